@@ -1,0 +1,76 @@
+"""The one settings class: each ``LAUREL_*`` variable, its unit and its default. Nothing else reads the environment.
+
+Precedence: environment, then ``.laurel/env`` (written by the local stack, mode 600: its random S3 keys), then the
+defaults below. Importing this module reads nothing; ``Settings.read()`` does.
+"""
+
+import os
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Every setting of Laurel, from ``LAUREL_<NAME>``."""
+
+    model_config = SettingsConfigDict(env_prefix="LAUREL_", extra="ignore", frozen=True)
+
+    home: Path = Field(REPOSITORY, description="the checkout that flow runs execute")
+    state: Path = Field(REPOSITORY / ".laurel", description="databases, logs and buckets of the local stack")
+    host: str = Field("127.0.0.1", description="address that the local stack listens on")
+    prefect_port: int = Field(4200, description="Prefect server and UI")
+    mlflow_port: int = Field(5000, description="MLflow server and UI")
+    s3_port: int = Field(8333, description="S3 API of SeaweedFS")
+    serving_port: int = Field(5001, description="model service")
+
+    mlflow_url: str | None = Field(None, description="MLflow server; default: the local stack's")
+    prefect_url: str | None = Field(None, description="Prefect API, with /api; default: the local stack's")
+    serving_url: str | None = Field(None, description="model service; default: the local stack's")
+
+    lake: str = Field("s3://laurel", description="s3://bucket[/prefix] or file:///folder")
+    s3_endpoint: str | None = Field(None, description="S3 endpoint; default: the local stack's; 'aws' for AWS itself")
+    s3_access_key: SecretStr | None = Field(None, description="unset: the AWS default chain (roles, profiles)")
+    s3_secret_key: SecretStr | None = None
+    s3_region: str = "us-east-1"
+
+    slack_token: SecretStr | None = Field(None, description="bot token (xoxb-...); unset: messages go to the run's log")
+    slack_channel: str = Field("#ml", description="channel name or id")
+    slack_api_url: str = Field("https://slack.com/api/", description="changed only by tests")
+
+    serving_use_cases: str = Field("flights", description="comma-separated use cases that the service serves")
+    serving_poll_seconds: float = Field(2.0, gt=0, description="how often the champion alias is asked for")
+    log_flush_seconds: float = Field(5.0, gt=0, description="oldest age of a prediction before it is uploaded")
+    log_flush_rows: int = Field(50_000, gt=0, description="rows of a log segment before it is uploaded")
+    log_backlog_megabytes: int = Field(512, gt=0, description="bound of predictions waiting on disk for the lake")
+
+    retrain_cooldown_seconds: int = Field(3600, ge=0, description="drift events of a use case within this time start one retrain")
+    promote_timeout_seconds: float = Field(60.0, gt=0, description="how long promote waits for the service to swap")
+
+    @classmethod
+    def read(cls) -> Self:
+        """The settings of this process. Raises ``pydantic.ValidationError`` naming each wrong variable."""
+        state = Path(os.environ.get("LAUREL_STATE", REPOSITORY / ".laurel"))
+        return cls(_env_file=state / "env")  # type: ignore[call-arg]
+
+    @property
+    def prefect_api_url(self) -> str:
+        return self.prefect_url or f"http://{self.host}:{self.prefect_port}/api"
+
+    @property
+    def mlflow_tracking_uri(self) -> str:
+        return self.mlflow_url or f"http://{self.host}:{self.mlflow_port}"
+
+    @property
+    def serving_base_url(self) -> str:
+        return self.serving_url or f"http://{self.host}:{self.serving_port}"
+
+    @property
+    def s3_endpoint_url(self) -> str | None:
+        """``None`` where AWS itself is meant."""
+        if self.s3_endpoint == "aws":
+            return None
+        return self.s3_endpoint or f"http://{self.host}:{self.s3_port}"

@@ -1,0 +1,255 @@
+"""What a use case is: the one object that every flow, the service and the drift check read.
+
+A use case is a module of the package ``usecases`` with a constant ``USE_CASE``. ``load("flights")`` finds it.
+All objects are frozen and refuse unknown fields, so a typo fails when the module is imported.
+"""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+if TYPE_CHECKING:
+    import polars as pl
+    from sklearn.base import ClassifierMixin
+
+
+class UseCaseError(ValueError):
+    """A use case is unknown, or its definition contradicts itself."""
+
+
+class SourceError(RuntimeError):
+    """The source of a use case cannot be read: the message says which file or table, and what to do."""
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Column(Frozen):
+    """One input column: what it may hold, and what a healthy batch of it looks like.
+
+    Rows outside ``low..high`` (inclusive), or null where ``nullable`` is false, go to quarantine one by one.
+    A batch is refused as a whole when its share of nulls is above ``null_tolerance`` (0-1), or its median leaves
+    ``typical``: that is what a changed unit does. ``categories`` closes the set; ``None`` leaves it open, and an
+    unknown one is then encoded like a missing one.
+    """
+
+    name: str
+    kind: Literal["number", "category"]
+    nullable: bool = False
+    low: float | None = None
+    high: float | None = None
+    categories: tuple[str, ...] | None = None
+    null_tolerance: float = 0.05
+    typical: tuple[float, float] | None = None
+    monitored: bool = True
+    description: str = ""
+
+
+class Metric(Frozen):
+    """A score by name (see ``tasks/metrics.py``) that knows which way is better; it is never negated."""
+
+    name: Literal["roc_auc", "log_loss", "brier"]
+    higher_is_better: bool
+
+    def gain(self, challenger: float, champion: float) -> float:
+        """How much better the challenger is, positive when it is, whatever the metric's direction."""
+        return challenger - champion if self.higher_is_better else champion - challenger
+
+
+ROC_AUC = Metric(name="roc_auc", higher_is_better=True)
+LOG_LOSS = Metric(name="log_loss", higher_is_better=False)
+BRIER = Metric(name="brier", higher_is_better=False)
+
+
+class Gate(Frozen):
+    """The absolute floor on the hold-out: a candidate below ``threshold`` is never registered."""
+
+    metric: Metric
+    threshold: float
+
+    def passes(self, score: float) -> bool:
+        """Not-a-number never passes."""
+        return score >= self.threshold if self.metric.higher_is_better else score <= self.threshold
+
+
+class Guard(Frozen):
+    """A second metric that the challenger may lose by at most ``tolerance`` (in the metric's own unit)."""
+
+    metric: Metric
+    tolerance: float
+
+
+class Layout(Frozen):
+    """Positions of the columns in the encoded matrix ``(n_rows, n_features)``: categories are integer codes."""
+
+    categories: tuple[int, ...]
+    numbers: tuple[int, ...]
+
+
+class Range(Frozen):
+    """One dimension of a search space, both ends included."""
+
+    low: float
+    high: float
+    log: bool = False
+    integer: bool = False
+
+
+class Search(Frozen):
+    """How to tune an estimator: Optuna's TPE over ``space``, halved at each rung of ``resource``.
+
+    ``resource`` is the parameter that grows (``max_iter``) and its rungs; the last one is what is kept.
+    """
+
+    space: Mapping[str, Range]
+    resource: tuple[str, tuple[int, ...]]
+    trials: int = 20
+
+
+class Candidate(Frozen):
+    """A recipe: ``build(params, layout, seed)`` returns an unfitted scikit-learn classifier on the encoded matrix.
+
+    ``baseline`` candidates are fitted by every ``train``; the others are reached by HPO or as the champion's recipe.
+    """
+
+    name: str
+    build: "Callable[[Mapping[str, Any], Layout, int], ClassifierMixin]"
+    params: Mapping[str, Any] = {}
+    baseline: bool = True
+    search: Search | None = None
+
+
+class Promotion(Frozen):
+    """The rule of the contest (``tasks/contest.py``): paired block bootstrap, by ``block`` of the event time.
+
+    Promoted when the lower ``1 - confidence`` bound of the gain is above zero, no guard is lost, and no slice gets
+    clearly worse by more than ``slice_tolerance``. A gain above ``suspicious_gain`` is taken for a leak.
+    """
+
+    block: Literal["hour", "day", "week"] = "day"
+    replicates: int = 400
+    confidence: float = 0.95
+    minimum_blocks: int = 10
+    minimum_rows: int = 500
+    guards: tuple[Guard, ...] = ()
+    slices: tuple[str, ...] = ()
+    slice_tolerance: float = 0.02
+    slice_minimum_rows: int = 500
+    suspicious_gain: float = 0.10
+    suspicious_score: float = 0.97
+
+
+class DriftPolicy(Frozen):
+    """When a window counts as drifted: the share of monitored columns beyond their own threshold.
+
+    A column's threshold is ``max(floor, factor * d)``, ``d`` being its largest distance when one block of the
+    reference is held against the others. Fewer than ``minimum_blocks`` blocks: ``floor`` alone, marked uncalibrated.
+    """
+
+    share: float = 0.30
+    factor: float = 1.5
+    floor: float = 0.10
+    minimum_blocks: int = 3
+    minimum_rows: int = 1000
+    sample_rows: int = 20_000
+    new_category_tolerance: float = 0.10
+
+
+class Source(Protocol):
+    """Where rows come from. Implementations read lazily: constructing one does no I/O."""
+
+    def periods(self) -> list[str]:
+        """The complete periods (``2013-04``) that can be read now, oldest first. Raises ``SourceError``."""
+
+    def read(self, period: str) -> "pl.DataFrame":
+        """The rows of one period: all columns of the use case, its event time and its label (null: unknown).
+
+        Raises ``SourceError`` where the period cannot be read.
+        """
+
+
+class UseCase(Frozen):
+    """One prediction problem, whole. ``columns`` are the model's inputs, in the order of the encoded matrix."""
+
+    name: str
+    title: str
+    question: str
+    source: Source
+    columns: tuple[Column, ...]
+    label: str
+    event_time: str
+    key: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+    gate: Gate
+    promotion: Promotion = Promotion()
+    drift: DriftPolicy = DriftPolicy()
+    decision_threshold: float = 0.5
+    parity_tolerance: float = 1e-5
+    minimum_training_rows: int = 200
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "UseCase":
+        names = [column.name for column in self.columns]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"columns named twice: {repeated}")
+        for reserved in (self.label, self.event_time):
+            if reserved in names:
+                raise ValueError(f"{reserved!r} is not known when predicting, so it cannot be an input column")
+        unknown = sorted(set(self.promotion.slices) - set(names))
+        if unknown:
+            raise ValueError(f"slices are not columns: {unknown}")
+        if not any(candidate.baseline for candidate in self.candidates):
+            raise ValueError("no baseline candidate: train would have nothing to fit")
+        recipes = [candidate.name for candidate in self.candidates]
+        if len(set(recipes)) != len(recipes):
+            raise ValueError(f"candidates named twice: {recipes}")
+        return self
+
+    @property
+    def layout(self) -> Layout:
+        kinds = [column.kind for column in self.columns]
+        return Layout(
+            categories=tuple(i for i, kind in enumerate(kinds) if kind == "category"),
+            numbers=tuple(i for i, kind in enumerate(kinds) if kind == "number"),
+        )
+
+    @property
+    def column_names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    def candidate(self, name: str) -> Candidate:
+        """Raises ``UseCaseError`` naming the known candidates."""
+        for candidate in self.candidates:
+            if candidate.name == name:
+                return candidate
+        raise UseCaseError(f"{self.name!r} has no candidate {name!r}; it has {[c.name for c in self.candidates]}.")
+
+
+def known() -> list[str]:
+    """Names of the use cases that ``load`` can find, sorted."""
+    import usecases
+
+    return sorted(m.name for m in pkgutil.iter_modules(usecases.__path__) if m.name != "definition")
+
+
+def load(name: str) -> UseCase:
+    """The use case of that name. Raises ``UseCaseError`` that lists the known ones and names the nearest."""
+    names = known()
+    if name not in names:
+        nearest = difflib.get_close_matches(name, names, n=1)
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        raise UseCaseError(
+            f"Unknown use case {name!r}. Known: {', '.join(names)}.{hint} A use case is a file usecases/<name>.py with a constant USE_CASE."
+        )
+    found = getattr(importlib.import_module(f"usecases.{name}"), "USE_CASE", None)
+    if not isinstance(found, UseCase):
+        raise UseCaseError(f"usecases/{name}.py has no constant USE_CASE = UseCase(...).")
+    if found.name != name:
+        raise UseCaseError(f"usecases/{name}.py defines a use case named {found.name!r}: name and file must agree.")
+    return found
