@@ -1,0 +1,263 @@
+"""The registry: MLflow's runs, model versions and aliases, as the flows need them.
+
+A use case is one MLflow experiment and one registered model of the same name. The alias ``champion`` is what serves,
+``challenger`` is what wants to. A version's package lies beside its run's model, under ``package/``; the version's
+tags ``laurel.package`` and ``laurel.package_sha256`` say where and what it must be.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from prefect.blocks.core import Block
+from pydantic import Field
+
+from blocks.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from mlflow import MlflowClient
+    from sklearn.pipeline import Pipeline
+
+BLOCK = "registry"
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+
+
+class RegistryAway(ConnectionError):
+    """MLflow cannot be reached: worth a retry. The message names its address."""
+
+
+class RegistryError(RuntimeError):
+    """MLflow answered that it cannot be done: no such version, no package. A retry would not help."""
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One version of a use case's model. ``number`` is MLflow's, as text."""
+
+    use_case: str
+    number: str
+    run_id: str
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One MLflow run: what was fitted, and how it did."""
+
+    id: str
+    name: str
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+
+
+class ModelRegistry(Block):
+    """An MLflow server, for tracking and as registry."""
+
+    _block_type_name = "Laurel model registry"
+    _block_type_slug = "laurel-model-registry"
+    _description = "The MLflow server that tracks runs and holds champions."
+
+    tracking_uri: str = Field(description="address of the MLflow server")
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(tracking_uri=settings.mlflow_tracking_uri)
+
+    @cached_property
+    def _client(self) -> "MlflowClient":
+        import mlflow
+
+        mlflow.set_tracking_uri(self.tracking_uri)
+        return mlflow.MlflowClient(self.tracking_uri, self.tracking_uri)
+
+    @contextmanager
+    def _reach(self, what: str) -> Iterator["MlflowClient"]:
+        import requests
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield self._client
+        except MlflowException as error:
+            # A refusal carries a code of MLflow's own; a connection that failed is an internal error of its client.
+            if error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"):
+                raise RegistryAway(f"MLflow at {self.tracking_uri} could not {what}: {str(error)[:300]}") from error
+            raise RegistryError(f"MLflow refused to {what}: {error.message}") from error
+        except requests.RequestException as error:
+            raise RegistryAway(f"MLflow at {self.tracking_uri} could not {what}: {error}") from error
+
+    def log_run(
+        self,
+        use_case: str,
+        name: str,
+        *,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+        model: "Pipeline | None" = None,
+        example: "pd.DataFrame | None" = None,
+        figures: "Mapping[str, Figure] | None" = None,
+        texts: Mapping[str, str] | None = None,
+        package: Path | None = None,
+    ) -> str:
+        """Write one finished run and return its id. ``example`` gives signature and input example of ``model``."""
+        import mlflow
+
+        with self._reach(f"log the run {name!r}"):
+            mlflow.set_experiment(use_case)
+            with mlflow.start_run(run_name=name, tags=dict(tags)) as run:
+                mlflow.log_params(dict(params), synchronous=True)
+                mlflow.log_metrics(dict(metrics), synchronous=True)
+                for path, figure in (figures or {}).items():
+                    mlflow.log_figure(figure, path)
+                for path, text in (texts or {}).items():
+                    mlflow.log_text(text, path)
+                if model is not None:
+                    self._log_model(model, example)
+                if package is not None:
+                    mlflow.log_artifacts(str(package), "package")
+        return run.info.run_id
+
+    def _log_model(self, model: "Pipeline", example: "pd.DataFrame | None") -> None:
+        import mlflow.sklearn
+        import skops.io
+        from mlflow.models import infer_signature
+
+        # skops names the types that a file brings; those of the libraries that fitted it are the ones to trust.
+        types = skops.io.get_untrusted_types(data=skops.io.dumps(model))
+        strangers = [name for name in types if name.split(".")[0] not in ("sklearn", "numpy", "scipy")]
+        if strangers:
+            raise RegistryError(f"The pipeline holds types that are not scikit-learn's, and are not saved: {strangers}.")
+        mlflow.sklearn.log_model(
+            model,
+            name="model",
+            signature=infer_signature(example, model.predict_proba(example)) if example is not None else None,
+            input_example=None,
+            pip_requirements=["scikit-learn", "skops", "pandas"],
+            skops_trusted_types=types,
+            pyfunc_predict_fn="predict_proba",
+        )
+
+    def load_model(self, run_id: str) -> "Pipeline":
+        """The fitted pipeline of a run."""
+        import mlflow.sklearn
+
+        with self._reach(f"load the model of run {run_id}"):
+            return mlflow.sklearn.load_model(f"runs:/{run_id}/model")
+
+    def run(self, run_id: str) -> Run:
+        with self._reach(f"read the run {run_id}") as client:
+            return _run(client.get_run(run_id))
+
+    def runs(self, use_case: str, tags: Mapping[str, str]) -> list[Run]:
+        """Finished runs of the use case that carry all ``tags``, newest first."""
+        with self._reach(f"search runs of {use_case!r}") as client:
+            experiment = client.get_experiment_by_name(use_case)
+            if experiment is None:
+                return []
+            wanted = " and ".join([f"tags.`{key}` = '{value}'" for key, value in tags.items()] + ["attributes.status = 'FINISHED'"])
+            return [_run(run) for run in client.search_runs([experiment.experiment_id], wanted, order_by=["attributes.start_time DESC"])]
+
+    def add_to_run(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
+        """Record what is learned of a run after it ended, such as its score on the hold-out."""
+        from mlflow.entities import Metric, RunTag
+
+        now = int(time.time() * 1000)
+        measured = [Metric(key, value, now, 0) for key, value in metrics.items()]
+        with self._reach(f"add to the run {run_id}") as client:
+            client.log_batch(run_id, measured, [], [RunTag(key, value) for key, value in tags.items()])
+
+    def log_package(self, run_id: str, package: Path, figures: "Mapping[str, Figure]") -> None:
+        """Put the package folder and figures beside the run's model."""
+        with self._reach(f"log the package of run {run_id}") as client:
+            client.log_artifacts(run_id, str(package), "package")
+            for path, figure in figures.items():
+                client.log_figure(run_id, figure, path)
+
+    def register(self, use_case: str, run_id: str, package_sha256: str, tags: Mapping[str, str], description: str) -> ModelVersion:
+        """Make a version of the run's model. It is complete, tags and package included, before any alias points to it."""
+        from mlflow.exceptions import MlflowException
+
+        with self._reach(f"register a version of {use_case!r}") as client:
+            try:
+                client.create_registered_model(use_case)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            run = client.get_run(run_id)
+            models = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'")
+            source = models[0].model_uri if models else f"{run.info.artifact_uri}/model"
+            model_id = models[0].model_id if models else None
+            whole = {**tags, "laurel.package": f"{run.info.artifact_uri}/package", "laurel.package_sha256": package_sha256}
+            made = client.create_model_version(use_case, source, run_id=run_id, tags=whole, description=description, model_id=model_id)
+        return ModelVersion(use_case, str(made.version), run_id, whole)
+
+    def at(self, use_case: str, alias: str) -> ModelVersion | None:
+        """The version that carries the alias, or None."""
+        from mlflow.exceptions import MlflowException
+
+        with self._reach(f"find the {alias} of {use_case!r}") as client:
+            try:
+                return _version(client.get_model_version_by_alias(use_case, alias))
+            except MlflowException as error:
+                # MLflow says INVALID_PARAMETER_VALUE for a model without the alias, and DOES_NOT_EXIST for no model.
+                if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    return None
+                raise
+
+    def version(self, use_case: str, number: str) -> ModelVersion:
+        """Raises ``RegistryError`` where there is no such version."""
+        with self._reach(f"find version {number} of {use_case!r}") as client:
+            return _version(client.get_model_version(use_case, number))
+
+    def versions(self, use_case: str) -> list[ModelVersion]:
+        """All versions, newest first; none for a use case that has no model yet."""
+        with self._reach(f"list the versions of {use_case!r}") as client:
+            found = client.search_model_versions(f"name = '{use_case}'")
+        return sorted((_version(one) for one in found), key=lambda v: int(v.number), reverse=True)
+
+    def set_alias(self, version: ModelVersion, alias: str) -> None:
+        with self._reach(f"make version {version.number} of {version.use_case!r} its {alias}") as client:
+            client.set_registered_model_alias(version.use_case, alias, version.number)
+
+    def remove_alias(self, use_case: str, alias: str) -> None:
+        with self._reach(f"take the alias {alias} from {use_case!r}") as client:
+            client.delete_registered_model_alias(use_case, alias)
+
+    def tag(self, version: ModelVersion, tags: Mapping[str, str]) -> None:
+        with self._reach(f"tag version {version.number} of {version.use_case!r}") as client:
+            for key, value in tags.items():
+                client.set_model_version_tag(version.use_case, version.number, key, value)
+
+    def download_package(self, version: ModelVersion) -> Path:
+        """A new temporary folder with the version's package; the caller removes it. Raises ``RegistryError`` without one."""
+        if "laurel.package" not in version.tags:
+            raise RegistryError(f"Version {version.number} of {version.use_case!r} has no model package: it was not registered by Laurel.")
+        folder = tempfile.mkdtemp(prefix="laurel-package-")
+        with self._reach(f"download the package of {version.use_case!r} version {version.number}") as client:
+            return Path(client.download_artifacts(version.run_id, "package", folder))
+
+    def run_url(self, run_id: str) -> str:
+        """Address of the run's page in MLflow's UI."""
+        with self._reach(f"read the run {run_id}") as client:
+            return f"{self.tracking_uri}/#/experiments/{client.get_run(run_id).info.experiment_id}/runs/{run_id}"
+
+    def version_url(self, version: ModelVersion) -> str:
+        """Address of the version's page in MLflow's UI."""
+        return f"{self.tracking_uri}/#/models/{version.use_case}/versions/{version.number}"
+
+
+def _version(found: Any) -> ModelVersion:
+    return ModelVersion(found.name, str(found.version), found.run_id, dict(found.tags))
+
+
+def _run(found: Any) -> Run:
+    return Run(found.info.run_id, found.info.run_name, dict(found.data.params), dict(found.data.metrics), dict(found.data.tags))

@@ -1,0 +1,175 @@
+"""Dataset versions: immutable, named by their content, complete before they can be seen.
+
+    datasets/<use_case>/periods/<period>-<digest>.parquet      the good rows of one period
+    datasets/<use_case>/quarantine/<period>-<digest>.parquet   the bad ones, with the reason
+    datasets/<use_case>/<version>/manifest.json                which period files make up the version; written last
+
+A version is ``<last period>-<digest of its content>``. Versions share period files, so a new month costs a month.
+"""
+
+import hashlib
+import io
+from collections.abc import Iterable
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from blocks.lake import Lake
+from tasks.validation import Validated, validate
+from usecases.definition import UseCase
+
+
+class DatasetMissing(LookupError):
+    """There is no such dataset version, or none that has the window asked for."""
+
+
+class PeriodFile(BaseModel):
+    """One period of a dataset version. ``labelled`` counts rows whose label is known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    period: str
+    path: str
+    sha256: str
+    rows: int
+    labelled: int
+    quarantine: dict[str, int]
+    quarantine_path: str | None
+
+
+class DatasetVersion(BaseModel):
+    """The manifest of a dataset version."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    use_case: str
+    version: str
+    columns: dict[str, str]
+    periods: tuple[PeriodFile, ...]
+    source: str
+
+    @property
+    def rows(self) -> int:
+        return sum(one.rows for one in self.periods)
+
+    @property
+    def quarantined(self) -> int:
+        return sum(sum(one.quarantine.values()) for one in self.periods)
+
+    @property
+    def window(self) -> str:
+        return f"{self.periods[0].period}..{self.periods[-1].period}"
+
+    def digests(self, periods: Iterable[str]) -> dict[str, str]:
+        """SHA-256 of the content of each period: what a model says it was trained on."""
+        wanted = set(periods)
+        return {one.period: one.sha256 for one in self.periods if one.period in wanted}
+
+    @property
+    def labelled_periods(self) -> list[str]:
+        """Periods with at least half of their rows labelled, oldest first: a newer one may still be waiting for labels."""
+        return [one.period for one in self.periods if one.labelled * 2 >= one.rows > 0]
+
+
+def _parquet(frame: pl.DataFrame) -> bytes:
+    data = io.BytesIO()
+    frame.write_parquet(data, compression="zstd", statistics=True)
+    return data.getvalue()
+
+
+def _named(lake: Lake, folder: str, period: str, data: bytes) -> tuple[str, str]:
+    """Write ``data`` under a name made of its content, unless it is there. Returns the path and the SHA-256."""
+    sha256 = hashlib.sha256(data).hexdigest()
+    path = f"{folder}/{period}-{sha256[:16]}.parquet"
+    if not lake.exists(path):
+        lake.write(path, data)
+    return path, sha256
+
+
+def write_period(lake: Lake, case: UseCase, period: str, checked: Validated) -> PeriodFile:
+    """Put one validated period into the lake: its good rows sorted by event time and key, and its quarantine."""
+    folder = f"datasets/{case.name}"
+    good = checked.good.sort([case.event_time, *case.key])
+    path, sha256 = _named(lake, f"{folder}/periods", period, _parquet(good))
+    quarantine_path = None
+    if len(checked.quarantined):
+        quarantine_path, _ = _named(lake, f"{folder}/quarantine", period, _parquet(checked.quarantined))
+    return PeriodFile(
+        period=period,
+        path=path,
+        sha256=sha256,
+        rows=len(good),
+        labelled=len(good) - good[case.label].null_count(),
+        quarantine=checked.reasons,
+        quarantine_path=quarantine_path,
+    )
+
+
+def ingest_period(lake: Lake, case: UseCase, period: str) -> PeriodFile:
+    """Read, validate and write one period. Raises ``SourceError``, ``BatchRefused``, ``LakeAway``."""
+    return write_period(lake, case, period, validate(case, period, case.source.read(period)))
+
+
+def write_version(lake: Lake, case: UseCase, periods: list[PeriodFile]) -> tuple[DatasetVersion, bool]:
+    """Write the manifest that makes ``periods`` a version. Returns it, and whether it is new.
+
+    Raises ``ValueError`` for no periods.
+    """
+    if not periods:
+        raise ValueError(f"No period of {case.name!r} to make a dataset version of.")
+    columns = {column.name: column.kind for column in case.columns}
+    named = "\n".join([f"{name} {kind}" for name, kind in columns.items()] + [f"{one.period} {one.sha256}" for one in periods])
+    version = f"{periods[-1].period}-{hashlib.sha256(named.encode()).hexdigest()[:12]}"
+    made = DatasetVersion(
+        use_case=case.name, version=version, columns=columns, periods=tuple(periods), source=type(case.source).__qualname__
+    )
+    path = _manifest_path(case.name, version)
+    if lake.exists(path):
+        return made, False
+    lake.write(path, made.model_dump_json(indent=1).encode())
+    return made, True
+
+
+def _manifest_path(use_case: str, version: str) -> str:
+    return f"datasets/{use_case}/{version}/manifest.json"
+
+
+def versions(lake: Lake, use_case: str) -> list[str]:
+    """Names of the complete versions, in order of their last period."""
+    paths = lake.list(f"datasets/{use_case}")
+    return [path.split("/")[2] for path in paths if path.endswith("/manifest.json")]
+
+
+def read_version(lake: Lake, use_case: str, version: str | None = None) -> DatasetVersion:
+    """The manifest of ``version``, or of the one with the latest period. Raises ``DatasetMissing``."""
+    known = versions(lake, use_case)
+    if not known:
+        raise DatasetMissing(f"The lake has no dataset of {use_case!r}. Make one: prefect deployment run 'ingest/{use_case}'.")
+    if version is not None and version not in known:
+        raise DatasetMissing(f"The lake has no dataset version {version!r} of {use_case!r}; it has {', '.join(known)}.")
+    return DatasetVersion.model_validate_json(lake.read(_manifest_path(use_case, version or known[-1])))
+
+
+def read_periods(lake: Lake, dataset: DatasetVersion, periods: Iterable[str], label: str | None = None) -> pl.DataFrame:
+    """The rows of ``periods``, oldest first; with ``label`` only those whose label is known.
+
+    Raises ``DatasetMissing`` where the version has not all of them, or they hold no row.
+    """
+    wanted = list(periods)
+    files = {one.period: one for one in dataset.periods}
+    missing = [period for period in wanted if period not in files]
+    if missing or not wanted:
+        raise DatasetMissing(
+            f"Dataset {dataset.version} of {dataset.use_case!r} has no period {missing or wanted}; it has {sorted(files)}."
+        )
+    frames = []
+    for period in wanted:
+        data = lake.read(files[period].path)
+        if hashlib.sha256(data).hexdigest() != files[period].sha256:
+            raise DatasetMissing(f"{files[period].path} was changed: its SHA-256 is not the manifest's. Ingest {period} again.")
+        frames.append(pl.read_parquet(io.BytesIO(data)))
+    rows = pl.concat(frames)
+    rows = rows.filter(pl.col(label).is_not_null()) if label else rows
+    if rows.is_empty():
+        raise DatasetMissing(f"Periods {wanted} of {dataset.use_case!r} hold no{' labelled' if label else ''} row.")
+    return rows

@@ -1,0 +1,68 @@
+"""A recipe becomes a pipeline: one encoder for all of them, and the candidate's own estimator behind it."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from usecases.definition import Candidate, UseCase
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import Pipeline
+
+
+def inputs(case: UseCase, rows: pl.DataFrame) -> "pd.DataFrame":
+    """The input columns of ``rows`` as scikit-learn and MLflow want them: text as objects with None, numbers as float64."""
+    frame = rows.select(case.column_names).to_pandas()
+    categories = [column.name for column in case.columns if column.kind == "category"]
+    return frame.astype(dict.fromkeys(categories, object)).astype({c: float for c in frame if c not in categories})
+
+
+def labels(case: UseCase, rows: pl.DataFrame) -> np.ndarray:
+    """Labels ``(n_rows,)`` in {0, 1}."""
+    return rows[case.label].to_numpy().astype(np.int8)
+
+
+def encoder(case: UseCase) -> "ColumnTransformer":
+    """Categories to integer codes (-1: null or unknown), numbers as they are: the matrix of ``UseCase.layout``.
+
+    The same for each candidate, so that the service encodes rows with its own maps and one tensor (serving/package.py).
+    """
+    from sklearn.compose import ColumnTransformer
+    from sklearn.preprocessing import OrdinalEncoder
+
+    columns = case.matrix_columns
+    known = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-1)
+    return ColumnTransformer(
+        [
+            ("category", known, [column.name for column in columns if column.kind == "category"]),
+            ("number", "passthrough", [column.name for column in columns if column.kind == "number"]),
+        ],
+        verbose_feature_names_out=False,
+    )
+
+
+def pipeline(case: UseCase, candidate: Candidate, params: Mapping[str, Any], seed: int) -> "Pipeline":
+    """The unfitted pipeline: the encoder, then what the candidate builds."""
+    from sklearn.pipeline import Pipeline
+
+    return Pipeline([("encode", encoder(case)), ("model", candidate.build(params, case.layout, seed))])
+
+
+def fit(case: UseCase, candidate: Candidate, params: Mapping[str, Any], rows: pl.DataFrame, seed: int) -> "Pipeline":
+    """Fit on ``rows``, all labelled. Raises ``ValueError`` for too few rows or a single class."""
+    truth = labels(case, rows)
+    if len(rows) < case.minimum_training_rows or len(np.unique(truth)) < 2:
+        raise ValueError(
+            f"{case.name!r} has {len(rows)} labelled rows ({int(truth.sum())} positive) to train on; "
+            f"at least {case.minimum_training_rows} with both classes are needed."
+        )
+    return pipeline(case, candidate, params, seed).fit(inputs(case, rows), truth)
+
+
+def predict(fitted: "Pipeline", case: UseCase, rows: pl.DataFrame) -> np.ndarray:
+    """Probabilities ``(n_rows,)`` of the positive class."""
+    return fitted.predict_proba(inputs(case, rows))[:, 1]

@@ -1,0 +1,152 @@
+"""Make a model package of a fitted pipeline, and prove it: the ONNX model must answer as the pipeline does."""
+
+import io
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from serving import package as packages
+from tasks.drift import calibrate
+from tasks.modelling import inputs
+from tasks.onnx_export import export, thresholds
+from usecases.definition import UseCase
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+SMOKE_ROWS = 20
+SCORE = "score"
+
+
+class ParityBroken(ValueError):
+    """The ONNX model does not answer as the pipeline it was made of: it must not be served."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """Where the package lies, the digest of its manifest, and the manifest."""
+
+    folder: Path
+    sha256: str
+    manifest: packages.Manifest
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a pipeline comes from. ``trained_on`` maps a period to the SHA-256 of its rows."""
+
+    recipe: str
+    params: dict[str, Any]
+    dataset_version: str
+    trained_on: dict[str, str]
+    metrics: dict[str, float]
+
+    @property
+    def trained_through(self) -> str:
+        return max(self.trained_on)
+
+
+def make_package(
+    folder: Path, case: UseCase, fitted: "Pipeline", origin: Origin, training: pl.DataFrame, proof: pl.DataFrame, seed: int
+) -> Made:
+    """Write the package of ``fitted`` into ``folder``, proven on all rows of ``proof`` and on rows beside thresholds.
+
+    ``training`` are the rows it was fitted on: a sample of them is the drift reference, and gives the thresholds.
+    Raises ``NotConvertible`` or ``ParityBroken``.
+    """
+    model, dtype = export(fitted.named_steps["model"], len(case.columns))
+    features = _features(case, fitted)
+    smoke_rows = proof.sample(min(SMOKE_ROWS, len(proof)), seed=seed)
+    smoke = packages.Smoke(smoke_rows.select(case.column_names).to_dicts(), fitted.predict_proba(inputs(case, smoke_rows))[:, 1].tolist())
+    reference, limits, calibrated = calibrate(case, training, seed)
+    manifest = packages.Manifest(
+        use_case=case.name,
+        title=case.title,
+        question=case.question,
+        recipe=origin.recipe,
+        params=origin.params,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        features=features,
+        label=case.label,
+        event_time=case.event_time,
+        dtype=dtype,
+        decision_threshold=case.decision_threshold,
+        metrics=origin.metrics,
+        dataset_version=origin.dataset_version,
+        trained_on=origin.trained_on,
+        trained_through=origin.trained_through,
+        parity=packages.Parity(0, 0.0, 0),
+        drift_thresholds=limits,
+        drift_calibrated=calibrated,
+        files={},
+    )
+    loaded = packages.Package(manifest, model, smoke)
+    manifest = msgspec.structs.replace(manifest, parity=prove(case, fitted, loaded, proof, seed))
+    # The reference holds the champion's own scores, so that a later check can compare those too.
+    scored = reference.with_columns(pl.Series(SCORE, score_rows(loaded, reference), dtype=pl.Float64))
+    data = io.BytesIO()
+    scored.write_parquet(data, compression="zstd")
+    files = {packages.MODEL: model, packages.SMOKE: msgspec.json.encode(smoke), packages.REFERENCE: data.getvalue()}
+    sha256 = packages.write(folder, files, manifest)
+    packages.load(folder, sha256)
+    return Made(folder, sha256, packages.read_manifest((folder / packages.MANIFEST).read_bytes()))
+
+
+def score_rows(package: packages.Package, rows: pl.DataFrame) -> np.ndarray:
+    """Scores ``(n_rows,)`` of a package: what the service would answer to these rows."""
+    return package.predict({name: rows[name].to_list() for name in package.names})
+
+
+def _features(case: UseCase, fitted: "Pipeline") -> list[packages.Feature]:
+    known = fitted.named_steps["encode"].named_transformers_["category"]
+    names = [column.name for column in case.matrix_columns if column.kind == "category"]
+    # None is the last category of a column that had nulls in training; it has no code of its own.
+    categories = {name: [v for v in values if v is not None] for name, values in zip(names, getattr(known, "categories_", []), strict=True)}
+    return [packages.Feature(c.name, c.kind, c.nullable, c.low, c.high, categories.get(c.name), c.description) for c in case.matrix_columns]
+
+
+def prove(case: UseCase, fitted: "Pipeline", package: packages.Package, rows: pl.DataFrame, seed: int) -> packages.Parity:
+    """Compare package and pipeline on ``rows`` and on rows moved beside the model's thresholds.
+
+    A decision counts as changed when both scores are further than the tolerance from the decision threshold.
+    Raises ``ParityBroken`` with the worst row.
+    """
+    frame = inputs(case, rows)
+    matrix = np.asarray(fitted.named_steps["encode"].transform(frame), dtype=np.float64)
+    encoded = package.encode({name: rows[name].to_list() for name in package.names})
+    if not np.array_equal(encoded, matrix.astype(encoded.dtype), equal_nan=True):
+        column = package.names[int(np.flatnonzero((encoded != matrix.astype(encoded.dtype)).any(axis=0))[0])]
+        raise ParityBroken(f"The service would encode column {column!r} otherwise than the pipeline does.")
+    beside = _beside_thresholds(matrix, thresholds(fitted.named_steps["model"]), np.random.default_rng(seed))
+    everything = np.vstack([matrix, beside])
+    expected = fitted.named_steps["model"].predict_proba(everything)[:, 1]
+    got = package.score(everything.astype(encoded.dtype))
+    difference = np.abs(got - expected)
+    limit, tolerance = case.decision_threshold, case.parity_tolerance
+    unsure = np.minimum(np.abs(got - limit), np.abs(expected - limit)) <= tolerance
+    changed = int((((got >= limit) != (expected >= limit)) & ~unsure).sum())
+    parity = packages.Parity(len(everything), float(difference.max()), changed)
+    if changed or not parity.largest_difference <= tolerance:
+        worst = int(difference.argmax())
+        raise ParityBroken(
+            f"ONNX and scikit-learn disagree by up to {parity.largest_difference:.2g} (tolerated {tolerance:g}), {changed} decisions "
+            f"change; worst is row {worst} of the proof: {dict(zip(package.names, everything[worst].tolist(), strict=True))}."
+        )
+    return parity
+
+
+def _beside_thresholds(matrix: np.ndarray, splits: dict[int, np.ndarray], chance: np.random.Generator, rows: int = 2000) -> np.ndarray:
+    """Real rows with one value moved onto, just under or just over a split ``(rows, n_features)``; none without splits."""
+    if not splits:
+        return matrix[:0]
+    moved = matrix[chance.integers(0, len(matrix), rows)].copy()
+    features = chance.choice(list(splits), rows)
+    for row, feature in enumerate(features):
+        at = chance.choice(splits[int(feature)])
+        moved[row, feature] = chance.choice([at, np.nextafter(at, np.inf), np.nextafter(at, -np.inf)])
+    return moved

@@ -1,0 +1,142 @@
+"""What may enter the lake: rows one by one (pandera), and each batch as a whole.
+
+A bad row goes to quarantine with its reason. A batch that is broken as a whole (a column missing or renamed, a unit
+changed, nulls beyond tolerance, empty) is refused by name: quarantining all of it would hide that the source changed.
+"""
+
+import difflib
+from dataclasses import dataclass
+
+import polars as pl
+
+from usecases.definition import Column, UseCase
+
+REASON = "quarantine_reason"
+LARGEST_QUARANTINED_SHARE = 0.2
+
+
+class BatchRefused(ValueError):
+    """A batch is broken as a whole; the message names every problem, the column and both numbers."""
+
+
+@dataclass(frozen=True)
+class Validated:
+    """``good`` holds the use case's columns in order; ``quarantined`` the same and ``quarantine_reason``."""
+
+    good: pl.DataFrame
+    quarantined: pl.DataFrame
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Rows in quarantine by reason; a row with two faults counts under both together."""
+        counted = self.quarantined[REASON].value_counts(sort=True)
+        return dict(zip(counted[REASON].to_list(), counted["count"].to_list(), strict=True))
+
+
+def validate(case: UseCase, period: str, rows: pl.DataFrame) -> Validated:
+    """Split ``rows`` of ``period`` into good and quarantined ones. Raises ``BatchRefused`` for a batch broken as a whole."""
+    if rows.is_empty():
+        raise BatchRefused(f"{case.name} {period}: the batch is empty. Check that the source has this period.")
+    problems = _missing_columns(case, rows) or _wrong_types(case, rows)
+    if problems:
+        raise BatchRefused(_refusal(case, period, problems))
+    wanted = dict.fromkeys([*case.key, case.event_time, *case.column_names, case.label])
+    numbers = [column.name for column in case.columns if column.kind == "number"]
+    batch = rows.select(wanted).with_columns(pl.col(numbers).cast(pl.Float64), pl.col(case.label).cast(pl.Int8))
+    problems = batch_problems(case, batch)
+    reasons = _row_reasons(case, period, batch)
+    bad = reasons.is_not_null()
+    if bad.mean() > LARGEST_QUARANTINED_SHARE:  # type: ignore[operator]
+        most = reasons.drop_nulls().mode().first()
+        problems.append(f"{bad.mean():.0%} of the rows are bad (tolerated {LARGEST_QUARANTINED_SHARE:.0%}), most often: {most}")
+    if problems:
+        raise BatchRefused(_refusal(case, period, problems))
+    return Validated(good=batch.filter(~bad), quarantined=batch.with_columns(reasons.alias(REASON)).filter(bad))
+
+
+def batch_problems(case: UseCase, batch: pl.DataFrame) -> list[str]:
+    """What is wrong with ``batch`` as a whole: nulls beyond tolerance, or a median that no healthy batch has.
+
+    Also asked of a window of the prediction log, where the answer makes it *broken* and not *drifted*.
+    """
+    problems = []
+    for column in case.columns:
+        values = batch[column.name]
+        nulls = values.null_count() / len(values)
+        if nulls > column.null_tolerance:
+            problems.append(f"column {column.name!r} is {nulls:.1%} null, tolerated {column.null_tolerance:.1%}")
+        elif column.typical is not None and not column.typical[0] <= (middle := _median(values)) <= column.typical[1]:
+            low, high = column.typical
+            problems.append(f"column {column.name!r} has median {middle:g}, healthy batches {low:g} to {high:g}: did its unit change?")
+    return problems
+
+
+def _median(values: pl.Series) -> float:
+    middle = values.median()
+    return float("nan") if middle is None else float(middle)  # type: ignore[arg-type]
+
+
+def _missing_columns(case: UseCase, rows: pl.DataFrame) -> list[str]:
+    wanted = dict.fromkeys([*case.key, case.event_time, *case.column_names, case.label])
+    strangers = [name for name in rows.columns if name not in wanted]
+    problems = []
+    for name in wanted:
+        if name not in rows.columns:
+            nearest = difflib.get_close_matches(name, strangers, n=1)
+            problems.append(f"column {name!r} is missing" + (f"; was it renamed to {nearest[0]!r}?" if nearest else ""))
+    return problems
+
+
+def _wrong_types(case: UseCase, rows: pl.DataFrame) -> list[str]:
+    problems = []
+    for column in case.columns:
+        found = rows.schema[column.name]
+        fits = found.is_numeric() or found in (pl.Boolean, pl.Null) if column.kind == "number" else found in (pl.String, pl.Null)
+        if not fits:
+            problems.append(f"column {column.name!r} holds {found}, expected a {column.kind}")
+    if not isinstance(rows.schema[case.event_time], pl.Datetime):
+        problems.append(f"column {case.event_time!r} holds {rows.schema[case.event_time]}, expected a date and time")
+    return problems
+
+
+def _row_reasons(case: UseCase, period: str, batch: pl.DataFrame) -> pl.Series:
+    """Why each row is bad, ``(n_rows,)`` of text, null for the good ones."""
+    import pandera.polars as pa
+    from pandera.errors import SchemaErrors
+
+    faults: dict[int, list[str]] = {}
+    schema = pa.DataFrameSchema({column.name: _row_schema(column) for column in case.columns})
+    try:
+        schema.validate(batch.select(case.column_names), lazy=True)
+    except SchemaErrors as error:
+        for name, check, row in error.failure_cases.select("column", "check", "index").iter_rows():
+            faults.setdefault(row, []).append(f"{name}: {check}")
+    checked = {
+        f"{case.event_time}: outside {period}": batch[case.event_time].dt.strftime("%Y-%m").ne_missing(period),
+        f"{case.label}: neither 0 nor 1": ~batch[case.label].is_in([0, 1]).fill_null(True),
+        f"{', '.join(case.key)}: duplicate": ~batch.select(case.key).is_first_distinct(),
+    }
+    for reason, is_bad in checked.items():
+        for row in is_bad.arg_true():
+            faults.setdefault(row, []).append(reason)
+    reasons: list[str | None] = [None] * len(batch)
+    for row, found in faults.items():
+        reasons[row] = "; ".join(sorted(set(found)))
+    return pl.Series(reasons, dtype=pl.String)
+
+
+def _row_schema(column: Column):  # noqa: ANN202 - pandera's Column, imported where it is used
+    import pandera.polars as pa
+
+    checks = []
+    if column.low is not None or column.high is not None:
+        low, high = column.low if column.low is not None else -float("inf"), column.high if column.high is not None else float("inf")
+        checks.append(pa.Check.in_range(low, high, error=f"outside {low:g} to {high:g}"))
+    if column.categories is not None:
+        checks.append(pa.Check.isin(list(column.categories), error="unknown category"))
+    return pa.Column(pl.Float64 if column.kind == "number" else pl.String, checks, nullable=column.nullable, coerce=True)
+
+
+def _refusal(case: UseCase, period: str, problems: list[str]) -> str:
+    found = "; ".join(problems)
+    return f"{case.name} {period} is refused, nothing was written: {found}. Mend the source, or change usecases/{case.name}.py."
