@@ -42,7 +42,7 @@ def validate(case: UseCase, period: str, rows: pl.DataFrame) -> Validated:
         raise BatchRefused(_refusal(case, period, problems))
     wanted = dict.fromkeys([*case.key, case.event_time, *case.column_names, case.label])
     numbers = [column.name for column in case.columns if column.kind == "number"]
-    batch = rows.select(wanted).with_columns(pl.col(numbers).cast(pl.Float64), pl.col(case.label).cast(pl.Int8))
+    batch = rows.select(*wanted).with_columns(pl.col(numbers).cast(pl.Float64), pl.col(case.label).cast(pl.Int8))
     problems = batch_problems(case, batch)
     reasons = _row_reasons(case, period, batch)
     bad = reasons.is_not_null()
@@ -114,7 +114,7 @@ def _row_reasons(case: UseCase, period: str, batch: pl.DataFrame) -> pl.Series:
     checked = {
         f"{case.event_time}: outside {period}": batch[case.event_time].dt.strftime("%Y-%m").ne_missing(period),
         f"{case.label}: neither 0 nor 1": ~batch[case.label].is_in([0, 1]).fill_null(True),
-        f"{', '.join(case.key)}: duplicate": ~batch.select(case.key).is_first_distinct(),
+        f"{', '.join(case.key)}: duplicate": ~batch.select(pl.struct(case.key).is_first_distinct()).to_series(),
     }
     for reason, is_bad in checked.items():
         for row in is_bad.arg_true():

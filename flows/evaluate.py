@@ -1,0 +1,28 @@
+"""Score on rows that nobody has seen; below the gate, search; register the best as challenger."""
+
+from prefect import flow
+from prefect.states import Completed, State
+
+from blocks.registry import ModelVersion
+from flows.runs import TOLD, named
+from tasks.evaluation import fit_and_score_tuned, register_challenger, report_scores, score_candidate, tune_candidates
+from tasks.training import find_training
+
+
+@flow(name="evaluate", flow_run_name=named("training"), **TOLD)
+async def evaluate(use_case: str, training: str | None = None) -> ModelVersion | State[None]:
+    """Judge the candidates of ``training`` (default: the latest) on its hold-out and register the best as challenger.
+
+    Where none passes the gate, HPO searches inside the training window and its best trial is judged. Where that does
+    not pass either, nothing is registered and the run completes as *Below the gate*.
+    """
+    trained = find_training(use_case, training)
+    scored = [score_candidate(trained.plan, fitted) for fitted in trained.fitted]
+    best = report_scores(trained.plan, scored)
+    if not best.passed:
+        recipe = tune_candidates(trained.plan)
+        if recipe is not None:
+            best = fit_and_score_tuned(trained.plan, recipe, best)
+    if not best.passed:
+        return Completed(name="Below the gate", message=f"{best.fitted.recipe.candidate} scores {best.scores}: no challenger.")
+    return register_challenger(trained.plan, best)

@@ -1,0 +1,23 @@
+"""Fit the candidates on everything before the latest labelled period."""
+
+from prefect import flow, get_run_logger
+from prefect.states import Completed, State
+
+from flows.runs import TOLD, named
+from tasks.training import NothingToDo, Training, announce_training, fit_candidate, plan_training, report_training
+
+
+@flow(name="train", flow_run_name=named("holdout"), **TOLD)
+async def train(use_case: str, dataset_version: str | None = None, holdout: str | None = None, seed: int = 7) -> Training | State[None]:
+    """Fit the baseline candidates, and the champion's recipe, on the window that ends before ``holdout``.
+
+    ``holdout`` is the latest labelled period unless named. Where the champion has learned that period already, the run
+    completes as *Nothing to do*.
+    """
+    plan = plan_training(use_case, dataset_version, holdout, seed)
+    if isinstance(plan, NothingToDo):
+        get_run_logger().info(plan.reason)
+        return Completed(name="Nothing to do", message=plan.reason)
+    announce_training(plan)
+    fitted = [fit_candidate(plan, recipe) for recipe in plan.recipes]
+    return report_training(plan, fitted)

@@ -1,0 +1,76 @@
+"""The steps of ``ingest``: which periods, each one into the lake, and the version that they make."""
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from tasks.announcements import ingest_refused
+from tasks.dataset import DatasetMissing, DatasetVersion, PeriodFile, ingest_period, read_version, write_version
+from tasks.outside import PATIENT, lake, tell
+from tasks.validation import BatchRefused
+from usecases.definition import load
+
+
+class NoPeriod(LookupError):
+    """The window asked for holds no complete period of the source."""
+
+
+@task(cache_policy=NO_CACHE)
+def find_periods(use_case: str, through: str | None, since: str | None) -> list[str]:
+    """Complete periods of the source up to ``through``, from ``since`` on. Raises ``NoPeriod``, ``SourceError``."""
+    known = load(use_case).source.periods()
+    wanted = [period for period in known if (through is None or period <= through) and (since is None or period >= since)]
+    if not wanted or (through is not None and through not in known):
+        has = f"{known[0]} to {known[-1]}" if known else "nothing"
+        raise NoPeriod(
+            f"The source of {use_case!r} has no complete period in {since or 'the beginning'}..{through or 'now'}; it has {has}."
+        )
+    return wanted
+
+
+@task(task_run_name="ingest {period}", **PATIENT)
+def take_in(use_case: str, period: str) -> PeriodFile:
+    """Validate one period and put it into the lake. Raises ``BatchRefused``, after telling people, ``SourceError``, ``LakeAway``."""
+    case = load(use_case)
+    try:
+        taken = ingest_period(lake(), case, period)
+    except BatchRefused as refused:
+        tell(ingest_refused(use_case, period=period, problems=[str(refused)]))
+        raise
+    get_run_logger().info(
+        "ingested use_case=%s period=%s rows=%d quarantined=%d", use_case, period, taken.rows, sum(taken.quarantine.values())
+    )
+    return taken
+
+
+@task(**PATIENT)
+def publish_dataset(use_case: str, taken: list[PeriodFile], since: str | None) -> DatasetVersion:
+    """Make the version of ``taken`` visible, with the periods before ``since`` from the version before."""
+    store, case = lake(), load(use_case)
+    earlier: list[PeriodFile] = []
+    if since is not None:
+        try:
+            earlier = [one for one in read_version(store, use_case).periods if one.period < since]
+        except DatasetMissing:
+            get_run_logger().info("no earlier dataset of %s: the version begins at %s", use_case, since)
+    dataset, new = write_version(store, case, [*earlier, *taken])
+    said = "new" if new else "unchanged, nothing was written"
+    get_run_logger().info("dataset use_case=%s version=%s rows=%d: %s", use_case, dataset.version, dataset.rows, said)
+    create_markdown_artifact(
+        _validation_report(dataset, said), key=f"{use_case}-validation", description=f"Validation of {dataset.version}"
+    )
+    return dataset
+
+
+def _validation_report(dataset: DatasetVersion, said: str) -> str:
+    lines = [
+        f"# Dataset `{dataset.version}`",
+        f"{dataset.rows:,} rows of {dataset.window} from {dataset.source}; {dataset.quarantined:,} in quarantine; {said}.",
+        "",
+        "| period | rows | labelled | quarantined | why |",
+        "|---|---:|---:|---:|---|",
+    ]
+    for one in dataset.periods:
+        why = "; ".join(f"{reason} ({rows})" for reason, rows in list(one.quarantine.items())[:5]) or "–"
+        lines.append(f"| {one.period} | {one.rows:,} | {one.labelled / one.rows:.1%} | {sum(one.quarantine.values()):,} | {why} |")
+    return "\n".join(lines)

@@ -1,0 +1,61 @@
+"""How a task reaches the outside world: the registered blocks, and when it is worth trying again."""
+
+from typing import Any
+
+from prefect.cache_policies import NO_CACHE
+
+from blocks.lake import BLOCK as LAKE
+from blocks.lake import Lake, LakeAway
+from blocks.registry import BLOCK as REGISTRY
+from blocks.registry import ModelRegistry, RegistryAway
+from blocks.service import BLOCK as SERVICE
+from blocks.service import ModelService, ServiceAway
+from blocks.slack import BLOCK as SLACK
+from blocks.slack import Message, SlackNotifier
+
+
+class NotRegistered(LookupError):
+    """A block is missing on the Prefect server."""
+
+
+def _load(kind: Any, name: str) -> Any:
+    try:
+        return kind.load(name)
+    except ValueError as error:
+        raise NotRegistered(f"Prefect has no block '{kind._block_type_slug}/{name}'. Register it: python -m deployments.apply") from error
+
+
+def lake() -> Lake:
+    return _load(Lake, LAKE)
+
+
+def registry() -> ModelRegistry:
+    return _load(ModelRegistry, REGISTRY)
+
+
+def service() -> ModelService:
+    return _load(ModelService, SERVICE)
+
+
+def tell(message: Message) -> None:
+    """Say it in Slack, or in the run's log where Slack is not configured. Never raises for Slack's sake."""
+    _load(SlackNotifier, SLACK).send(message)
+
+
+def _is_outage(_task: Any, _run: Any, state: Any) -> bool:
+    try:
+        state.result()
+    except (LakeAway, RegistryAway, ServiceAway):
+        return True
+    except Exception:  # noqa: BLE001 - a fault of the data or the code: asked for again it would fail again
+        return False
+    return False
+
+
+PATIENT: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay_seconds": [1, 3, 9],
+    "retry_condition_fn": _is_outage,
+    "cache_policy": NO_CACHE,
+}
+"""Options of a task that reads or writes outside: an outage is waited out for 13 seconds, nothing else is retried."""

@@ -1,0 +1,82 @@
+"""The three plots of a registered model. Drawn on figures of their own: pyplot keeps state, and costs a second to import."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tasks.metrics import score
+from usecases.definition import Metric
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from sklearn.base import ClassifierMixin
+
+
+def _axes(title: str, width: float = 5.5, height: float = 4.5):  # noqa: ANN202 - a matplotlib pair, imported where it is used
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title)
+    return figure, axes
+
+
+def roc(truth: np.ndarray, predicted: np.ndarray, auc: float) -> "Figure":
+    """The ROC curve of probabilities ``(n_rows,)``."""
+    order = np.argsort(-predicted)
+    hits = np.cumsum(truth[order]) / max(truth.sum(), 1)
+    alarms = np.cumsum(1 - truth[order]) / max((1 - truth).sum(), 1)
+    shown = np.linspace(0, len(truth) - 1, min(len(truth), 500)).astype(int)
+    figure, axes = _axes(f"ROC on the hold-out, AUC {auc:.4f}")
+    axes.plot(alarms[shown], hits[shown])
+    axes.plot([0, 1], [0, 1], linestyle=":", color="grey")
+    axes.set_xlabel("false positive rate")
+    axes.set_ylabel("true positive rate")
+    return figure
+
+
+def calibration(truth: np.ndarray, predicted: np.ndarray, bins: int = 10) -> "Figure":
+    """Observed share against predicted probability, in ``bins`` groups of equal size."""
+    groups = [group for group in np.array_split(np.argsort(predicted), bins) if len(group)]
+    figure, axes = _axes("Calibration on the hold-out")
+    axes.plot([predicted[g].mean() for g in groups], [truth[g].mean() for g in groups], marker="o")
+    axes.plot([0, 1], [0, 1], linestyle=":", color="grey")
+    axes.set_xlabel("mean predicted probability")
+    axes.set_ylabel("observed share")
+    return figure
+
+
+def permutation_importance(
+    model: "ClassifierMixin", matrix: np.ndarray, truth: np.ndarray, metric: Metric, seed: int, rows: int = 4000
+) -> np.ndarray:
+    """What the score loses when one column is shuffled ``(n_features,)``, on at most ``rows`` rows (Breiman 2001)."""
+    chance = np.random.default_rng(seed)
+    chosen = chance.permutation(len(matrix))[:rows]
+    matrix, truth = matrix[chosen].copy(), truth[chosen]
+    whole = score(metric, truth, model.predict_proba(matrix)[:, 1])
+    lost = np.empty(matrix.shape[1])
+    for feature in range(matrix.shape[1]):
+        kept = matrix[:, feature].copy()
+        matrix[:, feature] = chance.permutation(kept)
+        lost[feature] = metric.gain(whole, score(metric, truth, model.predict_proba(matrix)[:, 1]))
+        matrix[:, feature] = kept
+    return lost
+
+
+def importance(names: list[str], lost: np.ndarray, metric: Metric) -> "Figure":
+    """Bars of ``permutation_importance``, the largest on top."""
+    order = np.argsort(lost)
+    figure, axes = _axes("Permutation importance on the hold-out", height=max(3.0, 0.25 * len(names)))
+    axes.barh([names[i] for i in order], lost[order])
+    axes.set_xlabel(f"{metric.name} lost when the column is shuffled")
+    return figure
+
+
+def contest_interval(low: float, gain: float, high: float, metric: str) -> "Figure":
+    """The gain with its interval against zero: right of the line wins."""
+    figure, axes = _axes("Challenger minus champion", height=1.8)
+    axes.errorbar([gain], [0], xerr=[[gain - low], [high - gain]], fmt="o", capsize=6)
+    axes.axvline(0, linestyle=":", color="grey")
+    axes.set_yticks([])
+    axes.set_xlabel(f"gain in {metric}")
+    return figure
