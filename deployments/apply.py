@@ -105,14 +105,19 @@ async def _pool(client: PrefectClient) -> Change:
 
 async def _block(name: str, wanted: Block) -> Change:
     try:
-        found = await type(wanted).aload(name)
+        found: Block = await type(wanted).aload(name)
     except ValueError:
         await wanted.asave(name)
         return "created"
-    if found.model_dump(context={"include_secrets": True}) == wanted.model_dump(context={"include_secrets": True}):
+    if _content(found) == _content(wanted):
         return "unchanged"
     await wanted.asave(name, overwrite=True)
     return "updated"
+
+
+def _content(block: Block) -> dict[str, Any]:
+    """The fields with their secrets, without what the server adds (``_block_document_id`` and its like)."""
+    return {name: value for name, value in block.model_dump(context={"include_secrets": True}).items() if not name.startswith("_")}
 
 
 async def _deployment(client: PrefectClient, flow: Flow[Any, Any], spec: dict[str, Any]) -> tuple[Change, Any]:

@@ -216,7 +216,10 @@ _PREFECT_SAYS = "Flow run encountered an exception: "
 
 
 def flow_failed(use_case: str, *, flow: str, error: str, run_url: str | None = None, links: Links = NO_LINKS) -> Message:
-    """``error`` is the exception's own message, or that of the failed state. ``run_url`` is for callers outside of the run: inside, the link comes by itself."""
+    """``error`` is the exception's own message, or that of the failed state.
+
+    ``run_url`` is for callers outside of the run: inside, the link comes by itself.
+    """
     first, _, rest = error.removeprefix(_PREFECT_SAYS).strip().partition("\n")
     run = {RUN_LINK: run_url} if run_url else {}
     return Message(

@@ -117,7 +117,7 @@ def write_version(lake: Lake, case: UseCase, periods: list[PeriodFile]) -> tuple
     """
     if not periods:
         raise ValueError(f"No period of {case.name!r} to make a dataset version of.")
-    columns = {column.name: column.kind for column in case.columns}
+    columns: dict[str, str] = {column.name: column.kind for column in case.columns}
     named = "\n".join([f"{name} {kind}" for name, kind in columns.items()] + [f"{one.period} {one.sha256}" for one in periods])
     version = f"{periods[-1].period}-{hashlib.sha256(named.encode()).hexdigest()[:12]}"
     made = DatasetVersion(

@@ -162,7 +162,7 @@ def score_labelled(case: UseCase, logged: pl.DataFrame, feedback: pl.DataFrame) 
     last = feedback.sort("time").unique("id", keep="last").select("id", "label")
     joined = logged.join(last, on="id", how="inner")
     metrics = [case.gate.metric, *(guard.metric for guard in case.promotion.guards)]
-    scores = {metric.name: score(metric, joined["label"].to_numpy(), joined["score"].to_numpy()) for metric in metrics}
+    scores: dict[str, float] = {metric.name: score(metric, joined["label"].to_numpy(), joined["score"].to_numpy()) for metric in metrics}
     return len(joined) / len(logged), scores
 
 
@@ -170,14 +170,10 @@ def score_labelled(case: UseCase, logged: pl.DataFrame, feedback: pl.DataFrame) 
 def report_check(checked: Checked) -> None:
     """The run's artifacts, the message, and the line in the log."""
     verdict, case = checked.verdict, load(checked.use_case)
+    limits = verdict.thresholds
     table = [
-        {
-            "column": name,
-            "distance": round(far, 3),
-            "threshold": round(verdict.thresholds[name], 3),
-            "drifted": far >= verdict.thresholds[name],
-        }
-        for name, far in sorted(verdict.distances.items(), key=lambda pair: -pair[1] / verdict.thresholds[pair[0]])
+        {"column": name, "distance": round(far, 3), "threshold": round(limits[name], 3), "drifted": far >= limits[name]}
+        for name, far in sorted(verdict.distances.items(), key=lambda pair: -pair[1] / limits[pair[0]])
     ]
     said = f"{case.name} {verdict.window}: {verdict.outcome}. {'; '.join(verdict.reasons)}."
     labelled = ", ".join(f"{name} {value:.4f}" for name, value in checked.scores.items()) or "none yet"

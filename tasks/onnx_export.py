@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from sklearn.base import BaseEstimator
+    from sklearn.base import ClassifierMixin
 
 OPSETS = {"": 17, "ai.onnx.ml": 3}
 
@@ -23,20 +23,20 @@ class NotConvertible(ValueError):
     """A step cannot be served as ONNX; the message names it and the way out."""
 
 
-def export(model: "BaseEstimator", n_features: int) -> tuple[bytes, str]:
+def export(model: "ClassifierMixin", n_features: int) -> tuple[bytes, str]:
     """The ONNX bytes of ``model`` and the dtype of its matrix (``float64`` or ``float32``). Raises ``NotConvertible``."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     for step in _steps(model):
         _refuse_known_traps(step)
-    if list(model.classes_) != [0, 1]:  # type: ignore[attr-defined]
-        raise NotConvertible(f"{type(model).__name__} was fitted on the classes {list(model.classes_)}, expected 0 and 1.")  # type: ignore[attr-defined]
+    if list(model.classes_) != [0, 1]:
+        raise NotConvertible(f"{type(model).__name__} was fitted on the classes {list(model.classes_)}, expected 0 and 1.")
     if isinstance(model, HistGradientBoostingClassifier):
         return _boosting(model, n_features), "float64"
     return _by_skl2onnx(model, n_features), "float32"
 
 
-def thresholds(model: "BaseEstimator") -> dict[int, np.ndarray]:
+def thresholds(model: "ClassifierMixin") -> dict[int, np.ndarray]:
     """Where the trees of ``model`` split, by feature position: the values beside which a conversion goes wrong first."""
     found: dict[int, list[np.ndarray]] = {}
     for step in _steps(model):

@@ -151,9 +151,8 @@ def record_decision(decision: Decision, challenger: ModelVersion) -> None:
         drawn.savefig(picture, format="png", dpi=80)
         url = f"data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}"
         create_image_artifact(url, key=f"{use_case}-contest-interval", description="Right of the line the challenger is better")
-    get_run_logger().info(
-        "contest use_case=%s challenger=%s verdict=%s: %s", use_case, challenger.number, decision.verdict, decision.reasons
-    )
+    said = "contest use_case=%s challenger=%s verdict=%s: %s"
+    get_run_logger().info(said, use_case, challenger.number, decision.verdict, "; ".join(decision.reasons))
     links = {"MLflow version": registry().version_url(challenger)}
     if decision.champion is None and decision.promoted:
         recipe, gate = challenger.tags.get("laurel.recipe", "?"), load(use_case).gate.threshold

@@ -81,7 +81,7 @@ def tune(
             climbs = [_Climb(trial, candidate, case, {k: _suggest(trial, k, r) for k, r in search.space.items()}, seed) for trial in asked]
             for rung in rungs:
                 alive = [climb for climb in climbs if not climb.pruned]
-                values = threads.map(lambda climb, rung=rung: climb.reach(resource, rung, data, metric), alive)  # type: ignore[misc]
+                values = threads.map(lambda climb, rung=rung: climb.reach(resource, rung, data, metric), alive)
                 for climb, value in zip(alive, list(values), strict=True):
                     climb.told(value, rung, last=rung == rungs[-1])
             for climb in climbs:

@@ -46,9 +46,10 @@ def validate(case: UseCase, period: str, rows: pl.DataFrame) -> Validated:
     problems = batch_problems(case, batch)
     reasons = _row_reasons(case, period, batch)
     bad = reasons.is_not_null()
-    if bad.mean() > LARGEST_QUARANTINED_SHARE:  # type: ignore[operator]
-        most = reasons.drop_nulls().mode().first()
-        problems.append(f"{bad.mean():.0%} of the rows are bad (tolerated {LARGEST_QUARANTINED_SHARE:.0%}), most often: {most}")
+    share = float(bad.sum()) / len(batch)
+    if share > LARGEST_QUARANTINED_SHARE:
+        most = str(reasons.drop_nulls().mode()[0])
+        problems.append(f"{share:.0%} of the rows are bad (tolerated {LARGEST_QUARANTINED_SHARE:.0%}), most often: {most}")
     if problems:
         raise BatchRefused(_refusal(case, period, problems))
     return Validated(good=batch.filter(~bad), quarantined=batch.with_columns(reasons.alias(REASON)).filter(bad))

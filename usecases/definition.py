@@ -8,13 +8,12 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 if TYPE_CHECKING:
     import polars as pl
-    from sklearn.base import ClassifierMixin
 
 
 class UseCaseError(ValueError):
@@ -85,7 +84,10 @@ class Guard(Frozen):
 
 
 class Layout(Frozen):
-    """Positions of the columns in the encoded matrix ``(n_rows, n_features)``: categories are integer codes."""
+    """Positions of the columns in the encoded matrix ``(n_rows, n_features)``.
+
+    Categories stand first, as integer codes (-1: null or unknown), then the numbers (NaN: null).
+    """
 
     categories: tuple[int, ...]
     numbers: tuple[int, ...]
@@ -118,7 +120,7 @@ class Candidate(Frozen):
     """
 
     name: str
-    build: "Callable[[Mapping[str, Any], Layout, int], ClassifierMixin]"
+    build: Callable[[Mapping[str, Any], Layout, int], Any]
     params: Mapping[str, Any] = {}
     baseline: bool = True
     search: Search | None = None
@@ -160,6 +162,7 @@ class DriftPolicy(Frozen):
     new_category_tolerance: float = 0.10
 
 
+@runtime_checkable
 class Source(Protocol):
     """Where rows come from. Implementations read lazily: constructing one does no I/O."""
 
@@ -174,7 +177,7 @@ class Source(Protocol):
 
 
 class UseCase(Frozen):
-    """One prediction problem, whole. ``columns`` are the model's inputs, in the order of the encoded matrix."""
+    """One prediction problem, whole. ``columns`` are the model's inputs."""
 
     name: str
     title: str
@@ -212,12 +215,14 @@ class UseCase(Frozen):
         return self
 
     @property
+    def matrix_columns(self) -> list[Column]:
+        """The columns in the order of the encoded matrix: categories first, then numbers."""
+        return sorted(self.columns, key=lambda column: column.kind)
+
+    @property
     def layout(self) -> Layout:
-        kinds = [column.kind for column in self.columns]
-        return Layout(
-            categories=tuple(i for i, kind in enumerate(kinds) if kind == "category"),
-            numbers=tuple(i for i, kind in enumerate(kinds) if kind == "number"),
-        )
+        categories = sum(column.kind == "category" for column in self.columns)
+        return Layout(categories=tuple(range(categories)), numbers=tuple(range(categories, len(self.columns))))
 
     @property
     def column_names(self) -> list[str]:
@@ -235,7 +240,7 @@ def known() -> list[str]:
     """Names of the use cases that ``load`` can find, sorted."""
     import usecases
 
-    return sorted(m.name for m in pkgutil.iter_modules(usecases.__path__) if m.name != "definition")
+    return sorted(m.name for m in pkgutil.iter_modules(usecases.__path__) if m.name != "definition" and not m.name.startswith("_"))
 
 
 def load(name: str) -> UseCase:
