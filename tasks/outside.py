@@ -20,7 +20,7 @@ class NotRegistered(LookupError):
 
 def _load(kind: Any, name: str) -> Any:
     try:
-        return kind.load(name)
+        return kind.load(name, _sync=True)  # also in hooks of async flows, where load would give a coroutine
     except ValueError as error:
         raise NotRegistered(f"Prefect has no block '{kind._block_type_slug}/{name}'. Register it: python -m deployments.apply") from error
 
