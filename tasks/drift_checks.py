@@ -168,7 +168,7 @@ def score_labelled(case: UseCase, logged: pl.DataFrame, feedback: pl.DataFrame) 
 
 @task(**PATIENT)
 def report_check(checked: Checked) -> None:
-    """The run's artifacts, the message, and the line in the log."""
+    """The verdict beside the report in the lake, the run's artifacts, the message, and the line in the log."""
     verdict, case = checked.verdict, load(checked.use_case)
     limits = verdict.thresholds
     table = [
@@ -196,6 +196,7 @@ def report_check(checked: Checked) -> None:
     )
     if message is not None:
         tell(message)
+    lake().write(f"reports/{case.name}/{verdict.window}/verdict.json", checked.model_dump_json(indent=1).encode())
     get_run_logger().info("drift use_case=%s window=%s outcome=%s share=%s", case.name, verdict.window, verdict.outcome, verdict.share)
 
 

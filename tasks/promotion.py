@@ -86,7 +86,7 @@ def hold_contest(challenger: ModelVersion, seed: int) -> Decision:
         dataset_version=dataset.version,
         promoted=False,
         verdict="unfair",
-        reasons=_seen(f"challenger {challenger.number}", manifest.trained_on, dataset, holdout),
+        reasons=seen(f"challenger {challenger.number}", manifest.trained_on, dataset, holdout),
         contest=None,
         gate_score=manifest.metrics[case.gate.metric.name],
         by=flow_run.ui_url or "a direct call",
@@ -96,7 +96,7 @@ def hold_contest(challenger: ModelVersion, seed: int) -> Decision:
     if champion is None:
         return _without_champion(case, decision)
     with opened(store, champion) as (package, _):
-        if unfair := _seen(f"champion {champion.number}", package.manifest.trained_on, dataset, holdout):
+        if unfair := seen(f"champion {champion.number}", package.manifest.trained_on, dataset, holdout):
             return decision.model_copy(update={"reasons": unfair})
         contest = judge_rows(case, rows, score_rows(package, rows), scores, seed)
     found = {"contest": contest, "verdict": contest.verdict, "reasons": contest.reasons, "promoted": contest.promoted}
@@ -116,7 +116,7 @@ def judge_rows(case: UseCase, rows: pl.DataFrame, champion: np.ndarray, challeng
     return hold(policy, case.gate.metric, modelling.labels(case, rows), champion, challenger, block, slices, seed)
 
 
-def _seen(who: str, trained_on: dict[str, str], dataset: DatasetVersion, holdout: str) -> list[str]:
+def seen(who: str, trained_on: dict[str, str], dataset: DatasetVersion, holdout: str) -> list[str]:
     """Why a contest on ``holdout`` would be unfair: by the period's name, and by the digest of its rows."""
     digest = dataset.digests([holdout])[holdout]
     if holdout in trained_on or digest in trained_on.values():
@@ -164,7 +164,7 @@ def record_decision(decision: Decision, challenger: ModelVersion) -> None:
         contest_decided(
             use_case,
             verdict=decision.verdict,
-            champion_version=decision.champion or "none",
+            champion_version=decision.champion,
             challenger_version=decision.challenger,
             metric=metric,
             champion=main.champion if main else unknown,

@@ -1,0 +1,40 @@
+"""The steps of ``compare``: two registered versions on the same rows."""
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_table_artifact
+
+from tasks.champions import opened
+from tasks.contest import Contest
+from tasks.dataset import read_periods, read_version
+from tasks.outside import PATIENT, lake, registry
+from tasks.packaging import score_rows
+from tasks.promotion import judge_rows, seen
+from usecases.definition import load
+
+
+class UnfairComparison(ValueError):
+    """One of the versions was trained on the rows that it would be scored on."""
+
+
+@task(**PATIENT)
+def compare_versions(use_case: str, window: str, champion: str, challenger: str, seed: int) -> Contest:
+    """The contest of two versions on ``window``. Raises ``UnfairComparison``, ``RegistryError``, ``DatasetMissing``."""
+    case, store, dataset = load(use_case), registry(), read_version(lake(), use_case)
+    rows = read_periods(lake(), dataset, [window], case.label)
+    scores = []
+    for number in (champion, challenger):
+        with opened(store, store.version(use_case, number)) as (package, _):
+            if unfair := seen(f"version {number}", package.manifest.trained_on, dataset, window):
+                raise UnfairComparison("; ".join(unfair))
+            scores.append(score_rows(package, rows))
+    return judge_rows(case, rows, *scores, seed)
+
+
+@task(**PATIENT)
+def report_comparison(use_case: str, window: str, champion: str, challenger: str, contest: Contest) -> None:
+    """The table as an artifact, and both scores in the log."""
+    table = [one.model_dump() for one in (contest.main, *contest.guards)]
+    create_table_artifact(table, key=f"{use_case}-comparison", description=f"Versions {champion} and {challenger} on {window}")
+    main = contest.main
+    said = "comparison use_case=%s window=%s %s: version %s %.4f, version %s %.4f, gain %+.4f"
+    get_run_logger().info(said, use_case, window, main.metric, champion, main.champion, challenger, main.challenger, main.gain)

@@ -1,0 +1,103 @@
+"""A small server that answers the two questions that the service asks MLflow, on a free loopback port.
+
+    with RegistryServer(folder) as mlflow:
+        digest = mlflow.register("toy", 1, lambda package: write_package(package))
+        mlflow.crown("toy", 1)
+
+The answers' shapes and statuses are those of MLflow 3.17; ``tests/integration/test_service.py`` asks a real one as well.
+"""
+
+import json
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import parse_qs, unquote, urlsplit
+
+
+class RegistryServer:
+    """``artifacts`` is the folder behind the proxy, ``asked`` the paths of all requests, ``broken`` makes every answer a 500."""
+
+    def __init__(self, artifacts: Path, port: int = 0) -> None:
+        self.artifacts = artifacts
+        self.versions: dict[tuple[str, int], dict[str, str]] = {}
+        self.champions: dict[str, int] = {}
+        self.asked: list[str] = []
+        self.broken = False
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), _Handler)
+        self._server.daemon_threads = True
+        self._server.registry = self  # type: ignore[attr-defined]
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+
+    @property
+    def port(self) -> int:
+        return self._server.server_port
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def package_folder(self, model: str, version: int) -> Path:
+        return self.artifacts / "1" / f"run-{model}-{version}" / "artifacts" / "package"
+
+    def register(self, model: str, version: int, write: Callable[[Path], str]) -> str:
+        """Keep the package that ``write`` makes, with the tags that Laurel gives a version; the digest is returned."""
+        digest = write(self.package_folder(model, version))
+        uri = f"mlflow-artifacts:/1/run-{model}-{version}/artifacts/package"
+        self.versions[model, version] = {"laurel.package": uri, "laurel.package_sha256": digest}
+        return digest
+
+    def crown(self, model: str, version: int) -> None:
+        self.champions[model] = version
+
+    def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, bytes]:
+        if self.broken:
+            return 500, b"<html>Internal Server Error</html>"
+        if path == "/api/2.0/mlflow/registered-models/alias":
+            return self._alias(query["name"][0], query["alias"][0])
+        proxy = "/api/2.0/mlflow-artifacts/artifacts/"
+        if path.startswith(proxy):
+            file = self.artifacts / unquote(path.removeprefix(proxy))
+            return (200, file.read_bytes()) if file.is_file() else _error(404, "RESOURCE_DOES_NOT_EXIST", f"No such artifact: '{file.name}'")
+        return 404, b""
+
+    def _alias(self, model: str, alias: str) -> tuple[int, bytes]:
+        if not any(name == model for name, _ in self.versions):
+            return _error(404, "RESOURCE_DOES_NOT_EXIST", f"Registered Model with name={model} not found")
+        version = self.champions.get(model) if alias == "champion" else None
+        if version is None:
+            return _error(400, "INVALID_PARAMETER_VALUE", f"Registered model alias {alias} not found.")
+        tags = [{"key": key, "value": value} for key, value in self.versions[model, version].items()]
+        found: dict[str, Any] = {"name": model, "version": str(version), "aliases": [alias], "status": "READY"}
+        return 200, json.dumps({"model_version": found | ({"tags": tags} if tags else {})}).encode()
+
+
+def _error(status: int, code: str, message: str) -> tuple[int, bytes]:
+    return status, json.dumps({"error_code": code, "message": message}).encode()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        registry: RegistryServer = self.server.registry  # type: ignore[attr-defined]
+        parts = urlsplit(self.path)
+        registry.asked.append(parts.path)
+        status, body = registry.answer(parts.path, parse_qs(parts.query))
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing on the test's terminal."""

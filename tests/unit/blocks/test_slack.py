@@ -1,0 +1,257 @@
+import asyncio
+import logging
+from collections.abc import Iterator
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.logging.handlers import APILogHandler
+from prefect.runtime import flow_run
+from prefect.testing.utilities import prefect_test_harness
+
+from blocks.settings import Settings
+from blocks.slack import FACTS, RUN_LINK, SECTION_LIMIT, TEXT_LIMIT, Message, SlackNotifier, escaped
+from tests.fakes.slack import ALWAYS, SlackServer
+
+TOKEN = "xoxb-test"
+WON = Message(
+    headline="flights: challenger v4 beats champion v3",
+    facts={"gain": "+0.0142"},
+    details=("at least +0.0087",),
+    links={"run": "http://127.0.0.1/run?a=1&b=2"},
+    emoji=":crown:",
+)
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def slack() -> Iterator[SlackServer]:
+    with SlackServer(token=TOKEN) as server:
+        yield server
+
+
+def notifier(slack: SlackServer, **changed: object) -> SlackNotifier:
+    return SlackNotifier(**{"token": TOKEN, "channel": "#ml", "api_url": slack.url, **changed})
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_message_arrives_in_the_channel_with_text_and_blocks(slack: SlackServer) -> None:
+    ts = notifier(slack).send(WON)
+    [message] = slack.messages
+    assert message["ts"] == ts
+    assert message["channel"] == "#ml"
+    assert message["text"].splitlines()[0] == WON.headline
+    assert [block["type"] for block in message["blocks"]] == ["section", "section", "section", "context"]
+    assert message["blocks"][0]["text"]["text"] == ":crown: *flights: challenger v4 beats champion v3*"
+    assert message["blocks"][1]["fields"][0]["text"] == "*gain*\n+0.0142"
+    assert message["blocks"][3]["elements"][0]["text"] == "<http://127.0.0.1/run?a=1&amp;b=2|run>"
+
+
+def test_reply_carries_the_thread_of_the_first_message(slack: SlackServer) -> None:
+    block = notifier(slack)
+    first = block.send(WON)
+    block.send(Message("flights: version 4 serves"), thread_ts=first)
+    assert slack.messages[0].get("thread_ts") is None
+    assert slack.messages[1]["thread_ts"] == first
+
+
+def test_rate_limit_is_waited_for_and_the_message_arrives_once(slack: SlackServer, caplog: pytest.LogCaptureFixture) -> None:
+    slack.rate_limit(times=2)
+    assert notifier(slack).send(WON) is not None
+    assert slack.statuses == [429, 429, 200]
+    assert len(slack.messages) == 1
+    assert warnings(caplog) == []
+
+
+@pytest.mark.parametrize("retry_after", ["3600", "soon", ""])
+def test_rate_limit_that_asks_for_an_hour_or_nonsense_is_not_waited_for(
+    slack: SlackServer, retry_after: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    slack.rate_limit(retry_after=retry_after)
+    assert notifier(slack).send(WON) is None
+    assert slack.statuses == [429]
+    assert "ratelimited" in warnings(caplog)[0]
+
+
+def test_server_error_is_retried(slack: SlackServer) -> None:
+    slack.break_down()
+    assert notifier(slack).send(WON) is not None
+    assert slack.statuses == [500, 200]
+
+
+def test_closed_connection_is_retried(slack: SlackServer) -> None:
+    slack.hang_up()
+    assert notifier(slack).send(WON) is not None
+    assert slack.statuses == [0, 200]
+
+
+def test_lasting_server_error_ends_as_one_warning_with_the_whole_text(slack: SlackServer, caplog: pytest.LogCaptureFixture) -> None:
+    slack.break_down(times=ALWAYS)
+    assert notifier(slack, retries=2).send(WON) is None
+    assert slack.statuses == [500, 500, 500]
+    [warning] = warnings(caplog)
+    assert "HTTP 500" in warning
+    assert WON.text in warning
+
+
+def test_connections_that_always_close_end_as_one_warning(slack: SlackServer, caplog: pytest.LogCaptureFixture) -> None:
+    slack.hang_up(times=ALWAYS)
+    assert notifier(slack, retries=1).send(WON) is None
+    assert slack.statuses == [0, 0]
+    assert len(warnings(caplog)) == 1
+
+
+def test_silent_slack_is_given_up_and_not_told_twice(slack: SlackServer, caplog: pytest.LogCaptureFixture) -> None:
+    # It may have posted the message before it fell silent, so a timeout is not tried again.
+    slack.keep_waiting()
+    assert notifier(slack, timeout_seconds=1).send(WON) is None
+    assert slack.statuses == [-1]
+    assert "TimeoutError" in warnings(caplog)[0]
+
+
+def test_no_server_at_all_ends_as_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with SlackServer() as slack:
+        gone = notifier(slack, retries=1)
+    assert gone.send(WON) is None
+    assert "Connection refused" in warnings(caplog)[0]
+
+
+@pytest.mark.parametrize("body", ["", "[]", "null", "{", "<html>", '{"ok": true'])
+def test_answer_of_something_that_is_not_slack_ends_as_one_warning(slack: SlackServer, body: str, caplog: pytest.LogCaptureFixture) -> None:
+    slack.babble(body)
+    assert notifier(slack).send(WON) is None
+    [warning] = warnings(caplog)
+    assert WON.text in warning
+
+
+@pytest.mark.parametrize("url", ["not a url", "httpx://127.0.0.1/", "http://[::1/", "http://127.0.0.1:99999/"])
+def test_wrong_api_url_ends_as_one_warning(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert SlackNotifier(token=TOKEN, channel="#ml", api_url=url, retries=0).send(WON) is None
+    assert len(warnings(caplog)) == 1
+
+
+def test_wrong_token_is_answered_with_what_to_do(slack: SlackServer, caplog: pytest.LogCaptureFixture) -> None:
+    assert notifier(slack, token="xoxb-of-another").send(WON) is None
+    [warning] = warnings(caplog)
+    assert "invalid_auth" in warning
+    assert "LAUREL_SLACK_TOKEN" in warning
+    assert slack.statuses == [200]
+
+
+def test_unknown_channel_is_answered_with_what_to_do(slack: SlackServer, caplog: pytest.LogCaptureFixture) -> None:
+    assert notifier(slack, channel="#nowhere").send(WON) is None
+    [warning] = warnings(caplog)
+    assert "channel_not_found" in warning
+    assert "LAUREL_SLACK_CHANNEL" in warning
+
+
+def test_refusal_without_advice_is_named_as_slack_names_it(slack: SlackServer, caplog: pytest.LogCaptureFixture) -> None:
+    slack.refuse("restricted_action")
+    assert notifier(slack).send(WON) is None
+    assert "restricted_action" in warnings(caplog)[0]
+
+
+@pytest.mark.parametrize("token", [None, "", " \n"])
+def test_without_a_token_the_log_gets_the_text_and_slack_nothing(
+    slack: SlackServer, token: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert notifier(slack, token=token).send(WON) is None
+    assert slack.statuses == []
+    assert [record.getMessage() for record in caplog.records if record.name == "laurel.slack"] == [WON.text]
+
+
+@pytest.mark.parametrize("token", ["xoxb-secret", "xoxb-secret\nsecond-line", "xoxb-sécret"])
+def test_token_is_in_no_log_and_no_repr(slack: SlackServer, token: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    block = notifier(slack, token=token)
+    assert block.send(WON) is None
+    told = caplog.text + repr(block) + str(block) + block.model_dump_json()
+    assert WON.text in told
+    assert "secret" not in told
+    assert "sécret" not in told
+
+
+def test_settings_make_the_block() -> None:
+    settings = Settings(slack_token=TOKEN, slack_channel="C012345", prefect_url="http://10.0.0.7:4200/api")
+    block = SlackNotifier.of(settings)
+    assert block.token is not None
+    assert block.token.get_secret_value() == TOKEN
+    assert (block.channel, block.ui_url) == ("C012345", "http://10.0.0.7:4200")
+
+
+def test_special_characters_reach_people_and_mention_nobody(slack: SlackServer) -> None:
+    notifier(slack).send(Message("a < b & <!channel>", facts={"<x>": "&"}, details=("p > .05",), links={"<l>": "http://h/|<a b>"}))
+    [message] = slack.messages
+    sent = str(message["blocks"]) + message["text"]
+    assert "a &lt; b &amp; &lt;!channel&gt;" in message["text"]
+    assert "<!channel>" not in sent
+    assert message["blocks"][1]["fields"][0]["text"] == "*&lt;x&gt;*\n&amp;"
+    assert message["blocks"][2]["text"]["text"] == "• p &gt; .05"
+    assert message["blocks"][3]["elements"][0]["text"] == "<http://h/%7C%3Ca%20b%3E|&lt;l&gt;>"
+
+
+@pytest.mark.parametrize("length", range(1, 12))
+def test_cutting_never_splits_an_entity(length: int) -> None:
+    cut = escaped("&<>&<>", length)
+    assert len(cut) <= length
+    assert cut.count("&") == cut.count(";")
+
+
+def test_very_long_message_is_accepted_and_is_whole_in_the_log(slack: SlackServer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    long = Message(
+        headline="flights: " + "<" * 5000,
+        facts={f"{'&' * 400}{position}": ">" * 5000 for position in range(40)},
+        details=["reason & " * 500] * 60,
+        links={f"{position}": "http://h/" + "&" * 900 for position in range(30)},
+    )
+    assert notifier(slack).send(long) is not None
+    [message] = slack.messages
+    assert len(message["text"]) <= TEXT_LIMIT
+    assert len(message["blocks"][1]["fields"]) == FACTS
+    assert len(message["blocks"][2]["text"]["text"]) <= SECTION_LIMIT
+    assert long.text in caplog.text
+
+
+@pytest.fixture(scope="module")
+def prefect_server() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DO_NOT_TRACK", "1")
+        environment.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+        with prefect_test_harness():
+            yield
+
+
+def test_flow_run_log_holds_the_message_where_nothing_is_configured(prefect_server: None) -> None:
+    SlackNotifier(channel="#ml", ui_url="http://ui").save("told-to-the-log")
+
+    @flow
+    async def announce() -> str:
+        (await SlackNotifier.aload("told-to-the-log")).send(WON)
+        return str(flow_run.id)
+
+    run_id = asyncio.run(announce())
+    APILogHandler().flush()
+    with get_client(sync_client=True) as client:
+        logs = client.read_logs(log_filter=LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id])))
+    assert f"{WON.text}\n{RUN_LINK}: http://ui/runs/flow-run/{run_id}" in [log.message for log in logs]
+
+
+def test_saved_block_shows_its_token_to_nobody_and_still_sends_with_it(prefect_server: None, slack: SlackServer) -> None:
+    notifier(slack).save("told-to-slack")
+    with get_client(sync_client=True) as client:
+        shown = client.read_block_document_by_name("told-to-slack", "laurel-slack-notifier", include_secrets=False)
+    assert TOKEN not in shown.model_dump_json()
+    loaded = SlackNotifier.load("told-to-slack")
+    assert isinstance(loaded, SlackNotifier)
+    assert loaded.send(WON) == slack.messages[0]["ts"]

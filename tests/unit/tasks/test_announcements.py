@@ -1,0 +1,202 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from blocks.slack import RUN_LINK, Message, SlackNotifier
+from tasks import announcements
+from tests.fakes.slack import SlackServer
+
+CONTEST: dict[str, Any] = {
+    "champion_version": "3",
+    "challenger_version": "4",
+    "metric": "roc_auc",
+    "champion": 0.7640,
+    "challenger": 0.7782,
+    "gain": 0.0142,
+    "low": 0.0087,
+    "high": 0.0210,
+    "confidence": 0.95,
+    "reasons": ["The gain is above zero."],
+    "rows": 27_075,
+    "blocks": 30,
+}
+DRIFT: dict[str, Any] = {"window": "2013-06", "share": 0.3704, "limit": 0.30, "columns": {"temp": 0.41, "dewp": 0.87}}
+SCORES = {"logistic": 0.7123, "forest": 0.7419}
+
+
+def finished(**changed: Any) -> Message:
+    asked = {"metric": "roc_auc", "scores": SCORES, "best": "forest", "gate": 0.75, "passed": False, "holdout": "2013-03", **changed}
+    return announcements.training_finished("flights", **asked)
+
+
+def tuned(**changed: Any) -> Message:
+    found = {"metric": "roc_auc", "candidate": "hgb", "before": 0.7419, "after": 0.7626, "gate": 0.75, "passed": True}
+    search = {"why": "best of 20 trials, 11 pruned", "params": {"learning_rate": 0.0612345, "max_iter": 200}}
+    return announcements.tuning_finished("flights", **{**found, **search, **changed})
+
+
+def contest(verdict: str, **changed: Any) -> Message:
+    return announcements.contest_decided("flights", verdict=verdict, **{**CONTEST, **changed})
+
+
+def drift(verdict: str, **changed: Any) -> Message | None:
+    return announcements.drift_checked("flights", verdict=verdict, **{**DRIFT, **changed})
+
+
+EVERY: dict[str, Callable[[], Any]] = {
+    "training started": lambda: announcements.training_started(
+        "flights", candidates=["logistic"], window="2013-01 to 2013-02", holdout="2013-03", rows=51_955, dataset_version="9f3c"
+    ),
+    "training finished": finished,
+    "hpo finished": tuned,
+    "first champion": lambda: announcements.first_champion(
+        "flights", version="1", candidate="hgb", metric="roc_auc", score=0.7626, gate=0.75
+    ),
+    **{f"contest {verdict}": lambda verdict=verdict: contest(verdict) for verdict in ("promote", "keep", "suspicious", "unfair")},
+    "contest inconclusive": lambda: contest("inconclusive", gain=float("nan"), low=float("nan"), high=float("nan")),
+    "deployed": lambda: announcements.deployed("flights", version="4", seconds=1.234, smoke_rows=16),
+    "deployment failed": lambda: announcements.deployment_failed(
+        "flights", version="4", reason="smoke row 2 differs", restored_version="3"
+    ),
+    "drifted": lambda: drift("drifted"),
+    "broken": lambda: drift("broken", share=None, columns={}, reasons=["temp: 80 % null"]),
+    "inconclusive": lambda: drift("inconclusive", share=None, columns={}, reasons=["12 rows, 1000 wanted"]),
+    "stable, asked for": lambda: drift("stable", share=0.11, columns={}, tell_stable=True),
+    "ingest refused": lambda: announcements.ingest_refused("flights", period="2013-06", problems=["column 'temp' is missing"]),
+    "retrain skipped": lambda: announcements.retrain_skipped("flights", reason="no labelled period is newer than the champion"),
+    "flow failed": lambda: announcements.flow_failed("flights", flow="retrain", error="MLflow is away\nTraceback", run_url="http://ui/r/1"),
+    "rolled back": lambda: announcements.rolled_back("flights", version="3", from_version="4", reason="asked for by Ana"),
+}
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_every_message_names_its_use_case_first_and_is_accepted_by_slack(kind: str) -> None:
+    message = EVERY[kind]()
+    assert message is not None
+    assert message.text.startswith("flights: ")
+    assert "nan" not in message.text
+    with SlackServer() as slack:
+        assert SlackNotifier(token=slack.token, channel="#ml", api_url=slack.url).send(message) is not None
+        assert len(slack.messages) == 1
+
+
+def test_training_started_says_windows_rows_and_data() -> None:
+    text = EVERY["training started"]().text
+    for said in ("2013-01 to 2013-02", "2013-03", "51,955", "9f3c", "logistic"):
+        assert said in text
+
+
+def test_missed_gate_announces_hpo_and_every_candidate_with_its_score() -> None:
+    message = finished()
+    assert message.headline == "flights: forest scores ROC AUC 0.7419 on 2013-03: it misses the gate of 0.75, so HPO starts"
+    assert "logistic: ROC AUC 0.7123" in message.text
+
+
+def test_missed_gate_without_a_search_space_promises_no_hpo() -> None:
+    assert "HPO" not in finished(hpo=False).text
+    assert "no challenger" in finished(hpo=False).text
+
+
+def test_passed_gate_announces_no_hpo() -> None:
+    message = finished(scores={"forest": 0.7801}, passed=True)
+    assert message.headline.endswith("it passes the gate of 0.75")
+
+
+def test_hpo_says_what_it_found_and_what_was_before() -> None:
+    message = tuned()
+    assert message.headline == "flights: HPO found hgb with ROC AUC 0.7626 (was 0.7419); it passes the gate of 0.75"
+    assert "learning_rate: 0.06123" in message.text
+    assert "best of 20 trials, 11 pruned" in message.text
+
+
+def test_hpo_below_the_gate_says_that_nothing_is_registered() -> None:
+    message = tuned(after=0.7450, passed=False)
+    assert "still misses" in message.headline
+    assert "No challenger is registered" in message.text
+
+
+def test_won_contest_gives_both_scores_and_the_interval() -> None:
+    message = contest("promote")
+    assert message.headline == "flights: challenger v4 beats champion v3 (ROC AUC: challenger 0.7782, champion 0.7640)"
+    assert "gain: +0.0142, 90 % interval +0.0087 to +0.0210" in message.text
+    assert "27,075 rows in 30 blocks" in message.text
+
+
+def test_lost_contest_gives_both_scores_and_the_reasons() -> None:
+    message = contest("keep", challenger=0.7651, gain=0.0011, low=-0.0020, reasons=["Not surely better.", "JFK gets worse."])
+    assert (
+        message.headline
+        == "flights: challenger v4 is not promoted; champion v3 keeps the crown (ROC AUC: challenger 0.7651, champion 0.7640)"
+    )
+    assert "- Not surely better.\n- JFK gets worse." in message.text
+    assert "-0.0020 to" in message.text
+
+
+def test_leak_is_told_as_a_refusal_and_not_as_a_win() -> None:
+    message = contest("suspicious", challenger=0.9912, reasons=["too good to be true"])
+    assert "leak" in message.headline
+    assert "champion v3 keeps the crown" in message.headline
+    assert "0.9912" in message.headline
+    assert "beats" not in message.text
+
+
+def test_refused_challenger_without_a_champion_invents_none() -> None:
+    unknown = float("nan")
+    message = contest("suspicious", champion_version=None, challenger=0.9912, champion=unknown, gain=unknown, low=unknown, high=unknown)
+    assert "there is still no champion (ROC AUC: challenger 0.9912)" in message.headline
+    assert "champion v" not in message.text
+
+
+def test_score_that_does_not_exist_is_said_in_words() -> None:
+    message = contest("inconclusive", gain=float("nan"), low=float("nan"), high=float("nan"))
+    assert "gain: not known\n" in message.text
+    assert "nan" not in message.text
+
+
+@pytest.mark.parametrize("make", [contest, drift])
+def test_unknown_verdict_is_refused_with_the_known_ones(make: Callable[[str], object]) -> None:
+    with pytest.raises(ValueError, match="'fine'; known: .*inconclusive"):
+        make("fine")
+
+
+def test_stable_window_is_not_told() -> None:
+    assert drift("stable", share=0.11, columns={}) is None
+
+
+def test_drift_says_how_much_and_names_the_worst_column_first() -> None:
+    message = drift("drifted")
+    assert message is not None
+    assert message.headline == "flights: the data drifted in 2013-06, 37 % of the columns beyond their threshold (limit 30 %)"
+    assert "dewp 0.87, temp 0.41" in message.text
+
+
+def test_broken_window_says_why_and_that_nothing_is_retrained() -> None:
+    text = EVERY["broken"]().text
+    assert "nothing is retrained" in text
+    assert "temp: 80 % null" in text
+
+
+def test_failed_deployment_says_who_has_the_alias() -> None:
+    again = EVERY["deployment failed"]().text
+    assert "back at version 3" in again
+    first = announcements.deployment_failed("flights", version="1", reason="no answer", restored_version=None).text
+    assert "no earlier champion" in first
+
+
+def test_failed_flow_gives_its_error_and_the_link_to_its_run() -> None:
+    message = EVERY["flow failed"]()
+    assert message is not None
+    assert message.headline == "flights: flow retrain failed: MLflow is away"
+    assert message.links[RUN_LINK] == "http://ui/r/1"
+
+
+def test_failed_state_is_told_without_the_words_that_every_failed_run_has() -> None:
+    message = announcements.flow_failed("flights", flow="train", error="Flow run encountered an exception: LakeAway: no answer")
+    assert message.headline == "flights: flow train failed: LakeAway: no answer"
+
+
+def test_links_are_in_the_text_and_marked_up_in_the_blocks() -> None:
+    message = announcements.deployed("flights", version="4", seconds=1.0, smoke_rows=16, links={"MLflow": "http://127.0.0.1/#/models"})
+    assert "MLflow: http://127.0.0.1/#/models" in message.text
+    assert message.blocks[-1]["elements"][0]["text"] == "<http://127.0.0.1/#/models|MLflow>"
