@@ -38,7 +38,7 @@ class Lake(Block):
     def of(cls, settings: Settings) -> Self:
         """The lake that the settings describe."""
         if not settings.lake.startswith("s3://"):
-            return cls(url=settings.lake)
+            return cls(url=settings.lake, credentials=None)
         key, secret = settings.s3_access_key, settings.s3_secret_key
         return cls(
             url=settings.lake,

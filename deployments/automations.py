@@ -28,7 +28,14 @@ def retrain_on_drift(use_case: str, retrain_id: UUID, cooldown_seconds: int) -> 
             threshold=1,
             within=timedelta(seconds=cooldown_seconds),
         ),
-        actions=[RunDeployment(deployment_id=retrain_id, parameters={"use_case": use_case, "through": window, "reason": reason})],
+        actions=[
+            RunDeployment(
+                source="selected",
+                deployment_id=retrain_id,
+                parameters={"use_case": use_case, "through": window, "reason": reason},
+                job_variables=None,
+            )
+        ],
     )
 
 
@@ -47,5 +54,7 @@ def crash_on_lost_heartbeat() -> AutomationCore:
             threshold=1,
             within=timedelta(seconds=HEARTBEAT_LOST_SECONDS),
         ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=f"No heartbeat for {HEARTBEAT_LOST_SECONDS} s.")],
+        actions=[
+            ChangeFlowRunState(name=None, state=StateType.CRASHED, force=False, message=f"No heartbeat for {HEARTBEAT_LOST_SECONDS} s.")
+        ],
     )
