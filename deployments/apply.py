@@ -21,6 +21,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.importtools import import_object
 
@@ -168,9 +169,15 @@ async def _automation(client: PrefectClient, wanted: AutomationCore) -> Change:
     return "updated"
 
 
+def apply_now(settings: Settings, said: Callable[[Applied], None] = lambda one: None) -> list[Applied]:
+    """``apply``, to the server that the settings name, from code that is not async."""
+    with temporary_settings({PREFECT_API_URL: settings.prefect_api_url}):
+        return asyncio.run(apply(settings, said))
+
+
 def main() -> None:
     """Apply and print a line for each object."""
-    asyncio.run(apply(Settings.read(), lambda one: print(f"{one.change:9}  {one.kind} {one.name}")))
+    apply_now(Settings.read(), lambda one: print(f"{one.change:9}  {one.kind} {one.name}"))
 
 
 if __name__ == "__main__":

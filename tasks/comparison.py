@@ -32,7 +32,9 @@ def compare_versions(use_case: str, window: str, champion: str, challenger: str,
 
 @task(**PATIENT)
 def report_comparison(use_case: str, window: str, champion: str, challenger: str, contest: Contest) -> None:
-    """The table as an artifact, and both scores in the log."""
+    """Into the lake, as an artifact, and both scores in the log."""
+    path = f"reports/{use_case}/{window}/comparison-{champion}-{challenger}.json"
+    lake().write(path, contest.model_dump_json(indent=1).encode())
     table = [one.model_dump() for one in (contest.main, *contest.guards)]
     create_table_artifact(table, key=f"{use_case}-comparison", description=f"Versions {champion} and {challenger} on {window}")
     main = contest.main

@@ -1,0 +1,119 @@
+"""Months replayed as callers would send them: a request an hour, labels as feedback a day later, and steady traffic."""
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import msgspec
+import polars as pl
+
+from usecases.definition import UseCase
+
+TRAFFIC_PAUSE_SECONDS = 0.02
+
+
+@dataclass
+class Answers:
+    """What the callers got, in all. Added to from several threads; each addition is one append."""
+
+    times: list[tuple[float, str]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def requests(self) -> int:
+        return len(self.times) + len(self.failures)
+
+    def longest_gap_ms(self, version: str, around_seconds: float = 2.0) -> float:
+        """The longest wait between two answers within ``around_seconds`` of the first answer of ``version``, in ms.
+
+        NaN where that version never answered, or not twice.
+        """
+        first = min((moment for moment, by in self.times if by == version), default=None)
+        if first is None:
+            return float("nan")
+        near = sorted(moment for moment, _ in self.times if abs(moment - first) <= around_seconds)
+        return 1000 * max((late - early for early, late in zip(near, near[1:], strict=False)), default=float("nan"))
+
+
+class Caller:
+    """One client of the service: sends rows of a use case, and counts what comes back."""
+
+    def __init__(self, url: str, case: UseCase, answers: Answers) -> None:
+        self._http = httpx.Client(base_url=url, timeout=30)
+        self._case = case
+        self._answers = answers
+
+    def predict(self, rows: list[dict[str, Any]]) -> list[str]:
+        """Ask for ``rows`` and return the prediction ids; none where the request failed, which is counted."""
+        answer = self._post("predict", {"rows": rows})
+        return [one["id"] for one in answer["predictions"]] if answer else []
+
+    def feedback(self, labels: list[dict[str, Any]]) -> None:
+        self._post("feedback", {"feedback": labels})
+
+    def _post(self, what: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        try:
+            answer = self._http.post(f"/v1/{self._case.name}/{what}", content=msgspec.json.encode(body))
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            self._answers.failures.append(f"{what}: {error}")
+            return None
+        said: dict[str, Any] = msgspec.json.decode(answer.content)
+        self._answers.times.append((time.monotonic(), str(said.get("model_version", ""))))
+        return said
+
+
+def as_rows(case: UseCase, frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """Rows as a caller sends them: the input columns, and the local event time as text."""
+    told = pl.col(case.event_time).dt.strftime("%Y-%m-%dT%H:%M:%S")
+    return frame.select(*case.column_names, told).to_dicts()
+
+
+def _hours(case: UseCase, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    hour = frame[case.event_time].dt.truncate("1h")
+    yield from frame.with_columns(hour.alias("_hour")).partition_by("_hour", maintain_order=True, include_key=False)
+
+
+def replay(case: UseCase, frame: pl.DataFrame, caller: Caller) -> int:
+    """Send a period: one request for the rows of each hour, and at the end of each day its known labels. Returns rows sent."""
+    waiting: list[dict[str, Any]] = []
+    day = None
+    for rows in _hours(case, frame.sort(case.event_time)):
+        today = rows[case.event_time][0].date()
+        if day is not None and today != day and waiting:
+            caller.feedback(waiting)
+            waiting = []
+        day = today
+        sent = as_rows(case, rows)
+        ids = caller.predict(sent)
+        known = zip(ids, rows[case.label].to_list(), sent, strict=False)
+        waiting += [{"id": i, "label": int(y), "event_time": row[case.event_time]} for i, y, row in known if y is not None]
+    if waiting:
+        caller.feedback(waiting)
+    return len(frame)
+
+
+class Traffic:
+    """Single rows, steadily, from a thread of its own, for as long as the context is open."""
+
+    def __init__(self, caller: Caller, rows: list[dict[str, Any]]) -> None:
+        self._caller, self._rows = caller, rows
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._send, name="traffic", daemon=True)
+
+    def _send(self) -> None:
+        position = 0
+        while not self._stop.wait(TRAFFIC_PAUSE_SECONDS):
+            self._caller.predict([self._rows[position % len(self._rows)]])
+            position += 1
+
+    def __enter__(self) -> "Traffic":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()

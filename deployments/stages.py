@@ -1,0 +1,86 @@
+"""A live view of stages and their times; a line each where the output is no terminal."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+
+@dataclass
+class Stage:
+    """One step: ``said`` is what came of it, ``seconds`` its duration once it is over."""
+
+    name: str
+    started: float
+    said: str = ""
+    seconds: float | None = None
+    failed: bool = False
+
+    def note(self, said: str) -> None:
+        self.said = said
+
+
+class Stages:
+    """Stages in order, shown while they run. ``below`` gives the line under the table."""
+
+    def __init__(self, console: Console, below: Callable[[], str] = lambda: "") -> None:
+        self._console, self._below = console, below
+        self._all: list[Stage] = []
+        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=5, transient=False)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Stage]:
+        """Show ``name`` as running, and then how long it took. An exception marks it as failed and goes on."""
+        stage = Stage(name, time.monotonic())
+        self._all.append(stage)
+        try:
+            yield stage
+        except BaseException:
+            stage.failed = True
+            raise
+        finally:
+            stage.seconds = time.monotonic() - stage.started
+            self._print(stage)
+
+    def add(self, name: str, seconds: float, said: str = "") -> None:
+        """A stage that was timed elsewhere, such as a subflow."""
+        self._all.append(Stage(name, 0.0, said, seconds))
+        self._print(self._all[-1])
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        return {stage.name: round(stage.seconds, 2) for stage in self._all if stage.seconds is not None}
+
+    def _print(self, stage: Stage) -> None:
+        if not self._console.is_terminal:
+            mark = "failed" if stage.failed else "done"
+            self._console.print(f"{mark:7}{stage.seconds:7.1f} s  {stage.name}  {stage.said}", highlight=False, soft_wrap=True)
+
+    def _render(self) -> Group:
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for stage in self._all:
+            if stage.seconds is None:
+                mark: Text | Spinner = Spinner("dots")
+                spent = time.monotonic() - stage.started
+            else:
+                mark = Text("✗", style="red") if stage.failed else Text("✓", style="green")
+                spent = stage.seconds
+            table.add_row(mark, stage.name, Text(f"{spent:6.1f} s", style="dim"), Text(stage.said))
+        return Group(table, Text(self._below(), style="dim"))
