@@ -53,7 +53,8 @@ class Lake(Block):
     @cached_property
     def _root(self) -> str:
         scheme, _, rest = self.url.partition("://")
-        if scheme not in ("s3", "file") or not rest:
+        absolute = scheme == "s3" or rest.startswith("/")
+        if scheme not in ("s3", "file") or not rest or not absolute:
             raise ValueError(f"The lake's url is {self.url!r}; it must be s3://bucket[/prefix] or file:///folder.")
         return rest.rstrip("/")
 

@@ -44,8 +44,8 @@ class ModelService(Block):
         return self._ask("GET", f"/v1/{use_case}")
 
     def predict(self, use_case: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Scores of ``rows``, as a caller gets them. Raises ``ServiceAway``."""
-        return self._ask("POST", f"/v1/{use_case}/predict", {"rows": rows})
+        """Scores of ``rows``, as a caller gets them, left out of the prediction log. Raises ``ServiceAway``."""
+        return self._ask("POST", f"/v1/{use_case}/predict?log=false", {"rows": rows})
 
     def wait_until_serves(self, use_case: str, version: str, timeout_seconds: float) -> float:
         """Return after how many seconds the service says it serves ``version``.

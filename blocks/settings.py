@@ -21,6 +21,7 @@ class Settings(BaseSettings):
 
     home: Path = Field(REPOSITORY, description="the checkout that flow runs execute")
     state: Path = Field(REPOSITORY / ".laurel", description="databases, logs and buckets of the local stack")
+    pythonpath: str = Field("", validation_alias="PYTHONPATH", description="folders of your own packages, `usecases` among them")
     host: str = Field("127.0.0.1", description="address that the local stack listens on")
     prefect_port: int = Field(4200, description="Prefect server and UI")
     mlflow_port: int = Field(5000, description="MLflow server and UI")
@@ -55,6 +56,12 @@ class Settings(BaseSettings):
         """The settings of this process. Raises ``pydantic.ValidationError`` naming each wrong variable."""
         state = Path(os.environ.get("LAUREL_STATE", REPOSITORY / ".laurel"))
         return cls(_env_file=state / "env")  # type: ignore[call-arg]
+
+    @property
+    def flow_run_pythonpath(self) -> str:
+        """What flow runs import from: the checkout, and then the folders of this process's own ``PYTHONPATH``."""
+        others = [folder for folder in self.pythonpath.split(os.pathsep) if folder and Path(folder) != self.home]
+        return os.pathsep.join([str(self.home), *others])
 
     @property
     def prefect_api_url(self) -> str:

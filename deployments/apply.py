@@ -80,7 +80,9 @@ def blocks(settings: Settings) -> dict[str, Block]:
 
 def deployments(settings: Settings, use_cases: list[str]) -> list[dict[str, Any]]:
     """The entries of prefect.yaml, and the same for each use case that has none there."""
-    text = (settings.home / "prefect.yaml").read_text().replace("{{ $LAUREL_HOME }}", str(settings.home))
+    text = (settings.home / "prefect.yaml").read_text()
+    for name, value in {"LAUREL_HOME": str(settings.home), "LAUREL_PYTHONPATH": settings.flow_run_pythonpath}.items():
+        text = text.replace("{{ $" + name + " }}", value)
     written = yaml.safe_load(text)["deployments"]
     named = {spec["name"] for spec in written}
     model = [spec for spec in written if spec["name"] == written[0]["name"]]

@@ -9,7 +9,6 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -78,13 +77,13 @@ class Story:
 class Demo:
     """The servers, and the steps in order."""
 
-    def __init__(self, settings: Settings, console: Console, prefect: SyncPrefectClient) -> None:
-        self.settings, self.console, self.prefect = settings, console, prefect
+    def __init__(self, settings: Settings, stages: Stages, prefect: SyncPrefectClient) -> None:
+        self.settings, self.stages, self.prefect = settings, stages, prefect
         self.lake, self.registry = Lake.of(settings), ModelRegistry.of(settings)
         self.case: UseCase = load(USE_CASE)
         self.answers, self.story = Answers(), Story()
         self.caller = Caller(settings.serving_base_url, self.case, self.answers)
-        self.stages = Stages(console, self._below)
+        stages.below = self._below
 
     def _below(self) -> str:
         served = self.story.champions[-1]["version"] if self.story.champions else "none yet"
@@ -132,12 +131,16 @@ class Demo:
             self.story.champions.append(champion)
 
     def drain_log(self) -> None:
-        """Wait until every acknowledged prediction is in the lake."""
+        """Wait until every prediction and label that is acknowledged by now is in the lake; traffic goes on adding more."""
+        begun = self._log()
         for _ in range(300):
-            if not httpx.get(f"{self.settings.serving_base_url}/v1/{USE_CASE}", timeout=10).json()["log"]["rows_waiting"]:
+            if self._log()["rows_uploaded"] >= begun["rows_uploaded"] + begun["rows_waiting"]:
                 return
             time.sleep(0.1)
         raise DemoFailed(f"The prediction log does not drain: see {self.settings.state / 'logs'}")
+
+    def _log(self) -> dict[str, int]:
+        return httpx.get(f"{self.settings.serving_base_url}/v1/{USE_CASE}", timeout=10).json()["log"]
 
     def live_through(self, month: str, frame: pl.DataFrame) -> None:
         """A month of requests and labels, and then the drift check of that month."""
@@ -211,11 +214,9 @@ class Demo:
             stage.note(f"ROC AUC {main['champion']:.4f} and {main['challenger']:.4f}")
 
 
-def play(demo: Demo, start_stack: Callable[[Stages], None]) -> Story:
-    """The whole story. ``start_stack`` brings the servers up and applies the deployments."""
-    begun = time.monotonic()
-    with demo.stages, ThreadPoolExecutor(1) as aside:
-        start_stack(demo.stages)
+def play(demo: Demo) -> Story:
+    """The whole story, on a stack that is up. Raises ``DemoFailed`` where a step does not end as it should."""
+    with ThreadPoolExecutor(1) as aside:
         if demo.registry.versions(USE_CASE):
             raise DemoFailed(
                 f"This stack has models of {USE_CASE!r} already; the demo begins with none. "
@@ -245,7 +246,7 @@ def play(demo: Demo, start_stack: Callable[[Stages], None]) -> Story:
     story = demo.story
     story.requests, story.failed_requests = demo.answers.requests, len(demo.answers.failures)
     story.swap_gap_ms = round(demo.answers.longest_gap_ms(story.champions[-1]["version"]), 1)
-    story.stages, story.seconds = demo.stages.seconds, round(time.monotonic() - begun, 1)
+    story.stages, story.seconds = demo.stages.seconds, round(demo.stages.total_seconds, 1)
     return story
 
 
@@ -258,19 +259,20 @@ def forget_former_demo(settings: Settings) -> None:
     (settings.state / MARKER).touch()
 
 
-def start_stack(settings: Settings, stages: Stages) -> None:
-    """Bring the servers up; the deployments are applied as soon as Prefect answers, while the others still start."""
+def start_stack(settings: Settings, stages: Stages) -> Settings:
+    """Bring the servers up and give the settings in force; deployments are applied once Prefect answers, while others start."""
     with stages.stage("servers up, deployments applied") as stage, ThreadPoolExecutor(1) as aside:
         applying: list[Future[Any]] = []
 
         def on_ready(name: str, seconds: float) -> None:
             stage.note(f"{stage.said}{name} {seconds:.0f} s  ")
             if name == "prefect":
-                applying.append(aside.submit(apply_now, settings))
+                applying.append(aside.submit(apply_now, Settings.read()))
 
-        local.up(settings, on_ready=on_ready)
+        settings = local.up(settings, on_ready=on_ready)
         for one in applying or [aside.submit(apply_now, settings)]:
             one.result()
+    return settings
 
 
 def tell(story: Story, settings: Settings, console: Console) -> None:
@@ -305,13 +307,14 @@ def tell(story: Story, settings: Settings, console: Console) -> None:
 
 def main(keep: bool) -> int:
     """Play the demo; 0 only if the loop closed as told. The stack stays up with ``keep``, and never after an error."""
-    settings, console = Settings.read(), Console()
-    forget_former_demo(settings)
+    console = Console()
+    forget_former_demo(Settings.read())
+    settings = Settings.read()
     finished = False
     try:
-        with SyncPrefectClient(settings.prefect_api_url) as prefect:
-            demo = Demo(settings, console, prefect)
-            story = play(demo, lambda stages: start_stack(settings, stages))
+        with Stages(console) as stages, SyncPrefectClient(settings.prefect_api_url) as prefect:
+            settings = start_stack(settings, stages)
+            story = play(Demo(settings, stages, prefect))
         tell(story, settings, console)
         (settings.state / "demo.json").write_text(json.dumps(asdict(story), indent=1))
         finished = True

@@ -29,10 +29,12 @@ class Stage:
 
 
 class Stages:
-    """Stages in order, shown while they run. ``below`` gives the line under the table."""
+    """Stages in order, shown while they run. ``below`` gives the line under the table, and may be set at any time."""
 
-    def __init__(self, console: Console, below: Callable[[], str] = lambda: "") -> None:
-        self._console, self._below = console, below
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.below: Callable[[], str] = lambda: ""
+        self._begun = time.monotonic()
         self._all: list[Stage] = []
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=5, transient=False)
 
@@ -68,6 +70,10 @@ class Stages:
     def seconds(self) -> dict[str, float]:
         return {stage.name: round(stage.seconds, 2) for stage in self._all if stage.seconds is not None}
 
+    @property
+    def total_seconds(self) -> float:
+        return time.monotonic() - self._begun
+
     def _print(self, stage: Stage) -> None:
         if not self._console.is_terminal:
             mark = "failed" if stage.failed else "done"
@@ -83,4 +89,4 @@ class Stages:
                 mark = Text("✗", style="red") if stage.failed else Text("✓", style="green")
                 spent = stage.seconds
             table.add_row(mark, stage.name, Text(f"{spent:6.1f} s", style="dim"), Text(stage.said))
-        return Group(table, Text(self._below(), style="dim"))
+        return Group(table, Text(self.below(), style="dim"))

@@ -1,0 +1,109 @@
+"""The FastAPI application: HTTP and nothing else. What a route does is in ``serving/service.py``."""
+
+import platform
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import onnxruntime
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from blocks.settings import Settings
+from serving import VERSION
+from serving.boundary import Boundary, add_error_answers, error_response, json_response, read_flag, read_json
+from serving.openapi import ERRORS, FEEDBACK, PREDICT
+from serving.page import home_page, routes_page
+from serving.service import Service
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The service's ASGI application. Starting it (lifespan) restores champions and begins to watch; building it does no I/O."""
+    service = Service(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        yield
+        await service.stop()
+
+    # The built-in pages load scripts from a CDN; ours at /docs is plain HTML.
+    app = FastAPI(
+        title="Laurel model service",
+        version=VERSION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses=ERRORS,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # asked for at every request otherwise
+    )
+    app.add_middleware(Boundary, metrics=service.metrics, use_cases=frozenset(service.watches))
+    add_error_answers(app)
+    _add_model_routes(app, service)
+    _add_operator_routes(app, service)
+    _add_pages(app, settings)
+    return app
+
+
+def _add_model_routes(app: FastAPI, service: Service) -> None:
+    # These two read their parameters themselves: FastAPI's own way costs as much as all else in a prediction of one row.
+    @app.post("/v1/{use_case}/predict", openapi_extra=PREDICT, tags=["model"])
+    async def predict(request: Request) -> Response:
+        """Score rows with the champion."""
+        use_case = service.watch(request.path_params["use_case"]).use_case
+        logged = read_flag(request, "log", default=True)
+        answer = await service.predict(use_case, await read_json(request), logged=logged)
+        return Response(answer, media_type="application/json")
+
+    @app.post("/v1/{use_case}/feedback", openapi_extra=FEEDBACK, tags=["model"])
+    async def feedback(request: Request) -> Response:
+        """Tell what became of predicted rows. Sending the same again does no harm: the latest counts."""
+        use_case = service.watch(request.path_params["use_case"]).use_case
+        return json_response({"accepted": await service.keep_feedback(use_case, await read_json(request))})
+
+    @app.get("/v1/{use_case}", tags=["model"])
+    async def describe(use_case: str) -> Response:
+        """The champion: version, schema, metrics, since when; the last error of its watch; the prediction log's state."""
+        return json_response(service.describe(use_case))
+
+    @app.get("/v1", tags=["model"])
+    async def describe_all() -> Response:
+        """Every use case that is served here."""
+        return json_response({"use_cases": [service.describe(name) for name in service.watches]})
+
+
+def _add_operator_routes(app: FastAPI, service: Service) -> None:
+    @app.get("/health", tags=["operation"])
+    async def health() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "ok"}
+
+    @app.get("/ready", tags=["operation"])
+    async def ready() -> Response:
+        """Every use case has a champion; 503 until then."""
+        if missing := service.not_ready():
+            return error_response(503, "not_ready", f"No champion for {', '.join(missing)}. GET /v1/<use case> says why.")
+        return json_response({"status": "ready"})
+
+    @app.get("/metrics", tags=["operation"])
+    async def metrics() -> Response:
+        """For Prometheus."""
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/version", tags=["operation"])
+    async def version() -> dict[str, Any]:
+        """Of this service and of what it runs on."""
+        return {"laurel": VERSION, "onnxruntime": onnxruntime.__version__, "python": platform.python_version()}
+
+
+def _add_pages(app: FastAPI, settings: Settings) -> None:
+    home = home_page(settings.prefect_api_url.removesuffix("/api"), settings.mlflow_tracking_uri)
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        return HTMLResponse(home)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(routes_page(app.openapi()))

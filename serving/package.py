@@ -115,7 +115,8 @@ class Package:
         self.manifest = manifest
         self.smoke = smoke
         self.names = [feature.name for feature in manifest.features]
-        self._codes = {f.name: {value: code for code, value in enumerate(f.categories or [])} for f in manifest.features if f.kind == "category"}
+        self._codes = {f.name: _codes(f.categories or []) for f in manifest.features if f.kind == "category"}
+        self._coded = [(position, self._codes[name]) for position, name in enumerate(self.names) if name in self._codes]
         self._dtype = np.dtype(manifest.dtype)
         # One thread: the defaults cost three times as much a row and fight with the other workers (docs/decisions).
         options = onnxruntime.SessionOptions()
@@ -141,10 +142,22 @@ class Package:
             codes = self._codes.get(name)
             values = columns[name]
             try:
-                matrix[:, position] = [codes.get(value, -1) for value in values] if codes is not None else np.asarray(values, dtype=self._dtype)
+                matrix[:, position] = values if codes is None else [codes.get(value, -1) for value in values]
             except (TypeError, ValueError) as error:
                 raise InputError(f"Column {name!r}: {error}.") from error
         return matrix
+
+    def encode_rows(self, rows: Sequence[Sequence[Any]]) -> np.ndarray:
+        """The same matrix, of rows with values in the order of ``names``: five times as fast as ``encode`` for one row.
+
+        The rows must have been checked: a number or null for a number, a text or null for a category. What follows the
+        features in a row is left out.
+        """
+        filled = [list(row[: len(self.names)]) for row in rows]
+        for position, codes in self._coded:
+            for values in filled:
+                values[position] = codes.get(values[position], -1)
+        return np.array(filled, dtype=self._dtype)
 
     def score(self, matrix: np.ndarray) -> np.ndarray:
         """Probabilities ``(n_rows,)`` in 0-1 of a matrix made by ``encode``."""
@@ -159,7 +172,12 @@ class Package:
         got = self.predict({name: [row[name] for row in rows] for name in self.names})
         difference = np.abs(got - np.asarray(self.smoke.scores))
         if not rows or not np.all(difference <= tolerance):
-            raise PackageError(f"Smoke rows do not score what they should: largest difference {difference.max(initial=0):.2g} over {len(rows)} rows.")
+            largest = difference.max(initial=0)
+            raise PackageError(f"Smoke rows do not score what they should: off by up to {largest:.2g} over {len(rows)} rows.")
+
+
+def _codes(categories: list[str]) -> dict[str, int]:
+    return {value: code for code, value in enumerate(categories)}
 
 
 def load(folder: Path, expected_digest: str | None = None) -> Package:
@@ -169,12 +187,19 @@ def load(folder: Path, expected_digest: str | None = None) -> Package:
     """
     try:
         manifest = read_manifest((folder / MANIFEST).read_bytes(), expected_digest)
-        contents = {name: (folder / name).read_bytes() for name in (MODEL, SMOKE)}
+        # The reference is here in the flows, which read it, and not in the service.
+        here = [name for name in (MODEL, SMOKE, REFERENCE) if name != REFERENCE or (folder / name).exists()]
+        contents = {name: (folder / name).read_bytes() for name in here}
     except OSError as error:
         raise PackageError(f"The package in {folder.name} is incomplete: {error.strerror}: {Path(str(error.filename)).name}.") from error
     for name, data in contents.items():
         if digest(data) != manifest.files.get(name):
             raise PackageError(f"{name} was changed: its SHA-256 is not the manifest's.")
-    package = Package(manifest, contents[MODEL], msgspec.json.decode(contents[SMOKE], type=Smoke))
-    package.check_smoke()
+    try:
+        package = Package(manifest, contents[MODEL], msgspec.json.decode(contents[SMOKE], type=Smoke))
+        package.check_smoke()
+    except PackageError:
+        raise
+    except Exception as error:  # what ONNX Runtime raises for a graph of another shape has no common base
+        raise PackageError(f"The package does not answer its smoke rows: {str(error).splitlines()[0]}") from error
     return package

@@ -1,0 +1,117 @@
+"""What the service asks of MLflow, over its REST API: who is champion, and the files of its package.
+
+MLflow's own client costs two seconds of imports and 100 MB (docs/decisions); two kinds of GET request are all that is needed.
+httpx is imported with the first of them, on the watch's thread: it costs as long as ONNX Runtime, and the first answer need not wait.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from serving.errors import PackageError, RegistryAway
+
+if TYPE_CHECKING:
+    import httpx
+
+ALIAS = "champion"
+PACKAGE_TAG = "laurel.package"
+DIGEST_TAG = "laurel.package_sha256"
+
+
+@dataclass(frozen=True)
+class Crowned:
+    """The model version that the alias names, and where its package is: ``package`` is a URI, ``sha256`` of its manifest."""
+
+    version: str
+    package: str | None
+    sha256: str | None
+
+
+class Registry:
+    """A client of one MLflow server. Safe to use from several threads."""
+
+    def __init__(self, url: str, timeout_seconds: float = 10.0) -> None:
+        self.url = url.rstrip("/")
+        self._timeout_seconds = timeout_seconds
+
+    @cached_property
+    def _client(self) -> "httpx.Client":
+        import httpx
+
+        # trust_env=False: the registry is an inner address, a proxy from the environment would only lose the request.
+        return httpx.Client(timeout=httpx.Timeout(self._timeout_seconds, connect=2.0), trust_env=False)
+
+    def close(self) -> None:
+        if "_client" in self.__dict__:
+            self._client.close()
+
+    def champion(self, model: str) -> Crowned | None:
+        """The version with the alias ``champion``; ``None`` where there is no such model or no such alias.
+
+        Raises ``RegistryAway`` where MLflow cannot be reached or gives no sensible answer.
+        """
+        answer = self._get("/api/2.0/mlflow/registered-models/alias", {"name": model, "alias": ALIAS})
+        if answer.status_code in (400, 404):  # 404: no such model; 400 INVALID_PARAMETER_VALUE: no such alias
+            return None
+        body = self._json(answer)
+        try:
+            found = body["model_version"]
+            tags = {tag["key"]: tag.get("value", "") for tag in found.get("tags", [])}
+            return Crowned(str(int(found["version"])), tags.get(PACKAGE_TAG), tags.get(DIGEST_TAG))
+        except (KeyError, TypeError, ValueError) as error:
+            raise RegistryAway(f"{self.url} did not answer as MLflow does: its model version has no {error}.") from error
+
+    def download(self, package: str, names: tuple[str, ...], folder: Path) -> None:
+        """Write the files ``names`` of the package's URI into ``folder``.
+
+        Raises ``PackageError`` for a file that is not there or a URI that is not MLflow's, ``RegistryAway`` otherwise.
+        """
+        parts = urlsplit(package)
+        if parts.scheme != "mlflow-artifacts":
+            raise PackageError(
+                f"The package lies at {package!r}; the service reads mlflow-artifacts:/... only. "
+                "Start MLflow with --artifacts-destination, so that it proxies artifacts."
+            )
+        for name in names:
+            path = quote(f"{parts.path.strip('/')}/{name}")
+            self._stream(f"/api/2.0/mlflow-artifacts/artifacts/{path}", folder / name)
+
+    def _get(self, path: str, query: dict[str, str]) -> "httpx.Response":
+        import httpx
+
+        try:
+            return self._client.get(self.url + path, params=query)
+        except httpx.HTTPError as error:
+            raise RegistryAway(f"MLflow at {self.url} cannot be reached: {_reason(error)}.") from error
+
+    def _json(self, answer: "httpx.Response") -> dict[str, Any]:
+        if answer.status_code != 200:
+            raise RegistryAway(f"MLflow at {self.url} answers {answer.status_code}.")
+        try:
+            body = answer.json()
+        except ValueError as error:
+            raise RegistryAway(f"{self.url} did not answer as MLflow does: no JSON.") from error
+        if not isinstance(body, dict):
+            raise RegistryAway(f"{self.url} did not answer as MLflow does: no JSON object.")
+        return body
+
+    def _stream(self, path: str, target: Path) -> None:
+        import httpx
+
+        try:
+            with self._client.stream("GET", self.url + path) as answer:
+                if answer.status_code == 404:
+                    raise PackageError(f"The package has no {target.name}: MLflow knows no such artifact.")
+                if answer.status_code != 200:
+                    raise RegistryAway(f"MLflow at {self.url} answers {answer.status_code} for {target.name}.")
+                with target.open("wb") as file:
+                    for piece in answer.iter_bytes():
+                        file.write(piece)
+        except httpx.HTTPError as error:
+            raise RegistryAway(f"MLflow at {self.url} broke off while sending {target.name}: {_reason(error)}.") from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -68,7 +68,9 @@ class RegistryServer:
         proxy = "/api/2.0/mlflow-artifacts/artifacts/"
         if path.startswith(proxy):
             file = self.artifacts / unquote(path.removeprefix(proxy))
-            return (200, file.read_bytes()) if file.is_file() else _error(404, "RESOURCE_DOES_NOT_EXIST", f"No such artifact: '{file.name}'")
+            return (
+                (200, file.read_bytes()) if file.is_file() else _error(404, "RESOURCE_DOES_NOT_EXIST", f"No such artifact: '{file.name}'")
+            )
         return 404, b""
 
     def _alias(self, model: str, alias: str) -> tuple[int, bytes]:

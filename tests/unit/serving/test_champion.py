@@ -8,10 +8,11 @@ import pytest
 from serving.champion import ChampionWatch
 from serving.errors import RegistryAway
 from serving.metrics import Metrics
+from serving.package import Feature
 from serving.package_cache import PackageCache
 from serving.registry import Registry
 from tests.fakes.registry import RegistryServer
-from tests.fixtures.packages import FEATURES, write_package
+from tests.fixtures.packages import write_package
 
 
 @pytest.fixture
@@ -116,7 +117,9 @@ def test_a_refused_version_is_not_fetched_at_every_look(mlflow: RegistryServer, 
     assert "refused" in str(watch.last_error)
 
 
-@pytest.mark.parametrize("tags", [{}, {"laurel.package": "mlflow-artifacts:/1/run-toy-2/artifacts/package"}, {"laurel.package_sha256": "0"}])
+@pytest.mark.parametrize(
+    "tags", [{}, {"laurel.package": "mlflow-artifacts:/1/run-toy-2/artifacts/package"}, {"laurel.package_sha256": "0"}]
+)
 def test_a_version_without_its_tags_is_refused(mlflow: RegistryServer, watch: ChampionWatch, tags: dict[str, str]) -> None:
     watch.check()
     mlflow.versions["toy", 2] = tags
@@ -142,8 +145,6 @@ def test_a_package_of_another_use_case_is_refused(mlflow: RegistryServer, watch:
 
 
 def test_a_package_with_a_field_named_like_the_event_time_is_refused(mlflow: RegistryServer, watch: ChampionWatch) -> None:
-    from serving.package import Feature
-
     clash = [Feature("time_hour", "category", nullable=True), Feature("distance", "number", False), Feature("wind", "number", True)]
     mlflow.register("toy", 5, lambda folder: write_package(folder, features=clash))
     mlflow.crown("toy", 5)
@@ -179,7 +180,9 @@ def test_a_registry_that_is_away_is_waited_for_longer_and_longer_and_then_follow
     assert version(watch) == "1" and watch.wait_seconds() <= 2.0 * 1.2
 
 
-def test_a_restart_with_the_registry_away_serves_the_last_good_version(mlflow: RegistryServer, watch: ChampionWatch, tmp_path: Path) -> None:
+def test_a_restart_with_the_registry_away_serves_the_last_good_version(
+    mlflow: RegistryServer, watch: ChampionWatch, tmp_path: Path
+) -> None:
     mlflow.crown("toy", 2)
     watch.check()
     again = watch_of("http://127.0.0.1:1", tmp_path)
@@ -201,7 +204,3 @@ def test_the_same_failure_is_logged_once(watch: ChampionWatch, mlflow: RegistryS
 def test_something_else_on_the_registrys_port_is_no_registry(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf, pytest.raises(RegistryAway, match="cannot be reached"):
         Registry(f"http://127.0.0.1:{deaf.getsockname()[1]}", timeout_seconds=0.2).champion("toy")
-
-
-def test_the_features_of_the_fixture_are_those_of_its_model() -> None:
-    assert len(FEATURES) == 3

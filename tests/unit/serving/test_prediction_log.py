@@ -144,7 +144,9 @@ def test_a_segment_without_a_header_is_set_aside_at_the_start(tmp_path: Path) ->
 def test_rows_appended_from_many_threads_are_all_kept(tmp_path: Path) -> None:
     log = make_log(tmp_path, flush_rows=7)
     threads = [
-        threading.Thread(target=lambda start: [log.append(HEADER, "toy", body(n), b"", 1) for n in range(start, start + 50)], args=(k * 50,))
+        threading.Thread(
+            target=lambda start: [log.append(HEADER, "toy", body(n), b"", 1) for n in range(start, start + 50)], args=(k * 50,)
+        )
         for k in range(4)
     ]
     for thread in threads:

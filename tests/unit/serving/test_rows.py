@@ -55,13 +55,24 @@ def test_a_wrong_value_is_refused_by_row_and_field(row: bytes, field: str, told:
     assert f"Row 1, field {field!r}" in str(error)
 
 
-@pytest.mark.parametrize("body", [b"[]", b"{}", b"null", b'{"rows": []}', b'{"rows": 5}', b'{"rows": [7]}', b'{"rows": [{"distance": 1}], "x": 1}'])
+@pytest.mark.parametrize(
+    "body", [b"[]", b"{}", b"null", b'{"rows": []}', b'{"rows": 5}', b'{"rows": [7]}', b'{"rows": [{"distance": 1}], "x": 1}']
+)
 def test_a_body_of_another_shape_is_refused(body: bytes) -> None:
     assert not isinstance(refusal(body), MalformedBody)
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"NaN", b"\xff", b'{"rows": [{"carrier": "\xff"}]}', b'{"rows": [{"carrier": "\\ud800"}]}', b'{"rows": NaN' + b"[" * 100_000]
+    "body",
+    [
+        b"",
+        b"{",
+        b"NaN",
+        b"\xff",
+        b'{"rows": [{"carrier": "\xff"}]}',
+        b'{"rows": [{"carrier": "\\ud800"}]}',
+        b'{"rows": NaN' + b"[" * 100_000,
+    ],
 )
 def test_a_body_that_is_no_json_is_malformed(body: bytes) -> None:
     assert isinstance(refusal(body), MalformedBody)

@@ -3,6 +3,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,7 +22,7 @@ from serving.segments import feedback_header
 from serving.uploader import Uploader
 from tests.fixtures.packages import write_package
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"carrier": "AA", "distance": 100, "wind": None, "time_hour": "2013-06-01T23:30:00"},
     {"carrier": "new", "distance": 200.5, "wind": -3.5, "time_hour": "2013-06-02T00:00:00"},
     {"carrier": None, "distance": 300, "wind": 1},
@@ -41,7 +42,7 @@ def log(tmp_path: Path) -> PredictionLog:
     return log
 
 
-def answer(log: PredictionLog, champion: Champion, rows: list[dict[str, object]]) -> dict[str, object]:
+def answer(log: PredictionLog, champion: Champion, rows: list[dict[str, Any]]) -> dict[str, Any]:
     body = json.dumps({"rows": rows}).encode()
     said, count = predict(champion, body, PredictionIds())
     log.append(champion.log_header, "toy", body, said, count)
@@ -65,9 +66,7 @@ def test_predictions_become_one_file_for_each_day_of_their_events(log: Predictio
     segment = log.closed[0].path
     tables = read(convert(segment).files)
     today = datetime.now(UTC).date()
-    assert list(tables) == [
-        f"predictions/toy/date={day}/{segment.stem}.parquet" for day in (date(2013, 6, 1), date(2013, 6, 2), today)
-    ]
+    assert list(tables) == [f"predictions/toy/date={day}/{segment.stem}.parquet" for day in (date(2013, 6, 1), date(2013, 6, 2), today)]
     assert tables.popitem()[1].to_pylist()[0]["event_time"] is None
     (first,), (second,) = (table.to_pylist() for table in tables.values())
     assert first["event_time"] == datetime(2013, 6, 1, 23, 30)
@@ -105,7 +104,10 @@ def test_feedback_goes_to_the_day_of_its_event_and_else_to_that_of_its_own_time(
     log.close_old(everything=True)
     segment = log.closed[0].path
     tables = read(convert(segment).files)
-    assert {key.split("/")[2]: table.to_pylist()[0]["id"] for key, table in tables.items()} == {"date=2013-06-01": "a", "date=2013-07-01": "b"}
+    assert {key.split("/")[2]: table.to_pylist()[0]["id"] for key, table in tables.items()} == {
+        "date=2013-06-01": "a",
+        "date=2013-07-01": "b",
+    }
     assert convert(segment).files == convert(segment).files
 
 

@@ -1,0 +1,174 @@
+"""supervisord under the local stack: its configuration, its start, its remote control, and what is left when it dies."""
+
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+import xmlrpc.client
+from collections.abc import Mapping
+from configparser import ConfigParser
+from configparser import Error as ConfigError
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from supervisor.xmlrpc import SupervisorTransport
+
+from deployments.local_programs import Program
+from deployments.local_storage import BIN, write_private
+
+if TYPE_CHECKING:
+    import psutil
+
+MARKER = "LAUREL_STACK"
+FOREIGN = ("PREFECT_", "MLFLOW_", "WEED_")
+GRACE_SECONDS = 5
+
+
+class SupervisorError(RuntimeError):
+    """supervisord did not start: carries what it said."""
+
+
+def fingerprint(environment: Mapping[str, str]) -> str:
+    """The settings that a stack was started with, in a form that tells no secret."""
+    return hashlib.sha256(json.dumps(dict(environment), sort_keys=True).encode()).hexdigest()
+
+
+class Supervisor:
+    """One stack's supervisord, found by its state folder, in which ``supervisorctl -c supervisord.conf`` works as well."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.configuration = state / "supervisord.conf"
+
+    def start(self, programs: list[Program], environment: Mapping[str, str]) -> None:
+        """Start an empty supervisord in the background. Raises ``SupervisorError``."""
+        self._forget()
+        # A Unix socket's address holds about 100 bytes (macOS), less than many a checkout's path.
+        socket = Path(tempfile.mkdtemp(prefix="laurel-")) / "socket"
+        write_private(self.configuration, _configuration(programs, socket, fingerprint(environment)))
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+        # Without bytecode every process compiles all that it imports, again and again: seconds each.
+        inherited.pop("PYTHONDONTWRITEBYTECODE", None)
+        whole = {
+            **inherited,
+            **environment,
+            "HOME": inherited.get("HOME") or str(self.state),
+            "PATH": os.pathsep.join([str(BIN), inherited.get("PATH") or os.defpath]),
+            "PYTHONUNBUFFERED": "1",
+            MARKER: str(self.state),
+        }
+        command = [str(BIN / "supervisord"), "-c", self.configuration.name]
+        done = subprocess.run(command, cwd=self.state, env=whole, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise SupervisorError(f"supervisord did not start: {(done.stderr or done.stdout).strip()}")
+
+    def settings_fingerprint(self) -> str | None:
+        """The fingerprint that the running stack was started with."""
+        return self._read("laurel", "settings")
+
+    def states(self) -> dict[str, dict[str, Any]]:
+        """What supervisord says of each program (``statename``, ``pid``, ``start``, ...), empty where it does not run."""
+        with suppress(OSError):
+            return {info["name"]: info for info in self._call("getAllProcessInfo")}
+        return {}
+
+    def run(self, name: str) -> None:
+        self._call("startProcess", name, False)
+
+    def shut_down(self) -> None:
+        """Stop everything, and whatever supervisord left.
+
+        The worker goes first, so that its runs can still tell the server, then the service, which has a log to upload.
+        """
+        for name in ("worker", "service"):
+            with suppress(OSError, xmlrpc.client.Fault):
+                self._call("stopProcess", name)
+        with suppress(OSError, xmlrpc.client.Fault):
+            self._call("stopAllProcesses")
+            self._call("shutdown")
+        self._end_leftovers()
+        self._forget()
+
+    def _end_leftovers(self) -> None:
+        import psutil
+
+        left = self.leftovers()
+        # supervisord goes by itself once asked; a flow run's process has a session of its own and goes only when told.
+        for process in left:
+            if "supervisord" not in process.name():
+                with suppress(psutil.Error):
+                    process.terminate()
+        _, stubborn = psutil.wait_procs(left, timeout=GRACE_SECONDS)
+        for process in stubborn:
+            with suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(stubborn, timeout=GRACE_SECONDS)
+
+    def leftovers(self) -> "list[psutil.Process]":
+        """All living processes that carry this stack's mark in their environment."""
+        import psutil
+
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARKER) == str(self.state):
+                    found.append(process)
+        return found
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        """Raises ``OSError`` where supervisord does not run, ``xmlrpc.client.Fault`` where it refuses."""
+        url = self._read("supervisorctl", "serverurl")
+        if url is None:
+            raise FileNotFoundError(self.configuration)
+        with xmlrpc.client.ServerProxy("http://localhost", transport=SupervisorTransport(serverurl=url)) as server:
+            return getattr(server.supervisor, method)(*arguments)
+
+    def _read(self, section: str, option: str) -> str | None:
+        parser = ConfigParser(interpolation=None)
+        with suppress(ConfigError):
+            parser.read(self.configuration)
+        return parser.get(section, option, fallback=None)
+
+    def _forget(self) -> None:
+        if url := self._read("supervisorctl", "serverurl"):
+            shutil.rmtree(Path(url.removeprefix("unix://")).parent, ignore_errors=True)
+        self.configuration.unlink(missing_ok=True)
+
+
+def _configuration(programs: list[Program], socket: Path, settings: str) -> str:
+    sections: dict[str, dict[str, str | int]] = {
+        "laurel": {"settings": settings},
+        "supervisord": {"logfile": "logs/supervisord.log", "pidfile": "supervisord.pid", "childlogdir": "logs", "umask": "077"},
+        "rpcinterface:supervisor": {"supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"},
+        "unix_http_server": {"file": str(socket), "chmod": "0600"},
+        "supervisorctl": {"serverurl": f"unix://{socket}"},
+    }
+    if os.geteuid() == 0:
+        sections["supervisord"]["user"] = "root"
+    for program in programs:
+        sections[f"program:{program.name}"] = _section(program)
+    lines = [f"[{name}]\n" + "".join(f"{key}={value}\n" for key, value in options.items()) for name, options in sections.items()]
+    return "\n".join(lines)
+
+
+def _section(program: Program) -> dict[str, str | int]:
+    own = ",".join(f'{name}="{value}"' for name, value in program.environment.items())
+    section: dict[str, str | int] = {
+        "command": shlex.join(program.command).replace("%", "%%"),
+        "environment": own.replace("%", "%%"),
+        "autostart": "false",
+        "autorestart": "true",
+        "startretries": 10,
+        "stopwaitsecs": program.stop_seconds,
+        "stopasgroup": "true",
+        "killasgroup": "true",
+        "redirect_stderr": "true",
+        "stdout_logfile": f"logs/{program.name}.log",
+        "stdout_logfile_maxbytes": "20MB",
+        "stdout_logfile_backups": 1,
+    }
+    return section | ({"directory": "%(ENV_LAUREL_HOME)s"} if program.in_home else {})

@@ -1,0 +1,82 @@
+"""The thread that carries closed segments to the lake, oldest first, for as long as it takes."""
+
+import logging
+import threading
+import time
+
+from serving.errors import LakeAway
+from serving.lake import Lake
+from serving.prediction_log import PredictionLog
+from serving.segments import Unreadable
+
+_LONGEST_WAIT_SECONDS = 30.0
+
+logger = logging.getLogger(__name__)
+
+
+class Uploader:
+    """One for each log. A lake that is away is asked again after 1, 2, 4 ... 30 seconds, and meanwhile segments wait."""
+
+    def __init__(self, log: PredictionLog, lake: Lake, tick_seconds: float) -> None:
+        self.last_error: str | None = None
+        self._log = log
+        self._lake = lake
+        self._tick_seconds = tick_seconds
+        self._stopping = threading.Event()
+        self._failures = 0
+        self._retry_at = 0.0
+        self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def stop(self, timeout_seconds: float) -> None:
+        """Close what is open and try once to upload all; what does not get there waits for the next start."""
+        self._stopping.set()
+        self._log.wake.set()
+        self._thread.join(timeout_seconds)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._log.wake.wait(self._tick_seconds)
+            self._log.wake.clear()
+            if self._failures == 0:  # while the lake is away segments grow: few large ones wait instead of many small
+                self._log.close_old()
+            if time.monotonic() >= self._retry_at:
+                self._upload()
+        self._log.close_old(everything=True)
+        self._upload()
+
+    def _upload(self) -> None:
+        from serving.parquet import convert
+
+        while self._log.closed:
+            segment = self._log.closed[0]
+            try:
+                converted = convert(segment.path)
+                for key, data in converted.files.items():
+                    self._lake.put(key, data)
+            except (LakeAway, OSError) as error:
+                self._fail(str(error))
+                return
+            except Unreadable as error:
+                logger.error("segment set aside: %s", error)
+                self._log.set_aside(segment)
+                continue
+            if converted.torn:
+                logger.error("segment with unreadable lines segment=%s lines=%d", segment.path.name, converted.torn)
+            self._log.uploaded(segment, converted.torn)
+            if self._failures:
+                logger.info("the lake takes the prediction log again")
+            self._failures, self._retry_at, self.last_error = 0, 0.0, None
+
+    def _fail(self, message: str) -> None:
+        if self._failures == 0:
+            logger.warning("prediction log waits on this disk: %s", message)
+        self.last_error = message
+        self._failures += 1
+        self._retry_at = time.monotonic() + min(2.0 ** min(self._failures - 1, 10), _LONGEST_WAIT_SECONDS)

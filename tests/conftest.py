@@ -1,0 +1,70 @@
+"""What all tests share: an environment of their own, free ports, and one real local stack for the whole session."""
+
+import os
+import random
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from blocks.settings import Settings
+from deployments import local, local_ports
+
+LocalSettings = Callable[..., Settings]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before anything imports Prefect, which reads its home when imported: nobody's own folders and settings are touched."""
+    home = Path(tempfile.mkdtemp(prefix="laurel-tests-"))
+    config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+    for name in [name for name in os.environ if name.startswith(("LAUREL_", "PREFECT_", "MLFLOW_", "AWS_"))]:
+        del os.environ[name]
+    os.environ |= {
+        "HOME": str(home),
+        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "1",
+        # Whatever the machine is set up for, no test may reach AWS.
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": str(home / "aws-config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(home / "aws-credentials"),
+    }
+
+
+@pytest.fixture(scope="session")
+def local_settings() -> LocalSettings:
+    """``local_settings(state, **changed)``: settings of a stack of its own, on ports that were free a moment ago."""
+
+    def made(state: Path, **changed: object) -> Settings:
+        while True:
+            # Below the range that systems give out for outgoing connections, so that none takes a port in between.
+            first = random.randrange(20_000, 32_000)
+            ports = {"prefect_port": first, "mlflow_port": first + 1, "serving_port": first + 2, "s3_port": first + 3}
+            settings = Settings.model_validate({"state": state, **ports, **changed})
+            try:
+                local_ports.check(settings)
+            except local_ports.PortError:
+                continue
+            return settings
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def stack(local_settings: LocalSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """The whole local stack, running: Prefect, SeaweedFS, MLflow, the service and a worker. Started by the first test that asks."""
+    asked = local_settings(tmp_path_factory.mktemp("stack"), serving_poll_seconds=0.5, log_flush_seconds=1.0)
+    settings = local.up(asked)
+    yield settings
+    local.down(settings)
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    """A port on which somebody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]

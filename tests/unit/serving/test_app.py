@@ -1,0 +1,34 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from blocks.settings import REPOSITORY, Settings
+from serving import VERSION
+from serving.app import create_app
+from serving.page import home_page
+from serving.service import Service
+
+
+@pytest.mark.parametrize("use_cases", ["", " , ", "../flights", "a b", "flights,log"])
+def test_use_cases_that_cannot_be_are_refused_before_the_start(use_cases: str) -> None:
+    with pytest.raises(ValueError, match="LAUREL_SERVING_USE_CASES"):
+        Service(Settings(serving_use_cases=use_cases))
+
+
+def test_use_cases_are_separated_by_commas() -> None:
+    assert list(Service(Settings(serving_use_cases=" flights, digits ")).watches) == ["flights", "digits"]
+
+
+def test_building_the_app_touches_no_disk(tmp_path: Path) -> None:
+    create_app(Settings(state=tmp_path / "state", lake=f"file://{tmp_path}/lake"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_version_is_the_project_s() -> None:
+    assert tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"] == VERSION
+
+
+def test_addresses_cannot_break_out_of_the_page() -> None:
+    page = home_page('http://x/"><script>', "http://127.0.0.1:5000")
+    assert "<script>" not in page.split("<main>")[0] and "http://127.0.0.1:5000" in page
