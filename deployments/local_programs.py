@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import SecretStr
 
@@ -71,7 +71,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def _exported(settings: Settings) -> dict[str, str]:
-    values = {name: getattr(settings, name) for name in type(settings).model_fields}
+    values = {name: getattr(settings, name) for name, field in type(settings).model_fields.items() if field.validation_alias is None}
     return {
         f"LAUREL_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
         for name, value in values.items()
@@ -107,9 +107,11 @@ def _seaweedfs(settings: Settings) -> Program:
 
 def _mlflow(settings: Settings) -> Program:
     url = f"http://{settings.host}:{settings.mlflow_port}"
-    artifacts = {"MLFLOW_ARTIFACTS_DESTINATION": f"{settings.lake.rstrip('/')}/mlflow"}
-    if settings.lake.startswith("s3://"):
-        artifacts |= {"AWS_DEFAULT_REGION": settings.s3_region}
+    lake = settings.lake.rstrip("/")
+    # MLflow takes a folder's address for an encoded one, the lake takes it as it is written.
+    artifacts = {"MLFLOW_ARTIFACTS_DESTINATION": f"file://{quote(lake.removeprefix('file://'))}/mlflow"}
+    if lake.startswith("s3://"):
+        artifacts = {"MLFLOW_ARTIFACTS_DESTINATION": f"{lake}/mlflow", "AWS_DEFAULT_REGION": settings.s3_region}
         if settings.s3_endpoint_url:
             artifacts |= {"MLFLOW_S3_ENDPOINT_URL": settings.s3_endpoint_url, "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE": "path"}
         if settings.s3_access_key and settings.s3_secret_key:

@@ -60,6 +60,7 @@ class Supervisor:
             "PATH": os.pathsep.join([str(BIN), inherited.get("PATH") or os.defpath]),
             "PYTHONUNBUFFERED": "1",
             MARKER: str(self.state),
+            **{_alias(program, name): value for program in programs for name, value in program.environment.items()},
         }
         command = [str(BIN / "supervisord"), "-c", self.configuration.name]
         done = subprocess.run(command, cwd=self.state, env=whole, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
@@ -155,11 +156,16 @@ def _configuration(programs: list[Program], socket: Path, settings: str) -> str:
     return "\n".join(lines)
 
 
+def _alias(program: Program, variable: str) -> str:
+    """A program's own variable as supervisord knows it: in its file a value with `` #`` or a quote would be cut short."""
+    return f"LAUREL_STACK_{program.name}_{variable}".upper()
+
+
 def _section(program: Program) -> dict[str, str | int]:
-    own = ",".join(f'{name}="{value}"' for name, value in program.environment.items())
+    own = ",".join(f'{name}="%(ENV_{_alias(program, name)})s"' for name in program.environment)
     section: dict[str, str | int] = {
         "command": shlex.join(program.command).replace("%", "%%"),
-        "environment": own.replace("%", "%%"),
+        "environment": own,
         "autostart": "false",
         "autorestart": "true",
         "startretries": 10,

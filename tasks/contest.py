@@ -63,8 +63,11 @@ def hold(
     """Judge ``challenger`` against ``champion``: scores ``(n_rows,)`` on the same rows with labels ``truth``.
 
     ``block`` ``(n_rows,)`` names each row's block (any values, such as dates); ``slices`` maps a slice's name to its
-    rows as booleans ``(n_rows,)``. Raises ``ValueError`` for arrays of different lengths, or values that are not finite.
+    rows as booleans ``(n_rows,)``. Raises ``ValueError`` for no rows, arrays of different lengths, or values that are
+    not finite.
     """
+    if not len(truth):
+        raise ValueError("A contest needs labelled rows; there are none.")
     for name, values in (("champion", champion), ("challenger", challenger), ("block", block)):
         if len(values) != len(truth):
             raise ValueError(f"{len(values)} {name} values for {len(truth)} labels.")
@@ -74,13 +77,13 @@ def hold(
     counts = _block_counts(len(names), policy.replicates, seed)
     everywhere = np.ones(len(truth), dtype=bool)
 
-    def compare(one: Metric, rows: np.ndarray) -> Comparison:
-        return _compare(one, truth[rows], champion[rows], challenger[rows], home[rows], counts, policy.confidence)
+    def compare(one: Metric, rows: np.ndarray, partly: bool = False) -> Comparison:
+        return _compare(one, truth[rows], champion[rows], challenger[rows], home[rows], counts, policy.confidence, partly)
 
     main = compare(metric, everywhere)
     guards = [compare(guard.metric, everywhere) for guard in policy.guards]
     large = {name: rows for name, rows in (slices or {}).items() if rows.sum() >= policy.slice_minimum_rows}
-    by_slice = {name: compare(metric, rows) for name, rows in large.items()}
+    by_slice = {name: compare(metric, rows, partly=True) for name, rows in large.items()}
     verdict, reasons = _judge(policy, main, guards, by_slice, len(names))
     return Contest(
         verdict=verdict,
@@ -109,10 +112,14 @@ def _compare(
     block: np.ndarray,
     counts: np.ndarray,
     confidence: float,
+    partly: bool,
 ) -> Comparison:
+    """``partly``: bounds over the replicates that have the score, since a slice of few days is absent from some of them."""
     scores = [reweighted(metric, truth, predicted, block, counts.shape[1])(counts) for predicted in (champion, challenger)]
     gains = scores[1] - scores[0] if metric.higher_is_better else scores[0] - scores[1]
-    bounds = np.quantile(gains[1:], [1 - confidence, confidence]) if np.isfinite(gains).all() else (np.nan, np.nan)
+    exists = np.isfinite(gains[1:])
+    known = exists.any() if partly else exists.all() and np.isfinite(gains[0])
+    bounds = np.quantile(gains[1:][exists], [1 - confidence, confidence]) if known else (np.nan, np.nan)
     return Comparison(
         metric=metric.name,
         rows=len(truth),
@@ -142,8 +149,10 @@ def _judge(
         if not result.low > -guard.tolerance:
             against.append(f"{result.metric} may get worse by {-result.low:.4f}, more than the tolerated {guard.tolerance:g}.")
     for name, result in slices.items():
-        if result.high < 0 and result.gain < -policy.slice_tolerance:
+        if not result.high >= 0 and result.gain < -policy.slice_tolerance:
             against.append(f"{name} gets worse: {result.metric} {result.gain:+.4f}, tolerated {-policy.slice_tolerance:g}.")
     if against:
         return "keep", against
-    return "promote", [f"The gain in {main.metric}, {main.gain:+.4f}, is above zero at {policy.confidence:.0%}: at least {main.low:+.4f}."]
+    won = f"The gain in {main.metric}, {main.gain:+.4f}, is above zero at {policy.confidence:.0%}: at least {main.low:+.4f}."
+    unknown = [name for name, result in slices.items() if not np.isfinite(result.gain)]
+    return "promote", [won, *(f"{name} could not be compared: {main.metric} does not exist there, a class is missing." for name in unknown)]

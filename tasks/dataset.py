@@ -5,11 +5,14 @@
     datasets/<use_case>/<version>/manifest.json                which period files make up the version; written last
 
 A version is ``<last period>-<digest of its content>``. Versions share period files, so a new month costs a month.
+A period that changes at its source (labels came, a fault was mended) makes a second version of the same last period:
+the one published later is the one that is meant where none is named.
 """
 
 import hashlib
 import io
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict
@@ -38,7 +41,7 @@ class PeriodFile(BaseModel):
 
 
 class DatasetVersion(BaseModel):
-    """The manifest of a dataset version."""
+    """The manifest of a dataset version. ``published`` (UTC) is the only part that is not content."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,6 +50,7 @@ class DatasetVersion(BaseModel):
     columns: dict[str, str]
     periods: tuple[PeriodFile, ...]
     source: str
+    published: str
 
     @property
     def rows(self) -> int:
@@ -93,7 +97,9 @@ def write_period(lake: Lake, case: UseCase, period: str, checked: Validated) -> 
     path, sha256 = _named(lake, f"{folder}/periods", period, _parquet(good))
     quarantine_path = None
     if len(checked.quarantined):
-        quarantine_path, _ = _named(lake, f"{folder}/quarantine", period, _parquet(checked.quarantined))
+        # In an order of their own: a source that gives the same rows in another order must not make another file.
+        bad = checked.quarantined.sort(pl.all())
+        quarantine_path, _ = _named(lake, f"{folder}/quarantine", period, _parquet(bad))
     return PeriodFile(
         period=period,
         path=path,
@@ -111,9 +117,9 @@ def ingest_period(lake: Lake, case: UseCase, period: str) -> PeriodFile:
 
 
 def write_version(lake: Lake, case: UseCase, periods: list[PeriodFile]) -> tuple[DatasetVersion, bool]:
-    """Write the manifest that makes ``periods`` a version. Returns it, and whether it is new.
+    """Write the manifest that makes ``periods`` a version. Returns it, and whether anything was written.
 
-    Raises ``ValueError`` for no periods.
+    Nothing is, where the version is there and no other content of its last period was published since. Raises ``ValueError`` for no periods.
     """
     if not periods:
         raise ValueError(f"No period of {case.name!r} to make a dataset version of.")
@@ -121,11 +127,16 @@ def write_version(lake: Lake, case: UseCase, periods: list[PeriodFile]) -> tuple
     named = "\n".join([f"{name} {kind}" for name, kind in columns.items()] + [f"{one.period} {one.sha256}" for one in periods])
     version = f"{periods[-1].period}-{hashlib.sha256(named.encode()).hexdigest()[:12]}"
     made = DatasetVersion(
-        use_case=case.name, version=version, columns=columns, periods=tuple(periods), source=type(case.source).__qualname__
+        use_case=case.name,
+        version=version,
+        columns=columns,
+        periods=tuple(periods),
+        source=type(case.source).__qualname__,
+        published=datetime.now(UTC).isoformat(timespec="microseconds"),
     )
     path = _manifest_path(case.name, version)
-    if lake.exists(path):
-        return made, False
+    if lake.exists(path) and _last_published(lake, case.name, periods[-1].period).version == version:
+        return _manifest(lake, case.name, version), False
     lake.write(path, made.model_dump_json(indent=1).encode())
     return made, True
 
@@ -141,13 +152,28 @@ def versions(lake: Lake, use_case: str) -> list[str]:
 
 
 def read_version(lake: Lake, use_case: str, version: str | None = None) -> DatasetVersion:
-    """The manifest of ``version``, or of the one with the latest period. Raises ``DatasetMissing``."""
+    """The manifest of ``version``, or of the one with the latest period that was published last. Raises ``DatasetMissing``."""
     known = versions(lake, use_case)
     if not known:
         raise DatasetMissing(f"The lake has no dataset of {use_case!r}. Make one: prefect deployment run 'ingest/{use_case}'.")
     if version is not None and version not in known:
         raise DatasetMissing(f"The lake has no dataset version {version!r} of {use_case!r}; it has {', '.join(known)}.")
-    return DatasetVersion.model_validate_json(lake.read(_manifest_path(use_case, version or known[-1])))
+    if version is None:
+        return _last_published(lake, use_case, _last_period(known[-1]))
+    return _manifest(lake, use_case, version)
+
+
+def _manifest(lake: Lake, use_case: str, version: str) -> DatasetVersion:
+    return DatasetVersion.model_validate_json(lake.read(_manifest_path(use_case, version)))
+
+
+def _last_period(version: str) -> str:
+    return version.rpartition("-")[0]
+
+
+def _last_published(lake: Lake, use_case: str, period: str) -> DatasetVersion:
+    same = [version for version in versions(lake, use_case) if _last_period(version) == period]
+    return max((_manifest(lake, use_case, version) for version in same), key=lambda made: made.published)
 
 
 def read_periods(lake: Lake, dataset: DatasetVersion, periods: Iterable[str], label: str | None = None) -> pl.DataFrame:
@@ -164,11 +190,15 @@ def read_periods(lake: Lake, dataset: DatasetVersion, periods: Iterable[str], la
         )
     frames = []
     for period in wanted:
-        data = lake.read(files[period].path)
+        path = files[period].path
+        try:
+            data = lake.read(path)
+        except FileNotFoundError as error:
+            raise DatasetMissing(f"{path} is gone, though dataset {dataset.version} lists it. Ingest {period} again.") from error
         if hashlib.sha256(data).hexdigest() != files[period].sha256:
-            raise DatasetMissing(f"{files[period].path} was changed: its SHA-256 is not the manifest's. Ingest {period} again.")
+            raise DatasetMissing(f"{path} was changed: its SHA-256 is not the manifest's. Delete it and ingest {period} again.")
         frames.append(pl.read_parquet(io.BytesIO(data)))
-    rows = pl.concat(frames)
+    rows = pl.concat(frames, how="vertical_relaxed")
     rows = rows.filter(pl.col(label).is_not_null()) if label else rows
     if rows.is_empty():
         raise DatasetMissing(f"Periods {wanted} of {dataset.use_case!r} hold no{' labelled' if label else ''} row.")

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
+from polars import selectors
 from pydantic import BaseModel, ConfigDict
 
 from tasks.validation import batch_problems
@@ -44,7 +45,7 @@ def distance(column: Column, reference: pl.Series, current: pl.Series) -> float:
     from scipy.spatial.distance import jensenshannon
     from scipy.stats import wasserstein_distance
 
-    left, right = reference.drop_nulls(), current.drop_nulls()
+    left, right = _values(reference), _values(current)
     if left.is_empty() or right.is_empty():
         return float("nan")
     if column.kind == "number":
@@ -53,6 +54,10 @@ def distance(column: Column, reference: pl.Series, current: pl.Series) -> float:
     counts = [dict(side.value_counts().iter_rows()) for side in (left, right)]
     names = sorted({*counts[0], *counts[1]})
     return float(jensenshannon(*[np.array([side.get(name, 0) for name in names], dtype=float) for side in counts]))
+
+
+def _values(side: pl.Series) -> pl.Series:
+    return (side.fill_nan(None) if side.dtype.is_float() else side).drop_nulls()
 
 
 def monitored(case: UseCase) -> list[Column]:
@@ -90,13 +95,18 @@ def find_broken(case: UseCase, reference: pl.DataFrame, current: pl.DataFrame) -
 
     Evidently leaves nulls out, so a column that is 80 % empty reads as stable; a changed unit reads as drift.
     """
+    if current.is_empty():
+        return ["there are no predictions"]
+    if missing := [name for name in case.column_names if name not in current.columns]:
+        return [f"column {name!r} is missing" for name in missing]
+    current = current.with_columns(selectors.float().fill_nan(None))
     problems = batch_problems(case, current)
     for column in case.columns:
-        before, now = reference[column.name], current[column.name]
+        before, now = _values(reference[column.name]), _values(current[column.name])
         if now.n_unique() == 1 and before.n_unique() > 1:
             problems.append(f"column {column.name!r} is constant ({now[0]!r})")
-        if column.kind == "category":
-            strangers = (~now.is_in(before.unique().to_list())).sum() / len(now)
+        if column.kind == "category" and not now.is_empty():
+            strangers = (~now.is_in(before.unique().to_list())).sum() / len(current)
             if strangers > case.drift.new_category_tolerance:
                 problems.append(f"column {column.name!r} has {strangers:.1%} categories that the reference has not")
     return problems

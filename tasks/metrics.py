@@ -20,22 +20,29 @@ Reweighted = Callable[[np.ndarray], np.ndarray]
 def score(metric: Metric, truth: np.ndarray, predicted: np.ndarray) -> float:
     """The score of probabilities ``predicted`` ``(n_rows,)`` against ``truth`` ``(n_rows,)`` in {0, 1}.
 
-    NaN where it does not exist (no rows, or a single class for ROC AUC).
+    NaN where it does not exist (no rows, a prediction that is no finite number, or a single class for ROC AUC).
     """
     return float(reweighted(metric, truth, predicted, np.zeros(len(truth), dtype=np.int64), 1)(np.ones((1, 1)))[0])
 
 
 def reweighted(metric: Metric, truth: np.ndarray, predicted: np.ndarray, block: np.ndarray, blocks: int) -> Reweighted:
     """The score as a function of how often each block counts. ``block`` ``(n_rows,)`` holds 0..blocks-1."""
+    if not np.isfinite(predicted).all():
+        return _nowhere  # a NaN sorts as the largest score, and would win every pair
     if metric.name == "roc_auc":
         return _roc_auc(np.asarray(truth, dtype=bool), np.asarray(predicted), block, blocks)
     return _mean(_row_loss(metric.name, np.asarray(truth, dtype=float), np.asarray(predicted, dtype=float)), block, blocks)
 
 
+def _nowhere(counts: np.ndarray) -> np.ndarray:
+    return np.full(len(counts), np.nan)
+
+
 def _row_loss(name: str, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     if name == "brier":
         return (predicted - truth) ** 2
-    sure = np.clip(predicted, 1e-15, 1 - 1e-15)
+    least = np.finfo(float).eps
+    sure = np.clip(predicted, least, 1 - least)
     return -np.where(truth > 0, np.log(sure), np.log1p(-sure))
 
 

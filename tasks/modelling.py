@@ -22,8 +22,10 @@ def inputs(case: UseCase, rows: pl.DataFrame) -> "pd.DataFrame":
 
 
 def labels(case: UseCase, rows: pl.DataFrame) -> np.ndarray:
-    """Labels ``(n_rows,)`` in {0, 1}."""
-    return rows[case.label].to_numpy().astype(np.int8)
+    """Labels ``(n_rows,)`` in {0, 1}. Raises ``ValueError`` where one is unknown: it would count as 0."""
+    if unknown := rows[case.label].null_count():
+        raise ValueError(f"{unknown} of {len(rows)} rows of {case.name!r} have no label {case.label!r}: read only the labelled ones.")
+    return rows[case.label].to_numpy().astype(np.int64)
 
 
 def encoder(case: UseCase) -> "ColumnTransformer":

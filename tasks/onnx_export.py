@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
 
 OPSETS = {"": 17, "ai.onnx.ml": 3}
+# Where scikit-learn keeps the estimators inside another one.
+_HOLDERS = (
+    *("steps", "transformers_", "transformer_list"),
+    *("estimator", "estimators_", "best_estimator_", "final_estimator_", "calibrated_classifiers_"),
+)
 
 
 class NotConvertible(ValueError):
@@ -28,7 +33,7 @@ def export(model: "ClassifierMixin", n_features: int) -> tuple[bytes, str]:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     for step in _steps(model):
-        _refuse_known_traps(step)
+        _refuse_known_traps(step, alone=step is model)
     if list(model.classes_) != [0, 1]:
         raise NotConvertible(f"{type(model).__name__} was fitted on the classes {list(model.classes_)}, expected 0 and 1.")
     if isinstance(model, HistGradientBoostingClassifier):
@@ -39,42 +44,60 @@ def export(model: "ClassifierMixin", n_features: int) -> tuple[bytes, str]:
 def thresholds(model: "ClassifierMixin") -> dict[int, np.ndarray]:
     """Where the trees of ``model`` split, by feature position: the values beside which a conversion goes wrong first."""
     found: dict[int, list[np.ndarray]] = {}
-    for step in _steps(model):
-        for (tree,) in getattr(step, "_predictors", []):
-            inner = tree.nodes[~tree.nodes["is_leaf"].astype(bool)]
-            for feature in np.unique(inner["feature_idx"]):
-                found.setdefault(int(feature), []).append(inner["num_threshold"][inner["feature_idx"] == feature])
+    for (tree,) in getattr(model, "_predictors", []):
+        # A split on null alone has an infinite threshold: no value lies beside it.
+        inner = tree.nodes[~tree.nodes["is_leaf"].astype(bool) & np.isfinite(tree.nodes["num_threshold"])]
+        for feature in np.unique(inner["feature_idx"]):
+            found.setdefault(int(feature), []).append(inner["num_threshold"][inner["feature_idx"] == feature])
     return {feature: np.unique(np.concatenate(values)) for feature, values in found.items()}
 
 
 def _steps(model: Any) -> Iterator[Any]:
-    """``model`` and every estimator inside it that has its own name."""
+    """``model`` and every estimator inside it: steps, columns' transformers, members of an ensemble."""
     yield model
-    for _, inner in getattr(model, "steps", []):
-        yield from _steps(inner)
-    for _, inner, _ in getattr(model, "transformers_", []):
-        if not isinstance(inner, str):
-            yield from _steps(inner)
+    for holder in _HOLDERS:
+        yield from _held(getattr(model, holder, None))
 
 
-def _refuse_known_traps(step: Any) -> None:
+def _held(value: Any) -> Iterator[Any]:
+    if isinstance(value, (list, tuple, np.ndarray)):
+        for one in value:
+            yield from _held(one)
+    elif hasattr(value, "__dict__"):
+        yield from _steps(value)
+
+
+def _learned_nulls(tree: Any) -> bool:
+    """Whether a tree was trained on missing values: where it saw none, scikit-learn sends them to the larger child."""
+    inner = tree.children_left >= 0
+    left, right = tree.children_left[inner], tree.children_right[inner]
+    larger = tree.n_node_samples[left] > tree.n_node_samples[right]
+    return bool(np.any(tree.missing_go_to_left[inner].astype(bool) != larger))
+
+
+def _refuse_known_traps(step: Any, alone: bool) -> None:
     name = type(step).__name__
     categorical = getattr(step, "is_categorical_", None)
     if name.startswith("HistGradientBoosting") and categorical is not None and np.any(categorical):
         raise NotConvertible(
             f"{name} with categorical_features scores wrongly in ONNX. Leave the codes as numbers: drop categorical_features."
         )
-    if name in ("RandomForestClassifier", "ExtraTreesClassifier", "DecisionTreeClassifier"):
-        trees = [one.tree_ for one in getattr(step, "estimators_", [step])]
-        if any(np.any(tree.missing_go_to_left) for tree in trees):
-            raise NotConvertible(f"{name} trained on missing values scores wrongly in ONNX. Put a SimpleImputer before it.")
+    if name.startswith("HistGradientBoosting") and not alone:
+        raise NotConvertible(
+            f"{name} inside another step loses its double thresholds in ONNX. Let the candidate build it alone: it takes "
+            "codes and missing values as they are."
+        )
+    members = getattr(step, "estimators_", ())
+    whole = (step, *(members.ravel() if isinstance(members, np.ndarray) else members))
+    if any(_learned_nulls(one.tree_) for one in whole if hasattr(one, "tree_")):
+        raise NotConvertible(f"{name} trained on missing values scores wrongly in ONNX. Put a SimpleImputer before it.")
     if name == "LinearDiscriminantAnalysis":
         raise NotConvertible(f"{name} has other probabilities in ONNX. Use LogisticRegression.")
 
 
 def _by_skl2onnx(model: Any, n_features: int) -> bytes:
+    import onnx
     import skl2onnx
-    from onnx import helper, numpy_helper
     from skl2onnx.common.data_types import FloatTensorType
     from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
 
@@ -82,13 +105,19 @@ def _by_skl2onnx(model: Any, n_features: int) -> bytes:
         made = skl2onnx.to_onnx(
             model, initial_types=[("matrix", FloatTensorType([None, n_features]))], options={"zipmap": False}, target_opset=OPSETS
         )
-    except (MissingShapeCalculator, MissingConverter, NotImplementedError, RuntimeError) as error:
-        steps = [type(step).__name__ for step in _steps(model)]
+        return _finished(_one_score(made.graph))
+    except (MissingShapeCalculator, MissingConverter, NotImplementedError, RuntimeError, onnx.checker.ValidationError) as error:
+        steps = dict.fromkeys(type(step).__name__ for step in _steps(model))
         reason = next((line for line in str(error).splitlines() if line.strip()), "")
         raise NotConvertible(
             f"The model ({' > '.join(steps)}) cannot become ONNX: {reason} Replace that step; docs/use-cases.md lists what converts."
         ) from error
-    graph = made.graph
+
+
+def _one_score(graph: Any) -> Any:
+    """The graph with the positive class's column of its probabilities as ``score``."""
+    from onnx import helper, numpy_helper
+
     probabilities = next(output.name for output in graph.output if "prob" in output.name)
     graph.initializer.extend(
         [numpy_helper.from_array(np.array(1, np.int64), "positive"), numpy_helper.from_array(np.array([-1], np.int64), "flat")]
@@ -99,7 +128,7 @@ def _by_skl2onnx(model: Any, n_features: int) -> bytes:
             helper.make_node("Reshape", ["positive_column", "flat"], ["score"]),
         ]
     )
-    return _finished(graph)
+    return graph
 
 
 def _finished(graph: Any) -> bytes:

@@ -57,7 +57,7 @@ def make_package(
     """Write the package of ``fitted`` into ``folder``, proven on all rows of ``proof`` and on rows beside thresholds.
 
     ``training`` are the rows it was fitted on: a sample of them is the drift reference, and gives the thresholds.
-    Raises ``NotConvertible`` or ``ParityBroken``.
+    Raises ``NotConvertible``, ``ParityBroken``, or ``PackageError`` where ONNX Runtime does not take the model.
     """
     model, dtype = export(fitted.named_steps["model"], len(case.columns))
     features = _features(case, fitted)
@@ -111,7 +111,7 @@ def _features(case: UseCase, fitted: "Pipeline") -> list[packages.Feature]:
 
 
 def prove(case: UseCase, fitted: "Pipeline", package: packages.Package, rows: pl.DataFrame, seed: int) -> packages.Parity:
-    """Compare package and pipeline on ``rows`` and on rows moved beside the model's thresholds.
+    """Compare package and pipeline on ``rows``, on rows moved beside the model's thresholds, and on rows with nulls.
 
     A decision counts as changed when both scores are further than the tolerance from the decision threshold.
     Raises ``ParityBroken`` with the worst row.
@@ -119,12 +119,19 @@ def prove(case: UseCase, fitted: "Pipeline", package: packages.Package, rows: pl
     frame = inputs(case, rows)
     matrix = np.asarray(fitted.named_steps["encode"].transform(frame), dtype=np.float64)
     encoded = package.encode({name: rows[name].to_list() for name in package.names})
-    if not np.array_equal(encoded, matrix.astype(encoded.dtype), equal_nan=True):
-        column = package.names[int(np.flatnonzero((encoded != matrix.astype(encoded.dtype)).any(axis=0))[0])]
+    same = (encoded == matrix.astype(encoded.dtype)) | (np.isnan(encoded) & np.isnan(matrix))
+    if not same.all():
+        column = package.names[int(np.flatnonzero(~same.all(axis=0))[0])]
         raise ParityBroken(f"The service would encode column {column!r} otherwise than the pipeline does.")
-    beside = _beside_thresholds(matrix, thresholds(fitted.named_steps["model"]), np.random.default_rng(seed))
-    everything = np.vstack([matrix, beside])
-    expected = fitted.named_steps["model"].predict_proba(everything)[:, 1]
+    chance = np.random.default_rng(seed)
+    beside = _beside_thresholds(matrix, thresholds(fitted.named_steps["model"]), chance)
+    everything = np.vstack([matrix, beside, _with_nulls(case, matrix, chance)])
+    try:
+        expected = fitted.named_steps["model"].predict_proba(everything)[:, 1]
+    except ValueError as error:
+        raise ParityBroken(
+            f"The pipeline refuses rows that the service lets through, with nulls in nullable columns and unknown categories: {error}"
+        ) from error
     got = package.score(everything.astype(encoded.dtype))
     difference = np.abs(got - expected)
     limit, tolerance = case.decision_threshold, case.parity_tolerance
@@ -149,4 +156,15 @@ def _beside_thresholds(matrix: np.ndarray, splits: dict[int, np.ndarray], chance
     for row, feature in enumerate(features):
         at = chance.choice(splits[int(feature)])
         moved[row, feature] = chance.choice([at, np.nextafter(at, np.inf), np.nextafter(at, -np.inf)])
+    return moved
+
+
+def _with_nulls(case: UseCase, matrix: np.ndarray, chance: np.random.Generator, rows: int = 500) -> np.ndarray:
+    """Real rows with nulls and unknown categories wherever the service lets them through; the first has all of them."""
+    moved = matrix[chance.integers(0, len(matrix), rows)].copy()
+    hidden = chance.random(moved.shape) < 0.3
+    hidden[0] = True
+    for position, column in enumerate(case.matrix_columns):
+        if column.kind == "category" or column.nullable:
+            moved[hidden[:, position], position] = -1 if column.kind == "category" else np.nan
     return moved

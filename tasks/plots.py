@@ -75,7 +75,9 @@ def importance(names: list[str], lost: np.ndarray, metric: Metric) -> "Figure":
 def contest_interval(low: float, gain: float, high: float, metric: str) -> "Figure":
     """The gain with its interval against zero: right of the line wins."""
     figure, axes = _axes("Challenger minus champion", height=1.8)
-    axes.errorbar([gain], [0], xerr=[[gain - low], [high - gain]], fmt="o", capsize=6)
+    axes.plot([low, high], [0, 0], marker="|", markersize=12)
+    # Apart from its interval: quantiles of the bootstrap need not lie on both sides of the gain itself.
+    axes.plot([gain], [0], marker="o")
     axes.axvline(0, linestyle=":", color="grey")
     axes.set_yticks([])
     axes.set_xlabel(f"gain in {metric}")

@@ -53,9 +53,10 @@ def tune(
     """Search ``candidate.search`` on ``fit_rows``, scored by the gate's metric on ``check_rows``.
 
     ``first`` are tried before any other (defaults, the champion's parameters); ``progress`` gets trials done, in all,
-    and the best score. Raises ``ValueError`` for a candidate without a search space.
+    and the best score. Raises ``ValueError`` for a candidate without a search space, or rows of a single class.
     """
     import optuna
+    from threadpoolctl import threadpool_limits
 
     search = candidate.search
     if search is None:
@@ -67,6 +68,8 @@ def tune(
     data = _Split(
         codes.transform(inputs(case, fit_rows)), labels(case, fit_rows), codes.transform(inputs(case, check_rows)), labels(case, check_rows)
     )
+    if min(len(np.unique(data.fit_labels)), len(np.unique(data.check_labels))) < 2:
+        raise ValueError(f"HPO of {case.name!r} needs both classes of {case.label!r} on either side of its inner split.")
     study = optuna.create_study(
         direction="maximize" if metric.higher_is_better else "minimize",
         sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=2 * GROUP, constant_liar=True),
@@ -75,7 +78,7 @@ def tune(
     for params in first:
         study.enqueue_trial({name: params[name] for name in search.space if name in params}, skip_if_exists=True)
     done: list[Trial] = []
-    with ThreadPoolExecutor(workers, initializer=_one_thread) as threads:
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers, initializer=_one_thread) as threads:
         while len(done) < search.trials:
             asked = [study.ask() for _ in range(min(GROUP, search.trials - len(done)))]
             climbs = [_Climb(trial, candidate, case, {k: _suggest(trial, k, r) for k, r in search.space.items()}, seed) for trial in asked]
@@ -120,10 +123,13 @@ class _Climb:
 
 
 def _one_thread() -> None:
-    """Trials share the cores among themselves; an estimator's own threads would only fight over them."""
+    """Trials share the cores among themselves; an estimator's own threads would only fight over them.
+
+    OpenMP's limit is one of the thread that sets it, and ends with it; that of BLAS is the whole process's, so ``tune`` gives it back.
+    """
     from threadpoolctl import threadpool_limits
 
-    threadpool_limits(1)
+    threadpool_limits(1, user_api="openmp")
 
 
 def _suggest(trial: Any, name: str, within: Range) -> float | int:

@@ -42,7 +42,11 @@ def validate(case: UseCase, period: str, rows: pl.DataFrame) -> Validated:
         raise BatchRefused(_refusal(case, period, problems))
     wanted = dict.fromkeys([*case.key, case.event_time, *case.column_names, case.label])
     numbers = [column.name for column in case.columns if column.kind == "number"]
-    batch = rows.select(*wanted).with_columns(pl.col(numbers).cast(pl.Float64), pl.col(case.label).cast(pl.Int8))
+    categories = [column.name for column in case.columns if column.kind == "category"]
+    # Sources that come by way of pandas say NaN where they mean null. The label stays a number until it is known to be 0 or 1.
+    batch = rows.select(*wanted).with_columns(
+        pl.col(*numbers, case.label).cast(pl.Float64).fill_nan(None), pl.col(categories).cast(pl.String)
+    )
     problems = batch_problems(case, batch)
     reasons = _row_reasons(case, period, batch)
     bad = reasons.is_not_null()
@@ -52,7 +56,8 @@ def validate(case: UseCase, period: str, rows: pl.DataFrame) -> Validated:
         problems.append(f"{share:.0%} of the rows are bad (tolerated {LARGEST_QUARANTINED_SHARE:.0%}), most often: {most}")
     if problems:
         raise BatchRefused(_refusal(case, period, problems))
-    return Validated(good=batch.filter(~bad), quarantined=batch.with_columns(reasons.alias(REASON)).filter(bad))
+    good = batch.filter(~bad).with_columns(pl.col(case.label).cast(pl.Int8))
+    return Validated(good=good, quarantined=batch.with_columns(reasons.alias(REASON)).filter(bad))
 
 
 def batch_problems(case: UseCase, batch: pl.DataFrame) -> list[str]:
@@ -92,12 +97,18 @@ def _wrong_types(case: UseCase, rows: pl.DataFrame) -> list[str]:
     problems = []
     for column in case.columns:
         found = rows.schema[column.name]
-        fits = found.is_numeric() or found in (pl.Boolean, pl.Null) if column.kind == "number" else found in (pl.String, pl.Null)
+        fits = _is_number(found) if column.kind == "number" else found in (pl.String, pl.Null, pl.Categorical, pl.Enum)
         if not fits:
             problems.append(f"column {column.name!r} holds {found}, expected a {column.kind}")
+    if not _is_number(rows.schema[case.label]):
+        problems.append(f"column {case.label!r} holds {rows.schema[case.label]}, expected 0, 1 or null")
     if not isinstance(rows.schema[case.event_time], pl.Datetime):
         problems.append(f"column {case.event_time!r} holds {rows.schema[case.event_time]}, expected a date and time")
     return problems
+
+
+def _is_number(found: pl.DataType) -> bool:
+    return found.is_numeric() or found in (pl.Boolean, pl.Null)
 
 
 def _row_reasons(case: UseCase, period: str, batch: pl.DataFrame) -> pl.Series:
@@ -114,9 +125,13 @@ def _row_reasons(case: UseCase, period: str, batch: pl.DataFrame) -> pl.Series:
             faults.setdefault(row, []).append(f"{name}: {check}")
     checked = {
         f"{case.event_time}: outside {period}": batch[case.event_time].dt.strftime("%Y-%m").ne_missing(period),
-        f"{case.label}: neither 0 nor 1": ~batch[case.label].is_in([0, 1]).fill_null(True),
+        f"{case.label}: neither 0 nor 1": ~batch[case.label].is_in([0.0, 1.0]).fill_null(True),
+        f"{', '.join(case.key)}: missing": batch.select(pl.any_horizontal(pl.col(case.key).is_null())).to_series(),
         f"{', '.join(case.key)}: duplicate": ~batch.select(pl.struct(case.key).is_first_distinct()).to_series(),
     }
+    for column in case.columns:
+        if column.kind == "number":
+            checked[f"{column.name}: infinite"] = batch[column.name].is_infinite().fill_null(False)
     for reason, is_bad in checked.items():
         for row in is_bad.arg_true():
             faults.setdefault(row, []).append(reason)
