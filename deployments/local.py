@@ -30,6 +30,7 @@ __all__ = ["StackError", "Status", "down", "environment", "status", "up"]
 READY_SECONDS = 120
 POLL_SECONDS = 0.1
 LOG_LINES = 15
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ALIVE = ("STARTING", "RUNNING")
 FOLDERS = ("logs", "prefect", "mlflow", "seaweedfs")
 
@@ -172,19 +173,16 @@ def _check_alive(supervisor: Supervisor, then: dict[str, Any], states: dict[str,
     """A program that has another process now than ``then`` died as well: supervisord starts it again at once."""
     name = then["name"]
     if name not in states:
-        raise _failure(supervisor, "supervisord", "stopped")
-    now = states[name]
-    if now["statename"] not in ALIVE:
-        raise _failure(supervisor, name, f"stopped with exit code {now['exitstatus']}")
-    if now["pid"] != then["pid"]:
-        raise _failure(supervisor, name, "stopped")
+        raise _failure(supervisor, "supervisord", "died")
+    if states[name]["statename"] not in ALIVE or states[name]["pid"] != then["pid"]:
+        raise _failure(supervisor, name, "died")
 
 
 def _failure(supervisor: Supervisor, name: str, what: str) -> StackError:
     log = supervisor.state / "logs" / f"{name}.log"
     lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:] if log.exists() else []
     said = f"The last lines of {log}:\n" + "\n".join(f"    {line}" for line in lines) if lines else f"It left nothing in {log}."
-    return StackError(f"{name} {what}, so everything was stopped. {said}")
+    return StackError(f"{name} {what}; everything was stopped. {said}")
 
 
 def _memory_bytes(pid: int) -> int:
@@ -204,8 +202,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m deployments.local", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("command", choices=["up", "down", "status"])
     command = parser.parse_args(arguments).command
-    for name in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, _interrupt)
+    for number in INTERRUPTS:
+        signal.signal(number, _interrupt)
     try:
         settings = Settings.read()
         return {"up": _print_up, "down": _print_down, "status": _print_status}[command](settings)
@@ -218,6 +216,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    # A second one would cut the clean-up short.
+    for other in INTERRUPTS:
+        signal.signal(other, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -66,6 +66,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "PYTHONPATH": settings.flow_run_pythonpath,
         # Threads that spin while they wait make a fit ten times as long when something else wants the cores.
         "OMP_WAIT_POLICY": "PASSIVE",
+        # The matrices are narrow: a second BLAS thread doubles the time of a logistic regression.
+        "OPENBLAS_NUM_THREADS": "1",
         "DO_NOT_TRACK": "1",
     }
 
@@ -83,12 +85,19 @@ def _prefect(settings: Settings) -> Program:
     url = f"http://{settings.host}:{settings.prefect_port}"
     # By default any web page may call the API from a browser, and a deployment that it makes is code that the worker runs.
     origins = {url, f"http://localhost:{settings.prefect_port}"}
+    # Prefect keeps a single connection to a database whose address holds ":memory:". With more of them SQLite answers
+    # "database is locked", events are lost and clients wait two seconds to ask again (docs/decisions/0009-prefect-on-sqlite.md).
+    database = f"sqlite+aiosqlite:///file:{quote(str(settings.state / 'prefect' / 'prefect.db'))}?uri=true&one_connection=:memory:"
     return Program(
         "prefect",
         ["prefect", "server", "start", "--host", settings.host, "--port", str(settings.prefect_port)],
         url,
         lambda started: answers(f"{url}/api/health"),
-        {"PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(sorted(origins)), "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false"},
+        {
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(sorted(origins)),
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        },
     )
 
 

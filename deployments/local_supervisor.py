@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MARKER = "LAUREL_STACK"
 FOREIGN = ("PREFECT_", "MLFLOW_", "WEED_")
 GRACE_SECONDS = 5
+SHUTDOWN_SECONDS = 60
 
 
 class SupervisorError(RuntimeError):
@@ -95,19 +96,13 @@ class Supervisor:
         self._forget()
 
     def _end_leftovers(self) -> None:
-        import psutil
-
-        left = self.leftovers()
-        # supervisord goes by itself once asked; a flow run's process has a session of its own and goes only when told.
-        for process in left:
-            if "supervisord" not in process.name():
-                with suppress(psutil.Error):
-                    process.terminate()
-        _, stubborn = psutil.wait_procs(left, timeout=GRACE_SECONDS)
-        for process in stubborn:
-            with suppress(psutil.Error):
-                process.kill()
-        psutil.wait_procs(stubborn, timeout=GRACE_SECONDS)
+        pid_file = self.state / "supervisord.pid"
+        pid = pid_file.read_text().strip() if pid_file.exists() else ""
+        # supervisord first: it would start again whatever else is ended, and told to end it ends its programs in order.
+        _end([process for process in self.leftovers() if str(process.pid) == pid], SHUTDOWN_SECONDS)
+        for _ in range(3):
+            # A flow run's process has a session of its own, so nothing ends with the worker; it may start others meanwhile.
+            _end(self.leftovers(), GRACE_SECONDS)
 
     def leftovers(self) -> "list[psutil.Process]":
         """All living processes that carry this stack's mark in their environment."""
@@ -138,6 +133,19 @@ class Supervisor:
         if url := self._read("supervisorctl", "serverurl"):
             shutil.rmtree(Path(url.removeprefix("unix://")).parent, ignore_errors=True)
         self.configuration.unlink(missing_ok=True)
+
+
+def _end(processes: "list[psutil.Process]", seconds: float) -> None:
+    import psutil
+
+    for process in processes:
+        with suppress(psutil.Error):
+            process.terminate()
+    _, stubborn = psutil.wait_procs(processes, timeout=seconds)
+    for process in stubborn:
+        with suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(stubborn, timeout=GRACE_SECONDS)
 
 
 def _configuration(programs: list[Program], socket: Path, settings: str) -> str:
