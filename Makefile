@@ -13,7 +13,7 @@ help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 demo: venv ## The whole loop on real flights; leaves the stack up (KEEP=0: stops it)
-	@$(BIN)/python -m deployments.demo
+	@$(BIN)/python -m deployments.demo $(if $(filter 0,$(KEEP)),--down)
 
 test: venv ## All tests, on real servers (ARGS='-k ports': some)
 	@$(BIN)/pytest $(ARGS)
@@ -58,7 +58,7 @@ venv:
 	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; \
 	done; \
 	echo "Installing the pinned packages into .venv (once)..."; \
-	case "$$(cat .venv/stamp 2>/dev/null)" in *" $(CURDIR)") ;; *) rm -rf .venv ;; esac; \
+	case "$$(cat .venv/stamp 2>/dev/null)" in "" | *" $(CURDIR)") ;; *) rm -rf .venv ;; esac; \
 	rm -f .venv/stamp; \
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $$python -m venv .venv \
 	  || { echo "Could not make .venv; on Debian and Ubuntu: apt-get install python3-venv" >&2; rm -rf .venv; exit 1; }; \

@@ -22,8 +22,9 @@ from pydantic import ValidationError
 
 from blocks.settings import Settings
 from deployments import local_ports, local_storage
+from deployments.local_errors import StackError
 from deployments.local_programs import Program, environment, programs
-from deployments.local_supervisor import Supervisor, SupervisorError, fingerprint
+from deployments.local_supervisor import Supervisor, fingerprint
 
 __all__ = ["StackError", "Status", "down", "environment", "status", "up"]
 
@@ -33,10 +34,6 @@ LOG_LINES = 15
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ALIVE = ("STARTING", "RUNNING")
 FOLDERS = ("logs", "prefect", "mlflow", "seaweedfs")
-
-
-class StackError(RuntimeError):
-    """The stack could not be brought up; nothing of it is left running. The message says which part and why."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ def up(
     """Start what is not running, wait until all of it is ready, and give the settings in force, S3 keys included.
 
     ``on_ready`` is told each program and how many seconds it took, ``say`` what a person should know. Where a start fails
-    or is interrupted, everything is stopped again. Raises ``StackError``, ``PortError`` or ``StorageError``.
+    or is interrupted, everything is stopped again. Raises ``StackError``.
     """
     settings = settings.model_copy(update={"state": settings.state.resolve()})
     with _alone(settings.state):
@@ -207,7 +204,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = Settings.read()
         return {"up": _print_up, "down": _print_down, "status": _print_status}[command](settings)
-    except (StackError, SupervisorError, local_ports.PortError, local_storage.StorageError, ValidationError) as error:
+    except (StackError, ValidationError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -4,11 +4,8 @@ import socket
 from dataclasses import dataclass
 
 from blocks.settings import Settings
+from deployments.local_errors import PortError
 from deployments.local_storage import SEAWEEDFS_PORTS, is_local
-
-
-class PortError(RuntimeError):
-    """A port that the stack needs is taken, asked for twice or no port at all: names its setting."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from blocks.settings import Settings
+from deployments.local_errors import StorageError
 
 # Distance of each SeaweedFS port from LAUREL_S3_PORT. Left to itself it derives gRPC ports as port + 10000 and opens 8181 and 9101 too.
 SEAWEEDFS_PORTS = {
@@ -26,10 +27,6 @@ SEAWEEDFS_PORTS = {
 }
 BIN = Path(sys.executable).parent
 JWT_KEYS = ("SIGNING", "SIGNING_READ", "FILER_SIGNING", "FILER_SIGNING_READ")
-
-
-class StorageError(RuntimeError):
-    """The lake of these settings cannot be served here: says what to set."""
 
 
 def is_local(settings: Settings) -> bool:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
+from deployments.local_errors import SupervisorError
 from deployments.local_programs import Program
 from deployments.local_storage import BIN, write_private
 
@@ -27,10 +28,6 @@ MARKER = "LAUREL_STACK"
 FOREIGN = ("PREFECT_", "MLFLOW_", "WEED_")
 GRACE_SECONDS = 5
 SHUTDOWN_SECONDS = 60
-
-
-class SupervisorError(RuntimeError):
-    """supervisord did not start: carries what it said."""
 
 
 def fingerprint(environment: Mapping[str, str]) -> str:

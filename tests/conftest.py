@@ -12,6 +12,7 @@ import pytest
 
 from blocks.settings import Settings
 from deployments import local, local_ports
+from deployments.local_errors import PortError
 
 LocalSettings = Callable[..., Settings]
 
@@ -47,7 +48,7 @@ def local_settings() -> LocalSettings:
             settings = Settings.model_validate({"state": state, **ports, **changed})
             try:
                 local_ports.check(settings)
-            except local_ports.PortError:
+            except PortError:
                 continue
             return settings
 

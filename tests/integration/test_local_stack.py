@@ -1,9 +1,9 @@
 """The local stack with its real servers. The last group of tests starts stacks of its own, in order to break them."""
 
-import asyncio
 import os
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from blocks.settings import REPOSITORY, Settings
-from deployments import local, local_ports
+from deployments import local, local_ports, local_programs
 from deployments.local_supervisor import MARKER
 from tests.conftest import LocalSettings
 
@@ -79,7 +79,7 @@ def open_ports(settings: Settings) -> list[int]:
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
-    return {**os.environ, **local.environment(settings), "PYTHONPATH": str(REPOSITORY)}
+    return {**os.environ, **local.environment(settings)}
 
 
 def s3(settings: Settings, access_key: str | None = None):
@@ -172,6 +172,14 @@ def test_stack_with_a_folder_as_lake_starts_without_seaweedfs_and_keeps_artifact
     assert list((doomed.state / "lake" / "mlflow").rglob("crown.txt"))
 
 
+def test_killed_service_is_started_again(doomed: Settings) -> None:
+    pid = {one.name: one.pid for one in local.status(doomed)}["service"]
+    assert pid
+    os.kill(pid, signal.SIGKILL)
+    assert eventually(lambda: {one.name: one.pid for one in local.status(doomed)}["service"] not in (pid, None))
+    assert eventually(lambda: local_programs.answers(f"{doomed.serving_base_url}/health"))
+
+
 def test_down_ends_what_a_killed_supervisord_left_flow_runs_too(doomed: Settings, tmp_path: Path) -> None:
     (tmp_path / "endless.py").write_text(FLOW)
     pids = tmp_path / "pids"
@@ -191,14 +199,13 @@ def test_down_ends_what_a_killed_supervisord_left_flow_runs_too(doomed: Settings
 
 
 def test_server_that_dies_at_its_start_is_named_with_its_log_and_nothing_stays(doomed: Settings) -> None:
-    database = doomed.state / "mlflow" / "mlflow.db"
-    database.rename(database.with_name("kept.db"))
-    database.mkdir()
+    with sqlite3.connect(doomed.state / "mlflow" / "mlflow.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = 'of a newer MLflow'")
     with pytest.raises(local.StackError) as caught:
         local.up(doomed)
-    assert str(caught.value).startswith("mlflow stopped with exit code 1, so everything was stopped. The last lines of ")
+    assert str(caught.value).startswith("mlflow died; everything was stopped. The last lines of ")
     assert f"{doomed.state}/logs/mlflow.log" in str(caught.value)
-    assert "unable to open database file" in str(caught.value)
+    assert "of a newer MLflow" in str(caught.value)
     assert marked(doomed) == []
     assert open_ports(doomed) == []
 

@@ -5,7 +5,7 @@ import pytest
 
 from blocks.settings import Settings
 from deployments import local, local_ports
-from deployments.local_ports import PortError
+from deployments.local_errors import PortError
 
 S3_LAST = 7
 

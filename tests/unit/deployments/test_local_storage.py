@@ -6,7 +6,7 @@ from pydantic import SecretStr
 
 from blocks.settings import Settings
 from deployments import local_storage
-from deployments.local_storage import StorageError
+from deployments.local_errors import StorageError
 
 WEED = Path("/somewhere/weed")
 

@@ -1,0 +1,147 @@
+"""How long the loop takes, and where: imports, stack, ingest, and the share of a retrain that is not fit, score or bootstrap.
+
+    python benchmarks/loop.py            all of it, on a stack of its own that is stopped at the end
+    python benchmarks/loop.py imports ingest
+
+Times are of this machine and this moment; compare them with each other and with the same run before a change.
+"""
+
+import argparse
+import asyncio
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+FLOWS = sorted(path.stem for path in (REPOSITORY / "flows").glob("*.py") if path.stem not in ("__init__", "runs"))
+
+
+def imports() -> None:
+    """Seconds that importing each flow costs beyond Prefect itself: medians of three fresh processes."""
+    prefect = _import_seconds("import prefect, prefect.flows, prefect.tasks")
+    print(f"import prefect {prefect:.2f} s")
+    for name in FLOWS:
+        print(f"import flows.{name}: {_import_seconds(f'import flows.{name}') - prefect:+.2f} s")
+
+
+def _import_seconds(code: str) -> float:
+    timed = f"import time; start = time.perf_counter(); {code}; print(time.perf_counter() - start)"
+    runs = [subprocess.run([sys.executable, "-c", timed], cwd=REPOSITORY, capture_output=True, text=True, check=True) for _ in range(3)]
+    return statistics.median(float(run.stdout) for run in runs)
+
+
+def ingest() -> None:
+    """All 336,776 flights of 2013 into a lake in a folder, in a process of its own: seconds and peak memory."""
+    code = "from benchmarks.loop import ingest_here; ingest_here()"
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
+
+
+def ingest_here() -> None:
+    from blocks.lake import Lake
+    from tasks.dataset import ingest_period, write_version
+    from usecases.definition import load
+
+    start = time.perf_counter()
+    case = load("flights")
+    with tempfile.TemporaryDirectory() as folder:
+        lake = Lake(url=f"file://{folder}", credentials=None)
+        version, _ = write_version(lake, case, [ingest_period(lake, case, period) for period in case.source.periods()])
+    unit = 1024 if sys.platform == "darwin" else 1
+    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 / unit
+    print(f"ingest of {version.rows:,} rows: {time.perf_counter() - start:.1f} s, peak {megabytes:.0f} MB")
+
+
+class Spent:
+    """Wall time inside the functions that are the work itself, without counting one inside another twice."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._inside = False
+
+    def watch(self, module: Any, function: str, name: str) -> None:
+        """Replace ``module.function`` by one that adds its wall time under ``name``."""
+        original: Callable[..., Any] = getattr(module, function)
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            if self._inside:
+                return original(*args, **kwargs)
+            self._inside, start = True, time.perf_counter()
+            try:
+                return original(*args, **kwargs)
+            finally:
+                self._inside = False
+                self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+        setattr(module, function, timed)
+
+
+def retrain() -> None:
+    """Two retrains of flights on a stack of their own: the first with HPO, the second against a champion."""
+    from blocks.settings import Settings
+    from deployments import local
+    from deployments.apply import apply_now
+
+    with _own_stack() as settings_environment:
+        os.environ |= settings_environment
+        start = time.perf_counter()
+        settings = local.up(Settings.read())
+        print(f"stack ready: {time.perf_counter() - start:.1f} s")
+        try:
+            os.environ |= local.environment(settings)
+            start = time.perf_counter()
+            apply_now(settings)
+            print(f"deployments applied: {time.perf_counter() - start:.1f} s")
+            for through in ("2013-03", "2013-06"):
+                # A fresh process each, as on a work pool: imports belong to the wall time.
+                code = f"from benchmarks.loop import retrain_here; retrain_here({through!r})"
+                subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
+        finally:
+            local.down(settings)
+
+
+@contextmanager
+def _own_stack() -> Iterator[dict[str, str]]:
+    ports = {"LAUREL_PREFECT_PORT": "4290", "LAUREL_MLFLOW_PORT": "5090", "LAUREL_S3_PORT": "8390", "LAUREL_SERVING_PORT": "5091"}
+    with tempfile.TemporaryDirectory() as folder:
+        yield {**ports, "LAUREL_STATE": folder}
+
+
+def retrain_here(through: str) -> None:
+    start = time.perf_counter()
+    from flows.retrain import retrain as flow
+    from tasks import evaluation, modelling, promotion
+
+    spent = Spent()
+    spent.watch(modelling, "fit", "fit")
+    spent.watch(evaluation, "tune", "fit (HPO)")
+    spent.watch(evaluation, "score_holdout", "score")
+    spent.watch(promotion, "score_rows", "score")
+    spent.watch(promotion, "judge_rows", "bootstrap")
+    asyncio.run(flow("flights", through))
+    wall = time.perf_counter() - start
+    inside = sum(spent.seconds.values())
+    parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in spent.seconds.items())
+    print(f"retrain through {through}: {wall:.1f} s, of which {parts}; outside of them {1 - inside / wall:.0%}")
+
+
+PARTS: dict[str, Callable[[], None]] = {"imports": imports, "ingest": ingest, "retrain": retrain}
+
+
+def main() -> None:
+    """Run the parts that are named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", help="default: all")
+    for name in parser.parse_args().parts or PARTS:
+        PARTS[name]()
+
+
+if __name__ == "__main__":
+    main()
