@@ -321,6 +321,9 @@ def main(keep: bool) -> int:
     except (DemoFailed, local.StackError, httpx.HTTPError) as error:
         console.print(f"\n{error}", style="red")
         return 1
+    except KeyboardInterrupt:
+        console.print("\nInterrupted; stopping the stack.")
+        return 130
     finally:
         if not (finished and keep):
             local.down(settings)

@@ -1,8 +1,10 @@
 """How a task reaches the outside world: the registered blocks, and when it is worth trying again."""
 
+from functools import lru_cache
 from typing import Any
 
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 
 from blocks.lake import BLOCK as LAKE
 from blocks.lake import Lake, LakeAway
@@ -19,6 +21,17 @@ class NotRegistered(LookupError):
 
 
 def _load(kind: Any, name: str) -> Any:
+    """The block, read once a flow run: it then keeps its connections, and all tasks of the run see the same one."""
+    run_id = flow_run.id
+    return _load_for_run(kind, name, run_id) if run_id else _read(kind, name)
+
+
+@lru_cache(maxsize=16)
+def _load_for_run(kind: Any, name: str, run_id: str) -> Any:
+    return _read(kind, name)
+
+
+def _read(kind: Any, name: str) -> Any:
     try:
         return kind.load(name, _sync=True)  # also in hooks of async flows, where load would give a coroutine
     except ValueError as error:
@@ -40,6 +53,11 @@ def service() -> ModelService:
 def tell(message: Message) -> None:
     """Say it in Slack, or in the run's log where Slack is not configured. Never raises for Slack's sake."""
     _load(SlackNotifier, SLACK).send(message)
+
+
+def artifact_key(use_case: str, what: str) -> str:
+    """The key of a use case's artifacts: Prefect takes no underscore there, and a module's name no dash."""
+    return f"{use_case}-{what}".replace("_", "-").lower()
 
 
 def _is_outage(_task: Any, _run: Any, state: Any) -> bool:

@@ -24,9 +24,11 @@ def _axes(title: str, width: float = 5.5, height: float = 4.5):  # noqa: ANN202 
 def roc(truth: np.ndarray, predicted: np.ndarray, auc: float) -> "Figure":
     """The ROC curve of probabilities ``(n_rows,)``."""
     order = np.argsort(-predicted)
-    hits = np.cumsum(truth[order]) / max(truth.sum(), 1)
-    alarms = np.cumsum(1 - truth[order]) / max((1 - truth).sum(), 1)
-    shown = np.linspace(0, len(truth) - 1, min(len(truth), 500)).astype(int)
+    # Rows of one score count together: their order among themselves would draw a curve that is not there.
+    ends = np.append(np.flatnonzero(np.diff(predicted[order])), len(truth) - 1)
+    hits = np.append(0, np.cumsum(truth[order])[ends]) / max(truth.sum(), 1)
+    alarms = np.append(0, np.cumsum(1 - truth[order])[ends]) / max((1 - truth).sum(), 1)
+    shown = np.linspace(0, len(hits) - 1, min(len(hits), 500)).astype(int)
     figure, axes = _axes(f"ROC on the hold-out, AUC {auc:.4f}")
     axes.plot(alarms[shown], hits[shown])
     axes.plot([0, 1], [0, 1], linestyle=":", color="grey")
@@ -47,7 +49,7 @@ def calibration(truth: np.ndarray, predicted: np.ndarray, bins: int = 10) -> "Fi
 
 
 def permutation_importance(
-    model: "ClassifierMixin", matrix: np.ndarray, truth: np.ndarray, metric: Metric, seed: int, rows: int = 4000
+    model: "ClassifierMixin", matrix: np.ndarray, truth: np.ndarray, metric: Metric, seed: int, rows: int = 2000
 ) -> np.ndarray:
     """What the score loses when one column is shuffled ``(n_features,)``, on at most ``rows`` rows (Breiman 2001)."""
     chance = np.random.default_rng(seed)
