@@ -140,7 +140,7 @@ class ModelRegistry(Block):
             model,
             name="model",
             signature=infer_signature(example, model.predict_proba(example)) if example is not None else None,
-            input_example=None,
+            input_example=example,
             pip_requirements=["scikit-learn", "skops", "pandas"],
             skops_trusted_types=types,
             pyfunc_predict_fn="predict_proba",

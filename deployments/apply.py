@@ -2,8 +2,8 @@
 
     python -m deployments.apply
 
-Applied as often as one likes: what is right already is left alone, and said so. A schedule that somebody paused in the
-UI stays paused.
+Applied as often as one likes: what is right already is left alone, and said so. A schedule or an automation that
+somebody switched on or off in the UI stays so.
 """
 
 import asyncio
@@ -139,8 +139,8 @@ async def _deployment(client: PrefectClient, flow: Flow[Any, Any], spec: dict[st
         found = await client.read_deployment_by_name(f"{flow.name}/{spec['name']}")
         if _same(found, wanted) and [one.schedule for one in found.schedules] == [one.schedule for one in schedules]:
             return "unchanged", found.id
-        paused = {one.schedule.model_dump_json() for one in found.schedules if not one.active}
-        schedules = [one.model_copy(update={"active": one.active and one.schedule.model_dump_json() not in paused}) for one in schedules]
+        switched = {one.schedule.model_dump_json(): one.active for one in found.schedules}
+        schedules = [one.model_copy(update={"active": switched.get(one.schedule.model_dump_json(), one.active)}) for one in schedules]
         change: Change = "updated"
     except ObjectNotFound:
         change = "created"
@@ -165,6 +165,7 @@ async def _automation(client: PrefectClient, wanted: AutomationCore) -> Change:
     for extra in found[1:]:
         await client.delete_automation(extra.id)
     core = AutomationCore.model_validate(found[0].model_dump(exclude={"id", "created", "updated"}))
+    wanted = wanted.model_copy(update={"enabled": core.enabled})
     if core.model_dump(mode="json") == wanted.model_dump(mode="json"):
         return "unchanged"
     await client.update_automation(found[0].id, wanted)

@@ -6,7 +6,7 @@ from prefect.artifacts import create_table_artifact
 from tasks.champions import opened
 from tasks.contest import Contest
 from tasks.dataset import read_periods, read_version
-from tasks.outside import PATIENT, lake, registry
+from tasks.outside import PATIENT, artifact_key, lake, registry
 from tasks.packaging import score_rows
 from tasks.promotion import judge_rows, seen
 from usecases.definition import load
@@ -27,7 +27,7 @@ def compare_versions(use_case: str, window: str, champion: str, challenger: str,
             if unfair := seen(f"version {number}", package.manifest.trained_on, dataset, window):
                 raise UnfairComparison("; ".join(unfair))
             scores.append(score_rows(package, rows))
-    return judge_rows(case, rows, *scores, seed)
+    return judge_rows(case, rows, scores[0], scores[1], seed)
 
 
 @task(**PATIENT)
@@ -36,7 +36,7 @@ def report_comparison(use_case: str, window: str, champion: str, challenger: str
     path = f"reports/{use_case}/{window}/comparison-{champion}-{challenger}.json"
     lake().write(path, contest.model_dump_json(indent=1).encode())
     table = [one.model_dump() for one in (contest.main, *contest.guards)]
-    create_table_artifact(table, key=f"{use_case}-comparison", description=f"Versions {champion} and {challenger} on {window}")
+    create_table_artifact(table, key=artifact_key(use_case, "comparison"), description=f"Versions {champion} and {challenger} on {window}")
     main = contest.main
     said = "comparison use_case=%s window=%s %s: version %s %.4f, version %s %.4f, gain %+.4f"
     get_run_logger().info(said, use_case, window, main.metric, champion, main.champion, challenger, main.challenger, main.gain)

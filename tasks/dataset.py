@@ -119,7 +119,8 @@ def ingest_period(lake: Lake, case: UseCase, period: str) -> PeriodFile:
 def write_version(lake: Lake, case: UseCase, periods: list[PeriodFile]) -> tuple[DatasetVersion, bool]:
     """Write the manifest that makes ``periods`` a version. Returns it, and whether anything was written.
 
-    Nothing is, where the version is there and no other content of its last period was published since. Raises ``ValueError`` for no periods.
+    Nothing is, where the version is there and no other content of its last period was published since.
+    Raises ``ValueError`` for no periods.
     """
     if not periods:
         raise ValueError(f"No period of {case.name!r} to make a dataset version of.")

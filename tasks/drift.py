@@ -103,6 +103,8 @@ def find_broken(case: UseCase, reference: pl.DataFrame, current: pl.DataFrame) -
     problems = batch_problems(case, current)
     for column in case.columns:
         before, now = _values(reference[column.name]), _values(current[column.name])
+        if now.is_empty() and not before.is_empty():
+            problems.append(f"column {column.name!r} has no value at all")
         if now.n_unique() == 1 and before.n_unique() > 1:
             problems.append(f"column {column.name!r} is constant ({now[0]!r})")
         if column.kind == "category" and not now.is_empty():

@@ -17,7 +17,7 @@ from tasks.announcements import drift_checked
 from tasks.champions import opened
 from tasks.drift import DriftVerdict, find_broken, judge, monitored, sample
 from tasks.metrics import score
-from tasks.outside import PATIENT, lake, registry, tell
+from tasks.outside import PATIENT, artifact_key, lake, registry, tell
 from usecases.definition import UseCase, load
 
 EVENT = "laurel.drift.detected"
@@ -178,10 +178,10 @@ def report_check(checked: Checked) -> None:
     said = f"{case.name} {verdict.window}: {verdict.outcome}. {'; '.join(verdict.reasons)}."
     labelled = ", ".join(f"{name} {value:.4f}" for name, value in checked.scores.items()) or "none yet"
     about = f"{said} Labels for {checked.label_coverage:.0%} of {verdict.rows:,} predictions: {labelled}."
-    create_table_artifact(table, key=f"{case.name}-drift", description=about)
+    create_table_artifact(table, key=artifact_key(case.name, "drift"), description=about)
     links = {}
     if checked.report_url:
-        create_link_artifact(checked.report_url, link_text=f"Drift report {verdict.window}", key=f"{case.name}-drift-report")
+        create_link_artifact(checked.report_url, link_text=f"Drift report {verdict.window}", key=artifact_key(case.name, "drift-report"))
         links["drift report"] = checked.report_url
     drifted = {name: verdict.distances[name] for name in verdict.drifted_columns}
     message = drift_checked(

@@ -16,7 +16,7 @@ from tasks import modelling, plots
 from tasks.announcements import training_finished, tuning_finished
 from tasks.dataset import read_periods, read_version
 from tasks.metrics import score
-from tasks.outside import PATIENT, lake, registry, tell
+from tasks.outside import PATIENT, artifact_key, lake, registry, tell
 from tasks.packaging import Origin, make_package
 from tasks.training import Fitted, Plan, Recipe, plan_tags, run_tags, training_rows
 from tasks.tuning import Tuned, tune
@@ -69,7 +69,7 @@ def report_scores(plan: Plan, scored: list[Scored]) -> Scored:
     best = best_of(case, scored)
     table = [{"candidate": s.fitted.recipe.candidate, **_rounded(s.scores), "passes the gate": s.passed} for s in scored]
     said = f"Scores on {plan.holdout}; the gate is {metric.name} {case.gate.threshold:g}"
-    create_table_artifact(table, key=f"{plan.use_case}-scores", description=said)
+    create_table_artifact(table, key=artifact_key(plan.use_case, "scores"), description=said)
     tell(
         training_finished(
             plan.use_case,
@@ -112,7 +112,7 @@ def tune_candidates(plan: Plan) -> Recipe | None:
     metric, found = case.gate.metric, list[Tuned]()
     for candidate in (c for c in case.candidates if c.search):
         known = [recipe.params for recipe in plan.recipes if recipe.candidate == candidate.name]
-        bar = create_progress_artifact(0.0, key=f"{case.name}-tuning", description=f"HPO of {candidate.name} for {plan.id}")
+        bar = create_progress_artifact(0.0, key=artifact_key(case.name, "tuning"), description=f"HPO of {candidate.name} for {plan.id}")
 
         def progress(done: int, trials: int, best: float, bar: Any = bar) -> None:
             get_run_logger().info("tuning use_case=%s trials=%d of %d best_%s=%.4f", case.name, done, trials, metric.name, best)
@@ -143,7 +143,7 @@ def _report_trials(case: UseCase, tuned: Tuned) -> None:
         {"trial": t.number, case.gate.metric.name: round(t.score, 4), "pruned": t.pruned, **{k: _short(v) for k, v in t.params.items()}}
         for t in sorted(tuned.trials, key=lambda t: t.number)
     ]
-    create_table_artifact(table, key=f"{case.name}-trials", description=f"Trials of {tuned.candidate} on the inner split")
+    create_table_artifact(table, key=artifact_key(case.name, "trials"), description=f"Trials of {tuned.candidate} on the inner split")
 
 
 def _short(value: Any) -> Any:

@@ -6,7 +6,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.announcements import ingest_refused
 from tasks.dataset import DatasetMissing, DatasetVersion, PeriodFile, ingest_period, read_version, write_version
-from tasks.outside import PATIENT, lake, tell
+from tasks.outside import PATIENT, artifact_key, lake, tell
 from tasks.validation import BatchRefused
 from usecases.definition import load
 
@@ -57,7 +57,7 @@ def publish_dataset(use_case: str, taken: list[PeriodFile], since: str | None) -
     said = "new" if new else "unchanged, nothing was written"
     get_run_logger().info("dataset use_case=%s version=%s rows=%d: %s", use_case, dataset.version, dataset.rows, said)
     create_markdown_artifact(
-        _validation_report(dataset, said), key=f"{use_case}-validation", description=f"Validation of {dataset.version}"
+        _validation_report(dataset, said), key=artifact_key(use_case, "validation"), description=f"Validation of {dataset.version}"
     )
     return dataset
 

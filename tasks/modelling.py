@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 
 
 def inputs(case: UseCase, rows: pl.DataFrame) -> "pd.DataFrame":
-    """The input columns of ``rows`` as scikit-learn and MLflow want them: text as objects with None, numbers as float64."""
+    """The input columns of ``rows`` as scikit-learn wants them: text as objects, numbers as float64, null as NaN in both.
+
+    A null text must not stay None: to ``OrdinalEncoder`` that is one more category, with a code of its own.
+    """
     frame = rows.select(case.column_names).to_pandas()
     categories = [column.name for column in case.columns if column.kind == "category"]
-    return frame.astype(dict.fromkeys(categories, object)).astype({c: float for c in frame if c not in categories})
+    frame = frame.astype(dict.fromkeys(categories, object)).astype({c: float for c in frame if c not in categories})
+    return frame.where(frame.notna(), np.nan)
 
 
 def labels(case: UseCase, rows: pl.DataFrame) -> np.ndarray:

@@ -68,7 +68,10 @@ def _held(value: Any) -> Iterator[Any]:
 
 
 def _learned_nulls(tree: Any) -> bool:
-    """Whether a tree was trained on missing values: where it saw none, scikit-learn sends them to the larger child."""
+    """Whether a tree shows that it was trained on missing values: where it saw none, they are sent to the larger child.
+
+    A single tree may have learned just that; the proof on rows with nulls (tasks/packaging.py) catches it.
+    """
     inner = tree.children_left >= 0
     left, right = tree.children_left[inner], tree.children_right[inner]
     larger = tree.n_node_samples[left] > tree.n_node_samples[right]

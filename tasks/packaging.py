@@ -105,8 +105,10 @@ def score_rows(package: packages.Package, rows: pl.DataFrame) -> np.ndarray:
 def _features(case: UseCase, fitted: "Pipeline") -> list[packages.Feature]:
     known = fitted.named_steps["encode"].named_transformers_["category"]
     names = [column.name for column in case.matrix_columns if column.kind == "category"]
-    # None is the last category of a column that had nulls in training; it has no code of its own.
-    categories = {name: [v for v in values if v is not None] for name, values in zip(names, getattr(known, "categories_", []), strict=True)}
+    # NaN is the last category of a column that had nulls in training; it has no code of its own.
+    categories = {
+        name: [v for v in values if isinstance(v, str)] for name, values in zip(names, getattr(known, "categories_", []), strict=True)
+    }
     return [packages.Feature(c.name, c.kind, c.nullable, c.low, c.high, categories.get(c.name), c.description) for c in case.matrix_columns]
 
 
@@ -116,6 +118,8 @@ def prove(case: UseCase, fitted: "Pipeline", package: packages.Package, rows: pl
     A decision counts as changed when both scores are further than the tolerance from the decision threshold.
     Raises ``ParityBroken`` with the worst row.
     """
+    chance = np.random.default_rng(seed)
+    rows = pl.concat([rows.select(case.column_names), _with_nulls(case, rows, chance)])
     frame = inputs(case, rows)
     matrix = np.asarray(fitted.named_steps["encode"].transform(frame), dtype=np.float64)
     encoded = package.encode({name: rows[name].to_list() for name in package.names})
@@ -123,9 +127,8 @@ def prove(case: UseCase, fitted: "Pipeline", package: packages.Package, rows: pl
     if not same.all():
         column = package.names[int(np.flatnonzero(~same.all(axis=0))[0])]
         raise ParityBroken(f"The service would encode column {column!r} otherwise than the pipeline does.")
-    chance = np.random.default_rng(seed)
     beside = _beside_thresholds(matrix, thresholds(fitted.named_steps["model"]), chance)
-    everything = np.vstack([matrix, beside, _with_nulls(case, matrix, chance)])
+    everything = np.vstack([matrix, beside])
     try:
         expected = fitted.named_steps["model"].predict_proba(everything)[:, 1]
     except ValueError as error:
@@ -159,12 +162,12 @@ def _beside_thresholds(matrix: np.ndarray, splits: dict[int, np.ndarray], chance
     return moved
 
 
-def _with_nulls(case: UseCase, matrix: np.ndarray, chance: np.random.Generator, rows: int = 500) -> np.ndarray:
-    """Real rows with nulls and unknown categories wherever the service lets them through; the first has all of them."""
-    moved = matrix[chance.integers(0, len(matrix), rows)].copy()
-    hidden = chance.random(moved.shape) < 0.3
-    hidden[0] = True
-    for position, column in enumerate(case.matrix_columns):
-        if column.kind == "category" or column.nullable:
-            moved[hidden[:, position], position] = -1 if column.kind == "category" else np.nan
-    return moved
+def _with_nulls(case: UseCase, rows: pl.DataFrame, chance: np.random.Generator, wanted: int = 500) -> pl.DataFrame:
+    """Real rows with nulls and unknown categories wherever the service lets them through: in all such places in the first."""
+    some = rows.select(case.column_names)[chance.integers(0, len(rows), wanted)]
+    for column in case.columns:
+        for value in [*["no such category"] * (column.kind == "category"), *[None] * column.nullable]:
+            changed = chance.random(wanted) < 0.3
+            changed[0] = True
+            some = some.with_columns(pl.when(pl.Series(changed)).then(pl.lit(value)).otherwise(column.name).alias(column.name))
+    return some

@@ -19,10 +19,10 @@ from blocks.service import ServiceAway
 from blocks.settings import Settings
 from tasks import modelling, plots
 from tasks.announcements import contest_decided, deployed, deployment_failed, first_champion, rolled_back
-from tasks.champions import opened
+from tasks.champions import opened, read_manifest
 from tasks.contest import Contest, hold
 from tasks.dataset import DatasetVersion, read_periods, read_version
-from tasks.outside import PATIENT, lake, registry, service, tell
+from tasks.outside import PATIENT, artifact_key, lake, registry, service, tell
 from tasks.packaging import Origin, make_package, score_rows
 from tasks.training import run_tags
 from usecases.definition import UseCase, load
@@ -143,14 +143,14 @@ def record_decision(decision: Decision, challenger: ModelVersion) -> None:
     use_case = decision.use_case
     lake().write(f"decisions/{use_case}/{decision.time.replace(':', '-')}.json", decision.model_dump_json(indent=1).encode())
     registry().tag(challenger, {"laurel.verdict": decision.verdict, "laurel.reasons": "; ".join(decision.reasons)[:4000]})
-    create_markdown_artifact(_in_words(decision), key=f"{use_case}-contest", description=f"Contest on {decision.holdout}")
+    create_markdown_artifact(_in_words(decision), key=artifact_key(use_case, "contest"), description=f"Contest on {decision.holdout}")
     contest, metric = decision.contest, load(use_case).gate.metric.name
     if contest is not None:
         drawn = plots.contest_interval(contest.main.low, contest.main.gain, contest.main.high, metric)
         picture = io.BytesIO()
         drawn.savefig(picture, format="png", dpi=80)
         url = f"data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}"
-        create_image_artifact(url, key=f"{use_case}-contest-interval", description="Right of the line the challenger is better")
+        create_image_artifact(url, key=artifact_key(use_case, "contest-interval"), description="Right of the line the challenger is better")
     said = "contest use_case=%s challenger=%s verdict=%s: %s"
     get_run_logger().info(said, use_case, challenger.number, decision.verdict, "; ".join(decision.reasons))
     links = {"MLflow version": registry().version_url(challenger)}
@@ -321,20 +321,23 @@ def prove_package(version: ModelVersion) -> None:
 def record_rollback(champion: ModelVersion, target: ModelVersion, reason: str) -> None:
     """Into the ledger and to people."""
     use_case, now = champion.use_case, datetime.now(UTC).isoformat(timespec="milliseconds")
+    manifest = read_manifest(registry(), target)
     decision = Decision(
         use_case=use_case,
         time=now,
         challenger=target.number,
         champion=champion.number,
         holdout=target.tags.get("laurel.holdout", ""),
-        dataset_version="",
+        dataset_version=manifest.dataset_version,
         promoted=True,
         verdict="rollback",
         reasons=[reason],
         contest=None,
-        gate_score=float("nan"),
+        gate_score=manifest.metrics[load(use_case).gate.metric.name],
         by=flow_run.ui_url or "a direct call",
     )
     lake().write(f"decisions/{use_case}/{now.replace(':', '-')}.json", decision.model_dump_json(indent=1).encode())
-    create_markdown_artifact(f"Rolled back from version {champion.number} to {target.number}: {reason}", key=f"{use_case}-rollback")
+    create_markdown_artifact(
+        f"Rolled back from version {champion.number} to {target.number}: {reason}", key=artifact_key(use_case, "rollback")
+    )
     tell(rolled_back(use_case, version=target.number, from_version=champion.number, reason=reason))

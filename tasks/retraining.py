@@ -1,21 +1,20 @@
 """One retrain at a time for each use case."""
 
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx
 from prefect import task
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import StateType
-from prefect.concurrency.sync import concurrency
-from prefect.exceptions import PrefectException
+from prefect.exceptions import ObjectAlreadyExists
 from prefect.runtime import flow_run
 
 from tasks.announcements import retrain_skipped
 from tasks.outside import PATIENT, tell
-
-LEASE_SECONDS = 60
 
 
 class AlreadyRunning(RuntimeError):
@@ -26,29 +25,44 @@ class AlreadyRunning(RuntimeError):
 def one_at_a_time(use_case: str) -> Iterator[None]:
     """Hold the use case's place on the Prefect server, or raise ``AlreadyRunning`` at once.
 
-    The place is leased and renewed: where its holder is killed, it is free again after ``LEASE_SECONDS``.
+    The place is a row of the server's database, taken in one step. A run that is killed leaves it taken; whoever finds
+    it so, and no retrain running, clears it. Leases would do that too, but a server that is restarted forgets them.
     """
-    name = f"retrain-{use_case}"
+    name, since = f"retrain-{use_case}", time.monotonic()
     with get_client(sync_client=True) as client:
-        client.upsert_global_concurrency_limit_by_name(name, 1)
-    with ExitStack() as place:
-        try:
-            place.enter_context(concurrency(name, max_retries=0, lease_duration=LEASE_SECONDS, strict=True))
-        except PrefectException as error:
-            refused = error.__cause__
-            if isinstance(refused, httpx.HTTPStatusError) and refused.response.status_code == httpx.codes.LOCKED:
-                raise AlreadyRunning(f"another retrain of {use_case!r} holds the place: {_others(use_case)}") from error
-            raise
+        with suppress(ObjectAlreadyExists):  # another run made it between the two steps of the upsert
+            client.upsert_global_concurrency_limit_by_name(name, 1)
+        if not _take(client, name):
+            _clear(client, name, use_case)
+            if not _take(client, name):
+                raise AlreadyRunning(f"another retrain of {use_case!r} took the place first")
+    try:
         yield
+    finally:
+        with get_client(sync_client=True) as client:
+            client.release_concurrency_slots([name], 1, time.monotonic() - since)
 
 
-def _others(use_case: str) -> str:
-    """Names of the other running retrains of the use case."""
-    running = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])))
-    with get_client(sync_client=True) as client:
-        runs = client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=["retrain"])), flow_run_filter=running)
-    names = [run.name for run in runs if run.parameters.get("use_case") == use_case and str(run.id) != flow_run.id]
-    return ", ".join(f"run {name!r}" for name in names) or f"a run that was killed; it is free again after {LEASE_SECONDS} s"
+def _take(client: SyncPrefectClient, name: str) -> bool:
+    try:
+        client.increment_concurrency_slots([name], 1, "concurrency")
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != httpx.codes.LOCKED:
+            raise
+        return False
+    return True
+
+
+def _clear(client: SyncPrefectClient, name: str, use_case: str) -> None:
+    """Make the place free that a killed run left taken. Raises ``AlreadyRunning`` where a retrain of the use case runs."""
+    busy = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.CANCELLING])
+    wanted = FlowRunFilter(state=FlowRunFilterState(type=busy))
+    runs = client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=["retrain"])), flow_run_filter=wanted)
+    others = [run for run in runs if run.parameters.get("use_case") == use_case and str(run.id) != flow_run.id]
+    if others:
+        names = ", ".join(f"{run.name!r} ({run.id})" for run in others)
+        raise AlreadyRunning(f"another retrain of {use_case!r} is at work: run {names}")
+    client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=0))
 
 
 @task(**PATIENT)

@@ -17,7 +17,7 @@ from tasks import modelling
 from tasks.announcements import training_started
 from tasks.champions import read_manifest
 from tasks.dataset import DatasetMissing, DatasetVersion, read_periods, read_version
-from tasks.outside import PATIENT, lake, registry, tell
+from tasks.outside import PATIENT, artifact_key, lake, registry, tell
 from usecases.definition import UseCase, load
 
 
@@ -176,14 +176,18 @@ def plan_tags(plan: Plan, recipe: Recipe) -> dict[str, str]:
 
 @task(**PATIENT)
 def find_training(use_case: str, training: str | None) -> Training:
-    """The training of that id, or the latest one, from its MLflow runs. Raises ``LookupError`` where there is none."""
-    store = registry()
-    runs = store.runs(use_case, {"laurel.training": training} if training else {})
-    runs = [run for run in runs if "laurel.training" in run.tags]
-    if not runs:
-        wanted = f" {training!r}" if training else ""
-        raise LookupError(f"{use_case!r} has no training{wanted} in MLflow. Start one: prefect deployment run 'train/{use_case}'.")
-    return _training([run for run in runs if run.tags["laurel.training"] == runs[0].tags["laurel.training"]])
+    """The training of that id, or the latest one, from its MLflow runs. Raises ``LookupError`` where there is none.
+
+    One whose run was killed before all of its recipes were fitted is passed over.
+    """
+    runs = registry().runs(use_case, {"laurel.training": training} if training else {})
+    named = [run for run in runs if "laurel.training" in run.tags]
+    for name in dict.fromkeys(run.tags["laurel.training"] for run in named):
+        found = _training([run for run in named if run.tags["laurel.training"] == name])
+        if all(recipe in [one.recipe for one in found.fitted] for recipe in found.plan.recipes):
+            return found
+    wanted = f" {training!r}" if training else ""
+    raise LookupError(f"{use_case!r} has no finished training{wanted} in MLflow. Start one: prefect deployment run 'train/{use_case}'.")
 
 
 def _training(runs: list[Run]) -> Training:
@@ -215,7 +219,7 @@ def report_training(plan: Plan, fitted: list[Fitted]) -> Training:
             }
             for one in fitted
         ],
-        key=f"{plan.use_case}-candidates",
+        key=artifact_key(plan.use_case, "candidates"),
         description=f"Candidates of training {plan.id}, to be judged on {plan.holdout}",
     )
     return Training(plan=plan, fitted=tuple(fitted))

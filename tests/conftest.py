@@ -13,8 +13,10 @@ import pytest
 from blocks.settings import Settings
 from deployments import local, local_ports
 from deployments.local_errors import PortError
+from tests.fakes.slack import SlackServer
 
 LocalSettings = Callable[..., Settings]
+FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -56,9 +58,24 @@ def local_settings() -> LocalSettings:
 
 
 @pytest.fixture(scope="session")
-def stack(local_settings: LocalSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def slack() -> Iterator[SlackServer]:
+    """The Slack that the stack tells."""
+    with SlackServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def stack(local_settings: LocalSettings, tmp_path_factory: pytest.TempPathFactory, slack: SlackServer) -> Iterator[Settings]:
     """The whole local stack, running: Prefect, SeaweedFS, MLflow, the service and a worker. Started by the first test that asks."""
-    asked = local_settings(tmp_path_factory.mktemp("stack"), serving_poll_seconds=0.5, log_flush_seconds=1.0)
+    asked = local_settings(
+        tmp_path_factory.mktemp("stack"),
+        PYTHONPATH=str(FIXTURES),
+        serving_use_cases="flights,toy,toy_contest,toy_drift,toy_retrain",
+        serving_poll_seconds=0.5,
+        log_flush_seconds=1.0,
+        slack_token=slack.token,
+        slack_api_url=slack.url,
+    )
     settings = local.up(asked)
     yield settings
     local.down(settings)

@@ -1,0 +1,36 @@
+"""What tests of flows share: the deployments on the stack, and the stack's environment in this process."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from blocks.settings import Settings
+from tests.fakes.slack import SlackServer
+
+if TYPE_CHECKING:
+    from tests.integration.planting import Loop
+
+
+@pytest.fixture(scope="session")
+def applied(stack: Settings) -> Settings:
+    """The stack with all deployments. Only the schedules of flights stay on: a test that runs at five must not be joined by others."""
+    from prefect.client.orchestration import SyncPrefectClient
+
+    from deployments.apply import apply_now
+
+    apply_now(stack)
+    with SyncPrefectClient(stack.prefect_api_url) as prefect:
+        for deployment in prefect.read_deployments():
+            for schedule in deployment.schedules if deployment.name != "flights" else []:
+                prefect.update_deployment_schedule(deployment.id, schedule.id, active=False)
+    return stack
+
+
+@pytest.fixture(scope="module")
+def loop(applied: Settings, slack: SlackServer) -> Iterator["Loop"]:
+    """The stack as a flow run sees it: flows that are called here run in this process, against the stack's servers."""
+    from tests.integration.planting import Loop
+
+    with Loop.on(applied, slack) as loop:
+        yield loop

@@ -1,0 +1,186 @@
+"""The loop in the hands of a test: runs flows in this process, plants challengers and predictions, and reads what came of it."""
+
+import asyncio
+import io
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+from unittest import mock
+
+import httpx
+import polars as pl
+from prefect import Flow
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.logging.handlers import APILogHandler
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import State
+
+from blocks.lake import Lake
+from blocks.registry import CHALLENGER, CHAMPION, ModelRegistry, ModelVersion
+from blocks.settings import Settings
+from deployments import local
+from deployments.local_storage import BIN
+from tasks import modelling
+from tasks.dataset import read_periods, read_version
+from tasks.evaluation import score_holdout
+from tasks.packaging import Origin, make_package
+from tests.fakes.slack import SlackServer
+from tests.fixtures.processes import wait_until
+from usecases.definition import load
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended, and what Slack was told of its use case meanwhile."""
+
+    state: State[Any]
+    told: list[str]
+
+    @property
+    def name(self) -> str:
+        return self.state.name or ""
+
+    @property
+    def message(self) -> str:
+        return self.state.message or ""
+
+    @property
+    def run_id(self) -> str:
+        return str(self.state.state_details.flow_run_id)
+
+    @property
+    def result(self) -> Any:
+        return asyncio.run(self.state.aresult())
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One stack, as a flow run and as a person see it."""
+
+    settings: Settings
+    slack: SlackServer
+    lake: Lake
+    registry: ModelRegistry
+    prefect: SyncPrefectClient
+    service: httpx.Client
+
+    @classmethod
+    @contextmanager
+    def on(cls, settings: Settings, slack: SlackServer) -> Iterator[Self]:
+        """This process becomes one in which flows run on the stack, and is itself again afterwards."""
+        with (
+            mock.patch.dict(os.environ, local.environment(settings)),
+            temporary_settings({PREFECT_API_URL: settings.prefect_api_url}),
+            SyncPrefectClient(settings.prefect_api_url) as prefect,
+            httpx.Client(base_url=settings.serving_base_url, timeout=30, trust_env=False) as service,
+        ):
+            yield cls(settings, slack, Lake.of(settings), ModelRegistry.of(settings), prefect, service)
+            APILogHandler().flush()
+
+    def run(self, flow: Flow[..., Any], use_case: str, **parameters: Any) -> Outcome:
+        """Call the flow here and wait for its end, whatever that is."""
+        before = len(self.slack.messages)
+        state = asyncio.run(flow(use_case, **parameters, return_state=True))
+        return Outcome(state, self.told(use_case, before))
+
+    def told(self, use_case: str, since: int = 0) -> list[str]:
+        """The texts in Slack about the use case."""
+        return [message["text"] for message in self.slack.messages[since:] if message["text"].startswith(f"{use_case}: ")]
+
+    def artifact(self, key: str) -> Any:
+        """The latest artifact of that key as the Prefect API gives it; the rows of a table, the text or number of others."""
+        answer = httpx.get(f"{self.settings.prefect_api_url}/artifacts/{key}/latest")
+        answer.raise_for_status()
+        data = answer.json()["data"]
+        return json.loads(data) if answer.json()["type"] == "table" else data
+
+    def has_artifact(self, key: str) -> bool:
+        return httpx.get(f"{self.settings.prefect_api_url}/artifacts/{key}/latest").status_code == 200
+
+    def crowned(self, use_case: str) -> str | None:
+        champion = self.registry.at(use_case, CHAMPION)
+        return champion.number if champion else None
+
+    def served(self, use_case: str) -> str | None:
+        """The version that the service says it serves."""
+        return self.service.get(f"/v1/{use_case}").json()["version"]
+
+    @contextmanager
+    def stopped(self, program: str) -> Iterator[None]:
+        """The stack without one of its programs, which is started again and ready afterwards."""
+        urls = {one.name: one.url for one in local.status(self.settings)}
+        control = [str(BIN / "supervisorctl"), "-c", "supervisord.conf"]
+        subprocess.run([*control, "stop", program], cwd=self.settings.state, check=True, capture_output=True)
+        try:
+            yield
+        finally:
+            subprocess.run([*control, "start", program], cwd=self.settings.state, check=True, capture_output=True)
+            wait_until(lambda: httpx.get(f"{urls[program]}/health").status_code == 200, f"{program} answers again")
+
+    def objects(self, folder: str) -> dict[str, Any]:
+        """Each object of the lake below ``folder`` with its time of writing."""
+        from pyarrow.fs import FileSelector, FileType
+
+        root = self.settings.lake.removeprefix("s3://")
+        found = self.lake._files.get_file_info(FileSelector(f"{root}/{folder}", recursive=True, allow_not_found=True))
+        return {one.path.removeprefix(f"{root}/"): one.mtime_ns for one in found if one.type == FileType.File}
+
+    def decisions(self, use_case: str) -> list[dict[str, Any]]:
+        """The ledger, oldest first."""
+        return [json.loads(self.lake.read(path)) for path in self.lake.list(f"decisions/{use_case}")]
+
+    def plant(
+        self,
+        use_case: str,
+        holdout: str,
+        fit_on: list[str],
+        *,
+        recipe: str = "boosting",
+        params: dict[str, Any] | None = None,
+        dataset_version: str | None = None,
+        flipped: bool = False,
+    ) -> ModelVersion:
+        """Register a challenger as ``evaluate`` does, for a contest on ``holdout``, fitted on whatever one likes.
+
+        ``flipped``: it learns the opposite of every label.
+        """
+        case, dataset = load(use_case), read_version(self.lake, use_case, dataset_version)
+        rows = read_periods(self.lake, dataset, fit_on, case.label)
+        proof = read_periods(self.lake, dataset, [holdout], case.label)
+        candidate = case.candidate(recipe)
+        params = dict(candidate.params) if params is None else params
+        learned = rows.with_columns((1 - pl.col(case.label)).alias(case.label)) if flipped else rows
+        fitted = modelling.fit(case, candidate, params, learned, seed=7)
+        origin = Origin(recipe, params, dataset.version, dataset.digests(fit_on), score_holdout(case, fitted, proof))
+        with tempfile.TemporaryDirectory() as folder:
+            made = make_package(Path(folder), case, fitted, origin, rows, proof, seed=7)
+            run_id = self.registry.log_run(use_case, "planted", params=params, metrics={}, tags={}, model=fitted, package=made.folder)
+        tags = {"laurel.holdout": holdout, "laurel.recipe": recipe}
+        version = self.registry.register(use_case, run_id, made.sha256, tags, "planted by a test")
+        self.registry.set_alias(version, CHALLENGER)
+        return version
+
+    def plant_predictions(self, use_case: str, window: str, rows: pl.DataFrame, labelled: bool = False) -> None:
+        """Write ``rows`` into the prediction log of ``window`` as the service's uploader does, instead of what is there."""
+        case = load(use_case)
+        logged = rows.select(
+            pl.int_range(pl.len()).cast(pl.String).alias("id"),
+            pl.col(case.event_time).alias("event_time"),
+            *case.column_names,
+            pl.col(case.label).cast(pl.Float64).alias("score"),
+        )
+        self._write(f"predictions/{use_case}/date={window}-01/planted.parquet", logged)
+        if labelled:
+            labels = logged.select("id", (pl.col("score") > 0).alias("label"), pl.col("event_time").alias("time"))
+            self._write(f"feedback/{use_case}/date={window}-01/planted.parquet", labels)
+
+    def _write(self, path: str, frame: pl.DataFrame) -> None:
+        data = io.BytesIO()
+        frame.write_parquet(data)
+        self.lake.write(path, data.getvalue())

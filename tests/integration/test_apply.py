@@ -1,0 +1,147 @@
+"""``deployments.apply`` on a real Prefect server: what it makes, what it mends, and what it leaves alone."""
+
+import importlib
+import pkgutil
+import time
+from typing import Any
+
+import httpx
+import pytest
+from prefect import Flow
+from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.responses import DeploymentResponse
+
+import flows
+from blocks.settings import REPOSITORY, Settings
+from deployments.apply import apply_now
+from tests.integration.planting import Loop
+from usecases.definition import known
+
+
+def changes(settings: Settings) -> dict[str, str]:
+    """What applying does, without the objects that it leaves alone."""
+    return {one.name: one.change for one in apply_now(settings) if one.change != "unchanged"}
+
+
+def all_flows() -> list[Flow[Any, Any]]:
+    modules = [importlib.import_module(f"flows.{found.name}") for found in pkgutil.iter_modules(flows.__path__)]
+    found = [value for module in modules for value in vars(module).values() if isinstance(value, Flow)]
+    return list({flow.name: flow for flow in found}.values())
+
+
+def automations(loop: Loop, name: str) -> list[dict[str, Any]]:
+    answer = httpx.post(f"{loop.settings.prefect_api_url}/automations/filter", json={"automations": {"name": {"any_": [name]}}})
+    answer.raise_for_status()
+    return answer.json()
+
+
+def deployment(loop: Loop, name: str) -> DeploymentResponse:
+    return loop.prefect.read_deployment_by_name(name)
+
+
+def test_applying_again_changes_nothing(loop: Loop) -> None:
+    before = {one.name: (one.id, one.updated) for one in loop.prefect.read_deployments()}
+    assert [changes(loop.settings), changes(loop.settings)] == [{}, {}]
+    assert {one.name: (one.id, one.updated) for one in loop.prefect.read_deployments()} == before
+
+
+def test_every_flow_is_deployed_for_every_use_case_on_the_pool_ec2(loop: Loop) -> None:
+    assert len(all_flows()) >= 8
+    for flow in all_flows():
+        for use_case in known():
+            found = deployment(loop, f"{flow.name}/{use_case}")
+            assert (found.work_pool_name, found.parameters, found.tags) == ("ec2", {"use_case": use_case}, ["laurel", use_case])
+            assert found.description and found.enforce_parameter_schema
+            assert found.job_variables["env"]["PYTHONPATH"].split(":") == [str(REPOSITORY), str(REPOSITORY / "tests" / "fixtures")]
+            assert found.pull_steps == [{"prefect.deployments.steps.set_working_directory": {"directory": str(REPOSITORY)}}]
+            assert "use_case" in found.parameter_openapi_schema["properties"]
+
+
+def test_what_was_changed_on_the_server_is_brought_back_and_nothing_else_is_touched(loop: Loop) -> None:
+    changed: dict[str, dict[str, Any]] = {
+        "train/flights": {"description": "of somebody's own"},
+        "ingest/flights": {"parameters": {"use_case": "flights", "through": "2013-01"}},
+        "promote/toy": {"tags": ["other"]},
+        "compare/toy": {"entrypoint": "flows.train.train"},
+    }
+    before = {name: deployment(loop, name) for name in changed}
+    for name, change in changed.items():
+        loop.prefect.update_deployment(before[name].id, DeploymentUpdate.model_validate(change))
+    removed = deployment(loop, "drift_check/flights")
+    loop.prefect.delete_deployment_schedule(removed.id, removed.schedules[0].id)
+    assert changes(loop.settings) == dict.fromkeys([*changed, "drift_check/flights"], "updated")
+    for name, change in changed.items():
+        after = deployment(loop, name)
+        assert {field: getattr(after, field) for field in change} == {field: getattr(before[name], field) for field in change}
+        assert after.id == before[name].id
+    assert [one.schedule.cron for one in deployment(loop, "drift_check/flights").schedules] == ["0 6 * * *"]
+    assert changes(loop.settings) == {}
+
+
+def test_what_somebody_switched_on_or_off_stays_so_even_when_the_rest_is_updated(loop: Loop) -> None:
+    switched = {"ingest/flights": False, "retrain/flights": True}
+    for name, active in switched.items():
+        found = deployment(loop, name)
+        loop.prefect.update_deployment_schedule(found.id, found.schedules[0].id, active=active)
+        loop.prefect.update_deployment(found.id, DeploymentUpdate(description="of somebody's own"))
+    automation = automations(loop, "retrain toy on drift")[0]["id"]
+    httpx.patch(f"{loop.settings.prefect_api_url}/automations/{automation}", json={"enabled": False}).raise_for_status()
+    assert changes(loop.settings) == dict.fromkeys(switched, "updated")
+    assert {name: deployment(loop, name).schedules[0].active for name in switched} == switched
+    assert [one["enabled"] for one in automations(loop, "retrain toy on drift")] == [False]
+    for name, active in switched.items():
+        found = deployment(loop, name)
+        loop.prefect.update_deployment_schedule(found.id, found.schedules[0].id, active=not active)
+    httpx.patch(f"{loop.settings.prefect_api_url}/automations/{automation}", json={"enabled": True}).raise_for_status()
+
+
+def test_active_schedules_make_runs_and_others_none(loop: Loop) -> None:
+    def scheduled(name: str) -> int:
+        one = DeploymentFilter(id=DeploymentFilterId(any_=[deployment(loop, name).id]))
+        state = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])))
+        return len(loop.prefect.read_flow_runs(deployment_filter=one, flow_run_filter=state))
+
+    deadline = time.monotonic() + 90
+    while not (scheduled("ingest/flights") and scheduled("drift_check/flights")):
+        assert time.monotonic() < deadline, "the scheduler made no runs"
+        time.sleep(0.5)
+    assert scheduled("retrain/flights") == scheduled("train/flights") == 0
+
+
+def test_a_second_automation_of_the_same_name_is_removed(loop: Loop) -> None:
+    name = "retrain toy on drift"
+    first = automations(loop, name)
+    assert len(first) == 1
+    twin = {key: first[0][key] for key in ("name", "description", "enabled", "tags", "trigger", "actions")}
+    httpx.post(f"{loop.settings.prefect_api_url}/automations/", json=twin).raise_for_status()
+    assert len(automations(loop, name)) == 2
+    assert changes(loop.settings) == {}
+    assert len(automations(loop, name)) == 1
+
+
+def test_settings_that_change_reach_block_and_automation(loop: Loop) -> None:
+    changed = loop.settings.model_copy(update={"slack_channel": "#other", "retrain_cooldown_seconds": 60})
+    expected = {f"retrain {use_case} on drift": "updated" for use_case in known()} | {"laurel-slack-notifier/slack": "updated"}
+    assert changes(changed) == expected
+    assert [one["trigger"]["within"] for one in automations(loop, "retrain toy on drift")] == [60]
+    assert changes(loop.settings) == expected
+
+
+def test_secrets_of_blocks_are_not_told_by_the_api(loop: Loop) -> None:
+    settings, url = loop.settings, loop.settings.prefect_api_url
+    assert settings.s3_secret_key and settings.slack_token
+    secrets = [settings.s3_secret_key.get_secret_value(), settings.slack_token.get_secret_value()]
+    shown = httpx.post(f"{url}/block_documents/filter", json={}).text
+    whole = httpx.post(f"{url}/block_documents/filter", json={"include_secrets": True}).text
+    assert "laurel-slack-notifier" in shown
+    assert [secret in shown for secret in secrets] == [False, False]
+    assert [secret in whole for secret in secrets] == [True, True], "the blocks do not hold them at all"
+    elsewhere = httpx.post(f"{url}/deployments/filter", json={}).text + httpx.post(f"{url}/work_pools/filter", json={}).text
+    assert not any(secret in elsewhere for secret in secrets)
+
+
+def test_a_server_that_is_away_is_an_error(loop: Loop) -> None:
+    with pytest.raises(httpx.HTTPError):
+        apply_now(loop.settings.model_copy(update={"prefect_url": "http://127.0.0.1:1/api"}))

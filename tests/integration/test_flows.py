@@ -1,0 +1,229 @@
+"""ingest, train and evaluate on the real stack: what lies in the lake and in MLflow afterwards, and what people are told."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import mlflow
+import polars as pl
+import pytest
+from usecases.toy import toy_rows
+
+from blocks.registry import CHALLENGER, RegistryError
+from flows.evaluate import evaluate
+from flows.ingest import ingest
+from flows.promote import promote
+from flows.train import train
+from serving import package as packages
+from tasks.champions import opened
+from tasks.dataset import DatasetVersion, read_periods, read_version, versions
+from tasks.training import Recipe, Training, plan_tags
+from tests.integration.planting import Loop, Outcome
+
+FILES = "toy_files"
+WriteSource = Callable[[str, pl.DataFrame], None]
+
+
+@pytest.fixture
+def source(loop: Loop) -> Iterator[WriteSource]:
+    """Puts periods into the files that ``toy_files`` reads: three good ones are there."""
+    folder = loop.settings.state / "sources"
+    folder.mkdir()
+
+    def write(period: str, rows: pl.DataFrame) -> None:
+        rows.write_parquet(folder / f"{period}.parquet")
+
+    for period in ("2024-01", "2024-02", "2024-03"):
+        write(period, toy_rows(period))
+    yield write
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+
+
+def test_same_source_gives_the_same_version_and_writes_nothing(loop: Loop, source: WriteSource) -> None:
+    first = loop.run(ingest, FILES)
+    written = loop.objects(f"datasets/{FILES}")
+    assert len(written) == 4
+    second = loop.run(ingest, FILES)
+    assert second.result == first.result
+    assert loop.objects(f"datasets/{FILES}") == written
+    source("2024-02", toy_rows("2024-02").sample(fraction=1, shuffle=True, seed=1))
+    assert loop.run(ingest, FILES).result == first.result
+    assert loop.objects(f"datasets/{FILES}") == written
+
+
+def test_through_ends_the_window_and_since_reads_only_what_is_newer(loop: Loop, source: WriteSource) -> None:
+    whole: DatasetVersion = loop.run(ingest, FILES).result
+    part: DatasetVersion = loop.run(ingest, FILES, through="2024-02").result
+    assert part.window == "2024-01..2024-02" and part.periods == whole.periods[:2]
+    source("2024-04", toy_rows("2024-04"))
+    source("2024-01", toy_rows("2024-01").head(1000))
+    longer: DatasetVersion = loop.run(ingest, FILES, since="2024-03").result
+    assert longer.window == "2024-01..2024-04" and longer.periods[:3] == whole.periods
+    again: DatasetVersion = loop.run(ingest, FILES).result
+    assert again.periods[0].rows == 1000 and again.periods[1:] == longer.periods[1:]
+    assert read_version(loop.lake, FILES) == again
+
+
+def test_bad_rows_lie_in_quarantine_with_the_reason_and_the_report_tells_them(loop: Loop, source: WriteSource) -> None:
+    rows = toy_rows("2024-03")
+    broken = rows.with_row_index().with_columns(
+        pl.when(pl.col("index") < 10).then(999.0).otherwise("first").alias("first"),
+        pl.when(pl.col("index") == 20).then(None).otherwise("steady").alias("steady"),
+    )
+    source("2024-03", broken.drop("index"))
+    dataset: DatasetVersion = loop.run(ingest, FILES).result
+    last = dataset.periods[-1]
+    assert (last.rows, last.quarantine) == (len(rows) - 11, {"first: outside -10 to 20": 10, "steady: not_nullable": 1})
+    assert last.quarantine_path
+    kept = pl.read_parquet(loop.lake.read(last.quarantine_path))
+    assert sorted(kept["id"]) == [*rows["id"][:10], rows["id"][20]]
+    assert set(kept["quarantine_reason"]) == set(last.quarantine)
+    report = loop.artifact("toy-files-validation")
+    assert f"# Dataset `{dataset.version}`" in report and "first: outside -10 to 20 (10)" in report
+    assert 999.0 not in read_periods(loop.lake, dataset, ["2024-03"])["first"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda rows: rows.rename({"steady": "steadiness"}), "column 'steady' is missing; was it renamed to 'steadiness'?"),
+        (lambda rows: rows.with_columns(pl.col("steady") * 10), "column 'steady' has median 50"),
+        (lambda rows: rows.head(0), "the batch is empty"),
+    ],
+    ids=["renamed column", "changed unit", "empty"],
+)
+def test_batch_that_is_broken_as_a_whole_is_refused_and_nothing_of_it_is_visible(
+    loop: Loop, source: WriteSource, spoil: Callable[[pl.DataFrame], pl.DataFrame], said: str
+) -> None:
+    loop.run(ingest, FILES)
+    before, known = loop.objects(f"datasets/{FILES}"), versions(loop.lake, FILES)
+    source("2024-04", spoil(toy_rows("2024-04")))
+    refused = loop.run(ingest, FILES)
+    assert refused.name == "Failed" and said in refused.message
+    assert loop.objects(f"datasets/{FILES}") == before and versions(loop.lake, FILES) == known
+    assert refused.told[0].startswith(f"{FILES}: the batch of 2024-04 was refused and nothing was written")
+    assert said in refused.told[0] and refused.told[1].startswith(f"{FILES}: flow ingest failed")
+
+
+@pytest.fixture(scope="module")
+def trained(loop: Loop) -> Outcome:
+    loop.run(ingest, "toy", through="2024-03")
+    return loop.run(train, "toy")
+
+
+@pytest.fixture(scope="module")
+def evaluated(loop: Loop, trained: Outcome) -> Outcome:
+    return loop.run(evaluate, "toy")
+
+
+def test_training_ends_before_the_latest_labelled_period(loop: Loop, trained: Outcome) -> None:
+    training: Training = trained.result
+    assert (training.plan.periods, training.plan.holdout) == (("2024-01", "2024-02"), "2024-03")
+    assert [one.rows for one in training.fitted] == [2 * 28 * 60]
+    assert [row["candidate"] for row in loop.artifact("toy-candidates")] == ["logistic"]
+    assert [text.splitlines()[0] for text in trained.told] == ["toy: training started on 2024-01..2024-02, judged on 2024-03"]
+
+
+def test_run_of_a_candidate_tells_data_code_and_flow_run(loop: Loop, trained: Outcome) -> None:
+    training: Training = trained.result
+    dataset = read_version(loop.lake, "toy", training.plan.dataset_version)
+    tags = loop.registry.run(training.fitted[0].run_id).tags
+    assert tags["laurel.dataset_version"] == dataset.version
+    assert tags["laurel.data_digest"].split() == [one.sha256[:12] for one in dataset.periods[:2]]
+    assert tags["laurel.trained_through"] == "2024-02"
+    assert len(tags["mlflow.source.git.commit"]) == 40
+    assert tags["laurel.flow_run"].endswith(f"/flow-run/{trained.run_id}")
+
+
+def test_hpo_below_the_gate_finds_a_challenger(loop: Loop, evaluated: Outcome) -> None:
+    challenger = evaluated.result
+    assert loop.registry.at("toy", CHALLENGER) == challenger
+    scores = loop.artifact("toy-scores")
+    assert [(row["candidate"], row["passes the gate"]) for row in scores] == [("logistic", False)]
+    assert scores[0]["roc_auc"] < 0.75 < loop.registry.run(challenger.run_id).metrics["holdout_roc_auc"]
+    trials = loop.artifact("toy-trials")
+    assert len(trials) == 8 and {True, False} == {row["pruned"] for row in trials}
+    assert loop.artifact("toy-tuning") == 100
+    missed, found = (text.splitlines()[0] for text in evaluated.told)
+    assert "it misses the gate of 0.75, so HPO starts" in missed and "it passes the gate of 0.75" in found
+    assert f"{scores[0]['roc_auc']:.4f}" in missed and f"(was {scores[0]['roc_auc']:.4f})" in found
+
+
+def test_challenger_has_signature_input_example_and_plots(loop: Loop, evaluated: Outcome) -> None:
+    run_id = evaluated.result.run_id
+    model = mlflow.models.Model.load(f"runs:/{run_id}/model")
+    assert model.signature and model.signature.inputs.input_names() == ["first", "second", "steady", "group"]
+    example = model.load_input_example()
+    assert list(example.columns) == ["first", "second", "steady", "group"] and len(example) == 5
+    plots = {file.path for file in mlflow.MlflowClient().list_artifacts(run_id, "plots")}
+    assert plots == {"plots/roc.png", "plots/calibration.png", "plots/importance.png"}
+
+
+def test_package_of_the_challenger_is_the_one_that_was_proven(loop: Loop, evaluated: Outcome) -> None:
+    with opened(loop.registry, evaluated.result) as (package, folder):
+        manifest = package.manifest
+        assert packages.digest((folder / packages.MANIFEST).read_bytes()) == evaluated.result.tags["laurel.package_sha256"]
+        assert {name: packages.digest((folder / name).read_bytes()) for name in manifest.files} == manifest.files
+    dataset = read_version(loop.lake, "toy", manifest.dataset_version)
+    assert manifest.trained_on == dataset.digests(["2024-01", "2024-02"])
+    assert manifest.parity.rows > 2000 and manifest.parity.changed_decisions == 0
+    assert manifest.metrics["roc_auc"] == loop.registry.run(evaluated.result.run_id).metrics["holdout_roc_auc"]
+
+
+def test_training_that_was_killed_half_way_is_not_the_latest(loop: Loop, trained: Outcome) -> None:
+    plan = trained.result.plan
+    more = (*plan.recipes, Recipe(candidate="boosting", params={}, why="champion 1"))
+    half = plan.model_copy(update={"id": "2024-03-killed", "recipes": more})
+    metrics = {"training_rows": 1.0, "fit_seconds": 1.0}
+    loop.registry.log_run("toy", "killed", params={}, metrics=metrics, tags=plan_tags(half, more[0]))
+    asked = loop.run(evaluate, "toy", training="2024-03-killed")
+    assert asked.name == "Failed" and "'toy' has no finished training '2024-03-killed'" in asked.message
+    assert loop.run(evaluate, "toy").result.tags["laurel.training"] == plan.id
+
+
+def test_no_period_newer_than_the_champion_is_nothing_to_do(loop: Loop, evaluated: Outcome) -> None:
+    assert loop.run(promote, "toy").name == "Completed"
+    before = len(loop.registry.runs("toy", {}))
+    outcome = loop.run(train, "toy")
+    assert (outcome.name, outcome.state.is_completed()) == ("Nothing to do", True)
+    assert "has learned 2024-03; the latest labelled period is 2024-03" in outcome.message
+    assert len(loop.registry.runs("toy", {})) == before and outcome.told == []
+
+
+def test_champions_recipe_competes_on_the_longer_window(loop: Loop) -> None:
+    loop.run(ingest, "toy", through="2024-04")
+    training: Training = loop.run(train, "toy").result
+    champion = loop.registry.at("toy", "champion")
+    assert champion
+    assert [(one.candidate, one.why) for one in training.plan.recipes] == [
+        ("logistic", "baseline"),
+        ("boosting", f"champion {champion.number}"),
+    ]
+    assert training.plan.periods == ("2024-01", "2024-02", "2024-03")
+
+
+def test_no_hpo_when_a_baseline_passes_the_gate(loop: Loop) -> None:
+    loop.run(ingest, "toy_easy", through="2024-02")
+    loop.run(train, "toy_easy")
+    outcome = loop.run(evaluate, "toy_easy")
+    assert outcome.result.tags["laurel.recipe"] == "logistic"
+    assert not loop.has_artifact("toy-easy-trials")
+    assert len(outcome.told) == 1 and "it passes the gate" in outcome.told[0]
+
+
+def test_nothing_that_passes_the_gate_is_an_outcome_without_a_challenger(loop: Loop) -> None:
+    loop.run(ingest, "toy_hopeless", through="2024-02")
+    loop.run(train, "toy_hopeless")
+    outcome = loop.run(evaluate, "toy_hopeless")
+    assert (outcome.name, outcome.state.is_completed()) == ("Below the gate", True)
+    assert loop.registry.versions("toy_hopeless") == []
+    assert loop.registry.at("toy_hopeless", CHALLENGER) is None
+    assert "still misses the gate of 0.96" in outcome.told[-1] and "No challenger is registered" in outcome.told[-1]
+    refused = loop.run(promote, "toy_hopeless")
+    assert refused.name == "Failed" and "'toy_hopeless' has no challenger. Make one:" in refused.message
+
+
+def test_model_of_foreign_types_is_not_saved(loop: Loop) -> None:
+    with pytest.raises(RegistryError, match="types that are not scikit-learn's"):
+        loop.registry.log_run("toy", "foreign", params={}, metrics={}, tags={}, model=Path())  # type: ignore[arg-type]

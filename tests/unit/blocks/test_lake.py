@@ -1,0 +1,119 @@
+import threading
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from blocks.lake import Lake, LakeAway
+from blocks.settings import Settings
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(url=f"file://{tmp_path}/lake")
+
+
+def test_what_was_written_is_read_and_listed(lake: Lake) -> None:
+    lake.write("datasets/toy/a.parquet", b"\x00\xffone")
+    lake.write("datasets/toy/empty", b"")
+    assert lake.read("datasets/toy/a.parquet") == b"\x00\xffone"
+    assert lake.read("datasets/toy/empty") == b""
+    assert lake.list("datasets") == ["datasets/toy/a.parquet", "datasets/toy/empty"]
+
+
+def test_a_second_write_replaces_the_object(lake: Lake) -> None:
+    lake.write("a", b"a long first version")
+    lake.write("a", b"short")
+    assert (lake.read("a"), lake.list("")) == (b"short", ["a"])
+
+
+def test_listing_is_sorted_recursive_and_keeps_to_its_folder(lake: Lake) -> None:
+    for path in ("reports/b/2", "reports/a/1", "reports/top", "reports-old/x"):
+        lake.write(path, b".")
+    assert lake.list("reports") == ["reports/a/1", "reports/b/2", "reports/top"]
+    assert lake.list("reports/a") == ["reports/a/1"]
+    assert lake.list("nowhere") == []
+
+
+def test_only_objects_exist_not_folders(lake: Lake) -> None:
+    lake.write("folder/a", b".")
+    assert [lake.exists(path) for path in ("folder/a", "folder", "folder/b")] == [True, False, False]
+
+
+def test_a_missing_object_is_not_found_which_no_retry_would_mend(lake: Lake) -> None:
+    with pytest.raises(FileNotFoundError):
+        lake.read("nowhere/a")
+
+
+def test_a_lake_that_refuses_is_away_and_named(lake: Lake, tmp_path: Path) -> None:
+    (tmp_path / "lake").write_bytes(b"a file where the folder should be")
+    with pytest.raises(LakeAway, match=f"The lake file://{tmp_path}/lake cannot be used for 'a/b'"):
+        lake.write("a/b", b".")
+
+
+def test_an_unfinished_write_is_never_visible(lake: Lake, tmp_path: Path) -> None:
+    """What a killed writer leaves behind has the name that ``write`` gives to unfinished files."""
+    lake.write("a", b"whole")
+    (tmp_path / "lake" / f"a.{'0' * 32}.partial").write_bytes(b"hal")
+    assert (lake.list(""), lake.read("a")) == (["a"], b"whole")
+
+
+def test_a_failed_write_leaves_neither_object_nor_rest(lake: Lake, tmp_path: Path) -> None:
+    lake.write("a/b", b".")
+    with pytest.raises(LakeAway):
+        lake.write("a", b"a folder has this name")
+    assert [path.name for path in (tmp_path / "lake").rglob("*") if path.is_file()] == ["b"]
+
+
+def test_readers_see_one_whole_version_while_others_write(lake: Lake) -> None:
+    versions = [bytes([number]) * 200_000 for number in range(4)]
+    lake.write("a", versions[0])
+
+    def write_often(data: bytes) -> None:
+        for _ in range(25):
+            lake.write("a", data)
+
+    threads = [threading.Thread(target=write_often, args=(data,)) for data in versions]
+    for thread in threads:
+        thread.start()
+    seen = []
+    while any(thread.is_alive() for thread in threads):
+        seen.append(lake.read("a"))
+    for thread in threads:
+        thread.join()
+    assert seen
+    assert set(seen) <= set(versions)
+    assert lake.list("") == ["a"]
+
+
+def test_a_slash_at_the_end_of_the_url_changes_nothing(tmp_path: Path) -> None:
+    Lake(url=f"file://{tmp_path}/lake").write("a/b", b".")
+    assert Lake(url=f"file://{tmp_path}/lake/").list("a") == ["a/b"]
+
+
+@pytest.mark.parametrize("url", ["/folder", "file://", "gs://bucket", "s3://", "", "file://folder/below", "folder"])
+def test_another_url_is_refused_with_the_two_that_work(url: str) -> None:
+    """A folder without its leading slash would lie wherever each flow run happens to start."""
+    with pytest.raises(ValueError, match=r"must be s3://bucket\[/prefix\] or file:///folder"):
+        Lake(url=url).list("datasets")
+
+
+def test_a_folder_lake_needs_no_credentials(tmp_path: Path) -> None:
+    made = Lake.of(Settings(lake=f"file://{tmp_path}", s3_access_key=SecretStr("key"), s3_secret_key=SecretStr("secret")))
+    assert (made.url, made.credentials) == (f"file://{tmp_path}", None)
+
+
+def test_an_s3_lake_takes_keys_and_endpoint_from_the_settings() -> None:
+    made = Lake.of(Settings(s3_port=9999, s3_access_key=SecretStr("key"), s3_secret_key=SecretStr("very secret")))
+    given = made.credentials
+    assert given is not None
+    assert given.aws_secret_access_key is not None
+    assert (given.aws_access_key_id, given.aws_secret_access_key.get_secret_value()) == ("key", "very secret")
+    assert given.aws_client_parameters.endpoint_url == "http://127.0.0.1:9999"
+    assert "very secret" not in repr(made)
+
+
+def test_aws_itself_has_no_endpoint_and_may_have_no_keys() -> None:
+    given = Lake.of(Settings(s3_endpoint="aws")).credentials
+    assert given is not None
+    assert (given.aws_client_parameters.endpoint_url, given.aws_access_key_id, given.aws_secret_access_key) == (None, None, None)
