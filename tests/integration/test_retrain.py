@@ -1,0 +1,158 @@
+"""The loop as it runs by itself: on the worker, one at a time, killed in the middle, started by drift. In the order of the file."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, FlowRunFilter, FlowRunFilterParentFlowRunId
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound
+from usecases.toy import toy_rows
+
+from blocks.settings import REPOSITORY
+from deployments import local
+from flows.drift_check import drift_check
+from flows.retrain import retrain
+from tasks.champions import read_manifest
+from tasks.dataset import read_version, versions
+from tests.fixtures.processes import wait_until
+from tests.integration.planting import Loop, Outcome
+
+CASE = "toy_retrain"
+
+
+def runs(loop: Loop) -> list[FlowRun]:
+    """All retrains of the deployment, oldest first."""
+    deployment = loop.prefect.read_deployment_by_name(f"retrain/{CASE}")
+    found = loop.prefect.read_flow_runs(deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])))
+    return sorted(found, key=lambda run: str(run.created))
+
+
+def start(loop: Loop, **parameters: Any) -> FlowRun:
+    deployment = loop.prefect.read_deployment_by_name(f"retrain/{CASE}")
+    return loop.prefect.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+
+
+def ended(loop: Loop, run: FlowRun) -> FlowRun:
+    """The run, when it is over."""
+
+    def over() -> bool:
+        state = loop.prefect.read_flow_run(run.id).state
+        return state is not None and state.is_final()
+
+    wait_until(over, f"run {run.name} ends", seconds=90)
+    return loop.prefect.read_flow_run(run.id)
+
+
+def state_name(run: FlowRun) -> str:
+    return run.state.name if run.state and run.state.name else ""
+
+
+@pytest.fixture
+def held(loop: Loop) -> Iterator[Path]:
+    """While there is ``hold``, fits of the use case wait, and the file given here tells the process that does."""
+    hold, held = loop.settings.state / "hold", loop.settings.state / "held"
+    hold.touch()
+    yield held
+    hold.unlink(missing_ok=True)
+    held.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="module")
+def killed_ingest(loop: Loop) -> int:
+    """An ingest that is killed when it has written some of its periods. Returns how many."""
+    code = f"import asyncio\nfrom flows.ingest import ingest\nasyncio.run(ingest({CASE!r}))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        env={**os.environ, **local.environment(loop.settings)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_until(lambda: len(loop.lake.list(f"datasets/{CASE}/periods")) >= 2, "two periods are in the lake")
+    finally:
+        process.kill()
+        process.wait()
+    return len(loop.lake.list(f"datasets/{CASE}/periods"))
+
+
+def test_ingest_killed_half_way_leaves_no_version_to_be_seen(loop: Loop, killed_ingest: int) -> None:
+    assert killed_ingest < 8
+    assert versions(loop.lake, CASE) == []
+    assert [path for path in loop.lake.list(f"datasets/{CASE}") if "/periods/" not in path] == []
+
+
+@pytest.fixture(scope="module")
+def first(loop: Loop, killed_ingest: int) -> Iterator[FlowRun]:
+    """A retrain on the worker that is in the middle of its training."""
+    (loop.settings.state / "hold").touch()
+    run = start(loop, through="2024-03")
+    wait_until((loop.settings.state / "held").exists, "the run on the worker is in mid-train", seconds=90)
+    yield run
+    (loop.settings.state / "hold").unlink(missing_ok=True)
+
+
+def test_second_retrain_at_the_same_time_says_why_it_does_not_run(loop: Loop, first: FlowRun) -> None:
+    outcome = loop.run(retrain, CASE)
+    assert (outcome.name, outcome.state.is_completed()) == ("Skipped", True)
+    assert f"another retrain of 'toy_retrain' is at work: run 'toy_retrain 2024-03' ({first.id})" in outcome.message
+    assert len(outcome.told) == 1 and outcome.told[0].startswith(f"{CASE}: retrain skipped: another retrain")
+    assert state_name(loop.prefect.read_flow_run(first.id)) == "Running"
+
+
+def test_run_killed_in_mid_train_is_crashed_and_nothing_half_written_is_visible(loop: Loop, first: FlowRun) -> None:
+    before = len(loop.slack.messages)
+    os.kill(int((loop.settings.state / "held").read_text()), signal.SIGKILL)
+    assert state_name(ended(loop, first)) == "Crashed"
+    inside = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[first.id]))
+    assert {run.name: state_name(run) for run in loop.prefect.read_flow_runs(flow_run_filter=inside)}.keys() >= {"toy_retrain 2024-03"}
+    assert read_version(loop.lake, CASE).window == "2024-01..2024-03"
+    assert loop.registry.versions(CASE) == [] and loop.registry.runs(CASE, {}) == []
+    assert loop.crowned(CASE) is None and loop.decisions(CASE) == []
+    wait_until(lambda: len(loop.told(CASE, before)) > 0, "Slack is told of the crash")
+    assert loop.told(CASE, before)[0].startswith(f"{CASE}: flow retrain failed: ")
+
+
+def test_retrain_after_a_killed_one_completes(loop: Loop, first: FlowRun) -> None:
+    (loop.settings.state / "hold").unlink()
+    outcome = loop.run(retrain, CASE, through="2024-03")
+    assert outcome.name == "Completed"
+    assert (loop.crowned(CASE), loop.served(CASE)) == (outcome.result.number, outcome.result.number)
+
+
+def test_drift_retrains_on_the_worker_and_the_new_champion_serves(loop: Loop) -> None:
+    before, known = loop.crowned(CASE), {run.id for run in runs(loop)}
+    loop.plant_predictions(CASE, "2024-06", toy_rows("2024-06"))
+    checks: list[Outcome] = [loop.run(drift_check, CASE, window="2024-06") for _ in range(2)]
+    assert [check.result.verdict.outcome for check in checks] == ["drifted", "drifted"]
+    wait_until(lambda: len(runs(loop)) > len(known), "the automation starts a retrain")
+    run = ended(loop, next(run for run in runs(loop) if run.id not in known))
+    assert state_name(run) == "Completed"
+    assert run.parameters == {"use_case": CASE, "through": "2024-06", "reason": "drift in 2024-06: group, first"}
+    after = loop.crowned(CASE)
+    assert after is not None and after != before and loop.served(CASE) == after
+    assert read_manifest(loop.registry, loop.registry.version(CASE, after)).trained_through == "2024-06"
+    entry = loop.decisions(CASE)[-1]
+    assert (entry["verdict"], entry["champion"], entry["holdout"]) == ("promote", before, "2024-06")
+    assert len(runs(loop)) == len(known) + 1, "the second event, within the cooldown, started a retrain too"
+
+
+def test_place_that_a_dead_run_left_taken_is_free_for_the_next_one(loop: Loop) -> None:
+    """As after a restart of the server, which knows nothing of what held the place."""
+    loop.prefect.increment_concurrency_slots([f"retrain-{CASE}"], 1, "concurrency")
+    outcome = loop.run(retrain, CASE, through="2024-06")
+    assert outcome.name == "Nothing to do" and outcome.state.is_completed()
+    assert loop.prefect.read_global_concurrency_limit_by_name(f"retrain-{CASE}").active_slots == 0
+
+
+def test_retrain_of_a_use_case_for_the_first_time_makes_its_place(loop: Loop) -> None:
+    with pytest.raises(ObjectNotFound):
+        loop.prefect.read_global_concurrency_limit_by_name("retrain-toy_hopeless")
+    assert loop.run(retrain, "toy_hopeless", through="2024-02").name == "Below the gate"
+    assert loop.prefect.read_global_concurrency_limit_by_name("retrain-toy_hopeless").active_slots == 0
