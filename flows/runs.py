@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from prefect import Flow
+from prefect import Flow, runtime
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.runtime import flow_run
+from prefect.utilities.urls import url_for
 
 from tasks.announcements import flow_failed
 from tasks.outside import tell
@@ -15,16 +15,21 @@ def named(*parameters: str, otherwise: str = "latest") -> Callable[[], str]:
     """A run name of the use case and these parameters, ``otherwise`` for those that are left out."""
 
     def name() -> str:
-        given = flow_run.parameters
+        given = runtime.flow_run.parameters
         return " ".join([str(given["use_case"]), *(str(given.get(parameter) or otherwise) for parameter in parameters)])
 
     return name
 
 
-def tell_failure(flow: Flow[Any, Any], run: FlowRun, state: State[Any]) -> None:
-    """Hook for failed and crashed runs. A subflow's failure is its parent's, and told once."""
-    if run.parent_task_run_id is None:
-        tell(flow_failed(str(run.parameters.get("use_case")), flow=flow.name, error=state.message or state.name or "no message"))
+def tell_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Hook for failed and crashed runs. A subflow's failure is its parent's, and told once.
+
+    The names of the arguments are Prefect's: a worker whose run was killed calls its hooks by them.
+    """
+    if flow_run.parent_task_run_id is None:
+        use_case, error = str(flow_run.parameters.get("use_case")), state.message or state.name or "no message"
+        # Inside of the run the notifier adds the link, with the address under which people reach the UI.
+        tell(flow_failed(use_case, flow=flow.name, error=error, run_url=None if runtime.flow_run.id else url_for(flow_run)))
 
 
 TOLD: dict[str, Any] = {"on_failure": [tell_failure], "on_crashed": [tell_failure]}

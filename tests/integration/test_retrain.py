@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,16 +50,6 @@ def ended(loop: Loop, run: FlowRun) -> FlowRun:
 
 def state_name(run: FlowRun) -> str:
     return run.state.name if run.state and run.state.name else ""
-
-
-@pytest.fixture
-def held(loop: Loop) -> Iterator[Path]:
-    """While there is ``hold``, fits of the use case wait, and the file given here tells the process that does."""
-    hold, held = loop.settings.state / "hold", loop.settings.state / "held"
-    hold.touch()
-    yield held
-    hold.unlink(missing_ok=True)
-    held.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +105,8 @@ def test_run_killed_in_mid_train_is_crashed_and_nothing_half_written_is_visible(
     assert loop.registry.versions(CASE) == [] and loop.registry.runs(CASE, {}) == []
     assert loop.crowned(CASE) is None and loop.decisions(CASE) == []
     wait_until(lambda: len(loop.told(CASE, before)) > 0, "Slack is told of the crash")
-    assert loop.told(CASE, before)[0].startswith(f"{CASE}: flow retrain failed: ")
+    told = loop.told(CASE, before)[0]
+    assert told.startswith(f"{CASE}: flow retrain failed: Process exited with status code: -9") and f"/runs/flow-run/{first.id}" in told
 
 
 def test_retrain_after_a_killed_one_completes(loop: Loop, first: FlowRun) -> None:
@@ -128,25 +118,26 @@ def test_retrain_after_a_killed_one_completes(loop: Loop, first: FlowRun) -> Non
 
 def test_drift_retrains_on_the_worker_and_the_new_champion_serves(loop: Loop) -> None:
     before, known = loop.crowned(CASE), {run.id for run in runs(loop)}
-    loop.plant_predictions(CASE, "2024-06", toy_rows("2024-06"))
-    checks: list[Outcome] = [loop.run(drift_check, CASE, window="2024-06") for _ in range(2)]
+    loop.plant_predictions(CASE, "2024-07", toy_rows("2024-07"))
+    checks: list[Outcome] = [loop.run(drift_check, CASE, window="2024-07") for _ in range(2)]
     assert [check.result.verdict.outcome for check in checks] == ["drifted", "drifted"]
     wait_until(lambda: len(runs(loop)) > len(known), "the automation starts a retrain")
     run = ended(loop, next(run for run in runs(loop) if run.id not in known))
     assert state_name(run) == "Completed"
-    assert run.parameters == {"use_case": CASE, "through": "2024-06", "reason": "drift in 2024-06: group, first"}
+    columns = ", ".join(checks[0].result.verdict.drifted_columns)
+    assert run.parameters == {"use_case": CASE, "through": "2024-07", "reason": f"drift in 2024-07: {columns}"}
     after = loop.crowned(CASE)
     assert after is not None and after != before and loop.served(CASE) == after
-    assert read_manifest(loop.registry, loop.registry.version(CASE, after)).trained_through == "2024-06"
+    assert read_manifest(loop.registry, loop.registry.version(CASE, after)).trained_through == "2024-07"
     entry = loop.decisions(CASE)[-1]
-    assert (entry["verdict"], entry["champion"], entry["holdout"]) == ("promote", before, "2024-06")
+    assert (entry["verdict"], entry["champion"], entry["holdout"]) == ("promote", before, "2024-07")
     assert len(runs(loop)) == len(known) + 1, "the second event, within the cooldown, started a retrain too"
 
 
 def test_place_that_a_dead_run_left_taken_is_free_for_the_next_one(loop: Loop) -> None:
     """As after a restart of the server, which knows nothing of what held the place."""
     loop.prefect.increment_concurrency_slots([f"retrain-{CASE}"], 1, "concurrency")
-    outcome = loop.run(retrain, CASE, through="2024-06")
+    outcome = loop.run(retrain, CASE, through="2024-07")
     assert outcome.name == "Nothing to do" and outcome.state.is_completed()
     assert loop.prefect.read_global_concurrency_limit_by_name(f"retrain-{CASE}").active_slots == 0
 

@@ -1,0 +1,115 @@
+"""What people type wrongly, and what is away: each run ends as failed with a message that helps, Slack knows, and a rerun completes."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from prefect import Flow
+
+from blocks.lake import BLOCK as LAKE
+from blocks.lake import Lake
+from blocks.registry import BLOCK as REGISTRY
+from blocks.registry import ModelRegistry
+from flows.compare import compare
+from flows.drift_check import drift_check
+from flows.evaluate import evaluate
+from flows.ingest import ingest
+from flows.promote import promote
+from flows.retrain import retrain
+from flows.rollback import rollback
+from flows.train import train
+from tests.fakes.line import Line
+from tests.integration.planting import Loop, Outcome
+from usecases.definition import known
+
+CASE = "toy_hopeless"
+
+
+def failed(outcome: Outcome, said: str) -> None:
+    assert outcome.name == "Failed" and said in outcome.message
+    assert len(outcome.told) == 1 and said in outcome.told[0] and "/runs/flow-run/" in outcome.told[0]
+
+
+@pytest.mark.parametrize("flow", [ingest, train, evaluate, promote, drift_check, retrain, rollback], ids=lambda flow: flow.name)
+def test_unknown_use_case_is_answered_with_the_known_ones_and_the_nearest(loop: Loop, flow: Flow[..., Any]) -> None:
+    outcome = loop.run(flow, "flihgts")
+    failed(outcome, f"Unknown use case 'flihgts'. Known: {', '.join(known())}. Did you mean 'flights'?")
+
+
+@pytest.fixture(scope="module")
+def ingested(loop: Loop) -> str:
+    return loop.run(ingest, CASE, through="2024-02").result.version
+
+
+@pytest.mark.parametrize(
+    ("flow", "parameters", "said"),
+    [
+        (ingest, {"through": "2031-01"}, "has no complete period in the beginning..2031-01; it has 2024-01 to 2024-08"),
+        (ingest, {"since": "2031-01"}, "has no complete period in 2031-01..now"),
+        (train, {"holdout": "2031-01"}, "has labelled periods ['2024-01', '2024-02']: a hold-out 2031-01 and at least one period before"),
+        (train, {"holdout": "2024-01"}, "a hold-out 2024-01 and at least one period before it are needed"),
+        (train, {"dataset_version": "2031-01-0"}, "has no dataset version '2031-01-0' of 'toy_hopeless'; it has 2024-02-"),
+        (evaluate, {"training": "nobody's"}, "'toy_hopeless' has no finished training \"nobody's\" in MLflow. Start one:"),
+        (promote, {"version": "12"}, "could not find version 12 of 'toy_hopeless'"),
+        (compare, {"window": "2031-01", "champion": "1", "challenger": "2"}, "has no period ['2031-01']; it has ['2024-01', '2024-02']"),
+    ],
+    ids=lambda value: value.name if isinstance(value, Flow) else None,
+)
+def test_window_or_version_that_is_not_there_is_said(loop: Loop, ingested: str, flow: Any, parameters: dict[str, Any], said: str) -> None:
+    failed(loop.run(flow, CASE, **parameters), said)
+
+
+def test_dataset_that_is_not_there_is_said_with_the_command_that_makes_it(loop: Loop) -> None:
+    failed(loop.run(train, "toy_easy"), "The lake has no dataset of 'toy_easy'. Make one: prefect deployment run 'ingest/toy_easy'.")
+
+
+def test_source_file_that_is_missing_is_named(loop: Loop) -> None:
+    folder = loop.settings.state / "sources"
+    folder.mkdir()
+    (folder / "2024-01.parquet").symlink_to(folder / "gone")
+    outcome = loop.run(ingest, "toy_files")
+    (folder / "2024-01.parquet").unlink()
+    folder.rmdir()
+    failed(outcome, f"{folder}/2024-01.parquet cannot be read (")
+
+
+@contextmanager
+def away(loop: Loop, what: str) -> Iterator[Line]:
+    """Flows reach MLflow, or the lake, by a line that is cut."""
+    settings = loop.settings
+    with Line(settings.mlflow_port if what == "mlflow" else settings.s3_port) as line:
+        line.cut()
+        try:
+            if what == "mlflow":
+                ModelRegistry(tracking_uri=line.url).save(REGISTRY, overwrite=True)
+            else:
+                Lake.of(settings.model_copy(update={"s3_endpoint": line.url})).save(LAKE, overwrite=True)
+            yield line
+        finally:
+            ModelRegistry.of(settings).save(REGISTRY, overwrite=True)
+            Lake.of(settings).save(LAKE, overwrite=True)
+
+
+@pytest.mark.parametrize(("what", "flow"), [("mlflow", train), ("lake", ingest)], ids=["MLflow", "lake"])
+def test_outage_fails_the_run_clearly_when_it_lasts_and_a_rerun_completes(
+    loop: Loop, ingested: str, what: str, flow: Flow[..., Any]
+) -> None:
+    begun = time.monotonic()
+    with away(loop, what) as line:
+        outcome = loop.run(flow, CASE)
+        print("SECONDS", what, time.monotonic() - begun)
+        assert line.url in outcome.message or str(line.port) in outcome.message
+        failed(outcome, "MLflow at http://127.0.0.1" if what == "mlflow" else "The lake s3://laurel cannot be used for")
+        line.mend()
+        assert loop.run(flow, CASE).name == "Completed"
+
+
+@pytest.mark.parametrize(("what", "flow"), [("mlflow", train), ("lake", ingest)], ids=["MLflow", "lake"])
+def test_outage_is_waited_out_when_it_is_short(loop: Loop, ingested: str, what: str, flow: Flow[..., Any]) -> None:
+    with away(loop, what) as line:
+        threading.Timer(3, line.mend).start()
+        outcome = loop.run(flow, CASE)
+    assert outcome.name == "Completed" and not any("failed" in text for text in outcome.told)
