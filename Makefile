@@ -24,8 +24,9 @@ lint: venv ## ruff, mypy and the import rules
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-up: venv ## Start Prefect, SeaweedFS, MLflow, the service and a worker
+up: venv ## Start Prefect, SeaweedFS, MLflow, the service and a worker, and apply the deployments
 	@$(BIN)/python -m deployments.local up
+	@$(BIN)/python -m deployments.apply
 
 down: venv ## Stop all of them
 	@$(BIN)/python -m deployments.local down

@@ -1,6 +1,6 @@
 """The block bootstrap of the contest against the direct way: repeat the rows and call scikit-learn.
 
-python benchmarks/contest.py
+python -m benchmarks.contest
 """
 
 import time

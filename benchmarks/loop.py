@@ -1,7 +1,7 @@
 """How long the loop takes, and where: imports, stack, ingest, and the share of a retrain that is not fit, score or bootstrap.
 
-    python benchmarks/loop.py            all of it, on a stack of its own that is stopped at the end
-    python benchmarks/loop.py imports ingest
+    python -m benchmarks.loop            all of it, on a stack of its own that is stopped at the end
+    python -m benchmarks.loop imports ingest
 
 Times are of this machine and this moment; compare them with each other and with the same run before a change.
 """

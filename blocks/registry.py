@@ -248,11 +248,24 @@ class ModelRegistry(Block):
     def run_url(self, run_id: str) -> str:
         """Address of the run's page in MLflow's UI."""
         with self._reach(f"read the run {run_id}") as client:
-            return f"{self.tracking_uri}/#/experiments/{client.get_run(run_id).info.experiment_id}/runs/{run_id}"
+            return self._page(f"experiments/{client.get_run(run_id).info.experiment_id}/runs/{run_id}")
+
+    def artifact_url(self, run_id: str, path: str) -> str:
+        """Address of the page that shows one artifact of a run."""
+        with self._reach(f"read the run {run_id}") as client:
+            return self._page(f"experiments/{client.get_run(run_id).info.experiment_id}/runs/{run_id}/artifacts/{path}")
 
     def version_url(self, version: ModelVersion) -> str:
         """Address of the version's page in MLflow's UI."""
-        return f"{self.tracking_uri}/#/models/{version.use_case}/versions/{version.number}"
+        return self._page(f"models/{version.use_case}/versions/{version.number}")
+
+    def model_url(self, use_case: str) -> str:
+        """Address of the page that lists the use case's versions."""
+        return self._page(f"models/{use_case}")
+
+    def _page(self, path: str) -> str:
+        # Without the mode MLflow's UI opens as a tool for prompts, with no models in its menu.
+        return f"{self.tracking_uri}/#/{path}?workflowType=machine_learning"
 
 
 def _version(found: Any) -> ModelVersion:

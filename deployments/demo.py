@@ -11,6 +11,7 @@ import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
@@ -214,6 +215,11 @@ class Demo:
             stage.note(f"ROC AUC {main['champion']:.4f} and {main['challenger']:.4f}")
 
 
+def some_rows(case: UseCase, frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """Flights from all of a month for the steady traffic, so that it leaves the month's distribution as it is."""
+    return as_rows(case, frame.sample(1000, seed=7))
+
+
 def play(demo: Demo) -> Story:
     """The whole story, on a stack that is up. Raises ``DemoFailed`` where a step does not end as it should."""
     with ThreadPoolExecutor(1) as aside:
@@ -227,10 +233,11 @@ def play(demo: Demo) -> Story:
         demo.watch_retrain(first, "champion 1")
         demo.note_champion()
         frames = months.result()
-        with Traffic(Caller(demo.settings.serving_base_url, demo.case, demo.answers), as_rows(demo.case, frames[LATER].head(500))):
+        with Traffic(Caller(demo.settings.serving_base_url, demo.case, demo.answers), some_rows(demo.case, frames[WATCHED[0]])) as traffic:
             deployment_id = demo.prefect.read_deployment_by_name(f"retrain/{USE_CASE}").id
             known = {run.id for run in demo.retrains(deployment_id)}
             for month in WATCHED:
+                traffic.rows = some_rows(demo.case, frames[month])
                 demo.live_through(month, frames[month])
                 if demo.story.drift[month]["verdict"] == "drifted":
                     break
@@ -242,6 +249,7 @@ def play(demo: Demo) -> Story:
                 demo.read_contest()
                 time.sleep(2)
             if len(demo.story.champions) == 2:
+                traffic.rows = some_rows(demo.case, frames[LATER])
                 demo.compare_on_later_rows(frames[LATER])
     story = demo.story
     story.requests, story.failed_requests = demo.answers.requests, len(demo.answers.failures)
@@ -277,32 +285,36 @@ def start_stack(settings: Settings, stages: Stages) -> Settings:
 
 def tell(story: Story, settings: Settings, console: Console) -> None:
     """What happened, in words, and where to look."""
+    say = partial(console.print, highlight=False, soft_wrap=True)
     first, second = (*story.champions, *[{}] * 2)[:2]
     later, contest = story.later_rows, story.contest
-    console.print()
+    say()
     if first:
-        console.print(f"Champion 1 (version {first['version']}, {first['recipe']}) learned flights through {first['trained_through']}.")
+        say(f"Champion 1 (version {first['version']}, {first['recipe']}) learned flights through {first['trained_through']}.")
     for month, found in story.drift.items():
-        console.print(f"{month}: {found['verdict']}" + (f", report {found['report']}" if found["verdict"] == "drifted" else ""))
+        say(f"{month}: {found['verdict']}" + (f", report {found['report']}" if found["verdict"] == "drifted" else ""))
     if second:
-        console.print(
+        say(
             f"Contest on {contest['holdout']}: challenger {contest['challenger']:.4f}, champion {contest['champion']:.4f}, "
             f"gain {contest['difference']:+.4f}, 90 % interval [{contest['low']:+.4f}, {contest['high']:+.4f}]: {contest['verdict']}."
         )
-        console.print(f"Champion 2 (version {second['version']}) learned flights through {second['trained_through']}.")
+        say(f"Champion 2 (version {second['version']}) learned flights through {second['trained_through']}.")
     if later:
-        console.print(
+        say(
             f"{later['window']}, {later['rows']:,} flights that neither had seen: ROC AUC {later['champion_1']:.4f} and "
             f"{later['champion_2']:.4f}, gain {later['difference']:+.4f}, 90 % interval [{later['low']:+.4f}, {later['high']:+.4f}]."
         )
-    console.print(
+    say(
         f"{story.requests:,} requests, {story.failed_requests} failed; the longest gap between answers around the swap was "
         f"{story.swap_gap_ms:.0f} ms. {story.seconds:.0f} s in all."
     )
     for departure in story.departures():
-        console.print(f"Not as told: {departure}.", style="red")
+        say(f"Not as told: {departure}.", style="red")
     host = settings.prefect_api_url.removesuffix("/api")
-    console.print(f"\nRuns {host}/runs   Models {settings.mlflow_tracking_uri}   Service {settings.serving_base_url}", highlight=False)
+    say(f"\nRuns       {host}/runs")
+    say(f"Artifacts  {host}/artifacts")
+    say(f"Models     {ModelRegistry.of(settings).model_url(USE_CASE)}")
+    say(f"Service    {settings.serving_base_url}")
 
 
 def main(keep: bool) -> int:

@@ -224,6 +224,8 @@ def _print_up(settings: Settings) -> int:
     urls = {program.name: program.url for program in programs(settings)}
     up(settings, lambda name, seconds: print(f"{name:10} ready in {seconds:4.1f} s   {urls[name]}", flush=True), print)
     print(f"All ready after {time.monotonic() - since:.1f} s. Logs: {settings.state / 'logs'}. Stop it: make down")
+    start_run = f"PREFECT_API_URL={settings.prefect_api_url} .venv/bin/prefect deployment run retrain/flights"
+    print(f"Start a run in the UI, or so: {start_run}")
     return 0
 
 

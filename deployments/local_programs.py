@@ -97,6 +97,8 @@ def _prefect(settings: Settings) -> Program:
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(sorted(origins)),
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+            # The second UI asks amplitude.com at every page, whatever the analytics setting says.
+            "PREFECT_SERVER_UI_V2_ENABLED": "false",
         },
     )
 

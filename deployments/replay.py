@@ -100,14 +100,16 @@ class Traffic:
     """Single rows, steadily, from a thread of its own, for as long as the context is open."""
 
     def __init__(self, caller: Caller, rows: list[dict[str, Any]]) -> None:
-        self._caller, self._rows = caller, rows
+        """``rows`` may be replaced at any time, for example when a month is over."""
+        self._caller, self.rows = caller, rows
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._send, name="traffic", daemon=True)
 
     def _send(self) -> None:
         position = 0
         while not self._stop.wait(TRAFFIC_PAUSE_SECONDS):
-            self._caller.predict([self._rows[position % len(self._rows)]])
+            rows = self.rows
+            self._caller.predict([rows[position % len(rows)]])
             position += 1
 
     def __enter__(self) -> "Traffic":

@@ -5,10 +5,10 @@ from prefect.states import Completed, State
 
 from blocks.registry import ModelVersion
 from flows.runs import TOLD, named
-from tasks.promotion import crown, find_challenger, hold_contest, record_decision, refit_winner
+from tasks.promotion import crown, find_challenger, hold_contest, record_decision, refit_winner, retire_challenger
 
 
-@flow(name="promote", flow_run_name=named("version", otherwise="challenger"), **TOLD)
+@flow(name="promote", flow_run_name=named("version", before="version ", otherwise="challenger"), **TOLD)
 async def promote(use_case: str, version: str | None = None, seed: int = 7) -> ModelVersion | State[None]:
     """Let challenger (or ``version``) and champion contest; refit, package and deploy the winner.
 
@@ -19,7 +19,9 @@ async def promote(use_case: str, version: str | None = None, seed: int = 7) -> M
     decision = hold_contest(challenger, seed)
     record_decision(decision, challenger)
     if not decision.promoted:
+        retire_challenger(challenger)
         return Completed(name="Champion stays", message=f"{decision.verdict}: {'; '.join(decision.reasons)}")
     winner = refit_winner(challenger, decision, seed)
     crown(winner)
+    retire_challenger(challenger)
     return winner

@@ -9,7 +9,7 @@ from flows.ingest import ingest
 from flows.promote import promote
 from flows.runs import TOLD, named
 from flows.train import train
-from tasks.retraining import AlreadyRunning, one_at_a_time, tell_skipped
+from tasks.retraining import AlreadyRunning, one_at_a_time, report_retrain, tell_skipped
 from tasks.training import Training
 
 
@@ -21,7 +21,9 @@ async def retrain(use_case: str, through: str | None = None, reason: str = "aske
     """
     try:
         with one_at_a_time(use_case):
-            return await _loop(use_case, through)
+            outcome = await _loop(use_case, through)
+            report_retrain(use_case, reason, outcome.message if isinstance(outcome, State) else f"Version {outcome.number} won.")
+            return outcome
     except AlreadyRunning as running:
         tell_skipped(use_case, str(running))
         return Completed(name="Skipped", message=str(running))

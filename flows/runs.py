@@ -11,12 +11,13 @@ from tasks.announcements import flow_failed
 from tasks.outside import tell
 
 
-def named(*parameters: str, otherwise: str = "latest") -> Callable[[], str]:
-    """A run name of the use case and these parameters, ``otherwise`` for those that are left out."""
+def named(*parameters: str, before: str = "", otherwise: str = "latest") -> Callable[[], str]:
+    """A run name of the use case and the first of ``parameters`` that is given, with ``before`` before it."""
 
     def name() -> str:
         given = runtime.flow_run.parameters
-        return " ".join([str(given["use_case"]), *(str(given.get(parameter) or otherwise) for parameter in parameters)])
+        found = next((f"{before}{given[parameter]}" for parameter in parameters if given.get(parameter)), otherwise)
+        return f"{given['use_case']} {found}"
 
     return name
 

@@ -7,7 +7,7 @@ from flows.runs import TOLD, named
 from tasks.training import NothingToDo, Training, announce_training, fit_candidate, plan_training, report_training
 
 
-@flow(name="train", flow_run_name=named("holdout"), **TOLD)
+@flow(name="train", flow_run_name=named("holdout", "dataset_version"), **TOLD)
 async def train(use_case: str, dataset_version: str | None = None, holdout: str | None = None, seed: int = 7) -> Training | State[None]:
     """Fit the baseline candidates, and the champion's recipe, on the window that ends before ``holdout``.
 

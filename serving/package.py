@@ -1,7 +1,7 @@
 """The model package: a folder with all that the service needs, and nothing that runs code when it is loaded.
 
     package.json        the manifest below: schema, metrics, what it was trained on, SHA-256 of every other file
-    model.onnx          one tensor "matrix" (n_rows, n_features) in, one tensor "score" (n_rows,) out
+    model.onnx          one tensor "matrix" (n_rows, n_features) in, one tensor (n_rows,) out
     smoke.json          rows with the scores that the scikit-learn pipeline gave them
     reference.parquet   rows and scores that the drift check compares with (never read by the service)
 

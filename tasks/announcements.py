@@ -188,14 +188,14 @@ def drift_checked(
     """``None`` for a stable window, unless ``tell_stable``: a daily "all is well" teaches people to look away.
 
     ``share`` (0-1) of the monitored columns is beyond its threshold (``None``: not computed), drift begins at ``limit``;
-    ``columns`` are the drifted ones with their distance. Raises ``ValueError`` for an unknown verdict.
+    ``columns`` are the drifted ones with their distance as a multiple of their threshold. Raises ``ValueError`` for an unknown verdict.
     """
     emoji, outcome = _known(_DRIFT, verdict, "drift")
     if verdict == "stable" and not tell_stable:
         return None
     measured = "" if share is None else f", {_percent(share)} of the columns beyond their threshold (limit {_percent(limit)})"
     worst = sorted(columns.items(), key=lambda pair: -pair[1])
-    listed = {"drifted columns": ", ".join(f"{name} {distance:.2f}" for name, distance in worst)} if worst else {}
+    listed = {"drifted columns": ", ".join(f"{name} {times:.1f}×" for name, times in worst)} if worst else {}
     return Message(headline=f"{use_case}: {outcome} in {window}{measured}", facts=listed, details=reasons, links=links, emoji=emoji)
 
 

@@ -35,7 +35,10 @@ def report_comparison(use_case: str, window: str, champion: str, challenger: str
     """Into the lake, as an artifact, and both scores in the log."""
     path = f"reports/{use_case}/{window}/comparison-{champion}-{challenger}.json"
     lake().write(path, contest.model_dump_json(indent=1).encode())
-    table = [one.model_dump() for one in (contest.main, *contest.guards)]
+    table = [
+        {name: round(value, 4) if isinstance(value, float) else value for name, value in one.model_dump().items()}
+        for one in (contest.main, *contest.guards)
+    ]
     create_table_artifact(table, key=artifact_key(use_case, "comparison"), description=f"Versions {champion} and {challenger} on {window}")
     main = contest.main
     said = "comparison use_case=%s window=%s %s: version %s %.4f, version %s %.4f, gain %+.4f"

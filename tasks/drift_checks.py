@@ -53,7 +53,7 @@ def resource_id(use_case: str) -> str:
 @task(**PATIENT)
 def find_champion(use_case: str) -> ModelVersion:
     """Raises ``RegistryError`` where nothing serves."""
-    found = registry().at(use_case, CHAMPION)
+    found = registry().at(load(use_case).name, CHAMPION)
     if found is None:
         raise RegistryError(f"No champion for {use_case!r}. Train one: prefect deployment run 'retrain/{use_case}'.")
     return found
@@ -161,7 +161,7 @@ def keep_report(case: UseCase, champion: ModelVersion, window: str, html: str, t
         tags={"laurel.window": window},
         texts={"drift_report.html": html},
     )
-    return f"{folder}/champion-{champion.number}.html", f"{registry().run_url(run_id)}/artifacts/drift_report.html"
+    return f"{folder}/champion-{champion.number}.html", registry().artifact_url(run_id, "drift_report.html")
 
 
 def score_labelled(case: UseCase, logged: pl.DataFrame, feedback: pl.DataFrame) -> tuple[float, dict[str, float]]:
@@ -192,7 +192,7 @@ def report_check(checked: Checked) -> None:
     if checked.report_url:
         create_link_artifact(checked.report_url, link_text=f"Drift report {verdict.window}", key=artifact_key(case.name, "drift-report"))
         links["drift report"] = checked.report_url
-    drifted = {name: verdict.distances[name] for name in verdict.drifted_columns}
+    drifted = {name: verdict.distances[name] / limits[name] for name in verdict.drifted_columns}
     message = drift_checked(
         case.name,
         verdict=verdict.outcome,

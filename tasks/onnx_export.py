@@ -1,6 +1,6 @@
 """From a fitted scikit-learn model on the encoded matrix to ONNX: exactly, or not at all.
 
-Input ``matrix`` ``(n_rows, n_features)``, output ``score`` ``(n_rows,)``: the probability of the positive class.
+Input ``matrix`` ``(n_rows, n_features)``, one output ``(n_rows,)``: the probability of the positive class.
 
 Gradient boosting is written here and not by skl2onnx: its float32 thresholds change decisions for values next to
 a threshold, and its double variant changes others. ONNX-ML's tree ensemble with ``*_as_tensor`` doubles keeps
@@ -16,6 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
 
+OUTPUT = "positive_class_score"  # a name that no converter uses for a node of its own
 OPSETS = {"": 17, "ai.onnx.ml": 3}
 # Where scikit-learn keeps the estimators inside another one.
 _HOLDERS = (
@@ -109,7 +110,14 @@ def _by_skl2onnx(model: Any, n_features: int) -> bytes:
             model, initial_types=[("matrix", FloatTensorType([None, n_features]))], options={"zipmap": False}, target_opset=OPSETS
         )
         return _finished(_one_score(made.graph))
-    except (MissingShapeCalculator, MissingConverter, NotImplementedError, RuntimeError, onnx.checker.ValidationError) as error:
+    except (
+        MissingShapeCalculator,
+        MissingConverter,
+        NotImplementedError,
+        RuntimeError,
+        AssertionError,  # KNNImputer's converter says no by one
+        onnx.checker.ValidationError,
+    ) as error:
         steps = dict.fromkeys(type(step).__name__ for step in _steps(model))
         reason = next((line for line in str(error).splitlines() if line.strip()), "")
         raise NotConvertible(
@@ -128,7 +136,7 @@ def _one_score(graph: Any) -> Any:
     graph.node.extend(
         [
             helper.make_node("Gather", [probabilities, "positive"], ["positive_column"], axis=1),
-            helper.make_node("Reshape", ["positive_column", "flat"], ["score"]),
+            helper.make_node("Reshape", ["positive_column", "flat"], [OUTPUT]),
         ]
     )
     return graph
@@ -139,7 +147,7 @@ def _finished(graph: Any) -> bytes:
     from onnx import TensorProto, helper
 
     del graph.output[:]
-    graph.output.append(helper.make_tensor_value_info("score", TensorProto.FLOAT, [None]))
+    graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [None]))
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid(*one) for one in OPSETS.items()], ir_version=9)
     onnx.checker.check_model(made)
     return made.SerializeToString()
@@ -181,7 +189,7 @@ def _boosting(model: Any, n_features: int) -> bytes:
         base_values_as_tensor=numpy_helper.from_array(np.asarray(model._baseline_prediction, dtype=np.float64).ravel(), "baseline"),
     )
     graph = helper.make_graph(
-        [ensemble, helper.make_node("Sigmoid", ["raw"], ["probability"]), helper.make_node("Reshape", ["probability", "flat"], ["score"])],
+        [ensemble, helper.make_node("Sigmoid", ["raw"], ["probability"]), helper.make_node("Reshape", ["probability", "flat"], [OUTPUT])],
         "boosting",
         [helper.make_tensor_value_info("matrix", TensorProto.DOUBLE, [None, n_features])],
         [],

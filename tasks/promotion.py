@@ -57,9 +57,10 @@ class Decision(BaseModel):
 @task(**PATIENT)
 def find_challenger(use_case: str, number: str | None) -> ModelVersion:
     """The named version, or the one with the alias. Raises ``RegistryError`` where there is none."""
+    case, store = load(use_case), registry()
     if number is not None:
-        return registry().version(use_case, number)
-    found = registry().at(use_case, CHALLENGER)
+        return store.version(case.name, number)
+    found = store.at(case.name, CHALLENGER)
     if found is None:
         raise RegistryError(f"{use_case!r} has no challenger. Make one: prefect deployment run 'evaluate/{use_case}'.")
     return found
@@ -143,7 +144,7 @@ def record_decision(decision: Decision, challenger: ModelVersion) -> None:
     use_case = decision.use_case
     lake().write(f"decisions/{use_case}/{decision.time.replace(':', '-')}.json", decision.model_dump_json(indent=1).encode())
     registry().tag(challenger, {"laurel.verdict": decision.verdict, "laurel.reasons": "; ".join(decision.reasons)[:4000]})
-    create_markdown_artifact(_in_words(decision), key=artifact_key(use_case, "contest"), description=f"Contest on {decision.holdout}")
+    create_markdown_artifact(_in_words(decision), key=artifact_key(use_case, "contest"), description=_in_short(decision))
     contest, metric = decision.contest, load(use_case).gate.metric.name
     if contest is not None:
         drawn = plots.contest_interval(contest.main.low, contest.main.gain, contest.main.high, metric)
@@ -179,6 +180,11 @@ def record_decision(decision: Decision, challenger: ModelVersion) -> None:
             links=links,
         )
     )
+
+
+def _in_short(decision: Decision) -> str:
+    gain = f": {decision.contest.main.metric} {decision.contest.main.gain:+.4f}" if decision.contest else ""
+    return f"Contest on {decision.holdout}: {decision.verdict}{gain}"
 
 
 def _in_words(decision: Decision) -> str:
@@ -288,13 +294,21 @@ def _try_smoke_rows(use_case: str, version: ModelVersion, rows: list[dict], expe
 
 
 @task(**PATIENT)
+def retire_challenger(challenger: ModelVersion) -> None:
+    """Take the alias from a challenger that was judged: it wants the crown no more, whoever has it now."""
+    holder = registry().at(challenger.use_case, CHALLENGER)
+    if holder is not None and holder.number == challenger.number:
+        registry().remove_alias(challenger.use_case, CHALLENGER)
+
+
+@task(**PATIENT)
 def find_predecessor(use_case: str, number: str | None) -> tuple[ModelVersion, ModelVersion]:
     """The champion, and the version to go back to: the named one, or the one crowned before it.
 
     Raises ``RegistryError`` where there is no champion, no such version, or no earlier champion.
     """
     store = registry()
-    champion = store.at(use_case, CHAMPION)
+    champion = store.at(load(use_case).name, CHAMPION)
     if champion is None:
         raise RegistryError(f"{use_case!r} has no champion to roll back from.")
     if number is not None:

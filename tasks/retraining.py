@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import httpx
-from prefect import task
+from prefect import get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
@@ -13,8 +14,11 @@ from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.runtime import flow_run
 
-from tasks.announcements import retrain_skipped
-from tasks.outside import PATIENT, tell
+from blocks.registry import CHAMPION
+from tasks.announcements import metric_name, number, retrain_skipped
+from tasks.champions import read_manifest
+from tasks.outside import PATIENT, artifact_key, registry, tell
+from usecases.definition import load
 
 
 class AlreadyRunning(RuntimeError):
@@ -63,6 +67,24 @@ def _clear(client: SyncPrefectClient, name: str, use_case: str) -> None:
         names = ", ".join(f"{run.name!r} ({run.id})" for run in others)
         raise AlreadyRunning(f"another retrain of {use_case!r} is at work: run {names}")
     client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=0))
+
+
+@task(**PATIENT)
+def report_retrain(use_case: str, reason: str, outcome: str | None) -> None:
+    """What a retrain came to, on one card: why it ran, how it ended, and who is champion now."""
+    store, case = registry(), load(use_case)
+    lines = [f"# {case.title}", f"**Why:** {reason}", f"**Outcome:** {outcome}"]
+    champion = store.at(use_case, CHAMPION)
+    if champion is None:
+        lines.append("**Champion now:** none")
+    else:
+        manifest = read_manifest(store, champion)
+        scores = ", ".join(f"{metric_name(name)} {number(value)}" for name, value in manifest.metrics.items())
+        page = store.version_url(champion)
+        lines.append(f"**Champion now:** [version {champion.number}]({page}), {manifest.recipe} through {manifest.trained_through}")
+        lines.append(f"**Its recipe on the hold-out:** {scores}")
+    create_markdown_artifact("\n\n".join(lines), key=artifact_key(use_case, "retrain"), description=outcome)
+    get_run_logger().info("retrain use_case=%s reason=%r: %s", use_case, reason, outcome)
 
 
 @task(**PATIENT)

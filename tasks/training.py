@@ -180,7 +180,7 @@ def find_training(use_case: str, training: str | None) -> Training:
 
     One whose run was killed before all of its recipes were fitted is passed over.
     """
-    runs = registry().runs(use_case, {"laurel.training": training} if training else {})
+    runs = registry().runs(load(use_case).name, {"laurel.training": training} if training else {})
     named = [run for run in runs if "laurel.training" in run.tags]
     for name in dict.fromkeys(run.tags["laurel.training"] for run in named):
         found = _training([run for run in named if run.tags["laurel.training"] == name])

@@ -7,7 +7,9 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -88,6 +90,12 @@ class Loop:
         before = len(self.slack.messages)
         state = asyncio.run(flow(use_case, **parameters, return_state=True))
         return Outcome(state, self.told(use_case, before))
+
+    def run_together(self, *calls: tuple[Flow[..., Any], str]) -> list[Outcome]:
+        """Call flows at the same time, each in a thread of its own, and wait for all of them."""
+        with ThreadPoolExecutor(len(calls)) as threads:
+            started = [threads.submit(copy_context().run, self.run, flow, use_case) for flow, use_case in calls]
+            return [one.result() for one in started]
 
     def told(self, use_case: str, since: int = 0) -> list[str]:
         """The texts in Slack about the use case."""

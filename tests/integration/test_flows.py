@@ -107,7 +107,13 @@ def test_batch_that_is_broken_as_a_whole_is_refused_and_nothing_of_it_is_visible
 
 
 @pytest.fixture(scope="module")
-def trained(loop: Loop) -> Outcome:
+def untrained(loop: Loop) -> Outcome:
+    """What train says when there is nothing to train on."""
+    return loop.run(train, "toy")
+
+
+@pytest.fixture(scope="module")
+def trained(loop: Loop, untrained: Outcome) -> Outcome:
     loop.run(ingest, "toy", through="2024-03")
     return loop.run(train, "toy")
 
@@ -115,6 +121,12 @@ def trained(loop: Loop) -> Outcome:
 @pytest.fixture(scope="module")
 def evaluated(loop: Loop, trained: Outcome) -> Outcome:
     return loop.run(evaluate, "toy")
+
+
+def test_dataset_that_is_not_there_is_said_with_the_command_that_makes_it(untrained: Outcome) -> None:
+    assert untrained.name == "Failed"
+    assert "The lake has no dataset of 'toy'. Make one: prefect deployment run 'ingest/toy'." in untrained.message
+    assert len(untrained.told) == 1 and "flow train failed: DatasetMissing" in untrained.told[0]
 
 
 def test_training_ends_before_the_latest_labelled_period(loop: Loop, trained: Outcome) -> None:
@@ -125,15 +137,16 @@ def test_training_ends_before_the_latest_labelled_period(loop: Loop, trained: Ou
     assert [text.splitlines()[0] for text in trained.told] == ["toy: training started on 2024-01..2024-02, judged on 2024-03"]
 
 
-def test_run_of_a_candidate_tells_data_code_and_flow_run(loop: Loop, trained: Outcome) -> None:
+def test_runs_tell_data_code_and_flow_run(loop: Loop, trained: Outcome, evaluated: Outcome) -> None:
     training: Training = trained.result
     dataset = read_version(loop.lake, "toy", training.plan.dataset_version)
-    tags = loop.registry.run(training.fitted[0].run_id).tags
-    assert tags["laurel.dataset_version"] == dataset.version
-    assert tags["laurel.data_digest"].split() == [one.sha256[:12] for one in dataset.periods[:2]]
-    assert tags["laurel.trained_through"] == "2024-02"
-    assert len(tags["mlflow.source.git.commit"]) == 40
-    assert tags["laurel.flow_run"].endswith(f"/flow-run/{trained.run_id}")
+    for run_id, flow_run_id in ((training.fitted[0].run_id, trained.run_id), (evaluated.result.run_id, evaluated.run_id)):
+        tags = loop.registry.run(run_id).tags
+        assert tags["laurel.dataset_version"] == dataset.version
+        assert tags["laurel.data_digest"].split() == [one.sha256[:12] for one in dataset.periods[:2]]
+        assert (tags["laurel.trained_through"], tags["laurel.training"]) == ("2024-02", training.plan.id)
+        assert len(tags["mlflow.source.git.commit"]) == 40
+        assert tags["laurel.flow_run"].endswith(f"/flow-run/{flow_run_id}")
 
 
 def test_hpo_below_the_gate_finds_a_challenger(loop: Loop, evaluated: Outcome) -> None:

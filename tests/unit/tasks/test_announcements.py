@@ -21,7 +21,7 @@ CONTEST: dict[str, Any] = {
     "rows": 27_075,
     "blocks": 30,
 }
-DRIFT: dict[str, Any] = {"window": "2013-06", "share": 0.3704, "limit": 0.30, "columns": {"temp": 0.41, "dewp": 0.87}}
+DRIFT: dict[str, Any] = {"window": "2013-06", "share": 0.3704, "limit": 0.30, "columns": {"temp": 1.24, "dewp": 2.31}}
 SCORES = {"logistic": 0.7123, "forest": 0.7419}
 
 
@@ -168,7 +168,7 @@ def test_drift_says_how_much_and_names_the_worst_column_first() -> None:
     message = drift("drifted")
     assert message is not None
     assert message.headline == "flights: the data drifted in 2013-06, 37 % of the columns beyond their threshold (limit 30 %)"
-    assert "dewp 0.87, temp 0.41" in message.text
+    assert "dewp 2.3×, temp 1.2×" in message.text
 
 
 def test_broken_window_says_why_and_that_nothing_is_retrained() -> None:

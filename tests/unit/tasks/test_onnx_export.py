@@ -67,7 +67,7 @@ def beside_thresholds(model: HistGradientBoostingClassifier, rows: np.ndarray) -
 def answers(data: bytes, matrix: np.ndarray) -> np.ndarray:
     """Scores of ONNX Runtime."""
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    return session.run(["score"], {"matrix": matrix})[0]
+    return session.run(None, {"matrix": matrix})[0]
 
 
 def exported(model: Any, matrix: np.ndarray) -> np.ndarray:
