@@ -182,13 +182,18 @@ class ModelRegistry(Block):
             for path, figure in figures.items():
                 client.log_figure(run_id, figure, path)
 
-    def register(self, use_case: str, run_id: str, package_sha256: str, tags: Mapping[str, str], description: str) -> ModelVersion:
-        """Make a version of the run's model. It is complete, tags and package included, before any alias points to it."""
+    def register(
+        self, use_case: str, run_id: str, package_sha256: str, tags: Mapping[str, str], description: str, about: str = ""
+    ) -> ModelVersion:
+        """Make a version of the run's model. It is complete, tags and package included, before any alias points to it.
+
+        ``description`` is the version's; ``about`` describes the model itself, when it is its first version.
+        """
         from mlflow.exceptions import MlflowException
 
         with self._reach(f"register a version of {use_case!r}") as client:
             try:
-                client.create_registered_model(use_case)
+                client.create_registered_model(use_case, description=about)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise

@@ -9,7 +9,9 @@ import math
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -215,6 +217,19 @@ class Demo:
             stage.note(f"ROC AUC {main['champion']:.4f} and {main['challenger']:.4f}")
 
 
+@contextmanager
+def schedules_paused(prefect: SyncPrefectClient) -> Iterator[None]:
+    """No schedule fires while the demo plays: a daily check in the middle of a replayed month would judge half of it."""
+    paused = [(d.id, schedule.id) for d in prefect.read_deployments() for schedule in d.schedules if schedule.active]
+    for deployment_id, schedule_id in paused:
+        prefect.update_deployment_schedule(deployment_id, schedule_id, active=False)
+    try:
+        yield
+    finally:
+        for deployment_id, schedule_id in paused:
+            prefect.update_deployment_schedule(deployment_id, schedule_id, active=True)
+
+
 def some_rows(case: UseCase, frame: pl.DataFrame) -> list[dict[str, Any]]:
     """Flights from all of a month for the steady traffic, so that it leaves the month's distribution as it is."""
     return as_rows(case, frame.sample(1000, seed=7))
@@ -326,7 +341,8 @@ def main(keep: bool) -> int:
     try:
         with Stages(console) as stages, SyncPrefectClient(settings.prefect_api_url) as prefect:
             settings = start_stack(settings, stages)
-            story = play(Demo(settings, stages, prefect))
+            with schedules_paused(prefect):
+                story = play(Demo(settings, stages, prefect))
         tell(story, settings, console)
         (settings.state / "demo.json").write_text(json.dumps(asdict(story), indent=1))
         finished = True

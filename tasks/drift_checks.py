@@ -190,7 +190,8 @@ def report_check(checked: Checked) -> None:
     create_table_artifact(table, key=artifact_key(case.name, "drift"), description=about)
     links = {}
     if checked.report_url:
-        create_link_artifact(checked.report_url, link_text=f"Drift report {verdict.window}", key=artifact_key(case.name, "drift-report"))
+        key, text = artifact_key(case.name, "drift-report"), f"Drift report {verdict.window}"
+        create_link_artifact(checked.report_url, link_text=text, key=key, description=said)
         links["drift report"] = checked.report_url
     drifted = {name: verdict.distances[name] / limits[name] for name in verdict.drifted_columns}
     message = drift_checked(

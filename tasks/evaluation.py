@@ -205,6 +205,7 @@ def register_challenger(plan: Plan, best: Scored) -> ModelVersion:
         made.sha256,
         {"laurel.holdout": plan.holdout, "laurel.training": plan.id, "laurel.recipe": recipe.candidate},
         f"{recipe.candidate}, trained on {plan.window}, {case.gate.metric.name} {best.scores[case.gate.metric.name]:.4f} on {plan.holdout}",
+        about=f"{case.title}. {case.question}",
     )
     store.set_alias(version, CHALLENGER)
     get_run_logger().info("challenger use_case=%s version=%s parity=%s", plan.use_case, version.number, made.manifest.parity)

@@ -247,6 +247,7 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
             "laurel.verdict": decision.verdict,
         },
         f"{won.recipe}, refit through {decision.holdout} after its contest ({name} {won.metrics[name]:.4f} before the refit)",
+        about=f"{case.title}. {case.question}",
     )
     store.tag(challenger, {"laurel.refit": version.number})
     return version

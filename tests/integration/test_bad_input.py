@@ -50,7 +50,7 @@ def ingested(loop: Loop) -> str:
         (train, {"holdout": "2031-01"}, "has labelled periods ['2024-01', '2024-02']: a hold-out 2031-01 and at least one period before"),
         (train, {"holdout": "2024-01"}, "a hold-out 2024-01 and at least one period before it are needed"),
         (train, {"dataset_version": "2031-01-0"}, "has no dataset version '2031-01-0' of 'toy_hopeless'; it has 2024-02-"),
-        (evaluate, {"training": "nobody's"}, "'toy_hopeless' has no finished training \"nobody's\" in MLflow. Start one:"),
+        (evaluate, {"training": "2031-01-0"}, "'toy_hopeless' has no finished training '2031-01-0' in MLflow. Start one:"),
         (promote, {"version": "12"}, "MLflow refused to find version 12 of 'toy_hopeless': "),
         (compare, {"window": "2031-01", "champion": "1", "challenger": "2"}, "has no period ['2031-01']; it has ['2024-01', '2024-02']"),
     ],

@@ -217,18 +217,18 @@ def test_champions_recipe_competes_on_the_longer_window(loop: Loop) -> None:
 
 
 def test_no_hpo_when_a_baseline_passes_the_gate(loop: Loop) -> None:
-    loop.run(ingest, "toy_easy", through="2024-02")
-    loop.run(train, "toy_easy")
-    outcome = loop.run(evaluate, "toy_easy")
+    dataset: DatasetVersion = loop.run(ingest, "toy_easy", through="2024-02").result
+    training: Training = loop.run(train, "toy_easy", dataset_version=dataset.version).result
+    outcome = loop.run(evaluate, "toy_easy", training=training.plan.id)
     assert outcome.result.tags["laurel.recipe"] == "logistic"
     assert not loop.has_artifact("toy-easy-trials")
     assert len(outcome.told) == 1 and "it passes the gate" in outcome.told[0]
 
 
 def test_nothing_that_passes_the_gate_is_an_outcome_without_a_challenger(loop: Loop) -> None:
-    loop.run(ingest, "toy_hopeless", through="2024-02")
-    loop.run(train, "toy_hopeless")
-    outcome = loop.run(evaluate, "toy_hopeless")
+    dataset: DatasetVersion = loop.run(ingest, "toy_hopeless", through="2024-02").result
+    training: Training = loop.run(train, "toy_hopeless", dataset_version=dataset.version).result
+    outcome = loop.run(evaluate, "toy_hopeless", training=training.plan.id)
     assert (outcome.name, outcome.state.is_completed()) == ("Below the gate", True)
     assert loop.registry.versions("toy_hopeless") == []
     assert loop.registry.at("toy_hopeless", CHALLENGER) is None
