@@ -2,6 +2,7 @@
 
 import io
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
@@ -78,7 +79,8 @@ def read_log(kind: str, use_case: str, window: str) -> pl.DataFrame:
     """The ``predictions`` or ``feedback`` of a month; no rows and no columns where there are none."""
     store = lake()
     paths = [path for path in store.list(f"{kind}/{use_case}") if _date_of(path).startswith(window)]
-    frames = [pl.read_parquet(io.BytesIO(store.read(path))) for path in paths]
+    with ThreadPoolExecutor(8) as readers:  # a month has a file or more for each day, and each is a round trip
+        frames = [pl.read_parquet(io.BytesIO(data)) for data in readers.map(store.read, paths)]
     return pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame()
 
 
