@@ -48,9 +48,12 @@ class Stages:
             self._live.stop()
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[Stage]:
-        """Show ``name`` as running, and then how long it took. An exception marks it as failed and goes on."""
-        stage = Stage(name, time.monotonic())
+    def stage(self, name: str, since: float | None = None) -> Iterator[Stage]:
+        """Show ``name`` as running, and then how long it took. An exception marks it as failed and goes on.
+
+        ``since`` (``time.monotonic``) is for what began before anybody waited for it.
+        """
+        stage = Stage(name, time.monotonic() if since is None else since)
         self._all.append(stage)
         try:
             yield stage

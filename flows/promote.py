@@ -9,7 +9,7 @@ from tasks.promotion import crown, find_challenger, hold_contest, record_decisio
 
 
 @flow(name="promote", flow_run_name=named("version", before="version ", otherwise="challenger"), **TOLD)
-async def promote(use_case: str, version: str | None = None, seed: int = 7) -> ModelVersion | State[None]:
+async def promote(use_case: str, version: str | None = None, seed: int = 0) -> ModelVersion | State[None]:
     """Let challenger (or ``version``) and champion contest; refit, package and deploy the winner.
 
     A champion that stays is an outcome, not a failure: the run then completes as *Champion stays*. A deployment that

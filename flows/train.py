@@ -8,7 +8,7 @@ from tasks.training import NothingToDo, Training, announce_training, fit_candida
 
 
 @flow(name="train", flow_run_name=named("holdout", "dataset_version"), **TOLD)
-async def train(use_case: str, dataset_version: str | None = None, holdout: str | None = None, seed: int = 7) -> Training | State[None]:
+async def train(use_case: str, dataset_version: str | None = None, holdout: str | None = None, seed: int = 0) -> Training | State[None]:
     """Fit the baseline candidates, and the champion's recipe, on the window that ends before ``holdout``.
 
     ``holdout`` is the latest labelled period unless named. Where the champion has learned that period already, the run
