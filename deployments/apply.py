@@ -166,7 +166,8 @@ async def _automation(client: PrefectClient, wanted: AutomationCore) -> Change:
         await client.delete_automation(extra.id)
     core = AutomationCore.model_validate(found[0].model_dump(exclude={"id", "created", "updated"}))
     wanted = wanted.model_copy(update={"enabled": core.enabled})
-    if core.model_dump(mode="json") == wanted.model_dump(mode="json"):
+    # Not as JSON: a list made of a set has another order in another process.
+    if core.model_dump() == wanted.model_dump():
         return "unchanged"
     await client.update_automation(found[0].id, wanted)
     return "updated"

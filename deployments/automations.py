@@ -9,7 +9,6 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 
 # Prefect sends a heartbeat every 30 s. Three may be missed and the server may be down for a minute before a run counts as dead.
 HEARTBEAT_LOST_SECONDS = 150
-ENDED = ["Completed", "Failed", "Cancelled", "Crashed"]
 
 
 def retrain_on_drift(use_case: str, retrain_id: UUID, cooldown_seconds: int) -> AutomationCore:
@@ -47,7 +46,8 @@ def crash_on_lost_heartbeat() -> AutomationCore:
         tags=["laurel"],
         trigger=EventTrigger(
             after={"prefect.flow-run.heartbeat"},
-            expect={"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{state}" for state in ENDED)},
+            # Any word of the run will do: its end is told under its outcome's name, such as "Champion stays".
+            expect={"prefect.flow-run.*"},
             match={"prefect.resource.id": "prefect.flow-run.*"},
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,

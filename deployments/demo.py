@@ -271,7 +271,6 @@ def play(demo: Demo) -> Story:
                 demo.watch_retrain(run, "champion 2")
                 demo.note_champion()
                 demo.read_contest()
-                time.sleep(2)
             if len(demo.story.champions) == 2:
                 traffic.rows = some_rows(demo.case, frames[LATER])
                 demo.compare_on_later_rows(frames[LATER])

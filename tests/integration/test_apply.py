@@ -1,21 +1,28 @@
 """``deployments.apply`` on a real Prefect server: what it makes, what it mends, and what it leaves alone."""
 
+import asyncio
 import importlib
 import pkgutil
 import time
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 from prefect import Flow
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.events.actions import DoNothing
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.server.events.schemas.automations import EventTrigger as ServerTrigger
 
 import flows
 from blocks.settings import REPOSITORY, Settings
-from deployments.apply import apply_now
+from deployments.apply import _automation, apply_now
+from deployments.automations import crash_on_lost_heartbeat
 from tests.integration.planting import Loop
 from usecases.definition import known
 
@@ -121,12 +128,41 @@ def test_a_second_automation_of_the_same_name_is_removed(loop: Loop) -> None:
     assert len(automations(loop, name)) == 1
 
 
+def test_automation_is_the_same_in_whatever_order_its_events_are_listed(loop: Loop) -> None:
+    """The order of a set of strings differs from process to process, and the server is another process."""
+    events = [f"laurel.test.{number}" for number in range(100)]
+    one, other = next((a, b) for a in events for b in events if list({a, b}) != list({b, a}))
+
+    def automation(expect: set[str]) -> AutomationCore:
+        trigger = EventTrigger(expect=expect, posture=Posture.Reactive, threshold=1, within=timedelta(0))
+        return AutomationCore(name="for a test", trigger=trigger, actions=[DoNothing()])
+
+    async def apply_in_both_orders() -> list[str]:
+        async with get_client() as client:
+            changes = [await _automation(client, automation(expect)) for expect in ({one, other}, {one, other}, {other, one})]
+            await client.delete_automation((await client.read_automations_by_name("for a test"))[0].id)
+            return changes
+
+    assert asyncio.run(apply_in_both_orders()) == ["created", "unchanged", "unchanged"]
+
+
+@pytest.mark.parametrize("outcome", ["Completed", "Failed", "Champion stays", "Below the gate", "Nothing to do", "Skipped", "heartbeat"])
+def test_run_that_ended_is_not_waited_for(outcome: str) -> None:
+    """The server's own matching: a run is lost when it beats and then says nothing more, and not when it has ended."""
+    trigger = ServerTrigger.model_validate_json(crash_on_lost_heartbeat().trigger.model_dump_json())
+    assert trigger.expects(f"prefect.flow-run.{outcome}")
+    assert trigger.starts_after("prefect.flow-run.heartbeat") and not trigger.starts_after(f"prefect.flow-run.{outcome}x")
+
+
 def test_settings_that_change_reach_block_and_automation(loop: Loop) -> None:
     changed = loop.settings.model_copy(update={"slack_channel": "#other", "retrain_cooldown_seconds": 60})
     expected = {f"retrain {use_case} on drift": "updated" for use_case in known()} | {"laurel-slack-notifier/slack": "updated"}
-    assert changes(changed) == expected
-    assert [one["trigger"]["within"] for one in automations(loop, "retrain toy on drift")] == [60]
-    assert changes(loop.settings) == expected
+    try:
+        assert changes(changed) == expected
+        assert [one["trigger"]["within"] for one in automations(loop, "retrain toy on drift")] == [60]
+    finally:
+        back = changes(loop.settings)
+    assert back == expected
 
 
 def test_secrets_of_blocks_are_not_told_by_the_api(loop: Loop) -> None:

@@ -53,6 +53,7 @@ def stays(loop: Loop, champion: ModelVersion, challenger: ModelVersion, outcome:
     assert (outcome.name, outcome.state.is_completed()) == ("Champion stays", True)
     assert (loop.crowned(CASE), loop.served(CASE)) == (champion.number, champion.number)
     assert loop.registry.versions(CASE)[0].number == challenger.number, "something was refitted"
+    assert loop.registry.at(CASE, CHALLENGER) is None
     assert loop.registry.version(CASE, challenger.number).tags["laurel.verdict"] == verdict
     entry = loop.decisions(CASE)[-1]
     assert (entry["verdict"], entry["promoted"], entry["challenger"]) == (verdict, False, challenger.number)
@@ -75,6 +76,8 @@ def test_without_a_champion_the_gate_crowns(loop: Loop, crowned: Outcome) -> Non
     assert loop.decisions(CASE)[1]["promoted"] is True
     manifest = read_manifest(loop.registry, version)
     assert (manifest.trained_through, sorted(manifest.trained_on)) == ("2024-03", months(3))
+    card = loop.artifact("toy-contest-retrain")
+    assert "**Why:** asked for" in card and f"[version {version.number}]" in card
     first, served = crowned.told[-2:]
     assert "becomes the first champion with ROC AUC" in first and "gate 0.75" in first
     assert f"version {version.number} serves after" in served and "20 smoke requests passed" in served
@@ -153,6 +156,8 @@ def test_winner_that_cannot_be_served_does_not_keep_the_alias(
     assert "beats champion" in won
     assert f"failed, the alias is back at version {champion.number}" in failed and "does not answer" in failed
     assert told.startswith(f"{CASE}: flow promote failed: NotServed: Version")
+    challenger = loop.registry.at(CASE, CHALLENGER)
+    assert challenger and challenger.number == better.number
     assert "laurel.crowned_at" not in loop.registry.versions(CASE)[0].tags
 
 
@@ -165,6 +170,7 @@ def test_better_challenger_wins_and_serves_refitted(loop: Loop, champion: ModelV
     winner: ModelVersion = won.result
     assert won.name == "Completed" and len({winner.number, better.number, champion.number}) == 3
     assert (loop.crowned(CASE), loop.served(CASE)) == (winner.number, winner.number)
+    assert loop.registry.at(CASE, CHALLENGER) is None
     manifest = read_manifest(loop.registry, winner)
     assert sorted(manifest.trained_on) == months(6) and manifest.trained_through == "2024-06"
     assert (manifest.recipe, manifest.params) == ("boosting", read_manifest(loop.registry, better).params)
