@@ -148,10 +148,9 @@ def test_automation_is_the_same_in_whatever_order_its_events_are_listed(loop: Lo
 
 @pytest.mark.parametrize("outcome", ["Completed", "Failed", "Champion stays", "Below the gate", "Nothing to do", "Skipped", "heartbeat"])
 def test_run_that_ended_is_not_waited_for(outcome: str) -> None:
-    """The server's own matching: a run is lost when it beats and then says nothing more, and not when it has ended."""
+    """By the server's own matching: else each run with an outcome of its own would be marked as crashed minutes later."""
     trigger = ServerTrigger.model_validate_json(crash_on_lost_heartbeat().trigger.model_dump_json())
     assert trigger.expects(f"prefect.flow-run.{outcome}")
-    assert trigger.starts_after("prefect.flow-run.heartbeat") and not trigger.starts_after(f"prefect.flow-run.{outcome}x")
 
 
 def test_settings_that_change_reach_block_and_automation(loop: Loop) -> None:
