@@ -5,7 +5,6 @@ A use case is one MLflow experiment and one registered model of the same name. T
 tags ``laurel.package`` and ``laurel.package_sha256`` say where and what it must be.
 """
 
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -242,13 +241,12 @@ class ModelRegistry(Block):
             for key, value in tags.items():
                 client.set_model_version_tag(version.use_case, version.number, key, value)
 
-    def download_package(self, version: ModelVersion) -> Path:
-        """A new temporary folder with the version's package; the caller removes it. Raises ``RegistryError`` without one."""
+    def download_package(self, version: ModelVersion, folder: Path) -> Path:
+        """The version's package, in a new folder below ``folder``. Raises ``RegistryError`` for a version without one."""
         if "laurel.package" not in version.tags:
             raise RegistryError(f"Version {version.number} of {version.use_case!r} has no model package: it was not registered by Laurel.")
-        folder = tempfile.mkdtemp(prefix="laurel-package-")
         with self._reach(f"download the package of {version.use_case!r} version {version.number}") as client:
-            return Path(client.download_artifacts(version.run_id, "package", folder))
+            return Path(client.download_artifacts(version.run_id, "package", str(folder)))
 
     def run_url(self, run_id: str) -> str:
         """Address of the run's page in MLflow's UI."""

@@ -1,6 +1,6 @@
 """Packages of registered versions, as the flows read them."""
 
-import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +15,9 @@ def opened(registry: ModelRegistry, version: ModelVersion) -> Iterator[tuple[pac
 
     Raises ``RegistryError`` for a version without a package, ``serving.errors.PackageError`` for a damaged one.
     """
-    folder = registry.download_package(version)
-    try:
+    with tempfile.TemporaryDirectory(prefix="laurel-package-") as temporary:
+        folder = registry.download_package(version, Path(temporary))
         yield packages.load(folder, version.tags["laurel.package_sha256"]), folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_manifest(registry: ModelRegistry, version: ModelVersion) -> packages.Manifest:
