@@ -1,18 +1,26 @@
 """The model service as the flows see it: which version it serves, and answers to a few rows."""
 
 import time
-from typing import Any, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
 
 from prefect.blocks.core import Block
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from blocks.settings import Settings
+
+if TYPE_CHECKING:
+    import httpx
 
 BLOCK = "service"
 
 
 class ServiceAway(ConnectionError):
     """The service does not answer, or not in time. The message says what was asked of it."""
+
+
+class ServiceRefuses(ServiceAway):
+    """The service answers, and waiting will not change what: another use case, no key or a wrong one."""
 
 
 class ModelService(Block):
@@ -23,20 +31,31 @@ class ModelService(Block):
     _description = "The FastAPI service that serves the champion."
 
     url: str = Field(description="base address, for example http://127.0.0.1:5001")
+    key: SecretStr | None = Field(default=None, description="API key with the scope predict, where the service asks for one")
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        return cls(url=settings.serving_base_url)
+        return cls(url=settings.serving_base_url, key=settings.serving_key)
+
+    @cached_property
+    def _client(self) -> "httpx.Client":
+        import httpx
+
+        headers = {"Authorization": f"Bearer {self.key.get_secret_value()}"} if self.key else {}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=10)
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         import httpx
 
         try:
-            answer = httpx.request(method, f"{self.url}{path}", json=body, timeout=10)
+            answer = self._client.request(method, path, json=body)
         except httpx.HTTPError as error:
             raise ServiceAway(f"The model service at {self.url} does not answer {path}: {error}") from error
         if answer.status_code >= 400:
-            raise ServiceAway(f"The model service answered {answer.status_code} to {path}: {answer.text[:300]}")
+            said = f"The model service at {self.url} answered {answer.status_code} to {path}: {answer.text[:300]}"
+            if answer.status_code in _WAY_OUT:
+                raise ServiceRefuses(f"{said} {_WAY_OUT[answer.status_code]}")
+            raise ServiceAway(said)
         return answer.json()
 
     def describe(self, use_case: str) -> dict[str, Any]:
@@ -48,19 +67,31 @@ class ModelService(Block):
         return self._ask("POST", f"/v1/{use_case}/predict?log=false", {"rows": rows})
 
     def wait_until_serves(self, use_case: str, version: str, timeout_seconds: float) -> float:
-        """Return after how many seconds the service says it serves ``version``.
+        """Return after how many seconds the service says that all of its workers serve ``version``.
 
-        Raises ``ServiceAway`` with what it serves instead, and its last error, when the time is over.
+        Raises ``ServiceRefuses`` at once where it never will, and ``ServiceAway`` with what is served instead, and the last
+        error, when the time is over.
         """
         start = time.monotonic()
         last: str = "nothing yet"
         while time.monotonic() - start < timeout_seconds:
             try:
                 said = self.describe(use_case)
-                if said.get("version") == version:
+                if _served(said) == {version}:
                     return time.monotonic() - start
-                last = f"version {said.get('version')}, last error: {said.get('last_error')}"
+                last = f"version {', '.join(sorted(map(str, _served(said))))}, last error: {said.get('last_error')}"
+            except ServiceRefuses:
+                raise
             except ServiceAway as error:
                 last = str(error)
             time.sleep(0.1)
         raise ServiceAway(f"The service does not serve {use_case} version {version} after {timeout_seconds:g} s; it says: {last}.")
+
+
+_KEY = "Set LAUREL_SERVING_KEY to a key that it knows and run python -m deployments.apply."
+_WAY_OUT = {401: _KEY, 403: _KEY, 404: "Add the use case to LAUREL_SERVING_USE_CASES and restart the service."}
+
+
+def _served(said: dict[str, Any]) -> set[str | None]:
+    """The versions that its workers serve; ``None`` stands for a worker that has no champion yet."""
+    return {worker["version"] for worker in said.get("workers") or [said]}

@@ -6,7 +6,7 @@ defaults below. Importing this module reads nothing; ``Settings.read()`` does.
 
 import os
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -43,9 +43,24 @@ class Settings(BaseSettings):
     slack_api_url: str = Field("https://slack.com/api/", description="changed only by tests")
 
     serving_use_cases: str = Field("flights", description="comma-separated use cases that the service serves")
+    serving_workers: int = Field(1, ge=1, le=64, description="processes that answer; a core each, with the disk in common")
+    serving_key: SecretStr | None = Field(None, description="key that flows show the service, where it asks for one")
+    serving_webhook_secret: SecretStr | None = Field(None, description="signs MLflow's calls to the service; locally made; unset: refused")
+    mlflow_webhook_key: SecretStr | None = Field(None, description="encrypts the webhook secrets in the local MLflow's database; made")
     serving_poll_seconds: float = Field(2.0, gt=0, description="how often the champion alias is asked for")
+    serving_require_keys: bool = Field(False, description="ask callers for a key on loopback too; elsewhere one is always asked for")
+    serving_keys_file: Path | None = Field(None, description="digests of the keys; default: serving/keys.json in the state folder")
+    serving_allowed_hosts: str = Field("", description="comma-separated names that requests without a key may call the service by")
+    serving_max_rows: int = Field(100_000, gt=0, description="rows of one request, at most")
+    serving_max_body_megabytes: int = Field(16, gt=0, description="size of one request, at most")
+    serving_connections: int = Field(1000, gt=0, description="connections of one worker at a time, at most; more are answered 503")
+    serving_queue: int = Field(64, gt=0, description="large requests of one worker that wait or are scored, at most; more are answered 503")
+    serving_request_seconds: float = Field(30.0, gt=0, description="within this time a request must be there, and an answer read")
+    serving_idle_seconds: float = Field(75.0, gt=0, description="how long a connection without requests stays open")
+    serving_access_log: Literal["all", "errors", "off"] = Field("all", description="which requests get a line on standard output")
     log_flush_seconds: float = Field(5.0, gt=0, description="oldest age of a prediction before it is uploaded")
     log_flush_rows: int = Field(50_000, gt=0, description="rows of a log segment before it is uploaded")
+    log_durability: Literal["os", "fsync"] = Field("os", description="who has a prediction when its answer goes out: the kernel, or the disk")
     log_backlog_megabytes: int = Field(512, gt=0, description="bound of predictions waiting on disk for the lake")
 
     retrain_cooldown_seconds: int = Field(3600, ge=0, description="drift events of a use case within this time start one retrain")
@@ -74,6 +89,10 @@ class Settings(BaseSettings):
     @property
     def serving_base_url(self) -> str:
         return self.serving_url or f"http://{self.host}:{self.serving_port}"
+
+    @property
+    def serving_keys_path(self) -> Path:
+        return self.serving_keys_file or self.state / "serving" / "keys.json"
 
     @property
     def s3_endpoint_url(self) -> str | None:

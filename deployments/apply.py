@@ -1,4 +1,4 @@
-"""Bring the Prefect server to what the repository says: pool, blocks, deployments, automations.
+"""Bring the Prefect server to what the repository says: pool, blocks, deployments, automations; and MLflow's webhook to the service.
 
     python -m deployments.apply
 
@@ -28,15 +28,16 @@ from prefect.utilities.importtools import import_object
 from blocks import lake, registry, service, slack
 from blocks.settings import Settings
 from deployments.automations import crash_on_lost_heartbeat, retrain_on_drift
+from deployments.webhook import Refused, apply_webhook
 from usecases.definition import known
 
 POOL = "ec2"
-Change = Literal["created", "updated", "unchanged"]
+Change = Literal["created", "updated", "unchanged", "refused"]
 
 
 @dataclass(frozen=True)
 class Applied:
-    """One object of the Prefect server and what became of it."""
+    """One object and what became of it."""
 
     kind: str
     name: str
@@ -65,6 +66,11 @@ async def apply(settings: Settings, said: Callable[[Applied], None] = lambda one
         wanted = [retrain_on_drift(name, found, settings.retrain_cooldown_seconds) for name, found in retrains.items()]
         for automation in [*wanted, crash_on_lost_heartbeat()]:
             add("automation", automation.name, await _automation(client, automation))
+    if settings.serving_webhook_secret is not None:
+        try:
+            add("webhook", "MLflow to the model service", await asyncio.to_thread(apply_webhook, settings))
+        except Refused as refused:
+            add("webhook", f"MLflow to the model service: {refused}", "refused")
     return done
 
 

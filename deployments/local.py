@@ -21,7 +21,7 @@ from xmlrpc.client import Fault
 from pydantic import ValidationError
 
 from blocks.settings import Settings
-from deployments import local_ports, local_storage
+from deployments import local_ports, local_storage, local_webhook
 from deployments.local_errors import StackError
 from deployments.local_programs import Program, environment, programs
 from deployments.local_supervisor import Supervisor, fingerprint
@@ -52,14 +52,14 @@ def up(
     on_ready: Callable[[str, float], None] = lambda name, seconds: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Settings:
-    """Start what is not running, wait until all of it is ready, and give the settings in force, S3 keys included.
+    """Start what is not running, wait until all of it is ready, and give the settings in force, made secrets included.
 
     ``on_ready`` is told each program and how many seconds it took, ``say`` what a person should know. Where a start fails
     or is interrupted, everything is stopped again. Raises ``StackError``.
     """
     settings = settings.model_copy(update={"state": settings.state.resolve()})
     with _alone(settings.state):
-        settings = local_storage.prepare(settings, local_storage.find_weed(), say)
+        settings = local_webhook.prepare(local_storage.prepare(settings, local_storage.find_weed(), say))
         supervisor, wanted, given = Supervisor(settings.state), programs(settings), environment(settings)
         states = supervisor.states()
         if states and supervisor.settings_fingerprint() != fingerprint(given):

@@ -128,6 +128,11 @@ def _mlflow(settings: Settings) -> Program:
         if settings.s3_access_key and settings.s3_secret_key:
             artifacts |= {"AWS_ACCESS_KEY_ID": settings.s3_access_key.get_secret_value()}
             artifacts |= {"AWS_SECRET_ACCESS_KEY": settings.s3_secret_key.get_secret_value()}
+    # The service is on this machine and speaks HTTP, which MLflow refuses to call by default. Without its key MLflow could not read
+    # its own webhooks after a restart; it keeps the list of them for this many seconds.
+    webhooks = {"MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https", "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true", "MLFLOW_WEBHOOK_CACHE_TTL": "1"}
+    if settings.mlflow_webhook_key:
+        webhooks |= {"MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": settings.mlflow_webhook_key.get_secret_value()}
     store = "sqlite:///mlflow/mlflow.db"
     return Program(
         "mlflow",
@@ -136,7 +141,7 @@ def _mlflow(settings: Settings) -> Program:
         url,
         lambda started: answers(f"{url}/health"),
         # A server that found its own address as tracking store would ask itself.
-        {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_TRACKING_URI": store, **artifacts},
+        {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_TRACKING_URI": store, **artifacts, **webhooks},
     )
 
 

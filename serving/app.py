@@ -11,11 +11,13 @@ from fastapi.responses import HTMLResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from blocks.settings import Settings
-from serving import VERSION
-from serving.boundary import Boundary, add_error_answers, error_response, json_response, read_flag, read_json
-from serving.openapi import ERRORS, FEEDBACK, PREDICT
+from serving import VERSION, formats, webhook
+from serving.boundary import Boundary, add_error_answers, error_response, json_response, read_body
+from serving.description import describe, families
+from serving.openapi import ERRORS, FEEDBACK, make_document
 from serving.page import home_page, routes_page
 from serving.service import Service
+from serving.siblings import snapshots
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -23,9 +25,9 @@ def create_app(settings: Settings) -> FastAPI:
     service = Service(settings)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         await service.start()
-        yield
+        yield {"service": service}  # where serving/protocol.py finds it
         await service.stop()
 
     # The built-in pages load scripts from a CDN; ours at /docs is plain HTML.
@@ -38,39 +40,35 @@ def create_app(settings: Settings) -> FastAPI:
         responses=ERRORS,
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # asked for at every request otherwise
     )
-    app.add_middleware(Boundary, metrics=service.metrics, use_cases=frozenset(service.watches))
+    app.state.service = service
+    app.openapi = lambda: make_document(app, {name: watch.champion for name, watch in service.watches.items()})  # type: ignore[method-assign]
+    service.metrics.watch(lambda: families(service))
+    app.add_middleware(Boundary, admit=service.admit, account=service.account_asgi, ids=service.request_ids)
     add_error_answers(app)
+    formats.add_routes(app, service)
     _add_model_routes(app, service)
     _add_operator_routes(app, service)
+    webhook.add_routes(app, service)
     _add_pages(app, settings)
     return app
 
 
 def _add_model_routes(app: FastAPI, service: Service) -> None:
-    # These two read their parameters themselves: FastAPI's own way costs as much as all else in a prediction of one row.
-    @app.post("/v1/{use_case}/predict", openapi_extra=PREDICT, tags=["model"])
-    async def predict(request: Request) -> Response:
-        """Score rows with the champion."""
-        use_case = service.watch(request.path_params["use_case"]).use_case
-        logged = read_flag(request, "log", default=True)
-        answer = await service.predict(use_case, await read_json(request), logged=logged)
-        return Response(answer, media_type="application/json")
-
     @app.post("/v1/{use_case}/feedback", openapi_extra=FEEDBACK, tags=["model"])
-    async def feedback(request: Request) -> Response:
+    async def feedback(use_case: str, request: Request) -> Response:
         """Tell what became of predicted rows. Sending the same again does no harm: the latest counts."""
-        use_case = service.watch(request.path_params["use_case"]).use_case
-        return json_response({"accepted": await service.keep_feedback(use_case, await read_json(request))})
+        service.watch(use_case)
+        return json_response({"accepted": await service.keep_feedback(use_case, await read_body(request))})
 
     @app.get("/v1/{use_case}", tags=["model"])
-    async def describe(use_case: str) -> Response:
+    async def describe_one(use_case: str) -> Response:
         """The champion: version, schema, metrics, since when; the last error of its watch; the prediction log's state."""
-        return json_response(service.describe(use_case))
+        return json_response(describe(service, use_case))
 
     @app.get("/v1", tags=["model"])
     async def describe_all() -> Response:
         """Every use case that is served here."""
-        return json_response({"use_cases": [service.describe(name) for name in service.watches]})
+        return json_response({"use_cases": [describe(service, name) for name in service.watches]})
 
 
 def _add_operator_routes(app: FastAPI, service: Service) -> None:
@@ -89,7 +87,7 @@ def _add_operator_routes(app: FastAPI, service: Service) -> None:
     @app.get("/metrics", tags=["operation"])
     async def metrics() -> Response:
         """For Prometheus."""
-        return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+        return Response(service.metrics.text(snapshots(service)), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/version", tags=["operation"])
     async def version() -> dict[str, Any]:

@@ -1,10 +1,13 @@
-"""The edge of the service, around every route: request ids, counts and latency, errors as JSON, bounded bodies."""
+"""The edge of the service: what holds for every request, on the hot path and on the way through FastAPI.
+
+Request ids, admission, bounded bodies, security headers, errors in one shape, counts and the access log.
+"""
 
 import logging
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -15,81 +18,238 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.errors import InputError, MalformedBody, NotReady, ServingError, UnknownUseCase
-from serving.metrics import Metrics
+from serving.errors import (
+    Forbidden,
+    InputError,
+    LakeAway,
+    MalformedBody,
+    NotReady,
+    Overloaded,
+    ServingError,
+    TooSlow,
+    Unauthorized,
+    UnknownUseCase,
+)
+from serving.security_headers import API_HEADERS
 
-MAX_BODY_BYTES = 16 * 2**20
 RETRY_AFTER_SECONDS = 2
+Headers = list[tuple[bytes, bytes]]
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _STATUS: dict[type[ServingError], tuple[int, str]] = {
     MalformedBody: (400, "malformed_json"),
     InputError: (422, "invalid_input"),
+    Unauthorized: (401, "unauthorized"),
+    Forbidden: (403, "forbidden"),
     UnknownUseCase: (404, "unknown_use_case"),
+    TooSlow: (408, "too_slow"),
     NotReady: (503, "not_ready"),
+    Overloaded: (503, "overloaded"),
+    LakeAway: (503, "lake_away"),
 }
+_REASON = {200: b"OK", 401: b"Unauthorized", 403: b"Forbidden", 408: b"Request Timeout", 503: b"Service Unavailable"}
 
 logger = logging.getLogger(__name__)
 
 
-class Boundary:
-    """ASGI middleware: an id on each answer (the caller's own ``X-Request-Id`` if it has one), and its metrics."""
+_OPEN = frozenset({"/", "/docs", "/openapi.json", "/health", "/ready", "/ping", "/version", "/webhooks/mlflow"})
+_OPERATE = ("/metrics", "/drift", "/decisions", "/report")
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, use_cases: frozenset[str]) -> None:
-        self._app = app
-        self._metrics = metrics
-        self._use_cases = use_cases
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request_id = next((value for name, value in scope["headers"] if name == b"x-request-id" and _REQUEST_ID.fullmatch(value)), None)
-        scope["laurel.request_id"] = request_id = request_id or secrets.token_hex(8).encode()
-        started, status = time.perf_counter(), 500
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"].append((b"x-request-id", request_id))
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_with_id)
-        finally:
-            use_case = scope.get("path_params", {}).get("use_case", "")
-            route = getattr(scope.get("route"), "path", "other")
-            self._metrics.answered(use_case if use_case in self._use_cases else "", route, status, time.perf_counter() - started)
+def scope_of(method: str, path: str) -> str:
+    """Which scope a key needs for a request; empty where none is needed. What is not named here needs ``predict``."""
+    if path in _OPEN or path.startswith("/v2/health/"):
+        return ""
+    if path.endswith("/feedback"):
+        return "feedback"
+    return "operate" if path.endswith(_OPERATE) else "predict"
 
 
 class Refused(Exception):
     """A request that is refused for its form, before anybody looks at its content."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.headers = dict(headers or {})
 
 
-async def read_json(request: Request) -> bytes:
-    """The body, unread. Raises ``Refused`` where it says that it is no JSON, is compressed, or is too large."""
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise Refused(415, "unsupported_media_type", f"The body's Content-Type is {kind!r}; send application/json.")
+class RequestIds:
+    """Ids for callers that bring none: a random part of the process, and a count."""
+
+    def __init__(self) -> None:
+        self._prefix = f"{secrets.token_hex(6)}-".encode()
+        self._next = 0
+
+    def take(self) -> bytes:
+        self._next += 1
+        return b"%b%x" % (self._prefix, self._next)
+
+
+class Budget:
+    """Bytes of request bodies that the process holds at a time: large ones must not add up to more than its memory."""
+
+    _SMALL = 64 * 1024
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._left = limit_bytes
+
+    def take(self, size: int) -> bool:
+        """Whether a body of ``size`` bytes may come. Small ones always may: the number of connections bounds them."""
+        if size <= self._SMALL:
+            return True
+        if size > self._left:
+            return False
+        self._left -= size
+        return True
+
+    def give(self, size: int) -> None:
+        if size > self._SMALL:
+            self._left += size
+
+
+def find_request_id(headers: Headers) -> bytes | None:
+    """The caller's own ``X-Request-Id``, where it is fit to stand in logs."""
+    for name, value in headers:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return value
+    return None
+
+
+def classify(error: Exception, path: str, request_id: bytes) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """Status, content and headers that tell ``error`` to the caller; what only the operator may know goes to the log."""
+    if isinstance(error, Refused):
+        return error.status, _content(error.code, str(error)), error.headers
+    for kind in type(error).__mro__:
+        if kind in _STATUS:
+            status, code = _STATUS[kind]
+            headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else {}
+            headers |= {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+            return status, _content(code, str(error), getattr(error, "row", None), getattr(error, "field", None)), headers
+    if isinstance(error, ServingError):
+        logger.error("request failed path=%s request_id=%s: %s", path, request_id.decode(), error)
+        return 500, _content("model_failed", str(error)), {}
+    logger.error("request failed path=%s request_id=%s", path, request_id.decode(), exc_info=error)
+    return 500, _content("internal", f"The service failed; its log tells why, under request id {request_id.decode()}."), {}
+
+
+def error_answer(error: Exception, path: str, request_id: bytes) -> tuple[int, bytes, bytes]:
+    """For the hot path: status, body, and the headers as they go out."""
+    status, content, headers = classify(error, path, request_id)
+    return status, msgspec.json.encode(content), b"".join(f"{name}: {value}\r\n".lower().encode() for name, value in headers.items())
+
+
+def _content(code: str, message: str, row: int | None = None, field: str | None = None) -> dict[str, Any]:
+    said: dict[str, Any] = {"code": code, "message": message}
+    return {"error": said | {name: value for name, value in (("row", row), ("field", field)) if value is not None}}
+
+
+class _Heads:
+    """The constant part of answers on the hot path: made again when uvicorn's ``Date`` changes, once a second."""
+
+    def __init__(self) -> None:
+        self._defaults: Headers | None = None
+        self._heads: dict[int, bytes] = {}
+        self._common = b"".join(f"{name}: {value}\r\n".lower().encode() for name, value in API_HEADERS)
+
+    def get(self, status: int, defaults: Headers) -> bytes:
+        if defaults is not self._defaults:
+            self._defaults, self._heads = defaults, {}
+        head = self._heads.get(status)
+        if head is None:
+            date = b"".join(b"%b: %b\r\n" % pair for pair in defaults)
+            head = b"HTTP/1.1 %d %b\r\n%bcontent-type: application/json\r\n%b" % (
+                status,
+                _REASON.get(status, b"Refused"),
+                date,
+                self._common,
+            )
+            self._heads[status] = head
+        return head
+
+
+answer_head = _Heads().get
+
+
+class Boundary:
+    """ASGI middleware of every route that is not on the hot path."""
+
+    def __init__(self, app: ASGIApp, admit: Callable[[Headers, str, str], str], account: Callable[..., None], ids: RequestIds) -> None:
+        self._app = app
+        self._admit = admit
+        self._account = account
+        self._ids = ids
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope["laurel.request_id"] = request_id = find_request_id(scope["headers"]) or self._ids.take()
+        began, started, status, key = time.perf_counter(), False, 500, ""
+
+        async def send_complete(message: Message) -> None:
+            nonlocal status, started
+            if message["type"] == "http.response.start":
+                started, status = True, message["status"]
+                there = {name for name, _ in message["headers"]}
+                message["headers"].append((b"x-request-id", request_id))
+                message["headers"].extend(pair for pair in _SECURITY if pair[0] not in there)
+            await send(message)
+
+        try:
+            try:
+                key = self._admit(scope["headers"], scope["method"], scope["path"])
+            except ServingError as error:
+                code, content, headers = classify(error, scope["path"], request_id)
+                await json_response(content, code, headers)(scope, receive, send_complete)
+                return
+            await self._app(scope, receive, send_complete)
+        except Exception as error:  # noqa: BLE001 - the last place that can tell the caller; ``classify`` logs it whole
+            if started:
+                raise
+            code, content, headers = classify(error, scope["path"], request_id)
+            await json_response(content, code, headers)(scope, receive, send_complete)
+        finally:
+            self._account(scope, status, time.perf_counter() - began, key, request_id)
+
+
+_SECURITY = [(name.lower().encode(), value.encode()) for name, value in API_HEADERS]
+
+
+async def read_body(request: Request) -> bytes:
+    """The body, unread. Raises ``Refused`` where it is compressed or too large, ``Overloaded`` where too many are."""
+    service = request.app.state.service
+    limit, budget = service.max_body_bytes, service.budget
     if request.headers.get("content-encoding", "identity") != "identity":
         raise Refused(415, "unsupported_media_type", "The body is compressed; send it as it is.")
-    too_large = Refused(413, "body_too_large", f"The body is larger than {MAX_BODY_BYTES // 2**20} MiB; send fewer rows at a time.")
+    too_large = Refused(413, "body_too_large", f"The body is larger than {limit / 1e6:g} MB; send fewer rows at a time.")
     declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
+    if declared.isdigit() and int(declared) > limit:
         raise too_large
-    pieces, size = [], 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > MAX_BODY_BYTES:
-            raise too_large
-        pieces.append(piece)
-    return b"".join(pieces)
+    pieces, size, taken = [], 0, 0
+    try:
+        async for piece in request.stream():
+            size += len(piece)
+            if size > limit:
+                raise too_large
+            while taken < size:
+                if not budget.take(_STEP):
+                    raise Overloaded("Too many large requests at once. Try again later.")
+                taken += _STEP
+            pieces.append(piece)
+        return b"".join(pieces)
+    finally:
+        for _ in range(0, taken, _STEP):
+            budget.give(_STEP)
+
+
+_STEP = 256 * 1024
+
+
+def read_content_type(request: Request) -> str:
+    """The body's media type in lower case, without parameters; JSON where the caller says nothing."""
+    return request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
 
 
 def read_flag(request: Request, name: str, *, default: bool) -> bool:
@@ -108,24 +268,16 @@ def json_response(content: Any, status: int = 200, headers: Mapping[str, str] | 
 
 def error_response(status: int, code: str, message: str, row: int | None = None, field: str | None = None) -> Response:
     """``{"error": {"code", "message", "row"?, "field"?}}``; an answer to try again later says when."""
-    error: dict[str, Any] = {"code": code, "message": message}
-    error |= {name: value for name, value in (("row", row), ("field", field)) if value is not None}
-    return json_response({"error": error}, status, {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else None)
+    retry = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else None
+    return json_response(_content(code, message, row, field), status, retry)
 
 
 def add_error_answers(app: FastAPI) -> None:
     """No answer of the service holds a stack trace, and each has the same shape."""
 
-    async def serving(request: Request, error: Exception) -> Response:
-        for kind in type(error).__mro__:
-            if kind in _STATUS:
-                return error_response(*_STATUS[kind], str(error), getattr(error, "row", None), getattr(error, "field", None))
-        logger.error("request failed path=%s: %s", request.url.path, error)
-        return error_response(500, "model_failed", str(error))
-
-    async def refused(_: Request, error: Exception) -> Response:
-        assert isinstance(error, Refused)
-        return error_response(error.status, error.code, str(error))
+    async def known(request: Request, error: Exception) -> Response:
+        status, content, headers = classify(error, request.url.path, request.scope.get("laurel.request_id", b""))
+        return json_response(content, status, headers)
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -143,16 +295,8 @@ def add_error_answers(app: FastAPI) -> None:
     async def gone(_: Request, __: Exception) -> Response:
         return Response(status_code=499)  # nobody reads it; it is counted
 
-    async def unexpected(request: Request, _: Exception) -> Response:
-        request_id = request.scope.get("laurel.request_id", b"").decode()
-        answer = error_response(500, "internal", f"The service failed; its log tells why, under request id {request_id}.")
-        answer.headers["x-request-id"] = request_id
-        logger.error("request failed path=%s request_id=%s", request.url.path, request_id)
-        return answer
-
-    app.add_exception_handler(ServingError, serving)
-    app.add_exception_handler(Refused, refused)
+    app.add_exception_handler(ServingError, known)
+    app.add_exception_handler(Refused, known)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(ClientDisconnect, gone)
-    app.add_exception_handler(Exception, unexpected)

@@ -1,26 +1,34 @@
 """The champion of a use case: who it is, and how the service follows the crown.
 
-The alias is asked for every few seconds. A new version is fetched beside the old one and proven on its smoke rows; then one
-assignment swaps it, and requests in flight finish on the object they hold. Whatever fails, the old one keeps serving.
+The alias is asked for every few seconds, and at once when MLflow's webhook calls. A new version is fetched beside the old one and
+proven on its smoke rows; then one assignment swaps it, and requests in flight finish on the object they hold. Whatever fails, the
+old one keeps serving.
 """
 
 import asyncio
 import logging
 import random
+import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from serving.errors import PackageError, RegistryAway
+from serving.log_policy import LogRequest, log_request_of
 from serving.metrics import Metrics
 from serving.package import Package
 from serving.package_cache import PackageCache
 from serving.registry import Crowned, Registry
 from serving.rows import RowReader
 from serving.segments import header_of
+from serving.slack import Slack
+from serving.trouble import Trouble
 
 _LONGEST_WAIT_SECONDS = 15.0
 _LONGEST_REFUSAL_SECONDS = 60.0
+_GLANCE_SECONDS = 0.05
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +42,7 @@ class Champion:
     package: Package
     reader: RowReader
     log_header: bytes
+    log_request: LogRequest
     since: datetime
 
     @classmethod
@@ -46,7 +55,7 @@ class Champion:
             reader = RowReader(manifest.features, manifest.event_time, manifest.dtype)
         except (ValueError, TypeError) as error:
             raise PackageError(f"The package's schema contradicts itself: {error}.") from error
-        return cls(version, sha256, package, reader, header_of(manifest, version), datetime.now(UTC))
+        return cls(version, sha256, package, reader, header_of(manifest, version), log_request_of(manifest), datetime.now(UTC))
 
 
 @dataclass(frozen=True)
@@ -60,21 +69,43 @@ class Refusal:
 
 
 class ChampionWatch:
-    """Follows the alias of one use case. ``champion`` is the only thing that a request reads."""
+    """Follows the alias of one use case. ``champion`` is the only thing that a request reads.
 
-    def __init__(self, use_case: str, registry: Registry, cache: PackageCache, poll_seconds: float, metrics: Metrics) -> None:
+    ``on_swap`` is called after each swap, on the thread that swapped. People are told in ``slack``, once for all workers, of a
+    version that is refused, and of a registry that has been away for ``away_seconds``.
+    """
+
+    def __init__(
+        self,
+        use_case: str,
+        registry: Registry,
+        cache: PackageCache,
+        poll_seconds: float,
+        metrics: Metrics,
+        slack: Slack | None = None,
+        on_swap: Callable[[], None] = lambda: None,
+        away_seconds: float = 60.0,
+    ) -> None:
         self.use_case = use_case
         self.champion: Champion | None = None
-        self.last_error: str | None = None
         self.alias_version: str | None = None
         self.checked: datetime | None = None
         self._registry = registry
         self._cache = cache
         self._poll_seconds = poll_seconds
         self._metrics = metrics
-        self._told: str | None = None
+        self._trouble = Trouble(use_case, cache, metrics, slack)
+        self._on_swap = on_swap
+        self._away_seconds = away_seconds
+        self._turn = threading.Lock()
         self._away = 0
+        self._away_since = 0.0
         self._refused: Refusal | None = None
+
+    @property
+    def last_error(self) -> str | None:
+        """Why the alias is not followed now; ``None`` where it is."""
+        return self._trouble.last
 
     def restore(self) -> None:
         """Serve what was served before the restart, if it is still whole. Asks nobody."""
@@ -84,18 +115,29 @@ class ChampionWatch:
                 last, package = found
                 self._swap(Champion.crown(self.use_case, last.version, last.sha256, package), "from this disk")
         except PackageError as error:
-            self._fail("package", f"The last good package cannot be restored: {error}")
+            self._trouble.fail("package", f"The last good package cannot be restored: {error}")
+
+    def poke(self) -> None:
+        """Let every worker look at the alias now. Where the disk refuses, the poll is enough."""
+        with suppress(OSError):
+            self._cache.ask_for_look()
 
     def check(self) -> None:
-        """Look once at the alias and follow it. Blocking: called in a thread."""
-        try:
-            crowned = self._registry.champion(self.use_case)
-            self._away, self.checked = 0, datetime.now(UTC)
-            self.alias_version = crowned.version if crowned else None
-            self._follow(crowned)
-        except RegistryAway as error:
-            self._away += 1
-            self._fail("registry", str(error))
+        """Look at the alias and follow it. Blocking: called in a thread; a second call waits for the first."""
+        with self._turn:
+            try:
+                crowned = self._look()
+                # The alias may move while a package is being fetched: nothing is served that the registry no longer names.
+                while crowned is not None and (champion := self._prepare(crowned)) is not None:
+                    newest = self._look_again(crowned)
+                    if newest == crowned:
+                        self._crown(champion, crowned)
+                        break
+                    crowned = newest
+                if crowned is None:
+                    self._trouble.say(f"No version of {self.use_case!r} has the alias 'champion'. {self._keeps}")
+            except RegistryAway as error:
+                self._miss(error)
 
     def wait_seconds(self) -> float:
         """Until the next look: the poll with jitter, doubled for each failure of the registry in a row."""
@@ -103,58 +145,85 @@ class ChampionWatch:
         return min(self._poll_seconds * 2 ** min(self._away, 10), longest) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Look until cancelled: at each poll, and at once when any worker is poked."""
         try:
             while True:
+                asked = self._cache.asked_for_look()
                 await asyncio.to_thread(self.check)
-                await asyncio.sleep(self.wait_seconds())
+                end = time.monotonic() + self.wait_seconds()
+                while (left := end - time.monotonic()) > 0 and self._cache.asked_for_look() == asked:
+                    await asyncio.sleep(min(left, _GLANCE_SECONDS))
         except Exception as error:
-            self.last_error = f"The watch of the alias ended ({type(error).__name__}); the champion keeps serving. Restart the service."
+            self._trouble.last = f"The watch of the alias ended ({type(error).__name__}). Restart the service."
             logger.exception("watch ended use_case=%s", self.use_case)
             raise
 
-    def _follow(self, crowned: Crowned | None) -> None:
-        now = self.champion
-        if crowned is None:
-            keeps = f"version {now.version} keeps serving" if now else "there is nothing to serve yet"
-            self.last_error = f"No version of {self.use_case!r} has the alias 'champion'; {keeps}."
-            self._tell(self.last_error)
-        elif now and (now.version, now.sha256) == (crowned.version, crowned.sha256):
-            self.last_error = self._told = self._refused = None
-        elif (refused := self._refused) and refused.crowned == crowned and time.monotonic() < refused.retry_at:
-            self.last_error = refused.message
-        else:
-            self._take(crowned)
+    def _look(self) -> Crowned | None:
+        crowned = self._registry.champion(self.use_case)
+        self._away, self.checked = 0, datetime.now(UTC)
+        self.alias_version = crowned.version if crowned else None
+        return crowned
 
-    def _take(self, crowned: Crowned) -> None:
+    def _look_again(self, crowned: Crowned) -> Crowned | None:
+        """What the registry says now; what it said before, where it is away in this very moment."""
         try:
-            package = self._cache.get(crowned, self._registry)
-            champion = Champion.crown(self.use_case, crowned.version, crowned.sha256 or "", package)
+            return self._look()
+        except RegistryAway:
+            return crowned
+
+    def _prepare(self, crowned: Crowned) -> Champion | None:
+        """The champion that ``crowned`` asks for, proven; ``None`` where nothing is to be swapped."""
+        now = self.champion
+        if now and (now.version, now.sha256) == (crowned.version, crowned.sha256):
+            self._be_well()
+        elif (refused := self._refused) and refused.crowned == crowned and time.monotonic() < refused.retry_at:
+            self._trouble.say(refused.message)
+        else:
+            try:
+                package = self._cache.get(crowned, self._registry)
+                return Champion.crown(self.use_case, crowned.version, crowned.sha256 or "", package)
+            except (PackageError, OSError) as error:
+                self._refuse(crowned, error)
+        return None
+
+    def _crown(self, champion: Champion, crowned: Crowned) -> None:
+        try:
             self._cache.keep(champion.version, champion.sha256)
-        except (PackageError, OSError) as error:
-            message = f"Version {crowned.version} is refused: {error}"
-            failures = self._refused.failures + 1 if self._refused and self._refused.crowned == crowned else 1
-            wait_seconds = min(self._poll_seconds * 2 ** min(failures, 10), _LONGEST_REFUSAL_SECONDS)
-            self._refused = Refusal(crowned, failures, time.monotonic() + wait_seconds, message)
-            self._fail("package", message)
+        except OSError as error:
+            self._refuse(crowned, error)
             return
         self._swap(champion, "from the registry")
+        self._be_well()
 
     def _swap(self, champion: Champion, source: str) -> None:
         old, self.champion = self.champion, champion
-        self.last_error = self._told = self._refused = None
         self._metrics.crowned(self.use_case, champion.version, champion.package.manifest.recipe, swapped=old is not None)
         logger.info(
             "champion serves use_case=%s version=%s before=%s source=%r", self.use_case, champion.version, old and old.version, source
         )
+        self._on_swap()
 
-    def _fail(self, reason: str, message: str) -> None:
-        self.last_error = message
-        self._metrics.swap_failures.labels(self.use_case, reason).inc()
-        self._tell(message)
+    def _be_well(self) -> None:
+        self._refused = None
+        self._trouble.end()
 
-    def _tell(self, message: str) -> None:
-        """Once for each reason in a row, not at every poll."""
-        if message != self._told:
-            self._told = message
-            logger.warning("champion unchanged use_case=%s: %s", self.use_case, message)
+    def _refuse(self, crowned: Crowned, error: Exception) -> None:
+        message = f"Version {crowned.version} is refused: {error}"
+        failures = self._refused.failures + 1 if self._refused and self._refused.crowned == crowned else 1
+        wait_seconds = min(self._poll_seconds * 2 ** min(failures, 10), _LONGEST_REFUSAL_SECONDS)
+        self._refused = Refusal(crowned, failures, time.monotonic() + wait_seconds, message)
+        self._trouble.fail("package", message)
+        self._trouble.tell(f"version {crowned.version} {crowned.sha256}", f"version {crowned.version} cannot be served", self._keeps)
+
+    def _miss(self, error: RegistryAway) -> None:
+        self._away += 1
+        if self._away == 1:
+            self._away_since = time.monotonic()
+        self._trouble.fail("registry", str(error))
+        if time.monotonic() - self._away_since >= self._away_seconds:
+            self._trouble.tell("registry", "the registry is away, so that a new champion would not be noticed", self._keeps)
+
+    @property
+    def _keeps(self) -> str:
+        now = self.champion
+        return f"Version {now.version} keeps serving." if now else "There is nothing to serve yet."

@@ -6,6 +6,11 @@ ServingError
 │   └── MalformedBody a body that is no JSON at all
 ├── NotReady          no champion is loaded for a use case
 ├── UnknownUseCase    a use case that this service does not serve
+├── Unauthorized      no key, or none that is good now
+├── Forbidden         a key without the scope, or a web page that has no business here
+├── Overloaded        more is being asked than can be answered in time
+├── TooSlow           a request that does not come to its end
+├── KeysError         the file of keys cannot be used; the service does not start
 ├── RegistryAway      MLflow cannot be reached or gives no sensible answer
 └── LakeAway          the lake cannot take the prediction log now
 """
@@ -40,9 +45,29 @@ class UnknownUseCase(ServingError):
     """The caller named a use case that is not served here."""
 
 
+class Unauthorized(ServingError):
+    """Send a key that is known here and has not expired. The answer asks for ``Bearer``."""
+
+
+class Forbidden(ServingError):
+    """The request is not allowed, whoever sends it again: its key lacks the scope, or it comes from where none may come."""
+
+
+class KeysError(ServingError):
+    """There is no usable key where one is asked for. For the operator: the message names the file, and no caller sees it."""
+
+
 class RegistryAway(ServingError):
     """The registry cannot be asked now; the loaded package stays."""
 
 
 class LakeAway(ServingError):
     """The lake cannot be reached or refuses; the prediction log waits on disk."""
+
+
+class Overloaded(ServingError):
+    """Too much at once: ask again later."""
+
+
+class TooSlow(ServingError):
+    """The caller dawdles over its request."""

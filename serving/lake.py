@@ -1,19 +1,37 @@
-"""Where the prediction log goes: objects by key in an S3 bucket or a folder. An object is there whole or not at all."""
+"""Objects by key in an S3 bucket or a folder: the prediction log is written there, drift reports and decisions are read.
+
+An object is there whole or not at all.
+"""
 
 import secrets
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from blocks.settings import Settings
 from serving.errors import LakeAway
 
 
+class Stored(NamedTuple):
+    """An object as a listing tells of it. With another ``size`` or ``modified`` it is another object under the same key."""
+
+    key: str
+    size: int
+    modified: datetime
+
+
 class Lake(Protocol):
-    """Anything that takes an object."""
+    """Anything that holds objects."""
 
     def put(self, key: str, data: bytes) -> None:
         """Write or replace the object. Raises ``LakeAway``."""
+
+    def get(self, key: str) -> bytes:
+        """Raises ``FileNotFoundError`` where there is no such object, ``LakeAway``."""
+
+    def list(self, prefix: str) -> list[Stored]:
+        """What is in the folder ``prefix`` and below it, sorted by key; nothing if there is no such folder. Raises ``LakeAway``."""
 
 
 class FolderLake:
@@ -32,6 +50,29 @@ class FolderLake:
         except OSError as error:
             raise LakeAway(f"{target} cannot be written: {error.strerror}.") from error
 
+    def get(self, key: str) -> bytes:
+        try:
+            return (self._root / key).read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise LakeAway(f"{self._root / key} cannot be read: {error.strerror}.") from error
+
+    def list(self, prefix: str) -> list[Stored]:
+        found = []
+        try:
+            # ``rglob`` says nothing of a root that is no folder; ``stat`` of what is in it does.
+            if self._root.exists():
+                (self._root / ".").stat()
+            for path in (self._root / prefix).rglob("*"):
+                if path.suffix != ".partial" and path.is_file():
+                    stat = path.stat()
+                    modified = datetime.fromtimestamp(stat.st_mtime_ns / 1e9, UTC)
+                    found.append(Stored(path.relative_to(self._root).as_posix(), stat.st_size, modified))
+        except OSError as error:
+            raise LakeAway(f"{self._root / prefix} cannot be read: {error.strerror}.") from error
+        return sorted(found)
+
 
 class BucketLake:
     """Objects of an S3 bucket that exists already, below a prefix."""
@@ -47,7 +88,7 @@ class BucketLake:
 
         settings = self._settings
         key, secret = settings.s3_access_key, settings.s3_secret_key
-        # The uploader tries again by itself, so a try is short. Delayed open: one PUT instead of a multipart upload.
+        # Who is refused tries again by himself, so a try is short. Delayed open: one PUT instead of a multipart upload.
         return S3FileSystem(
             endpoint_override=settings.s3_endpoint_url,
             access_key=key.get_secret_value() if key else None,
@@ -60,14 +101,35 @@ class BucketLake:
         )
 
     def put(self, key: str, data: bytes) -> None:
-        path = f"{self._root}/{key}"
         try:
-            with self._files.open_output_stream(path) as stream:
+            with self._files.open_output_stream(f"{self._root}/{key}") as stream:
                 stream.write(data)
         except OSError as error:
-            where = self._settings.s3_endpoint_url or "AWS"
-            hint = f"Create the bucket {self._bucket!r} first. " if "NO_SUCH_BUCKET" in str(error) else ""
-            raise LakeAway(f"s3://{path} cannot be written at {where}. {hint}{error}") from error
+            raise self._away(key, "written", error) from error
+
+    def get(self, key: str) -> bytes:
+        try:
+            with self._files.open_input_stream(f"{self._root}/{key}") as stream:
+                return bytes(stream.read())
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise self._away(key, "read", error) from error
+
+    def list(self, prefix: str) -> list[Stored]:
+        from pyarrow.fs import FileSelector, FileType
+
+        try:
+            found = self._files.get_file_info(FileSelector(f"{self._root}/{prefix}", recursive=True, allow_not_found=True))
+        except OSError as error:
+            raise self._away(prefix, "read", error) from error
+        start = len(self._root) + 1
+        return sorted(Stored(one.path[start:], one.size, one.mtime) for one in found if one.type == FileType.File)
+
+    def _away(self, key: str, what: str, error: OSError) -> LakeAway:
+        where = self._settings.s3_endpoint_url or "AWS"
+        hint = f"Create the bucket {self._bucket!r} first. " if "NO_SUCH_BUCKET" in str(error) else ""
+        return LakeAway(f"s3://{self._root}/{key} cannot be {what} at {where}. {hint}{error}")
 
 
 def open_lake(settings: Settings) -> Lake:

@@ -1,14 +1,54 @@
-"""What Prometheus scrapes at ``/metrics``. One registry for each app, so that two apps in one process do not clash."""
+"""What Prometheus scrapes at ``/metrics``. One ``Metrics`` for each process.
 
-from collections.abc import Callable, Iterable
+Requests are counted in plain integers on the event loop's thread: a prediction takes some 25 µs, and the client library's locks
+alone would add a tenth to it. Worker processes share what ``snapshot`` gives, and each answers for all of them.
+"""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, disable_created_metrics, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from serving.prediction_log import LogState
+# 50 µs to 10 s, in steps of about 1, 2, 5: seconds.
+LATENCY_BOUNDS = (
+    *(0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05),
+    *(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
+)
+BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64)
 
-_LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+class Histogram:
+    """Counts of observations at or below each bound, and above all; not cumulative."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+
+class RouteStats:
+    """Requests of one use case (empty: none) to one route, by status, and how long they took."""
+
+    __slots__ = ("latency", "statuses")
+
+    def __init__(self) -> None:
+        self.statuses: Tally[int] = Tally()
+        self.latency = Histogram(LATENCY_BOUNDS)
+
+    def answered(self, status: int, seconds: float) -> None:
+        self.statuses[status] += 1
+        self.latency.observe(seconds)
 
 
 class Metrics:
@@ -16,20 +56,15 @@ class Metrics:
 
     def __init__(self) -> None:
         disable_created_metrics()  # a second series for each counter, that nobody plots
+        self.routes: dict[tuple[str, str], RouteStats] = defaultdict(RouteStats)
+        self.rows: Tally[str] = Tally()
+        self.batches = Histogram(BATCH_BOUNDS)
         self.registry = CollectorRegistry()
-        self.requests = Counter("laurel_requests", "Requests answered", ["use_case", "route", "status"], registry=self.registry)
-        self.latency = Histogram(
-            "laurel_request_seconds",
-            "From the request's head to the last byte of its answer",
-            ["use_case", "route"],
-            buckets=_LATENCY_BUCKETS,
-            registry=self.registry,
-        )
-        self.rows = Counter("laurel_rows", "Rows scored", ["use_case"], registry=self.registry)
         self.model = Gauge("laurel_model_info", "The champion that serves", ["use_case", "version", "recipe"], registry=self.registry)
         self.swaps = Counter("laurel_swaps", "A champion took over from another", ["use_case"], registry=self.registry)
         failures = "Looks at the alias that failed"
         self.swap_failures = Counter("laurel_swap_failures", failures, ["use_case", "reason"], registry=self.registry)
+        self.registry.register(_Collector(self._hot_families))
         ProcessCollector(registry=self.registry)
 
     def crowned(self, use_case: str, version: str, recipe: str, *, swapped: bool) -> None:
@@ -39,47 +74,65 @@ class Metrics:
         if swapped:
             self.swaps.labels(use_case).inc()
 
-    def answered(self, use_case: str, route: str, status: int, seconds: float) -> None:
-        self.requests.labels(use_case, route, str(status)).inc()
-        self.latency.labels(use_case, route).observe(seconds)
+    def watch(self, families: Callable[[], Iterable[Metric]]) -> None:
+        """Ask for more figures at each scrape: of the queue, of the prediction log."""
+        self.registry.register(_Collector(families))
 
-    def traffic(self, use_case: str) -> dict[str, int]:
-        """Requests to predict and to take feedback since the start, those refused or failed, and rows scored."""
-        counted = {"requests": 0, "errors": 0, "rows": 0}
-        for sample in next(iter(self.requests.collect())).samples:
-            if (
-                sample.name.endswith("_total")
-                and sample.labels["use_case"] == use_case
-                and sample.labels["route"].startswith("/v1/{use_case}/")
-            ):
-                counted["requests"] += int(sample.value)
-                counted["errors"] += int(sample.value) if sample.labels["status"] >= "400" else 0
-        counted["rows"] = int(self.registry.get_sample_value("laurel_rows_total", {"use_case": use_case}) or 0)
-        return counted
+    def snapshot(self) -> list[Any]:
+        """Every figure of this process, fit for JSON: ``[name, labels, value]``."""
+        return [[sample.name, sample.labels, sample.value] for family in self.registry.collect() for sample in family.samples]
 
-    def watch_log(self, states: "Callable[[], dict[str, LogState]]") -> None:
-        """Read the prediction log's own counts at each scrape."""
-        self.registry.register(_LogCollector(states))
+    def text(self, others: Iterable[Sequence[Any]] = ()) -> bytes:
+        """In Prometheus's format, with the snapshots of other workers added."""
+        more: dict[tuple[str, frozenset[tuple[str, str]]], list[float]] = defaultdict(list)
+        for snapshot in others:
+            for name, labels, value in snapshot:
+                more[name, frozenset(labels.items())].append(value)
+        families = {family.name: family for family in self.registry.collect()}
+        for family in families.values():
+            names = {sample.name for sample in family.samples} | {family.name + end for end in ("", "_total", "_bucket", "_count", "_sum")}
+            own = {(sample.name, frozenset(sample.labels.items())): sample.value for sample in family.samples}
+            theirs = {key: values for key, values in more.items() if key[0] in names}
+            together = max if family.name.endswith(("_info", "_start_time_seconds", "_max_fds", "_lag_seconds")) else sum
+            family.samples = []
+            for key in dict.fromkeys([*own, *theirs]):
+                family.add_sample(key[0], dict(key[1]), together([*theirs.get(key, []), *([own[key]] if key in own else [])]))
+        merged = CollectorRegistry()
+        merged.register(_Collector(families.values))
+        return generate_latest(merged)
 
-    def text(self) -> bytes:
-        return generate_latest(self.registry)
+    def _hot_families(self) -> Iterable[Metric]:
+        requests = CounterMetricFamily("laurel_requests", "Requests answered", labels=["use_case", "route", "status"])
+        latency = HistogramMetricFamily(
+            "laurel_request_seconds", "From the request's first byte to its answer", labels=["use_case", "route"]
+        )
+        rows = CounterMetricFamily("laurel_rows", "Rows scored", labels=["use_case"])
+        batches = HistogramMetricFamily("laurel_batch_requests", "Requests that were scored together")
+        for (use_case, route), stats in list(self.routes.items()):
+            for status, count in list(stats.statuses.items()):
+                requests.add_metric([use_case, route, str(status)], count)
+            latency.add_metric([use_case, route], *_buckets(stats.latency))
+        for use_case, count in list(self.rows.items()):
+            rows.add_metric([use_case], count)
+        batches.add_metric([], *_buckets(self.batches))
+        return [requests, latency, rows, batches]
 
 
-class _LogCollector(Collector):
-    def __init__(self, states: "Callable[[], dict[str, LogState]]") -> None:
-        self._states = states
+class _Collector(Collector):
+    def __init__(self, families: Callable[[], Iterable[Metric]]) -> None:
+        self._families = families
 
     def describe(self) -> Iterable[Metric]:
         return []
 
     def collect(self) -> Iterable[Metric]:
-        waiting = GaugeMetricFamily("laurel_log_rows_waiting", "Rows on this disk that are not in the lake yet", labels=["use_case"])
-        uploaded = CounterMetricFamily("laurel_log_rows_uploaded", "Rows that reached the lake", labels=["use_case"])
-        dropped = CounterMetricFamily("laurel_log_rows_dropped", "Rows answered and not logged: backlog or disk full", labels=["use_case"])
-        torn = CounterMetricFamily("laurel_log_lines_torn", "Lines of the log that a crash left unreadable", labels=["use_case"])
-        for use_case, state in self._states().items():
-            waiting.add_metric([use_case], state.rows_waiting)
-            uploaded.add_metric([use_case], state.rows_uploaded)
-            dropped.add_metric([use_case], state.rows_dropped)
-            torn.add_metric([use_case], state.lines_torn)
-        return [waiting, uploaded, dropped, torn]
+        return self._families()
+
+
+def _buckets(histogram: Histogram) -> tuple[list[tuple[str, float]], float]:
+    """Cumulative, as Prometheus has them, and the sum."""
+    total, buckets = 0, []
+    for bound, count in zip([*map(str, map(float, histogram.bounds)), "+Inf"], histogram.counts, strict=True):
+        total += count
+        buckets.append((bound, float(total)))
+    return buckets, histogram.total

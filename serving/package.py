@@ -19,7 +19,8 @@ import numpy as np
 
 from serving.errors import InputError, PackageError
 
-FORMAT = 1
+FORMAT = 2
+_READABLE = (1, 2)  # format 1 says nothing of its outputs and of the prediction log: the defaults below hold
 MANIFEST = "package.json"
 MODEL = "model.onnx"
 SMOKE = "smoke.json"
@@ -35,6 +36,16 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     low: float | None = None
     high: float | None = None
     categories: list[str] | None = None
+    description: str = ""
+
+
+class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One thing that is said of a row: a "number" in ``low``-``high``, or a "decision" (true or false)."""
+
+    name: str
+    kind: str
+    low: float | None = None
+    high: float | None = None
     description: str = ""
 
 
@@ -57,6 +68,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     params: dict[str, Any]
     created: str
     features: list[Feature]
+    outputs: list[Output] = []
     label: str
     event_time: str
     dtype: str
@@ -68,6 +80,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     parity: Parity
     drift_thresholds: dict[str, float]
     drift_calibrated: bool
+    log_sample_rate: float = 1.0
+    log_leave_out: list[str] = []
     files: dict[str, str]
 
 
@@ -99,8 +113,9 @@ def read_manifest(data: bytes, expected_digest: str | None = None) -> Manifest:
         raise PackageError(f"{MANIFEST} is not the one that was registered: its SHA-256 differs from the version's tag.")
     try:
         form = msgspec.json.decode(data, type=dict).get("format")
-        if form != FORMAT:
-            raise PackageError(f"The package has format {form!r}, this code reads {FORMAT}: register the model again.")
+        if form not in _READABLE:
+            known = " and ".join(map(str, _READABLE))
+            raise PackageError(f"The package has format {form!r}, this code reads {known}: register the model again.")
         return msgspec.json.decode(data, type=Manifest)
     except msgspec.DecodeError as error:
         raise PackageError(f"{MANIFEST} cannot be read: {error}.") from error

@@ -1,6 +1,6 @@
 """A closed segment as Parquet files, one for each day that its rows are about.
 
-    predictions/<use_case>/date=YYYY-MM-DD/<segment>.parquet   id, time, event_time, the inputs, score, decision, model_version
+    predictions/<use_case>/date=YYYY-MM-DD/<segment>.parquet   id, time, event_time, the inputs, score, decision, model_version, sample_rate
     feedback/<use_case>/date=YYYY-MM-DD/<segment>.parquet      id, label, time
 
 ``date`` is the day of the event (of the answer, where the caller told no event time), since windows are chosen by event time.
@@ -10,115 +10,116 @@ in the uploader's thread.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-import msgspec
+from serving.log_tables import FeedbackTables, PredictionTables
+from serving.segments import Header, Unreadable, read_header
 
-from serving.errors import InputError
-from serving.feedback import read_feedback
-from serving.predictions import Answer
-from serving.rows import RowReader
-from serving.segments import Header, Line, lines, read_header
-
-# Making a batch holds the interpreter for a millisecond; a whole segment at once would hold up answers for a tenth of a second.
-_BATCH_ROWS = 500
+_SLICE_BYTES = 1_000_000
+_GROUP_BYTES = 4_000_000
 
 
 @dataclass(frozen=True)
 class Converted:
-    """Files by their key in the lake, and how many lines could not be read."""
+    """Files by their key in the lake, the rows in them, and how many lines could not be read."""
 
     files: dict[str, bytes]
+    rows: int
     torn: int
 
 
 def convert(path: Path) -> Converted:
     """Raises ``Unreadable`` for a file that is no segment, ``OSError`` where it cannot be read."""
+    header, start = read_header(path)
+    try:
+        return _convert(path, header, start)
+    except (ValueError, TypeError, ArithmeticError) as error:  # pyarrow's own are among them
+        raise Unreadable(f"{path.name} cannot be converted: {error}") from error
+
+
+def give_back_memory() -> None:
+    """What a conversion needed goes back to the operating system; it takes a millisecond."""
     import pyarrow as pa
 
-    header = read_header(path)
-    schema = _schema(header)
-    rows_of = _predictions(header) if header.kind == "predictions" else _feedback
-    batches: list[pa.RecordBatch] = []
-    days: dict[date, list[int]] = {}
-    pending: list[tuple[Any, ...]] = []
-    count = torn = 0
-    for line in lines(path):
-        try:
-            found = list(rows_of(line)) if line is not None else None
-        except (InputError, msgspec.DecodeError, ValueError):
-            found = None
-        if found is None:
+    pa.default_memory_pool().release_unused()
+
+
+def _convert(path: Path, header: Header, start: int) -> Converted:
+    import pyarrow as pa
+
+    pa.set_memory_pool(pa.system_memory_pool())  # the default one keeps twice as much
+    reader = PredictionTables(header) if header.kind == "predictions" else FeedbackTables(header)
+    days = _Days(reader.schema if header.kind == "predictions" else reader.schema.remove(reader.schema.get_field_index("event_time")))
+    gathered: list[Any] = []
+    rows = torn = 0
+    for lines in _slices(path, start):
+        if not lines.endswith(b"\n"):
             torn += 1
             continue
-        for day, values in found:
-            days.setdefault(day, []).append(count)
-            pending.append(values)
-            count += 1
-        if len(pending) >= _BATCH_ROWS:
-            batches.append(_batch(pending, schema))
-            pending = []
-    if pending:
-        batches.append(_batch(pending, schema))
-    return Converted(_files(header, path.stem, pa.Table.from_batches(batches, schema), days), torn)
+        table, unread = reader.read(lines)
+        torn, rows = torn + unread, rows + len(table)
+        gathered.append(table)
+        if sum(table.nbytes for table in gathered) >= _GROUP_BYTES:
+            days.write(pa.concat_tables(gathered))
+            gathered = []
+    if gathered:
+        days.write(pa.concat_tables(gathered))
+    files = {f"{header.kind}/{header.use_case}/date={day.isoformat()}/{path.stem}.parquet": data for day, data in days.finish()}
+    return Converted(files, rows, torn)
 
 
-def _batch(rows: list[tuple[Any, ...]], schema: Any) -> Any:
-    import pyarrow as pa
-
-    columns = [pa.array(values, field.type) for values, field in zip(zip(*rows, strict=True), schema, strict=True)]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _predictions(header: Header) -> Any:
-    reader = RowReader(header.features(), header.event_time)
-    answers = msgspec.json.Decoder(Answer)
-
-    def rows(line: Line) -> Iterator[tuple[date, tuple[Any, ...]]]:
-        served = datetime.fromtimestamp(line.time / 1e6, UTC)
-        answer = answers.decode(line.answer)
-        for (*inputs, event_time), said in zip(reader.read(bytes(line.request)), answer.predictions, strict=True):
-            values = (said.id, served, event_time, *inputs, said.score, said.decision, answer.model_version)
-            yield (event_time or served).date(), values
-
-    return rows
+def _slices(path: Path, start: int) -> Iterator[bytes]:
+    """Whole lines, about as many as make a slice; last what has no newline at its end, which a crash left."""
+    with path.open("rb", buffering=0) as file:
+        file.seek(start)
+        rest = b""
+        while data := file.read(_SLICE_BYTES):
+            end = data.rfind(b"\n") + 1
+            if end:
+                yield rest + data[:end]
+                rest = data[end:]
+            else:
+                rest += data
+        if rest:
+            yield rest
 
 
-def _feedback(line: Line) -> Iterator[tuple[date, tuple[Any, ...]]]:
-    came = datetime.fromtimestamp(line.time / 1e6, UTC)
-    for given in read_feedback(bytes(line.request)):
-        time = given.known_at(came)
-        yield (given.event_time or time).date(), (given.id, bool(given.label), time)
+class _Days:
+    """Parquet files in the making, one for each day. A group of rows goes to all of its days at once, so that few wait in memory."""
 
+    def __init__(self, schema: Any) -> None:
+        self._schema = schema
+        # Ids and measured numbers hardly repeat: a dictionary of them costs as much time as all the rest, and room.
+        self._repeated = [field.name for field in schema if field.name != "id" and (field.type == "string" or field.name == "sample_rate")]
+        self._sinks: dict[date, Any] = {}
+        self._writers: dict[date, Any] = {}
 
-def _schema(header: Header) -> Any:
-    import pyarrow as pa
+    def write(self, table: Any) -> None:
+        """Rows keep their order within a day."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
 
-    instant = pa.timestamp("us", tz="UTC")
-    if header.kind == "feedback":
-        return pa.schema([("id", pa.string()), ("label", pa.bool_()), ("time", instant)])
-    return pa.schema(
-        [
-            ("id", pa.string()),
-            ("time", instant),
-            ("event_time", pa.timestamp("us")),
-            *((column.name, pa.float64() if column.kind == "number" else pa.string()) for column in header.columns),
-            ("score", pa.float64()),
-            ("decision", pa.bool_()),
-            ("model_version", pa.string()),
-        ]
-    )
+        # By way of int64: a cast from a time with a zone makes Arrow read all zones there are, 25 MB.
+        served = table["time"].cast(pa.int64()).cast(pa.timestamp("us"))
+        days = pc.coalesce(table["event_time"], served).cast(pa.date32())
+        table = table.select(self._schema.names)
+        found = pc.unique(days)
+        for day in found:
+            part = table if len(found) == 1 else table.filter(pc.equal(days, day))
+            self._writer(day.as_py()).write_table(part)
 
+    def finish(self) -> Iterator[tuple[date, bytes]]:
+        for day in sorted(self._writers):
+            self._writers[day].close()
+            yield day, self._sinks.pop(day).getvalue().to_pybytes()
 
-def _files(header: Header, name: str, table: Any, days: dict[date, list[int]]) -> dict[str, bytes]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    def _writer(self, day: date) -> Any:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
-    files = {}
-    for day, positions in sorted(days.items()):
-        sink = pa.BufferOutputStream()
-        pq.write_table(table.take(pa.array(positions)), sink, compression="zstd")
-        files[f"{header.kind}/{header.use_case}/date={day:%Y-%m-%d}/{name}.parquet"] = sink.getvalue().to_pybytes()
-    return files
+        if day not in self._writers:
+            self._sinks[day] = pa.BufferOutputStream()
+            self._writers[day] = pq.ParquetWriter(self._sinks[day], self._schema, compression="zstd", use_dictionary=self._repeated)
+        return self._writers[day]

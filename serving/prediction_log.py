@@ -1,25 +1,29 @@
-"""The prediction log: what was acknowledged is on this disk before the answer goes out, and in the lake soon after.
+"""The prediction log: what was acknowledged is on this machine before the answer goes out, and in the lake soon after.
 
-    <folder>/<process>/lock               held (flock) by the process that owns the segments beside it
-    <folder>/<process>/<segment>.jsonl    see serving/segments.py
+    <folder>/<process>/<segment>.jsonl    see serving/segments.py and serving/log_folders.py
 
-A process that died leaves its lock free, and its segments are adopted. ``serving/uploader.py`` carries closed segments to the
-lake. The operating system holds the lines from ``append`` on: the death of the process loses none, that of the machine may.
+``serving/uploader.py`` carries closed segments to the lake, those of dead processes first. From ``append`` on the operating
+system holds the lines, or with durability "fsync" the disk does: docs/decisions/0010-prediction-log.md.
 """
 
-import fcntl
+import errno
 import logging
-import os
-import secrets
 import threading
 import time
 from collections import deque
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
-from serving.segments import Segment, Unreadable, line_of
+from serving.log_folders import LogFolders
+from serving.segments import Segment, Unreadable
+
+# A segment is closed at this size, whatever its rows: one of wide rows would take long to convert.
+SEGMENT_BYTES = 64_000_000
+# A disk that took no new segment is not asked again at once: each try costs what a hundred appends cost.
+_REFUSED_SECONDS = 0.1
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 logger = logging.getLogger(__name__)
 
@@ -34,57 +38,67 @@ class LogState(msgspec.Struct):
 
 
 class PredictionLog:
-    """Appends from any thread; gives closed segments to one uploader."""
+    """Appends from any thread; gives closed segments to one uploader. ``blocking``: an append waits for the disk."""
 
-    def __init__(self, folder: Path, flush_seconds: float, flush_rows: int, backlog_bytes: int) -> None:
+    def __init__(
+        self, folder: Path, flush_seconds: float, flush_rows: int, backlog_bytes: int, durability: Literal["os", "fsync"] = "os"
+    ) -> None:
         self.states: dict[str, LogState] = {}
         self.closed: deque[Segment] = deque()
         self.wake = threading.Event()
-        self._folder = folder
+        self.blocking = durability == "fsync"
         self._flush_seconds = flush_seconds
         self._flush_rows = flush_rows
         self._backlog_bytes = backlog_bytes
         self._bytes = 0
         self._open: dict[bytes, Segment] = {}
         self._lock = threading.RLock()
-        self._process = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
-        self._locks: dict[Path, int] = {}
+        self._folders = LogFolders(folder, self.blocking)
         self._count = 0
         self._dropping = ""
+        self._refused: tuple[float, str] = (0.0, "")
 
     def start(self) -> None:
-        """Make this process's folder and adopt what dead ones left, their rows counted. Raises ``OSError``."""
-        own = self._folder / self._process
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self._folder / "lock").open("w") as turn:
-            fcntl.flock(turn, fcntl.LOCK_EX)  # one at a time, so that nobody takes a folder between its making and its locking
-            own.mkdir(mode=0o700)
-            self._own(own)
-            for folder in sorted(self._folder.iterdir()):
-                if folder != own and folder.is_dir() and self._own(folder):
-                    self._adopt(folder)
+        """Adopt what dead processes left, its rows counted, and make a folder for this one.
+
+        Raises ``OSError``, but not for a full disk: rows are dropped then, and the folder is made when there is room.
+        """
+        try:
+            self._adopt()
+            self._folders.make()
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            logger.error("the prediction log has no folder: %s", error)
 
     def state(self, use_case: str) -> LogState:
         return self.states.setdefault(use_case, LogState())
 
-    def append(self, header: bytes, use_case: str, request: bytes, answer: bytes, rows: int) -> bool:
-        """Keep one request; ``False`` where it had to be dropped (and is counted), since backlog or disk is full."""
-        line = line_of(request, answer, rows)
+    def append(self, header: bytes, use_case: str, lines: bytes, rows: int) -> bool:
+        """Keep ``lines`` (one of ``line_of`` or several joined, ``rows`` rows in all) with one write.
+
+        ``False`` where they had to be dropped (and are counted), since backlog or disk is full: all of them, never a part.
+        """
         with self._lock:
-            state = self.state(use_case)
-            if self._bytes + len(line) > self._backlog_bytes:
-                return self._drop(state, rows, "the backlog is full: the lake has been away too long")
+            segment = self._open.get(header)
+            if self._bytes + len(lines) > self._backlog_bytes:
+                return self._drop(use_case, rows, "the backlog is full: the lake has been away too long")
             try:
-                segment = self._open.get(header) or self._begin(header, use_case)
-                segment.append(line, rows)
+                if segment is None:
+                    segment = self._begin(header, use_case)
+                before = segment.size
+                try:
+                    segment.append(lines, rows)
+                finally:
+                    self._bytes += segment.size - before
             except OSError as error:
-                return self._drop(state, rows, f"the disk refuses: {error.strerror or error}")
+                return self._drop(use_case, rows, f"the disk refuses: {error.strerror or error}")
             self._dropping = ""
-            self._bytes += len(line)
-            state.rows_waiting += rows
-            if segment.rows >= self._flush_rows:
+            self.states[use_case].rows_waiting += rows
+            reached = segment.size
+            if segment.rows >= self._flush_rows or reached >= SEGMENT_BYTES:
                 self._close(header)
-        return True
+        return self._sync(segment, reached, header, rows) if self.blocking else True
 
     def close_old(self, everything: bool = False) -> None:
         """Close segments that are old enough to be uploaded, or all."""
@@ -93,12 +107,12 @@ class PredictionLog:
                 if everything or time.monotonic() - segment.opened >= self._flush_seconds:
                     self._close(header)
 
-    def uploaded(self, segment: Segment, torn: int) -> None:
-        """The lake has the oldest closed segment: forget it here."""
+    def uploaded(self, segment: Segment, rows: int, torn: int) -> None:
+        """The lake has the closed segment: ``rows`` of it, and not its ``torn`` lines. Forget it here."""
         segment.path.unlink(missing_ok=True)
         with self._lock:
             state = self.state(segment.use_case)
-            state.rows_uploaded += segment.rows
+            state.rows_uploaded += rows
             state.lines_torn += torn
             self._forget(segment)
 
@@ -109,34 +123,22 @@ class PredictionLog:
             self.state(segment.use_case).lines_torn += 1
             self._forget(segment)
 
+    def lag_seconds(self, use_case: str) -> float:
+        """Age of the oldest row that is not in the lake; 0 where all are."""
+        waiting = self._waiting(use_case)
+        return max(0.0, time.time() - min(segment.since for segment in waiting)) if waiting else 0.0
+
+    def bytes_waiting(self, use_case: str) -> int:
+        """On this disk, for the lake to take."""
+        return sum(segment.size for segment in self._waiting(use_case))
+
     def stop(self) -> None:
         """Let go of the folders; those that are empty go."""
         self.close_old(everything=True)
-        for folder in list(self._locks):
-            self._leave(folder)
+        self._folders.leave()
 
-    def _own(self, folder: Path) -> bool:
-        """Whether the folder's owner is dead, and it is ours from now on."""
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            return False
-        self._locks[folder] = lock
-        return True
-
-    def _leave(self, folder: Path) -> None:
-        if [entry.name for entry in folder.iterdir()] == ["lock"]:
-            (folder / "lock").unlink()
-            folder.rmdir()
-        os.close(self._locks.pop(folder))
-
-    def _adopt(self, folder: Path) -> None:
-        found = sorted(folder.glob("*.jsonl"))
-        if not found:
-            self._leave(folder)
-        for path in found:
+    def _adopt(self) -> None:
+        for path in self._folders.adopt():
             try:
                 segment = Segment.found(path)
             except Unreadable as error:
@@ -148,25 +150,54 @@ class PredictionLog:
             self.closed.append(segment)
 
     def _begin(self, header: bytes, use_case: str) -> Segment:
-        self._count += 1
-        path = self._folder / self._process / f"{self._process}-{self._count:06d}.jsonl"
-        segment = self._open[header] = Segment.create(path, header, use_case)
+        until, reason = self._refused
+        if time.monotonic() < until:
+            raise OSError(errno.ENOSPC, reason)
+        try:
+            if not self._folders.made:
+                self._folders.make()
+            self._count += 1
+            own = self._folders.own
+            segment = Segment.create(own / f"{own.name}-{self._count:06d}.jsonl", header, use_case, durable=self.blocking)
+        except OSError as error:
+            self._refused = (time.monotonic() + _REFUSED_SECONDS, error.strerror or str(error))
+            raise
+        self.state(use_case)
+        self._open[header] = segment
         self._bytes += segment.size
         return segment
 
     def _close(self, header: bytes) -> None:
         segment = self._open.pop(header)
-        segment.close()
+        try:
+            segment.close()
+        except OSError as error:
+            logger.error("segment may not be on the disk segment=%s: %s", segment.path.name, error)
         self.closed.append(segment)
         self.wake.set()
+
+    def _sync(self, segment: Segment, size: int, header: bytes, rows: int) -> bool:
+        """Wait for the disk without the lock: whoever appends meanwhile is synced by the next of those who wait."""
+        try:
+            segment.sync(size)
+        except OSError as error:
+            with self._lock:
+                if self._open.get(header) is segment:
+                    self._close(header)
+                return self._drop(segment.use_case, rows, f"the disk does not keep what it took: {error.strerror or error}")
+        return True
+
+    def _waiting(self, use_case: str) -> list[Segment]:
+        with self._lock:
+            return [segment for segment in (*self.closed, *self._open.values()) if segment.use_case == use_case]
 
     def _forget(self, segment: Segment) -> None:
         self.closed.remove(segment)
         self._bytes -= segment.size
         self.state(segment.use_case).rows_waiting -= segment.rows
 
-    def _drop(self, state: LogState, rows: int, reason: str) -> bool:
-        state.rows_dropped += rows
+    def _drop(self, use_case: str, rows: int, reason: str) -> bool:
+        self.state(use_case).rows_dropped += rows
         if reason != self._dropping:
             self._dropping = reason
             logger.error("predictions are not logged: %s", reason)

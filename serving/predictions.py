@@ -1,14 +1,20 @@
-"""Bytes in, bytes out: the whole of a prediction but HTTP. The route calls it, whatever the route is made of."""
+"""What a prediction is, from checked rows to the answer's JSON. No HTTP, no log, no threads: see ``serving/scoring.py``."""
 
 import math
 import secrets
 import threading
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
+import numpy as np
 
 from serving.champion import Champion
 from serving.errors import PackageError
+from serving.package import Manifest, Package
+
+Score = Callable[[Package, np.ndarray], np.ndarray]
 
 
 class Prediction(msgspec.Struct):
@@ -25,6 +31,27 @@ class Answer(msgspec.Struct):
     predictions: list[Prediction]
     model_version: str
     use_case: str
+
+
+class Scored(msgspec.Struct, frozen=True):
+    """Rows that one champion has scored, in their order: ids, scores (0-1) and decisions have one entry a row."""
+
+    champion: Champion
+    ids: list[str]
+    scores: list[float]
+    decisions: list[bool]
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.champion.package.manifest
+
+    @property
+    def version(self) -> str:
+        return self.champion.version
+
+    @property
+    def use_case(self) -> str:
+        return self.manifest.use_case
 
 
 class PredictionIds:
@@ -45,17 +72,23 @@ class PredictionIds:
         return [f"{self._prefix}{number:08x}" for number in range(first, first + rows)]
 
 
-def predict(champion: Champion, body: bytes, ids: PredictionIds) -> tuple[bytes, int]:
-    """The answer's JSON and its number of rows.
-
-    Raises ``InputError`` for rows that do not fit the schema, ``PackageError`` where the model gives no number.
-    """
-    rows = champion.reader.read(body)
-    package = champion.package
-    scores: list[float] = package.score(package.encode_rows(rows)).tolist()
+def check_finite(version: str, scores: Sequence[float]) -> None:
+    """Raises ``PackageError`` naming the first row that has no number."""
     if not all(map(math.isfinite, scores)):
         row = next(i for i, score in enumerate(scores) if not math.isfinite(score))
-        raise PackageError(f"Version {champion.version} gives no number for row {row}. Roll back, and look at the row's values.")
+        raise PackageError(f"Version {version} gives no number for row {row}. Roll back, and look at the row's values.")
+
+
+def predict(champion: Champion, rows: Sequence[tuple[Any, ...]], ids: PredictionIds, score: Score) -> Scored:
+    """Score rows that ``champion.reader`` has read. Raises ``PackageError`` where the model gives no number."""
+    package = champion.package
+    scores: list[float] = score(package, package.encode_rows(rows)).tolist()
+    check_finite(champion.version, scores)
     threshold = package.manifest.decision_threshold
-    said = [Prediction(name, score, score >= threshold) for name, score in zip(ids.take(len(rows)), scores, strict=True)]
-    return msgspec.json.encode(Answer(said, champion.version, package.manifest.use_case)), len(rows)
+    return Scored(champion, ids.take(len(scores)), scores, [score >= threshold for score in scores])
+
+
+def answer_json(scored: Scored) -> bytes:
+    """The native answer."""
+    said = list(map(Prediction, scored.ids, scored.scores, scored.decisions))
+    return msgspec.json.encode(Answer(said, scored.version, scored.use_case))

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Annotated, Any
 
 import msgspec
@@ -18,24 +19,34 @@ from msgspec import Meta
 from serving.errors import InputError, MalformedBody
 from serving.package import Feature
 
-_WHERE = re.compile(r"^(?P<what>.*?)(?: - at `\$(?:\.(?P<list>\w+))?(?:\[(?P<row>\d+)\])?(?:\.(?P<field>.+))?`)?$", re.DOTALL)
-_OBJECT = re.compile(r"^Object (?P<what>missing required|contains unknown) field `(?P<field>.+)`$", re.DOTALL)
+_WHERE = re.compile(
+    r"^(?P<what>.*?)(?: - at `\$(?:\.(?P<list>\w+))?(?:\[(?P<row>\d+)\])?(?:\.(?P<field>(?:(?! - at `).)+))?`)?$", re.DOTALL
+)
+OBJECT = re.compile(r"^Object (?P<what>missing required|contains unknown) field `(?P<field>.+)`$", re.DOTALL)
+EVENT_TIME: Any = Annotated[datetime, Meta(tz=False)] | None
+LONGEST_TOLD = 1000
+_TOKENS = re.compile(rb'"(?:[^"\\]++|\\(?:.|\Z))*+(?:"|\Z)|[{\[]', re.DOTALL)  # whole texts, and what opens an object or a list
+_QUOTE = ord('"')
+_OPEN_AROUND_ROWS = 8
+FLOOD_BYTES = 4 * 2**20  # bodies above it are looked at for the number of their rows before they are decoded
 LOCAL_TIME = "a local date and time without a zone, such as '2013-06-01T15:00:00'"
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """Checked rows as ``RowReader.read`` gives them, and the native JSON that says the same, for the prediction log."""
+
+    rows: list[tuple[Any, ...]]
+    request: bytes
 
 
 class RowReader:
     """Decodes ``{"rows": [{...}]}`` of one schema: ``rows`` are tuples in the order of ``features``, then event times."""
 
     def __init__(self, features: Sequence[Feature], event_time: str, dtype: str = "float64") -> None:
-        self._names = [feature.name for feature in features]
-        self._event_time = event_time
-        fields: list[tuple[str, Any, Any]] = [
-            (f"f{i}", _type(feature, dtype), None if feature.nullable else msgspec.NODEFAULT) for i, feature in enumerate(features)
-        ]
-        fields.append(("event_time", Annotated[datetime, Meta(tz=False)] | None, None))
-        renamed = {f"f{i}": name for i, name in enumerate(self._names)} | {"event_time": event_time}
-        # Required fields may follow optional ones, which only keyword fields allow; the order of astuple stays ours.
-        row = msgspec.defstruct("Row", fields, rename=renamed, kw_only=True, forbid_unknown_fields=True, gc=False)
+        self.features = tuple(features)
+        self.event_time = event_time
+        self.dtype = dtype
+        row = row_type(self.features, event_time, dtype, forbid_unknown_fields=True)
         listed: Any = Annotated[list[row], Meta(min_length=1)]  # type: ignore[valid-type]
         request: Any = msgspec.defstruct("Request", [("rows", listed)], forbid_unknown_fields=True)
         self._decoder = msgspec.json.Decoder(request)
@@ -48,12 +59,32 @@ class RowReader:
         try:
             return list(map(msgspec.structs.astuple, self._decoder.decode(body).rows))
         except msgspec.ValidationError as error:
-            raise explain(error, body, "rows", {self._event_time: LOCAL_TIME}) from error
+            raise explain(error, body, "rows", {self.event_time: LOCAL_TIME}) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise malformed(error, body, "rows") from error
 
 
-def _type(feature: Feature, dtype: str) -> Any:
+def row_type(
+    features: Sequence[Feature], event_time: str, dtype: str, *, forbid_unknown_fields: bool, event_time_type: Any = EVENT_TIME
+) -> Any:
+    """A struct of one row, decoded by the names in JSON: ``astuple`` gives the features' values in order, then the event time."""
+    fields: list[tuple[str, Any, Any]] = [
+        (f"f{i}", value_type(feature, dtype), None if feature.nullable else msgspec.NODEFAULT) for i, feature in enumerate(features)
+    ]
+    fields.append(("event_time", event_time_type, None))
+    # Required fields may follow optional ones, which only keyword fields allow; the order of astuple stays ours.
+    return msgspec.defstruct(
+        "Row", fields, rename=renamed(features, event_time), kw_only=True, forbid_unknown_fields=forbid_unknown_fields, gc=False
+    )
+
+
+def renamed(features: Sequence[Feature], event_time: str) -> dict[str, str]:
+    """Names in JSON of the structs' fields, which must be identifiers."""
+    return {f"f{i}": feature.name for i, feature in enumerate(features)} | {"event_time": event_time}
+
+
+def value_type(feature: Feature, dtype: str) -> Any:
+    """What one value of the feature may be."""
     kind: Any = str
     if feature.kind == "number":
         # A number that overflows the model's own type would become infinite on the way to it.
@@ -68,38 +99,72 @@ def explain(error: msgspec.ValidationError, body: bytes, listed: str, wanted: Ma
 
     ``wanted`` says what a field must be where msgspec's own words are not enough.
     """
-    place = _WHERE.match(str(error))
-    if place is None:
-        return InputError(f"{error}.")
+    told = str(error)
+    place = _WHERE.match(told) if len(told) <= LONGEST_TOLD else None
+    if place is None:  # a field's name that fills the body is not sent back
+        return InputError(f"{told[:200]}.")
     what, field = place["what"], place["field"]
     row = int(place["row"]) if place["row"] is not None else None
-    if about := _OBJECT.match(what):
+    if about := OBJECT.match(what):
         missing = about["what"] == "missing required"
         field = about["field"]
         what = "is missing" if missing else "is not a known field"
-        return InputError(f"{_place(row, field)} {what}.", row, field)
-    what = f"expected {wanted[field]}" if field in wanted else what[:1].lower() + what[1:]
+        return InputError(f"{place_of(row, field)} {what}.", row, field)
     if field is None and row is None:
+        what = what[:1].lower() + what[1:]
         return InputError(f'The body must be {{"{listed}": [{{...}}, ...]}} with at least one row: {what}.', field=place["list"])
-    got = _value(body, listed, row, field)
-    return InputError(f"{_place(row, field)}: {what}{'' if ', got' in what or got is None else f', got {got}'}.", row, field)
+    return wrong_value(what, row, field, wanted, _value(body, listed, row, field))
+
+
+def wrong_value(what: str, row: int | None, field: str | None, wanted: Mapping[str, str], got: str | None) -> InputError:
+    """One value is not what it must be. ``what`` are msgspec's words, ``got`` the value where it can be told."""
+    what = f"expected {wanted[field]}" if field and field in wanted else what[:1].lower() + what[1:]
+    if got == "nan":
+        what = "expected a finite number"
+    elif got is not None:
+        what = what.removesuffix(", got `str`")  # the text itself says more
+    return InputError(f"{place_of(row, field)}: {what}{'' if ', got' in what or got is None else f', got {got}'}.", row, field)
+
+
+def check_count(rows: int, max_rows: int) -> None:
+    """Raises ``InputError`` for no row, and for more than may be asked at a time."""
+    if not rows:
+        raise InputError("The body has no row; at least one is needed.")
+    if rows > max_rows:
+        raise InputError(f"The body has too many rows; send at most {max_rows} rows at a time.")
+
+
+def refuse_flood(body: bytes, max_rows: int) -> None:
+    """Three bytes of JSON become a row of hundreds: in a large body, rows that are far too many are found before they are decoded.
+
+    Raises ``InputError``.
+    """
+    most = max_rows + _OPEN_AROUND_ROWS
+    if len(body) <= FLOOD_BYTES or body.count(b"{") + body.count(b"[") <= most:
+        return
+    opened = (1 for token in _TOKENS.finditer(body) if body[token.start()] != _QUOTE)
+    if sum(islice(opened, most + 1)) > most:
+        raise InputError(f"The body has too many rows or nested values; send at most {max_rows} rows at a time.")
 
 
 def malformed(error: Exception, body: bytes, listed: str) -> InputError:
     """A body that is no JSON; where it is only so for NaN or Infinity, which some writers emit, the field is named."""
     if b"NaN" in body or b"Infinity" in body:
         try:
-            rows = json.loads(body)[listed]
-            for number, row in enumerate(rows):
+            content = json.loads(body)
+            for number, row in enumerate(content.get(listed, [])):
                 for field, value in row.items():
                     if isinstance(value, float) and not math.isfinite(value):
-                        return InputError(f"{_place(number, field)}: expected a finite number or null, got {value}.", number, field)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                        field.encode()  # half of a surrogate pair is no text: ValueError
+                        return InputError(f"{place_of(number, field)}: expected a finite number or null, got {value}.", number, field)
+            return MalformedBody("The body has NaN or Infinity, which JSON has not: send null for a number that is missing.")
+        except (ValueError, TypeError, AttributeError, RecursionError):
             pass  # no JSON in any dialect: said below
     return MalformedBody(f"The body is no JSON: {error}.")
 
 
-def _place(row: int | None, field: str | None) -> str:
+def place_of(row: int | None, field: str | None) -> str:
+    """How a refusal begins."""
     if row is None:
         return "The body" if field is None else f"Field {field!r}"
     return f"Row {row}" if field is None else f"Row {row}, field {field!r}"
@@ -110,7 +175,12 @@ def _value(body: bytes, listed: str, row: int | None, field: str | None) -> str 
     if row is None or field is None:
         return None
     try:
-        said = repr(msgspec.json.decode(body)[listed][row][field])
+        return shown(msgspec.json.decode(body)[listed][row][field])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, IndexError, TypeError):
         return None
+
+
+def shown(value: Any) -> str:
+    """A caller's value in a message, shortened."""
+    said = repr(value)
     return said if len(said) <= 40 else f"{said[:37]}..."

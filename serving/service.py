@@ -1,31 +1,56 @@
-"""All that lives as long as the process: watches, prediction log, threads. Routes read it and hold nothing themselves."""
+"""All that lives as long as the process: watches, scorer, prediction log, keys. Routes read it and hold nothing themselves."""
 
 import asyncio
 import os
 import re
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from blocks.settings import Settings
+from serving.access_log import AccessLog
+from serving.admission import Admission, keys_needed
+from serving.boundary import Budget, RequestIds, scope_of
 from serving.champion import Champion, ChampionWatch
 from serving.errors import NotReady, UnknownUseCase
 from serving.feedback import read_feedback
+from serving.keys import Keys
 from serving.lake import open_lake
-from serving.metrics import Metrics
+from serving.metrics import Metrics, RouteStats
+from serving.openapi import PREDICT_PATH
 from serving.package_cache import PackageCache
 from serving.prediction_log import PredictionLog
-from serving.predictions import PredictionIds, predict
+from serving.predictions import Scored
 from serving.registry import Registry
-from serving.segments import feedback_header
+from serving.rows import Asked
+from serving.scoring import LOOP_BODY_BYTES, Scorer
+from serving.segments import feedback_header, line_of
+from serving.siblings import facts, flows
+from serving.slack import Slack
+from serving.traffic import Traffic
 from serving.uploader import Uploader
+from serving.workers import WorkerBoard
 
-# About 32 rows of 27 features. Above it a request leaves the event loop: for one row a pool doubles the CPU time,
-# for 1000 rows it is what keeps the others from waiting (docs/decisions).
-LOOP_BODY_BYTES = 16 * 1024
+if TYPE_CHECKING:
+    from starlette.types import Scope
+
+    from serving.protocol import PredictCall, PredictProtocol
+
+_TICK_SECONDS = 1.0
+_BODY_BUDGET = 16  # largest bodies at a time
 _SHUTDOWN_SECONDS = 8.0  # with the drain of uvicorn less than what process managers wait before they kill
 
-T = TypeVar("T")
+
+@dataclass(frozen=True, slots=True)
+class HotRoute:
+    """What the hot path needs to know of a use case, found by the request's path."""
+
+    path: str
+    use_case: str
+    watch: ChampionWatch
+    stats: RouteStats
 
 
 class Service:
@@ -34,38 +59,68 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.ids = PredictionIds()
+        self.traffic = Traffic()
+        self.request_ids = RequestIds()
         self.registry = Registry(settings.mlflow_tracking_uri)
+        self.max_body_bytes = settings.serving_max_body_megabytes * 2**20
+        self.budget = Budget(self.max_body_bytes * _BODY_BUDGET)
+        self.access_log = AccessLog(settings.serving_access_log)
+        self.keys = Keys(settings.serving_keys_path, keys_needed(settings.host, settings.serving_require_keys))
+        self.admission = Admission(self.keys, settings.serving_allowed_hosts)
+        self.board = WorkerBoard.of(settings)
+        self.connections: set[PredictProtocol] = set()
         folder = settings.state / "serving"
+        slack = Slack.of(settings)
         names = _names(settings.serving_use_cases)
+        self.default_use_case = names[0]
         self.watches = {
-            name: ChampionWatch(name, self.registry, PackageCache(folder / name), settings.serving_poll_seconds, self.metrics)
+            name: ChampionWatch(
+                name, self.registry, PackageCache(folder / name), settings.serving_poll_seconds, self.metrics, slack, self._tell_of_swap
+            )
             for name in names
         }
-        backlog_bytes = settings.log_backlog_megabytes * 1_000_000
-        self.log = PredictionLog(folder / "log", settings.log_flush_seconds, settings.log_flush_rows, backlog_bytes)
+        self.hot_routes = {
+            PREDICT_PATH.replace("{use_case}", name).encode(): HotRoute(PREDICT_PATH, name, watch, self.metrics.routes[name, PREDICT_PATH])
+            for name, watch in self.watches.items()
+        }
+        self.log = PredictionLog(
+            folder / "log",
+            settings.log_flush_seconds,
+            settings.log_flush_rows,
+            settings.log_backlog_megabytes * 1_000_000,
+            settings.log_durability,
+        )
         self.uploader = Uploader(self.log, open_lake(settings), tick_seconds=min(1.0, settings.log_flush_seconds / 4))
-        self.metrics.watch_log(lambda: {name: self.log.state(name) for name in self.watches})
+        self.scorer = Scorer(self.log, self.metrics, os.cpu_count() or 1, settings.serving_queue, settings.serving_max_rows)
         self._feedback_headers = {name: feedback_header(name) for name in names}
-        self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="score")
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._swapped = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Serve the last good packages at once, then ask the registry in the background. Raises ``OSError``."""
+        """Serve the last good packages at once, then ask the registry in the background. Raises ``OSError``, ``KeysError``."""
+        self.keys.load(self.settings.host)
+        self.board.join()
+        self._loop = asyncio.get_running_loop()
         self.log.start()
+        self.access_log.start()
         self.uploader.start()
         for watch in self.watches.values():
             await asyncio.to_thread(watch.restore)
             self._tasks.append(asyncio.create_task(watch.run()))
+        self._tasks.append(asyncio.create_task(self._tick()))
 
     async def stop(self) -> None:
         """Every request has been answered when this is called: what was logged is uploaded if the lake takes it."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._pool.shutdown()
+        self.scorer.stop()
         await asyncio.to_thread(self.uploader.stop, _SHUTDOWN_SECONDS)
         self.log.stop()
+        self.access_log.stop()
+        self.board.publish(facts(self))
+        self.board.leave()
         self.registry.close()
 
     def watch(self, use_case: str) -> ChampionWatch:
@@ -75,60 +130,82 @@ class Service:
         except KeyError:
             raise UnknownUseCase(f"Unknown use case {use_case!r}. Served here: {', '.join(self.watches)}.") from None
 
-    async def predict(self, use_case: str, body: bytes, *, logged: bool) -> bytes:
-        """The answer's JSON, logged. Raises ``NotReady``, ``InputError``, ``PackageError``."""
-        champion = self.watches[use_case].champion
+    def champion(self, use_case: str) -> Champion:
+        """Raises ``UnknownUseCase``, ``NotReady``."""
+        champion = self.watch(use_case).champion
         if champion is None:
             raise NotReady(f"No champion for {use_case!r}. Train one: prefect deployment run 'retrain/{use_case}'.")
-        answer, rows = await self._run(body, lambda: self._predict(champion, use_case, body, logged))
-        self.metrics.rows.labels(use_case).inc(rows)
-        return answer
+        return champion
+
+    def admit(self, headers: list[tuple[bytes, bytes]], method: str, path: str) -> str:
+        """The name of the caller's key; empty where none is asked for. Raises ``Unauthorized``, ``Forbidden``."""
+        return self.admission.admit(method, headers, scope_of(method, path))
+
+    def begin(self, call: "PredictCall") -> None:
+        """The hot path's request is there: admit it and have it answered. Raises ``ServingError``."""
+        call.key = self.admission.admit("POST", call.headers, "predict")
+        call.champion = self.champion(call.route.use_case)
+        self.scorer.submit(call)
+
+    async def score(self, use_case: str, size: int, read: Callable[[Champion], Asked], *, logged: bool) -> Scored:
+        """Rows that ``read`` makes of ``size`` bytes, scored and logged.
+
+        Raises ``UnknownUseCase``, ``NotReady``, ``InputError``, ``PackageError``, ``Overloaded``.
+        """
+        return await self.scorer.score(self.champion(use_case), size, read, logged=logged)
 
     async def keep_feedback(self, use_case: str, body: bytes) -> int:
         """How many labels were kept. Raises ``InputError``, or ``NotReady``: feedback that is lost must not be acknowledged."""
-        rows = len(await self._run(body, lambda: read_feedback(body)))
-        if not self.log.append(self._feedback_headers[use_case], use_case, body, b"", rows):
+
+        def keep() -> int | None:
+            rows = len(read_feedback(body))
+            kept = self.log.append(self._feedback_headers[use_case], use_case, line_of(body, b"", rows), rows)
+            return rows if kept else None
+
+        rows = await self.scorer.run(keep) if len(body) > LOOP_BODY_BYTES or self.log.blocking else keep()
+        if rows is None:
             raise NotReady("Feedback cannot be kept now: the prediction log's backlog or disk is full. Send it again later.")
         return rows
 
-    async def _run(self, body: bytes, work: Callable[[], T]) -> T:
-        """Small bodies here and now, large ones on a thread."""
-        if len(body) <= LOOP_BODY_BYTES:
-            return work()
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+    def account(self, call: "PredictCall", status: int, rows: int, client: tuple[str, int] | None) -> None:
+        """Count an answer of the hot path."""
+        seconds = time.perf_counter() - call.began
+        call.route.stats.answered(status, seconds)
+        path = f"/v1/{call.route.use_case}/predict"
+        self.access_log.add(call.request_id, "POST", path, status, seconds, rows, call.key, client[0] if client else "")
 
-    def _predict(self, champion: Champion, use_case: str, body: bytes, logged: bool) -> tuple[bytes, int]:
-        answer, rows = predict(champion, body, self.ids)
-        if logged:
-            self.log.append(champion.log_header, use_case, body, answer, rows)
-        return answer, rows
+    def account_asgi(self, scope: "Scope", status: int, seconds: float, key: str, request_id: bytes) -> None:
+        """Count any other answer. Paths and use cases that do not exist share one series."""
+        parameters = scope.get("path_params", {})
+        use_case = scope.get("laurel.use_case") or parameters.get("use_case") or parameters.get("model") or ""
+        route = getattr(scope.get("route"), "path", "other")
+        self.metrics.routes[use_case if use_case in self.watches else "", route].answered(status, seconds)
+        client = scope.get("client")
+        self.access_log.add(request_id, scope["method"], scope["path"], status, seconds, 0, key, client[0] if client else "")
 
     def not_ready(self) -> list[str]:
         """Use cases without a champion."""
         return [name for name, watch in self.watches.items() if watch.champion is None]
 
-    def describe(self, use_case: str) -> dict[str, Any]:
-        """What ``GET /v1/{use_case}`` says. Raises ``UnknownUseCase``."""
-        watch = self.watch(use_case)
-        state = self.log.state(use_case)
-        said: dict[str, Any] = {
-            "use_case": use_case,
-            "ready": watch.champion is not None,
-            "version": None,
-            "alias": {"version": watch.alias_version, "checked": watch.checked},
-            "last_error": watch.last_error,
-            "traffic": self.metrics.traffic(use_case),
-            "log": {
-                "rows_waiting": state.rows_waiting,
-                "rows_uploaded": state.rows_uploaded,
-                "rows_dropped": state.rows_dropped,
-                "lines_torn": state.lines_torn,
-                "last_error": self.uploader.last_error if self.uploader.alive else "The uploader ended; restart the service.",
-            },
-        }
-        if watch.champion is not None:
-            said |= _describe_champion(watch.champion)
-        return said
+    def _tell_of_swap(self) -> None:
+        """Called on the thread that swapped: whoever asks any worker which version serves must soon get the answer for all."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._swapped.set)
+
+    async def _tick(self) -> None:
+        """Each second, and at a swap: let go of callers that dawdle, read the keys again, keep the figures, tell the other workers."""
+        settings = self.settings
+        while True:
+            now = time.perf_counter()
+            for connection in list(self.connections):
+                connection.sweep(now, settings.serving_request_seconds, settings.serving_idle_seconds)
+            self.keys.reload()
+            for name in self.watches:
+                self.traffic.add(name, flows(self, name))
+            self.board.publish(facts(self))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._swapped.wait(), _TICK_SECONDS)
+            self._swapped.clear()
 
 
 def _names(use_cases: str) -> list[str]:
@@ -137,22 +214,3 @@ def _names(use_cases: str) -> list[str]:
     if not names or not all(re.fullmatch(r"[A-Za-z0-9_-]+", name) and name != "log" for name in names):
         raise ValueError(f"LAUREL_SERVING_USE_CASES is {use_cases!r}; it must name use cases, such as 'flights' or 'flights,digits'.")
     return names
-
-
-def _describe_champion(champion: Champion) -> dict[str, Any]:
-    manifest = champion.package.manifest
-    return {
-        "version": champion.version,
-        "since": champion.since,
-        "title": manifest.title,
-        "question": manifest.question,
-        "recipe": manifest.recipe,
-        "metrics": manifest.metrics,
-        "trained_on": manifest.trained_on,
-        "trained_through": manifest.trained_through,
-        "dataset_version": manifest.dataset_version,
-        "created": manifest.created,
-        "decision_threshold": manifest.decision_threshold,
-        "schema": {"features": manifest.features, "event_time": manifest.event_time, "label": manifest.label},
-        "example": champion.package.smoke.rows[0],
-    }

@@ -1,15 +1,18 @@
 """The thread that carries closed segments to the lake, oldest first, for as long as it takes."""
 
 import logging
+import os
+import sys
 import threading
 import time
 
 from serving.errors import LakeAway
 from serving.lake import Lake
 from serving.prediction_log import PredictionLog
-from serving.segments import Unreadable
+from serving.segments import Segment, Unreadable
 
 _LONGEST_WAIT_SECONDS = 30.0
+_NICE = 10
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +44,8 @@ class Uploader:
         self._thread.join(timeout_seconds)
 
     def _run(self) -> None:
+        if sys.platform == "linux":  # elsewhere a priority is the whole process's
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         while not self._stopping.is_set():
             self._log.wake.wait(self._tick_seconds)
             self._log.wake.clear()
@@ -52,27 +57,34 @@ class Uploader:
         self._upload()
 
     def _upload(self) -> None:
-        from serving.parquet import convert
-
         while self._log.closed:
             segment = self._log.closed[0]
             try:
-                converted = convert(segment.path)
-                for key, data in converted.files.items():
-                    self._lake.put(key, data)
+                self._carry(segment)
             except (LakeAway, OSError) as error:
                 self._fail(str(error))
                 return
-            except Unreadable as error:
-                logger.error("segment set aside: %s", error)
-                self._log.set_aside(segment)
-                continue
-            if converted.torn:
-                logger.error("segment with unreadable lines segment=%s lines=%d", segment.path.name, converted.torn)
-            self._log.uploaded(segment, converted.torn)
             if self._failures:
                 logger.info("the lake takes the prediction log again")
             self._failures, self._retry_at, self.last_error = 0, 0.0, None
+
+    def _carry(self, segment: Segment) -> None:
+        """Convert the segment, give its files to the lake, and forget it. Raises ``LakeAway``, ``OSError``."""
+        from serving.parquet import convert, give_back_memory
+
+        try:
+            converted = convert(segment.path)
+        except Unreadable as error:
+            logger.error("segment set aside: %s", error)
+            self._log.set_aside(segment)
+            return
+        for key, data in converted.files.items():
+            self._lake.put(key, data)
+        if converted.torn:
+            logger.error("segment with unreadable lines segment=%s lines=%d", segment.path.name, converted.torn)
+        self._log.uploaded(segment, converted.rows, converted.torn)
+        del converted
+        give_back_memory()
 
     def _fail(self, message: str) -> None:
         if self._failures == 0:

@@ -14,6 +14,22 @@ NO_LINKS: Links = {}
 
 _METRICS = {"roc_auc": "ROC AUC", "log_loss": "log loss", "brier": "Brier score"}
 
+_VERDICTS = {
+    "contest": {
+        "promote": (":crown:", "challenger v{challenger} beats champion v{champion}"),
+        "keep": (":shield:", "challenger v{challenger} is not promoted; {kept}"),
+        "suspicious": (":rotating_light:", "challenger v{challenger} is refused, it looks like a leak; {kept}"),
+        "unfair": (":no_entry:", "challenger v{challenger} is refused, the contest would be unfair; {kept}"),
+        "inconclusive": (":grey_question:", "too little data to judge challenger v{challenger}; {kept}"),
+    },
+    "drift": {
+        "stable": (":white_check_mark:", "no drift"),
+        "drifted": (":ocean:", "the data drifted"),
+        "broken": (":rotating_light:", "the data are broken, so nothing is retrained"),
+        "inconclusive": (":grey_question:", "no verdict on drift"),
+    },
+}
+
 
 def training_started(
     use_case: str, *, candidates: Sequence[str], window: str, holdout: str, rows: int, dataset_version: str, links: Links = NO_LINKS
@@ -94,15 +110,6 @@ def first_champion(
     )
 
 
-_CONTEST = {
-    "promote": (":crown:", "challenger v{challenger} beats champion v{champion}"),
-    "keep": (":shield:", "challenger v{challenger} is not promoted; {kept}"),
-    "suspicious": (":rotating_light:", "challenger v{challenger} is refused, it looks like a leak; {kept}"),
-    "unfair": (":no_entry:", "challenger v{challenger} is refused, the contest would be unfair; {kept}"),
-    "inconclusive": (":grey_question:", "too little data to judge challenger v{challenger}; {kept}"),
-}
-
-
 def contest_decided(
     use_case: str,
     *,
@@ -110,11 +117,11 @@ def contest_decided(
     champion_version: str | None,
     challenger_version: str,
     metric: str,
-    champion: float,
-    challenger: float,
-    gain: float,
-    low: float,
-    high: float,
+    champion: float | None,
+    challenger: float | None,
+    gain: float | None,
+    low: float | None,
+    high: float | None,
     confidence: float,
     reasons: Sequence[str],
     rows: int | None = None,
@@ -123,10 +130,11 @@ def contest_decided(
 ) -> Message:
     """``gain`` is positive when the challenger is better; ``low`` and ``high`` bound it, each one-sidedly at ``confidence``.
 
-    ``champion_version`` ``None``: there is no champion (and ``first_champion`` tells of the one that becomes it).
+    A number that is ``None`` is not known. ``champion_version`` ``None``: there is no champion (and ``first_champion``
+    tells of the one that becomes it).
     Raises ``ValueError`` for a verdict that is none of promote, keep, suspicious, unfair, inconclusive.
     """
-    emoji, outcome = _known(_CONTEST, verdict, "contest")
+    emoji, outcome = _known("contest", verdict)
     name = metric_name(metric)
     kept = f"champion v{champion_version} keeps the crown" if champion_version else "there is still no champion"
     said = outcome.format(challenger=challenger_version, champion=champion_version, kept=kept)
@@ -134,8 +142,9 @@ def contest_decided(
     facts = {}
     if champion_version:
         scores[f"champion v{champion_version}"] = number(champion)
-        within = f", {200 * confidence - 100:.3g} % interval {number(low, signed=True)} to {number(high, signed=True)}"
-        facts["gain"] = number(gain, signed=True) + (within if math.isfinite(gain) else "")
+        interval = "not known" if low is None else f"{number(low, signed=True)} to {number(high, signed=True)}"
+        within = f", {200 * confidence - 100:.3g} % interval {interval}"
+        facts["gain"] = number(gain, signed=True) + (within if gain is not None else "")
     if rows is not None:
         facts["judged on"] = f"{rows:,} rows" + (f" in {blocks} blocks" if blocks is not None else "")
     both = ", ".join(f"{who.split()[0]} {score}" for who, score in scores.items())
@@ -165,14 +174,6 @@ def deployment_failed(use_case: str, *, version: str, reason: str, restored_vers
     )
 
 
-_DRIFT = {
-    "stable": (":white_check_mark:", "no drift"),
-    "drifted": (":ocean:", "the data drifted"),
-    "broken": (":rotating_light:", "the data are broken, so nothing is retrained"),
-    "inconclusive": (":grey_question:", "no verdict on drift"),
-}
-
-
 def drift_checked(
     use_case: str,
     *,
@@ -190,7 +191,7 @@ def drift_checked(
     ``share`` (0-1) of the monitored columns is beyond its threshold (``None``: not computed), drift begins at ``limit``;
     ``columns`` are the drifted ones with their distance as a multiple of their threshold. Raises ``ValueError`` for an unknown verdict.
     """
-    emoji, outcome = _known(_DRIFT, verdict, "drift")
+    emoji, outcome = _known("drift", verdict)
     if verdict == "stable" and not tell_stable:
         return None
     measured = "" if share is None else f", {_percent(share)} of the columns beyond their threshold (limit {_percent(limit)})"
@@ -244,9 +245,9 @@ def metric_name(metric: str) -> str:
     return _METRICS.get(metric, metric.replace("_", " "))
 
 
-def number(value: float, signed: bool = False) -> str:
+def number(value: float | None, signed: bool = False) -> str:
     """Four decimals, or the words for a score that does not exist."""
-    if not math.isfinite(value):
+    if value is None or not math.isfinite(value):
         return "not known"
     return f"{value:+.4f}" if signed else f"{value:.4f}"
 
@@ -259,7 +260,8 @@ def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _known(verdicts: Mapping[str, tuple[str, str]], verdict: str, of: str) -> tuple[str, str]:
-    if verdict not in verdicts:
-        raise ValueError(f"Unknown {of} verdict {verdict!r}; known: {', '.join(verdicts)}.")
-    return verdicts[verdict]
+def _known(of: str, verdict: str) -> tuple[str, str]:
+    """Emoji and words of the verdict. Raises ``ValueError`` for an unknown one, with those that are known."""
+    if verdict not in _VERDICTS[of]:
+        raise ValueError(f"Unknown {of} verdict {verdict!r}; known: {', '.join(_VERDICTS[of])}.")
+    return _VERDICTS[of][verdict]

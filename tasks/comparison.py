@@ -3,6 +3,7 @@
 from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
 
+from tasks.announcements import number
 from tasks.champions import opened
 from tasks.contest import Contest
 from tasks.dataset import read_periods, read_version
@@ -22,9 +23,9 @@ def compare_versions(use_case: str, window: str, champion: str, challenger: str,
     case, store, dataset = load(use_case), registry(), read_version(lake(), use_case)
     rows = read_periods(lake(), dataset, [window], case.label)
     scores = []
-    for number in (champion, challenger):
-        with opened(store, store.version(use_case, number)) as (package, _):
-            if unfair := seen(f"version {number}", package.manifest.trained_on, dataset, window):
+    for version in (champion, challenger):
+        with opened(store, store.version(use_case, version)) as (package, _):
+            if unfair := seen(f"version {version}", package.manifest.trained_on, dataset, window):
                 raise UnfairComparison("; ".join(unfair))
             scores.append(score_rows(package, rows))
     return judge_rows(case, rows, scores[0], scores[1], seed)
@@ -41,5 +42,6 @@ def report_comparison(use_case: str, window: str, champion: str, challenger: str
     ]
     create_table_artifact(table, key=artifact_key(use_case, "comparison"), description=f"Versions {champion} and {challenger} on {window}")
     main = contest.main
-    said = "comparison use_case=%s window=%s %s: version %s %.4f, version %s %.4f, gain %+.4f"
-    get_run_logger().info(said, use_case, window, main.metric, champion, main.champion, challenger, main.challenger, main.gain)
+    scores = f"version {champion} {number(main.champion)}, version {challenger} {number(main.challenger)}"
+    said = "comparison use_case=%s window=%s %s: %s, gain %s"
+    get_run_logger().info(said, use_case, window, main.metric, scores, number(main.gain, signed=True))

@@ -8,7 +8,7 @@ by rows is two to three times too narrow (docs/decisions/0005-contest.md).
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from tasks.metrics import reweighted
 from usecases.definition import Metric, Promotion
@@ -21,15 +21,18 @@ class _Record(BaseModel):
 
 
 class Comparison(_Record):
-    """One score of both, and the gain with its interval; a gain is positive when the challenger is better."""
+    """One score of both, and the gain with its interval; a gain is positive when the challenger is better.
+
+    ``None``: not known. Rows of one class have no score and no gain; where replicates have only one class, there is no interval.
+    """
 
     metric: str
     rows: int
-    champion: float
-    challenger: float
-    gain: float
-    low: float
-    high: float
+    champion: FiniteFloat | None
+    challenger: FiniteFloat | None
+    gain: FiniteFloat | None
+    low: FiniteFloat | None
+    high: FiniteFloat | None
 
 
 class Contest(_Record):
@@ -123,12 +126,17 @@ def _compare(
     return Comparison(
         metric=metric.name,
         rows=len(truth),
-        champion=float(scores[0][0]),
-        challenger=float(scores[1][0]),
-        gain=float(gains[0]),
-        low=float(bounds[0]),
-        high=float(bounds[1]),
+        champion=_known(scores[0][0]),
+        challenger=_known(scores[1][0]),
+        gain=_known(gains[0]),
+        low=_known(bounds[0]),
+        high=_known(bounds[1]),
     )
+
+
+def _known(value: float) -> float | None:
+    """As the record has it: JSON has no NaN, so what was written as one could not be read back."""
+    return float(value) if np.isfinite(value) else None
 
 
 def _judge(
@@ -138,7 +146,7 @@ def _judge(
     if main.rows < policy.minimum_rows or blocks < policy.minimum_blocks:
         wanted = f"{policy.minimum_rows} rows in {policy.minimum_blocks} blocks"
         return "inconclusive", [f"{main.rows} labelled rows in {blocks} blocks; the rule wants at least {wanted}."]
-    if not np.isfinite(main.low):
+    if main.low is None or main.gain is None or main.challenger is None:
         return "inconclusive", [f"{main.metric} does not exist on every replicate: a class is missing on some days."]
     if main.gain > policy.suspicious_gain or (main.challenger > policy.suspicious_score and main.metric == "roc_auc"):
         return "suspicious", [f"{main.metric} {main.challenger:.4f} (gain {main.gain:+.4f}) is too good to be true: look for a leak."]
@@ -146,13 +154,16 @@ def _judge(
     if main.low <= 0:
         against.append(f"The gain in {main.metric}, {main.gain:+.4f}, is not surely above zero: its lower bound is {main.low:+.4f}.")
     for guard, result in zip(policy.guards, guards, strict=True):
-        if not result.low > -guard.tolerance:
+        if result.low is None:
+            against.append(f"{result.metric} does not exist on every replicate, so it may get worse by more than {guard.tolerance:g}.")
+        elif result.low <= -guard.tolerance:
             against.append(f"{result.metric} may get worse by {-result.low:.4f}, more than the tolerated {guard.tolerance:g}.")
     for name, result in slices.items():
-        if not result.high >= 0 and result.gain < -policy.slice_tolerance:
+        perhaps_level = result.high is not None and result.high >= 0
+        if not perhaps_level and result.gain is not None and result.gain < -policy.slice_tolerance:
             against.append(f"{name} gets worse: {result.metric} {result.gain:+.4f}, tolerated {-policy.slice_tolerance:g}.")
     if against:
         return "keep", against
     won = f"The gain in {main.metric}, {main.gain:+.4f}, is above zero at {policy.confidence:.0%}: at least {main.low:+.4f}."
-    unknown = [name for name, result in slices.items() if not np.isfinite(result.gain)]
+    unknown = [name for name, result in slices.items() if result.gain is None]
     return "promote", [won, *(f"{name} could not be compared: {main.metric} does not exist there, a class is missing." for name in unknown)]

@@ -5,6 +5,7 @@ numbers, Jensen-Shannon's for categories. They are computed here for the thresho
 by Evidently for the report; a test holds the two together. Why thresholds of our own: docs/decisions/0007-drift.md.
 """
 
+from collections.abc import Collection
 from typing import Literal
 
 import numpy as np
@@ -61,7 +62,22 @@ def _values(side: pl.Series) -> pl.Series:
 
 
 def monitored(case: UseCase) -> list[Column]:
-    return [column for column in case.columns if column.monitored]
+    """What the prediction log leaves out cannot be monitored."""
+    return [column for column in case.columns if column.monitored and column.name not in case.prediction_log.leave_out]
+
+
+def without(case: UseCase, absent: Collection[str]) -> UseCase:
+    """The use case as a window can be judged that lacks the columns ``absent``, and is not broken for it."""
+    return case.model_copy(update={"columns": tuple(column for column in case.columns if column.name not in absent)})
+
+
+def evened(logged: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """Rows thinned to the lowest ``sample_rate`` among them, so that each request counts alike where the rate was changed."""
+    if "sample_rate" not in logged.columns:
+        return logged
+    rates = logged["sample_rate"].fill_null(1.0).to_numpy()
+    kept = np.random.default_rng(seed).random(len(rates)) < rates.min(initial=1.0) / rates
+    return logged.filter(pl.Series(kept))
 
 
 def sample(rows: pl.DataFrame, limit: int, seed: int) -> pl.DataFrame:

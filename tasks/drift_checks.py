@@ -16,7 +16,7 @@ from blocks.registry import CHAMPION, ModelVersion, RegistryError
 from serving import package as packages
 from tasks.announcements import drift_checked
 from tasks.champions import opened
-from tasks.drift import DriftVerdict, find_broken, judge, monitored, sample
+from tasks.drift import DriftVerdict, evened, find_broken, judge, monitored, sample, without
 from tasks.metrics import score
 from tasks.outside import PATIENT, artifact_key, lake, registry, tell
 from usecases.definition import UseCase, load
@@ -75,13 +75,20 @@ def _date_of(path: str) -> str:
     return next(part for part in path.split("/") if part.startswith("date=")).removeprefix("date=")
 
 
-def read_log(kind: str, use_case: str, window: str) -> pl.DataFrame:
-    """The ``predictions`` or ``feedback`` of a month; no rows and no columns where there are none."""
+def read_log(kind: str, use_case: str, window: str) -> tuple[pl.DataFrame, set[str]]:
+    """The ``predictions`` or ``feedback`` of a month, and the columns that a part of its files lacks.
+
+    No rows and no columns where there are none. A column is in a part of the files where a champion of the month logged it
+    and another left it out, or did not know it.
+    """
     store = lake()
     paths = [path for path in store.list(f"{kind}/{use_case}") if _date_of(path).startswith(window)]
     with ThreadPoolExecutor(8) as readers:  # a month has a file or more for each day, and each is a round trip
         frames = [pl.read_parquet(io.BytesIO(data)) for data in readers.map(store.read, paths)]
-    return pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame()
+    if not frames:
+        return pl.DataFrame(), set()
+    whole = pl.concat(frames, how="diagonal_relaxed")
+    return whole, {name for name in whole.columns if any(name not in frame.columns for frame in frames)}
 
 
 @task(task_run_name="check {window}", **PATIENT)
@@ -91,12 +98,14 @@ def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
     with opened(registry(), champion) as (package, folder):
         manifest = package.manifest
         reference = pl.read_parquet(folder / packages.REFERENCE)
+    logged, partly = read_log("predictions", case.name, window)
+    logged = evened(logged, seed)
+    case = without(case, {*case.prediction_log.leave_out, *manifest.log_leave_out, *partly})
     if unknown := [name for name in case.column_names if name not in reference.columns]:
         raise ColumnsChanged(
             f"Champion {champion.number} of {case.name!r} was trained before the columns {unknown} existed. "
             f"Retrain it: prefect deployment run 'retrain/{case.name}'."
         )
-    logged = read_log("predictions", case.name, window)
     current = sample(logged, case.drift.sample_rows, seed)
     broken = find_broken(case, reference, current)
     distances: dict[str, float] = {}
@@ -105,7 +114,7 @@ def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
         distances, html, text = run_evidently(case, reference, current, manifest.drift_thresholds)
         path, url = keep_report(case, champion, window, html, text, distances)
     verdict = judge(case.drift, window, len(logged), broken, distances, manifest.drift_thresholds, manifest.drift_calibrated)
-    coverage, scores = score_labelled(case, logged, read_log("feedback", case.name, window))
+    coverage, scores = score_labelled(case, logged, read_log("feedback", case.name, window)[0])
     return Checked(
         use_case=case.name,
         champion=champion.number,

@@ -198,7 +198,13 @@ def register_challenger(plan: Plan, best: Scored) -> ModelVersion:
     with tempfile.TemporaryDirectory() as folder:
         made = make_package(Path(folder), case, fitted, origin, rows, proof, plan.seed)
         store.log_package(best.fitted.run_id, made.folder, draw(case, fitted, proof, best.scores[case.gate.metric.name], plan.seed))
-    store.add_to_run(best.fitted.run_id, {"parity_largest_difference": made.manifest.parity.largest_difference}, {})
+    parity = made.manifest.parity
+    proven = {
+        "parity_rows": float(parity.rows),
+        "parity_largest_difference": parity.largest_difference,
+        "parity_changed_decisions": float(parity.changed_decisions),
+    }
+    store.add_to_run(best.fitted.run_id, proven, {})
     version = store.register(
         plan.use_case,
         best.fitted.run_id,

@@ -72,6 +72,7 @@ def make_package(
         params=origin.params,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         features=features,
+        outputs=_outputs(case),
         label=case.label,
         event_time=case.event_time,
         dtype=dtype,
@@ -83,12 +84,14 @@ def make_package(
         parity=packages.Parity(0, 0.0, 0),
         drift_thresholds=limits,
         drift_calibrated=calibrated,
+        log_sample_rate=case.prediction_log.sample_rate,
+        log_leave_out=list(case.prediction_log.leave_out),
         files={},
     )
     loaded = packages.Package(manifest, model, smoke)
     manifest = msgspec.structs.replace(manifest, parity=prove(case, fitted, loaded, proof, seed))
-    # The reference holds the champion's own scores, so that a later check can compare those too.
-    scored = reference.with_columns(pl.Series(SCORE, score_rows(loaded, reference), dtype=pl.Float64))
+    # The reference holds the champion's own scores, so that a later check can compare those too; the log has no more columns than it.
+    scored = reference.with_columns(pl.Series(SCORE, score_rows(loaded, reference), dtype=pl.Float64)).drop(case.prediction_log.leave_out)
     data = io.BytesIO()
     scored.write_parquet(data, compression="zstd")
     files = {packages.MODEL: model, packages.SMOKE: msgspec.json.encode(smoke), packages.REFERENCE: data.getvalue()}
@@ -110,6 +113,11 @@ def _features(case: UseCase, fitted: "Pipeline") -> list[packages.Feature]:
         name: [v for v in values if isinstance(v, str)] for name, values in zip(names, getattr(known, "categories_", []), strict=True)
     }
     return [packages.Feature(c.name, c.kind, c.nullable, c.low, c.high, categories.get(c.name), c.description) for c in case.matrix_columns]
+
+
+def _outputs(case: UseCase) -> list[packages.Output]:
+    chance = packages.Output("score", "number", 0.0, 1.0, f"probability that {case.label} is true")
+    return [chance, packages.Output("decision", "decision", description=f"whether the score reaches {case.decision_threshold:g}")]
 
 
 def prove(case: UseCase, fitted: "Pipeline", package: packages.Package, rows: pl.DataFrame, seed: int) -> packages.Parity:

@@ -74,12 +74,14 @@ def importance(names: list[str], lost: np.ndarray, metric: Metric) -> "Figure":
     return figure
 
 
-def contest_interval(low: float, gain: float, high: float, metric: str) -> "Figure":
-    """The gain with its interval against zero: right of the line wins."""
+def contest_interval(low: float | None, gain: float | None, high: float | None, metric: str) -> "Figure":
+    """The gain with its interval against zero: right of the line wins. What is not known is not drawn."""
     figure, axes = _axes("Challenger minus champion", height=1.8)
-    axes.plot([low, high], [0, 0], marker="|", markersize=12)
+    if low is not None and high is not None:
+        axes.plot([low, high], [0, 0], marker="|", markersize=12)
     # Apart from its interval: quantiles of the bootstrap need not lie on both sides of the gain itself.
-    axes.plot([gain], [0], marker="o")
+    if gain is not None:
+        axes.plot([gain], [0], marker="o")
     axes.axvline(0, linestyle=":", color="grey")
     axes.set_yticks([])
     axes.set_xlabel(f"gain in {metric}")

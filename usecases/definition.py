@@ -10,10 +10,14 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+# What the prediction log says of a row beside its inputs.
+LOG_COLUMNS = frozenset({"id", "time", "event_time", "score", "decision", "model_version", "sample_rate"})
 
 
 class UseCaseError(ValueError):
@@ -162,6 +166,16 @@ class DriftPolicy(Frozen):
     new_category_tolerance: float = 0.10
 
 
+class PredictionLogPolicy(Frozen):
+    """What the service logs of its answers: a share of the requests (0-1], without the columns in ``leave_out``.
+
+    Those never reach a disk of the service or the prediction log in the lake, and the drift check does not look at them.
+    """
+
+    sample_rate: float = Field(1.0, gt=0, le=1)
+    leave_out: tuple[str, ...] = ()
+
+
 @runtime_checkable
 class Source(Protocol):
     """Where rows come from. Implementations read lazily: constructing one does no I/O."""
@@ -191,6 +205,7 @@ class UseCase(Frozen):
     gate: Gate
     promotion: Promotion = Promotion()
     drift: DriftPolicy = DriftPolicy()
+    prediction_log: PredictionLogPolicy = PredictionLogPolicy()
     decision_threshold: float = 0.5
     parity_tolerance: float = 1e-5
     minimum_training_rows: int = 200
@@ -207,6 +222,12 @@ class UseCase(Frozen):
         unknown = sorted(set(self.promotion.slices) - set(names))
         if unknown:
             raise ValueError(f"slices are not columns: {unknown}")
+        if strangers := sorted(set(self.prediction_log.leave_out) - set(names)):
+            raise ValueError(f"prediction_log.leave_out names {strangers}, which are not input columns; those are {names}")
+        if not set(names) - set(self.prediction_log.leave_out):
+            raise ValueError("prediction_log.leave_out names every input column: nothing would be left to watch for drift")
+        if taken := sorted(set(names) & LOG_COLUMNS):
+            raise ValueError(f"the prediction log has columns of its own named {taken}: call the input columns otherwise")
         if not any(candidate.baseline for candidate in self.candidates):
             raise ValueError("no baseline candidate: train would have nothing to fit")
         recipes = [candidate.name for candidate in self.candidates]

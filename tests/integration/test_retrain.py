@@ -142,8 +142,11 @@ def test_place_that_a_dead_run_left_taken_is_free_for_the_next_one(loop: Loop) -
     assert loop.prefect.read_global_concurrency_limit_by_name(f"retrain-{CASE}").active_slots == 0
 
 
-def test_retrain_of_a_use_case_for_the_first_time_makes_its_place(loop: Loop) -> None:
+def test_of_two_retrains_for_the_first_time_at_once_one_runs_and_the_other_is_skipped(loop: Loop) -> None:
+    """Both find no place for the use case and make one: it must be one place, taken once."""
     with pytest.raises(ObjectNotFound):
         loop.prefect.read_global_concurrency_limit_by_name("retrain-toy_hopeless")
-    assert loop.run(retrain, "toy_hopeless", through="2024-02").name == "Below the gate"
+    ran, skipped = sorted(loop.run_together((retrain, "toy_hopeless"), (retrain, "toy_hopeless")), key=lambda outcome: outcome.name)
+    assert [(one.name, one.state.is_completed()) for one in (ran, skipped)] == [("Below the gate", True), ("Skipped", True)]
+    assert skipped.message.startswith("another retrain of 'toy_hopeless' ")
     assert loop.prefect.read_global_concurrency_limit_by_name("retrain-toy_hopeless").active_slots == 0

@@ -195,14 +195,15 @@ def test_without_a_champion_predictions_wait_and_feedback_does_not(mlflow: Regis
         ("/v1/toy/predict", b'{"rows": [{"distance": NaN}]}', {}, 422, "invalid_input"),
         ("/v1/toy/predict", b'{"rows": [{"distance": 1, "extra": 1}]}', {}, 422, "invalid_input"),
         ("/v1/toy/predict?log=perhaps", b'{"rows": [{"distance": 1}]}', {}, 422, "invalid_input"),
-        ("/v1/toy/predict", b"distance,wind\n1,2", {"content-type": "text/csv"}, 415, "unsupported_media_type"),
+        ("/v1/toy/predict", b"<rows/>", {"content-type": "application/xml"}, 415, "unsupported_media_type"),
+        ("/v1/toy/predict", b"distance,wind\n-1,2", {"content-type": "text/csv"}, 422, "invalid_input"),
         ("/v1/toy/predict", b"\x1f\x8b", {"content-encoding": "gzip"}, 415, "unsupported_media_type"),
         ("/v1/toy/predict", b" " * (16 * 2**20 + 1), {}, 413, "body_too_large"),
         ("/v1/flight/predict", b'{"rows": [{"distance": 1}]}', {}, 404, "unknown_use_case"),
         ("/v1/flight/feedback", b"{}", {}, 404, "unknown_use_case"),
         ("/v1/toy/feedback", b'{"feedback": [{"id": "a", "label": "yes"}]}', {}, 422, "invalid_input"),
         ("/v1/toy", b"{}", {}, 405, "method_not_allowed"),
-        ("/v2/models/toy/infer", b"{}", {}, 404, "not_found"),
+        ("/v3/models/toy/infer", b"{}", {}, 404, "not_found"),
     ],
 )
 def test_a_bad_request_is_refused_in_one_shape(
@@ -288,11 +289,10 @@ def test_pages_load_nothing_from_outside(shared: ServiceProcess, path: str) -> N
 
 def test_the_openapi_document_has_every_route_and_its_bodies(shared: ServiceProcess) -> None:
     document = shared.client.get("/openapi.json").json()
-    assert {"/v1/{use_case}/predict", "/v1/{use_case}/feedback", "/v1/{use_case}", "/health", "/ready", "/metrics"} <= set(
-        document["paths"]
-    )
-    body = document["paths"]["/v1/{use_case}/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert body["required"] == ["rows"]
+    assert {"/v1/toy/predict", "/v1/{use_case}/feedback", "/v1/{use_case}", "/health", "/ready", "/metrics"} <= set(document["paths"])
+    body = document["paths"]["/v1/toy/predict"]["post"]["requestBody"]["content"]["application/json"]
+    assert body["schema"]["anyOf"][0]["properties"]["rows"]["items"]["required"] == ["distance"]
+    assert shared.client.post("/v1/toy/predict", json=body["example"]).status_code == 200
 
 
 def metric(service: ServiceProcess, name: str, **labels: str) -> float:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from deployments.demo import Story
+from deployments.demo_story import Story
 from deployments.replay import Answers
 
 

@@ -157,7 +157,7 @@ def test_an_alias_that_is_gone_is_said_and_the_last_champion_serves(mlflow: Regi
     del mlflow.champions["toy"]
     watch.check()
     assert version(watch) == "1" and watch.alias_version is None
-    assert "version 1 keeps serving" in str(watch.last_error)
+    assert "Version 1 keeps serving" in str(watch.last_error)
 
 
 def test_a_model_that_nobody_registered_is_no_failure_of_the_registry(mlflow: RegistryServer, watch: ChampionWatch) -> None:

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,16 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
 
 def test_a_package_of_another_format_is_refused_by_both_numbers(tmp_path: Path) -> None:
     write_package(tmp_path)
-    newer = (tmp_path / "package.json").read_bytes().replace(b'"format": 1', b'"format": 2')
-    with pytest.raises(PackageError, match="format 2, this code reads 1"):
+    newer = (tmp_path / "package.json").read_bytes().replace(b'"format": 2', b'"format": 3')
+    with pytest.raises(PackageError, match="format 3, this code reads 1 and 2"):
         read_manifest(newer)
+
+
+def test_a_package_of_the_first_format_is_still_read(tmp_path: Path) -> None:
+    write_package(tmp_path)
+    said = json.loads((tmp_path / "package.json").read_bytes())
+    for newer in ("outputs", "log_sample_rate", "log_leave_out"):
+        del said[newer]
+    (tmp_path / "package.json").write_text(json.dumps(said | {"format": 1}))
+    manifest = load(tmp_path).manifest
+    assert (manifest.format, manifest.outputs, manifest.log_sample_rate, manifest.log_leave_out) == (1, [], 1.0, [])

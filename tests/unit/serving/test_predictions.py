@@ -8,7 +8,7 @@ import pytest
 from serving.champion import Champion
 from serving.errors import PackageError
 from serving.package import Package, Smoke, load
-from serving.predictions import PredictionIds, predict
+from serving.predictions import PredictionIds, answer_json, predict
 from tests.fixtures.packages import expected_score, model, write_package
 
 
@@ -19,9 +19,9 @@ def crown(folder: Path, **other: object) -> Champion:
 
 def test_an_answer_has_a_score_a_decision_and_an_id_for_each_row_in_order(tmp_path: Path) -> None:
     rows = [{"carrier": "AA", "distance": 0.0, "wind": -1.0}, {"carrier": "UA", "distance": 900, "wind": None}]
-    body, count = predict(crown(tmp_path), json.dumps({"rows": rows}).encode(), PredictionIds())
-    answer = json.loads(body)
-    assert count == 2
+    champion = crown(tmp_path)
+    read = champion.reader.read(json.dumps({"rows": rows}).encode())
+    answer = json.loads(answer_json(predict(champion, read, PredictionIds(), Package.score)))
     assert (answer["model_version"], answer["use_case"]) == ("3", "toy")
     assert [said["score"] for said in answer["predictions"]] == pytest.approx([expected_score(row) for row in rows], rel=1e-5)
     assert [said["decision"] for said in answer["predictions"]] == [False, True]
@@ -34,7 +34,7 @@ def test_a_model_that_gives_no_number_is_an_error_and_not_a_decision(tmp_path: P
     broken = Package(champion.package.manifest, model(bias=0.0, last="Log"), Smoke([], []))  # the log of a negative margin
     with pytest.raises(PackageError, match="no number for row 1"):
         other = Champion.crown("toy", "4", "0", broken)
-        predict(other, b'{"rows": [{"distance": 10, "carrier": "AA"}, {"distance": 0, "wind": -100}]}', PredictionIds())
+        predict(other, [("AA", 10.0, None, None), (None, 0.0, -100.0, None)], PredictionIds(), Package.score)
 
 
 def test_ids_of_two_processes_never_meet() -> None:

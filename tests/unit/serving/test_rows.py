@@ -34,7 +34,7 @@ def test_a_category_that_training_never_saw_is_no_error() -> None:
     [
         (b'{"carrier": "AA"}', "distance", "is missing"),
         (b'{"distance": null}', "distance", "expected `float`, got `null`"),
-        (b'{"distance": "far"}', "distance", "got `str`"),
+        (b'{"distance": "far"}', "distance", "expected `float`, got 'far'"),
         (b'{"distance": true}', "distance", "got `bool`"),
         (b'{"distance": -1}', "distance", "expected `float` >= 0.0, got -1"),
         (b'{"distance": 5000.1}', "distance", "expected `float` <= 5000.0, got 5000.1"),

@@ -1,24 +1,24 @@
 import json
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from moto.server import ThreadedMotoServer
 
 from blocks.settings import Settings
-from serving.champion import Champion
 from serving.errors import LakeAway
 from serving.lake import BucketLake, FolderLake, Lake, open_lake
 from serving.package import load
 from serving.parquet import convert
 from serving.prediction_log import PredictionLog
-from serving.predictions import PredictionIds, predict
-from serving.segments import feedback_header
+from serving.segments import Header, feedback_header, header_of, line_of
 from serving.uploader import Uploader
 from tests.fixtures.packages import write_package
 
@@ -29,10 +29,16 @@ ROWS: list[dict[str, Any]] = [
 ]
 
 
+def header(folder: Path, version: str, **other: Any) -> bytes:
+    """Of a real package's manifest; ``other`` changes fields of it."""
+    digest = write_package(folder)
+    return header_of(msgspec.structs.replace(load(folder, digest).manifest, **other), version)
+
+
 @pytest.fixture
-def champion(tmp_path: Path) -> Champion:
-    digest = write_package(tmp_path / "package")
-    return Champion.crown("toy", "3", digest, load(tmp_path / "package", digest))
+def champion(tmp_path: Path) -> bytes:
+    """The header of a champion's lines."""
+    return header(tmp_path / "package", "3")
 
 
 @pytest.fixture
@@ -42,11 +48,13 @@ def log(tmp_path: Path) -> PredictionLog:
     return log
 
 
-def answer(log: PredictionLog, champion: Champion, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    body = json.dumps({"rows": rows}).encode()
-    said, count = predict(champion, body, PredictionIds())
-    log.append(champion.log_header, "toy", body, said, count)
-    return json.loads(said)
+def answer(log: PredictionLog, champion: bytes, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Log an answer to ``rows``, as the service does."""
+    version = msgspec.json.decode(champion, type=Header).version
+    predictions = [{"id": secrets.token_hex(8), "score": 0.1 + number, "decision": number > 0} for number in range(len(rows))]
+    said = {"predictions": predictions, "model_version": version, "use_case": "toy"}
+    log.append(champion, "toy", line_of(json.dumps({"rows": rows}).encode(), json.dumps(said).encode(), len(rows)), len(rows))
+    return said
 
 
 def read(files: dict[str, bytes]) -> dict[str, pa.Table]:
@@ -60,7 +68,7 @@ def wait_for(what: Callable[[], bool], seconds: float = 30.0) -> None:
         time.sleep(0.02)
 
 
-def test_predictions_become_one_file_for_each_day_of_their_events(log: PredictionLog, champion: Champion) -> None:
+def test_predictions_become_one_file_for_each_day_of_their_events(log: PredictionLog, champion: bytes) -> None:
     said = answer(log, champion, ROWS)["predictions"]
     log.close_old(everything=True)
     segment = log.closed[0].path
@@ -76,9 +84,9 @@ def test_predictions_become_one_file_for_each_day_of_their_events(log: Predictio
     assert [(row["id"], row["score"], row["decision"]) for row in (first, second)] == [tuple(one.values()) for one in said[:2]]
 
 
-def test_the_columns_of_both_logs_have_the_types_that_readers_expect(log: PredictionLog, champion: Champion) -> None:
+def test_the_columns_of_both_logs_have_the_types_that_readers_expect(log: PredictionLog, champion: bytes) -> None:
     answer(log, champion, ROWS[2:])
-    log.append(feedback_header("toy"), "toy", b'{"feedback": [{"id": "a", "label": 1}]}', b"", 1)
+    log.append(feedback_header("toy"), "toy", line_of(b'{"feedback": [{"id": "a", "label": 1}]}', b"", 1), 1)
     log.close_old(everything=True)
     predictions, feedback = (next(iter(read(convert(segment.path).files).values())).schema for segment in log.closed)
     assert [(field.name, str(field.type)) for field in predictions] == [
@@ -91,6 +99,7 @@ def test_the_columns_of_both_logs_have_the_types_that_readers_expect(log: Predic
         ("score", "double"),
         ("decision", "bool"),
         ("model_version", "string"),
+        ("sample_rate", "double"),
     ]
     assert [(field.name, str(field.type)) for field in feedback] == [("id", "string"), ("label", "bool"), ("time", "timestamp[us, tz=UTC]")]
 
@@ -100,7 +109,7 @@ def test_feedback_goes_to_the_day_of_its_event_and_else_to_that_of_its_own_time(
         {"id": "a", "label": 1, "event_time": "2013-06-01T15:00:00", "time": "2013-07-01T00:00:00Z"},
         {"id": "b", "label": False, "time": "2013-07-01T00:00:00Z"},
     ]
-    log.append(feedback_header("toy"), "toy", json.dumps({"feedback": given}).encode(), b"", 2)
+    log.append(feedback_header("toy"), "toy", line_of(json.dumps({"feedback": given}).encode(), b"", 2), 2)
     log.close_old(everything=True)
     segment = log.closed[0].path
     tables = read(convert(segment).files)
@@ -111,10 +120,8 @@ def test_feedback_goes_to_the_day_of_its_event_and_else_to_that_of_its_own_time(
     assert convert(segment).files == convert(segment).files
 
 
-def test_two_champions_never_share_a_segment(log: PredictionLog, champion: Champion, tmp_path: Path) -> None:
-    digest = write_package(tmp_path / "next", bias=1.0)
-    successor = Champion.crown("toy", "4", digest, load(tmp_path / "next", digest))
-    for one in (champion, successor, champion):
+def test_two_champions_never_share_a_segment(log: PredictionLog, champion: bytes, tmp_path: Path) -> None:
+    for one in (champion, header(tmp_path / "next", "4"), champion):
         answer(log, one, ROWS)
     log.close_old(everything=True)
     assert [segment.rows for segment in log.closed] == [6, 3]
@@ -135,7 +142,7 @@ class Stubborn:
         self.lake.put(key, data)
 
 
-def test_while_the_lake_is_away_rows_wait_and_then_all_arrive_once(log: PredictionLog, champion: Champion, tmp_path: Path) -> None:
+def test_while_the_lake_is_away_rows_wait_and_then_all_arrive_once(log: PredictionLog, champion: bytes, tmp_path: Path) -> None:
     lake = Stubborn(FolderLake(tmp_path / "lake"))
     uploader = Uploader(log, lake, tick_seconds=0.01)
     uploader.start()
@@ -155,7 +162,7 @@ def test_while_the_lake_is_away_rows_wait_and_then_all_arrive_once(log: Predicti
     assert len(rows) == len({row["id"] for row in rows}) == 6
 
 
-def test_stopping_tries_once_and_leaves_what_the_lake_did_not_take(log: PredictionLog, champion: Champion, tmp_path: Path) -> None:
+def test_stopping_tries_once_and_leaves_what_the_lake_did_not_take(log: PredictionLog, champion: bytes, tmp_path: Path) -> None:
     uploader = Uploader(log, Stubborn(FolderLake(tmp_path / "lake")), tick_seconds=0.01)
     uploader.start()
     answer(log, champion, ROWS)
@@ -167,11 +174,11 @@ def test_stopping_tries_once_and_leaves_what_the_lake_did_not_take(log: Predicti
     assert again.state("toy").rows_waiting == 3
 
 
-def test_a_segment_that_nobody_can_read_does_not_hold_up_the_others(log: PredictionLog, champion: Champion, tmp_path: Path) -> None:
+def test_a_segment_that_nobody_can_read_does_not_hold_up_the_others(log: PredictionLog, champion: bytes, tmp_path: Path) -> None:
     answer(log, champion, ROWS)
     log.close_old(everything=True)
     log.closed[0].path.write_bytes(b"rubbish\n")
-    log.append(feedback_header("toy"), "toy", b'{"feedback": [{"id": "a", "label": 1}]}', b"", 1)
+    log.append(feedback_header("toy"), "toy", line_of(b'{"feedback": [{"id": "a", "label": 1}]}', b"", 1), 1)
     uploader = Uploader(log, FolderLake(tmp_path / "lake"), tick_seconds=0.01)
     uploader.start()
     uploader.stop(timeout_seconds=30)

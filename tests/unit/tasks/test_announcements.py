@@ -54,7 +54,7 @@ EVERY: dict[str, Callable[[], Any]] = {
         "flights", version="1", candidate="hgb", metric="roc_auc", score=0.7626, gate=0.75
     ),
     **{f"contest {verdict}": lambda verdict=verdict: contest(verdict) for verdict in ("promote", "keep", "suspicious", "unfair")},
-    "contest inconclusive": lambda: contest("inconclusive", gain=float("nan"), low=float("nan"), high=float("nan")),
+    "contest inconclusive": lambda: contest("inconclusive", champion=None, challenger=None, gain=None, low=None, high=None),
     "deployed": lambda: announcements.deployed("flights", version="4", seconds=1.234, smoke_rows=16),
     "deployment failed": lambda: announcements.deployment_failed(
         "flights", version="4", reason="smoke row 2 differs", restored_version="3"
@@ -142,16 +142,16 @@ def test_leak_is_told_as_a_refusal_and_not_as_a_win() -> None:
 
 
 def test_refused_challenger_without_a_champion_invents_none() -> None:
-    unknown = float("nan")
-    message = contest("suspicious", champion_version=None, challenger=0.9912, champion=unknown, gain=unknown, low=unknown, high=unknown)
+    message = contest("suspicious", champion_version=None, challenger=0.9912, champion=None, gain=None, low=None, high=None)
     assert "there is still no champion (ROC AUC: challenger 0.9912)" in message.headline
     assert "champion v" not in message.text
 
 
 def test_score_that_does_not_exist_is_said_in_words() -> None:
-    message = contest("inconclusive", gain=float("nan"), low=float("nan"), high=float("nan"))
+    message = contest("inconclusive", champion=None, challenger=None, gain=None, low=None, high=None)
+    assert "(ROC AUC: challenger not known, champion not known)" in message.headline
     assert "gain: not known\n" in message.text
-    assert "nan" not in message.text
+    assert "gain: +0.0142, 90 % interval not known\n" in contest("inconclusive", low=None, high=None).text
 
 
 @pytest.mark.parametrize("make", [contest, drift])

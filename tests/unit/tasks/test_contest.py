@@ -121,7 +121,7 @@ def test_days_without_a_class_are_inconclusive_and_never_fine() -> None:
     world.truth = np.where(world.day == 0, world.truth, 0)
     found = world.contest(world.model(2.5), world.model(0.2))
     assert found.verdict == "inconclusive"
-    assert np.isnan(found.main.low)
+    assert (found.main.low, found.main.high) == (None, None)
 
 
 def test_a_guard_that_is_lost_keeps_the_champion() -> None:
@@ -182,6 +182,8 @@ def test_a_slice_with_one_class_is_said_to_be_unknown() -> None:
     rule = Promotion(suspicious_gain=0.2, slice_minimum_rows=100)
     found = world.contest(world.model(1.5), world.model(0.8), rule, slices={"day=5": world.day == 5})
     assert found.promoted
+    one = found.slices["day=5"]
+    assert (one.champion, one.challenger, one.gain, one.low, one.high) == (None, None, None, None, None)
     assert any("day=5 could not be compared" in reason for reason in found.reasons)
 
 
@@ -225,6 +227,34 @@ def test_the_same_seed_gives_the_same_contest_and_another_seed_another_interval(
     assert first == again
     assert (first.main.gain, first.seed) == (other.main.gain, 1)
     assert first.main.low != other.main.low
+
+
+def test_a_guard_that_is_not_known_keeps_the_champion() -> None:
+    """Log loss exists on rows of one class, ROC AUC does not: what cannot be compared was not won."""
+    world = World()
+    world.truth = np.where(world.day == 0, world.truth, 0)
+    colder, cold = world.model(0.8) * 0.5, world.model(0.8) * 0.2
+    rule = Promotion(suspicious_gain=1, guards=(Guard(metric=ROC_AUC, tolerance=0.01),))
+    found = world.contest(colder, cold, rule, LOG_LOSS)
+    assert found.main.low is not None and found.main.low > 0
+    assert (found.verdict, found.guards[0].low) == ("keep", None)
+    assert found.reasons == ["roc_auc does not exist on every replicate, so it may get worse by more than 0.01."]
+
+
+def records() -> dict[str, Contest]:
+    """A contest with all numbers, one without a class on most days, one without a second class at all."""
+    worlds = {"usual": World(), "no interval": World(), "no score": World()}
+    worlds["no interval"].truth[worlds["no interval"].day > 0] = 0
+    worlds["no score"].truth[:] = 0
+    return {name: world.contest(world.model(1.5), world.model(0.8), slices={"day=0": world.day == 0}) for name, world in worlds.items()}
+
+
+def test_every_record_reads_back_from_its_json_as_it_was() -> None:
+    found = records()
+    known = {name: (one.main.gain is not None, one.main.low is not None) for name, one in found.items()}
+    assert known == {"usual": (True, True), "no interval": (True, False), "no score": (False, False)}
+    for contest in found.values():
+        assert Contest.model_validate_json(contest.model_dump_json()) == contest
 
 
 def test_the_order_of_the_rows_does_not_matter() -> None:

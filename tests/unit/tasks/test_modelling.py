@@ -1,29 +1,17 @@
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from threadpoolctl import threadpool_limits
 from usecases.toy import boosting, toy_rows
 
 from tasks.metrics import score
 from tasks.modelling import encoder, fit, inputs, labels, predict
-from usecases.definition import ROC_AUC, Candidate, Layout, Promotion, UseCase, load
+from usecases.definition import ROC_AUC, Candidate, Layout, Promotion, UseCase
 
 SMALL = {"max_iter": 10}
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small fits: on a busy machine, threads that wait for each other cost more than they bring."""
-    with threadpool_limits(1):
-        yield
-
-
-@pytest.fixture(scope="module")
-def case() -> UseCase:
-    return load("toy")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

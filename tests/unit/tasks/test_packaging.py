@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeClassifier
-from threadpoolctl import threadpool_limits
 from usecases.toy import toy_rows
 
 from serving.errors import PackageError
@@ -22,21 +20,10 @@ from tasks.modelling import fit, inputs, predict
 from tasks.onnx_export import NotConvertible
 from tasks.packaging import SCORE, Made, Origin, ParityBroken, make_package, prove, score_rows
 from usecases.definition import Candidate, Promotion, UseCase
-from usecases.definition import load as load_case
 
 ORIGIN = Origin("boosting", {"max_iter": 40}, "2024-03-abc", {"2024-01": "a1", "2024-03": "c3", "2024-02": "b2"}, {"roc_auc": 0.87})
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small fits: on a busy machine, threads that wait for each other cost more than they bring."""
-    with threadpool_limits(1):
-        yield
-
-
-@pytest.fixture(scope="module")
-def case() -> UseCase:
-    return load_case("toy")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -83,13 +83,13 @@ def test_the_most_important_column_stands_on_top() -> None:
 
 @pytest.mark.parametrize(
     ("low", "gain", "high"),
-    [(0.01, 0.02, 0.03), (0.01, 0.009, 0.02), (0.0, 0.0, 0.0), (float("nan"), 0.01, float("nan"))],
-    ids=["usual", "gain outside its interval", "tie", "no interval"],
+    [(0.01, 0.02, 0.03), (0.01, 0.009, 0.02), (0.0, 0.0, 0.0), (None, 0.01, None), (None, None, None)],
+    ids=["usual", "gain outside its interval", "tie", "no interval", "nothing known"],
 )
-def test_every_contest_can_be_drawn(low: float, gain: float, high: float) -> None:
+def test_every_contest_can_be_drawn(low: float | None, gain: float | None, high: float | None) -> None:
     """Quantiles of a bootstrap need not lie on both sides of the gain: a decision must not fail for its picture."""
     figure = contest_interval(low, gain, high, "roc_auc")
     shown = np.concatenate([line.get_xdata() for line in figure.axes[0].lines])
     for value in (low, gain, high):
-        assert np.isnan(value) or value in shown
+        assert value is None or value in shown
     drawn(figure)

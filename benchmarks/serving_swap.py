@@ -1,0 +1,80 @@
+"""A change of champion under load: does a request fail, how long do others wait, and when does the new version answer first?
+
+Each request's own time is needed, so the generator in Python asks (``serving_client.py``), whatever measured the rest.
+"""
+
+import json
+import subprocess
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks import serving_load
+from benchmarks.serving_client import Answer
+from benchmarks.serving_load import BenchmarkFailed
+from benchmarks.serving_model import REPOSITORY, USE_CASE
+from benchmarks.serving_registry import RegistryProcess
+from benchmarks.serving_servers import Server
+from benchmarks.serving_visit import Asked, running
+
+CONNECTIONS = 32
+BEFORE_SECONDS, AFTER_SECONDS = 6.0, 8.0
+WARM_UP_SECONDS = 1.0
+SWAPS = ("2", "1", "2")
+
+
+def swap(server: Server, asked: Asked, registry: RegistryProcess) -> dict[str, Any]:
+    """Three changes of champion; the worst of each figure, and all three beside it. Raises ``BenchmarkFailed``."""
+    seen = []
+    with running(server, asked):
+        for version in SWAPS:
+            seen.append(_one(server, asked, registry, version))
+    registry.crown(USE_CASE, "1")
+    worst = {name: max(one[name] for one in seen) for name in seen[0]}
+    all_of = {name: sum(one[name] for one in seen) for name in ("requests", "failed")}
+    return {"server": server.name, "connections": CONNECTIONS, "generator": "python", **worst, **all_of, "swaps": seen}
+
+
+def _one(server: Server, asked: Asked, registry: RegistryProcess, version: str) -> dict[str, Any]:
+    file = serving_load.write_bodies(asked.folder / "swap.bodies", server, list(asked.rows), 1)
+    timeline = asked.folder / "timeline.json"
+    seconds = WARM_UP_SECONDS + BEFORE_SECONDS + AFTER_SECONDS
+    command = serving_load.command("python", server, server.path(1), file, CONNECTIONS, seconds)
+    with subprocess.Popen([*command, "--timeline", str(timeline)], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as load:
+        time.sleep(WARM_UP_SECONDS + BEFORE_SECONDS)
+        crowned = registry.crown(USE_CASE, version)
+        _, told = load.communicate()
+    if load.returncode:
+        raise BenchmarkFailed(f"The generator failed on {server.name}: {told.strip()}")
+    broken = json.loads(told.strip().splitlines()[-1])["broken"]
+    return judge(json.loads(timeline.read_text()), crowned, version, broken)
+
+
+def judge(answers: Sequence[Answer], crowned: float, version: str, broken: int = 0) -> dict[str, Any]:
+    """Figures of one change. ``answers`` are (end, seconds, status, version), ``crowned`` the moment the registry had taken the alias.
+
+    ``p99_before_ms`` is over all answers from the end of the warm-up to that moment, ``p99_swap_ms`` over the second around the first
+    answer of the new version. Raises ``BenchmarkFailed`` where it never answered.
+    """
+    started = min(answer[0] for answer in answers)
+    first = min((answer[0] for answer in answers if answer[3] == version and answer[0] > crowned), default=None)
+    if first is None:
+        raise BenchmarkFailed(f"Version {version} did not answer within {AFTER_SECONDS:g} s after it got the alias.")
+    last_old = max(answer[0] for answer in answers if answer[3] != version)
+    before = [answer[1] for answer in answers if started + WARM_UP_SECONDS < answer[0] < crowned]
+    during = [answer[1] for answer in answers if abs(answer[0] - first) <= 0.5]
+    return {
+        "requests": len(answers),
+        "failed": broken + sum(not 200 <= answer[2] < 300 for answer in answers),
+        "p99_before_ms": _p99_ms(before),
+        "p99_swap_ms": _p99_ms(during),
+        "p99_ratio": round(_p99_ms(during) / _p99_ms(before), 3),
+        "longest_swap_ms": round(1000 * max(during), 3),
+        "alias_to_first_answer_s": round(first - crowned, 3),
+        "alias_to_last_old_answer_s": round(max(0.0, last_old - crowned), 3),
+    }
+
+
+def _p99_ms(seconds: Sequence[float]) -> float:
+    ordered = sorted(seconds)
+    return round(1000 * ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))], 3)

@@ -1,0 +1,156 @@
+"""The steps of the demo: each drives the stack, shows itself as a stage, and notes in the story what came of it."""
+
+import json
+import time
+from typing import Any
+
+import httpx
+import polars as pl
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun
+
+from blocks.lake import Lake
+from blocks.registry import ModelRegistry
+from blocks.settings import Settings
+from deployments.demo_runs import DemoFailed, Runs
+from deployments.demo_story import LATER, USE_CASE, Story, number
+from deployments.replay import Answers, Caller, Traffic, as_rows, replay
+from deployments.stages import Stages
+from usecases.definition import UseCase, load
+
+
+class Demo:
+    """The servers as the steps use them, and the story so far."""
+
+    def __init__(self, settings: Settings, stages: Stages, prefect: SyncPrefectClient) -> None:
+        self.settings, self.stages, self.runs = settings, stages, Runs(settings, prefect)
+        self.lake, self.registry = Lake.of(settings), ModelRegistry.of(settings)
+        self.case: UseCase = load(USE_CASE)
+        self.answers, self.story = Answers(), Story()
+        self.caller = Caller(settings.serving_base_url, self.case, self.answers)
+        stages.below = self._below
+
+    def _below(self) -> str:
+        served = self.story.champions[-1]["version"] if self.story.champions else "none yet"
+        return f"\nchampion version {served} · {self.answers.requests:,} requests · {len(self.answers.failures)} failed"
+
+    def refuse_models(self) -> None:
+        """Raises ``DemoFailed`` where the stack has models of the use case already."""
+        if self.registry.versions(USE_CASE):
+            raise DemoFailed(
+                f"This stack has models of {USE_CASE!r} already; the demo begins with none. "
+                f"`make reset` deletes {self.settings.state}, or set LAUREL_STATE to another folder."
+            )
+
+    def watch_retrain(self, run: FlowRun, label: str) -> None:
+        """Wait for a retrain, add the times of its subflows to the stages, and note the champion that serves after it."""
+        with self.stages.stage(label) as stage:
+            run = self.runs.wait(run, label)
+            stage.note(str(run.state.name if run.state else ""))
+        for name, part in self.runs.subflows(run):
+            said = part.state.name if part.state else ""
+            self.stages.add(f"{label}: {name}", part.total_run_time.total_seconds(), str(said))
+        self._note_champion()
+
+    def _note_champion(self) -> None:
+        """Take from the service what it says of the champion it serves."""
+        said = self._service()
+        if not said.get("ready"):
+            raise DemoFailed(f"The service serves no champion: {said.get('last_error')}")
+        score = said["metrics"][self.case.gate.metric.name]
+        champion = {"version": said["version"], "roc_auc": score, "trained_through": said["trained_through"], "recipe": said["recipe"]}
+        if champion["version"] not in [one["version"] for one in self.story.champions]:
+            self.story.champions.append(champion)
+
+    def _service(self) -> dict[str, Any]:
+        said: dict[str, Any] = httpx.get(f"{self.settings.serving_base_url}/v1/{USE_CASE}", timeout=10).json()
+        return said
+
+    def steady_traffic(self, frame: pl.DataFrame) -> Traffic:
+        """A caller that asks for one flight of ``frame`` after the other; its answers are counted with all the others."""
+        return Traffic(Caller(self.settings.serving_base_url, self.case, self.answers), self.some_rows(frame))
+
+    def some_rows(self, frame: pl.DataFrame) -> list[dict[str, Any]]:
+        """Flights from all of a month for the steady traffic, so that it leaves the month's distribution as it is."""
+        return as_rows(self.case, frame.sample(1000, seed=7))
+
+    def send_month(self, month: str, frame: pl.DataFrame) -> None:
+        """A month of requests, and of labels that follow, until all of it is in the lake."""
+        with self.stages.stage(f"{month}: requests") as stage:
+            rows = replay(self.case, frame, self.caller)
+            self._drain_log()
+            stage.note(f"{rows:,} flights asked for, their labels followed")
+
+    def _drain_log(self) -> None:
+        """Wait until every prediction and label that is acknowledged by now is in the lake; traffic goes on adding more."""
+        begun = self._service()["log"]
+        for _ in range(300):
+            if self._service()["log"]["rows_uploaded"] >= begun["rows_uploaded"] + begun["rows_waiting"]:
+                return
+            time.sleep(0.1)
+        raise DemoFailed(f"The prediction log does not drain: see {self.settings.state / 'logs'}")
+
+    def judge_month(self, month: str, run: FlowRun, since: float) -> bool:
+        """Wait for the month's drift check, note its verdict, and say whether it drifted."""
+        with self.stages.stage(f"{month}: drift check", since) as stage:
+            self.runs.wait(run, f"drift check of {month}")
+            checked = json.loads(self.lake.read(f"reports/{USE_CASE}/{month}/verdict.json"))
+            verdict = checked["verdict"]
+            self.story.drift[month] = {
+                "share": verdict["share"],
+                "verdict": verdict["outcome"],
+                "roc_auc": checked["scores"].get("roc_auc"),
+                "report": checked["report_url"],
+            }
+            share = "unknown" if verdict["share"] is None else f"{verdict['share']:.0%}"
+            stage.note(f"{verdict['outcome']}: {share} of the columns beyond their threshold (limit {verdict['limit']:.0%})")
+        return verdict["outcome"] == "drifted"
+
+    def read_contest(self) -> None:
+        """The latest decision of the ledger."""
+        latest = self.lake.list(f"decisions/{USE_CASE}")[-1]
+        decision = json.loads(self.lake.read(latest))
+        main = (decision["contest"] or {}).get("main", {})
+        self.story.contest = {
+            "difference": main.get("gain"),
+            "low": main.get("low"),
+            "high": main.get("high"),
+            "verdict": decision["verdict"],
+            "holdout": decision["holdout"],
+            "champion": main.get("champion"),
+            "challenger": main.get("challenger"),
+        }
+
+    def send_later_month(self, frame: pl.DataFrame) -> None:
+        """The month after the story through the service under the new champion, ingested meanwhile."""
+        with self.stages.stage(f"{LATER}: requests, ingest") as stage:
+            run = self.runs.start("ingest", through=LATER, since=LATER)
+            rows = replay(self.case, frame, self.caller)
+            self.runs.wait(run, f"ingest of {LATER}")
+            stage.note(f"{rows:,} flights asked for")
+
+    def compare_champions(self) -> None:
+        """Both champions on the flights of that later month, which neither has seen."""
+        first, second = (one["version"] for one in self.story.champions)
+        with self.stages.stage(f"{LATER}: both champions") as stage:
+            self.runs.wait(self.runs.start("compare", window=LATER, champion=first, challenger=second), "compare")
+            contest = json.loads(self.lake.read(f"reports/{USE_CASE}/{LATER}/comparison-{first}-{second}.json"))
+            main = contest["main"]
+            self.story.later_rows = {
+                "window": LATER,
+                "rows": main["rows"],
+                "champion_1": main["champion"],
+                "champion_2": main["challenger"],
+                "difference": main["gain"],
+                "low": main["low"],
+                "high": main["high"],
+            }
+            stage.note(f"ROC AUC {number(main['champion'])} and {number(main['challenger'])}")
+
+    def ended(self) -> Story:
+        """The story with its counts and times, now that nothing is sent any more."""
+        story = self.story
+        story.requests, story.failed_requests = self.answers.requests, len(self.answers.failures)
+        story.swap_gap_ms = round(self.answers.longest_gap_ms(story.champions[-1]["version"]), 1)
+        story.stages, story.seconds = self.stages.seconds, round(self.stages.total_seconds, 1)
+        return story

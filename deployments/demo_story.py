@@ -1,0 +1,85 @@
+"""What the demo's story is about, what happened in it, and how that is told at the end."""
+
+import math
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from rich.console import Console
+
+from blocks.registry import ModelRegistry
+from blocks.settings import Settings
+
+USE_CASE = "flights"
+FIRST, WATCHED, LATER = "2013-03", ("2013-04", "2013-05", "2013-06"), "2013-07"
+
+
+@dataclass
+class Story:
+    """What happened, as ``.laurel/demo.json`` says it."""
+
+    stages: dict[str, float] = field(default_factory=dict)
+    champions: list[dict[str, Any]] = field(default_factory=list)
+    contest: dict[str, Any] = field(default_factory=dict)
+    drift: dict[str, dict[str, Any]] = field(default_factory=dict)
+    requests: int = 0
+    failed_requests: int = 0
+    swap_gap_ms: float = math.nan
+    later_rows: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def departures(self) -> list[str]:
+        """Where the data said something else than the story; empty when the loop closed as told."""
+        quiet = [month for month in WATCHED[:-1] if self.drift.get(month, {}).get("verdict") != "stable"]
+        found = [f"{month} was {self.drift.get(month, {}).get('verdict', 'never checked')}, not stable" for month in quiet]
+        if self.drift.get(WATCHED[-1], {}).get("verdict") != "drifted":
+            found.append(f"{WATCHED[-1]} did not drift")
+        if len(self.champions) != 2:
+            found.append(f"{len(self.champions)} champions, not two")
+        if self.contest.get("verdict") != "promote":
+            found.append(f"the contest ended with {self.contest.get('verdict')}")
+        if self.failed_requests:
+            found.append(f"{self.failed_requests} requests failed")
+        if not self.later_rows:
+            found.append("the later rows were not scored")
+        return found
+
+
+def number(value: float | None, sign: str = "") -> str:
+    """Four decimals; None, as the records have it, is not known."""
+    return "not known" if value is None else f"{value:{sign}.4f}"
+
+
+def _gain(found: dict[str, Any]) -> str:
+    gain, low, high = (number(found[name], "+") for name in ("difference", "low", "high"))
+    return f"gain {gain}, 90 % interval [{low}, {high}]"
+
+
+def tell(story: Story, settings: Settings, console: Console) -> None:
+    """What happened, in words, and where to look."""
+    say = partial(console.print, highlight=False, soft_wrap=True)
+    first, second = (*story.champions, *[{}] * 2)[:2]
+    later, contest = story.later_rows, story.contest
+    say()
+    if first:
+        say(f"Champion 1 (version {first['version']}, {first['recipe']}) learned flights through {first['trained_through']}.")
+    for month, found in story.drift.items():
+        say(f"{month}: {found['verdict']}" + (f", report {found['report']}" if found["verdict"] == "drifted" else ""))
+    if second:
+        scores = f"challenger {number(contest['challenger'])}, champion {number(contest['champion'])}"
+        say(f"Contest on {contest['holdout']}: {scores}, {_gain(contest)}: {contest['verdict']}.")
+        say(f"Champion 2 (version {second['version']}) learned flights through {second['trained_through']}.")
+    if later:
+        scores = f"ROC AUC {number(later['champion_1'])} and {number(later['champion_2'])}"
+        say(f"{later['window']}, {later['rows']:,} flights that neither had seen: {scores}, {_gain(later)}.")
+    say(
+        f"{story.requests:,} requests, {story.failed_requests} failed; the longest gap between answers around the swap was "
+        f"{story.swap_gap_ms:.0f} ms. {story.seconds:.0f} s in all."
+    )
+    for departure in story.departures():
+        say(f"Not as told: {departure}.", style="red")
+    host = settings.prefect_api_url.removesuffix("/api")
+    say(f"\nRuns       {host}/runs")
+    say(f"Artifacts  {host}/artifacts")
+    say(f"Models     {ModelRegistry.of(settings).model_url(USE_CASE)}")
+    say(f"Service    {settings.serving_base_url}")

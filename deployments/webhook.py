@@ -1,0 +1,69 @@
+"""MLflow's registry calls the service when an alias moves: the webhook, kept as the settings want it.
+
+Without it new champions are found by polling, so nothing here may fail a start: what MLflow refuses is said, and that is all.
+"""
+
+from typing import Any, Literal
+
+from blocks.settings import Settings
+
+NAME = "laurel-model-service"
+EVENTS = [{"entity": "MODEL_VERSION_ALIAS", "action": action} for action in ("CREATED", "DELETED")]
+_TIMEOUT_SECONDS = 30  # a test call to a service that is away takes MLflow about ten seconds
+_UNSIGNED = 401  # what the service answers to another secret's signature
+
+
+class Refused(RuntimeError):
+    """MLflow cannot have the webhook: says why, and what follows from it."""
+
+
+def apply_webhook(settings: Settings) -> Literal["created", "updated", "unchanged"]:
+    """Have MLflow call the service, signed with ``settings.serving_webhook_secret``.
+
+    MLflow never tells the secret that it has, so it is asked to make a test call. Raises ``Refused``.
+    """
+    import httpx
+
+    assert settings.serving_webhook_secret is not None
+    url = f"{settings.serving_base_url}/webhooks/mlflow"
+    wanted: dict[str, Any] = {"name": NAME, "url": url, "events": EVENTS, "status": "ACTIVE"}
+    secret = {"secret": settings.serving_webhook_secret.get_secret_value()}
+    with httpx.Client(base_url=f"{settings.mlflow_tracking_uri}/api/2.0/mlflow/", timeout=_TIMEOUT_SECONDS) as mlflow:
+        found = _find(mlflow)
+        if found is None:
+            _ask(mlflow, "POST", "webhooks", wanted | secret)
+            return "created"
+        place = f"webhooks/{found['webhook_id']}"
+        if {name: found.get(name) for name in wanted} == wanted:
+            answer = _ask(mlflow, "POST", f"{place}/test", {})
+            if answer.get("result", {}).get("response_status") != _UNSIGNED:
+                return "unchanged"
+        _ask(mlflow, "PATCH", place, wanted | secret)
+        return "updated"
+
+
+def _find(mlflow: Any) -> dict[str, Any] | None:
+    """Our webhook, ``None`` where there is none; a second one of the same name would call a second time, and is removed."""
+    listed: list[dict[str, Any]] = []
+    page = None
+    while page != "":
+        answer = _ask(mlflow, "GET", "webhooks", params={"page_token": page} if page else None)
+        listed += [one for one in answer.get("webhooks", []) if one["name"] == NAME]
+        page = answer.get("next_page_token", "")
+    for extra in listed[1:]:
+        _ask(mlflow, "DELETE", f"webhooks/{extra['webhook_id']}")
+    return listed[0] if listed else None
+
+
+def _ask(mlflow: Any, method: str, path: str, body: dict[str, Any] | None = None, params: dict[str, str] | None = None) -> dict[str, Any]:
+    import httpx
+
+    try:
+        answer = mlflow.request(method, path, json=body, params=params)
+        said: Any = answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise Refused(f"MLflow did not answer as expected ({error}); new champions are found by polling") from error
+    if answer.status_code != 200 or not isinstance(said, dict):
+        reason = str(said.get("message") if isinstance(said, dict) else said)[:200]
+        raise Refused(f"MLflow answered {answer.status_code} ({reason}); new champions are found by polling")
+    return said

@@ -1,0 +1,90 @@
+"""Who is let in, asked once for each request before anything else is done for it: keys, web pages of others, names of others.
+
+On loopback no key is asked for, and every web page that a developer has open can send requests to loopback. Two rules keep
+them out. A page of another origin changes nothing: browsers say where a request comes from in ``Sec-Fetch-Site`` and ``Origin``
+(the algorithm is that of Go's ``http.CrossOriginProtection``, https://words.filippo.io/csrf/). And a page whose own name was
+made to point to 127.0.0.1 (DNS rebinding) still sends that name as ``Host``, which is none that the service answers to.
+"""
+
+import ipaddress
+import re
+import socket
+from collections.abc import Iterable, Mapping
+
+from serving.errors import Forbidden
+from serving.keys import Keys
+
+_READING = frozenset(("GET", "HEAD", "OPTIONS"))
+_OWN_SITE = frozenset((b"same-origin", b"none"))  # "none": typed or bookmarked by the user
+_FORWARDED = frozenset((b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"))
+_LOOPBACK_NAMES = rb"localhost|127(?:\.\d{1,3}){3}|\[::1\]"
+_SETTINGS = "list it in LAUREL_SERVING_ALLOWED_HOSTS, or ask for keys with LAUREL_SERVING_REQUIRE_KEYS=true"
+
+
+def keys_needed(host: str, required: bool) -> bool:
+    """Whether callers must have keys: where it is ``required``, and wherever others than this machine can reach ``host``."""
+    return required or not is_loopback(host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine reaches what listens on ``host``. A name is asked for all of its addresses."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        pass  # a name, or an address in short form
+    if not host:
+        return False  # every address there is
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    return all(ipaddress.ip_address(address[0]).is_loopback for *_, address in found)
+
+
+class Admission:
+    """The rules of one service. ``allowed_hosts`` are names, with or without a port, separated by commas."""
+
+    def __init__(self, keys: Keys, allowed_hosts: str = "") -> None:
+        self._keys = keys
+        listed = b"|".join(re.escape(name.strip().encode()) for name in allowed_hosts.split(",") if name.strip())
+        self._listed = re.compile(rb"(?:" + listed + rb")(?::\d{1,5})?", re.IGNORECASE) if listed else re.compile(rb"(?!)")
+        names = _LOOPBACK_NAMES + (b"|" + listed if listed else b"")
+        self._known = re.compile(rb"(?:" + names + rb")(?::\d{1,5})?", re.IGNORECASE)
+
+    def admit(self, method: str, headers: Iterable[tuple[bytes, bytes]], scope: str) -> str:
+        """The name of the key that sent this; empty where none is needed. ``scope`` is empty where anybody is welcome.
+
+        Header names come in lower case. Raises ``Unauthorized``, ``Forbidden``.
+        """
+        named = dict(headers)
+        if method not in _READING:
+            _refuse_other_sites(named)
+        if self._keys.required:
+            return self._keys.identify(named, scope)
+        self._refuse_other_names(named)
+        return ""
+
+    def _refuse_other_names(self, headers: Mapping[bytes, bytes]) -> None:
+        host = headers.get(b"host", b"")
+        if not self._known.fullmatch(host):
+            raise Forbidden(f"Without keys this service does not answer to the name {_shown(host)}: {_SETTINGS}.")
+        if not _FORWARDED.isdisjoint(headers) and not self._listed.fullmatch(host):
+            raise Forbidden(
+                f"A proxy forwarded this, so others than this machine may reach a service that asks for no keys. "
+                f"If that is meant for the name {_shown(host)}, {_SETTINGS}."
+            )
+
+
+def _refuse_other_sites(headers: Mapping[bytes, bytes]) -> None:
+    site = headers.get(b"sec-fetch-site")
+    if site is None:
+        origin = headers.get(b"origin")  # browsers older than 2023; programs send neither
+        if origin is None or origin.partition(b"://")[2] == headers.get(b"host"):
+            return
+    elif site in _OWN_SITE:
+        return
+    raise Forbidden("A web page of another origin may not send this.")
+
+
+def _shown(host: bytes) -> str:
+    return repr(host[:80].decode("ascii", "replace"))

@@ -1,0 +1,138 @@
+"""``POST /invocations`` and ``GET /ping``: who called ``mlflow models serve`` or a SageMaker endpoint changes only the address.
+
+What is taken and answered is what ``mlflow models serve`` takes and answers with Laurel's own models (their ``predict_proba``): see
+``serving/mlflow_rows.py``, and ``{"predictions": [[probability of false, of true], ...]}``. Statuses are MLflow's too: 400 for rows
+that do not fit, 415 for another content type; the error is its ``{"error_code", "message"}``. Where the package's schema says more
+than MLflow's signature, the schema holds: values out of range, nulls where there are none and numbers for categories, which MLflow
+lets through, are refused; a nullable field may be left out.
+
+The rows are scored by the champion of ``X-Laurel-Use-Case`` (or of SageMaker's ``X-Amzn-SageMaker-Target-Model``), or of the first
+use case of the settings. They reach the prediction log as all others do.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+
+from serving.boundary import Refused, classify, json_response, read_body, read_content_type, read_flag
+from serving.errors import ServingError
+from serving.mlflow_rows import read_csv, read_json
+from serving.predictions import Scored
+from serving.rows import Asked, RowReader
+
+if TYPE_CHECKING:
+    from serving.service import Service
+
+_READERS = {"application/json": read_json, "text/csv": read_csv}
+_CODES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "RESOURCE_DOES_NOT_EXIST", 503: "TEMPORARILY_UNAVAILABLE"}
+
+
+def read_rows(reader: RowReader, content_type: str, body: bytes, max_rows: int) -> Asked:
+    """Raises ``InputError`` naming row and field. ``content_type`` is one that ``check_content_type`` has passed."""
+    return _READERS[content_type](reader, body, max_rows)
+
+
+def check_content_type(request: Request) -> str:
+    """The body's type. Raises ``Refused`` for one that is not read, and for parameters such as those of MLflow 1's ``format=``."""
+    kind = read_content_type(request)
+    if kind not in _READERS:
+        raise Refused(415, "unsupported_media_type", f"The body's Content-Type is {kind[:100]!r}; send {' or '.join(_READERS)}.")
+    for parameter in request.headers.get("content-type", "").split(";")[1:]:
+        name, _, value = (part.strip().lower() for part in parameter.partition("="))
+        if name != "charset" or value.strip('"') not in ("utf-8", "utf8"):
+            raise Refused(
+                415, "unsupported_media_type", f"The Content-Type says {parameter.strip()[:100]!r}; only charset=utf-8 may stand there."
+            )
+    return kind
+
+
+def write_answer(scored: Scored) -> bytes:
+    """``predict_proba`` of the pipeline that the champion was made of: a column for false, a column for true."""
+    return msgspec.json.encode({"predictions": [(1 - score, score) for score in scored.scores]})
+
+
+def answer_error(error: Exception, request: Request) -> Response:
+    """A refusal in MLflow's shape and with its statuses."""
+    status, content, headers = classify(error, request.url.path, request.scope.get("laurel.request_id", b""))
+    status = 400 if status == 422 else status
+    code = _CODES.get(status, "BAD_REQUEST" if status < 500 else "INTERNAL_ERROR")
+    return json_response({"error_code": code, "message": content["error"]["message"]}, status, headers)
+
+
+def choose_use_case(request: Request, default: str) -> str:
+    """The use case that the caller names, or ``default``."""
+    named = request.headers.get("x-laurel-use-case") or request.headers.get("x-amzn-sagemaker-target-model") or default
+    return named.strip().removesuffix(".tar.gz")
+
+
+def add_routes(app: FastAPI, service: "Service") -> None:
+    max_rows = service.settings.serving_max_rows
+
+    @app.post("/invocations", openapi_extra=_INVOCATIONS, responses=_ERRORS, tags=["mlflow"])
+    async def invocations(request: Request) -> Response:
+        """Score rows as ``mlflow models serve`` does."""
+        try:
+            use_case = service.watch(choose_use_case(request, service.default_use_case)).use_case
+            request.scope["laurel.use_case"] = use_case
+            logged = read_flag(request, "log", default=True)
+            kind = check_content_type(request)
+            body = await read_body(request)
+            scored = await service.score(use_case, len(body), lambda one: read_rows(one.reader, kind, body, max_rows), logged=logged)
+        except (ServingError, Refused) as error:
+            return answer_error(error, request)
+        return Response(write_answer(scored), media_type="application/json")
+
+    @app.get("/ping", responses={503: {"description": "No champion yet"}}, tags=["mlflow"])
+    async def ping() -> Response:
+        """The default use case has a champion; 503 until then. As MLflow and SageMaker have it, the body is a newline."""
+        ready = service.watches[service.default_use_case].champion is not None
+        return Response("\n", 200 if ready else 503, None if ready else {"Retry-After": "2"}, "application/json")
+
+
+def _shape(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": [name], "properties": {name: schema, "params": {"description": "taken and not used"}}}
+
+
+_RECORDS = {"type": "array", "minItems": 1, "items": {"type": "object"}}
+_COLUMNS = {"type": "object", "additionalProperties": {"description": "the values of one field, or one value for all rows"}}
+_SPLIT = {
+    "type": "object",
+    "required": ["columns", "data"],
+    "properties": {
+        "columns": {"type": "array", "items": {"type": "string"}},
+        "data": {"type": "array", "minItems": 1, "items": {"type": "array"}},
+        "index": {"type": "array"},
+    },
+    "additionalProperties": False,
+}
+_SHAPES = [
+    _shape("dataframe_split", _SPLIT),
+    _shape("dataframe_records", _RECORDS),
+    _shape("instances", {"anyOf": [_RECORDS, _COLUMNS]}),
+    _shape("inputs", {"anyOf": [_RECORDS, _COLUMNS]}),
+]
+_PAIR = {"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": "number", "minimum": 0, "maximum": 1}}
+_PREDICTIONS = {"type": "object", "required": ["predictions"], "properties": {"predictions": {"type": "array", "items": _PAIR}}}
+_TEXT = {"type": "string"}
+_MLFLOW_ERROR = {"type": "object", "required": ["error_code", "message"], "properties": {"error_code": _TEXT, "message": _TEXT}}
+_LAUREL_ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "object"}}}
+_ERROR_CONTENT = {"application/json": {"schema": {"anyOf": [_MLFLOW_ERROR, _LAUREL_ERROR]}}}
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"description": "Refused: the message says where and why", "content": _ERROR_CONTENT},
+    "5XX": {"description": "Not now", "content": _ERROR_CONTENT},
+}
+_INVOCATIONS = {
+    "parameters": [
+        {"name": name, "in": "header", "schema": _TEXT, "description": "the use case, where it is not the first one"}
+        for name in ("X-Laurel-Use-Case", "X-Amzn-SageMaker-Target-Model")
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"anyOf": _SHAPES}}, "text/csv": {"schema": _TEXT}},
+    },
+    "responses": {
+        "200": {"description": "Probabilities in the order of the rows", "content": {"application/json": {"schema": _PREDICTIONS}}}
+    },
+}

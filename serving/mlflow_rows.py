@@ -1,0 +1,165 @@
+"""Rows as ``mlflow models serve`` takes them: four JSON shapes and CSV. The pure part of ``serving/mlflow_protocol.py``.
+
+As with a model of named columns there: order and index do not matter, columns that are no features are dropped without a word, numbers
+may be written as text or as true and false, NaN is null, a short row of ``dataframe_split`` is filled with nulls, one value stands for
+a whole column of ``inputs`` or ``instances``. Values without names are refused, as there: their order would be a guess.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from itertools import zip_longest
+from typing import Any
+
+import msgspec
+
+from serving.columns import ColumnReader, columns_of
+from serving.csv_rows import convert_text, read_table
+from serving.errors import InputError, MalformedBody
+from serving.rows import EVENT_TIME, FLOOD_BYTES, Asked, RowReader, check_count, explain, refuse_flood, row_type
+
+# What pandas reads as null, as MLflow does with its defaults.
+_CSV_NULLS = frozenset(
+    (
+        *("#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+        *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+    )
+)
+_SHAPES = ("dataframe_split", "dataframe_records", "instances", "inputs")
+
+
+def read_csv(reader: RowReader, body: bytes, max_rows: int) -> Asked:
+    """Raises ``InputError`` naming row and field."""
+    return _convert(columns_of(reader), read_table(body, max_rows, _CSV_NULLS), max_rows)
+
+
+def read_json(reader: RowReader, body: bytes, max_rows: int) -> Asked:
+    """Raises ``InputError`` naming row and field, ``MalformedBody`` where the body is no JSON."""
+    refuse_flood(body, max_rows)
+    body, held = _held(body)
+    shapes = [shape for shape in _SHAPES if shape in held]
+    if len(shapes) != 1:
+        got = f"got {', '.join(shapes)}" if shapes else "got none of them"
+        raise InputError(f"The body must be a JSON object with exactly one of {', '.join(_SHAPES)}: {got}.")
+    shape = shapes[0]
+    content = bytes(held[shape])
+    try:
+        if shape == "dataframe_split":
+            return _read_split(reader, content, max_rows)
+        if content.startswith(b"[") or shape == "dataframe_records":
+            return _read_records(reader, body, shape, content, max_rows)
+        return _read_columns(reader, body, shape, content, max_rows)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedBody(f"The body is no JSON: {error}.") from error
+
+
+def _held(body: bytes) -> tuple[bytes, dict[str, msgspec.Raw]]:
+    """The body's members, and the body: another where it held NaN, which Python and pandas write, and JSON has not."""
+    try:
+        return body, msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except msgspec.ValidationError as error:
+        raise InputError(f"The body must be a JSON object with exactly one of {', '.join(_SHAPES)}.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if b"NaN" not in body and b"Infinity" not in body:
+            raise MalformedBody(f"The body is no JSON: {error}.") from error
+    try:
+        body = msgspec.json.encode(json.loads(body, parse_constant=_constant))
+        return body, msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except InputError:
+        raise
+    except (ValueError, RecursionError, msgspec.DecodeError) as error:
+        raise MalformedBody(f"The body is no JSON: {error}.") from error
+
+
+def _constant(name: str) -> None:
+    if name != "NaN":
+        raise InputError(f"The body holds {name}: send finite numbers, or null.")
+
+
+@lru_cache(maxsize=32)
+def _records_of(reader: RowReader) -> Any:
+    """Decodes ``[{...}]``; the event time may be anything, as any column that is no feature."""
+    row = row_type(reader.features, reader.event_time, reader.dtype, forbid_unknown_fields=False, event_time_type=Any)
+    return msgspec.json.Decoder(list[row], strict=False)  # type: ignore[valid-type]
+
+
+def _read_records(reader: RowReader, body: bytes, shape: str, content: bytes, max_rows: int) -> Asked:
+    columns = columns_of(reader)
+    try:
+        rows = list(map(msgspec.structs.astuple, _records_of(reader).decode(content)))
+    except msgspec.ValidationError as error:
+        refused = _explain(error, body, shape)
+        return _read_loosely(columns, content, refused, max_rows)
+    check_count(len(rows), max_rows)
+    return columns.ask_rows([(*values, _local(time)) for *values, time in rows])
+
+
+def _explain(error: msgspec.ValidationError, body: bytes, shape: str) -> InputError:
+    refused = explain(error, body, shape, {})
+    if refused.field is None:
+        return InputError(f"{refused} The model's columns have names: send records, dataframe_split with columns, or columns.", refused.row)
+    return refused
+
+
+def _read_loosely(columns: ColumnReader, content: bytes, refused: InputError, max_rows: int) -> Asked:
+    """Records once more, for numbers that pandas reads as such and JSON does not. Raises ``refused`` where there are others."""
+    try:
+        rows = msgspec.json.decode(content, type=list[dict[str, Any]])
+        return _convert(columns, {name: [row.get(name) for row in rows] for name in [*columns.names, columns.event_time]}, max_rows)
+    except (msgspec.ValidationError, InputError):
+        raise refused from None
+
+
+def _read_split(reader: RowReader, content: bytes, max_rows: int) -> Asked:
+    try:
+        split = msgspec.json.decode(content, type=_Split)
+    except msgspec.ValidationError as error:
+        form = '{"columns": ["<field>", ...], "data": [[...], ...]}, and "index" if you like'
+        raise InputError(f"The body's dataframe_split must be {form}: {str(error)[:200]}.") from error
+    check_count(len(split.data), max_rows)
+    wide = next((number for number, row in enumerate(split.data) if len(row) > len(split.columns)), None)
+    if wide is not None:
+        raise InputError(f"Row {wide} has {len(split.data[wide])} values for {len(split.columns)} columns.", wide)
+    if split.index is not None and len(split.index) != len(split.data):
+        raise InputError(f"The body's index has {len(split.index)} entries for {len(split.data)} rows.")
+    columns: dict[str, Any] = {}
+    for name, values in zip(split.columns, zip_longest(*split.data), strict=False):
+        if name in columns:
+            raise InputError(f"Field {name!r} stands twice among the columns.", field=name)
+        columns[name] = values
+    return _convert(columns_of(reader), columns, max_rows)
+
+
+class _Split(msgspec.Struct, forbid_unknown_fields=True):
+    data: list[list[Any]]
+    columns: list[str]
+    index: list[Any] | None = None
+
+
+def _read_columns(reader: RowReader, body: bytes, shape: str, content: bytes, max_rows: int) -> Asked:
+    known = columns_of(reader)
+    if len(body) > FLOOD_BYTES:
+        known.refuse_flood(body, shape, max_rows)
+    try:
+        given = msgspec.json.decode(content, type=dict[str, Any])
+    except msgspec.ValidationError as error:
+        raise InputError(f"The body's {shape} must be columns or records, each value under its field's name.") from error
+    count = next((len(values) for values in given.values() if isinstance(values, list)), 1)
+    spread = {name: values if isinstance(values, list) else [values] * count for name, values in given.items()}
+    return _convert(known, spread, max_rows)
+
+
+def _convert(reader: ColumnReader, columns: Mapping[str, Any], max_rows: int) -> Asked:
+    """Columns of which those that are no features are dropped; an event time counts where it is one."""
+    known = {name: columns[name] for name in reader.names if name in columns}
+    if reader.event_time in columns:
+        known[reader.event_time] = [_local(value) for value in columns[reader.event_time]]
+    return convert_text(reader, known, max_rows)
+
+
+def _local(value: Any) -> Any:
+    """The event time; ``None`` for whatever else stands in a column of that name."""
+    try:
+        return msgspec.convert(value, EVENT_TIME) if isinstance(value, str) else None
+    except msgspec.ValidationError:
+        return None

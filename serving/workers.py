@@ -1,0 +1,142 @@
+"""What the workers of one service say to each other, on the disk: nothing else is shared between them.
+
+    <folder>/run               name of the run that is going on: files of an earlier one are nobody's
+    <folder>/<run>.<n>.lock    held (flock) by worker ``n`` for as long as it lives
+    <folder>/<run>.<n>.json    what it said last
+
+A worker that died leaves its lock free and its last words: what it had counted stays counted. A worker that was started in its
+stead has a number of its own.
+"""
+
+import fcntl
+import logging
+import os
+import secrets
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from blocks.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+class Sibling(msgspec.Struct, frozen=True):
+    """Another worker of this run: its number, whether it lives, and the facts that it published last."""
+
+    id: str
+    alive: bool
+    facts: dict[str, Any]
+
+
+def folder_of(settings: Settings) -> Path:
+    """Where the workers of this service meet: a service is told from another on the same disk by its port."""
+    return settings.state / "serving" / "workers" / str(settings.serving_port)
+
+
+def begin_run(folder: Path) -> None:
+    """Forget what earlier runs left. Called once, before the first worker starts. Raises ``OSError``."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (folder / "turn").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        _name_run(folder)
+        for lock in folder.glob("*.lock"):
+            if not _is_held(lock):  # a worker of the run before may be finishing its last requests
+                for left in folder.glob(f"{lock.stem}.*"):
+                    left.unlink(missing_ok=True)
+
+
+class WorkerBoard:
+    """This worker's place among its siblings. Each call reads or writes a few kilobytes; ``publish`` may be called from any thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.id = ""
+        self._run = ""
+        self._lock = -1
+        self._dead: dict[Path, Sibling] = {}
+        self._failing = False
+        self._turn = threading.Lock()
+
+    @classmethod
+    def of(cls, settings: Settings) -> "WorkerBoard":
+        return cls(folder_of(settings))
+
+    def join(self) -> None:
+        """Take the next number of this run; ``publish`` does it where nobody did. Raises ``OSError``."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (self.folder / "turn").open("w") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            if not (self.folder / "run").exists():
+                _name_run(self.folder)
+            self._run = (self.folder / "run").read_text()
+            taken = [int(lock.stem.rpartition(".")[2]) for lock in self.folder.glob(f"{self._run}.*.lock")]
+            self.id = str(max(taken, default=0) + 1)
+            self._lock = os.open(self._path("lock"), os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def publish(self, facts: dict[str, Any] | bytes) -> bool:
+        """Say ``facts`` (fit for JSON, or JSON already) to the siblings. ``False``, and one line of the log, where the disk refuses."""
+        said = facts if isinstance(facts, bytes) else msgspec.json.encode(facts)
+        try:
+            with self._turn:
+                if self._lock < 0:
+                    self.join()
+                partial = self._path("partial")
+                partial.write_bytes(said)
+                partial.replace(self._path("json"))
+        except OSError as error:
+            if not self._failing:
+                logger.error("worker cannot tell the others of itself: %s", error)
+            self._failing = True
+            return False
+        self._failing = False
+        return True
+
+    def others(self) -> list[Sibling]:
+        """All other workers of this run that have published, the dead ones too, in the order of their numbers."""
+        if not self._run:
+            return []
+        own = self._path("json")
+        found = [self._read(path) for path in self.folder.glob(f"{self._run}.*.json") if path != own]
+        return sorted((one for one in found if one is not None), key=lambda one: int(one.id))
+
+    def leave(self) -> None:
+        """Be dead to the others from now on. What was published last stays."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _path(self, kind: str) -> Path:
+        return self.folder / f"{self._run}.{self.id}.{kind}"
+
+    def _read(self, path: Path) -> Sibling | None:
+        if path in self._dead:
+            return self._dead[path]
+        try:
+            alive = _is_held(path.with_suffix(".lock"))  # before reading: what a dead one said is then its last word
+            facts = msgspec.json.decode(path.read_bytes(), type=dict)
+        except (OSError, msgspec.DecodeError):
+            return None  # another run began and cleared it away
+        sibling = Sibling(path.stem.rpartition(".")[2], alive, facts)
+        if not alive:
+            self._dead[path] = sibling
+        return sibling
+
+
+def _name_run(folder: Path) -> None:
+    (folder / "run").write_text(secrets.token_hex(4))
+
+
+def _is_held(lock: Path) -> bool:
+    """Whether its worker lives. Raises ``OSError`` where there is no such lock."""
+    file = os.open(lock, os.O_RDONLY)
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False

@@ -1,0 +1,102 @@
+"""What was decided about the crown: the record of it, and who is told."""
+
+import base64
+import io
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_image_artifact, create_markdown_artifact
+from pydantic import BaseModel, ConfigDict
+
+from blocks.registry import ModelVersion
+from tasks import plots
+from tasks.announcements import contest_decided, first_champion, number
+from tasks.contest import Contest
+from tasks.outside import PATIENT, artifact_key, lake, registry, tell
+from usecases.definition import load
+
+
+class Decision(BaseModel):
+    """The record of a contest, or of a crown given without one, as it stands in the ledger."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    use_case: str
+    time: str
+    challenger: str
+    champion: str | None
+    holdout: str
+    dataset_version: str
+    promoted: bool
+    verdict: str
+    reasons: list[str]
+    contest: Contest | None
+    gate_score: float
+    by: str
+
+
+@task(**PATIENT)
+def record_decision(decision: Decision, challenger: ModelVersion) -> None:
+    """Into the ledger, onto the version's tags, into the run's artifacts, and to people."""
+    use_case = decision.use_case
+    lake().write(f"decisions/{use_case}/{decision.time.replace(':', '-')}.json", decision.model_dump_json(indent=1).encode())
+    registry().tag(challenger, {"laurel.verdict": decision.verdict, "laurel.reasons": "; ".join(decision.reasons)[:4000]})
+    create_markdown_artifact(_in_words(decision), key=artifact_key(use_case, "contest"), description=_in_short(decision))
+    contest, metric = decision.contest, load(use_case).gate.metric.name
+    if contest is not None:
+        drawn = plots.contest_interval(contest.main.low, contest.main.gain, contest.main.high, metric)
+        picture = io.BytesIO()
+        drawn.savefig(picture, format="png", dpi=80)
+        url = f"data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}"
+        create_image_artifact(url, key=artifact_key(use_case, "contest-interval"), description="Right of the line the challenger is better")
+    said = "contest use_case=%s challenger=%s verdict=%s: %s"
+    get_run_logger().info(said, use_case, challenger.number, decision.verdict, "; ".join(decision.reasons))
+    links = {"MLflow version": registry().version_url(challenger)}
+    if decision.champion is None and decision.promoted:
+        recipe, gate = challenger.tags.get("laurel.recipe", "?"), load(use_case).gate.threshold
+        score = decision.gate_score
+        tell(first_champion(use_case, version=challenger.number, candidate=recipe, metric=metric, score=score, gate=gate, links=links))
+        return
+    main = contest.main if contest else None
+    tell(
+        contest_decided(
+            use_case,
+            verdict=decision.verdict,
+            champion_version=decision.champion,
+            challenger_version=decision.challenger,
+            metric=metric,
+            champion=main.champion if main else None,
+            challenger=main.challenger if main else decision.gate_score,
+            gain=main.gain if main else None,
+            low=main.low if main else None,
+            high=main.high if main else None,
+            confidence=contest.confidence if contest else 0.95,
+            reasons=decision.reasons,
+            rows=main.rows if main else None,
+            blocks=contest.blocks if contest else None,
+            links=links,
+        )
+    )
+
+
+def _in_short(decision: Decision) -> str:
+    gain = f": {decision.contest.main.metric} {number(decision.contest.main.gain, signed=True)}" if decision.contest else ""
+    return f"Contest on {decision.holdout}: {decision.verdict}{gain}"
+
+
+def _in_words(decision: Decision) -> str:
+    against = f"champion {decision.champion}" if decision.champion else "no champion"
+    lines = [
+        f"# {decision.verdict.capitalize()}: challenger {decision.challenger} against {against}, on {decision.holdout}",
+        *[f"- {reason}" for reason in decision.reasons],
+    ]
+    if decision.contest is None:
+        return "\n".join(lines)
+    contest = decision.contest
+    lines += ["", "| | metric | champion | challenger | gain | interval | rows |", "|---|---|---:|---:|---:|---|---:|"]
+    named = [("hold-out", contest.main), *(("guard", guard) for guard in contest.guards), *contest.slices.items()]
+    for name, one in named:
+        scores = f"{number(one.champion)} | {number(one.challenger)} | {number(one.gain, signed=True)}"
+        interval = "not known" if one.low is None else f"[{number(one.low, signed=True)}, {number(one.high, signed=True)}]"
+        lines.append(f"| {name} | {one.metric} | {scores} | {interval} | {one.rows:,} |")
+    kind = f"{contest.replicates} paired bootstrap replicates of {contest.blocks} whole blocks, seed {contest.seed}"
+    return "\n".join([*lines, "", f"The interval holds {2 * contest.confidence - 1:.0%}: {kind}."])
