@@ -14,9 +14,12 @@ import sys
 import time
 from itertools import count
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 HEAD_END, LENGTH, VERSION = b"\r\n\r\n", b"content-length:", b'"model_version":"'
+
+PATIENCE_SECONDS = 60.0  # for the answers that are awaited when the time is over
 
 Answer = tuple[float, float, int, str]
 
@@ -31,8 +34,7 @@ class Caller(asyncio.Protocol):
         self._waiting = False
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
         self._ask()
 
@@ -108,6 +110,12 @@ class Load:
             await caller.closed
 
 
+def _give_up(calls: "asyncio.Future[None]", told: dict[str, Any]) -> None:
+    """An error in a connection would otherwise leave it, and the whole run, waiting for ever."""
+    print(told.get("exception") or told["message"], file=sys.stderr)
+    calls.cancel()
+
+
 def figures(load: Load, seconds: float) -> dict[str, float]:
     """As ``serving_wrk.lua`` tells them."""
     waited = sorted(answer[1] for answer in load.answers)
@@ -149,7 +157,9 @@ def main() -> None:
     async def ask() -> tuple[Load, float]:
         start = time.monotonic()
         load = Load(requests, given.seconds, given.timeline is not None)
-        await load.run(parts.hostname or "", parts.port or 80, given.connections)
+        calls = asyncio.ensure_future(load.run(parts.hostname or "", parts.port or 80, given.connections))
+        asyncio.get_running_loop().set_exception_handler(lambda loop, told: _give_up(calls, told))
+        await asyncio.wait_for(calls, given.seconds + PATIENCE_SECONDS)
         return load, time.monotonic() - start
 
     load, seconds = uvloop.run(ask())

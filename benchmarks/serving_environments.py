@@ -21,9 +21,9 @@ def python_of(name: str, environments: Path) -> Path:
     return environments / name / "bin" / "python"
 
 
-def install(name: str, environments: Path) -> None:
+def install(name: str, environments: Path, pins_folder: Path = PINS) -> None:
     """Make the environment, unless it stands already with these pins. Raises ``Unavailable``."""
-    pins, stamp = PINS / f"{name}.txt", environments / name / "stamp"
+    pins, stamp = pins_folder / f"{name}.txt", environments / name / "stamp"
     wanted = hashlib.sha256(pins.read_bytes()).hexdigest() + sys.version
     if stamp.exists() and stamp.read_text() == wanted and python_of(name, environments).exists():
         return
@@ -31,7 +31,6 @@ def install(name: str, environments: Path) -> None:
     if not uv.exists():
         raise Unavailable(f"uv is not installed beside {sys.executable}; `make venv` puts it there")
     print(f"Installing {name} into {environments / name} (once) ...", file=sys.stderr)
-    environments.mkdir(parents=True, exist_ok=True)
     _run([str(uv), "venv", "--quiet", "--clear", "--python", sys.executable, str(environments / name)])
     _run([str(uv), "pip", "sync", "--quiet", "--python", str(python_of(name, environments)), str(pins)])
     stamp.write_text(wanted)

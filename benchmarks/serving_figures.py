@@ -150,14 +150,26 @@ def report(told: dict[str, Any]) -> str:
     for name, logs in told["prediction_log"].items():
         dropped, kept = sum(one["rows_dropped"] for one in logs), sum(one["rows_uploaded"] + one["rows_waiting"] for one in logs)
         lines.append(f"Prediction log of {name}: {kept:,} rows kept, {dropped:,} dropped.")
-    lines += [_swap_line(told[name]) for name in ("swap", "swap_2_workers") if name in told]
+    if remark := _floor_remark(told["results"]):
+        lines.append(remark)
+    lines += [_swap_line(told[name]) for name in told if name.startswith("swap")]
     return "\n".join(lines)
 
 
 def _swap_line(swap: dict[str, Any]) -> str:
     return (
-        f"Swap under load ({swap['server']}, {swap['connections']} connections, generator {swap['generator']}, worst of "
-        f"{len(swap['swaps'])}): {swap['failed']} of {swap['requests']:,} requests failed; p99 {swap['p99_before_ms']:g} ms before, "
+        f"Swap under load ({swap['server']}, told by {swap['told_by']}, {swap['connections']} connections, generator {swap['generator']}, "
+        f"{len(swap['swaps'])} times): {swap['failed']} of {swap['requests']:,} requests failed; p99 {swap['p99_before_ms']:g} ms before, "
         f"{swap['p99_swap_ms']:g} ms in the second of the swap ({swap['p99_ratio']:g}×); "
-        f"{swap['alias_to_first_answer_s']:g} s from the alias to the first answer."
+        f"at most {swap['alias_to_first_answer_s']:g} s from the alias to the first answer of the new version."
     )
+
+
+def _floor_remark(results: Sequence[Result]) -> str:
+    """The floor is one only while it answers as many bytes as Laurel does."""
+    sizes = {(one["server"], one["rows"]): one["answer_bytes"] for one in results}
+    for (server, rows), size in sizes.items():
+        floor = sizes.get((FLOOR, rows), size)
+        if server == "laurel" and not 0.9 < floor / size < 1.1:
+            return f"The floor answers {floor} bytes for {rows} rows and Laurel {size}: bring serving_peers/floor.py up to date."
+    return ""

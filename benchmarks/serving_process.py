@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +38,7 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             one.kill()
     process.wait()
+    psutil.wait_procs(alive, STOP_SECONDS)
 
 
 def _tree(pid: int) -> list[psutil.Process]:
@@ -73,4 +73,3 @@ def _pss_bytes(rollup: str) -> int:
 def cpu_seconds(pid: int) -> float:
     """User and system time that the process and all living below it have used."""
     return sum(times.user + times.system for times in (one.cpu_times() for one in _living(pid)))
-

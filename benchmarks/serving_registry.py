@@ -1,6 +1,8 @@
 """A real MLflow server on a free port, with its database and artifacts in a folder: the registry that the service follows."""
 
+import base64
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -42,12 +44,25 @@ class RegistryProcess:
             "MLFLOW_ARTIFACTS_DESTINATION": str(self.folder / "artifacts"),
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            # As the local stack lets it call the service when an alias moves.
+            "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
+            "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+            "MLFLOW_WEBHOOK_CACHE_TTL": "1",
+            "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": self._webhook_key(),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         }
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", self.url.rpartition(":")[2]]
         command += ["--workers", "1", "--backend-store-uri", store, "--serve-artifacts"]
         with (self.folder / "server.log").open("wb") as output:
             self._process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
+
+    def _webhook_key(self) -> str:
+        """One for each database: MLflow must be able to read the secrets that it keeps there."""
+        kept = self.folder / "webhook.key"
+        if not kept.exists():
+            kept.touch(0o600)
+            kept.write_text(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+        return kept.read_text()
 
     def wait(self) -> None:
         """Raises ``TimeoutError`` or ``ChildProcessError``, naming the server's log."""

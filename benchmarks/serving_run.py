@@ -25,6 +25,7 @@ from blocks.settings import Settings
 FULL: list[Case] = [(rows, connections) for rows in (1, 100, 1000) for connections in (1, 32)]
 QUICK: list[Case] = [(1, 32), (1, 1), (100, 32), (1000, 32)]
 QUICK_SERVERS = ["laurel", "mlflow", "plain-fastapi", "floor-asgi"]
+SWAPS = {"swap": ("laurel", False), "swap_by_webhook": ("laurel", True), "swap_2_workers": ("laurel-2-workers", False)}
 OWN_ENVIRONMENT = ("mlserver", "bentoml")
 
 
@@ -135,14 +136,18 @@ class Bench:
             shutil.rmtree(place.folder, ignore_errors=True)
 
     def _swaps(self, folder: Path, model: Model | None, registry: RegistryProcess | None) -> dict[str, Any]:
-        """``swap`` for the service with one worker, ``swap_2_workers`` for that with two."""
+        """A figure a way: ``swap`` is of one worker that looks for itself."""
         told: dict[str, Any] = {}
-        for name in set(WITH_REGISTRY) & set(self._visits):
-            assert registry is not None
+        for what, (name, webhook) in SWAPS.items():
+            if name not in self._visits or registry is None:
+                continue
             place = self._place(folder, name, model, registry)
-            print(f"swap under load: {name} ...", file=sys.stderr)
-            found = swap(SERVERS[name](place), self._asked(place), registry)
-            told["swap" if name == "laurel" else "swap_2_workers"] = found
-            if found["failed"]:
-                self._failed.append({"server": name, "why": f"{found['failed']} requests failed while the champion was swapped"})
+            print(f"{what}: {name} under load ...", file=sys.stderr)
+            try:
+                told[what] = swap(SERVERS[name](place), self._asked(place), registry, webhook=webhook)
+                if failed := told[what]["failed"]:
+                    raise BenchmarkFailed(f"{failed} requests failed while the champion was swapped")
+            except BenchmarkFailed as error:
+                print(f"FAILED {name}: {error}", file=sys.stderr)
+                self._failed.append({"server": name, "why": str(error)})
         return told

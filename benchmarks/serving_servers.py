@@ -119,7 +119,7 @@ def mlserver(place: Place) -> Server:
         "name": USE_CASE,
         "implementation": "mlserver_sklearn.SKLearnModel",
         "parameters": {"uri": str(place.made.pipeline)},
-        "max_batch_size": 32,
+        "max_batch_size": 1000,
         "max_batch_time": 0.001,
     }
     (folder / "model-settings.json").write_text(json.dumps(described))

@@ -4,10 +4,15 @@ Each request's own time is needed, so the generator in Python asks (``serving_cl
 """
 
 import json
+import secrets
+import statistics
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
+
+from pydantic import SecretStr
 
 from benchmarks import serving_load
 from benchmarks.serving_client import Answer
@@ -23,16 +28,36 @@ WARM_UP_SECONDS = 1.0
 SWAPS = ("2", "1", "2")
 
 
-def swap(server: Server, asked: Asked, registry: RegistryProcess) -> dict[str, Any]:
-    """Three changes of champion; the worst of each figure, and all three beside it. Raises ``BenchmarkFailed``."""
-    seen = []
+def swap(server: Server, asked: Asked, registry: RegistryProcess, *, webhook: bool) -> dict[str, Any]:
+    """Three changes of champion: what is told of them together, and each. Raises ``BenchmarkFailed``.
+
+    With ``webhook`` MLflow calls the service when the alias moves; without, the service learns of it at its next look (2 s).
+    """
+    if webhook:
+        server = with_webhook(server, registry)
     with running(server, asked):
-        for version in SWAPS:
-            seen.append(_one(server, asked, registry, version))
+        swaps = [_one(server, asked, registry, version) for version in SWAPS]
     registry.crown(USE_CASE, "1")
-    worst = {name: max(one[name] for one in seen) for name in seen[0]}
-    all_of = {name: sum(one[name] for one in seen) for name in ("requests", "failed")}
-    return {"server": server.name, "connections": CONNECTIONS, "generator": "python", **worst, **all_of, "swaps": seen}
+    told_by = "webhook" if webhook else "poll"
+    return {"server": server.name, "told_by": told_by, "connections": CONNECTIONS, "generator": "python", **summary(swaps), "swaps": swaps}
+
+
+def with_webhook(server: Server, registry: RegistryProcess) -> Server:
+    """The server with a secret of its own, and MLflow told to call it, as ``python -m deployments.apply`` does."""
+    from blocks.settings import Settings
+    from deployments.webhook import apply_webhook
+
+    secret = secrets.token_hex(32)
+    apply_webhook(Settings(mlflow_url=registry.url, serving_url=server.url, serving_webhook_secret=SecretStr(secret)))
+    return replace(server, environment=server.environment | {"LAUREL_SERVING_WEBHOOK_SECRET": secret})
+
+
+def summary(swaps: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Requests in all, medians of the percentiles, the worst of the rest."""
+    told = {name: sum(one[name] for one in swaps) for name in ("requests", "failed")}
+    told |= {name: statistics.median(one[name] for one in swaps) for name in ("p99_before_ms", "p99_swap_ms", "p99_ratio")}
+    worst = ("longest_swap_ms", "alias_to_first_answer_s", "alias_to_last_old_answer_s")
+    return told | {name: max(one[name] for one in swaps) for name in worst}
 
 
 def _one(server: Server, asked: Asked, registry: RegistryProcess, version: str) -> dict[str, Any]:

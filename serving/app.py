@@ -7,15 +7,14 @@ from typing import Any
 
 import onnxruntime
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from blocks.settings import Settings
-from serving import VERSION, formats, webhook
+from serving import VERSION, explain, formats, history, inference_protocol, mlflow_protocol, page, webhook
 from serving.boundary import Boundary, add_error_answers, error_response, json_response, read_body
 from serving.description import describe, families
 from serving.openapi import ERRORS, FEEDBACK, make_document
-from serving.page import home_page, routes_page
 from serving.service import Service
 from serving.siblings import snapshots
 
@@ -45,11 +44,10 @@ def create_app(settings: Settings) -> FastAPI:
     service.metrics.watch(lambda: families(service))
     app.add_middleware(Boundary, admit=service.admit, account=service.account_asgi, ids=service.request_ids)
     add_error_answers(app)
-    formats.add_routes(app, service)
     _add_model_routes(app, service)
     _add_operator_routes(app, service)
-    webhook.add_routes(app, service)
-    _add_pages(app, settings)
+    for part in (page, formats, explain, history, mlflow_protocol, inference_protocol, webhook):
+        part.add_routes(app, service)
     return app
 
 
@@ -93,15 +91,3 @@ def _add_operator_routes(app: FastAPI, service: Service) -> None:
     async def version() -> dict[str, Any]:
         """Of this service and of what it runs on."""
         return {"laurel": VERSION, "onnxruntime": onnxruntime.__version__, "python": platform.python_version()}
-
-
-def _add_pages(app: FastAPI, settings: Settings) -> None:
-    home = home_page(settings.prefect_api_url.removesuffix("/api"), settings.mlflow_tracking_uri)
-
-    @app.get("/", include_in_schema=False)
-    async def page() -> Response:
-        return HTMLResponse(home)
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        return HTMLResponse(routes_page(app.openapi()))

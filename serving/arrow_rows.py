@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from serving.arrow_messages import check_file, check_stream
-from serving.columns import ColumnReader, nulls_of
+from serving.columns import ColumnReader, list_numbers
 from serving.errors import InputError
 from serving.rows import LOCAL_TIME, Asked, check_count, shown
 
@@ -106,8 +106,7 @@ def _list(array: "pa.Array", nullable: bool) -> list[Any]:
     if types.is_integer(kind) or types.is_floating(kind):
         if array.null_count and not nullable:
             return array.to_pylist()
-        numbers = array.to_numpy(zero_copy_only=False)  # null: NaN
-        return nulls_of(numbers.tolist(), nullable) if numbers.dtype.kind == "f" else numbers.tolist()
+        return list_numbers(array.to_numpy(zero_copy_only=False), nullable)  # a null is NaN there
     return _texts(array)
 
 

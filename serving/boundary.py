@@ -58,7 +58,7 @@ _OPERATE = ("/metrics", "/drift", "/decisions", "/report")
 
 def scope_of(method: str, path: str) -> str:
     """Which scope a key needs for a request; empty where none is needed. What is not named here needs ``predict``."""
-    if path in _OPEN or path.startswith("/v2/health/"):
+    if path in _OPEN or path.startswith("/v2/health/") or (path.startswith("/v2/") and path.endswith("/ready")):
         return ""
     if path.endswith("/feedback"):
         return "feedback"

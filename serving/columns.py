@@ -5,12 +5,13 @@ prediction log.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import starmap
 from typing import Any
 
 import msgspec
+import numpy as np
 from msgspec import UNSET, UnsetType
 
 from serving.errors import InputError
@@ -66,7 +67,7 @@ class ColumnReader:
         try:
             return self._ask(self._decoder.decode(body).columns, max_rows)
         except msgspec.ValidationError as error:
-            raise _explain(error, msgspec.json.decode(body), self.event_time) from error
+            raise _explain(error, lambda: msgspec.json.decode(body), self.event_time) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise malformed(error, body, "rows") from error
 
@@ -76,7 +77,7 @@ class ColumnReader:
         try:
             return self._ask(msgspec.convert(request, self._request, strict=not text).columns, max_rows)
         except msgspec.ValidationError as error:
-            raise _explain(error, request, self.event_time) from error
+            raise _explain(error, lambda: request, self.event_time) from error
 
     def _ask(self, columns: Any, max_rows: int) -> Asked:
         given = msgspec.structs.astuple(columns)
@@ -112,12 +113,19 @@ def columns_of(reader: RowReader) -> ColumnReader:
     return ColumnReader(reader)
 
 
+def list_numbers(array: np.ndarray, nullable: bool) -> list[Any]:
+    """The values of an array, in which NaN says null."""
+    values = array.tolist()
+    return nulls_of(values, nullable) if array.dtype.kind == "f" and np.isnan(array).any() else values
+
+
 def nulls_of(values: list[Any], nullable: bool) -> list[Any]:
     """NaN is how arrays of numbers say null: it becomes one where the schema has any, and is refused elsewhere."""
     return [None if value != value else value for value in values] if nullable else values
 
 
-def _explain(error: msgspec.ValidationError, request: Any, event_time: str) -> InputError:
+def _explain(error: msgspec.ValidationError, request: Callable[[], Any], event_time: str) -> InputError:
+    """The refusal in words for the caller; ``request`` gives what came, to tell the value."""
     told = str(error)
     place = _WHERE.match(told) if len(told) <= LONGEST_TOLD else None
     if place is None:
@@ -131,4 +139,8 @@ def _explain(error: msgspec.ValidationError, request: Any, event_time: str) -> I
     if place["row"] is None:
         return InputError(f"{place_of(None, field)}: {what[:1].lower()}{what[1:]}.", field=field)
     row = int(place["row"])
-    return wrong_value(what, row, field, {event_time: LOCAL_TIME}, shown(request["columns"][field][row]))
+    try:
+        got = shown(request()["columns"][field][row])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, IndexError, TypeError):
+        got = None  # no JSON further on, or the same name once more
+    return wrong_value(what, row, field, {event_time: LOCAL_TIME}, got)

@@ -56,21 +56,22 @@ class FolderLake:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise LakeAway(f"{self._root / key} cannot be read: {error.strerror}.") from error
+            raise LakeAway(f"{key} cannot be read in the lake's folder: {error.strerror}.") from error
 
     def list(self, prefix: str) -> list[Stored]:
+        if self._root.exists() and not self._root.is_dir():  # ``rglob`` would find nothing in it and say nothing
+            raise LakeAway(f"{prefix} cannot be listed: the lake's folder is a file.")
         found = []
-        try:
-            # ``rglob`` says nothing of a root that is no folder; ``stat`` of what is in it does.
-            if self._root.exists():
-                (self._root / ".").stat()
-            for path in (self._root / prefix).rglob("*"):
-                if path.suffix != ".partial" and path.is_file():
-                    stat = path.stat()
-                    modified = datetime.fromtimestamp(stat.st_mtime_ns / 1e9, UTC)
-                    found.append(Stored(path.relative_to(self._root).as_posix(), stat.st_size, modified))
-        except OSError as error:
-            raise LakeAway(f"{self._root / prefix} cannot be read: {error.strerror}.") from error
+        for path in (self._root / prefix).rglob("*"):
+            try:
+                if path.suffix == ".partial" or not path.is_file():
+                    continue
+                stat = path.stat()
+            except FileNotFoundError:  # gone since it was found
+                continue
+            except OSError as error:
+                raise LakeAway(f"{prefix} cannot be listed in the lake's folder: {error.strerror}.") from error
+            found.append(Stored(path.relative_to(self._root).as_posix(), stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC)))
         return sorted(found)
 
 
@@ -88,7 +89,7 @@ class BucketLake:
 
         settings = self._settings
         key, secret = settings.s3_access_key, settings.s3_secret_key
-        # Who is refused tries again by himself, so a try is short. Delayed open: one PUT instead of a multipart upload.
+        # Uploader and page try again by themselves, so a try is short. Delayed open: one PUT instead of a multipart upload.
         return S3FileSystem(
             endpoint_override=settings.s3_endpoint_url,
             access_key=key.get_secret_value() if key else None,

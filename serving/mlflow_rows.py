@@ -117,9 +117,9 @@ def _read_split(reader: RowReader, content: bytes, max_rows: int) -> Asked:
         form = '{"columns": ["<field>", ...], "data": [[...], ...]}, and "index" if you like'
         raise InputError(f"The body's dataframe_split must be {form}: {str(error)[:200]}.") from error
     check_count(len(split.data), max_rows)
-    wide = next((number for number, row in enumerate(split.data) if len(row) > len(split.columns)), None)
-    if wide is not None:
-        raise InputError(f"Row {wide} has {len(split.data[wide])} values for {len(split.columns)} columns.", wide)
+    widest = max(range(len(split.data)), key=lambda number: len(split.data[number]))
+    if len(split.data[widest]) != len(split.columns):
+        raise InputError(f"Row {widest} has {len(split.data[widest])} values for {len(split.columns)} columns.", widest)
     if split.index is not None and len(split.index) != len(split.data):
         raise InputError(f"The body's index has {len(split.index)} entries for {len(split.data)} rows.")
     columns: dict[str, Any] = {}

@@ -5,14 +5,15 @@ tensor of a nullable feature may be left out. Null is JSON's null; in binary it 
 that may be null or for the event time. Nothing is allocated by what a body declares: sizes and shapes are compared with what is there.
 """
 
+import re
 import struct
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
-from serving.columns import ColumnReader, nulls_of
+from serving.columns import ColumnReader, list_numbers
 from serving.errors import InputError, MalformedBody
 from serving.rows import Asked, check_count, shown
 
@@ -24,8 +25,10 @@ NUMBERS = {
 OUTPUTS = {"score": "FP64", "decision": "BOOL", "prediction_id": "BYTES"}
 _ELSEWHERE = {"shared_memory_region", "classification"}  # what Triton knows besides, and would be missed without a word
 
-_Scalar = float | int | str | bool | None
-_FLAT: Any = msgspec.json.Decoder(list[_Scalar | list[_Scalar]])
+_Value = float | int | str | bool | None
+_FLAT: Any = msgspec.json.Decoder(list[_Value])
+_NESTED: Any = msgspec.json.Decoder(list[Annotated[list[_Value], Meta(min_length=1, max_length=1)]])
+_OPENS_NESTED = re.compile(rb"\s*\[\s*\[")
 LENGTH = struct.Struct("<I")
 
 
@@ -126,11 +129,11 @@ def _from_json(tensor: Tensor, count: int) -> list[Any]:
     if tensor.datatype != "BYTES":  # numbers hold no commas: no list is made that is longer than it should be
         _check_length(tensor, raw.count(b",") + 1, count)
     try:
-        values = _FLAT.decode(raw)
+        values = [value for (value,) in _NESTED.decode(raw)] if _OPENS_NESTED.match(raw) else _FLAT.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"Tensor {tensor.name!r}: data must be a list of values: {str(error)[:200]}.", field=tensor.name) from error
     _check_length(tensor, len(values), count)
-    return [value[0] if isinstance(value, list) and len(value) == 1 else value for value in values]
+    return values
 
 
 def _from_bytes(reader: ColumnReader, tensor: Tensor, data: memoryview, count: int) -> list[Any]:
@@ -139,8 +142,7 @@ def _from_bytes(reader: ColumnReader, tensor: Tensor, data: memoryview, count: i
         if len(data) != count * dtype.itemsize:
             wanted = f"{count} values of {tensor.datatype} have {count * dtype.itemsize} bytes"
             raise InputError(f"Tensor {tensor.name!r}: {wanted}, got {len(data)}.", field=tensor.name)
-        values = np.frombuffer(data, dtype).tolist()
-        return nulls_of(values, reader.numbers[tensor.name])
+        return list_numbers(np.frombuffer(data, dtype), reader.numbers[tensor.name])
     texts = _texts(tensor, bytes(data), count)
     return [text or None for text in texts] if reader.categories.get(tensor.name, True) else texts
 

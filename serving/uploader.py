@@ -45,7 +45,7 @@ class Uploader:
 
     def _run(self) -> None:
         if sys.platform == "linux":  # elsewhere a priority is the whole process's
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+            os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + _NICE)
         while not self._stopping.is_set():
             self._log.wake.wait(self._tick_seconds)
             self._log.wake.clear()

@@ -19,7 +19,7 @@ class Flights:
         self.pipeline = joblib.load(os.environ["PIPELINE"])
 
     # Rows and not a DataFrame: BentoML 1.4 fails to batch those.
-    @bentoml.api(batchable=True)
+    @bentoml.api(batchable=True, max_batch_size=1000)
     def predict(self, rows: list[dict[str, Any]]) -> list[float]:
         scores: list[float] = self.pipeline.predict_proba(pd.DataFrame(rows))[:, 1].tolist()
         return scores

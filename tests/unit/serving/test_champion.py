@@ -1,31 +1,54 @@
+import asyncio
 import logging
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from serving.champion import ChampionWatch
 from serving.errors import RegistryAway
 from serving.metrics import Metrics
-from serving.package import Feature
+from serving.package import MANIFEST, Feature, digest
 from serving.package_cache import PackageCache
 from serving.registry import Registry
+from serving.slack import Slack
 from tests.fakes.registry import RegistryServer
+from tests.fakes.slack import SlackServer
 from tests.fixtures.packages import write_package
+from tests.fixtures.processes import wait_until
+
+
+class BusyRegistry(RegistryServer):
+    """Calls ``while_fetching`` with the path of each file of a package, when it has read it and before it sends it."""
+
+    while_fetching: Callable[[str], None] = staticmethod(lambda path: None)
+
+    def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, bytes]:
+        said = super().answer(path, query)
+        if "mlflow-artifacts" in path:
+            self.while_fetching(path)
+        return said
 
 
 @pytest.fixture
-def mlflow(tmp_path: Path) -> Iterator[RegistryServer]:
-    with RegistryServer(tmp_path / "artifacts") as server:
+def mlflow(tmp_path: Path) -> Iterator[BusyRegistry]:
+    with BusyRegistry(tmp_path / "artifacts") as server:
         for version in (1, 2, 3, 4):
             server.register("toy", version, lambda folder, bias=version / 10: write_package(folder, bias=bias))
         server.crown("toy", 1)
         yield server
 
 
-def watch_of(url: str, folder: Path, poll_seconds: float = 1e-6) -> ChampionWatch:
-    return ChampionWatch("toy", Registry(url), PackageCache(folder / "cache"), poll_seconds, Metrics())
+def watch_of(
+    url: str, folder: Path, poll_seconds: float = 1e-6, slack: SlackServer | None = None, away_seconds: float = 60.0
+) -> ChampionWatch:
+    """A worker's watch: several with the same ``folder`` are workers of one service."""
+    told = Slack(slack.token, "#ml", slack.url) if slack else None
+    return ChampionWatch("toy", Registry(url), PackageCache(folder / "cache"), poll_seconds, Metrics(), told, away_seconds=away_seconds)
 
 
 @pytest.fixture
@@ -204,3 +227,193 @@ def test_the_same_failure_is_logged_once(watch: ChampionWatch, mlflow: RegistryS
 def test_something_else_on_the_registrys_port_is_no_registry(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf, pytest.raises(RegistryAway, match="cannot be reached"):
         Registry(f"http://127.0.0.1:{deaf.getsockname()[1]}", timeout_seconds=0.2).champion("toy")
+
+
+def test_a_package_of_another_format_is_refused(mlflow: BusyRegistry, watch: ChampionWatch) -> None:
+    watch.check()
+    manifest = mlflow.package_folder("toy", 2) / MANIFEST
+    said = msgspec.json.decode(manifest.read_bytes()) | {"format": 99}
+    manifest.write_bytes(msgspec.json.encode(said))
+    mlflow.versions["toy", 2]["laurel.package_sha256"] = digest(manifest.read_bytes())
+    mlflow.crown("toy", 2)
+    watch.check()
+    assert version(watch) == "1" and "format 99" in str(watch.last_error)
+
+
+def test_an_alias_that_goes_back_during_the_fetch_is_not_followed_to_where_it_was(mlflow: BusyRegistry, watch: ChampionWatch) -> None:
+    watch.check()
+    mlflow.while_fetching = lambda path: mlflow.crown("toy", 1)
+    mlflow.crown("toy", 2)
+    watch.check()
+    assert version(watch) == "1" and watch.last_error is None
+    assert watch._metrics.registry.get_sample_value("laurel_swaps_total", {"use_case": "toy"}) is None
+
+
+def test_an_alias_that_moves_on_during_the_fetch_is_followed_at_once(mlflow: BusyRegistry, watch: ChampionWatch) -> None:
+    watch.check()
+    mlflow.while_fetching = lambda path: mlflow.crown("toy", 3)
+    mlflow.crown("toy", 2)
+    watch.check()
+    assert version(watch) == "3"
+    assert watch._metrics.registry.get_sample_value("laurel_swaps_total", {"use_case": "toy"}) == 1
+
+
+def test_of_two_looks_at_once_the_older_answer_never_wins(mlflow: BusyRegistry, watch: ChampionWatch) -> None:
+    """The first look is still fetching version 2 when the alias moves to 3 and a second look begins."""
+    fetching, moved = threading.Event(), threading.Event()
+
+    def hold(path: str) -> None:
+        if "run-toy-2" in path:
+            fetching.set()
+            assert moved.wait(30)
+
+    watch.check()
+    mlflow.while_fetching = hold
+    mlflow.crown("toy", 2)
+    with ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(watch.check)
+        assert fetching.wait(30)
+        mlflow.crown("toy", 3)
+        quick = pool.submit(watch.check)
+        moved.set()
+        slow.result(30)
+        quick.result(30)
+    assert version(watch) == "3"
+
+
+def test_a_registry_that_goes_away_after_the_fetch_does_not_stop_the_swap(mlflow: BusyRegistry, watch: ChampionWatch) -> None:
+    def go_away(path: str) -> None:
+        mlflow.broken = path.endswith("smoke.json")
+
+    mlflow.while_fetching = go_away
+    watch.check()
+    assert mlflow.broken and version(watch) == "1"
+
+
+def test_workers_that_want_the_same_version_at_once_fetch_it_once(mlflow: BusyRegistry, tmp_path: Path) -> None:
+    watches = [watch_of(mlflow.url, tmp_path) for _ in range(4)]
+    together = threading.Barrier(4)
+
+    def look(watch: ChampionWatch) -> None:
+        together.wait()
+        watch.check()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(look, watches))
+    assert [(version(watch), watch.last_error) for watch in watches] == [("1", None)] * 4
+    assert sum("artifacts" in path for path in mlflow.asked) == 3
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["1", "champion.json"]
+
+
+def test_a_worker_whose_sibling_dies_in_the_middle_of_a_fetch_fetches_itself(mlflow: BusyRegistry, tmp_path: Path) -> None:
+    left = tmp_path / "cache" / "1.0123abcd.partial"
+    left.mkdir(parents=True)
+    (tmp_path / "cache" / "1.lock").touch()  # nobody holds it any more
+    (left / "package.json").write_text("half")
+    watch = watch_of(mlflow.url, tmp_path)
+    watch.check()
+    assert version(watch) == "1"
+
+
+def test_a_poke_of_any_worker_makes_all_look_long_before_their_poll(mlflow: BusyRegistry, tmp_path: Path) -> None:
+    watches = [watch_of(mlflow.url, tmp_path, poll_seconds=3600) for _ in range(2)]
+
+    async def follow() -> list[str | None]:
+        running = [asyncio.create_task(watch.run()) for watch in watches]
+        await until(lambda: [version(watch) for watch in watches] == ["1", "1"])
+        mlflow.crown("toy", 2)
+        watches[0].poke()
+        await until(lambda: [version(watch) for watch in watches] == ["2", "2"])
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        return [version(watch) for watch in watches]
+
+    assert asyncio.run(follow()) == ["2", "2"]
+
+
+async def until(what: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not what():
+            await asyncio.sleep(0.01)
+
+
+def test_whoever_waits_for_swaps_is_called_after_each(mlflow: BusyRegistry, tmp_path: Path) -> None:
+    served: list[str | None] = []
+    watch = ChampionWatch(
+        "toy", Registry(mlflow.url), PackageCache(tmp_path / "cache"), 1e-6, Metrics(), on_swap=lambda: served.append(version(watch))
+    )
+    for crowned in (1, 1, 2):
+        mlflow.crown("toy", crowned)
+        watch.check()
+    assert served == ["1", "2"]
+
+
+def test_a_download_ends_with_the_service(mlflow: BusyRegistry, tmp_path: Path) -> None:
+    registry = Registry(mlflow.url)
+    mlflow.while_fetching = lambda path: registry.close()
+    watch = ChampionWatch("toy", registry, PackageCache(tmp_path / "cache"), 1e-6, Metrics())
+    watch.check()
+    assert version(watch) is None and "model.onnx" not in str(mlflow.asked)
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_slack_hears_of_a_refused_version_once_from_all_workers(mlflow: BusyRegistry, tmp_path: Path) -> None:
+    flip_byte(mlflow.package_folder("toy", 2) / "model.onnx")
+    with SlackServer() as slack:
+        watches = [watch_of(mlflow.url, tmp_path, slack=slack) for _ in range(3)]
+        for crowned in (1, 2, 2, 2):
+            mlflow.crown("toy", crowned)
+            for watch in watches:
+                watch.check()
+        wait_until(lambda: len(slack.messages) == 1, "Slack is told")
+        told = slack.messages[0]["text"]
+        assert "toy: version 2 cannot be served" in told and "model.onnx was changed" in told and "Version 1 keeps serving." in told
+
+        mlflow.crown("toy", 1)
+        for watch in watches:
+            watch.check()
+        mlflow.crown("toy", 2)
+        for watch in watches:
+            watch.check()
+        wait_until(lambda: len(slack.messages) == 2, "it is told again after all was well")
+        restarted = watch_of(mlflow.url, tmp_path, slack=slack)
+        restarted.restore()
+        restarted.check()
+        for crowned in (1, 2):
+            mlflow.crown("toy", crowned)
+            restarted.check()
+        wait_until(lambda: len(slack.messages) == 3, "only the last one of the restarted worker is told")
+        assert slack.statuses == [200] * 3
+
+
+def test_slack_hears_of_a_registry_only_when_it_has_been_away_for_long(mlflow: BusyRegistry, tmp_path: Path) -> None:
+    with SlackServer() as slack:
+        patient = watch_of(mlflow.url, tmp_path, slack=slack, away_seconds=3600)
+        hasty = [watch_of(mlflow.url, tmp_path, slack=slack, away_seconds=0) for _ in range(2)]
+        mlflow.broken = True
+        for watch in (patient, *hasty, *hasty):
+            watch.check()
+        wait_until(lambda: len(slack.messages) == 1, "Slack is told")
+        assert "registry is away" in slack.messages[0]["text"] and "answers 500" in slack.messages[0]["text"]
+        assert not [one for one in slack.messages if "cannot be served" in one["text"]]
+
+
+def test_a_slack_that_keeps_the_caller_waiting_holds_up_no_look(mlflow: BusyRegistry, tmp_path: Path) -> None:
+    flip_byte(mlflow.package_folder("toy", 1) / "model.onnx")
+    with SlackServer() as slack:
+        slack.keep_waiting()
+        watch = watch_of(mlflow.url, tmp_path, slack=slack)
+        watch.check()
+        mlflow.crown("toy", 2)
+        watch.check()
+        assert version(watch) == "2" and slack.statuses in ([], [-1])
+
+
+def test_what_slack_refuses_is_in_the_log_without_the_token(mlflow: BusyRegistry, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    flip_byte(mlflow.package_folder("toy", 1) / "model.onnx")
+    with SlackServer() as slack:
+        slack.refuse("channel_not_found")
+        watch_of(mlflow.url, tmp_path, slack=slack).check()
+        wait_until(lambda: "channel_not_found" in caplog.text, "the refusal is logged")
+    assert "was not told" in caplog.text and slack.token not in caplog.text

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from serving import mlflow_rows
 from serving.boundary import Refused, error_answer
 from serving.champion import Champion
+from serving.columns import columns_of
 from serving.errors import InputError
 from serving.feedback import read_feedback
 from serving.formats import ARROW, CSV, JSON, read_rows
@@ -29,6 +30,7 @@ from serving.package import Package, load
 from serving.predictions import PredictionIds, answer_json, predict
 from serving.rows import Asked
 from serving.segments import Header, feedback_header, line_of
+from serving.tensors import ask, read_inference
 from tests.fixtures.odd_bodies import (
     LIKELY,
     LIKELY_FEEDBACK,
@@ -36,6 +38,7 @@ from tests.fixtures.odd_bodies import (
     VALID_COLUMNS,
     VALID_CSV,
     VALID_FEEDBACK,
+    VALID_INFERENCE,
     VALID_MLFLOW,
     arrow_written,
     bodies,
@@ -44,6 +47,7 @@ from tests.fixtures.odd_bodies import (
     damaged,
     damaged_words,
     split_written,
+    tensors_written,
 )
 from tests.fixtures.packages import write_package
 
@@ -122,6 +126,15 @@ def test_csv_is_refused_in_words_or_scored_and_logged(body: bytes) -> None:
 )
 def test_mlflow_s_shapes_are_refused_in_words_or_scored_and_logged(body: bytes) -> None:
     refused_or_scored(lambda: mlflow_rows.read_json(champion().reader, body, MAX_ROWS))
+
+
+@SEARCH
+@given(tensors_written(), st.none() | st.integers(), damaged(VALID_INFERENCE) | st.none())
+def test_tensors_are_refused_in_words_or_scored_and_logged(parts: tuple[bytes, bytes], cut: int | None, other: bytes | None) -> None:
+    head, tail = parts if other is None else (other, b"")
+    length = len(head) if cut is None else cut % (len(head) + len(tail) + 1)
+    body = head + tail
+    refused_or_scored(lambda: ask(columns_of(champion().reader), read_inference(body[:length]), memoryview(body)[length:], MAX_ROWS))
 
 
 @SEARCH

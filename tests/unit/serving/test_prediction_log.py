@@ -157,7 +157,7 @@ assert (log.state("toy").rows_waiting, log.state("toy").rows_dropped, log.bytes_
 
 def test_a_part_that_cannot_be_taken_back_costs_no_other_line(tmp_path: Path) -> None:
     """A small pipe takes a part of the second row and cannot be cut: the third begins on a line of its own."""
-    log = make_log(tmp_path)
+    log = make_log(tmp_path, backlog_bytes=10**8)
     log.append(HEADER, "toy", line_of(body(1), b"", 1), 1)
     (segment,) = log._open.values()
     real, (reader, writer) = os.dup(segment._file), os.pipe()

@@ -1,0 +1,32 @@
+// Requests to the service. A key, where it asks for one, is kept for this tab only.
+const KEY = "laurel.key";
+
+class Failure extends Error {
+  constructor(status, told = {}) {
+    super(told.message ?? `HTTP ${status}`);
+    this.status = status;
+    this.field = told.field;
+  }
+}
+
+const keptKey = () => stored("sessionStorage", KEY);
+
+/** The answer itself, whatever it holds. Throws `Failure` for a refusal, with the service's own words; status 0 where none came. */
+async function request(path, { body } = {}) {
+  const headers = { ...(keptKey() ? { Authorization: `Bearer ${keptKey()}` } : {}) };
+  const sent = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  let answer;
+  try {
+    answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(30000), ...sent, headers });
+  } catch (error) {
+    throw new Failure(0, { message: error.message });
+  }
+  if (!answer.ok) {
+    const told = await answer.json().catch(() => ({}));
+    throw new Failure(answer.status, told.error);
+  }
+  return answer;
+}
+
+const ask = async (path, sent) => (await request(path, sent)).json();

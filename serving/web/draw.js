@@ -1,0 +1,77 @@
+// Elements, without a library. Text always goes in as text.
+
+/** An element with its properties; those in `attributes` are set as attributes, a `null` among the children is left out. */
+function node(tag, { attributes = {}, ...properties } = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children.filter(child => child !== null));
+  return made;
+}
+
+function drawn(tag, attributes = {}, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+const text = (tag, className, textContent) => node(tag, { className, textContent });
+
+function facts(pairs, className = "facts") {
+  return node("dl", { className }, ...pairs.filter(Boolean).map(([name, value]) => node("div", {}, text("dt", "", name), node("dd", {}, value))));
+}
+
+/** A link to a page elsewhere; plain text where the address is none that a browser should follow. */
+function link(address, words, more = "") {
+  if (!/^https?:\/\//.test(address) && !address.startsWith("/")) return document.createTextNode(words);
+  return node("a", { href: address, target: "_blank", rel: "noopener noreferrer", textContent: words, className: more });
+}
+
+const command = words => node("pre", { className: "command", tabIndex: 0 }, text("code", "", words));
+
+/** A line, with the area below it, of values 0..; `null` breaks it. All is scaled to the largest. */
+function sparkline(values, label) {
+  const [width, height] = [240, 48];
+  const most = Math.max(...values.filter(value => value !== null), 0) || 1;
+  const place = index => (index / Math.max(values.length - 1, 1)) * width;
+  const parts = [];
+  values.forEach((value, index) => {
+    if (value === null) return;
+    const point = `${place(index).toFixed(1)} ${(height - 2 - (value / most) * (height - 6)).toFixed(1)}`;
+    if (index && values[index - 1] !== null) parts.at(-1).push(point);
+    else parts.push([point]);
+  });
+  const paths = parts.flatMap(points => {
+    const [first, last] = [points[0], points.at(-1)].map(point => point.split(" ")[0]);
+    return [
+      drawn("path", { class: "area", d: `M${first} ${height} L${points.join(" L")} L${last} ${height} Z` }),
+      drawn("path", { class: "line", d: `M${points.join(" L")}` }),
+    ];
+  });
+  const attributes = { class: "spark", viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": label };
+  return drawn("svg", attributes, ...paths);
+}
+
+/** Zero, the gain, and the interval around it, all on one scale. */
+function intervalChart({ gain, low, high }, from, to) {
+  const [width, height, middle] = [220, 22, 11];
+  const place = value => (8 + ((value - from) / (to - from || 1)) * (width - 16)).toFixed(1);
+  return drawn("svg", { class: "interval", viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true" },
+    drawn("line", { class: "axis", x1: 0, x2: width, y1: middle, y2: middle }),
+    drawn("line", { class: "zero", x1: place(0), x2: place(0), y1: 1, y2: height - 1 }),
+    drawn("line", { class: "range", x1: place(low), x2: place(high), y1: middle, y2: middle }),
+    drawn("circle", { class: "gain", cx: place(gain), cy: middle, r: 4.5 }));
+}
+
+/** A bar that is filled from one share (0-1) to another, with marks at others. */
+function bar(className, from, to, ...marks) {
+  const filled = text("span", "fill", "");
+  filled.style.insetInlineStart = `${100 * Math.min(from, to)}%`;
+  filled.style.inlineSize = `${100 * Math.abs(to - from)}%`;
+  const marked = marks.map(([name, share]) => {
+    const mark = text("span", `mark ${name}`, "");
+    mark.style.insetInlineStart = `${100 * share}%`;
+    return mark;
+  });
+  return node("span", { className: `bar ${className}`, ariaHidden: "true" }, filled, ...marked);
+}

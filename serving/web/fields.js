@@ -1,0 +1,110 @@
+// The fields of the try-it form. Each has `element`, `name`, `read()` (a value, or throws `Problem`), `write(value)` and `tell(problem)`.
+const LONGEST_SELECT = 20;
+
+class Problem extends Error {}
+
+// A kind of input that is new (an image, say) gets its entry here; until then the page says that it cannot ask for it.
+const INPUTS = { number: numberInput, category: categoryInput };
+
+function fieldOf(feature, form) {
+  const make = INPUTS[feature.kind];
+  if (!make) return { name: feature.name, element: text("p", "hint", `${spelled(feature.name)}: ${say("strangeKind", feature.kind)}`), read: () => null, write() {}, tell() {} };
+  const id = `${form}-${feature.name}`;
+  const input = make(feature, id);
+  return labelled(feature.name, id, input, hintOf(feature));
+}
+
+function labelled(name, id, input, hint) {
+  const problem = node("p", { id: `${id}-problem`, className: "problem" });
+  const hints = node("p", { id: `${id}-hint`, className: "hint", textContent: hint });
+  Object.assign(input.control, { id, name });
+  input.control.setAttribute("aria-describedby", `${id}-hint ${id}-problem`);
+  const label = node("label", { htmlFor: id, textContent: spelled(name), title: name });
+  const field = {
+    name,
+    control: input.control,
+    element: node("div", { className: "field" }, label, input.control, ...(input.more ?? []), hints, problem),
+    read: input.read,
+    write: input.write,
+    tell(words) {
+      problem.textContent = words;
+      if (words) input.control.setAttribute("aria-invalid", "true");
+      else input.control.removeAttribute("aria-invalid");
+    },
+  };
+  input.control.addEventListener("input", () => field.tell(""));
+  return field;
+}
+
+function hintOf(feature) {
+  const known = feature.kind === "category" && feature.categories?.length;
+  const range = feature.kind === "number" ? rangeOf(feature.low, feature.high) : "";
+  const others = known > LONGEST_SELECT ? `${say("knownValues", count(known))}, ${say("otherValues")}` : "";
+  return [feature.description, range, others, feature.nullable ? say("mayBeEmpty") : ""].filter(Boolean).join(" · ");
+}
+
+function numberInput(feature) {
+  const bounds = Object.fromEntries([["min", feature.low], ["max", feature.high]].filter(([, bound]) => bound !== null));
+  const control = node("input", { type: "number", step: "any", inputMode: feature.low !== null && feature.low >= 0 ? "decimal" : "text", required: !feature.nullable, autocomplete: "off", ...bounds });
+  return {
+    control,
+    read() {
+      if (control.validity.badInput) throw new Problem(say("notNumber"));
+      if (control.value === "") return empty(feature);
+      const value = Number(control.value);
+      if (feature.low !== null && value < feature.low) throw new Problem(say("tooLow", plain(feature.low)));
+      if (feature.high !== null && value > feature.high) throw new Problem(say("tooHigh", plain(feature.high)));
+      return value;
+    },
+    // Six digits tell as much as sixteen, and can be read.
+    write: value => { control.value = value === null ? "" : Number(value.toPrecision(6)); },
+  };
+}
+
+function categoryInput(feature, id) {
+  return feature.categories?.length && feature.categories.length <= LONGEST_SELECT ? choice(feature) : freeText(feature, id);
+}
+
+function choice(feature) {
+  const option = value => node("option", { value: JSON.stringify(value), textContent: value ?? say("unknown") });
+  const control = node("select", {}, ...feature.categories.map(option), feature.nullable ? option(null) : null);
+  return {
+    control,
+    read: () => JSON.parse(control.value),
+    write(value) {
+      const wanted = JSON.stringify(value);
+      if (![...control.options].some(one => one.value === wanted)) control.append(option(value));
+      control.value = wanted;
+    },
+  };
+}
+
+function freeText(feature, id) {
+  const list = node("datalist", { id: `${id}-known` }, ...(feature.categories ?? []).map(value => node("option", { value })));
+  const control = node("input", { type: "text", required: !feature.nullable, autocomplete: "off", spellcheck: false });
+  control.setAttribute("list", list.id);
+  return {
+    control,
+    more: [list],
+    read: () => control.value === "" ? empty(feature) : control.value,
+    write: value => { control.value = value ?? ""; },
+  };
+}
+
+function empty(feature) {
+  if (!feature.nullable) throw new Problem(say("needed"));
+  return null;
+}
+
+function timeField(name, form) {
+  const control = node("input", { type: "datetime-local", step: 1, min: "1900-01-01T00:00", max: "2099-12-31T23:59:59" });
+  const input = {
+    control,
+    read() {
+      if (!control.validity.valid) throw new Problem(say("notTime"));
+      return control.value === "" ? null : control.value.length === 16 ? `${control.value}:00` : control.value;
+    },
+    write: value => { control.value = value ?? ""; },
+  };
+  return labelled(name, `${form}-${name}`, input, say("eventTimeHint"));
+}

@@ -1,0 +1,111 @@
+// What the flows left in the lake: drift checks and decisions.
+const SIGNS = { stable: "✓", drifted: "▲", broken: "✕", inconclusive: "?", unreadable: "!" };
+const VERDICTS = { promote: "verdictPromote", keep: "verdictKeep", rollback: "verdictRollback", suspicious: "verdictSuspicious", unfair: "verdictUnfair" };
+
+function historyPanel(name, kind, items, none, flow) {
+  const list = node("div", {}, text("p", "hint", say("historyAsking")));
+  const id = `${kind}-${name}`;
+  const element = node("section", { className: `card ${kind}`, attributes: { "aria-labelledby": id } }, node("h2", { id, textContent: say(kind) }), list);
+  let shown = "";
+  return {
+    element,
+    /** `found` are the records, or the failure to get them. What was shown stays under a failure. */
+    update(found) {
+      const now = found instanceof Error ? `! ${found.message}` : JSON.stringify(found);
+      if (now === shown) return;
+      shown = now;
+      list.querySelector(":scope > .trouble, :scope > .hint")?.remove();
+      if (found instanceof Error) {
+        const words = found.status === 403 ? say("historyScope") : say("historyAway", found.message);
+        list.prepend(text("p", found.status === 403 ? "hint" : "trouble", words));
+      } else if (found.length) {
+        list.replaceChildren(node("ol", { className: "records" }, ...items(found)));
+      } else {
+        list.replaceChildren(text("p", "lead", say(none)), command(`prefect deployment run '${flow}/${name}'`));
+      }
+    },
+  };
+}
+
+const driftPanel = name => historyPanel(name, "drift", checks => checks.map(check => driftItem(check)), "driftNone", "drift-check");
+
+const chip = (kind, words, sign) => node("span", { className: `chip ${kind}` }, node("span", { ariaHidden: "true", textContent: `${sign} ` }), words);
+
+function driftItem(check) {
+  const known = check.outcome in SIGNS;
+  const parts = [
+    node("div", { className: "head" }, text("h3", "", check.window), chip(known ? check.outcome : "unreadable", known ? say(check.outcome) : check.outcome, SIGNS[check.outcome] ?? "?")),
+  ];
+  if (check.share === null) {
+    parts.push(...check.reasons.map(reason => text("p", "", reason)));
+  } else {
+    const drivers = check.drivers.map(({ name, distance, threshold }) => say("times", spelled(name), distance === null || !threshold ? "?" : plain(distance / threshold, 1)));
+    parts.push(
+      bar(`share ${check.outcome}`, 0, check.share, ["limit", check.limit]),
+      text("p", "", say("share", percent(check.share), count(check.columns), percent(check.limit))),
+      drivers.length ? text("p", "hint", say("furthest", drivers.join(", "))) : null);
+  }
+  const scores = Object.entries(check.scores).map(([metric, value]) => `${metric} ${fixed(value)}`);
+  const about = check.rows === null ? [] : [say("driftRows", count(check.rows), check.champion), say("labels", percent(check.label_coverage)), ...scores];
+  parts.push(text("p", "hint", [...about, say("checked", moment(check.checked))].join(" · ")), reportLinks(check));
+  return node("li", {}, ...parts);
+}
+
+function reportLinks({ window: checked, report, report_url: elsewhere }) {
+  const links = [];
+  if (report && keptKey()) links.push(reportButton(report, checked));
+  else if (report) links.push(about(link(report, say("openReport")), checked));
+  if (elsewhere) links.push(about(link(elsewhere, say("reportMlflow")), checked));
+  return links.length ? node("p", { className: "links" }, ...links) : null;
+}
+
+/** The same words stand in many rows: who hears them one by one hears which row it is. */
+function about(made, what) {
+  made.append?.(text("span", "unseen", ` ${say("reportFor", what)}`));
+  return made;
+}
+
+/** A link cannot send the key, so the report is fetched and handed over as a file. */
+function reportButton(path, checked) {
+  const button = node("button", { type: "button", textContent: say("fetchReport") });
+  button.addEventListener("click", async () => {
+    try {
+      const content = await (await request(path)).blob();
+      const address = URL.createObjectURL(content);
+      node("a", { href: address, download: `drift-${checked}.html` }).click();
+      setTimeout(() => URL.revokeObjectURL(address), 60000);
+    } catch (error) {
+      button.after(text("span", "trouble", error.message));
+    }
+  });
+  return about(button, checked);
+}
+
+const decisionsPanel = name => historyPanel(name, "decisions", decisionItems, "decisionsNone", "retrain");
+
+function decisionItems(decisions) {
+  const contests = decisions.map(one => one.contest?.main).filter(main => main && Number.isFinite(main.low) && Number.isFinite(main.high));
+  const [from, to] = [Math.min(0, ...contests.map(main => main.low)), Math.max(0, ...contests.map(main => main.high))];
+  return decisions.map(one => {
+    const main = one.contest?.main;
+    const verdict = VERDICTS[one.verdict] ? say(VERDICTS[one.verdict]) : one.verdict in SIGNS ? say(one.verdict) : one.verdict;
+    const kind = one.promoted ? "stable" : one.verdict === "keep" ? "kept" : "inconclusive";
+    const drawable = main && Number.isFinite(main.low) && Number.isFinite(main.high);
+    return node("li", {},
+      node("div", { className: "head" }, text("h3", "", headline(one)), chip(kind, verdict, one.promoted ? "♛" : "·")),
+      text("p", "hint", moment(one.time)),
+      main ? text("p", "", say("contestScores", main.metric, fixed(main.champion), fixed(main.challenger))) : null,
+      drawable ? intervalChart(main, from, to) : null,
+      main ? text("p", "", say("contestGain", signed(main.gain), signed(main.low), signed(main.high), percent(one.contest.confidence))) : null,
+      ...one.reasons.map(reason => text("p", "reason", reason)),
+      node("p", { className: "links" }, main ? text("span", "hint", say("contestRows", count(main.rows), one.holdout)) : null,
+        /^https?:/.test(one.by) ? about(link(one.by, say("flowRun")), moment(one.time)) : text("span", "hint", one.by)));
+  });
+}
+
+function headline({ verdict, promoted, challenger, champion, time }) {
+  if (challenger === null) return time;
+  if (verdict === "rollback") return say("rolledBack", challenger, champion);
+  if (champion === null) return say(promoted ? "firstChampion" : "notFirst", challenger);
+  return say(promoted ? "took" : "stays", challenger, champion);
+}

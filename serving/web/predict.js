@@ -1,0 +1,174 @@
+// The try-it panel: a form made from the champion's schema, and the answer with its reasons.
+const TOLD_FIELDS = 8;
+
+function tryPanel(name) {
+  const element = node("section", { className: "card try", attributes: { "aria-labelledby": `try-${name}` } });
+  let version = null;
+  let form = null;
+  return {
+    element,
+    values: () => form?.values() ?? null,
+    /** A new champion gets a new form; what was typed is kept where it has the same fields. */
+    update(said, before) {
+      element.hidden = !said.ready;
+      if (!said.ready || said.version === version) return;
+      const typed = before ?? form?.values() ?? null;
+      version = said.version;
+      form = tryForm(said, typed);
+      element.replaceChildren(node("h2", { id: `try-${name}`, textContent: say("tryIt") }), text("p", "lead", say("tryWhy")), form.element);
+    },
+  };
+}
+
+function tryForm(said, typed) {
+  const id = `form-${said.use_case}`;
+  const fields = [...said.schema.features.map(feature => fieldOf(feature, id)), timeField(said.schema.event_time, id)];
+  const kinds = Object.fromEntries(said.schema.features.map(feature => [feature.name, feature.kind]));
+  const group = (words, belongs) => {
+    const inside = fields.filter(belongs);
+    return inside.length ? node("fieldset", {}, text("legend", "", words), node("div", { className: "grid" }, ...inside.map(field => field.element))) : null;
+  };
+  const answer = answerPanel(said);
+  const log = node("input", { type: "checkbox", id: `${id}-log` });
+  log.setAttribute("aria-describedby", `${id}-log-why`);
+  const button = node("button", { type: "submit", className: "primary", textContent: say("predict") });
+  const next = node("button", { type: "button", textContent: say("another") });
+  const which = text("span", "hint", "");
+  const form = node("form", { id, noValidate: true, className: "columns" },
+    node("div", { className: "fields" },
+      group(say("categories"), field => kinds[field.name] === "category"),
+      group(say("numbers"), field => field.name in kinds && kinds[field.name] !== "category"),
+      group(say("when"), field => !(field.name in kinds))),
+    node("div", { className: "answer-column" },
+      node("div", { className: "sticky" },
+        node("div", { className: "actions" }, button, next, which),
+        node("p", { className: "check" }, log, node("label", { htmlFor: log.id, textContent: say("logIt") })),
+        node("p", { id: `${id}-log-why`, className: "hint", textContent: say("logWhy") }),
+        answer.element)));
+
+  let example = 0;
+  const fill = row => fields.forEach(field => { if (field.name in row) { field.write(row[field.name]); field.tell(""); } });
+  const show = () => {
+    which.textContent = say("exampleOf", example + 1, said.examples.length);
+    fill(said.examples[example]);
+  };
+  next.addEventListener("click", () => {
+    example = (example + 1) % said.examples.length;
+    show();
+  });
+  show();
+  if (typed) {
+    example = typed.example % said.examples.length;
+    show();
+    fill(typed.row);
+    log.checked = typed.logged;
+  }
+
+  let busy = false;
+  form.addEventListener("submit", async event => {
+    event.preventDefault();
+    if (busy) return;
+    const row = readRow(fields, answer);
+    if (!row) return;
+    busy = true;
+    button.setAttribute("aria-busy", "true");
+    await answer.predict(row, log.checked, fields);
+    button.removeAttribute("aria-busy");
+    busy = false;
+  });
+  const raw = field => { try { return field.read(); } catch { return null; } };
+  return { element: form, values: () => ({ row: Object.fromEntries(fields.map(field => [field.name, raw(field)])), example, logged: log.checked }) };
+}
+
+/** The row as it is typed; nothing where a field is wrong, which is then said beside it. */
+function readRow(fields, answer) {
+  const row = {};
+  const wrong = [];
+  for (const field of fields) {
+    try {
+      row[field.name] = field.read();
+      field.tell("");
+    } catch (problem) {
+      if (!(problem instanceof Problem)) throw problem;
+      field.tell(problem.message);
+      wrong.push(field);
+    }
+  }
+  if (!wrong.length) return row;
+  answer.refuse(say("fixFields", wrong.map(field => spelled(field.name)).join(", ")));
+  wrong[0].control.focus();
+  return null;
+}
+
+function answerPanel(said) {
+  // Two live regions: the sentence with the answer, and refusals. Reasons and details are read by who goes there.
+  const status = node("div", { className: "said", role: "status" }, text("p", "hint", say("answerHere")));
+  const alert = node("div", { role: "alert" });
+  const details = node("div", { className: "details" });
+  const element = node("div", { className: "answer" }, alert, status, details);
+  const refuse = words => {
+    alert.replaceChildren(text("p", "trouble", words));
+    status.replaceChildren();
+    details.replaceChildren();
+  };
+  const predict = async (row, logged, fields) => {
+    const path = `/v1/${encodeURIComponent(said.use_case)}`;
+    let answer;
+    const began = performance.now();
+    try {
+      answer = await ask(`${path}/predict?log=${logged}`, { body: { rows: [row] } });
+    } catch (error) {
+      const field = fields.find(one => one.name === error.field);
+      field?.tell(error.message);
+      field?.control?.focus();
+      refuse(say("failed", error.message));
+      return;
+    }
+    const milliseconds = performance.now() - began;
+    alert.replaceChildren();
+    status.replaceChildren(...verdict(said, answer.predictions[0]));
+    const about = aboutAnswer(answer, milliseconds, logged);
+    details.replaceChildren(text("p", "hint", say("explaining")), about);
+    try {
+      details.replaceChildren(...reasons(await ask(`${path}/explain`, { body: { rows: [row] } })), about);
+    } catch (error) {
+      details.replaceChildren(text("p", "hint", say("noWhy", error.message)), about);
+    }
+  };
+  return { element, refuse, predict };
+}
+
+function verdict(said, { score, decision }) {
+  const threshold = said.decision_threshold;
+  const label = spelled(said.schema.label).toLowerCase();
+  return [
+    node("p", { className: "verdict" }, text("strong", "", say(decision ? "decisionYes" : "decisionNo")), text("span", "chance", percent(score, 1))),
+    bar("gauge", 0, score, ["threshold", threshold]),
+    text("p", "sentence", say(decision ? "answerYes" : "answerNo", label, percent(score, 1), percent(threshold, 1))),
+  ];
+}
+
+/** The largest contributions as bars to both sides of nothing, the others together. */
+function reasons({ base, contributions }) {
+  const [told, rest] = [contributions.slice(0, TOLD_FIELDS), contributions.slice(TOLD_FIELDS)];
+  const rows = told.map(one => [`${spelled(one.field)} = ${valueOf(one.value)}`, one.contribution]);
+  if (rest.length) rows.push([say("others", rest.length), rest.reduce((sum, one) => sum + one.contribution, 0)]);
+  const most = Math.max(...rows.map(([, points]) => Math.abs(points)), 1e-9);
+  const items = rows.map(([words, points]) => node("li", { className: points < 0 ? "lowers" : "raises" },
+    text("span", "what", words),
+    text("span", "points", signed(100 * points, 1)),
+    text("span", "unseen", `, ${say(points < 0 ? "lowers" : "raises", fixed(100 * Math.abs(points), 1))}`),
+    bar("points-bar", 0.5, 0.5 + points / most / 2)));
+  return [text("h3", "", say("why")), text("p", "hint", say("base", percent(base, 1))), node("ol", { className: "reasons" }, ...items)];
+}
+
+const valueOf = value => typeof value === "number" ? plain(value) : value ?? say("unknown");
+
+function aboutAnswer(answer, milliseconds, logged) {
+  return facts([
+    [say("predictionId"), text("code", "", answer.predictions[0].id)],
+    [say("modelVersion"), answer.model_version],
+    [say("latency"), say("milliseconds", plain(milliseconds, 1))],
+    [say("logged"), say(logged ? "yes" : "no")],
+  ], "facts small");
+}

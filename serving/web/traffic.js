@@ -1,0 +1,49 @@
+// What comes in and how fast it is answered. The service counts; the page remembers two minutes of it.
+const KEPT_MILLISECONDS = 120_000;
+
+function trafficPanel(name) {
+  const figures = ["requestsPerSecond", "rowsPerSecond", "half", "most"].map(words => {
+    const value = text("span", "value", "–");
+    return { value, element: node("div", { className: "figure" }, value, text("span", "name", say(words))) };
+  });
+  const charts = node("div", { className: "charts" });
+  const totals = text("p", "hint", "");
+  const log = text("p", "hint", "");
+  const troubles = node("div");
+  const element = node("section", { className: "card", attributes: { "aria-labelledby": `traffic-${name}` } },
+    node("h2", { id: `traffic-${name}`, textContent: say("live") }),
+    node("div", { className: "figures" }, ...figures.map(figure => figure.element)), charts, totals, log, troubles);
+  return {
+    element,
+    update({ traffic, log: waiting }, past) {
+      const shown = [fixedRate(traffic.requests_per_second), fixedRate(traffic.rows_per_second), latency(traffic.seconds_p50), latency(traffic.seconds_p99)];
+      figures.forEach((figure, place) => { figure.value.textContent = shown[place]; });
+      charts.replaceChildren(
+        chart("requestsPerSecond", "chartRequests", past.map(one => one.requests), fixedRate),
+        chart("most", "chartLatency", past.map(one => one.p99), latency));
+      totals.textContent = say("totals", count(traffic.requests), count(traffic.rows), count(traffic.errors));
+      log.textContent = say("logState", count(waiting.rows_uploaded), count(waiting.rows_waiting));
+      const lost = [waiting.rows_dropped && say("logDropped", count(waiting.rows_dropped)), waiting.lines_torn && say("logTorn", count(waiting.lines_torn))];
+      troubles.replaceChildren(...lost.filter(Boolean).map(words => text("p", "trouble", words)));
+    },
+  };
+}
+
+const fixedRate = value => value === null ? "–" : plain(value, value < 10 ? 1 : 0);
+const latency = seconds => seconds === null ? say("quiet") : say("milliseconds", plain(1000 * seconds, seconds < 0.01 ? 2 : 1));
+
+function chart(name, words, values, shown) {
+  const known = values.filter(value => value !== null);
+  const label = say(words, shown(values.at(-1)), known.length ? shown(Math.max(...known)) : shown(null));
+  return node("figure", {}, sparkline(values, label), text("figcaption", "hint", `${say(name)}, ${say("lastTwoMinutes")}`));
+}
+
+/** Adds what the service says now to what it said in the last two minutes. Rates are between two answers. */
+function remember(past, { traffic }) {
+  const now = performance.now();
+  const before = past.at(-1);
+  const seconds = before ? (now - before.at) / 1000 : 0;
+  const counted = before && traffic.requests >= before.counted ? (traffic.requests - before.counted) / seconds : null;
+  past.push({ at: now, counted: traffic.requests, requests: counted, p99: traffic.seconds_p99 });
+  while (past.length && now - past[0].at > KEPT_MILLISECONDS) past.shift();
+}

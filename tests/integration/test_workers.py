@@ -1,0 +1,238 @@
+"""Several workers behind one port, as a user starts them: they die, are killed and are stopped, and nobody's prediction is lost."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from pydantic import SecretStr
+
+from blocks.service import ModelService, ServiceAway, ServiceRefuses
+from tests.fakes.registry import RegistryServer
+from tests.fixtures.packages import write_package
+from tests.fixtures.processes import REPOSITORY, ServiceProcess, free_port, wait_until
+
+ROW = {"carrier": "AA", "distance": 800.0, "wind": 3.0, "time_hour": "2013-06-01T15:00:00"}
+
+
+@pytest.fixture
+def mlflow(tmp_path: Path) -> Iterator[RegistryServer]:
+    with RegistryServer(tmp_path / "artifacts") as server:
+        for version in (1, 2):
+            server.register("toy", version, lambda folder, bias=version: write_package(folder, bias=float(bias)))
+        server.crown("toy", 1)
+        yield server
+
+
+@pytest.fixture
+def service(mlflow: RegistryServer, tmp_path: Path) -> Iterator[ServiceProcess]:
+    """Two workers that both serve version 1."""
+    with ServiceProcess(tmp_path, mlflow.url, serving_workers=2) as started:
+        wait_for_all(started, "1", workers=2)
+        yield started
+
+
+def versions(service: ServiceProcess) -> list[str | None]:
+    return [worker["version"] for worker in service.describe()["workers"]]
+
+
+def wait_for_all(service: ServiceProcess, version: str, workers: int) -> None:
+    wait_until(lambda: versions(service) == [version] * workers, f"{workers} workers serve version {version}")
+
+
+def parent(service: ServiceProcess) -> psutil.Process:
+    assert service._process is not None
+    return psutil.Process(service._process.pid)
+
+
+def workers(service: ServiceProcess) -> list[psutil.Process]:
+    return parent(service).children()
+
+
+class Callers:
+    """Threads that predict without end over connections that stay open, and begin a new one where theirs breaks."""
+
+    def __init__(self, service: ServiceProcess, count: int) -> None:
+        self.acknowledged: list[str] = []
+        self.refused: list[str] = []
+        self.broken = 0
+        self._address = str(service.client.base_url)
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._call) for _ in range(count)]
+
+    def __enter__(self) -> "Callers":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wait_for(self, more: int) -> None:
+        reached = len(self.acknowledged) + more
+        wait_until(lambda: len(self.acknowledged) > reached, "some more predictions are acknowledged")
+
+    def _call(self) -> None:
+        while not self._over.is_set():
+            with httpx.Client(base_url=self._address, trust_env=False, timeout=30) as client:
+                try:
+                    while not self._over.is_set():
+                        answer = client.post("/v1/toy/predict", json={"rows": [ROW]})
+                        if answer.status_code == 200:
+                            self.acknowledged.append(answer.json()["predictions"][0]["id"])
+                        else:
+                            self.refused.append(answer.text)
+                except httpx.TransportError:
+                    self.broken += 1
+
+
+def test_all_workers_answer_and_each_answers_for_all(service: ServiceProcess) -> None:
+    answered: dict[str, int] = {}
+
+    def predict() -> bool:
+        with httpx.Client(base_url=service.client.base_url, trust_env=False) as client:  # a new connection, to whichever is free
+            said = client.post("/v1/toy/predict", json={"rows": [ROW]}).json()["predictions"][0]["id"].rpartition("-")[0]
+            answered[said] = answered.get(said, 0) + 1
+        return len(answered) == 2
+
+    def agreed() -> bool:
+        found = [httpx.get(f"{service.client.base_url}/v1/toy", trust_env=False).json()["traffic"]["rows"] for _ in range(10)]
+        return found == [sum(answered.values())] * 10
+
+    wait_until(predict, "both workers have answered")
+    assert [worker["id"] for worker in service.describe()["workers"]] == ["1", "2"]
+    wait_until(agreed, "each knows what the other has counted")
+    workers(service)[0].send_signal(signal.SIGKILL)
+    wait_until(lambda: [worker["id"] for worker in service.describe()["workers"]] == ["2", "3"], "another worker is started")
+    assert agreed(), "what the dead one counted stays counted"
+
+
+def test_the_parent_of_the_workers_is_light(service: ServiceProcess) -> None:
+    assert parent(service).memory_info().rss < 25e6 < min(worker.memory_info().rss for worker in workers(service))
+
+
+def test_a_killed_worker_breaks_its_own_connections_and_no_acknowledged_prediction_is_lost(service: ServiceProcess) -> None:
+    with Callers(service, 8) as callers:
+        callers.wait_for(100)
+        victim = workers(service)[0]
+        victim.send_signal(signal.SIGKILL)
+        wait_until(lambda: len(workers(service)) == 2 and victim not in workers(service), "another worker is started")
+        wait_for_all(service, "1", workers=2)
+        callers.wait_for(100)
+    assert not callers.refused and callers.broken <= 8
+    assert [worker["id"] for worker in service.describe()["workers"]] == ["2", "3"]
+    wait_until(lambda: set(callers.acknowledged) <= {row["id"] for row in service.in_lake("predictions")}, "the lake has all of them")
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_drains_all_workers(mlflow: RegistryServer, tmp_path: Path, how: signal.Signals) -> None:
+    with ServiceProcess(tmp_path, mlflow.url, serving_workers=2, log_flush_seconds=3600) as service:
+        wait_for_all(service, "1", workers=2)
+        mine = workers(service)
+        with Callers(service, 4) as callers:
+            callers.wait_for(100)
+            if how == signal.SIGINT:  # as Ctrl-C reaches the whole group of processes
+                for worker in mine:
+                    worker.send_signal(how)
+            assert service.end(how) == 0
+        assert not callers.refused and not any(worker.is_running() for worker in mine)
+        assert set(callers.acknowledged) <= {row["id"] for row in service.in_lake("predictions")}
+        assert "Traceback" not in service.output.read_text()
+
+
+def test_workers_end_when_their_parent_is_killed(service: ServiceProcess) -> None:
+    mine = workers(service)
+    service.end(signal.SIGKILL)
+    assert not psutil.wait_procs(mine, timeout=60)[1]
+    service.start()
+    wait_for_all(service, "1", workers=2)
+    assert [worker["id"] for worker in service.describe()["workers"]] == ["1", "2"]
+
+
+def test_a_worker_that_cannot_start_is_tried_later_and_later_while_the_other_answers(service: ServiceProcess, tmp_path: Path) -> None:
+    (turn,) = (tmp_path / "state" / "serving" / "workers").glob("*/turn")
+    turn.unlink()
+    turn.mkdir()
+    workers(service)[0].send_signal(signal.SIGKILL)
+    wait_until(lambda: service.output.read_text().count("worker died") >= 4, "some more starts have failed")
+    assert service.predict(ROW)["model_version"] == "1"
+    pauses = [float(found) for found in re.findall(r"worker died .* next_in_seconds=([\d.]+)", service.output.read_text())]
+    assert pauses == sorted(set(pauses))
+    turn.rmdir()
+    wait_for_all(service, "1", workers=2)
+
+
+def test_bad_settings_are_told_once_and_nothing_is_left(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for settings, told in [
+            ({"serving_workers": 0}, "LAUREL_SERVING_WORKERS|serving_workers"),
+            ({"serving_workers": 3, "serving_use_cases": "no/name"}, "LAUREL_SERVING_USE_CASES is 'no/name'"),
+            ({"serving_workers": 3, "serving_port": port}, f"cannot listen on 127.0.0.1 port {port}"),
+            ({"serving_workers": 1, "serving_port": port}, f"cannot listen on 127.0.0.1 port {port}"),
+        ]:
+            code, said = start_in_vain(tmp_path, **settings)
+            assert code == 1 and len(re.findall(told, said)) == 1, said
+            assert "Traceback" not in said
+
+
+def test_a_service_that_may_not_listen_ends_with_its_first_worker(tmp_path: Path) -> None:
+    code, said = start_in_vain(tmp_path, serving_workers=3, host="0.0.0.0")
+    assert code != 0 and said.count("Started server process") == 1
+
+
+def start_in_vain(folder: Path, **settings: object) -> tuple[int, str]:
+    """Exit code and output of a start that cannot succeed."""
+    given = {
+        "state": folder / "state",
+        "lake": f"file://{folder / 'lake'}",
+        "mlflow_url": "http://127.0.0.1:1",
+        "serving_port": free_port(),
+    }
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LAUREL_")}
+    environment |= {f"LAUREL_{name.upper()}": str(value) for name, value in (given | settings).items()}
+    done = subprocess.run([sys.executable, "-m", "serving"], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_whoever_promotes_waits_for_every_worker(service: ServiceProcess, mlflow: RegistryServer) -> None:
+    asked = ModelService(url=str(service.client.base_url))
+    slow = workers(service)[0]
+    slow.suspend()
+    try:
+        mlflow.crown("toy", 2)
+        with pytest.raises(ServiceAway, match=r"it says: version 1, 2"):
+            asked.wait_until_serves("toy", "2", timeout_seconds=3)
+    finally:
+        slow.resume()
+    asked.wait_until_serves("toy", "2", timeout_seconds=60)
+    assert versions(service) == ["2", "2"]
+
+
+def test_a_use_case_that_is_not_served_is_not_waited_for(service: ServiceProcess) -> None:
+    with pytest.raises(ServiceRefuses, match=r"Served here: toy.*Add the use case to LAUREL_SERVING_USE_CASES"):
+        ModelService(url=str(service.client.base_url)).wait_until_serves("nowhere", "1", timeout_seconds=3600)
+
+
+def test_where_keys_are_asked_for_promote_shows_one(mlflow: RegistryServer, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    environment = os.environ | {"LAUREL_SERVING_KEYS_FILE": str(keys)}
+    command = [sys.executable, "-m", "serving.keys", "add", "promote", "--scope", "predict"]
+    key = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+    with ServiceProcess(tmp_path, mlflow.url, serving_workers=2, serving_require_keys=True, serving_keys_file=keys) as service:
+        address = str(service.client.base_url)
+        with pytest.raises(ServiceRefuses, match="LAUREL_SERVING_KEY"):
+            ModelService(url=address).wait_until_serves("toy", "1", timeout_seconds=3600)
+        allowed = ModelService(url=address, key=SecretStr(key))
+        allowed.wait_until_serves("toy", "1", timeout_seconds=60)
+        assert allowed.predict("toy", [ROW])["model_version"] == "1"
