@@ -3,6 +3,7 @@
     python benchmarks/serving.py                          every server and case, and a swap under load: about 20 minutes
     python benchmarks/serving.py --quick                  four servers, four cases: less than two minutes
     python benchmarks/serving.py --only laurel,mlflow,floor-asgi --json FILE
+    python benchmarks/serving.py profile                  where the microseconds of one request go (--picture FILE: drawn)
 
 Medians of three rounds; in each round every server is started, checked against the pipeline, loaded and ended, in turn, so that
 noise hits all alike. The servers and how each is run: ``serving_servers.py``. A wrong answer, a refusal or a broken
@@ -18,6 +19,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", choices=("profile",), help="where the microseconds of one request go")
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--only", type=lambda names: names.split(","), help="servers, separated by commas")
     parser.add_argument("--quick", action="store_true", help="fewer servers and cases, shorter")
@@ -25,6 +27,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, help="of load for each case (default: 5, quick: 1)")
     parser.add_argument("--generator", choices=("wrk", "python"), help="default: wrk where it is installed")
     parser.add_argument("--swap", action=argparse.BooleanOptionalAction, help="move the alias under load (default: in the full run)")
+    parser.add_argument("--picture", type=Path, help="of the profile, as .svg or .png")
     from benchmarks.serving_run import run
 
     sys.exit(run(parser.parse_args()))

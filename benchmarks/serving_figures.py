@@ -1,4 +1,4 @@
-"""From rounds to figures: medians, ratios to ``mlflow`` and to the floor, the machine they hold for, and how they are told."""
+"""From rounds to figures: medians, ratios to ``mlflow`` and to the floor, and the machine that they hold for."""
 
 import os
 import platform
@@ -106,70 +106,3 @@ def _cpu_model() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def table(results: Sequence[Result]) -> str:
-    """Markdown, a block a case, servers in the order of their answers a second."""
-    blocks = []
-    for case in sorted({(one["rows"], one["connections"]) for one in results}):
-        here = [one for one in results if (one["rows"], one["connections"]) == case]
-        near = {one["server"]: one for one in ratios(results) if (one["rows"], one["connections"]) == case}
-        lines = [f"{case[0]} row{'s' * (case[0] > 1)}, {case[1]} connection{'s' * (case[1] > 1)}", "", HEADER, RULE]
-        lines += [_line(one, near[one["server"]]) for one in sorted(here, key=lambda one: -one["rps"])]
-        blocks.append("\n".join(lines))
-    return "\n\n".join(blocks)
-
-
-HEADER = "| server | requests/s | to mlflow | to the floor | p50 ms | p99 ms | CPU µs | RSS MB | PSS MB | cold s |"
-RULE = "|---|---|---|---|---|---|---|---|---|---|"
-
-
-def _line(one: Result, near: dict[str, Any]) -> str:
-    to_peer = "–" if near["rps_to_mlflow"] is None else f"{near['rps_to_mlflow']:.3g}×"
-    to_floor = "–" if near["rps_to_floor"] is None else f"{near['rps_to_floor']:.2g}"
-    pss = "–" if one["pss_mb"] is None else f"{one['pss_mb']:.0f}"
-    cells = [one["server"], f"{one['rps']:,.0f}", to_peer, to_floor, f"{one['p50_ms']:.3g}", f"{one['p99_ms']:.3g}"]
-    cells += [f"{one['cpu_us']:,.0f}", f"{one['rss_mb']:.0f}", pss, f"{one['cold_s']:.2f}"]
-    return f"| {' | '.join(cells)} |"
-
-
-def report(told: dict[str, Any]) -> str:
-    """All of it for the terminal."""
-    here = told["machine"]
-    lines = [
-        f"{here['cores']} cores ({here['cpu']}), load average before {here['load_average'][0]}, Python {here['python']}, {here['when']}",
-        ", ".join(f"{name} {here[name]}" for name in LIBRARIES),
-        f"Load: {told['generator']} on the same cores, {told['seconds']:g} s a case; medians of {told['rounds']} rounds. "
-        "RSS is the sum over the process tree, PSS shares out what its processes have in common.",
-        "",
-        table(told["results"]),
-        "",
-    ]
-    lines += [f"Skipped {one['server']}: {one['why']}" for one in told["skipped"]]
-    lines += [f"FAILED {one['server']}: {one['why']}" for one in told["failed"]]
-    for name, logs in told["prediction_log"].items():
-        dropped, kept = sum(one["rows_dropped"] for one in logs), sum(one["rows_uploaded"] + one["rows_waiting"] for one in logs)
-        lines.append(f"Prediction log of {name}: {kept:,} rows kept, {dropped:,} dropped.")
-    if remark := _floor_remark(told["results"]):
-        lines.append(remark)
-    lines += [_swap_line(told[name]) for name in told if name.startswith("swap")]
-    return "\n".join(lines)
-
-
-def _swap_line(swap: dict[str, Any]) -> str:
-    return (
-        f"Swap under load ({swap['server']}, told by {swap['told_by']}, {swap['connections']} connections, generator {swap['generator']}, "
-        f"{len(swap['swaps'])} times): {swap['failed']} of {swap['requests']:,} requests failed; p99 {swap['p99_before_ms']:g} ms before, "
-        f"{swap['p99_swap_ms']:g} ms in the second of the swap ({swap['p99_ratio']:g}×); "
-        f"at most {swap['alias_to_first_answer_s']:g} s from the alias to the first answer of the new version."
-    )
-
-
-def _floor_remark(results: Sequence[Result]) -> str:
-    """The floor is one only while it answers as many bytes as Laurel does."""
-    sizes = {(one["server"], one["rows"]): one["answer_bytes"] for one in results}
-    for (server, rows), size in sizes.items():
-        floor = sizes.get((FLOOR, rows), size)
-        if server == "laurel" and not 0.9 < floor / size < 1.1:
-            return f"The floor answers {floor} bytes for {rows} rows and Laurel {size}: bring serving_peers/floor.py up to date."
-    return ""

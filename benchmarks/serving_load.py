@@ -9,15 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.serving_model import REPOSITORY, Row
+from benchmarks.serving_process import BenchmarkFailed
 from benchmarks.serving_servers import Server
 
 GENERATORS = ("wrk", "python")
 BODIES = {1: 1000, 100: 40, 1000: 8}
 SCRIPT = Path(__file__).resolve().parent / "serving_wrk.lua"
-
-
-class BenchmarkFailed(RuntimeError):
-    """A server answered wrongly, or not at all: its figures would mean nothing."""
 
 
 @dataclass(frozen=True)

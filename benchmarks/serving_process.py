@@ -13,6 +13,10 @@ import psutil
 STOP_SECONDS = 0.5
 
 
+class BenchmarkFailed(RuntimeError):
+    """A server answered wrongly, or not at all: its figures would mean nothing."""
+
+
 @dataclass(frozen=True)
 class Memory:
     """Of a whole tree, in MB (10**6 bytes). RSS counts shared pages once a process, PSS shares them out (None: not readable)."""
@@ -73,3 +77,9 @@ def _pss_bytes(rollup: str) -> int:
 def cpu_seconds(pid: int) -> float:
     """User and system time that the process and all living below it have used."""
     return sum(times.user + times.system for times in (one.cpu_times() for one in _living(pid)))
+
+
+def thread_seconds(pid: int) -> float:
+    """User and system time of the process's first thread, the one that answers."""
+    first = next(one for one in psutil.Process(pid).threads() if one.id == pid)
+    return float(first.user_time + first.system_time)

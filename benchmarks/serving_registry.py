@@ -95,3 +95,11 @@ class RegistryProcess:
         answer = httpx.post(f"{self.url}/api/2.0/mlflow/registered-models/alias", json=body, timeout=30, trust_env=False)
         answer.raise_for_status()
         return time.monotonic()
+
+    def forget_webhooks(self) -> None:
+        """The database is kept for the next run: MLflow must not go on calling a service that has ended."""
+        import httpx
+
+        with httpx.Client(base_url=f"{self.url}/api/2.0/mlflow/", timeout=30, trust_env=False) as mlflow:
+            for one in mlflow.get("webhooks").raise_for_status().json().get("webhooks", []):
+                mlflow.delete(f"webhooks/{one['webhook_id']}").raise_for_status()

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import serving_figures, serving_load
+from benchmarks import serving_figures, serving_load, serving_profile, serving_report
 from benchmarks.serving_environments import Unavailable, install
-from benchmarks.serving_load import BenchmarkFailed
 from benchmarks.serving_model import USE_CASE, Model, prepare, read_rows
+from benchmarks.serving_process import BenchmarkFailed
 from benchmarks.serving_registry import RegistryProcess, free_port
 from benchmarks.serving_servers import SERVERS, WITH_REGISTRY, WITHOUT_MODEL, Place
 from benchmarks.serving_swap import swap
@@ -60,11 +60,13 @@ class Plan:
 def run(given: argparse.Namespace) -> int:
     """The exit status: 1 where a server failed."""
     plan = Plan.of(given)
+    if given.what == "profile":
+        return serving_profile.run(Settings.read().state, plan.seconds, plan.generator, given.picture)
     told: dict[str, Any] = {"machine": serving_figures.machine()}
     told |= {"generator": plan.generator, "rounds": plan.rounds, "seconds": plan.seconds}
     told |= Bench(plan, Settings.read().state).run()
     told["ratios"] = serving_figures.ratios(told["results"])
-    print(serving_figures.report(told))
+    print(serving_report.report(told))
     if given.json:
         given.json.write_text(json.dumps(told, indent=1) + "\n")
     return 1 if told["failed"] else 0

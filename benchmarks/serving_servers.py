@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.serving_model import REPOSITORY, USE_CASE, Model, Row
+from benchmarks.serving_process import BenchmarkFailed
 from benchmarks.serving_registry import free_port
 
 PEERS = REPOSITORY / "benchmarks" / "serving_peers"
@@ -78,7 +79,9 @@ def laurel(place: Place, workers: int = 1) -> Server:
         "LAUREL_SERVING_WORKERS": str(workers),
     }
     add_key = [sys.executable, "-m", "serving.keys", "add", "benchmark", "--scope", "predict", "--scope", "operate"]
-    made = subprocess.run(add_key, cwd=REPOSITORY, env=os.environ | environment, capture_output=True, text=True, check=True)
+    made = subprocess.run(add_key, cwd=REPOSITORY, env=os.environ | environment, capture_output=True, text=True, check=False)
+    if made.returncode:
+        raise BenchmarkFailed(f"No key for the service: {made.stderr.strip()}")
     return Server(
         "laurel" if workers == 1 else f"laurel-{workers}-workers",
         [sys.executable, "-m", "serving"],

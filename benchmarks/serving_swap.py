@@ -16,8 +16,8 @@ from pydantic import SecretStr
 
 from benchmarks import serving_load
 from benchmarks.serving_client import Answer
-from benchmarks.serving_load import BenchmarkFailed
 from benchmarks.serving_model import REPOSITORY, USE_CASE
+from benchmarks.serving_process import BenchmarkFailed
 from benchmarks.serving_registry import RegistryProcess
 from benchmarks.serving_servers import Server
 from benchmarks.serving_visit import Asked, running
@@ -35,9 +35,12 @@ def swap(server: Server, asked: Asked, registry: RegistryProcess, *, webhook: bo
     """
     if webhook:
         server = with_webhook(server, registry)
-    with running(server, asked):
-        swaps = [_one(server, asked, registry, version) for version in SWAPS]
-    registry.crown(USE_CASE, "1")
+    try:
+        with running(server, asked):
+            swaps = [_one(server, asked, registry, version) for version in SWAPS]
+    finally:
+        registry.crown(USE_CASE, "1")
+        registry.forget_webhooks()
     told_by = "webhook" if webhook else "poll"
     return {"server": server.name, "told_by": told_by, "connections": CONNECTIONS, "generator": "python", **summary(swaps), "swaps": swaps}
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import serving_load, serving_process
-from benchmarks.serving_load import BenchmarkFailed, Load
+from benchmarks.serving_load import Load
 from benchmarks.serving_model import Row
-from benchmarks.serving_process import Memory
+from benchmarks.serving_process import BenchmarkFailed, Memory
 from benchmarks.serving_servers import WITHOUT_MODEL, Server
 
 START_SECONDS = 120.0

@@ -42,6 +42,7 @@ class Champion:
     package: Package
     reader: RowReader
     log_header: bytes
+    column_header: bytes
     log_request: LogRequest
     since: datetime
 
@@ -55,7 +56,8 @@ class Champion:
             reader = RowReader(manifest.features, manifest.event_time, manifest.dtype)
         except (ValueError, TypeError) as error:
             raise PackageError(f"The package's schema contradicts itself: {error}.") from error
-        return cls(version, sha256, package, reader, header_of(manifest, version), log_request_of(manifest), datetime.now(UTC))
+        headers = header_of(manifest, version), header_of(manifest, version, by_column=True)
+        return cls(version, sha256, package, reader, *headers, log_request_of(manifest), datetime.now(UTC))
 
 
 @dataclass(frozen=True)

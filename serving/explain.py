@@ -11,6 +11,7 @@ rows would give: on flights the largest error falls from 0.058 with 20 of them t
 """
 
 import asyncio
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import permutations
 from typing import Any
@@ -24,8 +25,9 @@ from serving.boundary import json_response, read_body, read_content_type
 from serving.champion import Champion
 from serving.errors import Overloaded, PackageError
 from serving.formats import read_rows
-from serving.package import Package
 from serving.service import Service
+
+Score = Callable[[np.ndarray], np.ndarray]
 
 _WALKS = 200
 _CELLS = 4_000_000  # of the matrix that is scored, 32 MB: fewer walks where there are hundreds of fields
@@ -60,7 +62,7 @@ def explain(champion: Champion, row: tuple[Any, ...]) -> Explanation:
     examples = package.smoke.rows
     orders, begins = walks(len(package.names), len(examples))
     background = package.encode({name: [example[name] for example in examples[: begins[-1] + 1]] for name in package.names})
-    score, base, found = shapley_values(package, package.encode_rows([row])[0], background, orders, begins)
+    score, base, found = shapley_values(package.score, package.encode_rows([row])[0], background, orders, begins)
     told = [Contribution(name, value, credit) for name, value, credit in zip(package.names, row, found.tolist(), strict=False)]
     return Explanation(
         package.manifest.use_case,
@@ -74,19 +76,20 @@ def explain(champion: Champion, row: tuple[Any, ...]) -> Explanation:
 
 
 def shapley_values(
-    package: Package, row: np.ndarray, background: np.ndarray, orders: np.ndarray, begins: np.ndarray
+    score_rows: Score, row: np.ndarray, background: np.ndarray, orders: np.ndarray, begins: np.ndarray
 ) -> tuple[float, float, np.ndarray]:
     """The row's score, the background's mean score, and the credit of each field ``(n_features,)``.
 
-    ``row`` ``(n_features,)`` and ``background`` ``(n_background, n_features)`` are encoded; ``orders`` and ``begins`` are of ``walks``.
+    ``score_rows`` scores a matrix; ``row`` ``(n_features,)`` and ``background`` ``(n_background, n_features)`` are encoded as it wants
+    them; ``orders`` and ``begins`` are of ``walks``.
     Raises ``PackageError`` where the model gives no number.
     """
     count, fields = orders.shape
     place = np.argsort(orders, axis=1)
     changed = place[:, None, :] < np.arange(1, fields)[None, :, None]
     between = np.where(changed, row, background[begins][:, None, :]).reshape(-1, fields)
-    score = float(package.score(row[None])[0])  # alone, as /predict scores it
-    scores = package.score(np.concatenate([background, between])).astype(np.float64)
+    score = float(score_rows(row[None])[0])  # alone, as /predict scores it
+    scores = score_rows(np.concatenate([background, between])).astype(np.float64)
     if not (np.isfinite(score) and np.isfinite(scores).all()):
         raise PackageError("The model gives no number for this row, or for one between it and the package's smoke rows.")
     start, on_the_way = scores[: len(background)], scores[len(background) :].reshape(count, fields - 1)

@@ -42,8 +42,9 @@ Limit = Annotated[int, Query(ge=1, le=_MOST, description="how many, the latest f
 class History:
     """Reads one lake; blocking, and safe to use from several threads. The methods raise ``LakeAway``."""
 
-    def __init__(self, lake: Lake, listing_seconds: float = _LISTING_SECONDS) -> None:
+    def __init__(self, lake: Lake, listing_seconds: float = _LISTING_SECONDS, most_records: int = _RECORDS) -> None:
         self._lake = lake
+        self._most_records = most_records
         self._listing_seconds = listing_seconds
         self._listing = threading.Lock()
         self._listed: dict[str, tuple[float, list[Stored] | LakeAway]] = {}
@@ -108,7 +109,7 @@ class History:
                     found = list(readers.map(lambda stored: self._record(stored, kind), missing))
                 self._records |= zip(missing, found, strict=True)
             said = [self._records[stored] for stored in wanted]
-            while len(self._records) > _RECORDS:
+            while len(self._records) > self._most_records:
                 self._records.popitem(last=False)
         return said
 

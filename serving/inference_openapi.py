@@ -60,4 +60,5 @@ INFER = {
         "200": {"description": "A value for each row", "content": {"application/json": {"schema": _INFERRED}} | _BINARY},
     },
 }
+MODEL_PARAMETER: dict[str, Any] = {"name": "model", "in": "path", "required": True, "description": "a use case"}
 VERSION_PARAMETER = {"name": "version", "in": "path", "required": True, "schema": _TEXT}

@@ -19,7 +19,7 @@ from serving.boundary import Refused, classify, json_response, read_body, read_c
 from serving.champion import Champion
 from serving.columns import columns_of
 from serving.errors import InputError, ServingError
-from serving.inference_openapi import ERRORS, HEAD_LENGTH, INFER, MODEL, READY, VERSION_PARAMETER
+from serving.inference_openapi import ERRORS, HEAD_LENGTH, INFER, MODEL, MODEL_PARAMETER, READY, VERSION_PARAMETER
 from serving.predictions import Scored
 from serving.rows import Asked
 from serving.tensors import LENGTH, OUTPUTS, Inference, Output, ask, read_inference
@@ -89,8 +89,9 @@ def answer_error(error: Exception, request: Request) -> Response:
 
 def add_routes(app: FastAPI, service: "Service") -> None:
     _add_server_routes(app, service)
-    _add_model_routes(app, service, "/v2/models/{model}", "model", [])
-    _add_model_routes(app, service, "/v2/models/{model}/versions/{version}", "version", [VERSION_PARAMETER])
+    model = MODEL_PARAMETER | {"schema": {"type": "string", "enum": list(service.watches)}}
+    _add_model_routes(app, service, "/v2/models/{model}", "model", [model])
+    _add_model_routes(app, service, "/v2/models/{model}/versions/{version}", "version", [model, VERSION_PARAMETER])
 
 
 def _add_server_routes(app: FastAPI, service: "Service") -> None:
@@ -111,16 +112,17 @@ def _add_server_routes(app: FastAPI, service: "Service") -> None:
         return json_response({"ready": not missing}, 503 if missing else 200)
 
 
-def _add_model_routes(app: FastAPI, service: "Service", path: str, name: str, more: list[dict[str, Any]]) -> None:
-    """``more`` are the parameters of ``path`` beside the model."""
+def _add_model_routes(app: FastAPI, service: "Service", path: str, name: str, parameters: list[dict[str, Any]]) -> None:
+    """``parameters`` are those of ``path``."""
 
     def described(operation: str, spec: dict[str, Any]) -> dict[str, Any]:
-        extra = spec | {"parameters": [*spec.get("parameters", []), *more]}
+        extra = spec | {"parameters": [*parameters, *spec.get("parameters", [])]}
         return {"operation_id": f"{name}_{operation}", "openapi_extra": extra, "responses": ERRORS, "tags": ["inference protocol"]}
 
     @app.get(path, **described("metadata", MODEL))
-    async def metadata(model: str, request: Request) -> Response:
+    async def metadata(request: Request) -> Response:
         """The model's versions, inputs and outputs."""
+        model = request.path_params["model"]
         try:
             champion = service.champion(model)
             check_version(champion, model, request.path_params.get("version"))
@@ -129,8 +131,9 @@ def _add_model_routes(app: FastAPI, service: "Service", path: str, name: str, mo
             return answer_error(error, request)
 
     @app.get(f"{path}/ready", **described("ready", READY))
-    async def ready(model: str, request: Request) -> Response:
+    async def ready(request: Request) -> Response:
         """The model has a champion; 503 until then."""
+        model = request.path_params["model"]
         try:
             check_version(service.champion(model), model, request.path_params.get("version"))
             return json_response({"name": model, "ready": True})
@@ -138,10 +141,10 @@ def _add_model_routes(app: FastAPI, service: "Service", path: str, name: str, mo
             return answer_error(error, request)
 
     @app.post(f"{path}/infer", **described("infer", INFER))
-    async def infer(model: str, request: Request) -> Response:
+    async def infer(request: Request) -> Response:
         """Score rows, a tensor for each feature."""
         try:
-            return await _infer(service, model, request)
+            return await _infer(service, request.path_params["model"], request)
         except (ServingError, Refused) as error:
             return answer_error(error, request)
 

@@ -122,6 +122,8 @@ class BucketLake:
 
         try:
             found = self._files.get_file_info(FileSelector(f"{self._root}/{prefix}", recursive=True, allow_not_found=True))
+            if not found and self._files.get_file_info(self._bucket).type == FileType.NotFound:
+                raise FileNotFoundError("NO_SUCH_BUCKET")  # which pyarrow, too, does not tell from an empty folder
         except OSError as error:
             raise self._away(prefix, "read", error) from error
         start = len(self._root) + 1

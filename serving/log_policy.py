@@ -24,10 +24,14 @@ def log_request_of(manifest: Manifest) -> LogRequest:
     The request must have been checked. An answer is logged as it is: it must hold no inputs.
     """
     write = _without(manifest) if manifest.log_leave_out else keep_all
-    rate = manifest.log_sample_rate
-    if rate >= 1:
+    if manifest.log_sample_rate >= 1:
         return write
-    return lambda request: write(request) if random.random() < rate else None  # noqa: S311 - a sample, no secret
+    return lambda request: write(request) if is_chosen(manifest) else None
+
+
+def is_chosen(manifest: Manifest) -> bool:
+    """Whether a request is in the sample that is logged: asked once for each."""
+    return manifest.log_sample_rate >= 1 or random.random() < manifest.log_sample_rate  # noqa: S311 - a sample, no secret
 
 
 def _without(manifest: Manifest) -> Callable[[bytes], bytes]:

@@ -67,7 +67,7 @@ class FeedbackTables:
         self.schema = schema_of(header)
         self._decoder = msgspec.json.Decoder(_FeedbackLine)
 
-    def read(self, data: bytes) -> tuple[Any, int]:
+    def read(self, data: memoryview) -> tuple[Any, int]:
         """The rows of whole lines, and how many lines could not be read."""
         import pyarrow as pa
 
@@ -76,7 +76,7 @@ class FeedbackTables:
             kept, unread = _rewritten(piece, self._labels)
             torn += unread
             if kept:
-                tables.append(_read_json(kept, self.schema))
+                tables.append(read_json(memoryview(kept), self.schema))
         return pa.concat_tables(tables), torn
 
     def _labels(self, line: bytes) -> bytes:
@@ -102,7 +102,7 @@ class PredictionTables:
         self._line = pa.schema([("time", pa.int64()), ("request", pa.struct([("rows", pa.list_(row))])), ("answer", answer)])
         self._decoder = msgspec.json.Decoder(_line_type(header))
 
-    def read(self, data: bytes) -> tuple[Any, int]:
+    def read(self, data: memoryview) -> tuple[Any, int]:
         """The rows of whole lines, and how many lines could not be read."""
         import pyarrow as pa
 
@@ -113,17 +113,17 @@ class PredictionTables:
             if (table := self.read_fast(piece)) is None:
                 kept, unread = _rewritten(piece, self._line_again)
                 torn += unread
-                table = self.read_fast(kept) if kept else None
+                table = self.read_fast(memoryview(kept)) if kept else None
             if table is not None:
                 tables.append(table)
         return pa.concat_tables(tables), torn
 
-    def read_fast(self, data: bytes) -> Any:
+    def read_fast(self, data: memoryview) -> Any:
         """The table, or ``None`` where a line must be read with more care."""
         import pyarrow as pa
 
         try:
-            read = _read_json(data, self._line)
+            read = read_json(data, self._line)
             table = self._flatten(read.combine_chunks().to_batches()[0]) if read is not None else None
             if table is not None:
                 table.validate(full=True)  # pyarrow takes any bytes for text
@@ -169,7 +169,7 @@ def _line_type(header: Header) -> Any:
     return msgspec.defstruct("PredictionLine", [("request", request), ("answer", _Answer)], bases=(_Line,))
 
 
-def _read_json(data: bytes, schema: Any) -> Any:
+def read_json(data: memoryview, schema: Any) -> Any:
     """The lines as a table, on this thread. ``None`` where there are not as many objects as lines. Raises ``ArrowInvalid``."""
     import pyarrow as pa
     from pyarrow import json
@@ -184,10 +184,10 @@ def _read_json(data: bytes, schema: Any) -> Any:
     return found if len(found) == len(ends) else None
 
 
-def _rewritten(data: bytes, write: Callable[[bytes], bytes]) -> tuple[bytes, int]:
+def _rewritten(data: memoryview, write: Callable[[bytes], bytes]) -> tuple[bytes, int]:
     """The lines as ``write`` gives them, and how many it could not read."""
     kept, torn = [], 0
-    for line in data.split(b"\n")[:-1]:
+    for line in bytes(data).split(b"\n")[:-1]:
         try:
             kept.append(write(line) + b"\n")
         except (InputError, msgspec.DecodeError, ValueError, OverflowError):
@@ -195,10 +195,12 @@ def _rewritten(data: bytes, write: Callable[[bytes], bytes]) -> tuple[bytes, int
     return b"".join(kept), torn
 
 
-def _pieces(data: bytes) -> Iterator[bytes]:
-    """Whole lines, about as many as make a piece."""
+def _pieces(data: memoryview) -> Iterator[memoryview]:
+    """Whole lines, as many as fit in a piece, or one that does not."""
     start = 0
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n")) + 1
     while start < len(data):
-        end = data.find(b"\n", start + _PIECE_BYTES) + 1 or len(data)
+        fitting = ends[(ends > start) & (ends <= start + _PIECE_BYTES)]
+        end = int(fitting[-1] if len(fitting) else ends[ends > start][0])
         yield data[start:end]
         start = end

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from fastapi import FastAPI, Request
-from fastapi.responses import Response
+from fastapi.responses import PlainTextResponse, Response
 
-from serving.boundary import Refused, classify, json_response, read_body, read_content_type, read_flag
+from serving.boundary import RETRY_AFTER_SECONDS, Refused, classify, json_response, read_body, read_content_type, read_flag
 from serving.errors import ServingError
 from serving.mlflow_rows import read_csv, read_json
 from serving.predictions import Scored
@@ -84,11 +84,11 @@ def add_routes(app: FastAPI, service: "Service") -> None:
             return answer_error(error, request)
         return Response(write_answer(scored), media_type="application/json")
 
-    @app.get("/ping", responses={503: {"description": "No champion yet"}}, tags=["mlflow"])
+    @app.get("/ping", response_class=PlainTextResponse, responses={503: {"description": "No champion yet"}}, tags=["mlflow"])
     async def ping() -> Response:
-        """The default use case has a champion; 503 until then. As MLflow and SageMaker have it, the body is a newline."""
+        """The default use case has a champion; 503 until then. As with MLflow the body is a newline."""
         ready = service.watches[service.default_use_case].champion is not None
-        return Response("\n", 200 if ready else 503, None if ready else {"Retry-After": "2"}, "application/json")
+        return PlainTextResponse("\n", 200 if ready else 503, None if ready else {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
 def _shape(name: str, schema: dict[str, Any]) -> dict[str, Any]:

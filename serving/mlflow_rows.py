@@ -5,7 +5,7 @@ may be written as text or as true and false, NaN is null, a short row of ``dataf
 a whole column of ``inputs`` or ``instances``. Values without names are refused, as there: their order would be a guess.
 """
 
-import json
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import zip_longest
@@ -25,6 +25,8 @@ _CSV_NULLS = frozenset(
         *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
     )
 )
+_WORDS = re.compile(rb'"(?:[^"\\]++|\\(?:.|\Z))*+(?:"|\Z)|NaN', re.DOTALL)
+_NO_TEXT_HAS_NAN = re.compile(rb'(?:[^"]++|"(?:[^"\\N]++|\\(?:.|\Z)|N(?!aN))*+(?:"|\Z))*+\Z', re.DOTALL)
 _SHAPES = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
@@ -56,24 +58,27 @@ def read_json(reader: RowReader, body: bytes, max_rows: int) -> Asked:
 def _held(body: bytes) -> tuple[bytes, dict[str, msgspec.Raw]]:
     """The body's members, and the body: another where it held NaN, which Python and pandas write, and JSON has not."""
     try:
-        return body, msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        try:
+            return body, msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            body = _without_nan(body)
+            return body, msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except msgspec.ValidationError as error:
         raise InputError(f"The body must be a JSON object with exactly one of {', '.join(_SHAPES)}.") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        if b"NaN" not in body and b"Infinity" not in body:
-            raise MalformedBody(f"The body is no JSON: {error}.") from error
-    try:
-        body = msgspec.json.encode(json.loads(body, parse_constant=_constant))
-        return body, msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except InputError:
-        raise
-    except (ValueError, RecursionError, msgspec.DecodeError) as error:
-        raise MalformedBody(f"The body is no JSON: {error}.") from error
+        hint = "; send a finite number, or null, instead of Infinity" if b"Infinity" in body else ""
+        raise MalformedBody(f"The body is no JSON: {error}{hint}.") from error
 
 
-def _constant(name: str) -> None:
-    if name != "NaN":
-        raise InputError(f"The body holds {name}: send finite numbers, or null.")
+def _without_nan(body: bytes) -> bytes:
+    """The same with null for each NaN that stands outside of texts."""
+    if _NO_TEXT_HAS_NAN.match(body):
+        return body.replace(b"NaN", b"null")
+    if len(body) > FLOOD_BYTES:  # one by one it would take seconds
+        raise InputError("A body of this size, with NaN among its texts, must have null for a number that is missing.")
+    return _WORDS.sub(lambda word: b"null" if word[0] == b"NaN" else word[0], body)
 
 
 @lru_cache(maxsize=32)

@@ -14,6 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from serving.log_columns import ColumnTables
 from serving.log_tables import FeedbackTables, PredictionTables
 from serving.segments import Header, Unreadable, read_header
 
@@ -25,7 +26,7 @@ _GROUP_BYTES = 4_000_000
 class Converted:
     """Files by their key in the lake, the rows in them, and how many lines could not be read."""
 
-    files: dict[str, bytes]
+    files: dict[str, memoryview]
     rows: int
     torn: int
 
@@ -50,12 +51,12 @@ def _convert(path: Path, header: Header, start: int) -> Converted:
     import pyarrow as pa
 
     pa.set_memory_pool(pa.system_memory_pool())  # the default one keeps twice as much
-    reader = PredictionTables(header) if header.kind == "predictions" else FeedbackTables(header)
+    reader = _reader(header)
     days = _Days(reader.schema if header.kind == "predictions" else reader.schema.remove(reader.schema.get_field_index("event_time")))
     gathered: list[Any] = []
     rows = torn = 0
     for lines in _slices(path, start):
-        if not lines.endswith(b"\n"):
+        if lines[-1] != ord("\n"):
             torn += 1
             continue
         table, unread = reader.read(lines)
@@ -70,20 +71,32 @@ def _convert(path: Path, header: Header, start: int) -> Converted:
     return Converted(files, rows, torn)
 
 
-def _slices(path: Path, start: int) -> Iterator[bytes]:
-    """Whole lines, about as many as make a slice; last what has no newline at its end, which a crash left."""
+def _reader(header: Header) -> Any:
+    if header.kind == "feedback":
+        return FeedbackTables(header)
+    return ColumnTables(header) if header.by_column else PredictionTables(header)
+
+
+def _slices(path: Path, start: int) -> Iterator[memoryview]:
+    """Whole lines, about as many as make a slice; last what has no newline at its end, which a crash left.
+
+    All in the same memory: a slice is gone when the next one is asked for. To copy a megabyte would hold the interpreter for as
+    long as all else that a slice needs.
+    """
+    buffer, filled = bytearray(_SLICE_BYTES), 0
     with path.open("rb", buffering=0) as file:
         file.seek(start)
-        rest = b""
-        while data := file.read(_SLICE_BYTES):
-            end = data.rfind(b"\n") + 1
+        while count := file.readinto(memoryview(buffer)[filled:]):
+            end = buffer.rfind(b"\n", filled, filled + count) + 1
+            filled += count
             if end:
-                yield rest + data[:end]
-                rest = data[end:]
-            else:
-                rest += data
-        if rest:
-            yield rest
+                yield memoryview(buffer)[:end]
+                buffer[: filled - end] = buffer[end:filled]
+                filled -= end
+            if filled == len(buffer):  # a line that is longer than the buffer
+                buffer = buffer + bytearray(len(buffer))
+    if filled:
+        yield memoryview(buffer)[:filled]
 
 
 class _Days:
@@ -110,10 +123,10 @@ class _Days:
             part = table if len(found) == 1 else table.filter(pc.equal(days, day))
             self._writer(day.as_py()).write_table(part)
 
-    def finish(self) -> Iterator[tuple[date, bytes]]:
+    def finish(self) -> Iterator[tuple[date, memoryview]]:
         for day in sorted(self._writers):
             self._writers[day].close()
-            yield day, self._sinks.pop(day).getvalue().to_pybytes()
+            yield day, memoryview(self._sinks.pop(day).getvalue())
 
     def _writer(self, day: date) -> Any:
         import pyarrow as pa

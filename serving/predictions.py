@@ -34,12 +34,13 @@ class Answer(msgspec.Struct):
 
 
 class Scored(msgspec.Struct, frozen=True):
-    """Rows that one champion has scored, in their order: ids, scores (0-1) and decisions have one entry a row."""
+    """Rows that one champion has scored, in their order: ids, scores (0-1) and decisions have one entry a row, the matrix a row."""
 
     champion: Champion
     ids: list[str]
     scores: list[float]
     decisions: list[bool]
+    matrix: np.ndarray
 
     @property
     def manifest(self) -> Manifest:
@@ -82,10 +83,11 @@ def check_finite(version: str, scores: Sequence[float]) -> None:
 def predict(champion: Champion, rows: Sequence[tuple[Any, ...]], ids: PredictionIds, score: Score) -> Scored:
     """Score rows that ``champion.reader`` has read. Raises ``PackageError`` where the model gives no number."""
     package = champion.package
-    scores: list[float] = score(package, package.encode_rows(rows)).tolist()
+    matrix = package.encode_rows(rows)
+    scores: list[float] = score(package, matrix).tolist()
     check_finite(champion.version, scores)
     threshold = package.manifest.decision_threshold
-    return Scored(champion, ids.take(len(scores)), scores, [score >= threshold for score in scores])
+    return Scored(champion, ids.take(len(scores)), scores, [score >= threshold for score in scores], matrix)
 
 
 def answer_json(scored: Scored) -> bytes:

@@ -35,7 +35,6 @@ class Registry:
     def __init__(self, url: str, timeout_seconds: float = 10.0) -> None:
         self.url = url.rstrip("/")
         self._timeout_seconds = timeout_seconds
-        self._closed = False
 
     @cached_property
     def _client(self) -> "httpx.Client":
@@ -45,8 +44,7 @@ class Registry:
         return httpx.Client(timeout=httpx.Timeout(self._timeout_seconds, connect=2.0), trust_env=False)
 
     def close(self) -> None:
-        """A download that is going on breaks off with its next piece: the end of the process does not wait for it."""
-        self._closed = True
+        """A download that is going on breaks off with its next piece, so that the end of the process does not wait for it."""
         if "_client" in self.__dict__:
             self._client.close()
 
@@ -111,8 +109,6 @@ class Registry:
                     raise RegistryAway(f"MLflow at {self.url} answers {answer.status_code} for {target.name}.")
                 with target.open("wb") as file:
                     for piece in answer.iter_bytes():
-                        if self._closed:
-                            raise RegistryAway(f"The service stops while {target.name} is being fetched.")
                         file.write(piece)
         except (httpx.HTTPError, RuntimeError) as error:  # RuntimeError: the client was closed meanwhile
             raise RegistryAway(f"MLflow at {self.url} broke off while sending {target.name}: {_reason(error)}.") from error

@@ -1,6 +1,7 @@
 """The OpenAPI document for people: each route with its scope, parameters, bodies and an example."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
@@ -9,12 +10,18 @@ from serving.boundary import scope_of
 
 Document = Mapping[str, Any]
 
+_TITLES = {"mlflow": "MLflow"}
+
 
 def list_routes(document: Document) -> str:
-    """Rows of a table: each route, linked to its description, and what it is for."""
+    """Bodies of a table: the routes of each tag, linked to their descriptions, and what they are for."""
+    groups: dict[str, list[str]] = {}
+    for method, path, route in _routes(document):
+        name = f'<a href="#{_anchor(method, path)}"><code>{method.upper()} {escape(path)}</code></a>'
+        groups.setdefault(_tag(route), []).append(f"<tr><td>{name}</td><td>{_purpose(route)}</td></tr>")
     return "\n".join(
-        f'<tr><td><a href="#{_anchor(method, path)}"><code>{method.upper()} {escape(path)}</code></a></td><td>{_purpose(route)}</td></tr>'
-        for method, path, route in _routes(document)
+        f'<tbody><tr><th scope="rowgroup" colspan="2">{escape(_TITLES.get(tag, tag.capitalize()))}</th></tr>{"".join(rows)}</tbody>'
+        for tag, rows in groups.items()
     )
 
 
@@ -23,9 +30,15 @@ def describe_routes(document: Document) -> str:
 
 
 def _routes(document: Document) -> Iterator[tuple[str, str, Document]]:
-    for path, methods in document["paths"].items():
-        for method, route in methods.items():
-            yield method, path, route
+    """The ones that most callers come for are first."""
+    found = [(method, path, route) for path, methods in document["paths"].items() for method, route in methods.items()]
+    tags = list(dict.fromkeys(["model", "history", *(_tag(route) for *_, route in found)]))
+    last = {"operation": len(tags)}
+    yield from sorted(found, key=lambda one: (last.get(_tag(one[2]), tags.index(_tag(one[2]))), not one[1].endswith("/predict")))
+
+
+def _tag(route: Document) -> str:
+    return (route.get("tags") or ["other"])[0]
 
 
 def _anchor(method: str, path: str) -> str:
@@ -33,14 +46,14 @@ def _anchor(method: str, path: str) -> str:
 
 
 def _purpose(route: Document) -> str:
-    return escape(route.get("description") or route.get("summary", ""))
+    return re.sub("``(.+?)``", r"<code>\1</code>", escape(route.get("description") or route.get("summary", "")))
 
 
 def _describe(document: Document, method: str, path: str, route: Document) -> str:
     scope = scope_of(method.upper(), path)
     needs = f"Needs a key with the scope <code>{scope}</code>, where keys are asked for." if scope else "Needs no key."
     parts = [
-        f'<section class="card" id="{_anchor(method, path)}">',
+        f'<section class="card route" id="{_anchor(method, path)}">',
         f"<h2><code>{method.upper()} {escape(path)}</code></h2>",
         f'<p class="lead">{_purpose(route)}</p><p class="hint">{needs}</p>',
         _table("Parameters", [_parameter(one) for one in route.get("parameters", ())]),

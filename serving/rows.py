@@ -149,7 +149,7 @@ def refuse_flood(body: bytes, max_rows: int) -> None:
 
 def malformed(error: Exception, body: bytes, listed: str) -> InputError:
     """A body that is no JSON; where it is only so for NaN or Infinity, which some writers emit, the field is named."""
-    if b"NaN" in body or b"Infinity" in body:
+    if len(body) <= FLOOD_BYTES and (b"NaN" in body or b"Infinity" in body):
         try:
             content = json.loads(body)
             for number, row in enumerate(content.get(listed, [])):

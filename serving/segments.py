@@ -37,6 +37,7 @@ class Header(msgspec.Struct, frozen=True):
     event_time: str = ""
     columns: list[Column] = []
     sample_rate: float = 1.0
+    by_column: bool = False
     format: int = FORMAT
 
 
@@ -44,10 +45,10 @@ class Unreadable(ValueError):
     """The segment has no header that this code reads."""
 
 
-def header_of(manifest: Manifest, version: str) -> bytes:
-    """The header line of a champion's predictions."""
+def header_of(manifest: Manifest, version: str, *, by_column: bool = False) -> bytes:
+    """The header line of a champion's predictions. ``by_column``: their lines are those of ``serving/log_columns.py``."""
     columns = [Column(feature.name, feature.kind) for feature in manifest.features if feature.name not in manifest.log_leave_out]
-    header = Header("predictions", manifest.use_case, version, manifest.event_time, columns, manifest.log_sample_rate)
+    header = Header("predictions", manifest.use_case, version, manifest.event_time, columns, manifest.log_sample_rate, by_column)
     return msgspec.json.encode(header)
 
 

@@ -10,9 +10,7 @@ function championPanel(name, places) {
       if (now === shown) return;
       shown = now;
       const open = element.querySelector("details")?.open ?? false;
-      const focused = element.contains(document.activeElement) && document.activeElement.tagName === "SUMMARY";
-      element.replaceChildren(...(said.ready ? crowned(said, decisions, places, open) : vacant(said)));
-      if (focused) element.querySelector("summary")?.focus();
+      replaceInside(element, ...(said.ready ? crowned(said, decisions, places, open) : vacant(said)));
     },
   };
 }

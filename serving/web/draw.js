@@ -29,6 +29,14 @@ function link(address, words, more = "") {
 
 const command = words => node("pre", { className: "command", tabIndex: 0 }, text("code", "", words));
 
+/** New content for an element; who has the focus in it has it again, at the same place. */
+function replaceInside(element, ...children) {
+  const reachable = () => [...element.querySelectorAll("a, button, summary, [tabindex]")];
+  const place = reachable().indexOf(document.activeElement);
+  element.replaceChildren(...children.filter(child => child !== null));
+  reachable()[place]?.focus({ preventScroll: true });
+}
+
 /** A line, with the area below it, of values 0..; `null` breaks it. All is scaled to the largest. */
 function sparkline(values, label) {
   const [width, height] = [240, 48];

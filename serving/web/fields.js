@@ -16,7 +16,7 @@ function fieldOf(feature, form) {
 
 function labelled(name, id, input, hint) {
   const problem = node("p", { id: `${id}-problem`, className: "problem" });
-  const hints = node("p", { id: `${id}-hint`, className: "hint", textContent: hint });
+  const hints = node("p", { id: `${id}-hint`, className: "hint" }, ...hint);
   Object.assign(input.control, { id, name });
   input.control.setAttribute("aria-describedby", `${id}-hint ${id}-problem`);
   const label = node("label", { htmlFor: id, textContent: spelled(name), title: name });
@@ -36,16 +36,17 @@ function labelled(name, id, input, hint) {
   return field;
 }
 
+/** What the field is and may be. That it may stay empty is seen in the empty field, and heard here. */
 function hintOf(feature) {
   const known = feature.kind === "category" && feature.categories?.length;
   const range = feature.kind === "number" ? rangeOf(feature.low, feature.high) : "";
   const others = known > LONGEST_SELECT ? `${say("knownValues", count(known))}, ${say("otherValues")}` : "";
-  return [feature.description, range, others, feature.nullable ? say("mayBeEmpty") : ""].filter(Boolean).join(" · ");
+  return [[feature.description, range, others].filter(Boolean).join(" · "), feature.nullable ? text("span", "unseen", `, ${say("mayBeEmpty")}`) : ""];
 }
 
 function numberInput(feature) {
   const bounds = Object.fromEntries([["min", feature.low], ["max", feature.high]].filter(([, bound]) => bound !== null));
-  const control = node("input", { type: "number", step: "any", inputMode: feature.low !== null && feature.low >= 0 ? "decimal" : "text", required: !feature.nullable, autocomplete: "off", ...bounds });
+  const control = node("input", { type: "number", step: "any", inputMode: feature.low !== null && feature.low >= 0 ? "decimal" : "text", required: !feature.nullable, placeholder: feature.nullable ? say("unknown") : "", autocomplete: "off", ...bounds });
   return {
     control,
     read() {
@@ -81,7 +82,7 @@ function choice(feature) {
 
 function freeText(feature, id) {
   const list = node("datalist", { id: `${id}-known` }, ...(feature.categories ?? []).map(value => node("option", { value })));
-  const control = node("input", { type: "text", required: !feature.nullable, autocomplete: "off", spellcheck: false });
+  const control = node("input", { type: "text", required: !feature.nullable, placeholder: feature.nullable ? say("unknown") : "", autocomplete: "off", spellcheck: false });
   control.setAttribute("list", list.id);
   return {
     control,
@@ -106,5 +107,5 @@ function timeField(name, form) {
     },
     write: value => { control.value = value ?? ""; },
   };
-  return labelled(name, `${form}-${name}`, input, say("eventTimeHint"));
+  return labelled(name, `${form}-${name}`, input, [say("eventTimeHint")]);
 }

@@ -1,5 +1,6 @@
 // What the flows left in the lake: drift checks and decisions.
 const SIGNS = { stable: "✓", drifted: "▲", broken: "✕", inconclusive: "?", unreadable: "!" };
+const FIRST_RECORDS = 5;
 const VERDICTS = { promote: "verdictPromote", keep: "verdictKeep", rollback: "verdictRollback", suspicious: "verdictSuspicious", unfair: "verdictUnfair" };
 
 function historyPanel(name, kind, items, none, flow) {
@@ -7,6 +8,17 @@ function historyPanel(name, kind, items, none, flow) {
   const id = `${kind}-${name}`;
   const element = node("section", { className: `card ${kind}`, attributes: { "aria-labelledby": id } }, node("h2", { id, textContent: say(kind) }), list);
   let shown = "";
+  let all = false;
+  const showRecords = found => {
+    const records = items(found);
+    const rest = node("button", { type: "button", textContent: say("showAll", count(records.length)) });
+    rest.addEventListener("click", () => {
+      all = true;
+      showRecords(found);
+    });
+    const few = !all && records.length > FIRST_RECORDS + 1;
+    replaceInside(list, node("ol", { className: "records" }, ...(few ? records.slice(0, FIRST_RECORDS) : records)), few ? rest : null);
+  };
   return {
     element,
     /** `found` are the records, or the failure to get them. What was shown stays under a failure. */
@@ -19,9 +31,9 @@ function historyPanel(name, kind, items, none, flow) {
         const words = found.status === 403 ? say("historyScope") : say("historyAway", found.message);
         list.prepend(text("p", found.status === 403 ? "hint" : "trouble", words));
       } else if (found.length) {
-        list.replaceChildren(node("ol", { className: "records" }, ...items(found)));
+        showRecords(found);
       } else {
-        list.replaceChildren(text("p", "lead", say(none)), command(`prefect deployment run '${flow}/${name}'`));
+        replaceInside(list, text("p", "lead", say(none)), command(`prefect deployment run '${flow}/${name}'`));
       }
     },
   };

@@ -20,7 +20,7 @@ class View {
     this.known = null;
     this.asked = -Infinity;
     this.served = null;
-    this.element = node("div", { className: "view" }, this.champion.element, this.traffic.element, this.try.element,
+    this.element = node("div", {}, node("div", { className: "top" }, this.champion.element, this.traffic.element), this.try.element,
       node("div", { className: "pair" }, this.drift.element, this.decisions.element));
   }
 

@@ -3,24 +3,31 @@ const TOLD_FIELDS = 8;
 
 function tryPanel(name) {
   const element = node("section", { className: "card try", attributes: { "aria-labelledby": `try-${name}` } });
-  let version = null;
+  let schema = null;
+  let champion = null;
   let form = null;
   return {
     element,
     values: () => form?.values() ?? null,
-    /** A new champion gets a new form; what was typed is kept where it has the same fields. */
+    /** A new champion that asks for the same fields takes over the form as it is, with whatever is being typed. */
     update(said, before) {
       element.hidden = !said.ready;
-      if (!said.ready || said.version === version) return;
+      if (!said.ready) return;
+      champion = said;
+      const asked = JSON.stringify(said.schema);
+      if (asked === schema) return;
       const typed = before ?? form?.values() ?? null;
-      version = said.version;
-      form = tryForm(said, typed);
+      const focused = element.contains(document.activeElement) ? document.activeElement.id : "";
+      schema = asked;
+      form = tryForm(said, () => champion, typed);
       element.replaceChildren(node("h2", { id: `try-${name}`, textContent: say("tryIt") }), text("p", "lead", say("tryWhy")), form.element);
+      if (focused) part(focused)?.focus({ preventScroll: true });
     },
   };
 }
 
-function tryForm(said, typed) {
+/** `champion()` is what serves now; `said` is it when the form is made. */
+function tryForm(said, champion, typed) {
   const id = `form-${said.use_case}`;
   const fields = [...said.schema.features.map(feature => fieldOf(feature, id)), timeField(said.schema.event_time, id)];
   const kinds = Object.fromEntries(said.schema.features.map(feature => [feature.name, feature.kind]));
@@ -28,11 +35,11 @@ function tryForm(said, typed) {
     const inside = fields.filter(belongs);
     return inside.length ? node("fieldset", {}, text("legend", "", words), node("div", { className: "grid" }, ...inside.map(field => field.element))) : null;
   };
-  const answer = answerPanel(said);
+  const answer = answerPanel(champion);
   const log = node("input", { type: "checkbox", id: `${id}-log` });
   log.setAttribute("aria-describedby", `${id}-log-why`);
-  const button = node("button", { type: "submit", className: "primary", textContent: say("predict") });
-  const next = node("button", { type: "button", textContent: say("another") });
+  const button = node("button", { type: "submit", id: `${id}-predict`, className: "primary", textContent: say("predict") });
+  const next = node("button", { type: "button", id: `${id}-another`, textContent: say("another") });
   const which = text("span", "hint", "");
   const form = node("form", { id, noValidate: true, className: "columns" },
     node("div", { className: "fields" },
@@ -48,18 +55,15 @@ function tryForm(said, typed) {
 
   let example = 0;
   const fill = row => fields.forEach(field => { if (field.name in row) { field.write(row[field.name]); field.tell(""); } });
-  const show = () => {
-    which.textContent = say("exampleOf", example + 1, said.examples.length);
-    fill(said.examples[example]);
+  const show = wanted => {
+    const examples = champion().examples;
+    example = wanted % examples.length;
+    which.textContent = say("exampleOf", example + 1, examples.length);
+    fill(examples[example]);
   };
-  next.addEventListener("click", () => {
-    example = (example + 1) % said.examples.length;
-    show();
-  });
-  show();
+  next.addEventListener("click", () => show(example + 1));
+  show(typed?.example ?? 0);
   if (typed) {
-    example = typed.example % said.examples.length;
-    show();
     fill(typed.row);
     log.checked = typed.logged;
   }
@@ -100,7 +104,7 @@ function readRow(fields, answer) {
   return null;
 }
 
-function answerPanel(said) {
+function answerPanel(champion) {
   // Two live regions: the sentence with the answer, and refusals. Reasons and details are read by who goes there.
   const status = node("div", { className: "said", role: "status" }, text("p", "hint", say("answerHere")));
   const alert = node("div", { role: "alert" });
@@ -112,7 +116,7 @@ function answerPanel(said) {
     details.replaceChildren();
   };
   const predict = async (row, logged, fields) => {
-    const path = `/v1/${encodeURIComponent(said.use_case)}`;
+    const path = `/v1/${encodeURIComponent(champion().use_case)}`;
     let answer;
     const began = performance.now();
     try {
@@ -126,7 +130,7 @@ function answerPanel(said) {
     }
     const milliseconds = performance.now() - began;
     alert.replaceChildren();
-    status.replaceChildren(...verdict(said, answer.predictions[0]));
+    status.replaceChildren(...verdict(champion(), answer.predictions[0]));
     const about = aboutAnswer(answer, milliseconds, logged);
     details.replaceChildren(text("p", "hint", say("explaining")), about);
     try {

@@ -12,7 +12,7 @@ function trafficPanel(name) {
   const troubles = node("div");
   const element = node("section", { className: "card", attributes: { "aria-labelledby": `traffic-${name}` } },
     node("h2", { id: `traffic-${name}`, textContent: say("live") }),
-    node("div", { className: "figures" }, ...figures.map(figure => figure.element)), charts, totals, log, troubles);
+    node("div", { className: "figures quarters" }, ...figures.map(figure => figure.element)), charts, totals, log, troubles);
   return {
     element,
     update({ traffic, log: waiting }, past) {
@@ -22,7 +22,8 @@ function trafficPanel(name) {
         chart("requestsPerSecond", "chartRequests", past.map(one => one.requests), fixedRate),
         chart("most", "chartLatency", past.map(one => one.p99), latency));
       totals.textContent = say("totals", count(traffic.requests), count(traffic.rows), count(traffic.errors));
-      log.textContent = say("logState", count(waiting.rows_uploaded), count(waiting.rows_waiting));
+      const lag = waiting.rows_waiting ? say("logLag", plain(waiting.lag_seconds, 0)) : "";
+      log.textContent = `${say("logState", count(waiting.rows_uploaded), count(waiting.rows_waiting))} ${lag}`;
       const lost = [waiting.rows_dropped && say("logDropped", count(waiting.rows_dropped)), waiting.lines_torn && say("logTorn", count(waiting.lines_torn))];
       troubles.replaceChildren(...lost.filter(Boolean).map(words => text("p", "trouble", words)));
     },

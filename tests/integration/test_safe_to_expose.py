@@ -141,25 +141,50 @@ def test_keys_may_be_kept_elsewhere(tmp_path: Path, registry: RegistryServer) ->
 # Keys
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "scope"),
-    [
-        ("POST", "/v1/toy/predict", "predict"),
-        ("POST", "/v1/toy/predict?log=false", "predict"),
-        ("POST", "/v1/other/predict", "predict"),
-        ("POST", "/invocations", "predict"),
-        ("POST", "/v2/models/toy/infer", "predict"),
-        ("GET", "/v1/toy", "predict"),
-        ("GET", "/v1", "predict"),
-        ("POST", "/v1/toy/feedback", "feedback"),
-        ("GET", "/metrics", "operate"),
-        ("GET", "/v1/toy/decisions", "operate"),
-        ("GET", "/nothing", "predict"),
-    ],
-)
-def test_each_route_asks_for_its_scope_and_takes_no_other(exposed: ServiceProcess, method: str, path: str, scope: str) -> None:
+ROUTES = {
+    "POST /v1/toy/predict": "predict",
+    "POST /v1/{use_case}/explain": "predict",
+    "POST /v1/{use_case}/feedback": "feedback",
+    "GET /v1/{use_case}": "predict",
+    "GET /v1": "predict",
+    "GET /v1/{use_case}/drift": "operate",
+    "GET /v1/{use_case}/drift/{window}/report": "operate",
+    "GET /v1/{use_case}/decisions": "operate",
+    "GET /metrics": "operate",
+    "POST /invocations": "predict",
+    "GET /v2": "predict",
+    "GET /v2/models/{model}": "predict",
+    "GET /v2/models/{model}/versions/{version}": "predict",
+    "POST /v2/models/{model}/infer": "predict",
+    "POST /v2/models/{model}/versions/{version}/infer": "predict",
+    "GET /health": "",
+    "GET /ready": "",
+    "GET /ping": "",
+    "GET /version": "",
+    "GET /v2/health/live": "",
+    "GET /v2/health/ready": "",
+    "GET /v2/models/{model}/ready": "",
+    "GET /v2/models/{model}/versions/{version}/ready": "",
+    "POST /webhooks/mlflow": "",  # signed
+}
+UNDOCUMENTED = {
+    "GET /": "",
+    "GET /docs": "",
+    "GET /openapi.json": "",
+    "POST /v1/toy/predict?log=false": "predict",
+    "GET /nothing": "predict",
+}
+
+
+def test_for_every_documented_route_it_was_decided_who_may_call_it(exposed: ServiceProcess) -> None:
+    paths = exposed.client.get("/openapi.json").json()["paths"]
+    assert {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods} == set(ROUTES)
+
+
+@pytest.mark.parametrize(("route", "scope"), [(route, scope) for route, scope in (ROUTES | UNDOCUMENTED).items() if scope])
+def test_each_route_asks_for_its_scope_and_takes_no_other(exposed: ServiceProcess, route: str, scope: str) -> None:
     def ask(**headers: str) -> httpx.Response:
-        return httpx.request(method, f"{exposed.client.base_url}{path}", content=b"{}", headers={**JSON, **headers}, trust_env=False)
+        return ask_route(exposed, route, {**JSON, **headers})
 
     file = keys_file(exposed.folder)
     secrets = {name: put_key(file, name=f"only-{name}", scopes=[name]) for name in ("predict", "feedback", "operate")}
@@ -173,11 +198,19 @@ def test_each_route_asks_for_its_scope_and_takes_no_other(exposed: ServiceProces
         assert f"lacks the scope '{scope}'" in answer.json()["error"]["message"]
 
 
-@pytest.mark.parametrize(
-    "path", ["/health", "/ready", "/ping", "/version", "/v2/health/live", "/v2/health/ready", "/", "/docs", "/openapi.json"]
-)
-def test_load_balancers_and_browsers_get_their_first_answer_without_a_key(exposed: ServiceProcess, path: str) -> None:
-    assert httpx.get(f"{exposed.client.base_url}{path}", trust_env=False).status_code == 200
+@pytest.mark.parametrize("route", [route for route, scope in (ROUTES | UNDOCUMENTED).items() if not scope])
+def test_load_balancers_and_browsers_get_their_first_answer_without_a_key(exposed: ServiceProcess, route: str) -> None:
+    answer = ask_route(exposed, route)
+    assert answer.status_code == (404 if "webhooks" in route else 200), answer.text
+
+
+def ask_route(service: ServiceProcess, route: str, headers: dict[str, str] | None = None) -> httpx.Response:
+    """With another client than the service's, which has a key."""
+    method, path = route.split()
+    for name, value in {"use_case": "toy", "model": "toy", "version": "1", "window": "2013-06"}.items():
+        path = path.replace(f"{{{name}}}", value)
+    content = b"{}" if method == "POST" else None
+    return httpx.request(method, f"{service.client.base_url}{path}", content=content, headers=headers, trust_env=False)
 
 
 def test_keys_change_without_a_restart_and_without_a_lost_request_in_every_worker(

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from array import array
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,12 +15,23 @@ from typing import Any
 import psutil
 import pytest
 
-from benchmarks import serving_client, serving_figures, serving_load, serving_process, serving_swap, serving_visit
+from benchmarks import (
+    serving_client,
+    serving_figures,
+    serving_load,
+    serving_perf,
+    serving_process,
+    serving_profile,
+    serving_report,
+    serving_swap,
+    serving_visit,
+)
 from benchmarks.serving_environments import Unavailable, install
-from benchmarks.serving_load import BenchmarkFailed, Load
+from benchmarks.serving_load import Load
 from benchmarks.serving_model import REPOSITORY
-from benchmarks.serving_process import Memory
+from benchmarks.serving_process import BenchmarkFailed, Memory
 from benchmarks.serving_servers import SERVERS, Place, Server
+from benchmarks.serving_stages import COUNT, MODEL, STAGES, Stopwatch, microseconds
 from benchmarks.serving_visit import Asked, Measure, Visit
 
 ROWS = [
@@ -55,7 +67,8 @@ def test_ratios_are_to_the_same_case_of_mlflow_and_of_the_floor() -> None:
     assert (mlflow["rps_to_mlflow"], floor["rps_to_floor"]) == (1, 1)
     assert (hundred["rps_to_mlflow"], hundred["rps_to_floor"]) == (1, None)
     assert (thousand["rps_to_mlflow"], thousand["rps_to_floor"]) == (None, None)
-    assert "| laurel | 5,000 | 100× | 0.5 |" in serving_figures.table(results)
+    assert "| laurel | 5,000 | 100× | 0.5 |" in serving_report.table(results)
+    assert "| laurel | – / 5,000 | – / 0.2 | – / 0.6 | – / – | – / 5,000 | 100 | 50 | 0.20 |" in serving_report.overview(results)
 
 
 def test_the_figures_of_a_generator_are_read_from_the_end_of_what_it_said() -> None:
@@ -211,6 +224,67 @@ def test_the_generator_in_python_counts_refusals_and_broken_connections(answerin
     answering.status = 0
     found = serving_client.figures(load_on(answering), 0.2)
     assert found["requests"] == 0 and found["broken"] >= 4
+
+
+def test_a_stage_is_told_without_the_stages_below_it_and_without_the_stopwatch() -> None:
+    now = 0.0
+
+    def pass_time(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    watch = Stopwatch(lambda: now)
+    watch.inner, watch.outer = 0.25, 0.5
+    below = watch.timed(lambda: pass_time(2.25), "below")
+
+    def above() -> None:
+        pass_time(8.25)
+        for _ in range(2):
+            below()
+            pass_time(0.5)  # what the stopwatch takes of its caller's time
+
+    watch.timed(above, "above")()
+    assert {stage: list(seconds) for stage, seconds in watch.seconds.items()} == {"below": [2, 2], "above": [8]}
+
+
+def test_a_stage_of_several_requests_is_shared_by_them_and_the_warm_up_is_left_out() -> None:
+    seconds = {COUNT: array("d", [9e-6, 9e-6, *[2e-6] * 8]), MODEL: array("d", [90e-6, *[20e-6] * 4])}
+    assert microseconds(seconds) == pytest.approx({COUNT: 2, MODEL: 10})
+
+
+def test_what_the_service_spends_is_divided_as_the_stopwatch_says_and_the_rest_is_the_loops() -> None:
+    shares = serving_profile.divide({"key": 2.0, "model": 6.0}, watched=16.0, whole=8.0)
+    assert shares == {"key": 1, "model": 3, serving_profile.LOOP: 4}
+
+
+def test_the_picture_of_the_profile_is_small_and_shows_all_stages(tmp_path: Path) -> None:
+    stages = {**dict.fromkeys(STAGES.values(), 2.5), serving_profile.LOOP: 4.0, serving_profile.OTHERS: 1.0}
+    profiles = [serving_profile.Profile(connections, stages, 20.0, 30_000.0, 1.0, {}) for connections in (1, 32)]
+    serving_profile.draw(profiles, tmp_path / "picture.svg")
+    drawn = (tmp_path / "picture.svg").read_text()
+    assert len(drawn) < 200_000
+    assert all(f"<!-- {name} -->" in drawn for name in (*stages, "Laurel, 32 conn.", "floor, 32 conn."))
+
+
+def test_libraries_are_told_by_the_names_that_people_know() -> None:
+    said = """
+# Overhead  Shared Object
+#
+    50.29%  libpython3.11.so.1.0
+    15.46%  onnxruntime_pybind11_state.cpython-311-x86_64-linux-gnu.so
+    30.01%  [kernel.kallsyms]
+     3.77%  libstrange.so
+     0.47%  _core.cpython-311-x86_64-linux-gnu.so
+"""
+    shares = serving_perf.read_shares(said)
+    assert list(shares) == ["Python's interpreter", "kernel", "ONNX Runtime", "others"]
+    assert list(shares.values()) == pytest.approx([0.5029, 0.3001, 0.1546, 0.0424])
+
+
+def test_the_stages_of_the_profile_are_in_the_service() -> None:
+    """In a process of its own: the stopwatch stays where it was put."""
+    code = "from benchmarks.serving_stages import *; watch = Stopwatch(); [watch.watch(*one) for one in STAGES.items()]"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, check=False).returncode == 0
 
 
 def test_a_peer_that_cannot_be_installed_is_unavailable_and_says_why(tmp_path: Path) -> None:

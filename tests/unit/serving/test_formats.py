@@ -199,6 +199,10 @@ def test_columns_that_are_no_json_are_malformed(body: bytes) -> None:
     assert isinstance(refusal(JSON, body), MalformedBody)
 
 
+def test_nan_in_columns_is_told_as_such() -> None:
+    assert "NaN or Infinity, which JSON has not" in str(refusal(JSON, b'{"columns": {"distance": [NaN]}}'))
+
+
 @pytest.mark.parametrize(
     ("body", "rows"),
     [

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from serving import mlflow_rows
@@ -66,7 +66,8 @@ def refused_or(read: Callable[[], Any]) -> Any:
         status, answer, _ = error_answer(error, "/v1/toy/predict", b"1")
         assert status in (400, 413, 415, 422)
         assert len(answer) < LONGEST_REFUSAL_BYTES
-        assert json.loads(answer)["error"]["message"]
+        said = json.loads(answer)["error"]
+        assert said["message"] and 0 <= said.get("row", 0) < 10_000
         return None
 
 
@@ -103,6 +104,10 @@ def logged(table: Any) -> Iterator[dict[str, Any]]:
 
 
 @SEARCH
+@example(b'{"rows": [{"\\ud800": NaN}]}')
+@example(b'{"rows": [{"k - at `$.rows[99999].x": 1}]}')
+@example(b'{"columns": {"distance": ["x"]')
+@example(b'{"columns": {"distance": [1, "x"], "distance": null}}')
 @given(bodies("rows", LIKELY, VALID) | damaged(VALID_COLUMNS) | columns_written("columns"))
 def test_json_is_refused_in_words_or_scored_and_logged_as_it_was_sent(body: bytes) -> None:
     refused_or_scored(lambda: read_rows(champion().reader, JSON, body, MAX_ROWS))

@@ -74,6 +74,8 @@ def test_one_value_stands_for_a_whole_column() -> None:
 def test_numbers_may_be_nan_as_python_writes_it_and_true_and_false() -> None:
     assert read(b'{"dataframe_records": [{"distance": true, "wind": NaN}]}') == [(None, 1.0, None, None)]
     assert read(b'{"inputs": {"distance": [1.5], "wind": [NaN]}}') == [(None, 1.5, None, None)]
+    kept = b'{"inputs": {"carrier": ["NaN, \\"NaN\\", Infinity"], "distance": [1.5], "wind": [NaN]}}'
+    assert read(kept) == [('NaN, "NaN", Infinity', 1.5, None, None)]
 
 
 def test_an_event_time_that_is_one_is_kept_and_anything_else_in_its_place_is_dropped() -> None:
@@ -113,7 +115,6 @@ def test_an_event_time_that_is_one_is_kept_and_anything_else_in_its_place_is_dro
         ({"dataframe_records": RECORDS, "inputs": COLUMNS}, None, None, "exactly one of"),
         ({"rows": RECORDS}, None, None, "got none of them"),
         (RECORDS, None, None, "must be a JSON object"),
-        (b'{"dataframe_records": [{"distance": Infinity}]}', None, None, "The body holds Infinity"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_row_and_field(content: Any, row: int | None, field: str | None, told: str) -> None:
@@ -132,10 +133,24 @@ def test_what_does_not_fit_is_refused_by_row_and_field(content: Any, row: int | 
         b'{"inputs": ' + b"[" * 100_000,
         b'{"inputs": NaN, "x": ' + b"[" * 100_000,
         b'{"inputs": NaN',
+        b'{"inputs": NaN, "' + b'\\"' * 100_000,
     ],
 )
 def test_a_body_that_is_no_json_is_malformed(body: bytes) -> None:
     assert isinstance(refusal(body), MalformedBody)
+
+
+def test_infinity_is_no_number() -> None:
+    assert "instead of Infinity" in str(refusal(b'{"dataframe_records": [{"distance": Infinity, "wind": NaN}]}'))
+
+
+def test_a_large_body_with_nan_is_read_and_with_nan_in_its_texts_too_is_refused() -> None:
+    row = b'{"distance": 1, "wind": NaN, "carrier": "%s"}'
+    body = b'{"dataframe_records": [%s]}'
+    long = b"x" * FLOOD_BYTES
+    assert read(body % (row % long))[0][2] is None
+    assert read(body % (row % b'NaN "NaN'.replace(b'"', b'\\"')))[0][::2] == ('NaN "NaN', None)
+    assert "must have null" in str(refusal(body % (row % (long + b"NaN"))))
 
 
 @pytest.mark.parametrize(

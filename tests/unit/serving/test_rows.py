@@ -78,6 +78,10 @@ def test_a_body_that_is_no_json_is_malformed(body: bytes) -> None:
     assert isinstance(refusal(body), MalformedBody)
 
 
+def test_a_field_s_name_that_fills_the_body_is_not_sent_back() -> None:
+    assert len(str(refusal(b'{"rows": [{"' + b"x" * 1_000_000 + b'": 1}]}'))) < 300
+
+
 def test_a_very_deep_body_is_refused_and_does_not_end_the_process() -> None:
     refusal(b'{"rows": [{"distance": ' + b"[" * 200_000)
 

@@ -1,0 +1,425 @@
+"""The page as people meet it: a real Chromium, a real service, a lake with what the flows write."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.registry import RegistryServer
+from tests.fixtures.api_keys import put_key
+from tests.fixtures.browser import CHROMIUM, MISSING, Browser, Page
+from tests.fixtures.lake_records import write_check, write_decision
+from tests.fixtures.packages import FEATURES, expected_score, write_package
+from tests.fixtures.processes import ServiceProcess, wait_until
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
+
+PREDICT, ANOTHER, LOG = "form-toy-predict", "form-toy-another", "form-toy-log"
+DISTANCE = "document.getElementById('form-toy-distance')"
+FIRST = {"carrier": "AA", "distance": 100.0, "wind": 3.0}
+WATCH = """(() => {
+    self.changes = 0;
+    const watcher = new MutationObserver(found => { self.changes += found.length; });
+    const deeply = { childList: true, subtree: true, characterData: true };
+    for (const live of document.querySelectorAll('[role=status], [role=alert], [aria-live]')) watcher.observe(live, deeply);
+    self.asked = performance.getEntriesByType('resource').length;
+})()"""
+NAMELESS = """[...document.querySelectorAll('input, select, button, a, [role=img], [role=region], nav, section')]
+    .filter(one => !one.labels?.length && !one.innerText?.trim() && !one.ariaLabel && !one.hasAttribute('aria-labelledby'))
+    .map(one => one.outerHTML)"""
+REFERENCES = """['aria-describedby', 'aria-labelledby'].flatMap(name =>
+    [...document.querySelectorAll(`[${name}]`)].flatMap(one => one.getAttribute(name).split(' ')))"""
+RECORDS = "document.querySelectorAll('.drift li').length"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with Browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def korean() -> Iterator[Browser]:
+    with Browser("ko-KR") as browser:
+        yield browser
+
+
+@contextmanager
+def started(folder: Path, use_cases: str = "toy", **settings: object) -> Iterator[tuple[ServiceProcess, RegistryServer]]:
+    with RegistryServer(folder / "artifacts") as registry:
+        for name in use_cases.split(","):
+            for version in (1, 2):
+                registry.register(name, version, lambda package, name=name, bias=version: write_package(package, name, float(bias)))
+            registry.crown(name, 1)
+        with ServiceProcess(folder, registry.url, serving_use_cases=use_cases, **settings) as service:
+            yield service, registry
+
+
+def fill_lake(lake: Path) -> None:
+    write_check(lake, "2013-04")
+    write_check(lake, "2013-05", "broken")
+    write_check(lake, "2013-06", "drifted")
+    (write_check(lake, "2013-03") / "verdict.json").write_text("{")
+    # Before and after the champion's package was made.
+    write_decision(lake, "2026-11-20T04:00:00.000+00:00", challenger="1", champion=None, contest=None, reasons=["the first of all"])
+    write_decision(lake, "2026-11-21T03:59:00.000+00:00")
+    write_decision(lake, "2026-11-21T05:00:00.000+00:00", "keep", challenger="5")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    """One service for all tests that change nothing in it."""
+    folder = tmp_path_factory.mktemp("page")
+    fill_lake(folder / "lake")
+    with started(folder) as (service, _):
+        service.wait_for_version("1")
+        yield service
+
+
+def url(service: ServiceProcess, path: str = "/") -> str:
+    return f"http://127.0.0.1:{service.port}{path}"
+
+
+@contextmanager
+def opened(browser: Browser, service: ServiceProcess, **how: Any) -> Iterator[Page]:
+    """The page with its form and its history; at its end it must have had no problem and asked nobody else."""
+    with browser.open(url(service), **how) as page:
+        page.wait_for(f"document.getElementById('{PREDICT}')", "the form is there")
+        page.wait_for(
+            "!document.querySelector('.drift > div > .hint') && !document.querySelector('.decisions > div > .hint')", "the history is read"
+        )
+        yield page
+        assert page.problems == []
+        assert {address.split("/")[2] for address in page.requested if not address.startswith(("data:", "blob:"))} == {
+            f"127.0.0.1:{service.port}"
+        }
+
+
+def predict(page: Page) -> None:
+    """By keyboard, and wait for the reasons."""
+    page.tab_to(PREDICT)
+    page.press("Enter")
+    page.wait_for("document.querySelector('.reasons')", "the reasons are there")
+
+
+def percent(score: float) -> str:
+    return f"{100 * score:.1f}%"
+
+
+def test_a_row_is_filled_in_asked_and_explained_by_keyboard_alone(browser: Browser, shared: ServiceProcess) -> None:
+    before = shared.describe()["log"]
+    with opened(browser, shared) as page:
+        assert (page.text(".champion h2"), page.text(".badge")) == ("Late toys", "Version 1 serves")
+        page.tab_to("form-toy-distance")
+        page.type_text("1800")
+        page.tab_to("form-toy-wind")
+        page.type_text("")
+        predict(page)
+        score = expected_score(FIRST | {"distance": 1800.0, "wind": None}, bias=1.0)
+        assert page.text(".verdict").split() == ["Yes", percent(score)]
+        assert percent(score) in page.text(".sentence") and "50%" in page.text(".sentence")
+        assert page.focused() == PREDICT
+        told = page.evaluate("[...document.querySelectorAll('.reasons .what')].map(one => one.innerText)")
+        assert sorted(told) == ["Carrier = AA", "Distance = 1,800", "Wind = unknown"]
+        points = page.evaluate("[...document.querySelectorAll('.reasons .points')].map(one => Number(one.innerText.replace('−', '-')))")
+        base = float(page.text(".details > .hint").split("score ")[1].split("%")[0])
+        assert base + sum(points) == pytest.approx(100 * score, abs=0.3)  # each is rounded to a tenth
+        about = page.text(".facts.small")
+        assert "ms" in about and "Model version\n1" in about and "Logged\nno" in about
+    after = shared.describe()["log"]
+    assert before["rows_waiting"] + before["rows_uploaded"] == after["rows_waiting"] + after["rows_uploaded"]
+
+
+def test_a_prediction_is_logged_where_that_is_ticked(browser: Browser, tmp_path: Path) -> None:
+    with started(tmp_path) as (service, _), opened(browser, service) as page:
+        page.tab_to(LOG)
+        page.press("Space")
+        page.evaluate("document.getElementById('form-toy-time_hour').value = '2013-06-01T15:00'")
+        page.evaluate(f"document.getElementById('{PREDICT}').focus()")
+        predict(page)
+        service.wait_until_uploaded()
+        (row,) = service.in_lake("predictions")
+        assert row["id"] == page.text(".facts.small code") and row["distance"] == 100
+        assert (service.lake / "predictions" / "toy" / "date=2013-06-01").exists()
+
+
+def test_examples_follow_each_other(browser: Browser, shared: ServiceProcess) -> None:
+    with opened(browser, shared) as page:
+        assert page.evaluate(f"{DISTANCE}.value") == "100" and "Example 1 of 2" in page.text(".actions")
+        page.tab_to(ANOTHER)
+        page.press("Enter")
+        # The second row has a carrier that the model does not know, and no wind.
+        assert page.evaluate("document.getElementById('form-toy-carrier').value") == '"??"'
+        assert page.evaluate("document.getElementById('form-toy-wind').value") == ""
+        assert "Example 2 of 2" in page.text(".actions")
+        page.press("Enter")
+        assert "Example 1 of 2" in page.text(".actions")
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"), [("", "This is needed."), ("9999", "At most 5,000."), ("-1", "At least 0."), ("1e", "This is no number.")]
+)
+def test_a_wrong_value_is_told_beside_its_field_which_gets_the_focus(
+    browser: Browser, shared: ServiceProcess, typed: str, told: str
+) -> None:
+    with opened(browser, shared) as page:
+        page.tab_to("form-toy-distance")
+        page.type_text("") if typed == "" else page.type_text(typed)
+        page.tab_to(PREDICT)
+        page.press("Enter")
+        assert page.text("#form-toy-distance-problem") == told
+        assert page.focused() == "form-toy-distance"
+        assert page.evaluate(f"{DISTANCE}.getAttribute('aria-invalid')") == "true"
+        assert "form-toy-distance-problem" in page.evaluate(f"{DISTANCE}.getAttribute('aria-describedby')")
+        assert "Distance" in page.text("[role=alert] .trouble")
+        assert not any("/predict" in address for address in page.requested)
+        page.type_text("12")
+        assert page.text("#form-toy-distance-problem") == "" and not page.evaluate(f"{DISTANCE}.hasAttribute('aria-invalid')")
+
+
+def test_what_the_service_refuses_is_told_beside_the_field_in_its_words(browser: Browser, shared: ServiceProcess) -> None:
+    with browser.open(url(shared)) as page:
+        page.wait_for(f"document.getElementById('{PREDICT}')", "the form is there")
+        page.tab_to("form-toy-wind")
+        page.type_text("1e300")  # more than the model's own numbers hold, which only the service knows
+        page.tab_to(PREDICT)
+        page.press("Enter")
+        page.wait_for("document.getElementById('form-toy-wind-problem').innerText", "the refusal is shown")
+        assert "1e+300" in page.text("#form-toy-wind-problem") and page.focused() == "form-toy-wind"
+        assert page.text(".said") == ""
+
+
+def test_checks_and_decisions_are_shown_the_latest_first(browser: Browser, shared: ServiceProcess) -> None:
+    with opened(browser, shared) as page:
+        windows = page.evaluate(
+            "[...document.querySelectorAll('.drift li')].map(one => one.querySelector('.head').innerText.split(/\\s+/))"
+        )
+        assert windows == [
+            ["2013-06", "▲", "drifted"],
+            ["2013-05", "✕", "broken"],
+            ["2013-04", "✓", "stable"],
+            ["2013-03", "!", "unreadable"],
+        ]
+        first = page.text(".drift li")
+        assert (
+            "67% of 3 columns" in first
+            and "limit is 50%" in first
+            and "Distance 6.1×" in first
+            and "28,243 predictions of version 1" in first
+        )
+        assert "broken for the test" in page.text(".drift li:nth-child(2)") and "verdict.json" in page.text(".drift li:nth-child(4)")
+        links = page.evaluate("[...document.querySelectorAll('.drift li:first-child a')].map(one => one.getAttribute('href'))")
+        assert links[0] == "/v1/toy/drift/2013-06/report" and links[1].startswith("http://127.0.0.1:5000/")
+        headlines = page.evaluate("[...document.querySelectorAll('.decisions h3')].map(one => one.innerText)")
+        assert headlines == [
+            "Champion 2 stays; challenger 5 did not win",
+            "Challenger 3 took the crown from champion 2",
+            "Challenger 1 became the first champion",
+        ]
+        won = page.text(".decisions li:nth-child(2)")
+        assert "champion 0.7633, challenger 0.7896" in won and "+0.0263, between +0.0208 and +0.0326" in won
+        assert page.evaluate("document.querySelectorAll('.decisions .interval').length") == 2
+        assert "+0.0263" in page.text(".champion .figure")  # of the contest that was won before the package was made
+
+
+def test_a_report_runs_its_scripts_in_an_origin_of_its_own_and_reaches_nothing(browser: Browser, shared: ServiceProcess) -> None:
+    with browser.open(url(shared, "/v1/toy/drift/2013-06/report")) as page:
+        page.wait_for("document.body.innerText.includes('drawn by a script')", "the report is drawn")
+        assert page.evaluate("self.origin") == "null"
+        assert page.evaluate("fetch('/v1').then(() => 'read', () => 'refused')") == "refused"
+        assert page.evaluate("(() => { try { return localStorage.length; } catch { return 'refused'; } })()") == "refused"
+
+
+def test_many_records_are_shown_when_asked_for(browser: Browser, tmp_path: Path) -> None:
+    for month in range(1, 13):
+        write_check(tmp_path / "lake", f"2013-{month:02}")
+    with started(tmp_path) as (service, _), opened(browser, service) as page:
+        assert page.evaluate(RECORDS) == 5
+        page.tab_to("Show all 12")
+        page.press("Enter")
+        assert page.evaluate(RECORDS) == 12
+
+
+def test_korean_is_spoken_to_those_who_prefer_it_and_a_choice_is_kept(korean: Browser, shared: ServiceProcess) -> None:
+    with opened(korean, shared) as page:
+        assert page.evaluate("document.documentElement.lang") == "ko"
+        assert page.text(".badge") == "버전 1 서비스 중" and page.text(f"#{PREDICT}") == "예측"
+        page.evaluate(f"{DISTANCE}.focus()")
+        page.type_text("4321")
+        page.evaluate("document.querySelector('[data-language=en]').focus()")
+        page.press("Enter")
+        assert page.text(f"#{PREDICT}") == "Predict" and page.focused() == "English"
+        assert page.evaluate(f"{DISTANCE}.value") == "4321"
+        page.go(url(shared))
+        page.wait_for(f"document.getElementById('{PREDICT}')?.innerText === 'Predict'", "the choice is kept")
+        assert page.evaluate("document.documentElement.lang") == "en"
+
+
+def test_a_swap_is_shown_and_disturbs_nobody_who_types(browser: Browser, tmp_path: Path) -> None:
+    with started(tmp_path) as (service, registry):
+        service.wait_for_version("1")
+        with opened(browser, service) as page:
+            page.evaluate(f"{DISTANCE}.focus()")
+            page.type_text("777")
+            page.evaluate("self.mark = document.getElementById('form-toy-distance')")
+            registry.crown("toy", 2)
+            page.wait_for("document.querySelector('.badge').innerText === 'Version 2 serves'", "the swap is shown")
+            assert page.evaluate(f"{DISTANCE} === self.mark && document.activeElement === self.mark && self.mark.value === '777'")
+            assert page.text("#fresh") == "Serving toy version 2."
+            predict(page)
+            assert percent(expected_score(FIRST | {"distance": 777.0}, bias=2.0)) in page.text(".verdict")
+            registry.package_folder("toy", 1).joinpath("model.onnx").write_bytes(b"rubbish")
+            (service.folder / "state" / "serving" / "toy" / "1").rename(tmp_path / "gone")
+            registry.crown("toy", 1)
+            page.wait_for("document.querySelector('.champion .trouble')", "the refusal is shown")
+            assert "Version 1 has the crown but could not be loaded" in page.text(".champion .trouble")
+
+
+def test_the_status_line_is_silent_while_nothing_changes(browser: Browser, shared: ServiceProcess) -> None:
+    with opened(browser, shared) as page:
+        page.evaluate(WATCH)
+        page.wait_for("performance.getEntriesByType('resource').length >= self.asked + 2", "the page asked twice")
+        assert page.evaluate("self.changes") == 0
+
+
+def test_without_a_champion_the_page_says_how_to_get_one(browser: Browser, tmp_path: Path) -> None:
+    with started(tmp_path) as (service, registry):
+        pass
+    registry_away = "http://127.0.0.1:1"
+    with ServiceProcess(tmp_path / "other", registry_away) as service, browser.open(url(service)) as page:
+        page.wait_for("document.querySelector('.badge.without')", "the missing champion is told")
+        assert "prefect deployment run 'retrain/toy'" in page.text(".champion .command")
+        page.wait_for(
+            "document.querySelector('.drift .command') && document.querySelector('.decisions .command')", "empty histories say what to do"
+        )
+        assert "prefect deployment run 'drift-check/toy'" in page.text(".drift .command")
+        page.wait_for("document.querySelector('.champion .trouble')", "the reason is told")
+        assert page.evaluate("document.querySelector('.try').hidden") is True
+        assert page.problems == []
+
+
+def test_while_the_lake_is_away_the_rest_works(browser: Browser, tmp_path: Path) -> None:
+    with started(tmp_path) as (service, _):
+        service.lake.write_text("a file where the lake should be")
+        with browser.open(url(service)) as page:
+            page.wait_for(
+                "document.querySelector('.drift .trouble') && document.querySelector('.decisions .trouble')", "the lake's absence is told"
+            )
+            assert "The lake cannot be read now" in page.text(".drift .trouble")
+            page.wait_for(f"document.getElementById('{PREDICT}')", "the form is there")
+            predict(page)
+            assert percent(expected_score(FIRST, bias=1.0)) in page.text(".verdict")
+            assert str(tmp_path) not in page.text(".drift")
+
+
+def test_several_use_cases_have_a_tab_each_and_an_address(browser: Browser, tmp_path: Path) -> None:
+    with started(tmp_path, "toy,train_set") as (service, _), opened(browser, service) as page:
+        wait_until(lambda: service.client.get("/ready").status_code == 200, "both serve")
+        assert page.text("#use-cases").split() == ["Toy", "Train", "set"]
+        assert page.text("#use-cases [aria-current=page]") == "Toy"
+        page.tab_to("Train set")
+        page.press("Enter")
+        page.wait_for("document.getElementById('form-train_set-predict')", "the other form is there")
+        assert page.evaluate("location.hash") == "#train_set" and page.text("#use-cases [aria-current=page]") == "Train set"
+
+
+def test_a_service_that_asks_for_keys_is_used_with_one(browser: Browser, tmp_path: Path) -> None:
+    fill_lake(tmp_path / "lake")
+    keys = tmp_path / "state" / "serving" / "keys.json"
+    keys.parent.mkdir(parents=True)
+    everything, only_predict = put_key(keys, name="all", scopes=["predict", "operate"]), put_key(keys, name="web")
+    with started(tmp_path, serving_require_keys=True) as (service, _), browser.open(url(service)) as page:
+
+        def give(key: str) -> None:
+            page.wait_for("!document.getElementById('key-form').hidden", "the key is asked for")
+            page.evaluate("document.getElementById('key').focus()")
+            page.type_text(key)
+            page.press("Enter")
+
+        give("laurel_wrong")
+        page.wait_for("document.getElementById('key-problem').innerText", "the wrong key is told")
+        assert "not known" in page.text("#key-problem") and page.focused() == "key"
+        give("schlüssel mit leerzeichen")
+        assert "no spaces" in page.text("#key-problem")
+        give(only_predict)
+        page.wait_for(f"document.getElementById('{PREDICT}')", "the form is there")
+        page.wait_for("document.querySelector('.drift > div > p').innerText.includes('operate')", "the missing scope is told")
+        page.evaluate(f"document.getElementById('{PREDICT}').focus()")
+        predict(page)
+        page.go(url(service))
+        page.wait_for(f"document.getElementById('{PREDICT}')", "the key is kept in the tab")
+        page.tab_to("forget-key")
+        page.press("Enter")
+        give(everything)
+        page.wait_for("document.querySelector('.drift button')", "the report can be fetched")
+        fetched = page.evaluate(
+            "request(document.querySelector('.drift a, .drift button') && '/v1/toy/drift/2013-06/report').then(one => one.text())"
+        )
+        assert "report of 2013-06" in fetched
+        assert page.evaluate("localStorage.length") == 0
+    with browser.open("about:blank") as page:
+        assert page.evaluate("true")
+
+
+def test_nothing_is_cut_off_in_a_narrow_or_enlarged_window(browser: Browser, shared: ServiceProcess) -> None:
+    with opened(browser, shared, width=320, height=700) as page:
+        predict(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320
+        page.resize(640, 450, scale=2)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 640
+        page.evaluate("document.documentElement.style.fontSize = '200%'")
+        page.resize(1280, 900)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+
+
+def test_every_control_has_a_name_and_every_id_is_there_once(browser: Browser, shared: ServiceProcess) -> None:
+    with opened(browser, shared) as page:
+        predict(page)
+        assert page.evaluate(NAMELESS) == []
+        ids = page.evaluate("[...document.querySelectorAll('[id]')].map(one => one.id)")
+        assert len(ids) == len(set(ids))
+        assert set(page.evaluate(REFERENCES)) <= set(ids)
+        levels = page.evaluate("[...document.querySelectorAll('h1, h2, h3')].map(one => Number(one.tagName[1]))")
+        assert (
+            levels[0] == 1 and levels.count(1) == 1 and all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+        )
+
+
+def test_dark_is_dark_and_who_wants_no_motion_gets_none(browser: Browser, shared: ServiceProcess) -> None:
+    with opened(browser, shared, dark=True, reduced_motion=True) as page:
+        predict(page)
+        red, green, blue = json.loads(
+            page.evaluate("getComputedStyle(document.body).backgroundColor").replace("rgb(", "[").replace(")", "]")
+        )
+        assert max(red, green, blue) < 40
+        assert page.evaluate("getComputedStyle(document.querySelector('.bar .fill')).transitionDuration") == "0s"
+
+
+def test_a_field_of_a_kind_that_the_page_does_not_know_is_told(browser: Browser, shared: ServiceProcess) -> None:
+    feature = json.dumps(
+        {name: getattr(FEATURES[1], name) for name in FEATURES[1].__struct_fields__} | {"name": "picture", "kind": "image"}
+    )
+    with opened(browser, shared) as page:
+        assert "kind “image”" in page.evaluate(f"fieldOf({feature}, 'f').element.innerText")
+
+
+def test_the_traffic_of_others_is_shown_live(browser: Browser, shared: ServiceProcess) -> None:
+    with opened(browser, shared) as page:
+        before = shared.describe()["traffic"]["rows"]
+        for _ in range(20):
+            shared.predict(FIRST, FIRST, log="false")
+        page.wait_for(
+            f"document.querySelector('[aria-labelledby=traffic-toy]').innerText.includes('rows {before + 40},')", "the rows are counted"
+        )
+        page.wait_for("document.querySelectorAll('.spark .line').length >= 2", "both lines are drawn")
+
+
+def test_the_routes_page_has_no_problem_and_fits(browser: Browser, shared: ServiceProcess) -> None:
+    with browser.open(url(shared, "/docs"), width=320) as page:
+        page.wait_for("document.querySelectorAll('section').length > 10", "the routes are there")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320
+        assert '{"rows": [{"carrier": "AA", "distance": 100.0, "wind": 3.0}]}' in page.text("body")
+        assert page.problems == [] and len(page.requested) == 1

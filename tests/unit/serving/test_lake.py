@@ -1,0 +1,85 @@
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from blocks.settings import Settings
+from serving.errors import LakeAway
+from serving.lake import Lake, open_lake
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+def bucket(s3: str, lake: str) -> Lake:
+    return open_lake(Settings.model_validate({"lake": lake, "s3_endpoint": s3, "s3_access_key": "key", "s3_secret_key": "secret"}))
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def lake(request: pytest.FixtureRequest, s3: str, tmp_path: Path) -> Lake:
+    """Both kinds keep the same promises."""
+    if request.param == "folder":
+        return open_lake(Settings(lake=f"file://{tmp_path}/lake"))
+    import boto3
+
+    client = boto3.client("s3", endpoint_url=s3, aws_access_key_id="key", aws_secret_access_key="secret", region_name="us-east-1")
+    client.create_bucket(Bucket="reading")
+    for stored in client.list_objects_v2(Bucket="reading").get("Contents", []):
+        client.delete_object(Bucket="reading", Key=stored["Key"])
+    return bucket(s3, "s3://reading/some/prefix")
+
+
+def test_what_was_put_is_there_and_listed_below_its_folder_only(lake: Lake) -> None:
+    before = time.time()
+    for key in ("reports/toy/2013-06/verdict.json", "reports/toy/2013-05/verdict.json", "reports/toys/x.json", "decisions/toy/a.json"):
+        lake.put(key, key.encode())
+    assert lake.get("reports/toy/2013-06/verdict.json") == b"reports/toy/2013-06/verdict.json"
+    listed = lake.list("reports/toy")
+    assert [stored.key for stored in listed] == ["reports/toy/2013-05/verdict.json", "reports/toy/2013-06/verdict.json"]
+    assert {stored.size for stored in listed} == {len("reports/toy/2013-05/verdict.json")}
+    assert all(abs(stored.modified.timestamp() - before) < 60 for stored in listed)
+
+
+def test_a_folder_that_is_not_there_holds_nothing(lake: Lake) -> None:
+    assert lake.list("reports/toy") == []
+
+
+def test_an_object_that_is_not_there_is_told_apart_from_a_lake_that_is_away(lake: Lake) -> None:
+    with pytest.raises(FileNotFoundError):
+        lake.get("reports/toy/2013-06/verdict.json")
+
+
+def test_what_is_still_being_written_is_not_listed(tmp_path: Path) -> None:
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "a.json.0123abcd.partial").write_text("half")
+    assert open_lake(Settings(lake=f"file://{tmp_path}")).list("reports") == []
+
+
+def test_a_file_where_the_folder_should_be_is_a_lake_that_is_away(tmp_path: Path) -> None:
+    (tmp_path / "lake").write_text("no folder")
+    lake = open_lake(Settings(lake=f"file://{tmp_path}/lake"))
+    with pytest.raises(LakeAway, match="is a file"):
+        lake.list("reports/toy")
+    with pytest.raises(LakeAway) as away:
+        lake.get("reports/toy")
+    assert str(tmp_path) not in str(away.value)  # callers see the message
+
+
+def test_an_endpoint_where_nobody_answers_is_a_lake_that_is_away() -> None:
+    lake = bucket("http://127.0.0.1:1", "s3://nowhere")
+    for ask in (lake.list, lake.get):
+        with pytest.raises(LakeAway, match="127.0.0.1:1"):
+            ask("reports/toy")
+
+
+def test_a_bucket_that_is_missing_is_a_lake_that_is_away(s3: str) -> None:
+    with pytest.raises(LakeAway, match="Create the bucket 'missing' first"):
+        bucket(s3, "s3://missing").list("reports/toy")
