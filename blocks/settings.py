@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     serving_access_log: Literal["all", "errors", "off"] = Field("all", description="which requests get a line on standard output")
     log_flush_seconds: float = Field(5.0, gt=0, description="oldest age of a prediction before it is uploaded")
     log_flush_rows: int = Field(50_000, gt=0, description="rows of a log segment before it is uploaded")
-    log_durability: Literal["os", "fsync"] = Field("os", description="who has a prediction when its answer goes out: the kernel, or the disk")
+    log_durability: Literal["os", "fsync"] = Field("os", description="who has a prediction when it is answered: the kernel, or the disk")
     log_backlog_megabytes: int = Field(512, gt=0, description="bound of predictions waiting on disk for the lake")
 
     retrain_cooldown_seconds: int = Field(3600, ge=0, description="drift events of a use case within this time start one retrain")

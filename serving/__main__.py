@@ -11,6 +11,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from blocks.settings import Settings
+from serving.admission import keys_needed
+from serving.errors import KeysError
+from serving.keys import Keys
 from serving.supervisor import become_parent
 from serving.workers import begin_run, folder_of
 
@@ -27,12 +30,14 @@ def main(arguments: list[str]) -> int:
         if arguments:
             listener, line = (socket.socket(fileno=int(number)) for number in arguments)
         else:
+            # Before anybody can connect, and once for all workers.
+            Keys(settings.serving_keys_path, keys_needed(settings.host, settings.serving_require_keys)).load(settings.host)
             listener = _listen(settings)
             begin_run(folder_of(settings))
             if settings.serving_workers > 1:
                 become_parent(listener, settings.serving_workers)
         server = _server(settings, line)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, KeysError) as error:
         print(f"The model service does not start: {error}", file=sys.stderr)
         return 1
     try:

@@ -128,16 +128,16 @@ def classify(error: Exception, path: str, request_id: bytes) -> tuple[int, dict[
             headers |= {"WWW-Authenticate": "Bearer"} if status == 401 else {}
             return status, _content(code, str(error), getattr(error, "row", None), getattr(error, "field", None)), headers
     if isinstance(error, ServingError):
-        logger.error("request failed path=%s request_id=%s: %s", path, request_id.decode(), error)
+        logger.error("request failed path=%r request_id=%s: %s", path, request_id.decode(), error)
         return 500, _content("model_failed", str(error)), {}
-    logger.error("request failed path=%s request_id=%s", path, request_id.decode(), exc_info=error)
+    logger.error("request failed path=%r request_id=%s", path, request_id.decode(), exc_info=error)
     return 500, _content("internal", f"The service failed; its log tells why, under request id {request_id.decode()}."), {}
 
 
 def error_answer(error: Exception, path: str, request_id: bytes) -> tuple[int, bytes, bytes]:
     """For the hot path: status, body, and the headers as they go out."""
     status, content, headers = classify(error, path, request_id)
-    return status, msgspec.json.encode(content), b"".join(f"{name}: {value}\r\n".lower().encode() for name, value in headers.items())
+    return status, msgspec.json.encode(content), b"".join(f"{name.lower()}: {value}\r\n".encode() for name, value in headers.items())
 
 
 def _content(code: str, message: str, row: int | None = None, field: str | None = None) -> dict[str, Any]:
@@ -151,7 +151,7 @@ class _Heads:
     def __init__(self) -> None:
         self._defaults: Headers | None = None
         self._heads: dict[int, bytes] = {}
-        self._common = b"".join(f"{name}: {value}\r\n".lower().encode() for name, value in API_HEADERS)
+        self._common = b"".join(f"{name.lower()}: {value}\r\n".encode() for name, value in API_HEADERS)
 
     def get(self, status: int, defaults: Headers) -> bytes:
         if defaults is not self._defaults:

@@ -12,13 +12,16 @@ import asyncio
 import time
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from serving.boundary import answer_head, error_answer, find_request_id
+from serving.boundary import Refused, answer_head, error_answer, find_request_id
 from serving.champion import Champion
 from serving.errors import Overloaded, ServingError, TooSlow
 from serving.rows import Asked
 from serving.service import HotRoute, Service
+
+_MOST_HEAD_BYTES = 64 * 1024
 
 
 class _Nobody:
@@ -77,6 +80,8 @@ class PredictProtocol(HttpToolsProtocol):
         self.service = self.app_state["service"]
         self.service.connections = self.connections  # type: ignore[assignment]
         self.receiving = False
+        self.in_head = False
+        self.head_bytes = 0
         self.since = time.perf_counter()
         if len(self.connections) > self.service.settings.serving_connections:
             self._refuse(Overloaded("Too many connections. Try again later."))
@@ -89,14 +94,32 @@ class PredictProtocol(HttpToolsProtocol):
                 self.service.account(call, 499, 0, self.client)  # the caller went away before its turn
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """A head must end some time: the parser itself would gather it for ever. What began a head is not counted, what goes on is."""
+        goes_on = self.in_head
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # there is nothing here to upgrade to: it was answered as what it is without
+        except httptools.HttpParserError:
+            self._refuse(Refused(400, "malformed_request", "What came is no HTTP request."))
+            return
+        if goes_on and self.in_head:
+            self.head_bytes += len(data)
+            if self.head_bytes > _MOST_HEAD_BYTES:
+                self._refuse(Refused(431, "head_too_large", f"The request's head is larger than {_MOST_HEAD_BYTES // 1024} KiB."))
+
     def on_message_begin(self) -> None:
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
         self.receiving = True
+        self.in_head = True
+        self.head_bytes = 0
         self.since = time.perf_counter()
 
     def on_headers_complete(self) -> None:
+        self.in_head = False
         route = self.service.hot_routes.get(self.url)
         size = -1 if route is None else self._plain_size()
         if route is None or size < 0:
@@ -104,9 +127,13 @@ class PredictProtocol(HttpToolsProtocol):
             return
         before = self.cycle
         self.cycle = call = PredictCall(self, route, self.headers, self.since, size)
-        if not self.service.budget.take(size):
+        try:
+            call.key = self.service.admission.admit("POST", self.headers, "predict")  # a stranger's body takes no room
+            if not self.service.budget.take(size):
+                raise Overloaded("Too many large requests at once. Try again later.")
+        except ServingError as error:
             call.size = 0
-            call.refusal = Overloaded("Too many large requests at once. Try again later.")
+            call.refusal = error
         if before is not None and not before.response_complete:
             self.flow.pause_reading()
             self.pipeline.appendleft((call, self.app))
@@ -179,6 +206,8 @@ class PredictProtocol(HttpToolsProtocol):
         if self.transport.is_closing() or self.flow.write_paused:
             if waited > request_seconds:
                 self.transport.abort()
+        elif self.receiving and waited > request_seconds and not self.in_head and getattr(self.cycle, "response_started", False):
+            self.transport.close()  # it has its answer, and goes on sending all the same
         elif self.receiving and waited > request_seconds:
             self._refuse(TooSlow(f"The request was not there after {request_seconds:g} seconds."))
         elif not self.receiving and not answering and waited > idle_seconds:
@@ -224,9 +253,13 @@ class PredictProtocol(HttpToolsProtocol):
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller hears of it and the log keeps it
             call.fail(error)
 
-    def _refuse(self, error: ServingError) -> None:
+    def _refuse(self, error: ServingError | Refused) -> None:
         """Answer and close, whatever is going on."""
-        status, body, headers = error_answer(error, "", b"")
+        request_id = self.service.request_ids.take()
+        status, body, headers = error_answer(error, "", request_id)
         head = answer_head(status, self.server_state.default_headers)
-        self.transport.write(b"%b%bconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (head, headers, len(body), body))
+        self.service.account_refusal(request_id, status, time.perf_counter() - self.since, self.client)
+        self.transport.write(
+            b"%b%bconnection: close\r\nx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b" % (head, headers, request_id, len(body), body)
+        )
         self.transport.close()

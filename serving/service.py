@@ -142,8 +142,7 @@ class Service:
         return self.admission.admit(method, headers, scope_of(method, path))
 
     def begin(self, call: "PredictCall") -> None:
-        """The hot path's request is there: admit it and have it answered. Raises ``ServingError``."""
-        call.key = self.admission.admit("POST", call.headers, "predict")
+        """The hot path's request is there, and was admitted: have it answered. Raises ``ServingError``."""
         call.champion = self.champion(call.route.use_case)
         self.scorer.submit(call)
 
@@ -182,6 +181,11 @@ class Service:
         self.metrics.routes[use_case if use_case in self.watches else "", route].answered(status, seconds)
         client = scope.get("client")
         self.access_log.add(request_id, scope["method"], scope["path"], status, seconds, 0, key, client[0] if client else "")
+
+    def account_refusal(self, request_id: bytes, status: int, seconds: float, client: tuple[str, int] | None) -> None:
+        """Count an answer to what was not yet a request."""
+        self.metrics.routes["", "other"].answered(status, seconds)
+        self.access_log.add(request_id, "", "", status, seconds, 0, "", client[0] if client else "")
 
     def not_ready(self) -> list[str]:
         """Use cases without a champion."""

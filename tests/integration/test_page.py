@@ -148,15 +148,15 @@ def test_a_prediction_is_logged_where_that_is_ticked(browser: Browser, tmp_path:
 
 def test_examples_follow_each_other(browser: Browser, shared: ServiceProcess) -> None:
     with opened(browser, shared) as page:
-        assert page.evaluate(f"{DISTANCE}.value") == "100" and "Example 1 of 2" in page.text(".actions")
+        assert page.evaluate(f"{DISTANCE}.value") == "100" and "Example 1 of 2" in page.text(".try .actions")
         page.tab_to(ANOTHER)
         page.press("Enter")
         # The second row has a carrier that the model does not know, and no wind.
         assert page.evaluate("document.getElementById('form-toy-carrier').value") == '"??"'
         assert page.evaluate("document.getElementById('form-toy-wind').value") == ""
-        assert "Example 2 of 2" in page.text(".actions")
+        assert "Example 2 of 2" in page.text(".try .actions")
         page.press("Enter")
-        assert "Example 1 of 2" in page.text(".actions")
+        assert "Example 1 of 2" in page.text(".try .actions")
 
 
 @pytest.mark.parametrize(
@@ -286,10 +286,7 @@ def test_the_status_line_is_silent_while_nothing_changes(browser: Browser, share
 
 
 def test_without_a_champion_the_page_says_how_to_get_one(browser: Browser, tmp_path: Path) -> None:
-    with started(tmp_path) as (service, registry):
-        pass
-    registry_away = "http://127.0.0.1:1"
-    with ServiceProcess(tmp_path / "other", registry_away) as service, browser.open(url(service)) as page:
+    with ServiceProcess(tmp_path, "http://127.0.0.1:1") as service, browser.open(url(service)) as page:
         page.wait_for("document.querySelector('.badge.without')", "the missing champion is told")
         assert "prefect deployment run 'retrain/toy'" in page.text(".champion .command")
         page.wait_for(
@@ -355,13 +352,13 @@ def test_a_service_that_asks_for_keys_is_used_with_one(browser: Browser, tmp_pat
         page.press("Enter")
         give(everything)
         page.wait_for("document.querySelector('.drift button')", "the report can be fetched")
-        fetched = page.evaluate(
-            "request(document.querySelector('.drift a, .drift button') && '/v1/toy/drift/2013-06/report').then(one => one.text())"
-        )
-        assert "report of 2013-06" in fetched
         assert page.evaluate("localStorage.length") == 0
-    with browser.open("about:blank") as page:
-        assert page.evaluate("true")
+        page.download_into(tmp_path / "downloads")
+        page.tab_to("Download the report of 2013-06")
+        page.press("Enter")
+        fetched = tmp_path / "downloads" / "drift-2013-06.html"
+        wait_until(fetched.exists, "the report is downloaded")
+        assert "report of 2013-06" in fetched.read_text()
 
 
 def test_nothing_is_cut_off_in_a_narrow_or_enlarged_window(browser: Browser, shared: ServiceProcess) -> None:
