@@ -17,6 +17,10 @@ BODIES = {1: 1000, 100: 40, 1000: 8}
 SCRIPT = Path(__file__).resolve().parent / "serving_wrk.lua"
 
 
+class NothingInTime(BenchmarkFailed):
+    """Not one answer: the server may only be slower than the run was long."""
+
+
 @dataclass(frozen=True)
 class Load:
     """What one run of the generator saw. ``generator_cpu`` is the share (0-1) of one core that it used: near 1, it was the limit."""
@@ -80,6 +84,8 @@ def run(generator: str, server: Server, rows: int, file: Path, connections: int,
 def read_figures(told: str, what: str, generator_seconds: float) -> Load:
     """The figures that a generator wrote to stderr. Raises ``BenchmarkFailed`` as ``run`` does."""
     said = json.loads(told.strip().splitlines()[-1])
+    if not (said["requests"] or said["refused"] or said["broken"]):
+        raise NothingInTime(f"{what}: no answer came within {said['seconds']:.1f} s.")
     if said["refused"] or said["broken"] or not said["requests"]:
         raise BenchmarkFailed(
             f"{what}: of {said['requests']} answers {said['refused']} were no 2xx, and {said['broken']} connections broke or timed out."

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import serving_load, serving_process
-from benchmarks.serving_load import Load
+from benchmarks.serving_load import Load, NothingInTime
 from benchmarks.serving_model import Row
 from benchmarks.serving_process import BenchmarkFailed, Memory
 from benchmarks.serving_servers import WITHOUT_MODEL, Server
@@ -21,6 +21,7 @@ POLL_SECONDS = 0.005
 TOLERANCE = 1e-5
 CHECKED_BODIES = {1: 20}  # of larger ones: one
 LONGER = {1000: 2.0}  # times as long: a slow peer needs a second for the first 32 answers
+LONGEST_SECONDS = 30.0
 
 Case = tuple[int, int]
 
@@ -78,10 +79,18 @@ def visit(server: Server, asked: Asked, cases: Sequence[Case]) -> Visit:
 def _measure(server: Server, process: "subprocess.Popen[bytes]", asked: Asked, rows: int, connections: int) -> Measure:
     size = check(server, asked, rows)
     file = serving_load.write_bodies(asked.folder / f"{server.name}.bodies", server, list(asked.rows), rows)
-    before = serving_process.cpu_seconds(process.pid)
-    load = serving_load.run(asked.generator, server, rows, file, connections, asked.seconds * LONGER.get(rows, 1))
-    used = serving_process.cpu_seconds(process.pid) - before
-    return Measure(load, serving_process.memory(process.pid), 1e6 * used / load.requests, size)
+    seconds = asked.seconds * LONGER.get(rows, 1)
+    while True:
+        before = serving_process.cpu_seconds(process.pid)
+        try:
+            load = serving_load.run(asked.generator, server, rows, file, connections, seconds)
+        except NothingInTime:
+            if seconds > LONGEST_SECONDS:
+                raise
+            seconds *= 4
+            continue
+        used = serving_process.cpu_seconds(process.pid) - before
+        return Measure(load, serving_process.memory(process.pid), 1e6 * used / load.requests, size)
 
 
 @contextmanager

@@ -81,7 +81,7 @@ class PredictionLog:
         """
         with self._lock:
             segment = self._open.get(header)
-            if self._bytes + len(lines) > self._backlog_bytes:
+            if self._bytes + len(lines) + (0 if segment else len(header) + 1) > self._backlog_bytes:
                 return self._drop(use_case, rows, "the backlog is full: the lake has been away too long")
             try:
                 if segment is None:

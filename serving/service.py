@@ -91,7 +91,7 @@ class Service:
             settings.log_durability,
         )
         self.uploader = Uploader(self.log, open_lake(settings), tick_seconds=min(1.0, settings.log_flush_seconds / 4))
-        self.scorer = Scorer(self.log, self.metrics, os.cpu_count() or 1, settings.serving_queue, settings.serving_max_rows)
+        self.scorer = Scorer(self.log, self.metrics, os.cpu_count() or 1, settings.serving_queue_requests, settings.serving_max_rows)
         self._feedback_headers = {name: feedback_header(name) for name in names}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._swapped = asyncio.Event()

@@ -1,8 +1,6 @@
 """The thread that carries closed segments to the lake, oldest first, for as long as it takes."""
 
 import logging
-import os
-import sys
 import threading
 import time
 from typing import cast
@@ -13,7 +11,6 @@ from serving.prediction_log import PredictionLog
 from serving.segments import Segment, Unreadable
 
 _LONGEST_WAIT_SECONDS = 30.0
-_NICE = 10
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +42,6 @@ class Uploader:
         self._thread.join(timeout_seconds)
 
     def _run(self) -> None:
-        if sys.platform == "linux":  # elsewhere a priority is the whole process's
-            os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + _NICE)
         while not self._stopping.is_set():
             self._log.wake.wait(self._tick_seconds)
             self._log.wake.clear()

@@ -1,6 +1,5 @@
 """The prediction log of the service as a user starts it: kills, a full disk, a lake that is away, and personal data."""
 
-import os
 import re
 import secrets
 import shutil
@@ -282,13 +281,3 @@ def test_of_a_sample_the_lake_has_a_share_and_says_which(mlflow: RegistryServer,
     assert all((first in ids) == (second in ids) for first, second in answered)
     assert 110 < len(ids) < 290 and ids <= {name for pair in answered for name in pair}
     assert {one["sample_rate"] for one in logged} == {0.25}
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads have priorities of their own on Linux")
-def test_the_uploader_gives_way_to_answers(mlflow: RegistryServer, tmp_path: Path) -> None:
-    with ServiceProcess(tmp_path, mlflow.url) as service:
-        assert service._process is not None
-        pid = service._process.pid
-        levels = sorted(os.getpriority(os.PRIO_PROCESS, int(task.name)) for task in Path(f"/proc/{pid}/task").iterdir())
-        own = os.getpriority(os.PRIO_PROCESS, 0)
-        assert levels[0] == os.getpriority(os.PRIO_PROCESS, pid) == own and levels[-1] > own

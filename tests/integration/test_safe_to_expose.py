@@ -37,7 +37,7 @@ API = {
     "cross-origin-resource-policy": "same-origin",
 }
 REQUEST_SECONDS = 2
-LIMITS = {"serving_request_seconds": REQUEST_SECONDS, "serving_max_body_megabytes": 1, "serving_queue": 1}
+LIMITS = {"serving_request_seconds": REQUEST_SECONDS, "serving_max_body_megabytes": 1, "serving_queue_requests": 1}
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from benchmarks import (
     serving_visit,
 )
 from benchmarks.serving_environments import Unavailable, install
-from benchmarks.serving_load import Load
+from benchmarks.serving_load import Load, NothingInTime
 from benchmarks.serving_model import REPOSITORY
 from benchmarks.serving_process import BenchmarkFailed, Memory
 from benchmarks.serving_servers import SERVERS, Place, Server
@@ -80,6 +80,14 @@ def test_the_figures_of_a_generator_are_read_from_the_end_of_what_it_said() -> N
 def test_a_refusal_a_broken_connection_or_silence_fails_the_run(changed: dict[str, float]) -> None:
     with pytest.raises(BenchmarkFailed, match="laurel, 1 rows"):
         serving_load.read_figures(told(**changed), "laurel, 1 rows", 0.5)
+
+
+def test_silence_is_told_apart_from_failure_since_a_longer_run_may_hear_something() -> None:
+    with pytest.raises(NothingInTime):
+        serving_load.read_figures(told(requests=0), "mlflow", 0.5)
+    with pytest.raises(BenchmarkFailed) as failure:
+        serving_load.read_figures(told(requests=0, broken=32), "mlflow", 0.5)
+    assert not isinstance(failure.value, NothingInTime)
 
 
 def place(folder: Path) -> Place:

@@ -461,7 +461,7 @@ def test_the_answer_is_what_the_caller_prefers_and_json_otherwise(accept: str, k
 def scored(tmp_path_factory: pytest.TempPathFactory) -> Scored:
     folder = tmp_path_factory.mktemp("package")
     write_package(folder)
-    return Scored(Champion.crown("toy", "7", "", package.load(folder)), ["a-0", "a-1"], [0.1, 0.75], [False, True])
+    return Scored(Champion.crown("toy", "7", "", package.load(folder)), ["a-0", "a-1"], [0.1, 0.75], [False, True], np.zeros((2, 3)))
 
 
 def test_the_answer_is_the_same_in_every_form(scored: Scored) -> None:

@@ -257,7 +257,7 @@ def test_the_length_of_the_json_is_the_header_s_or_the_body_s() -> None:
 def scored(tmp_path_factory: pytest.TempPathFactory) -> Scored:
     folder: Path = tmp_path_factory.mktemp("package")
     write_package(folder)
-    return Scored(Champion.crown("toy", "7", "", package.load(folder)), ["a-0", "a-1"], [0.1, 0.75], [False, True])
+    return Scored(Champion.crown("toy", "7", "", package.load(folder)), ["a-0", "a-1"], [0.1, 0.75], [False, True], np.zeros((2, 3)))
 
 
 ONE = tensor("distance", np.array([1.0]))

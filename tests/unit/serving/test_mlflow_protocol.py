@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -237,5 +238,5 @@ def test_the_caller_may_name_the_use_case() -> None:
 
 def test_the_answer_has_both_classes_probabilities(tmp_path: Path) -> None:
     write_package(tmp_path)
-    scored = Scored(Champion.crown("toy", "7", "", package.load(tmp_path)), ["a-0", "a-1"], [0.1, 0.75], [False, True])
+    scored = Scored(Champion.crown("toy", "7", "", package.load(tmp_path)), ["a-0", "a-1"], [0.1, 0.75], [False, True], np.zeros((2, 3)))
     assert json.loads(write_answer(scored)) == {"predictions": [[0.9, 0.1], [0.25, 0.75]]}
