@@ -1,3 +1,22 @@
-"""The model service: it answers with the champion, follows the crown, and keeps a log of what it said."""
+"""The model service: it answers with the champion, follows the crown, and keeps a log of what it said.
+
+One prediction, from the first byte to the lake:
+
+    protocol      takes it from uvicorn's parser          (any other request: app, boundary, and a route's own module)
+    admission     asks whether the caller may             keys, keys_file, keys_command, security_headers, access_log
+    scoring       gathers, scores, logs, answers          service holds all that lives as long as the process
+    formats       rows in, answers out                    rows, columns, csv_rows, arrow_rows, arrow_messages; feedback
+    predictions   from rows to the answer's JSON
+    package       the champion's model and schema
+    prediction_log    keeps what was answered             log_policy, log_columns, segments, log_folders
+    uploader      carries it to the lake                  parquet, log_tables, lake
+
+A champion, from the registry to the next prediction: registry, package_cache, champion; webhook lets it look sooner, trouble and
+slack tell what hinders it.
+
+Other protocols: mlflow_protocol, mlflow_rows; inference_protocol, inference_openapi, tensors. For people: page, routes_page, explain,
+history, lake_records, openapi. For operators: description, metrics, traffic. Processes: __main__, server, supervisor, workers, siblings.
+errors has the tree of what can go wrong.
+"""
 
 VERSION = "0.1.0"

@@ -1,12 +1,13 @@
 """The thread that carries closed segments to the lake, oldest first, for as long as it takes."""
 
 import logging
+import os
 import threading
 import time
 from typing import cast
 
 from serving.errors import LakeAway
-from serving.lake import Lake
+from serving.lake import FolderLake, Lake
 from serving.prediction_log import PredictionLog
 from serving.segments import Segment, Unreadable
 
@@ -76,6 +77,8 @@ class Uploader:
             return
         for key, data in converted.files.items():
             self._lake.put(key, cast(bytes, data))  # written from where it stands: a copy of megabytes would hold the interpreter
+        if self._log.blocking and isinstance(self._lake, FolderLake):
+            os.sync()  # its files are with the kernel only, and the segment, which is on the disk, goes now
         if converted.torn:
             logger.error("segment with unreadable lines segment=%s lines=%d", segment.path.name, converted.torn)
         self._log.uploaded(segment, converted.rows, converted.torn)

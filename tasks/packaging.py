@@ -61,7 +61,7 @@ def make_package(
     """
     model, dtype = export(fitted.named_steps["model"], len(case.columns))
     features = _features(case, fitted)
-    smoke_rows = proof.sample(min(SMOKE_ROWS, len(proof)), seed=seed)
+    smoke_rows = _with_stand_ins(case, proof.sample(min(SMOKE_ROWS, len(proof)), seed=seed))
     smoke = packages.Smoke(smoke_rows.select(case.column_names).to_dicts(), fitted.predict_proba(inputs(case, smoke_rows))[:, 1].tolist())
     reference, limits, calibrated = calibrate(case, training, seed)
     manifest = packages.Manifest(
@@ -103,6 +103,15 @@ def make_package(
 def score_rows(package: packages.Package, rows: pl.DataFrame) -> np.ndarray:
     """Scores ``(n_rows,)`` of a package: what the service would answer to these rows."""
     return package.predict({name: rows[name].to_list() for name in package.names})
+
+
+def _with_stand_ins(case: UseCase, rows: pl.DataFrame) -> pl.DataFrame:
+    """``rows``, which the service shows as examples, without the values that the use case keeps out of the log."""
+    for column in case.columns:
+        if column.name in case.prediction_log.leave_out:
+            value = None if column.nullable else "unknown" if column.kind == "category" else rows[column.name].median()
+            rows = rows.with_columns(pl.lit(value, dtype=rows.schema[column.name]).alias(column.name))
+    return rows
 
 
 def _features(case: UseCase, fitted: "Pipeline") -> list[packages.Feature]:

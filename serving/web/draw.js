@@ -37,23 +37,20 @@ function replaceInside(element, ...children) {
   reachable()[place]?.focus({ preventScroll: true });
 }
 
-/** A line, with the area below it, of values 0..; `null` breaks it. All is scaled to the largest. */
-function sparkline(values, label) {
+/** A line, with the area below it, of `[share of the width, value from 0 on]`; a value of `null` breaks it. All is scaled to the largest. */
+function sparkline(points, label) {
   const [width, height] = [240, 48];
-  const most = Math.max(...values.filter(value => value !== null), 0) || 1;
-  const place = index => (index / Math.max(values.length - 1, 1)) * width;
-  const parts = [];
-  values.forEach((value, index) => {
-    if (value === null) return;
-    const point = `${place(index).toFixed(1)} ${(height - 2 - (value / most) * (height - 6)).toFixed(1)}`;
-    if (index && values[index - 1] !== null) parts.at(-1).push(point);
-    else parts.push([point]);
-  });
-  const paths = parts.flatMap(points => {
-    const [first, last] = [points[0], points.at(-1)].map(point => point.split(" ")[0]);
+  const most = Math.max(...points.map(([, value]) => value ?? 0)) || 1;
+  const pieces = [[]];
+  for (const [share, value] of points) {
+    if (value === null) pieces.push([]);
+    else pieces.at(-1).push([(share * width).toFixed(1), (height - 2 - (value / most) * (height - 6)).toFixed(1)]);
+  }
+  const paths = pieces.filter(piece => piece.length > 1).flatMap(piece => {
+    const line = piece.map(([x, y]) => `${x} ${y}`).join(" L");
     return [
-      drawn("path", { class: "area", d: `M${first} ${height} L${points.join(" L")} L${last} ${height} Z` }),
-      drawn("path", { class: "line", d: `M${points.join(" L")}` }),
+      drawn("path", { class: "area", d: `M${piece[0][0]} ${height} L${line} L${piece.at(-1)[0]} ${height} Z` }),
+      drawn("path", { class: "line", d: `M${line}` }),
     ];
   });
   const attributes = { class: "spark", viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": label };

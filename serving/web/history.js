@@ -39,7 +39,7 @@ function historyPanel(name, kind, items, none, flow) {
   };
 }
 
-const driftPanel = name => historyPanel(name, "drift", checks => checks.map(check => driftItem(check)), "driftNone", "drift-check");
+const driftPanel = name => historyPanel(name, "drift", checks => checks.map(check => driftItem(check)), "driftNone", "drift_check");
 
 const chip = (kind, words, sign) => node("span", { className: `chip ${kind}` }, node("span", { ariaHidden: "true", textContent: `${sign} ` }), words);
 

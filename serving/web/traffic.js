@@ -16,11 +16,11 @@ function trafficPanel(name) {
   return {
     element,
     update({ traffic, log: waiting }, past) {
-      const shown = [fixedRate(traffic.requests_per_second), fixedRate(traffic.rows_per_second), latency(traffic.seconds_p50), latency(traffic.seconds_p99)];
+      const shown = [rate(traffic.requests_per_second), rate(traffic.rows_per_second), latency(traffic.seconds_p50), latency(traffic.seconds_p99)];
       figures.forEach((figure, place) => { figure.value.textContent = shown[place]; });
       charts.replaceChildren(
-        chart("requestsPerSecond", "chartRequests", past.map(one => one.requests), fixedRate),
-        chart("most", "chartLatency", past.map(one => one.p99), latency));
+        chart("requestsPerSecond", "chartRequests", past.map(one => [one.at, one.requests]), rate),
+        chart("most", "chartLatency", past.map(one => [one.at, one.p99]), latency));
       totals.textContent = say("totals", count(traffic.requests), count(traffic.rows), count(traffic.errors));
       const lag = waiting.rows_waiting ? say("logLag", plain(waiting.lag_seconds, 0)) : "";
       log.textContent = `${say("logState", count(waiting.rows_uploaded), count(waiting.rows_waiting))} ${lag}`;
@@ -30,13 +30,15 @@ function trafficPanel(name) {
   };
 }
 
-const fixedRate = value => value === null ? "–" : plain(value, value < 10 ? 1 : 0);
-const latency = seconds => seconds === null ? say("quiet") : say("milliseconds", plain(1000 * seconds, seconds < 0.01 ? 2 : 1));
+const rate = value => value === null ? "–" : plain(value, value < 10 ? 1 : 0);
+const latency = seconds => seconds === null ? "–" : say("milliseconds", plain(1000 * seconds, seconds < 0.01 ? 2 : 1));
 
-function chart(name, words, values, shown) {
-  const known = values.filter(value => value !== null);
-  const label = say(words, shown(values.at(-1)), known.length ? shown(Math.max(...known)) : shown(null));
-  return node("figure", {}, sparkline(values, label), text("figcaption", "hint", `${say(name)}, ${say("lastTwoMinutes")}`));
+/** The newest sample is at the right edge, one of two minutes ago at the left. */
+function chart(name, words, samples, shown) {
+  const known = samples.map(([, value]) => value).filter(value => value !== null);
+  const label = say(words, shown(samples.at(-1)[1]), shown(known.length ? Math.max(...known) : null));
+  const points = samples.map(([at, value]) => [1 - (samples.at(-1)[0] - at) / KEPT_MILLISECONDS, value]);
+  return node("figure", {}, sparkline(points, label), text("figcaption", "hint", `${say(name)}, ${say("lastTwoMinutes")}`));
 }
 
 /** Adds what the service says now to what it said in the last two minutes. Rates are between two answers. */

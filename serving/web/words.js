@@ -70,7 +70,6 @@ const WORDS = {
   lastTwoMinutes: ["the last two minutes", "최근 2분"],
   chartRequests: ["Requests a second, the last two minutes: now {0}, at most {1}", "최근 2분간 초당 요청: 현재 {0}, 최대 {1}"],
   chartLatency: ["99 % latency, the last two minutes: now {0}, at most {1}", "최근 2분간 p99 지연: 현재 {0}, 최대 {1}"],
-  quiet: ["quiet", "요청 없음"],
   totals: [
     "Since the start: requests {0}, rows {1}, refused or failed {2}.",
     "시작 이후 요청 {0}건, 행 {1}개, 거부되거나 실패한 요청 {2}건.",

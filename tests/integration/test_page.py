@@ -292,7 +292,7 @@ def test_without_a_champion_the_page_says_how_to_get_one(browser: Browser, tmp_p
         page.wait_for(
             "document.querySelector('.drift .command') && document.querySelector('.decisions .command')", "empty histories say what to do"
         )
-        assert "prefect deployment run 'drift-check/toy'" in page.text(".drift .command")
+        assert "prefect deployment run 'drift_check/toy'" in page.text(".drift .command")
         page.wait_for("document.querySelector('.champion .trouble')", "the reason is told")
         assert page.evaluate("document.querySelector('.try').hidden") is True
         assert page.problems == []

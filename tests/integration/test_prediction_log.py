@@ -86,12 +86,22 @@ def test_every_id_that_a_caller_received_is_in_the_lake_after_kills_under_traffi
     assert len(logged) - len(received) <= 3 * 6 * 3  # answered by the log, and killed before the caller had read it
 
 
-def traced(service: ServiceProcess, folder: Path, calls: Callable[[], None]) -> str:
-    """What the service asks of the kernel during ``calls``, as one letter each: L writes to the log, S synced, A an answer."""
+# L writes to the log, S synced it, A answers, W had the kernel write all there is, U removes a segment.
+KINDS = {
+    "L": r'write\(\d+, "\{\\"rows\\":',
+    "S": r"(fdatasync\(\d+\) +|<\.\.\. fdatasync resumed>\) +)= 0",
+    "A": r'"HTTP/1.1 200 ',
+    "W": r"(\bsync\(\) +|<\.\.\. sync resumed>\) +)= 0",
+    "U": r'unlink(at)?\(.*\.jsonl"',
+}
+
+
+def traced(service: ServiceProcess, folder: Path, kinds: str, calls: Callable[[], None]) -> str:
+    """What the service asks of the kernel during ``calls``, as a letter each, those of ``kinds``."""
     assert service._process is not None
     output = folder / "strace"
-    names = "trace=fdatasync,fsync,write,writev,sendto,sendmsg"
-    command = ["strace", "-f", "-qq", "-s", "24", "-e", names, "-o", str(output), "-p", str(service._process.pid)]
+    names = "trace=fdatasync,write,writev,sendto,sendmsg,sync,unlink,unlinkat"
+    command = ["strace", "-f", "-qq", "-s", "500", "-e", names, "-o", str(output), "-p", str(service._process.pid)]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE)
     try:
         status = Path(f"/proc/{service._process.pid}/status")
@@ -103,8 +113,7 @@ def traced(service: ServiceProcess, folder: Path, calls: Callable[[], None]) -> 
     finally:
         tracer.send_signal(signal.SIGINT)
         tracer.communicate(timeout=30)
-    kinds = {"L": r'write\(\d+, "\{\\"rows\\":', "S": r"(fdatasync\(\d+\) +|<\.\.\. fdatasync resumed>\) +)= 0", "A": r'"HTTP/1.1 200 '}
-    found = [(kind, re.search(pattern, line)) for line in output.read_text().splitlines() for kind, pattern in kinds.items()]
+    found = [(kind, re.search(KINDS[kind], line)) for line in output.read_text().splitlines() for kind in kinds]
     return "".join(kind for kind, match in found if match)
 
 
@@ -116,8 +125,24 @@ def test_an_answer_goes_out_after_its_line_was_written_and_with_fsync_after_it_w
     with ServiceProcess(tmp_path, mlflow.url, log_durability=durability, log_flush_seconds=LONG) as service:
         service.wait_for_version("1")
         service.predict(ROW)  # opens the segment
-        seen = traced(service, tmp_path, lambda: [service.predict(ROW) for _ in range(10)] and None)
+        seen = traced(service, tmp_path, "LSA", lambda: [service.predict(ROW) for _ in range(10)] and None)
     assert seen == each * 10
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+@pytest.mark.parametrize(("durability", "each"), [("os", "U"), ("fsync", "WU")])
+def test_with_fsync_a_segment_goes_when_what_it_became_is_on_the_disk(
+    mlflow: RegistryServer, tmp_path: Path, durability: str, each: str
+) -> None:
+    with ServiceProcess(tmp_path, mlflow.url, log_durability=durability) as service:
+        service.wait_for_version("1")
+
+        def upload() -> None:
+            for _ in range(3):
+                service.predict(ROW)
+                service.wait_until_uploaded()
+
+        assert traced(service, tmp_path, "WU", upload) == each * 3
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -144,6 +145,8 @@ def test_a_stop_drains_all_workers(mlflow: RegistryServer, tmp_path: Path, how: 
             if how == signal.SIGINT:  # as Ctrl-C reaches the whole group of processes, some of them after the parent has acted on it
                 for worker in mine:
                     worker.send_signal(signal.SIGTERM)
+                time.sleep(0.05)
+                for worker in mine:
                     worker.send_signal(signal.SIGINT)
             assert service.end(how) == 0
         assert not callers.refused and not any(worker.is_running() for worker in mine)

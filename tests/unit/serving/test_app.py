@@ -1,8 +1,10 @@
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
+import serving
 from blocks.settings import REPOSITORY, Settings
 from serving import VERSION
 from serving.app import create_app
@@ -32,3 +34,9 @@ def test_the_version_is_the_project_s() -> None:
 def test_addresses_cannot_break_out_of_the_page() -> None:
     page = home_page('http://x/"><script>', "http://127.0.0.1:5000")
     assert "<script>" not in page.split("<main>")[0] and "http://127.0.0.1:5000" in page
+
+
+def test_the_map_of_the_service_names_every_module() -> None:
+    said = set(re.findall(r"\w+", serving.__doc__ or ""))
+    modules = {path.stem for path in (REPOSITORY / "serving").glob("*.py")} - {"__init__"}
+    assert len(modules) > 40 and modules - said == set()

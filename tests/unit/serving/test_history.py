@@ -91,7 +91,7 @@ def test_the_latest_come_first_and_no_more_than_asked_for_are_read(root: Path) -
     assert len(lake.asked) == 2 + 3 + 2
 
 
-@pytest.mark.parametrize("content", [b"{", b"", b"null", b'{"champion": 3}', b"\xff\xfe", b"[" * 5000, b" " * (2**20 + 1)])
+@pytest.mark.parametrize("content", [b"{", b"", b"null", b'{"champion": 3}', b"\xff\xfe", b"[" * 5000])
 def test_a_record_that_cannot_be_read_hides_no_other(root: Path, history: History, content: bytes) -> None:
     write_check(root, "2013-05")
     (write_check(root, "2013-06") / "verdict.json").write_bytes(content)
@@ -101,6 +101,15 @@ def test_a_record_that_cannot_be_read_hides_no_other(root: Path, history: Histor
     assert [decision.verdict for decision in history.decisions("toy", 50)] == ["unreadable", "promote"]
     assert "verdict.json" in history.drift("toy", 50)[0].reasons[0]
     assert history.report("toy", "2013-06") is None
+
+
+def test_a_record_that_is_far_too_large_is_not_even_fetched(root: Path) -> None:
+    verdict = write_check(root, "2013-06") / "verdict.json"
+    verdict.write_text(verdict.read_text() + " " * 2**20)
+    lake = Counting(root)
+    (check,) = History(lake).drift("toy", 50)
+    assert check.outcome == "unreadable" and "larger than 1 MiB" in check.reasons[0]
+    assert len(lake.asked) == 1
 
 
 def test_a_window_that_is_checked_again_is_told_anew(root: Path, history: History) -> None:

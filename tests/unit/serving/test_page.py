@@ -66,6 +66,15 @@ def test_every_text_that_is_asked_for_exists_and_none_is_left_over() -> None:
     assert set(WORDS) - asked - quoted == set()
 
 
+def test_the_runs_that_the_page_tells_to_start_are_of_flows_that_there_are() -> None:
+    told = re.findall(r"historyPanel\(name, .*\"(\w+)\"\);", SCRIPTS["history.js"]) + re.findall(
+        r"deployment run '(\w+)/", SCRIPTS["champion.js"]
+    )
+    assert sorted(set(told)) == ["drift_check", "retrain"]
+    for flow in told:
+        assert f'name="{flow}"' in (Path(serving.__file__).parent.parent / "flows" / f"{flow}.py").read_text()
+
+
 def relative_luminance(colour: str) -> float:
     """https://www.w3.org/TR/WCAG22/#dfn-relative-luminance"""
     channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]

@@ -37,6 +37,19 @@ def test_the_package_carries_the_policy_and_its_reference_no_column_that_is_left
     reference = pl.read_parquet(made.folder / REFERENCE)
     assert "group" not in reference.columns and {"first", "second", "steady", "score"} <= set(reference.columns)
     assert "group" in [feature.name for feature in manifest.features]
+    smoke = load(made.folder, made.sha256).smoke.rows
+    assert {row["group"] for row in smoke} == {"unknown"} and len({row["first"] for row in smoke}) == 20
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_numbers_that_are_left_out_have_a_stand_in_in_the_rows_that_the_service_shows(training: pl.DataFrame, tmp_path: Path) -> None:
+    case = load_case("toy").model_copy(update={"prediction_log": PredictionLogPolicy(leave_out=("first", "second"))})
+    fitted = fit(case, case.candidate("boosting"), {"max_iter": 20}, training, 7)
+    origin = Origin("boosting", {}, "0", {"2024-03": "0"}, {})
+    made = make_package(tmp_path, case, fitted, origin, training, toy_rows("2024-04"), 7)
+    smoke = load(made.folder, made.sha256).smoke.rows
+    assert len({row["first"] for row in smoke}) == 1 and all(isinstance(row["first"], float) for row in smoke)
+    assert {row["second"] for row in smoke} == {None}
 
 
 def test_a_window_without_the_column_is_judged_by_the_others(case: UseCase, training: pl.DataFrame) -> None:
