@@ -171,6 +171,14 @@ def test_a_damaged_line_costs_itself_and_no_other(tmp_path: Path, bad: bytes) ->
     converted = convert(segment(tmp_path, good[0], bad, good[1]))
     assert [row["id"] for row in rows_of(converted.files)] == ["id-0", "id-1"]
     assert (converted.rows, converted.torn) == (2, 1)
+    alone = convert(segment(tmp_path, bad))  # a line that is no object, alone, would end the process inside of pyarrow
+    assert (alone.files, alone.rows, alone.torn) == ({}, 0, 1)
+
+
+def test_a_line_whose_answers_are_not_as_many_as_its_rows_is_not_made_up_for_by_another(tmp_path: Path) -> None:
+    few, many, good = line(request(PLAIN, PLAIN), 1), line(request(PLAIN), 2, 1), line(request(PLAIN), 1, 3)
+    converted = convert(segment(tmp_path, few, many, good))
+    assert [row["id"] for row in rows_of(converted.files)] == ["id-3"] and converted.torn == 2
 
 
 def test_lines_longer_than_what_is_read_at_a_time_are_whole(tmp_path: Path) -> None:
