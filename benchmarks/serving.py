@@ -11,6 +11,7 @@ connection makes the run fail. The load generator shares the machine's cores wit
 """
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def main() -> None:
     parser.add_argument("--generator", choices=("wrk", "python"), help="default: wrk where it is installed")
     parser.add_argument("--swap", action=argparse.BooleanOptionalAction, help="move the alias under load (default: in the full run)")
     parser.add_argument("--picture", type=Path, help="of the profile, as .svg or .png")
+    # A run that is told to end ends its servers too: they are in sessions of their own.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     from benchmarks.serving_run import run
 
     sys.exit(run(parser.parse_args()))

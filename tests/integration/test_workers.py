@@ -183,6 +183,7 @@ def test_bad_settings_are_told_once_and_nothing_is_left(tmp_path: Path) -> None:
         for settings, told in [
             ({"serving_workers": 0}, "LAUREL_SERVING_WORKERS|serving_workers"),
             ({"serving_workers": 3, "serving_use_cases": "no/name"}, "LAUREL_SERVING_USE_CASES is 'no/name'"),
+            ({"serving_workers": 3, "host": "0.0.0.0"}, "asks for keys on 0.0.0.0"),
             ({"serving_workers": 3, "serving_port": port}, f"cannot listen on 127.0.0.1 port {port}"),
             ({"serving_workers": 1, "serving_port": port}, f"cannot listen on 127.0.0.1 port {port}"),
         ]:
@@ -191,8 +192,10 @@ def test_bad_settings_are_told_once_and_nothing_is_left(tmp_path: Path) -> None:
             assert "Traceback" not in said
 
 
-def test_a_service_that_may_not_listen_ends_with_its_first_worker(tmp_path: Path) -> None:
-    code, said = start_in_vain(tmp_path, serving_workers=3, host="0.0.0.0")
+def test_what_hinders_the_first_worker_ends_the_service_before_others_start(tmp_path: Path) -> None:
+    (tmp_path / "state" / "serving").mkdir(parents=True)
+    (tmp_path / "state" / "serving" / "log").write_text("a file where the prediction log should be")
+    code, said = start_in_vain(tmp_path, serving_workers=3)
     assert code != 0 and said.count("Started server process") == 1
 
 

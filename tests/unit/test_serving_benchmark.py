@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -338,3 +339,18 @@ def test_the_file_of_figures_has_results_and_says_who_was_skipped(tmp_path: Path
 def test_the_benchmark_runs_as_a_module_too_and_refuses_servers_that_it_does_not_know(tmp_path: Path) -> None:
     done = run(["-m", "benchmarks.serving", "--only", "torchserve"], tmp_path)
     assert done.returncode == 1 and "Unknown server torchserve. There are: laurel, laurel-2-workers, mlflow" in done.stderr
+
+
+def test_a_run_that_is_told_to_end_leaves_no_server_behind(tmp_path: Path) -> None:
+    options = ["--only", "floor-asgi", "--seconds", "60", "--generator", "python"]
+    environment = {"LAUREL_STATE": str(tmp_path), "PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "benchmarks/serving.py", *options], cwd=REPOSITORY, env=environment) as bench:
+        below: list[psutil.Process] = []
+        while len(below) < 2 and bench.poll() is None:  # the server, and what makes load on it
+            time.sleep(0.05)
+            below = psutil.Process(bench.pid).children(recursive=True)
+        bench.terminate()
+        assert bench.wait(60) == 128 + signal.SIGTERM
+    gone, alive = psutil.wait_procs(below, 10)
+    assert len(gone) == 2 and not alive
+    assert list(tmp_path.iterdir()) == []

@@ -97,12 +97,12 @@ def test_a_full_disk_drops_rows_and_raises_nothing(tmp_path: Path) -> None:
     log = make_log(tmp_path)
     log.append(HEADER, "toy", line_of(body(1), b"", 1), 1)
     with full_disk(log):
-        large = line_of(body(2) + b" " * 10_000, b"", 1)
-        assert not any(log.append(HEADER, "toy", large, 1) for _ in range(200))  # twice the backlog, of which nothing is used up
+        refused = [line_of(body(2) + b" " * size, b"", 1) for size in (10_000, 0) for _ in range(200)]
+        assert not any(log.append(HEADER, "toy", line, 1) for line in refused)  # twice the backlog, of which nothing is used up
     assert log.append(HEADER, "toy", line_of(body(3), b"", 1), 1)
     log.close_old(everything=True)
     assert bodies(log) == [body(1), body(3)]
-    assert (log.state("toy").rows_dropped, log.state("toy").rows_waiting) == (200, 2)
+    assert (log.state("toy").rows_dropped, log.state("toy").rows_waiting) == (400, 2)
 
 
 def test_a_disk_that_takes_no_new_segment_costs_neither_files_nor_handles(tmp_path: Path) -> None:
