@@ -9,6 +9,8 @@ from serving.champion import Champion
 from serving.service import Service
 from serving.siblings import flows, workers
 
+_EXAMPLES = 20
+
 
 def describe(service: Service, use_case: str) -> dict[str, Any]:
     """Champion, watch, traffic and log of a use case. Raises ``UnknownUseCase``."""
@@ -58,7 +60,7 @@ def _describe_champion(champion: Champion) -> dict[str, Any]:
             "outputs": manifest.outputs,
         },
         "parity": manifest.parity,
-        "examples": champion.package.smoke.rows,
+        "examples": champion.package.smoke.rows[:_EXAMPLES],
         "example": champion.package.smoke.rows[0],
     }
 

@@ -60,7 +60,6 @@ _ERROR = _object(
         ["code", "message"], code={"type": "string"}, message={"type": "string"}, row={"type": "integer"}, field={"type": "string"}
     ),
 )
-_USE_CASE = {"name": "use_case", "in": "path", "required": True, "schema": {"type": "string"}}
 _LOG = {
     "name": "log",
     "in": "query",
@@ -90,9 +89,8 @@ def _predict(row: dict[str, Any], columns: dict[str, Any], example: Mapping[str,
     }
 
 
-PREDICT = {"parameters": [_USE_CASE, _LOG]} | _predict(_ANY_ROW, {"type": "object"}, None)
+PREDICT = {"parameters": [_LOG]} | _predict(_ANY_ROW, {"type": "object"}, None)
 FEEDBACK = {
-    "parameters": [_USE_CASE],
     "requestBody": {"required": True, "content": _json(_object(["feedback"], feedback=_list(_FEEDBACK)))},
     "responses": {
         "200": {"description": "Kept", "content": _json(_object(["accepted"], accepted={"type": "integer"}))},

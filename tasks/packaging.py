@@ -19,7 +19,7 @@ from usecases.definition import UseCase
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-SMOKE_ROWS = 20
+SMOKE_ROWS = 100  # they are what explanations compare with as well (serving/explain.py)
 SCORE = "score"
 
 

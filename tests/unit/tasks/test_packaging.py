@@ -18,7 +18,7 @@ from serving.errors import PackageError
 from serving.package import MANIFEST, MODEL, REFERENCE, SMOKE, Package, load, write
 from tasks.modelling import fit, inputs, predict
 from tasks.onnx_export import NotConvertible
-from tasks.packaging import SCORE, Made, Origin, ParityBroken, make_package, prove, score_rows
+from tasks.packaging import SCORE, SMOKE_ROWS, Made, Origin, ParityBroken, make_package, prove, score_rows
 from usecases.definition import Candidate, Promotion, UseCase
 
 ORIGIN = Origin("boosting", {"max_iter": 40}, "2024-03-abc", {"2024-01": "a1", "2024-03": "c3", "2024-02": "b2"}, {"roc_auc": 0.87})
@@ -136,7 +136,7 @@ def test_the_smoke_rows_are_real_rows_with_the_scores_of_the_pipeline(
 ) -> None:
     smoke = load(made.folder).smoke
     rows = pl.DataFrame(smoke.rows, schema={name: proof.schema[name] for name in case.column_names})
-    assert len(rows) == 20
+    assert len(rows) == SMOKE_ROWS
     assert rows.join(proof, on=case.column_names, how="semi", nulls_equal=True).equals(rows)
     np.testing.assert_allclose(smoke.scores, predict(boosted, case, rows), rtol=0, atol=1e-12)
 
