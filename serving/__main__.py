@@ -64,7 +64,7 @@ def _server(settings: Settings, line: socket.socket | None) -> "Server":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each look at the alias tells nobody anything
     # While another thread computes, an answer waits this long for the interpreter, at each of its steps (default: 5 ms).
-    sys.setswitchinterval(0.0005)
+    sys.setswitchinterval(0.002)
     from serving.server import Server, uvicorn_config
 
     return Server(uvicorn_config(settings), line)
