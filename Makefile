@@ -1,9 +1,10 @@
 # Laurel's verbs. The first one makes .venv from requirements.lock; after that nothing needs the network.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint up down status lock reset clean venv
+.PHONY: help demo test key lint up down status lock reset clean venv
 
 BIN := .venv/bin
+comma := ,
 UV := uv==0.13.8
 
 # Where it is set, every process compiles all that it imports, each time: seconds for each flow run.
@@ -17,6 +18,10 @@ demo: venv ## The whole loop on real flights; leaves the stack up (KEEP=0: stops
 
 test: venv ## All tests, on real servers (ARGS='-k ports': some)
 	@$(BIN)/pytest $(ARGS)
+
+key: venv ## An API key of the service, shown once (NAME=web SCOPES=predict,feedback)
+	@$(BIN)/python -m serving.keys add "$(or $(NAME),$(error NAME is missing: make key NAME=web SCOPES=predict,feedback))" \
+	  $(foreach scope,$(subst $(comma), ,$(or $(SCOPES),predict)),--scope $(scope))
 
 lint: venv ## ruff, mypy and the import rules
 	@$(BIN)/ruff check .

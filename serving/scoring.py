@@ -29,7 +29,7 @@ from serving.segments import line_of
 LOOP_BODY_BYTES = 32 * 1024
 _LOOP_ROWS = 64
 _DIVIDED_ROWS = 200
-_COLUMN_ROWS = 50  # from here on a line of the log by column costs less than one by row
+_COLUMN_ROWS = 4  # from here on one line of the log by column costs less than one for each request
 
 T = TypeVar("T")
 
@@ -90,7 +90,7 @@ class Scorer:
             asked = read(champion)
             scored = predict(champion, asked.rows, self._ids, self._divide)
             if logged:
-                self._keep([scored], [asked], [answer_json(scored)])
+                self._keep(scored, [asked], [answer_json(scored)])
             return scored
 
         scored = await self.run(work) if size > LOOP_BODY_BYTES or self._log.blocking else work()
@@ -151,23 +151,27 @@ class Scorer:
         asked = [call.asked or read_json(champion.reader, call.body, self._max_rows) for call in calls]
         rows = asked[0].rows if len(asked) == 1 else [row for one in asked for row in one.rows]
         scored = predict(champion, rows, self._ids, self._divide)
-        parts = _parts(scored, asked)
-        answers = list(map(answer_json, parts))
-        self._keep(parts, asked, answers)
+        answers = list(map(answer_json, _parts(scored, asked)))
+        self._keep(scored, asked, answers)
         return [(call, answer, len(one.rows)) for call, answer, one in zip(calls, answers, asked, strict=True)]
 
-    def _keep(self, scored: Sequence[Scored], asked: Sequence[Asked], answers: Sequence[bytes]) -> None:
+    def _keep(self, scored: Scored, asked: Sequence[Asked], answers: Sequence[bytes]) -> None:
         """One write for all of them, without what the use case leaves out. Where it cannot be kept it is counted, and answered."""
-        champion, use_case, lines, rows = scored[0].champion, scored[0].use_case, [], 0
-        for part, one, answer in zip(scored, asked, answers, strict=True):
-            if len(one.rows) >= _COLUMN_ROWS:
-                if is_chosen(champion.package.manifest):
-                    self._log.append(champion.column_header, use_case, column_line(part, one.rows), len(one.rows))
-            elif (request := champion.log_request(one.request)) is not None:
+        champion, use_case, count = scored.champion, scored.use_case, len(scored.ids)
+        manifest = champion.package.manifest
+        if count >= _COLUMN_ROWS and (len(asked) == 1 or manifest.log_sample_rate >= 1):
+            if is_chosen(manifest):
+                rows = asked[0].rows if len(asked) == 1 else [row for one in asked for row in one.rows]
+                self._log.append(champion.column_header, use_case, column_line(scored, rows), count)
+            return
+        lines, kept = [], 0
+        for one, answer in zip(asked, answers, strict=True):
+            request = champion.log_request(one.request)
+            if request is not None:
                 lines.append(line_of(request, answer, len(one.rows)))
-                rows += len(one.rows)
+                kept += len(one.rows)
         if lines:
-            self._log.append(champion.log_header, use_case, b"".join(lines), rows)
+            self._log.append(champion.log_header, use_case, b"".join(lines), kept)
 
     def _tell(self, outcomes: list[Outcome]) -> None:
         self._metrics.batches.observe(len(outcomes))

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _TICK_SECONDS = 1.0
 _BODY_BUDGET = 16  # largest bodies at a time
+_OURS = ("log", "workers")
 _SHUTDOWN_SECONDS = 8.0  # with the drain of uvicorn less than what process managers wait before they kill
 
 
@@ -214,7 +215,7 @@ class Service:
 
 def _names(use_cases: str) -> list[str]:
     names = [name.strip() for name in use_cases.split(",") if name.strip()]
-    # Each is a folder beside the one of the log.
-    if not names or not all(re.fullmatch(r"[A-Za-z0-9_-]+", name) and name != "log" for name in names):
+    # Each is a folder beside those of the log and of the workers.
+    if not names or not all(re.fullmatch(r"[A-Za-z0-9_-]+", name) and name not in _OURS for name in names):
         raise ValueError(f"LAUREL_SERVING_USE_CASES is {use_cases!r}; it must name use cases, such as 'flights' or 'flights,digits'.")
     return names

@@ -12,7 +12,7 @@ from serving.page import home_page
 from serving.service import Service
 
 
-@pytest.mark.parametrize("use_cases", ["", " , ", "../flights", "a b", "flights,log"])
+@pytest.mark.parametrize("use_cases", ["", " , ", "../flights", "a b", "flights,log", "workers"])
 def test_use_cases_that_cannot_be_are_refused_before_the_start(use_cases: str) -> None:
     with pytest.raises(ValueError, match="LAUREL_SERVING_USE_CASES"):
         Service(Settings(serving_use_cases=use_cases))

@@ -104,3 +104,15 @@ def test_a_segment_left_behind_counts_its_rows(tmp_path: Path, champion: Champio
     rows = [("AA", 1.0, None, None)] * 7
     found = Segment.found(segment(tmp_path, champion.column_header, column_line(score(champion, rows), rows)))
     assert (found.rows, found.use_case) == (7, "toy")
+
+
+@pytest.mark.parametrize("kind", ["number", "category"])
+def test_a_use_case_of_one_kind_of_inputs_is_kept_too(tmp_path: Path, champion: Champion, kind: str) -> None:
+    left_out = [feature.name for feature in champion.package.manifest.features if feature.kind != kind]
+    manifest = msgspec.structs.replace(champion.package.manifest, log_leave_out=left_out)
+    only = Champion.crown("toy", "3", "0", Package(manifest, _model_of(champion), champion.package.smoke))
+    rows = [("AA", 7.0, None, None), ("UA", 8.0, 1.0, None)]
+    line = column_line(score(only, rows), rows)
+    kept = in_lake(segment(tmp_path, only.column_header, line, line))
+    assert [row.get("distance") for row in kept] == ([7.0, 8.0] * 2 if kind == "number" else [None] * 4)
+    assert [row.get("carrier") for row in kept] == (["AA", "UA"] * 2 if kind == "category" else [None] * 4)
