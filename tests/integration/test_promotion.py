@@ -15,6 +15,7 @@ from flows.retrain import retrain
 from flows.rollback import rollback
 from tasks.champions import read_manifest
 from tasks.dataset import write_period, write_version
+from tasks.packaging import SMOKE_ROWS
 from tasks.validation import validate
 from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop, Outcome
@@ -80,7 +81,7 @@ def test_without_a_champion_the_gate_crowns(loop: Loop, crowned: Outcome) -> Non
     assert "**Why:** asked for" in card and f"[version {version.number}]" in card
     first, served = crowned.told[-2:]
     assert "becomes the first champion with ROC AUC" in first and "gate 0.75" in first
-    assert f"version {version.number} serves after" in served and "20 smoke requests passed" in served
+    assert f"version {version.number} serves after" in served and f"{SMOKE_ROWS} smoke requests passed" in served
 
 
 def test_equal_challenger_does_not_win(loop: Loop, champion: ModelVersion) -> None:
