@@ -168,7 +168,7 @@ def test_stack_with_a_folder_as_lake_starts_without_seaweedfs_and_keeps_artifact
     local.up(doomed)
     assert [one.name for one in local.status(doomed) if one.state == "RUNNING"] == ["prefect", "mlflow", "service", "worker"]
     code = "import mlflow\nwith mlflow.start_run():\n    mlflow.log_text('laurel', 'crown.txt')"
-    subprocess.run([sys.executable, "-c", code], env=as_environment(doomed), cwd=tmp_path, capture_output=True, check=True)
+    subprocess.run([sys.executable, "-c", code], env=as_environment(doomed), cwd=tmp_path, check=True)
     assert list((doomed.state / "lake" / "mlflow").rglob("crown.txt"))
 
 
