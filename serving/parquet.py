@@ -118,10 +118,14 @@ class _Days:
         served = table["time"].cast(pa.timestamp("us"))
         days = pc.coalesce(table["event_time"], served).cast(pa.date32())
         table = table.select(self._schema.names)
-        found = pc.unique(days)
-        for day in found:
-            part = table if len(found) == 1 else table.filter(pc.equal(days, day))
-            self._writer(day.as_py()).write_table(part)
+        # Sorted once and then cut: to look for each of a month's days in all rows takes ten times as long.
+        order = pc.sort_indices(days.combine_chunks() if isinstance(days, pa.ChunkedArray) else days)  # stable
+        runs = pc.run_end_encode(days.take(order).combine_chunks())
+        table = table.take(order) if len(runs.values) > 1 else table
+        start = 0
+        for day, end in zip(runs.values, runs.run_ends, strict=True):
+            self._writer(day.as_py()).write_table(table.slice(start, end.as_py() - start))
+            start = end.as_py()
 
     def finish(self) -> Iterator[tuple[date, memoryview]]:
         for day in sorted(self._writers):
