@@ -1,12 +1,15 @@
-"""What tests of flows share: the deployments on the stack, and the stack's environment in this process."""
+"""What integration tests share: the deployments on the stack, the stack's environment in this process, and a small registry."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from blocks.settings import Settings
+from tests.fakes.registry import RegistryServer
 from tests.fakes.slack import SlackServer
+from tests.fixtures.packages import write_package
 
 if TYPE_CHECKING:
     from tests.integration.planting import Loop
@@ -34,3 +37,13 @@ def loop(applied: Settings, slack: SlackServer) -> Iterator["Loop"]:
 
     with Loop.on(applied, slack) as loop:
         yield loop
+
+
+@pytest.fixture
+def mlflow(tmp_path: Path) -> Iterator[RegistryServer]:
+    """A registry with two versions of ``toy``, which score otherwise; the first is champion."""
+    with RegistryServer(tmp_path / "artifacts") as server:
+        for version in (1, 2):
+            server.register("toy", version, lambda folder, bias=version: write_package(folder, bias=float(bias)))
+        server.crown("toy", 1)
+        yield server

@@ -1,12 +1,9 @@
 """The service as strangers meet it: who gets in, what they are told, how long they may take, and what is left in the logs."""
 
 import json
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,7 +22,7 @@ from serving.keys_file import make_key, read_keys
 from tests.fakes.registry import RegistryServer
 from tests.fixtures.api_keys import put_key
 from tests.fixtures.packages import write_package
-from tests.fixtures.processes import ServiceProcess, free_port, wait_until
+from tests.fixtures.processes import ServiceProcess, start_in_vain, wait_until
 
 ROW = {"carrier": "ZQ", "distance": 812.25, "wind": 3.0, "time_hour": "2013-06-01T15:00:00"}
 BODY = json.dumps({"rows": [ROW]}).encode()
@@ -88,27 +85,13 @@ def predict(service: ServiceProcess, key: str | None = None, **headers: str) -> 
 # A service that others could reach does not start without keys
 
 
-def start(folder: Path, **settings: object) -> tuple[int, str]:
-    """The exit code of a service that should not start, and what it said."""
-    given = {
-        "state": folder / "state",
-        "lake": f"file://{folder / 'lake'}",
-        "mlflow_url": "http://127.0.0.1:1",
-        "serving_port": free_port(),
-    }
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("LAUREL_")}
-    environment |= {f"LAUREL_{name.upper()}": str(value) for name, value in (given | settings).items()}
-    done = subprocess.run([sys.executable, "-m", "serving"], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=60)
-    return done.returncode, done.stdout + done.stderr
-
-
 @pytest.mark.parametrize(
     "settings", [{"host": "0.0.0.0"}, {"host": "::"}, {"serving_require_keys": True}, {"host": "0.0.0.0", "serving_workers": 2}]
 )
 def test_where_others_could_reach_it_the_service_does_not_start_without_a_key_and_says_how_to_make_one(
     tmp_path: Path, settings: dict[str, object]
 ) -> None:
-    code, said = start(tmp_path, **settings)
+    code, said = start_in_vain(tmp_path, **settings)
     assert code not in (0, None) and "Traceback" not in said
     assert re.search(r"keys\.json.*python -m serving\.keys add NAME --scope predict --scope feedback", said)
 
@@ -124,7 +107,7 @@ def test_where_others_could_reach_it_the_service_does_not_start_without_a_key_an
 def test_a_file_of_keys_that_cannot_be_trusted_stops_the_start(tmp_path: Path, broken: Any, told: str) -> None:
     put_key(keys_file(tmp_path))
     broken(keys_file(tmp_path))
-    code, said = start(tmp_path, host="0.0.0.0")
+    code, said = start_in_vain(tmp_path, host="0.0.0.0")
     assert code not in (0, None) and told in said and "Traceback" not in said
 
 

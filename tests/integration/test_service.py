@@ -23,15 +23,6 @@ ROW = {"carrier": "AA", "distance": 800.0, "wind": 3.0, "time_hour": "2013-06-01
 NOWHERE = "http://127.0.0.1:1"
 
 
-@pytest.fixture
-def mlflow(tmp_path: Path) -> Iterator[RegistryServer]:
-    with RegistryServer(tmp_path / "artifacts") as server:
-        for version in (1, 2):
-            server.register("toy", version, lambda folder, bias=version: write_package(folder, bias=float(bias)))
-        server.crown("toy", 1)
-        yield server
-
-
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     """One service for all tests that only ask it something."""

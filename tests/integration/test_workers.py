@@ -18,19 +18,9 @@ from pydantic import SecretStr
 
 from blocks.service import ModelService, ServiceAway, ServiceRefuses
 from tests.fakes.registry import RegistryServer
-from tests.fixtures.packages import write_package
-from tests.fixtures.processes import REPOSITORY, ServiceProcess, free_port, wait_until
+from tests.fixtures.processes import REPOSITORY, ServiceProcess, start_in_vain, wait_until
 
 ROW = {"carrier": "AA", "distance": 800.0, "wind": 3.0, "time_hour": "2013-06-01T15:00:00"}
-
-
-@pytest.fixture
-def mlflow(tmp_path: Path) -> Iterator[RegistryServer]:
-    with RegistryServer(tmp_path / "artifacts") as server:
-        for version in (1, 2):
-            server.register("toy", version, lambda folder, bias=version: write_package(folder, bias=float(bias)))
-        server.crown("toy", 1)
-        yield server
 
 
 @pytest.fixture
@@ -197,20 +187,6 @@ def test_what_hinders_the_first_worker_ends_the_service_before_others_start(tmp_
     (tmp_path / "state" / "serving" / "log").write_text("a file where the prediction log should be")
     code, said = start_in_vain(tmp_path, serving_workers=3)
     assert code != 0 and said.count("Started server process") == 1
-
-
-def start_in_vain(folder: Path, **settings: object) -> tuple[int, str]:
-    """Exit code and output of a start that cannot succeed."""
-    given = {
-        "state": folder / "state",
-        "lake": f"file://{folder / 'lake'}",
-        "mlflow_url": "http://127.0.0.1:1",
-        "serving_port": free_port(),
-    }
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("LAUREL_")}
-    environment |= {f"LAUREL_{name.upper()}": str(value) for name, value in (given | settings).items()}
-    done = subprocess.run([sys.executable, "-m", "serving"], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=60)
-    return done.returncode, done.stdout + done.stderr
 
 
 def test_whoever_promotes_waits_for_every_worker(service: ServiceProcess, mlflow: RegistryServer) -> None:

@@ -1,7 +1,7 @@
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
 
 from blocks.settings import Settings
 from serving.errors import LakeAway
@@ -197,15 +196,6 @@ def test_a_folder_that_cannot_be_written_is_a_lake_that_is_away(tmp_path: Path) 
 def test_a_lake_of_an_unknown_kind_is_refused_with_what_it_must_be() -> None:
     with pytest.raises(ValueError, match="s3://bucket"):
         open_lake(Settings(lake="hdfs://somewhere"))
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 def settings(s3: str, lake: str) -> Settings:
