@@ -38,6 +38,14 @@ def pytest_configure(config: pytest.Config) -> None:
     }
 
 
+@pytest.fixture(autouse=True)
+def mlflow_forgets_its_experiment() -> Iterator[None]:
+    """``mlflow.set_experiment`` leaves an id in the environment, which means nothing to the MLflow server of the next test."""
+    yield
+    for name in ("MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID"):
+        os.environ.pop(name, None)
+
+
 @pytest.fixture(scope="session")
 def local_settings() -> LocalSettings:
     """``local_settings(state, **changed)``: settings of a stack of its own, on ports that were free a moment ago."""

@@ -154,8 +154,8 @@ def test_while_the_lake_is_away_rows_wait_and_then_all_arrive_once(log: Predicti
     assert "nobody is there" in str(uploader.last_error)
     lake.away = False
     wait_for(lambda: not log.closed)
-    assert uploader.last_error is None
     uploader.stop(timeout_seconds=30)
+    assert uploader.last_error is None
     assert log.state("toy").rows_uploaded == 6
     rows = [row for path in (tmp_path / "lake").rglob("*.parquet") for row in pq.ParquetFile(path).read().to_pylist()]
     assert len(rows) == len({row["id"] for row in rows}) == 6
