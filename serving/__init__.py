@@ -9,7 +9,7 @@ One prediction, from the first byte to the lake:
     predictions   from rows to the answer's JSON
     package       the champion's model and schema
     prediction_log    keeps what was answered             log_policy, log_columns, segments, log_folders
-    uploader      carries it to the lake                  parquet, log_tables, lake
+    uploader      sees that the lake gets it              carrier, parquet, log_tables, column_tables, lake
 
 A champion, from the registry to the next prediction: registry, package_cache, champion; webhook lets it look sooner, trouble and
 slack tell what hinders it.

@@ -24,7 +24,7 @@ class Stored(NamedTuple):
 class Lake(Protocol):
     """Anything that holds objects."""
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes | memoryview) -> None:
         """Write or replace the object. Raises ``LakeAway``."""
 
     def get(self, key: str) -> bytes:
@@ -40,7 +40,7 @@ class FolderLake:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes | memoryview) -> None:
         target = self._root / key
         partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}.partial")
         try:
@@ -101,7 +101,7 @@ class BucketLake:
             allow_delayed_open=True,
         )
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes | memoryview) -> None:
         try:
             with self._files.open_output_stream(f"{self._root}/{key}") as stream:
                 stream.write(data)

@@ -1,13 +1,12 @@
 """Lines of a segment as Arrow tables in the columns of the lake.
 
-pyarrow reads and flattens them without holding the interpreter, so that answers go out meanwhile. What it does not read
+pyarrow reads and flattens them. What it does not read
 (repeated keys, fractions of a second beyond the sixth digit, lines that a crash left) is read line by line by msgspec,
 which decoded the request when it came, and written again in a form that both read alike.
 
 No array and no scalar is made of Python values: ``pyarrow.array`` imports pandas where it is installed, 50 MB.
 """
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -19,10 +18,6 @@ from msgspec import Meta
 from serving.errors import InputError
 from serving.feedback import read_feedback
 from serving.segments import Header
-
-# About 70 rows of 27 columns, which msgspec reads and writes in 0.3 ms; a thread that never sleeps keeps the interpreter for 5.
-_PIECE_BYTES = 64 * 1024
-_PAUSE_SECONDS = 0.0003
 
 
 class _Line(msgspec.Struct):
@@ -179,15 +174,11 @@ def read_json(data: memoryview, schema: Any) -> Any:
 
 
 def _rewritten(data: memoryview, write: Callable[[bytes], bytes]) -> tuple[list[bytes], int]:
-    """The lines as ``write`` gives them, and how many it could not read. Others get the interpreter every now and then."""
-    kept, torn, since = [], 0, 0
+    """The lines as ``write`` gives them, and how many it could not read."""
+    kept, torn = [], 0
     for line in bytes(data).split(b"\n")[:-1]:
         try:
             kept.append(write(line) + b"\n")
         except (InputError, msgspec.DecodeError, ValueError, OverflowError):
             torn += 1
-        since += len(line)
-        if since >= _PIECE_BYTES:
-            since = 0
-            time.sleep(_PAUSE_SECONDS)
     return kept, torn

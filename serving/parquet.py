@@ -5,7 +5,7 @@
 
 ``date`` is the day of the event (of the answer, where the caller told no event time), since windows are chosen by event time.
 The same segment always gives the same files: an upload that is repeated changes nothing. pyarrow costs 40 MB and is imported here,
-in the uploader's thread.
+in a process of its own: ``serving/carrier.py``.
 """
 
 from collections.abc import Iterator
@@ -14,13 +14,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from serving.log_columns import ColumnTables
+from serving.column_tables import ColumnTables
 from serving.log_tables import FeedbackTables, PredictionTables
 from serving.segments import Header, Unreadable, read_header
 
-# Larger slices leave the interpreter alone for longer and cost less a row; two of these and a group stay below 40 MB.
 _SLICE_BYTES = 3_000_000
-_GROUP_BYTES = 4_000_000
+_GROUP_BYTES = 8_000_000  # in smaller groups each of a segment's days costs the same again, in time and in bytes
 
 
 @dataclass(frozen=True)

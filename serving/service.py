@@ -13,6 +13,7 @@ from blocks.settings import Settings
 from serving.access_log import AccessLog
 from serving.admission import Admission, keys_needed
 from serving.boundary import Budget, RequestIds, scope_of
+from serving.carrier import Carrier
 from serving.champion import Champion, ChampionWatch
 from serving.errors import NotReady, UnknownUseCase
 from serving.feedback import read_feedback
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 _TICK_SECONDS = 1.0
 _BODY_BUDGET = 16  # largest bodies at a time
 _OURS = ("log", "workers")
+_CARRIER_IDLE_SECONDS = 5.0
 _SHUTDOWN_SECONDS = 8.0  # with the drain of uvicorn less than what process managers wait before they kill
 
 
@@ -91,7 +93,8 @@ class Service:
             settings.log_backlog_megabytes * 1_000_000,
             settings.log_durability,
         )
-        self.uploader = Uploader(self.log, open_lake(settings), tick_seconds=min(1.0, settings.log_flush_seconds / 4))
+        open_lake(settings)  # so that an address that is none is refused now, and not by the carrier
+        self.uploader = Uploader(self.log, Carrier(_CARRIER_IDLE_SECONDS), tick_seconds=min(1.0, settings.log_flush_seconds / 4))
         self.scorer = Scorer(self.log, self.metrics, os.cpu_count() or 1, settings.serving_queue_requests, settings.serving_max_rows)
         self._feedback_headers = {name: feedback_header(name) for name in names}
         self._loop: asyncio.AbstractEventLoop | None = None

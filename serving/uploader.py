@@ -1,13 +1,13 @@
 """The thread that carries closed segments to the lake, oldest first, for as long as it takes."""
 
 import logging
-import os
 import threading
 import time
-from typing import cast
+from pathlib import Path
+from typing import Protocol
 
+from serving.carrier import Carried
 from serving.errors import LakeAway
-from serving.lake import FolderLake, Lake
 from serving.prediction_log import PredictionLog
 from serving.segments import Segment, Unreadable
 
@@ -16,13 +16,23 @@ _LONGEST_WAIT_SECONDS = 30.0
 logger = logging.getLogger(__name__)
 
 
+class Carries(Protocol):
+    """What brings one segment to the lake: ``serving/carrier.py``."""
+
+    def carry(self, path: Path) -> Carried:
+        """Raises ``Unreadable``, ``LakeAway``, ``OSError``."""
+
+    def rest(self, *, now: bool = False) -> None:
+        """There is nothing to do, or with ``now`` will never be."""
+
+
 class Uploader:
     """One for each log. A lake that is away is asked again after 1, 2, 4 ... 30 seconds, and meanwhile segments wait."""
 
-    def __init__(self, log: PredictionLog, lake: Lake, tick_seconds: float) -> None:
+    def __init__(self, log: PredictionLog, carrier: Carries, tick_seconds: float) -> None:
         self.last_error: str | None = None
         self._log = log
-        self._lake = lake
+        self._carrier = carrier
         self._tick_seconds = tick_seconds
         self._stopping = threading.Event()
         self._failures = 0
@@ -50,8 +60,10 @@ class Uploader:
                 self._log.close_old()
             if time.monotonic() >= self._retry_at:
                 self._upload()
+            self._carrier.rest()
         self._log.close_old(everything=True)
         self._upload()
+        self._carrier.rest(now=True)
 
     def _upload(self) -> None:
         while self._log.closed:
@@ -66,24 +78,16 @@ class Uploader:
             self._failures, self._retry_at, self.last_error = 0, 0.0, None
 
     def _carry(self, segment: Segment) -> None:
-        """Convert the segment, give its files to the lake, and forget it. Raises ``LakeAway``, ``OSError``."""
-        from serving.parquet import convert, give_back_memory
-
+        """Bring the segment to the lake, and forget it. Raises ``LakeAway``, ``OSError``."""
         try:
-            converted = convert(segment.path)
+            carried = self._carrier.carry(segment.path)
         except Unreadable as error:
             logger.error("segment set aside: %s", error)
             self._log.set_aside(segment)
             return
-        for key, data in converted.files.items():
-            self._lake.put(key, cast(bytes, data))  # written from where it stands: a copy of megabytes would hold the interpreter
-        if self._log.blocking and isinstance(self._lake, FolderLake):
-            os.sync()  # its files are with the kernel only, and the segment, which is on the disk, goes now
-        if converted.torn:
-            logger.error("segment with unreadable lines segment=%s lines=%d", segment.path.name, converted.torn)
-        self._log.uploaded(segment, converted.rows, converted.torn)
-        del converted
-        give_back_memory()
+        if carried.torn:
+            logger.error("segment with unreadable lines segment=%s lines=%d", segment.path.name, carried.torn)
+        self._log.uploaded(segment, carried.rows, carried.torn)
 
     def _fail(self, message: str) -> None:
         if self._failures == 0:

@@ -1,5 +1,7 @@
 """Large requests in the log, by column: the lake says of them what it would say of their rows one by one."""
 
+import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -116,3 +118,12 @@ def test_a_use_case_of_one_kind_of_inputs_is_kept_too(tmp_path: Path, champion: 
     kept = in_lake(segment(tmp_path, only.column_header, line, line))
     assert [row.get("distance") for row in kept] == ([7.0, 8.0] * 2 if kind == "number" else [None] * 4)
     assert [row.get("carrier") for row in kept] == (["AA", "UA"] * 2 if kind == "category" else [None] * 4)
+
+
+def test_reading_lines_by_column_does_not_import_pandas(tmp_path: Path, champion: Champion) -> None:
+    """pyarrow imports it for a conversion here and there: 35 MB, and half a second."""
+    rows = [("AA", 1.0, None, None), ("BB", 2.0, 3.0, None)]
+    path = segment(tmp_path, champion.column_header, column_line(score(champion, rows), rows))
+    code = "import sys, pathlib, serving.parquet as p; print(p.convert(pathlib.Path(sys.argv[1])).rows, 'pandas' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["2", "False"]

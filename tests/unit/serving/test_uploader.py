@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from blocks.settings import Settings
+from serving.carrier import Carried, carry
 from serving.errors import LakeAway
 from serving.lake import BucketLake, FolderLake, Lake, open_lake
 from serving.package import load
@@ -126,6 +127,18 @@ def test_two_champions_never_share_a_segment(log: PredictionLog, champion: bytes
     assert [segment.rows for segment in log.closed] == [6, 3]
 
 
+class InThisProcess:
+    """Carries without a process of its own."""
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake = lake
+
+    def carry(self, path: Path) -> Carried:
+        return carry(path, self.lake, durable=False)
+
+    def rest(self, *, now: bool = False) -> None: ...
+
+
 class Stubborn:
     """A lake that refuses until it is told to take."""
 
@@ -143,7 +156,7 @@ class Stubborn:
 
 def test_while_the_lake_is_away_rows_wait_and_then_all_arrive_once(log: PredictionLog, champion: bytes, tmp_path: Path) -> None:
     lake = Stubborn(FolderLake(tmp_path / "lake"))
-    uploader = Uploader(log, lake, tick_seconds=0.01)
+    uploader = Uploader(log, InThisProcess(lake), tick_seconds=0.01)
     uploader.start()
     answer(log, champion, ROWS)
     log.close_old(everything=True)
@@ -162,7 +175,7 @@ def test_while_the_lake_is_away_rows_wait_and_then_all_arrive_once(log: Predicti
 
 
 def test_stopping_tries_once_and_leaves_what_the_lake_did_not_take(log: PredictionLog, champion: bytes, tmp_path: Path) -> None:
-    uploader = Uploader(log, Stubborn(FolderLake(tmp_path / "lake")), tick_seconds=0.01)
+    uploader = Uploader(log, InThisProcess(Stubborn(FolderLake(tmp_path / "lake"))), tick_seconds=0.01)
     uploader.start()
     answer(log, champion, ROWS)
     uploader.stop(timeout_seconds=30)
@@ -178,7 +191,7 @@ def test_a_segment_that_nobody_can_read_does_not_hold_up_the_others(log: Predict
     log.close_old(everything=True)
     log.closed[0].path.write_bytes(b"rubbish\n")
     log.append(feedback_header("toy"), "toy", line_of(b'{"feedback": [{"id": "a", "label": 1}]}', b"", 1), 1)
-    uploader = Uploader(log, FolderLake(tmp_path / "lake"), tick_seconds=0.01)
+    uploader = Uploader(log, InThisProcess(FolderLake(tmp_path / "lake")), tick_seconds=0.01)
     uploader.start()
     uploader.stop(timeout_seconds=30)
     assert len(list((tmp_path / "lake").rglob("*.parquet"))) == 1
