@@ -1,11 +1,8 @@
 """The service as a user starts it, against a registry, a lake and callers that behave and misbehave."""
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +13,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fakes.registry import RegistryServer
+from tests.fixtures.mlflow_server import mlflow_server, register
 from tests.fixtures.packages import expected_score, write_package
-from tests.fixtures.processes import ServiceProcess, free_port, wait_until
+from tests.fixtures.processes import ServiceProcess, wait_until
 
 ROW = {"carrier": "AA", "distance": 800.0, "wind": 3.0, "time_hour": "2013-06-01T15:00:00"}
 NOWHERE = "http://127.0.0.1:1"
@@ -295,36 +293,8 @@ def metric(service: ServiceProcess, name: str, **labels: str) -> float:
 
 @pytest.fixture(scope="module")
 def real_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """MLflow's own server with proxied artifacts, as the local stack starts it."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"file://{folder}/artifacts"]
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
-    with (folder / "mlflow.log").open("wb") as output:
-        server = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until(lambda: httpx.get(f"{url}/health", trust_env=False).status_code == 200, "MLflow answers", seconds=120)
+    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as url:
         yield url
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(60)
-
-
-def register(url: str, folder: Path, bias: float) -> str:
-    """A version with a package, made the way Laurel's registry block makes one; its number is returned."""
-    from mlflow import MlflowClient
-
-    digest = write_package(folder, bias=bias)
-    client = MlflowClient(url)
-    run = client.create_run("0")
-    client.log_artifacts(run.info.run_id, str(folder), "package")
-    if not client.search_registered_models("name = 'toy'"):
-        client.create_registered_model("toy")
-    uri = f"{run.info.artifact_uri}/package"
-    tags = {"laurel.package": uri, "laurel.package_sha256": digest}
-    return client.create_model_version("toy", uri, run.info.run_id, tags=tags).version
 
 
 def test_the_service_follows_the_alias_of_a_real_mlflow(real_mlflow: str, tmp_path: Path) -> None:
@@ -335,7 +305,7 @@ def test_the_service_follows_the_alias_of_a_real_mlflow(real_mlflow: str, tmp_pa
         wait_until(lambda: service.describe()["last_error"] is not None, "a missing model is told")
         answers: dict[str, Any] = {}
         for bias in (1.0, -2.0):
-            version = str(register(real_mlflow, tmp_path / f"package {bias}", bias))
+            version = register(real_mlflow, tmp_path / f"package {bias}", bias)
             client.set_registered_model_alias("toy", "champion", version)
             service.wait_for_version(version)
             answers[version] = (bias, service.predict(ROW)["predictions"][0]["score"])

@@ -1,17 +1,9 @@
 """A new champion under load, with several workers; what keeps it out, and who hears of it; MLflow's own webhook."""
 
 import base64
-import http.client
-import json
-import os
 import secrets
-import signal
-import subprocess
-import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +17,10 @@ from deployments.webhook import NAME, Refused, apply_webhook
 from serving.package import MANIFEST, digest
 from tests.fakes.registry import RegistryServer
 from tests.fakes.slack import SlackServer
+from tests.fixtures.callers import Callers
+from tests.fixtures.mlflow_server import mlflow_server, register
 from tests.fixtures.packages import expected_score, write_package
-from tests.fixtures.processes import ServiceProcess, free_port, wait_until
+from tests.fixtures.processes import ServiceProcess, wait_until
 
 ROW = {"carrier": "AA", "distance": 800.0, "wind": 3.0, "time_hour": "2013-06-01T15:00:00"}
 NOWHERE = "http://127.0.0.1:1"
@@ -42,69 +36,18 @@ def mlflow(tmp_path: Path) -> Iterator[RegistryServer]:
         yield server
 
 
-def wait_for_all(service: ServiceProcess, version: str, workers: int = 2) -> None:
-    """No matter which of them is asked, all workers say that they serve it."""
-
-    def all_serve() -> bool:
-        return [worker["version"] for worker in service.describe()["workers"]] == [version] * workers
-
-    wait_until(all_serve, f"{workers} workers serve version {version}")
-
-
-class Load:
-    """Callers on open connections that send their next request as soon as the last one is answered."""
-
-    def __init__(self, port: int, callers: int) -> None:
-        self.answers: Counter[tuple[str, float]] = Counter()
-        self.failures: list[str] = []
-        self._port = port
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._call) for _ in range(callers)]
-
-    def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def wait_for(self, more: int) -> None:
-        reached = self.answers.total() + more
-        wait_until(lambda: self.answers.total() > reached, "some more requests are answered")
-
-    def _call(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
-        body = json.dumps({"rows": [ROW]})
-        while not self._over.is_set():
-            try:
-                connection.request("POST", "/v1/toy/predict", body, {"Content-Type": "application/json"})
-                answer = connection.getresponse()
-                said = answer.read()
-            except (OSError, http.client.HTTPException) as error:
-                self.failures.append(repr(error))
-                connection.close()
-                continue
-            if answer.status != 200:
-                self.failures.append(f"{answer.status} {said!r}")
-                continue
-            found = json.loads(said)
-            self.answers[found["model_version"], round(found["predictions"][0]["score"], 5)] += 1
-
-
 def test_swaps_under_load_with_two_workers_fail_no_request(mlflow: RegistryServer, tmp_path: Path) -> None:
     with ServiceProcess(tmp_path, mlflow.url, serving_workers=2) as service:
-        wait_for_all(service, "1")
-        with Load(service.port, 16) as load:
+        service.wait_for_version("1", workers=2)
+        with Callers(str(service.client.base_url), ROW, 16) as callers:
             for crowned in (2, 3, 4, 5, 4, 5, 1):
                 mlflow.crown("toy", crowned)
-                wait_for_all(service, str(crowned))
-                load.wait_for(100)
+                service.wait_for_version(str(crowned), workers=2)
+                callers.wait_for(100)
         asked = Counter(path for path in mlflow.asked if path.endswith("model.onnx"))
-    assert not load.failures
-    assert set(load.answers) == {(str(version), round(expected_score(ROW, bias=float(version)), 5)) for version in range(1, 6)}
+    assert not callers.refused and not callers.broken
+    expected = {(str(version), round(expected_score(ROW, bias=float(version)), 5)) for version in range(1, 6)}
+    assert {(one.version, round(one.score, 5)) for one in callers.answered} == expected
     assert max(asked.values()) <= 2, "one fetch of each version for both workers; version 1 was pruned and fetched again"
 
 
@@ -117,7 +60,7 @@ def test_a_flipped_byte_is_refused_by_all_workers_and_slack_hears_of_it_once(mlf
         SlackServer() as slack,
         ServiceProcess(tmp_path, mlflow.url, serving_workers=2, slack_token=slack.token, slack_api_url=slack.url) as service,
     ):
-        wait_for_all(service, "1")
+        service.wait_for_version("1", workers=2)
         mlflow.crown("toy", 2)
         wait_until(lambda: service.output.read_text().count("Version 2 is refused") == 2, "both workers have refused it")
         wait_until(lambda: len(slack.messages) == 1, "Slack is told")
@@ -126,7 +69,7 @@ def test_a_flipped_byte_is_refused_by_all_workers_and_slack_hears_of_it_once(mlf
         assert said["version"] == "1" and said["alias"]["version"] == "2" and "model.onnx was changed" in said["last_error"]
         assert service.predict(ROW)["model_version"] == "1"
         mlflow.crown("toy", 3)
-        wait_for_all(service, "3")
+        service.wait_for_version("3", workers=2)
         assert slack.statuses == [200] and service.describe()["last_error"] is None
 
 
@@ -146,30 +89,11 @@ def test_all_workers_start_from_this_disk_with_the_registry_away_and_follow_when
         service.wait_for_version("1")
     mlflow.broken = True
     with ServiceProcess(tmp_path, mlflow.url, serving_workers=2) as service:
-        wait_for_all(service, "1")
+        service.wait_for_version("1", workers=2)
         wait_until(lambda: "answers 500" in str(service.describe()["last_error"]), "the registry's absence is told")
         mlflow.crown("toy", 2)
         mlflow.broken = False
-        wait_for_all(service, "2")
-
-
-@contextmanager
-def real_mlflow(folder: Path, **environment: str) -> Iterator[str]:
-    """MLflow's own server with a SQL store and proxied artifacts."""
-    url = f"http://127.0.0.1:{free_port()}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", url.rpartition(":")[2], "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"file://{folder}/artifacts"]
-    whole = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
-    with (folder / "mlflow.log").open("wb") as output:
-        server = subprocess.Popen(
-            command, cwd=folder, env=whole | environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    try:
-        wait_until(lambda: httpx.get(f"{url}/health", trust_env=False).status_code == 200, "MLflow answers", seconds=120)
-        yield url
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(60)
+        service.wait_for_version("2", workers=2)
 
 
 @pytest.fixture(scope="module")
@@ -177,24 +101,8 @@ def calling_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One that may call the service, as the local stack's may."""
     key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
     allowed = {"MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https", "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true", "MLFLOW_WEBHOOK_CACHE_TTL": "1"}
-    with real_mlflow(tmp_path_factory.mktemp("mlflow"), **allowed, MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY=key) as url:
+    with mlflow_server(tmp_path_factory.mktemp("mlflow"), **allowed, MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY=key) as url:
         yield url
-
-
-def register(url: str, folder: Path, bias: float) -> str:
-    """A version with a package; its number is returned."""
-    from mlflow import MlflowClient
-
-    sha256 = write_package(folder, bias=bias)
-    client = MlflowClient(url)
-    run = client.create_run("0")
-    client.log_artifacts(run.info.run_id, str(folder), "package")
-    if not client.search_registered_models("name = 'toy'"):
-        client.create_registered_model("toy")
-    uri = f"{run.info.artifact_uri}/package"
-    return str(
-        client.create_model_version("toy", uri, run.info.run_id, tags={"laurel.package": uri, "laurel.package_sha256": sha256}).version
-    )
 
 
 def settings_of(service: ServiceProcess, mlflow_url: str, secret: str = SECRET) -> Settings:
@@ -218,7 +126,7 @@ def test_mlflow_s_webhook_brings_the_champion_to_all_workers_without_a_poll(call
         assert [apply_webhook(settings), apply_webhook(settings)] == ["created", "unchanged"]
         for version in [*versions, versions[0]]:
             client.set_registered_model_alias("toy", "champion", version)
-            wait_for_all(service, version)
+            service.wait_for_version(version, workers=2)
         client.delete_registered_model_alias("toy", "champion")
         wait_until(lambda: "Version 1 keeps serving" in str(service.describe()["last_error"]), "the alias's absence is told")
 
@@ -253,7 +161,10 @@ def test_the_local_stack_s_mlflow_calls_its_service(applied: Settings) -> None:
 
 def test_an_mlflow_that_refuses_the_webhook_is_said_to_and_polling_is_enough(tmp_path: Path, mlflow: RegistryServer) -> None:
     with ServiceProcess(tmp_path, mlflow.url, serving_webhook_secret=SECRET) as service:
-        with real_mlflow(tmp_path) as strict, pytest.raises(Refused, match=r"answered 400 \(Invalid webhook URL scheme.*found by polling"):
+        with (
+            mlflow_server(tmp_path) as strict,
+            pytest.raises(Refused, match=r"answered 400 \(Invalid webhook URL scheme.*found by polling"),
+        ):
             apply_webhook(settings_of(service, strict))
         for old in (mlflow.url, NOWHERE):
             with pytest.raises(Refused, match="found by polling"):

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from pydantic import SecretStr
 
 from blocks.service import ModelService, ServiceAway, ServiceRefuses
 from tests.fakes.registry import RegistryServer
+from tests.fixtures.callers import Callers
 from tests.fixtures.processes import REPOSITORY, ServiceProcess, start_in_vain, wait_until
 
 ROW = {"carrier": "AA", "distance": 800.0, "wind": 3.0, "time_hour": "2013-06-01T15:00:00"}
@@ -27,16 +27,8 @@ ROW = {"carrier": "AA", "distance": 800.0, "wind": 3.0, "time_hour": "2013-06-01
 def service(mlflow: RegistryServer, tmp_path: Path) -> Iterator[ServiceProcess]:
     """Two workers that both serve version 1."""
     with ServiceProcess(tmp_path, mlflow.url, serving_workers=2) as started:
-        wait_for_all(started, "1", workers=2)
+        started.wait_for_version("1", workers=2)
         yield started
-
-
-def versions(service: ServiceProcess) -> list[str | None]:
-    return [worker["version"] for worker in service.describe()["workers"]]
-
-
-def wait_for_all(service: ServiceProcess, version: str, workers: int) -> None:
-    wait_until(lambda: versions(service) == [version] * workers, f"{workers} workers serve version {version}")
 
 
 def parent(service: ServiceProcess) -> psutil.Process:
@@ -46,45 +38,6 @@ def parent(service: ServiceProcess) -> psutil.Process:
 
 def workers(service: ServiceProcess) -> list[psutil.Process]:
     return parent(service).children()
-
-
-class Callers:
-    """Threads that predict without end over connections that stay open, and begin a new one where theirs breaks."""
-
-    def __init__(self, service: ServiceProcess, count: int) -> None:
-        self.acknowledged: list[str] = []
-        self.refused: list[str] = []
-        self.broken = 0
-        self._address = str(service.client.base_url)
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._call) for _ in range(count)]
-
-    def __enter__(self) -> "Callers":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def wait_for(self, more: int) -> None:
-        reached = len(self.acknowledged) + more
-        wait_until(lambda: len(self.acknowledged) > reached, "some more predictions are acknowledged")
-
-    def _call(self) -> None:
-        while not self._over.is_set():
-            with httpx.Client(base_url=self._address, trust_env=False, timeout=30) as client:
-                try:
-                    while not self._over.is_set():
-                        answer = client.post("/v1/toy/predict", json={"rows": [ROW]})
-                        if answer.status_code == 200:
-                            self.acknowledged.append(answer.json()["predictions"][0]["id"])
-                        else:
-                            self.refused.append(answer.text)
-                except httpx.TransportError:
-                    self.broken += 1
 
 
 def test_all_workers_answer_and_each_answers_for_all(service: ServiceProcess) -> None:
@@ -113,24 +66,24 @@ def test_the_parent_of_the_workers_is_light(service: ServiceProcess) -> None:
 
 
 def test_a_killed_worker_breaks_its_own_connections_and_no_acknowledged_prediction_is_lost(service: ServiceProcess) -> None:
-    with Callers(service, 8) as callers:
+    with Callers(str(service.client.base_url), ROW, 8) as callers:
         callers.wait_for(100)
         victim = workers(service)[0]
         victim.send_signal(signal.SIGKILL)
         wait_until(lambda: len(workers(service)) == 2 and victim not in workers(service), "another worker is started")
-        wait_for_all(service, "1", workers=2)
+        service.wait_for_version("1", workers=2)
         callers.wait_for(100)
-    assert not callers.refused and callers.broken <= 8
+    assert not callers.refused and len(callers.broken) <= 8
     assert [worker["id"] for worker in service.describe()["workers"]] == ["2", "3"]
-    wait_until(lambda: set(callers.acknowledged) <= {row["id"] for row in service.in_lake("predictions")}, "the lake has all of them")
+    wait_until(lambda: callers.ids <= {row["id"] for row in service.in_lake("predictions")}, "the lake has all of them")
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_drains_all_workers(mlflow: RegistryServer, tmp_path: Path, how: signal.Signals) -> None:
     with ServiceProcess(tmp_path, mlflow.url, serving_workers=2, log_flush_seconds=3600) as service:
-        wait_for_all(service, "1", workers=2)
+        service.wait_for_version("1", workers=2)
         mine = workers(service)
-        with Callers(service, 4) as callers:
+        with Callers(str(service.client.base_url), ROW, 4) as callers:
             callers.wait_for(100)
             if how == signal.SIGINT:  # as Ctrl-C reaches the whole group of processes, some of them after the parent has acted on it
                 for worker in mine:
@@ -140,7 +93,7 @@ def test_a_stop_drains_all_workers(mlflow: RegistryServer, tmp_path: Path, how: 
                     worker.send_signal(signal.SIGINT)
             assert service.end(how) == 0
         assert not callers.refused and not any(worker.is_running() for worker in mine)
-        assert set(callers.acknowledged) <= {row["id"] for row in service.in_lake("predictions")}
+        assert callers.ids <= {row["id"] for row in service.in_lake("predictions")}
         said = service.output.read_text()
         assert "Traceback" not in said and "worker killed" not in said
 
@@ -150,7 +103,7 @@ def test_workers_end_when_their_parent_is_killed(service: ServiceProcess) -> Non
     service.end(signal.SIGKILL)
     assert not psutil.wait_procs(mine, timeout=60)[1]
     service.start()
-    wait_for_all(service, "1", workers=2)
+    service.wait_for_version("1", workers=2)
     assert [worker["id"] for worker in service.describe()["workers"]] == ["1", "2"]
 
 
@@ -164,7 +117,7 @@ def test_a_worker_that_cannot_start_is_tried_later_and_later_while_the_other_ans
     pauses = [float(found) for found in re.findall(r"worker died .* next_in_seconds=([\d.]+)", service.output.read_text())]
     assert pauses == sorted(set(pauses))
     turn.rmdir()
-    wait_for_all(service, "1", workers=2)
+    service.wait_for_version("1", workers=2)
 
 
 def test_bad_settings_are_told_once_and_nothing_is_left(tmp_path: Path) -> None:
@@ -200,7 +153,7 @@ def test_whoever_promotes_waits_for_every_worker(service: ServiceProcess, mlflow
     finally:
         slow.resume()
     asked.wait_until_serves("toy", "2", timeout_seconds=60)
-    assert versions(service) == ["2", "2"]
+    assert [worker["version"] for worker in service.describe()["workers"]] == ["2", "2"]
 
 
 def test_a_use_case_that_is_not_served_is_not_waited_for(service: ServiceProcess) -> None:
