@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from prefect.blocks.core import Block
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from blocks.settings import Settings
 
@@ -66,15 +66,28 @@ class ModelRegistry(Block):
     _description = "The MLflow server that tracks runs and holds champions."
 
     tracking_uri: str = Field(description="address of the MLflow server")
+    page_url: str | None = Field(default=None, description="where people open its pages, if elsewhere")
+    username: str | None = Field(default=None, description="user of MLflow, where it asks for one")
+    password: SecretStr | None = Field(default=None, description="password of that user")
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        return cls(tracking_uri=settings.mlflow_tracking_uri)
+        return cls(
+            tracking_uri=settings.mlflow_tracking_uri,
+            page_url=settings.mlflow_page_url,
+            username=settings.mlflow_username,
+            password=settings.mlflow_password,
+        )
 
     @cached_property
     def _client(self) -> "MlflowClient":
         import mlflow
+        from mlflow.environment_variables import MLFLOW_TRACKING_PASSWORD, MLFLOW_TRACKING_USERNAME
 
+        if self.username and self.password:
+            # The one way to tell MLflow's library; it asks at each request.
+            MLFLOW_TRACKING_USERNAME.set(self.username)
+            MLFLOW_TRACKING_PASSWORD.set(self.password.get_secret_value())
         mlflow.set_tracking_uri(self.tracking_uri)
         return mlflow.MlflowClient(self.tracking_uri, self.tracking_uri)
 
@@ -89,6 +102,9 @@ class ModelRegistry(Block):
             # A refusal carries a code of MLflow's own; a connection that failed is an internal error of its client.
             if error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"):
                 raise RegistryAway(f"MLflow at {self.tracking_uri} could not {what}: {str(error)[:300]}") from error
+            if error.error_code == "UNAUTHENTICATED":
+                way = "Set LAUREL_MLFLOW_USERNAME and LAUREL_MLFLOW_PASSWORD, and tell the flows: python -m deployments.apply"
+                raise RegistryError(f"MLflow at {self.tracking_uri} wants another password to {what}. {way}") from error
             raise RegistryError(f"MLflow refused to {what}: {error.message}") from error
         except requests.RequestException as error:
             raise RegistryAway(f"MLflow at {self.tracking_uri} could not {what}: {error}") from error
@@ -268,7 +284,7 @@ class ModelRegistry(Block):
 
     def _page(self, path: str) -> str:
         # Without the mode MLflow's UI opens as a tool for prompts, with no models in its menu.
-        return f"{self.tracking_uri}/#/{path}?workflowType=machine_learning"
+        return f"{(self.page_url or self.tracking_uri).rstrip('/')}/#/{path}?workflowType=machine_learning"
 
 
 def _version(found: Any) -> ModelVersion:

@@ -4,11 +4,14 @@ Precedence: environment, then ``.laurel/env`` (written by the local stack, mode 
 defaults below. Importing this module reads nothing; ``Settings.read()`` does.
 """
 
+import ipaddress
 import os
+import socket
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -17,10 +20,12 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 class Settings(BaseSettings):
     """Every setting of Laurel, from ``LAUREL_<NAME>``."""
 
-    model_config = SettingsConfigDict(env_prefix="LAUREL_", extra="ignore", frozen=True)
+    # What was given is not shown in an error: it may be a secret.
+    model_config = SettingsConfigDict(env_prefix="LAUREL_", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     home: Path = Field(REPOSITORY, description="the checkout that flow runs execute")
     state: Path = Field(REPOSITORY / ".laurel", description="databases, logs and buckets of the local stack")
+    commit: str = Field("", description="commit of the code, where that is no checkout; images have it built in")
     pythonpath: str = Field("", validation_alias="PYTHONPATH", description="folders of your own packages, `usecases` among them")
     host: str = Field("127.0.0.1", description="address that the local stack listens on")
     prefect_port: int = Field(4200, description="Prefect server and UI")
@@ -32,19 +37,39 @@ class Settings(BaseSettings):
     prefect_url: str | None = Field(None, description="Prefect API, with /api; default: the local stack's")
     serving_url: str | None = Field(None, description="model service; default: the local stack's")
 
-    lake: str = Field("s3://laurel", description="s3://bucket[/prefix] or file:///folder")
+    prefect_page_url: str | None = Field(None, description="where people open Prefect's pages; default: where programs ask its API")
+    mlflow_page_url: str | None = Field(None, description="where people open MLflow's pages; default: where programs ask it")
+    serving_page_url: str | None = Field(None, description="where people open the service's page; default: where programs ask it")
+
+    prefect_auth: SecretStr | None = Field(None, description="user:password that Prefect's server asks for, and clients show")
+    mlflow_username: str | None = Field(None, description="user of MLflow, its administrator; set with the password or not at all")
+    mlflow_password: SecretStr | None = Field(None, description="password of that user, 12 characters or more")
+    prefect_database: SecretStr | None = Field(None, description="SQLAlchemy URL of Prefect's database; default: SQLite in state")
+    mlflow_store: SecretStr | None = Field(None, description="SQLAlchemy URL of MLflow's database; default: SQLite in state")
+    mlflow_auth_store: SecretStr | None = Field(
+        None, description="SQLAlchemy URL of MLflow's users (SQLite or PostgreSQL); default: SQLite"
+    )
+    mlflow_allowed_hosts: str = Field("", description="comma-separated names that MLflow is called by, beside localhost")
+
+    lake: str = Field("s3://laurel", description="s3://bucket[/prefix] or file:///folder; 'none': a service without a log")
     s3_endpoint: str | None = Field(None, description="S3 endpoint; default: the local stack's; 'aws' for AWS itself")
     s3_access_key: SecretStr | None = Field(None, description="unset: the AWS default chain (roles, profiles)")
     s3_secret_key: SecretStr | None = None
     s3_region: str = "us-east-1"
 
+    warehouse_url: SecretStr | None = Field(None, description="SQLAlchemy URL of the database that SqlSource use cases are read from")
+
     slack_token: SecretStr | None = Field(None, description="bot token (xoxb-...); unset: messages go to the run's log")
     slack_channel: str = Field("#ml", description="channel name or id")
     slack_api_url: str = Field("https://slack.com/api/", description="changed only by tests")
 
+    github_token: SecretStr | None = Field(None, description="a workflow's own token; writes the comment on a pull request")
+
     serving_use_cases: str = Field("flights", description="comma-separated use cases that the service serves")
     serving_workers: int = Field(1, ge=1, le=64, description="processes that answer; a core each, with the disk in common")
-    serving_key: SecretStr | None = Field(None, description="key that flows show the service, where it asks for one")
+    serving_key: SecretStr | None = Field(None, description="key that flows show the service; its own, where it has it")
+    serving_model_folder: Path | None = Field(None, description="a model package that is served instead of the registry's champion")
+    sagemaker_bind_to_port: int = Field(8080, validation_alias="SAGEMAKER_BIND_TO_PORT", description="port of `python -m serving serve`")
     serving_webhook_secret: SecretStr | None = Field(None, description="signs MLflow's calls to the service; locally made; unset: refused")
     mlflow_webhook_key: SecretStr | None = Field(None, description="encrypts the webhook secrets in the local MLflow's database; made")
     serving_poll_seconds: float = Field(2.0, gt=0, description="how often the champion alias is asked for")
@@ -63,14 +88,63 @@ class Settings(BaseSettings):
     log_durability: Literal["os", "fsync"] = Field("os", description="who has a prediction when it is answered: the kernel, or the disk")
     log_backlog_megabytes: int = Field(512, gt=0, description="bound of predictions waiting on disk for the lake")
 
+    ecs_cluster: str | None = Field(None, description="ECS cluster that flow runs are started on, by name or ARN")
+    ecs_capacity_provider: str | None = Field(None, description="capacity provider of the cluster that flow runs are placed on")
+    ecs_image: str | None = Field(None, description="image of a flow run, with its tag or digest")
+    ecs_task_role_arn: str | None = Field(None, description="role of the flow's code")
+    ecs_execution_role_arn: str | None = Field(None, description="role that pulls the image, writes the log and reads the secrets")
+    ecs_log_group: str | None = Field(None, description="CloudWatch log group of flow runs; it must exist")
+    ecs_subnets: str | None = Field(None, description="comma-separated private subnets of flow runs")
+    ecs_security_groups: str | None = Field(None, description="comma-separated security groups of flow runs")
+    ecs_home: str = Field("/opt/laurel", description="where the image has the code")
+    ecs_secrets: str = Field("", description="comma-separated NAME=ARN: secrets that ECS puts into a flow run's environment")
+
     retrain_cooldown_seconds: int = Field(3600, ge=0, description="drift events of a use case within this time start one retrain")
     promote_timeout_seconds: float = Field(60.0, gt=0, description="how long promote waits for the service to swap")
+
+    @field_validator("prefect_auth")
+    @classmethod
+    def _both_halves(cls, value: SecretStr | None) -> SecretStr | None:
+        text = "-:-" if value is None else value.get_secret_value()
+        if not all(text.partition(":")[::2]) or not text.isascii() or not text.isprintable():
+            raise ValueError("is user:password, neither half empty, in ASCII (Prefect compares no other)")
+        return value
+
+    @field_validator("prefect_url", "mlflow_url", "serving_url", "prefect_page_url", "mlflow_page_url", "serving_page_url", "s3_endpoint")
+    @classmethod
+    def _tells_no_password(cls, value: str | None) -> str | None:
+        if value and "@" in urlsplit(value).netloc:
+            raise ValueError("holds a password, and addresses are shown in logs and messages; passwords have settings of their own")
+        return value
+
+    @model_validator(mode="after")
+    def _mlflow_user_is_whole(self) -> Self:
+        if bool(self.mlflow_username) != bool(self.mlflow_password and self.mlflow_password.get_secret_value()):
+            raise ValueError("only one of LAUREL_MLFLOW_USERNAME and LAUREL_MLFLOW_PASSWORD is set; set both or neither")
+        if ":" in (self.mlflow_username or ""):
+            raise ValueError("LAUREL_MLFLOW_USERNAME holds a colon, which ends the name where a password is sent with it")
+        return self
 
     @classmethod
     def read(cls) -> Self:
         """The settings of this process. Raises ``pydantic.ValidationError`` naming each wrong variable."""
         state = Path(os.environ.get("LAUREL_STATE", REPOSITORY / ".laurel"))
         return cls(_env_file=state / "env")
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether others than this machine reach what listens on ``host``. A name is asked for all of its addresses."""
+        return not is_loopback(self.host)
+
+    @property
+    def own_host(self) -> str:
+        """Where this machine reaches what listens on ``host``."""
+        return "127.0.0.1" if self.host in ("", "0.0.0.0", "::") else self.host  # noqa: S104 - compared, not listened on
+
+    @property
+    def inner_host(self) -> str:
+        """Where the local S3 server listens: its inner ports ask nobody for a key, so that it never leaves this machine."""
+        return "127.0.0.1" if self.is_exposed else self.host
 
     @property
     def flow_run_pythonpath(self) -> str:
@@ -80,15 +154,25 @@ class Settings(BaseSettings):
 
     @property
     def prefect_api_url(self) -> str:
-        return self.prefect_url or f"http://{self.host}:{self.prefect_port}/api"
+        return self.prefect_url or f"http://{self.own_host}:{self.prefect_port}/api"
 
     @property
     def mlflow_tracking_uri(self) -> str:
-        return self.mlflow_url or f"http://{self.host}:{self.mlflow_port}"
+        return self.mlflow_url or f"http://{self.own_host}:{self.mlflow_port}"
 
     @property
     def serving_base_url(self) -> str:
-        return self.serving_url or f"http://{self.host}:{self.serving_port}"
+        return self.serving_url or f"http://{self.own_host}:{self.serving_port}"
+
+    @property
+    def prefect_pages(self) -> str:
+        """Where links to flow runs and artifacts lead."""
+        return (self.prefect_page_url or self.prefect_api_url.rstrip("/").removesuffix("/api")).rstrip("/")
+
+    @property
+    def mlflow_pages(self) -> str:
+        """Where links to runs, models and reports lead."""
+        return (self.mlflow_page_url or self.mlflow_tracking_uri).rstrip("/")
 
     @property
     def serving_keys_path(self) -> Path:
@@ -99,4 +183,19 @@ class Settings(BaseSettings):
         """``None`` where AWS itself is meant."""
         if self.s3_endpoint == "aws":
             return None
-        return self.s3_endpoint or f"http://{self.host}:{self.s3_port}"
+        return self.s3_endpoint or f"http://{self.inner_host}:{self.s3_port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine reaches what listens on ``host``: an address, or a name whose addresses are all asked for."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        pass  # a name, or an address in short form
+    if not host:
+        return False  # every address there is
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    return all(ipaddress.ip_address(address[0]).is_loopback for *_, address in found)

@@ -21,9 +21,10 @@ from xmlrpc.client import Fault
 from pydantic import ValidationError
 
 from blocks.settings import Settings
-from deployments import local_ports, local_storage, local_webhook
+from deployments import local_ports, local_storage, local_webhook, server_passwords
+from deployments.environment import environment
 from deployments.local_errors import StackError
-from deployments.local_programs import Program, environment, programs
+from deployments.local_programs import Program, programs
 from deployments.local_supervisor import Supervisor, fingerprint
 
 __all__ = ["StackError", "Status", "down", "environment", "status", "up"]
@@ -60,6 +61,7 @@ def up(
     settings = settings.model_copy(update={"state": settings.state.resolve()})
     with _alone(settings.state):
         settings = local_webhook.prepare(local_storage.prepare(settings, local_storage.find_weed(), say))
+        settings = server_passwords.prepare(settings, say)
         supervisor, wanted, given = Supervisor(settings.state), programs(settings), environment(settings)
         states = supervisor.states()
         if states and supervisor.settings_fingerprint() != fingerprint(given):
@@ -222,9 +224,11 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 def _print_up(settings: Settings) -> int:
     since = time.monotonic()
     urls = {program.name: program.url for program in programs(settings)}
-    up(settings, lambda name, seconds: print(f"{name:10} ready in {seconds:4.1f} s   {urls[name]}", flush=True), print)
+    settings = up(settings, lambda name, seconds: print(f"{name:10} ready in {seconds:4.1f} s   {urls[name]}", flush=True), print)
     print(f"All ready after {time.monotonic() - since:.1f} s. Logs: {settings.state / 'logs'}. Stop it: make down")
     start_run = f"PREFECT_API_URL={settings.prefect_api_url} .venv/bin/prefect deployment run retrain/flights"
+    if settings.prefect_auth:
+        start_run = f'PREFECT_API_AUTH_STRING="$LAUREL_PREFECT_AUTH" {start_run}'
     print(f"Start a run in the UI, or so: {start_run}")
     return 0
 

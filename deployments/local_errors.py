@@ -3,6 +3,7 @@
 StackError            the stack could not be brought up: says which part, why, and what to do
 ├── PortError         a port is taken, asked for twice or no port at all: names its setting
 ├── StorageError      the lake of these settings cannot be served here: says what to set
+├── OpenServerError   Prefect or MLflow would listen for others than this machine and ask for no password
 └── SupervisorError   supervisord did not start: carries what it said
 """
 
@@ -17,6 +18,10 @@ class PortError(StackError):
 
 class StorageError(StackError):
     """Raised before anything is started."""
+
+
+class OpenServerError(StackError):
+    """Raised before the server listens."""
 
 
 class SupervisorError(StackError):

@@ -10,10 +10,11 @@ from deployments.local_storage import SEAWEEDFS_PORTS, is_local
 
 @dataclass(frozen=True)
 class Port:
-    """One port and the setting that moves it, as ``LAUREL_S3_PORT + 2``."""
+    """One port of ``host`` and the setting that moves it, as ``LAUREL_S3_PORT + 2``."""
 
     number: int
     label: str
+    host: str
 
     @property
     def setting(self) -> str:
@@ -24,13 +25,14 @@ def needed(settings: Settings) -> list[Port]:
     """Every port that the local servers of these settings listen on."""
     ports = []
     if settings.prefect_url is None:
-        ports.append(Port(settings.prefect_port, "LAUREL_PREFECT_PORT"))
+        ports.append(Port(settings.prefect_port, "LAUREL_PREFECT_PORT", settings.host))
     if settings.mlflow_url is None:
-        ports.append(Port(settings.mlflow_port, "LAUREL_MLFLOW_PORT"))
+        ports.append(Port(settings.mlflow_port, "LAUREL_MLFLOW_PORT", settings.host))
     if settings.serving_url is None:
-        ports.append(Port(settings.serving_port, "LAUREL_SERVING_PORT"))
+        ports.append(Port(settings.serving_port, "LAUREL_SERVING_PORT", settings.host))
     if is_local(settings):
-        ports += [Port(settings.s3_port + i, f"LAUREL_S3_PORT + {i}" if i else "LAUREL_S3_PORT") for i in SEAWEEDFS_PORTS.values()]
+        labels = {i: f"LAUREL_S3_PORT + {i}" if i else "LAUREL_S3_PORT" for i in SEAWEEDFS_PORTS.values()}
+        ports += [Port(settings.s3_port + i, label, settings.inner_host) for i, label in labels.items()]
     return ports
 
 
@@ -43,7 +45,7 @@ def check(settings: Settings) -> None:
             problems.append(f"Port {port.number} ({port.label}) does not exist; set {port.setting} so that it is between 1 and 65535.")
         elif rivals := [other.label for other in ports if other.number == port.number and other != port]:
             problems.append(f"Port {port.number} is wanted by {port.label} and by {', '.join(rivals)}; set {port.setting} to another one.")
-        elif reason := _obstacle(settings.host, port.number):
+        elif reason := _obstacle(port.host, port.number):
             problems.append(f"Port {port.number} ({port.label}) {reason}; set {port.setting} to a free one.")
     if problems:
         raise PortError("\n".join(problems))

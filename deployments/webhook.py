@@ -28,7 +28,9 @@ def apply_webhook(settings: Settings) -> Literal["created", "updated", "unchange
     url = f"{settings.serving_base_url}/webhooks/mlflow"
     wanted: dict[str, Any] = {"name": NAME, "url": url, "events": EVENTS, "status": "ACTIVE"}
     secret = {"secret": settings.serving_webhook_secret.get_secret_value()}
-    with httpx.Client(base_url=f"{settings.mlflow_tracking_uri}/api/2.0/mlflow/", timeout=_TIMEOUT_SECONDS) as mlflow:
+    user, password = settings.mlflow_username, settings.mlflow_password
+    auth = (user, password.get_secret_value()) if user and password else None
+    with httpx.Client(base_url=f"{settings.mlflow_tracking_uri}/api/2.0/mlflow/", auth=auth, timeout=_TIMEOUT_SECONDS) as mlflow:
         found = _find(mlflow)
         if found is None:
             _ask(mlflow, "POST", "webhooks", wanted | secret)

@@ -6,11 +6,10 @@ them out. A page of another origin changes nothing: browsers say where a request
 made to point to 127.0.0.1 (DNS rebinding) still sends that name as ``Host``, which is none that the service answers to.
 """
 
-import ipaddress
 import re
-import socket
 from collections.abc import Iterable, Mapping
 
+from blocks.settings import Settings, is_loopback
 from serving.errors import Forbidden
 from serving.keys import Keys
 
@@ -26,19 +25,11 @@ def keys_needed(host: str, required: bool) -> bool:
     return required or not is_loopback(host)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine reaches what listens on ``host``. A name is asked for all of its addresses."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        pass  # a name, or an address in short form
-    if not host:
-        return False  # every address there is
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return False
-    return all(ipaddress.ip_address(address[0]).is_loopback for *_, address in found)
+def keys_of(settings: Settings, *, may_lack: bool = False) -> Keys:
+    """The keys that these settings ask for, not read yet. ``may_lack``: the service starts without any."""
+    own = settings.serving_key.get_secret_value() if settings.serving_key else None
+    needed = keys_needed(settings.host, settings.serving_require_keys)
+    return Keys(settings.serving_keys_path, needed, own or None, may_lack=may_lack)
 
 
 class Admission:

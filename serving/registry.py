@@ -7,9 +7,12 @@ httpx is imported with the first of them, on the watch's thread: it costs as lon
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
+from pydantic import SecretStr
+
+from blocks.settings import Settings
 from serving.errors import PackageError, RegistryAway
 
 if TYPE_CHECKING:
@@ -30,18 +33,27 @@ class Crowned:
 
 
 class Registry:
-    """A client of one MLflow server. Safe to use from several threads."""
+    """A client of one MLflow server. Safe to use from several threads.
 
-    def __init__(self, url: str, timeout_seconds: float = 10.0) -> None:
+    ``username`` and ``password`` are shown to that server and to no other: no redirect is followed.
+    """
+
+    def __init__(self, url: str, timeout_seconds: float = 10.0, *, username: str | None = None, password: SecretStr | None = None) -> None:
         self.url = url.rstrip("/")
         self._timeout_seconds = timeout_seconds
+        self._username, self._password = username, password
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(settings.mlflow_tracking_uri, username=settings.mlflow_username, password=settings.mlflow_password)
 
     @cached_property
     def _client(self) -> "httpx.Client":
         import httpx
 
         # trust_env=False: the registry is an inner address, a proxy from the environment would only lose the request.
-        return httpx.Client(timeout=httpx.Timeout(self._timeout_seconds, connect=2.0), trust_env=False)
+        auth = (self._username, self._password.get_secret_value()) if self._username and self._password else None
+        return httpx.Client(timeout=httpx.Timeout(self._timeout_seconds, connect=2.0), auth=auth, trust_env=False)
 
     def close(self) -> None:
         """A download that is going on breaks off with its next piece, so that the end of the process does not wait for it."""
@@ -89,7 +101,7 @@ class Registry:
 
     def _json(self, answer: "httpx.Response") -> dict[str, Any]:
         if answer.status_code != 200:
-            raise RegistryAway(f"MLflow at {self.url} answers {answer.status_code}.")
+            raise RegistryAway(f"MLflow at {self.url} answers {answer.status_code}{self._way_out(answer.status_code)}.")
         try:
             body = answer.json()
         except ValueError as error:
@@ -106,12 +118,20 @@ class Registry:
                 if answer.status_code == 404:
                     raise PackageError(f"The package has no {target.name}: MLflow knows no such artifact.")
                 if answer.status_code != 200:
-                    raise RegistryAway(f"MLflow at {self.url} answers {answer.status_code} for {target.name}.")
+                    raise RegistryAway(
+                        f"MLflow at {self.url} answers {answer.status_code} for {target.name}{self._way_out(answer.status_code)}."
+                    )
                 with target.open("wb") as file:
                     for piece in answer.iter_bytes():
                         file.write(piece)
         except (httpx.HTTPError, RuntimeError) as error:  # RuntimeError: the client was closed meanwhile
             raise RegistryAway(f"MLflow at {self.url} broke off while sending {target.name}: {_reason(error)}.") from error
+
+    def _way_out(self, status: int) -> str:
+        if status not in (401, 403):
+            return ""
+        names = "LAUREL_MLFLOW_USERNAME and LAUREL_MLFLOW_PASSWORD"
+        return f": {names} are not what it asks for" if self._username else f": it asks for a password; set {names}"
 
 
 def _reason(error: Exception) -> str:

@@ -3,6 +3,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from blocks.settings import Settings
+from deployments import mlflow_server, prefect_server
 from deployments.local import environment
 from deployments.local_programs import programs
 
@@ -29,8 +30,9 @@ def test_servers_that_run_elsewhere_are_not_started_and_nothing_waits_for_them()
 
 
 def test_s3_keys_reach_only_the_programs_that_need_them() -> None:
-    holders = [program.name for program in programs(Settings(**KEYS)) if "secret" in program.environment.values()]
-    assert holders == ["mlflow"]
+    assert not [program.name for program in programs(Settings(**KEYS)) if "secret" in program.environment.values()]
+    assert mlflow_server.variables(Settings(**KEYS))["AWS_SECRET_ACCESS_KEY"] == "secret"
+    assert "secret" not in prefect_server.variables(Settings(**KEYS)).values()
     assert not [program.name for program in programs(Settings(**KEYS)) if "secret" in " ".join(program.command)]
 
 

@@ -5,8 +5,8 @@ import pytest
 from cryptography.fernet import Fernet
 
 from blocks.settings import Settings
-from deployments import local_webhook
-from deployments.local_programs import environment, programs
+from deployments import local_webhook, mlflow_server
+from deployments.environment import environment
 
 
 def settings_in(state: Path, **given: object) -> Settings:
@@ -28,9 +28,9 @@ def test_the_secrets_are_made_once_and_only_their_owner_reads_them(tmp_path: Pat
 def test_mlflow_and_the_service_are_given_them(tmp_path: Path) -> None:
     made = local_webhook.prepare(settings_in(tmp_path))
     assert made.serving_webhook_secret and made.mlflow_webhook_key
-    (mlflow,) = [program for program in programs(made) if program.name == "mlflow"]
-    assert mlflow.environment["MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"] == made.mlflow_webhook_key.get_secret_value()
-    assert mlflow.environment["MLFLOW_WEBHOOK_ALLOWED_SCHEMES"] == "http,https"
+    mlflow = mlflow_server.variables(made)
+    assert mlflow["MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"] == made.mlflow_webhook_key.get_secret_value()
+    assert mlflow["MLFLOW_WEBHOOK_ALLOWED_SCHEMES"] == "http,https"
     assert environment(made)["LAUREL_SERVING_WEBHOOK_SECRET"] == made.serving_webhook_secret.get_secret_value()
 
 

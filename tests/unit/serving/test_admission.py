@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.admission import Admission, is_loopback, keys_needed
+from blocks.settings import is_loopback
+from serving.admission import Admission, keys_needed
 from serving.errors import Forbidden, Unauthorized
 from serving.keys import Keys
 from tests.fixtures.api_keys import bearer, put_key
