@@ -12,11 +12,11 @@ One prediction, from the first byte to the lake:
     uploader      sees that the lake gets it              carrier, parquet, log_tables, column_tables, lake
 
 A champion, from the registry to the next prediction: registry, package_cache, champion; webhook lets it look sooner, trouble and
-slack tell what hinders it.
+slack tell what hinders it. model_folder stands in the registry's stead where the package comes as files.
 
 Other protocols: mlflow_protocol, mlflow_rows; inference_protocol, inference_openapi, tensors. For people: page, routes_page, explain,
 history, lake_records, openapi. For operators: description, metrics, traffic. Processes: __main__, server, supervisor, workers, siblings.
-errors has the tree of what can go wrong.
+In containers: health, sagemaker. errors has the tree of what can go wrong.
 """
 
 VERSION = "0.1.0"

@@ -1,7 +1,8 @@
 """``python -m serving``: the model service as one process, or as the parent of several workers.
 
 python -m serving                                  LAUREL_SERVING_WORKERS says how many
-python -m serving <listening socket> <line>        a worker, as serving/supervisor.py starts it
+python -m serving serve                            as SageMaker starts it: serving/sagemaker.py
+python -m serving [serve] <listening socket> <line>    a worker, as serving/supervisor.py starts it
 """
 
 import gc
@@ -11,9 +12,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from blocks.settings import Settings
-from serving.admission import keys_needed
-from serving.errors import KeysError
-from serving.keys import Keys
+from serving import sagemaker
+from serving.admission import keys_of
+from serving.errors import KeysError, PackageError
 from serving.supervisor import become_parent
 from serving.workers import begin_run, folder_of
 
@@ -24,20 +25,21 @@ if TYPE_CHECKING:
 def main(arguments: list[str]) -> int:
     """The exit code."""
     gc.disable()  # until all is loaded: what the imports make is no garbage
-    line = None
+    told = [sagemaker.ARGUMENT] if arguments[:1] == [sagemaker.ARGUMENT] else []
+    sockets, line, open_path = arguments[len(told) :], None, sagemaker.OPEN_PATH if told else None
     try:
-        settings = Settings.read()
-        if arguments:
-            listener, line = (socket.socket(fileno=int(number)) for number in arguments)
+        settings = _settings(for_sagemaker=bool(told))
+        if sockets:
+            listener, line = _inherit(sockets)
         else:
             # Before anybody can connect, and once for all workers.
-            Keys(settings.serving_keys_path, keys_needed(settings.host, settings.serving_require_keys)).load(settings.host)
+            keys_of(settings, may_lack=open_path is not None).load(settings.host)
             listener = _listen(settings)
             begin_run(folder_of(settings))
             if settings.serving_workers > 1:
-                become_parent(listener, settings.serving_workers)
-        server = _server(settings, line)
-    except (ValueError, OSError, KeysError) as error:
+                become_parent(listener, settings.serving_workers, told)
+        server = _server(settings, line, open_path)
+    except (ValueError, OSError, KeysError, PackageError) as error:
         print(f"The model service does not start: {error}", file=sys.stderr)
         return 1
     try:
@@ -45,6 +47,26 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _settings(*, for_sagemaker: bool) -> Settings:
+    """Raises ``ValueError``, or ``PackageError`` where a model folder is named that has no package."""
+    settings = Settings.read()
+    if for_sagemaker:
+        settings = sagemaker.settings_for(settings)
+    if settings.serving_model_folder is not None:
+        from serving.model_folder import use_case_in
+
+        settings = settings.model_copy(update={"serving_use_cases": use_case_in(settings.serving_model_folder)})
+    return settings
+
+
+def _inherit(arguments: list[str]) -> tuple[socket.socket, socket.socket]:
+    """The listening socket and the line of a worker. Raises ``ValueError`` for arguments that nobody but a user can have given."""
+    if len(arguments) != 2 or not all(number.isdigit() for number in arguments):
+        raise ValueError(f"it knows no argument but '{sagemaker.ARGUMENT}' (SageMaker's), and was given {' '.join(arguments)!r}.")
+    listener, line = (socket.socket(fileno=int(number)) for number in arguments)
+    return listener, line
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -59,7 +81,7 @@ def _listen(settings: Settings) -> socket.socket:
         ) from error
 
 
-def _server(settings: Settings, line: socket.socket | None) -> "Server":
+def _server(settings: Settings, line: socket.socket | None, open_path: str | None) -> "Server":
     """Raises ``ValueError`` for settings that cannot be."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each look at the alias tells nobody anything
@@ -67,7 +89,7 @@ def _server(settings: Settings, line: socket.socket | None) -> "Server":
     sys.setswitchinterval(0.002)
     from serving.server import Server, uvicorn_config
 
-    return Server(uvicorn_config(settings), line)
+    return Server(uvicorn_config(settings, open_path), line)
 
 
 if __name__ == "__main__":

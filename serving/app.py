@@ -12,16 +12,19 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from blocks.settings import Settings
 from serving import VERSION, explain, formats, history, inference_protocol, mlflow_protocol, page, webhook
-from serving.boundary import Boundary, add_error_answers, error_response, json_response, read_body, scope_of
+from serving.boundary import Boundary, add_error_answers, error_response, json_response, read_body
 from serving.description import describe, families
 from serving.openapi import ERRORS, FEEDBACK, make_document
 from serving.service import Service
 from serving.siblings import snapshots
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The service's ASGI application. Starting it (lifespan) restores champions and begins to watch; building it does no I/O."""
-    service = Service(settings)
+def create_app(settings: Settings, open_path: str | None = None) -> FastAPI:
+    """The service's ASGI application. Starting it (lifespan) restores champions and begins to watch; building it does no I/O.
+
+    ``open_path`` asks nobody for a key.
+    """
+    service = Service(settings, open_path)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
@@ -66,7 +69,7 @@ def _document_of(app: FastAPI, service: Service) -> Callable[[], dict[str, Any]]
                 made["security"] = [{"key": []}, {"header": []}]
                 for path, methods in made["paths"].items():
                     for method, route in methods.items():
-                        if not scope_of(method.upper(), path):
+                        if not service.scope_of(method.upper(), path):
                             route["security"] = []
         return documents[served]
 

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, Protocol
 from blocks.settings import Settings
 from serving.errors import LakeAway
 
+NO_LAKE = "none"
+
 
 class Stored(NamedTuple):
     """An object as a listing tells of it. With another ``size`` or ``modified`` it is another object under the same key."""
@@ -135,12 +137,30 @@ class BucketLake:
         return LakeAway(f"s3://{self._root}/{key} cannot be {what} at {where}. {hint}{error}")
 
 
+class NoLake:
+    """Where the service is to keep nothing: nothing is written, and there is nothing to read."""
+
+    def put(self, key: str, data: bytes | memoryview) -> None:
+        raise self._away()
+
+    def get(self, key: str) -> bytes:
+        raise self._away()
+
+    def list(self, prefix: str) -> list[Stored]:
+        raise self._away()
+
+    def _away(self) -> LakeAway:
+        return LakeAway("This service has no lake: LAUREL_LAKE says where there is one.")
+
+
 def open_lake(settings: Settings) -> Lake:
     """The lake that the settings name; nothing is asked of it yet. Raises ``ValueError`` for a URL of another kind."""
+    if settings.lake == NO_LAKE:
+        return NoLake()
     scheme, _, rest = settings.lake.partition("://")
     if scheme == "file" and rest:
         return FolderLake(Path(rest))
     if scheme == "s3" and rest:
         bucket, _, prefix = rest.strip("/").partition("/")
         return BucketLake(bucket, prefix, settings)
-    raise ValueError(f"LAUREL_LAKE is {settings.lake!r}; it must be s3://bucket[/prefix] or file:///folder.")
+    raise ValueError(f"LAUREL_LAKE is {settings.lake!r}; it must be s3://bucket[/prefix], file:///folder or none.")

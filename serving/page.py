@@ -46,7 +46,7 @@ def _fill(template: str, filled: Mapping[str, str]) -> str:
 
 def add_routes(app: FastAPI, service: Service) -> None:
     """``/`` and ``/docs``. The files are read now, so that a broken page keeps the service from starting."""
-    home = home_page(service.settings.prefect_api_url.removesuffix("/api"), service.settings.mlflow_tracking_uri)
+    home = home_page(service.settings.prefect_pages, service.settings.mlflow_pages)
     home_headers = dict(page_headers(home))
     routes: dict[tuple[str | None, ...], tuple[str, dict[str, str]]] = {}
 

@@ -18,10 +18,10 @@ BACKLOG = 2048
 _DRAIN_SECONDS = 8
 
 
-def uvicorn_config(settings: Settings) -> uvicorn.Config:
+def uvicorn_config(settings: Settings, open_path: str | None = None) -> uvicorn.Config:
     """Raises ``ValueError`` for settings that cannot be."""
     return uvicorn.Config(
-        create_app(settings),
+        create_app(settings, open_path),
         host=settings.host,
         port=settings.serving_port,
         http=PredictProtocol,

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 from blocks.settings import Settings
 from serving.access_log import AccessLog
-from serving.admission import Admission, keys_needed
+from serving.admission import Admission, keys_of
 from serving.boundary import Budget, RequestIds, scope_of
 from serving.carrier import Carrier
 from serving.champion import Champion, ChampionWatch
 from serving.errors import NotReady, UnknownUseCase
 from serving.feedback import read_feedback
-from serving.keys import Keys
-from serving.lake import open_lake
+from serving.lake import NO_LAKE, open_lake
 from serving.metrics import Metrics, RouteStats
+from serving.model_folder import ModelFolder
 from serving.openapi import PREDICT_PATH
 from serving.package_cache import PackageCache
-from serving.prediction_log import PredictionLog
+from serving.prediction_log import NoPredictionLog, PredictionLog
 from serving.predictions import Scored
 from serving.registry import Registry
 from serving.rows import Asked
@@ -57,18 +57,22 @@ class HotRoute:
 
 
 class Service:
-    """The parts of one service. Constructing it does no I/O. Raises ``ValueError`` for settings that cannot be."""
+    """The parts of one service. Constructing it does no I/O. Raises ``ValueError`` for settings that cannot be.
 
-    def __init__(self, settings: Settings) -> None:
+    ``open_path`` asks nobody for a key, and so the service starts without any.
+    """
+
+    def __init__(self, settings: Settings, open_path: str | None = None) -> None:
         self.settings = settings
         self.metrics = Metrics()
         self.traffic = Traffic()
         self.request_ids = RequestIds()
-        self.registry = Registry(settings.mlflow_tracking_uri)
+        self.registry = ModelFolder(settings.serving_model_folder) if settings.serving_model_folder else Registry.of(settings)
         self.max_body_bytes = settings.serving_max_body_megabytes * 2**20
         self.budget = Budget(self.max_body_bytes * _BODY_BUDGET)
         self.access_log = AccessLog(settings.serving_access_log)
-        self.keys = Keys(settings.serving_keys_path, keys_needed(settings.host, settings.serving_require_keys))
+        self.keys = keys_of(settings, may_lack=open_path is not None)
+        self._open_path = open_path
         self.admission = Admission(self.keys, settings.serving_allowed_hosts)
         self.board = WorkerBoard.of(settings)
         self.connections: set[PredictProtocol] = set()
@@ -86,7 +90,7 @@ class Service:
             PREDICT_PATH.replace("{use_case}", name).encode(): HotRoute(PREDICT_PATH, name, watch, self.metrics.routes[name, PREDICT_PATH])
             for name, watch in self.watches.items()
         }
-        self.log = PredictionLog(
+        self.log = (NoPredictionLog if settings.lake == NO_LAKE else PredictionLog)(
             folder / "log",
             settings.log_flush_seconds,
             settings.log_flush_rows,
@@ -143,7 +147,11 @@ class Service:
 
     def admit(self, headers: list[tuple[bytes, bytes]], method: str, path: str) -> str:
         """The name of the caller's key; empty where none is asked for. Raises ``Unauthorized``, ``Forbidden``."""
-        return self.admission.admit(method, headers, scope_of(method, path))
+        return self.admission.admit(method, headers, self.scope_of(method, path))
+
+    def scope_of(self, method: str, path: str) -> str:
+        """Which scope a key needs for a request to this service; empty where none is needed."""
+        return "" if path == self._open_path else scope_of(method, path)
 
     def begin(self, call: "PredictCall") -> None:
         """The hot path's request is there, and was admitted: have it answered. Raises ``ServingError``."""
@@ -167,7 +175,7 @@ class Service:
 
         rows = await self.scorer.run(keep) if len(body) > LOOP_BODY_BYTES or self.log.blocking else keep()
         if rows is None:
-            raise NotReady("Feedback cannot be kept now: the prediction log's backlog or disk is full. Send it again later.")
+            raise NotReady("Feedback cannot be kept now: backlog or disk of the prediction log is full, or there is no lake. Try later.")
         return rows
 
     def account(self, call: "PredictCall", status: int, rows: int, client: tuple[str, int] | None) -> None:

@@ -1,6 +1,6 @@
 """The parent of several workers: it holds the socket that they answer on, and starts another worker for each that dies.
 
-    python -m serving.supervisor <listening socket> <workers>
+    python -m serving.supervisor <listening socket> <workers> [what else ``python -m serving`` was told]
 
 ``python -m serving`` becomes this program when more than one worker is asked for, after it has read the settings. It imports
 nothing that answers requests, so it takes little more memory than an empty Python. All workers inherit the one listening
@@ -30,14 +30,14 @@ logger = logging.getLogger("serving.supervisor")
 class Worker:
     """One worker process. On its line it says that it serves; the line's end tells either side that the other is gone."""
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, told: list[str]) -> None:
         self.line, theirs = socket.socketpair()
         with theirs:
             inherited = (listener.fileno(), theirs.fileno())
             # Ctrl-C reaches the whole group of processes; the workers are told by the parent, once, with SIGTERM.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
             try:
-                self.process = subprocess.Popen([sys.executable, "-m", "serving", *map(str, inherited)], pass_fds=inherited)
+                self.process = subprocess.Popen([sys.executable, "-m", "serving", *told, *map(str, inherited)], pass_fds=inherited)
             finally:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGHUP})
         self.started = time.monotonic()
@@ -53,10 +53,11 @@ class Worker:
 
 
 class Supervisor:
-    """Keeps ``count`` workers alive until a signal ends it."""
+    """Keeps ``count`` workers alive until a signal ends it. ``told`` are arguments for each of them."""
 
-    def __init__(self, listener: socket.socket, count: int) -> None:
+    def __init__(self, listener: socket.socket, count: int, told: list[str]) -> None:
         self._listener = listener
+        self._told = told
         self._count = count
         self._workers: list[Worker] = []
         self._stops: list[int] = []
@@ -90,7 +91,7 @@ class Supervisor:
         """The first worker alone: what hinders it hinders all, and is to be said once."""
         if time.monotonic() >= self._next_start:
             while len(self._workers) < (self._count if self._has_served else 1):
-                self._workers.append(Worker(self._listener))
+                self._workers.append(Worker(self._listener, self._told))
 
     def _wait(self, seconds: float | None) -> list[tuple[Worker, int]]:
         """Wait for a signal or a word of a worker, at most ``seconds``. Gives the workers that are gone, and their exit codes."""
@@ -127,16 +128,16 @@ class Supervisor:
         return 0
 
 
-def become_parent(listener: socket.socket, workers: int) -> NoReturn:
+def become_parent(listener: socket.socket, workers: int, told: list[str]) -> NoReturn:
     """Go on as the parent of ``workers`` workers: the same process, without the memory that reading the settings took."""
     listener.set_inheritable(True)
-    command = [sys.executable, "-m", "serving.supervisor", str(listener.fileno()), str(workers)]
+    command = [sys.executable, "-m", "serving.supervisor", str(listener.fileno()), str(workers), *told]
     os.execv(sys.executable, command)  # noqa: S606 - this very program
 
 
 def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    return Supervisor(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])).run()
+    return Supervisor(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), sys.argv[3:]).run()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,25 @@
+"""``python -m serving.health <port>``: exit code 0 where the service of this container answers. Docker's health check runs it.
+
+It imports next to nothing: it is run every few seconds for as long as the container lives.
+"""
+
+import http.client
+import sys
+
+_TIMEOUT_SECONDS = 3.0
+
+
+def is_healthy(port: int) -> bool:
+    """Whether the service on this machine says so at ``/health``. A refused or dropped connection counts as no."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+if __name__ == "__main__":
+    sys.exit(not is_healthy(int(sys.argv[1])))

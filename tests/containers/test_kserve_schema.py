@@ -1,0 +1,76 @@
+"""KServe's manifest against KServe's own models (generated from its API), which run in an environment of their own. No cluster."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from blocks.settings import REPOSITORY
+
+MANIFEST = REPOSITORY / "infra" / "kserve" / "inference-service.yaml"
+CHECKER = "kserve==0.21.0"
+# Every field must be known to the model of its place, and be of its type; the models themselves ask for what is required.
+CHECK = r"""
+import json, re, sys
+import kserve, kubernetes.client, yaml
+
+PLAIN = {"str": str, "int": int, "bool": bool, "float": (int, float), "object": object}
+PLAIN |= {"ResourceQuantity": (str, int), "IntOrString": (str, int)}
+
+def read(value, kind, where):
+    if found := re.fullmatch(r"[Ll]ist\[(.+)\]", kind):
+        assert isinstance(value, list), f"{where}: a list is expected"
+        return [read(one, found[1], f"{where}[{place}]") for place, one in enumerate(value)]
+    if found := re.fullmatch(r"[Dd]ict[([]str, (.+)[)\]]", kind):
+        assert isinstance(value, dict), f"{where}: an object is expected"
+        return {name: read(one, found[1], f"{where}.{name}") for name, one in value.items()}
+    if kind in PLAIN:
+        assert isinstance(value, PLAIN[kind]), f"{where}: {kind} is expected, got {value!r}"
+        return value
+    model = getattr(kserve, kind, None) or getattr(kubernetes.client, kind, None)
+    assert model is not None, f"{where}: no model of {kind}"
+    names = {told: name for name, told in model.attribute_map.items()}
+    for name in value:
+        assert name in names, f"{where}: unknown field {name!r}"
+    kinds = model.openapi_types
+    return model(**{names[name]: read(one, kinds[names[name]], f"{where}.{name}") for name, one in value.items()})
+
+def verdict(text):
+    try:
+        read(yaml.safe_load(text), "V1beta1InferenceService", "manifest")
+    except (AssertionError, ValueError) as error:
+        return str(error)
+    return "fits"
+
+json.dump([verdict(text) for text in json.load(sys.stdin)], sys.stdout)
+"""
+CHANGES = {
+    "minReplicas: 2": ("minReplica: 2", "manifest.spec.predictor: unknown field 'minReplica'"),
+    "scaleTarget: 60": ("scaleTarget: many", "scaleTarget: int is expected, got 'many'"),
+    "sleep: { seconds: 5 }": ("sleep: { minutes: 5 }", "sleep: unknown field 'minutes'"),
+    "- name: kserve-container\n        image": ("- image", "V1Container\nname\n  Field required"),
+}
+
+
+@pytest.fixture(scope="module")
+def verdicts() -> list[str]:
+    """Of the manifest, and of the manifest with each of ``CHANGES``."""
+    text = MANIFEST.read_text()
+    assert all(text.count(right) == 1 for right in CHANGES)
+    asked = [text, *(text.replace(right, wrong) for right, (wrong, _) in CHANGES.items())]
+    command = [str(Path(sys.executable).with_name("uv")), "tool", "run", "--quiet", "--from", CHECKER, "python", "-c", CHECK]
+    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_it_fits_kserve_s_schema(verdicts: list[str]) -> None:
+    assert verdicts[0] == "fits"
+
+
+@pytest.mark.parametrize("place", range(len(CHANGES)))
+def test_the_check_tells_what_does_not_fit(verdicts: list[str], place: int) -> None:
+    told = list(CHANGES.values())[place][1]
+    assert told in verdicts[1 + place]
