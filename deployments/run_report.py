@@ -1,0 +1,143 @@
+"""What a run came to, as Markdown for people: the contest that it held, its steps, and where to look."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterKey,
+    FlowRunFilter,
+    FlowRunFilterId,
+)
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import ArtifactSort
+
+from blocks.slack import Message
+
+# A log keeps neither empty lines nor long ones: a report goes through it in pieces that are marked so.
+_PIECE = "report: "
+_PIECE_LENGTH = 1000
+
+# Ends of a retrain that hold a contest; one that ends otherwise says itself why there was none.
+CONTESTED = ("Completed", "Champion stays")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One flow inside of the run: its name, the name of the state that it ended in, and how long it took."""
+
+    name: str
+    state: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a run of ``flow`` for ``use_case`` ended. ``problem`` is ``None`` for a run that completed.
+
+    ``contest`` is the decision in words, as Markdown, ``None`` where none was held. ``links`` are label to URL.
+    """
+
+    use_case: str
+    flow: str
+    outcome: str
+    problem: str | None = None
+    contest: str | None = None
+    steps: list[Step] = field(default_factory=list)
+    links: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def markdown(self) -> str:
+        """The whole report. Headings in the contest stand one level below the report's own."""
+        parts = [f"## {self.use_case}: {self.outcome}"]
+        if self.problem:
+            parts.append(f"> **The {self.flow} did not complete.** {self.problem}")
+        if self.contest:
+            parts.append(self.contest.replace("# ", "### ", 1) if self.contest.startswith("# ") else self.contest)
+        elif not self.problem:
+            parts.append("No contest was held.")
+        if self.steps:
+            rows = [f"| {step.name} | {step.state} | {step.seconds:.1f} |" for step in self.steps]
+            parts.append("\n".join(["| step | ended as | seconds |", "|---|---|---:|", *rows]))
+        if self.links:
+            parts.append(" · ".join(f"[{label}]({url})" for label, url in self.links.items()))
+        return "\n\n".join(parts) + "\n"
+
+    @property
+    def message(self) -> Message:
+        """The same for Slack: the outcome, the reasons of the decision, the links."""
+        reasons = [line.removeprefix("- ") for line in (self.contest or "").splitlines() if line.startswith("- ")]
+        return Message(
+            headline=f"{self.use_case}: {self.flow} from GitHub: {self.outcome}",
+            details=[*([self.problem] if self.problem else []), *reasons],
+            links=self.links,
+            emoji=":x:" if self.problem else ":checkered_flag:",
+        )
+
+
+def read_report(
+    prefect: SyncPrefectClient, flow: str, use_case: str, run: FlowRun, parts: list[tuple[str, FlowRun]], links: Mapping[str, str]
+) -> Report:
+    """The report of a run that is over, from what it left on the Prefect server."""
+    contest, outcome = (_artifact(prefect, use_case, what, run, parts) for what in ("contest", "retrain"))
+    name, said = (run.state.name or "", run.state.message or "") if run.state else ("unknown", "")
+    problem = _problem(run, contest[0], flow)
+    return Report(
+        use_case=use_case,
+        flow=flow,
+        outcome=outcome[1] or (f"{flow} {name}" if problem else f"{name}. {said}".strip(". ")),
+        problem=problem,
+        contest=contest[0],
+        steps=[Step(part, one.state.name or "" if one.state else "unknown", one.total_run_time.total_seconds()) for part, one in parts],
+        links=links,
+    )
+
+
+def _problem(run: FlowRun, contest: str | None, flow: str) -> str | None:
+    state = run.state
+    if state is None or not state.is_completed():
+        said = f": {state.message}" if state and state.message else "."
+        return f"It ended as {state.name if state else 'unknown'}{said}"
+    if state.name == "Skipped":
+        return f"It was skipped: {state.message}. Start it again when that one is over."
+    if flow == "retrain" and state.name in CONTESTED and contest is None:
+        return "It completed, and left no decision among its artifacts: look at the flow run."
+    return None
+
+
+def _artifact(
+    prefect: SyncPrefectClient, use_case: str, what: str, run: FlowRun, parts: list[tuple[str, FlowRun]]
+) -> tuple[str | None, str | None]:
+    """Text and description of the latest artifact of that key that this very run left; both ``None`` where it left none."""
+    key = f"{use_case}-{what}".replace("_", "-").lower()
+    found = prefect.read_artifacts(
+        artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])),
+        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id, *(part.id for _, part in parts)])),
+        sort=ArtifactSort.CREATED_DESC,
+        limit=1,
+    )
+    return (str(found[0].data), found[0].description) if found else (None, None)
+
+
+def as_lines(text: str) -> list[str]:
+    """``text`` in lines that pass through any log unharmed, for ``FromLines``."""
+    code = base64.b64encode(text.encode()).decode()
+    return [f"{_PIECE}{code[start : start + _PIECE_LENGTH]}" for start in range(0, len(code), _PIECE_LENGTH)]
+
+
+class FromLines:
+    """Puts a text together again from the lines that ``as_lines`` made; ``text`` is empty where there were none."""
+
+    def __init__(self) -> None:
+        self._code, self.text = "", ""
+
+    def took(self, line: str) -> bool:
+        """Whether ``line`` is a piece of the text, and not something that was said beside it."""
+        if not line.startswith(_PIECE):
+            return False
+        self._code += line.removeprefix(_PIECE).strip()
+        whole = len(self._code) // 4 * 4  # bytes are coded in fours; a piece may end within one
+        self.text = base64.b64decode(self._code[:whole]).decode(errors="ignore")
+        return True

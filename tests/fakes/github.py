@@ -1,0 +1,117 @@
+"""A small server that plays the part of GitHub's REST API that writes comments, on a free loopback port.
+
+It refuses what GitHub refuses (no token, a wrong one, one that may only read, an unknown repository or pull request, an empty
+or oversized body, another comment's id), gives lists in pages with a ``Link`` header, and keeps what it accepts:
+
+    with GitHubServer() as github:
+        github.pull_request(12)
+        write_comment(client(github.url, github.token), github.repository, 12, "contest", "text")
+        assert [comment["body"] for comment in github.comments] == ["<!-- laurel:contest -->\ntext"]
+"""
+
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+LONGEST = 65_536
+_LISTED = re.compile(r"/repos/(?P<repository>[^/]+/[^/]+)/issues/(?P<number>\d+)/comments")
+_ONE = re.compile(r"/repos/(?P<repository>[^/]+/[^/]+)/issues/comments/(?P<id>\d+)")
+
+
+class GitHubServer:
+    """``comments`` as GitHub keeps them, oldest first; ``requests`` are method, path and status of each call."""
+
+    def __init__(self, repository: str = "team/models", token: str = "ghs_job", read_only: str = "ghs_fork") -> None:
+        self.repository, self.token, self.read_only = repository, token, read_only
+        self.numbers: set[int] = set()
+        self.comments: list[dict[str, Any]] = []
+        self.requests: list[tuple[str, str, int]] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server.daemon_threads = True
+        self._server.github = self  # type: ignore[attr-defined]
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def pull_request(self, number: int) -> None:
+        """Open a pull request of that number."""
+        self.numbers.add(number)
+
+    def write(self, number: int, body: str, kind: str = "Bot") -> dict[str, Any]:
+        """A comment of somebody, ``kind`` being ``Bot`` or ``User``."""
+        comment = {"id": 1000 + len(self.comments), "number": number, "body": body, "user": {"login": "somebody", "type": kind}}
+        self.comments.append(comment)
+        return comment
+
+    def answer(self, method: str, target: str, headers: Any, body: bytes) -> tuple[int, Any, dict[str, str]]:
+        """Status, JSON and headers of GitHub's answer."""
+        path = urlsplit(target).path
+        scheme, _, token = headers.get("Authorization", "").partition(" ")
+        if not token or scheme != "Bearer" or token not in (self.token, self.read_only):
+            return 401, {"message": "Bad credentials"}, {}
+        if not headers.get("User-Agent") or not headers.get("X-GitHub-Api-Version"):
+            return 403, {"message": "Request forbidden by administrative rules."}, {}
+        listed, one = _LISTED.fullmatch(path), _ONE.fullmatch(path)
+        found = listed or one
+        if found is None or found["repository"] != self.repository or (listed and int(listed["number"]) not in self.numbers):
+            return 404, {"message": "Not Found"}, {}
+        if method == "GET" and listed:
+            return self._page(int(listed["number"]), path, parse_qs(urlsplit(target).query))
+        if token == self.read_only:
+            return 403, {"message": "Resource not accessible by integration"}, {}
+        return self._write(method, listed, one, body)
+
+    def _page(self, number: int, path: str, query: dict[str, list[str]]) -> tuple[int, Any, dict[str, str]]:
+        size, page = min(int(query.get("per_page", ["30"])[0]), 100), int(query.get("page", ["1"])[0])
+        found = [comment for comment in self.comments if comment["number"] == number]
+        more = len(found) > page * size
+        headers = {"Link": f'<{self.url}{path}?per_page={size}&page={page + 1}>; rel="next"'} if more else {}
+        return 200, found[(page - 1) * size : page * size], headers
+
+    def _write(self, method: str, listed: Any, one: Any, body: bytes) -> tuple[int, Any, dict[str, str]]:
+        said = json.loads(body or b"{}")
+        text = said.get("body") if isinstance(said, dict) else None
+        if not isinstance(text, str) or not text.strip():
+            return 422, {"message": "Validation Failed", "errors": [{"code": "missing_field", "field": "body"}]}, {}
+        if len(text) > LONGEST:
+            return 422, {"message": "Validation Failed", "errors": [{"message": "body is too long (maximum is 65536 characters)"}]}, {}
+        if method == "POST" and listed:
+            return 201, self.write(int(listed["number"]), text), {}
+        for comment in self.comments if method == "PATCH" and one else []:
+            if comment["id"] == int(one["id"]):
+                comment["body"] = text
+                return 200, comment, {}
+        return 404, {"message": "Not Found"}, {}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def _any(self) -> None:
+        github: GitHubServer = self.server.github  # type: ignore[attr-defined]
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        status, said, headers = github.answer(self.command, self.path, self.headers, body)
+        github.requests.append((self.command, self.path, status))
+        text = json.dumps(said).encode()
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json; charset=utf-8", "Content-Length": str(len(text)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_GET = do_POST = do_PATCH = _any
+
+    def log_message(self, *_: object) -> None:
+        """Quiet: a test that fails shows ``requests``."""

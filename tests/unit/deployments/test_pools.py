@@ -1,0 +1,101 @@
+"""The job template of an ECS pool: what it takes from prefect-aws, from the repository, and from the settings."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from prefect.server.events.schemas.automations import EventTrigger as ServerTrigger
+from prefect.server.events.schemas.events import ReceivedEvent
+from prefect.utilities.templating import find_placeholders
+from prefect_aws.workers.ecs_worker import ECSWorker
+
+from blocks.settings import Settings
+from deployments.automations import SILENT, crash_on_lost_heartbeat, rerun_lost_run
+from deployments.pools import REQUIRED, PoolError, ecs_template
+
+SECRET_ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:laurel/prefect-AbCdEf"  # noqa: S105 - an address
+GIVEN = {f"ecs_{name}": f"the-{name}" for name in REQUIRED} | {"prefect_url": "http://prefect.internal:4200/api"}
+
+
+def template(**changed: Any) -> dict[str, Any]:
+    return ecs_template(Settings.model_validate(GIVEN | changed))
+
+
+def test_every_missing_setting_is_named_in_one_error() -> None:
+    with pytest.raises(PoolError) as refused:
+        ecs_template(Settings.model_validate({"ecs_cluster": "laurel"}))
+    missing = {f"LAUREL_ECS_{name.upper()}" for name in REQUIRED if name != "cluster"} | {"LAUREL_PREFECT_URL"}
+    assert {word.strip(":,") for word in str(refused.value).split() if word.startswith("LAUREL_")} == missing
+
+
+@pytest.mark.parametrize("text", ["hunter2", "PASSWORD=hunter2", f"A={SECRET_ARN},B=hunter2", "=hunter2"])
+def test_secret_that_is_given_instead_of_its_address_is_refused_and_not_shown(text: str) -> None:
+    with pytest.raises(PoolError, match="LAUREL_ECS_SECRETS is NAME=ARN") as refused:
+        template(ecs_secrets=text)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_all_fields_of_the_library_stay_and_every_field_that_is_used_is_there() -> None:
+    made, library = template(), ECSWorker.get_default_base_job_template()
+    fields = made["variables"]["properties"]
+    assert fields.keys() > library["variables"]["properties"].keys()
+    assert made["job_configuration"].keys() == library["job_configuration"].keys()
+    assert {placeholder.name for placeholder in find_placeholders(made["job_configuration"])} <= fields.keys()
+    assert all("title" in field for field in fields.values())
+
+
+def test_password_of_prefect_is_given_as_the_worker_wants_it_and_other_secrets_as_ecs_does() -> None:
+    fields = template(ecs_secrets=f"PREFECT_API_AUTH_STRING={SECRET_ARN}, WAREHOUSE_URL={SECRET_ARN}:url::")["variables"]["properties"]
+    assert fields["prefect_api_auth_string_secret_arn"]["default"] == SECRET_ARN
+    assert fields["secrets"]["default"] == [{"name": "WAREHOUSE_URL", "valueFrom": f"{SECRET_ARN}:url::"}]
+
+
+def test_secrets_of_the_settings_are_in_no_template() -> None:
+    secrets = {"s3_access_key": "key-1", "s3_secret_key": "key-2", "slack_token": "key-3", "serving_key": "key-4", "prefect_auth": "key:5"}
+    text = str(template(**secrets))
+    assert [secret for secret in secrets.values() if secret in text] == []
+
+
+def event(name: str, runs: int, *, state: str = "Crashed", of_deployment: bool = True) -> ReceivedEvent:
+    """What Prefect's server says of a flow run that has been run ``runs`` times."""
+    role = "deployment" if of_deployment else "flow"
+    return ReceivedEvent.model_validate(
+        {
+            "occurred": datetime.now(UTC),
+            "received": datetime.now(UTC),
+            "event": f"prefect.flow-run.{name}",
+            "id": uuid4(),
+            "resource": {
+                "prefect.resource.id": f"prefect.flow-run.{uuid4()}",
+                "prefect.run-count": str(runs),
+                "prefect.state-name": state,
+                "prefect.state-type": "CRASHED",
+            },
+            "related": [{"prefect.resource.id": f"prefect.{role}.{uuid4()}", "prefect.resource.role": role}],
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "again"),
+    [
+        (event("Crashed", 1), True),
+        (event("Crashed", 2), True),
+        (event("Crashed", 3), False),
+        (event("Crashed", 0), False),
+        (event("Crashed", 1, of_deployment=False), False),
+        (event(SILENT, 1, state=SILENT), False),
+        (event("Failed", 1), False),
+    ],
+    ids=["first", "second", "third", "never started", "subflow", "perhaps alive", "failed"],
+)
+def test_only_a_run_that_is_surely_gone_is_run_again_and_not_for_ever(told: ReceivedEvent, again: bool) -> None:
+    """By the server's own matching."""
+    trigger = ServerTrigger.model_validate_json(rerun_lost_run().trigger.model_dump_json())
+    assert (trigger.covers(told) and trigger.starts_after(told.event)) == again
+
+
+def test_silent_run_is_crashed_under_a_name_that_is_not_run_again() -> None:
+    action: Any = crash_on_lost_heartbeat().actions[0]
+    assert (action.name, action.state.value) == (SILENT, "CRASHED")
