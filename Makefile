@@ -39,7 +39,7 @@ infra-test: venv ## Terraform: format, validity, apply and destroy at a stand-in
 
 images: venv ## Build the images laurel-serving and laurel-flows, and say in dist/*.sbom.json what is in them (Docker)
 	@for name in serving flows; do \
-	  docker build --quiet --tag laurel-$$name --file infra/images/$$name/Dockerfile . && $(BIN)/python infra/sbom.py laurel-$$name || exit 1; done
+	  docker build --quiet --build-arg COMMIT="$$(git rev-parse HEAD)" --tag laurel-$$name --file infra/images/$$name/Dockerfile . && $(BIN)/python infra/sbom.py laurel-$$name || exit 1; done
 
 images-test: venv ## Build laurel-serving and run it as users do (Docker; ARGS='-k serve': some tests)
 	@$(BIN)/pytest -s tests/containers $(ARGS)

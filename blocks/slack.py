@@ -140,7 +140,7 @@ class SlackNotifier(Block):
             token=settings.slack_token,
             channel=settings.slack_channel,
             api_url=settings.slack_api_url,
-            ui_url=settings.prefect_api_url.removesuffix("/").removesuffix("/api"),
+            ui_url=settings.prefect_pages,
         )
 
     def send(self, message: Message, thread_ts: str | None = None) -> str | None:

@@ -27,6 +27,7 @@ from deployments.apply import apply_now
 from deployments.demo_runs import DemoFailed, schedules_paused
 from deployments.demo_steps import Demo
 from deployments.demo_story import FIRST, LATER, WATCHED, Story, tell
+from deployments.environment import prefect_auth
 from deployments.replay import Traffic
 from deployments.stages import Stages
 
@@ -38,7 +39,7 @@ def play(demo: Demo) -> Story:
     with ThreadPoolExecutor(1) as aside:
         demo.refuse_models()
         first = demo.runs.start("retrain", through=FIRST, reason="the first champion")
-        months: Future[dict[str, pl.DataFrame]] = aside.submit(lambda: {m: demo.case.source.read(m) for m in (*WATCHED, LATER)})
+        months: Future[dict[str, pl.DataFrame]] = aside.submit(lambda: {m: demo.source.read(m) for m in (*WATCHED, LATER)})
         demo.watch_retrain(first, "champion 1")
         frames = months.result()
         with demo.steady_traffic(frames[WATCHED[0]]) as traffic:
@@ -95,6 +96,35 @@ def start_stack(settings: Settings, stages: Stages) -> Settings:
     return settings
 
 
+def play_on(settings: Settings, stages: Stages) -> Story:
+    """The story on servers that run, with no schedule in between. Raises ``DemoFailed``."""
+    with SyncPrefectClient(settings.prefect_api_url, auth_string=prefect_auth(settings)) as prefect, schedules_paused(prefect):
+        return play(Demo(settings, stages, prefect))
+
+
+def keep_and_tell(story: Story, settings: Settings, console: Console) -> None:
+    """Put the story into the state folder, and before people."""
+    tell(story, settings, console)
+    (settings.state / "demo.json").write_text(json.dumps(asdict(story), indent=1))
+
+
+def run_against_running() -> int:
+    """Play the demo on servers that others started, in Compose or elsewhere; nothing of theirs is started, stopped or deleted."""
+    console, settings = Console(), Settings.read()
+    try:
+        with Stages(console) as stages:
+            story = play_on(settings, stages)
+    except (DemoFailed, httpx.HTTPError) as error:
+        console.print(f"\n{error}", style="red")
+        return 1
+    except KeyboardInterrupt:
+        console.print("\nInterrupted; the servers run on.")
+        return 130
+    settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    keep_and_tell(story, settings, console)
+    return 1 if story.departures() else 0
+
+
 def run(keep: bool) -> int:
     """Play the demo; 0 only if the loop closed as told. The stack stays up with ``keep``, and never after an error."""
     console = Console()
@@ -102,12 +132,10 @@ def run(keep: bool) -> int:
     settings = Settings.read()
     finished = False
     try:
-        with Stages(console) as stages, SyncPrefectClient(settings.prefect_api_url) as prefect:
+        with Stages(console) as stages:
             settings = start_stack(settings, stages)
-            with schedules_paused(prefect):
-                story = play(Demo(settings, stages, prefect))
-        tell(story, settings, console)
-        (settings.state / "demo.json").write_text(json.dumps(asdict(story), indent=1))
+            story = play_on(settings, stages)
+        keep_and_tell(story, settings, console)
         finished = True
     except (DemoFailed, local.StackError, httpx.HTTPError) as error:
         console.print(f"\n{error}", style="red")
@@ -126,7 +154,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Exit code 0: the loop closed as told; 1: it did not, or a step failed; 130: interrupted."""
     parser = argparse.ArgumentParser(prog="python -m deployments.demo", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--down", action="store_true", help="stop the stack at the end, instead of leaving it up")
-    return run(keep=not parser.parse_args(arguments).down)
+    parser.add_argument("--against-running", action="store_true", help="play on the servers that the settings name, and leave them be")
+    given = parser.parse_args(arguments)
+    if given.down and given.against_running:
+        parser.error("--down stops the stack that the demo starts, and with --against-running it starts none")
+    return run_against_running() if given.against_running else run(keep=not given.down)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class Runs:
         """Start a run of ``<flow>/flights`` on the work pool."""
         return self._prefect.create_flow_run_from_deployment(self._deployment_id(name), parameters=parameters)
 
-    def wait(self, run: FlowRun, name: str, timeout_seconds: float = 180) -> FlowRun:
+    def wait(self, run: FlowRun, name: str, timeout_seconds: float = 600) -> FlowRun:
         """Wait for the run to end. Raises ``DemoFailed`` where it does not complete, with the address of its page."""
         deadline = time.monotonic() + timeout_seconds
         while time.monotonic() < deadline:
@@ -55,7 +55,7 @@ class Runs:
         """The ids of every retrain so far."""
         return {run.id for run in self._of(self._deployment_id("retrain"))}
 
-    def await_automatic_retrain(self, known: set[Any], timeout_seconds: float = 60) -> FlowRun | None:
+    def await_automatic_retrain(self, known: set[Any], timeout_seconds: float = 120) -> FlowRun | None:
         """The retrain that the automation starts; None where none comes. ``known`` are the runs before the event."""
         deployment_id = self._deployment_id("retrain")
         deadline = time.monotonic() + timeout_seconds
@@ -73,7 +73,7 @@ class Runs:
         return self._prefect.read_flow_runs(deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment_id])))
 
     def _page(self, run: FlowRun) -> str:
-        return f"{self._settings.prefect_api_url.removesuffix('/api')}/runs/flow-run/{run.id}"
+        return f"{self._settings.prefect_pages}/runs/flow-run/{run.id}"
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from deployments.demo_runs import DemoFailed, Runs
 from deployments.demo_story import LATER, USE_CASE, Story, number
 from deployments.replay import Answers, Caller, Traffic, as_rows, replay
 from deployments.stages import Stages
-from usecases.definition import UseCase, load
+from usecases.definition import Source, UseCase, load
 
 
 class Demo:
@@ -26,8 +26,10 @@ class Demo:
         self.settings, self.stages, self.runs = settings, stages, Runs(settings, prefect)
         self.lake, self.registry = Lake.of(settings), ModelRegistry.of(settings)
         self.case: UseCase = load(USE_CASE)
+        assert isinstance(self.case.source, Source)
+        self.source = self.case.source
         self.answers, self.story = Answers(), Story()
-        self.caller = Caller(settings.serving_base_url, self.case, self.answers)
+        self.caller = self._new_caller()
         stages.below = self._below
 
     def _below(self) -> str:
@@ -63,12 +65,17 @@ class Demo:
             self.story.champions.append(champion)
 
     def _service(self) -> dict[str, Any]:
-        said: dict[str, Any] = httpx.get(f"{self.settings.serving_base_url}/v1/{USE_CASE}", timeout=10).json()
+        key = self.settings.serving_key
+        headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+        said: dict[str, Any] = httpx.get(f"{self.settings.serving_base_url}/v1/{USE_CASE}", headers=headers, timeout=10).json()
         return said
+
+    def _new_caller(self) -> Caller:
+        return Caller(self.settings.serving_base_url, self.case, self.answers, self.settings.serving_key)
 
     def steady_traffic(self, frame: pl.DataFrame) -> Traffic:
         """A caller that asks for one flight of ``frame`` after the other; its answers are counted with all the others."""
-        return Traffic(Caller(self.settings.serving_base_url, self.case, self.answers), self.some_rows(frame))
+        return Traffic(self._new_caller(), self.some_rows(frame))
 
     def some_rows(self, frame: pl.DataFrame) -> list[dict[str, Any]]:
         """Flights from all of a month for the steady traffic, so that it leaves the month's distribution as it is."""

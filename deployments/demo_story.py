@@ -78,8 +78,7 @@ def tell(story: Story, settings: Settings, console: Console) -> None:
     )
     for departure in story.departures():
         say(f"Not as told: {departure}.", style="red")
-    host = settings.prefect_api_url.removesuffix("/api")
-    say(f"\nRuns       {host}/runs")
-    say(f"Artifacts  {host}/artifacts")
+    say(f"\nRuns       {settings.prefect_pages}/runs")
+    say(f"Artifacts  {settings.prefect_pages}/artifacts")
     say(f"Models     {ModelRegistry.of(settings).model_url(USE_CASE)}")
-    say(f"Service    {settings.serving_base_url}")
+    say(f"Service    {settings.serving_page_url or settings.serving_base_url}")

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import msgspec
 import polars as pl
+from pydantic import SecretStr
 
 from usecases.definition import UseCase
 
@@ -39,10 +40,11 @@ class Answers:
 
 
 class Caller:
-    """One client of the service: sends rows of a use case, and counts what comes back."""
+    """One client of the service: sends rows of a use case, with ``key`` where one is asked for, and counts what comes back."""
 
-    def __init__(self, url: str, case: UseCase, answers: Answers) -> None:
-        self._http = httpx.Client(base_url=url, timeout=30)
+    def __init__(self, url: str, case: UseCase, answers: Answers, key: SecretStr | None = None) -> None:
+        headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=30)
         self._case = case
         self._answers = answers
 

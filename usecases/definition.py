@@ -190,13 +190,22 @@ class Source(Protocol):
         """
 
 
+class SqlSource(Frozen):
+    """Rows of the SQL database that ``LAUREL_WAREHOUSE_URL`` names, read by the flows month by month of the use case's event time.
+
+    ``query`` selects them all: every column of the use case, its key, event time and label, by those names.
+    """
+
+    query: str
+
+
 class UseCase(Frozen):
     """One prediction problem, whole. ``columns`` are the model's inputs."""
 
     name: str
     title: str
     question: str
-    source: Source
+    source: Source | SqlSource
     columns: tuple[Column, ...]
     label: str
     event_time: str
