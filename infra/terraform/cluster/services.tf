@@ -1,0 +1,165 @@
+# Prefect, MLflow, the worker and the model service, and what each of them may do.
+
+locals {
+  parameters = module.configuration.parameters
+  secrets    = module.configuration.secrets
+  databases  = { for variable in ["LAUREL_PREFECT_DATABASE", "LAUREL_MLFLOW_STORE", "LAUREL_MLFLOW_AUTH_STORE"] : variable => "${module.database.secret_arn}:${variable}::" }
+  ports      = { prefect = 4200, mlflow = 5000 }
+
+  # What every service has in common.
+  service = {
+    cluster            = module.ecs.cluster_arn
+    capacity_provider  = module.ecs.capacity_providers["services"]
+    kms_key_arn        = module.key.arn
+    repository_arn     = module.registry.arns["${var.name}-flows"]
+    image              = local.flows_image
+    log_retention_days = var.log_retention_days
+  }
+}
+
+# Prefect and MLflow have addresses of their own, so that each lets in only who needs it.
+resource "aws_security_group" "server" {
+  # checkov:skip=CKV2_AWS_5:ECS attaches it to the network interfaces of the service's tasks
+  for_each    = local.ports
+  name        = "${var.name}-${each.key}"
+  description = "Server ${each.key}"
+  vpc_id      = module.network.vpc_id
+}
+
+resource "aws_vpc_security_group_ingress_rule" "server" {
+  for_each = {
+    for pair in setproduct(keys(local.ports), ["instances", "flow-runs"]) : join(" ", pair) => { server = pair[0], client = pair[1] }
+  }
+  security_group_id            = aws_security_group.server[each.value.server].id
+  description                  = "From ${each.value.client}"
+  referenced_security_group_id = each.value.client == "instances" ? module.ecs.instance_security_group : module.flow_runs.security_group
+  ip_protocol                  = "tcp"
+  from_port                    = local.ports[each.value.server]
+  to_port                      = local.ports[each.value.server]
+}
+
+resource "aws_vpc_security_group_egress_rule" "database" {
+  for_each          = local.ports
+  security_group_id = aws_security_group.server[each.key].id
+  description       = "PostgreSQL"
+  cidr_ipv4         = module.network.cidr
+  ip_protocol       = "tcp"
+  from_port         = 5432
+  to_port           = 5432
+}
+
+resource "aws_vpc_security_group_egress_rule" "https" {
+  for_each          = local.ports
+  security_group_id = aws_security_group.server[each.key].id
+  description       = "S3 (MLflow), webhooks of automations (Prefect)"
+  cidr_ipv4         = "0.0.0.0/0"
+  ip_protocol       = "tcp"
+  from_port         = 443
+  to_port           = 443
+}
+
+module "prefect" {
+  source             = "../modules/service"
+  count              = local.running ? 1 : 0
+  name               = var.name
+  service            = "prefect"
+  region             = var.region
+  cluster_arn        = local.service.cluster
+  capacity_provider  = local.service.capacity_provider
+  image              = local.service.image
+  repository_arn     = local.service.repository_arn
+  kms_key_arn        = local.service.kms_key_arn
+  log_retention_days = local.service.log_retention_days
+  secrets_version    = var.secrets_version
+  command            = ["python", "-m", "deployments.prefect_server"]
+  preparation        = ["python", "-m", "deployments.databases"]
+  cpu                = 512
+  memory             = 1024
+  port               = local.ports.prefect
+  health_command     = ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:4200/api/health', timeout=5)"]
+  start_seconds      = 180
+  # It copies its pages to where it serves them from.
+  environment = { LAUREL_HOST = "0.0.0.0", PREFECT_UI_STATIC_DIRECTORY = "/tmp/pages" }
+  parameters  = {}
+  secrets     = merge(local.databases, { LAUREL_PREFECT_AUTH = local.secrets["prefect-auth"] })
+  secret_arns = [module.database.secret_arn, local.secrets["prefect-auth"]]
+  network     = { subnets = module.network.private_subnets, security_groups = [aws_security_group.server["prefect"].id], namespace_id = module.ecs.namespace_id }
+}
+
+data "aws_iam_policy_document" "mlflow" {
+  statement {
+    sid       = "Artifacts"
+    actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+    resources = ["${module.lake.arn}/mlflow/*"]
+  }
+
+  statement {
+    sid       = "ListArtifacts"
+    actions   = ["s3:ListBucket"]
+    resources = [module.lake.arn]
+
+    condition {
+      test     = "StringLike"
+      variable = "s3:prefix"
+      values   = ["mlflow/*"]
+    }
+  }
+
+  statement {
+    sid       = "Encrypt"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [module.key.arn]
+  }
+}
+
+module "mlflow" {
+  source             = "../modules/service"
+  count              = local.running ? 1 : 0
+  name               = var.name
+  service            = "mlflow"
+  region             = var.region
+  cluster_arn        = local.service.cluster
+  capacity_provider  = local.service.capacity_provider
+  image              = local.service.image
+  repository_arn     = local.service.repository_arn
+  kms_key_arn        = local.service.kms_key_arn
+  log_retention_days = local.service.log_retention_days
+  secrets_version    = var.secrets_version
+  command            = ["python", "-m", "deployments.mlflow_server"]
+  preparation        = ["python", "-m", "deployments.databases"]
+  cpu                = 256
+  memory             = 1024
+  port               = local.ports.mlflow
+  health_command     = ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:5000/health', timeout=5)"]
+  start_seconds      = 180
+  environment        = { LAUREL_HOST = "0.0.0.0", LAUREL_MLFLOW_ALLOWED_HOSTS = "mlflow.${module.ecs.domain}" }
+  parameters         = { for variable in ["LAUREL_LAKE", "LAUREL_S3_ENDPOINT", "LAUREL_S3_REGION", "LAUREL_MLFLOW_USERNAME"] : variable => local.parameters[variable] }
+  secrets            = merge(local.databases, { LAUREL_MLFLOW_PASSWORD = local.secrets["mlflow-password"] })
+  secret_arns        = [module.database.secret_arn, local.secrets["mlflow-password"]]
+  network            = { subnets = module.network.private_subnets, security_groups = [aws_security_group.server["mlflow"].id], namespace_id = module.ecs.namespace_id }
+  task_policies      = [data.aws_iam_policy_document.mlflow.json]
+}
+
+module "flow_runs" {
+  source             = "../modules/flow_runs"
+  name               = var.name
+  region             = var.region
+  vpc_id             = module.network.vpc_id
+  lake_arn           = module.lake.arn
+  image              = local.flows_image
+  pushed             = local.running
+  repository_arn     = local.service.repository_arn
+  kms_key_arn        = module.key.arn
+  log_retention_days = var.log_retention_days
+  parameters         = local.parameters
+  run_secret_arns    = [local.secrets["prefect-auth"]]
+
+  secrets = merge(
+    {
+      LAUREL_PREFECT_AUTH    = local.secrets["prefect-auth"]
+      LAUREL_MLFLOW_PASSWORD = local.secrets["mlflow-password"]
+      LAUREL_SERVING_KEY     = local.secrets["serving-key"]
+    },
+    var.slack_token_secret_arn == null ? {} : { LAUREL_SLACK_TOKEN = var.slack_token_secret_arn },
+  )
+}

@@ -1,0 +1,101 @@
+# The model service behind the load balancer. It gets champions from MLflow over HTTP, and so needs no right to read them in S3.
+
+data "aws_iam_policy_document" "serving" {
+  statement {
+    sid       = "Log"
+    actions   = ["s3:PutObject"]
+    resources = ["${module.lake.arn}/predictions/*", "${module.lake.arn}/feedback/*"]
+  }
+
+  # What its page shows.
+  statement {
+    sid       = "Read"
+    actions   = ["s3:GetObject"]
+    resources = ["${module.lake.arn}/reports/*", "${module.lake.arn}/decisions/*"]
+  }
+
+  statement {
+    sid       = "List"
+    actions   = ["s3:ListBucket"]
+    resources = [module.lake.arn]
+
+    condition {
+      test     = "StringLike"
+      variable = "s3:prefix"
+      values   = ["reports/*", "decisions/*"]
+    }
+  }
+
+  statement {
+    sid       = "Encrypt"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [module.key.arn]
+  }
+}
+
+module "serving" {
+  source             = "../modules/service"
+  count              = local.running ? 1 : 0
+  name               = var.name
+  service            = "serving"
+  region             = var.region
+  cluster_arn        = local.service.cluster
+  capacity_provider  = local.service.capacity_provider
+  image              = "${module.registry.urls["${var.name}-serving"]}:${var.image_tag}"
+  repository_arn     = module.registry.arns["${var.name}-serving"]
+  kms_key_arn        = local.service.kms_key_arn
+  log_retention_days = local.service.log_retention_days
+  secrets_version    = var.secrets_version
+  cpu                = var.serving.cpu
+  memory             = var.serving.memory
+  port               = 8080
+  health_command     = ["python", "-m", "serving.health"]
+  target_group_arn   = module.balancer.target_group_arn
+  tasks              = var.serving.minimum
+  overlap            = true
+  stop_seconds       = 60
+  secrets            = { LAUREL_SERVING_KEY = local.secrets["serving-key"], LAUREL_MLFLOW_PASSWORD = local.secrets["mlflow-password"] }
+  secret_arns        = [local.secrets["serving-key"], local.secrets["mlflow-password"]]
+  task_policies      = [data.aws_iam_policy_document.serving.json]
+
+  # Each upload of the prediction log is an object: once a minute keeps the lake quick to read. What a task holds is uploaded when it ends.
+  environment = { LAUREL_LOG_FLUSH_SECONDS = "60" }
+
+  parameters = {
+    for variable in ["LAUREL_LAKE", "LAUREL_MLFLOW_URL", "LAUREL_MLFLOW_USERNAME", "LAUREL_S3_ENDPOINT", "LAUREL_S3_REGION", "LAUREL_SERVING_USE_CASES"] :
+    variable => local.parameters[variable]
+  }
+}
+
+resource "aws_appautoscaling_target" "serving" {
+  count              = local.running ? 1 : 0
+  service_namespace  = "ecs"
+  scalable_dimension = "ecs:service:DesiredCount"
+  resource_id        = "service/${module.ecs.cluster_name}/${module.serving[0].service}"
+  min_capacity       = var.serving.minimum
+  max_capacity       = var.serving.maximum
+}
+
+resource "aws_appautoscaling_policy" "serving" {
+  for_each = local.running ? {
+    requests = { metric = "ALBRequestCountPerTarget", target = var.serving.requests_per_task_a_minute, label = "${module.balancer.balancer_label}/${module.balancer.target_group_label}" }
+    cpu      = { metric = "ECSServiceAverageCPUUtilization", target = var.serving.cpu_percent, label = null }
+  } : {}
+
+  name               = "${var.name}-serving-${each.key}"
+  policy_type        = "TargetTrackingScaling"
+  service_namespace  = aws_appautoscaling_target.serving[0].service_namespace
+  scalable_dimension = aws_appautoscaling_target.serving[0].scalable_dimension
+  resource_id        = aws_appautoscaling_target.serving[0].resource_id
+
+  target_tracking_scaling_policy_configuration {
+    target_value       = each.value.target
+    scale_out_cooldown = 60
+    scale_in_cooldown  = 300
+
+    predefined_metric_specification {
+      predefined_metric_type = each.value.metric
+      resource_label         = each.value.label
+    }
+  }
+}
