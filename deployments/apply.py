@@ -1,37 +1,39 @@
 """Bring the Prefect server to what the repository says: pool, blocks, deployments, automations; and MLflow's webhook to the service.
 
-    python -m deployments.apply
+    python -m deployments.apply [--pool-type process|ecs]
 
 Applied as often as one likes: what is right already is left alone, and said so. A schedule or an automation that
 somebody switched on or off in the UI stays so.
 """
 
+import argparse
 import asyncio
-import copy
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-import yaml
 from prefect import Flow
 from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
+from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.importtools import import_object
 
-from blocks import lake, registry, service, slack
+from blocks import lake, registry, results, service, slack, warehouse
 from blocks.settings import Settings
-from deployments.automations import crash_on_lost_heartbeat, retrain_on_drift
+from deployments.automations import crash_on_lost_heartbeat, rerun_lost_run, retrain_on_drift
+from deployments.environment import prefect_auth
+from deployments.pools import POOL, PoolError, PoolType, apply_pool
 from deployments.webhook import Refused, apply_webhook
+from deployments.written import written_deployments
 from usecases.definition import known
 
-POOL = "ec2"
 Change = Literal["created", "updated", "unchanged", "refused"]
 
 
@@ -44,8 +46,11 @@ class Applied:
     change: Change
 
 
-async def apply(settings: Settings, said: Callable[[Applied], None] = lambda one: None) -> list[Applied]:
-    """Create or update everything that is not as it should be. Raises ``httpx.HTTPError`` where Prefect does not answer."""
+async def apply(settings: Settings, said: Callable[[Applied], None] = lambda one: None, pool_type: PoolType | None = None) -> list[Applied]:
+    """Create or update everything that is not as it should be. Without ``pool_type`` a work pool stays as it is.
+
+    Raises ``httpx.HTTPError`` where Prefect does not answer, ``PoolError`` where the pool cannot be of that type.
+    """
     done: list[Applied] = []
 
     def add(kind: str, name: str, change: Change) -> None:
@@ -53,18 +58,20 @@ async def apply(settings: Settings, said: Callable[[Applied], None] = lambda one
         said(done[-1])
 
     async with get_client() as client:
-        add("work pool", POOL, await _pool(client))
+        changed, pool_type = await apply_pool(client, settings, pool_type)
+        add("work pool", f"{POOL} ({pool_type})", changed)
         for name, block in blocks(settings).items():
             add("block", f"{block._block_type_slug}/{name}", await _block(name, block))
         retrains = {}
-        for spec in deployments(settings, known()):
+        for spec in written_deployments(settings, known(), pool_type):
             flow: Flow[Any, Any] = import_object(spec["entrypoint"])
             change, deployment_id = await _deployment(client, flow, spec)
             add("deployment", f"{flow.name}/{spec['name']}", change)
             if flow.name == "retrain":
                 retrains[spec["name"]] = deployment_id
         wanted = [retrain_on_drift(name, found, settings.retrain_cooldown_seconds) for name, found in retrains.items()]
-        for automation in [*wanted, crash_on_lost_heartbeat()]:
+        wanted += [crash_on_lost_heartbeat(), *([rerun_lost_run()] if pool_type == "ecs" else [])]
+        for automation in wanted:
             add("automation", automation.name, await _automation(client, automation))
     if settings.serving_webhook_secret is not None:
         try:
@@ -76,40 +83,15 @@ async def apply(settings: Settings, said: Callable[[Applied], None] = lambda one
 
 def blocks(settings: Settings) -> dict[str, Block]:
     """The blocks that flows load, by document name, as the settings describe them."""
+    found = warehouse.Warehouse.of(settings)
     return {
         lake.BLOCK: lake.Lake.of(settings),
+        results.BLOCK: results.Results.of(settings),
         registry.BLOCK: registry.ModelRegistry.of(settings),
         service.BLOCK: service.ModelService.of(settings),
         slack.BLOCK: slack.SlackNotifier.of(settings),
+        **({warehouse.BLOCK: found} if found else {}),
     }
-
-
-def deployments(settings: Settings, use_cases: list[str]) -> list[dict[str, Any]]:
-    """The entries of prefect.yaml, and the same for each use case that has none there."""
-    text = (settings.home / "prefect.yaml").read_text()
-    for name, value in {"LAUREL_HOME": str(settings.home), "LAUREL_PYTHONPATH": settings.flow_run_pythonpath}.items():
-        text = text.replace("{{ $" + name + " }}", value)
-    written = yaml.safe_load(text)["deployments"]
-    named = {spec["name"] for spec in written}
-    model = [spec for spec in written if spec["name"] == written[0]["name"]]
-    return written + [_for_use_case(spec, use_case) for use_case in use_cases if use_case not in named for spec in model]
-
-
-def _for_use_case(spec: dict[str, Any], use_case: str) -> dict[str, Any]:
-    own = copy.deepcopy(spec)
-    return {**own, "name": use_case, "tags": ["laurel", use_case], "parameters": {**own["parameters"], "use_case": use_case}}
-
-
-async def _pool(client: PrefectClient) -> Change:
-    from prefect.workers.process import ProcessWorker
-
-    try:
-        await client.read_work_pool(POOL)
-        return "unchanged"
-    except ObjectNotFound:
-        template = ProcessWorker.get_default_base_job_template()
-        await client.create_work_pool(WorkPoolCreate(name=POOL, type=ProcessWorker.type, base_job_template=template))
-        return "created"
 
 
 async def _block(name: str, wanted: Block) -> Change:
@@ -179,15 +161,24 @@ async def _automation(client: PrefectClient, wanted: AutomationCore) -> Change:
     return "updated"
 
 
-def apply_now(settings: Settings, said: Callable[[Applied], None] = lambda one: None) -> list[Applied]:
+def apply_now(settings: Settings, said: Callable[[Applied], None] = lambda one: None, pool_type: PoolType | None = None) -> list[Applied]:
     """``apply``, to the server that the settings name, from code that is not async."""
-    with temporary_settings({PREFECT_API_URL: settings.prefect_api_url}):
-        return asyncio.run(apply(settings, said))
+    with temporary_settings({PREFECT_API_URL: settings.prefect_api_url, PREFECT_API_AUTH_STRING: prefect_auth(settings)}):
+        return asyncio.run(apply(settings, said, pool_type))
 
 
 def main() -> None:
     """Apply and print a line for each object."""
-    apply_now(Settings.read(), lambda one: print(f"{one.change:9}  {one.kind} {one.name}"))
+    parser = argparse.ArgumentParser(
+        prog="python -m deployments.apply", description="Bring the Prefect server to what the repository says."
+    )
+    parser.add_argument(
+        "--pool-type", choices=get_args(PoolType), help="where flow runs go: processes beside the worker, or ECS tasks; default: as it is"
+    )
+    try:
+        apply_now(Settings.read(), lambda one: print(f"{one.change:9}  {one.kind} {one.name}"), parser.parse_args().pool_type)
+    except PoolError as error:
+        sys.exit(f"{error}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What happens by itself: drift starts a retrain, and a run whose worker died is marked as crashed."""
+"""What happens by itself: drift starts a retrain, a silent run is marked as crashed, and one lost with its instance runs again."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -9,6 +9,10 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 
 # Prefect sends a heartbeat every 30 s. Three may be missed and the server may be down for a minute before a run counts as dead.
 HEARTBEAT_LOST_SECONDS = 150
+SILENT = "No heartbeat"
+# A run that was killed is reported twice, 2.2 s apart, and a rerun that is there by then would crash with the second report.
+RERUN_AFTER_SECONDS = 10
+RUNS_AT_MOST = 3
 
 
 def retrain_on_drift(use_case: str, retrain_id: UUID, cooldown_seconds: int) -> AutomationCore:
@@ -55,6 +59,34 @@ def crash_on_lost_heartbeat() -> AutomationCore:
             within=timedelta(seconds=HEARTBEAT_LOST_SECONDS),
         ),
         actions=[
-            ChangeFlowRunState(name=None, state=StateType.CRASHED, force=False, message=f"No heartbeat for {HEARTBEAT_LOST_SECONDS} s.")
+            # By a name of its own: whether the run is really dead nobody knows, so it is not started again by itself.
+            ChangeFlowRunState(name=SILENT, state=StateType.CRASHED, force=False, message=f"{SILENT} for {HEARTBEAT_LOST_SECONDS} s.")
+        ],
+    )
+
+
+def rerun_lost_run() -> AutomationCore:
+    """A run whose task was killed, with its spot instance or by memory, goes back into the queue: three runs of it at most.
+
+    ECS says that the task is gone (prefect-aws's observer), so that no second one of the same run can be at work.
+    """
+    return AutomationCore(
+        name="run again what was lost with its instance",
+        description=f"A run of the pool that crashed while it ran is scheduled again, until it ran {RUNS_AT_MOST} times.",
+        tags=["laurel"],
+        trigger=EventTrigger(
+            after={"prefect.flow-run.Crashed"},
+            # Whatever else happens to the run meanwhile, somebody has taken it up.
+            expect={"prefect.flow-run.*"},
+            match={"prefect.resource.id": "prefect.flow-run.*", "prefect.run-count": [str(runs) for runs in range(1, RUNS_AT_MOST)]},
+            # Not a subflow, which only its parent can run again.
+            match_related={"prefect.resource.role": "deployment"},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(seconds=RERUN_AFTER_SECONDS),
+        ),
+        actions=[
+            ChangeFlowRunState(name="Scheduled", state=StateType.SCHEDULED, force=False, message="Its instance was lost: it runs again.")
         ],
     )

@@ -7,6 +7,7 @@ from prefect import Flow, runtime
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.utilities.urls import url_for
 
+from blocks import results
 from tasks.announcements import flow_failed
 from tasks.outside import tell
 
@@ -33,4 +34,11 @@ def tell_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> 
         tell(flow_failed(use_case, flow=flow.name, error=error, run_url=None if runtime.flow_run.id else url_for(flow_run)))
 
 
-TOLD: dict[str, Any] = {"on_failure": [tell_failure], "on_crashed": [tell_failure]}
+TOLD: dict[str, Any] = {
+    "on_failure": [tell_failure],
+    "on_crashed": [tell_failure],
+    # Where the results of flows and steps are kept. Compressed, since Prefect takes a flow's plain JSON for a record of its own
+    # and gives back a dict.
+    "result_storage": results.STORAGE,
+    "result_serializer": "compressed/json",
+}

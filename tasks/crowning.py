@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from prefect import get_run_logger, task
 
-from blocks.registry import CHAMPION, ModelVersion
+from blocks.registry import CHAMPION, ModelRegistry, ModelVersion
 from blocks.service import ServiceAway
 from blocks.settings import Settings
 from tasks import modelling
@@ -17,7 +17,7 @@ from tasks.announcements import deployed, deployment_failed
 from tasks.champions import opened
 from tasks.dataset import read_periods, read_version
 from tasks.decisions import Decision
-from tasks.outside import PATIENT, lake, registry, service, tell
+from tasks.outside import RESUMED, lake, registry, service, tell
 from tasks.packaging import Origin, make_package
 from tasks.training import run_tags
 from usecases.definition import load
@@ -30,7 +30,7 @@ class NotServed(RuntimeError):
     """The new champion did not get into service; the alias is back where it was. The message says why."""
 
 
-@task(**PATIENT)
+@task(**RESUMED)
 def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> ModelVersion:
     """Fit the winner's recipe on everything up to and with the hold-out, package and prove it, and register it.
 
@@ -78,14 +78,14 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
     return version
 
 
-@task(task_run_name="crown version {version.number}", cache_policy=PATIENT["cache_policy"])
+@task(task_run_name="crown version {version.number}", cache_policy=RESUMED["cache_policy"])
 def crown(version: ModelVersion) -> float:
     """Give ``version`` the alias, wait until the service serves it, and try it there. Returns seconds from alias to served.
 
     Raises ``NotServed`` after the alias is back with whoever had it.
     """
     use_case, store = version.use_case, registry()
-    before = store.at(use_case, CHAMPION)
+    before = _champion_before(store, version)
     with opened(store, version) as (package, _):
         smoke = package.smoke
     store.set_alias(version, CHAMPION)
@@ -106,6 +106,15 @@ def crown(version: ModelVersion) -> float:
     tell(deployed(use_case, version=version.number, seconds=seconds, smoke_rows=len(smoke.rows)))
     get_run_logger().info("deployed use_case=%s version=%s seconds=%.2f", use_case, version.number, seconds)
     return seconds
+
+
+def _champion_before(store: ModelRegistry, version: ModelVersion) -> ModelVersion | None:
+    """Who has the alias; where ``version`` has it from an attempt that was lost half way, who was crowned last."""
+    holder = store.at(version.use_case, CHAMPION)
+    if holder is None or holder.number != version.number:
+        return holder
+    crowned = [one for one in store.versions(version.use_case) if CROWNED_AT in one.tags and one.number != version.number]
+    return max(crowned, key=lambda one: one.tags[CROWNED_AT], default=None)
 
 
 def _try_smoke_rows(use_case: str, version: ModelVersion, rows: list[dict], expected: list[float]) -> None:

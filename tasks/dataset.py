@@ -18,6 +18,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from blocks.lake import Lake
+from tasks.sources import source_of
 from tasks.validation import Validated, validate
 from usecases.definition import UseCase
 
@@ -113,7 +114,7 @@ def write_period(lake: Lake, case: UseCase, period: str, checked: Validated) -> 
 
 def ingest_period(lake: Lake, case: UseCase, period: str) -> PeriodFile:
     """Read, validate and write one period. Raises ``SourceError``, ``BatchRefused``, ``LakeAway``."""
-    return write_period(lake, case, period, validate(case, period, case.source.read(period)))
+    return write_period(lake, case, period, validate(case, period, source_of(case).read(period)))
 
 
 def write_version(lake: Lake, case: UseCase, periods: list[PeriodFile]) -> tuple[DatasetVersion, bool]:

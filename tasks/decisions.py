@@ -11,7 +11,7 @@ from blocks.registry import ModelVersion
 from tasks import plots
 from tasks.announcements import contest_decided, first_champion, number
 from tasks.contest import Contest
-from tasks.outside import PATIENT, artifact_key, lake, registry, tell
+from tasks.outside import RESUMED, artifact_key, lake, registry, tell
 from usecases.definition import load
 
 
@@ -34,7 +34,7 @@ class Decision(BaseModel):
     by: str
 
 
-@task(**PATIENT)
+@task(**RESUMED)
 def record_decision(decision: Decision, challenger: ModelVersion) -> None:
     """Into the ledger, onto the version's tags, into the run's artifacts, and to people."""
     use_case = decision.use_case

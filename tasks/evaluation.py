@@ -16,7 +16,7 @@ from tasks import modelling, plots
 from tasks.announcements import training_finished, tuning_finished
 from tasks.dataset import read_periods, read_version
 from tasks.metrics import score
-from tasks.outside import PATIENT, artifact_key, lake, registry, tell
+from tasks.outside import RESUMED, artifact_key, lake, registry, tell
 from tasks.packaging import Origin, make_package
 from tasks.training import Fitted, Plan, Recipe, plan_tags, run_tags, training_rows
 from tasks.tuning import Tuned, tune
@@ -52,7 +52,7 @@ def holdout_rows(case: UseCase, plan: Plan) -> pl.DataFrame:
     return read_periods(lake(), read_version(lake(), plan.use_case, plan.dataset_version), [plan.holdout], case.label)
 
 
-@task(task_run_name="score {fitted.recipe.candidate}", **PATIENT)
+@task(task_run_name="score {fitted.recipe.candidate}", **RESUMED)
 def score_candidate(plan: Plan, fitted: Fitted) -> Scored:
     """Score one candidate on the hold-out and add that to its MLflow run."""
     case = load(plan.use_case)
@@ -61,7 +61,7 @@ def score_candidate(plan: Plan, fitted: Fitted) -> Scored:
     return Scored(fitted=fitted, scores=scores, passed=case.gate.passes(scores[case.gate.metric.name]))
 
 
-@task(**PATIENT)
+@task(**RESUMED)
 def report_scores(plan: Plan, scored: list[Scored]) -> Scored:
     """The table of scores and the message about the gate. Returns the best by the gate's metric."""
     case = load(plan.use_case)
@@ -100,7 +100,7 @@ def best_of(case: UseCase, scored: list[Scored]) -> Scored:
     return best
 
 
-@task(name="tune", **PATIENT)
+@task(name="tune", **RESUMED)
 def tune_candidates(plan: Plan) -> Recipe | None:
     """HPO of every candidate with a search space, inside the training window: the best trial as a recipe.
 
@@ -150,7 +150,7 @@ def _short(value: Any) -> Any:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
-@task(**PATIENT)
+@task(**RESUMED)
 def fit_and_score_tuned(plan: Plan, recipe: Recipe, before: Scored) -> Scored:
     """Refit the best trial on the whole training window, score it on the hold-out, and tell what HPO brought."""
     case = load(plan.use_case)
@@ -187,7 +187,7 @@ def fit_and_score_tuned(plan: Plan, recipe: Recipe, before: Scored) -> Scored:
     return Scored(fitted=Fitted(recipe=recipe, run_id=run_id, rows=len(rows), fit_seconds=seconds), scores=scores, passed=passed)
 
 
-@task(**PATIENT)
+@task(**RESUMED)
 def register_challenger(plan: Plan, best: Scored) -> ModelVersion:
     """Make the package, prove it on the whole hold-out, and register it with its plots under the alias ``challenger``."""
     case, store, recipe = load(plan.use_case), registry(), best.fitted.recipe

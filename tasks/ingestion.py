@@ -2,11 +2,11 @@
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 
 from tasks.announcements import ingest_refused
 from tasks.dataset import DatasetMissing, DatasetVersion, PeriodFile, ingest_period, read_version, write_version
-from tasks.outside import PATIENT, artifact_key, lake, tell
+from tasks.outside import RESUMED, artifact_key, lake, tell
+from tasks.sources import source_of
 from tasks.validation import BatchRefused
 from usecases.definition import load
 
@@ -15,10 +15,10 @@ class NoPeriod(LookupError):
     """The window asked for holds no complete period of the source."""
 
 
-@task(cache_policy=NO_CACHE)
+@task(**RESUMED)
 def find_periods(use_case: str, through: str | None, since: str | None) -> list[str]:
     """Complete periods of the source up to ``through``, from ``since`` on. Raises ``NoPeriod``, ``SourceError``."""
-    known = load(use_case).source.periods()
+    known = source_of(load(use_case)).periods()
     wanted = [period for period in known if (through is None or period <= through) and (since is None or period >= since)]
     if not wanted or (through is not None and through not in known):
         has = f"{known[0]} to {known[-1]}" if known else "nothing"
@@ -28,7 +28,7 @@ def find_periods(use_case: str, through: str | None, since: str | None) -> list[
     return wanted
 
 
-@task(task_run_name="ingest {period}", **PATIENT)
+@task(task_run_name="ingest {period}", **RESUMED)
 def take_in(use_case: str, period: str) -> PeriodFile:
     """Validate one period and put it into the lake. Raises ``BatchRefused``, after telling people, ``SourceError``, ``LakeAway``."""
     case = load(use_case)
@@ -43,7 +43,7 @@ def take_in(use_case: str, period: str) -> PeriodFile:
     return taken
 
 
-@task(**PATIENT)
+@task(**RESUMED)
 def publish_dataset(use_case: str, taken: list[PeriodFile], since: str | None) -> DatasetVersion:
     """Make the version of ``taken`` visible, with the periods before ``since`` from the version before."""
     store, case = lake(), load(use_case)

@@ -14,7 +14,7 @@ from tasks.contest import Contest, hold
 from tasks.crowning import CROWNED_AT, NotServed, crown, refit_winner
 from tasks.dataset import DatasetVersion, read_periods, read_version
 from tasks.decisions import Decision, record_decision
-from tasks.outside import PATIENT, lake, registry
+from tasks.outside import RESUMED, lake, registry
 from tasks.packaging import score_rows
 from tasks.rollback import find_predecessor, prove_package, record_rollback
 from usecases.definition import UseCase, load
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 
-@task(**PATIENT)
+@task(**RESUMED)
 def find_challenger(use_case: str, number: str | None) -> ModelVersion:
     """The named version, or the one with the alias. Raises ``RegistryError`` where there is none."""
     case, store = load(use_case), registry()
@@ -49,7 +49,7 @@ def find_challenger(use_case: str, number: str | None) -> ModelVersion:
     return found
 
 
-@task(task_run_name="contest of version {challenger.number}", **PATIENT)
+@task(task_run_name="contest of version {challenger.number}", **RESUMED)
 def hold_contest(challenger: ModelVersion, seed: int) -> Decision:
     """Champion and challenger, each from its own package, on the same rows that neither was trained on."""
     use_case, store = challenger.use_case, registry()
@@ -121,7 +121,7 @@ def _without_champion(case: UseCase, decision: Decision) -> Decision:
     return decision.model_copy(update={"verdict": "promote" if passed else "keep", "promoted": passed, "reasons": [reason]})
 
 
-@task(**PATIENT)
+@task(**RESUMED)
 def retire_challenger(challenger: ModelVersion) -> None:
     """Take the alias from a challenger that was judged: it wants the crown no more, whoever has it now."""
     holder = registry().at(challenger.use_case, CHALLENGER)

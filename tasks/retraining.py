@@ -17,7 +17,7 @@ from prefect.runtime import flow_run
 from blocks.registry import CHAMPION
 from tasks.announcements import metric_name, number, retrain_skipped
 from tasks.champions import read_manifest
-from tasks.outside import PATIENT, artifact_key, registry, tell
+from tasks.outside import RESUMED, artifact_key, registry, tell
 from usecases.definition import load
 
 
@@ -69,7 +69,7 @@ def _clear(client: SyncPrefectClient, name: str, use_case: str) -> None:
     client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=0))
 
 
-@task(**PATIENT)
+@task(**RESUMED)
 def report_retrain(use_case: str, reason: str, outcome: str | None) -> None:
     """What a retrain came to, on one card: why it ran, how it ended, and who is champion now."""
     store, case = registry(), load(use_case)
@@ -87,6 +87,6 @@ def report_retrain(use_case: str, reason: str, outcome: str | None) -> None:
     get_run_logger().info("retrain use_case=%s reason=%r: %s", use_case, reason, outcome)
 
 
-@task(**PATIENT)
+@task(**RESUMED)
 def tell_skipped(use_case: str, reason: str) -> None:
     tell(retrain_skipped(use_case, reason=reason))

@@ -17,7 +17,7 @@ from tasks import modelling
 from tasks.announcements import training_started
 from tasks.champions import read_manifest
 from tasks.dataset import DatasetMissing, DatasetVersion, read_periods, read_version
-from tasks.outside import PATIENT, artifact_key, lake, registry, tell
+from tasks.outside import RESUMED, artifact_key, lake, registry, tell
 from usecases.definition import UseCase, load
 
 
@@ -71,7 +71,7 @@ class NothingToDo(_Record):
     reason: str
 
 
-@task(**PATIENT)
+@task(**RESUMED)
 def plan_training(use_case: str, dataset_version: str | None, holdout: str | None, seed: int) -> Plan | NothingToDo:
     """Choose windows and recipes. Windows expand; the hold-out is the latest labelled period, unless one is named.
 
@@ -107,7 +107,7 @@ def plan_training(use_case: str, dataset_version: str | None, holdout: str | Non
     )
 
 
-@task(**PATIENT)
+@task(**RESUMED)
 def announce_training(plan: Plan) -> None:
     dataset = read_version(lake(), plan.use_case, plan.dataset_version)
     rows = sum(one.labelled for one in dataset.periods if one.period in plan.periods)
@@ -123,7 +123,7 @@ def announce_training(plan: Plan) -> None:
     )
 
 
-@task(task_run_name="fit {recipe.candidate}", **PATIENT)
+@task(task_run_name="fit {recipe.candidate}", **RESUMED)
 def fit_candidate(plan: Plan, recipe: Recipe) -> Fitted:
     """Fit one recipe on the training window and log it as an MLflow run."""
     case = load(plan.use_case)
@@ -164,9 +164,15 @@ def run_tags(dataset: DatasetVersion, periods: tuple[str, ...]) -> dict[str, str
 
 
 def _git_commit() -> str | None:
-    """The commit of the code that runs, or None where it does not run from a checkout."""
-    asked = subprocess.run(["git", "-C", str(Settings.read().home), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S607
-    return asked.stdout.strip() or None
+    """The commit of the code that runs: what the settings say, else the checkout; None where neither knows."""
+    settings = Settings.read()
+    if settings.commit:
+        return settings.commit
+    line = ["git", "-C", str(settings.home), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(line, capture_output=True, text=True, check=False).stdout.strip() or None
+    except FileNotFoundError:  # no git, as in a container
+        return None
 
 
 def plan_tags(plan: Plan, recipe: Recipe) -> dict[str, str]:
@@ -174,7 +180,7 @@ def plan_tags(plan: Plan, recipe: Recipe) -> dict[str, str]:
     return {"laurel.training": plan.id, "laurel.plan": plan.model_dump_json(), "laurel.recipe": recipe.model_dump_json()}
 
 
-@task(**PATIENT)
+@task(**RESUMED)
 def find_training(use_case: str, training: str | None) -> Training:
     """The training of that id, or the latest one, from its MLflow runs. Raises ``LookupError`` where there is none.
 
@@ -203,7 +209,7 @@ def _training(runs: list[Run]) -> Training:
     return Training(plan=Plan.model_validate_json(runs[0].tags["laurel.plan"]), fitted=tuple(fitted))
 
 
-@task(**PATIENT)
+@task(**RESUMED)
 def report_training(plan: Plan, fitted: list[Fitted]) -> Training:
     """The table of candidates, as an artifact, and the record that ``evaluate`` takes."""
     store: ModelRegistry = registry()

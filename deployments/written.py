@@ -1,0 +1,36 @@
+"""What prefect.yaml says of deployments, for each use case and for the pool that there is."""
+
+import copy
+from typing import Any
+
+import yaml
+
+from blocks.settings import Settings
+from deployments.pools import PoolType
+
+
+def written_deployments(settings: Settings, use_cases: list[str], pool_type: PoolType = "process") -> list[dict[str, Any]]:
+    """The entries of prefect.yaml, and the same for each use case that has none there.
+
+    A process pool runs the code of this checkout; in an ECS task it lies where the image has it, and the image says where to import from.
+    """
+    text = (settings.home / "prefect.yaml").read_text()
+    home = str(settings.home) if pool_type == "process" else settings.ecs_home
+    for name, value in {"LAUREL_HOME": home, "LAUREL_PYTHONPATH": settings.flow_run_pythonpath}.items():
+        text = text.replace("{{ $" + name + " }}", value)
+    written = yaml.safe_load(text)["deployments"]
+    if pool_type == "ecs":
+        for spec in written:
+            spec["work_pool"] = {**spec["work_pool"], "job_variables": _without_pythonpath(spec["work_pool"]["job_variables"])}
+    named = {spec["name"] for spec in written}
+    model = [spec for spec in written if spec["name"] == written[0]["name"]]
+    return written + [_for_use_case(spec, use_case) for use_case in use_cases if use_case not in named for spec in model]
+
+
+def _for_use_case(spec: dict[str, Any], use_case: str) -> dict[str, Any]:
+    own = copy.deepcopy(spec)
+    return {**own, "name": use_case, "tags": ["laurel", use_case], "parameters": {**own["parameters"], "use_case": use_case}}
+
+
+def _without_pythonpath(variables: dict[str, Any]) -> dict[str, Any]:
+    return {**variables, "env": {name: value for name, value in variables["env"].items() if name != "PYTHONPATH"}}
