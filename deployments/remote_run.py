@@ -13,6 +13,8 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled
 
+from deployments.automations import RERUN_AFTER_SECONDS
+
 APPLY = "Register it: python -m deployments.apply"
 
 
@@ -22,11 +24,15 @@ class RunProblem(RuntimeError):
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait: for the end, for a worker where the pool has none, for a server that is away; and between two looks."""
+    """How long to wait: for the end, for a worker where the pool has none, for a server that is away; and between two looks.
+
+    ``crash_seconds``: a run that lost its instance is scheduled again a little later (``deployments/automations.py``).
+    """
 
     timeout_seconds: float = 3600
     worker_seconds: float = 300
     outage_seconds: float = 120
+    crash_seconds: float = 2 * RERUN_AFTER_SECONDS
     poll_seconds: float = 5
 
 
@@ -62,13 +68,20 @@ class RemoteRuns:
         """
         begun, heard = time.monotonic(), time.monotonic()
         told: set[str] = set()
+        crashed: float | None = None
         while True:
             waited = time.monotonic() - begun
             try:
                 run = self.prefect.read_flow_run(run.id)
                 self._tell(run, waited, told)
-                if run.state is not None and run.state.is_final():
+                if run.state is not None and run.state.is_crashed():
+                    crashed = crashed or time.monotonic()
+                    if time.monotonic() - crashed >= patience.crash_seconds:
+                        return run
+                elif run.state is not None and run.state.is_final():
                     return run
+                else:
+                    crashed = None
                 self._check(run, waited, patience)
                 heard = time.monotonic()
             except httpx.TransportError:

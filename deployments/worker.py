@@ -33,6 +33,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except ValidationError as error:
         sys.exit(str(error))
     line = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", given.type, "--name", given.name]
+    if given.type == "ecs":
+        line.append("--no-create-pool-if-not-found")  # its template comes of the settings: python -m deployments.apply --pool-type ecs
     if given.with_healthcheck:
         line.append("--with-healthcheck")
     os.execve(sys.executable, line, {**os.environ, **environment(settings), **QUICK})  # noqa: S606 - no shell is wanted

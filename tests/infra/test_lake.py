@@ -60,7 +60,8 @@ def test_a_given_key_encrypts_the_objects(terraform: Terraform, aws: Aws) -> Non
 
 def test_old_versions_and_broken_uploads_go_and_predictions_move_to_cheaper_storage(s3: Any) -> None:
     rules = {rule["ID"]: rule for rule in s3.get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]}
-    assert set(rules) == {"old-versions-and-broken-uploads", "predictions", "feedback"}
+    assert set(rules) == {"old-versions-and-broken-uploads", "results", "predictions", "feedback"}
+    assert (rules["results"]["Filter"], rules["results"]["Expiration"]) == ({"Prefix": "results/"}, {"Days": 7})
     everywhere = rules["old-versions-and-broken-uploads"]
     assert everywhere["NoncurrentVersionExpiration"]["NoncurrentDays"] == 30
     assert everywhere["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] == 3

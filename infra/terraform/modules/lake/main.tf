@@ -95,6 +95,20 @@ resource "aws_s3_bucket_lifecycle_configuration" "lake" {
     }
   }
 
+  # What steps of a flow run returned: read only by the same run, started again.
+  rule {
+    id     = "results"
+    status = "Enabled"
+
+    filter {
+      prefix = "results/"
+    }
+
+    expiration {
+      days = 7
+    }
+  }
+
   dynamic "rule" {
     for_each = toset(["predictions", "feedback"])
 
