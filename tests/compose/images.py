@@ -1,37 +1,64 @@
-"""Which PostgreSQL image the test runs: the published one, or what stands in for it on an engine that reaches no registry."""
+"""Which database images the test runs: the published ones, or what stands in for them on an engine that reaches no registry."""
 
 import json
 import os
 import subprocess
+from dataclasses import dataclass
 
-NAME = "postgres:16"
-MENDED = "laurel-test-postgres:16"
-# A stand-in may start initdb as another user than the one whose pipe the password comes by, which that user cannot read.
-PIPE = """--pwfile=<(printf '%s' "${POSTGRES_PASSWORD:?}")"""
-DOCKERFILE = f"""
-FROM {NAME}
-RUN sed -i -e 's#--pwfile=<([^)]*)#--pwfile=/tmp/password#' \\
-  -e 's#^set -e$#set -e; (umask 077; printf %s "$POSTGRES_PASSWORD" >/tmp/password); chown postgres /tmp/password#' \\
-  /usr/local/bin/docker-entrypoint.sh
-"""
+ENTRYPOINT = "/usr/local/bin/docker-entrypoint.sh"
 
 
-def postgres_image() -> str:
-    """Its name. ``POSTGRES_IMAGE`` wins, as it does in compose.yaml."""
-    given = os.environ.get("POSTGRES_IMAGE")
-    if given or not _was_imported():
-        return given or NAME
-    entrypoint = _docker("run", "--rm", "--network", "none", "--entrypoint", "cat", NAME, "/usr/local/bin/docker-entrypoint.sh")
-    if PIPE not in entrypoint or "setpriv" not in entrypoint:
-        return NAME
-    _docker("build", "--quiet", "--tag", MENDED, "-", stdin=DOCKERFILE)
-    return MENDED
+@dataclass(frozen=True)
+class StandIn:
+    """An imported image whose entrypoint does not get its database up, and the ``sed`` expressions that mend it."""
+
+    variable: str
+    name: str
+    broken: str
+    expressions: tuple[str, ...]
+
+    def image(self) -> str:
+        """The name of what is to run. The variable wins, as it does in compose.yaml."""
+        given = os.environ.get(self.variable)
+        if given or not self._was_imported():
+            return given or self.name
+        if self.broken not in _docker("run", "--rm", "--network", "none", "--entrypoint", "cat", self.name, ENTRYPOINT):
+            return self.name
+        mended = f"laurel-test-{self.name}"
+        edits = " ".join(f"-e '{expression}'" for expression in self.expressions)
+        _docker("build", "--quiet", "--tag", mended, "-", stdin=f"FROM {self.name}\nRUN sed -i {edits} {ENTRYPOINT}\n")
+        return mended
+
+    def _was_imported(self) -> bool:
+        """Whether the engine has an image of that name which came from no registry."""
+        found = subprocess.run(["docker", "image", "inspect", self.name], capture_output=True, text=True, check=False)
+        return found.returncode == 0 and not json.loads(found.stdout)[0]["RepoDigests"]
 
 
-def _was_imported() -> bool:
-    """Whether the engine has an image of that name which came from no registry."""
-    found = subprocess.run(["docker", "image", "inspect", NAME], capture_output=True, text=True, check=False)
-    return found.returncode == 0 and not json.loads(found.stdout)[0]["RepoDigests"]
+STAND_INS = (
+    # It starts initdb as another user than the one whose pipe the password comes by, which that user cannot read.
+    StandIn(
+        "POSTGRES_IMAGE",
+        "postgres:16",
+        """--pwfile=<(printf '%s' "${POSTGRES_PASSWORD:?}")""",
+        (
+            "s#--pwfile=<([^)]*)#--pwfile=/tmp/password#",
+            's#^set -e$#set -e; (umask 077; printf %s "$POSTGRES_PASSWORD" >/tmp/password); chown postgres /tmp/password#',
+        ),
+    ),
+    # It gives two statements in one line to a server that reads one statement a line.
+    StandIn(
+        "MYSQL_IMAGE",
+        "mysql:8.4",
+        "'; GRANT ALL ON",
+        ("s#; GRANT ALL ON#;\\\\nGRANT ALL ON#", 's#&& echo "CREATE USER#\\&\\& echo -e "CREATE USER#'),
+    ),
+)
+
+
+def database_images() -> dict[str, str]:
+    """Names by the variable of compose.yaml."""
+    return {one.variable: one.image() for one in STAND_INS}
 
 
 def _docker(*arguments: str, stdin: str | None = None) -> str:

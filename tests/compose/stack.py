@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import httpx
 
-from tests.compose.images import postgres_image
+from tests.compose.images import database_images
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROJECT = "laurel-test"
@@ -39,7 +39,7 @@ class Stack:
     env_file: Path
     secrets: dict[str, str]
     ports: dict[str, int]
-    postgres: str
+    images: dict[str, str]
 
     @classmethod
     def made_in(cls, folder: Path) -> Self:
@@ -50,7 +50,7 @@ class Stack:
         ports = {name: one.getsockname()[1] for name, one in zip(PORTS, free, strict=True)}
         for one in free:
             one.close()
-        return cls(folder / ".env", secrets, ports, postgres_image())
+        return cls(folder / ".env", secrets, ports, database_images())
 
     @property
     def serving_url(self) -> str:
@@ -63,7 +63,7 @@ class Stack:
     def run(self, *line: str, stdin: str | None = None, check: bool = True) -> str:
         """The standard output of a command that means this project. Raises ``AssertionError`` as ``compose`` does."""
         own = {f"{name}_PORT": str(port) for name, port in self.ports.items()}
-        own |= {"COMPOSE_PROJECT_NAME": PROJECT, "COMPOSE_ENV_FILES": str(self.env_file), "POSTGRES_IMAGE": self.postgres}
+        own |= {"COMPOSE_PROJECT_NAME": PROJECT, "COMPOSE_ENV_FILES": str(self.env_file), **self.images}
         # Whatever else the shell or a .env of the checkout says must not reach this project.
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("LAUREL_", "COMPOSE_"))}
         done = subprocess.run(line, cwd=REPOSITORY, env={**kept, **own}, input=stdin, capture_output=True, text=True, check=False)

@@ -83,7 +83,8 @@ def test_containers_are_confined(stack: Stack) -> None:
 
 def test_no_secret_is_in_a_command_line_or_a_log(stack: Stack) -> None:
     said = stack.logs() + json.dumps([stack.container(name)["Config"]["Cmd"] for name in (*LONG_RUNNING, "bucket", "apply")])
-    assert [name for name, value in stack.secrets.items() if value != "laurel" and value.rpartition(":")[2] in said] == []
+    names = {"LAUREL_MLFLOW_USERNAME", "LAUREL_S3_ACCESS_KEY"}  # no secrets: SeaweedFS says by which name of a key it is called
+    assert [name for name, value in stack.secrets.items() if name not in names and value.rpartition(":")[2] in said] == []
 
 
 def test_images_carry_no_tests_and_no_secrets(stack: Stack) -> None:
