@@ -76,7 +76,7 @@ class RemoteRuns:
                 self._tell(run, waited, told)
                 if run.state is not None and run.state.is_crashed():
                     crashed = crashed or time.monotonic()
-                    if time.monotonic() - crashed >= patience.crash_seconds:
+                    if time.monotonic() - crashed >= patience.crash_seconds or waited >= patience.timeout_seconds:
                         return run
                 elif run.state is not None and run.state.is_final():
                     return run

@@ -9,6 +9,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,7 @@ def test_mlflow_s_webhook_brings_a_new_champion_to_a_service_that_never_asks(
         wait_until(lambda: version() == crowned.number, "the champion serves")
         away = {"serving_url": f"http://127.0.0.1:{service.port}", "serving_webhook_secret": SecretStr(secret)}
         apply_webhook(guarded.model_copy(update=away))
+        time.sleep(1.5)  # MLflow keeps its list of webhooks for a second, and so may not know of this one yet
         twin = twin_of(guarded, crowned)
         registry.set_alias(twin, CHAMPION)
         wait_until(lambda: version() == twin.number, "the webhook brings the twin")
