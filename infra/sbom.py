@@ -11,8 +11,7 @@ import sys
 import tarfile
 import uuid
 from collections.abc import Iterable, Iterator
-from email.message import Message
-from email.parser import BytesParser
+from email.parser import BytesParser, HeaderParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -73,14 +72,16 @@ def _packages(image: str) -> Iterator[dict[str, Any]]:
                 elif entry.name == _INTERPRETER:
                     yield _interpreter(data.read().decode())
                 else:
-                    yield _python(BytesParser().parsebytes(data.read(), headersonly=True))
+                    yield python_component(data.read())
         if export.returncode:
             raise subprocess.CalledProcessError(export.returncode, "docker export")
     finally:
         _docker("rm", "--volumes", container)
 
 
-def _python(said: Message) -> dict[str, Any]:
+def python_component(metadata: bytes) -> dict[str, Any]:
+    """A Python package, of the file METADATA beside it (UTF-8, as its specification says)."""
+    said = HeaderParser().parsestr(metadata.decode(errors="replace"))
     name, version = said["Name"], said["Version"]
     normal = name.lower().replace("_", "-").replace(".", "-")
     licence = said["License-Expression"] or (said["License"] if said["License"] and len(said["License"]) < 100 else None)

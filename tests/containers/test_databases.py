@@ -9,18 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from blocks.settings import REPOSITORY
+from tests.compose.images import database_images
 from tests.containers.container import docker
 from tests.fixtures.processes import wait_until
 
-# As compose.yaml has it.
-IMAGE = os.environ.get("POSTGRES_IMAGE", "postgres:16")
 NAMES = ("prefect", "mlflow", "mlflow_auth")
 
 
 @pytest.fixture(scope="module")
 def server(engine: None) -> Iterator[str]:
     """``user:password@host:port`` of an empty PostgreSQL."""
-    container = docker("run", "--detach", "--publish", "127.0.0.1::5432", "--env=POSTGRES_PASSWORD=only-here", IMAGE).strip()
+    container = docker(
+        "run", "--detach", "--publish", "127.0.0.1::5432", "--env=POSTGRES_PASSWORD=only-here", database_images()["POSTGRES_IMAGE"]
+    ).strip()
     try:
         # The server that prepares the data does not listen on TCP.
         wait_until(lambda: is_ready(container), "PostgreSQL answers")
