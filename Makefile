@@ -18,7 +18,7 @@ TF_PLUGIN_DIR ?= $(firstword $(shell find /opt /srv /usr/local /usr/share "$(HOM
 unexport PYTHONDONTWRITEBYTECODE
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 demo: venv ## The whole loop on real flights; leaves the stack up (KEEP=0: stops it)
 	@$(BIN)/python -m deployments.demo $(if $(filter 0,$(KEEP)),--down)
