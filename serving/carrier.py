@@ -44,6 +44,9 @@ class _Said(msgspec.Struct):
     unreadable: bool = False
 
 
+_SAID = msgspec.json.Decoder(_Said)
+
+
 def carry(path: Path, lake: Lake, *, durable: bool) -> Carried:
     """Convert the segment and give its files to the lake. Raises ``Unreadable``, ``LakeAway``, ``OSError``."""
     from serving.parquet import convert, give_back_memory
@@ -95,7 +98,7 @@ class Carrier:
         try:
             process.stdin.write(msgspec.json.encode(str(path.absolute())) + b"\n")
             process.stdin.flush()
-            return msgspec.json.decode(process.stdout.readline(), type=_Said)
+            return _SAID.decode(process.stdout.readline())
         except (BrokenPipeError, msgspec.DecodeError) as error:
             self._process = None
             process.kill()

@@ -29,6 +29,9 @@ class _Record(msgspec.Struct, frozen=True):
     sha256: str
 
 
+_RECORD = msgspec.json.Decoder(_Record)
+
+
 class ModelFolder(Registry):
     """The one package in ``folder`` is champion, whatever the use case is called: a package knows its own."""
 
@@ -43,7 +46,7 @@ class ModelFolder(Registry):
                 return None
             sha256 = digest((self._folder / MANIFEST).read_bytes())
             record = self._folder / RECORD
-            said = msgspec.json.decode(record.read_bytes(), type=_Record) if record.exists() else _Record(sha256[:_VERSION_LENGTH], sha256)
+            said = _RECORD.decode(record.read_bytes()) if record.exists() else _Record(sha256[:_VERSION_LENGTH], sha256)
         except (OSError, msgspec.DecodeError) as error:
             raise RegistryAway(f"The model package in {self._folder} cannot be read: {error}.") from error
         return Crowned(said.version, str(self._folder), said.sha256)

@@ -85,11 +85,18 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     files: dict[str, str]
 
 
+# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time (docs/decisions/0012-hot-path.md).
+_MANIFEST = msgspec.json.Decoder(Manifest)
+
+
 class Smoke(msgspec.Struct, frozen=True):
     """Rows and what they must score."""
 
     rows: list[dict[str, Any]]
     scores: list[float]
+
+
+_SMOKE = msgspec.json.Decoder(Smoke)
 
 
 def digest(data: bytes) -> str:
@@ -116,7 +123,7 @@ def read_manifest(data: bytes, expected_digest: str | None = None) -> Manifest:
         if form not in _READABLE:
             known = " and ".join(map(str, _READABLE))
             raise PackageError(f"The package has format {form!r}, this code reads {known}: register the model again.")
-        return msgspec.json.decode(data, type=Manifest)
+        return _MANIFEST.decode(data)
     except msgspec.DecodeError as error:
         raise PackageError(f"{MANIFEST} cannot be read: {error}.") from error
 
@@ -211,7 +218,7 @@ def load(folder: Path, expected_digest: str | None = None) -> Package:
         if digest(data) != manifest.files.get(name):
             raise PackageError(f"{name} was changed: its SHA-256 is not the manifest's.")
     try:
-        package = Package(manifest, contents[MODEL], msgspec.json.decode(contents[SMOKE], type=Smoke))
+        package = Package(manifest, contents[MODEL], _SMOKE.decode(contents[SMOKE]))
         package.check_smoke()
     except PackageError:
         raise

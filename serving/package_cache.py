@@ -37,6 +37,10 @@ class LastGood(msgspec.Struct, frozen=True):
     previous: str | None = None
 
 
+# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time (docs/decisions/0012-hot-path.md).
+_LAST_GOOD = msgspec.json.Decoder(LastGood)
+
+
 class PackageCache:
     """The packages of one use case."""
 
@@ -106,7 +110,7 @@ class PackageCache:
     def last_good(self) -> tuple[LastGood, Package] | None:
         """What was served last, verified again; ``None`` where nothing was. Raises ``PackageError`` where it is damaged."""
         try:
-            last = msgspec.json.decode(self._record.read_bytes(), type=LastGood)
+            last = _LAST_GOOD.decode(self._record.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, msgspec.DecodeError) as error:
@@ -116,7 +120,7 @@ class PackageCache:
     def keep(self, version: str, sha256: str) -> None:
         """Record what is served now, and delete all but it and the one before."""
         try:
-            before = msgspec.json.decode(self._record.read_bytes(), type=LastGood)
+            before = _LAST_GOOD.decode(self._record.read_bytes())
         except (OSError, msgspec.DecodeError):
             before = None
         previous = None

@@ -41,6 +41,10 @@ class Header(msgspec.Struct, frozen=True):
     format: int = FORMAT
 
 
+# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time (docs/decisions/0012-hot-path.md).
+_HEADER = msgspec.json.Decoder(Header)
+
+
 class Unreadable(ValueError):
     """The segment has no header that this code reads."""
 
@@ -182,7 +186,7 @@ def read_header(path: Path) -> tuple[Header, int]:
     with path.open("rb") as file:
         first = file.readline()
     try:
-        header = msgspec.json.decode(first, type=Header)
+        header = _HEADER.decode(first)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Unreadable(f"{path.name} has no header: {error}") from error
     if not first.endswith(b"\n") or header.format != FORMAT:
