@@ -80,8 +80,7 @@ def _reader(header: Header) -> Any:
 def _slices(path: Path, start: int) -> Iterator[memoryview]:
     """Whole lines, about as many as make a slice; last what has no newline at its end, which a crash left.
 
-    All in the same memory: a slice is gone when the next one is asked for. To copy a megabyte would hold the interpreter for as
-    long as all else that a slice needs.
+    All in the same memory: a slice is gone when the next one is asked for.
     """
     buffer, filled = bytearray(_SLICE_BYTES), 0
     with path.open("rb", buffering=0) as file:
