@@ -1,11 +1,12 @@
 """The lake: named bytes under one root, on any S3 endpoint or in a folder. An object is there whole or not at all."""
 
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from prefect.blocks.core import Block
 from prefect_aws import AwsCredentials
@@ -78,6 +79,17 @@ class Lake(Block):
             connect_timeout=3,
         )
 
+    @cached_property
+    def _bucket(self) -> Any:
+        from botocore.config import Config
+
+        given = self.credentials or AwsCredentials()
+        return given.get_boto3_session().client(
+            "s3",
+            endpoint_url=given.aws_client_parameters.endpoint_url,
+            config=Config(connect_timeout=3, read_timeout=30, s3={"addressing_style": "path"}),
+        )
+
     def _path(self, path: str) -> str:
         return f"{self._root}/{path}"
 
@@ -85,7 +97,7 @@ class Lake(Block):
     def _reach(self, path: str) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):
             raise
         except OSError as error:
             raise LakeAway(f"The lake {self.url} cannot be used for {path!r}: {error}") from error
@@ -105,6 +117,36 @@ class Lake(Block):
                 partial.replace(target)
             finally:
                 partial.unlink(missing_ok=True)
+
+    def create(self, path: str, data: bytes) -> None:
+        """Put the object there if there is none, decided by whoever keeps it: of two at once, one fails. Raises ``FileExistsError``."""
+        if self.url.startswith("s3://"):
+            self._create_in_bucket(path, data)
+            return
+        with self._reach(path):
+            target = Path(self._path(path))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial = target.with_name(f"{target.name}.{uuid.uuid4().hex}.partial")
+            try:
+                partial.write_bytes(data)
+                os.link(partial, target)
+            finally:
+                partial.unlink(missing_ok=True)
+
+    def _create_in_bucket(self, path: str, data: bytes) -> None:
+        """By S3's conditional write (``If-None-Match: *``), which pyarrow does not know."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        bucket, _, key = self._path(path).partition("/")
+        try:
+            self._bucket.put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
+        except ClientError as error:
+            # 409: another write of the same key is under way, and whichever ends first is there.
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] in (409, 412):
+                raise FileExistsError(f"{path!r} is in the lake {self.url} already.") from error
+            raise LakeAway(f"The lake {self.url} cannot be used for {path!r}: {error}") from error
+        except BotoCoreError as error:
+            raise LakeAway(f"The lake {self.url} cannot be used for {path!r}: {error}") from error
 
     def read(self, path: str) -> bytes:
         """Raises ``FileNotFoundError`` where there is no such object, ``LakeAway`` where the lake cannot be asked."""

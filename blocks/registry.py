@@ -257,6 +257,32 @@ class ModelRegistry(Block):
             for key, value in tags.items():
                 client.set_model_version_tag(version.use_case, version.number, key, value)
 
+    def tag_model(self, use_case: str, tags: Mapping[str, str]) -> bool:
+        """Tag the model itself, whatever its versions. False where the use case has no model yet."""
+        from mlflow.exceptions import MlflowException
+
+        with self._reach(f"tag the model {use_case!r}") as client:
+            try:
+                for key, value in tags.items():
+                    client.set_registered_model_tag(use_case, key, value)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                return False
+        return True
+
+    def model_tags(self, use_case: str) -> Mapping[str, str]:
+        """The tags of the model itself; none where the use case has no model yet."""
+        from mlflow.exceptions import MlflowException
+
+        with self._reach(f"read the model {use_case!r}") as client:
+            try:
+                return dict(client.get_registered_model(use_case).tags)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                return {}
+
     def download_package(self, version: ModelVersion, folder: Path) -> Path:
         """The version's package, in a new folder below ``folder``. Raises ``RegistryError`` for a version without one."""
         if "laurel.package" not in version.tags:

@@ -114,9 +114,8 @@ class Demo:
         return verdict["outcome"] == "drifted"
 
     def read_contest(self) -> None:
-        """The latest decision of the ledger."""
-        latest = self.lake.list(f"decisions/{USE_CASE}")[-1]
-        decision = json.loads(self.lake.read(latest))
+        """The latest contest of the ledger."""
+        decision = next(one for one in reversed(self._ledger()) if one["kind"] == "contest")
         main = (decision["contest"] or {}).get("main", {})
         self.story.contest = {
             "difference": main.get("gain"),
@@ -127,6 +126,10 @@ class Demo:
             "champion": main.get("champion"),
             "challenger": main.get("challenger"),
         }
+
+    def _ledger(self) -> list[dict[str, Any]]:
+        """The decisions so far, in order."""
+        return [json.loads(self.lake.read(path)) for path in self.lake.list(f"decisions/{USE_CASE}")]
 
     def send_later_month(self, frame: pl.DataFrame) -> None:
         """The month after the story through the service under the new champion, ingested meanwhile."""

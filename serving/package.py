@@ -19,8 +19,8 @@ import numpy as np
 
 from serving.errors import InputError, PackageError
 
-FORMAT = 2
-_READABLE = (1, 2)  # format 1 says nothing of its outputs and of the prediction log: the defaults below hold
+FORMAT = 3
+_READABLE = (1, 2, 3)  # where an older one says nothing of outputs, prediction log, importance or hold-out, the defaults below hold
 MANIFEST = "package.json"
 MODEL = "model.onnx"
 SMOKE = "smoke.json"
@@ -80,6 +80,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     parity: Parity
     drift_thresholds: dict[str, float]
     drift_calibrated: bool
+    drift_importance: dict[str, float] = {}  # of each input, 0-1, all together 1; none: not known
+    holdout: str = ""
+    holdout_intervals: dict[str, tuple[float, float]] = {}  # of each metric, two-sided at 90 %
+    calibration: list[tuple[float, float]] = []  # score and share of positives there, rising: a line between them
     log_sample_rate: float = 1.0
     log_leave_out: list[str] = []
     files: dict[str, str]

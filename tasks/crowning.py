@@ -16,7 +16,7 @@ from tasks import modelling
 from tasks.announcements import deployed, deployment_failed
 from tasks.champions import opened
 from tasks.dataset import read_periods, read_version
-from tasks.decisions import Decision
+from tasks.ledger import Decision
 from tasks.outside import RESUMED, lake, registry, service, tell
 from tasks.packaging import Origin, make_package
 from tasks.training import run_tags

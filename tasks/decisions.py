@@ -2,43 +2,24 @@
 
 import base64
 import io
+import math
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
-from pydantic import BaseModel, ConfigDict
 
 from blocks.registry import ModelVersion
 from tasks import plots
 from tasks.announcements import contest_decided, first_champion, number
-from tasks.contest import Contest
-from tasks.outside import RESUMED, artifact_key, lake, registry, tell
+from tasks.ledger import Decision, record
+from tasks.outside import RESUMED, artifact_key, registry, tell
 from usecases.definition import load
-
-
-class Decision(BaseModel):
-    """The record of a contest, or of a crown given without one, as it stands in the ledger."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    use_case: str
-    time: str
-    challenger: str
-    champion: str | None
-    holdout: str
-    dataset_version: str
-    promoted: bool
-    verdict: str
-    reasons: list[str]
-    contest: Contest | None
-    gate_score: float
-    by: str
 
 
 @task(**RESUMED)
 def record_decision(decision: Decision, challenger: ModelVersion) -> None:
     """Into the ledger, onto the version's tags, into the run's artifacts, and to people."""
     use_case = decision.use_case
-    lake().write(f"decisions/{use_case}/{decision.time.replace(':', '-')}.json", decision.model_dump_json(indent=1).encode())
+    record(decision)
     registry().tag(challenger, {"laurel.verdict": decision.verdict, "laurel.reasons": "; ".join(decision.reasons)[:4000]})
     create_markdown_artifact(_in_words(decision), key=artifact_key(use_case, "contest"), description=_in_short(decision))
     contest, metric = decision.contest, load(use_case).gate.metric.name
@@ -53,7 +34,7 @@ def record_decision(decision: Decision, challenger: ModelVersion) -> None:
     links = {"MLflow version": registry().version_url(challenger)}
     if decision.champion is None and decision.promoted:
         recipe, gate = challenger.tags.get("laurel.recipe", "?"), load(use_case).gate.threshold
-        score = decision.gate_score
+        score = decision.gate_score or math.nan
         tell(first_champion(use_case, version=challenger.number, candidate=recipe, metric=metric, score=score, gate=gate, links=links))
         return
     main = contest.main if contest else None
@@ -62,7 +43,7 @@ def record_decision(decision: Decision, challenger: ModelVersion) -> None:
             use_case,
             verdict=decision.verdict,
             champion_version=decision.champion,
-            challenger_version=decision.challenger,
+            challenger_version=challenger.number,
             metric=metric,
             champion=main.champion if main else None,
             challenger=main.challenger if main else decision.gate_score,

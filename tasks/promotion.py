@@ -1,11 +1,10 @@
 """The steps of ``promote`` and ``rollback``. The contest is here; what follows it is in the modules whose names are given on."""
 
-from datetime import UTC, datetime
+import math
 
 import numpy as np
 import polars as pl
 from prefect import task
-from prefect.runtime import flow_run
 
 from blocks.registry import CHALLENGER, CHAMPION, ModelVersion, RegistryError
 from tasks import modelling
@@ -13,7 +12,8 @@ from tasks.champions import opened
 from tasks.contest import Contest, hold
 from tasks.crowning import CROWNED_AT, NotServed, crown, refit_winner
 from tasks.dataset import DatasetVersion, read_periods, read_version
-from tasks.decisions import Decision, record_decision
+from tasks.decisions import record_decision
+from tasks.ledger import Decision
 from tasks.outside import RESUMED, lake, registry
 from tasks.packaging import score_rows
 from tasks.rollback import find_predecessor, prove_package, record_rollback
@@ -63,7 +63,7 @@ def hold_contest(challenger: ModelVersion, seed: int) -> Decision:
         scores = score_rows(package, rows)
     decision = Decision(
         use_case=use_case,
-        time=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        kind="contest",
         challenger=challenger.number,
         champion=champion.number if champion else None,
         holdout=holdout,
@@ -73,7 +73,6 @@ def hold_contest(challenger: ModelVersion, seed: int) -> Decision:
         reasons=seen(f"challenger {challenger.number}", manifest.trained_on, dataset, holdout),
         contest=None,
         gate_score=manifest.metrics[case.gate.metric.name],
-        by=flow_run.ui_url or "a direct call",
     )
     if decision.reasons:
         return decision
@@ -113,11 +112,12 @@ def seen(who: str, trained_on: dict[str, str], dataset: DatasetVersion, holdout:
 def _without_champion(case: UseCase, decision: Decision) -> Decision:
     """Nobody to contest: the gate decides, and a score too good to be true is suspicious here too."""
     gate, name = case.gate, case.gate.metric.name
-    if name == "roc_auc" and decision.gate_score > case.promotion.suspicious_score:
-        reason = f"{name} {decision.gate_score:.4f} is too good to be true: look for a leak"
+    score = math.nan if decision.gate_score is None else decision.gate_score
+    if name == "roc_auc" and score > case.promotion.suspicious_score:
+        reason = f"{name} {score:.4f} is too good to be true: look for a leak"
         return decision.model_copy(update={"verdict": "suspicious", "reasons": [reason]})
-    passed = gate.passes(decision.gate_score)
-    reason = f"no champion yet; {name} {decision.gate_score:.4f} against the gate of {gate.threshold:g}"
+    passed = gate.passes(score)
+    reason = f"no champion yet; {name} {score:.4f} against the gate of {gate.threshold:g}"
     return decision.model_copy(update={"verdict": "promote" if passed else "keep", "promoted": passed, "reasons": [reason]})
 
 

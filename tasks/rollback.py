@@ -1,17 +1,14 @@
 """The way back to an earlier champion."""
 
-from datetime import UTC, datetime
-
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
-from prefect.runtime import flow_run
 
 from blocks.registry import CHAMPION, ModelVersion, RegistryError
 from tasks.announcements import rolled_back
 from tasks.champions import opened, read_manifest
 from tasks.crowning import CROWNED_AT
-from tasks.decisions import Decision
-from tasks.outside import PATIENT, artifact_key, lake, registry, tell
+from tasks.ledger import Decision, record
+from tasks.outside import PATIENT, artifact_key, registry, tell
 from usecases.definition import load
 
 
@@ -48,23 +45,21 @@ def prove_package(version: ModelVersion) -> None:
 @task(**PATIENT)
 def record_rollback(champion: ModelVersion, target: ModelVersion, reason: str) -> None:
     """Into the ledger and to people."""
-    use_case, now = champion.use_case, datetime.now(UTC).isoformat(timespec="milliseconds")
-    manifest = read_manifest(registry(), target)
-    decision = Decision(
-        use_case=use_case,
-        time=now,
-        challenger=target.number,
-        champion=champion.number,
-        holdout=target.tags.get("laurel.holdout", ""),
-        dataset_version=manifest.dataset_version,
-        promoted=True,
-        verdict="rollback",
-        reasons=[reason],
-        contest=None,
-        gate_score=manifest.metrics[load(use_case).gate.metric.name],
-        by=flow_run.ui_url or "a direct call",
+    use_case, manifest = champion.use_case, read_manifest(registry(), target)
+    record(
+        Decision(
+            use_case=use_case,
+            kind="rollback",
+            verdict="rollback",
+            reasons=[reason],
+            version=target.number,
+            champion=champion.number,
+            promoted=True,
+            holdout=target.tags.get("laurel.holdout", ""),
+            dataset_version=manifest.dataset_version,
+            gate_score=manifest.metrics[load(use_case).gate.metric.name],
+        )
     )
-    lake().write(f"decisions/{use_case}/{now.replace(':', '-')}.json", decision.model_dump_json(indent=1).encode())
     create_markdown_artifact(
         f"Rolled back from version {champion.number} to {target.number}: {reason}", key=artifact_key(use_case, "rollback")
     )

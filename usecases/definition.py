@@ -150,6 +150,37 @@ class Promotion(Frozen):
     suspicious_score: float = 0.97
 
 
+class RetrainPolicy(Frozen):
+    """The governor before ``retrain``: how often it may run by itself, and when it must ask a person.
+
+    Within ``cooldown_hours`` of the last start, or after ``runs_per_day`` starts within 24 hours, none is started. After
+    ``breaker_rejections`` challengers in a row that were not promoted the breaker opens, for ``breaker_hours`` or until somebody closes it.
+    A run that a person starts is held to one at a time only, unless the person says otherwise.
+    """
+
+    cooldown_hours: float = Field(1.0, ge=0)
+    runs_per_day: int = Field(4, ge=1)
+    breaker_rejections: int = Field(3, ge=1)
+    breaker_hours: float = Field(72.0, gt=0)
+
+
+class Approval(Frozen):
+    """Whether a person must agree before a challenger that won takes the crown; nobody's answer in ``hours`` is a no.
+
+    ``when_unsure``: for what the contest calls suspicious, which is kept out without a question where the answer is ``never``.
+    """
+
+    ask: Literal["never", "when_unsure", "always"] = "never"
+    hours: float = Field(24.0, gt=0)
+
+
+class LabelPolicy(Frozen):
+    """What a metric on late labels is worth: *provisional* below ``coverage`` (0-1) of the window's predictions, or ``rows`` labels."""
+
+    coverage: float = Field(0.8, gt=0, le=1)
+    rows: int = Field(500, ge=1)
+
+
 class DriftPolicy(Frozen):
     """When a window counts as drifted: the share of monitored columns beyond their own threshold.
 
@@ -214,6 +245,9 @@ class UseCase(Frozen):
     gate: Gate
     promotion: Promotion = Promotion()
     drift: DriftPolicy = DriftPolicy()
+    labels: LabelPolicy = LabelPolicy()
+    retrain: RetrainPolicy = RetrainPolicy()
+    approval: Approval = Approval()
     prediction_log: PredictionLogPolicy = PredictionLogPolicy()
     decision_threshold: float = 0.5
     parity_tolerance: float = 1e-5

@@ -117,3 +117,10 @@ def test_aws_itself_has_no_endpoint_and_may_have_no_keys() -> None:
     given = Lake.of(Settings(s3_endpoint="aws")).credentials
     assert given is not None
     assert (given.aws_client_parameters.endpoint_url, given.aws_access_key_id, given.aws_secret_access_key) == (None, None, None)
+
+
+def test_of_two_that_create_an_object_one_is_refused_and_what_is_there_stays(lake: Lake) -> None:
+    lake.create("decisions/toy/1", b"first")
+    with pytest.raises(FileExistsError):
+        lake.create("decisions/toy/1", b"second")
+    assert (lake.read("decisions/toy/1"), lake.list("")) == (b"first", ["decisions/toy/1"])

@@ -70,8 +70,8 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
 
 def test_a_package_of_another_format_is_refused_by_both_numbers(tmp_path: Path) -> None:
     write_package(tmp_path)
-    newer = (tmp_path / "package.json").read_bytes().replace(b'"format": 2', b'"format": 3')
-    with pytest.raises(PackageError, match="format 3, this code reads 1 and 2"):
+    newer = (tmp_path / "package.json").read_bytes().replace(b'"format": 3', b'"format": 4')
+    with pytest.raises(PackageError, match="format 4, this code reads 1 and 2 and 3"):
         read_manifest(newer)
 
 
