@@ -197,6 +197,12 @@ class ModelRegistry(Block):
             for path, figure in figures.items():
                 client.log_figure(run_id, figure, path)
 
+    def log_texts(self, run_id: str, texts: Mapping[str, str]) -> None:
+        """Put texts beside the run's model, by path."""
+        with self._reach(f"log texts of run {run_id}") as client:
+            for path, text in texts.items():
+                client.log_text(run_id, text, path)
+
     def register(
         self, use_case: str, run_id: str, package_sha256: str, tags: Mapping[str, str], description: str, about: str = ""
     ) -> ModelVersion:

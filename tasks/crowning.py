@@ -17,6 +17,7 @@ from tasks.announcements import deployed, deployment_failed
 from tasks.champions import opened
 from tasks.dataset import read_periods, read_version
 from tasks.ledger import Decision
+from tasks.model_card import as_page, model_card
 from tasks.outside import RESUMED, lake, registry, service, tell
 from tasks.packaging import Origin, make_package
 from tasks.training import run_tags
@@ -75,6 +76,9 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
         about=f"{case.title}. {case.question}",
     )
     store.tag(challenger, {"laurel.refit": version.number})
+    card = model_card(case, made.manifest, version.number, decision, dataset)
+    store.log_texts(run_id, {"model_card.md": card, "model_card.html": as_page(card)})
+    store.tag(version, {"laurel.model_card": store.artifact_url(run_id, "model_card.html")})
     return version
 
 
