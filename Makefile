@@ -1,7 +1,7 @@
 # Laurel's verbs. The first one makes .venv from requirements.lock; after that nothing needs the network.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: workflows-lint images images-test infra-test help demo test key lint up down status lock reset clean venv
+.PHONY: audit workflows-lint images images-test infra-test help demo test key lint up down status lock reset clean venv
 
 BIN := .venv/bin
 comma := ,
@@ -29,6 +29,9 @@ test: venv ## All tests, on real servers (ARGS='-k ports': some)
 key: venv ## An API key of the service, shown once (NAME=web SCOPES=predict,feedback)
 	@$(BIN)/python -m serving.keys add "$(or $(NAME),$(error NAME is missing: make key NAME=web SCOPES=predict,feedback))" \
 	  $(foreach scope,$(subst $(comma), ,$(or $(SCOPES),predict)),--scope $(scope))
+
+audit: venv ## Is every ledger of decisions whole? Names what was edited or removed (USE_CASE=flights: only that one)
+	@$(BIN)/python -m deployments.audit $(USE_CASE)
 
 infra-test: venv ## Terraform: format, validity, apply and destroy at a stand-in of AWS, checkov (ARGS='-k lake': some tests)
 	@command -v terraform >/dev/null || { echo "Terraform is missing: https://developer.hashicorp.com/terraform/install" >&2; exit 1; }

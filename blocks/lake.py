@@ -4,6 +4,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +17,7 @@ from pydantic import Field
 from blocks.settings import Settings
 
 if TYPE_CHECKING:
+    from pyarrow import NativeFile
     from pyarrow.fs import FileSystem
 
 BLOCK = "lake"
@@ -153,11 +155,25 @@ class Lake(Block):
         with self._reach(path), self._files.open_input_stream(self._path(path)) as stream:
             return stream.read()
 
+    def open(self, path: str) -> "NativeFile":
+        """The object to be read in parts, and closed by the caller; reading it raises ``OSError``. Raises as ``read`` does."""
+        with self._reach(path):
+            return self._files.open_input_file(self._path(path))
+
     def exists(self, path: str) -> bool:
         from pyarrow.fs import FileType
 
         with self._reach(path):
             return self._files.get_file_info(self._path(path)).type == FileType.File
+
+    def newest(self, prefix: str) -> datetime | None:
+        """When the latest object in the folder ``prefix`` or below it was written, by the lake's clock; None if there is none."""
+        from pyarrow.fs import FileSelector, FileType
+
+        with self._reach(prefix):
+            found = self._files.get_file_info(FileSelector(self._path(prefix), recursive=True, allow_not_found=True))
+        times = [f.mtime for f in found if f.type == FileType.File and not f.path.endswith(".partial")]
+        return max((time for time in times if time is not None), default=None)
 
     def list(self, prefix: str) -> list[str]:
         """Paths of all objects in the folder ``prefix`` and below it, sorted; none if there is no such folder."""

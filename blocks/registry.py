@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
+from blocks.registry_api import ApiError, RegistryApi, tags_of
 from blocks.settings import Settings
 
 if TYPE_CHECKING:
@@ -91,8 +92,29 @@ class ModelRegistry(Block):
         mlflow.set_tracking_uri(self.tracking_uri)
         return mlflow.MlflowClient(self.tracking_uri, self.tracking_uri)
 
+    @cached_property
+    def _api(self) -> RegistryApi:
+        return RegistryApi(
+            self.tracking_uri, (self.username, self.password.get_secret_value()) if self.username and self.password else None
+        )
+
+    @contextmanager
+    def _ask(self, what: str) -> Iterator[RegistryApi]:
+        """MLflow's registry, without its library."""
+        import httpx
+
+        try:
+            yield self._api
+        except ApiError as error:
+            if error.is_outage:
+                raise RegistryAway(f"MLflow at {self.tracking_uri} could not {what}: {str(error)[:300]}") from error
+            raise self._refusal(what, error.code, str(error)) from error
+        except httpx.HTTPError as error:
+            raise RegistryAway(f"MLflow at {self.tracking_uri} could not {what}: {error}") from error
+
     @contextmanager
     def _reach(self, what: str) -> Iterator["MlflowClient"]:
+        """MLflow's library, for runs and models."""
         import requests
         from mlflow.exceptions import MlflowException
 
@@ -102,12 +124,15 @@ class ModelRegistry(Block):
             # A refusal carries a code of MLflow's own; a connection that failed is an internal error of its client.
             if error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"):
                 raise RegistryAway(f"MLflow at {self.tracking_uri} could not {what}: {str(error)[:300]}") from error
-            if error.error_code == "UNAUTHENTICATED":
-                way = "Set LAUREL_MLFLOW_USERNAME and LAUREL_MLFLOW_PASSWORD, and tell the flows: python -m deployments.apply"
-                raise RegistryError(f"MLflow at {self.tracking_uri} wants another password to {what}. {way}") from error
-            raise RegistryError(f"MLflow refused to {what}: {error.message}") from error
+            raise self._refusal(what, error.error_code, error.message) from error
         except requests.RequestException as error:
             raise RegistryAway(f"MLflow at {self.tracking_uri} could not {what}: {error}") from error
+
+    def _refusal(self, what: str, code: str, message: str) -> RegistryError:
+        if code == "UNAUTHENTICATED":
+            way = "Set LAUREL_MLFLOW_USERNAME and LAUREL_MLFLOW_PASSWORD, and tell the flows: python -m deployments.apply"
+            return RegistryError(f"MLflow at {self.tracking_uri} wants another password to {what}. {way}")
+        return RegistryError(f"MLflow refused to {what}: {message}")
 
     def log_run(
         self,
@@ -228,72 +253,55 @@ class ModelRegistry(Block):
 
     def at(self, use_case: str, alias: str) -> ModelVersion | None:
         """The version that carries the alias, or None."""
-        from mlflow.exceptions import MlflowException
-
-        with self._reach(f"find the {alias} of {use_case!r}") as client:
-            try:
-                return _version(client.get_model_version_by_alias(use_case, alias))
-            except MlflowException as error:
-                # MLflow says INVALID_PARAMETER_VALUE for a model without the alias, and DOES_NOT_EXIST for no model.
-                if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                    return None
-                raise
+        with self._ask(f"find the {alias} of {use_case!r}") as api:
+            found = api.at(use_case, alias)
+        return _version(found) if found else None
 
     def version(self, use_case: str, number: str) -> ModelVersion:
         """Raises ``RegistryError`` where there is no such version."""
-        with self._reach(f"find version {number} of {use_case!r}") as client:
-            return _version(client.get_model_version(use_case, number))
+        with self._ask(f"find version {number} of {use_case!r}") as api:
+            return _version(api.version(use_case, number))
 
     def versions(self, use_case: str) -> list[ModelVersion]:
         """All versions, newest first; none for a use case that has no model yet."""
-        with self._reach(f"list the versions of {use_case!r}") as client:
-            found = client.search_model_versions(f"name = '{use_case}'")
+        with self._ask(f"list the versions of {use_case!r}") as api:
+            found = api.versions(use_case)
         return sorted((_version(one) for one in found), key=lambda v: int(v.number), reverse=True)
 
     def set_alias(self, version: ModelVersion, alias: str) -> None:
-        with self._reach(f"make version {version.number} of {version.use_case!r} its {alias}") as client:
-            client.set_registered_model_alias(version.use_case, alias, version.number)
+        with self._ask(f"make version {version.number} of {version.use_case!r} its {alias}") as api:
+            api.set_alias(version.use_case, alias, version.number)
 
     def remove_alias(self, use_case: str, alias: str) -> None:
-        with self._reach(f"take the alias {alias} from {use_case!r}") as client:
-            client.delete_registered_model_alias(use_case, alias)
+        with self._ask(f"take the alias {alias} from {use_case!r}") as api:
+            api.remove_alias(use_case, alias)
 
     def tag(self, version: ModelVersion, tags: Mapping[str, str]) -> None:
-        with self._reach(f"tag version {version.number} of {version.use_case!r}") as client:
-            for key, value in tags.items():
-                client.set_model_version_tag(version.use_case, version.number, key, value)
+        with self._ask(f"tag version {version.number} of {version.use_case!r}") as api:
+            api.tag_version(version.use_case, version.number, tags)
 
     def tag_model(self, use_case: str, tags: Mapping[str, str]) -> bool:
         """Tag the model itself, whatever its versions. False where the use case has no model yet."""
-        from mlflow.exceptions import MlflowException
-
-        with self._reach(f"tag the model {use_case!r}") as client:
-            try:
-                for key, value in tags.items():
-                    client.set_registered_model_tag(use_case, key, value)
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                    raise
-                return False
-        return True
+        with self._ask(f"tag the model {use_case!r}") as api:
+            return api.tag_model(use_case, tags)
 
     def model_tags(self, use_case: str) -> Mapping[str, str]:
         """The tags of the model itself; none where the use case has no model yet."""
-        from mlflow.exceptions import MlflowException
-
-        with self._reach(f"read the model {use_case!r}") as client:
-            try:
-                return dict(client.get_registered_model(use_case).tags)
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                    raise
-                return {}
+        with self._ask(f"read the model {use_case!r}") as api:
+            return api.model_tags(use_case)
 
     def download_package(self, version: ModelVersion, folder: Path) -> Path:
         """The version's package, in a new folder below ``folder``. Raises ``RegistryError`` for a version without one."""
         if "laurel.package" not in version.tags:
             raise RegistryError(f"Version {version.number} of {version.use_case!r} has no model package: it was not registered by Laurel.")
-        with self._reach(f"download the package of {version.use_case!r} version {version.number}") as client:
+        what = f"download the package of {version.use_case!r} version {version.number}"
+        if RegistryApi.serves(version.tags["laurel.package"]):
+            target = folder / "package"
+            target.mkdir()
+            with self._ask(what) as api:
+                api.download(version.tags["laurel.package"], target)
+            return target
+        with self._reach(what) as client:
             return Path(client.download_artifacts(version.run_id, "package", str(folder)))
 
     def run_url(self, run_id: str) -> str:
@@ -319,8 +327,8 @@ class ModelRegistry(Block):
         return f"{(self.page_url or self.tracking_uri).rstrip('/')}/#/{path}?workflowType=machine_learning"
 
 
-def _version(found: Any) -> ModelVersion:
-    return ModelVersion(found.name, str(found.version), found.run_id, dict(found.tags))
+def _version(found: Mapping[str, Any]) -> ModelVersion:
+    return ModelVersion(found["name"], str(found["version"]), found.get("run_id", ""), tags_of(found))
 
 
 def _run(found: Any) -> Run:

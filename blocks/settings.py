@@ -61,7 +61,10 @@ class Settings(BaseSettings):
 
     slack_token: SecretStr | None = Field(None, description="bot token (xoxb-...); unset: messages go to the run's log")
     slack_channel: str = Field("#ml", description="channel name or id")
+    slack_language: Literal["en", "ko"] = Field("en", description="language of messages: en or ko")
     slack_api_url: str = Field("https://slack.com/api/", description="changed only by tests")
+    slack_signing_secret: SecretStr | None = Field(None, description="signs Slack's calls when a button is pressed; unset: no buttons")
+    slack_approvers: str = Field("", description="comma-separated Slack user ids that may press buttons; empty: everybody who sees them")
 
     github_token: SecretStr | None = Field(None, description="a workflow's own token; writes the comment on a pull request")
 
@@ -99,7 +102,6 @@ class Settings(BaseSettings):
     ecs_home: str = Field("/opt/laurel", description="where the image has the code")
     ecs_secrets: str = Field("", description="comma-separated NAME=ARN: secrets that ECS puts into a flow run's environment")
 
-    retrain_cooldown_seconds: int = Field(3600, ge=0, description="drift events of a use case within this time start one retrain")
     promote_timeout_seconds: float = Field(60.0, gt=0, description="how long promote waits for the service to swap")
 
     @field_validator("prefect_auth")

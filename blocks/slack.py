@@ -1,13 +1,13 @@
 """Telling people in Slack, or in the run's log where no Slack is configured.
 
-A message is built once, as a headline, facts, details and links; its plain text and its Block Kit form say the same.
 Telling never fails a flow: what Slack refuses ends as one warning in the run's log that holds the whole text.
 """
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
 from http.client import HTTPException
 from typing import Any, Self
 
@@ -21,19 +21,45 @@ from slack_sdk.errors import SlackApiError, SlackClientError, SlackRequestError
 from slack_sdk.http_retry import RetryHandler
 from slack_sdk.http_retry.builtin_handlers import ConnectionErrorRetryHandler, RateLimitErrorRetryHandler, ServerErrorRetryHandler
 
+from blocks.message import (
+    FACTS,
+    SECTION_LIMIT,
+    TEXT_LIMIT,
+    Button,
+    Confirm,
+    Language,
+    Message,
+    Picture,
+    Status,
+    Step,
+    checklist,
+    escaped,
+)
 from blocks.settings import Settings
+
+__all__ = [
+    "BLOCK",
+    "FACTS",
+    "RUN_LINK",
+    "SECTION_LIMIT",
+    "TEXT_LIMIT",
+    "Button",
+    "Confirm",
+    "Language",
+    "Message",
+    "Picture",
+    "Posted",
+    "Refused",
+    "SlackNotifier",
+    "Status",
+    "Step",
+    "checklist",
+    "escaped",
+]
 
 BLOCK = "slack"
 RUN_LINK = "flow run"
-
-# Slack's limits on characters (Block Kit reference, chat.postMessage). The parts below stay under what a message may hold
-# in all, about 12,000, which Slack documents nowhere and answers with msg_blocks_too_long.
-TEXT_LIMIT = 4000
-SECTION_LIMIT = 3000
-HEADLINE_LIMIT = 500
-FACT_LIMIT = 300
-FACTS = 10
-LINKS_LIMIT = 2000
+_RUN_LINKS: dict[Language, str] = {"en": RUN_LINK, "ko": "플로우 실행"}
 
 LONGEST_WAIT_SECONDS = 30
 
@@ -44,70 +70,45 @@ ADVICE = {
     "account_inactive": f"the app was removed from the workspace: install it again, then {_COPY_IT}",
     "token_revoked": f"the token was revoked: {_COPY_IT}",
     "token_expired": f"the token has expired: {_COPY_IT}",
-    "missing_scope": "give the app the scope chat:write and install it again",
+    "missing_scope": "give the app the scope {needed} and install it again",
     "channel_not_found": "check LAUREL_SLACK_CHANNEL; a private channel is only found after /invite of the app in it",
     "not_in_channel": "type /invite @<the app> in the channel",
     "is_archived": "the channel is archived: name another one in LAUREL_SLACK_CHANNEL",
     "ratelimited": "Slack asks for less; nothing to do if it stays rare",
 }
+GONE = {
+    "message_not_found",
+    "cant_update_message",
+    "edit_window_closed",
+    "thread_not_found",
+    "invalid_thread_ts",
+    "cannot_reply_to_message",
+}
+"""Slack's answers where the message to be edited or replied to is there no more, or is nobody's to edit any more."""
+
+# Beside its own errors the SDK lets through what a peer that is not Slack provokes: OSError (away, timeout),
+# HTTPException (not HTTP), ValueError and LookupError (not JSON, unknown charset), AttributeError and TypeError (JSON, but no object).
+_TROUBLE = (SlackClientError, OSError, HTTPException, ValueError, LookupError, AttributeError, TypeError)
+
+
+class Refused(RuntimeError):
+    """Slack did not take it: the message says why and what to do, ``code`` is Slack's own word where it gave one."""
+
+    def __init__(self, reason: str, code: str = "") -> None:
+        super().__init__(reason)
+        self.code = code
+
+    @property
+    def is_gone(self) -> bool:
+        return self.code in GONE
 
 
 @dataclass(frozen=True)
-class Message:
-    """What is told. All parts are plain text: escaping and cutting for Slack happen here, in one place.
+class Posted:
+    """A message in Slack. ``channel`` is its id: names are good for posting, and for nothing else."""
 
-    ``facts`` are short label-value pairs (at most 10 are shown in Slack), ``details`` sentences, ``links`` label to URL.
-    """
-
-    headline: str
-    facts: Mapping[str, str] = field(default_factory=dict)
-    details: Sequence[str] = ()
-    links: Mapping[str, str] = field(default_factory=dict)
-    emoji: str = ""
-
-    @property
-    def text(self) -> str:
-        """Everything, as lines: what the log says, and what Slack shows in a notification."""
-        lines = [self.headline, *(f"{label}: {value}" for label, value in self.facts.items())]
-        lines += [f"- {detail}" for detail in self.details]
-        return "\n".join(lines + [f"{label}: {url}" for label, url in self.links.items()])
-
-    @property
-    def blocks(self) -> list[dict[str, Any]]:
-        """The Block Kit form, within Slack's limits; what is cut there ends in an ellipsis, and is whole in the log."""
-        headline = escaped(" ".join(self.headline.split()), HEADLINE_LIMIT)
-        built: list[dict[str, Any]] = [{"type": "section", "text": _mrkdwn(f"{self.emoji} *{headline}*".strip())}]
-        if self.facts:
-            pairs = list(self.facts.items())[:FACTS]
-            shown = [_mrkdwn(f"*{escaped(label, FACT_LIMIT)}*\n{escaped(value, FACT_LIMIT)}") for label, value in pairs]
-            built.append({"type": "section", "fields": shown})
-        if self.details:
-            listed = "\n".join(f"• {detail}" for detail in self.details)
-            built.append({"type": "section", "text": _mrkdwn(escaped(listed, SECTION_LIMIT))})
-        links = _links(self.links)
-        return [*built, {"type": "context", "elements": [_mrkdwn(links)]}] if links else built
-
-
-def escaped(text: str, limit: int) -> str:
-    """``text`` with Slack's three special characters as entities, cut to ``limit`` characters, never inside an entity."""
-    safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return safe if len(safe) <= limit else re.sub(r"&\w*$", "", safe[: limit - 1]) + "…"
-
-
-def _mrkdwn(text: str) -> dict[str, Any]:
-    # Verbatim: words that look like a channel or a URL stay words; only what is marked as a link is one.
-    return {"type": "mrkdwn", "text": text, "verbatim": True}
-
-
-def _links(links: Mapping[str, str]) -> str:
-    """``<url|label>`` of each link; one that no longer fits is left to the log, since half a URL leads nowhere."""
-    shown = ""
-    for label, url in links.items():
-        address = url.replace("&", "&amp;").replace("<", "%3C").replace(">", "%3E").replace("|", "%7C").replace(" ", "%20")
-        link = f"<{address}|{escaped(label, FACT_LIMIT)}>"
-        if len(shown) + len(link) < LINKS_LIMIT:
-            shown += f" · {link}" if shown else link
-    return shown
+    channel: str
+    ts: str
 
 
 class _BoundedRateLimit(RateLimitErrorRetryHandler):
@@ -121,14 +122,18 @@ class _BoundedRateLimit(RateLimitErrorRetryHandler):
 
 
 class SlackNotifier(Block):
-    """Where and as whom messages are told."""
+    """Where, as whom and in which language messages are told."""
 
     _block_type_name = "Laurel Slack notifier"
     _block_type_slug = "laurel-slack-notifier"
     _description = "Tells a Slack channel what the loop does; without a token the run's log is told instead."
 
-    token: SecretStr | None = Field(default=None, description="bot token (xoxb-...) with the scope chat:write; unset: tell the log")
+    token: SecretStr | None = Field(
+        default=None, description="bot token (xoxb-...) with the scopes chat:write and files:write; unset: tell the log"
+    )
     channel: str = Field(description="channel name or id")
+    language: Language = Field(default="en", description="language of messages, in Slack and in the log")
+    buttons: bool = Field(default=False, description="whether the service answers buttons: it has the app's signing secret")
     api_url: str = Field(default="https://slack.com/api/", description="changed only by tests")
     ui_url: str | None = Field(default=None, description="Prefect UI as people reach it: messages link to their flow run")
     timeout_seconds: int = Field(default=5, gt=0, description="for each attempt, to connect and to answer")
@@ -139,52 +144,127 @@ class SlackNotifier(Block):
         return cls(
             token=settings.slack_token,
             channel=settings.slack_channel,
+            language=settings.slack_language,
+            buttons=bool(settings.slack_signing_secret and settings.slack_signing_secret.get_secret_value()),
             api_url=settings.slack_api_url,
             ui_url=settings.prefect_pages,
         )
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a Slack to tell, and not the log alone."""
+        return bool(self._secret)
 
     def send(self, message: Message, thread_ts: str | None = None) -> str | None:
         """Tell ``message`` and return its ``ts``, which as ``thread_ts`` of a later call makes that one a reply.
 
         Returns ``None`` where nothing was sent: no token, or a refusal that is then in the log. Does not raise for either.
         """
-        message = self._with_run_link(message)
-        log = _log()
-        secret = self.token.get_secret_value().strip() if self.token else ""
-        if not secret:
-            log.info("%s", message.text)
+        message = self.prepared(message)
+        if not self.is_connected:
+            _log().info("%s", message.text)
             return None
         try:
-            answer = self._client(secret).chat_postMessage(
-                channel=self.channel, text=escaped(message.text, TEXT_LIMIT), blocks=message.blocks, thread_ts=thread_ts, unfurl_links=False
-            )
-        # Beside its own errors the SDK lets through what a peer that is not Slack provokes: OSError (away, timeout),
-        # HTTPException (not HTTP), ValueError and LookupError (not JSON, unknown charset), AttributeError (JSON, but no object).
-        except (SlackClientError, OSError, HTTPException, ValueError, LookupError, AttributeError) as error:
-            reason = _reason(error).replace(secret, "<token>")
-            log.warning("Slack (%s) was not told: %s. The message was:\n%s", self.channel, reason, message.text)
+            posted = self.post(message, thread_ts)
+        except Refused as refused:
+            self.log_refusal(message, refused)
             return None
-        log.info("Told Slack (%s): %s", self.channel, message.text)
-        return answer.get("ts")
+        self.log_told(message)
+        self.upload(message, posted.channel, thread_ts or posted.ts)
+        return posted.ts
 
-    def _with_run_link(self, message: Message) -> Message:
-        if not self.ui_url or not flow_run.id or RUN_LINK in message.links:
+    def prepared(self, message: Message) -> Message:
+        """``message`` in the block's language, with the link to the run, and with buttons only where they are answered."""
+        message = message.in_language(self.language)
+        if not (self.buttons and self.is_connected):
+            message = message.without_buttons()
+        page, label = self.run_page(flow_run.id), _RUN_LINKS[self.language]
+        if page is None or RUN_LINK in message.links or label in message.links:
             return message
-        return replace(message, links={**message.links, RUN_LINK: f"{self.ui_url}/runs/flow-run/{flow_run.id}"})
+        return replace(message, links={**message.links, label: page})
 
-    def _client(self, secret: str) -> WebClient:
-        if not re.fullmatch(r"[!-~]+", secret):  # the HTTP library would quote it in its error
-            raise SlackRequestError(f"the token holds characters that no token has: {_COPY_IT}")
-        # The SDK logs each failed attempt as an error of its own; the one warning above says it all.
+    def run_page(self, run_id: str | None) -> str | None:
+        """The page of a flow run, as people reach it; ``None`` where that is not known."""
+        return f"{self.ui_url}/runs/flow-run/{run_id}" if self.ui_url and run_id else None
+
+    def post(self, message: Message, thread_ts: str | None = None, steps: tuple[Step, ...] = ()) -> Posted:
+        """Post a prepared message, with the checklist where it is a thread's head. Raises ``Refused``."""
+        text, blocks = _with_checklist(message.text, message.blocks, steps)
+        broadcast = True if message.broadcast and thread_ts else None
+        answer = self._call(
+            lambda client: client.chat_postMessage(
+                channel=self.channel, text=text, blocks=blocks, thread_ts=thread_ts, reply_broadcast=broadcast, unfurl_links=False
+            )
+        )
+        return Posted(channel=str(answer.get("channel") or self.channel), ts=str(answer.get("ts") or ""))
+
+    def edit(self, posted: Posted, text: str, blocks: list[dict[str, Any]], steps: tuple[Step, ...]) -> None:
+        """Write a posted head again, with its checklist as it is now. Raises ``Refused``."""
+        text, blocks = _with_checklist(text, blocks, steps)
+        self._call(lambda client: client.chat_update(channel=posted.channel, ts=posted.ts, text=text, blocks=blocks, parse="none"))
+
+    def upload(self, message: Message, channel: str, thread_ts: str) -> None:
+        """Put the message's pictures into its thread. What Slack refuses is one warning: the text is told already.
+
+        ``channel`` is an id, since Slack takes no name here.
+        """
+        if not message.pictures:
+            return
+        files = [
+            {"filename": f"{position}.png", "content": one.png, "title": one.title, "alt_txt": one.alt}
+            for position, one in enumerate(message.pictures, 1)
+        ]
+        try:
+            self._call(lambda client: client.files_upload_v2(file_uploads=files, channel=channel, thread_ts=thread_ts))
+        except Refused as refused:
+            titles = ", ".join(one.title for one in message.pictures)
+            _log().warning("Slack (%s) did not take the pictures (%s): %s.", self.channel, titles, refused)
+
+    def log_told(self, message: Message) -> None:
+        _log().info("Told Slack (%s): %s", self.channel, message.text)
+
+    def log_refusal(self, message: Message, refused: Refused) -> None:
+        _log().warning("Slack (%s) was not told: %s. The message was:\n%s", self.channel, refused, message.text)
+
+    def warn(self, what: str) -> None:
+        _log().warning("%s", what)
+
+    @property
+    def _secret(self) -> str:
+        return self.token.get_secret_value().strip() if self.token else ""
+
+    def _call(self, ask: Callable[[WebClient], Any]) -> dict[str, Any]:
+        secret = self._secret
+        try:
+            if not re.fullmatch(r"[!-~]+", secret):  # the HTTP library would quote it in its error
+                raise SlackRequestError(f"the token holds characters that no token has: {_COPY_IT}")
+            answer: dict[str, Any] = ask(self._client).data
+            return answer
+        except _TROUBLE as error:
+            reason, code = _reason(error)
+            raise Refused(reason.replace(secret, "<token>"), code) from error
+
+    @cached_property
+    def _client(self) -> WebClient:
+        # The SDK logs each failed attempt as an error of its own; the one warning of ours says it all.
         silent = logging.Logger("laurel.slack.sdk", level=logging.CRITICAL + 1)
         kinds: list[type[RetryHandler]] = [_BoundedRateLimit, ServerErrorRetryHandler, ConnectionErrorRetryHandler]
         return WebClient(
-            token=secret,
+            token=self._secret,
             base_url=self.api_url,
             timeout=self.timeout_seconds,
             logger=silent,
             retry_handlers=[kind(max_retry_count=self.retries) for kind in kinds],
         )
+
+
+def _with_checklist(text: str, blocks: list[dict[str, Any]], steps: tuple[Step, ...]) -> tuple[str, list[dict[str, Any]]]:
+    """Text and blocks as Slack takes them, with the lines of the checklist after the headline."""
+    safe = escaped(text, TEXT_LIMIT)
+    if not steps:
+        return safe, blocks
+    lines = "\n".join(step.line for step in steps)
+    return f"{escaped(text, TEXT_LIMIT - len(lines) - 1)}\n{lines}", [blocks[0], checklist(steps), *blocks[1:]]
 
 
 def _log() -> Any:
@@ -195,12 +275,14 @@ def _log() -> Any:
         return logging.getLogger("laurel.slack")
 
 
-def _reason(error: Exception) -> str:
-    """One sentence: what went wrong, and what to do where that is known."""
+def _reason(error: Exception) -> tuple[str, str]:
+    """One sentence, what went wrong and what to do where that is known; and Slack's own word for it."""
     if not isinstance(error, SlackApiError):
-        return f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {error}", ""
     data = error.response.data
-    code = str(data.get("error", "no reason given")) if isinstance(data, dict) else "no JSON object"
+    given = data if isinstance(data, dict) else {}
+    code = str(given.get("error", "no reason given")) if isinstance(data, dict) else "no JSON object"
     status = error.response.status_code
     said = f"HTTP {status}, {code}" if status != 200 else code
-    return f"{said}: {ADVICE[code]}" if code in ADVICE else said
+    advice = ADVICE.get(code, "").format(needed=given.get("needed") or "chat:write")
+    return (f"{said}: {advice}" if advice else said), code

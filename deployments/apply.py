@@ -27,12 +27,12 @@ from prefect.utilities.importtools import import_object
 
 from blocks import lake, registry, results, service, slack, warehouse
 from blocks.settings import Settings
-from deployments.automations import crash_on_lost_heartbeat, rerun_lost_run, retrain_on_drift
+from deployments.automations import crash_on_lost_heartbeat, rerun_lost_run, retrain_on_drift, tell_silence
 from deployments.environment import prefect_auth
 from deployments.pools import POOL, PoolError, PoolType, apply_pool
 from deployments.webhook import Refused, apply_webhook
 from deployments.written import written_deployments
-from usecases.definition import known
+from usecases.definition import known, load
 
 Change = Literal["created", "updated", "unchanged", "refused"]
 
@@ -62,14 +62,17 @@ async def apply(settings: Settings, said: Callable[[Applied], None] = lambda one
         add("work pool", f"{POOL} ({pool_type})", changed)
         for name, block in blocks(settings).items():
             add("block", f"{block._block_type_slug}/{name}", await _block(name, block))
-        retrains = {}
+        retrains, checks = {}, {}
         for spec in written_deployments(settings, known(), pool_type):
             flow: Flow[Any, Any] = import_object(spec["entrypoint"])
             change, deployment_id = await _deployment(client, flow, spec)
             add("deployment", f"{flow.name}/{spec['name']}", change)
             if flow.name == "retrain":
                 retrains[spec["name"]] = deployment_id
-        wanted = [retrain_on_drift(name, found, settings.retrain_cooldown_seconds) for name, found in retrains.items()]
+            if flow.name == "drift_check":
+                checks[spec["name"]] = deployment_id
+        wanted = [retrain_on_drift(name, found) for name, found in retrains.items()]
+        wanted += [tell_silence(name, found, load(name).drift.silent_hours) for name, found in checks.items()]
         wanted += [crash_on_lost_heartbeat(), *([rerun_lost_run()] if pool_type == "ecs" else [])]
         for automation in wanted:
             add("automation", automation.name, await _automation(client, automation))
@@ -122,10 +125,14 @@ async def _deployment(client: PrefectClient, flow: Flow[Any, Any], spec: dict[st
         "job_variables": spec["work_pool"]["job_variables"],
         "parameter_openapi_schema": parameter_schema(flow).model_dump(),
     }
-    schedules = [DeploymentScheduleCreate(schedule=_cron(one), active=one.get("active", True)) for one in spec["schedules"]]
+    schedules = [
+        DeploymentScheduleCreate(schedule=_cron(one), active=one.get("active", True), parameters=one.get("parameters", {}))
+        for one in spec["schedules"]
+    ]
     try:
         found = await client.read_deployment_by_name(f"{flow.name}/{spec['name']}")
-        if _same(found, wanted) and [one.schedule for one in found.schedules] == [one.schedule for one in schedules]:
+        asked = [(one.schedule, one.parameters) for one in schedules]
+        if _same(found, wanted) and [(one.schedule, one.parameters) for one in found.schedules] == asked:
             return "unchanged", found.id
         switched = {one.schedule.model_dump_json(): one.active for one in found.schedules}
         schedules = [one.model_copy(update={"active": switched.get(one.schedule.model_dump_json(), one.active)}) for one in schedules]

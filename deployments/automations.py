@@ -1,4 +1,4 @@
-"""What happens by itself: drift starts a retrain, a silent run is marked as crashed, and one lost with its instance runs again."""
+"""What happens by itself: drift starts a retrain, silence is told, a dead run is marked as crashed, and a lost one runs again."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -7,6 +7,8 @@ from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
+# Of drift events of a use case that follow each other this closely the first is handed on; what may run is the governor's to say.
+FLOOD_SECONDS = 60
 # Prefect sends a heartbeat every 30 s. Three may be missed and the server may be down for a minute before a run counts as dead.
 HEARTBEAT_LOST_SECONDS = 150
 SILENT = "No heartbeat"
@@ -15,13 +17,14 @@ RERUN_AFTER_SECONDS = 10
 RUNS_AT_MOST = 3
 
 
-def retrain_on_drift(use_case: str, retrain_id: UUID, cooldown_seconds: int) -> AutomationCore:
-    """The first ``laurel.drift.detected`` of a use case starts ``retrain``; others within the cooldown do not."""
+def retrain_on_drift(use_case: str, retrain_id: UUID) -> AutomationCore:
+    """``laurel.drift.detected`` of a use case starts ``retrain``, which asks the governor whether it may run."""
     window = {"__prefect_kind": "jinja", "template": "{{ event.payload.window }}"}
-    reason = {"__prefect_kind": "jinja", "template": "drift in {{ event.payload.window }}: {{ event.payload.columns | join(', ') }}"}
+    said = "drift in {{ event.payload.window }}: {{ event.payload.columns | join(', ') or event.payload.cause }}"
+    reason = {"__prefect_kind": "jinja", "template": said}
     return AutomationCore(
         name=f"retrain {use_case} on drift",
-        description=f"Drift of {use_case} starts retrain/{use_case}, at most once in {cooldown_seconds} s.",
+        description=f"Drift of {use_case} starts retrain/{use_case}; the governor decides whether it runs.",
         tags=["laurel", use_case],
         trigger=EventTrigger(
             expect={"laurel.drift.detected"},
@@ -29,13 +32,43 @@ def retrain_on_drift(use_case: str, retrain_id: UUID, cooldown_seconds: int) -> 
             for_each={"prefect.resource.id"},
             posture=Posture.Reactive,
             threshold=1,
-            within=timedelta(seconds=cooldown_seconds),
+            within=timedelta(seconds=FLOOD_SECONDS),
         ),
         actions=[
             RunDeployment(
                 source="selected",
                 deployment_id=retrain_id,
-                parameters={"use_case": use_case, "through": window, "reason": reason},
+                parameters={"use_case": use_case, "through": window, "reason": reason, "by_hand": False},
+                job_variables=None,
+            )
+        ],
+    )
+
+
+def tell_silence(use_case: str, drift_check_id: UUID, hours: float) -> AutomationCore:
+    """A dead man's switch: no ``laurel.predictions.seen`` for ``hours`` after the last one starts ``drift_check``, which looks and tells.
+
+    It fires once for each silence, and never for a use case that was not asked yet.
+    """
+    return AutomationCore(
+        name=f"tell when {use_case} gets no predictions",
+        description=f"No check of {use_case} has seen fresh predictions for {hours:g} hours: drift_check/{use_case} looks, and tells.",
+        tags=["laurel", use_case],
+        trigger=EventTrigger(
+            # With for_each and without "after" such a trigger never fires; with it the last event starts the clock.
+            after={"laurel.predictions.seen"},
+            expect={"laurel.predictions.seen"},
+            match={"prefect.resource.id": f"laurel.use-case.{use_case}"},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(hours=hours),
+        ),
+        actions=[
+            RunDeployment(
+                source="selected",
+                deployment_id=drift_check_id,
+                parameters={"use_case": use_case, "silent_for_hours": hours},
                 job_variables=None,
             )
         ],

@@ -54,6 +54,7 @@ def play(demo: Demo) -> Story:
                 traffic.rows = demo.some_rows(frames[LATER])
                 demo.send_later_month(frames[LATER])
                 demo.compare_champions()
+                demo.roll_back()
     return demo.ended()
 
 

@@ -1,7 +1,9 @@
 """The steps of the demo: each drives the stack, shows itself as a stage, and notes in the story what came of it."""
 
 import json
+import math
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -110,14 +112,17 @@ class Demo:
                 "report": checked["report_url"],
             }
             share = "unknown" if verdict["share"] is None else f"{verdict['share']:.0%}"
-            stage.note(f"{verdict['outcome']}: {share} of the columns beyond their threshold (limit {verdict['limit']:.0%})")
+            stage.note(f"{verdict['outcome']}: {share} of what the model uses is beyond its threshold (limit {verdict['limit']:.0%})")
         return verdict["outcome"] == "drifted"
 
     def read_contest(self) -> None:
-        """The latest contest of the ledger."""
+        """The contest that the retrain came to."""
+        self.story.contest = self._latest_contest()
+
+    def _latest_contest(self) -> dict[str, Any]:
         decision = next(one for one in reversed(self._ledger()) if one["kind"] == "contest")
         main = (decision["contest"] or {}).get("main", {})
-        self.story.contest = {
+        return {
             "difference": main.get("gain"),
             "low": main.get("low"),
             "high": main.get("high"),
@@ -125,6 +130,7 @@ class Demo:
             "holdout": decision["holdout"],
             "champion": main.get("champion"),
             "challenger": main.get("challenger"),
+            "reasons": decision["reasons"],
         }
 
     def _ledger(self) -> list[dict[str, Any]]:
@@ -132,12 +138,36 @@ class Demo:
         return [json.loads(self.lake.read(path)) for path in self.lake.list(f"decisions/{USE_CASE}")]
 
     def send_later_month(self, frame: pl.DataFrame) -> None:
-        """The month after the story through the service under the new champion, ingested meanwhile."""
-        with self.stages.stage(f"{LATER}: requests, ingest") as stage:
-            run = self.runs.start("ingest", through=LATER, since=LATER)
+        """The month after the story through the service; meanwhile a retrain by hand, whose challenger has nothing new to offer."""
+        with self.stages.stage(f"{LATER}: requests, a retrain by hand") as stage:
+            run = self.runs.start("retrain", through=LATER, reason="somebody asks for one")
             rows = replay(self.case, frame, self.caller)
-            self.runs.wait(run, f"ingest of {LATER}")
-            stage.note(f"{rows:,} flights asked for")
+            run = self.runs.wait(run, f"retrain through {LATER}")
+            said = str(run.state.name if run.state else "")
+            self.story.second_contest = self._latest_contest()
+            stage.note(f"{rows:,} flights asked for; the retrain: {said}")
+        self._note_champion()
+
+    def roll_back(self) -> None:
+        """To the first champion and forth again, under traffic; how long it took until the service served it, from the start of the run."""
+        first, second = (one["version"] for one in self.story.champions)
+        for target, reason in ((first, "the demo goes back"), (second, "and forth")):
+            with self.stages.stage(f"rollback to version {target}") as stage:
+                run = self.runs.start("rollback", version=target, reason=reason)
+                served = self._await_served(target)
+                run = self.runs.wait(run, f"rollback to version {target}")
+                seconds = round((served - run.start_time).total_seconds(), 1) if run.start_time else math.nan
+                self.story.rollbacks.append({"from": second if target == first else first, "to": target, "seconds": seconds})
+                stage.note(f"served {seconds:.1f} s after the run began")
+
+    def _await_served(self, version: str, timeout_seconds: float = 60) -> datetime:
+        """When the service says that it serves ``version``. Raises ``DemoFailed``."""
+        deadline = time.monotonic() + timeout_seconds
+        while time.monotonic() < deadline:
+            if self._service().get("version") == version:
+                return datetime.now(UTC)
+            time.sleep(0.05)
+        raise DemoFailed(f"Version {version} was not served within {timeout_seconds:g} s.")
 
     def compare_champions(self) -> None:
         """Both champions on the flights of that later month, which neither has seen."""

@@ -26,6 +26,8 @@ class Story:
     failed_requests: int = 0
     swap_gap_ms: float = math.nan
     later_rows: dict[str, Any] = field(default_factory=dict)
+    second_contest: dict[str, Any] = field(default_factory=dict)
+    rollbacks: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
 
     def departures(self) -> list[str]:
@@ -38,6 +40,10 @@ class Story:
             found.append(f"{len(self.champions)} champions, not two")
         if self.contest.get("verdict") != "promote":
             found.append(f"the contest ended with {self.contest.get('verdict')}")
+        if self.second_contest.get("holdout") != LATER or self.second_contest.get("verdict") != "keep":
+            found.append(f"the second contest, on {self.second_contest.get('holdout')}, ended with {self.second_contest.get('verdict')}")
+        if len(self.rollbacks) != 2:
+            found.append("the crown did not go back and forth")
         if self.failed_requests:
             found.append(f"{self.failed_requests} requests failed")
         if not self.later_rows:
@@ -69,6 +75,11 @@ def tell(story: Story, settings: Settings, console: Console) -> None:
         scores = f"challenger {number(contest['challenger'])}, champion {number(contest['champion'])}"
         say(f"Contest on {contest['holdout']}: {scores}, {_gain(contest)}: {contest['verdict']}.")
         say(f"Champion 2 (version {second['version']}) learned flights through {second['trained_through']}.")
+    if again := story.second_contest:
+        scores = f"challenger {number(again['challenger'])}, champion {number(again['champion'])}"
+        say(f"Contest on {again['holdout']}: {scores}, {_gain(again)}: {again['verdict']}. {' '.join(again['reasons'])}")
+    for one in story.rollbacks:
+        say(f"Rolled back from version {one['from']} to {one['to']}: served {one['seconds']:.1f} s after the run began.")
     if later:
         scores = f"ROC AUC {number(later['champion_1'])} and {number(later['champion_2'])}"
         say(f"{later['window']}, {later['rows']:,} flights that neither had seen: {scores}, {_gain(later)}.")

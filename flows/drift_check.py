@@ -3,17 +3,26 @@
 from prefect import flow
 
 from flows.runs import TOLD, named
-from tasks.drift_checks import Checked, check_window, choose_window, emit_drift, find_champion, report_check
+from tasks.drift_checks import Checked, check_window, find_champion, latest_window, unseen
+from tasks.drift_records import emit_drift, record_check, report_check
+from tasks.silence import emit_seen, find_silence
 
 
 @flow(name="drift_check", flow_run_name=named("window"), **TOLD)
-async def drift_check(use_case: str, window: str | None = None, seed: int = 0) -> Checked:
+async def drift_check(use_case: str, window: str | None = None, seed: int = 0, silent_for_hours: float | None = None) -> Checked:
     """Hold a month of the prediction log (``2013-04``; default: the latest) against the champion's reference.
 
-    Drift emits ``laurel.drift.detected``, which an automation turns into a retrain; broken data only alert.
+    Drift emits ``laurel.drift.detected``, which an automation turns into a retrain; broken data go into quarantine and only alert.
+    Where there are no predictions, or none arrived within ``silent_for_hours`` (the dead man's switch asks so), it is *silent*.
     """
     champion = find_champion(use_case)
-    checked = check_window(champion, choose_window(use_case, window), seed)
+    silence = find_silence(use_case, window, silent_for_hours)
+    if silence is None:
+        emit_seen(use_case)
+        checked = check_window(champion, window or latest_window(use_case), seed)
+    else:
+        checked = unseen(champion, window, silence)
+    record_check(checked)
     report_check(checked)
     if checked.verdict.outcome == "drifted":
         emit_drift(checked)

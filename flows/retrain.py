@@ -9,24 +9,33 @@ from flows.ingest import ingest
 from flows.promote import promote
 from flows.runs import TOLD, named
 from flows.train import train
-from tasks.retraining import AlreadyRunning, one_at_a_time, report_retrain, tell_skipped
+from tasks.governor import Refusal
+from tasks.retraining import AlreadyRunning, ask_governor, failure_recorded, one_at_a_time, record_end, report_retrain, skip_retrain
 from tasks.training import Training
+
+# What the ledger calls the outcomes that are no promotion.
+ENDS = {name: name.lower() for name in ("Nothing to do", "Below the gate", "Waits for approval")} | {"Champion stays": "kept"}
 
 
 @flow(name="retrain", flow_run_name=named("through"), **TOLD)
-async def retrain(use_case: str, through: str | None = None, reason: str = "asked for") -> ModelVersion | State[None]:
+async def retrain(use_case: str, through: str | None = None, reason: str = "asked for", by_hand: bool = True) -> ModelVersion | State[None]:
     """Ingest up to ``through``, train, evaluate, and promote whoever wins.
 
-    One at a time for each use case: a second one completes as *Skipped* and says which run it found.
+    One at a time for each use case; where it is not started ``by_hand``, as the governor allows. A run that may not start completes as
+    *Skipped* and says why, and until when. The ledger has start, end and refusal.
     """
     try:
         with one_at_a_time(use_case):
-            outcome = await _loop(use_case, through)
-            report_retrain(use_case, reason, outcome.message if isinstance(outcome, State) else f"Version {outcome.number} won.")
-            return outcome
+            refusal = ask_governor(use_case, reason, by_hand)
+            if refusal is None:
+                with failure_recorded(use_case):
+                    outcome = await _loop(use_case, through)
+                _report(use_case, reason, outcome)
+                return outcome
     except AlreadyRunning as running:
-        tell_skipped(use_case, str(running))
-        return Completed(name="Skipped", message=str(running))
+        refusal = Refusal("running", str(running))
+    skip_retrain(use_case, reason, refusal)
+    return Completed(name="Skipped", message=refusal.reason)
 
 
 async def _loop(use_case: str, through: str | None) -> ModelVersion | State[None]:
@@ -37,7 +46,18 @@ async def _loop(use_case: str, through: str | None) -> ModelVersion | State[None
     challenger = await evaluate(use_case, training.plan.id)
     if not isinstance(challenger, ModelVersion):
         return Completed(name="Below the gate", message=f"No challenger from training {training.plan.id}.")
-    winner = await promote(use_case, challenger.number)
+    promoted: State[ModelVersion | State[None]] = await promote(use_case, challenger.number, return_state=True)
+    winner = await promoted.aresult()
     if not isinstance(winner, ModelVersion):
-        return Completed(name="Champion stays", message=f"Challenger {challenger.number} did not win.")
+        return Completed(name=promoted.name, message=f"Challenger {challenger.number}: {promoted.message}")
     return winner
+
+
+def _report(use_case: str, reason: str, outcome: ModelVersion | State[None]) -> None:
+    if isinstance(outcome, ModelVersion):
+        said = f"Version {outcome.number} won."
+        record_end(use_case, "promoted", said, outcome.number)
+    else:
+        said = outcome.message or ""
+        record_end(use_case, ENDS[outcome.name or ""], said)
+    report_retrain(use_case, reason, said)

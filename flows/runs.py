@@ -9,7 +9,7 @@ from prefect.utilities.urls import url_for
 
 from blocks import results
 from tasks.announcements import flow_failed
-from tasks.outside import tell
+from tasks.outside import tell, thread_of
 
 
 def named(*parameters: str, before: str = "", otherwise: str = "latest") -> Callable[[], str]:
@@ -31,7 +31,8 @@ def tell_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> 
     if flow_run.parent_task_run_id is None:
         use_case, error = str(flow_run.parameters.get("use_case")), state.message or state.name or "no message"
         # Inside of the run the notifier adds the link, with the address under which people reach the UI.
-        tell(flow_failed(use_case, flow=flow.name, error=error, run_url=None if runtime.flow_run.id else url_for(flow_run)))
+        failed = flow_failed(use_case, flow=flow.name, error=error, run_url=None if runtime.flow_run.id else url_for(flow_run))
+        tell(failed, thread=thread_of(flow_run))
 
 
 TOLD: dict[str, Any] = {

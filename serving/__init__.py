@@ -15,7 +15,9 @@ A champion, from the registry to the next prediction: registry, package_cache, c
 slack tell what hinders it. model_folder stands in the registry's stead where the package comes as files.
 
 Other protocols: mlflow_protocol, mlflow_rows; inference_protocol, inference_openapi, tensors. For people: page, routes_page, explain,
-history, lake_records, openapi. For operators: description, metrics, traffic. Processes: __main__, server, supervisor, workers, siblings.
+history, history_routes, lake_records, ledger_records, openapi. For operators: description, metrics, traffic. Processes: __main__, server,
+supervisor, workers, siblings. For people who decide: operator_routes and slack_actions (slack_press, slack_replies), by way of approvals
+and prefect_api; callbacks has what signed calls have in common.
 In containers: health, sagemaker. errors has the tree of what can go wrong.
 """
 

@@ -11,7 +11,18 @@ from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from blocks.settings import Settings
-from serving import VERSION, explain, formats, history, inference_protocol, mlflow_protocol, page, webhook
+from serving import (
+    VERSION,
+    explain,
+    formats,
+    history_routes,
+    inference_protocol,
+    mlflow_protocol,
+    operator_routes,
+    page,
+    slack_actions,
+    webhook,
+)
 from serving.boundary import Boundary, add_error_answers, error_response, json_response, read_body
 from serving.description import describe, families
 from serving.openapi import ERRORS, FEEDBACK, make_document
@@ -50,7 +61,7 @@ def create_app(settings: Settings, open_path: str | None = None) -> FastAPI:
     add_error_answers(app)
     _add_model_routes(app, service)
     _add_operator_routes(app, service)
-    for part in (page, formats, explain, history, mlflow_protocol, inference_protocol, webhook):
+    for part in (page, formats, explain, history_routes, mlflow_protocol, inference_protocol, operator_routes, webhook, slack_actions):
         part.add_routes(app, service)
     return app
 

@@ -25,6 +25,7 @@ from serving.errors import (
     MalformedBody,
     NotReady,
     Overloaded,
+    PrefectAway,
     ServingError,
     TooSlow,
     Unauthorized,
@@ -46,14 +47,15 @@ _STATUS: dict[type[ServingError], tuple[int, str]] = {
     NotReady: (503, "not_ready"),
     Overloaded: (503, "overloaded"),
     LakeAway: (503, "lake_away"),
+    PrefectAway: (503, "prefect_away"),
 }
 _REASON = {200: b"OK", 401: b"Unauthorized", 403: b"Forbidden", 408: b"Request Timeout", 503: b"Service Unavailable"}
 
 logger = logging.getLogger(__name__)
 
 
-_OPEN = frozenset({"/", "/docs", "/openapi.json", "/health", "/ready", "/ping", "/version", "/webhooks/mlflow"})
-_OPERATE = ("/metrics", "/drift", "/decisions", "/report")
+_OPEN = frozenset({"/", "/docs", "/openapi.json", "/health", "/ready", "/ping", "/version", "/webhooks/mlflow", "/slack/actions"})
+_OPERATE = ("/metrics", "/drift", "/decisions", "/report", "/approvals")
 
 
 def scope_of(method: str, path: str) -> str:
@@ -62,7 +64,15 @@ def scope_of(method: str, path: str) -> str:
         return ""
     if path.endswith("/feedback"):
         return "feedback"
+    if path.endswith("/rollback") or _is_answer(path):
+        return "decide"  # who may look, such as Prometheus, may not change who serves
     return "operate" if path.endswith(_OPERATE) else "predict"
+
+
+def _is_answer(path: str) -> bool:
+    """``/v1/<use case>/approvals/<run>``."""
+    parts = path.split("/")
+    return len(parts) == 5 and parts[1] == "v1" and parts[3] == "approvals"
 
 
 class Refused(Exception):
@@ -199,7 +209,7 @@ class Boundary:
 
         try:
             try:
-                key = self._admit(scope["headers"], scope["method"], scope["path"])
+                scope["laurel.key"] = key = self._admit(scope["headers"], scope["method"], scope["path"])
             except ServingError as error:
                 code, content, headers = classify(error, scope["path"], request_id)
                 await json_response(content, code, headers)(scope, receive, send_complete)

@@ -12,6 +12,7 @@ ServingError
 ├── TooSlow           a request that does not come to its end
 ├── KeysError         the file of keys cannot be used; the service does not start
 ├── RegistryAway      MLflow cannot be reached or gives no sensible answer
+├── PrefectAway       Prefect cannot be reached or gives no sensible answer
 └── LakeAway          the lake cannot take the prediction log now
 """
 
@@ -59,6 +60,10 @@ class KeysError(ServingError):
 
 class RegistryAway(ServingError):
     """The registry cannot be asked now; the loaded package stays."""
+
+
+class PrefectAway(ServingError):
+    """Prefect cannot be asked now: nothing was started, and no run was answered as far as is known."""
 
 
 class LakeAway(ServingError):

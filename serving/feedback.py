@@ -26,17 +26,21 @@ class Feedback(msgspec.Struct, forbid_unknown_fields=True):
     time: datetime | None = None
 
     def known_at(self, came: datetime) -> datetime:
-        """``time`` in UTC (UTC is meant where it names no zone), or when the feedback came."""
+        """``time`` in UTC (UTC is meant where it names no zone), or when the feedback came.
+
+        What came is known: a clock that is ahead must not make a label last, and win over every correction, until that day.
+        """
         if self.time is None:
             return came
-        return self.time.replace(tzinfo=UTC) if self.time.tzinfo is None else self.time.astimezone(UTC)
+        told = self.time.replace(tzinfo=UTC) if self.time.tzinfo is None else self.time.astimezone(UTC)
+        return min(told, came)
 
 
 class _Request(msgspec.Struct, forbid_unknown_fields=True):
     feedback: Annotated[list[Feedback], Meta(min_length=1)]
 
 
-_ANY = datetime(2000, 1, 1, tzinfo=UTC)
+_ANY = datetime(2000, 1, 1, tzinfo=UTC)  # for the check of the calendar, which does not ask when the feedback came
 _DECODER = msgspec.json.Decoder(_Request)
 
 

@@ -23,13 +23,13 @@ from serving.errors import KeysError
 
 PREFIX = "laurel_"
 KEY_LENGTH = len(PREFIX) + 43
-SCOPES = ("predict", "feedback", "operate")
+SCOPES = ("predict", "feedback", "operate", "decide")
 
 # Whoever may write the file may let himself in, so that is the owner's alone. A group may read it: orchestrators mount secrets
 # so for a service that is not root, and what is read there opens nothing.
 _FORBIDDEN_MODE = stat.S_IWGRP | stat.S_IXGRP | stat.S_IRWXO
 
-Scope = Literal["predict", "feedback", "operate"]
+Scope = Literal["predict", "feedback", "operate", "decide"]
 Moment = Annotated[datetime, Meta(tz=True)]
 Stamp = tuple[int, int, int]  # time of change (ns), size (bytes), inode: another one after each write, replacement and chmod
 

@@ -1,7 +1,7 @@
-"""What the flows keep in the lake, as the service tells it: drift checks and decisions.
+"""The drift checks that the flows keep in the lake, as the service tells them. Of the decisions: ``serving/ledger_records.py``.
 
-The records are those of ``tasks/drift_checks.py`` and ``tasks/promotion.py``, which the service does not import: fields that are not
-named here are left out, and a test reads what those modules write. A number that is none (NaN) stands as null in the lake.
+The records are those of ``tasks/drift_checks.py``, which the service does not import: fields that are not named here are left out, and a
+test reads what that module writes. A number that is none (NaN) stands as null in the lake.
 """
 
 from datetime import datetime
@@ -15,17 +15,49 @@ _DRIVERS = 5
 
 
 class DriftColumn(msgspec.Struct, frozen=True):
-    """How far a column is from the champion's reference; null where that is no number."""
+    """How far a column is from the champion's reference; null where that is no number. ``weight`` (0-1): its part in the share."""
 
     name: str
     distance: float | None
     threshold: float | None
+    weight: float | None = None
+
+
+class Realised(msgspec.Struct, frozen=True):
+    """A metric on the labels that came, with its 90 % interval, and the champion's own interval on its hold-out."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    holdout_low: float | None = None
+    holdout_high: float | None = None
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """A metric estimated from the scores alone, and how far that is off where labels came."""
+
+    value: float | None = None
+    error: float | None = None
+
+
+class Performance(msgspec.Struct, frozen=True):
+    """How well the champion really does. ``coverage`` (0-1): for how many of ``rows`` the label has come; ``provisional``: too few yet."""
+
+    verdict: str
+    provisional: bool
+    rows: int
+    labels: int
+    coverage: float
+    reasons: list[str] = []
+    metrics: dict[str, Realised] = {}
+    estimates: dict[str, Estimate] = {}
 
 
 class DriftCheck(msgspec.Struct, frozen=True, kw_only=True):
     """The latest check of a window. ``drivers`` are the columns that are furthest beyond (or nearest to) their threshold.
 
-    ``outcome`` is that of the verdict, or ``unreadable``. ``report`` is the path of Evidently's report here, ``report_url`` that in MLflow.
+    ``outcome`` is that of the verdict, or ``unreadable``. ``weighted``: the share counts columns by what the model makes of them.
+    ``report`` is the path of Evidently's report here, ``report_url`` that in MLflow.
     """
 
     window: str
@@ -42,41 +74,10 @@ class DriftCheck(msgspec.Struct, frozen=True, kw_only=True):
     scores: dict[str, float | None] = {}
     report: str | None = None
     report_url: str | None = None
-
-
-class Comparison(msgspec.Struct, frozen=True):
-    """Both scores, and the gain with its one-sided bounds."""
-
-    metric: str
-    rows: int
-    champion: float | None
-    challenger: float | None
-    gain: float | None
-    low: float | None
-    high: float | None
-
-
-class Contest(msgspec.Struct, frozen=True):
-    """``confidence`` (0-1) is that of each bound of the gain."""
-
-    confidence: float
-    blocks: int
-    main: Comparison
-
-
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """Who wanted the crown, who had it, and what became of it. ``verdict`` is the decision's own, or ``unreadable``."""
-
-    time: str
-    verdict: str
-    reasons: list[str]
-    promoted: bool = False
-    challenger: str | None = None
-    champion: str | None = None
-    holdout: str = ""
-    contest: Contest | None = None
-    gate_score: float | None = None
-    by: str = ""
+    weighted: bool = False
+    how: str = ""
+    cause: str | None = None
+    performance: Performance | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -89,6 +90,9 @@ class Verdict(msgspec.Struct, frozen=True):
     distances: dict[str, float | None]
     thresholds: dict[str, float | None]
     reasons: list[str]
+    importance: dict[str, float | None] = {}
+    described: list[str] = []
+    how: str = ""
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -96,17 +100,29 @@ class Checked(msgspec.Struct, frozen=True):
 
     champion: str
     verdict: Verdict
-    report_path: str | None
-    report_url: str | None
-    label_coverage: float
-    scores: dict[str, float | None]
+    report_path: str | None = None
+    report_url: str | None = None
+    label_coverage: float | None = None
+    scores: dict[str, float | None] = {}
+    cause: str | None = None
+    performance: Performance | None = None
+
+
+# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time (docs/decisions/0012-hot-path.md).
+_DECODER = msgspec.json.Decoder(Checked)
+
+
+def read_check(data: bytes) -> Checked:
+    """``verdict.json``. Raises ``msgspec.DecodeError``, ``UnicodeDecodeError``, ``RecursionError``."""
+    return _DECODER.decode(data)
 
 
 def drift_check(window: str, stored: Stored, said: Checked | str, there: set[str]) -> DriftCheck:
     if isinstance(said, str):
         return DriftCheck(window=window, outcome="unreadable", checked=stored.modified, reasons=[said])
     verdict, use_case = said.verdict, stored.key.split("/")[1]
-    columns = [DriftColumn(name, far, verdict.thresholds.get(name)) for name, far in verdict.distances.items()]
+    counted = {name: far for name, far in verdict.distances.items() if name not in verdict.described}
+    columns = [DriftColumn(name, far, verdict.thresholds.get(name), verdict.importance.get(name)) for name, far in counted.items()]
     return DriftCheck(
         window=window,
         outcome=verdict.outcome,
@@ -116,13 +132,23 @@ def drift_check(window: str, stored: Stored, said: Checked | str, there: set[str
         limit=verdict.limit,
         rows=verdict.rows,
         columns=len(columns),
-        drivers=sorted(columns, key=_beyond, reverse=True)[:_DRIVERS],
+        drivers=sorted(columns, key=_drive, reverse=True)[:_DRIVERS],
         champion=said.champion,
         label_coverage=said.label_coverage,
         scores=said.scores,
         report=f"/v1/{use_case}/drift/{quote(window, safe='')}/report" if report_key(use_case, window, said) in there else None,
         report_url=said.report_url,
+        weighted=bool(verdict.importance),
+        how=verdict.how,
+        cause=said.cause,
+        performance=said.performance,
     )
+
+
+def _drive(column: DriftColumn) -> tuple[bool, float, float]:
+    """What drives the share comes first: beyond the threshold, then by weight, then by distance."""
+    beyond = _beyond(column)
+    return beyond >= 1, column.weight or 0.0, beyond
 
 
 def _beyond(column: DriftColumn) -> float:

@@ -32,6 +32,7 @@ class _Label(msgspec.Struct):
     id: str
     label: bool
     time: datetime
+    received: datetime
     event_time: datetime | None
 
 
@@ -47,12 +48,12 @@ class _Answer(msgspec.Struct):
 
 
 def schema_of(header: Header) -> Any:
-    """The lake's columns, and for feedback ``event_time``. Inputs that were left out are not among them."""
+    """The lake's columns, and for feedback ``event_time``; ``received`` is by the service's clock. Inputs left out are not among them."""
     import pyarrow as pa
 
     known = [("id", pa.string()), ("time", pa.timestamp("us", tz="UTC")), ("event_time", pa.timestamp("us"))]
     if header.kind == "feedback":
-        return pa.schema([known[0], ("label", pa.bool_()), *known[1:]])
+        return pa.schema([known[0], ("label", pa.bool_()), known[1], ("received", known[1][1]), known[2]])
     inputs = [(column.name, pa.float64() if column.kind == "number" else pa.string()) for column in header.columns]
     answered = [("score", pa.float64()), ("decision", pa.bool_()), ("model_version", pa.string()), ("sample_rate", pa.float64())]
     return pa.schema([*known, *inputs, *answered])
@@ -74,7 +75,7 @@ class FeedbackTables:
         found = self._decoder.decode(line)
         came = datetime.fromtimestamp(found.time / 1e6, UTC)
         given = read_feedback(bytes(found.request))
-        return b"\n".join(msgspec.json.encode(_Label(one.id, bool(one.label), one.known_at(came), one.event_time)) for one in given)
+        return b"\n".join(msgspec.json.encode(_Label(one.id, bool(one.label), one.known_at(came), came, one.event_time)) for one in given)
 
 
 class PredictionTables:

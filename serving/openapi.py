@@ -70,7 +70,8 @@ _ANY_ROW = {"type": "object", "description": "the features that GET /v1/{use_cas
 
 
 def _answers(*statuses: int) -> dict[str, Any]:
-    said = {400: "No JSON", 408: "Too slow", 413: "Too large", 415: "Another content type", 422: "Rows that do not fit", 503: "Not now"}
+    said = {400: "No JSON", 404: "Unknown", 408: "Too slow", 409: "Too late", 413: "Too large", 415: "Another content type"}
+    said |= {422: "Content that does not fit", 503: "Not now"}
     return {str(status): {"description": said[status], "content": _json(_ERROR)} for status in statuses}
 
 
@@ -97,6 +98,42 @@ FEEDBACK = {
         **_answers(400, 413, 415, 422, 503),
     },
 }
+_WORDS = {"type": "string", "maxLength": 1000}
+_STRING = {"type": "string"}
+_VERSION = {"type": ["string", "null"], "pattern": "^[1-9][0-9]{0,9}$"}
+
+
+def _operation(body: dict[str, Any], status: int, told: str, answer: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "requestBody": {"required": True, "content": _json(body)},
+        "responses": {str(status): {"description": told, "content": _json(answer)}, **_answers(400, 404, 409, 413, 415, 422, 503)},
+    }
+
+
+APPROVAL = _operation(
+    _object(
+        ["approved"],
+        approved={"type": "boolean"},
+        by={"type": ["string", "null"], "maxLength": 1000, "description": "who says so; default: the name of the key"},
+        why=_WORDS,
+    ),
+    200,
+    "Answered: the run goes on",
+    _object(
+        ["use_case", "run", "approved", "by", "page"], use_case=_STRING, run=_STRING, approved={"type": "boolean"}, by=_STRING, page=_STRING
+    ),
+)
+ROLLBACK = _operation(
+    _object(
+        [],
+        version=_VERSION | {"description": "to which; default: the champion before this one"},
+        why=_WORDS,
+        champion=_VERSION | {"description": "the version that you see serving: 409 where another one is champion by now"},
+    ),
+    202,
+    "Started: the run's page says how it goes",
+    _object(["use_case", "run", "page"], use_case=_STRING, run=_STRING, page=_STRING),
+)
 ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"description": "Refused: the message says where and why", "content": _json(_ERROR)},
     "5XX": {"description": "Not now", "content": _json(_ERROR)},

@@ -81,6 +81,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     drift_thresholds: dict[str, float]
     drift_calibrated: bool
     drift_importance: dict[str, float] = {}  # of each input, 0-1, all together 1; none: not known
+    drift_methods: dict[str, str] = {}  # the distance that each threshold is of; none: the usual one of the column's kind
     holdout: str = ""
     holdout_intervals: dict[str, tuple[float, float]] = {}  # of each metric, two-sided at 90 %
     calibration: list[tuple[float, float]] = []  # score and share of positives there, rising: a line between them

@@ -12,7 +12,19 @@ from serving.security_headers import page_headers
 from serving.service import Service
 
 _FOLDER = Path(__file__).parent
-_SCRIPTS = ("words", "draw", "ask", "champion", "fields", "predict", "traffic", "history", "main")  # one script, in this order
+_SCRIPTS = (
+    "words",
+    "draw",
+    "ask",
+    "champion",
+    "fields",
+    "predict",
+    "traffic",
+    "history",
+    "decisions",
+    "operate",
+    "main",
+)  # one script, in this order
 _LOGO = (
     '<svg viewBox="0 0 32 32" aria-hidden="true" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round">'
     '<path d="M13 28C6 25 3 18 6 8"/><path d="M19 28c7-3 10-10 7-20"/>'

@@ -1,9 +1,10 @@
 """A closed segment as Parquet files, one for each day that its rows are about.
 
     predictions/<use_case>/date=YYYY-MM-DD/<segment>.parquet   id, time, event_time, the inputs, score, decision, model_version, sample_rate
-    feedback/<use_case>/date=YYYY-MM-DD/<segment>.parquet      id, label, time
+    feedback/<use_case>/date=YYYY-MM-DD/<segment>.parquet      id, label, time, received
 
-``date`` is the day of the event (of the answer, where the caller told no event time), since windows are chosen by event time.
+``date`` is the day of the event, since windows are chosen by event time. Where the caller told none it is the day of the answer, or on
+which the feedback was received: a caller's clock decides no folder.
 The same segment always gives the same files: an upload that is repeated changes nothing. pyarrow costs 40 MB and is imported here,
 in a process of its own: ``serving/carrier.py``.
 """
@@ -113,8 +114,8 @@ class _Days:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        served = table["time"].cast(pa.timestamp("us"))
-        days = pc.coalesce(table["event_time"], served).cast(pa.date32())
+        came = table["received" if "received" in table.column_names else "time"].cast(pa.timestamp("us"))
+        days = pc.coalesce(table["event_time"], came).cast(pa.date32())
         table = table.select(self._schema.names)
         # Sorted once and then cut: to look for each of a month's days in all rows takes ten times as long.
         order = pc.sort_indices(days.combine_chunks() if isinstance(days, pa.ChunkedArray) else days)  # stable

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from blocks.settings import Settings
 from serving.access_log import AccessLog
 from serving.admission import Admission, keys_of
-from serving.boundary import Budget, RequestIds, scope_of
+from serving.boundary import Budget, Refused, RequestIds, scope_of
 from serving.carrier import Carrier
 from serving.champion import Champion, ChampionWatch
 from serving.errors import NotReady, UnknownUseCase
@@ -24,6 +24,7 @@ from serving.openapi import PREDICT_PATH
 from serving.package_cache import PackageCache
 from serving.prediction_log import NoPredictionLog, PredictionLog
 from serving.predictions import Scored
+from serving.prefect_api import PrefectApi
 from serving.registry import Registry
 from serving.rows import Asked
 from serving.scoring import LOOP_BODY_BYTES, Scorer
@@ -68,6 +69,7 @@ class Service:
         self.traffic = Traffic()
         self.request_ids = RequestIds()
         self.registry = ModelFolder(settings.serving_model_folder) if settings.serving_model_folder else Registry.of(settings)
+        self.prefect = PrefectApi.of(settings)
         self.max_body_bytes = settings.serving_max_body_megabytes * 2**20
         self.budget = Budget(self.max_body_bytes * _BODY_BUDGET)
         self.access_log = AccessLog(settings.serving_access_log)
@@ -130,6 +132,7 @@ class Service:
         self.board.publish(facts(self))
         self.board.leave()
         self.registry.close()
+        self.prefect.close()
 
     def watch(self, use_case: str) -> ChampionWatch:
         """Raises ``UnknownUseCase``."""
@@ -144,6 +147,13 @@ class Service:
         if champion is None:
             raise NotReady(f"No champion for {use_case!r}. Train one: prefect deployment run 'retrain/{use_case}'.")
         return champion
+
+    def check_loop(self, use_case: str) -> None:
+        """Raises ``UnknownUseCase``, and ``Refused`` where the model came as files: no run of Prefect changes what is served then."""
+        self.watch(use_case)
+        if self.settings.serving_model_folder is not None:
+            setting = "LAUREL_SERVING_MODEL_FOLDER"
+            raise Refused(404, "no_loop", f"This service serves a model folder ({setting}): it has neither approvals nor a rollback.")
 
     def admit(self, headers: list[tuple[bytes, bytes]], method: str, path: str) -> str:
         """The name of the caller's key; empty where none is asked for. Raises ``Unauthorized``, ``Forbidden``."""

@@ -8,38 +8,32 @@ call says does not matter: each worker asks the registry who the champion is.
 import base64
 import hashlib
 import hmac
-import os
-import time
-from contextlib import suppress
-from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from blocks.settings import Settings
 from serving.boundary import Refused, json_response
+from serving.callbacks import LONGEST_AGE_SECONDS, Seen, is_of_now, read_small_body
 from serving.service import Service
 from serving.workers import folder_of
 
 PATH = "/webhooks/mlflow"
-LONGEST_AGE_SECONDS = 300
-_KEPT_SECONDS = 2 * LONGEST_AGE_SECONDS + 60  # a timestamp may lie as far in the future
-_LARGEST_BYTES = 64 * 1024
 _LONGEST_ID = 256
 
 
 class Deliveries:
-    """Tells MLflow's calls from others, and new ones from old ones. What was seen is on the disk, for all workers."""
+    """Tells MLflow's calls from others, and new ones from old ones."""
 
-    def __init__(self, secret: str, folder: Path) -> None:
+    def __init__(self, secret: str, seen: Seen) -> None:
         self._secret = secret.encode()
-        self._folder = folder
+        self._seen = seen
 
     @classmethod
     def of(cls, settings: Settings) -> "Deliveries | None":
         """``None`` where there is no secret: no call can be told from a forged one then."""
         secret = settings.serving_webhook_secret.get_secret_value() if settings.serving_webhook_secret else ""
-        return cls(secret, folder_of(settings) / "deliveries") if secret else None
+        return cls(secret, Seen(folder_of(settings) / "deliveries")) if secret else None
 
     def check(self, delivery: str, timestamp: str, signature: str, body: bytes) -> None:
         """Raises ``Refused`` for a call that is forged, old, or was there before, or cannot be remembered."""
@@ -47,25 +41,13 @@ class Deliveries:
         expected = b"v1," + base64.b64encode(hmac.digest(self._secret, content, hashlib.sha256))
         if not hmac.compare_digest(expected, signature.encode()):
             raise Refused(401, "bad_signature", "The signature is not that of LAUREL_SERVING_WEBHOOK_SECRET. Run deployments.apply again.")
-        if not timestamp.isdecimal() or abs(time.time() - int(timestamp)) > LONGEST_AGE_SECONDS:
+        if not is_of_now(timestamp):
             raise Refused(403, "too_old", f"The call's timestamp is not within {LONGEST_AGE_SECONDS} s of this machine's clock.")
         try:
-            if not self._is_new(delivery):
+            if not self._seen.is_new(delivery):
                 raise Refused(409, "seen_before", "A call with this delivery id was accepted before.")
         except OSError as error:
             raise Refused(503, "disk_refuses", "The call cannot be remembered now; the poll finds the champion.") from error
-
-    def _is_new(self, delivery: str) -> bool:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for seen in self._folder.iterdir():
-            with suppress(FileNotFoundError):  # another worker clears up as well
-                if time.time() - seen.stat().st_mtime > _KEPT_SECONDS:
-                    seen.unlink()
-        try:
-            os.close(os.open(self._folder / hashlib.sha256(delivery.encode()).hexdigest(), os.O_CREAT | os.O_EXCL, 0o600))
-        except FileExistsError:
-            return False
-        return True
 
 
 def add_routes(app: FastAPI, service: Service) -> None:
@@ -81,16 +63,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         if not all(given):
             raise Refused(401, "unsigned", f"A call of MLflow has the headers {', '.join(names)}.")
         delivery, timestamp, signature = given
-        deliveries.check(delivery, timestamp, signature, await _read(request))
+        deliveries.check(delivery, timestamp, signature, await read_small_body(request, "MLflow"))
         for watch in service.watches.values():
             watch.poke()
         return json_response({"looks_at": list(service.watches)}, 202)
-
-
-async def _read(request: Request) -> bytes:
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > _LARGEST_BYTES:
-            raise Refused(413, "body_too_large", f"A call of MLflow is no larger than {_LARGEST_BYTES // 1024} KiB.")
-    return body

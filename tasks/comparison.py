@@ -10,6 +10,7 @@ from tasks.dataset import read_periods, read_version
 from tasks.outside import PATIENT, artifact_key, lake, registry
 from tasks.packaging import score_rows
 from tasks.promotion import judge_rows, seen
+from tasks.row_digests import Seen
 from usecases.definition import load
 
 
@@ -22,10 +23,10 @@ def compare_versions(use_case: str, window: str, champion: str, challenger: str,
     """The contest of two versions on ``window``. Raises ``UnfairComparison``, ``RegistryError``, ``DatasetMissing``."""
     case, store, dataset = load(use_case), registry(), read_version(lake(), use_case)
     rows = read_periods(lake(), dataset, [window], case.label)
-    scores = []
+    rows_seen, scores = Seen(lake(), case, rows), []
     for version in (champion, challenger):
         with opened(store, store.version(use_case, version)) as (package, _):
-            if unfair := seen(f"version {version}", package.manifest.trained_on, dataset, window):
+            if unfair := seen(f"version {version}", package.manifest.trained_on, dataset, window, rows_seen):
                 raise UnfairComparison("; ".join(unfair))
             scores.append(score_rows(package, rows))
     return judge_rows(case, rows, scores[0], scores[1], seed)

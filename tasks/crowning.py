@@ -1,124 +1,132 @@
-"""The winner of a contest: fitted again on all that is known, crowned, and tried where it serves."""
+"""The crown: a version gets the alias, and is tried where it serves. Whatever fails there, the alias goes back."""
 
-import tempfile
-import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
-import polars as pl
 from prefect import get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
 
 from blocks.registry import CHAMPION, ModelRegistry, ModelVersion
 from blocks.service import ServiceAway
 from blocks.settings import Settings
-from tasks import modelling
-from tasks.announcements import deployed, deployment_failed
+from serving.package import Package
+from tasks.announcements import deployed, deployment_failed, rolled_back
 from tasks.champions import opened
-from tasks.dataset import read_periods, read_version
-from tasks.ledger import Decision
-from tasks.model_card import as_page, model_card
-from tasks.outside import RESUMED, lake, registry, service, tell
-from tasks.packaging import Origin, make_package
-from tasks.training import run_tags
+from tasks.ledger import Decision, Entry, read, record
+from tasks.outside import RESUMED, artifact_key, lake, registry, service, tell
 from usecases.definition import load
 
 CROWNED_AT = "laurel.crowned_at"
 SMOKE_TOLERANCE = 1e-4
+RECENT_ENTRIES = 50
 
 
 class NotServed(RuntimeError):
     """The new champion did not get into service; the alias is back where it was. The message says why."""
 
 
-@task(**RESUMED)
-def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> ModelVersion:
-    """Fit the winner's recipe on everything up to and with the hold-out, package and prove it, and register it.
-
-    The recipe won, not the weights: the newest month is the one that tells most about the next.
-    """
-    case, store = load(challenger.use_case), registry()
-    with opened(store, challenger) as (package, _):
-        won = package.manifest
-    dataset = read_version(lake(), case.name, won.dataset_version)
-    periods = (*sorted(won.trained_on), decision.holdout)
-    rows = read_periods(lake(), dataset, periods, case.label)
-    start = time.monotonic()
-    fitted = modelling.fit(case, case.candidate(won.recipe), won.params, rows, seed)
-    seconds = time.monotonic() - start
-    proof = rows.filter(pl.col(case.event_time).dt.strftime("%Y-%m") == decision.holdout)
-    tags = {**run_tags(dataset, periods), "laurel.refit_of": challenger.number, "laurel.holdout": decision.holdout}
-    origin = Origin(won.recipe, won.params, dataset.version, dataset.digests(periods), won.metrics)
-    with tempfile.TemporaryDirectory() as folder:
-        made = make_package(Path(folder), case, fitted, origin, rows, proof, seed)
-        run_id = store.log_run(
-            case.name,
-            f"{won.recipe} refit through {decision.holdout}",
-            params={"candidate": won.recipe, "seed": seed, **won.params},
-            metrics={"fit_seconds": seconds, "training_rows": len(rows), **{f"holdout_{k}": v for k, v in won.metrics.items()}},
-            tags=tags,
-            model=fitted,
-            example=modelling.inputs(case, rows.head(5)),
-            package=made.folder,
-        )
-    name = case.gate.metric.name
-    version = store.register(
-        case.name,
-        run_id,
-        made.sha256,
-        {
-            "laurel.refit_of": challenger.number,
-            "laurel.recipe": won.recipe,
-            "laurel.holdout": decision.holdout,
-            "laurel.verdict": decision.verdict,
-        },
-        f"{won.recipe}, refit through {decision.holdout} after its contest ({name} {won.metrics[name]:.4f} before the refit)",
-        about=f"{case.title}. {case.question}",
-    )
-    store.tag(challenger, {"laurel.refit": version.number})
-    card = model_card(case, made.manifest, version.number, decision, dataset)
-    store.log_texts(run_id, {"model_card.md": card, "model_card.html": as_page(card)})
-    store.tag(version, {"laurel.model_card": store.artifact_url(run_id, "model_card.html")})
-    return version
+class ChampionChanged(RuntimeError):
+    """Somebody else has the crown than when it was decided who gets it. The alias is as it was."""
 
 
-@task(task_run_name="crown version {version.number}", cache_policy=RESUMED["cache_policy"])
-def crown(version: ModelVersion) -> float:
-    """Give ``version`` the alias, wait until the service serves it, and try it there. Returns seconds from alias to served.
+@dataclass(frozen=True)
+class Crowning:
+    """Why the crown moves: ``champion`` has it until now (``None``: nobody), and ``kind`` is the entry's in the ledger."""
 
-    Raises ``NotServed`` after the alias is back with whoever had it.
+    champion: str | None
+    reasons: list[str]
+    kind: Literal["crown", "rollback"] = "crown"
+
+
+@task(task_run_name="crown version {version.number}", **RESUMED)
+def crown(version: ModelVersion, why: Crowning) -> float:
+    """Prove that the package loads and answers, give ``version`` the alias, wait for the service, try it there, and record it.
+
+    Returns seconds from alias to served. Raises ``RegistryError`` or ``PackageError`` for what cannot serve and ``ChampionChanged``,
+    each before anything is changed; ``NotServed`` after the alias is back with whoever had it.
     """
     use_case, store = version.use_case, registry()
-    before = _champion_before(store, version)
     with opened(store, version) as (package, _):
-        smoke = package.smoke
+        pass
+    _check_champion(store, version, why)
     store.set_alias(version, CHAMPION)
     try:
         seconds = service().wait_until_serves(use_case, version.number, Settings.read().promote_timeout_seconds)
-        _try_smoke_rows(use_case, version, smoke.rows, smoke.scores)
+        _try_smoke_rows(use_case, version, package.smoke.rows, package.smoke.scores)
     except BaseException as error:  # a cancelled run must not leave an untried champion either
-        if before is None:
-            store.remove_alias(use_case, CHAMPION)
-        else:
-            store.set_alias(before, CHAMPION)
-        restored = before.number if before else None
-        tell(deployment_failed(use_case, version=version.number, reason=str(error), restored_version=restored))
+        _give_back(store, use_case, why.champion)
+        tell(deployment_failed(use_case, version=version.number, reason=str(error), restored_version=why.champion))
+        _record(version, why, package, "failed", [*why.reasons, str(error)], {})
         if not isinstance(error, (ServiceAway, NotServed)):
             raise
-        raise NotServed(f"Version {version.number} of {use_case!r} is not in service: {error} The alias is back at {restored}.") from error
+        raise NotServed(
+            f"Version {version.number} of {use_case!r} is not in service: {error} The alias is back at {why.champion}."
+        ) from error
     store.tag(version, {CROWNED_AT: datetime.now(UTC).isoformat(timespec="milliseconds")})
-    tell(deployed(use_case, version=version.number, seconds=seconds, smoke_rows=len(smoke.rows)))
-    get_run_logger().info("deployed use_case=%s version=%s seconds=%.2f", use_case, version.number, seconds)
+    _record(version, why, package, "rollback" if why.kind == "rollback" else "crowned", why.reasons, {"seconds_to_served": seconds})
+    _tell(version, why, seconds, len(package.smoke.rows))
+    get_run_logger().info("%s use_case=%s version=%s seconds=%.2f", why.kind, use_case, version.number, seconds)
     return seconds
 
 
-def _champion_before(store: ModelRegistry, version: ModelVersion) -> ModelVersion | None:
-    """Who has the alias; where ``version`` has it from an attempt that was lost half way, who was crowned last."""
+def _check_champion(store: ModelRegistry, version: ModelVersion, why: Crowning) -> None:
     holder = store.at(version.use_case, CHAMPION)
-    if holder is None or holder.number != version.number:
-        return holder
-    crowned = [one for one in store.versions(version.use_case) if CROWNED_AT in one.tags and one.number != version.number]
-    return max(crowned, key=lambda one: one.tags[CROWNED_AT], default=None)
+    number = holder.number if holder else None
+    # The version itself: this run had given it the alias before it was interrupted.
+    if number not in (why.champion, version.number):
+        raise ChampionChanged(
+            f"Version {version.number} of {version.use_case!r} does not get the crown: version {number} has it by now, and the decision "
+            f"was made against {why.champion}. Decide again."
+        )
+
+
+def _give_back(store: ModelRegistry, use_case: str, champion: str | None) -> None:
+    if champion is None:
+        store.remove_alias(use_case, CHAMPION)
+    else:
+        store.set_alias(ModelVersion(use_case, champion, "", {}), CHAMPION)
+
+
+def _record(version: ModelVersion, why: Crowning, package: Package, verdict: str, reasons: Sequence[str], facts: dict[str, Any]) -> None:
+    """Into the ledger, once: a step that is run again finds what it wrote."""
+    decision = Decision(
+        use_case=version.use_case,
+        kind=why.kind,
+        verdict=verdict,
+        reasons=list(reasons),
+        version=version.number,
+        challenger=version.tags.get("laurel.refit_of") if why.kind == "crown" else None,
+        champion=why.champion,
+        promoted=verdict != "failed",
+        holdout=version.tags.get("laurel.holdout", ""),
+        dataset_version=package.manifest.dataset_version,
+        gate_score=package.manifest.metrics[load(version.use_case).gate.metric.name],
+        facts={"recipe": package.manifest.recipe, "refit_of": version.tags.get("laurel.refit_of"), **facts},
+    )
+    if not stands(read(lake(), version.use_case, RECENT_ENTRIES), decision):
+        record(decision)
+
+
+def stands(entries: Sequence[Entry], decision: Decision) -> bool:
+    """Whether the same run has recorded the same outcome already. ``entries`` are the latest ones of the ledger."""
+
+    def event(one: Decision) -> tuple[Any, ...]:
+        return one.run, one.kind, one.verdict, one.version, one.challenger, one.champion
+
+    return decision.run is not None and any(event(entry) == event(decision) for entry in entries)
+
+
+def _tell(version: ModelVersion, why: Crowning, seconds: float, smoke_rows: int) -> None:
+    use_case = version.use_case
+    if why.kind == "crown":
+        tell(deployed(use_case, version=version.number, seconds=seconds, smoke_rows=smoke_rows, champion_before=why.champion))
+        return
+    reason, before = "; ".join(why.reasons), why.champion or "none"
+    create_markdown_artifact(f"Rolled back from version {before} to {version.number}: {reason}", key=artifact_key(use_case, "rollback"))
+    tell(rolled_back(use_case, version=version.number, from_version=before, reason=reason, seconds=seconds))
 
 
 def _try_smoke_rows(use_case: str, version: ModelVersion, rows: list[dict], expected: list[float]) -> None:

@@ -1,7 +1,6 @@
 """What was decided about the crown: the record of it, and who is told."""
 
 import base64
-import io
 import math
 
 from prefect import get_run_logger, task
@@ -10,7 +9,8 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from blocks.registry import ModelVersion
 from tasks import plots
 from tasks.announcements import contest_decided, first_champion, number
-from tasks.ledger import Decision, record
+from tasks.approval import needs_answer
+from tasks.ledger import Decision, path_of, record
 from tasks.outside import RESUMED, artifact_key, registry, tell
 from usecases.definition import load
 
@@ -19,15 +19,15 @@ from usecases.definition import load
 def record_decision(decision: Decision, challenger: ModelVersion) -> None:
     """Into the ledger, onto the version's tags, into the run's artifacts, and to people."""
     use_case = decision.use_case
-    record(decision)
-    registry().tag(challenger, {"laurel.verdict": decision.verdict, "laurel.reasons": "; ".join(decision.reasons)[:4000]})
+    entry = record(decision)
+    told = {"laurel.verdict": decision.verdict, "laurel.reasons": "; ".join(decision.reasons)[:4000]}
+    registry().tag(challenger, {**told, "laurel.decision": path_of(use_case, entry.sequence)})
     create_markdown_artifact(_in_words(decision), key=artifact_key(use_case, "contest"), description=_in_short(decision))
     contest, metric = decision.contest, load(use_case).gate.metric.name
+    picture = None
     if contest is not None:
-        drawn = plots.contest_interval(contest.main.low, contest.main.gain, contest.main.high, metric)
-        picture = io.BytesIO()
-        drawn.savefig(picture, format="png", dpi=80)
-        url = f"data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}"
+        picture = plots.png(plots.contest_interval(contest.main.low, contest.main.gain, contest.main.high, metric))
+        url = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
         create_image_artifact(url, key=artifact_key(use_case, "contest-interval"), description="Right of the line the challenger is better")
     said = "contest use_case=%s challenger=%s verdict=%s: %s"
     get_run_logger().info(said, use_case, challenger.number, decision.verdict, "; ".join(decision.reasons))
@@ -54,6 +54,8 @@ def record_decision(decision: Decision, challenger: ModelVersion) -> None:
             reasons=decision.reasons,
             rows=main.rows if main else None,
             blocks=contest.blocks if contest else None,
+            asks=needs_answer(load(use_case).approval, decision.verdict),
+            picture=picture,
             links=links,
         )
     )
@@ -71,7 +73,7 @@ def _in_words(decision: Decision) -> str:
         *[f"- {reason}" for reason in decision.reasons],
     ]
     if decision.contest is None:
-        return "\n".join(lines)
+        return "\n".join([*lines, *_of_the_package(decision)])
     contest = decision.contest
     lines += ["", "| | metric | champion | challenger | gain | interval | rows |", "|---|---|---:|---:|---:|---|---:|"]
     named = [("hold-out", contest.main), *(("guard", guard) for guard in contest.guards), *contest.slices.items()]
@@ -80,4 +82,19 @@ def _in_words(decision: Decision) -> str:
         interval = "not known" if one.low is None else f"[{number(one.low, signed=True)}, {number(one.high, signed=True)}]"
         lines.append(f"| {name} | {one.metric} | {scores} | {interval} | {one.rows:,} |")
     kind = f"{contest.replicates} paired bootstrap replicates of {contest.blocks} whole blocks, seed {contest.seed}"
-    return "\n".join([*lines, "", f"The interval holds {2 * contest.confidence - 1:.0%}: {kind}."])
+    if contest.unjudged:
+        lines += ["", "Too small to be judged: " + ", ".join(f"{name} ({rows:,} rows)" for name, rows in contest.unjudged.items())]
+    told = f"The interval holds {2 * contest.confidence - 1:.0%}: {kind}. Those of guards and slices hold together."
+    return "\n".join([*lines, "", told, *_of_the_package(decision)])
+
+
+def _of_the_package(decision: Decision) -> list[str]:
+    """How the challenger's package behaves, and how long it takes beside the champion's."""
+    lines = []
+    if decision.behaviours:
+        lines += ["", "| behaviour | | rows | of them hold |", "|---|---|---:|---:|"]
+        lines += [f"| {one.name} | {'passes' if one.passed else 'fails'} | {one.rows:,} | {one.held:,} |" for one in decision.behaviours]
+    if decision.latency:
+        lines += ["", "| rows of a request | champion | challenger |", "|---:|---:|---:|"]
+        lines += [f"| {one.rows} | {one.champion_milliseconds:.2f} ms | {one.challenger_milliseconds:.2f} ms |" for one in decision.latency]
+    return lines

@@ -1,26 +1,30 @@
-"""Drift: how far a window is from the champion's reference, and what to call it.
+"""Drift: how far a window is from the champion's reference, and what to call it. The rule in words: docs/drift.md.
 
-Distances are Evidently's for large samples: the Wasserstein distance divided by the reference's standard deviation for
-numbers, Jensen-Shannon's for categories. They are computed here for the thresholds (a hundred pairs, in a second) and
-by Evidently for the report; a test holds the two together. Why thresholds of our own: docs/decisions/0007-drift.md.
+Why thresholds of our own, out-of-sample scores and weights: docs/decisions/0007-drift.md.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 import polars as pl
-from polars import selectors
 from pydantic import BaseModel, ConfigDict
 
-from tasks.validation import batch_problems
-from usecases.definition import Column, DriftPolicy, UseCase
+from tasks.distances import distance
+from usecases.definition import SCORE, Column, DriftPolicy, UseCase
 
-Outcome = Literal["stable", "drifted", "broken", "inconclusive"]
+Outcome = Literal["stable", "drifted", "broken", "inconclusive", "silent"]
+
+_DRIVERS = 5
+_LEAST = 1e-9  # a threshold of nothing at all would be beyond itself
 
 
 class DriftVerdict(BaseModel):
-    """What the check of a window found. ``share`` (0-1) of the monitored columns are beyond their threshold."""
+    """What the check of a window found. Columns that weigh ``share`` (0-1) are beyond their threshold; drift begins at ``limit``.
+
+    ``beyond``: whether the share of this window reaches the limit; None where there is no share. ``importance`` is the weight of each
+    column that counts, all together 1; ``described`` ones have a distance and do not count. ``how`` says how the window was read.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,55 +33,35 @@ class DriftVerdict(BaseModel):
     rows: int
     share: float | None
     limit: float
+    beyond: bool | None = None
     distances: dict[str, float] = {}
     thresholds: dict[str, float] = {}
+    importance: dict[str, float] = {}
+    described: list[str] = []
     calibrated: bool = True
+    how: str = ""
     reasons: list[str]
 
     @property
     def drifted_columns(self) -> list[str]:
-        """Furthest beyond its own threshold first."""
-        over = {name: self.distances[name] / self.thresholds[name] for name in self.distances}
-        return sorted((name for name, ratio in over.items() if ratio >= 1), key=lambda name: -over[name])
+        """What drives the share: the weightiest first, then the furthest beyond its own threshold."""
+        over = {name: far / self.thresholds[name] for name, far in self.distances.items() if self.weight(name) > 0}
+        return sorted((name for name, ratio in over.items() if ratio >= 1), key=lambda name: (-self.weight(name), -over[name]))
+
+    def weight(self, name: str) -> float:
+        """0 for a column that does not count. A verdict that says nothing of weights counts each column alike."""
+        return self.importance.get(name, 0.0) if self.importance else float(name not in self.described)
 
 
-def distance(column: Column, reference: pl.Series, current: pl.Series) -> float:
-    """How far ``current`` is from ``reference``, nulls left out. NaN where one of them has no value."""
-    from scipy.spatial.distance import jensenshannon
-    from scipy.stats import wasserstein_distance
-
-    left, right = _values(reference), _values(current)
-    if left.is_empty() or right.is_empty():
-        return float("nan")
-    if column.kind == "number":
-        numbers = left.to_numpy()
-        return float(wasserstein_distance(numbers, right.to_numpy()) / max(float(numbers.std()), 0.001))
-    counts = [dict(side.value_counts().iter_rows()) for side in (left, right)]
-    names = sorted({*counts[0], *counts[1]})
-    return float(jensenshannon(*[np.array([side.get(name, 0) for name in names], dtype=float) for side in counts]))
-
-
-def _values(side: pl.Series) -> pl.Series:
-    return (side.fill_nan(None) if side.dtype.is_float() else side).drop_nulls()
-
-
-def monitored(case: UseCase) -> list[Column]:
-    """What the prediction log leaves out cannot be monitored."""
-    return [column for column in case.columns if column.monitored and column.name not in case.prediction_log.leave_out]
+def monitored(case: UseCase, thresholds: Collection[str] = ()) -> list[Column]:
+    """What the prediction log leaves out cannot be monitored. The model's score is, where ``thresholds`` has one for it."""
+    columns = [column for column in case.columns if column.monitored and column.name not in case.prediction_log.leave_out]
+    return [*columns, *([Column(name=SCORE, kind="number")] if SCORE in thresholds else [])]
 
 
 def without(case: UseCase, absent: Collection[str]) -> UseCase:
     """The use case as a window can be judged that lacks the columns ``absent``, and is not broken for it."""
     return case.model_copy(update={"columns": tuple(column for column in case.columns if column.name not in absent)})
-
-
-def evened(logged: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Rows thinned to the lowest ``sample_rate`` among them, so that each request counts alike where the rate was changed."""
-    if "sample_rate" not in logged.columns:
-        return logged
-    rates = logged["sample_rate"].fill_null(1.0).to_numpy()
-    kept = np.random.default_rng(seed).random(len(rates)) < rates.min(initial=1.0) / rates
-    return logged.filter(pl.Series(kept))
 
 
 def sample(rows: pl.DataFrame, limit: int, seed: int) -> pl.DataFrame:
@@ -88,46 +72,34 @@ def calibrate(case: UseCase, training: pl.DataFrame, seed: int) -> tuple[pl.Data
     """The drift reference of a model: a sample of its ``training`` rows, the threshold of each column, calibrated or not.
 
     Each month is held against a sample of the other months; ``DriftPolicy`` says how the largest distance becomes the
-    threshold. With fewer months than the policy wants, the floor is all there is, and the third value is False.
+    threshold. With fewer months than the policy wants, the floor is all there is, and the third value is False. A column
+    ``score`` of ``training`` (out of sample: ``tasks/cross_fitting.py``) is calibrated like the inputs.
     """
     policy = case.drift
-    kept = [case.event_time, *case.column_names, case.label]
+    scored = SCORE in training.columns and training[SCORE].null_count() < len(training)
+    kept = [case.event_time, *case.column_names, case.label, *([SCORE] if scored else [])]
     rows = training.select(kept).with_columns(pl.col(case.event_time).dt.strftime("%Y-%m").alias("_block"))
     blocks = rows["_block"].unique().sort().to_list()
     reference = sample(rows, policy.sample_rows, seed).drop("_block")
     calibrated = len(blocks) >= policy.minimum_blocks
-    largest = {column.name: 0.0 for column in monitored(case)}
+    columns = monitored(case, kept)
+    largest = {column.name: 0.0 for column in columns}
     for block in blocks if calibrated else []:
         inside = sample(rows.filter(pl.col("_block") == block), policy.sample_rows, seed)
         others = sample(rows.filter(pl.col("_block") != block), policy.sample_rows, seed)
-        for column in monitored(case):
-            far = distance(column, others[column.name], inside[column.name])
+        for column in columns:
+            far = distance(column, others[column.name], inside[column.name], policy.method(column))
             largest[column.name] = max(largest[column.name], far if np.isfinite(far) else 0.0)
-    return reference, {name: max(policy.floor, policy.factor * far) for name, far in largest.items()}, calibrated
+    limits = {name: policy.thresholds.get(name, max(policy.floor, policy.factor * far, _LEAST)) for name, far in largest.items()}
+    return reference, limits, calibrated
 
 
-def find_broken(case: UseCase, reference: pl.DataFrame, current: pl.DataFrame) -> list[str]:
-    """Why a window cannot be trusted at all: the data are wrong, not the world. Empty for a sound one.
-
-    Evidently leaves nulls out, so a column that is 80 % empty reads as stable; a changed unit reads as drift.
-    """
-    if current.is_empty():
-        return ["there are no predictions"]
-    if missing := [name for name in case.column_names if name not in current.columns]:
-        return [f"column {name!r} is missing" for name in missing]
-    current = current.with_columns(selectors.float().fill_nan(None))
-    problems = batch_problems(case, current)
-    for column in case.columns:
-        before, now = _values(reference[column.name]), _values(current[column.name])
-        if now.is_empty() and not before.is_empty():
-            problems.append(f"column {column.name!r} has no value at all")
-        if now.n_unique() == 1 and before.n_unique() > 1:
-            problems.append(f"column {column.name!r} is constant ({now[0]!r})")
-        if column.kind == "category" and not now.is_empty():
-            strangers = (~now.is_in(before.unique().to_list())).sum() / len(current)
-            if strangers > case.drift.new_category_tolerance:
-                problems.append(f"column {column.name!r} has {strangers:.1%} categories that the reference has not")
-    return problems
+def measure(
+    case: UseCase, reference: pl.DataFrame, current: pl.DataFrame, thresholds: Collection[str], methods: Mapping[str, str]
+) -> dict[str, float]:
+    """The distance of each monitored column that the window has and that has a threshold, by the ``methods`` of the thresholds."""
+    columns = [column for column in monitored(case, thresholds) if column.name in thresholds and column.name in current.columns]
+    return {one.name: distance(one, reference[one.name], current[one.name], methods.get(one.name)) for one in columns}
 
 
 def judge(
@@ -136,32 +108,78 @@ def judge(
     rows: int,
     broken: list[str],
     distances: dict[str, float],
-    thresholds: dict[str, float],
+    thresholds: Mapping[str, float],
     calibrated: bool,
+    importance: Mapping[str, float] | None = None,
+    earlier: Sequence[bool] = (),
 ) -> DriftVerdict:
-    """The verdict on a window of ``rows`` predictions. Too few rows, or distances that are no numbers: *inconclusive*."""
+    """The verdict on a window of ``rows`` predictions. Too few rows, or distances that are no numbers: *inconclusive*.
 
-    def verdict(outcome: Outcome, share: float | None, reasons: list[str]) -> DriftVerdict:
+    ``importance`` of each input, as the package has it; without it each column counts alike. ``earlier``: whether each of
+    the checked windows before this one was beyond the limit, the newest last; asked for where the policy's ``k_of_n`` looks back.
+    """
+    weights = weigh(policy, distances, importance or {})
+
+    def verdict(outcome: Outcome, reasons: list[str], share: float | None = None) -> DriftVerdict:
         return DriftVerdict(
             outcome=outcome,
             window=window,
             rows=rows,
             share=share,
             limit=policy.share,
+            beyond=None if share is None else share >= policy.share,
             distances=distances,
             thresholds={name: thresholds[name] for name in distances},
+            importance=weights,
+            described=[name for name in distances if name in policy.described],
             calibrated=calibrated,
             reasons=reasons,
         )
 
     if rows < policy.minimum_rows:
-        return verdict("inconclusive", None, [f"{rows} predictions in the window, at least {policy.minimum_rows} are needed"])
+        return verdict("inconclusive", [f"{rows} predictions in the window, at least {policy.minimum_rows} are needed"])
     if broken:
-        return verdict("broken", None, broken)
-    unknown = [name for name, far in distances.items() if not np.isfinite(far)]
-    if unknown or not distances:
-        return verdict("inconclusive", None, [f"no distance for {', '.join(unknown) or 'any column'}"])
-    over = [name for name in distances if distances[name] >= thresholds[name]]
-    share = len(over) / len(distances)
-    found = f"{len(over)} of {len(distances)} columns ({share:.0%}) are beyond their threshold; the limit is {policy.share:.0%}"
-    return verdict("drifted" if share >= policy.share else "stable", share, [found])
+        return verdict("broken", broken)
+    unknown = [name for name, weight in weights.items() if weight > 0 and not np.isfinite(distances[name])]
+    if unknown or not any(name != SCORE for name, weight in weights.items() if weight > 0):
+        return verdict("inconclusive", [f"no distance for {', '.join(unknown) or 'any column that the model uses'}"])
+    share = round(sum(weight for name, weight in weights.items() if weight > 0 and distances[name] >= thresholds[name]), 9)
+    found = verdict("stable", [], share)
+    times, (wanted, windows) = [*earlier, bool(found.beyond)][-policy.k_of_n[1] :].count(True), policy.k_of_n
+    drifted = bool(found.beyond) and times >= wanted
+    reasons = [_measured(found, bool(importance)), *_drivers(found)]
+    if windows > 1 and found.beyond:
+        reasons.append(f"{times} of the last {windows} windows are beyond the limit; drift is called at {wanted}")
+    if not calibrated:
+        reasons.append("the thresholds are not calibrated: the champion was trained on too few months")
+    return found.model_copy(update={"outcome": "drifted" if drifted else "stable", "reasons": reasons})
+
+
+def weigh(policy: DriftPolicy, measured: Collection[str], importance: Mapping[str, float]) -> dict[str, float]:
+    """The weight of each measured column in the share, all together 1; described columns have none.
+
+    Where a score was measured it has ``score_weight``, and the inputs share the rest as the model uses them. Empty where the
+    model uses none of the inputs that were measured.
+    """
+    inputs = [name for name in measured if name != SCORE and name not in policy.described]
+    used = {name: importance.get(name, 0.0) if importance else 1.0 for name in inputs}
+    whole = sum(used.values())
+    if whole <= 0:
+        return {}
+    of_score = policy.score_weight if SCORE in measured and SCORE not in policy.described else 0.0
+    weights = {name: (1 - of_score) * one / whole for name, one in used.items()}
+    return weights | ({SCORE: of_score} if of_score else {})
+
+
+def _measured(found: DriftVerdict, weighed: bool) -> str:
+    over, counted = len(found.drifted_columns), sum(weight > 0 for weight in found.importance.values())
+    by = "of the weight" if weighed else "counted alike, since the package does not say what the model uses"
+    return f"{over} of {counted} columns, {found.share:.0%} {by}, are beyond their threshold; the limit is {found.limit:.0%}"
+
+
+def _drivers(found: DriftVerdict) -> list[str]:
+    """What drove it, the weightiest first."""
+    return [
+        f"{name}: distance {found.distances[name]:.3g}, threshold {found.thresholds[name]:.3g}, weight {found.importance[name]:.1%}"
+        for name in found.drifted_columns[:_DRIVERS]
+    ]

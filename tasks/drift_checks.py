@@ -1,31 +1,23 @@
-"""The steps of ``drift_check``: the window from the prediction log, Evidently's report, the verdict, the event."""
+"""The steps of ``drift_check`` that judge: the window from the prediction log, its distances, the verdict, and Evidently's report."""
 
-import io
-import tempfile
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-
+import numpy as np
 import polars as pl
-from prefect import get_run_logger, task
-from prefect.artifacts import create_link_artifact, create_table_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.events import emit_event
-from pydantic import BaseModel, ConfigDict
+from prefect import task
+from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.registry import CHAMPION, ModelVersion, RegistryError
 from serving import package as packages
-from tasks.announcements import drift_checked
+from tasks.broken import find_broken
 from tasks.champions import opened
-from tasks.drift import DriftVerdict, evened, find_broken, judge, monitored, sample, without
-from tasks.metrics import score
-from tasks.outside import PATIENT, artifact_key, lake, registry, tell
+from tasks.drift import DriftVerdict, judge, measure, monitored, without
+from tasks.drift_history import beyond_before
+from tasks.drift_reports import keep_report, run_evidently
+from tasks.late_labels import check_performance
+from tasks.ledger import now
+from tasks.outside import PATIENT, lake, registry
+from tasks.performance import Cause, Performance, find_cause, join_verdict
+from tasks.windows import LogDamaged, Window, read_window
 from usecases.definition import UseCase, load
-
-EVENT = "laurel.drift.detected"
-
-
-class NoPredictions(LookupError):
-    """The prediction log has nothing to check."""
 
 
 class ColumnsChanged(ValueError):
@@ -33,22 +25,23 @@ class ColumnsChanged(ValueError):
 
 
 class Checked(BaseModel):
-    """A verdict with where its report lies, and the score on the labels that have come."""
+    """A verdict with where its report lies, and the champion's performance on the labels that have come. ``time`` is UTC, in ISO 8601.
+
+    ``label_coverage`` and ``scores`` are those of ``performance``; ``cause`` says by what a drift was seen.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     use_case: str
     champion: str
+    time: str = Field(default_factory=now)
     verdict: DriftVerdict
-    report_path: str | None
-    report_url: str | None
-    label_coverage: float
-    scores: dict[str, float]
-
-
-def resource_id(use_case: str) -> str:
-    """The Prefect resource that drift events are about, and that the automation listens to."""
-    return f"laurel.use-case.{use_case}"
+    report_path: str | None = None
+    report_url: str | None = None
+    label_coverage: float = 0.0
+    scores: dict[str, float] = {}
+    performance: Performance | None = None
+    cause: Cause | None = None
 
 
 @task(**PATIENT)
@@ -61,34 +54,13 @@ def find_champion(use_case: str) -> ModelVersion:
 
 
 @task(**PATIENT)
-def choose_window(use_case: str, window: str | None) -> str:
-    """The named window, or the latest month of the prediction log. Raises ``NoPredictions``."""
-    months = sorted({_date_of(path)[:7] for path in lake().list(f"predictions/{use_case}")})
-    if not months:
-        raise NoPredictions(f"The prediction log of {use_case!r} is empty: nothing was predicted, or it was not uploaded yet.")
-    if window is not None and window not in months:
-        raise NoPredictions(f"The prediction log of {use_case!r} has no predictions of {window}; it has {', '.join(months)}.")
-    return window or months[-1]
+def latest_window(use_case: str) -> str:
+    """The latest month of the prediction log, which is not empty."""
+    return max(_date_of(path)[:7] for path in lake().list(f"predictions/{use_case}"))
 
 
 def _date_of(path: str) -> str:
     return next(part for part in path.split("/") if part.startswith("date=")).removeprefix("date=")
-
-
-def read_log(kind: str, use_case: str, window: str) -> tuple[pl.DataFrame, set[str]]:
-    """The ``predictions`` or ``feedback`` of a month, and the columns that a part of its files lacks.
-
-    No rows and no columns where there are none. A column is in a part of the files where a champion of the month logged it
-    and another left it out, or did not know it.
-    """
-    store = lake()
-    paths = [path for path in store.list(f"{kind}/{use_case}") if _date_of(path).startswith(window)]
-    with ThreadPoolExecutor(8) as readers:  # a month has a file or more for each day, and each is a round trip
-        frames = [pl.read_parquet(io.BytesIO(data)) for data in readers.map(store.read, paths)]
-    if not frames:
-        return pl.DataFrame(), set()
-    whole = pl.concat(frames, how="diagonal_relaxed")
-    return whole, {name for name in whole.columns if any(name not in frame.columns for frame in frames)}
 
 
 @task(task_run_name="check {window}", **PATIENT)
@@ -98,142 +70,61 @@ def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
     with opened(registry(), champion) as (package, folder):
         manifest = package.manifest
         reference = pl.read_parquet(folder / packages.REFERENCE)
-    logged, partly = read_log("predictions", case.name, window)
-    logged = evened(logged, seed)
-    case = without(case, {*case.prediction_log.leave_out, *manifest.log_leave_out, *partly})
+    case = without(case, {*case.prediction_log.leave_out, *manifest.log_leave_out})
     if unknown := [name for name in case.column_names if name not in reference.columns]:
         raise ColumnsChanged(
             f"Champion {champion.number} of {case.name!r} was trained before the columns {unknown} existed. "
             f"Retrain it: prefect deployment run 'retrain/{case.name}'."
         )
-    current = sample(logged, case.drift.sample_rows, seed)
-    broken = find_broken(case, reference, current)
-    distances: dict[str, float] = {}
+    try:
+        read = read_window(lake(), case, window, case.drift.sample_rows, seed)
+    except LogDamaged as error:
+        damaged = DriftVerdict(outcome="broken", window=window, rows=0, share=None, limit=case.drift.share, reasons=[str(error)])
+        return Checked(use_case=case.name, champion=champion.number, verdict=damaged)
+    case = without(case, read.partly)
+    verdict = judge_window(case, manifest, reference, read, champion.number)
     path = url = None
-    if len(logged) >= case.drift.minimum_rows and not broken:
-        distances, html, text = run_evidently(case, reference, current, manifest.drift_thresholds)
-        path, url = keep_report(case, champion, window, html, text, distances)
-    verdict = judge(case.drift, window, len(logged), broken, distances, manifest.drift_thresholds, manifest.drift_calibrated)
-    coverage, scores = score_labelled(case, logged, read_log("feedback", case.name, window)[0])
+    if verdict.share is not None:
+        path, url = _report(case, champion, manifest, reference, read, verdict)
+    performance = check_performance(lake(), case, manifest, champion.number, read, seed)
+    judged = join_verdict(verdict, performance)
     return Checked(
         use_case=case.name,
         champion=champion.number,
-        verdict=verdict,
+        verdict=judged,
         report_path=path,
         report_url=url,
-        label_coverage=coverage,
-        scores=scores,
+        label_coverage=performance.coverage,
+        scores=performance.scores,
+        performance=performance,
+        cause=find_cause(verdict, performance) if judged.outcome == "drifted" else None,
     )
 
 
-def run_evidently(
-    case: UseCase, reference: pl.DataFrame, current: pl.DataFrame, thresholds: dict[str, float]
-) -> tuple[dict[str, float], str, str]:
-    """Evidently's distance of each monitored column, with its report as HTML and as JSON text."""
-    from evidently import DataDefinition, Dataset, Report
-    from evidently.metrics import ValueDrift
-    from evidently.presets import DataDriftPreset
-
-    columns = monitored(case)
-    numbers = [column.name for column in columns if column.kind == "number"]
-    categories = [column.name for column in columns if column.kind == "category"]
-    definition = DataDefinition(numerical_columns=numbers, categorical_columns=categories)
-    sides = [Dataset.from_pandas(side.select(numbers + categories).to_pandas(), definition) for side in (current, reference)]
-    limits = {name: thresholds[name] for name in numbers + categories}
-    preset = DataDriftPreset(
-        columns=numbers + categories,
-        num_method="wasserstein",
-        cat_method="jensenshannon",
-        per_column_threshold=limits,
-        drift_share=case.drift.share,
-    )
-    found = Report([preset], include_tests=True).run(*sides)
-    values = {}
-    for fingerprint, result in found.metric_results.items():
-        metric = found.context.get_metric(fingerprint).metric
-        if isinstance(metric, ValueDrift):
-            values[metric.column] = float(result.value)
-    with tempfile.TemporaryDirectory() as folder:
-        page = Path(folder) / "report.html"
-        found.save_html(str(page))
-        return values, page.read_text(), found.json()
+def judge_window(case: UseCase, manifest: packages.Manifest, reference: pl.DataFrame, read: Window, champion: str) -> DriftVerdict:
+    """The verdict on what was ``read`` of a window, against the ``reference`` and thresholds of the champion's package."""
+    policy, limits = case.drift, manifest.drift_thresholds
+    broken = [] if read.rows.is_empty() else [*read.problems, *find_broken(case, reference, read.rows)]
+    distances = {}
+    if read.counted >= policy.minimum_rows and not broken:
+        distances = measure(case, reference, read.rows, limits, manifest.drift_methods)
+    earlier = beyond_before(lake(), case.name, champion, read.name, policy.k_of_n[1] - 1)
+    asked = (distances, limits, manifest.drift_calibrated, manifest.drift_importance, earlier)
+    return judge(policy, read.name, read.counted, broken, *asked).model_copy(update={"how": read.how})
 
 
-def keep_report(case: UseCase, champion: ModelVersion, window: str, html: str, text: str, distances: dict[str, float]) -> tuple[str, str]:
-    """HTML and JSON into the lake, and the HTML into an MLflow run, whose page shows it. Returns the path and that address."""
-    store, folder = lake(), f"reports/{case.name}/{window}"
-    store.write(f"{folder}/champion-{champion.number}.json", text.encode())
-    store.write(f"{folder}/champion-{champion.number}.html", html.encode())
-    run_id = registry().log_run(
-        f"{case.name}-drift",
-        f"{window} against champion {champion.number}",
-        params={"window": window, "champion": champion.number},
-        metrics={f"distance.{name}": far for name, far in distances.items()},
-        tags={"laurel.window": window},
-        texts={"drift_report.html": html},
-    )
-    return f"{folder}/champion-{champion.number}.html", registry().artifact_url(run_id, "drift_report.html")
+def _report(
+    case: UseCase, champion: ModelVersion, manifest: packages.Manifest, reference: pl.DataFrame, read: Window, verdict: DriftVerdict
+) -> tuple[str, str]:
+    """The columns stand in it by weight; one without a distance, which cannot count, has no place there."""
+    finite = {name: far for name, far in verdict.distances.items() if np.isfinite(far)}
+    columns = sorted((c for c in monitored(case, verdict.distances) if c.name in finite), key=lambda column: -verdict.weight(column.name))
+    _, html, text = run_evidently(columns, reference, read.rows, verdict.thresholds, manifest.drift_methods)
+    return keep_report(champion, verdict.window, html, text, finite)
 
 
-def score_labelled(case: UseCase, logged: pl.DataFrame, feedback: pl.DataFrame) -> tuple[float, dict[str, float]]:
-    """The share of predictions whose label has come (0-1), and the scores on those. The last label of an id counts."""
-    if logged.is_empty() or feedback.is_empty():
-        return 0.0, {}
-    last = feedback.sort("time").unique("id", keep="last").select("id", "label")
-    joined = logged.join(last, on="id", how="inner")
-    metrics = [case.gate.metric, *(guard.metric for guard in case.promotion.guards)]
-    scores: dict[str, float] = {metric.name: score(metric, joined["label"].to_numpy(), joined["score"].to_numpy()) for metric in metrics}
-    return len(joined) / len(logged), scores
-
-
-@task(**PATIENT)
-def report_check(checked: Checked) -> None:
-    """The verdict beside the report in the lake, the run's artifacts, the message, and the line in the log."""
-    verdict, case = checked.verdict, load(checked.use_case)
-    limits = verdict.thresholds
-    table = [
-        {"column": name, "distance": round(far, 3), "threshold": round(limits[name], 3), "drifted": far >= limits[name]}
-        for name, far in sorted(verdict.distances.items(), key=lambda pair: -pair[1] / limits[pair[0]])
-    ]
-    said = f"{case.name} {verdict.window}: {verdict.outcome}. {'; '.join(verdict.reasons)}."
-    labelled = ", ".join(f"{name} {value:.4f}" for name, value in checked.scores.items()) or "none yet"
-    about = f"{said} Labels for {checked.label_coverage:.0%} of {verdict.rows:,} predictions: {labelled}."
-    create_table_artifact(table, key=artifact_key(case.name, "drift"), description=about)
-    links = {}
-    if checked.report_url:
-        key, text = artifact_key(case.name, "drift-report"), f"Drift report {verdict.window}"
-        create_link_artifact(checked.report_url, link_text=text, key=key, description=said)
-        links["drift report"] = checked.report_url
-    drifted = {name: verdict.distances[name] / limits[name] for name in verdict.drifted_columns}
-    message = drift_checked(
-        case.name,
-        verdict=verdict.outcome,
-        window=verdict.window,
-        share=verdict.share,
-        limit=verdict.limit,
-        columns=drifted,
-        reasons=verdict.reasons,
-        links=links,
-    )
-    if message is not None:
-        tell(message)
-    lake().write(f"reports/{case.name}/{verdict.window}/verdict.json", checked.model_dump_json(indent=1).encode())
-    get_run_logger().info("drift use_case=%s window=%s outcome=%s share=%s", case.name, verdict.window, verdict.outcome, verdict.share)
-
-
-@task(cache_policy=NO_CACHE)
-def emit_drift(checked: Checked) -> None:
-    """Say it to Prefect: the automation of deployments/automations.py turns this event into a retrain."""
-    verdict = checked.verdict
-    emit_event(
-        EVENT,
-        resource={"prefect.resource.id": resource_id(checked.use_case), "prefect.resource.name": checked.use_case},
-        payload={
-            "use_case": checked.use_case,
-            "window": verdict.window,
-            "share": verdict.share,
-            "columns": verdict.drifted_columns,
-            "champion": checked.champion,
-            "report": checked.report_url,
-        },
-    )
+def unseen(champion: ModelVersion, window: str | None, why: str) -> Checked:
+    """What a check says where there are no predictions to check."""
+    case = load(champion.use_case)
+    verdict = DriftVerdict(outcome="silent", window=window or "", rows=0, share=None, limit=case.drift.share, reasons=[why])
+    return Checked(use_case=case.name, champion=champion.number, verdict=verdict)

@@ -3,6 +3,7 @@
 import os
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,14 @@ from blocks.registry import CHALLENGER, ModelVersion
 from tasks import modelling, plots
 from tasks.announcements import training_finished, tuning_finished
 from tasks.dataset import read_periods, read_version
-from tasks.metrics import score
+from tasks.estimate import fit_calibration
+from tasks.intervals import days_of, intervals
+from tasks.metrics import metrics_of, score
 from tasks.outside import RESUMED, artifact_key, lake, registry, tell
-from tasks.packaging import Origin, make_package
+from tasks.packaging import Holdout, Origin, make_package
 from tasks.training import Fitted, Plan, Recipe, plan_tags, run_tags, training_rows
-from tasks.tuning import Tuned, tune
-from usecases.definition import LOG_LOSS, Metric, UseCase, load
+from tasks.tuning import Tuned, inner_split, tune
+from usecases.definition import UseCase, load
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -36,16 +39,19 @@ class Scored(BaseModel):
     passed: bool
 
 
-def metrics_of(case: UseCase) -> list[Metric]:
-    """The gate's metric, the guards', and log loss: what is always measured."""
-    wanted = [case.gate.metric, *(guard.metric for guard in case.promotion.guards), LOG_LOSS]
-    return list({metric.name: metric for metric in wanted}.values())
-
-
 def score_holdout(case: UseCase, fitted: "Pipeline", rows: pl.DataFrame) -> dict[str, float]:
     """Scores by metric name on labelled rows that ``fitted`` has not seen."""
     truth, predicted = modelling.labels(case, rows), modelling.predict(fitted, case, rows)
     return {metric.name: score(metric, truth, predicted) for metric in metrics_of(case)}
+
+
+def judge_holdout(case: UseCase, fitted: "Pipeline", period: str, rows: pl.DataFrame, seed: int) -> Holdout:
+    """How sure the scores on the hold-out are, and the calibration there: what the window of a later champion is held against."""
+    truth, predicted = modelling.labels(case, rows), modelling.predict(fitted, case, rows)
+    days = days_of(rows[case.event_time])
+    found = intervals(metrics_of(case), truth, predicted, days, seed)
+    bounds = {name: one.bounds for name, one in found.items() if one.bounds is not None}
+    return Holdout(period, bounds, fit_calibration(predicted, truth, days))
 
 
 def holdout_rows(case: UseCase, plan: Plan) -> pl.DataFrame:
@@ -108,7 +114,7 @@ def tune_candidates(plan: Plan) -> Recipe | None:
     """
     case = load(plan.use_case)
     _, rows = training_rows(case, plan)
-    fit_rows, check_rows = inner_split(case, plan, rows)
+    fit_rows, check_rows = inner_split(case, plan.periods, rows)
     metric, found = case.gate.metric, list[Tuned]()
     for candidate in (c for c in case.candidates if c.search):
         known = [recipe.params for recipe in plan.recipes if recipe.candidate == candidate.name]
@@ -127,15 +133,6 @@ def tune_candidates(plan: Plan) -> Recipe | None:
     pruned = sum(trial.pruned for tuned in found for trial in tuned.trials)
     why = f"best of {sum(len(tuned.trials) for tuned in found)} trials, {pruned} pruned"
     return Recipe(candidate=best.candidate, params=dict(best.params), why=why)
-
-
-def inner_split(case: UseCase, plan: Plan, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The training window without its last period, and that period; a single period is cut at three quarters of its time."""
-    last = pl.col(case.event_time).dt.strftime("%Y-%m") == plan.periods[-1]
-    if len(plan.periods) == 1:
-        ordered = rows.sort(case.event_time)
-        return ordered[: len(rows) * 3 // 4], ordered[len(rows) * 3 // 4 :]
-    return rows.filter(~last), rows.filter(last)
 
 
 def _report_trials(case: UseCase, tuned: Tuned) -> None:
@@ -195,6 +192,7 @@ def register_challenger(plan: Plan, best: Scored) -> ModelVersion:
     proof = holdout_rows(case, plan)
     fitted = store.load_model(best.fitted.run_id)
     origin = Origin(recipe.candidate, recipe.params, dataset.version, dataset.digests(plan.periods), best.scores)
+    origin = replace(origin, holdout=judge_holdout(case, fitted, plan.holdout, proof, plan.seed))
     with tempfile.TemporaryDirectory() as folder:
         made = make_package(Path(folder), case, fitted, origin, rows, proof, plan.seed)
         store.log_package(best.fitted.run_id, made.folder, draw(case, fitted, proof, best.scores[case.gate.metric.name], plan.seed))

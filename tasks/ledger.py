@@ -17,7 +17,7 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from blocks.lake import Lake
-from tasks.contest import Contest
+from tasks.contest import Behaviour, Contest, Latency
 from tasks.outside import lake, registry
 
 Kind = Literal["contest", "approval", "crown", "rollback", "drift", "retrain", "refusal", "breaker"]
@@ -36,8 +36,8 @@ class Decision(BaseModel):
     ``kind`` and the words of its ``verdict``:
     contest    promote, keep, suspicious, unfair, inconclusive: ``challenger`` against ``champion`` on ``holdout``
     approval   asked, approved, rejected, expired: whether ``challenger`` may take the crown; ``run`` is the one that waits
-    crown      crowned, failed: ``version`` got into service (or did not); ``champion`` had the crown before
-    rollback   rollback: the crown went back to ``version`` from ``champion``
+    crown      crowned, failed: ``version``, ``challenger`` refitted, got into service (or did not); ``champion`` had the crown before
+    rollback   rollback, failed: the crown went back to ``version`` from ``champion`` (or did not); one entry, and none of kind crown
     drift      stable, drifted, broken, inconclusive, silent: what a check of ``window`` against ``champion`` found
     retrain    started, and then promoted, kept, below the gate, nothing to do, waits for approval, failed
     refusal    running, cooldown, budget, breaker: why no retrain was started
@@ -62,6 +62,8 @@ class Decision(BaseModel):
     dataset_version: str = ""
     contest: Contest | None = None
     gate_score: FiniteFloat | None = None
+    behaviours: list[Behaviour] = []
+    latency: list[Latency] = []
     facts: dict[str, FiniteFloat | str | None] = {}
 
 

@@ -11,10 +11,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from usecases.definition import Metric
+from usecases.definition import LOG_LOSS, Metric, UseCase
 
+_BINS = 10
 Reweighted = Callable[[np.ndarray], np.ndarray]
 """Takes counts ``(n_replicates, n_blocks)``, gives scores ``(n_replicates,)``; NaN where a score does not exist."""
+
+
+def metrics_of(case: UseCase) -> list[Metric]:
+    """The gate's metric, the guards', and log loss: what is always measured."""
+    wanted = [case.gate.metric, *(guard.metric for guard in case.promotion.guards), LOG_LOSS]
+    return list({metric.name: metric for metric in wanted}.values())
 
 
 def score(metric: Metric, truth: np.ndarray, predicted: np.ndarray) -> float:
@@ -31,6 +38,8 @@ def reweighted(metric: Metric, truth: np.ndarray, predicted: np.ndarray, block: 
         return _nowhere  # a NaN sorts as the largest score, and would win every pair
     if metric.name == "roc_auc":
         return _roc_auc(np.asarray(truth, dtype=bool), np.asarray(predicted), block, blocks)
+    if metric.name == "calibration_error":
+        return _calibration_error(np.asarray(truth, dtype=float), np.asarray(predicted, dtype=float), block, blocks)
     return _mean(_row_loss(metric.name, np.asarray(truth, dtype=float), np.asarray(predicted, dtype=float)), block, blocks)
 
 
@@ -53,6 +62,24 @@ def _mean(loss: np.ndarray, block: np.ndarray, blocks: int) -> Reweighted:
     def at(counts: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):
             return (counts @ total) / (counts @ rows)
+
+    return at
+
+
+def _calibration_error(truth: np.ndarray, predicted: np.ndarray, block: np.ndarray, blocks: int) -> Reweighted:
+    """Expected calibration error (Naeini et al. 2015) over ``_BINS`` bins of equally many rows (Nixon et al. 2019).
+
+    By how much the mean score of a bin is off from its share of positives, on the average row. The bins are those of all rows,
+    whatever the counts.
+    """
+    inner = np.quantile(predicted, np.linspace(0, 1, _BINS + 1)[1:-1]) if len(predicted) else np.zeros(_BINS - 1)
+    cell = block * _BINS + np.searchsorted(inner, predicted, side="right")
+    off = np.bincount(cell, weights=predicted - truth, minlength=blocks * _BINS).reshape(blocks, _BINS)
+    rows = np.bincount(block, minlength=blocks)
+
+    def at(counts: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.abs(counts @ off).sum(axis=1) / (counts @ rows)
 
     return at
 

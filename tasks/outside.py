@@ -1,10 +1,16 @@
 """How a task reaches the outside world: the registered blocks, and when it is worth trying again."""
 
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
+import httpx
 from prefect.cache_policies import INPUTS, NO_CACHE, TASK_SOURCE, CachePolicy
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import TaskRunContext
+from prefect.exceptions import PrefectException
 from prefect.runtime import flow_run
 
 from blocks.lake import BLOCK as LAKE
@@ -17,6 +23,7 @@ from blocks.slack import BLOCK as SLACK
 from blocks.slack import Message, SlackNotifier
 from blocks.warehouse import BLOCK as WAREHOUSE
 from blocks.warehouse import Warehouse, WarehouseAway
+from tasks.threads import tell_in_thread
 
 
 class NotRegistered(LookupError):
@@ -61,9 +68,43 @@ def warehouse() -> Warehouse:
         raise NotRegistered(f"{error}, with LAUREL_WAREHOUSE_URL set.") from error
 
 
-def tell(message: Message) -> None:
-    """Say it in Slack, or in the run's log where Slack is not configured. Never raises for Slack's sake."""
-    _load(SlackNotifier, SLACK).send(message)
+def tell(message: Message, thread: str | None = None) -> None:
+    """Say it in Slack, in the thread of this root flow run or of the run ``thread``; in the log where Slack is not configured.
+
+    Never raises for Slack's sake.
+    """
+    notifier: SlackNotifier = _load(SlackNotifier, SLACK)
+    if not notifier.is_connected or not (thread or flow_run.id):
+        notifier.send(message)
+        return
+    try:
+        run, store = thread or _thread_of(str(flow_run.id)), lake()
+    except (NotRegistered, httpx.HTTPError, PrefectException) as error:  # no lake, or Prefect is away: told all the same
+        notifier.warn(f"This is told outside of its run's thread: {error}")
+        notifier.send(message)
+        return
+    tell_in_thread(notifier, store, run, message)
+
+
+def run_page(run_id: str) -> str | None:
+    """The page of a flow run in Prefect, as people reach it."""
+    notifier: SlackNotifier = _load(SlackNotifier, SLACK)
+    return notifier.run_page(run_id)
+
+
+@lru_cache(maxsize=16)
+def _thread_of(run_id: str) -> str:
+    """The run whose thread ``run_id`` continues: its root's, or that of the run which asked for an approval."""
+    root = _root_of(run_id)
+    with get_client(sync_client=True) as client:
+        return thread_of(client.read_flow_run(UUID(root)))
+
+
+def thread_of(root: FlowRun) -> str:
+    """The thread of a root run: its own, or that of the run which asked for it."""
+    with suppress(ValueError):  # where a person asked by a direct call, there is no run to continue
+        return str(UUID(str(root.parameters.get("asked_by"))))
+    return str(root.id)
 
 
 def artifact_key(use_case: str, what: str) -> str:

@@ -1,7 +1,7 @@
 """Make a model package of a fitted pipeline, and prove it: the ONNX model must answer as the pipeline does."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,16 +11,16 @@ import numpy as np
 import polars as pl
 
 from serving import package as packages
-from tasks.drift import calibrate
+from tasks.cross_fitting import cross_fit
+from tasks.drift import calibrate, monitored
 from tasks.modelling import inputs
 from tasks.onnx_export import export, thresholds
-from usecases.definition import UseCase
+from usecases.definition import SCORE, UseCase
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 SMOKE_ROWS = 100  # they are what explanations compare with as well (serving/explain.py)
-SCORE = "score"
 
 
 class ParityBroken(ValueError):
@@ -37,14 +37,27 @@ class Made:
 
 
 @dataclass(frozen=True)
+class Holdout:
+    """What a model was judged on: the period, the two-sided interval of each metric there, and the calibration of its scores there."""
+
+    period: str = ""
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    calibration: list[tuple[float, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class Origin:
-    """What a pipeline comes from. ``trained_on`` maps a period to the SHA-256 of its rows."""
+    """What a pipeline comes from. ``trained_on`` maps a period to the SHA-256 of its rows.
+
+    A refit has the ``metrics`` and the ``holdout`` of the model that won: its own rows hold the hold-out.
+    """
 
     recipe: str
     params: dict[str, Any]
     dataset_version: str
     trained_on: dict[str, str]
     metrics: dict[str, float]
+    holdout: Holdout = Holdout()
 
     @property
     def trained_through(self) -> str:
@@ -56,14 +69,13 @@ def make_package(
 ) -> Made:
     """Write the package of ``fitted`` into ``folder``, proven on all rows of ``proof`` and on rows beside thresholds.
 
-    ``training`` are the rows it was fitted on: a sample of them is the drift reference, and gives the thresholds.
+    ``training`` are the rows it was fitted on: a sample of them, scored out of sample, is the drift reference and gives the thresholds.
     Raises ``NotConvertible``, ``ParityBroken``, or ``PackageError`` where ONNX Runtime does not take the model.
     """
     model, dtype = export(fitted.named_steps["model"], len(case.columns))
     features = _features(case, fitted)
     smoke_rows = _with_stand_ins(case, proof.sample(min(SMOKE_ROWS, len(proof)), seed=seed))
     smoke = packages.Smoke(smoke_rows.select(case.column_names).to_dicts(), fitted.predict_proba(inputs(case, smoke_rows))[:, 1].tolist())
-    reference, limits, calibrated = calibrate(case, training, seed)
     manifest = packages.Manifest(
         use_case=case.name,
         title=case.title,
@@ -82,22 +94,39 @@ def make_package(
         trained_on=origin.trained_on,
         trained_through=origin.trained_through,
         parity=packages.Parity(0, 0.0, 0),
-        drift_thresholds=limits,
-        drift_calibrated=calibrated,
+        drift_thresholds={},
+        drift_calibrated=False,
+        holdout=origin.holdout.period,
+        holdout_intervals=origin.holdout.intervals,
+        calibration=origin.holdout.calibration,
         log_sample_rate=case.prediction_log.sample_rate,
         log_leave_out=list(case.prediction_log.leave_out),
         files={},
     )
     loaded = packages.Package(manifest, model, smoke)
     manifest = msgspec.structs.replace(manifest, parity=prove(case, fitted, loaded, proof, seed))
-    # The reference holds the champion's own scores, so that a later check can compare those too; the log has no more columns than it.
-    scored = reference.with_columns(pl.Series(SCORE, score_rows(loaded, reference), dtype=pl.Float64)).drop(case.prediction_log.leave_out)
+    manifest, reference = _with_reference(case, fitted, manifest, training, seed)
     data = io.BytesIO()
-    scored.write_parquet(data, compression="zstd")
+    reference.drop(case.prediction_log.leave_out).write_parquet(data, compression="zstd")  # the log has no more columns than it
     files = {packages.MODEL: model, packages.SMOKE: msgspec.json.encode(smoke), packages.REFERENCE: data.getvalue()}
     sha256 = packages.write(folder, files, manifest)
     packages.load(folder, sha256)
     return Made(folder, sha256, packages.read_manifest((folder / packages.MANIFEST).read_bytes()))
+
+
+def _with_reference(
+    case: UseCase, fitted: "Pipeline", manifest: packages.Manifest, training: pl.DataFrame, seed: int
+) -> tuple[packages.Manifest, pl.DataFrame]:
+    """The manifest with what drift is judged by, and the reference: training rows with scores of models that have not seen them."""
+    unseen = cross_fit(case, fitted, training, seed)
+    reference, limits, calibrated = calibrate(case, training.with_columns(unseen.scores.alias(SCORE)), seed)
+    judged_by = {
+        "drift_thresholds": limits,
+        "drift_calibrated": calibrated,
+        "drift_importance": unseen.importance,
+        "drift_methods": {column.name: case.drift.method(column) for column in monitored(case, limits)},
+    }
+    return msgspec.structs.replace(manifest, **judged_by), reference
 
 
 def score_rows(package: packages.Package, rows: pl.DataFrame) -> np.ndarray:

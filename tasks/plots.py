@@ -1,5 +1,10 @@
-"""The three plots of a registered model. Drawn on figures of their own: pyplot keeps state, and costs a second to import."""
+"""The plots of a model, a contest, a drift check and a backtest.
 
+Drawn on figures of their own: pyplot keeps state, and costs a second to import.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +15,8 @@ from usecases.definition import Metric
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from sklearn.base import ClassifierMixin
+
+    from tasks.backtest import Month
 
 
 def _axes(title: str, width: float = 5.5, height: float = 4.5):  # noqa: ANN202 - a matplotlib pair, imported where it is used
@@ -85,4 +92,50 @@ def contest_interval(low: float | None, gain: float | None, high: float | None, 
     axes.axvline(0, linestyle=":", color="grey")
     axes.set_yticks([])
     axes.set_xlabel(f"gain in {metric}")
+    return figure
+
+
+def drift_by_column(
+    distances: Mapping[str, float], thresholds: Mapping[str, float], importance: Mapping[str, float], most: int = 20
+) -> "Figure":
+    """Bars of each column's distance over its threshold, the furthest on top: beyond the line at 1 it drifted.
+
+    A column with an importance has it beside its name, in per cent. At most ``most`` columns; one without a distance (NaN) is left out.
+    """
+    times = {name: far / thresholds[name] for name, far in distances.items() if np.isfinite(far)}
+    names = sorted(times, key=lambda name: times[name])[-most:]
+    labels = [f"{name} ({importance[name]:.0%})" if name in importance else name for name in names]
+    figure, axes = _axes("Distance over threshold, by column", height=max(1.8, 0.8 + 0.25 * len(names)))
+    axes.barh(labels, [times[name] for name in names], color=["tab:red" if times[name] >= 1 else "tab:blue" for name in names])
+    axes.axvline(1, linestyle=":", color="grey")
+    axes.set_xlabel("times the threshold (importance in brackets)" if importance else "times the threshold")
+    return figure
+
+
+def png(figure: "Figure", dpi: int = 80) -> bytes:
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=dpi)
+    return picture.getvalue()
+
+
+def backtest(replays: "Mapping[str, Sequence[Month]]", metric: str) -> "Figure":
+    """The score of whoever served, period by period and strategy by strategy; a circle where a challenger won, a cross where none did."""
+    figure, axes = _axes("Backtest", width=8)
+    for strategy, months in replays.items():
+        names = [month.period for month in months]
+        scores = [np.nan if month.score is None else month.score for month in months]
+        (line,) = axes.plot(names, scores, marker=".", label=strategy)
+        for outcomes, mark in ((("promoted",), "o"), (("kept", "below the gate"), "x")):
+            at = [i for i, month in enumerate(months) if month.outcome in outcomes]
+            axes.scatter(
+                [names[i] for i in at],
+                [scores[i] for i in at],
+                marker=mark,
+                s=80,
+                facecolors="none" if mark == "o" else line.get_color(),
+                edgecolors=line.get_color() if mark == "o" else None,
+            )
+    axes.set_ylabel(metric)
+    axes.tick_params(axis="x", rotation=45)
+    axes.legend()
     return figure

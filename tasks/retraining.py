@@ -1,8 +1,9 @@
-"""One retrain at a time for each use case."""
+"""What stands around a retrain: one at a time for each use case, the governor's word, and what the ledger and people are told."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 
 import httpx
 from prefect import get_run_logger, task
@@ -15,9 +16,11 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.runtime import flow_run
 
 from blocks.registry import CHAMPION
-from tasks.announcements import metric_name, number, retrain_skipped
+from tasks.announcements import breaker_closed, metric_name, number, retrain_ended, retrain_skipped, retrain_started
 from tasks.champions import read_manifest
-from tasks.outside import RESUMED, artifact_key, registry, tell
+from tasks.governor import Refusal, breaker_of, may_retrain
+from tasks.ledger import Decision, read, record, root_run
+from tasks.outside import PATIENT, RESUMED, artifact_key, lake, registry, tell
 from usecases.definition import load
 
 
@@ -70,6 +73,53 @@ def _clear(client: SyncPrefectClient, name: str, use_case: str) -> None:
 
 
 @task(**RESUMED)
+def ask_governor(use_case: str, reason: str, by_hand: bool) -> Refusal | None:
+    """Note the start in the ledger, unless the governor refuses. A person's run is not refused, and counts as any other.
+
+    A run that was lost and goes on finds its own start, and is not asked again.
+    """
+    policy, entries, run = load(use_case).retrain, read(lake(), use_case), root_run()
+    if run is not None and any((entry.kind, entry.verdict, entry.run) == ("retrain", "started", run) for entry in entries):
+        return None
+    refusal = None if by_hand else may_retrain(policy, entries, datetime.now(UTC))
+    if refusal is None:
+        who = "a person" if by_hand else "the automation"
+        record(Decision(use_case=use_case, kind="retrain", verdict="started", reasons=[reason], facts={"started_by": who}))
+        tell(retrain_started(use_case, reason=reason))
+    return refusal
+
+
+@task(**RESUMED)
+def skip_retrain(use_case: str, reason: str, refusal: Refusal) -> None:
+    """Into the ledger and to people. ``reason`` is why a retrain was wanted."""
+    until = refusal.until.isoformat(timespec="milliseconds") if refusal.until else None
+    facts: dict[str, float | str | None] = {"until": until, "wanted": reason}
+    record(Decision(use_case=use_case, kind="refusal", verdict=refusal.verdict, reasons=[refusal.reason], facts=facts))
+    get_run_logger().info("retrain use_case=%s refused=%s until=%s: %s", use_case, refusal.verdict, until, refusal.reason)
+    tell(retrain_skipped(use_case, reason=refusal.reason))
+
+
+@contextmanager
+def failure_recorded(use_case: str) -> Iterator[None]:
+    """A run that fails says so in the ledger, and then fails. One that is killed cannot: a start without an end stays."""
+    try:
+        yield
+    except Exception as error:
+        with suppress(ConnectionError):  # what the run failed of may be that the lake is away
+            record_end(use_case, "failed", f"{type(error).__name__}: {error}")
+        raise
+
+
+@task(**RESUMED)
+def record_end(use_case: str, verdict: str, said: str, version: str | None = None) -> None:
+    """What a retrain came to, in a word of ``Decision`` and a sentence; ``version`` is the one that it crowned."""
+    promoted = version is not None
+    record(Decision(use_case=use_case, kind="retrain", verdict=verdict, reasons=[said], version=version, promoted=promoted))
+    if verdict == "nothing to do":  # every other end has been told by what led to it
+        tell(retrain_ended(use_case, outcome=said))
+
+
+@task(**RESUMED)
 def report_retrain(use_case: str, reason: str, outcome: str | None) -> None:
     """What a retrain came to, on one card: why it ran, how it ended, and who is champion now."""
     store, case = registry(), load(use_case)
@@ -87,6 +137,14 @@ def report_retrain(use_case: str, reason: str, outcome: str | None) -> None:
     get_run_logger().info("retrain use_case=%s reason=%r: %s", use_case, reason, outcome)
 
 
-@task(**RESUMED)
-def tell_skipped(use_case: str, reason: str) -> None:
-    tell(retrain_skipped(use_case, reason=reason))
+@task(**PATIENT)
+def close(use_case: str, by: str, why: str) -> int:
+    """Close the breaker. Returns how many rejections in a row are forgiven; 0, and nothing is recorded, where it never opened."""
+    policy = load(use_case).retrain
+    rejections = breaker_of(policy, read(lake(), use_case), datetime.now(UTC)).rejections
+    if rejections < policy.breaker_rejections:
+        return 0
+    facts: dict[str, float | str | None] = {"by": by, "why": why, "rejections": rejections}
+    record(Decision(use_case=use_case, kind="breaker", verdict="closed", reasons=[f"closed by {by}: {why}"], facts=facts))
+    tell(breaker_closed(use_case, by=by, why=why, rejections=rejections))
+    return rejections

@@ -1,20 +1,18 @@
-"""The way back to an earlier champion."""
+"""Which version the crown goes back to."""
+
+from collections.abc import Sequence
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 
 from blocks.registry import CHAMPION, ModelVersion, RegistryError
-from tasks.announcements import rolled_back
-from tasks.champions import opened, read_manifest
-from tasks.crowning import CROWNED_AT
-from tasks.ledger import Decision, record
-from tasks.outside import PATIENT, artifact_key, registry, tell
+from tasks.ledger import Decision, read
+from tasks.outside import RESUMED, lake, registry
 from usecases.definition import load
 
 
-@task(**PATIENT)
+@task(**RESUMED)
 def find_predecessor(use_case: str, number: str | None) -> tuple[ModelVersion, ModelVersion]:
-    """The champion, and the version to go back to: the named one, or the one crowned before it.
+    """The champion, and the version to go back to: the named one, or the champion before it by the ledger.
 
     Raises ``RegistryError`` where there is no champion, no such version, or no earlier champion.
     """
@@ -22,45 +20,37 @@ def find_predecessor(use_case: str, number: str | None) -> tuple[ModelVersion, M
     champion = store.at(load(use_case).name, CHAMPION)
     if champion is None:
         raise RegistryError(f"{use_case!r} has no champion to roll back from.")
-    if number is not None:
-        target = store.version(use_case, number)
-    else:
-        crowned = [v for v in store.versions(use_case) if CROWNED_AT in v.tags and v.number != champion.number]
-        earlier = [v for v in crowned if v.tags[CROWNED_AT] < champion.tags.get(CROWNED_AT, "9")]
-        if not earlier:
-            raise RegistryError(f"{use_case!r} has no champion before version {champion.number}. Name a version to go to.")
-        target = max(earlier, key=lambda v: v.tags[CROWNED_AT])
-    if target.number == champion.number:
-        raise RegistryError(f"Version {target.number} of {use_case!r} is the champion already.")
-    return champion, target
-
-
-@task(**PATIENT)
-def prove_package(version: ModelVersion) -> None:
-    """Load the version's package and let it answer its smoke rows. Raises ``RegistryError`` or ``PackageError``."""
-    with opened(registry(), version):
-        pass
-
-
-@task(**PATIENT)
-def record_rollback(champion: ModelVersion, target: ModelVersion, reason: str) -> None:
-    """Into the ledger and to people."""
-    use_case, manifest = champion.use_case, read_manifest(registry(), target)
-    record(
-        Decision(
-            use_case=use_case,
-            kind="rollback",
-            verdict="rollback",
-            reasons=[reason],
-            version=target.number,
-            champion=champion.number,
-            promoted=True,
-            holdout=target.tags.get("laurel.holdout", ""),
-            dataset_version=manifest.dataset_version,
-            gate_score=manifest.metrics[load(use_case).gate.metric.name],
+    wanted = number if number is not None else predecessor(read(lake(), use_case), champion.number)
+    if wanted is None:
+        raise RegistryError(
+            f"The ledger of {use_case!r} has no champion before version {champion.number}. "
+            f"Name a version to go to: prefect deployment run 'rollback/{use_case}' --param version=<version>"
         )
-    )
-    create_markdown_artifact(
-        f"Rolled back from version {champion.number} to {target.number}: {reason}", key=artifact_key(use_case, "rollback")
-    )
-    tell(rolled_back(use_case, version=target.number, from_version=champion.number, reason=reason))
+    if wanted == champion.number:
+        raise RegistryError(f"Version {wanted} of {use_case!r} is the champion already.")
+    return champion, store.version(use_case, wanted)
+
+
+def predecessor(entries: Sequence[Decision], champion: str) -> str | None:
+    """The champion before ``champion``, by the crownings and rollbacks among ``entries`` (oldest first); ``None``: there is none.
+
+    The champions form a stack. A crowning puts one on top; a rollback takes off all above the version that it goes back to, so that
+    what was rolled back from is not gone back to by the next one. A rollback to a version that is not in the stack any more puts it
+    on top again. A champion that no entry knows (an alias that was set by hand) stands on top of them all.
+    """
+    stack: list[str] = []
+    for entry in entries:
+        if entry.kind not in ("crown", "rollback") or entry.verdict == "failed" or entry.version is None:
+            continue
+        _move(stack, entry.version, back=entry.kind == "rollback")
+    below = stack[: stack.index(champion)] if champion in stack else stack
+    return below[-1] if below else None
+
+
+def _move(stack: list[str], version: str, back: bool) -> None:
+    if back and version in stack:
+        del stack[stack.index(version) + 1 :]
+        return
+    if version in stack:
+        stack.remove(version)
+    stack.append(version)

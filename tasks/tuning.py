@@ -5,7 +5,7 @@ whatever order the threads finish in. What TPE and the pruner see therefore does
 The split lies inside the training window (its last period), so the hold-out stays unseen.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -93,6 +93,15 @@ def tune(
             progress(len(done), search.trials, study.best_value)
     best = study.best_trial
     return Tuned(candidate.name, {**candidate.params, **best.params, resource: rungs[-1]}, float(study.best_value), tuple(done))
+
+
+def inner_split(case: UseCase, periods: Sequence[str], rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The training window without its last period, and that period; a single period is cut at three quarters of its time."""
+    last = pl.col(case.event_time).dt.strftime("%Y-%m") == periods[-1]
+    if len(periods) == 1:
+        ordered = rows.sort(case.event_time)
+        return ordered[: len(rows) * 3 // 4], ordered[len(rows) * 3 // 4 :]
+    return rows.filter(~last), rows.filter(last)
 
 
 @dataclass(frozen=True)

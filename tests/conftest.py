@@ -31,6 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "1",
+        # Threads of a fit that wait for each other must not spin: where tests share two cores with servers that made seconds minutes.
+        "OMP_WAIT_POLICY": "passive",
         # Whatever the machine is set up for, no test may reach AWS.
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": str(home / "aws-config"),
@@ -78,7 +80,7 @@ def stack(local_settings: LocalSettings, tmp_path_factory: pytest.TempPathFactor
     asked = local_settings(
         tmp_path_factory.mktemp("stack"),
         PYTHONPATH=str(FIXTURES),
-        serving_use_cases="flights,toy,toy_github,toy_contest,toy_drift,toy_retrain",
+        serving_use_cases="flights,toy,toy_github,toy_contest,toy_drift,toy_retrain,toy_approval,toy_hasty,toy_rollback,toy_slack,toy_late",
         serving_poll_seconds=0.5,
         log_flush_seconds=1.0,
         slack_token=slack.token,

@@ -8,7 +8,25 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from usecases._flights_source import FlightsSource
-from usecases.definition import LOG_LOSS, ROC_AUC, Candidate, Column, DriftPolicy, Gate, Guard, Layout, Promotion, Range, Search, UseCase
+from usecases.definition import (
+    CALIBRATION_ERROR,
+    LOG_LOSS,
+    ROC_AUC,
+    Candidate,
+    Column,
+    Direction,
+    DriftPolicy,
+    Gate,
+    Guard,
+    Invariance,
+    Layout,
+    MinimumFunction,
+    Promotion,
+    Range,
+    RetrainPolicy,
+    Search,
+    UseCase,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -124,6 +142,73 @@ SEARCH = Search(
     trials=20,
 )
 
+# An ordinary flight to Chicago on a clear morning on which everything runs, and one of an evening with a storm over New York.
+_CALM: Mapping[str, str | float] = {
+    "carrier": "UA",
+    "origin": "EWR",
+    "destination": "ORD",
+    "day_of_week": "Wed",
+    "departure_minute": 480,
+    "arrival_minute": 590,
+    "distance_miles": 719,
+    "block_minutes": 170,
+    "padding_minutes": 30,
+    "scheduled_departures_1h": 21,
+    "plane_seats": 150,
+    "plane_age_years": 11,
+    "temperature_f": 60,
+    "dew_point_f": 45,
+    "humidity_percent": 58,
+    "wind_direction_degrees": 300,
+    "wind_speed_mph": 8,
+    "rain_1h_inches": 0,
+    "rain_3h_inches": 0,
+    "pressure_hpa": 1020,
+    "visibility_miles": 10,
+    "origin_departures_2h": 35,
+    "origin_mean_delay_2h": -3,
+    "origin_late_share_2h": 0.03,
+    "origin_overdue_departures": 0,
+    "carrier_mean_delay_24h": 2,
+    "network_mean_delay_3h": -10,
+    "destination_mean_delay_4h": -12,
+    "destination_mean_delay_24h": -5,
+    "destination_late_share_7d": 0.12,
+}
+_STORM = {
+    **_CALM,
+    "departure_minute": 1110,
+    "arrival_minute": 1220,
+    "dew_point_f": 58,
+    "humidity_percent": 95,
+    "wind_speed_mph": 18,
+    "rain_1h_inches": 0.3,
+    "rain_3h_inches": 0.8,
+    "pressure_hpa": 1002,
+    "visibility_miles": 2,
+    "origin_mean_delay_2h": 75,
+    "origin_late_share_2h": 0.75,
+    "origin_overdue_departures": 25,
+    "carrier_mean_delay_24h": 35,
+    "network_mean_delay_3h": 45,
+    "destination_mean_delay_4h": 50,
+    "destination_mean_delay_24h": 30,
+    "destination_late_share_7d": 0.4,
+}
+
+# Boosted trees go up and down a little between their steps: that is the tolerance.
+BEHAVIOURS = (
+    Direction(name="late departures make later ones", column="origin_mean_delay_2h", add=30, moves="up", tolerance=0.05, share=0.97),
+    Direction(name="many late departures", column="origin_late_share_2h", add=0.3, moves="up", tolerance=0.05, share=0.97, mean=0.01),
+    Direction(name="overdue departures", column="origin_overdue_departures", add=10, moves="up", tolerance=0.05, share=0.97, mean=0.03),
+    Direction(
+        name="delays at the destination", column="destination_mean_delay_4h", add=30, moves="up", tolerance=0.05, share=0.95, mean=0.01
+    ),
+    Invariance(name="the plane's age is a detail", column="plane_age_years", to=(1, 10, 25), tolerance=0.12, share=0.97),
+    MinimumFunction(name="a calm morning", rows=(_CALM,), high=0.25),
+    MinimumFunction(name="a stormy evening", rows=(_STORM,), low=0.5),
+)
+
 USE_CASE = UseCase(
     name="flights",
     title="Late arrivals of flights from New York",
@@ -139,6 +224,15 @@ USE_CASE = UseCase(
         Candidate(name="boosting", build=boosting, params=BOOSTING_DEFAULTS, baseline=False, search=SEARCH),
     ),
     gate=Gate(metric=ROC_AUC, threshold=0.75),
-    promotion=Promotion(block="day", guards=(Guard(metric=LOG_LOSS, tolerance=0.01),), slices=("origin",)),
-    drift=DriftPolicy(share=0.30, factor=1.5, floor=0.10),
+    # Its year is replayed in minutes, so that an hour between two retrains would be months.
+    retrain=RetrainPolicy(cooldown_hours=0, runs_per_day=24),
+    # A month's calibration hangs on its few bad days: the difference of two models is known to within .01 to .03 (docs/contest.md).
+    promotion=Promotion(
+        block="day",
+        guards=(Guard(metric=LOG_LOSS, tolerance=0.01), Guard(metric=CALIBRATION_ERROR, tolerance=0.03)),
+        slices=("origin",),
+    ),
+    behaviours=BEHAVIOURS,
+    # A calendar column tells which days a window has, and not whether the world changed.
+    drift=DriftPolicy(share=0.30, factor=1.5, floor=0.10, described=("day_of_week",)),
 )

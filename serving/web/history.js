@@ -1,7 +1,6 @@
-// What the flows left in the lake: drift checks and decisions.
+// What the flows left in the lake: a panel of records, and the drift checks in it.
 const SIGNS = { stable: "✓", drifted: "▲", broken: "✕", inconclusive: "?", unreadable: "!" };
 const FIRST_RECORDS = 5;
-const VERDICTS = { promote: "verdictPromote", keep: "verdictKeep", rollback: "verdictRollback", suspicious: "verdictSuspicious", unfair: "verdictUnfair" };
 
 function historyPanel(name, kind, items, none, flow) {
   const list = node("div", {}, text("p", "hint", say("historyAsking")));
@@ -54,13 +53,29 @@ function driftItem(check) {
     const drivers = check.drivers.map(({ name, distance, threshold }) => say("times", spelled(name), distance === null || !threshold ? "?" : plain(distance / threshold, 1)));
     parts.push(
       bar(`share ${check.outcome}`, 0, check.share, ["limit", check.limit]),
-      text("p", "", say("share", percent(check.share), count(check.columns), percent(check.limit))),
+      text("p", "", say(check.weighted ? "weightedShare" : "share", percent(check.share), count(check.columns), percent(check.limit))),
       drivers.length ? text("p", "hint", say("furthest", drivers.join(", "))) : null);
   }
   const scores = Object.entries(check.scores).map(([metric, value]) => `${metric} ${fixed(value)}`);
   const about = check.rows === null ? [] : [say("driftRows", count(check.rows), check.champion), say("labels", percent(check.label_coverage)), ...scores];
+  parts.push(...performanceParts(check));
   parts.push(text("p", "hint", [...about, say("checked", moment(check.checked))].join(" · ")), reportLinks(check));
   return node("li", {}, ...parts);
+}
+
+/** What the labels say, and what the scores let one expect where labels are few. */
+function performanceParts({ performance }) {
+  if (!performance) return [];
+  const real = Object.entries(performance.metrics).filter(([, one]) => Number.isFinite(one.value)).map(([metric, one]) =>
+    Number.isFinite(one.holdout_low) ? say("realisedAgainst", metric, fixed(one.value), fixed(one.holdout_low), fixed(one.holdout_high)) : `${metric} ${fixed(one.value)}`);
+  const guessed = Object.entries(performance.estimates).filter(([, one]) => Number.isFinite(one.value)).map(([metric, one]) =>
+    Number.isFinite(one.error) ? say("estimatedOff", metric, fixed(one.value), signed(one.error)) : say("estimated", metric, fixed(one.value)));
+  const told = [performance.provisional ? say("provisional", percent(performance.coverage)) : "", ...real].filter(Boolean);
+  return [
+    performance.verdict === "worse" ? text("p", "trouble", performance.reasons.join(" ")) : null,
+    told.length ? text("p", "", told.join(" · ")) : null,
+    guessed.length ? text("p", "hint", guessed.join(" · ")) : null,
+  ].filter(Boolean);
 }
 
 function reportLinks({ window: checked, report, report_url: elsewhere }) {
@@ -91,33 +106,4 @@ function reportButton(path, checked) {
     }
   });
   return about(button, checked);
-}
-
-const decisionsPanel = name => historyPanel(name, "decisions", decisionItems, "decisionsNone", "retrain");
-
-function decisionItems(decisions) {
-  const contests = decisions.map(one => one.contest?.main).filter(main => main && Number.isFinite(main.low) && Number.isFinite(main.high));
-  const [from, to] = [Math.min(0, ...contests.map(main => main.low)), Math.max(0, ...contests.map(main => main.high))];
-  return decisions.map(one => {
-    const main = one.contest?.main;
-    const verdict = VERDICTS[one.verdict] ? say(VERDICTS[one.verdict]) : one.verdict in SIGNS ? say(one.verdict) : one.verdict;
-    const kind = one.promoted ? "stable" : one.verdict === "keep" ? "kept" : "inconclusive";
-    const drawable = main && Number.isFinite(main.low) && Number.isFinite(main.high);
-    return node("li", {},
-      node("div", { className: "head" }, text("h3", "", headline(one)), chip(kind, verdict, one.promoted ? "♛" : "·")),
-      text("p", "hint", moment(one.time)),
-      main ? text("p", "", say("contestScores", main.metric, fixed(main.champion), fixed(main.challenger))) : null,
-      drawable ? intervalChart(main, from, to) : null,
-      main ? text("p", "", say("contestGain", signed(main.gain), signed(main.low), signed(main.high), percent(one.contest.confidence))) : null,
-      ...one.reasons.map(reason => text("p", "reason", reason)),
-      node("p", { className: "links" }, main ? text("span", "hint", say("contestRows", count(main.rows), one.holdout)) : null,
-        /^https?:/.test(one.by) ? about(link(one.by, say("flowRun")), moment(one.time)) : text("span", "hint", one.by)));
-  });
-}
-
-function headline({ verdict, promoted, challenger, champion, time }) {
-  if (challenger === null) return time;
-  if (verdict === "rollback") return say("rolledBack", challenger, champion);
-  if (champion === null) return say(promoted ? "firstChampion" : "notFirst", challenger);
-  return say(promoted ? "took" : "stays", challenger, champion);
 }

@@ -17,17 +17,21 @@ class View {
     this.try = tryPanel(name);
     this.drift = driftPanel(name);
     this.decisions = decisionsPanel(name);
+    this.approvals = approvalsPanel(name, () => { this.asked = -Infinity; });
+    this.rollback = rollbackPanel(name, () => { this.asked = -Infinity; });
+    this.questions = null;
     this.known = null;
     this.asked = -Infinity;
     this.served = null;
-    this.element = node("div", {}, node("div", { className: "top" }, this.champion.element, this.traffic.element), this.try.element,
-      node("div", { className: "pair" }, this.drift.element, this.decisions.element));
+    this.element = node("div", {}, node("div", { className: "top" }, this.champion.element, this.traffic.element), this.approvals.element, this.try.element,
+      node("div", { className: "pair" }, this.drift.element, node("div", {}, this.decisions.element, this.rollback.element)));
   }
 
   update(said, typed) {
     this.champion.update(said, this.known);
     this.traffic.update(said, pasts.get(this.name));
     this.try.update(said, typed);
+    this.rollback.update(said, this.questions);
     if (said.version !== this.served || performance.now() - this.asked > HISTORY_MILLISECONDS) this.#askHistory(said);
   }
 
@@ -38,6 +42,9 @@ class View {
     const [drift, decisions] = await Promise.all(["drift", "decisions"].map(kind => ask(`${path}/${kind}`).then(found => found[kind], error => error)));
     this.drift.update(drift);
     this.decisions.update(decisions);
+    this.questions = await ask(`${path}/approvals`).catch(error => error);
+    this.approvals.update(this.questions);
+    this.rollback.update(said, this.questions);
     if (!(decisions instanceof Error)) this.champion.update(said, this.known = decisions);
   }
 }

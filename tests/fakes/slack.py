@@ -1,7 +1,7 @@
-"""A small server that plays Slack's Web API: chat.postMessage, chat.update and auth.test, on a free loopback port.
+"""A small server that plays Slack's Web API on a free loopback port: chat.postMessage, chat.update, auth.test, and uploads.
 
-It refuses what Slack refuses (token, channel, content type, empty or oversized messages), keeps what it accepts, and can
-be told to misbehave for the next calls:
+It refuses what Slack refuses (token, scope, channel, content type, empty or oversized messages, a channel's name where
+only its id will do, a file that was not sent), keeps what it accepts, and can be told to misbehave for the next calls:
 
     with SlackServer() as slack:
         slack.rate_limit(times=2)
@@ -10,34 +10,50 @@ be told to misbehave for the next calls:
 """
 
 import json
+import re
 import threading
 from collections import deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
+from urllib.parse import parse_qs
 
 ALWAYS = 1000
+CHANNEL_ID = "C0ML000001"
+PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
 class Misbehaviour:
-    """``status`` 0 closes the connection without an answer, -1 keeps the caller waiting."""
+    """``status`` 0 closes the connection without an answer, -1 keeps the caller waiting. ``method``: of that call alone."""
 
     status: int
     body: str = ""
     headers: dict[str, str] = field(default_factory=dict)
+    method: str = ""
 
 
 class SlackServer:
-    """``messages`` are the posted ones as Slack would keep them, ``statuses`` one HTTP status for each call."""
+    """``messages`` are the posted ones as Slack would keep them now, ``edits`` what chat.update wrote, oldest first,
 
-    def __init__(self, token: str = "xoxb-test", channels: tuple[str, ...] = ("#ml",)) -> None:
+    ``files`` the pictures that were shared, and ``statuses`` one HTTP status for each call.
+    """
+
+    def __init__(
+        self, token: str = "xoxb-test", channels: dict[str, str] | None = None, scopes: tuple[str, ...] = ("chat:write", "files:write")
+    ) -> None:
         self.token = token
-        self.channels = channels
+        self.channels = channels or {"#ml": CHANNEL_ID}
+        self.scopes = scopes
         self.messages: list[dict[str, Any]] = []
+        self.edits: list[dict[str, Any]] = []
+        self.files: list[dict[str, Any]] = []
         self.statuses: list[int] = []
         self.misbehaviours: deque[Misbehaviour] = deque()
         self.closing = threading.Event()
+        self._posted = 0
+        self._pending: dict[str, dict[str, Any]] = {}
+        self._busy = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
         self._server.slack = self  # type: ignore[attr-defined]
@@ -57,28 +73,51 @@ class SlackServer:
         self._server.server_close()
         self._thread.join()
 
-    def rate_limit(self, times: int = 1, retry_after: str = "0") -> None:
+    @property
+    def heads(self) -> list[dict[str, Any]]:
+        """The messages that are in no thread, or that begin one."""
+        return [one for one in self.messages if not one.get("thread_ts")]
+
+    def replies(self, head: dict[str, Any]) -> list[dict[str, Any]]:
+        return [one for one in self.messages if one.get("thread_ts") == head["ts"]]
+
+    def delete(self, message: dict[str, Any]) -> None:
+        """As a person does who deletes it in Slack."""
+        self.messages.remove(message)
+
+    def rate_limit(self, times: int = 1, retry_after: str = "0", method: str = "") -> None:
         body = json.dumps({"ok": False, "error": "ratelimited"})
-        self._misbehave(Misbehaviour(429, body, {"Retry-After": retry_after}), times)
+        self._misbehave(Misbehaviour(429, body, {"Retry-After": retry_after}, method), times)
 
-    def break_down(self, times: int = 1, status: int = 500) -> None:
-        self._misbehave(Misbehaviour(status, "<html>something is wrong</html>"), times)
+    def break_down(self, times: int = 1, status: int = 500, method: str = "") -> None:
+        self._misbehave(Misbehaviour(status, "<html>something is wrong</html>", method=method), times)
 
-    def refuse(self, error: str, times: int = 1) -> None:
-        self._misbehave(Misbehaviour(200, json.dumps({"ok": False, "error": error})), times)
+    def refuse(self, error: str, times: int = 1, method: str = "") -> None:
+        self._misbehave(Misbehaviour(200, json.dumps({"ok": False, "error": error}), method=method), times)
 
     def babble(self, body: str, times: int = 1) -> None:
         """Answer 200 with a body that Slack would never send, as a proxy in between may."""
         self._misbehave(Misbehaviour(200, body), times)
 
-    def hang_up(self, times: int = 1) -> None:
-        self._misbehave(Misbehaviour(0), times)
+    def hang_up(self, times: int = 1, method: str = "") -> None:
+        self._misbehave(Misbehaviour(0, method=method), times)
 
     def keep_waiting(self, times: int = 1) -> None:
         self._misbehave(Misbehaviour(-1), times)
 
+    def behave(self) -> None:
+        """Forget the misbehaviours that were ordered and have not come yet."""
+        self.misbehaviours.clear()
+
     def _misbehave(self, misbehaviour: Misbehaviour, times: int) -> None:
         self.misbehaviours.extend([misbehaviour] * times)
+
+    def next_misbehaviour(self, method: str) -> Misbehaviour | None:
+        with self._busy:
+            found = next((one for one in self.misbehaviours if one.method in ("", method)), None)
+            if found:
+                self.misbehaviours.remove(found)
+            return found
 
     def answer(self, method: str, authorization: str | None, content_type: str, body: bytes) -> dict[str, Any]:
         """What Slack says to a call that nothing disturbs."""
@@ -88,27 +127,82 @@ class SlackServer:
             return _refused("invalid_auth")
         if method == "auth.test":
             return {"ok": True, "team": "Laurel", "user": "laurel"}
-        if not content_type.startswith("application/json"):
-            return _refused("invalid_post_type")
-        said = json.loads(body)
-        if said.get("channel") not in self.channels:
+        needed = "files:write" if method.startswith("files.") else "chat:write"
+        if needed not in self.scopes:
+            return {**_refused("missing_scope"), "needed": needed, "provided": ",".join(self.scopes)}
+        with self._busy:
+            if method.startswith("files."):
+                return self._answer_upload(method, {name: values[0] for name, values in parse_qs(body.decode()).items()})
+            if not content_type.startswith("application/json"):
+                return _refused("invalid_post_type")
+            said = json.loads(body)
+            if fault := _fault(said):
+                return _refused(fault)
+            if method == "chat.postMessage":
+                return self._post(said)
+            if method == "chat.update":
+                return self._update(said)
+            return _refused("unknown_method")
+
+    def _post(self, said: dict[str, Any]) -> dict[str, Any]:
+        """Takes the name or the id of a channel, and answers with its id."""
+        channel = self.channels.get(said.get("channel", ""), said.get("channel"))
+        if channel not in self.channels.values():
             return _refused("channel_not_found")
-        if fault := _fault(said):
-            return _refused(fault)
-        if method == "chat.postMessage":
-            said["ts"] = f"1700000000.{len(self.messages):06d}"
-            self.messages.append(said)
-            return {"ok": True, "channel": said["channel"], "ts": said["ts"], "message": said}
-        if method == "chat.update":
-            return self._update(said)
-        return _refused("unknown_method")
+        if said.get("thread_ts") and not self._at(said["thread_ts"]):
+            return _refused("thread_not_found")
+        said |= {"channel": channel, "ts": f"1700000000.{self._posted:06d}"}
+        self._posted += 1
+        self.messages.append(said)
+        return {"ok": True, "channel": channel, "ts": said["ts"], "message": said}
 
     def _update(self, said: dict[str, Any]) -> dict[str, Any]:
-        for message in self.messages:
-            if message["ts"] == said.get("ts"):
-                message.update(said)
-                return {"ok": True, "channel": said["channel"], "ts": said["ts"], "text": said.get("text")}
-        return _refused("message_not_found")
+        if said.get("channel") not in self.channels.values():
+            return _refused("channel_not_found")
+        message = self._at(said.get("ts"))
+        if message is None:
+            return _refused("message_not_found")
+        message.update(said)
+        self.edits.append(dict(said))
+        return {"ok": True, "channel": said["channel"], "ts": said["ts"], "text": said.get("text")}
+
+    def _at(self, ts: str | None) -> dict[str, Any] | None:
+        return next((message for message in self.messages if message["ts"] == ts), None)
+
+    def _answer_upload(self, method: str, said: dict[str, str]) -> dict[str, Any]:
+        if method == "files.getUploadURLExternal":
+            if not said.get("filename") or not said.get("length", "").isdecimal():
+                return _refused("invalid_arguments")
+            file_id = f"F0{len(self._pending):08d}"
+            self._pending[file_id] = {"id": file_id, "length": int(said["length"]), "alt": said.get("alt_txt", ""), "data": None}
+            return {"ok": True, "upload_url": self.url.replace("/api/", f"/upload/v1/{file_id}"), "file_id": file_id}
+        if method == "files.completeUploadExternal":
+            return self._share(said)
+        return _refused("unknown_method")
+
+    def take_file(self, file_id: str, data: bytes) -> int:
+        """The HTTP status of an upload: the bytes must be as many as were announced."""
+        if file_id not in self._pending or len(data) != self._pending[file_id]["length"]:
+            return 400
+        self._pending[file_id]["data"] = data
+        return 200
+
+    def _share(self, said: dict[str, str]) -> dict[str, Any]:
+        channel, shared = said.get("channel_id", ""), json.loads(said.get("files", "[]"))
+        if not re.fullmatch(r"[CGDZ][A-Z0-9]{8,}", channel):
+            messages = ["[ERROR] input must match regex pattern: ^[CGDZ][A-Z0-9]{8,}$ [json-pointer:/channel_id]"]
+            return {**_refused("invalid_arguments"), "response_metadata": {"messages": messages}}
+        if channel not in self.channels.values():
+            return _refused("channel_not_found")
+        if any(self._pending.get(one["id"], {}).get("data") is None for one in shared) or not shared:
+            return _refused("file_not_found")
+        if said.get("thread_ts") and not self._at(said["thread_ts"]):
+            return _refused("thread_not_found")
+        for one in shared:
+            self.files.append(
+                {**self._pending.pop(one["id"]), "title": one["title"], "thread_ts": said.get("thread_ts"), "channel": channel}
+            )
+        return {"ok": True, "files": [{"id": one["id"], "title": one["title"]} for one in shared]}
 
 
 def _refused(error: str) -> dict[str, Any]:
@@ -124,11 +218,16 @@ def _fault(said: dict[str, Any]) -> str | None:
         return "msg_too_long"
     if len(blocks) > 50 or not all(_fits(block) for block in blocks):
         return "invalid_blocks"
+    named = [block["block_id"] for block in blocks if "block_id" in block]
+    if len(set(named)) != len(named):
+        return "invalid_blocks"
     return "msg_blocks_too_long" if len(json.dumps(blocks, ensure_ascii=False)) > 13_000 else None
 
 
 def _fits(block: dict[str, Any]) -> bool:
     kind = block.get("type")
+    if not 0 < len(block.get("block_id", "x")) <= 255:
+        return False
     if kind == "section":
         fields = block.get("fields", [])
         texts = [*fields, *([block["text"]] if "text" in block else [])]
@@ -141,8 +240,33 @@ def _fits(block: dict[str, Any]) -> bool:
     if kind == "context":
         return 0 < len(block["elements"]) <= 10 and all(_text_fits(one, 3000) for one in block["elements"])
     if kind == "header":
-        return block["text"]["type"] == "plain_text" and _text_fits(block["text"], 150)
+        return _plain_fits(block["text"], 150)
+    if kind == "actions":
+        ids = [one.get("action_id") for one in block["elements"]]
+        return 0 < len(ids) <= 25 and len(set(ids)) == len(ids) and all(_button_fits(one) for one in block["elements"])
     return kind == "divider"
+
+
+def _button_fits(button: dict[str, Any]) -> bool:
+    allowed = {"type", "text", "action_id", "value", "style", "confirm", "url", "accessibility_label"}
+    return (
+        button.get("type") == "button"
+        and set(button) <= allowed
+        and _plain_fits(button["text"], 75)
+        and 0 < len(button["action_id"]) <= 255
+        and len(button.get("value", "")) <= 2000
+        and button.get("style", "primary") in ("primary", "danger")
+        and ("confirm" not in button or _confirm_fits(button["confirm"]))
+    )
+
+
+def _confirm_fits(confirm: dict[str, Any]) -> bool:
+    limits = {"title": 100, "text": 300, "confirm": 30, "deny": 30}
+    return set(confirm) - {"style"} == set(limits) and all(_text_fits(confirm[name], limit) for name, limit in limits.items())
+
+
+def _plain_fits(text: dict[str, Any], limit: int) -> bool:
+    return text.get("type") == "plain_text" and _text_fits(text, limit)
 
 
 def _text_fits(text: dict[str, Any], limit: int) -> bool:
@@ -153,9 +277,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         slack: SlackServer = self.server.slack  # type: ignore[attr-defined]
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if slack.misbehaviours:
-            return self._misbehave(slack, slack.misbehaviours.popleft())
         method = self.path.removeprefix("/api/")
+        if misbehaviour := slack.next_misbehaviour(method):
+            return self._misbehave(slack, misbehaviour)
+        if self.path.startswith("/upload/v1/"):
+            return self._reply(slack, slack.take_file(self.path.rpartition("/")[2], body), "OK", {})
         answer = slack.answer(method, self.headers.get("Authorization"), self.headers.get("Content-Type", ""), body)
         return self._reply(slack, 200, json.dumps(answer), {})
 

@@ -251,7 +251,10 @@ def test_each_task_reaches_only_its_part_of_the_lake_and_only_its_secrets(aws: A
 
     assert prefixes("laurel-serving", "s3:PutObject") == {"predictions/*", "feedback/*"}
     assert prefixes("laurel-serving", "s3:GetObject") == {"reports/*", "decisions/*"}
-    assert prefixes("laurel-flow-run", "s3:PutObject") == {"datasets/*", "reports/*", "decisions/*", "results/*"}
+    assert prefixes("laurel-flow-run", "s3:PutObject") == {"datasets/*", "reports/*", "decisions/*", "results/*", "slack/*"}
+    assert "decisions/*" not in prefixes("laurel-flow-run", "s3:DeleteObject")
+    ledger = [one for one in found["laurel-flow-run"] if "s3:PutObject" in one["Action"] and "decisions/*" in str(one["Resource"])]
+    assert [one["Condition"] for one in ledger] == [{"Null": {"s3:if-none-match": "false"}}]
     assert prefixes("laurel-mlflow", "s3:PutObject") == {"mlflow/*"}
     assert found["laurel-prefect"] == found["laurel-command"] == []
     secrets = {

@@ -30,7 +30,7 @@ from deployments import local
 from deployments.local_storage import BIN
 from tasks import modelling
 from tasks.dataset import read_periods, read_version
-from tasks.evaluation import score_holdout
+from tasks.evaluation import judge_holdout, score_holdout
 from tasks.packaging import Origin, make_package
 from tests.fakes.slack import SlackServer
 from tests.fixtures.processes import wait_until
@@ -129,7 +129,7 @@ class Loop:
             yield
         finally:
             subprocess.run([*control, "start", program], cwd=self.settings.state, check=True, capture_output=True)
-            wait_until(lambda: httpx.get(f"{urls[program]}/health").status_code == 200, f"{program} answers again")
+            wait_until(lambda: httpx.get(f"{urls[program]}/health").status_code == 200, f"{program} answers again", seconds=240)
 
     def objects(self, folder: str) -> dict[str, Any]:
         """Each object of the lake below ``folder`` with its time of writing."""
@@ -139,9 +139,10 @@ class Loop:
         found = self.lake._files.get_file_info(FileSelector(f"{root}/{folder}", recursive=True, allow_not_found=True))
         return {one.path.removeprefix(f"{root}/"): one.mtime_ns for one in found if one.type == FileType.File}
 
-    def decisions(self, use_case: str) -> list[dict[str, Any]]:
-        """The ledger, oldest first."""
-        return [json.loads(self.lake.read(path)) for path in self.lake.list(f"decisions/{use_case}")]
+    def decisions(self, use_case: str, *kinds: str) -> list[dict[str, Any]]:
+        """The ledger, or its entries of ``kinds``, oldest first."""
+        entries = [json.loads(self.lake.read(path)) for path in self.lake.list(f"decisions/{use_case}")]
+        return [entry for entry in entries if not kinds or entry["kind"] in kinds]
 
     def plant(
         self,
@@ -165,7 +166,8 @@ class Loop:
         params = dict(candidate.params) if params is None else params
         learned = rows.with_columns((1 - pl.col(case.label)).alias(case.label)) if flipped else rows
         fitted = modelling.fit(case, candidate, params, learned, seed=7)
-        origin = Origin(recipe, params, dataset.version, dataset.digests(fit_on), score_holdout(case, fitted, proof))
+        judged = judge_holdout(case, fitted, holdout, proof, seed=7)
+        origin = Origin(recipe, params, dataset.version, dataset.digests(fit_on), score_holdout(case, fitted, proof), judged)
         with tempfile.TemporaryDirectory() as folder:
             made = make_package(Path(folder), case, fitted, origin, rows, proof, seed=7)
             run_id = self.registry.log_run(use_case, "planted", params=params, metrics={}, tags={}, model=fitted, package=made.folder)

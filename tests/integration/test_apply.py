@@ -22,7 +22,7 @@ from prefect.server.events.schemas.automations import EventTrigger as ServerTrig
 import flows
 from blocks.settings import REPOSITORY, Settings
 from deployments.apply import _automation, apply_now
-from deployments.automations import crash_on_lost_heartbeat
+from deployments.automations import FLOOD_SECONDS, crash_on_lost_heartbeat
 from tests.integration.planting import Loop
 from usecases.definition import known
 
@@ -153,12 +153,22 @@ def test_run_that_ended_is_not_waited_for(outcome: str) -> None:
     assert trigger.expects(f"prefect.flow-run.{outcome}")
 
 
-def test_settings_that_change_reach_block_and_automation(loop: Loop) -> None:
-    changed = loop.settings.model_copy(update={"slack_channel": "#other", "retrain_cooldown_seconds": 60})
-    expected = {f"retrain {use_case} on drift": "updated" for use_case in known()} | {"laurel-slack-notifier/slack": "updated"}
+def test_an_automation_that_is_another_than_it_should_be_is_brought_back(loop: Loop) -> None:
+    """As one of an earlier version of Laurel."""
+    found = automations(loop, "retrain toy on drift")[0]
+    earlier = {key: found[key] for key in ("name", "description", "enabled", "tags", "trigger", "actions")}
+    earlier["trigger"] = {**found["trigger"], "within": 3600}
+    httpx.put(f"{loop.settings.prefect_api_url}/automations/{found['id']}", json=earlier).raise_for_status()
+    assert [one["trigger"]["within"] for one in automations(loop, "retrain toy on drift")] == [3600]
+    assert changes(loop.settings) == {"retrain toy on drift": "updated"}
+    assert [one["trigger"]["within"] for one in automations(loop, "retrain toy on drift")] == [FLOOD_SECONDS]
+
+
+def test_a_setting_that_changes_reaches_its_block(loop: Loop) -> None:
+    changed = loop.settings.model_copy(update={"slack_channel": "#other"})
+    expected = {"laurel-slack-notifier/slack": "updated"}
     try:
         assert changes(changed) == expected
-        assert [one["trigger"]["within"] for one in automations(loop, "retrain toy on drift")] == [60]
     finally:
         back = changes(loop.settings)
     assert back == expected

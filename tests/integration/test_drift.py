@@ -1,18 +1,26 @@
-"""drift_check on the real stack: nothing, real drift, a broken batch, too little, and no predictions at all."""
+"""drift_check on the real stack: nothing, real drift, a broken batch and its quarantine, too little, and no predictions at all."""
 
+import asyncio
 import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import polars as pl
 import pytest
+from prefect.client.orchestration import get_client
 from usecases.toy import toy_rows
 
 from blocks.registry import ModelVersion
+from deployments.automations import tell_silence
 from deployments.replay import Answers, Caller, replay
 from flows.drift_check import drift_check
 from flows.ingest import ingest
 from flows.promote import promote
+from tasks import quarantine
+from tasks.champions import opened
+from tasks.packaging import score_rows
 from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop
 from usecases.definition import load
@@ -21,16 +29,32 @@ CASE = "toy_drift"
 
 
 @pytest.fixture(scope="module")
-def champion(loop: Loop) -> ModelVersion:
-    """Trained on January to March, so that its thresholds are calibrated."""
+def champion(loop: Loop) -> Iterator[ModelVersion]:
+    """Trained on January to March, so that its thresholds are calibrated. Drift starts no retrain: it would crown another one."""
+    api = loop.settings.prefect_api_url
+    wanted = {"automations": {"name": {"any_": [f"retrain {CASE} on drift"]}}}
+    automation = httpx.post(f"{api}/automations/filter", json=wanted).raise_for_status().json()[0]["id"]
+    httpx.patch(f"{api}/automations/{automation}", json={"enabled": False}).raise_for_status()
     loop.run(ingest, CASE, through="2024-03")
     loop.plant(CASE, "2024-03", ["2024-01", "2024-02"])
-    return loop.run(promote, CASE).result
+    yield loop.run(promote, CASE).result
+    httpx.patch(f"{api}/automations/{automation}", json={"enabled": True}).raise_for_status()
 
 
-def events(loop: Loop) -> list[dict[str, Any]]:
-    """The drift events of the use case, newest first, as the server keeps them."""
-    wanted = {"event": {"name": ["laurel.drift.detected"]}, "resource": {"id": [f"laurel.use-case.{CASE}"]}}
+def plant(loop: Loop, champion: ModelVersion, window: str, rows: pl.DataFrame, **spoiled: Any) -> None:
+    """Rows into the prediction log of ``window``, with what the champion answers to them; then ``spoiled``."""
+    with opened(loop.registry, champion) as (package, _):
+        scores = score_rows(package, rows)
+    logged = rows.select(
+        pl.int_range(pl.len()).cast(pl.String).alias("id"), event_time="at", first="first", second="second", steady="steady"
+    )
+    logged = logged.with_columns(rows["group"], score=pl.Series(scores, dtype=pl.Float64)).with_columns(**spoiled)
+    loop._write(f"predictions/{CASE}/date={window}-01/planted.parquet", logged)
+
+
+def events(loop: Loop, name: str = "laurel.drift.detected") -> list[dict[str, Any]]:
+    """The events of the use case, newest first, as the server keeps them."""
+    wanted = {"event": {"name": [name]}, "resource": {"id": [f"laurel.use-case.{CASE}"]}}
     answer = httpx.post(f"{loop.settings.prefect_api_url}/events/filter", json={"filter": wanted})
     answer.raise_for_status()
     return answer.json()["events"]
@@ -40,15 +64,23 @@ def verdict(loop: Loop, window: str) -> dict[str, Any]:
     return json.loads(loop.lake.read(f"reports/{CASE}/{window}/verdict.json"))["verdict"]
 
 
+def last_decision(loop: Loop) -> dict[str, Any]:
+    return loop.decisions(CASE, "drift")[-1]
+
+
 def test_without_a_champion_there_is_nothing_to_hold_against(loop: Loop) -> None:
     outcome = loop.run(drift_check, "toy_hopeless")
     assert outcome.name == "Failed" and "No champion for 'toy_hopeless'. Train one:" in outcome.message
 
 
-def test_without_predictions_it_says_so(loop: Loop, champion: ModelVersion) -> None:
+def test_an_empty_log_is_told_and_recorded_as_silent(loop: Loop, champion: ModelVersion) -> None:
     outcome = loop.run(drift_check, CASE)
-    assert outcome.name == "Failed" and "The prediction log of 'toy_drift' is empty" in outcome.message
-    assert len(outcome.told) == 1 and "flow drift_check failed" in outcome.told[0]
+    assert outcome.state.is_completed() and outcome.result.verdict.outcome == "silent"
+    assert len(outcome.told) == 1 and outcome.told[0].startswith(f"{CASE}: no predictions to check for drift")
+    found = last_decision(loop)
+    assert (found["verdict"], found["champion"], found["run"]) == ("silent", champion.number, outcome.run_id)
+    assert found["reasons"] == ["the prediction log of 'toy_drift' is empty: nothing was predicted, or it was not uploaded yet"]
+    assert loop.lake.list(f"reports/{CASE}") == [] and events(loop, "laurel.predictions.seen") == []
 
 
 def test_month_that_is_like_the_reference_is_stable_and_nobody_is_told(loop: Loop, champion: ModelVersion) -> None:
@@ -62,39 +94,51 @@ def test_month_that_is_like_the_reference_is_stable_and_nobody_is_told(loop: Loo
     outcome = loop.run(drift_check, CASE, window="2024-04")
     checked = outcome.result
     assert (checked.verdict.outcome, checked.verdict.share, checked.verdict.rows) == ("stable", 0, len(rows))
+    assert set(checked.verdict.distances) == {"first", "second", "steady", "group", "score"}
+    assert checked.verdict.how == "all 1,680 predictions" and sum(checked.verdict.importance.values()) == pytest.approx(1)
     assert checked.verdict.calibrated and checked.label_coverage == 1
     assert 0.8 < checked.scores["roc_auc"] < 1
     assert outcome.told == [] and events(loop) == []
     assert verdict(loop, "2024-04")["outcome"] == "stable"
+    found = last_decision(loop)
+    assert (found["verdict"], found["window"], found["champion"]) == ("stable", "2024-04", champion.number)
+    assert (found["facts"]["share"], found["facts"]["limit"], found["facts"]["read"]) == (0, 0.3, "all 1,680 predictions")
+    wait_until(lambda: len(events(loop, "laurel.predictions.seen")) == 1, "that there are predictions is with the server")
+
+
+def test_first_window_beyond_the_limit_is_no_drift_yet(loop: Loop, champion: ModelVersion) -> None:
+    """The use case calls it at two of three."""
+    plant(loop, champion, "2024-05", toy_rows("2024-06"))
+    outcome = loop.run(drift_check, CASE, window="2024-05")
+    found = outcome.result.verdict
+    assert (found.outcome, found.beyond) == ("stable", True) and found.share > 0.3
+    assert found.reasons[-1] == "1 of the last 3 windows are beyond the limit; drift is called at 2"
+    assert outcome.told == [] and events(loop) == []
 
 
 def test_world_that_changed_is_drift_with_a_report_and_an_event(loop: Loop, champion: ModelVersion) -> None:
-    loop.plant_predictions(CASE, "2024-06", toy_rows("2024-06"), labelled=True)
+    plant(loop, champion, "2024-06", toy_rows("2024-06"))
     outcome = loop.run(drift_check, CASE, window="2024-06")
     checked = outcome.result
-    assert (checked.verdict.outcome, checked.verdict.share) == ("drifted", 0.5)
-    assert set(checked.verdict.drifted_columns) == {"first", "group"}
+    assert (checked.verdict.outcome, checked.verdict.beyond) == ("drifted", True)
+    drifted = set(checked.verdict.drifted_columns)
+    assert "first" in drifted and not drifted & {"second", "steady"}
+    assert checked.verdict.share == pytest.approx(sum(checked.verdict.importance[name] for name in drifted))
     page = loop.lake.read(checked.report_path).decode()
     assert checked.report_path == f"reports/{CASE}/2024-06/champion-{champion.number}.html"
     assert "<html" in page and len(page) > 100_000
     link = loop.artifact("toy-drift-drift-report")
     assert checked.report_url in link
-    assert {row["column"]: row["drifted"] for row in loop.artifact("toy-drift-drift")} == {
-        "first": True,
-        "group": True,
-        "second": False,
-        "steady": False,
-    }
+    assert {row["column"] for row in loop.artifact("toy-drift-drift") if row["drifted"]} == drifted
     wait_until(lambda: len(events(loop)) == 1, "the event is with the server")
-    assert events(loop)[0]["payload"] == {
-        "use_case": CASE,
-        "window": "2024-06",
-        "share": 0.5,
-        "columns": checked.verdict.drifted_columns,
-        "champion": champion.number,
-        "report": checked.report_url,
-    }
-    assert outcome.told[0].startswith(f"{CASE}: the data drifted in 2024-06, 50 % of the columns") and checked.report_url in outcome.told[0]
+    said = events(loop)[0]["payload"]
+    assert (said["use_case"], said["window"], said["share"], said["champion"]) == (CASE, "2024-06", checked.verdict.share, champion.number)
+    assert (said["columns"], said["cause"], said["report"]) == (checked.verdict.drifted_columns, "data", checked.report_url)
+    assert [driver["column"] for driver in said["drivers"]] == checked.verdict.drifted_columns
+    assert all(driver["distance"] >= driver["threshold"] and driver["weight"] > 0 for driver in said["drivers"])
+    assert outcome.told[0].startswith(f"{CASE}: the data drifted in 2024-06") and checked.report_url in outcome.told[0]
+    assert any(reason.startswith("first: distance ") for reason in last_decision(loop)["reasons"])
+    assert (last_decision(loop)["verdict"], last_decision(loop)["facts"]["share"]) == ("drifted", checked.verdict.share)
 
 
 def test_report_can_be_read_in_mlflow(loop: Loop, champion: ModelVersion) -> None:
@@ -108,37 +152,105 @@ def test_report_can_be_read_in_mlflow(loop: Loop, champion: ModelVersion) -> Non
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "column", "said"),
     [
-        ({"second": None}, "column 'second' is 100.0% null, tolerated 5.0%"),
-        ({"group": pl.lit("a")}, "column 'group' is constant ('a')"),
-        ({"steady": pl.col("steady") * 10}, "column 'steady' has median "),
-        ({"group": pl.col("group") + "!"}, "column 'group' has 100.0% categories that the reference has not"),
+        ({"second": pl.lit(None, dtype=pl.Float64)}, "second", "column 'second' is 100.0% null, tolerated 5.0%"),
+        ({"group": pl.lit("a")}, "group", "column 'group' is constant ('a')"),
+        ({"steady": pl.col("steady") * 1.609}, "steady", "column 'steady' has median "),
+        ({"first": pl.col("first") * 60}, "first", "column 'first' is 59.4 times what it was"),
+        ({"group": pl.col("group") + "!"}, "group", "column 'group' has 100.0% categories that the reference has not"),
+        ({"steady": pl.lit("five")}, "steady", "column 'steady' is a text and not a number in 1 of 1 files"),
+        ({"score": pl.lit(0.5)}, "score", "column 'score' is constant (0.5)"),
     ],
-    ids=["nulls", "constant", "unit", "categories"],
+    ids=["nulls", "constant", "unit", "unit by a factor", "categories", "type", "scores"],
 )
-def test_broken_batch_alerts_and_is_no_drift(loop: Loop, champion: ModelVersion, spoil: dict[str, Any], said: str) -> None:
+def test_broken_window_alerts_goes_into_quarantine_and_is_no_drift(
+    loop: Loop, champion: ModelVersion, spoil: dict[str, Any], column: str, said: str
+) -> None:
     before = len(events(loop))
-    loop.plant_predictions(CASE, "2024-07", toy_rows("2024-06").with_columns(**spoil))
+    plant(loop, champion, "2024-07", toy_rows("2024-04"), **spoil)
     outcome = loop.run(drift_check, CASE, window="2024-07")
     assert outcome.state.is_completed() and outcome.result.verdict.outcome == "broken"
     assert any(reason.startswith(said) for reason in outcome.result.verdict.reasons)
-    assert outcome.result.report_path is None and loop.lake.list(f"reports/{CASE}/2024-07") == [f"reports/{CASE}/2024-07/verdict.json"]
+    assert outcome.result.report_path is None
     assert len(outcome.told) == 1 and "the data are broken, so nothing is retrained" in outcome.told[0] and said in outcome.told[0]
     assert len(events(loop)) == before
+    kept = quarantine.quarantined(loop.lake, CASE)["2024-07"]
+    assert column in kept.columns and kept.reasons == outcome.result.verdict.reasons and kept.champion == champion.number
+    assert (last_decision(loop)["verdict"], last_decision(loop)["window"]) == ("broken", "2024-07")
+
+
+def test_a_file_that_is_no_parquet_is_broken_and_named(loop: Loop, champion: ModelVersion) -> None:
+    plant(loop, champion, "2024-09", toy_rows("2024-04"))
+    loop.lake.write(f"predictions/{CASE}/date=2024-09-02/torn.parquet", b"PAR1 and no more")
+    outcome = loop.run(drift_check, CASE, window="2024-09")
+    assert outcome.result.verdict.outcome == "broken"
+    assert f"predictions/{CASE}/date=2024-09-02/torn.parquet" in outcome.result.verdict.reasons[0]
+
+
+def test_window_that_is_mended_leaves_quarantine_and_counts_again(loop: Loop, champion: ModelVersion) -> None:
+    plant(loop, champion, "2024-07", toy_rows("2024-04"))
+    outcome = loop.run(drift_check, CASE, window="2024-07")
+    assert outcome.result.verdict.outcome == "stable"
+    assert "2024-07" not in quarantine.quarantined(loop.lake, CASE)
+    found = quarantine.read(loop.lake, CASE, "2024-07")
+    assert found is not None and found.lifted == outcome.result.time
 
 
 def test_few_predictions_are_inconclusive_and_the_latest_month_is_the_default(loop: Loop, champion: ModelVersion) -> None:
     before = len(events(loop))
-    loop.plant_predictions(CASE, "2024-08", toy_rows("2024-08").head(499))
+    plant(loop, champion, "2024-10", toy_rows("2024-08").head(499))
     outcome = loop.run(drift_check, CASE)
-    assert outcome.result.verdict.outcome == "inconclusive" and outcome.result.verdict.window == "2024-08"
+    assert outcome.result.verdict.outcome == "inconclusive" and outcome.result.verdict.window == "2024-10"
     assert "499 predictions in the window, at least 500 are needed" in outcome.result.verdict.reasons
-    assert len(outcome.told) == 1 and "no verdict on drift in 2024-08" in outcome.told[0]
-    assert len(events(loop)) == before
+    assert len(outcome.told) == 1 and "no verdict on drift in 2024-10" in outcome.told[0]
+    assert len(events(loop)) == before and last_decision(loop)["verdict"] == "inconclusive"
 
 
-def test_window_without_predictions_names_those_that_there_are(loop: Loop, champion: ModelVersion) -> None:
-    loop.plant_predictions(CASE, "2024-08", toy_rows("2024-08"))
+def test_window_without_predictions_is_silent_and_names_those_that_there_are(loop: Loop, champion: ModelVersion) -> None:
     outcome = loop.run(drift_check, CASE, window="2023-01")
-    assert outcome.name == "Failed" and "has no predictions of 2023-01; it has" in outcome.message and "2024-08" in outcome.message
+    assert outcome.result.verdict.outcome == "silent"
+    assert "has no predictions of 2023-01; it has" in outcome.told[0] and "2024-10" in outcome.told[0]
+    assert (last_decision(loop)["verdict"], last_decision(loop)["window"]) == ("silent", "2023-01")
+    assert not loop.lake.exists(f"reports/{CASE}/2023-01/verdict.json")
+
+
+def test_predictions_that_keep_coming_are_not_silent(loop: Loop, champion: ModelVersion) -> None:
+    """The dead man's switch may come late: the check looks again."""
+    plant(loop, champion, "2024-10", toy_rows("2024-04"))
+    outcome = loop.run(drift_check, CASE, silent_for_hours=1.0)
+    assert outcome.result.verdict.outcome == "stable" and outcome.told == []
+
+
+def test_no_word_of_predictions_fires_the_dead_man_s_switch(loop: Loop, champion: ModelVersion) -> None:
+    """On the real server, with a short time: the automation starts drift_check on the worker, which tells and records it."""
+    hours = 10 / 3600  # Prefect takes no less
+    check = loop.prefect.read_deployment_by_name(f"drift_check/{CASE}")
+    wanted = tell_silence(CASE, check.id, hours).model_copy(update={"name": "tell soon when toy_drift gets no predictions"})
+    before, told = datetime.now(UTC), len(loop.slack.messages)
+
+    async def create() -> Any:
+        async with get_client() as client:
+            return await client.create_automation(wanted)
+
+    async def delete(automation: Any) -> None:
+        async with get_client() as client:
+            await client.delete_automation(automation)
+
+    automation = asyncio.run(create())
+    try:
+        plant(loop, champion, "2024-10", toy_rows("2024-04"))
+
+        def silences() -> list[dict[str, Any]]:
+            found = loop.decisions(CASE, "drift")
+            return [one for one in found if one["verdict"] == "silent" and one["time"] > before.isoformat(timespec="milliseconds")]
+
+        # The server reads its automations a moment after one was made: said once, the word might have come too early.
+        seen = len(events(loop, "laurel.predictions.seen"))
+        loop.run(drift_check, CASE)
+        wait_until(lambda: len(events(loop, "laurel.predictions.seen")) == seen + 1, "the word is with the server")
+        wait_until(lambda: len(silences()) == 1, "the switch fired, and the check on the worker has recorded it", seconds=120)
+    finally:
+        asyncio.run(delete(automation))
+    assert "no prediction of 'toy_drift' has reached the lake for" in silences()[0]["reasons"][0]
+    assert any("no predictions to check for drift" in text for text in loop.told(CASE, told))

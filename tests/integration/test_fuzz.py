@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.prefect import PrefectServer
 from tests.fakes.registry import RegistryServer
 from tests.fixtures.api_keys import put_key
 from tests.fixtures.packages import write_package
@@ -33,11 +34,13 @@ checks.response_schema_conformance.enabled = false
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     folder = tmp_path_factory.mktemp("fuzz")
-    key = put_key(folder / "state" / "serving" / "keys.json", scopes=["predict", "feedback", "operate"])
-    with RegistryServer(folder / "artifacts") as registry:
+    key = put_key(folder / "state" / "serving" / "keys.json", scopes=["predict", "feedback", "operate", "decide"])
+    with RegistryServer(folder / "artifacts") as registry, PrefectServer() as prefect:
+        prefect.deploy("rollback/toy")
         registry.register("toy", 1, lambda package: write_package(package, bias=1.0))
         registry.crown("toy", 1)
-        process = ServiceProcess(folder, registry.url, serving_require_keys=True, serving_webhook_secret="only for this test")
+        secrets = {"serving_webhook_secret": "only for this test", "slack_signing_secret": "only for this test"}
+        process = ServiceProcess(folder, registry.url, serving_require_keys=True, prefect_url=prefect.url, **secrets)
         process.client.headers["authorization"] = f"Bearer {key}"
         with process:
             process.wait_for_version("1")

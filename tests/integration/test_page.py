@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.prefect import PrefectServer
 from tests.fakes.registry import RegistryServer
 from tests.fixtures.api_keys import put_key
 from tests.fixtures.browser import CHROMIUM, MISSING, Browser, Page
@@ -28,7 +29,7 @@ WATCH = """(() => {
     self.asked = performance.getEntriesByType('resource').length;
 })()"""
 NAMELESS = """[...document.querySelectorAll('input, select, button, a, [role=img], [role=region], nav, section')]
-    .filter(one => !one.labels?.length && !one.innerText?.trim() && !one.ariaLabel && !one.hasAttribute('aria-labelledby'))
+    .filter(one => !one.labels?.length && !one.textContent?.trim() && !one.ariaLabel && !one.hasAttribute('aria-labelledby'))
     .map(one => one.outerHTML)"""
 REFERENCES = """['aria-describedby', 'aria-labelledby'].flatMap(name =>
     [...document.querySelectorAll(`[${name}]`)].flatMap(one => one.getAttribute(name).split(' ')))"""
@@ -283,6 +284,117 @@ def test_the_status_line_is_silent_while_nothing_changes(browser: Browser, share
         page.evaluate(WATCH)
         page.wait_for("performance.getEntriesByType('resource').length >= self.asked + 2", "the page asked twice")
         assert page.evaluate("self.changes") == 0
+
+
+def ask_in_ledger(lake: Path, run: str) -> None:
+    """What ``promote`` leaves where a person must agree."""
+    write_decision(lake, "2026-11-21T05:00:00.000+00:00", "keep")
+    question = {"kind": "approval", "run": run, "facts": {"until": "2026-11-22T05:00:00+00:00", "seed": 7.0}, "promoted": False}
+    write_decision(lake, "2026-11-21T05:00:01.000+00:00", "asked", **question)
+
+
+@pytest.fixture
+def prefect() -> Iterator[PrefectServer]:
+    with PrefectServer() as server:
+        for name in ("approve/toy", "rollback/toy"):
+            server.deploy(name)
+        yield server
+
+
+def test_decisions_of_every_kind_are_told_in_words_and_a_tampered_one_is_marked(browser: Browser, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    plain: dict[str, Any] = {"contest": None, "promoted": False, "challenger": None}
+    write_decision(lake, "2026-11-20T01:00:00+00:00", "drifted", kind="drift", window="2013-06", facts={"rows": 12.0}, **plain)
+    write_decision(lake, "2026-11-20T02:00:00+00:00", "cooldown", kind="refusal", **plain)
+    write_decision(
+        lake, "2026-11-20T03:00:00+00:00", "rejected", kind="approval", **plain | {"challenger": "4"}, facts={"by": "minsu", "why": "no"}
+    )
+    edited = write_decision(lake, "2026-11-20T04:00:00+00:00", "crowned", kind="crown", version="2", **plain)
+    write_decision(lake, "2026-11-20T05:00:00+00:00", "rollback", version="1", **plain)
+    edited.write_text(edited.read_text().replace("crowned for the test", "never mind"))
+    with started(tmp_path) as (service, _), opened(browser, service) as page:
+        told = page.evaluate("[...document.querySelectorAll('.decisions h3')].map(one => one.innerText)")
+        assert told == [
+            "Rolled back from version 2 to 1",
+            "Version 2 got into service",
+            "Challenger 4 was rejected",
+            "No retrain: cooldown",
+            "Drift check of 2013-06",
+        ]
+        assert "minsu: no" in page.text(".decisions li:nth-child(3)") and "Rows 12" in page.text(".decisions li:nth-child(5)")
+        assert "tampered with" in page.text(".decisions li") and "00000004.json was changed" in page.text(".decisions li .trouble")
+        assert page.evaluate("document.querySelectorAll('.decisions .trouble').length") == 1
+
+
+def test_a_question_is_answered_by_keyboard_in_the_name_of_the_key(browser: Browser, tmp_path: Path, prefect: PrefectServer) -> None:
+    run = prefect.suspended("approve/toy", use_case="toy", version="3")
+    ask_in_ledger(tmp_path / "lake", run)
+    secret = put_key(tmp_path / "state" / "serving" / "keys.json", name="ops", scopes=["predict", "operate", "decide"])
+    with started(tmp_path, serving_require_keys=True, prefect_url=prefect.url) as (service, _), browser.open(url(service)) as page:
+        page.wait_for("!document.getElementById('key-form').hidden", "the key is asked for")
+        page.evaluate("document.getElementById('key').focus()")
+        page.type_text(secret)
+        page.press("Enter")
+        page.wait_for("document.querySelector('.approvals button')", "the question is there")
+        assert page.text(".approvals h3") == "May challenger 3 take the crown from champion 2?"
+        assert "+0.0263" in page.text(".approvals li") and "Seed" not in page.text(".approvals li")
+        assert page.evaluate(f"document.getElementById('answer-toy-{run}-by') === null")
+        page.tab_to(f"answer-toy-{run}-why")
+        page.type_text("its recall is worse")
+        page.press("Tab", 2)
+        assert page.focused().startswith("Reject")
+        page.press("Enter")
+        page.wait_for("document.querySelector('.approvals [role=status]')", "the answer is taken")
+        assert "Rejected by ops." in page.text(".approvals [role=status]")
+        assert prefect.answers == {run: {"approved": False, "by": "ops", "why": "its recall is worse"}}
+
+
+def test_an_answer_that_comes_too_late_is_told_and_the_question_goes(browser: Browser, tmp_path: Path, prefect: PrefectServer) -> None:
+    run = prefect.suspended("approve/toy", use_case="toy", version="3")
+    ask_in_ledger(tmp_path / "lake", run)
+    with started(tmp_path, prefect_url=prefect.url) as (service, _), browser.open(url(service)) as page:
+        page.wait_for("document.querySelector('.approvals button')", "the question is there")
+        prefect.end(run)
+        page.evaluate("document.querySelector('.approvals button.primary').click()")
+        page.wait_for("document.querySelector('.approvals [role=alert]')", "the refusal is told")
+        assert "The approve run is over" in page.text(".approvals [role=alert]")
+        page.wait_for("document.querySelector('.approvals').hidden", "the question goes")
+        assert prefect.answers == {}
+
+
+def test_a_rollback_is_asked_about_before_it_starts(browser: Browser, tmp_path: Path, prefect: PrefectServer) -> None:
+    with started(tmp_path, prefect_url=prefect.url) as (service, _), opened(browser, service) as page:
+        page.wait_for("!document.querySelector('.rollback').hidden", "the control is there")
+        page.tab_to("rollback-toy")
+        page.press("Enter")
+        page.tab_to("rollback-toy-version")
+        for wrong in ("1", "x", "0"):
+            page.type_text(wrong)
+            page.press("Enter")
+            assert "other than 1" in page.text("#rollback-toy-version-problem") + page.text("#rollback-toy-problem")
+        page.type_text("7")
+        page.press("Enter")
+        assert page.text("dialog p") == "Version 1 serves. Give the crown to version 7?" and page.focused() == "Cancel"
+        page.press("Enter")
+        assert not page.evaluate("document.querySelector('dialog').open") and prefect.started == []
+        page.evaluate("document.querySelector('.rollback form').requestSubmit()")
+        page.press("Tab", shift=True)
+        assert page.focused() == "Yes, roll back"
+        page.press("Enter")
+        page.wait_for("document.querySelector('.rollback [role=status]')", "it has started")
+        assert [(one["use_case"], one["version"]) for one in prefect.started] == [("toy", "7")]
+
+
+def test_who_may_not_operate_sees_neither_questions_nor_rollback(browser: Browser, tmp_path: Path, prefect: PrefectServer) -> None:
+    ask_in_ledger(tmp_path / "lake", prefect.suspended("approve/toy", use_case="toy", version="3"))
+    secret = put_key(tmp_path / "state" / "serving" / "keys.json", scopes=["predict"])
+    with started(tmp_path, serving_require_keys=True, prefect_url=prefect.url) as (service, _), browser.open(url(service)) as page:
+        page.wait_for("!document.getElementById('key-form').hidden", "the key is asked for")
+        page.evaluate("document.getElementById('key').focus()")
+        page.type_text(secret)
+        page.press("Enter")
+        page.wait_for("document.querySelector('.decisions > div > .hint')?.innerText.includes('operate')", "the missing scope is told")
+        assert page.evaluate("document.querySelector('.approvals').hidden && document.querySelector('.rollback').hidden")
 
 
 def test_without_a_champion_the_page_says_how_to_get_one(browser: Browser, tmp_path: Path) -> None:

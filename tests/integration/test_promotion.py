@@ -5,23 +5,22 @@ from typing import Any
 
 import polars as pl
 import pytest
-from mlflow import MlflowClient
 
-from blocks.registry import CHALLENGER, ModelVersion
+from blocks.registry import CHALLENGER, CHAMPION, ModelVersion
 from flows.compare import compare
 from flows.ingest import ingest
 from flows.promote import promote
 from flows.retrain import retrain
-from flows.rollback import rollback
 from tasks.champions import read_manifest
 from tasks.dataset import write_period, write_version
 from tasks.packaging import SMOKE_ROWS
-from tasks.validation import validate
+from tasks.validation import REASON, Validated, validate
 from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop, Outcome
 from usecases.definition import load
 
 CASE = "toy_contest"
+STRICT = "toy_strict"
 TO_MAY = ["2024-01", "2024-02", "2024-03", "2024-04", "2024-05"]
 
 
@@ -74,7 +73,7 @@ def test_without_a_champion_the_gate_refuses(loop: Loop, refused_first: Outcome)
 def test_without_a_champion_the_gate_crowns(loop: Loop, crowned: Outcome) -> None:
     version: ModelVersion = crowned.result
     assert (crowned.name, loop.crowned(CASE), loop.served(CASE)) == ("Completed", version.number, version.number)
-    assert loop.decisions(CASE)[1]["promoted"] is True
+    assert loop.decisions(CASE, "contest")[1]["promoted"] is True
     manifest = read_manifest(loop.registry, version)
     assert (manifest.trained_through, sorted(manifest.trained_on)) == ("2024-03", months(3))
     card = loop.artifact("toy-contest-retrain")
@@ -160,6 +159,9 @@ def test_winner_that_cannot_be_served_does_not_keep_the_alias(
     challenger = loop.registry.at(CASE, CHALLENGER)
     assert challenger and challenger.number == better.number
     assert "laurel.crowned_at" not in loop.registry.versions(CASE)[0].tags
+    entry = loop.decisions(CASE)[-1]
+    assert (entry["kind"], entry["verdict"], entry["promoted"]) == ("crown", "failed", False)
+    assert (entry["champion"], entry["challenger"]) == (champion.number, better.number) and "does not answer" in entry["reasons"][-1]
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +182,7 @@ def test_better_challenger_wins_and_serves_refitted(loop: Loop, champion: ModelV
 
 
 def test_decision_is_told_everywhere_with_both_scores(loop: Loop, champion: ModelVersion, better: ModelVersion, won: Outcome) -> None:
-    entry = loop.decisions(CASE)[-1]
+    entry = loop.decisions(CASE, "contest")[-1]
     main = entry["contest"]["main"]
     assert (entry["verdict"], entry["promoted"], entry["champion"], entry["challenger"]) == (
         "promote",
@@ -221,45 +223,6 @@ def test_champion_does_not_contest_itself(loop: Loop, won: Outcome) -> None:
     assert outcome.name == "Failed" and "is the champion already: it cannot contest itself" in outcome.message
 
 
-@pytest.mark.parametrize(
-    ("version", "said"),
-    [("999", "version 999 of 'toy_contest'"), ("champion", "is the champion already"), ("bare", "has no model package")],
-)
-def test_rollback_to_what_cannot_serve_leaves_the_alias(loop: Loop, won: Outcome, version: str, said: str) -> None:
-    if version == "bare":
-        version = MlflowClient().create_model_version(CASE, f"runs:/{won.result.run_id}/model", run_id=won.result.run_id).version
-    outcome = loop.run(rollback, CASE, version=won.result.number if version == "champion" else str(version))
-    assert outcome.name == "Failed" and said in outcome.message
-    assert (loop.crowned(CASE), loop.served(CASE)) == (won.result.number, won.result.number)
-    assert outcome.told[0].startswith(f"{CASE}: flow rollback failed: ")
-
-
-def test_rollback_to_a_package_that_was_damaged_leaves_the_alias(loop: Loop, better: ModelVersion, won: Outcome) -> None:
-    (path,) = [path for path in loop.lake.list("mlflow") if path.endswith(f"{better.run_id}/artifacts/package/model.onnx")]
-    whole = loop.lake.read(path)
-    loop.lake.write(path, whole[:-100] + bytes(100))
-    outcome = loop.run(rollback, CASE, version=better.number)
-    loop.lake.write(path, whole)
-    assert outcome.name == "Failed" and "model.onnx" in outcome.message
-    assert (loop.crowned(CASE), loop.served(CASE)) == (won.result.number, won.result.number)
-
-
-def test_rollback_gives_the_crown_to_the_champion_before(loop: Loop, champion: ModelVersion, won: Outcome) -> None:
-    outcome = loop.run(rollback, CASE, reason="complaints")
-    assert outcome.result.number == champion.number
-    assert (loop.crowned(CASE), loop.served(CASE)) == (champion.number, champion.number)
-    entry = loop.decisions(CASE)[-1]
-    assert (entry["verdict"], entry["champion"], entry["challenger"]) == ("rollback", won.result.number, champion.number)
-    assert entry["reasons"] == ["complaints"] and 0.75 < entry["gate_score"] < 1
-    assert outcome.told[-1].startswith(f"{CASE}: rolled back from version {won.result.number} to version {champion.number}")
-    assert "complaints" in loop.artifact("toy-contest-rollback")
-
-
-def test_rollback_to_a_named_version(loop: Loop, won: Outcome) -> None:
-    outcome = loop.run(rollback, CASE, version=won.result.number)
-    assert (outcome.name, loop.crowned(CASE), loop.served(CASE)) == ("Completed", won.result.number, won.result.number)
-
-
 def test_first_champion_that_cannot_be_served_loses_the_alias(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     """``toy_easy`` is not among the use cases of the stack's service."""
     monkeypatch.setenv("LAUREL_PROMOTE_TIMEOUT_SECONDS", "1")
@@ -270,5 +233,105 @@ def test_first_champion_that_cannot_be_served_loses_the_alias(loop: Loop, monkey
     assert loop.crowned("toy_easy") is None
     assert loop.registry.at("toy_easy", CHALLENGER) is not None and loop.registry.versions("toy_easy")[0].number != challenger.number
     assert "the alias is removed; there is no earlier champion" in outcome.told[1]
-    refused = loop.run(rollback, "toy_easy")
-    assert refused.name == "Failed" and "'toy_easy' has no champion to roll back from" in refused.message
+    (failed,) = loop.decisions("toy_easy", "crown")
+    assert (failed["verdict"], failed["champion"]) == ("failed", None)
+
+
+@pytest.fixture(scope="module")
+def reigning(loop: Loop) -> ModelVersion:
+    """A small champion of ``toy_strict``, trained through March; nobody serves it, since none of these challengers may win."""
+    loop.run(ingest, STRICT, through="2024-06")
+    version = loop.plant(STRICT, "2024-04", months(3), params={"max_iter": 5})
+    loop.registry.set_alias(version, CHAMPION)
+    return version
+
+
+def as_it_is(loop: Loop, reigning: ModelVersion) -> str:
+    """The dataset version of the source's own rows: others are published after it."""
+    return read_manifest(loop.registry, reigning).dataset_version
+
+
+def changed(loop: Loop, change: Any) -> str:
+    """A dataset version of January to June whose months are what ``change`` makes of them, by the month's name."""
+    case = load(STRICT)
+    files = []
+    for period in months(6):
+        rows = change(period, case.source.read(period)).select([one.name for one in case.columns] + ["id", "at", "won"])
+        none = rows[:0].with_columns(pl.lit("").alias(REASON))
+        files.append(write_period(loop.lake, case, period, Validated(good=rows, quarantined=none)))
+    return write_version(loop.lake, case, files)[0].version
+
+
+def refused(loop: Loop, reigning: ModelVersion, challenger: ModelVersion, verdict: str) -> dict[str, Any]:
+    outcome = loop.run(promote, STRICT, version=challenger.number)
+    assert (outcome.name, loop.crowned(STRICT)) == ("Champion stays", reigning.number)
+    entry = loop.decisions(STRICT, "contest")[-1]
+    assert (entry["verdict"], entry["promoted"], entry["challenger"]) == (verdict, False, challenger.number)
+    return entry
+
+
+def test_challenger_that_learned_some_rows_of_the_holdout_is_unfair(loop: Loop, reigning: ModelVersion) -> None:
+    """May's file has twelve rows of June, three of them as they were before a correction: no name and no file's digest tells."""
+    june = load(STRICT).source.read("2024-06")[:12]
+    june = june.with_columns(steady=pl.when(pl.int_range(pl.len()) < 3).then(4.5).otherwise("steady"))
+    mixed = changed(loop, lambda period, rows: pl.concat([rows, june]) if period == "2024-05" else rows)
+    challenger = loop.plant(STRICT, "2024-06", TO_MAY, dataset_version=mixed)
+    entry = refused(loop, reigning, challenger, "unfair")
+    told = f"challenger {challenger.number} was trained on 12 rows of the hold-out (3 of them corrected since), such as id="
+    assert entry["contest"] is None and len(entry["reasons"]) == 1 and entry["reasons"][0].startswith(told)
+
+
+def test_challenger_that_is_much_slower_does_not_win(loop: Loop, reigning: ModelVersion) -> None:
+    slow = loop.plant(
+        STRICT, "2024-06", TO_MAY, params={"max_iter": 1000, "learning_rate": 0.004}, dataset_version=as_it_is(loop, reigning)
+    )
+    entry = refused(loop, reigning, slow, "keep")
+    assert entry["contest"]["verdict"] == "promote"
+    assert [reason.startswith("It takes ") and "ms for 100 rows" in reason for reason in entry["reasons"]] == [True]
+    assert [one["rows"] for one in entry["latency"]] == [1, 100]
+    assert entry["latency"][1]["challenger_milliseconds"] > entry["latency"][1]["champion_milliseconds"]
+    assert [(one["name"], one["passed"]) for one in entry["behaviours"]] == [("steady is noise", True)]
+    assert entry["facts"]["strongest_column_roc_auc"] < 0.9
+
+
+def test_challenger_that_misbehaves_does_not_win(loop: Loop, reigning: ModelVersion) -> None:
+    """It leans on ``steady``, which tells the label in its data: more than suspicious, since it fails a test as well."""
+    told = changed(loop, lambda _, rows: rows.with_columns(steady=5 + 0.1 * pl.col("won")))
+    entry = refused(loop, reigning, loop.plant(STRICT, "2024-06", TO_MAY, dataset_version=told), "keep")
+    assert entry["contest"]["verdict"] == "suspicious"
+    assert any("'steady' alone has a ROC AUC of 1.0000" in reason for reason in entry["reasons"])
+    (failed,) = [reason for reason in entry["reasons"] if reason.startswith("'steady is noise' fails with steady set to 3.0, 7.0:")]
+    assert "the worst goes from 0." in failed and "'group': " in failed
+    assert not entry["behaviours"][0]["passed"] and entry["behaviours"][0]["held"] < entry["behaviours"][0]["rows"]
+
+
+def test_challenger_that_loses_a_slice_does_not_win(loop: Loop, reigning: ModelVersion) -> None:
+    """In its training months the labels of group b are the opposite of what they are in June: all others gain much."""
+    wrong = pl.when(pl.col("group") == "b").then(1 - pl.col("won")).otherwise("won").cast(pl.Int8).alias("won")
+    mistaken = changed(loop, lambda period, rows: rows if period == "2024-06" else rows.with_columns(wrong))
+    entry = refused(loop, reigning, loop.plant(STRICT, "2024-06", TO_MAY, dataset_version=mistaken), "keep")
+    contest = entry["contest"]
+    assert ["group=b " in reason and " worse: roc_auc -" in reason for reason in entry["reasons"]] == [True]
+    assert contest["main"]["low"] > 0 and contest["slices"]["group=c"]["low"] > 0
+    assert list(contest["unjudged"]) == ["group=a"]
+
+
+def test_challenger_that_is_overconfident_does_not_win(loop: Loop, reigning: ModelVersion) -> None:
+    """A thousand quick trees know every row of the training months by heart."""
+    sure = loop.plant(STRICT, "2024-06", TO_MAY, params={"max_iter": 1000}, dataset_version=as_it_is(loop, reigning))
+    entry = refused(loop, reigning, sure, "keep")
+    assert entry["contest"]["main"]["low"] > 0
+    assert any(reason.startswith("calibration_error may get worse") for reason in entry["reasons"])
+    assert any(reason.startswith("log_loss may get worse") for reason in entry["reasons"])
+
+
+def test_first_challenger_that_misbehaves_is_not_crowned(loop: Loop) -> None:
+    """Nobody reigns: the gate is passed, and the tests are not."""
+    loop.run(ingest, "toy_strict_first", through="2024-03")
+    case = load("toy_strict_first")
+    loop.plant("toy_strict_first", "2024-03", months(2))
+    outcome = loop.run(promote, "toy_strict_first")
+    assert (outcome.name, loop.crowned("toy_strict_first")) == ("Champion stays", None)
+    entry = loop.decisions("toy_strict_first", "contest")[-1]
+    assert entry["gate_score"] >= case.gate.threshold and entry["verdict"] == "keep"
+    assert ["'always sure' fails: row 1 of the test scores 0." in reason for reason in entry["reasons"]] == [True]

@@ -16,11 +16,12 @@ from usecases.toy import toy_rows
 from blocks.settings import REPOSITORY
 from deployments import local
 from flows.drift_check import drift_check
+from flows.explain import explain
 from flows.retrain import retrain
 from tasks.champions import read_manifest
 from tasks.dataset import read_version, versions
 from tests.fixtures.processes import wait_until
-from tests.integration.planting import Loop, Outcome
+from tests.integration.planting import Loop
 
 CASE = "toy_retrain"
 
@@ -92,6 +93,13 @@ def test_second_retrain_at_the_same_time_says_why_it_does_not_run(loop: Loop, fi
     assert (outcome.name, outcome.state.is_completed()) == ("Skipped", True)
     assert f"another retrain of 'toy_retrain' is at work: run 'toy_retrain 2024-03' ({first.id})" in outcome.message
     assert len(outcome.told) == 1 and outcome.told[0].startswith(f"{CASE}: retrain skipped: another retrain")
+    refusal = loop.decisions(CASE)[-1]
+    assert (refusal["kind"], refusal["verdict"], refusal["reasons"], refusal["run"]) == (
+        "refusal",
+        "running",
+        [outcome.message],
+        outcome.run_id,
+    )
     assert state_name(loop.prefect.read_flow_run(first.id)) == "Running"
 
 
@@ -103,7 +111,8 @@ def test_run_killed_in_mid_train_is_crashed_and_nothing_half_written_is_visible(
     assert {run.name: state_name(run) for run in loop.prefect.read_flow_runs(flow_run_filter=inside)}.keys() >= {"toy_retrain 2024-03"}
     assert read_version(loop.lake, CASE).window == "2024-01..2024-03"
     assert loop.registry.versions(CASE) == [] and loop.registry.runs(CASE, {}) == []
-    assert loop.crowned(CASE) is None and loop.decisions(CASE) == []
+    assert loop.crowned(CASE) is None
+    assert [(entry["verdict"], entry["run"]) for entry in loop.decisions(CASE, "retrain", "contest")] == [("started", str(first.id))]
     wait_until(lambda: len(loop.told(CASE, before)) > 0, "Slack is told of the crash")
     told = loop.told(CASE, before)[0]
     assert told.startswith(f"{CASE}: flow retrain failed: Process exited with status code: -9") and f"/runs/flow-run/{first.id}" in told
@@ -114,24 +123,33 @@ def test_retrain_after_a_killed_one_completes(loop: Loop, first: FlowRun) -> Non
     outcome = loop.run(retrain, CASE, through="2024-03")
     assert outcome.name == "Completed"
     assert (loop.crowned(CASE), loop.served(CASE)) == (outcome.result.number, outcome.result.number)
+    started, ended = [entry for entry in loop.decisions(CASE, "retrain") if entry["run"] == outcome.run_id]
+    assert (started["verdict"], started["reasons"], started["facts"]) == ("started", ["asked for"], {"started_by": "a person"})
+    assert (ended["verdict"], ended["version"], ended["promoted"]) == ("promoted", outcome.result.number, True)
 
 
 def test_drift_retrains_on_the_worker_and_the_new_champion_serves(loop: Loop) -> None:
     before, known = loop.crowned(CASE), {run.id for run in runs(loop)}
     loop.plant_predictions(CASE, "2024-07", toy_rows("2024-07"))
-    checks: list[Outcome] = [loop.run(drift_check, CASE, window="2024-07") for _ in range(2)]
-    assert [check.result.verdict.outcome for check in checks] == ["drifted", "drifted"]
+    verdict = loop.run(drift_check, CASE, window="2024-07").result.verdict
+    assert verdict.outcome == "drifted"
     wait_until(lambda: len(runs(loop)) > len(known), "the automation starts a retrain")
     run = ended(loop, next(run for run in runs(loop) if run.id not in known))
     assert state_name(run) == "Completed"
-    columns = ", ".join(checks[0].result.verdict.drifted_columns)
-    assert run.parameters == {"use_case": CASE, "through": "2024-07", "reason": f"drift in 2024-07: {columns}"}
+    columns = ", ".join(verdict.drifted_columns)
+    assert run.parameters == {"use_case": CASE, "through": "2024-07", "reason": f"drift in 2024-07: {columns}", "by_hand": False}
     after = loop.crowned(CASE)
     assert after is not None and after != before and loop.served(CASE) == after
     assert read_manifest(loop.registry, loop.registry.version(CASE, after)).trained_through == "2024-07"
-    entry = loop.decisions(CASE)[-1]
+    entry = loop.decisions(CASE, "contest")[-1]
     assert (entry["verdict"], entry["champion"], entry["holdout"]) == ("promote", before, "2024-07")
-    assert len(runs(loop)) == len(known) + 1, "the second event, within the cooldown, started a retrain too"
+    words = loop.run(explain, CASE, question="champion").result
+    assert (
+        words.champion == after
+        and f"**Version {after}**" in words.text
+        and f"against champion {before} on 2024-07: *promote*" in words.text
+    )
+    assert "moved by hand" not in words.text and f"dataset version `{entry['dataset_version']}`" in words.text
 
 
 def test_place_that_a_dead_run_left_taken_is_free_for_the_next_one(loop: Loop) -> None:
@@ -139,7 +157,21 @@ def test_place_that_a_dead_run_left_taken_is_free_for_the_next_one(loop: Loop) -
     loop.prefect.increment_concurrency_slots([f"retrain-{CASE}"], 1, "concurrency")
     outcome = loop.run(retrain, CASE, through="2024-07")
     assert outcome.name == "Nothing to do" and outcome.state.is_completed()
+    assert loop.decisions(CASE)[-1]["verdict"] == "nothing to do"
     assert loop.prefect.read_global_concurrency_limit_by_name(f"retrain-{CASE}").active_slots == 0
+
+
+def test_a_challenger_that_is_no_better_ends_the_run_as_champion_stays_and_the_ledger_says_kept(loop: Loop) -> None:
+    """August is made as July was: the champion's own recipe on the same rows cannot win."""
+    champion = loop.crowned(CASE)
+    outcome = loop.run(retrain, CASE, through="2024-08")
+    assert outcome.name == "Champion stays" and outcome.message.startswith("Challenger ") and ": keep: " in outcome.message
+    assert loop.crowned(CASE) == champion
+    contest, end = loop.decisions(CASE)[-2:]
+    assert (contest["kind"], contest["verdict"], contest["run"]) == ("contest", "keep", outcome.run_id)
+    assert (end["kind"], end["verdict"], end["run"], end["reasons"]) == ("retrain", "kept", outcome.run_id, [outcome.message])
+    tags = loop.registry.version(CASE, contest["challenger"]).tags
+    assert tags["laurel.decision"] == f"decisions/{CASE}/{contest['sequence']:08d}.json"
 
 
 def test_of_two_retrains_for_the_first_time_at_once_one_runs_and_the_other_is_skipped(loop: Loop) -> None:

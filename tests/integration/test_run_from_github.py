@@ -92,7 +92,7 @@ def test_next_contest_stands_in_the_same_comment_with_both_scores(
 ) -> None:
     ran = command(CASE, "--parameter", "through=2024-07", "--link", "workflow run=https://github.example/run/7")
     assert ran.code == 0, ran.printed
-    decision = loop.decisions(CASE)[-1]
+    decision = loop.decisions(CASE, "contest")[-1]
     assert decision["champion"] is not None, ran.report
     assert f"challenger {decision['challenger']} against champion {decision['champion']}" in ran.report
     main = decision["contest"]["main"]

@@ -48,7 +48,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServe
 @contextmanager
 def started(folder: Path, registry: RegistryServer, **settings: object) -> Iterator[ServiceProcess]:
     """A service with a key for everything, which ``service.client`` sends."""
-    everything = put_key(keys_file(folder), name="all", scopes=["predict", "feedback", "operate"])
+    everything = put_key(keys_file(folder), name="all", scopes=["predict", "feedback", "operate", "decide"])
     service = ServiceProcess(folder, registry.url, **settings)
     service.client.headers["authorization"] = f"Bearer {everything}"
     with service:
@@ -133,6 +133,9 @@ ROUTES = {
     "GET /v1/{use_case}/drift": "operate",
     "GET /v1/{use_case}/drift/{window}/report": "operate",
     "GET /v1/{use_case}/decisions": "operate",
+    "GET /v1/{use_case}/approvals": "operate",
+    "POST /v1/{use_case}/approvals/{run}": "decide",
+    "POST /v1/{use_case}/rollback": "decide",
     "GET /metrics": "operate",
     "POST /invocations": "predict",
     "GET /v2": "predict",
@@ -149,6 +152,7 @@ ROUTES = {
     "GET /v2/models/{model}/ready": "",
     "GET /v2/models/{model}/versions/{version}/ready": "",
     "POST /webhooks/mlflow": "",  # signed
+    "POST /slack/actions": "",  # signed
 }
 UNDOCUMENTED = {
     "GET /": "",
@@ -170,7 +174,7 @@ def test_each_route_asks_for_its_scope_and_takes_no_other(exposed: ServiceProces
         return ask_route(exposed, route, {**JSON, **headers})
 
     file = keys_file(exposed.folder)
-    secrets = {name: put_key(file, name=f"only-{name}", scopes=[name]) for name in ("predict", "feedback", "operate")}
+    secrets = {name: put_key(file, name=f"only-{name}", scopes=[name]) for name in ("predict", "feedback", "operate", "decide")}
     wait_until(lambda: ask(**{"x-api-key": secrets[scope]}).status_code not in (401, 403), "the new key is taken")
     without = ask()
     assert (without.status_code, without.headers["www-authenticate"].lower()) == (401, "bearer")

@@ -15,6 +15,7 @@ from blocks.settings import REPOSITORY
 from deployments.sagemaker_package import main, write_archive
 from serving.model_folder import ModelFolder, use_case_in
 from serving.package import load
+from tests.fixtures.mlflow_server import mlflow_server
 from tests.fixtures.packages import write_package
 
 
@@ -30,17 +31,16 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registered]
     import mlflow
 
     folder, before = tmp_path_factory.mktemp("mlflow"), mlflow.get_tracking_uri()
-    registry = ModelRegistry(tracking_uri=f"sqlite:///{folder}/mlflow.db")
     try:
-        mlflow.MlflowClient(registry.tracking_uri).create_experiment("toy", f"file://{folder}/artifacts")
-        versions = []
-        for bias in (1.0, 2.0):
-            package = folder / f"package-{bias:g}"
-            sha256 = write_package(package, bias=bias)
-            run = registry.log_run("toy", f"run {bias:g}", params={}, metrics={}, tags={}, package=package)
-            versions.append(registry.register("toy", run, sha256, {}, "a test's"))
-        registry.set_alias(versions[0], CHAMPION)
-        yield Registered(registry, versions)
+        with mlflow_server(folder) as url:
+            registry, versions = ModelRegistry(tracking_uri=url), []
+            for bias in (1.0, 2.0):
+                package = folder / f"package-{bias:g}"
+                sha256 = write_package(package, bias=bias)
+                run = registry.log_run("toy", f"run {bias:g}", params={}, metrics={}, tags={}, package=package)
+                versions.append(registry.register("toy", run, sha256, {}, "a test's"))
+            registry.set_alias(versions[0], CHAMPION)
+            yield Registered(registry, versions)
     finally:
         mlflow.set_tracking_uri(before)
 

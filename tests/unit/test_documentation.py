@@ -23,7 +23,19 @@ from blocks.settings import REPOSITORY, Settings
 from tasks.modelling import fit
 from tasks.packaging import Origin, make_package
 from usecases import definition
-from usecases.definition import Candidate, Column, DriftPolicy, Gate, Guard, Promotion, Search, UseCase
+from usecases.definition import (
+    Approval,
+    Candidate,
+    Column,
+    DriftPolicy,
+    Gate,
+    Guard,
+    LabelPolicy,
+    Promotion,
+    RetrainPolicy,
+    Search,
+    UseCase,
+)
 
 USE_CASES, SETTINGS, LOOP = (REPOSITORY / "docs" / name for name in ("use-cases.md", "settings.md", "loop.md"))
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
@@ -149,7 +161,10 @@ def parameters(flow: str) -> list[str]:
     return names[1:]
 
 
-@pytest.mark.parametrize("kind", [UseCase, Column, Candidate, Search, Promotion, DriftPolicy], ids=lambda kind: kind.__name__)
+POLICIES = [UseCase, Column, Candidate, Search, Promotion, DriftPolicy, LabelPolicy, RetrainPolicy, Approval]
+
+
+@pytest.mark.parametrize("kind", POLICIES, ids=lambda kind: kind.__name__)
 def test_every_field_of_a_use_case_is_documented_with_its_default(kind: type[BaseModel]) -> None:
     documented = {row[0].strip("`"): row[1] for row in rows(section(f"### `{kind.__name__}`"))}
     assert documented == {name: default_of(field.default) for name, field in kind.model_fields.items()}
@@ -171,7 +186,7 @@ def default_of(default: Any) -> str:
 def test_gate_and_guard_are_documented() -> None:
     documented = {row[0].strip("`") for row in rows(section("### `Gate` and `Guard`"))}
     assert documented == set(Gate.model_fields) | set(Guard.model_fields)
-    assert {"ROC_AUC", "LOG_LOSS", "BRIER"} == {
+    assert {"ROC_AUC", "LOG_LOSS", "BRIER", "CALIBRATION_ERROR"} == {
         name for name in vars(definition) if isinstance(getattr(definition, name), definition.Metric)
     }
 

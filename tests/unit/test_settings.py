@@ -65,10 +65,10 @@ def test_aws_itself_has_no_endpoint(state: Path, monkeypatch: pytest.MonkeyPatch
 def test_each_wrong_variable_is_named_at_once(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAUREL_S3_PORT", "many")
     monkeypatch.setenv("LAUREL_SERVING_POLL_SECONDS", "0")
-    monkeypatch.setenv("LAUREL_RETRAIN_COOLDOWN_SECONDS", "-1")
+    monkeypatch.setenv("LAUREL_PROMOTE_TIMEOUT_SECONDS", "-1")
     with pytest.raises(ValidationError) as raised:
         Settings.read()
-    assert {error["loc"][0] for error in raised.value.errors()} == {"s3_port", "serving_poll_seconds", "retrain_cooldown_seconds"}
+    assert {error["loc"][0] for error in raised.value.errors()} == {"s3_port", "serving_poll_seconds", "promote_timeout_seconds"}
 
 
 def test_secrets_are_not_shown(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,6 +126,7 @@ module "configuration" {
       LAUREL_S3_ENDPOINT            = "aws"
       LAUREL_S3_REGION              = var.region
       LAUREL_SLACK_CHANNEL          = var.slack_channel
+      LAUREL_SLACK_LANGUAGE         = var.slack_language
       LAUREL_ECS_CLUSTER            = module.ecs.cluster_name
       LAUREL_ECS_CAPACITY_PROVIDER  = module.ecs.capacity_providers["flows"]
       LAUREL_ECS_TASK_ROLE_ARN      = module.flow_runs.task_role_arn

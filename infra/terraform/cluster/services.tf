@@ -6,6 +6,9 @@ locals {
   databases  = { for variable in ["LAUREL_PREFECT_DATABASE", "LAUREL_MLFLOW_STORE", "LAUREL_MLFLOW_AUTH_STORE"] : variable => "${module.database.secret_arn}:${variable}::" }
   ports      = { prefect = 4200, mlflow = 5000 }
 
+  # Flow runs make buttons where it is set, and the model service knows by it who presses them.
+  slack_signing = var.slack_signing_secret_arn == null ? {} : { LAUREL_SLACK_SIGNING_SECRET = var.slack_signing_secret_arn }
+
   # What every service has in common.
   service = {
     cluster            = module.ecs.cluster_arn
@@ -161,5 +164,6 @@ module "flow_runs" {
       LAUREL_SERVING_KEY     = local.secrets["serving-key"]
     },
     var.slack_token_secret_arn == null ? {} : { LAUREL_SLACK_TOKEN = var.slack_token_secret_arn },
+    local.slack_signing,
   )
 }

@@ -1,5 +1,17 @@
 # The model service behind the load balancer. It gets champions from MLflow over HTTP, and so needs no right to read them in S3.
 
+locals {
+  # Prefect's is what approvals and rollbacks are passed on with.
+  serving_secrets = merge(
+    {
+      LAUREL_SERVING_KEY     = local.secrets["serving-key"]
+      LAUREL_MLFLOW_PASSWORD = local.secrets["mlflow-password"]
+      LAUREL_PREFECT_AUTH    = local.secrets["prefect-auth"]
+    },
+    local.slack_signing,
+  )
+}
+
 data "aws_iam_policy_document" "serving" {
   statement {
     sid       = "Log"
@@ -54,16 +66,18 @@ module "serving" {
   tasks              = var.serving.minimum
   overlap            = true
   stop_seconds       = 60
-  secrets            = { LAUREL_SERVING_KEY = local.secrets["serving-key"], LAUREL_MLFLOW_PASSWORD = local.secrets["mlflow-password"] }
-  secret_arns        = [local.secrets["serving-key"], local.secrets["mlflow-password"]]
+  secrets            = local.serving_secrets
+  secret_arns        = values(local.serving_secrets)
   task_policies      = [data.aws_iam_policy_document.serving.json]
 
   # Each upload of the prediction log is an object: once a minute keeps the lake quick to read. What a task holds is uploaded when it ends.
   environment = { LAUREL_LOG_FLUSH_SECONDS = "60" }
 
   parameters = {
-    for variable in ["LAUREL_LAKE", "LAUREL_MLFLOW_URL", "LAUREL_MLFLOW_USERNAME", "LAUREL_S3_ENDPOINT", "LAUREL_S3_REGION", "LAUREL_SERVING_USE_CASES"] :
-    variable => local.parameters[variable]
+    for variable in [
+      "LAUREL_LAKE", "LAUREL_MLFLOW_URL", "LAUREL_MLFLOW_USERNAME", "LAUREL_PREFECT_URL", "LAUREL_S3_ENDPOINT", "LAUREL_S3_REGION", "LAUREL_SERVING_USE_CASES",
+      "LAUREL_SLACK_LANGUAGE",
+    ] : variable => local.parameters[variable]
   }
 }
 

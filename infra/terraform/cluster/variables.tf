@@ -177,10 +177,27 @@ variable "slack_token_secret_arn" {
   default     = null
 }
 
+variable "slack_signing_secret_arn" {
+  description = "Secret that you made with Slack's signing secret; null: messages have no buttons."
+  type        = string
+  default     = null
+}
+
 variable "slack_channel" {
   description = "Slack channel, by name or id."
   type        = string
   default     = "#ml"
+}
+
+variable "slack_language" {
+  description = "Language of messages: en or ko."
+  type        = string
+  default     = "en"
+
+  validation {
+    condition     = contains(["en", "ko"], var.slack_language)
+    error_message = "slack_language must be en or ko."
+  }
 }
 
 variable "log_retention_days" {

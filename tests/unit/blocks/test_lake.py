@@ -1,4 +1,6 @@
+import os
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,15 @@ def test_what_was_written_is_read_and_listed(lake: Lake) -> None:
     assert lake.list("datasets") == ["datasets/toy/a.parquet", "datasets/toy/empty"]
 
 
+def test_an_object_can_be_read_in_parts(lake: Lake) -> None:
+    lake.write("a", b"0123456789")
+    with lake.open("a") as part:
+        part.seek(4)
+        assert (part.read(3), part.size()) == (b"456", 10)
+    with pytest.raises(FileNotFoundError):
+        lake.open("b")
+
+
 def test_a_second_write_replaces_the_object(lake: Lake) -> None:
     lake.write("a", b"a long first version")
     lake.write("a", b"short")
@@ -33,6 +44,14 @@ def test_listing_is_sorted_recursive_and_keeps_to_its_folder(lake: Lake) -> None
     assert lake.list("reports") == ["reports/a/1", "reports/b/2", "reports/top"]
     assert lake.list("reports/a") == ["reports/a/1"]
     assert lake.list("nowhere") == []
+
+
+def test_the_time_of_the_newest_object_below_a_folder_is_known(lake: Lake, tmp_path: Path) -> None:
+    for path, at in {"predictions/toy/date=1/a": 1_000, "predictions/toy/date=2/b": 3_000, "other/c": 9_000}.items():
+        lake.write(path, b"x")
+        os.utime(tmp_path / "lake" / path, (at, at))
+    assert lake.newest("predictions/toy") == datetime.fromtimestamp(3_000, UTC)
+    assert lake.newest("predictions/none") is None
 
 
 def test_only_objects_exist_not_folders(lake: Lake) -> None:

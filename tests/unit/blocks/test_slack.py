@@ -1,6 +1,9 @@
 import asyncio
+import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from prefect import flow
@@ -11,8 +14,21 @@ from prefect.runtime import flow_run
 from prefect.testing.utilities import prefect_test_harness
 
 from blocks.settings import Settings
-from blocks.slack import FACTS, RUN_LINK, SECTION_LIMIT, TEXT_LIMIT, Message, SlackNotifier, escaped
-from tests.fakes.slack import ALWAYS, SlackServer
+from blocks.slack import (
+    FACTS,
+    RUN_LINK,
+    SECTION_LIMIT,
+    TEXT_LIMIT,
+    Button,
+    Confirm,
+    Message,
+    Picture,
+    Refused,
+    SlackNotifier,
+    Step,
+    escaped,
+)
+from tests.fakes.slack import ALWAYS, CHANNEL_ID, PNG, SlackServer
 
 TOKEN = "xoxb-test"
 WON = Message(
@@ -49,7 +65,7 @@ def test_message_arrives_in_the_channel_with_text_and_blocks(slack: SlackServer)
     ts = notifier(slack).send(WON)
     [message] = slack.messages
     assert message["ts"] == ts
-    assert message["channel"] == "#ml"
+    assert message["channel"] == CHANNEL_ID
     assert message["text"].splitlines()[0] == WON.headline
     assert [block["type"] for block in message["blocks"]] == ["section", "section", "section", "context"]
     assert message["blocks"][0]["text"]["text"] == ":crown: *flights: challenger v4 beats champion v3*"
@@ -222,6 +238,126 @@ def test_very_long_message_is_accepted_and_is_whole_in_the_log(slack: SlackServe
     assert len(message["blocks"][1]["fields"]) == FACTS
     assert len(message["blocks"][2]["text"]["text"]) <= SECTION_LIMIT
     assert long.text in caplog.text
+
+
+def asking(**changed: Any) -> Message:
+    sure = Confirm("Crown v4?", "It then serves flights.", "Approve", "Not now")
+    approve = Button("Approve", "laurel.approve", {"use_case": "flights", "run": "f00d"}, "primary", sure)
+    reject = Button("Reject", "laurel.reject", {"use_case": "flights", "run": "f00d"}, "danger")
+    return replace(Message("flights: may v4 take the crown?", buttons=(approve, reject), otherwise="Answer in Prefect."), **changed)
+
+
+def test_buttons_are_there_where_the_service_answers_them(slack: SlackServer) -> None:
+    notifier(slack, buttons=True).send(asking(links={"run": "http://h/"}))
+    [message] = slack.messages
+    assert [block["type"] for block in message["blocks"]] == ["section", "actions", "context"]
+    actions = message["blocks"][1]
+    assert actions["block_id"] == "laurel"
+    assert [(one["action_id"], one["style"], json.loads(one["value"])) for one in actions["elements"]] == [
+        ("laurel.approve", "primary", {"use_case": "flights", "run": "f00d"}),
+        ("laurel.reject", "danger", {"use_case": "flights", "run": "f00d"}),
+    ]
+    assert actions["elements"][0]["confirm"]["confirm"]["text"] == "Approve"
+    assert "Answer in Prefect." not in message["text"]
+
+
+@pytest.mark.parametrize("changed", [{}, {"buttons": True, "token": None}])
+def test_where_nobody_answers_a_press_the_message_says_where_to_answer(
+    slack: SlackServer, changed: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    notifier(slack, **changed).send(asking())
+    assert "- Answer in Prefect." in caplog.text
+    assert all("actions" not in str(message["blocks"]) for message in slack.messages)
+
+
+def test_buttons_come_with_the_signing_secret() -> None:
+    assert SlackNotifier.of(Settings()).buttons is False
+    assert SlackNotifier.of(Settings(slack_signing_secret=" ".strip())).buttons is False
+    assert SlackNotifier.of(Settings(slack_signing_secret="of the app")).buttons is True
+
+
+def test_words_of_a_button_are_cut_to_what_slack_takes(slack: SlackServer) -> None:
+    sure = Confirm("t" * 200, "x" * 400, "y" * 50, "n" * 50)
+    long = Button("b" * 100, "laurel.approve", {"use_case": "u" * 1900, "run": "f00d"}, "primary", sure)
+    assert notifier(slack, buttons=True).send(asking(buttons=(long,))) is not None
+
+
+def test_value_that_slack_would_not_send_back_whole_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"laurel\.approve.*2000"):
+        Button("Approve", "laurel.approve", {"run": "x" * 2000})
+
+
+def test_longest_head_with_its_checklist_and_buttons_is_accepted(slack: SlackServer) -> None:
+    pairs = {f"{'&' * 400}{position}": ">" * 5000 for position in range(40)}
+    links = {f"{position}": "http://h/" + "&" * 900 for position in range(30)}
+    long = asking(headline="<" * 5000, facts=pairs, details=["reason & " * 500] * 60, links=links)
+    steps = tuple(Step(stage, "done", "&<>" * 200, "stage") for stage in ("start", "gate", "contest", "deploy"))
+    block = notifier(slack, buttons=True)
+    posted = block.post(block.prepared(long), steps=steps)
+    assert len(slack.messages[0]["text"]) <= TEXT_LIMIT
+    block.edit(posted, long.text, long.blocks, steps)
+    assert slack.messages[0]["text"].endswith(steps[-1].line)
+
+
+def test_language_of_the_block_is_that_of_slack_and_of_the_log(slack: SlackServer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    both = Message("flights: served", translations={"ko": Message("flights: 서비스 중")})
+    for token in (TOKEN, None):
+        notifier(slack, language="ko", token=token).send(both)
+    notifier(slack).send(both)
+    assert [message["text"] for message in slack.messages] == ["flights: 서비스 중", "flights: served"]
+    assert [record.getMessage() for record in caplog.records if record.name == "laurel.slack"] == [
+        "Told Slack (#ml): flights: 서비스 중",
+        "flights: 서비스 중",
+        "Told Slack (#ml): flights: served",
+    ]
+    assert SlackNotifier.of(Settings(slack_language="ko")).language == "ko"
+
+
+def test_picture_is_beneath_its_message(slack: SlackServer) -> None:
+    ts = notifier(slack).send(replace(WON, pictures=(Picture(PNG + b"drawn", "Contest", "the gain"),)))
+    [shared] = slack.files
+    assert (shared["data"], shared["title"], shared["alt"]) == (PNG + b"drawn", "Contest", "the gain")
+    assert (shared["channel"], shared["thread_ts"]) == (CHANNEL_ID, ts)
+
+
+@pytest.mark.parametrize(
+    "method", ["files.getUploadURLExternal", "files.completeUploadExternal", "/upload/v1/F000000000"], ids=["address", "share", "bytes"]
+)
+def test_picture_that_slack_does_not_take_is_one_warning_and_the_text_is_told(
+    slack: SlackServer, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    slack.break_down(times=ALWAYS, method=method)
+    assert notifier(slack, retries=1).send(replace(WON, pictures=(Picture(PNG, "Contest", "the gain"),))) is not None
+    assert slack.files == []
+    [warning] = warnings(caplog)
+    assert "did not take the pictures (Contest)" in warning and "500" in warning
+
+
+def test_picture_for_a_channels_name_is_refused_as_slack_refuses_it(slack: SlackServer, caplog: pytest.LogCaptureFixture) -> None:
+    block = notifier(slack)
+    block.upload(replace(WON, pictures=(Picture(PNG, "Contest", "the gain"),)), "#ml", block.send(WON) or "")
+    assert "invalid_arguments" in warnings(caplog)[0]
+
+
+@pytest.mark.parametrize(("scopes", "needed"), [((), "chat:write"), (("chat:write",), "files:write")])
+def test_missing_scope_is_named(scopes: tuple[str, ...], needed: str, caplog: pytest.LogCaptureFixture) -> None:
+    with SlackServer(token=TOKEN, scopes=scopes) as slack:
+        notifier(slack).send(replace(WON, pictures=(Picture(PNG, "Contest", "the gain"),)))
+    [warning] = warnings(caplog)
+    assert f"give the app the scope {needed}" in warning
+
+
+def test_message_that_was_deleted_is_told_apart_from_other_refusals(slack: SlackServer) -> None:
+    block = notifier(slack)
+    posted = block.post(WON)
+    slack.delete(slack.messages[0])
+    with pytest.raises(Refused, match="message_not_found") as gone:
+        block.edit(posted, WON.text, WON.blocks, ())
+    with pytest.raises(Refused, match="channel_not_found") as other:
+        block.edit(replace(posted, channel="#ml"), WON.text, WON.blocks, ())
+    assert (gone.value.is_gone, other.value.is_gone) == (True, False)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,8 @@ def closed() -> Story:
         contest={"verdict": "promote"},
         drift={"2013-04": {"verdict": "stable"}, "2013-05": {"verdict": "stable"}, "2013-06": {"verdict": "drifted"}},
         later_rows={"champion_1": 0.75, "champion_2": 0.78},
+        second_contest={"holdout": "2013-07", "verdict": "keep"},
+        rollbacks=[{"to": "2"}, {"to": "4"}],
     )
 
 
@@ -29,6 +31,9 @@ def test_a_closed_loop_departs_nowhere() -> None:
         ({"contest": {"verdict": "keep"}}, "ended with keep"),
         ({"failed_requests": 1}, "1 requests failed"),
         ({"later_rows": {}}, "not scored"),
+        ({"second_contest": {"holdout": "2013-07", "verdict": "promote"}}, "the second contest, on 2013-07, ended with promote"),
+        ({"second_contest": {"holdout": "2013-06", "verdict": "keep"}}, "the second contest, on 2013-06"),
+        ({"rollbacks": [{"to": "2"}]}, "did not go back and forth"),
     ],
 )
 def test_every_departure_is_said(change: dict, said: str) -> None:

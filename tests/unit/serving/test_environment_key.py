@@ -28,7 +28,7 @@ def loaded(path: Path, own: str | None = OWN, **given: bool) -> Keys:
 
 def test_it_has_every_scope_and_needs_no_file(path: Path) -> None:
     keys = loaded(path)
-    assert {keys.check(bearer(OWN), scope) for scope in ("predict", "feedback", "operate")} == {OWN_NAME}
+    assert {keys.check(bearer(OWN), scope) for scope in ("predict", "feedback", "operate", "decide")} == {OWN_NAME}
     for other in (OWN[:-1], OWN[:-1] + "0", OWN + "f", make_key(), ""):
         with pytest.raises(Unauthorized):
             keys.check(bearer(other), "predict")

@@ -1,14 +1,19 @@
+import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, get_args
 
+import msgspec
 import pytest
 
+from serving import ledger_records
 from serving.boundary import Refused
 from serving.errors import LakeAway
 from serving.history import History
 from serving.lake import FolderLake, Stored
+from tasks import ledger
 from tests.fixtures.lake_records import write_check, write_decision
 
 
@@ -53,6 +58,8 @@ def test_a_drift_check_is_told_as_the_flow_wrote_it(root: Path, history: History
     assert (check.share, check.limit, check.columns) == (2 / 3, 0.5, 3)
     assert [driver.name for driver in check.drivers] == ["distance", "wind", "carrier"]
     assert (check.label_coverage, check.scores) == (0.96, {"roc_auc": 0.7633})
+    assert check.performance is not None and check.performance.verdict == "provisional"
+    assert {name: one.value for name, one in check.performance.estimates.items()} == {"roc_auc": 0.7701, "log_loss": None}
     assert check.report == "/v1/toy/drift/2013-06/report" and check.report_url is not None
     assert check.checked.timestamp() == pytest.approx((root / "reports/toy/2013-06/verdict.json").stat().st_mtime)
 
@@ -63,6 +70,110 @@ def test_a_decision_is_told_as_the_flow_wrote_it(root: Path, history: History) -
     assert (decision.verdict, decision.promoted, decision.challenger, decision.champion) == ("promote", True, "3", "2")
     assert decision.contest is not None and decision.contest.main.low == 0.0208 and decision.contest.confidence == 0.95
     assert decision.reasons == ["promote for the test"] and decision.by.startswith("http://")
+
+
+def test_a_check_tells_what_the_labels_say_and_what_the_scores_let_expect(root: Path, history: History) -> None:
+    write_check(root, "2013-06", "drifted", importance={"carrier": 0.7, "distance": 0.1, "wind": 0.2}, how="all 28,243 predictions")
+    (check,) = history.drift("toy", 50)
+    assert check.performance is not None and check.performance.provisional and check.performance.coverage == 0.6
+    assert check.performance.estimates["roc_auc"].value == 0.7701 and check.performance.estimates["roc_auc"].error == 0.0068
+    assert check.weighted and check.how == "all 28,243 predictions"
+    assert [(driver.name, driver.weight) for driver in check.drivers] == [("wind", 0.2), ("distance", 0.1), ("carrier", 0.7)]
+
+
+def test_a_check_of_before_there_were_weights_and_performance_is_told_as_well(root: Path, history: History) -> None:
+    verdict = write_check(root, "2013-06", "drifted") / "verdict.json"
+    said = json.loads(verdict.read_text())
+    for name in ("performance", "cause", "time"):
+        said.pop(name, None)
+    for name in ("importance", "described", "how", "beyond"):
+        said["verdict"].pop(name, None)
+    verdict.write_text(json.dumps(said))
+    (check,) = history.drift("toy", 50)
+    assert (check.outcome, check.performance, check.weighted, check.columns) == ("drifted", None, False, 3)
+
+
+KINDS = {
+    "contest": "keep",
+    "approval": "asked",
+    "crown": "crowned",
+    "rollback": "rollback",
+    "drift": "drifted",
+    "retrain": "started",
+    "refusal": "cooldown",
+    "breaker": "closed",
+}
+
+
+def fill_ledger(root: Path) -> list[Path]:
+    """One entry of each kind, and then a contest that was won."""
+    facts: dict[str, Any] = {"rows": 3.0, "driver": "distance", "none": None}
+    paths = [write_decision(root, f"2026-11-21T05:00:0{n}+00:00", KINDS[kind], kind=kind, facts=facts) for n, kind in enumerate(KINDS)]
+    return [*paths, write_decision(root, "2026-11-21T05:00:09+00:00")]
+
+
+def test_every_kind_of_the_ledger_is_told_in_its_order_and_the_chain_holds(root: Path, history: History) -> None:
+    fill_ledger(root)
+    told = history.decisions("toy", 50)
+    assert [one.kind for one in told] == ["contest", *reversed(KINDS)]
+    assert [one.sequence for one in told] == list(range(9, 0, -1))
+    assert not any(one.tampered for one in told) and told[1].facts == {"rows": 3.0, "driver": "distance", "none": None}
+    assert set(KINDS) == set(get_args(ledger.Kind)) == set(get_args(ledger_records.Kind))
+
+
+def test_the_service_reads_every_field_of_an_entry_that_it_names(root: Path, history: History) -> None:
+    """Names that differ from those of ``tasks/ledger.py`` would be empty for ever, and nobody would notice."""
+    shown = {field.name for field in msgspec.structs.fields(ledger_records.Decision)} - {"tampered", "fault"}
+    assert shown <= set(ledger.Entry.model_fields)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_decisions_of_one_kind_can_be_asked_for(root: Path, history: History, kind: Any) -> None:
+    fill_ledger(root)
+    told = history.decisions("toy", 50, kind)
+    assert {one.kind for one in told} == {kind} and len(told) == (2 if kind == "contest" else 1)
+    assert len(history.decisions("toy", 1, "contest")) == 1 and history.decisions("toy", 1, "contest")[0].promoted
+
+
+def test_what_cannot_be_read_is_told_among_those_of_any_kind(root: Path, history: History) -> None:
+    fill_ledger(root)[3].write_text("{")
+    assert [one.verdict for one in history.decisions("toy", 50, "drift")] == ["drifted", "unreadable"]
+
+
+def tampered(history: History, limit: int = 50) -> dict[int, str]:
+    return {one.sequence: one.fault for one in history.decisions("toy", limit) if one.tampered}
+
+
+def test_an_entry_that_was_edited_is_given_away_by_the_one_after_it(root: Path, history: History) -> None:
+    paths = fill_ledger(root)
+    assert tampered(history) == {}
+    paths[3].write_text(paths[3].read_text().replace("rollback for the test", "nothing happened"))
+    assert list(tampered(history)) == [5] and "00000004.json was changed" in tampered(history)[5]
+    assert tampered(history, 5) == tampered(history), "the entry before the first that is shown is read as well"
+    assert tampered(history, 4) == {}
+
+
+def test_an_entry_that_is_gone_or_says_another_place_or_is_none_is_told(root: Path, history: History) -> None:
+    paths = fill_ledger(root)
+    paths[1].unlink()
+    assert list(tampered(history)) == [3] and "00000002.json is missing" in tampered(history)[3]
+    paths[6].write_text(paths[6].read_text().replace('"sequence": 7', '"sequence": 17'))
+    assert "entry 17" in tampered(history)[17]
+    (root / "decisions" / "toy" / "2026-11-21T05:00:00.json").write_text(paths[0].read_text())
+    assert any("no entry of the ledger" in fault for fault in tampered(history).values())
+
+
+def test_an_entry_cannot_say_of_itself_that_all_is_well(root: Path, history: History) -> None:
+    paths = fill_ledger(root)
+    paths[3].write_text(paths[3].read_text().replace("{", '{"tampered": false, "fault": "",', 1))
+    paths[8].write_text(paths[8].read_text().replace("{", '{"tampered": true, "fault": "lies",', 1))
+    assert list(tampered(history)) == [5]
+
+
+def test_a_forged_first_entry_is_told(root: Path, history: History) -> None:
+    path = fill_ledger(root)[0]
+    path.write_text(path.read_text().replace("0" * 64, "1" * 64))
+    assert "the first and names one before it" in tampered(history)[1]
 
 
 @pytest.mark.parametrize("outcome", ["broken", "inconclusive"])
@@ -88,7 +199,7 @@ def test_the_latest_come_first_and_no_more_than_asked_for_are_read(root: Path) -
     history = History(lake)
     assert [check.window for check in history.drift("toy", 3)] == ["2013-12", "2013-11", "2013-10"]
     assert [decision.time[:10] for decision in history.decisions("toy", 2)] == ["2026-11-12", "2026-11-11"]
-    assert len(lake.asked) == 2 + 3 + 2
+    assert len(lake.asked) == 2 + 3 + 3  # one decision more than was asked for: the chain is held against it
 
 
 @pytest.mark.parametrize("content", [b"{", b"", b"null", b'{"champion": 3}', b"\xff\xfe", b"[" * 5000])

@@ -108,12 +108,12 @@ def test_the_digest_of_a_key_opens_nothing(path: Path) -> None:
         refused(keys, bearer(key.sha256[:50]))
 
 
-@pytest.mark.parametrize("scope", ["predict", "feedback", "operate"])
+@pytest.mark.parametrize("scope", ["predict", "feedback", "operate", "decide"])
 def test_a_scope_allows_itself_and_no_other(path: Path, scope: str) -> None:
     secret = put_key(path, scopes=[scope])
     keys = loaded(path)
     assert keys.check(bearer(secret), scope) == "web"
-    for other in {"predict", "feedback", "operate"} - {scope}:
+    for other in {"predict", "feedback", "operate", "decide"} - {scope}:
         with pytest.raises(Forbidden, match=f"lacks the scope '{other}'; it has {scope}"):
             keys.check(bearer(secret), other)
 

@@ -2,6 +2,7 @@ import json
 import re
 from html import unescape
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -11,6 +12,7 @@ from serving.app import create_app
 from serving.boundary import scope_of
 from serving.page import home_page, routes_page
 from serving.security_headers import page_headers
+from tasks import ledger
 
 WEB = Path(serving.__file__).parent / "web"
 SCRIPTS = {path.name: path.read_text() for path in sorted(WEB.glob("*.js"))}
@@ -67,12 +69,23 @@ def test_every_text_that_is_asked_for_exists_and_none_is_left_over() -> None:
 
 
 def test_the_runs_that_the_page_tells_to_start_are_of_flows_that_there_are() -> None:
-    told = re.findall(r"historyPanel\(name, .*\"(\w+)\"\);", SCRIPTS["history.js"]) + re.findall(
+    told = re.findall(r"historyPanel\(name, .*\"(\w+)\"\);", SCRIPTS["history.js"] + SCRIPTS["decisions.js"]) + re.findall(
         r"deployment run '(\w+)/", SCRIPTS["champion.js"]
     )
     assert sorted(set(told)) == ["drift_check", "retrain"]
     for flow in told:
         assert f'name="{flow}"' in (Path(serving.__file__).parent.parent / "flows" / f"{flow}.py").read_text()
+
+
+def test_every_verdict_of_the_ledger_has_its_words() -> None:
+    said = re.sub(r"\(.*?\)", "", (ledger.Decision.__doc__ or "").partition("words of its")[2])
+    listed = dict(re.findall(r"^ {4}(\w+)  +(.*?)(?:$|: )", said, re.MULTILINE))
+    assert set(listed) == set(get_args(ledger.Kind))
+    verdicts = {word.strip().removeprefix("and then ") for words in listed.values() for word in words.split(",")}
+    told = {name.strip() for name in re.findall(r'([\w ]+)"?: "verdict\w+"', SCRIPTS["decisions.js"])}
+    shown = told | set(re.findall(r"(\w+): \"", re.findall("const SIGNS = (.*)", SCRIPTS["history.js"])[0]))
+    assert verdicts - shown == set()
+    assert set(re.findall(r'(\w+): "kind\w+"', SCRIPTS["decisions.js"])) == set(get_args(ledger.Kind))
 
 
 def relative_luminance(colour: str) -> float:

@@ -12,9 +12,10 @@ from mlflow.webhooks.delivery import _generate_hmac_signature as sign
 
 from blocks.settings import Settings
 from serving.boundary import add_error_answers
+from serving.callbacks import LONGEST_AGE_SECONDS, Seen
 from serving.package_cache import PackageCache
 from serving.service import Service
-from serving.webhook import LONGEST_AGE_SECONDS, PATH, Deliveries, add_routes
+from serving.webhook import PATH, Deliveries, add_routes
 
 SECRET = "a secret of the test"
 BODY = '{"entity": "model_version_alias", "action": "created", "data": {"name": "toy", "alias": "champion", "version": "99"}}'
@@ -104,7 +105,7 @@ def test_a_forged_call_does_not_use_up_the_id_of_a_true_one(client: TestClient) 
 
 
 def test_what_was_seen_is_forgotten_when_its_age_alone_refuses_it(tmp_path: Path) -> None:
-    deliveries = Deliveries(SECRET, tmp_path)
+    deliveries = Deliveries(SECRET, Seen(tmp_path))
     stamp = str(int(time.time()))
     for number in range(50):
         deliveries.check(f"d-{number}", stamp, sign(SECRET, f"d-{number}", stamp, BODY), BODY.encode())

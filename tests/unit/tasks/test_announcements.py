@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -44,9 +45,24 @@ def drift(verdict: str, **changed: Any) -> Message | None:
     return announcements.drift_checked("flights", verdict=verdict, **{**DRIFT, **changed})
 
 
+def asked(**changed: Any) -> Message:
+    scores = {"metric": "roc_auc", "challenger": 0.7782, "champion": 0.7640, "low": 0.0087, "high": 0.0210}
+    who = {"challenger_version": "4", "champion_version": "3", "verdict": "promote", "reasons": ["2013-06"], "hours": 24.0, "run": "f00d"}
+    return announcements.approval_asked("flights", **{**scores, **who, **changed})
+
+
+def answered(verdict: str) -> Message:
+    who = {"challenger_version": "4", "champion_version": "3", "by": "Ana", "reason": "2013-06"}
+    return announcements.approval_answered("flights", verdict=verdict, **who)
+
+
+def served(before: str | None = "3") -> Message:
+    return announcements.deployed("flights", version="4", seconds=1.234, smoke_rows=16, champion_before=before)
+
+
 EVERY: dict[str, Callable[[], Any]] = {
     "training started": lambda: announcements.training_started(
-        "flights", candidates=["logistic"], window="2013-01 to 2013-02", holdout="2013-03", rows=51_955, dataset_version="9f3c"
+        "flights", candidates=["logistic"], window="2013-01..2013-02", holdout="2013-03", rows=51_955, dataset_version="9f3c"
     ),
     "training finished": finished,
     "hpo finished": tuned,
@@ -55,7 +71,15 @@ EVERY: dict[str, Callable[[], Any]] = {
     ),
     **{f"contest {verdict}": lambda verdict=verdict: contest(verdict) for verdict in ("promote", "keep", "suspicious", "unfair")},
     "contest inconclusive": lambda: contest("inconclusive", champion=None, challenger=None, gain=None, low=None, high=None),
+    **{f"contest {verdict}, asks": lambda verdict=verdict: contest(verdict, asks=True) for verdict in ("promote", "suspicious")},
+    "contest with its picture": lambda: contest("keep", picture=b"drawn"),
+    "approval asked": lambda: asked(),
+    "approval asked, no champion": lambda: asked(champion_version=None, champion=None, low=None, high=None, verdict="suspicious"),
+    **{f"approval {verdict}": lambda verdict=verdict: answered(verdict) for verdict in ("approved", "rejected", "expired")},
+    "retrain started": lambda: announcements.retrain_started("flights", reason="2013-06 drifted"),
+    "retrain ended": lambda: announcements.retrain_ended("flights", outcome="no labelled period after 2013-06"),
     "deployed": lambda: announcements.deployed("flights", version="4", seconds=1.234, smoke_rows=16),
+    "deployed, with a way back": lambda: served(),
     "deployment failed": lambda: announcements.deployment_failed(
         "flights", version="4", reason="smoke row 2 differs", restored_version="3"
     ),
@@ -67,6 +91,13 @@ EVERY: dict[str, Callable[[], Any]] = {
     "retrain skipped": lambda: announcements.retrain_skipped("flights", reason="no labelled period is newer than the champion"),
     "flow failed": lambda: announcements.flow_failed("flights", flow="retrain", error="MLflow is away\nTraceback", run_url="http://ui/r/1"),
     "rolled back": lambda: announcements.rolled_back("flights", version="3", from_version="4", reason="asked for by Ana"),
+    "rolled back, measured": lambda: announcements.rolled_back("flights", version="3", from_version="4", reason="", seconds=2.04),
+    "drifted, with its picture": lambda: drift("drifted", picture=b"drawn"),
+    "silent": lambda: announcements.predictions_missing("flights", reasons=["2013-06"]),
+    "breaker closed": lambda: announcements.breaker_closed("flights", by="Ana", why="2013-06", rejections=3),
+    "performance worse": lambda: announcements.performance_worse(
+        "flights", window="2013-06", metric="roc_auc", value=0.71, holdout=(0.74, None), coverage=0.42, reasons=["2013-06"]
+    ),
 }
 
 
@@ -81,9 +112,74 @@ def test_every_message_names_its_use_case_first_and_is_accepted_by_slack(kind: s
         assert len(slack.messages) == 1
 
 
+def test_every_announcement_is_in_this_table() -> None:
+    called = {
+        name for make in (*EVERY.values(), finished, tuned, contest, drift, asked, answered, served) for name in make.__code__.co_names
+    }
+    assert {name for name in announcements.__all__ if hasattr(getattr(announcements, name), "__wrapped__")} <= called
+
+
+# Values of the table, and names that are written alike in both languages.
+VALUES = {
+    *("flights", "logistic", "forest", "hgb", "temp", "dewp", "learning_rate", "max_iter", "retrain", "Ana", "x", "f3c"),
+    *re.findall(r"\w+", "best of 20 trials, 11 pruned"),
+    *re.findall(r"\w+", "no labelled period is newer than the champion; no labelled period after; drifted; MLflow is away"),
+    *("ROC", "AUC", "HPO", "Prefect", "approve", "Resume", "rollback", "v3", "v4"),
+}
+
+
+def words_of(message: Message) -> str:
+    """All that people read of a message, its details apart: those are reasons, which stay as they were recorded."""
+    texts = [text for one in message.buttons for text in (one.text, *(vars(one.confirm).values() if one.confirm else ()))]
+    steps = [(step.title, step.outcome) for step in message.steps]
+    pictures = [(one.title, one.alt) for one in message.pictures]
+    return " ".join(str(part) for part in (message.headline, message.facts, list(message.links), message.otherwise, texts, steps, pictures))
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_every_message_is_whole_in_both_languages(kind: str) -> None:
+    english = EVERY[kind]()
+    korean = english.in_language("ko")
+    assert korean.headline.startswith("flights: ")
+    assert re.search("[가-힣]", korean.headline)
+    assert not re.search("[가-힣]", words_of(english.in_language("en")))
+    left = set(re.findall(r"[A-Za-z][A-Za-z_0-9]*", words_of(korean))) - VALUES
+    assert not left, f"{left} of {words_of(korean)}"
+    assert len(korean.facts) == len(english.facts)
+    assert re.findall(r"[+-]?\d+\.\d+", words_of(korean)) != [] or re.findall(r"[+-]?\d+\.\d+", words_of(english)) == []
+    shape = [(one.action_id, one.value, one.style) for one in english.buttons], [(one.stage, one.status) for one in english.steps]
+    assert shape == ([(one.action_id, one.value, one.style) for one in korean.buttons], [(one.stage, one.status) for one in korean.steps])
+    assert (korean.broadcast, korean.closes, len(korean.pictures)) == (english.broadcast, english.closes, len(english.pictures))
+    with SlackServer() as slack:
+        block = SlackNotifier(token=slack.token, channel="#ml", api_url=slack.url, language="ko", buttons=True)
+        assert block.send(english) is not None
+        assert slack.messages[0]["text"] == korean.text
+
+
+def test_asking_has_both_buttons_for_the_run_that_waits() -> None:
+    message = asked()
+    value = {"use_case": "flights", "run": "f00d"}
+    assert [(one.action_id, one.value) for one in message.buttons] == [("laurel.approve", value), ("laurel.reject", value)]
+    assert message.broadcast and "Prefect" in message.otherwise
+
+
+def test_only_a_champion_with_one_before_it_has_a_way_back() -> None:
+    [button] = served().buttons
+    assert (button.action_id, button.value) == ("laurel.rollback", {"use_case": "flights", "version": "3", "from": "4"})
+    assert button.confirm is not None and "version 3" in button.confirm.title
+    assert served(None).buttons == () and served(None).otherwise == ""
+
+
+def test_a_leak_that_a_person_judges_is_not_told_as_refused() -> None:
+    message = contest("suspicious", asks=True)
+    assert "a person is asked" in message.headline and "refused" not in message.headline
+    assert [step.status for step in message.steps] == ["done"], "whether it is deployed is open"
+    assert [step.status for step in contest("suspicious").steps] == ["done", "skipped"]
+
+
 def test_training_started_says_windows_rows_and_data() -> None:
     text = EVERY["training started"]().text
-    for said in ("2013-01 to 2013-02", "2013-03", "51,955", "9f3c", "logistic"):
+    for said in ("2013-01..2013-02", "2013-03", "51,955", "9f3c", "logistic"):
         assert said in text
 
 
@@ -167,7 +263,7 @@ def test_stable_window_is_not_told() -> None:
 def test_drift_says_how_much_and_names_the_worst_column_first() -> None:
     message = drift("drifted")
     assert message is not None
-    assert message.headline == "flights: the data drifted in 2013-06, 37 % of the columns beyond their threshold (limit 30 %)"
+    assert message.headline == "flights: the data drifted in 2013-06, 37 % of what the model uses is beyond its threshold (limit 30 %)"
     assert "dewp 2.3×, temp 1.2×" in message.text
 
 

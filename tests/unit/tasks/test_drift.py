@@ -1,3 +1,5 @@
+"""The verdict: thresholds from the reference's own months, what weighs how much, and when a window counts as drifted."""
+
 import math
 from typing import Any
 
@@ -6,18 +8,14 @@ import polars as pl
 import pytest
 from usecases.toy import toy_rows
 
-from tasks.drift import DriftVerdict, calibrate, distance, find_broken, judge, monitored
-from usecases.definition import Column, DriftPolicy, UseCase, load
+from tasks.broken import find_broken
+from tasks.cross_fitting import cross_fit
+from tasks.distances import distance
+from tasks.drift import DriftVerdict, calibrate, judge, measure, weigh
+from tasks.modelling import fit, predict
+from usecases.definition import SCORE, Column, DriftPolicy, UseCase
 
-# Of what Evidently imports.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-NUMBER, CATEGORY = Column(name="x", kind="number"), Column(name="x", kind="category")
-
-
-@pytest.fixture(scope="module")
-def case() -> UseCase:
-    return load("toy")
+NUMBER = Column(name="x", kind="number")
 
 
 @pytest.fixture(scope="module")
@@ -35,17 +33,21 @@ def changed() -> pl.DataFrame:
     return toy_rows("2024-06")
 
 
-def check(case: UseCase, training: pl.DataFrame, window: pl.DataFrame) -> DriftVerdict:
-    """The whole check with this module's own distances."""
+def check(case: UseCase, training: pl.DataFrame, window: pl.DataFrame, importance: dict[str, float] | None = None) -> DriftVerdict:
+    """The whole check; each column counts alike unless ``importance`` says otherwise."""
     reference, thresholds, calibrated = calibrate(case, training, 7)
     broken = find_broken(case, reference, window)
-    far = {} if broken else {column.name: distance(column, reference[column.name], window[column.name]) for column in monitored(case)}
-    return judge(case.drift, "2024-04", len(window), broken, far, thresholds, calibrated)
+    far = {} if broken else measure(case, reference, window, thresholds, case.drift.methods)
+    return judge(case.drift, "2024-04", len(window), broken, far, thresholds, calibrated, importance)
+
+
+def with_policy(case: UseCase, **policy: Any) -> UseCase:
+    return case.model_copy(update={"drift": case.drift.model_copy(update=policy)})
 
 
 def test_a_month_like_the_ones_before_is_stable(case: UseCase, training: pl.DataFrame, calm: pl.DataFrame) -> None:
     found = check(case, training, calm)
-    assert (found.outcome, found.share, found.drifted_columns, found.calibrated) == ("stable", 0, [], True)
+    assert (found.outcome, found.share, found.beyond, found.drifted_columns, found.calibrated) == ("stable", 0, False, [], True)
     assert set(found.distances) == {"first", "second", "steady", "group"}
 
 
@@ -60,16 +62,70 @@ def test_no_month_without_drift_fires(case: UseCase) -> None:
     assert outcomes == ["stable"] * 24
 
 
-def test_a_world_that_changed_is_drifted_and_the_columns_are_named(case: UseCase, training: pl.DataFrame, changed: pl.DataFrame) -> None:
-    found = check(case, training, changed)
-    assert (found.outcome, found.share) == ("drifted", 0.5)
+def test_a_world_that_changed_is_drifted_and_the_reasons_name_what_drove_it(
+    case: UseCase, training: pl.DataFrame, changed: pl.DataFrame
+) -> None:
+    found = check(case, training, changed, {"first": 0.6, "second": 0.2, "steady": 0.1, "group": 0.1})
+    assert (found.outcome, found.share, found.beyond) == ("drifted", 0.7, True)
     assert found.drifted_columns == ["first", "group"]
-    assert found.reasons == ["2 of 4 columns (50%) are beyond their threshold; the limit is 30%"]
+    far = found.distances
+    assert found.reasons == [
+        "2 of 4 columns, 70% of the weight, are beyond their threshold; the limit is 30%",
+        f"first: distance {far['first']:.3g}, threshold 0.1, weight 60.0%",
+        f"group: distance {far['group']:.3g}, threshold 0.1, weight 10.0%",
+    ]
 
 
-def test_drift_of_too_few_columns_is_stable(case: UseCase, training: pl.DataFrame, calm: pl.DataFrame) -> None:
+def test_drift_of_columns_that_the_model_hardly_uses_is_stable(case: UseCase, training: pl.DataFrame, changed: pl.DataFrame) -> None:
+    found = check(case, training, changed, {"first": 0.2, "second": 0.75, "steady": 0.0, "group": 0.05})
+    assert (found.outcome, found.share, found.drifted_columns) == ("stable", 0.25, ["first", "group"])
+
+
+def test_a_column_that_the_model_does_not_use_causes_nothing(case: UseCase, training: pl.DataFrame, calm: pl.DataFrame) -> None:
+    """Not even alone, and not even far away; it is shown with its distance all the same."""
+    moved = calm.with_columns(pl.col("first") + 3)
+    found = check(case, training, moved, {"first": 0.0, "second": 0.5, "steady": 0.3, "group": 0.2})
+    assert (found.outcome, found.share, found.drifted_columns) == ("stable", 0, [])
+    assert found.distances["first"] > 2
+    assert check(case, training, moved, {"first": 0.3, "second": 0.4, "steady": 0.2, "group": 0.1}).outcome == "drifted"
+
+
+def test_a_column_without_use_and_without_a_distance_does_not_stand_in_the_way(case: UseCase) -> None:
+    far, limits = {"a": math.nan, "b": 0.9}, {"a": 0.1, "b": 0.1}
+    assert judge(DriftPolicy(), "2024-04", 5000, [], far, limits, True, {"a": 0.0, "b": 1.0}).outcome == "drifted"
+    assert judge(DriftPolicy(), "2024-04", 5000, [], far, limits, True, {"a": 0.1, "b": 0.9}).outcome == "inconclusive"
+
+
+def test_weights_are_shared_among_the_columns_that_could_be_measured() -> None:
+    used = {"a": 0.5, "b": 0.3, "c": 0.2}
+    assert weigh(DriftPolicy(), ["b", "c"], used) == {"b": pytest.approx(0.6), "c": pytest.approx(0.4)}
+    assert weigh(DriftPolicy(), ["a", "b", "c"], {}) == dict.fromkeys("abc", pytest.approx(1 / 3))
+    assert weigh(DriftPolicy(described=("a",)), ["a", "b", "c"], used) == {"b": pytest.approx(0.6), "c": pytest.approx(0.4)}
+    assert weigh(DriftPolicy(score_weight=0.4), ["b", "c", "score"], used) == {
+        "b": pytest.approx(0.36),
+        "c": pytest.approx(0.24),
+        "score": 0.4,
+    }
+    assert weigh(DriftPolicy(), ["d", "score"], used) == {}
+
+
+def test_a_window_in_which_nothing_that_the_model_uses_could_be_measured_is_inconclusive() -> None:
+    found = judge(DriftPolicy(), "2024-04", 5000, [], {"a": 0.9, "score": 0.9}, {"a": 0.1, "score": 0.1}, True, {"a": 0.0, "b": 1.0})
+    assert (found.outcome, found.reasons) == ("inconclusive", ["no distance for any column that the model uses"])
+
+
+def test_a_package_that_does_not_say_what_the_model_uses_counts_each_column_alike(
+    case: UseCase, training: pl.DataFrame, calm: pl.DataFrame
+) -> None:
     found = check(case, training, calm.with_columns(pl.col("first") + 3))
     assert (found.outcome, found.share, found.drifted_columns) == ("stable", 0.25, ["first"])
+    assert "counted alike, since the package does not say what the model uses" in found.reasons[0]
+
+
+def test_described_columns_are_shown_and_never_count(case: UseCase, training: pl.DataFrame, changed: pl.DataFrame) -> None:
+    found = check(with_policy(case, described=("first", "group")), training, changed)
+    assert (found.outcome, found.share, found.drifted_columns, found.described) == ("stable", 0, [], ["first", "group"])
+    assert found.distances["first"] > found.thresholds["first"]
 
 
 def test_columns_that_are_not_monitored_do_not_count(case: UseCase, training: pl.DataFrame, changed: pl.DataFrame) -> None:
@@ -78,53 +134,10 @@ def test_columns_that_are_not_monitored_do_not_count(case: UseCase, training: pl
     assert (found.outcome, set(found.distances)) == ("stable", {"second", "steady"})
 
 
-def some(window: pl.DataFrame, share: float, column: str, value: object) -> pl.DataFrame:
-    few = pl.int_range(pl.len()) < round(share * len(window))
-    return window.with_columns(pl.when(few).then(pl.lit(value)).otherwise(column).alias(column))
-
-
-@pytest.mark.parametrize(
-    ("spoil", "said"),
-    [
-        (lambda rows: some(rows, 0.2, "steady", None), "column 'steady' is 20.0% null, tolerated 5.0%"),
-        (lambda rows: some(rows, 0.2, "steady", math.nan), "column 'steady' is 20.0% null"),
-        (lambda rows: some(rows, 1.0, "second", None), "column 'second' is 100.0% null"),
-        (lambda rows: rows.with_columns(pl.lit(None).alias("second")), "column 'second' is 100.0% null"),
-        (lambda rows: rows.with_columns(pl.lit(None).alias("group")), "column 'group' is 100.0% null"),
-        (lambda rows: rows.with_columns(pl.lit(0.7).alias("first")), "column 'first' is constant (0.7)"),
-        (lambda rows: some(rows.with_columns(pl.lit(0.7).alias("second")), 0.03, "second", None), "column 'second' is constant (0.7)"),
-        (lambda rows: rows.with_columns(pl.lit("a").alias("group")), "column 'group' is constant ('a')"),
-        (lambda rows: some(rows, 0.15, "group", "z"), "column 'group' has 15.0% categories that the reference has not"),
-        (lambda rows: rows.with_columns(pl.col("steady") * 1.609), "did its unit change?"),
-        (lambda rows: rows.drop("steady"), "column 'steady' is missing"),
-    ],
-    ids=[
-        *["nulls", "nans", "all null", "null type", "all-null category", "constant", "constant but for nulls"],
-        *["constant category", "unknown categories", "unit", "missing column"],
-    ],
-)
-def test_a_broken_window_is_broken_with_the_reason(
-    case: UseCase, training: pl.DataFrame, calm: pl.DataFrame, spoil: Any, said: str
-) -> None:
-    found = check(case, training, spoil(calm))
-    assert (found.outcome, found.share, found.distances) == ("broken", None, {})
-    assert [reason for reason in found.reasons if said in reason]
-
-
-def test_what_a_healthy_window_may_hold_is_not_broken(case: UseCase, training: pl.DataFrame, calm: pl.DataFrame) -> None:
-    window = some(some(calm, 0.04, "first", None), 0.09, "group", "z")
-    assert find_broken(case, training, window) == []
-    assert find_broken(case, training.with_columns(pl.lit(0.7).alias("first")), calm.with_columns(pl.lit(0.7).alias("first"))) == []
-
-
-def test_a_column_that_lost_all_of_its_values_is_broken_though_nulls_are_tolerated(
-    case: UseCase, training: pl.DataFrame, calm: pl.DataFrame
-) -> None:
-    """Evidently would raise for it."""
-    columns = tuple(column.model_copy(update={"null_tolerance": 1.0}) for column in case.columns)
-    for empty in (pl.lit(None), pl.lit(None, dtype=pl.Float64), pl.lit(math.nan)):
-        found = check(case.model_copy(update={"columns": columns}), training, calm.with_columns(empty.alias("second")))
-        assert (found.outcome, found.reasons) == ("broken", ["column 'second' has no value at all"])
+def test_a_broken_window_has_no_share(case: UseCase, training: pl.DataFrame, changed: pl.DataFrame) -> None:
+    found = check(case, training, changed.drop("steady"))
+    assert (found.outcome, found.share, found.beyond, found.distances) == ("broken", None, None, {})
+    assert found.reasons == ["column 'steady' is missing"]
 
 
 def test_a_column_that_never_had_a_value_is_inconclusive_and_no_crash(case: UseCase, training: pl.DataFrame, calm: pl.DataFrame) -> None:
@@ -148,7 +161,7 @@ def test_few_rows_are_inconclusive_whatever_they_hold(
 def test_a_distance_that_is_no_number_is_inconclusive(far: dict[str, float]) -> None:
     found = judge(DriftPolicy(), "2024-04", 5000, [], far, dict.fromkeys("abc", 0.1), True)
     assert (found.outcome, found.share) == ("inconclusive", None)
-    assert found.reasons == [f"no distance for {'a' if far else 'any column'}"]
+    assert found.reasons == [f"no distance for {'a' if far else 'any column that the model uses'}"]
 
 
 def test_the_limits_themselves_are_drift() -> None:
@@ -158,9 +171,35 @@ def test_the_limits_themselves_are_drift() -> None:
     assert judge(DriftPolicy(), "2024-04", 1000, [], {**far, "j": 0.0999}, dict.fromkeys(far, 0.1), True).outcome == "stable"
 
 
-def test_columns_are_named_furthest_beyond_their_own_threshold_first() -> None:
-    far, limits = {"a": 0.5, "b": 0.3, "c": 0.05}, {"a": 0.4, "b": 0.1, "c": 0.1}
-    assert judge(DriftPolicy(), "2024-04", 1000, [], far, limits, True).drifted_columns == ["b", "a"]
+def test_drivers_are_named_by_weight_and_then_by_how_far_they_are_beyond_their_own_threshold() -> None:
+    far, limits = {"a": 0.5, "b": 0.3, "c": 0.05, "d": 0.2}, {"a": 0.4, "b": 0.1, "c": 0.1, "d": 0.1}
+    assert judge(DriftPolicy(), "2024-04", 1000, [], far, limits, True).drifted_columns == ["b", "d", "a"]
+    used = {"a": 0.5, "b": 0.1, "c": 0.3, "d": 0.1}
+    assert judge(DriftPolicy(), "2024-04", 1000, [], far, limits, True, used).drifted_columns == ["a", "b", "d"]
+
+
+@pytest.mark.parametrize(
+    ("k_of_n", "earlier", "far", "outcome"),
+    [
+        ((1, 1), [], 0.9, "drifted"),
+        ((2, 2), [], 0.9, "stable"),
+        ((2, 2), [True], 0.9, "drifted"),
+        ((2, 2), [True, False], 0.9, "stable"),
+        ((2, 3), [True, False], 0.9, "drifted"),
+        ((2, 3), [True, False, False], 0.9, "stable"),
+        ((2, 3), [True, True], 0.0, "stable"),
+        ((3, 3), [True, True], 0.9, "drifted"),
+    ],
+)
+def test_drift_needs_k_of_the_last_n_windows_this_one_among_them(
+    k_of_n: tuple[int, int], earlier: list[bool], far: float, outcome: str
+) -> None:
+    found = judge(DriftPolicy(k_of_n=k_of_n), "2024-06", 5000, [], {"a": far}, {"a": 0.1}, True, None, earlier)
+    assert (found.outcome, found.beyond) == (outcome, far == 0.9)
+    if found.beyond and k_of_n[1] > 1:
+        wanted, windows = k_of_n
+        times = [*earlier, True][-windows:].count(True)
+        assert found.reasons[-1] == f"{times} of the last {windows} windows are beyond the limit; drift is called at {wanted}"
 
 
 def test_thresholds_come_from_each_month_against_the_others(case: UseCase, training: pl.DataFrame) -> None:
@@ -175,6 +214,25 @@ def test_thresholds_come_from_each_month_against_the_others(case: UseCase, train
     assert (thresholds["steady"], calibrated) == (0.1, True)
 
 
+def test_a_fixed_threshold_stands_whatever_the_months_say(case: UseCase, training: pl.DataFrame, changed: pl.DataFrame) -> None:
+    fixed = with_policy(case, thresholds={"first": 9.0, "steady": 0.01})
+    _, thresholds, _ = calibrate(fixed, training, 7)
+    assert (thresholds["first"], thresholds["steady"]) == (9.0, 0.01)
+    assert "first" not in check(fixed, training, changed).drifted_columns
+    assert calibrate(fixed, training.filter(pl.col("at").dt.month() == 1), 7)[1]["steady"] == 0.01
+
+
+def test_a_threshold_is_of_the_column_s_own_method(case: UseCase, training: pl.DataFrame, changed: pl.DataFrame) -> None:
+    by_psi = with_policy(case, methods={"number": "psi", "group": "psi"}, floor=0.001)
+    _, thresholds, _ = calibrate(by_psi, training, 7)
+    months = [training.filter(pl.col("at").dt.month() == month) for month in (1, 2, 3)]
+    wanted = max(distance(NUMBER, pl.concat(months[:i] + months[i + 1 :])["first"], one["first"], "psi") for i, one in enumerate(months))
+    assert thresholds["first"] == pytest.approx(1.5 * wanted)
+    reference = calibrate(by_psi, training, 7)[0]
+    far = measure(by_psi, reference, changed, thresholds, {"first": "psi"})
+    assert far["first"] == distance(NUMBER, reference["first"], changed["first"], "psi") > 1
+
+
 def test_factor_and_floor_are_those_of_the_policy(case: UseCase, training: pl.DataFrame) -> None:
     def thresholds(**policy: Any) -> dict[str, float]:
         return calibrate(case.model_copy(update={"drift": DriftPolicy(**policy)}), training, 7)[1]
@@ -186,11 +244,14 @@ def test_factor_and_floor_are_those_of_the_policy(case: UseCase, training: pl.Da
 
 
 @pytest.mark.parametrize("months", [1, 2])
-def test_fewer_than_three_months_are_uncalibrated(case: UseCase, training: pl.DataFrame, calm: pl.DataFrame, months: int) -> None:
+def test_fewer_than_three_months_are_uncalibrated_and_the_verdict_says_so(
+    case: UseCase, training: pl.DataFrame, calm: pl.DataFrame, months: int
+) -> None:
     few = training.filter(pl.col("at").dt.month() <= months)
     _, thresholds, calibrated = calibrate(case, few, 7)
     assert (set(thresholds.values()), calibrated) == ({0.1}, False)
-    assert not check(case, few, calm).calibrated
+    found = check(case, few, calm)
+    assert not found.calibrated and found.reasons[-1] == "the thresholds are not calibrated: the champion was trained on too few months"
 
 
 def test_a_month_without_a_value_does_not_spoil_the_thresholds(case: UseCase, training: pl.DataFrame) -> None:
@@ -210,64 +271,35 @@ def test_the_reference_is_a_sample_of_bounded_size_and_the_same_for_the_same_see
     assert len(calibrate(case, training, 1)[0]) == len(training)
 
 
-def test_the_distance_of_numbers_is_in_standard_deviations_of_the_reference() -> None:
-    chance = np.random.default_rng(0)
-    reference = pl.Series("x", chance.normal(10, 4, 20_000))
-    assert distance(NUMBER, reference, reference + 2) == pytest.approx(0.5, abs=0.01)
-    assert distance(NUMBER, reference, reference) == 0
-    constant = pl.Series("x", [3.0] * 10)
-    assert distance(NUMBER, constant, constant + 1) == pytest.approx(1000)
+@pytest.mark.usefixtures("one_thread")
+def test_a_score_that_moves_is_drift_though_each_column_stays(case: UseCase, training: pl.DataFrame, calm: pl.DataFrame) -> None:
+    """The two numbers that decide become one: each is distributed as before, and the model answers otherwise."""
+    scored = with_policy(case, score_weight=0.5)
+    fitted = fit(case, case.candidate("boosting"), {"max_iter": 40}, training, 7)
+    unseen = cross_fit(scored, fitted, training, 7)
+    reference, thresholds, calibrated = calibrate(scored, training.with_columns(unseen.scores.alias(SCORE)), 7)
+
+    def verdict(window: pl.DataFrame) -> DriftVerdict:
+        asked = window.with_columns(pl.Series(SCORE, predict(fitted, case, window)))
+        far = measure(scored, reference, asked, thresholds, {})
+        return judge(scored.drift, "2024-04", len(window), [], far, thresholds, calibrated, unseen.importance)
+
+    paired = calm.with_columns(second=pl.col("first"))
+    assert (verdict(calm).outcome, verdict(calm).share) == ("stable", 0)
+    found = verdict(paired)
+    assert (found.outcome, found.drifted_columns, found.share) == ("drifted", ["score"], 0.5)
+    assert found.importance["score"] == 0.5 and sum(found.importance.values()) == pytest.approx(1)
 
 
-def test_the_distance_of_categories_runs_from_none_to_the_largest_there_is() -> None:
-    reference = pl.Series("x", ["a"] * 70 + ["b"] * 30)
-    assert distance(CATEGORY, reference, pl.Series("x", ["b"] * 3 + ["a"] * 7)) == pytest.approx(0, abs=1e-7)
-    assert distance(CATEGORY, reference, pl.Series("x", ["c", "d"])) == pytest.approx(math.sqrt(math.log(2)))
-
-
-@pytest.mark.parametrize("column", [NUMBER, CATEGORY], ids=lambda column: column.kind)
-def test_nulls_are_left_out_and_nothing_left_gives_no_distance(column: Column) -> None:
-    values: list[Any] = [1.0, 2.0, 3.0] if column.kind == "number" else ["a", "b", "c"]
-    dtype = pl.Float64 if column.kind == "number" else pl.String
-    full, gappy, none = (pl.Series("x", found, dtype=dtype) for found in (values, [*values, None, None], [None, None]))
-    assert distance(column, full, gappy) == distance(column, gappy, full) == 0
-    for left, right in ((none, full), (full, none), (full, pl.Series("x", [None, None], dtype=pl.Null))):
-        assert math.isnan(distance(column, left, right))
-
-
-@pytest.fixture(scope="module")
-def by_evidently(case: UseCase, training: pl.DataFrame, changed: pl.DataFrame) -> tuple[dict[str, float], str, str]:
-    """One run of Evidently, whose import costs seconds, with nulls and unknown categories in the window."""
-    from tasks.drift_checks import run_evidently
-
-    return run_evidently(case, calibrate(case, training, 7)[0], _window(changed), UNUSUAL)
-
-
-# No default of Evidently's: the group drifts by its own distance of 0.1, and not by this one.
-UNUSUAL = {"first": 0.5, "second": 0.1, "steady": 0.1, "group": 0.9}
-
-
-def _window(changed: pl.DataFrame) -> pl.DataFrame:
-    return some(some(changed, 0.05, "group", "z"), 0.04, "steady", None)
-
-
-def test_our_distances_are_those_of_evidently(
-    case: UseCase, training: pl.DataFrame, changed: pl.DataFrame, by_evidently: tuple[dict[str, float], str, str]
+def test_the_score_is_not_judged_where_the_package_has_no_threshold_for_it(
+    case: UseCase, training: pl.DataFrame, calm: pl.DataFrame
 ) -> None:
-    """Thresholds are computed here and held against distances that are computed there."""
-    reference, window = calibrate(case, training, 7)[0], _window(changed)
-    ours = {column.name: distance(column, reference[column.name], window[column.name]) for column in monitored(case)}
-    assert by_evidently[0] == {name: pytest.approx(far, rel=1e-6) for name, far in ours.items()}
-    assert min(ours.values()) > 0
+    """Older packages hold the model's own scores of its training rows: not what it answers to new ones."""
+    reference, thresholds, _ = calibrate(case, training, 7)
+    far = measure(case, reference.with_columns(score=0.5), calm.with_columns(score=0.9), thresholds, {})
+    assert set(far) == set(case.column_names)
 
 
-def test_evidently_reports_the_verdict_that_we_give(
-    case: UseCase, changed: pl.DataFrame, by_evidently: tuple[dict[str, float], str, str]
-) -> None:
-    """The report that people look at must not say "drift" where the verdict says none: it is given our thresholds."""
-    distances, page, text = by_evidently
-    verdict = judge(case.drift, "2024-06", len(changed), [], distances, UNUSUAL, True)
-    assert (verdict.share, verdict.drifted_columns) == (0.25, ["first"])
-    assert distances["group"] > 0.1
-    assert '"share": 0.25' in text
-    assert "<html" in page
+def test_a_model_without_out_of_sample_scores_is_watched_by_its_inputs(case: UseCase, training: pl.DataFrame) -> None:
+    reference, thresholds, _ = calibrate(case, training.with_columns(score=pl.lit(None, dtype=pl.Float64)), 7)
+    assert SCORE not in thresholds and SCORE not in reference.columns

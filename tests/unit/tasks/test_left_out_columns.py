@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 from usecases.toy import toy_rows
 
 from serving.package import REFERENCE, load
-from tasks.drift import calibrate, evened, find_broken, monitored, without
+from tasks.broken import find_broken
+from tasks.drift import calibrate, monitored, without
 from tasks.modelling import fit
 from tasks.packaging import Origin, make_package
 from usecases.definition import PredictionLogPolicy, UseCase
@@ -33,7 +33,7 @@ def test_the_package_carries_the_policy_and_its_reference_no_column_that_is_left
     made = make_package(tmp_path, case, fitted, Origin("boosting", {}, "0", {"2024-03": "0"}, {}), training, toy_rows("2024-04"), 7)
     manifest = load(made.folder, made.sha256).manifest
     assert (manifest.log_sample_rate, manifest.log_leave_out) == (0.5, ["group"])
-    assert set(manifest.drift_thresholds) == {"first", "second", "steady"}
+    assert set(manifest.drift_thresholds) == {"first", "second", "steady", "score"}
     reference = pl.read_parquet(made.folder / REFERENCE)
     assert "group" not in reference.columns and {"first", "second", "steady", "score"} <= set(reference.columns)
     assert "group" in [feature.name for feature in manifest.features]
@@ -64,18 +64,3 @@ def test_a_window_without_the_column_is_judged_by_the_others(case: UseCase, trai
 
 def test_a_column_that_is_missing_and_not_left_out_is_broken(training: pl.DataFrame) -> None:
     assert find_broken(load_case("toy"), training, toy_rows("2024-04").drop("group")) == ["column 'group' is missing"]
-
-
-def test_rows_of_two_sample_rates_are_thinned_until_each_request_counts_alike() -> None:
-    """Of 1000 requests in the first half of a month all were logged, of 1000 in the second a tenth."""
-    logged = pl.DataFrame({"x": [0.0] * 1000 + [1.0] * 100, "sample_rate": [None] * 500 + [1.0] * 500 + [0.1] * 100})
-    kept = evened(logged, 7)
-    assert kept["x"].sum() == 100
-    assert 60 < len(kept) - 100 < 140
-    assert kept.equals(evened(logged, 7))
-
-
-@pytest.mark.parametrize("rates", [{"sample_rate": [0.2] * 50}, {"sample_rate": [None] * 50}, {}])
-def test_rows_of_one_rate_all_stay(rates: dict[str, list[float]]) -> None:
-    logged = pl.DataFrame({"x": np.arange(50)} | rates, schema_overrides=dict.fromkeys(rates, pl.Float64))
-    assert evened(logged, 7).equals(logged)

@@ -1,9 +1,11 @@
+import itertools
+
 import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from tasks.metrics import reweighted, score
-from usecases.definition import BRIER, LOG_LOSS, ROC_AUC, Metric
+from usecases.definition import BRIER, CALIBRATION_ERROR, LOG_LOSS, ROC_AUC, Metric
 
 ROWS, BLOCKS = 3000, 12
 
@@ -90,3 +92,23 @@ def test_single_precision_scores_are_taken_as_they_are() -> None:
     single = predicted.astype(np.float32)
     assert score(ROC_AUC, truth, single) == pytest.approx(roc_auc_score(truth, single), abs=1e-12)
     assert score(LOG_LOSS, truth, single) == pytest.approx(log_loss(truth, single.astype(float)), abs=1e-12)
+
+
+def test_calibration_error_is_the_gap_between_score_and_share_on_the_average_row() -> None:
+    truth = np.array([0, 0, 0, 1] * 500)
+    assert score(CALIBRATION_ERROR, truth, np.full(2000, 0.25)) == pytest.approx(0)
+    assert score(CALIBRATION_ERROR, truth, np.full(2000, 0.45)) == pytest.approx(0.2)
+    low_and_high = np.repeat([0.1, 0.9], 1000)
+    assert score(CALIBRATION_ERROR, np.tile([0, 1], 1000), low_and_high) == pytest.approx(0.4), "errors of two bins do not cancel"
+
+
+def test_calibration_error_of_reweighted_blocks_is_that_of_the_repeated_rows() -> None:
+    chance = np.random.default_rng(5)
+    truth, predicted, block = chance.integers(0, 2, 3000), chance.random(3000), chance.integers(0, 6, 3000)
+    counts = np.array([[1, 1, 1, 1, 1, 1], [2, 0, 1, 1, 3, 0]])
+    edges = np.quantile(predicted, np.linspace(0, 1, 11))
+    found = reweighted(CALIBRATION_ERROR, truth, predicted, block, 6)(counts)
+    for times, one in zip(counts, found, strict=True):
+        rows = np.repeat(np.arange(3000), times[block])
+        parts = [rows[(predicted[rows] >= low) & (predicted[rows] < high)] for low, high in itertools.pairwise([-1, *edges[1:-1], 2])]
+        assert one == pytest.approx(sum(len(p) * abs(predicted[p].mean() - truth[p].mean()) for p in parts) / len(rows))

@@ -16,10 +16,11 @@ from usecases.toy import toy_rows
 
 from serving.errors import PackageError
 from serving.package import MANIFEST, MODEL, REFERENCE, SMOKE, Package, load, write
+from tasks.cross_fitting import cross_fit
 from tasks.modelling import fit, inputs, predict
 from tasks.onnx_export import NotConvertible
-from tasks.packaging import SCORE, SMOKE_ROWS, Made, Origin, ParityBroken, make_package, prove, score_rows
-from usecases.definition import Candidate, Promotion, UseCase
+from tasks.packaging import SMOKE_ROWS, Made, Origin, ParityBroken, make_package, prove, score_rows
+from usecases.definition import SCORE, Candidate, Promotion, UseCase
 
 ORIGIN = Origin("boosting", {"max_iter": 40}, "2024-03-abc", {"2024-01": "a1", "2024-03": "c3", "2024-02": "b2"}, {"roc_auc": 0.87})
 
@@ -141,12 +142,21 @@ def test_the_smoke_rows_are_real_rows_with_the_scores_of_the_pipeline(
     np.testing.assert_allclose(smoke.scores, predict(boosted, case, rows), rtol=0, atol=1e-12)
 
 
-def test_the_reference_holds_training_rows_with_the_scores_of_the_package(made: Made, training: pl.DataFrame) -> None:
+def test_the_reference_holds_training_rows_with_scores_of_models_that_have_not_seen_them(
+    made: Made, case: UseCase, boosted: Pipeline, training: pl.DataFrame
+) -> None:
     reference = pl.read_parquet(made.folder / REFERENCE)
     assert len(reference) == len(training)
-    np.testing.assert_allclose(reference[SCORE], score_rows(load(made.folder), reference), rtol=0, atol=0)
+    assert reference[SCORE].equals(cross_fit(case, boosted, training, 7).scores)
     assert made.manifest.drift_calibrated
-    assert set(made.manifest.drift_thresholds) == {"first", "second", "steady", "group"}
+    assert set(made.manifest.drift_thresholds) == {"first", "second", "steady", "group", "score"}
+    assert made.manifest.drift_methods == dict.fromkeys(("first", "second", "steady", "score"), "wasserstein") | {"group": "jensenshannon"}
+
+
+def test_the_package_says_what_the_model_uses(made: Made, case: UseCase) -> None:
+    used = made.manifest.drift_importance
+    assert set(used) == set(case.column_names) and sum(used.values()) == pytest.approx(1)
+    assert min(used["first"], used["second"]) > max(used["steady"], used["group"])
 
 
 def test_the_same_pipeline_gives_the_same_package_but_for_the_time(
@@ -245,7 +255,7 @@ def test_a_pipeline_that_takes_no_nulls_is_refused_where_a_column_may_be_null(
         make_package(tmp_path, case, fitted, ORIGIN, training, toy_rows("2024-04").drop_nulls(), 7)
     assert list(tmp_path.iterdir()) == []
     strict = case.model_copy(update={"columns": tuple(column.model_copy(update={"nullable": False}) for column in case.columns)})
-    make_package(tmp_path, strict, fitted, ORIGIN, training, toy_rows("2024-04").drop_nulls(), 7)
+    make_package(tmp_path, strict, fitted, ORIGIN, training.drop_nulls(), toy_rows("2024-04").drop_nulls(), 7)
 
 
 @pytest.mark.parametrize(

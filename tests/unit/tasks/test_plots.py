@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_curve
 
 from tasks.metrics import score
-from tasks.plots import calibration, contest_interval, importance, permutation_importance, roc
+from tasks.plots import calibration, contest_interval, drift_by_column, importance, permutation_importance, png, roc
 from usecases.definition import LOG_LOSS, ROC_AUC, Metric
 
 TRUTH = (np.random.default_rng(0).random(2000) < 0.4).astype(int)
@@ -93,3 +93,21 @@ def test_every_contest_can_be_drawn(low: float | None, gain: float | None, high:
     for value in (low, gain, high):
         assert value is None or value in shown
     drawn(figure)
+
+
+def test_the_column_furthest_beyond_its_threshold_stands_on_top_with_its_importance() -> None:
+    distances = {"temp": 0.3, "dewp": 0.2, "wind": 0.05, "empty": float("nan")}
+    figure = drift_by_column(distances, {"temp": 0.2, "dewp": 0.1, "wind": 0.1, "empty": 0.1}, {"temp": 0.25})
+    [axes] = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["wind", "temp (25%)", "dewp"]
+    widths = [bar.get_width() for bar in axes.patches]
+    np.testing.assert_allclose(widths, [0.5, 1.5, 2.0])
+    colours = [bar.get_facecolor() for bar in axes.patches]
+    assert colours[0] != colours[1] == colours[2], "what drifted has a colour of its own"
+    assert png(figure).startswith(b"\x89PNG")
+
+
+def test_only_the_furthest_of_many_columns_are_drawn() -> None:
+    many = {f"c{position}": float(position) for position in range(50)}
+    figure = drift_by_column(many, dict.fromkeys(many, 1.0), {})
+    assert len(figure.axes[0].patches) == 20 and figure.axes[0].get_yticklabels()[-1].get_text() == "c49"

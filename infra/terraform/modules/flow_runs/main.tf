@@ -65,7 +65,26 @@ data "aws_iam_policy_document" "task" {
   statement {
     sid       = "ReadAndWrite"
     actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
-    resources = [for prefix in ["datasets", "reports", "decisions", "results"] : "${var.lake_arn}/${prefix}/*"]
+    resources = [for prefix in ["datasets", "reports", "results", "slack"] : "${var.lake_arn}/${prefix}/*"]
+  }
+
+  statement {
+    sid       = "ReadLedger"
+    actions   = ["s3:GetObject"]
+    resources = ["${var.lake_arn}/decisions/*"]
+  }
+
+  # The ledger of decisions grows and nothing else: an entry can be written where there is none, and neither replaced nor deleted.
+  statement {
+    sid       = "AddToLedger"
+    actions   = ["s3:PutObject"]
+    resources = ["${var.lake_arn}/decisions/*"]
+
+    condition {
+      test     = "Null"
+      variable = "s3:if-none-match"
+      values   = ["false"]
+    }
   }
 
   statement {

@@ -1,0 +1,49 @@
+"""A person's word on a challenger that won, or that looks too good: the run waits for it without a process."""
+
+from prefect import flow
+from prefect.flow_runs import asuspend_flow_run
+from prefect.input import RunInput
+from prefect.states import Completed, State
+from pydantic import Field
+
+from blocks.registry import ModelVersion
+from flows.runs import TOLD, named
+from tasks.answers import TIME_LIMIT, end_waiting, judge_answer
+from tasks.approval import ask_people, find_question, in_words
+from tasks.crowning import Crowning, crown
+from tasks.promotion import find_challenger, retire_challenger
+from tasks.refitting import refit_winner
+
+
+class Answer(RunInput):
+    """The form on the run's page in Prefect, and what Slack and the service send."""
+
+    approved: bool = Field(description="Yes: the challenger is fitted again with the newest rows and takes the crown.")
+    by: str = Field(min_length=1, max_length=200, pattern=r"\S", description="Who answers: it goes to the ledger.")
+    why: str = Field("", max_length=2000, description="Why: it goes to the ledger as well.")
+
+
+@flow(name="approve", flow_run_name=named("version", before="version "), **TOLD)
+async def approve(use_case: str, version: str, asked_by: str = "", time_limit_of: str | None = None) -> ModelVersion | State[None]:
+    """Ask whether challenger ``version`` may take the crown, and wait for the answer; ``promote`` starts this, for its run ``asked_by``.
+
+    Approved, the recipe is fitted again and crowned. Rejected or expired, the challenger is retired and the champion stays.
+    A run with ``time_limit_of`` is the other half: it answers that run with no.
+    """
+    if time_limit_of is not None:
+        return Completed(name="Time limit", message=end_waiting(use_case, time_limit_of))
+    question = find_question(use_case, version)
+    answer = Answer(approved=False, by=TIME_LIMIT)
+    if ask_people(question):
+        answer = await asuspend_flow_run(wait_for_input=Answer.with_initial_data(description=in_words(question)))
+    decision = judge_answer(question, answer.approved, answer.by, answer.why)
+    challenger = find_challenger(use_case, version)
+    if decision.verdict != "approved":
+        retire_challenger(challenger)
+        return Completed(name=decision.verdict.capitalize(), message=decision.reasons[0])
+    seed, verdict, reasons = int(question.facts["seed"] or 0), question.facts["contest"], [*question.reasons, *decision.reasons]
+    contest = question.model_copy(update={"kind": "contest", "verdict": verdict, "reasons": reasons})
+    winner = refit_winner(challenger, contest, seed)
+    crown(winner, Crowning(question.champion, decision.reasons))
+    retire_challenger(challenger)
+    return winner

@@ -1,0 +1,28 @@
+"""What a policy would have done: history replayed, and nothing decided."""
+
+from typing import Any
+
+from prefect import flow
+
+from flows.runs import TOLD, named
+from tasks.backtest import Backtest
+from tasks.backtesting import replay_history, report_backtest
+
+
+@flow(name="backtest", flow_run_name=named("through", before="through ", otherwise="all history"), **TOLD)
+async def backtest(
+    use_case: str,
+    start: str | None = None,
+    through: str | None = None,
+    policy: dict[str, dict[str, Any]] | None = None,
+    dataset_version: str | None = None,
+    seed: int = 0,
+) -> Backtest:
+    """Replay a dataset version (default: the latest) under a policy, against never retraining and retraining each month.
+
+    The first champion wins on the period ``start`` (default: the third labelled one). ``policy`` changes the use case's own:
+    ``{"drift": {"share": 0.2}, "retrain": {"cooldown_hours": 24}}``. No champion and no alias is touched.
+    """
+    found = replay_history(use_case, start, through, policy or {}, dataset_version, seed)
+    report_backtest(found)
+    return found

@@ -1,0 +1,106 @@
+"""What the answer to an approval is worth: approved, rejected, or expired. It goes to the ledger, and to people."""
+
+from prefect import get_run_logger, task
+
+from blocks.registry import CHALLENGER, CHAMPION
+from tasks.announcements import approval_answered
+from tasks.approval import newer_question, pending, time_limit
+from tasks.approval_runs import answered_at, call_off, ended_as, say_no
+from tasks.ledger import Decision, author, now, read, record
+from tasks.outside import PATIENT, RESUMED, lake, registry, tell
+
+TIME_LIMIT = "the time limit"
+
+
+@task(**RESUMED)
+def judge_answer(question: Decision, approved: bool, by: str, why: str) -> Decision:
+    """What the answer is worth, into the ledger and to people: approved, rejected, or expired.
+
+    A yes counts for nothing after the time limit, when a newer challenger asks, or when another champion has the crown than the
+    one that the challenger contested. A run that is started again finds its answer in the ledger.
+    """
+    entries = read(lake(), question.use_case)
+    found = [entry for entry in entries if entry.kind == "approval" and entry.run == question.run and entry.verdict != "asked"]
+    if found:
+        return found[-1].decision
+    verdict, reason = _judge(question, approved, by, why)
+    decision = question.model_copy(
+        update={
+            "verdict": verdict,
+            "reasons": [reason],
+            "by": author(),
+            "time": now(),
+            "contest": None,
+            "facts": {"by": by, "why": why},
+        }
+    )
+    record(decision)
+    store = registry()
+    store.tag(store.version(decision.use_case, str(decision.challenger)), {"laurel.approval": f"{verdict}: {reason}"[:4000]})
+    for limit in str(question.facts["time_limit"]).split():
+        call_off(limit, f"{verdict}: {reason}")
+    _tell(decision)
+    return decision
+
+
+def _judge(question: Decision, approved: bool, by: str, why: str) -> tuple[str, str]:
+    said = f": {why}" if why else ""
+    if newer := newer_question(question):
+        return "rejected", f"withdrawn, since challenger {newer.challenger} asks now"
+    if answered_at(str(question.run)) >= time_limit(question):
+        return "expired", f"nobody answered within {question.facts['hours']:g} hours"
+    if not approved:
+        return "rejected", f"{by} rejected it{said}"
+    holder = registry().at(question.use_case, CHAMPION)
+    if (holder.number if holder else None) != question.champion:
+        return "rejected", (
+            f"{by} approved it, too late: it contested champion {question.champion or 'none'}, and "
+            f"{'version ' + holder.number if holder else 'nobody'} has the crown now"
+        )
+    return "approved", f"{by} approved it{said}"
+
+
+@task(**PATIENT)
+def end_waiting(use_case: str, run: str) -> str:
+    """At the time limit: answer the run that waits with no. Returns what came of it.
+
+    Where the run is over without an answer (cancelled in Prefect, or crashed), the ledger gets its *expired* here.
+    """
+    waiting = [question for question in pending([entry.decision for entry in read(lake(), use_case)]) if question.run == run]
+    if not waiting:
+        return "It was answered before."
+    state = say_no(run, TIME_LIMIT, "nobody answered")
+    if state is None:
+        return "Nobody answered: it is rejected."
+    ended = ended_as(run)
+    if ended is None:
+        return f"The run that waits is {state}: it will find its time over."
+    question = next((one for one in pending([entry.decision for entry in read(lake(), use_case)]) if one.run == run), None)
+    if question is None:
+        return "It was answered before."
+    facts = {"by": TIME_LIMIT, "why": f"the run that waited ended as {ended}"}
+    update = {"verdict": "expired", "reasons": [f"nobody answered: {facts['why']}"], "contest": None, "facts": facts}
+    decision = question.model_copy(update={**update, "time": now()})
+    record(decision)
+    store = registry()
+    holder = store.at(use_case, CHALLENGER)
+    if holder is not None and holder.number == question.challenger:
+        store.remove_alias(use_case, CHALLENGER)
+    _tell(decision)
+    return f"Nobody answered, and the run that waited ended as {ended}."
+
+
+def _tell(decision: Decision) -> None:
+    tell(
+        approval_answered(
+            decision.use_case,
+            challenger_version=str(decision.challenger),
+            champion_version=decision.champion,
+            verdict=decision.verdict,
+            by=str(decision.facts["by"]),
+            reason=decision.reasons[0],
+        )
+    )
+    get_run_logger().info(
+        "approval use_case=%s challenger=%s %s: %s", decision.use_case, decision.challenger, decision.verdict, decision.reasons[0]
+    )

@@ -1,0 +1,362 @@
+"""A policy on trial: history replayed period by period, as the loop would have lived it. Pure: rows in, a record out.
+
+Every period the champion of that moment answers all rows; then its labels are there, and the strategy decides: ``policy`` retrains
+where the drift check says so and the governor lets it, ``monthly`` always, ``never`` not at all. A retrain is the loop's: the
+candidates and the champion's recipe are fitted on what came before the period, HPO below the gate, the contest on the period
+itself, and a refit with the period where the challenger wins. Fits that two strategies share are made once and charged to both.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tasks import modelling
+from tasks.broken import find_broken
+from tasks.contest import Comparison
+from tasks.cross_fitting import cross_fit
+from tasks.drift import SCORE, DriftVerdict, calibrate, judge, measure, monitored, sample
+from tasks.governor import may_retrain
+from tasks.ledger import Decision, Kind
+from tasks.metrics import score
+from tasks.promotion import judge_rows
+from tasks.tuning import inner_split, tune
+from usecases.definition import Candidate, UseCase, UseCaseError
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+Strategy = Literal["policy", "never", "monthly"]
+STRATEGIES: tuple[Strategy, ...] = ("policy", "never", "monthly")
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Month(_Record):
+    """One period under one strategy. ``score`` is the gate's metric of the champion that served it; ``None``: it does not exist."""
+
+    period: str
+    rows: int
+    champion: str
+    score: float | None
+    drift: str
+    share: float | None
+    outcome: str
+    fit_seconds: float
+    reasons: list[str]
+
+
+class Replay(_Record):
+    """What one strategy would have done, period by period. ``pooled`` is the gate's metric over all rows."""
+
+    strategy: Strategy
+    months: list[Month]
+    pooled: float | None
+
+    def count(self, *outcomes: str) -> int:
+        return sum(month.outcome in outcomes for month in self.months)
+
+    @property
+    def drifted(self) -> int:
+        return sum(month.drift == "drifted" for month in self.months)
+
+    @property
+    def retrains(self) -> int:
+        return self.count("promoted", "kept", "below the gate")
+
+    @property
+    def fit_seconds(self) -> float:
+        return sum(month.fit_seconds for month in self.months)
+
+
+class Backtest(_Record):
+    """All strategies from the same first champion. ``gains`` compares the policy with the others, by whole days of all rows."""
+
+    use_case: str
+    dataset_version: str
+    start: str
+    policy: dict[str, Any]
+    seed: int
+    first_champion: str
+    replays: dict[str, Replay]
+    gains: dict[str, Comparison]
+
+
+def with_policy(case: UseCase, changed: Mapping[str, Mapping[str, Any]]) -> UseCase:
+    """The use case under another policy: ``{"drift": {"share": 0.2}, "retrain": {...}}``. Raises ``UseCaseError`` naming the field."""
+    parts = ("drift", "retrain", "promotion", "labels")
+    for part, fields in changed.items():
+        if part not in parts:
+            raise UseCaseError(f"A policy has no part {part!r}; it has {', '.join(parts)}.")
+        before = getattr(case, part)
+        try:
+            after = type(before)(**{**{name: getattr(before, name) for name in type(before).model_fields}, **fields})
+            case = UseCase(**{**{name: getattr(case, name) for name in UseCase.model_fields}, part: after})
+        except (ValidationError, TypeError) as error:
+            raise UseCaseError(f"The policy's part {part!r} cannot be {dict(fields)!r}: {error}") from error
+    return case
+
+
+@dataclass(frozen=True)
+class Champion:
+    """Who serves at some moment of the replay. ``name`` says recipe and last period, such as "boosting through 2013-03"."""
+
+    candidate: Candidate
+    params: Mapping[str, Any]
+    fitted: "Pipeline"
+    trained_on: tuple[str, ...]
+    holdout: pl.DataFrame
+
+    @property
+    def name(self) -> str:
+        return f"{self.candidate.name} through {self.trained_on[-1]}"
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a champion's windows are held against: its drift reference, the thresholds, and the importance of the inputs."""
+
+    reference: pl.DataFrame
+    thresholds: Mapping[str, float]
+    calibrated: bool
+    importance: Mapping[str, float]
+
+
+@dataclass
+class History:
+    """The rows of each period, and every fit that was made on them."""
+
+    case: UseCase
+    periods: dict[str, pl.DataFrame]
+    seed: int
+    say: Callable[[str], None] = lambda text: None
+    _fits: dict[str, tuple[Any, float]] = field(default_factory=dict)
+
+    def labelled(self, *periods: str) -> pl.DataFrame:
+        return pl.concat([self.periods[name] for name in periods]).filter(pl.col(self.case.label).is_not_null())
+
+    def before(self, period: str) -> tuple[str, ...]:
+        return tuple(name for name in self.periods if name < period)
+
+    def first_champion(self, holdout: str) -> Champion:
+        """As the first retrain makes it. Raises ``ValueError`` where nobody passes the gate."""
+        found, score_of, _ = self.challenger(holdout, None)
+        if not self.case.gate.passes(score_of):
+            name, gate = self.case.gate.metric.name, self.case.gate.threshold
+            raise ValueError(
+                f"Nobody passes the gate of {name} {gate:g} on {holdout} ({score_of:.4f}): begin the backtest with a later period."
+            )
+        return self.refit(found, holdout)[0]
+
+    def challenger(self, holdout: str, champion: Champion | None) -> tuple[Champion, float, float]:
+        """The best candidate on ``holdout``, after HPO where none passes the gate; its score there; and what its fits cost in seconds."""
+        case, seen = self.case, self.before(holdout)
+        recipes: list[tuple[Candidate, Mapping[str, Any]]] = [(one, dict(one.params)) for one in case.candidates if one.baseline]
+        if champion is not None:
+            recipes = [one for one in recipes if one[0].name != champion.candidate.name] + [(champion.candidate, champion.params)]
+        judged = self.labelled(holdout)
+        truth, seconds = modelling.labels(case, judged), 0.0
+        best: tuple[Champion, float] | None = None
+
+        def enter(candidate: Candidate, params: Mapping[str, Any]) -> None:
+            nonlocal best, seconds
+            fitted, cost = self._fit(candidate, params, seen)
+            seconds += cost
+            reached = score(case.gate.metric, truth, modelling.predict(fitted, case, judged))
+            if best is None or case.gate.metric.gain(reached, best[1]) > 0:
+                best = Champion(candidate, params, fitted, seen, judged), reached
+
+        for candidate, params in recipes:
+            enter(candidate, params)
+        assert best is not None
+        if not case.gate.passes(best[1]):
+            for candidate in (one for one in case.candidates if one.search):
+                known = [params for one, params in recipes if one.name == candidate.name]
+                params, cost = self._tuned(candidate, seen, (*known, candidate.params))
+                seconds += cost
+                enter(candidate, params)
+        return *best, seconds
+
+    def refit(self, won: Champion, holdout: str) -> tuple[Champion, float]:
+        """The recipe fitted with the hold-out in, and what that cost in seconds."""
+        periods = (*won.trained_on, holdout)
+        fitted, seconds = self._fit(won.candidate, won.params, periods)
+        return Champion(won.candidate, won.params, fitted, periods, won.holdout), seconds
+
+    def watch(self, champion: Champion) -> Watch:
+        """Calibrated on what the champion was trained on, as its package would be."""
+
+        def calibrated() -> Watch:
+            rows = self.labelled(*champion.trained_on)
+            crossed = cross_fit(self.case, champion.fitted, rows, self.seed)
+            reference, thresholds, enough = calibrate(self.case, rows.with_columns(crossed.scores.alias(SCORE)), self.seed)
+            return Watch(reference, thresholds, enough, crossed.importance)
+
+        found: Watch = self._once(("watch", champion.candidate.name, sorted(champion.params.items()), champion.trained_on), calibrated)[0]
+        return found
+
+    def _fit(self, candidate: Candidate, params: Mapping[str, Any], periods: tuple[str, ...]) -> tuple["Pipeline", float]:
+        def fit() -> "Pipeline":
+            self.say(f"fitting {candidate.name} on {periods[0]}..{periods[-1]}")
+            return modelling.fit(self.case, candidate, params, self.labelled(*periods), self.seed)
+
+        return self._once(("fit", candidate.name, sorted(params.items()), periods), fit)
+
+    def _tuned(
+        self, candidate: Candidate, periods: tuple[str, ...], first: tuple[Mapping[str, Any], ...]
+    ) -> tuple[Mapping[str, Any], float]:
+        def search() -> Mapping[str, Any]:
+            self.say(f"HPO of {candidate.name} on {periods[0]}..{periods[-1]}")
+            rows, check = inner_split(self.case, periods, self.labelled(*periods))
+            return tune(self.case, candidate, rows, check, self.seed, os.cpu_count() or 1, first).params
+
+        return self._once(("tune", candidate.name, periods, [sorted(one.items()) for one in first]), search)
+
+    def _once(self, key: object, work: Callable[[], Any]) -> tuple[Any, float]:
+        """What ``work`` makes, and what it took when it was made."""
+        if repr(key) not in self._fits:
+            begun = time.monotonic()
+            made = work()
+            self._fits[repr(key)] = made, time.monotonic() - begun
+        return self._fits[repr(key)]
+
+
+def run(case: UseCase, history: History, start: str, dataset_version: str, changed: Mapping[str, Any]) -> Backtest:
+    """Replay all strategies from the champion that wins on ``start``. Raises ``ValueError`` for too short a history."""
+    later = [period for period in history.periods if period > start]
+    if start not in history.periods or not history.before(start) or not later:
+        known = ", ".join(history.periods)
+        raise ValueError(f"A backtest needs a period before its start {start!r} and one after it; the labelled periods are {known}.")
+    first = history.first_champion(start)
+    replays, scores = {}, {}
+    for strategy in STRATEGIES:
+        replays[strategy], scores[strategy] = replay(case, history, first, strategy, later)
+    rows = history.labelled(*later)
+    gains = {other: judge_rows(case, rows, scores[other], scores["policy"], history.seed).main for other in STRATEGIES if other != "policy"}
+    return Backtest(
+        use_case=case.name,
+        dataset_version=dataset_version,
+        start=start,
+        policy={part: getattr(case, part).model_dump(mode="json") for part in ("drift", "retrain", "labels")} | {"changed": dict(changed)},
+        seed=history.seed,
+        first_champion=first.name,
+        replays=replays,
+        gains=gains,
+    )
+
+
+def replay(case: UseCase, history: History, champion: Champion, strategy: Strategy, periods: list[str]) -> tuple[Replay, np.ndarray]:
+    """One strategy from ``champion`` on; with the scores that its champions of the moment gave to all labelled rows of ``periods``."""
+    months: list[Month] = []
+    answered: list[np.ndarray] = []
+    beyond: list[bool] = []
+    ledger = Simulated(case)
+    for period in periods:
+        rows = history.labelled(period)
+        answered.append(modelling.predict(champion.fitted, case, rows))
+        reached = score(case.gate.metric, modelling.labels(case, rows), answered[-1])
+        verdict = check(history, champion, period, beyond) if strategy == "policy" else None
+        beyond += [bool(verdict.beyond)] if verdict else []
+        seconds, served, reasons = 0.0, champion.name, list(verdict.reasons) if verdict else []
+        outcome = "quiet"
+        if strategy == "monthly" or (verdict and verdict.outcome == "drifted"):
+            refusal = ledger.refusal(period) if strategy == "policy" else None
+            if refusal is not None:
+                outcome, reasons = "refused", [*reasons, refusal]
+            else:
+                champion, outcome, seconds, why = retrain(case, history, champion, period)
+                reasons += why
+                ledger.ended(period, outcome)
+        months.append(
+            Month(
+                period=period,
+                rows=len(rows),
+                champion=served,
+                score=reached if np.isfinite(reached) else None,
+                drift=verdict.outcome if verdict else "not asked",
+                share=verdict.share if verdict else None,
+                outcome=outcome,
+                fit_seconds=round(seconds, 2),
+                reasons=reasons,
+            )
+        )
+    scores = np.concatenate(answered)
+    pooled = score(case.gate.metric, modelling.labels(case, history.labelled(*periods)), scores)
+    return Replay(strategy=strategy, months=months, pooled=pooled if np.isfinite(pooled) else None), scores
+
+
+def check(history: History, champion: Champion, period: str, earlier: Sequence[bool]) -> DriftVerdict:
+    """The drift check of all rows of ``period``, labelled or not, under ``champion``."""
+    case, watch = history.case, history.watch(champion)
+    rows = history.periods[period]
+    rows = rows.with_columns(pl.Series(SCORE, modelling.predict(champion.fitted, case, rows), dtype=pl.Float64))
+    window = sample(rows, case.drift.sample_rows, history.seed)
+    broken = find_broken(case, watch.reference, window)
+    methods = {column.name: case.drift.method(column) for column in monitored(case, watch.thresholds)}
+    far = {} if broken else measure(case, watch.reference, window, watch.thresholds, methods)
+    return judge(case.drift, period, len(rows), broken, far, watch.thresholds, watch.calibrated, watch.importance, earlier)
+
+
+def retrain(case: UseCase, history: History, champion: Champion, period: str) -> tuple[Champion, str, float, list[str]]:
+    """Challenger, gate, contest on ``period``, refit of the winner: who is champion then, the outcome, seconds of fits, and why."""
+    challenger, reached, seconds = history.challenger(period, champion)
+    metric = case.gate.metric
+    if not case.gate.passes(reached):
+        return champion, "below the gate", seconds, [f"{metric.name} {reached:.4f} on {period} misses the gate of {case.gate.threshold:g}"]
+    rows = history.labelled(period)
+    contest = judge_rows(
+        case, rows, modelling.predict(champion.fitted, case, rows), modelling.predict(challenger.fitted, case, rows), history.seed
+    )
+    if not contest.promoted:
+        return champion, "kept", seconds, contest.reasons
+    winner, cost = history.refit(challenger, period)
+    return winner, "promoted", seconds + cost, contest.reasons
+
+
+class Simulated:
+    """The ledger of a replay, as the governor reads it: a retrain happens when its period is over."""
+
+    def __init__(self, case: UseCase) -> None:
+        self._case = case
+        self._entries: list[Decision] = []
+
+    def refusal(self, period: str) -> str | None:
+        """Why the governor refuses a retrain after ``period``; where it does not, the retrain is started."""
+        refused = may_retrain(self._case.retrain, self._entries, _end(period))
+        if refused is None:
+            self._add(period, "retrain", "started")
+        return refused.reason if refused else None
+
+    def ended(self, period: str, outcome: str) -> None:
+        if outcome == "kept":
+            self._add(period, "contest", "keep")
+        else:
+            self._add(period, "retrain", outcome)
+
+    def _add(self, period: str, kind: Kind, verdict: str) -> None:
+        self._entries.append(
+            Decision(
+                use_case=self._case.name,
+                time=_end(period).isoformat(timespec="milliseconds"),
+                kind=kind,
+                verdict=verdict,
+                reasons=[f"backtest of {period}"],
+                by="backtest",
+                run=period,
+                challenger=period,
+            )
+        )
+
+
+def _end(period: str) -> datetime:
+    """When the month is over, UTC."""
+    year, month = map(int, period.split("-"))
+    return datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)

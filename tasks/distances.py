@@ -1,0 +1,73 @@
+"""How far a column of a window is from the reference: the three distances that grow with the difference and that Evidently reports too.
+
+They are computed here for the thresholds and the backtest (a hundred pairs, in a second) and by Evidently for the report; a test
+holds the two together. Evidently's tests whose number is a p-value are left out: with enough rows each of them fires
+(docs/decisions/0007-drift.md).
+"""
+
+import numpy as np
+import polars as pl
+
+from usecases.definition import USUAL_METHODS, Column
+
+# As Evidently does: a number with no more values than this is compared value by value, and an empty bin counts as this share.
+_FEW_VALUES = 20
+_EMPTY = 0.0001
+
+
+def distance(column: Column, reference: pl.Series, current: pl.Series, method: str | None = None) -> float:
+    """How far ``current`` is from ``reference``, nulls left out. NaN where one of them has no value.
+
+    ``wasserstein``: in standard deviations of the reference, for numbers. ``jensenshannon``: 0 to 0.83 (natural logarithm).
+    ``psi``: the population stability index, 0 and up. The latter two put numbers into bins of equal width over both sides, so
+    that one value far away hides what the others do. Raises ``ValueError`` for another ``method``.
+    """
+    left, right = values(reference), values(current)
+    if left.is_empty() or right.is_empty():
+        return float("nan")
+    method = method or USUAL_METHODS[column.kind]
+    if method not in ("wasserstein", "jensenshannon", "psi"):
+        raise ValueError(f"Unknown distance {method!r} of {column.name!r}; known: wasserstein, jensenshannon, psi.")
+    if method == "wasserstein":
+        return _wasserstein(left.to_numpy(), right.to_numpy())
+    many = column.kind == "number" and left.n_unique() > _FEW_VALUES
+    shares = _binned(left.to_numpy(), right.to_numpy()) if many else _counted(left, right)
+    return _jensenshannon(*shares) if method == "jensenshannon" else _psi(*shares)
+
+
+def values(side: pl.Series) -> pl.Series:
+    """Without nulls and NaN."""
+    return (side.fill_nan(None) if side.dtype.is_float() else side).drop_nulls()
+
+
+def _wasserstein(reference: np.ndarray, current: np.ndarray) -> float:
+    from scipy.stats import wasserstein_distance
+
+    return float(wasserstein_distance(reference, current) / max(float(reference.std()), 0.001))
+
+
+def _jensenshannon(reference: np.ndarray, current: np.ndarray) -> float:
+    from scipy.spatial.distance import jensenshannon
+
+    return float(jensenshannon(reference, current))
+
+
+def _psi(reference: np.ndarray, current: np.ndarray) -> float:
+    before, now = _filled(reference), _filled(current)
+    return float(((before - now) * np.log(before / now)).sum())
+
+
+def _filled(shares: np.ndarray) -> np.ndarray:
+    least = shares[shares > 0].min()
+    return np.where(shares == 0, least / 1e6 if least <= _EMPTY else _EMPTY, shares)
+
+
+def _binned(reference: np.ndarray, current: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    edges = np.histogram_bin_edges(np.concatenate([reference, current]), bins="sturges")
+    return tuple(np.histogram(side, edges)[0] / len(side) for side in (reference, current))  # type: ignore[return-value]
+
+
+def _counted(reference: pl.Series, current: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+    counts = [dict(side.value_counts().iter_rows()) for side in (reference, current)]
+    names = sorted({*counts[0], *counts[1]})
+    return tuple(np.array([side.get(name, 0) for name in names]) / sum(side.values()) for side in counts)  # type: ignore[return-value]

@@ -1,0 +1,114 @@
+"""Columns of prediction-log files in the types of the use case, and what of them is missing or of another type."""
+
+from collections import Counter
+from collections.abc import Collection
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from usecases.definition import UseCase
+
+if TYPE_CHECKING:
+    from pyarrow import Array, RecordBatch, Schema
+
+RATE = "sample_rate"
+_BEFORE = {"id": "text", "time": "time", "event_time": "time"}
+_AFTER = {"score": "number", "decision": "truth value", "model_version": "text", RATE: "number"}
+
+
+class Intake:
+    """Takes files of several champions and services alike; from several threads. ``names`` are the columns asked for, in their order."""
+
+    def __init__(self, case: UseCase, columns: Collection[str] | None) -> None:
+        inputs = {column.name: "number" if column.kind == "number" else "text" for column in case.columns}
+        everything = _BEFORE | inputs | _AFTER
+        if strangers := sorted(set(columns or ()) - set(everything)):
+            raise ValueError(f"The prediction log of {case.name!r} has no columns {strangers}; it has {list(everything)}.")
+        self._kinds = {name: kind for name, kind in everything.items() if columns is None or name in columns}
+        self._inputs = [name for name in inputs if name in self._kinds]
+        self.names = list(self._kinds)
+        self.texts = [name for name, kind in self._kinds.items() if kind == "text" and name != "id"]
+        self._held: Counter[str] = Counter()
+        self._clashes: dict[tuple[str, str], list[str]] = {}
+        self._lock = Lock()
+
+    def choose(self, path: str, schema: "Schema") -> list[str]:
+        """The columns to read of a file: those that are wanted, and its sample rate. Remembers what is odd about it."""
+        there = [name for name in [*self._kinds, *({RATE} - {*self._kinds})] if name in schema.names]
+        found = {name: _kind_of(schema.field(name).type) for name in there}
+        with self._lock:
+            self._held.update(there)
+            for name, kind in found.items():
+                if kind not in (self._kinds.get(name, "number"), "nothing"):
+                    self._clashes.setdefault((name, kind), []).append(path)
+        return there
+
+    def partly(self, files: int) -> list[str]:
+        """Inputs that some of so many files have, and others have not."""
+        return [name for name in self._inputs if 0 < self._held[name] < files]
+
+    def problems(self, files: int) -> list[str]:
+        """A line for each column that is of another type than the use case says, with the first file that has it so."""
+        wanted = {RATE: "number"} | self._kinds
+        return [
+            f"column {name!r} is a {kind} and not a {wanted[name]} in {len(paths)} of {files} files, such as {min(paths)}"
+            for (name, kind), paths in sorted(self._clashes.items())
+        ]
+
+    def conform(self, batch: "RecordBatch") -> tuple["RecordBatch", np.ndarray]:
+        """The batch in the types of the use case, null where a value has none in it, and the sample rate of each row (0-1]."""
+        import pyarrow as pa
+
+        arrays = {name: _conformed(batch.column(name), self._kinds.get(name, "number")) for name in batch.schema.names}
+        rates = np.ones(len(batch))
+        if RATE in arrays:
+            given = arrays[RATE].to_numpy(zero_copy_only=False)
+            # A row says nothing of its rate in logs older than the rate; above 1 and not above 0 there is none.
+            rates = np.where((given > 0) & (given <= 1), given, 1.0)
+        kept = {name: array for name, array in arrays.items() if name in self._kinds}
+        return pa.RecordBatch.from_arrays(list(kept.values()), names=list(kept)), rates
+
+    def frame(self, batch: "RecordBatch", chosen: np.ndarray) -> pl.DataFrame:
+        """Some rows of a conformed batch."""
+        import pyarrow as pa
+
+        rows = pl.from_arrow(batch.take(pa.array(chosen)))
+        assert isinstance(rows, pl.DataFrame)
+        return rows.with_columns(pl.col([name for name in self.texts if name in rows.columns]).cast(pl.String))
+
+
+def _kind_of(kind: Any) -> str:
+    from pyarrow import types
+
+    if types.is_null(kind):
+        return "nothing"
+    if types.is_boolean(kind):
+        return "truth value"
+    if types.is_floating(kind) or types.is_integer(kind) or types.is_decimal(kind):
+        return "number"
+    if types.is_timestamp(kind) or types.is_date(kind):
+        return "time"
+    if types.is_dictionary(kind):
+        return _kind_of(kind.value_type)
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        return "text"
+    return str(kind)
+
+
+def _conformed(array: "Array", wanted: str) -> "Array":
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    is_text = wanted == "text" and _kind_of(array.type) == "text"
+    if is_text and pa.types.is_dictionary(array.type):
+        return array
+    zone = getattr(array.type, "tz", None)
+    target = {"number": pa.float64(), "text": pa.string(), "truth value": pa.bool_(), "time": pa.timestamp("us", tz=zone)}[wanted]
+    if _kind_of(array.type) not in (wanted, "nothing"):
+        return pa.nulls(len(array), target)  # one that is told as a problem
+    array = array if array.type == target else array.cast(target, safe=False)
+    if wanted != "number" or not np.isnan(pc.sum(array).as_py() or 0.0):
+        return array
+    return pc.if_else(pc.is_nan(array), pa.scalar(None, target), array)

@@ -1,0 +1,248 @@
+"""What people are told of the crown: contest, approval, deployment and the way back."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from blocks.slack import Button, Confirm, Message, Picture
+from tasks.messages import NO_LINKS, Links
+from tasks.wording import Say, spoken
+
+_CONTEST = {
+    "promote": ":crown:",
+    "keep": ":shield:",
+    "suspicious": ":rotating_light:",
+    "unfair": ":no_entry:",
+    "inconclusive": ":grey_question:",
+}
+_ANSWERS = {"approved": ":white_check_mark:", "rejected": ":no_entry:", "expired": ":hourglass:"}
+
+
+@spoken
+def first_champion(
+    say: Say, use_case: str, *, version: str, candidate: str, metric: str, score: float, gate: float, links: Links = NO_LINKS
+) -> Message:
+    """There was nobody to contest: the gate alone decided."""
+    found = {"version": version, "candidate": candidate, "metric": say.metric(metric), "score": say.number(score), "gate": gate}
+    return Message(
+        headline=say("first", use_case=use_case, **found),
+        links=links,
+        emoji=":crown:",
+        steps=(say.step("contest", "done", say("first.step", version=version)),),
+        broadcast=True,
+    )
+
+
+@spoken
+def contest_decided(
+    say: Say,
+    use_case: str,
+    *,
+    verdict: str,
+    champion_version: str | None,
+    challenger_version: str,
+    metric: str,
+    champion: float | None,
+    challenger: float | None,
+    gain: float | None,
+    low: float | None,
+    high: float | None,
+    confidence: float,
+    reasons: Sequence[str],
+    rows: int | None = None,
+    blocks: int | None = None,
+    asks: bool = False,
+    picture: bytes | None = None,
+    links: Links = NO_LINKS,
+) -> Message:
+    """``gain`` is positive when the challenger is better; ``low`` and ``high`` bound it, each one-sidedly at ``confidence``.
+
+    A number that is ``None`` is not known. ``champion_version`` ``None``: there is no champion (and ``first_champion``
+    tells of the one that becomes it). ``asks``: a person is asked before anything follows. ``picture`` is a PNG of the interval.
+    Raises ``ValueError`` for a verdict that is none of promote, keep, suspicious, unfair, inconclusive.
+    """
+    if verdict not in _CONTEST:
+        raise ValueError(f"Unknown contest verdict {verdict!r}; known: {', '.join(_CONTEST)}.")
+    name, facts, gained = say.metric(metric), {}, _gain(say, gain, low, high, confidence)
+    facts[say("challenger", challenger=challenger_version)] = f"{name} {say.number(challenger)}"
+    if champion_version:
+        facts[say("champion", champion=champion_version)] = f"{name} {say.number(champion)}"
+        facts[say("gain")] = gained
+    if rows is not None:
+        facts[say("judged on")] = say("rows", rows=rows) if blocks is None else say("rows.blocks", rows=rows, blocks=blocks)
+    who = {"challenger": challenger_version, "champion": champion_version, "kept": _kept(say, champion_version)}
+    scores = _scores(say, challenger, champion, champion_version)
+    step = say.step("contest", "done", say(f"contest.{verdict}.step", challenger=challenger_version))
+    return Message(
+        headline=say(f"contest.{verdict}.asks" if asks else f"contest.{verdict}", use_case=use_case, metric=name, scores=scores, **who),
+        facts=facts,
+        details=reasons,
+        links=links,
+        emoji=_CONTEST[verdict],
+        pictures=(Picture(picture, say("contest.picture"), say("contest.picture.alt", gain=gained)),) if picture else (),
+        steps=(step,) if asks or verdict == "promote" else (step, say.step("deploy", "skipped")),
+        broadcast=True,
+    )
+
+
+def _gain(say: Say, gain: float | None, low: float | None, high: float | None, confidence: float) -> str:
+    if gain is None:
+        return say.number(gain)
+    percent = 200 * confidence - 100
+    return say("gain.within", gain=say.number(gain, signed=True), confidence=percent, interval=say.interval(low, high))
+
+
+def _scores(say: Say, challenger: float | None, champion: float | None, champion_version: str | None) -> str:
+    if champion_version is None:
+        return say("score alone", challenger=say.number(challenger))
+    return say("scores", challenger=say.number(challenger), champion=say.number(champion))
+
+
+def _kept(say: Say, champion_version: str | None) -> str:
+    return say("kept", champion=champion_version) if champion_version else say("no champion")
+
+
+@spoken
+def approval_asked(
+    say: Say,
+    use_case: str,
+    *,
+    challenger_version: str,
+    champion_version: str | None,
+    verdict: str,
+    metric: str,
+    challenger: float | None,
+    champion: float | None,
+    low: float | None,
+    high: float | None,
+    reasons: Sequence[str],
+    hours: float,
+    run: str,
+    links: Links = NO_LINKS,
+) -> Message:
+    """``run`` is the one of ``approve`` that waits; ``verdict`` the contest's, ``low`` and ``high`` bound the gain."""
+    held = say("champion", champion=champion_version) if champion_version else say("approval.nobody")
+    facts = {
+        say("approval.contest"): say(f"contest.{verdict}.step", challenger=challenger_version),
+        say("approval.crown"): held,
+        say.metric(metric): _scores(say, challenger, champion, champion_version),
+    }
+    if low is not None and high is not None:
+        facts[say("gain")] = say.interval(low, high)
+    value = {"use_case": use_case, "run": run}
+    sure = Confirm(
+        say("approval.sure", challenger=challenger_version),
+        say("approval.sure.text", use_case=use_case),
+        say("approval.approve"),
+        say("not now"),
+    )
+    return Message(
+        headline=say("approval.asked", use_case=use_case, challenger=challenger_version, hours=hours),
+        facts=facts,
+        details=reasons,
+        links=links,
+        emoji=":raised_hand:",
+        buttons=(
+            Button(say("approval.approve"), "laurel.approve", value, "primary", sure),
+            Button(say("approval.reject"), "laurel.reject", value, "danger"),
+        ),
+        otherwise=say("approval.otherwise"),
+        steps=(say.step("contest", "running", say("approval.waits.step")),),
+        broadcast=True,
+    )
+
+
+@spoken
+def approval_answered(
+    say: Say,
+    use_case: str,
+    *,
+    challenger_version: str,
+    champion_version: str | None,
+    verdict: str,
+    by: str,
+    reason: str,
+    links: Links = NO_LINKS,
+) -> Message:
+    """``verdict`` is approved, rejected or expired; ``reason`` says who answered and why, or why the answer counts for nothing.
+
+    Raises ``ValueError`` for another verdict.
+    """
+    if verdict not in _ANSWERS:
+        raise ValueError(f"Unknown answer {verdict!r}; known: {', '.join(_ANSWERS)}.")
+    approved, kept = verdict == "approved", _kept(say, champion_version)
+    step = say.step("contest", "done" if approved else "failed", say(f"approval.{verdict}.step", by=by))
+    return Message(
+        headline=say(f"approval.{verdict}", use_case=use_case, challenger=challenger_version, by=by, kept=kept),
+        details=(reason,),
+        links=links,
+        emoji=_ANSWERS[verdict],
+        steps=(step,) if approved else (step, say.step("deploy", "skipped")),
+        broadcast=True,
+    )
+
+
+@spoken
+def deployed(
+    say: Say,
+    use_case: str,
+    *,
+    version: str,
+    seconds: float,
+    smoke_rows: int,
+    champion_before: str | None = None,
+    links: Links = NO_LINKS,
+) -> Message:
+    """``seconds`` from the alias to the service's own word that it serves ``version``.
+
+    ``champion_before`` is the version that a press of the button goes back to; ``None``: there was none, and there is no button.
+    """
+    message = Message(
+        headline=say("deployed", use_case=use_case, version=version, seconds=seconds, smoke_rows=smoke_rows),
+        links=links,
+        emoji=":rocket:",
+        steps=(say.step("deploy", "done", say("deployed.step", version=version, seconds=seconds)),),
+    )
+    return _with_way_back(say, message, use_case, version, champion_before) if champion_before else message
+
+
+@spoken
+def rolled_back(
+    say: Say, use_case: str, *, version: str, from_version: str, reason: str, seconds: float | None = None, links: Links = NO_LINKS
+) -> Message:
+    """``seconds`` from the alias to the service's word that it serves ``version``; ``None``: not measured."""
+    said = say("rolled back", use_case=use_case, from_version=from_version, version=version)
+    return Message(
+        headline=said if seconds is None else say("rolled back.after", said=said, seconds=seconds),
+        details=(reason,) if reason else (),
+        links=links,
+        emoji=":rewind:",
+        broadcast=True,
+    )
+
+
+@spoken
+def deployment_failed(
+    say: Say, use_case: str, *, version: str, reason: str, restored_version: str | None, links: Links = NO_LINKS
+) -> Message:
+    """``restored_version`` has the champion alias again; ``None`` where there was no champion before."""
+    key = "deployment.failed" if restored_version else "deployment.failed.first"
+    return Message(
+        headline=say(key, use_case=use_case, version=version, restored=restored_version),
+        details=(reason,),
+        links=links,
+        emoji=":rotating_light:",
+        steps=(say.step("deploy", "failed", say("deployment.failed.step", version=version)),),
+        broadcast=True,
+    )
+
+
+def _with_way_back(say: Say, message: Message, use_case: str, version: str, before: str) -> Message:
+    sure = Confirm(
+        say("rollback.sure", champion=before),
+        say("rollback.sure.text", champion=before, version=version, use_case=use_case),
+        say("rollback.button"),
+        say("not now"),
+    )
+    value = {"use_case": use_case, "version": before, "from": version}
+    button = Button(say("rollback.button"), "laurel.rollback", value, "danger", sure)
+    return replace(message, buttons=(button,), otherwise=say("deployed.otherwise", use_case=use_case, champion=before))

@@ -1,0 +1,114 @@
+"""What people are told of what is watched: drift, the prediction log, failures, the breaker."""
+
+from collections.abc import Mapping, Sequence
+
+from blocks.slack import Message, Picture
+from tasks.messages import NO_LINKS, Links
+from tasks.wording import Say, spoken
+
+_DRIFT = {
+    "stable": ":white_check_mark:",
+    "drifted": ":ocean:",
+    "broken": ":rotating_light:",
+    "inconclusive": ":grey_question:",
+}
+_PREFECT_SAYS = "Flow run encountered an exception: "
+
+
+@spoken
+def drift_checked(
+    say: Say,
+    use_case: str,
+    *,
+    verdict: str,
+    window: str,
+    share: float | None,
+    limit: float,
+    columns: Mapping[str, float],
+    reasons: Sequence[str] = (),
+    tell_stable: bool = False,
+    picture: bytes | None = None,
+    links: Links = NO_LINKS,
+) -> Message | None:
+    """``None`` for a stable window, unless ``tell_stable``: a daily "all is well" teaches people to look away.
+
+    ``share`` (0-1) is the weight of the columns beyond their threshold (``None``: not computed), drift begins at ``limit``;
+    ``columns`` are the drifted ones with their distance as a multiple of their threshold. ``picture`` is a PNG of
+    the distances of all columns. Raises ``ValueError`` for an unknown verdict.
+    """
+    if verdict not in _DRIFT:
+        raise ValueError(f"Unknown drift verdict {verdict!r}; known: {', '.join(_DRIFT)}.")
+    if verdict == "stable" and not tell_stable:
+        return None
+    said = say(f"drift.{verdict}", use_case=use_case, window=window)
+    worst = sorted(columns.items(), key=lambda pair: -pair[1])
+    listed = ", ".join(f"{name} {times:.1f}×" for name, times in worst) or say("none")
+    return Message(
+        headline=said if share is None else say("drift.measured", said=said, share=say.percent(share), limit=say.percent(limit)),
+        facts={say("drift.columns"): listed} if worst else {},
+        details=(*reasons, say("drift.quarantined")) if verdict == "broken" else reasons,
+        links=links,
+        emoji=_DRIFT[verdict],
+        pictures=(Picture(picture, say("drift.picture", window=window), say("drift.picture.alt", columns=listed)),) if picture else (),
+        broadcast=verdict != "stable",
+    )
+
+
+@spoken
+def performance_worse(
+    say: Say,
+    use_case: str,
+    *,
+    window: str,
+    metric: str,
+    value: float | None,
+    holdout: tuple[float | None, float | None],
+    coverage: float,
+    reasons: Sequence[str],
+    links: Links = NO_LINKS,
+) -> Message:
+    """The labels of ``coverage`` (0-1) of the window say that the champion is below its ``holdout`` interval; the data look as ever."""
+    low, high = (say.number(bound) for bound in holdout)
+    return Message(
+        headline=say("performance.worse", use_case=use_case, window=window, metric=say.metric(metric), value=say.number(value)),
+        facts={say("performance.holdout"): f"{low} – {high}", say("performance.coverage"): say.percent(coverage)},
+        details=reasons,
+        links=links,
+        emoji=":chart_with_downwards_trend:",
+        broadcast=True,
+    )
+
+
+@spoken
+def predictions_missing(say: Say, use_case: str, *, reasons: Sequence[str], links: Links = NO_LINKS) -> Message:
+    """There is nothing to check for drift: the first of ``reasons`` says what is missing."""
+    return Message(headline=say("silent", use_case=use_case), details=reasons, links=links, emoji=":mute:", broadcast=True)
+
+
+@spoken
+def flow_failed(say: Say, use_case: str, *, flow: str, error: str, run_url: str | None = None, links: Links = NO_LINKS) -> Message:
+    """``error`` is the exception's own message, or that of the failed state.
+
+    ``run_url`` is for callers outside of the run: inside, the link comes by itself.
+    """
+    first, _, rest = error.removeprefix(_PREFECT_SAYS).strip().partition("\n")
+    run = {say("flow run"): run_url} if run_url else {}
+    return Message(
+        headline=say("flow failed", use_case=use_case, flow=flow, error=first),
+        details=(rest,) if rest else (),
+        links={**links, **run},
+        emoji=":rotating_light:",
+        closes="failed",
+        broadcast=True,
+    )
+
+
+@spoken
+def breaker_closed(say: Say, use_case: str, *, by: str, why: str, rejections: int, links: Links = NO_LINKS) -> Message:
+    """``rejections`` challengers in a row had not been promoted; the count begins again."""
+    return Message(
+        headline=say("breaker closed", use_case=use_case, by=by, rejections=rejections),
+        details=(why,) if why else (),
+        links=links,
+        emoji=":electric_plug:",
+    )

@@ -1,0 +1,66 @@
+"""Windows of the prediction log whose data were broken: recorded in the lake, and left out of what is decided from the log.
+
+    reports/<use case>/<window>/quarantine.json     which columns, why, and since when; ``lifted`` once a later check finds it sound
+
+``quarantined`` is asked by whoever looks at more than one window. The data themselves stay where they are.
+"""
+
+from pydantic import BaseModel, ConfigDict
+
+from blocks.lake import Lake
+
+_NAME = "quarantine.json"
+
+
+class Quarantine(BaseModel):
+    """Why a window is left out. ``lifted`` is the time (ISO 8601, UTC) from which it counts again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    use_case: str
+    window: str
+    columns: list[str]
+    reasons: list[str]
+    champion: str
+    since: str
+    by: str
+    lifted: str | None = None
+
+
+def read(store: Lake, use_case: str, window: str) -> Quarantine | None:
+    """None for a window that never was in quarantine. Raises pydantic's ``ValidationError`` for a record that cannot be read."""
+    try:
+        return Quarantine.model_validate_json(store.read(_path(use_case, window)))
+    except FileNotFoundError:
+        return None
+
+
+def put(store: Lake, quarantine: Quarantine) -> None:
+    """A window that is there already keeps the time of the first."""
+    before = read(store, quarantine.use_case, quarantine.window)
+    since = before.since if before and before.lifted is None else quarantine.since
+    _write(store, quarantine.model_copy(update={"since": since}))
+
+
+def lift(store: Lake, use_case: str, window: str, at: str) -> bool:
+    """Whether there was something to lift."""
+    found = read(store, use_case, window)
+    if found is None or found.lifted is not None:
+        return False
+    _write(store, found.model_copy(update={"lifted": at}))
+    return True
+
+
+def quarantined(store: Lake, use_case: str) -> dict[str, Quarantine]:
+    """The windows that are to be left out, by name."""
+    records = [path for path in store.list(f"reports/{use_case}") if path.endswith(f"/{_NAME}")]
+    found = [Quarantine.model_validate_json(store.read(path)) for path in records]
+    return {one.window: one for one in found if one.lifted is None}
+
+
+def _write(store: Lake, quarantine: Quarantine) -> None:
+    store.write(_path(quarantine.use_case, quarantine.window), quarantine.model_dump_json(indent=1).encode())
+
+
+def _path(use_case: str, window: str) -> str:
+    return f"reports/{use_case}/{window}/{_NAME}"

@@ -1,0 +1,161 @@
+"""One thread in Slack for each root flow run. Its head is the run's first message, and is edited as the stages end.
+
+Where the thread is stands in the lake under ``slack/<root run id>.json``, so that another process of the run, or the run that
+carries an approval on, continues it. Who may post a head is decided by the lake: the n-th head of a thread is posted by whoever
+creates ``slack/<root run id>/<n>.head``, and by nobody else. A second one is only wanted where the first failed or was deleted.
+Two processes that tell at the same moment may lose one another's step in the checklist until the next message, never a message.
+"""
+
+import threading
+import time
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from blocks.lake import Lake, LakeAway
+from blocks.slack import Message, Posted, Refused, SlackNotifier, Step
+
+HEAD_WAIT_SECONDS = 60
+"""How old the claim on a head may be that nobody posted yet: longer than Slack's rate limits are waited for."""
+
+_ONE_AFTER_ANOTHER = threading.Lock()
+
+
+class Thread(BaseModel):
+    """A thread as it stands: where, what its head says, and how far the stages are. ``head`` counts the heads that were tried."""
+
+    channel: str = ""
+    ts: str = ""
+    head: int = 0
+    text: str = ""
+    blocks: list[dict[str, Any]] = []
+    steps: dict[str, Step] = {}
+
+    @property
+    def posted(self) -> Posted:
+        return Posted(self.channel, self.ts)
+
+    @property
+    def checklist(self) -> tuple[Step, ...]:
+        """The stages in the order in which they were first named. One alone is no checklist."""
+        return tuple(self.steps.values()) if len(self.steps) > 1 else ()
+
+    def take(self, message: Message) -> bool:
+        """Bring the stages to where ``message`` says they are. Returns whether that changed any."""
+        before = dict(self.steps)
+        self.steps |= {step.stage: step for step in message.steps}
+        status = message.closes
+        for stage, step in self.steps.items() if status else ():
+            if step.status in ("pending", "running"):
+                self.steps[stage] = Step(step.stage, status or "skipped", step.outcome, step.title)
+                status = "skipped"
+        return self.steps != before
+
+
+def tell_in_thread(notifier: SlackNotifier, lake: Lake, run_id: str, message: Message) -> None:
+    """Tell ``message`` in the thread of the root run ``run_id``. Raises nothing for Slack's sake, nor for the lake's."""
+    prepared, posted = notifier.prepared(message), None
+    with _ONE_AFTER_ANOTHER:
+        try:
+            thread = _read(lake, run_id)
+            before = thread.model_copy(deep=True)
+            posted = _tell(notifier, lake, run_id, thread, prepared)
+        except LakeAway as error:
+            notifier.warn(f"Where the thread of run {run_id} is cannot be read, so this is told outside of it: {error}")
+            notifier.send(message)
+            return
+        try:
+            if thread != before:
+                lake.write(_path(run_id), thread.model_dump_json().encode())
+        except LakeAway as error:
+            notifier.warn(f"Where the thread of run {run_id} is cannot be kept, so it may be continued in another one: {error}")
+    if posted:
+        notifier.upload(prepared, posted.channel, thread.ts)
+
+
+def _path(run_id: str) -> str:
+    return f"slack/{run_id}.json"
+
+
+def _read(lake: Lake, run_id: str) -> Thread:
+    """The thread, or an empty one where there is none or nobody can read what there is."""
+    try:
+        return Thread.model_validate_json(lake.read(_path(run_id)))
+    except (FileNotFoundError, ValidationError):
+        return Thread()
+
+
+def _tell(notifier: SlackNotifier, lake: Lake, run_id: str, thread: Thread, message: Message) -> Posted | None:
+    """Edit the head and reply, or post the head. ``thread`` is changed to what it is then. ``None`` where Slack refused.
+
+    Raises ``LakeAway`` only before anything was told.
+    """
+    is_head = not thread.ts and _may_post_head(lake, run_id, thread)
+    changed = thread.take(message)
+    if is_head:
+        return _post_head(notifier, thread, message)
+    try:
+        if changed:
+            _edit(notifier, thread)
+        posted = notifier.post(message, thread.ts)
+    except Refused as refused:
+        if not refused.is_gone:
+            notifier.log_refusal(message, refused)
+            return None
+        thread.ts, thread.head = "", thread.head + 1
+        return _tell(notifier, lake, run_id, thread, message)
+    notifier.log_told(message)
+    return posted
+
+
+def _edit(notifier: SlackNotifier, thread: Thread) -> None:
+    """Raises ``Refused`` only where the head is gone; otherwise the next message brings the checklist up to date."""
+    try:
+        notifier.edit(thread.posted, thread.text, thread.blocks, thread.checklist)
+    except Refused as refused:
+        if refused.is_gone:
+            raise
+        notifier.warn(f"Slack did not take the run's checklist: {refused}.")
+
+
+def _post_head(notifier: SlackNotifier, thread: Thread, message: Message) -> Posted | None:
+    try:
+        posted = notifier.post(message, steps=thread.checklist)
+    except Refused as refused:
+        notifier.log_refusal(message, refused)
+        thread.head += 1
+        return None
+    notifier.log_told(message)
+    thread.channel, thread.ts = posted.channel, posted.ts
+    thread.text, thread.blocks = message.text, message.blocks
+    return posted
+
+
+def _may_post_head(lake: Lake, run_id: str, thread: Thread) -> bool:
+    """Whether the head is ours to post. Where it is another's, wait for it: ``thread`` is then what that one made.
+
+    One that does not come in time is taken for lost with its process, and the next head is asked for.
+    """
+    while not thread.ts:
+        claim = f"slack/{run_id}/{thread.head}.head"
+        try:
+            lake.create(claim, repr(time.time()).encode())
+            return True
+        except FileExistsError:
+            found = _wait_for_head(lake, run_id, thread.head, float(lake.read(claim)) + HEAD_WAIT_SECONDS)
+        if found is None:
+            thread.head += 1
+        else:
+            vars(thread).update(vars(found))
+    return False
+
+
+def _wait_for_head(lake: Lake, run_id: str, head: int, until: float) -> Thread | None:
+    """The thread with its head, or with the news that this one failed; ``None`` where neither comes ``until`` then (Unix seconds)."""
+    while True:
+        found = _read(lake, run_id)
+        if found.ts or found.head > head:
+            return found
+        if time.time() > until:
+            return None
+        time.sleep(0.2)

@@ -1,0 +1,158 @@
+"""A small server that answers the requests that the service makes to Prefect's API, on a free loopback port.
+
+    with PrefectServer() as prefect:
+        run = prefect.suspended("approve/toy", use_case="toy", version="3", asked_by="...")
+        PrefectApi(prefect.url).resume(run, {"approved": True, "by": "me", "why": ""})
+        assert prefect.answers == {run: {"approved": True, "by": "me", "why": ""}}
+
+Shapes and statuses are those of Prefect 3.8: it refuses a run that does not wait (200 with ABORT), an answer that lacks a field or has
+one of another type (200 with REJECT), a wrong password (401) and what it does not know (404). ``tests/integration/test_operator.py`` asks
+a real one.
+"""
+
+import base64
+import json
+import threading
+import uuid
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+ANSWER = {"approved": bool, "by": str}
+
+
+@dataclass
+class FakeRun:
+    """One flow run. ``begins``: how often it began to run."""
+
+    id: str
+    deployment_id: str
+    parameters: dict[str, Any]
+    state_type: str
+    state_name: str
+    begins: int = 1
+
+
+@dataclass
+class PrefectServer:
+    """``answers``: the inputs of resumed runs; ``started``: the parameters of new ones; ``asked``: the requests; ``broken``: a 500 for all.
+
+    ``contended``: as where answers come at the same moment, when Prefect answers 503 to all but the first.
+    """
+
+    auth: str | None = None
+    answers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    runs: dict[str, FakeRun] = field(default_factory=dict)
+    deployments: dict[str, str] = field(default_factory=dict)
+    started: list[dict[str, Any]] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    broken: bool = False
+    contended: bool = False
+
+    def __post_init__(self) -> None:
+        self._once: dict[str, str] = {}
+        self.turn = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server.daemon_threads = True
+        self._server.prefect = self  # type: ignore[attr-defined]
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}/api"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def deploy(self, name: str) -> str:
+        return self.deployments.setdefault(name, str(uuid.uuid4()))
+
+    def suspended(self, deployment: str, **parameters: Any) -> str:
+        """The id of a run that waits for its answer."""
+        run = FakeRun(str(uuid.uuid4()), self.deploy(deployment), parameters, "PAUSED", "Suspended")
+        self.runs[run.id] = run
+        return run.id
+
+    def end(self, run: str, state_type: str = "COMPLETED", name: str = "Expired") -> None:
+        self.runs[run].state_type, self.runs[run].state_name = state_type, name
+
+    def answer(self, method: str, path: str, authorization: str | None, body: dict[str, Any]) -> tuple[int, Any]:
+        if self.broken:
+            return 500, {"exception_message": "Internal Server Error"}
+        if self.auth and authorization != "Basic " + base64.b64encode(self.auth.encode()).decode():
+            return 401, {"exception_message": "Unauthorized"}
+        parts = path.removeprefix("/api/").split("/")
+        if method == "GET" and parts[:2] == ["deployments", "name"] and len(parts) == 4:
+            found = self.deployments.get("/".join(parts[2:]))
+            return (200, {"id": found, "name": parts[3]}) if found else (404, {"detail": "Deployment not found"})
+        if method == "GET" and parts[0] == "flow_runs" and len(parts) == 2:
+            return (200, self._described(self.runs[parts[1]])) if parts[1] in self.runs else (404, {"detail": "Flow run not found"})
+        if method == "POST" and parts[0] == "flow_runs" and parts[2:] == ["resume"]:
+            return self._resume(parts[1], body)
+        if method == "POST" and parts[0] == "deployments" and parts[2:] == ["create_flow_run"]:
+            return self._create(parts[1], body)
+        return 404, {"detail": "Not Found"}
+
+    def _described(self, run: FakeRun) -> dict[str, Any]:
+        said = {"id": run.id, "name": "wise-owl", "deployment_id": run.deployment_id, "parameters": run.parameters, "tags": []}
+        return said | {"state_type": run.state_type, "state_name": run.state_name, "run_count": run.begins}
+
+    def _resume(self, number: str, body: dict[str, Any]) -> tuple[int, Any]:
+        run = self.runs.get(number)
+        if run is None:  # which Prefect does not foresee
+            return 500, {"exception_message": "Internal Server Error"}
+        if self.contended and run.state_type != "PAUSED":
+            return 503, {"exception_message": "Service Unavailable"}
+        if run.state_type != "PAUSED":
+            details = {"type": "abort_details", "reason": "Cannot resume a flow run that is not paused."}
+            return 200, {"state": None, "status": "ABORT", "details": details}
+        given = body.get("run_input") or {}
+        if wrong := [name for name, kind in ANSWER.items() if type(given.get(name)) is not kind]:
+            details = {"type": "abort_details", "reason": f"Reason: Validation failed for field {wrong[0]!r}."}
+            return 200, {"state": {"type": "PAUSED"}, "status": "REJECT", "details": details}
+        run.state_type, run.state_name = "SCHEDULED", "Resuming"
+        self.answers[number] = given
+        return 201, {"state": {"type": "SCHEDULED", "name": "Resuming"}, "status": "ACCEPT", "details": {"type": "accept_details"}}
+
+    def _create(self, deployment: str, body: dict[str, Any]) -> tuple[int, Any]:
+        if deployment not in self.deployments.values():
+            return 404, {"detail": "Deployment not found"}
+        once = body.get("idempotency_key")
+        if once in self._once:
+            return 200, self._described(self.runs[self._once[once]])
+        run = FakeRun(str(uuid.uuid4()), deployment, body["parameters"], "SCHEDULED", "Scheduled", begins=0)
+        self.runs[run.id] = run
+        self.started.append(body["parameters"])
+        if once:
+            self._once[once] = run.id
+        return 201, self._described(run)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self._reply({})
+
+    def do_POST(self) -> None:
+        self._reply(json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}"))
+
+    def _reply(self, body: dict[str, Any]) -> None:
+        prefect: PrefectServer = self.server.prefect  # type: ignore[attr-defined]
+        prefect.asked.append(f"{self.command} {self.path}")
+        with prefect.turn:
+            status, said = prefect.answer(self.command, self.path, self.headers.get("Authorization"), body)
+        data = json.dumps(said).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing on the test's terminal."""

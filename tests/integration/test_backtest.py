@@ -1,0 +1,41 @@
+"""``backtest`` on real servers: it reads history, leaves figures, and touches no champion."""
+
+from tests.integration.planting import Loop
+
+
+def test_a_backtest_leaves_figures_and_a_plot_and_touches_no_champion(loop: Loop) -> None:
+    from flows.backtest import backtest
+    from flows.ingest import ingest
+
+    version = loop.run(ingest, "toy", through="2024-06").result.version
+    crowned, decisions = loop.crowned("toy"), len(loop.decisions("toy"))
+    outcome = loop.run(backtest, "toy", through="2024-06", dataset_version=version)
+    assert outcome.state.is_completed()
+
+    found = outcome.result
+    assert [month.outcome for month in found.replays["policy"].months] == ["quiet", "promoted", "quiet"]
+    table = {line["strategy"]: line for line in loop.artifact("toy-backtest-strategies")}
+    assert (table["policy"]["retrains"], table["policy"]["promoted"], table["monthly"]["retrains"]) == (1, 1, 3)
+    assert table["policy"]["roc_auc of all rows"] > table["never"]["roc_auc of all rows"]
+    assert {line["period"] for line in loop.artifact("toy-backtest-periods")} == {"2024-04", "2024-05", "2024-06"}
+    assert loop.artifact("toy-backtest-plot").startswith("data:image/png;base64,")
+    assert "Against never retraining: ROC AUC +" in loop.artifact("toy-backtest")
+    assert (loop.crowned("toy"), len(loop.decisions("toy"))) == (crowned, decisions)
+
+
+def test_a_policy_that_cannot_be_fails_the_run_by_name(loop: Loop) -> None:
+    from flows.backtest import backtest
+
+    outcome = loop.run(backtest, "toy", policy={"drift": {"shares": 0.2}})
+    assert outcome.state.is_failed()
+    assert "shares" in outcome.message
+
+
+def test_a_history_that_is_too_short_says_what_to_ingest(loop: Loop) -> None:
+    from flows.backtest import backtest
+    from flows.ingest import ingest
+
+    version = loop.run(ingest, "toy", through="2024-03").result.version
+    outcome = loop.run(backtest, "toy", dataset_version=version)
+    assert outcome.state.is_failed()
+    assert "needs 4 or more" in outcome.message and "ingest/toy" in outcome.message

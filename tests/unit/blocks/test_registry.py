@@ -1,0 +1,71 @@
+"""The registry block against MLflow's own server: versions, aliases, tags and packages, asked for without MLflow's library."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from blocks.registry import CHAMPION, ModelRegistry, ModelVersion, RegistryAway, RegistryError
+from blocks.registry_api import RegistryApi
+from serving import package as packages
+from tests.fixtures.mlflow_server import mlflow_server, register
+from tests.fixtures.processes import free_port
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelRegistry]:
+    """Three versions of ``toy``."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    with mlflow_server(folder) as url:
+        for number in (1, 2, 3):
+            register(url, folder / f"package-{number}", bias=float(number))
+        yield ModelRegistry(tracking_uri=url)
+
+
+def test_versions_come_newest_first_and_from_all_pages(registry: ModelRegistry) -> None:
+    assert [version.number for version in registry.versions("toy")] == ["3", "2", "1"]
+    assert registry.versions("nobody") == []
+    paged = RegistryApi(registry.tracking_uri, None).versions("toy", page=2)
+    assert sorted(found["version"] for found in paged) == ["1", "2", "3"]
+
+
+def test_alias_is_set_moved_and_taken(registry: ModelRegistry) -> None:
+    assert registry.at("toy", CHAMPION) is None and registry.at("nobody", CHAMPION) is None
+    for number in ("1", "2"):
+        registry.set_alias(registry.version("toy", number), CHAMPION)
+        found = registry.at("toy", CHAMPION)
+        assert found == registry.version("toy", number)
+    registry.remove_alias("toy", CHAMPION)
+    assert registry.at("toy", CHAMPION) is None
+
+
+def test_tags_of_versions_and_models(registry: ModelRegistry) -> None:
+    version = registry.version("toy", "1")
+    registry.tag(version, {"why": "é & <b>", "empty": ""})
+    assert registry.version("toy", "1").tags == {**version.tags, "why": "é & <b>", "empty": ""}
+    assert registry.tag_model("toy", {"head": "7 abc"}) and registry.model_tags("toy") == {"head": "7 abc"}
+    assert not registry.tag_model("nobody", {"head": "1"}) and registry.model_tags("nobody") == {}
+
+
+def test_package_is_downloaded_whole(registry: ModelRegistry, tmp_path: Path) -> None:
+    version = registry.version("toy", "2")
+    assert RegistryApi.serves(version.tags["laurel.package"])
+    folder = registry.download_package(version, tmp_path)
+    assert packages.load(folder, version.tags["laurel.package_sha256"]).manifest.use_case == "toy"
+
+
+def test_refusals_say_what_was_asked(registry: ModelRegistry, tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match="MLflow refused to find version 99 of 'toy': "):
+        registry.version("toy", "99")
+    with pytest.raises(RegistryError, match="MLflow refused to find version latest of 'toy': "):
+        registry.version("toy", "latest")
+    with pytest.raises(RegistryError, match="MLflow refused to make version 99 of 'toy' its champion: "):
+        registry.set_alias(ModelVersion("toy", "99", "", {}), CHAMPION)
+    with pytest.raises(RegistryError, match="has no model package"):
+        registry.download_package(ModelVersion("toy", "1", "", {}), tmp_path)
+
+
+def test_server_that_is_not_there_is_an_outage() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(RegistryAway, match=f"MLflow at {url} could not find the champion of 'toy'"):
+        ModelRegistry(tracking_uri=url).at("toy", CHAMPION)
