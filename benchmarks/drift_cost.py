@@ -83,9 +83,10 @@ def judge_here(folder: str, kept: str, seed: int) -> None:
     case = load(name)
     read = read_window(Lake(url=f"file://{folder}", credentials=None), case, "2013-06", case.drift.sample_rows, seed)
     reading = time.perf_counter()
-    broken = [*read.problems, *find_broken(case, reference, read.rows)]
+    days = read.rows["event_time"].dt.date().n_unique()
+    broken = [*read.problems, *find_broken(case, reference, read.rows, days)]
     far = measure(case, reference, read.rows, thresholds, methods) if not broken else {}
-    verdict = judge(case.drift, "2013-06", read.counted, broken, far, thresholds, True, importance)
+    verdict = judge(case.drift, "2013-06", read.counted, broken, far, thresholds, True, importance, days=days)
     judging = time.perf_counter()
     run_evidently(monitored(case, thresholds), reference, read.rows, thresholds, methods)
     unit = 1024 * 1024 if sys.platform == "darwin" else 1024

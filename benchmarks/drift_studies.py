@@ -13,7 +13,7 @@ from usecases.definition import SCORE
 
 Row = dict[str, Any]
 DRAWS = {"rows": draw_rows, "days": draw_days, "stretch": draw_stretch}
-SIZES = {"rows": (1000, 5000, 20_000), "days": (1, 3, 7, 14, 21, 28), "stretch": (7, 14, 28)}
+SIZES = {"rows": (1000, 5000, 20_000), "days": (1, 3, 7, 14, 21, 28), "stretch": (7, 14, 21, 28)}
 
 
 def false_alarms(champion: Champion, windows: int, seed: int, sizes: dict[str, Iterable[int]] | None = None) -> Iterator[Row]:

@@ -43,9 +43,10 @@ class Champion:
     def judge(self, name: str, rows: pl.DataFrame) -> DriftVerdict:
         """The verdict of ``drift_check`` on a window of these rows, with the distances measured whatever the verdict."""
         case, policy = self.case, self.case.drift
-        broken = find_broken(case, self.reference, rows)
+        days = rows[case.event_time].dt.date().n_unique()
+        broken = find_broken(case, self.reference, rows, days)
         far = measure(case, self.reference, rows, self.thresholds, self.methods) if not broken and len(rows) >= policy.minimum_rows else {}
-        return judge(policy, name, len(rows), broken, far, self.thresholds, self.calibrated, self.importance)
+        return judge(policy, name, len(rows), broken, far, self.thresholds, self.calibrated, self.importance, days=days)
 
 
 def evidently_fires(verdict: DriftVerdict) -> bool:

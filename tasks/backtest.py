@@ -299,10 +299,11 @@ def check(history: History, champion: Champion, period: str, earlier: Sequence[b
     rows = history.periods[period]
     rows = rows.with_columns(pl.Series(SCORE, modelling.predict(champion.fitted, case, rows), dtype=pl.Float64))
     window = sample(rows, case.drift.sample_rows, history.seed)
-    broken = find_broken(case, watch.reference, window)
+    days = window[case.event_time].dt.date().n_unique()
+    broken = find_broken(case, watch.reference, window, days)
     methods = {column.name: case.drift.method(column) for column in monitored(case, watch.thresholds)}
     far = {} if broken else measure(case, watch.reference, window, watch.thresholds, methods)
-    return judge(case.drift, period, len(rows), broken, far, watch.thresholds, watch.calibrated, watch.importance, earlier)
+    return judge(case.drift, period, len(rows), broken, far, watch.thresholds, watch.calibrated, watch.importance, earlier, days)
 
 
 def retrain(case: UseCase, history: History, champion: Champion, period: str) -> tuple[Champion, str, float, list[str]]:

@@ -16,19 +16,21 @@ _AGREE = 1.5
 _ENOUGH_VALUES = 100
 
 
-def find_broken(case: UseCase, reference: pl.DataFrame, current: pl.DataFrame) -> list[str]:
+def find_broken(case: UseCase, reference: pl.DataFrame, current: pl.DataFrame, days: int | None = None) -> list[str]:
     """Why a window cannot be trusted at all; empty for a sound one. Each reason names its column in quotes.
 
-    Evidently leaves nulls out, so a column that is 80 % empty reads as stable; a changed unit reads as drift.
+    Evidently leaves nulls out, so a column that is 80 % empty reads as stable; a changed unit reads as drift. Of fewer ``days`` than
+    the policy wants neither constants nor medians are looked at: a dry week has no rain, and nothing is broken (``None``: not known).
     """
+    whole = days is None or days >= case.drift.minimum_days
     if current.is_empty():
         return ["there are no predictions"]
     if problems := _wrong_schema(case, current):
         return problems
     current = current.with_columns(selectors.float().fill_nan(None))
-    problems = batch_problems(case, current)
+    problems = batch_problems(case, current, medians=whole)
     for column in case.columns:
-        problems += _odd_values(case.drift, column, values(reference[column.name]), values(current[column.name]), len(current))
+        problems += _odd_values(case.drift, column, values(reference[column.name]), values(current[column.name]), len(current), whole)
     return problems + _odd_scores(reference, current)
 
 
@@ -50,11 +52,11 @@ def _wrong_schema(case: UseCase, current: pl.DataFrame) -> list[str]:
     return found
 
 
-def _odd_values(policy: DriftPolicy, column: Column, before: pl.Series, now: pl.Series, rows: int) -> list[str]:
+def _odd_values(policy: DriftPolicy, column: Column, before: pl.Series, now: pl.Series, rows: int, whole: bool) -> list[str]:
     found = []
     if now.is_empty() and not before.is_empty():
         found.append(f"column {column.name!r} has no value at all")
-    if now.n_unique() == 1 and before.n_unique() > 1:
+    if whole and now.n_unique() == 1 and before.n_unique() > 1:
         found.append(f"column {column.name!r} is constant ({now[0]!r})")
     if column.kind == "category" and not now.is_empty():
         strangers = (~now.is_in(before.unique().to_list())).sum() / rows

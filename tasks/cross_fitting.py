@@ -5,6 +5,8 @@ would differ from them though nothing changed. Each block's rows are scored by a
 Stone 1974), and that clone's permutation importance (Breiman 2001) is taken on the same unseen rows.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ import polars as pl
 
 from tasks import modelling
 from tasks.plots import permutation_importance
+from tasks.tuning import one_thread
 from usecases.definition import UseCase
 
 if TYPE_CHECKING:
@@ -45,18 +48,22 @@ def cross_fit(case: UseCase, fitted: "Pipeline", training: pl.DataFrame, seed: i
     from threadpoolctl import threadpool_limits
 
     fold, truth = _folds(case, training), modelling.labels(case, training)
-    scores, lost = np.full(len(training), np.nan), list[np.ndarray]()
-    # scikit-learn's threads wait for one another at each split: where other programs use the cores, a fit of a second takes a minute.
-    with threadpool_limits(limits=1, user_api="openmp"):
-        for number in range(fold.max(initial=0) + 1):
-            inside, chance = np.flatnonzero(fold == number), np.random.default_rng([seed, number])
-            others = chance.permutation(np.flatnonzero(fold != number))[:_FIT_ROWS]
-            if len(others) < case.minimum_training_rows or len(np.unique(truth[others])) < 2:
-                continue
-            matrix, model = _without(case, fitted, training, others, inside)
-            scores[inside] = model.predict_proba(matrix)[:, 1]
-            if len(np.unique(truth[inside])) == 2:
-                lost.append(permutation_importance(model, matrix, truth[inside], case.gate.metric, seed, rows=_IMPORTANCE_ROWS))
+    scores = np.full(len(training), np.nan)
+
+    def leave_out(number: int) -> np.ndarray | None:
+        inside, chance = np.flatnonzero(fold == number), np.random.default_rng([seed, number])
+        others = chance.permutation(np.flatnonzero(fold != number))[:_FIT_ROWS]
+        if len(others) < case.minimum_training_rows or len(np.unique(truth[others])) < 2:
+            return None
+        matrix, model = _without(case, fitted, training, others, inside)
+        scores[inside] = model.predict_proba(matrix)[:, 1]
+        if len(np.unique(truth[inside])) < 2:
+            return None
+        return permutation_importance(model, matrix, truth[inside], case.gate.metric, seed, rows=_IMPORTANCE_ROWS)
+
+    # A fold a core. scikit-learn's own threads wait for one another at each split: where other programs use the cores, for a minute.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count() or 1, initializer=one_thread) as threads:
+        lost = [found for found in threads.map(leave_out, range(fold.max(initial=0) + 1)) if found is not None]
     return CrossFit(pl.Series(scores).fill_nan(None), _normalised(case, lost))
 
 

@@ -75,12 +75,9 @@ def calibrate(case: UseCase, training: pl.DataFrame, seed: int) -> tuple[pl.Data
     threshold. With fewer months than the policy wants, the floor is all there is, and the third value is False. A column
     ``score`` of ``training`` (out of sample: ``tasks/cross_fitting.py``) is calibrated like the inputs.
     """
-    policy = case.drift
-    scored = SCORE in training.columns and training[SCORE].null_count() < len(training)
-    kept = [case.event_time, *case.column_names, case.label, *([SCORE] if scored else [])]
+    policy, kept = case.drift, _kept(case, training)
     rows = training.select(kept).with_columns(pl.col(case.event_time).dt.strftime("%Y-%m").alias("_block"))
     blocks = rows["_block"].unique().sort().to_list()
-    reference = sample(rows, policy.sample_rows, seed).drop("_block")
     calibrated = len(blocks) >= policy.minimum_blocks
     columns = monitored(case, kept)
     largest = {column.name: 0.0 for column in columns}
@@ -91,7 +88,17 @@ def calibrate(case: UseCase, training: pl.DataFrame, seed: int) -> tuple[pl.Data
             far = distance(column, others[column.name], inside[column.name], policy.method(column))
             largest[column.name] = max(largest[column.name], far if np.isfinite(far) else 0.0)
     limits = {name: policy.thresholds.get(name, max(policy.floor, policy.factor * far, _LEAST)) for name, far in largest.items()}
-    return reference, limits, calibrated
+    return draw_reference(case, training, seed), limits, calibrated
+
+
+def draw_reference(case: UseCase, training: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """The sample of the training rows that windows are held against."""
+    return sample(training.select(_kept(case, training)), case.drift.sample_rows, seed)
+
+
+def _kept(case: UseCase, training: pl.DataFrame) -> list[str]:
+    scored = SCORE in training.columns and training[SCORE].null_count() < len(training)
+    return [case.event_time, *case.column_names, case.label, *([SCORE] if scored else [])]
 
 
 def measure(
@@ -112,8 +119,10 @@ def judge(
     calibrated: bool,
     importance: Mapping[str, float] | None = None,
     earlier: Sequence[bool] = (),
+    days: int | None = None,
 ) -> DriftVerdict:
-    """The verdict on a window of ``rows`` predictions. Too few rows, or distances that are no numbers: *inconclusive*.
+    """The verdict on a window of ``rows`` predictions on ``days`` days (``None``: not asked). Too few of either, or distances that are no
+    numbers: *inconclusive*.
 
     ``importance`` of each input, as the package has it; without it each column counts alike. ``earlier``: whether each of
     the checked windows before this one was beyond the limit, the newest last; asked for where the policy's ``k_of_n`` looks back.
@@ -140,6 +149,9 @@ def judge(
         return verdict("inconclusive", [f"{rows} predictions in the window, at least {policy.minimum_rows} are needed"])
     if broken:
         return verdict("broken", broken)
+    if days is not None and days < policy.minimum_days:
+        said = f"{days} days in the window, at least {policy.minimum_days} are needed: days differ more than months do"
+        return verdict("inconclusive", [said])
     unknown = [name for name, weight in weights.items() if weight > 0 and not np.isfinite(distances[name])]
     if unknown or not any(name != SCORE for name, weight in weights.items() if weight > 0):
         return verdict("inconclusive", [f"no distance for {', '.join(unknown) or 'any column that the model uses'}"])

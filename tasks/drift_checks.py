@@ -104,13 +104,14 @@ def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
 def judge_window(case: UseCase, manifest: packages.Manifest, reference: pl.DataFrame, read: Window, champion: str) -> DriftVerdict:
     """The verdict on what was ``read`` of a window, against the ``reference`` and thresholds of the champion's package."""
     policy, limits = case.drift, manifest.drift_thresholds
-    broken = [] if read.rows.is_empty() else [*read.problems, *find_broken(case, reference, read.rows)]
+    days = None if read.rows.is_empty() else read.rows["event_time"].dt.date().n_unique()
+    broken = [] if read.rows.is_empty() else [*read.problems, *find_broken(case, reference, read.rows, days)]
     distances = {}
-    if read.counted >= policy.minimum_rows and not broken:
+    if read.counted >= policy.minimum_rows and not broken and (days or 0) >= policy.minimum_days:
         distances = measure(case, reference, read.rows, limits, manifest.drift_methods)
     earlier = beyond_before(lake(), case.name, champion, read.name, policy.k_of_n[1] - 1)
     asked = (distances, limits, manifest.drift_calibrated, manifest.drift_importance, earlier)
-    return judge(policy, read.name, read.counted, broken, *asked).model_copy(update={"how": read.how})
+    return judge(policy, read.name, read.counted, broken, *asked, days).model_copy(update={"how": read.how})
 
 
 def _report(

@@ -194,7 +194,7 @@ def register_challenger(plan: Plan, best: Scored) -> ModelVersion:
     origin = Origin(recipe.candidate, recipe.params, dataset.version, dataset.digests(plan.periods), best.scores)
     origin = replace(origin, holdout=judge_holdout(case, fitted, plan.holdout, proof, plan.seed))
     with tempfile.TemporaryDirectory() as folder:
-        made = make_package(Path(folder), case, fitted, origin, rows, proof, plan.seed)
+        made = make_package(Path(folder), case, fitted, origin, rows, proof, plan.seed, watched=False)
         store.log_package(best.fitted.run_id, made.folder, draw(case, fitted, proof, best.scores[case.gate.metric.name], plan.seed))
     parity = made.manifest.parity
     proven = {

@@ -12,7 +12,7 @@ import polars as pl
 
 from serving import package as packages
 from tasks.cross_fitting import cross_fit
-from tasks.drift import calibrate, monitored
+from tasks.drift import calibrate, draw_reference, monitored
 from tasks.modelling import inputs
 from tasks.onnx_export import export, thresholds
 from usecases.definition import SCORE, UseCase
@@ -65,11 +65,19 @@ class Origin:
 
 
 def make_package(
-    folder: Path, case: UseCase, fitted: "Pipeline", origin: Origin, training: pl.DataFrame, proof: pl.DataFrame, seed: int
+    folder: Path,
+    case: UseCase,
+    fitted: "Pipeline",
+    origin: Origin,
+    training: pl.DataFrame,
+    proof: pl.DataFrame,
+    seed: int,
+    watched: bool = True,
 ) -> Made:
     """Write the package of ``fitted`` into ``folder``, proven on all rows of ``proof`` and on rows beside thresholds.
 
     ``training`` are the rows it was fitted on: a sample of them, scored out of sample, is the drift reference and gives the thresholds.
+    One that is not ``watched``, such as a challenger's, which is fitted again before it serves, has no thresholds: they cost several fits.
     Raises ``NotConvertible``, ``ParityBroken``, or ``PackageError`` where ONNX Runtime does not take the model.
     """
     model, dtype = export(fitted.named_steps["model"], len(case.columns))
@@ -105,7 +113,10 @@ def make_package(
     )
     loaded = packages.Package(manifest, model, smoke)
     manifest = msgspec.structs.replace(manifest, parity=prove(case, fitted, loaded, proof, seed))
-    manifest, reference = _with_reference(case, fitted, manifest, training, seed)
+    if watched:
+        manifest, reference = _with_reference(case, fitted, manifest, training, seed)
+    else:
+        reference = draw_reference(case, training, seed)
     data = io.BytesIO()
     reference.drop(case.prediction_log.leave_out).write_parquet(data, compression="zstd")  # the log has no more columns than it
     files = {packages.MODEL: model, packages.SMOKE: msgspec.json.encode(smoke), packages.REFERENCE: data.getvalue()}

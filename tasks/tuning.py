@@ -78,7 +78,7 @@ def tune(
     for params in first:
         study.enqueue_trial({name: params[name] for name in search.space if name in params}, skip_if_exists=True)
     done: list[Trial] = []
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers, initializer=_one_thread) as threads:
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers, initializer=one_thread) as threads:
         while len(done) < search.trials:
             asked = [study.ask() for _ in range(min(GROUP, search.trials - len(done)))]
             climbs = [_Climb(trial, candidate, case, {k: _suggest(trial, k, r) for k, r in search.space.items()}, seed) for trial in asked]
@@ -131,7 +131,7 @@ class _Climb:
         self.pruned = not last and self.trial.should_prune()
 
 
-def _one_thread() -> None:
+def one_thread() -> None:
     """Trials share the cores among themselves; an estimator's own threads would only fight over them.
 
     OpenMP's limit is one of the thread that sets it, and ends with it; that of BLAS is the whole process's, so ``tune`` gives it back.

@@ -60,8 +60,8 @@ def validate(case: UseCase, period: str, rows: pl.DataFrame) -> Validated:
     return Validated(good=good, quarantined=batch.with_columns(reasons.alias(REASON)).filter(bad))
 
 
-def batch_problems(case: UseCase, batch: pl.DataFrame) -> list[str]:
-    """What is wrong with ``batch`` as a whole: nulls beyond tolerance, or a median that no healthy batch has.
+def batch_problems(case: UseCase, batch: pl.DataFrame, medians: bool = True) -> list[str]:
+    """What is wrong with ``batch`` as a whole: nulls beyond tolerance, or (``medians``) a median that no healthy batch has.
 
     Also asked of a window of the prediction log, where the answer makes it *broken* and not *drifted*.
     """
@@ -71,7 +71,7 @@ def batch_problems(case: UseCase, batch: pl.DataFrame) -> list[str]:
         nulls = values.null_count() / len(values)
         if nulls > column.null_tolerance:
             problems.append(f"column {column.name!r} is {nulls:.1%} null, tolerated {column.null_tolerance:.1%}")
-        elif column.typical is not None and not column.typical[0] <= (middle := _median(values)) <= column.typical[1]:
+        elif medians and column.typical is not None and not column.typical[0] <= (middle := _median(values)) <= column.typical[1]:
             low, high = column.typical
             problems.append(f"column {column.name!r} has median {middle:g}, healthy batches {low:g} to {high:g}: did its unit change?")
     return problems

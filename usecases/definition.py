@@ -290,7 +290,8 @@ class DriftPolicy(Frozen):
     reference is held against the others, or the one in ``thresholds``. Fewer than ``minimum_blocks`` blocks: ``floor`` alone,
     marked uncalibrated. Columns weigh as much as the model uses them, together ``1 - score_weight``; the model's score weighs
     ``score_weight``. *Drifted*: the columns beyond their threshold weigh ``share`` or more, now and in ``k_of_n[0]`` of the last
-    ``k_of_n[1]`` checked windows. ``described`` columns are shown and never count.
+    ``k_of_n[1]`` checked windows. ``described`` columns are shown and never count. A window of fewer than ``minimum_days`` is
+    *inconclusive*, since the thresholds are those of months, and days differ more.
 
     ``methods`` goes by the name of a column or by its kind. Beyond ``new_category_tolerance``, or a jump by ``unit_factor``, the
     data are *broken*. When no check saw fresh predictions for ``silent_hours`` people are told: with a daily check, more than 24.
@@ -301,6 +302,7 @@ class DriftPolicy(Frozen):
     floor: float = Field(0.10, ge=0)
     minimum_blocks: int = Field(3, ge=2)
     minimum_rows: int = Field(1000, ge=1)
+    minimum_days: int = Field(7, ge=1)
     sample_rows: int = Field(20_000, ge=100)
     new_category_tolerance: float = Field(0.10, ge=0, le=1)
     unit_factor: float = Field(5.0, gt=1)

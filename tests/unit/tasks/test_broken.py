@@ -97,3 +97,18 @@ def test_a_column_that_lost_all_of_its_values_is_broken_though_nulls_are_tolerat
 
 def test_no_row_at_all_is_broken(case: UseCase, training: pl.DataFrame, calm: pl.DataFrame) -> None:
     assert find_broken(case, training, calm[:0]) == find_broken(case, training, pl.DataFrame()) == ["there are no predictions"]
+
+
+def test_on_few_days_a_constant_and_an_odd_median_are_weather_and_the_rest_stays_broken(
+    case: UseCase, training: pl.DataFrame, calm: pl.DataFrame
+) -> None:
+    """A dry week has no rain. What no week makes, such as strangers and lost columns, is told from the first day on."""
+    dry = calm.with_columns(pl.lit(7.0).alias("steady"))
+    few, enough = case.drift.minimum_days - 1, case.drift.minimum_days
+    assert find_broken(case, training, dry, few) == []
+    assert [reason.split(" (")[0] for reason in find_broken(case, training, dry, enough)] == [
+        "column 'steady' has median 7, healthy batches 4 to 6: did its unit change?",
+        "column 'steady' is constant",
+    ]
+    assert find_broken(case, training, calm.drop("group"), few) == ["column 'group' is missing"]
+    assert "categories that the reference has not" in find_broken(case, training, calm.with_columns(pl.lit("z").alias("group")), few)[0]

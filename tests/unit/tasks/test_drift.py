@@ -303,3 +303,14 @@ def test_the_score_is_not_judged_where_the_package_has_no_threshold_for_it(
 def test_a_model_without_out_of_sample_scores_is_watched_by_its_inputs(case: UseCase, training: pl.DataFrame) -> None:
     reference, thresholds, _ = calibrate(case, training.with_columns(score=pl.lit(None, dtype=pl.Float64)), 7)
     assert SCORE not in thresholds and SCORE not in reference.columns
+
+
+def test_a_window_of_few_days_is_inconclusive_however_many_rows_it_has() -> None:
+    policy = DriftPolicy(minimum_days=14)
+    found = judge(policy, "2024-04", 50_000, [], {"a": 0.9}, {"a": 0.1}, True, days=13)
+    assert (found.outcome, found.reasons) == (
+        "inconclusive",
+        ["13 days in the window, at least 14 are needed: days differ more than months do"],
+    )
+    assert judge(policy, "2024-04", 50_000, [], {"a": 0.9}, {"a": 0.1}, True, days=14).outcome == "drifted"
+    assert judge(policy, "2024-04", 50_000, ["column 'a' is missing"], {}, {}, True, days=1).outcome == "broken"
