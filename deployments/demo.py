@@ -53,8 +53,9 @@ def play(demo: Demo) -> Story:
             if len(demo.story.champions) == 2:
                 traffic.rows = demo.some_rows(frames[LATER])
                 demo.send_later_month(frames[LATER])
-                demo.compare_champions()
+                comparison = demo.start_comparison()
                 demo.roll_back()
+                demo.read_comparison(comparison)
     return demo.ended()
 
 

@@ -169,11 +169,15 @@ class Demo:
             time.sleep(0.05)
         raise DemoFailed(f"Version {version} was not served within {timeout_seconds:g} s.")
 
-    def compare_champions(self) -> None:
-        """Both champions on the flights of that later month, which neither has seen."""
+    def start_comparison(self) -> FlowRun:
+        """Both champions on the flights of that later month, which neither has seen. It runs while the crown goes back and forth."""
+        first, second = (one["version"] for one in self.story.champions)
+        return self.runs.start("compare", window=LATER, champion=first, challenger=second)
+
+    def read_comparison(self, run: FlowRun) -> None:
         first, second = (one["version"] for one in self.story.champions)
         with self.stages.stage(f"{LATER}: both champions") as stage:
-            self.runs.wait(self.runs.start("compare", window=LATER, champion=first, challenger=second), "compare")
+            self.runs.wait(run, "compare")
             contest = json.loads(self.lake.read(f"reports/{USE_CASE}/{LATER}/comparison-{first}-{second}.json"))
             main = contest["main"]
             self.story.later_rows = {

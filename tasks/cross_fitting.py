@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
     from sklearn.pipeline import Pipeline
 
-_FOLDS = 4
+_FOLDS = 3
 # A clone that learned far fewer rows than the model is surer of itself than the model is: not the policy's sample, which compares rows.
-_FIT_ROWS = 100_000
+_FIT_ROWS = 50_000
 _IMPORTANCE_ROWS = 4000
 
 
@@ -41,9 +41,9 @@ class CrossFit:
 
 
 def cross_fit(case: UseCase, fitted: "Pipeline", training: pl.DataFrame, seed: int) -> CrossFit:
-    """Score ``training``, all labelled, by clones of ``fitted`` that have not seen the row's block; at most four of them.
+    """Score ``training``, all labelled, by clones of ``fitted`` that have not seen the row's block; at most three of them.
 
-    A clone is fitted on at most 100,000 rows, and its importance is taken on at most 4,000.
+    A clone is fitted on at most 50,000 rows, and its importance is taken on at most 4,000.
     """
     from threadpoolctl import threadpool_limits
 
@@ -79,7 +79,7 @@ def _without(
 
 
 def _folds(case: UseCase, rows: pl.DataFrame) -> np.ndarray:
-    """The fold of each row ``(n_rows,)``: its month, neighbours together where there are more than four; two halves of a single one."""
+    """The fold of each row ``(n_rows,)``: its month, neighbours together where there are more than three; two halves of a single one."""
     months = rows[case.event_time].dt.strftime("%Y-%m")
     number = months.rank("dense").to_numpy().astype(np.int64) - 1
     if number.max(initial=0) == 0:
