@@ -125,14 +125,10 @@ async def _deployment(client: PrefectClient, flow: Flow[Any, Any], spec: dict[st
         "job_variables": spec["work_pool"]["job_variables"],
         "parameter_openapi_schema": parameter_schema(flow).model_dump(),
     }
-    schedules = [
-        DeploymentScheduleCreate(schedule=_cron(one), active=one.get("active", True), parameters=one.get("parameters", {}))
-        for one in spec["schedules"]
-    ]
+    schedules = [DeploymentScheduleCreate(schedule=_cron(one), active=one.get("active", True)) for one in spec["schedules"]]
     try:
         found = await client.read_deployment_by_name(f"{flow.name}/{spec['name']}")
-        asked = [(one.schedule, one.parameters) for one in schedules]
-        if _same(found, wanted) and [(one.schedule, one.parameters) for one in found.schedules] == asked:
+        if _same(found, wanted) and [one.schedule for one in found.schedules] == [one.schedule for one in schedules]:
             return "unchanged", found.id
         switched = {one.schedule.model_dump_json(): one.active for one in found.schedules}
         schedules = [one.model_copy(update={"active": switched.get(one.schedule.model_dump_json(), one.active)}) for one in schedules]

@@ -12,6 +12,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import StateType
+from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.runtime import flow_run
 
@@ -76,14 +77,16 @@ def _clear(client: SyncPrefectClient, name: str, use_case: str) -> None:
 def ask_governor(use_case: str, reason: str, by_hand: bool) -> Refusal | None:
     """Note the start in the ledger, unless the governor refuses. A person's run is not refused, and counts as any other.
 
-    A run that was lost and goes on finds its own start, and is not asked again.
+    A run that was lost and goes on finds its own start, and is not asked again. What a schedule starts nobody started by hand.
     """
     policy, entries, run = load(use_case).retrain, read(lake(), use_case), root_run()
     if run is not None and any((entry.kind, entry.verdict, entry.run) == ("retrain", "started", run) for entry in entries):
         return None
-    refusal = None if by_hand else may_retrain(policy, entries, datetime.now(UTC))
+    context = FlowRunContext.get()
+    scheduled = bool(context and context.flow_run and context.flow_run.auto_scheduled)
+    refusal = None if by_hand and not scheduled else may_retrain(policy, entries, datetime.now(UTC))
     if refusal is None:
-        who = "a person" if by_hand else "the automation"
+        who = "the schedule" if scheduled else "a person" if by_hand else "the automation"
         record(Decision(use_case=use_case, kind="retrain", verdict="started", reasons=[reason], facts={"started_by": who}))
         tell(retrain_started(use_case, reason=reason))
     return refusal
