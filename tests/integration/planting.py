@@ -129,7 +129,8 @@ class Loop:
             yield
         finally:
             subprocess.run([*control, "start", program], cwd=self.settings.state, check=True, capture_output=True)
-            wait_until(lambda: httpx.get(f"{urls[program]}/health").status_code == 200, f"{program} answers again", seconds=240)
+            health = f"{urls[program]}{'/api' if program == 'prefect' else ''}/health"
+            wait_until(lambda: httpx.get(health).status_code == 200, f"{program} answers again", seconds=240)
 
     def objects(self, folder: str) -> dict[str, Any]:
         """Each object of the lake below ``folder`` with its time of writing."""
