@@ -170,7 +170,7 @@ class Loop:
         judged = judge_holdout(case, fitted, holdout, proof, seed=7)
         origin = Origin(recipe, params, dataset.version, dataset.digests(fit_on), score_holdout(case, fitted, proof), judged)
         with tempfile.TemporaryDirectory() as folder:
-            made = make_package(Path(folder), case, fitted, origin, rows, proof, seed=7, watched=False)
+            made = make_package(Path(folder), case, fitted, origin, rows, proof, seed=7)
             run_id = self.registry.log_run(use_case, "planted", params=params, metrics={}, tags={}, model=fitted, package=made.folder)
         tags = {"laurel.holdout": holdout, "laurel.recipe": recipe}
         version = self.registry.register(use_case, run_id, made.sha256, tags, "planted by a test")
