@@ -132,6 +132,17 @@ class Loop:
             health = f"{urls[program]}{'/api' if program == 'prefect' else ''}/health"
             wait_until(lambda: httpx.get(health).status_code == 200, f"{program} answers again", seconds=240)
 
+    @contextmanager
+    def no_retrain_on_drift(self, use_case: str) -> Iterator[None]:
+        """Drift starts no retrain meanwhile: it would crown another champion than the test's."""
+        api, wanted = self.settings.prefect_api_url, {"automations": {"name": {"any_": [f"retrain {use_case} on drift"]}}}
+        automation = httpx.post(f"{api}/automations/filter", json=wanted).raise_for_status().json()[0]["id"]
+        httpx.patch(f"{api}/automations/{automation}", json={"enabled": False}).raise_for_status()
+        try:
+            yield
+        finally:
+            httpx.patch(f"{api}/automations/{automation}", json={"enabled": True}).raise_for_status()
+
     def objects(self, folder: str) -> dict[str, Any]:
         """Each object of the lake below ``folder`` with its time of writing."""
         from pyarrow.fs import FileSelector, FileType

@@ -30,15 +30,11 @@ CASE = "toy_drift"
 
 @pytest.fixture(scope="module")
 def champion(loop: Loop) -> Iterator[ModelVersion]:
-    """Trained on January to March, so that its thresholds are calibrated. Drift starts no retrain: it would crown another one."""
-    api = loop.settings.prefect_api_url
-    wanted = {"automations": {"name": {"any_": [f"retrain {CASE} on drift"]}}}
-    automation = httpx.post(f"{api}/automations/filter", json=wanted).raise_for_status().json()[0]["id"]
-    httpx.patch(f"{api}/automations/{automation}", json={"enabled": False}).raise_for_status()
-    loop.run(ingest, CASE, through="2024-03")
-    loop.plant(CASE, "2024-03", ["2024-01", "2024-02"])
-    yield loop.run(promote, CASE).result
-    httpx.patch(f"{api}/automations/{automation}", json={"enabled": True}).raise_for_status()
+    """Trained on January to March, so that its thresholds are calibrated."""
+    with loop.no_retrain_on_drift(CASE):
+        loop.run(ingest, CASE, through="2024-03")
+        loop.plant(CASE, "2024-03", ["2024-01", "2024-02"])
+        yield loop.run(promote, CASE).result
 
 
 def plant(loop: Loop, champion: ModelVersion, window: str, rows: pl.DataFrame, **spoiled: Any) -> None:

@@ -1,6 +1,7 @@
 """Labels that come late, on the real stack: told in parts, late, twice, for nobody, and by clocks that are wrong."""
 
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -24,10 +25,11 @@ AT_ONCE = 280
 
 
 @pytest.fixture(scope="module")
-def champion(loop: Loop) -> ModelVersion:
-    loop.run(ingest, CASE, through="2024-03")
-    loop.plant(CASE, "2024-03", ["2024-01", "2024-02"])
-    return loop.run(promote, CASE).result
+def champion(loop: Loop) -> Iterator[ModelVersion]:
+    with loop.no_retrain_on_drift(CASE):
+        loop.run(ingest, CASE, through="2024-03")
+        loop.plant(CASE, "2024-03", ["2024-01", "2024-02"])
+        yield loop.run(promote, CASE).result
 
 
 @pytest.fixture(scope="module")
