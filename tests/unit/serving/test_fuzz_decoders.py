@@ -167,7 +167,7 @@ def test_feedback_is_refused_in_words_or_logged_as_it_was_sent(body: bytes) -> N
 def test_the_search_finds_bodies_that_are_read_and_bodies_that_are_refused(kind: str, found: st.SearchStrategy[bytes]) -> None:
     read: list[bool] = []
 
-    @settings(SEARCH, max_examples=100)
+    @settings(SEARCH, max_examples=400)
     @given(found)
     def search(body: bytes) -> None:
         read.append(refused_or(lambda: read_rows(champion().reader, kind, body, MAX_ROWS)) is not None)
