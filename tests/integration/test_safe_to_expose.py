@@ -188,7 +188,8 @@ def test_each_route_asks_for_its_scope_and_takes_no_other(exposed: ServiceProces
 @pytest.mark.parametrize("route", [route for route, scope in (ROUTES | UNDOCUMENTED).items() if not scope])
 def test_load_balancers_and_browsers_get_their_first_answer_without_a_key(exposed: ServiceProcess, route: str) -> None:
     answer = ask_route(exposed, route)
-    assert answer.status_code == (404 if "webhooks" in route else 200), answer.text
+    signed = "webhooks" in route or "slack" in route  # and this service has no secret to know the signatures by
+    assert answer.status_code == (404 if signed else 200), answer.text
 
 
 def ask_route(service: ServiceProcess, route: str, headers: dict[str, str] | None = None) -> httpx.Response:
