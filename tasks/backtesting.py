@@ -1,7 +1,6 @@
 """The steps of ``backtest``: history out of the lake, the replay, and what people see of it."""
 
 import base64
-import io
 from typing import Any
 
 from prefect import get_run_logger, task
@@ -47,9 +46,8 @@ def report_backtest(found: Backtest) -> None:
         for month in one.months
     ]
     create_table_artifact(months, key=artifact_key(use_case, "backtest-periods"), description=f"From {found.first_champion} on")
-    picture = io.BytesIO()
-    plots.backtest({name: one.months for name, one in found.replays.items()}, metric).savefig(picture, format="png", dpi=80)
-    url = f"data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}"
+    picture = plots.png(plots.backtest({name: one.months for name, one in found.replays.items()}, metric))
+    url = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
     create_image_artifact(url, key=artifact_key(use_case, "backtest-plot"), description=f"{metric_name(metric)} of whoever served")
     said = "backtest use_case=%s from=%s retrains=%d promoted=%d fit_seconds=%.1f"
     policy = found.replays["policy"]
