@@ -1,4 +1,4 @@
-"""How long the loop takes, and where: imports, stack, ingest, and the share of a retrain that is not fit, score or bootstrap.
+"""How long the loop takes, and where: imports, a run's start, ingest, and the share of a retrain that is not fit, score or bootstrap.
 
     python -m benchmarks.loop            all of it, on a stack of its own that is stopped at the end
     python -m benchmarks.loop imports ingest
@@ -18,7 +18,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from blocks.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FLOWS = sorted(path.stem for path in (REPOSITORY / "flows").glob("*.py") if path.stem not in ("__init__", "runs"))
@@ -85,12 +88,47 @@ class Spent:
 
 def retrain() -> None:
     """Two retrains of flights on a stack of their own: the first with HPO, the second against a champion."""
+    with _own_stack():
+        for through in ("2013-03", "2013-06"):
+            # A fresh process each, as on a work pool: imports belong to the wall time.
+            code = f"from benchmarks.loop import retrain_here; retrain_here({through!r})"
+            subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
+
+
+def starts(rounds: int = 6) -> None:
+    """Seconds from "created" to "running" of a run on the pool: started by Prefect's supervisor, and by the worker itself, in turn."""
+    from prefect.client.orchestration import SyncPrefectClient
+
+    from deployments.pools import ENGINE
+
+    found: dict[str | None, list[float]] = {None: [], ENGINE: []}
+    with _own_stack() as settings, SyncPrefectClient(settings.prefect_api_url) as prefect:
+        deployment_id = prefect.read_deployment_by_name("explain/flights").id
+        for _ in range(rounds):
+            for command, seconds in found.items():
+                variables = {} if command else {"command": None}
+                run = prefect.create_flow_run_from_deployment(deployment_id, job_variables=variables)
+                while run.state is None or not run.state.is_final():
+                    time.sleep(0.1)
+                    run = prefect.read_flow_run(run.id)
+                if run.start_time is None or run.created is None:
+                    raise RuntimeError(f"A run did not start: {run.state.message}")
+                seconds.append((run.start_time - run.created).total_seconds())
+    for command, seconds in found.items():
+        said = f"median {statistics.median(seconds):.1f} s, least {min(seconds):.1f} s of {rounds}"
+        print(f"start of a run, {command or 'by the supervisor'}: {said}")
+
+
+@contextmanager
+def _own_stack() -> Iterator["Settings"]:
+    """A stack with all deployments in a folder of its own, in force in this process's environment."""
     from blocks.settings import Settings
     from deployments import local
     from deployments.apply import apply_now
 
-    with _own_stack() as settings_environment:
-        os.environ |= settings_environment
+    ports = {"LAUREL_PREFECT_PORT": "4290", "LAUREL_MLFLOW_PORT": "5090", "LAUREL_S3_PORT": "8390", "LAUREL_SERVING_PORT": "5091"}
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ |= {**ports, "LAUREL_STATE": folder}
         start = time.perf_counter()
         settings = local.up(Settings.read())
         print(f"stack ready: {time.perf_counter() - start:.1f} s")
@@ -99,19 +137,9 @@ def retrain() -> None:
             start = time.perf_counter()
             apply_now(settings)
             print(f"deployments applied: {time.perf_counter() - start:.1f} s")
-            for through in ("2013-03", "2013-06"):
-                # A fresh process each, as on a work pool: imports belong to the wall time.
-                code = f"from benchmarks.loop import retrain_here; retrain_here({through!r})"
-                subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
+            yield settings
         finally:
             local.down(settings)
-
-
-@contextmanager
-def _own_stack() -> Iterator[dict[str, str]]:
-    ports = {"LAUREL_PREFECT_PORT": "4290", "LAUREL_MLFLOW_PORT": "5090", "LAUREL_S3_PORT": "8390", "LAUREL_SERVING_PORT": "5091"}
-    with tempfile.TemporaryDirectory() as folder:
-        yield {**ports, "LAUREL_STATE": folder}
 
 
 def retrain_here(through: str) -> None:
@@ -132,7 +160,7 @@ def retrain_here(through: str) -> None:
     print(f"retrain through {through}: {wall:.1f} s, of which {parts}; outside of them {1 - inside / wall:.0%}")
 
 
-PARTS: dict[str, Callable[[], None]] = {"imports": imports, "ingest": ingest, "retrain": retrain}
+PARTS: dict[str, Callable[[], None]] = {"imports": imports, "starts": starts, "ingest": ingest, "retrain": retrain}
 
 
 def main() -> None:

@@ -297,7 +297,7 @@ class ModelRegistry(Block):
         what = f"download the package of {version.use_case!r} version {version.number}"
         if RegistryApi.serves(version.tags["laurel.package"]):
             target = folder / "package"
-            target.mkdir()
+            target.mkdir(parents=True)
             with self._ask(what) as api:
                 api.download(version.tags["laurel.package"], target)
             return target

@@ -9,7 +9,6 @@ import argparse
 import json
 import shutil
 import sys
-import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
@@ -52,22 +51,22 @@ def play(demo: Demo) -> Story:
                 demo.read_contest()
             if len(demo.story.champions) == 2:
                 traffic.rows = demo.some_rows(frames[LATER])
-                demo.send_later_month(frames[LATER])
-                comparison = demo.start_comparison()
+                comparison = demo.send_later_month(frames[LATER])
                 demo.roll_back()
                 demo.read_comparison(comparison)
     return demo.ended()
 
 
 def live_until_drift(demo: Demo, frames: dict[str, pl.DataFrame], traffic: Traffic) -> None:
-    """One month after the other is asked for; the check of each runs while the next ones begin, as it would in life."""
-    checks: list[tuple[str, FlowRun, float]] = []
-    for month in WATCHED:
-        traffic.rows = demo.some_rows(frames[month])
-        demo.send_month(month, frames[month])
-        checks.append((month, demo.runs.start("drift_check", window=month), time.monotonic()))
-    for check in checks:
-        demo.judge_month(*check)
+    """One month after the other is asked for; each is checked as soon as the lake has it, while the next ones are asked for."""
+    checks: list[tuple[str, Future[tuple[FlowRun, float]]]] = []
+    with ThreadPoolExecutor(len(WATCHED)) as aside:
+        for month in WATCHED:
+            traffic.rows = demo.some_rows(frames[month])
+            demo.send_month(month, frames[month])
+            checks.append((month, aside.submit(demo.start_when_logged, demo.rows_logged(), "drift_check", window=month)))
+        for month, check in checks:
+            demo.judge_month(month, *check.result())
 
 
 def forget_former_demo(settings: Settings) -> None:

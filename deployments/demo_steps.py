@@ -84,18 +84,21 @@ class Demo:
         return as_rows(self.case, frame.sample(1000, seed=7))
 
     def send_month(self, month: str, frame: pl.DataFrame) -> None:
-        """A month of requests, and of labels that follow, until all of it is in the lake."""
+        """A month of requests, and of labels that follow."""
         with self.stages.stage(f"{month}: requests") as stage:
             rows = replay(self.case, frame, self.caller)
-            self._drain_log()
             stage.note(f"{rows:,} flights asked for, their labels followed")
 
-    def _drain_log(self) -> None:
-        """Wait until every prediction and label that is acknowledged by now is in the lake; traffic goes on adding more."""
-        begun = self._service()["log"]
+    def rows_logged(self) -> int:
+        """Predictions and labels that the service has acknowledged so far."""
+        log = self._service()["log"]
+        return int(log["rows_uploaded"] + log["rows_waiting"])
+
+    def start_when_logged(self, rows: int, name: str, **parameters: Any) -> tuple[FlowRun, float]:
+        """Start ``<name>/flights`` when the first ``rows`` of the log are in the lake. Returns the run, and when it was started."""
         for _ in range(300):
-            if self._service()["log"]["rows_uploaded"] >= begun["rows_uploaded"] + begun["rows_waiting"]:
-                return
+            if self._service()["log"]["rows_uploaded"] >= rows:
+                return self.runs.start(name, **parameters), time.monotonic()
             time.sleep(0.1)
         raise DemoFailed(f"The prediction log does not drain: see {self.settings.state / 'logs'}")
 
@@ -136,16 +139,22 @@ class Demo:
         """The decisions so far, in order."""
         return [json.loads(self.lake.read(path)) for path in self.lake.list(f"decisions/{USE_CASE}")]
 
-    def send_later_month(self, frame: pl.DataFrame) -> None:
-        """The month after the story through the service; meanwhile a retrain by hand, whose challenger has nothing new to offer."""
+    def send_later_month(self, frame: pl.DataFrame) -> FlowRun:
+        """The month after the story through the service; meanwhile a retrain by hand, whose challenger has nothing new to offer.
+
+        Returns the run that compares both champions on the flights of that month, which neither has seen.
+        """
+        first, second = (one["version"] for one in self.story.champions)
         with self.stages.stage(f"{LATER}: requests, a retrain by hand") as stage:
             run = self.runs.start("retrain", through=LATER, reason="somebody asks for one")
             rows = replay(self.case, frame, self.caller)
+            comparison, _ = self.start_when_logged(self.rows_logged(), "compare", window=LATER, champion=first, challenger=second)
             run = self.runs.wait(run, f"retrain through {LATER}")
             said = str(run.state.name if run.state else "")
             self.story.second_contest = self._latest_contest()
             stage.note(f"{rows:,} flights asked for; the retrain: {said}")
         self._note_champion()
+        return comparison
 
     def roll_back(self) -> None:
         """To the first champion and forth again, under traffic; how long it took until the service served it, from the start of the run."""
@@ -167,11 +176,6 @@ class Demo:
                 return datetime.now(UTC)
             time.sleep(0.05)
         raise DemoFailed(f"Version {version} was not served within {timeout_seconds:g} s.")
-
-    def start_comparison(self) -> FlowRun:
-        """Both champions on the flights of that later month, which neither has seen. It runs while the crown goes back and forth."""
-        first, second = (one["version"] for one in self.story.champions)
-        return self.runs.start("compare", window=LATER, champion=first, challenger=second)
 
     def read_comparison(self, run: FlowRun) -> None:
         first, second = (one["version"] for one in self.story.champions)

@@ -17,6 +17,7 @@ ECS_TEMPLATE = Path(__file__).with_name("ecs_job_template.yaml")
 PREFECT_AUTH = "PREFECT_API_AUTH_STRING"
 REQUIRED = ("cluster", "capacity_provider", "image", "task_role_arn", "execution_role_arn", "log_group", "subnets", "security_groups")
 LOG_STREAM_PREFIX = "flows"
+ENGINE = "python -m prefect.engine"
 
 
 class PoolError(ValueError):
@@ -26,10 +27,11 @@ class PoolError(ValueError):
 async def apply_pool(
     client: PrefectClient, settings: Settings, asked: PoolType | None
 ) -> tuple[Literal["created", "updated", "unchanged"], PoolType]:
-    """Make the pool, or bring an ECS pool's job template to what the settings say. Returns what was done, and the type in force.
+    """Make the pool, or bring its job template to what it should be. Returns what was done, and the type in force.
 
-    Without ``asked`` a pool that is there is left alone, and one that is not becomes a process pool. Raises ``PoolError`` for
-    a pool of another type, and for settings that an ECS pool needs and that are missing.
+    A pool that is not there becomes a process pool, unless ``asked`` says otherwise. An ECS pool's template is left alone without
+    ``asked``, and in a process pool's nothing but the command is filled in. Raises ``PoolError`` for a pool of another type, and for
+    settings that an ECS pool needs and that are missing.
     """
     template = ecs_template(settings) if asked == "ecs" else None
     try:
@@ -44,16 +46,26 @@ async def apply_pool(
             "The deployments stay and join the new pool; runs that wait in the old one are lost."
         )
     in_force: PoolType = "ecs" if found.type == "ecs" else "process"
+    if in_force == "process":
+        template = process_template(found.base_job_template)
     if template is None or found.base_job_template == template:
         return "unchanged", in_force
     await client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
     return "updated", in_force
 
 
-def process_template() -> dict[str, Any]:
+def process_template(found: dict[str, Any] | None = None) -> dict[str, Any]:
+    """``found``, or else the process worker's own job template, with the command that starts a run, unless somebody chose another.
+
+    Without one the worker starts a supervisor, which starts the run: 2 s more for each (docs/decisions/0015-starting-a-run.md).
+    """
     from prefect.workers.process import ProcessWorker
 
-    return ProcessWorker.get_default_base_job_template()
+    template = copy.deepcopy(found or ProcessWorker.get_default_base_job_template())
+    command = template["variables"]["properties"].get("command")
+    if command is not None and command.get("default") is None:
+        command["default"] = ENGINE
+    return template
 
 
 def ecs_template(settings: Settings) -> dict[str, Any]:

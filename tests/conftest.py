@@ -1,5 +1,6 @@
 """What all tests share: an environment of their own, free ports, and one real local stack for the whole session."""
 
+import logging
 import os
 import random
 import shutil
@@ -38,6 +39,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "AWS_CONFIG_FILE": str(home / "aws-config"),
         "AWS_SHARED_CREDENTIALS_FILE": str(home / "aws-credentials"),
     }
+
+
+def pytest_unconfigure() -> None:
+    """What threads log from here on goes to streams that pytest has closed: that is no error, and must not hide the summary."""
+    logging.raiseExceptions = False
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +93,11 @@ def stack(local_settings: LocalSettings, tmp_path_factory: pytest.TempPathFactor
         slack_api_url=slack.url,
     )
     settings = local.up(asked)
+    from prefect.events.worker import EventsWorker
+
     yield settings
+    # What flows told from this process is sent before the server goes: Prefect would go on trying after the last line of pytest.
+    EventsWorker.drain_all(timeout=30)
     local.down(settings)
 
 

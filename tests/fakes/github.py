@@ -11,17 +11,17 @@ or oversized body, another comment's id), gives lists in pages with a ``Link`` h
 
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.fakes.loopback import Handler, LoopbackServer
 
 LONGEST = 65_536
 _LISTED = re.compile(r"/repos/(?P<repository>[^/]+/[^/]+)/issues/(?P<number>\d+)/comments")
 _ONE = re.compile(r"/repos/(?P<repository>[^/]+/[^/]+)/issues/comments/(?P<id>\d+)")
 
 
-class GitHubServer:
+class GitHubServer(LoopbackServer):
     """``comments`` as GitHub keeps them, oldest first; ``requests`` are method, path and status of each call."""
 
     def __init__(self, repository: str = "team/models", token: str = "ghs_job", read_only: str = "ghs_fork") -> None:
@@ -29,23 +29,7 @@ class GitHubServer:
         self.numbers: set[int] = set()
         self.comments: list[dict[str, Any]] = []
         self.requests: list[tuple[str, str, int]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads = True
-        self._server.github = self  # type: ignore[attr-defined]
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(_Handler)
 
     def pull_request(self, number: int) -> None:
         """Open a pull request of that number."""
@@ -98,20 +82,10 @@ class GitHubServer:
         return 404, {"message": "Not Found"}, {}
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     def _any(self) -> None:
-        github: GitHubServer = self.server.github  # type: ignore[attr-defined]
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        status, said, headers = github.answer(self.command, self.path, self.headers, body)
-        github.requests.append((self.command, self.path, status))
-        text = json.dumps(said).encode()
-        self.send_response(status)
-        for name, value in {"Content-Type": "application/json; charset=utf-8", "Content-Length": str(len(text)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(text)
+        status, said, headers = self.owner.answer(self.command, self.path, self.headers, self.body())
+        self.owner.requests.append((self.command, self.path, status))
+        self.reply(status, json.dumps(said).encode(), {"Content-Type": "application/json; charset=utf-8", **headers})
 
     do_GET = do_POST = do_PATCH = _any
-
-    def log_message(self, *_: object) -> None:
-        """Quiet: a test that fails shows ``requests``."""

@@ -15,8 +15,9 @@ import json
 import threading
 import uuid
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
+
+from tests.fakes.loopback import Handler, LoopbackServer
 
 ANSWER = {"approved": bool, "by": str}
 
@@ -34,7 +35,7 @@ class FakeRun:
 
 
 @dataclass
-class PrefectServer:
+class PrefectServer(LoopbackServer):
     """``answers``: the inputs of resumed runs; ``started``: the parameters of new ones; ``asked``: the requests; ``broken``: a 500 for all.
 
     ``contended``: as where answers come at the same moment, when Prefect answers 503 to all but the first.
@@ -52,23 +53,11 @@ class PrefectServer:
     def __post_init__(self) -> None:
         self._once: dict[str, str] = {}
         self.turn = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads = True
-        self._server.prefect = self  # type: ignore[attr-defined]
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        super().__init__(_Handler)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/api"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        return f"{super().url}/api"
 
     def deploy(self, name: str) -> str:
         return self.deployments.setdefault(name, str(uuid.uuid4()))
@@ -134,25 +123,18 @@ class PrefectServer:
         return 201, self._described(run)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        self._reply({})
+        self._answer({})
 
     def do_POST(self) -> None:
-        self._reply(json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}"))
+        self._answer(json.loads(self.body() or b"{}"))
 
-    def _reply(self, body: dict[str, Any]) -> None:
-        prefect: PrefectServer = self.server.prefect  # type: ignore[attr-defined]
+    def _answer(self, body: dict[str, Any]) -> None:
+        prefect: PrefectServer = self.owner
         prefect.asked.append(f"{self.command} {self.path}")
         with prefect.turn:
             status, said = prefect.answer(self.command, self.path, self.headers.get("Authorization"), body)
-        data = json.dumps(said).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing on the test's terminal."""
+        self.reply(status, json.dumps(said).encode())

@@ -8,15 +8,15 @@ The answers' shapes and statuses are those of MLflow 3.17; ``tests/integration/t
 """
 
 import json
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.fakes.loopback import Handler, LoopbackServer
 
-class RegistryServer:
+
+class RegistryServer(LoopbackServer):
     """``artifacts`` is the folder behind the proxy, ``asked`` the paths of all requests, ``broken`` makes every answer a 500."""
 
     def __init__(self, artifacts: Path, port: int = 0) -> None:
@@ -25,27 +25,7 @@ class RegistryServer:
         self.champions: dict[str, int] = {}
         self.asked: list[str] = []
         self.broken = False
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), _Handler)
-        self._server.daemon_threads = True
-        self._server.registry = self  # type: ignore[attr-defined]
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-
-    @property
-    def port(self) -> int:
-        return self._server.server_port
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(_Handler, port)
 
     def package_folder(self, model: str, version: int) -> Path:
         return self.artifacts / "1" / f"run-{model}-{version}" / "artifacts" / "package"
@@ -88,18 +68,10 @@ def _error(status: int, code: str, message: str) -> tuple[int, bytes]:
     return status, json.dumps({"error_code": code, "message": message}).encode()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        registry: RegistryServer = self.server.registry  # type: ignore[attr-defined]
         parts = urlsplit(self.path)
-        registry.asked.append(parts.path)
-        status, body = registry.answer(parts.path, parse_qs(parts.query))
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing on the test's terminal."""
+        self.owner.asked.append(parts.path)
+        self.reply(*self.owner.answer(parts.path, parse_qs(parts.query)))

@@ -14,9 +14,10 @@ import re
 import threading
 from collections import deque
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs
+
+from tests.fakes.loopback import Handler, LoopbackServer
 
 ALWAYS = 1000
 CHANNEL_ID = "C0ML000001"
@@ -33,7 +34,7 @@ class Misbehaviour:
     method: str = ""
 
 
-class SlackServer:
+class SlackServer(LoopbackServer):
     """``messages`` are the posted ones as Slack would keep them now, ``edits`` what chat.update wrote, oldest first,
 
     ``files`` the pictures that were shared, and ``statuses`` one HTTP status for each call.
@@ -54,24 +55,15 @@ class SlackServer:
         self._posted = 0
         self._pending: dict[str, dict[str, Any]] = {}
         self._busy = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads = True
-        self._server.slack = self  # type: ignore[attr-defined]
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        super().__init__(_Handler)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/api/"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+        return f"{super().url}/api/"
 
     def __exit__(self, *_: object) -> None:
         self.closing.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__exit__()
 
     @property
     def heads(self) -> list[dict[str, Any]]:
@@ -273,38 +265,27 @@ def _text_fits(text: dict[str, Any], limit: int) -> bool:
     return text.get("type") in ("mrkdwn", "plain_text") and 0 < len(text.get("text", "")) <= limit
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     def do_POST(self) -> None:
-        slack: SlackServer = self.server.slack  # type: ignore[attr-defined]
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        slack: SlackServer = self.owner
+        body = self.body()
         method = self.path.removeprefix("/api/")
         if misbehaviour := slack.next_misbehaviour(method):
             return self._misbehave(slack, misbehaviour)
         if self.path.startswith("/upload/v1/"):
-            return self._reply(slack, slack.take_file(self.path.rpartition("/")[2], body), "OK", {})
+            return self._answer(slack, slack.take_file(self.path.rpartition("/")[2], body), "OK", {})
         answer = slack.answer(method, self.headers.get("Authorization"), self.headers.get("Content-Type", ""), body)
-        return self._reply(slack, 200, json.dumps(answer), {})
+        return self._answer(slack, 200, json.dumps(answer), {})
 
     def _misbehave(self, slack: SlackServer, how: Misbehaviour) -> None:
         if how.status > 0:
-            return self._reply(slack, how.status, how.body, how.headers)
+            return self._answer(slack, how.status, how.body, how.headers)
         slack.statuses.append(how.status)
         if how.status < 0:
             slack.closing.wait()
         self.close_connection = True
         return None
 
-    def _reply(self, slack: SlackServer, status: int, body: str, headers: dict[str, str]) -> None:
+    def _answer(self, slack: SlackServer, status: int, body: str, headers: dict[str, str]) -> None:
         slack.statuses.append(status)
-        self.send_response(status)
-        for name, value in {
-            "Content-Type": "application/json; charset=utf-8",
-            "Content-Length": str(len(body.encode())),
-            **headers,
-        }.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body.encode())
-
-    def log_message(self, *_: object) -> None:
-        """Quiet: a test that fails shows ``statuses``."""
+        self.reply(status, body.encode(), {"Content-Type": "application/json; charset=utf-8", **headers})

@@ -18,11 +18,13 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.events.actions import DoNothing
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.server.events.schemas.automations import EventTrigger as ServerTrigger
+from prefect.workers.process import ProcessWorker
 
 import flows
 from blocks.settings import REPOSITORY, Settings
 from deployments.apply import _automation, apply_now
 from deployments.automations import FLOOD_SECONDS, crash_on_lost_heartbeat
+from deployments.pools import process_template
 from tests.integration.planting import Loop
 from usecases.definition import known
 
@@ -64,6 +66,16 @@ def test_every_flow_is_deployed_for_every_use_case_on_the_pool_ec2(loop: Loop) -
             assert found.job_variables["env"]["PYTHONPATH"].split(":") == [str(REPOSITORY), str(REPOSITORY / "tests" / "fixtures")]
             assert found.pull_steps == [{"prefect.deployments.steps.set_working_directory": {"directory": str(REPOSITORY)}}]
             assert "use_case" in found.parameter_openapi_schema["properties"]
+
+
+def test_runs_are_started_by_the_worker_itself_whoever_made_the_pool(loop: Loop) -> None:
+    """A worker that comes first makes a pool of its own, without a command."""
+    found = loop.prefect.read_work_pool("ec2")
+    assert found.base_job_template == process_template()
+    bare = ProcessWorker.get_default_base_job_template()
+    httpx.patch(f"{loop.settings.prefect_api_url}/work_pools/ec2", json={"base_job_template": bare}).raise_for_status()
+    changes(loop.settings)
+    assert loop.prefect.read_work_pool("ec2").base_job_template == process_template()
 
 
 def test_what_was_changed_on_the_server_is_brought_back_and_nothing_else_is_touched(loop: Loop) -> None:

@@ -267,13 +267,14 @@ def with_all_its_processes(process: "subprocess.Popen[bytes]", how: signal.Signa
         process.wait(60)
 
 
-def written(place: Place) -> dict[str, int]:
-    """How much of each kind there is for the use case."""
+def written(place: Place) -> dict[str, int | list[str]]:
+    """How much of each kind there is for the use case, and its decisions in order."""
+    entries = [json.loads(place.lake.read(path)) for path in place.lake.list(f"decisions/{CASE}")]
     return {
         "dataset versions": len(versions(place.lake, CASE)),
         "fitted models": len(place.registry.runs(CASE, {})),
         "registered versions": len(place.registry.versions(CASE)),
-        "decisions": len(place.lake.list(f"decisions/{CASE}")),
+        "decisions": [f"{entry['kind']} {entry['verdict']}" for entry in entries],
     }
 
 
@@ -290,7 +291,7 @@ def lost(place: Place) -> FlowRun:
 
 
 def test_run_lost_with_its_instance_is_crashed_and_nothing_half_written_is_to_be_seen(place: Place, lost: FlowRun) -> None:
-    assert written(place) == {"dataset versions": 1, "fitted models": 0, "registered versions": 0, "decisions": 0}
+    assert written(place) == {"dataset versions": 1, "fitted models": 0, "registered versions": 0, "decisions": ["retrain started"]}
     assert place.registry.at(CASE, CHAMPION) is None
 
 
@@ -307,7 +308,8 @@ def test_lost_run_completes_on_another_instance_and_finished_steps_are_not_done_
     assert {name: states.count("Completed") for name, states in steps.items()} == dict.fromkeys(steps, 1) | {"ingest 2024": 3}
     assert [steps[name] for name in ("plan_training", "announce_training")] == [["Completed", "Cached"]] * 2
     assert steps["fit logistic"] == ["Running", "Completed"], "it was not the interrupted step that was done again"
-    assert written(place) == {"dataset versions": 1, "fitted models": 3, "registered versions": 2, "decisions": 1}
+    decisions = ["retrain started", "contest promote", "crown crowned", "retrain promoted"]
+    assert written(place) == {"dataset versions": 1, "fitted models": 3, "registered versions": 2, "decisions": decisions}
     champion = place.registry.at(CASE, CHAMPION)
     assert champion is not None and champion.tags["laurel.holdout"] == "2024-03"
     assert [message["text"] for message in slack.messages[told:] if "training started" in message["text"]] == [], "people were told twice"
@@ -319,8 +321,9 @@ def test_crowning_that_was_lost_half_way_gives_the_alias_back_to_who_was_crowned
     untried = next(one for one in place.registry.versions(CASE) if crowned and one.number != crowned.number)
     assert crowned is not None
     place.registry.set_alias(untried, CHAMPION)
-    code = "from prefect import flow\nfrom tasks.crowning import crown\nfrom tasks.outside import registry\n"
-    code += f"flow(lambda: crown(registry().version({CASE!r}, {untried.number!r})), name='again')()"
+    code = "from prefect import flow\nfrom tasks.crowning import Crowning, crown\nfrom tasks.outside import registry\n"
+    why = f"Crowning({crowned.number!r}, ['a test'])"
+    code += f"flow(lambda: crown(registry().version({CASE!r}, {untried.number!r}), {why}), name='again')()"
     supervisor = [str(BIN / "supervisorctl"), "-c", "supervisord.conf"]
     subprocess.run([*supervisor, "stop", "service"], cwd=place.settings.state, check=True, capture_output=True)
     given = {**os.environ, **local.environment(place.settings), "LAUREL_PROMOTE_TIMEOUT_SECONDS": "1"}

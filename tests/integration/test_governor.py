@@ -11,6 +11,7 @@ import httpx
 from prefect import flow
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.schedules import IntervalSchedule
 
 from blocks.registry import CHAMPION
 from blocks.settings import REPOSITORY
@@ -77,6 +78,26 @@ def test_a_drift_event_within_the_cooldown_becomes_a_run_that_is_skipped_and_a_d
     assert datetime.fromisoformat(entry["facts"]["until"]) - datetime.fromisoformat(loop.decisions(CASE)[0]["time"]) == timedelta(hours=1)
     assert loop.told(CASE, before)[0].startswith(f"{CASE}: retrain skipped: the last retrain started at ")
     assert "and refused: the last retrain started at" in loop.run(explain, CASE, question="retrain").result.text
+
+
+def test_what_a_schedule_starts_nobody_started_by_hand_and_the_governor_is_asked(loop: Loop) -> None:
+    deployment, known = loop.prefect.read_deployment_by_name(f"retrain/{CASE}"), {run.id for run in runs(loop)}
+    soon = IntervalSchedule(interval=timedelta(days=30), anchor_date=datetime.now(UTC) + timedelta(seconds=10))
+    (schedule,) = loop.prefect.create_deployment_schedules(deployment.id, [(soon, True)])
+
+    def ended() -> list[FlowRun]:
+        return [run for run in runs(loop) if run.id not in known and run.state and run.state.is_final()]
+
+    try:
+        wait_until(lambda: bool(ended()), "the scheduled run ends", seconds=120)
+    finally:
+        loop.prefect.delete_deployment_schedule(deployment.id, schedule.id)
+    (run,) = ended()
+    assert run.auto_scheduled and run.parameters["use_case"] == CASE and run.parameters.get("by_hand", True)
+    assert run.state is not None and run.state.name == "Skipped" and run.state.message
+    assert run.state.message.startswith("the last retrain started at ")
+    entry = loop.decisions(CASE)[-1]
+    assert (entry["kind"], entry["verdict"], entry["run"]) == ("refusal", "cooldown", str(run.id))
 
 
 def test_a_person_may_start_one_all_the_same_and_it_counts(loop: Loop) -> None:

@@ -1,4 +1,4 @@
-"""The job template of an ECS pool: what it takes from prefect-aws, from the repository, and from the settings."""
+"""Job templates: what an ECS pool takes from prefect-aws, from the repository and from the settings; a process pool's command."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -8,11 +8,12 @@ import pytest
 from prefect.server.events.schemas.automations import EventTrigger as ServerTrigger
 from prefect.server.events.schemas.events import ReceivedEvent
 from prefect.utilities.templating import find_placeholders
+from prefect.workers.process import ProcessWorker
 from prefect_aws.workers.ecs_worker import ECSWorker
 
 from blocks.settings import Settings
 from deployments.automations import SILENT, crash_on_lost_heartbeat, rerun_lost_run
-from deployments.pools import REQUIRED, PoolError, ecs_template
+from deployments.pools import ENGINE, REQUIRED, PoolError, ecs_template, process_template
 
 SECRET_ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:laurel/prefect-AbCdEf"  # noqa: S105 - an address
 GIVEN = {f"ecs_{name}": f"the-{name}" for name in REQUIRED} | {"prefect_url": "http://prefect.internal:4200/api"}
@@ -55,6 +56,19 @@ def test_secrets_of_the_settings_are_in_no_template() -> None:
     secrets = {"s3_access_key": "key-1", "s3_secret_key": "key-2", "slack_token": "key-3", "serving_key": "key-4", "prefect_auth": "key:5"}
     text = str(template(**secrets))
     assert [secret for secret in secrets.values() if secret in text] == []
+
+
+def test_process_pool_gets_the_command_unless_somebody_chose_one_and_nothing_else_is_touched() -> None:
+    own = ProcessWorker.get_default_base_job_template()
+    made = process_template(own)
+    assert made["variables"]["properties"].pop("command")["default"] == ENGINE
+    assert own["variables"]["properties"].pop("command")["default"] is None
+    assert made == own
+    chosen = process_template()
+    chosen["variables"]["properties"]["command"]["default"] = "nice python -m prefect.engine"
+    assert process_template(chosen) == chosen
+    del chosen["variables"]["properties"]["command"]
+    assert process_template(chosen) == chosen
 
 
 def event(name: str, runs: int, *, state: str = "Crashed", of_deployment: bool = True) -> ReceivedEvent:
