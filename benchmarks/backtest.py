@@ -13,8 +13,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tasks.backtest import History, run, with_policy
+from tasks.backtest import run, with_policy
 from tasks.backtesting import in_words
+from tasks.history import History
 from usecases.definition import Source, load
 
 

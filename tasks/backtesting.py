@@ -8,8 +8,9 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact, c
 
 from tasks import plots
 from tasks.announcements import metric_name, number
-from tasks.backtest import Backtest, History, Replay, run, with_policy
+from tasks.backtest import Backtest, Replay, run, with_policy
 from tasks.dataset import DatasetMissing, read_periods, read_version
+from tasks.history import History
 from tasks.outside import PATIENT, artifact_key, lake
 from usecases.definition import load
 

@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 
 from tasks import modelling
-from tasks.backtest import Backtest, History, run, with_policy
+from tasks.backtest import Backtest, run, with_policy
+from tasks.history import History
 from tasks.metrics import score
 from usecases.definition import ROC_AUC, Gate, UseCase, UseCaseError, load
 
