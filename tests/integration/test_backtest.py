@@ -2,33 +2,36 @@
 
 from tests.integration.planting import Loop
 
+# Not ``toy`` itself, of which other modules expect that nobody has ingested it.
+CASE = "toy_rollback"
+
 
 def test_a_backtest_leaves_figures_and_a_plot_and_touches_no_champion(loop: Loop) -> None:
     from flows.backtest import backtest
     from flows.ingest import ingest
 
-    version = loop.run(ingest, "toy", through="2024-08").result.version
-    crowned, decisions = loop.crowned("toy"), len(loop.decisions("toy"))
-    outcome = loop.run(backtest, "toy", dataset_version=version)
+    version = loop.run(ingest, CASE, through="2024-08").result.version
+    crowned, decisions = loop.crowned(CASE), len(loop.decisions(CASE))
+    outcome = loop.run(backtest, CASE, dataset_version=version)
     assert outcome.state.is_completed()
 
     found = outcome.result
     # The world changes in May; it takes two months of the new one until anybody passes the gate there.
     outcomes = [month.outcome for month in found.replays["policy"].months]
     assert outcomes == ["quiet", "below the gate", "below the gate", "promoted", "quiet"]
-    table = {line["strategy"]: line for line in loop.artifact("toy-backtest-strategies")}
+    table = {line["strategy"]: line for line in loop.artifact("toy-rollback-backtest-strategies")}
     assert (table["policy"]["retrains"], table["policy"]["promoted"], table["monthly"]["retrains"]) == (3, 1, 5)
     assert table["policy"]["roc_auc of all rows"] > table["never"]["roc_auc of all rows"]
-    assert {line["period"] for line in loop.artifact("toy-backtest-periods")} == {f"2024-{month:02d}" for month in range(4, 9)}
-    assert loop.artifact("toy-backtest-plot").startswith("data:image/png;base64,")
-    assert "Against never retraining: ROC AUC +" in loop.artifact("toy-backtest")
-    assert (loop.crowned("toy"), len(loop.decisions("toy"))) == (crowned, decisions)
+    assert {line["period"] for line in loop.artifact("toy-rollback-backtest-periods")} == {f"2024-{month:02d}" for month in range(4, 9)}
+    assert loop.artifact("toy-rollback-backtest-plot").startswith("data:image/png;base64,")
+    assert "Against never retraining: ROC AUC +" in loop.artifact("toy-rollback-backtest")
+    assert (loop.crowned(CASE), len(loop.decisions(CASE))) == (crowned, decisions)
 
 
 def test_a_policy_that_cannot_be_fails_the_run_by_name(loop: Loop) -> None:
     from flows.backtest import backtest
 
-    outcome = loop.run(backtest, "toy", policy={"drift": {"shares": 0.2}})
+    outcome = loop.run(backtest, CASE, policy={"drift": {"shares": 0.2}})
     assert outcome.state.is_failed()
     assert "shares" in outcome.message
 
@@ -37,7 +40,7 @@ def test_a_history_that_is_too_short_says_what_to_ingest(loop: Loop) -> None:
     from flows.backtest import backtest
     from flows.ingest import ingest
 
-    version = loop.run(ingest, "toy", through="2024-03").result.version
-    outcome = loop.run(backtest, "toy", dataset_version=version)
+    version = loop.run(ingest, CASE, through="2024-03").result.version
+    outcome = loop.run(backtest, CASE, dataset_version=version)
     assert outcome.state.is_failed()
-    assert "needs 4 or more" in outcome.message and "ingest/toy" in outcome.message
+    assert "needs 4 or more" in outcome.message and "ingest/toy_rollback" in outcome.message
