@@ -24,15 +24,15 @@ WORDS = {
     ),
     "rolling_back": (
         "{by} rolls {use_case} back from version {left} to version {version}: <{page}|the rollback's run>.",
-        "{by} 님이 {use_case} 버전 {left}에서 버전 {version}(으)로 되돌립니다: <{page}|되돌리기 실행>.",
+        "{by} 님이 {use_case} 버전 {left}에서 버전 {version}(으)로 롤백합니다: <{page}|롤백 실행>.",
     ),
     "rolling_back_one": (
         "{by} rolls {use_case} back from version {left} to the champion before it: <{page}|the rollback's run>.",
-        "{by} 님이 {use_case} 버전 {left}에서 바로 이전 챔피언으로 되돌립니다: <{page}|되돌리기 실행>.",
+        "{by} 님이 {use_case} 버전 {left}에서 바로 이전 챔피언으로 롤백합니다: <{page}|롤백 실행>.",
     ),
     "rolling_already": (
         "This button has started a rollback already: <{page}|its run>.",
-        "이 버튼으로 이미 되돌리기를 시작했습니다: <{page}|실행>.",
+        "이 버튼으로 이미 롤백을 시작했습니다: <{page}|실행>.",
     ),
     "answered": (
         "Nothing was done: somebody answered already, and the approve run goes on.",
@@ -52,7 +52,7 @@ WORDS = {
     ),
     "moved_on": (
         "Nothing was rolled back: another version is champion now than when this button was made.",
-        "되돌리지 않았습니다. 이 버튼이 만들어진 뒤 챔피언이 바뀌었습니다.",
+        "롤백하지 않았습니다. 이 버튼이 만들어진 뒤 챔피언이 바뀌었습니다.",
     ),
     "not_listed": (
         "Nothing was done: you are not among those who may. LAUREL_SLACK_APPROVERS lists them.",
@@ -64,7 +64,7 @@ WORDS = {
     ),
     "registry_away": (
         "Nothing was rolled back, since nobody knows now who the champion is. Press again later. {error}",
-        "지금 챔피언을 확인할 수 없어 되돌리지 않았습니다. 나중에 다시 누르세요. {error}",
+        "지금 챔피언을 확인할 수 없어 롤백하지 않았습니다. 나중에 다시 누르세요. {error}",
     ),
     "refused": ("Nothing was done. {error}", "처리하지 않았습니다. {error}"),
 }

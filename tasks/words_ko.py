@@ -92,7 +92,7 @@ WORDS = {
     "deployed": "{use_case}: 버전 {version} 모델을 {seconds:.1f}초 만에 서비스하기 시작했고, "
     "스모크 테스트 요청 {smoke_rows}건이 모두 통과했습니다",
     "deployed.step": "버전 {version} 모델, {seconds:.1f}초 만에 서비스 시작",
-    "deployed.otherwise": "버전 {champion} 모델로 되돌리려면 Prefect의 rollback/{use_case} 배포 또는 "
+    "deployed.otherwise": "버전 {champion} 모델로 돌아가려면 Prefect의 rollback/{use_case} 배포 또는 "
     "모델 서비스 페이지에서 롤백해 주십시오.",
     "rollback.button": "롤백",
     "rollback.sure": "버전 {champion} 모델로 롤백하시겠습니까?",
