@@ -42,8 +42,7 @@ def play(demo: Demo) -> Story:
         demo.watch_retrain(first, "champion 1")
         frames = months.result()
         with demo.steady_traffic(frames[WATCHED[0]]) as traffic:
-            known = demo.runs.known_retrains()
-            live_until_drift(demo, frames, traffic)
+            known = live_until_drift(demo, frames, traffic)
             with demo.stages.stage("drift event to retrain, by the automation"):
                 run = demo.runs.await_automatic_retrain(known)
             if run is not None:
@@ -51,22 +50,33 @@ def play(demo: Demo) -> Story:
                 demo.read_contest()
             if len(demo.story.champions) == 2:
                 traffic.rows = demo.some_rows(frames[LATER])
-                comparison = demo.send_later_month(frames[LATER])
+                comparison = aside.submit(demo.compare_champions)
+                demo.send_month(LATER, frames[LATER])
                 demo.roll_back()
-                demo.read_comparison(comparison)
+                demo.read_comparison(comparison.result())
     return demo.ended()
 
 
-def live_until_drift(demo: Demo, frames: dict[str, pl.DataFrame], traffic: Traffic) -> None:
-    """One month after the other is asked for; each is checked as soon as the lake has it, while the next ones are asked for."""
+def live_until_drift(demo: Demo, frames: dict[str, pl.DataFrame], traffic: Traffic) -> set[Any]:
+    """One month after the other is asked for, and checked as soon as the lake has it. Meanwhile somebody retrains by hand.
+
+    The last month is checked when that retrain is over, for there is one at a time. Returns the retrains so far, the automation's not.
+    """
     checks: list[tuple[str, Future[tuple[FlowRun, float]]]] = []
+    by_hand: FlowRun | None = None
     with ThreadPoolExecutor(len(WATCHED)) as aside:
         for month in WATCHED:
             traffic.rows = demo.some_rows(frames[month])
             demo.send_month(month, frames[month])
+            if by_hand is None:
+                by_hand = demo.runs.start("retrain", through=month, reason="somebody asks for one")
+            elif month == WATCHED[-1]:
+                demo.watch_rejection(by_hand)
+            known = demo.runs.known_retrains()
             checks.append((month, aside.submit(demo.start_when_logged, demo.rows_logged(), "drift_check", window=month)))
         for month, check in checks:
             demo.judge_month(month, *check.result())
+    return known
 
 
 def forget_former_demo(settings: Settings) -> None:

@@ -15,7 +15,7 @@ from blocks.lake import Lake
 from blocks.registry import ModelRegistry
 from blocks.settings import Settings
 from deployments.demo_runs import DemoFailed, Runs
-from deployments.demo_story import LATER, USE_CASE, Story, number
+from deployments.demo_story import LATER, USE_CASE, WATCHED, Story, number
 from deployments.replay import Answers, Caller, Traffic, as_rows, replay
 from deployments.stages import Stages
 from usecases.definition import Source, UseCase, load
@@ -139,22 +139,13 @@ class Demo:
         """The decisions so far, in order."""
         return [json.loads(self.lake.read(path)) for path in self.lake.list(f"decisions/{USE_CASE}")]
 
-    def send_later_month(self, frame: pl.DataFrame) -> FlowRun:
-        """The month after the story through the service; meanwhile a retrain by hand, whose challenger has nothing new to offer.
-
-        Returns the run that compares both champions on the flights of that month, which neither has seen.
-        """
-        first, second = (one["version"] for one in self.story.champions)
-        with self.stages.stage(f"{LATER}: requests, a retrain by hand") as stage:
-            run = self.runs.start("retrain", through=LATER, reason="somebody asks for one")
-            rows = replay(self.case, frame, self.caller)
-            comparison, _ = self.start_when_logged(self.rows_logged(), "compare", window=LATER, champion=first, challenger=second)
-            run = self.runs.wait(run, f"retrain through {LATER}")
-            said = str(run.state.name if run.state else "")
-            self.story.second_contest = self._latest_contest()
-            stage.note(f"{rows:,} flights asked for; the retrain: {said}")
+    def watch_rejection(self, run: FlowRun) -> None:
+        """Wait for the retrain that somebody started by hand, whose challenger has learned what the champion has, and nothing more."""
+        with self.stages.stage(f"{WATCHED[0]}: a retrain by hand") as stage:
+            run = self.runs.wait(run, f"retrain through {WATCHED[0]}")
+            stage.note(str(run.state.name if run.state else ""))
+        self.story.rejection = self._latest_contest()
         self._note_champion()
-        return comparison
 
     def roll_back(self) -> None:
         """To the first champion and forth again, under traffic; how long it took until the service served it, from the start of the run."""
@@ -177,7 +168,14 @@ class Demo:
             time.sleep(0.05)
         raise DemoFailed(f"Version {version} was not served within {timeout_seconds:g} s.")
 
+    def compare_champions(self) -> FlowRun:
+        """Ingest the month after the story, and compare both champions on its flights, which neither has seen."""
+        first, second = (one["version"] for one in self.story.champions)
+        self.runs.wait(self.runs.start("ingest", through=LATER), f"ingest through {LATER}")
+        return self.runs.start("compare", window=LATER, champion=first, challenger=second)
+
     def read_comparison(self, run: FlowRun) -> None:
+        """Wait for the comparison, and note what it found."""
         first, second = (one["version"] for one in self.story.champions)
         with self.stages.stage(f"{LATER}: both champions") as stage:
             self.runs.wait(run, "compare")

@@ -20,13 +20,13 @@ class Story:
 
     stages: dict[str, float] = field(default_factory=dict)
     champions: list[dict[str, Any]] = field(default_factory=list)
+    rejection: dict[str, Any] = field(default_factory=dict)
     contest: dict[str, Any] = field(default_factory=dict)
     drift: dict[str, dict[str, Any]] = field(default_factory=dict)
     requests: int = 0
     failed_requests: int = 0
     swap_gap_ms: float = math.nan
     later_rows: dict[str, Any] = field(default_factory=dict)
-    second_contest: dict[str, Any] = field(default_factory=dict)
     rollbacks: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -40,8 +40,8 @@ class Story:
             found.append(f"{len(self.champions)} champions, not two")
         if self.contest.get("verdict") != "promote":
             found.append(f"the contest ended with {self.contest.get('verdict')}")
-        if self.second_contest.get("holdout") != LATER or self.second_contest.get("verdict") != "keep":
-            found.append(f"the second contest, on {self.second_contest.get('holdout')}, ended with {self.second_contest.get('verdict')}")
+        if (self.rejection.get("holdout"), self.rejection.get("verdict")) != (WATCHED[0], "keep"):
+            found.append(f"the retrain by hand came to a contest on {self.rejection.get('holdout')}: {self.rejection.get('verdict')}")
         if len(self.rollbacks) != 2:
             found.append("the crown did not go back and forth")
         if self.failed_requests:
@@ -69,15 +69,15 @@ def tell(story: Story, settings: Settings, console: Console) -> None:
     say()
     if first:
         say(f"Champion 1 (version {first['version']}, {first['recipe']}) learned flights through {first['trained_through']}.")
+    if kept := story.rejection:
+        scores = f"challenger {number(kept['challenger'])}, champion {number(kept['champion'])}"
+        say(f"Retrained by hand, contest on {kept['holdout']}: {scores}, {_gain(kept)}: {kept['verdict']}. {' '.join(kept['reasons'])}")
     for month, found in story.drift.items():
         say(f"{month}: {found['verdict']}" + (f", report {found['report']}" if found["verdict"] == "drifted" else ""))
     if second:
         scores = f"challenger {number(contest['challenger'])}, champion {number(contest['champion'])}"
         say(f"Contest on {contest['holdout']}: {scores}, {_gain(contest)}: {contest['verdict']}.")
         say(f"Champion 2 (version {second['version']}) learned flights through {second['trained_through']}.")
-    if again := story.second_contest:
-        scores = f"challenger {number(again['challenger'])}, champion {number(again['champion'])}"
-        say(f"Contest on {again['holdout']}: {scores}, {_gain(again)}: {again['verdict']}. {' '.join(again['reasons'])}")
     for one in story.rollbacks:
         say(f"Rolled back from version {one['from']} to {one['to']}: served {one['seconds']:.1f} s after the run began.")
     if later:

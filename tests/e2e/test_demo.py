@@ -30,7 +30,7 @@ def test_the_demo_closes_the_loop_by_itself_and_loses_no_request(tmp_path: Path,
     assert story["contest"]["verdict"] == "promote"
     assert 0 < story["contest"]["low"] <= story["contest"]["difference"] <= story["contest"]["high"]
     assert story["later_rows"]["champion_2"] > story["later_rows"]["champion_1"]
-    assert (story["second_contest"]["verdict"], story["second_contest"]["holdout"]) == ("keep", "2013-07")
+    assert (story["rejection"]["verdict"], story["rejection"]["holdout"]) == ("keep", "2013-04")
     assert [one["to"] for one in story["rollbacks"]] == [first["version"], second["version"]]
     assert story["requests"] > 1000
     assert story["failed_requests"] == 0

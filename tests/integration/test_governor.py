@@ -82,8 +82,10 @@ def test_a_drift_event_within_the_cooldown_becomes_a_run_that_is_skipped_and_a_d
 
 def test_what_a_schedule_starts_nobody_started_by_hand_and_the_governor_is_asked(loop: Loop) -> None:
     deployment, known = loop.prefect.read_deployment_by_name(f"retrain/{CASE}"), {run.id for run in runs(loop)}
-    soon = IntervalSchedule(interval=timedelta(days=30), anchor_date=datetime.now(UTC) + timedelta(seconds=10))
+    soon = IntervalSchedule(interval=timedelta(days=30), anchor_date=datetime.now(UTC) + timedelta(seconds=5))
     (schedule,) = loop.prefect.create_deployment_schedules(deployment.id, [(soon, True)])
+    # The server's scheduler looks once a minute; this has it look now.
+    httpx.post(f"{loop.settings.prefect_api_url}/deployments/{deployment.id}/schedule", json={}).raise_for_status()
 
     def ended() -> list[FlowRun]:
         return [run for run in runs(loop) if run.id not in known and run.state and run.state.is_final()]

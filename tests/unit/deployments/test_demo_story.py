@@ -10,12 +10,12 @@ from deployments.replay import Answers
 
 def closed() -> Story:
     return Story(
-        champions=[{"version": "2"}, {"version": "4"}],
+        champions=[{"version": "2"}, {"version": "5"}],
         contest={"verdict": "promote"},
         drift={"2013-04": {"verdict": "stable"}, "2013-05": {"verdict": "stable"}, "2013-06": {"verdict": "drifted"}},
         later_rows={"champion_1": 0.75, "champion_2": 0.78},
-        second_contest={"holdout": "2013-07", "verdict": "keep"},
-        rollbacks=[{"to": "2"}, {"to": "4"}],
+        rejection={"holdout": "2013-04", "verdict": "keep"},
+        rollbacks=[{"to": "2"}, {"to": "5"}],
     )
 
 
@@ -31,8 +31,9 @@ def test_a_closed_loop_departs_nowhere() -> None:
         ({"contest": {"verdict": "keep"}}, "ended with keep"),
         ({"failed_requests": 1}, "1 requests failed"),
         ({"later_rows": {}}, "not scored"),
-        ({"second_contest": {"holdout": "2013-07", "verdict": "promote"}}, "the second contest, on 2013-07, ended with promote"),
-        ({"second_contest": {"holdout": "2013-06", "verdict": "keep"}}, "the second contest, on 2013-06"),
+        ({"rejection": {"holdout": "2013-04", "verdict": "promote"}}, "the retrain by hand came to a contest on 2013-04: promote"),
+        ({"rejection": {"holdout": "2013-03", "verdict": "keep"}}, "the retrain by hand came to a contest on 2013-03"),
+        ({"rejection": {}}, "the retrain by hand came to a contest on None"),
         ({"rollbacks": [{"to": "2"}]}, "did not go back and forth"),
     ],
 )
