@@ -5,9 +5,12 @@ import os
 import random
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty
 
 import pytest
 
@@ -42,8 +45,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure() -> None:
-    """What threads log from here on goes to streams that pytest has closed: that is no error, and must not hide the summary."""
+    """Nothing is told any more to servers that are gone: Prefect would try for minutes, event by event, and hide the summary."""
     logging.raiseExceptions = False
+    services = sys.modules.get("prefect._internal.concurrency.services")
+    for service in list(services.QueueService._instances.values()) if services else []:
+        with suppress(Empty):
+            while True:
+                service._queue.get_nowait()
 
 
 @pytest.fixture(autouse=True)
@@ -93,11 +101,7 @@ def stack(local_settings: LocalSettings, tmp_path_factory: pytest.TempPathFactor
         slack_api_url=slack.url,
     )
     settings = local.up(asked)
-    from prefect.events.worker import EventsWorker
-
     yield settings
-    # What flows told from this process is sent before the server goes: Prefect would go on trying after the last line of pytest.
-    EventsWorker.drain_all(timeout=30)
     local.down(settings)
 
 
