@@ -57,7 +57,7 @@ async def apply_pool(
 def process_template(found: dict[str, Any] | None = None) -> dict[str, Any]:
     """``found``, or else the process worker's own job template, with the command that starts a run, unless somebody chose another.
 
-    Without one the worker starts a supervisor, which starts the run: 2 s more for each (docs/decisions/0015-starting-a-run.md).
+    Without one the worker starts a supervisor, which starts the run: 1.5 s more for each (docs/decisions/0015-starting-a-run.md).
     """
     from prefect.workers.process import ProcessWorker
 
