@@ -60,13 +60,8 @@ def shifts(champion: Champion) -> Iterator[Shift]:
 
 
 def _broken(first: str, with_units: list[str]) -> Iterator[Shift]:
-    factors = {
-        "distance_miles": ("in km", 1.609344, 0.0),
-        "wind_speed_mph": ("in m/s", 0.44704, 0.0),
-        "temperature_f": ("in Celsius", 5 / 9, -160 / 9),
-    }
     for name in with_units:
-        said, factor, offset = factors[name]
+        said, factor, offset = _UNITS[name]
         yield Shift(f"{name} {said}", "", "broken", _converted(name, factor, offset))
     yield Shift(f"{first} constant", "", "broken", lambda rows, _: rows.with_columns(pl.lit(rows[first].median()).alias(first)))
     yield Shift(f"{first} null", "80 %", "broken", _lost(first, 0.8))

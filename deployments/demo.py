@@ -73,7 +73,7 @@ def live_until_drift(demo: Demo, frames: dict[str, pl.DataFrame], traffic: Traff
             elif month == WATCHED[-1]:
                 demo.watch_rejection(by_hand)
             known = demo.runs.known_retrains()
-            checks.append((month, aside.submit(demo.start_when_logged, demo.rows_logged(), "drift_check", window=month)))
+            checks.append((month, aside.submit(demo.start_check, month, demo.rows_logged())))
         for month, check in checks:
             demo.judge_month(month, *check.result())
     return known

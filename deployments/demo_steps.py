@@ -94,11 +94,11 @@ class Demo:
         log = self._service()["log"]
         return int(log["rows_uploaded"] + log["rows_waiting"])
 
-    def start_when_logged(self, rows: int, name: str, **parameters: Any) -> tuple[FlowRun, float]:
-        """Start ``<name>/flights`` when the first ``rows`` of the log are in the lake. Returns the run, and when it was started."""
+    def start_check(self, month: str, rows: int) -> tuple[FlowRun, float]:
+        """Start the month's drift check when the first ``rows`` of the log are in the lake. Returns the run, and when it was started."""
         for _ in range(300):
             if self._service()["log"]["rows_uploaded"] >= rows:
-                return self.runs.start(name, **parameters), time.monotonic()
+                return self.runs.start("drift_check", window=month), time.monotonic()
             time.sleep(0.1)
         raise DemoFailed(f"The prediction log does not drain: see {self.settings.state / 'logs'}")
 

@@ -13,7 +13,6 @@ from tasks.ledger import Decision, author, now, read, record
 from tasks.outside import PATIENT, RESUMED, lake, registry, tell
 
 TIME_LIMIT = "the time limit"
-LONGEST_EARLY_SECONDS = 15  # workers look ten seconds ahead
 
 
 @task(**RESUMED)
@@ -51,7 +50,7 @@ def _judge(question: Decision, approved: bool, by: str, why: str) -> tuple[str, 
     said = f": {why}" if why else ""
     if newer := newer_question(question):
         return "rejected", f"withdrawn, since challenger {newer.challenger} asks now"
-    if by == TIME_LIMIT or answered_at(str(question.run)) >= time_limit(question):
+    if is_expired(question, by, answered_at(str(question.run))):
         return "expired", f"nobody answered within {question.facts['hours']:g} hours"
     if not approved:
         return "rejected", f"{by} rejected it{said}"
@@ -64,6 +63,19 @@ def _judge(question: Decision, approved: bool, by: str, why: str) -> tuple[str, 
     return "approved", f"{by} approved it{said}"
 
 
+def is_expired(question: Decision, by: str, answered: datetime) -> bool:
+    """Whether an answer came at the time limit or later, or is the time limit's own."""
+    return by == TIME_LIMIT or answered >= time_limit(question)
+
+
+def seconds_early(question: Decision, at: datetime) -> float:
+    """How long the time limit's run has to wait yet: Prefect rounds to seconds, and begins a run up to half of one before its time.
+
+    At most a second: who starts that run by hand wants it over now.
+    """
+    return min(max((time_limit(question) - at).total_seconds(), 0.0), 1.0)
+
+
 @task(**PATIENT)
 def end_waiting(use_case: str, run: str) -> str:
     """At the time limit: answer the run that waits with no. Returns what came of it.
@@ -73,9 +85,7 @@ def end_waiting(use_case: str, run: str) -> str:
     waiting = [question for question in pending([entry.decision for entry in read(lake(), use_case)]) if question.run == run]
     if not waiting:
         return "It was answered before."
-    # A worker may begin a run a few seconds before its time.
-    early = (time_limit(waiting[0]) - datetime.now(UTC)).total_seconds()
-    time.sleep(min(max(early, 0.0), LONGEST_EARLY_SECONDS))
+    time.sleep(seconds_early(waiting[0], datetime.now(UTC)))
     state = say_no(run, TIME_LIMIT, "nobody answered")
     if state is None:
         return "Nobody answered: it is rejected."

@@ -1,7 +1,10 @@
 """Approval: who is asked, which questions wait, and what the question says."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
+from tasks.answers import TIME_LIMIT, is_expired, seconds_early
 from tasks.approval import in_words, needs_answer, pending
 from tasks.crowning import stands
 from tasks.ledger import Decision, Entry
@@ -57,6 +60,19 @@ def test_question_says_who_asks_and_until_when() -> None:
     assert "May challenger 3 of toy take the crown from champion 2?" in words
     assert "The contest on 2024-06 says: suspicious." in words and "- too good" in words
     assert "No answer until 2026-11-22T10:00:00.000+00:00 is a no." in words
+
+
+def test_an_answer_at_the_time_limit_or_by_it_is_no_answer() -> None:
+    question, limit = approval("asked", "a", facts={"until": "2026-11-22T10:00:00.000+00:00"}), datetime(2026, 11, 22, 10, tzinfo=UTC)
+    tick = timedelta(milliseconds=1)
+    assert [is_expired(question, "Kim", at) for at in (limit - tick, limit, limit + tick)] == [False, True, True]
+    assert is_expired(question, TIME_LIMIT, limit - tick)
+
+
+@pytest.mark.parametrize(("early", "waits"), [(0.4, 0.4), (0, 0), (-5, 0), (3600, 1)])
+def test_time_limit_that_begins_early_waits_for_its_time_and_one_by_hand_does_not(early: float, waits: float) -> None:
+    question, limit = approval("asked", "a", facts={"until": "2026-11-22T10:00:00.000+00:00"}), datetime(2026, 11, 22, 10, tzinfo=UTC)
+    assert seconds_early(question, limit - timedelta(seconds=early)) == pytest.approx(waits)
 
 
 def test_an_outcome_that_the_same_run_recorded_stands_already() -> None:
