@@ -113,7 +113,8 @@ class Message:
     ``facts`` are short label-value pairs (at most 10 are shown in Slack), ``details`` sentences, ``links`` label to URL.
     ``buttons`` are shown where somebody answers them; elsewhere ``otherwise`` says in one sentence where to answer.
     ``steps`` are the stages that this message changes in the head of its thread, and ``closes`` what becomes of the first
-    stage still open there (the ones after it are skipped). ``broadcast``: the channel sees it too, not the thread alone.
+    stage still open there (the ones after it are skipped). ``answers``: the buttons above it in the thread have had their
+    answer, which stands in their place from then on. ``broadcast``: the channel sees it too, not the thread alone.
     ``translations`` are the same message in other languages than English.
     """
 
@@ -127,6 +128,7 @@ class Message:
     pictures: Sequence[Picture] = ()
     steps: Sequence[Step] = ()
     closes: Literal["", "failed", "skipped"] = ""
+    answers: bool = False
     broadcast: bool = False
     translations: Mapping[str, "Message"] = field(default_factory=dict, repr=False)
 
@@ -149,8 +151,7 @@ class Message:
     @property
     def blocks(self) -> list[dict[str, Any]]:
         """The Block Kit form, within Slack's limits; what is cut there ends in an ellipsis, and is whole in the log."""
-        headline = escaped(" ".join(self.headline.split()), HEADLINE_LIMIT)
-        built: list[dict[str, Any]] = [{"type": "section", "text": _mrkdwn(f"{self.emoji} *{headline}*".strip())}]
+        built: list[dict[str, Any]] = [{"type": "section", "text": self._marked_headline}]
         if self.facts:
             pairs = list(self.facts.items())[:FACTS]
             shown = [_mrkdwn(f"*{escaped(label, FACT_LIMIT)}*\n{escaped(value, FACT_LIMIT)}") for label, value in pairs]
@@ -162,6 +163,16 @@ class Message:
             built.append({"type": "actions", "block_id": BUTTONS_BLOCK, "elements": [one.element for one in self.buttons[:BUTTONS]]})
         links = _links(self.links)
         return [*built, {"type": "context", "elements": [_mrkdwn(links)]}] if links else built
+
+    @property
+    def _marked_headline(self) -> dict[str, Any]:
+        headline = escaped(" ".join(self.headline.split()), HEADLINE_LIMIT)
+        return _mrkdwn(f"{self.emoji} *{headline}*".strip())
+
+    def in_place_of_buttons(self, blocks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """``blocks`` of another message with this one's headline where the buttons were."""
+        said = {"type": "context", "elements": [self._marked_headline]}
+        return [said if block["type"] == "actions" else block for block in blocks]
 
 
 def checklist(steps: Sequence[Step]) -> dict[str, Any]:

@@ -198,8 +198,8 @@ class SlackNotifier(Block):
         )
         return Posted(channel=str(answer.get("channel") or self.channel), ts=str(answer.get("ts") or ""))
 
-    def edit(self, posted: Posted, text: str, blocks: list[dict[str, Any]], steps: tuple[Step, ...]) -> None:
-        """Write a posted head again, with its checklist as it is now. Raises ``Refused``."""
+    def edit(self, posted: Posted, text: str, blocks: list[dict[str, Any]], steps: tuple[Step, ...] = ()) -> None:
+        """Write a posted message again, with the checklist as it is now where it is a thread's head. Raises ``Refused``."""
         text, blocks = _with_checklist(text, blocks, steps)
         self._call(lambda client: client.chat_update(channel=posted.channel, ts=posted.ts, text=text, blocks=blocks, parse="none"))
 

@@ -21,8 +21,19 @@ HEAD_WAIT_SECONDS = 60
 _ONE_AFTER_ANOTHER = threading.Lock()
 
 
+class Asked(BaseModel):
+    """The last message with buttons, which nobody has answered yet."""
+
+    ts: str
+    text: str
+    blocks: list[dict[str, Any]]
+
+
 class Thread(BaseModel):
-    """A thread as it stands: where, what its head says, and how far the stages are. ``head`` counts the heads that were tried."""
+    """A thread as it stands: where, what its head says, how far the stages are, and what it asks.
+
+    ``head`` counts the heads that were tried.
+    """
 
     channel: str = ""
     ts: str = ""
@@ -30,6 +41,7 @@ class Thread(BaseModel):
     text: str = ""
     blocks: list[dict[str, Any]] = []
     steps: dict[str, Step] = {}
+    asked: Asked | None = None
 
     @property
     def posted(self) -> Posted:
@@ -60,6 +72,8 @@ def tell_in_thread(notifier: SlackNotifier, lake: Lake, run_id: str, message: Me
             thread = _read(lake, run_id)
             before = thread.model_copy(deep=True)
             posted = _tell(notifier, lake, run_id, thread, prepared)
+            if posted:
+                _keep_buttons(notifier, thread, posted, prepared)
         except LakeAway as error:
             notifier.warn(f"Where the thread of run {run_id} is cannot be read, so this is told outside of it: {error}")
             notifier.send(message)
@@ -116,6 +130,23 @@ def _edit(notifier: SlackNotifier, thread: Thread) -> None:
         if refused.is_gone:
             raise
         notifier.warn(f"Slack did not take the run's checklist: {refused}.")
+
+
+def _keep_buttons(notifier: SlackNotifier, thread: Thread, posted: Posted, message: Message) -> None:
+    """Remember the buttons of ``message``, or put it in the place of those that it answers."""
+    if message.buttons:
+        thread.asked = Asked(ts=posted.ts, text=message.text, blocks=message.blocks)
+    if not message.answers or thread.asked is None:
+        return
+    asked, thread.asked = thread.asked, None
+    is_head, blocks = asked.ts == thread.ts, message.in_place_of_buttons(asked.blocks)
+    if is_head:
+        thread.blocks = blocks
+    try:
+        notifier.edit(Posted(thread.channel, asked.ts), asked.text, blocks, thread.checklist if is_head else ())
+    except Refused as refused:
+        if not refused.is_gone:
+            notifier.warn(f"Slack did not take the buttons away, and a press of them will change nothing: {refused}.")
 
 
 def _post_head(notifier: SlackNotifier, thread: Thread, message: Message) -> Posted | None:

@@ -177,6 +177,7 @@ def approval_answered(
         links=links,
         emoji=_ANSWERS[verdict],
         steps=(step,) if approved else (step, say.step("deploy", "skipped")),
+        answers=True,
         broadcast=True,
     )
 

@@ -12,7 +12,7 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 
 from blocks.lake import Lake, LakeAway
-from blocks.slack import Message, Picture, SlackNotifier, Step
+from blocks.slack import Button, Message, Picture, SlackNotifier, Step
 from tasks.outside import thread_of
 from tasks.threads import HEAD_WAIT_SECONDS, tell_in_thread
 from tests.fakes.slack import ALWAYS, CHANNEL_ID, PNG, SlackServer
@@ -26,6 +26,13 @@ STARTED = Message(
 GATE = Message("flights: the gate is passed", steps=(Step("gate", "done", "0.78", "Gate"),))
 SERVED = Message("flights: version 4 serves", steps=(Step("deploy", "done", "version 4", "Deploy"),))
 PLAIN = Message("flights: by the way")
+ASKED = Message(
+    "flights: may challenger v4 take the crown?",
+    links={"run": "http://h/"},
+    buttons=(Button("Approve", "laurel.approve", {"run": "f00d"}), Button("Reject", "laurel.reject", {"run": "f00d"})),
+    steps=(Step("gate", "running", "waits", "Gate"),),
+)
+ANSWERED = Message("flights: Ana approved v4", emoji=":white_check_mark:", steps=(Step("gate", "done", "Ana", "Gate"),), answers=True)
 PICTURE = Picture(PNG + b"drawn", "Contest", "the gain and its interval")
 
 
@@ -96,6 +103,57 @@ def test_what_everybody_must_know_stands_in_the_channel_too(slack: SlackServer, 
     matters = Message("flights: deployment failed", broadcast=True)
     tell(slack, lake, matters, matters, PLAIN)
     assert [message.get("reply_broadcast") for message in slack.messages] == [None, True, None]
+
+
+def kinds(message: dict[str, Any]) -> list[str]:
+    return [block["type"] for block in message["blocks"]]
+
+
+def test_an_answer_takes_the_place_of_the_buttons_and_only_of_those_in_its_thread(slack: SlackServer, lake: Lake) -> None:
+    asking = notifier(slack, buttons=True)
+    for run in (RUN, RUN.replace("1", "2")):
+        for message in (STARTED, ASKED):
+            tell_in_thread(asking, lake, run, message)
+    question, other = (slack.replies(head)[0] for head in slack.heads)
+    before = dict(question)
+    assert kinds(question) == ["section", "actions", "context"]
+    tell(slack, lake, PLAIN)
+    assert kinds(question) == ["section", "actions", "context"], "what answers nothing leaves the buttons"
+    tell(slack, lake, ANSWERED)
+    assert kinds(question) == ["section", "context", "context"]
+    assert question["blocks"][1]["elements"][0]["text"] == ":white_check_mark: *flights: Ana approved v4*"
+    assert [question["blocks"][0], question["blocks"][2], question["text"]] == [before["blocks"][0], before["blocks"][2], before["text"]]
+    assert kinds(other) == ["section", "actions", "context"]
+    edits = len(slack.edits)
+    tell(slack, lake, replace(ANSWERED, steps=()))
+    assert len(slack.edits) == edits, "answered once"
+
+
+def test_a_question_that_is_the_head_keeps_its_checklist_and_never_gets_its_buttons_back(slack: SlackServer, lake: Lake) -> None:
+    tell_in_thread(notifier(slack, buttons=True), lake, RUN, replace(ASKED, steps=STARTED.steps))
+    [head] = slack.messages
+    assert kinds(head) == ["section", "section", "actions", "context"]
+    tell(slack, lake, ANSWERED)
+    assert kinds(head) == ["section", "section", "context", "context"]
+    assert marks(head)[1] == ":white_check_mark: *Gate*  Ana"
+    tell(slack, lake, SERVED)
+    assert kinds(head) == ["section", "section", "context", "context"] and marks(head)[2].startswith(":white_check_mark: *Deploy*")
+
+
+def test_a_question_that_somebody_deleted_is_no_trouble_and_one_that_slack_keeps_is_one_warning(
+    slack: SlackServer, lake: Lake, caplog: pytest.LogCaptureFixture
+) -> None:
+    asking = notifier(slack, buttons=True)
+    for message in (STARTED, replace(ASKED, steps=())):
+        tell_in_thread(asking, lake, RUN, message)
+    [question] = slack.replies(slack.heads[0])
+    slack.delete(question)
+    tell(slack, lake, replace(ANSWERED, steps=()))
+    assert [reply["text"] for reply in slack.replies(slack.heads[0])] == [ANSWERED.headline] and not warnings(caplog)
+    tell_in_thread(asking, lake, RUN, replace(ASKED, steps=()))
+    slack.refuse("internal_error", method="chat.update")
+    tell(slack, lake, replace(ANSWERED, steps=()))
+    assert ["buttons away" in warning for warning in warnings(caplog)] == [True]
 
 
 def test_pictures_are_in_the_thread_by_the_channels_id(slack: SlackServer, lake: Lake) -> None:
