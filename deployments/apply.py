@@ -12,15 +12,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
+from uuid import UUID
 
 from prefect import Flow
 from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.events.schemas.automations import AutomationCore
-from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.importtools import import_object
@@ -62,17 +63,15 @@ async def apply(settings: Settings, said: Callable[[Applied], None] = lambda one
         add("work pool", f"{POOL} ({pool_type})", changed)
         for name, block in blocks(settings).items():
             add("block", f"{block._block_type_slug}/{name}", await _block(name, block))
-        retrains, checks = {}, {}
+        ids: dict[str, dict[str, UUID]] = {"retrain": {}, "drift_check": {}}
+        standing = _Standing(client)
         for spec in written_deployments(settings, known(), pool_type):
-            flow: Flow[Any, Any] = import_object(spec["entrypoint"])
-            change, deployment_id = await _deployment(client, flow, spec)
+            flow = await standing.flow(spec["entrypoint"])
+            change, deployment_id = await _deployment(client, flow, spec, await standing.deployment(flow, spec["name"]))
             add("deployment", f"{flow.name}/{spec['name']}", change)
-            if flow.name == "retrain":
-                retrains[spec["name"]] = deployment_id
-            if flow.name == "drift_check":
-                checks[spec["name"]] = deployment_id
-        wanted = [retrain_on_drift(name, found) for name, found in retrains.items()]
-        wanted += [tell_silence(name, found, load(name).drift.silent_hours) for name, found in checks.items()]
+            ids.setdefault(flow.name, {})[spec["name"]] = deployment_id
+        wanted = [retrain_on_drift(name, found) for name, found in ids["retrain"].items()]
+        wanted += [tell_silence(name, found, load(name).drift.silent_hours) for name, found in ids["drift_check"].items()]
         wanted += [crash_on_lost_heartbeat(), *([rerun_lost_run()] if pool_type == "ecs" else [])]
         for automation in wanted:
             add("automation", automation.name, await _automation(client, automation))
@@ -114,7 +113,39 @@ def _content(block: Block) -> dict[str, Any]:
     return {name: value for name, value in block.model_dump(context={"include_secrets": True}).items() if not name.startswith("_")}
 
 
-async def _deployment(client: PrefectClient, flow: Flow[Any, Any], spec: dict[str, Any]) -> tuple[Change, Any]:
+@dataclass(frozen=True)
+class _Deployable:
+    """A flow as its deployments need it. ``schema`` is that of its parameters."""
+
+    id: UUID
+    name: str
+    schema: dict[str, Any]
+
+
+class _Standing:
+    """What Prefect has: asked once for each flow, and once for the deployments of each use case."""
+
+    def __init__(self, client: PrefectClient) -> None:
+        self._client = client
+        self._flows: dict[str, _Deployable] = {}
+        self._deployments: dict[str, dict[UUID, DeploymentResponse]] = {}
+
+    async def flow(self, entrypoint: str) -> _Deployable:
+        if entrypoint not in self._flows:
+            flow: Flow[Any, Any] = import_object(entrypoint)
+            self._flows[entrypoint] = _Deployable(await self._client.create_flow(flow), flow.name, parameter_schema(flow).model_dump())
+        return self._flows[entrypoint]
+
+    async def deployment(self, flow: _Deployable, name: str) -> DeploymentResponse | None:
+        if name not in self._deployments:
+            found = await self._client.read_deployments(deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[name])))
+            self._deployments[name] = {one.flow_id: one for one in found}
+        return self._deployments[name].get(flow.id)
+
+
+async def _deployment(
+    client: PrefectClient, flow: _Deployable, spec: dict[str, Any], found: DeploymentResponse | None
+) -> tuple[Change, UUID]:
     wanted: dict[str, Any] = {
         "description": spec["description"],
         "entrypoint": spec["entrypoint"],
@@ -123,20 +154,16 @@ async def _deployment(client: PrefectClient, flow: Flow[Any, Any], spec: dict[st
         "pull_steps": spec["pull"],
         "work_pool_name": spec["work_pool"]["name"],
         "job_variables": spec["work_pool"]["job_variables"],
-        "parameter_openapi_schema": parameter_schema(flow).model_dump(),
+        "parameter_openapi_schema": flow.schema,
     }
     schedules = [DeploymentScheduleCreate(schedule=_cron(one), active=one.get("active", True)) for one in spec["schedules"]]
-    try:
-        found = await client.read_deployment_by_name(f"{flow.name}/{spec['name']}")
+    if found is not None:
         if _same(found, wanted) and [one.schedule for one in found.schedules] == [one.schedule for one in schedules]:
             return "unchanged", found.id
         switched = {one.schedule.model_dump_json(): one.active for one in found.schedules}
         schedules = [one.model_copy(update={"active": switched.get(one.schedule.model_dump_json(), one.active)}) for one in schedules]
-        change: Change = "updated"
-    except ObjectNotFound:
-        change = "created"
-    flow_id = await client.create_flow(flow)
-    return change, await client.create_deployment(flow_id, spec["name"], schedules=schedules, enforce_parameter_schema=True, **wanted)
+    made = await client.create_deployment(flow.id, spec["name"], schedules=schedules, enforce_parameter_schema=True, **wanted)
+    return "updated" if found else "created", made
 
 
 def _cron(spec: dict[str, Any]) -> CronSchedule:

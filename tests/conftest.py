@@ -5,13 +5,10 @@ import os
 import random
 import shutil
 import socket
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
-from queue import Empty
 
 import pytest
 
@@ -23,7 +20,7 @@ from tests.fakes.slack import SlackServer
 LocalSettings = Callable[..., Settings]
 FIXTURES = Path(__file__).parent / "fixtures"
 EXIT_STATUS = pytest.StashKey[int]()
-END_SECONDS = 30
+END_SECONDS = 5
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -52,18 +49,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Nothing is told any more to servers that are gone: Prefect would try for minutes, event by event, and hide the summary.
-
-    What is in hand is waited for, but not beyond ``END_SECONDS``: all has been said by now.
-    """
-    logging.raiseExceptions = False
-    services = sys.modules.get("prefect._internal.concurrency.services")
-    for service in list(services._active_services) if services else []:
-        with suppress(Empty):
-            while True:
-                service._queue.get_nowait()
-        if service._stopped:
-            service._queue.put_nowait(None)  # It waits for this to end, and it has just been taken out.
+    """The summary comes last: what Prefect has left to tell to servers that are gone, event by event for minutes, is not waited for."""
+    logging.disable()
     end = threading.Timer(END_SECONDS, os._exit, [config.stash.get(EXIT_STATUS, pytest.ExitCode.INTERNAL_ERROR)])
     end.daemon = True
     end.start()

@@ -10,6 +10,7 @@ from blocks.settings import Settings
 from tests.fakes.registry import RegistryServer
 from tests.fakes.slack import SlackServer
 from tests.fixtures.packages import write_package
+from usecases.definition import known
 
 if TYPE_CHECKING:
     from tests.integration.planting import Loop
@@ -19,15 +20,25 @@ if TYPE_CHECKING:
 def applied(stack: Settings) -> Settings:
     """The stack with all deployments. Only the schedules of flights stay on: a test that runs at five must not be joined by others."""
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 
     from deployments.apply import apply_now
 
     apply_now(stack)
     with SyncPrefectClient(stack.prefect_api_url) as prefect:
-        for deployment in prefect.read_deployments():
-            for schedule in deployment.schedules if deployment.name != "flights" else []:
-                prefect.update_deployment_schedule(deployment.id, schedule.id, active=False)
+        for use_case in set(known()) - {"flights"}:  # one by one, since an answer holds two hundred deployments at most
+            for deployment in prefect.read_deployments(deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[use_case]))):
+                for schedule in deployment.schedules:
+                    prefect.update_deployment_schedule(deployment.id, schedule.id, active=False)
     return stack
+
+
+@pytest.fixture(scope="module")
+def three_use_cases(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Only flights, ``toy`` and the module's ``CASE`` are applied: a stack of the module's own needs no deployments of the others."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("deployments.apply.known", lambda: sorted({"flights", "toy", request.module.CASE}))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,7 @@ from tests.fixtures.browser import CHROMIUM, MISSING, Browser
 from tests.fixtures.processes import ServiceProcess, wait_until
 
 CASE = "toy_easy"
+pytestmark = pytest.mark.usefixtures("three_use_cases")
 NEVER_SECONDS = 3600
 MADE = (
     *("prefect_auth", "mlflow_username", "mlflow_password", "serving_key", "s3_access_key", "s3_secret_key"),

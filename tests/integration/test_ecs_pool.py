@@ -36,6 +36,7 @@ from tests.fixtures.ecs import ROLES, Cloud, Instance
 from tests.fixtures.processes import wait_until
 
 CASE = "toy_retrain"
+pytestmark = pytest.mark.usefixtures("three_use_cases")
 PASSWORD = "laurel:not-to-be-seen"  # noqa: S105 - of the test's own server
 
 
