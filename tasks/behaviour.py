@@ -1,6 +1,6 @@
 """Behavioural tests of a model package: what it must do whatever it scores (Ribeiro et al. 2020, *Beyond Accuracy*, CheckList).
 
-They are declared in the use case (``usecases/definition.py``), and tried on the package, which is what serves.
+They are declared in the use case (``usecases/definition/behaviours.py``), and tried on the package, which is what serves.
 """
 
 import numpy as np

@@ -12,7 +12,7 @@ from deployments.changed_use_cases import FOLDER, GitFailed, changed_files, main
 
 FILES = {
     "usecases/__init__.py": "",
-    "usecases/definition.py": "class UseCase: ...\n",
+    "usecases/definition/__init__.py": "class UseCase: ...\n",
     "usecases/flights.py": "from usecases._flights_source import Source\nfrom usecases.definition import UseCase\n",
     "usecases/_flights_source.py": "def read():\n    from usecases import _columns\n    from usecases.orders.invent import x\n",
     "usecases/_columns.py": "import numpy\n",
@@ -66,7 +66,7 @@ def printed(repository: Repository, base: str, head: str, capsys: pytest.Capture
         ({"usecases/_columns.py": "import polars\n"}, ["churn", "flights"]),
         ({"usecases/_alone.py": "y = 2\n"}, ["returns"]),
         ({"usecases/orders/invent.py": "x = 2\n"}, ["flights"]),
-        ({"usecases/definition.py": "class UseCase: pass\n"}, ["churn", "flights", "returns"]),
+        ({"usecases/definition/columns.py": "class Column: pass\n"}, ["churn", "flights", "returns"]),
         ({"usecases/it's $(odd).py": "x = 2\n"}, []),
         ({"elsewhere/usecases/churn.py": "x = 2\n"}, []),
     ],

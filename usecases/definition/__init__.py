@@ -1,0 +1,51 @@
+"""What a use case is: the one object that every flow, the service and the drift check read.
+
+A use case is a module of the package ``usecases`` with a constant ``USE_CASE``. ``load("flights")`` finds it.
+All objects are frozen and refuse unknown fields, so a typo fails when the module is imported.
+"""
+
+from usecases.definition.behaviours import ColumnChange, Direction, Invariance, MinimumFunction
+from usecases.definition.columns import LOG_COLUMNS, Column, Frozen, Layout
+from usecases.definition.contest import BRIER, CALIBRATION_ERROR, LOG_LOSS, ROC_AUC, Gate, Guard, Metric, Promotion
+from usecases.definition.drift import SCORE, USUAL_METHODS, DistanceMethod, DriftPolicy
+from usecases.definition.policies import Approval, LabelPolicy, PredictionLogPolicy, RetrainPolicy
+from usecases.definition.recipes import Candidate, Range, Search
+from usecases.definition.sources import Source, SourceError, SqlSource
+from usecases.definition.use_case import UseCase, UseCaseError, known, load
+
+__all__ = [
+    "Approval",
+    "BRIER",
+    "CALIBRATION_ERROR",
+    "Candidate",
+    "Column",
+    "ColumnChange",
+    "Direction",
+    "DistanceMethod",
+    "DriftPolicy",
+    "Frozen",
+    "Gate",
+    "Guard",
+    "Invariance",
+    "LOG_COLUMNS",
+    "LOG_LOSS",
+    "LabelPolicy",
+    "Layout",
+    "Metric",
+    "MinimumFunction",
+    "PredictionLogPolicy",
+    "Promotion",
+    "ROC_AUC",
+    "Range",
+    "RetrainPolicy",
+    "SCORE",
+    "Search",
+    "Source",
+    "SourceError",
+    "SqlSource",
+    "USUAL_METHODS",
+    "UseCase",
+    "UseCaseError",
+    "known",
+    "load",
+]

@@ -1,0 +1,52 @@
+"""What may happen by itself and what a person is asked; what labels are worth; what is logged of predictions."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from usecases.definition.columns import Frozen
+
+
+class RetrainPolicy(Frozen):
+    """The governor before ``retrain``: how often it may run by itself, and when it must ask a person.
+
+    Within ``cooldown_hours`` of the last start, or after ``runs_per_day`` starts within 24 hours, none is started. After
+    ``breaker_rejections`` challengers in a row that were not promoted the breaker opens, for ``breaker_hours`` or until somebody closes it.
+    A run that a person starts is held to one at a time only, and counted.
+    """
+
+    cooldown_hours: float = Field(1.0, ge=0, le=8784)
+    runs_per_day: int = Field(4, ge=1)
+    breaker_rejections: int = Field(3, ge=1)
+    breaker_hours: float = Field(72.0, gt=0, le=8784)
+
+
+class Approval(Frozen):
+    """Whether a person must agree before a challenger that won takes the crown; nobody's answer in ``hours`` is a no.
+
+    ``when_unsure``: for what the contest calls suspicious, which is kept out without a question where the answer is ``never``.
+    """
+
+    ask: Literal["never", "when_unsure", "always"] = "never"
+    hours: float = Field(24.0, gt=0, le=144)
+
+
+class LabelPolicy(Frozen):
+    """What a metric on late labels is worth: *provisional* below ``coverage`` (0-1) of the predictions, ``rows`` labels, or ``days``.
+
+    The interval draws whole days, so that of a few days says nothing.
+    """
+
+    coverage: float = Field(0.8, gt=0, le=1)
+    rows: int = Field(500, ge=1)
+    days: int = Field(7, ge=2)
+
+
+class PredictionLogPolicy(Frozen):
+    """What the service logs of its answers: a share of the requests (0-1], without the columns in ``leave_out``.
+
+    Those never reach a disk of the service or the prediction log in the lake, and the drift check does not look at them.
+    """
+
+    sample_rate: float = Field(1.0, gt=0, le=1)
+    leave_out: tuple[str, ...] = ()
