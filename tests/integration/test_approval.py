@@ -4,6 +4,7 @@ In the order of the file: the first answer makes the first champion.
 """
 
 import asyncio
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
@@ -11,8 +12,10 @@ from uuid import UUID
 import httpx
 import pytest
 from prefect.client.schemas.objects import FlowRun
+from pydantic import SecretStr
 
 from blocks.registry import CHALLENGER, CHAMPION, ModelVersion
+from blocks.slack import BLOCK, SlackNotifier
 from flows.approve import approve
 from flows.ingest import ingest
 from flows.promote import promote
@@ -149,9 +152,22 @@ def test_run_that_is_over_takes_no_answer(loop: Loop, first_question: dict[str, 
     assert loop.decisions(CASE) == before
 
 
-def test_rejected_challenger_is_retired_also_when_the_server_was_restarted_meanwhile(loop: Loop, champion: ModelVersion) -> None:
+@pytest.fixture
+def buttons(loop: Loop) -> Iterator[None]:
+    """Slack as it is told where the service has the app's signing secret."""
+    changed = loop.settings.model_copy(update={"slack_signing_secret": SecretStr("of the app")})
+    SlackNotifier.of(changed).save(BLOCK, overwrite=True, _sync=True)
+    yield
+    SlackNotifier.of(loop.settings).save(BLOCK, overwrite=True, _sync=True)
+
+
+def test_rejected_challenger_is_retired_also_when_the_server_was_restarted_meanwhile(
+    loop: Loop, champion: ModelVersion, buttons: None
+) -> None:
     challenger = loop.plant(CASE, "2024-06", TO_MAY)
     question = asked(loop, challenger)
+    in_slack = next(one for one in loop.slack.messages if f"{CASE}: may challenger v{challenger.number} take" in one["text"])
+    assert "actions" in [block["type"] for block in in_slack["blocks"]]
     with loop.stopped("prefect"):
         pass
     assert state_of(loop, question["run"]) == "Suspended"
@@ -162,6 +178,8 @@ def test_rejected_challenger_is_retired_also_when_the_server_was_restarted_meanw
     assert entry["facts"] == {"by": "ann", "why": "not on a Friday"}
     assert entry["reasons"] == ["ann rejected it: not on a Friday"]
     assert any(f"challenger v{challenger.number} is rejected; champion v{champion.number} keeps" in text for text in loop.told(CASE))
+    assert "actions" not in [block["type"] for block in in_slack["blocks"]], "nobody can answer any more, and the buttons are still there"
+    assert any("is rejected" in str(block) for block in in_slack["blocks"])
 
 
 def test_approval_against_another_champion_is_stale(loop: Loop, champion: ModelVersion) -> None:
