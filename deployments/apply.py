@@ -9,6 +9,7 @@ somebody switched on or off in the UI stays so.
 import argparse
 import asyncio
 import sys
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -63,13 +64,13 @@ async def apply(settings: Settings, said: Callable[[Applied], None] = lambda one
         add("work pool", f"{POOL} ({pool_type})", changed)
         for name, block in blocks(settings).items():
             add("block", f"{block._block_type_slug}/{name}", await _block(name, block))
-        ids: dict[str, dict[str, UUID]] = {"retrain": {}, "drift_check": {}}
+        ids: dict[str, dict[str, UUID]] = defaultdict(dict)  # by flow, then by use case
         standing = _Standing(client)
         for spec in written_deployments(settings, known(), pool_type):
             flow = await standing.flow(spec["entrypoint"])
             change, deployment_id = await _deployment(client, flow, spec, await standing.deployment(flow, spec["name"]))
             add("deployment", f"{flow.name}/{spec['name']}", change)
-            ids.setdefault(flow.name, {})[spec["name"]] = deployment_id
+            ids[flow.name][spec["name"]] = deployment_id
         wanted = [retrain_on_drift(name, found) for name, found in ids["retrain"].items()]
         wanted += [tell_silence(name, found, load(name).drift.silent_hours) for name, found in ids["drift_check"].items()]
         wanted += [crash_on_lost_heartbeat(), *([rerun_lost_run()] if pool_type == "ecs" else [])]

@@ -49,7 +49,11 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """The summary comes last: what Prefect has left to tell to servers that are gone, event by event for minutes, is not waited for."""
+    """The summary comes last.
+
+    Prefect has events left to tell to servers that are gone, tries each eleven times within some eight seconds, and at the exit of the
+    process waits for all of them. Nobody waits for them here.
+    """
     logging.disable()
     logging.getLogger("prefect._internal.concurrency").disabled = True  # It does not ask whether logging is off.
     end = threading.Timer(END_SECONDS, os._exit, [config.stash.get(EXIT_STATUS, pytest.ExitCode.INTERNAL_ERROR)])
