@@ -8,10 +8,11 @@ from usecases.definition.behaviours import ColumnChange, Direction, Invariance, 
 from usecases.definition.columns import LOG_COLUMNS, Column, Frozen, Layout
 from usecases.definition.contest import BRIER, CALIBRATION_ERROR, LOG_LOSS, ROC_AUC, Gate, Guard, Metric, Promotion
 from usecases.definition.drift import SCORE, USUAL_METHODS, DistanceMethod, DriftPolicy
+from usecases.definition.files import known, load, load_all, place_of
 from usecases.definition.policies import Approval, LabelPolicy, PredictionLogPolicy, RetrainPolicy
 from usecases.definition.recipes import Candidate, Range, Search
-from usecases.definition.sources import Source, SourceError, SqlSource
-from usecases.definition.use_case import UseCase, UseCaseError, known, load
+from usecases.definition.sources import Source, SourceAway, SourceError, SqlSource
+from usecases.definition.use_case import UseCase, UseCaseError
 
 __all__ = [
     "Approval",
@@ -41,6 +42,7 @@ __all__ = [
     "SCORE",
     "Search",
     "Source",
+    "SourceAway",
     "SourceError",
     "SqlSource",
     "USUAL_METHODS",
@@ -48,4 +50,6 @@ __all__ = [
     "UseCaseError",
     "known",
     "load",
+    "load_all",
+    "place_of",
 ]

@@ -54,6 +54,8 @@ class Direction(ColumnChange):
     def _one_change(self) -> "Direction":
         if (self.add is None) == (self.to is None):
             raise ValueError(f"direction {self.name!r} needs either add or to")
+        if self.add == 0:
+            raise ValueError(f"direction {self.name!r} adds 0, which changes nothing")
         return self
 
 

@@ -1,8 +1,8 @@
 """The input columns of a use case, and how they lie in the matrix that its models are fitted on."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 # What the prediction log says of a row beside its inputs.
 LOG_COLUMNS = frozenset({"id", "time", "event_time", "score", "decision", "model_version", "sample_rate"})
@@ -23,16 +23,36 @@ class Column(Frozen):
     unknown one is then encoded like a missing one.
     """
 
-    name: str
+    name: str = Field(min_length=1)
     kind: Literal["number", "category"]
     nullable: bool = False
-    low: float | None = None
-    high: float | None = None
-    categories: tuple[str, ...] | None = None
-    null_tolerance: float = 0.05
+    low: float | None = Field(None, allow_inf_nan=False)
+    high: float | None = Field(None, allow_inf_nan=False)
+    categories: tuple[str, ...] | None = Field(None, min_length=1)
+    null_tolerance: float = Field(0.05, ge=0, le=1)
     typical: tuple[float, float] | None = None
     monitored: bool = True
     description: str = ""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        bounds = {"low": self.low, "high": self.high, "typical": self.typical}
+        if self.kind == "category" and (named := [k for k, v in bounds.items() if v is not None]):
+            raise ValueError(f"column {self.name!r} is a category, and {', '.join(named)} are for numbers")
+        if self.kind == "number" and self.categories is not None:
+            raise ValueError(f"column {self.name!r} is a number, and categories are for categories")
+        categories = self.categories or ()
+        repeated = sorted({value for value in categories if categories.count(value) > 1})
+        if repeated:
+            raise ValueError(f"column {self.name!r} has categories named twice: {repeated}")
+        ranges = {"low to high": (self.low, self.high), "typical": self.typical or (None, None)}
+        for name, (low, high) in ranges.items():
+            if low is not None and high is not None and not low <= high:
+                raise ValueError(f"column {self.name!r}: {name} is {low:g} to {high:g}, and nothing lies within")
+        for middle in self.typical or ():
+            if refusal := self.refuses(middle):
+                raise ValueError(f"column {self.name!r}: no median can be in typical: {refusal}")
+        return self
 
     def refuses(self, value: str | float | None) -> str | None:
         """Why ``value`` cannot stand in this column; ``None`` where it can."""

@@ -1,8 +1,9 @@
 """What decides on a challenger: metrics, the gate, and the rule of the contest."""
 
-from typing import Literal
+import math
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from usecases.definition.columns import Frozen
 
@@ -12,6 +13,18 @@ class Metric(Frozen):
 
     name: Literal["roc_auc", "log_loss", "brier", "calibration_error"]
     higher_is_better: bool
+
+    @model_validator(mode="after")
+    def _direction_is_the_metrics_own(self) -> Self:
+        if self.higher_is_better != (self.name == "roc_auc"):
+            better = "higher" if self.name == "roc_auc" else "lower"
+            raise ValueError(f"a {better} {self.name} is better: import {self.name.upper()}")
+        return self
+
+    @property
+    def largest(self) -> float:
+        """No score is beyond it; all scores start at 0."""
+        return math.inf if self.name == "log_loss" else 1.0
 
     def gain(self, challenger: float, champion: float) -> float:
         """How much better the challenger is, positive when it is, whatever the metric's direction."""
@@ -30,6 +43,14 @@ class Gate(Frozen):
     metric: Metric
     threshold: float
 
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        name, largest = self.metric.name, self.metric.largest
+        if not 0 <= self.threshold <= largest or math.isinf(self.threshold):
+            percent = f"; for {self.threshold:g} percent write {self.threshold / 100:g}" if self.threshold > 1 else ""
+            raise ValueError(f"the threshold is {self.threshold:g}, and {name} lies between 0 and {largest:g}{percent}")
+        return self
+
     def passes(self, score: float) -> bool:
         """Not-a-number never passes."""
         return score >= self.threshold if self.metric.higher_is_better else score <= self.threshold
@@ -39,7 +60,7 @@ class Guard(Frozen):
     """A second metric that the challenger may lose by at most ``tolerance`` (in the metric's own unit)."""
 
     metric: Metric
-    tolerance: float
+    tolerance: float = Field(ge=0, allow_inf_nan=False)
 
 
 class Promotion(Frozen):
@@ -56,14 +77,22 @@ class Promotion(Frozen):
     block: Literal["hour", "day", "week"] = "day"
     replicates: int = Field(400, ge=100)
     confidence: float = Field(0.95, gt=0.5, lt=1)
-    minimum_blocks: int = 10
-    minimum_rows: int = 500
+    minimum_blocks: int = Field(10, ge=2)
+    minimum_rows: int = Field(500, ge=1)
     guards: tuple[Guard, ...] = ()
     slices: tuple[str, ...] = ()
-    slice_tolerance: float = 0.02
-    slice_minimum_rows: int = 1000
-    suspicious_gain: float = 0.10
-    suspicious_score: float = 0.97
+    slice_tolerance: float = Field(0.02, ge=0, allow_inf_nan=False)
+    slice_minimum_rows: int = Field(1000, ge=1)
+    suspicious_gain: float = Field(0.10, gt=0)
+    suspicious_score: float = Field(0.97, gt=0, le=1)
     suspicious_column: float | None = Field(0.95, gt=0)
     latency_ratio: float = Field(3.0, gt=1)
     latency_floor_milliseconds: float = Field(5.0, ge=0)
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        named = {"guards": [guard.metric.name for guard in self.guards], "slices": self.slices}
+        for field, names in named.items():
+            if repeated := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{field} named twice: {repeated}")
+        return self

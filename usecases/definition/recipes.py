@@ -1,7 +1,11 @@
 """What may be fitted: candidates, and how they are tuned."""
 
+import inspect
+import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
+
+from pydantic import Field, model_validator
 
 from usecases.definition.columns import Frozen, Layout
 
@@ -9,10 +13,22 @@ from usecases.definition.columns import Frozen, Layout
 class Range(Frozen):
     """One dimension of a search space, both ends included."""
 
-    low: float
-    high: float
+    low: float = Field(allow_inf_nan=False)
+    high: float = Field(allow_inf_nan=False)
     log: bool = False
     integer: bool = False
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low is {self.low:g} and high is {self.high:g}: low comes first")
+        smallest = 1 if self.integer else 0
+        if self.log and (self.low <= 0 or self.low < smallest):
+            least = "at 1 or above" if self.integer else "above 0"
+            raise ValueError(f"low is {self.low:g}, and a logarithmic range begins {least}")
+        if self.integer and (self.low % 1 or self.high % 1):
+            raise ValueError(f"{self.low:g} to {self.high:g} is to hold whole numbers: both ends must be ones")
+        return self
 
 
 class Search(Frozen):
@@ -21,9 +37,20 @@ class Search(Frozen):
     ``resource`` is the parameter that grows (``max_iter``) and its rungs; the last one is what is kept.
     """
 
-    space: Mapping[str, Range]
+    space: Mapping[str, Range] = Field(min_length=1)
     resource: tuple[str, tuple[int, ...]]
-    trials: int = 20
+    trials: int = Field(20, ge=1)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        name, rungs = self.resource
+        if not rungs or rungs[0] < 1 or any(low >= high for low, high in zip(rungs, rungs[1:], strict=False)):
+            raise ValueError(
+                f"the rungs of {name!r} are {rungs}: they are one or more whole numbers above 0 that grow, such as (20, 50, 100)"
+            )
+        if name in self.space:
+            raise ValueError(f"{name!r} is the resource that grows: take it out of space")
+        return self
 
 
 class Candidate(Frozen):
@@ -32,8 +59,28 @@ class Candidate(Frozen):
     ``baseline`` candidates are fitted by every ``train``; the others are reached by HPO or as the champion's recipe.
     """
 
-    name: str
+    name: str = Field(min_length=1)
     build: Callable[[Mapping[str, Any], Layout, int], Any]
     params: Mapping[str, Any] = {}
     baseline: bool = True
     search: Search | None = None
+
+    @model_validator(mode="after")
+    def _can_be_built_and_recorded(self) -> Self:
+        try:
+            inspect.signature(self.build).bind({}, Layout(categories=(), numbers=()), 0)
+        except TypeError as error:
+            raise ValueError(
+                f"build of candidate {self.name!r} does not take (params, layout, seed): {error}. "
+                "Write def build(params, layout, seed), which returns an unfitted classifier"
+            ) from error
+        except ValueError:  # a callable of C has no signature to look at
+            pass
+        try:
+            json.dumps(dict(self.params), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"params of candidate {self.name!r} are recorded as JSON: {error}. Keep text, numbers, "
+                "lists and None there, and make other objects in build"
+            ) from error
+        return self

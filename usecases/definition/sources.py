@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from pydantic import Field
+
 from usecases.definition.columns import Frozen
 
 if TYPE_CHECKING:
@@ -10,6 +12,10 @@ if TYPE_CHECKING:
 
 class SourceError(RuntimeError):
     """The source of a use case cannot be read: the message says which file or table, and what to do."""
+
+
+class SourceAway(SourceError):
+    """The source does not answer now: the flows ask again a few times before the run fails."""
 
 
 @runtime_checkable
@@ -32,4 +38,4 @@ class SqlSource(Frozen):
     ``query`` selects them all: every column of the use case, its key, event time and label, by those names.
     """
 
-    query: str
+    query: str = Field(pattern=r"\S")

@@ -1,36 +1,52 @@
-"""A use case, whole, and how one is found by its name."""
+"""A use case, whole."""
 
-import difflib
-import importlib
-import pkgutil
+import inspect
+import re
+from collections.abc import Sequence
 
-from pydantic import model_validator
+from pydantic import Field, field_validator, model_validator
 
 from usecases.definition.behaviours import Direction, Invariance, MinimumFunction, misfits
 from usecases.definition.columns import LOG_COLUMNS, Column, Frozen, Layout
-from usecases.definition.contest import Gate, Promotion
+from usecases.definition.contest import ROC_AUC, Gate, Promotion
 from usecases.definition.drift import DriftPolicy
 from usecases.definition.policies import Approval, LabelPolicy, PredictionLogPolicy, RetrainPolicy
 from usecases.definition.recipes import Candidate
 from usecases.definition.sources import Source, SqlSource
 
+# Names of modules, of deployments, of models, of folders, and of paths in the service.
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+# Folders of the service beside those of the use cases, and the definition itself.
+TAKEN = frozenset({"definition", "log", "workers"})
+# Quarantine and reports name a column of their own so.
+RESERVED = frozenset({"quarantine_reason"})
+
 
 class UseCaseError(ValueError):
-    """A use case is unknown, or its definition contradicts itself."""
+    """A use case is unknown, or its file cannot be used: the message names file, line and remedy."""
+
+
+def refuse_name(name: str) -> str | None:
+    """Why no use case, and no file of one, can have this name; ``None`` if it can."""
+    if not NAME.fullmatch(name):
+        nearest = re.sub(r"[^a-z0-9_]", "_", name.lower()).lstrip("_0123456789")
+        hint = f", such as {nearest!r}" if nearest else ""
+        return f"{name!r} is no name of a use case: small letters, digits and _, a letter first{hint}"
+    return f"{name!r} is taken by Laurel: choose another name" if name in TAKEN else None
 
 
 class UseCase(Frozen):
     """One prediction problem, whole. ``columns`` are the model's inputs."""
 
     name: str
-    title: str
-    question: str
+    title: str = Field(min_length=1)
+    question: str = Field(min_length=1)
     source: Source | SqlSource
-    columns: tuple[Column, ...]
-    label: str
-    event_time: str
-    key: tuple[str, ...]
-    candidates: tuple[Candidate, ...]
+    columns: tuple[Column, ...] = Field(min_length=1)
+    label: str = Field(min_length=1)
+    event_time: str = Field(min_length=1)
+    key: tuple[str, ...] = Field(min_length=1)
+    candidates: tuple[Candidate, ...] = Field(min_length=1)
     gate: Gate
     promotion: Promotion = Promotion()
     drift: DriftPolicy = DriftPolicy()
@@ -39,19 +55,51 @@ class UseCase(Frozen):
     approval: Approval = Approval()
     behaviours: tuple[Invariance | Direction | MinimumFunction, ...] = ()
     prediction_log: PredictionLogPolicy = PredictionLogPolicy()
-    decision_threshold: float = 0.5
-    parity_tolerance: float = 1e-5
-    minimum_training_rows: int = 200
+    decision_threshold: float = Field(0.5, ge=0, le=1)
+    parity_tolerance: float = Field(1e-5, gt=0, lt=1)
+    minimum_training_rows: int = Field(200, ge=2)
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, name: str) -> str:
+        if refusal := refuse_name(name):
+            raise ValueError(refusal)
+        return name
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _is_a_source(cls, source: object) -> object:
+        if inspect.isclass(source):
+            raise ValueError(f"source is the class {source.__name__}: write {source.__name__}()")
+        missing = [name for name in ("periods", "read") if not callable(getattr(source, name, None))]
+        if missing and not isinstance(source, SqlSource):
+            raise ValueError(
+                f"source is a {type(source).__name__} without {' and '.join(missing)}(): give an object "
+                "with periods() and read(period), or SqlSource(query=...)"
+            )
+        return source
 
     @model_validator(mode="after")
-    def _consistent(self) -> "UseCase":
-        names = [column.name for column in self.columns]
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
+    def _each_column_has_one_part(self) -> "UseCase":
+        names = self.column_names
+        if repeated := _repeated(names):
             raise ValueError(f"columns named twice: {repeated}")
         for reserved in (self.label, self.event_time):
             if reserved in names:
                 raise ValueError(f"{reserved!r} is not known when predicting, so it cannot be an input column")
+        if self.label == self.event_time:
+            raise ValueError(f"label and event_time are both {self.label!r}: they are two columns")
+        if repeated := _repeated(self.key):
+            raise ValueError(f"key names columns twice: {repeated}")
+        if self.label in self.key:
+            raise ValueError(f"key holds the label {self.label!r}, which comes late and changes: a row must keep its key")
+        if taken := sorted(RESERVED & {*names, *self.key, self.label, self.event_time}):
+            raise ValueError(f"Laurel has a column of its own named {taken}: call yours otherwise")
+        return self
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "UseCase":
+        names = self.column_names
         unknown = sorted(set(self.promotion.slices) - set(names))
         if unknown:
             raise ValueError(f"slices are not columns: {unknown}")
@@ -65,16 +113,20 @@ class UseCase(Frozen):
             raise ValueError("; ".join(problems))
         if not any(candidate.baseline for candidate in self.candidates):
             raise ValueError("no baseline candidate: train would have nothing to fit")
-        recipes = [candidate.name for candidate in self.candidates]
-        if len(set(recipes)) != len(recipes):
-            raise ValueError(f"candidates named twice: {recipes}")
+        if repeated := _repeated([candidate.name for candidate in self.candidates]):
+            raise ValueError(f"candidates named twice: {repeated}")
+        beyond = self.promotion.suspicious_score
+        if self.gate.metric == ROC_AUC and self.gate.threshold > beyond:
+            raise ValueError(
+                f"the gate asks for a ROC AUC of {self.gate.threshold:g}, and promotion.suspicious_score "
+                f"takes one above {beyond:g} for a leak: nothing could be promoted"
+            )
         return self
 
     @model_validator(mode="after")
     def _behaviours_fit_the_columns(self) -> "UseCase":
         columns = {column.name: column for column in self.columns}
-        named = [one.name for one in self.behaviours]
-        if repeated := sorted({name for name in named if named.count(name) > 1}):
+        if repeated := _repeated([behaviour.name for behaviour in self.behaviours]):
             raise ValueError(f"behaviours named twice: {repeated}")
         if faults := [f"behaviour {one.name!r}: {fault}" for one in self.behaviours for fault in misfits(one, columns)]:
             raise ValueError("; ".join(faults))
@@ -102,25 +154,5 @@ class UseCase(Frozen):
         raise UseCaseError(f"{self.name!r} has no candidate {name!r}; it has {[c.name for c in self.candidates]}.")
 
 
-def known() -> list[str]:
-    """Names of the use cases that ``load`` can find, sorted."""
-    import usecases
-
-    return sorted(m.name for m in pkgutil.iter_modules(usecases.__path__) if m.name != "definition" and not m.name.startswith("_"))
-
-
-def load(name: str) -> UseCase:
-    """The use case of that name. Raises ``UseCaseError`` that lists the known ones and names the nearest."""
-    names = known()
-    if name not in names:
-        nearest = difflib.get_close_matches(name, names, n=1)
-        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-        raise UseCaseError(
-            f"Unknown use case {name!r}. Known: {', '.join(names)}.{hint} A use case is a file usecases/<name>.py with a constant USE_CASE."
-        )
-    found = getattr(importlib.import_module(f"usecases.{name}"), "USE_CASE", None)
-    if not isinstance(found, UseCase):
-        raise UseCaseError(f"usecases/{name}.py has no constant USE_CASE = UseCase(...).")
-    if found.name != name:
-        raise UseCaseError(f"usecases/{name}.py defines a use case named {found.name!r}: name and file must agree.")
-    return found
+def _repeated(names: Sequence[str]) -> list[str]:
+    return sorted({name for name in names if names.count(name) > 1})
