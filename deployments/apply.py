@@ -1,9 +1,11 @@
 """Bring the Prefect server to what the repository says: pool, blocks, deployments, automations; and MLflow's webhook to the service.
 
-    python -m deployments.apply [--pool-type process|ecs]
+    python -m deployments.apply [--pool-type process|ecs] [--tolerate-broken]
+    python -m deployments.apply --remove <use case>
 
 Applied as often as one likes: what is right already is left alone, and said so. A schedule or an automation that
-somebody switched on or off in the UI stays so.
+somebody switched on or off in the UI stays so. A use case whose file is broken is told in a line, keeps the deployments
+that it has, and makes the exit code 1; the others are applied.
 """
 
 import argparse
@@ -32,11 +34,16 @@ from blocks.settings import Settings
 from deployments.automations import crash_on_lost_heartbeat, rerun_lost_run, retrain_on_drift, tell_silence
 from deployments.environment import prefect_auth
 from deployments.pools import POOL, PoolError, PoolType, apply_pool
+from deployments.removed_use_cases import find_removed, remove
 from deployments.webhook import Refused, apply_webhook
 from deployments.written import written_deployments
-from usecases.definition import known, load
+from usecases.definition import known, load_all
 
-Change = Literal["created", "updated", "unchanged", "refused"]
+Change = Literal["created", "updated", "unchanged", "refused", "no file"]
+
+
+USE_CASE = "use case"
+_WAY_OUT = "set PYTHONPATH so that it is found, or remove them with python -m deployments.apply --remove {name}"
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,7 @@ class Applied:
 async def apply(settings: Settings, said: Callable[[Applied], None] = lambda one: None, pool_type: PoolType | None = None) -> list[Applied]:
     """Create or update everything that is not as it should be. Without ``pool_type`` a work pool stays as it is.
 
+    All files of use cases are loaded before anything is written: a broken one is *refused*, with the reason in its name.
     Raises ``httpx.HTTPError`` where Prefect does not answer, ``PoolError`` where the pool cannot be of that type.
     """
     done: list[Applied] = []
@@ -59,6 +67,9 @@ async def apply(settings: Settings, said: Callable[[Applied], None] = lambda one
         done.append(Applied(kind, name, change))
         said(done[-1])
 
+    cases, faults = load_all(known())
+    for fault in faults.values():
+        add(USE_CASE, str(fault), "refused")
     async with get_client() as client:
         changed, pool_type = await apply_pool(client, settings, pool_type)
         add("work pool", f"{POOL} ({pool_type})", changed)
@@ -66,16 +77,18 @@ async def apply(settings: Settings, said: Callable[[Applied], None] = lambda one
             add("block", f"{block._block_type_slug}/{name}", await _block(name, block))
         ids: dict[str, dict[str, UUID]] = defaultdict(dict)  # by flow, then by use case
         standing = _Standing(client)
-        for spec in written_deployments(settings, known(), pool_type):
+        for spec in written_deployments(settings, list(cases), pool_type):
             flow = await standing.flow(spec["entrypoint"])
             change, deployment_id = await _deployment(client, flow, spec, await standing.deployment(flow, spec["name"]))
             add("deployment", f"{flow.name}/{spec['name']}", change)
             ids[flow.name][spec["name"]] = deployment_id
         wanted = [retrain_on_drift(name, found) for name, found in ids["retrain"].items()]
-        wanted += [tell_silence(name, found, load(name).drift.silent_hours) for name, found in ids["drift_check"].items()]
+        wanted += [tell_silence(name, found, cases[name].drift.silent_hours) for name, found in ids["drift_check"].items()]
         wanted += [crash_on_lost_heartbeat(), *([rerun_lost_run()] if pool_type == "ecs" else [])]
         for automation in wanted:
             add("automation", automation.name, await _automation(client, automation))
+        for name, count in (await find_removed(client, {*cases, *faults})).items():
+            add(USE_CASE, f"{name}, which has {count} deployments: {_WAY_OUT.format(name=name)}", "no file")
     if settings.serving_webhook_secret is not None:
         try:
             add("webhook", "MLflow to the model service", await asyncio.to_thread(apply_webhook, settings))
@@ -198,6 +211,22 @@ def apply_now(settings: Settings, said: Callable[[Applied], None] = lambda one: 
         return asyncio.run(apply(settings, said, pool_type))
 
 
+def remove_now(settings: Settings, use_case: str) -> list[str]:
+    """Delete what Laurel made in Prefect for a use case that has no file. Raises ``ValueError`` if it has one, or left nothing."""
+    if use_case in known():
+        raise ValueError(f"{use_case!r} has a file in usecases/, and would be made again: delete the file first.")
+    with temporary_settings({PREFECT_API_URL: settings.prefect_api_url, PREFECT_API_AUTH_STRING: prefect_auth(settings)}):
+        gone = asyncio.run(_remove(use_case))
+    if not gone:
+        raise ValueError(f"Prefect has no deployment or automation that Laurel made for {use_case!r}.")
+    return gone
+
+
+async def _remove(use_case: str) -> list[str]:
+    async with get_client() as client:
+        return await remove(client, use_case)
+
+
 def main() -> None:
     """Apply and print a line for each object."""
     parser = argparse.ArgumentParser(
@@ -206,10 +235,25 @@ def main() -> None:
     parser.add_argument(
         "--pool-type", choices=get_args(PoolType), help="where flow runs go: processes beside the worker, or ECS tasks; default: as it is"
     )
+    parser.add_argument("--tolerate-broken", action="store_true", help="exit code 0 although a use case's file is broken")
+    parser.add_argument("--remove", metavar="USE_CASE", help="delete the deployments and automations of a use case that has no file")
+    arguments = parser.parse_args()
     try:
-        apply_now(Settings.read(), lambda one: print(f"{one.change:9}  {one.kind} {one.name}"), parser.parse_args().pool_type)
-    except PoolError as error:
+        if arguments.remove:
+            for gone in remove_now(Settings.read(), arguments.remove):
+                print(f"removed    {gone}")
+            return
+        done = apply_now(Settings.read(), _print, arguments.pool_type)
+    except (PoolError, ValueError) as error:
         sys.exit(f"{error}")
+    refused = [one.name for one in done if (one.kind, one.change) == (USE_CASE, "refused")]
+    if refused:
+        print("\nAll is applied but for the use cases of broken files:", *refused, sep="\n  ", file=sys.stderr)
+        sys.exit(0 if arguments.tolerate_broken else 1)
+
+
+def _print(one: Applied) -> None:
+    print(f"{one.change:9}  {one.kind} {one.name}", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from deployments.pools import PoolType
 
 
 def written_deployments(settings: Settings, use_cases: list[str], pool_type: PoolType = "process") -> list[dict[str, Any]]:
-    """The entries of prefect.yaml, and the same for each use case that has none there.
+    """The entries of prefect.yaml for ``use_cases``, and the same for each of them that has none there.
 
     A process pool runs the code of this checkout; in an ECS task it lies where the image has it, and the image says where to import from.
     """
@@ -24,7 +24,9 @@ def written_deployments(settings: Settings, use_cases: list[str], pool_type: Poo
             spec["work_pool"] = {**spec["work_pool"], "job_variables": _without_pythonpath(spec["work_pool"]["job_variables"])}
     named = {spec["name"] for spec in written}
     model = [spec for spec in written if spec["name"] == written[0]["name"]]
-    return written + [_for_use_case(spec, use_case) for use_case in use_cases if use_case not in named for spec in model]
+    return [spec for spec in written if spec["name"] in use_cases] + [
+        _for_use_case(spec, use_case) for use_case in use_cases if use_case not in named for spec in model
+    ]
 
 
 def _for_use_case(spec: dict[str, Any], use_case: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import importlib
 import pkgutil
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,7 +13,14 @@ import pytest
 from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentUpdate
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    DeploymentFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.events.actions import DoNothing
@@ -21,8 +29,9 @@ from prefect.server.events.schemas.automations import EventTrigger as ServerTrig
 from prefect.workers.process import ProcessWorker
 
 import flows
+import usecases
 from blocks.settings import REPOSITORY, Settings
-from deployments.apply import _automation, apply_now
+from deployments.apply import _automation, apply_now, main, remove_now
 from deployments.automations import FLOOD_SECONDS, crash_on_lost_heartbeat
 from deployments.pools import process_template
 from tests.integration.planting import Loop
@@ -197,6 +206,68 @@ def test_secrets_of_blocks_are_not_told_by_the_api(loop: Loop) -> None:
     assert [secret in whole for secret in secrets] == [True, True], "the blocks do not hold them at all"
     elsewhere = httpx.post(f"{url}/deployments/filter", json={}).text + httpx.post(f"{url}/work_pools/filter", json={}).text
     assert not any(secret in elsewhere for secret in secrets)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of somebody's own use cases beside those of the tests."""
+    monkeypatch.setattr(usecases, "__path__", [*usecases.__path__, str(tmp_path)])
+    return tmp_path
+
+
+COPY = """
+from usecases.toy import USE_CASE as TOY
+
+USE_CASE = TOY.model_copy(update={"name": "here_today"})
+"""
+
+
+def test_broken_file_is_told_in_a_line_and_every_other_use_case_is_applied(
+    loop: Loop, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "a_broken_file.py").write_text("import no_such_library\n")
+    (folder / "helper.py").write_text("def clean(rows):\n    return rows\n")
+    before = {one.name: one.updated for one in loop.prefect.read_deployments()}
+    monkeypatch.setattr("sys.argv", ["apply"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr()
+    assert ended.value.code == 1
+    assert "usecases/a_broken_file.py line 1: No module named 'no_such_library'." in printed.err
+    assert "usecases/helper.py has no constant USE_CASE" in printed.err
+    assert "Traceback" not in printed.err + printed.out
+    assert "unchanged  deployment retrain/toy\n" in printed.out
+    assert {one.name: one.updated for one in loop.prefect.read_deployments()} == before
+    monkeypatch.setattr("sys.argv", ["apply", "--tolerate-broken"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+
+
+def test_removed_use_case_is_told_and_goes_only_when_a_person_says_so(loop: Loop, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def names() -> set[str]:
+        wanted = DeploymentFilter(name=DeploymentFilterName(any_=["here_today"]))
+        return {str(one.id) for one in loop.prefect.read_deployments(deployment_filter=wanted)}
+
+    file = folder / "here_today.py"
+    file.write_text(COPY)
+    apply_now(loop.settings)
+    made, other = names(), deployment(loop, "train/toy").id
+    assert len(made) == len(all_flows())
+    with pytest.raises(ValueError, match=r"'here_today' has a file in usecases/"):
+        remove_now(loop.settings, "here_today")
+    file.unlink()
+    told = [name for name, change in changes(loop.settings).items() if change == "no file"]
+    assert [name.split(":")[0] for name in told] == [f"here_today, which has {len(made)} deployments"]
+    assert "python -m deployments.apply --remove here_today" in told[0]
+    assert names() == made
+    gone = remove_now(loop.settings, "here_today")
+    assert "deployment retrain/here_today" in gone and "automation retrain here_today on drift" in gone
+    assert (names(), automations(loop, "retrain here_today on drift")) == (set(), [])
+    assert deployment(loop, "train/toy").id == other
+    assert changes(loop.settings) == {}
+    with pytest.raises(ValueError, match="no deployment or automation that Laurel made for 'here_today'"):
+        remove_now(loop.settings, "here_today")
 
 
 def test_a_server_that_is_away_is_an_error(loop: Loop) -> None:

@@ -1,0 +1,53 @@
+"""Deployments and automations that Laurel made for a use case which has no file any more.
+
+They are told and stay: a file may be missing only because ``PYTHONPATH`` is another one today. A person
+removes them by name, and what the use case has in the lake and in MLflow stays even then.
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.sorting import DeploymentSort
+from prefect.events.filters import AutomationFilter, AutomationFilterTags
+
+_PAGE = 200  # an answer of Prefect's API holds no more
+
+
+async def find_removed(client: PrefectClient, known: Collection[str]) -> dict[str, int]:
+    """How many deployments of Laurel's each use case has that is not ``known``."""
+    counts: dict[str, int] = defaultdict(int)
+    async for deployment in _ours(client):
+        if deployment.name not in known:
+            counts[deployment.name] += 1
+    return dict(sorted(counts.items()))
+
+
+async def remove(client: PrefectClient, use_case: str) -> list[str]:
+    """Delete Laurel's deployments and automations of the use case. Gives the kinds and names of what is gone."""
+    gone = []
+    for deployment in [one async for one in _ours(client) if one.name == use_case]:
+        flow = await client.read_flow(deployment.flow_id)
+        await client.delete_deployment(deployment.id)
+        gone.append(f"deployment {flow.name}/{use_case}")
+    tagged = AutomationFilter(tags=AutomationFilterTags(all_=["laurel", use_case]))
+    for automation in await client.read_automations(automations=tagged):
+        await client.delete_automation(automation.id)
+        gone.append(f"automation {automation.name}")
+    return gone
+
+
+async def _ours(client: PrefectClient) -> AsyncIterator[DeploymentResponse]:
+    """Deployments as ``deployments.apply`` makes them: by their tags and their parameter."""
+    tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=["laurel"]))
+    found: list[DeploymentResponse] = []
+    while len(found) % _PAGE == 0:
+        page = await client.read_deployments(deployment_filter=tagged, limit=_PAGE, offset=len(found), sort=DeploymentSort.CREATED_DESC)
+        found += page
+        if not page:
+            break
+    for deployment in found:
+        if deployment.name in deployment.tags and deployment.parameters.get("use_case") == deployment.name:
+            yield deployment
