@@ -1,7 +1,8 @@
 """What may enter the lake: rows one by one (pandera), and each batch as a whole.
 
 A bad row goes to quarantine with its reason. A batch that is broken as a whole (a column missing or renamed, a unit
-changed, nulls beyond tolerance, empty) is refused by name: quarantining all of it would hide that the source changed.
+changed, nulls beyond tolerance, a label that is not 0 or 1, a zone, empty) is refused by name: quarantining all of it would
+hide that the source changed.
 """
 
 import difflib
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from tasks.label_kinds import label_problem
 from usecases.definition import Column, UseCase
 
 REASON = "quarantine_reason"
@@ -43,9 +45,12 @@ def validate(case: UseCase, period: str, rows: pl.DataFrame) -> Validated:
     wanted = dict.fromkeys([*case.key, case.event_time, *case.column_names, case.label])
     numbers = [column.name for column in case.columns if column.kind == "number"]
     categories = [column.name for column in case.columns if column.kind == "category"]
-    # Sources that come by way of pandas say NaN where they mean null. The label stays a number until it is known to be 0 or 1.
+    # Sources that come by way of pandas say NaN where they mean null, and count time in another unit.
     batch = rows.select(*wanted).with_columns(
-        pl.col(*numbers, case.label).cast(pl.Float64).fill_nan(None), pl.col(categories).cast(pl.String)
+        pl.col(*numbers, case.label).cast(pl.Float64).fill_nan(None),
+        pl.col(categories).cast(pl.String),
+        pl.col(case.event_time).dt.cast_time_unit("us"),
+        pl.col([name for name in case.key if rows.schema[name] in (pl.Categorical, pl.Enum) and name not in categories]).cast(pl.String),
     )
     problems = batch_problems(case, batch)
     reasons = _row_reasons(case, period, batch)
@@ -100,11 +105,29 @@ def _wrong_types(case: UseCase, rows: pl.DataFrame) -> list[str]:
         fits = _is_number(found) if column.kind == "number" else found in (pl.String, pl.Null, pl.Categorical, pl.Enum)
         if not fits:
             problems.append(f"column {column.name!r} holds {found}, expected a {column.kind}")
-    if not _is_number(rows.schema[case.label]):
-        problems.append(f"column {case.label!r} holds {rows.schema[case.label]}, expected 0, 1 or null")
-    if not isinstance(rows.schema[case.event_time], pl.Datetime):
-        problems.append(f"column {case.event_time!r} holds {rows.schema[case.event_time]}, expected a date and time")
+    if problem := label_problem(case.label, rows[case.label]):
+        problems.append(problem)
+    times = {case.event_time, *(name for name in case.key if isinstance(rows.schema[name], pl.Datetime))}
+    problems += [problem for name in sorted(times) for problem in _wrong_time(name, rows.schema[name])]
+    for name in case.key:
+        if rows.schema[name].is_nested() or rows.schema[name] in (pl.Binary, pl.Object):
+            problems.append(f"key column {name!r} holds {rows.schema[name]}, expected text, numbers, dates or times")
     return problems
+
+
+def _wrong_time(event_time: str, found: pl.DataType) -> list[str]:
+    """A zone is refused here: beside months without one it would fail in the middle of train."""
+    if not isinstance(found, pl.Datetime):
+        hint = f". In read: rows.with_columns(pl.col({event_time!r}).str.to_datetime())" if found == pl.String else ""
+        hint = f". In read: rows.with_columns(pl.col({event_time!r}).cast(pl.Datetime))" if found == pl.Date else hint
+        return [f"column {event_time!r} holds {found}, expected a date and time{hint}"]
+    if found.time_zone is None:
+        return []
+    zone = found.time_zone if found.time_zone != "UTC" else "America/New_York"
+    return [
+        f"column {event_time!r} holds {found}, expected the local date and time without a zone. In read, with the zone that it is "
+        f"local in: rows.with_columns(pl.col({event_time!r}).dt.convert_time_zone({zone!r}).dt.replace_time_zone(None))"
+    ]
 
 
 def _is_number(found: pl.DataType) -> bool:
@@ -125,7 +148,6 @@ def _row_reasons(case: UseCase, period: str, batch: pl.DataFrame) -> pl.Series:
             faults.setdefault(row, []).append(f"{name}: {check}")
     checked = {
         f"{case.event_time}: outside {period}": batch[case.event_time].dt.strftime("%Y-%m").ne_missing(period),
-        f"{case.label}: neither 0 nor 1": ~batch[case.label].is_in([0.0, 1.0]).fill_null(True),
         f"{', '.join(case.key)}: missing": batch.select(pl.any_horizontal(pl.col(case.key).is_null())).to_series(),
         f"{', '.join(case.key)}: duplicate": ~batch.select(pl.struct(case.key).is_first_distinct()).to_series(),
     }
