@@ -12,10 +12,12 @@ the one published later is the one that is meant where none is named.
 import hashlib
 import io
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from blocks.lake import Lake
 from tasks.sources import source_of
@@ -24,7 +26,11 @@ from usecases.definition import UseCase
 
 
 class DatasetMissing(LookupError):
-    """There is no such dataset version, or none that has the window asked for."""
+    """There is no such dataset version, or none that has the window asked for, or a file of it is not what it says."""
+
+
+class ColumnsDiffer(ValueError):
+    """Periods that a version would have from an earlier one hold other columns than the use case has now."""
 
 
 class PeriodFile(BaseModel):
@@ -52,6 +58,12 @@ class DatasetVersion(BaseModel):
     periods: tuple[PeriodFile, ...]
     source: str
     published: str
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        """What the version's name stands for."""
+        files = [(file.period, file.path, file.sha256, file.rows, file.labelled) for file in self.periods]
+        return self.use_case, self.version, self.columns, files
 
     @property
     def rows(self) -> int:
@@ -83,12 +95,22 @@ def _parquet(frame: pl.DataFrame) -> bytes:
 
 
 def _named(lake: Lake, folder: str, period: str, data: bytes) -> tuple[str, str]:
-    """Write ``data`` under a name made of its content, unless it is there. Returns the path and the SHA-256."""
+    """Write ``data`` under a name made of its content, unless just that is there. Returns the path and the SHA-256.
+
+    The name is a claim: a file that was cut short, or is somebody else's, is written anew.
+    """
     sha256 = hashlib.sha256(data).hexdigest()
     path = f"{folder}/{period}-{sha256[:16]}.parquet"
-    if not lake.exists(path):
+    if not _holds(lake, path, data):
         lake.write(path, data)
     return path, sha256
+
+
+def _holds(lake: Lake, path: str, data: bytes) -> bool:
+    try:
+        return lake.read(path) == data
+    except FileNotFoundError:
+        return False
 
 
 def write_period(lake: Lake, case: UseCase, period: str, checked: Validated) -> PeriodFile:
@@ -120,8 +142,8 @@ def ingest_period(lake: Lake, case: UseCase, period: str) -> PeriodFile:
 def write_version(lake: Lake, case: UseCase, periods: list[PeriodFile]) -> tuple[DatasetVersion, bool]:
     """Write the manifest that makes ``periods`` a version. Returns it, and whether anything was written.
 
-    Nothing is, where the version is there and no other content of its last period was published since.
-    Raises ``ValueError`` for no periods.
+    Nothing is, where the version is there and no other content of its last period was published since. A manifest that cannot
+    be read, or says something else, is written anew. Raises ``ValueError`` for no periods.
     """
     if not periods:
         raise ValueError(f"No period of {case.name!r} to make a dataset version of.")
@@ -136,11 +158,27 @@ def write_version(lake: Lake, case: UseCase, periods: list[PeriodFile]) -> tuple
         source=type(case.source).__qualname__,
         published=datetime.now(UTC).isoformat(timespec="microseconds"),
     )
-    path = _manifest_path(case.name, version)
-    if lake.exists(path) and _last_published(lake, case.name, periods[-1].period).version == version:
-        return _manifest(lake, case.name, version), False
-    lake.write(path, made.model_dump_json(indent=1).encode())
+    same = _published(lake, case.name, periods[-1].period)
+    if same and same[-1].content == made.content:
+        return same[-1], False
+    lake.write(_manifest_path(case.name, version), made.model_dump_json(indent=1).encode())
     return made, True
+
+
+def verify_periods(lake: Lake, case: UseCase, dataset: DatasetVersion, files: Iterable[PeriodFile]) -> None:
+    """See that period files of an earlier version can stand in a new one: whole, and with the columns that the use case has now.
+
+    Raises ``DatasetMissing`` or ``ColumnsDiffer``, which name the period and what to ingest again.
+    """
+    wanted = {*case.key, case.event_time, *case.column_names, case.label}
+    for file in files:
+        columns = set(pl.read_parquet_schema(io.BytesIO(_read_verified(lake, dataset, file))))
+        differences = [f"{verb} {sorted(names)}" for verb, names in (("lacks", wanted - columns), ("still has", columns - wanted)) if names]
+        if differences:
+            raise ColumnsDiffer(
+                f"{file.period} of dataset {dataset.version} {' and '.join(differences)}: the columns of {case.name!r} have changed "
+                f"since. A version has the same columns in every period: ingest all of them again, without since."
+            )
 
 
 def _manifest_path(use_case: str, version: str) -> str:
@@ -160,22 +198,47 @@ def read_version(lake: Lake, use_case: str, version: str | None = None) -> Datas
         raise DatasetMissing(f"The lake has no dataset of {use_case!r}. Make one: prefect deployment run 'ingest/{use_case}'.")
     if version is not None and version not in known:
         raise DatasetMissing(f"The lake has no dataset version {version!r} of {use_case!r}; it has {', '.join(known)}.")
-    if version is None:
-        return _last_published(lake, use_case, _last_period(known[-1]))
-    return _manifest(lake, use_case, version)
+    if version is not None:
+        return _manifest(lake, use_case, version)
+    last = _published(lake, use_case, _last_period(known[-1]))
+    return last[-1] if last else _manifest(lake, use_case, known[-1])
 
 
 def _manifest(lake: Lake, use_case: str, version: str) -> DatasetVersion:
-    return DatasetVersion.model_validate_json(lake.read(_manifest_path(use_case, version)))
+    path = _manifest_path(use_case, version)
+    try:
+        return DatasetVersion.model_validate_json(lake.read(path))
+    except ValidationError as error:
+        raise DatasetMissing(
+            f"{path} is no manifest of a dataset version ({error.error_count()} faults): it was cut short or changed. "
+            f"Ingest again, which writes it anew: prefect deployment run 'ingest/{use_case}'."
+        ) from error
 
 
 def _last_period(version: str) -> str:
     return version.rpartition("-")[0]
 
 
-def _last_published(lake: Lake, use_case: str, period: str) -> DatasetVersion:
-    same = [version for version in versions(lake, use_case) if _last_period(version) == period]
-    return max((_manifest(lake, use_case, version) for version in same), key=lambda made: made.published)
+def _published(lake: Lake, use_case: str, period: str) -> list[DatasetVersion]:
+    """The versions of that last period whose manifest can be read, the one published last at the end."""
+    found = []
+    for version in versions(lake, use_case):
+        if _last_period(version) == period:
+            with suppress(DatasetMissing):
+                found.append(_manifest(lake, use_case, version))
+    return sorted(found, key=lambda dataset: dataset.published)
+
+
+def _read_verified(lake: Lake, dataset: DatasetVersion, file: PeriodFile) -> bytes:
+    """The bytes of a period file. Raises ``DatasetMissing`` if they are gone or not those that the manifest names."""
+    again = f"Ingest {file.period} again, which writes it anew"
+    try:
+        data = lake.read(file.path)
+    except FileNotFoundError as error:
+        raise DatasetMissing(f"{file.path} is gone, though dataset {dataset.version} lists it. {again}.") from error
+    if hashlib.sha256(data).hexdigest() != file.sha256:
+        raise DatasetMissing(f"{file.path} was changed: its SHA-256 is not the manifest's. {again}.")
+    return data
 
 
 def read_periods(lake: Lake, dataset: DatasetVersion, periods: Iterable[str], label: str | None = None) -> pl.DataFrame:
@@ -190,17 +253,14 @@ def read_periods(lake: Lake, dataset: DatasetVersion, periods: Iterable[str], la
         raise DatasetMissing(
             f"Dataset {dataset.version} of {dataset.use_case!r} has no period {missing or wanted}; it has {sorted(files)}."
         )
-    frames = []
-    for period in wanted:
-        path = files[period].path
-        try:
-            data = lake.read(path)
-        except FileNotFoundError as error:
-            raise DatasetMissing(f"{path} is gone, though dataset {dataset.version} lists it. Ingest {period} again.") from error
-        if hashlib.sha256(data).hexdigest() != files[period].sha256:
-            raise DatasetMissing(f"{path} was changed: its SHA-256 is not the manifest's. Delete it and ingest {period} again.")
-        frames.append(pl.read_parquet(io.BytesIO(data)))
-    rows = pl.concat(frames, how="vertical_relaxed")
+    frames = [pl.read_parquet(io.BytesIO(_read_verified(lake, dataset, files[period]))) for period in wanted]
+    try:
+        rows = pl.concat(frames, how="vertical_relaxed")
+    except pl.exceptions.PolarsError as error:
+        raise DatasetMissing(
+            f"The periods {wanted} of dataset {dataset.version} do not fit together: {str(error).splitlines()[0]}. "
+            f"Give a column the same type in each month, and ingest again: prefect deployment run 'ingest/{dataset.use_case}'."
+        ) from error
     rows = rows.filter(pl.col(label).is_not_null()) if label else rows
     if rows.is_empty():
         raise DatasetMissing(f"Periods {wanted} of {dataset.use_case!r} hold no{' labelled' if label else ''} row.")

@@ -4,7 +4,7 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 
 from tasks.announcements import ingest_refused
-from tasks.dataset import DatasetMissing, DatasetVersion, PeriodFile, ingest_period, read_version, write_version
+from tasks.dataset import DatasetMissing, DatasetVersion, PeriodFile, ingest_period, read_version, verify_periods, write_version
 from tasks.outside import RESUMED, artifact_key, lake, tell
 from tasks.sources import source_of
 from tasks.validation import BatchRefused
@@ -45,14 +45,20 @@ def take_in(use_case: str, period: str) -> PeriodFile:
 
 @task(**RESUMED)
 def publish_dataset(use_case: str, taken: list[PeriodFile], since: str | None) -> DatasetVersion:
-    """Make the version of ``taken`` visible, with the periods before ``since`` from the version before."""
+    """Make the version of ``taken`` visible, with the periods before ``since`` from the version before.
+
+    Raises ``DatasetMissing`` or ``ColumnsDiffer`` if those periods cannot stand beside the new ones.
+    """
     store, case = lake(), load(use_case)
     earlier: list[PeriodFile] = []
     if since is not None:
         try:
-            earlier = [one for one in read_version(store, use_case).periods if one.period < since]
+            before = read_version(store, use_case)
         except DatasetMissing:
             get_run_logger().info("no earlier dataset of %s: the version begins at %s", use_case, since)
+        else:
+            earlier = [file for file in before.periods if file.period < since]
+            verify_periods(store, case, before, earlier)
     dataset, new = write_version(store, case, [*earlier, *taken])
     said = "new" if new else "unchanged, nothing was written"
     get_run_logger().info("dataset use_case=%s version=%s rows=%d: %s", use_case, dataset.version, dataset.rows, said)

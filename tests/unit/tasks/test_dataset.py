@@ -8,8 +8,18 @@ import pytest
 from usecases.toy import toy_rows
 
 from blocks.lake import Lake, LakeAway
-from tasks.dataset import DatasetMissing, DatasetVersion, ingest_period, read_periods, read_version, versions, write_version
-from usecases.definition import UseCase, load
+from tasks.dataset import (
+    ColumnsDiffer,
+    DatasetMissing,
+    DatasetVersion,
+    ingest_period,
+    read_periods,
+    read_version,
+    verify_periods,
+    versions,
+    write_version,
+)
+from usecases.definition import Column, UseCase, load
 
 JANUARY, FEBRUARY, MARCH = "2024-01", "2024-02", "2024-03"
 
@@ -229,7 +239,7 @@ def test_a_tampered_period_file_is_detected_and_the_way_out_works(lake: Lake, ca
     dataset, _ = ingest(lake, case, [JANUARY])
     path = dataset.periods[0].path
     lake.write(path, _other_labels(lake.read(path)))
-    with pytest.raises(DatasetMissing, match=f"{path} was changed.*Delete it and ingest 2024-01 again"):
+    with pytest.raises(DatasetMissing, match=f"{path} was changed.*Ingest 2024-01 again, which writes it anew"):
         read_periods(lake, dataset, [JANUARY])
     Path(lake.url.removeprefix("file://"), path).unlink()
     with pytest.raises(DatasetMissing, match=f"{path} is gone.*Ingest 2024-01 again"):
@@ -243,6 +253,83 @@ def _other_labels(data: bytes) -> bytes:
     changed = io.BytesIO()
     pl.read_parquet(data).with_columns(1 - pl.col("won")).write_parquet(changed)
     return changed.getvalue()
+
+
+@pytest.mark.parametrize("spoilt", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: _other_labels(data)])
+@pytest.mark.parametrize("field", ["path", "quarantine_path"])
+def test_file_that_is_not_what_its_name_says_is_written_anew_by_ingest(
+    lake: Lake, case: UseCase, spoilt: Callable[[bytes], bytes], field: str
+) -> None:
+    """Its name is made of its content, so whoever skips it by name alone leaves it broken for good."""
+    spoiled_rows = rows_of(JANUARY, spoil(3))
+    dataset, _ = ingest(lake, case, [JANUARY], m2024_01=spoiled_rows)
+    path = getattr(dataset.periods[0], field)
+    whole = lake.read(path)
+    lake.write(path, spoilt(whole))
+    assert ingest(lake, case, [JANUARY], m2024_01=spoiled_rows) == (dataset, False)
+    assert lake.read(path) == whole
+    assert len(read_periods(lake, dataset, [JANUARY])) == 277
+
+
+@pytest.mark.parametrize("spoilt", [b"", b"{", b'{"use_case": "toy"}', b"[]"])
+def test_manifest_that_was_cut_short_is_named_and_written_anew_by_ingest(lake: Lake, case: UseCase, spoilt: bytes) -> None:
+    dataset, _ = ingest(lake, case, [JANUARY])
+    path = f"datasets/toy/{dataset.version}/manifest.json"
+    lake.write(path, spoilt)
+    with pytest.raises(DatasetMissing, match=f"{path} is no manifest .*Ingest again"):
+        read_version(lake, "toy")
+    again, new = ingest(lake, case, [JANUARY])
+    assert (new, again.version, read_version(lake, "toy")) == (True, dataset.version, again)
+
+
+def test_manifest_of_other_content_under_the_name_is_written_anew(lake: Lake, case: UseCase) -> None:
+    dataset, _ = ingest(lake, case, [JANUARY, FEBRUARY])
+    other = dataset.model_copy(update={"periods": dataset.periods[1:]})
+    lake.write(f"datasets/toy/{dataset.version}/manifest.json", other.model_dump_json().encode())
+    again, new = ingest(lake, case, [JANUARY, FEBRUARY])
+    assert (new, again.periods) == (True, dataset.periods)
+
+
+def test_broken_manifest_beside_others_of_its_period_does_not_hide_them(lake: Lake, case: UseCase) -> None:
+    dataset, _ = ingest(lake, case, [JANUARY])
+    lake.write("datasets/toy/2024-01-0123456789ab/manifest.json", b"{")
+    assert read_version(lake, "toy") == dataset
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (lambda names: [*names, "extra"], r"2024-01 of dataset 2024-02-\w+ lacks \['extra'\]: the columns of 'toy' have changed since"),
+        (lambda names: names[:-1], r"2024-01 of dataset 2024-02-\w+ still has \['group'\]: .*ingest all of them again, without since"),
+    ],
+)
+def test_earlier_periods_with_other_columns_are_refused_by_name(
+    lake: Lake, case: UseCase, changed: Callable[[list[str]], list[str]], message: str
+) -> None:
+    dataset, _ = ingest(lake, case, [JANUARY, FEBRUARY])
+    columns = {column.name: column for column in case.columns} | {"extra": Column(name="extra", kind="number")}
+    other = case.model_copy(update={"columns": tuple(columns[name] for name in changed(case.column_names))})
+    verify_periods(lake, case, dataset, dataset.periods)
+    with pytest.raises(ColumnsDiffer, match=message):
+        verify_periods(lake, other, dataset, dataset.periods)
+
+
+def test_earlier_period_whose_file_is_cut_short_is_refused_by_name(lake: Lake, case: UseCase) -> None:
+    dataset, _ = ingest(lake, case, [JANUARY, FEBRUARY])
+    path = dataset.periods[0].path
+    lake.write(path, lake.read(path)[:100])
+    verify_periods(lake, case, dataset, dataset.periods[1:])
+    with pytest.raises(DatasetMissing, match=f"{path} was changed.*Ingest 2024-01 again"):
+        verify_periods(lake, case, dataset, dataset.periods)
+
+
+def test_months_that_do_not_fit_together_are_named(lake: Lake, case: UseCase) -> None:
+    keyed = case.model_copy(update={"key": ("day", "id")})
+    dated = rows_of(JANUARY).with_columns(pl.date(2024, 1, 1).alias("day"))
+    flagged = rows_of(FEBRUARY).with_columns(pl.lit(True).alias("day"))
+    dataset, _ = ingest(lake, keyed, [JANUARY, FEBRUARY], m2024_01=dated, m2024_02=flagged)
+    with pytest.raises(DatasetMissing, match=r"\['2024-01', '2024-02'\] of dataset .* do not fit together: .*same type in each month"):
+        read_periods(lake, dataset, [JANUARY, FEBRUARY])
 
 
 def test_digests_are_those_of_the_periods_asked_for(lake: Lake, case: UseCase) -> None:
