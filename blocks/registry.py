@@ -17,6 +17,7 @@ from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
 from blocks.registry_api import ApiError, RegistryApi, tags_of
+from blocks.saved_models import saved_types
 from blocks.settings import Settings
 
 if TYPE_CHECKING:
@@ -168,12 +169,9 @@ class ModelRegistry(Block):
 
     def _log_model(self, model: "Pipeline", example: "pd.DataFrame | None") -> None:
         import mlflow.sklearn
-        import skops.io
         from mlflow.models import infer_signature
 
-        # skops names the types that a file brings; those of the libraries that fitted it are the ones to trust.
-        types = skops.io.get_untrusted_types(data=skops.io.dumps(model))
-        strangers = [name for name in types if name.split(".")[0] not in ("sklearn", "numpy", "scipy")]
+        types, strangers = saved_types(model)
         if strangers:
             raise RegistryError(f"The pipeline holds types that are not scikit-learn's, and are not saved: {strangers}.")
         mlflow.sklearn.log_model(

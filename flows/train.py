@@ -4,7 +4,7 @@ from prefect import flow, get_run_logger
 from prefect.states import Completed, State
 
 from flows.runs import TOLD, named
-from tasks.training import NothingToDo, Training, announce_training, fit_candidate, plan_training, report_training
+from tasks.training import NothingToDo, Training, announce_training, fit_candidate, plan_training, rehearse_candidates, report_training
 
 
 @flow(name="train", flow_run_name=named("holdout", "dataset_version"), **TOLD)
@@ -18,6 +18,7 @@ async def train(use_case: str, dataset_version: str | None = None, holdout: str 
     if isinstance(plan, NothingToDo):
         get_run_logger().info(plan.reason)
         return Completed(name="Nothing to do", message=plan.reason)
+    rehearse_candidates(plan)
     announce_training(plan)
     fitted = [fit_candidate(plan, recipe) for recipe in plan.recipes]
     return report_training(plan, fitted)

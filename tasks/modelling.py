@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from tasks.user_code import UseCaseFailed, calling, describe_value
 from usecases.definition import Candidate, UseCase
 
 if TYPE_CHECKING:
@@ -51,22 +52,63 @@ def encoder(case: UseCase) -> "ColumnTransformer":
     )
 
 
+def build(case: UseCase, candidate: Candidate, params: Mapping[str, Any], seed: int) -> Any:
+    """What the candidate builds: an unfitted scikit-learn classifier. Raises ``UseCaseFailed`` for anything else."""
+    from sklearn.base import is_regressor
+
+    call = f"build of candidate {candidate.name!r} with {dict(params)}"
+    wanted = "build(params, layout, seed) returns an unfitted scikit-learn classifier with predict_proba."
+    with calling(case.name, call, wanted):
+        model = candidate.build(params, case.layout, seed)
+    if isinstance(model, type):
+        problem = f"gave the class {model.__name__}: write {model.__name__}(**params)"
+    elif not (hasattr(model, "fit") and hasattr(model, "get_params")):
+        problem = f"gave {describe_value(model)}"
+    elif is_regressor(model):
+        problem = f"gave a {type(model).__name__}, which is a regressor: a use case is a question of yes or no"
+    elif not hasattr(model, "predict_proba"):
+        problem = (
+            f"gave a {type(model).__name__} without predict_proba: wrap it in CalibratedClassifierCV, or take another "
+            "(SVC has it with probability=True, SGDClassifier with loss='log_loss')"
+        )
+    else:
+        return model
+    raise UseCaseFailed(f"{case.name}: {call} {problem}. {wanted}")
+
+
 def pipeline(case: UseCase, candidate: Candidate, params: Mapping[str, Any], seed: int) -> "Pipeline":
     """The unfitted pipeline: the encoder, then what the candidate builds."""
     from sklearn.pipeline import Pipeline
 
-    return Pipeline([("encode", encoder(case)), ("model", candidate.build(params, case.layout, seed))])
+    return Pipeline([("encode", encoder(case)), ("model", build(case, candidate, params, seed))])
 
 
 def fit(case: UseCase, candidate: Candidate, params: Mapping[str, Any], rows: pl.DataFrame, seed: int) -> "Pipeline":
-    """Fit on ``rows``, all labelled. Raises ``ValueError`` for too few rows or a single class."""
+    """Fit on ``rows``, all labelled.
+
+    Raises ``ValueError`` for too few rows, a single class or a column without any value, ``UseCaseFailed`` for a model that
+    cannot be fitted.
+    """
+    check_rows(case, rows)
+    whole = pipeline(case, candidate, params, seed)
+    call = f"fit of candidate {candidate.name!r} on {len(rows)} rows"
+    with calling(case.name, call, "It is fitted on the encoded matrix of docs/use-cases.md."):
+        return whole.fit(inputs(case, rows), labels(case, rows))
+
+
+def check_rows(case: UseCase, rows: pl.DataFrame) -> None:
+    """Raises ``ValueError`` for labelled rows that nothing can be trained on."""
     truth = labels(case, rows)
     if len(rows) < case.minimum_training_rows or len(np.unique(truth)) < 2:
         raise ValueError(
             f"{case.name!r} has {len(rows)} labelled rows ({int(truth.sum())} positive) to train on; "
             f"at least {case.minimum_training_rows} with both classes are needed."
         )
-    return pipeline(case, candidate, params, seed).fit(inputs(case, rows), truth)
+    if empty := [name for name in case.column_names if rows[name].null_count() == len(rows)]:
+        raise ValueError(
+            f"{case.name!r} has columns that are null in all {len(rows)} rows to train on: {empty}. "
+            "Nothing can be learned of them: mend the source, or take them out of columns until they have values."
+        )
 
 
 def predict(fitted: "Pipeline", case: UseCase, rows: pl.DataFrame) -> np.ndarray:

@@ -24,6 +24,7 @@ from blocks.slack import Message, SlackNotifier
 from blocks.warehouse import BLOCK as WAREHOUSE
 from blocks.warehouse import Warehouse, WarehouseAway
 from tasks.threads import tell_in_thread
+from usecases.definition import SourceAway
 
 
 class NotRegistered(LookupError):
@@ -115,7 +116,7 @@ def artifact_key(use_case: str, what: str) -> str:
 def _is_outage(_task: Any, _run: Any, state: Any) -> bool:
     try:
         state.result()
-    except (LakeAway, RegistryAway, ServiceAway, WarehouseAway):
+    except (LakeAway, RegistryAway, ServiceAway, SourceAway, WarehouseAway):
         return True
     except Exception:  # noqa: BLE001 - a fault of the data or the code: asked for again it would fail again
         return False

@@ -207,6 +207,11 @@ def prove(case: UseCase, fitted: "Pipeline", package: packages.Package, rows: pl
     return parity
 
 
+def with_nulls(case: UseCase, rows: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """A hundred of ``rows`` with nulls and unknown categories wherever the service lets them through."""
+    return _with_nulls(case, rows, np.random.default_rng(seed), wanted=100)
+
+
 def _beside_thresholds(matrix: np.ndarray, splits: dict[int, np.ndarray], chance: np.random.Generator, rows: int = 2000) -> np.ndarray:
     """Real rows with one value moved onto, just under or just over a split ``(rows, n_features)``; none without splits."""
     if not splits:

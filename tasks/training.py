@@ -18,6 +18,7 @@ from tasks.announcements import training_started
 from tasks.champions import read_manifest
 from tasks.dataset import DatasetMissing, DatasetVersion, read_periods, read_version
 from tasks.outside import RESUMED, artifact_key, lake, registry, tell
+from tasks.rehearsal import rehearse
 from usecases.definition import UseCase, load
 
 
@@ -105,6 +106,21 @@ def plan_training(use_case: str, dataset_version: str | None, holdout: str | Non
         recipes=tuple(recipes),
         seed=seed,
     )
+
+
+@task(task_run_name="rehearse", **RESUMED)
+def rehearse_candidates(plan: Plan) -> list[str]:
+    """Take each recipe, and each candidate that HPO may reach, through fit and packaging on a few rows. Gives their names.
+
+    Raises ``UseCaseFailed`` or ``NotConvertible``: what cannot be served is told before it is trained for minutes.
+    """
+    case = load(plan.use_case)
+    _, rows = training_rows(case, plan)
+    params = {candidate.name: dict(candidate.params) for candidate in case.candidates if candidate.search}
+    params |= {recipe.candidate: recipe.params for recipe in plan.recipes}
+    for name, values in params.items():
+        rehearse(case, case.candidate(name), values, rows, plan.seed)
+    return list(params)
 
 
 @task(**RESUMED)

@@ -14,7 +14,8 @@ import numpy as np
 import polars as pl
 
 from tasks.metrics import score
-from tasks.modelling import encoder, inputs, labels
+from tasks.modelling import build, encoder, inputs, labels
+from tasks.user_code import UseCaseFailed, calling
 from usecases.definition import Candidate, Metric, Range, UseCase
 
 GROUP = 4
@@ -95,6 +96,31 @@ def tune(
     return Tuned(candidate.name, {**candidate.params, **best.params, resource: rungs[-1]}, float(study.best_value), tuple(done))
 
 
+def check_search(case: UseCase, candidate: Candidate, seed: int) -> None:
+    """See that what the candidate builds takes every parameter of its search, at either end, and can grow.
+
+    Raises ``UseCaseFailed`` that names the parameter. Builds estimators, and fits none.
+    """
+    search = candidate.search
+    if search is None:
+        return
+    for end in ("low", "high"):
+        params = {name: _end(within, end) for name, within in search.space.items()}
+        estimator = build(case, candidate, {**candidate.params, **params}, seed)
+    needed = [name for name in (search.resource[0], "warm_start") if name not in estimator.get_params()]
+    if needed:
+        raise UseCaseFailed(
+            f"{case.name}: search of candidate {candidate.name!r} grows {search.resource[0]!r} with warm_start, and the "
+            f"{type(estimator).__name__} that build gives has no parameter {' and no '.join(map(repr, needed))}. "
+            "Name one that grows, such as ('max_iter', (20, 50, 100)) of HistGradientBoostingClassifier, or drop search."
+        )
+
+
+def _end(within: Range, end: str) -> float | int:
+    value = getattr(within, end)
+    return int(value) if within.integer else value
+
+
 def inner_split(case: UseCase, periods: Sequence[str], rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The training window without its last period, and that period; a single period is cut at three quarters of its time."""
     last = pl.col(case.event_time).dt.strftime("%Y-%m") == periods[-1]
@@ -117,12 +143,15 @@ class _Climb:
 
     def __init__(self, trial: Any, candidate: Candidate, case: UseCase, params: Mapping[str, Any], seed: int) -> None:
         self.trial, self.params = trial, params
-        self.estimator = candidate.build({**candidate.params, **params}, case.layout, seed)
+        self._case, self._candidate = case, candidate
+        self.estimator = build(case, candidate, {**candidate.params, **params}, seed)
         self.value, self.pruned = float("nan"), False
 
     def reach(self, resource: str, rung: int, data: _Split, metric: Metric) -> float:
-        self.estimator.set_params(**{resource: rung, "warm_start": True})
-        self.estimator.fit(data.fit_matrix, data.fit_labels)
+        call = f"a trial of candidate {self._candidate.name!r} with {dict(self.params)}"
+        with calling(self._case.name, call, "docs/use-cases.md says what Search asks of an estimator."):
+            self.estimator.set_params(**{resource: rung, "warm_start": True})
+            self.estimator.fit(data.fit_matrix, data.fit_labels)
         return score(metric, data.check_labels, self.estimator.predict_proba(data.check_matrix)[:, 1])
 
     def told(self, value: float, rung: int, last: bool) -> None:
