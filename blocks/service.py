@@ -53,6 +53,8 @@ class ModelService(Block):
             raise ServiceAway(f"The model service at {self.url} does not answer {path}: {error}") from error
         if answer.status_code >= 400:
             said = f"The model service at {self.url} answered {answer.status_code} to {path}: {answer.text[:300]}"
+            if answer.status_code == 404 and '"unseen_use_case"' in answer.text:
+                raise ServiceAway(said)  # it serves every use case there is: this one once it is there
             if answer.status_code in _WAY_OUT:
                 raise ServiceRefuses(f"{said} {_WAY_OUT[answer.status_code]}")
             raise ServiceAway(said)
@@ -61,6 +63,23 @@ class ModelService(Block):
     def describe(self, use_case: str) -> dict[str, Any]:
         """What the service says of its champion. Raises ``ServiceAway``."""
         return self._ask("GET", f"/v1/{use_case}")
+
+    def use_cases(self) -> list[str]:
+        """Names of all use cases that the service serves. Raises ``ServiceAway``."""
+        return [said["use_case"] for said in self._ask("GET", "/v1")["use_cases"]]
+
+    def check_serves(self, use_case: str) -> str | None:
+        """Raises ``ServiceRefuses`` where the service will never serve the use case as it is set up now.
+
+        Says what else hinders it now and may be over by the time that there is something to serve; ``None`` where nothing does.
+        """
+        try:
+            self.describe(use_case)
+        except ServiceRefuses:
+            raise
+        except ServiceAway as error:
+            return str(error)
+        return None
 
     def predict(self, use_case: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Scores of ``rows``, as a caller gets them, left out of the prediction log. Raises ``ServiceAway``."""
@@ -89,7 +108,8 @@ class ModelService(Block):
 
 
 _KEY = "Set LAUREL_SERVING_KEY to a key that it knows and run python -m deployments.apply."
-_WAY_OUT = {401: _KEY, 403: _KEY, 404: "Add the use case to LAUREL_SERVING_USE_CASES and restart the service."}
+_SERVED = "Add the use case to LAUREL_SERVING_USE_CASES and restart the service; unset, it serves every one."
+_WAY_OUT = {401: _KEY, 403: _KEY, 404: _SERVED}
 
 
 def _served(said: dict[str, Any]) -> set[str | None]:

@@ -68,7 +68,7 @@ class Settings(BaseSettings):
 
     github_token: SecretStr | None = Field(None, description="a workflow's own token; writes the comment on a pull request")
 
-    serving_use_cases: str = Field("flights", description="comma-separated use cases that the service serves")
+    serving_use_cases: str = Field("*", description="comma-separated use cases that the service serves; `*`: every one")
     serving_workers: int = Field(1, ge=1, le=64, description="processes that answer; a core each, with the disk in common")
     serving_key: SecretStr | None = Field(None, description="key that flows show the service; its own, where it has it")
     serving_model_folder: Path | None = Field(None, description="a model package that is served instead of the registry's champion")

@@ -85,20 +85,34 @@ def check_within(service: ModelService, use_case: str, version: str | None, time
         time.sleep(POLL_SECONDS)
 
 
+def served_within(service: ModelService, timeout_seconds: float) -> list[str]:
+    """The use cases that the service serves, as soon as it says so. Raises ``ServiceAway`` when the time is over."""
+    end = time.monotonic() + timeout_seconds
+    while True:
+        try:
+            return service.use_cases()
+        except ServiceRefuses:
+            raise
+        except ServiceAway:
+            if time.monotonic() > end:
+                raise
+        time.sleep(POLL_SECONDS)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Exit code 1 where one use case does not pass in time."""
     parser = argparse.ArgumentParser(prog="python -m deployments.smoke", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("use_case", nargs="*", help="default: LAUREL_SERVING_USE_CASES")
+    parser.add_argument("use_case", nargs="*", help="default: LAUREL_SERVING_USE_CASES; all that are served where that is *")
     parser.add_argument("--url", help="base address of the service; default: LAUREL_SERVING_URL")
     parser.add_argument("--version", help="the model version that has to serve (one use case only)")
     parser.add_argument("--timeout-seconds", type=float, default=120, help="while a new container takes over (default: 120)")
     asked, settings = parser.parse_args(arguments), Settings.read()
-    names = asked.use_case or settings.serving_use_cases.split(",")
-    if asked.version and len(names) > 1:
-        parser.error("--version is for one use case")
     service = ModelService(url=asked.url or settings.serving_base_url, key=settings.serving_key)
+    names = asked.use_case or settings.serving_use_cases.split(",")
+    if asked.version and (len(names) > 1 or "*" in names):
+        parser.error("--version is for one use case")
     try:
-        for use_case in names:
+        for use_case in served_within(service, asked.timeout_seconds) if "*" in names else names:
             if asked.version is None and not is_crowned(ModelRegistry.of(settings), service, use_case):
                 print(f"{use_case}: the service answers; nobody was crowned yet")
             else:

@@ -11,6 +11,7 @@ from flows.runs import TOLD, named
 from flows.train import train
 from tasks.governor import Refusal
 from tasks.retraining import AlreadyRunning, ask_governor, failure_recorded, one_at_a_time, record_end, report_retrain, skip_retrain
+from tasks.serving_checks import check_service
 from tasks.training import Training
 
 # What the ledger calls the outcomes that are no promotion.
@@ -39,6 +40,7 @@ async def retrain(use_case: str, through: str | None = None, reason: str = "aske
 
 
 async def _loop(use_case: str, through: str | None) -> ModelVersion | State[None]:
+    check_service(use_case, must_serve=False)
     dataset = await ingest(use_case, through)
     training = await train(use_case, dataset.version)
     if not isinstance(training, Training):
@@ -46,6 +48,7 @@ async def _loop(use_case: str, through: str | None) -> ModelVersion | State[None
     challenger = await evaluate(use_case, training.plan.id)
     if not isinstance(challenger, ModelVersion):
         return Completed(name="Below the gate", message=f"No challenger from training {training.plan.id}.")
+    check_service(use_case, must_serve=True)
     promoted: State[ModelVersion | State[None]] = await promote(use_case, challenger.number, return_state=True)
     winner = await promoted.aresult()
     if not isinstance(winner, ModelVersion):

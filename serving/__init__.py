@@ -11,7 +11,7 @@ One prediction, from the first byte to the lake:
     prediction_log    keeps what was answered             log_policy, log_columns, segments, log_folders
     uploader      sees that the lake gets it              carrier, parquet, log_tables, column_tables, lake
 
-A champion, from the registry to the next prediction: registry, package_cache, champion; webhook lets it look sooner, trouble and
+A champion, from the registry to the next prediction: use_cases, registry, package_cache, champion; webhook lets it look sooner, trouble and
 slack tell what hinders it. model_folder stands in the registry's stead where the package comes as files.
 
 Other protocols: mlflow_protocol, mlflow_rows; inference_protocol, inference_openapi, tensors. For people: page, routes_page, explain,

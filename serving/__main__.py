@@ -9,13 +9,16 @@ import gc
 import logging
 import socket
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from blocks.settings import Settings
 from serving import sagemaker
 from serving.admission import keys_of
 from serving.errors import KeysError, PackageError
+from serving.registry import Registry
 from serving.supervisor import become_parent
+from serving.use_cases import refuse_misspelled
 from serving.workers import begin_run, folder_of
 
 if TYPE_CHECKING:
@@ -34,6 +37,9 @@ def main(arguments: list[str]) -> int:
         else:
             # Before anybody can connect, and once for all workers.
             keys_of(settings, may_lack=open_path is not None).load(settings.host)
+            if settings.serving_model_folder is None:
+                with closing(Registry.of(settings)) as registry:
+                    refuse_misspelled(settings, registry)
             listener = _listen(settings)
             begin_run(folder_of(settings))
             if settings.serving_workers > 1:

@@ -30,6 +30,7 @@ from serving.errors import (
     TooSlow,
     Unauthorized,
     UnknownUseCase,
+    UnseenUseCase,
 )
 from serving.security_headers import API_HEADERS
 
@@ -43,6 +44,7 @@ _STATUS: dict[type[ServingError], tuple[int, str]] = {
     Unauthorized: (401, "unauthorized"),
     Forbidden: (403, "forbidden"),
     UnknownUseCase: (404, "unknown_use_case"),
+    UnseenUseCase: (404, "unseen_use_case"),
     TooSlow: (408, "too_slow"),
     NotReady: (503, "not_ready"),
     Overloaded: (503, "overloaded"),

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from serving.errors import PackageError, RegistryAway
@@ -45,6 +45,7 @@ class Champion:
     column_header: bytes
     log_request: LogRequest
     since: datetime
+    created: str | None = None  # when the version was registered, as the registry says; a package says nothing of time
 
     @classmethod
     def crown(cls, use_case: str, version: str, sha256: str, package: Package) -> "Champion":
@@ -177,13 +178,16 @@ class ChampionWatch:
         """The champion that ``crowned`` asks for, proven; ``None`` where nothing is to be swapped."""
         now = self.champion
         if now and (now.version, now.sha256) == (crowned.version, crowned.sha256):
+            if now.created != crowned.created:  # it was restored from this disk, which does not know
+                self.champion = replace(now, created=crowned.created)
             self._be_well()
         elif (refused := self._refused) and refused.crowned == crowned and time.monotonic() < refused.retry_at:
             self._trouble.say(refused.message)
         else:
             try:
                 package = self._cache.get(crowned, self._registry)
-                return Champion.crown(self.use_case, crowned.version, crowned.sha256 or "", package)
+                champion = Champion.crown(self.use_case, crowned.version, crowned.sha256 or "", package)
+                return replace(champion, created=crowned.created)
             except (PackageError, OSError) as error:
                 self._refuse(crowned, error)
         return None

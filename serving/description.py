@@ -51,7 +51,7 @@ def _describe_champion(champion: Champion) -> dict[str, Any]:
         "trained_on": manifest.trained_on,
         "trained_through": manifest.trained_through,
         "dataset_version": manifest.dataset_version,
-        "created": manifest.created,
+        "created": manifest.created or champion.created,
         "decision_threshold": manifest.decision_threshold,
         "schema": {
             "features": manifest.features,

@@ -6,6 +6,7 @@ ServingError
 │   └── MalformedBody a body that is no JSON at all
 ├── NotReady          no champion is loaded for a use case
 ├── UnknownUseCase    a use case that this service does not serve
+│   └── UnseenUseCase one that it does not serve yet, since it serves all that there are
 ├── Unauthorized      no key, or none that is good now
 ├── Forbidden         a key without the scope, or a web page that has no business here
 ├── Overloaded        more is being asked than can be answered in time
@@ -44,6 +45,10 @@ class NotReady(ServingError):
 
 class UnknownUseCase(ServingError):
     """The caller named a use case that is not served here."""
+
+
+class UnseenUseCase(UnknownUseCase):
+    """The service serves every use case that there is, and has seen none of this name so far."""
 
 
 class Unauthorized(ServingError):

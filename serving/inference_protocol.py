@@ -89,7 +89,8 @@ def answer_error(error: Exception, request: Request) -> Response:
 
 def add_routes(app: FastAPI, service: "Service") -> None:
     _add_server_routes(app, service)
-    model = MODEL_PARAMETER | {"schema": {"type": "string", "enum": list(service.watches)}}
+    names = {} if service.serves_all else {"enum": list(service.watches)}
+    model = MODEL_PARAMETER | {"schema": {"type": "string"} | names}
     _add_model_routes(app, service, "/v2/models/{model}", "model", [model])
     _add_model_routes(app, service, "/v2/models/{model}/versions/{version}", "version", [model, VERSION_PARAMETER])
 

@@ -7,7 +7,7 @@ than MLflow's signature, the schema holds: values out of range, nulls where ther
 lets through, are refused; a nullable field may be left out.
 
 The rows are scored by the champion of ``X-Laurel-Use-Case`` (or of SageMaker's ``X-Amzn-SageMaker-Target-Model``), or of the first
-use case of the settings. They reach the prediction log as all others do.
+use case of the settings; where they name none, of the only one. They reach the prediction log as all others do.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -61,9 +61,16 @@ def answer_error(error: Exception, request: Request) -> Response:
     return json_response({"error_code": code, "message": content["error"]["message"]}, status, headers)
 
 
-def choose_use_case(request: Request, default: str) -> str:
-    """The use case that the caller names, or ``default``."""
+def choose_use_case(request: Request, default: str | None) -> str:
+    """The use case that the caller names, or ``default``. Raises ``Refused`` where there is neither."""
     named = request.headers.get("x-laurel-use-case") or request.headers.get("x-amzn-sagemaker-target-model") or default
+    if named is None:
+        raise Refused(
+            400,
+            "no_use_case",
+            "This service serves several use cases or none yet: name one in the header X-Laurel-Use-Case. The operator makes one "
+            "the default by naming it first, as in LAUREL_SERVING_USE_CASES=flights,*.",
+        )
     return named.strip().removesuffix(".tar.gz")
 
 
@@ -87,7 +94,8 @@ def add_routes(app: FastAPI, service: "Service") -> None:
     @app.get("/ping", response_class=PlainTextResponse, responses={503: {"description": "No champion yet"}}, tags=["mlflow"])
     async def ping() -> Response:
         """The default use case has a champion; 503 until then. As with MLflow the body is a newline."""
-        ready = service.watches[service.default_use_case].champion is not None
+        default = service.default_use_case
+        ready = service.watches[default].champion is not None if default else not service.not_ready()
         return PlainTextResponse("\n", 200 if ready else 503, None if ready else {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 

@@ -51,6 +51,10 @@ class ModelFolder(Registry):
             raise RegistryAway(f"The model package in {self._folder} cannot be read: {error}.") from error
         return Crowned(said.version, str(self._folder), said.sha256)
 
+    def models(self) -> list[str]:
+        """None: the one package is served under the name that it has."""
+        return []
+
     def download(self, package: str, names: tuple[str, ...], folder: Path) -> None:
         """Copy the files ``names``. Raises ``PackageError`` for one that is not there or cannot be read."""
         for name in names:

@@ -66,7 +66,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     question: str
     recipe: str
     params: dict[str, Any]
-    created: str
+    created: str = ""  # packages made before November 2026 say when: a package that says nothing of time can be made again, to the byte
     features: list[Feature]
     outputs: list[Output] = []
     label: str

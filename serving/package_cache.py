@@ -22,6 +22,7 @@ import msgspec
 from serving.errors import PackageError
 from serving.package import MANIFEST, MODEL, SMOKE, Package, load
 from serving.registry import Crowned, Registry
+from serving.use_cases import RECORD
 
 FILES = (MANIFEST, MODEL, SMOKE)
 _STALE_SECONDS = 3600.0
@@ -46,7 +47,7 @@ class PackageCache:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._record = folder / "champion.json"
+        self._record = folder / RECORD
         self._look = folder / "look"
         self._told = folder / "told"
 

@@ -1,10 +1,11 @@
-"""What the service asks of MLflow, over its REST API: who is champion, and the files of its package.
+"""What the service asks of MLflow, over its REST API: which models there are, who is champion, and the files of its package.
 
-MLflow's own client costs two seconds of imports and 100 MB (docs/decisions); two kinds of GET request are all that is needed.
+MLflow's own client costs two seconds of imports and 100 MB (docs/decisions); three kinds of GET request are all that is needed.
 httpx is imported with the first of them, on the watch's thread: it costs as long as ONNX Runtime, and the first answer need not wait.
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -21,15 +22,22 @@ if TYPE_CHECKING:
 ALIAS = "champion"
 PACKAGE_TAG = "laurel.package"
 DIGEST_TAG = "laurel.package_sha256"
+LEDGER_TAG = "laurel.ledger"
+_PAGE = 200
+_MOST_PAGES = 10
 
 
 @dataclass(frozen=True)
 class Crowned:
-    """The model version that the alias names, and where its package is: ``package`` is a URI, ``sha256`` of its manifest."""
+    """The model version that the alias names, and where its package is: ``package`` is a URI, ``sha256`` of its manifest.
+
+    ``created`` is when it was registered (ISO 8601); a package says nothing of time, so that it can be made again to the byte.
+    """
 
     version: str
     package: str | None
     sha256: str | None
+    created: str | None = None
 
 
 class Registry:
@@ -72,9 +80,31 @@ class Registry:
         try:
             found = body["model_version"]
             tags = {tag["key"]: tag.get("value", "") for tag in found.get("tags", [])}
-            return Crowned(str(int(found["version"])), tags.get(PACKAGE_TAG), tags.get(DIGEST_TAG))
+            created = _moment(found.get("creation_timestamp"))
+            return Crowned(str(int(found["version"])), tags.get(PACKAGE_TAG), tags.get(DIGEST_TAG), created)
         except (KeyError, TypeError, ValueError) as error:
             raise RegistryAway(f"{self.url} did not answer as MLflow does: its model version has no {error}.") from error
+
+    def models(self) -> list[str]:
+        """Names of the registered models that are Laurel's: their latest version has a package, or the model a ledger.
+
+        Raises ``RegistryAway``. A server that several teams share may hold thousands of others: a few pages are read.
+        """
+        names, token = list[str](), ""
+        for _ in range(_MOST_PAGES):
+            query = {"max_results": str(_PAGE)} | ({"page_token": token} if token else {})
+            body = self._json(self._get("/api/2.0/mlflow/registered-models/search", query))
+            try:
+                for model in body.get("registered_models", []):
+                    tags = [*model.get("tags", []), *(tag for one in model.get("latest_versions", []) for tag in one.get("tags", []))]
+                    if {LEDGER_TAG, PACKAGE_TAG} & {tag["key"] for tag in tags}:
+                        names.append(str(model["name"]))
+            except (KeyError, TypeError, AttributeError) as error:
+                raise RegistryAway(f"{self.url} did not answer as MLflow does: its models have no {error}.") from error
+            token = body.get("next_page_token", "")
+            if not token:
+                break
+        return names
 
     def download(self, package: str, names: tuple[str, ...], folder: Path) -> None:
         """Write the files ``names`` of the package's URI into ``folder``.
@@ -132,6 +162,13 @@ class Registry:
             return ""
         names = "LAUREL_MLFLOW_USERNAME and LAUREL_MLFLOW_PASSWORD"
         return f": {names} are not what it asks for" if self._username else f": it asks for a password; set {names}"
+
+
+def _moment(milliseconds: object) -> str | None:
+    """MLflow's milliseconds since 1970 as ISO 8601."""
+    if not isinstance(milliseconds, int | str) or not int(milliseconds):
+        return None
+    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC).isoformat(timespec="seconds")
 
 
 def _reason(error: Exception) -> str:

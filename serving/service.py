@@ -1,8 +1,8 @@
 """All that lives as long as the process: watches, scorer, prediction log, keys. Routes read it and hold nothing themselves."""
 
 import asyncio
+import logging
 import os
-import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +15,7 @@ from serving.admission import Admission, keys_of
 from serving.boundary import Budget, Refused, RequestIds, scope_of
 from serving.carrier import Carrier
 from serving.champion import Champion, ChampionWatch
-from serving.errors import NotReady, UnknownUseCase
+from serving.errors import NotReady, RegistryAway, UnknownUseCase, UnseenUseCase
 from serving.feedback import read_feedback
 from serving.lake import NO_LAKE, open_lake
 from serving.metrics import Metrics, RouteStats
@@ -33,6 +33,7 @@ from serving.siblings import facts, flows
 from serving.slack import Slack
 from serving.traffic import Traffic
 from serving.uploader import Uploader
+from serving.use_cases import all_of, named_by, serves_all
 from serving.workers import WorkerBoard
 
 if TYPE_CHECKING:
@@ -42,9 +43,10 @@ if TYPE_CHECKING:
 
 _TICK_SECONDS = 1.0
 _BODY_BUDGET = 16  # largest bodies at a time
-_OURS = ("log", "workers")
 _CARRIER_IDLE_SECONDS = 5.0
 _SHUTDOWN_SECONDS = 8.0  # with the drain of uvicorn less than what process managers wait before they kill
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +81,14 @@ class Service:
         self.board = WorkerBoard.of(settings)
         self.connections: set[PredictProtocol] = set()
         folder = settings.state / "serving"
-        slack = Slack.of(settings)
-        names = _names(settings.serving_use_cases)
-        self.default_use_case = names[0]
-        self.watches = {
-            name: ChampionWatch(
-                name, self.registry, PackageCache(folder / name), settings.serving_poll_seconds, self.metrics, slack, self._tell_of_swap
-            )
-            for name in names
-        }
-        self.hot_routes = {
-            PREDICT_PATH.replace("{use_case}", name).encode(): HotRoute(PREDICT_PATH, name, watch, self.metrics.routes[name, PREDICT_PATH])
-            for name, watch in self.watches.items()
-        }
+        self._slack = Slack.of(settings)
+        self._named = named_by(settings)
+        self.serves_all = serves_all(settings)
+        self.watches: dict[str, ChampionWatch] = {}
+        self.hot_routes: dict[bytes, HotRoute] = {}
+        self._feedback_headers: dict[str, bytes] = {}
+        for name in all_of(settings) if self.serves_all else self._named:
+            self._add(name)
         self.log = (NoPredictionLog if settings.lake == NO_LAKE else PredictionLog)(
             folder / "log",
             settings.log_flush_seconds,
@@ -102,7 +99,6 @@ class Service:
         open_lake(settings)  # so that an address that is none is refused now, and not by the carrier
         self.uploader = Uploader(self.log, Carrier(_CARRIER_IDLE_SECONDS), tick_seconds=min(1.0, settings.log_flush_seconds / 4))
         self.scorer = Scorer(self.log, self.metrics, os.cpu_count() or 1, settings.serving_queue_requests, settings.serving_max_rows)
-        self._feedback_headers = {name: feedback_header(name) for name in names}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._swapped = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -116,9 +112,10 @@ class Service:
         self.access_log.start()
         self.uploader.start()
         for watch in self.watches.values():
-            await asyncio.to_thread(watch.restore)
-            self._tasks.append(asyncio.create_task(watch.run()))
+            await self._follow(watch)
         self._tasks.append(asyncio.create_task(self._tick()))
+        if self.serves_all:
+            self._tasks.append(asyncio.create_task(self._find_use_cases()))
 
     async def stop(self) -> None:
         """Every request has been answered when this is called: what was logged is uploaded if the lake takes it."""
@@ -139,7 +136,11 @@ class Service:
         try:
             return self.watches[use_case]
         except KeyError:
-            raise UnknownUseCase(f"Unknown use case {use_case!r}. Served here: {', '.join(self.watches)}.") from None
+            served = f"Unknown use case {use_case!r}. Served here: {', '.join(self.watches) or 'none yet'}."
+            if self.serves_all:
+                way = "A new one is served once its file is in usecases/, or its first version in the registry."
+                raise UnseenUseCase(f"{served} {way}") from None
+            raise UnknownUseCase(served) from None
 
     def champion(self, use_case: str) -> Champion:
         """Raises ``UnknownUseCase``, ``NotReady``."""
@@ -209,9 +210,51 @@ class Service:
         self.metrics.routes["", "other"].answered(status, seconds)
         self.access_log.add(request_id, "", "", status, seconds, 0, "", client[0] if client else "")
 
+    @property
+    def default_use_case(self) -> str | None:
+        """Who answers where a caller names none: the first of the settings, else the only one there is, or that has a champion."""
+        if self._named:
+            return self._named[0]
+        ready = [name for name, watch in self.watches.items() if watch.champion is not None]
+        candidates = ready if len(ready) == 1 else list(self.watches)
+        return candidates[0] if len(candidates) == 1 else None
+
     def not_ready(self) -> list[str]:
-        """Use cases without a champion."""
-        return [name for name, watch in self.watches.items() if watch.champion is None]
+        """Use cases that should have a champion and have none.
+
+        One that nobody named may still be trained for the first time: it must not take the others out of a load balancer. With no
+        champion at all, all of them are missing.
+        """
+        missing = [name for name, watch in self.watches.items() if watch.champion is None]
+        if len(missing) == len(self.watches):
+            return missing or ["any use case"]
+        return [name for name in missing if name in self._named or self.watches[name].alias_version is not None]
+
+    def _add(self, name: str) -> ChampionWatch:
+        cache = PackageCache(self.settings.state / "serving" / name)
+        poll_seconds = self.settings.serving_poll_seconds
+        watch = ChampionWatch(name, self.registry, cache, poll_seconds, self.metrics, self._slack, self._tell_of_swap)
+        self.watches[name] = watch
+        path = PREDICT_PATH.replace("{use_case}", name).encode()
+        self.hot_routes[path] = HotRoute(PREDICT_PATH, name, watch, self.metrics.routes[name, PREDICT_PATH])
+        self._feedback_headers[name] = feedback_header(name)
+        return watch
+
+    async def _follow(self, watch: ChampionWatch) -> None:
+        await asyncio.to_thread(watch.restore)
+        self._tasks.append(asyncio.create_task(watch.run()))
+
+    async def _find_use_cases(self) -> None:
+        """Serve a use case from when it has a file, or its first version is registered. What is served once stays until a restart."""
+        models: list[str] = []
+        while True:
+            with suppress(RegistryAway):  # each watch says so already
+                models = await asyncio.to_thread(self.registry.models)
+            for name in await asyncio.to_thread(all_of, self.settings, models):
+                if name not in self.watches:
+                    logger.info("use case is served from now on use_case=%s", name)
+                    await self._follow(self._add(name))
+            await asyncio.sleep(self.settings.serving_poll_seconds)
 
     def _tell_of_swap(self) -> None:
         """Called on the thread that swapped: whoever asks any worker which version serves must soon get the answer for all."""
@@ -232,11 +275,3 @@ class Service:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._swapped.wait(), _TICK_SECONDS)
             self._swapped.clear()
-
-
-def _names(use_cases: str) -> list[str]:
-    names = [name.strip() for name in use_cases.split(",") if name.strip()]
-    # Each is a folder beside those of the log and of the workers.
-    if not names or not all(re.fullmatch(r"[A-Za-z0-9_-]+", name) and name not in _OURS for name in names):
-        raise ValueError(f"LAUREL_SERVING_USE_CASES is {use_cases!r}; it must name use cases, such as 'flights' or 'flights,digits'.")
-    return names

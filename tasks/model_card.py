@@ -5,6 +5,7 @@ dataset version, the decision. What is not known is said to be so, and nothing i
 """
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from html import escape
 
 from serving.package import Manifest
@@ -58,7 +59,7 @@ def _facts(case: UseCase, manifest: Manifest) -> str:
         ("answers", f"probability that {manifest.label} is true; the decision is yes from {manifest.decision_threshold:g} on"),
         ("gate", f"{case.gate.metric.name} {case.gate.threshold:g}"),
         ("trained through", manifest.trained_through),
-        ("made", manifest.created),
+        ("made", manifest.created or datetime.now(UTC).isoformat(timespec="seconds")),
     ]
     return _table(("", ""), rows)
 

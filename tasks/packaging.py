@@ -2,7 +2,6 @@
 
 import io
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +89,6 @@ def make_package(
         question=case.question,
         recipe=origin.recipe,
         params=origin.params,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
         features=features,
         outputs=_outputs(case),
         label=case.label,

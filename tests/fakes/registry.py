@@ -1,4 +1,4 @@
-"""A small server that answers the two questions that the service asks MLflow, on a free loopback port.
+"""A small server that answers the three questions that the service asks MLflow, on a free loopback port.
 
     with RegistryServer(folder) as mlflow:
         digest = mlflow.register("toy", 1, lambda package: write_package(package))
@@ -15,6 +15,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.fakes.loopback import Handler, LoopbackServer
 
+CREATED_MILLISECONDS = 1_795_838_400_000  # when each version was registered: 2026-11-28, 04:00 UTC
+
 
 class RegistryServer(LoopbackServer):
     """``artifacts`` is the folder behind the proxy, ``asked`` the paths of all requests, ``broken`` makes every answer a 500."""
@@ -23,6 +25,7 @@ class RegistryServer(LoopbackServer):
         self.artifacts = artifacts
         self.versions: dict[tuple[str, int], dict[str, str]] = {}
         self.champions: dict[str, int] = {}
+        self.others: list[str] = []
         self.asked: list[str] = []
         self.broken = False
         super().__init__(_Handler, port)
@@ -45,6 +48,8 @@ class RegistryServer(LoopbackServer):
             return 500, b"<html>Internal Server Error</html>"
         if path == "/api/2.0/mlflow/registered-models/alias":
             return self._alias(query["name"][0], query["alias"][0])
+        if path == "/api/2.0/mlflow/registered-models/search":
+            return self._search(int(query["max_results"][0]), int(query.get("page_token", ["0"])[0]))
         proxy = "/api/2.0/mlflow-artifacts/artifacts/"
         if path.startswith(proxy):
             file = self.artifacts / unquote(path.removeprefix(proxy))
@@ -52,6 +57,19 @@ class RegistryServer(LoopbackServer):
                 (200, file.read_bytes()) if file.is_file() else _error(404, "RESOURCE_DOES_NOT_EXIST", f"No such artifact: '{file.name}'")
             )
         return 404, b""
+
+    def _search(self, size: int, start: int) -> tuple[int, bytes]:
+        """A page of the models, each with its latest version. ``others`` are models that are not Laurel's."""
+        latest = dict(sorted(self.versions))
+        names = sorted({*latest, *self.others})
+        models: list[dict[str, Any]] = [{"name": name} for name in names[start : start + size]]
+        for model in models:
+            if model["name"] in latest:
+                tags = self.versions[model["name"], latest[model["name"]]]
+                version = {"name": model["name"], "version": str(latest[model["name"]])}
+                model["latest_versions"] = [version | {"tags": [{"key": key, "value": value} for key, value in tags.items()]}]
+        answer: dict[str, Any] = {"registered_models": models} if models else {}
+        return 200, json.dumps(answer | ({"next_page_token": str(start + size)} if start + size < len(names) else {})).encode()
 
     def _alias(self, model: str, alias: str) -> tuple[int, bytes]:
         if not any(name == model for name, _ in self.versions):
@@ -61,6 +79,7 @@ class RegistryServer(LoopbackServer):
             return _error(400, "INVALID_PARAMETER_VALUE", f"Registered model alias {alias} not found.")
         tags = [{"key": key, "value": value} for key, value in self.versions[model, version].items()]
         found: dict[str, Any] = {"name": model, "version": str(version), "aliases": [alias], "status": "READY"}
+        found["creation_timestamp"] = CREATED_MILLISECONDS
         return 200, json.dumps({"model_version": found | ({"tags": tags} if tags else {})}).encode()
 
 

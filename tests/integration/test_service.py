@@ -12,6 +12,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from serving.registry import Registry
 from tests.fakes.registry import RegistryServer
 from tests.fixtures.mlflow_server import mlflow_server, register
 from tests.fixtures.packages import expected_score, write_package
@@ -301,11 +302,13 @@ def test_the_service_follows_the_alias_of_a_real_mlflow(real_mlflow: str, tmp_pa
     from mlflow import MlflowClient
 
     client = MlflowClient(real_mlflow)
+    client.create_registered_model("of another team")
     with ServiceProcess(tmp_path, real_mlflow) as service:
         wait_until(lambda: service.describe()["last_error"] is not None, "a missing model is told")
         answers: dict[str, Any] = {}
         for bias in (1.0, -2.0):
             version = register(real_mlflow, tmp_path / f"package {bias}", bias)
+            assert Registry(real_mlflow).models() == ["toy"]
             client.set_registered_model_alias("toy", "champion", version)
             service.wait_for_version(version)
             answers[version] = (bias, service.predict(ROW)["predictions"][0]["score"])

@@ -426,3 +426,15 @@ def test_what_slack_refuses_is_in_the_log_without_the_token(mlflow: BusyRegistry
         watch_of(mlflow.url, tmp_path, slack=slack).check()
         wait_until(lambda: "channel_not_found" in caplog.text, "the refusal is logged")
     assert "was not told" in caplog.text and slack.token not in caplog.text
+
+
+def test_champion_knows_from_the_registry_when_it_was_made_also_after_a_restart(
+    mlflow: RegistryServer, watch: ChampionWatch, tmp_path: Path
+) -> None:
+    watch.check()
+    assert watch.champion and watch.champion.created == "2026-11-28T04:00:00+00:00"
+    again = watch_of(mlflow.url, tmp_path)
+    again.restore()
+    assert again.champion and (again.champion.version, again.champion.created) == ("1", None)
+    again.check()
+    assert again.champion.created == watch.champion.created

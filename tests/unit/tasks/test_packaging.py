@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeClassifier
 from usecases.toy import toy_rows
 
+from blocks.settings import REPOSITORY
 from serving.errors import PackageError
 from serving.package import MANIFEST, MODEL, REFERENCE, SMOKE, Package, load, write
 from tasks.cross_fitting import cross_fit
@@ -159,11 +164,44 @@ def test_the_package_says_what_the_model_uses(made: Made, case: UseCase) -> None
     assert min(used["first"], used["second"]) > max(used["steady"], used["group"])
 
 
-def test_the_same_pipeline_gives_the_same_package_but_for_the_time(
-    made: Made, case: UseCase, boosted: Pipeline, training: pl.DataFrame, proof: pl.DataFrame, tmp_path: Path
-) -> None:
-    again = make_package(tmp_path, case, boosted, ORIGIN, training, proof, 7).manifest
-    assert msgspec.structs.replace(again, created="") == msgspec.structs.replace(made.manifest, created="")
+TWICE = """
+import sys
+from pathlib import Path
+import polars as pl
+from usecases.toy import toy_rows
+from tasks.modelling import fit
+from tasks.packaging import Origin, make_package
+from usecases.definition import load
+
+case = load("toy")
+training = pl.concat([toy_rows(f"2024-0{month}", rows_a_day=15) for month in (1, 2, 3)])
+origin = Origin("x", {"a": 1, "b": 2}, "2024-03-abc", {"2024-01": "a1", "2024-02": "b2"}, {"roc_auc": 0.8, "log_loss": 0.4})
+for candidate in case.candidates:
+    fitted = fit(case, candidate, candidate.params, training, 7)
+    made = make_package(Path(sys.argv[1]) / candidate.name, case, fitted, origin, training, toy_rows("2024-04", rows_a_day=15), 7)
+    print(made.sha256)
+"""
+
+
+def test_the_same_data_code_and_seed_give_the_same_bytes_in_another_process(tmp_path: Path) -> None:
+    """Another order of hashes, another number of threads, another second."""
+    paths = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests" / "fixtures")])
+    processes = []
+    for number in ("1", "2"):
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), number)
+        environment = os.environ | threads | {"PYTHONHASHSEED": number, "PYTHONPATH": paths}
+        line = [sys.executable, "-c", TWICE, str(tmp_path / number)]
+        processes.append(subprocess.Popen(line, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True))
+        time.sleep(1.1)
+    digests = [process.communicate(timeout=250)[0].split() for process in processes]
+    assert len(digests[0]) == 2 and digests[0] == digests[1]
+    files = [sorted(path.relative_to(tmp_path / number) for path in (tmp_path / number).rglob("*.*")) for number in ("1", "2")]
+    assert len(files[0]) == 8 and files[0] == files[1]
+    assert [name for name in files[0] if (tmp_path / "1" / name).read_bytes() != (tmp_path / "2" / name).read_bytes()] == []
+
+
+def test_a_package_says_nothing_of_time(made: Made) -> None:
+    assert made.manifest.created == ""
 
 
 def tampered(data: bytes, name: str, change: Any) -> bytes:
