@@ -56,7 +56,11 @@ def _needs(name: str, modules: dict[str, Path]) -> set[str]:
 
 def _imports(path: Path) -> list[str]:
     names = list[str]()
-    for node in ast.walk(ast.parse(path.read_text(), filename=str(path))):
+    try:
+        tree = ast.parse(path.read_bytes(), filename=str(path))
+    except (SyntaxError, ValueError):
+        return []  # it is touched where it changed itself, and its own run then says what is wrong; others go on
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 
+_NO_PROBABILITIES = (
+    "without predict_proba: wrap it in CalibratedClassifierCV, or take another "
+    "(SVC has it with probability=True, SGDClassifier with loss='log_loss')"
+)
+
+
+class NoProbabilities(UseCaseFailed):
+    """A fitted model says yes or no, and not how likely."""
+
+
 def inputs(case: UseCase, rows: pl.DataFrame) -> "pd.DataFrame":
     """The input columns of ``rows`` as scikit-learn wants them: text as objects, numbers as float64, null as NaN in both.
 
@@ -66,14 +76,16 @@ def build(case: UseCase, candidate: Candidate, params: Mapping[str, Any], seed: 
         problem = f"gave {describe_value(model)}"
     elif is_regressor(model):
         problem = f"gave a {type(model).__name__}, which is a regressor: a use case is a question of yes or no"
-    elif not hasattr(model, "predict_proba"):
-        problem = (
-            f"gave a {type(model).__name__} without predict_proba: wrap it in CalibratedClassifierCV, or take another "
-            "(SVC has it with probability=True, SGDClassifier with loss='log_loss')"
-        )
+    elif not hasattr(type(_last_step(model)), "predict_proba"):
+        problem = f"gave a {type(model).__name__} {_NO_PROBABILITIES}"
     else:
         return model
     raise UseCaseFailed(f"{case.name}: {call} {problem}. {wanted}")
+
+
+def _last_step(model: Any) -> Any:
+    """What decides whether a pipeline has ``predict_proba``: some others, such as stacking, know it only when they are fitted."""
+    return _last_step(model.steps[-1][1]) if hasattr(model, "steps") else model
 
 
 def pipeline(case: UseCase, candidate: Candidate, params: Mapping[str, Any], seed: int) -> "Pipeline":
@@ -93,7 +105,10 @@ def fit(case: UseCase, candidate: Candidate, params: Mapping[str, Any], rows: pl
     whole = pipeline(case, candidate, params, seed)
     call = f"fit of candidate {candidate.name!r} on {len(rows)} rows"
     with calling(case.name, call, "It is fitted on the encoded matrix of docs/use-cases.md."):
-        return whole.fit(inputs(case, rows), labels(case, rows))
+        whole.fit(inputs(case, rows), labels(case, rows))
+    if not hasattr(whole, "predict_proba"):
+        raise NoProbabilities(f"{case.name}: candidate {candidate.name!r} is fitted to a {type(whole[-1]).__name__} {_NO_PROBABILITIES}.")
+    return whole
 
 
 def check_rows(case: UseCase, rows: pl.DataFrame) -> None:

@@ -31,6 +31,8 @@ def rehearse(case: UseCase, candidate: Candidate, params: Mapping[str, Any], row
     try:
         fitted = modelling.fit(case, candidate, params, sample, seed)
         modelling.predict(fitted, case, sample)
+    except modelling.NoProbabilities:
+        raise
     except (UseCaseFailed, ValueError):
         return False
     name = f"candidate {candidate.name!r}"

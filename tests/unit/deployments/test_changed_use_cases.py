@@ -125,3 +125,11 @@ def test_the_repositorys_own_use_case_is_touched_by_its_parts() -> None:
     folder = REPOSITORY / FOLDER
     for part in ("flights.py", "_flights_source.py", "_flights_features.py"):
         assert touched(folder, [f"{FOLDER}/{part}"]) == ["flights"]
+
+
+def test_file_with_a_syntax_error_keeps_no_other_from_being_found(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("def (:\n")
+    (tmp_path / "whole.py").write_text("from usecases import _shared\n")
+    (tmp_path / "_shared.py").write_text("")
+    assert touched(tmp_path, [f"{FOLDER}/_shared.py"]) == ["whole"]
+    assert touched(tmp_path, [f"{FOLDER}/broken.py"]) == ["broken"]

@@ -151,13 +151,16 @@ def told(case: UseCase, own: Candidate, kind: type[Exception] = UseCaseFailed, r
 
 def test_model_of_another_kind_is_refused_when_it_is_built(case: UseCase) -> None:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
     from sklearn.svm import SVC, LinearSVC
 
     assert "gave a HistGradientBoostingRegressor, which is a regressor: a use case is a question of yes or no" in told(
         case, candidate(HistGradientBoostingRegressor)
     )
     assert "gave a LinearSVC without predict_proba: wrap it in CalibratedClassifierCV" in told(case, candidate(LinearSVC))
-    assert "gave a SVC without predict_proba" in told(case, candidate(SVC))
+    undecided = candidate(lambda: make_pipeline(SimpleImputer(), SVC()))
+    assert "candidate 'own' is fitted to a Pipeline without predict_proba" in told(case, undecided)
     assert "gave the class HistGradientBoostingClassifier: write HistGradientBoostingClassifier(**params)" in told(
         case, candidate(lambda: HistGradientBoostingClassifier)
     )
