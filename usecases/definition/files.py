@@ -62,7 +62,7 @@ def _files() -> dict[str, list[Path]]:
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
             is_package = (path / "__init__.py").is_file()
             name = path.name if is_package else path.stem
-            if (path.suffix == ".py" or is_package) and not name.startswith("_") and path != _OURS:
+            if (path.suffix == ".py" or is_package) and not name.startswith("_") and name != _OURS.name:
                 files.setdefault(name, []).append(path)
     return files
 
