@@ -159,6 +159,8 @@ def test_whoever_promotes_waits_for_every_worker(service: ServiceProcess, mlflow
 def test_a_use_case_that_is_not_served_is_not_waited_for(service: ServiceProcess) -> None:
     with pytest.raises(ServiceRefuses, match=r"Served here: toy.*Add the use case to LAUREL_SERVING_USE_CASES"):
         ModelService(url=str(service.client.base_url)).wait_until_serves("nowhere", "1", timeout_seconds=3600)
+    with pytest.raises(ServiceRefuses, match=r"Served here: toy.*Add the use case to LAUREL_SERVING_USE_CASES"):
+        ModelService(url=str(service.client.base_url)).check_serves("nowhere")
 
 
 def test_where_keys_are_asked_for_promote_shows_one(mlflow: RegistryServer, tmp_path: Path) -> None:

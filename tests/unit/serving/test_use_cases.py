@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from blocks.service import ModelService
 from blocks.settings import REPOSITORY, Settings
 from serving.errors import RegistryAway, UnknownUseCase, UnseenUseCase
 from serving.registry import Registry
@@ -176,6 +177,9 @@ def test_every_worker_finds_a_new_use_case_and_the_registry_s_error_keeps_nobody
             assert service.client.get("/ready").status_code == 200
             unseen = service.client.get("/v1/other")
             assert (unseen.status_code, unseen.json()["error"]["code"]) == (404, "unseen_use_case")
+            flows = ModelService(url=str(service.client.base_url))
+            assert flows.check_serves("toy") is None and "toy" in flows.use_cases()
+            assert "A new one is served once its file is in usecases/" in (flows.check_serves("other") or "")
             mlflow.register("other", 1, lambda folder: write_package(folder, use_case="other"))
             mlflow.crown("other", 1)
             wait_until(lambda: versions("other") == ["1", "1"], "both workers serve the new one")
