@@ -1,20 +1,27 @@
 """The one settings class: each ``LAUREL_*`` variable, its unit and its default. Nothing else reads the environment.
 
 Precedence: environment, then ``.laurel/env`` (written by the local stack, mode 600: its random S3 keys), then the
-defaults below. Importing this module reads nothing; ``Settings.read()`` does.
+defaults below. Importing this module reads nothing; ``Settings.read()`` does, and ``Settings.of_stack()``, which
+speaks to the stack that runs: what it was started with is in ``.laurel/started.json``.
 """
 
 import ipaddress
+import json
 import os
 import socket
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+STARTED = "started.json"
+_NONE: Mapping[str, str] = {}
+# Where a running stack listens is a fact: with another port, a shell would speak to another program.
+PLACES = ("host", "prefect_port", "mlflow_port", "s3_port", "serving_port")
 
 
 class Settings(BaseSettings):
@@ -104,6 +111,11 @@ class Settings(BaseSettings):
 
     promote_timeout_seconds: float = Field(60.0, gt=0, description="how long promote waits for the service to swap")
 
+    @field_validator("state", mode="before")
+    @classmethod
+    def _is_named(cls, value: object) -> object:
+        return value or own_state()  # an empty LAUREL_STATE would be the current folder
+
     @field_validator("prefect_auth")
     @classmethod
     def _both_halves(cls, value: SecretStr | None) -> SecretStr | None:
@@ -128,10 +140,51 @@ class Settings(BaseSettings):
         return self
 
     @classmethod
-    def read(cls) -> Self:
-        """The settings of this process. Raises ``pydantic.ValidationError`` naming each wrong variable."""
-        state = Path(os.environ.get("LAUREL_STATE", REPOSITORY / ".laurel"))
-        return cls(_env_file=state / "env")
+    def read(cls, state: Path | None = None) -> Self:
+        """The settings of this process, for the state folder that the environment names, or for ``state``.
+
+        Raises ``pydantic.ValidationError`` naming each wrong variable.
+        """
+        named: dict[str, Any] = {} if state is None else {"state": state}
+        return cls(_env_file=(state or own_state()) / "env", **named)
+
+    @classmethod
+    def of_stack(cls, state: Path | None = None, fixed: Collection[str] = PLACES, private: Mapping[str, str] = _NONE) -> Self:
+        """The settings of the stack that runs, also in a shell that knows nothing of them; else those of ``read``.
+
+        Those of ``fixed`` count in any case. Another setting may be given anew, for one errand; ``differences``
+        names it. ``private`` are the running stack's secrets, by variable. Raises ``pydantic.ValidationError``.
+        """
+        state = state or state_in_use()
+        started = {**private, **started_with(state)}
+        counts = {key for key in started if key not in os.environ or _argument(key) in fixed}
+        values: dict[str, Any] = {name: started[key] for key in counts if (name := _argument(key))}
+        return cls(_env_file=state / "env", **{**values, "state": state})
+
+    @classmethod
+    def differences(cls, state: Path | None = None) -> list[str]:
+        """Each variable of this process that is not what the running stack was started with, with both values.
+
+        Secrets are left out. Empty where nothing runs.
+        """
+        state = state or state_in_use()
+        started = started_with(state)
+        here = cls.read(state)
+        lines = []
+        for name, value in here.plain_values().items() if started else ():
+            if name in os.environ and name != "LAUREL_STATE" and started.get(name, "") != value:
+                given, running = value or "not set", started.get(name) or "not set"
+                counts = running if _argument(name) in PLACES else given
+                lines.append(f"{name}: {given} here, {running} in the stack that runs in {state}. {counts} counts.")
+        return lines
+
+    def plain_values(self) -> dict[str, str]:
+        """Each variable that has a value and is not private."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        private = private_variables()
+        return {
+            variable: str(value) for name, value in values.items() if value is not None and (variable := _variable(name)) not in private
+        }
 
     @property
     def is_exposed(self) -> bool:
@@ -186,6 +239,52 @@ class Settings(BaseSettings):
         if self.s3_endpoint == "aws":
             return None
         return self.s3_endpoint or f"http://{self.inner_host}:{self.s3_port}"
+
+
+def own_state() -> Path:
+    """The state folder that ``LAUREL_STATE`` names, or the checkout's own."""
+    return Path(os.environ.get("LAUREL_STATE") or REPOSITORY / ".laurel")
+
+
+def state_in_use() -> Path:
+    """``own_state()``; without ``LAUREL_STATE`` the demo's folder, as long as the demo's stack is up and no other one."""
+    own = own_state()
+    demo = demo_state(own)
+    demo_alone = not os.environ.get("LAUREL_STATE") and (demo / STARTED).exists() and not (own / STARTED).exists()
+    return demo if demo_alone else own
+
+
+def demo_state(state: Path) -> Path:
+    """Where the demo plays beside the stack of ``state``."""
+    return state.with_name(f"{state.name}-demo")
+
+
+def private_variables() -> set[str]:
+    """The variables of secrets, and of the user whose password is one: half of a pair is refused."""
+    fields = Settings.model_fields.items()
+    return {_variable(name) for name, field in fields if "SecretStr" in str(field.annotation) or name == "mlflow_username"}
+
+
+def started_with(state: Path) -> dict[str, str]:
+    """What the stack of ``state`` was started with, by variable; empty where none runs."""
+    try:
+        found = json.loads((state / STARTED).read_text())
+    except (OSError, ValueError):
+        return {}
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+
+
+def _variable(name: str) -> str:
+    alias = Settings.model_fields[name].validation_alias
+    return alias if isinstance(alias, str) else f"LAUREL_{name.upper()}"
+
+
+def _argument(variable: str) -> str | None:
+    """By which name ``Settings`` takes the value of ``variable``; ``None`` for one that it does not know (any more)."""
+    fields = {_variable(name): name for name in Settings.model_fields}
+    if variable not in fields:
+        return None
+    return variable if Settings.model_fields[fields[variable]].validation_alias else fields[variable]
 
 
 def is_loopback(host: str) -> bool:

@@ -35,6 +35,7 @@ from deployments.automations import crash_on_lost_heartbeat, rerun_lost_run, ret
 from deployments.environment import prefect_auth
 from deployments.pools import POOL, PoolError, PoolType, apply_pool
 from deployments.removed_use_cases import find_removed, remove
+from deployments.stack_settings import read_stack_settings
 from deployments.webhook import Refused, apply_webhook
 from deployments.written import written_deployments
 from usecases.definition import known, load_all
@@ -240,10 +241,10 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         if arguments.remove:
-            for gone in remove_now(Settings.read(), arguments.remove):
+            for gone in remove_now(read_stack_settings(), arguments.remove):
                 print(f"removed    {gone}")
             return
-        done = apply_now(Settings.read(), _print, arguments.pool_type)
+        done = apply_now(read_stack_settings(), _print, arguments.pool_type)
     except (PoolError, ValueError) as error:
         sys.exit(f"{error}")
     refused = [one.name for one in done if (one.kind, one.change) == (USE_CASE, "refused")]

@@ -11,7 +11,7 @@ import sys
 
 from blocks.lake import Lake, LakeAway
 from blocks.registry import ModelRegistry
-from blocks.settings import Settings
+from deployments.stack_settings import read_stack_settings
 from tasks.audits import Audit, audit_ledger, audited_use_cases
 
 
@@ -33,7 +33,7 @@ def main() -> None:
     wanted = parser.parse_args().use_cases
     # MLflow's library reads it when it first asks: a server that is away is a line of the audit, and not minutes of waiting.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    settings = Settings.read()
+    settings = read_stack_settings()
     store, registry = Lake.of(settings), ModelRegistry.of(settings)
     try:
         names = audited_use_cases(store)

@@ -7,30 +7,39 @@ The story is ``play``; how its steps drive the stack is in ``demo_steps.py``, an
 
 import argparse
 import json
-import shutil
+import shlex
 import sys
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import httpx
 import polars as pl
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
+from pydantic import ValidationError
 from rich.console import Console
 
-from blocks.settings import Settings
+from blocks.registry import RegistryError
+from blocks.settings import Settings, state_in_use
 from deployments import local
 from deployments.apply import apply_now
+from deployments.demo_folder import demo_folder, demo_settings
 from deployments.demo_runs import DemoFailed, schedules_paused
 from deployments.demo_steps import Demo
 from deployments.demo_story import FIRST, LATER, WATCHED, Story, tell
 from deployments.environment import prefect_auth
+from deployments.local_command import raise_on_interrupts
+from deployments.local_supervisor import Supervisor
 from deployments.replay import Traffic
+from deployments.stack_settings import read_stack_settings
+from deployments.stack_watch import StackWatch
 from deployments.stages import Stages
 
-MARKER = "made-by-demo"
+# A server is away: which one died is told by ``StackWatch``.
+AWAY = (httpx.HTTPError, ConnectionError, RegistryError)
 
 
 def play(demo: Demo) -> Story:
@@ -79,15 +88,6 @@ def live_until_drift(demo: Demo, frames: dict[str, pl.DataFrame], traffic: Traff
     return known
 
 
-def forget_former_demo(settings: Settings) -> None:
-    """Stop and delete what an earlier demo left. A stack that no demo made is never touched."""
-    if (settings.state / MARKER).exists():
-        local.down(settings)
-        shutil.rmtree(settings.state)
-    settings.state.mkdir(parents=True, exist_ok=True)
-    (settings.state / MARKER).touch()
-
-
 def start_stack(settings: Settings, stages: Stages) -> Settings:
     """Bring the servers up and give the settings in force; deployments are applied once Prefect answers, while others start."""
     with stages.stage("servers up, deployments applied") as stage, ThreadPoolExecutor(1) as aside:
@@ -96,18 +96,21 @@ def start_stack(settings: Settings, stages: Stages) -> Settings:
         def on_ready(name: str, seconds: float) -> None:
             stage.note(f"{stage.said}{name} {seconds:.0f} s  ")
             if name == "prefect":
-                applying.append(aside.submit(apply_now, Settings.read()))
+                applying.append(aside.submit(apply_now, settings))
 
-        settings = local.up(settings, on_ready=on_ready)
-        for one in applying or [aside.submit(apply_now, settings)]:
+        settings = local.up(settings, on_ready=on_ready, say=stages.tell)
+        for one in applying:
             one.result()
     return settings
 
 
-def play_on(settings: Settings, stages: Stages) -> Story:
+def play_on(settings: Settings, stages: Stages, watch: StackWatch | None = None) -> Story:
     """The story on servers that run, with no schedule in between. Raises ``DemoFailed``."""
-    with SyncPrefectClient(settings.prefect_api_url, auth_string=prefect_auth(settings)) as prefect, schedules_paused(prefect):
-        return play(Demo(settings, stages, prefect))
+    with (
+        SyncPrefectClient(settings.prefect_api_url, auth_string=prefect_auth(settings)) as prefect,
+        schedules_paused(prefect, resume_after_errors=watch is None),
+    ):
+        return play(Demo(settings, stages, prefect, watch))
 
 
 def keep_and_tell(story: Story, settings: Settings, console: Console) -> None:
@@ -118,12 +121,12 @@ def keep_and_tell(story: Story, settings: Settings, console: Console) -> None:
 
 def run_against_running() -> int:
     """Play the demo on servers that others started, in Compose or elsewhere; nothing of theirs is started, stopped or deleted."""
-    console, settings = Console(), Settings.read()
+    console, settings = Console(), read_stack_settings()
     try:
         with Stages(console) as stages:
             story = play_on(settings, stages)
-    except (DemoFailed, httpx.HTTPError) as error:
-        console.print(f"\n{error}", style="red")
+    except (DemoFailed, *AWAY) as error:
+        console.print(f"\n{error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         console.print("\nInterrupted; the servers run on.")
@@ -134,28 +137,48 @@ def run_against_running() -> int:
 
 
 def run(keep: bool) -> int:
-    """Play the demo; 0 only if the loop closed as told. The stack stays up with ``keep``, and never after an error."""
+    """Play the demo; 0 only if the loop closed as told. Its own stack stays up with ``keep``, and never after an error."""
     console = Console()
-    forget_former_demo(Settings.read())
-    settings = Settings.read()
-    finished = False
     try:
-        with Stages(console) as stages:
-            settings = start_stack(settings, stages)
-            story = play_on(settings, stages)
-        keep_and_tell(story, settings, console)
-        finished = True
-    except (DemoFailed, local.StackError, httpx.HTTPError) as error:
-        console.print(f"\n{error}", style="red")
+        with demo_folder() as folder:
+            return _run_in(folder, keep, console)
+    except (DemoFailed, ValidationError) as error:
+        console.print(f"\n{error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
-        console.print("\nInterrupted; stopping the stack.")
+        console.print("\nInterrupted before anything was started.")
+        return 130
+
+
+def _run_in(folder: Path, keep: bool, console: Console) -> int:
+    finished, settings = False, Settings.read(folder)
+    try:
+        with Stages(console) as stages:
+            settings = start_stack(demo_settings(folder, stages.tell), stages)
+            with StackWatch(Supervisor(settings.state), stages.tell) as watch:
+                story = play_on(settings, stages, watch)
+        keep_and_tell(story, settings, console)
+        finished = True
+    except (DemoFailed, local.StackError, *AWAY) as error:
+        console.print(f"\n{error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"All logs: {folder / 'logs'}", highlight=False, soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        console.print("\nInterrupted; stopping the demo's stack.")
         return 130
     finally:
         if not (finished and keep):
             local.down(settings)
-    console.print("The stack stays up: `make status`, `make down`." if keep else "The stack is down.")
+    console.print(_farewell(settings) if keep else "The demo's stack is down.", highlight=False, soft_wrap=True)
     return 1 if story.departures() else 0
+
+
+def _farewell(settings: Settings) -> str:
+    """How to go on with the stack that stays up, from a shell that knows nothing of it."""
+    if state_in_use().resolve() == settings.state.resolve():
+        return "The demo's stack stays up: `make status`, `make down`. For prefect's commands: eval \"$(make -s exports)\""
+    state = shlex.quote(str(settings.state))
+    return f"The demo's stack stays up beside yours: LAUREL_STATE={state} make status, and so on."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -164,6 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--down", action="store_true", help="stop the stack at the end, instead of leaving it up")
     parser.add_argument("--against-running", action="store_true", help="play on the servers that the settings name, and leave them be")
     given = parser.parse_args(arguments)
+    raise_on_interrupts()
     if given.down and given.against_running:
         parser.error("--down stops the stack that the demo starts, and with --against-running it starts none")
     return run_against_running() if given.against_running else run(keep=not given.down)

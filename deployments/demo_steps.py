@@ -16,16 +16,23 @@ from blocks.registry import ModelRegistry
 from blocks.settings import Settings
 from deployments.demo_runs import DemoFailed, Runs
 from deployments.demo_story import LATER, USE_CASE, WATCHED, Story, number
+from deployments.local_supervisor import Supervisor
 from deployments.replay import Answers, Caller, Traffic, as_rows, replay
+from deployments.signs_of_life import QUIET_SECONDS, Sign, Vigil, cpu_seconds, family, last_lines
+from deployments.stack_watch import StackWatch
 from deployments.stages import Stages
 from usecases.definition import Source, UseCase, load
+
+# On a machine that is busy with other things an answer may take long, and is one.
+ANSWER_SECONDS = 60
 
 
 class Demo:
     """The servers as the steps use them, and the story so far."""
 
-    def __init__(self, settings: Settings, stages: Stages, prefect: SyncPrefectClient) -> None:
-        self.settings, self.stages, self.runs = settings, stages, Runs(settings, prefect)
+    def __init__(self, settings: Settings, stages: Stages, prefect: SyncPrefectClient, watch: StackWatch | None = None) -> None:
+        self.settings, self.stages, self._watch = settings, stages, watch
+        self.runs = Runs(settings, prefect, watch, stages.tell)
         self.lake, self.registry = Lake.of(settings), ModelRegistry.of(settings)
         self.case: UseCase = load(USE_CASE)
         assert isinstance(self.case.source, Source)
@@ -42,8 +49,8 @@ class Demo:
         """Raises ``DemoFailed`` where the stack has models of the use case already."""
         if self.registry.versions(USE_CASE):
             raise DemoFailed(
-                f"This stack has models of {USE_CASE!r} already; the demo begins with none. "
-                f"`make reset` deletes {self.settings.state}, or set LAUREL_STATE to another folder."
+                f"The servers have models of {USE_CASE!r} already, and the demo begins with none: nothing was "
+                "changed. Play it on servers that hold nothing yet, or in a stack of its own: make demo"
             )
 
     def watch_retrain(self, run: FlowRun, label: str) -> None:
@@ -69,7 +76,8 @@ class Demo:
     def _service(self) -> dict[str, Any]:
         key = self.settings.serving_key
         headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
-        said: dict[str, Any] = httpx.get(f"{self.settings.serving_base_url}/v1/{USE_CASE}", headers=headers, timeout=10).json()
+        url = f"{self.settings.serving_base_url}/v1/{USE_CASE}"
+        said: dict[str, Any] = httpx.get(url, headers=headers, timeout=ANSWER_SECONDS).json()
         return said
 
     def _new_caller(self) -> Caller:
@@ -96,11 +104,17 @@ class Demo:
 
     def start_check(self, month: str, rows: int) -> tuple[FlowRun, float]:
         """Start the month's drift check when the first ``rows`` of the log are in the lake. Returns the run, and when it was started."""
-        for _ in range(300):
-            if self._service()["log"]["rows_uploaded"] >= rows:
-                return self.runs.start("drift_check", window=month), time.monotonic()
+        vigil = Vigil(self._carried, lambda seconds: self.stages.tell(f"{month}: the log is on its way to the lake"))
+        while self._service()["log"]["rows_uploaded"] < rows:
+            if vigil.quiet_seconds() > QUIET_SECONDS:
+                log = last_lines(Supervisor(self.settings.state).log("service")) if self._watch else ""
+                raise DemoFailed(f"The prediction log does not reach the lake: no row in {QUIET_SECONDS:g} s. {log}")
             time.sleep(0.1)
-        raise DemoFailed(f"The prediction log does not drain: see {self.settings.state / 'logs'}")
+        return self.runs.start("drift_check", window=month), time.monotonic()
+
+    def _carried(self) -> Sign:
+        pid = self._watch.pid("service") if self._watch else None
+        return Sign(self._service()["log"]["rows_uploaded"], cpu_seconds(family(pid)) if pid else 0.0)
 
     def judge_month(self, month: str, run: FlowRun, since: float) -> None:
         """Wait for the month's drift check, and note its verdict."""
@@ -153,20 +167,24 @@ class Demo:
         for target, reason in ((first, "the demo goes back"), (second, "and forth")):
             with self.stages.stage(f"rollback to version {target}") as stage:
                 run = self.runs.start("rollback", version=target, reason=reason)
-                served = self._await_served(target)
+                served = self._await_served(target, run)
                 run = self.runs.wait(run, f"rollback to version {target}")
                 seconds = round((served - run.start_time).total_seconds(), 1) if run.start_time else math.nan
                 self.story.rollbacks.append({"from": second if target == first else first, "to": target, "seconds": seconds})
                 stage.note(f"served {seconds:.1f} s after the run began")
 
-    def _await_served(self, version: str, timeout_seconds: float = 60) -> datetime:
-        """When the service says that it serves ``version``. Raises ``DemoFailed``."""
-        deadline = time.monotonic() + timeout_seconds
-        while time.monotonic() < deadline:
-            if self._service().get("version") == version:
-                return datetime.now(UTC)
+    def _await_served(self, version: str, run: FlowRun) -> datetime:
+        """When the service says that it serves ``version``, to which ``run`` rolls back. Raises ``DemoFailed``."""
+        name = f"rollback to version {version}"
+        vigil = self.runs.vigil(run, name)
+        while self._service().get("version") != version:
+            state = self.runs.read(run).state
+            if (state and state.is_final()) or vigil.quiet_seconds() > QUIET_SECONDS:
+                self.runs.wait(run, name)  # says why, where the run failed
+                if self._service().get("version") != version:
+                    raise DemoFailed(f"The {name} completed, and the service serves another version.")
             time.sleep(0.05)
-        raise DemoFailed(f"Version {version} was not served within {timeout_seconds:g} s.")
+        return datetime.now(UTC)
 
     def compare_champions(self) -> FlowRun:
         """Ingest the month after the story, and compare both champions on its flights, which neither has seen."""

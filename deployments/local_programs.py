@@ -17,7 +17,7 @@ from deployments.worker import POOL
 __all__ = ["Program", "answers", "ask", "environment", "programs"]
 
 WORKER = "local"
-PROBE_SECONDS = 2
+PROBE_SECONDS = 10
 
 
 @dataclass(frozen=True)

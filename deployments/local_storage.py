@@ -1,9 +1,11 @@
 """The S3 server of the local stack: SeaweedFS, its random keys, and the folder that stands in where it does not run."""
 
+import errno
 import json
 import os
 import secrets
 import shutil
+import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -134,7 +136,7 @@ def bucket_is_writable(settings: Settings) -> bool:
         aws_access_key_id=settings.s3_access_key.get_secret_value(),
         aws_secret_access_key=settings.s3_secret_key.get_secret_value(),
         region_name=settings.s3_region,
-        config=Config(connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, proxies={}),
+        config=Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, proxies={}),
     )
     bucket = settings.lake.removeprefix("s3://").partition("/")[0]
     try:
@@ -148,8 +150,14 @@ def bucket_is_writable(settings: Settings) -> bool:
 
 
 def remove_sockets(settings: Settings) -> None:
-    """SeaweedFS leaves sockets named by port in the shared temporary folder."""
+    """SeaweedFS leaves sockets named by port in the shared temporary folder. Those of a server that lives stay."""
     for distance in SEAWEEDFS_PORTS.values():
-        for left in Path("/tmp").glob(f"seaweedfs-*-{settings.s3_port + distance}.sock"):  # noqa: S108 - where weed puts them
-            with suppress(OSError):
-                left.unlink()
+        for left in sockets(settings.s3_port + distance):
+            with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(str(left)) == errno.ECONNREFUSED:
+                    left.unlink()
+
+
+def sockets(port: int) -> list[Path]:
+    """What SeaweedFS, whoever started it, has for this port in the shared temporary folder. No option moves it."""
+    return list(Path("/tmp").glob(f"seaweedfs-*-{port}.sock"))  # noqa: S108 - where weed puts them

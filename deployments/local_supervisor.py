@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+import time
 import xmlrpc.client
 from collections.abc import Mapping
 from configparser import ConfigParser
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
+from blocks.settings import STARTED
 from deployments.local_errors import SupervisorError
 from deployments.local_programs import Program
 from deployments.local_storage import BIN, write_private
@@ -25,14 +27,19 @@ if TYPE_CHECKING:
     import psutil
 
 MARKER = "LAUREL_STACK"
-FOREIGN = ("PREFECT_", "MLFLOW_", "WEED_")
+# What the shell says of Laurel is in the settings, which every program is given whole.
+FOREIGN = ("LAUREL_", "PREFECT_", "MLFLOW_", "WEED_")
+# A Unix socket's address holds 104 bytes (macOS), and multiprocessing adds 32 to the temporary folder's.
+LONGEST_TEMPORARY = 68
+SOCKET, PID_FILE = "supervisord.sock", "supervisord.pid"
 GRACE_SECONDS = 5
 SHUTDOWN_SECONDS = 60
+TRIES = 10
 
 
-def fingerprint(environment: Mapping[str, str]) -> str:
-    """The settings that a stack was started with, in a form that tells no secret."""
-    return hashlib.sha256(json.dumps(dict(environment), sort_keys=True).encode()).hexdigest()
+def fingerprints(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that a stack was started with, in a form that tells no secret."""
+    return {name: hashlib.sha256(value.encode()).hexdigest() for name, value in environment.items()}
 
 
 class Supervisor:
@@ -45,9 +52,9 @@ class Supervisor:
     def start(self, programs: list[Program], environment: Mapping[str, str]) -> None:
         """Start an empty supervisord in the background. Raises ``SupervisorError``."""
         self._forget()
-        # A Unix socket's address holds about 100 bytes (macOS), less than many a checkout's path.
-        socket = Path(tempfile.mkdtemp(prefix="laurel-")) / "socket"
-        write_private(self.configuration, _configuration(programs, socket, fingerprint(environment)))
+        temporary = self._make_temporary()
+        own: dict[str, str | int] = {"settings": json.dumps(fingerprints(environment)), "temporary": temporary}
+        write_private(self.configuration, _configuration(programs, own, f"{temporary}/{SOCKET}"))
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         # Without bytecode every process compiles all that it imports, again and again: seconds each.
         inherited.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -57,6 +64,8 @@ class Supervisor:
             "HOME": inherited.get("HOME") or str(self.state),
             "PATH": os.pathsep.join([str(BIN), inherited.get("PATH") or os.defpath]),
             "PYTHONUNBUFFERED": "1",
+            # Prefect's worker and others put files of fixed names there, which a second user of the machine could not write.
+            "TMPDIR": str(self.state / temporary),
             MARKER: str(self.state),
             **{_alias(program, name): value for program in programs for name, value in program.environment.items()},
         }
@@ -65,14 +74,42 @@ class Supervisor:
         if done.returncode != 0:
             raise SupervisorError(f"supervisord did not start: {(done.stderr or done.stdout).strip()}")
 
-    def settings_fingerprint(self) -> str | None:
-        """The fingerprint that the running stack was started with."""
-        return self._read("laurel", "settings")
+    def _make_temporary(self) -> str:
+        """A folder for everything temporary, relative to the state folder; a short link to it where its path is too long."""
+        (self.state / "tmp").mkdir(mode=0o700, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="laurel-", dir=self.state / "tmp"))
+        if len(os.fsencode(folder)) <= LONGEST_TEMPORARY:
+            return str(folder.relative_to(self.state))
+        link = Path(tempfile.mkdtemp(prefix="laurel-")) / "t"
+        link.symlink_to(folder)
+        return str(link)
+
+    def changed_variables(self, environment: Mapping[str, str]) -> list[str]:
+        """The variables that the running stack was started with otherwise."""
+        before, now = json.loads(self._read("laurel", "settings") or "{}"), fingerprints(environment)
+        return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+
+    def environment(self) -> dict[str, str]:
+        """The environment of the running supervisord, empty where none runs."""
+        import psutil
+
+        with suppress(OSError, ValueError, psutil.Error):
+            found = psutil.Process(int((self.state / PID_FILE).read_text())).environ()
+            if found.get(MARKER) == str(self.state):
+                return found
+        return {}
+
+    def log(self, name: str) -> Path:
+        return self.state / "logs" / f"{name}.log"
 
     def states(self) -> dict[str, dict[str, Any]]:
         """What supervisord says of each program (``statename``, ``pid``, ``start``, ...), empty where it does not run."""
-        with suppress(OSError):
-            return {info["name"]: info for info in self._call("getAllProcessInfo")}
+        for _ in range(TRIES):
+            with suppress(OSError):
+                return {info["name"]: info for info in self._call("getAllProcessInfo")}
+            if not self.environment():
+                break
+            time.sleep(0.2)  # it lives, and the machine is busy
         return {}
 
     def run(self, name: str) -> None:
@@ -93,7 +130,7 @@ class Supervisor:
         self._forget()
 
     def _end_leftovers(self) -> None:
-        pid_file = self.state / "supervisord.pid"
+        pid_file = self.state / PID_FILE
         pid = pid_file.read_text().strip() if pid_file.exists() else ""
         # supervisord first: it would start again whatever else is ended, and told to end it ends its programs in order.
         _end([process for process in self.leftovers() if str(process.pid) == pid], SHUTDOWN_SECONDS)
@@ -114,9 +151,10 @@ class Supervisor:
 
     def _call(self, method: str, *arguments: Any) -> Any:
         """Raises ``OSError`` where supervisord does not run, ``xmlrpc.client.Fault`` where it refuses."""
-        url = self._read("supervisorctl", "serverurl")
-        if url is None:
+        temporary = self._read("laurel", "temporary")
+        if temporary is None:
             raise FileNotFoundError(self.configuration)
+        url = f"unix://{self.state / temporary / SOCKET}"
         with xmlrpc.client.ServerProxy("http://localhost", transport=SupervisorTransport(serverurl=url)) as server:
             return getattr(server.supervisor, method)(*arguments)
 
@@ -127,9 +165,13 @@ class Supervisor:
         return parser.get(section, option, fallback=None)
 
     def _forget(self) -> None:
-        if url := self._read("supervisorctl", "serverurl"):
-            shutil.rmtree(Path(url.removeprefix("unix://")).parent, ignore_errors=True)
+        if name := self._read("laurel", "temporary"):
+            temporary = self.state / name
+            shutil.rmtree(temporary.resolve(), ignore_errors=True)
+            if temporary.is_symlink():
+                shutil.rmtree(temporary.parent, ignore_errors=True)
         self.configuration.unlink(missing_ok=True)
+        (self.state / STARTED).unlink(missing_ok=True)
 
 
 def _end(processes: "list[psutil.Process]", seconds: float) -> None:
@@ -145,12 +187,12 @@ def _end(processes: "list[psutil.Process]", seconds: float) -> None:
     psutil.wait_procs(stubborn, timeout=GRACE_SECONDS)
 
 
-def _configuration(programs: list[Program], socket: Path, settings: str) -> str:
+def _configuration(programs: list[Program], own: dict[str, str | int], socket: str) -> str:
     sections: dict[str, dict[str, str | int]] = {
-        "laurel": {"settings": settings},
-        "supervisord": {"logfile": "logs/supervisord.log", "pidfile": "supervisord.pid", "childlogdir": "logs", "umask": "077"},
+        "laurel": own,
+        "supervisord": {"logfile": "logs/supervisord.log", "pidfile": PID_FILE, "childlogdir": "logs", "umask": "077"},
         "rpcinterface:supervisor": {"supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"},
-        "unix_http_server": {"file": str(socket), "chmod": "0600"},
+        "unix_http_server": {"file": socket, "chmod": "0600"},
         "supervisorctl": {"serverurl": f"unix://{socket}"},
     }
     if os.geteuid() == 0:

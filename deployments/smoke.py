@@ -15,7 +15,7 @@ from typing import Any
 
 from blocks.registry import CHAMPION, ModelRegistry, RegistryError
 from blocks.service import ModelService, ServiceAway, ServiceRefuses
-from blocks.settings import Settings
+from deployments.stack_settings import read_stack_settings
 
 POLL_SECONDS = 1.0
 
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--url", help="base address of the service; default: LAUREL_SERVING_URL")
     parser.add_argument("--version", help="the model version that has to serve (one use case only)")
     parser.add_argument("--timeout-seconds", type=float, default=120, help="while a new container takes over (default: 120)")
-    asked, settings = parser.parse_args(arguments), Settings.read()
+    asked, settings = parser.parse_args(arguments), read_stack_settings()
     service = ModelService(url=asked.url or settings.serving_base_url, key=settings.serving_key)
     names = asked.use_case or settings.serving_use_cases.split(",")
     if asked.version and (len(names) > 1 or "*" in names):

@@ -69,6 +69,10 @@ class Stages:
         self._all.append(Stage(name, 0.0, said, seconds))
         self._print(self._all[-1])
 
+    def tell(self, line: str) -> None:
+        """Something to know while a stage runs; it stays, above the live view."""
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
     @property
     def seconds(self) -> dict[str, float]:
         return {stage.name: round(stage.seconds, 2) for stage in self._all if stage.seconds is not None}

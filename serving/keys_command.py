@@ -26,7 +26,9 @@ from serving.keys_file import SCOPES, Key, change_keys, digest, make_key, read_k
 def main(arguments: Sequence[str] | None = None) -> None:
     asked = _arguments(arguments)
     try:
-        path = Settings.read().serving_keys_path
+        for line in Settings.differences():
+            _say(line)
+        path = Settings.of_stack().serving_keys_path
         {"add": _add, "list": _list, "remove": _remove, "rotate": _rotate}[asked.command](path, asked)
     except KeysError as error:
         _fail(str(error))

@@ -1,12 +1,15 @@
 """The local stack with its real servers. The last group of tests starts stacks of its own, in order to break them."""
 
 import os
+import re
+import shutil
 import signal
 import socket
 import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,10 +18,14 @@ import boto3
 import httpx
 import psutil
 import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from pydantic import SecretStr
 
 from blocks.settings import REPOSITORY, Settings
 from deployments import local, local_ports, local_programs
-from deployments.local_supervisor import MARKER
+from deployments.demo_runs import DemoFailed, Runs
+from deployments.local_supervisor import MARKER, Supervisor
+from deployments.stack_watch import StackWatch
 from tests.conftest import LocalSettings
 
 FLOW = """
@@ -113,8 +120,74 @@ def test_second_up_reuses_what_runs(stack: Settings) -> None:
 
 
 def test_up_with_other_settings_is_refused_and_the_stack_stays(stack: Settings) -> None:
-    with pytest.raises(local.StackError, match="is up with other settings; stop it first: make down"):
-        local.up(stack.model_copy(update={"slack_channel": "#elsewhere"}))
+    with pytest.raises(local.StackError, match="is up with other settings; stop it first: make down") as caught:
+        local.up(stack.model_copy(update={"slack_channel": "#elsewhere", "slack_token": SecretStr("xoxb-another")}))
+    assert "LAUREL_SLACK_CHANNEL: #ml in the running stack, #elsewhere here" in str(caught.value)
+    assert "LAUREL_SLACK_TOKEN: a secret, and another one here" in str(caught.value)
+    assert "xoxb" not in str(caught.value)
+    assert {one.state for one in local.status(stack)} == {"RUNNING"}
+
+
+def fresh_shell(state: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A verb in a shell that knows of the stack nothing but its folder."""
+    known = {"LAUREL_STATE": str(state), **variables}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LAUREL_")} | known
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_verbs_in_a_fresh_shell_speak_to_the_stack_that_runs(stack: Settings) -> None:
+    status = fresh_shell(stack.state, "deployments.local", "status", COLUMNS="200")
+    assert (status.returncode, status.stderr) == (0, "")
+    assert all(url in status.stdout for url in (stack.mlflow_tracking_uri, stack.serving_base_url))
+    exports = fresh_shell(stack.state, "deployments.local", "exports").stdout.splitlines()
+    assert f"export PREFECT_API_URL={stack.prefect_api_url}" in exports
+    # Its secrets too, which no file holds: another Slack token in the blocks would silence the stack.
+    again = fresh_shell(stack.state, "deployments.local", "up")
+    assert again.stdout.splitlines()[0] == "The stack is already up.", again.stderr
+    assert stack.slack_token and stack.slack_token.get_secret_value() not in (stack.state / "started.json").read_text()
+
+
+def test_verb_in_a_shell_with_another_port_tells_both_and_takes_the_stack_s(stack: Settings, taken_port: int) -> None:
+    audit = fresh_shell(stack.state, "deployments.audit", "flights", LAUREL_MLFLOW_PORT=str(taken_port))
+    assert f"LAUREL_MLFLOW_PORT: {taken_port} here, {stack.mlflow_port} in the stack" in audit.stderr
+    assert "NOT CHECKED" not in audit.stdout
+    refused = fresh_shell(stack.state, "deployments.local", "up", LAUREL_MLFLOW_PORT=str(taken_port))
+    assert refused.returncode == 1
+    assert f"LAUREL_MLFLOW_PORT: {stack.mlflow_port} in the running stack, {taken_port} here" in refused.stderr
+    assert {one.state for one in local.status(stack)} == {"RUNNING"}
+
+
+def test_everything_temporary_of_the_stack_is_below_its_folder(stack: Settings) -> None:
+    for process in marked(stack):
+        folder = Path(process.environ()["TMPDIR"])
+        assert folder.is_dir() and folder.resolve().is_relative_to(stack.state)
+    assert list((stack.state / "tmp").glob("*/runner_storage"))
+
+
+# Whatever the tests' own Python and checkout are closed to, this user reads; it writes where it is let.
+NOBODY = 65_534
+READS_ALL = ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
+AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--securebits=+no_setuid_fixup", *READS_ALL]
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root, by setpriv, can start a stack as another user")
+def test_second_user_s_stack_runs_beside_the_first_one_s(stack: Settings, local_settings: LocalSettings) -> None:
+    with tempfile.TemporaryDirectory(prefix="laurel-nobody-") as folder:
+        os.chown(folder, NOBODY, NOBODY)
+        settings = local_settings(Path(folder) / "state", lake=f"file://{folder}/lake")
+        environment = {**as_environment(settings), "HOME": folder, "USER": "nobody"}
+
+        def as_nobody(verb: str) -> subprocess.CompletedProcess[str]:
+            command = [*AS_NOBODY, sys.executable, "-m", "deployments.local", verb]
+            return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+
+        try:
+            up = as_nobody("up")
+            assert up.returncode == 0, up.stderr
+            assert {process.uids().real for process in marked(settings)} == {NOBODY}
+        finally:
+            as_nobody("down")
     assert {one.state for one in local.status(stack)} == {"RUNNING"}
 
 
@@ -148,6 +221,18 @@ def test_pages_of_other_sites_may_not_call_prefect(stack: Settings) -> None:
     assert "access-control-allow-origin" not in answer.headers
     own = httpx.get(f"{stack.prefect_api_url}/health", headers={"Origin": f"http://localhost:{stack.prefect_port}"})
     assert own.headers["access-control-allow-origin"] == f"http://localhost:{stack.prefect_port}"
+
+
+def test_failed_run_of_the_demo_is_told_with_its_log_and_a_link_only_where_the_servers_stay(applied: Settings) -> None:
+    with SyncPrefectClient(applied.prefect_api_url) as prefect, StackWatch(Supervisor(applied.state), print) as watch:
+        own, of_others = Runs(applied, prefect, watch), Runs(applied, prefect)
+        run = own.start("rollback", version="999", reason="a version that never was")
+        with pytest.raises(DemoFailed, match="the rollback ended as Failed") as caught:
+            own.wait(run, "the rollback")
+        assert "The last lines of its log:\n    " in str(caught.value)
+        assert "/runs/flow-run/" not in str(caught.value)
+        with pytest.raises(DemoFailed, match=f"See {applied.prefect_pages}/runs/flow-run/{run.id}"):
+            of_others.wait(run, "the rollback")
 
 
 def test_worker_serves_a_process_pool(stack: Settings) -> None:
@@ -234,9 +319,9 @@ def test_command_line_says_what_is_wrong_without_a_traceback(local_settings: Loc
     command = [sys.executable, "-m", "deployments.local", "up"]
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.strip() == (
-        f"Port {taken_port} (LAUREL_PREFECT_PORT) is in use by another program; set LAUREL_PREFECT_PORT to a free one."
-    )
+    problem, command = done.stderr.splitlines()
+    assert problem == f"Port {taken_port} (LAUREL_PREFECT_PORT) is in use by another program; set LAUREL_PREFECT_PORT to a free one."
+    assert re.fullmatch(r"    LAUREL_PREFECT_PORT=\d+ make up", command)
 
 
 def test_status_and_down_of_a_stack_that_never_was(tmp_path: Path) -> None:

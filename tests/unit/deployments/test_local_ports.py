@@ -1,3 +1,4 @@
+import os
 import socket
 from pathlib import Path
 
@@ -14,9 +15,11 @@ def test_each_port_in_use_is_named_with_its_setting_before_anything_starts(tmp_p
     settings = local_settings(tmp_path / "state").model_copy(update={"mlflow_port": taken_port})
     with pytest.raises(PortError) as caught:
         local.up(settings)
-    assert str(caught.value) == (
-        f"Port {taken_port} (LAUREL_MLFLOW_PORT) is in use by another program; set LAUREL_MLFLOW_PORT to a free one."
-    )
+    problem, command = str(caught.value).splitlines()
+    assert problem == f"Port {taken_port} (LAUREL_MLFLOW_PORT) is in use by another program; set LAUREL_MLFLOW_PORT to a free one."
+    variable, _, number = command.removesuffix(" make up").strip().partition("=")
+    assert variable == "LAUREL_MLFLOW_PORT"
+    local_ports.check(settings.model_copy(update={"mlflow_port": int(number)}))
     assert not (tmp_path / "state" / "logs").exists()
     assert [one.state for one in local.status(settings)] == ["STOPPED"] * 5
 
@@ -49,3 +52,38 @@ def test_number_that_is_no_port_is_refused(number: int, local_settings, tmp_path
 def test_only_servers_of_this_stack_need_ports() -> None:
     settings = Settings(lake="file:///lake", mlflow_url="http://elsewhere:5000")
     assert [port.label for port in local_ports.needed(settings)] == ["LAUREL_PREFECT_PORT", "LAUREL_SERVING_PORT"]
+
+
+def test_usual_port_that_is_taken_gives_way_to_a_free_one_and_that_is_told(local_settings, tmp_path: Path, taken_port: int) -> None:
+    settings = local_settings(tmp_path).model_copy(update={"mlflow_port": taken_port})
+    settled, lines = local_ports.settle(settings, ["mlflow_port"])
+    local_ports.check(settled)
+    moved = settled.mlflow_port
+    assert settled == settings.model_copy(update={"mlflow_port": moved})
+    assert lines == [
+        f"Port {taken_port} (LAUREL_MLFLOW_PORT) is in use by another program: this stack takes {moved} (LAUREL_MLFLOW_PORT={moved})."
+    ]
+    with pytest.raises(PortError, match="LAUREL_MLFLOW_PORT"):
+        local_ports.settle(settings, ["prefect_port", "s3_port"])
+
+
+def test_all_ports_of_seaweedfs_move_together(local_settings, tmp_path: Path, taken_port: int) -> None:
+    settings = local_settings(tmp_path).model_copy(update={"s3_port": taken_port - S3_LAST})
+    settled, (line,) = local_ports.settle(settings, ["s3_port"])
+    assert settled.s3_port > taken_port
+    assert f"LAUREL_S3_PORT={settled.s3_port}" in line
+    local_ports.check(settled)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can put another user's file there")
+def test_sockets_that_another_user_s_seaweedfs_left_make_its_ports_taken(local_settings, tmp_path: Path) -> None:
+    settings = local_settings(tmp_path)
+    left = Path(f"/tmp/seaweedfs-filer-grpc-{settings.s3_port + S3_LAST}.sock")
+    try:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(left))
+        os.chown(left, 65_534, 65_534)
+        with pytest.raises(PortError, match=f"is kept from SeaweedFS by another user's {left}"):
+            local_ports.check(settings)
+    finally:
+        left.unlink(missing_ok=True)

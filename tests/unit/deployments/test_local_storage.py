@@ -1,3 +1,4 @@
+import socket
 import stat
 from pathlib import Path
 
@@ -72,3 +73,19 @@ def test_platform_without_seaweedfs_refuses_an_s3_lake_that_was_asked_for(tmp_pa
 def test_lake_elsewhere_needs_neither_seaweedfs_nor_keys(tmp_path: Path) -> None:
     for given in (Settings(state=tmp_path, lake="file:///lake"), Settings(state=tmp_path, s3_endpoint="aws")):
         assert local_storage.prepare(given, None, print) == given
+
+
+def test_sockets_of_a_seaweedfs_that_lives_are_not_swept_away_with_dead_ones(local_settings, tmp_path: Path) -> None:
+    settings = local_settings(tmp_path)
+    dead, living = (Path(f"/tmp/seaweedfs-{name}-{settings.s3_port}.sock") for name in ("s3", "s3-grpc"))
+    try:
+        with socket.socket(socket.AF_UNIX) as gone:
+            gone.bind(str(dead))
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(living))
+            listener.listen()
+            local_storage.remove_sockets(settings)
+            assert (dead.exists(), living.exists()) == (False, True)
+    finally:
+        for path in (dead, living):
+            path.unlink(missing_ok=True)
