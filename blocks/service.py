@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import httpx
 
 BLOCK = "service"
+AT_WORK = 5
 
 
 class ServiceAway(ConnectionError):
@@ -88,23 +89,28 @@ class ModelService(Block):
     def wait_until_serves(self, use_case: str, version: str, timeout_seconds: float) -> float:
         """Return after how many seconds the service says that all of its workers serve ``version``.
 
-        Raises ``ServiceRefuses`` at once where it never will, and ``ServiceAway`` with what is served instead, and the last
-        error, when the time is over.
+        The time begins anew with each change in what it says, and is longer while it is at work on that version, on a
+        machine however slow. Raises ``ServiceRefuses`` at once where it never will, and ``ServiceAway`` with what is
+        served instead, and the last error, when the time is over.
         """
-        start = time.monotonic()
-        last: str = "nothing yet"
-        while time.monotonic() - start < timeout_seconds:
+        start = changed = time.monotonic()
+        last, limit, before = "nothing yet", timeout_seconds, None
+        while time.monotonic() - changed < limit:
             try:
                 said = self.describe(use_case)
                 if _served(said) == {version}:
                     return time.monotonic() - start
                 last = f"version {', '.join(sorted(map(str, _served(said))))}, last error: {said.get('last_error')}"
+                limit = timeout_seconds * (AT_WORK if _is_at_work(said, version) else 1)
             except ServiceRefuses:
                 raise
             except ServiceAway as error:
-                last = str(error)
+                last, limit = str(error), timeout_seconds
+            if last != before:
+                before, changed = last, time.monotonic()
             time.sleep(0.1)
-        raise ServiceAway(f"The service does not serve {use_case} version {version} after {timeout_seconds:g} s; it says: {last}.")
+        waited = time.monotonic() - start
+        raise ServiceAway(f"The service does not serve {use_case} version {version} after {waited:.0f} s; it says: {last}.")
 
 
 _KEY = "Set LAUREL_SERVING_KEY to a key that it knows and run python -m deployments.apply."
@@ -115,3 +121,8 @@ _WAY_OUT = {401: _KEY, 403: _KEY, 404: _SERVED}
 def _served(said: dict[str, Any]) -> set[str | None]:
     """The versions that its workers serve; ``None`` stands for a worker that has no champion yet."""
     return {worker["version"] for worker in said.get("workers") or [said]}
+
+
+def _is_at_work(said: dict[str, Any], version: str) -> bool:
+    """Whether it has seen that the alias is at ``version``, and nothing hinders it from fetching and proving that."""
+    return (said.get("alias") or {}).get("version") == version and not said.get("last_error")

@@ -1,5 +1,6 @@
 """A run of a use case's flow on the work pool, started from elsewhere and waited for, through the Prefect API alone."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,12 +27,13 @@ class RunProblem(RuntimeError):
 class Patience:
     """How long to wait: for the end, for a worker where the pool has none, for a server that is away; and between two looks.
 
+    A run that works has no limit of its own: Prefect marks one that it hears nothing of as crashed.
     ``crash_seconds``: a run that lost its instance is scheduled again a little later (``deployments/automations.py``).
     """
 
-    timeout_seconds: float = 3600
+    timeout_seconds: float = math.inf
     worker_seconds: float = 300
-    outage_seconds: float = 120
+    outage_seconds: float = 600
     crash_seconds: float = 2 * RERUN_AFTER_SECONDS
     poll_seconds: float = 5
 

@@ -8,6 +8,7 @@ report says why.
 
 import argparse
 import logging
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from blocks.settings import Settings
 from blocks.slack import SlackNotifier
 from deployments.remote_run import Patience, RemoteRuns, RunProblem
 from deployments.run_report import Report, as_lines, read_report
+from deployments.stack_settings import read_stack_settings
 
 
 def run_and_wait(settings: Settings, asked: argparse.Namespace, patience: Patience) -> Report:
@@ -62,7 +64,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--flow", default="retrain", help="a flow with a deployment for each use case (default: retrain)")
     made.add_argument("--parameter", type=pair, action="append", default=[], metavar="NAME=VALUE", help="a parameter of the flow")
     made.add_argument("--image", help="container image of the run, on a pool that runs containers; default: the deployment's")
-    made.add_argument("--timeout-minutes", type=float, default=60, help="for the whole run (default: 60)")
+    patience = "for the whole run (default: as long as Prefect hears from it)"
+    made.add_argument("--timeout-minutes", type=float, default=math.inf, help=patience)
     made.add_argument("--worker-minutes", type=float, default=5, help="for a worker to come online where there is none (default: 5)")
     made.add_argument("--poll-seconds", type=float, default=5, help="between two looks (default: 5)")
     made.add_argument("--report", type=Path, metavar="FILE", help="write the outcome to this file, as Markdown")
@@ -75,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    asked, settings = parser().parse_args(arguments), Settings.read()
+    asked, settings = parser().parse_args(arguments), read_stack_settings()
     patience = Patience(asked.timeout_minutes * 60, asked.worker_minutes * 60, poll_seconds=asked.poll_seconds)
     report = run_and_wait(settings, asked, patience)
     if asked.report:
