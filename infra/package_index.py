@@ -1,0 +1,82 @@
+"""uv with the package index that pip is configured with, and the certificates that this machine trusts.
+
+    python infra/package_index.py ARGUMENTS OF UV...
+
+pip reads its files, its variables and, from version 24.2 on, the system's certificates; uv reads none of them. Behind a company's
+mirror or certificate authority the one works and the other does not. Variables of uv's own that are set already stay.
+"""
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+# pip's name of an option, and uv's variable for it.
+VARIABLES = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "trusted-host": "UV_INSECURE_HOST",
+    "cert": "SSL_CERT_FILE",
+    "client-cert": "SSL_CLIENT_CERT",
+    "proxy": "HTTPS_PROXY",
+    "default-timeout": "UV_HTTP_TIMEOUT",
+    "timeout": "UV_HTTP_TIMEOUT",
+}
+# Older names of uv's own variables: whoever set one of them means it.
+OWN_NAMES = {
+    "UV_DEFAULT_INDEX": ("UV_INDEX_URL",),
+    "UV_INDEX": ("UV_EXTRA_INDEX_URL",),
+    "UV_SYSTEM_CERTS": ("UV_NATIVE_TLS",),
+}
+# The later one wins, as in pip.
+SECTIONS = ("global", "install", ":env:")
+
+
+def pip_options(listing: str) -> dict[str, str]:
+    """What ``pip config list`` printed, by option, as `pip install` understands it."""
+    found: dict[str, dict[str, str]] = {section: {} for section in SECTIONS}
+    for line in listing.splitlines():
+        name, equals, value = line.partition("=")
+        section, _, option = name.rpartition(".")
+        if equals and section in found:
+            found[section][option] = str(ast.literal_eval(value)).strip()
+    return {option: value for section in SECTIONS for option, value in found[section].items() if value}
+
+
+def uv_variables(options: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """What uv is to find in its environment beside ``environment``, whose variables of uv's own stay."""
+    handed = {VARIABLES[name]: " ".join(value.split()) for name, value in options.items() if name in VARIABLES}
+    if "UV_FIND_LINKS" in handed:
+        handed["UV_FIND_LINKS"] = handed["UV_FIND_LINKS"].replace(" ", ",")
+    if "UV_INDEX" in handed:
+        # pip takes the best version of all its indexes; uv by default asks only the first one that has the package.
+        handed["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    if "HTTPS_PROXY" in handed:
+        handed["HTTP_PROXY"] = handed["HTTPS_PROXY"]
+    handed["UV_SYSTEM_CERTS"] = "true"
+    bundles = [environment.get(name, "") for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")]
+    if any(bundles):
+        handed.setdefault("SSL_CERT_FILE", next(filter(None, bundles)))  # pip obeys the last two as well
+    own = {name: (name, *OWN_NAMES.get(name, ())) for name in handed if name.startswith("UV_")}
+    return {name: value for name, value in handed.items() if not any(environment.get(other) for other in own.get(name, ()))}
+
+
+def with_flags(arguments: Sequence[str], options: Mapping[str, str]) -> list[str]:
+    """uv's arguments; ``no-index`` has no variable."""
+    is_offline = options.get("no-index", "").lower() in ("1", "yes", "on", "true", "t", "y")
+    return [*arguments[:2], *(["--no-index"] if is_offline and arguments[0] == "pip" else []), *arguments[2:]]
+
+
+def main() -> None:
+    """This process becomes uv."""
+    listing = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True).stdout
+    options, uv = pip_options(listing), str(Path(sys.executable).with_name("uv"))
+    variables = uv_variables(options, os.environ)
+    os.execve(uv, [uv, *with_flags(sys.argv[1:], options)], {**os.environ, **variables})  # noqa: S606 - no shell is wanted
+
+
+if __name__ == "__main__":
+    main()
