@@ -8,6 +8,7 @@ speaks to the stack that runs: what it was started with is in ``.laurel/started.
 import ipaddress
 import json
 import os
+import re
 import socket
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -86,6 +87,9 @@ class Settings(BaseSettings):
     serving_require_keys: bool = Field(False, description="ask callers for a key on loopback too; elsewhere one is always asked for")
     serving_keys_file: Path | None = Field(None, description="digests of the keys; default: serving/keys.json in the state folder")
     serving_allowed_hosts: str = Field("", description="comma-separated names that requests without a key may call the service by")
+    serving_trusted_proxies: str = Field("", description="comma-separated networks of proxies that say who their callers are")
+    serving_path_prefix: str = Field("", description="path that a proxy has the service at, as /models; empty: its root")
+    serving_leave_seconds: float = Field(3.0, ge=0, le=60, description="how long it goes on answering at SIGTERM, where it is probed")
     serving_max_rows: int = Field(100_000, gt=0, description="rows of one request, at most")
     serving_max_body_megabytes: int = Field(16, gt=0, description="size of one request, at most")
     serving_connections: int = Field(1000, gt=0, description="connections of one worker at a time, at most; more are answered 503")
@@ -123,6 +127,14 @@ class Settings(BaseSettings):
         if not all(text.partition(":")[::2]) or not text.isascii() or not text.isprintable():
             raise ValueError("is user:password, neither half empty, in ASCII (Prefect compares no other)")
         return value
+
+    @field_validator("serving_path_prefix")
+    @classmethod
+    def _is_a_path_of_its_own(cls, value: str) -> str:
+        path = value.rstrip("/")
+        if path and (not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", path) or path.split("/")[1] in ("v1", "v2", "invocations")):
+            raise ValueError("is no path such as /models; it must not begin with a path of the service's own: /v1, /v2, /invocations")
+        return path
 
     @field_validator("prefect_url", "mlflow_url", "serving_url", "prefect_page_url", "mlflow_page_url", "serving_page_url", "s3_endpoint")
     @classmethod

@@ -16,6 +16,7 @@ from blocks.settings import Settings
 from serving import sagemaker
 from serving.admission import keys_of
 from serving.errors import KeysError, PackageError
+from serving.log_output import begin_log
 from serving.registry import Registry
 from serving.supervisor import become_parent
 from serving.use_cases import refuse_misspelled
@@ -43,7 +44,7 @@ def main(arguments: list[str]) -> int:
             listener = _listen(settings)
             begin_run(folder_of(settings))
             if settings.serving_workers > 1:
-                become_parent(listener, settings.serving_workers, told)
+                become_parent(listener, settings.serving_workers, settings.serving_leave_seconds, told)
         server = _server(settings, line, open_path)
     except (ValueError, OSError, KeysError, PackageError) as error:
         print(f"The model service does not start: {error}", file=sys.stderr)
@@ -89,7 +90,7 @@ def _listen(settings: Settings) -> socket.socket:
 
 def _server(settings: Settings, line: socket.socket | None, open_path: str | None) -> "Server":
     """Raises ``ValueError`` for settings that cannot be."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    begin_log()
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each look at the alias tells nobody anything
     # While another thread computes, an answer waits this long for the interpreter, at each of its steps (default: 5 ms).
     sys.setswitchinterval(0.002)

@@ -4,13 +4,14 @@ Lines are gathered and written by a thread: a reader of standard output that is 
 written soon is dropped and counted.
 """
 
-import sys
 import threading
 import time
 from collections import deque
 from typing import Literal
 
 import msgspec
+
+from serving.log_output import write_all
 
 Wanted = Literal["all", "errors", "off"]
 _MOST_LINES = 100_000
@@ -34,8 +35,9 @@ class Entry(msgspec.Struct):
 class AccessLog:
     """``add`` is called on the event loop and costs about a microsecond."""
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: Wanted, descriptor: int = 1) -> None:
         self.dropped = 0
+        self._descriptor = descriptor
         self._wanted = wanted
         self._entries: deque[Entry] = deque()
         self._stopping = threading.Event()
@@ -45,7 +47,7 @@ class AccessLog:
         self._thread.start()
 
     def stop(self) -> None:
-        """Write what is left."""
+        """Write what is left, as long as somebody reads it."""
         self._stopping.set()
         self._thread.join(2.0)
 
@@ -69,5 +71,7 @@ class AccessLog:
         encoder = msgspec.json.Encoder()
         while self._entries:
             some = [self._entries.popleft() for _ in range(min(1000, len(self._entries)))]
-            sys.stdout.buffer.write(encoder.encode_lines(some))
-        sys.stdout.buffer.flush()
+            try:
+                write_all(self._descriptor, encoder.encode_lines(some))
+            except OSError:  # nobody reads it any more
+                self.dropped += len(some)

@@ -4,6 +4,9 @@ On loopback no key is asked for, and every web page that a developer has open ca
 them out. A page of another origin changes nothing: browsers say where a request comes from in ``Sec-Fetch-Site`` and ``Origin``
 (the algorithm is that of Go's ``http.CrossOriginProtection``, https://words.filippo.io/csrf/). And a page whose own name was
 made to point to 127.0.0.1 (DNS rebinding) still sends that name as ``Host``, which is none that the service answers to.
+
+Two more keep out whoever comes through a proxy on this machine: the process that connected must belong to the service's own user
+(``serving/peers.py``), and nothing in the request may say that it was forwarded (``serving/proxies.py``).
 """
 
 import re
@@ -12,10 +15,10 @@ from collections.abc import Iterable, Mapping
 from blocks.settings import Settings, is_loopback
 from serving.errors import Forbidden
 from serving.keys import Keys
+from serving.proxies import is_forwarded
 
 _READING = frozenset(("GET", "HEAD", "OPTIONS"))
 _OWN_SITE = frozenset((b"same-origin", b"none"))  # "none": typed or bookmarked by the user
-_FORWARDED = frozenset((b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"))
 _LOOPBACK_NAMES = rb"localhost|127(?:\.\d{1,3}){3}|\[::1\]"
 _SETTINGS = "list it in LAUREL_SERVING_ALLOWED_HOSTS, or ask for keys with LAUREL_SERVING_REQUIRE_KEYS=true"
 
@@ -42,10 +45,10 @@ class Admission:
         names = _LOOPBACK_NAMES + (b"|" + listed if listed else b"")
         self._known = re.compile(rb"(?:" + names + rb")(?::\d{1,5})?", re.IGNORECASE)
 
-    def admit(self, method: str, headers: Iterable[tuple[bytes, bytes]], scope: str) -> str:
+    def admit(self, method: str, headers: Iterable[tuple[bytes, bytes]], scope: str, *, version: str = "1.1", foreign: bool = False) -> str:
         """The name of the key that sent this; empty where none is needed. ``scope`` is empty where anybody is welcome.
 
-        Header names come in lower case. Raises ``Unauthorized``, ``Forbidden``.
+        Header names come in lower case. ``foreign``: another user of this machine connected. Raises ``Unauthorized``, ``Forbidden``.
         """
         named = dict(headers)
         if method not in _READING:
@@ -53,17 +56,23 @@ class Admission:
         if self._keys.required:
             return self._keys.identify(named, scope)
         self._refuse_other_names(named)
+        if foreign or is_forwarded(named, version, named.get(b"connection", b"")):
+            self._refuse_other_machines(named[b"host"], foreign=foreign)
         return ""
 
     def _refuse_other_names(self, headers: Mapping[bytes, bytes]) -> None:
         host = headers.get(b"host", b"")
         if not self._known.fullmatch(host):
             raise Forbidden(f"Without keys this service does not answer to the name {_shown(host)}: {_SETTINGS}.")
-        if not _FORWARDED.isdisjoint(headers) and not self._listed.fullmatch(host):
-            raise Forbidden(
-                f"A proxy forwarded this, so others than this machine may reach a service that asks for no keys. "
-                f"If that is meant for the name {_shown(host)}, {_SETTINGS}."
-            )
+
+    def _refuse_other_machines(self, host: bytes, *, foreign: bool) -> None:
+        if self._listed.fullmatch(host):
+            return
+        way = "A process of another user of this machine sent this" if foreign else "A proxy forwarded this"
+        raise Forbidden(
+            f"{way}, so others than this machine may reach a service that asks for no keys. "
+            f"If that is meant for the name {_shown(host)}, {_SETTINGS}."
+        )
 
 
 def _refuse_other_sites(headers: Mapping[bytes, bytes]) -> None:

@@ -23,9 +23,12 @@ from serving import (
     slack_actions,
     webhook,
 )
-from serving.boundary import Boundary, add_error_answers, error_response, json_response, read_body
+from serving.boundary import Boundary, json_response, read_body
 from serving.description import describe, families
+from serving.encodings import GzipAnswers
+from serving.errors import NotReady
 from serving.openapi import ERRORS, FEEDBACK, make_document
+from serving.refusals import add_error_answers
 from serving.service import Service
 from serving.siblings import snapshots
 
@@ -57,6 +60,7 @@ def create_app(settings: Settings, open_path: str | None = None) -> FastAPI:
     app.state.service = service
     app.openapi = _document_of(app, service)  # type: ignore[method-assign]
     service.metrics.watch(lambda: families(service))
+    app.add_middleware(GzipAnswers)
     app.add_middleware(Boundary, admit=service.admit, account=service.account_asgi, ids=service.request_ids)
     add_error_answers(app)
     _add_model_routes(app, service)
@@ -76,6 +80,8 @@ def _document_of(app: FastAPI, service: Service) -> Callable[[], dict[str, Any]]
         if served not in documents:
             documents.clear()
             documents[served] = made = make_document(app, champions)
+            if service.settings.serving_path_prefix:
+                made["servers"] = [{"url": service.settings.serving_path_prefix}]
             if service.keys.required:
                 made["security"] = [{"key": []}, {"header": []}]
                 for path, methods in made["paths"].items():
@@ -113,9 +119,10 @@ def _add_operator_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/ready", tags=["operation"])
     async def ready() -> Response:
-        """Every use case has a champion; 503 until then."""
+        """Every use case has a champion; 503 until then, and when the service is about to end."""
+        service.check_stays()
         if missing := service.not_ready():
-            return error_response(503, "not_ready", f"No champion for {', '.join(missing)}. GET /v1/<use case> says why.")
+            raise NotReady(f"No champion for {', '.join(missing)}. GET /v1/<use case> says why.")
         return json_response({"status": "ready"})
 
     @app.get("/metrics", tags=["operation"], response_class=PlainTextResponse)

@@ -3,60 +3,33 @@
 Request ids, admission, bounded bodies, security headers, errors in one shape, counts and the access log.
 """
 
-import logging
+import asyncio
 import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import Request
 from fastapi.responses import Response
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.errors import (
-    Forbidden,
-    InputError,
-    LakeAway,
-    MalformedBody,
-    NotReady,
-    Overloaded,
-    PrefectAway,
-    ServingError,
-    TooSlow,
-    Unauthorized,
-    UnknownUseCase,
-    UnseenUseCase,
-)
+from serving.encodings import STEP_BYTES, Gunzip, check_charset, is_compressed
+from serving.errors import InputError, Overloaded, ServingError
+from serving.refusals import Refused as Refused
+from serving.refusals import add_error_answers as add_error_answers
+from serving.refusals import classify
+from serving.refusals import error_answer as error_answer
 from serving.security_headers import API_HEADERS
 
-RETRY_AFTER_SECONDS = 2
 Headers = list[tuple[bytes, bytes]]
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
-_STATUS: dict[type[ServingError], tuple[int, str]] = {
-    MalformedBody: (400, "malformed_json"),
-    InputError: (422, "invalid_input"),
-    Unauthorized: (401, "unauthorized"),
-    Forbidden: (403, "forbidden"),
-    UnknownUseCase: (404, "unknown_use_case"),
-    UnseenUseCase: (404, "unseen_use_case"),
-    TooSlow: (408, "too_slow"),
-    NotReady: (503, "not_ready"),
-    Overloaded: (503, "overloaded"),
-    LakeAway: (503, "lake_away"),
-    PrefectAway: (503, "prefect_away"),
-}
-_REASON = {200: b"OK", 401: b"Unauthorized", 403: b"Forbidden", 408: b"Request Timeout", 503: b"Service Unavailable"}
-
-logger = logging.getLogger(__name__)
-
 
 _OPEN = frozenset({"/", "/docs", "/openapi.json", "/health", "/ready", "/ping", "/version", "/webhooks/mlflow", "/slack/actions"})
+_PROBES = frozenset((b"/health", b"/ready", b"/ping"))
 _OPERATE = ("/metrics", "/drift", "/decisions", "/report", "/approvals")
 
 
@@ -71,20 +44,16 @@ def scope_of(method: str, path: str) -> str:
     return "operate" if path.endswith(_OPERATE) else "predict"
 
 
+def is_probe(method: bytes, target: bytes) -> bool:
+    """Whether a request asks only whether the service is well: it is answered when there is room for nothing else."""
+    path = target.partition(b"?")[0]
+    return method in (b"GET", b"HEAD") and (path in _PROBES or path.startswith(b"/v2/health/"))
+
+
 def _is_answer(path: str) -> bool:
     """``/v1/<use case>/approvals/<run>``."""
     parts = path.split("/")
     return len(parts) == 5 and parts[1] == "v1" and parts[3] == "approvals"
-
-
-class Refused(Exception):
-    """A request that is refused for its form, before anybody looks at its content."""
-
-    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.headers = dict(headers or {})
 
 
 class RequestIds:
@@ -129,32 +98,11 @@ def find_request_id(headers: Headers) -> bytes | None:
     return None
 
 
-def classify(error: Exception, path: str, request_id: bytes) -> tuple[int, dict[str, Any], dict[str, str]]:
-    """Status, content and headers that tell ``error`` to the caller; what only the operator may know goes to the log."""
-    if isinstance(error, Refused):
-        return error.status, _content(error.code, str(error)), error.headers
-    for kind in type(error).__mro__:
-        if kind in _STATUS:
-            status, code = _STATUS[kind]
-            headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else {}
-            headers |= {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-            return status, _content(code, str(error), getattr(error, "row", None), getattr(error, "field", None)), headers
-    if isinstance(error, ServingError):
-        logger.error("request failed path=%r request_id=%s: %s", path, request_id.decode(), error)
-        return 500, _content("model_failed", str(error)), {}
-    logger.error("request failed path=%r request_id=%s", path, request_id.decode(), exc_info=error)
-    return 500, _content("internal", f"The service failed; its log tells why, under request id {request_id.decode()}."), {}
-
-
-def error_answer(error: Exception, path: str, request_id: bytes) -> tuple[int, bytes, bytes]:
-    """For the hot path: status, body, and the headers as they go out."""
-    status, content, headers = classify(error, path, request_id)
-    return status, msgspec.json.encode(content), b"".join(f"{name.lower()}: {value}\r\n".encode() for name, value in headers.items())
-
-
-def _content(code: str, message: str, row: int | None = None, field: str | None = None) -> dict[str, Any]:
-    said: dict[str, Any] = {"code": code, "message": message}
-    return {"error": said | {name: value for name, value in (("row", row), ("field", field)) if value is not None}}
+def _reason(status: int) -> bytes:
+    try:
+        return HTTPStatus(status).phrase.encode()
+    except ValueError:
+        return b"Refused"
 
 
 class _Heads:
@@ -173,7 +121,7 @@ class _Heads:
             date = b"".join(b"%b: %b\r\n" % pair for pair in defaults)
             head = b"HTTP/1.1 %d %b\r\n%bcontent-type: application/json\r\n%b" % (
                 status,
-                _REASON.get(status, b"Refused"),
+                _reason(status),
                 date,
                 self._common,
             )
@@ -187,7 +135,7 @@ answer_head = _Heads().get
 class Boundary:
     """ASGI middleware of every route that is not on the hot path."""
 
-    def __init__(self, app: ASGIApp, admit: Callable[[Headers, str, str], str], account: Callable[..., None], ids: RequestIds) -> None:
+    def __init__(self, app: ASGIApp, admit: Callable[[Scope], str], account: Callable[..., None], ids: RequestIds) -> None:
         self._app = app
         self._admit = admit
         self._account = account
@@ -197,6 +145,9 @@ class Boundary:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        method = scope["method"]
+        # What GET answers, HEAD does, without the body: that uvicorn leaves out, by a scope of its own.
+        scope = {**scope, "method": "GET" if method == "HEAD" else method}
         scope["laurel.request_id"] = request_id = find_request_id(scope["headers"]) or self._ids.take()
         began, started, status, key = time.perf_counter(), False, 500, ""
 
@@ -211,52 +162,55 @@ class Boundary:
 
         try:
             try:
-                scope["laurel.key"] = key = self._admit(scope["headers"], scope["method"], scope["path"])
+                scope["laurel.key"] = key = self._admit(scope)
             except ServingError as error:
-                code, content, headers = classify(error, scope["path"], request_id)
-                await json_response(content, code, headers)(scope, receive, send_complete)
+                await json_response(*classify(error, scope["path"], request_id))(scope, receive, send_complete)
                 return
             await self._app(scope, receive, send_complete)
         except Exception as error:  # noqa: BLE001 - the last place that can tell the caller; ``classify`` logs it whole
             if started:
                 raise
-            code, content, headers = classify(error, scope["path"], request_id)
-            await json_response(content, code, headers)(scope, receive, send_complete)
+            await json_response(*classify(error, scope["path"], request_id))(scope, receive, send_complete)
         finally:
-            self._account(scope, status, time.perf_counter() - began, key, request_id)
+            self._account(scope | {"method": method}, status, time.perf_counter() - began, key, request_id)
 
 
 _SECURITY = [(name.lower().encode(), value.encode()) for name, value in API_HEADERS]
 
 
 async def read_body(request: Request) -> bytes:
-    """The body, unread. Raises ``Refused`` where it is compressed or too large, ``Overloaded`` where too many are."""
+    """The body, unpacked and unread. Raises ``Refused`` for its coding or its size, ``Overloaded`` where too many are large.
+
+    What counts is the size of what it holds, not of what was sent.
+    """
     service = request.app.state.service
     limit, budget = service.max_body_bytes, service.budget
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise Refused(415, "unsupported_media_type", "The body is compressed; send it as it is.")
+    check_charset(request.headers.get("content-type", ""))
+    gunzip = Gunzip() if is_compressed(",".join(request.headers.getlist("content-encoding"))) else None
     too_large = Refused(413, "body_too_large", f"The body is larger than {limit / 1e6:g} MB; send fewer rows at a time.")
     declared = request.headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > limit:
         raise too_large
     pieces, size, taken = [], 0, 0
     try:
-        async for piece in request.stream():
-            size += len(piece)
-            if size > limit:
-                raise too_large
-            while taken < size:
-                if not budget.take(_STEP):
-                    raise Overloaded("Too many large requests at once. Try again later.")
-                taken += _STEP
-            pieces.append(piece)
+        async for sent in request.stream():
+            for piece in gunzip.unpack(sent) if gunzip else (sent,):
+                size += len(piece)
+                if size > limit:
+                    raise too_large
+                while taken < size:
+                    if not budget.take(STEP_BYTES):
+                        raise Overloaded("Too many large requests at once. Try again later.")
+                    taken += STEP_BYTES
+                pieces.append(piece)
+                if gunzip:
+                    await asyncio.sleep(0)  # a step takes a millisecond: the others have their turn
+        if gunzip:
+            gunzip.finish()
         return b"".join(pieces)
     finally:
-        for _ in range(0, taken, _STEP):
-            budget.give(_STEP)
-
-
-_STEP = 256 * 1024
+        for _ in range(0, taken, STEP_BYTES):
+            budget.give(STEP_BYTES)
 
 
 def read_content_type(request: Request) -> str:
@@ -276,39 +230,3 @@ def read_flag(request: Request, name: str, *, default: bool) -> bool:
 
 def json_response(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     return Response(msgspec.json.encode(content), status, headers, "application/json")
-
-
-def error_response(status: int, code: str, message: str, row: int | None = None, field: str | None = None) -> Response:
-    """``{"error": {"code", "message", "row"?, "field"?}}``; an answer to try again later says when."""
-    retry = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else None
-    return json_response(_content(code, message, row, field), status, retry)
-
-
-def add_error_answers(app: FastAPI) -> None:
-    """No answer of the service holds a stack trace, and each has the same shape."""
-
-    async def known(request: Request, error: Exception) -> Response:
-        status, content, headers = classify(error, request.url.path, request.scope.get("laurel.request_id", b""))
-        return json_response(content, status, headers)
-
-    async def http(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        if error.status_code == 404:
-            return error_response(404, "not_found", f"There is nothing at {request.url.path}; / and /openapi.json list what there is.")
-        answer = error_response(error.status_code, "method_not_allowed" if error.status_code == 405 else "http_error", str(error.detail))
-        answer.headers.update(error.headers or {})
-        return answer
-
-    async def invalid(_: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        return error_response(422, "invalid_input", f"{'.'.join(map(str, first['loc']))}: {first['msg']}.")
-
-    async def gone(_: Request, __: Exception) -> Response:
-        return Response(status_code=499)  # nobody reads it; it is counted
-
-    app.add_exception_handler(ServingError, known)
-    app.add_exception_handler(Refused, known)
-    app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(ClientDisconnect, gone)

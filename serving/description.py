@@ -6,6 +6,7 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from serving.champion import Champion
+from serving.log_output import LogHandler
 from serving.service import Service
 from serving.siblings import flows, workers
 
@@ -73,6 +74,8 @@ def families(service: Service) -> Iterable[Metric]:
     connections.add_metric([], len(service.connections))
     dropped_lines = CounterMetricFamily("laurel_access_log_dropped", "Lines of the access log that were dropped")
     dropped_lines.add_metric([], service.access_log.dropped)
+    dropped_words = CounterMetricFamily("laurel_service_log_dropped", "Lines of the service's own log that were dropped")
+    dropped_words.add_metric([], LogHandler.dropped)
     waiting = GaugeMetricFamily("laurel_log_rows_waiting", "Rows on this disk that are not in the lake yet", labels=["use_case"])
     uploaded = CounterMetricFamily("laurel_log_rows_uploaded", "Rows that reached the lake", labels=["use_case"])
     dropped = CounterMetricFamily("laurel_log_rows_dropped", "Rows answered and not logged: backlog or disk full", labels=["use_case"])
@@ -87,4 +90,4 @@ def families(service: Service) -> Iterable[Metric]:
         uploaded.add_metric([name], state.rows_uploaded)
         dropped.add_metric([name], state.rows_dropped)
         torn.add_metric([name], state.lines_torn)
-    return [queue, connections, dropped_lines, lag, size, waiting, uploaded, dropped, torn]
+    return [queue, connections, dropped_lines, dropped_words, lag, size, waiting, uploaded, dropped, torn]

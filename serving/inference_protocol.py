@@ -2,8 +2,8 @@
 
 A model is a use case; its version is the champion's, and no other is there. Its inputs are a tensor for each feature
 (``serving/tensors.py``), its outputs ``score`` (FP64), ``decision`` (BOOL) and ``prediction_id`` (BYTES), in JSON or as binary tensors.
-Refusals are the protocol's ``{"error": "..."}``: 400 for a request that does not fit, 404 for an unknown model or version, 503 while
-there is none yet.
+Refusals are the protocol's ``{"error": "..."}`` (``serving/refusals.py``): 400 for a request that does not fit, 404 for an unknown
+model or version, 503 while there is none yet.
 """
 
 import re
@@ -15,10 +15,10 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from serving import VERSION
-from serving.boundary import Refused, classify, json_response, read_body, read_content_type, read_flag
+from serving.boundary import Refused, json_response, read_body, read_content_type, read_flag
 from serving.champion import Champion
 from serving.columns import columns_of
-from serving.errors import InputError, ServingError
+from serving.errors import InputError
 from serving.inference_openapi import ERRORS, HEAD_LENGTH, INFER, MODEL, MODEL_PARAMETER, READY, VERSION_PARAMETER
 from serving.predictions import Scored
 from serving.rows import Asked
@@ -81,12 +81,6 @@ def _to_bytes(datatype: str, values: list[Any]) -> bytes:
     return np.array(values, "<f8" if datatype == "FP64" else "?").tobytes()
 
 
-def answer_error(error: Exception, request: Request) -> Response:
-    """A refusal in the protocol's shape."""
-    status, content, headers = classify(error, request.url.path, request.scope.get("laurel.request_id", b""))
-    return json_response({"error": content["error"]["message"]}, 400 if status == 422 else status, headers)
-
-
 def add_routes(app: FastAPI, service: "Service") -> None:
     _add_server_routes(app, service)
     names = {} if service.serves_all else {"enum": list(service.watches)}
@@ -108,9 +102,9 @@ def _add_server_routes(app: FastAPI, service: "Service") -> None:
 
     @app.get("/v2/health/ready", responses={503: {"description": "Some model has no champion yet"}}, tags=["inference protocol"])
     async def ready() -> Response:
-        """Every model has a champion; 503 until then."""
-        missing = service.not_ready()
-        return json_response({"ready": not missing}, 503 if missing else 200)
+        """Every model has a champion; 503 until then, and when the service is about to end."""
+        ready = service.is_ready()
+        return json_response({"ready": ready}, 200 if ready else 503)
 
 
 def _add_model_routes(app: FastAPI, service: "Service", path: str, name: str, parameters: list[dict[str, Any]]) -> None:
@@ -124,30 +118,22 @@ def _add_model_routes(app: FastAPI, service: "Service", path: str, name: str, pa
     async def metadata(request: Request) -> Response:
         """The model's versions, inputs and outputs."""
         model = request.path_params["model"]
-        try:
-            champion = service.champion(model)
-            check_version(champion, model, request.path_params.get("version"))
-            return json_response(describe_model(champion, model))
-        except (ServingError, Refused) as error:
-            return answer_error(error, request)
+        champion = service.champion(model)
+        check_version(champion, model, request.path_params.get("version"))
+        return json_response(describe_model(champion, model))
 
     @app.get(f"{path}/ready", **described("ready", READY))
     async def ready(request: Request) -> Response:
         """The model has a champion; 503 until then."""
         model = request.path_params["model"]
-        try:
-            check_version(service.champion(model), model, request.path_params.get("version"))
-            return json_response({"name": model, "ready": True})
-        except (ServingError, Refused) as error:
-            return answer_error(error, request)
+        check_version(service.champion(model), model, request.path_params.get("version"))
+        service.check_stays()
+        return json_response({"name": model, "ready": True})
 
     @app.post(f"{path}/infer", **described("infer", INFER))
     async def infer(request: Request) -> Response:
         """Score rows, a tensor for each feature."""
-        try:
-            return await _infer(service, request.path_params["model"], request)
-        except (ServingError, Refused) as error:
-            return answer_error(error, request)
+        return await _infer(service, request.path_params["model"], request)
 
 
 async def _infer(service: "Service", model: str, request: Request) -> Response:

@@ -16,17 +16,16 @@ import msgspec
 from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
 
-from serving.boundary import RETRY_AFTER_SECONDS, Refused, classify, json_response, read_body, read_content_type, read_flag
-from serving.errors import ServingError
+from serving.boundary import Refused, read_body, read_content_type, read_flag
 from serving.mlflow_rows import read_csv, read_json
 from serving.predictions import Scored
+from serving.refusals import RETRY_AFTER_SECONDS
 from serving.rows import Asked, RowReader
 
 if TYPE_CHECKING:
     from serving.service import Service
 
 _READERS = {"application/json": read_json, "text/csv": read_csv}
-_CODES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "RESOURCE_DOES_NOT_EXIST", 503: "TEMPORARILY_UNAVAILABLE"}
 
 
 def read_rows(reader: RowReader, content_type: str, body: bytes, max_rows: int) -> Asked:
@@ -53,14 +52,6 @@ def write_answer(scored: Scored) -> bytes:
     return msgspec.json.encode({"predictions": [(1 - score, score) for score in scored.scores]})
 
 
-def answer_error(error: Exception, request: Request) -> Response:
-    """A refusal in MLflow's shape and with its statuses."""
-    status, content, headers = classify(error, request.url.path, request.scope.get("laurel.request_id", b""))
-    status = 400 if status == 422 else status
-    code = _CODES.get(status, "BAD_REQUEST" if status < 500 else "INTERNAL_ERROR")
-    return json_response({"error_code": code, "message": content["error"]["message"]}, status, headers)
-
-
 def choose_use_case(request: Request, default: str | None) -> str:
     """The use case that the caller names, or ``default``. Raises ``Refused`` where there is neither."""
     named = request.headers.get("x-laurel-use-case") or request.headers.get("x-amzn-sagemaker-target-model") or default
@@ -80,22 +71,18 @@ def add_routes(app: FastAPI, service: "Service") -> None:
     @app.post("/invocations", openapi_extra=_INVOCATIONS, responses=_ERRORS, tags=["mlflow"])
     async def invocations(request: Request) -> Response:
         """Score rows as ``mlflow models serve`` does."""
-        try:
-            use_case = service.watch(choose_use_case(request, service.default_use_case)).use_case
-            request.scope["laurel.use_case"] = use_case
-            logged = read_flag(request, "log", default=True)
-            kind = check_content_type(request)
-            body = await read_body(request)
-            scored = await service.score(use_case, len(body), lambda one: read_rows(one.reader, kind, body, max_rows), logged=logged)
-        except (ServingError, Refused) as error:
-            return answer_error(error, request)
+        use_case = service.watch(choose_use_case(request, service.default_use_case)).use_case
+        request.scope["laurel.use_case"] = use_case
+        logged = read_flag(request, "log", default=True)
+        kind = check_content_type(request)
+        body = await read_body(request)
+        scored = await service.score(use_case, len(body), lambda one: read_rows(one.reader, kind, body, max_rows), logged=logged)
         return Response(write_answer(scored), media_type="application/json")
 
     @app.get("/ping", response_class=PlainTextResponse, responses={503: {"description": "No champion yet"}}, tags=["mlflow"])
     async def ping() -> Response:
-        """The default use case has a champion; 503 until then. As with MLflow the body is a newline."""
-        default = service.default_use_case
-        ready = service.watches[default].champion is not None if default else not service.not_ready()
+        """The default use case has a champion; 503 until then, and when the service is about to end. The body is MLflow's: a newline."""
+        ready = service.is_ready(service.default_use_case)
         return PlainTextResponse("\n", 200 if ready else 503, None if ready else {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 

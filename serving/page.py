@@ -35,17 +35,20 @@ _LOGO = (
 )
 
 
-def home_page(prefect_url: str, mlflow_url: str) -> str:
-    """The page at ``/``: who serves, a form to ask, live traffic, drift and decisions, kept fresh by asking ``/v1``."""
+def home_page(prefect_url: str, mlflow_url: str, prefix: str = "") -> str:
+    """The page at ``/``: who serves, a form to ask, live traffic, drift and decisions, kept fresh by asking ``/v1`` below ``prefix``."""
     script = "\n".join((_FOLDER / "web" / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS)
     filled = {"prefect": escape(prefect_url, quote=True), "mlflow": escape(mlflow_url, quote=True), "script": f'\n"use strict";\n{script}'}
-    return _fill("page.html", filled)
+    return _fill("page.html", filled | {"prefix": prefix})
 
 
 def routes_page(document: Mapping[str, object]) -> str:
     """The page at ``/docs``: the OpenAPI document for people."""
     version = escape(str(document["info"]["version"]))  # type: ignore[index]
-    return _fill("routes.html", {"version": version, "contents": list_routes(document), "routes": describe_routes(document)})
+    prefix = document["servers"][0]["url"] if "servers" in document else ""  # type: ignore[index]
+    return _fill(
+        "routes.html", {"version": version, "prefix": prefix, "contents": list_routes(document), "routes": describe_routes(document)}
+    )
 
 
 def _fill(template: str, filled: Mapping[str, str]) -> str:
@@ -58,7 +61,7 @@ def _fill(template: str, filled: Mapping[str, str]) -> str:
 
 def add_routes(app: FastAPI, service: Service) -> None:
     """``/`` and ``/docs``. The files are read now, so that a broken page keeps the service from starting."""
-    home = home_page(service.settings.prefect_pages, service.settings.mlflow_pages)
+    home = home_page(service.settings.prefect_pages, service.settings.mlflow_pages, service.settings.serving_path_prefix)
     home_headers = dict(page_headers(home))
     routes: dict[tuple[str | None, ...], tuple[str, dict[str, str]]] = {}
 

@@ -5,7 +5,8 @@ uvicorn parses the request as ever (httptools). ``POST /v1/{use_case}/predict`` 
 is unusual about such a request (a query, another content type, chunks, HTTP/1.0), takes the way through ASGI, where FastAPI has a
 route of the same name and the same answers: ``serving/app.py``. What this saves is measured in docs/serving-performance.md.
 
-It also does what ASGI cannot: a caller that dawdles over its request, or does not read its answers, is let go.
+It also does what ASGI cannot: a caller that dawdles over its request, or does not read its answers, is let go. And it sees to it that
+what is a body for the caller is never a request here (``serving/framing.py``).
 """
 
 import asyncio
@@ -15,57 +16,19 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from serving.boundary import Refused, answer_head, error_answer, find_request_id
-from serving.champion import Champion
+from serving.boundary import answer_head, is_probe
+from serving.encodings import accepts_gzip
 from serving.errors import Overloaded, ServingError, TooSlow
-from serving.rows import Asked
-from serving.service import HotRoute, Service
+from serving.framing import Headers, check_head, strip_prefix, without_upgrade
+from serving.predict_call import PredictCall
+from serving.refusals import Refused, error_answer
+from serving.service import Service
 
 _MOST_HEAD_BYTES = 64 * 1024
-
-
-class _Nobody:
-    """Stands where uvicorn sets an event that a task would wait for."""
-
-    def set(self) -> None: ...
-
-
-_NOBODY = _Nobody()
-
-
-class PredictCall:
-    """One request on its way. To uvicorn it is a request-response cycle: it has the attributes that uvicorn looks at."""
-
-    __slots__ = (
-        *("asked", "began", "body", "champion", "disconnected", "headers", "keep_alive", "key", "message_event", "more_body", "pieces"),
-        *("protocol", "refusal", "request_id", "response_complete", "route", "size"),
-    )
-
-    def __init__(self, protocol: "PredictProtocol", route: HotRoute, headers: list[tuple[bytes, bytes]], began: float, size: int) -> None:
-        self.protocol = protocol
-        self.route = route
-        self.headers = headers
-        self.began = began
-        self.size = size
-        self.request_id = find_request_id(headers) or protocol.service.request_ids.take()
-        self.key = ""
-        self.refusal: ServingError | None = None
-        self.pieces: list[bytes] = []
-        self.body = b""
-        self.asked: Asked | None = None
-        self.champion: Champion = None  # type: ignore[assignment]  # set when the body is there
-        self.more_body = True
-        self.keep_alive = True
-        self.disconnected = False
-        self.response_complete = False
-        self.message_event = _NOBODY
-
-    def succeed(self, answer: bytes, rows: int) -> None:
-        self.protocol.respond(self, 200, answer, rows)
-
-    def fail(self, error: Exception) -> None:
-        status, answer, headers = error_answer(error, self.route.path, self.request_id)
-        self.protocol.respond(self, status, answer, 0, headers)
+_GZIP_BODY_BYTES = 16 * 1024  # the answer to a smaller body is hardly worth compressing
+_SPARE_CONNECTIONS = 64
+_SPARE_SECONDS = 1.0
+_NO_ROOM = "Too many connections. Try again later."
 
 
 class PredictProtocol(HttpToolsProtocol):
@@ -81,33 +44,53 @@ class PredictProtocol(HttpToolsProtocol):
         self.service.connections = self.connections  # type: ignore[assignment]
         self.receiving = False
         self.in_head = False
+        self.upgrading = False
         self.head_bytes = 0
+        self.refusal: ServingError | Refused | None = None
         self.since = time.perf_counter()
-        if len(self.connections) > self.service.settings.serving_connections:
-            self._refuse(Overloaded("Too many connections. Try again later."))
+        service, address = self.service, self.client[0] if self.client else ""
+        self.proxied = service.proxies.trust(address)
+        self.foreign = service.peers is not None and not (self.client and self.server and service.peers.is_own(self.client, self.server))
+        self.spare = len(self.connections) > service.settings.serving_connections
+        if self.spare:
+            self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         queued = {call for call, _ in self.pipeline}
         for call in {self.cycle, *queued}:
             if type(call) is PredictCall and not call.response_complete and (call.more_body or call in queued):
                 self.service.budget.give(call.size)
-                self.service.account(call, 499, 0, self.client)  # the caller went away before its turn
+                self.service.account(call, 499, 0, self.address_of(call.headers))  # the caller went away before its turn
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """A head must end some time: the parser itself would gather it for ever. What began a head is not counted, what goes on is."""
-        goes_on = self.in_head
+        """Head and trailers must end some time: the parser itself would gather them for ever.
+
+        What began a request is not counted, what goes on with it is, unless it brings a piece of the body.
+        """
+        if self.refusal is not None:
+            return  # what follows a request that was refused is nobody's
+        self.silent = self.receiving
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # there is nothing here to upgrade to: it was answered as what it is without
+        except httptools.HttpParserUpgrade as upgrade:
+            self._go_on_without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
-            self._refuse(Refused(400, "malformed_request", "What came is no HTTP request."))
-            return
-        if goes_on and self.in_head:
-            self.head_bytes += len(data)
-            if self.head_bytes > _MOST_HEAD_BYTES:
-                self._refuse(Refused(431, "head_too_large", f"The request's head is larger than {_MOST_HEAD_BYTES // 1024} KiB."))
+            self._refuse(self.refusal or Refused(400, "malformed_request", "What came is no HTTP request."))
+        else:
+            if self.silent and self.receiving:
+                self.head_bytes += len(data)
+                if self.head_bytes > _MOST_HEAD_BYTES:
+                    self._refuse(Refused(431, "head_too_large", f"The request's head is larger than {_MOST_HEAD_BYTES // 1024} KiB."))
+
+    def _go_on_without_upgrade(self, rest: bytes) -> None:
+        """The parser takes all that follows such a head for another protocol. Another parser reads the head without, and the rest."""
+        head = without_upgrade(self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers)
+        self.upgrading = False
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's: it is passed over
+        self.data_received(head)
+        self.data_received(rest)
 
     def on_message_begin(self) -> None:
         self.url = b""
@@ -115,16 +98,26 @@ class PredictProtocol(HttpToolsProtocol):
         self.headers = []
         self.receiving = True
         self.in_head = True
+        self.silent = False
         self.head_bytes = 0
         self.since = time.perf_counter()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.in_head:  # trailers are no headers: what was admitted by its headers must not change them later
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        self.in_head = False
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            self.upgrading = True
+            return
+        if self.service.path_prefix:
+            self.url = strip_prefix(self.url, self.service.path_prefix)
         route = self.service.hot_routes.get(self.url)
-        size = -1 if route is None else self._plain_size()
+        size = -1 if route is None or self.foreign or self.spare else self._plain_size()
         if route is None or size < 0:
             self._take_asgi_way()
             return
+        self.in_head = False
         before = self.cycle
         self.cycle = call = PredictCall(self, route, self.headers, self.since, size)
         try:
@@ -139,19 +132,23 @@ class PredictProtocol(HttpToolsProtocol):
             self.pipeline.appendleft((call, self.app))
 
     def on_body(self, body: bytes) -> None:
+        self.silent = False
+        self.head_bytes = 0
         if type(self.cycle) is not PredictCall:
             super().on_body(body)
         elif self.cycle.refusal is None:
             self.cycle.pieces.append(body)
 
     def on_message_complete(self) -> None:
+        if self.upgrading:
+            return
         self.receiving = False
         call = self.cycle
         if type(call) is not PredictCall:
             super().on_message_complete()
             return
         call.more_body = False
-        call.keep_alive = call.keep_alive and self.parser.should_keep_alive()
+        call.keep_alive = call.keep_alive and self.parser.should_keep_alive() and not self.service.leaving
         call.body = call.pieces[0] if len(call.pieces) == 1 else b"".join(call.pieces)
         call.pieces = []
         if not self.pipeline:  # else it waits its turn, and uvicorn starts it
@@ -177,6 +174,9 @@ class PredictProtocol(HttpToolsProtocol):
         if self.flow.write_paused or self.transport.is_closing():
             return
         following = self.pipeline.pop() if self.pipeline else None
+        if following is None and self.refusal is not None:
+            self._refuse(self.refusal)
+            return
         if not self.pipeline:
             self.flow.resume_reading()
         if following is not None:
@@ -187,7 +187,7 @@ class PredictProtocol(HttpToolsProtocol):
         call.response_complete = True
         call.body, call.asked = b"", None  # the connection holds its last call for as long as it is idle
         self.service.budget.give(call.size)
-        self.service.account(call, status, rows, self.client)
+        self.service.account(call, status, rows, self.address_of(call.headers))
         if self.transport.is_closing():
             return
         close = b"" if call.keep_alive else b"connection: close\r\n"
@@ -199,6 +199,11 @@ class PredictProtocol(HttpToolsProtocol):
             self.transport.close()
         self.on_response_complete()
 
+    def address_of(self, headers: Headers) -> str:
+        """Who sent these headers: the address at the other end, or the one that a trusted proxy there names."""
+        address = self.client[0] if self.client else ""
+        return self.service.proxies.find_caller(headers, address) if self.proxied else address
+
     def sweep(self, now: float, request_seconds: float, idle_seconds: float) -> None:
         """Let go of a caller that dawdles. ``now`` is of ``time.perf_counter``; called every second."""
         waited = now - self.since
@@ -206,8 +211,8 @@ class PredictProtocol(HttpToolsProtocol):
         if self.transport.is_closing() or self.flow.write_paused:
             if waited > request_seconds:
                 self.transport.abort()
-        elif self.receiving and waited > request_seconds and not self.in_head and getattr(self.cycle, "response_started", False):
-            self.transport.close()  # it has its answer, and goes on sending all the same
+        elif self.spare and waited > _SPARE_SECONDS and not answering:
+            self._refuse(Overloaded(_NO_ROOM))
         elif self.receiving and waited > request_seconds:
             self._refuse(TooSlow(f"The request was not there after {request_seconds:g} seconds."))
         elif not self.receiving and not answering and waited > idle_seconds:
@@ -216,9 +221,9 @@ class PredictProtocol(HttpToolsProtocol):
     def _plain_size(self) -> int:
         """The body's size in bytes; -1 for a request that goes the way through ASGI."""
         parser = self.parser
-        if parser.get_method() != b"POST" or self.expect_100_continue or parser.should_upgrade() or parser.get_http_version() != "1.1":
+        if parser.get_method() != b"POST" or self.expect_100_continue or parser.get_http_version() != "1.1":
             return -1
-        size = -1
+        size, hosts, accepted = -1, 0, b""
         for name, value in self.headers:
             if name == b"content-length":
                 size = int(value) if value.isdigit() else -1
@@ -228,16 +233,47 @@ class PredictProtocol(HttpToolsProtocol):
             elif name == b"accept":
                 if b"csv" in value or b"arrow" in value:
                     return -1
+            elif name == b"host":
+                hosts += 1
+            elif name == b"accept-encoding":
+                accepted = value
             elif name == b"content-encoding" or name == b"transfer-encoding":
                 return -1
-        return size if size <= self.service.max_body_bytes else -1
+        if size > _GZIP_BODY_BYTES and ((accepted and accepts_gzip(self.headers)) or size > self.service.max_body_bytes):
+            return -1
+        return size if hosts < 2 else -1
 
     def _take_asgi_way(self) -> None:
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        headers, expects = self.headers, self.expect_100_continue
+        try:
+            url = self._check_head()
+        except (Refused, Overloaded) as error:
+            self.refusal = error
+            raise  # the parser stops here, and ``data_received`` refuses
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expects
         self.headers.extend(headers)  # the list that the scope holds
+        if self.foreign:
+            self.scope["laurel.foreign"] = True  # type: ignore[typeddict-unknown-key]
+        if self.proxied:
+            self.scope["client"] = (self.address_of(headers), 0)
         super().on_headers_complete()
+        self.cycle.keep_alive = self.cycle.keep_alive and not (self.spare or self.service.leaving)
+        self.in_head = False
+
+    def _check_head(self) -> bytes:
+        """The request's target. Raises ``Refused``, ``Overloaded``."""
+        method = self.parser.get_method()
+        if self.spare and not is_probe(method, self.url):
+            raise Overloaded(_NO_ROOM)
+        return check_head(method, self.url, self.parser.get_http_version(), self.headers)
+
+    def _make_room(self) -> None:
+        """A connection too many may ask whether the service is well, and must ask at once: the oldest that has not goes first."""
+        spare = [connection for connection in self.service.connections if connection.spare and connection.refusal is None]
+        if len(spare) > _SPARE_CONNECTIONS:
+            oldest = min(spare, key=lambda connection: connection.since)
+            oldest._refuse(Overloaded(_NO_ROOM))
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         if type(cycle) is not PredictCall:
@@ -254,12 +290,27 @@ class PredictProtocol(HttpToolsProtocol):
             call.fail(error)
 
     def _refuse(self, error: ServingError | Refused) -> None:
-        """Answer and close, whatever is going on."""
+        """Answer and close, as soon as the requests before this one have their answers."""
+        last, self.refusal = self.cycle, error
+        call = last if self.receiving and not self.in_head else None  # what is being received, where its head was taken
+        if self.pipeline or (last is not None and last is not call and not last.response_complete):
+            if self.pipeline and self.pipeline[0][0] is call:
+                self.pipeline.popleft()
+            self.flow.pause_reading()
+            return
+        if call is not None and (call.response_complete or getattr(call, "response_started", False)):
+            self.transport.close()  # a second answer would be taken for that of another request
+            return
+        target, sender, is_head = b"", [], False
+        if self.receiving:
+            target, sender = strip_prefix(self.url, self.service.path_prefix), self.headers
+            is_head = self.parser.get_method() == b"HEAD"
         request_id = self.service.request_ids.take()
-        status, body, headers = error_answer(error, "", request_id)
+        status, body, headers = error_answer(error, target.decode("latin-1"), request_id)
         head = answer_head(status, self.server_state.default_headers)
-        self.service.account_refusal(request_id, status, time.perf_counter() - self.since, self.client)
+        self.service.account_refusal(request_id, status, time.perf_counter() - self.since, self.address_of(sender))
         self.transport.write(
-            b"%b%bconnection: close\r\nx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b" % (head, headers, request_id, len(body), body)
+            b"%b%bconnection: close\r\nx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b"
+            % (head, headers, request_id, len(body), b"" if is_head else body)
         )
         self.transport.close()

@@ -1,21 +1,27 @@
 """uvicorn as the service runs it: the same for a single process and for each of several workers."""
 
+import asyncio
 import gc
 import math
 import os
 import signal
 import socket
 import threading
+import time
+from types import FrameType
+from typing import Any
 
 import uvicorn
 
 from blocks.settings import Settings
 from serving.app import create_app
 from serving.protocol import PredictProtocol
-from serving.supervisor import READY
+from serving.service import Service
+from serving.supervisor import DRAIN_SECONDS, READY
 
 BACKLOG = 2048
-_DRAIN_SECONDS = 8
+_UNPROBED_SECONDS = 0.5
+_PAUSE_SECONDS = 0.05
 
 
 def uvicorn_config(settings: Settings, open_path: str | None = None) -> uvicorn.Config:
@@ -33,7 +39,7 @@ def uvicorn_config(settings: Settings, open_path: str | None = None) -> uvicorn.
         server_header=False,
         backlog=BACKLOG,
         timeout_keep_alive=math.ceil(settings.serving_idle_seconds),
-        timeout_graceful_shutdown=_DRAIN_SECONDS,
+        timeout_graceful_shutdown=int(DRAIN_SECONDS),
     )
 
 
@@ -43,6 +49,34 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, line: socket.socket | None = None) -> None:
         super().__init__(config)
         self._line = line
+        self._service: Service = config.app.state.service  # type: ignore[union-attr]
+        self._told_at = 0.0
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """From now on load balancers are told to send to others."""
+        super().handle_exit(sig, frame)
+        self._service.leaving = True
+        self._told_at = self._told_at or time.monotonic()
+
+    async def main_loop(self) -> None:
+        """Answer until a signal ends it, and then for as long as load balancers need to notice and begun requests to finish."""
+        await super().main_loop()
+        begun = [connection.cycle for connection in self._service.connections if connection.cycle is not None]
+        while not self.force_exit and (self._stays() or self._drains(begun)):
+            await asyncio.sleep(_PAUSE_SECONDS)
+        left = self._told_at + DRAIN_SECONDS - time.monotonic()
+        self.config.timeout_graceful_shutdown = max(1, math.ceil(left))
+
+    def _stays(self) -> bool:
+        """Ctrl-C comes from somebody who waits; where nobody asks whether the service is ready, there is no load balancer."""
+        if signal.SIGINT in self._captured_signals:
+            return False
+        wanted = self._service.settings.serving_leave_seconds
+        seconds = wanted if self._service.is_probed() else min(wanted, _UNPROBED_SECONDS)
+        return time.monotonic() - self._told_at < seconds
+
+    def _drains(self, begun: list[Any]) -> bool:
+        return time.monotonic() - self._told_at < DRAIN_SECONDS and not all(call.response_complete or call.disconnected for call in begun)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve, and say so."""

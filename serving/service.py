@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
@@ -22,9 +23,11 @@ from serving.metrics import Metrics, RouteStats
 from serving.model_folder import ModelFolder
 from serving.openapi import PREDICT_PATH
 from serving.package_cache import PackageCache
+from serving.peers import Peers
 from serving.prediction_log import NoPredictionLog, PredictionLog
 from serving.predictions import Scored
 from serving.prefect_api import PrefectApi
+from serving.proxies import TrustedProxies
 from serving.registry import Registry
 from serving.rows import Asked
 from serving.scoring import LOOP_BODY_BYTES, Scorer
@@ -39,11 +42,13 @@ from serving.workers import WorkerBoard
 if TYPE_CHECKING:
     from starlette.types import Scope
 
-    from serving.protocol import PredictCall, PredictProtocol
+    from serving.predict_call import PredictCall
+    from serving.protocol import PredictProtocol
 
 _TICK_SECONDS = 1.0
 _BODY_BUDGET = 16  # largest bodies at a time
 _CARRIER_IDLE_SECONDS = 5.0
+_PROBED_SECONDS = 120.0
 _SHUTDOWN_SECONDS = 8.0  # with the drain of uvicorn less than what process managers wait before they kill
 
 logger = logging.getLogger(__name__)
@@ -78,8 +83,13 @@ class Service:
         self.keys = keys_of(settings, may_lack=open_path is not None)
         self._open_path = open_path
         self.admission = Admission(self.keys, settings.serving_allowed_hosts)
+        self.peers: Peers | None = None
+        self.proxies = TrustedProxies(settings.serving_trusted_proxies)
+        self.path_prefix = settings.serving_path_prefix.encode()
         self.board = WorkerBoard.of(settings)
         self.connections: set[PredictProtocol] = set()
+        self.leaving = False
+        self._probed = -math.inf
         folder = settings.state / "serving"
         self._slack = Slack.of(settings)
         self._named = named_by(settings)
@@ -106,6 +116,7 @@ class Service:
     async def start(self) -> None:
         """Serve the last good packages at once, then ask the registry in the background. Raises ``OSError``, ``KeysError``."""
         self.keys.load(self.settings.host)
+        self.peers = None if self.keys.required else Peers()
         self.board.join()
         self._loop = asyncio.get_running_loop()
         self.log.start()
@@ -130,6 +141,8 @@ class Service:
         self.board.leave()
         self.registry.close()
         self.prefect.close()
+        if self.peers is not None:
+            self.peers.close()
 
     def watch(self, use_case: str) -> ChampionWatch:
         """Raises ``UnknownUseCase``."""
@@ -156,9 +169,11 @@ class Service:
             setting = "LAUREL_SERVING_MODEL_FOLDER"
             raise Refused(404, "no_loop", f"This service serves a model folder ({setting}): it has neither approvals nor a rollback.")
 
-    def admit(self, headers: list[tuple[bytes, bytes]], method: str, path: str) -> str:
+    def admit(self, scope: "Scope") -> str:
         """The name of the caller's key; empty where none is asked for. Raises ``Unauthorized``, ``Forbidden``."""
-        return self.admission.admit(method, headers, self.scope_of(method, path))
+        method, needed = scope["method"], self.scope_of(scope["method"], scope["path"])
+        foreign = scope.get("laurel.foreign", False)
+        return self.admission.admit(method, scope["headers"], needed, version=scope["http_version"], foreign=foreign)
 
     def scope_of(self, method: str, path: str) -> str:
         """Which scope a key needs for a request to this service; empty where none is needed."""
@@ -189,12 +204,12 @@ class Service:
             raise NotReady("Feedback cannot be kept now: backlog or disk of the prediction log is full, or there is no lake. Try later.")
         return rows
 
-    def account(self, call: "PredictCall", status: int, rows: int, client: tuple[str, int] | None) -> None:
+    def account(self, call: "PredictCall", status: int, rows: int, address: str) -> None:
         """Count an answer of the hot path."""
         seconds = time.perf_counter() - call.began
         call.route.stats.answered(status, seconds)
         path = f"/v1/{call.route.use_case}/predict"
-        self.access_log.add(call.request_id, "POST", path, status, seconds, rows, call.key, client[0] if client else "")
+        self.access_log.add(call.request_id, "POST", path, status, seconds, rows, call.key, address)
 
     def account_asgi(self, scope: "Scope", status: int, seconds: float, key: str, request_id: bytes) -> None:
         """Count any other answer. Paths and use cases that do not exist share one series."""
@@ -205,10 +220,10 @@ class Service:
         client = scope.get("client")
         self.access_log.add(request_id, scope["method"], scope["path"], status, seconds, 0, key, client[0] if client else "")
 
-    def account_refusal(self, request_id: bytes, status: int, seconds: float, client: tuple[str, int] | None) -> None:
+    def account_refusal(self, request_id: bytes, status: int, seconds: float, address: str) -> None:
         """Count an answer to what was not yet a request."""
         self.metrics.routes["", "other"].answered(status, seconds)
-        self.access_log.add(request_id, "", "", status, seconds, 0, "", client[0] if client else "")
+        self.access_log.add(request_id, "", "", status, seconds, 0, "", address)
 
     @property
     def default_use_case(self) -> str | None:
@@ -255,6 +270,23 @@ class Service:
                     logger.info("use case is served from now on use_case=%s", name)
                     await self._follow(self._add(name))
             await asyncio.sleep(self.settings.serving_poll_seconds)
+
+    def is_ready(self, use_case: str | None = None) -> bool:
+        """Asked by load balancers, and answered no when the service is about to end: they then send to others."""
+        self._probed = time.monotonic()
+        if self.leaving:
+            return False
+        return self.watches[use_case].champion is not None if use_case else not self.not_ready()
+
+    def is_probed(self) -> bool:
+        """Whether somebody asked for its readiness of late."""
+        return time.monotonic() - self._probed < _PROBED_SECONDS
+
+    def check_stays(self) -> None:
+        """Raises ``NotReady`` when the service is about to end."""
+        self._probed = time.monotonic()
+        if self.leaving:
+            raise NotReady("This service is about to end: it answers what it is sent, and takes no new callers.")
 
     def _tell_of_swap(self) -> None:
         """Called on the thread that swapped: whoever asks any worker which version serves must soon get the answer for all."""

@@ -1,6 +1,6 @@
 """The parent of several workers: it holds the socket that they answer on, and starts another worker for each that dies.
 
-    python -m serving.supervisor <listening socket> <workers> [what else ``python -m serving`` was told]
+    python -m serving.supervisor <listening socket> <workers> <leave seconds> [what else ``python -m serving`` was told]
 
 ``python -m serving`` becomes this program when more than one worker is asked for, after it has read the settings. It imports
 nothing that answers requests, so it takes little more memory than an empty Python. All workers inherit the one listening
@@ -18,7 +18,10 @@ import time
 from types import FrameType
 from typing import NoReturn
 
-_DRAIN_SECONDS = 19.0  # a worker's last answers (8) and its last upload (8); process managers kill after 20
+from serving.log_output import begin_log
+
+DRAIN_SECONDS = 8.0  # for a worker's last answers
+_UPLOAD_SECONDS = 11.0  # its last upload (8), and what is left of the twenty seconds after which process managers kill
 _LONGEST_PAUSE_SECONDS = 30.0
 _STEADY_SECONDS = 60.0  # a worker that has lived this long did not die of its start
 _STOPS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
@@ -55,10 +58,11 @@ class Worker:
 class Supervisor:
     """Keeps ``count`` workers alive until a signal ends it. ``told`` are arguments for each of them."""
 
-    def __init__(self, listener: socket.socket, count: int, told: list[str]) -> None:
+    def __init__(self, listener: socket.socket, count: int, leave_seconds: float, told: list[str]) -> None:
         self._listener = listener
         self._told = told
         self._count = count
+        self._end_seconds = max(DRAIN_SECONDS, leave_seconds) + _UPLOAD_SECONDS
         self._workers: list[Worker] = []
         self._stops: list[int] = []
         self._pause = 0.0
@@ -116,7 +120,7 @@ class Supervisor:
         """Let all workers finish. A second Ctrl-C, or too long a wait, kills those that are left."""
         logger.info("stopping workers=%d", len(self._workers))
         self._listener.close()
-        end, asked = time.monotonic() + _DRAIN_SECONDS, len(self._stops)
+        end, asked = time.monotonic() + self._end_seconds, len(self._stops)
         for worker in self._workers:
             worker.process.terminate()
         while self._workers and time.monotonic() < end and signal.SIGINT not in self._stops[asked:]:
@@ -128,16 +132,17 @@ class Supervisor:
         return 0
 
 
-def become_parent(listener: socket.socket, workers: int, told: list[str]) -> NoReturn:
+def become_parent(listener: socket.socket, workers: int, leave_seconds: float, told: list[str]) -> NoReturn:
     """Go on as the parent of ``workers`` workers: the same process, without the memory that reading the settings took."""
     listener.set_inheritable(True)
-    command = [sys.executable, "-m", "serving.supervisor", str(listener.fileno()), str(workers), *told]
+    command = [sys.executable, "-m", "serving.supervisor", str(listener.fileno()), str(workers), str(leave_seconds), *told]
     os.execv(sys.executable, command)  # noqa: S606 - this very program
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    return Supervisor(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), sys.argv[3:]).run()
+    begin_log()
+    listener, count, leave_seconds, *told = sys.argv[1:]
+    return Supervisor(socket.socket(fileno=int(listener)), int(count), float(leave_seconds), told).run()
 
 
 if __name__ == "__main__":

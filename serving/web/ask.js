@@ -9,6 +9,9 @@ class Failure extends Error {
   }
 }
 
+/** Where a proxy has the service below a path, that path: the service's own settings say so. */
+const prefix = document.body?.dataset?.prefix ?? "";
+
 const keptKey = () => stored("sessionStorage", KEY);
 
 /** The answer itself, whatever it holds. Throws `Failure` for a refusal, with the service's own words; status 0 where none came. */
@@ -18,7 +21,7 @@ async function request(path, { body } = {}) {
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let answer;
   try {
-    answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(30000), ...sent, headers });
+    answer = await fetch(`${prefix}${path}`, { cache: "no-store", signal: AbortSignal.timeout(30000), ...sent, headers });
   } catch (error) {
     throw new Failure(0, { message: error.message });
   }

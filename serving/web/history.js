@@ -81,7 +81,7 @@ function performanceParts({ performance }) {
 function reportLinks({ window: checked, report, report_url: elsewhere }) {
   const links = [];
   if (report && keptKey()) links.push(reportButton(report, checked));
-  else if (report) links.push(about(link(report, say("openReport")), checked));
+  else if (report) links.push(about(link(`${prefix}${report}`, say("openReport")), checked));
   if (elsewhere) links.push(about(link(elsewhere, say("reportMlflow")), checked));
   return links.length ? node("p", { className: "links" }, ...links) : null;
 }
