@@ -17,9 +17,10 @@ def _answer(schema: dict[str, Any]) -> dict[str, Any]:
 
 _TEXT = {"type": "string"}
 _PARAMETERS = {"type": "object"}
+_VALUES = {"type": "array", "items": {"description": "of the tensor's datatype"}}
 _SHAPE = {"type": "array", "items": {"type": "integer"}}
 _ABOUT = _object(["name", "datatype", "shape"], name=_TEXT, datatype=_TEXT, shape=_SHAPE, parameters=_PARAMETERS)
-_TENSOR = _object(["name", "datatype", "shape"], name=_TEXT, datatype=_TEXT, shape=_SHAPE, parameters=_PARAMETERS, data={"type": "array"})
+_TENSOR = _object(["name", "datatype", "shape"], name=_TEXT, datatype=_TEXT, shape=_SHAPE, parameters=_PARAMETERS, data=_VALUES)
 READY = _answer(_object(["name", "ready"], name=_TEXT, ready={"type": "boolean"}))
 _METADATA = _object(
     ["name", "versions", "platform", "inputs", "outputs"],
@@ -45,8 +46,7 @@ _INFERRED = _object(
     outputs={"type": "array", "items": _TENSOR},
 )
 _BINARY = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
-_LAUREL_ERROR = {"type": "object", "required": ["code", "message"]}
-_ERROR = {"application/json": {"schema": _object(["error"], error={"anyOf": [_TEXT, _LAUREL_ERROR]})}}
+_ERROR = {"application/json": {"schema": _object(["error"], error=_TEXT)}}
 ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"description": "Refused: the message says where and why", "content": _ERROR},
     "5XX": {"description": "Not now", "content": _ERROR},

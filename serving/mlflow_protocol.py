@@ -90,6 +90,7 @@ def _shape(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "required": [name], "properties": {name: schema, "params": {"description": "taken and not used"}}}
 
 
+_ANY = {"description": "any value"}
 _RECORDS = {"type": "array", "minItems": 1, "items": {"type": "object"}}
 _COLUMNS = {"type": "object", "additionalProperties": {"description": "the values of one field, or one value for all rows"}}
 _SPLIT = {
@@ -97,8 +98,8 @@ _SPLIT = {
     "required": ["columns", "data"],
     "properties": {
         "columns": {"type": "array", "items": {"type": "string"}},
-        "data": {"type": "array", "minItems": 1, "items": {"type": "array"}},
-        "index": {"type": "array"},
+        "data": {"type": "array", "minItems": 1, "items": {"type": "array", "items": _ANY}},
+        "index": {"type": "array", "items": _ANY},
     },
     "additionalProperties": False,
 }
@@ -112,8 +113,7 @@ _PAIR = {"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": "numbe
 _PREDICTIONS = {"type": "object", "required": ["predictions"], "properties": {"predictions": {"type": "array", "items": _PAIR}}}
 _TEXT = {"type": "string"}
 _MLFLOW_ERROR = {"type": "object", "required": ["error_code", "message"], "properties": {"error_code": _TEXT, "message": _TEXT}}
-_LAUREL_ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "object"}}}
-_ERROR_CONTENT = {"application/json": {"schema": {"anyOf": [_MLFLOW_ERROR, _LAUREL_ERROR]}}}
+_ERROR_CONTENT = {"application/json": {"schema": _MLFLOW_ERROR}}
 _ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"description": "Refused: the message says where and why", "content": _ERROR_CONTENT},
     "5XX": {"description": "Not now", "content": _ERROR_CONTENT},

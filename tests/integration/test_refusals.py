@@ -128,7 +128,7 @@ def test_triton_s_client_reads_every_refusal_and_speaks_gzip_both_ways(service: 
         for what, told in (
             (lambda: client.infer("toy", tensors()), "A key is needed here"),
             (lambda: client.infer("nothing", tensors(), headers=dict(key)), "Unknown use case"),
-            (lambda: client.get_inference_statistics(headers=dict(key)), "There is nothing at"),
+            (lambda: client.get_trace_settings(headers=dict(key)), "There is nothing at"),
             (lambda: client.infer("toy", tensors(), headers=dict(key), request_compression_algorithm="deflate"), "Content-Encoding"),
             (lambda: client.get_model_metadata("toy", model_version="9", headers=dict(key)), "has version"),
         ):

@@ -175,14 +175,13 @@ def test_each_route_asks_for_its_scope_and_takes_no_other(exposed: ServiceProces
 
     file = keys_file(exposed.folder)
     secrets = {name: put_key(file, name=f"only-{name}", scopes=[name]) for name in ("predict", "feedback", "operate", "decide")}
-    wait_until(lambda: ask(**{"x-api-key": secrets[scope]}).status_code not in (401, 403), "the new key is taken")
+    wait_until(lambda: all(ask(**{"x-api-key": secret}).status_code != 401 for secret in secrets.values()), "the new keys are taken")
     without = ask()
     assert (without.status_code, without.headers["www-authenticate"].lower()) == (401, "bearer")
     assert ask(**{"x-api-key": make_key()}).status_code == 401
     for other in secrets.keys() - {scope}:
         answer = ask(authorization=f"Bearer {secrets[other]}")
-        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")
-        assert f"lacks the scope '{scope}'" in answer.json()["error"]["message"]
+        assert (answer.status_code, f"lacks the scope '{scope}'" in answer.text) == (403, True)
 
 
 @pytest.mark.parametrize("route", [route for route, scope in (ROUTES | UNDOCUMENTED).items() if not scope])
@@ -297,7 +296,8 @@ def test_on_loopback_no_page_of_another_origin_and_no_proxy_gets_through(
     loopback: ServiceProcess, path: str, headers: dict[str, str]
 ) -> None:
     answer = loopback.client.post(path, content=BODY, headers={**JSON, **headers})
-    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")
+    code = answer.json().get("error_code") or answer.json()["error"]["code"]
+    assert (answer.status_code, code) == (403, "PERMISSION_DENIED" if path == "/invocations" else "forbidden")
     assert "access-control-allow-origin" not in answer.headers
 
 

@@ -1,4 +1,8 @@
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
 
 from blocks.settings import Settings
 from serving.app import create_app
@@ -42,3 +46,44 @@ def test_every_answer_that_refuses_has_the_same_shape(tmp_path: Path) -> None:
             for status, answer in route["responses"].items():
                 if status[0] in "45" and not path.startswith(("/v2", "/invocations", "/ping")):
                     assert answer["content"]["application/json"]["schema"]["required"] == ["error"], (path, method, status)
+
+
+def schemas(part: object) -> Iterator[dict]:
+    """Every schema of a document, however deep."""
+    if isinstance(part, dict):
+        if isinstance(part.get("type"), str | list):
+            yield part
+        for inner in part.values():
+            yield from schemas(inner)
+    elif isinstance(part, list):
+        for inner in part:
+            yield from schemas(inner)
+
+
+def test_generators_of_clients_find_what_they_need_in_every_route(tmp_path: Path) -> None:
+    """openapi-python-client leaves a route out, or its answer, where a list does not say of what it is."""
+    made = document(tmp_path)
+    assert [schema for schema in schemas(made) if schema["type"] == "array" and "items" not in schema] == []
+    for path, methods in made["paths"].items():
+        for method, route in methods.items():
+            answers = [answer for status, answer in route["responses"].items() if status.startswith("2")]
+            assert answers and (path == "/slack/actions" or all(answer.get("content") for answer in answers)), (method, path)
+
+
+def test_refusals_are_described_in_the_shape_of_their_protocol(tmp_path: Path) -> None:
+    paths = document(tmp_path)["paths"]
+    infer = paths["/v2/models/{model}/infer"]["post"]["responses"]["4XX"]["content"]["application/json"]["schema"]
+    assert infer["properties"] == {"error": {"type": "string"}}
+    invocations = paths["/invocations"]["post"]["responses"]["4XX"]["content"]["application/json"]["schema"]
+    assert set(invocations["properties"]) == {"error_code", "message"}
+
+
+def test_a_proxy_s_path_is_the_documents_server(tmp_path: Path) -> None:
+    settings = Settings(state=tmp_path / "state", lake=f"file://{tmp_path}/lake", serving_path_prefix="/models/laurel/")
+    assert create_app(settings).openapi()["servers"] == [{"url": "/models/laurel"}]
+
+
+@pytest.mark.parametrize("prefix", ["models", "/v1", "/v2/x", "/a b", "//x", "/a?b", '/"><script>', "https://x/y"])
+def test_a_prefix_that_cannot_be_is_refused(prefix: str) -> None:
+    with pytest.raises(ValidationError, match="serving_path_prefix"):
+        Settings(serving_path_prefix=prefix)
