@@ -94,8 +94,9 @@ def _server(settings: Settings, line: socket.socket | None, open_path: str | Non
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each look at the alias tells nobody anything
     # While another thread computes, an answer waits this long for the interpreter, at each of its steps (default: 5 ms).
     sys.setswitchinterval(0.002)
-    from serving.server import Server, uvicorn_config
+    from serving.server import Server, allow_files, uvicorn_config
 
+    allow_files(settings)
     return Server(uvicorn_config(settings, open_path), line)
 
 

@@ -26,7 +26,7 @@ from serving.service import Service
 
 _MOST_HEAD_BYTES = 64 * 1024
 _GZIP_BODY_BYTES = 16 * 1024  # the answer to a smaller body is hardly worth compressing
-_SPARE_CONNECTIONS = 64
+SPARE_CONNECTIONS = 64
 _SPARE_SECONDS = 1.0
 _NO_ROOM = "Too many connections. Try again later."
 
@@ -271,7 +271,7 @@ class PredictProtocol(HttpToolsProtocol):
     def _make_room(self) -> None:
         """A connection too many may ask whether the service is well, and must ask at once: the oldest that has not goes first."""
         spare = [connection for connection in self.service.connections if connection.spare and connection.refusal is None]
-        if len(spare) > _SPARE_CONNECTIONS:
+        if len(spare) > SPARE_CONNECTIONS:
             oldest = min(spare, key=lambda connection: connection.since)
             oldest._refuse(Overloaded(_NO_ROOM))
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import gc
+import logging
 import math
 import os
+import resource
 import signal
 import socket
 import threading
@@ -15,13 +17,28 @@ import uvicorn
 
 from blocks.settings import Settings
 from serving.app import create_app
-from serving.protocol import PredictProtocol
+from serving.protocol import SPARE_CONNECTIONS, PredictProtocol
 from serving.service import Service
 from serving.supervisor import DRAIN_SECONDS, READY
 
 BACKLOG = 2048
+_OTHER_FILES = 256
 _UNPROBED_SECONDS = 0.5
 _PAUSE_SECONDS = 0.05
+
+
+def allow_files(settings: Settings) -> None:
+    """Let the process have a file for each connection, and for all else: systems begin with as few as 256 or 1024."""
+    wanted = settings.serving_connections + SPARE_CONNECTIONS + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < wanted:
+        logger.warning(
+            "the system allows %d open files, and LAUREL_SERVING_CONNECTIONS=%d may need %d: raise the limit (ulimit -Hn), or set fewer",
+            *(most, settings.serving_connections, wanted),
+        )
 
 
 def uvicorn_config(settings: Settings, open_path: str | None = None) -> uvicorn.Config:
@@ -41,6 +58,9 @@ def uvicorn_config(settings: Settings, open_path: str | None = None) -> uvicorn.
         timeout_keep_alive=math.ceil(settings.serving_idle_seconds),
         timeout_graceful_shutdown=int(DRAIN_SECONDS),
     )
+
+
+logger = logging.getLogger(__name__)
 
 
 class Server(uvicorn.Server):
