@@ -103,8 +103,12 @@ class PredictProtocol(HttpToolsProtocol):
         self.since = time.perf_counter()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.in_head:  # trailers are no headers: what was admitted by its headers must not change them later
-            super().on_header(name, value)
+        if not self.in_head:
+            return  # trailers are no headers: what was admitted by its headers must not change them later
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
