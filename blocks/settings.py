@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     mlflow_auth_store: SecretStr | None = Field(
         None, description="SQLAlchemy URL of MLflow's users (SQLite or PostgreSQL); default: SQLite"
     )
+    database_admin: SecretStr | None = Field(
+        None, description="PostgreSQL URL of a user who makes the users and databases of those three; only their preparation reads it"
+    )
     mlflow_allowed_hosts: str = Field("", description="comma-separated names that MLflow is called by, beside localhost")
 
     lake: str = Field("s3://laurel", description="s3://bucket[/prefix] or file:///folder; 'none': a service without a log")

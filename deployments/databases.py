@@ -2,11 +2,17 @@
 
     python -m deployments.databases
 
-Done again it changes nothing. Where a setting names another kind of database, there is nothing to make.
+With ``LAUREL_DATABASE_ADMIN`` each database gets an owner of its own, too: the user of its URL, made with the URL's password (or
+given that password, where it changed). Other users of the server are kept out. What the administrator owned in the database before
+is handed over. Done again it changes nothing. Where a setting names another kind of database, there is nothing to make.
 """
 
 import asyncio
+import hashlib
+import hmac
+import secrets
 import sys
+from base64 import b64encode
 
 import asyncpg
 from pydantic import SecretStr, ValidationError
@@ -16,25 +22,89 @@ from blocks.settings import Settings
 
 # Every PostgreSQL server has it; a database can be made only from another one.
 MAINTENANCE = "postgres"
+# Both services prepare at the same time: one after the other, whoever holds this lock of the maintenance database.
+_LOCK = 0x1A03E1
+_ROUNDS = 4096  # PostgreSQL's own number
+
+# What the administrator made in the current database outside of extensions. Indexes follow their table, and so do sequences of columns.
+_OWNED = """
+SELECT format('ALTER %s %s.%I OWNER TO ', CASE relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW'
+         ELSE 'TABLE' END, relnamespace::regnamespace, relname)
+  FROM pg_class c
+ WHERE relkind IN ('r', 'p', 'S', 'v', 'm') AND relowner = $1::regrole AND relnamespace::regnamespace::text !~ '^(pg_|information_schema)'
+   AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype IN ('a', 'i', 'e'))
+UNION ALL
+SELECT format('ALTER TYPE %s.%I OWNER TO ', typnamespace::regnamespace, typname)
+  FROM pg_type t
+ WHERE typtype IN ('e', 'd') AND typowner = $1::regrole AND typnamespace::regnamespace::text !~ '^(pg_|information_schema)'
+   AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_type'::regclass AND objid = t.oid AND deptype = 'e')
+"""
 
 
-async def make_missing(urls: list[URL]) -> list[str]:
+async def make_missing(urls: list[URL], administrator: URL | None = None) -> list[str]:
     """Names of the databases that were made. Raises ``OSError`` or ``asyncpg.PostgresError`` where a server refuses."""
     made = []
     for url in urls:
-        connection = await asyncpg.connect(
-            host=url.host, port=url.port or 5432, user=url.username, password=url.password, database=MAINTENANCE
-        )
+        connection = await _connect(administrator or url, MAINTENANCE)
         try:
+            await connection.execute(f"SELECT pg_advisory_lock({_LOCK})")
+            if administrator:
+                await _make_user(connection, url)
             if url.database and not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", url.database):
-                quoted = url.database.replace('"', '""')
-                await connection.execute(f'CREATE DATABASE "{quoted}"')
+                owner = f" OWNER {_quoted(url.username or '')}" if administrator else ""
+                await connection.execute(f"CREATE DATABASE {_quoted(url.database)}{owner}")
                 made.append(url.database)
+            if administrator:
+                await _hand_over(connection, url, administrator)
         except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
-            pass  # Prefect and MLflow start at the same time, and the other one was quicker
+            pass  # somebody who takes no lock, and was quicker
         finally:
             await connection.close()
     return made
+
+
+async def _make_user(connection: asyncpg.Connection, url: URL) -> None:
+    """The user of the URL, with its password, and the administrator as a member: he could not make him an owner otherwise."""
+    name = _quoted(url.username or "")
+    there = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", url.username)
+    verb = "ALTER" if there else "CREATE"
+    # The server may log statements: it gets what it keeps of a password, and not the password.
+    await connection.execute(f"{verb} ROLE {name} LOGIN PASSWORD '{_verifier(url.password or '')}'")
+    await connection.execute(f"GRANT {name} TO CURRENT_USER")
+
+
+async def _hand_over(connection: asyncpg.Connection, url: URL, administrator: URL) -> None:
+    """The database, and what the administrator has in it, to the user of the URL; nobody else may connect."""
+    database, owner = _quoted(url.database or ""), _quoted(url.username or "")
+    await connection.execute(f"ALTER DATABASE {database} OWNER TO {owner}")
+    await connection.execute(f"REVOKE CONNECT, TEMPORARY ON DATABASE {database} FROM PUBLIC")
+    inside = await _connect(administrator, url.database or "")
+    try:
+        # Under PostgreSQL 15 it belongs to the owner of the database by itself.
+        await inside.execute(f"GRANT ALL ON SCHEMA public TO {owner}")
+        for (statement,) in await inside.fetch(_OWNED, administrator.username):
+            await inside.execute(f"{statement}{owner}")
+    finally:
+        await inside.close()
+
+
+def _verifier(password: str) -> str:
+    """What PostgreSQL keeps of a password (RFC 5803), which tells nobody what it is."""
+    salt = secrets.token_bytes(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _ROUNDS)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    salt_text, stored_text, server_text = (b64encode(part).decode() for part in (salt, stored, server))
+    return f"SCRAM-SHA-256${_ROUNDS}:{salt_text}${stored_text}:{server_text}"
+
+
+def _quoted(name: str) -> str:
+    escaped = name.replace('"', '""')
+    return f'"{escaped}"'
+
+
+async def _connect(url: URL, database: str) -> asyncpg.Connection:
+    return await asyncpg.connect(host=url.host, port=url.port or 5432, user=url.username, password=url.password, database=database)
 
 
 def addresses(settings: Settings) -> list[URL]:
@@ -47,8 +117,10 @@ def addresses(settings: Settings) -> list[URL]:
 def main() -> None:
     """Ends with code 1 and the reason where a server cannot be reached or refuses."""
     try:
-        urls = addresses(Settings.read())
-        made = asyncio.run(make_missing(urls))
+        settings = Settings.read()
+        urls = addresses(settings)
+        administrator = make_url(settings.database_admin.get_secret_value()) if settings.database_admin else None
+        made = asyncio.run(make_missing(urls, administrator))
     except (ValidationError, OSError, asyncpg.PostgresError) as error:
         sys.exit(f"The databases cannot be made: {error}")
     print(f"Made: {', '.join(made)}." if made else f"All {len(urls)} databases are there.")

@@ -1,8 +1,14 @@
-# PostgreSQL for Prefect and MLflow: private, encrypted, TLS only. The databases "mlflow" and "mlflow_auth" are made by the services
-# (python -m deployments.databases), since AWS makes one only.
+# PostgreSQL for Prefect and MLflow: private, encrypted, TLS only. Each has a user and databases of its own, made by what prepares
+# its tasks (python -m deployments.databases): AWS makes one user and one database only, and Terraform does not reach a private server.
 
 locals {
-  user = "laurel"
+  administrator = "laurel"
+  # Whose secret holds which variable: SQLAlchemy's driver, and the database.
+  urls = {
+    (local.administrator) = { LAUREL_DATABASE_ADMIN = ["postgresql", "postgres"] }
+    prefect               = { LAUREL_PREFECT_DATABASE = ["postgresql+asyncpg", "prefect"] }
+    mlflow                = { LAUREL_MLFLOW_STORE = ["postgresql", "mlflow"], LAUREL_MLFLOW_AUTH_STORE = ["postgresql", "mlflow_auth"] }
+  }
 }
 
 resource "aws_security_group" "database" {
@@ -57,6 +63,7 @@ resource "aws_cloudwatch_log_group" "database" {
 
 # Made anew at each run and kept nowhere: not in the plan, not in the state. It reaches database and secret only when secrets_version changes.
 ephemeral "aws_secretsmanager_random_password" "database" {
+  for_each            = local.urls
   password_length     = 32
   exclude_punctuation = true
 }
@@ -77,8 +84,8 @@ resource "aws_db_instance" "main" {
   storage_encrypted               = true
   kms_key_id                      = var.kms_key_arn
   db_name                         = "prefect"
-  username                        = local.user
-  password_wo                     = ephemeral.aws_secretsmanager_random_password.database.random_password
+  username                        = local.administrator
+  password_wo                     = ephemeral.aws_secretsmanager_random_password.database[local.administrator].random_password
   password_wo_version             = var.secrets_version
   parameter_group_name            = aws_db_parameter_group.main.name
   db_subnet_group_name            = aws_db_subnet_group.main.name
@@ -98,22 +105,22 @@ resource "aws_db_instance" "main" {
 }
 
 resource "aws_secretsmanager_secret" "urls" {
-  # checkov:skip=CKV2_AWS_57:The password changes with secrets_version, together in database and secret; a rotation by itself would leave the services with the old one
-  name                    = "${var.name}/database"
-  description             = "SQLAlchemy URLs of the databases"
+  # checkov:skip=CKV2_AWS_57:The passwords change with secrets_version, together in database and secrets; a rotation by itself would leave the services with the old ones
+  for_each = local.urls
+  # Not with a hyphen: AWS takes a last one with six letters for the end that it adds itself.
+  name                    = "${var.name}/database/${each.key}"
+  description             = "SQLAlchemy URLs of the database's user ${each.key}"
   kms_key_id              = var.kms_key_arn
   recovery_window_in_days = var.secret_recovery_days
 }
 
 resource "aws_secretsmanager_secret_version" "urls" {
-  secret_id                = aws_secretsmanager_secret.urls.id
+  for_each                 = local.urls
+  secret_id                = aws_secretsmanager_secret.urls[each.key].id
   secret_string_wo_version = var.secrets_version
 
   secret_string_wo = jsonencode({
-    for variable, part in {
-      LAUREL_PREFECT_DATABASE  = ["postgresql+asyncpg", "prefect"]
-      LAUREL_MLFLOW_STORE      = ["postgresql", "mlflow"]
-      LAUREL_MLFLOW_AUTH_STORE = ["postgresql", "mlflow_auth"]
-    } : variable => "${part[0]}://${local.user}:${ephemeral.aws_secretsmanager_random_password.database.random_password}@${aws_db_instance.main.endpoint}/${part[1]}"
+    for variable, part in each.value :
+    variable => "${part[0]}://${each.key}:${ephemeral.aws_secretsmanager_random_password.database[each.key].random_password}@${aws_db_instance.main.endpoint}/${part[1]}"
   })
 }

@@ -84,8 +84,14 @@ variable "secrets" {
   type        = map(string)
 }
 
+variable "preparation_secrets" {
+  description = "Environment variables from Secrets Manager that the preparation alone gets: variable -> ARN."
+  type        = map(string)
+  default     = {}
+}
+
 variable "secret_arns" {
-  description = "ARNs of those secrets, without keys."
+  description = "ARNs of all those secrets, without keys."
   type        = list(string)
 }
 
@@ -108,6 +114,12 @@ variable "network" {
     namespace_id    = string
   })
   default = null
+}
+
+variable "stands_before" {
+  description = "Ids of what must stand while a task runs, as the rules of its security groups: destroy takes the service away before them."
+  type        = list(string)
+  default     = []
 }
 
 variable "target_group_arn" {
