@@ -123,9 +123,10 @@ class BucketLake:
         from pyarrow.fs import FileSelector, FileType
 
         try:
-            found = self._files.get_file_info(FileSelector(f"{self._root}/{prefix}", recursive=True, allow_not_found=True))
-            if not found and self._files.get_file_info(self._bucket).type == FileType.NotFound:
-                raise FileNotFoundError("NO_SUCH_BUCKET")  # which pyarrow, too, does not tell from an empty folder
+            # The bucket itself is not asked for: the service may list these folders of it and nothing else.
+            found = self._files.get_file_info(FileSelector(f"{self._root}/{prefix}", recursive=True))
+        except FileNotFoundError:  # no object below it; a missing bucket is another error
+            return []
         except OSError as error:
             raise self._away(prefix, "read", error) from error
         start = len(self._root) + 1

@@ -6,6 +6,7 @@ import pytest
 from blocks.settings import Settings
 from serving.errors import LakeAway
 from serving.lake import Lake, open_lake
+from tests.fakes.iam import Policies, guarded_s3
 
 
 def bucket(s3: str, lake: str) -> Lake:
@@ -72,3 +73,19 @@ def test_an_endpoint_where_nobody_answers_is_a_lake_that_is_away() -> None:
 def test_a_bucket_that_is_missing_is_a_lake_that_is_away(s3: str) -> None:
     with pytest.raises(LakeAway, match="Create the bucket 'missing' first"):
         bucket(s3, "s3://missing").list("reports/toy")
+
+
+def test_a_role_that_may_list_two_folders_alone_finds_them_empty_at_first(s3: str) -> None:
+    """As on AWS (infra/terraform/cluster/serving.tf), where the bucket itself may not be asked for."""
+    import boto3
+
+    boto3.client("s3", endpoint_url=s3, aws_access_key_id="key", aws_secret_access_key="secret", region_name="us-east-1").create_bucket(
+        Bucket="narrow"
+    )
+    listing = {"Action": "s3:ListBucket", "Resource": "arn:aws:s3:::narrow", "Condition": {"StringLike": {"s3:prefix": ["reports/*"]}}}
+    with guarded_s3(s3, Policies.of({"Statement": [{"Effect": "Allow", **listing}]})) as guarded:
+        lake = bucket(guarded.url, "s3://narrow")
+        assert lake.list("reports/toy") == []
+        assert guarded.refused == []
+        with pytest.raises(LakeAway, match="ACCESS_DENIED"):
+            lake.list("datasets/toy")
