@@ -3,12 +3,13 @@
     python -m deployments.ecs_services record laurel before.json
     python -m deployments.ecs_services wait laurel --tag 3f2a91c
     python -m deployments.ecs_services restore laurel before.json
+    python -m deployments.ecs_services tags laurel
 
 The record holds each service's task definition and the images in it, by digest where they are pinned so. Restoring brings
 back task definitions that were deregistered meanwhile (as Terraform does with the old ones), as new revisions of the same
 content. Waiting ends well only when every service runs images of that tag: ECS itself goes back to the old ones where new
-tasks do not get well, and a service that did so is stable too. AWS credentials come from the default chain: in a workflow,
-the role that it assumed by OIDC.
+tasks do not get well, and a service that did so is stable too. The tags that run are told as Terraform's variables. AWS
+credentials come from the default chain: in a workflow, the role that it assumed by OIDC.
 """
 
 import argparse
@@ -48,6 +49,18 @@ def record(ecs: Any, cluster: str, services: Sequence[str] = SERVICES) -> Record
     for service in _describe(ecs, cluster, services):
         found[service["serviceName"]] = {"task_definition": service["taskDefinition"], "images": _images(ecs, service)}
     return found
+
+
+def tags(ecs: Any, ssm: Any, stack: str) -> dict[str, str]:
+    """Terraform's variable -> tag of the images that run now; empty where nothing does yet."""
+    flows = ssm.get_parameters(Names=[f"/{stack}/config/LAUREL_ECS_IMAGE"])["Parameters"]
+    now = {name: next(iter(was["images"].values())) for name, was in record(ecs, stack).items()}
+    images = {
+        "image_tag": flows[0]["Value"] if flows else "",
+        "servers_image_tag": now.get("prefect", ""),
+        "serving_image_tag": now.get("serving", ""),
+    }
+    return {variable: image.rpartition(":")[2] for variable, image in images.items()}
 
 
 def restore(ecs: Any, cluster: str, before: Record, say: Callable[[str], None]) -> list[str]:
@@ -133,14 +146,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import boto3
 
     parser = argparse.ArgumentParser(prog="python -m deployments.ecs_services", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", choices=("record", "wait", "restore"))
+    parser.add_argument("what", choices=("record", "wait", "restore", "tags"))
     parser.add_argument("cluster", help="name of the ECS cluster")
     parser.add_argument("file", type=Path, nargs="?", help="the record, JSON")
     parser.add_argument("--tag", help="wait: the tag of the images that must run")
     parser.add_argument("--service", action="append", metavar="NAME", help=f"default: {', '.join(SERVICES)}")
     parser.add_argument("--timeout-seconds", type=float, default=900, help="for services to be stable (default: 900)")
+    parser.add_argument("--prefix", default="TF_VAR_", help="tags: what each name begins with (default: TF_VAR_)")
     asked = parser.parse_args(arguments)
-    if asked.file is None and asked.what != "wait":
+    if asked.file is None and asked.what not in ("wait", "tags"):
         parser.error(f"{asked.what} needs a file")
     names: list[str] = asked.service or list(SERVICES)
     try:
@@ -149,6 +163,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found = record(ecs, asked.cluster, names)
             asked.file.write_text(json.dumps(found, indent=1))
             print(f"{len(found)} services of {asked.cluster}: {', '.join(found) or 'none yet'}")
+        elif asked.what == "tags":
+            for variable, tag in tags(ecs, boto3.client("ssm"), asked.cluster).items():
+                print(f"{asked.prefix}{variable}={tag}")
         elif asked.what == "wait":
             wait_until_stable(ecs, asked.cluster, names, asked.timeout_seconds, asked.tag)
             print(f"{len(names)} services are stable")

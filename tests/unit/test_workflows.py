@@ -74,7 +74,7 @@ def test_only_those_jobs_may_write_that_have_to() -> None:
 
 @each_workflow
 def test_no_workflow_runs_with_the_rights_of_the_base_for_code_of_a_pull_request(path: Path) -> None:
-    assert set(read(path)["on"]) <= {"pull_request", "push", "workflow_dispatch"}
+    assert set(read(path)["on"]) <= {"pull_request", "push", "schedule", "workflow_dispatch"}
 
 
 @each_workflow

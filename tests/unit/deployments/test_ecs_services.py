@@ -79,6 +79,18 @@ def test_record_names_each_services_definition_and_images(ecs: Any) -> None:
     assert record(ecs, CLUSTER) == {"serving": expected}
 
 
+def test_tags_that_run_are_told_as_variables_of_terraform(ecs: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tags", CLUSTER]) == 0
+    assert capsys.readouterr().out == "TF_VAR_image_tag=\nTF_VAR_servers_image_tag=\nTF_VAR_serving_image_tag=\n"
+    serve(ecs, "prefect", "servers-1")
+    serve(ecs, "serving", "serving-1")
+    image = {"Name": "/laurel/config/LAUREL_ECS_IMAGE", "Type": "String", "Value": "registry.example:5000/laurel-flows:flows-2"}
+    boto3.client("ssm").put_parameter(**image)
+    assert main(["tags", CLUSTER, "--prefix", "BEFORE_"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told == ["BEFORE_image_tag=flows-2", "BEFORE_servers_image_tag=servers-1", "BEFORE_serving_image_tag=serving-1"]
+
+
 def test_restored_are_the_services_that_changed_and_no_others(ecs: Any) -> None:
     old, same = serve(ecs, "serving"), serve(ecs, "mlflow")
     before = record(ecs, CLUSTER)

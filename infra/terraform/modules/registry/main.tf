@@ -28,14 +28,21 @@ resource "aws_ecr_lifecycle_policy" "main" {
         selection    = { tagStatus = "untagged", countType = "sinceImagePushed", countUnit = "days", countNumber = 7 }
         action       = { type = "expire" }
       },
+      # What a rule has looked at, a later one leaves: an image that servers run stays, however many of flows come after it.
       {
         rulePriority = 2
+        description  = "Images that servers run"
+        selection    = { tagStatus = "tagged", tagPrefixList = ["servers-"], countType = "imageCountMoreThan", countNumber = 5 }
+        action       = { type = "expire" }
+      },
+      {
+        rulePriority = 3
         description  = "Images of single retrains"
         selection    = { tagStatus = "tagged", tagPrefixList = ["train-"], countType = "imageCountMoreThan", countNumber = 10 }
         action       = { type = "expire" }
       },
       {
-        rulePriority = 3
+        rulePriority = 4
         description  = "All but the newest, those ten counted too"
         selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = var.keep_images + 10 }
         action       = { type = "expire" }
