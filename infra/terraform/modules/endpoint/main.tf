@@ -72,29 +72,49 @@ resource "aws_sagemaker_endpoint_configuration" "endpoint" {
   }
 }
 
-resource "aws_sagemaker_endpoint" "endpoint" {
-  name                 = var.name
-  endpoint_config_name = aws_sagemaker_endpoint_configuration.endpoint.name
+# Through CloudFormation, since the provider's own resource cannot say that an update keeps the number of instances: it would bring back
+# the fewest, under the requests that autoscaling has just answered with more. Weights are those of the configuration.
+resource "aws_cloudformation_stack" "endpoint" {
+  # checkov:skip=CKV_AWS_124:Terraform waits for it, and tells
+  name = "${var.name}-endpoint"
 
-  # New instances take over when they answer; an alarm in the ten minutes after gives the requests back to the old ones.
-  deployment_config {
-    blue_green_update_policy {
-      termination_wait_in_seconds = 600
+  template_body = jsonencode({
+    Description = "The SageMaker endpoint ${var.name}, made by Terraform"
 
-      traffic_routing_configuration {
-        type                     = "ALL_AT_ONCE"
-        wait_interval_in_seconds = 300
+    Resources = {
+      Endpoint = {
+        Type = "AWS::SageMaker::Endpoint"
+
+        Properties = {
+          EndpointName                     = var.name
+          EndpointConfigName               = aws_sagemaker_endpoint_configuration.endpoint.name
+          RetainAllVariantProperties       = true
+          ExcludeRetainedVariantProperties = [{ VariantPropertyType = "DesiredWeight" }]
+          DeploymentConfig                 = local.deployment
+        }
       }
     }
 
-    auto_rollback_configuration {
-      dynamic "alarms" {
-        for_each = aws_cloudwatch_metric_alarm.errors
+    # Ref gives the ARN.
+    Outputs = { Arn = { Value = { Ref = "Endpoint" } } }
+  })
+}
 
-        content {
-          alarm_name = alarms.value.alarm_name
-        }
-      }
+locals {
+  # New instances get a tenth of the requests, then all of them; an alarm until ten minutes after gives the requests back to the old ones.
+  # A canary is half of a variant at most: where one instance is enough, the new one takes over at once.
+  deployment = {
+    BlueGreenUpdatePolicy = {
+      TerminationWaitInSeconds = 600
+
+      TrafficRoutingConfiguration = merge(
+        { Type = var.instances.min > 1 ? "CANARY" : "ALL_AT_ONCE", WaitIntervalInSeconds = 300 },
+        var.instances.min > 1 ? { CanarySize = { Type = "CAPACITY_PERCENT", Value = 10 } } : {},
+      )
+    }
+
+    AutoRollbackConfiguration = {
+      Alarms = [for alarm in concat(values(aws_cloudwatch_metric_alarm.errors), values(aws_cloudwatch_metric_alarm.latency)) : { AlarmName = alarm.alarm_name }]
     }
   }
 }
@@ -103,9 +123,10 @@ resource "aws_appautoscaling_target" "variant" {
   for_each           = var.variants
   service_namespace  = "sagemaker"
   scalable_dimension = "sagemaker:variant:DesiredInstanceCount"
-  resource_id        = "endpoint/${aws_sagemaker_endpoint.endpoint.name}/variant/${each.key}"
+  resource_id        = "endpoint/${var.name}/variant/${each.key}"
   min_capacity       = var.instances.min
   max_capacity       = var.instances.max
+  depends_on         = [aws_cloudformation_stack.endpoint]
 }
 
 resource "aws_appautoscaling_policy" "variant" {

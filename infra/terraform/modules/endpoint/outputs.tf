@@ -1,11 +1,12 @@
 output "name" {
   description = "Name of the endpoint: aws sagemaker-runtime invoke-endpoint --endpoint-name <name> ..."
-  value       = aws_sagemaker_endpoint.endpoint.name
+  value       = var.name
+  depends_on  = [aws_cloudformation_stack.endpoint]
 }
 
 output "arn" {
   description = "ARN of the endpoint, for the policy of whoever may call it (sagemaker:InvokeEndpoint)."
-  value       = aws_sagemaker_endpoint.endpoint.arn
+  value       = aws_cloudformation_stack.endpoint.outputs["Arn"]
 }
 
 output "models" {
