@@ -22,4 +22,7 @@ def is_healthy(port: int) -> bool:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2 or not sys.argv[1].isdecimal():
+        print("usage: python -m serving.health <port>, that on which the service listens", file=sys.stderr)
+        sys.exit(2)
     sys.exit(not is_healthy(int(sys.argv[1])))

@@ -104,7 +104,8 @@ def moto_server(folder: Path) -> Iterator[Aws]:
         port = free.getsockname()[1]
     log = folder / "moto.log"
     command = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)]
-    environment = os.environ | {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
+    # A recording of requests would otherwise be a file of the checkout.
+    environment = os.environ | {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true", "MOTO_RECORDER_FILEPATH": str(folder / "recording")}
     with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output, env=environment) as process:
         try:
             url = f"http://127.0.0.1:{port}"

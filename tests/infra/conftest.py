@@ -7,7 +7,18 @@ from pathlib import Path
 import pytest
 
 from tests.infra.aws import Aws, moto_server
-from tests.infra.terraform import Terraform
+from tests.infra.known import known
+from tests.infra.terraform import Plan, Stack, Terraform
+
+# What the stacks take in the tests of their plans, each part of them switched on.
+READ_ONLY = "arn:aws:iam::aws:policy/ReadOnlyAccess"
+CLUSTER = {
+    "image_tag": "v1",
+    "allowed_cidrs": ["203.0.113.0/24"],
+    "alarm_email": "ml@example.org",
+    "github": {"repository": "example/laurel", "terraform_policy_arns": {"plan": [READ_ONLY]}},
+    "protect": False,
+}
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -30,3 +41,26 @@ def terraform(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Terraform:
     if shutil.which("terraform") is None:
         pytest.fail("Terraform is not installed: https://developer.hashicorp.com/terraform/install (1.10 or newer).")
     return Terraform(aws, tmp_path_factory.mktemp("stacks"))
+
+
+@pytest.fixture(scope="session")
+def known_cluster(terraform: Terraform) -> Stack:
+    """The stack cluster with nothing unknown in it, for plans."""
+    return known(terraform, "cluster", **CLUSTER)
+
+
+@pytest.fixture(scope="session")
+def cluster_plan(known_cluster: Stack) -> Plan:
+    return known_cluster.plan()
+
+
+@pytest.fixture(scope="session")
+def single_plan(terraform: Terraform) -> Plan:
+    """The plan of the stack single, its bucket and its volume known."""
+    stack = known(terraform, "single", repository="https://git.example.org/laurel.git", revision="v1", name="laurel-box")
+    # Moto's server knows Amazon's images and not Canonical's.
+    image = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
+    stack.override("image", f'data "aws_ssm_parameter" "ami" {{\n  name = "{image}"\n}}\n')
+    # Of user data a plan shows a digest alone.
+    (stack.folder / "cloud_init_output.tf").write_text('output "cloud_init" {\n  value = local.cloud_init\n}\n')
+    return stack.plan()

@@ -141,18 +141,26 @@ def test_no_secret_is_in_the_state_nor_in_the_plan(cluster: Stack, aws: Aws) -> 
     secrets = aws.client("secretsmanager")
     kept = (cluster.folder / "terraform.tfstate").read_text() + json.dumps(cluster.plan().document)
     values = {one["Name"]: secrets.get_secret_value(SecretId=one["Name"])["SecretString"] for one in secrets.list_secrets()["SecretList"]}
-    assert set(values) == {"laurel/prefect-auth", "laurel/mlflow-password", "laurel/serving-key", "laurel/database"}
+    databases = {f"laurel/database/{user}" for user in ("laurel", "prefect", "mlflow")}
+    assert set(values) == {"laurel/prefect-auth", "laurel/mlflow-password", "laurel/serving-key"} | databases
     assert values["laurel/prefect-auth"].startswith("laurel:")
-    urls = json.loads(values["laurel/database"])
-    passwords = {url.split(":")[2].partition("@")[0] for url in urls.values()}
-    assert len(passwords) == 1
+    urls = {name: url for secret in databases for name, url in json.loads(values[secret]).items()}
+    users = {name: url.partition("://")[2].partition("@")[0] for name, url in urls.items()}
+    passwords = {login.partition(":")[2] for login in users.values()}
+    assert {name: login.partition(":")[0] for name, login in users.items()} == {
+        "LAUREL_DATABASE_ADMIN": "laurel",
+        "LAUREL_PREFECT_DATABASE": "prefect",
+        "LAUREL_MLFLOW_STORE": "mlflow",
+        "LAUREL_MLFLOW_AUTH_STORE": "mlflow",
+    }
+    assert len(passwords) == 3
     random = [
         values["laurel/prefect-auth"].removeprefix("laurel:"),
         values["laurel/mlflow-password"],
         values["laurel/serving-key"],
         *passwords,
     ]
-    assert len(set(random)) == 4
+    assert len(set(random)) == 6
     assert min(map(len, random)) >= 32
     assert [value for value in random if value in kept] == []
 
@@ -264,7 +272,10 @@ def test_each_task_reaches_only_its_part_of_the_lake_and_only_its_secrets(aws: A
         if "secretsmanager:GetSecretValue" in one["Action"]
     }
     short = {role: {arn.rpartition(":")[2].rpartition("-")[0] for arn in arns} for role, arns in secrets.items()}
-    assert short["laurel-serving-start"] == {"laurel/serving-key", "laurel/mlflow-password"}
+    assert short["laurel-serving-start"] == {"laurel/serving-key", "laurel/mlflow-password", "laurel/prefect-auth"}
+    for server, secret in {"prefect": "prefect-auth", "mlflow": "mlflow-password"}.items():
+        # The administrator's is for the container that prepares the databases.
+        assert short[f"laurel-{server}-start"] == {f"laurel/{secret}", f"laurel/database/{server}", "laurel/database/laurel"}
     assert short["laurel-worker-start"] == short["laurel-flow-run-start"] == {"laurel/prefect-auth"}
 
 
@@ -496,6 +507,16 @@ def test_with_a_certificate_the_balancer_speaks_https_and_may_be_open(bare: Stac
         ({"allowed_cidrs": ["0.0.0.0/0"]}, "Without a certificate"),
         ({"certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/1"}, "set domain_name"),
         ({"name": "Laurel"}, "lower-case"),
+        ({"name": "aws-team"}, "two hyphens in a row"),
+        ({"name": "ecs-models"}, "two hyphens in a row"),
+        ({"name": "fargate1"}, "two hyphens in a row"),
+        ({"name": "ssm-models"}, "two hyphens in a row"),
+        ({"name": "internal-models"}, "two hyphens in a row"),
+        ({"name": "sthree-models"}, "two hyphens in a row"),
+        ({"name": "team--models"}, "two hyphens in a row"),
+        ({"alarms": {"latency_seconds": 0.5, "errors": 10, "no_prediction_minutes": 1445}}, "multiple of 5"),
+        ({"alarms": {"latency_seconds": 0.5, "errors": 10, "no_prediction_minutes": -5}}, "multiple of 5"),
+        ({"alarms": {"latency_seconds": 0.5, "errors": 10, "no_prediction_minutes": 7}}, "multiple of 5"),
         ({"image_tag": "latest"}, "names one build"),
         ({"github": {"repository": "example/*"}}, "without a star"),
         ({"cidr": "10.0.0.0/24"}, "/16"),

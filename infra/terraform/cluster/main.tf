@@ -16,6 +16,11 @@ locals {
   account_id  = data.aws_caller_identity.current.account_id
   running     = var.image_tag != ""
   flows_image = "${module.registry.urls["${var.name}-flows"]}:${var.image_tag}"
+
+  # A use case that changed makes another image of flows, and is no reason to start Prefect, MLflow, the worker or the model service anew.
+  servers_image = "${module.registry.urls["${var.name}-flows"]}:${coalesce(var.servers_image_tag, var.image_tag, "none")}"
+  serving_image = "${module.registry.urls["${var.name}-serving"]}:${coalesce(var.serving_image_tag, var.image_tag, "none")}"
+
   prefect_url = "http://prefect.${module.ecs.domain}:4200/api"
   mlflow_url  = "http://mlflow.${module.ecs.domain}:5000"
   serving_url = var.certificate_arn == null ? "http://${module.balancer.host}" : "https://${var.domain_name}"

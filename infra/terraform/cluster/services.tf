@@ -3,8 +3,12 @@
 locals {
   parameters = module.configuration.parameters
   secrets    = module.configuration.secrets
-  databases  = { for variable in ["LAUREL_PREFECT_DATABASE", "LAUREL_MLFLOW_STORE", "LAUREL_MLFLOW_AUTH_STORE"] : variable => "${module.database.secret_arn}:${variable}::" }
   ports      = { prefect = 4200, mlflow = 5000 }
+
+  # Each server has its own user of the database; the administrator, who makes it, is known to the preparation alone.
+  databases = { for user, variables in { prefect = ["LAUREL_PREFECT_DATABASE"], mlflow = ["LAUREL_MLFLOW_STORE", "LAUREL_MLFLOW_AUTH_STORE"], laurel = ["LAUREL_DATABASE_ADMIN"] } :
+    user => { for variable in variables : variable => "${module.database.secret_arns[user]}:${variable}::" }
+  }
 
   # Flow runs make buttons where it is set, and the model service knows by it who presses them.
   slack_signing = var.slack_signing_secret_arn == null ? {} : { LAUREL_SLACK_SIGNING_SECRET = var.slack_signing_secret_arn }
@@ -15,7 +19,7 @@ locals {
     capacity_provider  = module.ecs.capacity_providers["services"]
     kms_key_arn        = module.key.arn
     repository_arn     = module.registry.arns["${var.name}-flows"]
-    image              = local.flows_image
+    image              = local.servers_image
     log_retention_days = var.log_retention_days
   }
 }
@@ -61,6 +65,13 @@ resource "aws_vpc_security_group_egress_rule" "https" {
   to_port           = 443
 }
 
+# What a server's tasks need as long as they run.
+locals {
+  server_rules = [for rule in concat(
+    values(aws_vpc_security_group_egress_rule.database), values(aws_vpc_security_group_egress_rule.https), values(aws_vpc_security_group_ingress_rule.server),
+  ) : rule.id]
+}
+
 module "prefect" {
   source             = "../modules/service"
   count              = local.running ? 1 : 0
@@ -76,16 +87,19 @@ module "prefect" {
   secrets_version    = var.secrets_version
   command            = ["python", "-m", "deployments.prefect_server"]
   preparation        = ["python", "-m", "deployments.databases"]
-  cpu                = 512
-  memory             = 1024
-  port               = local.ports.prefect
-  health_command     = ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:4200/api/health', timeout=5)"]
-  start_seconds      = 180
+  # Read when the preparation starts; the server itself does not get it.
+  preparation_secrets = local.databases["laurel"]
+  stands_before       = concat(local.server_rules, module.database.client_rules)
+  cpu                 = 512
+  memory              = 1024
+  port                = local.ports.prefect
+  health_command      = ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:4200/api/health', timeout=5)"]
+  start_seconds       = 180
   # It copies its pages to where it serves them from.
   environment = { LAUREL_HOST = "0.0.0.0", PREFECT_UI_STATIC_DIRECTORY = "/tmp/pages" }
   parameters  = {}
-  secrets     = merge(local.databases, { LAUREL_PREFECT_AUTH = local.secrets["prefect-auth"] })
-  secret_arns = [module.database.secret_arn, local.secrets["prefect-auth"]]
+  secrets     = merge(local.databases["prefect"], { LAUREL_PREFECT_AUTH = local.secrets["prefect-auth"] })
+  secret_arns = [module.database.secret_arns["laurel"], module.database.secret_arns["prefect"], local.secrets["prefect-auth"]]
   network     = { subnets = module.network.private_subnets, security_groups = [aws_security_group.server["prefect"].id], namespace_id = module.ecs.namespace_id }
 }
 
@@ -130,17 +144,22 @@ module "mlflow" {
   secrets_version    = var.secrets_version
   command            = ["python", "-m", "deployments.mlflow_server"]
   preparation        = ["python", "-m", "deployments.databases"]
-  cpu                = 256
-  memory             = 1024
-  port               = local.ports.mlflow
-  health_command     = ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:5000/health', timeout=5)"]
-  start_seconds      = 180
-  environment        = { LAUREL_HOST = "0.0.0.0", LAUREL_MLFLOW_ALLOWED_HOSTS = "mlflow.${module.ecs.domain}" }
-  parameters         = { for variable in ["LAUREL_LAKE", "LAUREL_S3_ENDPOINT", "LAUREL_S3_REGION", "LAUREL_MLFLOW_USERNAME"] : variable => local.parameters[variable] }
-  secrets            = merge(local.databases, { LAUREL_MLFLOW_PASSWORD = local.secrets["mlflow-password"] })
-  secret_arns        = [module.database.secret_arn, local.secrets["mlflow-password"]]
-  network            = { subnets = module.network.private_subnets, security_groups = [aws_security_group.server["mlflow"].id], namespace_id = module.ecs.namespace_id }
-  task_policies      = [data.aws_iam_policy_document.mlflow.json]
+  # Read when the preparation starts; the server itself does not get it.
+  preparation_secrets = local.databases["laurel"]
+  stands_before       = concat(local.server_rules, module.database.client_rules)
+  cpu                 = 256
+  memory              = 1024
+  port                = local.ports.mlflow
+  health_command      = ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:5000/health', timeout=5)"]
+  start_seconds       = 180
+  # It keeps nothing in memory that two could disagree about. Prefect has one scheduler, and one set of triggers that are being watched.
+  overlap       = true
+  environment   = { LAUREL_HOST = "0.0.0.0", LAUREL_MLFLOW_ALLOWED_HOSTS = "mlflow.${module.ecs.domain}" }
+  parameters    = { for variable in ["LAUREL_LAKE", "LAUREL_S3_ENDPOINT", "LAUREL_S3_REGION", "LAUREL_MLFLOW_USERNAME"] : variable => local.parameters[variable] }
+  secrets       = merge(local.databases["mlflow"], { LAUREL_MLFLOW_PASSWORD = local.secrets["mlflow-password"] })
+  secret_arns   = [module.database.secret_arns["laurel"], module.database.secret_arns["mlflow"], local.secrets["mlflow-password"]]
+  network       = { subnets = module.network.private_subnets, security_groups = [aws_security_group.server["mlflow"].id], namespace_id = module.ecs.namespace_id }
+  task_policies = [data.aws_iam_policy_document.mlflow.json]
 }
 
 module "flow_runs" {

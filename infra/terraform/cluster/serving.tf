@@ -1,6 +1,9 @@
 # The model service behind the load balancer. It gets champions from MLflow over HTTP, and so needs no right to read them in S3.
 
 locals {
+  # Where the image listens (its environment says so too).
+  serving_port = 8080
+
   # Prefect's is what approvals and rollbacks are passed on with.
   serving_secrets = merge(
     {
@@ -53,15 +56,15 @@ module "serving" {
   region             = var.region
   cluster_arn        = local.service.cluster
   capacity_provider  = local.service.capacity_provider
-  image              = "${module.registry.urls["${var.name}-serving"]}:${var.image_tag}"
+  image              = local.serving_image
   repository_arn     = module.registry.arns["${var.name}-serving"]
   kms_key_arn        = local.service.kms_key_arn
   log_retention_days = local.service.log_retention_days
   secrets_version    = var.secrets_version
   cpu                = var.serving.cpu
   memory             = var.serving.memory
-  port               = 8080
-  health_command     = ["python", "-m", "serving.health"]
+  port               = local.serving_port
+  health_command     = ["python", "-m", "serving.health", tostring(local.serving_port)]
   target_group_arn   = module.balancer.target_group_arn
   tasks              = var.serving.minimum
   overlap            = true
@@ -71,7 +74,7 @@ module "serving" {
   task_policies      = [data.aws_iam_policy_document.serving.json]
 
   # Each upload of the prediction log is an object: once a minute keeps the lake quick to read. What a task holds is uploaded when it ends.
-  environment = { LAUREL_LOG_FLUSH_SECONDS = "60" }
+  environment = { LAUREL_LOG_FLUSH_SECONDS = "60", LAUREL_SERVING_PORT = tostring(local.serving_port) }
 
   parameters = {
     for variable in [

@@ -7,6 +7,11 @@ variable "name" {
     condition     = can(regex("^[a-z][a-z0-9-]{1,18}[a-z0-9]$", var.name))
     error_message = "name is 3 to 20 lower-case letters, digits and hyphens, a letter first: load balancers and databases take no other."
   }
+
+  validation {
+    condition     = !can(regex("--|^(aws|ecs|fargate|ssm|internal-|xn--|sthree-|amzn-s3-demo-)", var.name))
+    error_message = "name has no two hyphens in a row (databases), and does not begin with aws, ecs or fargate (capacity providers), ssm (parameters), internal- (load balancers), xn--, sthree- or amzn-s3-demo- (buckets): AWS keeps these for itself."
+  }
 }
 
 variable "region" {
@@ -22,13 +27,35 @@ variable "tags" {
 }
 
 variable "image_tag" {
-  description = "Tag of the images laurel-flows and laurel-serving to run, pushed before. Empty: no service runs, as before the first push."
+  description = "Tag of the images to run, pushed before: that of laurel-flows, and of the others where they have none of their own. Empty: no service runs, as before the first push."
   type        = string
   default     = ""
 
   validation {
     condition     = var.image_tag != "latest"
     error_message = "image_tag names one build, as a commit does; tags in the repositories cannot be moved."
+  }
+}
+
+variable "servers_image_tag" {
+  description = "Tag of the image laurel-flows that Prefect, MLflow and the worker run; empty: image_tag. With one of its own they do not start anew when only a use case changed."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.servers_image_tag != "latest"
+    error_message = "servers_image_tag names one build; tags in the repositories cannot be moved."
+  }
+}
+
+variable "serving_image_tag" {
+  description = "Tag of the image laurel-serving; empty: image_tag."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.serving_image_tag != "latest"
+    error_message = "serving_image_tag names one build; tags in the repositories cannot be moved."
   }
 }
 
@@ -231,6 +258,17 @@ variable "alarms" {
     no_prediction_minutes = number
   })
   default = { latency_seconds = 0.5, errors = 10, no_prediction_minutes = 60 }
+
+  # CloudWatch looks back over a day at most.
+  validation {
+    condition     = var.alarms.no_prediction_minutes >= 0 && var.alarms.no_prediction_minutes <= 1440 && var.alarms.no_prediction_minutes % 5 == 0
+    error_message = "alarms.no_prediction_minutes is a multiple of 5 up to 1440 (a day), or 0."
+  }
+
+  validation {
+    condition     = var.alarms.latency_seconds > 0 && var.alarms.errors >= 1
+    error_message = "alarms.latency_seconds is above 0, and alarms.errors at least 1."
+  }
 }
 
 variable "monthly_budget_dollars" {

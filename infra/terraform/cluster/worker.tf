@@ -1,5 +1,10 @@
 # The worker, which starts flow runs, and the model service.
 
+locals {
+  # Where the worker tells its own health check that it still polls.
+  worker_port = 8080
+}
+
 data "aws_iam_policy_document" "worker" {
   # checkov:skip=CKV_AWS_356:ecs:DescribeTaskDefinition and ecs:DeregisterTaskDefinition take no other resource; what can start something names its own
   # checkov:skip=CKV_AWS_111:ecs:DeregisterTaskDefinition takes no other resource; it ends nothing that runs
@@ -92,7 +97,7 @@ module "worker" {
   log_retention_days = local.service.log_retention_days
   secrets_version    = var.secrets_version
   command            = ["python", "-m", "deployments.worker", "--type", "ecs", "--with-healthcheck"]
-  health_command     = ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/health', timeout=5)"]
+  health_command     = ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:${local.worker_port}/health', timeout=5)"]
   start_seconds      = 120
   cpu                = 256
   memory             = 768
@@ -104,6 +109,7 @@ module "worker" {
   environment = {
     AWS_DEFAULT_REGION                                   = var.region
     PREFECT_WORKER_WEBSERVER_HOST                        = "127.0.0.1"
+    PREFECT_WORKER_WEBSERVER_PORT                        = tostring(local.worker_port)
     PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME = module.events.task_queue
   }
 }

@@ -7,6 +7,11 @@ variable "name" {
     condition     = can(regex("^[a-z][a-z0-9-]{1,24}$", var.name))
     error_message = "name is 2 to 25 small letters, digits and hyphens, and begins with a letter: buckets are called by it."
   }
+
+  validation {
+    condition     = !can(regex("^(xn--|sthree-|amzn-s3-demo-)", var.name))
+    error_message = "name does not begin with xn--, sthree- or amzn-s3-demo-: S3 keeps these for itself."
+  }
 }
 
 variable "region" {

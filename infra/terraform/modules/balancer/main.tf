@@ -64,6 +64,7 @@ resource "aws_lb" "main" {
   drop_invalid_header_fields = true
   enable_deletion_protection = var.protect
   idle_timeout               = 60
+  depends_on                 = [aws_vpc_security_group_egress_rule.tasks]
 }
 
 resource "aws_lb_target_group" "serving" {

@@ -6,8 +6,8 @@ output "host" {
 output "target_group_arn" {
   description = "Target group that the service's tasks register with."
   value       = aws_lb_target_group.serving.arn
-  # ECS takes only a target group that belongs to a load balancer.
-  depends_on = [aws_lb_listener.main]
+  # ECS takes only a target group that belongs to a load balancer, and tasks are well only if it reaches them.
+  depends_on = [aws_lb_listener.main, aws_vpc_security_group_ingress_rule.tasks]
 }
 
 output "balancer_label" {

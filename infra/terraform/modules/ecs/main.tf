@@ -149,6 +149,7 @@ resource "aws_launch_template" "main" {
     }
   }
 
+  # A tag means one image forever, so that an image is pulled once. Not prefer-cached, which never removes one: the disk fills up.
   user_data = base64encode(<<-EOT
     #!/bin/sh
     cat >> /etc/ecs/ecs.config <<'CONFIG'
@@ -156,7 +157,12 @@ resource "aws_launch_template" "main" {
     ECS_ENABLE_SPOT_INSTANCE_DRAINING=true
     ECS_AWSVPC_BLOCK_IMDS=true
     ECS_CONTAINER_STOP_TIMEOUT=120s
-    ECS_IMAGE_PULL_BEHAVIOR=prefer-cached
+    ECS_IMAGE_PULL_BEHAVIOR=once
+    ECS_DISABLE_IMAGE_CLEANUP=false
+    ECS_IMAGE_CLEANUP_INTERVAL=30m
+    ECS_IMAGE_MINIMUM_CLEANUP_AGE=1h
+    ECS_NUM_IMAGES_DELETE_PER_CYCLE=5
+    ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=1h
     CONFIG
   EOT
   )
@@ -184,6 +190,11 @@ resource "aws_autoscaling_group" "main" {
   force_delete              = true
   capacity_rebalance        = true
   wait_for_capacity_timeout = "0"
+  # Nothing patches a running instance: it is replaced instead, by the newest image that an apply found.
+  max_instance_lifetime = each.value.maximum_days * 86400
+  # What the dashboard shows is published only if it is asked for, and free.
+  metrics_granularity = "1Minute"
+  enabled_metrics     = ["GroupDesiredCapacity", "GroupInServiceInstances"]
 
   mixed_instances_policy {
     instances_distribution {
@@ -220,10 +231,30 @@ resource "aws_autoscaling_group" "main" {
     propagate_at_launch = true
   }
 
+  # A newer image (or another launch template) replaces the instances that are there: new ones first, and ECS drains the old ones,
+  # although they are protected. A group that shrinks to zero gets its new instances by itself.
+  dynamic "instance_refresh" {
+    for_each = each.value.minimum > 0 ? [1] : []
+
+    content {
+      strategy = "Rolling"
+
+      preferences {
+        min_healthy_percentage       = 100
+        max_healthy_percentage       = 200
+        scale_in_protected_instances = "Refresh"
+        skip_matching                = true
+      }
+    }
+  }
+
   lifecycle {
     # ECS sets it.
     ignore_changes = [desired_capacity]
   }
+
+  # An instance needs its rights and its way out from its first minute, and to its last: until then its agent reports what ended.
+  depends_on = [aws_iam_role_policy.instances, aws_vpc_security_group_egress_rule.instances]
 }
 
 resource "aws_ecs_capacity_provider" "main" {

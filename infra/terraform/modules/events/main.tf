@@ -60,6 +60,8 @@ resource "aws_cloudwatch_event_target" "tasks" {
   dead_letter_config {
     arn = aws_sqs_queue.dead.arn
   }
+
+  depends_on = [aws_sqs_queue_policy.send]
 }
 
 resource "aws_cloudwatch_event_rule" "incoming" {
@@ -114,6 +116,8 @@ resource "aws_cloudwatch_event_target" "incoming" {
   dead_letter_config {
     arn = aws_sqs_queue.dead.arn
   }
+
+  depends_on = [aws_iam_role_policy.run, aws_sqs_queue_policy.send]
 }
 
 # A command that starts and then fails (Prefect was away for too long, no such use case): to the same queue, and so to the alarm.
@@ -136,8 +140,9 @@ resource "aws_cloudwatch_event_rule" "failed" {
 }
 
 resource "aws_cloudwatch_event_target" "failed" {
-  rule = aws_cloudwatch_event_rule.failed.name
-  arn  = aws_sqs_queue.dead.arn
+  rule       = aws_cloudwatch_event_rule.failed.name
+  arn        = aws_sqs_queue.dead.arn
+  depends_on = [aws_sqs_queue_policy.send]
 }
 
 data "aws_iam_policy_document" "assume" {

@@ -1,6 +1,7 @@
 output "task_role_arn" {
   description = "Role of the flows' code."
   value       = aws_iam_role.task.arn
+  depends_on  = [aws_iam_role_policy.task]
 }
 
 output "execution_role_arn" {
@@ -31,6 +32,7 @@ output "command_log_group_arn" {
 output "security_group" {
   description = "Security group of flow runs and commands."
   value       = aws_security_group.main.id
+  depends_on  = [aws_vpc_security_group_egress_rule.out]
 }
 
 output "command_family" {

@@ -61,6 +61,24 @@ resource "aws_iam_role_policy_attachment" "terraform" {
   policy_arn = each.value.arn
 }
 
+# What a plan needs beyond reading: new passwords are made at each plan and thrown away (they are ephemeral), and AWS does not count
+# that as reading.
+data "aws_iam_policy_document" "plan" {
+  # checkov:skip=CKV_AWS_356:AWS takes no other resource for secretsmanager:GetRandomPassword, and it reads nothing
+  statement {
+    sid       = "MakeThrowawayPasswords"
+    actions   = ["secretsmanager:GetRandomPassword"]
+    resources = ["*"]
+  }
+}
+
+resource "aws_iam_role_policy" "plan" {
+  count  = contains(keys(var.terraform_policy_arns), "plan") ? 1 : 0
+  name   = "plan"
+  role   = aws_iam_role.main["plan"].id
+  policy = data.aws_iam_policy_document.plan.json
+}
+
 # Both push images and run commands inside the cluster.
 data "aws_iam_policy_document" "command" {
   # checkov:skip=CKV_AWS_356:ecr:GetAuthorizationToken is of the account, and AWS takes no other resource for it

@@ -75,6 +75,8 @@ resource "aws_nat_gateway" "main" {
   allocation_id = aws_eip.nat[count.index].id
   subnet_id     = aws_subnet.public[count.index].id
   tags          = { Name = "${var.name}-${var.zones[count.index]}" }
+  # Without them it is a way to nowhere: they come before it, and go after it and all that uses it.
+  depends_on = [aws_route.internet, aws_route_table_association.public]
 }
 
 resource "aws_route_table" "private" {
@@ -136,8 +138,14 @@ data "aws_iam_policy_document" "assume" {
 
 data "aws_iam_policy_document" "write" {
   statement {
-    actions   = ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
-    resources = ["${aws_cloudwatch_log_group.refused.arn}:*"]
+    actions   = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
+    resources = [aws_cloudwatch_log_group.refused.arn, "${aws_cloudwatch_log_group.refused.arn}:*"]
+  }
+
+  # VPC asks for the list of groups before it writes to one, and takes a refusal for a missing group.
+  statement {
+    actions   = ["logs:DescribeLogGroups"]
+    resources = ["${replace(aws_cloudwatch_log_group.refused.arn, "/:log-group:.*/", ":log-group:")}*"]
   }
 }
 
@@ -158,4 +166,5 @@ resource "aws_flow_log" "refused" {
   traffic_type    = "REJECT"
   log_destination = aws_cloudwatch_log_group.refused.arn
   iam_role_arn    = aws_iam_role.flow_log.arn
+  depends_on      = [aws_iam_role_policy.flow_log]
 }

@@ -58,6 +58,7 @@ locals {
     memoryReservation = 64
     essential         = false
     command           = var.preparation
+    secrets           = [for name, arn in merge(var.parameters, var.secrets, var.preparation_secrets) : { name = name, valueFrom = arn }]
     portMappings      = []
   })
 }
@@ -110,6 +111,8 @@ resource "aws_ecs_task_definition" "main" {
   task_role_arn            = aws_iam_role.task.arn
   execution_role_arn       = module.execution_role.arn
   container_definitions    = jsonencode(concat([local.main], length(var.preparation) > 0 ? [local.preparation] : []))
+  # What ECS goes back to must be there.
+  skip_destroy = true
 
   # Of the task, and gone with it. Docker gives it the owner that the folder has in the image.
   volume {
@@ -217,5 +220,6 @@ resource "aws_ecs_service" "main" {
     ignore_changes = [desired_count]
   }
 
-  depends_on = [aws_iam_role_policy.task]
+  # Rights, rules and databases stand before the first task starts, and until the last one has ended.
+  depends_on = [aws_iam_role_policy.task, var.stands_before]
 }

@@ -1,0 +1,345 @@
+"""What the code asks of AWS is allowed by the role that it has, and by no luck: IAM is played with the policies out of the plans."""
+
+import ast
+import base64
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+import polars as pl
+import pytest
+from moto.iam.aws_managed_policies import aws_managed_policies_data
+from moto.server import ThreadedMotoServer
+
+from blocks.lake import Lake, LakeAway
+from blocks.results import Results
+from blocks.settings import REPOSITORY, Settings
+from serving import errors
+from serving.history import History
+from serving.lake import open_lake
+from tasks import ledger, quarantine
+from tasks.dataset import versions
+from tests.fakes.iam import GuardedS3, Policies, guarded_s3
+from tests.infra.aws import Aws
+from tests.infra.conftest import CLUSTER
+from tests.infra.known import ACCOUNT
+from tests.infra.terraform import Plan, Terraform
+
+BUCKET = f"laurel-lake-{ACCOUNT}"
+KEYS = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
+Guard = Callable[..., AbstractContextManager[GuardedS3]]
+
+
+def role(plan: Plan, address: str) -> Policies:
+    """All policies of the role whose ``aws_iam_role_policy`` addresses begin so."""
+    found = [
+        one["policy"] for name, one in plan.planned("aws_iam_role_policy").items() if name.startswith(f"{address}.aws_iam_role_policy.")
+    ]
+    assert found, f"the plan has no policy of {address}"
+    return Policies.of(*found)
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Any]:
+    """A client of an S3 that refuses nobody."""
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield boto3.client("s3", endpoint_url=f"http://{host}:{port}", **KEYS)
+    server.stop()
+
+
+@pytest.fixture
+def guard(s3: Any) -> Guard:
+    """``with guard(policies, lake=bucket) as guarded``: an empty bucket behind these policies."""
+
+    @contextmanager
+    def guarded(policies: Policies, bucket: str = BUCKET) -> Iterator[GuardedS3]:
+        s3.create_bucket(Bucket=bucket)
+        for stored in s3.list_objects_v2(Bucket=bucket).get("Contents", []):
+            s3.delete_object(Bucket=bucket, Key=stored["Key"])
+        with guarded_s3(s3.meta.endpoint_url, policies) as found:
+            yield found
+
+    return guarded
+
+
+def settings(guarded: GuardedS3, bucket: str = BUCKET) -> Settings:
+    given = {"lake": f"s3://{bucket}", "s3_endpoint": guarded.url, "s3_access_key": "key", "s3_secret_key": "secret"}
+    return Settings.model_validate(given)
+
+
+def test_the_service_writes_its_log_and_reads_its_history_from_the_first_minute_on(cluster_plan: Plan, guard: Guard, s3: Any) -> None:
+    with guard(role(cluster_plan, "module.serving[0]")) as guarded:
+        lake = open_lake(settings(guarded))
+        for folder in ("predictions", "feedback"):
+            lake.put(f"{folder}/flights/date=2013-06-01/one.parquet", b"rows")
+        # Before there is a decision, a drift check or a report.
+        assert History(lake).decisions("flights", 10) == []
+        assert History(lake).drift("flights", 10) == []
+        assert History(lake).report("flights", "2013-06") is None
+        s3.put_object(Bucket=BUCKET, Key="reports/flights/2013-06/verdict.json", Body=b"{}")
+        s3.put_object(Bucket=BUCKET, Key="decisions/flights/00000001.json", Body=b"{}")
+        assert [one.outcome for one in History(lake).drift("flights", 10)] == ["unreadable"]
+        assert len(History(lake).decisions("flights", 10)) == 1
+        assert guarded.refused == []
+        for folder in ("datasets", "mlflow", "predictions"):
+            with pytest.raises(errors.LakeAway, match="ACCESS_DENIED"):
+                lake.list(f"{folder}/flights")
+        with pytest.raises(errors.LakeAway, match="ACCESS_DENIED"):
+            lake.put("decisions/flights/00000002.json", b"mine")
+
+
+def flows_use(lake: Lake) -> None:
+    """Each kind of object that flows keep or read, by the code that does so."""
+    assert versions(lake, "flights") == []
+    made = {"use_case": "flights", "version": "2013-06-0a1b2c3d", "schema": {}, "periods": []}
+    path = "datasets/flights/2013-06-0a1b2c3d/manifest.json"
+    assert not lake.exists(path)
+    lake.write(path, json.dumps(made).encode())
+    assert versions(lake, "flights") == ["2013-06-0a1b2c3d"]
+    with lake.open(path) as stream:
+        assert json.loads(stream.read()) == made
+    for number in (1, 2):
+        text = {
+            "use_case": "flights",
+            "time": f"2026-11-2{number}T10:00:00.000+00:00",
+            "reasons": [f"{number}"],
+            "by": "a test",
+            "run": None,
+        }
+        ledger.append(lake, ledger.Decision.model_validate(text | {"kind": "contest", "verdict": "keep"}))
+    assert len(ledger.read(lake, "flights")) == 2
+    assert ledger.find_tampering(lake, "flights", None) == []
+    lake.write("reports/flights/2013-06/verdict.json", b"{}")
+    assert quarantine.quarantined(lake, "flights") == {}
+    lake.create("slack/run/0.head", b"1")
+    lake.write("slack/run.json", b"{}")
+    results = Results(lake=lake)
+    results.write_path("one", b"returned")
+    assert results.read_path("one") == b"returned"
+    assert lake.newest("predictions/flights") is None
+    assert lake.list("feedback/flights") == []
+    with pytest.raises(FileNotFoundError):
+        lake.read("slack/another.json")
+    buffer = pl.DataFrame({"a": list(range(1_000_000))}).write_csv().encode()
+    lake.write("datasets/flights/periods/large.parquet", buffer[: 6 << 20])  # in parts, as S3 takes what is large
+
+
+def test_flow_runs_keep_and_read_all_that_they_do(cluster_plan: Plan, guard: Guard, s3: Any) -> None:
+    with guard(role(cluster_plan, "module.flow_runs")) as guarded:
+        lake = Lake.of(settings(guarded))
+        flows_use(lake)
+        s3.put_object(Bucket=BUCKET, Key="incoming/flights/2013-06.csv", Body=b"a\n1\n")
+        assert lake.read("incoming/flights/2013-06.csv") == b"a\n1\n"
+        assert guarded.refused == []
+        # The ledger only grows, the service's log is the service's, and the sender's file the sender's.
+        for path in ("decisions/flights/00000001.json", "predictions/flights/x.parquet", "incoming/flights/2013-06.csv", "mlflow/1/x"):
+            with pytest.raises(LakeAway, match="ACCESS_DENIED"):
+                lake.write(path, b"mine")
+
+
+def test_on_the_box_flows_and_service_share_the_role(single_plan: Plan, guard: Guard) -> None:
+    bucket = f"laurel-box-lake-{ACCOUNT}"
+    box = Policies.of(single_plan.planned("aws_iam_role_policy")["aws_iam_role_policy.box"]["policy"])
+    with guard(box, bucket) as guarded:
+        flows_use(Lake.of(settings(guarded, bucket)))
+        lake = open_lake(settings(guarded, bucket))
+        lake.put("predictions/flights/date=2013-06-01/one.parquet", b"rows")
+        assert History(lake).decisions("toy", 10) == []
+        assert guarded.refused == []
+
+
+def test_mlflow_keeps_gives_lists_and_deletes_artifacts(
+    cluster_plan: Plan, guard: Guard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
+
+    with guard(role(cluster_plan, "module.mlflow[0]")) as guarded:
+        for name, value in {"MLFLOW_S3_ENDPOINT_URL": guarded.url, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE", "path")
+        artifacts = S3ArtifactRepository(f"s3://{BUCKET}/mlflow/1/0a1b/artifacts")
+        (tmp_path / "model.onnx").write_bytes(b"\0" * (9 << 20))  # in parts
+        assert artifacts.list_artifacts() == []
+        artifacts.log_artifact(str(tmp_path / "model.onnx"), "model")
+        assert [one.path for one in artifacts.list_artifacts("model")] == ["model/model.onnx"]
+        assert Path(artifacts.download_artifacts("model", str(tmp_path))).is_dir()
+        artifacts.delete_artifacts("model")
+        assert artifacts.list_artifacts() == []
+        assert guarded.refused == []
+
+
+def test_an_endpoint_of_sagemaker_writes_its_log(terraform: Terraform, guard: Guard) -> None:
+    image = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/laurel-serving:1.0"
+    archive = {"champion": {"model_data_url": "s3://models/7/model.tar.gz"}}
+    plan = terraform.stack("modules/endpoint", image=image, variants=archive, lake=BUCKET).plan()
+    policies = Policies.of(plan.planned("aws_iam_role_policy")["aws_iam_role_policy.endpoint"]["policy"])
+    with guard(policies) as guarded:
+        open_lake(settings(guarded)).put("predictions/flights/date=2013-06-01/one.parquet", b"rows")
+        assert guarded.refused == []
+    assert policies.allow("s3:GetObject", "arn:aws:s3:::models/7/model.tar.gz")
+
+
+def test_ecs_may_fetch_all_that_a_task_is_started_with(cluster_plan: Plan) -> None:
+    """Image, log, secrets and parameters of each container, by the execution role of its task."""
+    definitions = {address.partition(".aws_ecs")[0]: one for address, one in cluster_plan.planned("aws_ecs_task_definition").items()}
+    for module, definition in definitions.items():
+        own = "command_execution_role" if module == "module.flow_runs" else "execution_role"
+        policies = role(cluster_plan, f"{module}.module.{own}")
+        for container in json.loads(definition["container_definitions"]):
+            for secret in container.get("secrets", []):
+                arn = secret["valueFrom"]
+                action = "ssm:GetParameters" if ":ssm:" in arn else "secretsmanager:GetSecretValue"
+                assert policies.allow(action, ":".join(arn.split(":")[:7])), (container["name"], secret)
+            group = container["logConfiguration"]["options"]["awslogs-group"]
+            for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
+                assert policies.allow(action, f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:{group}:log-stream:x")
+            repository = container["image"].partition("/")[2].partition(":")[0]
+            assert policies.allow("ecr:BatchGetImage", f"arn:aws:ecr:us-east-1:{ACCOUNT}:repository/{repository}")
+        assert policies.allow("ecr:GetAuthorizationToken", "*") and policies.allow("kms:Decrypt", key(cluster_plan))
+
+
+def key(plan: Plan) -> str:
+    return str(next(iter(plan.planned("aws_sqs_queue").values()))["kms_master_key_id"])
+
+
+def asked(*files: Path) -> set[str]:
+    """Methods of AWS's clients that the files call, in IAM's spelling: ``ecs.run_task`` -> RunTask."""
+    names = set()
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            called = node.func if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else None
+            owner = called.value.id if called and isinstance(called.value, ast.Name) else ""
+            if called and re.fullmatch(r"(\w*_)?(ecs|logs|ssm|sqs|client)(_client)?", owner):
+                names.add("".join(part.title() for part in called.attr.split("_")))
+    return names
+
+
+HERE = f"us-east-1:{ACCOUNT}"
+IN_CLUSTER = {"ecs:cluster": f"arn:aws:ecs:{HERE}:cluster/laurel"}
+
+
+def test_the_worker_may_do_all_that_prefect_aws_does(cluster_plan: Plan) -> None:
+    import prefect_aws
+
+    folder = Path(prefect_aws.__file__).parent
+    policies = role(cluster_plan, "module.worker[0]")
+    definition, task = f"arn:aws:ecs:{HERE}:task-definition/prefect_ec2_retrain:3", f"arn:aws:ecs:{HERE}:task/laurel/0a1b"
+    queue, stream = f"arn:aws:sqs:{HERE}:laurel-ecs-tasks-events", f"arn:aws:logs:{HERE}:log-group:/laurel/flow-runs:log-stream:x"
+    wanted: dict[str, tuple[str, str, dict[str, str]]] = {
+        "RunTask": ("ecs", definition, IN_CLUSTER),
+        "RegisterTaskDefinition": ("ecs", definition, {}),
+        "DescribeTaskDefinition": ("ecs", "*", {}),
+        "DeregisterTaskDefinition": ("ecs", "*", {}),
+        "DescribeTasks": ("ecs", task, {}),
+        "StopTask": ("ecs", task, {}),
+        "GetQueueUrl": ("sqs", queue, {}),
+        "ReceiveMessage": ("sqs", queue, {}),
+        "DeleteMessage": ("sqs", queue, {}),
+        "ChangeMessageVisibility": ("sqs", queue, {}),
+        "GetLogEvents": ("logs", stream, {}),
+    }
+    # Of a network that is to be found by its VPC; ours is named.
+    unused = {"DescribeSubnets", "DescribeVpcs"}
+    done = asked(folder / "workers/ecs_worker.py", folder / "observers/ecs.py") - {"ReadFlowRun", "Emit", "Aexit"}
+    assert {"RunTask", "ReceiveMessage", "GetLogEvents"} <= done
+    assert done - unused - set(wanted) == set(), "prefect-aws asks AWS for something new"
+    for name, (service, resource, context) in wanted.items():
+        assert policies.allow(f"{service}:{name}", resource, context), name
+    for name, resource in {"RunTask": task, "RegisterTaskDefinition": definition}.items():
+        assert policies.allow("ecs:TagResource", resource, {"ecs:CreateAction": name})
+    for passed in ("laurel-flow-run", "laurel-flow-run-start"):
+        assert policies.allow("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/{passed}", {"iam:PassedToService": "ecs-tasks.amazonaws.com"})
+    assert not policies.allow("ecs:RunTask", f"arn:aws:ecs:{HERE}:task-definition/laurel-command:1", IN_CLUSTER)
+
+
+def test_a_deployment_may_do_all_that_its_programs_do(cluster_plan: Plan) -> None:
+    policies = {
+        name: Policies.of(*[one["policy"] for address, one in cluster_plan.planned("aws_iam_role_policy").items() if owner in address])
+        for name, owner in {"deploy": "module.github[0]", "plan": "module.github[0].aws_iam_role_policy.plan"}.items()
+    }
+    service, definition = f"arn:aws:ecs:{HERE}:service/laurel/prefect", f"arn:aws:ecs:{HERE}:task-definition/laurel-prefect:3"
+    wanted: dict[str, tuple[str, str, dict[str, str]]] = {
+        "DescribeServices": ("ecs", service, {}),
+        "UpdateService": ("ecs", service, {}),
+        "DescribeTaskDefinition": ("ecs", "*", {}),
+        "RegisterTaskDefinition": ("ecs", definition, {}),
+        "RunTask": ("ecs", f"arn:aws:ecs:{HERE}:task-definition/laurel-command:1", IN_CLUSTER),
+        "DescribeTasks": ("ecs", f"arn:aws:ecs:{HERE}:task/laurel/0a1b", {}),
+        "StopTask": ("ecs", f"arn:aws:ecs:{HERE}:task/laurel/0a1b", {}),
+        "GetLogEvents": ("logs", f"arn:aws:logs:{HERE}:log-group:/laurel/command:log-stream:x", {}),
+    }
+    wanted["GetParameters"] = ("ssm", f"arn:aws:ssm:{HERE}:parameter/laurel/config/LAUREL_ECS_IMAGE", {})
+    done = asked(REPOSITORY / "deployments/ecs_services.py", REPOSITORY / "deployments/ecs_command.py")
+    assert {"RunTask", "UpdateService"} <= done
+    assert done - set(wanted) == set(), "a program asks AWS for something new"
+    for name, (kind, resource, context) in wanted.items():
+        assert policies["deploy"].allow(f"{kind}:{name}", resource, context), name
+    for action in ("ecr:PutImage", "ecr:DescribeImages", "ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload"):
+        assert policies["deploy"].allow(action, f"arn:aws:ecr:{HERE}:repository/laurel-serving"), action
+
+
+def managed(name: str) -> dict[str, Any]:
+    """The document of one of AWS's own policies, as AWS published it."""
+    return dict(json.loads(aws_managed_policies_data)[name]["Document"])
+
+
+def requests(aws: Aws) -> list[str]:
+    """What was asked of AWS since the recording began, as IAM's actions; reads of S3 by their method alone."""
+    httpx.post(f"{aws.url}/moto-api/recorder/stop-recording").raise_for_status()
+    lines = httpx.get(f"{aws.url}/moto-api/recorder/download-recording").text.splitlines()
+    return sorted({_action(json.loads(line)) for line in lines})
+
+
+def _action(request: dict[str, Any]) -> str:
+    headers = {name.lower(): value for name, value in request["headers"].items()}
+    service = headers["authorization"].split("/")[3]
+    body = request.get("body") or ""
+    body = base64.b64decode(body).decode() if request.get("body_encoded") else body
+    target = headers.get("x-amz-target")
+    named = target.rpartition(".")[2] if target else "".join(re.findall(r"(?:^|&)Action=(\w+)", str(body))[:1])
+    return f"{service}:{named or request['method'].title() + 'Object'}"
+
+
+def test_the_role_of_pull_requests_may_do_all_that_a_plan_does(terraform: Terraform, aws: Aws, cluster_plan: Plan) -> None:
+    """Recorded while Terraform plans: data sources, and the passwords that are made anew at each plan and kept nowhere."""
+    stack = terraform.stack("cluster", **CLUSTER)
+    httpx.post(f"{aws.url}/moto-api/recorder/start-recording").raise_for_status()
+    stack.plan()
+    done = requests(aws)
+    assert {"sts:GetCallerIdentity", "ssm:GetParameter", "secretsmanager:GetRandomPassword"} <= set(done)
+    own = cluster_plan.planned("aws_iam_role_policy")["module.github[0].aws_iam_role_policy.plan[0]"]["policy"]
+    policies = Policies.of(own, managed("ReadOnlyAccess"))
+    # GetCallerIdentity needs no right.
+    assert [action for action in done if action != "sts:GetCallerIdentity" and not policies.allow(action, "*")] == []
+    assert not policies.allow("secretsmanager:GetSecretValue", f"arn:aws:secretsmanager:{HERE}:secret:laurel/database/laurel-AbCdEf")
+
+
+def test_the_flow_log_may_find_and_fill_its_group(cluster_plan: Plan) -> None:
+    """What AWS asks of such a role: https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-iam-role.html"""
+    policies = role(cluster_plan, "module.network")
+    group = f"arn:aws:logs:{HERE}:log-group:/laurel/refused-connections"
+    for action, resource in {
+        "logs:CreateLogGroup": group,
+        "logs:CreateLogStream": f"{group}:log-stream:eni",
+        "logs:PutLogEvents": f"{group}:log-stream:eni",
+        "logs:DescribeLogStreams": f"{group}:*",
+        "logs:DescribeLogGroups": f"arn:aws:logs:{HERE}:log-group:*",
+    }.items():
+        assert policies.allow(action, resource), action
+
+
+def test_eventbridge_may_start_the_command_in_the_cluster_alone(cluster_plan: Plan) -> None:
+    policies = role(cluster_plan, "module.events")
+    definition = f"arn:aws:ecs:{HERE}:task-definition/laurel-command"
+    assert policies.allow("ecs:RunTask", definition, IN_CLUSTER)
+    assert not policies.allow("ecs:RunTask", definition, {"ecs:cluster": f"arn:aws:ecs:{HERE}:cluster/another"})
+    assert policies.allow("ecs:TagResource", f"arn:aws:ecs:{HERE}:task/laurel/0a1b", {"ecs:CreateAction": "RunTask"})
+    for passed in ("laurel-command", "laurel-command-start"):
+        assert policies.allow("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/{passed}", {"iam:PassedToService": "ecs-tasks.amazonaws.com"})
