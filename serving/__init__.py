@@ -6,11 +6,11 @@ One prediction, from the first byte to the lake:
                   (framing: where it ends; predict_call; refusals and encodings: how answers look)
     admission     asks whether the caller may             keys, keys_file, keys_command, peers, proxies, security_headers, access_log
     scoring       gathers, scores, logs, answers          service holds all that lives as long as the process
-    formats       rows in, answers out                    rows, columns, csv_rows, arrow_rows, arrow_messages; feedback
+    formats       rows in, answers out                    rows, columns, csv_rows, arrow_rows, arrow_messages; feedback, event_window
     predictions   from rows to the answer's JSON
     package       the champion's model and schema
     prediction_log    keeps what was answered             log_policy, log_columns, segments, log_folders
-    uploader      sees that the lake gets it              carrier, parquet, log_tables, column_tables, lake
+    uploader      sees that the lake gets it              carrier, parquet, log_tables, column_tables, sieve, line_halves, lake
 
 A champion, from the registry to the next prediction: use_cases, registry, package_cache, champion; webhook lets it look sooner, trouble and
 slack tell what hinders it. model_folder stands in the registry's stead where the package comes as files.

@@ -3,7 +3,8 @@
 Making Parquet takes an interpreter and memory: there it takes them from nobody, they are gone when nothing waits, and what ends
 pyarrow ends no service. It is started when a segment is there, and let go when none has come for a while.
 
-Its standard input takes the path of a segment a line, as JSON; its standard output says of each in a line of JSON what became of it.
+Its standard input takes a segment a line, as JSON; its standard output says of each in a line of JSON what became of it. Rows that
+nobody can read, or that ended the process once, are set aside alone: ``<segment>.unreadable`` beside the segment holds them and why.
 It ends with its standard input, and so with the process that started it. Lake and durability are those of its own settings.
 """
 
@@ -13,7 +14,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import msgspec
 
@@ -21,19 +22,30 @@ from serving.errors import LakeAway
 from serving.lake import FolderLake, Lake, open_lake
 from serving.segments import Unreadable
 
+if TYPE_CHECKING:
+    from serving.sieve import SetAside
+
 _CHANCES = 3
 _REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 class Carried(msgspec.Struct, frozen=True):
-    """The lake has these rows; ``torn`` lines could not be read."""
+    """The lake has these rows; ``torn`` lines could not be read, among them whole ones with ``unreadable`` rows."""
 
     rows: int
     torn: int
+    unreadable: int = 0
 
 
 class CarrierEnded(OSError):
     """The process ended while it had a segment: killed, for want of memory, or by the segment."""
+
+
+class _Task(msgspec.Struct):
+    """``careful``: some row may end the process."""
+
+    path: str
+    careful: bool = False
 
 
 class _Said(msgspec.Struct):
@@ -45,21 +57,35 @@ class _Said(msgspec.Struct):
 
 
 _SAID = msgspec.json.Decoder(_Said)
+_TASK = msgspec.json.Decoder(_Task)
 
 
-def carry(path: Path, lake: Lake, *, durable: bool) -> Carried:
+def carry(path: Path, lake: Lake, *, durable: bool, careful: bool = False) -> Carried:
     """Convert the segment and give its files to the lake. Raises ``Unreadable``, ``LakeAway``, ``OSError``."""
     from serving.parquet import convert, give_back_memory
 
-    converted = convert(path)
+    converted = convert(path, careful=careful)
     for key, data in converted.files.items():
         lake.put(key, data)
+    if converted.aside.lines:
+        _set_aside(path, converted.aside)
     if durable and isinstance(lake, FolderLake):
         os.sync()  # its files are with the kernel only, and the segment, which is on the disk, goes now
-    carried = Carried(converted.rows, converted.torn)
+    carried = Carried(converted.rows, converted.torn, converted.aside.rows)
     del converted
     give_back_memory()
     return carried
+
+
+def _set_aside(path: Path, aside: "SetAside") -> None:
+    """The segment's header, and then each line after a line that says why it is here. The lines are readable as a segment again."""
+    with path.open("rb") as file:
+        parts = [file.readline()]
+    for reason, line in aside.lines:
+        parts += [msgspec.json.encode({"unreadable": reason}), b"\n", line]
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(b"".join(parts))
+    partial.replace(path.with_suffix(".unreadable"))
 
 
 class Carrier:
@@ -95,8 +121,9 @@ class Carrier:
     def _ask(self, path: Path) -> _Said:
         process = self._running()
         assert process.stdin is not None and process.stdout is not None
+        task = _Task(str(path.absolute()), careful=self._ended_at[path] > 0)
         try:
-            process.stdin.write(msgspec.json.encode(str(path.absolute())) + b"\n")
+            process.stdin.write(msgspec.json.encode(task) + b"\n")
             process.stdin.flush()
             return _SAID.decode(process.stdout.readline())
         except (BrokenPipeError, msgspec.DecodeError) as error:
@@ -124,7 +151,9 @@ def main(questions: IO[bytes], answers: IO[bytes]) -> None:
     lake = open_lake(settings)
     for line in questions:
         try:
-            said = _Said(carry(Path(msgspec.json.decode(line, type=str)), lake, durable=settings.log_durability == "fsync"))
+            task = _TASK.decode(line)
+            durable = settings.log_durability == "fsync"
+            said = _Said(carry(Path(task.path), lake, durable=durable, careful=task.careful))
         except (Unreadable, LakeAway, OSError) as error:
             said = _Said(problem=str(error), unreadable=isinstance(error, Unreadable))
         answers.write(msgspec.json.encode(said) + b"\n")

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from serving.errors import PackageError, RegistryAway
+from serving.event_window import EventWindow
 from serving.log_policy import LogRequest, log_request_of
 from serving.metrics import Metrics
 from serving.package import Package
@@ -44,6 +45,7 @@ class Champion:
     log_header: bytes
     column_header: bytes
     log_request: LogRequest
+    events: EventWindow
     since: datetime
     created: str | None = None  # when the version was registered, as the registry says; a package says nothing of time
 
@@ -58,7 +60,8 @@ class Champion:
         except (ValueError, TypeError) as error:
             raise PackageError(f"The package's schema contradicts itself: {error}.") from error
         headers = header_of(manifest, version), header_of(manifest, version, by_column=True)
-        return cls(version, sha256, package, reader, *headers, log_request_of(manifest), datetime.now(UTC))
+        events = EventWindow(manifest.event_time, manifest.event_past_days, manifest.event_future_days)
+        return cls(version, sha256, package, reader, *headers, log_request_of(manifest), events, datetime.now(UTC))
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,14 @@ class _Read(msgspec.Struct):
 
 
 class ColumnTables:
-    """Reads such lines of segments with one header."""
+    """Reads such lines of segments with one header. ``problem``: of the last bad line."""
 
     def __init__(self, header: Header) -> None:
         import pyarrow as pa
 
         from serving.log_tables import schema_of
 
+        self.problem = ""
         self.schema = schema = schema_of(header)
         self._numbers = [column.name for column in header.columns if column.kind == "number"]
         self._texts = [column.name for column in header.columns if column.kind != "number"]
@@ -48,7 +49,7 @@ class ColumnTables:
         """The rows of whole lines, in their order, and how many lines could not be read."""
         import pyarrow as pa
 
-        lines = bytes(data).splitlines()
+        lines = bytes(data).split(b"\n")[:-1]
         try:
             return self._table(lines), 0
         except _UNREADABLE:
@@ -57,8 +58,8 @@ class ColumnTables:
         for line in lines:
             try:
                 tables.append(self._table([line]))
-            except _UNREADABLE:
-                torn += 1
+            except _UNREADABLE as error:
+                torn, self.problem = torn + 1, str(error)
         return pa.concat_tables(tables), torn
 
     def _table(self, lines: list[bytes]) -> Any:

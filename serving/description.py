@@ -29,6 +29,7 @@ def describe(service: Service, use_case: str) -> dict[str, Any]:
             "rows_waiting": state.rows_waiting,
             "rows_uploaded": state.rows_uploaded,
             "rows_dropped": state.rows_dropped,
+            "rows_unreadable": state.rows_unreadable,
             "lines_torn": state.lines_torn,
             "bytes_waiting": service.log.bytes_waiting(use_case),
             "lag_seconds": service.log.lag_seconds(use_case),
@@ -79,7 +80,9 @@ def families(service: Service) -> Iterable[Metric]:
     waiting = GaugeMetricFamily("laurel_log_rows_waiting", "Rows on this disk that are not in the lake yet", labels=["use_case"])
     uploaded = CounterMetricFamily("laurel_log_rows_uploaded", "Rows that reached the lake", labels=["use_case"])
     dropped = CounterMetricFamily("laurel_log_rows_dropped", "Rows answered and not logged: backlog or disk full", labels=["use_case"])
-    torn = CounterMetricFamily("laurel_log_lines_torn", "Lines of the log that a crash left unreadable", labels=["use_case"])
+    torn = CounterMetricFamily("laurel_log_lines_torn", "Lines of the log that could not be read", labels=["use_case"])
+    set_aside = "Rows that could not be made into Parquet, set aside on this disk"
+    unreadable = CounterMetricFamily("laurel_log_rows_unreadable", set_aside, labels=["use_case"])
     lag = GaugeMetricFamily("laurel_log_lag_seconds", "Age of the oldest row that is not in the lake", labels=["use_case"])
     size = GaugeMetricFamily("laurel_log_bytes_waiting", "Bytes on this disk that are not in the lake yet", labels=["use_case"])
     for name in service.watches:
@@ -90,4 +93,5 @@ def families(service: Service) -> Iterable[Metric]:
         uploaded.add_metric([name], state.rows_uploaded)
         dropped.add_metric([name], state.rows_dropped)
         torn.add_metric([name], state.lines_torn)
-    return [queue, connections, dropped_lines, dropped_words, lag, size, waiting, uploaded, dropped, torn]
+        unreadable.add_metric([name], state.rows_unreadable)
+    return [queue, connections, dropped_lines, dropped_words, lag, size, waiting, uploaded, dropped, torn, unreadable]

@@ -60,15 +60,16 @@ def schema_of(header: Header) -> Any:
 
 
 class FeedbackTables:
-    """Reads lines of feedback, all by msgspec: a label has two spellings, and there are few."""
+    """Reads lines of feedback, all by msgspec: a label has two spellings, and there are few. ``problem``: of the last bad line."""
 
     def __init__(self, header: Header) -> None:
+        self.problem = ""
         self.schema = schema_of(header)
         self._decoder = msgspec.json.Decoder(_FeedbackLine)
 
     def read(self, data: memoryview) -> tuple[Any, int]:
         """The rows of whole lines, and how many lines could not be read."""
-        kept, torn = _rewritten(data, self._labels)
+        kept, torn, self.problem = _rewritten(data, self._labels)
         return (read_json(memoryview(b"".join(kept)), self.schema) if kept else self.schema.empty_table()), torn
 
     def _labels(self, line: bytes) -> bytes:
@@ -79,11 +80,12 @@ class FeedbackTables:
 
 
 class PredictionTables:
-    """Reads lines of predictions that have one header."""
+    """Reads lines of predictions that have one header. ``problem``: of the last bad line."""
 
     def __init__(self, header: Header) -> None:
         import pyarrow as pa
 
+        self.problem = ""
         self.schema = schema_of(header)
         self._sample_rate = header.sample_rate
         self._names = [column.name for column in header.columns]
@@ -100,7 +102,7 @@ class PredictionTables:
 
         if (table := self.read_fast(data)) is not None:
             return table, 0
-        kept, torn = _rewritten(data, self._line_again)
+        kept, torn, self.problem = _rewritten(data, self._line_again)
         if not kept:
             return self.schema.empty_table(), torn
         if (table := self.read_fast(memoryview(b"".join(kept)))) is not None:
@@ -174,12 +176,12 @@ def read_json(data: memoryview, schema: Any) -> Any:
     return found if len(found) == len(ends) else None
 
 
-def _rewritten(data: memoryview, write: Callable[[bytes], bytes]) -> tuple[list[bytes], int]:
-    """The lines as ``write`` gives them, and how many it could not read."""
-    kept, torn = [], 0
+def _rewritten(data: memoryview, write: Callable[[bytes], bytes]) -> tuple[list[bytes], int, str]:
+    """The lines as ``write`` gives them, how many it could not read, and why it could not read the last of those."""
+    kept, torn, problem = [], 0, ""
     for line in bytes(data).split(b"\n")[:-1]:
         try:
             kept.append(write(line) + b"\n")
-        except (InputError, msgspec.DecodeError, ValueError, OverflowError):
-            torn += 1
-    return kept, torn
+        except (InputError, msgspec.DecodeError, ValueError, OverflowError) as error:
+            torn, problem = torn + 1, str(error)
+    return kept, torn, problem

@@ -20,7 +20,7 @@ import numpy as np
 from serving.errors import InputError, PackageError
 
 FORMAT = 3
-_READABLE = (1, 2, 3)  # where an older one says nothing of outputs, prediction log, importance or hold-out, the defaults below hold
+_READABLE = (1, 2, 3)  # an older one says nothing of outputs, prediction log, importance, hold-out or event times: the defaults hold
 MANIFEST = "package.json"
 MODEL = "model.onnx"
 SMOKE = "smoke.json"
@@ -87,6 +87,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     calibration: list[tuple[float, float]] = []  # score and share of positives there, rising: a line between them
     log_sample_rate: float = 1.0
     log_leave_out: list[str] = []
+    event_past_days: float | None = None  # an event may be this long before now; none: no bound
+    event_future_days: float | None = None
     files: dict[str, str]
 
 

@@ -2,43 +2,60 @@
 
     predictions/<use_case>/date=YYYY-MM-DD/<segment>.parquet   id, time, event_time, the inputs, score, decision, model_version, sample_rate
     feedback/<use_case>/date=YYYY-MM-DD/<segment>.parquet      id, label, time, received
+    <kind>/<use_case>/other-days/<segment>.parquet             the same, of the days beyond the first 400 of a segment
 
 ``date`` is the day of the event, since windows are chosen by event time. Where the caller told none it is the day of the answer, or on
-which the feedback was received: a caller's clock decides no folder.
+which the feedback was received: a caller's clock decides no folder. Callers decide the event times, so a segment makes files of at most
+``MOST_DAYS`` days, those with the most rows; all other rows share one file that no window has.
 The same segment always gives the same files: an upload that is repeated changes nothing. pyarrow costs 40 MB and is imported here,
 in a process of its own: ``serving/carrier.py``.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from serving.column_tables import ColumnTables
+from serving.event_window import MOST_DAYS
 from serving.log_tables import FeedbackTables, PredictionTables
 from serving.segments import Header, Unreadable, read_header
+from serving.sieve import SetAside, Sieve, unreadable
 
 _SLICE_BYTES = 3_000_000
 _GROUP_BYTES = 8_000_000  # in smaller groups each of a segment's days costs the same again, in time and in bytes
+_DAY = "_day"
+_EPOCH = date(1970, 1, 1).toordinal()
+_OTHER_DAYS = date.min.toordinal() - _EPOCH - 1  # no day
 
 
 @dataclass(frozen=True)
 class Converted:
-    """Files by their key in the lake, the rows in them, and how many lines could not be read."""
+    """Files by their key in the lake, the rows in them, and how many lines could not be read: those ``aside``, and a torn last one."""
 
     files: dict[str, memoryview]
     rows: int
     torn: int
+    aside: SetAside = field(default_factory=SetAside)
 
 
-def convert(path: Path) -> Converted:
-    """Raises ``Unreadable`` for a file that is no segment, ``OSError`` where it cannot be read."""
+def convert(path: Path, *, careful: bool = False) -> Converted:
+    """``careful``: rows that end the process are found as well. Raises ``Unreadable`` for a file that is no segment, ``OSError``."""
+    import pyarrow as pa
+
+    pa.set_memory_pool(pa.system_memory_pool())  # the default one keeps twice as much
     header, start = read_header(path)
     try:
-        return _convert(path, header, start)
-    except (ValueError, TypeError, ArithmeticError) as error:  # pyarrow's own are among them
+        reader = _Reader(path, header, start, careful)
+        try:
+            files = dict(_write(reader, header, None))
+        except _TooManyDays:  # rare enough to be read twice more
+            files = dict(_write(reader, header, _fullest_days(reader)))
+    except unreadable() as error:
         raise Unreadable(f"{path.name} cannot be converted: {error}") from error
+    return Converted(files, reader.rows, reader.torn + len(reader.aside.lines), reader.aside)
 
 
 def give_back_memory() -> None:
@@ -48,31 +65,87 @@ def give_back_memory() -> None:
     pa.default_memory_pool().release_unused()
 
 
-def _convert(path: Path, header: Header, start: int) -> Converted:
+class _TooManyDays(Exception):
+    """The segment's rows are of more days than files are made for."""
+
+
+class _Reader:
+    """The rows of a segment, as often as they are asked for; the counts are those of the last time."""
+
+    def __init__(self, path: Path, header: Header, start: int, careful: bool) -> None:
+        self.name = path.stem
+        self._path = path
+        self._header = header
+        self._start = start
+        self._careful = careful
+        self._lines = _line_reader(header)
+        self.schema = self._lines.schema
+        if header.kind == "feedback":
+            self.schema = self.schema.remove(self.schema.get_field_index("event_time"))
+        self.rows = self.torn = 0
+        self.aside = SetAside()
+
+    def tables(self) -> Iterator[Any]:
+        """Tables with the lake's columns and ``_DAY``."""
+        sieve = Sieve(self._header, self._read, self._careful)
+        self.rows, self.torn, self.aside = 0, 0, sieve.aside
+        for lines in _slices(self._path, self._start):
+            if lines[-1] != ord("\n"):
+                self.torn += 1
+                continue
+            for table in sieve.tables(lines):
+                self.rows += len(table)
+                yield table
+
+    def _read(self, lines: bytes | memoryview) -> Any:
+        """Raises one of ``unreadable()``."""
+        table, torn = self._lines.read(memoryview(lines))
+        if torn:
+            raise ValueError(self._lines.problem or "a line cannot be read")
+        return _with_days(table, self.schema.names)
+
+
+def _with_days(table: Any, names: list[str]) -> Any:
+    """The columns ``names``, and the day of each row. Raises ``ValueError`` where one is in no calendar."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    came = table["received" if "received" in table.column_names else "time"].cast(pa.timestamp("us"))
+    days = pc.coalesce(table["event_time"], came).cast(pa.date32()).cast(pa.int32())
+    reached = pc.min_max(days).as_py()
+    if len(table) and not (reached["min"] > _OTHER_DAYS and reached["max"] + _EPOCH <= date.max.toordinal()):
+        raise ValueError("an event time is in no calendar")
+    return table.select(names).append_column(_DAY, days)
+
+
+def _fullest_days(reader: _Reader) -> frozenset[int]:
+    """The days with the most rows; of equal ones the later."""
+    import pyarrow.compute as pc
+
+    rows: Counter[int] = Counter()
+    for table in reader.tables():
+        counted = pc.value_counts(table[_DAY])
+        rows.update(dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)))
+    return frozenset(sorted(rows, key=lambda day: (-rows[day], -day))[:MOST_DAYS])
+
+
+def _write(reader: _Reader, header: Header, kept: Collection[int] | None) -> Iterator[tuple[str, memoryview]]:
+    """Key and content of each file. Raises ``_TooManyDays`` where nobody said which days are ``kept``."""
     import pyarrow as pa
 
-    pa.set_memory_pool(pa.system_memory_pool())  # the default one keeps twice as much
-    reader = _reader(header)
-    days = _Days(reader.schema if header.kind == "predictions" else reader.schema.remove(reader.schema.get_field_index("event_time")))
+    days = _Days(reader.schema, kept)
     gathered: list[Any] = []
-    rows = torn = 0
-    for lines in _slices(path, start):
-        if lines[-1] != ord("\n"):
-            torn += 1
-            continue
-        table, unread = reader.read(lines)
-        torn, rows = torn + unread, rows + len(table)
+    for table in reader.tables():
         gathered.append(table)
         if sum(table.nbytes for table in gathered) >= _GROUP_BYTES:
             days.write(pa.concat_tables(gathered))
             gathered = []
     if gathered:
         days.write(pa.concat_tables(gathered))
-    files = {f"{header.kind}/{header.use_case}/date={day.isoformat()}/{path.stem}.parquet": data for day, data in days.finish()}
-    return Converted(files, rows, torn)
+    return days.finish(f"{header.kind}/{header.use_case}", f"{reader.name}.parquet")
 
 
-def _reader(header: Header) -> Any:
+def _line_reader(header: Header) -> Any:
     if header.kind == "feedback":
         return FeedbackTables(header)
     return ColumnTables(header) if header.by_column else PredictionTables(header)
@@ -102,40 +175,44 @@ def _slices(path: Path, start: int) -> Iterator[memoryview]:
 class _Days:
     """Parquet files in the making, one for each day. A group of rows goes to all of its days at once, so that few wait in memory."""
 
-    def __init__(self, schema: Any) -> None:
+    def __init__(self, schema: Any, kept: Collection[int] | None) -> None:
         self._schema = schema
+        self._kept = kept
         # Ids and measured numbers hardly repeat: a dictionary of them costs as much time as all the rest, and room.
         self._repeated = [field.name for field in schema if field.name != "id" and (field.type == "string" or field.name == "sample_rate")]
-        self._sinks: dict[date, Any] = {}
-        self._writers: dict[date, Any] = {}
+        self._sinks: dict[int, Any] = {}
+        self._writers: dict[int, Any] = {}
 
     def write(self, table: Any) -> None:
-        """Rows keep their order within a day."""
-        import pyarrow as pa
+        """Rows keep their order within a day. Raises ``_TooManyDays``."""
         import pyarrow.compute as pc
 
-        came = table["received" if "received" in table.column_names else "time"].cast(pa.timestamp("us"))
-        days = pc.coalesce(table["event_time"], came).cast(pa.date32())
-        table = table.select(self._schema.names)
         # Sorted once and then cut: to look for each of a month's days in all rows takes ten times as long.
-        order = pc.sort_indices(days.combine_chunks() if isinstance(days, pa.ChunkedArray) else days)  # stable
-        runs = pc.run_end_encode(days.take(order).combine_chunks())
+        days = table[_DAY].combine_chunks()
+        order = pc.sort_indices(days)  # stable
+        runs = pc.run_end_encode(days.take(order))
+        table = table.drop_columns(_DAY)
         table = table.take(order) if len(runs.values) > 1 else table
         start = 0
-        for day, end in zip(runs.values, runs.run_ends, strict=True):
-            self._writer(day.as_py()).write_table(table.slice(start, end.as_py() - start))
-            start = end.as_py()
+        for day, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+            self._writer(day).write_table(table.slice(start, end - start))
+            start = end
 
-    def finish(self) -> Iterator[tuple[date, memoryview]]:
+    def finish(self, folder: str, name: str) -> Iterator[tuple[str, memoryview]]:
         for day in sorted(self._writers):
             self._writers[day].close()
-            yield day, memoryview(self._sinks.pop(day).getvalue())
+            where = "other-days" if day == _OTHER_DAYS else f"date={date.fromordinal(day + _EPOCH).isoformat()}"
+            yield f"{folder}/{where}/{name}", memoryview(self._sinks.pop(day).getvalue())
 
-    def _writer(self, day: date) -> Any:
+    def _writer(self, day: int) -> Any:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        if self._kept is not None and day not in self._kept:
+            day = _OTHER_DAYS
         if day not in self._writers:
+            if self._kept is None and len(self._writers) >= MOST_DAYS:
+                raise _TooManyDays
             self._sinks[day] = pa.BufferOutputStream()
             self._writers[day] = pq.ParquetWriter(self._sinks[day], self._schema, compression="zstd", use_dictionary=self._repeated)
         return self._writers[day]

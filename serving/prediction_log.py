@@ -34,6 +34,7 @@ class LogState(msgspec.Struct):
     rows_waiting: int = 0
     rows_uploaded: int = 0
     rows_dropped: int = 0
+    rows_unreadable: int = 0
     lines_torn: int = 0
 
 
@@ -107,20 +108,22 @@ class PredictionLog:
                 if everything or time.monotonic() - segment.opened >= self._flush_seconds:
                     self._close(header)
 
-    def uploaded(self, segment: Segment, rows: int, torn: int) -> None:
-        """The lake has the closed segment: ``rows`` of it, and not its ``torn`` lines. Forget it here."""
+    def uploaded(self, segment: Segment, rows: int, torn: int, unreadable: int = 0) -> None:
+        """The lake has the closed segment: ``rows`` of it, and not its ``torn`` lines with ``unreadable`` rows. Forget it here."""
         segment.path.unlink(missing_ok=True)
         with self._lock:
             state = self.state(segment.use_case)
             state.rows_uploaded += rows
             state.lines_torn += torn
+            state.rows_unreadable += unreadable
             self._forget(segment)
 
     def set_aside(self, segment: Segment) -> None:
-        """A segment that nobody can read stays on disk under another name, out of all counts but that of torn lines."""
+        """A segment that nobody can read stays on disk under another name. Its rows count as unreadable."""
         segment.path.rename(segment.path.with_suffix(".unreadable"))
         with self._lock:
             self.state(segment.use_case).lines_torn += 1
+            self.state(segment.use_case).rows_unreadable += segment.rows
             self._forget(segment)
 
     def lag_seconds(self, use_case: str) -> float:

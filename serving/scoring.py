@@ -75,7 +75,7 @@ class Scorer:
         if len(call.body) > LOOP_BODY_BYTES:
             self._submit_large(call)
             return
-        call.asked = read_json(call.champion.reader, call.body, self._max_rows)
+        call.asked = _read(call, self._max_rows)
         self._batch.append(call)
         self._batch_rows += len(call.asked.rows)
         if self._batch_rows > _LOOP_ROWS:
@@ -88,6 +88,7 @@ class Scorer:
 
         def work() -> Scored:
             asked = read(champion)
+            champion.events.check_rows(asked.rows)
             scored = predict(champion, asked.rows, self._ids, self._divide)
             if logged:
                 self._keep(scored, [asked], [answer_json(scored)])
@@ -148,7 +149,7 @@ class Scorer:
             return [(calls[0], error, 0)] if len(calls) == 1 else [outcome for call in calls for outcome in self._work([call])]
 
     def _score(self, champion: Champion, calls: list[Call]) -> list[Outcome]:
-        asked = [call.asked or read_json(champion.reader, call.body, self._max_rows) for call in calls]
+        asked = [call.asked or _read(call, self._max_rows) for call in calls]
         rows = asked[0].rows if len(asked) == 1 else [row for one in asked for row in one.rows]
         scored = predict(champion, rows, self._ids, self._divide)
         answers = list(map(answer_json, _parts(scored, asked)))
@@ -189,6 +190,12 @@ class Scorer:
         parts = np.array_split(matrix, self._threads)
         others = [self._parts.submit(package.score, part) for part in parts[1:]]
         return np.concatenate([package.score(parts[0]), *[other.result() for other in others]])
+
+
+def _read(call: Call, max_rows: int) -> Asked:
+    asked = read_json(call.champion.reader, call.body, max_rows)
+    call.champion.events.check_rows(asked.rows)
+    return asked
 
 
 def _parts(scored: Scored, asked: Sequence[Asked]) -> list[Scored]:

@@ -17,6 +17,7 @@ from serving.boundary import Budget, Refused, RequestIds, scope_of
 from serving.carrier import Carrier
 from serving.champion import Champion, ChampionWatch
 from serving.errors import NotReady, RegistryAway, UnknownUseCase, UnseenUseCase
+from serving.event_window import EventWindow
 from serving.feedback import read_feedback
 from serving.lake import NO_LAKE, open_lake
 from serving.metrics import Metrics, RouteStats
@@ -195,7 +196,10 @@ class Service:
         """How many labels were kept. Raises ``InputError``, or ``NotReady``: feedback that is lost must not be acknowledged."""
 
         def keep() -> int | None:
-            rows = len(read_feedback(body))
+            labels = read_feedback(body)
+            rows = len(labels)
+            champion = self.watches[use_case].champion
+            (champion.events if champion else EventWindow()).check_feedback([label.event_time for label in labels])
             kept = self.log.append(self._feedback_headers[use_case], use_case, line_of(body, b"", rows), rows)
             return rows if kept else None
 

@@ -86,8 +86,9 @@ class Uploader:
             self._log.set_aside(segment)
             return
         if carried.torn:
-            logger.error("segment with unreadable lines segment=%s lines=%d", segment.path.name, carried.torn)
-        self._log.uploaded(segment, carried.rows, carried.torn)
+            told = "unreadable lines are set aside segment=%s lines=%d rows=%d in_the_lake=%d"
+            logger.error(told, segment.path.name, carried.torn, carried.unreadable, carried.rows)
+        self._log.uploaded(segment, carried.rows, carried.torn, carried.unreadable)
 
     def _fail(self, message: str) -> None:
         if self._failures == 0:

@@ -14,6 +14,7 @@ from tasks.drift_history import beyond_before
 from tasks.drift_reports import keep_report, run_evidently
 from tasks.late_labels import check_performance
 from tasks.ledger import now
+from tasks.log_files import find_months
 from tasks.outside import PATIENT, lake, registry
 from tasks.performance import Cause, Performance, find_cause, join_verdict
 from tasks.windows import LogDamaged, Window, read_window
@@ -56,11 +57,7 @@ def find_champion(use_case: str) -> ModelVersion:
 @task(**PATIENT)
 def latest_window(use_case: str) -> str:
     """The latest month of the prediction log, which is not empty."""
-    return max(_date_of(path)[:7] for path in lake().list(f"predictions/{use_case}"))
-
-
-def _date_of(path: str) -> str:
-    return next(part for part in path.split("/") if part.startswith("date=")).removeprefix("date=")
+    return find_months(lake(), load(use_case))[-1]
 
 
 @task(task_run_name="check {window}", **PATIENT)

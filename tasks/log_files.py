@@ -3,10 +3,11 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from blocks.lake import Lake, LakeAway
+from usecases.definition import UseCase
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatch, Schema
@@ -36,11 +37,20 @@ def span(window: str) -> tuple[date, date]:
 def find_files(store: Lake, kind: str, use_case: str, first: date, last: date | None) -> list[str]:
     """Paths of ``predictions`` or ``feedback`` of the days ``first`` to ``last`` (``None``: of all later ones), sorted."""
     until = (last or date.max).isoformat()
-    return [path for path in store.list(f"{kind}/{use_case}") if first.isoformat() <= _day(path) <= until]
+    return [path for path in store.list(f"{kind}/{use_case}") if first.isoformat() <= day_of(path) <= until]
 
 
-def _day(path: str) -> str:
+def day_of(path: str) -> str:
+    """The day whose folder a file is in; empty for one in no day's folder (serving/parquet.py)."""
     return next((part.removeprefix("date=") for part in path.split("/") if part.startswith("date=")), "")
+
+
+def find_months(store: Lake, case: UseCase) -> list[str]:
+    """The months of the prediction log, sorted. Days later than any event may be are no news: a caller's clock put them there."""
+    days = {day for path in store.list(f"predictions/{case.name}") if re.fullmatch(r"\d{4}-\d\d-\d\d", day := day_of(path))}
+    future = case.event_times.future_days
+    last = date.max if future is None else (datetime.now(UTC) + timedelta(days=future + 1)).date()
+    return sorted({day[:7] for day in days if day <= last.isoformat()})
 
 
 def for_each(paths: Iterable[str], work: Callable[[str], None]) -> None:

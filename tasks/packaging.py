@@ -107,6 +107,8 @@ def make_package(
         calibration=origin.holdout.calibration,
         log_sample_rate=case.prediction_log.sample_rate,
         log_leave_out=list(case.prediction_log.leave_out),
+        event_past_days=case.event_times.past_days,
+        event_future_days=case.event_times.future_days,
         files={},
     )
     loaded = packages.Package(manifest, model, smoke)

@@ -10,6 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
+from tasks.log_files import find_months
 from tasks.outside import PATIENT, lake
 from usecases.definition import load
 
@@ -44,7 +45,7 @@ def find_silence(use_case: str, window: str | None, silent_for_hours: float | No
 
     None where there are predictions.
     """
-    months = sorted({_date_of(path)[:7] for path in lake().list(f"predictions/{load(use_case).name}")})
+    months = find_months(lake(), load(use_case))
     if not months:
         return f"the prediction log of {use_case!r} is empty: nothing was predicted, or it was not uploaded yet"
     if window is not None and window[:7] not in months:
@@ -54,7 +55,3 @@ def find_silence(use_case: str, window: str | None, silent_for_hours: float | No
         at = f"{last.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
         return f"no prediction of {use_case!r} has reached the lake for {silent_for_hours:g} hours; the last came on {at}"
     return None
-
-
-def _date_of(path: str) -> str:
-    return next(part for part in path.split("/") if part.startswith("date=")).removeprefix("date=")

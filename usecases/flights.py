@@ -16,6 +16,7 @@ from usecases.definition import (
     Column,
     Direction,
     DriftPolicy,
+    EventTimePolicy,
     Gate,
     Guard,
     Invariance,
@@ -227,6 +228,8 @@ USE_CASE = UseCase(
     gate=Gate(metric=ROC_AUC, threshold=0.75),
     # Its year is replayed in minutes, so that an hour between two retrains would be months.
     retrain=RetrainPolicy(cooldown_hours=0, runs_per_day=24),
+    # Its events are of 2013, however long ago that is, and a flight is asked about an hour before it departs.
+    event_times=EventTimePolicy(past_days=None, future_days=31),
     # A month's calibration hangs on its few bad days: the difference of two models is known to within .01 to .03 (docs/contest.md).
     promotion=Promotion(
         block="day",

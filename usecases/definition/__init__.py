@@ -9,7 +9,7 @@ from usecases.definition.columns import LOG_COLUMNS, Column, Frozen, Layout
 from usecases.definition.contest import BRIER, CALIBRATION_ERROR, LOG_LOSS, ROC_AUC, Gate, Guard, Metric, Promotion
 from usecases.definition.drift import SCORE, USUAL_METHODS, DistanceMethod, DriftPolicy
 from usecases.definition.files import known, load, load_all, place_of
-from usecases.definition.policies import Approval, LabelPolicy, PredictionLogPolicy, RetrainPolicy
+from usecases.definition.policies import Approval, EventTimePolicy, LabelPolicy, PredictionLogPolicy, RetrainPolicy
 from usecases.definition.recipes import Candidate, Range, Search
 from usecases.definition.sources import Source, SourceAway, SourceError, SqlSource
 from usecases.definition.use_case import UseCase, UseCaseError
@@ -24,6 +24,7 @@ __all__ = [
     "Direction",
     "DistanceMethod",
     "DriftPolicy",
+    "EventTimePolicy",
     "Frozen",
     "Gate",
     "Guard",

@@ -42,6 +42,17 @@ class LabelPolicy(Frozen):
     days: int = Field(7, ge=2)
 
 
+class EventTimePolicy(Frozen):
+    """How far from now the event time of a prediction may be, in days; a row outside is refused. ``None``: no bound on that side.
+
+    The prediction log has a folder for each day of events, so a caller's mistaken clock or unit would make folders without end.
+    State what callers really send. Whatever is stated, the service takes events of at most 400 days in one request.
+    """
+
+    past_days: float | None = Field(7305.0, ge=0, le=3_650_000)
+    future_days: float | None = Field(731.0, ge=0, le=2_900_000)
+
+
 class PredictionLogPolicy(Frozen):
     """What the service logs of its answers: a share of the requests (0-1], without the columns in ``leave_out``.
 

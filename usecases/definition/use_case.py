@@ -10,7 +10,7 @@ from usecases.definition.behaviours import Direction, Invariance, MinimumFunctio
 from usecases.definition.columns import LOG_COLUMNS, Column, Frozen, Layout
 from usecases.definition.contest import ROC_AUC, Gate, Promotion
 from usecases.definition.drift import DriftPolicy
-from usecases.definition.policies import Approval, LabelPolicy, PredictionLogPolicy, RetrainPolicy
+from usecases.definition.policies import Approval, EventTimePolicy, LabelPolicy, PredictionLogPolicy, RetrainPolicy
 from usecases.definition.recipes import Candidate
 from usecases.definition.sources import Source, SqlSource
 
@@ -55,6 +55,7 @@ class UseCase(Frozen):
     approval: Approval = Approval()
     behaviours: tuple[Invariance | Direction | MinimumFunction, ...] = ()
     prediction_log: PredictionLogPolicy = PredictionLogPolicy()
+    event_times: EventTimePolicy = EventTimePolicy()
     decision_threshold: float = Field(0.5, ge=0, le=1)
     parity_tolerance: float = Field(1e-5, gt=0, lt=1)
     minimum_training_rows: int = Field(200, ge=2)

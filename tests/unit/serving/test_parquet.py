@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serving.event_window import MOST_DAYS
 from serving.log_tables import PredictionTables
 from serving.package import Feature
 from serving.parquet import convert
@@ -273,3 +274,21 @@ def test_a_large_segment_takes_little_memory_and_gives_it_back_and_no_pandas_is_
     most, left, pandas = done.stdout.split()
     assert float(most) < 60 and float(left) < 20
     assert pandas == "False"
+
+
+def test_a_segment_of_ever_so_many_days_makes_a_bounded_number_of_files_and_loses_no_row(tmp_path: Path) -> None:
+    """The days with the most rows keep their folders; what strangers spread over the calendar shares one file that no window has."""
+    first = date(1000, 1, 1)
+    strays = [PLAIN | {"time_hour": f"{first + timedelta(days=day)}T00:00:00"} for day in range(1000)]
+    lines = [line(request(*strays), 1000), *[line(request(PLAIN, PLAIN), 2, 1000 + 2 * number) for number in range(100)]]
+    converted = convert(segment(tmp_path, *lines))
+    assert (converted.rows, converted.torn, len(converted.files)) == (1200, 0, MOST_DAYS + 1)
+    assert [int(row["id"][3:]) for row in rows_of(converted.files)] == list(range(1200))
+    others = pq.read_table(pa.BufferReader(converted.files["predictions/toy/other-days/a-000001.parquet"]))
+    assert (
+        len(others) == 1001 - MOST_DAYS
+        and others.schema.names == pq.read_schema(pa.BufferReader(next(iter(converted.files.values())))).names
+    )
+    known = pq.read_table(pa.BufferReader(converted.files["predictions/toy/date=2013-06-01/a-000001.parquet"]))
+    assert len(known) == 200
+    assert convert(tmp_path / "a-000001.jsonl") == converted

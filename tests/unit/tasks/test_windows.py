@@ -12,6 +12,7 @@ import pytest
 
 from blocks.lake import Lake
 from tasks.log_facts import MOST_CATEGORIES
+from tasks.log_files import find_months
 from tasks.windows import LogDamaged, Window, read_window
 from usecases.definition import UseCase
 
@@ -288,3 +289,10 @@ def test_only_the_columns_asked_for_are_read(lake: Lake, case: UseCase, plant: P
 def test_a_limit_of_nothing_is_refused(lake: Lake, case: UseCase) -> None:
     with pytest.raises(ValueError, match="needs room"):
         read(lake, case, 0)
+
+
+def test_days_in_no_calendar_of_the_use_case_do_not_become_the_latest_month(lake: Lake, case: UseCase) -> None:
+    """One row of the year 9999 would be checked for drift for ever, and the month that is going on never again."""
+    for folder in ("date=2024-06-01", "date=2024-05-31", "date=9999-12-31", "other-days", "date=soon"):
+        lake.write(f"predictions/toy/{folder}/a.parquet", b"")
+    assert find_months(lake, case) == ["2024-05", "2024-06"]

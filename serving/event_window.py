@@ -1,0 +1,65 @@
+"""When the events of a use case may be: the time that a caller states decides the folders of the lake, so it is bounded.
+
+The package's manifest states a window around now (``EventTimePolicy`` of the use case). Whatever it states, one request has events of at
+most ``MOST_DAYS`` days: each day costs a file of the lake for each segment of the prediction log.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from serving.errors import InputError
+
+MOST_DAYS = 400
+LABEL_DAYS = 731  # a label may come this much later than its prediction
+_ZONE = timedelta(hours=14)  # event times are local times, and now is UTC
+
+
+class EventWindow:
+    """The window of one use case. ``field`` is its event time; ``None`` days: no bound on that side."""
+
+    def __init__(self, field: str = "event_time", past_days: float | None = None, future_days: float | None = None) -> None:
+        self._field = field
+        self._past_days = past_days
+        self._future_days = future_days
+
+    def check_rows(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Rows as ``RowReader`` gives them, the event time last. Raises ``InputError`` naming the row."""
+        if len(rows) > 1 or rows[0][-1] is not None:
+            self.check([row[-1] for row in rows], self._field, self._past_days)
+
+    def check_feedback(self, times: Sequence[datetime | None]) -> None:
+        """Event times of labels, which may be ``LABEL_DAYS`` older than those of predictions. Raises ``InputError`` naming the row."""
+        self.check(times, "event_time", None if self._past_days is None else self._past_days + LABEL_DAYS)
+
+    def check(self, times: Sequence[datetime | None], field: str, past_days: float | None) -> None:
+        """Raises ``InputError`` naming the row and ``field``."""
+        known = [time for time in times if time is not None]
+        if not known:
+            return
+        earliest, latest = _around_now(past_days, self._future_days)
+        first, last = min(known), max(known)
+        if first < earliest or last > latest:
+            outside = first if first < earliest else last
+            row = times.index(outside)
+            expected = f"expected a time from {earliest.date()} to {latest.date()}, as the use case states"
+            raise InputError(f"Row {row}, field {field!r}: {expected}, got {outside.isoformat()}.", row, field)
+        if len(known) > MOST_DAYS and (days := len({time.date() for time in known})) > MOST_DAYS:
+            span = f"the rows are of {days:,} days, from {first.date()} to {last.date()}"
+            raise InputError(f"Field {field!r}: {span}; send rows of at most {MOST_DAYS} days in one request.", field=field)
+
+
+def _around_now(past_days: float | None, future_days: float | None) -> tuple[datetime, datetime]:
+    now = datetime.now(UTC).replace(tzinfo=None)
+    return (
+        datetime.min if past_days is None else _moved(now, -timedelta(days=past_days) - _ZONE),
+        datetime.max if future_days is None else _moved(now, timedelta(days=future_days) + _ZONE),
+    )
+
+
+def _moved(now: datetime, distance: timedelta) -> datetime:
+    """Within the calendar."""
+    try:
+        return now + distance
+    except OverflowError:
+        return datetime.min if distance < timedelta(0) else datetime.max
