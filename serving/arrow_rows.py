@@ -14,7 +14,7 @@ import numpy as np
 from serving.arrow_messages import check_file, check_stream
 from serving.columns import ColumnReader, list_numbers
 from serving.errors import InputError
-from serving.rows import LOCAL_TIME, Asked, check_count, shown
+from serving.rows import LOCAL_TIME, Asked, check_count, moved, shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,10 +29,25 @@ def read_arrow(reader: ColumnReader, body: bytes, max_rows: int) -> Asked:
 
     Null is null, and so is NaN where the field may be null. Raises ``InputError`` naming row and field.
     """
+    pieces = list(read_arrow_pieces(reader, body, max_rows, max_rows))
+    if len(pieces) == 1:
+        return pieces[0]
+    return reader.ask_rows([row for piece in pieces for row in piece.rows])
+
+
+def read_arrow_pieces(reader: ColumnReader, body: bytes, max_rows: int, size: int) -> Iterator[Asked]:
+    """The same, at most ``size`` rows at a time. Raises as ``read_arrow`` does, perhaps after some pieces."""
     import pyarrow as pa
 
+    row = 0
     try:
-        return reader.convert(_columns(reader, pa.py_buffer(body), max_rows), max_rows)
+        for columns in _columns(reader, pa.py_buffer(body), max_rows, size):
+            try:
+                asked = reader.convert(columns, max_rows)
+            except InputError as error:
+                raise moved(error, row) from error
+            yield asked
+            row += len(asked.rows)
     except InputError:
         raise
     except (pa.ArrowException, OSError, EOFError, ValueError, OverflowError, struct.error) as error:
@@ -40,7 +55,7 @@ def read_arrow(reader: ColumnReader, body: bytes, max_rows: int) -> Asked:
         raise InputError(f"The body cannot be read as Arrow: {told}.") from error
 
 
-def _columns(reader: ColumnReader, body: "pa.Buffer", max_rows: int) -> dict[str, list[Any]]:
+def _columns(reader: ColumnReader, body: "pa.Buffer", max_rows: int, size: int) -> Iterator[dict[str, list[Any]]]:
     import pyarrow as pa
 
     options = pa.ipc.IpcReadOptions(ensure_native_endian=False, use_threads=False)
@@ -53,7 +68,22 @@ def _columns(reader: ColumnReader, body: "pa.Buffer", max_rows: int) -> dict[str
         stream = pa.ipc.open_stream(body, options=options)
         schema, batches = stream.schema, iter(stream)
     _check_schema(reader, schema)
-    return _values(reader, schema, batches)
+    for batch in batches:
+        batch.validate(full=True)
+        yield from _pieces(reader, batch, size)
+
+
+def _pieces(reader: ColumnReader, batch: "pa.RecordBatch", size: int) -> Iterator[dict[str, list[Any]]]:
+    """A dictionary is spelled out once, and not for each piece."""
+    import pyarrow.types as types
+
+    named = list(zip(batch.schema.names, batch.columns, strict=True))
+    spelled = {name: _list(array, False) for name, array in named if types.is_dictionary(array.type)}
+    for at in range(0, len(batch), size):
+        yield {
+            name: spelled[name][at : at + size] if name in spelled else _list(array.slice(at, size), reader.numbers.get(name, False))
+            for name, array in named
+        }
 
 
 def _check_schema(reader: ColumnReader, schema: "pa.Schema") -> None:
@@ -77,15 +107,6 @@ def _check_schema(reader: ColumnReader, schema: "pa.Schema") -> None:
             raise InputError(f"Field {name!r} must be {wanted}; it is {kind}.", field=name)
     if len(set(schema.names)) < len(schema.names):
         raise InputError("A field stands twice in the body's schema.")
-
-
-def _values(reader: ColumnReader, schema: "pa.Schema", batches: "Iterator[pa.RecordBatch]") -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {name: [] for name in schema.names}
-    for batch in batches:
-        batch.validate(full=True)
-        for name, array in zip(schema.names, batch.columns, strict=True):
-            columns[name] += _list(array, reader.numbers.get(name, False))
-    return columns
 
 
 def _list(array: "pa.Array", nullable: bool) -> list[Any]:

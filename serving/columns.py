@@ -88,11 +88,11 @@ class ColumnReader:
             if length != count:
                 raise InputError(f"Field {name!r} has {length} values, {next(iter(lengths))!r} has {count}: all need as many.", field=name)
         filled = [[None] * count if values is UNSET else values for values in given]
-        return Asked(list(zip(*filled, strict=True)), msgspec.json.encode({"rows": list(map(self._row, *filled))}))
+        return self.ask_rows(list(zip(*filled, strict=True)))
 
-    def ask_rows(self, rows: list[tuple[Any, ...]]) -> Asked:
+    def ask_rows(self, rows: list[tuple[Any, ...]], ignored: Sequence[str] = ()) -> Asked:
         """Rows that were checked already, as ``RowReader.read`` gives them."""
-        return Asked(rows, msgspec.json.encode({"rows": list(starmap(self._row, rows))}))
+        return Asked(rows, lambda: msgspec.json.encode({"rows": list(starmap(self._row, rows))}), ignored)
 
     def refuse_flood(self, body: bytes, held: str, max_rows: int) -> None:
         """Two bytes of JSON become a number of 32: columns of a large body that are far too long are found before they are decoded.

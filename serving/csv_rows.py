@@ -3,22 +3,36 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from itertools import islice
 from typing import Any
 
 from serving.columns import ColumnReader, Columns, nulls_of
 from serving.errors import InputError
-from serving.rows import Asked, check_count, shown
+from serving.rows import Asked, check_count, moved, shown
 
 _MOST_NAMES = 10_000
+_BLOCK = 64 * 1024  # characters that are split at once
 
 Table = dict[str, list[str | None]]
 
 
 def read_csv(reader: ColumnReader, body: bytes, max_rows: int) -> Asked:
     """Rows whose columns are fields, the event time among them if it is known. Raises ``InputError`` naming row and field."""
-    return convert_text(reader, read_table(body, max_rows), max_rows)
+    (asked,) = read_csv_pieces(reader, body, max_rows, max_rows)
+    return asked
+
+
+def read_csv_pieces(reader: ColumnReader, body: bytes, max_rows: int, size: int) -> Iterator[Asked]:
+    """The same, ``size`` rows at a time. Raises as ``read_csv`` does, perhaps after some pieces."""
+    row = 0
+    for table in read_tables(reader, body, max_rows, size):
+        try:
+            asked = convert_text(reader, table, max_rows)
+        except InputError as error:
+            raise moved(error, row) from error
+        yield asked
+        row += len(asked.rows)
 
 
 def convert_text(reader: ColumnReader, columns: Columns, max_rows: int) -> Asked:
@@ -32,22 +46,31 @@ def convert_text(reader: ColumnReader, columns: Columns, max_rows: int) -> Asked
         return reader.convert({**columns, **known}, max_rows)
 
 
-def read_table(body: bytes, max_rows: int, nulls: Set[str] = frozenset()) -> Table:
-    """The columns by name, as text; empty values and ``nulls`` are ``None``. Lines with nothing on them are left out.
+def read_tables(reader: ColumnReader, body: bytes, max_rows: int, size: int, nulls: Set[str] = frozenset()) -> Iterator[Table]:
+    """The columns by name, as text, ``size`` rows at a time; empty values and ``nulls`` are ``None``. Empty lines are left out.
 
-    Raises ``InputError`` for no row or too many, for a row of another length than the header, and for a name that comes twice.
+    Raises ``InputError`` for no row or too many, for a row of another length than the header, for a name that comes twice, and for a
+    first line of values.
     """
     try:
-        names, rows = _split(body.decode("utf-8-sig"), max_rows)
+        text = body.decode("utf-8-sig")
+        lines = _lines(text)
+        names = next(lines, [])
+        _check_names(reader, names, first_line=text.partition("\n")[0])
+        count = 0
+        while rows := list(islice(lines, min(size, max_rows + 1 - count))):
+            count += len(rows)
+            check_count(count, max_rows)
+            yield _table(names, rows, count - len(rows), nulls)
+        check_count(count, max_rows)
     except UnicodeDecodeError as error:
         raise InputError(f"The body is not UTF-8: {error.reason} at byte {error.start}.") from error
     except csv.Error as error:
         raise InputError(f"The body is no CSV: {error}.") from error
-    if len(set(names)) < len(names):
-        twice = Counter(names).most_common(1)[0][0]
-        raise InputError(f"Field {shown(twice)} stands twice in the header.", field=twice[:100])
-    check_count(len(rows), max_rows)
-    for number, row in enumerate(rows):
+
+
+def _table(names: list[str], rows: list[list[str]], first: int, nulls: Set[str]) -> Table:
+    for number, row in enumerate(rows, first):
         if len(row) != len(names):
             few = "fewer" if len(row) < len(names) else "more"
             raise InputError(f"Row {number} has {few} values than the header has names ({len(names)}).", number)
@@ -57,18 +80,40 @@ def read_table(body: bytes, max_rows: int, nulls: Set[str] = frozenset()) -> Tab
     return {name: [value or None for value in values] for name, values in columns}
 
 
-def _split(text: str, max_rows: int) -> tuple[list[str], list[list[str]]]:
-    """Names and rows, of which no more are made than one over the bound."""
-    text = text.replace("\r\n", "\n")
+def _check_names(reader: ColumnReader, names: list[str], first_line: str) -> None:
+    if len(set(names)) < len(names):
+        twice = Counter(names).most_common(1)[0][0]
+        if not _looks_like_values(reader, names):
+            raise InputError(f"Field {shown(twice)} stands twice in the header.", field=twice[:100])
+    if names and _looks_like_values(reader, names):
+        expected = f"expected the fields' names, such as {','.join([*reader.names, reader.event_time])[:200]}"
+        raise InputError(f"The first line of the CSV is a row of values: {expected}; got {shown(first_line)}.")
+
+
+def _looks_like_values(reader: ColumnReader, names: list[str]) -> bool:
+    """Whether a first line is no header: it has no field's name, and a number."""
+    known = {*reader.names, reader.event_time}
+    return known.isdisjoint(names) and any(isinstance(_number(name), float) for name in names)
+
+
+def _lines(text: str) -> Iterator[list[str]]:
+    """The values of each line that is not empty. Raises ``InputError`` for a first line that is far too long, ``csv.Error``."""
     if text.partition("\n")[0].count(",") >= _MOST_NAMES:
         raise InputError(f"The header has too many names; at most {_MOST_NAMES} can be.")
-    if '"' in text or "\r" in text:
-        lines = (line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line)
-        return next(lines, []), list(islice(lines, max_rows + 1))
+    if '"' in text or "\r" in text.replace("\r\n", "\n"):
+        yield from (line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line)
+        return
     # Nothing is quoted: what csv would do, in a third of its time.
-    header, *rest = [line for line in text.split("\n", max_rows + 2) if line] or [""]
-    names = header.split(",")
-    return names, [line.split(",", len(names)) for line in rest]
+    at, most = 0, -1
+    while at < len(text):
+        end = text.find("\n", at + _BLOCK)
+        block = text[at : end if end >= 0 else len(text)]
+        for line in block.replace("\r\n", "\n").removesuffix("\r").split("\n"):
+            if line:
+                values = line.split(",", most)
+                most = len(values) if most < 0 else most  # no more values are made of a line than one over the header
+                yield values
+        at = end + 1 if end >= 0 else len(text)
 
 
 def _number(value: Any) -> Any:

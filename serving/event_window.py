@@ -5,7 +5,7 @@ most ``MOST_DAYS`` days: each day costs a file of the lake for each segment of t
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from serving.errors import InputError
@@ -23,16 +23,19 @@ class EventWindow:
         self._past_days = past_days
         self._future_days = future_days
 
-    def check_rows(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Rows as ``RowReader`` gives them, the event time last. Raises ``InputError`` naming the row."""
+    def check_rows(self, rows: Sequence[tuple[Any, ...]], days: set[date] | None = None) -> None:
+        """Rows as ``RowReader`` gives them, the event time last. Raises ``InputError`` naming the row.
+
+        ``days`` are those of the request's rows before these ones; those of these are added.
+        """
         if len(rows) > 1 or rows[0][-1] is not None:
-            self.check([row[-1] for row in rows], self._field, self._past_days)
+            self.check([row[-1] for row in rows], self._field, self._past_days, days)
 
     def check_feedback(self, times: Sequence[datetime | None]) -> None:
         """Event times of labels, which may be ``LABEL_DAYS`` older than those of predictions. Raises ``InputError`` naming the row."""
         self.check(times, "event_time", None if self._past_days is None else self._past_days + LABEL_DAYS)
 
-    def check(self, times: Sequence[datetime | None], field: str, past_days: float | None) -> None:
+    def check(self, times: Sequence[datetime | None], field: str, past_days: float | None, before: set[date] | None = None) -> None:
         """Raises ``InputError`` naming the row and ``field``."""
         known = [time for time in times if time is not None]
         if not known:
@@ -44,8 +47,11 @@ class EventWindow:
             row = times.index(outside)
             expected = f"expected a time from {earliest.date()} to {latest.date()}, as the use case states"
             raise InputError(f"Row {row}, field {field!r}: {expected}, got {outside.isoformat()}.", row, field)
-        if len(known) > MOST_DAYS and (days := len({time.date() for time in known})) > MOST_DAYS:
-            span = f"the rows are of {days:,} days, from {first.date()} to {last.date()}"
+        days = set() if before is None else before
+        if before is not None or len(known) > MOST_DAYS:
+            days |= {time.date() for time in known}
+        if len(days) > MOST_DAYS:
+            span = f"the rows are of {len(days):,} days, from {min(days)} to {max(days)}"
             raise InputError(f"Field {field!r}: {span}; send rows of at most {MOST_DAYS} days in one request.", field=field)
 
 

@@ -1,7 +1,7 @@
 """Feedback as callers send it: what became of the rows that were predicted."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -21,7 +21,7 @@ class Feedback(msgspec.Struct, forbid_unknown_fields=True):
     """The label of one prediction. ``event_time`` (local) is that of the predicted row, ``time`` when the label was known."""
 
     id: Annotated[str, Meta(min_length=1, max_length=128)]
-    label: Literal[0, 1] | bool
+    label: bool | Annotated[float, Meta(ge=0, le=1)]  # 1.0 is how a column of numbers with gaps writes a label
     event_time: Annotated[datetime, Meta(tz=False)] | None = None
     time: datetime | None = None
 
@@ -53,6 +53,8 @@ def read_feedback(body: bytes) -> list[Feedback]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise malformed(error, body, "feedback") from error
     for row, one in enumerate(given):
+        if one.label not in (0, 1):
+            raise InputError(f"Row {row}, field 'label': expected {_WANTED['label']}, got {one.label!r}.", row, "label")
         try:
             one.known_at(_ANY)
         except OverflowError as error:  # the first or last day there is, in a zone that pushes it over the edge

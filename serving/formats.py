@@ -10,19 +10,22 @@ with ``id``, ``score``, ``decision`` and ``model_version``.
 
 import asyncio
 import importlib
+import re
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
-from serving.arrow_rows import read_arrow
+from serving.arrow_rows import read_arrow, read_arrow_pieces
 from serving.boundary import Refused, read_body, read_content_type, read_flag
 from serving.columns import columns_of
-from serving.csv_rows import read_csv
+from serving.csv_rows import read_csv, read_csv_pieces
 from serving.errors import InputError
 from serving.openapi import PREDICT, PREDICT_PATH
 from serving.predictions import Scored, answer_json
+from serving.remarks import remark_headers
 from serving.rows import Asked, RowReader, check_count, refuse_flood
 
 if TYPE_CHECKING:
@@ -33,7 +36,9 @@ CSV = "text/csv"
 ARROW = "application/vnd.apache.arrow.stream"
 ARROW_FILE = "application/vnd.apache.arrow.file"
 _ANSWERS = {JSON: JSON, CSV: CSV, ARROW: ARROW, "*/*": JSON, "application/*": JSON, "text/*": CSV}
-_LOOP_ROWS = 1000  # answers of more rows are written on a thread
+_HAS_ROWS = re.compile(rb'\s*\{\s*"rows"')
+_ROW_BYTES = 500
+LOOP_ANSWER_ROWS = 1000  # answers of more rows are written on a thread
 
 
 def read_rows(reader: RowReader, content_type: str, body: bytes, max_rows: int) -> Asked:
@@ -46,6 +51,28 @@ def read_rows(reader: RowReader, content_type: str, body: bytes, max_rows: int) 
         return read_arrow(columns_of(reader), body, max_rows)
     known = ", ".join((JSON, CSV, ARROW))
     raise Refused(415, "unsupported_media_type", f"The body's Content-Type is {content_type[:100]!r}; send {known} or {ARROW_FILE}.")
+
+
+def read_pieces(reader: RowReader, content_type: str, body: bytes, max_rows: int, size: int | None) -> Iterator[Asked]:
+    """The same rows, about ``size`` at a time where the form can be read so; ``None``: all at once.
+
+    Raises as ``read_rows`` does, perhaps after some pieces.
+    """
+    if size is None:
+        yield read_rows(reader, content_type, body, max_rows)
+    elif content_type == CSV:
+        yield from read_csv_pieces(columns_of(reader), body, max_rows, size)
+    elif content_type in (ARROW, ARROW_FILE):
+        yield from read_arrow_pieces(columns_of(reader), body, max_rows, size)
+    elif content_type == JSON and _HAS_ROWS.match(body):
+        refuse_flood(body, max_rows)
+        count = 0
+        for rows in reader.read_pieces(body, max(1000, size * _ROW_BYTES)):
+            count += len(rows)
+            check_count(count, max_rows)
+            yield Asked(rows, b"")
+    else:
+        yield read_rows(reader, content_type, body, max_rows)
 
 
 def read_json(reader: RowReader, body: bytes, max_rows: int) -> Asked:
@@ -112,7 +139,10 @@ def add_routes(app: FastAPI, service: "Service") -> None:
         body = await read_body(request)
         if "arrow" in kind + answer and "pyarrow.compute" not in sys.modules:
             await asyncio.to_thread(importlib.import_module, "pyarrow.compute")  # takes a tenth of a second, once
-        scored = await service.score(use_case, len(body), lambda one: read_rows(one.reader, kind, body, max_rows), logged=logged)
-        if len(scored.ids) <= _LOOP_ROWS:
-            return Response(write_answer(scored, answer), media_type=answer)
-        return Response(await asyncio.to_thread(write_answer, scored, answer), media_type=answer)
+        scored = await service.score(
+            use_case, body, kind, lambda one, size: read_pieces(one.reader, kind, body, max_rows, size), logged=logged
+        )
+        headers = remark_headers((), scored.unknown)
+        if len(scored.ids) <= LOOP_ANSWER_ROWS:
+            return Response(write_answer(scored, answer), headers=headers, media_type=answer)
+        return Response(await asyncio.to_thread(write_answer, scored, answer), headers=headers, media_type=answer)

@@ -6,7 +6,9 @@ Refusals are the protocol's ``{"error": "..."}`` (``serving/refusals.py``): 400 
 model or version, 503 while there is none yet.
 """
 
+import asyncio
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,10 +21,12 @@ from serving.boundary import Refused, json_response, read_body, read_content_typ
 from serving.champion import Champion
 from serving.columns import columns_of
 from serving.errors import InputError
+from serving.formats import LOOP_ANSWER_ROWS
 from serving.inference_openapi import ERRORS, HEAD_LENGTH, INFER, MODEL, MODEL_PARAMETER, READY, VERSION_PARAMETER
 from serving.predictions import Scored
+from serving.remarks import remark_headers
 from serving.rows import Asked
-from serving.tensors import LENGTH, OUTPUTS, Inference, Output, ask, read_inference
+from serving.tensors import LENGTH, OUTPUTS, Inference, Output, ask_pieces, read_inference
 
 if TYPE_CHECKING:
     from serving.service import Service
@@ -60,12 +64,12 @@ def describe_model(champion: Champion, model: str) -> dict[str, Any]:
 def write_answer(scored: Scored, model: str, inference: Inference) -> tuple[bytes, int | None]:
     """The answer, and the length of its JSON part where binary tensors follow it."""
     columns: dict[str, list[Any]] = {"score": scored.scores, "decision": scored.decisions, "prediction_id": scored.ids}
-    every = inference.parameters.get("binary_data_output") is True
+    every = (inference.parameters or {}).get("binary_data_output") is True
     outputs, tail = [], []
     for asked in inference.outputs or map(Output, OUTPUTS):
         values = columns[asked.name]
         said: dict[str, Any] = {"name": asked.name, "datatype": OUTPUTS[asked.name], "shape": [len(values)]}
-        if asked.parameters.get("binary_data", every) is True:
+        if (asked.parameters or {}).get("binary_data", every) is True:
             tail.append(_to_bytes(OUTPUTS[asked.name], values))
             outputs.append(said | {"parameters": {"binary_data_size": len(tail[-1])}})
         else:
@@ -145,14 +149,19 @@ async def _infer(service: "Service", model: str, request: Request) -> Response:
     length = head_length(request.headers.get(HEAD_LENGTH), len(body))
     version = request.path_params.get("version")
     read: list[Inference] = []
+    most = service.settings.serving_max_rows
 
-    def rows(champion: Champion) -> Asked:
+    def pieces(champion: Champion, size: int | None) -> Iterator[Asked]:
         check_version(champion, model, version)
         read.append(read_inference(body[:length]))
-        return ask(columns_of(champion.reader), read[0], memoryview(body)[length:], service.settings.serving_max_rows)
+        return ask_pieces(columns_of(champion.reader), read[0], memoryview(body)[length:], most, size or most)
 
-    scored = await service.score(model, len(body), rows, logged=logged)
-    answer, head = write_answer(scored, model, read[0])
+    scored = await service.score(model, body, kind if length == len(body) else "", pieces, logged=logged)
+    if len(scored.ids) <= LOOP_ANSWER_ROWS:
+        answer, head = write_answer(scored, model, read[0])
+    else:
+        answer, head = await asyncio.to_thread(write_answer, scored, model, read[0])
+    headers = remark_headers((), scored.unknown)
     if head is None:
-        return Response(answer, media_type=_TYPES[0])
-    return Response(answer, headers={HEAD_LENGTH: str(head)}, media_type=_TYPES[1])
+        return Response(answer, headers=headers, media_type=_TYPES[0])
+    return Response(answer, headers=headers | {HEAD_LENGTH: str(head)}, media_type=_TYPES[1])

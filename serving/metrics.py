@@ -58,6 +58,8 @@ class Metrics:
         disable_created_metrics()  # a second series for each counter, that nobody plots
         self.routes: dict[tuple[str, str], RouteStats] = defaultdict(RouteStats)
         self.rows: Tally[str] = Tally()
+        self.unknown_categories: Tally[tuple[str, str]] = Tally()
+        self.ignored_columns: Tally[str] = Tally()
         self.batches = Histogram(BATCH_BOUNDS)
         self.registry = CollectorRegistry()
         self.model = Gauge("laurel_model_info", "The champion that serves", ["use_case", "version", "recipe"], registry=self.registry)
@@ -114,8 +116,16 @@ class Metrics:
             latency.add_metric([use_case, route], *_buckets(stats.latency))
         for use_case, count in list(self.rows.items()):
             rows.add_metric([use_case], count)
+        said = "Values that are no category of a closed set, or are one with other case or blanks, scored as unknown"
+        unknown = CounterMetricFamily("laurel_unknown_categories", said, labels=["use_case", "field"])
+        for (use_case, field), count in list(self.unknown_categories.items()):
+            unknown.add_metric([use_case, field], count)
+        said = "Requests with columns that are no fields and were left out"
+        ignored = CounterMetricFamily("laurel_ignored_columns_requests", said, labels=["use_case"])
+        for use_case, count in list(self.ignored_columns.items()):
+            ignored.add_metric([use_case], count)
         batches.add_metric([], *_buckets(self.batches))
-        return [requests, latency, rows, batches]
+        return [requests, latency, rows, batches, unknown, ignored]
 
 
 class _Collector(Collector):

@@ -4,12 +4,15 @@ What is taken and answered is what ``mlflow models serve`` takes and answers wit
 ``serving/mlflow_rows.py``, and ``{"predictions": [[probability of false, of true], ...]}``. Statuses are MLflow's too: 400 for rows
 that do not fit, 415 for another content type; the error is its ``{"error_code", "message"}``. Where the package's schema says more
 than MLflow's signature, the schema holds: values out of range, nulls where there are none and numbers for categories, which MLflow
-lets through, are refused; a nullable field may be left out.
+lets through, are refused; a nullable field may be left out. Columns that are no fields are left out, as there, and the answer's header
+``X-Laurel-Ignored-Columns`` names them.
 
 The rows are scored by the champion of ``X-Laurel-Use-Case`` (or of SageMaker's ``X-Amzn-SageMaker-Target-Model``), or of the first
 use case of the settings; where they name none, of the only one. They reach the prediction log as all others do.
 """
 
+import asyncio
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,27 +20,39 @@ from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
 
 from serving.boundary import Refused, read_body, read_content_type, read_flag
+from serving.champion import Champion
+from serving.formats import LOOP_ANSWER_ROWS
 from serving.mlflow_rows import read_csv, read_json
 from serving.predictions import Scored
 from serving.refusals import RETRY_AFTER_SECONDS
+from serving.remarks import remark_headers
 from serving.rows import Asked, RowReader
 
 if TYPE_CHECKING:
     from serving.service import Service
 
-_READERS = {"application/json": read_json, "text/csv": read_csv}
+_JSON, _CSV = "application/json", "text/csv"
 
 
 def read_rows(reader: RowReader, content_type: str, body: bytes, max_rows: int) -> Asked:
     """Raises ``InputError`` naming row and field. ``content_type`` is one that ``check_content_type`` has passed."""
-    return _READERS[content_type](reader, body, max_rows)
+    (asked,) = read_pieces(reader, content_type, body, max_rows, None)
+    return asked
+
+
+def read_pieces(reader: RowReader, content_type: str, body: bytes, max_rows: int, size: int | None) -> Iterator[Asked]:
+    """The same, about ``size`` rows at a time where the form can be read so."""
+    if content_type == _CSV:
+        yield from read_csv(reader, body, max_rows, size)
+    else:
+        yield read_json(reader, body, max_rows)
 
 
 def check_content_type(request: Request) -> str:
     """The body's type. Raises ``Refused`` for one that is not read, and for parameters such as those of MLflow 1's ``format=``."""
     kind = read_content_type(request)
-    if kind not in _READERS:
-        raise Refused(415, "unsupported_media_type", f"The body's Content-Type is {kind[:100]!r}; send {' or '.join(_READERS)}.")
+    if kind not in (_JSON, _CSV):
+        raise Refused(415, "unsupported_media_type", f"The body's Content-Type is {kind[:100]!r}; send {_JSON} or {_CSV}.")
     for parameter in request.headers.get("content-type", "").split(";")[1:]:
         name, _, value = (part.strip().lower() for part in parameter.partition("="))
         if name != "charset" or value.strip('"') not in ("utf-8", "utf8"):
@@ -76,8 +91,19 @@ def add_routes(app: FastAPI, service: "Service") -> None:
         logged = read_flag(request, "log", default=True)
         kind = check_content_type(request)
         body = await read_body(request)
-        scored = await service.score(use_case, len(body), lambda one: read_rows(one.reader, kind, body, max_rows), logged=logged)
-        return Response(write_answer(scored), media_type="application/json")
+        ignored: dict[str, None] = {}
+
+        def pieces(champion: Champion, size: int | None) -> Iterator[Asked]:
+            for asked in read_pieces(champion.reader, kind, body, max_rows, size):
+                ignored.update(dict.fromkeys(asked.ignored))
+                yield asked
+
+        scored = await service.score(use_case, body, kind, pieces, logged=logged)
+        service.metrics.ignored_columns[use_case] += bool(ignored)
+        headers = remark_headers(tuple(ignored), scored.unknown)
+        if len(scored.ids) <= LOOP_ANSWER_ROWS:
+            return Response(write_answer(scored), headers=headers, media_type=_JSON)
+        return Response(await asyncio.to_thread(write_answer, scored), headers=headers, media_type=_JSON)
 
     @app.get("/ping", response_class=PlainTextResponse, responses={503: {"description": "No champion yet"}}, tags=["mlflow"])
     async def ping() -> Response:

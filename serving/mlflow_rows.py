@@ -1,12 +1,12 @@
 """Rows as ``mlflow models serve`` takes them: four JSON shapes and CSV. The pure part of ``serving/mlflow_protocol.py``.
 
-As with a model of named columns there: order and index do not matter, columns that are no features are dropped without a word, numbers
-may be written as text or as true and false, NaN is null, a short row of ``dataframe_split`` is filled with nulls, one value stands for
-a whole column of ``inputs`` or ``instances``. Values without names are refused, as there: their order would be a guess.
+As with a model of named columns there: order and index do not matter, columns that are no features are left out (the answer names
+them), numbers may be written as text or as true and false, NaN is null, a short row of ``dataframe_split`` is filled with nulls, one
+value stands for a whole column of ``inputs`` or ``instances``. Values without names are refused, as there: their order would be a guess.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import zip_longest
 from typing import Any
@@ -14,9 +14,10 @@ from typing import Any
 import msgspec
 
 from serving.columns import ColumnReader, columns_of
-from serving.csv_rows import convert_text, read_table
+from serving.csv_rows import convert_text, read_tables
 from serving.errors import InputError, MalformedBody
-from serving.rows import EVENT_TIME, FLOOD_BYTES, Asked, RowReader, check_count, explain, refuse_flood, row_type
+from serving.local_times import read_local
+from serving.rows import FLOOD_BYTES, Asked, RowReader, check_count, explain, moved, refuse_flood, row_type
 
 # What pandas reads as null, as MLflow does with its defaults.
 _CSV_NULLS = frozenset(
@@ -30,9 +31,16 @@ _NO_TEXT_HAS_NAN = re.compile(rb'(?:[^"]++|"(?:[^"\\N]++|\\(?:.|\Z)|N(?!aN))*+(?
 _SHAPES = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
-def read_csv(reader: RowReader, body: bytes, max_rows: int) -> Asked:
-    """Raises ``InputError`` naming row and field."""
-    return _convert(columns_of(reader), read_table(body, max_rows, _CSV_NULLS), max_rows)
+def read_csv(reader: RowReader, body: bytes, max_rows: int, size: int | None = None) -> Iterator[Asked]:
+    """About ``size`` rows at a time; ``None``: all at once. Raises ``InputError`` naming row and field, perhaps after some pieces."""
+    columns, row = columns_of(reader), 0
+    for table in read_tables(columns, body, max_rows, size or max_rows, _CSV_NULLS):
+        try:
+            asked = _convert(columns, table, max_rows)
+        except InputError as error:
+            raise moved(error, row) from error
+        yield asked
+        row += len(asked.rows)
 
 
 def read_json(reader: RowReader, body: bytes, max_rows: int) -> Asked:
@@ -82,21 +90,34 @@ def _without_nan(body: bytes) -> bytes:
 
 
 @lru_cache(maxsize=32)
-def _records_of(reader: RowReader) -> Any:
-    """Decodes ``[{...}]``; the event time may be anything, as any column that is no feature."""
-    row = row_type(reader.features, reader.event_time, reader.dtype, forbid_unknown_fields=False, event_time_type=Any)
+def _records_of(reader: RowReader, *, exact: bool) -> Any:
+    """Decodes ``[{...}]``, an ``exact`` one without columns that are no features. ``read_local`` reads the event time."""
+    row = row_type(reader.features, reader.event_time, reader.dtype, forbid_unknown_fields=exact, event_time_type=Any)
     return msgspec.json.Decoder(list[row], strict=False)  # type: ignore[valid-type]
 
 
 def _read_records(reader: RowReader, body: bytes, shape: str, content: bytes, max_rows: int) -> Asked:
     columns = columns_of(reader)
+    ignored: Sequence[str] = ()
     try:
-        rows = list(map(msgspec.structs.astuple, _records_of(reader).decode(content)))
+        try:
+            decoded = _records_of(reader, exact=True).decode(content)
+        except msgspec.ValidationError:
+            decoded = _records_of(reader, exact=False).decode(content)
+            ignored = _ignored(columns, _NAMES.decode(content))
     except msgspec.ValidationError as error:
         refused = _explain(error, body, shape)
         return _read_loosely(columns, content, refused, max_rows)
+    rows = list(map(msgspec.structs.astuple, decoded))
     check_count(len(rows), max_rows)
-    return columns.ask_rows([(*values, _local(time)) for *values, time in rows])
+    times = read_local([row[-1] for row in rows], columns.event_time)
+    return columns.ask_rows([(*row[:-1], time) for row, time in zip(rows, times, strict=True)], ignored)
+
+
+def _ignored(reader: ColumnReader, rows: Iterable[Iterable[str]]) -> list[str]:
+    """Names in any of ``rows`` that are no fields, in the order in which they come."""
+    known = {*reader.names, reader.event_time}
+    return list(dict.fromkeys(name for row in rows for name in row if name not in known))
 
 
 def _explain(error: msgspec.ValidationError, body: bytes, shape: str) -> InputError:
@@ -110,7 +131,9 @@ def _read_loosely(columns: ColumnReader, content: bytes, refused: InputError, ma
     """Records once more, for numbers that pandas reads as such and JSON does not. Raises ``refused`` where there are others."""
     try:
         rows = msgspec.json.decode(content, type=list[dict[str, Any]])
-        return _convert(columns, {name: [row.get(name) for row in rows] for name in [*columns.names, columns.event_time]}, max_rows)
+        known = {name: [row.get(name) for row in rows] for name in [*columns.names, columns.event_time]}
+        asked = _convert(columns, known, max_rows)
+        return columns.ask_rows(asked.rows, _ignored(columns, rows))
     except (msgspec.ValidationError, InputError):
         raise refused from None
 
@@ -143,6 +166,7 @@ class _Split(msgspec.Struct, forbid_unknown_fields=True):
 
 # Made now, by one thread: msgspec ends the process where two threads meet a type for the first time (docs/decisions/0012-hot-path.md).
 _SPLIT = msgspec.json.Decoder(_Split)
+_NAMES = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
 
 def _read_columns(reader: RowReader, body: bytes, shape: str, content: bytes, max_rows: int) -> Asked:
@@ -159,16 +183,9 @@ def _read_columns(reader: RowReader, body: bytes, shape: str, content: bytes, ma
 
 
 def _convert(reader: ColumnReader, columns: Mapping[str, Any], max_rows: int) -> Asked:
-    """Columns of which those that are no features are dropped; an event time counts where it is one."""
+    """Columns of which those that are no features are left out, and named. Raises ``InputError``."""
     known = {name: columns[name] for name in reader.names if name in columns}
     if reader.event_time in columns:
-        known[reader.event_time] = [_local(value) for value in columns[reader.event_time]]
-    return convert_text(reader, known, max_rows)
-
-
-def _local(value: Any) -> Any:
-    """The event time; ``None`` for whatever else stands in a column of that name."""
-    try:
-        return msgspec.convert(value, EVENT_TIME) if isinstance(value, str) else None
-    except msgspec.ValidationError:
-        return None
+        known[reader.event_time] = read_local(columns[reader.event_time], reader.event_time)
+    asked = convert_text(reader, known, max_rows)
+    return reader.ask_rows(asked.rows, _ignored(reader, [columns]))

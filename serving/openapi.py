@@ -17,7 +17,7 @@ PREDICT_PATH = "/v1/{use_case}/predict"
 CSV = "text/csv"
 ARROW = "application/vnd.apache.arrow.stream"
 
-_LABEL = {"anyOf": [{"type": "integer", "enum": [0, 1]}, {"type": "boolean"}]}
+_LABEL = {"anyOf": [{"type": "integer", "enum": [0, 1]}, {"type": "boolean"}], "description": "1.0 and 0.0 are taken as well"}
 _LOCAL = {
     "type": "string",
     "pattern": r"^(19|20)\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d$",
@@ -46,6 +46,7 @@ _ANSWER = _object(
     predictions=_list(_PREDICTION),
     model_version={"type": "string"},
     use_case={"type": "string"},
+    warnings={"type": "array", "items": {"type": "string"}, "description": "categories that look like a mistake, scored as unknown"},
 )
 _FEEDBACK = _object(
     ["id", "label"],

@@ -28,7 +28,10 @@ REFERENCE = "reference.parquet"
 
 
 class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One input. ``categories`` (kind "category") in the order of their codes; unknown or null is code -1."""
+    """One input. ``categories`` (kind "category") in the order of their codes; unknown or null is code -1.
+
+    ``closed``: the use case states all categories there are, so that any other one is a mistake.
+    """
 
     name: str
     kind: str
@@ -37,6 +40,7 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     high: float | None = None
     categories: list[str] | None = None
     description: str = ""
+    closed: bool = False
 
 
 class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,6 +109,8 @@ class Smoke(msgspec.Struct, frozen=True):
 
 _SMOKE = msgspec.json.Decoder(Smoke)
 
+Stranger = tuple[int, int, str]  # row, position of the feature, and the value that is none of its categories
+
 
 def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
@@ -145,7 +151,10 @@ class Package:
         self.smoke = smoke
         self.names = [feature.name for feature in manifest.features]
         self._codes = {f.name: _codes(f.categories or []) for f in manifest.features if f.kind == "category"}
-        self._coded = [(position, self._codes[name]) for position, name in enumerate(self.names) if name in self._codes]
+        known = [(position, self._codes[name]) for position, name in enumerate(self.names) if name in self._codes]
+        self._coded = [(position, {**codes, None: -1}) for position, codes in known]
+        self._closed = [feature.closed for feature in manifest.features]
+        self._alike = {position: {_alike(value): value for value in codes} for position, codes in known}
         self._dtype = np.dtype(manifest.dtype)
         # One thread: the defaults cost three times as much a row and fight with the other workers (docs/decisions).
         options = onnxruntime.SessionOptions()
@@ -176,17 +185,27 @@ class Package:
                 raise InputError(f"Column {name!r}: {error}.") from error
         return matrix
 
-    def encode_rows(self, rows: Sequence[Sequence[Any]]) -> np.ndarray:
+    def encode_rows(self, rows: Sequence[Sequence[Any]], strangers: list[Stranger] | None = None) -> np.ndarray:
         """The same matrix, of rows with values in the order of ``names``: five times as fast as ``encode`` for one row.
 
         The rows must have been checked: a number or null for a number, a text or null for a category. What follows the
-        features in a row is left out.
+        features in a row is left out. Unknown categories that are likely a mistake are added to ``strangers``.
         """
         filled = [list(row[: len(self.names)]) for row in rows]
         for position, codes in self._coded:
-            for values in filled:
-                values[position] = codes.get(values[position], -1)
+            for row, values in enumerate(filled):
+                value = values[position]
+                code = codes.get(value)
+                if code is None:
+                    code = -1
+                    if strangers is not None and (self._closed[position] or self.nearest(position, value) is not None):
+                        strangers.append((row, position, value))
+                values[position] = code
         return np.array(filled, dtype=self._dtype)
+
+    def nearest(self, position: int, value: str) -> str | None:
+        """The category that ``value`` would be with other case or without blanks around it."""
+        return self._alike[position].get(_alike(value))
 
     def score(self, matrix: np.ndarray) -> np.ndarray:
         """Probabilities ``(n_rows,)`` in 0-1 of a matrix made by ``encode``."""
@@ -203,6 +222,10 @@ class Package:
         if not rows or not np.all(difference <= tolerance):
             largest = difference.max(initial=0)
             raise PackageError(f"Smoke rows do not score what they should: off by up to {largest:.2g} over {len(rows)} rows.")
+
+
+def _alike(value: str) -> str:
+    return value.strip().casefold()
 
 
 def _codes(categories: list[str]) -> dict[str, int]:

@@ -12,9 +12,12 @@ import numpy as np
 
 from serving.champion import Champion
 from serving.errors import PackageError
-from serving.package import Manifest, Package
+from serving.package import Manifest, Package, Stranger
+from serving.remarks import UnknownCategory, merge
 
 Score = Callable[[Package, np.ndarray], np.ndarray]
+
+_ANSWER_ROWS = 1000
 
 
 class Prediction(msgspec.Struct):
@@ -33,14 +36,26 @@ class Answer(msgspec.Struct):
     use_case: str
 
 
+class _Rest(msgspec.Struct, omit_defaults=True):
+    """What follows the predictions."""
+
+    model_version: str
+    use_case: str
+    warnings: list[str] = []
+
+
 class Scored(msgspec.Struct, frozen=True):
-    """Rows that one champion has scored, in their order: ids, scores (0-1) and decisions have one entry a row, the matrix a row."""
+    """Rows that one champion has scored, in their order: ids, scores (0-1) and decisions have one entry a row, the matrix a row.
+
+    ``unknown`` are categories that look like a mistake. Of a large request, scored in pieces, there is no matrix.
+    """
 
     champion: Champion
     ids: list[str]
     scores: list[float]
     decisions: list[bool]
     matrix: np.ndarray
+    unknown: Sequence[UnknownCategory] = ()
 
     @property
     def manifest(self) -> Manifest:
@@ -83,14 +98,31 @@ def check_finite(version: str, scores: Sequence[float]) -> None:
 def predict(champion: Champion, rows: Sequence[tuple[Any, ...]], ids: PredictionIds, score: Score) -> Scored:
     """Score rows that ``champion.reader`` has read. Raises ``PackageError`` where the model gives no number."""
     package = champion.package
-    matrix = package.encode_rows(rows)
+    strangers: list[Stranger] = []
+    matrix = package.encode_rows(rows, strangers)
     scores: list[float] = score(package, matrix).tolist()
     check_finite(champion.version, scores)
     threshold = package.manifest.decision_threshold
-    return Scored(champion, ids.take(len(scores)), scores, [score >= threshold for score in scores], matrix)
+    unknown = _unknown(package, strangers) if strangers else ()
+    return Scored(champion, ids.take(len(scores)), scores, [score >= threshold for score in scores], matrix, unknown)
+
+
+def _unknown(package: Package, strangers: Sequence[Stranger]) -> list[UnknownCategory]:
+    """One for each row; ``merge`` counts them."""
+    return [UnknownCategory(package.names[at], value, row, 1, package.nearest(at, value)) for row, at, value in strangers]
 
 
 def answer_json(scored: Scored) -> bytes:
-    """The native answer."""
-    said = list(map(Prediction, scored.ids, scored.scores, scored.decisions))
-    return msgspec.json.encode(Answer(said, scored.version, scored.use_case))
+    """The native answer; that of many rows is written in pieces, so that other threads have their turn."""
+    parts = [
+        msgspec.json.encode(list(map(Prediction, scored.ids[at:end], scored.scores[at:end], scored.decisions[at:end])))[1:-1]
+        for at, end in spans(len(scored.ids), _ANSWER_ROWS)
+    ]
+    warnings = [one.message for one in merge([], scored.unknown, 0)]
+    rest = msgspec.json.encode(_Rest(scored.version, scored.use_case, warnings))
+    return b'{"predictions":[%b],%b' % (b",".join(parts), rest[1:])
+
+
+def spans(count: int, size: int) -> list[tuple[int, int]]:
+    """Where pieces of at most ``size`` begin and end."""
+    return [(at, min(at + size, count)) for at in range(0, count, size)]

@@ -7,7 +7,7 @@ costs about a microsecond. What it says of a wrong one is told again in the call
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Annotated, Any
@@ -28,15 +28,32 @@ LONGEST_TOLD = 1000
 _TOKENS = re.compile(rb'"(?:[^"\\]++|\\(?:.|\Z))*+(?:"|\Z)|[{\[]', re.DOTALL)  # whole texts, and what opens an object or a list
 _QUOTE = ord('"')
 _OPEN_AROUND_ROWS = 8
+_BEFORE_ROWS = re.compile(rb'\s*\{\s*"rows"\s*:\s*\[\s*(?=\{)')
+_BETWEEN_ROWS = re.compile(rb"\}\s*,\s*(?=\{)")
+_AFTER_ROWS = re.compile(rb"(?<=\})\s*\]\s*\}\s*\Z")
+_LONGEST_TAIL = 1000
 FLOOD_BYTES = 4 * 2**20  # bodies above it are looked at for the number of their rows before they are decoded
 LOCAL_TIME = "a local date and time without a zone, such as '2013-06-01T15:00:00'"
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """Checked rows as ``RowReader.read`` gives them, and the native JSON that says the same, for the prediction log."""
+class Asked:
+    """Checked rows as ``RowReader.read`` gives them, and the native JSON that says the same, for the prediction log.
 
-    rows: list[tuple[Any, ...]]
-    request: bytes
+    The JSON is made when it is first asked for: many rows are logged without it. ``ignored`` are names of columns that are no fields.
+    """
+
+    __slots__ = ("_request", "ignored", "rows")
+
+    def __init__(self, rows: list[tuple[Any, ...]], request: bytes | Callable[[], bytes], ignored: Sequence[str] = ()) -> None:
+        self.rows = rows
+        self.ignored = ignored
+        self._request = request
+
+    @property
+    def request(self) -> bytes:
+        if not isinstance(self._request, bytes):
+            self._request = self._request()
+        return self._request
 
 
 class RowReader:
@@ -47,6 +64,7 @@ class RowReader:
         self.event_time = event_time
         self.dtype = dtype
         row = row_type(self.features, event_time, dtype, forbid_unknown_fields=True)
+        self._list_decoder = msgspec.json.Decoder(list[row])  # type: ignore[valid-type]
         listed: Any = Annotated[list[row], Meta(min_length=1)]  # type: ignore[valid-type]
         request: Any = msgspec.defstruct("Request", [("rows", listed)], forbid_unknown_fields=True)
         self._decoder = msgspec.json.Decoder(request)
@@ -62,6 +80,40 @@ class RowReader:
             raise explain(error, body, "rows", {self.event_time: LOCAL_TIME}) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise malformed(error, body, "rows") from error
+
+    def read_pieces(self, body: bytes, size: int) -> Iterator[list[tuple[Any, ...]]]:
+        """The same, about ``size`` bytes of the body at a time. Raises as ``read`` does, perhaps after some pieces."""
+        head, tail = _BEFORE_ROWS.match(body), _AFTER_ROWS.search(body, max(0, len(body) - _LONGEST_TAIL))
+        if head is None or tail is None:
+            yield self.read(body)
+            return
+        at, end, row = head.end(), tail.start(), 0
+        while at < end:
+            cut = _BETWEEN_ROWS.search(body, at + size, end) if at + size < end else None
+            part = b"[%b]" % body[at : cut.start() + 1 if cut else end]
+            try:
+                rows = list(map(msgspec.structs.astuple, self._list_decoder.decode(part)))
+            except msgspec.ValidationError as error:
+                wanted = {self.event_time: LOCAL_TIME}
+                raise moved(explain(error, b'{"rows":%b}' % part, "rows", wanted), row) from error
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                # What looked like the end of a row stands in a text, or this is no JSON: all the rest at once will tell.
+                try:
+                    rows = self.read(b'{"rows":[%b' % body[at:])
+                except InputError as error:
+                    raise moved(error, row) from error
+                cut = None
+            yield rows
+            row += len(rows)
+            at = cut.end() if cut else end
+
+
+def moved(error: InputError, rows: int) -> InputError:
+    """A refusal of a piece of the body, which ``rows`` rows came before."""
+    if error.row is None:
+        return error
+    message = str(error).replace(f"ow {error.row}", f"ow {error.row + rows}", 1)
+    return InputError(message, error.row + rows, error.field)
 
 
 def row_type(

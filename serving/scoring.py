@@ -2,36 +2,43 @@
 
 Small requests that arrive in the same turn of the event loop are scored together at its end: one call of the model, one write
 of the prediction log, and nobody waits for a request that has not come. A request of many rows goes to a thread, so that it
-holds up nobody; while it is the only one there, its rows are divided among the cores. More than ``queue_limit`` such requests
-at once are refused: a caller that is told to come back is better off than one that waits without end.
+holds up nobody; while it is the only one there, its rows are divided among the cores. One of very many rows is scored in pieces
+(``serving/large_requests.py``). More than ``queue_limit`` large requests at once, or more than ``queue_cells`` values in them, are
+refused: a caller that is told to come back is better off than one that waits without end.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
+import msgspec
 import numpy as np
 
 from serving.champion import Champion
 from serving.errors import Overloaded
-from serving.formats import read_json
+from serving.formats import JSON, read_json, read_pieces
+from serving.large_requests import WHOLE_CELLS, Cells, count_cells, piece_rows, score_pieces
 from serving.log_columns import column_line
 from serving.log_policy import is_chosen
 from serving.metrics import Metrics
 from serving.package import Package
 from serving.prediction_log import PredictionLog
 from serving.predictions import PredictionIds, Scored, answer_json, predict
+from serving.remarks import UnknownCategory
 from serving.rows import Asked
 from serving.segments import line_of
 
 # About 32 rows of 30 features: for one row a thread doubles the CPU time, for 1000 it is what keeps the others from waiting.
 LOOP_BODY_BYTES = 32 * 1024
+_GLANCE_BYTES = 4096  # three bytes can be a row: above it, values are counted and not only bytes
+_LOOP_CELLS = 4000
 _LOOP_ROWS = 64
 _DIVIDED_ROWS = 200
 _COLUMN_ROWS = 4  # from here on one line of the log by column costs less than one for each request
 
 T = TypeVar("T")
+Read = Callable[[Champion, int | None], Iterable[Asked]]
 
 
 class Call(Protocol):
@@ -46,14 +53,17 @@ class Call(Protocol):
     def fail(self, error: Exception) -> None: ...
 
 
-Outcome = tuple[Call, bytes | Exception, int]
+Outcome = tuple[Call, bytes | Exception, int, Sequence[UnknownCategory]]
 
 
 class Scorer:
     """One for each process. ``submit``, ``score`` and ``run`` are called on the event loop."""
 
-    def __init__(self, log: PredictionLog, metrics: Metrics, threads: int, queue_limit: int, max_rows: int) -> None:
+    def __init__(
+        self, log: PredictionLog, metrics: Metrics, threads: int, queue_limit: int, max_rows: int, queue_cells: int = 10_000_000
+    ) -> None:
         self.large = 0
+        self.cells = Cells(queue_cells)
         self._log = log
         self._metrics = metrics
         self._ids = PredictionIds()
@@ -62,6 +72,8 @@ class Scorer:
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="score")
         self._parts = ThreadPoolExecutor(threads, thread_name_prefix="score-part")
+        self._pieces = ThreadPoolExecutor(1, thread_name_prefix="score-pieces")
+        self._answered = 0
         self._batch: list[Call] = []
         self._batch_rows = 0
         self._syncing = False
@@ -69,11 +81,13 @@ class Scorer:
     def stop(self) -> None:
         self._pool.shutdown()
         self._parts.shutdown()
+        self._pieces.shutdown()
 
     def submit(self, call: Call) -> None:
         """Answer ``call`` soon. Raises ``InputError`` for rows that do not fit the schema, ``Overloaded``."""
-        if len(call.body) > LOOP_BODY_BYTES:
-            self._submit_large(call)
+        cells = self._cells(call.champion, call.body, JSON)
+        if cells > _LOOP_CELLS or len(call.body) > LOOP_BODY_BYTES:
+            self._submit_large(call, cells)
             return
         call.asked = _read(call, self._max_rows)
         self._batch.append(call)
@@ -83,42 +97,85 @@ class Scorer:
         elif len(self._batch) == 1:
             asyncio.get_running_loop().call_soon(self._flush)
 
-    async def score(self, champion: Champion, size: int, read: Callable[[Champion], Asked], *, logged: bool) -> Scored:
-        """Rows of any form, scored and logged. Raises ``InputError``, ``PackageError``, ``Overloaded``."""
+    async def score(self, champion: Champion, body: bytes, kind: str, read: Read, *, logged: bool) -> Scored:
+        """Rows of any form, scored and logged. ``read`` gives them in pieces of about so many rows; ``kind`` is the body's media type.
+
+        Raises ``InputError``, ``PackageError``, ``Overloaded``.
+        """
+        cells = self._cells(champion, body, kind)
 
         def work() -> Scored:
-            asked = read(champion)
+            if cells > WHOLE_CELLS:
+                return self._score_pieces(champion, read(champion, piece_rows(len(champion.reader.features))), logged=logged)
+            (asked,) = read(champion, None)
             champion.events.check_rows(asked.rows)
             scored = predict(champion, asked.rows, self._ids, self._divide)
             if logged:
                 self._keep(scored, [asked], [answer_json(scored)])
             return scored
 
-        scored = await self.run(work) if size > LOOP_BODY_BYTES or self._log.blocking else work()
-        self._metrics.rows[scored.use_case] += len(scored.ids)
+        if cells > _LOOP_CELLS or len(body) > LOOP_BODY_BYTES or self._log.blocking:
+            scored = await self.run(work, cells)
+        else:
+            scored = work()
+        self._count(scored.use_case, len(scored.ids), scored.unknown)
         return scored
 
-    async def run(self, work: Callable[[], T]) -> T:
+    async def run(self, work: Callable[[], T], cells: int = 0) -> T:
         """On a thread. Raises ``Overloaded`` where too many wait already, and what ``work`` raises."""
-        self._enter()
+        self._enter(cells)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            return await asyncio.get_running_loop().run_in_executor(self._thread(cells), work)
         finally:
-            self.large -= 1
+            self._leave(cells)
 
-    def _enter(self) -> None:
+    def _cells(self, champion: Champion, body: bytes, kind: str) -> int:
+        """How many values a body has; 0 for one that is small whatever is in it."""
+        return count_cells(body, kind, len(champion.reader.features), self._max_rows) if len(body) > _GLANCE_BYTES else 0
+
+    def _thread(self, cells: int) -> ThreadPoolExecutor:
+        return self._pieces if cells > WHOLE_CELLS else self._pool
+
+    def _enter(self, cells: int) -> None:
         if self.large >= self._queue_limit:
             raise Overloaded(f"{self.large} large requests are waiting already. Try again later, or send fewer rows at a time.")
+        self.cells.take(cells)
         self.large += 1
 
-    def _submit_large(self, call: Call) -> None:
-        self._enter()
+    def _leave(self, cells: int) -> None:
+        self.cells.give(cells)
+        self.large -= 1
+
+    def _submit_large(self, call: Call, cells: int) -> None:
+        self._enter(cells)
 
         def done(future: "asyncio.Future[list[Outcome]]") -> None:
-            self.large -= 1
+            self._leave(cells)
             self._tell(future.result())
 
-        asyncio.get_running_loop().run_in_executor(self._pool, self._work, [call]).add_done_callback(done)
+        work = self._work_pieces if cells > WHOLE_CELLS else self._work
+        asyncio.get_running_loop().run_in_executor(self._thread(cells), work, [call]).add_done_callback(done)
+
+    def _work_pieces(self, calls: list[Call]) -> list[Outcome]:
+        """One large request of plain JSON."""
+        (call,) = calls
+        try:
+            size = piece_rows(len(call.champion.reader.features))
+            scored = self._score_pieces(
+                call.champion, read_pieces(call.champion.reader, JSON, call.body, self._max_rows, size), logged=True
+            )
+            return [(call, answer_json(scored), len(scored.ids), scored.unknown)]
+        except Exception as error:  # noqa: BLE001 - handed to the caller's ``fail``
+            return [(call, error, 0, ())]
+
+    def _score_pieces(self, champion: Champion, pieces: Iterable[Asked], *, logged: bool) -> Scored:
+        """All of the request is kept in the log, or nothing of it."""
+        logged = logged and is_chosen(champion.package.manifest)
+        gathered = score_pieces(champion, pieces, self._ids, Package.score, lambda: self._answered, logged=logged)
+        scored = gathered.scored
+        if logged:
+            self._log.append(champion.column_header, scored.use_case, bytes(gathered.lines), len(scored.ids))
+        return scored
 
     def _flush(self) -> None:
         """Score what has gathered. While a batch is being synced to the disk, the next one gathers behind it."""
@@ -146,15 +203,16 @@ class Scorer:
         try:
             return self._score(champion, calls)
         except Exception as error:  # noqa: BLE001 - handed to the caller's ``fail``
-            return [(calls[0], error, 0)] if len(calls) == 1 else [outcome for call in calls for outcome in self._work([call])]
+            return [(calls[0], error, 0, ())] if len(calls) == 1 else [outcome for call in calls for outcome in self._work([call])]
 
     def _score(self, champion: Champion, calls: list[Call]) -> list[Outcome]:
         asked = [call.asked or _read(call, self._max_rows) for call in calls]
         rows = asked[0].rows if len(asked) == 1 else [row for one in asked for row in one.rows]
         scored = predict(champion, rows, self._ids, self._divide)
-        answers = list(map(answer_json, _parts(scored, asked)))
+        parts = _parts(scored, asked)
+        answers = list(map(answer_json, parts))
         self._keep(scored, asked, answers)
-        return [(call, answer, len(one.rows)) for call, answer, one in zip(calls, answers, asked, strict=True)]
+        return [(call, answer, len(part.ids), part.unknown) for call, answer, part in zip(calls, answers, parts, strict=True)]
 
     def _keep(self, scored: Scored, asked: Sequence[Asked], answers: Sequence[bytes]) -> None:
         """One write for all of them, without what the use case leaves out. Where it cannot be kept it is counted, and answered."""
@@ -176,12 +234,18 @@ class Scorer:
 
     def _tell(self, outcomes: list[Outcome]) -> None:
         self._metrics.batches.observe(len(outcomes))
-        for call, said, count in outcomes:
+        for call, said, count, unknown in outcomes:
             if isinstance(said, bytes):
-                self._metrics.rows[call.champion.package.manifest.use_case] += count
+                self._count(call.champion.package.manifest.use_case, count, unknown)
                 call.succeed(said, count)
             else:
                 call.fail(said)
+
+    def _count(self, use_case: str, rows: int, unknown: Sequence[UnknownCategory]) -> None:
+        self._answered += 1
+        self._metrics.rows[use_case] += rows
+        for one in unknown:
+            self._metrics.unknown_categories[use_case, one.field] += one.rows
 
     def _divide(self, package: Package, matrix: np.ndarray) -> np.ndarray:
         """Scores of a matrix, its rows divided among the cores where there are many and nobody else wants them."""
@@ -205,8 +269,12 @@ def _parts(scored: Scored, asked: Sequence[Asked]) -> list[Scored]:
     parts, start = [], 0
     for one in asked:
         end = start + len(one.rows)
-        parts.append(
-            Scored(scored.champion, scored.ids[start:end], scored.scores[start:end], scored.decisions[start:end], scored.matrix[start:end])
-        )
+        ids, scores, decisions = scored.ids[start:end], scored.scores[start:end], scored.decisions[start:end]
+        parts.append(Scored(scored.champion, ids, scores, decisions, scored.matrix[start:end], _within(scored.unknown, start, end)))
         start = end
     return parts
+
+
+def _within(unknown: Sequence[UnknownCategory], start: int, end: int) -> Sequence[UnknownCategory]:
+    """Those of the rows from ``start`` to ``end``, which are counted from 0 again."""
+    return [msgspec.structs.replace(one, row=one.row - start) for one in unknown if start <= one.row < end] if unknown else ()

@@ -5,7 +5,6 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,8 +29,7 @@ from serving.predictions import Scored
 from serving.prefect_api import PrefectApi
 from serving.proxies import TrustedProxies
 from serving.registry import Registry
-from serving.rows import Asked
-from serving.scoring import LOOP_BODY_BYTES, Scorer
+from serving.scoring import LOOP_BODY_BYTES, Read, Scorer
 from serving.segments import feedback_header, line_of
 from serving.siblings import facts, flows
 from serving.slack import Slack
@@ -185,12 +183,12 @@ class Service:
         call.champion = self.champion(call.route.use_case)
         self.scorer.submit(call)
 
-    async def score(self, use_case: str, size: int, read: Callable[[Champion], Asked], *, logged: bool) -> Scored:
-        """Rows that ``read`` makes of ``size`` bytes, scored and logged.
+    async def score(self, use_case: str, body: bytes, kind: str, read: Read, *, logged: bool) -> Scored:
+        """Rows that ``read`` makes of ``body``, whose media type is ``kind``, scored and logged.
 
         Raises ``UnknownUseCase``, ``NotReady``, ``InputError``, ``PackageError``, ``Overloaded``.
         """
-        return await self.scorer.score(self.champion(use_case), size, read, logged=logged)
+        return await self.scorer.score(self.champion(use_case), body, kind, read, logged=logged)
 
     async def keep_feedback(self, use_case: str, body: bytes) -> int:
         """How many labels were kept. Raises ``InputError``, or ``NotReady``: feedback that is lost must not be acknowledged."""

@@ -7,6 +7,7 @@ that may be null or for the event time. Nothing is allocated by what a body decl
 
 import re
 import struct
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import msgspec
@@ -15,7 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from serving.columns import ColumnReader, list_numbers
 from serving.errors import InputError, MalformedBody
-from serving.rows import Asked, check_count, shown
+from serving.rows import Asked, check_count, moved, shown
 
 NUMBERS = {
     **{f"FP{bits}": np.dtype(f"<f{bits // 8}") for bits in (16, 32, 64)},
@@ -38,7 +39,7 @@ class Tensor(msgspec.Struct):
     name: str
     shape: list[int]
     datatype: str
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] | None = None
     data: msgspec.Raw | UnsetType = UNSET
 
 
@@ -46,16 +47,16 @@ class Output(msgspec.Struct):
     """One that is asked for."""
 
     name: str
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] | None = None
 
 
 class Inference(msgspec.Struct):
-    """A request without its binary tensors."""
+    """A request without its binary tensors. What may be left out may be null: generated clients write it so."""
 
     inputs: list[Tensor]
-    outputs: list[Output] = []
-    parameters: dict[str, Any] = {}
-    id: str = ""
+    outputs: list[Output] | None = None
+    parameters: dict[str, Any] | None = None
+    id: str | None = None
 
 
 _INFERENCE = msgspec.json.Decoder(Inference)
@@ -70,22 +71,46 @@ def read_inference(head: bytes) -> Inference:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         hint = "; null stands for a number that is missing" if b"NaN" in head else ""
         raise MalformedBody(f"The request's JSON cannot be read: {error}{hint}.") from error
-    for output in inference.outputs:
+    for output in inference.outputs or ():
         if output.name not in OUTPUTS:
             raise InputError(f"Output {shown(output.name)} is not known; there are {', '.join(OUTPUTS)}.")
-        if not _ELSEWHERE.isdisjoint(output.parameters):
+        if not _ELSEWHERE.isdisjoint(output.parameters or ()):
             raise InputError(f"Output {output.name!r}: shared memory and classification are not offered here.")
     return inference
 
 
 def ask(reader: ColumnReader, inference: Inference, tail: memoryview, max_rows: int) -> Asked:
     """The rows of a request; ``tail`` are its binary tensors, in the order of the inputs. Raises ``InputError``."""
-    columns: dict[str, list[Any]] = {}
+    (asked,) = ask_pieces(reader, inference, tail, max_rows, max_rows)
+    return asked
+
+
+def ask_pieces(reader: ColumnReader, inference: Inference, tail: memoryview, max_rows: int, size: int) -> Iterator[Asked]:
+    """The same, ``size`` rows at a time. Raises as ``ask`` does, perhaps after some pieces."""
+    columns = _columns(reader, inference, tail, max_rows)
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) != 1 or max(lengths.values()) <= size:
+        yield reader.convert({name: _values(reader, name, values) for name, values in columns.items()}, max_rows)
+        return
+    for at in range(0, max(lengths.values()), size):
+        try:
+            yield reader.convert({name: _values(reader, name, values[at : at + size]) for name, values in columns.items()}, max_rows)
+        except InputError as error:
+            raise moved(error, at) from error
+
+
+def _values(reader: ColumnReader, name: str, values: Any) -> list[Any]:
+    return list_numbers(values, reader.numbers[name]) if isinstance(values, np.ndarray) else values
+
+
+def _columns(reader: ColumnReader, inference: Inference, tail: memoryview, max_rows: int) -> dict[str, Any]:
+    """Lists, or arrays of numbers, of the lengths that were declared. Raises ``InputError``."""
+    columns: dict[str, Any] = {}
     for tensor in inference.inputs:
         count = _check(reader, tensor, max_rows)
         if tensor.name in columns:
             raise InputError(f"Tensor {tensor.name!r} comes twice.", field=tensor.name)
-        if "binary_data_size" in tensor.parameters:
+        if "binary_data_size" in (tensor.parameters or ()):
             size = _size(tensor, len(tail))
             columns[tensor.name] = _from_bytes(reader, tensor, tail[:size], count)
             tail = tail[size:]
@@ -93,7 +118,7 @@ def ask(reader: ColumnReader, inference: Inference, tail: memoryview, max_rows: 
             columns[tensor.name] = _from_json(tensor, count)
     if len(tail):
         raise InputError(f"{len(tail)} bytes at the end of the body belong to no tensor.")
-    return reader.convert(columns, max_rows)
+    return columns
 
 
 def _check(reader: ColumnReader, tensor: Tensor, max_rows: int) -> int:
@@ -114,7 +139,7 @@ def _check(reader: ColumnReader, tensor: Tensor, max_rows: int) -> int:
 
 
 def _size(tensor: Tensor, left: int) -> int:
-    size = tensor.parameters["binary_data_size"]
+    size = (tensor.parameters or {})["binary_data_size"]
     if tensor.data is not UNSET:
         raise InputError(f"Tensor {tensor.name!r} has data, and binary data as well.", field=tensor.name)
     if type(size) is not int or not 0 <= size <= left:
@@ -136,13 +161,13 @@ def _from_json(tensor: Tensor, count: int) -> list[Any]:
     return values
 
 
-def _from_bytes(reader: ColumnReader, tensor: Tensor, data: memoryview, count: int) -> list[Any]:
+def _from_bytes(reader: ColumnReader, tensor: Tensor, data: memoryview, count: int) -> Any:
     if tensor.datatype != "BYTES":
         dtype = NUMBERS[tensor.datatype]
         if len(data) != count * dtype.itemsize:
             wanted = f"{count} values of {tensor.datatype} have {count * dtype.itemsize} bytes"
             raise InputError(f"Tensor {tensor.name!r}: {wanted}, got {len(data)}.", field=tensor.name)
-        return list_numbers(np.frombuffer(data, dtype), reader.numbers[tensor.name])
+        return np.frombuffer(data, dtype)
     texts = _texts(tensor, bytes(data), count)
     return [text or None for text in texts] if reader.categories.get(tensor.name, True) else texts
 

@@ -161,7 +161,10 @@ def _features(case: UseCase, fitted: "Pipeline") -> list[packages.Feature]:
     categories = {
         name: [v for v in values if isinstance(v, str)] for name, values in zip(names, getattr(known, "categories_", []), strict=True)
     }
-    return [packages.Feature(c.name, c.kind, c.nullable, c.low, c.high, categories.get(c.name), c.description) for c in case.matrix_columns]
+    return [
+        packages.Feature(c.name, c.kind, c.nullable, c.low, c.high, categories.get(c.name), c.description, closed=c.categories is not None)
+        for c in case.matrix_columns
+    ]
 
 
 def _outputs(case: UseCase) -> list[packages.Output]:

@@ -18,6 +18,7 @@ from serving.champion import Champion
 from serving.errors import InputError, MalformedBody
 from serving.mlflow_protocol import check_content_type, choose_use_case, read_rows, write_answer
 from serving.predictions import Scored
+from serving.remarks import remark_headers
 from serving.rows import FLOOD_BYTES, RowReader
 from tests.fixtures.packages import EVENT_TIME, FEATURES, write_package
 
@@ -49,7 +50,7 @@ def refusal(content: Any, kind: str = "application/json", max_rows: int = 100) -
         {"dataframe_split": {"columns": NAMES[::-1], "data": [row[::-1] for row in DATA], "index": [7, "a"]}},
         {"dataframe_split": {"columns": [*NAMES, "more", "more still"], "data": [[*row, [1], {}] for row in DATA]}},
         {"dataframe_records": RECORDS},
-        {"dataframe_records": [{**record, "more": [1], "time_hour": 1370099000000} for record in RECORDS]},
+        {"dataframe_records": [{**record, "more": [1], "time_hour": None} for record in RECORDS]},
         {"dataframe_records": [{"carrier": "AA", "distance": 100.5}, {"distance": "2", "wind": "3.0"}]},
         {"dataframe_records": [{"carrier": "AA", "distance": " 100.5"}, {"distance": "+2", "wind": "3."}]},
         {"instances": RECORDS},
@@ -79,13 +80,68 @@ def test_numbers_may_be_nan_as_python_writes_it_and_true_and_false() -> None:
     assert read(kept) == [('NaN, "NaN", Infinity', 1.5, None, None)]
 
 
-def test_an_event_time_that_is_one_is_kept_and_anything_else_in_its_place_is_dropped() -> None:
-    times = ["2013-06-01T15:00:00", "2013-06-01T15:00:00Z", 5, None, [1]]
-    kept = [datetime(2013, 6, 1, 15), None, None, None, None]
-    rows = [{"distance": 1, "time_hour": time} for time in times]
-    columns = {"distance": [1] * 5, "time_hour": times}
-    assert [row[-1] for row in read({"dataframe_records": rows})] == kept
-    assert [row[-1] for row in read({"inputs": columns})] == kept
+LOCAL = datetime(2013, 6, 1, 15)
+SHAPES = ("dataframe_records", "dataframe_split", "inputs", "csv")
+
+
+def with_times(shape: str, times: list[Any]) -> tuple[Any, str]:
+    """A body whose rows have these event times, and its type."""
+    if shape == "csv":
+        return "\n".join(["distance,time_hour", *(f"1,{'' if time is None else time}" for time in times)]).encode(), "text/csv"
+    if shape == "dataframe_records":
+        return {shape: [{"distance": 1, "time_hour": time} for time in times]}, "application/json"
+    if shape == "dataframe_split":
+        return {shape: {"columns": ["distance", "time_hour"], "data": [[1, time] for time in times]}}, "application/json"
+    return {shape: {"distance": [1] * len(times), "time_hour": times}}, "application/json"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("time", ["2013-06-01T15:00:00", "2013-06-01 15:00:00", "2013-06-01T15:00:00.000", 1370098800000, "1370098800000"])
+def test_an_event_time_is_kept_in_every_way_that_pandas_writes_a_local_one(shape: str, time: Any) -> None:
+    content, kind = with_times(shape, [time, None])
+    assert [row[-1] for row in read(content, kind)] == [LOCAL, None]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("time", ["2013-06-01T15:00:00Z", "2013-06-01T15:00:00+02:00", "yesterday", 5, 1370098800, True, 1e300])
+def test_any_other_event_time_is_refused_by_row_and_field(shape: str, time: Any) -> None:
+    """It was scored, and lay under the day of the answer without its time."""
+    content, kind = with_times(shape, ["2013-06-01T15:00:00", time])
+    error = refusal(content, kind)
+    assert (error.row, error.field) == (1, "time_hour")
+    assert "expected a local date and time without a zone" in str(error) and str(time)[:5] in str(error)
+
+
+@pytest.mark.parametrize("write", ["split", "records", "csv"])
+def test_what_pandas_writes_by_default_keeps_its_event_times(write: str) -> None:
+    import pandas
+
+    frame = pandas.DataFrame({"distance": [1.0, 2.0], "time_hour": pandas.to_datetime(["2013-06-01T15:00:00.25", None])})
+    if write == "csv":
+        rows = read(frame.to_csv(index=False).encode(), "text/csv")
+    else:
+        rows = read(f'{{"dataframe_{write}": {frame.to_json(orient=write)}}}'.encode())
+    assert [row[-1] for row in rows] == [datetime(2013, 6, 1, 15, 0, 0, 250_000), None]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"dataframe_records": [{"distance": 1, "distnace": 2}, {"distance": 1, "a,b\r\n": "ĝ"}]},
+        {"dataframe_records": [{"distance": "+1", "distnace": 2, "a,b\r\n": 1}]},
+        {"dataframe_split": {"columns": ["distance", "distnace", "a,b\r\n"], "data": [[1, 2, 3]]}},
+        {"inputs": {"distance": 1, "distnace": 2, "a,b\r\n": 3}},
+    ],
+)
+def test_columns_that_are_no_fields_are_named_so_that_a_header_can_hold_them(content: Any) -> None:
+    asked = read_rows(READER, "application/json", json.dumps(content).encode(), 100)
+    assert list(asked.ignored) == ["distnace", "a,b\r\n"]
+    assert remark_headers(asked.ignored, ()) == {"X-Laurel-Ignored-Columns": "distnace, a%2Cb%0D%0A"}
+
+
+def test_a_header_that_names_ignored_columns_is_short_whatever_came() -> None:
+    (value,) = remark_headers(["é" * 10_000] * 1000, ()).values()
+    assert len(value) < 1000 and value.isascii() and value.endswith("%A9..., +990")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,111 @@
+"""Requests of many rows: what they may take of the process, and how they are scored without holding up the small ones.
+
+Python runs one thread at a time. A large request is read, scored and written down in pieces of some thousand values, each a few
+milliseconds, after which the thread lets the event loop have its turn; one such request is at work at a time, and the others wait.
+So a request holds its body, the lines of the prediction log and its answer, and never all of its rows as objects of Python.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+import numpy as np
+
+from serving.champion import Champion
+from serving.errors import Overloaded
+from serving.log_columns import column_line
+from serving.predictions import PredictionIds, Score, Scored, predict, spans
+from serving.remarks import UnknownCategory, merge
+from serving.rows import Asked
+
+PIECE_CELLS = 10_000
+WHOLE_CELLS = 40_000  # up to here a request is one piece: 1300 rows of 30 columns, which are there in some 15 ms
+_GLANCE_CELLS = 4096  # bytes: a smaller body has not so many values that it would be felt
+
+
+def count_cells(body: bytes, kind: str, features: int, max_rows: int) -> int:
+    """How many values the rows of a body have, estimated without reading it: columns that are left out count as well."""
+    if "csv" in kind:
+        rows, values = body.count(b"\n"), body.count(b",")
+    elif "json" in kind:
+        rows, values = body.count(b"{"), body.count(b",")
+    else:
+        rows, values = 0, len(body) // 8
+    return max(values, features * min(rows, max_rows))
+
+
+def piece_rows(features: int) -> int:
+    return max(32, PIECE_CELLS // max(1, features))
+
+
+class Cells:
+    """The values of large requests that wait or are being scored, at most ``limit``; one request alone may have more."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.held = 0
+
+    def take(self, cells: int) -> None:
+        """Raises ``Overloaded``."""
+        if self.held and self.held + cells > self._limit:
+            raise Overloaded(
+                f"Large requests of {self.held:,} values are waiting already, and this one has about {cells:,}; "
+                f"at most {self._limit:,} may wait. Try again later, or send fewer rows at a time."
+            )
+        self.held += cells
+
+    def give(self, cells: int) -> None:
+        self.held -= cells
+
+
+@dataclass
+class Gathered:
+    """What came of the pieces of one request."""
+
+    champion: Champion
+    ids: list[str] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    decisions: list[bool] = field(default_factory=list)
+    unknown: list[UnknownCategory] = field(default_factory=list)
+    lines: bytearray = field(default_factory=bytearray)
+
+    def add(self, scored: Scored, line: bytes) -> None:
+        self.unknown = merge(self.unknown, scored.unknown, len(self.ids))
+        self.ids += scored.ids
+        self.scores += scored.scores
+        self.decisions += scored.decisions
+        self.lines += line
+
+    @property
+    def scored(self) -> Scored:
+        return Scored(self.champion, self.ids, self.scores, self.decisions, np.empty((0, 0)), self.unknown)
+
+
+def score_pieces(
+    champion: Champion, pieces: Iterable[Asked], ids: PredictionIds, score: Score, others: Callable[[], int], *, logged: bool
+) -> Gathered:
+    """Score all rows of ``pieces``. ``others`` counts the requests answered meanwhile: while there are any, they go first.
+
+    Raises what reading and ``predict`` raise; then nothing of the request may be kept.
+    """
+    gathered, days = Gathered(champion), set[date]()
+    seen = others()
+    for rows in _cut(pieces, piece_rows(len(champion.reader.features))):
+        began = time.perf_counter()
+        champion.events.check_rows(rows, days)
+        scored = predict(champion, rows, ids, score)
+        gathered.add(scored, column_line(scored, rows) if logged else b"")
+        now = others()
+        # Asleep, this thread wants no interpreter. Without others it only gives way for a moment.
+        time.sleep(time.perf_counter() - began if now != seen else 0)
+        seen = now
+    return gathered
+
+
+def _cut(pieces: Iterable[Asked], size: int) -> Iterator[Sequence[tuple[object, ...]]]:
+    for asked in pieces:
+        if len(asked.rows) <= size:
+            yield asked.rows
+        else:
+            yield from (asked.rows[at:end] for at, end in spans(len(asked.rows), size))

@@ -1,0 +1,65 @@
+"""What an answer says beside the scores: columns that nothing was made of, and categories that were scored as unknown.
+
+A caller who misspelled a name or a value gets an answer all the same, as the protocol or the use case has it, and is told.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+IGNORED_HEADER = "X-Laurel-Ignored-Columns"
+UNKNOWN_HEADER = "X-Laurel-Unknown-Categories"
+_MOST = 10
+_LONGEST = 60
+
+
+class UnknownCategory(msgspec.Struct, frozen=True):
+    """A value that is none of the field's categories. ``rows`` have it, ``row`` is the first; ``nearest`` is the category it looks like."""
+
+    field: str
+    value: str
+    row: int
+    rows: int
+    nearest: str | None = None
+
+    @property
+    def message(self) -> str:
+        value = self.value if len(self.value) <= _LONGEST else f"{self.value[: _LONGEST - 3]}..."
+        hint = f" Did you mean {self.nearest!r}?" if self.nearest else ""
+        return f"Row {self.row}, field {self.field!r}: {value!r} is no category of it and was scored as unknown ({self.rows} rows).{hint}"
+
+
+def merge(found: Sequence[UnknownCategory], more: Iterable[UnknownCategory], first_row: int) -> list[UnknownCategory]:
+    """Those of rows that begin at ``first_row`` added to those of the rows before; at most ``_MOST`` different ones are kept."""
+    by_value = {(one.field, one.value): one for one in found}
+    for one in more:
+        key = (one.field, one.value)
+        if (before := by_value.get(key)) is not None:
+            by_value[key] = msgspec.structs.replace(before, rows=before.rows + one.rows)
+        elif len(by_value) < _MOST:
+            by_value[key] = msgspec.structs.replace(one, row=one.row + first_row)
+    return list(by_value.values())
+
+
+def header_list(names: Iterable[str]) -> str:
+    """Names as a header may hold them, percent-encoded, separated by commas; what is too much is only counted, as ``+3``."""
+    every = list(names)
+    told = [_encoded(name) for name in every[:_MOST]]
+    return ", ".join(told + ([f"+{len(every) - _MOST}"] if len(every) > _MOST else []))
+
+
+def _encoded(name: str) -> str:
+    """In ASCII, without a comma, and short: a proxy takes a few kilobytes of headers and no more."""
+    whole = quote(name[:_LONGEST], safe=" ()=")
+    if len(whole) <= _LONGEST and len(name) <= _LONGEST:
+        return whole
+    cut = whole[:_LONGEST]
+    return (cut[: cut.rfind("%")] if "%" in cut[-2:] else cut) + "..."
+
+
+def remark_headers(ignored: Sequence[str], unknown: Sequence[Any]) -> dict[str, str]:
+    """The headers of an answer; none where there is nothing to say."""
+    headers = {IGNORED_HEADER: header_list(ignored)} if ignored else {}
+    return headers | ({UNKNOWN_HEADER: header_list(f"{one.field}={one.value}" for one in unknown)} if unknown else {})
