@@ -4,6 +4,7 @@
     python benchmarks/serving.py --quick                  four servers, four cases: less than two minutes
     python benchmarks/serving.py --only laurel,mlflow,floor-asgi --json FILE
     python benchmarks/serving.py profile                  where the microseconds of one request go (--picture FILE: drawn)
+    python benchmarks/serving.py mixed                    small requests alone and beside large ones: ratios, and the service's memory
 
 Medians of three rounds; in each round every server is started, checked against the pipeline, loaded and ended, in turn, so that
 noise hits all alike. The servers and how each is run: ``serving_servers.py``. A wrong answer, a refusal or a broken
@@ -20,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=("profile",), help="where the microseconds of one request go")
+    parser.add_argument("what", nargs="?", choices=("profile", "mixed"), help="see above")
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--only", type=lambda names: names.split(","), help="servers, separated by commas")
     parser.add_argument("--quick", action="store_true", help="fewer servers and cases, shorter")

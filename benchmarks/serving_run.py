@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import serving_figures, serving_load, serving_profile, serving_report
+from benchmarks import serving_figures, serving_load, serving_mixed, serving_profile, serving_report
 from benchmarks.serving_environments import Unavailable, install
 from benchmarks.serving_model import USE_CASE, Model, prepare, read_rows
 from benchmarks.serving_process import BenchmarkFailed
@@ -62,6 +62,8 @@ def run(given: argparse.Namespace) -> int:
     plan = Plan.of(given)
     if given.what == "profile":
         return serving_profile.run(Settings.read().state, plan.seconds, plan.generator, given.picture)
+    if given.what == "mixed":
+        return serving_mixed.run(Settings.read().state, plan.seconds, given.json)
     told: dict[str, Any] = {"machine": serving_figures.machine()}
     told |= {"generator": plan.generator, "rounds": plan.rounds, "seconds": plan.seconds}
     told |= Bench(plan, Settings.read().state).run()

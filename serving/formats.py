@@ -37,7 +37,8 @@ ARROW = "application/vnd.apache.arrow.stream"
 ARROW_FILE = "application/vnd.apache.arrow.file"
 _ANSWERS = {JSON: JSON, CSV: CSV, ARROW: ARROW, "*/*": JSON, "application/*": JSON, "text/*": CSV}
 _HAS_ROWS = re.compile(rb'\s*\{\s*"rows"')
-_ROW_BYTES = 500
+_HAS_COLUMNS = re.compile(rb'\s*\{\s*"columns"')
+_ROW_BYTES = (20, 5000)
 LOOP_ANSWER_ROWS = 1000  # answers of more rows are written on a thread
 
 
@@ -67,12 +68,21 @@ def read_pieces(reader: RowReader, content_type: str, body: bytes, max_rows: int
     elif content_type == JSON and _HAS_ROWS.match(body):
         refuse_flood(body, max_rows)
         count = 0
-        for rows in reader.read_pieces(body, max(1000, size * _ROW_BYTES)):
+        for rows in reader.read_pieces(body, size * _row_bytes(body)):
             count += len(rows)
             check_count(count, max_rows)
             yield Asked(rows, b"")
+    elif content_type == JSON and _HAS_COLUMNS.match(body):
+        yield from columns_of(reader).read_pieces(body, max_rows, size)
     else:
         yield read_rows(reader, content_type, body, max_rows)
+
+
+def _row_bytes(body: bytes) -> int:
+    """The size of the first row, within reason."""
+    least, most = _ROW_BYTES
+    start = body.find(b"{", 1, most)
+    return min(max(body.find(b"}", start, start + most) - start, least), most)
 
 
 def read_json(reader: RowReader, body: bytes, max_rows: int) -> Asked:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -10,7 +11,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from serving.approvals import state_of
 from serving.boundary import Refused, json_response
-from serving.errors import PrefectAway
+from serving.errors import LakeAway, PrefectAway
 from serving.history import History
 from serving.lake import open_lake
 from serving.ledger_records import Approval, Kind
@@ -19,6 +20,7 @@ from serving.security_headers import REPORT_HEADERS
 from serving.service import Service
 
 _AT_ONCE = 2
+_PATIENCE_SECONDS = 2.5
 _MOST = 200
 _MOST_QUESTIONS = 20
 
@@ -29,13 +31,19 @@ OfKind = Annotated[Kind | None, Query(description="only those of this kind, amon
 
 def add_routes(app: FastAPI, service: Service) -> None:
     """``/v1/{use_case}/drift``, its reports, ``/decisions`` and ``/approvals``."""
-    history = History(open_lake(service.settings))
+    history = History(open_lake(service.settings, waited_for=True))
     turns = asyncio.Semaphore(_AT_ONCE)
+    readers = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="history")
 
     async def ask(use_case: str, work: Callable[[], T]) -> T:
+        """Raises ``LakeAway`` where the lake says nothing in time: the thread that waits for it goes on, and nobody with it."""
         service.watch(use_case)
-        async with turns:
-            return await asyncio.to_thread(work)
+        reading = asyncio.get_running_loop().run_in_executor(readers, work)
+        done, _ = await asyncio.wait([reading], timeout=_PATIENCE_SECONDS)
+        if not done:
+            reading.cancel()  # one that has not begun will not
+            raise LakeAway(f"The lake has not answered within {_PATIENCE_SECONDS:g} seconds. Try again later.")
+        return reading.result()
 
     @app.get("/v1/{use_case}/drift", tags=["history"])
     async def drift(use_case: str, limit: Limit = 50) -> Response:
@@ -59,7 +67,9 @@ def add_routes(app: FastAPI, service: Service) -> None:
     async def approvals(use_case: str) -> Response:
         """Challengers that wait for somebody to approve or reject them: the contest's figures, the run that waits, until when."""
         service.check_loop(use_case)
-        asked, trouble = await ask(use_case, lambda: look_up(service.prefect, history.approvals(use_case)[:_MOST_QUESTIONS]))
+        questions = await ask(use_case, lambda: history.approvals(use_case)[:_MOST_QUESTIONS])
+        async with turns:
+            asked, trouble = await asyncio.to_thread(look_up, service.prefect, questions)
         return json_response({"use_case": use_case, "approvals": asked, "prefect": trouble})
 
 

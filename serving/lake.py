@@ -80,7 +80,8 @@ class FolderLake:
 class BucketLake:
     """Objects of an S3 bucket that exists already, below a prefix."""
 
-    def __init__(self, bucket: str, prefix: str, settings: Settings) -> None:
+    def __init__(self, bucket: str, prefix: str, settings: Settings, *, waited_for: bool = False) -> None:
+        self._waited_for = waited_for
         self._bucket = bucket
         self._root = f"{bucket}/{prefix}" if prefix else bucket
         self._settings = settings
@@ -97,9 +98,9 @@ class BucketLake:
             access_key=key.get_secret_value() if key else None,
             secret_key=secret.get_secret_value() if secret else None,
             region=settings.s3_region,
-            connect_timeout=2,
-            request_timeout=10,
-            retry_strategy=AwsStandardS3RetryStrategy(max_attempts=2),
+            connect_timeout=1 if self._waited_for else 2,
+            request_timeout=2 if self._waited_for else 10,
+            retry_strategy=AwsStandardS3RetryStrategy(max_attempts=1 if self._waited_for else 2),
             allow_delayed_open=True,
         )
 
@@ -154,8 +155,11 @@ class NoLake:
         return LakeAway("This service has no lake: LAUREL_LAKE says where there is one.")
 
 
-def open_lake(settings: Settings) -> Lake:
-    """The lake that the settings name; nothing is asked of it yet. Raises ``ValueError`` for a URL of another kind."""
+def open_lake(settings: Settings, *, waited_for: bool = False) -> Lake:
+    """The lake that the settings name; nothing is asked of it yet. ``waited_for``: a person waits, who can ask again.
+
+    Raises ``ValueError`` for a URL of another kind.
+    """
     if settings.lake == NO_LAKE:
         return NoLake()
     scheme, _, rest = settings.lake.partition("://")
@@ -163,5 +167,5 @@ def open_lake(settings: Settings) -> Lake:
         return FolderLake(Path(rest))
     if scheme == "s3" and rest:
         bucket, _, prefix = rest.strip("/").partition("/")
-        return BucketLake(bucket, prefix, settings)
+        return BucketLake(bucket, prefix, settings, waited_for=waited_for)
     raise ValueError(f"LAUREL_LAKE is {settings.lake!r}; it must be s3://bucket[/prefix], file:///folder or none.")

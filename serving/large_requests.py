@@ -2,7 +2,7 @@
 
 Python runs one thread at a time. A large request is read, scored and written down in pieces of some thousand values, each a few
 milliseconds, after which the thread lets the event loop have its turn; one such request is at work at a time, and the others wait.
-So a request holds its body, the lines of the prediction log and its answer, and never all of its rows as objects of Python.
+So a request holds its body and its answer, and not all of its rows as objects of Python; the prediction log gets them piece by piece.
 """
 
 import time
@@ -15,24 +15,35 @@ import numpy as np
 from serving.champion import Champion
 from serving.errors import Overloaded
 from serving.log_columns import column_line
+from serving.prediction_log import Draft
 from serving.predictions import PredictionIds, Score, Scored, predict, spans
 from serving.remarks import UnknownCategory, merge
 from serving.rows import Asked
 
 PIECE_CELLS = 10_000
 WHOLE_CELLS = 40_000  # up to here a request is one piece: 1300 rows of 30 columns, which are there in some 15 ms
-_GLANCE_CELLS = 4096  # bytes: a smaller body has not so many values that it would be felt
+_SAMPLES = 64
+_SAMPLE_BYTES = 4096
 
 
 def count_cells(body: bytes, kind: str, features: int, max_rows: int) -> int:
     """How many values the rows of a body have, estimated without reading it: columns that are left out count as well."""
     if "csv" in kind:
-        rows, values = body.count(b"\n"), body.count(b",")
+        rows, values = _count(body, b"\n"), _count(body, b",")
     elif "json" in kind:
-        rows, values = body.count(b"{"), body.count(b",")
+        rows, values = _count(body, b"{"), _count(body, b",")
     else:
         rows, values = 0, len(body) // 8
     return max(values, features * min(rows, max_rows))
+
+
+def _count(body: bytes, letter: bytes) -> int:
+    """How often it stands in ``body``; of a large one in samples, since counting them all would hold up the event loop."""
+    if len(body) <= _SAMPLES * _SAMPLE_BYTES:
+        return body.count(letter)
+    step = (len(body) - _SAMPLE_BYTES) // (_SAMPLES - 1)
+    found = sum(body.count(letter, at, at + _SAMPLE_BYTES) for at in range(0, _SAMPLES * step, step))
+    return found * len(body) // (_SAMPLES * _SAMPLE_BYTES)
 
 
 def piece_rows(features: int) -> int:
@@ -68,14 +79,12 @@ class Gathered:
     scores: list[float] = field(default_factory=list)
     decisions: list[bool] = field(default_factory=list)
     unknown: list[UnknownCategory] = field(default_factory=list)
-    lines: bytearray = field(default_factory=bytearray)
 
-    def add(self, scored: Scored, line: bytes) -> None:
+    def add(self, scored: Scored) -> None:
         self.unknown = merge(self.unknown, scored.unknown, len(self.ids))
         self.ids += scored.ids
         self.scores += scored.scores
         self.decisions += scored.decisions
-        self.lines += line
 
     @property
     def scored(self) -> Scored:
@@ -83,9 +92,9 @@ class Gathered:
 
 
 def score_pieces(
-    champion: Champion, pieces: Iterable[Asked], ids: PredictionIds, score: Score, others: Callable[[], int], *, logged: bool
-) -> Gathered:
-    """Score all rows of ``pieces``. ``others`` counts the requests answered meanwhile: while there are any, they go first.
+    champion: Champion, pieces: Iterable[Asked], ids: PredictionIds, score: Score, others: Callable[[], int], draft: Draft | None
+) -> Scored:
+    """Score all rows of ``pieces`` and write them to ``draft``. ``others`` counts answers: while others are answered, they go first.
 
     Raises what reading and ``predict`` raise; then nothing of the request may be kept.
     """
@@ -95,12 +104,14 @@ def score_pieces(
         began = time.perf_counter()
         champion.events.check_rows(rows, days)
         scored = predict(champion, rows, ids, score)
-        gathered.add(scored, column_line(scored, rows) if logged else b"")
+        gathered.add(scored)
+        if draft is not None:
+            draft.add(column_line(scored, rows), len(rows))
         now = others()
         # Asleep, this thread wants no interpreter. Without others it only gives way for a moment.
         time.sleep(time.perf_counter() - began if now != seen else 0)
         seen = now
-    return gathered
+    return gathered.scored
 
 
 def _cut(pieces: Iterable[Asked], size: int) -> Iterator[Sequence[tuple[object, ...]]]:

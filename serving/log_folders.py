@@ -35,6 +35,8 @@ class LogFolders:
         with self._turn():
             for folder in sorted(self._root.iterdir()):
                 if folder.is_dir() and self._lock(folder):
+                    for draft in folder.glob("*.draft"):  # of a request that was never answered
+                        draft.unlink()
                     segments = sorted(folder.glob("*.jsonl"))
                     found += segments
                     if not segments:

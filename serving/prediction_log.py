@@ -101,6 +101,34 @@ class PredictionLog:
                 self._close(header)
         return self._sync(segment, reached, header, rows) if self.blocking else True
 
+    def draft(self, header: bytes, use_case: str) -> "Draft":
+        """For one large request, whose lines come piece by piece: nobody waits for its writes, and all of it is kept or nothing."""
+        with self._lock:
+            try:
+                return Draft(self, use_case, self._create(header, use_case, ".draft"), "")
+            except OSError as error:
+                return Draft(self, use_case, None, f"the disk refuses: {error.strerror or error}")
+
+    def take_draft(self, segment: Segment, rows: int) -> bool:
+        """Make a draft a closed segment of the log. ``False`` where the backlog is full: the rows are counted as dropped."""
+        with self._lock:
+            if self._bytes + segment.size > self._backlog_bytes:
+                return self._drop(segment.use_case, rows, "the backlog is full: the lake has been away too long")
+            path = segment.path.with_suffix(".jsonl")
+            segment.path.rename(path)
+            segment.path = path
+            self._bytes += segment.size
+            self._dropping = ""
+            self.state(segment.use_case).rows_waiting += rows
+            self.closed.append(segment)
+            self.wake.set()
+        return True
+
+    def drop(self, use_case: str, rows: int, reason: str) -> bool:
+        """Count rows that are answered and not logged. Always ``False``."""
+        with self._lock:
+            return self._drop(use_case, rows, reason)
+
     def close_old(self, everything: bool = False) -> None:
         """Close segments that are old enough to be uploaded, or all."""
         with self._lock:
@@ -153,6 +181,12 @@ class PredictionLog:
             self.closed.append(segment)
 
     def _begin(self, header: bytes, use_case: str) -> Segment:
+        segment = self._create(header, use_case, ".jsonl")
+        self._open[header] = segment
+        self._bytes += segment.size
+        return segment
+
+    def _create(self, header: bytes, use_case: str, suffix: str) -> Segment:
         until, reason = self._refused
         if time.monotonic() < until:
             raise OSError(errno.ENOSPC, reason)
@@ -161,13 +195,11 @@ class PredictionLog:
                 self._folders.make()
             self._count += 1
             own = self._folders.own
-            segment = Segment.create(own / f"{own.name}-{self._count:06d}.jsonl", header, use_case, durable=self.blocking)
+            segment = Segment.create(own / f"{own.name}-{self._count:06d}{suffix}", header, use_case, durable=self.blocking)
         except OSError as error:
             self._refused = (time.monotonic() + _REFUSED_SECONDS, error.strerror or str(error))
             raise
         self.state(use_case)
-        self._open[header] = segment
-        self._bytes += segment.size
         return segment
 
     def _close(self, header: bytes) -> None:
@@ -207,8 +239,52 @@ class PredictionLog:
         return False
 
 
+class Draft:
+    """The lines of one large request, in a file of its own; a crash forgets it, since nobody was answered."""
+
+    def __init__(self, log: PredictionLog, use_case: str, segment: Segment | None, problem: str) -> None:
+        self._log = log
+        self._use_case = use_case
+        self._segment = segment
+        self._problem = problem
+
+    def add(self, line: bytes, rows: int) -> None:
+        """A disk that refuses is told at the end."""
+        if self._segment is not None:
+            try:
+                self._segment.append(line, rows)
+            except OSError as error:
+                self._problem = f"the disk refuses: {error.strerror or error}"
+                self.discard()
+
+    def keep(self, rows: int) -> bool:
+        """Give all lines to the log: on the disk first, if it is durable. ``False`` where they had to be dropped, and were counted."""
+        if self._segment is None:
+            return self._log.drop(self._use_case, rows, self._problem)
+        try:
+            self._segment.close()
+            kept = self._log.take_draft(self._segment, rows)
+        except OSError as error:
+            kept = self._log.drop(self._use_case, rows, f"the disk does not keep what it took: {error.strerror or error}")
+        if not kept:
+            self.discard()
+        return kept
+
+    def discard(self) -> None:
+        """Nothing of the request is to be kept."""
+        if self._segment is not None:
+            segment, self._segment = self._segment, None
+            segment.abandon()
+
+
 class NoPredictionLog(PredictionLog):
     """The log of a service without a lake: it keeps nothing, and counts nothing as lost."""
+
+    def draft(self, header: bytes, use_case: str) -> Draft:
+        return Draft(self, use_case, None, "")
+
+    def drop(self, use_case: str, rows: int, reason: str) -> bool:
+        return False
 
     def append(self, header: bytes, use_case: str, lines: bytes, rows: int) -> bool:
         return False

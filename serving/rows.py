@@ -32,6 +32,7 @@ _BEFORE_ROWS = re.compile(rb'\s*\{\s*"rows"\s*:\s*\[\s*(?=\{)')
 _BETWEEN_ROWS = re.compile(rb"\}\s*,\s*(?=\{)")
 _AFTER_ROWS = re.compile(rb"(?<=\})\s*\]\s*\}\s*\Z")
 _LONGEST_TAIL = 1000
+_TRIES = 8
 FLOOD_BYTES = 4 * 2**20  # bodies above it are looked at for the number of their rows before they are decoded
 LOCAL_TIME = "a local date and time without a zone, such as '2013-06-01T15:00:00'"
 
@@ -89,23 +90,28 @@ class RowReader:
             return
         at, end, row = head.end(), tail.start(), 0
         while at < end:
-            cut = _BETWEEN_ROWS.search(body, at + size, end) if at + size < end else None
-            part = b"[%b]" % body[at : cut.start() + 1 if cut else end]
             try:
-                rows = list(map(msgspec.structs.astuple, self._list_decoder.decode(part)))
-            except msgspec.ValidationError as error:
-                wanted = {self.event_time: LOCAL_TIME}
-                raise moved(explain(error, b'{"rows":%b}' % part, "rows", wanted), row) from error
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                # What looked like the end of a row stands in a text, or this is no JSON: all the rest at once will tell.
-                try:
-                    rows = self.read(b'{"rows":[%b' % body[at:])
-                except InputError as error:
-                    raise moved(error, row) from error
-                cut = None
+                rows, at = self._read_piece(body, at, size, end)
+            except InputError as error:
+                raise moved(error, row) from error
             yield rows
             row += len(rows)
-            at = cut.end() if cut else end
+
+    def _read_piece(self, body: bytes, at: int, size: int, end: int) -> tuple[list[tuple[Any, ...]], int]:
+        """Rows from ``at`` on, and where the next one begins."""
+        stop = at + size
+        for _ in range(_TRIES):
+            cut = _BETWEEN_ROWS.search(body, stop, end) if stop < end else None
+            if cut is None:
+                break
+            part = b"[%b]" % body[at : cut.start() + 1]
+            try:
+                return list(map(msgspec.structs.astuple, self._list_decoder.decode(part))), cut.end()
+            except msgspec.ValidationError as error:
+                raise explain(error, b'{"rows":%b}' % part, "rows", {self.event_time: LOCAL_TIME}) from error
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                stop = cut.end()  # what looked like the end of a row stands in a text, or this is no JSON
+        return self.read(b'{"rows":[%b' % body[at:]), end
 
 
 def moved(error: InputError, rows: int) -> InputError:

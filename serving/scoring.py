@@ -170,11 +170,17 @@ class Scorer:
 
     def _score_pieces(self, champion: Champion, pieces: Iterable[Asked], *, logged: bool) -> Scored:
         """All of the request is kept in the log, or nothing of it."""
+        use_case = champion.package.manifest.use_case
         logged = logged and is_chosen(champion.package.manifest)
-        gathered = score_pieces(champion, pieces, self._ids, Package.score, lambda: self._answered, logged=logged)
-        scored = gathered.scored
-        if logged:
-            self._log.append(champion.column_header, scored.use_case, bytes(gathered.lines), len(scored.ids))
+        draft = self._log.draft(champion.column_header, use_case) if logged else None
+        try:
+            scored = score_pieces(champion, pieces, self._ids, Package.score, lambda: self._answered, draft)
+        except BaseException:
+            if draft is not None:
+                draft.discard()
+            raise
+        if draft is not None:
+            draft.keep(len(scored.ids))
         return scored
 
     def _flush(self) -> None:

@@ -158,6 +158,12 @@ class Segment:
             with self._syncing:
                 self._release()
 
+    def abandon(self) -> None:
+        """Close it without a look at its lines, and remove it."""
+        with self._syncing:
+            self._release()
+        self.path.unlink(missing_ok=True)
+
     def _take_back(self, written: int) -> None:
         """A part of a line would spoil the next one."""
         try:

@@ -8,9 +8,7 @@ from serving.feedback import read_feedback
 CAME = datetime(2026, 11, 21, 4, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    ("label", "truth"), [(b"0", 0), (b"1", 1), (b"true", 1), (b"false", 0), (b"1.0", 1), (b"0.0", 0)]
-)
+@pytest.mark.parametrize(("label", "truth"), [(b"0", 0), (b"1", 1), (b"true", 1), (b"false", 0), (b"1.0", 1), (b"0.0", 0)])
 def test_a_label_is_a_bit_in_every_spelling(label: bytes, truth: int) -> None:
     (given,) = read_feedback(b'{"feedback": [{"id": "a", "label": ' + label + b"}]}")
     assert bool(given.label) is bool(truth)

@@ -1,14 +1,20 @@
 import json
 import os
+import socket
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
 import pytest
+from starlette.testclient import TestClient
 
+from blocks.settings import Settings
 from serving import ledger_records
+from serving.app import create_app
 from serving.boundary import Refused
 from serving.errors import LakeAway
 from serving.history import History
@@ -329,3 +335,30 @@ def test_a_report_that_memory_should_not_hold_is_refused(root: Path, history: Hi
     os.truncate(report, 64 * 2**20 + 1)
     with pytest.raises(Refused, match="MLflow"):
         history.report("toy", "2013-06")
+
+
+@pytest.fixture
+def hung_s3() -> Iterator[str]:
+    """An S3 server that takes connections and says nothing."""
+    taken: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    taken.append(listener.accept()[0])
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+    for connection in taken:
+        connection.close()
+
+
+@pytest.mark.parametrize("path", ["drift", "decisions", "approvals"])
+def test_a_lake_that_says_nothing_is_told_as_away_while_somebody_still_waits(hung_s3: str, tmp_path: Path, path: str) -> None:
+    given = {"lake": "s3://laurel", "s3_endpoint": hung_s3, "s3_access_key": "key", "s3_secret_key": "secret", "state": tmp_path}
+    app = create_app(Settings.model_validate(given | {"serving_use_cases": "toy"}))
+    answer = TestClient(app, base_url="http://localhost").get(f"/v1/toy/{path}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "lake_away")
+    assert answer.elapsed.total_seconds() < 3
