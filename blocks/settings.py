@@ -97,7 +97,6 @@ class Settings(BaseSettings):
     serving_max_body_megabytes: int = Field(16, gt=0, description="size of one request, at most")
     serving_connections: int = Field(1000, gt=0, description="connections of one worker at a time, at most; more are answered 503")
     serving_queue_requests: int = Field(64, gt=0, description="large requests in one worker, at most; more are answered 503")
-    serving_queue_cells: int = Field(10_000_000, gt=0, description="rows times columns of large requests in one worker, at most")
     serving_request_seconds: float = Field(30.0, gt=0, description="within this time a request must be there, and an answer read")
     serving_idle_seconds: float = Field(75.0, gt=0, description="how long a connection without requests stays open")
     serving_access_log: Literal["all", "errors", "off"] = Field("all", description="which requests get a line on standard output")

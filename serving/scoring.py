@@ -31,6 +31,7 @@ from serving.segments import line_of
 
 # About 32 rows of 30 features: for one row a thread doubles the CPU time, for 1000 it is what keeps the others from waiting.
 LOOP_BODY_BYTES = 32 * 1024
+_QUEUE_CELLS = 10_000_000
 _GLANCE_BYTES = 4096  # three bytes can be a row: above it, values are counted and not only bytes
 _LOOP_CELLS = 4000
 _LOOP_ROWS = 64
@@ -60,7 +61,7 @@ class Scorer:
     """One for each process. ``submit``, ``score`` and ``run`` are called on the event loop."""
 
     def __init__(
-        self, log: PredictionLog, metrics: Metrics, threads: int, queue_limit: int, max_rows: int, queue_cells: int = 10_000_000
+        self, log: PredictionLog, metrics: Metrics, threads: int, queue_limit: int, max_rows: int, queue_cells: int = _QUEUE_CELLS
     ) -> None:
         self.large = 0
         self.cells = Cells(queue_cells)
