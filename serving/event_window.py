@@ -6,12 +6,14 @@ most ``MOST_DAYS`` days: each day costs a file of the lake for each segment of t
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from time import monotonic
 from typing import Any
 
 from serving.errors import InputError
 
 MOST_DAYS = 400
 LABEL_DAYS = 731  # a label may come this much later than its prediction
+_KNOWN_SECONDS = 60.0
 _ZONE = timedelta(hours=14)  # event times are local times, and now is UTC
 
 
@@ -22,14 +24,20 @@ class EventWindow:
         self._field = field
         self._past_days = past_days
         self._future_days = future_days
+        self._earliest, self._latest, self._known_until = datetime.max, datetime.min, 0.0
 
     def check_rows(self, rows: Sequence[tuple[Any, ...]], days: set[date] | None = None) -> None:
         """Rows as ``RowReader`` gives them, the event time last. Raises ``InputError`` naming the row.
 
         ``days`` are those of the request's rows before these ones; those of these are added.
         """
-        if len(rows) > 1 or rows[0][-1] is not None:
-            self.check([row[-1] for row in rows], self._field, self._past_days, days)
+        if len(rows) == 1 and days is None:  # the hot path
+            time = rows[0][-1]
+            if time is None or (self._earliest <= time <= self._latest and monotonic() < self._known_until):
+                return
+            self._earliest, self._latest = _around_now(self._past_days, self._future_days)
+            self._known_until = monotonic() + _KNOWN_SECONDS
+        self.check([row[-1] for row in rows], self._field, self._past_days, days)
 
     def check_feedback(self, times: Sequence[datetime | None]) -> None:
         """Event times of labels, which may be ``LABEL_DAYS`` older than those of predictions. Raises ``InputError`` naming the row."""

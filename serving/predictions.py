@@ -114,6 +114,9 @@ def _unknown(package: Package, strangers: Sequence[Stranger]) -> list[UnknownCat
 
 def answer_json(scored: Scored) -> bytes:
     """The native answer; that of many rows is written in pieces, so that other threads have their turn."""
+    if not scored.unknown and len(scored.ids) <= _ANSWER_ROWS:
+        said = list(map(Prediction, scored.ids, scored.scores, scored.decisions))
+        return msgspec.json.encode(Answer(said, scored.version, scored.use_case))
     parts = [
         msgspec.json.encode(list(map(Prediction, scored.ids[at:end], scored.scores[at:end], scored.decisions[at:end])))[1:-1]
         for at, end in spans(len(scored.ids), _ANSWER_ROWS)
