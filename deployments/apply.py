@@ -31,9 +31,16 @@ from prefect.utilities.importtools import import_object
 
 from blocks import lake, registry, results, service, slack, warehouse
 from blocks.settings import Settings
-from deployments.automations import crash_on_lost_heartbeat, rerun_lost_run, retrain_on_drift, tell_silence
+from deployments.automations import (
+    close_lost_run,
+    crash_on_lost_heartbeat,
+    crash_on_lost_start,
+    rerun_lost_run,
+    retrain_on_drift,
+    tell_silence,
+)
 from deployments.environment import prefect_auth
-from deployments.pools import POOL, PoolError, PoolType, apply_pool
+from deployments.pools import POOL, TRAINING, PoolError, PoolType, apply_limits, apply_pool
 from deployments.removed_use_cases import find_removed, remove
 from deployments.stack_settings import read_stack_settings
 from deployments.webhook import Refused, apply_webhook
@@ -74,6 +81,7 @@ async def apply(settings: Settings, said: Callable[[Applied], None] = lambda one
     async with get_client() as client:
         changed, pool_type = await apply_pool(client, settings, pool_type)
         add("work pool", f"{POOL} ({pool_type})", changed)
+        add("work queue", f"{POOL}/{TRAINING}", await apply_limits(client, settings))
         for name, block in blocks(settings).items():
             add("block", f"{block._block_type_slug}/{name}", await _block(name, block))
         ids: dict[str, dict[str, UUID]] = defaultdict(dict)  # by flow, then by use case
@@ -85,7 +93,11 @@ async def apply(settings: Settings, said: Callable[[Applied], None] = lambda one
             ids[flow.name][spec["name"]] = deployment_id
         wanted = [retrain_on_drift(name, found) for name, found in ids["retrain"].items()]
         wanted += [tell_silence(name, found, cases[name].drift.silent_hours) for name, found in ids["drift_check"].items()]
-        wanted += [crash_on_lost_heartbeat(), *([rerun_lost_run()] if pool_type == "ecs" else [])]
+        for name, closer in ids["close_lost_run"].items():
+            others = [found[name] for flow, found in ids.items() if flow != "close_lost_run" and name in found]
+            wanted.append(close_lost_run(name, closer, others))
+        wanted += [crash_on_lost_heartbeat(settings.heartbeat_seconds), crash_on_lost_start()]
+        wanted += [rerun_lost_run()] if pool_type == "ecs" else []
         for automation in wanted:
             add("automation", automation.name, await _automation(client, automation))
         for name, count in (await find_removed(client, {*cases, *faults})).items():
@@ -168,6 +180,7 @@ async def _deployment(
         "tags": spec["tags"],
         "pull_steps": spec["pull"],
         "work_pool_name": spec["work_pool"]["name"],
+        "work_queue_name": spec["work_pool"].get("work_queue_name", "default"),
         "job_variables": spec["work_pool"]["job_variables"],
         "parameter_openapi_schema": flow.schema,
     }

@@ -1,5 +1,6 @@
-"""What happens by itself: drift starts a retrain, silence is told, a dead run is marked as crashed, and a lost one runs again."""
+"""What happens by itself: drift starts a retrain, silence is told, a dead run is crashed and told, and a lost one runs again."""
 
+from collections.abc import Collection
 from datetime import timedelta
 from uuid import UUID
 
@@ -9,9 +10,15 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 
 # Of drift events of a use case that follow each other this closely the first is handed on; what may run is the governor's to say.
 FLOOD_SECONDS = 60
-# Prefect sends a heartbeat every 30 s. Three may be missed and the server may be down for a minute before a run counts as dead.
-HEARTBEAT_LOST_SECONDS = 150
+# So many heartbeats in a row may be missed, and the server may be away for this long beside, before a run counts as dead.
+MISSED_HEARTBEATS = 3
+RESTART_SECONDS = 60
 SILENT = "No heartbeat"
+# A process that imports Prefect and the flow needs seconds; a task of ECS waits for an instance, which may have to be started.
+START_MINUTES = 30
+NEVER_STARTED = "Never started"
+# How Laurel itself cancels a run that has not started (tasks/approval_runs.py): nothing is lost with it.
+NOT_NEEDED = "Not needed: "
 # A run that was killed is reported twice, 2.2 s apart, and a rerun that is there by then would crash with the second report.
 RERUN_AFTER_SECONDS = 10
 RUNS_AT_MOST = 3
@@ -75,25 +82,92 @@ def tell_silence(use_case: str, drift_check_id: UUID, hours: float) -> Automatio
     )
 
 
-def crash_on_lost_heartbeat() -> AutomationCore:
-    """A run that stopped beating is crashed: a worker killed together with its run cannot say so itself."""
+def lost_after_seconds(heartbeat_seconds: int) -> int:
+    """How long a run that beats every ``heartbeat_seconds`` may be silent before it counts as dead."""
+    return MISSED_HEARTBEATS * heartbeat_seconds + RESTART_SECONDS
+
+
+def crash_on_lost_heartbeat(heartbeat_seconds: int) -> AutomationCore:
+    """A run that stopped beating is crashed: a worker killed together with its run cannot say so itself.
+
+    The server does this alone: a dead run takes a place in the pool, and no worker may be left. Whether the run is really dead,
+    ``close_lost_run`` looks: a server that was away, or a machine that slept, heard no heartbeat either.
+    """
+    seconds = lost_after_seconds(heartbeat_seconds)
+    return _crash(
+        "mark runs without a heartbeat as crashed",
+        f"No heartbeat for {seconds} s: the machine or the worker of the run is gone.",
+        after="prefect.flow-run.heartbeat",
+        within=timedelta(seconds=seconds),
+        # By a name of its own: whether the run is really dead nobody knows, so it is not started again by itself.
+        state=SILENT,
+        message=f"{SILENT} for {seconds} s.",
+    )
+
+
+def crash_on_lost_start() -> AutomationCore:
+    """A run whose worker died while it started it stays *Pending*, and holds a place in the pool, for good."""
+    return _crash(
+        "mark runs that never started as crashed",
+        f"Pending for {START_MINUTES} minutes: the worker that took the run is gone.",
+        after="prefect.flow-run.Pending",
+        within=timedelta(minutes=START_MINUTES),
+        state=NEVER_STARTED,
+        message=f"{NEVER_STARTED}: {START_MINUTES} minutes after a worker took it.",
+    )
+
+
+def _crash(name: str, description: str, *, after: str, within: timedelta, state: str, message: str) -> AutomationCore:
     return AutomationCore(
-        name="mark runs without a heartbeat as crashed",
-        description=f"No heartbeat for {HEARTBEAT_LOST_SECONDS} s: the machine or the worker of the run is gone.",
+        name=name,
+        description=description,
         tags=["laurel"],
         trigger=EventTrigger(
-            after={"prefect.flow-run.heartbeat"},
+            after={after},
             # Any word of the run will do: its end is told under its outcome's name, such as "Champion stays".
             expect={"prefect.flow-run.*"},
             match={"prefect.resource.id": "prefect.flow-run.*"},
+            # Runs of Laurel's deployments: other people's on the same server beat as they like, every 180 s by default.
+            match_related={"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.laurel"},
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=timedelta(seconds=HEARTBEAT_LOST_SECONDS),
+            within=within,
+        ),
+        actions=[ChangeFlowRunState(name=state, state=StateType.CRASHED, force=False, message=message)],
+    )
+
+
+def close_lost_run(use_case: str, close_id: UUID, watched: Collection[UUID]) -> AutomationCore:
+    """A run that crashed or was cancelled cannot say so itself: ``close_lost_run`` tells people, and ends its start in the ledger.
+
+    ``watched`` are the use case's other deployments: a run of ``close_lost_run`` that crashes starts no other, and so on.
+    """
+    run = {"__prefect_kind": "jinja", "template": "{{ event.resource.id | replace('prefect.flow-run.', '') }}"}
+    return AutomationCore(
+        name=f"tell what became of a lost run of {use_case}",
+        description=f"A run of {use_case} that crashed or was cancelled is told in Slack, and its start in the ledger gets an end.",
+        tags=["laurel", use_case],
+        trigger=EventTrigger(
+            expect={f"prefect.flow-run.{state}" for state in ("Crashed", "Cancelled", SILENT, NEVER_STARTED)},
+            match={"prefect.resource.id": "prefect.flow-run.*", "prefect.state-message": f"!{NOT_NEEDED}*"},
+            match_related={
+                "prefect.resource.role": "deployment",
+                "prefect.resource.id": sorted(f"prefect.deployment.{deployment}" for deployment in watched),
+            },
+            for_each={"prefect.resource.id"},
+            posture=Posture.Reactive,
+            threshold=1,
+            # A killed run is reported twice.
+            within=timedelta(seconds=RERUN_AFTER_SECONDS),
         ),
         actions=[
-            # By a name of its own: whether the run is really dead nobody knows, so it is not started again by itself.
-            ChangeFlowRunState(name=SILENT, state=StateType.CRASHED, force=False, message=f"{SILENT} for {HEARTBEAT_LOST_SECONDS} s.")
+            RunDeployment(
+                source="selected",
+                deployment_id=close_id,
+                parameters={"use_case": use_case, "run": run},
+                job_variables=None,
+            )
         ],
     )
 

@@ -15,6 +15,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "PREFECT_UI_URL": settings.prefect_pages,
         "PREFECT_HOME": str(settings.state / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        **flow_run_environment(settings),
         "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         # The default lets a client hang for minutes on a server that is away; tasks have retries of their own.
@@ -27,6 +28,16 @@ def environment(settings: Settings) -> dict[str, str]:
         # The matrices are narrow: a second BLAS thread doubles the time of a logistic regression.
         "OPENBLAS_NUM_THREADS": "1",
         "DO_NOT_TRACK": "1",
+    }
+
+
+def flow_run_environment(settings: Settings) -> dict[str, str]:
+    """What must hold in each flow run, whoever starts it: the automations and a restart of the server rely on it."""
+    return {
+        # Prefect's default is 180 s, and the automation that finds dead runs counts in these.
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(settings.heartbeat_seconds),
+        # 2 + 4 + ... + 64 s, each a little more or less: a server that is away for a minute fails no run.
+        "PREFECT_CLIENT_MAX_RETRIES": "6",
     }
 
 

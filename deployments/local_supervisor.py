@@ -35,6 +35,8 @@ SOCKET, PID_FILE = "supervisord.sock", "supervisord.pid"
 GRACE_SECONDS = 5
 SHUTDOWN_SECONDS = 60
 TRIES = 10
+# For a run to say that it crashed. One in the middle of a fit does not hear the signal: it is killed, and found by its silence.
+RUN_SECONDS = 15
 
 
 def fingerprints(environment: Mapping[str, str]) -> dict[str, str]:
@@ -118,11 +120,14 @@ class Supervisor:
     def shut_down(self) -> None:
         """Stop everything, and whatever supervisord left.
 
-        The worker goes first, so that its runs can still tell the server, then the service, which has a log to upload.
+        The worker goes first, then its runs, which can still tell the server that they end, then the service, which has a log
+        to upload.
         """
-        for name in ("worker", "service"):
-            with suppress(OSError, xmlrpc.client.Fault):
-                self._call("stopProcess", name)
+        with suppress(OSError, xmlrpc.client.Fault):
+            self._call("stopProcess", "worker")
+        _end([process for process in self.leftovers() if _is_flow_run(process)], RUN_SECONDS)
+        with suppress(OSError, xmlrpc.client.Fault):
+            self._call("stopProcess", "service")
         with suppress(OSError, xmlrpc.client.Fault):
             self._call("stopAllProcesses")
             self._call("shutdown")
@@ -172,6 +177,14 @@ class Supervisor:
                 shutil.rmtree(temporary.parent, ignore_errors=True)
         self.configuration.unlink(missing_ok=True)
         (self.state / STARTED).unlink(missing_ok=True)
+
+
+def _is_flow_run(process: "psutil.Process") -> bool:
+    import psutil
+
+    with suppress(psutil.Error):
+        return "prefect.engine" in process.cmdline()
+    return False
 
 
 def _end(processes: "list[psutil.Process]", seconds: float) -> None:

@@ -10,6 +10,7 @@ from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
 
 from blocks.settings import Settings
+from deployments.environment import flow_run_environment
 from deployments.worker import POOL
 
 PoolType = Literal["process", "ecs"]
@@ -18,6 +19,11 @@ PREFECT_AUTH = "PREFECT_API_AUTH_STRING"
 REQUIRED = ("cluster", "capacity_provider", "image", "task_role_arn", "execution_role_arn", "log_group", "subnets", "security_groups")
 LOG_STREAM_PREFIX = "flows"
 ENGINE = "python -m prefect.engine"
+# Flows that fit models share a queue with a limit of its own, so that the others (rollback, explain, the drift check) need not wait
+# for them: the pool has room for so many more. No run waits in a place for another one, so that none waits for ever.
+TRAINING = "training"
+TRAINING_RUNS = 2
+OTHER_RUNS = 6
 
 
 class PoolError(ValueError):
@@ -52,6 +58,29 @@ async def apply_pool(
         return "unchanged", in_force
     await client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
     return "updated", in_force
+
+
+async def apply_limits(client: PrefectClient, settings: Settings) -> Literal["created", "updated", "unchanged"]:
+    """Make the queue of the flows that train, and bring the limits of queue and pool to ``concurrent_runs``.
+
+    Where that is not set, a limit that stands stays, whoever set it, and one that is missing becomes the default.
+    """
+    runs = settings.concurrent_runs
+    pool = await client.read_work_pool(POOL)
+    change: Literal["created", "updated", "unchanged"] = "unchanged"
+    try:
+        queue = await client.read_work_queue_by_name(TRAINING, POOL)
+    except ObjectNotFound:
+        queue, change = await client.create_work_queue(TRAINING, work_pool_name=POOL), "created"
+    limit = runs or queue.concurrency_limit or TRAINING_RUNS
+    if queue.concurrency_limit != limit:
+        await client.update_work_queue(queue.id, concurrency_limit=limit)
+        change = "updated" if change == "unchanged" else change
+    whole = limit + OTHER_RUNS if runs or pool.concurrency_limit is None else pool.concurrency_limit
+    if pool.concurrency_limit != whole:
+        await client.update_work_pool(POOL, WorkPoolUpdate(concurrency_limit=whole))
+        change = "updated" if change == "unchanged" else change
+    return change
 
 
 def process_template(found: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -107,6 +136,7 @@ def _defaults(settings: Settings) -> dict[str, Any]:
         "prefect_api_auth_string_secret_arn": secrets.pop(PREFECT_AUTH, None),
         "secrets": [{"name": name, "valueFrom": arn} for name, arn in secrets.items()],
         "env": {
+            **flow_run_environment(settings),
             "LAUREL_HOME": settings.ecs_home,
             "PREFECT_API_URL": settings.prefect_api_url,
             "AWS_DEFAULT_REGION": settings.s3_region,

@@ -17,6 +17,9 @@ from deployments.environment import environment, prefect_auth
 from deployments.local_errors import OpenServerError
 from deployments.server_passwords import insist_on_prefect
 
+# A worker that lives ends a run within 30 s, the grace that the run itself is given.
+CANCELLING_SECONDS = 60
+
 
 def command(settings: Settings) -> list[str]:
     return ["prefect", "server", "start", "--host", settings.host, "--port", str(settings.prefect_port)]
@@ -30,6 +33,9 @@ def variables(settings: Settings) -> dict[str, str]:
     auth = prefect_auth(settings)
     return {
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": _database(settings),
+        # A cancelled run whose worker is gone stays "Cancelling" for so long; by default it is five minutes.
+        "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_ENABLED": "true",
+        "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS": str(CANCELLING_SECONDS),
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(sorted(origins)),
         # The pages call the API by the name that they themselves were called by, whatever that is.
         "PREFECT_SERVER_UI_API_URL": "/api",

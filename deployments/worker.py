@@ -17,8 +17,13 @@ from blocks.settings import Settings
 from deployments.environment import environment
 
 POOL = "ec2"
-# Both at their defaults: a run waits up to 10 s for the next look, and cancelling one does nothing.
-QUICK = {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_WORKER_ENABLE_CANCELLATION": "true"}
+# All at their defaults: a run waits up to 10 s for the next look, cancelling one does nothing, and where a proxy lets no websocket
+# through it is heard of two minutes later, when the server has called the run cancelled already (CANCELLING_SECONDS).
+QUICK = {
+    "PREFECT_WORKER_QUERY_SECONDS": "1",
+    "PREFECT_WORKER_ENABLE_CANCELLATION": "true",
+    "PREFECT_WORKER_CANCELLATION_POLL_SECONDS": "15",
+}
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from blocks.settings import Settings
+from deployments.environment import flow_run_environment
 from deployments.pools import PoolType
 
 
@@ -22,6 +23,10 @@ def written_deployments(settings: Settings, use_cases: list[str], pool_type: Poo
     if pool_type == "ecs":
         for spec in written:
             spec["work_pool"] = {**spec["work_pool"], "job_variables": _without_pythonpath(spec["work_pool"]["job_variables"])}
+    for spec in written:
+        # With the deployment it reaches the run no matter who started the worker, and with which environment.
+        env = {**spec["work_pool"]["job_variables"]["env"], **flow_run_environment(settings)}
+        spec["work_pool"] = {**spec["work_pool"], "job_variables": {**spec["work_pool"]["job_variables"], "env": env}}
     named = {spec["name"] for spec in written}
     model = [spec for spec in written if spec["name"] == written[0]["name"]]
     return [spec for spec in written if spec["name"] in use_cases] + [

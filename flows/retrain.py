@@ -9,8 +9,7 @@ from flows.ingest import ingest
 from flows.promote import promote
 from flows.runs import TOLD, named
 from flows.train import train
-from tasks.governor import Refusal
-from tasks.retraining import AlreadyRunning, ask_governor, failure_recorded, one_at_a_time, record_end, report_retrain, skip_retrain
+from tasks.retraining import ask_governor, failure_recorded, record_end, report_retrain, skip_retrain
 from tasks.serving_checks import check_service
 from tasks.training import Training
 
@@ -25,18 +24,14 @@ async def retrain(use_case: str, through: str | None = None, reason: str = "aske
     One at a time for each use case; where it is not started ``by_hand``, as the governor allows. A run that may not start completes as
     *Skipped* and says why, and until when. The ledger has start, end and refusal.
     """
-    try:
-        with one_at_a_time(use_case):
-            refusal = ask_governor(use_case, reason, by_hand)
-            if refusal is None:
-                with failure_recorded(use_case):
-                    outcome = await _loop(use_case, through)
-                _report(use_case, reason, outcome)
-                return outcome
-    except AlreadyRunning as running:
-        refusal = Refusal("running", str(running))
-    skip_retrain(use_case, reason, refusal)
-    return Completed(name="Skipped", message=refusal.reason)
+    refusal = ask_governor(use_case, reason, by_hand)
+    if refusal is not None:
+        skip_retrain(use_case, reason, refusal)
+        return Completed(name="Skipped", message=refusal.reason)
+    with failure_recorded(use_case):
+        outcome = await _loop(use_case, through)
+    _report(use_case, reason, outcome)
+    return outcome
 
 
 async def _loop(use_case: str, through: str | None) -> ModelVersion | State[None]:

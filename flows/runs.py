@@ -24,10 +24,7 @@ def named(*parameters: str, before: str = "", otherwise: str = "latest") -> Call
 
 
 def tell_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Hook for failed and crashed runs. A subflow's failure is its parent's, and told once.
-
-    The names of the arguments are Prefect's: a worker whose run was killed calls its hooks by them.
-    """
+    """Hook for failed runs. A subflow's failure is its parent's, and told once. The names of the arguments are Prefect's."""
     if flow_run.parent_task_run_id is None:
         use_case, error = str(flow_run.parameters.get("use_case")), state.message or state.name or "no message"
         # Inside of the run the notifier adds the link, with the address under which people reach the UI.
@@ -35,9 +32,15 @@ def tell_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> 
         tell(failed, thread=thread_of(flow_run))
 
 
+def tell_crash(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Hook for a crashed run that no automation watches. Those of deployments are told by ``close_lost_run``, once."""
+    if flow_run.deployment_id is None:
+        tell_failure(flow, flow_run, state)
+
+
 TOLD: dict[str, Any] = {
     "on_failure": [tell_failure],
-    "on_crashed": [tell_failure],
+    "on_crashed": [tell_crash],
     # Where the results of flows and steps are kept. Compressed, since Prefect takes a flow's plain JSON for a record of its own
     # and gives back a dict.
     "result_storage": results.STORAGE,

@@ -25,7 +25,7 @@ from tasks.messages.training import (
     training_started,
     tuning_finished,
 )
-from tasks.messages.watch import breaker_closed, drift_checked, flow_failed, performance_worse, predictions_missing
+from tasks.messages.watch import breaker_closed, drift_checked, flow_failed, performance_worse, predictions_missing, run_cancelled
 from tasks.wording import metric_name, number
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "retrain_skipped",
     "retrain_started",
     "rolled_back",
+    "run_cancelled",
     "training_finished",
     "training_started",
     "tuning_finished",

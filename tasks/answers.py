@@ -24,20 +24,14 @@ def judge_answer(question: Decision, approved: bool, by: str, why: str) -> Decis
     """
     entries = read(lake(), question.use_case)
     found = [entry for entry in entries if entry.kind == "approval" and entry.run == question.run and entry.verdict != "asked"]
-    if found:
-        return found[-1].decision
-    verdict, reason = _judge(question, approved, by, why)
-    decision = question.model_copy(
-        update={
-            "verdict": verdict,
-            "reasons": [reason],
-            "by": author(),
-            "time": now(),
-            "contest": None,
-            "facts": {"by": by, "why": why},
-        }
-    )
-    record(decision)
+    if found:  # what follows is done again: nobody knows how far the try before came
+        decision = found[-1].decision
+    else:
+        verdict, reason = _judge(question, approved, by, why)
+        update = {"verdict": verdict, "reasons": [reason], "by": author(), "time": now(), "facts": {"by": by, "why": why}}
+        decision = question.model_copy(update={**update, "contest": None})
+        record(decision)
+    verdict, reason = decision.verdict, decision.reasons[0]
     store = registry()
     store.tag(store.version(decision.use_case, str(decision.challenger)), {"laurel.approval": f"{verdict}: {reason}"[:4000]})
     for limit in str(question.facts["time_limit"]).split():

@@ -9,6 +9,7 @@ from tasks.ledger import Decision
 from usecases.definition import RetrainPolicy
 
 DAY = timedelta(hours=24)
+CRASHED = "crashed run"
 Reason = Literal["running", "cooldown", "budget", "breaker"]
 
 
@@ -23,10 +24,14 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Breaker:
-    """``rejections`` challengers in a row were not promoted; ``open_until`` is ``None`` while the breaker is closed."""
+    """``rejections`` challengers in a row were not promoted; ``open_until`` is ``None`` while the breaker is closed.
+
+    ``crashes`` of them are runs that crashed before there was a challenger to judge.
+    """
 
     rejections: int
     open_until: datetime | None
+    crashes: int = 0
 
 
 def may_retrain(policy: RetrainPolicy, entries: Sequence[Decision], at: datetime) -> Refusal | None:
@@ -76,24 +81,39 @@ def _moment(use_case: str, written: str) -> datetime:
     return time
 
 
-def _starts(entries: Sequence[Decision], times: Sequence[datetime]) -> tuple[dict[str, datetime], set[str]]:
-    """When each run started, and the runs that found nothing to do. One that was killed has no end, and counts as any other."""
+def open_starts(entries: Sequence[Decision]) -> list[Decision]:
+    """The starts without an end: runs that are at work, and such as died without a word. Oldest first."""
+    started: dict[str | None, Decision] = {}
+    for entry in entries:
+        if (entry.kind, entry.verdict) == ("retrain", "started"):
+            started[entry.run] = entry
+        elif entry.kind == "retrain":
+            started.pop(entry.run, None)
+    return list(started.values())
+
+
+def _starts(entries: Sequence[Decision], times: Sequence[datetime]) -> tuple[dict[str, datetime], dict[str, str]]:
+    """When each run started, and the ends of those that fitted nothing to the end: they found nothing to do, crashed, or were cancelled."""
     started: dict[str, datetime] = {}
-    idle = set()
+    idle: dict[str, str] = {}
     for place, (entry, time) in enumerate(zip(entries, times, strict=True)):
         run = entry.run or f"entry {place}"
         if (entry.kind, entry.verdict) == ("retrain", "started"):
             started.setdefault(run, time)
-        elif (entry.kind, entry.verdict) == ("retrain", "nothing to do"):
-            idle.add(run)
+        elif entry.kind == "retrain":
+            idle.pop(run, None)  # a run that crashed and was started again comes to another end
+            if entry.verdict in ("nothing to do", "crashed", "cancelled"):
+                idle[run] = entry.verdict
     return started, idle
 
 
 def _cooldown(policy: RetrainPolicy, entries: Sequence[Decision], times: Sequence[datetime], at: datetime) -> Refusal | None:
-    started, _ = _starts(entries, times)
-    if not started:
+    """After a run that a person cancelled nobody needs to wait; one that crashed may crash again, at once."""
+    started, idle = _starts(entries, times)
+    counted = [time for run, time in started.items() if idle.get(run) != "cancelled"]
+    if not counted:
         return None
-    last = max(started.values())
+    last = max(counted)
     until = last + timedelta(hours=policy.cooldown_hours)
     if until <= at:
         return None
@@ -102,7 +122,7 @@ def _cooldown(policy: RetrainPolicy, entries: Sequence[Decision], times: Sequenc
 
 
 def _budget(policy: RetrainPolicy, entries: Sequence[Decision], times: Sequence[datetime], at: datetime) -> Refusal | None:
-    """Runs that found nothing to do fitted nothing, and are not counted."""
+    """Runs that found nothing to do, crashed, or were cancelled are not counted: the breaker ends a row of crashes."""
     started, idle = _starts(entries, times)
     today = sorted(time for run, time in started.items() if run not in idle and time + DAY > at)
     if len(today) < policy.runs_per_day:
@@ -127,18 +147,22 @@ def _waiting(entries: Sequence[Decision], at: datetime) -> Refusal | None:
 
 def _breaker(policy: RetrainPolicy, entries: Sequence[Decision], times: Sequence[datetime], at: datetime) -> Breaker:
     rejected = _rejected(entries, times)
+    crashes = sum(who.startswith(CRASHED) for who in rejected)
     if len(rejected) < policy.breaker_rejections:
-        return Breaker(len(rejected), None)
+        return Breaker(len(rejected), None, crashes)
     until = max(rejected.values()) + timedelta(hours=policy.breaker_hours)
-    return Breaker(len(rejected), until if until > at else None)
+    return Breaker(len(rejected), until if until > at else None, crashes)
 
 
 def _open_breaker(policy: RetrainPolicy, entries: Sequence[Decision], times: Sequence[datetime], at: datetime) -> Refusal | None:
     breaker = _breaker(policy, entries, times, at)
     if breaker.open_until is None:
         return None
+    challengers, crashes = breaker.rejections - breaker.crashes, breaker.crashes
+    row = [f"{challengers} challengers in a row were not promoted"] if challengers else []
+    row += [f"{crashes} {'runs' if crashes > 1 else 'run'} crashed"] if crashes else []
     said = (
-        f"the breaker is open: {breaker.rejections} challengers in a row were not promoted. It closes at {short(breaker.open_until)}, "
+        f"the breaker is open: {' and '.join(row)}. It closes at {short(breaker.open_until)}, "
         f"or by hand: prefect deployment run 'close_breaker/{entries[-1].use_case}' --param by=<who> --param why=<why>"
     )
     return Refusal("breaker", said, breaker.open_until)
@@ -147,12 +171,17 @@ def _open_breaker(policy: RetrainPolicy, entries: Sequence[Decision], times: Seq
 def _rejected(entries: Sequence[Decision], times: Sequence[datetime]) -> dict[str, datetime]:
     """The challengers, each once, that were not promoted since the last one that was: who and when.
 
-    A failed run is none: it is told as a failure, and cooldown and budget hold it. A challenger that waits for approval is none yet.
+    A failed run is none: it is told as a failure, and cooldown and budget hold it. One that crashed counts: no budget ends a
+    run that takes its machine down, is started again, and so on. A challenger that waits for approval is none yet.
     """
     rejected: dict[str, datetime] = {}
     for place, (entry, time) in enumerate(zip(entries, times, strict=True)):
         who = f"version {entry.challenger or entry.version}" if entry.challenger or entry.version else f"run {entry.run or place}"
+        if entry.kind == "retrain":  # a run that was started again after a crash comes to another end
+            rejected.pop(f"{CRASHED} {entry.run}", None)
         match entry.kind, entry.verdict:
+            case ("retrain", "crashed"):
+                rejected[f"{CRASHED} {entry.run}"] = time
             case ("crown", "crowned") | ("retrain", "promoted") | ("breaker", "closed"):
                 rejected.clear()
             case ("contest", "keep" | "suspicious" | "unfair" | "inconclusive") | ("approval", "rejected" | "expired"):

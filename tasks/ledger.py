@@ -10,6 +10,7 @@ slipped in is named by ``find_tampering``. The order is that of the places: cloc
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -24,10 +25,15 @@ Kind = Literal["contest", "approval", "crown", "rollback", "drift", "retrain", "
 HEAD = "laurel.ledger"
 FIRST = "0" * 64
 _READERS = 8
+_BETWEEN = 32
 
 
 class LedgerBroken(RuntimeError):
     """The ledger cannot be added to: its last entry cannot be read. The message names it."""
+
+
+class Overtaken(RuntimeError):
+    """Somebody else took the place that was asked for: what was read of the ledger is no longer all of it."""
 
 
 class Decision(BaseModel):
@@ -39,7 +45,8 @@ class Decision(BaseModel):
     crown      crowned, failed: ``version``, ``challenger`` refitted, got into service (or did not); ``champion`` had the crown before
     rollback   rollback, failed: the crown went back to ``version`` from ``champion`` (or did not); one entry, and none of kind crown
     drift      stable, drifted, broken, inconclusive, silent: what a check of ``window`` against ``champion`` found
-    retrain    started, and then promoted, kept, below the gate, nothing to do, waits for approval, failed
+    retrain    started, and then promoted, kept, below the gate, nothing to do, waits for approval, failed, or crashed
+               and cancelled, which somebody else writes for the run that died
     refusal    running, cooldown, budget, breaker: why no retrain was started
     breaker    closed: somebody closed the breaker by hand
     """
@@ -93,15 +100,22 @@ def root_run() -> str | None:
     return str(flow_run.root_flow_run_id) if flow_run.id else None
 
 
-def record(decision: Decision) -> Entry:
-    """Add to the ledger of the lake, and note its head on MLflow's model. Raises ``LedgerBroken``, ``LakeAway``, ``RegistryAway``."""
-    entry = append(lake(), decision)
+def record(decision: Decision, after: int | None = None) -> Entry:
+    """Add to the ledger of the lake, and note its head on MLflow's model.
+
+    Raises ``LedgerBroken``, ``LakeAway``, ``RegistryAway``, and ``Overtaken`` as ``append`` does.
+    """
+    entry = append(lake(), decision, after)
     registry().tag_model(decision.use_case, {HEAD: f"{entry.sequence} {digest(encode(entry))}"})
     return entry
 
 
-def append(store: Lake, decision: Decision) -> Entry:
-    """Take the next place. A decision that is the last entry already (a step that is tried again) is not added twice."""
+def append(store: Lake, decision: Decision, after: int | None = None) -> Entry:
+    """Take the next place. An event that its run has told already (a step that is tried again) is not added twice.
+
+    With ``after`` (a sequence, 0 for an empty ledger) it takes the place after that one, or none: whoever decided by what was
+    read up to there must read again. Raises ``Overtaken``.
+    """
     while True:
         paths = store.list(f"decisions/{decision.use_case}")
         places = [path for path in paths if _place(path)]
@@ -109,14 +123,35 @@ def append(store: Lake, decision: Decision) -> Entry:
         if places:
             data = store.read(places[-1])
             sequence, previous = _place(places[-1]) + 1, digest(data)
-            if (last := _decode(places[-1], data)).decision == decision:
-                return last
+            _decode(places[-1], data)
+        if after is None and (known := _known(store, places, decision)):
+            return known
+        if after not in (None, sequence - 1):
+            raise Overtaken(f"Entry {sequence - 1} of {decision.use_case!r} was added after entry {after} was read.")
         entry = Entry(**dict(decision), sequence=sequence, previous=previous)
         try:
             store.create(path_of(entry.use_case, sequence), encode(entry))
         except FileExistsError:
             continue  # somebody else was first
         return entry
+
+
+def _known(store: Lake, places: Sequence[str], decision: Decision) -> Entry | None:
+    """The entry of the same event, of those that other runs can have added between a step and its second try.
+
+    An event is what its run decided, without the clock: each try of a step reads another time, and says the same otherwise. Of a
+    direct call, which has no run, the time belongs to it.
+    """
+    ignored = {"time", "by"} if decision.run else set()
+    wanted = decision.model_dump(exclude=ignored)
+    latest_places = places[-_BETWEEN:]
+    with ThreadPoolExecutor(_READERS) as readers:
+        for path, data in zip(latest_places, readers.map(store.read, latest_places), strict=True):
+            with suppress(LedgerBroken):  # the audit names it; here it is no reason not to go on
+                entry = _decode(path, data)
+                if entry.run == decision.run and entry.decision.model_dump(exclude=ignored) == wanted:
+                    return entry
+    return None
 
 
 def read(store: Lake, use_case: str, last: int | None = None) -> list[Entry]:

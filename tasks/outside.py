@@ -1,8 +1,10 @@
 """How a task reaches the outside world: the registered blocks, and when it is worth trying again."""
 
+import time
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpx
@@ -12,6 +14,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.context import TaskRunContext
 from prefect.exceptions import PrefectException
 from prefect.runtime import flow_run
+from prefect.settings import get_current_settings
 
 from blocks.lake import BLOCK as LAKE
 from blocks.lake import Lake, LakeAway
@@ -25,6 +28,9 @@ from blocks.warehouse import BLOCK as WAREHOUSE
 from blocks.warehouse import Warehouse, WarehouseAway
 from tasks.threads import tell_in_thread
 from usecases.definition import SourceAway
+
+PREFECT_SECONDS = 120
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class NotRegistered(LookupError):
@@ -114,12 +120,38 @@ def artifact_key(use_case: str, what: str) -> str:
 
 
 def _is_outage(_task: Any, _run: Any, state: Any) -> bool:
+    """Whether the task failed of a server that is away. Prefect's own, which answers all else that a run asks, is waited for here."""
     try:
         state.result()
     except (LakeAway, RegistryAway, ServiceAway, SourceAway, WarehouseAway):
         return True
+    except (httpx.TransportError, httpx.HTTPStatusError) as error:
+        return _is_prefects(error) and _wait_for_prefect()
     except Exception:  # noqa: BLE001 - a fault of the data or the code: asked for again it would fail again
         return False
+    return False
+
+
+def _is_prefects(error: httpx.TransportError | httpx.HTTPStatusError) -> bool:
+    """Whether a request to Prefect's server got no answer, or that of a server that starts or ends."""
+    api = urlsplit(str(get_current_settings().api.url))
+    asked = error.request.url
+    ours = (asked.scheme, asked.host, asked.port or DEFAULT_PORTS.get(asked.scheme)) == (
+        api.scheme,
+        api.hostname,
+        api.port or DEFAULT_PORTS.get(api.scheme),
+    )
+    return ours and (isinstance(error, httpx.TransportError) or error.response.status_code in (502, 503, 504))
+
+
+def _wait_for_prefect() -> bool:
+    """Whether Prefect's server answers within ``PREFECT_SECONDS``. A client that never reached it gives up at once by itself."""
+    until = time.monotonic() + PREFECT_SECONDS
+    while time.monotonic() < until:
+        with get_client(sync_client=True) as client:
+            if client.api_healthcheck() is None:
+                return True
+        time.sleep(1)
     return False
 
 
@@ -130,7 +162,10 @@ PATIENT: dict[str, Any] = {
     "cache_policy": NO_CACHE,
     "persist_result": False,
 }
-"""Options of a task that reads or writes outside: an outage is waited out for 13 seconds, nothing else is retried."""
+"""Options of a task that reads or writes outside: an outage is waited out for 13 seconds, one of Prefect for two minutes beside.
+
+Nothing else is retried.
+"""
 
 
 def _root_run(context: TaskRunContext, _inputs: dict[str, Any]) -> str:

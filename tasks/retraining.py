@@ -1,95 +1,78 @@
 """What stands around a retrain: one at a time for each use case, the governor's word, and what the ledger and people are told."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
-import httpx
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
-from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
-from prefect.client.schemas.objects import StateType
-from prefect.context import FlowRunContext
-from prefect.exceptions import ObjectAlreadyExists
-from prefect.runtime import flow_run
+from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext, TaskRunContext
 
 from blocks.registry import CHAMPION
 from tasks.announcements import breaker_closed, metric_name, number, retrain_ended, retrain_skipped, retrain_started
 from tasks.champions import read_manifest
-from tasks.governor import Refusal, breaker_of, may_retrain
-from tasks.ledger import Decision, read, record, root_run
+from tasks.governor import Refusal, breaker_of, may_retrain, open_starts
+from tasks.ledger import Decision, Entry, Overtaken, read, record, root_run
+from tasks.lost_runs import Loss, find_run, report_loss
 from tasks.outside import PATIENT, RESUMED, artifact_key, lake, registry, tell
 from usecases.definition import load
 
 
-class AlreadyRunning(RuntimeError):
-    """Another retrain of the use case holds the place; the message names it."""
-
-
-@contextmanager
-def one_at_a_time(use_case: str) -> Iterator[None]:
-    """Hold the use case's place on the Prefect server, or raise ``AlreadyRunning`` at once.
-
-    The place is a row of the server's database, taken in one step. A run that is killed leaves it taken; whoever finds
-    it so, and no retrain running, clears it. Leases would do that too, but a server that is restarted forgets them.
-    """
-    name, since = f"retrain-{use_case}", time.monotonic()
-    with get_client(sync_client=True) as client:
-        with suppress(ObjectAlreadyExists):  # another run made it between the two steps of the upsert
-            client.upsert_global_concurrency_limit_by_name(name, 1)
-        if not _take(client, name):
-            _clear(client, name, use_case)
-            if not _take(client, name):
-                raise AlreadyRunning(f"another retrain of {use_case!r} took the place first")
-    try:
-        yield
-    finally:
-        with get_client(sync_client=True) as client:
-            client.release_concurrency_slots([name], 1, time.monotonic() - since)
-
-
-def _take(client: SyncPrefectClient, name: str) -> bool:
-    try:
-        client.increment_concurrency_slots([name], 1, "concurrency")
-    except httpx.HTTPStatusError as error:
-        if error.response.status_code != httpx.codes.LOCKED:
-            raise
-        return False
-    return True
-
-
-def _clear(client: SyncPrefectClient, name: str, use_case: str) -> None:
-    """Make the place free that a killed run left taken. Raises ``AlreadyRunning`` where a retrain of the use case runs."""
-    busy = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.CANCELLING])
-    wanted = FlowRunFilter(state=FlowRunFilterState(type=busy))
-    runs = client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=["retrain"])), flow_run_filter=wanted)
-    others = [run for run in runs if run.parameters.get("use_case") == use_case and str(run.id) != flow_run.id]
-    if others:
-        names = ", ".join(f"{run.name!r} ({run.id})" for run in others)
-        raise AlreadyRunning(f"another retrain of {use_case!r} is at work: run {names}")
-    client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=0))
-
-
-@task(**RESUMED)
+@task(**PATIENT)
 def ask_governor(use_case: str, reason: str, by_hand: bool) -> Refusal | None:
-    """Note the start in the ledger, unless the governor refuses. A person's run is not refused, and counts as any other.
+    """Note the start in the ledger, unless another retrain is at work or the governor refuses.
 
-    A run that was lost and goes on finds its own start, and is not asked again. What a schedule starts nobody started by hand.
+    A person's run is not refused by the governor, and counts as any other; what a schedule starts nobody started by hand. The start
+    is the use case's place: it is taken as an entry's place is, so of runs that start at once one gets it, and it is free when
+    the ledger has an end of that run. Whose run died without one, its start is closed here. A run that was lost and goes on finds
+    its own start, and is not asked again.
     """
-    policy, entries, run = load(use_case).retrain, read(lake(), use_case), root_run()
-    if run is not None and any((entry.kind, entry.verdict, entry.run) == ("retrain", "started", run) for entry in entries):
-        return None
-    context = FlowRunContext.get()
-    scheduled = bool(context and context.flow_run and context.flow_run.auto_scheduled)
-    refusal = None if by_hand and not scheduled else may_retrain(policy, entries, datetime.now(UTC))
-    if refusal is None:
-        who = "the schedule" if scheduled else "a person" if by_hand else "the automation"
-        record(Decision(use_case=use_case, kind="retrain", verdict="started", reasons=[reason], facts={"started_by": who}))
+    while True:
+        entries = read(lake(), use_case)
+        starts = open_starts(entries)
+        if any(start.run is not None and start.run == root_run() for start in starts):
+            if (context := TaskRunContext.get()) and context.task_run.run_count > 1:  # it was noted and not told
+                tell(retrain_started(use_case, reason=reason))
+            return None
+        runs = [find_run(start.run) for start in starts]
+        losses = [run for run in runs if isinstance(run, Loss)]
+        for loss in losses:
+            report_loss(use_case, loss)
+        if losses:
+            continue
+        refusal = _refuse_second(use_case, [run for run in runs if isinstance(run, FlowRun)]) or _refuse(use_case, by_hand, entries)
+        if refusal is not None:
+            return refusal
+        try:
+            _start(use_case, reason, by_hand, entries)
+        except Overtaken:
+            continue
         tell(retrain_started(use_case, reason=reason))
-    return refusal
+        return None
+
+
+def _refuse_second(use_case: str, holders: list[FlowRun]) -> Refusal | None:
+    """The word of the place: who holds it, and the way out."""
+    names = ", ".join(f"{run.name!r} ({run.id})" for run in holders)
+    way = " or ".join(f"prefect flow-run cancel {run.id}" for run in holders)
+    said = f"another retrain of {use_case!r} is at work: run {names}. Let it end, or cancel it: {way}"
+    return Refusal("running", said) if holders else None
+
+
+def _refuse(use_case: str, by_hand: bool, entries: list[Entry]) -> Refusal | None:
+    return None if by_hand and not _is_scheduled() else may_retrain(load(use_case).retrain, entries, datetime.now(UTC))
+
+
+def _is_scheduled() -> bool:
+    context = FlowRunContext.get()
+    return bool(context and context.flow_run and context.flow_run.auto_scheduled)
+
+
+def _start(use_case: str, reason: str, by_hand: bool, entries: list[Entry]) -> None:
+    who = "the schedule" if _is_scheduled() else "a person" if by_hand else "the automation"
+    start = Decision(use_case=use_case, kind="retrain", verdict="started", reasons=[reason], facts={"started_by": who})
+    record(start, after=entries[-1].sequence if entries else 0)
 
 
 @task(**RESUMED)
@@ -104,7 +87,7 @@ def skip_retrain(use_case: str, reason: str, refusal: Refusal) -> None:
 
 @contextmanager
 def failure_recorded(use_case: str) -> Iterator[None]:
-    """A run that fails says so in the ledger, and then fails. One that is killed cannot: a start without an end stays."""
+    """A run that fails says so in the ledger, and then fails. One that is killed cannot: ``close_lost_run`` does it then."""
     try:
         yield
     except Exception as error:
@@ -143,8 +126,11 @@ def report_retrain(use_case: str, reason: str, outcome: str | None) -> None:
 @task(**PATIENT)
 def close(use_case: str, by: str, why: str) -> int:
     """Close the breaker. Returns how many rejections in a row are forgiven; 0, and nothing is recorded, where it never opened."""
-    policy = load(use_case).retrain
-    rejections = breaker_of(policy, read(lake(), use_case), datetime.now(UTC)).rejections
+    policy, entries = load(use_case).retrain, read(lake(), use_case)
+    own = [entry for entry in entries if entry.kind == "breaker" and entry.run is not None and entry.run == root_run()]
+    if own:  # closed by the try before
+        return int(own[-1].facts["rejections"] or 0)
+    rejections = breaker_of(policy, entries, datetime.now(UTC)).rejections
     if rejections < policy.breaker_rejections:
         return 0
     facts: dict[str, float | str | None] = {"by": by, "why": why, "rejections": rejections}

@@ -112,5 +112,6 @@ WORDS = {
     # the rest
     "flow run": "flow run",
     "flow failed": "{use_case}: flow {flow} failed: {error}",
+    "run cancelled": "{use_case}: flow {flow} was cancelled",
     "breaker closed": "{use_case}: {by} closed the breaker after {rejections} rejected challengers; retrains may start by themselves again",
 }

@@ -104,6 +104,19 @@ def flow_failed(say: Say, use_case: str, *, flow: str, error: str, run_url: str 
 
 
 @spoken
+def run_cancelled(say: Say, use_case: str, *, flow: str, why: str, run_url: str | None = None, links: Links = NO_LINKS) -> Message:
+    """Somebody ended a run that had begun. ``why`` is what Prefect's state says."""
+    return Message(
+        headline=say("run cancelled", use_case=use_case, flow=flow),
+        details=(why,) if why else (),
+        links={**links, **({say("flow run"): run_url} if run_url else {})},
+        emoji=":black_square_for_stop:",
+        closes="skipped",
+        broadcast=True,
+    )
+
+
+@spoken
 def breaker_closed(say: Say, use_case: str, *, by: str, why: str, rejections: int, links: Links = NO_LINKS) -> Message:
     """``rejections`` challengers in a row had not been promoted; the count begins again."""
     return Message(

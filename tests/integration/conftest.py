@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def applied(stack: Settings) -> Settings:
-    """The stack with all deployments. Only the schedules of flights stay on: a test that runs at five must not be joined by others."""
+def applied(stack: Settings, request: pytest.FixtureRequest) -> Settings:
+    """The stack with all deployments. Only the schedules of flights stay on: a test that runs at five must not be joined by others.
+
+    The run of ``test_watchdog.py`` takes minutes, in which it sleeps: it begins here, beside the other tests.
+    """
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 
@@ -30,6 +33,8 @@ def applied(stack: Settings) -> Settings:
             for deployment in prefect.read_deployments(deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[use_case]))):
                 for schedule in deployment.schedules:
                     prefect.update_deployment_schedule(deployment.id, schedule.id, active=False)
+        if any("test_watchdog" in item.nodeid for item in request.session.items):
+            prefect.create_flow_run_from_deployment(prefect.read_deployment_by_name("retrain/toy_long").id, parameters={"reason": "a test"})
     return stack
 
 

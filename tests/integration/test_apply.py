@@ -33,7 +33,7 @@ import usecases
 from blocks.settings import REPOSITORY, Settings
 from deployments.apply import _automation, apply_now, main, remove_now
 from deployments.automations import FLOOD_SECONDS, crash_on_lost_heartbeat
-from deployments.pools import process_template
+from deployments.pools import OTHER_RUNS, TRAINING, TRAINING_RUNS, process_template
 from tests.integration.planting import Loop
 from usecases.definition import known
 
@@ -85,6 +85,24 @@ def test_runs_are_started_by_the_worker_itself_whoever_made_the_pool(loop: Loop)
     httpx.patch(f"{loop.settings.prefect_api_url}/work_pools/ec2", json={"base_job_template": bare}).raise_for_status()
     changes(loop.settings)
     assert loop.prefect.read_work_pool("ec2").base_job_template == process_template()
+
+
+def limits(loop: Loop) -> tuple[int | None, int | None]:
+    """Of the pool and of the queue in which models are fitted."""
+    pool, queue = loop.prefect.read_work_pool("ec2"), httpx.get(f"{loop.settings.prefect_api_url}/work_pools/ec2/queues/training")
+    return pool.concurrency_limit, queue.raise_for_status().json()["concurrency_limit"]
+
+
+def test_runs_that_train_wait_for_each_other_and_a_limit_that_somebody_set_stays(loop: Loop) -> None:
+    assert limits(loop) == (TRAINING_RUNS + OTHER_RUNS, TRAINING_RUNS)
+    queues = {name: deployment(loop, f"{name}/toy").work_queue_name for name in ("retrain", "train", "rollback", "close_lost_run")}
+    assert queues == {"retrain": TRAINING, "train": TRAINING, "rollback": "default", "close_lost_run": "default"}
+    httpx.patch(f"{loop.settings.prefect_api_url}/work_pools/ec2", json={"concurrency_limit": 3}).raise_for_status()
+    assert (changes(loop.settings), limits(loop)) == ({}, (3, TRAINING_RUNS))
+    own = loop.settings.model_copy(update={"concurrent_runs": 4})
+    assert (changes(own), limits(loop)) == ({"ec2/training": "updated"}, (4 + OTHER_RUNS, 4))
+    assert changes(loop.settings) == {}
+    changes(loop.settings.model_copy(update={"concurrent_runs": TRAINING_RUNS}))
 
 
 def test_what_was_changed_on_the_server_is_brought_back_and_nothing_else_is_touched(loop: Loop) -> None:
@@ -170,7 +188,7 @@ def test_automation_is_the_same_in_whatever_order_its_events_are_listed(loop: Lo
 @pytest.mark.parametrize("outcome", ["Completed", "Failed", "Champion stays", "Below the gate", "Nothing to do", "Skipped", "heartbeat"])
 def test_run_that_ended_is_not_waited_for(outcome: str) -> None:
     """By the server's own matching: else each run with an outcome of its own would be marked as crashed minutes later."""
-    trigger = ServerTrigger.model_validate_json(crash_on_lost_heartbeat().trigger.model_dump_json())
+    trigger = ServerTrigger.model_validate_json(crash_on_lost_heartbeat(30).trigger.model_dump_json())
     assert trigger.expects(f"prefect.flow-run.{outcome}")
 
 

@@ -6,11 +6,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, FlowRunFilter, FlowRunFilterParentFlowRunId
 from prefect.client.schemas.objects import FlowRun
-from prefect.exceptions import ObjectNotFound
 from usecases.toy import toy_rows
 
 from blocks.settings import REPOSITORY
@@ -20,6 +20,7 @@ from flows.explain import explain
 from flows.retrain import retrain
 from tasks.champions import read_manifest
 from tasks.dataset import read_version, versions
+from tasks.ledger import Decision, append
 from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop
 
@@ -112,10 +113,13 @@ def test_run_killed_in_mid_train_is_crashed_and_nothing_half_written_is_visible(
     assert read_version(loop.lake, CASE).window == "2024-01..2024-03"
     assert loop.registry.versions(CASE) == [] and loop.registry.runs(CASE, {}) == []
     assert loop.crowned(CASE) is None
-    assert [(entry["verdict"], entry["run"]) for entry in loop.decisions(CASE, "retrain", "contest")] == [("started", str(first.id))]
-    wait_until(lambda: len(loop.told(CASE, before)) > 0, "Slack is told of the crash")
-    told = loop.told(CASE, before)[0]
+    wait_until(lambda: len(loop.told(CASE, before)) > 0, "Slack is told of the crash", seconds=120)
+    (told,) = loop.told(CASE, before)
     assert told.startswith(f"{CASE}: flow retrain failed: Process exited with status code: -9") and f"/runs/flow-run/{first.id}" in told
+    assert [(entry["verdict"], entry["run"]) for entry in loop.decisions(CASE, "retrain", "contest")] == [
+        ("started", str(first.id)),
+        ("crashed", str(first.id)),
+    ]
 
 
 def test_retrain_after_a_killed_one_completes(loop: Loop, first: FlowRun) -> None:
@@ -153,12 +157,14 @@ def test_drift_retrains_on_the_worker_and_the_new_champion_serves(loop: Loop) ->
 
 
 def test_place_that_a_dead_run_left_taken_is_free_for_the_next_one(loop: Loop) -> None:
-    """As after a restart of the server, which knows nothing of what held the place."""
-    loop.prefect.increment_concurrency_slots([f"retrain-{CASE}"], 1, "concurrency")
+    """As after a restart with another database of Prefect, which knows nothing of what held the place."""
+    dead = Decision(use_case=CASE, kind="retrain", verdict="started", reasons=["drift"], by="a test", run=str(uuid4()))
+    append(loop.lake, dead)
     outcome = loop.run(retrain, CASE, through="2024-07")
     assert outcome.name == "Nothing to do" and outcome.state.is_completed()
-    assert loop.decisions(CASE)[-1]["verdict"] == "nothing to do"
-    assert loop.prefect.read_global_concurrency_limit_by_name(f"retrain-{CASE}").active_slots == 0
+    crashed, started, ended = loop.decisions(CASE)[-3:]
+    assert [entry["verdict"] for entry in (crashed, started, ended)] == ["crashed", "started", "nothing to do"]
+    assert [entry["run"] for entry in (crashed, started, ended)] == [dead.run, outcome.run_id, outcome.run_id]
 
 
 def test_a_challenger_that_is_no_better_ends_the_run_as_champion_stays_and_the_ledger_says_kept(loop: Loop) -> None:
@@ -175,10 +181,10 @@ def test_a_challenger_that_is_no_better_ends_the_run_as_champion_stays_and_the_l
 
 
 def test_of_two_retrains_for_the_first_time_at_once_one_runs_and_the_other_is_skipped(loop: Loop) -> None:
-    """Both find no place for the use case and make one: it must be one place, taken once."""
-    with pytest.raises(ObjectNotFound):
-        loop.prefect.read_global_concurrency_limit_by_name("retrain-toy_hopeless")
+    """Both find an empty ledger: its first place is taken once."""
     ran, skipped = sorted(loop.run_together((retrain, "toy_hopeless"), (retrain, "toy_hopeless")), key=lambda outcome: outcome.name)
     assert [(one.name, one.state.is_completed()) for one in (ran, skipped)] == [("Below the gate", True), ("Skipped", True)]
-    assert skipped.message.startswith("another retrain of 'toy_hopeless' ")
-    assert loop.prefect.read_global_concurrency_limit_by_name("retrain-toy_hopeless").active_slots == 0
+    assert skipped.message == (
+        f"another retrain of 'toy_hopeless' is at work: run 'toy_hopeless latest' ({ran.run_id}). "
+        f"Let it end, or cancel it: prefect flow-run cancel {ran.run_id}"
+    )

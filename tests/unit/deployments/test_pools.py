@@ -1,19 +1,31 @@
 """Job templates: what an ECS pool takes from prefect-aws, from the repository and from the settings; a process pool's command."""
 
 from datetime import UTC, datetime
-from typing import Any
-from uuid import uuid4
+from typing import Any, get_args
+from uuid import UUID, uuid4
 
 import pytest
 from prefect.server.events.schemas.automations import EventTrigger as ServerTrigger
 from prefect.server.events.schemas.events import ReceivedEvent
+from prefect.settings.models.root import Settings as PrefectSettings
 from prefect.utilities.templating import find_placeholders
 from prefect.workers.process import ProcessWorker
 from prefect_aws.workers.ecs_worker import ECSWorker
+from pydantic import ValidationError
 
 from blocks.settings import Settings
-from deployments.automations import SILENT, crash_on_lost_heartbeat, rerun_lost_run
-from deployments.pools import ENGINE, REQUIRED, PoolError, ecs_template, process_template
+from deployments.automations import (
+    NEVER_STARTED,
+    NOT_NEEDED,
+    SILENT,
+    close_lost_run,
+    crash_on_lost_heartbeat,
+    rerun_lost_run,
+)
+from deployments.environment import environment, flow_run_environment
+from deployments.pools import ENGINE, REQUIRED, PoolError, PoolType, ecs_template, process_template
+from deployments.written import written_deployments
+from tasks import approval_runs, lost_runs
 
 SECRET_ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:laurel/prefect-AbCdEf"  # noqa: S105 - an address
 GIVEN = {f"ecs_{name}": f"the-{name}" for name in REQUIRED} | {"prefect_url": "http://prefect.internal:4200/api"}
@@ -111,5 +123,73 @@ def test_only_a_run_that_is_surely_gone_is_run_again_and_not_for_ever(told: Rece
 
 
 def test_silent_run_is_crashed_under_a_name_that_is_not_run_again() -> None:
-    action: Any = crash_on_lost_heartbeat().actions[0]
+    action: Any = crash_on_lost_heartbeat(30).actions[0]
     assert (action.name, action.state.value) == (SILENT, "CRASHED")
+
+
+@pytest.mark.parametrize("seconds", [30, 60, 300])
+def test_three_heartbeats_may_be_missed_and_the_server_be_away_for_a_minute(seconds: int) -> None:
+    settings = Settings.model_validate({"heartbeat_seconds": seconds})
+    trigger: Any = crash_on_lost_heartbeat(settings.heartbeat_seconds).trigger
+    assert trigger.within.total_seconds() == 3 * seconds + 60
+    assert environment(settings)["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == str(seconds)
+    for pool_type in get_args(PoolType):
+        for spec in written_deployments(settings, ["toy"], pool_type):
+            assert spec["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == str(seconds)
+    assert template(heartbeat_seconds=seconds)["variables"]["properties"]["env"]["default"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == str(
+        seconds
+    )
+
+
+def test_prefect_beats_as_often_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By Prefect's own reading of its environment: the name of the variable is Prefect's to change."""
+    for name, value in flow_run_environment(Settings()).items():
+        monkeypatch.setenv(name, value)
+    found = PrefectSettings()
+    assert (found.flows.heartbeat_frequency, found.client.max_retries) == (30, 6)
+
+
+def test_a_frequency_that_prefect_would_refuse_is_refused_when_it_is_read() -> None:
+    with pytest.raises(ValidationError, match="heartbeat_seconds"):
+        Settings.model_validate({"heartbeat_seconds": 29})
+
+
+def heartbeat(*tags: str) -> ReceivedEvent:
+    related = [{"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"} for tag in tags]
+    related.append({"prefect.resource.id": f"prefect.deployment.{uuid4()}", "prefect.resource.role": "deployment"})
+    found = event("heartbeat", 1)
+    return found.model_copy(update={"related": ReceivedEvent.model_validate(found.model_dump() | {"related": related}).related})
+
+
+@pytest.mark.parametrize(("beat", "watched"), [(heartbeat("laurel", "toy"), True), (heartbeat("their-own"), False), (heartbeat(), False)])
+def test_only_runs_that_beat_as_laurel_told_them_are_watched(beat: ReceivedEvent, watched: bool) -> None:
+    """By the server's own matching: another team's flows on the same server beat every 180 s."""
+    trigger = ServerTrigger.model_validate_json(crash_on_lost_heartbeat(30).trigger.model_dump_json())
+    assert trigger.covers(beat) == watched
+
+
+CLOSER, WATCHED = uuid4(), uuid4()
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "deployment", "told"),
+    [
+        ("Crashed", "it died", WATCHED, True),
+        ("Cancelled", "", WATCHED, True),
+        (SILENT, "", WATCHED, True),
+        (NEVER_STARTED, "", WATCHED, True),
+        ("Cancelled", f"{NOT_NEEDED}approved", WATCHED, False),
+        ("Crashed", "it died", CLOSER, False),
+        ("Crashed", "it died", uuid4(), False),
+        ("Failed", "it said so itself", WATCHED, False),
+    ],
+)
+def test_whatever_ends_a_run_without_a_word_is_told_and_nothing_else(name: str, message: str, deployment: UUID, told: bool) -> None:
+    """By the server's own matching. The closer's own crash would start another closer, and so on."""
+    assert approval_runs.NOT_NEEDED == NOT_NEEDED and lost_runs.SILENT == SILENT
+    trigger = ServerTrigger.model_validate_json(close_lost_run("toy", CLOSER, [WATCHED]).trigger.model_dump_json())
+    found = event(name, 1, state=name).model_dump()
+    found["resource"]["prefect.state-message"] = message
+    found["related"] = [{"prefect.resource.id": f"prefect.deployment.{deployment}", "prefect.resource.role": "deployment"}]
+    happened = ReceivedEvent.model_validate(found)
+    assert (trigger.covers(happened) and trigger.expects(happened.event)) == told

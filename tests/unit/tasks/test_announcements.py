@@ -90,6 +90,7 @@ EVERY: dict[str, Callable[[], Any]] = {
     "ingest refused": lambda: announcements.ingest_refused("flights", period="2013-06", problems=["column 'temp' is missing"]),
     "retrain skipped": lambda: announcements.retrain_skipped("flights", reason="no labelled period is newer than the champion"),
     "flow failed": lambda: announcements.flow_failed("flights", flow="retrain", error="MLflow is away\nTraceback", run_url="http://ui/r/1"),
+    "run cancelled": lambda: announcements.run_cancelled("flights", flow="retrain", why="by hand", run_url="http://ui/r/1"),
     "rolled back": lambda: announcements.rolled_back("flights", version="3", from_version="4", reason="asked for by Ana"),
     "rolled back, measured": lambda: announcements.rolled_back("flights", version="3", from_version="4", reason="", seconds=2.04),
     "drifted, with its picture": lambda: drift("drifted", picture=b"drawn"),

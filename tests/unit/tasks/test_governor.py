@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.governor import Refusal, breaker_of, may_retrain, trusted_times
+from tasks.governor import Refusal, breaker_of, may_retrain, open_starts, trusted_times
 from tasks.ledger import Decision, Kind
 from usecases.definition import RetrainPolicy
 
@@ -76,6 +76,33 @@ def test_a_run_that_found_nothing_to_do_uses_the_cooldown_and_not_the_budget() -
     assert may_retrain(policy, idle, NOON) is None
     assert refused(may_retrain(policy, [*idle, start(0.4)], NOON)) == "budget"
     assert refused(may_retrain(FREE.model_copy(update={"cooldown_hours": 1}), idle, NOON)) == "cooldown"
+
+
+def test_a_run_that_crashed_uses_the_cooldown_and_not_the_budget_and_one_that_was_cancelled_uses_neither() -> None:
+    policy = FREE.model_copy(update={"cooldown_hours": 1, "runs_per_day": 2})
+    cancelled = [one for run in "abcd" for one in (start(0.5, run), entry("retrain", "cancelled", 0.4, run=run))]
+    assert may_retrain(policy, cancelled, NOON) is None
+    crashed = [one for run in "abcd" for one in (start(0.5, run), entry("retrain", "crashed", 0.4, run=run))]
+    assert refused(may_retrain(policy, crashed, NOON)) == "cooldown"
+    assert may_retrain(policy, crashed, NOON + HOUR) is None
+
+
+def test_runs_that_crash_again_and_again_open_the_breaker() -> None:
+    policy = FREE.model_copy(update={"breaker_rejections": 3, "breaker_hours": 72})
+    crashes = [one for run in "abc" for one in (start(5, run), entry("retrain", "crashed", 4, run=run))]
+    refusal = may_retrain(policy, crashes, NOON)
+    assert refusal is not None and refusal.reason.startswith("the breaker is open: 3 runs crashed. It closes at ")
+    mixed = [rejection(1), rejection(2), *crashes[:2]]
+    refusal = may_retrain(policy, mixed, NOON)
+    assert refusal is not None and "2 challengers in a row were not promoted and 1 run crashed" in refusal.reason
+    assert may_retrain(policy, [*crashes, start(3, "c"), entry("retrain", "kept", 2, run="c")], NOON) is None
+    assert may_retrain(policy, [*crashes, entry("breaker", "closed", 1)], NOON) is None
+
+
+def test_a_start_is_open_until_its_run_has_an_end() -> None:
+    ledger = [start(3, "a"), start(2, "b"), entry("retrain", "crashed", 1, run="a")]
+    assert [one.run for one in open_starts(ledger)] == ["b"]
+    assert [one.run for one in open_starts([*ledger, start(0.5, "a")])] == ["b", "a"]
 
 
 def test_a_run_that_was_lost_and_noted_its_start_again_counts_once() -> None:

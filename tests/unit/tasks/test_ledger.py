@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from blocks.lake import Lake
-from tasks.ledger import FIRST, Decision, Entry, LedgerBroken, append, digest, encode, find_tampering, latest, path_of, read
+from tasks.ledger import FIRST, Decision, Entry, LedgerBroken, Overtaken, append, digest, encode, find_tampering, latest, path_of, read
 
 
 @pytest.fixture
@@ -44,6 +44,32 @@ def test_each_entry_holds_the_digest_of_the_one_before(lake: Lake) -> None:
 def test_a_step_that_is_tried_again_adds_its_decision_once(lake: Lake) -> None:
     assert append(lake, decision(1)) == append(lake, decision(1))
     assert len(read(lake, "toy")) == 1
+
+
+def test_an_event_is_the_same_at_whatever_time_and_after_whatever_else_its_run_tells_it_again(lake: Lake) -> None:
+    first = append(lake, decision(1, run="a run"))
+    append(lake, decision(2, run="another"))
+    assert append(lake, decision(1, "2026-11-21T10:00:09.000+00:00", run="a run")) == first
+    append(lake, decision(1, "2026-11-21T10:00:09.000+00:00", run="another"))
+    append(lake, decision(1, "2026-11-21T10:00:09.000+00:00", run="a run", verdict="promote"))
+    assert [entry.run for entry in read(lake, "toy")] == ["a run", "another", "another", "a run"]
+
+
+def test_whoever_decided_by_what_it_read_takes_the_next_place_or_none(lake: Lake) -> None:
+    assert append(lake, decision(1), after=0).sequence == 1
+    with pytest.raises(Overtaken, match="Entry 1 of 'toy' was added after entry 0 was read"):
+        append(lake, decision(2), after=0)
+
+    def take(number: int) -> bool:
+        try:
+            append(lake, decision(number), after=1)
+        except Overtaken:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as writers:
+        assert sum(writers.map(take, range(8))) == 1
+    assert len(read(lake, "toy")) == 2
 
 
 def test_writers_at_the_same_time_each_get_a_place_of_their_own(lake: Lake) -> None:

@@ -1,0 +1,23 @@
+"""A run that works for longer than it may be silent, at the product's own limits. It begins with the session (``applied``)."""
+
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+from usecases.toy_long import FIT_SECONDS
+
+from deployments.automations import lost_after_seconds
+from tests.fixtures.processes import wait_until
+from tests.integration.planting import Loop
+
+
+def test_run_that_works_for_longer_than_it_may_be_silent_is_not_crashed(loop: Loop) -> None:
+    assert lost_after_seconds(loop.settings.heartbeat_seconds) < FIT_SECONDS
+    deployment = DeploymentFilter(id=DeploymentFilterId(any_=[loop.prefect.read_deployment_by_name("retrain/toy_long").id]))
+    (run,) = loop.prefect.read_flow_runs(deployment_filter=deployment)
+
+    def ended() -> bool:
+        state = loop.prefect.read_flow_run(run.id).state
+        return state is not None and state.is_final()
+
+    wait_until(ended, "the long run ends", seconds=2 * FIT_SECONDS)
+    names = [state.name for state in loop.prefect.read_flow_run_states(run.id)]
+    assert names == ["Scheduled", "Pending", "Running", "Below the gate"]
+    assert [entry["verdict"] for entry in loop.decisions("toy_long", "retrain")] == ["started", "below the gate"]
