@@ -118,7 +118,7 @@ class Settings(BaseSettings):
 
     heartbeat_seconds: int = Field(30, ge=30, le=3600, description="how often a flow run says that it lives; Prefect's least is 30")
     concurrent_runs: int | None = Field(
-        None, ge=1, le=1000, description="runs that train, at a time; unset: 2 at first, and then what was set in Prefect"
+        None, ge=1, le=1000, description="runs that train, at a time; unset: 2 at first (ECS: 10), and then what was set in Prefect"
     )
     promote_timeout_seconds: float = Field(60.0, gt=0, description="how long promote waits for the service to swap")
 

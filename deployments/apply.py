@@ -81,7 +81,7 @@ async def apply(settings: Settings, said: Callable[[Applied], None] = lambda one
     async with get_client() as client:
         changed, pool_type = await apply_pool(client, settings, pool_type)
         add("work pool", f"{POOL} ({pool_type})", changed)
-        add("work queue", f"{POOL}/{TRAINING}", await apply_limits(client, settings))
+        add("work queue", f"{POOL}/{TRAINING}", await apply_limits(client, settings, pool_type))
         for name, block in blocks(settings).items():
             add("block", f"{block._block_type_slug}/{name}", await _block(name, block))
         ids: dict[str, dict[str, UUID]] = defaultdict(dict)  # by flow, then by use case

@@ -22,7 +22,7 @@ ENGINE = "python -m prefect.engine"
 # Flows that fit models share a queue with a limit of its own, so that the others (rollback, explain, the drift check) need not wait
 # for them: the pool has room for so many more. No run waits in a place for another one, so that none waits for ever.
 TRAINING = "training"
-TRAINING_RUNS = 2
+TRAINING_RUNS: dict[PoolType, int] = {"process": 2, "ecs": 10}
 OTHER_RUNS = 6
 
 
@@ -60,7 +60,7 @@ async def apply_pool(
     return "updated", in_force
 
 
-async def apply_limits(client: PrefectClient, settings: Settings) -> Literal["created", "updated", "unchanged"]:
+async def apply_limits(client: PrefectClient, settings: Settings, pool_type: PoolType) -> Literal["created", "updated", "unchanged"]:
     """Make the queue of the flows that train, and bring the limits of queue and pool to ``concurrent_runs``.
 
     Where that is not set, a limit that stands stays, whoever set it, and one that is missing becomes the default.
@@ -72,7 +72,7 @@ async def apply_limits(client: PrefectClient, settings: Settings) -> Literal["cr
         queue = await client.read_work_queue_by_name(TRAINING, POOL)
     except ObjectNotFound:
         queue, change = await client.create_work_queue(TRAINING, work_pool_name=POOL), "created"
-    limit = runs or queue.concurrency_limit or TRAINING_RUNS
+    limit = runs or queue.concurrency_limit or TRAINING_RUNS[pool_type]
     if queue.concurrency_limit != limit:
         await client.update_work_queue(queue.id, concurrency_limit=limit)
         change = "updated" if change == "unchanged" else change

@@ -19,14 +19,25 @@ from tasks.outside import PATIENT, RESUMED, artifact_key, lake, registry, tell
 from usecases.definition import load
 
 
-@task(**PATIENT)
+@task(**RESUMED)
 def ask_governor(use_case: str, reason: str, by_hand: bool) -> Refusal | None:
     """Note the start in the ledger, unless another retrain is at work or the governor refuses.
 
-    A person's run is not refused by the governor, and counts as any other; what a schedule starts nobody started by hand. The start
-    is the use case's place: it is taken as an entry's place is, so of runs that start at once one gets it, and it is free when
-    the ledger has an end of that run. Whose run died without one, its start is closed here. A run that was lost and goes on finds
-    its own start, and is not asked again.
+    A person's run is not refused by the governor, and counts as any other; what a schedule starts nobody started by hand.
+    """
+    return _take_place(use_case, reason, by_hand)
+
+
+@task(**PATIENT)
+def ask_again(use_case: str, reason: str, by_hand: bool) -> Refusal | None:
+    """For a run that is started again: its start may have been closed meanwhile, and its place have gone to another."""
+    return _take_place(use_case, reason, by_hand)
+
+
+def _take_place(use_case: str, reason: str, by_hand: bool) -> Refusal | None:
+    """The start is the use case's place: of runs that start at once one writes it, and it is free when the run's end stands there.
+
+    Of a run that died without an end, the start is closed here. A run that goes on finds its own start, and is not refused by it.
     """
     while True:
         entries = read(lake(), use_case)

@@ -15,8 +15,9 @@ from pydantic import BaseModel, ValidationError
 from blocks.lake import Lake, LakeAway
 from blocks.slack import Message, Posted, Refused, SlackNotifier, Step
 
-HEAD_WAIT_SECONDS = 60
-"""How old the claim on a head may be that nobody posted yet: longer than Slack's rate limits are waited for."""
+HEAD_WAIT_SECONDS = 150
+"""How old the claim on a head may be that nobody posted yet: longer than a post may take, which is three waits of 30 s for a rate limit and
+ten tries of 5 s."""
 
 _ONE_AFTER_ANOTHER = threading.Lock()
 
@@ -173,7 +174,9 @@ def _may_post_head(lake: Lake, run_id: str, thread: Thread) -> bool:
             lake.create(claim, repr(time.time()).encode())
             return True
         except FileExistsError:
-            found = _wait_for_head(lake, run_id, thread.head, float(lake.read(claim)) + HEAD_WAIT_SECONDS)
+            # By the clock of whoever claimed it, and no longer than that from now where that clock is ahead.
+            claimed = min(float(lake.read(claim)), time.time())
+            found = _wait_for_head(lake, run_id, thread.head, claimed + HEAD_WAIT_SECONDS)
         if found is None:
             thread.head += 1
         else:

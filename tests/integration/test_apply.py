@@ -94,15 +94,16 @@ def limits(loop: Loop) -> tuple[int | None, int | None]:
 
 
 def test_runs_that_train_wait_for_each_other_and_a_limit_that_somebody_set_stays(loop: Loop) -> None:
-    assert limits(loop) == (TRAINING_RUNS + OTHER_RUNS, TRAINING_RUNS)
+    usual = TRAINING_RUNS["process"]
+    assert limits(loop) == (usual + OTHER_RUNS, usual)
     queues = {name: deployment(loop, f"{name}/toy").work_queue_name for name in ("retrain", "train", "rollback", "close_lost_run")}
     assert queues == {"retrain": TRAINING, "train": TRAINING, "rollback": "default", "close_lost_run": "default"}
     httpx.patch(f"{loop.settings.prefect_api_url}/work_pools/ec2", json={"concurrency_limit": 3}).raise_for_status()
-    assert (changes(loop.settings), limits(loop)) == ({}, (3, TRAINING_RUNS))
+    assert (changes(loop.settings), limits(loop)) == ({}, (3, usual))
     own = loop.settings.model_copy(update={"concurrent_runs": 4})
     assert (changes(own), limits(loop)) == ({"ec2/training": "updated"}, (4 + OTHER_RUNS, 4))
     assert changes(loop.settings) == {}
-    changes(loop.settings.model_copy(update={"concurrent_runs": TRAINING_RUNS}))
+    changes(loop.settings.model_copy(update={"concurrent_runs": usual}))
 
 
 def test_what_was_changed_on_the_server_is_brought_back_and_nothing_else_is_touched(loop: Loop) -> None:
