@@ -45,8 +45,36 @@ class DriftVerdict(BaseModel):
     @property
     def drifted_columns(self) -> list[str]:
         """What drives the share: the weightiest first, then the furthest beyond its own threshold."""
-        over = {name: far / self.thresholds[name] for name, far in self.distances.items() if self.weight(name) > 0}
+        over = {name: self.times(name) for name in self.distances if self.weight(name) > 0}
         return sorted((name for name, ratio in over.items() if ratio >= 1), key=lambda name: (-self.weight(name), -over[name]))
+
+    @property
+    def listed(self) -> str:
+        """The drifted columns in that order, each with its distance as a multiple of its threshold: ``first 6.1×, group 2.0×``."""
+        return ", ".join(f"{name} {self.times(name):.1f}×" for name in self.drifted_columns)
+
+    @property
+    def ordered(self) -> list[str]:
+        """All measured columns: the drifted ones as above, then the others by weight and distance."""
+        over = self.drifted_columns
+        others = sorted(set(self.distances) - set(over), key=lambda name: (-self.weight(name), -np.nan_to_num(self.times(name)), name))
+        return [*over, *others]
+
+    def times(self, name: str) -> float:
+        """The column's distance as a multiple of its threshold."""
+        return self.distances[name] / self.thresholds[name]
+
+    def explain(self, name: str) -> str:
+        """What became of the column, in words: a distance beyond the threshold alone does not make it count."""
+        if not np.isfinite(self.distances[name]):
+            return "its distance is not known"
+        if self.times(name) < 1:
+            return "within its threshold"
+        if name in self.described:
+            return "beyond its threshold, and does not count: the policy only describes it"
+        if self.weight(name) <= 0:
+            return "beyond its threshold, and does not count: the model does not use it"
+        return f"beyond its threshold: it drifted, and counts with {self.weight(name):.1%}"
 
     def weight(self, name: str) -> float:
         """0 for a column that does not count. A verdict that says nothing of weights counts each column alike."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tasks.metrics import score
+from tasks.wording import metric_name, number
 from usecases.definition import Metric
 
 if TYPE_CHECKING:
@@ -29,14 +30,14 @@ def _axes(title: str, width: float = 5.5, height: float = 4.5):  # noqa: ANN202 
 
 
 def roc(truth: np.ndarray, predicted: np.ndarray, auc: float) -> "Figure":
-    """The ROC curve of probabilities ``(n_rows,)``."""
+    """The ROC curve of probabilities ``(n_rows,)``; ``auc`` is the area beneath it, whatever the gate's metric is."""
     order = np.argsort(-predicted)
     # Rows of one score count together: their order among themselves would draw a curve that is not there.
     ends = np.append(np.flatnonzero(np.diff(predicted[order])), len(truth) - 1)
     hits = np.append(0, np.cumsum(truth[order])[ends]) / max(truth.sum(), 1)
     alarms = np.append(0, np.cumsum(1 - truth[order])[ends]) / max((1 - truth).sum(), 1)
     shown = np.linspace(0, len(hits) - 1, min(len(hits), 500)).astype(int)
-    figure, axes = _axes(f"ROC on the hold-out, AUC {auc:.4f}")
+    figure, axes = _axes(f"ROC on the hold-out, AUC {number(auc)}")
     axes.plot(alarms[shown], hits[shown])
     axes.plot([0, 1], [0, 1], linestyle=":", color="grey")
     axes.set_xlabel("false positive rate")
@@ -77,13 +78,13 @@ def importance(names: list[str], lost: np.ndarray, metric: Metric) -> "Figure":
     order = np.argsort(lost)
     figure, axes = _axes("Permutation importance on the hold-out", height=max(3.0, 0.25 * len(names)))
     axes.barh([names[i] for i in order], lost[order])
-    axes.set_xlabel(f"{metric.name} lost when the column is shuffled")
+    axes.set_xlabel(f"{metric_name(metric.name)} lost when the column is shuffled")
     return figure
 
 
 def contest_interval(low: float | None, gain: float | None, high: float | None, metric: str) -> "Figure":
     """The gain with its interval against zero: right of the line wins. What is not known is not drawn."""
-    figure, axes = _axes("Challenger minus champion", height=1.8)
+    figure, axes = _axes("Gain of the challenger", height=1.8)
     if low is not None and high is not None:
         axes.plot([low, high], [0, 0], marker="|", markersize=12)
     # Apart from its interval: quantiles of the bootstrap need not lie on both sides of the gain itself.
@@ -91,7 +92,7 @@ def contest_interval(low: float | None, gain: float | None, high: float | None, 
         axes.plot([gain], [0], marker="o")
     axes.axvline(0, linestyle=":", color="grey")
     axes.set_yticks([])
-    axes.set_xlabel(f"gain in {metric}")
+    axes.set_xlabel(f"gain in {metric_name(metric)}, positive where the challenger is better")
     return figure
 
 
@@ -135,7 +136,7 @@ def backtest(replays: "Mapping[str, Sequence[Month]]", metric: str) -> "Figure":
                 facecolors="none" if mark == "o" else line.get_color(),
                 edgecolors=line.get_color() if mark == "o" else None,
             )
-    axes.set_ylabel(metric)
+    axes.set_ylabel(metric_name(metric))
     axes.tick_params(axis="x", rotation=45)
     axes.legend()
     return figure

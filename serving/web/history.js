@@ -50,7 +50,7 @@ function driftItem(check) {
   if (check.share === null) {
     parts.push(...check.reasons.map(reason => text("p", "", reason)));
   } else {
-    const drivers = check.drivers.map(({ name, distance, threshold }) => say("times", spelled(name), distance === null || !threshold ? "?" : plain(distance / threshold, 1)));
+    const drivers = check.drivers.map(({ name, distance, threshold, weight }) => say("times", name, distance === null || !threshold ? "?" : fixed(distance / threshold, 1), percent(weight ?? 0)));
     parts.push(
       bar(`share ${check.outcome}`, 0, check.share, ["limit", check.limit]),
       text("p", "", say(check.weighted ? "weightedShare" : "share", percent(check.share), count(check.columns), percent(check.limit))),

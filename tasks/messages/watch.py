@@ -33,7 +33,8 @@ def drift_checked(
     """``None`` for a stable window, unless ``tell_stable``: a daily "all is well" teaches people to look away.
 
     ``share`` (0-1) is the weight of the columns beyond their threshold (``None``: not computed), drift begins at ``limit``;
-    ``columns`` are the drifted ones with their distance as a multiple of their threshold. ``picture`` is a PNG of
+    ``columns`` are the drifted ones with their distance as a multiple of their threshold, in the order of the
+    verdict: what drove it first. ``picture`` is a PNG of
     the distances of all columns. Raises ``ValueError`` for an unknown verdict.
     """
     if verdict not in _DRIFT:
@@ -41,11 +42,10 @@ def drift_checked(
     if verdict == "stable" and not tell_stable:
         return None
     said = say(f"drift.{verdict}", use_case=use_case, window=window)
-    worst = sorted(columns.items(), key=lambda pair: -pair[1])
-    listed = ", ".join(f"{name} {times:.1f}×" for name, times in worst) or say("none")
+    listed = ", ".join(f"{name} {times:.1f}×" for name, times in columns.items()) or say("none")
     return Message(
         headline=said if share is None else say("drift.measured", said=said, share=say.percent(share), limit=say.percent(limit)),
-        facts={say("drift.columns"): listed} if worst else {},
+        facts={say("drift.columns"): listed} if columns else {},
         details=(*reasons, say("drift.quarantined")) if verdict == "broken" else reasons,
         links=links,
         emoji=_DRIFT[verdict],

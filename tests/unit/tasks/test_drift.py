@@ -314,3 +314,21 @@ def test_a_window_of_few_days_is_inconclusive_however_many_rows_it_has() -> None
     )
     assert judge(policy, "2024-04", 50_000, [], {"a": 0.9}, {"a": 0.1}, True, days=14).outcome == "drifted"
     assert judge(policy, "2024-04", 50_000, ["column 'a' is missing"], {}, {}, True, days=1).outcome == "broken"
+
+
+def test_all_tellers_name_the_columns_in_one_order_and_each_says_why_it_counts_or_not() -> None:
+    from tasks.drift_records import _table
+
+    policy = DriftPolicy(minimum_rows=1, score_weight=0, described=("shown",))
+    distances = {"light": 0.9, "heavy": 0.3, "unused": 3.092, "shown": 2.0, "calm": 0.1}
+    limits = dict.fromkeys(distances, 0.2) | {"unused": 0.51}
+    found = judge(policy, "2024-06", 1000, [], distances, limits, True, {"light": 0.2, "heavy": 0.7, "calm": 0.1})
+    assert found.drifted_columns == ["heavy", "light"] and found.listed == "heavy 1.5×, light 4.5×"
+    assert [reason.partition(":")[0] for reason in found.reasons[1:]] == ["heavy", "light"]
+    table = {row["column"]: row for row in _table(found)}
+    assert list(table) == ["heavy", "light", "calm", "shown", "unused"]
+    assert table["unused"]["distance"] == 3.092 and not table["unused"]["drifted"]
+    assert table["unused"]["why"] == "beyond its threshold, and does not count: the model does not use it"
+    assert table["shown"]["why"] == "beyond its threshold, and does not count: the policy only describes it"
+    assert table["heavy"]["why"] == "beyond its threshold: it drifted, and counts with 70.0%"
+    assert table["calm"]["why"] == "within its threshold"
