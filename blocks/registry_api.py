@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _API = "/api/2.0/mlflow"
 _ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
-_CODES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "RESOURCE_DOES_NOT_EXIST"}
+# A 404 without a code of MLflow's own is another program's, or a wrong path: it says nothing of a model.
+_CODES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}
 _OUTAGES = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
 
 

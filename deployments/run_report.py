@@ -21,7 +21,7 @@ _PIECE = "report: "
 _PIECE_LENGTH = 1000
 
 # Ends of a retrain that hold a contest; one that ends otherwise says itself why there was none.
-CONTESTED = ("Completed", "Champion stays")
+CONTESTED = ("Completed", "Champion stays", "No champion yet")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from blocks.registry import CHAMPION, ModelRegistry, RegistryError
 from blocks.service import ModelService, ServiceAway, ServiceRefuses
 from deployments.stack_settings import read_stack_settings
 
+CROWNED_AT = "laurel.crowned_at"  # tasks/crowning.py
 POLL_SECONDS = 1.0
 
 
@@ -62,9 +63,14 @@ def _is_answer(one: dict[str, Any]) -> bool:
 
 
 def is_crowned(registry: ModelRegistry, service: ModelService, use_case: str) -> bool:
-    """Whether there is a champion that the service has to serve. The registry is asked only where the service has none."""
+    """Whether there is a champion that the service has to serve. The registry is asked only where the service has none.
+
+    An alias that somebody deleted does not mean that nobody was crowned: a version that was keeps its tag.
+    """
     try:
-        return bool(service.describe(use_case).get("ready")) or registry.at(use_case, CHAMPION) is not None
+        if service.describe(use_case).get("ready") or registry.at(use_case, CHAMPION) is not None:
+            return True
+        return any(CROWNED_AT in version.tags for version in registry.versions(use_case))
     except ServiceRefuses:
         raise
     except ServiceAway:

@@ -3,14 +3,15 @@
 from prefect import flow
 from prefect.flow_runs import asuspend_flow_run
 from prefect.input import RunInput
-from prefect.states import Completed, State
+from prefect.states import State
 from pydantic import Field
 
 from blocks.registry import ModelVersion
-from flows.runs import TOLD, named
+from flows.runs import TOLD, completed, ended, named
 from tasks.answers import TIME_LIMIT, end_waiting, judge_answer
 from tasks.approval import ask_people, find_question, in_words
 from tasks.crowning import Crowning, crown
+from tasks.outcomes import crowned, refused
 from tasks.promotion import find_challenger, retire_challenger
 from tasks.refitting import refit_winner
 
@@ -24,26 +25,26 @@ class Answer(RunInput):
 
 
 @flow(name="approve", flow_run_name=named("version", before="version "), **TOLD)
-async def approve(use_case: str, version: str, asked_by: str = "", time_limit_of: str | None = None) -> ModelVersion | State[None]:
+async def approve(use_case: str, version: str, asked_by: str = "", time_limit_of: str | None = None) -> State[ModelVersion]:
     """Ask whether challenger ``version`` may take the crown, and wait for the answer; ``promote`` starts this, for its run ``asked_by``.
 
     Approved, the recipe is fitted again and crowned. Rejected or expired, the challenger is retired and the champion stays.
     A run with ``time_limit_of`` is the other half: it answers that run with no.
     """
     if time_limit_of is not None:
-        return Completed(name="Time limit", message=end_waiting(use_case, time_limit_of))
+        return completed(end_waiting(use_case, time_limit_of), name="Time limit")
     question = find_question(use_case, version)
     answer = Answer(approved=False, by=TIME_LIMIT)
     if ask_people(question):
         answer = await asuspend_flow_run(wait_for_input=Answer.with_initial_data(description=in_words(question)))
     decision = judge_answer(question, answer.approved, answer.by, answer.why)
+    contest = question.model_copy(update={"kind": "contest", "verdict": question.facts["contest"]})
     challenger = find_challenger(use_case, version)
     if decision.verdict != "approved":
         retire_challenger(challenger)
-        return Completed(name=decision.verdict.capitalize(), message=decision.reasons[0])
-    seed, verdict, reasons = int(question.facts["seed"] or 0), question.facts["contest"], [*question.reasons, *decision.reasons]
-    contest = question.model_copy(update={"kind": "contest", "verdict": verdict, "reasons": reasons})
-    winner = refit_winner(challenger, contest, seed)
-    crown(winner, Crowning(question.champion, decision.reasons))
+        return completed(refused(contest, decision), name=decision.verdict.capitalize())
+    contest = contest.model_copy(update={"reasons": [*question.reasons, *decision.reasons]})
+    winner = refit_winner(challenger, contest, int(question.facts["seed"] or 0))
+    seconds = crown(winner, Crowning(question.champion, decision.reasons))
     retire_challenger(challenger)
-    return winner
+    return ended(crowned(contest, winner.number, seconds), winner)

@@ -3,10 +3,11 @@
 from typing import Any
 
 from prefect import flow
+from prefect.states import State
 
-from flows.runs import TOLD, named
+from flows.runs import TOLD, completed, named
 from tasks.backtest import Backtest
-from tasks.backtesting import replay_history, report_backtest
+from tasks.backtesting import in_short, replay_history, report_backtest
 
 
 @flow(name="backtest", flow_run_name=named("through", before="through ", otherwise="all history"), **TOLD)
@@ -17,7 +18,7 @@ async def backtest(
     policy: dict[str, dict[str, Any]] | None = None,
     dataset_version: str | None = None,
     seed: int = 0,
-) -> Backtest:
+) -> State[Backtest]:
     """Replay a dataset version (default: the latest) under a policy, against never retraining and retraining each month.
 
     The first champion wins on the period ``start`` (default: the third labelled one). ``policy`` changes the use case's own:
@@ -25,4 +26,4 @@ async def backtest(
     """
     found = replay_history(use_case, start, through, policy or {}, dataset_version, seed)
     report_backtest(found)
-    return found
+    return completed(in_short(found), found)

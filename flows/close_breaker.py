@@ -1,9 +1,9 @@
 """Let retrains start by themselves again."""
 
 from prefect import flow
-from prefect.states import Completed, State
+from prefect.states import State
 
-from flows.runs import TOLD, named
+from flows.runs import TOLD, completed, named
 from tasks.retraining import close
 
 
@@ -15,5 +15,5 @@ async def close_breaker(use_case: str, by: str, why: str) -> State[None]:
     """
     rejections = close(use_case, by, why)
     if rejections == 0:
-        return Completed(name="Nothing to do", message=f"The breaker of {use_case} is closed.")
-    return Completed(message=f"{by} closed the breaker of {use_case} after {rejections} rejected challengers.")
+        return completed(f"The breaker of {use_case} was not open.", name="Nothing to do")
+    return completed(f"{by} closed the breaker of {use_case} after {rejections} rejected challengers.")

@@ -1,18 +1,19 @@
 """Two versions on the same later rows: what a promotion was worth, told afterwards."""
 
 from prefect import flow
+from prefect.states import State
 
-from flows.runs import TOLD, named
-from tasks.comparison import compare_versions, report_comparison
+from flows.runs import TOLD, completed, named
+from tasks.comparison import compare_versions, in_short, report_comparison
 from tasks.contest import Contest
 
 
 @flow(name="compare", flow_run_name=named("window"), **TOLD)
-async def compare(use_case: str, window: str, champion: str, challenger: str, seed: int = 0) -> Contest:
+async def compare(use_case: str, window: str, champion: str, challenger: str, seed: int = 0) -> State[Contest]:
     """Score versions ``champion`` and ``challenger`` on the labelled rows of ``window``, which neither was trained on.
 
     Decides nothing: it says what the contest would have said on rows that came later.
     """
     contest = compare_versions(use_case, window, champion, challenger, seed)
     report_comparison(use_case, window, champion, challenger, contest)
-    return contest
+    return completed(in_short(window, champion, challenger, contest), contest)

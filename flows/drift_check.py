@@ -1,15 +1,16 @@
 """Is the world still the one that the champion learned?"""
 
 from prefect import flow
+from prefect.states import State
 
-from flows.runs import TOLD, named
+from flows.runs import TOLD, completed, named
 from tasks.drift_checks import Checked, check_window, find_champion, latest_window, unseen
-from tasks.drift_records import emit_drift, record_check, report_check
+from tasks.drift_records import emit_drift, in_short, record_check, report_check
 from tasks.silence import emit_seen, find_silence
 
 
 @flow(name="drift_check", flow_run_name=named("window"), **TOLD)
-async def drift_check(use_case: str, window: str | None = None, seed: int = 0, silent_for_hours: float | None = None) -> Checked:
+async def drift_check(use_case: str, window: str | None = None, seed: int = 0, silent_for_hours: float | None = None) -> State[Checked]:
     """Hold a month of the prediction log (``2013-04``; default: the latest) against the champion's reference.
 
     Drift emits ``laurel.drift.detected``, which an automation turns into a retrain; broken data go into quarantine and only alert.
@@ -26,4 +27,4 @@ async def drift_check(use_case: str, window: str | None = None, seed: int = 0, s
     report_check(checked)
     if checked.verdict.outcome == "drifted":
         emit_drift(checked)
-    return checked
+    return completed(in_short(checked), checked)

@@ -1,16 +1,16 @@
 """Score on rows that nobody has seen; below the gate, search; register the best as challenger."""
 
 from prefect import flow
-from prefect.states import Completed, State
+from prefect.states import State
 
 from blocks.registry import ModelVersion
-from flows.runs import TOLD, named
-from tasks.evaluation import fit_and_score_tuned, register_challenger, report_scores, score_candidate, tune_candidates
+from flows.runs import TOLD, completed, ended, named
+from tasks.evaluation import below, fit_and_score_tuned, judged_well, register_challenger, report_scores, score_candidate, tune_candidates
 from tasks.training import find_training
 
 
 @flow(name="evaluate", flow_run_name=named("training"), **TOLD)
-async def evaluate(use_case: str, training: str | None = None) -> ModelVersion | State[None]:
+async def evaluate(use_case: str, training: str | None = None) -> State[ModelVersion]:
     """Judge the candidates of ``training`` (default: the latest) on its hold-out and register the best as challenger.
 
     Where none passes the gate, HPO searches inside the training window and its best trial is judged. Where that does
@@ -24,5 +24,6 @@ async def evaluate(use_case: str, training: str | None = None) -> ModelVersion |
         if recipe is not None:
             best = fit_and_score_tuned(trained.plan, recipe, best)
     if not best.passed:
-        return Completed(name="Below the gate", message=f"{best.fitted.recipe.candidate} scores {best.scores}: no challenger.")
-    return register_challenger(trained.plan, best)
+        return ended(below(trained.plan, best))
+    challenger = register_challenger(trained.plan, best)
+    return completed(f"Challenger {challenger.number}: {judged_well(trained.plan, best)}", challenger)

@@ -3,15 +3,17 @@
 from datetime import datetime
 
 from prefect import flow
+from prefect.states import State
 
-from flows.runs import TOLD, named
+from flows.runs import TOLD, completed, named
 from tasks.explanations import Explanation, Question, explain_ledger
 
 
 @flow(name="explain", flow_run_name=named("at", otherwise="now"), **TOLD)
-async def explain(use_case: str, at: datetime | None = None, question: Question | None = None) -> Explanation:
+async def explain(use_case: str, at: datetime | None = None, question: Question | None = None) -> State[Explanation]:
     """Say who was champion at ``at`` and why, and why no retrain ran; ``question`` asks for one of both.
 
     ``at`` is UTC unless it names a zone; without it, now. The answer is the run's result, and an artifact on its page.
     """
-    return explain_ledger(use_case, at, question)
+    answer = explain_ledger(use_case, at, question)
+    return completed(answer.in_short, answer)

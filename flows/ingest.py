@@ -1,14 +1,15 @@
 """Source to lake: validated, named by content, quarantine beside it."""
 
 from prefect import flow
+from prefect.states import State
 
-from flows.runs import TOLD, named
+from flows.runs import TOLD, completed, named
 from tasks.dataset import DatasetVersion
 from tasks.ingestion import find_periods, publish_dataset, take_in
 
 
 @flow(name="ingest", flow_run_name=named("through"), **TOLD)
-async def ingest(use_case: str, through: str | None = None, since: str | None = None) -> DatasetVersion:
+async def ingest(use_case: str, through: str | None = None, since: str | None = None) -> State[DatasetVersion]:
     """Ingest every complete period up to ``through`` (``2013-03``; default: all there is).
 
     With ``since``, only periods from there on are read again; earlier ones come from the version before. The same
@@ -16,4 +17,5 @@ async def ingest(use_case: str, through: str | None = None, since: str | None = 
     """
     periods = find_periods(use_case, through, since)
     taken = [take_in(use_case, period) for period in periods]
-    return publish_dataset(use_case, taken, since)
+    dataset = publish_dataset(use_case, taken, since)
+    return completed(dataset.in_short, dataset)

@@ -1,16 +1,18 @@
 """Give the crown back."""
 
 from prefect import flow
+from prefect.states import State
 
 from blocks.registry import ModelVersion
-from flows.runs import TOLD, named
+from flows.runs import TOLD, completed, named
 from tasks.crowning import Crowning, crown
 from tasks.rollback import find_predecessor
 
 
 @flow(name="rollback", flow_run_name=named("version", before="to version ", otherwise="to the previous"), **TOLD)
-async def rollback(use_case: str, version: str | None = None, reason: str = "asked for") -> ModelVersion:
+async def rollback(use_case: str, version: str | None = None, reason: str = "asked for") -> State[ModelVersion]:
     """Make the champion before this one (or ``version``) champion again, once its package is proven to load and answer."""
-    champion, target = find_predecessor(use_case, version)
-    crown(target, Crowning(champion.number, [reason], "rollback"))
-    return target
+    back = find_predecessor(use_case, version)
+    seconds = crown(back.target, Crowning(back.champion, [reason], "rollback", back.holder))
+    said = f"Version {back.target.number} serves {use_case} again after {seconds:.1f} s, and version {back.champion} no more: {reason}"
+    return completed(said, back.target)

@@ -1,15 +1,19 @@
 """What all flow runs share: a name that says use case and window, and a word to people when one fails."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from prefect import Flow, runtime
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.states import Completed
 from prefect.utilities.urls import url_for
 
 from blocks import results
 from tasks.announcements import flow_failed
+from tasks.outcomes import Outcome
 from tasks.outside import tell, thread_of
+
+T = TypeVar("T")
 
 
 def named(*parameters: str, before: str = "", otherwise: str = "latest") -> Callable[[], str]:
@@ -21,6 +25,17 @@ def named(*parameters: str, before: str = "", otherwise: str = "latest") -> Call
         return f"{given['use_case']} {found}"
 
     return name
+
+
+def ended(outcome: Outcome, result: T | None = None) -> State[T]:
+    """The completed state of a run that ended so: its message says what happened, and ``result`` is what the flow returns."""
+    return completed(outcome.message, result, outcome.name)
+
+
+def completed(message: str, result: T | None = None, name: str = "Completed") -> State[T]:
+    """A completed state that says what happened."""
+    state: State[T] = Completed(name=name, message=message, data=result)
+    return state
 
 
 def tell_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:

@@ -1,14 +1,14 @@
 """Fit the candidates on everything before the latest labelled period."""
 
 from prefect import flow, get_run_logger
-from prefect.states import Completed, State
+from prefect.states import State
 
-from flows.runs import TOLD, named
+from flows.runs import TOLD, completed, named
 from tasks.training import NothingToDo, Training, announce_training, fit_candidate, plan_training, rehearse_candidates, report_training
 
 
 @flow(name="train", flow_run_name=named("holdout", "dataset_version"), **TOLD)
-async def train(use_case: str, dataset_version: str | None = None, holdout: str | None = None, seed: int = 0) -> Training | State[None]:
+async def train(use_case: str, dataset_version: str | None = None, holdout: str | None = None, seed: int = 0) -> State[Training]:
     """Fit the baseline candidates, and the champion's recipe, on the window that ends before ``holdout``.
 
     ``holdout`` is the latest labelled period unless named. Where the champion has learned that period already, the run
@@ -17,8 +17,9 @@ async def train(use_case: str, dataset_version: str | None = None, holdout: str 
     plan = plan_training(use_case, dataset_version, holdout, seed)
     if isinstance(plan, NothingToDo):
         get_run_logger().info(plan.reason)
-        return Completed(name="Nothing to do", message=plan.reason)
+        return completed(plan.reason, name="Nothing to do")
     rehearse_candidates(plan)
     announce_training(plan)
     fitted = [fit_candidate(plan, recipe) for recipe in plan.recipes]
-    return report_training(plan, fitted)
+    training = report_training(plan, fitted)
+    return completed(training.in_short, training)

@@ -54,6 +54,7 @@ def _describe_champion(champion: Champion) -> dict[str, Any]:
         "trained_through": manifest.trained_through,
         "dataset_version": manifest.dataset_version,
         "created": manifest.created or champion.created,
+        "provisional": manifest.provisional or None,
         "decision_threshold": manifest.decision_threshold,
         "schema": {
             "features": manifest.features,

@@ -20,7 +20,7 @@ import numpy as np
 from serving.errors import InputError, PackageError
 
 FORMAT = 3
-_READABLE = (1, 2, 3)  # an older one says nothing of outputs, prediction log, importance, hold-out or event times: the defaults hold
+_READABLE = (1, 2, 3)  # where an older one says nothing of what was added since, the defaults below hold
 MANIFEST = "package.json"
 MODEL = "model.onnx"
 SMOKE = "smoke.json"
@@ -89,6 +89,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     holdout: str = ""
     holdout_intervals: dict[str, tuple[float, float]] = {}  # of each metric, two-sided at 90 %
     calibration: list[tuple[float, float]] = []  # score and share of positives there, rising: a line between them
+    provisional: str = ""  # why the crown is provisional: on too little evidence; empty where it is not
     log_sample_rate: float = 1.0
     log_leave_out: list[str] = []
     event_past_days: float | None = None  # an event may be this long before now; none: no bound
@@ -122,7 +123,10 @@ def write(folder: Path, files: Mapping[str, bytes], manifest: Manifest) -> str:
     for name, data in files.items():
         (folder / name).write_bytes(data)
     whole = msgspec.structs.replace(manifest, files={name: digest(data) for name, data in files.items()})
-    data = msgspec.json.format(msgspec.json.encode(whole))
+    said = msgspec.to_builtins(whole)
+    if not whole.provisional:
+        del said["provisional"]  # a service from before this field reads all but provisional packages
+    data = msgspec.json.format(msgspec.json.encode(said))
     (folder / MANIFEST).write_bytes(data)
     return digest(data)
 

@@ -74,7 +74,7 @@ class Registry:
         Raises ``RegistryAway`` where MLflow cannot be reached or gives no sensible answer.
         """
         answer = self._get("/api/2.0/mlflow/registered-models/alias", {"name": model, "alias": ALIAS})
-        if answer.status_code in (400, 404):  # 404: no such model; 400 INVALID_PARAMETER_VALUE: no such alias
+        if answer.status_code in (400, 404) and self._has_no_champion(answer):
             return None
         body = self._json(answer)
         try:
@@ -84,6 +84,15 @@ class Registry:
             return Crowned(str(int(found["version"])), tags.get(PACKAGE_TAG), tags.get(DIGEST_TAG), created)
         except (KeyError, TypeError, ValueError) as error:
             raise RegistryAway(f"{self.url} did not answer as MLflow does: its model version has no {error}.") from error
+
+    @staticmethod
+    def _has_no_champion(answer: "httpx.Response") -> bool:
+        """Whether it is MLflow that says so: any other program, or a wrong path, answers 404 as well."""
+        try:
+            code = answer.json()["error_code"]
+        except (ValueError, KeyError, TypeError):
+            return False
+        return code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model; no such alias
 
     def models(self) -> list[str]:
         """Names of the registered models that are Laurel's: their latest version has a package, or the model a ledger.

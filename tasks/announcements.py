@@ -8,9 +8,12 @@ The words are in ``tasks/words_en.py`` and ``tasks/words_ko.py``.
 
 from tasks.messages import NO_LINKS, Links
 from tasks.messages.crown import (
+    adopted,
+    alias_restored,
     approval_answered,
     approval_asked,
     contest_decided,
+    crown_vacated,
     deployed,
     deployment_failed,
     first_champion,
@@ -31,10 +34,13 @@ from tasks.wording import metric_name, number
 __all__ = [
     "NO_LINKS",
     "Links",
+    "adopted",
+    "alias_restored",
     "approval_answered",
     "approval_asked",
     "breaker_closed",
     "contest_decided",
+    "crown_vacated",
     "deployed",
     "deployment_failed",
     "drift_checked",

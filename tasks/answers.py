@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 
 from prefect import get_run_logger, task
 
-from blocks.registry import CHALLENGER, CHAMPION
+from blocks.registry import CHALLENGER
 from tasks.announcements import approval_answered
 from tasks.approval import newer_question, pending, time_limit
 from tasks.approval_runs import answered_at, call_off, ended_as, say_no
 from tasks.ledger import Decision, author, now, read, record
 from tasks.outside import PATIENT, RESUMED, lake, registry, tell
+from tasks.reign import find_champion, look
 
 TIME_LIMIT = "the time limit"
 
@@ -48,11 +49,13 @@ def _judge(question: Decision, approved: bool, by: str, why: str) -> tuple[str, 
         return "expired", f"nobody answered within {question.facts['hours']:g} hours"
     if not approved:
         return "rejected", f"{by} rejected it{said}"
-    holder = registry().at(question.use_case, CHAMPION)
-    if (holder.number if holder else None) != question.champion:
+    reign = look(lake(), registry(), question.use_case)
+    # An alias that was deleted is set again, or the run fails and says why: that nobody has it does not mean that nobody reigns.
+    champion = find_champion(question.use_case) if reign.holder is None else reign.holder
+    if (champion.number if champion else None) != question.champion:
         return "rejected", (
             f"{by} approved it, too late: it contested champion {question.champion or 'none'}, and "
-            f"{'version ' + holder.number if holder else 'nobody'} has the crown now"
+            f"{'version ' + champion.number if champion else 'nobody'} has the crown now"
         )
     return "approved", f"{by} approved it{said}"
 

@@ -21,9 +21,18 @@ class NoQuestion(LookupError):
     """The run has no question in the ledger: it was not started by ``promote``."""
 
 
-def needs_answer(policy: Approval, verdict: str) -> bool:
-    """Whether a person must agree to what the contest found. Nobody is asked about a challenger that lost."""
-    return (verdict == "promote" and policy.ask == "always") or (verdict == "suspicious" and policy.ask != "never")
+def needs_answer(policy: Approval, verdict: str, unscored: bool = False) -> bool:
+    """Whether a person must agree to what the contest found. Nobody is asked about a challenger that lost.
+
+    ``unscored``: the champion is of another schema and could not be scored, so that nobody but a person can judge.
+    """
+    unsure = verdict == "suspicious" or unscored
+    return (verdict == "promote" and policy.ask == "always") or (unsure and policy.ask != "never")
+
+
+def asks_person(decision: Decision) -> bool:
+    """Whether the use case wants a person's word on the contest."""
+    return needs_answer(load(decision.use_case).approval, decision.verdict, bool(decision.facts.get("unscored")))
 
 
 def pending(entries: Sequence[Decision]) -> list[Decision]:
@@ -48,7 +57,13 @@ def ask_for_approval(challenger: ModelVersion, contest: Decision, seed: int) -> 
     until = datetime.now(UTC) + timedelta(hours=hours)
     asked_by = root_run() or "a direct call"
     waiting, limits = open_runs(use_case, challenger.number, asked_by, until)
-    facts = {"until": until.isoformat(timespec="milliseconds"), "hours": hours, "contest": contest.verdict, "seed": float(seed)}
+    facts = {
+        **contest.facts,
+        "until": until.isoformat(timespec="milliseconds"),
+        "hours": hours,
+        "contest": contest.verdict,
+        "seed": float(seed),
+    }
     question = contest.model_copy(
         update={
             "kind": "approval",

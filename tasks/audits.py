@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from blocks.lake import Lake, LakeAway
 from blocks.registry import CHAMPION, ModelRegistry, RegistryAway, RegistryError
-from tasks.explanations import last_crowned
 from tasks.ledger import HEAD, Entry, LedgerBroken, find_tampering, read
+from tasks.reign import last_crowned
 from usecases.definition import known
 
 
@@ -56,5 +56,8 @@ def _alias_faults(entries: list[Entry], champion: str | None) -> list[str]:
     crowned = last_crowned(entries)
     if (crowned.version if crowned else None) == champion:
         return []
-    ledger = f"entry {crowned.sequence} crowned version {crowned.version} last" if crowned else "no entry crowned anybody"
+    if crowned is None:
+        ledger = "no entry crowned anybody"
+    else:
+        ledger = f"entry {crowned.sequence} {f'crowned version {crowned.version} last' if crowned.version else 'gave the crown to nobody'}"
     return [f"the alias {CHAMPION} in MLflow is {f'at version {champion}' if champion else 'gone'}, and {ledger}: it was moved by hand"]

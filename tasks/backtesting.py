@@ -55,6 +55,14 @@ def report_backtest(found: Backtest) -> None:
     get_run_logger().info(said, use_case, found.start, policy.retrains, policy.count("promoted"), policy.fit_seconds)
 
 
+def in_short(found: Backtest) -> str:
+    """What the policy did, and what it gained, in a sentence."""
+    name, policy = metric_name(load(found.use_case).gate.metric.name), found.replays["policy"]
+    gains = ", ".join(f"{number(gain.gain, signed=True)} against {other!r}" for other, gain in found.gains.items())
+    did = f"{policy.retrains} retrains, {policy.count('promoted')} promoted, {name} {number(policy.pooled)}"
+    return f"From {found.start} on, {found.first_champion} first: {did} ({gains}). Nothing was decided."
+
+
 def _line(one: Replay, metric: str) -> dict[str, Any]:
     return {
         "strategy": one.strategy,

@@ -7,17 +7,24 @@ from pathlib import Path
 
 from blocks.registry import ModelRegistry, ModelVersion
 from serving import package as packages
+from serving.errors import PackageError
+
+_WAY = "Bring its files back into MLflow's store, or let another version reign: the flows rollback and adopt."
 
 
 @contextmanager
 def opened(registry: ModelRegistry, version: ModelVersion) -> Iterator[tuple[packages.Package, Path]]:
     """The version's package, verified as the service verifies it, and its folder, which is removed afterwards.
 
-    Raises ``RegistryError`` for a version without a package, ``serving.errors.PackageError`` for a damaged one.
+    Raises ``RegistryError`` for a version without a package, ``serving.errors.PackageError`` for a damaged or missing one: both name it.
     """
     with tempfile.TemporaryDirectory(prefix="laurel-package-") as temporary:
         folder = registry.download_package(version, Path(temporary))
-        yield packages.load(folder, version.tags["laurel.package_sha256"]), folder
+        try:
+            package = packages.load(folder, version.tags["laurel.package_sha256"])
+        except PackageError as error:
+            raise PackageError(f"The package of version {version.number} of {version.use_case!r} cannot be used: {error} {_WAY}") from error
+        yield package, folder
 
 
 def read_manifest(registry: ModelRegistry, version: ModelVersion) -> packages.Manifest:

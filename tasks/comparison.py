@@ -3,11 +3,12 @@
 from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
 
-from tasks.announcements import number
+from tasks.announcements import metric_name, number
 from tasks.champions import opened
 from tasks.contest import Contest
 from tasks.dataset import read_periods, read_version
 from tasks.outside import PATIENT, artifact_key, lake, registry
+from tasks.own_columns import OtherColumns, own_rows
 from tasks.packaging import score_rows
 from tasks.promotion import judge_rows, seen
 from tasks.row_digests import Seen
@@ -15,7 +16,7 @@ from usecases.definition import load
 
 
 class UnfairComparison(ValueError):
-    """One of the versions was trained on the rows that it would be scored on."""
+    """One of the versions was trained on the rows that it would be scored on, or needs columns that they do not have."""
 
 
 @task(**PATIENT)
@@ -28,8 +29,19 @@ def compare_versions(use_case: str, window: str, champion: str, challenger: str,
         with opened(store, store.version(use_case, version)) as (package, _):
             if unfair := seen(f"version {version}", package.manifest.trained_on, dataset, window, rows_seen):
                 raise UnfairComparison("; ".join(unfair))
-            scores.append(score_rows(package, rows))
+            try:
+                scores.append(score_rows(package, own_rows(lake(), case, package.manifest, rows, window)))
+            except OtherColumns as error:
+                raise UnfairComparison(f"version {version} cannot be scored on {window}: {error}.") from error
     return judge_rows(case, rows, scores[0], scores[1], seed)
+
+
+def in_short(window: str, champion: str, challenger: str, contest: Contest) -> str:
+    """Both scores and the gain, in a sentence."""
+    main = contest.main
+    scores = f"version {champion} {number(main.champion)}, version {challenger} {number(main.challenger)}"
+    gain = f"gain {number(main.gain, signed=True)}, at least {number(main.low, signed=True)}"
+    return f"{metric_name(main.metric)} on {main.rows:,} rows of {window}: {scores} ({gain}). Nothing was decided."
 
 
 @task(**PATIENT)
@@ -41,8 +53,5 @@ def report_comparison(use_case: str, window: str, champion: str, challenger: str
         {name: round(value, 4) if isinstance(value, float) else value for name, value in one.model_dump().items()}
         for one in (contest.main, *contest.guards)
     ]
-    create_table_artifact(table, key=artifact_key(use_case, "comparison"), description=f"Versions {champion} and {challenger} on {window}")
-    main = contest.main
-    scores = f"version {champion} {number(main.champion)}, version {challenger} {number(main.challenger)}"
-    said = "comparison use_case=%s window=%s %s: %s, gain %s"
-    get_run_logger().info(said, use_case, window, main.metric, scores, number(main.gain, signed=True))
+    create_table_artifact(table, key=artifact_key(use_case, "comparison"), description=in_short(window, champion, challenger, contest))
+    get_run_logger().info("comparison use_case=%s: %s", use_case, in_short(window, champion, challenger, contest))

@@ -123,7 +123,8 @@ def hold(
     together = _bounded(family, policy.confidence)
     guards, by_slice = together[: len(policy.guards)], dict(zip(large, together[len(policy.guards) :], strict=True))
     unjudged = {name: size for name, size in sizes.items() if size < policy.slice_minimum_rows}
-    verdict, reasons = _judge(policy, main, guards, by_slice, unjudged, len(names))
+    little = too_little(policy, truth, len(names))
+    verdict, reasons = _judge(policy, main, guards, by_slice, unjudged, little)
     return Contest(
         verdict=verdict,
         reasons=reasons,
@@ -136,6 +137,19 @@ def hold(
         slices=by_slice,
         unjudged=unjudged,
     )
+
+
+def too_little(policy: Promotion, truth: np.ndarray, blocks: int) -> str | None:
+    """Why labels ``truth`` ``(n_rows,)`` in ``blocks`` blocks tell too little to crown anybody on; ``None`` where they tell enough."""
+    rows = len(truth)
+    if rows < policy.minimum_rows or blocks < policy.minimum_blocks:
+        wanted = f"{policy.minimum_rows} rows in {policy.minimum_blocks} blocks"
+        return f"{rows} labelled rows in {blocks} blocks; the rule wants at least {wanted}."
+    positives = int(np.sum(truth))
+    rarer = min(positives, rows - positives)
+    if rarer < policy.minimum_class_rows:
+        return f"{positives} positive rows of {rows}; the rule wants at least {policy.minimum_class_rows} of each class."
+    return None
 
 
 def _block_counts(blocks: int, replicates: int, seed: int) -> np.ndarray:
@@ -206,12 +220,16 @@ def _known(value: float) -> float | None:
 
 
 def _judge(
-    policy: Promotion, main: Comparison, guards: list[Comparison], slices: dict[str, Comparison], unjudged: dict[str, int], blocks: int
+    policy: Promotion,
+    main: Comparison,
+    guards: list[Comparison],
+    slices: dict[str, Comparison],
+    unjudged: dict[str, int],
+    little: str | None,
 ) -> tuple[Verdict, list[str]]:
     """Too little first, then every reason against, then too good to be true; promotion needs none of them."""
-    if main.rows < policy.minimum_rows or blocks < policy.minimum_blocks:
-        wanted = f"{policy.minimum_rows} rows in {policy.minimum_blocks} blocks"
-        return "inconclusive", [f"{main.rows} labelled rows in {blocks} blocks; the rule wants at least {wanted}."]
+    if little is not None:
+        return "inconclusive", [little]
     if main.low is None or main.gain is None or main.challenger is None:
         return "inconclusive", [f"{main.metric} does not exist on every replicate: a class is missing on some days."]
     against, doubts = _against(policy, main, guards, slices), []

@@ -77,6 +77,13 @@ class DatasetVersion(BaseModel):
     def window(self) -> str:
         return f"{self.periods[0].period}..{self.periods[-1].period}"
 
+    @property
+    def in_short(self) -> str:
+        """What the version holds, in a sentence."""
+        labelled = self.labelled_periods
+        latest = f"the latest labelled period is {labelled[-1]}" if labelled else "no period is labelled"
+        return f"Dataset {self.version}: {self.rows:,} rows of {self.window}, {self.quarantined:,} in quarantine; {latest}."
+
     def digests(self, periods: Iterable[str]) -> dict[str, str]:
         """SHA-256 of the content of each period: what a model says it was trained on."""
         wanted = set(periods)

@@ -9,8 +9,9 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from blocks.registry import ModelVersion
 from tasks import plots
 from tasks.announcements import contest_decided, first_champion, number
-from tasks.approval import needs_answer
+from tasks.approval import asks_person
 from tasks.ledger import Decision, path_of, record
+from tasks.outcomes import against_gate, in_a_sentence
 from tasks.outside import RESUMED, artifact_key, registry, tell
 from usecases.definition import load
 
@@ -22,7 +23,7 @@ def record_decision(decision: Decision, challenger: ModelVersion) -> None:
     entry = record(decision)
     told = {"laurel.verdict": decision.verdict, "laurel.reasons": "; ".join(decision.reasons)[:4000]}
     registry().tag(challenger, {**told, "laurel.decision": path_of(use_case, entry.sequence)})
-    create_markdown_artifact(_in_words(decision), key=artifact_key(use_case, "contest"), description=_in_short(decision))
+    create_markdown_artifact(_in_words(decision), key=artifact_key(use_case, "contest"), description=in_a_sentence(decision))
     contest, metric = decision.contest, load(use_case).gate.metric.name
     picture = None
     if contest is not None:
@@ -31,13 +32,25 @@ def record_decision(decision: Decision, challenger: ModelVersion) -> None:
         create_image_artifact(url, key=artifact_key(use_case, "contest-interval"), description="Right of the line the challenger is better")
     said = "contest use_case=%s challenger=%s verdict=%s: %s"
     get_run_logger().info(said, use_case, challenger.number, decision.verdict, "; ".join(decision.reasons))
+    gate, counted = load(use_case).gate.threshold, decision.facts.get("rows")
+    rows = int(counted) if isinstance(counted, float) else None
     links = {"MLflow version": registry().version_url(challenger)}
     if decision.champion is None and decision.promoted:
-        recipe, gate = challenger.tags.get("laurel.recipe", "?"), load(use_case).gate.threshold
-        score = decision.gate_score or math.nan
-        tell(first_champion(use_case, version=challenger.number, candidate=recipe, metric=metric, score=score, gate=gate, links=links))
+        tell(
+            first_champion(
+                use_case,
+                version=challenger.number,
+                candidate=challenger.tags.get("laurel.recipe", "?"),
+                metric=metric,
+                score=math.nan if decision.gate_score is None else decision.gate_score,
+                gate=gate,
+                rows=rows,
+                provisional=str(decision.facts.get("provisional") or ""),
+                links=links,
+            )
+        )
         return
-    main = contest.main if contest else None
+    main, step = contest.main if contest else None, decision.facts.get("next")
     tell(
         contest_decided(
             use_case,
@@ -51,19 +64,15 @@ def record_decision(decision: Decision, challenger: ModelVersion) -> None:
             low=main.low if main else None,
             high=main.high if main else None,
             confidence=contest.confidence if contest else 0.95,
-            reasons=decision.reasons,
-            rows=main.rows if main else None,
+            gate=gate,
+            reasons=[*decision.reasons, *([str(step)] if step else [])],
+            rows=main.rows if main else rows,
             blocks=contest.blocks if contest else None,
-            asks=needs_answer(load(use_case).approval, decision.verdict),
+            asks=asks_person(decision),
             picture=picture,
             links=links,
         )
     )
-
-
-def _in_short(decision: Decision) -> str:
-    gain = f": {decision.contest.main.metric} {number(decision.contest.main.gain, signed=True)}" if decision.contest else ""
-    return f"Contest on {decision.holdout}: {decision.verdict}{gain}"
 
 
 def _in_words(decision: Decision) -> str:
@@ -71,6 +80,8 @@ def _in_words(decision: Decision) -> str:
     lines = [
         f"# {decision.verdict.capitalize()}: challenger {decision.challenger} against {against}, on {decision.holdout}",
         *[f"- {reason}" for reason in decision.reasons],
+        *([f"\n**What to do:** {step}"] if (step := decision.facts.get("next")) else []),
+        f"\n{_judged(decision)}",
     ]
     if decision.contest is None:
         return "\n".join([*lines, *_of_the_package(decision)])
@@ -86,6 +97,15 @@ def _in_words(decision: Decision) -> str:
         lines += ["", "Too small to be judged: " + ", ".join(f"{name} ({rows:,} rows)" for name, rows in contest.unjudged.items())]
     told = f"The interval holds {2 * contest.confidence - 1:.0%}: {kind}. Those of guards and slices hold together."
     return "\n".join([*lines, "", told, *_of_the_package(decision)])
+
+
+def _judged(decision: Decision) -> str:
+    """Score, gate and rows, where there is a table of scores and where there is none."""
+    gate, rows = load(decision.use_case).gate, decision.facts.get("rows")
+    counted = (
+        f"{rows:,.0f} rows ({decision.facts.get('positives'):,.0f} positive)" if isinstance(rows, float) else "rows that are not known"
+    )
+    return f"{gate.metric.name} {number(decision.gate_score)}, {against_gate(gate, decision.gate_score)}; judged on {counted}."
 
 
 def _of_the_package(decision: Decision) -> list[str]:

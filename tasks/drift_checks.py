@@ -5,7 +5,7 @@ import polars as pl
 from prefect import task
 from pydantic import BaseModel, ConfigDict, Field
 
-from blocks.registry import CHAMPION, ModelVersion, RegistryError
+from blocks.registry import ModelVersion, RegistryError
 from serving import package as packages
 from tasks.broken import find_broken
 from tasks.champions import opened
@@ -16,13 +16,11 @@ from tasks.late_labels import check_performance
 from tasks.ledger import now
 from tasks.log_files import find_months
 from tasks.outside import PATIENT, lake, registry
+from tasks.own_columns import as_champion
 from tasks.performance import Cause, Performance, find_cause, join_verdict
+from tasks.reign import find_champion as reigning
 from tasks.windows import LogDamaged, Window, read_window
 from usecases.definition import UseCase, load
-
-
-class ColumnsChanged(ValueError):
-    """The use case has columns that its champion does not know: there is no reference for them."""
 
 
 class Checked(BaseModel):
@@ -47,8 +45,8 @@ class Checked(BaseModel):
 
 @task(**PATIENT)
 def find_champion(use_case: str) -> ModelVersion:
-    """Raises ``RegistryError`` where nothing serves."""
-    found = registry().at(load(use_case).name, CHAMPION)
+    """Raises ``RegistryError`` where nobody was crowned yet, and ``CrownUnclear`` where nobody can say who is."""
+    found = reigning(load(use_case).name)
     if found is None:
         raise RegistryError(f"No champion for {use_case!r}. Train one: prefect deployment run 'retrain/{use_case}'.")
     return found
@@ -62,17 +60,15 @@ def latest_window(use_case: str) -> str:
 
 @task(task_run_name="check {window}", **PATIENT)
 def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
-    """Hold the window's predictions against the champion's own reference, and keep Evidently's report in the lake."""
-    case = load(champion.use_case)
+    """Hold the window's predictions against the champion's own reference, and keep Evidently's report in the lake.
+
+    The columns are the champion's, which its predictions were logged with, whatever the use case has by now.
+    """
     with opened(registry(), champion) as (package, folder):
         manifest = package.manifest
         reference = pl.read_parquet(folder / packages.REFERENCE)
+    case = as_champion(load(champion.use_case), manifest)
     case = without(case, {*case.prediction_log.leave_out, *manifest.log_leave_out})
-    if unknown := [name for name in case.column_names if name not in reference.columns]:
-        raise ColumnsChanged(
-            f"Champion {champion.number} of {case.name!r} was trained before the columns {unknown} existed. "
-            f"Retrain it: prefect deployment run 'retrain/{case.name}'."
-        )
     try:
         read = read_window(lake(), case, window, case.drift.sample_rows, seed)
     except LogDamaged as error:

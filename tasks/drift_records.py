@@ -56,7 +56,7 @@ def record_check(checked: Checked) -> None:
                 "limit": verdict.limit,
                 "rows": float(verdict.rows),
                 "read": verdict.how,
-                "columns": ", ".join(verdict.drifted_columns),
+                "columns": verdict.listed,
                 "report": checked.report_path,
                 **performance_facts(checked.performance),
             },
@@ -72,7 +72,7 @@ def report_check(checked: Checked) -> None:
     if verdict.outcome == "silent":
         tell(predictions_missing(case.name, reasons=verdict.reasons))
         return
-    said = f"{case.name} {verdict.window}: {verdict.outcome}. {'; '.join(verdict.reasons)}."
+    said = in_short(checked)
     about = f"{said} Judged on {verdict.how or 'nothing'}."
     create_table_artifact(_table(verdict), key=artifact_key(case.name, "drift"), description=about)
     if checked.performance is not None:
@@ -92,13 +92,22 @@ def report_check(checked: Checked) -> None:
         window=verdict.window,
         share=verdict.share,
         limit=verdict.limit,
-        columns={name: verdict.distances[name] / verdict.thresholds[name] for name in verdict.drifted_columns},
+        columns={name: verdict.times(name) for name in verdict.drifted_columns},
         reasons=verdict.reasons,
         picture=_picture(verdict),
         links=links,
     )
     if message is not None:
         tell(message)
+
+
+def in_short(checked: Checked) -> str:
+    """The verdict with its reasons, in a line: the state of the run and the head of its artifacts."""
+    verdict = checked.verdict
+    reasons = " ".join(f"{reason.removesuffix('.')}." for reason in verdict.reasons)
+    judged = f"on {verdict.rows:,} predictions of version {checked.champion}"
+    what = f"{checked.use_case} {verdict.window}".strip()
+    return f"{what}: {verdict.outcome}, {judged}. {reasons}"
 
 
 def _picture(verdict: DriftVerdict) -> bytes | None:
@@ -126,17 +135,18 @@ def _worse(checked: Checked, performance: Performance, links: dict[str, str]) ->
 
 
 def _table(verdict: DriftVerdict) -> list[dict[str, str | float | bool]]:
-    """A row for each column, the furthest beyond its threshold first. A distance that is none is said in words."""
+    """A row for each column: what drifted first, the weightiest before the others. Each says whether it counts, and why."""
     over = set(verdict.drifted_columns)
     return [
         {
             "column": name,
-            "distance": round(far, 3) if np.isfinite(far) else "not known",
+            "distance": round(verdict.distances[name], 3) if np.isfinite(verdict.distances[name]) else "not known",
             "threshold": round(verdict.thresholds[name], 3),
             "weight": "described only" if name in verdict.described else round(verdict.weight(name), 3),
             "drifted": name in over,
+            "why": verdict.explain(name),
         }
-        for name, far in sorted(verdict.distances.items(), key=lambda pair: -np.nan_to_num(pair[1] / verdict.thresholds[pair[0]], nan=1e9))
+        for name in verdict.ordered
     ]
 
 

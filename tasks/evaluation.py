@@ -14,29 +14,31 @@ from pydantic import BaseModel, ConfigDict
 
 from blocks.registry import CHALLENGER, ModelVersion
 from tasks import modelling, plots
-from tasks.announcements import training_finished, tuning_finished
+from tasks.announcements import metric_name, number, training_finished, tuning_finished
 from tasks.dataset import read_periods, read_version
 from tasks.estimate import fit_calibration
 from tasks.intervals import days_of, intervals
 from tasks.metrics import metrics_of, score
+from tasks.outcomes import Outcome, against_gate, below_the_gate
 from tasks.outside import RESUMED, artifact_key, lake, registry, tell
 from tasks.packaging import Holdout, Origin, make_package
 from tasks.training import Fitted, Plan, Recipe, plan_tags, run_tags, training_rows
 from tasks.tuning import Tuned, inner_split, tune
-from usecases.definition import UseCase, load
+from usecases.definition import ROC_AUC, UseCase, load
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 
 class Scored(BaseModel):
-    """A fitted recipe and its scores on the hold-out, by metric name. ``passed`` is the gate's word."""
+    """A fitted recipe and its scores on the hold-out of ``rows`` rows, by metric name. ``passed`` is the gate's word."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     fitted: Fitted
     scores: dict[str, float]
     passed: bool
+    rows: int = 0
 
 
 def score_holdout(case: UseCase, fitted: "Pipeline", rows: pl.DataFrame) -> dict[str, float]:
@@ -62,9 +64,25 @@ def holdout_rows(case: UseCase, plan: Plan) -> pl.DataFrame:
 def score_candidate(plan: Plan, fitted: Fitted) -> Scored:
     """Score one candidate on the hold-out and add that to its MLflow run."""
     case = load(plan.use_case)
-    scores = score_holdout(case, registry().load_model(fitted.run_id), holdout_rows(case, plan))
+    rows = holdout_rows(case, plan)
+    scores = score_holdout(case, registry().load_model(fitted.run_id), rows)
     registry().add_to_run(fitted.run_id, {f"holdout_{name}": value for name, value in scores.items()}, {"laurel.holdout": plan.holdout})
-    return Scored(fitted=fitted, scores=scores, passed=case.gate.passes(scores[case.gate.metric.name]))
+    return Scored(fitted=fitted, scores=scores, passed=case.gate.passes(scores[case.gate.metric.name]), rows=len(rows))
+
+
+def below(plan: Plan, best: Scored) -> Outcome:
+    """That not even the ``best`` passes the gate."""
+    case, recipe = load(plan.use_case), best.fitted.recipe
+    tuned = any(candidate.search for candidate in case.candidates)
+    return below_the_gate(case, recipe.candidate, best.scores[case.gate.metric.name], best.rows, plan.holdout, tuned)
+
+
+def judged_well(plan: Plan, best: Scored) -> str:
+    """What the challenger reached on the hold-out, in a sentence."""
+    gate = load(plan.use_case).gate
+    score = best.scores[gate.metric.name]
+    reached = f"{best.fitted.recipe.candidate} scores {metric_name(gate.metric.name)} {number(score)}"
+    return f"{reached} on {best.rows:,} rows of {plan.holdout}, {against_gate(gate, score)}."
 
 
 @task(**RESUMED)
@@ -85,7 +103,9 @@ def report_scores(plan: Plan, scored: list[Scored]) -> Scored:
             gate=case.gate.threshold,
             passed=best.passed,
             holdout=plan.holdout,
+            rows=best.rows,
             hpo=any(c.search for c in case.candidates),
+            outcome="" if best.passed else below(plan, best).message,
             links={"MLflow run": registry().run_url(best.fitted.run_id)},
         )
     )
@@ -155,7 +175,8 @@ def fit_and_score_tuned(plan: Plan, recipe: Recipe, before: Scored) -> Scored:
     start = time.monotonic()
     fitted = modelling.fit(case, case.candidate(recipe.candidate), recipe.params, rows, plan.seed)
     seconds = time.monotonic() - start
-    scores = score_holdout(case, fitted, holdout_rows(case, plan))
+    holdout = holdout_rows(case, plan)
+    scores = score_holdout(case, fitted, holdout)
     run_id = registry().log_run(
         plan.use_case,
         f"{recipe.candidate} tuned {plan.periods[-1]}",
@@ -166,7 +187,8 @@ def fit_and_score_tuned(plan: Plan, recipe: Recipe, before: Scored) -> Scored:
         example=modelling.inputs(case, rows.head(5)),
     )
     name = case.gate.metric.name
-    passed = case.gate.passes(scores[name])
+    made = Fitted(recipe=recipe, run_id=run_id, rows=len(rows), fit_seconds=seconds)
+    best = Scored(fitted=made, scores=scores, passed=case.gate.passes(scores[name]), rows=len(holdout))
     tell(
         tuning_finished(
             plan.use_case,
@@ -175,13 +197,14 @@ def fit_and_score_tuned(plan: Plan, recipe: Recipe, before: Scored) -> Scored:
             before=before.scores[name],
             after=scores[name],
             gate=case.gate.threshold,
-            passed=passed,
+            passed=best.passed,
             why=recipe.why,
             params=recipe.params,
+            outcome="" if best.passed else below(plan, best).message,
             links={"MLflow run": registry().run_url(run_id)},
         )
     )
-    return Scored(fitted=Fitted(recipe=recipe, run_id=run_id, rows=len(rows), fit_seconds=seconds), scores=scores, passed=passed)
+    return best
 
 
 @task(**RESUMED)
@@ -195,7 +218,7 @@ def register_challenger(plan: Plan, best: Scored) -> ModelVersion:
     origin = replace(origin, holdout=judge_holdout(case, fitted, plan.holdout, proof, plan.seed))
     with tempfile.TemporaryDirectory() as folder:
         made = make_package(Path(folder), case, fitted, origin, rows, proof, plan.seed, watched=False)
-        store.log_package(best.fitted.run_id, made.folder, draw(case, fitted, proof, best.scores[case.gate.metric.name], plan.seed))
+        store.log_package(best.fitted.run_id, made.folder, draw(case, fitted, proof, plan.seed))
     parity = made.manifest.parity
     proven = {
         "parity_rows": float(parity.rows),
@@ -216,14 +239,14 @@ def register_challenger(plan: Plan, best: Scored) -> ModelVersion:
     return version
 
 
-def draw(case: UseCase, fitted: "Pipeline", rows: pl.DataFrame, auc: float, seed: int) -> dict[str, Any]:
+def draw(case: UseCase, fitted: "Pipeline", rows: pl.DataFrame, seed: int) -> dict[str, Any]:
     """The plots of a registered model, by artifact path."""
     truth, predicted = modelling.labels(case, rows), modelling.predict(fitted, case, rows)
     matrix = fitted.named_steps["encode"].transform(modelling.inputs(case, rows))
     lost = plots.permutation_importance(fitted.named_steps["model"], matrix, truth, case.gate.metric, seed)
     names = [column.name for column in case.matrix_columns]
     return {
-        "plots/roc.png": plots.roc(truth, predicted, auc),
+        "plots/roc.png": plots.roc(truth, predicted, score(ROC_AUC, truth, predicted)),
         "plots/calibration.png": plots.calibration(truth, predicted),
         "plots/importance.png": plots.importance(names, lost, case.gate.metric),
     }

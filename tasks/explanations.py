@@ -13,6 +13,7 @@ from tasks.announcements import number
 from tasks.governor import breaker_of, may_retrain, short, trusted_times
 from tasks.ledger import Decision, Entry, path_of, read
 from tasks.outside import PATIENT, artifact_key, lake, registry
+from tasks.reign import last_crowned
 from usecases.definition import RetrainPolicy, load
 
 Question = Literal["champion", "retrain"]
@@ -27,6 +28,12 @@ class Explanation:
     at: datetime
     champion: str | None
     text: str
+
+    @property
+    def in_short(self) -> str:
+        """Who reigned; the rest is on the run's page."""
+        who = f"Version {self.champion} was" if self.champion else "Nobody was"
+        return f"{who} champion of {self.use_case} at {short(self.at)}. The whole answer is this run's artifact."
 
 
 @task(**PATIENT)
@@ -58,11 +65,6 @@ def until(entries: Sequence[Entry], moment: datetime, now: datetime) -> list[Ent
     return [entry for entry, time in zip(entries, trusted_times(entries, now), strict=True) if time <= moment]
 
 
-def last_crowned(entries: Sequence[Entry]) -> Entry | None:
-    """The entry by which the crown last moved."""
-    return next((one for one in reversed(entries) if (one.kind, one.verdict) in (("crown", "crowned"), ("rollback", "rollback"))), None)
-
-
 def champion_in_words(use_case: str, entries: Sequence[Entry], moment: datetime) -> str:
     """Who had the crown after the last of ``entries``, since when, from whom, and what led to it."""
     title = f"# Who was champion of {use_case} at {short(moment)}"
@@ -70,8 +72,14 @@ def champion_in_words(use_case: str, entries: Sequence[Entry], moment: datetime)
     if crowned is None:
         why = "no contest was held" if not any(entry.kind == "contest" for entry in entries) else "no challenger was crowned"
         return f"{title}\n\nNobody: {why} before that. The ledger had {len(entries)} entries."
+    if crowned.version is None:
+        return f"{title}\n\nNobody, since {_when(crowned)}: {_reasons(crowned)}. {_where(crowned)}"
     lines = [title, f"**Version {crowned.version}**, since {_when(crowned)}."]
-    if crowned.kind == "rollback":
+    if crowned.verdict == "adopted":
+        before = f"after version {crowned.champion}" if crowned.champion else "with nobody before it"
+        lines.append(f"It got the crown by hand, without a contest, {before}: {_reasons(crowned)}. {_where(crowned)}")
+        lines += _how_it_was_crowned_first(entries, crowned)
+    elif crowned.kind == "rollback":
         lines.append(f"It got the crown back from version {crowned.champion} by a rollback: {_reasons(crowned)}. {_where(crowned)}")
         lines += _how_it_was_crowned_first(entries, crowned)
     else:
@@ -79,9 +87,9 @@ def champion_in_words(use_case: str, entries: Sequence[Entry], moment: datetime)
     return "\n\n".join(lines)
 
 
-def _how_it_was_crowned_first(entries: Sequence[Entry], rollback: Entry) -> list[str]:
-    before = [one for one in entries if one.sequence < rollback.sequence]
-    found = [one for one in before if (one.kind, one.verdict, one.version) == ("crown", "crowned", rollback.version)]
+def _how_it_was_crowned_first(entries: Sequence[Entry], moved: Entry) -> list[str]:
+    before = [one for one in entries if one.sequence < moved.sequence]
+    found = [one for one in before if (one.kind, one.verdict, one.version) == ("crown", "crowned", moved.version)]
     return [f"It was first crowned at {_when(found[-1])}.", *_how_it_was_crowned(before, found[-1])] if found else []
 
 
@@ -124,7 +132,9 @@ def alias_in_words(crowned: Entry | None, holder: str | None) -> list[str]:
         return []
     ledger = f"the ledger crowned version {wanted} last" if wanted else "the ledger crowned nobody"
     alias = f"is at version {holder}" if holder else "is gone"
-    return [f"**The alias was moved by hand:** MLflow's alias `champion` {alias}, and {ledger}. What serves is what the alias says."]
+    what = "gone" if holder is None else "moved"
+    way = "The next flow sets it again." if holder is None else "The flow `adopt` settles who is champion."
+    return [f"**The alias was {what} by hand:** MLflow's alias `champion` {alias}, and {ledger}. {way}"]
 
 
 def retrain_in_words(use_case: str, policy: RetrainPolicy, entries: Sequence[Entry], moment: datetime) -> str:

@@ -182,7 +182,7 @@ def _rejected(entries: Sequence[Decision], times: Sequence[datetime]) -> dict[st
         match entry.kind, entry.verdict:
             case ("retrain", "crashed"):
                 rejected[f"{CRASHED} {entry.run}"] = time
-            case ("crown", "crowned") | ("retrain", "promoted") | ("breaker", "closed"):
+            case ("crown", "crowned") | ("crown", "adopted") | ("retrain", "promoted") | ("breaker", "closed"):
                 rejected.clear()
             case ("contest", "keep" | "suspicious" | "unfair" | "inconclusive") | ("approval", "rejected" | "expired"):
                 rejected[who] = time

@@ -18,15 +18,17 @@ ROUNDS = 7
 QUANTILE = 0.9
 
 
-def time_packages(champion: Package, challenger: Package, rows: pl.DataFrame) -> list[Latency]:
+def time_packages(champion: Package, challenger: Package, rows: pl.DataFrame, theirs: pl.DataFrame | None = None) -> list[Latency]:
     """Requests of one and of a hundred of ``rows``: the slow calls (``QUANTILE``) of a round, and the median round.
 
-    A machine that is busy for a while spoils a round of both, and the median is of the others.
+    ``theirs``: the same rows with the champion's own columns, where those differ. A machine that is busy for a
+    while spoils a round of both, and the median is of the others.
     """
     found = []
+    theirs = rows if theirs is None else theirs
     for size, calls in CALLS.items():
         requests = (
-            [_request(champion, rows, at * size, size) for at in range(calls)],
+            [_request(champion, theirs, at * size, size) for at in range(calls)],
             [_request(challenger, rows, at * size, size) for at in range(calls)],
         )
         _round(champion, challenger, *requests)  # the first calls are slow, and are not counted

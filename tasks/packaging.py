@@ -49,6 +49,7 @@ class Origin:
     """What a pipeline comes from. ``trained_on`` maps a period to the SHA-256 of its rows.
 
     A refit has the ``metrics`` and the ``holdout`` of the model that won: its own rows hold the hold-out.
+    ``provisional`` says why its crown is; empty where it is not.
     """
 
     recipe: str
@@ -57,6 +58,7 @@ class Origin:
     trained_on: dict[str, str]
     metrics: dict[str, float]
     holdout: Holdout = Holdout()
+    provisional: str = ""
 
     @property
     def trained_through(self) -> str:
@@ -105,6 +107,7 @@ def make_package(
         holdout=origin.holdout.period,
         holdout_intervals=origin.holdout.intervals,
         calibration=origin.holdout.calibration,
+        provisional=origin.provisional,
         log_sample_rate=case.prediction_log.sample_rate,
         log_leave_out=list(case.prediction_log.leave_out),
         event_past_days=case.event_times.past_days,

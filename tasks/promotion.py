@@ -7,19 +7,24 @@ import numpy as np
 import polars as pl
 from prefect import task
 
-from blocks.registry import CHALLENGER, CHAMPION, ModelVersion, RegistryError
+from blocks.registry import CHALLENGER, ModelVersion, RegistryError
+from serving.package import Manifest
 from tasks import modelling
+from tasks.approval import asks_person
 from tasks.behaviour import failures, try_behaviours
 from tasks.champions import opened
-from tasks.contest import Contest, Verdict, hold, weigh
+from tasks.contest import Contest, Verdict, hold, too_little, weigh
 from tasks.dataset import DatasetVersion, read_periods, read_version
 from tasks.decisions import record_decision
 from tasks.latency import time_packages, too_slow
 from tasks.leaks import doubt, strongest_column
 from tasks.ledger import Decision
 from tasks.metrics import score
+from tasks.outcomes import next_step
 from tasks.outside import RESUMED, lake, registry
+from tasks.own_columns import OtherColumns, own_rows
 from tasks.packaging import score_rows
+from tasks.reign import find_champion
 from tasks.row_digests import Seen
 from usecases.definition import ROC_AUC, UseCase, load
 
@@ -48,18 +53,27 @@ def find_challenger(use_case: str, number: str | None) -> ModelVersion:
 
 @task(task_run_name="contest of version {challenger.number}", **RESUMED)
 def hold_contest(challenger: ModelVersion, seed: int) -> Decision:
-    """Champion and challenger, each from its own package, on the same rows that neither was trained on."""
-    use_case, store = challenger.use_case, registry()
-    case, champion = load(use_case), store.at(use_case, CHAMPION)
+    """Champion and challenger, each from its own package and with its own columns, on the same rows that neither was trained on.
+
+    Raises ``CrownUnclear`` where nobody can say who is champion.
+    """
+    case = load(challenger.use_case)
+    champion = find_champion(case.name)
     if champion is not None and champion.number == challenger.number:
-        raise RegistryError(f"Version {champion.number} of {use_case!r} is the champion already: it cannot contest itself.")
+        raise RegistryError(f"Version {champion.number} of {case.name!r} is the champion already: it cannot contest itself.")
+    decision = _judge(case, champion, challenger, seed)
+    return decision.model_copy(update={"facts": {**decision.facts, "next": next_step(case, decision, asks_person(decision))}})
+
+
+def _judge(case: UseCase, champion: ModelVersion | None, challenger: ModelVersion, seed: int) -> Decision:
+    store = registry()
     with opened(store, challenger) as (package, _):
         manifest, holdout = package.manifest, challenger.tags.get("laurel.holdout", "")
-        dataset = read_version(lake(), use_case, manifest.dataset_version)
+        dataset = read_version(lake(), case.name, manifest.dataset_version)
         rows = read_periods(lake(), dataset, [holdout], case.label)
         rows_seen = Seen(lake(), case, rows)
         decision = Decision(
-            use_case=use_case,
+            use_case=case.name,
             kind="contest",
             challenger=challenger.number,
             champion=champion.number if champion else None,
@@ -67,23 +81,49 @@ def hold_contest(challenger: ModelVersion, seed: int) -> Decision:
             dataset_version=dataset.version,
             promoted=False,
             verdict="unfair",
-            reasons=seen(f"challenger {challenger.number}", manifest.trained_on, dataset, holdout, rows_seen),
+            reasons=seen(f"challenger {challenger.number}", manifest.trained_on, dataset, holdout, rows_seen)
+            or other_schema(case, f"challenger {challenger.number}", manifest),
             contest=None,
-            gate_score=manifest.metrics[case.gate.metric.name],
+            gate_score=manifest.metrics.get(case.gate.metric.name),
+            facts={"rows": float(len(rows)), "positives": float(modelling.labels(case, rows).sum())},
         )
         if decision.reasons:
             return decision
-        decision = decision.model_copy(update={"behaviours": try_behaviours(case, package, rows, seed)})
         scores = score_rows(package, rows)
+        if decision.gate_score is None:  # the use case had another gate when it was evaluated
+            decision = decision.model_copy(update={"gate_score": score(case.gate.metric, modelling.labels(case, rows), scores)})
+        decision = decision.model_copy(update={"behaviours": try_behaviours(case, package, rows, seed)})
         if champion is None:
             return _without_champion(case, decision, rows, scores)
         with opened(store, champion) as (other, _):
-            if unfair := seen(f"champion {champion.number}", other.manifest.trained_on, dataset, holdout, rows_seen):
+            who = f"champion {champion.number}"
+            if unfair := seen(who, other.manifest.trained_on, dataset, holdout, rows_seen):
                 return decision.model_copy(update={"reasons": unfair})
-            before, latency = score_rows(other, rows), time_packages(other, package, rows)
+            try:
+                theirs = _rows_of_champion(case, other.manifest, rows, holdout)
+            except OtherColumns as error:
+                facts = {**decision.facts, "unscored": "the champion is of another schema"}
+                return decision.model_copy(update={"reasons": [f"{who} cannot be scored: {error}"], "facts": facts})
+            before, latency = score_rows(other, theirs), time_packages(other, package, rows, theirs)
     contest = judge_rows(case, rows, before, scores, seed)
     decision = decision.model_copy(update={"contest": contest, "latency": latency, "verdict": contest.verdict, "reasons": contest.reasons})
     return _weighed(case, decision, rows, scores, before)
+
+
+def _rows_of_champion(case: UseCase, manifest: Manifest, rows: pl.DataFrame, holdout: str) -> pl.DataFrame:
+    """The hold-out with the champion's columns. Raises ``OtherColumns``, also where it answers another question."""
+    if manifest.label != case.label:
+        raise OtherColumns(f"it says whether {manifest.label!r} is true, and the use case asks for {case.label!r}")
+    return own_rows(lake(), case, manifest, rows, holdout)
+
+
+def other_schema(case: UseCase, who: str, manifest: Manifest) -> list[str]:
+    """Why a challenger made for other columns is not judged: the use case has changed since, and so has what callers send."""
+    made, wanted = {(one.name, one.kind) for one in manifest.features}, {(one.name, one.kind) for one in case.columns}
+    if made == wanted and manifest.label == case.label:
+        return []
+    differ = sorted({name for name, _ in made ^ wanted} | ({manifest.label, case.label} if manifest.label != case.label else set()))
+    return [f"{who} was made for another schema; it differs in {', '.join(differ)}. Make one: prefect deployment run 'retrain/{case.name}'"]
 
 
 def _weighed(case: UseCase, decision: Decision, rows: pl.DataFrame, scores: np.ndarray, champion: np.ndarray | None) -> Decision:
@@ -94,21 +134,25 @@ def _weighed(case: UseCase, decision: Decision, rows: pl.DataFrame, scores: np.n
     doubts = doubt(case.promotion.suspicious_column, column, alone, score(ROC_AUC, truth, scores), theirs)
     against = [*failures(decision.behaviours), *too_slow(case.promotion, decision.latency)]
     verdict, reasons = weigh(cast(Verdict, decision.verdict), decision.reasons, against, doubts)
-    facts = {"strongest_column": column, "strongest_column_roc_auc": None if math.isnan(alone) else alone}
+    facts = {**decision.facts, "strongest_column": column, "strongest_column_roc_auc": None if math.isnan(alone) else alone}
     return decision.model_copy(update={"verdict": verdict, "reasons": reasons, "promoted": verdict == "promote", "facts": facts})
 
 
 def judge_rows(case: UseCase, rows: pl.DataFrame, champion: np.ndarray, challenger: np.ndarray, seed: int) -> Contest:
     """The contest on labelled ``rows``: blocks from the event time, slices from the promotion rule's columns."""
     policy = case.promotion
-    width = {"hour": "1h", "day": "1d", "week": "1w"}[policy.block]
-    block = rows[case.event_time].dt.truncate(width).to_numpy()
+    block = _blocks(case, rows).to_numpy()
     slices = {
         f"{name}={value}": (rows[name] == value).fill_null(False).to_numpy()
         for name in policy.slices
         for value in rows[name].drop_nulls().unique().sort()
     }
     return hold(policy, case.gate.metric, modelling.labels(case, rows), champion, challenger, block, slices, seed)
+
+
+def _blocks(case: UseCase, rows: pl.DataFrame) -> pl.Series:
+    width = {"hour": "1h", "day": "1d", "week": "1w"}[case.promotion.block]
+    return rows[case.event_time].dt.truncate(width)
 
 
 def seen(who: str, trained_on: dict[str, str], dataset: DatasetVersion, holdout: str, rows: Seen) -> list[str]:
@@ -122,14 +166,21 @@ def seen(who: str, trained_on: dict[str, str], dataset: DatasetVersion, holdout:
 
 
 def _without_champion(case: UseCase, decision: Decision, rows: pl.DataFrame, scores: np.ndarray) -> Decision:
-    """Nobody to contest: the gate decides, and a score too good to be true is suspicious here too."""
+    """Nobody to contest: the gate decides, and a score too good to be true is suspicious here too.
+
+    On too little evidence the crown is provisional: a small table must lead to a model, and nobody may take that one for proven.
+    """
     gate, name = case.gate, case.gate.metric.name
     gate_score = math.nan if decision.gate_score is None else decision.gate_score
-    reason = f"no champion yet; {name} {gate_score:.4f} against the gate of {gate.threshold:g}"
+    reasons = [f"no champion yet; {name} {gate_score:.4f} against the gate of {gate.threshold:g}"]
     verdict: Verdict = "promote" if gate.passes(gate_score) else "keep"
+    little = too_little(case.promotion, modelling.labels(case, rows), _blocks(case, rows).n_unique())
     if name == "roc_auc" and gate_score > case.promotion.suspicious_score:
-        verdict, reason = "suspicious", f"{name} {gate_score:.4f} is too good to be true: look for a leak"
-    return _weighed(case, decision.model_copy(update={"verdict": verdict, "reasons": [reason]}), rows, scores, None)
+        verdict, reasons = "suspicious", [f"{name} {gate_score:.4f} is too good to be true: look for a leak"]
+    if little is not None:
+        reasons.append(f"the evidence is thin, so a crown is provisional: {little}")
+    decision = _weighed(case, decision.model_copy(update={"verdict": verdict, "reasons": reasons}), rows, scores, None)
+    return decision.model_copy(update={"facts": {**decision.facts, "provisional": little}})
 
 
 @task(**RESUMED)

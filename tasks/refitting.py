@@ -1,5 +1,6 @@
 """The winner of a contest, fitted again on all that is known."""
 
+import math
 import tempfile
 import time
 from pathlib import Path
@@ -37,7 +38,8 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
     proof = rows.filter(pl.col(case.event_time).dt.strftime("%Y-%m") == decision.holdout)
     tags = {**run_tags(dataset, periods), "laurel.refit_of": challenger.number, "laurel.holdout": decision.holdout}
     judged = Holdout(won.holdout or decision.holdout, won.holdout_intervals, won.calibration)
-    origin = Origin(won.recipe, won.params, dataset.version, dataset.digests(periods), won.metrics, judged)
+    provisional = str(decision.facts.get("provisional") or "")
+    origin = Origin(won.recipe, won.params, dataset.version, dataset.digests(periods), won.metrics, judged, provisional)
     with tempfile.TemporaryDirectory() as folder:
         made = make_package(Path(folder), case, fitted, origin, rows, proof, seed)
         run_id = store.log_run(
@@ -60,8 +62,9 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
             "laurel.recipe": won.recipe,
             "laurel.holdout": decision.holdout,
             "laurel.verdict": decision.verdict,
+            **({"laurel.provisional": provisional} if provisional else {}),
         },
-        f"{won.recipe}, refit through {decision.holdout} after its contest ({name} {won.metrics[name]:.4f} before the refit)",
+        f"{won.recipe}, refit through {decision.holdout} after its contest ({name} {won.metrics.get(name, math.nan):.4f} before the refit)",
         about=f"{case.title}. {case.question}",
     )
     store.tag(challenger, {"laurel.refit": version.number})

@@ -1,38 +1,49 @@
 """Which version the crown goes back to."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from prefect import task
 
-from blocks.registry import CHAMPION, ModelVersion, RegistryError
+from blocks.registry import ModelVersion, RegistryError
 from tasks.ledger import Decision, read
 from tasks.outside import RESUMED, lake, registry
+from tasks.reign import find_reign
 from usecases.definition import load
 
 
+@dataclass(frozen=True)
+class Return:
+    """The crown goes from ``champion``, by the ledger, to ``target``; ``holder`` has MLflow's alias (``None``: nobody)."""
+
+    champion: str
+    holder: str | None
+    target: ModelVersion
+
+
 @task(**RESUMED)
-def find_predecessor(use_case: str, number: str | None) -> tuple[ModelVersion, ModelVersion]:
+def find_predecessor(use_case: str, number: str | None) -> Return:
     """The champion, and the version to go back to: the named one, or the champion before it by the ledger.
 
-    Raises ``RegistryError`` where there is no champion, no such version, or no earlier champion.
+    A champion whose version was deleted can be rolled back from. Raises ``RegistryError`` where there is no
+    champion, no such version, or no earlier champion; ``CrownUnclear`` where the alias was moved by hand.
     """
-    store = registry()
-    champion = store.at(load(use_case).name, CHAMPION)
-    if champion is None:
-        raise RegistryError(f"{use_case!r} has no champion to roll back from.")
-    wanted = number if number is not None else predecessor(read(lake(), use_case), champion.number)
+    reign = find_reign(load(use_case).name)
+    if reign.champion is None:
+        raise RegistryError(f"{use_case!r} has no champion to roll back from: the ledger crowned nobody.")
+    wanted = number if number is not None else predecessor(read(lake(), use_case), reign.champion)
     if wanted is None:
         raise RegistryError(
-            f"The ledger of {use_case!r} has no champion before version {champion.number}. "
+            f"The ledger of {use_case!r} has no champion before version {reign.champion}. "
             f"Name a version to go to: prefect deployment run 'rollback/{use_case}' --param version=<version>"
         )
-    if wanted == champion.number:
+    if wanted == reign.champion:
         raise RegistryError(f"Version {wanted} of {use_case!r} is the champion already.")
-    return champion, store.version(use_case, wanted)
+    return Return(reign.champion, reign.alias, registry().version(use_case, wanted))
 
 
 def predecessor(entries: Sequence[Decision], champion: str) -> str | None:
-    """The champion before ``champion``, by the crownings and rollbacks among ``entries`` (oldest first); ``None``: there is none.
+    """The champion before ``champion``; ``None``: there is none. ``entries`` are the ledger's, oldest first.
 
     The champions form a stack. A crowning puts one on top; a rollback takes off all above the version that it goes back to, so that
     what was rolled back from is not gone back to by the next one. A rollback to a version that is not in the stack any more puts it

@@ -11,14 +11,16 @@ from prefect.artifacts import create_table_artifact
 from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict
 
-from blocks.registry import CHAMPION, ModelRegistry, Run
+from blocks.registry import ModelRegistry, ModelVersion, Run
 from blocks.settings import Settings
+from serving.package import Manifest
 from tasks import modelling
 from tasks.announcements import training_started
 from tasks.champions import read_manifest
 from tasks.dataset import DatasetMissing, DatasetVersion, read_periods, read_version
 from tasks.outside import RESUMED, artifact_key, lake, registry, tell
 from tasks.rehearsal import rehearse
+from tasks.reign import find_champion
 from usecases.definition import UseCase, load
 
 
@@ -65,6 +67,16 @@ class Training(_Record):
     plan: Plan
     fitted: tuple[Fitted, ...]
 
+    @property
+    def in_short(self) -> str:
+        """What was fitted on what, in a sentence."""
+        recipes, rows = ", ".join(one.recipe.candidate for one in self.fitted), self.fitted[0].rows
+        return f"Training {self.plan.id}: {recipes} fitted on {rows:,} rows of {self.plan.window}, to be judged on {self.plan.holdout}."
+
+
+class HoldoutOfOneClass(ValueError):
+    """The hold-out has only positive or only negative rows. The message says what to do."""
+
 
 class NothingToDo(_Record):
     """There is nothing to train for, and why: an outcome, not a failure."""
@@ -77,7 +89,7 @@ def plan_training(use_case: str, dataset_version: str | None, holdout: str | Non
     """Choose windows and recipes. Windows expand; the hold-out is the latest labelled period, unless one is named.
 
     The champion's recipe always competes, refitted on the longer window. ``NothingToDo`` when no labelled period is
-    newer than the champion. Raises ``DatasetMissing`` for a window without rows.
+    newer than the champion. Raises ``DatasetMissing`` for a window without rows, ``HoldoutOfOneClass``, and ``CrownUnclear``.
     """
     case, dataset = load(use_case), read_version(lake(), use_case, dataset_version)
     labelled = dataset.labelled_periods
@@ -89,14 +101,14 @@ def plan_training(use_case: str, dataset_version: str | None, holdout: str | Non
             f"and at least one period before it are needed. Ingest more: prefect deployment run 'ingest/{use_case}'."
         )
     recipes = [Recipe(candidate=c.name, params=dict(c.params), why="baseline") for c in case.candidates if c.baseline]
-    champion = registry().at(use_case, CHAMPION)
+    champion = find_champion(use_case)
     if champion is not None:
         manifest = read_manifest(registry(), champion)
         if manifest.trained_through >= judged:
             seen = f"Champion {champion.number} of {use_case!r} has learned {manifest.trained_through}"
-            return NothingToDo(reason=f"{seen}; the latest labelled period is {judged}.")
-        recipes = [one for one in recipes if one.candidate != manifest.recipe]
-        recipes.append(Recipe(candidate=manifest.recipe, params=manifest.params, why=f"champion {champion.number}"))
+            return NothingToDo(reason=f"{seen}; the latest labelled period is {judged}. Ingest a later one, with its labels.")
+        recipes = _with_champions(case, recipes, champion, manifest)
+    _check_classes(case, dataset, judged)
     return Plan(
         id=f"{judged}-{uuid4().hex[:8]}",
         use_case=use_case,
@@ -106,6 +118,28 @@ def plan_training(use_case: str, dataset_version: str | None, holdout: str | Non
         recipes=tuple(recipes),
         seed=seed,
     )
+
+
+def _with_champions(case: UseCase, recipes: list[Recipe], champion: ModelVersion, manifest: Manifest) -> list[Recipe]:
+    """The champion's recipe competes with its own parameters. One that the use case does not have any more cannot be fitted."""
+    if manifest.recipe not in [candidate.name for candidate in case.candidates]:
+        said = "champion %s of %s was made by %r, which is no candidate of the use case any more: it does not compete again"
+        get_run_logger().warning(said, champion.number, case.name, manifest.recipe)
+        return recipes
+    recipe = Recipe(candidate=manifest.recipe, params=manifest.params, why=f"champion {champion.number}")
+    return [*(one for one in recipes if one.candidate != manifest.recipe), recipe]
+
+
+def _check_classes(case: UseCase, dataset: DatasetVersion, holdout: str) -> None:
+    """Raises ``HoldoutOfOneClass`` before anything is fitted that could not be judged."""
+    labels = read_periods(lake(), dataset, [holdout], case.label)[case.label]
+    if labels.n_unique() < 2:
+        others = [period for period in dataset.labelled_periods if period < holdout][1:]
+        way = f"prefect deployment run 'train/{case.name}' --param holdout={others[-1]}" if others else f"'ingest/{case.name}'"
+        raise HoldoutOfOneClass(
+            f"The hold-out {holdout} of {case.name!r} has {len(labels):,} labelled rows, and {case.label!r} is {labels[0]} in all of them: "
+            f"nothing can be judged on one class. See whether its labels have all come; ingest more, or name another hold-out: {way}."
+        )
 
 
 @task(task_run_name="rehearse", **RESUMED)

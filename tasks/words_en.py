@@ -28,16 +28,19 @@ WORDS = {
     "gate.missed": "{use_case}: {best} scores {metric} {score} on {holdout}: it misses the gate of {gate:g}, "
     "and no candidate has a search space, so no challenger is registered",
     "gate.passed.step": "{best}: {metric} {score}, gate {gate:g}",
-    "gate.missed.step": "{best}: {metric} {score}, below the gate of {gate:g}",
-    "gate.hpo.step": "{best}: {metric} {score}, below the gate of {gate:g}; HPO runs",
+    "gate.missed.step": "{best}: {metric} {score}, misses the gate of {gate:g}",
+    "gate.hpo.step": "{best}: {metric} {score}, misses the gate of {gate:g}; HPO runs",
     "hpo.passed": "{use_case}: HPO found {candidate} with {metric} {after} (was {before}); it passes the gate of {gate:g}",
     "hpo.missed": "{use_case}: HPO found {candidate} with {metric} {after} (was {before}); it still misses the gate of {gate:g}",
     "hpo.none": "No challenger is registered. The champion, where there is one, goes on serving.",
     "hpo.passed.step": "{candidate}: {metric} {after} after HPO, gate {gate:g}",
-    "hpo.missed.step": "{candidate}: {metric} {after} after HPO, below the gate of {gate:g}",
+    "hpo.missed.step": "{candidate}: {metric} {after} after HPO, misses the gate of {gate:g}",
     "search": "search",
     # contest
     "first": "{use_case}: version {version} ({candidate}) becomes the first champion with {metric} {score}, gate {gate:g}",
+    "first.provisional": "{use_case}: version {version} ({candidate}) becomes the first champion, provisionally, on too little evidence, "
+    "with {metric} {score}, gate {gate:g}",
+    "first.provisional.step": "version {version} becomes the first champion, provisionally",
     "first.step": "version {version} becomes the first champion",
     "contest.promote": "{use_case}: challenger v{challenger} beats champion v{champion} ({metric}: {scores})",
     "contest.keep": "{use_case}: challenger v{challenger} is not promoted; {kept} ({metric}: {scores})",
@@ -46,6 +49,8 @@ WORDS = {
     "contest.inconclusive": "{use_case}: too little data to judge challenger v{challenger}; {kept} ({metric}: {scores})",
     "contest.promote.asks": "{use_case}: challenger v{challenger} beats champion v{champion}, and a person is asked ({metric}: {scores})",
     "contest.suspicious.asks": "{use_case}: challenger v{challenger} looks like a leak, so a person is asked; "
+    "{kept} so far ({metric}: {scores})",
+    "contest.unfair.asks": "{use_case}: challenger v{challenger} cannot be compared, so a person is asked; "
     "{kept} so far ({metric}: {scores})",
     "contest.promote.step": "challenger v{challenger} wins",
     "contest.keep.step": "challenger v{challenger} is not promoted",
@@ -95,6 +100,9 @@ WORDS = {
     "deployment.failed.step": "version {version} is not in service",
     "rolled back": "{use_case}: rolled back from version {from_version} to version {version}",
     "rolled back.after": "{said}, served after {seconds:.1f} s",
+    "adopted": "{use_case}: version {version} is champion by hand, without a contest (before: {before})",
+    "vacated": "{use_case}: {by} gave the crown to nobody (before: {before}); the next first champion is judged by the gate alone",
+    "restored": "{use_case}: the alias of champion {version} was deleted by hand, and is set again",
     # drift
     "drift.stable": "{use_case}: no drift in {window}",
     "drift.drifted": "{use_case}: the data drifted in {window}",

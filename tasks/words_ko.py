@@ -43,6 +43,9 @@ WORDS = {
     "search": "탐색",
     # contest
     "first": "{use_case}: 버전 {version} 모델({candidate})이 첫 챔피언이 되었습니다. {metric} {score}, 게이트 {gate:g}",
+    "first.provisional": "{use_case}: 버전 {version} 모델({candidate})이 근거가 부족한 임시 첫 챔피언이 되었습니다. "
+    "{metric} {score}, 게이트 {gate:g}",
+    "first.provisional.step": "버전 {version} 모델이 임시 첫 챔피언이 되었습니다",
     "first.step": "버전 {version} 모델이 첫 챔피언이 되었습니다",
     "contest.promote": "{use_case}: v{challenger} 챌린저가 v{champion} 챔피언보다 우수하여 승격합니다 ({metric}: {scores})",
     "contest.keep": "{use_case}: v{challenger} 챌린저를 승격하지 않습니다. {kept} ({metric}: {scores})",
@@ -51,6 +54,7 @@ WORDS = {
     "contest.inconclusive": "{use_case}: 데이터가 부족하여 v{challenger} 챌린저를 평가할 수 없습니다. {kept} ({metric}: {scores})",
     "contest.promote.asks": "{use_case}: v{challenger} 챌린저가 v{champion} 챔피언보다 우수하며, 승인을 요청합니다 ({metric}: {scores})",
     "contest.suspicious.asks": "{use_case}: v{challenger} 챌린저에서 데이터 누수가 의심되어 승인을 요청합니다. {kept} ({metric}: {scores})",
+    "contest.unfair.asks": "{use_case}: v{challenger} 챌린저를 비교할 수 없어 사람의 판단을 요청합니다. 현재 {kept} ({metric}: {scores})",
     "contest.promote.step": "v{challenger} 챌린저 승리",
     "contest.keep.step": "v{challenger} 챌린저 승격 안 함",
     "contest.suspicious.step": "데이터 누수 의심",
@@ -103,6 +107,9 @@ WORDS = {
     "deployment.failed.step": "버전 {version} 모델은 서비스되지 않습니다",
     "rolled back": "{use_case}: 버전 {from_version} 모델에서 버전 {version} 모델로 롤백했습니다",
     "rolled back.after": "{said}. {seconds:.1f}초 만에 서비스하기 시작했습니다",
+    "adopted": "{use_case}: 비교 평가 없이 버전 {version} 모델을 직접 챔피언으로 지정했습니다(이전 챔피언: {before})",
+    "vacated": "{use_case}: 챔피언을 비웠습니다(담당자: {by}, 이전 챔피언: {before}). 다음 첫 챔피언은 게이트만으로 정합니다",
+    "restored": "{use_case}: 누군가 지운 챔피언 별칭을 버전 {version} 모델에 다시 설정했습니다",
     # drift
     "drift.stable": "{use_case}: {window} 기간에 드리프트가 없습니다",
     "drift.drifted": "{use_case}: {window} 기간의 데이터에서 드리프트가 감지되었습니다",

@@ -101,7 +101,8 @@ def stack(local_settings: LocalSettings, tmp_path_factory: pytest.TempPathFactor
     asked = local_settings(
         tmp_path_factory.mktemp("stack"),
         PYTHONPATH=str(FIXTURES),
-        serving_use_cases="flights,toy,toy_github,toy_contest,toy_drift,toy_retrain,toy_approval,toy_hasty,toy_rollback,toy_slack,toy_late",
+        serving_use_cases="flights,toy,toy_github,toy_contest,toy_drift,toy_retrain,toy_approval,toy_hasty,"
+        "toy_rollback,toy_slack,toy_late,toy_reign,toy_schema,toy_small",
         serving_poll_seconds=0.5,
         log_flush_seconds=1.0,
         slack_token=slack.token,

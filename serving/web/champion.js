@@ -6,7 +6,7 @@ function championPanel(name, places) {
   return {
     element,
     update(said, decisions) {
-      const now = JSON.stringify([said.version, said.since, said.alias.version, said.last_error, said.log.last_error, said.workers, decisions]);
+      const now = JSON.stringify([said.version, said.provisional, said.since, said.alias.version, said.last_error, said.log.last_error, said.workers, decisions]);
       if (now === shown) return;
       shown = now;
       const open = element.querySelector("details")?.open ?? false;
@@ -32,6 +32,7 @@ function crowned(said, decisions, places, open) {
   return [
     head(said.use_case, said.title, text("span", "badge", say("serves", said.version))),
     text("p", "lead", said.question),
+    said.provisional ? text("p", "trouble", say("provisionally", said.provisional)) : null,
     ...troubles(said),
     node("div", { className: "figures" }, ...scores),
     facts([

@@ -19,15 +19,27 @@ _ANSWERS = {"approved": ":white_check_mark:", "rejected": ":no_entry:", "expired
 
 @spoken
 def first_champion(
-    say: Say, use_case: str, *, version: str, candidate: str, metric: str, score: float, gate: float, links: Links = NO_LINKS
+    say: Say,
+    use_case: str,
+    *,
+    version: str,
+    candidate: str,
+    metric: str,
+    score: float,
+    gate: float,
+    rows: int | None = None,
+    provisional: str = "",
+    links: Links = NO_LINKS,
 ) -> Message:
-    """There was nobody to contest: the gate alone decided."""
+    """There was nobody to contest: the gate alone decided. ``provisional``: on too little evidence, and why."""
     found = {"version": version, "candidate": candidate, "metric": say.metric(metric), "score": say.number(score), "gate": gate}
     return Message(
-        headline=say("first", use_case=use_case, **found),
+        headline=say("first.provisional" if provisional else "first", use_case=use_case, **found),
+        facts={} if rows is None else {say("judged on"): say("rows", rows=rows)},
+        details=(provisional,) if provisional else (),
         links=links,
         emoji=":crown:",
-        steps=(say.step("contest", "done", say("first.step", version=version)),),
+        steps=(say.step("contest", "done", say("first.provisional.step" if provisional else "first.step", version=version)),),
         broadcast=True,
     )
 
@@ -48,6 +60,7 @@ def contest_decided(
     high: float | None,
     confidence: float,
     reasons: Sequence[str],
+    gate: float | None = None,
     rows: int | None = None,
     blocks: int | None = None,
     asks: bool = False,
@@ -56,8 +69,9 @@ def contest_decided(
 ) -> Message:
     """``gain`` is positive when the challenger is better; ``low`` and ``high`` bound it, each one-sidedly at ``confidence``.
 
-    A number that is ``None`` is not known. ``champion_version`` ``None``: there is no champion (and ``first_champion``
-    tells of the one that becomes it). ``asks``: a person is asked before anything follows. ``picture`` is a PNG of the interval.
+    A number that is ``None`` is not known. ``champion_version`` ``None``: there is no champion (and
+    ``first_champion`` tells of the one that becomes it). ``gate`` is its threshold. ``asks``: a person is asked
+    before anything follows. ``picture`` is a PNG of the interval.
     Raises ``ValueError`` for a verdict that is none of promote, keep, suspicious, unfair, inconclusive.
     """
     if verdict not in _CONTEST:
@@ -67,6 +81,8 @@ def contest_decided(
     if champion_version:
         facts[say("champion", champion=champion_version)] = f"{name} {say.number(champion)}"
         facts[say("gain")] = gained
+    if gate is not None:
+        facts[say("stage.gate")] = f"{gate:g}"
     if rows is not None:
         facts[say("judged on")] = say("rows", rows=rows) if blocks is None else say("rows.blocks", rows=rows, blocks=blocks)
     who = {"challenger": challenger_version, "champion": champion_version, "kept": _kept(say, champion_version)}
@@ -219,6 +235,41 @@ def rolled_back(
         emoji=":rewind:",
         broadcast=True,
     )
+
+
+@spoken
+def adopted(
+    say: Say,
+    use_case: str,
+    *,
+    version: str,
+    champion_before: str | None,
+    reason: str,
+    seconds: float | None = None,
+    links: Links = NO_LINKS,
+) -> Message:
+    """A crown without a contest. ``seconds`` from the alias to the service's word; ``None``: the version had the alias already."""
+    said = say("adopted", use_case=use_case, version=version, before=champion_before or say("none"))
+    return Message(
+        headline=said if seconds is None else say("rolled back.after", said=said, seconds=seconds),
+        details=(reason,),
+        links=links,
+        emoji=":crown:",
+        broadcast=True,
+    )
+
+
+@spoken
+def crown_vacated(say: Say, use_case: str, *, champion_before: str | None, by: str, why: str, links: Links = NO_LINKS) -> Message:
+    """``by`` took the crown from whoever had it: the next first champion is judged by the gate alone."""
+    said = say("vacated", use_case=use_case, by=by, before=champion_before or say("none"))
+    return Message(headline=said, details=(why,), links=links, emoji=":crown:", broadcast=True)
+
+
+@spoken
+def alias_restored(say: Say, use_case: str, *, version: str, links: Links = NO_LINKS) -> Message:
+    """Somebody deleted the alias of a champion that is whole."""
+    return Message(headline=say("restored", use_case=use_case, version=version), links=links, emoji=":adhesive_bandage:", broadcast=True)
 
 
 @spoken

@@ -84,12 +84,14 @@ def training_finished(
     gate: float,
     passed: bool,
     holdout: str,
+    rows: int | None = None,
     hpo: bool = True,
+    outcome: str = "",
     links: Links = NO_LINKS,
 ) -> Message:
     """``scores`` on the hold-out by candidate. Whether ``best`` passes is the gate's to say: it knows the metric's direction.
 
-    ``hpo``: whether a search follows when it does not.
+    ``hpo``: whether a search follows when it does not; where none does, ``outcome`` says how the run ends. The hold-out has ``rows``.
     """
     name, score = say.metric(metric), say.number(scores[best])
     said = "gate.passed" if passed else "gate.missed.hpo" if hpo else "gate.missed"
@@ -97,7 +99,11 @@ def training_finished(
     status: Status = "done" if passed else "running" if hpo else "failed"
     return Message(
         headline=say(said, use_case=use_case, best=best, metric=name, score=score, holdout=holdout, gate=gate),
-        facts={candidate: f"{name} {say.number(value)}" for candidate, value in scores.items()},
+        facts={
+            **{candidate: f"{name} {say.number(value)}" for candidate, value in scores.items()},
+            **({} if rows is None else {say("judged on"): say("rows", rows=rows)}),
+        },
+        details=(outcome,) if outcome and not (passed or hpo) else (),
         links=links,
         emoji=":white_check_mark:" if passed else ":mag:",
         steps=(say.step("gate", status, say(short, best=best, metric=name, score=score, gate=gate)),),
@@ -118,18 +124,19 @@ def tuning_finished(
     passed: bool,
     why: str,
     params: Mapping[str, object],
+    outcome: str = "",
     links: Links = NO_LINKS,
 ) -> Message:
     """``before`` is the best untuned candidate's score on the hold-out, ``after`` that of the best trial, refitted.
 
-    ``why`` is how the search came to it: "best of 20 trials, 11 pruned".
+    ``why`` is how the search came to it: "best of 20 trials, 11 pruned". ``outcome``: how the run ends where that does not pass.
     """
     found = {"candidate": candidate, "metric": say.metric(metric), "after": say.number(after), "gate": gate}
     said = "hpo.passed" if passed else "hpo.missed"
     return Message(
         headline=say(said, use_case=use_case, before=say.number(before), **found),
         facts={say("search"): why, **{name: _short(value) for name, value in params.items()}},
-        details=() if passed else (say("hpo.none"),),
+        details=() if passed else (say("hpo.none"), *([outcome] if outcome else [])),
         links=links,
         emoji=":white_check_mark:" if passed else ":no_entry:",
         steps=(say.step("gate", "done" if passed else "failed", say(f"{said}.step", **found)),),

@@ -31,6 +31,7 @@ from deployments.local_storage import BIN
 from tasks import modelling
 from tasks.dataset import read_periods, read_version
 from tasks.evaluation import judge_holdout, score_holdout
+from tasks.ledger import Decision, append
 from tasks.packaging import Origin, make_package
 from tests.fakes.slack import SlackServer
 from tests.fixtures.processes import wait_until
@@ -187,6 +188,13 @@ class Loop:
         version = self.registry.register(use_case, run_id, made.sha256, tags, "planted by a test")
         self.registry.set_alias(version, CHALLENGER)
         return version
+
+    def reign(self, version: ModelVersion) -> None:
+        """Make ``version`` champion without a contest and without a service, as the ledger has it."""
+        facts: dict[str, Any] = {"package_sha256": version.tags["laurel.package_sha256"]}
+        said = {"use_case": version.use_case, "kind": "crown", "verdict": "crowned", "version": version.number, "by": "a test", "run": None}
+        append(self.lake, Decision(**said, reasons=["planted by a test"], facts=facts))
+        self.registry.set_alias(version, CHAMPION)
 
     def plant_predictions(self, use_case: str, window: str, rows: pl.DataFrame, labelled: bool = False) -> None:
         """Write ``rows`` into the prediction log of ``window`` as the service's uploader does, instead of what is there."""

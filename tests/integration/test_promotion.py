@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from blocks.registry import CHALLENGER, CHAMPION, ModelVersion
+from blocks.registry import CHALLENGER, ModelVersion
 from flows.compare import compare
 from flows.ingest import ingest
 from flows.promote import promote
@@ -63,8 +63,12 @@ def stays(loop: Loop, champion: ModelVersion, challenger: ModelVersion, outcome:
 
 
 def test_without_a_champion_the_gate_refuses(loop: Loop, refused_first: Outcome) -> None:
-    assert refused_first.name == "Champion stays"
+    assert refused_first.name == "No champion yet"
     entry = loop.decisions(CASE)[0]
+    score = f"ROC AUC {entry['gate_score']:.4f} (there is no champion), gate 0.75 missed (higher is better), on 1,680 rows of 2024-03"
+    assert refused_first.message.startswith(f"Challenger {entry['challenger']}: keep: {score}.")
+    assert "prefect deployment run 'retrain/toy_contest'" in refused_first.message
+    assert entry["facts"]["next"] in refused_first.message and entry["facts"]["next"] in refused_first.told[0]
     assert (entry["verdict"], entry["champion"], entry["contest"]) == ("keep", None, None)
     assert len(refused_first.told) == 1 and "there is still no champion" in refused_first.told[0]
     assert f"{entry['gate_score']:.4f}" in refused_first.told[0]
@@ -242,7 +246,7 @@ def reigning(loop: Loop) -> ModelVersion:
     """A small champion of ``toy_strict``, trained through March; nobody serves it, since none of these challengers may win."""
     loop.run(ingest, STRICT, through="2024-06")
     version = loop.plant(STRICT, "2024-04", months(3), params={"max_iter": 5})
-    loop.registry.set_alias(version, CHAMPION)
+    loop.reign(version)
     return version
 
 
@@ -331,7 +335,7 @@ def test_first_challenger_that_misbehaves_is_not_crowned(loop: Loop) -> None:
     case = load("toy_strict_first")
     loop.plant("toy_strict_first", "2024-03", months(2))
     outcome = loop.run(promote, "toy_strict_first")
-    assert (outcome.name, loop.crowned("toy_strict_first")) == ("Champion stays", None)
+    assert (outcome.name, loop.crowned("toy_strict_first")) == ("No champion yet", None)
     entry = loop.decisions("toy_strict_first", "contest")[-1]
     assert entry["gate_score"] >= case.gate.threshold and entry["verdict"] == "keep"
     assert ["'always sure' fails: row 1 of the test scores 0." in reason for reason in entry["reasons"]] == [True]

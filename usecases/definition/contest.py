@@ -71,6 +71,8 @@ class Promotion(Frozen):
     A gain above ``suspicious_gain``, a ROC AUC above ``suspicious_score``, or one column that alone reaches the share
     ``suspicious_column`` of the challenger's lift over chance and ranks better than the champion is taken for a leak; ``None``
     does not look at columns.
+    A hold-out of fewer than ``minimum_rows``, ``minimum_blocks`` or ``minimum_class_rows`` of the rarer class tells nothing: a contest is
+    *inconclusive*, and a first champion, whom the gate alone judges, has a provisional crown.
     A package that takes more than ``latency_ratio`` times the champion's time, and ``latency_floor_milliseconds`` longer, stays out.
     """
 
@@ -79,6 +81,7 @@ class Promotion(Frozen):
     confidence: float = Field(0.95, gt=0.5, lt=1)
     minimum_blocks: int = Field(10, ge=2)
     minimum_rows: int = Field(500, ge=1)
+    minimum_class_rows: int = Field(10, ge=1)
     guards: tuple[Guard, ...] = ()
     slices: tuple[str, ...] = ()
     slice_tolerance: float = Field(0.02, ge=0, allow_inf_nan=False)

@@ -8,6 +8,7 @@ import pytest
 from blocks.registry import CHAMPION, ModelRegistry, ModelVersion, RegistryAway, RegistryError
 from blocks.registry_api import RegistryApi
 from serving import package as packages
+from tests.fakes.registry import RegistryServer
 from tests.fixtures.mlflow_server import mlflow_server, register
 from tests.fixtures.processes import free_port
 
@@ -69,3 +70,11 @@ def test_server_that_is_not_there_is_an_outage() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(RegistryAway, match=f"MLflow at {url} could not find the champion of 'toy'"):
         ModelRegistry(tracking_uri=url).at("toy", CHAMPION)
+
+
+def test_404_of_another_program_is_no_word_on_a_model(tmp_path: Path) -> None:
+    """A wrong path once read as "no champion", and the next challenger was crowned without a contest."""
+    with RegistryServer(tmp_path) as server:
+        assert ModelRegistry(tracking_uri=server.url).at("toy", CHAMPION) is None
+        with pytest.raises(RegistryAway, match="could not find the champion of 'toy'"):
+            ModelRegistry(tracking_uri=f"{server.url}/elsewhere").at("toy", CHAMPION)

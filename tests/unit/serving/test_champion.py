@@ -229,6 +229,13 @@ def test_something_else_on_the_registrys_port_is_no_registry(tmp_path: Path) -> 
         Registry(f"http://127.0.0.1:{deaf.getsockname()[1]}", timeout_seconds=0.2).champion("toy")
 
 
+def test_404_of_another_program_is_no_word_on_a_champion(tmp_path: Path) -> None:
+    with RegistryServer(tmp_path) as server:
+        assert Registry(server.url).champion("toy") is None
+        with pytest.raises(RegistryAway, match="answers 404"):
+            Registry(f"{server.url}/elsewhere").champion("toy")
+
+
 def test_a_package_of_another_format_is_refused(mlflow: BusyRegistry, watch: ChampionWatch) -> None:
     watch.check()
     manifest = mlflow.package_folder("toy", 2) / MANIFEST

@@ -78,6 +78,14 @@ EVERY: dict[str, Callable[[], Any]] = {
     **{f"approval {verdict}": lambda verdict=verdict: answered(verdict) for verdict in ("approved", "rejected", "expired")},
     "retrain started": lambda: announcements.retrain_started("flights", reason="2013-06 drifted"),
     "retrain ended": lambda: announcements.retrain_ended("flights", outcome="no labelled period after 2013-06"),
+    "adopted": lambda: announcements.adopted("flights", version="4", champion_before="3", reason="Ana: 2013-06", seconds=1.2),
+    "adopted, the alias was there": lambda: announcements.adopted("flights", version="4", champion_before=None, reason="2013-06"),
+    "vacated": lambda: announcements.crown_vacated("flights", champion_before="3", by="Ana", why="2013-06"),
+    "restored": lambda: announcements.alias_restored("flights", version="4"),
+    "first champion, provisionally": lambda: announcements.first_champion(
+        "flights", version="1", candidate="hgb", metric="roc_auc", score=0.7626, gate=0.75, rows=12, provisional="2013-06"
+    ),
+    "contest unfair, asks": lambda: contest("unfair", asks=True, gate=0.75),
     "deployed": lambda: announcements.deployed("flights", version="4", seconds=1.234, smoke_rows=16),
     "deployed, with a way back": lambda: served(),
     "deployment failed": lambda: announcements.deployment_failed(
@@ -261,11 +269,11 @@ def test_stable_window_is_not_told() -> None:
     assert drift("stable", share=0.11, columns={}) is None
 
 
-def test_drift_says_how_much_and_names_the_worst_column_first() -> None:
+def test_drift_says_how_much_and_names_the_columns_in_the_order_of_the_verdict() -> None:
     message = drift("drifted")
     assert message is not None
     assert message.headline == "flights: the data drifted in 2013-06, 37 % of what the model uses is beyond its threshold (limit 30 %)"
-    assert "dewp 2.3×, temp 1.2×" in message.text
+    assert "temp 1.2×, dewp 2.3×" in message.text
 
 
 def test_broken_window_says_why_and_that_nothing_is_retrained() -> None:

@@ -26,6 +26,12 @@ def test_people_are_asked_of_what_the_use_case_wants_and_never_of_a_loser(ask: s
     assert {verdict for verdict in every if needs_answer(policy, verdict)} == verdicts
 
 
+def test_a_champion_that_could_not_be_scored_is_for_a_person_to_judge() -> None:
+    policies = {ask: Approval.model_validate({"ask": ask}) for ask in ("never", "when_unsure", "always")}
+    asked = {ask: needs_answer(policy, "unfair", unscored=True) for ask, policy in policies.items()}
+    assert asked == {"never": False, "when_unsure": True, "always": True}
+
+
 def test_nobody_is_asked_where_the_use_case_says_nothing() -> None:
     assert not needs_answer(Approval(), "suspicious")
 

@@ -179,3 +179,11 @@ def test_rows_as_ingest_writes_them_are_found(lake: Lake) -> None:
     march = read_periods(lake, made, ["2024-03"], TOY.label)
     (said,) = Seen(lake, TOY, march).why_unfair("champion 3", made.digests(MONTHS))
     assert f"{len(march)} rows of the hold-out (0 of them corrected since)" in said and said.endswith("in 2024-03")
+
+
+def test_rows_of_a_file_from_before_the_label_was_renamed_are_found(lake: Lake, dataset: DatasetVersion) -> None:
+    march = holdout(lake, dataset).rename({"won": "victory"})
+    case = TOY.model_copy(update={"label": "victory"})
+    assert Seen(lake, case, march).why_unfair("champion 3", dataset.digests(MONTHS[:2])) == []
+    (said,) = Seen(lake, case, march).why_unfair("champion 3", dataset.digests(["2024-03"]))
+    assert f"was trained on {len(march)} rows of the hold-out" in said

@@ -1,0 +1,36 @@
+"""Give the crown by hand."""
+
+from typing import Annotated
+
+from prefect import flow
+from prefect.states import State
+from pydantic import Field
+
+from blocks.registry import ModelVersion
+from flows.runs import TOLD, completed, named
+from tasks.adoption import find_adopted, make_watchable, vacate
+from tasks.crowning import Crowning, crown
+
+Words = Annotated[str, Field(min_length=1, max_length=2000, pattern=r"\S")]
+
+
+@flow(name="adopt", flow_run_name=named("version", before="version "), **TOLD)
+async def adopt(use_case: str, version: str, by: Words, why: Words, seed: int = 0) -> State[ModelVersion]:
+    """Make ``version`` champion without a contest, once its package is proven to load and answer;
+    ``none``: give the crown to nobody.
+
+    This settles who is champion where ledger, alias and service differ, and crowns where no contest
+    can be held. A challenger is fitted again with its hold-out first, as a winner is. Who did it
+    and why goes to the ledger.
+    """
+    adoption, reason = find_adopted(use_case, version), f"{by}: {why}"
+    before = adoption.champion or "nobody"
+    if adoption.version is None:
+        vacate(use_case, adoption, by, why)
+        return completed(f"Nobody is champion of {use_case} after version {before}, by the word of {reason}. A retrain makes the next one.")
+    chosen = make_watchable(adoption.version, reason, seed)
+    who = {"by": by, "why": why}
+    seconds = crown(chosen, Crowning(adoption.champion, [reason], "adoption", adoption.holder, who))
+    return completed(
+        f"Version {chosen.number} is champion of {use_case} after {before}, and serves since {seconds:.1f} s: {reason}", chosen
+    )
