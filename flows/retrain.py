@@ -52,7 +52,7 @@ async def retrain(use_case: str, through: str | None = None, reason: str = "aske
 
 async def _loop(use_case: str, through: str | None) -> Ended:
     """How the loop ended: the name and the message of the flow that it ended in, and the champion that it crowned."""
-    check_service(use_case, must_serve=False)
+    check_service(use_case)
     ingested: State[Any] = await ingest(use_case, through, return_state=True)
     dataset = await ingested.aresult()
     trained: State[Any] = await train(use_case, dataset.version, return_state=True)
@@ -63,7 +63,6 @@ async def _loop(use_case: str, through: str | None) -> Ended:
     challenger = await evaluated.aresult()
     if not isinstance(challenger, ModelVersion):
         return Ended(evaluated.name or "", evaluated.message or "")
-    check_service(use_case, must_serve=True)
     promoted: State[Any] = await promote(use_case, challenger.number, return_state=True)
     winner = await promoted.aresult()
     return Ended(promoted.name or "", promoted.message or "", winner if isinstance(winner, ModelVersion) else None)

@@ -70,6 +70,13 @@ def test_source_file_that_is_missing_is_named(loop: Loop) -> None:
     failed(outcome, f"{folder}/2024-01.parquet cannot be read (")
 
 
+def test_retrain_of_a_use_case_that_the_service_does_not_serve_fails_before_its_work(loop: Loop) -> None:
+    before = Lake.of(loop.settings).list("datasets/toy_strict")
+    outcome = loop.run(retrain, "toy_strict")
+    assert outcome.name == "Failed" and "Unknown use case 'toy_strict'. Served here: flights, toy" in outcome.message
+    assert Lake.of(loop.settings).list("datasets/toy_strict") == before
+
+
 @pytest.fixture
 def lines(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Line, Line]]:
     """Flows reach MLflow and the lake by these lines, which are cut."""

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from serving import mlflow_rows
+from serving import mlflow_protocol, mlflow_rows
 from serving.boundary import Refused, error_answer
 from serving.champion import Champion
 from serving.columns import columns_of
@@ -117,7 +117,7 @@ def test_json_is_refused_in_words_or_scored_and_logged_as_it_was_sent(body: byte
 @given(damaged(VALID_CSV) | csv_written() | csv_written().flatmap(damaged))
 def test_csv_is_refused_in_words_or_scored_and_logged(body: bytes) -> None:
     refused_or_scored(lambda: read_rows(champion().reader, CSV, body, MAX_ROWS))
-    refused_or_scored(lambda: mlflow_rows.read_csv(champion().reader, body, MAX_ROWS))
+    refused_or_scored(lambda: mlflow_protocol.read_rows(champion().reader, CSV, body, MAX_ROWS))
 
 
 @SEARCH
