@@ -102,7 +102,7 @@ def stack(local_settings: LocalSettings, tmp_path_factory: pytest.TempPathFactor
         tmp_path_factory.mktemp("stack"),
         PYTHONPATH=str(FIXTURES),
         serving_use_cases="flights,toy,toy_github,toy_contest,toy_drift,toy_retrain,toy_approval,toy_hasty,"
-        "toy_rollback,toy_slack,toy_late,toy_reign,toy_schema,toy_small,toy_governor,toy_long",
+        "toy_rollback,toy_slack,toy_late,toy_reign,toy_schema,toy_small,toy_governor,toy_hopeless,toy_long",
         serving_poll_seconds=0.5,
         log_flush_seconds=1.0,
         slack_token=slack.token,

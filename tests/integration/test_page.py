@@ -208,7 +208,7 @@ def test_checks_and_decisions_are_shown_the_latest_first(browser: Browser, share
         assert (
             "67% of 3 columns" in first
             and "limit is 50%" in first
-            and "Distance 6.1×" in first
+            and "distance 6.1× (weight" in first
             and "28,243 predictions of version 1" in first
         )
         assert "broken for the test" in page.text(".drift li:nth-child(2)") and "verdict.json" in page.text(".drift li:nth-child(4)")
