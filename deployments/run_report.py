@@ -37,7 +37,8 @@ class Step:
 class Report:
     """How a run of ``flow`` for ``use_case`` ended. ``problem`` is ``None`` for a run that completed.
 
-    ``contest`` is the decision in words, as Markdown, ``None`` where none was held. ``links`` are label to URL.
+    ``outcome`` is what happened, in sentences; the first one is the headline. ``contest`` is the decision in words, as Markdown,
+    ``None`` where none was held. ``links`` are label to URL.
     """
 
     use_case: str
@@ -51,7 +52,8 @@ class Report:
     @property
     def markdown(self) -> str:
         """The whole report. Headings in the contest stand one level below the report's own."""
-        parts = [f"## {self.use_case}: {self.outcome}"]
+        headline, rest = self._sentences()
+        parts = [f"## {self.use_case}: {headline}", *rest]
         if self.problem:
             parts.append(f"> **The {self.flow} did not complete.** {self.problem}")
         if self.contest:
@@ -68,13 +70,19 @@ class Report:
     @property
     def message(self) -> Message:
         """The same for Slack: the outcome, the reasons of the decision, the links."""
+        headline, rest = self._sentences()
         reasons = [line.removeprefix("- ") for line in (self.contest or "").splitlines() if line.startswith("- ")]
         return Message(
-            headline=f"{self.use_case}: {self.flow} from GitHub: {self.outcome}",
-            details=[*([self.problem] if self.problem else []), *reasons],
+            headline=f"{self.use_case}: {self.flow} from GitHub: {headline}",
+            details=[*rest, *([self.problem] if self.problem else []), *reasons],
             links=self.links,
             emoji=":x:" if self.problem else ":checkered_flag:",
         )
+
+    def _sentences(self) -> tuple[str, list[str]]:
+        """The first sentence of the outcome, and what follows it, if anything does."""
+        headline, separator, rest = self.outcome.partition(". ")
+        return headline + separator.rstrip(), [rest] if rest else []
 
 
 def read_report(

@@ -77,9 +77,10 @@ def test_retrain_started_from_outside_crowns_the_first_champion_and_says_so(
     assert done.returncode == 0, done.stderr
     champion = loop.crowned(CASE)
     assert champion is not None and loop.served(CASE) == champion
-    assert done.stdout.splitlines()[-1] == f"Version {champion} won."
+    assert done.stdout.splitlines()[-1].startswith(f"Version {champion} is champion of {CASE} as the first one, ")
     assert "run: Running" in done.stdout and "promote: Completed" in done.stdout
-    assert report.read_text().startswith(f"## {CASE}: Version {champion} won.\n\n### Promote: challenger ")
+    assert report.read_text().startswith(f"## {CASE}: Version {champion} is champion of {CASE} as the first one, ")
+    assert "\n\n### Promote: challenger " in report.read_text()
     assert [text for text in loop.told(CASE, before) if "retrain from GitHub: Version" in text]
     assert "pull request: https://github.example/team/models/pull/12" in loop.told(CASE, before)[-1]
     monkeypatch.setenv("LAUREL_GITHUB_TOKEN", github.token)
@@ -109,7 +110,7 @@ def test_next_contest_stands_in_the_same_comment_with_both_scores(
 def test_retrain_without_newer_labels_completes_and_says_that_no_contest_was_held(command: Command) -> None:
     ran = command(CASE, "--parameter", "through=2024-07")
     assert ran.code == 0
-    assert ran.report.startswith(f"## {CASE}: No labelled period after the champion's in ")
+    assert ran.report.startswith(f"## {CASE}: Champion ") and "has learned 2024-07" in ran.report
     assert "No contest was held." in ran.report and "Promote" not in ran.report
 
 
@@ -137,7 +138,7 @@ def test_scripts_of_the_workflow_retrain_and_comment_as_a_runner_runs_them(loop:
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
     (comment,) = [one["body"] for one in github.comments if one["body"].startswith("<!-- laurel:contest-toy_github -->")]
-    assert comment.endswith((tmp_path / "summary").read_text()) and "No labelled period after the champion's" in comment
+    assert comment.endswith((tmp_path / "summary").read_text()) and "has learned 2024-07" in comment
     assert "[change](https://github.example/team/models/pull/12) · [workflow run]" in comment
 
 

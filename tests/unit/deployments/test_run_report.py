@@ -20,6 +20,15 @@ def test_markdown_has_outcome_contest_steps_and_links_in_this_order() -> None:
     ]
 
 
+def test_first_sentence_of_an_outcome_is_the_headline() -> None:
+    report = Report("flights", "retrain", "Version 4 is champion, in service after 1.8 s. The gate of 0.75 is passed.")
+    assert report.markdown.startswith("## flights: Version 4 is champion, in service after 1.8 s.\n\nThe gate of 0.75 is passed.\n")
+    assert report.message.text.splitlines() == [
+        "flights: retrain from GitHub: Version 4 is champion, in service after 1.8 s.",
+        "- The gate of 0.75 is passed.",
+    ]
+
+
 def test_completed_run_without_a_contest_says_that_there_was_none() -> None:
     assert "No contest was held." in Report("flights", "retrain", "Nothing to do.").markdown
 
