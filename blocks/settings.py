@@ -199,11 +199,9 @@ class Settings(BaseSettings):
 
     def plain_values(self) -> dict[str, str]:
         """Each variable that has a value and is not private."""
-        values = {name: getattr(self, name) for name in type(self).model_fields}
+        values = {_variable(name): getattr(self, name) for name in type(self).model_fields}
         private = private_variables()
-        return {
-            variable: str(value) for name, value in values.items() if value is not None and (variable := _variable(name)) not in private
-        }
+        return {name: str(value) for name, value in values.items() if value is not None and name not in private}
 
     @property
     def is_exposed(self) -> bool:

@@ -1,8 +1,8 @@
 """The input columns of a use case, and how they lie in the matrix that its models are fitted on."""
 
-from typing import Literal, Self
+from typing import Literal, Self, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 # What the prediction log says of a row beside its inputs.
 LOG_COLUMNS = frozenset({"id", "time", "event_time", "score", "decision", "model_version", "sample_rate"})
@@ -12,6 +12,16 @@ class Frozen(BaseModel):
     """What a definition is made of: nobody changes it, and a field that it does not have is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _has_its_comma(cls, value: object, info: ValidationInfo) -> object:
+        """A model is iterable, so that pydantic would take a lone one for a tuple of its fields."""
+        field = cls.model_fields.get(info.field_name or "")
+        if isinstance(value, Frozen) and field is not None and get_origin(field.annotation) is tuple:
+            kind = type(value).__name__
+            raise ValueError(f"{info.field_name} is a {kind} without a comma behind it: write ({kind}(...),)")
+        return value
 
 
 class Column(Frozen):

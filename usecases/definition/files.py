@@ -13,6 +13,7 @@ from usecases.definition.columns import Frozen
 from usecases.definition.use_case import UseCase, UseCaseError, refuse_name
 
 _OURS = Path(__file__).parent
+_EXAMPLES = {"Metric": "ROC_AUC, LOG_LOSS, BRIER or CALIBRATION_ERROR, imported from usecases.definition"}
 
 
 def known() -> list[str]:
@@ -62,7 +63,8 @@ def _files() -> dict[str, list[Path]]:
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
             is_package = (path / "__init__.py").is_file()
             name = path.name if is_package else path.stem
-            if (path.suffix == ".py" or is_package) and not name.startswith("_") and name != _OURS.name:
+            # Editors and macOS leave files such as .#returns.py and ._returns.py beside those of people.
+            if (path.suffix == ".py" or is_package) and not name.startswith(("_", ".")) and name != _OURS.name:
                 files.setdefault(name, []).append(path)
     return files
 
@@ -126,7 +128,10 @@ def place_of(error: BaseException) -> str | None:
 def _reason(error: BaseException) -> str:
     """What is wrong, in a line, and what to do."""
     if isinstance(error, ValidationError):
-        return "; ".join(_explain(fault, error.title) for fault in error.errors(include_url=False))
+        faults = error.errors(include_url=False)
+        # A tuple of which no part can be used is called too short as well.
+        faults = [fault for fault in faults if fault["type"] != "too_short"] or faults
+        return "; ".join(_explain(fault, error.title) for fault in faults)
     if isinstance(error, ModuleNotFoundError):
         return f"{error}. Install it beside Laurel, or import it where it is used, inside build or read."
     text = (error.msg if isinstance(error, SyntaxError) else str(error)).splitlines()
@@ -147,6 +152,10 @@ def _explain(fault: Any, owner: str) -> str:
     if kind == "tuple_type" and isinstance(value, str):
         return f"{owner}.{where} is the text {value!r}: write ({value!r},) with a comma"
     shown = value if isinstance(value, str | int | float | bool | tuple | list | None) else type(value)
+    if kind == "model_type":
+        return f"{owner}.{where} is {shown!r}: write {_EXAMPLES.get(fault['ctx']['class_name'], fault['ctx']['class_name'] + '(...)')}"
+    if kind == "callable_type":
+        return f"{owner}.{where} is {shown!r}: input should be callable: name the function, without quotes and parentheses"
     return f"{owner}.{where} is {shown!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
 
 

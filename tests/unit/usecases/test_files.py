@@ -166,3 +166,33 @@ def test_names_that_cannot_be_are_told_and_the_others_are_loaded(folder, tmp_pat
     assert "'my-case' is no name of a use case: small letters, digits and _, a letter first, such as 'my_case'" in str(faults["my-case"])
     assert "'log' is taken by Laurel" in str(faults["log"])
     assert str(faults["twice"]) == f"{folder / 'twice.py'} and {other / 'twice.py'} are both named 'twice': rename one of them."
+
+
+SIMPLE = 'Candidate(name="simple", build=build, params={"C": 1.0})'
+
+
+@pytest.mark.parametrize(
+    ("part", "other", "remedy"),
+    [
+        (f"({SIMPLE},)", f"({SIMPLE})", "candidates is a Candidate without a comma behind it: write (Candidate(...),)"),
+        (
+            "gate=Gate(metric=ROC_AUC, threshold=0.7)",
+            "gate=Gate(metric=ROC_AUC, threshold=0.7), promotion=Promotion(guards=Guard(metric=LOG_LOSS, tolerance=0.1))",
+            "guards is a Guard without a comma behind it: write (Guard(...),)",
+        ),
+        ("metric=ROC_AUC", 'metric="roc_auc"', "Gate.metric is 'roc_auc': write ROC_AUC, LOG_LOSS, BRIER or CALIBRATION_ERROR"),
+        ("gate=Gate(metric=ROC_AUC, threshold=0.7)", "gate=0.7", "UseCase.gate is 0.7: write Gate(...)"),
+        ("build=build", "build=build({}, None, 0)", "name the function, without quotes and parentheses"),
+    ],
+)
+def test_slip_of_a_newcomer_has_one_remedy(folder: Path, part: str, other: str, remedy: str) -> None:
+    told = refusal(folder, "slip", spoilt("slip", part, other))
+    assert remedy in told
+    assert ";" not in told
+
+
+def test_file_that_an_editor_or_macos_left_is_no_use_case(folder: Path) -> None:
+    before = known()
+    (folder / "._returns.py").write_bytes(b"\0\5")
+    (folder / ".#returns.py").symlink_to("somebody@machine.1234")
+    assert known() == before
