@@ -14,7 +14,7 @@ from tasks.user_code import UseCaseFailed, calling
 from usecases.definition import Candidate, UseCase
 
 ROWS_OF_A_CLASS = 300
-ROWS_WITH_A_VALUE = 20
+ROWS_OF_A_KIND = 20
 
 
 def rehearse(case: UseCase, candidate: Candidate, params: Mapping[str, Any], rows: pl.DataFrame, seed: int) -> bool:
@@ -55,9 +55,16 @@ def _check_saving(case: UseCase, name: str, fitted: Any) -> None:
 
 
 def draw_sample(case: UseCase, rows: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Some rows of each class, enough to train on, and some in which each column has a value if there are any."""
+    """Some rows of each class, enough to train on, and for each column some in which it has a value and some in which it has none.
+
+    All as far as there are any: a model may learn that there are nulls, and refuse them where it has seen none.
+    Only the rows that are drawn are copied.
+    """
     of_a_class = max(ROWS_OF_A_CLASS, case.minimum_training_rows)
-    shuffled = rows.sample(fraction=1, shuffle=True, seed=seed).with_row_index("laurel_row")
-    parts = [shuffled.filter(pl.int_range(pl.len()).over(case.label) < of_a_class)]
-    parts += [shuffled.filter(pl.col(name).is_not_null()).head(ROWS_WITH_A_VALUE) for name in case.column_names]
-    return pl.concat(parts).unique("laurel_row", maintain_order=True).drop("laurel_row")
+    order = pl.int_range(len(rows), eager=True).shuffle(seed)
+    truth = rows[case.label]
+    drawn = [order.filter(truth.gather(order) == value).head(of_a_class) for value in truth.unique()]
+    for name in case.column_names:
+        is_null = rows[name].is_null().gather(order)
+        drawn += [order.filter(mask).head(ROWS_OF_A_KIND) for mask in (is_null, ~is_null)]
+    return rows[pl.concat(drawn).unique(maintain_order=True)]

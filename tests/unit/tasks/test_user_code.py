@@ -260,3 +260,33 @@ def test_column_with_few_values_is_in_the_sample(case: UseCase) -> None:
     sample = draw_sample(case, rare, seed=0)
     assert sample["second"].drop_nulls().len() == 3
     assert len(sample) < 700 and sample["won"].n_unique() == 2 and sample.columns == rare.columns
+
+
+def strict_encoding() -> Any:
+    """A model that refuses a code which it has not seen when it was fitted, that of a null as well."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    encode = ColumnTransformer([("codes", OneHotEncoder(), [0]), ("numbers", SimpleImputer(), [1, 2, 3])])
+    return make_pipeline(encode, LogisticRegression())
+
+
+def test_model_that_has_learned_nulls_of_the_few_rows_that_have_them_is_not_refused(case: UseCase) -> None:
+    many = toy_rows("2024-01", rows_a_day=300)
+    rows = many.with_columns(pl.when(pl.int_range(pl.len()) < 3).then(None).otherwise(pl.col("group")).alias("group"))
+    own = candidate(strict_encoding)
+    assert draw_sample(case, rows, seed=0)["group"].null_count() == 3
+    assert rehearse(case, own, {}, rows, seed=0)
+    assert "unknown categories" in told(case, own, rows=many)
+
+
+def test_model_that_needs_more_rows_than_the_sample_has_is_left_to_its_fit(case: UseCase) -> None:
+    from sklearn.impute import SimpleImputer
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+
+    own = candidate(lambda: make_pipeline(SimpleImputer(), KNeighborsClassifier(n_neighbors=2000)))
+    assert not rehearse(case, own, {}, toy_rows("2024-01", rows_a_day=100), seed=0)
