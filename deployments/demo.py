@@ -32,6 +32,7 @@ from deployments.demo_steps import Demo
 from deployments.demo_story import FIRST, LATER, WATCHED, Story, tell
 from deployments.environment import prefect_auth
 from deployments.local_command import raise_on_interrupts
+from deployments.local_errors import in_a_line
 from deployments.local_supervisor import Supervisor
 from deployments.replay import Traffic
 from deployments.stack_settings import read_stack_settings
@@ -144,6 +145,9 @@ def run(keep: bool) -> int:
             return _run_in(folder, keep, console)
     except (DemoFailed, ValidationError) as error:
         console.print(f"\n{error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        return 1
+    except OSError as error:
+        console.print(f"\n{in_a_line(error)}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         console.print("\nInterrupted before anything was started.")

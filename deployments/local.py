@@ -18,7 +18,7 @@ from deployments.local_errors import StackError
 from deployments.local_programs import programs
 from deployments.local_start import Start
 from deployments.local_supervisor import Supervisor
-from deployments.state_folder import LAID_OUT, note_start
+from deployments.state_folder import LAID_OUT, LOCK, is_stacks, note_start, strangers
 
 __all__ = ["StackError", "Status", "down", "environment", "is_up", "prepare", "status", "up"]
 
@@ -47,6 +47,9 @@ def up(
     everything is stopped again, unless it ran before. Raises ``StackError``.
     """
     settings = settings.model_copy(update={"state": settings.state.resolve()})
+    if foreign := strangers(settings.state):
+        names = ", ".join(path.name for path in foreign)
+        raise StackError(f"{settings.state} holds {names}, which no stack made. Name a folder that is new or empty: LAUREL_STATE=...")
     with _alone(settings.state):
         settings = prepare(settings, say)
         supervisor = Supervisor(settings.state)
@@ -103,10 +106,10 @@ def is_up(state: Path) -> bool:
 def down(settings: Settings) -> bool:
     """Stop everything, flow runs too, also what a killed supervisord left behind. False where nothing ran."""
     settings = settings.model_copy(update={"state": settings.state.resolve()})
-    if not settings.state.is_dir():
+    supervisor = Supervisor(settings.state)
+    if not is_stacks(settings.state) and not supervisor.leftovers():
         return False
     with _alone(settings.state):
-        supervisor = Supervisor(settings.state)
         ran = bool(supervisor.leftovers())
         _stop(supervisor, settings)
     return ran
@@ -126,7 +129,7 @@ def status(settings: Settings) -> list[Status]:
 @contextmanager
 def _alone(state: Path) -> Iterator[None]:
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (state / "lock").open("w") as lock:
+    with (state / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

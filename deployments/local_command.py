@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from blocks.settings import PLACES, Settings, demo_state, own_state
 from deployments import local
 from deployments.environment import environment
-from deployments.local_errors import StackError
+from deployments.local_errors import StackError, in_a_line
 from deployments.local_programs import programs
 from deployments.stack_settings import read_stack_settings, running_settings
 from deployments.state_folder import contents, forget, take_over
@@ -55,6 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
         return commands[given.command]()
     except (StackError, ValidationError) as error:
         print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(in_a_line(error), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted; nothing was left half-started.", file=sys.stderr)

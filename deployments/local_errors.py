@@ -26,3 +26,13 @@ class OpenServerError(StackError):
 
 class SupervisorError(StackError):
     """The fault is in this installation, not in the settings."""
+
+
+def in_a_line(error: OSError) -> str:
+    """What a person does about a file of the state folder that cannot be used. Raises the error where it is about no file."""
+    if error.filename is None:
+        raise error
+    return (
+        f"{error.filename} cannot be used: {error.strerror}. If another user of this machine made it, as by sudo, "
+        "have it removed or take it back with chown; or name another folder: LAUREL_STATE=..."
+    )

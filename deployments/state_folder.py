@@ -9,6 +9,7 @@ from blocks.settings import STARTED, Settings
 from deployments.local_storage import write_private
 
 LAID_OUT = ("logs", "prefect", "mlflow", "seaweedfs")
+LOCK = "lock"
 MADE = (
     *LAID_OUT,
     "serving",
@@ -19,7 +20,7 @@ MADE = (
     "supervisord.conf",
     "supervisord.pid",
     STARTED,
-    "lock",
+    LOCK,
 )
 DEMO_MARK = "demo-folder"
 _EXPLANATION = "`make demo` made this folder, and removes what its stack keeps here when it is played again.\n"
@@ -30,9 +31,19 @@ def note_start(settings: Settings) -> None:
     write_private(settings.state / STARTED, json.dumps(settings.plain_values(), indent=1))
 
 
+def is_stacks(state: Path) -> bool:
+    """Whether a stack was ever started in this folder, the demo's or a person's."""
+    return any((state / name).exists() for name in (LOCK, DEMO_MARK))
+
+
+def strangers(state: Path) -> list[Path]:
+    """Files that a stack would take for its own, in a folder where none was ever started. Settings and keys may be there before."""
+    return [] if is_stacks(state) else [state / name for name in (*LAID_OUT, "tmp") if (state / name).exists()]
+
+
 def contents(state: Path) -> list[Path]:
-    """What the stack has made in this folder."""
-    return [state / name for name in MADE if (state / name).exists()]
+    """What the stack has made in this folder; nothing where none was ever started, whatever the names in it."""
+    return [state / name for name in MADE if (state / name).exists()] if is_stacks(state) else []
 
 
 def forget(state: Path) -> None:

@@ -105,7 +105,7 @@ def test_taken_port_makes_the_demo_move_even_where_it_was_named(own: Path, taken
 
 def test_forgetting_a_stack_leaves_other_files_and_folders(tmp_path: Path) -> None:
     kept = [put(tmp_path / "state" / name) for name in ("thesis.tex", "photos/1.jpg", "benchmarks/x")]
-    gone = [put(tmp_path / "state" / name) for name in ("mlflow/mlflow.db", "env", "logs/a.log")]
+    gone = [put(tmp_path / "state" / name) for name in ("mlflow/mlflow.db", "env", "logs/a.log", "lock")]
     forget(tmp_path / "state")
     assert all(path.exists() for path in kept)
     assert not any(path.exists() for path in gone)

@@ -10,7 +10,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stopped stack's folder, with a file of somebody else in it; nobody sits at a terminal."""
     monkeypatch.setenv("LAUREL_STATE", str(tmp_path))
     monkeypatch.setattr("deployments.local_command.raise_on_interrupts", lambda: None)
-    for name in ("mlflow/mlflow.db", "env", "thesis.tex"):
+    for name in ("mlflow/mlflow.db", "env", "thesis.tex", "lock"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
     return tmp_path
@@ -44,3 +44,33 @@ def test_exports_are_lines_that_a_shell_takes(state: Path, capsys: pytest.Captur
     lines = capsys.readouterr().out.splitlines()
     assert f"export LAUREL_STATE={state}" in lines
     assert """export PREFECT_API_AUTH_STRING='me:it'"'"'s $HOME'""" in lines
+
+
+@pytest.fixture
+def foreign(state: Path) -> Path:
+    """A folder of somebody else's, with names in it that a stack would use."""
+    (state / "lock").unlink()
+    (state / "logs").mkdir()
+    (state / "logs" / "thesis.log").write_text("mine")
+    return state
+
+
+def test_folder_in_which_no_stack_was_started_is_neither_started_in_nor_reset(foreign: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(foreign.rglob("*"))
+    assert main(["up"]) == 1
+    assert f"{foreign} holds logs, mlflow, which no stack made. Name a folder that is new or empty" in capsys.readouterr().err
+    assert main(["reset", "--forget"]) == 0
+    assert capsys.readouterr().out == f"There is nothing of a stack in {foreign}.\n"
+    assert main(["down"]) == 0
+    assert sorted(foreign.rglob("*")) == before
+
+
+def test_folder_that_cannot_be_used_is_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LAUREL_STATE", str(tmp_path / "file" / "state"))
+    monkeypatch.setattr("deployments.local_command.raise_on_interrupts", lambda: None)
+    assert main(["up"]) == 1
+    assert "cannot be used: Not a directory." in (error := capsys.readouterr().err) and "another folder: LAUREL_STATE=" in error
+    assert len(error.splitlines()) == 1
