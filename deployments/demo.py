@@ -9,10 +9,11 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import httpx
@@ -91,18 +92,32 @@ def live_until_drift(demo: Demo, frames: dict[str, pl.DataFrame], traffic: Traff
 
 def start_stack(settings: Settings, stages: Stages) -> Settings:
     """Bring the servers up and give the settings in force; deployments are applied once Prefect answers, while others start."""
-    with stages.stage("servers up, deployments applied") as stage, ThreadPoolExecutor(1) as aside:
+    with stages.stage("servers up, deployments applied") as stage:
         applying: list[Future[Any]] = []
 
         def on_ready(name: str, seconds: float) -> None:
             stage.note(f"{stage.said}{name} {seconds:.0f} s  ")
             if name == "prefect":
-                applying.append(aside.submit(apply_now, settings))
+                applying.append(_begin(lambda: apply_now(settings)))
 
         settings = local.up(settings, on_ready=on_ready, say=stages.tell)
-        for one in applying:
-            one.result()
+        for future in applying:
+            future.result()
     return settings
+
+
+def _begin(work: Callable[[], Any]) -> Future[Any]:
+    """``work`` at work in a thread that nobody has to wait for: a client asks a server that was stopped for a minute more."""
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
+            future.set_exception(error)
+
+    Thread(target=run, name="apply", daemon=True).start()
+    return future
 
 
 def play_on(settings: Settings, stages: Stages, watch: StackWatch | None = None) -> Story:
