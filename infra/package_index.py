@@ -7,6 +7,7 @@ mirror or certificate authority the one works and the other does not. Variables 
 """
 
 import ast
+import math
 import os
 import subprocess
 import sys
@@ -51,6 +52,8 @@ def uv_variables(options: Mapping[str, str], environment: Mapping[str, str]) -> 
     handed = {VARIABLES[name]: " ".join(value.split()) for name, value in options.items() if name in VARIABLES}
     if "UV_FIND_LINKS" in handed:
         handed["UV_FIND_LINKS"] = handed["UV_FIND_LINKS"].replace(" ", ",")
+    if "UV_HTTP_TIMEOUT" in handed:
+        handed["UV_HTTP_TIMEOUT"] = str(math.ceil(float(handed["UV_HTTP_TIMEOUT"])))  # pip takes 7.5, and uv whole seconds
     if "UV_INDEX" in handed:
         # pip takes the best version of all its indexes; uv by default asks only the first one that has the package.
         handed["UV_INDEX_STRATEGY"] = "unsafe-best-match"
@@ -72,7 +75,7 @@ def with_flags(arguments: Sequence[str], options: Mapping[str, str]) -> list[str
 
 def main() -> None:
     """This process becomes uv."""
-    listing = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True).stdout
+    listing = subprocess.run([sys.executable, "-m", "pip", "config", "list"], stdout=subprocess.PIPE, text=True, check=True).stdout
     options, uv = pip_options(listing), str(Path(sys.executable).with_name("uv"))
     variables = uv_variables(options, os.environ)
     os.execve(uv, [uv, *with_flags(sys.argv[1:], options)], {**os.environ, **variables})  # noqa: S606 - no shell is wanted

@@ -66,6 +66,10 @@ def test_without_any_configuration_only_the_system_s_certificates_are_added() ->
     assert uv_variables({}, {"REQUESTS_CA_BUNDLE": "/ca.pem"})["SSL_CERT_FILE"] == "/ca.pem"
 
 
+def test_time_limit_of_pip_becomes_whole_seconds_which_uv_wants() -> None:
+    assert uv_variables({"timeout": "7.5"}, {})["UV_HTTP_TIMEOUT"] == "8"
+
+
 def test_an_index_that_must_not_be_asked_is_not() -> None:
     assert with_flags(["pip", "install", "--quiet"], {"no-index": "true"}) == ["pip", "install", "--no-index", "--quiet"]
     assert with_flags(["tool", "run", "x"], {"no-index": "true"}) == ["tool", "run", "x"]
