@@ -94,7 +94,8 @@ reset: venv ## Stop the stack and remove all that it holds, when you have said y
 	@$(BIN)/python -m deployments.local reset $(if $(filter 1,$(FORGET)),--forget)
 
 clean: ## Stop the stacks, remove the .venv that Laurel made and the caches; .laurel stays
-	@if [ -x $(BIN)/python ]; then for stack in own demo; do $(BIN)/python -m deployments.local down; done; fi
+	@if [ -x $(BIN)/python ]; then for state in .laurel .laurel-demo $${LAUREL_STATE:+"$$LAUREL_STATE"}; do \
+	  LAUREL_STATE="$$state" $(BIN)/python -m deployments.local down; done; fi
 	@if [ -e .venv ] && { [ ! -e .venv/stamp ] || [ -e .venv/made-by-somebody-else ]; }; then echo "Laurel did not make .venv: it stays."; else rm -rf .venv; fi
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -85,7 +85,7 @@ class Start:
         return Sign(log_size(log), cpu_seconds(family(info["pid"])))
 
     def _waits(self, name: str, seconds: float) -> str:
-        lines = last_lines(self._supervisor.log(name), 1).splitlines()
+        lines = [line for line in last_lines(self._supervisor.log(name)).splitlines() if line.strip()]
         return f"{name} is not ready after {seconds:.0f} s, and is at work. {lines[-1].strip()}"
 
     def _check_alive(self, then: dict[str, Any], states: dict[str, dict[str, Any]]) -> None:
