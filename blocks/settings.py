@@ -285,10 +285,10 @@ def private_variables() -> set[str]:
 def started_with(state: Path) -> dict[str, str]:
     """What the stack of ``state`` was started with, by variable; empty where none runs."""
     try:
-        found = json.loads((state / STARTED).read_text())
+        started = json.loads((state / STARTED).read_text())
     except (OSError, ValueError):
         return {}
-    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+    return {str(name): str(value) for name, value in started.items()} if isinstance(started, dict) else {}
 
 
 def _variable(name: str) -> str:

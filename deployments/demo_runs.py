@@ -98,8 +98,8 @@ class Runs:
         """The runs inside of ``run``, in order, each with the name of its flow."""
         inside = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
         names = {flow.id: flow.name for flow in self._ask(self._prefect.read_flows)}
-        found = self._ask(lambda: self._prefect.read_flow_runs(flow_run_filter=inside))
-        return [(names[part.flow_id], part) for part in sorted(found, key=lambda part: str(part.start_time))]
+        runs = self._ask(lambda: self._prefect.read_flow_runs(flow_run_filter=inside))
+        return [(names[part.flow_id], part) for part in sorted(runs, key=lambda part: str(part.start_time))]
 
     def known_retrains(self) -> set[UUID]:
         """The ids of every retrain so far."""
@@ -169,14 +169,14 @@ def _processes_of(run: FlowRun) -> list[Any]:
     """The processes of this machine in which the run is at work."""
     import psutil
 
-    found = []
+    processes = []
     for process in psutil.process_iter():
         try:
             if process.environ().get("PREFECT__FLOW_RUN_ID") == str(run.id):
-                found.append(process)
+                processes.append(process)
         except (psutil.Error, OSError):
             continue
-    return found
+    return processes
 
 
 @contextmanager

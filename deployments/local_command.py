@@ -42,17 +42,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m deployments.local", description=description)
     parser.add_argument("command", choices=["up", "down", "status", "exports", "reset"])
     parser.add_argument("--forget", action="store_true", help="reset: remove what the stack holds without a question")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     raise_on_interrupts()
     commands: dict[str, Callable[[], int]] = {
         "up": _print_up,
         "down": _print_down,
         "status": _print_status,
         "exports": _print_exports,
-        "reset": lambda: _reset(given.forget),
+        "reset": lambda: _reset(options.forget),
     }
     try:
-        return commands[given.command]()
+        return commands[options.command]()
     except (StackError, ValidationError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -130,14 +130,14 @@ def _print_table(settings: Settings) -> bool:
     from rich.table import Table
 
     table = Table("name", "state", "pid", "URL", "memory", title=str(settings.state))
-    found = local.status(settings)
-    for program in found:
+    statuses = local.status(settings)
+    for program in statuses:
         colour = "green" if program.state == "RUNNING" else "red"
         memory = f"{program.memory_bytes / 1e6:.0f} MB" if program.memory_bytes else ""
         state = f"[{colour}]{program.state.lower()}[/]"
         table.add_row(program.name, state, str(program.pid or ""), program.url, memory)
     Console().print(table)
-    return all(program.state == "RUNNING" for program in found)
+    return all(program.state == "RUNNING" for program in statuses)
 
 
 def _other_demo(settings: Settings) -> Path | None:

@@ -96,9 +96,9 @@ class Supervisor:
         import psutil
 
         with suppress(OSError, ValueError, psutil.Error):
-            found = psutil.Process(int((self.state / PID_FILE).read_text())).environ()
-            if found.get(MARKER) == str(self.state):
-                return found
+            environment = psutil.Process(int((self.state / PID_FILE).read_text())).environ()
+            if environment.get(MARKER) == str(self.state):
+                return environment
         return {}
 
     def log(self, name: str) -> Path:

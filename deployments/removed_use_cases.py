@@ -26,28 +26,29 @@ async def find_removed(client: PrefectClient, known: Collection[str]) -> dict[st
 
 
 async def remove(client: PrefectClient, use_case: str) -> list[str]:
-    """Delete Laurel's deployments and automations of the use case. Gives the kinds and names of what is gone."""
-    gone = []
+    """Delete Laurel's deployments and automations of the use case. Gives the kinds and names of what is removed."""
+    removed = []
     for deployment in [one async for one in _ours(client) if one.name == use_case]:
         flow = await client.read_flow(deployment.flow_id)
         await client.delete_deployment(deployment.id)
-        gone.append(f"deployment {flow.name}/{use_case}")
+        removed.append(f"deployment {flow.name}/{use_case}")
     tagged = AutomationFilter(tags=AutomationFilterTags(all_=["laurel", use_case]))
     for automation in await client.read_automations(automations=tagged):
         await client.delete_automation(automation.id)
-        gone.append(f"automation {automation.name}")
-    return gone
+        removed.append(f"automation {automation.name}")
+    return removed
 
 
 async def _ours(client: PrefectClient) -> AsyncIterator[DeploymentResponse]:
     """Deployments as ``deployments.apply`` makes them: by their tags and their parameter."""
     tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=["laurel"]))
-    found: list[DeploymentResponse] = []
-    while len(found) % _PAGE == 0:
-        page = await client.read_deployments(deployment_filter=tagged, limit=_PAGE, offset=len(found), sort=DeploymentSort.CREATED_DESC)
-        found += page
+    deployments: list[DeploymentResponse] = []
+    while len(deployments) % _PAGE == 0:
+        offset, order = len(deployments), DeploymentSort.CREATED_DESC
+        page = await client.read_deployments(deployment_filter=tagged, limit=_PAGE, offset=offset, sort=order)
+        deployments += page
         if not page:
             break
-    for deployment in found:
+    for deployment in deployments:
         if deployment.name in deployment.tags and deployment.parameters.get("use_case") == deployment.name:
             yield deployment

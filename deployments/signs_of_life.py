@@ -92,10 +92,10 @@ def family(pid: int) -> "list[psutil.Process]":
 def log_size(log: Path) -> tuple[int, int]:
     """Bytes and moment of the last change; another pair as soon as a line was written, also after a rotation."""
     try:
-        found = log.stat()
+        status = log.stat()
     except OSError:
         return 0, 0
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
 def last_lines(log: Path, lines: int = LOG_LINES) -> str:

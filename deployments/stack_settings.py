@@ -29,6 +29,6 @@ def running_settings(state: Path, fixed: Collection[str] = PLACES) -> Settings:
     """
     path = state / "env"
     kept = {line.partition("=")[0].strip() for line in path.read_text().splitlines()} if path.exists() else set()
-    given = Supervisor(state.resolve()).environment()
-    private = {name: given[name] for name in private_variables() - kept if name in given}
+    environment = Supervisor(state.resolve()).environment()
+    private = {name: environment[name] for name in private_variables() - kept if name in environment}
     return Settings.of_stack(state, fixed, private)

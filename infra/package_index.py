@@ -38,33 +38,33 @@ SECTIONS = ("global", "install", ":env:")
 
 def pip_options(listing: str) -> dict[str, str]:
     """What ``pip config list`` printed, by option, as `pip install` understands it."""
-    found: dict[str, dict[str, str]] = {section: {} for section in SECTIONS}
+    by_section: dict[str, dict[str, str]] = {section: {} for section in SECTIONS}
     for line in listing.splitlines():
         name, equals, value = line.partition("=")
         section, _, option = name.rpartition(".")
-        if equals and section in found:
-            found[section][option] = str(ast.literal_eval(value)).strip()
-    return {option: value for section in SECTIONS for option, value in found[section].items() if value}
+        if equals and section in by_section:
+            by_section[section][option] = str(ast.literal_eval(value)).strip()
+    return {option: value for section in SECTIONS for option, value in by_section[section].items() if value}
 
 
 def uv_variables(options: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
     """What uv is to find in its environment beside ``environment``, whose variables of uv's own stay."""
-    handed = {VARIABLES[name]: " ".join(value.split()) for name, value in options.items() if name in VARIABLES}
-    if "UV_FIND_LINKS" in handed:
-        handed["UV_FIND_LINKS"] = handed["UV_FIND_LINKS"].replace(" ", ",")
-    if "UV_HTTP_TIMEOUT" in handed:
-        handed["UV_HTTP_TIMEOUT"] = str(math.ceil(float(handed["UV_HTTP_TIMEOUT"])))  # pip takes 7.5, and uv whole seconds
-    if "UV_INDEX" in handed:
+    variables = {VARIABLES[name]: " ".join(value.split()) for name, value in options.items() if name in VARIABLES}
+    if "UV_FIND_LINKS" in variables:
+        variables["UV_FIND_LINKS"] = variables["UV_FIND_LINKS"].replace(" ", ",")
+    if "UV_HTTP_TIMEOUT" in variables:
+        variables["UV_HTTP_TIMEOUT"] = str(math.ceil(float(variables["UV_HTTP_TIMEOUT"])))  # pip takes 7.5, and uv whole seconds
+    if "UV_INDEX" in variables:
         # pip takes the best version of all its indexes; uv by default asks only the first one that has the package.
-        handed["UV_INDEX_STRATEGY"] = "unsafe-best-match"
-    if "HTTPS_PROXY" in handed:
-        handed["HTTP_PROXY"] = handed["HTTPS_PROXY"]
-    handed["UV_SYSTEM_CERTS"] = "true"
+        variables["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    if "HTTPS_PROXY" in variables:
+        variables["HTTP_PROXY"] = variables["HTTPS_PROXY"]
+    variables["UV_SYSTEM_CERTS"] = "true"
     bundles = [environment.get(name, "") for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")]
     if any(bundles):
-        handed.setdefault("SSL_CERT_FILE", next(filter(None, bundles)))  # pip obeys the last two as well
-    own = {name: (name, *OWN_NAMES.get(name, ())) for name in handed if name.startswith("UV_")}
-    return {name: value for name, value in handed.items() if not any(environment.get(other) for other in own.get(name, ()))}
+        variables.setdefault("SSL_CERT_FILE", next(filter(None, bundles)))  # pip obeys the last two as well
+    own = {name: (name, *OWN_NAMES.get(name, ())) for name in variables if name.startswith("UV_")}
+    return {name: value for name, value in variables.items() if not any(environment.get(other) for other in own.get(name, ()))}
 
 
 def with_flags(arguments: Sequence[str], options: Mapping[str, str]) -> list[str]:

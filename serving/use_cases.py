@@ -53,13 +53,13 @@ def is_name(name: str) -> bool:
 def files_of(settings: Settings) -> set[str]:
     """Names of the use cases that have a file here; none in an image, which holds no use cases."""
     folders = [settings.home, *(Path(folder) for folder in settings.pythonpath.split(os.pathsep) if folder)]
-    found = set()
+    names = set()
     for folder in folders:
         for path in (folder / "usecases").glob("[!_]*"):
             file = path / "__init__.py" if path.is_dir() else path
             if file.suffix == ".py" and path.name != "definition" and is_name(path.stem) and _defines(file):
-                found.add(path.stem)
-    return found
+                names.add(path.stem)
+    return names
 
 
 def _defines(file: Path) -> bool:

@@ -228,12 +228,12 @@ def _last_period(version: str) -> str:
 
 def _published(lake: Lake, use_case: str, period: str) -> list[DatasetVersion]:
     """The versions of that last period whose manifest can be read, the one published last at the end."""
-    found = []
+    datasets = []
     for version in versions(lake, use_case):
         if _last_period(version) == period:
             with suppress(DatasetMissing):
-                found.append(_manifest(lake, use_case, version))
-    return sorted(found, key=lambda dataset: dataset.published)
+                datasets.append(_manifest(lake, use_case, version))
+    return sorted(datasets, key=lambda dataset: dataset.published)
 
 
 def _read_verified(lake: Lake, dataset: DatasetVersion, file: PeriodFile) -> bytes:

@@ -20,27 +20,27 @@ def label_problem(label: str, values: pl.Series) -> str | None:
     wrong = int((~numbers.is_in([0.0, 1.0])).sum())
     if not wrong:
         return None
-    found = numbers.unique().sort().to_list()
-    shown = ", ".join(f"{value:g}" for value in found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
+    distinct = numbers.unique().sort().to_list()
+    shown = ", ".join(f"{value:g}" for value in distinct[:_SHOWN]) + (", ..." if len(distinct) > _SHOWN else "")
     return (
         f"column {label!r} holds {shown}: {wrong:,} of {len(numbers):,} labels are neither 0 nor 1. "
-        f"Say in read which ones are 1, {_remedy_for_numbers(label, found)}"
+        f"Say in read which ones are 1, {_remedy_for_numbers(label, distinct)}"
     )
 
 
-def _remedy_for_numbers(label: str, found: list[float]) -> str:
-    if len(found) <= 2:
-        return f"as rows.with_columns(pl.col({label!r}) == {found[-1]:g}); null stays null"
-    middle = found[len(found) // 2]
+def _remedy_for_numbers(label: str, distinct: list[float]) -> str:
+    if len(distinct) <= 2:
+        return f"as rows.with_columns(pl.col({label!r}) == {distinct[-1]:g}); null stays null"
+    middle = distinct[len(distinct) // 2]
     return f"as rows.with_columns(pl.col({label!r}) >= {middle:g}) if that is where yes begins; null stays null"
 
 
 def _remedy_for_text(label: str, values: pl.Series) -> str:
     if not isinstance(values.dtype, pl.String | pl.Categorical | pl.Enum):
         return ""
-    found = values.cast(pl.String).drop_nulls().unique().sort().to_list()
-    shown = ", ".join(repr(value) for value in found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
-    if not found:
+    distinct = values.cast(pl.String).drop_nulls().unique().sort().to_list()
+    shown = ", ".join(repr(value) for value in distinct[:_SHOWN]) + (", ..." if len(distinct) > _SHOWN else "")
+    if not distinct:
         return f". Every label is null: write rows.with_columns(pl.col({label!r}).cast(pl.Int8)) in read"
-    yes = next((value for value in found if value.strip().lower() in _YES), found[-1])
+    yes = next((value for value in distinct if value.strip().lower() in _YES), distinct[-1])
     return f". It says {shown}: say in read which ones are 1, as rows.with_columns(pl.col({label!r}) == {yes!r}); null stays null"

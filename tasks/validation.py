@@ -115,17 +115,17 @@ def _wrong_types(case: UseCase, rows: pl.DataFrame) -> list[str]:
     return problems
 
 
-def _wrong_time(event_time: str, found: pl.DataType) -> list[str]:
+def _wrong_time(event_time: str, dtype: pl.DataType) -> list[str]:
     """A zone is refused here: beside months without one it would fail in the middle of train."""
-    if not isinstance(found, pl.Datetime):
-        hint = f". In read: rows.with_columns(pl.col({event_time!r}).str.to_datetime())" if found == pl.String else ""
-        hint = f". In read: rows.with_columns(pl.col({event_time!r}).cast(pl.Datetime))" if found == pl.Date else hint
-        return [f"column {event_time!r} holds {found}, expected a date and time{hint}"]
-    if found.time_zone is None:
+    if not isinstance(dtype, pl.Datetime):
+        hint = f". In read: rows.with_columns(pl.col({event_time!r}).str.to_datetime())" if dtype == pl.String else ""
+        hint = f". In read: rows.with_columns(pl.col({event_time!r}).cast(pl.Datetime))" if dtype == pl.Date else hint
+        return [f"column {event_time!r} holds {dtype}, expected a date and time{hint}"]
+    if dtype.time_zone is None:
         return []
-    zone = found.time_zone if found.time_zone != "UTC" else "America/New_York"
+    zone = dtype.time_zone if dtype.time_zone != "UTC" else "America/New_York"
     return [
-        f"column {event_time!r} holds {found}, expected the local date and time without a zone. In read, with the zone that it is "
+        f"column {event_time!r} holds {dtype}, expected the local date and time without a zone. In read, with the zone that it is "
         f"local in: rows.with_columns(pl.col({event_time!r}).dt.convert_time_zone({zone!r}).dt.replace_time_zone(None))"
     ]
 
