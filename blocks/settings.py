@@ -11,6 +11,7 @@ import os
 import re
 import socket
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
@@ -54,12 +55,8 @@ class Settings(BaseSettings):
     mlflow_password: SecretStr | None = Field(None, description="password of that user, 12 characters or more")
     prefect_database: SecretStr | None = Field(None, description="SQLAlchemy URL of Prefect's database; default: SQLite in state")
     mlflow_store: SecretStr | None = Field(None, description="SQLAlchemy URL of MLflow's database; default: SQLite in state")
-    mlflow_auth_store: SecretStr | None = Field(
-        None, description="SQLAlchemy URL of MLflow's users (SQLite or PostgreSQL); default: SQLite"
-    )
-    database_admin: SecretStr | None = Field(
-        None, description="PostgreSQL URL of a user who makes the users and databases of those three; only their preparation reads it"
-    )
+    mlflow_auth_store: SecretStr | None = Field(None, description="SQLAlchemy URL of MLflow's users; default: SQLite")
+    database_admin: SecretStr | None = Field(None, description="PostgreSQL URL of who makes users and databases of those three")
     mlflow_allowed_hosts: str = Field("", description="comma-separated names that MLflow is called by, beside localhost")
 
     lake: str = Field("s3://laurel", description="s3://bucket[/prefix] or file:///folder; 'none': a service without a log")
@@ -117,9 +114,7 @@ class Settings(BaseSettings):
     ecs_secrets: str = Field("", description="comma-separated NAME=ARN: secrets that ECS puts into a flow run's environment")
 
     heartbeat_seconds: int = Field(30, ge=30, le=3600, description="how often a flow run says that it lives; Prefect's least is 30")
-    concurrent_runs: int | None = Field(
-        None, ge=1, le=1000, description="runs that train, at a time; unset: 2 at first (ECS: 10), and then what was set in Prefect"
-    )
+    concurrent_runs: int | None = Field(None, ge=1, le=1000, description="runs that train, at a time; unset: as Prefect has it")
     promote_timeout_seconds: float = Field(60.0, gt=0, description="how long promote waits for the service to swap")
 
     @field_validator("state", mode="before")
@@ -253,9 +248,7 @@ class Settings(BaseSettings):
     @property
     def s3_endpoint_url(self) -> str | None:
         """``None`` where AWS itself is meant."""
-        if self.s3_endpoint == "aws":
-            return None
-        return self.s3_endpoint or f"http://{self.inner_host}:{self.s3_port}"
+        return None if self.s3_endpoint == "aws" else self.s3_endpoint or f"http://{self.inner_host}:{self.s3_port}"
 
 
 def own_state() -> Path:
@@ -267,8 +260,17 @@ def state_in_use() -> Path:
     """``own_state()``; without ``LAUREL_STATE`` the demo's folder, as long as the demo's stack is up and no other one."""
     own = own_state()
     demo = demo_state(own)
-    demo_alone = not os.environ.get("LAUREL_STATE") and (demo / STARTED).exists() and not (own / STARTED).exists()
+    own_counts = (own / STARTED).exists() and (_lives(own) or not _lives(demo))
+    demo_alone = not os.environ.get("LAUREL_STATE") and (demo / STARTED).exists() and not own_counts
     return demo if demo_alone else own
+
+
+def _lives(state: Path) -> bool:
+    """Whether the process of the start is there: after a power cut its files still are."""
+    with suppress(OSError, ValueError):
+        os.kill(int((state / "supervisord.pid").read_text()), 0)
+        return True
+    return False
 
 
 def demo_state(state: Path) -> Path:
@@ -306,10 +308,8 @@ def _argument(variable: str) -> str | None:
 
 def is_loopback(host: str) -> bool:
     """Whether nobody but this machine reaches what listens on ``host``: an address, or a name whose addresses are all asked for."""
-    try:
+    with suppress(ValueError):  # a name, or an address in short form
         return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        pass  # a name, or an address in short form
     if not host:
         return False  # every address there is
     try:

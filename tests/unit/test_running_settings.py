@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,4 +94,19 @@ def test_verbs_speak_to_the_demo_while_it_alone_is_up_and_to_the_user_s_stack_ot
         assert state_in_use() == folder
     (own / STARTED).unlink()
     monkeypatch.setenv("LAUREL_STATE", str(own))
+    assert state_in_use() == own
+
+
+def test_stack_that_a_power_cut_ended_does_not_hide_the_demo_that_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REPOSITORY", tmp_path)
+    monkeypatch.delenv("LAUREL_STATE", raising=False)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    own, demo = tmp_path / ".laurel", tmp_path / ".laurel-demo"
+    for folder, pid in ((own, ended.pid), (demo, os.getpid())):
+        folder.mkdir()
+        (folder / STARTED).write_text("{}")
+        (folder / "supervisord.pid").write_text(f"{pid}\n")
+    assert state_in_use() == demo
+    (own / "supervisord.pid").write_text(f"{os.getpid()}\n")
     assert state_in_use() == own
