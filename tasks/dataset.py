@@ -19,7 +19,7 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from blocks.lake import Lake
+from blocks.lake import Lake, LakeAway
 from tasks.sources import source_of
 from tasks.validation import Validated, validate
 from usecases.definition import UseCase
@@ -109,8 +109,15 @@ def _named(lake: Lake, folder: str, period: str, data: bytes) -> tuple[str, str]
     sha256 = hashlib.sha256(data).hexdigest()
     path = f"{folder}/{period}-{sha256[:16]}.parquet"
     if not _holds(lake, path, data):
-        lake.write(path, data)
+        _write(lake, path, data)
     return path, sha256
+
+
+def _write(lake: Lake, path: str, data: bytes) -> None:
+    """Write, and read back: a full disk may cut a file short and say nothing. Raises ``LakeAway``."""
+    lake.write(path, data)
+    if not _holds(lake, path, data):
+        raise LakeAway(f"The lake {lake.url} does not hold {path} as it was written ({len(data):,} bytes). Is its disk full?")
 
 
 def _holds(lake: Lake, path: str, data: bytes) -> bool:
@@ -150,7 +157,7 @@ def write_version(lake: Lake, case: UseCase, periods: list[PeriodFile]) -> tuple
     """Write the manifest that makes ``periods`` a version. Returns it, and whether anything was written.
 
     Nothing is, where the version is there and no other content of its last period was published since. A manifest that cannot
-    be read, or says something else, is written anew. Raises ``ValueError`` for no periods.
+    be read, or says something else, is written anew. Raises ``ValueError`` for no periods, ``LakeAway``.
     """
     if not periods:
         raise ValueError(f"No period of {case.name!r} to make a dataset version of.")
@@ -168,7 +175,7 @@ def write_version(lake: Lake, case: UseCase, periods: list[PeriodFile]) -> tuple
     same = _published(lake, case.name, periods[-1].period)
     if same and same[-1].content == made.content:
         return same[-1], False
-    lake.write(_manifest_path(case.name, version), made.model_dump_json(indent=1).encode())
+    _write(lake, _manifest_path(case.name, version), made.model_dump_json(indent=1).encode())
     return made, True
 
 

@@ -164,6 +164,30 @@ def test_a_crash_at_any_write_leaves_no_half_version_to_be_seen(lake: Lake, case
     assert len(read_periods(lake, dataset, [JANUARY, FEBRUARY])) == 2 * 280 - 3
 
 
+class FullLake(Lake):
+    """Its disk is full, and nobody says so: the first objects of a folder are cut short."""
+
+    _block_type_slug = "full-lake"
+
+    folder: str
+    cut_short: int = 1
+
+    def write(self, path: str, data: bytes) -> None:
+        is_cut = self.cut_short > 0 and self.folder in path
+        self.cut_short -= is_cut
+        super().write(path, data[:100] if is_cut else data)
+
+
+@pytest.mark.parametrize("folder", ["/periods/", "/quarantine/", "/manifest.json"])
+def test_file_that_was_cut_short_without_a_word_is_no_dataset_version(lake: Lake, case: UseCase, folder: str) -> None:
+    full = FullLake(url=lake.url, folder=folder)
+    january = rows_of(JANUARY, spoil(3))
+    with pytest.raises(LakeAway, match="does not hold datasets/toy/.* as it was written .*Is its disk full"):
+        ingest(full, case, [JANUARY], m2024_01=january)
+    dataset, is_new = ingest(full, case, [JANUARY], m2024_01=january)
+    assert is_new and len(read_periods(lake, dataset, [JANUARY])) == 277
+
+
 def test_the_latest_period_is_meant_where_no_version_is_named(lake: Lake, case: UseCase) -> None:
     longer, _ = ingest(lake, case, [JANUARY, FEBRUARY])
     shorter, _ = ingest(lake, case, [JANUARY])
