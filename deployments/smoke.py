@@ -15,6 +15,7 @@ from typing import Any
 
 from blocks.registry import CHAMPION, ModelRegistry, RegistryError
 from blocks.service import ModelService, ServiceAway, ServiceRefuses
+from blocks.settings import Settings
 from deployments.stack_settings import read_stack_settings
 
 CROWNED_AT = "laurel.crowned_at"  # tasks/crowning.py
@@ -105,6 +106,11 @@ def served_within(service: ModelService, timeout_seconds: float) -> list[str]:
         time.sleep(POLL_SECONDS)
 
 
+def listed(settings: Settings) -> list[str]:
+    """The use cases that the settings name, ``*`` among them, as the service reads them: blanks do not count."""
+    return [name.strip() for name in settings.serving_use_cases.split(",") if name.strip()]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Exit code 1 where one use case does not pass in time."""
     parser = argparse.ArgumentParser(prog="python -m deployments.smoke", description=(__doc__ or "").splitlines()[0])
@@ -114,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--timeout-seconds", type=float, default=120, help="while a new container takes over (default: 120)")
     asked, settings = parser.parse_args(arguments), read_stack_settings()
     service = ModelService(url=asked.url or settings.serving_base_url, key=settings.serving_key)
-    names = asked.use_case or settings.serving_use_cases.split(",")
+    names = asked.use_case or listed(settings)
     if asked.version and (len(names) > 1 or "*" in names):
         parser.error("--version is for one use case")
     try:

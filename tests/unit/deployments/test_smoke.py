@@ -4,7 +4,8 @@ from typing import Any
 
 from blocks.registry import ModelRegistry, ModelVersion
 from blocks.service import ModelService
-from deployments.smoke import is_crowned
+from blocks.settings import Settings
+from deployments.smoke import is_crowned, listed
 
 
 class Vacant(ModelService):
@@ -31,3 +32,7 @@ def test_alias_that_somebody_deleted_does_not_mean_that_nobody_was_crowned() -> 
     assert not is_crowned(registry, service, "toy")
     registry._tags = {"laurel.crowned_at": "2026-11-28T20:00:00.000+00:00"}
     assert is_crowned(registry, service, "toy")
+
+
+def test_blanks_between_the_names_of_use_cases_are_none_of_theirs() -> None:
+    assert listed(Settings(serving_use_cases="flights, returns ,")) == ["flights", "returns"]
