@@ -13,10 +13,13 @@ in a process of its own: ``serving/carrier.py``.
 
 from collections import Counter
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from serving.column_tables import ColumnTables
 from serving.event_window import MOST_DAYS
@@ -49,9 +52,10 @@ def convert(path: Path, *, careful: bool = False) -> Converted:
     header, start = read_header(path)
     try:
         reader = _Reader(path, header, start, careful)
-        try:
+        files = None
+        with suppress(_TooManyDays):
             files = dict(_write(reader, header, None))
-        except _TooManyDays:  # rare enough to be read twice more
+        if files is None:  # rare enough to be read twice more; the exception, and with it the open files, is gone by now
             files = dict(_write(reader, header, _fullest_days(reader)))
     except unreadable() as error:
         raise Unreadable(f"{path.name} cannot be converted: {error}") from error
@@ -177,7 +181,7 @@ class _Days:
 
     def __init__(self, schema: Any, kept: Collection[int] | None) -> None:
         self._schema = schema
-        self._kept = kept
+        self._kept = None if kept is None else np.array(sorted(kept), dtype=np.int32)
         # Ids and measured numbers hardly repeat: a dictionary of them costs as much time as all the rest, and room.
         self._repeated = [field.name for field in schema if field.name != "id" and (field.type == "string" or field.name == "sample_rate")]
         self._sinks: dict[int, Any] = {}
@@ -188,7 +192,7 @@ class _Days:
         import pyarrow.compute as pc
 
         # Sorted once and then cut: to look for each of a month's days in all rows takes ten times as long.
-        days = table[_DAY].combine_chunks()
+        days = self._kept_or_other(table[_DAY].combine_chunks())
         order = pc.sort_indices(days)  # stable
         runs = pc.run_end_encode(days.take(order))
         table = table.drop_columns(_DAY)
@@ -204,12 +208,20 @@ class _Days:
             where = "other-days" if day == _OTHER_DAYS else f"date={date.fromordinal(day + _EPOCH).isoformat()}"
             yield f"{folder}/{where}/{name}", memoryview(self._sinks.pop(day).getvalue())
 
+    def _kept_or_other(self, days: Any) -> Any:
+        """All other days are one, whose rows are written together: each ``write_table`` makes a row group, 0.1 MB of metadata."""
+        import pyarrow as pa
+
+        if self._kept is None:
+            return days
+        numbers = np.frombuffer(days.buffers()[1], np.int32, len(days), 4 * days.offset)  # to_numpy imports pandas
+        mapped = np.where(np.isin(numbers, self._kept), numbers, np.int32(_OTHER_DAYS))
+        return pa.Array.from_buffers(days.type, len(mapped), [None, pa.py_buffer(mapped)])
+
     def _writer(self, day: int) -> Any:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        if self._kept is not None and day not in self._kept:
-            day = _OTHER_DAYS
         if day not in self._writers:
             if self._kept is None and len(self._writers) >= MOST_DAYS:
                 raise _TooManyDays
