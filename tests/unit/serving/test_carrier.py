@@ -102,6 +102,44 @@ def test_a_killed_process_costs_one_try_and_a_segment_that_kills_it_each_time_is
         carrier.carry(endless)
 
 
+POISON = """
+import os
+import signal
+import sys
+
+sys.path.insert(0, {repository!r})
+from serving.log_tables import FeedbackTables
+
+read = FeedbackTables.read
+
+
+def read_or_crash(tables, lines):
+    if b'"b"' in bytes(lines):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return read(tables, lines)
+
+
+FeedbackTables.read = read_or_crash
+"""
+
+
+def test_a_row_that_crashes_the_process_costs_one_try_and_itself(
+    segment: Path, lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(POISON.format(repository=str(Path(__file__).parents[3])))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    carrier = Carrier(idle_seconds=60)
+    with pytest.raises(CarrierEnded, match=r"ended \(status -11\) at a segment\.jsonl"):
+        carrier.carry(segment)
+    assert carrier.carry(segment) == Carried(2, 1, 1)
+    assert len(carriers()) == 1  # only forks of it crashed
+    (table,) = lake.rglob("*.parquet")
+    assert pq.ParquetFile(table).read()["id"].to_pylist() == ["a", "c"]
+    aside = segment.with_suffix(".unreadable").read_bytes()
+    assert b'"b"' in aside and b'"a"' not in aside and b"ends the process that reads it (status -11)" in aside
+    carrier.rest(now=True)
+
+
 OWNER = """
 import sys
 from pathlib import Path
