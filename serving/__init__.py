@@ -15,10 +15,10 @@ One prediction, from the first byte to the lake:
 A champion, from the registry to the next prediction: use_cases, registry, package_cache, champion; webhook lets it look sooner, trouble and
 slack tell what hinders it. model_folder stands in the registry's stead where the package comes as files.
 
-Other protocols: mlflow_protocol, mlflow_rows, local_times; inference_protocol, inference_openapi, tensors. For people: page, routes_page,
-explain, history, history_routes, lake_records, ledger_records, openapi. For operators: description, metrics, traffic. Processes: __main__,
-server, supervisor, workers, siblings, log_output. For people who decide: operator_routes and slack_actions (slack_press, slack_replies),
-by way of approvals and prefect_api; callbacks has what signed calls have in common.
+Other protocols: mlflow_protocol, mlflow_rows, mlflow_pieces, local_times; inference_protocol, inference_openapi, tensors. For people: page,
+routes_page, explain, history, history_routes, lake_records, ledger_records, openapi. For operators: description, metrics, traffic.
+Processes: __main__, server, supervisor, workers, siblings, log_output. For people who decide: operator_routes and slack_actions
+(slack_press, slack_replies), by way of approvals and prefect_api; callbacks has what signed calls have in common.
 In containers: health, sagemaker. errors has the tree of what can go wrong.
 """
 

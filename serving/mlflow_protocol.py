@@ -22,6 +22,7 @@ from fastapi.responses import PlainTextResponse, Response
 from serving.boundary import Refused, read_body, read_content_type, read_flag
 from serving.champion import Champion
 from serving.formats import LOOP_ANSWER_ROWS
+from serving.mlflow_pieces import read_json_pieces
 from serving.mlflow_rows import read_csv, read_json
 from serving.predictions import Scored
 from serving.refusals import RETRY_AFTER_SECONDS
@@ -41,11 +42,13 @@ def read_rows(reader: RowReader, content_type: str, body: bytes, max_rows: int) 
 
 
 def read_pieces(reader: RowReader, content_type: str, body: bytes, max_rows: int, size: int | None) -> Iterator[Asked]:
-    """The same, about ``size`` rows at a time where the form can be read so."""
+    """The same, about ``size`` rows at a time; ``None``: all at once."""
     if content_type == _CSV:
         yield from read_csv(reader, body, max_rows, size)
-    else:
+    elif size is None:
         yield read_json(reader, body, max_rows)
+    else:
+        yield from read_json_pieces(reader, body, max_rows, size)
 
 
 def check_content_type(request: Request) -> str:

@@ -8,7 +8,7 @@ value stands for a whole column of ``inputs`` or ``instances``. Values without n
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import zip_longest
+from itertools import chain, repeat, zip_longest
 from typing import Any
 
 import msgspec
@@ -36,7 +36,7 @@ def read_csv(reader: RowReader, body: bytes, max_rows: int, size: int | None = N
     columns, row = columns_of(reader), 0
     for table in read_tables(columns, body, max_rows, size or max_rows, _CSV_NULLS):
         try:
-            asked = _convert(columns, table, max_rows)
+            asked = convert_known(columns, table, max_rows)
         except InputError as error:
             raise moved(error, row) from error
         yield asked
@@ -46,13 +46,9 @@ def read_csv(reader: RowReader, body: bytes, max_rows: int, size: int | None = N
 def read_json(reader: RowReader, body: bytes, max_rows: int) -> Asked:
     """Raises ``InputError`` naming row and field, ``MalformedBody`` where the body is no JSON."""
     refuse_flood(body, max_rows)
-    body, held = _held(body)
-    shapes = [shape for shape in _SHAPES if shape in held]
-    if len(shapes) != 1:
-        got = f"got {', '.join(shapes)}" if shapes else "got none of them"
-        raise InputError(f"The body must be a JSON object with exactly one of {', '.join(_SHAPES)}: {got}.")
-    shape = shapes[0]
-    content = bytes(held[shape])
+    body, members = open_body(body)
+    shape = find_shape(members)
+    content = bytes(members[shape])
     try:
         if shape == "dataframe_split":
             return _read_split(reader, content, max_rows)
@@ -63,8 +59,20 @@ def read_json(reader: RowReader, body: bytes, max_rows: int) -> Asked:
         raise MalformedBody(f"The body is no JSON: {error}.") from error
 
 
-def _held(body: bytes) -> tuple[bytes, dict[str, msgspec.Raw]]:
-    """The body's members, and the body: another where it held NaN, which Python and pandas write, and JSON has not."""
+def find_shape(members: Mapping[str, msgspec.Raw]) -> str:
+    """The one of the four shapes that a body has. Raises ``InputError``."""
+    shapes = [shape for shape in _SHAPES if shape in members]
+    if len(shapes) != 1:
+        got = f"got {', '.join(shapes)}" if shapes else "got none of them"
+        raise InputError(f"The body must be a JSON object with exactly one of {', '.join(_SHAPES)}: {got}.")
+    return shapes[0]
+
+
+def open_body(body: bytes) -> tuple[bytes, dict[str, msgspec.Raw]]:
+    """The body, and its members: another body where it held NaN, which Python and pandas write, and JSON has not.
+
+    Raises ``InputError``, ``MalformedBody``.
+    """
     try:
         try:
             return body, msgspec.json.decode(body, type=dict[str, msgspec.Raw])
@@ -132,7 +140,7 @@ def _read_loosely(columns: ColumnReader, content: bytes, refused: InputError, ma
     try:
         rows = msgspec.json.decode(content, type=list[dict[str, Any]])
         known = {name: [row.get(name) for row in rows] for name in [*columns.names, columns.event_time]}
-        asked = _convert(columns, known, max_rows)
+        asked = convert_known(columns, known, max_rows)
         return columns.ask_rows(asked.rows, _ignored(columns, rows))
     except (msgspec.ValidationError, InputError):
         raise refused from None
@@ -142,20 +150,38 @@ def _read_split(reader: RowReader, content: bytes, max_rows: int) -> Asked:
     try:
         split = _SPLIT.decode(content)
     except msgspec.ValidationError as error:
-        form = '{"columns": ["<field>", ...], "data": [[...], ...]}, and "index" if you like'
-        raise InputError(f"The body's dataframe_split must be {form}: {str(error)[:200]}.") from error
+        raise explain_split(error) from error
     check_count(len(split.data), max_rows)
-    widest = max(range(len(split.data)), key=lambda number: len(split.data[number]))
-    if len(split.data[widest]) != len(split.columns):
+    widest = max(range(len(split.data)), key=lambda row: len(split.data[row]))
+    if len(split.data[widest]) < len(split.columns):
         raise InputError(f"Row {widest} has {len(split.data[widest])} values for {len(split.columns)} columns.", widest)
-    if split.index is not None and len(split.index) != len(split.data):
-        raise InputError(f"The body's index has {len(split.index)} entries for {len(split.data)} rows.")
+    check_index(split.index, len(split.data))
+    return convert_split(reader, split.columns, split.data, max_rows)
+
+
+def explain_split(error: msgspec.ValidationError) -> InputError:
+    form = '{"columns": ["<field>", ...], "data": [[...], ...]}, and "index" if you like'
+    return InputError(f"The body's dataframe_split must be {form}: {str(error)[:200]}.")
+
+
+def check_index(index: Sequence[Any] | None, rows: int) -> None:
+    """Raises ``InputError`` for an index of another length."""
+    if index is not None and len(index) != rows:
+        raise InputError(f"The body's index has {len(index)} entries for {rows} rows.")
+
+
+def convert_split(reader: RowReader, names: Sequence[str], data: Sequence[Sequence[Any]], max_rows: int) -> Asked:
+    """Rows of values in the order of ``names``, those that a short row lacks null. Raises ``InputError`` naming row and field."""
+    for row, values in enumerate(data):
+        if len(values) > len(names):
+            raise InputError(f"Row {row} has {len(values)} values for {len(names)} columns.", row)
     columns: dict[str, Any] = {}
-    for name, values in zip(split.columns, zip_longest(*split.data), strict=False):
+    nulls = [None] * len(data)
+    for name, column in zip(names, chain(zip_longest(*data), repeat(nulls)), strict=False):
         if name in columns:
             raise InputError(f"Field {name!r} stands twice among the columns.", field=name)
-        columns[name] = values
-    return _convert(columns_of(reader), columns, max_rows)
+        columns[name] = column
+    return convert_known(columns_of(reader), columns, max_rows)
 
 
 class _Split(msgspec.Struct, forbid_unknown_fields=True):
@@ -179,10 +205,10 @@ def _read_columns(reader: RowReader, body: bytes, shape: str, content: bytes, ma
         raise InputError(f"The body's {shape} must be columns or records, each value under its field's name.") from error
     count = next((len(values) for values in given.values() if isinstance(values, list)), 1)
     spread = {name: values if isinstance(values, list) else [values] * count for name, values in given.items()}
-    return _convert(known, spread, max_rows)
+    return convert_known(known, spread, max_rows)
 
 
-def _convert(reader: ColumnReader, columns: Mapping[str, Any], max_rows: int) -> Asked:
+def convert_known(reader: ColumnReader, columns: Mapping[str, Any], max_rows: int) -> Asked:
     """Columns of which those that are no features are left out, and named. Raises ``InputError``."""
     known = {name: columns[name] for name in reader.names if name in columns}
     if reader.event_time in columns:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from serving import mlflow_protocol
 from serving.champion import Champion
 from serving.columns import columns_of
 from serving.errors import InputError, Overloaded
@@ -21,6 +23,7 @@ from serving.metrics import Metrics
 from serving.package import load
 from serving.prediction_log import PredictionLog
 from serving.predictions import Answer, Scored, answer_json
+from serving.rows import Asked
 from serving.scoring import Scorer
 from serving.tensors import ask, ask_pieces, read_inference
 from tests.fixtures.packages import expected_score, write_package
@@ -128,6 +131,77 @@ def test_binary_tensors_in_pieces_are_the_rows_of_the_whole(champion: Champion) 
     columns = columns_of(champion.reader)
     pieces = list(ask_pieces(columns, inference, tail, 5000, 300))
     assert [row for piece in pieces for row in piece.rows] == ask(columns, inference, tail, 5000).rows and len(pieces) == 17
+
+
+SHAPES: dict[str, Callable[[list[dict[str, Any]]], Any]] = {
+    "dataframe_split": lambda rows: {"columns": [*rows[0]], "data": [[*row.values()] for row in rows]},
+    "dataframe_records": lambda rows: rows,
+    "instances": lambda rows: rows,
+    "inputs": lambda rows: {name: [row.get(name) for row in rows] for name in rows[0]},
+}
+
+
+def invocation(shape: str, rows: list[dict[str, Any]]) -> bytes:
+    return json.dumps({shape: SHAPES[shape](rows)}).encode()
+
+
+def read_invocation(champion: Champion, body: bytes, size: int | None, max_rows: int = 100_000) -> list[Asked]:
+    return list(mlflow_protocol.read_pieces(champion.reader, JSON, body, max_rows, size))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_pieces_of_an_invocation_are_the_rows_of_the_whole(champion: Champion, shape: str) -> None:
+    rows = [{**row, "distance": str(row["distance"]), "wind": math.nan, "wnid": [["], ["], {}]} for row in ROWS]
+    body = invocation(shape, rows)
+    pieces, (whole,) = read_invocation(champion, body, 500), read_invocation(champion, body, None)
+    assert len(pieces) > 10 and max(len(piece.rows) for piece in pieces) < 2000
+    assert [row for piece in pieces for row in piece.rows] == whole.rows
+    assert all(list(piece.ignored) == ["wnid"] for piece in [*pieces, whole])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("bad", [{"distance": 5001.0}, {"distance": None}, {"time_hour": "2013-06-01T15:00:00Z"}])
+def test_what_is_wrong_in_a_late_piece_of_an_invocation_is_told_as_of_the_whole(
+    champion: Champion, shape: str, bad: dict[str, Any]
+) -> None:
+    body = invocation(shape, [*ROWS[:15_000], {**ROWS[1], **bad}, *ROWS[15_000:]])
+    told = []
+    for size in (None, 500):
+        with pytest.raises(InputError) as refusal:
+            read_invocation(champion, body, size)
+        told.append((str(refusal.value), refusal.value.row, refusal.value.field))
+    assert told[0] == told[1] and told[0][1:] == (15_000, next(iter(bad)))
+    with pytest.raises(InputError, match="at most 19999 rows"):
+        read_invocation(champion, invocation(shape, ROWS), 500, COUNT - 1)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"dataframe_split": {"columns": ["distance", "wind"], "data": [[1.0]] * 2000 + [[1.0, 2.0]]}},
+        {"dataframe_split": {"columns": ["distance", "wind"], "data": [[1.0]] * 2000}},
+        {"dataframe_split": {"columns": ["distance", "wind"], "data": [[1.0, 2.0]] * 2000 + [[1.0, 2.0, 3.0]]}},
+        {"dataframe_split": {"columns": ["distance"], "data": [[1.0]] * 2000, "index": [1]}},
+        {"dataframe_split": {"columns": ["distance", "distance"], "data": [[1.0, 2.0]] * 2000}},
+        {"dataframe_split": {"columns": ["distance"], "data": {"1": 2}}},
+        {"dataframe_split": {"columns": ["distance"], "data": []}},
+        {"dataframe_records": [{"distance": 1.0}] * 2000 + [5]},
+        {"dataframe_records": []},
+        {"inputs": {"distance": [1.0] * 2000, "wind": 3.0}},
+        {"inputs": {"distance": [1.0] * 2000, "wind": [3.0]}},
+        {"inputs": {"distance": 1.0}},
+        {"instances": [1.0] * 2000},
+        {"inputs": 5},
+    ],
+)
+def test_an_unusual_invocation_is_taken_or_refused_in_pieces_as_whole(champion: Champion, content: dict[str, Any]) -> None:
+    def outcome(size: int | None) -> Any:
+        try:
+            return [row for piece in read_invocation(champion, json.dumps(content).encode(), size) for row in piece.rows]
+        except InputError as error:
+            return type(error)
+
+    assert outcome(100) == outcome(None)
 
 
 def scorer(folder: Path, queue_cells: int = 10**7, backlog: int = 10**9) -> tuple[Scorer, PredictionLog]:
