@@ -1,5 +1,6 @@
 """Rows as CSV: a header line with the fields' names, then a line for each row, in UTF-8. An empty value is null."""
 
+import codecs
 import csv
 import io
 from collections import Counter
@@ -12,7 +13,7 @@ from serving.errors import InputError
 from serving.rows import Asked, check_count, moved, shown
 
 _MOST_NAMES = 10_000
-_BLOCK = 64 * 1024  # characters that are split at once
+_BLOCK_BYTES = 64 * 1024  # decoded and split at once
 
 Table = dict[str, list[str | None]]
 
@@ -53,8 +54,7 @@ def read_tables(reader: ColumnReader, body: bytes, max_rows: int, size: int, nul
     first line of values.
     """
     try:
-        text = body.decode("utf-8-sig")
-        lines = _lines(text)
+        lines = _lines(body)
         names = next(lines, [])
         _check_names(reader, names)
         count = 0
@@ -64,7 +64,7 @@ def read_tables(reader: ColumnReader, body: bytes, max_rows: int, size: int, nul
             yield _table(names, rows, count - len(rows), nulls)
         check_count(count, max_rows)
     except UnicodeDecodeError as error:
-        raise InputError(f"The body is not UTF-8: {error.reason} at byte {error.start}.") from error
+        raise InputError(f"The body is not UTF-8: {error.reason} at byte {_bad_byte(body)}.") from error
     except csv.Error as error:
         raise InputError(f"The body is no CSV: {error}.") from error
 
@@ -96,24 +96,36 @@ def _looks_like_values(reader: ColumnReader, names: list[str]) -> bool:
     return known.isdisjoint(names) and any(isinstance(_number(name), float) for name in names)
 
 
-def _lines(text: str) -> Iterator[list[str]]:
-    """The values of each line that is not empty. Raises ``InputError`` for a first line that is far too long, ``csv.Error``."""
-    if text.count(",", 0, text.find("\n") if "\n" in text else len(text)) >= _MOST_NAMES:
+def _lines(body: bytes) -> Iterator[list[str]]:
+    """The values of each line that is not empty; the body becomes text block by block.
+
+    Raises ``InputError`` for a first line that is far too long, ``UnicodeDecodeError``, ``csv.Error``.
+    """
+    if body.count(b",", 0, body.find(b"\n") if b"\n" in body else len(body)) >= _MOST_NAMES:
         raise InputError(f"The header has too many names; at most {_MOST_NAMES} can be.")
-    if '"' in text or ("\r" in text and text.count("\r") != text.count("\r\n")):
-        yield from (line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line)
+    if b'"' in body or (b"\r" in body and body.count(b"\r") != body.count(b"\r\n")):
+        text = io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline="")
+        yield from (line for line in csv.reader(text, strict=True) if line)
         return
     # Nothing is quoted: what csv would do, in a third of its time.
-    at, most = 0, -1
-    while at < len(text):
-        end = text.find("\n", at + _BLOCK)
-        block = text[at : end if end >= 0 else len(text)]
+    at, most = len(codecs.BOM_UTF8) if body.startswith(codecs.BOM_UTF8) else 0, -1
+    while at < len(body):
+        end = body.find(b"\n", at + _BLOCK_BYTES)
+        block = body[at : end if end >= 0 else len(body)].decode()
         for line in block.replace("\r\n", "\n").removesuffix("\r").split("\n"):
             if line:
                 values = line.split(",", most)
                 most = len(values) if most < 0 else most  # no more values are made of a line than one over the header
                 yield values
-        at = end + 1 if end >= 0 else len(text)
+        at = end + 1 if end >= 0 else len(body)
+
+
+def _bad_byte(body: bytes) -> int:
+    """Where a body stops being UTF-8."""
+    try:
+        return len(body.decode())
+    except UnicodeDecodeError as error:
+        return error.start
 
 
 def _number(value: Any) -> Any:

@@ -230,6 +230,8 @@ def test_csv_is_read_as_spreadsheets_and_pandas_write_it(body: bytes, rows: list
         (b"distance\n1_0\n", "got '1_0'"),
         (b'distance,carrier\n1,"x', "no CSV"),
         (b"distance\n\xff\n", "not UTF-8: invalid start byte at byte 9"),
+        (b"carrier,distance\n" + (b"a" * 200 + b",1\n") * 900 + b"\xff\n", "not UTF-8: invalid start byte at byte 182717"),
+        (b'"carrier",distance\n' + (b"a" * 200 + b",1\n") * 900 + b"\xff\n", "not UTF-8: invalid start byte at byte 182719"),
         (b"," * 20_000 + b"\n1", "too many names"),
     ],
 )
