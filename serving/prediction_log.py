@@ -17,7 +17,7 @@ from typing import Literal
 import msgspec
 
 from serving.log_folders import LogFolders
-from serving.segments import Segment, Unreadable
+from serving.segments import Segment, Unreadable, sync_folder
 
 # A segment is closed at this size, whatever its rows: one of wide rows would take long to convert.
 SEGMENT_BYTES = 64_000_000
@@ -110,14 +110,25 @@ class PredictionLog:
                 return Draft(self, use_case, None, f"the disk refuses: {error.strerror or error}")
 
     def take_draft(self, segment: Segment, rows: int) -> bool:
-        """Make a draft a closed segment of the log. ``False`` where the backlog is full: the rows are counted as dropped."""
+        """Make a draft a closed segment of the log. ``False`` where the backlog is full: the rows are counted as dropped.
+
+        Raises ``OSError``. The file gets its name without the lock: a disk that is slow to do so holds up no small request.
+        """
         with self._lock:
             if self._bytes + segment.size > self._backlog_bytes:
                 return self._drop(segment.use_case, rows, "the backlog is full: the lake has been away too long")
-            path = segment.path.with_suffix(".jsonl")
+            self._bytes += segment.size
+        path = segment.path.with_suffix(".jsonl")
+        try:
             segment.path.rename(path)
             segment.path = path
-            self._bytes += segment.size
+            if self.blocking:
+                sync_folder(path.parent)  # under its old name it would be forgotten after a loss of power
+        except OSError:
+            with self._lock:
+                self._bytes -= segment.size
+            raise
+        with self._lock:
             self._dropping = ""
             self.state(segment.use_case).rows_waiting += rows
             self.closed.append(segment)

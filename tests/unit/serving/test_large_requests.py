@@ -267,6 +267,30 @@ def test_more_values_than_may_wait_are_refused_and_one_request_alone_never_is(ch
     assert "Try again later, or send fewer rows" in str(answers[1])
 
 
+def test_a_durable_draft_is_kept_once_the_disk_knows_its_new_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[list[str]] = []
+    monkeypatch.setattr("serving.prediction_log.sync_folder", lambda folder: synced.append([path.suffix for path in folder.iterdir()]))
+    log = PredictionLog(tmp_path / "log", 3600, 10**6, 10**9, "fsync")
+    log.start()
+    draft = log.draft(b"{}", "toy")
+    draft.add(b"{}\n", 1)
+    assert draft.keep(1) and len(log.closed) == 1
+    assert ".jsonl" in synced[-1] and ".draft" not in synced[-1]
+
+
+def test_a_draft_whose_name_the_disk_refuses_is_dropped_and_takes_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> None:
+        raise OSError("no")
+
+    log = PredictionLog(tmp_path / "log", 3600, 10**6, 10**9, "fsync")
+    log.start()
+    draft = log.draft(b"{}", "toy")
+    monkeypatch.setattr("serving.prediction_log.sync_folder", refuse)
+    assert not draft.keep(5)
+    assert (log.state("toy").rows_dropped, log.state("toy").rows_waiting, len(log.closed)) == (5, 0, 0)
+    assert not [path for path in (tmp_path / "log").rglob("*") if path.suffix in (".jsonl", ".draft")]
+
+
 def test_a_draft_that_a_crash_left_is_no_segment(champion: Champion, tmp_path: Path) -> None:
     _, log = scorer(tmp_path)
     log.draft(champion.column_header, "toy").add(b"half\n", 1)
