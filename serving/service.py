@@ -6,6 +6,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ from serving.siblings import facts, flows
 from serving.slack import Slack
 from serving.traffic import Traffic
 from serving.uploader import Uploader
-from serving.use_cases import all_of, named_by, serves_all
+from serving.use_cases import MOST, all_of, named_by, serves_all
 from serving.workers import WorkerBoard
 
 if TYPE_CHECKING:
@@ -264,16 +265,20 @@ class Service:
         await asyncio.to_thread(watch.restore)
         self._tasks.append(asyncio.create_task(watch.run()))
 
+    def find_unserved(self, models: Sequence[str]) -> list[str]:
+        """Use cases that there are by now, and that are not served yet: as many as there is room for."""
+        names = [name for name in all_of(self.settings, models) if name not in self.watches]
+        return names[: max(0, MOST - len(self.watches))]
+
     async def _find_use_cases(self) -> None:
         """Serve a use case from when it has a file, or its first version is registered. What is served once stays until a restart."""
         models: list[str] = []
         while True:
             with suppress(RegistryAway):  # each watch says so already
                 models = await asyncio.to_thread(self.registry.models)
-            for name in await asyncio.to_thread(all_of, self.settings, models):
-                if name not in self.watches:
-                    logger.info("use case is served from now on use_case=%s", name)
-                    await self._follow(self._add(name))
+            for name in await asyncio.to_thread(self.find_unserved, models):
+                logger.info("use case is served from now on use_case=%s", name)
+                await self._follow(self._add(name))
             await asyncio.sleep(self.settings.serving_poll_seconds)
 
     def is_ready(self, use_case: str | None = None) -> bool:

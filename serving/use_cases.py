@@ -10,6 +10,7 @@ import logging
 import os
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from blocks.settings import Settings
@@ -105,5 +106,11 @@ def all_of(settings: Settings, models: Iterable[str] = ()) -> list[str]:
     others = sorted(name for name in {*files_of(settings), *cached_in(settings.state), *models} if is_name(name))
     names = list(dict.fromkeys([*named_by(settings), *others]))
     if len(names) > MOST:
-        logger.error("of %d use cases %d are served; name those to serve in LAUREL_SERVING_USE_CASES", len(names), MOST)
+        _log_cut(len(names))
     return names[:MOST]
+
+
+@lru_cache(maxsize=1)
+def _log_cut(count: int) -> None:
+    """Once for each ``count``: it is counted at every poll."""
+    logger.error("of %d use cases %d are served; name those to serve in LAUREL_SERVING_USE_CASES", count, MOST)

@@ -141,6 +141,16 @@ def test_use_case_that_was_never_trained_takes_no_other_out_of_service(tmp_path:
     assert Service(settings_of(empty)).not_ready() == ["any use case"]
 
 
+def test_no_more_use_cases_are_served_than_may_be_however_many_come_later(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, *[f"model_{number:03d}.py" for number in range(MOST - 1)])
+    service = Service(settings_of(tmp_path))
+    assert service.find_unserved(["another", "beyond"]) == ["another"]
+    write(tmp_path, "model_999.py")
+    full = Service(settings_of(tmp_path))
+    assert [full.find_unserved(["another"]) for _ in range(3)] == [[], [], []]
+    assert len([message for message in caplog.messages if message.startswith("of 101 use cases")]) == 1
+
+
 def test_default_is_the_one_that_is_meant_or_nobody(tmp_path: Path) -> None:
     write(tmp_path, "flights.py")
     assert Service(settings_of(tmp_path)).default_use_case == "flights"
