@@ -69,9 +69,9 @@ def _broken(what: str) -> Refused:
 
 def accepts_gzip(headers: Headers) -> bool:
     """Whether a caller asks for gzip and likes nothing better (RFC 9110, 12.5.3)."""
-    given = b",".join(value for name, value in headers if name == b"accept-encoding").decode("latin-1").lower()
+    accepted = b",".join(value for name, value in headers if name == b"accept-encoding").decode("latin-1").lower()
     qualities: dict[str, float] = {}
-    for part in given.split(",")[:20]:
+    for part in accepted.split(",")[:20]:
         coding, *parameters = (word.strip() for word in part.split(";"))
         quality = next((word[2:].strip() for word in parameters if word.startswith("q=")), "1")
         qualities[coding] = float(quality) if quality.replace(".", "", 1).isdecimal() else 0.0
@@ -102,8 +102,8 @@ class GzipAnswers:
                 if not message.get("more_body") and len(body) >= SMALLEST_ANSWER_BYTES and _is_plain(head["headers"]):
                     packed = await asyncio.to_thread(_compress, body) if len(body) > _LOOP_BYTES else _compress(body)
                     kept = [pair for pair in head["headers"] if pair[0] != b"content-length"]
-                    told = [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
-                    head = {**head, "headers": [*kept, *told, (b"content-length", str(len(packed)).encode())]}
+                    coding = [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
+                    head = {**head, "headers": [*kept, *coding, (b"content-length", str(len(packed)).encode())]}
                     message = {**message, "body": packed}
                 await send(head)
             await send(message)

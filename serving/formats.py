@@ -150,7 +150,7 @@ def add_routes(app: FastAPI, service: "Service") -> None:
         if "arrow" in kind + answer and "pyarrow.compute" not in sys.modules:
             await asyncio.to_thread(importlib.import_module, "pyarrow.compute")  # takes a tenth of a second, once
         scored = await service.score(
-            use_case, body, kind, lambda one, size: read_pieces(one.reader, kind, body, max_rows, size), logged=logged
+            use_case, body, kind, lambda champion, size: read_pieces(champion.reader, kind, body, max_rows, size), logged=logged
         )
         headers = remark_headers((), scored.unknown)
         if len(scored.ids) <= LOOP_ANSWER_ROWS:

@@ -42,8 +42,8 @@ def _count(body: bytes, letter: bytes) -> int:
     if len(body) <= _SAMPLES * _SAMPLE_BYTES:
         return body.count(letter)
     step = (len(body) - _SAMPLE_BYTES) // (_SAMPLES - 1)
-    found = sum(body.count(letter, at, at + _SAMPLE_BYTES) for at in range(0, _SAMPLES * step, step))
-    return found * len(body) // (_SAMPLES * _SAMPLE_BYTES)
+    letters = sum(body.count(letter, at, at + _SAMPLE_BYTES) for at in range(0, _SAMPLES * step, step))
+    return letters * len(body) // (_SAMPLES * _SAMPLE_BYTES)
 
 
 def piece_rows(features: int) -> int:

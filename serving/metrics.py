@@ -116,12 +116,12 @@ class Metrics:
             latency.add_metric([use_case, route], *_buckets(stats.latency))
         for use_case, count in list(self.rows.items()):
             rows.add_metric([use_case], count)
-        said = "Values that are no category of a closed set, or are one with other case or blanks, scored as unknown"
-        unknown = CounterMetricFamily("laurel_unknown_categories", said, labels=["use_case", "field"])
+        help_text = "Values that are no category of a closed set, or are one with other case or blanks, scored as unknown"
+        unknown = CounterMetricFamily("laurel_unknown_categories", help_text, labels=["use_case", "field"])
         for (use_case, field), count in list(self.unknown_categories.items()):
             unknown.add_metric([use_case, field], count)
-        said = "Requests with columns that are no fields and were left out"
-        ignored = CounterMetricFamily("laurel_ignored_columns_requests", said, labels=["use_case"])
+        help_text = "Requests with columns that are no fields and were left out"
+        ignored = CounterMetricFamily("laurel_ignored_columns_requests", help_text, labels=["use_case"])
         for use_case, count in list(self.ignored_columns.items()):
             ignored.add_metric([use_case], count)
         batches.add_metric([], *_buckets(self.batches))

@@ -98,10 +98,10 @@ def _column_pieces(reader: RowReader, body: bytes, shape: str, content: bytes, m
     columns = columns_of(reader)
     columns.refuse_flood(body, shape, max_rows)
     try:
-        given = _COLUMNS.decode(content)
+        members = _COLUMNS.decode(content)
     except msgspec.ValidationError:
-        given = {}
-    fields = {name: msgspec.json.decode(given[name]) for name in (*columns.names, columns.event_time) if name in given}
+        members = {}
+    fields = {name: msgspec.json.decode(members[name]) for name in (*columns.names, columns.event_time) if name in members}
     lengths = {len(values) for values in fields.values() if isinstance(values, list)}
     if len(lengths) != 1:
         yield read_json(reader, body, max_rows)  # which says what is wrong, or spreads one value
@@ -109,4 +109,4 @@ def _column_pieces(reader: RowReader, body: bytes, shape: str, content: bytes, m
     (count,) = lengths
     for at, end in spans(count, size):
         piece = {name: values[at:end] if isinstance(values, list) else [values] * (end - at) for name, values in fields.items()}
-        yield convert_known(columns, given | piece, max_rows)
+        yield convert_known(columns, members | piece, max_rows)

@@ -123,10 +123,10 @@ def write(folder: Path, files: Mapping[str, bytes], manifest: Manifest) -> str:
     for name, data in files.items():
         (folder / name).write_bytes(data)
     whole = msgspec.structs.replace(manifest, files={name: digest(data) for name, data in files.items()})
-    said = msgspec.to_builtins(whole)
+    content = msgspec.to_builtins(whole)
     if not whole.provisional:
-        del said["provisional"]  # a service from before this field reads all but provisional packages
-    data = msgspec.json.format(msgspec.json.encode(said))
+        del content["provisional"]  # a service from before this field reads all but provisional packages
+    data = msgspec.json.format(msgspec.json.encode(content))
     (folder / MANIFEST).write_bytes(data)
     return digest(data)
 

@@ -115,13 +115,13 @@ def _unknown(package: Package, strangers: Sequence[Stranger]) -> list[UnknownCat
 def answer_json(scored: Scored) -> bytes:
     """The native answer; that of many rows is written in pieces, so that other threads have their turn."""
     if not scored.unknown and len(scored.ids) <= _ANSWER_ROWS:
-        said = list(map(Prediction, scored.ids, scored.scores, scored.decisions))
-        return msgspec.json.encode(Answer(said, scored.version, scored.use_case))
+        predictions = list(map(Prediction, scored.ids, scored.scores, scored.decisions))
+        return msgspec.json.encode(Answer(predictions, scored.version, scored.use_case))
     parts = [
         msgspec.json.encode(list(map(Prediction, scored.ids[at:end], scored.scores[at:end], scored.decisions[at:end])))[1:-1]
         for at, end in spans(len(scored.ids), _ANSWER_ROWS)
     ]
-    warnings = [one.message for one in merge([], scored.unknown, 0)]
+    warnings = [category.message for category in merge([], scored.unknown, 0)]
     rest = msgspec.json.encode(_Rest(scored.version, scored.use_case, warnings))
     return b'{"predictions":[%b],%b' % (b",".join(parts), rest[1:])
 

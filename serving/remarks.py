@@ -31,23 +31,23 @@ class UnknownCategory(msgspec.Struct, frozen=True):
         return f"Row {self.row}, field {self.field!r}: {value!r} is no category of it and was scored as unknown ({self.rows} rows).{hint}"
 
 
-def merge(found: Sequence[UnknownCategory], more: Iterable[UnknownCategory], first_row: int) -> list[UnknownCategory]:
+def merge(categories: Sequence[UnknownCategory], more: Iterable[UnknownCategory], first_row: int) -> list[UnknownCategory]:
     """Those of rows that begin at ``first_row`` added to those of the rows before; at most ``_MOST`` different ones are kept."""
-    by_value = {(one.field, one.value): one for one in found}
-    for one in more:
-        key = (one.field, one.value)
+    by_value = {(category.field, category.value): category for category in categories}
+    for category in more:
+        key = (category.field, category.value)
         if (before := by_value.get(key)) is not None:
-            by_value[key] = msgspec.structs.replace(before, rows=before.rows + one.rows)
+            by_value[key] = msgspec.structs.replace(before, rows=before.rows + category.rows)
         elif len(by_value) < _MOST:
-            by_value[key] = msgspec.structs.replace(one, row=one.row + first_row)
+            by_value[key] = msgspec.structs.replace(category, row=category.row + first_row)
     return list(by_value.values())
 
 
 def header_list(names: Iterable[str]) -> str:
     """Names as a header may hold them, percent-encoded, separated by commas; what is too much is only counted, as ``+3``."""
     every = list(names)
-    told = [_encoded(name) for name in every[:_MOST]]
-    return ", ".join(told + ([f"+{len(every) - _MOST}"] if len(every) > _MOST else []))
+    shown = [_encoded(name) for name in every[:_MOST]]
+    return ", ".join(shown + ([f"+{len(every) - _MOST}"] if len(every) > _MOST else []))
 
 
 def _encoded(name: str) -> str:
@@ -62,4 +62,4 @@ def _encoded(name: str) -> str:
 def remark_headers(ignored: Sequence[str], unknown: Sequence[Any]) -> dict[str, str]:
     """The headers of an answer; none where there is nothing to say."""
     headers = {IGNORED_HEADER: header_list(ignored)} if ignored else {}
-    return headers | ({UNKNOWN_HEADER: header_list(f"{one.field}={one.value}" for one in unknown)} if unknown else {})
+    return headers | ({UNKNOWN_HEADER: header_list(f"{category.field}={category.value}" for category in unknown)} if unknown else {})

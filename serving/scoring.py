@@ -241,18 +241,18 @@ class Scorer:
 
     def _tell(self, outcomes: list[Outcome]) -> None:
         self._metrics.batches.observe(len(outcomes))
-        for call, said, count, unknown in outcomes:
-            if isinstance(said, bytes):
+        for call, answer, count, unknown in outcomes:
+            if isinstance(answer, bytes):
                 self._count(call.champion.package.manifest.use_case, count, unknown)
-                call.succeed(said, count)
+                call.succeed(answer, count)
             else:
-                call.fail(said)
+                call.fail(answer)
 
     def _count(self, use_case: str, rows: int, unknown: Sequence[UnknownCategory]) -> None:
         self._answered += 1
         self._metrics.rows[use_case] += rows
-        for one in unknown:
-            self._metrics.unknown_categories[use_case, one.field] += one.rows
+        for category in unknown:
+            self._metrics.unknown_categories[use_case, category.field] += category.rows
 
     def _divide(self, package: Package, matrix: np.ndarray) -> np.ndarray:
         """Scores of a matrix, its rows divided among the cores where there are many and nobody else wants them."""
@@ -284,4 +284,6 @@ def _parts(scored: Scored, asked: Sequence[Asked]) -> list[Scored]:
 
 def _within(unknown: Sequence[UnknownCategory], start: int, end: int) -> Sequence[UnknownCategory]:
     """Those of the rows from ``start`` to ``end``, which are counted from 0 again."""
-    return [msgspec.structs.replace(one, row=one.row - start) for one in unknown if start <= one.row < end] if unknown else ()
+    if not unknown:
+        return ()
+    return [msgspec.structs.replace(category, row=category.row - start) for category in unknown if start <= category.row < end]

@@ -86,8 +86,8 @@ class Uploader:
             self._log.set_aside(segment)
             return
         if carried.torn:
-            told = "unreadable lines are set aside segment=%s lines=%d rows=%d in_the_lake=%d"
-            logger.error(told, segment.path.name, carried.torn, carried.unreadable, carried.rows)
+            message = "unreadable lines are set aside segment=%s lines=%d rows=%d in_the_lake=%d"
+            logger.error(message, segment.path.name, carried.torn, carried.unreadable, carried.rows)
         self._log.uploaded(segment, carried.rows, carried.torn, carried.unreadable)
 
     def _fail(self, message: str) -> None:
