@@ -13,7 +13,7 @@ import numpy as np
 from serving.champion import Champion
 from serving.errors import PackageError
 from serving.package import Manifest, Package, Stranger
-from serving.remarks import UnknownCategory, merge
+from serving.remarks import MOST_SHOWN, UnknownCategory, merge
 
 Score = Callable[[Package, np.ndarray], np.ndarray]
 
@@ -121,7 +121,7 @@ def answer_json(scored: Scored) -> bytes:
         msgspec.json.encode(list(map(Prediction, scored.ids[at:end], scored.scores[at:end], scored.decisions[at:end])))[1:-1]
         for at, end in spans(len(scored.ids), _ANSWER_ROWS)
     ]
-    warnings = [category.message for category in merge([], scored.unknown, 0)]
+    warnings = [category.message for category in merge([], scored.unknown, 0)[:MOST_SHOWN]]
     rest = msgspec.json.encode(_Rest(scored.version, scored.use_case, warnings))
     return b'{"predictions":[%b],%b' % (b",".join(parts), rest[1:])
 

@@ -11,7 +11,8 @@ import msgspec
 
 IGNORED_HEADER = "X-Laurel-Ignored-Columns"
 UNKNOWN_HEADER = "X-Laurel-Unknown-Categories"
-_MOST = 10
+MOST_SHOWN = 10
+_MOST_KEPT = 1000
 _LONGEST = 60
 
 
@@ -32,13 +33,13 @@ class UnknownCategory(msgspec.Struct, frozen=True):
 
 
 def merge(categories: Sequence[UnknownCategory], more: Iterable[UnknownCategory], first_row: int) -> list[UnknownCategory]:
-    """Those of rows that begin at ``first_row`` added to those of the rows before; at most ``_MOST`` different ones are kept."""
+    """Those of rows that begin at ``first_row`` added to those of the rows before; at most ``_MOST_KEPT`` different ones are kept."""
     by_value = {(category.field, category.value): category for category in categories}
     for category in more:
         key = (category.field, category.value)
         if (before := by_value.get(key)) is not None:
             by_value[key] = msgspec.structs.replace(before, rows=before.rows + category.rows)
-        elif len(by_value) < _MOST:
+        elif len(by_value) < _MOST_KEPT:
             by_value[key] = msgspec.structs.replace(category, row=category.row + first_row)
     return list(by_value.values())
 
@@ -46,8 +47,8 @@ def merge(categories: Sequence[UnknownCategory], more: Iterable[UnknownCategory]
 def header_list(names: Iterable[str]) -> str:
     """Names as a header may hold them, percent-encoded, separated by commas; what is too much is only counted, as ``+3``."""
     every = list(names)
-    shown = [_encoded(name) for name in every[:_MOST]]
-    return ", ".join(shown + ([f"+{len(every) - _MOST}"] if len(every) > _MOST else []))
+    shown = [_encoded(name) for name in every[:MOST_SHOWN]]
+    return ", ".join(shown + ([f"+{len(every) - MOST_SHOWN}"] if len(every) > MOST_SHOWN else []))
 
 
 def _encoded(name: str) -> str:
@@ -60,6 +61,7 @@ def _encoded(name: str) -> str:
 
 
 def remark_headers(ignored: Sequence[str], unknown: Sequence[Any]) -> dict[str, str]:
-    """The headers of an answer; none where there is nothing to say."""
+    """The headers of an answer, each name and value once; none where there is nothing to say."""
+    values = dict.fromkeys(f"{category.field}={category.value}" for category in unknown)
     headers = {IGNORED_HEADER: header_list(ignored)} if ignored else {}
-    return headers | ({UNKNOWN_HEADER: header_list(f"{category.field}={category.value}" for category in unknown)} if unknown else {})
+    return headers | ({UNKNOWN_HEADER: header_list(values)} if unknown else {})

@@ -95,6 +95,15 @@ def test_every_protocol_says_so_in_a_header(client: TestClient, path: str, body:
     assert {name: value for name, value in answer.headers.items() if name.startswith("x-laurel")} == headers
 
 
+@pytest.mark.parametrize("rows", [30, 20_000])
+def test_a_header_names_each_value_once_and_says_how_many_more_there_are(client: TestClient, rows: int) -> None:
+    body = b"carrier,distance\n" + b"".join(b"c%02d,1\n" % (row % 15) for row in range(rows))
+    answer = client.post("/v1/toy/predict", content=body, headers={"content-type": "text/csv"})
+    expected = [f"carrier=c{number:02d}" for number in range(10)]
+    assert answer.headers["x-laurel-unknown-categories"].split(", ") == [*expected, "+5"]
+    assert client.app.state.service.metrics.unknown_categories["toy", "carrier"] == rows  # type: ignore[attr-defined]
+
+
 def test_requests_with_ignored_columns_are_counted(client: TestClient) -> None:
     for body in (
         b'{"inputs": {"distance": 1}}',
