@@ -16,10 +16,10 @@ DAY = 86_400
 
 @pytest.fixture(scope="module")
 def other_plan(known_cluster: Stack) -> Plan:
-    """Another image of flows beside the same servers, the longest name that is taken, and the longest silence."""
+    """Another image of flows beside the same servers, a default use case, the longest name that is taken, and the longest silence."""
     alarms = {"latency_seconds": 0.5, "errors": 10, "no_prediction_minutes": 1440}
     tags = {"image_tag": "flows-2", "servers_image_tag": "servers-1", "serving_image_tag": "serving-1"}
-    return known_cluster.plan(name="a0123456789012345678", alarms=alarms, **tags)
+    return known_cluster.plan(name="a0123456789012345678", alarms=alarms, use_cases=["flights", "*"], **tags)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,15 @@ def test_a_use_case_that_changed_starts_no_server_anew(other_plan: Plan) -> None
         tags[definition["family"].rpartition("-")[2]] = {image.rpartition(":")[2] for image in images}
     servers = dict.fromkeys(("prefect", "mlflow", "worker"), {"servers-1"})
     assert tags == servers | {"serving": {"serving-1"}, "command": {"flows-2"}}
+
+
+def test_the_service_serves_every_use_case_unless_some_are_named(cluster_plan: Plan, other_plan: Plan) -> None:
+    def served(plan: Plan) -> str:
+        (value,) = [one["value"] for one in plan.planned("aws_ssm_parameter").values() if one["name"].endswith("/LAUREL_SERVING_USE_CASES")]
+        return str(value)
+
+    assert served(cluster_plan) == "*"
+    assert served(other_plan) == "flights,*"
 
 
 def edges(stack: Stack) -> dict[str, set[str]]:

@@ -60,13 +60,13 @@ variable "serving_image_tag" {
 }
 
 variable "use_cases" {
-  description = "Use cases that the model service serves."
+  description = "Use cases that the model service serves. \"*\": all that have a model, new ones without an apply; a name before it is the default of /invocations."
   type        = list(string)
-  default     = ["flights"]
+  default     = ["*"]
 
   validation {
-    condition     = length(var.use_cases) > 0 && alltrue([for name in var.use_cases : can(regex("^[a-z][a-z0-9_]*$", name))])
-    error_message = "use_cases are names of files in usecases/, at least one."
+    condition     = length(var.use_cases) > 0 && alltrue([for name in var.use_cases : can(regex("^([*]|[a-z][a-z0-9_]*)$", name))])
+    error_message = "use_cases are names of files in usecases/, or \"*\" for all of them; at least one."
   }
 }
 
