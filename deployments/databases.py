@@ -1,10 +1,10 @@
-"""The PostgreSQL databases that the settings name, made where they are missing: RDS makes one only.
+"""The PostgreSQL databases that the settings name, created where they are missing: RDS creates only one.
 
     python -m deployments.databases
 
-With ``LAUREL_DATABASE_ADMIN`` each database gets an owner of its own, too: the user of its URL, made with the URL's password (or
-given that password, where it changed). Other users of the server are kept out. What the administrator owned in the database before
-is handed over. Done again it changes nothing. Where a setting names another kind of database, there is nothing to make.
+With ``LAUREL_DATABASE_ADMIN`` each database also gets an owner: the user of its URL, with the URL's password. Other users of the server
+cannot connect to it, and what the administrator owned in it before is handed over. A second run changes nothing. Settings that name
+another kind of database are left alone.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ from sqlalchemy.engine import URL, make_url
 
 from blocks.settings import Settings
 
-# Every PostgreSQL server has it; a database can be made only from another one.
+# Every PostgreSQL server has it; a database can be created only from another one.
 MAINTENANCE = "postgres"
-# Both services prepare at the same time: one after the other, whoever holds this lock of the maintenance database.
+# Both services prepare at the same time; this lock of the maintenance database has them take turns.
 _LOCK = 0x1A03E1
 _ROUNDS = 4096  # PostgreSQL's own number
 
@@ -42,8 +42,8 @@ SELECT format('ALTER TYPE %s.%I OWNER TO ', typnamespace::regnamespace, typname)
 
 
 async def make_missing(urls: list[URL], administrator: URL | None = None) -> list[str]:
-    """Names of the databases that were made. Raises ``OSError`` or ``asyncpg.PostgresError`` where a server refuses."""
-    made = []
+    """Names of the databases that were created. Raises ``OSError`` or ``asyncpg.PostgresError`` if a server refuses."""
+    created = []
     for url in urls:
         connection = await _connect(administrator or url, MAINTENANCE)
         try:
@@ -53,21 +53,24 @@ async def make_missing(urls: list[URL], administrator: URL | None = None) -> lis
             if url.database and not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", url.database):
                 owner = f" OWNER {_quoted(url.username or '')}" if administrator else ""
                 await connection.execute(f"CREATE DATABASE {_quoted(url.database)}{owner}")
-                made.append(url.database)
+                created.append(url.database)
             if administrator:
                 await _hand_over(connection, url, administrator)
         except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
             pass  # somebody who takes no lock, and was quicker
         finally:
             await connection.close()
-    return made
+    return created
 
 
 async def _make_user(connection: asyncpg.Connection, url: URL) -> None:
-    """The user of the URL, with its password, and the administrator as a member: he could not make him an owner otherwise."""
+    """Create the user of the URL, or give it the URL's password.
+
+    The administrator becomes a member of its role: only a member may hand a database over to it.
+    """
     name = _quoted(url.username or "")
-    there = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", url.username)
-    verb = "ALTER" if there else "CREATE"
+    exists = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", url.username)
+    verb = "ALTER" if exists else "CREATE"
     # The server may log statements: it gets what it keeps of a password, and not the password.
     await connection.execute(f"{verb} ROLE {name} LOGIN PASSWORD '{_verifier(url.password or '')}'")
     await connection.execute(f"GRANT {name} TO CURRENT_USER")
@@ -89,7 +92,7 @@ async def _hand_over(connection: asyncpg.Connection, url: URL, administrator: UR
 
 
 def _verifier(password: str) -> str:
-    """What PostgreSQL keeps of a password (RFC 5803), which tells nobody what it is."""
+    """What PostgreSQL keeps instead of the password (RFC 5803)."""
     salt = secrets.token_bytes(16)
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _ROUNDS)
     stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
@@ -109,9 +112,9 @@ async def _connect(url: URL, database: str) -> asyncpg.Connection:
 
 def addresses(settings: Settings) -> list[URL]:
     """Of the databases on PostgreSQL that the settings name."""
-    named: list[SecretStr | None] = [settings.prefect_database, settings.mlflow_store, settings.mlflow_auth_store]
-    found = [make_url(one.get_secret_value()) for one in named if one]
-    return [url for url in found if url.get_backend_name() == "postgresql"]
+    stores: list[SecretStr | None] = [settings.prefect_database, settings.mlflow_store, settings.mlflow_auth_store]
+    urls = [make_url(secret.get_secret_value()) for secret in stores if secret]
+    return [url for url in urls if url.get_backend_name() == "postgresql"]
 
 
 def main() -> None:
@@ -120,10 +123,10 @@ def main() -> None:
         settings = Settings.read()
         urls = addresses(settings)
         administrator = make_url(settings.database_admin.get_secret_value()) if settings.database_admin else None
-        made = asyncio.run(make_missing(urls, administrator))
+        created = asyncio.run(make_missing(urls, administrator))
     except (ValidationError, OSError, asyncpg.PostgresError) as error:
-        sys.exit(f"The databases cannot be made: {error}")
-    print(f"Made: {', '.join(made)}." if made else f"All {len(urls)} databases are there.")
+        sys.exit(f"The databases cannot be created: {error}")
+    print(f"Created: {', '.join(created)}." if created else f"All {len(urls)} databases are there.")
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def test_each_program_gets_a_user_who_owns_its_databases_and_reaches_no_other(ad
     with ThreadPoolExecutor() as both:
         ended = list(both.map(lambda _: prepare(administrator, tmp_path), range(2)))
     assert [one.returncode for one in ended] == [0, 0], [one.stderr for one in ended]
-    assert sorted(one.stdout for one in ended) == ["All 3 databases are there.\n", "Made: mlflow, mlflow_auth.\n"]
+    assert sorted(one.stdout for one in ended) == ["All 3 databases are there.\n", "Created: mlflow, mlflow_auth.\n"]
     owners = dict(
         query(administrator, "postgres", "SELECT datname, pg_get_userbyid(datdba) FROM pg_database WHERE datname ~ 'flow|prefect'")
     )
