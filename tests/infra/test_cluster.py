@@ -458,7 +458,7 @@ def test_github_gets_a_role_for_one_repository_and_environment_without_any_key(a
         f"laurel-{one}{start}" for one in ["prefect", "mlflow", "worker", "serving", "command"] for start in ["", "-start"]
     }
     trains = {one["Sid"]: one for one in policies(aws)["laurel-github-train"]}
-    assert {arn.rpartition("/")[2] for arn in trains["Push"]["Resource"]} == {"laurel-flows"}
+    assert {arn.rpartition("/")[2] for arn in trains["Push"]["Resource"]} == {"laurel-train"}
     assert "ecs:UpdateService" not in {action for one in trains.values() for action in one["Action"]}
     assert (
         trains["Command"]["Resource"]
@@ -478,7 +478,7 @@ def test_before_the_first_image_nothing_runs_and_no_alarm_misses_it(bare: Stack)
     plan = bare.plan()
     assert plan.planned("aws_ecs_service") == plan.planned("aws_ecs_task_definition") == {}
     assert not [one for one in plan.planned("aws_cloudwatch_metric_alarm").values() if one["treat_missing_data"] == "breaching"]
-    assert len(plan.planned("aws_ecr_repository")) == 2
+    assert len(plan.planned("aws_ecr_repository")) == 3
 
 
 def test_without_being_asked_nothing_is_deleted_with_what_it_holds(bare: Stack) -> None:

@@ -285,6 +285,20 @@ def test_a_deployment_may_do_all_that_its_programs_do(cluster_plan: Plan) -> Non
         assert policies["deploy"].allow(action, f"arn:aws:ecr:{HERE}:repository/laurel-serving"), action
 
 
+def test_a_pull_request_that_trains_cannot_leave_an_image_for_a_deployment_to_take(cluster_plan: Plan) -> None:
+    """Tags are made of the content, so it could push its own image under the tag that the next deployment finds and runs."""
+    roles = cluster_plan.planned("aws_iam_role_policy")
+    own = {name: Policies.of(roles[f'module.github[0].aws_iam_role_policy.command["{name}"]']["policy"]) for name in ("train", "deploy")}
+    pushed = {
+        name: {one for one in ("flows", "serving", "train") if allowed.allow("ecr:PutImage", f"arn:aws:ecr:{HERE}:repository/laurel-{one}")}
+        for name, allowed in own.items()
+    }
+    assert pushed == {"train": {"train"}, "deploy": {"flows", "serving"}}
+    image = f"arn:aws:ecr:{HERE}:repository/laurel-train"
+    starts = {name: role(cluster_plan, f"module.{name}.module.execution_role") for name in ("flow_runs", "prefect[0]", "worker[0]")}
+    assert [name for name, start in starts.items() if start.allow("ecr:BatchGetImage", image)] == ["flow_runs"]
+
+
 def managed(name: str) -> dict[str, Any]:
     """The document of one of AWS's own policies, as AWS published it."""
     return dict(json.loads(aws_managed_policies_data)[name]["Document"])

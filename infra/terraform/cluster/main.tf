@@ -54,7 +54,7 @@ module "lake" {
 
 module "registry" {
   source        = "../modules/registry"
-  repositories  = toset(["${var.name}-flows", "${var.name}-serving"])
+  repositories  = toset(["${var.name}-flows", "${var.name}-serving", "${var.name}-train"])
   kms_key_arn   = module.key.arn
   keep_images   = 20
   force_destroy = !var.protect

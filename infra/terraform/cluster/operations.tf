@@ -44,7 +44,7 @@ module "github" {
   repository            = var.github.repository
   environment           = var.github.environment
   training_environment  = var.github.training_environment
-  flows_repository      = "${var.name}-flows"
+  training_repository   = "${var.name}-train"
   command_role_arns     = module.flow_runs.command_role_arns
   provider_arn          = var.github.provider_arn
   terraform_policy_arns = var.github.terraform_policy_arns

@@ -171,6 +171,7 @@ module "flow_runs" {
   image              = local.flows_image
   pushed             = local.running
   repository_arn     = local.service.repository_arn
+  training_arn       = module.registry.arns["${var.name}-train"]
   kms_key_arn        = module.key.arn
   log_retention_days = var.log_retention_days
   parameters         = local.parameters

@@ -3,9 +3,9 @@ variable "name" {
   type        = string
 }
 
-variable "repository_arn" {
-  description = "Image repository that it may pull from."
-  type        = string
+variable "repository_arns" {
+  description = "Image repositories that it may pull from."
+  type        = list(string)
 }
 
 variable "log_group_arn" {

@@ -24,23 +24,23 @@ resource "aws_cloudwatch_log_group" "main" {
 }
 
 module "execution_role" {
-  source         = "../execution_role"
-  name           = "${var.name}-flow-run-start"
-  repository_arn = var.repository_arn
-  log_group_arn  = aws_cloudwatch_log_group.main["flow-runs"].arn
-  secret_arns    = var.run_secret_arns
-  parameter_arns = []
-  kms_key_arn    = var.kms_key_arn
+  source          = "../execution_role"
+  name            = "${var.name}-flow-run-start"
+  repository_arns = [var.repository_arn, var.training_arn]
+  log_group_arn   = aws_cloudwatch_log_group.main["flow-runs"].arn
+  secret_arns     = var.run_secret_arns
+  parameter_arns  = []
+  kms_key_arn     = var.kms_key_arn
 }
 
 module "command_execution_role" {
-  source         = "../execution_role"
-  name           = "${var.name}-command-start"
-  repository_arn = var.repository_arn
-  log_group_arn  = aws_cloudwatch_log_group.main["command"].arn
-  secret_arns    = values(var.secrets)
-  parameter_arns = values(var.parameters)
-  kms_key_arn    = var.kms_key_arn
+  source          = "../execution_role"
+  name            = "${var.name}-command-start"
+  repository_arns = [var.repository_arn]
+  log_group_arn   = aws_cloudwatch_log_group.main["command"].arn
+  secret_arns     = values(var.secrets)
+  parameter_arns  = values(var.parameters)
+  kms_key_arn     = var.kms_key_arn
 }
 
 data "aws_iam_policy_document" "assume" {

@@ -28,6 +28,11 @@ variable "repository_arn" {
   type        = string
 }
 
+variable "training_arn" {
+  description = "Repository of the images that a run may have instead: those of pull requests that train."
+  type        = string
+}
+
 variable "parameters" {
   description = "Environment variables of a command from the Parameter Store: variable -> ARN."
   type        = map(string)

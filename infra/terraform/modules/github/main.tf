@@ -10,8 +10,12 @@ locals {
     plan   = "repo:${var.repository}:pull_request"
     apply  = "repo:${var.repository}:environment:${var.environment}"
   }
-  # Training pushes an image of flows for its runs; what serves it cannot touch.
-  pushed   = { deploy = values(var.repository_arns), train = [var.repository_arns[var.flows_repository]] }
+  # Training pushes to a repository of its own. A deployment takes an image that has the right tag already, and anybody can work out the
+  # tag: from a repository that training may push to it would take the code of an unmerged pull request.
+  pushed = {
+    deploy = [for name, arn in var.repository_arns : arn if name != var.training_repository]
+    train  = [var.repository_arns[var.training_repository]]
+  }
   roles    = toset(concat(["deploy", "train"], keys(var.terraform_policy_arns)))
   policies = merge([for key, arns in var.terraform_policy_arns : { for arn in arns : "${key} ${arn}" => { role = key, arn = arn } }]...)
 }

@@ -54,12 +54,12 @@ variable "cluster_name" {
 }
 
 variable "repository_arns" {
-  description = "Image repositories that a deployment pushes to: name -> ARN."
+  description = "Image repositories: name -> ARN."
   type        = map(string)
 }
 
-variable "flows_repository" {
-  description = "Name of the one that training pushes to."
+variable "training_repository" {
+  description = "Name of the one that training pushes to; a deployment pushes to the others."
   type        = string
 }
 

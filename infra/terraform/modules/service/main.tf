@@ -71,13 +71,13 @@ resource "aws_cloudwatch_log_group" "main" {
 }
 
 module "execution_role" {
-  source         = "../execution_role"
-  name           = "${local.full_name}-start"
-  repository_arn = var.repository_arn
-  log_group_arn  = aws_cloudwatch_log_group.main.arn
-  secret_arns    = var.secret_arns
-  parameter_arns = values(var.parameters)
-  kms_key_arn    = var.kms_key_arn
+  source          = "../execution_role"
+  name            = "${local.full_name}-start"
+  repository_arns = [var.repository_arn]
+  log_group_arn   = aws_cloudwatch_log_group.main.arn
+  secret_arns     = var.secret_arns
+  parameter_arns  = values(var.parameters)
+  kms_key_arn     = var.kms_key_arn
 }
 
 data "aws_iam_policy_document" "assume" {
