@@ -1,10 +1,10 @@
-"""Tags of the images by what is in them: a change of the documentation gives the tags of before, and nothing is deployed anew.
+"""Tags of the images by their content: a change of the documentation gives the same tags, and nothing is deployed.
 
     python -m deployments.image_tags
 
-A line for each of Terraform's variables: ``TF_VAR_image_tag`` (laurel-flows), ``TF_VAR_servers_image_tag`` (laurel-flows as Prefect,
-MLflow and the worker know it: without flows and use cases) and ``TF_VAR_serving_image_tag``. The month is part of each, so that what
-an image is built on, whose patches no commit names, is at most a month old. Needs git, and no package.
+It prints a line for each of Terraform's variables: ``TF_VAR_image_tag`` (laurel-flows), ``TF_VAR_servers_image_tag`` (laurel-flows as
+Prefect, MLflow and the worker use it: without flows and use cases) and ``TF_VAR_serving_image_tag``. Each contains the month, so that the
+base image, whose patches are in no commit, is at most a month old. Needs git, and no package.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# What the servers run of the image laurel-flows; a test holds it against what they import.
+# The part of laurel-flows that the servers run; a test compares it with what they import.
 SERVERS = ("blocks", "deployments", "pyproject.toml", "requirements.lock")
 
 

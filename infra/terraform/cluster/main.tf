@@ -17,7 +17,7 @@ locals {
   running     = var.image_tag != ""
   flows_image = "${module.registry.urls["${var.name}-flows"]}:${var.image_tag}"
 
-  # A use case that changed makes another image of flows, and is no reason to start Prefect, MLflow, the worker or the model service anew.
+  # A changed use case makes another image of flows, and is no reason to restart Prefect, MLflow, the worker or the model service.
   servers_image = "${module.registry.urls["${var.name}-flows"]}:${coalesce(var.servers_image_tag, var.image_tag, "none")}"
   serving_image = "${module.registry.urls["${var.name}-serving"]}:${coalesce(var.serving_image_tag, var.image_tag, "none")}"
 

@@ -5,7 +5,7 @@ locals {
   secrets    = module.configuration.secrets
   ports      = { prefect = 4200, mlflow = 5000 }
 
-  # Each server has its own user of the database; the administrator, who makes it, is known to the preparation alone.
+  # Each server has its own user of the database; only the preparation knows the administrator, who makes it.
   databases = { for user, variables in { prefect = ["LAUREL_PREFECT_DATABASE"], mlflow = ["LAUREL_MLFLOW_STORE", "LAUREL_MLFLOW_AUTH_STORE"], laurel = ["LAUREL_DATABASE_ADMIN"] } :
     user => { for variable in variables : variable => "${module.database.secret_arns[user]}:${variable}::" }
   }

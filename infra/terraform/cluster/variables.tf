@@ -27,7 +27,7 @@ variable "tags" {
 }
 
 variable "image_tag" {
-  description = "Tag of the images to run, pushed before: that of laurel-flows, and of the others where they have none of their own. Empty: no service runs, as before the first push."
+  description = "Tag of the images to run, which must have been pushed: that of laurel-flows, and of the others unless they have their own. Empty: no service runs, as before the first push."
   type        = string
   default     = ""
 
@@ -38,7 +38,7 @@ variable "image_tag" {
 }
 
 variable "servers_image_tag" {
-  description = "Tag of the image laurel-flows that Prefect, MLflow and the worker run; empty: image_tag. With one of its own they do not start anew when only a use case changed."
+  description = "Tag of the image laurel-flows that Prefect, MLflow and the worker run; empty: image_tag. With its own tag, a change of a use case alone does not restart them."
   type        = string
   default     = ""
 

@@ -1,7 +1,7 @@
 # The worker, which starts flow runs, and the model service.
 
 locals {
-  # Where the worker tells its own health check that it still polls.
+  # Where the worker answers its own health check as long as it polls.
   worker_port = 8080
 }
 

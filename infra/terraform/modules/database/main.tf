@@ -1,5 +1,5 @@
-# PostgreSQL for Prefect and MLflow: private, encrypted, TLS only. Each has a user and databases of its own, made by what prepares
-# its tasks (python -m deployments.databases): AWS makes one user and one database only, and Terraform does not reach a private server.
+# PostgreSQL for Prefect and MLflow: private, encrypted, TLS only. Each has its own user and databases, made by the container that
+# prepares its tasks (python -m deployments.databases): AWS makes one user and one database only, and Terraform does not reach a private server.
 
 locals {
   administrator = "laurel"
@@ -107,7 +107,7 @@ resource "aws_db_instance" "main" {
 resource "aws_secretsmanager_secret" "urls" {
   # checkov:skip=CKV2_AWS_57:The passwords change with secrets_version, together in database and secrets; a rotation by itself would leave the services with the old ones
   for_each = local.urls
-  # Not with a hyphen: AWS takes a last one with six letters for the end that it adds itself.
+  # Not with a hyphen: AWS mistakes a hyphen with six letters at the end for the suffix that it adds itself.
   name                    = "${var.name}/database/${each.key}"
   description             = "SQLAlchemy URLs of the database's user ${each.key}"
   kms_key_id              = var.kms_key_arn

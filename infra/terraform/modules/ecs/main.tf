@@ -190,7 +190,7 @@ resource "aws_autoscaling_group" "main" {
   force_delete              = true
   capacity_rebalance        = true
   wait_for_capacity_timeout = "0"
-  # Nothing patches a running instance: it is replaced instead, by the newest image that an apply found.
+  # Nothing patches a running instance: it is replaced instead, from the newest image that an apply found.
   max_instance_lifetime = each.value.maximum_days * 86400
   # What the dashboard shows is published only if it is asked for, and free.
   metrics_granularity = "1Minute"
@@ -231,8 +231,8 @@ resource "aws_autoscaling_group" "main" {
     propagate_at_launch = true
   }
 
-  # A newer image (or another launch template) replaces the instances that are there: new ones first, and ECS drains the old ones,
-  # although they are protected. A group that shrinks to zero gets its new instances by itself.
+  # A newer image (or another launch template) replaces the running instances: new ones come first, and ECS drains the old ones,
+  # although they are protected. A group that shrinks to zero gets new instances by itself.
   dynamic "instance_refresh" {
     for_each = each.value.minimum > 0 ? [1] : []
 

@@ -125,7 +125,7 @@ resource "aws_ecs_task_definition" "command" {
   network_mode             = "awsvpc"
   task_role_arn            = aws_iam_role.command.arn
   execution_role_arn       = module.command_execution_role.arn
-  # A deployment that is taken back has the former one's commands run again.
+  # A deployment that is rolled back runs the previous one's commands again.
   skip_destroy = true
 
   container_definitions = jsonencode([{

@@ -65,8 +65,8 @@ resource "aws_iam_role_policy_attachment" "terraform" {
   policy_arn = each.value.arn
 }
 
-# What a plan needs beyond reading: new passwords are made at each plan and thrown away (they are ephemeral), and AWS does not count
-# that as reading.
+# What a plan needs beyond ReadOnlyAccess: each plan makes new passwords and throws them away (they are ephemeral), and AWS does not
+# count that as reading.
 data "aws_iam_policy_document" "plan" {
   # checkov:skip=CKV_AWS_356:AWS takes no other resource for secretsmanager:GetRandomPassword, and it reads nothing
   statement {

@@ -75,7 +75,7 @@ resource "aws_nat_gateway" "main" {
   allocation_id = aws_eip.nat[count.index].id
   subnet_id     = aws_subnet.public[count.index].id
   tags          = { Name = "${var.name}-${var.zones[count.index]}" }
-  # Without them it is a way to nowhere: they come before it, and go after it and all that uses it.
+  # Without these routes it leads nowhere: they are made before it, and destroyed after it and all that uses it.
   depends_on = [aws_route.internet, aws_route_table_association.public]
 }
 
@@ -142,7 +142,7 @@ data "aws_iam_policy_document" "write" {
     resources = [aws_cloudwatch_log_group.refused.arn, "${aws_cloudwatch_log_group.refused.arn}:*"]
   }
 
-  # VPC asks for the list of groups before it writes to one, and takes a refusal for a missing group.
+  # VPC lists the groups before it writes to one, and treats a refusal as a missing group.
   statement {
     actions   = ["logs:DescribeLogGroups"]
     resources = ["${replace(aws_cloudwatch_log_group.refused.arn, "/:log-group:.*/", ":log-group:")}*"]

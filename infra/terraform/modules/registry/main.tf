@@ -28,7 +28,7 @@ resource "aws_ecr_lifecycle_policy" "main" {
         selection    = { tagStatus = "untagged", countType = "sinceImagePushed", countUnit = "days", countNumber = 7 }
         action       = { type = "expire" }
       },
-      # What a rule has looked at, a later one leaves: an image that servers run stays, however many of flows come after it.
+      # An image that one rule matches is left alone by later rules: one that servers run stays, however many of flows are pushed.
       {
         rulePriority = 2
         description  = "Images that servers run"

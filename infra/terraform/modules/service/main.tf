@@ -111,7 +111,7 @@ resource "aws_ecs_task_definition" "main" {
   task_role_arn            = aws_iam_role.task.arn
   execution_role_arn       = module.execution_role.arn
   container_definitions    = jsonencode(concat([local.main], length(var.preparation) > 0 ? [local.preparation] : []))
-  # What ECS goes back to must be there.
+  # ECS rolls back to the previous revision, which must still be registered.
   skip_destroy = true
 
   # Of the task, and gone with it. Docker gives it the owner that the folder has in the image.
@@ -220,6 +220,6 @@ resource "aws_ecs_service" "main" {
     ignore_changes = [desired_count]
   }
 
-  # Rights, rules and databases stand before the first task starts, and until the last one has ended.
+  # Rights, rules and databases exist before the first task starts and until the last one has ended.
   depends_on = [aws_iam_role_policy.task, var.stands_before]
 }

@@ -85,7 +85,7 @@ variable "secrets" {
 }
 
 variable "preparation_secrets" {
-  description = "Environment variables from Secrets Manager that the preparation alone gets: variable -> ARN."
+  description = "Environment variables from Secrets Manager for the preparation alone: variable -> ARN."
   type        = map(string)
   default     = {}
 }
@@ -117,7 +117,7 @@ variable "network" {
 }
 
 variable "stands_before" {
-  description = "Ids of what must stand while a task runs, as the rules of its security groups: destroy takes the service away before them."
+  description = "Ids of resources that must exist while a task runs, such as the rules of its security groups: destroy removes the service before them."
   type        = list(string)
   default     = []
 }
