@@ -467,7 +467,7 @@ def test_github_gets_a_role_for_one_repository_and_environment_without_any_key(a
     )
 
 
-def test_terraform_in_jobs_gets_roles_only_where_their_policies_are_named(bare: Stack) -> None:
+def test_jobs_get_roles_for_terraform_only_where_their_policies_are_named(bare: Stack) -> None:
     wanted = {"plan": ["arn:aws:iam::aws:policy/ReadOnlyAccess"]}
     plan = bare.plan(github={"repository": "example/laurel", "terraform_policy_arns": wanted})
     roles = {address for address in plan.planned("aws_iam_role") if "module.github" in address}

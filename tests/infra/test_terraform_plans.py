@@ -1,5 +1,6 @@
 """What a plan must say for the stack to come up, stay up, and go down: limits of AWS that it tells only when something is made."""
 
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -31,6 +32,12 @@ def needs(terraform: Terraform) -> dict[str, set[str]]:
 @pytest.fixture(scope="module")
 def endpoint(terraform: Terraform) -> Stack:
     return known(terraform, "modules/endpoint", image=IMAGE, variants=ARCHIVE)
+
+
+@pytest.fixture(scope="module")
+def endpoint_plan(endpoint: Stack) -> Plan:
+    """One instance at least."""
+    return endpoint.plan()
 
 
 def test_instances_are_replaced_before_they_are_old_and_when_there_is_a_newer_image(cluster_plan: Plan) -> None:
@@ -161,10 +168,10 @@ def test_destroy_keeps_nat_egress_and_the_role_of_the_instances_to_the_end(needs
     assert "aws_vpc_security_group_egress_rule.database" in reached(needs, "module.prefect.aws_ecs_service.main")
 
 
-def test_no_alarm_looks_back_further_than_cloudwatch_does(other_plan: Plan, single_plan: Plan, endpoint: Stack) -> None:
-    found = [alarm for plan in (other_plan, single_plan, endpoint.plan()) for alarm in plan.planned("aws_cloudwatch_metric_alarm").values()]
-    assert len(found) > 20
-    for alarm in found:
+def test_no_alarm_looks_back_further_than_cloudwatch_does(other_plan: Plan, single_plan: Plan, endpoint_plan: Plan) -> None:
+    alarms = [list(plan.planned("aws_cloudwatch_metric_alarm").values()) for plan in (other_plan, single_plan, endpoint_plan)]
+    assert all(alarms), "a stack has no alarm"
+    for alarm in itertools.chain(*alarms):
         periods = (
             [alarm["period"]]
             if alarm.get("period")
@@ -234,7 +241,8 @@ def stack_of(plan: Plan) -> dict[str, Any]:
 
 
 def test_an_update_of_the_endpoint_keeps_its_instances_and_shifts_under_alarms(endpoint: Stack) -> None:
-    properties = stack_of(endpoint.plan(instances={"min": 2, "max": 6}))
+    plan = endpoint.plan(instances={"min": 2, "max": 6})
+    properties = stack_of(plan)
     assert (properties["EndpointName"], properties["EndpointConfigName"]) == ("laurel", "laurel-0a1b")
     # Autoscaling's number stays; the weights are those of the new configuration.
     assert properties["RetainAllVariantProperties"] is True
@@ -243,10 +251,13 @@ def test_an_update_of_the_endpoint_keeps_its_instances_and_shifts_under_alarms(e
     assert update["TrafficRoutingConfiguration"] == {
         "Type": "CANARY", "WaitIntervalInSeconds": 300, "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 10},
     }  # fmt: skip
+    (stack,) = plan.planned("aws_cloudformation_stack").values()
+    waited_minutes = (update["TerminationWaitInSeconds"] + 2 * update["TrafficRoutingConfiguration"]["WaitIntervalInSeconds"]) / 60
+    assert int(stack["timeouts"]["update"].removesuffix("m")) > 2 * waited_minutes
     alarms_of = {one["AlarmName"] for one in properties["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]}
     assert alarms_of == {"laurel-champion-5xx", "laurel-champion-latency"}
 
 
-def test_of_one_instance_no_half_can_be_tried(endpoint: Stack) -> None:
-    routing = stack_of(endpoint.plan())["DeploymentConfig"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
+def test_of_one_instance_no_half_can_be_tried(endpoint_plan: Plan) -> None:
+    routing = stack_of(endpoint_plan)["DeploymentConfig"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
     assert routing == {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 300}

@@ -72,10 +72,10 @@ resource "aws_sagemaker_endpoint_configuration" "endpoint" {
   }
 }
 
-# Through CloudFormation, since the provider's own resource cannot say that an update keeps the number of instances: it would bring back
-# the fewest, under the requests that autoscaling has just answered with more. Weights are those of the configuration.
+# Through CloudFormation, since the provider's own resource cannot keep the number of instances through an update: it would go back to the
+# minimum, although autoscaling has just added instances for the load. Weights are those of the configuration.
 resource "aws_cloudformation_stack" "endpoint" {
-  # checkov:skip=CKV_AWS_124:Terraform waits for it, and tells
+  # checkov:skip=CKV_AWS_124:Terraform waits for it and reports its errors
   name = "${var.name}-endpoint"
 
   template_body = jsonencode({
@@ -98,11 +98,17 @@ resource "aws_cloudformation_stack" "endpoint" {
     # Ref gives the ARN.
     Outputs = { Arn = { Value = { Ref = "Endpoint" } } }
   })
+
+  # By default Terraform gives up after 30 minutes. An update needs ten for its instances, and waits for twenty more (below).
+  timeouts {
+    create = "60m"
+    update = "90m"
+  }
 }
 
 locals {
-  # New instances get a tenth of the requests, then all of them; an alarm until ten minutes after gives the requests back to the old ones.
-  # A canary is half of a variant at most: where one instance is enough, the new one takes over at once.
+  # New instances get a tenth of the requests, then all of them; an alarm within ten minutes after that gives the requests back to the old
+  # ones. A canary is at most half of a variant: if one instance is enough, the new one takes over at once.
   deployment = {
     BlueGreenUpdatePolicy = {
       TerminationWaitInSeconds = 600
