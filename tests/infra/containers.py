@@ -32,12 +32,14 @@ class Image:
         text = (REPOSITORY / "infra" / "images" / name / "Dockerfile").read_text().replace("\\\n", " ")
         lines = text[text.rindex("\nFROM ") :].splitlines()
         pairs = [pair for line in lines if line.startswith("ENV ") for pair in shlex.split(line.removeprefix("ENV "))]
-        said = {words[0]: words[-1] for line in lines if (words := line.split(" ", 1)) and words[0] in ("ENTRYPOINT", "CMD", "HEALTHCHECK")}
-        health = said.get("HEALTHCHECK", "").partition(" CMD ")[2]
+        instructions = {
+            words[0]: words[-1] for line in lines if (words := line.split(" ", 1)) and words[0] in ("ENTRYPOINT", "CMD", "HEALTHCHECK")
+        }
+        health = instructions.get("HEALTHCHECK", "").partition(" CMD ")[2]
         return cls(
             {name: value for name, _, value in (pair.partition("=") for pair in pairs)},
-            json.loads(said.get("ENTRYPOINT", "[]")),
-            json.loads(said.get("CMD", "[]")),
+            json.loads(instructions.get("ENTRYPOINT", "[]")),
+            json.loads(instructions.get("CMD", "[]")),
             ["CMD-SHELL", health] if health else [],
         )
 
@@ -103,7 +105,7 @@ def _here(line: list[str]) -> list[str]:
 def task_containers(plan: Plan, family: str, values: dict[str, str], folder: Path) -> dict[str, Container]:
     """The containers of a planned task definition, by name. ``values``: what their secrets and parameters hold, by variable."""
     definitions = {one["family"]: json.loads(one["container_definitions"]) for one in plan.planned("aws_ecs_task_definition").values()}
-    made = {}
+    containers = {}
     for definition in definitions[family]:
         image = Image.read("serving" if "-serving:" in definition["image"] else "flows")
         named = [one["name"] for one in definition.get("secrets", [])]
@@ -113,8 +115,8 @@ def task_containers(plan: Plan, family: str, values: dict[str, str], folder: Pat
         own = folder / definition["name"]
         own.mkdir(parents=True, exist_ok=True)
         health = (definition.get("healthCheck") or {}).get("command", [])
-        made[definition["name"]] = Container(definition["name"], line, _environment(image, environment, own), health, own)
-    return made
+        containers[definition["name"]] = Container(definition["name"], line, _environment(image, environment, own), health, own)
+    return containers
 
 
 def _environment(image: Image, given: dict[str, str], folder: Path) -> dict[str, str]:
@@ -132,5 +134,5 @@ def _environment(image: Image, given: dict[str, str], folder: Path) -> dict[str,
 
 def parameters(plan: Plan) -> dict[str, str]:
     """Variable -> value of the Parameter Store; ids that AWS makes up (of subnets, security groups) are ``unknown-yet``."""
-    found: dict[str, Any] = plan.planned("aws_ssm_parameter")
-    return {one["name"].rpartition("/")[2]: one.get("value", "unknown-yet") for one in found.values()}
+    planned: dict[str, Any] = plan.planned("aws_ssm_parameter")
+    return {one["name"].rpartition("/")[2]: one.get("value", "unknown-yet") for one in planned.values()}

@@ -37,9 +37,9 @@ needs_postgres = pytest.mark.skipif(program("initdb") is None, reason="needs Pos
 @pytest.fixture(scope="module")
 def values(cluster_plan: Plan) -> dict[str, str]:
     """What Parameter Store and Secrets Manager hold, names of hosts and passwords as they are here."""
-    found = {name: value.replace("prefect.laurel.internal", "127.0.0.1") for name, value in parameters(cluster_plan).items()}
+    stored = {name: value.replace("prefect.laurel.internal", "127.0.0.1") for name, value in parameters(cluster_plan).items()}
     database = "127.0.0.1:5432"
-    return found | {
+    return stored | {
         "LAUREL_MLFLOW_URL": "http://127.0.0.1:5000",
         "LAUREL_SERVING_URL": "http://127.0.0.1:8080",
         "LAUREL_PREFECT_AUTH": "laurel:prefect-password",
@@ -56,13 +56,13 @@ def values(cluster_plan: Plan) -> dict[str, str]:
 def containers(cluster_plan: Plan, values: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Tasks:
     """Task -> its containers by name; of AWS they find nothing."""
     folder = tmp_path_factory.mktemp("tasks")
-    found = {}
+    tasks = {}
     for service in (*SERVERS, "command"):
         made = task_containers(cluster_plan, f"laurel-{service}", values, folder / service)
         for container in made.values():
             container.environment.update(NOWHERE)
-        found[service] = made
-    return found
+        tasks[service] = made
+    return tasks
 
 
 @pytest.fixture(scope="module")
@@ -206,10 +206,10 @@ def test_the_box_fetches_its_revision_once_and_starts_compose(single_plan: Plan,
     cloud = yaml.safe_load(single_plan.document["planned_values"]["outputs"]["cloud_init"]["value"])
     files = {file["path"]: file["content"] for file in cloud["write_files"]}
     revision = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.strip()
-    told = files["/etc/laurel/box.env"].replace("https://git.example.org/laurel.git", f"file://{REPOSITORY}")
-    told = re.sub(r"BOX_REVISION=.*", f"BOX_REVISION={revision}", told)
-    (tmp_path / "etc/box.env").write_text(told)
-    environment = box | dict(line.split("=", 1) for line in told.splitlines())
+    variables = files["/etc/laurel/box.env"].replace("https://git.example.org/laurel.git", f"file://{REPOSITORY}")
+    variables = re.sub(r"BOX_REVISION=.*", f"BOX_REVISION={revision}", variables)
+    (tmp_path / "etc/box.env").write_text(variables)
+    environment = box | dict(line.split("=", 1) for line in variables.splitlines())
     unit = files["/etc/systemd/system/laurel.service"]
     lines = [
         line.partition("=")[2].removeprefix("/usr/local/sbin/").split() for line in unit.splitlines() if re.match(r"ExecStart(Pre)?=", line)

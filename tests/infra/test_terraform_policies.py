@@ -209,7 +209,7 @@ def key(plan: Plan) -> str:
     return str(next(iter(plan.planned("aws_sqs_queue").values()))["kms_master_key_id"])
 
 
-def asked(*files: Path) -> set[str]:
+def called_methods(*files: Path) -> set[str]:
     """Methods of AWS's clients that the files call, in IAM's spelling: ``ecs.run_task`` -> RunTask."""
     names = set()
     for file in files:
@@ -247,7 +247,7 @@ def test_the_worker_may_do_all_that_prefect_aws_does(cluster_plan: Plan) -> None
     }
     # Of a network that is to be found by its VPC; ours is named.
     unused = {"DescribeSubnets", "DescribeVpcs"}
-    done = asked(folder / "workers/ecs_worker.py", folder / "observers/ecs.py") - {"ReadFlowRun", "Emit", "Aexit"}
+    done = called_methods(folder / "workers/ecs_worker.py", folder / "observers/ecs.py") - {"ReadFlowRun", "Emit", "Aexit"}
     assert {"RunTask", "ReceiveMessage", "GetLogEvents"} <= done
     assert done - unused - set(wanted) == set(), "prefect-aws asks AWS for something new"
     for name, (service, resource, context) in wanted.items():
@@ -276,7 +276,7 @@ def test_a_deployment_may_do_all_that_its_programs_do(cluster_plan: Plan) -> Non
         "GetLogEvents": ("logs", f"arn:aws:logs:{HERE}:log-group:/laurel/command:log-stream:x", {}),
     }
     wanted["GetParameters"] = ("ssm", f"arn:aws:ssm:{HERE}:parameter/laurel/config/LAUREL_ECS_IMAGE", {})
-    done = asked(REPOSITORY / "deployments/ecs_services.py", REPOSITORY / "deployments/ecs_command.py")
+    done = called_methods(REPOSITORY / "deployments/ecs_services.py", REPOSITORY / "deployments/ecs_command.py")
     assert {"RunTask", "UpdateService"} <= done
     assert done - set(wanted) == set(), "a program asks AWS for something new"
     for name, (kind, resource, context) in wanted.items():
