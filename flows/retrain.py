@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect import flow
-from prefect.runtime import flow_run
 from prefect.states import State
 
 from blocks.registry import ModelVersion
@@ -13,7 +12,7 @@ from flows.ingest import ingest
 from flows.promote import promote
 from flows.runs import TOLD, completed, named
 from flows.train import train
-from tasks.retraining import ask_again, ask_governor, failure_recorded, record_end, report_retrain, skip_retrain
+from tasks.retraining import ask_governor, failure_recorded, record_end, report_retrain, skip_retrain
 from tasks.serving_checks import check_service
 from tasks.training import Training
 
@@ -39,8 +38,6 @@ async def retrain(use_case: str, through: str | None = None, reason: str = "aske
     *Skipped* and says why, and until when. The ledger has start, end and refusal.
     """
     refusal = ask_governor(use_case, reason, by_hand)
-    if refusal is None and flow_run.run_count > 1:
-        refusal = ask_again(use_case, reason, by_hand)
     if refusal is not None:
         skip_retrain(use_case, reason, refusal)
         return completed(refusal.reason, name="Skipped")

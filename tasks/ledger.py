@@ -142,17 +142,21 @@ def _known(store: Lake, places: Sequence[str], decision: Decision) -> Entry | No
     """The entry of the same event, of those that other runs can have added between a step and its second try.
 
     An event is what its run decided, without the clock: each try of a step reads another time, and says the same otherwise. Of a
-    direct call, which has no run, the time belongs to it.
+    direct call, which has no run, the time belongs to it. A run that was started again ends once more: an end belongs to the start
+    before it.
     """
     ignored = {"time", "by"} if decision.run else set()
     wanted = decision.model_dump(exclude=ignored)
     latest_places = places[-_BETWEEN:]
     with ThreadPoolExecutor(_READERS) as readers:
-        for path, data in zip(latest_places, readers.map(store.read, latest_places), strict=True):
-            with suppress(LedgerBroken):  # the audit names it; here it is no reason not to go on
-                entry = _decode(path, data)
-                if entry.run == decision.run and entry.decision.model_dump(exclude=ignored) == wanted:
-                    return entry
+        contents = list(readers.map(store.read, latest_places))
+    for path, data in zip(reversed(latest_places), reversed(contents), strict=True):
+        with suppress(LedgerBroken):  # the audit names it; here it is no reason not to go on
+            entry = _decode(path, data)
+            if entry.run == decision.run and entry.decision.model_dump(exclude=ignored) == wanted:
+                return entry
+            if decision.kind == "retrain" and (entry.kind, entry.verdict, entry.run) == ("retrain", "started", decision.run):
+                return None
     return None
 
 

@@ -19,25 +19,15 @@ from tasks.outside import PATIENT, RESUMED, artifact_key, lake, registry, tell
 from usecases.definition import load
 
 
-@task(**RESUMED)
+@task(**PATIENT)
 def ask_governor(use_case: str, reason: str, by_hand: bool) -> Refusal | None:
     """Note the start in the ledger, unless another retrain is at work or the governor refuses.
 
     A person's run is not refused by the governor, and counts as any other; what a schedule starts nobody started by hand.
-    """
-    return _take_place(use_case, reason, by_hand)
 
-
-@task(**PATIENT)
-def ask_again(use_case: str, reason: str, by_hand: bool) -> Refusal | None:
-    """For a run that is started again: its start may have been closed meanwhile, and its place have gone to another."""
-    return _take_place(use_case, reason, by_hand)
-
-
-def _take_place(use_case: str, reason: str, by_hand: bool) -> Refusal | None:
-    """The start is the use case's place: of runs that start at once one writes it, and it is free when the run's end stands there.
-
-    Of a run that died without an end, the start is closed here. A run that goes on finds its own start, and is not refused by it.
+    The start is the use case's place: of runs that start at once one writes it, and it is free when the run's end stands there.
+    Of a run that died without an end, the start is closed here. A run that goes on finds its own start, and is not refused by it;
+    one that is started again asks again, since its start may have been closed and its place have gone to another.
     """
     while True:
         entries = read(lake(), use_case)
@@ -107,9 +97,12 @@ def failure_recorded(use_case: str) -> Iterator[None]:
         raise
 
 
-@task(**RESUMED)
+@task(**PATIENT)
 def record_end(use_case: str, verdict: str, said: str, version: str | None = None) -> None:
-    """What a retrain came to, in a word of ``Decision`` and a sentence; ``version`` is the one that it crowned."""
+    """What a retrain came to, in a word of ``Decision`` and a sentence; ``version`` is the one that it crowned.
+
+    A run that is started again and comes to the same end records it again: without an end it would hold its place.
+    """
     promoted = version is not None
     record(Decision(use_case=use_case, kind="retrain", verdict=verdict, reasons=[said], version=version, promoted=promoted))
     if verdict == "nothing to do":  # every other end has been told by what led to it

@@ -131,3 +131,12 @@ def test_an_entry_that_cannot_be_read_is_named_and_stops_who_would_add_to_it(lak
     assert "00000002.json cannot be read" in find_tampering(lake, "toy", None)[0]
     with pytest.raises(LedgerBroken, match=r"00000002\.json cannot be read"):
         append(lake, decision(3))
+
+
+def test_a_run_that_is_started_again_and_ends_alike_has_another_end(lake: Lake) -> None:
+    start, end = ({"kind": "retrain", "verdict": verdict, "run": "a run"} for verdict in ("started", "crashed"))
+    for after in (0, 2):
+        append(lake, decision(1, **start), after=after)
+        last = append(lake, decision(2, "2026-11-21T10:00:09.000+00:00", **end))
+        assert append(lake, decision(2, "2026-11-21T10:00:19.000+00:00", **end)) == last
+    assert [entry.verdict for entry in read(lake, "toy")] == ["started", "crashed", "started", "crashed"]
