@@ -23,7 +23,7 @@ SILENT = "No heartbeat"
 PREFECTS_HEARTBEAT = timedelta(seconds=180)
 BEAT_LATE = timedelta(seconds=15)
 MISSED_HEARTBEATS = 3
-SETTLED = timedelta(seconds=20)
+SETTLED_SECONDS = 20
 """A run that crashed is reported twice, and a lost instance's run is scheduled again, within this time."""
 LOOK_SECONDS = 1
 
@@ -49,6 +49,7 @@ def find_run(run_id: str | None) -> FlowRun | Loss | None:
         wanted = UUID(str(run_id))
     except ValueError:
         return None
+    settled = time.monotonic() + SETTLED_SECONDS  # Prefect's server has another clock
     with get_client(sync_client=True) as client:
         while True:
             try:
@@ -61,7 +62,7 @@ def find_run(run_id: str | None) -> FlowRun | Loss | None:
             if state.name == SILENT and _revive(client, run):
                 return client.read_flow_run(wanted)
             age = datetime.now(UTC) - state.timestamp
-            if state.is_crashed() and age < SETTLED:
+            if state.is_crashed() and age.total_seconds() < SETTLED_SECONDS and time.monotonic() < settled:
                 time.sleep(LOOK_SECONDS)
                 continue
             return _lost(run, {"CANCELLED": "cancelled", "CRASHED": "crashed"}.get(state.type.value, "failed"), _words(state))
@@ -108,12 +109,15 @@ def _revive(client: SyncPrefectClient, run: FlowRun) -> bool:
 
 
 def _beats_again(client: SyncPrefectClient, run: FlowRun, since: datetime) -> bool:
-    """Whether a heartbeat comes that is younger than ``since``, by the time the next one is due."""
-    beats = _heartbeats(client, run)
+    """Whether a heartbeat comes that is younger than ``since``, or another than there is, by the time the next one is due.
+
+    The run's machine may have another clock than the server, which ``since`` is of.
+    """
+    beats = known = _heartbeats(client, run)
     between = beats[0] - beats[1] if len(beats) > 1 else PREFECTS_HEARTBEAT
-    until = datetime.now(UTC) + min(between, PREFECTS_HEARTBEAT) + BEAT_LATE
-    while not (beats and beats[0] > since):
-        if datetime.now(UTC) > until:
+    until = time.monotonic() + (min(between, PREFECTS_HEARTBEAT) + BEAT_LATE).total_seconds()
+    while not (beats and (beats[0] > since or beats[:1] != known[:1])):
+        if time.monotonic() > until:
             return False
         time.sleep(LOOK_SECONDS)
         beats = _heartbeats(client, run)
@@ -128,15 +132,19 @@ def _heartbeats(client: SyncPrefectClient, run: FlowRun) -> list[datetime]:
 
 
 def report_loss(use_case: str, loss: Loss) -> None:
-    """End the run's start in the ledger, and its subflows in Prefect, and tell people in its thread. Done again it changes nothing."""
+    """End the run's start in the ledger, its subflows and itself in Prefect, and tell people in its thread.
+
+    Done again it changes nothing.
+    """
     if any(start.run == loss.run_id for start in open_starts(read(lake(), use_case))):
         by = run_page(loss.run_id) or "a direct call"
         record(Decision(use_case=use_case, kind="retrain", verdict=loss.verdict, reasons=[loss.reason], by=by, run=loss.run_id))
     if loss.run is None:
         return
-    _end_subflows(loss.run)
-    # A run without a deployment that came to an end has told it itself.
-    if loss.run.deployment_id is None and loss.run.state is not None and loss.run.state.is_final():
+    is_over = loss.run.state is not None and loss.run.state.is_final()
+    _end_in_prefect(loss, is_over)
+    # What came to an end of its own told it itself, and so did a crash that no automation watches.
+    if is_over and (loss.verdict == "failed" or loss.run.deployment_id is None):
         return
     try:
         lake().create(f"slack/{loss.run_id}/{loss.run.run_count}.lost", loss.reason.encode())
@@ -152,10 +160,15 @@ def report_loss(use_case: str, loss: Loss) -> None:
     tell(message, thread=thread_of(loss.run))
 
 
-def _end_subflows(run: FlowRun) -> None:
-    """They died with their run, and nobody watches them."""
+def _end_in_prefect(loss: Loss, is_over: bool) -> None:
+    """A dead run that is not over takes a place in the pool, and its subflows died with it: nobody watches them."""
+    run = loss.run
+    assert run is not None
     inside = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
     with get_client(sync_client=True) as client:
+        if not is_over:
+            # Not as "Crashed": an automation would start that one again, and its place has gone to another.
+            client.set_flow_run_state(run.id, Crashed(name="Lost", message=loss.reason))
         for subflow in client.read_flow_runs(flow_run_filter=inside):
             if subflow.state is not None and not subflow.state.is_final():
                 client.set_flow_run_state(subflow.id, Crashed(message=f"Run {run.name!r} ended without it."), force=True)
