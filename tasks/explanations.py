@@ -146,7 +146,8 @@ def retrain_in_words(use_case: str, policy: RetrainPolicy, entries: Sequence[Ent
         lines.append(f"**{title}**, the latest first:\n\n{listed}" if found else f"**{title}:** none stands in the ledger.")
     breaker = breaker_of(policy, entries, moment)
     state = f"open until {short(breaker.open_until)}" if breaker.open_until else "closed"
-    lines.append(f"**Breaker:** {state}; {breaker.rejections} of {policy.breaker_rejections} challengers in a row were not promoted.")
+    crashes = f", {breaker.crashes} of them runs that crashed" if breaker.crashes else ""
+    lines.append(f"**Breaker:** {state}; {breaker.rejections} of {policy.breaker_rejections} rejections in a row{crashes}.")
     refusal = may_retrain(policy, entries, moment)
     lines.append(f"**A retrain by itself** could start at that time: {f'no, {refusal.reason}' if refusal else 'yes'}.")
     return "\n\n".join(lines)

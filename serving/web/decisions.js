@@ -4,7 +4,7 @@ const VERDICTS = {
   promote: "verdictPromote", keep: "verdictKeep", suspicious: "verdictSuspicious", unfair: "verdictUnfair",
   asked: "verdictAsked", approved: "verdictApproved", rejected: "verdictRejected", expired: "verdictExpired",
   crowned: "verdictCrowned", failed: "verdictFailed", rollback: "verdictRollback", silent: "verdictSilent",
-  adopted: "verdictAdopted", vacated: "verdictVacated", restored: "verdictRestored", "no champion yet": "verdictNobody",
+  adopted: "verdictAdopted", vacated: "verdictVacated", restored: "verdictRestored", "no champion yet": "verdictNobody", crashed: "verdictCrashed", cancelled: "verdictCancelled",
   started: "verdictStarted", promoted: "verdictPromote", kept: "verdictKeep", "below the gate": "verdictBelow", "nothing to do": "verdictNothing", "waits for approval": "verdictAsked",
   running: "verdictRunning", cooldown: "verdictCooldown", budget: "verdictBudget", breaker: "verdictBreaker", closed: "verdictClosed",
 };
@@ -13,8 +13,8 @@ const HEADLINES = {
   "crown crowned": "crownCrowned", "crown failed": "crownFailed", "crown restored": "restored", "crown adopted": "adopted", "crown vacated": "vacated", "breaker closed": "breakerClosed", "contest suspicious": "contestSuspicious",
 };
 const GOOD = ["promote", "promoted", "approved", "crowned", "stable", "adopted", "restored"];
-const BAD = ["failed", "broken", "unreadable"];
-const WARY = ["drifted", "asked", "expired", "rejected", "suspicious", "silent", "waits for approval", "breaker", "rollback", "vacated", "no champion yet"];
+const BAD = ["failed", "crashed", "broken", "unreadable"];
+const WARY = ["drifted", "asked", "expired", "rejected", "suspicious", "silent", "waits for approval", "breaker", "rollback", "vacated", "cancelled", "no champion yet"];
 const TOLD_FACTS = ["by", "why", "until", "asked_by", "time_limit", "seed", "contest", "package_sha256"]; // said elsewhere, or of no use to people
 const MOST_FACTS = 8;
 

@@ -173,6 +173,8 @@ const WORDS = {
   verdictVacated: ["nobody", "비움"],
   verdictRestored: ["restored", "복구됨"],
   verdictNobody: ["no champion yet", "아직 챔피언 없음"],
+  verdictCrashed: ["crashed", "비정상 종료"],
+  verdictCancelled: ["cancelled", "취소됨"],
   driftRows: ["{0} predictions of version {1}", "버전 {1}의 예측 {0}건"],
   labels: ["labels for {0}", "라벨 {0}"],
   checked: ["checked {0}", "{0} 검사"],

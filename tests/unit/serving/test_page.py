@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 import serving
-from blocks.settings import Settings
+from blocks.settings import REPOSITORY, Settings
 from serving.app import create_app
 from serving.boundary import scope_of
 from serving.page import home_page, routes_page
@@ -78,10 +78,10 @@ def test_the_runs_that_the_page_tells_to_start_are_of_flows_that_there_are() -> 
 
 
 def test_every_verdict_of_the_ledger_has_its_words() -> None:
-    said = re.sub(r"\(.*?\)", "", (ledger.Decision.__doc__ or "").partition("words of its")[2])
-    listed = dict(re.findall(r"^ {4}(\w+)  +(.*?)(?:$|: )", said, re.MULTILINE))
-    assert set(listed) == set(get_args(ledger.Kind))
-    verdicts = {word.strip().removeprefix("and then ") for words in listed.values() for word in words.split(",")}
+    rows = re.findall(r"^\| (?:`([a-z]+)` )?\| ([a-z ,]+) \| .*\|$", (REPOSITORY / "docs" / "ledger.md").read_text(), re.MULTILINE)
+    assert {kind for kind, _ in rows if kind} == set(get_args(ledger.Kind))
+    verdicts = {word.strip().removeprefix("and then ") for kind, words in rows if kind != "kind" for word in words.split(",")}
+    assert {"adopted", "vacated", "restored", "crashed", "cancelled"} < verdicts
     told = {name.strip() for name in re.findall(r'([\w ]+)"?: "verdict\w+"', SCRIPTS["decisions.js"])}
     shown = told | set(re.findall(r"(\w+): \"", re.findall("const SIGNS = (.*)", SCRIPTS["history.js"])[0]))
     assert verdicts - shown == set()

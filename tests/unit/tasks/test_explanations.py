@@ -139,9 +139,13 @@ def test_the_answer_lists_what_happened_and_says_how_far_the_breaker_is(tmp_path
     kept = [said(one, "contest", "keep", "no better", challenger=str(one + 2), champion="1") for one in (1, 2)]
     entries = ledger(tmp_path, said(0.9, "drift", "drifted", "share 0.5", window="2024-05"), START, *kept)
     text = retrain_in_words("toy", policy, entries, MORNING + timedelta(hours=3))
-    assert "**Breaker:** open until 2026-11-21 20:00 UTC; 2 of 2 challengers in a row were not promoted." in text
+    assert "**Breaker:** open until 2026-11-21 20:00 UTC; 2 of 2 rejections in a row." in text
     assert "**A retrain by itself** could start at that time: no, the breaker is open" in text
     assert "- 2026-11-21 08:54 UTC: *drifted* in 2024-05: share 0.5" in text and "**Refusals:** none stands in the ledger." in text
+    crashed = ledger(tmp_path / "crashed", START, said(1, "retrain", "crashed", "killed", run=START.run), kept[1])
+    assert "2 of 2 rejections in a row, 1 of them runs that crashed." in retrain_in_words(
+        "toy", policy, crashed, MORNING + timedelta(hours=3)
+    )
     later = retrain_in_words("toy", policy, entries, MORNING + timedelta(hours=12))
     assert "**Breaker:** closed; 2 of 2" in later and "could start at that time: yes." in later
 
