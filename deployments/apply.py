@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 from uuid import UUID
 
+import httpx
 from prefect import Flow
 from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient, get_client
@@ -260,6 +261,9 @@ def main() -> None:
         done = apply_now(read_stack_settings(), _print, arguments.pool_type)
     except (PoolError, ValueError) as error:
         sys.exit(f"{error}")
+    except httpx.TransportError as error:
+        way = "Start it (make up), or set LAUREL_PREFECT_URL to the one that runs; then apply again"
+        sys.exit(f"Prefect at {read_stack_settings().prefect_api_url} does not answer ({type(error).__name__}: {error}). {way}.")
     refused = [one.name for one in done if (one.kind, one.change) == (USE_CASE, "refused")]
     if refused:
         print("\nAll is applied but for the use cases of broken files:", *refused, sep="\n  ", file=sys.stderr)
