@@ -17,6 +17,7 @@ from tasks.announcements import flow_failed, run_cancelled
 from tasks.governor import open_starts
 from tasks.ledger import Decision, read, record
 from tasks.outside import PATIENT, lake, run_page, tell, thread_of
+from tasks.reign import end_crowning
 
 SILENT = "No heartbeat"
 """The state in which the automation puts a run that stopped beating (``deployments/automations.py``)."""
@@ -185,3 +186,9 @@ def close_run(use_case: str, run: str) -> str | None:
     report_loss(use_case, found)
     get_run_logger().info("lost use_case=%s run=%s verdict=%s: %s", use_case, run, found.verdict, found.reason)
     return f"{found.verdict}: {found.reason}"
+
+
+@task(**PATIENT)
+def take_crown_back(use_case: str) -> None:
+    """A run that was killed between alias and proof leaves an untried champion in service: the next flow may be a day away."""
+    end_crowning(use_case)

@@ -99,6 +99,13 @@ def find_reign(use_case: str) -> Reign:
     return reign
 
 
+def end_crowning(use_case: str) -> None:
+    """Take back the alias of a crowning whose run was killed, once its time is over; nothing where none is under way."""
+    reign = look(lake(), registry(), use_case)
+    if not reign.agrees and _crowning_until(reign) is not None:
+        find_reign(use_case)
+
+
 def look(store: Lake, models: ModelRegistry, use_case: str) -> Reign:
     """What ledger and MLflow say now. Nothing is changed."""
     entry, holder = last_move(store, use_case), models.at(use_case, CHAMPION)

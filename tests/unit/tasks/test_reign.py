@@ -14,7 +14,7 @@ from blocks.registry import ModelVersion, RegistryAway
 from blocks.service import ServiceAway
 from tasks import reign
 from tasks.ledger import Decision, append, read
-from tasks.reign import CrownUnclear, find_champion, find_reign
+from tasks.reign import CrownUnclear, end_crowning, find_champion, find_reign
 
 CASE = "toy"
 
@@ -227,6 +227,17 @@ def test_crowning_whose_run_was_killed_gives_the_alias_back(world: World) -> Non
     world.registry.alias = "4"
     assert champion(world) == "3" and world.registry.alias == "3"
     assert world.moves[-1] == ("failed", "4") and "deployment of version 4 failed" in world.told[0]
+
+
+def test_lost_run_has_its_crowning_taken_back_and_what_a_person_moved_is_left_to_a_person(world: World) -> None:
+    world.crown("3")
+    world.registry.alias = "9"
+    end_crowning(CASE)
+    assert world.registry.alias == "9" and world.told == []
+    world.registry.tag(version("4"), {reign.CROWNING: (datetime.now(UTC) - timedelta(minutes=1)).isoformat()})
+    world.registry.alias = "4"
+    end_crowning(CASE)
+    assert world.registry.alias == "3" and world.moves[-1] == ("failed", "4")
 
 
 def test_long_ledger_without_a_crown_of_late_is_read_to_its_beginning(world: World) -> None:
