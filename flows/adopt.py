@@ -32,5 +32,6 @@ async def adopt(use_case: str, version: str, by: Words, why: Words, seed: int = 
     who = {"by": by, "why": why}
     seconds = crown(chosen, Crowning(adoption.champion, [reason], "adoption", adoption.holder, who))
     return completed(
-        f"Version {chosen.number} is champion of {use_case} after {before}, and serves since {seconds:.1f} s: {reason}", chosen
+        f"Version {chosen.number} is champion of {use_case} after {before}, in service {seconds:.1f} s after it was crowned: {reason}",
+        chosen,
     )

@@ -14,5 +14,5 @@ async def rollback(use_case: str, version: str | None = None, reason: str = "ask
     """Make the champion before this one (or ``version``) champion again, once its package is proven to load and answer."""
     back = find_predecessor(use_case, version)
     seconds = crown(back.target, Crowning(back.champion, [reason], "rollback", back.holder))
-    said = f"Version {back.target.number} serves {use_case} again after {seconds:.1f} s, and version {back.champion} no more: {reason}"
-    return completed(said, back.target)
+    message = f"Version {back.target.number} serves {use_case} again after {seconds:.1f} s, instead of version {back.champion}: {reason}"
+    return completed(message, back.target)

@@ -47,21 +47,21 @@ def find_run(run_id: str | None) -> FlowRun | Loss | None:
     its state back. Waits for that, and for a crash of which Prefect has not said its last word.
     """
     try:
-        wanted = UUID(str(run_id))
+        flow_run_id = UUID(str(run_id))
     except ValueError:
         return None
     settled = time.monotonic() + SETTLED_SECONDS  # Prefect's server has another clock
     with get_client(sync_client=True) as client:
         while True:
             try:
-                run = client.read_flow_run(wanted)
+                run = client.read_flow_run(flow_run_id)
             except ObjectNotFound:
-                return Loss(str(wanted), "crashed", "Prefect knows no such run any more")
+                return Loss(str(flow_run_id), "crashed", "Prefect knows no such run any more")
             state = run.state
             if state is None or not state.is_final():
                 return run if state is None or _beats(client, run) else _lost(run, "crashed", "it stopped without a word")
             if state.name == SILENT and _revive(client, run):
-                return client.read_flow_run(wanted)
+                return client.read_flow_run(flow_run_id)
             age = datetime.now(UTC) - state.timestamp
             if state.is_crashed() and age.total_seconds() < SETTLED_SECONDS and time.monotonic() < settled:
                 time.sleep(LOOK_SECONDS)
@@ -97,8 +97,8 @@ def _beats(client: SyncPrefectClient, run: FlowRun) -> bool:
 def _revive(client: SyncPrefectClient, run: FlowRun) -> bool:
     """Give a run that was silenced the state that it had, if it only waits, or beats again."""
     assert run.state is not None
-    states = sorted(client.read_flow_run_states(run.id), key=lambda one: one.timestamp)
-    former = next((one for one in reversed(states) if one.name != SILENT), None)
+    states = sorted(client.read_flow_run_states(run.id), key=lambda state: state.timestamp)
+    former = next((state for state in reversed(states) if state.name != SILENT), None)
     if former is None or former.is_final():
         return False
     if not (former.is_paused() or _beats_again(client, run, run.state.timestamp)):
@@ -127,8 +127,8 @@ def _beats_again(client: SyncPrefectClient, run: FlowRun, since: datetime) -> bo
 
 def _heartbeats(client: SyncPrefectClient, run: FlowRun) -> list[datetime]:
     """When the run beat, the latest two first."""
-    wanted = {"event": {"name": ["prefect.flow-run.heartbeat"]}, "any_resource": {"id": [f"prefect.flow-run.{run.id}"]}}
-    answer = client.request("POST", "/events/filter", json={"filter": {**wanted, "order": "DESC"}, "limit": 2})
+    heartbeats = {"event": {"name": ["prefect.flow-run.heartbeat"]}, "any_resource": {"id": [f"prefect.flow-run.{run.id}"]}}
+    answer = client.request("POST", "/events/filter", json={"filter": {**heartbeats, "order": "DESC"}, "limit": 2})
     return [datetime.fromisoformat(event["occurred"]) for event in answer.json()["events"]]
 
 
@@ -178,14 +178,14 @@ def _end_in_prefect(loss: Loss, is_over: bool) -> None:
 @task(**PATIENT)
 def close_run(use_case: str, run: str) -> str | None:
     """Report the loss of ``run``. Returns what became of it; ``None`` where nothing is lost: it goes on, or never began."""
-    found = find_run(run)
-    if not isinstance(found, Loss):
+    loss = find_run(run)
+    if not isinstance(loss, Loss):
         return None
-    if found.run is not None and found.run.start_time is None and found.verdict == "cancelled":
+    if loss.run is not None and loss.run.start_time is None and loss.verdict == "cancelled":
         return None
-    report_loss(use_case, found)
-    get_run_logger().info("lost use_case=%s run=%s verdict=%s: %s", use_case, run, found.verdict, found.reason)
-    return f"{found.verdict}: {found.reason}"
+    report_loss(use_case, loss)
+    get_run_logger().info("lost use_case=%s run=%s verdict=%s: %s", use_case, run, loss.verdict, loss.reason)
+    return f"{loss.verdict}: {loss.reason}"
 
 
 @task(**PATIENT)

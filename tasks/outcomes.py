@@ -30,22 +30,22 @@ def contest_ended(decision: Decision) -> Outcome:
 
 def asks(decision: Decision, run: str) -> Outcome:
     """A contest after which a person is asked, in ``run``."""
-    said = f"Challenger {decision.challenger} waits for an answer in run {run}. {in_a_sentence(decision)}"
-    return Outcome("Waits for approval", said)
+    sentence = f"Challenger {decision.challenger} waits for an answer in run {run}. {in_a_sentence(decision)}"
+    return Outcome("Waits for approval", sentence)
 
 
 def crowned(decision: Decision, version: str, seconds: float) -> Outcome:
     """``version``, the winner fitted again, serves ``seconds`` after it got the alias."""
     after = f"after version {decision.champion}" if decision.champion else "as the first one"
-    said = f"Version {version} is champion of {decision.use_case} {after}, and serves since {seconds:.1f} s after it was crowned."
-    return Outcome(CROWNED, f"{said} Challenger {decision.challenger}: {in_a_sentence(decision)}")
+    sentence = f"Version {version} is champion of {decision.use_case} {after}, in service {seconds:.1f} s after it was crowned."
+    return Outcome(CROWNED, f"{sentence} Challenger {decision.challenger}: {in_a_sentence(decision)}")
 
 
 def refused(contest: Decision, answer: Decision) -> str:
     """A challenger that a person, or the time limit, kept out after its ``contest``."""
     serves = f"champion {answer.champion} stays" if answer.champion else "there is still no champion"
-    said = f"Challenger {answer.challenger} is {answer.verdict}, and {serves}: {answer.reasons[0]}."
-    return f"{said} The contest was {in_a_sentence(contest)}"
+    sentence = f"Challenger {answer.challenger} is {answer.verdict}, and {serves}: {answer.reasons[0]}."
+    return f"{sentence} The contest was {in_a_sentence(contest)}"
 
 
 def in_a_sentence(decision: Decision) -> str:
@@ -76,9 +76,9 @@ def against_gate(gate: Gate, score: float | None) -> str:
 def below_the_gate(case: UseCase, candidate: str, score: float, rows: int, holdout: str, tuned: bool) -> Outcome:
     """The best candidate does not pass."""
     metric, searched = metric_name(case.gate.metric.name), "also after HPO" if tuned else "and no candidate has a search space"
-    said = f"{candidate} scores {metric} {number(score)} on {_count(rows)} of {holdout}, {against_gate(case.gate, score)}, {searched}"
+    sentence = f"{candidate} scores {metric} {number(score)} on {_count(rows)} of {holdout}, {against_gate(case.gate, score)}, {searched}"
     way = f"Give it more months, better columns or candidates, or set another gate in usecases/{case.name}.py"
-    return Outcome(BELOW, f"{said}: no challenger is registered, and whoever serves goes on. {way}.")
+    return Outcome(BELOW, f"{sentence}: no challenger is registered, and whoever serves goes on. {way}.")
 
 
 def next_step(case: UseCase, decision: Decision, asks_person: bool) -> str | None:
