@@ -20,6 +20,7 @@ from deployments.automations import (
     SILENT,
     close_lost_run,
     crash_on_lost_heartbeat,
+    crash_on_lost_start,
     rerun_lost_run,
 )
 from deployments.environment import environment, flow_run_environment
@@ -166,6 +167,15 @@ def test_only_runs_that_beat_as_laurel_told_them_are_watched(beat: ReceivedEvent
     """By the server's own matching: another team's flows on the same server beat every 180 s."""
     trigger = ServerTrigger.model_validate_json(crash_on_lost_heartbeat(30).trigger.model_dump_json())
     assert trigger.covers(beat) == watched
+
+
+@pytest.mark.parametrize("name", ["Suspended", "Resuming", "Running", "AwaitingRetry", "Champion stays", "Cancelled"])
+def test_run_that_waits_or_came_to_an_end_is_owed_no_heartbeat_and_no_start(name: str) -> None:
+    """By the server's own matching: any word of the run ends the wait, and none of these begins another."""
+    happened = heartbeat("laurel").model_copy(update={"event": f"prefect.flow-run.{name}"})
+    for automation in (crash_on_lost_heartbeat(30), crash_on_lost_start()):
+        trigger = ServerTrigger.model_validate_json(automation.trigger.model_dump_json())
+        assert trigger.covers(happened) and trigger.expects(happened.event) and not trigger.starts_after(happened.event)
 
 
 CLOSER, WATCHED = uuid4(), uuid4()
