@@ -36,6 +36,9 @@ def ask_governor(use_case: str, reason: str, by_hand: bool) -> Refusal | None:
             if (context := TaskRunContext.get()) and context.task_run.run_count > 1:  # it was noted and not told
                 tell(retrain_started(use_case, reason=reason))
             return None
+        for start in starts:
+            note = "a retrain of use_case=%s has a start and no end: whether its run %s lives is looked at, for three minutes at most"
+            get_run_logger().info(note, use_case, start.run)
         runs = [find_run(start.run) for start in starts]
         losses = [run for run in runs if isinstance(run, Loss)]
         for loss in losses:

@@ -108,7 +108,7 @@ def test_a_person_may_start_one_all_the_same_and_it_counts(loop: Loop) -> None:
     started, ended = [entry for entry in loop.decisions(CASE, "retrain") if entry["run"] == outcome.run_id]
     assert (started["verdict"], started["reasons"], started["facts"]) == ("started", ["I want one"], {"started_by": "a person"})
     assert (ended["verdict"], ended["reasons"]) == ("below the gate", [outcome.message])
-    assert "1 of 3 challengers in a row" in loop.run(explain, CASE, question="retrain").result.text
+    assert "1 of 3 rejections in a row" in loop.run(explain, CASE, question="retrain").result.text
 
 
 def test_a_run_that_fails_says_so_in_the_ledger(loop: Loop) -> None:
