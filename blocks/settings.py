@@ -186,7 +186,9 @@ class Settings(BaseSettings):
         here = cls.read(state)
         lines = []
         for name, value in here.plain_values().items() if started else ():
-            if name in os.environ and name != "LAUREL_STATE" and started.get(name, "") != value:
+            # Laurel's own processes have the checkout before the folders that the stack was given.
+            same = {value, value.removeprefix(f"{here.home}{os.pathsep}")} if name == "PYTHONPATH" else {value}
+            if name in os.environ and name != "LAUREL_STATE" and started.get(name, "") not in same:
                 given, running = value or "not set", started.get(name) or "not set"
                 counts = running if _argument(name) in PLACES else given
                 lines.append(f"{name}: {given} here, {running} in the stack that runs in {state}. {counts} counts.")

@@ -52,6 +52,16 @@ def test_an_address_given_for_one_errand_counts_and_is_told(state: Path, monkeyp
     assert line.startswith("LAUREL_MLFLOW_URL: http://elsewhere:5000 here, not set in the stack")
 
 
+def test_folders_that_laurel_itself_imports_from_are_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = Settings(state=tmp_path, pythonpath="/packages")
+    monkeypatch.setenv("LAUREL_STATE", str(tmp_path))
+    (tmp_path / STARTED).write_text(json.dumps(started.plain_values()))
+    monkeypatch.setenv("PYTHONPATH", started.flow_run_pythonpath)
+    assert Settings.differences() == []
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    assert Settings.differences()[0].startswith("PYTHONPATH: /elsewhere here, /packages in the stack")
+
+
 def test_no_secret_is_written_down_and_none_is_told(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAUREL_SLACK_TOKEN", "xoxb-2")
     assert "xoxb" not in (state / STARTED).read_text() + " ".join(Settings.differences())
