@@ -16,7 +16,7 @@ from tasks.governor import Refusal, breaker_of, may_retrain, open_starts
 from tasks.ledger import Decision, Entry, Overtaken, read, record, root_run
 from tasks.lost_runs import Loss, find_run, report_loss
 from tasks.outside import PATIENT, RESUMED, artifact_key, lake, registry, tell
-from usecases.definition import load
+from usecases.definition import RetrainPolicy, load
 
 
 @task(**PATIENT)
@@ -27,8 +27,10 @@ def ask_governor(use_case: str, reason: str, by_hand: bool) -> Refusal | None:
 
     The start is the use case's place: of runs that start at once one writes it, and it is free when the run's end stands there.
     Of a run that died without an end, the start is closed here. A run that goes on finds its own start, and is not refused by it;
-    one that is started again asks again, since its start may have been closed and its place have gone to another.
+    one that is started again asks again, since its start may have been closed and its place have gone to another. Raises
+    ``UseCaseError`` before anything is noted.
     """
+    policy = load(use_case).retrain
     while True:
         entries = read(lake(), use_case)
         starts = open_starts(entries)
@@ -45,7 +47,7 @@ def ask_governor(use_case: str, reason: str, by_hand: bool) -> Refusal | None:
             report_loss(use_case, loss)
         if losses:
             continue
-        refusal = _refuse_second(use_case, [run for run in runs if isinstance(run, FlowRun)]) or _refuse(use_case, by_hand, entries)
+        refusal = _refuse_second(use_case, [run for run in runs if isinstance(run, FlowRun)]) or _refuse(policy, by_hand, entries)
         if refusal is not None:
             return refusal
         try:
@@ -64,8 +66,8 @@ def _refuse_second(use_case: str, holders: list[FlowRun]) -> Refusal | None:
     return Refusal("running", said) if holders else None
 
 
-def _refuse(use_case: str, by_hand: bool, entries: list[Entry]) -> Refusal | None:
-    return None if by_hand and not _is_scheduled() else may_retrain(load(use_case).retrain, entries, datetime.now(UTC))
+def _refuse(policy: RetrainPolicy, by_hand: bool, entries: list[Entry]) -> Refusal | None:
+    return None if by_hand and not _is_scheduled() else may_retrain(policy, entries, datetime.now(UTC))
 
 
 def _is_scheduled() -> bool:
