@@ -308,7 +308,8 @@ def test_lost_run_completes_on_another_instance_and_finished_steps_are_not_done_
     assert place.state(lost) == "Completed"
     assert place.prefect.read_flow_run(lost.id).run_count == 2
     steps = place.steps(lost)
-    assert {name: states.count("Completed") for name, states in steps.items()} == dict.fromkeys(steps, 1) | {"ingest 2024": 3}
+    again = {"ask_governor": 2, "check_service": 2}  # what they answer may have changed meanwhile
+    assert {name: states.count("Completed") for name, states in steps.items()} == dict.fromkeys(steps, 1) | {"ingest 2024": 3} | again
     assert [steps[name] for name in ("plan_training", "announce_training")] == [["Completed", "Cached"]] * 2
     assert steps["fit logistic"] == ["Running", "Completed"], "it was not the interrupted step that was done again"
     decisions = ["retrain started", "contest promote", "crown crowned", "retrain promoted"]
