@@ -314,6 +314,8 @@ class Service:
             for name in self.watches:
                 self.traffic.add(name, flows(self, name))
             self.board.publish(facts(self))
+            # Not wait_for: in Python 3.11 it loses a cancellation that comes together with a swap, and the service would never end.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._swapped.wait(), _TICK_SECONDS)
+                async with asyncio.timeout(_TICK_SECONDS):
+                    await self._swapped.wait()
             self._swapped.clear()

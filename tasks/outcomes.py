@@ -53,7 +53,7 @@ def in_a_sentence(decision: Decision) -> str:
     gate, rows = load(decision.use_case).gate, decision.facts.get("rows")
     judged = f" on {_count(rows)} of {decision.holdout}" if isinstance(rows, float) else f" on {decision.holdout}"
     blocks = f" in {decision.contest.blocks} blocks" if decision.contest else ""
-    reasons = " ".join(f"{reason.removesuffix('.')}." for reason in decision.reasons)
+    reasons = " ".join(f"{reason[:1].upper()}{reason[1:].removesuffix('.')}." for reason in decision.reasons)
     return f"{decision.verdict}: {_scores(decision, gate)}, {against_gate(gate, decision.gate_score)},{judged}{blocks}. {reasons}"
 
 

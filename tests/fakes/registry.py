@@ -50,6 +50,8 @@ class RegistryServer(LoopbackServer):
             return self._alias(query["name"][0], query["alias"][0])
         if path == "/api/2.0/mlflow/registered-models/search":
             return self._search(int(query["max_results"][0]), int(query.get("page_token", ["0"])[0]))
+        if path == "/api/2.0/mlflow/model-versions/search":
+            return 200, json.dumps({"model_versions": self._versions(query["filter"][0])}).encode()
         proxy = "/api/2.0/mlflow-artifacts/artifacts/"
         if path.startswith(proxy):
             file = self.artifacts / unquote(path.removeprefix(proxy))
@@ -70,6 +72,14 @@ class RegistryServer(LoopbackServer):
                 model["latest_versions"] = [version | {"tags": [{"key": key, "value": value} for key, value in tags.items()]}]
         answer: dict[str, Any] = {"registered_models": models} if models else {}
         return 200, json.dumps(answer | ({"next_page_token": str(start + size)} if start + size < len(names) else {})).encode()
+
+    def _versions(self, wanted: str) -> list[dict[str, Any]]:
+        """Those of the model that ``wanted`` filters by: ``name = '...'``."""
+        return [
+            {"name": model, "version": str(version), "tags": [{"key": key, "value": value} for key, value in tags.items()]}
+            for (model, version), tags in sorted(self.versions.items())
+            if wanted == f"name = '{model}'"
+        ]
 
     def _alias(self, model: str, alias: str) -> tuple[int, bytes]:
         if not any(name == model for name, _ in self.versions):

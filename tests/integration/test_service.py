@@ -227,7 +227,10 @@ def test_a_body_of_unknown_length_that_grows_too_large_is_refused(shared: Servic
 
 def test_a_caller_that_goes_away_in_the_middle_is_no_failure_of_the_service(shared: ServiceProcess) -> None:
     with socket.create_connection(("127.0.0.1", shared.port)) as caller:
-        caller.sendall(b"POST /v1/toy/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+        head = b"POST /v1/toy/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n"
+        caller.sendall(head + b"Expect: 100-continue\r\n\r\n")
+        assert caller.recv(100).startswith(b"HTTP/1.1 100 ")  # whose process calls is known by then
+        caller.sendall(b"{")
     wait_until(lambda: metric(shared, "laurel_requests_total", route="/v1/{use_case}/predict", status="499") == 1, "it is counted")
     assert "Traceback" not in shared.output.read_text()
 

@@ -14,6 +14,7 @@ from serving.errors import RegistryAway
 from serving.registry import Registry
 
 PASSWORD = "hush-hush-hush"
+ABSENT = b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}'
 SHOWN = "Basic " + base64.b64encode(f"me:{PASSWORD}".encode()).decode()
 
 
@@ -34,8 +35,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(self.server.status if shown == SHOWN else 401)
         if self.server.location:
             self.send_header("Location", self.server.location + self.path)
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", str(len(ABSENT)))
         self.end_headers()
+        self.wfile.write(ABSENT)
 
     def log_message(self, *_: object) -> None:
         pass
