@@ -1,3 +1,4 @@
+import asyncio
 import re
 import tomllib
 from pathlib import Path
@@ -40,3 +41,22 @@ def test_the_map_of_the_service_names_every_module() -> None:
     said = set(re.findall(r"\w+", serving.__doc__ or ""))
     modules = {path.stem for path in (REPOSITORY / "serving").glob("*.py")} - {"__init__"}
     assert len(modules) > 40 and modules - said == set()
+
+
+@pytest.mark.parametrize("turns", range(5))
+def test_a_swap_at_the_moment_of_the_end_loses_no_cancellation(tmp_path: Path, turns: int) -> None:
+    """``turns`` of the event loop lie between the swap and the end."""
+    service = Service(Settings(state=tmp_path / "state", lake=f"file://{tmp_path}/lake", serving_use_cases="toy"))
+
+    async def end_at_a_swap() -> bool:
+        service.board.join()
+        ticks = asyncio.create_task(service._tick())
+        await asyncio.sleep(0.05)
+        service._swapped.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        ticks.cancel()
+        done, _ = await asyncio.wait([ticks], timeout=0.5)
+        return bool(done)
+
+    assert asyncio.run(end_at_a_swap())
