@@ -48,8 +48,14 @@ resource "aws_appautoscaling_policy" "serving" {
   for_each = {}
 }
 """,
-    # deleting a group by force it leaves the instances that are protected, and their disks;
-    "modules/ecs/moto_override.tf": 'resource "aws_autoscaling_group" "main" {\n  protect_from_scale_in = false\n}\n',
+    # deleting a group by force it leaves the instances that are protected, and their disks; and it forgets how long an instance may live,
+    # so that each apply would update the group, at which it forgets the types of instances as well;
+    "modules/ecs/moto_override.tf": """
+resource "aws_autoscaling_group" "main" {
+  protect_from_scale_in = false
+  max_instance_lifetime = null
+}
+""",
     # it gives a parameter group back without its parameters;
     "modules/database/moto_override.tf": """
 resource "aws_db_parameter_group" "main" {
