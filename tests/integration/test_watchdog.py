@@ -1,5 +1,6 @@
 """A run that works for longer than it may be silent, at the product's own limits. It begins with the session (``applied``)."""
 
+import pytest
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from usecases.toy_long import FIT_SECONDS
 
@@ -8,6 +9,7 @@ from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop
 
 
+@pytest.mark.timeout(600)  # alone it waits for the whole run
 def test_run_that_works_for_longer_than_it_may_be_silent_is_not_crashed(loop: Loop) -> None:
     assert lost_after_seconds(loop.settings.heartbeat_seconds) < FIT_SECONDS
     deployment = DeploymentFilter(id=DeploymentFilterId(any_=[loop.prefect.read_deployment_by_name("retrain/toy_long").id]))
