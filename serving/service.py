@@ -4,7 +4,6 @@ import asyncio
 import logging
 import math
 import os
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
 
 _TICK_SECONDS = 1.0
 _BODY_BUDGET = 16  # largest bodies at a time
-_SWITCH_SECONDS = 0.001  # the longest that a thread with a large request keeps the event loop from running, where C code does not
 _CARRIER_IDLE_SECONDS = 5.0
 _PROBED_SECONDS = 120.0
 _SHUTDOWN_SECONDS = 8.0  # with the drain of uvicorn less than what process managers wait before they kill
@@ -117,7 +115,6 @@ class Service:
 
     async def start(self) -> None:
         """Serve the last good packages at once, then ask the registry in the background. Raises ``OSError``, ``KeysError``."""
-        sys.setswitchinterval(_SWITCH_SECONDS)
         self.keys.load(self.settings.host)
         self.peers = None if self.keys.required else Peers()
         self.board.join()
