@@ -4,7 +4,8 @@
 
 Each large body is a CSV of as many real rows as a body may have bytes. Callers of large ones send the next as soon as they have their
 answer, and 503 is an answer: they come back after its Retry-After. The small caller asks for one row at a time over one connection.
-Only ratios of the same run are compared: p50 and p99 beside large requests to those alone. Memory is that of the service's process.
+Only ratios of the same run are compared: p50 and p99 beside large requests to those alone. The floor is the same with the large
+requests sent to a second service, which shares nothing with the first but the machine's cores. Memory is that of the first service.
 """
 
 import http.client
@@ -65,9 +66,13 @@ def run(state: Path, seconds: float, file: Path | None) -> int:
     model = prepare(state)
     with RegistryProcess(model.registry) as registry, tempfile.TemporaryDirectory(prefix="laurel-mixed-") as folder:
         registry.crown(USE_CASE, "1")
-        server = laurel(Place(model, Path(folder), free_port(), registry.url, state / "benchmarks" / "venvs"))
-        with running(server, Asked(model.rows, model.scores, Path(folder), "python", seconds, 0.0)) as (process, _):
-            figures = [_measure(server, process.pid, model.rows, callers, seconds) for callers in CALLERS]
+        folders = [Path(folder) / name for name in ("small", "large")]
+        for place in folders:
+            place.mkdir()
+        server, other = (laurel(Place(model, place, free_port(), registry.url, state / "benchmarks" / "venvs")) for place in folders)
+        check = Asked(model.rows, model.scores, Path(folder), "python", seconds, 0.0)
+        with running(server, check) as (process, _), running(other, check):
+            figures = [_measure(server, other, process.pid, model.rows, callers, seconds) for callers in CALLERS]
     told = {"machine": serving_figures.machine(), "seconds": seconds, "mixed": figures}
     print(f"load average before {told['machine']['load_average'][0]}, {seconds:g} s a case\n\n{table(figures)}")
     if file:
@@ -75,23 +80,28 @@ def run(state: Path, seconds: float, file: Path | None) -> int:
     return int(any(figure["wrong"] for figure in figures))
 
 
-def _measure(server: Server, pid: int, rows: Sequence[Row], callers: int, seconds: float) -> dict[str, Any]:
-    small = json.dumps({"rows": rows[:1]}).encode()
-    alone, beside = Caller(server, small, "application/json"), Caller(server, small, "application/json")
-    end = time.monotonic() + seconds
-    alone.ask_until(lambda: time.monotonic() > end, pause=0.01)
-    body = large_body(rows)
+def _measure(server: Server, other: Server, pid: int, rows: Sequence[Row], callers: int, seconds: float) -> dict[str, Any]:
+    small, body = json.dumps({"rows": rows[:1]}).encode(), large_body(rows)
+
+    def ask() -> Caller:
+        caller = Caller(server, small, "application/json")
+        end = time.monotonic() + seconds
+        caller.ask_until(lambda: time.monotonic() > end, pause=0.01)
+        return caller
+
+    alone = ask()
+    with _large_callers(other, body, callers) as floor_statuses:
+        floor = ask()
     memory = _Peak(pid)
     memory.start()
     with _large_callers(server, body, callers) as statuses:
-        end = time.monotonic() + seconds
-        beside.ask_until(lambda: time.monotonic() > end, pause=0.01)
+        beside = ask()
     memory.end()
     figure = {"large_callers": callers, "large_bytes": len(body), "large_answers": dict(statuses), "peak_rss_mb": memory.peak_mb}
     for name, share in (("p50", 0.5), ("p99", 0.99)):
-        before, after = (1e3 * percentile(caller.seconds, share) for caller in (alone, beside))
-        figure |= {f"{name}_alone_ms": before, f"{name}_beside_ms": after, f"{name}_ratio": after / before}
-    wrong = {*alone.statuses, *beside.statuses} - {200} | set(statuses) - {200, 503}
+        before, after, apart = (1e3 * percentile(caller.seconds, share) for caller in (alone, beside, floor))
+        figure |= {f"{name}_alone_ms": before, f"{name}_beside_ms": after, f"{name}_ratio": after / before, f"{name}_floor": apart / before}
+    wrong = {*alone.statuses, *beside.statuses, *floor.statuses} - {200} | {*statuses, *floor_statuses} - {200, 503}
     return figure | {"wrong": sorted(wrong)}
 
 
@@ -136,12 +146,13 @@ def percentile(values: Sequence[float], share: float) -> float:
 def table(figures: Sequence[dict[str, Any]]) -> str:
     """Markdown."""
     lines = [
-        "| large callers | answers to them | p50 alone, beside (ratio) | p99 alone, beside (ratio) | peak RSS MB |",
+        "| large callers | answers to them | p50 alone, beside (ratio, floor) | p99 alone, beside (ratio, floor) | peak RSS MB |",
         "|---|---|---|---|---|",
     ]
     for one in figures:
         times = [
-            f"{one[f'{name}_alone_ms']:.3g}, {one[f'{name}_beside_ms']:.3g} ms ({one[f'{name}_ratio']:.2g})" for name in ("p50", "p99")
+            f"{one[f'{name}_alone_ms']:.3g}, {one[f'{name}_beside_ms']:.3g} ms ({one[f'{name}_ratio']:.2g}, {one[f'{name}_floor']:.2g})"
+            for name in ("p50", "p99")
         ]
         answers = ", ".join(f"{count} × {status}" for status, count in sorted(one["large_answers"].items()))
         lines.append(f"| {one['large_callers']} | {answers} | {times[0]} | {times[1]} | {one['peak_rss_mb']:.0f} |")

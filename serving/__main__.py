@@ -92,8 +92,6 @@ def _server(settings: Settings, line: socket.socket | None, open_path: str | Non
     """Raises ``ValueError`` for settings that cannot be."""
     begin_log()
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each look at the alias tells nobody anything
-    # While another thread reads a large request, an answer waits this long for the interpreter, at each of its steps (default: 5 ms).
-    sys.setswitchinterval(0.001)
     from serving.server import Server, allow_files, uvicorn_config
 
     allow_files(settings)

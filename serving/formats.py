@@ -39,7 +39,6 @@ _ANSWERS = {JSON: JSON, CSV: CSV, ARROW: ARROW, "*/*": JSON, "application/*": JS
 _HAS_ROWS = re.compile(rb'\s*\{\s*"rows"')
 _HAS_COLUMNS = re.compile(rb'\s*\{\s*"columns"')
 _ROW_BYTES = (20, 5000)
-LOOP_ANSWER_ROWS = 1000  # answers of more rows are written on a thread
 
 
 def read_rows(reader: RowReader, content_type: str, body: bytes, max_rows: int) -> Asked:
@@ -153,6 +152,5 @@ def add_routes(app: FastAPI, service: "Service") -> None:
             use_case, body, kind, lambda champion, size: read_pieces(champion.reader, kind, body, max_rows, size), logged=logged
         )
         headers = remark_headers((), scored.unknown)
-        if len(scored.ids) <= LOOP_ANSWER_ROWS:
-            return Response(write_answer(scored, answer), headers=headers, media_type=answer)
-        return Response(await asyncio.to_thread(write_answer, scored, answer), headers=headers, media_type=answer)
+        written = await service.scorer.write(len(scored.ids), lambda: write_answer(scored, answer))
+        return Response(written, headers=headers, media_type=answer)

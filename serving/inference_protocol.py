@@ -6,7 +6,6 @@ Refusals are the protocol's ``{"error": "..."}`` (``serving/refusals.py``): 400 
 model or version, 503 while there is none yet.
 """
 
-import asyncio
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,6 @@ from serving.boundary import Refused, json_response, read_body, read_content_typ
 from serving.champion import Champion
 from serving.columns import columns_of
 from serving.errors import InputError
-from serving.formats import LOOP_ANSWER_ROWS
 from serving.inference_openapi import ERRORS, HEAD_LENGTH, INFER, MODEL, MODEL_PARAMETER, READY, VERSION_PARAMETER
 from serving.predictions import Scored
 from serving.remarks import remark_headers
@@ -157,10 +155,7 @@ async def _infer(service: "Service", model: str, request: Request) -> Response:
         return ask_pieces(columns_of(champion.reader), read[0], memoryview(body)[length:], most, size or most)
 
     scored = await service.score(model, body, kind if length == len(body) else "", pieces, logged=logged)
-    if len(scored.ids) <= LOOP_ANSWER_ROWS:
-        answer, head = write_answer(scored, model, read[0])
-    else:
-        answer, head = await asyncio.to_thread(write_answer, scored, model, read[0])
+    answer, head = await service.scorer.write(len(scored.ids), lambda: write_answer(scored, model, read[0]))
     headers = remark_headers((), scored.unknown)
     if head is None:
         return Response(answer, headers=headers, media_type=_TYPES[0])

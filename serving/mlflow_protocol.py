@@ -11,7 +11,6 @@ The rows are scored by the champion of ``X-Laurel-Use-Case`` (or of SageMaker's 
 use case of the settings; where they name none, of the only one. They reach the prediction log as all others do.
 """
 
-import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,6 @@ from fastapi.responses import PlainTextResponse, Response
 
 from serving.boundary import Refused, read_body, read_content_type, read_flag
 from serving.champion import Champion
-from serving.formats import LOOP_ANSWER_ROWS
 from serving.mlflow_pieces import read_json_pieces
 from serving.mlflow_rows import read_csv, read_json
 from serving.predictions import Scored
@@ -104,9 +102,8 @@ def add_routes(app: FastAPI, service: "Service") -> None:
         scored = await service.score(use_case, body, kind, pieces, logged=logged)
         service.metrics.ignored_columns[use_case] += bool(ignored)
         headers = remark_headers(tuple(ignored), scored.unknown)
-        if len(scored.ids) <= LOOP_ANSWER_ROWS:
-            return Response(write_answer(scored), headers=headers, media_type=_JSON)
-        return Response(await asyncio.to_thread(write_answer, scored), headers=headers, media_type=_JSON)
+        answer = await service.scorer.write(len(scored.ids), lambda: write_answer(scored))
+        return Response(answer, headers=headers, media_type=_JSON)
 
     @app.get("/ping", response_class=PlainTextResponse, responses={503: {"description": "No champion yet"}}, tags=["mlflow"])
     async def ping() -> Response:

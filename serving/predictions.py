@@ -17,6 +17,7 @@ from serving.remarks import MOST_SHOWN, UnknownCategory, merge
 
 Score = Callable[[Package, np.ndarray], np.ndarray]
 
+NO_MATRIX = np.empty((0, 0))
 _ANSWER_ROWS = 1000
 
 
@@ -47,7 +48,7 @@ class _Rest(msgspec.Struct, omit_defaults=True):
 class Scored(msgspec.Struct, frozen=True):
     """Rows that one champion has scored, in their order: ids, scores (0-1) and decisions have one entry a row, the matrix a row.
 
-    ``unknown`` are categories that look like a mistake. Of a large request, scored in pieces, there is no matrix.
+    ``unknown`` are categories that look like a mistake. There is no matrix of a large request, scored in pieces, and of a part of a batch.
     """
 
     champion: Champion

@@ -16,7 +16,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from serving.boundary import answer_head, is_probe
+from serving.boundary import LARGE_BODY_BYTES, answer_head, is_probe
 from serving.encodings import accepts_gzip
 from serving.errors import Overloaded, ServingError, TooSlow
 from serving.framing import Headers, check_head, strip_prefix, without_upgrade
@@ -48,8 +48,9 @@ class PredictProtocol(HttpToolsProtocol):
         self.head_bytes = 0
         self.refusal: ServingError | Refused | None = None
         self.since = time.perf_counter()
-        service, address = self.service, self.client[0] if self.client else ""
-        self.proxied = service.proxies.trust(address)
+        service = self.service
+        self.address = self.client[0] if self.client else ""
+        self.proxied = service.proxies.trust(self.address)
         self.foreign = service.peers is not None and not (self.client and self.server and service.peers.is_own(self.client, self.server))
         self.spare = len(self.connections) > service.settings.serving_connections
         if self.spare:
@@ -191,7 +192,7 @@ class PredictProtocol(HttpToolsProtocol):
         call.response_complete = True
         call.body, call.asked = b"", None  # the connection holds its last call for as long as it is idle
         self.service.budget.give(call.size)
-        self.service.account(call, status, rows, self.address_of(call.headers))
+        self.service.account(call, status, rows, self.address_of(call.headers) if self.proxied else self.address)
         if self.transport.is_closing():
             return
         close = b"" if call.keep_alive else b"connection: close\r\n"
@@ -205,8 +206,7 @@ class PredictProtocol(HttpToolsProtocol):
 
     def address_of(self, headers: Headers) -> str:
         """Who sent these headers: the address at the other end, or the one that a trusted proxy there names."""
-        address = self.client[0] if self.client else ""
-        return self.service.proxies.find_caller(headers, address) if self.proxied else address
+        return self.service.proxies.find_caller(headers, self.address) if self.proxied else self.address
 
     def sweep(self, now: float, request_seconds: float, idle_seconds: float) -> None:
         """Let go of a caller that dawdles. ``now`` is of ``time.perf_counter``; called every second."""
@@ -243,7 +243,7 @@ class PredictProtocol(HttpToolsProtocol):
                 accepted = value
             elif name == b"content-encoding" or name == b"transfer-encoding":
                 return -1
-        if size > _GZIP_BODY_BYTES and ((accepted and accepts_gzip(self.headers)) or size > self.service.max_body_bytes):
+        if size > _GZIP_BODY_BYTES and (size > LARGE_BODY_BYTES or (accepted and accepts_gzip(self.headers))):
             return -1
         return size if hosts < 2 else -1
 

@@ -19,6 +19,12 @@ _MARKS = (
 )
 
 
+# What callers send themselves: to look such a name up costs a fifth of comparing it with all marks.
+_ORDINARY = frozenset(
+    (b"host", b"user-agent", b"accept", b"accept-encoding", b"authorization", b"connection", b"content-type", b"content-length")
+)
+
+
 def is_forwarded(names: Iterable[bytes], version: str, connection: bytes) -> bool:
     """Whether a request came through a proxy, as far as it tells.
 
@@ -26,7 +32,7 @@ def is_forwarded(names: Iterable[bytes], version: str, connection: bytes) -> boo
     ``proxy_pass`` alone (before 1.29.7): HTTP/1.0 that asks to close a connection, which HTTP/1.0 does unasked.
     """
     for name in names:
-        if name.startswith(_MARKS):
+        if name not in _ORDINARY and name.startswith(_MARKS):
             return True
     return version == "1.0" and b"close" in connection.lower()
 

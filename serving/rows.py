@@ -37,24 +37,22 @@ FLOOD_BYTES = 4 * 2**20  # bodies above it are looked at for the number of their
 LOCAL_TIME = "a local date and time without a zone, such as '2013-06-01T15:00:00'"
 
 
-class Asked:
+class Asked(msgspec.Struct):
     """Checked rows as ``RowReader.read`` gives them, and the native JSON that says the same, for the prediction log.
 
-    The JSON is made when it is first asked for: many rows are logged without it. ``ignored`` are names of columns that are no fields.
+    ``source`` is the JSON, or makes it when it is first asked for: many rows are logged without it. ``ignored`` are names of columns
+    that are no fields.
     """
 
-    __slots__ = ("_request", "ignored", "rows")
-
-    def __init__(self, rows: list[tuple[Any, ...]], request: bytes | Callable[[], bytes], ignored: Sequence[str] = ()) -> None:
-        self.rows = rows
-        self.ignored = ignored
-        self._request = request
+    rows: list[tuple[Any, ...]]
+    source: bytes | Callable[[], bytes]
+    ignored: Sequence[str] = ()
 
     @property
     def request(self) -> bytes:
-        if not isinstance(self._request, bytes):
-            self._request = self._request()
-        return self._request
+        if not isinstance(self.source, bytes):
+            self.source = self.source()
+        return self.source
 
 
 class RowReader:

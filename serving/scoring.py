@@ -18,19 +18,20 @@ import numpy as np
 from serving.champion import Champion
 from serving.errors import Overloaded
 from serving.formats import JSON, read_json, read_pieces
-from serving.large_requests import WHOLE_CELLS, Cells, count_cells, piece_rows, score_pieces
+from serving.large_requests import WHOLE_CELLS, Cells, count_cells, giving_way, piece_rows, score_pieces
 from serving.log_columns import column_line
 from serving.log_policy import is_chosen
 from serving.metrics import Metrics
 from serving.package import Package
 from serving.prediction_log import PredictionLog
-from serving.predictions import PredictionIds, Scored, answer_json, predict
+from serving.predictions import NO_MATRIX, PredictionIds, Scored, answer_json, predict
 from serving.remarks import UnknownCategory
 from serving.rows import Asked
 from serving.segments import line_of
 
 # About 32 rows of 30 features: for one row a thread doubles the CPU time, for 1000 it is what keeps the others from waiting.
 LOOP_BODY_BYTES = 32 * 1024
+_LOOP_ANSWER_ROWS = 1000
 _QUEUE_CELLS = 10_000_000
 _GLANCE_BYTES = 4096  # three bytes can be a row: above it, values are counted and not only bytes
 _LOOP_CELLS = 4000
@@ -86,10 +87,11 @@ class Scorer:
 
     def submit(self, call: Call) -> None:
         """Answer ``call`` soon. Raises ``InputError`` for rows that do not fit the schema, ``Overloaded``."""
-        cells = self._cells(call.champion, call.body, JSON)
-        if cells > _LOOP_CELLS or len(call.body) > LOOP_BODY_BYTES:
-            self._submit_large(call, cells)
-            return
+        if len(call.body) > _GLANCE_BYTES:
+            cells = self._cells(call.champion, call.body, JSON)
+            if cells > _LOOP_CELLS or len(call.body) > LOOP_BODY_BYTES:
+                self._submit_large(call, cells)
+                return
         call.asked = _read(call, self._max_rows)
         self._batch.append(call)
         self._batch_rows += len(call.asked.rows)
@@ -119,7 +121,9 @@ class Scorer:
             scored = await self.run(work, cells)
         else:
             scored = work()
-        self._count(scored.use_case, len(scored.ids), scored.unknown)
+        self._answered += 1
+        self._metrics.rows[scored.use_case] += len(scored.ids)
+        self._count_unknown(scored.use_case, scored.unknown)
         return scored
 
     async def run(self, work: Callable[[], T], cells: int = 0) -> T:
@@ -129,6 +133,17 @@ class Scorer:
             return await asyncio.get_running_loop().run_in_executor(self._thread(cells), work)
         finally:
             self._leave(cells)
+
+    async def write(self, rows: int, work: Callable[[], T]) -> T:
+        """``work`` writes an answer of so many rows: that of many is written on the thread of large requests, in its turn."""
+        if rows <= _LOOP_ANSWER_ROWS:
+            return work()
+
+        def write() -> T:
+            with giving_way():
+                return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self._pieces, write)
 
     def _cells(self, champion: Champion, body: bytes, kind: str) -> int:
         """How many values a body has; 0 for one that is small whatever is in it."""
@@ -175,7 +190,8 @@ class Scorer:
         logged = logged and is_chosen(champion.package.manifest)
         draft = self._log.draft(champion.column_header, use_case) if logged else None
         try:
-            scored = score_pieces(champion, pieces, self._ids, Package.score, lambda: self._answered, draft)
+            with giving_way():
+                scored = score_pieces(champion, pieces, self._ids, Package.score, lambda: self._answered, draft)
         except BaseException:
             if draft is not None:
                 draft.discard()
@@ -241,16 +257,17 @@ class Scorer:
 
     def _tell(self, outcomes: list[Outcome]) -> None:
         self._metrics.batches.observe(len(outcomes))
+        self._answered += len(outcomes)
         for call, answer, count, unknown in outcomes:
             if isinstance(answer, bytes):
-                self._count(call.champion.package.manifest.use_case, count, unknown)
+                self._metrics.rows[call.champion.package.manifest.use_case] += count
+                if unknown:
+                    self._count_unknown(call.champion.package.manifest.use_case, unknown)
                 call.succeed(answer, count)
             else:
                 call.fail(answer)
 
-    def _count(self, use_case: str, rows: int, unknown: Sequence[UnknownCategory]) -> None:
-        self._answered += 1
-        self._metrics.rows[use_case] += rows
+    def _count_unknown(self, use_case: str, unknown: Sequence[UnknownCategory]) -> None:
         for category in unknown:
             self._metrics.unknown_categories[use_case, category.field] += category.rows
 
@@ -277,13 +294,12 @@ def _parts(scored: Scored, asked: Sequence[Asked]) -> list[Scored]:
     for one in asked:
         end = start + len(one.rows)
         ids, scores, decisions = scored.ids[start:end], scored.scores[start:end], scored.decisions[start:end]
-        parts.append(Scored(scored.champion, ids, scores, decisions, scored.matrix[start:end], _within(scored.unknown, start, end)))
+        unknown = _within(scored.unknown, start, end) if scored.unknown else ()
+        parts.append(Scored(scored.champion, ids, scores, decisions, NO_MATRIX, unknown))
         start = end
     return parts
 
 
 def _within(unknown: Sequence[UnknownCategory], start: int, end: int) -> Sequence[UnknownCategory]:
     """Those of the rows from ``start`` to ``end``, which are counted from 0 again."""
-    if not unknown:
-        return ()
     return [msgspec.structs.replace(category, row=category.row - start) for category in unknown if start <= category.row < end]
