@@ -126,7 +126,7 @@ def errors(worlds: int) -> None:
 
 def power() -> None:
     """Print, for real pairs of flights' models, each slice's half-width, and how often one that is equal in truth would pass."""
-    from tasks.promotion import judge_rows
+    from tasks.decide import judge_rows
 
     for window, champion, challenger in (("2013-06", 3, 5), ("2013-09", 3, 5), ("2013-11", 6, 10)):
         case, rows, scores = flights_pair(window, champion, challenger)

@@ -9,8 +9,7 @@ import time
 import uuid
 from dataclasses import dataclass
 
-from serving.boundary import Refused
-from serving.errors import PrefectAway
+from serving.errors import PrefectAway, Refused
 from serving.prefect_api import ENDED, PrefectApi, Run, Started
 
 LONGEST_WORDS = 1000

@@ -17,11 +17,8 @@ from fastapi.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.encodings import STEP_BYTES, Gunzip, check_charset, is_compressed
-from serving.errors import InputError, Overloaded, ServingError
-from serving.refusals import Refused as Refused
-from serving.refusals import add_error_answers as add_error_answers
+from serving.errors import InputError, Overloaded, Refused, ServingError
 from serving.refusals import classify
-from serving.refusals import error_answer as error_answer
 from serving.security_headers import API_HEADERS
 
 Headers = list[tuple[bytes, bytes]]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fastapi import Request
 
-from serving.boundary import Refused
+from serving.errors import Refused
 
 LONGEST_AGE_SECONDS = 300
 _KEPT_SECONDS = 2 * LONGEST_AGE_SECONDS + 60  # a timestamp may lie as far in the future

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.refusals import Refused
+from serving.errors import Refused
 
 STEP_BYTES = 256 * 1024
 SMALLEST_ANSWER_BYTES = 1024

@@ -1,4 +1,4 @@
-"""The service's own errors, which know nothing of HTTP.
+"""The service's own errors. But for ``Refused`` they know nothing of HTTP.
 
 ServingError
 ├── PackageError      a model package is damaged, of another format, or does not answer its own smoke rows
@@ -15,7 +15,11 @@ ServingError
 ├── RegistryAway      MLflow cannot be reached or gives no sensible answer
 ├── PrefectAway       Prefect cannot be reached or gives no sensible answer
 └── LakeAway          the lake cannot take the prediction log now
+
+Refused               a request whose form says already which status it gets
 """
+
+from collections.abc import Mapping
 
 
 class ServingError(Exception):
@@ -81,3 +85,13 @@ class Overloaded(ServingError):
 
 class TooSlow(ServingError):
     """The caller dawdles over its request."""
+
+
+class Refused(Exception):
+    """A request that is refused for its form, before anybody looks at its content."""
+
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.headers = dict(headers or {})

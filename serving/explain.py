@@ -21,10 +21,10 @@ import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
+from serving.bodies import read_rows
 from serving.boundary import json_response, read_body, read_content_type
 from serving.champion import Champion
 from serving.errors import Overloaded, PackageError
-from serving.formats import read_rows
 from serving.service import Service
 
 Score = Callable[[np.ndarray], np.ndarray]

@@ -7,7 +7,7 @@ or treats as special is here: upgrades, tunnels, codings of transfer, old versio
 
 import re
 
-from serving.refusals import Refused
+from serving.errors import Refused
 
 Headers = list[tuple[bytes, bytes]]
 

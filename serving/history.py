@@ -17,8 +17,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from serving.boundary import Refused
-from serving.errors import LakeAway
+from serving.errors import LakeAway, Refused
 from serving.lake import Lake, Stored
 from serving.lake_records import Checked, DriftCheck, drift_check, read_check, report_key
 from serving.ledger_records import Approval, Decision, Kind, Link, chain, pending, read_link

@@ -10,8 +10,8 @@ from fastapi import FastAPI, Query
 from fastapi.responses import HTMLResponse, Response
 
 from serving.approvals import state_of
-from serving.boundary import Refused, json_response
-from serving.errors import LakeAway, PrefectAway
+from serving.boundary import json_response
+from serving.errors import LakeAway, PrefectAway, Refused
 from serving.history import History
 from serving.lake import open_lake
 from serving.ledger_records import Approval, Kind

@@ -16,10 +16,10 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from serving import VERSION
-from serving.boundary import Refused, json_response, read_body, read_content_type, read_flag
+from serving.boundary import json_response, read_body, read_content_type, read_flag
 from serving.champion import Champion
 from serving.columns import columns_of
-from serving.errors import InputError
+from serving.errors import InputError, Refused
 from serving.inference_openapi import ERRORS, HEAD_LENGTH, INFER, MODEL, MODEL_PARAMETER, READY, VERSION_PARAMETER
 from serving.predictions import Scored
 from serving.remarks import remark_headers

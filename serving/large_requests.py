@@ -16,9 +16,9 @@ from serving.champion import Champion
 from serving.errors import Overloaded
 from serving.log_columns import column_line
 from serving.prediction_log import Draft
-from serving.predictions import NO_MATRIX, PredictionIds, Score, Scored, predict, spans
+from serving.predictions import NO_MATRIX, PredictionIds, Score, Scored, predict
 from serving.remarks import UnknownCategory, merge
-from serving.rows import Asked
+from serving.rows import Asked, spans
 
 PIECE_CELLS = 4000
 WHOLE_CELLS = 40_000  # up to here a request is one piece: 1300 rows of 30 columns, which are there in some 15 ms

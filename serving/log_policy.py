@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from serving.package import Manifest
+from serving.manifest import Manifest
 
 LogRequest = Callable[[bytes], bytes | None]
 

@@ -12,8 +12,7 @@ import msgspec
 from serving.columns import columns_of
 from serving.errors import InputError
 from serving.mlflow_rows import check_index, convert_known, convert_split, explain_split, find_shape, open_body, read_json
-from serving.predictions import spans
-from serving.rows import Asked, RowReader, check_count, moved, refuse_flood
+from serving.rows import Asked, RowReader, check_count, moved, refuse_flood, spans
 
 _BETWEEN_OBJECTS = re.compile(rb"\}\s*,\s*(?=\{)")
 _BETWEEN_LISTS = re.compile(rb"\]\s*,\s*(?=\[)")

@@ -18,8 +18,9 @@ import msgspec
 from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
 
-from serving.boundary import Refused, read_body, read_content_type, read_flag
+from serving.boundary import read_body, read_content_type, read_flag
 from serving.champion import Champion
+from serving.errors import Refused
 from serving.mlflow_pieces import read_json_pieces
 from serving.mlflow_rows import read_csv, read_json
 from serving.predictions import Scored

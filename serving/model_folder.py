@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from serving.errors import PackageError, RegistryAway
-from serving.package import MANIFEST, digest, read_manifest
+from serving.manifest import MANIFEST, digest, read_manifest
 from serving.registry import Crowned, Registry
 
 RECORD = "champion.json"

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from serving.champion import Champion
-from serving.package import Feature
+from serving.manifest import Feature
 
 PREDICT_PATH = "/v1/{use_case}/predict"
 CSV = "text/csv"

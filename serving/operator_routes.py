@@ -9,8 +9,8 @@ from fastapi.responses import Response
 from msgspec import Meta
 
 from serving.approvals import LONGEST_WORDS, VERSION, Answer, answer_run, roll_back
-from serving.boundary import Refused, json_response, read_body
-from serving.errors import InputError, MalformedBody
+from serving.boundary import json_response, read_body
+from serving.errors import InputError, MalformedBody, Refused
 from serving.openapi import APPROVAL, ROLLBACK
 from serving.service import Service
 

@@ -20,7 +20,8 @@ from pathlib import Path
 import msgspec
 
 from serving.errors import PackageError
-from serving.package import MANIFEST, MODEL, SMOKE, Package, load
+from serving.manifest import MANIFEST, MODEL, SMOKE
+from serving.package import Package, load
 from serving.registry import Crowned, Registry
 from serving.use_cases import RECORD
 

@@ -12,8 +12,10 @@ import numpy as np
 
 from serving.champion import Champion
 from serving.errors import PackageError
-from serving.package import Manifest, Package, Stranger
+from serving.manifest import Manifest
+from serving.package import Package, Stranger
 from serving.remarks import MOST_SHOWN, UnknownCategory, merge
+from serving.rows import spans
 
 Score = Callable[[Package, np.ndarray], np.ndarray]
 
@@ -125,8 +127,3 @@ def answer_json(scored: Scored) -> bytes:
     warnings = [category.message for category in merge([], scored.unknown, 0)[:MOST_SHOWN]]
     rest = msgspec.json.encode(_Rest(scored.version, scored.use_case, warnings))
     return b'{"predictions":[%b],%b' % (b",".join(parts), rest[1:])
-
-
-def spans(count: int, size: int) -> list[tuple[int, int]]:
-    """Where pieces of at most ``size`` begin and end."""
-    return [(at, min(at + size, count)) for at in range(0, count, size)]

@@ -18,10 +18,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.boundary import LARGE_BODY_BYTES, answer_head, is_probe
 from serving.encodings import accepts_gzip
-from serving.errors import Overloaded, ServingError, TooSlow
+from serving.errors import Overloaded, Refused, ServingError, TooSlow
 from serving.framing import Headers, check_head, strip_prefix, without_upgrade
 from serving.predict_call import PredictCall
-from serving.refusals import Refused, error_answer
+from serving.refusals import error_answer
 from serving.service import Service
 
 _MOST_HEAD_BYTES = 64 * 1024
@@ -35,13 +35,14 @@ class PredictProtocol(HttpToolsProtocol):
     """One connection."""
 
     service: Service
+    connections: "set[PredictProtocol]"  # type: ignore[assignment]
     cycle: Any
     pipeline: Any
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.service = self.app_state["service"]
-        self.service.connections = self.connections  # type: ignore[assignment]
+        self.service.connections = self.connections
         self.receiving = False
         self.in_head = False
         self.upgrading = False
@@ -274,7 +275,7 @@ class PredictProtocol(HttpToolsProtocol):
 
     def _make_room(self) -> None:
         """A connection too many may ask whether the service is well, and must ask at once: the oldest that has not goes first."""
-        spare = [connection for connection in self.service.connections if connection.spare and connection.refusal is None]
+        spare = [connection for connection in self.connections if connection.spare and connection.refusal is None]
         if len(spare) > SPARE_CONNECTIONS:
             oldest = min(spare, key=lambda connection: connection.since)
             oldest._refuse(Overloaded(_NO_ROOM))

@@ -8,7 +8,6 @@ The first two know no 422: there it is 400.
 """
 
 import logging
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -27,6 +26,7 @@ from serving.errors import (
     NotReady,
     Overloaded,
     PrefectAway,
+    Refused,
     ServingError,
     TooSlow,
     Unauthorized,
@@ -57,16 +57,6 @@ _MLFLOW_CODES = {
 }
 
 logger = logging.getLogger(__name__)
-
-
-class Refused(Exception):
-    """A request that is refused for its form, before anybody looks at its content."""
-
-    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.headers = dict(headers or {})
 
 
 def classify(error: Exception, path: str, request_id: bytes) -> tuple[dict[str, Any], int, dict[str, str]]:

@@ -17,7 +17,7 @@ import numpy as np
 from msgspec import Meta
 
 from serving.errors import InputError, MalformedBody
-from serving.package import Feature
+from serving.manifest import Feature
 
 _WHERE = re.compile(
     r"^(?P<what>.*?)(?: - at `\$(?:\.(?P<list>\w+))?(?:\[(?P<row>\d+)\])?(?:\.(?P<field>(?:(?! - at `).)+))?`)?$", re.DOTALL
@@ -240,3 +240,8 @@ def shown(value: Any) -> str:
     """A caller's value in a message, shortened."""
     said = repr(value)
     return said if len(said) <= 40 else f"{said[:37]}..."
+
+
+def spans(count: int, size: int) -> list[tuple[int, int]]:
+    """Where pieces of at most ``size`` begin and end."""
+    return [(at, min(at + size, count)) for at in range(0, count, size)]

@@ -15,9 +15,9 @@ from typing import Protocol, TypeVar
 import msgspec
 import numpy as np
 
+from serving.bodies import JSON, read_json, read_pieces
 from serving.champion import Champion
 from serving.errors import Overloaded
-from serving.formats import JSON, read_json, read_pieces
 from serving.large_requests import WHOLE_CELLS, Cells, count_cells, giving_way, piece_rows, score_pieces
 from serving.log_columns import column_line
 from serving.log_policy import is_chosen

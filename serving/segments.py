@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from serving.package import Manifest
+from serving.manifest import Manifest
 
 FORMAT = 1
 Kind = Literal["predictions", "feedback"]

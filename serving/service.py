@@ -5,18 +5,18 @@ import logging
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from blocks.settings import Settings
 from serving.access_log import AccessLog
 from serving.admission import Admission, keys_of
-from serving.boundary import Budget, Refused, RequestIds, scope_of
+from serving.boundary import Budget, RequestIds, scope_of
 from serving.carrier import Carrier
 from serving.champion import Champion, ChampionWatch
-from serving.errors import NotReady, RegistryAway, UnknownUseCase, UnseenUseCase
+from serving.errors import NotReady, Refused, RegistryAway, UnknownUseCase, UnseenUseCase
 from serving.event_window import EventWindow
 from serving.feedback import read_feedback
 from serving.lake import NO_LAKE, open_lake
@@ -30,7 +30,7 @@ from serving.predictions import Scored
 from serving.prefect_api import PrefectApi
 from serving.proxies import TrustedProxies
 from serving.registry import Registry
-from serving.scoring import LOOP_BODY_BYTES, Read, Scorer
+from serving.scoring import LOOP_BODY_BYTES, Call, Read, Scorer
 from serving.segments import feedback_header, line_of
 from serving.siblings import facts, flows
 from serving.slack import Slack
@@ -41,9 +41,6 @@ from serving.workers import WorkerBoard
 
 if TYPE_CHECKING:
     from starlette.types import Scope
-
-    from serving.predict_call import PredictCall
-    from serving.protocol import PredictProtocol
 
 _TICK_SECONDS = 1.0
 _BODY_BUDGET = 16  # largest bodies at a time
@@ -62,6 +59,23 @@ class HotRoute:
     use_case: str
     watch: ChampionWatch
     stats: RouteStats
+
+
+class HotCall(Call, Protocol):
+    """A request on the hot path."""
+
+    route: HotRoute
+    began: float  # of time.perf_counter
+    key: str
+    request_id: bytes
+
+
+class Connection(Protocol):
+    """One that is open: ``cycle`` is its request that came last."""
+
+    cycle: Any
+
+    def sweep(self, now: float, request_seconds: float, idle_seconds: float) -> None: ...
 
 
 class Service:
@@ -87,7 +101,7 @@ class Service:
         self.proxies = TrustedProxies(settings.serving_trusted_proxies)
         self.path_prefix = settings.serving_path_prefix.encode()
         self.board = WorkerBoard.of(settings)
-        self.connections: set[PredictProtocol] = set()
+        self.connections: Collection[Connection] = ()
         self.leaving = False
         self._probed = -math.inf
         folder = settings.state / "serving"
@@ -179,7 +193,7 @@ class Service:
         """Which scope a key needs for a request to this service; empty where none is needed."""
         return "" if path == self._open_path else scope_of(method, path)
 
-    def begin(self, call: "PredictCall") -> None:
+    def begin(self, call: HotCall) -> None:
         """The hot path's request is there, and was admitted: have it answered. Raises ``ServingError``."""
         call.champion = self.champion(call.route.use_case)
         self.scorer.submit(call)
@@ -207,7 +221,7 @@ class Service:
             raise NotReady("Feedback cannot be kept now: backlog or disk of the prediction log is full, or there is no lake. Try later.")
         return rows
 
-    def account(self, call: "PredictCall", status: int, rows: int, address: str) -> None:
+    def account(self, call: HotCall, status: int, rows: int, address: str) -> None:
         """Count an answer of the hot path."""
         seconds = time.perf_counter() - call.began
         call.route.stats.answered(status, seconds)

@@ -17,9 +17,8 @@ from starlette.background import BackgroundTask
 
 from blocks.settings import Settings
 from serving.approvals import Answer, answer_run, roll_back
-from serving.boundary import Refused
 from serving.callbacks import LONGEST_AGE_SECONDS, Seen, is_of_now, read_small_body
-from serving.errors import ServingError
+from serving.errors import Refused, ServingError
 from serving.service import Service
 from serving.slack_press import Press, read_press
 from serving.slack_replies import Replies

@@ -4,8 +4,7 @@ import logging
 from urllib.parse import urlsplit
 
 from blocks.settings import Settings
-from serving.boundary import Refused
-from serving.errors import PrefectAway, RegistryAway
+from serving.errors import PrefectAway, Refused, RegistryAway
 
 SLACK = "https://slack.com/api/"
 HOOKS = "https://hooks.slack.com"

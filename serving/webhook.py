@@ -13,8 +13,9 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from blocks.settings import Settings
-from serving.boundary import Refused, json_response
+from serving.boundary import json_response
 from serving.callbacks import LONGEST_AGE_SECONDS, Seen, is_of_now, read_small_body
+from serving.errors import Refused
 from serving.service import Service
 from serving.workers import folder_of
 

@@ -17,12 +17,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tasks import modelling
 from tasks.broken import find_broken
 from tasks.contest import Comparison
+from tasks.decide import judge_rows
 from tasks.drift import SCORE, DriftVerdict, judge, measure, monitored, sample
 from tasks.governor import may_retrain
 from tasks.history import Champion, History
 from tasks.ledger import Decision, Kind
 from tasks.metrics import score
-from tasks.promotion import judge_rows
 from usecases.definition import UseCase, UseCaseError
 
 Strategy = Literal["policy", "never", "monthly"]

@@ -9,6 +9,7 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact, c
 from tasks import plots
 from tasks.announcements import metric_name, number
 from tasks.backtest import Backtest, Replay, run, with_policy
+from tasks.backtest_figure import draw_backtest
 from tasks.dataset import DatasetMissing, read_periods, read_version
 from tasks.history import History
 from tasks.outside import PATIENT, artifact_key, lake
@@ -47,7 +48,7 @@ def report_backtest(found: Backtest) -> None:
         for month in one.months
     ]
     create_table_artifact(months, key=artifact_key(use_case, "backtest-periods"), description=f"From {found.first_champion} on")
-    picture = plots.png(plots.backtest({name: one.months for name, one in found.replays.items()}, metric))
+    picture = plots.png(draw_backtest({name: one.months for name, one in found.replays.items()}, metric))
     url = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
     create_image_artifact(url, key=artifact_key(use_case, "backtest-plot"), description=f"{metric_name(metric)} of whoever served")
     said = "backtest use_case=%s from=%s retrains=%d promoted=%d fit_seconds=%.1f"

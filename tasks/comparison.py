@@ -7,10 +7,10 @@ from tasks.announcements import metric_name, number
 from tasks.champions import opened
 from tasks.contest import Contest
 from tasks.dataset import read_periods, read_version
+from tasks.decide import judge_rows, seen
 from tasks.outside import PATIENT, artifact_key, lake, registry
 from tasks.own_columns import OtherColumns, own_rows
 from tasks.packaging import score_rows
-from tasks.promotion import judge_rows, seen
 from tasks.row_digests import Seen
 from usecases.definition import load
 

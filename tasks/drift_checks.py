@@ -6,7 +6,7 @@ from prefect import task
 from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.registry import ModelVersion, RegistryError
-from serving import package as packages
+from serving.manifest import REFERENCE, Manifest
 from tasks.broken import find_broken
 from tasks.champions import opened
 from tasks.drift import DriftVerdict, judge, measure, monitored, without
@@ -66,7 +66,7 @@ def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
     """
     with opened(registry(), champion) as (package, folder):
         manifest = package.manifest
-        reference = pl.read_parquet(folder / packages.REFERENCE)
+        reference = pl.read_parquet(folder / REFERENCE)
     case = as_champion(load(champion.use_case), manifest)
     case = without(case, {*case.prediction_log.leave_out, *manifest.log_leave_out})
     try:
@@ -94,7 +94,7 @@ def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
     )
 
 
-def judge_window(case: UseCase, manifest: packages.Manifest, reference: pl.DataFrame, read: Window, champion: str) -> DriftVerdict:
+def judge_window(case: UseCase, manifest: Manifest, reference: pl.DataFrame, read: Window, champion: str) -> DriftVerdict:
     """The verdict on what was ``read`` of a window, against the ``reference`` and thresholds of the champion's package."""
     policy, limits = case.drift, manifest.drift_thresholds
     days = None if read.rows.is_empty() else read.rows["event_time"].dt.date().n_unique()
@@ -108,7 +108,7 @@ def judge_window(case: UseCase, manifest: packages.Manifest, reference: pl.DataF
 
 
 def _report(
-    case: UseCase, champion: ModelVersion, manifest: packages.Manifest, reference: pl.DataFrame, read: Window, verdict: DriftVerdict
+    case: UseCase, champion: ModelVersion, manifest: Manifest, reference: pl.DataFrame, read: Window, verdict: DriftVerdict
 ) -> tuple[str, str]:
     """The columns stand in it by weight; one without a distance, which cannot count, has no place there."""
     finite = {name: far for name, far in verdict.distances.items() if np.isfinite(far)}

@@ -5,7 +5,7 @@ from threading import Lock
 import polars as pl
 
 from blocks.lake import Lake
-from serving.package import Manifest
+from serving.manifest import Manifest
 from tasks.labels import read_labels
 from tasks.log_files import LogDamaged, find_files, for_each, read_batches, span
 from tasks.performance import Performance, judge_performance

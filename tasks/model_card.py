@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from html import escape
 
-from serving.package import Manifest
+from serving.manifest import Manifest
 from tasks.contest import Contest
 from tasks.dataset import DatasetVersion
 from tasks.ledger import Decision

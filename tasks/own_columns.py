@@ -14,7 +14,7 @@ import polars as pl
 
 from blocks.lake import Lake
 from blocks.warehouse import WarehouseAway
-from serving.package import Feature, Manifest
+from serving.manifest import Feature, Manifest
 from tasks.outside import NotRegistered
 from tasks.sources import source_of
 from usecases.definition import Column, SourceError, UseCase

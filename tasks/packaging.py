@@ -9,7 +9,9 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from serving import package as packages
+from serving.manifest import MANIFEST, MODEL, REFERENCE, SMOKE, Feature, Manifest, Output, Parity, Smoke, read_manifest, write
+from serving.package import Package
+from serving.package import load as load_package
 from tasks.cross_fitting import cross_fit
 from tasks.drift import calibrate, draw_reference, monitored
 from tasks.modelling import inputs
@@ -32,7 +34,7 @@ class Made:
 
     folder: Path
     sha256: str
-    manifest: packages.Manifest
+    manifest: Manifest
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,8 @@ def make_package(
     model, dtype = export(fitted.named_steps["model"], len(case.columns))
     features = _features(case, fitted)
     smoke_rows = _with_stand_ins(case, proof.sample(min(SMOKE_ROWS, len(proof)), seed=seed))
-    smoke = packages.Smoke(smoke_rows.select(case.column_names).to_dicts(), fitted.predict_proba(inputs(case, smoke_rows))[:, 1].tolist())
-    manifest = packages.Manifest(
+    smoke = Smoke(smoke_rows.select(case.column_names).to_dicts(), fitted.predict_proba(inputs(case, smoke_rows))[:, 1].tolist())
+    manifest = Manifest(
         use_case=case.name,
         title=case.title,
         question=case.question,
@@ -101,7 +103,7 @@ def make_package(
         dataset_version=origin.dataset_version,
         trained_on=origin.trained_on,
         trained_through=origin.trained_through,
-        parity=packages.Parity(0, 0.0, 0),
+        parity=Parity(0, 0.0, 0),
         drift_thresholds={},
         drift_calibrated=False,
         holdout=origin.holdout.period,
@@ -114,7 +116,7 @@ def make_package(
         event_future_days=case.event_times.future_days,
         files={},
     )
-    loaded = packages.Package(manifest, model, smoke)
+    loaded = Package(manifest, model, smoke)
     manifest = msgspec.structs.replace(manifest, parity=prove(case, fitted, loaded, proof, seed))
     if watched:
         manifest, reference = _with_reference(case, fitted, manifest, training, seed)
@@ -122,15 +124,15 @@ def make_package(
         reference = draw_reference(case, training, seed)
     data = io.BytesIO()
     reference.drop(case.prediction_log.leave_out).write_parquet(data, compression="zstd")  # the log has no more columns than it
-    files = {packages.MODEL: model, packages.SMOKE: msgspec.json.encode(smoke), packages.REFERENCE: data.getvalue()}
-    sha256 = packages.write(folder, files, manifest)
-    packages.load(folder, sha256)
-    return Made(folder, sha256, packages.read_manifest((folder / packages.MANIFEST).read_bytes()))
+    files = {MODEL: model, SMOKE: msgspec.json.encode(smoke), REFERENCE: data.getvalue()}
+    sha256 = write(folder, files, manifest)
+    load_package(folder, sha256)
+    return Made(folder, sha256, read_manifest((folder / MANIFEST).read_bytes()))
 
 
 def _with_reference(
-    case: UseCase, fitted: "Pipeline", manifest: packages.Manifest, training: pl.DataFrame, seed: int
-) -> tuple[packages.Manifest, pl.DataFrame]:
+    case: UseCase, fitted: "Pipeline", manifest: Manifest, training: pl.DataFrame, seed: int
+) -> tuple[Manifest, pl.DataFrame]:
     """The manifest with what drift is judged by, and the reference: training rows with scores of models that have not seen them."""
     unseen = cross_fit(case, fitted, training, seed)
     reference, limits, calibrated = calibrate(case, training.with_columns(unseen.scores.alias(SCORE)), seed)
@@ -143,7 +145,7 @@ def _with_reference(
     return msgspec.structs.replace(manifest, **judged_by), reference
 
 
-def score_rows(package: packages.Package, rows: pl.DataFrame) -> np.ndarray:
+def score_rows(package: Package, rows: pl.DataFrame) -> np.ndarray:
     """Scores ``(n_rows,)`` of a package: what the service would answer to these rows."""
     return package.predict({name: rows[name].to_list() for name in package.names})
 
@@ -157,7 +159,7 @@ def _with_stand_ins(case: UseCase, rows: pl.DataFrame) -> pl.DataFrame:
     return rows
 
 
-def _features(case: UseCase, fitted: "Pipeline") -> list[packages.Feature]:
+def _features(case: UseCase, fitted: "Pipeline") -> list[Feature]:
     known = fitted.named_steps["encode"].named_transformers_["category"]
     names = [column.name for column in case.matrix_columns if column.kind == "category"]
     # NaN is the last category of a column that had nulls in training; it has no code of its own.
@@ -165,17 +167,17 @@ def _features(case: UseCase, fitted: "Pipeline") -> list[packages.Feature]:
         name: [v for v in values if isinstance(v, str)] for name, values in zip(names, getattr(known, "categories_", []), strict=True)
     }
     return [
-        packages.Feature(c.name, c.kind, c.nullable, c.low, c.high, categories.get(c.name), c.description, closed=c.categories is not None)
+        Feature(c.name, c.kind, c.nullable, c.low, c.high, categories.get(c.name), c.description, closed=c.categories is not None)
         for c in case.matrix_columns
     ]
 
 
-def _outputs(case: UseCase) -> list[packages.Output]:
-    chance = packages.Output("score", "number", 0.0, 1.0, f"probability that {case.label} is true")
-    return [chance, packages.Output("decision", "decision", description=f"whether the score reaches {case.decision_threshold:g}")]
+def _outputs(case: UseCase) -> list[Output]:
+    chance = Output("score", "number", 0.0, 1.0, f"probability that {case.label} is true")
+    return [chance, Output("decision", "decision", description=f"whether the score reaches {case.decision_threshold:g}")]
 
 
-def prove(case: UseCase, fitted: "Pipeline", package: packages.Package, rows: pl.DataFrame, seed: int) -> packages.Parity:
+def prove(case: UseCase, fitted: "Pipeline", package: Package, rows: pl.DataFrame, seed: int) -> Parity:
     """Compare package and pipeline on ``rows``, on rows moved beside the model's thresholds, and on rows with nulls.
 
     A decision counts as changed when both scores are further than the tolerance from the decision threshold.
@@ -203,7 +205,7 @@ def prove(case: UseCase, fitted: "Pipeline", package: packages.Package, rows: pl
     limit, tolerance = case.decision_threshold, case.parity_tolerance
     unsure = np.minimum(np.abs(got - limit), np.abs(expected - limit)) <= tolerance
     changed = int((((got >= limit) != (expected >= limit)) & ~unsure).sum())
-    parity = packages.Parity(len(everything), float(difference.max()), changed)
+    parity = Parity(len(everything), float(difference.max()), changed)
     if changed or not parity.largest_difference <= tolerance:
         worst = int(difference.argmax())
         raise ParityBroken(

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
-from serving.package import Manifest
+from serving.manifest import Manifest
 from tasks.drift import DriftVerdict
 from tasks.estimate import calibrate_scores, estimate
 from tasks.intervals import LEVEL, Interval, days_of, intervals

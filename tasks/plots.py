@@ -1,10 +1,10 @@
-"""The plots of a model, a contest, a drift check and a backtest.
+"""The plots of a model, a contest and a drift check.
 
 Drawn on figures of their own: pyplot keeps state, and costs a second to import.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from sklearn.base import ClassifierMixin
 
-    from tasks.backtest import Month
 
-
-def _axes(title: str, width: float = 5.5, height: float = 4.5):  # noqa: ANN202 - a matplotlib pair, imported where it is used
+def axes_of(title: str, width: float = 5.5, height: float = 4.5):  # noqa: ANN201 - a matplotlib pair, imported where it is used
+    """A figure of that size in inches, and its axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -37,7 +36,7 @@ def roc(truth: np.ndarray, predicted: np.ndarray, auc: float) -> "Figure":
     hits = np.append(0, np.cumsum(truth[order])[ends]) / max(truth.sum(), 1)
     alarms = np.append(0, np.cumsum(1 - truth[order])[ends]) / max((1 - truth).sum(), 1)
     shown = np.linspace(0, len(hits) - 1, min(len(hits), 500)).astype(int)
-    figure, axes = _axes(f"ROC on the hold-out, AUC {number(auc)}")
+    figure, axes = axes_of(f"ROC on the hold-out, AUC {number(auc)}")
     axes.plot(alarms[shown], hits[shown])
     axes.plot([0, 1], [0, 1], linestyle=":", color="grey")
     axes.set_xlabel("false positive rate")
@@ -48,7 +47,7 @@ def roc(truth: np.ndarray, predicted: np.ndarray, auc: float) -> "Figure":
 def calibration(truth: np.ndarray, predicted: np.ndarray, bins: int = 10) -> "Figure":
     """Observed share against predicted probability, in ``bins`` groups of equal size."""
     groups = [group for group in np.array_split(np.argsort(predicted), bins) if len(group)]
-    figure, axes = _axes("Calibration on the hold-out")
+    figure, axes = axes_of("Calibration on the hold-out")
     axes.plot([predicted[g].mean() for g in groups], [truth[g].mean() for g in groups], marker="o")
     axes.plot([0, 1], [0, 1], linestyle=":", color="grey")
     axes.set_xlabel("mean predicted probability")
@@ -76,7 +75,7 @@ def permutation_importance(
 def importance(names: list[str], lost: np.ndarray, metric: Metric) -> "Figure":
     """Bars of ``permutation_importance``, the largest on top."""
     order = np.argsort(lost)
-    figure, axes = _axes("Permutation importance on the hold-out", height=max(3.0, 0.25 * len(names)))
+    figure, axes = axes_of("Permutation importance on the hold-out", height=max(3.0, 0.25 * len(names)))
     axes.barh([names[i] for i in order], lost[order])
     axes.set_xlabel(f"{metric_name(metric.name)} lost when the column is shuffled")
     return figure
@@ -84,7 +83,7 @@ def importance(names: list[str], lost: np.ndarray, metric: Metric) -> "Figure":
 
 def contest_interval(low: float | None, gain: float | None, high: float | None, metric: str) -> "Figure":
     """The gain with its interval against zero: right of the line wins. What is not known is not drawn."""
-    figure, axes = _axes("Gain of the challenger", height=1.8)
+    figure, axes = axes_of("Gain of the challenger", height=1.8)
     if low is not None and high is not None:
         axes.plot([low, high], [0, 0], marker="|", markersize=12)
     # Apart from its interval: quantiles of the bootstrap need not lie on both sides of the gain itself.
@@ -106,7 +105,7 @@ def drift_by_column(
     times = {name: far / thresholds[name] for name, far in distances.items() if np.isfinite(far)}
     names = sorted(times, key=lambda name: times[name])[-most:]
     labels = [f"{name} ({importance[name]:.0%})" if name in importance else name for name in names]
-    figure, axes = _axes("Distance over threshold, by column", height=max(1.8, 0.8 + 0.25 * len(names)))
+    figure, axes = axes_of("Distance over threshold, by column", height=max(1.8, 0.8 + 0.25 * len(names)))
     axes.barh(labels, [times[name] for name in names], color=["tab:red" if times[name] >= 1 else "tab:blue" for name in names])
     axes.axvline(1, linestyle=":", color="grey")
     axes.set_xlabel("times the threshold (importance in brackets)" if importance else "times the threshold")
@@ -117,26 +116,3 @@ def png(figure: "Figure", dpi: int = 80) -> bytes:
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=dpi)
     return picture.getvalue()
-
-
-def backtest(replays: "Mapping[str, Sequence[Month]]", metric: str) -> "Figure":
-    """The score of whoever served, period by period and strategy by strategy; a circle where a challenger won, a cross where none did."""
-    figure, axes = _axes("Backtest", width=8)
-    for strategy, months in replays.items():
-        names = [month.period for month in months]
-        scores = [np.nan if month.score is None else month.score for month in months]
-        (line,) = axes.plot(names, scores, marker=".", label=strategy)
-        for outcomes, mark in ((("promoted",), "o"), (("kept", "below the gate"), "x")):
-            at = [i for i, month in enumerate(months) if month.outcome in outcomes]
-            axes.scatter(
-                [names[i] for i in at],
-                [scores[i] for i in at],
-                marker=mark,
-                s=80,
-                facecolors="none" if mark == "o" else line.get_color(),
-                edgecolors=line.get_color() if mark == "o" else None,
-            )
-    axes.set_ylabel(metric_name(metric))
-    axes.tick_params(axis="x", rotation=45)
-    axes.legend()
-    return figure

@@ -1,4 +1,4 @@
-"""The steps of ``promote`` and ``rollback``. The contest is here; what follows it is in the modules whose names are given on."""
+"""The steps of ``promote``: which challenger there is, and the contest that it is given."""
 
 import math
 from typing import cast
@@ -8,14 +8,14 @@ import polars as pl
 from prefect import task
 
 from blocks.registry import CHALLENGER, ModelVersion, RegistryError
-from serving.package import Manifest
+from serving.manifest import Manifest
 from tasks import modelling
 from tasks.approval import asks_person
 from tasks.behaviour import failures, try_behaviours
 from tasks.champions import opened
-from tasks.contest import Contest, Verdict, hold, too_little, weigh
-from tasks.dataset import DatasetVersion, read_periods, read_version
-from tasks.decisions import record_decision
+from tasks.contest import Verdict, too_little, weigh
+from tasks.dataset import read_periods, read_version
+from tasks.decide import blocks_of, judge_rows, other_schema, seen
 from tasks.latency import time_packages, too_slow
 from tasks.leaks import doubt, strongest_column
 from tasks.ledger import Decision
@@ -27,16 +27,6 @@ from tasks.packaging import score_rows
 from tasks.reign import find_champion
 from tasks.row_digests import Seen
 from usecases.definition import ROC_AUC, UseCase, load
-
-__all__ = [
-    "Decision",
-    "find_challenger",
-    "hold_contest",
-    "judge_rows",
-    "record_decision",
-    "retire_challenger",
-    "seen",
-]
 
 
 @task(**RESUMED)
@@ -117,15 +107,6 @@ def _rows_of_champion(case: UseCase, manifest: Manifest, rows: pl.DataFrame, hol
     return own_rows(lake(), case, manifest, rows, holdout)
 
 
-def other_schema(case: UseCase, who: str, manifest: Manifest) -> list[str]:
-    """Why a challenger made for other columns is not judged: the use case has changed since, and so has what callers send."""
-    made, wanted = {(one.name, one.kind) for one in manifest.features}, {(one.name, one.kind) for one in case.columns}
-    if made == wanted and manifest.label == case.label:
-        return []
-    differ = sorted({name for name, _ in made ^ wanted} | ({manifest.label, case.label} if manifest.label != case.label else set()))
-    return [f"{who} was made for another schema; it differs in {', '.join(differ)}. Make one: prefect deployment run 'retrain/{case.name}'"]
-
-
 def _weighed(case: UseCase, decision: Decision, rows: pl.DataFrame, scores: np.ndarray, champion: np.ndarray | None) -> Decision:
     """The verdict on the scores, with what else is known: how the package behaves, how long it takes, whether one column tells all."""
     truth = modelling.labels(case, rows)
@@ -138,33 +119,6 @@ def _weighed(case: UseCase, decision: Decision, rows: pl.DataFrame, scores: np.n
     return decision.model_copy(update={"verdict": verdict, "reasons": reasons, "promoted": verdict == "promote", "facts": facts})
 
 
-def judge_rows(case: UseCase, rows: pl.DataFrame, champion: np.ndarray, challenger: np.ndarray, seed: int) -> Contest:
-    """The contest on labelled ``rows``: blocks from the event time, slices from the promotion rule's columns."""
-    policy = case.promotion
-    block = _blocks(case, rows).to_numpy()
-    slices = {
-        f"{name}={value}": (rows[name] == value).fill_null(False).to_numpy()
-        for name in policy.slices
-        for value in rows[name].drop_nulls().unique().sort()
-    }
-    return hold(policy, case.gate.metric, modelling.labels(case, rows), champion, challenger, block, slices, seed)
-
-
-def _blocks(case: UseCase, rows: pl.DataFrame) -> pl.Series:
-    width = {"hour": "1h", "day": "1d", "week": "1w"}[case.promotion.block]
-    return rows[case.event_time].dt.truncate(width)
-
-
-def seen(who: str, trained_on: dict[str, str], dataset: DatasetVersion, holdout: str, rows: Seen) -> list[str]:
-    """Why a contest on ``holdout`` would be unfair: by the period's name, by the digest of its file, and by the digests of its rows."""
-    digest = dataset.digests([holdout])[holdout]
-    if holdout in trained_on or digest in trained_on.values():
-        return [f"{who} was trained on {holdout}, so it cannot be judged on it"]
-    if max(trained_on) > holdout:
-        return [f"{who} was trained through {max(trained_on)}, later than {holdout}: it knows the future of those rows"]
-    return rows.why_unfair(who, trained_on)
-
-
 def _without_champion(case: UseCase, decision: Decision, rows: pl.DataFrame, scores: np.ndarray) -> Decision:
     """Nobody to contest: the gate decides, and a score too good to be true is suspicious here too.
 
@@ -174,7 +128,7 @@ def _without_champion(case: UseCase, decision: Decision, rows: pl.DataFrame, sco
     gate_score = math.nan if decision.gate_score is None else decision.gate_score
     reasons = [f"no champion yet; {name} {gate_score:.4f} against the gate of {gate.threshold:g}"]
     verdict: Verdict = "promote" if gate.passes(gate_score) else "keep"
-    little = too_little(case.promotion, modelling.labels(case, rows), _blocks(case, rows).n_unique())
+    little = too_little(case.promotion, modelling.labels(case, rows), blocks_of(case, rows).n_unique())
     if name == "roc_auc" and gate_score > case.promotion.suspicious_score:
         verdict, reasons = "suspicious", [f"{name} {gate_score:.4f} is too good to be true: look for a leak"]
     if little is not None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from blocks.registry import ModelRegistry, ModelVersion, Run
 from blocks.settings import Settings
-from serving.package import Manifest
+from serving.manifest import Manifest
 from tasks import modelling
 from tasks.announcements import training_started
 from tasks.champions import read_manifest

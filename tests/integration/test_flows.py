@@ -13,7 +13,7 @@ from flows.evaluate import evaluate
 from flows.ingest import ingest
 from flows.promote import promote
 from flows.train import train
-from serving import package as packages
+from serving.manifest import MANIFEST, digest
 from tasks.champions import opened
 from tasks.dataset import DatasetVersion, read_periods, read_version, versions
 from tasks.training import Recipe, Training, plan_tags
@@ -176,8 +176,8 @@ def test_challenger_has_signature_input_example_and_plots(loop: Loop, evaluated:
 def test_package_of_the_challenger_is_the_one_that_was_proven(loop: Loop, evaluated: Outcome) -> None:
     with opened(loop.registry, evaluated.result) as (package, folder):
         manifest = package.manifest
-        assert packages.digest((folder / packages.MANIFEST).read_bytes()) == evaluated.result.tags["laurel.package_sha256"]
-        assert {name: packages.digest((folder / name).read_bytes()) for name in manifest.files} == manifest.files
+        assert digest((folder / MANIFEST).read_bytes()) == evaluated.result.tags["laurel.package_sha256"]
+        assert {name: digest((folder / name).read_bytes()) for name in manifest.files} == manifest.files
     dataset = read_version(loop.lake, "toy", manifest.dataset_version)
     assert manifest.trained_on == dataset.digests(["2024-01", "2024-02"])
     assert manifest.parity.rows > 2000 and manifest.parity.changed_decisions == 0

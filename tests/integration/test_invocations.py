@@ -106,7 +106,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 def copy_package(package: Path, target: Path) -> str:
     """The digest of the copy's manifest."""
-    from serving.package import MANIFEST, digest
+    from serving.manifest import MANIFEST, digest
 
     target.mkdir(parents=True)
     for file in package.iterdir():

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from blocks.settings import Settings
 from deployments.webhook import NAME, Refused, apply_webhook
-from serving.package import MANIFEST, digest
+from serving.manifest import MANIFEST, digest
 from tests.fakes.registry import RegistryServer
 from tests.fakes.slack import SlackServer
 from tests.fixtures.callers import Callers

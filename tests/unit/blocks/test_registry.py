@@ -7,7 +7,7 @@ import pytest
 
 from blocks.registry import CHAMPION, ModelRegistry, ModelVersion, RegistryAway, RegistryError
 from blocks.registry_api import RegistryApi
-from serving import package as packages
+from serving.package import load as load_package
 from tests.fakes.registry import RegistryServer
 from tests.fixtures.mlflow_server import mlflow_server, register
 from tests.fixtures.processes import free_port
@@ -52,7 +52,7 @@ def test_package_is_downloaded_whole(registry: ModelRegistry, tmp_path: Path) ->
     version = registry.version("toy", "2")
     assert RegistryApi.serves(version.tags["laurel.package"])
     folder = registry.download_package(version, tmp_path)
-    assert packages.load(folder, version.tags["laurel.package_sha256"]).manifest.use_case == "toy"
+    assert load_package(folder, version.tags["laurel.package_sha256"]).manifest.use_case == "toy"
 
 
 def test_refusals_say_what_was_asked(registry: ModelRegistry, tmp_path: Path) -> None:

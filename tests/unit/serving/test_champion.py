@@ -11,8 +11,8 @@ import pytest
 
 from serving.champion import ChampionWatch
 from serving.errors import RegistryAway
+from serving.manifest import MANIFEST, Feature, digest
 from serving.metrics import Metrics
-from serving.package import MANIFEST, Feature, digest
 from serving.package_cache import PackageCache
 from serving.registry import Registry
 from serving.slack import Slack

@@ -5,7 +5,7 @@ import tracemalloc
 import pytest
 
 from serving.encodings import STEP_BYTES, Gunzip, accepts_gzip, is_compressed
-from serving.refusals import Refused
+from serving.errors import Refused
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])

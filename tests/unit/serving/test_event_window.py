@@ -9,7 +9,8 @@ import pytest
 from serving.champion import Champion
 from serving.errors import InputError
 from serving.event_window import MOST_DAYS, EventWindow
-from serving.package import load, read_manifest
+from serving.manifest import read_manifest
+from serving.package import load
 from tests.fixtures.packages import write_package
 
 NOW = datetime.now(UTC).replace(tzinfo=None)

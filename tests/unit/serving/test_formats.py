@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving import arrow_messages, package
-from serving.boundary import Refused
+from serving.answers import choose_answer, write_answer
+from serving.bodies import ARROW, ARROW_FILE, CSV, JSON, read_rows
 from serving.champion import Champion
-from serving.errors import InputError, MalformedBody
-from serving.formats import ARROW, ARROW_FILE, CSV, JSON, choose_answer, read_rows, write_answer
+from serving.errors import InputError, MalformedBody, Refused
 from serving.predictions import Scored
 from serving.rows import FLOOD_BYTES, RowReader
 from tests.fixtures.packages import EVENT_TIME, FEATURES, write_package

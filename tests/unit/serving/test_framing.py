@@ -1,7 +1,7 @@
 import pytest
 
+from serving.errors import Refused
 from serving.framing import check_head, strip_prefix, without_upgrade
-from serving.refusals import Refused
 
 HOST = (b"host", b"localhost:5001")
 

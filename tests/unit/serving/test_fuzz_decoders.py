@@ -19,15 +19,15 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from serving import mlflow_protocol, mlflow_rows
-from serving.boundary import Refused, error_answer
+from serving.bodies import ARROW, CSV, JSON, read_rows
 from serving.champion import Champion
 from serving.columns import columns_of
-from serving.errors import InputError
+from serving.errors import InputError, Refused
 from serving.feedback import read_feedback
-from serving.formats import ARROW, CSV, JSON, read_rows
 from serving.log_tables import FeedbackTables, PredictionTables
 from serving.package import Package, load
 from serving.predictions import PredictionIds, answer_json, predict
+from serving.refusals import error_answer
 from serving.rows import Asked
 from serving.segments import Header, feedback_header, line_of
 from serving.tensors import ask, read_inference

@@ -15,8 +15,7 @@ from starlette.testclient import TestClient
 from blocks.settings import Settings
 from serving import ledger_records
 from serving.app import create_app
-from serving.boundary import Refused
-from serving.errors import LakeAway
+from serving.errors import LakeAway, Refused
 from serving.history import History
 from serving.lake import FolderLake, Stored
 from tasks import ledger

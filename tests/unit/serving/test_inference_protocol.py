@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
 
 from serving import package
-from serving.boundary import Refused
 from serving.champion import Champion
 from serving.columns import columns_of
-from serving.errors import InputError, MalformedBody
+from serving.errors import InputError, MalformedBody, Refused
 from serving.inference_protocol import check_version, describe_model, head_length, write_answer
 from serving.predictions import Scored
 from serving.rows import Asked, RowReader

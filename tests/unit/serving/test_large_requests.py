@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 
 from serving import mlflow_protocol
+from serving.bodies import ARROW, CSV, JSON, read_pieces, read_rows
 from serving.champion import Champion
 from serving.columns import columns_of
 from serving.errors import InputError, Overloaded
 from serving.event_window import MOST_DAYS
-from serving.formats import ARROW, CSV, JSON, read_pieces, read_rows
 from serving.large_requests import Cells, count_cells
 from serving.metrics import Metrics
 from serving.package import load

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from serving.log_policy import keep_all, log_request_of
-from serving.package import Manifest, load
+from serving.manifest import Manifest
+from serving.package import load
 from serving.parquet import convert
 from serving.prediction_log import PredictionLog
 from serving.segments import Header, header_of, line_of

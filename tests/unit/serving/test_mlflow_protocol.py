@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from serving import package
-from serving.boundary import Refused
 from serving.champion import Champion
-from serving.errors import InputError, MalformedBody
+from serving.errors import InputError, MalformedBody, Refused
 from serving.mlflow_protocol import check_content_type, choose_use_case, read_rows, write_answer
 from serving.predictions import Scored
 from serving.remarks import remark_headers

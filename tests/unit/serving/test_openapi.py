@@ -7,7 +7,8 @@ from pydantic import ValidationError
 from blocks.settings import Settings
 from serving.app import create_app
 from serving.champion import Champion
-from serving.package import Feature, load
+from serving.manifest import Feature
+from serving.package import load
 from tests.fixtures.packages import FEATURES, write_package
 
 

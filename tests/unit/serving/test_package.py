@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from serving.errors import PackageError
-from serving.package import MODEL, SMOKE, Manifest, load, read_manifest, write
+from serving.manifest import MODEL, SMOKE, Manifest, read_manifest, write
+from serving.package import load
 from tests.fixtures.packages import expected_score, model, write_package
 
 ROWS = [("AA", 100.0, 3.0), ("UA", 5000.0, None), ("??", 0.0, -2.5), (None, 7.0, 1e30)]

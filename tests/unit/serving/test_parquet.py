@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from serving.event_window import MOST_DAYS
 from serving.log_tables import PredictionTables
-from serving.package import Feature
+from serving.manifest import Feature
 from serving.parquet import convert
 from serving.rows import RowReader
 from serving.segments import Column, Header, feedback_header, line_of

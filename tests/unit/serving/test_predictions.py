@@ -7,7 +7,8 @@ import pytest
 
 from serving.champion import Champion
 from serving.errors import PackageError
-from serving.package import Package, Smoke, load
+from serving.manifest import Smoke
+from serving.package import Package, load
 from serving.predictions import PredictionIds, answer_json, predict
 from tests.fixtures.packages import expected_score, model, write_package
 

@@ -10,8 +10,8 @@ from starlette.testclient import TestClient
 
 from blocks.settings import Settings
 from serving.app import create_app
+from serving.bodies import JSON, read_pieces
 from serving.champion import Champion
-from serving.formats import JSON, read_pieces
 from serving.metrics import Metrics
 from serving.package import load
 from serving.prediction_log import NoPredictionLog

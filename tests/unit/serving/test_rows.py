@@ -3,7 +3,7 @@ from datetime import datetime
 import pytest
 
 from serving.errors import InputError, MalformedBody
-from serving.package import Feature
+from serving.manifest import Feature
 from serving.rows import RowReader
 from tests.fixtures.packages import EVENT_TIME, FEATURES
 

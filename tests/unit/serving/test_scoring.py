@@ -12,8 +12,9 @@ import pytest
 
 from serving.champion import Champion
 from serving.errors import InputError, Overloaded, PackageError
+from serving.manifest import Smoke
 from serving.metrics import Metrics
-from serving.package import Package, Smoke, load
+from serving.package import Package, load
 from serving.prediction_log import PredictionLog
 from serving.predictions import Answer
 from serving.rows import Asked

@@ -15,9 +15,9 @@ from hypothesis import settings as searching
 from hypothesis import strategies as st
 
 from blocks.settings import Settings
-from serving.boundary import add_error_answers
 from serving.callbacks import LONGEST_AGE_SECONDS
 from serving.errors import InputError
+from serving.refusals import add_error_answers
 from serving.service import Service
 from serving.slack_actions import add_routes
 from serving.slack_press import Press, read_press

@@ -11,9 +11,9 @@ from fastapi.testclient import TestClient
 from mlflow.webhooks.delivery import _generate_hmac_signature as sign
 
 from blocks.settings import Settings
-from serving.boundary import add_error_answers
 from serving.callbacks import LONGEST_AGE_SECONDS, Seen
 from serving.package_cache import PackageCache
+from serving.refusals import add_error_answers
 from serving.service import Service
 from serving.webhook import PATH, Deliveries, add_routes
 

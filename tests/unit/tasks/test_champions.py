@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from blocks.registry import ModelVersion
-from serving import package as packages
 from serving.errors import PackageError
+from serving.manifest import MANIFEST, MODEL, digest
 from tasks.champions import opened
 from tests.fixtures.packages import write_package
 
@@ -27,7 +27,7 @@ class FolderRegistry:
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, ModelVersion, Path]:
     write_package(tmp_path / "made")
-    sha256 = packages.digest((tmp_path / "made" / packages.MANIFEST).read_bytes())
+    sha256 = digest((tmp_path / "made" / MANIFEST).read_bytes())
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
@@ -39,7 +39,7 @@ def test_nothing_of_a_package_stays_after_it_was_read(made: tuple[Any, ModelVers
     registry, version, temporary = made
     with opened(registry, version) as (package, folder):
         assert package.manifest.use_case == "toy"
-        assert (folder / packages.MODEL).is_file()
+        assert (folder / MODEL).is_file()
     assert list(temporary.iterdir()) == []
 
 

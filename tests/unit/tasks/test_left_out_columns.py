@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 from usecases.toy import toy_rows
 
-from serving.package import REFERENCE, load
+from serving.manifest import REFERENCE
+from serving.package import load
 from tasks.broken import find_broken
 from tasks.drift import calibrate, monitored, without
 from tasks.modelling import fit

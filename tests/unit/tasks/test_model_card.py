@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from serving.package import Manifest, read_manifest
+from serving.manifest import Manifest, read_manifest
 from tasks.contest import Comparison, Contest
 from tasks.dataset import DatasetVersion, PeriodFile
 from tasks.ledger import Decision

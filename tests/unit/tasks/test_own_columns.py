@@ -10,7 +10,7 @@ import pytest
 from usecases.toy import ToySource, toy_rows
 
 from blocks.lake import Lake
-from serving.package import Feature, Manifest
+from serving.manifest import Feature, Manifest
 from tasks.own_columns import OtherColumns, as_champion, own_rows
 from tests.fixtures.packages import write_package
 from usecases.definition import Column, SourceError, UseCase

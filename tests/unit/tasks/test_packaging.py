@@ -20,7 +20,8 @@ from usecases.toy import toy_rows
 
 from blocks.settings import REPOSITORY
 from serving.errors import PackageError
-from serving.package import MANIFEST, MODEL, REFERENCE, SMOKE, Package, load, write
+from serving.manifest import MANIFEST, MODEL, REFERENCE, SMOKE, write
+from serving.package import Package, load
 from tasks.cross_fitting import cross_fit
 from tasks.modelling import fit, inputs, predict
 from tasks.onnx_export import NotConvertible

@@ -11,7 +11,7 @@ import pytest
 from usecases.toy import USE_CASE as CASE
 
 from blocks.lake import Lake
-from serving.package import Manifest, Parity
+from serving.manifest import Manifest, Parity
 from tasks.drift import DriftVerdict
 from tasks.estimate import calibrate_scores, estimate, fit_calibration, isotonic_curve
 from tasks.intervals import days_of, intervals
