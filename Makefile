@@ -34,7 +34,7 @@ key: venv ## An API key of the service, shown once (NAME=web SCOPES=predict,feed
 	  $(foreach scope,$(subst $(comma), ,$(or $(SCOPES),predict)),--scope $(scope))
 
 audit: venv ## Is every ledger of decisions whole? Names what was edited or removed (USE_CASE=flights: only that one)
-	@$(BIN)/python -m deployments.audit $(USE_CASE)
+	@$(BIN)/python -m deployments.checks.audit $(USE_CASE)
 
 infra-test: venv ## Terraform: format, validity, apply and destroy at a stand-in of AWS, checkov (ARGS='-k lake': some tests)
 	@command -v terraform >/dev/null || { echo "Terraform is missing: https://developer.hashicorp.com/terraform/install" >&2; exit 1; }

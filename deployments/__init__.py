@@ -1,0 +1,1 @@
+"""How Laurel is brought up, and what is started from outside of it."""

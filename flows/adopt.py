@@ -8,8 +8,8 @@ from pydantic import Field
 
 from blocks.registry import ModelVersion
 from flows.runs import TOLD, completed, named
-from tasks.adoption import find_adopted, make_watchable, vacate
-from tasks.crowning import Crowning, crown
+from tasks.steps.adopt import find_adopted, make_watchable, vacate
+from tasks.steps.crown import Crowning, crown
 
 Words = Annotated[str, Field(min_length=1, max_length=2000, pattern=r"\S")]
 

@@ -8,12 +8,12 @@ from pydantic import Field
 
 from blocks.registry import ModelVersion
 from flows.runs import TOLD, completed, ended, named
-from tasks.answers import TIME_LIMIT, end_waiting, judge_answer
-from tasks.approval import ask_people, find_question, in_words
-from tasks.crowning import Crowning, crown
-from tasks.outcomes import crowned, refused
-from tasks.promotion import find_challenger, retire_challenger
-from tasks.refitting import refit_winner
+from tasks.ledger.outcomes import crowned, refused
+from tasks.steps.approve.answer import TIME_LIMIT, end_waiting, judge_answer
+from tasks.steps.approve.ask import ask_people, find_question, in_words
+from tasks.steps.crown import Crowning, crown
+from tasks.steps.promote import find_challenger, retire_challenger
+from tasks.steps.refit import refit_winner
 
 
 class Answer(RunInput):

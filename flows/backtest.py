@@ -6,8 +6,8 @@ from prefect import flow
 from prefect.states import State
 
 from flows.runs import TOLD, completed, named
-from tasks.backtest import Backtest
-from tasks.backtesting import in_short, replay_history, report_backtest
+from tasks.backtest.replay import Backtest
+from tasks.steps.backtest import in_short, replay_history, report_backtest
 
 
 @flow(name="backtest", flow_run_name=named("through", before="through ", otherwise="all history"), **TOLD)

@@ -4,7 +4,7 @@ from prefect import flow
 from prefect.states import State
 
 from flows.runs import TOLD, completed, named
-from tasks.retraining import close
+from tasks.steps.retrain import close
 
 
 @flow(name="close_breaker", flow_run_name=named("by", before="by "), **TOLD)

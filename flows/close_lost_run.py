@@ -4,7 +4,7 @@ from prefect import flow
 from prefect.states import Completed, State
 
 from flows.runs import TOLD, named
-from tasks.lost_runs import close_run, take_crown_back
+from tasks.ledger.lost_runs import close_run, take_crown_back
 
 
 @flow(name="close_lost_run", flow_run_name=named("run", before="run "), **TOLD)

@@ -4,8 +4,8 @@ from prefect import flow
 from prefect.states import State
 
 from flows.runs import TOLD, completed, named
-from tasks.comparison import compare_versions, in_short, report_comparison
-from tasks.contest import Contest
+from tasks.contest.verdict import Contest
+from tasks.steps.compare import compare_versions, in_short, report_comparison
 
 
 @flow(name="compare", flow_run_name=named("window"), **TOLD)

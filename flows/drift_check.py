@@ -4,9 +4,9 @@ from prefect import flow
 from prefect.states import State
 
 from flows.runs import TOLD, completed, named
-from tasks.drift_checks import Checked, check_window, find_champion, latest_window, unseen
-from tasks.drift_records import emit_drift, in_short, record_check, report_check
-from tasks.silence import emit_seen, find_silence
+from tasks.steps.drift_check.judge import Checked, check_window, find_champion, latest_window, unseen
+from tasks.steps.drift_check.record import emit_drift, in_short, record_check, report_check
+from tasks.steps.drift_check.silence import emit_seen, find_silence
 
 
 @flow(name="drift_check", flow_run_name=named("window"), **TOLD)

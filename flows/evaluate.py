@@ -5,8 +5,16 @@ from prefect.states import State
 
 from blocks.registry import ModelVersion
 from flows.runs import TOLD, completed, ended, named
-from tasks.evaluation import below, fit_and_score_tuned, judged_well, register_challenger, report_scores, score_candidate, tune_candidates
-from tasks.training import find_training
+from tasks.steps.evaluate import (
+    below,
+    fit_and_score_tuned,
+    judged_well,
+    register_challenger,
+    report_scores,
+    score_candidate,
+    tune_candidates,
+)
+from tasks.steps.train import find_training
 
 
 @flow(name="evaluate", flow_run_name=named("training"), **TOLD)

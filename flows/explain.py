@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.states import State
 
 from flows.runs import TOLD, completed, named
-from tasks.explanations import Explanation, Question, explain_ledger
+from tasks.ledger.explanations import Explanation, Question, explain_ledger
 
 
 @flow(name="explain", flow_run_name=named("at", otherwise="now"), **TOLD)

@@ -4,8 +4,8 @@ from prefect import flow
 from prefect.states import State
 
 from flows.runs import TOLD, completed, named
-from tasks.dataset import DatasetVersion
-from tasks.ingestion import find_periods, publish_dataset, take_in
+from tasks.data.dataset import DatasetVersion
+from tasks.steps.ingest import find_periods, publish_dataset, take_in
 
 
 @flow(name="ingest", flow_run_name=named("through"), **TOLD)

@@ -5,12 +5,12 @@ from prefect.states import State
 
 from blocks.registry import ModelVersion
 from flows.runs import TOLD, ended, named
-from tasks.approval import ask_for_approval, asks_person
-from tasks.crowning import Crowning, crown
-from tasks.decisions import record_decision
-from tasks.outcomes import asks, contest_ended, crowned
-from tasks.promotion import find_challenger, hold_contest, retire_challenger
-from tasks.refitting import refit_winner
+from tasks.ledger.outcomes import asks, contest_ended, crowned
+from tasks.steps.approve.ask import ask_for_approval, asks_person
+from tasks.steps.crown import Crowning, crown
+from tasks.steps.decisions import record_decision
+from tasks.steps.promote import find_challenger, hold_contest, retire_challenger
+from tasks.steps.refit import refit_winner
 
 
 @flow(name="promote", flow_run_name=named("version", before="version ", otherwise="challenger"), **TOLD)

@@ -12,9 +12,9 @@ from flows.ingest import ingest
 from flows.promote import promote
 from flows.runs import TOLD, completed, named
 from flows.train import train
-from tasks.retraining import ask_governor, failure_recorded, record_end, report_retrain, skip_retrain
-from tasks.serving_checks import check_service
-from tasks.training import Training
+from tasks.steps.retrain import ask_governor, failure_recorded, record_end, report_retrain, skip_retrain
+from tasks.steps.serving_checks import check_service
+from tasks.steps.train import Training
 
 # What the ledger calls the outcomes.
 ENDS = {name: name.lower() for name in ("Nothing to do", "Below the gate", "Waits for approval", "No champion yet")}

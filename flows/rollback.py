@@ -5,8 +5,8 @@ from prefect.states import State
 
 from blocks.registry import ModelVersion
 from flows.runs import TOLD, completed, named
-from tasks.crowning import Crowning, crown
-from tasks.rollback import find_predecessor
+from tasks.steps.crown import Crowning, crown
+from tasks.steps.rollback import find_predecessor
 
 
 @flow(name="rollback", flow_run_name=named("version", before="to version ", otherwise="to the previous"), **TOLD)

@@ -9,9 +9,9 @@ from prefect.states import Completed
 from prefect.utilities.urls import url_for
 
 from blocks import results
-from tasks.announcements import flow_failed
-from tasks.outcomes import Outcome
-from tasks.outside import tell, thread_of
+from tasks.ledger.outcomes import Outcome
+from tasks.messages.announcements import flow_failed
+from tasks.outside.blocks_of_run import tell, thread_of
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from prefect import flow, get_run_logger
 from prefect.states import State
 
 from flows.runs import TOLD, completed, named
-from tasks.training import NothingToDo, Training, announce_training, fit_candidate, plan_training, rehearse_candidates, report_training
+from tasks.steps.train import NothingToDo, Training, announce_training, fit_candidate, plan_training, rehearse_candidates, report_training
 
 
 @flow(name="train", flow_run_name=named("holdout", "dataset_version"), **TOLD)

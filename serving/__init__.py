@@ -1,25 +1,25 @@
 """The model service: it answers with the champion, follows the crown, and keeps a log of what it said.
 
-One prediction, from the first byte to the lake:
+Rooms, from the lowest to the highest; each may import those above it in this list, and no other:
 
-    protocol      takes it from uvicorn's parser          (any other request: app, boundary, and a route's own module)
-                  (framing: where it ends; predict_call; refusals and encodings: how answers look)
-    admission     asks whether the caller may             keys, keys_file, keys_command, peers, proxies, security_headers, access_log
-    scoring       gathers, scores, logs, answers          large_requests; service holds all that lives as long as the process
-    formats       rows in, answers out                    rows, columns, csv_rows, arrow_rows, arrow_messages; feedback, event_window
-    predictions   from rows to the answer's JSON          remarks: what it says beside the scores
-    package       the champion's model and schema
-    prediction_log    keeps what was answered             log_policy, log_columns, segments, log_folders
-    uploader      sees that the lake gets it              carrier, parquet, log_tables, column_tables, sieve, line_halves, lake
+    errors        what can go wrong
+    package       the model package: manifest, and model (it encodes rows and scores them)
+    metrics       counters for Prometheus, traffic for the page
+    outside       registry (MLflow), model_folder in its stead, prefect_api, slack, lake
+    formats       rows in: bodies by media type; rows, columns, csv_rows, tensors, arrow, mlflow; encodings, event_window, feedback
+    log           prediction_log, segments, folders, policy
+    upload        uploader, carrier, parquet, row_tables, column_tables, sieve, line_halves
+    champions     use_cases, package_cache, champion, trouble
+    scoring       scorer, large_requests, predictions, column_lines, remarks, answers
+    keys          admission; keyring, file, command; peers, proxies
+    edge          boundary, framing, refusals, access_log, log_output, security_headers, openapi, inference_openapi
+    history       checks, lake_records, ledger_records, approvals
+    service       service, workers, siblings, description
+    callbacks     signatures; webhook (MLflow), slack_actions, slack_press, slack_replies
+    routes        predict, mlflow_protocol, inference_protocol, explain, history, operate; pages (page, routes_page)
+    server        app, protocol (the hot path), predict_call, server, supervisor
 
-A champion, from the registry to the next prediction: use_cases, registry, package_cache, champion; webhook lets it look sooner, trouble and
-slack tell what hinders it. model_folder stands in the registry's stead where the package comes as files.
-
-Other protocols: mlflow_protocol, mlflow_rows, mlflow_pieces, local_times; inference_protocol, inference_openapi, tensors. For people: page,
-routes_page, explain, history, history_routes, lake_records, ledger_records, openapi. For operators: description, metrics, traffic.
-Processes: __main__, server, supervisor, workers, siblings, log_output. For people who decide: operator_routes and slack_actions
-(slack_press, slack_replies), by way of approvals and prefect_api; callbacks has what signed calls have in common.
-In containers: health, sagemaker. errors has the tree of what can go wrong.
+Beside them stand what Docker and SageMaker start by name: __main__, health, sagemaker. ``docs/loop.md`` follows a prediction through them.
 """
 
 VERSION = "0.1.0"

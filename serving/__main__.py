@@ -2,7 +2,7 @@
 
 python -m serving                                  LAUREL_SERVING_WORKERS says how many
 python -m serving serve                            as SageMaker starts it: serving/sagemaker.py
-python -m serving [serve] <listening socket> <line>    a worker, as serving/supervisor.py starts it
+python -m serving [serve] <listening socket> <line>    a worker, as serving/server/supervisor.py starts it
 """
 
 import gc
@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 
 from blocks.settings import Settings
 from serving import sagemaker
-from serving.admission import keys_of
+from serving.champions.use_cases import refuse_misspelled
+from serving.edge.log_output import begin_log
 from serving.errors import KeysError, PackageError
-from serving.log_output import begin_log
-from serving.registry import Registry
-from serving.supervisor import become_parent
-from serving.use_cases import refuse_misspelled
-from serving.workers import begin_run, folder_of
+from serving.keys.admission import keys_of
+from serving.outside.registry import Registry
+from serving.server.supervisor import become_parent
+from serving.service.workers import begin_run, folder_of
 
 if TYPE_CHECKING:
-    from serving.server import Server
+    from serving.server.server import Server
 
 
 def main(arguments: list[str]) -> int:
@@ -62,7 +62,7 @@ def _settings(*, for_sagemaker: bool) -> Settings:
     if for_sagemaker:
         settings = sagemaker.settings_for(settings)
     if settings.serving_model_folder is not None:
-        from serving.model_folder import use_case_in
+        from serving.outside.model_folder import use_case_in
 
         settings = settings.model_copy(update={"serving_use_cases": use_case_in(settings.serving_model_folder)})
     return settings
@@ -92,7 +92,7 @@ def _server(settings: Settings, line: socket.socket | None, open_path: str | Non
     """Raises ``ValueError`` for settings that cannot be."""
     begin_log()
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each look at the alias tells nobody anything
-    from serving.server import Server, allow_files, uvicorn_config
+    from serving.server.server import Server, allow_files, uvicorn_config
 
     allow_files(settings)
     return Server(uvicorn_config(settings, open_path), line)

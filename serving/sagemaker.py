@@ -11,7 +11,7 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.h
 from pathlib import Path
 
 from blocks.settings import Settings
-from serving.lake import NO_LAKE
+from serving.outside.lake import NO_LAKE
 
 ARGUMENT = "serve"
 OPEN_PATH = "/invocations"
@@ -20,7 +20,7 @@ MODEL_FOLDER = Path("/opt/ml/model")
 
 def settings_for(settings: Settings) -> Settings:
     """Every address, SageMaker's port, its model if it brought one, and no prediction log unless ``LAUREL_LAKE`` says where to."""
-    from serving.manifest import MANIFEST  # NumPy comes with it: not for those who are not asked to serve so
+    from serving.package.manifest import MANIFEST  # NumPy comes with it: not for those who are not asked to serve so
 
     changed: dict[str, object] = {"host": "0.0.0.0", "serving_port": settings.sagemaker_bind_to_port}  # noqa: S104 - all of a container
     if settings.serving_model_folder is None and (MODEL_FOLDER / MANIFEST).exists():

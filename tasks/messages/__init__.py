@@ -1,6 +1,1 @@
-"""The announcements by subject. Tasks take them from ``tasks.announcements``."""
-
-from collections.abc import Mapping
-
-Links = Mapping[str, str]
-NO_LINKS: Links = {}
+"""What people are told, and in which words. Nothing is sent here."""

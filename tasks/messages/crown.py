@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from blocks.slack import Button, Confirm, Message, Picture
-from tasks.messages import NO_LINKS, Links
-from tasks.wording import Say, spoken
+from tasks.messages.links import NO_LINKS, Links
+from tasks.messages.wording import Say, spoken
 
 _CONTEST = {
     "promote": ":crown:",

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from blocks.slack import Message, Status
-from tasks.messages import NO_LINKS, Links
-from tasks.wording import Say, spoken
+from tasks.messages.links import NO_LINKS, Links
+from tasks.messages.wording import Say, spoken
 
 
 @spoken

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from blocks.slack import Message, Picture
-from tasks.messages import NO_LINKS, Links
-from tasks.wording import Say, spoken
+from tasks.messages.links import NO_LINKS, Links
+from tasks.messages.wording import Say, spoken
 
 _DRIFT = {
     "stable": ":white_check_mark:",

@@ -22,8 +22,8 @@ RETRAIN = """
 import sys
 from prefect.client.orchestration import SyncPrefectClient
 from blocks.settings import Settings
-from deployments.demo_runs import Runs
-from deployments.environment import prefect_auth
+from deployments.demo.runs import Runs
+from deployments.servers.environment import prefect_auth
 
 settings = Settings.read()
 with SyncPrefectClient(settings.prefect_api_url, auth_string=prefect_auth(settings)) as prefect:

@@ -7,7 +7,7 @@ from typing import Self
 
 import httpx
 
-from deployments.replay import as_rows
+from deployments.demo.replay import as_rows
 from usecases.definition import Source, load
 
 CALLERS = 3

@@ -1,4 +1,4 @@
-"""``python -m deployments.databases`` on a real PostgreSQL that has no database of Laurel's yet."""
+"""``python -m deployments.servers.databases`` on a real PostgreSQL that has no database of Laurel's yet."""
 
 import os
 import subprocess
@@ -41,7 +41,7 @@ def make(server: str, prefix: str = "") -> subprocess.CompletedProcess[str]:
         "LAUREL_MLFLOW_STORE": f"postgresql://{server}/{prefix}mlflow",
         "LAUREL_MLFLOW_AUTH_STORE": f"postgresql://{server}/{prefix}mlflow_auth",
     }
-    command = [sys.executable, "-m", "deployments.databases"]
+    command = [sys.executable, "-m", "deployments.servers.databases"]
     return subprocess.run(command, env={**os.environ, **urls}, cwd=REPOSITORY, capture_output=True, text=True, check=False)
 
 

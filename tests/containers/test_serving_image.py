@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import tritonclient.http as triton
 
-from serving.keys_file import make_key
+from serving.keys.file import make_key
 from tests.containers.conftest import DOCKERFILE, REPOSITORY, Run
 from tests.containers.container import Container, docker
 from tests.fixtures.packages import expected_score, write_package
@@ -63,7 +63,7 @@ uncompiled = [name for name in code if not pathlib.Path("/opt/laurel", importlib
 print(json.dumps({"code": code, "there": there, "setuid": setuid, "uncompiled": uncompiled, "uid": os.getuid(), "gid": os.getgid()}))
 """,
     )
-    ours = sorted(path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "serving").glob("*.py"))
+    ours = sorted(path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "serving").rglob("*.py"))
     assert found["code"] == ["blocks/__init__.py", "blocks/settings.py", *ours]
     assert (found["there"], found["setuid"], found["uncompiled"]) == ([], [], [])
     assert (found["uid"], found["gid"]) == (10001, 10001)

@@ -318,7 +318,7 @@ def test_services_run_the_images_with_their_secrets_and_a_root_that_nobody_write
         assert found[service]["image"].endswith(f"/laurel-{repository}:v1")
         assert all(container["readonlyRootFilesystem"] for container in found.values())
     assert containers(aws, "laurel-serving")["serving"]["portMappings"][0]["containerPort"] == 8080
-    assert containers(aws, "laurel-prefect")["preparation"]["command"] == ["python", "-m", "deployments.databases"]
+    assert containers(aws, "laurel-prefect")["preparation"]["command"] == ["python", "-m", "deployments.servers.databases"]
     worker = {one["name"]: one["value"] for one in containers(aws, "laurel-worker")["worker"]["environment"]}
     assert worker["PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME"] == "laurel-ecs-tasks-events"
     asked = {one["name"] for one in containers(aws, "laurel-mlflow")["mlflow"]["secrets"]}
@@ -387,7 +387,7 @@ def test_every_alarm_tells_somebody(aws: Aws) -> None:
 def test_predictions_are_counted_from_the_access_log_as_the_service_writes_it(aws: Aws) -> None:
     import msgspec
 
-    from serving.access_log import Entry
+    from serving.edge.access_log import Entry
 
     (found,) = aws.client("logs").describe_metric_filters(logGroupName="/laurel/serving")["metricFilters"]
     assert found["filterPattern"] == "{ $.rows > 0 && $.status = 200 }"
@@ -405,7 +405,7 @@ def test_an_object_in_incoming_starts_ingest_and_what_fails_is_kept(aws: Aws) ->
     template = target["InputTransformer"]["InputTemplate"]
     filled = json.loads(template.replace("<key>", "incoming/flights/2013-03.csv").replace("<write>", "0055AED6DCD90281E5"))
     (override,) = filled["containerOverrides"]
-    assert override["command"] == ["python", "-m", "deployments.incoming", "incoming/flights/2013-03.csv", "0055AED6DCD90281E5"]
+    assert override["command"] == ["python", "-m", "deployments.runs.incoming", "incoming/flights/2013-03.csv", "0055AED6DCD90281E5"]
     assert override["name"] in containers(aws, "laurel-command")
     (failed,) = events.list_targets_by_rule(Rule="laurel-failed-commands")["Targets"]
     assert failed["Arn"].endswith(":laurel-dead-letters")

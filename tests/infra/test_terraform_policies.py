@@ -20,10 +20,11 @@ from blocks.lake import Lake, LakeAway
 from blocks.results import Results
 from blocks.settings import REPOSITORY, Settings
 from serving import errors
-from serving.history import History
-from serving.lake import open_lake
-from tasks import ledger, quarantine
-from tasks.dataset import versions
+from serving.history.checks import History
+from serving.outside.lake import open_lake
+from tasks.data.dataset import versions
+from tasks.drift import quarantine
+from tasks.ledger import entries
 from tests.fakes.iam import GuardedS3, Policies, guarded_s3
 from tests.infra.aws import Aws
 from tests.infra.conftest import CLUSTER
@@ -113,9 +114,9 @@ def flows_use(lake: Lake) -> None:
             "by": "a test",
             "run": None,
         }
-        ledger.append(lake, ledger.Decision.model_validate(text | {"kind": "contest", "verdict": "keep"}))
-    assert len(ledger.read(lake, "flights")) == 2
-    assert ledger.find_tampering(lake, "flights", None) == []
+        entries.append(lake, entries.Decision.model_validate(text | {"kind": "contest", "verdict": "keep"}))
+    assert len(entries.read(lake, "flights")) == 2
+    assert entries.find_tampering(lake, "flights", None) == []
     lake.write("reports/flights/2013-06/verdict.json", b"{}")
     assert quarantine.quarantined(lake, "flights") == {}
     lake.create("slack/run/0.head", b"1")
@@ -276,7 +277,7 @@ def test_a_deployment_may_do_all_that_its_programs_do(cluster_plan: Plan) -> Non
         "GetLogEvents": ("logs", f"arn:aws:logs:{HERE}:log-group:/laurel/command:log-stream:x", {}),
     }
     wanted["GetParameters"] = ("ssm", f"arn:aws:ssm:{HERE}:parameter/laurel/config/LAUREL_ECS_IMAGE", {})
-    done = called_methods(REPOSITORY / "deployments/ecs_services.py", REPOSITORY / "deployments/ecs_command.py")
+    done = called_methods(REPOSITORY / "deployments/aws/ecs_services.py", REPOSITORY / "deployments/aws/ecs_command.py")
     assert {"RunTask", "UpdateService"} <= done
     assert done - set(wanted) == set(), "a program asks AWS for something new"
     for name, (kind, resource, context) in wanted.items():

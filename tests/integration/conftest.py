@@ -25,7 +25,7 @@ def applied(stack: Settings, request: pytest.FixtureRequest) -> Settings:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 
-    from deployments.apply import apply_now
+    from deployments.apply.command import apply_now
 
     apply_now(stack)
     with SyncPrefectClient(stack.prefect_api_url) as prefect:
@@ -42,7 +42,7 @@ def applied(stack: Settings, request: pytest.FixtureRequest) -> Settings:
 def three_use_cases(request: pytest.FixtureRequest) -> Iterator[None]:
     """Only flights, ``toy`` and the module's ``CASE`` are applied: a stack of the module's own needs no deployments of the others."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("deployments.apply.known", lambda: sorted({"flights", "toy", request.module.CASE}))
+        patch.setattr("deployments.apply.command.known", lambda: sorted({"flights", "toy", request.module.CASE}))
         yield
 
 

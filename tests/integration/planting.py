@@ -26,13 +26,13 @@ from prefect.states import State
 from blocks.lake import Lake
 from blocks.registry import CHALLENGER, CHAMPION, ModelRegistry, ModelVersion
 from blocks.settings import Settings
-from deployments import local
-from deployments.local_storage import BIN
-from tasks import modelling
-from tasks.dataset import read_periods, read_version
-from tasks.evaluation import judge_holdout, score_holdout
-from tasks.ledger import Decision, append
-from tasks.packaging import Origin, make_package
+from deployments.local import stack as local
+from deployments.servers.seaweedfs import BIN
+from tasks.data.dataset import read_periods, read_version
+from tasks.ledger.entries import Decision, append
+from tasks.models import modelling
+from tasks.packages.packaging import Origin, make_package
+from tasks.steps.evaluate import judge_holdout, score_holdout
 from tests.fakes.slack import SlackServer
 from tests.fixtures.processes import wait_until
 from usecases.definition import load

@@ -31,9 +31,9 @@ from prefect.workers.process import ProcessWorker
 import flows
 import usecases
 from blocks.settings import REPOSITORY, Settings
-from deployments.apply import _automation, apply_now, main, remove_now
-from deployments.automations import FLOOD_SECONDS, crash_on_lost_heartbeat
-from deployments.pools import OTHER_RUNS, TRAINING, TRAINING_RUNS, process_template
+from deployments.apply.automations import FLOOD_SECONDS, crash_on_lost_heartbeat
+from deployments.apply.command import _automation, apply_now, main, remove_now
+from deployments.apply.pools import OTHER_RUNS, TRAINING, TRAINING_RUNS, process_template
 from tests.integration.planting import Loop
 from usecases.definition import known
 

@@ -25,10 +25,10 @@ from websockets.typing import Subprotocol
 
 from blocks.registry import CHAMPION, ModelRegistry, ModelVersion, RegistryError
 from blocks.settings import REPOSITORY, Settings
-from deployments import local
-from deployments.apply import apply_now
-from deployments.environment import environment, prefect_auth
-from deployments.webhook import Refused, apply_webhook
+from deployments.apply.command import apply_now
+from deployments.apply.webhook import Refused, apply_webhook
+from deployments.local import stack as local
+from deployments.servers.environment import environment, prefect_auth
 from tests.conftest import FIXTURES, LocalSettings
 from tests.fixtures.browser import CHROMIUM, MISSING, Browser
 from tests.fixtures.processes import ServiceProcess, wait_until
@@ -371,7 +371,7 @@ def test_after_a_restart_with_new_secrets_flows_service_and_webhook_work(renewed
 @pytest.mark.parametrize("name", ["prefect", "mlflow"])
 def test_a_server_command_that_would_listen_openly_ends_at_once_and_says_what_to_set(name: str, tmp_path: Path) -> None:
     variables = os.environ | {"LAUREL_HOST": "0.0.0.0", "LAUREL_STATE": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
-    command = [sys.executable, "-m", f"deployments.{name}_server"]
+    command = [sys.executable, "-m", f"deployments.servers.{name}_server"]
     done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert f"Set LAUREL_{name.upper()}_" in done.stderr and "or LAUREL_HOST=127.0.0.1." in done.stderr

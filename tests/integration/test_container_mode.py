@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from blocks.settings import REPOSITORY
-from serving.keys_file import make_key
+from serving.keys.file import make_key
 from tests.fakes.registry import RegistryServer
 from tests.fixtures.packages import expected_score, write_package
 from tests.fixtures.processes import ServiceProcess, free_port, start_in_vain, wait_until

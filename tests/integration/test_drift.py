@@ -13,14 +13,14 @@ from prefect.client.orchestration import get_client
 from usecases.toy import toy_rows
 
 from blocks.registry import ModelVersion
-from deployments.automations import tell_silence
-from deployments.replay import Answers, Caller, replay
+from deployments.apply.automations import tell_silence
+from deployments.demo.replay import Answers, Caller, replay
 from flows.drift_check import drift_check
 from flows.ingest import ingest
 from flows.promote import promote
-from tasks import quarantine
-from tasks.champions import opened
-from tasks.packaging import score_rows
+from tasks.drift import quarantine
+from tasks.packages.packaging import score_rows
+from tasks.packages.registered import opened
 from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop
 from usecases.definition import load

@@ -25,11 +25,11 @@ from pydantic import SecretStr
 from blocks.lake import Lake
 from blocks.registry import CHAMPION, ModelRegistry
 from blocks.settings import REPOSITORY, Settings
-from deployments import local
-from deployments.apply import apply_now
-from deployments.local_storage import BIN
-from deployments.pools import PoolError
-from tasks.dataset import versions
+from deployments.apply.command import apply_now
+from deployments.apply.pools import PoolError
+from deployments.local import stack
+from deployments.servers.seaweedfs import BIN
+from tasks.data.dataset import versions
 from tests.conftest import FIXTURES, LocalSettings
 from tests.fakes.slack import SlackServer
 from tests.fixtures.ecs import ROLES, Cloud, Instance
@@ -86,7 +86,7 @@ class Place:
 @pytest.fixture(scope="module")
 def own_stack(local_settings: LocalSettings, tmp_path_factory: pytest.TempPathFactory, slack: SlackServer) -> Iterator[Settings]:
     """A stack whose Prefect asks for a password, with a process pool as the local worker makes it."""
-    settings = local.up(
+    settings = stack.up(
         local_settings(
             tmp_path_factory.mktemp("ecs-stack"),
             PYTHONPATH=str(FIXTURES),
@@ -98,7 +98,7 @@ def own_stack(local_settings: LocalSettings, tmp_path_factory: pytest.TempPathFa
         )
     )
     yield settings
-    local.down(settings)
+    stack.down(settings)
 
 
 @pytest.fixture(scope="module")
@@ -325,12 +325,12 @@ def test_crowning_that_was_lost_half_way_gives_the_alias_back_to_who_was_crowned
     untried = next(one for one in place.registry.versions(CASE) if crowned and one.number != crowned.number)
     assert crowned is not None
     place.registry.set_alias(untried, CHAMPION)
-    code = "from prefect import flow\nfrom tasks.crowning import Crowning, crown\nfrom tasks.outside import registry\n"
+    code = "from prefect import flow\nfrom tasks.steps.crown import Crowning, crown\nfrom tasks.outside.blocks_of_run import registry\n"
     why = f"Crowning({crowned.number!r}, ['a test'])"
     code += f"flow(lambda: crown(registry().version({CASE!r}, {untried.number!r}), {why}), name='again')()"
     supervisor = [str(BIN / "supervisorctl"), "-c", "supervisord.conf"]
     subprocess.run([*supervisor, "stop", "service"], cwd=place.settings.state, check=True, capture_output=True)
-    given = {**os.environ, **local.environment(place.settings), "LAUREL_PROMOTE_TIMEOUT_SECONDS": "1"}
+    given = {**os.environ, **stack.environment(place.settings), "LAUREL_PROMOTE_TIMEOUT_SECONDS": "1"}
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, env=given, capture_output=True, text=True, timeout=120)
     subprocess.run([*supervisor, "start", "service"], cwd=place.settings.state, check=True, capture_output=True)
     assert done.returncode != 0 and f"The alias is back at {crowned.number}." in done.stderr, done.stderr[-2000:]

@@ -6,7 +6,7 @@ import usecases.toy_small
 from flows.promote import promote
 from flows.retrain import retrain
 from flows.train import train
-from tasks.champions import read_manifest
+from tasks.packages.registered import read_manifest
 from tests.integration.planting import Loop, Outcome
 from usecases.definition import load
 

@@ -13,10 +13,10 @@ from flows.evaluate import evaluate
 from flows.ingest import ingest
 from flows.promote import promote
 from flows.train import train
-from serving.manifest import MANIFEST, digest
-from tasks.champions import opened
-from tasks.dataset import DatasetVersion, read_periods, read_version, versions
-from tasks.training import Recipe, Training, plan_tags
+from serving.package.manifest import MANIFEST, digest
+from tasks.data.dataset import DatasetVersion, read_periods, read_version, versions
+from tasks.packages.registered import opened
+from tasks.steps.train import Recipe, Training, plan_tags
 from tests.integration.planting import Loop, Outcome
 
 FILES = "toy_files"

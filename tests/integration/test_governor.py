@@ -18,9 +18,9 @@ from blocks.settings import REPOSITORY
 from flows.close_breaker import close_breaker
 from flows.explain import explain
 from flows.retrain import retrain
-from tasks.governor import Refusal
-from tasks.ledger import Decision, append, path_of, record
-from tasks.retraining import ask_governor
+from tasks.ledger.entries import Decision, append, path_of, record
+from tasks.ledger.governor import Refusal
+from tasks.steps.retrain import ask_governor
 from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop
 
@@ -40,7 +40,7 @@ def runs(loop: Loop) -> list[FlowRun]:
 
 def audit(*use_cases: str, **environment: str) -> tuple[int, list[str]]:
     """Exit code and lines of the command."""
-    command = [sys.executable, "-m", "deployments.audit", *use_cases]
+    command = [sys.executable, "-m", "deployments.checks.audit", *use_cases]
     done = subprocess.run(command, cwd=REPOSITORY, env=os.environ | environment, capture_output=True, text=True)
     return done.returncode, (done.stdout + done.stderr).splitlines()
 

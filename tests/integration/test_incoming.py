@@ -1,4 +1,4 @@
-"""A new object of the lake starts ingest: ``python -m deployments.incoming``, at a real Prefect server."""
+"""A new object of the lake starts ingest: ``python -m deployments.runs.incoming``, at a real Prefect server."""
 
 import os
 import subprocess
@@ -9,13 +9,13 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
 from blocks.settings import REPOSITORY, Settings
-from deployments.environment import environment
-from deployments.incoming import IncomingError, use_case_of
+from deployments.runs.incoming import IncomingError, use_case_of
+from deployments.servers.environment import environment
 from tests.fixtures.processes import wait_until
 
 
 def incoming(settings: Settings, key: str, write: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "deployments.incoming", key, write]
+    command = [sys.executable, "-m", "deployments.runs.incoming", key, write]
     given = {**os.environ, **environment(settings)}
     return subprocess.run(command, env=given, cwd=REPOSITORY, capture_output=True, text=True, check=False)
 

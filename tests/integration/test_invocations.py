@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 
 from blocks.registry import ModelRegistry
-from tasks import modelling
-from tasks.packaging import Origin, make_package
+from tasks.models import modelling
+from tasks.packages.packaging import Origin, make_package
 from tests.fakes.registry import RegistryServer
 from tests.fixtures.packages import expected_score, write_package
 from tests.fixtures.processes import ServiceProcess, free_port, wait_until
@@ -106,7 +106,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 def copy_package(package: Path, target: Path) -> str:
     """The digest of the copy's manifest."""
-    from serving.manifest import MANIFEST, digest
+    from serving.package.manifest import MANIFEST, digest
 
     target.mkdir(parents=True)
     for file in package.iterdir():

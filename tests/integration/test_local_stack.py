@@ -22,10 +22,12 @@ from prefect.client.orchestration import SyncPrefectClient
 from pydantic import SecretStr
 
 from blocks.settings import REPOSITORY, Settings
-from deployments import local, local_ports, local_programs
-from deployments.demo_runs import DemoFailed, Runs
-from deployments.local_supervisor import MARKER, Supervisor
-from deployments.stack_watch import StackWatch
+from deployments.demo.runs import DemoFailed, Runs
+from deployments.local import ports
+from deployments.local import stack as local
+from deployments.local.watch import StackWatch
+from deployments.supervision import programs
+from deployments.supervision.supervisor import MARKER, Supervisor
 from tests.conftest import LocalSettings
 
 FLOW = """
@@ -82,7 +84,7 @@ def open_ports(settings: Settings) -> list[int]:
         with socket.socket() as probe:
             return probe.connect_ex((settings.host, port)) == 0
 
-    return [port.number for port in local_ports.needed(settings) if listens(port.number)]
+    return [port.number for port in ports.needed(settings) if listens(port.number)]
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
@@ -149,7 +151,7 @@ def test_verbs_in_a_fresh_shell_speak_to_the_stack_that_runs(stack: Settings) ->
 
 
 def test_verb_in_a_shell_with_another_port_tells_both_and_takes_the_stack_s(stack: Settings, taken_port: int) -> None:
-    audit = fresh_shell(stack.state, "deployments.audit", "flights", LAUREL_MLFLOW_PORT=str(taken_port))
+    audit = fresh_shell(stack.state, "deployments.checks.audit", "flights", LAUREL_MLFLOW_PORT=str(taken_port))
     assert f"LAUREL_MLFLOW_PORT: {taken_port} here, {stack.mlflow_port} in the stack" in audit.stderr
     assert "NOT CHECKED" not in audit.stdout
     refused = fresh_shell(stack.state, "deployments.local", "up", LAUREL_MLFLOW_PORT=str(taken_port))
@@ -262,7 +264,7 @@ def test_killed_service_is_started_again(doomed: Settings) -> None:
     assert pid
     os.kill(pid, signal.SIGKILL)
     assert eventually(lambda: {one.name: one.pid for one in local.status(doomed)}["service"] not in (pid, None))
-    assert eventually(lambda: local_programs.answers(f"{doomed.serving_base_url}/health"))
+    assert eventually(lambda: programs.answers(f"{doomed.serving_base_url}/health"))
 
 
 def test_down_ends_what_a_killed_supervisord_left_flow_runs_too(doomed: Settings, tmp_path: Path) -> None:

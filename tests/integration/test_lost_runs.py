@@ -30,15 +30,15 @@ from prefect.states import Cancelled, Cancelling, Running
 
 from blocks.lake import Lake, LakeAway
 from blocks.settings import REPOSITORY, Settings
-from deployments import automations
-from deployments.apply import apply_now
-from deployments.environment import environment
-from deployments.local_storage import BIN
+from deployments.apply import automations
+from deployments.apply.command import apply_now
+from deployments.servers.environment import environment
+from deployments.servers.seaweedfs import BIN
 from flows.runs import TOLD
-from tasks.governor import Refusal
-from tasks.ledger import Decision, append, read
-from tasks.outside import PATIENT
-from tasks.retraining import ask_governor, close, record_end, skip_retrain
+from tasks.ledger.entries import Decision, append, read
+from tasks.ledger.governor import Refusal
+from tasks.outside.blocks_of_run import PATIENT
+from tasks.steps.retrain import ask_governor, close, record_end, skip_retrain
 from tests.fakes.loopback import Handler, LoopbackServer
 from tests.fakes.slack import SlackServer
 from tests.fixtures.processes import free_port, wait_until
@@ -68,7 +68,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self._process = subprocess.Popen([sys.executable, "-m", "deployments.prefect_server"], **self._options)
+        self._process = subprocess.Popen([sys.executable, "-m", "deployments.servers.prefect_server"], **self._options)
         wait_until(lambda: httpx.get(self._health).status_code == 200, "Prefect answers", seconds=120)
 
     def stop(self) -> None:
@@ -144,10 +144,10 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         try:
             server.start()
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("deployments.apply.known", lambda: ["flights", CASE])
+                patch.setattr("deployments.apply.command.known", lambda: ["flights", CASE])
                 patch.setattr(automations, "lost_after_seconds", lambda _: LOST_AFTER)
                 apply_now(settings)
-            workers.append(subprocess.Popen([sys.executable, "-m", "deployments.worker", "--name", "test"], **options))
+            workers.append(subprocess.Popen([sys.executable, "-m", "deployments.servers.worker", "--name", "test"], **options))
             with (
                 mock.patch.dict(os.environ, environment(settings)),
                 temporary_settings({PREFECT_API_URL: settings.prefect_api_url}),
@@ -285,7 +285,7 @@ def test_event_stands_once_in_the_ledger_though_its_answer_was_lost(alone: Stack
 
 
 def test_run_id_of_another_prefect_is_a_loss(alone: Stack) -> None:
-    from tasks.lost_runs import Loss, find_run
+    from tasks.ledger.lost_runs import Loss, find_run
 
     found = find_run(str(UUID(int=7)))
     assert isinstance(found, Loss) and found.verdict == "crashed"

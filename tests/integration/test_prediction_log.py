@@ -16,7 +16,7 @@ import httpx
 import msgspec
 import pytest
 
-from serving.manifest import MANIFEST, read_manifest, write
+from serving.package.manifest import MANIFEST, read_manifest, write
 from tests.fakes.registry import RegistryServer
 from tests.fixtures.packages import write_package
 from tests.fixtures.processes import ServiceProcess, wait_until

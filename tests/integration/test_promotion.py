@@ -11,10 +11,10 @@ from flows.compare import compare
 from flows.ingest import ingest
 from flows.promote import promote
 from flows.retrain import retrain
-from tasks.champions import read_manifest
-from tasks.dataset import write_period, write_version
-from tasks.packaging import SMOKE_ROWS
-from tasks.validation import REASON, Validated, validate
+from tasks.data.dataset import write_period, write_version
+from tasks.data.validation import REASON, Validated, validate
+from tasks.packages.packaging import SMOKE_ROWS
+from tasks.packages.registered import read_manifest
 from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop, Outcome
 from usecases.definition import load

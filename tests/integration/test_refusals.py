@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import httpx
 import pytest
 
-from serving.keys_file import make_key
+from serving.keys.file import make_key
 from tests.fakes.registry import RegistryServer
 from tests.fixtures.api_keys import put_key
 from tests.fixtures.packages import write_package

@@ -11,7 +11,7 @@ from flows.explain import explain
 from flows.ingest import ingest
 from flows.promote import promote
 from flows.rollback import rollback
-from tasks.audits import audit_ledger
+from tasks.ledger.audits import audit_ledger
 from tests.integration.planting import Loop
 
 CASE = "toy_reign"

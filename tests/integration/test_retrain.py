@@ -14,13 +14,13 @@ from prefect.client.schemas.objects import FlowRun
 from usecases.toy import toy_rows
 
 from blocks.settings import REPOSITORY
-from deployments import local
+from deployments.local import stack
 from flows.drift_check import drift_check
 from flows.explain import explain
 from flows.retrain import retrain
-from tasks.champions import read_manifest
-from tasks.dataset import read_version, versions
-from tasks.ledger import Decision, append
+from tasks.data.dataset import read_version, versions
+from tasks.ledger.entries import Decision, append
+from tasks.packages.registered import read_manifest
 from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop
 
@@ -61,7 +61,7 @@ def killed_ingest(loop: Loop) -> int:
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=REPOSITORY,
-        env={**os.environ, **local.environment(loop.settings)},
+        env={**os.environ, **stack.environment(loop.settings)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

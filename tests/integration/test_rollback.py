@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from benchmarks.rollback import callers, measure
+from benchmarks.loop.rollback import callers, measure
 from blocks.registry import ModelVersion
 from flows.ingest import ingest
 from flows.promote import promote
 from flows.rollback import rollback
-from tasks.champions import opened
+from tasks.packages.registered import opened
 from tests.integration.planting import Loop, Outcome
 
 CASE = "toy_rollback"

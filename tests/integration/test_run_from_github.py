@@ -18,8 +18,9 @@ from prefect.states import Cancelled, Completed, Crashed, Running
 
 from blocks.service import ModelService
 from blocks.settings import REPOSITORY
-from deployments import pull_request_comment, run_and_wait
-from deployments.smoke import check_service
+from deployments.checks.smoke import check_service
+from deployments.github import pull_request_comment
+from deployments.runs import run_and_wait
 from flows.retrain import retrain
 from tests.fakes.github import GitHubServer
 from tests.fixtures.processes import free_port, wait_until
@@ -42,7 +43,7 @@ Command = Callable[..., Ran]
 
 @pytest.fixture
 def command(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Command:
-    """``python -m deployments.run_and_wait``, in this process."""
+    """``python -m deployments.runs.run_and_wait``, in this process."""
 
     def run(use_case: str, *arguments: str) -> Ran:
         report = tmp_path / "report.md"
@@ -72,7 +73,7 @@ def test_retrain_started_from_outside_crowns_the_first_champion_and_says_so(
     told = ["--report", str(report), "--tell-slack", "--link", "pull request=https://github.example/team/models/pull/12"]
     arguments = ["--use-case", CASE, "--parameter", "through=2024-03", "--parameter", "reason=pull request 12", *told]
     done = subprocess.run(
-        [sys.executable, "-m", "deployments.run_and_wait", *arguments], cwd=REPOSITORY, env=os.environ, capture_output=True, text=True
+        [sys.executable, "-m", "deployments.runs.run_and_wait", *arguments], cwd=REPOSITORY, env=os.environ, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     champion = loop.crowned(CASE)

@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from blocks.settings import REPOSITORY
-from serving.keys_command import main as keys_command
-from serving.keys_file import make_key, read_keys
+from serving.keys.command import main as keys_command
+from serving.keys.file import make_key, read_keys
 from tests.fakes.registry import RegistryServer
 from tests.fixtures.api_keys import put_key
 from tests.fixtures.packages import write_package

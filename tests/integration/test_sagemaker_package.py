@@ -1,4 +1,4 @@
-"""``python -m deployments.sagemaker_package``: from the registry to what the service reads of a model folder."""
+"""``python -m deployments.aws.sagemaker_package``: from the registry to what the service reads of a model folder."""
 
 import os
 import subprocess
@@ -12,9 +12,9 @@ import pytest
 
 from blocks.registry import CHAMPION, ModelRegistry, ModelVersion, RegistryError
 from blocks.settings import REPOSITORY
-from deployments.sagemaker_package import main, write_archive
-from serving.model_folder import ModelFolder, use_case_in
-from serving.package import load
+from deployments.aws.sagemaker_package import main, write_archive
+from serving.outside.model_folder import ModelFolder, use_case_in
+from serving.package.model import load
 from tests.fixtures.mlflow_server import mlflow_server
 from tests.fixtures.packages import write_package
 
@@ -80,7 +80,7 @@ def test_a_package_that_was_changed_in_the_store_is_not_packed(registered: Regis
 
 def test_the_command_says_what_it_made(registered: Registered, tmp_path: Path) -> None:
     environment = os.environ | {"LAUREL_MLFLOW_URL": registered.registry.tracking_uri, "LAUREL_STATE": str(tmp_path)}
-    command = [sys.executable, "-m", "deployments.sagemaker_package", "toy", "--output", str(tmp_path / "model.tar.gz")]
+    command = [sys.executable, "-m", "deployments.aws.sagemaker_package", "toy", "--output", str(tmp_path / "model.tar.gz")]
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path / 'model.tar.gz'}: toy version 1, 0.0 MB\n"

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.registry import Registry
+from serving.outside.registry import Registry
 from tests.fakes.registry import RegistryServer
 from tests.fixtures.mlflow_server import mlflow_server, register
 from tests.fixtures.packages import expected_score, write_package

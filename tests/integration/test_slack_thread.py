@@ -16,7 +16,7 @@ from usecases.toy import toy_rows
 from blocks.slack import BLOCK, Message, SlackNotifier
 from flows.drift_check import drift_check
 from flows.retrain import retrain
-from tasks.outside import tell
+from tasks.outside.blocks_of_run import tell
 from tests.fakes.slack import CHANNEL_ID, PNG
 from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop, Outcome

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.smoke import SmokeFailed, judge_answer, main
+from deployments.checks.smoke import SmokeFailed, judge_answer, main
 from tests.fakes.registry import RegistryServer
 from tests.fixtures.api_keys import put_key
 from tests.fixtures.packages import write_package

@@ -13,8 +13,8 @@ import pytest
 from pydantic import SecretStr
 
 from blocks.settings import Settings
-from deployments.webhook import NAME, Refused, apply_webhook
-from serving.manifest import MANIFEST, digest
+from deployments.apply.webhook import NAME, Refused, apply_webhook
+from serving.package.manifest import MANIFEST, digest
 from tests.fakes.registry import RegistryServer
 from tests.fakes.slack import SlackServer
 from tests.fixtures.callers import Callers

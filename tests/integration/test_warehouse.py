@@ -13,7 +13,7 @@ from usecases.toy import toy_rows
 from blocks.settings import Settings
 from blocks.warehouse import CHUNK_ROWS, Warehouse, WarehouseAway, WarehouseError
 from flows.ingest import ingest
-from tasks.sources import Query
+from tasks.data.sources import Query
 from tests.fixtures import mariadb
 from tests.integration.planting import Loop
 from usecases.definition import SourceError

@@ -4,7 +4,7 @@ import pytest
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from usecases.toy_long import FIT_SECONDS
 
-from deployments.automations import lost_after_seconds
+from deployments.apply.automations import lost_after_seconds
 from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop
 

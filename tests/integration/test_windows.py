@@ -10,8 +10,8 @@ import pytest
 
 from blocks.lake import Lake, LakeAway
 from blocks.settings import Settings
-from tasks.labels import read_labels
-from tasks.windows import LogDamaged, read_window
+from tasks.log.labels import read_labels
+from tasks.log.windows import LogDamaged, read_window
 from usecases.definition import UseCase, load
 
 

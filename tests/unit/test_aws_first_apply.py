@@ -125,8 +125,9 @@ def test_names_are_those_that_the_stack_gives() -> None:
 
 def test_python_of_this_repository_takes_the_options_that_it_is_given() -> None:
     for line in [line for block in blocks() for line in block.splitlines() if "python -m" in line]:
-        for module, rest in re.findall(r"python -m (deployments\.\w+)([^|]*?)(?= -- |$)", line):
-            text = (REPOSITORY / f"{module.replace('.', '/')}.py").read_text()
+        for module, rest in re.findall(r"python -m (deployments[.\w]+)([^|]*?)(?= -- |$)", line):
+            path = REPOSITORY / module.replace(".", "/")
+            text = (path / "command.py" if path.is_dir() else path.with_suffix(".py")).read_text()
             assert [option for option in re.findall(r"--[a-z-]{2,}", rest) if f'"{option}"' not in text] == [], line
 
 

@@ -11,7 +11,7 @@ import yaml
 from cryptography.fernet import Fernet
 
 from blocks.settings import REPOSITORY, Settings
-from deployments.environment import environment
+from deployments.servers.environment import environment
 
 MAKE_ENV = REPOSITORY / "infra/compose/make-env"
 DOCKERFILE = REPOSITORY / "infra/images/flows/Dockerfile"

@@ -20,8 +20,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from usecases.toy import toy_rows
 
 from blocks.settings import REPOSITORY, Settings
-from tasks.modelling import fit
-from tasks.packaging import Origin, make_package
+from tasks.models.modelling import fit
+from tasks.packages.packaging import Origin, make_package
 from usecases import definition
 from usecases.definition import (
     Approval,
@@ -196,10 +196,10 @@ FOLLOW = """
 import sys, tempfile
 from pathlib import Path
 from blocks.lake import Lake
-from tasks.dataset import ingest_period, read_periods, write_version
-from tasks.metrics import score
-from tasks.modelling import fit, labels, predict
-from tasks.packaging import Origin, make_package
+from tasks.data.dataset import ingest_period, read_periods, write_version
+from tasks.measures.metrics import score
+from tasks.models.modelling import fit, labels, predict
+from tasks.packages.packaging import Origin, make_package
 from usecases.definition import load
 
 case = load(sys.argv[1])

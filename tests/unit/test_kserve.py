@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from blocks.settings import REPOSITORY, Settings
-from serving.app import create_app
-from serving.boundary import scope_of
+from serving.edge.boundary import scope_of
+from serving.server.app import create_app
 
 
 @pytest.fixture(scope="module")

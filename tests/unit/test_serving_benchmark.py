@@ -16,24 +16,16 @@ from typing import Any
 import psutil
 import pytest
 
-from benchmarks import (
-    serving_client,
-    serving_figures,
-    serving_load,
-    serving_perf,
-    serving_process,
-    serving_profile,
-    serving_report,
-    serving_swap,
-    serving_visit,
-)
-from benchmarks.serving_environments import Unavailable, install
-from benchmarks.serving_load import Load, NothingInTime
-from benchmarks.serving_model import REPOSITORY
-from benchmarks.serving_process import BenchmarkFailed, Memory
-from benchmarks.serving_servers import SERVERS, Place, Server
-from benchmarks.serving_stages import COUNT, MODEL, STAGES, Stopwatch, microseconds
-from benchmarks.serving_visit import Asked, Measure, Visit
+from benchmarks.serving import client, figures, perf, profile, report, swap, visit
+from benchmarks.serving import load as serving_load
+from benchmarks.serving import process as serving_process
+from benchmarks.serving.environments import Unavailable, install
+from benchmarks.serving.load import Load, NothingInTime
+from benchmarks.serving.model import REPOSITORY
+from benchmarks.serving.process import BenchmarkFailed, Memory
+from benchmarks.serving.servers import SERVERS, Place, Server
+from benchmarks.serving.stages import COUNT, MODEL, STAGES, Stopwatch, microseconds
+from benchmarks.serving.visit import Asked, Measure, Visit
 
 ROWS = [
     {"carrier": "UA", "distance": float(number), "wind": None if number % 3 else 4.5, "event_time": "2013-03-01T08:00:00"}
@@ -53,7 +45,7 @@ def told(**changed: float) -> str:
 
 
 def test_figures_are_medians_of_the_rounds() -> None:
-    (result,) = serving_figures.results_of("laurel", [visited(1000, 0.5), visited(20, 9.0), visited(1100, 0.4, rss_mb=120)])
+    (result,) = figures.results_of("laurel", [visited(1000, 0.5), visited(20, 9.0), visited(1100, 0.4, rss_mb=120)])
     assert (result["rps"], result["cold_s"], result["rss_mb"], result["pss_mb"]) == (1000, 0.5, 100, 50)
     assert (result["p50_ms"], result["p99_ms"], result["cpu_us"]) == (1, 3, 1000)
     assert (result["server"], result["rows"], result["connections"], result["rounds_rps"]) == ("laurel", 1, 32, [1000, 20, 1100])
@@ -61,15 +53,15 @@ def test_figures_are_medians_of_the_rounds() -> None:
 
 def test_ratios_are_to_the_same_case_of_mlflow_and_of_the_floor() -> None:
     rates = {"laurel": 5000, "mlflow": 50, "floor-asgi": 10_000}
-    results = [one for name, rps in rates.items() for one in serving_figures.results_of(name, [visited(rps, 1000 / rps)])]
+    results = [one for name, rps in rates.items() for one in figures.results_of(name, [visited(rps, 1000 / rps)])]
     results += [{**results[1], "rows": 100, "rps": 7.0}, {**results[0], "rows": 1000}]
-    laurel, mlflow, floor, hundred, thousand = serving_figures.ratios(results)
+    laurel, mlflow, floor, hundred, thousand = figures.ratios(results)
     assert (laurel["rps_to_mlflow"], laurel["p99_to_mlflow"], laurel["cold_to_mlflow"], laurel["rps_to_floor"]) == (100, 0.01, 0.01, 0.5)
     assert (mlflow["rps_to_mlflow"], floor["rps_to_floor"]) == (1, 1)
     assert (hundred["rps_to_mlflow"], hundred["rps_to_floor"]) == (1, None)
     assert (thousand["rps_to_mlflow"], thousand["rps_to_floor"]) == (None, None)
-    assert "| laurel | 5,000 | 100× | 0.5 |" in serving_report.table(results)
-    assert "| laurel | – / 5,000 | – / 0.2 | – / 0.6 | – / – | – / 5,000 | 100 | 50 | 0.20 |" in serving_report.overview(results)
+    assert "| laurel | 5,000 | 100× | 0.5 |" in report.table(results)
+    assert "| laurel | – / 5,000 | – / 0.2 | – / 0.6 | – / – | – / 5,000 | 100 | 50 | 0.20 |" in report.overview(results)
 
 
 def test_the_figures_of_a_generator_are_read_from_the_end_of_what_it_said() -> None:
@@ -105,8 +97,8 @@ def test_bodies_differ_and_take_a_line_each(tmp_path: Path) -> None:
     assert [len(json.loads(line)["rows"]) for line in serving_load.bodies(server(1), ROWS, 100)[:3]] == [100] * 3
 
 
-def judged(answers: list[serving_client.Answer], broken: int = 0) -> dict[str, Any]:
-    return serving_swap.judge(answers, crowned=8.0, version="2", broken=broken)
+def judged(answers: list[client.Answer], broken: int = 0) -> dict[str, Any]:
+    return swap.judge(answers, crowned=8.0, version="2", broken=broken)
 
 
 def test_a_swap_is_judged_by_the_second_around_the_first_answer_of_the_new_version() -> None:
@@ -136,7 +128,7 @@ def test_swaps_are_told_by_medians_and_delays_by_the_worst() -> None:
         | {"alias_to_first_answer_s": late, "alias_to_last_old_answer_s": late}
         for failed, p99, late in ((0, 4.0, 1.0), (2, 8.0, 2.0), (1, 3.0, 0.5))
     ]
-    found = serving_swap.summary(swaps)
+    found = swap.summary(swaps)
     assert (found["requests"], found["failed"], found["p99_swap_ms"], found["p99_ratio"]) == (30, 3, 4, 2)
     assert (found["longest_swap_ms"], found["alias_to_first_answer_s"]) == (8, 2)
 
@@ -197,20 +189,20 @@ def test_an_answer_that_is_not_the_pipelines_fails_the_run(answering: Answering,
     def asked(score: float) -> Asked:
         return Asked(ROWS, [score] * len(ROWS), tmp_path, "python", 0.1, 0)
 
-    assert serving_visit.check(server(answering.server_port), asked(0.250001), 1) == 37
+    assert visit.check(server(answering.server_port), asked(0.250001), 1) == 37
     with pytest.raises(BenchmarkFailed, match="more than 1e-05 apart"):
-        serving_visit.check(server(answering.server_port), asked(0.2502), 1)
+        visit.check(server(answering.server_port), asked(0.2502), 1)
     with pytest.raises(BenchmarkFailed, match="more than 1e-05 apart"):
-        serving_visit.check(server(answering.server_port), asked(0.25), 100)  # one score for a hundred rows
+        visit.check(server(answering.server_port), asked(0.25), 100)  # one score for a hundred rows
     answering.status = 503
     with pytest.raises(BenchmarkFailed, match="answers 503"):
-        serving_visit.check(server(answering.server_port), asked(0.25), 1)
+        visit.check(server(answering.server_port), asked(0.25), 1)
 
 
-def load_on(http: Answering) -> serving_client.Load:
-    async def ask() -> serving_client.Load:
+def load_on(http: Answering) -> client.Load:
+    async def ask() -> client.Load:
         request = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n{}"
-        load = serving_client.Load([request], 0.2, timeline=True)
+        load = client.Load([request], 0.2, timeline=True)
         await load.run("127.0.0.1", http.server_port, 4)
         return load
 
@@ -222,16 +214,16 @@ def test_the_generator_in_python_tells_time_status_and_version_of_each_answer(an
     assert len(load.answers) > 4 and load.broken == 0
     assert {(status, version) for _, _, status, version in load.answers} == {(200, "7")}
     assert all(seconds > 0 for _, seconds, _, _ in load.answers)
-    figures = serving_client.figures(load, 0.2)
+    figures = client.figures(load, 0.2)
     assert (figures["requests"], figures["refused"]) == (len(load.answers), 0)
     assert 0 < figures["p50_ms"] <= figures["p99_ms"] <= figures["max_ms"]
 
 
 def test_the_generator_in_python_counts_refusals_and_broken_connections(answering: Answering) -> None:
     answering.status = 500
-    assert serving_client.figures(load_on(answering), 0.2)["refused"] > 4
+    assert client.figures(load_on(answering), 0.2)["refused"] > 4
     answering.status = 0
-    found = serving_client.figures(load_on(answering), 0.2)
+    found = client.figures(load_on(answering), 0.2)
     assert found["requests"] == 0 and found["broken"] >= 4
 
 
@@ -262,14 +254,14 @@ def test_a_stage_of_several_requests_is_shared_by_them_and_the_warm_up_is_left_o
 
 
 def test_what_the_service_spends_is_divided_as_the_stopwatch_says_and_the_rest_is_the_loops() -> None:
-    shares = serving_profile.divide({"key": 2.0, "model": 6.0}, watched=16.0, whole=8.0)
-    assert shares == {"key": 1, "model": 3, serving_profile.LOOP: 4}
+    shares = profile.divide({"key": 2.0, "model": 6.0}, watched=16.0, whole=8.0)
+    assert shares == {"key": 1, "model": 3, profile.LOOP: 4}
 
 
 def test_the_picture_of_the_profile_is_small_and_shows_all_stages(tmp_path: Path) -> None:
-    stages = {**dict.fromkeys(STAGES.values(), 2.5), serving_profile.LOOP: 4.0, serving_profile.OTHERS: 1.0}
-    profiles = [serving_profile.Profile(connections, stages, 20.0, 30_000.0, 1.0, {}) for connections in (1, 32)]
-    serving_profile.draw(profiles, tmp_path / "picture.svg")
+    stages = {**dict.fromkeys(STAGES.values(), 2.5), profile.LOOP: 4.0, profile.OTHERS: 1.0}
+    profiles = [profile.Profile(connections, stages, 20.0, 30_000.0, 1.0, {}) for connections in (1, 32)]
+    profile.draw(profiles, tmp_path / "picture.svg")
     drawn = (tmp_path / "picture.svg").read_text()
     assert len(drawn) < 200_000
     assert all(f"<!-- {name} -->" in drawn for name in (*stages, "Laurel, 32 conn.", "floor, 32 conn."))
@@ -285,14 +277,14 @@ def test_libraries_are_told_by_the_names_that_people_know() -> None:
      3.77%  libstrange.so
      0.47%  _core.cpython-311-x86_64-linux-gnu.so
 """
-    shares = serving_perf.read_shares(said)
+    shares = perf.read_shares(said)
     assert list(shares) == ["Python's interpreter", "kernel", "ONNX Runtime", "others"]
     assert list(shares.values()) == pytest.approx([0.5029, 0.3001, 0.1546, 0.0424])
 
 
 def test_the_stages_of_the_profile_are_in_the_service() -> None:
     """In a process of its own: the stopwatch stays where it was put."""
-    code = "from benchmarks.serving_stages import *; watch = Stopwatch(); [watch.watch(*one) for one in STAGES.items()]"
+    code = "from benchmarks.serving.stages import *; watch = Stopwatch(); [watch.watch(*one) for one in STAGES.items()]"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, check=False).returncode == 0
 
 
@@ -324,7 +316,7 @@ def test_the_file_of_figures_has_results_and_says_who_was_skipped(tmp_path: Path
         "--json",
         str(file),
     ]
-    done = run(["benchmarks/serving.py", *options], tmp_path)
+    done = run(["benchmarks/serving/__main__.py", *options], tmp_path)
     assert done.returncode == 0, done.stderr
     said = json.loads(file.read_text())
     assert {(one["server"], one["rows"], one["connections"]) for one in said["results"]} == {
@@ -344,7 +336,7 @@ def test_the_benchmark_runs_as_a_module_too_and_refuses_servers_that_it_does_not
 def test_a_run_that_is_told_to_end_leaves_no_server_behind(tmp_path: Path) -> None:
     options = ["--only", "floor-asgi", "--seconds", "60", "--generator", "python"]
     environment = {"LAUREL_STATE": str(tmp_path), "PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path)}
-    with subprocess.Popen([sys.executable, "benchmarks/serving.py", *options], cwd=REPOSITORY, env=environment) as bench:
+    with subprocess.Popen([sys.executable, "benchmarks/serving/__main__.py", *options], cwd=REPOSITORY, env=environment) as bench:
         below: list[psutil.Process] = []
         while len(below) < 2 and bench.poll() is None:  # the server, and what makes load on it
             time.sleep(0.05)

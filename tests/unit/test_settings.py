@@ -95,7 +95,7 @@ def test_every_setting_that_is_a_duration_or_an_amount_names_its_unit() -> None:
 
 def test_nothing_else_reads_the_environment() -> None:
     """Pools of environment variables grow where every module may look: the one class is the only place."""
-    ours = [path for room in ("flows", "tasks", "blocks", "usecases", "serving") for path in (module.REPOSITORY / room).glob("*.py")]
+    ours = [path for room in ("flows", "tasks", "blocks", "usecases", "serving") for path in (module.REPOSITORY / room).rglob("*.py")]
     assert len(ours) > 30
     readers = [path.name for path in ours if "os.environ" in path.read_text() or "os.getenv" in path.read_text()]
     assert readers == ["settings.py"]

@@ -122,13 +122,18 @@ def test_every_command_of_make_is_there(path: Path) -> None:
 def test_every_module_that_is_run_is_there_and_takes_the_options_that_it_is_given(path: Path) -> None:
     for script in runs(path):
         for module in modules(script):
-            file = REPOSITORY / f"{module.replace('.', '/')}.py"
-            assert file.exists(), module
+            assert file_of(module).exists(), module
     given = {option for script in runs(path) for line in script.splitlines() for option in re.findall(r"(?<!\S)--[a-z][a-z-]+", line)}
     ours = {module for script in runs(path) for module in modules(script)}
-    known = {option for module in ours for option in options(REPOSITORY / f"{module.replace('.', '/')}.py")}
+    known = {option for module in ours for option in options(file_of(module))}
     foreign = {"--tag", "--file", "--quiet", "--names", "--query", "--output", "--repository-name", "--image-ids"}
     assert given - known - foreign == set()
+
+
+def file_of(module: str) -> Path:
+    """Where the command of ``python -m module`` is: that of a folder is its module ``command``."""
+    path = REPOSITORY / module.replace(".", "/")
+    return path / "command.py" if (path / "__main__.py").exists() else path.with_suffix(".py")
 
 
 def options(file: Path) -> set[str]:

@@ -9,7 +9,7 @@ from usecases.definition.columns import Frozen
 
 
 class Metric(Frozen):
-    """A score by name (see ``tasks/metrics.py``) that knows which way is better; it is never negated."""
+    """A score by name (see ``tasks/measures/metrics.py``) that knows which way is better; it is never negated."""
 
     name: Literal["roc_auc", "log_loss", "brier", "calibration_error"]
     higher_is_better: bool
@@ -64,7 +64,7 @@ class Guard(Frozen):
 
 
 class Promotion(Frozen):
-    """The rule of the contest (``tasks/contest.py``): paired block bootstrap, by ``block`` of the event time.
+    """The rule of the contest (``tasks/contest/verdict.py``): paired block bootstrap, by ``block`` of the event time.
 
     Promoted when the lower ``1 - confidence`` bound of the gain is above zero, and those of all guards and slices, which hold
     together, are above minus their tolerance. Slices below ``slice_minimum_rows`` are not judged, and that is said.

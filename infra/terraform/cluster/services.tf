@@ -85,8 +85,8 @@ module "prefect" {
   kms_key_arn        = local.service.kms_key_arn
   log_retention_days = local.service.log_retention_days
   secrets_version    = var.secrets_version
-  command            = ["python", "-m", "deployments.prefect_server"]
-  preparation        = ["python", "-m", "deployments.databases"]
+  command            = ["python", "-m", "deployments.servers.prefect_server"]
+  preparation        = ["python", "-m", "deployments.servers.databases"]
   # Read when the preparation starts; the server itself does not get it.
   preparation_secrets = local.databases["laurel"]
   stands_before       = concat(local.server_rules, module.database.client_rules)
@@ -142,8 +142,8 @@ module "mlflow" {
   kms_key_arn        = local.service.kms_key_arn
   log_retention_days = local.service.log_retention_days
   secrets_version    = var.secrets_version
-  command            = ["python", "-m", "deployments.mlflow_server"]
-  preparation        = ["python", "-m", "deployments.databases"]
+  command            = ["python", "-m", "deployments.servers.mlflow_server"]
+  preparation        = ["python", "-m", "deployments.servers.databases"]
   # Read when the preparation starts; the server itself does not get it.
   preparation_secrets = local.databases["laurel"]
   stands_before       = concat(local.server_rules, module.database.client_rules)

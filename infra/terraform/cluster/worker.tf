@@ -96,7 +96,7 @@ module "worker" {
   kms_key_arn        = local.service.kms_key_arn
   log_retention_days = local.service.log_retention_days
   secrets_version    = var.secrets_version
-  command            = ["python", "-m", "deployments.worker", "--type", "ecs", "--with-healthcheck"]
+  command            = ["python", "-m", "deployments.servers.worker", "--type", "ecs", "--with-healthcheck"]
   health_command     = ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:${local.worker_port}/health', timeout=5)"]
   start_seconds      = 120
   cpu                = 256

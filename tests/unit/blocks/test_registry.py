@@ -7,7 +7,7 @@ import pytest
 
 from blocks.registry import CHAMPION, ModelRegistry, ModelVersion, RegistryAway, RegistryError
 from blocks.registry_api import RegistryApi
-from serving.package import load as load_package
+from serving.package.model import load as load_package
 from tests.fakes.registry import RegistryServer
 from tests.fixtures.mlflow_server import mlflow_server, register
 from tests.fixtures.processes import free_port

@@ -15,8 +15,8 @@ from blocks.registry import ModelVersion
 from blocks.results import Results
 from blocks.settings import Settings
 from flows.runs import TOLD
-from tasks.outside import RESUMED
-from tasks.training import Plan, Recipe
+from tasks.outside.blocks_of_run import RESUMED
+from tasks.steps.train import Plan, Recipe
 
 RECIPE = Recipe(candidate="boosting", params={"depth": 3, "rate": 0.1}, why="baseline")
 PLAN = Plan(id="a", use_case="toy", dataset_version="v", periods=("2024-01",), holdout="2024-02", recipes=(RECIPE,), seed=0)

@@ -1,5 +1,5 @@
 # PostgreSQL for Prefect and MLflow: private, encrypted, TLS only. Each has its own user and databases, made by the container that
-# prepares its tasks (python -m deployments.databases): AWS makes one user and one database only, and Terraform does not reach a private server.
+# prepares its tasks (python -m deployments.servers.databases): AWS makes one user and one database only, and Terraform does not reach a private server.
 
 locals {
   administrator = "laurel"

@@ -20,7 +20,7 @@ variable "image" {
 }
 
 variable "variants" {
-  description = "Models that share the requests by weight: archives made by python -m deployments.sagemaker_package; one is the usual case."
+  description = "Models that share the requests by weight: archives made by python -m deployments.aws.sagemaker_package; one is the usual case."
   type = map(object({
     model_data_url = string
     weight         = optional(number, 1)

@@ -104,7 +104,7 @@ resource "aws_cloudwatch_event_target" "incoming" {
 
     # Not by jsonencode, which would write the brackets of the placeholders as escapes.
     input_template = <<-EOT
-      {"containerOverrides": [{"name": "command", "command": ["python", "-m", "deployments.incoming", "<key>", "<write>"]}]}
+      {"containerOverrides": [{"name": "command", "command": ["python", "-m", "deployments.runs.incoming", "<key>", "<write>"]}]}
     EOT
   }
 

@@ -1,0 +1,1 @@
+"""How often the contest errs, and what it costs: ``python -m benchmarks.contest``."""

@@ -1,0 +1,101 @@
+"""Whether the drift check can be trusted: false alarms, the months that came, planted shifts of stated size, and what a large window costs.
+
+    python -m benchmarks.drift                          all of it
+    python -m benchmarks.drift false-alarms planted     parts of it
+    python -m benchmarks.drift --quick                  few windows, to see that it runs
+    python -m benchmarks.drift cost --rows 10000000 --json drift.json
+
+Exits with 1 where more than 5 % of the windows drawn from the reference's own rows, or from whole days of it, are called drifted or broken.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.drift import studies as studies
+from benchmarks.drift.cost import cost
+from benchmarks.drift.planted import planted
+from benchmarks.drift.world import make_champion, months_after
+
+LIMIT = 0.05
+PARTS = ("false-alarms", "months", "planted", "cost")
+
+
+def main() -> None:
+    """Run the parts that are named, or all; print tables, and write JSON where asked."""
+    asked = _arguments()
+    parts = asked.parts or list(PARTS)
+    found: dict[str, list[dict[str, Any]]] = {}
+    champions = []
+    for through in asked.through:
+        start = time.perf_counter()
+        champions.append(make_champion(asked.use_case, through, asked.seed))
+        print(f"champion through {through}: {len(champions[-1].training):,} rows, {time.perf_counter() - start:.0f} s", flush=True)
+    if "false-alarms" in parts:
+        rows: Iterator[dict[str, Any]] = (row for one in champions for row in studies.false_alarms(one, asked.windows, asked.seed))
+        found["false-alarms"] = show("False alarms: windows of the champion's own training rows", rows)
+    if "months" in parts:
+        ahead = {one.through: months_after(asked.use_case, one.through) for one in champions}
+        rows = (row for one in champions for row in studies.months(one, ahead[one.through]))
+        found["months"] = show("The months after the training", rows)
+        first = {row["champion"]: row["window"] for row in reversed(found["months"]) if row["verdict"] == "drifted"}
+        rows = (row for one in champions if one.through in first for row in studies.delay(one, first[one.through]))
+        found["delay"] = show("The first drifted month, day by day", rows)
+    if "planted" in parts:
+        windows = max(3, asked.windows // 10)
+        rows = planted(champions[0], windows, (1000, 5000, 20_000), (28,), asked.seed)
+        found["planted"] = show(f"Planted shifts, {windows} windows each, champion through {champions[0].through}", rows)
+    if "cost" in parts:
+        found["cost"] = show("Cost of a large window", [cost(champions[0], asked.rows, asked.seed)])
+    if asked.json:
+        asked.json.write_text(json.dumps(found, indent=1))
+    sys.exit(1 if too_many(found.get("false-alarms", [])) else 0)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; default: all")
+    parser.add_argument("--use-case", default="flights")
+    parser.add_argument("--through", nargs="+", default=["2013-03", "2013-06"], help="last months of the champions' training")
+    parser.add_argument("--windows", type=int, default=200, help="windows for each kind of false alarm; a tenth for each planted shift")
+    parser.add_argument("--rows", type=int, default=10_000_000, help="of the large window")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--quick", action="store_true", help="10 windows, one champion, 200,000 rows")
+    asked = parser.parse_args()
+    if strangers := sorted(set(asked.parts) - set(PARTS)):
+        parser.error(f"unknown parts {strangers}; known: {', '.join(PARTS)}")
+    if asked.quick:
+        asked.windows, asked.through, asked.rows = 10, asked.through[:1], min(asked.rows, 200_000)
+    return asked
+
+
+def too_many(alarms: list[dict[str, Any]]) -> bool:
+    """Whether any kind of window, but for days in a row (a season is a change), is above the limit."""
+    return any(row["drifted"] + row["broken"] >= LIMIT for row in alarms if row["drawn"] != "stretch")
+
+
+def show(title: str, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Print as a Markdown table, each row when it is known. Returns the rows."""
+    print(f"\n{title}\n")
+    known: list[dict[str, Any]] = []
+    for row in rows:
+        if not known:
+            print(f"| {' | '.join(row)} |\n|{'---|' * len(row)}")
+        print(f"| {' | '.join(_cell(name, value) for name, value in row.items())} |", flush=True)
+        known.append(row)
+    return known
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "drifted" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.1f}" if name.endswith("seconds") else f"{value:.1%}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

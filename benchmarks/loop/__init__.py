@@ -1,0 +1,1 @@
+"""How long the loop takes, and where: ``python -m benchmarks.loop``."""

@@ -1,0 +1,274 @@
+"""Bring the Prefect server to what the repository says: pool, blocks, deployments, automations; and MLflow's webhook to the service.
+
+    python -m deployments.apply [--pool-type process|ecs] [--tolerate-broken]
+    python -m deployments.apply --remove <use case>
+
+Applied as often as one likes: what is right already is left alone, and said so. A schedule or an automation that
+somebody switched on or off in the UI stays so. A use case whose file is broken is told in a line, keeps the deployments
+that it has, and makes the exit code 1; the others are applied.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+from uuid import UUID
+
+import httpx
+from prefect import Flow
+from prefect.blocks.core import Block
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.events.schemas.automations import AutomationCore
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+from prefect.utilities.callables import parameter_schema
+from prefect.utilities.importtools import import_object
+
+from blocks import lake, registry, results, service, slack, warehouse
+from blocks.settings import Settings
+from deployments.apply.automations import (
+    close_lost_run,
+    crash_on_lost_heartbeat,
+    crash_on_lost_start,
+    rerun_lost_run,
+    retrain_on_drift,
+    tell_silence,
+)
+from deployments.apply.pools import POOL, TRAINING, PoolError, PoolType, apply_limits, apply_pool
+from deployments.apply.removed_use_cases import find_removed, remove
+from deployments.apply.webhook import Refused, apply_webhook
+from deployments.apply.written import written_deployments
+from deployments.local.settings import read_stack_settings
+from deployments.servers.environment import prefect_auth
+from usecases.definition import known, load_all
+
+Change = Literal["created", "updated", "unchanged", "refused", "no file"]
+
+
+USE_CASE = "use case"
+_WAY_OUT = "set PYTHONPATH so that it is found, or remove them with python -m deployments.apply --remove {name}"
+
+
+@dataclass(frozen=True)
+class Applied:
+    """One object and what became of it."""
+
+    kind: str
+    name: str
+    change: Change
+
+
+async def apply(settings: Settings, said: Callable[[Applied], None] = lambda one: None, pool_type: PoolType | None = None) -> list[Applied]:
+    """Create or update everything that is not as it should be. Without ``pool_type`` a work pool stays as it is.
+
+    All files of use cases are loaded before anything is written: a broken one is *refused*, with the reason in its name.
+    Raises ``httpx.HTTPError`` where Prefect does not answer, ``PoolError`` where the pool cannot be of that type.
+    """
+    done: list[Applied] = []
+
+    def add(kind: str, name: str, change: Change) -> None:
+        done.append(Applied(kind, name, change))
+        said(done[-1])
+
+    cases, faults = load_all(known())
+    for fault in faults.values():
+        add(USE_CASE, str(fault), "refused")
+    async with get_client() as client:
+        changed, pool_type = await apply_pool(client, settings, pool_type)
+        add("work pool", f"{POOL} ({pool_type})", changed)
+        add("work queue", f"{POOL}/{TRAINING}", await apply_limits(client, settings, pool_type))
+        for name, block in blocks(settings).items():
+            add("block", f"{block._block_type_slug}/{name}", await _block(name, block))
+        ids: dict[str, dict[str, UUID]] = defaultdict(dict)  # by flow, then by use case
+        standing = _Standing(client)
+        for spec in written_deployments(settings, list(cases), pool_type):
+            flow = await standing.flow(spec["entrypoint"])
+            change, deployment_id = await _deployment(client, flow, spec, await standing.deployment(flow, spec["name"]))
+            add("deployment", f"{flow.name}/{spec['name']}", change)
+            ids[flow.name][spec["name"]] = deployment_id
+        wanted = [retrain_on_drift(name, found) for name, found in ids["retrain"].items()]
+        wanted += [tell_silence(name, found, cases[name].drift.silent_hours) for name, found in ids["drift_check"].items()]
+        for name, closer in ids["close_lost_run"].items():
+            others = [found[name] for flow, found in ids.items() if flow != "close_lost_run" and name in found]
+            wanted.append(close_lost_run(name, closer, others))
+        wanted += [crash_on_lost_heartbeat(settings.heartbeat_seconds), crash_on_lost_start()]
+        wanted += [rerun_lost_run()] if pool_type == "ecs" else []
+        for automation in wanted:
+            add("automation", automation.name, await _automation(client, automation))
+        for name, count in (await find_removed(client, {*cases, *faults})).items():
+            add(USE_CASE, f"{name}, which has {count} deployments: {_WAY_OUT.format(name=name)}", "no file")
+    if settings.serving_webhook_secret is not None:
+        try:
+            add("webhook", "MLflow to the model service", await asyncio.to_thread(apply_webhook, settings))
+        except Refused as refused:
+            add("webhook", f"MLflow to the model service: {refused}", "refused")
+    return done
+
+
+def blocks(settings: Settings) -> dict[str, Block]:
+    """The blocks that flows load, by document name, as the settings describe them."""
+    found = warehouse.Warehouse.of(settings)
+    return {
+        lake.BLOCK: lake.Lake.of(settings),
+        results.BLOCK: results.Results.of(settings),
+        registry.BLOCK: registry.ModelRegistry.of(settings),
+        service.BLOCK: service.ModelService.of(settings),
+        slack.BLOCK: slack.SlackNotifier.of(settings),
+        **({warehouse.BLOCK: found} if found else {}),
+    }
+
+
+async def _block(name: str, wanted: Block) -> Change:
+    try:
+        found: Block = await type(wanted).aload(name)
+    except ValueError:
+        await wanted.asave(name)
+        return "created"
+    if _content(found) == _content(wanted):
+        return "unchanged"
+    await wanted.asave(name, overwrite=True)
+    return "updated"
+
+
+def _content(block: Block) -> dict[str, Any]:
+    """The fields with their secrets, without what the server adds (``_block_document_id`` and its like)."""
+    return {name: value for name, value in block.model_dump(context={"include_secrets": True}).items() if not name.startswith("_")}
+
+
+@dataclass(frozen=True)
+class _Deployable:
+    """A flow as its deployments need it. ``schema`` is that of its parameters."""
+
+    id: UUID
+    name: str
+    schema: dict[str, Any]
+
+
+class _Standing:
+    """What Prefect has: asked once for each flow, and once for the deployments of each use case."""
+
+    def __init__(self, client: PrefectClient) -> None:
+        self._client = client
+        self._flows: dict[str, _Deployable] = {}
+        self._deployments: dict[str, dict[UUID, DeploymentResponse]] = {}
+
+    async def flow(self, entrypoint: str) -> _Deployable:
+        if entrypoint not in self._flows:
+            flow: Flow[Any, Any] = import_object(entrypoint)
+            self._flows[entrypoint] = _Deployable(await self._client.create_flow(flow), flow.name, parameter_schema(flow).model_dump())
+        return self._flows[entrypoint]
+
+    async def deployment(self, flow: _Deployable, name: str) -> DeploymentResponse | None:
+        if name not in self._deployments:
+            found = await self._client.read_deployments(deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[name])))
+            self._deployments[name] = {one.flow_id: one for one in found}
+        return self._deployments[name].get(flow.id)
+
+
+async def _deployment(
+    client: PrefectClient, flow: _Deployable, spec: dict[str, Any], found: DeploymentResponse | None
+) -> tuple[Change, UUID]:
+    wanted: dict[str, Any] = {
+        "description": spec["description"],
+        "entrypoint": spec["entrypoint"],
+        "parameters": spec["parameters"],
+        "tags": spec["tags"],
+        "pull_steps": spec["pull"],
+        "work_pool_name": spec["work_pool"]["name"],
+        "work_queue_name": spec["work_pool"].get("work_queue_name", "default"),
+        "job_variables": spec["work_pool"]["job_variables"],
+        "parameter_openapi_schema": flow.schema,
+    }
+    schedules = [DeploymentScheduleCreate(schedule=_cron(one), active=one.get("active", True)) for one in spec["schedules"]]
+    if found is not None:
+        if _same(found, wanted) and [one.schedule for one in found.schedules] == [one.schedule for one in schedules]:
+            return "unchanged", found.id
+        switched = {one.schedule.model_dump_json(): one.active for one in found.schedules}
+        schedules = [one.model_copy(update={"active": switched.get(one.schedule.model_dump_json(), one.active)}) for one in schedules]
+    made = await client.create_deployment(flow.id, spec["name"], schedules=schedules, enforce_parameter_schema=True, **wanted)
+    return "updated" if found else "created", made
+
+
+def _cron(spec: dict[str, Any]) -> CronSchedule:
+    return CronSchedule(cron=spec["cron"], timezone=spec["timezone"])
+
+
+def _same(found: DeploymentResponse, wanted: dict[str, Any]) -> bool:
+    return all(getattr(found, field) == value for field, value in wanted.items())
+
+
+async def _automation(client: PrefectClient, wanted: AutomationCore) -> Change:
+    found = await client.read_automations_by_name(wanted.name)
+    if not found:
+        await client.create_automation(wanted)
+        return "created"
+    # A second one of the same name would fire a second time.
+    for extra in found[1:]:
+        await client.delete_automation(extra.id)
+    core = AutomationCore.model_validate(found[0].model_dump(exclude={"id", "created", "updated"}))
+    wanted = wanted.model_copy(update={"enabled": core.enabled})
+    # Not as JSON: a list made of a set has another order in another process.
+    if core.model_dump() == wanted.model_dump():
+        return "unchanged"
+    await client.update_automation(found[0].id, wanted)
+    return "updated"
+
+
+def apply_now(settings: Settings, said: Callable[[Applied], None] = lambda one: None, pool_type: PoolType | None = None) -> list[Applied]:
+    """``apply``, to the server that the settings name, from code that is not async."""
+    with temporary_settings({PREFECT_API_URL: settings.prefect_api_url, PREFECT_API_AUTH_STRING: prefect_auth(settings)}):
+        return asyncio.run(apply(settings, said, pool_type))
+
+
+def remove_now(settings: Settings, use_case: str) -> list[str]:
+    """Delete what Laurel made in Prefect for a use case that has no file. Raises ``ValueError`` if it has one, or left nothing."""
+    if use_case in known():
+        raise ValueError(f"{use_case!r} has a file in usecases/, and would be made again: delete the file first.")
+    with temporary_settings({PREFECT_API_URL: settings.prefect_api_url, PREFECT_API_AUTH_STRING: prefect_auth(settings)}):
+        gone = asyncio.run(_remove(use_case))
+    if not gone:
+        raise ValueError(f"Prefect has no deployment or automation that Laurel made for {use_case!r}.")
+    return gone
+
+
+async def _remove(use_case: str) -> list[str]:
+    async with get_client() as client:
+        return await remove(client, use_case)
+
+
+def main() -> None:
+    """Apply and print a line for each object."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deployments.apply", description="Bring the Prefect server to what the repository says."
+    )
+    parser.add_argument(
+        "--pool-type", choices=get_args(PoolType), help="where flow runs go: processes beside the worker, or ECS tasks; default: as it is"
+    )
+    parser.add_argument("--tolerate-broken", action="store_true", help="exit code 0 although a use case's file is broken")
+    parser.add_argument("--remove", metavar="USE_CASE", help="delete the deployments and automations of a use case that has no file")
+    arguments = parser.parse_args()
+    try:
+        if arguments.remove:
+            for gone in remove_now(read_stack_settings(), arguments.remove):
+                print(f"removed    {gone}")
+            return
+        done = apply_now(read_stack_settings(), _print, arguments.pool_type)
+    except (PoolError, ValueError) as error:
+        sys.exit(f"{error}")
+    except httpx.TransportError as error:
+        way = "Start it (make up), or set LAUREL_PREFECT_URL to the one that runs; then apply again"
+        sys.exit(f"Prefect at {read_stack_settings().prefect_api_url} does not answer ({type(error).__name__}: {error}). {way}.")
+    refused = [one.name for one in done if (one.kind, one.change) == (USE_CASE, "refused")]
+    if refused:
+        print("\nAll is applied but for the use cases of broken files:", *refused, sep="\n  ", file=sys.stderr)
+        sys.exit(0 if arguments.tolerate_broken else 1)
+
+
+def _print(one: Applied) -> None:
+    print(f"{one.change:9}  {one.kind} {one.name}", flush=True)

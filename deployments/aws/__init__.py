@@ -1,0 +1,1 @@
+"""ECS, ECR and SageMaker."""

@@ -1,0 +1,1 @@
+"""The loop on real flights: ``python -m deployments.demo``."""

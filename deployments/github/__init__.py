@@ -1,0 +1,1 @@
+"""What a workflow says on a pull request."""

@@ -1,0 +1,1 @@
+"""The local stack: ``python -m deployments.local``."""

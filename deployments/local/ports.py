@@ -1,0 +1,126 @@
+"""Which ports the local stack needs, and whether they can be had."""
+
+import os
+import socket
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from blocks.settings import Settings
+from deployments.servers.errors import PortError
+from deployments.servers.seaweedfs import SEAWEEDFS_PORTS, is_local, sockets
+
+
+@dataclass(frozen=True)
+class Port:
+    """One port of ``host`` and the setting that moves it, as ``LAUREL_S3_PORT + 2``."""
+
+    number: int
+    label: str
+    host: str
+
+    @property
+    def setting(self) -> str:
+        return self.label.split()[0]
+
+    @property
+    def field(self) -> str:
+        return self.setting.removeprefix("LAUREL_").lower()
+
+
+def needed(settings: Settings) -> list[Port]:
+    """Every port that the local servers of these settings listen on."""
+    ports = []
+    if settings.prefect_url is None:
+        ports.append(Port(settings.prefect_port, "LAUREL_PREFECT_PORT", settings.host))
+    if settings.mlflow_url is None:
+        ports.append(Port(settings.mlflow_port, "LAUREL_MLFLOW_PORT", settings.host))
+    if settings.serving_url is None:
+        ports.append(Port(settings.serving_port, "LAUREL_SERVING_PORT", settings.host))
+    if is_local(settings):
+        labels = {i: f"LAUREL_S3_PORT + {i}" if i else "LAUREL_S3_PORT" for i in SEAWEEDFS_PORTS.values()}
+        ports += [Port(settings.s3_port + i, label, settings.inner_host) for i, label in labels.items()]
+    return ports
+
+
+def check(settings: Settings) -> None:
+    """Raises ``PortError`` that names each port that cannot be had, and what to paste instead."""
+    problems = _problems(settings)
+    if problems:
+        free = _moved(settings, dict.fromkeys(port.field for port, _ in problems))
+        variables = " ".join(f"LAUREL_{name.upper()}={number}" for name, number in free.items())
+        lines = [problem for _, problem in problems] + ([f"    {variables} make up"] if free else [])
+        raise PortError("\n".join(lines))
+
+
+def settle(settings: Settings, movable: Collection[str]) -> tuple[Settings, list[str]]:
+    """The settings with free ports where those of ``movable`` (names of settings) are taken, and a line about each.
+
+    Raises ``PortError`` for the others that cannot be had.
+    """
+    taken: dict[str, str] = {}
+    for port, problem in _problems(settings):
+        if port.field in movable:
+            taken.setdefault(port.field, problem)
+    moved = _moved(settings, taken)
+    settled = settings.model_copy(update=moved)
+    check(settled)
+    lines = []
+    for name, number in moved.items():
+        reason = taken[name].partition(";")[0]
+        lines.append(f"{reason}: this stack takes {number} (LAUREL_{name.upper()}={number}).")
+    return settled, lines
+
+
+def _problems(settings: Settings) -> list[tuple[Port, str]]:
+    ports = needed(settings)
+    problems = []
+    for port in ports:
+        if not 1 <= port.number <= 65535:
+            refusal = f"does not exist; set {port.setting} so that it is between 1 and 65535."
+            problems.append((port, f"Port {port.number} ({port.label}) {refusal}"))
+        elif rivals := [other.label for other in ports if other.number == port.number and other != port]:
+            refusal = f"is wanted by {port.label} and by {', '.join(rivals)}; set {port.setting} to another one."
+            problems.append((port, f"Port {port.number} {refusal}"))
+        elif reason := _obstacle(port):
+            refusal = f"{reason}; set {port.setting} to a free one."
+            problems.append((port, f"Port {port.number} ({port.label}) {refusal}"))
+    return problems
+
+
+def _moved(settings: Settings, names: Collection[str]) -> dict[str, int]:
+    """For each of these settings the next number at which all of its ports are free; none where there is no such number."""
+    moved: dict[str, int] = {}
+    for name in names:
+        for number in range(max(1, getattr(settings, name) + 1), 65_536):
+            trial = settings.model_copy(update={**moved, name: number})
+            rest = [port for port, _ in _problems_of(trial, name)]
+            if not rest:
+                moved[name] = number
+                break
+    return moved
+
+
+def _problems_of(settings: Settings, name: str) -> list[tuple[Port, str]]:
+    return [(port, problem) for port, problem in _problems(settings) if port.field == name]
+
+
+def _obstacle(port: Port) -> str | None:
+    """Why the port cannot be had.
+
+    Connecting finds a listener on all addresses, which does not hinder binding on BSD and macOS; binding finds the rest.
+    """
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        if probe.connect_ex((port.host, port.number)) == 0:
+            return "is in use by another program"
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((port.host, port.number))
+        except OSError as error:
+            return f"cannot be opened on {port.host} ({error.strerror})"
+    foreign = [path for path in sockets(port.number) if path.lstat().st_uid != os.geteuid()]
+    if foreign and port.field == "s3_port":
+        # SeaweedFS would neither listen there nor go around it: it starts, and never answers.
+        return f"is kept from SeaweedFS by another user's {foreign[0]}"
+    return None

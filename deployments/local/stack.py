@@ -1,0 +1,163 @@
+"""The local stack, real servers under supervisor: Prefect, SeaweedFS, MLflow, the model service and a worker.
+
+What it keeps is in ``settings.state`` (``.laurel/``), with a log a program in ``.laurel/logs/``. Its command line is
+``python -m deployments.local`` (``deployments/local/command.py``).
+"""
+
+import fcntl
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from blocks.settings import Settings, started_with
+from deployments.local import ports, webhook
+from deployments.local.start import Start
+from deployments.local.state_folder import LAID_OUT, LOCK, is_stacks, note_start, strangers
+from deployments.servers import passwords, seaweedfs
+from deployments.servers.environment import environment
+from deployments.servers.errors import StackError
+from deployments.supervision.programs import programs
+from deployments.supervision.supervisor import Supervisor
+
+__all__ = ["StackError", "Status", "down", "environment", "is_up", "prepare", "status", "up"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """One program as supervisord sees it, ``state`` being ``RUNNING``, ``STARTING``, ``BACKOFF``, ``FATAL``, ``STOPPED``..."""
+
+    name: str
+    state: str
+    pid: int | None
+    url: str
+    memory_bytes: int
+
+
+def up(
+    settings: Settings,
+    on_ready: Callable[[str, float], None] = lambda name, seconds: None,
+    say: Callable[[str], None] = lambda text: None,
+    moves: Collection[str] = (),
+) -> Settings:
+    """Start what is not running, wait until all of it is ready, and give the settings in force, made secrets included.
+
+    ``on_ready`` is told each program and how many seconds it took, ``say`` what a person should know. A port of
+    ``moves`` (names of settings) that is taken gives way to a free one. Where a start fails or is interrupted,
+    everything is stopped again, unless it ran before. Raises ``StackError``.
+    """
+    settings = settings.model_copy(update={"state": settings.state.resolve()})
+    if foreign := strangers(settings.state):
+        names = ", ".join(path.name for path in foreign)
+        raise StackError(f"{settings.state} holds {names}, which no stack made. Name a folder that is new or empty: LAUREL_STATE=...")
+    with _alone(settings.state):
+        settings = prepare(settings, say)
+        supervisor = Supervisor(settings.state)
+        states = supervisor.states()
+        if states and (changed := supervisor.changed_variables(environment(settings))):
+            raise StackError(_other_settings(settings, changed))
+        if states and all(info["statename"] == "RUNNING" for info in states.values()):
+            say("The stack is already up.")
+            return settings
+        if not states:
+            # A supervisord that was killed leaves its programs behind, and those hold the ports.
+            _stop(supervisor, settings)
+            settings, lines = ports.settle(settings, moves)
+            for line in lines:
+                say(line)
+        try:
+            wanted = programs(settings)
+            if not states:
+                _lay_out(settings)
+                supervisor.start(wanted, environment(settings))
+                note_start(settings)
+            Start(supervisor, on_ready, say, joins=bool(states)).bring_up(wanted)
+        except BaseException:
+            if not states:
+                _stop(supervisor, settings)
+            raise
+    return settings
+
+
+def prepare(settings: Settings, say: Callable[[str], None]) -> Settings:
+    """The settings in force, with the secrets that are made for a local stack and kept in its state folder."""
+    settings = webhook.prepare(seaweedfs.prepare(settings, seaweedfs.find_weed(), say))
+    return passwords.prepare(settings, say)
+
+
+def _other_settings(settings: Settings, changed: list[str]) -> str:
+    """Which settings are other ones than the running stack's, with both values; a secret by its name alone."""
+    running, here = started_with(settings.state), settings.plain_values()
+    lines = [f"The stack in {settings.state} is up with other settings; stop it first: make down"]
+    for name in changed:
+        if name in running or name in here:
+            values = f"{running.get(name, 'not set')} in the running stack, {here.get(name, 'not set')} here"
+            lines.append(f"    {name}: {values}")
+        elif name.startswith("LAUREL_"):
+            lines.append(f"    {name}: a secret, and another one here than in the running stack")
+    return "\n".join(lines)
+
+
+def is_up(state: Path) -> bool:
+    """Whether a stack with this state folder runs."""
+    return bool(Supervisor(state.resolve()).states())
+
+
+def down(settings: Settings) -> bool:
+    """Stop everything, flow runs too, also what a killed supervisord left behind. False where nothing ran."""
+    settings = settings.model_copy(update={"state": settings.state.resolve()})
+    supervisor = Supervisor(settings.state)
+    if not is_stacks(settings.state) and not supervisor.leftovers():
+        return False
+    with _alone(settings.state):
+        ran = bool(supervisor.leftovers())
+        _stop(supervisor, settings)
+    return ran
+
+
+def status(settings: Settings) -> list[Status]:
+    """Each program of the stack, running or not."""
+    states = Supervisor(settings.state.resolve()).states()
+    found = []
+    for program in programs(settings):
+        info = states.get(program.name, {"statename": "STOPPED", "pid": 0})
+        pid = info["pid"] or None
+        found.append(Status(program.name, info["statename"], pid, program.url, _memory_bytes(pid) if pid else 0))
+    return found
+
+
+@contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (state / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StackError(f"Another `up` or `down` is at work on {state}; wait for it.") from error
+        yield
+
+
+def _lay_out(settings: Settings) -> None:
+    for name in LAID_OUT:
+        (settings.state / name).mkdir(exist_ok=True)
+    for log in (settings.state / "logs").glob("*.log"):
+        log.replace(log.with_name(f"{log.name}.1"))
+    if seaweedfs.is_local(settings):
+        seaweedfs.write_keys(settings)
+
+
+def _stop(supervisor: Supervisor, settings: Settings) -> None:
+    supervisor.shut_down()
+    seaweedfs.remove_sockets(settings)
+
+
+def _memory_bytes(pid: int) -> int:
+    import psutil
+
+    total = 0
+    with suppress(psutil.Error):
+        parent = psutil.Process(pid)
+        for process in [parent, *parent.children(recursive=True)]:
+            with suppress(psutil.Error):
+                total += process.memory_info().rss
+    return total

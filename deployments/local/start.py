@@ -1,0 +1,101 @@
+"""The local stack comes up: each program as soon as what it waits for is ready, all of them watched until the last one is."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+from xmlrpc.client import Fault
+
+from deployments.servers.errors import StackError
+from deployments.supervision.programs import Program
+from deployments.supervision.signs_of_life import (
+    QUIET_SECONDS,
+    Sign,
+    Vigil,
+    cpu_seconds,
+    family,
+    last_lines,
+    log_size,
+)
+from deployments.supervision.supervisor import Supervisor
+
+POLL_SECONDS = 0.1
+ALIVE = ("STARTING", "RUNNING")
+
+
+class Start:
+    """One start of programs under ``supervisor``. ``joins``: some of them run already, and will whatever happens here.
+
+    ``on_ready`` is told each program and how many seconds it took, ``say`` what a person should know meanwhile.
+    """
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        on_ready: Callable[[str, float], None],
+        say: Callable[[str], None],
+        joins: bool = False,
+    ) -> None:
+        self._supervisor, self._on_ready, self._say, self._joins = supervisor, on_ready, say, joins
+        self._started: dict[str, dict[str, Any]] = {}
+        self._vigils: dict[str, Vigil] = {}
+
+    def bring_up(self, wanted: list[Program]) -> None:
+        """Start everything, and wait until all of it is ready.
+
+        Raises ``StackError`` for a program that dies, or that does nothing for ``QUIET_SECONDS`` and is not ready.
+        """
+        waiting = {program.name: program for program in wanted}
+        while waiting:
+            states = self._supervisor.states()
+            for info in self._started.values():
+                self._check_alive(info, states)
+            for program in list(waiting.values()):
+                if program.after not in waiting and self._is_done(program, states):
+                    del waiting[program.name]
+            time.sleep(POLL_SECONDS)
+
+    def _is_done(self, program: Program, states: dict[str, dict[str, Any]]) -> bool:
+        """Start the program where it was not yet. Whether nobody has to wait for it any more."""
+        name = program.name
+        if name not in self._started:
+            if obstacle := program.obstacle():
+                self._say(obstacle)
+                return True
+            info = self._started[name] = self._start(name, states)
+            self._vigils[name] = Vigil(lambda: self._sign(info), lambda seconds: self._say(self._waits(name, seconds)))
+        vigil = self._vigils[name]
+        if program.ready(self._started[name]["start"]):
+            self._on_ready(name, vigil.seconds)
+            return True
+        if vigil.quiet_seconds() > QUIET_SECONDS:
+            raise self._failure(name, f"is not ready after {vigil.seconds:.0f} s, and has done nothing for {QUIET_SECONDS:g} s")
+        return False
+
+    def _start(self, name: str, states: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        if states[name]["statename"] in ALIVE:
+            return states[name]
+        try:
+            self._supervisor.run(name)
+        except Fault as error:
+            raise self._failure(name, f"could not be started ({error.faultString})") from error
+        return self._supervisor.states()[name]
+
+    def _sign(self, info: dict[str, Any]) -> Sign:
+        log = self._supervisor.log(info["name"])
+        return Sign(log_size(log), cpu_seconds(family(info["pid"])))
+
+    def _waits(self, name: str, seconds: float) -> str:
+        lines = [line for line in last_lines(self._supervisor.log(name)).splitlines() if line.strip()]
+        return f"{name} is not ready after {seconds:.0f} s, and is at work. {lines[-1].strip()}"
+
+    def _check_alive(self, then: dict[str, Any], states: dict[str, dict[str, Any]]) -> None:
+        """A program that has another process now than ``then`` died as well: supervisord starts it again at once."""
+        name = then["name"]
+        if name not in states:
+            raise self._failure("supervisord", "died")
+        if states[name]["statename"] not in ALIVE or states[name]["pid"] != then["pid"]:
+            raise self._failure(name, "died")
+
+    def _failure(self, name: str, event: str) -> StackError:
+        rest = "what ran before runs on" if self._joins else "everything was stopped"
+        return StackError(f"{name} {event}; {rest}. {last_lines(self._supervisor.log(name))}")

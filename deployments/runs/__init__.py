@@ -1,0 +1,1 @@
+"""A run that is started from elsewhere, waited for, and told."""

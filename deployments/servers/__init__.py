@@ -1,0 +1,1 @@
+"""Each server as the settings want it, and the environment of all."""

@@ -1,0 +1,34 @@
+"""The lake's bucket, where an S3 server starts with none: made, and proven writable.
+
+    python -m deployments.servers.bucket
+
+Done again it changes nothing. In AWS the bucket is Terraform's.
+"""
+
+import sys
+import time
+
+from blocks.settings import Settings
+from deployments.servers.seaweedfs import bucket_is_writable
+
+PATIENCE_SECONDS = 120
+
+
+def main() -> int:
+    """Exit code 0: an object can be written to the lake; 1: not within two minutes."""
+    settings = Settings.read()
+    since = time.monotonic()
+    while not bucket_is_writable(settings):
+        if time.monotonic() - since > PATIENCE_SECONDS:
+            print(
+                f"{settings.lake} could not be written to at {settings.s3_endpoint_url} for {PATIENCE_SECONDS} s: see that server's log.",
+                file=sys.stderr,
+            )
+            return 1
+        time.sleep(0.5)
+    print(f"{settings.lake} is there, and objects can be written to it.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

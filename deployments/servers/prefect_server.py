@@ -1,0 +1,71 @@
+"""Prefect's server as the settings want it: where it listens, its database, and who is let in.
+
+    python -m deployments.servers.prefect_server
+
+The same command for the local stack, in Compose and on ECS. Its place is taken by ``prefect server start``.
+"""
+
+import os
+import sys
+from typing import NoReturn
+from urllib.parse import quote
+
+from pydantic import ValidationError
+
+from blocks.settings import Settings
+from deployments.servers.environment import environment, prefect_auth
+from deployments.servers.errors import OpenServerError
+from deployments.servers.passwords import insist_on_prefect
+
+# A worker that lives ends a run within 30 s, the grace that the run itself is given.
+CANCELLING_SECONDS = 60
+
+
+def command(settings: Settings) -> list[str]:
+    return ["prefect", "server", "start", "--host", settings.host, "--port", str(settings.prefect_port)]
+
+
+def variables(settings: Settings) -> dict[str, str]:
+    """The server's own environment, beside what every process has. Raises ``OpenServerError``."""
+    insist_on_prefect(settings)
+    # By default any web page may call the API from a browser, and a deployment that it makes is code that the worker runs.
+    origins = {f"http://{settings.own_host}:{settings.prefect_port}", f"http://localhost:{settings.prefect_port}"}
+    auth = prefect_auth(settings)
+    return {
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": _database(settings),
+        # A cancelled run whose worker is gone stays "Cancelling" for so long; by default it is five minutes.
+        "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_ENABLED": "true",
+        "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS": str(CANCELLING_SECONDS),
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(sorted(origins)),
+        # The pages call the API by the name that they themselves were called by, whatever that is.
+        "PREFECT_SERVER_UI_API_URL": "/api",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        # The second UI asks amplitude.com at every page, whatever the analytics setting says.
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",
+        **({"PREFECT_SERVER_API_AUTH_STRING": auth} if auth else {}),
+    }
+
+
+def _database(settings: Settings) -> str:
+    if settings.prefect_database:
+        return settings.prefect_database.get_secret_value()
+    # Prefect keeps a single connection to a database whose address holds ":memory:". With more of them SQLite answers
+    # "database is locked", events are lost and clients wait two seconds to ask again (docs/decisions/0009-prefect-on-sqlite.md).
+    return f"sqlite+aiosqlite:///file:{quote(str(settings.state / 'prefect' / 'prefect.db'))}?uri=true&one_connection=:memory:"
+
+
+def main() -> NoReturn:
+    """This process becomes the server, or ends with code 1 and the reason."""
+    try:
+        settings = Settings.read()
+        settings = settings.model_copy(update={"state": settings.state.resolve()})
+        own = variables(settings)
+    except (OpenServerError, ValidationError) as error:
+        sys.exit(str(error))
+    (settings.state / "prefect").mkdir(mode=0o700, parents=True, exist_ok=True)
+    line = [sys.executable, "-m", *command(settings)]
+    os.execve(sys.executable, line, {**os.environ, **environment(settings), **own})  # noqa: S606 - no shell is wanted
+
+
+if __name__ == "__main__":
+    main()

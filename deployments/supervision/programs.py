@@ -1,0 +1,150 @@
+"""What the local stack runs: each program's command and environment, what it waits for, and how one knows that it is ready."""
+
+import base64
+import http.client
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from blocks.settings import Settings
+from deployments.servers import seaweedfs
+from deployments.servers.environment import environment, prefect_auth
+from deployments.servers.worker import POOL
+
+__all__ = ["Program", "answers", "ask", "environment", "programs"]
+
+WORKER = "local"
+PROBE_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Program:
+    """One long-running process. Paths in its command are relative to the state folder.
+
+    ``ready`` is told when it was started (seconds of the epoch); ``obstacle`` says why it is not to be started, if so.
+    """
+
+    name: str
+    command: list[str]
+    url: str
+    ready: Callable[[float], bool]
+    environment: dict[str, str] = field(default_factory=dict)
+    in_home: bool = False
+    after: str | None = None
+    obstacle: Callable[[], str | None] = lambda: None
+    stop_seconds: int = 10
+
+
+def programs(settings: Settings) -> list[Program]:
+    """The programs of these settings, servers first; what the settings say runs elsewhere is left out."""
+    found = [_worker(settings)]
+    if settings.serving_url is None:
+        found.insert(0, _service(settings))
+    if settings.mlflow_url is None:
+        found.insert(0, _mlflow(settings))
+    if seaweedfs.is_local(settings):
+        found.insert(0, _seaweedfs(settings))
+    if settings.prefect_url is None:
+        found.insert(0, _prefect(settings))
+    return found
+
+
+def _prefect(settings: Settings) -> Program:
+    url = f"http://{settings.own_host}:{settings.prefect_port}"
+    return Program(
+        "prefect", ["python", "-m", "deployments.servers.prefect_server"], url, lambda started: answers(f"{url}/api/health"), in_home=True
+    )
+
+
+def _seaweedfs(settings: Settings) -> Program:
+    url = f"http://{settings.inner_host}:{settings.s3_port}"
+    return Program(
+        "seaweedfs",
+        seaweedfs.weed_command(settings),
+        url,
+        lambda started: answers(url, sensible=range(200, 500)) and seaweedfs.bucket_is_writable(settings),
+        seaweedfs.weed_environment(),
+        # Its filer waits 15 s for its own subscribers before it goes on; killing it loses nothing (docs/decisions/0003).
+        stop_seconds=2,
+    )
+
+
+def _mlflow(settings: Settings) -> Program:
+    url = f"http://{settings.own_host}:{settings.mlflow_port}"
+    return Program(
+        "mlflow", ["python", "-m", "deployments.servers.mlflow_server"], url, lambda started: answers(f"{url}/health"), in_home=True
+    )
+
+
+def _service(settings: Settings) -> Program:
+    url = f"http://{settings.own_host}:{settings.serving_port}"
+    return Program(
+        "service",
+        ["python", "-m", "serving"],
+        url,
+        lambda started: answers(f"{url}/health"),
+        in_home=True,
+        after="mlflow" if settings.mlflow_url is None else None,
+        stop_seconds=20,
+    )
+
+
+def _worker(settings: Settings) -> Program:
+    return Program(
+        "worker",
+        ["python", "-m", "deployments.servers.worker", "--name", WORKER],
+        f"{settings.prefect_api_url.removesuffix('/api')}/work-pools/work-pool/{POOL}",
+        lambda started: _is_online(settings, started),
+        in_home=True,
+        after="prefect" if settings.prefect_url is None else None,
+        obstacle=lambda: _other_pool(settings),
+        stop_seconds=15,
+    )
+
+
+def _other_pool(settings: Settings) -> str | None:
+    """Where there is no pool ``ec2`` yet, the worker makes one of its own type."""
+    status, found = ask(f"{settings.prefect_api_url}/work_pools/{POOL}", auth=prefect_auth(settings))
+    if status != 200 or found["type"] == "process":
+        return None
+    return f"No worker was started: the work pool {POOL!r} is of type {found['type']!r}, so its runs go elsewhere."
+
+
+def _is_online(settings: Settings, started: float) -> bool:
+    """Whether the pool has heard from the worker since ``started`` (seconds of the epoch)."""
+    status, workers = ask(f"{settings.prefect_api_url}/work_pools/{POOL}/workers/filter", {}, prefect_auth(settings))
+    if status != 200:
+        return False
+    beats = [one["last_heartbeat_time"] for one in workers if one["name"] == WORKER and one["last_heartbeat_time"]]
+    return any(datetime.fromisoformat(beat).timestamp() >= started for beat in beats)
+
+
+def answers(url: str, sensible: range = range(200, 300)) -> bool:
+    return ask(url)[0] in sensible
+
+
+def ask(url: str, body: dict[str, Any] | None = None, auth: str | None = None) -> tuple[int, Any]:
+    """Status and JSON of one request (POST with a body), status 0 where nobody answers. No proxy is asked: the stack is here.
+
+    ``auth`` is ``user:password``.
+    """
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=PROBE_SECONDS)
+    try:
+        content = None if body is None else json.dumps(body)
+        headers = {"Content-Type": "application/json"}
+        if auth:
+            headers["Authorization"] = f"Basic {base64.b64encode(auth.encode()).decode()}"
+        connection.request("GET" if body is None else "POST", parts.path or "/", content, headers)
+        response = connection.getresponse()
+        text = response.read()
+        is_json = response.headers.get_content_type() == "application/json"
+        return response.status, json.loads(text) if is_json else None
+    except (OSError, http.client.HTTPException):
+        return 0, None
+    finally:
+        connection.close()

@@ -1,0 +1,1 @@
+"""Calls from MLflow and Slack, which are signed instead of keyed."""

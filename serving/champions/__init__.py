@@ -1,0 +1,1 @@
+"""Who serves, and how the service follows the crown."""

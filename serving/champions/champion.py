@@ -1,0 +1,238 @@
+"""The champion of a use case: who it is, and how the service follows the crown.
+
+The alias is asked for every few seconds, and at once when MLflow's webhook calls. A new version is fetched beside the old one and
+proven on its smoke rows; then one assignment swaps it, and requests in flight finish on the object they hold. Whatever fails, the
+old one keeps serving.
+"""
+
+import asyncio
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from serving.champions.package_cache import PackageCache
+from serving.champions.trouble import Trouble
+from serving.errors import PackageError, RegistryAway
+from serving.formats.event_window import EventWindow
+from serving.formats.rows import RowReader
+from serving.log.policy import LogRequest, log_request_of
+from serving.log.segments import header_of
+from serving.metrics.counters import Metrics
+from serving.outside.registry import Crowned, Registry
+from serving.outside.slack import Slack
+from serving.package.model import Package
+
+_LONGEST_WAIT_SECONDS = 15.0
+_LONGEST_REFUSAL_SECONDS = 60.0
+_GLANCE_SECONDS = 0.05
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A version that serves. Never changed: whoever holds it can finish with it."""
+
+    version: str
+    sha256: str
+    package: Package
+    reader: RowReader
+    log_header: bytes
+    column_header: bytes
+    log_request: LogRequest
+    events: EventWindow
+    since: datetime
+    created: str | None = None  # when the version was registered, as the registry says; a package says nothing of time
+
+    @classmethod
+    def crown(cls, use_case: str, version: str, sha256: str, package: Package) -> "Champion":
+        """Raises ``PackageError`` where the package is another use case's, or its schema contradicts itself."""
+        manifest = package.manifest
+        if manifest.use_case != use_case:
+            raise PackageError(f"The package is of {manifest.use_case!r}, not of {use_case!r}.")
+        try:
+            reader = RowReader(manifest.features, manifest.event_time, manifest.dtype)
+        except (ValueError, TypeError) as error:
+            raise PackageError(f"The package's schema contradicts itself: {error}.") from error
+        headers = header_of(manifest, version), header_of(manifest, version, by_column=True)
+        events = EventWindow(manifest.event_time, manifest.event_past_days, manifest.event_future_days)
+        return cls(version, sha256, package, reader, *headers, log_request_of(manifest), events, datetime.now(UTC))
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A version that must not be served, and when to try it again (``time.monotonic``)."""
+
+    crowned: Crowned
+    failures: int
+    retry_at: float
+    message: str
+
+
+class ChampionWatch:
+    """Follows the alias of one use case. ``champion`` is the only thing that a request reads.
+
+    ``on_swap`` is called after each swap, on the thread that swapped. People are told in ``slack``, once for all workers, of a
+    version that is refused, and of a registry that has been away for ``away_seconds``.
+    """
+
+    def __init__(
+        self,
+        use_case: str,
+        registry: Registry,
+        cache: PackageCache,
+        poll_seconds: float,
+        metrics: Metrics,
+        slack: Slack | None = None,
+        on_swap: Callable[[], None] = lambda: None,
+        away_seconds: float = 60.0,
+    ) -> None:
+        self.use_case = use_case
+        self.champion: Champion | None = None
+        self.alias_version: str | None = None
+        self.checked: datetime | None = None
+        self._registry = registry
+        self._cache = cache
+        self._poll_seconds = poll_seconds
+        self._metrics = metrics
+        self._trouble = Trouble(use_case, cache, metrics, slack)
+        self._on_swap = on_swap
+        self._away_seconds = away_seconds
+        self._turn = threading.Lock()
+        self._away = 0
+        self._away_since = 0.0
+        self._refused: Refusal | None = None
+
+    @property
+    def last_error(self) -> str | None:
+        """Why the alias is not followed now; ``None`` where it is."""
+        return self._trouble.last
+
+    def restore(self) -> None:
+        """Serve what was served before the restart, if it is still whole. Asks nobody."""
+        try:
+            found = self._cache.last_good()
+            if found is not None:
+                last, package = found
+                self._swap(Champion.crown(self.use_case, last.version, last.sha256, package), "from this disk")
+        except PackageError as error:
+            self._trouble.fail("package", f"The last good package cannot be restored: {error}")
+
+    def poke(self) -> None:
+        """Let every worker look at the alias now. Where the disk refuses, the poll is enough."""
+        with suppress(OSError):
+            self._cache.ask_for_look()
+
+    def check(self) -> None:
+        """Look at the alias and follow it. Blocking: called in a thread; a second call waits for the first."""
+        with self._turn:
+            try:
+                crowned = self._look()
+                # The alias may move while a package is being fetched: nothing is served that the registry no longer names.
+                while crowned is not None and (champion := self._prepare(crowned)) is not None:
+                    newest = self._look_again(crowned)
+                    if newest == crowned:
+                        self._crown(champion, crowned)
+                        break
+                    crowned = newest
+                if crowned is None:
+                    self._trouble.say(f"No version of {self.use_case!r} has the alias 'champion'. {self._keeps}")
+            except RegistryAway as error:
+                self._miss(error)
+
+    def wait_seconds(self) -> float:
+        """Until the next look: the poll with jitter, doubled for each failure of the registry in a row."""
+        longest = max(self._poll_seconds, _LONGEST_WAIT_SECONDS)
+        return min(self._poll_seconds * 2 ** min(self._away, 10), longest) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+
+    async def run(self) -> None:
+        """Look until cancelled: at each poll, and at once when any worker is poked."""
+        try:
+            while True:
+                asked = self._cache.asked_for_look()
+                await asyncio.to_thread(self.check)
+                end = time.monotonic() + self.wait_seconds()
+                while (left := end - time.monotonic()) > 0 and self._cache.asked_for_look() == asked:
+                    await asyncio.sleep(min(left, _GLANCE_SECONDS))
+        except Exception as error:
+            self._trouble.last = f"The watch of the alias ended ({type(error).__name__}). Restart the service."
+            logger.exception("watch ended use_case=%s", self.use_case)
+            raise
+
+    def _look(self) -> Crowned | None:
+        crowned = self._registry.champion(self.use_case)
+        self._away, self.checked = 0, datetime.now(UTC)
+        self.alias_version = crowned.version if crowned else None
+        return crowned
+
+    def _look_again(self, crowned: Crowned) -> Crowned | None:
+        """What the registry says now; what it said before, where it is away in this very moment."""
+        try:
+            return self._look()
+        except RegistryAway:
+            return crowned
+
+    def _prepare(self, crowned: Crowned) -> Champion | None:
+        """The champion that ``crowned`` asks for, proven; ``None`` where nothing is to be swapped."""
+        now = self.champion
+        if now and (now.version, now.sha256) == (crowned.version, crowned.sha256):
+            if now.created != crowned.created:  # it was restored from this disk, which does not know
+                self.champion = replace(now, created=crowned.created)
+            self._be_well()
+        elif (refused := self._refused) and refused.crowned == crowned and time.monotonic() < refused.retry_at:
+            self._trouble.say(refused.message)
+        else:
+            try:
+                package = self._cache.get(crowned, self._registry)
+                champion = Champion.crown(self.use_case, crowned.version, crowned.sha256 or "", package)
+                return replace(champion, created=crowned.created)
+            except (PackageError, OSError) as error:
+                self._refuse(crowned, error)
+        return None
+
+    def _crown(self, champion: Champion, crowned: Crowned) -> None:
+        try:
+            self._cache.keep(champion.version, champion.sha256)
+        except OSError as error:
+            self._refuse(crowned, error)
+            return
+        self._swap(champion, "from the registry")
+        self._be_well()
+
+    def _swap(self, champion: Champion, source: str) -> None:
+        old, self.champion = self.champion, champion
+        self._metrics.crowned(self.use_case, champion.version, champion.package.manifest.recipe, swapped=old is not None)
+        logger.info(
+            "champion serves use_case=%s version=%s before=%s source=%r", self.use_case, champion.version, old and old.version, source
+        )
+        self._on_swap()
+
+    def _be_well(self) -> None:
+        self._refused = None
+        self._trouble.end()
+
+    def _refuse(self, crowned: Crowned, error: Exception) -> None:
+        message = f"Version {crowned.version} is refused: {error}"
+        failures = self._refused.failures + 1 if self._refused and self._refused.crowned == crowned else 1
+        wait_seconds = min(self._poll_seconds * 2 ** min(failures, 10), _LONGEST_REFUSAL_SECONDS)
+        self._refused = Refusal(crowned, failures, time.monotonic() + wait_seconds, message)
+        self._trouble.fail("package", message)
+        self._trouble.tell(f"version {crowned.version} {crowned.sha256}", f"version {crowned.version} cannot be served", self._keeps)
+
+    def _miss(self, error: RegistryAway) -> None:
+        self._away += 1
+        if self._away == 1:
+            self._away_since = time.monotonic()
+        self._trouble.fail("registry", str(error))
+        if time.monotonic() - self._away_since >= self._away_seconds:
+            self._trouble.tell("registry", "the registry is away, so that a new champion would not be noticed", self._keeps)
+
+    @property
+    def _keeps(self) -> str:
+        now = self.champion
+        return f"Version {now.version} keeps serving." if now else "There is nothing to serve yet."

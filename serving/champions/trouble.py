@@ -1,0 +1,50 @@
+"""What keeps a use case from following the crown: shown, counted, logged once in a row, and told to people once for all workers."""
+
+import logging
+from contextlib import suppress
+
+from serving.champions.package_cache import PackageCache
+from serving.metrics.counters import Metrics
+from serving.outside.slack import Slack
+
+logger = logging.getLogger(__name__)
+
+
+class Trouble:
+    """Of one use case, as this worker has it. ``last`` is what is wrong now, ``None`` where all is well."""
+
+    def __init__(self, use_case: str, cache: PackageCache, metrics: Metrics, slack: Slack | None) -> None:
+        self.last: str | None = None
+        self._use_case = use_case
+        self._cache = cache
+        self._metrics = metrics
+        self._slack = slack
+        self._logged: str | None = None
+        self._told: set[str] = set()
+
+    def say(self, message: str) -> None:
+        """Show what is no failure of the service's, such as an alias that nobody has given."""
+        self.last = message
+        if message != self._logged:  # not at every poll
+            self._logged = message
+            logger.warning("champion unchanged use_case=%s: %s", self._use_case, message)
+
+    def fail(self, reason: str, message: str) -> None:
+        """Show and count a failure; ``reason`` is "package" or "registry"."""
+        self._metrics.swap_failures.labels(self._use_case, reason).inc()
+        self.say(message)
+
+    def tell(self, failure: str, headline: str, keeps: str) -> None:
+        """Tell Slack what is wrong, where no worker has done it: again only after all was well."""
+        if self._slack is None or failure in self._told:
+            return
+        self._told.add(failure)
+        with suppress(OSError):
+            if self._cache.is_first_to_tell(failure):
+                self._slack.tell(f":warning: {self._use_case}: {headline}\n{self.last}\n{keeps}")
+
+    def end(self) -> None:
+        """All is well."""
+        self.last = self._logged = None
+        self._told.clear()
+        self._cache.forget_told()

@@ -1,0 +1,1 @@
+"""Rows in every form that a body can have, checked by one schema."""

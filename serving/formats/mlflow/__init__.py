@@ -1,0 +1,1 @@
+"""Rows as ``mlflow models serve`` takes them."""

@@ -1,0 +1,44 @@
+"""The event time of a row as MLflow's callers write it, in the convention of use cases: local, without a zone.
+
+pandas writes a column of times in four ways. Three say a local time; one with a zone says a moment, and nobody here knows the zone of
+the place that the row is about.
+
+    to_json()                      1370098800000                   milliseconds of the local time, read as if it were UTC
+    to_json(date_format="iso")     "2013-06-01T15:00:00.000"
+    to_csv()                       "2013-06-01 15:00:00", "2013-06-01" where every time is midnight
+    with a time zone               "2013-06-01T15:00:00+00:00", "...Z"   refused, as everywhere
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from serving.errors import InputError
+from serving.formats.rows import EVENT_TIME, LOCAL_TIME, place_of, shown
+
+_EPOCH = datetime(1970, 1, 1)
+_LEAST_MILLISECONDS = 10**11  # 1973: a smaller number is one of seconds or days, or no time at all
+_MILLISECONDS = re.compile(r"-?\d{12,15}")
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_WANTED = f"expected {LOCAL_TIME}, or the milliseconds that pandas writes for one"
+
+
+def read_local(values: Sequence[Any], field: str) -> list[datetime | None]:
+    """The values of an event-time column; null and NaN are ``None``. Raises ``InputError`` naming the row."""
+    return [None if value is None or value != value else _read(value, row, field) for row, value in enumerate(values)]
+
+
+def _read(value: Any, row: int, field: str) -> datetime:
+    try:
+        if isinstance(value, str) and not _MILLISECONDS.fullmatch(value):
+            time = f"{value}T00:00:00" if _DAY.fullmatch(value) else value
+            local: datetime = msgspec.convert(time, EVENT_TIME)
+            return local
+        if not isinstance(value, bool) and isinstance(value, str | int | float) and abs(float(value)) >= _LEAST_MILLISECONDS:
+            return _EPOCH + timedelta(milliseconds=float(value))
+    except (msgspec.ValidationError, OverflowError, ValueError):
+        pass
+    raise InputError(f"{place_of(row, field)}: {_WANTED}; got {shown(value)}.", row, field)

@@ -1,0 +1,247 @@
+"""Rows as callers send them: JSON decoded into typed rows, checked in the same pass, refused by row and field.
+
+The types are made from a package's features, so that msgspec checks presence, type and range in C: a row of 27 fields
+costs about a microsecond. What it says of a wrong one is told again in the caller's words, with the value that came.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from serving.errors import InputError, MalformedBody
+from serving.package.manifest import Feature
+
+_WHERE = re.compile(
+    r"^(?P<what>.*?)(?: - at `\$(?:\.(?P<list>\w+))?(?:\[(?P<row>\d+)\])?(?:\.(?P<field>(?:(?! - at `).)+))?`)?$", re.DOTALL
+)
+OBJECT = re.compile(r"^Object (?P<what>missing required|contains unknown) field `(?P<field>.+)`$", re.DOTALL)
+EVENT_TIME: Any = Annotated[datetime, Meta(tz=False)] | None
+LONGEST_TOLD = 1000
+_TOKENS = re.compile(rb'"(?:[^"\\]++|\\(?:.|\Z))*+(?:"|\Z)|[{\[]', re.DOTALL)  # whole texts, and what opens an object or a list
+_QUOTE = ord('"')
+_OPEN_AROUND_ROWS = 8
+_BEFORE_ROWS = re.compile(rb'\s*\{\s*"rows"\s*:\s*\[\s*(?=\{)')
+_BETWEEN_ROWS = re.compile(rb"\}\s*,\s*(?=\{)")
+_AFTER_ROWS = re.compile(rb"(?<=\})\s*\]\s*\}\s*\Z")
+_LONGEST_TAIL = 1000
+_TRIES = 8
+FLOOD_BYTES = 4 * 2**20  # bodies above it are looked at for the number of their rows before they are decoded
+LOCAL_TIME = "a local date and time without a zone, such as '2013-06-01T15:00:00'"
+
+
+class Asked(msgspec.Struct):
+    """Checked rows as ``RowReader.read`` gives them, and the native JSON that says the same, for the prediction log.
+
+    ``source`` is the JSON, or makes it when it is first asked for: many rows are logged without it. ``ignored`` are names of columns
+    that are no fields.
+    """
+
+    rows: list[tuple[Any, ...]]
+    source: bytes | Callable[[], bytes]
+    ignored: Sequence[str] = ()
+
+    @property
+    def request(self) -> bytes:
+        if not isinstance(self.source, bytes):
+            self.source = self.source()
+        return self.source
+
+
+class RowReader:
+    """Decodes ``{"rows": [{...}]}`` of one schema: ``rows`` are tuples in the order of ``features``, then event times."""
+
+    def __init__(self, features: Sequence[Feature], event_time: str, dtype: str = "float64") -> None:
+        self.features = tuple(features)
+        self.event_time = event_time
+        self.dtype = dtype
+        row = row_type(self.features, event_time, dtype, forbid_unknown_fields=True)
+        self._list_decoder = msgspec.json.Decoder(list[row])  # type: ignore[valid-type]
+        listed: Any = Annotated[list[row], Meta(min_length=1)]  # type: ignore[valid-type]
+        request: Any = msgspec.defstruct("Request", [("rows", listed)], forbid_unknown_fields=True)
+        self._decoder = msgspec.json.Decoder(request)
+
+    def read(self, body: bytes) -> list[tuple[Any, ...]]:
+        """Rows as tuples: the features' values (null: ``None``), and last the event time or ``None``.
+
+        Raises ``InputError`` naming row and field, ``MalformedBody`` where the body is no JSON.
+        """
+        try:
+            return list(map(msgspec.structs.astuple, self._decoder.decode(body).rows))
+        except msgspec.ValidationError as error:
+            raise explain(error, body, "rows", {self.event_time: LOCAL_TIME}) from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise malformed(error, body, "rows") from error
+
+    def read_pieces(self, body: bytes, size: int) -> Iterator[list[tuple[Any, ...]]]:
+        """The same, about ``size`` bytes of the body at a time. Raises as ``read`` does, perhaps after some pieces."""
+        head, tail = _BEFORE_ROWS.match(body), _AFTER_ROWS.search(body, max(0, len(body) - _LONGEST_TAIL))
+        if head is None or tail is None:
+            yield self.read(body)
+            return
+        at, end, row = head.end(), tail.start(), 0
+        while at < end:
+            try:
+                rows, at = self._read_piece(body, at, size, end)
+            except InputError as error:
+                raise moved(error, row) from error
+            yield rows
+            row += len(rows)
+
+    def _read_piece(self, body: bytes, at: int, size: int, end: int) -> tuple[list[tuple[Any, ...]], int]:
+        """Rows from ``at`` on, and where the next one begins."""
+        stop = at + size
+        for _ in range(_TRIES):
+            cut = _BETWEEN_ROWS.search(body, stop, end) if stop < end else None
+            if cut is None:
+                break
+            part = b"[%b]" % body[at : cut.start() + 1]
+            try:
+                return list(map(msgspec.structs.astuple, self._list_decoder.decode(part))), cut.end()
+            except msgspec.ValidationError as error:
+                raise explain(error, b'{"rows":%b}' % part, "rows", {self.event_time: LOCAL_TIME}) from error
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                stop = cut.end()  # what looked like the end of a row stands in a text, or this is no JSON
+        return self.read(b'{"rows":[%b' % body[at:]), end
+
+
+def moved(error: InputError, rows: int) -> InputError:
+    """A refusal of a piece of the body, which ``rows`` rows came before."""
+    if error.row is None:
+        return error
+    message = str(error).replace(f"ow {error.row}", f"ow {error.row + rows}", 1)
+    return InputError(message, error.row + rows, error.field)
+
+
+def row_type(
+    features: Sequence[Feature], event_time: str, dtype: str, *, forbid_unknown_fields: bool, event_time_type: Any = EVENT_TIME
+) -> Any:
+    """A struct of one row, decoded by the names in JSON: ``astuple`` gives the features' values in order, then the event time."""
+    fields: list[tuple[str, Any, Any]] = [
+        (f"f{i}", value_type(feature, dtype), None if feature.nullable else msgspec.NODEFAULT) for i, feature in enumerate(features)
+    ]
+    fields.append(("event_time", event_time_type, None))
+    # Required fields may follow optional ones, which only keyword fields allow; the order of astuple stays ours.
+    return msgspec.defstruct(
+        "Row", fields, rename=renamed(features, event_time), kw_only=True, forbid_unknown_fields=forbid_unknown_fields, gc=False
+    )
+
+
+def renamed(features: Sequence[Feature], event_time: str) -> dict[str, str]:
+    """Names in JSON of the structs' fields, which must be identifiers."""
+    return {f"f{i}": feature.name for i, feature in enumerate(features)} | {"event_time": event_time}
+
+
+def value_type(feature: Feature, dtype: str) -> Any:
+    """What one value of the feature may be."""
+    kind: Any = str
+    if feature.kind == "number":
+        # A number that overflows the model's own type would become infinite on the way to it.
+        largest = float(np.finfo(np.dtype(dtype)).max)
+        low, high = (-largest if feature.low is None else feature.low), (largest if feature.high is None else feature.high)
+        kind = Annotated[float, Meta(ge=low, le=high)]
+    return kind | None if feature.nullable else kind
+
+
+def explain(error: msgspec.ValidationError, body: bytes, listed: str, wanted: Mapping[str, str]) -> InputError:
+    """The same refusal in words for the caller: which row, which field, what was expected and what came.
+
+    ``wanted`` says what a field must be where msgspec's own words are not enough.
+    """
+    told = str(error)
+    place = _WHERE.match(told) if len(told) <= LONGEST_TOLD else None
+    if place is None:  # a field's name that fills the body is not sent back
+        return InputError(f"{told[:200]}.")
+    what, field = place["what"], place["field"]
+    row = int(place["row"]) if place["row"] is not None else None
+    if about := OBJECT.match(what):
+        missing = about["what"] == "missing required"
+        field = about["field"]
+        what = "is missing" if missing else "is not a known field"
+        return InputError(f"{place_of(row, field)} {what}.", row, field)
+    if field is None and row is None:
+        what = what[:1].lower() + what[1:]
+        return InputError(f'The body must be {{"{listed}": [{{...}}, ...]}} with at least one row: {what}.', field=place["list"])
+    return wrong_value(what, row, field, wanted, _value(body, listed, row, field))
+
+
+def wrong_value(what: str, row: int | None, field: str | None, wanted: Mapping[str, str], got: str | None) -> InputError:
+    """One value is not what it must be. ``what`` are msgspec's words, ``got`` the value where it can be told."""
+    what = f"expected {wanted[field]}" if field and field in wanted else what[:1].lower() + what[1:]
+    if got == "nan":
+        what = "expected a finite number"
+    elif got is not None:
+        what = what.removesuffix(", got `str`")  # the text itself says more
+    return InputError(f"{place_of(row, field)}: {what}{'' if ', got' in what or got is None else f', got {got}'}.", row, field)
+
+
+def check_count(rows: int, max_rows: int) -> None:
+    """Raises ``InputError`` for no row, and for more than may be asked at a time."""
+    if not rows:
+        raise InputError("The body has no row; at least one is needed.")
+    if rows > max_rows:
+        raise InputError(f"The body has too many rows; send at most {max_rows} rows at a time.")
+
+
+def refuse_flood(body: bytes, max_rows: int) -> None:
+    """Three bytes of JSON become a row of hundreds: in a large body, rows that are far too many are found before they are decoded.
+
+    Raises ``InputError``.
+    """
+    most = max_rows + _OPEN_AROUND_ROWS
+    if len(body) <= FLOOD_BYTES or body.count(b"{") + body.count(b"[") <= most:
+        return
+    opened = (1 for token in _TOKENS.finditer(body) if body[token.start()] != _QUOTE)
+    if sum(islice(opened, most + 1)) > most:
+        raise InputError(f"The body has too many rows or nested values; send at most {max_rows} rows at a time.")
+
+
+def malformed(error: Exception, body: bytes, listed: str) -> InputError:
+    """A body that is no JSON; where it is only so for NaN or Infinity, which some writers emit, the field is named."""
+    if len(body) <= FLOOD_BYTES and (b"NaN" in body or b"Infinity" in body):
+        try:
+            content = json.loads(body)
+            for number, row in enumerate(content.get(listed, [])):
+                for field, value in row.items():
+                    if isinstance(value, float) and not math.isfinite(value):
+                        field.encode()  # half of a surrogate pair is no text: ValueError
+                        return InputError(f"{place_of(number, field)}: expected a finite number or null, got {value}.", number, field)
+            return MalformedBody("The body has NaN or Infinity, which JSON has not: send null for a number that is missing.")
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            pass  # no JSON in any dialect: said below
+    return MalformedBody(f"The body is no JSON: {error}.")
+
+
+def place_of(row: int | None, field: str | None) -> str:
+    """How a refusal begins."""
+    if row is None:
+        return "The body" if field is None else f"Field {field!r}"
+    return f"Row {row}" if field is None else f"Row {row}, field {field!r}"
+
+
+def _value(body: bytes, listed: str, row: int | None, field: str | None) -> str | None:
+    """What came at that place, shortened; ``None`` where it cannot be told."""
+    if row is None or field is None:
+        return None
+    try:
+        return shown(msgspec.json.decode(body)[listed][row][field])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, IndexError, TypeError):
+        return None
+
+
+def shown(value: Any) -> str:
+    """A caller's value in a message, shortened."""
+    said = repr(value)
+    return said if len(said) <= 40 else f"{said[:37]}..."
+
+
+def spans(count: int, size: int) -> list[tuple[int, int]]:
+    """Where pieces of at most ``size`` begin and end."""
+    return [(at, min(at + size, count)) for at in range(0, count, size)]

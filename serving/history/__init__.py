@@ -1,0 +1,1 @@
+"""The flows' records, as the service tells them."""

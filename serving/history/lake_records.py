@@ -1,0 +1,161 @@
+"""The drift checks that the flows keep in the lake, as the service tells them. Of the decisions: ``serving/history/ledger_records.py``.
+
+The records are those of ``tasks/steps/drift_check/judge.py``, which the service does not import: fields that are
+not named here are left out, and a test reads what that module writes. A number that is none (NaN) stands as null in the lake.
+"""
+
+from datetime import datetime
+from urllib.parse import quote
+
+import msgspec
+
+from serving.outside.lake import Stored
+
+_DRIVERS = 5
+
+
+class DriftColumn(msgspec.Struct, frozen=True):
+    """How far a column is from the champion's reference; null where that is no number. ``weight`` (0-1): its part in the share."""
+
+    name: str
+    distance: float | None
+    threshold: float | None
+    weight: float | None = None
+
+
+class Realised(msgspec.Struct, frozen=True):
+    """A metric on the labels that came, with its 90 % interval, and the champion's own interval on its hold-out."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    holdout_low: float | None = None
+    holdout_high: float | None = None
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """A metric estimated from the scores alone, and how far that is off where labels came."""
+
+    value: float | None = None
+    error: float | None = None
+
+
+class Performance(msgspec.Struct, frozen=True):
+    """How well the champion really does. ``coverage`` (0-1): for how many of ``rows`` the label has come; ``provisional``: too few yet."""
+
+    verdict: str
+    provisional: bool
+    rows: int
+    labels: int
+    coverage: float
+    reasons: list[str] = []
+    metrics: dict[str, Realised] = {}
+    estimates: dict[str, Estimate] = {}
+
+
+class DriftCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest check of a window. ``drivers`` are the columns that are furthest beyond (or nearest to) their threshold.
+
+    ``outcome`` is that of the verdict, or ``unreadable``. ``weighted``: the share counts columns by what the model makes of them.
+    ``report`` is the path of Evidently's report here, ``report_url`` that in MLflow.
+    """
+
+    window: str
+    outcome: str
+    checked: datetime
+    reasons: list[str]
+    share: float | None = None
+    limit: float | None = None
+    rows: int | None = None
+    columns: int = 0
+    drivers: list[DriftColumn] = []
+    champion: str | None = None
+    label_coverage: float | None = None
+    scores: dict[str, float | None] = {}
+    report: str | None = None
+    report_url: str | None = None
+    weighted: bool = False
+    how: str = ""
+    cause: str | None = None
+    performance: Performance | None = None
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """The part of ``verdict.json`` that says what was found."""
+
+    outcome: str
+    rows: int
+    share: float | None
+    limit: float
+    distances: dict[str, float | None]
+    thresholds: dict[str, float | None]
+    reasons: list[str]
+    importance: dict[str, float | None] = {}
+    described: list[str] = []
+    how: str = ""
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """``verdict.json``, as ``tasks/steps/drift_check/judge.py`` writes it."""
+
+    champion: str
+    verdict: Verdict
+    report_path: str | None = None
+    report_url: str | None = None
+    label_coverage: float | None = None
+    scores: dict[str, float | None] = {}
+    cause: str | None = None
+    performance: Performance | None = None
+
+
+# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time (docs/decisions/0012-hot-path.md).
+_DECODER = msgspec.json.Decoder(Checked)
+
+
+def read_check(data: bytes) -> Checked:
+    """``verdict.json``. Raises ``msgspec.DecodeError``, ``UnicodeDecodeError``, ``RecursionError``."""
+    return _DECODER.decode(data)
+
+
+def drift_check(window: str, stored: Stored, said: Checked | str, there: set[str]) -> DriftCheck:
+    if isinstance(said, str):
+        return DriftCheck(window=window, outcome="unreadable", checked=stored.modified, reasons=[said])
+    verdict, use_case = said.verdict, stored.key.split("/")[1]
+    counted = {name: far for name, far in verdict.distances.items() if name not in verdict.described}
+    columns = [DriftColumn(name, far, verdict.thresholds.get(name), verdict.importance.get(name)) for name, far in counted.items()]
+    return DriftCheck(
+        window=window,
+        outcome=verdict.outcome,
+        checked=stored.modified,
+        reasons=verdict.reasons,
+        share=verdict.share,
+        limit=verdict.limit,
+        rows=verdict.rows,
+        columns=len(columns),
+        drivers=sorted(columns, key=_drive, reverse=True)[:_DRIVERS],
+        champion=said.champion,
+        label_coverage=said.label_coverage,
+        scores=said.scores,
+        report=f"/v1/{use_case}/drift/{quote(window, safe='')}/report" if report_key(use_case, window, said) in there else None,
+        report_url=said.report_url,
+        weighted=bool(verdict.importance),
+        how=verdict.how,
+        cause=said.cause,
+        performance=said.performance,
+    )
+
+
+def _drive(column: DriftColumn) -> tuple[bool, float, float]:
+    """What drives the share comes first: beyond the threshold, then by weight, then by distance."""
+    beyond = _beyond(column)
+    return beyond >= 1, column.weight or 0.0, beyond
+
+
+def _beyond(column: DriftColumn) -> float:
+    """The distance in thresholds; a column without a distance is what one wants to hear of first."""
+    return column.distance / column.threshold if column.distance is not None and column.threshold else float("inf")
+
+
+def report_key(use_case: str, window: str, said: Checked) -> str:
+    """Empty where the check made no report. An older check of the window may have left one: it is not this one's."""
+    return f"reports/{use_case}/{window}/champion-{said.champion}.html" if said.report_path else ""

@@ -1,0 +1,158 @@
+"""Who may call: the keys in force, checked at each request and read again when their file changes.
+
+    python -m serving.keys add web --scope predict     (``serving/keys/command.py``)
+
+Beside the keys of the file there may be one of the service's own environment (``LAUREL_SERVING_KEY``), good for everything: containers
+that are given secrets by their environment need no file.
+
+A check costs about a microsecond: one SHA-256 of what was sent, and comparisons in constant time with the few digests
+that begin with the same byte. There is deliberately no cache by what was sent. It would save a third of that, keep keys themselves
+in memory for as long as the process lives, and compare them byte by byte.
+"""
+
+import hashlib
+import hmac
+import logging
+import math
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from serving.errors import Forbidden, KeysError, Unauthorized
+from serving.keys.file import KEY_LENGTH, SCOPES, Key, Stamp, read_keys, stamp_of
+
+_HOW = "send yours as 'Authorization: Bearer laurel_...' or 'X-Api-Key: laurel_...'"
+_MAKE = "python -m serving.keys add NAME --scope predict --scope feedback"
+_OR = "Or set LAUREL_SERVING_KEY to 32 random characters or more."
+_OWN = re.compile(r"[!-~]{32,256}")
+OWN_NAME = "environment"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    digest: bytes
+    name: str
+    scopes: frozenset[str]
+    expires: float  # seconds since the epoch; infinite: never
+
+
+class Keys:
+    """The keys of one service. Where none is ``required``, the file is never looked at and everybody may do everything.
+
+    ``own`` is the key of the service's environment. ``may_lack``: the service is of use to those who have no key, and starts without any.
+    """
+
+    def __init__(self, path: Path, required: bool, own: str | None = None, *, may_lack: bool = False) -> None:
+        self.required = required
+        self.last_error: str | None = None
+        self._path = path
+        self._own_is_good = own is None or bool(_OWN.fullmatch(own))
+        self._own = () if own is None else (_Known(hashlib.sha256(own.encode()).digest(), OWN_NAME, frozenset(SCOPES), math.inf),)
+        self._lengths = {KEY_LENGTH} if own is None else {KEY_LENGTH, len(own)}
+        self._needs_file = not (own or may_lack)
+        self._had_file = False
+        self._stamp: Stamp | None = None
+        self._known: dict[int, tuple[_Known, ...]] = _by_first_byte(self._own)
+
+    def load(self, where: str = "loopback") -> None:
+        """Read the keys before the service begins to listen (``where``). Raises ``KeysError`` where no caller could have a good one."""
+        if not self.required:
+            return
+        if not self._own_is_good:
+            raise KeysError("LAUREL_SERVING_KEY is no key for callers: it must be 32 random characters or more, without spaces.")
+        if not self._path.exists():
+            if self._needs_file:
+                raise KeysError(f"The service asks for keys on {where}, and there is no {self._path}. Make a key: {_MAKE}. {_OR}")
+            return
+        keys, self._stamp = read_keys(self._path)
+        if self._needs_file and all(key.expired(datetime.now(UTC)) for key in keys):
+            raise KeysError(f"The service asks for keys on {where}, and {self._path} has none that is valid. Make one: {_MAKE}. {_OR}")
+        self._take(keys)
+
+    def reload(self) -> None:
+        """Read the file again if it changed. One that is broken or gone is told, and the keys that were read before stay."""
+        if not self.required:
+            return
+        try:
+            stamp = stamp_of(self._path.stat())
+        except OSError as error:
+            if self._had_file or not isinstance(error, FileNotFoundError):
+                self._stay(None, f"The file of keys cannot be read: {error.strerror}.")
+            return
+        if stamp == self._stamp:
+            return
+        try:
+            keys, self._stamp = read_keys(self._path)
+        except KeysError as error:
+            self._stay(stamp, str(error))
+            return
+        self._take(keys)
+        self.last_error = None
+        logger.info("keys read names=%s", ",".join(sorted({key.name for key in keys})))
+
+    def check(self, headers: Iterable[tuple[bytes, bytes]], scope: str) -> str:
+        """``identify`` for headers as ASGI gives them: pairs, names in lower case."""
+        return self.identify(dict(headers), scope)
+
+    def identify(self, headers: Mapping[bytes, bytes], scope: str) -> str:
+        """The name of the key that allows ``scope`` (empty: anybody may); empty where none is asked for.
+
+        Raises ``Unauthorized`` without a key that is good now, ``Forbidden`` where it has other scopes.
+        """
+        if not scope or not self.required:
+            return ""
+        sent = _sent(headers)
+        if len(sent) not in self._lengths:
+            raise Unauthorized(f"This key is not known here: {_HOW}." if sent else f"A key is needed here: {_HOW}.")
+        digest = hashlib.sha256(sent).digest()
+        found = None
+        for known in self._known.get(digest[0], ()):
+            if hmac.compare_digest(digest, known.digest):
+                found = known
+        if found is None:
+            raise Unauthorized(f"This key is not known here: {_HOW}.")
+        if time.time() >= found.expires:
+            raise Unauthorized(f"The key of {found.name!r} expired at {_written(found.expires)}; ask for another.")
+        if scope not in found.scopes:
+            raise Forbidden(f"The key of {found.name!r} lacks the scope {scope!r}; it has {', '.join(sorted(found.scopes))}.")
+        return found.name
+
+    def _take(self, keys: Iterable[Key]) -> None:
+        """What the file says of a key goes before what the environment does: of two that match, the later one counts."""
+        self._had_file = True
+        self._known = _by_first_byte([*self._own, *map(_known_of, keys)])
+
+    def _stay(self, stamp: Stamp | None, why: str) -> None:
+        """Once for each state of the file, not each time that it is looked at."""
+        if stamp is not None or self._stamp is not None:
+            logger.error("keys unchanged path=%s: %s", self._path, why)
+        self._stamp = stamp
+        self.last_error = "The file of keys is gone or broken: the keys that were read before stay in force. The service's log says more."
+
+
+def _sent(headers: Mapping[bytes, bytes]) -> bytes:
+    authorization = headers.get(b"authorization", b"")
+    if authorization[:7].lower() == b"bearer ":
+        return authorization[7:].strip()
+    return headers.get(b"x-api-key", b"")
+
+
+def _known_of(key: Key) -> _Known:
+    return _Known(bytes.fromhex(key.sha256), key.name, frozenset(key.scopes), math.inf if key.expires is None else key.expires.timestamp())
+
+
+def _by_first_byte(keys: Iterable[_Known]) -> dict[int, tuple[_Known, ...]]:
+    """Two keys seldom share their digest's first byte, so a check does not grow with their number."""
+    found: dict[int, tuple[_Known, ...]] = {}
+    for known in keys:
+        found[known.digest[0]] = (*found.get(known.digest[0], ()), known)
+    return found
+
+
+def _written(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

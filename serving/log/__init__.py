@@ -1,0 +1,1 @@
+"""What was answered, on this machine's disk before the answer goes out."""

@@ -1,0 +1,301 @@
+"""The prediction log: what was acknowledged is on this machine before the answer goes out, and in the lake soon after.
+
+    <folder>/<process>/<segment>.jsonl    see serving/log/segments.py and serving/log/folders.py
+
+``serving/upload/uploader.py`` carries closed segments to the lake, those of dead processes first. From ``append`` on the operating
+system holds the lines, or with durability "fsync" the disk does: docs/decisions/0010-prediction-log.md.
+"""
+
+import errno
+import logging
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from serving.log.folders import LogFolders
+from serving.log.segments import Segment, Unreadable, sync_folder
+
+# A segment is closed at this size, whatever its rows: one of wide rows would take long to convert.
+SEGMENT_BYTES = 64_000_000
+# A disk that took no new segment is not asked again at once: each try costs what a hundred appends cost.
+_REFUSED_SECONDS = 0.1
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+logger = logging.getLogger(__name__)
+
+
+class LogState(msgspec.Struct):
+    """Predictions and feedback of one use case, counted in rows, since the start of the process."""
+
+    rows_waiting: int = 0
+    rows_uploaded: int = 0
+    rows_dropped: int = 0
+    rows_unreadable: int = 0
+    lines_torn: int = 0
+
+
+class PredictionLog:
+    """Appends from any thread; gives closed segments to one uploader. ``blocking``: an append waits for the disk."""
+
+    def __init__(
+        self, folder: Path, flush_seconds: float, flush_rows: int, backlog_bytes: int, durability: Literal["os", "fsync"] = "os"
+    ) -> None:
+        self.states: dict[str, LogState] = {}
+        self.closed: deque[Segment] = deque()
+        self.wake = threading.Event()
+        self.blocking = durability == "fsync"
+        self._flush_seconds = flush_seconds
+        self._flush_rows = flush_rows
+        self._backlog_bytes = backlog_bytes
+        self._bytes = 0
+        self._open: dict[bytes, Segment] = {}
+        self._lock = threading.RLock()
+        self._folders = LogFolders(folder, self.blocking)
+        self._count = 0
+        self._dropping = ""
+        self._refused: tuple[float, str] = (0.0, "")
+
+    def start(self) -> None:
+        """Adopt what dead processes left, its rows counted, and make a folder for this one.
+
+        Raises ``OSError``, but not for a full disk: rows are dropped then, and the folder is made when there is room.
+        """
+        try:
+            self._adopt()
+            self._folders.make()
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            logger.error("the prediction log has no folder: %s", error)
+
+    def state(self, use_case: str) -> LogState:
+        return self.states.setdefault(use_case, LogState())
+
+    def append(self, header: bytes, use_case: str, lines: bytes, rows: int) -> bool:
+        """Keep ``lines`` (one of ``line_of`` or several joined, ``rows`` rows in all) with one write.
+
+        ``False`` where they had to be dropped (and are counted), since backlog or disk is full: all of them, never a part.
+        """
+        with self._lock:
+            segment = self._open.get(header)
+            if self._bytes + len(lines) + (0 if segment else len(header) + 1) > self._backlog_bytes:
+                return self._drop(use_case, rows, "the backlog is full: the lake has been away too long")
+            try:
+                if segment is None:
+                    segment = self._begin(header, use_case)
+                before = segment.size
+                try:
+                    segment.append(lines, rows)
+                finally:
+                    self._bytes += segment.size - before
+            except OSError as error:
+                return self._drop(use_case, rows, f"the disk refuses: {error.strerror or error}")
+            self._dropping = ""
+            self.states[use_case].rows_waiting += rows
+            reached = segment.size
+            if segment.rows >= self._flush_rows or reached >= SEGMENT_BYTES:
+                self._close(header)
+        return self._sync(segment, reached, header, rows) if self.blocking else True
+
+    def draft(self, header: bytes, use_case: str) -> "Draft":
+        """For one large request, whose lines come piece by piece: nobody waits for its writes, and all of it is kept or nothing."""
+        with self._lock:
+            try:
+                return Draft(self, use_case, self._create(header, use_case, ".draft"), "")
+            except OSError as error:
+                return Draft(self, use_case, None, f"the disk refuses: {error.strerror or error}")
+
+    def take_draft(self, segment: Segment, rows: int) -> bool:
+        """Make a draft a closed segment of the log. ``False`` where the backlog is full: the rows are counted as dropped.
+
+        Raises ``OSError``. The file gets its name without the lock: a disk that is slow to do so holds up no small request.
+        """
+        with self._lock:
+            if self._bytes + segment.size > self._backlog_bytes:
+                return self._drop(segment.use_case, rows, "the backlog is full: the lake has been away too long")
+            self._bytes += segment.size
+        path = segment.path.with_suffix(".jsonl")
+        try:
+            segment.path.rename(path)
+            segment.path = path
+            if self.blocking:
+                sync_folder(path.parent)  # under its old name it would be forgotten after a loss of power
+        except OSError:
+            with self._lock:
+                self._bytes -= segment.size
+            raise
+        with self._lock:
+            self._dropping = ""
+            self.state(segment.use_case).rows_waiting += rows
+            self.closed.append(segment)
+            self.wake.set()
+        return True
+
+    def drop(self, use_case: str, rows: int, reason: str) -> bool:
+        """Count rows that are answered and not logged. Always ``False``."""
+        with self._lock:
+            return self._drop(use_case, rows, reason)
+
+    def close_old(self, everything: bool = False) -> None:
+        """Close segments that are old enough to be uploaded, or all."""
+        with self._lock:
+            for header, segment in list(self._open.items()):
+                if everything or time.monotonic() - segment.opened >= self._flush_seconds:
+                    self._close(header)
+
+    def uploaded(self, segment: Segment, rows: int, torn: int, unreadable: int = 0) -> None:
+        """The lake has the closed segment: ``rows`` of it, and not its ``torn`` lines with ``unreadable`` rows. Forget it here."""
+        segment.path.unlink(missing_ok=True)
+        with self._lock:
+            state = self.state(segment.use_case)
+            state.rows_uploaded += rows
+            state.lines_torn += torn
+            state.rows_unreadable += unreadable
+            self._forget(segment)
+
+    def set_aside(self, segment: Segment) -> None:
+        """A segment that nobody can read stays on disk under another name. Its rows count as unreadable."""
+        segment.path.rename(segment.path.with_suffix(".unreadable"))
+        with self._lock:
+            self.state(segment.use_case).lines_torn += 1
+            self.state(segment.use_case).rows_unreadable += segment.rows
+            self._forget(segment)
+
+    def lag_seconds(self, use_case: str) -> float:
+        """Age of the oldest row that is not in the lake; 0 where all are."""
+        waiting = self._waiting(use_case)
+        return max(0.0, time.time() - min(segment.since for segment in waiting)) if waiting else 0.0
+
+    def bytes_waiting(self, use_case: str) -> int:
+        """On this disk, for the lake to take."""
+        return sum(segment.size for segment in self._waiting(use_case))
+
+    def stop(self) -> None:
+        """Let go of the folders; those that are empty go."""
+        self.close_old(everything=True)
+        self._folders.leave()
+
+    def _adopt(self) -> None:
+        for path in self._folders.adopt():
+            try:
+                segment = Segment.found(path)
+            except Unreadable as error:
+                logger.error("segment set aside: %s", error)
+                path.rename(path.with_suffix(".unreadable"))
+                continue
+            self.state(segment.use_case).rows_waiting += segment.rows
+            self._bytes += segment.size
+            self.closed.append(segment)
+
+    def _begin(self, header: bytes, use_case: str) -> Segment:
+        segment = self._create(header, use_case, ".jsonl")
+        self._open[header] = segment
+        self._bytes += segment.size
+        return segment
+
+    def _create(self, header: bytes, use_case: str, suffix: str) -> Segment:
+        until, reason = self._refused
+        if time.monotonic() < until:
+            raise OSError(errno.ENOSPC, reason)
+        try:
+            if not self._folders.made:
+                self._folders.make()
+            self._count += 1
+            own = self._folders.own
+            segment = Segment.create(own / f"{own.name}-{self._count:06d}{suffix}", header, use_case, durable=self.blocking)
+        except OSError as error:
+            self._refused = (time.monotonic() + _REFUSED_SECONDS, error.strerror or str(error))
+            raise
+        self.state(use_case)
+        return segment
+
+    def _close(self, header: bytes) -> None:
+        segment = self._open.pop(header)
+        try:
+            segment.close()
+        except OSError as error:
+            logger.error("segment may not be on the disk segment=%s: %s", segment.path.name, error)
+        self.closed.append(segment)
+        self.wake.set()
+
+    def _sync(self, segment: Segment, size: int, header: bytes, rows: int) -> bool:
+        """Wait for the disk without the lock: whoever appends meanwhile is synced by the next of those who wait."""
+        try:
+            segment.sync(size)
+        except OSError as error:
+            with self._lock:
+                if self._open.get(header) is segment:
+                    self._close(header)
+                return self._drop(segment.use_case, rows, f"the disk does not keep what it took: {error.strerror or error}")
+        return True
+
+    def _waiting(self, use_case: str) -> list[Segment]:
+        with self._lock:
+            return [segment for segment in (*self.closed, *self._open.values()) if segment.use_case == use_case]
+
+    def _forget(self, segment: Segment) -> None:
+        self.closed.remove(segment)
+        self._bytes -= segment.size
+        self.state(segment.use_case).rows_waiting -= segment.rows
+
+    def _drop(self, use_case: str, rows: int, reason: str) -> bool:
+        self.state(use_case).rows_dropped += rows
+        if reason != self._dropping:
+            self._dropping = reason
+            logger.error("predictions are not logged: %s", reason)
+        return False
+
+
+class Draft:
+    """The lines of one large request, in a file of its own; a crash forgets it, since nobody was answered."""
+
+    def __init__(self, log: PredictionLog, use_case: str, segment: Segment | None, problem: str) -> None:
+        self._log = log
+        self._use_case = use_case
+        self._segment = segment
+        self._problem = problem
+
+    def add(self, line: bytes, rows: int) -> None:
+        """A disk that refuses is told at the end."""
+        if self._segment is not None:
+            try:
+                self._segment.append(line, rows)
+            except OSError as error:
+                self._problem = f"the disk refuses: {error.strerror or error}"
+                self.discard()
+
+    def keep(self, rows: int) -> bool:
+        """Give all lines to the log: on the disk first, if it is durable. ``False`` where they had to be dropped, and were counted."""
+        if self._segment is None:
+            return self._log.drop(self._use_case, rows, self._problem)
+        try:
+            self._segment.close()
+            kept = self._log.take_draft(self._segment, rows)
+        except OSError as error:
+            kept = self._log.drop(self._use_case, rows, f"the disk does not keep what it took: {error.strerror or error}")
+        if not kept:
+            self.discard()
+        return kept
+
+    def discard(self) -> None:
+        """Nothing of the request is to be kept."""
+        if self._segment is not None:
+            segment, self._segment = self._segment, None
+            segment.abandon()
+
+
+class NoPredictionLog(PredictionLog):
+    """The log of a service without a lake: it keeps nothing, and counts nothing as lost."""
+
+    def draft(self, header: bytes, use_case: str) -> Draft:
+        return Draft(self, use_case, None, "")
+
+    def drop(self, use_case: str, rows: int, reason: str) -> bool:
+        return False
+
+    def append(self, header: bytes, use_case: str, lines: bytes, rows: int) -> bool:
+        return False

@@ -1,0 +1,200 @@
+"""Segments of the prediction log: local files of JSON lines, written before the answer goes out.
+
+The first line is the header, then one line for each request: the request as it came and the answer as it went. Nothing is
+encoded again on the request's path, and a segment can be read without any package (``serving/upload/row_tables.py`` does).
+"""
+
+import os
+import re
+import threading
+import time
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from serving.package.manifest import Manifest
+
+FORMAT = 1
+Kind = Literal["predictions", "feedback"]
+
+_LINE = re.compile(rb'\{"rows":(\d+),"time":(\d+),.*\}\n', re.DOTALL)
+
+
+class Column(msgspec.Struct, frozen=True):
+    """An input as the log keeps it: a "number" or a "category"."""
+
+    name: str
+    kind: str
+
+
+class Header(msgspec.Struct, frozen=True):
+    """What the lines of a segment have in common. ``sample_rate`` (0-1] of the requests were kept; ``columns`` are those kept."""
+
+    kind: Kind
+    use_case: str
+    version: str = ""
+    event_time: str = ""
+    columns: list[Column] = []
+    sample_rate: float = 1.0
+    by_column: bool = False
+    format: int = FORMAT
+
+
+# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time (docs/decisions/0012-hot-path.md).
+_HEADER = msgspec.json.Decoder(Header)
+
+
+class Unreadable(ValueError):
+    """The segment has no header that this code reads."""
+
+
+def header_of(manifest: Manifest, version: str, *, by_column: bool = False) -> bytes:
+    """The header line of a champion's predictions. ``by_column``: their lines are those of ``serving/scoring/column_lines.py``."""
+    columns = [Column(feature.name, feature.kind) for feature in manifest.features if feature.name not in manifest.log_leave_out]
+    header = Header("predictions", manifest.use_case, version, manifest.event_time, columns, manifest.log_sample_rate, by_column)
+    return msgspec.json.encode(header)
+
+
+def feedback_header(use_case: str) -> bytes:
+    return msgspec.json.encode(Header("feedback", use_case))
+
+
+def line_of(request: bytes, answer: bytes, rows: int) -> bytes:
+    """The line of one request. Both are valid JSON, so that a newline in them stands between tokens and may become a space."""
+    now = time.time_ns() // 1000
+    if answer:
+        return b'{"rows":%d,"time":%d,"request":%b,"answer":%b}\n' % (rows, now, request.replace(b"\n", b" "), answer)
+    return b'{"rows":%d,"time":%d,"request":%b}\n' % (rows, now, request.replace(b"\n", b" "))
+
+
+class Segment:
+    """A segment of this process or of a dead one. ``append`` is the only thing on a request's path.
+
+    ``since`` is the time of its first line (seconds since 1970). With ``durable``, ``sync`` brings what was appended to the disk.
+    """
+
+    def __init__(self, path: Path, use_case: str, rows: int, size: int, since: float, durable: bool = False) -> None:
+        self.path = path
+        self.use_case = use_case
+        self.rows = rows
+        self.size = size
+        self.since = since
+        self.opened = time.monotonic()
+        self._file = -1
+        self._spoiled = False
+        self._durable = durable
+        self._synced = 0
+        self._failed = False
+        self._syncing = threading.Lock()
+
+    @classmethod
+    def create(cls, path: Path, header: bytes, use_case: str, durable: bool = False) -> "Segment":
+        """Raises ``OSError`` where the disk refuses; nothing stays of it then."""
+        segment = cls(path, use_case, 0, 0, time.time(), durable)
+        segment._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        try:
+            segment.append(header + b"\n", 0)
+            if durable:
+                sync_folder(path.parent)
+        except OSError:
+            segment._release()
+            path.unlink()
+            raise
+        return segment
+
+    @classmethod
+    def found(cls, path: Path) -> "Segment":
+        """One that was left behind, with its whole lines' rows counted. Raises ``Unreadable``, ``OSError``."""
+        header, start = read_header(path)
+        rows, first = 0, 0
+        with path.open("rb") as file:
+            file.seek(start)
+            for line in file:
+                if (match := _LINE.fullmatch(line)) is not None:
+                    rows += int(match[1])
+                    first = first or int(match[2])
+        stat = path.stat()
+        return cls(path, header.use_case, rows, stat.st_size, first / 1e6 or stat.st_mtime)
+
+    def append(self, lines: bytes, rows: int) -> None:
+        """With the operating system when this returns. Raises ``OSError``; then nothing stays of it, or a torn line."""
+        if self._spoiled:
+            lines = b"\n" + lines
+        written = 0
+        try:
+            written = os.write(self._file, lines)
+            if written != len(lines):
+                raise OSError(f"only {written} of {len(lines)} bytes could be written to {self.path.name}")
+        except OSError:
+            if written:
+                self._take_back(written)
+            raise
+        self._spoiled = False
+        self.size += written
+        self.rows += rows
+
+    def sync(self, size: int) -> None:
+        """Return when the first ``size`` bytes are on the disk: one of the threads that wait syncs for all. Raises ``OSError``."""
+        with self._syncing:
+            if self._synced >= size:
+                return
+            if self._failed or self._file < 0:
+                raise OSError(f"{self.path.name} could not be brought to the disk")
+            reached = self.size
+            try:
+                os.fdatasync(self._file)
+            except OSError:
+                self._failed = True  # the kernel forgets what it could not write: a second try would succeed and prove nothing
+                raise
+            self._synced = reached
+
+    def close(self) -> None:
+        """Raises ``OSError`` where ``durable`` could not be kept; it is closed all the same."""
+        try:
+            if self._durable and self._file >= 0:
+                self.sync(self.size)
+        finally:
+            with self._syncing:
+                self._release()
+
+    def abandon(self) -> None:
+        """Close it without a look at its lines, and remove it."""
+        with self._syncing:
+            self._release()
+        self.path.unlink(missing_ok=True)
+
+    def _take_back(self, written: int) -> None:
+        """A part of a line would spoil the next one."""
+        try:
+            os.ftruncate(self._file, self.size)
+        except OSError:
+            self._spoiled = True
+            self.size += written
+
+    def _release(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the folder's entries to the disk: without it a new file may be gone after a loss of power. Raises ``OSError``."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_header(path: Path) -> tuple[Header, int]:
+    """The header and where the lines begin. Raises ``Unreadable`` where the file does not begin with a header of this format."""
+    with path.open("rb") as file:
+        first = file.readline()
+    try:
+        header = _HEADER.decode(first)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unreadable(f"{path.name} has no header: {error}") from error
+    if not first.endswith(b"\n") or header.format != FORMAT:
+        raise Unreadable(f"{path.name} is of format {header.format}, this code reads {FORMAT}")
+    return header, len(first)

@@ -1,0 +1,1 @@
+"""Figures of the service, for Prometheus and for its page."""

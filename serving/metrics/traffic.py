@@ -1,0 +1,90 @@
+"""The live figures of the page: how much comes in and how fast it is answered, over all workers and the last ten seconds."""
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from serving.metrics.counters import LATENCY_BOUNDS, Metrics
+
+_WINDOW_SECONDS = 10.0
+_ROUTES = ("/predict", "/feedback", "/invocations", "/infer")
+
+
+class Flow(NamedTuple):
+    """Requests, refused or failed ones, rows, and the latency's counts, of one use case at one time (seconds since 1970)."""
+
+    at: float
+    requests: int
+    errors: int
+    rows: int
+    latency: list[int]
+
+
+class Traffic:
+    """The live figures of a use case, over all workers: since their start, and of the last ten seconds."""
+
+    def __init__(self) -> None:
+        self._past: dict[str, deque[Flow]] = defaultdict(deque)
+
+    def add(self, use_case: str, flows: Sequence[Flow]) -> None:
+        """Called each second with what every worker has counted so far."""
+        past = self._past[use_case]
+        past.append(sum_flows(flows))
+        while len(past) > 1 and past[-1].at - past[0].at > _WINDOW_SECONDS:
+            past.popleft()
+
+    def describe(self, use_case: str, flows: Sequence[Flow]) -> dict[str, Any]:
+        """Counts since the start, and rates and latency (seconds; null without a request) of the last ten seconds."""
+        now = sum_flows(flows)
+        past = self._past[use_case]
+        first = past[0] if past else now._replace(at=now.at - 1.0)
+        seconds = max(now.at - first.at, 1e-3)
+        recent = [b - a for a, b in zip(first.latency, now.latency, strict=True)]
+        return {
+            "requests": now.requests,
+            "errors": now.errors,
+            "rows": now.rows,
+            "requests_per_second": (now.requests - first.requests) / seconds,
+            "rows_per_second": (now.rows - first.rows) / seconds,
+            "seconds_p50": quantile(recent, 0.50),
+            "seconds_p99": quantile(recent, 0.99),
+        }
+
+
+def sum_flows(flows: Sequence[Flow]) -> Flow:
+    """Of all workers together."""
+    return Flow(
+        max(flow.at for flow in flows),
+        sum(flow.requests for flow in flows),
+        sum(flow.errors for flow in flows),
+        sum(flow.rows for flow in flows),
+        [sum(counts) for counts in zip(*(flow.latency for flow in flows), strict=True)],
+    )
+
+
+def flow_of(metrics: Metrics, use_case: str) -> Flow:
+    """What this process has counted so far of predictions and feedback."""
+    requests = errors = 0
+    latency = [0] * (len(LATENCY_BOUNDS) + 1)
+    for (name, route), stats in metrics.routes.items():
+        if name == use_case and route.endswith(_ROUTES):
+            requests += stats.statuses.total()
+            errors += sum(count for status, count in stats.statuses.items() if status >= 400)
+            latency = [sum(pair) for pair in zip(latency, stats.latency.counts, strict=True)]
+    return Flow(time.time(), requests, errors, metrics.rows[use_case], latency)
+
+
+def quantile(counts: Sequence[int], share: float) -> float | None:
+    """The ``share`` quantile in seconds of counts by ``LATENCY_BOUNDS``, straight within a bucket; ``None`` without any."""
+    total = sum(counts)
+    if not total:
+        return None
+    wanted, below = share * total, 0
+    for place, count in enumerate(counts):
+        if count and below + count >= wanted:
+            low = LATENCY_BOUNDS[place - 1] if place else 0.0
+            high = LATENCY_BOUNDS[min(place, len(LATENCY_BOUNDS) - 1)]
+            return low + (high - low) * (wanted - below) / count
+        below += count
+    return LATENCY_BOUNDS[-1]

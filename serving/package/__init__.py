@@ -1,0 +1,1 @@
+"""The model package: its files and manifest, and the package in memory."""

@@ -1,0 +1,87 @@
+"""Drift checks, decisions and open questions over HTTP: a few at a time, on threads that score nothing."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, TypeVar
+
+import msgspec
+from fastapi import FastAPI, Query
+from fastapi.responses import HTMLResponse, Response
+
+from serving.edge.boundary import json_response
+from serving.edge.security_headers import REPORT_HEADERS
+from serving.errors import LakeAway, PrefectAway, Refused
+from serving.history.approvals import state_of
+from serving.history.checks import History
+from serving.history.ledger_records import Approval, Kind
+from serving.outside.lake import open_lake
+from serving.outside.prefect_api import PrefectApi
+from serving.service.service import Service
+
+_AT_ONCE = 2
+_PATIENCE_SECONDS = 2.5
+_MOST = 200
+_MOST_QUESTIONS = 20
+
+T = TypeVar("T")
+Limit = Annotated[int, Query(ge=1, le=_MOST, description="how many, the latest first")]
+OfKind = Annotated[Kind | None, Query(description="only those of this kind, among the last 1000")]
+
+
+def add_routes(app: FastAPI, service: Service) -> None:
+    """``/v1/{use_case}/drift``, its reports, ``/decisions`` and ``/approvals``."""
+    history = History(open_lake(service.settings, waited_for=True))
+    turns = asyncio.Semaphore(_AT_ONCE)
+    readers = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="history")
+
+    async def ask(use_case: str, work: Callable[[], T]) -> T:
+        """Raises ``LakeAway`` where the lake says nothing in time: the thread that waits for it goes on, and nobody with it."""
+        service.watch(use_case)
+        reading = asyncio.get_running_loop().run_in_executor(readers, work)
+        done, _ = await asyncio.wait([reading], timeout=_PATIENCE_SECONDS)
+        if not done:
+            reading.cancel()  # one that has not begun will not
+            raise LakeAway(f"The lake has not answered within {_PATIENCE_SECONDS:g} seconds. Try again later.")
+        return reading.result()
+
+    @app.get("/v1/{use_case}/drift", tags=["history"])
+    async def drift(use_case: str, limit: Limit = 50) -> Response:
+        """What the drift checks of the last windows found, and what drove it."""
+        return json_response({"use_case": use_case, "drift": await ask(use_case, lambda: history.drift(use_case, limit))})
+
+    @app.get("/v1/{use_case}/drift/{window}/report", tags=["history"], response_class=HTMLResponse)
+    async def report(use_case: str, window: str) -> Response:
+        """Evidently's report of a window's latest check. Its scripts run in an origin of their own and reach nothing."""
+        found = await ask(use_case, lambda: history.report(use_case, window))
+        if found is None:
+            raise Refused(404, "no_report", f"There is no drift report of {use_case} for {window!r}; GET /v1/{use_case}/drift lists them.")
+        return HTMLResponse(found, headers=dict(REPORT_HEADERS))
+
+    @app.get("/v1/{use_case}/decisions", tags=["history"])
+    async def decisions(use_case: str, limit: Limit = 50, kind: OfKind = None) -> Response:
+        """The ledger: contests, approvals, crowns, rollbacks, drift, retrains, refusals; who decided, why, and whether the chain holds."""
+        return json_response({"use_case": use_case, "decisions": await ask(use_case, lambda: history.decisions(use_case, limit, kind))})
+
+    @app.get("/v1/{use_case}/approvals", tags=["history"])
+    async def approvals(use_case: str) -> Response:
+        """Challengers that wait for somebody to approve or reject them: the contest's figures, the run that waits, until when."""
+        service.check_loop(use_case)
+        questions = await ask(use_case, lambda: history.approvals(use_case)[:_MOST_QUESTIONS])
+        async with turns:
+            asked, trouble = await asyncio.to_thread(look_up, service.prefect, questions)
+        return json_response({"use_case": use_case, "approvals": asked, "prefect": trouble})
+
+
+def look_up(prefect: PrefectApi, asked: list[Approval]) -> tuple[list[Approval], str | None]:
+    """The questions with the state of their runs, without those whose run is over; and why Prefect cannot be asked now."""
+    told: list[Approval] = []
+    for number, one in enumerate(asked):
+        try:
+            run = prefect.run(one.run)
+        except PrefectAway as error:
+            return [*told, *asked[number:]], str(error)
+        state = state_of(run) if run else "over"
+        if state != "over":
+            told.append(msgspec.structs.replace(one, state=state))
+    return told, None

@@ -1,0 +1,84 @@
+"""What an operator may do over HTTP, and the page in his name: answer an approve run, and start a rollback. Prefect does the work."""
+
+import asyncio
+from typing import Annotated, TypeVar
+
+import msgspec
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from msgspec import Meta
+
+from serving.edge.boundary import json_response, read_body
+from serving.edge.openapi import APPROVAL, ROLLBACK
+from serving.errors import InputError, MalformedBody, Refused
+from serving.history.approvals import LONGEST_WORDS, VERSION, Answer, answer_run, roll_back
+from serving.service.service import Service
+
+_NOBODY = "somebody at this service, which asks for no key"
+_Words = Annotated[str, Meta(max_length=LONGEST_WORDS)]
+
+T = TypeVar("T")
+
+
+class _Answer(msgspec.Struct, forbid_unknown_fields=True):
+    approved: bool
+    by: _Words | None = None
+    why: _Words = ""
+
+
+class _Rollback(msgspec.Struct, forbid_unknown_fields=True):
+    version: Annotated[str, Meta(pattern=VERSION)] | None = None
+    why: _Words = ""
+    champion: Annotated[str, Meta(pattern=VERSION)] | None = None
+
+
+# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time (docs/decisions/0012-hot-path.md).
+_ANSWER = msgspec.json.Decoder(_Answer)
+_ROLLBACK = msgspec.json.Decoder(_Rollback)
+
+
+def add_routes(app: FastAPI, service: Service) -> None:
+    @app.post("/v1/{use_case}/approvals/{run}", openapi_extra=APPROVAL, tags=["operation"])
+    async def answer(use_case: str, run: str, request: Request) -> Response:
+        """Approve or reject the challenger that an approve run asks about. The first answer counts; 409 when it came or the time is up."""
+        service.check_loop(use_case)
+        said = _read(_ANSWER, await read_body(request))
+        given = Answer(said.approved, _author(said.by, request), said.why)
+        found = await asyncio.to_thread(answer_run, service.prefect, use_case, run, given)
+        return json_response(
+            {"use_case": use_case, "run": found.id, "approved": said.approved, "by": given.by, "page": _page(service, found.id)}
+        )
+
+    @app.post("/v1/{use_case}/rollback", openapi_extra=ROLLBACK, tags=["operation"], status_code=202)
+    async def rollback(use_case: str, request: Request) -> Response:
+        """Start the flow that gives the crown back to the previous champion or a named version, once its package is proven to work."""
+        service.check_loop(use_case)
+        said = _read(_ROLLBACK, await read_body(request))
+        serving = service.watch(use_case).alias_version
+        if said.champion is not None and said.champion != serving:
+            raise Refused(409, "moved_on", f"Version {said.champion} of {use_case!r} is not the champion; nothing was rolled back.")
+        author = _author(None, request)
+        reason = f"{author}: {said.why}" if said.why.strip() else f"{author} asked for it"
+        started = await asyncio.to_thread(roll_back, service.prefect, use_case, said.version, reason)
+        return json_response({"use_case": use_case, "run": started.id, "page": _page(service, started.id)}, 202)
+
+
+def _author(said: str | None, request: Request) -> str:
+    """The key is what is known for certain, so it is named beside whoever the caller says to be."""
+    key, said = request.scope.get("laurel.key", ""), (said or "").strip()
+    if key and said and said != key:
+        return f"{said} (with the key {key})"
+    return said or key or _NOBODY
+
+
+def _page(service: Service, run: str) -> str:
+    return f"{service.settings.prefect_pages}/runs/flow-run/{run}"
+
+
+def _read(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{error}.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedBody(f"The body is no JSON: {error}.") from error

@@ -1,0 +1,1 @@
+"""Rows to predictions, and predictions to answers."""

@@ -1,0 +1,137 @@
+"""Requests of many rows: what they may take of the process, and how they are scored without holding up the small ones.
+
+Python runs one thread at a time. A large request is read, scored and written down in pieces of some thousand values, each a few
+milliseconds, after which the thread lets the event loop have its turn; one such request is at work at a time, and the others wait.
+So a request holds its body and its answer, and not all of its rows as objects of Python; the prediction log gets them piece by piece.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+
+from serving.champions.champion import Champion
+from serving.errors import Overloaded
+from serving.formats.rows import Asked, spans
+from serving.log.prediction_log import Draft
+from serving.scoring.column_lines import column_line
+from serving.scoring.predictions import NO_MATRIX, PredictionIds, Score, Scored, predict
+from serving.scoring.remarks import UnknownCategory, merge
+
+PIECE_CELLS = 4000
+WHOLE_CELLS = 40_000  # up to here a request is one piece: 1300 rows of 30 columns, which are there in some 15 ms
+_SWITCH_SECONDS = 0.001
+_SAMPLES = 16
+_SAMPLE_BYTES = 1024
+
+
+def count_cells(body: bytes, kind: str, features: int, max_rows: int) -> int:
+    """How many values the rows of a body have, estimated without reading it: columns that are left out count as well."""
+    if "csv" in kind:
+        rows, values = _count(body, b"\n"), _count(body, b",")
+    elif "json" in kind:
+        rows, values = _count(body, b"{"), _count(body, b",")
+    else:
+        rows, values = 0, len(body) // 8
+    return max(values, features * min(rows, max_rows))
+
+
+def _count(body: bytes, letter: bytes) -> int:
+    """How often it stands in ``body``; of a large one in samples, since counting them all would hold up the event loop."""
+    if len(body) <= _SAMPLES * _SAMPLE_BYTES:
+        return body.count(letter)
+    step = (len(body) - _SAMPLE_BYTES) // (_SAMPLES - 1)
+    letters = sum(body.count(letter, at, at + _SAMPLE_BYTES) for at in range(0, _SAMPLES * step, step))
+    return letters * len(body) // (_SAMPLES * _SAMPLE_BYTES)
+
+
+@contextmanager
+def giving_way() -> Iterator[None]:
+    """Answers of other threads wait for the interpreter a millisecond at each of their steps, and not five as by default.
+
+    For one thread at a time. Always on, it costs 3 % of the requests that a busy service answers.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+def piece_rows(features: int) -> int:
+    return max(32, PIECE_CELLS // max(1, features))
+
+
+class Cells:
+    """The values of large requests that wait or are being scored, at most ``limit``; one request alone may have more."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.held = 0
+
+    def take(self, cells: int) -> None:
+        """Raises ``Overloaded``."""
+        if self.held and self.held + cells > self._limit:
+            raise Overloaded(
+                f"Large requests of {self.held:,} values are waiting already, and this one has about {cells:,}; "
+                f"at most {self._limit:,} may wait. Try again later, or send fewer rows at a time."
+            )
+        self.held += cells
+
+    def give(self, cells: int) -> None:
+        self.held -= cells
+
+
+@dataclass
+class Gathered:
+    """What came of the pieces of one request."""
+
+    champion: Champion
+    ids: list[str] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    decisions: list[bool] = field(default_factory=list)
+    unknown: list[UnknownCategory] = field(default_factory=list)
+
+    def add(self, scored: Scored) -> None:
+        self.unknown = merge(self.unknown, scored.unknown, len(self.ids))
+        self.ids += scored.ids
+        self.scores += scored.scores
+        self.decisions += scored.decisions
+
+    @property
+    def scored(self) -> Scored:
+        return Scored(self.champion, self.ids, self.scores, self.decisions, NO_MATRIX, self.unknown)
+
+
+def score_pieces(
+    champion: Champion, pieces: Iterable[Asked], ids: PredictionIds, score: Score, others: Callable[[], int], draft: Draft | None
+) -> Scored:
+    """Score all rows of ``pieces`` and write them to ``draft``. ``others`` counts answers: while others are answered, they go first.
+
+    Raises what reading and ``predict`` raise; then nothing of the request may be kept.
+    """
+    gathered, days = Gathered(champion), set[date]()
+    seen = others()
+    for rows in _cut(pieces, piece_rows(len(champion.reader.features))):
+        began = time.perf_counter()
+        champion.events.check_rows(rows, days)
+        scored = predict(champion, rows, ids, score)
+        gathered.add(scored)
+        if draft is not None:
+            draft.add(column_line(scored, rows), len(rows))
+        now = others()
+        # Asleep, this thread wants no interpreter. Without others it only gives way for a moment.
+        time.sleep(time.perf_counter() - began if now != seen else 0)
+        seen = now
+    return gathered.scored
+
+
+def _cut(pieces: Iterable[Asked], size: int) -> Iterator[Sequence[tuple[object, ...]]]:
+    for asked in pieces:
+        if len(asked.rows) <= size:
+            yield asked.rows
+        else:
+            yield from (asked.rows[at:end] for at, end in spans(len(asked.rows), size))

@@ -1,0 +1,129 @@
+"""What a prediction is, from checked rows to the answer's JSON. No HTTP, no log, no threads: see ``serving/scoring/scorer.py``."""
+
+import math
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from serving.champions.champion import Champion
+from serving.errors import PackageError
+from serving.formats.rows import spans
+from serving.package.manifest import Manifest
+from serving.package.model import Package, Stranger
+from serving.scoring.remarks import MOST_SHOWN, UnknownCategory, merge
+
+Score = Callable[[Package, np.ndarray], np.ndarray]
+
+NO_MATRIX = np.empty((0, 0))
+_ANSWER_ROWS = 1000
+
+
+class Prediction(msgspec.Struct):
+    """``score`` is the probability (0-1) that the label is true, ``decision`` whether it reaches the package's threshold."""
+
+    id: str
+    score: float
+    decision: bool
+
+
+class Answer(msgspec.Struct):
+    """What a caller gets, in the order of the rows."""
+
+    predictions: list[Prediction]
+    model_version: str
+    use_case: str
+
+
+class _Rest(msgspec.Struct, omit_defaults=True):
+    """What follows the predictions."""
+
+    model_version: str
+    use_case: str
+    warnings: list[str] = []
+
+
+class Scored(msgspec.Struct, frozen=True):
+    """Rows that one champion has scored, in their order: ids, scores (0-1) and decisions have one entry a row, the matrix a row.
+
+    ``unknown`` are categories that look like a mistake. There is no matrix of a large request, scored in pieces, and of a part of a batch.
+    """
+
+    champion: Champion
+    ids: list[str]
+    scores: list[float]
+    decisions: list[bool]
+    matrix: np.ndarray
+    unknown: Sequence[UnknownCategory] = ()
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.champion.package.manifest
+
+    @property
+    def version(self) -> str:
+        return self.champion.version
+
+    @property
+    def use_case(self) -> str:
+        return self.manifest.use_case
+
+
+class PredictionIds:
+    """Ids such as ``019aa3f2c1b-4fa2c1-0000002a``: start of the process (ms, hex), a random part, and a count.
+
+    Unique across processes and restarts; sorted as text they are in the order of the process's answers. An id costs 0.2 µs.
+    """
+
+    def __init__(self) -> None:
+        self._prefix = f"{time.time_ns() // 1_000_000:011x}-{secrets.token_hex(3)}-"
+        self._next = 0
+        self._lock = threading.Lock()
+
+    def take(self, rows: int) -> list[str]:
+        with self._lock:
+            first = self._next
+            self._next += rows
+        return [f"{self._prefix}{number:08x}" for number in range(first, first + rows)]
+
+
+def check_finite(version: str, scores: Sequence[float]) -> None:
+    """Raises ``PackageError`` naming the first row that has no number."""
+    if not all(map(math.isfinite, scores)):
+        row = next(i for i, score in enumerate(scores) if not math.isfinite(score))
+        raise PackageError(f"Version {version} gives no number for row {row}. Roll back, and look at the row's values.")
+
+
+def predict(champion: Champion, rows: Sequence[tuple[Any, ...]], ids: PredictionIds, score: Score) -> Scored:
+    """Score rows that ``champion.reader`` has read. Raises ``PackageError`` where the model gives no number."""
+    package = champion.package
+    strangers: list[Stranger] = []
+    matrix = package.encode_rows(rows, strangers)
+    scores: list[float] = score(package, matrix).tolist()
+    check_finite(champion.version, scores)
+    threshold = package.manifest.decision_threshold
+    unknown = _unknown(package, strangers) if strangers else ()
+    return Scored(champion, ids.take(len(scores)), scores, [score >= threshold for score in scores], matrix, unknown)
+
+
+def _unknown(package: Package, strangers: Sequence[Stranger]) -> list[UnknownCategory]:
+    """One for each row; ``merge`` counts them."""
+    return [UnknownCategory(package.names[at], value, row, 1, package.nearest(at, value)) for row, at, value in strangers]
+
+
+def answer_json(scored: Scored) -> bytes:
+    """The native answer; that of many rows is written in pieces, so that other threads have their turn."""
+    if not scored.unknown and len(scored.ids) <= _ANSWER_ROWS:
+        predictions = list(map(Prediction, scored.ids, scored.scores, scored.decisions))
+        return msgspec.json.encode(Answer(predictions, scored.version, scored.use_case))
+    parts = [
+        msgspec.json.encode(list(map(Prediction, scored.ids[at:end], scored.scores[at:end], scored.decisions[at:end])))[1:-1]
+        for at, end in spans(len(scored.ids), _ANSWER_ROWS)
+    ]
+    warnings = [category.message for category in merge([], scored.unknown, 0)[:MOST_SHOWN]]
+    rest = msgspec.json.encode(_Rest(scored.version, scored.use_case, warnings))
+    return b'{"predictions":[%b],%b' % (b",".join(parts), rest[1:])

@@ -1,0 +1,305 @@
+"""Who scores what, when and on which thread.
+
+Small requests that arrive in the same turn of the event loop are scored together at its end: one call of the model, one write
+of the prediction log, and nobody waits for a request that has not come. A request of many rows goes to a thread, so that it
+holds up nobody; while it is the only one there, its rows are divided among the cores. One of very many rows is scored in pieces
+(``serving/scoring/large_requests.py``). More than ``queue_limit`` large requests at once, or more than ``queue_cells`` values in them, are
+refused: a caller that is told to come back is better off than one that waits without end.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, TypeVar
+
+import msgspec
+import numpy as np
+
+from serving.champions.champion import Champion
+from serving.errors import Overloaded
+from serving.formats.bodies import JSON, read_json, read_pieces
+from serving.formats.rows import Asked
+from serving.log.policy import is_chosen
+from serving.log.prediction_log import PredictionLog
+from serving.log.segments import line_of
+from serving.metrics.counters import Metrics
+from serving.package.model import Package
+from serving.scoring.column_lines import column_line
+from serving.scoring.large_requests import WHOLE_CELLS, Cells, count_cells, giving_way, piece_rows, score_pieces
+from serving.scoring.predictions import NO_MATRIX, PredictionIds, Scored, answer_json, predict
+from serving.scoring.remarks import UnknownCategory
+
+# About 32 rows of 30 features: for one row a thread doubles the CPU time, for 1000 it is what keeps the others from waiting.
+LOOP_BODY_BYTES = 32 * 1024
+_LOOP_ANSWER_ROWS = 1000
+_QUEUE_CELLS = 10_000_000
+_GLANCE_BYTES = 4096  # three bytes can be a row: above it, values are counted and not only bytes
+_LOOP_CELLS = 4000
+_LOOP_ROWS = 64
+_DIVIDED_ROWS = 200
+_COLUMN_ROWS = 4  # from here on one line of the log by column costs less than one for each request
+
+T = TypeVar("T")
+Read = Callable[[Champion, int | None], Iterable[Asked]]
+
+
+class Call(Protocol):
+    """A request that waits for a native answer. ``succeed`` or ``fail`` is called once, on the event loop."""
+
+    champion: Champion
+    body: bytes
+    asked: Asked | None
+
+    def succeed(self, answer: bytes, rows: int) -> None: ...
+
+    def fail(self, error: Exception) -> None: ...
+
+
+Outcome = tuple[Call, bytes | Exception, int, Sequence[UnknownCategory]]
+
+
+class Scorer:
+    """One for each process. ``submit``, ``score`` and ``run`` are called on the event loop."""
+
+    def __init__(
+        self, log: PredictionLog, metrics: Metrics, threads: int, queue_limit: int, max_rows: int, queue_cells: int = _QUEUE_CELLS
+    ) -> None:
+        self.large = 0
+        self.cells = Cells(queue_cells)
+        self._log = log
+        self._metrics = metrics
+        self._ids = PredictionIds()
+        self._queue_limit = queue_limit
+        self._max_rows = max_rows
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="score")
+        self._parts = ThreadPoolExecutor(threads, thread_name_prefix="score-part")
+        self._pieces = ThreadPoolExecutor(1, thread_name_prefix="score-pieces")
+        self._answered = 0
+        self._batch: list[Call] = []
+        self._batch_rows = 0
+        self._syncing = False
+
+    def stop(self) -> None:
+        self._pool.shutdown()
+        self._parts.shutdown()
+        self._pieces.shutdown()
+
+    def submit(self, call: Call) -> None:
+        """Answer ``call`` soon. Raises ``InputError`` for rows that do not fit the schema, ``Overloaded``."""
+        if len(call.body) > _GLANCE_BYTES:
+            cells = self._cells(call.champion, call.body, JSON)
+            if cells > _LOOP_CELLS or len(call.body) > LOOP_BODY_BYTES:
+                self._submit_large(call, cells)
+                return
+        call.asked = _read(call, self._max_rows)
+        self._batch.append(call)
+        self._batch_rows += len(call.asked.rows)
+        if self._batch_rows > _LOOP_ROWS:
+            self._flush()
+        elif len(self._batch) == 1:
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    async def score(self, champion: Champion, body: bytes, kind: str, read: Read, *, logged: bool) -> Scored:
+        """Rows of any form, scored and logged. ``read`` gives them in pieces of about so many rows; ``kind`` is the body's media type.
+
+        Raises ``InputError``, ``PackageError``, ``Overloaded``.
+        """
+        cells = self._cells(champion, body, kind)
+
+        def work() -> Scored:
+            if cells > WHOLE_CELLS:
+                return self._score_pieces(champion, read(champion, piece_rows(len(champion.reader.features))), logged=logged)
+            (asked,) = read(champion, None)
+            champion.events.check_rows(asked.rows)
+            scored = predict(champion, asked.rows, self._ids, self._divide)
+            if logged:
+                self._keep(scored, [asked], [answer_json(scored)])
+            return scored
+
+        if cells > _LOOP_CELLS or len(body) > LOOP_BODY_BYTES or self._log.blocking:
+            scored = await self.run(work, cells)
+        else:
+            scored = work()
+        self._answered += 1
+        self._metrics.rows[scored.use_case] += len(scored.ids)
+        self._count_unknown(scored.use_case, scored.unknown)
+        return scored
+
+    async def run(self, work: Callable[[], T], cells: int = 0) -> T:
+        """On a thread. Raises ``Overloaded`` where too many wait already, and what ``work`` raises."""
+        self._enter(cells)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread(cells), work)
+        finally:
+            self._leave(cells)
+
+    async def write(self, rows: int, work: Callable[[], T]) -> T:
+        """``work`` writes an answer of so many rows: that of many is written on the thread of large requests, in its turn."""
+        if rows <= _LOOP_ANSWER_ROWS:
+            return work()
+
+        def write() -> T:
+            with giving_way():
+                return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self._pieces, write)
+
+    def _cells(self, champion: Champion, body: bytes, kind: str) -> int:
+        """How many values a body has; 0 for one that is small whatever is in it."""
+        return count_cells(body, kind, len(champion.reader.features), self._max_rows) if len(body) > _GLANCE_BYTES else 0
+
+    def _thread(self, cells: int) -> ThreadPoolExecutor:
+        return self._pieces if cells > WHOLE_CELLS else self._pool
+
+    def _enter(self, cells: int) -> None:
+        if self.large >= self._queue_limit:
+            raise Overloaded(f"{self.large} large requests are waiting already. Try again later, or send fewer rows at a time.")
+        self.cells.take(cells)
+        self.large += 1
+
+    def _leave(self, cells: int) -> None:
+        self.cells.give(cells)
+        self.large -= 1
+
+    def _submit_large(self, call: Call, cells: int) -> None:
+        self._enter(cells)
+
+        def done(future: "asyncio.Future[list[Outcome]]") -> None:
+            self._leave(cells)
+            self._tell(future.result())
+
+        work = self._work_pieces if cells > WHOLE_CELLS else self._work
+        asyncio.get_running_loop().run_in_executor(self._thread(cells), work, [call]).add_done_callback(done)
+
+    def _work_pieces(self, calls: list[Call]) -> list[Outcome]:
+        """One large request of plain JSON."""
+        (call,) = calls
+        try:
+            size = piece_rows(len(call.champion.reader.features))
+            scored = self._score_pieces(
+                call.champion, read_pieces(call.champion.reader, JSON, call.body, self._max_rows, size), logged=True
+            )
+            return [(call, answer_json(scored), len(scored.ids), scored.unknown)]
+        except Exception as error:  # noqa: BLE001 - handed to the caller's ``fail``
+            return [(call, error, 0, ())]
+
+    def _score_pieces(self, champion: Champion, pieces: Iterable[Asked], *, logged: bool) -> Scored:
+        """All of the request is kept in the log, or nothing of it."""
+        use_case = champion.package.manifest.use_case
+        logged = logged and is_chosen(champion.package.manifest)
+        draft = self._log.draft(champion.column_header, use_case) if logged else None
+        try:
+            with giving_way():
+                scored = score_pieces(champion, pieces, self._ids, Package.score, lambda: self._answered, draft)
+        except BaseException:
+            if draft is not None:
+                draft.discard()
+            raise
+        if draft is not None:
+            draft.keep(len(scored.ids))
+        return scored
+
+    def _flush(self) -> None:
+        """Score what has gathered. While a batch is being synced to the disk, the next one gathers behind it."""
+        if self._syncing or not self._batch:
+            return
+        batch, self._batch, self._batch_rows = self._batch, [], 0
+        if not self._log.blocking:
+            self._tell(self._work(batch))
+            return
+        self._syncing = True
+
+        def done(future: "asyncio.Future[list[Outcome]]") -> None:
+            self._syncing = False
+            self._tell(future.result())
+            self._flush()
+
+        asyncio.get_running_loop().run_in_executor(self._pool, self._work, batch).add_done_callback(done)
+
+    def _work(self, calls: list[Call]) -> list[Outcome]:
+        """Score and log ``calls``. Where they fail together each is tried alone, so that nobody pays for another's row."""
+        champion = calls[0].champion
+        if any(call.champion is not champion for call in calls):  # other use cases, or a swap between two of them
+            kinds = {id(call.champion): call.champion for call in calls}
+            return [outcome for kind in kinds.values() for outcome in self._work([call for call in calls if call.champion is kind])]
+        try:
+            return self._score(champion, calls)
+        except Exception as error:  # noqa: BLE001 - handed to the caller's ``fail``
+            return [(calls[0], error, 0, ())] if len(calls) == 1 else [outcome for call in calls for outcome in self._work([call])]
+
+    def _score(self, champion: Champion, calls: list[Call]) -> list[Outcome]:
+        asked = [call.asked or _read(call, self._max_rows) for call in calls]
+        rows = asked[0].rows if len(asked) == 1 else [row for one in asked for row in one.rows]
+        scored = predict(champion, rows, self._ids, self._divide)
+        parts = _parts(scored, asked)
+        answers = list(map(answer_json, parts))
+        self._keep(scored, asked, answers)
+        return [(call, answer, len(part.ids), part.unknown) for call, answer, part in zip(calls, answers, parts, strict=True)]
+
+    def _keep(self, scored: Scored, asked: Sequence[Asked], answers: Sequence[bytes]) -> None:
+        """One write for all of them, without what the use case leaves out. Where it cannot be kept it is counted, and answered."""
+        champion, use_case, count = scored.champion, scored.use_case, len(scored.ids)
+        manifest = champion.package.manifest
+        if count >= _COLUMN_ROWS and (len(asked) == 1 or manifest.log_sample_rate >= 1):
+            if is_chosen(manifest):
+                rows = asked[0].rows if len(asked) == 1 else [row for one in asked for row in one.rows]
+                self._log.append(champion.column_header, use_case, column_line(scored, rows), count)
+            return
+        lines, kept = [], 0
+        for one, answer in zip(asked, answers, strict=True):
+            request = champion.log_request(one.request)
+            if request is not None:
+                lines.append(line_of(request, answer, len(one.rows)))
+                kept += len(one.rows)
+        if lines:
+            self._log.append(champion.log_header, use_case, b"".join(lines), kept)
+
+    def _tell(self, outcomes: list[Outcome]) -> None:
+        self._metrics.batches.observe(len(outcomes))
+        self._answered += len(outcomes)
+        for call, answer, count, unknown in outcomes:
+            if isinstance(answer, bytes):
+                self._metrics.rows[call.champion.package.manifest.use_case] += count
+                if unknown:
+                    self._count_unknown(call.champion.package.manifest.use_case, unknown)
+                call.succeed(answer, count)
+            else:
+                call.fail(answer)
+
+    def _count_unknown(self, use_case: str, unknown: Sequence[UnknownCategory]) -> None:
+        for category in unknown:
+            self._metrics.unknown_categories[use_case, category.field] += category.rows
+
+    def _divide(self, package: Package, matrix: np.ndarray) -> np.ndarray:
+        """Scores of a matrix, its rows divided among the cores where there are many and nobody else wants them."""
+        if self.large > 1 or self._threads == 1 or len(matrix) < _DIVIDED_ROWS:
+            return package.score(matrix)
+        parts = np.array_split(matrix, self._threads)
+        others = [self._parts.submit(package.score, part) for part in parts[1:]]
+        return np.concatenate([package.score(parts[0]), *[other.result() for other in others]])
+
+
+def _read(call: Call, max_rows: int) -> Asked:
+    asked = read_json(call.champion.reader, call.body, max_rows)
+    call.champion.events.check_rows(asked.rows)
+    return asked
+
+
+def _parts(scored: Scored, asked: Sequence[Asked]) -> list[Scored]:
+    """What was scored together, for each of those who asked."""
+    if len(asked) == 1:
+        return [scored]
+    parts, start = [], 0
+    for one in asked:
+        end = start + len(one.rows)
+        ids, scores, decisions = scored.ids[start:end], scored.scores[start:end], scored.decisions[start:end]
+        unknown = _within(scored.unknown, start, end) if scored.unknown else ()
+        parts.append(Scored(scored.champion, ids, scores, decisions, NO_MATRIX, unknown))
+        start = end
+    return parts
+
+
+def _within(unknown: Sequence[UnknownCategory], start: int, end: int) -> Sequence[UnknownCategory]:
+    """Those of the rows from ``start`` to ``end``, which are counted from 0 again."""
+    return [msgspec.structs.replace(category, row=category.row - start) for category in unknown if start <= category.row < end]

@@ -1,0 +1,128 @@
+"""The FastAPI application: HTTP and nothing else. What a route does is in ``serving/service/service.py``."""
+
+import platform
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import onnxruntime
+from fastapi import FastAPI, Request
+from fastapi.responses import PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from blocks.settings import Settings
+from serving import VERSION
+from serving.callbacks import slack_actions, webhook
+from serving.edge.boundary import Boundary, json_response, read_body
+from serving.edge.openapi import ERRORS, FEEDBACK, make_document
+from serving.edge.refusals import add_error_answers
+from serving.errors import NotReady
+from serving.formats.encodings import GzipAnswers
+from serving.routes import explain, history, inference_protocol, mlflow_protocol, operate, predict
+from serving.routes.pages import page
+from serving.service.description import describe, families
+from serving.service.service import Service
+from serving.service.siblings import snapshots
+
+
+def create_app(settings: Settings, open_path: str | None = None) -> FastAPI:
+    """The service's ASGI application. Starting it (lifespan) restores champions and begins to watch; building it does no I/O.
+
+    ``open_path`` asks nobody for a key.
+    """
+    service = Service(settings, open_path)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        await service.start()
+        yield {"service": service}  # where serving/server/protocol.py finds it
+        await service.stop()
+
+    # The built-in pages load scripts from a CDN; ours at /docs is plain HTML.
+    app = FastAPI(
+        title="Laurel model service",
+        version=VERSION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # a redirect would lead to whatever name the caller says that this is
+        responses=ERRORS,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # asked for at every request otherwise
+    )
+    app.state.service = service
+    app.openapi = _document_of(app, service)  # type: ignore[method-assign]
+    service.metrics.watch(lambda: families(service))
+    app.add_middleware(GzipAnswers)
+    app.add_middleware(Boundary, admit=service.admit, account=service.account_asgi, ids=service.request_ids)
+    add_error_answers(app)
+    _add_model_routes(app, service)
+    _add_operator_routes(app, service)
+    for part in (page, predict, explain, history, mlflow_protocol, inference_protocol, operate, webhook, slack_actions):
+        part.add_routes(app, service)
+    return app
+
+
+def _document_of(app: FastAPI, service: Service) -> Callable[[], dict[str, Any]]:
+    """The OpenAPI document as it is now. It takes 20 ms to make and needs no key: it is made once for each set of champions."""
+    documents: dict[tuple[str | None, ...], dict[str, Any]] = {}
+
+    def document() -> dict[str, Any]:
+        champions = {name: watch.champion for name, watch in service.watches.items()}
+        served = tuple(champion.version if champion else None for champion in champions.values())
+        if served not in documents:
+            documents.clear()
+            documents[served] = made = make_document(app, champions)
+            if service.settings.serving_path_prefix:
+                made["servers"] = [{"url": service.settings.serving_path_prefix}]
+            if service.keys.required:
+                made["security"] = [{"key": []}, {"header": []}]
+                for path, methods in made["paths"].items():
+                    for method, route in methods.items():
+                        if not service.scope_of(method.upper(), path):
+                            route["security"] = []
+        return documents[served]
+
+    return document
+
+
+def _add_model_routes(app: FastAPI, service: Service) -> None:
+    @app.post("/v1/{use_case}/feedback", openapi_extra=FEEDBACK, tags=["model"])
+    async def feedback(use_case: str, request: Request) -> Response:
+        """Tell what became of predicted rows. Sending the same again does no harm: the latest counts."""
+        service.watch(use_case)
+        return json_response({"accepted": await service.keep_feedback(use_case, await read_body(request))})
+
+    @app.get("/v1/{use_case}", tags=["model"])
+    async def describe_one(use_case: str) -> Response:
+        """The champion: version, schema, metrics, since when; the last error of its watch; the prediction log's state."""
+        return json_response(describe(service, use_case))
+
+    @app.get("/v1", tags=["model"])
+    async def describe_all() -> Response:
+        """Every use case that is served here."""
+        return json_response({"use_cases": [describe(service, name) for name in service.watches]})
+
+
+def _add_operator_routes(app: FastAPI, service: Service) -> None:
+    @app.get("/health", tags=["operation"])
+    async def health() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "ok"}
+
+    @app.get("/ready", tags=["operation"])
+    async def ready() -> Response:
+        """Every use case has a champion; 503 until then, and when the service is about to end."""
+        service.check_stays()
+        if missing := service.not_ready():
+            raise NotReady(f"No champion for {', '.join(missing)}. GET /v1/<use case> says why.")
+        return json_response({"status": "ready"})
+
+    @app.get("/metrics", tags=["operation"], response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        """For Prometheus."""
+        return Response(service.metrics.text(snapshots(service.board)), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/version", tags=["operation"])
+    async def version() -> dict[str, Any]:
+        """Of this service and of what it runs on."""
+        return {"laurel": VERSION, "onnxruntime": onnxruntime.__version__, "python": platform.python_version()}

@@ -1,0 +1,62 @@
+"""A prediction on the hot path, from its head to its answer."""
+
+from typing import Protocol
+
+from serving.champions.champion import Champion
+from serving.edge.boundary import find_request_id
+from serving.edge.refusals import error_answer
+from serving.errors import ServingError
+from serving.formats.rows import Asked
+from serving.service.service import HotRoute, Service
+
+
+class Asker(Protocol):
+    """The connection that a call came by."""
+
+    service: Service
+
+    def respond(self, call: "PredictCall", status: int, body: bytes, rows: int, headers: bytes = b"") -> None: ...
+
+
+class _Nobody:
+    """Stands where uvicorn sets an event that a task would wait for."""
+
+    def set(self) -> None: ...
+
+
+_NOBODY = _Nobody()
+
+
+class PredictCall:
+    """One request on its way. To uvicorn it is a request-response cycle: it has the attributes that uvicorn looks at."""
+
+    __slots__ = (
+        *("asked", "began", "body", "champion", "disconnected", "headers", "keep_alive", "key", "message_event", "more_body", "pieces"),
+        *("protocol", "refusal", "request_id", "response_complete", "route", "size"),
+    )
+
+    def __init__(self, protocol: Asker, route: HotRoute, headers: list[tuple[bytes, bytes]], began: float, size: int) -> None:
+        self.protocol = protocol
+        self.route = route
+        self.headers = headers
+        self.began = began
+        self.size = size
+        self.request_id = find_request_id(headers) or protocol.service.request_ids.take()
+        self.key = ""
+        self.refusal: ServingError | None = None
+        self.pieces: list[bytes] = []
+        self.body = b""
+        self.asked: Asked | None = None
+        self.champion: Champion = None  # type: ignore[assignment]  # set when the body is there
+        self.more_body = True
+        self.keep_alive = True
+        self.disconnected = False
+        self.response_complete = False
+        self.message_event = _NOBODY
+
+    def succeed(self, answer: bytes, rows: int) -> None:
+        self.protocol.respond(self, 200, answer, rows)
+
+    def fail(self, error: Exception) -> None:
+        status, answer, headers = error_answer(error, self.route.path, self.request_id)
+        self.protocol.respond(self, status, answer, 0, headers)

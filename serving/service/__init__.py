@@ -1,0 +1,1 @@
+"""All that lives as long as the process."""

@@ -1,0 +1,106 @@
+"""Lines that hold their rows by column (``serving/scoring/column_lines.py``) as Arrow tables in the columns of the lake."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from serving.log.segments import Header
+
+# pyarrow's own errors are among them; TypeError and AttributeError come of a line that has something else in a place.
+_UNREADABLE = (ValueError, TypeError, AttributeError, ArithmeticError)
+
+
+class _Read(msgspec.Struct):
+    rows: int
+    time: int
+    numbers: bytes
+    texts: msgspec.Raw
+    event_time: msgspec.Raw
+    predictions: msgspec.Raw
+    model_version: msgspec.Raw
+
+
+class ColumnTables:
+    """Reads such lines of segments with one header. ``problem``: of the last bad line."""
+
+    def __init__(self, header: Header) -> None:
+        import pyarrow as pa
+
+        from serving.upload.row_tables import schema_of
+
+        self.problem = ""
+        self.schema = schema = schema_of(header)
+        self._numbers = [column.name for column in header.columns if column.kind == "number"]
+        self._texts = [column.name for column in header.columns if column.kind != "number"]
+        self._sample_rate = header.sample_rate
+        predictions = pa.struct([(name, pa.list_(schema.field(name).type)) for name in ("id", "score", "decision")])
+        self._read_as = pa.schema(
+            [
+                ("texts", pa.struct([(name, pa.list_(pa.string())) for name in self._texts])),
+                ("event_time", pa.list_(schema.field("event_time").type)),
+                ("predictions", predictions),
+                ("model_version", pa.list_(pa.string())),
+            ]
+        )
+        self._decoder = msgspec.json.Decoder(_Read)
+
+    def read(self, data: memoryview) -> tuple[Any, int]:
+        """The rows of whole lines, in their order, and how many lines could not be read."""
+        import pyarrow as pa
+
+        lines = bytes(data).split(b"\n")[:-1]
+        try:
+            return self._table(lines), 0
+        except _UNREADABLE:
+            pass  # one of them at least: each is tried alone
+        tables, torn = [self.schema.empty_table()], 0
+        for line in lines:
+            try:
+                tables.append(self._table([line]))
+            except _UNREADABLE as error:
+                torn, self.problem = torn + 1, str(error)
+        return pa.concat_tables(tables), torn
+
+    def _table(self, lines: list[bytes]) -> Any:
+        """One table of all lines. Raises one of ``_UNREADABLE`` where any of them is not whole."""
+        import pyarrow as pa
+
+        from serving.upload.row_tables import read_json
+
+        found = list(map(self._decoder.decode, lines))
+        counts = np.array([line.rows for line in found])
+        numbers = np.concatenate([np.frombuffer(line.numbers, np.float64).reshape(len(self._numbers), line.rows) for line in found], axis=1)
+        read = read_json(memoryview(b"".join(map(_texts, found))), self._read_as)
+        texts, event_time, predictions, version = read.combine_chunks().to_batches()[0].columns
+        lists = {name: texts.field(name) for name in self._texts} | {name: predictions.field(name) for name in ("id", "score", "decision")}
+        lists["event_time"] = event_time
+        lengths = _plain(pa.int32(), counts.astype(np.int32))  # compared over there: to_numpy imports pandas
+        if any(not column.value_lengths().equals(lengths) for column in lists.values()):
+            raise ValueError("columns of different lengths")
+        columns = dict(zip(self._numbers, map(_nullable, numbers), strict=True)) | {name: one.flatten() for name, one in lists.items()}
+        columns["time"] = _plain(self.schema.field("time").type, np.repeat([line.time for line in found], counts))
+        columns["sample_rate"] = _plain(pa.float64(), np.full(counts.sum(), self._sample_rate))
+        columns["model_version"] = version.flatten().take(_plain(pa.int64(), np.repeat(np.arange(len(found)), counts)))
+        table = pa.Table.from_arrays([columns[name] for name in self.schema.names], schema=self.schema)
+        table.validate(full=True)
+        return table
+
+
+def _texts(line: _Read) -> bytes:
+    """What is text in a line, as a line of its own."""
+    parts = bytes(line.texts), bytes(line.event_time), bytes(line.predictions), bytes(line.model_version)
+    return b'{"texts":%b,"event_time":%b,"predictions":%b,"model_version":%b}\n' % parts
+
+
+def _plain(kind: Any, values: np.ndarray) -> Any:
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def _nullable(values: np.ndarray) -> Any:
+    import pyarrow as pa
+
+    known = np.packbits(~np.isnan(values), bitorder="little")
+    return pa.Array.from_buffers(pa.float64(), len(values), [pa.py_buffer(known), pa.py_buffer(np.ascontiguousarray(values))])

@@ -1,0 +1,98 @@
+"""The thread that carries closed segments to the lake, oldest first, for as long as it takes."""
+
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import Protocol
+
+from serving.errors import LakeAway
+from serving.log.prediction_log import PredictionLog
+from serving.log.segments import Segment, Unreadable
+from serving.upload.carrier import Carried
+
+_LONGEST_WAIT_SECONDS = 30.0
+
+logger = logging.getLogger(__name__)
+
+
+class Carries(Protocol):
+    """What brings one segment to the lake: ``serving/upload/carrier.py``."""
+
+    def carry(self, path: Path) -> Carried:
+        """Raises ``Unreadable``, ``LakeAway``, ``OSError``."""
+
+    def rest(self, *, now: bool = False) -> None:
+        """There is nothing to do, or with ``now`` will never be."""
+
+
+class Uploader:
+    """One for each log. A lake that is away is asked again after 1, 2, 4 ... 30 seconds, and meanwhile segments wait."""
+
+    def __init__(self, log: PredictionLog, carrier: Carries, tick_seconds: float) -> None:
+        self.last_error: str | None = None
+        self._log = log
+        self._carrier = carrier
+        self._tick_seconds = tick_seconds
+        self._stopping = threading.Event()
+        self._failures = 0
+        self._retry_at = 0.0
+        self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def stop(self, timeout_seconds: float) -> None:
+        """Close what is open and try once to upload all; what does not get there waits for the next start."""
+        self._stopping.set()
+        self._log.wake.set()
+        self._thread.join(timeout_seconds)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._log.wake.wait(self._tick_seconds)
+            self._log.wake.clear()
+            if self._failures == 0:  # while the lake is away segments grow: few large ones wait instead of many small
+                self._log.close_old()
+            if time.monotonic() >= self._retry_at:
+                self._upload()
+            self._carrier.rest()
+        self._log.close_old(everything=True)
+        self._upload()
+        self._carrier.rest(now=True)
+
+    def _upload(self) -> None:
+        while self._log.closed:
+            segment = self._log.closed[0]
+            try:
+                self._carry(segment)
+            except (LakeAway, OSError) as error:
+                self._fail(str(error))
+                return
+            if self._failures:
+                logger.info("the lake takes the prediction log again")
+            self._failures, self._retry_at, self.last_error = 0, 0.0, None
+
+    def _carry(self, segment: Segment) -> None:
+        """Bring the segment to the lake, and forget it. Raises ``LakeAway``, ``OSError``."""
+        try:
+            carried = self._carrier.carry(segment.path)
+        except Unreadable as error:
+            logger.error("segment set aside: %s", error)
+            self._log.set_aside(segment)
+            return
+        if carried.torn:
+            message = "unreadable lines are set aside segment=%s lines=%d rows=%d in_the_lake=%d"
+            logger.error(message, segment.path.name, carried.torn, carried.unreadable, carried.rows)
+        self._log.uploaded(segment, carried.rows, carried.torn, carried.unreadable)
+
+    def _fail(self, message: str) -> None:
+        if self._failures == 0:
+            logger.warning("prediction log waits on this disk: %s", message)
+        self.last_error = message
+        self._failures += 1
+        self._retry_at = time.monotonic() + min(2.0 ** min(self._failures - 1, 10), _LONGEST_WAIT_SECONDS)

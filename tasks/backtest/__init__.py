@@ -1,0 +1,1 @@
+"""A policy on trial: history as the loop would have lived it."""

@@ -1,0 +1,232 @@
+"""A policy on trial: history replayed period by period, as the loop would have lived it. Pure: rows in, a record out.
+
+Every period the champion of that moment answers all rows; then its labels are there, and the strategy decides: ``policy`` retrains
+where the drift check says so and the governor lets it, ``monthly`` always, ``never`` not at all. A retrain is the loop's: the
+candidates and the champion's recipe are fitted on what came before the period, HPO below the gate, the contest on the period
+itself, and a refit with the period where the challenger wins (``tasks/backtest/fits.py`` makes the fits).
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tasks.backtest.fits import Champion, History
+from tasks.contest.decide import judge_rows
+from tasks.contest.verdict import Comparison
+from tasks.drift.broken import find_broken
+from tasks.drift.verdict import SCORE, DriftVerdict, judge, measure, monitored, sample
+from tasks.ledger.entries import Decision, Kind
+from tasks.ledger.governor import may_retrain
+from tasks.measures.metrics import score
+from tasks.models import modelling
+from usecases.definition import UseCase, UseCaseError
+
+Strategy = Literal["policy", "never", "monthly"]
+STRATEGIES: tuple[Strategy, ...] = ("policy", "never", "monthly")
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Month(_Record):
+    """One period under one strategy. ``score`` is the gate's metric of the champion that served it; ``None``: it does not exist."""
+
+    period: str
+    rows: int
+    champion: str
+    score: float | None
+    drift: str
+    share: float | None
+    outcome: str
+    fit_seconds: float
+    reasons: list[str]
+
+
+class Replay(_Record):
+    """What one strategy would have done, period by period. ``pooled`` is the gate's metric over all rows."""
+
+    strategy: Strategy
+    months: list[Month]
+    pooled: float | None
+
+    def count(self, *outcomes: str) -> int:
+        return sum(month.outcome in outcomes for month in self.months)
+
+    @property
+    def drifted(self) -> int:
+        return sum(month.drift == "drifted" for month in self.months)
+
+    @property
+    def retrains(self) -> int:
+        return self.count("promoted", "kept", "below the gate")
+
+    @property
+    def fit_seconds(self) -> float:
+        return sum(month.fit_seconds for month in self.months)
+
+
+class Backtest(_Record):
+    """All strategies from the same first champion. ``gains`` compares the policy with the others, by whole days of all rows."""
+
+    use_case: str
+    dataset_version: str
+    start: str
+    policy: dict[str, Any]
+    seed: int
+    first_champion: str
+    replays: dict[str, Replay]
+    gains: dict[str, Comparison]
+
+
+def with_policy(case: UseCase, changed: Mapping[str, Mapping[str, Any]]) -> UseCase:
+    """The use case under another policy: ``{"drift": {"share": 0.2}, "retrain": {...}}``. Raises ``UseCaseError`` naming the field."""
+    parts = ("drift", "retrain", "promotion", "labels")
+    for part, fields in changed.items():
+        if part not in parts:
+            raise UseCaseError(f"A policy has no part {part!r}; it has {', '.join(parts)}.")
+        before = getattr(case, part)
+        try:
+            after = type(before)(**{**{name: getattr(before, name) for name in type(before).model_fields}, **fields})
+            case = UseCase(**{**{name: getattr(case, name) for name in UseCase.model_fields}, part: after})
+        except (ValidationError, TypeError) as error:
+            raise UseCaseError(f"The policy's part {part!r} cannot be {dict(fields)!r}: {error}") from error
+    return case
+
+
+def run(case: UseCase, history: History, start: str, dataset_version: str, changed: Mapping[str, Any]) -> Backtest:
+    """Replay all strategies from the champion that wins on ``start``. Raises ``ValueError`` for too short a history."""
+    later = [period for period in history.periods if period > start]
+    if start not in history.periods or not history.before(start) or not later:
+        known = ", ".join(history.periods)
+        raise ValueError(f"A backtest needs a period before its start {start!r} and one after it; the labelled periods are {known}.")
+    first = history.first_champion(start)
+    replays, scores = {}, {}
+    for strategy in STRATEGIES:
+        replays[strategy], scores[strategy] = replay(case, history, first, strategy, later)
+    rows = history.labelled(*later)
+    gains = {other: judge_rows(case, rows, scores[other], scores["policy"], history.seed).main for other in STRATEGIES if other != "policy"}
+    return Backtest(
+        use_case=case.name,
+        dataset_version=dataset_version,
+        start=start,
+        policy={part: getattr(case, part).model_dump(mode="json") for part in ("drift", "retrain", "labels")} | {"changed": dict(changed)},
+        seed=history.seed,
+        first_champion=first.name,
+        replays=replays,
+        gains=gains,
+    )
+
+
+def replay(case: UseCase, history: History, champion: Champion, strategy: Strategy, periods: list[str]) -> tuple[Replay, np.ndarray]:
+    """One strategy from ``champion`` on; with the scores that its champions of the moment gave to all labelled rows of ``periods``."""
+    months: list[Month] = []
+    answered: list[np.ndarray] = []
+    beyond: list[bool] = []
+    ledger = Simulated(case)
+    for period in periods:
+        rows = history.labelled(period)
+        answered.append(modelling.predict(champion.fitted, case, rows))
+        reached = score(case.gate.metric, modelling.labels(case, rows), answered[-1])
+        verdict = check(history, champion, period, beyond) if strategy == "policy" else None
+        beyond += [bool(verdict.beyond)] if verdict else []
+        seconds, served, reasons = 0.0, champion.name, list(verdict.reasons) if verdict else []
+        outcome = "quiet"
+        if strategy == "monthly" or (verdict and verdict.outcome == "drifted"):
+            refusal = ledger.refusal(period) if strategy == "policy" else None
+            if refusal is not None:
+                outcome, reasons = "refused", [*reasons, refusal]
+            else:
+                champion, outcome, seconds, why = retrain(case, history, champion, period)
+                reasons += why
+                ledger.ended(period, outcome)
+        months.append(
+            Month(
+                period=period,
+                rows=len(rows),
+                champion=served,
+                score=reached if np.isfinite(reached) else None,
+                drift=verdict.outcome if verdict else "not asked",
+                share=verdict.share if verdict else None,
+                outcome=outcome,
+                fit_seconds=round(seconds, 2),
+                reasons=reasons,
+            )
+        )
+    scores = np.concatenate(answered)
+    pooled = score(case.gate.metric, modelling.labels(case, history.labelled(*periods)), scores)
+    return Replay(strategy=strategy, months=months, pooled=pooled if np.isfinite(pooled) else None), scores
+
+
+def check(history: History, champion: Champion, period: str, earlier: Sequence[bool]) -> DriftVerdict:
+    """The drift check of all rows of ``period``, labelled or not, under ``champion``."""
+    case, watch = history.case, history.watch(champion)
+    rows = history.periods[period]
+    rows = rows.with_columns(pl.Series(SCORE, modelling.predict(champion.fitted, case, rows), dtype=pl.Float64))
+    window = sample(rows, case.drift.sample_rows, history.seed)
+    days = window[case.event_time].dt.date().n_unique()
+    broken = find_broken(case, watch.reference, window, days)
+    methods = {column.name: case.drift.method(column) for column in monitored(case, watch.thresholds)}
+    far = {} if broken else measure(case, watch.reference, window, watch.thresholds, methods)
+    return judge(case.drift, period, len(rows), broken, far, watch.thresholds, watch.calibrated, watch.importance, earlier, days)
+
+
+def retrain(case: UseCase, history: History, champion: Champion, period: str) -> tuple[Champion, str, float, list[str]]:
+    """Challenger, gate, contest on ``period``, refit of the winner: who is champion then, the outcome, seconds of fits, and why."""
+    challenger, reached, seconds = history.challenger(period, champion)
+    metric = case.gate.metric
+    if not case.gate.passes(reached):
+        return champion, "below the gate", seconds, [f"{metric.name} {reached:.4f} on {period} misses the gate of {case.gate.threshold:g}"]
+    rows = history.labelled(period)
+    contest = judge_rows(
+        case, rows, modelling.predict(champion.fitted, case, rows), modelling.predict(challenger.fitted, case, rows), history.seed
+    )
+    if not contest.promoted:
+        return champion, "kept", seconds, contest.reasons
+    winner, cost = history.refit(challenger, period)
+    return winner, "promoted", seconds + cost, contest.reasons
+
+
+class Simulated:
+    """The ledger of a replay, as the governor reads it: a retrain happens when its period is over."""
+
+    def __init__(self, case: UseCase) -> None:
+        self._case = case
+        self._entries: list[Decision] = []
+
+    def refusal(self, period: str) -> str | None:
+        """Why the governor refuses a retrain after ``period``; where it does not, the retrain is started."""
+        refused = may_retrain(self._case.retrain, self._entries, _end(period))
+        if refused is None:
+            self._add(period, "retrain", "started")
+        return refused.reason if refused else None
+
+    def ended(self, period: str, outcome: str) -> None:
+        if outcome == "kept":
+            self._add(period, "contest", "keep")
+        else:
+            self._add(period, "retrain", outcome)
+
+    def _add(self, period: str, kind: Kind, verdict: str) -> None:
+        self._entries.append(
+            Decision(
+                use_case=self._case.name,
+                time=_end(period).isoformat(timespec="milliseconds"),
+                kind=kind,
+                verdict=verdict,
+                reasons=[f"backtest of {period}"],
+                by="backtest",
+                run=period,
+                challenger=period,
+            )
+        )
+
+
+def _end(period: str) -> datetime:
+    """When the month is over, UTC."""
+    year, month = map(int, period.split("-"))
+    return datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)

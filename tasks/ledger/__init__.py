@@ -1,0 +1,1 @@
+"""What was decided, who is champion, and what follows from it."""

@@ -1,0 +1,63 @@
+"""Whether a ledger is whole, and whether MLflow's champion is the one that it crowned last."""
+
+import re
+from dataclasses import dataclass
+
+from blocks.lake import Lake, LakeAway
+from blocks.registry import CHAMPION, ModelRegistry, RegistryAway, RegistryError
+from tasks.ledger.entries import HEAD, Entry, LedgerBroken, find_tampering, read
+from tasks.ledger.reign import last_crowned
+from usecases.definition import known
+
+
+@dataclass(frozen=True)
+class Audit:
+    """``faults`` name what is wrong; where the ledger is not ``checked``, why it cannot be. Without any it is whole."""
+
+    use_case: str
+    entries: int
+    champion: str | None
+    faults: tuple[str, ...]
+    checked: bool = True
+
+
+def audited_use_cases(store: Lake) -> list[str]:
+    """The known use cases, and those that are known no more and left a ledger. Raises ``LakeAway``."""
+    return sorted({*known(), *(path.split("/")[1] for path in store.list("decisions"))})
+
+
+def audit_ledger(store: Lake, registry: ModelRegistry, use_case: str) -> Audit:
+    """The chain with its head on MLflow's model, and the alias ``champion`` against the last crown. What cannot be asked is a fault."""
+    try:
+        entries = len(store.list(f"decisions/{use_case}"))
+        head = registry.model_tags(use_case).get(HEAD)
+        has_model = head is not None or bool(registry.versions(use_case))
+        holder = registry.at(use_case, CHAMPION)
+        champion = holder.number if holder else None
+        faults = _chain_faults(store, use_case, entries, head, has_model)
+        if not faults:
+            faults = _alias_faults(read(store, use_case), champion)
+    except (LakeAway, RegistryAway, RegistryError, LedgerBroken) as error:
+        return Audit(use_case, 0, None, (str(error),), checked=False)
+    return Audit(use_case, entries, champion, tuple(faults))
+
+
+def _chain_faults(store: Lake, use_case: str, entries: int, head: str | None, has_model: bool) -> list[str]:
+    if head is not None and not re.fullmatch(r"\d{1,8} [0-9a-f]{64}", head):
+        return [f"MLflow's model says {head!r} in the tag {HEAD}, which is no place and SHA-256", *find_tampering(store, use_case, None)]
+    faults = find_tampering(store, use_case, head)
+    # Before the first version there is no model to note the head on.
+    if head is None and has_model and entries:
+        faults.append(f"MLflow's model has no tag {HEAD}: nothing vouches for the last entry")
+    return faults
+
+
+def _alias_faults(entries: list[Entry], champion: str | None) -> list[str]:
+    crowned = last_crowned(entries)
+    if (crowned.version if crowned else None) == champion:
+        return []
+    if crowned is None:
+        ledger = "no entry crowned anybody"
+    else:
+        ledger = f"entry {crowned.sequence} {f'crowned version {crowned.version} last' if crowned.version else 'gave the crown to nobody'}"
+    return [f"the alias {CHAMPION} in MLflow is {f'at version {champion}' if champion else 'gone'}, and {ledger}: it was moved by hand"]

@@ -1,0 +1,198 @@
+"""The governor: whether ``retrain`` may run by itself now. All it knows is what stands in the ledger, so a restart forgets nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from tasks.ledger.entries import Decision
+from usecases.definition import RetrainPolicy
+
+DAY = timedelta(hours=24)
+CRASHED = "crashed run"
+Reason = Literal["running", "cooldown", "budget", "breaker"]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why no retrain is started, in a sentence, and until when; ``None`` where nobody knows."""
+
+    verdict: Reason
+    reason: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Breaker:
+    """``rejections`` challengers in a row were not promoted; ``open_until`` is ``None`` while the breaker is closed.
+
+    ``crashes`` of them are runs that crashed before there was a challenger to judge.
+    """
+
+    rejections: int
+    open_until: datetime | None
+    crashes: int = 0
+
+
+def may_retrain(policy: RetrainPolicy, entries: Sequence[Decision], at: datetime) -> Refusal | None:
+    """Whether a run that nobody asked for by hand may start. Of several reasons against it, the one that lasts longest.
+
+    ``entries`` of one use case, oldest first: their order is the order of what happened, whatever their clocks say.
+    Raises ``ValueError`` for a time without a zone, be it ``at`` or an entry's.
+    """
+    times = trusted_times(entries, at)
+    asked = (_waiting(entries, at), _open_breaker(policy, entries, times, at), _budget(policy, entries, times, at))
+    found = [refusal for refusal in (*asked, _cooldown(policy, entries, times, at)) if refusal is not None]
+    return max(found, key=lambda refusal: refusal.until or at, default=None)
+
+
+def breaker_of(policy: RetrainPolicy, entries: Sequence[Decision], at: datetime) -> Breaker:
+    """How far the breaker is. Once its time is over it lets one run go: a rejection of that one opens it again."""
+    return _breaker(policy, entries, trusted_times(entries, at), at)
+
+
+def trusted_times(entries: Sequence[Decision], at: datetime) -> list[datetime]:
+    """When each entry was written, never after ``at`` and never before an entry that stands earlier.
+
+    A clock that is ahead must not hold retrains back for ever: a time that is still to come counts as that of the next entry
+    whose time is not (a refusal is one, so asking sets it), and as ``at`` where there is none. A clock that is behind must not let one
+    through: its entry counts as of the latest time before it.
+    """
+    if at.tzinfo is None:
+        raise ValueError(f"{at} has no time zone: give one, such as {at.isoformat(timespec='seconds')}+00:00.")
+    told = [_moment(entry.use_case, entry.time) for entry in entries]
+    latest = datetime.min.replace(tzinfo=UTC)
+    for place, time in enumerate(told):
+        if time <= at:
+            told[place] = latest = max(latest, time)
+    following = at
+    for place in reversed(range(len(told))):
+        told[place] = following = min(told[place], following)
+    return told
+
+
+def _moment(use_case: str, written: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(written)
+    except ValueError as error:
+        raise ValueError(f"The ledger of {use_case!r} says {written!r} of a time, which is not ISO 8601.") from error
+    if time.tzinfo is None:
+        raise ValueError(f"The ledger of {use_case!r} says {written!r} of a time, which names no time zone.")
+    return time
+
+
+def open_starts(entries: Sequence[Decision]) -> list[Decision]:
+    """The starts without an end: runs that are at work, and such as died without a word. Oldest first."""
+    started: dict[str | None, Decision] = {}
+    for entry in entries:
+        if (entry.kind, entry.verdict) == ("retrain", "started"):
+            started[entry.run] = entry
+        elif entry.kind == "retrain":
+            started.pop(entry.run, None)
+    return list(started.values())
+
+
+def _starts(entries: Sequence[Decision], times: Sequence[datetime]) -> tuple[dict[str, datetime], dict[str, str]]:
+    """When each run started, and the ends of those that fitted nothing to the end: they found nothing to do, crashed, or were cancelled."""
+    started: dict[str, datetime] = {}
+    idle: dict[str, str] = {}
+    for place, (entry, time) in enumerate(zip(entries, times, strict=True)):
+        run = entry.run or f"entry {place}"
+        if (entry.kind, entry.verdict) == ("retrain", "started"):
+            started.setdefault(run, time)
+        elif entry.kind == "retrain":
+            idle.pop(run, None)  # a run that crashed and was started again comes to another end
+            if entry.verdict in ("nothing to do", "crashed", "cancelled"):
+                idle[run] = entry.verdict
+    return started, idle
+
+
+def _cooldown(policy: RetrainPolicy, entries: Sequence[Decision], times: Sequence[datetime], at: datetime) -> Refusal | None:
+    """After a run that a person cancelled nobody needs to wait; one that crashed may crash again, at once."""
+    started, idle = _starts(entries, times)
+    counted = [time for run, time in started.items() if idle.get(run) != "cancelled"]
+    if not counted:
+        return None
+    last = max(counted)
+    until = last + timedelta(hours=policy.cooldown_hours)
+    if until <= at:
+        return None
+    said = f"the last retrain started at {short(last)}, and the next may start {policy.cooldown_hours:g} h after it, at {short(until)}"
+    return Refusal("cooldown", said, until)
+
+
+def _budget(policy: RetrainPolicy, entries: Sequence[Decision], times: Sequence[datetime], at: datetime) -> Refusal | None:
+    """Runs that found nothing to do, crashed, or were cancelled are not counted: the breaker ends a row of crashes."""
+    started, idle = _starts(entries, times)
+    today = sorted(time for run, time in started.items() if run not in idle and time + DAY > at)
+    if len(today) < policy.runs_per_day:
+        return None
+    until = today[-policy.runs_per_day] + DAY
+    said = f"{len(today)} retrains started within 24 h, of {policy.runs_per_day} a day; the next may start at {short(until)}"
+    return Refusal("budget", said, until)
+
+
+def _waiting(entries: Sequence[Decision], at: datetime) -> Refusal | None:
+    """A challenger that waits for a person's answer is a retrain that has not ended; its time limit ends the wait in any case."""
+    answered = {entry.run for entry in entries if entry.kind == "approval" and entry.verdict != "asked"}
+    for entry in reversed(entries):
+        limit = entry.facts.get("until")
+        if (entry.kind, entry.verdict) == ("approval", "asked") and entry.run not in answered and isinstance(limit, str):
+            until = _moment(entry.use_case, limit)
+            if until > at:
+                said = f"challenger {entry.challenger} waits for approval until {short(until)}: run {entry.run}"
+                return Refusal("running", said, until)
+    return None
+
+
+def _breaker(policy: RetrainPolicy, entries: Sequence[Decision], times: Sequence[datetime], at: datetime) -> Breaker:
+    rejected = _rejected(entries, times)
+    crashes = sum(who.startswith(CRASHED) for who in rejected)
+    if len(rejected) < policy.breaker_rejections:
+        return Breaker(len(rejected), None, crashes)
+    until = max(rejected.values()) + timedelta(hours=policy.breaker_hours)
+    return Breaker(len(rejected), until if until > at else None, crashes)
+
+
+def _open_breaker(policy: RetrainPolicy, entries: Sequence[Decision], times: Sequence[datetime], at: datetime) -> Refusal | None:
+    breaker = _breaker(policy, entries, times, at)
+    if breaker.open_until is None:
+        return None
+    challengers, crashes = breaker.rejections - breaker.crashes, breaker.crashes
+    row = [f"{challengers} challengers in a row were not promoted"] if challengers else []
+    row += [f"{crashes} {'runs' if crashes > 1 else 'run'} crashed"] if crashes else []
+    said = (
+        f"the breaker is open: {' and '.join(row)}. It closes at {short(breaker.open_until)}, "
+        f"or by hand: prefect deployment run 'close_breaker/{entries[-1].use_case}' --param by=<who> --param why=<why>"
+    )
+    return Refusal("breaker", said, breaker.open_until)
+
+
+def _rejected(entries: Sequence[Decision], times: Sequence[datetime]) -> dict[str, datetime]:
+    """The challengers, each once, that were not promoted since the last one that was: who and when.
+
+    A failed run is none: it is told as a failure, and cooldown and budget hold it. One that crashed counts: no budget ends a
+    run that takes its machine down, is started again, and so on. A challenger that waits for approval is none yet.
+    """
+    rejected: dict[str, datetime] = {}
+    for place, (entry, time) in enumerate(zip(entries, times, strict=True)):
+        who = f"version {entry.challenger or entry.version}" if entry.challenger or entry.version else f"run {entry.run or place}"
+        if entry.kind == "retrain":  # a run that was started again after a crash comes to another end
+            rejected.pop(f"{CRASHED} {entry.run}", None)
+        match entry.kind, entry.verdict:
+            case ("retrain", "crashed"):
+                rejected[f"{CRASHED} {entry.run}"] = time
+            case ("crown", "crowned") | ("crown", "adopted") | ("retrain", "promoted") | ("breaker", "closed"):
+                rejected.clear()
+            case ("contest", "keep" | "suspicious" | "unfair" | "inconclusive") | ("approval", "rejected" | "expired"):
+                rejected[who] = time
+            case ("crown", "failed") | ("retrain", "below the gate"):
+                rejected[who] = time
+            case ("approval", "asked"):
+                rejected.pop(who, None)
+    return rejected
+
+
+def short(time: datetime) -> str:
+    """To the minute, in UTC, as people read it."""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

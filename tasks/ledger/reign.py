@@ -1,0 +1,264 @@
+"""Who is champion: the ledger knows, MLflow's alias ``champion`` is only where that is written, and
+the service is where it shows.
+
+Promote, rollback and drift check hold the three against each other before they do anything. An
+alias that was deleted while its version is whole is set again, and told. Whatever else differs is
+refused by name, with the flow that settles it: nothing is crowned on a guess.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from prefect import get_run_logger
+
+from blocks.lake import Lake
+from blocks.registry import CHAMPION, ModelRegistry, ModelVersion, RegistryError
+from blocks.service import ServiceAway
+from tasks.ledger.entries import HEAD, Decision, Entry, path_of, read, record
+from tasks.messages.announcements import adopted, alias_restored, deployment_failed
+from tasks.outside.blocks_of_run import lake, registry, service, tell
+
+CROWNING = "laurel.crowning"  # a tag of the version that is being crowned: until when, or that it ended
+ENDED = "ended"
+PACKAGE_SHA256 = "package_sha256"
+NOBODY = "none"
+_MOVES = {("crown", "crowned"), ("rollback", "rollback"), ("crown", "adopted"), ("crown", "vacated")}
+_RECENT_ENTRIES = 50
+
+
+class CrownUnclear(RegistryError):
+    """Ledger, alias and service do not agree on the champion: a person has to say who it is.
+
+    The message names the way.
+    """
+
+
+@dataclass(frozen=True)
+class Reign:
+    """``entry`` of the ledger crowned the champion last (``None``: nobody was ever crowned);
+    ``holder`` has MLflow's alias.
+
+    ``version`` is the champion's in MLflow: ``None`` where nobody reigns, and where it was deleted
+    since.
+    """
+
+    use_case: str
+    entry: Entry | None
+    version: ModelVersion | None
+    holder: ModelVersion | None
+
+    @property
+    def champion(self) -> str | None:
+        """The champion's number, by the ledger."""
+        return self.entry.version if self.entry else None
+
+    @property
+    def alias(self) -> str | None:
+        """The number of the version that has MLflow's alias."""
+        return self.holder.number if self.holder else None
+
+    @property
+    def agrees(self) -> bool:
+        return self.champion == self.alias and (self.champion is None or self.version is not None)
+
+
+def find_champion(use_case: str) -> ModelVersion | None:
+    """The champion, with the alias where the ledger put it; ``None`` where nobody was crowned yet.
+
+    Raises ``CrownUnclear`` where that cannot be said, ``RegistryAway`` and ``LakeAway``: what is
+    away is not "no champion".
+    """
+    reign = find_reign(use_case)
+    if reign.champion is not None and reign.version is None:
+        raise CrownUnclear(f"{gone(reign)} {way_back(use_case)} {way_to_adopt(use_case, '<version>')}")
+    return reign.version
+
+
+def find_reign(use_case: str) -> Reign:
+    """Champion and alias, once a crowning under way has ended and a deleted alias is set again.
+
+    A champion whose version was deleted from MLflow is returned: ``rollback`` can go on from there.
+    An alias from before the ledger is taken into it. Raises ``CrownUnclear`` for an alias that
+    somebody moved, and where a ledger was lost.
+    """
+    reign = look(lake(), registry(), use_case)
+    while not reign.agrees and (until := _crowning_until(reign)) is not None and datetime.now(UTC) < until:
+        time.sleep(1)
+        reign = look(lake(), registry(), use_case)
+    if not reign.agrees and _crowning_until(reign) is not None:
+        reign = _end_crowning(reign)
+    if reign.holder is not None and reign.entry is None:
+        reign = _take_over(reign)
+    if reign.holder is not None and reign.alias != reign.champion:
+        raise CrownUnclear(unclear(reign))
+    if reign.holder is None and reign.version is not None:
+        reign = _restore_alias(reign)
+    _compare_service(reign)
+    return reign
+
+
+def end_crowning(use_case: str) -> None:
+    """Take back the alias of a crowning whose run was killed, once its time is over; nothing where none is under way."""
+    reign = look(lake(), registry(), use_case)
+    if not reign.agrees and _crowning_until(reign) is not None:
+        find_reign(use_case)
+
+
+def look(store: Lake, models: ModelRegistry, use_case: str) -> Reign:
+    """What ledger and MLflow say now. Nothing is changed."""
+    entry, holder = last_move(store, use_case), models.at(use_case, CHAMPION)
+    return Reign(use_case, entry, _version_of(models, entry, holder), holder)
+
+
+def last_move(store: Lake, use_case: str) -> Entry | None:
+    """The entry of the ledger by which the crown last moved."""
+    recent = read(store, use_case, _RECENT_ENTRIES)
+    return last_crowned(recent) or (last_crowned(read(store, use_case)) if len(recent) == _RECENT_ENTRIES else None)
+
+
+def last_crowned(entries: Sequence[Entry]) -> Entry | None:
+    """The entry by which the crown last moved; one that gave it to nobody has no version."""
+    return next((entry for entry in reversed(entries) if (entry.kind, entry.verdict) in _MOVES), None)
+
+
+def _version_of(models: ModelRegistry, entry: Entry | None, holder: ModelVersion | None) -> ModelVersion | None:
+    """The version that ``entry`` crowned.
+
+    A model that was deleted and made again counts from 1: the package tells who it is.
+    """
+    if entry is None or entry.version is None:
+        return None
+    there = [holder] if holder is not None and holder.number == entry.version else models.versions(entry.use_case)
+    found = {version.number: version for version in there}
+    version, sha256 = found.get(entry.version), entry.facts.get(PACKAGE_SHA256)
+    return None if version is None or sha256 not in (None, version.tags.get("laurel.package_sha256")) else version
+
+
+def unclear(reign: Reign) -> str:
+    """Why nobody can say who is champion, and what a person can do."""
+    alias = f"MLflow's alias champion of {reign.use_case!r} is at version {reign.alias}"
+    way = way_to_adopt(reign.use_case, str(reign.alias))
+    if reign.entry is None or reign.champion is None:
+        where = f" ({path_of(reign.use_case, reign.entry.sequence)})" if reign.entry else ""
+        return f"{alias}, and the ledger gave the crown to nobody{where}. {way}"
+    path = path_of(reign.use_case, reign.entry.sequence)
+    other = f" Or name version {reign.champion} there, and it has the crown again." if reign.version else ""
+    return f"{alias}, and the ledger crowned version {reign.champion} last ({path}): it was moved by hand. {way}{other}"
+
+
+def gone(reign: Reign) -> str:
+    """That the champion's version was deleted."""
+    entry = reign.entry
+    path = path_of(reign.use_case, entry.sequence) if entry else ""
+    return f"Champion {reign.champion} of {reign.use_case!r}, which the ledger crowned last ({path}), is not in MLflow any more."
+
+
+def way_back(use_case: str) -> str:
+    return f"Go back to the champion before it: prefect deployment run 'rollback/{use_case}'."
+
+
+def way_to_adopt(use_case: str, version: str) -> str:
+    """The command that crowns a version by hand, as a sentence."""
+    run = f"prefect deployment run 'adopt/{use_case}' --param version={version} --param by=<you> --param why=<why>"
+    return f"Say who is champion: {run} (version={NOBODY} begins anew, with nobody)."
+
+
+def _crowning_until(reign: Reign) -> datetime | None:
+    """Until when the crowning of the version with the alias may take; ``None`` where none was begun
+    and left without an end.
+    """
+    said = reign.holder.tags.get(CROWNING, ENDED) if reign.holder else ENDED
+    try:
+        return datetime.fromisoformat(said)
+    except ValueError:
+        return None
+
+
+def _end_crowning(reign: Reign) -> Reign:
+    """A run that was killed between alias and proof leaves an untried champion: the alias goes
+    back, as after any failure.
+    """
+    assert reign.holder is not None
+    store, use_case, untried = registry(), reign.use_case, reign.holder
+    if reign.version is None:
+        store.remove_alias(use_case, CHAMPION)
+    else:
+        store.set_alias(reign.version, CHAMPION)
+    store.tag(untried, {CROWNING: ENDED})
+    reason = f"the run that crowned version {untried.number} ended before it was tried; the alias is back at {reign.champion or 'nobody'}"
+    record(Decision(use_case=use_case, kind="crown", verdict="failed", reasons=[reason], version=untried.number, champion=reign.champion))
+    tell(deployment_failed(use_case, version=untried.number, reason=reason, restored_version=reign.champion))
+    return Reign(use_case, reign.entry, reign.version, reign.version)
+
+
+def _take_over(reign: Reign) -> Reign:
+    """A registry from before the ledger: the alias contradicts nothing there, so it is what the
+    ledger begins with, and told.
+
+    Raises ``CrownUnclear`` where MLflow's model names a ledger that is gone, and for a version that
+    is not of Laurel.
+    """
+    assert reign.holder is not None
+    use_case, number = reign.use_case, reign.holder.number
+    alias = f"MLflow's alias champion of {use_case!r} is at version {number}"
+    head = registry().model_tags(use_case).get(HEAD, "").partition(" ")[0]
+    entries = len(lake().list(f"decisions/{use_case}"))
+    if head.isdecimal() and int(head) > entries:
+        lost = f"the ledger that MLflow's model names has {head} entries, of which the lake holds {entries}"
+        raise CrownUnclear(f"{alias}, and {lost}: bring decisions/{use_case} back. {way_to_adopt(use_case, number)}")
+    if "laurel.package" not in reign.holder.tags:
+        foreign = "which has no model package: it was not registered by Laurel"
+        raise CrownUnclear(f"{alias}, {foreign}. {way_to_adopt(use_case, NOBODY)}")
+    reason = f"version {number} had MLflow's alias champion before the ledger crowned anybody"
+    facts: dict[str, float | str | None] = {PACKAGE_SHA256: reign.holder.tags.get("laurel.package_sha256"), "by": "MLflow's alias"}
+    entry = record(Decision(use_case=use_case, kind="crown", verdict="adopted", reasons=[reason], version=number, facts=facts))
+    tell(adopted(use_case, version=number, champion_before=None, reason=reason))
+    return Reign(use_case, entry, reign.holder, reign.holder)
+
+
+def _restore_alias(reign: Reign) -> Reign:
+    assert reign.version is not None
+    registry().set_alias(reign.version, CHAMPION)
+    reason = "MLflow's alias champion was deleted by hand; it is where the ledger put it again"
+    record(
+        Decision(
+            use_case=reign.use_case,
+            kind="crown",
+            verdict="restored",
+            reasons=[reason],
+            version=reign.champion,
+            champion=reign.champion,
+        )
+    )
+    tell(alias_restored(reign.use_case, version=reign.version.number))
+    get_run_logger().warning("crown use_case=%s version=%s: %s", reign.use_case, reign.champion, reason)
+    return Reign(reign.use_case, reign.entry, reign.version, reign.version)
+
+
+def _compare_service(reign: Reign) -> None:
+    """Warn where another version serves than reigns. Raises ``CrownUnclear`` where one serves and
+    nobody was ever crowned.
+
+    A service that is away says nothing. One goes on serving a version whose first crowning failed,
+    and that is no champion.
+    """
+    try:
+        described = service().describe(reign.use_case)
+    except ServiceAway as error:
+        get_run_logger().info("the service does not say what it serves use_case=%s: %s", reign.use_case, error)
+        return
+    served = described.get("version")
+    if served == reign.champion:
+        return
+    if reign.champion is not None:
+        said = "the service serves version %s of %s, and the champion is version %s: %s"
+        get_run_logger().warning(said, served, reign.use_case, reign.champion, described.get("last_error"))
+        return
+    known = reign.entry is not None or any(entry.version == served for entry in read(lake(), reign.use_case) if entry.kind == "crown")
+    if not known and any(version.number == served for version in registry().versions(reign.use_case)):
+        raise CrownUnclear(
+            f"The service serves version {served} of {reign.use_case!r}, and neither the ledger nor MLflow's alias knows a champion: "
+            f"both were lost. {way_to_adopt(reign.use_case, str(served))}"
+        )

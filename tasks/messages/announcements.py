@@ -1,0 +1,62 @@
+"""What people are told, and in which words: plain values in, a message out. Nothing is sent here.
+
+Every headline begins with the use case and holds the outcome, with both scores where two were compared, since a
+notification shows no more than that. ``links`` are label to URL (MLflow run, drift report, ledger). Callers leave out
+``say``: what they get is the English message, which holds itself in the other languages (``tasks/messages/wording.py``).
+The words are in ``tasks/messages/words_en.py`` and ``tasks/messages/words_ko.py``.
+"""
+
+from tasks.messages.crown import (
+    adopted,
+    alias_restored,
+    approval_answered,
+    approval_asked,
+    contest_decided,
+    crown_vacated,
+    deployed,
+    deployment_failed,
+    first_champion,
+    rolled_back,
+)
+from tasks.messages.links import NO_LINKS, Links
+from tasks.messages.training import (
+    ingest_refused,
+    retrain_ended,
+    retrain_skipped,
+    retrain_started,
+    training_finished,
+    training_started,
+    tuning_finished,
+)
+from tasks.messages.watch import breaker_closed, drift_checked, flow_failed, performance_worse, predictions_missing, run_cancelled
+from tasks.messages.wording import metric_name, number
+
+__all__ = [
+    "NO_LINKS",
+    "Links",
+    "adopted",
+    "alias_restored",
+    "approval_answered",
+    "approval_asked",
+    "breaker_closed",
+    "contest_decided",
+    "crown_vacated",
+    "deployed",
+    "deployment_failed",
+    "drift_checked",
+    "first_champion",
+    "flow_failed",
+    "ingest_refused",
+    "metric_name",
+    "number",
+    "performance_worse",
+    "predictions_missing",
+    "retrain_ended",
+    "retrain_skipped",
+    "retrain_started",
+    "rolled_back",
+    "run_cancelled",
+    "training_finished",
+    "training_started",
+    "tuning_finished",
+]

@@ -1,0 +1,74 @@
+"""The words of announcements, in each language: a catalogue of whole sentences with named values, and how numbers are written."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar, cast
+
+from blocks.slack import Language, Message, Status, Step
+from tasks.messages.words_en import WORDS as ENGLISH
+from tasks.messages.words_ko import WORDS as KOREAN
+
+CATALOGUES: Mapping[Language, Mapping[str, str]] = {"en": ENGLISH, "ko": KOREAN}
+
+P = ParamSpec("P")
+M = TypeVar("M", bound=Message | None)
+
+
+@dataclass(frozen=True)
+class Say:
+    """Says things in one language."""
+
+    language: Language
+
+    def __call__(self, key: str, **values: object) -> str:
+        """The sentence of that key. Raises ``KeyError`` where there is none, or a value of it is missing."""
+        return CATALOGUES[self.language][key].format(**values)
+
+    def metric(self, metric: str) -> str:
+        """As people write it: ``roc_auc`` is ROC AUC."""
+        return CATALOGUES[self.language].get(f"metric.{metric}", metric.replace("_", " "))
+
+    def number(self, value: float | None, signed: bool = False) -> str:
+        """Four decimals, or the words for a score that does not exist."""
+        if value is None or not math.isfinite(value):
+            return self("not known")
+        return f"{value:+.4f}" if signed else f"{value:.4f}"
+
+    def percent(self, share: float) -> str:
+        return f"{100 * share:.3g} %" if math.isfinite(share) else self("unknown share")
+
+    def interval(self, low: float | None, high: float | None) -> str:
+        if low is None or high is None:
+            return self("not known")
+        return self("interval", low=self.number(low, signed=True), high=self.number(high, signed=True))
+
+    def step(self, stage: str, status: Status, outcome: str = "") -> Step:
+        """A line of the checklist in the head of the run's thread."""
+        return Step(stage, status, outcome, self(f"stage.{stage}"))
+
+
+def spoken(make: Callable[Concatenate[Say, P], M]) -> Callable[P, M]:
+    """An announcement in every language: callers leave out ``say`` and get the English message, which holds the others."""
+
+    @wraps(make)
+    def announce(*args: P.args, **kwargs: P.kwargs) -> M:
+        message = make(Say("en"), *args, **kwargs)
+        if message is None:
+            return message
+        made = {language: make(Say(language), *args, **kwargs) for language in CATALOGUES if language != "en"}
+        others: dict[str, Message] = {language: one for language, one in made.items() if one is not None}
+        return cast(M, replace(message, translations=others))
+
+    return announce
+
+
+def metric_name(metric: str) -> str:
+    """As people write it in English: ``roc_auc`` is ROC AUC."""
+    return Say("en").metric(metric)
+
+
+def number(value: float | None, signed: bool = False) -> str:
+    """Four decimals, or the English words for a score that does not exist."""
+    return Say("en").number(value, signed)

@@ -1,0 +1,1 @@
+"""A recipe becomes a fitted model, is tuned, and scores rows that it has not learned."""

@@ -1,0 +1,190 @@
+"""How a task reaches the outside world: the registered blocks, and when it is worth trying again."""
+
+import time
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import httpx
+from prefect.cache_policies import INPUTS, NO_CACHE, TASK_SOURCE, CachePolicy
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.context import TaskRunContext
+from prefect.exceptions import PrefectException
+from prefect.runtime import flow_run
+from prefect.settings import get_current_settings
+
+from blocks.lake import BLOCK as LAKE
+from blocks.lake import Lake, LakeAway
+from blocks.registry import BLOCK as REGISTRY
+from blocks.registry import ModelRegistry, RegistryAway
+from blocks.service import BLOCK as SERVICE
+from blocks.service import ModelService, ServiceAway
+from blocks.slack import BLOCK as SLACK
+from blocks.slack import Message, SlackNotifier
+from blocks.warehouse import BLOCK as WAREHOUSE
+from blocks.warehouse import Warehouse, WarehouseAway
+from tasks.outside.slack_threads import tell_in_thread
+from usecases.definition import SourceAway
+
+PREFECT_SECONDS = 120
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class NotRegistered(LookupError):
+    """A block is missing on the Prefect server."""
+
+
+def _load(kind: Any, name: str) -> Any:
+    """The block, read once a flow run: it then keeps its connections, and all tasks of the run see the same one."""
+    run_id = flow_run.id
+    return _load_for_run(kind, name, run_id) if run_id else _read(kind, name)
+
+
+@lru_cache(maxsize=16)
+def _load_for_run(kind: Any, name: str, run_id: str) -> Any:
+    return _read(kind, name)
+
+
+def _read(kind: Any, name: str) -> Any:
+    try:
+        return kind.load(name, _sync=True)  # also in hooks of async flows, where load would give a coroutine
+    except ValueError as error:
+        raise NotRegistered(f"Prefect has no block '{kind._block_type_slug}/{name}'. Register it: python -m deployments.apply") from error
+
+
+def lake() -> Lake:
+    return _load(Lake, LAKE)
+
+
+def registry() -> ModelRegistry:
+    return _load(ModelRegistry, REGISTRY)
+
+
+def service() -> ModelService:
+    return _load(ModelService, SERVICE)
+
+
+def warehouse() -> Warehouse:
+    """Raises ``NotRegistered`` that says which setting brings it."""
+    try:
+        return _load(Warehouse, WAREHOUSE)
+    except NotRegistered as error:
+        raise NotRegistered(f"{error}, with LAUREL_WAREHOUSE_URL set.") from error
+
+
+def tell(message: Message, thread: str | None = None) -> None:
+    """Say it in Slack, in the thread of this root flow run or of the run ``thread``; in the log where Slack is not configured.
+
+    Never raises for Slack's sake.
+    """
+    notifier: SlackNotifier = _load(SlackNotifier, SLACK)
+    if not notifier.is_connected or not (thread or flow_run.id):
+        notifier.send(message)
+        return
+    try:
+        run, store = thread or _thread_of(str(flow_run.id)), lake()
+    except (NotRegistered, httpx.HTTPError, PrefectException) as error:  # no lake, or Prefect is away: told all the same
+        notifier.warn(f"This is told outside of its run's thread: {error}")
+        notifier.send(message)
+        return
+    tell_in_thread(notifier, store, run, message)
+
+
+def run_page(run_id: str) -> str | None:
+    """The page of a flow run in Prefect, as people reach it."""
+    notifier: SlackNotifier = _load(SlackNotifier, SLACK)
+    return notifier.run_page(run_id)
+
+
+@lru_cache(maxsize=16)
+def _thread_of(run_id: str) -> str:
+    """The run whose thread ``run_id`` continues: its root's, or that of the run which asked for an approval."""
+    root = _root_of(run_id)
+    with get_client(sync_client=True) as client:
+        return thread_of(client.read_flow_run(UUID(root)))
+
+
+def thread_of(root: FlowRun) -> str:
+    """The thread of a root run: its own, or that of the run which asked for it."""
+    with suppress(ValueError):  # where a person asked by a direct call, there is no run to continue
+        return str(UUID(str(root.parameters.get("asked_by"))))
+    return str(root.id)
+
+
+def artifact_key(use_case: str, what: str) -> str:
+    """The key of a use case's artifacts: Prefect takes no underscore there, and a module's name no dash."""
+    return f"{use_case}-{what}".replace("_", "-").lower()
+
+
+def _is_outage(_task: Any, _run: Any, state: Any) -> bool:
+    """Whether the task failed of a server that is away. Prefect's own, which answers all else that a run asks, is waited for here."""
+    try:
+        state.result()
+    except (LakeAway, RegistryAway, ServiceAway, SourceAway, WarehouseAway):
+        return True
+    except (httpx.TransportError, httpx.HTTPStatusError) as error:
+        return _is_prefects(error) and _wait_for_prefect()
+    except Exception:  # noqa: BLE001 - a fault of the data or the code: asked for again it would fail again
+        return False
+    return False
+
+
+def _is_prefects(error: httpx.TransportError | httpx.HTTPStatusError) -> bool:
+    """Whether a request to Prefect's server got no answer, or that of a server that starts or ends."""
+    api = urlsplit(str(get_current_settings().api.url))
+    asked = error.request.url
+    ours = (asked.scheme, asked.host, asked.port or DEFAULT_PORTS.get(asked.scheme)) == (
+        api.scheme,
+        api.hostname,
+        api.port or DEFAULT_PORTS.get(api.scheme),
+    )
+    return ours and (isinstance(error, httpx.TransportError) or error.response.status_code in (502, 503, 504))
+
+
+def _wait_for_prefect() -> bool:
+    """Whether Prefect's server answers within ``PREFECT_SECONDS``. A client that never reached it gives up at once by itself."""
+    until = time.monotonic() + PREFECT_SECONDS
+    while time.monotonic() < until:
+        with get_client(sync_client=True) as client:
+            if client.api_healthcheck() is None:
+                return True
+        time.sleep(1)
+    return False
+
+
+PATIENT: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay_seconds": [1, 3, 9],
+    "retry_condition_fn": _is_outage,
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+}
+"""Options of a task that reads or writes outside: an outage is waited out for 13 seconds, one of Prefect for two minutes beside.
+
+Nothing else is retried.
+"""
+
+
+def _root_run(context: TaskRunContext, _inputs: dict[str, Any]) -> str:
+    """Of a direct call the task run itself: it is nobody's second attempt."""
+    return _root_of(flow_run.id) if flow_run.id else str(context.task_run.id)
+
+
+@lru_cache(maxsize=16)
+def _root_of(run_id: str) -> str:
+    """The outermost flow run of ``run_id``: a subflow that is run again is a new one, its root stays the same."""
+    return str(flow_run.root_flow_run_id)
+
+
+RESUMED: dict[str, Any] = {
+    **PATIENT,
+    "cache_policy": CachePolicy.from_cache_key_fn(_root_run) + INPUTS + TASK_SOURCE,
+    "persist_result": True,
+}
+"""As ``PATIENT``, and not done again where the same flow run is started again (docs/decisions/0014-ecs.md).
+
+The result of such a task is kept in the lake. It is JSON: what the task returns is a model, a dataclass, or plain values.
+"""

@@ -1,0 +1,1 @@
+"""A fitted model becomes a package, and the package is proven."""

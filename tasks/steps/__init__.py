@@ -1,0 +1,1 @@
+"""The tasks of Prefect, a module for each flow."""

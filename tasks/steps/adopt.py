@@ -1,0 +1,75 @@
+"""A crown by a person's word, without a contest: the way out where nobody else can say who is
+champion.
+"""
+
+from dataclasses import dataclass
+
+from prefect import task
+
+from blocks.registry import CHAMPION, ModelVersion, RegistryError
+from tasks.ledger.entries import Decision, record
+from tasks.ledger.reign import NOBODY, look
+from tasks.messages.announcements import crown_vacated
+from tasks.outside.blocks_of_run import RESUMED, lake, registry, tell
+from tasks.packages.registered import read_manifest
+from tasks.steps.refit import refit_winner
+from usecases.definition import load
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """``version`` is to have the crown, and nobody where it is ``None``.
+
+    ``champion`` has it by the ledger, ``holder`` by MLflow's alias.
+    """
+
+    version: ModelVersion | None
+    champion: str | None
+    holder: str | None
+
+
+@task(**RESUMED)
+def find_adopted(use_case: str, number: str) -> Adoption:
+    """The version that is to be crowned, whatever ledger and alias say now.
+
+    Raises ``RegistryError`` where there is no such version, and where it is the champion already.
+    """
+    case = load(use_case)
+    reign = look(lake(), registry(), case.name)
+    if number == NOBODY:
+        return Adoption(None, reign.champion, reign.alias)
+    version = registry().version(case.name, number)
+    if reign.agrees and reign.champion == version.number:
+        raise RegistryError(f"Version {number} of {use_case!r} is the champion already, by the ledger and in MLflow.")
+    return Adoption(version, reign.champion, reign.alias)
+
+
+@task(**RESUMED)
+def make_watchable(version: ModelVersion, reason: str, seed: int) -> ModelVersion:
+    """The version itself; of a challenger, whose package has no drift thresholds, its recipe fitted
+    again as that of a winner is.
+
+    Without thresholds each drift check of it would be inconclusive, and nothing would ever retrain.
+    """
+    if read_manifest(registry(), version).drift_thresholds:
+        return version
+    holdout = version.tags.get("laurel.holdout", "")
+    decision = Decision(
+        use_case=version.use_case, kind="crown", verdict="adopted", reasons=[reason], challenger=version.number, holdout=holdout
+    )
+    return refit_winner.fn(version, decision, seed)
+
+
+@task(**RESUMED)
+def vacate(use_case: str, adoption: Adoption, by: str, why: str) -> None:
+    """Take the crown from whoever has it: the next challenger that passes the gate becomes the
+    first champion.
+
+    The service serves on.
+    """
+    if adoption.holder is not None:
+        registry().remove_alias(use_case, CHAMPION)
+    facts: dict[str, float | str | None] = {"by": by, "why": why}
+    reason = f"{by} gave the crown to nobody: {why}"
+    record(Decision(use_case=use_case, kind="crown", verdict="vacated", reasons=[reason], champion=adoption.champion, facts=facts))
+    tell(crown_vacated(use_case, champion_before=adoption.champion, by=by, why=why))

@@ -1,0 +1,96 @@
+"""The steps of ``backtest``: history out of the lake, the replay, and what people see of it."""
+
+import base64
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+
+from tasks.backtest.figure import draw_backtest
+from tasks.backtest.fits import History
+from tasks.backtest.replay import Backtest, Replay, run, with_policy
+from tasks.data.dataset import DatasetMissing, read_periods, read_version
+from tasks.measures import plots
+from tasks.messages.announcements import metric_name, number
+from tasks.outside.blocks_of_run import PATIENT, artifact_key, lake
+from usecases.definition import load
+
+_FIRST = 2  # two periods to learn from, then the one that judges
+
+
+@task(**PATIENT)
+def replay_history(
+    use_case: str, start: str | None, through: str | None, policy: dict[str, dict[str, Any]], dataset_version: str | None, seed: int
+) -> Backtest:
+    """Read the labelled periods and replay them. Raises ``DatasetMissing``, ``UseCaseError`` for a policy that cannot be."""
+    case, log = with_policy(load(use_case), policy), get_run_logger()
+    dataset = read_version(lake(), use_case, dataset_version)
+    periods = [one for one in dataset.labelled_periods if through is None or one <= through]
+    if len(periods) < _FIRST + 2:
+        raise DatasetMissing(
+            f"Dataset {dataset.version} of {use_case!r} has labelled periods {periods}: a backtest needs {_FIRST + 2} or more. "
+            f"Ingest more: prefect deployment run 'ingest/{use_case}'."
+        )
+    rows = {period: read_periods(lake(), dataset, [period]) for period in periods}
+    return run(case, History(case, rows, seed, log.info), start or periods[_FIRST], dataset.version, policy)
+
+
+@task(**PATIENT)
+def report_backtest(found: Backtest) -> None:
+    """Into the lake, and onto the run's page: a table of the strategies, one of the periods, a plot."""
+    use_case, metric = found.use_case, load(found.use_case).gate.metric.name
+    lake().write(f"reports/{use_case}/backtest/{found.dataset_version}-from-{found.start}.json", found.model_dump_json(indent=1).encode())
+    create_markdown_artifact(in_words(found, metric), key=artifact_key(use_case, "backtest"), description="What the policy would have done")
+    create_table_artifact([_line(one, metric) for one in found.replays.values()], key=artifact_key(use_case, "backtest-strategies"))
+    months = [
+        {"strategy": name, **month.model_dump(exclude={"reasons"}), "why": "; ".join(month.reasons)}
+        for name, one in found.replays.items()
+        for month in one.months
+    ]
+    create_table_artifact(months, key=artifact_key(use_case, "backtest-periods"), description=f"From {found.first_champion} on")
+    picture = plots.png(draw_backtest({name: one.months for name, one in found.replays.items()}, metric))
+    url = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+    create_image_artifact(url, key=artifact_key(use_case, "backtest-plot"), description=f"{metric_name(metric)} of whoever served")
+    said = "backtest use_case=%s from=%s retrains=%d promoted=%d fit_seconds=%.1f"
+    policy = found.replays["policy"]
+    get_run_logger().info(said, use_case, found.start, policy.retrains, policy.count("promoted"), policy.fit_seconds)
+
+
+def in_short(found: Backtest) -> str:
+    """What the policy did, and what it gained, in a sentence."""
+    name, policy = metric_name(load(found.use_case).gate.metric.name), found.replays["policy"]
+    gains = ", ".join(f"{number(gain.gain, signed=True)} against {other!r}" for other, gain in found.gains.items())
+    did = f"{policy.retrains} retrains, {policy.count('promoted')} promoted, {name} {number(policy.pooled)}"
+    return f"From {found.start} on, {found.first_champion} first: {did} ({gains}). Nothing was decided."
+
+
+def _line(one: Replay, metric: str) -> dict[str, Any]:
+    return {
+        "strategy": one.strategy,
+        "drifted": one.drifted if one.strategy == "policy" else None,
+        "refused": one.count("refused"),
+        "retrains": one.retrains,
+        "promoted": one.count("promoted"),
+        "fit seconds": round(one.fit_seconds, 1),
+        f"{metric} of all rows": None if one.pooled is None else round(one.pooled, 4),
+    }
+
+
+def in_words(found: Backtest, metric: str) -> str:
+    """The strategies side by side, and what the policy gained, as Markdown."""
+    name = metric_name(metric)
+    lines = [
+        f"# Backtest from {found.start}, first champion {found.first_champion}",
+        f"| strategy | drifted | refused | retrains | promoted | fit seconds | {name} |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for one in found.replays.values():
+        drifted = str(one.drifted) if one.strategy == "policy" else "-"
+        counts = f"{drifted} | {one.count('refused')} | {one.retrains} | {one.count('promoted')}"
+        lines.append(f"| {one.strategy} | {counts} | {one.fit_seconds:.1f} | {number(one.pooled)} |")
+    lines.append("")
+    for other, gain in found.gains.items():
+        against = "never retraining" if other == "never" else "retraining each month"
+        interval = "not known" if gain.low is None or gain.high is None else f"{gain.low:+.4f} to {gain.high:+.4f}"
+        lines.append(f"- Against {against}: {name} {number(gain.gain, signed=True)}, interval {interval}, on {gain.rows:,} rows.")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""The steps of ``drift_check``: judge a window, record the verdict, and tell of silence."""

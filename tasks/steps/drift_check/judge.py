@@ -1,0 +1,124 @@
+"""The steps of ``drift_check`` that judge: the window from the prediction log, its distances, the verdict, and Evidently's report."""
+
+import numpy as np
+import polars as pl
+from prefect import task
+from pydantic import BaseModel, ConfigDict, Field
+
+from blocks.registry import ModelVersion, RegistryError
+from serving.package.manifest import REFERENCE, Manifest
+from tasks.drift.broken import find_broken
+from tasks.drift.evidently_report import keep_report, run_evidently
+from tasks.drift.history import beyond_before
+from tasks.drift.late_labels import check_performance
+from tasks.drift.performance import Cause, Performance, find_cause, join_verdict
+from tasks.drift.verdict import DriftVerdict, judge, measure, monitored, without
+from tasks.ledger.entries import now
+from tasks.ledger.reign import find_champion as reigning
+from tasks.log.files import find_months
+from tasks.log.windows import LogDamaged, Window, read_window
+from tasks.outside.blocks_of_run import PATIENT, lake, registry
+from tasks.packages.own_columns import as_champion
+from tasks.packages.registered import opened
+from usecases.definition import UseCase, load
+
+
+class Checked(BaseModel):
+    """A verdict with where its report lies, and the champion's performance on the labels that have come. ``time`` is UTC, in ISO 8601.
+
+    ``label_coverage`` and ``scores`` are those of ``performance``; ``cause`` says by what a drift was seen.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    use_case: str
+    champion: str
+    time: str = Field(default_factory=now)
+    verdict: DriftVerdict
+    report_path: str | None = None
+    report_url: str | None = None
+    label_coverage: float = 0.0
+    scores: dict[str, float] = {}
+    performance: Performance | None = None
+    cause: Cause | None = None
+
+
+@task(**PATIENT)
+def find_champion(use_case: str) -> ModelVersion:
+    """Raises ``RegistryError`` where nobody was crowned yet, and ``CrownUnclear`` where nobody can say who is."""
+    found = reigning(load(use_case).name)
+    if found is None:
+        raise RegistryError(f"No champion for {use_case!r}. Train one: prefect deployment run 'retrain/{use_case}'.")
+    return found
+
+
+@task(**PATIENT)
+def latest_window(use_case: str) -> str:
+    """The latest month of the prediction log, which is not empty."""
+    return find_months(lake(), load(use_case))[-1]
+
+
+@task(task_run_name="check {window}", **PATIENT)
+def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
+    """Hold the window's predictions against the champion's own reference, and keep Evidently's report in the lake.
+
+    The columns are the champion's, which its predictions were logged with, whatever the use case has by now.
+    """
+    with opened(registry(), champion) as (package, folder):
+        manifest = package.manifest
+        reference = pl.read_parquet(folder / REFERENCE)
+    case = as_champion(load(champion.use_case), manifest)
+    case = without(case, {*case.prediction_log.leave_out, *manifest.log_leave_out})
+    try:
+        read = read_window(lake(), case, window, case.drift.sample_rows, seed)
+    except LogDamaged as error:
+        damaged = DriftVerdict(outcome="broken", window=window, rows=0, share=None, limit=case.drift.share, reasons=[str(error)])
+        return Checked(use_case=case.name, champion=champion.number, verdict=damaged)
+    case = without(case, read.partly)
+    verdict = judge_window(case, manifest, reference, read, champion.number)
+    path = url = None
+    if verdict.share is not None:
+        path, url = _report(case, champion, manifest, reference, read, verdict)
+    performance = check_performance(lake(), case, manifest, champion.number, read, seed)
+    judged = join_verdict(verdict, performance)
+    return Checked(
+        use_case=case.name,
+        champion=champion.number,
+        verdict=judged,
+        report_path=path,
+        report_url=url,
+        label_coverage=performance.coverage,
+        scores=performance.scores,
+        performance=performance,
+        cause=find_cause(verdict, performance) if judged.outcome == "drifted" else None,
+    )
+
+
+def judge_window(case: UseCase, manifest: Manifest, reference: pl.DataFrame, read: Window, champion: str) -> DriftVerdict:
+    """The verdict on what was ``read`` of a window, against the ``reference`` and thresholds of the champion's package."""
+    policy, limits = case.drift, manifest.drift_thresholds
+    days = None if read.rows.is_empty() else read.rows["event_time"].dt.date().n_unique()
+    broken = [] if read.rows.is_empty() else [*read.problems, *find_broken(case, reference, read.rows, days)]
+    distances = {}
+    if read.counted >= policy.minimum_rows and not broken and (days or 0) >= policy.minimum_days:
+        distances = measure(case, reference, read.rows, limits, manifest.drift_methods)
+    earlier = beyond_before(lake(), case.name, champion, read.name, policy.k_of_n[1] - 1)
+    asked = (distances, limits, manifest.drift_calibrated, manifest.drift_importance, earlier)
+    return judge(policy, read.name, read.counted, broken, *asked, days).model_copy(update={"how": read.how})
+
+
+def _report(
+    case: UseCase, champion: ModelVersion, manifest: Manifest, reference: pl.DataFrame, read: Window, verdict: DriftVerdict
+) -> tuple[str, str]:
+    """The columns stand in it by weight; one without a distance, which cannot count, has no place there."""
+    finite = {name: far for name, far in verdict.distances.items() if np.isfinite(far)}
+    columns = sorted((c for c in monitored(case, verdict.distances) if c.name in finite), key=lambda column: -verdict.weight(column.name))
+    _, html, text = run_evidently(columns, reference, read.rows, verdict.thresholds, manifest.drift_methods)
+    return keep_report(champion, verdict.window, html, text, finite)
+
+
+def unseen(champion: ModelVersion, window: str | None, why: str) -> Checked:
+    """What a check says where there are no predictions to check."""
+    case = load(champion.use_case)
+    verdict = DriftVerdict(outcome="silent", window=window or "", rows=0, share=None, limit=case.drift.share, reasons=[why])
+    return Checked(use_case=case.name, champion=champion.number, verdict=verdict)

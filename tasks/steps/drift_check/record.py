@@ -1,0 +1,175 @@
+"""What a drift check leaves behind: verdict, quarantine and decision in the lake, artifacts, the message, and the event of drift."""
+
+import numpy as np
+from prefect import get_run_logger, task
+from prefect.artifacts import create_link_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
+
+from blocks.slack import Message
+from tasks.drift import quarantine
+from tasks.drift.broken import named_columns
+from tasks.drift.performance import Performance, performance_facts, performance_rows, say_performance
+from tasks.drift.verdict import DriftVerdict
+from tasks.ledger.entries import Decision, author, record
+from tasks.measures import plots
+from tasks.messages.announcements import drift_checked, performance_worse, predictions_missing
+from tasks.outside.blocks_of_run import PATIENT, artifact_key, lake, tell
+from tasks.steps.drift_check.judge import Checked
+from tasks.steps.drift_check.silence import resource_id
+from usecases.definition import load
+
+EVENT = "laurel.drift.detected"
+
+
+@task(**PATIENT)
+def record_check(checked: Checked) -> None:
+    """The verdict into the lake and the ledger; a broken window goes into quarantine, and out of it once it is found sound."""
+    verdict, store, case = checked.verdict, lake(), load(checked.use_case)
+    if verdict.outcome != "silent":
+        store.write(f"reports/{case.name}/{verdict.window}/verdict.json", checked.model_dump_json(indent=1).encode())
+    if verdict.outcome == "broken":
+        quarantine.put(
+            store,
+            quarantine.Quarantine(
+                use_case=case.name,
+                window=verdict.window,
+                columns=named_columns(case, verdict.reasons),
+                reasons=verdict.reasons,
+                champion=checked.champion,
+                since=checked.time,
+                by=author(),
+            ),
+        )
+    elif verdict.share is not None and quarantine.lift(store, case.name, verdict.window, checked.time):
+        get_run_logger().info("quarantine lifted use_case=%s window=%s", case.name, verdict.window)
+    record(
+        Decision(
+            use_case=case.name,
+            time=checked.time,
+            kind="drift",
+            verdict=verdict.outcome,
+            reasons=verdict.reasons,
+            window=verdict.window,
+            champion=checked.champion,
+            facts={
+                "share": verdict.share,
+                "limit": verdict.limit,
+                "rows": float(verdict.rows),
+                "read": verdict.how,
+                "columns": verdict.listed,
+                "report": checked.report_path,
+                **performance_facts(checked.performance),
+            },
+        )
+    )
+
+
+@task(**PATIENT)
+def report_check(checked: Checked) -> None:
+    """The run's artifacts, the message, and the line in the log."""
+    verdict, case = checked.verdict, load(checked.use_case)
+    get_run_logger().info("drift use_case=%s window=%s outcome=%s share=%s", case.name, verdict.window, verdict.outcome, verdict.share)
+    if verdict.outcome == "silent":
+        tell(predictions_missing(case.name, reasons=verdict.reasons))
+        return
+    said = in_short(checked)
+    about = f"{said} Judged on {verdict.how or 'nothing'}."
+    create_table_artifact(_table(verdict), key=artifact_key(case.name, "drift"), description=about)
+    if checked.performance is not None:
+        shown = performance_rows(checked.performance)
+        create_table_artifact(shown, key=artifact_key(case.name, "performance"), description=say_performance(checked.performance))
+    links = {}
+    if checked.report_url:
+        key, text = artifact_key(case.name, "drift-report"), f"Drift report {verdict.window}"
+        create_link_artifact(checked.report_url, link_text=text, key=key, description=said)
+        links["drift report"] = checked.report_url
+    if checked.cause == "performance" and checked.performance is not None:
+        tell(_worse(checked, checked.performance, links))
+        return
+    message = drift_checked(
+        case.name,
+        verdict=verdict.outcome,
+        window=verdict.window,
+        share=verdict.share,
+        limit=verdict.limit,
+        columns={name: verdict.times(name) for name in verdict.drifted_columns},
+        reasons=verdict.reasons,
+        picture=_picture(verdict),
+        links=links,
+    )
+    if message is not None:
+        tell(message)
+
+
+def in_short(checked: Checked) -> str:
+    """The verdict with its reasons, in a line: the state of the run and the head of its artifacts."""
+    verdict = checked.verdict
+    reasons = " ".join(f"{reason.removesuffix('.')}." for reason in verdict.reasons)
+    judged = f"on {verdict.rows:,} predictions of version {checked.champion}"
+    what = f"{checked.use_case} {verdict.window}".strip()
+    return f"{what}: {verdict.outcome}, {judged}. {reasons}"
+
+
+def _picture(verdict: DriftVerdict) -> bytes | None:
+    """Drawn where people are told: of a window that drifted."""
+    if verdict.outcome != "drifted" or not verdict.distances:
+        return None
+    counted = {name: verdict.weight(name) for name in verdict.distances if verdict.importance and name not in verdict.described}
+    return plots.png(plots.drift_by_column(verdict.distances, verdict.thresholds, counted))
+
+
+def _worse(checked: Checked, performance: Performance, links: dict[str, str]) -> Message:
+    """The data look as ever; the labels say otherwise."""
+    metric = load(checked.use_case).gate.metric.name
+    held = performance.holdout[metric]
+    return performance_worse(
+        checked.use_case,
+        window=checked.verdict.window,
+        metric=metric,
+        value=performance.metrics[metric].value,
+        holdout=(held.low, held.high),
+        coverage=performance.coverage,
+        reasons=[*performance.reasons, *checked.verdict.reasons[:1]],
+        links=links,
+    )
+
+
+def _table(verdict: DriftVerdict) -> list[dict[str, str | float | bool]]:
+    """A row for each column: what drifted first, the weightiest before the others. Each says whether it counts, and why."""
+    over = set(verdict.drifted_columns)
+    return [
+        {
+            "column": name,
+            "distance": round(verdict.distances[name], 3) if np.isfinite(verdict.distances[name]) else "not known",
+            "threshold": round(verdict.thresholds[name], 3),
+            "weight": "described only" if name in verdict.described else round(verdict.weight(name), 3),
+            "drifted": name in over,
+            "why": verdict.explain(name),
+        }
+        for name in verdict.ordered
+    ]
+
+
+@task(cache_policy=NO_CACHE)
+def emit_drift(checked: Checked) -> None:
+    """Say it to Prefect: the automation of deployments/apply/automations.py turns this event into a retrain."""
+    verdict = checked.verdict
+    drivers = [
+        {"column": name, "distance": verdict.distances[name], "threshold": verdict.thresholds[name], "weight": verdict.weight(name)}
+        for name in verdict.drifted_columns
+    ]
+    emit_event(
+        EVENT,
+        resource={"prefect.resource.id": resource_id(checked.use_case), "prefect.resource.name": checked.use_case},
+        payload={
+            "use_case": checked.use_case,
+            "window": verdict.window,
+            "share": verdict.share,
+            "columns": verdict.drifted_columns,
+            "drivers": drivers,
+            "cause": checked.cause,
+            "champion": checked.champion,
+            "report": checked.report_url,
+        },
+    )

@@ -1,0 +1,253 @@
+"""The steps of ``evaluate``: score on the hold-out, the gate, HPO below it, and the challenger's registration."""
+
+import os
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from prefect import get_run_logger, task
+from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from pydantic import BaseModel, ConfigDict
+
+from blocks.registry import CHALLENGER, ModelVersion
+from tasks.data.dataset import read_periods, read_version
+from tasks.ledger.outcomes import Outcome, against_gate, below_the_gate
+from tasks.measures import plots
+from tasks.measures.estimate import fit_calibration
+from tasks.measures.intervals import days_of, intervals
+from tasks.measures.metrics import metrics_of, score
+from tasks.messages.announcements import metric_name, number, training_finished, tuning_finished
+from tasks.models import modelling
+from tasks.models.tuning import Tuned, inner_split, tune
+from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, tell
+from tasks.packages.packaging import Holdout, Origin, make_package
+from tasks.steps.train import Fitted, Plan, Recipe, plan_tags, run_tags, training_rows
+from usecases.definition import ROC_AUC, UseCase, load
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+
+class Scored(BaseModel):
+    """A fitted recipe and its scores on the hold-out of ``rows`` rows, by metric name. ``passed`` is the gate's word."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fitted: Fitted
+    scores: dict[str, float]
+    passed: bool
+    rows: int = 0
+
+
+def score_holdout(case: UseCase, fitted: "Pipeline", rows: pl.DataFrame) -> dict[str, float]:
+    """Scores by metric name on labelled rows that ``fitted`` has not seen."""
+    truth, predicted = modelling.labels(case, rows), modelling.predict(fitted, case, rows)
+    return {metric.name: score(metric, truth, predicted) for metric in metrics_of(case)}
+
+
+def judge_holdout(case: UseCase, fitted: "Pipeline", period: str, rows: pl.DataFrame, seed: int) -> Holdout:
+    """How sure the scores on the hold-out are, and the calibration there: what the window of a later champion is held against."""
+    truth, predicted = modelling.labels(case, rows), modelling.predict(fitted, case, rows)
+    days = days_of(rows[case.event_time])
+    found = intervals(metrics_of(case), truth, predicted, days, seed)
+    bounds = {name: one.bounds for name, one in found.items() if one.bounds is not None}
+    return Holdout(period, bounds, fit_calibration(predicted, truth, days))
+
+
+def holdout_rows(case: UseCase, plan: Plan) -> pl.DataFrame:
+    return read_periods(lake(), read_version(lake(), plan.use_case, plan.dataset_version), [plan.holdout], case.label)
+
+
+@task(task_run_name="score {fitted.recipe.candidate}", **RESUMED)
+def score_candidate(plan: Plan, fitted: Fitted) -> Scored:
+    """Score one candidate on the hold-out and add that to its MLflow run."""
+    case = load(plan.use_case)
+    rows = holdout_rows(case, plan)
+    scores = score_holdout(case, registry().load_model(fitted.run_id), rows)
+    registry().add_to_run(fitted.run_id, {f"holdout_{name}": value for name, value in scores.items()}, {"laurel.holdout": plan.holdout})
+    return Scored(fitted=fitted, scores=scores, passed=case.gate.passes(scores[case.gate.metric.name]), rows=len(rows))
+
+
+def below(plan: Plan, best: Scored) -> Outcome:
+    """That not even the ``best`` passes the gate."""
+    case, recipe = load(plan.use_case), best.fitted.recipe
+    tuned = any(candidate.search for candidate in case.candidates)
+    return below_the_gate(case, recipe.candidate, best.scores[case.gate.metric.name], best.rows, plan.holdout, tuned)
+
+
+def judged_well(plan: Plan, best: Scored) -> str:
+    """What the challenger reached on the hold-out, in a sentence."""
+    gate = load(plan.use_case).gate
+    score = best.scores[gate.metric.name]
+    reached = f"{best.fitted.recipe.candidate} scores {metric_name(gate.metric.name)} {number(score)}"
+    return f"{reached} on {best.rows:,} rows of {plan.holdout}, {against_gate(gate, score)}."
+
+
+@task(**RESUMED)
+def report_scores(plan: Plan, scored: list[Scored]) -> Scored:
+    """The table of scores and the message about the gate. Returns the best by the gate's metric."""
+    case = load(plan.use_case)
+    metric = case.gate.metric
+    best = best_of(case, scored)
+    table = [{"candidate": s.fitted.recipe.candidate, **_rounded(s.scores), "passes the gate": s.passed} for s in scored]
+    said = f"Scores on {plan.holdout}; the gate is {metric.name} {case.gate.threshold:g}"
+    create_table_artifact(table, key=artifact_key(plan.use_case, "scores"), description=said)
+    tell(
+        training_finished(
+            plan.use_case,
+            metric=metric.name,
+            scores={s.fitted.recipe.candidate: s.scores[metric.name] for s in scored},
+            best=best.fitted.recipe.candidate,
+            gate=case.gate.threshold,
+            passed=best.passed,
+            holdout=plan.holdout,
+            rows=best.rows,
+            hpo=any(c.search for c in case.candidates),
+            outcome="" if best.passed else below(plan, best).message,
+            links={"MLflow run": registry().run_url(best.fitted.run_id)},
+        )
+    )
+    return best
+
+
+def _rounded(scores: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in scores.items()}
+
+
+def best_of(case: UseCase, scored: list[Scored]) -> Scored:
+    """The best by the gate's metric; the earlier one where two tie, and a NaN never."""
+    name = case.gate.metric.name
+    best = scored[0]
+    for one in scored[1:]:
+        if case.gate.metric.gain(one.scores[name], best.scores[name]) > 0 or best.scores[name] != best.scores[name]:
+            best = one
+    return best
+
+
+@task(name="tune", **RESUMED)
+def tune_candidates(plan: Plan) -> Recipe | None:
+    """HPO of every candidate with a search space, inside the training window: the best trial as a recipe.
+
+    The champion's parameters and the candidate's own are tried first. None where no candidate has a search space.
+    """
+    case = load(plan.use_case)
+    _, rows = training_rows(case, plan)
+    fit_rows, check_rows = inner_split(case, plan.periods, rows)
+    metric, found = case.gate.metric, list[Tuned]()
+    for candidate in (c for c in case.candidates if c.search):
+        known = [recipe.params for recipe in plan.recipes if recipe.candidate == candidate.name]
+        bar = create_progress_artifact(0.0, key=artifact_key(case.name, "tuning"), description=f"HPO of {candidate.name} for {plan.id}")
+
+        def progress(done: int, trials: int, best: float, bar: Any = bar) -> None:
+            get_run_logger().info("tuning use_case=%s trials=%d of %d best_%s=%.4f", case.name, done, trials, metric.name, best)
+            update_progress_artifact(bar, 100.0 * done / trials)
+
+        first = (*known, candidate.params)
+        found.append(tune(case, candidate, fit_rows, check_rows, plan.seed, os.cpu_count() or 1, first, progress))
+        _report_trials(case, found[-1])
+    if not found:
+        return None
+    best = max(found, key=lambda tuned: metric.gain(tuned.score, 0.0))
+    pruned = sum(trial.pruned for tuned in found for trial in tuned.trials)
+    why = f"best of {sum(len(tuned.trials) for tuned in found)} trials, {pruned} pruned"
+    return Recipe(candidate=best.candidate, params=dict(best.params), why=why)
+
+
+def _report_trials(case: UseCase, tuned: Tuned) -> None:
+    table = [
+        {"trial": t.number, case.gate.metric.name: round(t.score, 4), "pruned": t.pruned, **{k: _short(v) for k, v in t.params.items()}}
+        for t in sorted(tuned.trials, key=lambda t: t.number)
+    ]
+    create_table_artifact(table, key=artifact_key(case.name, "trials"), description=f"Trials of {tuned.candidate} on the inner split")
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+@task(**RESUMED)
+def fit_and_score_tuned(plan: Plan, recipe: Recipe, before: Scored) -> Scored:
+    """Refit the best trial on the whole training window, score it on the hold-out, and tell what HPO brought."""
+    case = load(plan.use_case)
+    dataset, rows = training_rows(case, plan)
+    start = time.monotonic()
+    fitted = modelling.fit(case, case.candidate(recipe.candidate), recipe.params, rows, plan.seed)
+    seconds = time.monotonic() - start
+    holdout = holdout_rows(case, plan)
+    scores = score_holdout(case, fitted, holdout)
+    run_id = registry().log_run(
+        plan.use_case,
+        f"{recipe.candidate} tuned {plan.periods[-1]}",
+        params={"candidate": recipe.candidate, "seed": plan.seed, **recipe.params},
+        metrics={"fit_seconds": seconds, "training_rows": len(rows), **{f"holdout_{k}": v for k, v in scores.items()}},
+        tags={**run_tags(dataset, plan.periods), **plan_tags(plan, recipe), "laurel.holdout": plan.holdout},
+        model=fitted,
+        example=modelling.inputs(case, rows.head(5)),
+    )
+    name = case.gate.metric.name
+    made = Fitted(recipe=recipe, run_id=run_id, rows=len(rows), fit_seconds=seconds)
+    best = Scored(fitted=made, scores=scores, passed=case.gate.passes(scores[name]), rows=len(holdout))
+    tell(
+        tuning_finished(
+            plan.use_case,
+            metric=name,
+            candidate=recipe.candidate,
+            before=before.scores[name],
+            after=scores[name],
+            gate=case.gate.threshold,
+            passed=best.passed,
+            why=recipe.why,
+            params=recipe.params,
+            outcome="" if best.passed else below(plan, best).message,
+            links={"MLflow run": registry().run_url(run_id)},
+        )
+    )
+    return best
+
+
+@task(**RESUMED)
+def register_challenger(plan: Plan, best: Scored) -> ModelVersion:
+    """Make the package, prove it on the whole hold-out, and register it with its plots under the alias ``challenger``."""
+    case, store, recipe = load(plan.use_case), registry(), best.fitted.recipe
+    dataset, rows = training_rows(case, plan)
+    proof = holdout_rows(case, plan)
+    fitted = store.load_model(best.fitted.run_id)
+    origin = Origin(recipe.candidate, recipe.params, dataset.version, dataset.digests(plan.periods), best.scores)
+    origin = replace(origin, holdout=judge_holdout(case, fitted, plan.holdout, proof, plan.seed))
+    with tempfile.TemporaryDirectory() as folder:
+        made = make_package(Path(folder), case, fitted, origin, rows, proof, plan.seed, watched=False)
+        store.log_package(best.fitted.run_id, made.folder, draw(case, fitted, proof, plan.seed))
+    parity = made.manifest.parity
+    proven = {
+        "parity_rows": float(parity.rows),
+        "parity_largest_difference": parity.largest_difference,
+        "parity_changed_decisions": float(parity.changed_decisions),
+    }
+    store.add_to_run(best.fitted.run_id, proven, {})
+    version = store.register(
+        plan.use_case,
+        best.fitted.run_id,
+        made.sha256,
+        {"laurel.holdout": plan.holdout, "laurel.training": plan.id, "laurel.recipe": recipe.candidate},
+        f"{recipe.candidate}, trained on {plan.window}, {case.gate.metric.name} {best.scores[case.gate.metric.name]:.4f} on {plan.holdout}",
+        about=f"{case.title}. {case.question}",
+    )
+    store.set_alias(version, CHALLENGER)
+    get_run_logger().info("challenger use_case=%s version=%s parity=%s", plan.use_case, version.number, made.manifest.parity)
+    return version
+
+
+def draw(case: UseCase, fitted: "Pipeline", rows: pl.DataFrame, seed: int) -> dict[str, Any]:
+    """The plots of a registered model, by artifact path."""
+    truth, predicted = modelling.labels(case, rows), modelling.predict(fitted, case, rows)
+    matrix = fitted.named_steps["encode"].transform(modelling.inputs(case, rows))
+    lost = plots.permutation_importance(fitted.named_steps["model"], matrix, truth, case.gate.metric, seed)
+    names = [column.name for column in case.matrix_columns]
+    return {
+        "plots/roc.png": plots.roc(truth, predicted, score(ROC_AUC, truth, predicted)),
+        "plots/calibration.png": plots.calibration(truth, predicted),
+        "plots/importance.png": plots.importance(names, lost, case.gate.metric),
+    }

@@ -1,0 +1,74 @@
+"""The winner of a contest, fitted again on all that is known."""
+
+import math
+import tempfile
+import time
+from pathlib import Path
+
+import polars as pl
+from prefect import task
+
+from blocks.registry import ModelVersion
+from tasks.data.dataset import read_periods, read_version
+from tasks.ledger.entries import Decision
+from tasks.ledger.model_card import as_page, model_card
+from tasks.models import modelling
+from tasks.outside.blocks_of_run import RESUMED, lake, registry
+from tasks.packages.packaging import Holdout, Origin, make_package
+from tasks.packages.registered import opened
+from tasks.steps.train import run_tags
+from usecases.definition import load
+
+
+@task(**RESUMED)
+def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> ModelVersion:
+    """Fit the winner's recipe on everything up to and with the hold-out, package and prove it, and register it.
+
+    The recipe won, not the weights: the newest month is the one that tells most about the next.
+    """
+    case, store = load(challenger.use_case), registry()
+    with opened(store, challenger) as (package, _):
+        won = package.manifest
+    dataset = read_version(lake(), case.name, won.dataset_version)
+    periods = (*sorted(won.trained_on), decision.holdout)
+    rows = read_periods(lake(), dataset, periods, case.label)
+    start = time.monotonic()
+    fitted = modelling.fit(case, case.candidate(won.recipe), won.params, rows, seed)
+    seconds = time.monotonic() - start
+    proof = rows.filter(pl.col(case.event_time).dt.strftime("%Y-%m") == decision.holdout)
+    tags = {**run_tags(dataset, periods), "laurel.refit_of": challenger.number, "laurel.holdout": decision.holdout}
+    judged = Holdout(won.holdout or decision.holdout, won.holdout_intervals, won.calibration)
+    provisional = str(decision.facts.get("provisional") or "")
+    origin = Origin(won.recipe, won.params, dataset.version, dataset.digests(periods), won.metrics, judged, provisional)
+    with tempfile.TemporaryDirectory() as folder:
+        made = make_package(Path(folder), case, fitted, origin, rows, proof, seed)
+        run_id = store.log_run(
+            case.name,
+            f"{won.recipe} refit through {decision.holdout}",
+            params={"candidate": won.recipe, "seed": seed, **won.params},
+            metrics={"fit_seconds": seconds, "training_rows": len(rows), **{f"holdout_{k}": v for k, v in won.metrics.items()}},
+            tags=tags,
+            model=fitted,
+            example=modelling.inputs(case, rows.head(5)),
+            package=made.folder,
+        )
+    name = case.gate.metric.name
+    version = store.register(
+        case.name,
+        run_id,
+        made.sha256,
+        {
+            "laurel.refit_of": challenger.number,
+            "laurel.recipe": won.recipe,
+            "laurel.holdout": decision.holdout,
+            "laurel.verdict": decision.verdict,
+            **({"laurel.provisional": provisional} if provisional else {}),
+        },
+        f"{won.recipe}, refit through {decision.holdout} after its contest ({name} {won.metrics.get(name, math.nan):.4f} before the refit)",
+        about=f"{case.title}. {case.question}",
+    )
+    store.tag(challenger, {"laurel.refit": version.number})
+    card = model_card(case, made.manifest, version.number, decision, dataset)
+    store.log_texts(run_id, {"model_card.md": card, "model_card.html": as_page(card)})
+    store.tag(version, {"laurel.model_card": store.artifact_url(run_id, "model_card.html")})
+    return version

@@ -1,0 +1,67 @@
+"""Which version the crown goes back to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from prefect import task
+
+from blocks.registry import ModelVersion, RegistryError
+from tasks.ledger.entries import Decision, read
+from tasks.ledger.reign import find_reign
+from tasks.outside.blocks_of_run import RESUMED, lake, registry
+from usecases.definition import load
+
+
+@dataclass(frozen=True)
+class Return:
+    """The crown goes from ``champion``, by the ledger, to ``target``; ``holder`` has MLflow's alias (``None``: nobody)."""
+
+    champion: str
+    holder: str | None
+    target: ModelVersion
+
+
+@task(**RESUMED)
+def find_predecessor(use_case: str, number: str | None) -> Return:
+    """The champion, and the version to go back to: the named one, or the champion before it by the ledger.
+
+    A champion whose version was deleted can be rolled back from. Raises ``RegistryError`` where there is no
+    champion, no such version, or no earlier champion; ``CrownUnclear`` where the alias was moved by hand.
+    """
+    reign = find_reign(load(use_case).name)
+    if reign.champion is None:
+        raise RegistryError(f"{use_case!r} has no champion to roll back from: the ledger crowned nobody.")
+    wanted = number if number is not None else predecessor(read(lake(), use_case), reign.champion)
+    if wanted is None:
+        raise RegistryError(
+            f"The ledger of {use_case!r} has no champion before version {reign.champion}. "
+            f"Name a version to go to: prefect deployment run 'rollback/{use_case}' --param version=<version>"
+        )
+    if wanted == reign.champion:
+        raise RegistryError(f"Version {wanted} of {use_case!r} is the champion already.")
+    return Return(reign.champion, reign.alias, registry().version(use_case, wanted))
+
+
+def predecessor(entries: Sequence[Decision], champion: str) -> str | None:
+    """The champion before ``champion``; ``None``: there is none. ``entries`` are the ledger's, oldest first.
+
+    The champions form a stack. A crowning puts one on top; a rollback takes off all above the version that it goes back to, so that
+    what was rolled back from is not gone back to by the next one. A rollback to a version that is not in the stack any more puts it
+    on top again. A champion that no entry knows (an alias that was set by hand) stands on top of them all.
+    """
+    stack: list[str] = []
+    for entry in entries:
+        if entry.kind not in ("crown", "rollback") or entry.verdict == "failed" or entry.version is None:
+            continue
+        _move(stack, entry.version, back=entry.kind == "rollback")
+    below = stack[: stack.index(champion)] if champion in stack else stack
+    return below[-1] if below else None
+
+
+def _move(stack: list[str], version: str, back: bool) -> None:
+    if back and version in stack:
+        del stack[stack.index(version) + 1 :]
+        return
+    if version in stack:
+        stack.remove(version)
+    stack.append(version)

@@ -1,0 +1,281 @@
+"""The steps of ``train``: what to train on and who is judged on what, then a fit for each recipe."""
+
+import subprocess
+import time
+from typing import Any
+from uuid import uuid4
+
+import polars as pl
+from prefect import get_run_logger, task
+from prefect.artifacts import create_table_artifact
+from prefect.runtime import flow_run
+from pydantic import BaseModel, ConfigDict
+
+from blocks.registry import ModelRegistry, ModelVersion, Run
+from blocks.settings import Settings
+from serving.package.manifest import Manifest
+from tasks.data.dataset import DatasetMissing, DatasetVersion, read_periods, read_version
+from tasks.ledger.reign import find_champion
+from tasks.messages.announcements import training_started
+from tasks.models import modelling
+from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, tell
+from tasks.packages.registered import read_manifest
+from tasks.packages.rehearsal import rehearse
+from usecases.definition import UseCase, load
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Recipe(_Record):
+    """A candidate's name, and the parameters to fit it with."""
+
+    candidate: str
+    params: dict[str, Any]
+    why: str
+
+
+class Plan(_Record):
+    """Who is trained on what: ``periods`` end strictly before ``holdout``, the latest labelled period."""
+
+    id: str
+    use_case: str
+    dataset_version: str
+    periods: tuple[str, ...]
+    holdout: str
+    recipes: tuple[Recipe, ...]
+    seed: int
+
+    @property
+    def window(self) -> str:
+        return f"{self.periods[0]}..{self.periods[-1]}"
+
+
+class Fitted(_Record):
+    """A recipe, fitted: the pipeline lies in the MLflow run ``run_id``."""
+
+    recipe: Recipe
+    run_id: str
+    rows: int
+    fit_seconds: float
+
+
+class Training(_Record):
+    """All that ``evaluate`` needs to know of a training."""
+
+    plan: Plan
+    fitted: tuple[Fitted, ...]
+
+    @property
+    def in_short(self) -> str:
+        """What was fitted on what, in a sentence."""
+        recipes, rows = ", ".join(one.recipe.candidate for one in self.fitted), self.fitted[0].rows
+        return f"Training {self.plan.id}: {recipes} fitted on {rows:,} rows of {self.plan.window}, to be judged on {self.plan.holdout}."
+
+
+class HoldoutOfOneClass(ValueError):
+    """The hold-out has only positive or only negative rows. The message says what to do."""
+
+
+class NothingToDo(_Record):
+    """There is nothing to train for, and why: an outcome, not a failure."""
+
+    reason: str
+
+
+@task(**RESUMED)
+def plan_training(use_case: str, dataset_version: str | None, holdout: str | None, seed: int) -> Plan | NothingToDo:
+    """Choose windows and recipes. Windows expand; the hold-out is the latest labelled period, unless one is named.
+
+    The champion's recipe always competes, refitted on the longer window. ``NothingToDo`` when no labelled period is
+    newer than the champion. Raises ``DatasetMissing`` for a window without rows, ``HoldoutOfOneClass``, and ``CrownUnclear``.
+    """
+    case, dataset = load(use_case), read_version(lake(), use_case, dataset_version)
+    labelled = dataset.labelled_periods
+    judged = holdout or (labelled[-1] if labelled else "")
+    periods = tuple(period for period in labelled if period < judged)
+    if judged not in labelled or not periods:
+        raise DatasetMissing(
+            f"Dataset {dataset.version} of {use_case!r} has labelled periods {labelled}: a hold-out{f' {holdout}' if holdout else ''} "
+            f"and at least one period before it are needed. Ingest more: prefect deployment run 'ingest/{use_case}'."
+        )
+    recipes = [Recipe(candidate=c.name, params=dict(c.params), why="baseline") for c in case.candidates if c.baseline]
+    champion = find_champion(use_case)
+    if champion is not None:
+        manifest = read_manifest(registry(), champion)
+        if manifest.trained_through >= judged:
+            seen = f"Champion {champion.number} of {use_case!r} has learned {manifest.trained_through}"
+            return NothingToDo(reason=f"{seen}; the latest labelled period is {judged}. Ingest a later one, with its labels.")
+        recipes = _with_champions(case, recipes, champion, manifest)
+    _check_classes(case, dataset, judged)
+    return Plan(
+        id=f"{judged}-{uuid4().hex[:8]}",
+        use_case=use_case,
+        dataset_version=dataset.version,
+        periods=periods,
+        holdout=judged,
+        recipes=tuple(recipes),
+        seed=seed,
+    )
+
+
+def _with_champions(case: UseCase, recipes: list[Recipe], champion: ModelVersion, manifest: Manifest) -> list[Recipe]:
+    """The champion's recipe competes with its own parameters. One that the use case does not have any more cannot be fitted."""
+    if manifest.recipe not in [candidate.name for candidate in case.candidates]:
+        said = "champion %s of %s was made by %r, which is no candidate of the use case any more: it does not compete again"
+        get_run_logger().warning(said, champion.number, case.name, manifest.recipe)
+        return recipes
+    recipe = Recipe(candidate=manifest.recipe, params=manifest.params, why=f"champion {champion.number}")
+    return [*(one for one in recipes if one.candidate != manifest.recipe), recipe]
+
+
+def _check_classes(case: UseCase, dataset: DatasetVersion, holdout: str) -> None:
+    """Raises ``HoldoutOfOneClass`` before anything is fitted that could not be judged."""
+    labels = read_periods(lake(), dataset, [holdout], case.label)[case.label]
+    if labels.n_unique() < 2:
+        others = [period for period in dataset.labelled_periods if period < holdout][1:]
+        way = f"prefect deployment run 'train/{case.name}' --param holdout={others[-1]}" if others else f"'ingest/{case.name}'"
+        raise HoldoutOfOneClass(
+            f"The hold-out {holdout} of {case.name!r} has {len(labels):,} labelled rows, and {case.label!r} is {labels[0]} in all of them: "
+            f"nothing can be judged on one class. See whether its labels have all come; ingest more, or name another hold-out: {way}."
+        )
+
+
+@task(task_run_name="rehearse", **RESUMED)
+def rehearse_candidates(plan: Plan) -> list[str]:
+    """Take each recipe, and each candidate that HPO may reach, through fit and packaging on a few rows. Gives their names.
+
+    Raises ``UseCaseFailed`` or ``NotConvertible``: what cannot be served is told before it is trained for minutes.
+    """
+    case = load(plan.use_case)
+    _, rows = training_rows(case, plan)
+    params = {candidate.name: dict(candidate.params) for candidate in case.candidates if candidate.search}
+    params |= {recipe.candidate: recipe.params for recipe in plan.recipes}
+    for name, values in params.items():
+        rehearse(case, case.candidate(name), values, rows, plan.seed)
+    return list(params)
+
+
+@task(**RESUMED)
+def announce_training(plan: Plan) -> None:
+    dataset = read_version(lake(), plan.use_case, plan.dataset_version)
+    rows = sum(one.labelled for one in dataset.periods if one.period in plan.periods)
+    tell(
+        training_started(
+            plan.use_case,
+            candidates=[recipe.candidate for recipe in plan.recipes],
+            window=plan.window,
+            holdout=plan.holdout,
+            rows=rows,
+            dataset_version=plan.dataset_version,
+        )
+    )
+
+
+@task(task_run_name="fit {recipe.candidate}", **RESUMED)
+def fit_candidate(plan: Plan, recipe: Recipe) -> Fitted:
+    """Fit one recipe on the training window and log it as an MLflow run."""
+    case = load(plan.use_case)
+    dataset, rows = training_rows(case, plan)
+    start = time.monotonic()
+    fitted = modelling.fit(case, case.candidate(recipe.candidate), recipe.params, rows, plan.seed)
+    seconds = time.monotonic() - start
+    run_id = registry().log_run(
+        plan.use_case,
+        f"{recipe.candidate} {plan.periods[-1]}",
+        params={"candidate": recipe.candidate, "seed": plan.seed, **recipe.params},
+        metrics={"fit_seconds": seconds, "training_rows": len(rows)},
+        tags={**run_tags(dataset, plan.periods), **plan_tags(plan, recipe)},
+        model=fitted,
+        example=modelling.inputs(case, rows.head(5)),
+    )
+    get_run_logger().info("fitted use_case=%s candidate=%s rows=%d seconds=%.2f", case.name, recipe.candidate, len(rows), seconds)
+    return Fitted(recipe=recipe, run_id=run_id, rows=len(rows), fit_seconds=seconds)
+
+
+def training_rows(case: UseCase, plan: Plan) -> tuple[DatasetVersion, pl.DataFrame]:
+    """The dataset version of the plan, and the labelled rows of its training window."""
+    dataset = read_version(lake(), plan.use_case, plan.dataset_version)
+    return dataset, read_periods(lake(), dataset, plan.periods, case.label)
+
+
+def run_tags(dataset: DatasetVersion, periods: tuple[str, ...]) -> dict[str, str]:
+    """Where a run's model comes from: data, code, and the flow run that made it."""
+    digests = dataset.digests(periods)
+    tags = {
+        "laurel.dataset_version": dataset.version,
+        "laurel.data_digest": " ".join(digest[:12] for digest in digests.values()),
+        "laurel.trained_through": max(digests),
+        "laurel.flow_run": flow_run.ui_url or "",
+    }
+    commit = _git_commit()
+    return {**tags, "mlflow.source.git.commit": commit} if commit else tags
+
+
+def _git_commit() -> str | None:
+    """The commit of the code that runs: what the settings say, else the checkout; None where neither knows."""
+    settings = Settings.read()
+    if settings.commit:
+        return settings.commit
+    line = ["git", "-C", str(settings.home), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(line, capture_output=True, text=True, check=False).stdout.strip() or None
+    except FileNotFoundError:  # no git, as in a container
+        return None
+
+
+def plan_tags(plan: Plan, recipe: Recipe) -> dict[str, str]:
+    """What ``find_training`` reads back."""
+    return {"laurel.training": plan.id, "laurel.plan": plan.model_dump_json(), "laurel.recipe": recipe.model_dump_json()}
+
+
+@task(**RESUMED)
+def find_training(use_case: str, training: str | None) -> Training:
+    """The training of that id, or the latest one, from its MLflow runs. Raises ``LookupError`` where there is none.
+
+    One whose run was killed before all of its recipes were fitted is passed over.
+    """
+    runs = registry().runs(load(use_case).name, {"laurel.training": training} if training else {})
+    named = [run for run in runs if "laurel.training" in run.tags]
+    for name in dict.fromkeys(run.tags["laurel.training"] for run in named):
+        found = _training([run for run in named if run.tags["laurel.training"] == name])
+        if all(recipe in [one.recipe for one in found.fitted] for recipe in found.plan.recipes):
+            return found
+    wanted = f" {training!r}" if training else ""
+    raise LookupError(f"{use_case!r} has no finished training{wanted} in MLflow. Start one: prefect deployment run 'train/{use_case}'.")
+
+
+def _training(runs: list[Run]) -> Training:
+    fitted = [
+        Fitted(
+            recipe=Recipe.model_validate_json(run.tags["laurel.recipe"]),
+            run_id=run.id,
+            rows=int(run.metrics["training_rows"]),
+            fit_seconds=run.metrics["fit_seconds"],
+        )
+        for run in reversed(runs)
+    ]
+    return Training(plan=Plan.model_validate_json(runs[0].tags["laurel.plan"]), fitted=tuple(fitted))
+
+
+@task(**RESUMED)
+def report_training(plan: Plan, fitted: list[Fitted]) -> Training:
+    """The table of candidates, as an artifact, and the record that ``evaluate`` takes."""
+    store: ModelRegistry = registry()
+    create_table_artifact(
+        [
+            {
+                "candidate": one.recipe.candidate,
+                "because": one.recipe.why,
+                "rows": one.rows,
+                "window": plan.window,
+                "fit seconds": round(one.fit_seconds, 2),
+                "run": store.run_url(one.run_id),
+            }
+            for one in fitted
+        ],
+        key=artifact_key(plan.use_case, "candidates"),
+        description=f"Candidates of training {plan.id}, to be judged on {plan.holdout}",
+    )
+    return Training(plan=plan, fitted=tuple(fitted))

@@ -1,0 +1,59 @@
+"""What the demo says of itself: it must not call a story closed that did not close."""
+
+import math
+
+import pytest
+
+from deployments.demo.replay import Answers
+from deployments.demo.story import Story
+
+
+def closed() -> Story:
+    return Story(
+        champions=[{"version": "2"}, {"version": "5"}],
+        contest={"verdict": "promote"},
+        drift={"2013-04": {"verdict": "stable"}, "2013-05": {"verdict": "stable"}, "2013-06": {"verdict": "drifted"}},
+        later_rows={"champion_1": 0.75, "champion_2": 0.78},
+        rejection={"holdout": "2013-04", "verdict": "keep"},
+        rollbacks=[{"to": "2"}, {"to": "5"}],
+    )
+
+
+def test_a_closed_loop_departs_nowhere() -> None:
+    assert closed().departures() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"drift": {}}, "never checked"),
+        ({"champions": [{"version": "2"}]}, "1 champions"),
+        ({"contest": {"verdict": "keep"}}, "ended with keep"),
+        ({"failed_requests": 1}, "1 requests failed"),
+        ({"later_rows": {}}, "not scored"),
+        ({"rejection": {"holdout": "2013-04", "verdict": "promote"}}, "the retrain by hand came to a contest on 2013-04: promote"),
+        ({"rejection": {"holdout": "2013-03", "verdict": "keep"}}, "the retrain by hand came to a contest on 2013-03"),
+        ({"rejection": {}}, "the retrain by hand came to a contest on None"),
+        ({"rollbacks": [{"to": "2"}]}, "did not go back and forth"),
+    ],
+)
+def test_every_departure_is_said(change: dict, said: str) -> None:
+    story = closed()
+    for name, value in change.items():
+        setattr(story, name, value)
+    assert any(said in departure for departure in story.departures())
+
+
+def test_a_quiet_month_that_drifts_is_a_departure() -> None:
+    story = closed()
+    story.drift["2013-05"] = {"verdict": "drifted"}
+    assert story.departures() == ["2013-05 was drifted, not stable"]
+
+
+def test_the_gap_is_the_longest_wait_near_the_first_answer_of_the_new_version() -> None:
+    answers = Answers(times=[(0.0, "1"), (5.0, "1"), (5.1, "1"), (5.4, "2"), (5.5, "2"), (9.0, "2")])
+    assert answers.longest_gap_ms("2") == pytest.approx(300)
+
+
+def test_the_gap_of_a_version_that_never_answered_is_not_known() -> None:
+    assert math.isnan(Answers(times=[(0.0, "1")]).longest_gap_ms("2"))

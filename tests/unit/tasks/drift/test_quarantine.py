@@ -1,0 +1,82 @@
+"""Windows in quarantine, and the verdicts of earlier windows, on a lake in a folder."""
+
+from pathlib import Path
+
+import pytest
+
+from blocks.lake import Lake
+from tasks.drift import quarantine
+from tasks.drift.history import beyond_before
+from tasks.drift.quarantine import Quarantine
+from tasks.drift.verdict import DriftVerdict, Outcome
+from tasks.steps.drift_check.judge import Checked
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(url=f"file://{tmp_path}")
+
+
+def broken(window: str, since: str = "2024-06-01T06:00:00+00:00") -> Quarantine:
+    return Quarantine(
+        use_case="toy", window=window, columns=["first"], reasons=["column 'first' is missing"], champion="3", since=since, by="a"
+    )
+
+
+def checked(lake: Lake, window: str, beyond: bool | None, champion: str = "3", outcome: Outcome = "stable") -> None:
+    verdict = DriftVerdict(outcome=outcome, window=window, rows=900, share=None, limit=0.3, beyond=beyond, reasons=[])
+    record = Checked(use_case="toy", champion=champion, verdict=verdict)
+    lake.write(f"reports/toy/{window}/verdict.json", record.model_dump_json().encode())
+
+
+def test_a_window_in_quarantine_stays_there_until_it_is_lifted(lake: Lake) -> None:
+    quarantine.put(lake, broken("2024-05"))
+    quarantine.put(lake, broken("2024-06"))
+    quarantine.put(lake, broken("2024-06", since="2024-06-02T06:00:00+00:00"))
+    assert set(quarantine.quarantined(lake, "toy")) == {"2024-05", "2024-06"}
+    assert quarantine.quarantined(lake, "toy")["2024-06"].since == "2024-06-01T06:00:00+00:00"
+    assert quarantine.lift(lake, "toy", "2024-06", "2024-06-03T06:00:00+00:00")
+    assert not quarantine.lift(lake, "toy", "2024-06", "2024-06-04T06:00:00+00:00")
+    assert not quarantine.lift(lake, "toy", "2024-07", "2024-06-04T06:00:00+00:00")
+    assert set(quarantine.quarantined(lake, "toy")) == {"2024-05"}
+    found = quarantine.read(lake, "toy", "2024-06")
+    assert found is not None and found.lifted == "2024-06-03T06:00:00+00:00"
+
+
+def test_a_window_that_breaks_again_is_in_quarantine_again(lake: Lake) -> None:
+    quarantine.put(lake, broken("2024-06"))
+    quarantine.lift(lake, "toy", "2024-06", "2024-06-03T06:00:00+00:00")
+    quarantine.put(lake, broken("2024-06", since="2024-06-05T06:00:00+00:00"))
+    assert quarantine.quarantined(lake, "toy")["2024-06"].since == "2024-06-05T06:00:00+00:00"
+
+
+def test_the_last_windows_before_this_one_count_oldest_first(lake: Lake) -> None:
+    for window, beyond in {"2024-03": True, "2024-04": False, "2024-05": True, "2024-06": True, "2024-07": True}.items():
+        checked(lake, window, beyond)
+    assert beyond_before(lake, "toy", "3", "2024-06", 2) == [False, True]
+    assert beyond_before(lake, "toy", "3", "2024-06", 9) == [True, False, True]
+    assert beyond_before(lake, "toy", "3", "2024-03", 2) == []
+    assert beyond_before(lake, "toy", "3", "2024-06", 0) == []
+
+
+def test_windows_of_another_champion_in_quarantine_or_without_a_share_are_left_out(lake: Lake) -> None:
+    checked(lake, "2024-02", True)
+    checked(lake, "2024-03", True, champion="2")
+    checked(lake, "2024-04", None, outcome="inconclusive")
+    checked(lake, "2024-05", True)
+    quarantine.put(lake, broken("2024-05"))
+    assert beyond_before(lake, "toy", "3", "2024-06", 3) == [True]
+    quarantine.lift(lake, "toy", "2024-05", "2024-06-03T06:00:00+00:00")
+    assert beyond_before(lake, "toy", "3", "2024-06", 3) == [True, True]
+
+
+def test_days_are_compared_with_days(lake: Lake) -> None:
+    checked(lake, "2024-05", True)
+    checked(lake, "2024-06-01", False)
+    assert beyond_before(lake, "toy", "3", "2024-06-02", 3) == [False]
+
+
+def test_a_verdict_that_cannot_be_read_is_named(lake: Lake) -> None:
+    lake.write("reports/toy/2024-05/verdict.json", b"{}")
+    with pytest.raises(ValueError, match="reports/toy/2024-05/verdict.json cannot be read as the verdict of a drift check"):
+        beyond_before(lake, "toy", "3", "2024-06", 1)

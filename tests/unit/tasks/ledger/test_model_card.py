@@ -1,0 +1,111 @@
+"""The model card: made of the version's own records, honest about what is not known, and safe to open."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from serving.package.manifest import Manifest, read_manifest
+from tasks.contest.verdict import Comparison, Contest
+from tasks.data.dataset import DatasetVersion, PeriodFile
+from tasks.ledger.entries import Decision
+from tasks.ledger.model_card import as_page, model_card
+from tests.fixtures.packages import write_package
+from usecases.definition import UseCase, load
+
+
+def comparison(metric: str = "roc_auc", gain: float = 0.01, rows: int = 900) -> Comparison:
+    return Comparison(metric=metric, rows=rows, champion=0.7123, challenger=0.7123 + gain, gain=gain, low=gain - 0.005, high=gain + 0.005)
+
+
+@pytest.fixture
+def case() -> UseCase:
+    return load("toy")
+
+
+@pytest.fixture
+def manifest(tmp_path: Path, case: UseCase) -> Manifest:
+    write_package(tmp_path)
+    found = read_manifest((tmp_path / "package.json").read_bytes())
+    return msgspec.structs.replace(
+        found,
+        metrics={"roc_auc": 0.7223},
+        holdout_intervals={"roc_auc": (0.7101, 0.7345)},
+        trained_on={"2026-01": "a" * 64},
+        drift_importance={found.features[0].name: 0.25},
+        drift_thresholds={found.features[0].name: 0.125, "score": 0.2},
+    )
+
+
+@pytest.fixture
+def dataset() -> DatasetVersion:
+    def period(name: str, digest: str) -> PeriodFile:
+        return PeriodFile(
+            period=name, path="-", sha256=digest * 64, rows=1234, labelled=1200, quarantine={"x: infinite": 7}, quarantine_path=None
+        )
+
+    return DatasetVersion(
+        use_case="toy",
+        version="2026-02-abc",
+        columns={},
+        periods=(period("2026-01", "a"), period("2026-02", "b")),
+        source="a test",
+        published="-",
+    )
+
+
+def decided(**given: Any) -> Decision:
+    contest = Contest(
+        verdict="promote",
+        reasons=[],
+        blocks=28,
+        replicates=400,
+        confidence=0.95,
+        seed=0,
+        main=comparison(),
+        guards=[comparison("log_loss", 0.002)],
+        slices={"region=north": comparison(gain=-0.003, rows=321)},
+    )
+    said = {"kind": "contest", "verdict": "promote", "reasons": ["It wins."], "by": "a test", "run": None, "contest": contest}
+    return Decision.model_validate({"use_case": "toy", "challenger": "4", "champion": "2", "holdout": "2026-02"} | said | given)
+
+
+def row(card: str, first: str) -> list[str]:
+    found = next(line for line in card.splitlines() if line.startswith(f"| {first} |"))
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", found)[1:-1]]
+
+
+def test_the_card_says_data_scores_slices_watch_and_decision(case: UseCase, manifest: Manifest, dataset: DatasetVersion) -> None:
+    card = model_card(case, manifest, "5", decided(), dataset)
+    assert card.startswith(f"# {case.title}: version 5\n")
+    assert row(card, "roc_auc") == ["roc_auc", "0.7223", "0.7101 to 0.7345"]
+    assert row(card, "region=north") == ["region=north", "roc_auc", "0.7123", "0.7093", "-0.0030", "-0.0080 to +0.0020", "321"]
+    assert row(card, "guard")[1:3] == ["log_loss", "0.7123"]
+    assert row(card, "2026-01") == ["2026-01", "1,234", "1,200", "7", f"`{'a' * 16}`"]
+    watched = row(card, manifest.features[0].name)
+    assert watched[4:6] == ["25.0%", "0.125"]
+    assert "its score is watched too, with threshold 0.200" in card
+    assert "challenger 4 against champion 2" in card and "- It wins." in card
+
+
+def test_a_period_that_was_not_trained_on_is_not_among_the_data(case: UseCase, manifest: Manifest, dataset: DatasetVersion) -> None:
+    assert "| 2026-02 |" not in model_card(case, manifest, "5", decided(), dataset)
+
+
+def test_what_is_not_known_is_said_and_not_left_out(case: UseCase, manifest: Manifest, dataset: DatasetVersion) -> None:
+    bare = msgspec.structs.replace(manifest, holdout_intervals={}, drift_importance={}, drift_thresholds={})
+    card = model_card(case, bare, "1", decided(contest=None, champion=None), dataset)
+    assert row(card, "roc_auc")[2] == "not known"
+    assert row(card, manifest.features[0].name)[4:6] == ["not known", "not watched"]
+    assert "There was no champion to be compared with." in card
+    assert "against no champion" in card
+
+
+def test_words_of_people_break_no_table_and_run_nothing(case: UseCase, manifest: Manifest, dataset: DatasetVersion) -> None:
+    odd = msgspec.structs.replace(manifest, recipe="a | b <script>alert(1)</script>")
+    page = as_page(model_card(case, odd, "5", decided(reasons=["<img src=x onerror=alert(1)>"]), dataset))
+    assert "<script>" not in page and "<img" not in page
+    assert "<td>a | b &lt;script&gt;alert(1)&lt;/script&gt;</td>" in page
+    assert f"<title>{case.title}: version 5</title>" in page and page.count("<table>") == 5

@@ -1,0 +1,247 @@
+"""Who is champion: ledger, alias and service held against each other, on a small lake and a registry made by hand."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.logging import disable_run_logger
+
+from blocks.lake import Lake
+from blocks.message import Message
+from blocks.registry import ModelVersion, RegistryAway
+from blocks.service import ServiceAway
+from tasks.ledger import reign
+from tasks.ledger.entries import Decision, append, read
+from tasks.ledger.reign import CrownUnclear, end_crowning, find_champion, find_reign
+
+CASE = "toy"
+
+
+def version(number: str, **tags: str) -> ModelVersion:
+    package = {"laurel.package": f"mlflow-artifacts:/{number}", "laurel.package_sha256": f"sha {number}"}
+    return ModelVersion(CASE, number, f"run {number}", {**package, **tags})
+
+
+class Registry:
+    """MLflow's registry, as far as a crown needs it."""
+
+    def __init__(self, *numbers: str) -> None:
+        self.held = {number: version(number) for number in numbers}
+        self.alias: str | None = None
+        self.tags: dict[str, str] = {}
+        self.away = False
+
+    def at(self, use_case: str, alias: str) -> ModelVersion | None:
+        if self.away:
+            raise RegistryAway("MLflow is away")
+        return self.held[self.alias] if self.alias else None
+
+    def versions(self, use_case: str) -> list[ModelVersion]:
+        return list(self.held.values())
+
+    def set_alias(self, found: ModelVersion, alias: str) -> None:
+        self.alias = found.number
+
+    def remove_alias(self, use_case: str, alias: str) -> None:
+        self.alias = None
+
+    def tag(self, found: ModelVersion, tags: dict[str, str]) -> None:
+        self.held[found.number] = version(found.number, **tags)
+
+    def tag_model(self, use_case: str, tags: dict[str, str]) -> bool:
+        self.tags |= tags
+        return True
+
+    def model_tags(self, use_case: str) -> dict[str, str]:
+        return self.tags
+
+    def delete(self, number: str) -> None:
+        """As MLflow does it: the aliases of a version go with it."""
+        del self.held[number]
+        self.alias = None if self.alias == number else self.alias
+
+
+class Service:
+    """What serves: a version, nothing, or nobody answers."""
+
+    def __init__(self) -> None:
+        self.version: str | None = None
+        self.away = True
+
+    def describe(self, use_case: str) -> dict[str, Any]:
+        if self.away:
+            raise ServiceAway("nobody answers")
+        return {"version": self.version}
+
+
+class World:
+    """All three, and what people are told."""
+
+    def __init__(self, root: Path) -> None:
+        self.lake, self.registry, self.service = Lake(url=f"file://{root}"), Registry("3", "4", "9"), Service()
+        self.told: list[str] = []
+
+    def crown(self, number: str | None, verdict: str = "crowned") -> None:
+        """An entry of the ledger, and the alias where it says."""
+        facts: dict[str, float | str | None] = {"package_sha256": f"sha {number}"}
+        decision = Decision(use_case=CASE, kind="crown", verdict=verdict, reasons=[], by="a test", run=None, version=number, facts=facts)
+        append(self.lake, decision)
+        if verdict != "failed":
+            self.registry.alias = number
+
+    def tell(self, message: Message) -> None:
+        self.told.append(message.headline)
+
+    @property
+    def moves(self) -> list[tuple[str, str | None]]:
+        return [(entry.verdict, entry.version) for entry in read(self.lake, CASE)]
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    made = World(tmp_path)
+    for name in ("tasks.ledger.reign", "tasks.ledger.entries"):
+        monkeypatch.setattr(f"{name}.lake", lambda: made.lake)
+        monkeypatch.setattr(f"{name}.registry", lambda: made.registry)
+    monkeypatch.setattr(reign, "service", lambda: made.service)
+    monkeypatch.setattr(reign, "tell", made.tell)
+    with disable_run_logger():
+        yield made
+
+
+def champion(world: World) -> str | None:
+    found = find_champion(CASE)
+    return found.number if found else None
+
+
+def refused(world: World) -> str:
+    """Why it is not said who reigns. Nothing is recorded and nothing moves."""
+    before = world.moves, world.registry.alias
+    with pytest.raises(CrownUnclear) as caught:
+        find_champion(CASE)
+    assert (world.moves, world.registry.alias, world.told) == (*before, [])
+    return str(caught.value)
+
+
+def test_ledger_and_alias_that_agree_need_nothing(world: World) -> None:
+    assert champion(world) is None
+    world.crown("4")
+    assert champion(world) == "4"
+    assert world.moves == [("crowned", "4")] and world.told == []
+
+
+def test_alias_that_was_deleted_is_set_again_recorded_and_told(world: World) -> None:
+    world.crown("3")
+    world.crown("4")
+    world.registry.alias = None
+    assert champion(world) == "4" and world.registry.alias == "4"
+    assert world.moves[-1] == ("restored", "4") and len(world.told) == 1
+    assert champion(world) == "4" and len(world.told) == 1
+
+
+def test_registry_that_is_away_is_not_no_champion(world: World) -> None:
+    world.crown("4")
+    world.registry.away = True
+    with pytest.raises(RegistryAway):
+        find_champion(CASE)
+
+
+def test_deleted_version_is_refused_by_name_and_can_be_rolled_back_from(world: World) -> None:
+    world.crown("3")
+    world.crown("4")
+    world.registry.delete("4")
+    message = refused(world)
+    assert "Champion 4 of 'toy'" in message and "00000002.json" in message and "rollback/toy" in message and "adopt/toy" in message
+    found = find_reign(CASE)
+    assert (found.champion, found.version, found.alias) == ("4", None, None)
+
+
+def test_another_package_under_the_champion_s_number_is_not_the_champion(world: World) -> None:
+    """A registered model that was deleted and made again counts its versions from 1."""
+    world.crown("4")
+    world.registry.held["4"] = ModelVersion(CASE, "4", "another run", {"laurel.package_sha256": "another"})
+    world.registry.alias = None
+    assert "is not in MLflow any more" in refused(world)
+
+
+def test_alias_that_was_moved_is_refused_by_both_numbers(world: World) -> None:
+    world.crown("4")
+    world.registry.alias = "9"
+    message = refused(world)
+    assert "is at version 9, and the ledger crowned version 4 last" in message
+    assert "--param version=9" in message and "Or name version 4" in message
+
+
+def test_registry_from_before_the_ledger_is_taken_into_it(world: World) -> None:
+    world.registry.alias = "9"
+    assert champion(world) == "9"
+    assert world.moves == [("adopted", "9")] and len(world.told) == 1
+    assert champion(world) == "9" and len(world.moves) == 1
+
+
+def test_alias_beside_a_ledger_that_was_lost_is_refused(world: World) -> None:
+    world.registry.alias = "9"
+    world.registry.tags = {"laurel.ledger": "17 abc"}
+    assert "has 17 entries, of which the lake holds 0" in refused(world)
+
+
+def test_champion_that_laurel_did_not_register_is_refused(world: World) -> None:
+    world.registry.held["9"] = ModelVersion(CASE, "9", "a run", {})
+    world.registry.alias = "9"
+    assert "it was not registered by Laurel" in refused(world)
+
+
+def test_version_that_serves_beside_an_empty_ledger_and_no_alias_is_refused(world: World) -> None:
+    world.service.away, world.service.version = False, "4"
+    assert "The service serves version 4" in refused(world)
+
+
+def test_version_whose_first_crowning_failed_may_serve_on(world: World) -> None:
+    world.crown("4", verdict="failed")
+    world.service.away, world.service.version = False, "4"
+    assert champion(world) is None
+
+
+def test_crown_that_a_person_gave_to_nobody_is_no_champion_yet(world: World) -> None:
+    world.crown("4")
+    world.crown(None, verdict="vacated")
+    world.service.away, world.service.version = False, "4"
+    assert champion(world) is None
+    world.registry.alias = "9"
+    assert "gave the crown to nobody" in refused(world)
+
+
+def test_crowning_under_way_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.crown("3")
+    world.registry.tag(version("4"), {reign.CROWNING: (datetime.now(UTC) + timedelta(hours=1)).isoformat()})
+    world.registry.alias = "4"
+    monkeypatch.setattr("time.sleep", lambda seconds: world.crown("4"))
+    assert champion(world) == "4"
+
+
+def test_crowning_whose_run_was_killed_gives_the_alias_back(world: World) -> None:
+    world.crown("3")
+    world.registry.tag(version("4"), {reign.CROWNING: (datetime.now(UTC) - timedelta(minutes=1)).isoformat()})
+    world.registry.alias = "4"
+    assert champion(world) == "3" and world.registry.alias == "3"
+    assert world.moves[-1] == ("failed", "4") and "deployment of version 4 failed" in world.told[0]
+
+
+def test_lost_run_has_its_crowning_taken_back_and_what_a_person_moved_is_left_to_a_person(world: World) -> None:
+    world.crown("3")
+    world.registry.alias = "9"
+    end_crowning(CASE)
+    assert world.registry.alias == "9" and world.told == []
+    world.registry.tag(version("4"), {reign.CROWNING: (datetime.now(UTC) - timedelta(minutes=1)).isoformat()})
+    world.registry.alias = "4"
+    end_crowning(CASE)
+    assert world.registry.alias == "3" and world.moves[-1] == ("failed", "4")
+
+
+def test_long_ledger_without_a_crown_of_late_is_read_to_its_beginning(world: World) -> None:
+    world.crown("4")
+    for place in range(60):
+        append(world.lake, Decision(use_case=CASE, kind="drift", verdict="stable", reasons=[f"{place}"], by="a test", run=None))
+    assert champion(world) == "4"

@@ -1,0 +1,101 @@
+"""Labels that come late are found by id: the last one counts, and all stay in the lake."""
+
+import io
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from blocks.lake import Lake
+from tasks.log.files import LogDamaged
+from tasks.log.labels import SCHEMA, read_labels
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(url=f"file://{tmp_path}", credentials=None)
+
+
+def plant(lake: Lake, day: str, segment: str, *labels: tuple[str, Any, int]) -> str:
+    """Feedback as the service writes it: id, label, and the minute at which it was known."""
+    start = datetime(2024, 6, 20, tzinfo=UTC)
+    times = [start + timedelta(minutes=minute) for _, _, minute in labels]
+    data = io.BytesIO()
+    pl.DataFrame({"id": [one[0] for one in labels], "label": [one[1] for one in labels], "time": times}).write_parquet(data)
+    path = f"feedback/toy/date={day}/{segment}.parquet"
+    lake.write(path, data.getvalue())
+    return path
+
+
+def labels(lake: Lake, *ids: str, late_days: int | None = None) -> dict[str, tuple[bool, int]]:
+    found = read_labels(lake, "toy", "2024-06", pl.Series(ids, dtype=pl.String), late_days)
+    assert found.schema == SCHEMA
+    return {name: (label, given) for name, label, given in found.select("id", "label", "given").iter_rows()}
+
+
+def test_the_label_known_last_counts_and_the_others_stay(lake: Lake) -> None:
+    later = plant(lake, "2024-06-02", "0001", ("a", True, 50), ("b", False, 50))
+    earlier = plant(lake, "2024-06-02", "0002", ("a", False, 10), ("b", True, 60), ("b", False, 55))
+    assert labels(lake, "a", "b", "c") == {"a": (True, 2), "b": (True, 3)}
+    assert lake.exists(later) and lake.exists(earlier)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_of_labels_of_one_time_the_one_that_arrived_last_counts(lake: Lake, swapped: bool) -> None:
+    """In one file by line, in two by segment, whatever the day they lie under."""
+    days = ["2024-06-02", "2024-06-25"]
+    plant(lake, days[swapped], "20240620T000000-aaaa-000001", ("a", True, 5), ("b", False, 5), ("b", True, 5))
+    plant(lake, days[not swapped], "20240620T000000-aaaa-000002", ("a", False, 5))
+    assert labels(lake, "a", "b") == {"a": (False, 2), "b": (True, 2)}
+
+
+def test_feedback_that_says_no_event_time_lies_under_the_day_it_came_and_is_found(lake: Lake) -> None:
+    plant(lake, "2024-05-31", "0001", ("a", True, 0))
+    plant(lake, "2024-08-15", "0002", ("b", True, 0))
+    plant(lake, "2024-05-30", "0003", ("c", True, 0))
+    assert labels(lake, "a", "b", "c") == {"a": (True, 1), "b": (True, 1)}
+    assert labels(lake, "a", "b", late_days=45) == {"a": (True, 1)}
+    assert labels(lake, "a", "b", late_days=46) == {"a": (True, 1), "b": (True, 1)}
+
+
+def test_labels_of_unknown_ids_none_at_all_and_empty_ones_are_no_labels(lake: Lake) -> None:
+    assert labels(lake, "a") == {}
+    plant(lake, "2024-06-02", "0001", ("stranger", True, 1), ("a", None, 2))
+    assert labels(lake, "a") == {}
+    assert labels(lake) == {}
+
+
+def test_an_id_that_was_asked_for_twice_comes_once(lake: Lake) -> None:
+    plant(lake, "2024-06-02", "0001", ("a", True, 1))
+    assert labels(lake, "a", "a") == {"a": (True, 1)}
+
+
+def test_many_labels_are_searched_in_parts(lake: Lake) -> None:
+    for number in range(30):
+        plant(lake, "2024-06-02", f"{number:04d}", *[(f"{number}-{one}", one % 2 == 0, one) for one in range(50_000)])
+    assert labels(lake, "0-0", "17-49999", "29-1") == {"0-0": (True, 1), "17-49999": (False, 1), "29-1": (False, 1)}
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (pl.DataFrame({"id": ["a"], "label": ["yes"], "time": [datetime(2024, 6, 1, tzinfo=UTC)]}), "labels that are large_string"),
+        (pl.DataFrame({"id": ["a"], "label": [3], "time": [datetime(2024, 6, 1, tzinfo=UTC)]}), "labels that are int64"),
+        (pl.DataFrame({"id": ["a"], "time": [datetime(2024, 6, 1, tzinfo=UTC)]}), "it has no label"),
+    ],
+    ids=["text", "number", "none"],
+)
+def test_feedback_of_another_shape_is_named(lake: Lake, broken: pl.DataFrame, said: str) -> None:
+    data = io.BytesIO()
+    broken.write_parquet(data)
+    lake.write("feedback/toy/date=2024-06-01/0001.parquet", data.getvalue())
+    with pytest.raises(LogDamaged, match=f"date=2024-06-01/0001.parquet.*{said}"):
+        labels(lake, "a")
+
+
+def test_a_damaged_file_of_feedback_is_named(lake: Lake) -> None:
+    lake.write("feedback/toy/date=2024-06-01/0001.parquet", b"PAR1 and no more")
+    with pytest.raises(LogDamaged, match="date=2024-06-01/0001.parquet"):
+        labels(lake, "a")

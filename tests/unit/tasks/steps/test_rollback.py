@@ -1,0 +1,52 @@
+"""Which champion was the one before, by the ledger."""
+
+from typing import Literal
+
+import pytest
+
+from tasks.ledger.entries import Decision
+from tasks.steps.rollback import predecessor
+
+Kind = Literal["crown", "rollback", "contest"]
+
+
+def moved(version: str | None, kind: Kind = "crown", verdict: str | None = None) -> Decision:
+    said = verdict or {"crown": "crowned", "rollback": "rollback", "contest": "promote"}[kind]
+    return Decision(use_case="toy", kind=kind, verdict=said, reasons=[], by="a test", run=None, version=version)
+
+
+def history(*versions: str) -> list[Decision]:
+    """``"2"`` was crowned, ``"<2"`` was rolled back to."""
+    return [moved(one.removeprefix("<"), "rollback" if one.startswith("<") else "crown") for one in versions]
+
+
+@pytest.mark.parametrize(
+    ("versions", "champion", "expected"),
+    [
+        ([], "1", None),
+        (["1"], "1", None),
+        (["1", "2"], "2", "1"),
+        (["1", "2", "3"], "3", "2"),
+        (["1", "2", "3", "<2"], "2", "1"),
+        (["1", "2", "<1"], "1", None),
+        (["1", "2", "3", "<2", "<1"], "1", None),
+        (["1", "2", "3", "<1"], "1", None),
+        (["1", "2", "3", "<2", "4"], "4", "2"),
+        (["1", "2", "<1", "<2"], "2", "1"),
+        (["1", "2", "3", "<2", "<1", "<3"], "3", "1"),
+        (["1", "2", "1"], "1", "2"),
+    ],
+)
+def test_previous_is_the_champion_before_and_not_one_that_was_rolled_back_from(
+    versions: list[str], champion: str, expected: str | None
+) -> None:
+    assert predecessor(history(*versions), champion) == expected
+
+
+def test_champion_that_the_ledger_does_not_know_stands_on_top() -> None:
+    assert predecessor(history("1", "2"), "9") == "2"
+
+
+def test_what_failed_or_moved_no_crown_does_not_count() -> None:
+    entries = [*history("1", "2"), moved("3", verdict="failed"), moved("1", "rollback", "failed"), moved("7", "contest")]
+    assert predecessor(entries, "2") == "1"
