@@ -26,8 +26,8 @@ help: ## This list
 demo: venv ## The whole loop on real flights, on a stack of its own that stays up (KEEP=0: stops it)
 	@$(BIN)/python -m deployments.demo $(if $(filter 0,$(KEEP)),--down)
 
-test: venv ## All tests, on real servers (ARGS='-k ports': some)
-	@$(BIN)/pytest $(ARGS)
+test: venv ## All tests, on real servers, in two lanes (ARGS='-k ports': some)
+	@$(BIN)/pytest -n 2 $(ARGS)
 
 key: venv ## An API key of the service, shown once (NAME=web SCOPES=predict,feedback)
 	@$(BIN)/python -m serving.keys add "$(or $(NAME),$(error NAME is missing: make key NAME=web SCOPES=predict,feedback))" \

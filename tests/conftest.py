@@ -9,24 +9,28 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from blocks.settings import Settings
-from deployments.local import ports as local_ports
-from deployments.local import stack as local
-from deployments.servers.errors import PortError
+from deployments import local, local_ports
+from deployments.local_errors import PortError
+from tests import lanes
 from tests.fakes.slack import SlackServer
 
 LocalSettings = Callable[..., Settings]
 FIXTURES = Path(__file__).parent / "fixtures"
 EXIT_STATUS = pytest.StashKey[int]()
+STACK_MODULES = pytest.StashKey[Path]()
 END_SECONDS = 5
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before anything imports Prefect, which reads its home when imported: nobody's own folders and settings are touched."""
     home = Path(tempfile.mkdtemp(prefix="laurel-tests-"))
+    config.stash[STACK_MODULES] = home / "lanes"
+    config.stash[STACK_MODULES].mkdir()
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
     for name in [name for name in os.environ if name.startswith(("LAUREL_", "PREFECT_", "MLFLOW_", "AWS_"))]:
         del os.environ[name]
@@ -34,6 +38,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "HOME": str(home),
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # What a test's own small server may take to start, on a machine that is busy with the other lane.
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "1",
         # Threads of a fit that wait for each other must not spin: where tests share two cores with servers that made seconds minutes.
@@ -45,6 +51,24 @@ def pytest_configure(config: pytest.Config) -> None:
     }
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["stack_modules"] = str(node.config.stash[STACK_MODULES] / node.gateway.id)
+
+
+@pytest.hookimpl(tryfirst=True)  # before the collection is told to whoever divides it
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if lane := getattr(session.config, "workerinput", None):
+        lanes.write_stack_modules(session.items, Path(lane["stack_modules"]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    config.option.loadscopereorder = False  # xdist's order is by the number of tests, which says nothing here
+    config.pluginmanager.register(lanes.Timetable())
+    return lanes.Lanes(config, log, config.stash[STACK_MODULES])
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     session.config.stash[EXIT_STATUS] = int(exitstatus)
 
@@ -53,7 +77,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """The summary comes last.
 
     Prefect has events left to tell to servers that are gone, tries each eleven times within some eight seconds, and at the exit of the
-    process waits for all of them. Nobody waits for them here.
+    process waits for all of them. Nobody waits for them here. A lane has handed in its last report by now: it does so at the session's end.
     """
     logging.disable()
     logging.getLogger("prefect._internal.concurrency").disabled = True  # It does not ask whether logging is off.

@@ -1,0 +1,101 @@
+"""Whole modules of tests, divided between processes: the lanes of ``pytest -n 2``.
+
+One lane has the session's stack and takes the modules that need it. The other takes the rest, the longest folders first, so that
+what is left at the end can be divided. A lane that finds nothing else to do starts a stack of its own.
+"""
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+STACK = "stack"
+FOLDERS = ("tests/e2e/", "tests/integration/")  # all others come after them
+# A second stack takes a minute to start: it is worth it only while there is more than that to do.
+WORTH_A_STACK = 3
+
+
+def module_of(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
+
+
+def write_stack_modules(items: Iterable[pytest.Item], file: Path) -> None:
+    """Which modules have a test that uses the session's stack: only a process that collects knows, and the one that divides does not.
+
+    With ``--dist loadgroup`` xdist would say it in the tests' ids. pytest 9.2 does not let it: the mark has no effect.
+    """
+    file.write_text(json.dumps(sorted({module_of(item.nodeid) for item in items if STACK in getattr(item, "fixturenames", ())})))
+
+
+class Lanes(LoadScopeScheduling):
+    """A module is the unit of work: its fixtures are made once, and its tests keep their order."""
+
+    def __init__(self, config: pytest.Config, log: Any, stack_modules: Path) -> None:
+        super().__init__(config, log)
+        self._folder = stack_modules
+        self._on_stack: set[str] = set()
+
+    def schedule(self) -> None:
+        if self.collection is None:
+            self._on_stack = set(json.loads(next(self._folder.iterdir()).read_text()))
+        super().schedule()
+
+    def _split_scope(self, nodeid: str) -> str:
+        return module_of(nodeid)
+
+    def _assign_work_unit(self, node: Any) -> None:
+        chosen = self._choose(node)
+        if chosen is None:
+            node.shutdown()
+            return
+        self.workqueue.move_to_end(chosen, last=False)
+        super()._assign_work_unit(node)
+
+    def _choose(self, node: Any) -> str | None:
+        on_stack = [module for module in self.workqueue if module in self._on_stack]
+        others = sorted((module for module in self.workqueue if module not in self._on_stack), key=_turn)
+        has_stack = not self._on_stack.isdisjoint(self.assigned_work[node])
+        if has_stack or node is self.nodes[0]:
+            return next(iter(on_stack + others), None)
+        if others:
+            return others[0]
+        return on_stack[-1] if len(on_stack) > WORTH_A_STACK else None
+
+
+def _turn(scope: str) -> int:
+    return next((place for place, folder in enumerate(FOLDERS) if scope.startswith(folder)), len(FOLDERS))
+
+
+@dataclass
+class Timetable:
+    """What each lane did, by the reports of its tests: a plugin of the process that hears of all lanes."""
+
+    began: float = field(default_factory=time.time)
+    ended: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        lane, module = report.worker_id, module_of(report.nodeid)
+        modules = self.seconds.setdefault(lane, {})
+        modules[module] = modules.get(module, 0.0) + report.duration
+        self.ended[lane] = max(self.ended.get(lane, 0.0), report.stop)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        terminalreporter.section("lanes")
+        for line in self.lines():
+            terminalreporter.write_line(line)
+
+    def lines(self) -> list[str]:
+        """A line for each lane: until when it worked, and which modules took longest."""
+        lines = []
+        for lane, modules in sorted(self.seconds.items()):
+            longest = sorted(modules.items(), key=lambda one: -one[1])[:3]
+            named = ", ".join(f"{module.rpartition('/')[2].removesuffix('.py')} {seconds / 60:.1f}" for module, seconds in longest)
+            lines.append(f"{lane}: done after {(self.ended[lane] - self.began) / 60:.1f} min, {len(modules)} modules (longest: {named})")
+        return lines
