@@ -10,7 +10,6 @@ from blocks.settings import Settings
 from tests.fakes.registry import RegistryServer
 from tests.fakes.slack import SlackServer
 from tests.fixtures.packages import write_package
-from usecases.definition import known
 
 if TYPE_CHECKING:
     from tests.integration.planting import Loop
@@ -18,22 +17,18 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def applied(stack: Settings, request: pytest.FixtureRequest) -> Settings:
-    """The stack with all deployments. Only the schedules of flights stay on: a test that runs at five must not be joined by others.
+    """The stack with the deployments of flights and of ``toy``.
 
     The run of ``test_watchdog.py`` takes minutes, in which it sleeps: it begins here, beside the other tests.
     """
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 
-    from deployments.apply.command import apply_now
+    from tests.fixtures.deployed import deploy
 
-    apply_now(stack)
-    with SyncPrefectClient(stack.prefect_api_url) as prefect:
-        for use_case in set(known()) - {"flights"}:  # one by one, since an answer holds two hundred deployments at most
-            for deployment in prefect.read_deployments(deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[use_case]))):
-                for schedule in deployment.schedules:
-                    prefect.update_deployment_schedule(deployment.id, schedule.id, active=False)
-        if any("test_watchdog" in item.nodeid for item in request.session.items):
+    watched = any("test_watchdog" in item.nodeid for item in request.session.items)
+    deploy(stack, "flights", "toy", *(["toy_long"] if watched else []))
+    if watched:
+        with SyncPrefectClient(stack.prefect_api_url) as prefect:
             prefect.create_flow_run_from_deployment(prefect.read_deployment_by_name("retrain/toy_long").id, parameters={"reason": "a test"})
     return stack
 
@@ -47,10 +42,16 @@ def three_use_cases(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def loop(applied: Settings, slack: SlackServer) -> Iterator["Loop"]:
-    """The stack as a flow run sees it: flows that are called here run in this process, against the stack's servers."""
+def loop(applied: Settings, slack: SlackServer, request: pytest.FixtureRequest) -> Iterator["Loop"]:
+    """The stack as a flow run sees it: flows that are called here run in this process, against the stack's servers.
+
+    A module whose runs are started by others (the worker, an automation, a person) names their use cases in ``DEPLOYED``.
+    """
+    from tests.fixtures.deployed import deploy
     from tests.integration.planting import Loop
 
+    if use_cases := getattr(request.module, "DEPLOYED", ()):
+        deploy(applied, *use_cases)
     with Loop.on(applied, slack) as loop:
         yield loop
 

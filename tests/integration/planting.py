@@ -137,12 +137,14 @@ class Loop:
     def no_retrain_on_drift(self, use_case: str) -> Iterator[None]:
         """Drift starts no retrain meanwhile: it would crown another champion than the test's."""
         api, wanted = self.settings.prefect_api_url, {"automations": {"name": {"any_": [f"retrain {use_case} on drift"]}}}
-        automation = httpx.post(f"{api}/automations/filter", json=wanted).raise_for_status().json()[0]["id"]
-        httpx.patch(f"{api}/automations/{automation}", json={"enabled": False}).raise_for_status()
+        found = [one["id"] for one in httpx.post(f"{api}/automations/filter", json=wanted).raise_for_status().json()]
+        for automation in found:  # a use case without deployments has none
+            httpx.patch(f"{api}/automations/{automation}", json={"enabled": False}).raise_for_status()
         try:
             yield
         finally:
-            httpx.patch(f"{api}/automations/{automation}", json={"enabled": True}).raise_for_status()
+            for automation in found:
+                httpx.patch(f"{api}/automations/{automation}", json={"enabled": True}).raise_for_status()
 
     def objects(self, folder: str) -> dict[str, Any]:
         """Each object of the lake below ``folder`` with its time of writing."""

@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import pkgutil
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,23 @@ from prefect.workers.process import ProcessWorker
 import flows
 import usecases
 from blocks.settings import REPOSITORY, Settings
-from deployments.apply.automations import FLOOD_SECONDS, crash_on_lost_heartbeat
-from deployments.apply.command import _automation, apply_now, main, remove_now
-from deployments.apply.pools import OTHER_RUNS, TRAINING, TRAINING_RUNS, process_template
+from deployments import apply
+from deployments.apply import _automation, apply_now, main, remove_now
+from deployments.automations import FLOOD_SECONDS, crash_on_lost_heartbeat
+from deployments.pools import OTHER_RUNS, TRAINING, TRAINING_RUNS, process_template
+from deployments.webhook import apply_webhook
+from tests.fixtures.deployed import deployed
 from tests.integration.planting import Loop
 from usecases.definition import known
+
+
+@pytest.fixture(scope="module", autouse=True)
+def use_cases() -> Iterator[None]:
+    """Those of the stack; by itself the command takes all that are known."""
+    assert apply.known is known
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(apply, "known", deployed)
+        yield
 
 
 def changes(settings: Settings) -> dict[str, str]:
@@ -68,7 +81,7 @@ def test_applying_again_changes_nothing(loop: Loop) -> None:
 def test_every_flow_is_deployed_for_every_use_case_on_the_pool_ec2(loop: Loop) -> None:
     assert len(all_flows()) >= 8
     for flow in all_flows():
-        for use_case in known():
+        for use_case in deployed():
             found = deployment(loop, f"{flow.name}/{use_case}")
             assert (found.work_pool_name, found.parameters, found.tags) == ("ec2", {"use_case": use_case}, ["laurel", use_case])
             assert found.description and found.enforce_parameter_schema
@@ -287,6 +300,14 @@ def test_removed_use_case_is_told_and_goes_only_when_a_person_says_so(loop: Loop
     assert changes(loop.settings) == {}
     with pytest.raises(ValueError, match="no deployment or automation that Laurel made for 'here_today'"):
         remove_now(loop.settings, "here_today")
+
+
+def test_the_local_stack_s_mlflow_calls_its_service(applied: Settings) -> None:
+    (webhook,) = httpx.get(f"{applied.mlflow_tracking_uri}/api/2.0/mlflow/webhooks", trust_env=False).json()["webhooks"]
+    test = f"{applied.mlflow_tracking_uri}/api/2.0/mlflow/webhooks/{webhook['webhook_id']}/test"
+    answer = httpx.post(test, json={}, trust_env=False, timeout=30).json()
+    assert answer["result"]["response_status"] == 202, answer
+    assert apply_webhook(applied) == "unchanged"
 
 
 def test_a_server_that_is_away_is_an_error(loop: Loop) -> None:

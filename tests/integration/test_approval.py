@@ -23,6 +23,8 @@ from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop, Outcome
 
 CASE = "toy_approval"
+HASTY = "toy_hasty"
+DEPLOYED = (CASE, HASTY)
 TO_MAY = ["2024-01", "2024-02", "2024-03", "2024-04", "2024-05"]
 PATIENCE_SECONDS = 240.0
 
@@ -250,7 +252,7 @@ def test_run_that_no_contest_started_crowns_nobody(loop: Loop, champion: ModelVe
 
 
 def test_nobodys_answer_is_a_no(loop: Loop) -> None:
-    case = "toy_hasty"
+    case = HASTY
     loop.run(ingest, case, through="2024-03")
     question = asked(loop, loop.plant(case, "2024-03", TO_MAY[:2]), case)
     assert ended(loop, question["run"]).state.name == "Expired"  # type: ignore[union-attr]

@@ -26,6 +26,7 @@ from tests.integration.planting import Loop
 from usecases.definition import load
 
 CASE = "toy_drift"
+DEPLOYED = (CASE,)
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop
 
 CASE = "toy_retrain"
+DEPLOYED = (CASE,)
 
 
 def runs(loop: Loop) -> list[FlowRun]:

@@ -22,6 +22,7 @@ from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop, Outcome
 
 CASE = "toy_slack"
+DEPLOYED = (CASE,)
 STAGES = ["start", "gate", "contest", "deploy"]
 
 

@@ -151,14 +151,6 @@ def test_the_webhook_is_kept_as_the_settings_want_it(calling_mlflow: str, tmp_pa
         ]
 
 
-def test_the_local_stack_s_mlflow_calls_its_service(applied: Settings) -> None:
-    (webhook,) = webhooks(applied.mlflow_tracking_uri)
-    test = f"{applied.mlflow_tracking_uri}/api/2.0/mlflow/webhooks/{webhook['webhook_id']}/test"
-    answer = httpx.post(test, json={}, trust_env=False, timeout=30).json()
-    assert answer["result"]["response_status"] == 202, answer
-    assert apply_webhook(applied) == "unchanged"
-
-
 def test_an_mlflow_that_refuses_the_webhook_is_said_to_and_polling_is_enough(tmp_path: Path, mlflow: RegistryServer) -> None:
     with ServiceProcess(tmp_path, mlflow.url, serving_webhook_secret=SECRET) as service:
         with (
