@@ -365,7 +365,7 @@ def prefect_server() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("DO_NOT_TRACK", "1")
         environment.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-        with prefect_test_harness():
+        with prefect_test_harness(server_startup_timeout=None):  # what tests/conftest.py sets
             yield
 
 
