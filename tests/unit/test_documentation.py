@@ -191,7 +191,7 @@ def test_gate_and_guard_are_documented() -> None:
     }
 
 
-# A process of its own: the example's package is merged into `usecases` when that is imported, as in a team's repository.
+# A process of its own, one for both examples: their package is merged into `usecases` when that is imported, as in a team's repository.
 FOLLOW = """
 import sys, tempfile
 from pathlib import Path
@@ -202,29 +202,31 @@ from tasks.models.modelling import fit, labels, predict
 from tasks.packages.packaging import Origin, make_package
 from usecases.definition import load
 
-case = load(sys.argv[1])
-with tempfile.TemporaryDirectory() as folder:
-    lake = Lake(url=f"file://{folder}", credentials=None)
-    window, holdout = case.source.periods()[:2]
-    dataset, _ = write_version(lake, case, [ingest_period(lake, case, period) for period in (window, holdout)])
-    assert dataset.rows > 0 and dataset.quarantined == 0
-    rows, later = (read_periods(lake, dataset, [period], case.label) for period in (window, holdout))
-    for candidate in case.candidates:
-        fitted = fit(case, candidate, candidate.params, rows, seed=7)
-        reached = score(case.gate.metric, labels(case, later), predict(fitted, case, later))
-        assert case.gate.passes(reached), reached
-        scores = {case.gate.metric.name: reached}
-        origin = Origin(candidate.name, dict(candidate.params), dataset.version, dataset.digests([window]), scores)
-        made = make_package(Path(folder) / candidate.name, case, fitted, origin, rows, later, seed=7)
-        assert made.manifest.parity.changed_decisions == 0
-        print("packaged", candidate.name)
+for name in sys.argv[1:]:
+    case = load(name)
+    with tempfile.TemporaryDirectory() as folder:
+        lake = Lake(url=f"file://{folder}", credentials=None)
+        window, holdout = case.source.periods()[:2]
+        dataset, _ = write_version(lake, case, [ingest_period(lake, case, period) for period in (window, holdout)])
+        assert dataset.rows > 0 and dataset.quarantined == 0
+        rows, later = (read_periods(lake, dataset, [period], case.label) for period in (window, holdout))
+        for candidate in case.candidates:
+            fitted = fit(case, candidate, candidate.params, rows, seed=7)
+            reached = score(case.gate.metric, labels(case, later), predict(fitted, case, later))
+            assert case.gate.passes(reached), reached
+            scores = {case.gate.metric.name: reached}
+            origin = Origin(candidate.name, dict(candidate.params), dataset.version, dataset.digests([window]), scores)
+            made = make_package(Path(folder) / candidate.name, case, fitted, origin, rows, later, seed=7)
+            assert made.manifest.parity.changed_decisions == 0
+            print("packaged", name, candidate.name)
 """
 
 
-@pytest.fixture
-def shop(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A team's repository: a package ``usecases`` with what the pages say to put there."""
-    folder = tmp_path / "usecases"
+    room = tmp_path_factory.mktemp("shop")
+    folder = room / "usecases"
     (folder / "orders").mkdir(parents=True)
     line = re.search(r"one line:  (.+)", USE_CASES.read_text())
     assert line is not None
@@ -234,7 +236,7 @@ def shop(tmp_path: Path) -> Path:
     (folder / "orders" / "invent.py").write_text(invent)
     (shorter,) = code_blocks(REPOSITORY / "README.md", "python")
     (folder / "churn.py").write_text(shorter)
-    return tmp_path
+    return room
 
 
 def run(arguments: list[str], shop: Path) -> str:
@@ -244,12 +246,16 @@ def run(arguments: list[str], shop: Path) -> str:
     return done.stdout
 
 
+@pytest.fixture(scope="module")
+def packaged(shop: Path) -> list[str]:
+    """What was packaged of both examples, in their order."""
+    run([str(shop / "usecases" / "orders" / "invent.py")], shop)
+    return [line.removeprefix("packaged ") for line in run(["-W", "ignore", "-c", FOLLOW, "returns", "churn"], shop).splitlines()]
+
+
 @pytest.mark.parametrize(("name", "candidates"), [("returns", ["logistic", "boosting"]), ("churn", ["boosting"])])
-def test_the_example_of_a_use_case_is_ingested_fitted_and_packaged(name: str, candidates: list[str], shop: Path) -> None:
-    if name == "returns":
-        run([str(shop / "usecases" / "orders" / "invent.py")], shop)
-    said = run(["-W", "ignore", "-c", FOLLOW, name], shop)
-    assert [line.removeprefix("packaged ") for line in said.splitlines()] == candidates
+def test_the_example_of_a_use_case_is_ingested_fitted_and_packaged(name: str, candidates: list[str], packaged: list[str]) -> None:
+    assert [line.removeprefix(f"{name} ") for line in packaged if line.startswith(f"{name} ")] == candidates
 
 
 # Arguments of the page's own words, and those without which a class cannot be built or has more columns than there are.

@@ -266,15 +266,16 @@ def _tell_elsewhere(url: str, lake_url: str, start: Any, position: int) -> None:
 
 
 def test_two_processes_that_tell_at_once_make_one_head(slack: SlackServer, lake: Lake) -> None:
+    """This one, and another that shares nothing with it but the lake and Slack."""
     context = multiprocessing.get_context("spawn")
-    start = context.Barrier(3)
-    tellers = [context.Process(target=_tell_elsewhere, args=(slack.url, lake.url, start, position)) for position in range(3)]
-    for one in tellers:
-        one.start()
-    for one in tellers:
-        one.join()
+    start = context.Barrier(2)
+    elsewhere = context.Process(target=_tell_elsewhere, args=(slack.url, lake.url, start, 0))
+    elsewhere.start()
+    _tell_elsewhere(slack.url, lake.url, start, 1)
+    elsewhere.join()
+    assert elsewhere.exitcode == 0
     assert len(slack.heads) == 1
-    assert len(slack.messages) == 3
+    assert len(slack.messages) == 2
 
 
 def test_a_head_whose_poster_was_lost_is_posted_by_the_next(slack: SlackServer, lake: Lake) -> None:
