@@ -12,13 +12,13 @@ import pytest
 from blocks.settings import REPOSITORY, Settings
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)  # beside the other lane
 def test_the_demo_closes_the_loop_by_itself_and_loses_no_request(tmp_path: Path, local_settings: Callable[..., Settings]) -> None:
     settings = local_settings(tmp_path / "state")
     ports = {f"LAUREL_{name.upper()}": str(getattr(settings, name)) for name in ("prefect_port", "mlflow_port", "s3_port", "serving_port")}
     environment = {**os.environ, **ports, "LAUREL_STATE": str(settings.state), "HOME": str(tmp_path / "empty-home")}
     demo = [sys.executable, "-m", "deployments.demo", "--down"]
-    played = subprocess.run(demo, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=580)
+    played = subprocess.run(demo, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=1150)
     assert played.returncode == 0, played.stdout + played.stderr
 
     story = json.loads((tmp_path / "state" / "demo.json").read_text())
