@@ -1,7 +1,7 @@
 # Laurel's verbs. The first one makes .venv from requirements.lock; after that nothing needs the network.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: audit workflows-lint images images-test infra-test help demo test key lint up down status exports lock reset clean venv
+.PHONY: audit workflows-lint images images-test infra-test help demo test test-quick key lint up down status exports lock reset clean venv
 
 BIN := .venv/bin
 comma := ,
@@ -28,6 +28,9 @@ demo: venv ## The whole loop on real flights, on a stack of its own that stays u
 
 test: venv ## All tests, on real servers, in two lanes (ARGS='-k ports': some)
 	@$(BIN)/pytest -n 2 $(ARGS)
+
+test-quick: venv ## What to run while editing: the unit tests that start no server
+	@$(BIN)/pytest -n 2 -m "not slow" tests/unit $(ARGS)
 
 key: venv ## An API key of the service, shown once (NAME=web SCOPES=predict,feedback)
 	@$(BIN)/python -m serving.keys add "$(or $(NAME),$(error NAME is missing: make key NAME=web SCOPES=predict,feedback))" \

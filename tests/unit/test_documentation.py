@@ -253,6 +253,7 @@ def packaged(shop: Path) -> list[str]:
     return [line.removeprefix("packaged ") for line in run(["-W", "ignore", "-c", FOLLOW, "returns", "churn"], shop).splitlines()]
 
 
+@pytest.mark.slow("a process that imports everything")
 @pytest.mark.parametrize(("name", "candidates"), [("returns", ["logistic", "boosting"]), ("churn", ["boosting"])])
 def test_the_example_of_a_use_case_is_ingested_fitted_and_packaged(name: str, candidates: list[str], packaged: list[str]) -> None:
     assert [line.removeprefix(f"{name} ") for line in packaged if line.startswith(f"{name} ")] == candidates
@@ -293,6 +294,7 @@ def built(name: str) -> Any:
     return makers[name](**ARGUMENTS.get(name, {}))
 
 
+@pytest.mark.slow("fits and converts fifty models")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:.*converge")
 @pytest.mark.parametrize("name", [*converting("classifiers"), *converting("steps before them")])
 def test_what_is_said_to_convert_is_packaged_without_a_changed_decision(name: str, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from tests.fakes.registry import RegistryServer
 from tests.fixtures.mlflow_server import mlflow_server, register
 from tests.fixtures.processes import free_port
 
+pytestmark = pytest.mark.slow("starts MLflow")
+
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelRegistry]:

@@ -369,6 +369,7 @@ def prefect_server() -> Iterator[None]:
             yield
 
 
+@pytest.mark.slow("starts Prefect")
 def test_flow_run_log_holds_the_message_where_nothing_is_configured(prefect_server: None) -> None:
     SlackNotifier(channel="#ml", ui_url="http://ui").save("told-to-the-log")
 

@@ -21,6 +21,8 @@ from moto.server import ThreadedMotoServer
 from deployments.aws.ecs_command import Cluster, CommandLost, main
 from deployments.runs.run_report import FromLines, as_lines
 
+pytestmark = pytest.mark.slow("starts a stand-in of AWS")
+
 REGION, ACCOUNT = "eu-central-1", "123456789012"
 
 

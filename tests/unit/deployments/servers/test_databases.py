@@ -13,7 +13,10 @@ import pytest
 from blocks.settings import REPOSITORY
 from tests.fixtures.postgres import postgres, program, query
 
-pytestmark = pytest.mark.skipif(program("initdb") is None, reason="needs PostgreSQL's server (Debian: apt-get install postgresql)")
+pytestmark = [
+    pytest.mark.slow("starts PostgreSQL"),
+    pytest.mark.skipif(program("initdb") is None, reason="needs PostgreSQL's server (Debian: apt-get install postgresql)"),
+]
 PREFECT, MLFLOW = "pre-fect's", "ml-flow"
 
 

@@ -173,6 +173,7 @@ def test_misspelled_name_ends_the_start_in_a_line(tmp_path: Path) -> None:
     assert "Did you mean 'flights'?" in ended.stderr
 
 
+@pytest.mark.slow("starts the service with workers")
 def test_every_worker_finds_a_new_use_case_and_the_registry_s_error_keeps_nobody_from_serving(tmp_path: Path) -> None:
     with RegistryServer(tmp_path / "artifacts") as mlflow:
         mlflow.register("toy", 1, lambda folder: write_package(folder))

@@ -52,6 +52,8 @@ from tests.fixtures.odd_bodies import (
 )
 from tests.fixtures.packages import write_package
 
+pytestmark = pytest.mark.slow("searches for twenty seconds")
+
 LONG = __name__ == "__main__"
 EXAMPLES = int(sys.argv[1]) if LONG else 400
 SEARCH = settings(max_examples=EXAMPLES, derandomize=not LONG, deadline=None, database=None, suppress_health_check=list(HealthCheck))

@@ -384,6 +384,7 @@ SEEDS = [
 CHANGES = st.lists(st.tuples(st.integers(0, 10**6), st.sampled_from([0, 1, 2, 8, 16, 127, 128, 255])), min_size=1, max_size=8)
 
 
+@pytest.mark.slow("searches for seconds")
 @settings(max_examples=1500, deadline=None)
 @given(st.sampled_from(SEEDS), CHANGES, st.integers(0, 3000))
 def test_damaged_arrow_is_read_or_refused_and_nothing_else(seed: bytes, changes: list[tuple[int, int]], cut: int) -> None:

@@ -14,6 +14,8 @@ from serving.log.segments import Unreadable, feedback_header, line_of
 from serving.upload.carrier import Carried, Carrier, CarrierEnded
 from tests.fixtures.processes import wait_until
 
+pytestmark = pytest.mark.slow("starts the carrier's process again and again")
+
 
 @pytest.fixture
 def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

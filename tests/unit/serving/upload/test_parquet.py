@@ -93,6 +93,7 @@ def requests(draw: st.DrawFn) -> bytes:
     return whole.encode()
 
 
+@pytest.mark.slow("searches for seconds")
 @SEARCH
 @given(st.lists(requests(), min_size=1, max_size=5))
 def test_what_the_service_understood_is_what_the_lake_says(asked: list[bytes]) -> None:
@@ -138,6 +139,7 @@ def test_a_line_that_needs_care_among_many_costs_no_row_and_no_order(tmp_path: P
     assert set(table["carrier"].to_pylist()) == {"AA"} and converted.torn == 0
 
 
+@pytest.mark.slow("cuts a segment everywhere")
 def test_wherever_a_crash_cut_a_segment_the_whole_lines_are_read(tmp_path: Path) -> None:
     lines = [line(request(PLAIN, PLAIN), 2, number * 2) for number in range(2)]
     whole = segment(tmp_path, *lines).read_bytes()
@@ -260,6 +262,7 @@ print(megabytes("VmHWM") - before, megabytes("VmRSS") - before, "pandas" in sys.
 """
 
 
+@pytest.mark.slow("a large segment, in processes of their own")
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
 @pytest.mark.parametrize(("days", "most_megabytes"), [(1, 60), (20_000, 120)])
 def test_a_large_segment_takes_little_memory_and_gives_it_back_and_no_pandas_is_loaded(

@@ -168,6 +168,7 @@ def test_a_package_folder_is_not_needed_once_it_is_loaded(package: Package, tmp_
     assert tried(package, MinimumFunction(name="x", rows=(WHOLE,)))[0].passed
 
 
+@pytest.mark.slow("fits a model of flights")
 @pytest.mark.parametrize("flipped", [False, True], ids=["as they are", "the opposite of every label"])
 def test_the_flights_boosting_behaves_and_one_that_learned_the_opposite_does_not(flipped: bool, tmp_path: Path) -> None:
     flights = load_case("flights")

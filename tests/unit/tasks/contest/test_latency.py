@@ -19,6 +19,7 @@ def packaged(folder: Path, trees: int) -> Package:
     return load(folder)
 
 
+@pytest.mark.slow("converts a large model")
 def test_a_heavy_package_is_too_slow_and_a_light_one_is_not(tmp_path: Path) -> None:
     """Three hundred trees against two: the rule here has no floor, so that a quick machine says the same as a slow one."""
     light, heavy = packaged(tmp_path / "light", 2), packaged(tmp_path / "heavy", 300)

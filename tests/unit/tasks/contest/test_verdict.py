@@ -268,6 +268,7 @@ def test_the_joint_bounds_hold_as_often_as_they_say() -> None:
     assert missed <= 8
 
 
+@pytest.mark.slow("hundreds of contests")
 def test_equal_challengers_are_rarely_promoted_and_a_losing_slice_is_caught() -> None:
     """The scenes of ``python -m benchmarks.contest errors``, which has the figures."""
     equal, better, _, tolerated, _, twice = SCENES

@@ -68,6 +68,7 @@ def test_the_digest_is_blake2b_over_a_byte_for_there_and_big_endian_values() -> 
     assert row_digests(TABLE, ["shop", "id"])[0] == hashlib.blake2b(names + one, digest_size=16).digest()
 
 
+@pytest.mark.slow("a process that imports everything")
 def test_another_process_with_another_hash_seed_gives_the_same_digests() -> None:
     module = "tests.unit.tasks.data.test_row_digests"
     code = f"from {module} import TABLE, row_digests; print(*[d.hex() for d in row_digests(TABLE, TABLE.columns)])"

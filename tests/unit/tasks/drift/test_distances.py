@@ -94,6 +94,7 @@ def compared(
     return ours, *run_evidently(monitored(case, UNUSUAL), reference, window, UNUSUAL, request.param)
 
 
+@pytest.mark.slow("imports Evidently")
 def test_our_distances_are_those_of_evidently(compared: tuple[dict[str, float], dict[str, float], str, str]) -> None:
     """Thresholds and verdict are computed here, and the report that people look at there."""
     ours, theirs, _, _ = compared

@@ -20,6 +20,7 @@ def champion(one_thread: None) -> Iterator[Champion]:
     yield make_champion("toy", "2024-04", 7)
 
 
+@pytest.mark.slow("hundreds of windows")
 def test_fewer_than_one_window_in_twenty_is_called_drifted_or_broken_where_nothing_changed(champion: Champion) -> None:
     found = list(false_alarms(champion, 60, 7, SIZES))
     assert [(row["drawn"], row["size"]) for row in found] == [("rows", 600), ("rows", 2000), ("days", 14), ("stretch", 14)]
@@ -42,6 +43,7 @@ def test_the_study_says_no_where_thresholds_or_reference_are_wrong(champion: Cha
     assert too_many(list(false_alarms(spoil(champion), 10, 7, {"rows": (2000,)})))
 
 
+@pytest.mark.slow("months of flights")
 def test_real_months_and_planted_shifts_are_seen(champion: Champion) -> None:
     verdicts = {row["window"]: row["verdict"] for row in months(champion, ["2024-06", "2024-07"])}
     assert verdicts == {"2024-06": "drifted", "2024-07": "drifted"}

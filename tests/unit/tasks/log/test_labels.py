@@ -72,6 +72,7 @@ def test_an_id_that_was_asked_for_twice_comes_once(lake: Lake) -> None:
     assert labels(lake, "a", "a") == {"a": (True, 1)}
 
 
+@pytest.mark.slow("more than a million labels")
 def test_many_labels_are_searched_in_parts(lake: Lake) -> None:
     for number in range(30):
         plant(lake, "2024-06-02", f"{number:04d}", *[(f"{number}-{one}", one % 2 == 0, one) for one in range(50_000)])

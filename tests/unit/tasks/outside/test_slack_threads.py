@@ -265,6 +265,7 @@ def _tell_elsewhere(url: str, lake_url: str, start: Any, position: int) -> None:
     tell_in_thread(block, Lake(url=lake_url, credentials=None), RUN, Message(f"flights: {position}"))
 
 
+@pytest.mark.slow("a process that imports everything")
 def test_two_processes_that_tell_at_once_make_one_head(slack: SlackServer, lake: Lake) -> None:
     """This one, and another that shares nothing with it but the lake and Slack."""
     context = multiprocessing.get_context("spawn")

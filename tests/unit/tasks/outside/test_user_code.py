@@ -201,6 +201,7 @@ def test_search_of_a_model_that_cannot_grow_is_told(case: UseCase) -> None:
     assert "the SVC that build gives has no parameter 'warm_start'" in told(case, own)
 
 
+@pytest.mark.slow("searches for seconds")
 def test_search_of_the_use_cases_that_are_there_passes(case: UseCase) -> None:
     for own in case.candidates:
         check_search(case, own, seed=0)

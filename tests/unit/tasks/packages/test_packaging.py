@@ -184,6 +184,7 @@ for candidate in case.candidates:
 """
 
 
+@pytest.mark.slow("processes that import everything")
 def test_the_same_data_code_and_seed_give_the_same_bytes_in_another_process(tmp_path: Path) -> None:
     """Another order of hashes, another number of threads, another second."""
     paths = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests" / "fixtures")])
