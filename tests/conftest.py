@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from blocks.settings import Settings
-from deployments import local, local_ports
-from deployments.local_errors import PortError
+from deployments.local import ports as local_ports
+from deployments.local import stack as local
+from deployments.servers.errors import PortError
 from tests import lanes
 from tests.fakes.slack import SlackServer
 

@@ -32,11 +32,11 @@ from prefect.workers.process import ProcessWorker
 import flows
 import usecases
 from blocks.settings import REPOSITORY, Settings
-from deployments import apply
-from deployments.apply import _automation, apply_now, main, remove_now
-from deployments.automations import FLOOD_SECONDS, crash_on_lost_heartbeat
-from deployments.pools import OTHER_RUNS, TRAINING, TRAINING_RUNS, process_template
-from deployments.webhook import apply_webhook
+from deployments.apply import command as apply
+from deployments.apply.automations import FLOOD_SECONDS, crash_on_lost_heartbeat
+from deployments.apply.command import _automation, apply_now, main, remove_now
+from deployments.apply.pools import OTHER_RUNS, TRAINING, TRAINING_RUNS, process_template
+from deployments.apply.webhook import apply_webhook
 from tests.fixtures.deployed import deployed
 from tests.integration.planting import Loop
 from usecases.definition import known

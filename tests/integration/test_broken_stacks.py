@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from blocks.settings import REPOSITORY, Settings
-from deployments import local, local_programs
+from deployments.local import stack as local
+from deployments.supervision import programs as local_programs
 from tests.conftest import LocalSettings
 from tests.fixtures.stacks import as_environment, eventually, marked, open_ports
 

@@ -19,7 +19,7 @@ from prefect.client.schemas.schedules import IntervalSchedule
 
 from blocks.registry import CHAMPION
 from blocks.settings import REPOSITORY
-from deployments.audit import main
+from deployments.checks.audit import main
 from flows.close_breaker import close_breaker
 from flows.explain import explain
 from flows.retrain import retrain
@@ -56,7 +56,7 @@ def audit(*use_cases: str, **environment: str) -> tuple[int, list[str]]:
 
 def audit_elsewhere(*use_cases: str) -> tuple[int, list[str]]:
     """As people type it."""
-    command = [sys.executable, "-m", "deployments.audit", *use_cases]
+    command = [sys.executable, "-m", "deployments.checks.audit", *use_cases]
     done = subprocess.run(command, cwd=REPOSITORY, env=os.environ, capture_output=True, text=True)
     return done.returncode, (done.stdout + done.stderr).splitlines()
 

@@ -16,10 +16,10 @@ from prefect.client.orchestration import SyncPrefectClient
 from pydantic import SecretStr
 
 from blocks.settings import REPOSITORY, Settings
-from deployments import local
-from deployments.demo_runs import DemoFailed, Runs
-from deployments.local_supervisor import Supervisor
-from deployments.stack_watch import StackWatch
+from deployments.demo.runs import DemoFailed, Runs
+from deployments.local import stack as local
+from deployments.local.watch import StackWatch
+from deployments.supervision.supervisor import Supervisor
 from tests.conftest import LocalSettings
 from tests.fixtures.stacks import as_environment, marked
 
