@@ -67,15 +67,27 @@ class Package:
         """
         filled = [list(row[: len(self.names)]) for row in rows]
         for position, codes in self._coded:
-            for row, values in enumerate(filled):
-                value = values[position]
-                code = codes.get(value)
-                if code is None:
-                    code = -1
-                    if strangers is not None and (self._closed[position] or self.nearest(position, value) is not None):
-                        strangers.append((row, position, value))
-                values[position] = code
+            try:
+                for values, row in zip(filled, rows, strict=True):
+                    values[position] = codes[row[position]]
+            except KeyError:
+                self._encode_column(position, codes, rows, filled, strangers)
         return np.array(filled, dtype=self._dtype)
+
+    def _encode_column(
+        self,
+        position: int,
+        codes: Mapping[str | None, int],
+        rows: Sequence[Sequence[Any]],
+        filled: list[list[Any]],
+        strangers: list[Stranger] | None,
+    ) -> None:
+        """A column with unknown categories, which few have."""
+        for number, row in enumerate(rows):
+            value = row[position]
+            filled[number][position] = codes.get(value, -1)
+            if value not in codes and strangers is not None and (self._closed[position] or self.nearest(position, value) is not None):
+                strangers.append((number, position, value))
 
     def nearest(self, position: int, value: str) -> str | None:
         """The category that ``value`` would be with other case or without blanks around it."""
