@@ -53,9 +53,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class HotRoute:
-    """What the hot path needs to know of a use case, found by the request's path."""
+    """What the hot path needs to know of a use case, found by the request's path: ``target``, of the route ``path``."""
 
     path: str
+    target: str
     use_case: str
     watch: ChampionWatch
     stats: RouteStats
@@ -225,8 +226,7 @@ class Service:
         """Count an answer of the hot path."""
         seconds = time.perf_counter() - call.began
         call.route.stats.answered(status, seconds)
-        path = f"/v1/{call.route.use_case}/predict"
-        self.access_log.add(call.request_id, "POST", path, status, seconds, rows, call.key, address)
+        self.access_log.add(call.request_id, "POST", call.route.target, status, seconds, rows, call.key, address)
 
     def account_asgi(self, scope: "Scope", status: int, seconds: float, key: str, request_id: bytes) -> None:
         """Count any other answer. Paths and use cases that do not exist share one series."""
@@ -268,7 +268,7 @@ class Service:
         watch = ChampionWatch(name, self.registry, cache, poll_seconds, self.metrics, self._slack, self._tell_of_swap)
         self.watches[name] = watch
         path = PREDICT_PATH.replace("{use_case}", name).encode()
-        self.hot_routes[path] = HotRoute(PREDICT_PATH, name, watch, self.metrics.routes[name, PREDICT_PATH])
+        self.hot_routes[path] = HotRoute(PREDICT_PATH, path.decode(), name, watch, self.metrics.routes[name, PREDICT_PATH])
         self._feedback_headers[name] = feedback_header(name)
         return watch
 
