@@ -14,6 +14,7 @@ from tasks.packages.registered import opened
 from tests.integration.planting import Loop, Outcome
 
 CASE = "toy_rollback"
+DEPLOYED = (CASE,)
 TO_MAY = ["2024-01", "2024-02", "2024-03", "2024-04", "2024-05"]
 
 
