@@ -223,7 +223,8 @@ def test_checks_and_decisions_are_shown_the_latest_first(browser: Browser, share
         won = page.text(".decisions li:nth-child(2)")
         assert "champion 0.7633, challenger 0.7896" in won and "+0.0263, between +0.0208 and +0.0326" in won
         assert page.evaluate("document.querySelectorAll('.decisions .interval').length") == 2
-        assert "+0.0263" in page.text(".champion .figure")  # of the contest that was won before the package was made
+        # Of the contest that was won before the package was made.
+        page.wait_for("document.querySelector('.champion .figure').innerText.includes('+0.0263')", "the champion's gain is there")
 
 
 def test_a_report_runs_its_scripts_in_an_origin_of_its_own_and_reaches_nothing(browser: Browser, shared: ServiceProcess) -> None:
