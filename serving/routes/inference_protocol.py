@@ -156,7 +156,7 @@ async def _infer(service: "Service", model: str, request: Request) -> Response:
         return ask_pieces(columns_of(champion.reader), read[0], memoryview(body)[length:], most, size or most)
 
     scored = await service.score(model, body, kind if length == len(body) else "", pieces, logged=logged)
-    answer, head = await service.scorer.write(len(scored.ids), lambda: write_answer(scored, model, read[0]))
+    answer, head = await service.scorer.write(scored, lambda: write_answer(scored, model, read[0]))
     headers = remark_headers((), scored.unknown)
     if head is None:
         return Response(answer, headers=headers, media_type=_TYPES[0])

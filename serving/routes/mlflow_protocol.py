@@ -103,7 +103,7 @@ def add_routes(app: FastAPI, service: "Service") -> None:
         scored = await service.score(use_case, body, kind, pieces, logged=logged)
         service.metrics.ignored_columns[use_case] += bool(ignored)
         headers = remark_headers(tuple(ignored), scored.unknown)
-        answer = await service.scorer.write(len(scored.ids), lambda: write_answer(scored))
+        answer = await service.scorer.write(scored, lambda: write_answer(scored))
         return Response(answer, headers=headers, media_type=_JSON)
 
     @app.get("/ping", response_class=PlainTextResponse, responses={503: {"description": "No champion yet"}}, tags=["mlflow"])

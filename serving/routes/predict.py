@@ -43,5 +43,5 @@ def add_routes(app: FastAPI, service: "Service") -> None:
             use_case, body, kind, lambda champion, size: read_pieces(champion.reader, kind, body, max_rows, size), logged=logged
         )
         headers = remark_headers((), scored.unknown)
-        written = await service.scorer.write(len(scored.ids), lambda: write_answer(scored, answer))
+        written = await service.scorer.write(scored, lambda: write_answer(scored, answer))
         return Response(written, headers=headers, media_type=answer)

@@ -134,16 +134,17 @@ class Scorer:
         finally:
             self._leave(cells)
 
-    async def write(self, rows: int, work: Callable[[], T]) -> T:
-        """``work`` writes an answer of so many rows: that of many is written on the thread of large requests, in its turn."""
-        if rows <= _LOOP_ANSWER_ROWS:
+    async def write(self, scored: Scored, work: Callable[[], T]) -> T:
+        """``work`` writes the answer of ``scored``: on the thread that scores requests of as many rows, unless they are few."""
+        if len(scored.ids) <= _LOOP_ANSWER_ROWS:
             return work()
+        cells = len(scored.ids) * len(scored.champion.reader.features)
 
         def write() -> T:
             with giving_way():
                 return work()
 
-        return await asyncio.get_running_loop().run_in_executor(self._pieces, write)
+        return await asyncio.get_running_loop().run_in_executor(self._thread(cells), write if cells > WHOLE_CELLS else work)
 
     def _cells(self, champion: Champion, body: bytes, kind: str) -> int:
         """How many values a body has; 0 for one that is small whatever is in it."""

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import math
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,8 @@ from serving.log.prediction_log import PredictionLog
 from serving.metrics.counters import Metrics
 from serving.package.model import load
 from serving.routes import mlflow_protocol
-from serving.scoring.large_requests import Cells, count_cells
-from serving.scoring.predictions import Answer, Scored, answer_json
+from serving.scoring.large_requests import WHOLE_CELLS, Cells, count_cells, giving_way
+from serving.scoring.predictions import NO_MATRIX, Answer, Scored, answer_json
 from serving.scoring.scorer import Scorer
 from tests.fixtures.packages import expected_score, write_package
 
@@ -321,3 +323,34 @@ def test_cells_that_were_given_back_can_be_taken_again() -> None:
     cells.give(1000)
     cells.take(100)
     assert cells.held == 100
+
+
+def test_an_answer_of_some_rows_is_written_while_a_large_request_is_at_work_and_a_large_one_waits(
+    champion: Champion, tmp_path: Path
+) -> None:
+    works, _ = scorer(tmp_path / "log")
+    busy, over = threading.Event(), threading.Event()
+
+    def answered(rows: int) -> Scored:
+        return Scored(champion, ["a"] * rows, [0.5] * rows, [True] * rows, NO_MATRIX)
+
+    async def write() -> tuple[str, bool, str]:
+        blocking = asyncio.create_task(works.run(lambda: (busy.set(), over.wait(30)), WHOLE_CELLS + 1))
+        await asyncio.to_thread(busy.wait, 30)
+        some = await works.write(answered(2000), lambda: "some")
+        many = asyncio.create_task(works.write(answered(WHOLE_CELLS), lambda: "many"))
+        await asyncio.sleep(0.05)
+        waits = not many.done()
+        over.set()
+        await blocking
+        return some, waits, await many
+
+    assert asyncio.run(write()) == ("some", True, "many")
+
+
+def test_the_interpreter_s_switch_interval_is_shorter_meanwhile_and_is_put_back_whatever_happens() -> None:
+    before = sys.getswitchinterval()
+    with pytest.raises(InputError), giving_way():
+        assert sys.getswitchinterval() < before
+        raise InputError("a row is wrong")
+    assert sys.getswitchinterval() == before
