@@ -23,7 +23,7 @@ from serving.formats.encodings import STEP_BYTES, Gunzip, check_charset, is_comp
 
 Headers = list[tuple[bytes, bytes]]
 
-# A larger body is joined on a thread: the memory is new, and touching it takes some 10 ms.
+# A larger body is joined on a thread: its memory is new, and to touch it takes milliseconds.
 LARGE_BODY_BYTES = 1 << 20
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")

@@ -19,7 +19,7 @@ _MARKS = (
 )
 
 
-# What callers send themselves: to look such a name up costs a fifth of comparing it with all marks.
+# What callers send themselves: to look a name up here costs less than to compare it with all marks.
 _ORDINARY = frozenset(
     (b"host", b"user-agent", b"accept", b"accept-encoding", b"authorization", b"connection", b"content-type", b"content-length")
 )

@@ -51,7 +51,7 @@ def _count(body: bytes, letter: bytes) -> int:
 def giving_way() -> Iterator[None]:
     """Answers of other threads wait for the interpreter a millisecond at each of their steps, and not five as by default.
 
-    For one thread at a time. Always on, it costs 3 % of the requests that a busy service answers.
+    For one thread at a time. It is not always on: a busy service without large requests answers fewer then.
     """
     before = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_SECONDS)
