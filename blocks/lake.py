@@ -1,4 +1,6 @@
-"""The lake: named bytes under one root, on any S3 endpoint or in a folder. An object is there whole or not at all."""
+"""The lake: named bytes under one root, on any S3 endpoint or in a folder. An object is there whole
+or not at all.
+"""
 
 import os
 import uuid
@@ -28,14 +30,18 @@ class LakeAway(ConnectionError):
 
 
 class Lake(Block):
-    """Objects by path under ``url``: ``s3://bucket[/prefix]`` with prefect-aws credentials, or ``file:///folder``."""
+    """Objects by path under ``url``: ``s3://bucket[/prefix]`` with prefect-aws credentials, or
+    ``file:///folder``.
+    """
 
     _block_type_name = "Laurel lake"
     _block_type_slug = "laurel-lake"
     _description = "Datasets, prediction log, drift reports and decisions, on S3 or in a folder."
 
     url: str = Field(description="s3://bucket[/prefix] or file:///folder")
-    credentials: AwsCredentials | None = Field(None, description="for s3://; without keys the AWS default chain is used")
+    credentials: AwsCredentials | None = Field(
+        None, description="for s3://; without keys the AWS default chain is used"
+    )
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -58,7 +64,10 @@ class Lake(Block):
         scheme, _, rest = self.url.partition("://")
         absolute = scheme == "s3" or rest.startswith("/")
         if scheme not in ("s3", "file") or not rest or not absolute:
-            raise ValueError(f"The lake's url is {self.url!r}; it must be s3://bucket[/prefix] or file:///folder.")
+            raise ValueError(
+                f"The lake's url is {self.url!r}; it must be s3://bucket[/prefix] or "
+                "file:///folder."
+            )
         return rest.rstrip("/")
 
     @cached_property
@@ -105,7 +114,9 @@ class Lake(Block):
             raise LakeAway(f"The lake {self.url} cannot be used for {path!r}: {error}") from error
 
     def write(self, path: str, data: bytes) -> None:
-        """Put the object there, replacing it. Readers see the old one or the new one, never a part."""
+        """Put the object there, replacing it. Readers see the old one or the new one, never a
+        part.
+        """
         with self._reach(path):
             if self.url.startswith("s3://"):
                 with self._files.open_output_stream(self._path(path)) as stream:
@@ -121,7 +132,9 @@ class Lake(Block):
                 partial.unlink(missing_ok=True)
 
     def create(self, path: str, data: bytes) -> None:
-        """Put the object there if there is none, decided by whoever keeps it: of two at once, one fails. Raises ``FileExistsError``."""
+        """Put the object there if there is none, decided by whoever keeps it: of two at once, one
+        fails. Raises ``FileExistsError``.
+        """
         if self.url.startswith("s3://"):
             self._create_in_bucket(path, data)
             return
@@ -151,12 +164,16 @@ class Lake(Block):
             raise LakeAway(f"The lake {self.url} cannot be used for {path!r}: {error}") from error
 
     def read(self, path: str) -> bytes:
-        """Raises ``FileNotFoundError`` where there is no such object, ``LakeAway`` where the lake cannot be asked."""
+        """Raises ``FileNotFoundError`` where there is no such object, ``LakeAway`` where the lake
+        cannot be asked.
+        """
         with self._reach(path), self._files.open_input_stream(self._path(path)) as stream:
             return stream.read()
 
     def open(self, path: str) -> "NativeFile":
-        """The object to be read in parts, and closed by the caller; reading it raises ``OSError``. Raises as ``read`` does."""
+        """The object to be read in parts, and closed by the caller; reading it raises ``OSError``.
+        Raises as ``read`` does.
+        """
         with self._reach(path):
             return self._files.open_input_file(self._path(path))
 
@@ -167,19 +184,33 @@ class Lake(Block):
             return self._files.get_file_info(self._path(path)).type == FileType.File
 
     def newest(self, prefix: str) -> datetime | None:
-        """When the latest object in the folder ``prefix`` or below it was written, by the lake's clock; None if there is none."""
+        """When the latest object in the folder ``prefix`` or below it was written, by the lake's
+        clock; None if there is none.
+        """
         from pyarrow.fs import FileSelector, FileType
 
         with self._reach(prefix):
-            found = self._files.get_file_info(FileSelector(self._path(prefix), recursive=True, allow_not_found=True))
-        times = [f.mtime for f in found if f.type == FileType.File and not f.path.endswith(".partial")]
+            found = self._files.get_file_info(
+                FileSelector(self._path(prefix), recursive=True, allow_not_found=True)
+            )
+        times = [
+            f.mtime for f in found if f.type == FileType.File and not f.path.endswith(".partial")
+        ]
         return max((time for time in times if time is not None), default=None)
 
     def list(self, prefix: str) -> list[str]:
-        """Paths of all objects in the folder ``prefix`` and below it, sorted; none if there is no such folder."""
+        """Paths of all objects in the folder ``prefix`` and below it, sorted; none if there is no
+        such folder.
+        """
         from pyarrow.fs import FileSelector, FileType
 
         with self._reach(prefix):
-            found = self._files.get_file_info(FileSelector(self._path(prefix), recursive=True, allow_not_found=True))
+            found = self._files.get_file_info(
+                FileSelector(self._path(prefix), recursive=True, allow_not_found=True)
+            )
         start = len(self._root) + 1
-        return sorted(f.path[start:] for f in found if f.type == FileType.File and not f.path.endswith(".partial"))
+        return sorted(
+            f.path[start:]
+            for f in found
+            if f.type == FileType.File and not f.path.endswith(".partial")
+        )

@@ -1,7 +1,8 @@
-"""A message: its parts as plain text, and the same within the limits of Slack's Block Kit. Nothing is sent here.
+"""A message: its parts as plain text, and the same within the limits of Slack's Block Kit. Nothing
+is sent here.
 
-Limits are those of Slack's Block Kit reference (https://docs.slack.dev/reference/block-kit) and of chat.postMessage.
-"""
+Limits are those of Slack's Block Kit reference (https://docs.slack.dev/reference/block-kit) and of
+chat.postMessage."""
 
 import json
 import re
@@ -12,8 +13,8 @@ from typing import Any, Literal
 Language = Literal["en", "ko"]
 Status = Literal["pending", "running", "done", "failed", "skipped"]
 
-# In characters. The parts below stay under what a message may hold in all, about 12,000, which Slack documents nowhere and
-# answers with msg_blocks_too_long.
+# In characters. The parts below stay under what a message may hold in all, about 12,000, which
+# Slack documents nowhere and answers with msg_blocks_too_long.
 TEXT_LIMIT = 4000
 SECTION_LIMIT = 3000
 HEADLINE_LIMIT = 500
@@ -48,7 +49,9 @@ class Confirm:
 
 @dataclass(frozen=True)
 class Button:
-    """A button that the service answers. ``value`` is sent back as JSON. Raises ``ValueError`` where that is longer than Slack takes."""
+    """A button that the service answers. ``value`` is sent back as JSON. Raises ``ValueError``
+    where that is longer than Slack takes.
+    """
 
     text: str
     action_id: str
@@ -59,7 +62,8 @@ class Button:
     def __post_init__(self) -> None:
         if len(json.dumps(dict(self.value))) > BUTTON_VALUE_LIMIT:
             raise ValueError(
-                f"The value of the button {self.action_id!r} is longer than the {BUTTON_VALUE_LIMIT} characters that Slack takes."
+                f"The value of the button {self.action_id!r} is longer than the "
+                f"{BUTTON_VALUE_LIMIT} characters that Slack takes."
             )
 
     @property
@@ -93,7 +97,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Step:
-    """How far a stage of the run has come: a line of the checklist in the thread's head. ``title`` is the stage as people read it."""
+    """How far a stage of the run has come: a line of the checklist in the thread's head. ``title``
+    is the stage as people read it.
+    """
 
     stage: str
     status: Status
@@ -103,20 +109,23 @@ class Step:
     @property
     def line(self) -> str:
         outcome = escaped(" ".join(self.outcome.split()), OUTCOME_LIMIT)
-        return f"{_MARKS[self.status]} *{escaped(self.title or self.stage, FACT_LIMIT)}*" + (f"  {outcome}" if outcome else "")
+        return f"{_MARKS[self.status]} *{escaped(self.title or self.stage, FACT_LIMIT)}*" + (
+            f"  {outcome}" if outcome else ""
+        )
 
 
 @dataclass(frozen=True)
 class Message:
-    """What is told. All parts are plain text: escaping and cutting for Slack happen here, in one place.
+    """What is told. All parts are plain text: escaping and cutting for Slack happen here, in one
+    place.
 
-    ``facts`` are short label-value pairs (at most 10 are shown in Slack), ``details`` sentences, ``links`` label to URL.
-    ``buttons`` are shown where somebody answers them; elsewhere ``otherwise`` says in one sentence where to answer.
-    ``steps`` are the stages that this message changes in the head of its thread, and ``closes`` what becomes of the first
-    stage still open there (the ones after it are skipped). ``answers``: the buttons above it in the thread have had their
-    answer, which stands in their place from then on. ``broadcast``: the channel sees it too, not the thread alone.
-    ``translations`` are the same message in other languages than English.
-    """
+    ``facts`` are short label-value pairs (at most 10 are shown in Slack), ``details`` sentences,
+    ``links`` label to URL. ``buttons`` are shown where somebody answers them; elsewhere
+    ``otherwise`` says in one sentence where to answer. ``steps`` are the stages that this message
+    changes in the head of its thread, and ``closes`` what becomes of the first stage still open
+    there (the ones after it are skipped). ``answers``: the buttons above it in the thread have had
+    their answer, which stands in their place from then on. ``broadcast``: the channel sees it too,
+    not the thread alone. ``translations`` are the same message in other languages than English."""
 
     headline: str
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -143,24 +152,37 @@ class Message:
 
     @property
     def text(self) -> str:
-        """Everything but buttons and pictures, as lines: what the log says, and what Slack shows in a notification."""
+        """Everything but buttons and pictures, as lines: what the log says, and what Slack shows in
+        a notification.
+        """
         lines = [self.headline, *(f"{label}: {value}" for label, value in self.facts.items())]
         lines += [f"- {detail}" for detail in self.details]
         return "\n".join(lines + [f"{label}: {url}" for label, url in self.links.items()])
 
     @property
     def blocks(self) -> list[dict[str, Any]]:
-        """The Block Kit form, within Slack's limits; what is cut there ends in an ellipsis, and is whole in the log."""
+        """The Block Kit form, within Slack's limits; what is cut there ends in an ellipsis, and is
+        whole in the log.
+        """
         built: list[dict[str, Any]] = [{"type": "section", "text": self._marked_headline}]
         if self.facts:
             pairs = list(self.facts.items())[:FACTS]
-            shown = [_mrkdwn(f"*{escaped(label, FACT_LIMIT)}*\n{escaped(value, FACT_LIMIT)}") for label, value in pairs]
+            shown = [
+                _mrkdwn(f"*{escaped(label, FACT_LIMIT)}*\n{escaped(value, FACT_LIMIT)}")
+                for label, value in pairs
+            ]
             built.append({"type": "section", "fields": shown})
         if self.details:
             listed = "\n".join(f"• {detail}" for detail in self.details)
             built.append({"type": "section", "text": _mrkdwn(escaped(listed, SECTION_LIMIT))})
         if self.buttons:
-            built.append({"type": "actions", "block_id": BUTTONS_BLOCK, "elements": [one.element for one in self.buttons[:BUTTONS]]})
+            built.append(
+                {
+                    "type": "actions",
+                    "block_id": BUTTONS_BLOCK,
+                    "elements": [one.element for one in self.buttons[:BUTTONS]],
+                }
+            )
         links = _links(self.links)
         return [*built, {"type": "context", "elements": [_mrkdwn(links)]}] if links else built
 
@@ -181,25 +203,40 @@ def checklist(steps: Sequence[Step]) -> dict[str, Any]:
 
 
 def escaped(text: str, limit: int) -> str:
-    """``text`` with Slack's three special characters as entities, cut to ``limit`` characters, never inside an entity."""
+    """``text`` with Slack's three special characters as entities, cut to ``limit`` characters,
+    never inside an entity.
+    """
     safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return safe if len(safe) <= limit else re.sub(r"&\w*$", "", safe[: limit - 1]) + "…"
 
 
 def _mrkdwn(text: str) -> dict[str, Any]:
-    # Verbatim: words that look like a channel or a URL stay words; only what is marked as a link is one.
+    # Verbatim: words that look like a channel or a URL stay words; only what is marked as a link is
+    # one.
     return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
 def _plain(text: str, limit: int) -> dict[str, Any]:
-    return {"type": "plain_text", "text": text if len(text) <= limit else text[: limit - 1] + "…", "emoji": True}
+    return {
+        "type": "plain_text",
+        "text": text if len(text) <= limit else text[: limit - 1] + "…",
+        "emoji": True,
+    }
 
 
 def _links(links: Mapping[str, str]) -> str:
-    """``<url|label>`` of each link; one that no longer fits is left to the log, since half a URL leads nowhere."""
+    """``<url|label>`` of each link; one that no longer fits is left to the log, since half a URL
+    leads nowhere.
+    """
     shown = ""
     for label, url in links.items():
-        address = url.replace("&", "&amp;").replace("<", "%3C").replace(">", "%3E").replace("|", "%7C").replace(" ", "%20")
+        address = (
+            url.replace("&", "&amp;")
+            .replace("<", "%3C")
+            .replace(">", "%3E")
+            .replace("|", "%7C")
+            .replace(" ", "%20")
+        )
         link = f"<{address}|{escaped(label, FACT_LIMIT)}>"
         if len(shown) + len(link) < LINKS_LIMIT:
             shown += f" · {link}" if shown else link

@@ -1,9 +1,9 @@
 """The registry: MLflow's runs, model versions and aliases, as the flows need them.
 
-A use case is one MLflow experiment and one registered model of the same name. The alias ``champion`` is what serves,
-``challenger`` is what wants to. A version's package lies beside its run's model, under ``package/``; the version's
-tags ``laurel.package`` and ``laurel.package_sha256`` say where and what it must be.
-"""
+A use case is one MLflow experiment and one registered model of the same name. The alias
+``champion`` is what serves, ``challenger`` is what wants to. A version's package lies beside its
+run's model, under ``package/``; the version's tags ``laurel.package`` and ``laurel.package_sha256``
+say where and what it must be."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -36,7 +36,9 @@ class RegistryAway(ConnectionError):
 
 
 class RegistryError(RuntimeError):
-    """MLflow answered that it cannot be done: no such version, no package. A retry would not help."""
+    """MLflow answered that it cannot be done: no such version, no package. A retry would not
+    help.
+    """
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ class ModelRegistry(Block):
     _description = "The MLflow server that tracks runs and holds champions."
 
     tracking_uri: str = Field(description="address of the MLflow server")
-    page_url: str | None = Field(default=None, description="where people open its pages, if elsewhere")
+    page_url: str | None = Field(
+        default=None, description="where people open its pages, if elsewhere"
+    )
     username: str | None = Field(default=None, description="user of MLflow, where it asks for one")
     password: SecretStr | None = Field(default=None, description="password of that user")
 
@@ -96,7 +100,10 @@ class ModelRegistry(Block):
     @cached_property
     def _api(self) -> RegistryApi:
         return RegistryApi(
-            self.tracking_uri, (self.username, self.password.get_secret_value()) if self.username and self.password else None
+            self.tracking_uri,
+            (self.username, self.password.get_secret_value())
+            if self.username and self.password
+            else None,
         )
 
     @contextmanager
@@ -108,10 +115,14 @@ class ModelRegistry(Block):
             yield self._api
         except ApiError as error:
             if error.is_outage:
-                raise RegistryAway(f"MLflow at {self.tracking_uri} could not {what}: {str(error)[:300]}") from error
+                raise RegistryAway(
+                    f"MLflow at {self.tracking_uri} could not {what}: {str(error)[:300]}"
+                ) from error
             raise self._refusal(what, error.code, str(error)) from error
         except httpx.HTTPError as error:
-            raise RegistryAway(f"MLflow at {self.tracking_uri} could not {what}: {error}") from error
+            raise RegistryAway(
+                f"MLflow at {self.tracking_uri} could not {what}: {error}"
+            ) from error
 
     @contextmanager
     def _reach(self, what: str) -> Iterator["MlflowClient"]:
@@ -122,17 +133,31 @@ class ModelRegistry(Block):
         try:
             yield self._client
         except MlflowException as error:
-            # A refusal carries a code of MLflow's own; a connection that failed is an internal error of its client.
-            if error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"):
-                raise RegistryAway(f"MLflow at {self.tracking_uri} could not {what}: {str(error)[:300]}") from error
+            # A refusal carries a code of MLflow's own; a connection that failed is an internal
+            # error of its client.
+            if error.error_code in (
+                "INTERNAL_ERROR",
+                "TEMPORARILY_UNAVAILABLE",
+                "REQUEST_LIMIT_EXCEEDED",
+            ):
+                raise RegistryAway(
+                    f"MLflow at {self.tracking_uri} could not {what}: {str(error)[:300]}"
+                ) from error
             raise self._refusal(what, error.error_code, error.message) from error
         except requests.RequestException as error:
-            raise RegistryAway(f"MLflow at {self.tracking_uri} could not {what}: {error}") from error
+            raise RegistryAway(
+                f"MLflow at {self.tracking_uri} could not {what}: {error}"
+            ) from error
 
     def _refusal(self, what: str, code: str, message: str) -> RegistryError:
         if code == "UNAUTHENTICATED":
-            way = "Set LAUREL_MLFLOW_USERNAME and LAUREL_MLFLOW_PASSWORD, and tell the flows: python -m deployments.apply"
-            return RegistryError(f"MLflow at {self.tracking_uri} wants another password to {what}. {way}")
+            way = (
+                "Set LAUREL_MLFLOW_USERNAME and LAUREL_MLFLOW_PASSWORD, and tell the flows: "
+                "python -m deployments.apply"
+            )
+            return RegistryError(
+                f"MLflow at {self.tracking_uri} wants another password to {what}. {way}"
+            )
         return RegistryError(f"MLflow refused to {what}: {message}")
 
     def log_run(
@@ -149,7 +174,9 @@ class ModelRegistry(Block):
         texts: Mapping[str, str] | None = None,
         package: Path | None = None,
     ) -> str:
-        """Write one finished run and return its id. ``example`` gives signature and input example of ``model``."""
+        """Write one finished run and return its id. ``example`` gives signature and input example
+        of ``model``.
+        """
         import mlflow
 
         with self._reach(f"log the run {name!r}"):
@@ -173,11 +200,16 @@ class ModelRegistry(Block):
 
         types, strangers = saved_types(model)
         if strangers:
-            raise RegistryError(f"The pipeline holds types that are not scikit-learn's, and are not saved: {strangers}.")
+            raise RegistryError(
+                "The pipeline holds types that are not scikit-learn's, and are not saved: "
+                f"{strangers}."
+            )
         mlflow.sklearn.log_model(
             model,
             name="model",
-            signature=infer_signature(example, model.predict_proba(example)) if example is not None else None,
+            signature=infer_signature(example, model.predict_proba(example))
+            if example is not None
+            else None,
             input_example=example,
             pip_requirements=["scikit-learn", "skops", "pandas"],
             skops_trusted_types=types,
@@ -201,17 +233,29 @@ class ModelRegistry(Block):
             experiment = client.get_experiment_by_name(use_case)
             if experiment is None:
                 return []
-            wanted = " and ".join([f"tags.`{key}` = '{value}'" for key, value in tags.items()] + ["attributes.status = 'FINISHED'"])
-            return [_run(run) for run in client.search_runs([experiment.experiment_id], wanted, order_by=["attributes.start_time DESC"])]
+            wanted = " and ".join(
+                [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
+                + ["attributes.status = 'FINISHED'"]
+            )
+            return [
+                _run(run)
+                for run in client.search_runs(
+                    [experiment.experiment_id], wanted, order_by=["attributes.start_time DESC"]
+                )
+            ]
 
-    def add_to_run(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
+    def add_to_run(
+        self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]
+    ) -> None:
         """Record what is learned of a run after it ended, such as its score on the hold-out."""
         from mlflow.entities import Metric, RunTag
 
         now = int(time.time() * 1000)
         measured = [Metric(key, value, now, 0) for key, value in metrics.items()]
         with self._reach(f"add to the run {run_id}") as client:
-            client.log_batch(run_id, measured, [], [RunTag(key, value) for key, value in tags.items()])
+            client.log_batch(
+                run_id, measured, [], [RunTag(key, value) for key, value in tags.items()]
+            )
 
     def log_package(self, run_id: str, package: Path, figures: "Mapping[str, Figure]") -> None:
         """Put the package folder and figures beside the run's model."""
@@ -227,12 +271,19 @@ class ModelRegistry(Block):
                 client.log_text(run_id, text, path)
 
     def register(
-        self, use_case: str, run_id: str, package_sha256: str, tags: Mapping[str, str], description: str, about: str = ""
+        self,
+        use_case: str,
+        run_id: str,
+        package_sha256: str,
+        tags: Mapping[str, str],
+        description: str,
+        about: str = "",
     ) -> ModelVersion:
-        """Make a version of the run's model. It is complete, tags and package included, before any alias points to it.
+        """Make a version of the run's model. It is complete, tags and package included, before any
+        alias points to it.
 
-        ``description`` is the version's; ``about`` describes the model itself, when it is its first version.
-        """
+        ``description`` is the version's; ``about`` describes the model itself, when it is its first
+        version."""
         from mlflow.exceptions import MlflowException
 
         with self._reach(f"register a version of {use_case!r}") as client:
@@ -242,11 +293,24 @@ class ModelRegistry(Block):
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
             run = client.get_run(run_id)
-            models = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'")
+            models = client.search_logged_models(
+                [run.info.experiment_id], f"source_run_id = '{run_id}'"
+            )
             source = models[0].model_uri if models else f"{run.info.artifact_uri}/model"
             model_id = models[0].model_id if models else None
-            whole = {**tags, "laurel.package": f"{run.info.artifact_uri}/package", "laurel.package_sha256": package_sha256}
-            made = client.create_model_version(use_case, source, run_id=run_id, tags=whole, description=description, model_id=model_id)
+            whole = {
+                **tags,
+                "laurel.package": f"{run.info.artifact_uri}/package",
+                "laurel.package_sha256": package_sha256,
+            }
+            made = client.create_model_version(
+                use_case,
+                source,
+                run_id=run_id,
+                tags=whole,
+                description=description,
+                model_id=model_id,
+            )
         return ModelVersion(use_case, str(made.version), run_id, whole)
 
     def at(self, use_case: str, alias: str) -> ModelVersion | None:
@@ -279,7 +343,9 @@ class ModelRegistry(Block):
             api.tag_version(version.use_case, version.number, tags)
 
     def tag_model(self, use_case: str, tags: Mapping[str, str]) -> bool:
-        """Tag the model itself, whatever its versions. False where the use case has no model yet."""
+        """Tag the model itself, whatever its versions. False where the use case has no model
+        yet.
+        """
         with self._ask(f"tag the model {use_case!r}") as api:
             return api.tag_model(use_case, tags)
 
@@ -289,9 +355,14 @@ class ModelRegistry(Block):
             return api.model_tags(use_case)
 
     def download_package(self, version: ModelVersion, folder: Path) -> Path:
-        """The version's package, in a new folder below ``folder``. Raises ``RegistryError`` for a version without one."""
+        """The version's package, in a new folder below ``folder``. Raises ``RegistryError`` for a
+        version without one.
+        """
         if "laurel.package" not in version.tags:
-            raise RegistryError(f"Version {version.number} of {version.use_case!r} has no model package: it was not registered by Laurel.")
+            raise RegistryError(
+                f"Version {version.number} of {version.use_case!r} has no model package: it "
+                "was not registered by Laurel."
+            )
         what = f"download the package of {version.use_case!r} version {version.number}"
         if RegistryApi.serves(version.tags["laurel.package"]):
             target = folder / "package"
@@ -305,12 +376,16 @@ class ModelRegistry(Block):
     def run_url(self, run_id: str) -> str:
         """Address of the run's page in MLflow's UI."""
         with self._reach(f"read the run {run_id}") as client:
-            return self._page(f"experiments/{client.get_run(run_id).info.experiment_id}/runs/{run_id}")
+            return self._page(
+                f"experiments/{client.get_run(run_id).info.experiment_id}/runs/{run_id}"
+            )
 
     def artifact_url(self, run_id: str, path: str) -> str:
         """Address of the page that shows one artifact of a run."""
         with self._reach(f"read the run {run_id}") as client:
-            return self._page(f"experiments/{client.get_run(run_id).info.experiment_id}/runs/{run_id}/artifacts/{path}")
+            return self._page(
+                f"experiments/{client.get_run(run_id).info.experiment_id}/runs/{run_id}/artifacts/{path}"
+            )
 
     def version_url(self, version: ModelVersion) -> str:
         """Address of the version's page in MLflow's UI."""
@@ -322,12 +397,21 @@ class ModelRegistry(Block):
 
     def _page(self, path: str) -> str:
         # Without the mode MLflow's UI opens as a tool for prompts, with no models in its menu.
-        return f"{(self.page_url or self.tracking_uri).rstrip('/')}/#/{path}?workflowType=machine_learning"
+        server = (self.page_url or self.tracking_uri).rstrip("/")
+        return f"{server}/#/{path}?workflowType=machine_learning"
 
 
 def _version(found: Mapping[str, Any]) -> ModelVersion:
-    return ModelVersion(found["name"], str(found["version"]), found.get("run_id", ""), tags_of(found))
+    return ModelVersion(
+        found["name"], str(found["version"]), found.get("run_id", ""), tags_of(found)
+    )
 
 
 def _run(found: Any) -> Run:
-    return Run(found.info.run_id, found.info.run_name, dict(found.data.params), dict(found.data.metrics), dict(found.data.tags))
+    return Run(
+        found.info.run_id,
+        found.info.run_name,
+        dict(found.data.params),
+        dict(found.data.metrics),
+        dict(found.data.tags),
+    )

@@ -1,8 +1,8 @@
-"""What is asked of MLflow's registry over its REST API: versions, aliases, tags, and the files of a package.
+"""What is asked of MLflow's registry over its REST API: versions, aliases, tags, and the files of a
+package.
 
-MLflow's own client costs seconds of imports, which a rollback has no time for. It still does what needs it: runs and models
-(``blocks/registry.py``). https://mlflow.org/docs/latest/rest-api.html
-"""
+MLflow's own client costs seconds of imports, which a rollback has no time for. It still does what
+needs it: runs and models (``blocks/registry.py``). https://mlflow.org/docs/latest/rest-api.html"""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _API = "/api/2.0/mlflow"
 _ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
-# A 404 without a code of MLflow's own is another program's, or a wrong path: it says nothing of a model.
+# A 404 without a code of MLflow's own is another program's, or a wrong path: it says nothing of a
+# model.
 _CODES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}
 _OUTAGES = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
 
@@ -33,7 +34,9 @@ class ApiError(RuntimeError):
 
 
 class RegistryApi:
-    """A client of one MLflow server. Raises ``ApiError`` for a refusal, ``httpx.HTTPError`` where nobody answers."""
+    """A client of one MLflow server. Raises ``ApiError`` for a refusal, ``httpx.HTTPError`` where
+    nobody answers.
+    """
 
     def __init__(self, url: str, auth: tuple[str, str] | None) -> None:
         self._url, self._auth = url.rstrip("/"), auth
@@ -42,20 +45,27 @@ class RegistryApi:
     def _client(self) -> "httpx.Client":
         import httpx
 
-        return httpx.Client(base_url=self._url, auth=self._auth, timeout=httpx.Timeout(30, connect=3))
+        return httpx.Client(
+            base_url=self._url, auth=self._auth, timeout=httpx.Timeout(30, connect=3)
+        )
 
     def at(self, model: str, alias: str) -> dict[str, Any] | None:
         """The version with the alias; ``None`` where there is no such model or alias."""
         try:
-            return self._ask("GET", "registered-models/alias", {"name": model, "alias": alias})["model_version"]
+            return self._ask("GET", "registered-models/alias", {"name": model, "alias": alias})[
+                "model_version"
+            ]
         except ApiError as error:
-            # MLflow says INVALID_PARAMETER_VALUE for a model without the alias, and DOES_NOT_EXIST for no model.
+            # MLflow says INVALID_PARAMETER_VALUE for a model without the alias, and DOES_NOT_EXIST
+            # for no model.
             if error.code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
             raise
 
     def version(self, model: str, number: str) -> dict[str, Any]:
-        return self._ask("GET", "model-versions/get", {"name": model, "version": number})["model_version"]
+        return self._ask("GET", "model-versions/get", {"name": model, "version": number})[
+            "model_version"
+        ]
 
     def versions(self, model: str, page: int = 1000) -> list[dict[str, Any]]:
         """All of them, asked for ``page`` at a time."""
@@ -70,20 +80,28 @@ class RegistryApi:
                 return found
 
     def set_alias(self, model: str, alias: str, number: str) -> None:
-        self._ask("POST", "registered-models/alias", {"name": model, "alias": alias, "version": number})
+        self._ask(
+            "POST", "registered-models/alias", {"name": model, "alias": alias, "version": number}
+        )
 
     def remove_alias(self, model: str, alias: str) -> None:
         self._ask("DELETE", "registered-models/alias", {"name": model, "alias": alias})
 
     def tag_version(self, model: str, number: str, tags: Mapping[str, str]) -> None:
         for key, value in tags.items():
-            self._ask("POST", "model-versions/set-tag", {"name": model, "version": number, "key": key, "value": value})
+            self._ask(
+                "POST",
+                "model-versions/set-tag",
+                {"name": model, "version": number, "key": key, "value": value},
+            )
 
     def tag_model(self, model: str, tags: Mapping[str, str]) -> bool:
         """False where there is no such model."""
         try:
             for key, value in tags.items():
-                self._ask("POST", "registered-models/set-tag", {"name": model, "key": key, "value": value})
+                self._ask(
+                    "POST", "registered-models/set-tag", {"name": model, "key": key, "value": value}
+                )
         except ApiError as error:
             if error.code != "RESOURCE_DOES_NOT_EXIST":
                 raise
@@ -93,7 +111,9 @@ class RegistryApi:
     def model_tags(self, model: str) -> dict[str, str]:
         """None where there is no such model."""
         try:
-            return tags_of(self._ask("GET", "registered-models/get", {"name": model})["registered_model"])
+            return tags_of(
+                self._ask("GET", "registered-models/get", {"name": model})["registered_model"]
+            )
         except ApiError as error:
             if error.code != "RESOURCE_DOES_NOT_EXIST":
                 raise
@@ -125,7 +145,9 @@ class RegistryApi:
         try:
             body = answer.json()
         except ValueError as error:
-            raise ApiError("INTERNAL_ERROR", f"no JSON in its answer to {answer.url.path}") from error
+            raise ApiError(
+                "INTERNAL_ERROR", f"no JSON in its answer to {answer.url.path}"
+            ) from error
         if not isinstance(body, dict):
             raise ApiError("INTERNAL_ERROR", f"no JSON object in its answer to {answer.url.path}")
         return body

@@ -21,7 +21,9 @@ class ServiceAway(ConnectionError):
 
 
 class ServiceRefuses(ServiceAway):
-    """The service answers, and waiting will not change what: another use case, no key or a wrong one."""
+    """The service answers, and waiting will not change what: another use case, no key or a wrong
+    one.
+    """
 
 
 class ModelService(Block):
@@ -32,7 +34,9 @@ class ModelService(Block):
     _description = "The FastAPI service that serves the champion."
 
     url: str = Field(description="base address, for example http://127.0.0.1:5001")
-    key: SecretStr | None = Field(default=None, description="API key with the scope predict, where the service asks for one")
+    key: SecretStr | None = Field(
+        default=None, description="API key with the scope predict, where the service asks for one"
+    )
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -51,11 +55,18 @@ class ModelService(Block):
         try:
             answer = self._client.request(method, path, json=body)
         except httpx.HTTPError as error:
-            raise ServiceAway(f"The model service at {self.url} does not answer {path}: {error}") from error
+            raise ServiceAway(
+                f"The model service at {self.url} does not answer {path}: {error}"
+            ) from error
         if answer.status_code >= 400:
-            said = f"The model service at {self.url} answered {answer.status_code} to {path}: {answer.text[:300]}"
+            said = (
+                f"The model service at {self.url} answered {answer.status_code} to {path}: "
+                f"{answer.text[:300]}"
+            )
             if answer.status_code == 404 and '"unseen_use_case"' in answer.text:
-                raise ServiceAway(said)  # it serves every use case there is: this one once it is there
+                raise ServiceAway(
+                    said
+                )  # it serves every use case there is: this one once it is there
             if answer.status_code in _WAY_OUT:
                 raise ServiceRefuses(f"{said} {_WAY_OUT[answer.status_code]}")
             raise ServiceAway(said)
@@ -70,10 +81,11 @@ class ModelService(Block):
         return [said["use_case"] for said in self._ask("GET", "/v1")["use_cases"]]
 
     def check_serves(self, use_case: str) -> str | None:
-        """Raises ``ServiceRefuses`` where the service will never serve the use case as it is set up now.
+        """Raises ``ServiceRefuses`` where the service will never serve the use case as it is set up
+        now.
 
-        Says what else hinders it now and may be over by the time that there is something to serve; ``None`` where nothing does.
-        """
+        Says what else hinders it now and may be over by the time that there is something to serve;
+        ``None`` where nothing does."""
         try:
             self.describe(use_case)
         except ServiceRefuses:
@@ -83,16 +95,18 @@ class ModelService(Block):
         return None
 
     def predict(self, use_case: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Scores of ``rows``, as a caller gets them, left out of the prediction log. Raises ``ServiceAway``."""
+        """Scores of ``rows``, as a caller gets them, left out of the prediction log. Raises
+        ``ServiceAway``.
+        """
         return self._ask("POST", f"/v1/{use_case}/predict?log=false", {"rows": rows})
 
     def wait_until_serves(self, use_case: str, version: str, timeout_seconds: float) -> float:
         """Return after how many seconds the service says that all of its workers serve ``version``.
 
-        The time begins anew with each change in what it says, and is longer while it is at work on that version, on a
-        machine however slow. Raises ``ServiceRefuses`` at once where it never will, and ``ServiceAway`` with what is
-        served instead, and the last error, when the time is over.
-        """
+        The time begins anew with each change in what it says, and is longer while it is at work on
+        that version, on a machine however slow. Raises ``ServiceRefuses`` at once where it never
+        will, and ``ServiceAway`` with what is served instead, and the last error, when the time is
+        over."""
         start = changed = time.monotonic()
         last, limit, before = "nothing yet", timeout_seconds, None
         while time.monotonic() - changed < limit:
@@ -100,7 +114,10 @@ class ModelService(Block):
                 said = self.describe(use_case)
                 if _served(said) == {version}:
                     return time.monotonic() - start
-                last = f"version {', '.join(sorted(map(str, _served(said))))}, last error: {said.get('last_error')}"
+                last = (
+                    f"version {', '.join(sorted(map(str, _served(said))))}, last error: "
+                    f"{said.get('last_error')}"
+                )
                 limit = timeout_seconds * (AT_WORK if _is_at_work(said, version) else 1)
             except ServiceRefuses:
                 raise
@@ -110,19 +127,29 @@ class ModelService(Block):
                 before, changed = last, time.monotonic()
             time.sleep(0.1)
         waited = time.monotonic() - start
-        raise ServiceAway(f"The service does not serve {use_case} version {version} after {waited:.0f} s; it says: {last}.")
+        raise ServiceAway(
+            f"The service does not serve {use_case} version {version} after {waited:.0f} s; "
+            f"it says: {last}."
+        )
 
 
 _KEY = "Set LAUREL_SERVING_KEY to a key that it knows and run python -m deployments.apply."
-_SERVED = "Add the use case to LAUREL_SERVING_USE_CASES and restart the service; unset, it serves every one."
+_SERVED = (
+    "Add the use case to LAUREL_SERVING_USE_CASES and restart the service; unset, it serves "
+    "every one."
+)
 _WAY_OUT = {401: _KEY, 403: _KEY, 404: _SERVED}
 
 
 def _served(said: dict[str, Any]) -> set[str | None]:
-    """The versions that its workers serve; ``None`` stands for a worker that has no champion yet."""
+    """The versions that its workers serve; ``None`` stands for a worker that has no champion
+    yet.
+    """
     return {worker["version"] for worker in said.get("workers") or [said]}
 
 
 def _is_at_work(said: dict[str, Any], version: str) -> bool:
-    """Whether it has seen that the alias is at ``version``, and nothing hinders it from fetching and proving that."""
+    """Whether it has seen that the alias is at ``version``, and nothing hinders it from fetching
+    and proving that.
+    """
     return (said.get("alias") or {}).get("version") == version and not said.get("last_error")

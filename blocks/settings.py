@@ -1,9 +1,10 @@
-"""The one settings class: each ``LAUREL_*`` variable, its unit and its default. Nothing else reads the environment.
+"""The one settings class: each ``LAUREL_*`` variable, its unit and its default. Nothing else reads
+the environment.
 
-Precedence: environment, then ``.laurel/env`` (written by the local stack, mode 600: its random S3 keys), then the
-defaults below. Importing this module reads nothing; ``Settings.read()`` does, and ``Settings.of_stack()``, which
-speaks to the stack that runs: what it was started with is in ``.laurel/started.json``.
-"""
+Precedence: environment, then ``.laurel/env`` (written by the local stack, mode 600: its random S3
+keys), then the defaults below. Importing this module reads nothing; ``Settings.read()`` does, and
+``Settings.of_stack()``, which speaks to the stack that runs: what it was started with is in
+``.laurel/started.json``."""
 
 import ipaddress
 import json
@@ -22,7 +23,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 REPOSITORY = Path(__file__).resolve().parent.parent
 STARTED = "started.json"
 _NONE: Mapping[str, str] = {}
-# Where a running stack listens is a fact: with another port, a shell would speak to another program.
+# Where a running stack listens is a fact: with another port, a shell would speak to another
+# program.
 PLACES = ("host", "prefect_port", "mlflow_port", "s3_port", "serving_port")
 
 
@@ -30,12 +32,22 @@ class Settings(BaseSettings):
     """Every setting of Laurel, from ``LAUREL_<NAME>``."""
 
     # What was given is not shown in an error: it may be a secret.
-    model_config = SettingsConfigDict(env_prefix="LAUREL_", extra="ignore", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="LAUREL_", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     home: Path = Field(REPOSITORY, description="the checkout that flow runs execute")
-    state: Path = Field(REPOSITORY / ".laurel", description="databases, logs and buckets of the local stack")
-    commit: str = Field("", description="commit of the code, where that is no checkout; images have it built in")
-    pythonpath: str = Field("", validation_alias="PYTHONPATH", description="folders of your own packages, `usecases` among them")
+    state: Path = Field(
+        REPOSITORY / ".laurel", description="databases, logs and buckets of the local stack"
+    )
+    commit: str = Field(
+        "", description="commit of the code, where that is no checkout; images have it built in"
+    )
+    pythonpath: str = Field(
+        "",
+        validation_alias="PYTHONPATH",
+        description="folders of your own packages, `usecases` among them",
+    )
     host: str = Field("127.0.0.1", description="address that the local stack listens on")
     prefect_port: int = Field(4200, description="Prefect server and UI")
     mlflow_port: int = Field(5000, description="MLflow server and UI")
@@ -43,79 +55,198 @@ class Settings(BaseSettings):
     serving_port: int = Field(5001, description="model service")
 
     mlflow_url: str | None = Field(None, description="MLflow server; default: the local stack's")
-    prefect_url: str | None = Field(None, description="Prefect API, with /api; default: the local stack's")
+    prefect_url: str | None = Field(
+        None, description="Prefect API, with /api; default: the local stack's"
+    )
     serving_url: str | None = Field(None, description="model service; default: the local stack's")
 
-    prefect_page_url: str | None = Field(None, description="where people open Prefect's pages; default: where programs ask its API")
-    mlflow_page_url: str | None = Field(None, description="where people open MLflow's pages; default: where programs ask it")
-    serving_page_url: str | None = Field(None, description="where people open the service's page; default: where programs ask it")
+    prefect_page_url: str | None = Field(
+        None, description="where people open Prefect's pages; default: where programs ask its API"
+    )
+    mlflow_page_url: str | None = Field(
+        None, description="where people open MLflow's pages; default: where programs ask it"
+    )
+    serving_page_url: str | None = Field(
+        None, description="where people open the service's page; default: where programs ask it"
+    )
 
-    prefect_auth: SecretStr | None = Field(None, description="user:password that Prefect's server asks for, and clients show")
-    mlflow_username: str | None = Field(None, description="user of MLflow, its administrator; set with the password or not at all")
-    mlflow_password: SecretStr | None = Field(None, description="password of that user, 12 characters or more")
-    prefect_database: SecretStr | None = Field(None, description="SQLAlchemy URL of Prefect's database; default: SQLite in state")
-    mlflow_store: SecretStr | None = Field(None, description="SQLAlchemy URL of MLflow's database; default: SQLite in state")
-    mlflow_auth_store: SecretStr | None = Field(None, description="SQLAlchemy URL of MLflow's users; default: SQLite")
-    database_admin: SecretStr | None = Field(None, description="PostgreSQL URL of who makes users and databases of those three")
-    mlflow_allowed_hosts: str = Field("", description="comma-separated names that MLflow is called by, beside localhost")
+    prefect_auth: SecretStr | None = Field(
+        None, description="user:password that Prefect's server asks for, and clients show"
+    )
+    mlflow_username: str | None = Field(
+        None, description="user of MLflow, its administrator; set with the password or not at all"
+    )
+    mlflow_password: SecretStr | None = Field(
+        None, description="password of that user, 12 characters or more"
+    )
+    prefect_database: SecretStr | None = Field(
+        None, description="SQLAlchemy URL of Prefect's database; default: SQLite in state"
+    )
+    mlflow_store: SecretStr | None = Field(
+        None, description="SQLAlchemy URL of MLflow's database; default: SQLite in state"
+    )
+    mlflow_auth_store: SecretStr | None = Field(
+        None, description="SQLAlchemy URL of MLflow's users; default: SQLite"
+    )
+    database_admin: SecretStr | None = Field(
+        None, description="PostgreSQL URL of who makes users and databases of those three"
+    )
+    mlflow_allowed_hosts: str = Field(
+        "", description="comma-separated names that MLflow is called by, beside localhost"
+    )
 
-    lake: str = Field("s3://laurel", description="s3://bucket[/prefix] or file:///folder; 'none': a service without a log")
-    s3_endpoint: str | None = Field(None, description="S3 endpoint; default: the local stack's; 'aws' for AWS itself")
-    s3_access_key: SecretStr | None = Field(None, description="unset: the AWS default chain (roles, profiles)")
+    lake: str = Field(
+        "s3://laurel",
+        description="s3://bucket[/prefix] or file:///folder; 'none': a service without a log",
+    )
+    s3_endpoint: str | None = Field(
+        None, description="S3 endpoint; default: the local stack's; 'aws' for AWS itself"
+    )
+    s3_access_key: SecretStr | None = Field(
+        None, description="unset: the AWS default chain (roles, profiles)"
+    )
     s3_secret_key: SecretStr | None = None
     s3_region: str = "us-east-1"
 
-    warehouse_url: SecretStr | None = Field(None, description="SQLAlchemy URL of the database that SqlSource use cases are read from")
+    warehouse_url: SecretStr | None = Field(
+        None, description="SQLAlchemy URL of the database that SqlSource use cases are read from"
+    )
 
-    slack_token: SecretStr | None = Field(None, description="bot token (xoxb-...); unset: messages go to the run's log")
+    slack_token: SecretStr | None = Field(
+        None, description="bot token (xoxb-...); unset: messages go to the run's log"
+    )
     slack_channel: str = Field("#ml", description="channel name or id")
     slack_language: Literal["en", "ko"] = Field("en", description="language of messages: en or ko")
     slack_api_url: str = Field("https://slack.com/api/", description="changed only by tests")
-    slack_signing_secret: SecretStr | None = Field(None, description="signs Slack's calls when a button is pressed; unset: no buttons")
-    slack_approvers: str = Field("", description="comma-separated Slack user ids that may press buttons; empty: everybody who sees them")
+    slack_signing_secret: SecretStr | None = Field(
+        None, description="signs Slack's calls when a button is pressed; unset: no buttons"
+    )
+    slack_approvers: str = Field(
+        "",
+        description=(
+            "comma-separated Slack user ids that may press buttons; empty: everybody who sees them"
+        ),
+    )
 
-    github_token: SecretStr | None = Field(None, description="a workflow's own token; writes the comment on a pull request")
+    github_token: SecretStr | None = Field(
+        None, description="a workflow's own token; writes the comment on a pull request"
+    )
 
-    serving_use_cases: str = Field("*", description="comma-separated use cases that the service serves; `*`: every one")
-    serving_workers: int = Field(1, ge=1, le=64, description="processes that answer; a core each, with the disk in common")
-    serving_key: SecretStr | None = Field(None, description="key that flows show the service; its own, where it has it")
-    serving_model_folder: Path | None = Field(None, description="a model package that is served instead of the registry's champion")
-    sagemaker_bind_to_port: int = Field(8080, validation_alias="SAGEMAKER_BIND_TO_PORT", description="port of `python -m serving serve`")
-    serving_webhook_secret: SecretStr | None = Field(None, description="signs MLflow's calls to the service; locally made; unset: refused")
-    mlflow_webhook_key: SecretStr | None = Field(None, description="encrypts the webhook secrets in the local MLflow's database; made")
-    serving_poll_seconds: float = Field(2.0, gt=0, description="how often the champion alias is asked for")
-    serving_require_keys: bool = Field(False, description="ask callers for a key on loopback too; elsewhere one is always asked for")
-    serving_keys_file: Path | None = Field(None, description="digests of the keys; default: serving/keys.json in the state folder")
-    serving_allowed_hosts: str = Field("", description="comma-separated names that requests without a key may call the service by")
-    serving_trusted_proxies: str = Field("", description="comma-separated networks of proxies that say who their callers are")
-    serving_path_prefix: str = Field("", description="path that a proxy has the service at, as /models; empty: its root")
-    serving_leave_seconds: float = Field(3.0, ge=0, le=60, description="how long it goes on answering at SIGTERM, where it is probed")
+    serving_use_cases: str = Field(
+        "*", description="comma-separated use cases that the service serves; `*`: every one"
+    )
+    serving_workers: int = Field(
+        1, ge=1, le=64, description="processes that answer; a core each, with the disk in common"
+    )
+    serving_key: SecretStr | None = Field(
+        None, description="key that flows show the service; its own, where it has it"
+    )
+    serving_model_folder: Path | None = Field(
+        None, description="a model package that is served instead of the registry's champion"
+    )
+    sagemaker_bind_to_port: int = Field(
+        8080,
+        validation_alias="SAGEMAKER_BIND_TO_PORT",
+        description="port of `python -m serving serve`",
+    )
+    serving_webhook_secret: SecretStr | None = Field(
+        None, description="signs MLflow's calls to the service; locally made; unset: refused"
+    )
+    mlflow_webhook_key: SecretStr | None = Field(
+        None, description="encrypts the webhook secrets in the local MLflow's database; made"
+    )
+    serving_poll_seconds: float = Field(
+        2.0, gt=0, description="how often the champion alias is asked for"
+    )
+    serving_require_keys: bool = Field(
+        False,
+        description="ask callers for a key on loopback too; elsewhere one is always asked for",
+    )
+    serving_keys_file: Path | None = Field(
+        None, description="digests of the keys; default: serving/keys.json in the state folder"
+    )
+    serving_allowed_hosts: str = Field(
+        "", description="comma-separated names that requests without a key may call the service by"
+    )
+    serving_trusted_proxies: str = Field(
+        "", description="comma-separated networks of proxies that say who their callers are"
+    )
+    serving_path_prefix: str = Field(
+        "", description="path that a proxy has the service at, as /models; empty: its root"
+    )
+    serving_leave_seconds: float = Field(
+        3.0, ge=0, le=60, description="how long it goes on answering at SIGTERM, where it is probed"
+    )
     serving_max_rows: int = Field(100_000, gt=0, description="rows of one request, at most")
     serving_max_body_megabytes: int = Field(16, gt=0, description="size of one request, at most")
-    serving_connections: int = Field(1000, gt=0, description="connections of one worker at a time, at most; more are answered 503")
-    serving_queue_requests: int = Field(64, gt=0, description="large requests in one worker, at most; more are answered 503")
-    serving_request_seconds: float = Field(30.0, gt=0, description="within this time a request must be there, and an answer read")
-    serving_idle_seconds: float = Field(75.0, gt=0, description="how long a connection without requests stays open")
-    serving_access_log: Literal["all", "errors", "off"] = Field("all", description="which requests get a line on standard output")
-    log_flush_seconds: float = Field(5.0, gt=0, description="oldest age of a prediction before it is uploaded")
-    log_flush_rows: int = Field(50_000, gt=0, description="rows of a log segment before it is uploaded")
-    log_durability: Literal["os", "fsync"] = Field("os", description="who has a prediction when it is answered: the kernel, or the disk")
-    log_backlog_megabytes: int = Field(512, gt=0, description="bound of predictions waiting on disk for the lake")
+    serving_connections: int = Field(
+        1000,
+        gt=0,
+        description="connections of one worker at a time, at most; more are answered 503",
+    )
+    serving_queue_requests: int = Field(
+        64, gt=0, description="large requests in one worker, at most; more are answered 503"
+    )
+    serving_request_seconds: float = Field(
+        30.0, gt=0, description="within this time a request must be there, and an answer read"
+    )
+    serving_idle_seconds: float = Field(
+        75.0, gt=0, description="how long a connection without requests stays open"
+    )
+    serving_access_log: Literal["all", "errors", "off"] = Field(
+        "all", description="which requests get a line on standard output"
+    )
+    log_flush_seconds: float = Field(
+        5.0, gt=0, description="oldest age of a prediction before it is uploaded"
+    )
+    log_flush_rows: int = Field(
+        50_000, gt=0, description="rows of a log segment before it is uploaded"
+    )
+    log_durability: Literal["os", "fsync"] = Field(
+        "os", description="who has a prediction when it is answered: the kernel, or the disk"
+    )
+    log_backlog_megabytes: int = Field(
+        512, gt=0, description="bound of predictions waiting on disk for the lake"
+    )
 
-    ecs_cluster: str | None = Field(None, description="ECS cluster that flow runs are started on, by name or ARN")
-    ecs_capacity_provider: str | None = Field(None, description="capacity provider of the cluster that flow runs are placed on")
+    ecs_cluster: str | None = Field(
+        None, description="ECS cluster that flow runs are started on, by name or ARN"
+    )
+    ecs_capacity_provider: str | None = Field(
+        None, description="capacity provider of the cluster that flow runs are placed on"
+    )
     ecs_image: str | None = Field(None, description="image of a flow run, with its tag or digest")
     ecs_task_role_arn: str | None = Field(None, description="role of the flow's code")
-    ecs_execution_role_arn: str | None = Field(None, description="role that pulls the image, writes the log and reads the secrets")
-    ecs_log_group: str | None = Field(None, description="CloudWatch log group of flow runs; it must exist")
-    ecs_subnets: str | None = Field(None, description="comma-separated private subnets of flow runs")
-    ecs_security_groups: str | None = Field(None, description="comma-separated security groups of flow runs")
+    ecs_execution_role_arn: str | None = Field(
+        None, description="role that pulls the image, writes the log and reads the secrets"
+    )
+    ecs_log_group: str | None = Field(
+        None, description="CloudWatch log group of flow runs; it must exist"
+    )
+    ecs_subnets: str | None = Field(
+        None, description="comma-separated private subnets of flow runs"
+    )
+    ecs_security_groups: str | None = Field(
+        None, description="comma-separated security groups of flow runs"
+    )
     ecs_home: str = Field("/opt/laurel", description="where the image has the code")
-    ecs_secrets: str = Field("", description="comma-separated NAME=ARN: secrets that ECS puts into a flow run's environment")
+    ecs_secrets: str = Field(
+        "",
+        description="comma-separated NAME=ARN: secrets that ECS puts into a flow run's environment",
+    )
 
-    heartbeat_seconds: int = Field(30, ge=30, le=3600, description="how often a flow run says that it lives; Prefect's least is 30")
-    concurrent_runs: int | None = Field(None, ge=1, le=1000, description="runs that train, at a time; unset: as Prefect has it")
-    promote_timeout_seconds: float = Field(60.0, gt=0, description="how long promote waits for the service to swap")
+    heartbeat_seconds: int = Field(
+        30,
+        ge=30,
+        le=3600,
+        description="how often a flow run says that it lives; Prefect's least is 30",
+    )
+    concurrent_runs: int | None = Field(
+        None, ge=1, le=1000, description="runs that train, at a time; unset: as Prefect has it"
+    )
+    promote_timeout_seconds: float = Field(
+        60.0, gt=0, description="how long promote waits for the service to swap"
+    )
 
     @field_validator("state", mode="before")
     @classmethod
@@ -127,35 +258,63 @@ class Settings(BaseSettings):
     def _both_halves(cls, value: SecretStr | None) -> SecretStr | None:
         text = "-:-" if value is None else value.get_secret_value()
         if not all(text.partition(":")[::2]) or not text.isascii() or not text.isprintable():
-            raise ValueError("is user:password, neither half empty, in ASCII (Prefect compares no other)")
+            raise ValueError(
+                "is user:password, neither half empty, in ASCII (Prefect compares no other)"
+            )
         return value
 
     @field_validator("serving_path_prefix")
     @classmethod
     def _is_a_path_of_its_own(cls, value: str) -> str:
         path = value.rstrip("/")
-        if path and (not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", path) or path.split("/")[1] in ("v1", "v2", "invocations")):
-            raise ValueError("is no path such as /models; it must not begin with a path of the service's own: /v1, /v2, /invocations")
+        if path and (
+            not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", path)
+            or path.split("/")[1] in ("v1", "v2", "invocations")
+        ):
+            raise ValueError(
+                "is no path such as /models; it must not begin with a path of the service's "
+                "own: /v1, /v2, /invocations"
+            )
         return path
 
-    @field_validator("prefect_url", "mlflow_url", "serving_url", "prefect_page_url", "mlflow_page_url", "serving_page_url", "s3_endpoint")
+    @field_validator(
+        "prefect_url",
+        "mlflow_url",
+        "serving_url",
+        "prefect_page_url",
+        "mlflow_page_url",
+        "serving_page_url",
+        "s3_endpoint",
+    )
     @classmethod
     def _tells_no_password(cls, value: str | None) -> str | None:
         if value and "@" in urlsplit(value).netloc:
-            raise ValueError("holds a password, and addresses are shown in logs and messages; passwords have settings of their own")
+            raise ValueError(
+                "holds a password, and addresses are shown in logs and messages; passwords "
+                "have settings of their own"
+            )
         return value
 
     @model_validator(mode="after")
     def _mlflow_user_is_whole(self) -> Self:
-        if bool(self.mlflow_username) != bool(self.mlflow_password and self.mlflow_password.get_secret_value()):
-            raise ValueError("only one of LAUREL_MLFLOW_USERNAME and LAUREL_MLFLOW_PASSWORD is set; set both or neither")
+        if bool(self.mlflow_username) != bool(
+            self.mlflow_password and self.mlflow_password.get_secret_value()
+        ):
+            raise ValueError(
+                "only one of LAUREL_MLFLOW_USERNAME and LAUREL_MLFLOW_PASSWORD is set; set "
+                "both or neither"
+            )
         if ":" in (self.mlflow_username or ""):
-            raise ValueError("LAUREL_MLFLOW_USERNAME holds a colon, which ends the name where a password is sent with it")
+            raise ValueError(
+                "LAUREL_MLFLOW_USERNAME holds a colon, which ends the name where a password "
+                "is sent with it"
+            )
         return self
 
     @classmethod
     def read(cls, state: Path | None = None) -> Self:
-        """The settings of this process, for the state folder that the environment names, or for ``state``.
+        """The settings of this process, for the state folder that the environment names, or for
+        ``state``.
 
         Raises ``pydantic.ValidationError`` naming each wrong variable.
         """
@@ -163,12 +322,18 @@ class Settings(BaseSettings):
         return cls(_env_file=(state or own_state()) / "env", **named)
 
     @classmethod
-    def of_stack(cls, state: Path | None = None, fixed: Collection[str] = PLACES, private: Mapping[str, str] = _NONE) -> Self:
-        """The settings of the stack that runs, also in a shell that knows nothing of them; else those of ``read``.
+    def of_stack(
+        cls,
+        state: Path | None = None,
+        fixed: Collection[str] = PLACES,
+        private: Mapping[str, str] = _NONE,
+    ) -> Self:
+        """The settings of the stack that runs, also in a shell that knows nothing of them; else
+        those of ``read``.
 
-        Those of ``fixed`` count in any case. Another setting may be given anew, for one errand; ``differences``
-        names it. ``private`` are the running stack's secrets, by variable. Raises ``pydantic.ValidationError``.
-        """
+        Those of ``fixed`` count in any case. Another setting may be given anew, for one errand;
+        ``differences`` names it. ``private`` are the running stack's secrets, by variable. Raises
+        ``pydantic.ValidationError``."""
         state = state or state_in_use()
         started = {**private, **started_with(state)}
         counts = {key for key in started if key not in os.environ or _argument(key) in fixed}
@@ -177,7 +342,8 @@ class Settings(BaseSettings):
 
     @classmethod
     def differences(cls, state: Path | None = None) -> list[str]:
-        """Each variable of this process that is not what the running stack was started with, with both values.
+        """Each variable of this process that is not what the running stack was started with, with
+        both values.
 
         Secrets are left out. Empty where nothing runs.
         """
@@ -187,22 +353,35 @@ class Settings(BaseSettings):
         lines = []
         for name, value in here.plain_values().items() if started else ():
             # Laurel's own processes have the checkout before the folders that the stack was given.
-            same = {value, value.removeprefix(f"{here.home}{os.pathsep}")} if name == "PYTHONPATH" else {value}
+            same = (
+                {value, value.removeprefix(f"{here.home}{os.pathsep}")}
+                if name == "PYTHONPATH"
+                else {value}
+            )
             if name in os.environ and name != "LAUREL_STATE" and started.get(name, "") not in same:
                 given, running = value or "not set", started.get(name) or "not set"
                 counts = running if _argument(name) in PLACES else given
-                lines.append(f"{name}: {given} here, {running} in the stack that runs in {state}. {counts} counts.")
+                lines.append(
+                    f"{name}: {given} here, {running} in the stack that runs in {state}. "
+                    f"{counts} counts."
+                )
         return lines
 
     def plain_values(self) -> dict[str, str]:
         """Each variable that has a value and is not private."""
         values = {_variable(name): getattr(self, name) for name in type(self).model_fields}
         private = private_variables()
-        return {name: str(value) for name, value in values.items() if value is not None and name not in private}
+        return {
+            name: str(value)
+            for name, value in values.items()
+            if value is not None and name not in private
+        }
 
     @property
     def is_exposed(self) -> bool:
-        """Whether others than this machine reach what listens on ``host``. A name is asked for all of its addresses."""
+        """Whether others than this machine reach what listens on ``host``. A name is asked for all
+        of its addresses.
+        """
         return not is_loopback(self.host)
 
     @property
@@ -212,13 +391,21 @@ class Settings(BaseSettings):
 
     @property
     def inner_host(self) -> str:
-        """Where the local S3 server listens: its inner ports ask nobody for a key, so that it never leaves this machine."""
+        """Where the local S3 server listens: its inner ports ask nobody for a key, so that it never
+        leaves this machine.
+        """
         return "127.0.0.1" if self.is_exposed else self.host
 
     @property
     def flow_run_pythonpath(self) -> str:
-        """What flow runs import from: the checkout, and then the folders of this process's own ``PYTHONPATH``."""
-        others = [folder for folder in self.pythonpath.split(os.pathsep) if folder and Path(folder) != self.home]
+        """What flow runs import from: the checkout, and then the folders of this process's own
+        ``PYTHONPATH``.
+        """
+        others = [
+            folder
+            for folder in self.pythonpath.split(os.pathsep)
+            if folder and Path(folder) != self.home
+        ]
         return os.pathsep.join([str(self.home), *others])
 
     @property
@@ -236,7 +423,9 @@ class Settings(BaseSettings):
     @property
     def prefect_pages(self) -> str:
         """Where links to flow runs and artifacts lead."""
-        return (self.prefect_page_url or self.prefect_api_url.rstrip("/").removesuffix("/api")).rstrip("/")
+        return (
+            self.prefect_page_url or self.prefect_api_url.rstrip("/").removesuffix("/api")
+        ).rstrip("/")
 
     @property
     def mlflow_pages(self) -> str:
@@ -250,7 +439,11 @@ class Settings(BaseSettings):
     @property
     def s3_endpoint_url(self) -> str | None:
         """``None`` where AWS itself is meant."""
-        return None if self.s3_endpoint == "aws" else self.s3_endpoint or f"http://{self.inner_host}:{self.s3_port}"
+        return (
+            None
+            if self.s3_endpoint == "aws"
+            else self.s3_endpoint or f"http://{self.inner_host}:{self.s3_port}"
+        )
 
 
 def own_state() -> Path:
@@ -259,7 +452,9 @@ def own_state() -> Path:
 
 
 def state_in_use() -> Path:
-    """``own_state()``; without ``LAUREL_STATE`` the demo's folder, as long as the demo's stack is up and no other one."""
+    """``own_state()``; without ``LAUREL_STATE`` the demo's folder, as long as the demo's stack is
+    up and no other one.
+    """
     own = own_state()
     demo = demo_state(own)
     own_counts = (own / STARTED).exists() and (_lives(own) or not _lives(demo))
@@ -281,9 +476,15 @@ def demo_state(state: Path) -> Path:
 
 
 def private_variables() -> set[str]:
-    """The variables of secrets, and of the user whose password is one: half of a pair is refused."""
+    """The variables of secrets, and of the user whose password is one: half of a pair is
+    refused.
+    """
     fields = Settings.model_fields.items()
-    return {_variable(name) for name, field in fields if "SecretStr" in str(field.annotation) or name == "mlflow_username"}
+    return {
+        _variable(name)
+        for name, field in fields
+        if "SecretStr" in str(field.annotation) or name == "mlflow_username"
+    }
 
 
 def started_with(state: Path) -> dict[str, str]:
@@ -292,7 +493,11 @@ def started_with(state: Path) -> dict[str, str]:
         started = json.loads((state / STARTED).read_text())
     except (OSError, ValueError):
         return {}
-    return {str(name): str(value) for name, value in started.items()} if isinstance(started, dict) else {}
+    return (
+        {str(name): str(value) for name, value in started.items()}
+        if isinstance(started, dict)
+        else {}
+    )
 
 
 def _variable(name: str) -> str:
@@ -301,15 +506,21 @@ def _variable(name: str) -> str:
 
 
 def _argument(variable: str) -> str | None:
-    """By which name ``Settings`` takes the value of ``variable``; ``None`` for one that it does not know (any more)."""
+    """By which name ``Settings`` takes the value of ``variable``; ``None`` for one that it does not
+    know (any more).
+    """
     fields = {_variable(name): name for name in Settings.model_fields}
     if variable not in fields:
         return None
-    return variable if Settings.model_fields[fields[variable]].validation_alias else fields[variable]
+    return (
+        variable if Settings.model_fields[fields[variable]].validation_alias else fields[variable]
+    )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine reaches what listens on ``host``: an address, or a name whose addresses are all asked for."""
+    """Whether nobody but this machine reaches what listens on ``host``: an address, or a name whose
+    addresses are all asked for.
+    """
     with suppress(ValueError):  # a name, or an address in short form
         return ipaddress.ip_address(host).is_loopback
     if not host:

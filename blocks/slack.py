@@ -1,7 +1,7 @@
 """Telling people in Slack, or in the run's log where no Slack is configured.
 
-Telling never fails a flow: what Slack refuses ends as one warning in the run's log that holds the whole text.
-"""
+Telling never fails a flow: what Slack refuses ends as one warning in the run's log that holds the
+whole text."""
 
 import logging
 import re
@@ -19,7 +19,11 @@ from pydantic import Field, SecretStr
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError, SlackRequestError
 from slack_sdk.http_retry import RetryHandler
-from slack_sdk.http_retry.builtin_handlers import ConnectionErrorRetryHandler, RateLimitErrorRetryHandler, ServerErrorRetryHandler
+from slack_sdk.http_retry.builtin_handlers import (
+    ConnectionErrorRetryHandler,
+    RateLimitErrorRetryHandler,
+    ServerErrorRetryHandler,
+)
 
 from blocks.message import (
     FACTS,
@@ -63,15 +67,22 @@ _RUN_LINKS: dict[Language, str] = {"en": RUN_LINK, "ko": "플로우 실행"}
 
 LONGEST_WAIT_SECONDS = 30
 
-_COPY_IT = "copy the app's bot token (xoxb-...) into LAUREL_SLACK_TOKEN and run python -m deployments.apply"
+_COPY_IT = (
+    "copy the app's bot token (xoxb-...) into LAUREL_SLACK_TOKEN and run python -m "
+    "deployments.apply"
+)
 ADVICE = {
     "invalid_auth": f"Slack does not know this token: {_COPY_IT}",
     "not_authed": f"no token arrived: {_COPY_IT}",
-    "account_inactive": f"the app was removed from the workspace: install it again, then {_COPY_IT}",
+    "account_inactive": (
+        f"the app was removed from the workspace: install it again, then {_COPY_IT}"
+    ),
     "token_revoked": f"the token was revoked: {_COPY_IT}",
     "token_expired": f"the token has expired: {_COPY_IT}",
     "missing_scope": "give the app the scope {needed} and install it again",
-    "channel_not_found": "check LAUREL_SLACK_CHANNEL; a private channel is only found after /invite of the app in it",
+    "channel_not_found": (
+        "check LAUREL_SLACK_CHANNEL; a private channel is only found after /invite of the app in it"
+    ),
     "not_in_channel": "type /invite @<the app> in the channel",
     "is_archived": "the channel is archived: name another one in LAUREL_SLACK_CHANNEL",
     "ratelimited": "Slack asks for less; nothing to do if it stays rare",
@@ -84,15 +95,28 @@ GONE = {
     "invalid_thread_ts",
     "cannot_reply_to_message",
 }
-"""Slack's answers where the message to be edited or replied to is there no more, or is nobody's to edit any more."""
+"""Slack's answers where the message to be edited or replied to is there no more, or is nobody's to
+edit any more.
+"""
 
-# Beside its own errors the SDK lets through what a peer that is not Slack provokes: OSError (away, timeout),
-# HTTPException (not HTTP), ValueError and LookupError (not JSON, unknown charset), AttributeError and TypeError (JSON, but no object).
-_TROUBLE = (SlackClientError, OSError, HTTPException, ValueError, LookupError, AttributeError, TypeError)
+# Beside its own errors the SDK lets through what a peer that is not Slack provokes: OSError (away,
+# timeout), HTTPException (not HTTP), ValueError and LookupError (not JSON, unknown charset),
+# AttributeError and TypeError (JSON, but no object).
+_TROUBLE = (
+    SlackClientError,
+    OSError,
+    HTTPException,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+)
 
 
 class Refused(RuntimeError):
-    """Slack did not take it: the message says why and what to do, ``code`` is Slack's own word where it gave one."""
+    """Slack did not take it: the message says why and what to do, ``code`` is Slack's own word
+    where it gave one.
+    """
 
     def __init__(self, reason: str, code: str = "") -> None:
         super().__init__(reason)
@@ -105,19 +129,25 @@ class Refused(RuntimeError):
 
 @dataclass(frozen=True)
 class Posted:
-    """A message in Slack. ``channel`` is its id: names are good for posting, and for nothing else."""
+    """A message in Slack. ``channel`` is its id: names are good for posting, and for nothing
+    else.
+    """
 
     channel: str
     ts: str
 
 
 class _BoundedRateLimit(RateLimitErrorRetryHandler):
-    """Waits as long as Slack asks in Retry-After, but not beyond ``LONGEST_WAIT_SECONDS``: a flow must not sleep for a message."""
+    """Waits as long as Slack asks in Retry-After, but not beyond ``LONGEST_WAIT_SECONDS``: a flow
+    must not sleep for a message.
+    """
 
     def _can_retry(self, *, response: Any = None, **rest: Any) -> bool:
         if response is None or not super()._can_retry(response=response, **rest):
             return False
-        asked = [value[0] for name, value in response.headers.items() if name.lower() == "retry-after"]
+        asked = [
+            value[0] for name, value in response.headers.items() if name.lower() == "retry-after"
+        ]
         return not asked or (asked[0].isdecimal() and int(asked[0]) <= LONGEST_WAIT_SECONDS)
 
 
@@ -126,18 +156,34 @@ class SlackNotifier(Block):
 
     _block_type_name = "Laurel Slack notifier"
     _block_type_slug = "laurel-slack-notifier"
-    _description = "Tells a Slack channel what the loop does; without a token the run's log is told instead."
+    _description = (
+        "Tells a Slack channel what the loop does; without a token the run's log is told instead."
+    )
 
     token: SecretStr | None = Field(
-        default=None, description="bot token (xoxb-...) with the scopes chat:write and files:write; unset: tell the log"
+        default=None,
+        description=(
+            "bot token (xoxb-...) with the scopes chat:write and files:write; unset: tell the log"
+        ),
     )
     channel: str = Field(description="channel name or id")
-    language: Language = Field(default="en", description="language of messages, in Slack and in the log")
-    buttons: bool = Field(default=False, description="whether the service answers buttons: it has the app's signing secret")
+    language: Language = Field(
+        default="en", description="language of messages, in Slack and in the log"
+    )
+    buttons: bool = Field(
+        default=False,
+        description="whether the service answers buttons: it has the app's signing secret",
+    )
     api_url: str = Field(default="https://slack.com/api/", description="changed only by tests")
-    ui_url: str | None = Field(default=None, description="Prefect UI as people reach it: messages link to their flow run")
-    timeout_seconds: int = Field(default=5, gt=0, description="for each attempt, to connect and to answer")
-    retries: int = Field(default=3, ge=0, description="attempts after the first, all reasons together")
+    ui_url: str | None = Field(
+        default=None, description="Prefect UI as people reach it: messages link to their flow run"
+    )
+    timeout_seconds: int = Field(
+        default=5, gt=0, description="for each attempt, to connect and to answer"
+    )
+    retries: int = Field(
+        default=3, ge=0, description="attempts after the first, all reasons together"
+    )
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -145,7 +191,9 @@ class SlackNotifier(Block):
             token=settings.slack_token,
             channel=settings.slack_channel,
             language=settings.slack_language,
-            buttons=bool(settings.slack_signing_secret and settings.slack_signing_secret.get_secret_value()),
+            buttons=bool(
+                settings.slack_signing_secret and settings.slack_signing_secret.get_secret_value()
+            ),
             api_url=settings.slack_api_url,
             ui_url=settings.prefect_pages,
         )
@@ -156,10 +204,11 @@ class SlackNotifier(Block):
         return bool(self._secret)
 
     def send(self, message: Message, thread_ts: str | None = None) -> str | None:
-        """Tell ``message`` and return its ``ts``, which as ``thread_ts`` of a later call makes that one a reply.
+        """Tell ``message`` and return its ``ts``, which as ``thread_ts`` of a later call makes that
+        one a reply.
 
-        Returns ``None`` where nothing was sent: no token, or a refusal that is then in the log. Does not raise for either.
-        """
+        Returns ``None`` where nothing was sent: no token, or a refusal that is then in the log.
+        Does not raise for either."""
         message = self.prepared(message)
         if not self.is_connected:
             _log().info("%s", message.text)
@@ -174,7 +223,9 @@ class SlackNotifier(Block):
         return posted.ts
 
     def prepared(self, message: Message) -> Message:
-        """``message`` in the block's language, with the link to the run, and with buttons only where they are answered."""
+        """``message`` in the block's language, with the link to the run, and with buttons only
+        where they are answered.
+        """
         message = message.in_language(self.language)
         if not (self.buttons and self.is_connected):
             message = message.without_buttons()
@@ -187,44 +238,77 @@ class SlackNotifier(Block):
         """The page of a flow run, as people reach it; ``None`` where that is not known."""
         return f"{self.ui_url}/runs/flow-run/{run_id}" if self.ui_url and run_id else None
 
-    def post(self, message: Message, thread_ts: str | None = None, steps: tuple[Step, ...] = ()) -> Posted:
-        """Post a prepared message, with the checklist where it is a thread's head. Raises ``Refused``."""
+    def post(
+        self, message: Message, thread_ts: str | None = None, steps: tuple[Step, ...] = ()
+    ) -> Posted:
+        """Post a prepared message, with the checklist where it is a thread's head. Raises
+        ``Refused``.
+        """
         text, blocks = _with_checklist(message.text, message.blocks, steps)
         broadcast = True if message.broadcast and thread_ts else None
         answer = self._call(
             lambda client: client.chat_postMessage(
-                channel=self.channel, text=text, blocks=blocks, thread_ts=thread_ts, reply_broadcast=broadcast, unfurl_links=False
+                channel=self.channel,
+                text=text,
+                blocks=blocks,
+                thread_ts=thread_ts,
+                reply_broadcast=broadcast,
+                unfurl_links=False,
             )
         )
-        return Posted(channel=str(answer.get("channel") or self.channel), ts=str(answer.get("ts") or ""))
+        return Posted(
+            channel=str(answer.get("channel") or self.channel), ts=str(answer.get("ts") or "")
+        )
 
-    def edit(self, posted: Posted, text: str, blocks: list[dict[str, Any]], steps: tuple[Step, ...] = ()) -> None:
-        """Write a posted message again, with the checklist as it is now where it is a thread's head. Raises ``Refused``."""
+    def edit(
+        self, posted: Posted, text: str, blocks: list[dict[str, Any]], steps: tuple[Step, ...] = ()
+    ) -> None:
+        """Write a posted message again, with the checklist as it is now where it is a thread's
+        head. Raises ``Refused``.
+        """
         text, blocks = _with_checklist(text, blocks, steps)
-        self._call(lambda client: client.chat_update(channel=posted.channel, ts=posted.ts, text=text, blocks=blocks, parse="none"))
+        self._call(
+            lambda client: client.chat_update(
+                channel=posted.channel, ts=posted.ts, text=text, blocks=blocks, parse="none"
+            )
+        )
 
     def upload(self, message: Message, channel: str, thread_ts: str) -> None:
-        """Put the message's pictures into its thread. What Slack refuses is one warning: the text is told already.
+        """Put the message's pictures into its thread. What Slack refuses is one warning: the text
+        is told already.
 
         ``channel`` is an id, since Slack takes no name here.
         """
         if not message.pictures:
             return
         files = [
-            {"filename": f"{position}.png", "content": one.png, "title": one.title, "alt_txt": one.alt}
+            {
+                "filename": f"{position}.png",
+                "content": one.png,
+                "title": one.title,
+                "alt_txt": one.alt,
+            }
             for position, one in enumerate(message.pictures, 1)
         ]
         try:
-            self._call(lambda client: client.files_upload_v2(file_uploads=files, channel=channel, thread_ts=thread_ts))
+            self._call(
+                lambda client: client.files_upload_v2(
+                    file_uploads=files, channel=channel, thread_ts=thread_ts
+                )
+            )
         except Refused as refused:
             titles = ", ".join(one.title for one in message.pictures)
-            _log().warning("Slack (%s) did not take the pictures (%s): %s.", self.channel, titles, refused)
+            _log().warning(
+                "Slack (%s) did not take the pictures (%s): %s.", self.channel, titles, refused
+            )
 
     def log_told(self, message: Message) -> None:
         _log().info("Told Slack (%s): %s", self.channel, message.text)
 
     def log_refusal(self, message: Message, refused: Refused) -> None:
-        _log().warning("Slack (%s) was not told: %s. The message was:\n%s", self.channel, refused, message.text)
+        _log().warning(
+            "Slack (%s) was not told: %s. The message was:\n%s", self.channel, refused, message.text
+        )
 
     def warn(self, what: str) -> None:
         _log().warning("%s", what)
@@ -246,9 +330,14 @@ class SlackNotifier(Block):
 
     @cached_property
     def _client(self) -> WebClient:
-        # The SDK logs each failed attempt as an error of its own; the one warning of ours says it all.
+        # The SDK logs each failed attempt as an error of its own; the one warning of ours says it
+        # all.
         silent = logging.Logger("laurel.slack.sdk", level=logging.CRITICAL + 1)
-        kinds: list[type[RetryHandler]] = [_BoundedRateLimit, ServerErrorRetryHandler, ConnectionErrorRetryHandler]
+        kinds: list[type[RetryHandler]] = [
+            _BoundedRateLimit,
+            ServerErrorRetryHandler,
+            ConnectionErrorRetryHandler,
+        ]
         return WebClient(
             token=self._secret,
             base_url=self.api_url,
@@ -258,13 +347,19 @@ class SlackNotifier(Block):
         )
 
 
-def _with_checklist(text: str, blocks: list[dict[str, Any]], steps: tuple[Step, ...]) -> tuple[str, list[dict[str, Any]]]:
+def _with_checklist(
+    text: str, blocks: list[dict[str, Any]], steps: tuple[Step, ...]
+) -> tuple[str, list[dict[str, Any]]]:
     """Text and blocks as Slack takes them, with the lines of the checklist after the headline."""
     safe = escaped(text, TEXT_LIMIT)
     if not steps:
         return safe, blocks
     lines = "\n".join(step.line for step in steps)
-    return f"{escaped(text, TEXT_LIMIT - len(lines) - 1)}\n{lines}", [blocks[0], checklist(steps), *blocks[1:]]
+    return f"{escaped(text, TEXT_LIMIT - len(lines) - 1)}\n{lines}", [
+        blocks[0],
+        checklist(steps),
+        *blocks[1:],
+    ]
 
 
 def _log() -> Any:
@@ -276,12 +371,16 @@ def _log() -> Any:
 
 
 def _reason(error: Exception) -> tuple[str, str]:
-    """One sentence, what went wrong and what to do where that is known; and Slack's own word for it."""
+    """One sentence, what went wrong and what to do where that is known; and Slack's own word for
+    it.
+    """
     if not isinstance(error, SlackApiError):
         return f"{type(error).__name__}: {error}", ""
     data = error.response.data
     given = data if isinstance(data, dict) else {}
-    code = str(given.get("error", "no reason given")) if isinstance(data, dict) else "no JSON object"
+    code = (
+        str(given.get("error", "no reason given")) if isinstance(data, dict) else "no JSON object"
+    )
     status = error.response.status_code
     said = f"HTTP {status}, {code}" if status != 200 else code
     advice = ADVICE.get(code, "").format(needed=given.get("needed") or "chat:write")

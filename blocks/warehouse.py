@@ -1,7 +1,7 @@
 """The warehouse: a SQL database that use cases take their rows from. It is read, never written.
 
-A use case says which rows (``usecases.definition.SqlSource``); where the database is and who asks are the settings'.
-"""
+A use case says which rows (``usecases.definition.SqlSource``); where the database is and who asks
+are the settings'."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,17 +27,23 @@ class WarehouseAway(ConnectionError):
 
 
 class WarehouseError(RuntimeError):
-    """The database answered that it cannot be done: no such table or column, no such period, no driver."""
+    """The database answered that it cannot be done: no such table or column, no such period, no
+    driver.
+    """
 
 
 class Warehouse(Block):
-    """A database by its SQLAlchemy URL. Months are those of a column with local dates and times, as ``2024-01``."""
+    """A database by its SQLAlchemy URL. Months are those of a column with local dates and times, as
+    ``2024-01``.
+    """
 
     _block_type_name = "Laurel warehouse"
     _block_type_slug = "laurel-warehouse"
     _description = "The SQL database that use cases with a SqlSource are read from."
 
-    url: SecretStr = Field(description="SQLAlchemy URL, as mysql+pymysql://reader:...@host/database")
+    url: SecretStr = Field(
+        description="SQLAlchemy URL, as mysql+pymysql://reader:...@host/database"
+    )
 
     @classmethod
     def of(cls, settings: Settings) -> Self | None:
@@ -47,8 +53,8 @@ class Warehouse(Block):
     def months(self, query: str, event_time: str, now: datetime | None = None) -> list[str]:
         """The months that ``query`` has rows of and that are over, oldest first. ``now`` is UTC.
 
-        A month counts as over a day after it ended, wherever on earth its times are local to. Raises ``WarehouseAway``, ``WarehouseError``.
-        """
+        A month counts as over a day after it ended, wherever on earth its times are local to.
+        Raises ``WarehouseAway``, ``WarehouseError``."""
         from sqlalchemy import extract, select
 
         rows = _rows(query, event_time)
@@ -57,7 +63,11 @@ class Warehouse(Block):
         with self._reach(query) as engine, engine.connect() as connection:
             found = sorted((int(year), int(month)) for year, month in connection.execute(wanted))
         running = (now or datetime.now(UTC)) - timedelta(days=1)
-        return [f"{year}-{month:02d}" for year, month in found if (year, month) < (running.year, running.month)]
+        return [
+            f"{year}-{month:02d}"
+            for year, month in found
+            if (year, month) < (running.year, running.month)
+        ]
 
     def read(self, query: str, event_time: str, month: str) -> "pl.DataFrame":
         """Every row of a month, fetched in pieces. Raises ``WarehouseAway``, ``WarehouseError``."""
@@ -69,7 +79,10 @@ class Warehouse(Block):
         rows = _rows(query, event_time)
         moment = rows.c[event_time]
         wanted = select(text("*")).select_from(rows).where(moment >= first, moment < next_first)
-        with self._reach(query) as engine, engine.connect().execution_options(yield_per=CHUNK_ROWS) as connection:
+        with (
+            self._reach(query) as engine,
+            engine.connect().execution_options(yield_per=CHUNK_ROWS) as connection,
+        ):
             result = connection.execute(wanted)
             names = list(result.keys())
             chunks = [_frame([tuple(row) for row in part], names) for part in result.partitions()]
@@ -77,7 +90,11 @@ class Warehouse(Block):
             raise WarehouseError(f"The query has no rows of {month}: {query}")
         frame = pl.concat(chunks, how="vertical_relaxed")
         # A day without a time is one at midnight.
-        return frame.with_columns(pl.col(event_time).cast(pl.Datetime("us"))) if frame.schema[event_time] == pl.Date else frame
+        return (
+            frame.with_columns(pl.col(event_time).cast(pl.Datetime("us")))
+            if frame.schema[event_time] == pl.Date
+            else frame
+        )
 
     @cached_property
     def _engine(self) -> "Engine":
@@ -88,20 +105,32 @@ class Warehouse(Block):
 
     @contextmanager
     def _reach(self, query: str) -> Iterator["Engine"]:
-        from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
+        from sqlalchemy.exc import (
+            ArgumentError,
+            DBAPIError,
+            InterfaceError,
+            NoSuchModuleError,
+            OperationalError,
+        )
 
         try:
             yield self._engine
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
             # The error itself may show the URL, and with it the password.
             raise WarehouseError(
-                f"LAUREL_WAREHOUSE_URL is no address that SQLAlchemy can use here ({type(error).__name__}). It begins with the kind of "
-                "database and its driver, as mysql+pymysql:// or postgresql://, and the driver must be installed."
+                "LAUREL_WAREHOUSE_URL is no address that SQLAlchemy can use here "
+                f"({type(error).__name__}). It begins with the kind of "
+                "database and its driver, as mysql+pymysql:// or postgresql://, and the "
+                "driver must be installed."
             ) from None
         except (OperationalError, InterfaceError) as error:
-            raise WarehouseAway(f"The warehouse cannot be asked: {error.orig}. The query: {query}") from error
+            raise WarehouseAway(
+                f"The warehouse cannot be asked: {error.orig}. The query: {query}"
+            ) from error
         except DBAPIError as error:
-            raise WarehouseError(f"The warehouse refuses the query: {error.orig}. The query: {query}") from error
+            raise WarehouseError(
+                f"The warehouse refuses the query: {error.orig}. The query: {query}"
+            ) from error
 
 
 def _rows(query: str, event_time: str) -> "Subquery":

@@ -15,7 +15,9 @@ Words = Annotated[str, Field(min_length=1, max_length=2000, pattern=r"\S")]
 
 
 @flow(name="adopt", flow_run_name=named("version", before="version "), **TOLD)
-async def adopt(use_case: str, version: str, by: Words, why: Words, seed: int = 0) -> State[ModelVersion]:
+async def adopt(
+    use_case: str, version: str, by: Words, why: Words, seed: int = 0
+) -> State[ModelVersion]:
     """Make ``version`` champion without a contest, once its package is proven to load and answer;
     ``none``: give the crown to nobody.
 
@@ -27,11 +29,15 @@ async def adopt(use_case: str, version: str, by: Words, why: Words, seed: int = 
     before = adoption.champion or "nobody"
     if adoption.version is None:
         vacate(use_case, adoption, by, why)
-        return completed(f"Nobody is champion of {use_case} after version {before}, by the word of {reason}. A retrain makes the next one.")
+        return completed(
+            f"Nobody is champion of {use_case} after version {before}, by the word of "
+            f"{reason}. A retrain makes the next one."
+        )
     chosen = make_watchable(adoption.version, reason, seed)
     who = {"by": by, "why": why}
     seconds = crown(chosen, Crowning(adoption.champion, [reason], "adoption", adoption.holder, who))
     return completed(
-        f"Version {chosen.number} is champion of {use_case} after {before}, in service {seconds:.1f} s after it was crowned: {reason}",
+        f"Version {chosen.number} is champion of {use_case} after {before}, in service "
+        f"{seconds:.1f} s after it was crowned: {reason}",
         chosen,
     )

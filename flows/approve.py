@@ -1,4 +1,6 @@
-"""A person's word on a challenger that won, or that looks too good: the run waits for it without a process."""
+"""A person's word on a challenger that won, or that looks too good: the run waits for it without a
+process.
+"""
 
 from prefect import flow
 from prefect.flow_runs import asuspend_flow_run
@@ -19,24 +21,36 @@ from tasks.steps.refit import refit_winner
 class Answer(RunInput):
     """The form on the run's page in Prefect, and what Slack and the service send."""
 
-    approved: bool = Field(description="Yes: the challenger is fitted again with the newest rows and takes the crown.")
-    by: str = Field(min_length=1, max_length=200, pattern=r"\S", description="Who answers: it goes to the ledger.")
+    approved: bool = Field(
+        description="Yes: the challenger is fitted again with the newest rows and takes the crown."
+    )
+    by: str = Field(
+        min_length=1,
+        max_length=200,
+        pattern=r"\S",
+        description="Who answers: it goes to the ledger.",
+    )
     why: str = Field("", max_length=2000, description="Why: it goes to the ledger as well.")
 
 
 @flow(name="approve", flow_run_name=named("version", before="version "), **TOLD)
-async def approve(use_case: str, version: str, asked_by: str = "", time_limit_of: str | None = None) -> State[ModelVersion]:
-    """Ask whether challenger ``version`` may take the crown, and wait for the answer; ``promote`` starts this, for its run ``asked_by``.
+async def approve(
+    use_case: str, version: str, asked_by: str = "", time_limit_of: str | None = None
+) -> State[ModelVersion]:
+    """Ask whether challenger ``version`` may take the crown, and wait for the answer; ``promote``
+    starts this, for its run ``asked_by``.
 
-    Approved, the recipe is fitted again and crowned. Rejected or expired, the challenger is retired and the champion stays.
-    A run with ``time_limit_of`` is the other half: it answers that run with no.
-    """
+    Approved, the recipe is fitted again and crowned. Rejected or expired, the challenger is retired
+    and the champion stays. A run with ``time_limit_of`` is the other half: it answers that run with
+    no."""
     if time_limit_of is not None:
         return completed(end_waiting(use_case, time_limit_of), name="Time limit")
     question = find_question(use_case, version)
     answer = Answer(approved=False, by=TIME_LIMIT)
     if ask_people(question):
-        answer = await asuspend_flow_run(wait_for_input=Answer.with_initial_data(description=in_words(question)))
+        answer = await asuspend_flow_run(
+            wait_for_input=Answer.with_initial_data(description=in_words(question))
+        )
     decision = judge_answer(question, answer.approved, answer.by, answer.why)
     contest = question.model_copy(update={"kind": "contest", "verdict": question.facts["contest"]})
     challenger = find_challenger(use_case, version)

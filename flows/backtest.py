@@ -10,7 +10,11 @@ from tasks.backtest.replay import Backtest
 from tasks.steps.backtest import in_short, replay_history, report_backtest
 
 
-@flow(name="backtest", flow_run_name=named("through", before="through ", otherwise="all history"), **TOLD)
+@flow(
+    name="backtest",
+    flow_run_name=named("through", before="through ", otherwise="all history"),
+    **TOLD,
+)
 async def backtest(
     use_case: str,
     start: str | None = None,
@@ -19,11 +23,12 @@ async def backtest(
     dataset_version: str | None = None,
     seed: int = 0,
 ) -> State[Backtest]:
-    """Replay a dataset version (default: the latest) under a policy, against never retraining and retraining each month.
+    """Replay a dataset version (default: the latest) under a policy, against never retraining and
+    retraining each month.
 
-    The first champion wins on the period ``start`` (default: the third labelled one). ``policy`` changes the use case's own:
-    ``{"drift": {"share": 0.2}, "retrain": {"cooldown_hours": 24}}``. No champion and no alias is touched.
-    """
+    The first champion wins on the period ``start`` (default: the third labelled one). ``policy``
+    changes the use case's own: ``{"drift": {"share": 0.2}, "retrain": {"cooldown_hours": 24}}``. No
+    champion and no alias is touched."""
     found = replay_history(use_case, start, through, policy or {}, dataset_version, seed)
     report_backtest(found)
     return completed(in_short(found), found)

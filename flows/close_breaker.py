@@ -16,4 +16,6 @@ async def close_breaker(use_case: str, by: str, why: str) -> State[None]:
     rejections = close(use_case, by, why)
     if rejections == 0:
         return completed(f"The breaker of {use_case} was not open.", name="Nothing to do")
-    return completed(f"{by} closed the breaker of {use_case} after {rejections} rejected challengers.")
+    return completed(
+        f"{by} closed the breaker of {use_case} after {rejections} rejected challengers."
+    )

@@ -9,8 +9,11 @@ from tasks.steps.compare import compare_versions, in_short, report_comparison
 
 
 @flow(name="compare", flow_run_name=named("window"), **TOLD)
-async def compare(use_case: str, window: str, champion: str, challenger: str, seed: int = 0) -> State[Contest]:
-    """Score versions ``champion`` and ``challenger`` on the labelled rows of ``window``, which neither was trained on.
+async def compare(
+    use_case: str, window: str, champion: str, challenger: str, seed: int = 0
+) -> State[Contest]:
+    """Score versions ``champion`` and ``challenger`` on the labelled rows of ``window``, which
+    neither was trained on.
 
     Decides nothing: it says what the contest would have said on rows that came later.
     """

@@ -4,18 +4,27 @@ from prefect import flow
 from prefect.states import State
 
 from flows.runs import TOLD, completed, named
-from tasks.steps.drift_check.judge import Checked, check_window, find_champion, latest_window, unseen
+from tasks.steps.drift_check.judge import (
+    Checked,
+    check_window,
+    find_champion,
+    latest_window,
+    unseen,
+)
 from tasks.steps.drift_check.record import emit_drift, in_short, record_check, report_check
 from tasks.steps.drift_check.silence import emit_seen, find_silence
 
 
 @flow(name="drift_check", flow_run_name=named("window"), **TOLD)
-async def drift_check(use_case: str, window: str | None = None, seed: int = 0, silent_for_hours: float | None = None) -> State[Checked]:
-    """Hold a month of the prediction log (``2013-04``; default: the latest) against the champion's reference.
+async def drift_check(
+    use_case: str, window: str | None = None, seed: int = 0, silent_for_hours: float | None = None
+) -> State[Checked]:
+    """Hold a month of the prediction log (``2013-04``; default: the latest) against the champion's
+    reference.
 
-    Drift emits ``laurel.drift.detected``, which an automation turns into a retrain; broken data go into quarantine and only alert.
-    Where there are no predictions, or none arrived within ``silent_for_hours`` (the dead man's switch asks so), it is *silent*.
-    """
+    Drift emits ``laurel.drift.detected``, which an automation turns into a retrain; broken data go
+    into quarantine and only alert. Where there are no predictions, or none arrived within
+    ``silent_for_hours`` (the dead man's switch asks so), it is *silent*."""
     champion = find_champion(use_case)
     silence = find_silence(use_case, window, silent_for_hours)
     if silence is None:

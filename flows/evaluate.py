@@ -19,11 +19,12 @@ from tasks.steps.train import find_training
 
 @flow(name="evaluate", flow_run_name=named("training"), **TOLD)
 async def evaluate(use_case: str, training: str | None = None) -> State[ModelVersion]:
-    """Judge the candidates of ``training`` (default: the latest) on its hold-out and register the best as challenger.
+    """Judge the candidates of ``training`` (default: the latest) on its hold-out and register the
+    best as challenger.
 
-    Where none passes the gate, HPO searches inside the training window and its best trial is judged. Where that does
-    not pass either, nothing is registered and the run completes as *Below the gate*.
-    """
+    Where none passes the gate, HPO searches inside the training window and its best trial is
+    judged. Where that does not pass either, nothing is registered and the run completes as *Below
+    the gate*."""
     trained = find_training(use_case, training)
     scored = [score_candidate(trained.plan, fitted) for fitted in trained.fitted]
     best = report_scores(trained.plan, scored)
@@ -34,4 +35,6 @@ async def evaluate(use_case: str, training: str | None = None) -> State[ModelVer
     if not best.passed:
         return ended(below(trained.plan, best))
     challenger = register_challenger(trained.plan, best)
-    return completed(f"Challenger {challenger.number}: {judged_well(trained.plan, best)}", challenger)
+    return completed(
+        f"Challenger {challenger.number}: {judged_well(trained.plan, best)}", challenger
+    )

@@ -9,12 +9,14 @@ from tasks.steps.ingest import find_periods, publish_dataset, take_in
 
 
 @flow(name="ingest", flow_run_name=named("through"), **TOLD)
-async def ingest(use_case: str, through: str | None = None, since: str | None = None) -> State[DatasetVersion]:
+async def ingest(
+    use_case: str, through: str | None = None, since: str | None = None
+) -> State[DatasetVersion]:
     """Ingest every complete period up to ``through`` (``2013-03``; default: all there is).
 
-    With ``since``, only periods from there on are read again; earlier ones come from the version before. The same
-    source gives the same version, and writes nothing. A batch broken as a whole is refused before anything is visible.
-    """
+    With ``since``, only periods from there on are read again; earlier ones come from the version
+    before. The same source gives the same version, and writes nothing. A batch broken as a whole is
+    refused before anything is visible."""
     periods = find_periods(use_case, through, since)
     taken = [take_in(use_case, period) for period in periods]
     dataset = publish_dataset(use_case, taken, since)

@@ -13,13 +13,19 @@ from tasks.steps.promote import find_challenger, hold_contest, retire_challenger
 from tasks.steps.refit import refit_winner
 
 
-@flow(name="promote", flow_run_name=named("version", before="version ", otherwise="challenger"), **TOLD)
+@flow(
+    name="promote",
+    flow_run_name=named("version", before="version ", otherwise="challenger"),
+    **TOLD,
+)
 async def promote(use_case: str, version: str | None = None, seed: int = 0) -> State[ModelVersion]:
     """Let challenger (or ``version``) and champion contest; refit, package and deploy the winner.
 
-    A champion that stays is an outcome, not a failure: the run then completes as *Champion stays*, and
-    as *No champion yet* where there is none. Where the use case wants a person's word it completes as
-    *Waits for approval*, and ``approve`` goes on. A deployment that does not get into service fails the
+    A champion that stays is an outcome, not a failure: the run then completes as *Champion stays*,
+    and as *No champion yet* where there is none. Where the use case wants a person's word it
+    completes as
+    *Waits for approval*, and ``approve`` goes on. A deployment that does not get into service fails
+      the
     run, with the alias back where it was.
     """
     challenger = find_challenger(use_case, version)

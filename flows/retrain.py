@@ -12,12 +12,21 @@ from flows.ingest import ingest
 from flows.promote import promote
 from flows.runs import TOLD, completed, named
 from flows.train import train
-from tasks.steps.retrain import ask_governor, failure_recorded, record_end, report_retrain, skip_retrain
+from tasks.steps.retrain import (
+    ask_governor,
+    failure_recorded,
+    record_end,
+    report_retrain,
+    skip_retrain,
+)
 from tasks.steps.serving_checks import check_service
 from tasks.steps.train import Training
 
 # What the ledger calls the outcomes.
-ENDS = {name: name.lower() for name in ("Nothing to do", "Below the gate", "Waits for approval", "No champion yet")}
+ENDS = {
+    name: name.lower()
+    for name in ("Nothing to do", "Below the gate", "Waits for approval", "No champion yet")
+}
 ENDS |= {"Champion stays": "kept", "Completed": "promoted"}
 
 
@@ -31,10 +40,13 @@ class Ended:
 
 
 @flow(name="retrain", flow_run_name=named("through"), **TOLD)
-async def retrain(use_case: str, through: str | None = None, reason: str = "asked for", by_hand: bool = True) -> State[ModelVersion]:
+async def retrain(
+    use_case: str, through: str | None = None, reason: str = "asked for", by_hand: bool = True
+) -> State[ModelVersion]:
     """Ingest up to ``through``, train, evaluate, and promote whoever wins.
 
-    One at a time for each use case; where it is not started ``by_hand``, as the governor allows. A run that may not start completes as
+    One at a time for each use case; where it is not started ``by_hand``, as the governor allows. A
+    run that may not start completes as
     *Skipped* and says why, and until when. The ledger has start, end and refusal.
     """
     refusal = ask_governor(use_case, reason, by_hand)
@@ -48,7 +60,9 @@ async def retrain(use_case: str, through: str | None = None, reason: str = "aske
 
 
 async def _loop(use_case: str, through: str | None) -> Ended:
-    """How the loop ended: the name and the message of the flow that it ended in, and the champion that it crowned."""
+    """How the loop ended: the name and the message of the flow that it ended in, and the champion
+    that it crowned.
+    """
     check_service(use_case)
     ingested: State[Any] = await ingest(use_case, through, return_state=True)
     dataset = await ingested.aresult()
@@ -62,7 +76,11 @@ async def _loop(use_case: str, through: str | None) -> Ended:
         return Ended(evaluated.name or "", evaluated.message or "")
     promoted: State[Any] = await promote(use_case, challenger.number, return_state=True)
     winner = await promoted.aresult()
-    return Ended(promoted.name or "", promoted.message or "", winner if isinstance(winner, ModelVersion) else None)
+    return Ended(
+        promoted.name or "",
+        promoted.message or "",
+        winner if isinstance(winner, ModelVersion) else None,
+    )
 
 
 def _report(use_case: str, reason: str, end: Ended) -> None:

@@ -4,16 +4,26 @@ from prefect import flow, get_run_logger
 from prefect.states import State
 
 from flows.runs import TOLD, completed, named
-from tasks.steps.train import NothingToDo, Training, announce_training, fit_candidate, plan_training, rehearse_candidates, report_training
+from tasks.steps.train import (
+    NothingToDo,
+    Training,
+    announce_training,
+    fit_candidate,
+    plan_training,
+    rehearse_candidates,
+    report_training,
+)
 
 
 @flow(name="train", flow_run_name=named("holdout", "dataset_version"), **TOLD)
-async def train(use_case: str, dataset_version: str | None = None, holdout: str | None = None, seed: int = 0) -> State[Training]:
-    """Fit the baseline candidates, and the champion's recipe, on the window that ends before ``holdout``.
+async def train(
+    use_case: str, dataset_version: str | None = None, holdout: str | None = None, seed: int = 0
+) -> State[Training]:
+    """Fit the baseline candidates, and the champion's recipe, on the window that ends before
+    ``holdout``.
 
-    ``holdout`` is the latest labelled period unless named. Where the champion has learned that period already, the run
-    completes as *Nothing to do*.
-    """
+    ``holdout`` is the latest labelled period unless named. Where the champion has learned that
+    period already, the run completes as *Nothing to do*."""
     plan = plan_training(use_case, dataset_version, holdout, seed)
     if isinstance(plan, NothingToDo):
         get_run_logger().info(plan.reason)

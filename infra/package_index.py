@@ -1,10 +1,11 @@
-"""uv with the package index that pip is configured with, and the certificates that this machine trusts.
+"""uv with the package index that pip is configured with, and the certificates that this machine
+trusts.
 
     python infra/package_index.py ARGUMENTS OF UV...
 
-pip reads its files, its variables and, from version 24.2 on, the system's certificates; uv reads none of them. Behind a company's
-mirror or certificate authority the one works and the other does not. Variables of uv's own that are set already stay.
-"""
+pip reads its files, its variables and, from version 24.2 on, the system's certificates; uv reads
+none of them. Behind a company's mirror or certificate authority the one works and the other does
+not. Variables of uv's own that are set already stay."""
 
 import ast
 import math
@@ -44,38 +45,70 @@ def pip_options(listing: str) -> dict[str, str]:
         section, _, option = name.rpartition(".")
         if equals and section in by_section:
             by_section[section][option] = str(ast.literal_eval(value)).strip()
-    return {option: value for section in SECTIONS for option, value in by_section[section].items() if value}
+    return {
+        option: value
+        for section in SECTIONS
+        for option, value in by_section[section].items()
+        if value
+    }
 
 
 def uv_variables(options: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
-    """What uv is to find in its environment beside ``environment``, whose variables of uv's own stay."""
-    variables = {VARIABLES[name]: " ".join(value.split()) for name, value in options.items() if name in VARIABLES}
+    """What uv is to find in its environment beside ``environment``, whose variables of uv's own
+    stay.
+    """
+    variables = {
+        VARIABLES[name]: " ".join(value.split())
+        for name, value in options.items()
+        if name in VARIABLES
+    }
     if "UV_FIND_LINKS" in variables:
         variables["UV_FIND_LINKS"] = variables["UV_FIND_LINKS"].replace(" ", ",")
     if "UV_HTTP_TIMEOUT" in variables:
-        variables["UV_HTTP_TIMEOUT"] = str(math.ceil(float(variables["UV_HTTP_TIMEOUT"])))  # pip takes 7.5, and uv whole seconds
+        variables["UV_HTTP_TIMEOUT"] = str(
+            math.ceil(float(variables["UV_HTTP_TIMEOUT"]))
+        )  # pip takes 7.5, and uv whole seconds
     if "UV_INDEX" in variables:
-        # pip takes the best version of all its indexes; uv by default asks only the first one that has the package.
+        # pip takes the best version of all its indexes; uv by default asks only the first one that
+        # has the package.
         variables["UV_INDEX_STRATEGY"] = "unsafe-best-match"
     if "HTTPS_PROXY" in variables:
         variables["HTTP_PROXY"] = variables["HTTPS_PROXY"]
     variables["UV_SYSTEM_CERTS"] = "true"
-    bundles = [environment.get(name, "") for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")]
+    bundles = [
+        environment.get(name, "")
+        for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    ]
     if any(bundles):
-        variables.setdefault("SSL_CERT_FILE", next(filter(None, bundles)))  # pip obeys the last two as well
+        variables.setdefault(
+            "SSL_CERT_FILE", next(filter(None, bundles))
+        )  # pip obeys the last two as well
     own = {name: (name, *OWN_NAMES.get(name, ())) for name in variables if name.startswith("UV_")}
-    return {name: value for name, value in variables.items() if not any(environment.get(other) for other in own.get(name, ()))}
+    return {
+        name: value
+        for name, value in variables.items()
+        if not any(environment.get(other) for other in own.get(name, ()))
+    }
 
 
 def with_flags(arguments: Sequence[str], options: Mapping[str, str]) -> list[str]:
     """uv's arguments; ``no-index`` has no variable."""
     is_offline = options.get("no-index", "").lower() in ("1", "yes", "on", "true", "t", "y")
-    return [*arguments[:2], *(["--no-index"] if is_offline and arguments[0] == "pip" else []), *arguments[2:]]
+    return [
+        *arguments[:2],
+        *(["--no-index"] if is_offline and arguments[0] == "pip" else []),
+        *arguments[2:],
+    ]
 
 
 def main() -> None:
     """This process becomes uv."""
-    listing = subprocess.run([sys.executable, "-m", "pip", "config", "list"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    listing = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
     options, uv = pip_options(listing), str(Path(sys.executable).with_name("uv"))
     variables = uv_variables(options, os.environ)
     os.execve(uv, [uv, *with_flags(sys.argv[1:], options)], {**os.environ, **variables})  # noqa: S606 - no shell is wanted

@@ -1,6 +1,8 @@
-"""What is in an image, as CycloneDX 1.5: Python, its packages and Debian's, as its files tell of them.
+"""What is in an image, as CycloneDX 1.5: Python, its packages and Debian's, as its files tell of
+them.
 
-    python infra/sbom.py laurel-serving laurel-flows        writes dist/laurel-serving.sbom.json, dist/laurel-flows.sbom.json
+    python infra/sbom.py laurel-serving laurel-flows        writes dist/laurel-serving.sbom.json,
+    dist/laurel-flows.sbom.json
 
 The same image gives the same document: its number and its time are the image's.
 """
@@ -30,7 +32,11 @@ def main(images: list[str]) -> int:
             document = describe(image)
         except (subprocess.CalledProcessError, OSError) as error:
             said = getattr(error, "stderr", None)
-            print(f"{image} cannot be read: {said.decode().strip() if said else error}. Build it first: make images", file=sys.stderr)
+            print(
+                f"{image} cannot be read: {said.decode().strip() if said else error}. Build "
+                "it first: make images",
+                file=sys.stderr,
+            )
             return 1
         target = FOLDER / f"{image}.sbom.json"
         target.write_text(json.dumps(document, indent=2) + "\n")
@@ -39,7 +45,9 @@ def main(images: list[str]) -> int:
 
 
 def describe(image: str) -> dict[str, Any]:
-    """The document. Raises ``subprocess.CalledProcessError`` where the engine does not have the image."""
+    """The document. Raises ``subprocess.CalledProcessError`` where the engine does not have the
+    image.
+    """
     facts = json.loads(_docker("image", "inspect", image))[0]
     packages = {package["purl"]: package for package in _packages(image)}
     return {
@@ -49,7 +57,12 @@ def describe(image: str) -> dict[str, Any]:
         "version": 1,
         "metadata": {
             "timestamp": facts["Created"],
-            "component": {"type": "container", "bom-ref": facts["Id"], "name": image, "version": facts["Id"]},
+            "component": {
+                "type": "container",
+                "bom-ref": facts["Id"],
+                "name": image,
+                "version": facts["Id"],
+            },
         },
         "components": [packages[purl] for purl in sorted(packages)],
     }
@@ -84,7 +97,9 @@ def python_component(metadata: bytes) -> dict[str, Any]:
     said = HeaderParser().parsestr(metadata.decode(errors="replace"))
     name, version = said["Name"], said["Version"]
     normal = name.lower().replace("_", "-").replace(".", "-")
-    licence = said["License-Expression"] or (said["License"] if said["License"] and len(said["License"]) < 100 else None)
+    licence = said["License-Expression"] or (
+        said["License"] if said["License"] and len(said["License"]) < 100 else None
+    )
     return _component(name, version, f"pkg:pypi/{normal}@{quote(version)}", licence)
 
 
@@ -97,13 +112,16 @@ def _debian(status: bytes) -> Iterable[dict[str, Any]]:
     for paragraph in status.strip().split(b"\n\n"):
         said = BytesParser().parsebytes(paragraph, headersonly=True)
         if said["Status"].endswith(" installed"):
-            purl = f"pkg:deb/debian/{quote(said['Package'])}@{quote(said['Version'], safe='')}?arch={said['Architecture']}"
+            name, version = quote(said["Package"]), quote(said["Version"], safe="")
+            purl = f"pkg:deb/debian/{name}@{version}?arch={said['Architecture']}"
             yield _component(said["Package"], said["Version"], purl, None)
 
 
 def _component(name: str, version: str, purl: str, licence: str | None) -> dict[str, Any]:
     found = {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl}
-    return found | ({"licenses": [{"license": {"name": " ".join(licence.split())}}]} if licence else {})
+    return found | (
+        {"licenses": [{"license": {"name": " ".join(licence.split())}}]} if licence else {}
+    )
 
 
 def _docker(*arguments: str) -> bytes:

@@ -1,9 +1,8 @@
 """``python -m serving``: the model service as one process, or as the parent of several workers.
 
-python -m serving                                  LAUREL_SERVING_WORKERS says how many
-python -m serving serve                            as SageMaker starts it: serving/sagemaker.py
-python -m serving [serve] <listening socket> <line>    a worker, as serving/server/supervisor.py starts it
-"""
+python -m serving                                  LAUREL_SERVING_WORKERS says how many python -m
+serving serve                            as SageMaker starts it: serving/sagemaker.py python -m
+serving [serve] <listening socket> <line>    a worker, as serving/server/supervisor.py starts it"""
 
 import gc
 import logging
@@ -44,7 +43,9 @@ def main(arguments: list[str]) -> int:
             listener = _listen(settings)
             begin_run(folder_of(settings))
             if settings.serving_workers > 1:
-                become_parent(listener, settings.serving_workers, settings.serving_leave_seconds, told)
+                become_parent(
+                    listener, settings.serving_workers, settings.serving_leave_seconds, told
+                )
         server = _server(settings, line, open_path)
     except (ValueError, OSError, KeysError, PackageError) as error:
         print(f"The model service does not start: {error}", file=sys.stderr)
@@ -57,33 +58,47 @@ def main(arguments: list[str]) -> int:
 
 
 def _settings(*, for_sagemaker: bool) -> Settings:
-    """Raises ``ValueError``, or ``PackageError`` where a model folder is named that has no package."""
+    """Raises ``ValueError``, or ``PackageError`` where a model folder is named that has no
+    package.
+    """
     settings = Settings.read()
     if for_sagemaker:
         settings = sagemaker.settings_for(settings)
     if settings.serving_model_folder is not None:
         from serving.outside.model_folder import use_case_in
 
-        settings = settings.model_copy(update={"serving_use_cases": use_case_in(settings.serving_model_folder)})
+        settings = settings.model_copy(
+            update={"serving_use_cases": use_case_in(settings.serving_model_folder)}
+        )
     return settings
 
 
 def _inherit(arguments: list[str]) -> tuple[socket.socket, socket.socket]:
-    """The listening socket and the line of a worker. Raises ``ValueError`` for arguments that nobody but a user can have given."""
+    """The listening socket and the line of a worker. Raises ``ValueError`` for arguments that
+    nobody but a user can have given.
+    """
     if len(arguments) != 2 or not all(number.isdigit() for number in arguments):
-        raise ValueError(f"it knows no argument but '{sagemaker.ARGUMENT}' (SageMaker's), and was given {' '.join(arguments)!r}.")
+        raise ValueError(
+            f"it knows no argument but '{sagemaker.ARGUMENT}' (SageMaker's), and was given "
+            f"{' '.join(arguments)!r}."
+        )
     listener, line = (socket.socket(fileno=int(number)) for number in arguments)
     return listener, line
 
 
 def _listen(settings: Settings) -> socket.socket:
-    """Raises ``OSError`` that names the address. Callers may connect from now on; they are answered when all is loaded."""
+    """Raises ``OSError`` that names the address. Callers may connect from now on; they are answered
+    when all is loaded.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.serving_port), family=family, backlog=2048)
+        return socket.create_server(
+            (settings.host, settings.serving_port), family=family, backlog=2048
+        )
     except OSError as error:
         raise OSError(
-            f"it cannot listen on {settings.host} port {settings.serving_port} ({error.strerror or error}); "
+            f"it cannot listen on {settings.host} port {settings.serving_port} "
+            f"({error.strerror or error}); "
             "set LAUREL_HOST or LAUREL_SERVING_PORT to others."
         ) from error
 
@@ -91,7 +106,9 @@ def _listen(settings: Settings) -> socket.socket:
 def _server(settings: Settings, line: socket.socket | None, open_path: str | None) -> "Server":
     """Raises ``ValueError`` for settings that cannot be."""
     begin_log()
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each look at the alias tells nobody anything
+    logging.getLogger("httpx").setLevel(
+        logging.WARNING
+    )  # a line for each look at the alias tells nobody anything
     from serving.server.server import Server, allow_files, uvicorn_config
 
     allow_files(settings)

@@ -1,4 +1,5 @@
-"""``python -m serving.health <port>``: exit code 0 where the service of this container answers. Docker's health check runs it.
+"""``python -m serving.health <port>``: exit code 0 where the service of this container answers.
+Docker's health check runs it.
 
 It imports next to nothing: it is run every few seconds for as long as the container lives.
 """
@@ -10,7 +11,9 @@ _TIMEOUT_SECONDS = 3.0
 
 
 def is_healthy(port: int) -> bool:
-    """Whether the service on this machine says so at ``/health``. A refused or dropped connection counts as no."""
+    """Whether the service on this machine says so at ``/health``. A refused or dropped connection
+    counts as no.
+    """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_SECONDS)
     try:
         connection.request("GET", "/health")
@@ -23,6 +26,9 @@ def is_healthy(port: int) -> bool:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or not sys.argv[1].isdecimal():
-        print("usage: python -m serving.health <port>, that on which the service listens", file=sys.stderr)
+        print(
+            "usage: python -m serving.health <port>, that on which the service listens",
+            file=sys.stderr,
+        )
         sys.exit(2)
     sys.exit(not is_healthy(int(sys.argv[1])))

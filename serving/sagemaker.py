@@ -1,9 +1,10 @@
 """SageMaker's contract: what the argument ``serve`` changes (``python -m serving serve``).
 
-SageMaker runs an image as ``docker run <image> serve``, asks ``GET /ping`` and sends ``POST /invocations`` to port 8080. Nobody else
-reaches that container, and whoever calls the endpoint has passed IAM. SageMaker sends no header with a key, so ``/invocations`` asks
-for none; the rest of the service goes on asking (``/ping`` and the other open routes never did). The argument is the switch, and no
-setting is: none can take the lock off by accident.
+SageMaker runs an image as ``docker run <image> serve``, asks ``GET /ping`` and sends ``POST
+/invocations`` to port 8080. Nobody else reaches that container, and whoever calls the endpoint has
+passed IAM. SageMaker sends no header with a key, so ``/invocations`` asks for none; the rest of the
+service goes on asking (``/ping`` and the other open routes never did). The argument is the switch,
+and no setting is: none can take the lock off by accident.
 
 https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
 """
@@ -19,10 +20,17 @@ MODEL_FOLDER = Path("/opt/ml/model")
 
 
 def settings_for(settings: Settings) -> Settings:
-    """Every address, SageMaker's port, its model if it brought one, and no prediction log unless ``LAUREL_LAKE`` says where to."""
-    from serving.package.manifest import MANIFEST  # NumPy comes with it: not for those who are not asked to serve so
+    """Every address, SageMaker's port, its model if it brought one, and no prediction log unless
+    ``LAUREL_LAKE`` says where to.
+    """
+    from serving.package.manifest import (
+        MANIFEST,
+    )  # NumPy comes with it: not for those who are not asked to serve so
 
-    changed: dict[str, object] = {"host": "0.0.0.0", "serving_port": settings.sagemaker_bind_to_port}  # noqa: S104 - all of a container
+    changed: dict[str, object] = {
+        "host": "0.0.0.0",  # noqa: S104 - all of a container
+        "serving_port": settings.sagemaker_bind_to_port,
+    }
     if settings.serving_model_folder is None and (MODEL_FOLDER / MANIFEST).exists():
         changed["serving_model_folder"] = MODEL_FOLDER
     if "lake" not in settings.model_fields_set:

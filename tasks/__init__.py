@@ -1,1 +1,3 @@
-"""What flows do: rooms of plain functions, each on those below it, and above them ``steps``, the tasks of Prefect."""
+"""What flows do: rooms of plain functions, each on those below it, and above them ``steps``, the
+tasks of Prefect.
+"""

@@ -1,4 +1,6 @@
-"""What all tests share: an environment of their own, free ports, and one real local stack for the whole session."""
+"""What all tests share: an environment of their own, free ports, and one real local stack for the
+whole session.
+"""
 
 import logging
 import os
@@ -28,22 +30,28 @@ END_SECONDS = 5
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Before anything imports Prefect, which reads its home when imported: nobody's own folders and settings are touched."""
+    """Before anything imports Prefect, which reads its home when imported: nobody's own folders and
+    settings are touched.
+    """
     home = Path(tempfile.mkdtemp(prefix="laurel-tests-"))
     config.stash[STACK_MODULES] = home / "lanes"
     config.stash[STACK_MODULES].mkdir()
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
-    for name in [name for name in os.environ if name.startswith(("LAUREL_", "PREFECT_", "MLFLOW_", "AWS_"))]:
+    for name in [
+        name for name in os.environ if name.startswith(("LAUREL_", "PREFECT_", "MLFLOW_", "AWS_"))
+    ]:
         del os.environ[name]
     os.environ |= {
         "HOME": str(home),
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        # What a test's own small server may take to start, on a machine that is busy with the other lane.
+        # What a test's own small server may take to start, on a machine that is busy with the other
+        # lane.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "1",
-        # Threads of a fit that wait for each other must not spin: where tests share two cores with servers that made seconds minutes.
+        # Threads of a fit that wait for each other must not spin: where tests share two cores with
+        # servers that made seconds minutes.
         "OMP_WAIT_POLICY": "passive",
         # Whatever the machine is set up for, no test may reach AWS.
         "AWS_EC2_METADATA_DISABLED": "true",
@@ -65,7 +73,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    config.option.loadscopereorder = False  # xdist's order is by the number of tests, which says nothing here
+    config.option.loadscopereorder = (
+        False  # xdist's order is by the number of tests, which says nothing here
+    )
     config.pluginmanager.register(lanes.Timetable())
     return lanes.Lanes(config, log, config.stash[STACK_MODULES])
 
@@ -77,19 +87,25 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """The summary comes last.
 
-    Prefect has events left to tell to servers that are gone, tries each eleven times within some eight seconds, and at the exit of the
-    process waits for all of them. Nobody waits for them here. A lane has handed in its last report by now: it does so at the session's end.
-    """
+    Prefect has events left to tell to servers that are gone, tries each eleven times within some
+    eight seconds, and at the exit of the process waits for all of them. Nobody waits for them here.
+    A lane has handed in its last report by now: it does so at the session's end."""
     logging.disable()
-    logging.getLogger("prefect._internal.concurrency").disabled = True  # It does not ask whether logging is off.
-    end = threading.Timer(END_SECONDS, os._exit, [config.stash.get(EXIT_STATUS, pytest.ExitCode.INTERNAL_ERROR)])
+    logging.getLogger(
+        "prefect._internal.concurrency"
+    ).disabled = True  # It does not ask whether logging is off.
+    end = threading.Timer(
+        END_SECONDS, os._exit, [config.stash.get(EXIT_STATUS, pytest.ExitCode.INTERNAL_ERROR)]
+    )
     end.daemon = True
     end.start()
 
 
 @pytest.fixture(autouse=True)
 def mlflow_forgets_its_experiment() -> Iterator[None]:
-    """``mlflow.set_experiment`` leaves an id in the environment, which means nothing to the MLflow server of the next test."""
+    """``mlflow.set_experiment`` leaves an id in the environment, which means nothing to the MLflow
+    server of the next test.
+    """
     yield
     for name in ("MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID"):
         os.environ.pop(name, None)
@@ -97,13 +113,21 @@ def mlflow_forgets_its_experiment() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def local_settings() -> LocalSettings:
-    """``local_settings(state, **changed)``: settings of a stack of its own, on ports that were free a moment ago."""
+    """``local_settings(state, **changed)``: settings of a stack of its own, on ports that were free
+    a moment ago.
+    """
 
     def made(state: Path, **changed: object) -> Settings:
         while True:
-            # Below the range that systems give out for outgoing connections, so that none takes a port in between.
+            # Below the range that systems give out for outgoing connections, so that none takes a
+            # port in between.
             first = random.randrange(20_000, 32_000)
-            ports = {"prefect_port": first, "mlflow_port": first + 1, "serving_port": first + 2, "s3_port": first + 3}
+            ports = {
+                "prefect_port": first,
+                "mlflow_port": first + 1,
+                "serving_port": first + 2,
+                "s3_port": first + 3,
+            }
             settings = Settings.model_validate({"state": state, **ports, **changed})
             try:
                 local_ports.check(settings)
@@ -122,14 +146,19 @@ def slack() -> Iterator[SlackServer]:
 
 
 @pytest.fixture(scope="session")
-def stack(local_settings: LocalSettings, tmp_path_factory: pytest.TempPathFactory, slack: SlackServer) -> Iterator[Settings]:
-    """The whole local stack, running: Prefect, SeaweedFS, MLflow, the service and a worker. Started by the first test that asks."""
+def stack(
+    local_settings: LocalSettings, tmp_path_factory: pytest.TempPathFactory, slack: SlackServer
+) -> Iterator[Settings]:
+    """The whole local stack, running: Prefect, SeaweedFS, MLflow, the service and a worker. Started
+    by the first test that asks.
+    """
     asked = local_settings(
         tmp_path_factory.mktemp("stack"),
         PYTHONPATH=str(FIXTURES),
         serving_use_cases="flights,toy,toy_github,toy_contest,toy_drift,toy_retrain,toy_approval,toy_hasty,"
         "toy_rollback,toy_slack,toy_late,toy_reign,toy_schema,toy_small,toy_governor,toy_hopeless,toy_long",
-        # MLflow's webhook tells of a champion at once. Twice a second for each of these use cases took MLflow a quarter of a core.
+        # MLflow's webhook tells of a champion at once. Twice a second for each of these use cases
+        # took MLflow a quarter of a core.
         serving_poll_seconds=5.0,
         log_flush_seconds=1.0,
         slack_token=slack.token,

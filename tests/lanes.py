@@ -1,8 +1,8 @@
 """Whole modules of tests, divided between processes: the lanes of ``pytest -n 2``.
 
-One lane has the session's stack and takes the modules that need it. The other takes the rest, the longest folders first, so that
-what is left at the end can be divided. A lane that finds nothing else to do starts a stack of its own.
-"""
+One lane has the session's stack and takes the modules that need it. The other takes the rest, the
+longest folders first, so that what is left at the end can be divided. A lane that finds nothing
+else to do starts a stack of its own."""
 
 import json
 import time
@@ -25,11 +25,22 @@ def module_of(nodeid: str) -> str:
 
 
 def write_stack_modules(items: Iterable[pytest.Item], file: Path) -> None:
-    """Which modules have a test that uses the session's stack: only a process that collects knows, and the one that divides does not.
+    """Which modules have a test that uses the session's stack: only a process that collects knows,
+    and the one that divides does not.
 
-    With ``--dist loadgroup`` xdist would say it in the tests' ids. pytest 9.2 does not let it: the mark has no effect.
-    """
-    file.write_text(json.dumps(sorted({module_of(item.nodeid) for item in items if STACK in getattr(item, "fixturenames", ())})))
+    With ``--dist loadgroup`` xdist would say it in the tests' ids. pytest 9.2 does not let it: the
+    mark has no effect."""
+    file.write_text(
+        json.dumps(
+            sorted(
+                {
+                    module_of(item.nodeid)
+                    for item in items
+                    if STACK in getattr(item, "fixturenames", ())
+                }
+            )
+        )
+    )
 
 
 class Lanes(LoadScopeScheduling):
@@ -58,7 +69,9 @@ class Lanes(LoadScopeScheduling):
 
     def _choose(self, node: Any) -> str | None:
         on_stack = [module for module in self.workqueue if module in self._on_stack]
-        others = sorted((module for module in self.workqueue if module not in self._on_stack), key=_turn)
+        others = sorted(
+            (module for module in self.workqueue if module not in self._on_stack), key=_turn
+        )
         has_stack = not self._on_stack.isdisjoint(self.assigned_work[node])
         if has_stack or node is self.nodes[0]:
             return next(iter(on_stack + others), None)
@@ -68,12 +81,16 @@ class Lanes(LoadScopeScheduling):
 
 
 def _turn(scope: str) -> int:
-    return next((place for place, folder in enumerate(FOLDERS) if scope.startswith(folder)), len(FOLDERS))
+    return next(
+        (place for place, folder in enumerate(FOLDERS) if scope.startswith(folder)), len(FOLDERS)
+    )
 
 
 @dataclass
 class Timetable:
-    """What each lane did, by the reports of its tests: a plugin of the process that hears of all lanes."""
+    """What each lane did, by the reports of its tests: a plugin of the process that hears of all
+    lanes.
+    """
 
     began: float = field(default_factory=time.time)
     ended: dict[str, float] = field(default_factory=dict)
@@ -96,6 +113,12 @@ class Timetable:
         lines = []
         for lane, modules in sorted(self.seconds.items()):
             longest = sorted(modules.items(), key=lambda one: -one[1])[:3]
-            named = ", ".join(f"{module.rpartition('/')[2].removesuffix('.py')} {seconds / 60:.1f}" for module, seconds in longest)
-            lines.append(f"{lane}: done after {(self.ended[lane] - self.began) / 60:.1f} min, {len(modules)} modules (longest: {named})")
+            named = ", ".join(
+                f"{module.rpartition('/')[2].removesuffix('.py')} {seconds / 60:.1f}"
+                for module, seconds in longest
+            )
+            lines.append(
+                f"{lane}: done after {(self.ended[lane] - self.began) / 60:.1f} min, "
+                f"{len(modules)} modules (longest: {named})"
+            )
         return lines

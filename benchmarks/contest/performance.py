@@ -1,13 +1,14 @@
-"""What is known of a champion before its labels come, and when the labels say *worse*: the figures of docs/performance.md.
+"""What is known of a champion before its labels come, and when the labels say *worse*: the figures
+of docs/performance.md.
 
     python -m benchmarks.contest.performance
 
 Two champions of flights, refitted through March and through June, on the months after it.
 
-Realised ROC AUC and log loss of each month; estimated (CBPE) with the scores as they are, with the curve that the package would hold, and
-with a curve that is always fitted; the verdict of each month. Then how often each rule would say *worse* where nothing changed: days of
-those months, drawn at random for a hold-out and for a window that has none of them.
-"""
+Realised ROC AUC and log loss of each month; estimated (CBPE) with the scores as they are, with the
+curve that the package would hold, and with a curve that is always fitted; the verdict of each
+month. Then how often each rule would say *worse* where nothing changed: days of those months, drawn
+at random for a hold-out and for a window that has none of them."""
 
 import argparse
 from dataclasses import dataclass
@@ -30,7 +31,9 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Champion:
-    """A refit through ``last``, with what it was judged on before, and its scores on the months after."""
+    """A refit through ``last``, with what it was judged on before, and its scores on the months
+    after.
+    """
 
     last: str
     holdout: Holdout
@@ -39,32 +42,58 @@ class Champion:
 
 
 def make_champion(case: UseCase, rows: dict[str, pl.DataFrame], last: int, recipe: str) -> Champion:
-    """As the loop does it: judged on its last month by a model of the months before, then fitted with it."""
+    """As the loop does it: judged on its last month by a model of the months before, then fitted
+    with it.
+    """
     names = list(rows)
     candidate = case.candidate(recipe)
 
     def fit(periods: list[str]):  # noqa: ANN202
-        return modelling.fit(case, candidate, candidate.params, pl.concat([rows[name] for name in periods]), SEED)
+        return modelling.fit(
+            case, candidate, candidate.params, pl.concat([rows[name] for name in periods]), SEED
+        )
 
     held = names[last - 1]
     judge = fit(names[: last - 1])
     holdout = judge_holdout(case, judge, held, rows[held], SEED)
-    always = isotonic_curve(modelling.predict(judge, case, rows[held]), modelling.labels(case, rows[held]).astype(float))
+    always = isotonic_curve(
+        modelling.predict(judge, case, rows[held]), modelling.labels(case, rows[held]).astype(float)
+    )
     fitted = fit(names[:last])
     later = {
-        name: (modelling.labels(case, rows[name]), modelling.predict(fitted, case, rows[name]), days_of(rows[name][case.event_time]))
+        name: (
+            modelling.labels(case, rows[name]),
+            modelling.predict(fitted, case, rows[name]),
+            days_of(rows[name][case.event_time]),
+        )
         for name in names[last:]
     }
-    return Champion(held, holdout, {"as it is": [], "package": holdout.calibration, "always": always}, later)
+    return Champion(
+        held, holdout, {"as it is": [], "package": holdout.calibration, "always": always}, later
+    )
 
 
 def report(champion: Champion) -> list[str]:
     """A table of months, then a line for each curve with its errors."""
     held = champion.holdout
-    proven = "the diagonal" if list(held.calibration) == [(0.0, 0.0), (1.0, 1.0)] else f"{len(held.calibration)} points"
+    proven = (
+        "the diagonal"
+        if list(held.calibration) == [(0.0, 0.0), (1.0, 1.0)]
+        else f"{len(held.calibration)} points"
+    )
     bounds = {name: f"{low:.4f} to {high:.4f}" for name, (low, high) in held.intervals.items()}
-    lines = [f"### Champion through {champion.last}", "", f"Hold-out: {bounds}. Calibration in the package: {proven}.", ""]
-    lines += ["| month | labels | realised | 90 % | as it is | package | always | log loss | as it is | package | always | verdict |"]
+    lines = [
+        f"### Champion through {champion.last}",
+        "",
+        f"Hold-out: {bounds}. Calibration in the package: {proven}.",
+        "",
+    ]
+    lines += [
+        (
+            "| month | labels | realised | 90 % | as it is | package | always | log loss | as it "
+            "is | package | always | verdict |"
+        )
+    ]
     lines += ["|---" * 12 + "|"]
     errors: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for month, (truth, scores, days) in champion.months.items():
@@ -75,27 +104,44 @@ def report(champion: Champion) -> list[str]:
             for name, curve in champion.curves.items()
         }
         for (metric_name, name), value in guessed.items():
-            errors.setdefault((metric_name, name), []).append((value, found[metric_name].value or np.nan))
+            errors.setdefault((metric_name, name), []).append(
+                (value, found[metric_name].value or np.nan)
+            )
         now, loss = found["roc_auc"], found["log_loss"]
         assert now.value is not None and now.bounds is not None and loss.value is not None
         low = held.intervals["roc_auc"][0]
         verdict = "worse" if now.bounds[1] < low else "point below" if now.value < low else "level"
         cells = [month, f"{len(truth):,}", f"{now.value:.4f}", f"{now.low:.4f} to {now.high:.4f}"]
-        cells += [f"{guessed['roc_auc', name] - now.value:+.4f}" for name in champion.curves] + [f"{loss.value:.4f}"]
-        cells += [f"{guessed['log_loss', name] - loss.value:+.4f}" for name in champion.curves] + [verdict]
+        cells += [f"{guessed['roc_auc', name] - now.value:+.4f}" for name in champion.curves] + [
+            f"{loss.value:.4f}"
+        ]
+        cells += [f"{guessed['log_loss', name] - loss.value:+.4f}" for name in champion.curves] + [
+            verdict
+        ]
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "| metric | scores | mean error | mean absolute | largest | correlation |", "|---|---|---|---|---|---|"]
+    lines += [
+        "",
+        "| metric | scores | mean error | mean absolute | largest | correlation |",
+        "|---|---|---|---|---|---|",
+    ]
     for (measured, name), pairs in errors.items():
         guess, real = np.array(pairs).T
         off = guess - real
         same = np.corrcoef(guess, real)[0, 1]
-        lines.append(f"| {measured} | {name} | {off.mean():+.4f} | {np.abs(off).mean():.4f} | {np.abs(off).max():.4f} | {same:.2f} |")
+        lines.append(
+            f"| {measured} | {name} | {off.mean():+.4f} | {np.abs(off).mean():.4f} | "
+            f"{np.abs(off).max():.4f} | {same:.2f} |"
+        )
     return lines
 
 
 def false_alarms(champion: Champion, draws: int, days: int = 30) -> list[str]:
-    """Each rule on pairs of disjoint random sets of ``days`` days of all months: nothing changed between them but the days."""
-    truth, scores, day = (np.concatenate(parts) for parts in zip(*champion.months.values(), strict=True))
+    """Each rule on pairs of disjoint random sets of ``days`` days of all months: nothing changed
+    between them but the days.
+    """
+    truth, scores, day = (
+        np.concatenate(parts) for parts in zip(*champion.months.values(), strict=True)
+    )
     names, home = np.unique(day, return_inverse=True)
     chance = np.random.default_rng(SEED)
     said = {metric.name: np.zeros(2) for metric in METRICS}
@@ -104,15 +150,33 @@ def false_alarms(champion: Champion, draws: int, days: int = 30) -> list[str]:
         sign = 1 if metric.higher_is_better else -1
         for draw in range(draws):
             chosen = chance.permutation(len(names))[: 2 * days]
-            then, now = (_interval(at, chosen[part], len(names), draw) for part in (slice(days), slice(days, None)))
+            then, now = (
+                _interval(at, chosen[part], len(names), draw)
+                for part in (slice(days), slice(days, None))
+            )
             worse_end, better_end = (then[1], now[2]) if sign > 0 else (then[2], now[1])
-            said[metric.name] += [sign * now[0] < sign * worse_end, sign * better_end < sign * worse_end]
-    lines = ["", f"Nothing changed: {draws} pairs of {days} random days each, of {len(names)} days.", ""]
-    lines += ["| metric | the point is beyond the hold-out's bound | the intervals are apart |", "|---|---|---|"]
-    return lines + [f"| {name} | {point / draws:.1%} | {apart / draws:.1%} |" for name, (point, apart) in said.items()]
+            said[metric.name] += [
+                sign * now[0] < sign * worse_end,
+                sign * better_end < sign * worse_end,
+            ]
+    lines = [
+        "",
+        f"Nothing changed: {draws} pairs of {days} random days each, of {len(names)} days.",
+        "",
+    ]
+    lines += [
+        "| metric | the point is beyond the hold-out's bound | the intervals are apart |",
+        "|---|---|---|",
+    ]
+    return lines + [
+        f"| {name} | {point / draws:.1%} | {apart / draws:.1%} |"
+        for name, (point, apart) in said.items()
+    ]
 
 
-def _interval(at: Reweighted, chosen: np.ndarray, days: int, seed: int) -> tuple[float, float, float]:
+def _interval(
+    at: Reweighted, chosen: np.ndarray, days: int, seed: int
+) -> tuple[float, float, float]:
     counts = np.zeros((len(day_counts(len(chosen), seed)), days))
     counts[:, chosen] = day_counts(len(chosen), seed)
     values = at(counts)
@@ -124,12 +188,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--use-case", default="flights")
     parser.add_argument("--recipe", default="boosting")
-    parser.add_argument("--through", type=int, nargs="+", default=[3, 6], help="how many months a champion is refitted on")
+    parser.add_argument(
+        "--through",
+        type=int,
+        nargs="+",
+        default=[3, 6],
+        help="how many months a champion is refitted on",
+    )
     parser.add_argument("--draws", type=int, default=400, help="pairs for the false alarms")
     asked = parser.parse_args()
     case = load(asked.use_case)
     source = source_of(case)
-    rows = {name: source.read(name).filter(pl.col(case.label).is_not_null()) for name in source.periods()}
+    rows = {
+        name: source.read(name).filter(pl.col(case.label).is_not_null())
+        for name in source.periods()
+    }
     champions = [make_champion(case, rows, last, asked.recipe) for last in asked.through]
     for champion in champions:
         print("\n".join([*report(champion), ""]))

@@ -1,12 +1,13 @@
-"""Whether the drift check can be trusted: false alarms, the months that came, planted shifts of stated size, and what a large window costs.
+"""Whether the drift check can be trusted: false alarms, the months that came, planted shifts of
+stated size, and what a large window costs.
 
     python -m benchmarks.drift                          all of it
     python -m benchmarks.drift false-alarms planted     parts of it
     python -m benchmarks.drift --quick                  few windows, to see that it runs
     python -m benchmarks.drift cost --rows 10000000 --json drift.json
 
-Exits with 1 where more than 5 % of the windows drawn from the reference's own rows, or from whole days of it, are called drifted or broken.
-"""
+Exits with 1 where more than 5 % of the windows drawn from the reference's own rows, or from whole
+days of it, are called drifted or broken."""
 
 import argparse
 import json
@@ -34,21 +35,40 @@ def main() -> None:
     for through in asked.through:
         start = time.perf_counter()
         champions.append(make_champion(asked.use_case, through, asked.seed))
-        print(f"champion through {through}: {len(champions[-1].training):,} rows, {time.perf_counter() - start:.0f} s", flush=True)
+        print(
+            f"champion through {through}: {len(champions[-1].training):,} rows, "
+            f"{time.perf_counter() - start:.0f} s",
+            flush=True,
+        )
     if "false-alarms" in parts:
-        rows: Iterator[dict[str, Any]] = (row for one in champions for row in studies.false_alarms(one, asked.windows, asked.seed))
-        found["false-alarms"] = show("False alarms: windows of the champion's own training rows", rows)
+        rows: Iterator[dict[str, Any]] = (
+            row for one in champions for row in studies.false_alarms(one, asked.windows, asked.seed)
+        )
+        found["false-alarms"] = show(
+            "False alarms: windows of the champion's own training rows", rows
+        )
     if "months" in parts:
         ahead = {one.through: months_after(asked.use_case, one.through) for one in champions}
         rows = (row for one in champions for row in studies.months(one, ahead[one.through]))
         found["months"] = show("The months after the training", rows)
-        first = {row["champion"]: row["window"] for row in reversed(found["months"]) if row["verdict"] == "drifted"}
-        rows = (row for one in champions if one.through in first for row in studies.delay(one, first[one.through]))
+        first = {
+            row["champion"]: row["window"]
+            for row in reversed(found["months"])
+            if row["verdict"] == "drifted"
+        }
+        rows = (
+            row
+            for one in champions
+            if one.through in first
+            for row in studies.delay(one, first[one.through])
+        )
         found["delay"] = show("The first drifted month, day by day", rows)
     if "planted" in parts:
         windows = max(3, asked.windows // 10)
         rows = planted(champions[0], windows, (1000, 5000, 20_000), (28,), asked.seed)
-        found["planted"] = show(f"Planted shifts, {windows} windows each, champion through {champions[0].through}", rows)
+        found["planted"] = show(
+            f"Planted shifts, {windows} windows each, champion through {champions[0].through}", rows
+        )
     if "cost" in parts:
         found["cost"] = show("Cost of a large window", [cost(champions[0], asked.rows, asked.seed)])
     if asked.json:
@@ -57,15 +77,31 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; default: all")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; default: all"
+    )
     parser.add_argument("--use-case", default="flights")
-    parser.add_argument("--through", nargs="+", default=["2013-03", "2013-06"], help="last months of the champions' training")
-    parser.add_argument("--windows", type=int, default=200, help="windows for each kind of false alarm; a tenth for each planted shift")
+    parser.add_argument(
+        "--through",
+        nargs="+",
+        default=["2013-03", "2013-06"],
+        help="last months of the champions' training",
+    )
+    parser.add_argument(
+        "--windows",
+        type=int,
+        default=200,
+        help="windows for each kind of false alarm; a tenth for each planted shift",
+    )
     parser.add_argument("--rows", type=int, default=10_000_000, help="of the large window")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--quick", action="store_true", help="10 windows, one champion, 200,000 rows")
+    parser.add_argument(
+        "--quick", action="store_true", help="10 windows, one champion, 200,000 rows"
+    )
     asked = parser.parse_args()
     if strangers := sorted(set(asked.parts) - set(PARTS)):
         parser.error(f"unknown parts {strangers}; known: {', '.join(PARTS)}")
@@ -75,8 +111,12 @@ def _arguments() -> argparse.Namespace:
 
 
 def too_many(alarms: list[dict[str, Any]]) -> bool:
-    """Whether any kind of window, but for days in a row (a season is a change), is above the limit."""
-    return any(row["drifted"] + row["broken"] >= LIMIT for row in alarms if row["drawn"] != "stretch")
+    """Whether any kind of window, but for days in a row (a season is a change), is above the
+    limit.
+    """
+    return any(
+        row["drifted"] + row["broken"] >= LIMIT for row in alarms if row["drawn"] != "stretch"
+    )
 
 
 def show(title: str, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

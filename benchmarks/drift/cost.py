@@ -1,4 +1,6 @@
-"""What the check of a large window costs: one is generated from real rows, and judged in a process of its own."""
+"""What the check of a large window costs: one is generated from real rows, and judged in a process
+of its own.
+"""
 
 import json
 import pickle
@@ -20,38 +22,69 @@ _DAYS = 30
 
 
 def cost(champion: Champion, rows: int, seed: int) -> dict[str, Any]:
-    """Seconds and peak memory of reading and judging ``rows`` predictions; imports, which are paid once a process, apart."""
+    """Seconds and peak memory of reading and judging ``rows`` predictions; imports, which are paid
+    once a process, apart.
+    """
     with tempfile.TemporaryDirectory(prefix="laurel-drift-cost-") as folder:
         store, kept = Path(folder) / "lake", Path(folder) / "champion.pickle"
         start = time.perf_counter()
         generate(champion, store, rows, seed)
         generated = time.perf_counter() - start
         megabytes = sum(path.stat().st_size for path in store.rglob("*.parquet")) / 1e6
-        kept.write_bytes(pickle.dumps((champion.case.name, champion.reference, champion.thresholds, champion.importance, champion.methods)))
-        code = f"from benchmarks.drift.cost import judge_here; judge_here({str(store)!r}, {str(kept)!r}, {seed})"
-        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        kept.write_bytes(
+            pickle.dumps(
+                (
+                    champion.case.name,
+                    champion.reference,
+                    champion.thresholds,
+                    champion.importance,
+                    champion.methods,
+                )
+            )
+        )
+        code = (
+            f"from benchmarks.drift.cost import judge_here; judge_here({str(store)!r}, "
+            f"{str(kept)!r}, {seed})"
+        )
+        run = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
         if run.returncode:
             raise RuntimeError(f"The check of {rows:,} rows failed: {run.stderr[-2000:]}")
-        return {**json.loads(run.stdout.splitlines()[-1]), "lake megabytes": round(megabytes), "generated in seconds": round(generated, 1)}
+        return {
+            **json.loads(run.stdout.splitlines()[-1]),
+            "lake megabytes": round(megabytes),
+            "generated in seconds": round(generated, 1),
+        }
 
 
 def generate(champion: Champion, folder: Path, rows: int, seed: int) -> None:
-    """A prediction log of June: the champion's training rows again and again, each with its own id, in files of 50,000."""
+    """A prediction log of June: the champion's training rows again and again, each with its own id,
+    in files of 50,000.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     case = champion.case
     chance = np.random.default_rng(seed)
     world = champion.training.select(*case.column_names, "score")
-    repeated = [column.name for column in case.columns if column.kind == "category"] + ["model_version", "sample_rate"]
+    repeated = [column.name for column in case.columns if column.kind == "category"] + [
+        "model_version",
+        "sample_rate",
+    ]
     files = -(-rows // _FILE_ROWS)
     for number in range(files):
         count, day = min(_FILE_ROWS, rows - number * _FILE_ROWS), number * _DAYS // files + 1
         drawn = world[chance.integers(0, len(world), count)]
-        seconds = pl.Series(np.sort(chance.integers(0, 86_400, count)) * 1_000_000).cast(pl.Duration("us"))
+        seconds = pl.Series(np.sort(chance.integers(0, 86_400, count)) * 1_000_000).cast(
+            pl.Duration("us")
+        )
         at = pl.select(pl.datetime(2013, 6, day)).item() + seconds
         whole = drawn.select(
-            pl.Series("id", [f"019aa3f2c1b-4fa2c1-{number * _FILE_ROWS + one:08x}" for one in range(count)]),
+            pl.Series(
+                "id",
+                [f"019aa3f2c1b-4fa2c1-{number * _FILE_ROWS + one:08x}" for one in range(count)],
+            ),
             at.dt.replace_time_zone("UTC").alias("time"),
             at.alias("event_time"),
             *case.column_names,
@@ -60,14 +93,22 @@ def generate(champion: Champion, folder: Path, rows: int, seed: int) -> None:
             pl.lit("1").alias("model_version"),
             pl.lit(1.0).alias("sample_rate"),
         )
-        path = folder / f"predictions/{case.name}/date=2013-06-{day:02d}/20130601T000000-ab12cd34-{number:06d}.parquet"
+        path = (
+            folder
+            / f"predictions/{case.name}/date=2013-06-{day:02d}"
+            / f"20130601T000000-ab12cd34-{number:06d}.parquet"
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         table: pa.Table = whole.to_arrow()
-        pq.write_table(table, path, compression="zstd", use_dictionary=repeated, row_group_size=25_000)
+        pq.write_table(
+            table, path, compression="zstd", use_dictionary=repeated, row_group_size=25_000
+        )
 
 
 def judge_here(folder: str, kept: str, seed: int) -> None:
-    """The pure part of the task ``check_window``, Evidently's report with it. Prints what it took."""
+    """The pure part of the task ``check_window``, Evidently's report with it. Prints what it
+    took.
+    """
     start = time.perf_counter()
     import evidently  # noqa: F401
 
@@ -81,12 +122,20 @@ def judge_here(folder: str, kept: str, seed: int) -> None:
     imported = time.perf_counter()
     name, reference, thresholds, importance, methods = pickle.loads(Path(kept).read_bytes())  # noqa: S301 - written by this program
     case = load(name)
-    read = read_window(Lake(url=f"file://{folder}", credentials=None), case, "2013-06", case.drift.sample_rows, seed)
+    read = read_window(
+        Lake(url=f"file://{folder}", credentials=None),
+        case,
+        "2013-06",
+        case.drift.sample_rows,
+        seed,
+    )
     reading = time.perf_counter()
     days = read.rows["event_time"].dt.date().n_unique()
     broken = [*read.problems, *find_broken(case, reference, read.rows, days)]
     far = measure(case, reference, read.rows, thresholds, methods) if not broken else {}
-    verdict = judge(case.drift, "2013-06", read.counted, broken, far, thresholds, True, importance, days=days)
+    verdict = judge(
+        case.drift, "2013-06", read.counted, broken, far, thresholds, True, importance, days=days
+    )
     judging = time.perf_counter()
     run_evidently(monitored(case, thresholds), reference, read.rows, thresholds, methods)
     unit = 1024 * 1024 if sys.platform == "darwin" else 1024

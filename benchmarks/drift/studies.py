@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from benchmarks.drift.world import Champion, draw_days, draw_rows, draw_stretch, evidently_fires, read_month
+from benchmarks.drift.world import (
+    Champion,
+    draw_days,
+    draw_rows,
+    draw_stretch,
+    evidently_fires,
+    read_month,
+)
 from tasks.drift.verdict import DriftVerdict
 from usecases.definition import SCORE
 
@@ -16,17 +23,23 @@ DRAWS = {"rows": draw_rows, "days": draw_days, "stretch": draw_stretch}
 SIZES = {"rows": (1000, 5000, 20_000), "days": (1, 3, 7, 14, 21, 28), "stretch": (7, 14, 21, 28)}
 
 
-def false_alarms(champion: Champion, windows: int, seed: int, sizes: dict[str, Iterable[int]] | None = None) -> Iterator[Row]:
-    """How often windows of the champion's own training rows are called drifted or broken, by how they are drawn and how large they are.
+def false_alarms(
+    champion: Champion, windows: int, seed: int, sizes: dict[str, Iterable[int]] | None = None
+) -> Iterator[Row]:
+    """How often windows of the champion's own training rows are called drifted or broken, by how
+    they are drawn and how large they are.
 
-    They carry the scores of models that have not learned them, as the reference does. ``rows`` are drawn each by itself, ``days`` are
-    whole days from anywhere, a ``stretch`` is days in a row. Intervals are 95 %, exact (Clopper and Pearson 1934). Evidently is not
-    asked about a window that is broken or too small, which is in its favour.
-    """
+    They carry the scores of models that have not learned them, as the reference does. ``rows`` are
+    drawn each by itself, ``days`` are whole days from anywhere, a ``stretch`` is days in a row.
+    Intervals are 95 %, exact (Clopper and Pearson 1934). Evidently is not asked about a window that
+    is broken or too small, which is in its favour."""
     for way, several in (sizes or SIZES).items():
         for size in several:
             chance = np.random.default_rng([seed, size])
-            verdicts = [champion.judge("", DRAWS[way](champion.case, champion.training, size, chance)) for _ in range(windows)]
+            verdicts = [
+                champion.judge("", DRAWS[way](champion.case, champion.training, size, chance))
+                for _ in range(windows)
+            ]
             outcomes = Counter(verdict.outcome for verdict in verdicts)
             low, high = interval(outcomes["drifted"], windows)
             yield {
@@ -59,7 +72,9 @@ def months(champion: Champion, ahead: list[str]) -> Iterator[Row]:
 
 
 def delay(champion: Champion, month: str) -> Iterator[Row]:
-    """The verdicts on the first one, two, three... days of a month: after how many of them it says drifted."""
+    """The verdicts on the first one, two, three... days of a month: after how many of them it says
+    drifted.
+    """
     rows = scored(champion, month)
     day = rows[champion.case.event_time].dt.day()
     for last in range(1, int(day.max()) + 1):  # type: ignore[arg-type]
@@ -85,5 +100,7 @@ def _said(champion: Champion, window: str, rows: int, verdict: DriftVerdict) -> 
         "verdict": verdict.outcome,
         "share": verdict.share,
         "evidently": evidently_fires(verdict) if verdict.distances else None,
-        "drivers": ", ".join(verdict.drifted_columns[:4]) if verdict.share is not None else verdict.reasons[0],
+        "drivers": ", ".join(verdict.drifted_columns[:4])
+        if verdict.share is not None
+        else verdict.reasons[0],
     }

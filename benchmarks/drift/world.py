@@ -1,4 +1,6 @@
-"""A champion as the drift check sees it, made here without a registry, and windows to hold against it."""
+"""A champion as the drift check sees it, made here without a registry, and windows to hold against
+it.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,16 +17,19 @@ from tasks.models import modelling
 from tasks.models.cross_fitting import cross_fit
 from usecases.definition import SCORE, UseCase, load
 
-EVIDENTLY_LIMIT, EVIDENTLY_SHARE = 0.1, 0.5  # what Evidently does if nobody says otherwise, beyond 1,000 reference rows
+EVIDENTLY_LIMIT, EVIDENTLY_SHARE = (
+    0.1,
+    0.5,
+)  # what Evidently does if nobody says otherwise, beyond 1,000 reference rows
 
 
 @dataclass(frozen=True)
 class Champion:
-    """What its package has for the check. ``training`` are its rows, with scores of models that have not learned them.
+    """What its package has for the check. ``training`` are its rows, with scores of models that
+    have not learned them.
 
-    ``score`` gives the champion's scores of rows that it has not learned, ``held_out`` those of its training rows, changed or not,
-    by models fitted without their month.
-    """
+    ``score`` gives the champion's scores of rows that it has not learned, ``held_out`` those of its
+    training rows, changed or not, by models fitted without their month."""
 
     case: UseCase
     through: str
@@ -38,31 +43,59 @@ class Champion:
 
     @property
     def methods(self) -> dict[str, str]:
-        return {column.name: self.case.drift.method(column) for column in monitored(self.case, self.thresholds)}
+        return {
+            column.name: self.case.drift.method(column)
+            for column in monitored(self.case, self.thresholds)
+        }
 
     def judge(self, name: str, rows: pl.DataFrame) -> DriftVerdict:
-        """The verdict of ``drift_check`` on a window of these rows, with the distances measured whatever the verdict."""
+        """The verdict of ``drift_check`` on a window of these rows, with the distances measured
+        whatever the verdict.
+        """
         case, policy = self.case, self.case.drift
         days = rows[case.event_time].dt.date().n_unique()
         broken = find_broken(case, self.reference, rows, days)
-        far = measure(case, self.reference, rows, self.thresholds, self.methods) if not broken and len(rows) >= policy.minimum_rows else {}
-        return judge(policy, name, len(rows), broken, far, self.thresholds, self.calibrated, self.importance, days=days)
+        far = (
+            measure(case, self.reference, rows, self.thresholds, self.methods)
+            if not broken and len(rows) >= policy.minimum_rows
+            else {}
+        )
+        return judge(
+            policy,
+            name,
+            len(rows),
+            broken,
+            far,
+            self.thresholds,
+            self.calibrated,
+            self.importance,
+            days=days,
+        )
 
 
 def evidently_fires(verdict: DriftVerdict) -> bool:
-    """Whether Evidently's default thresholds call the inputs drifted, told from the same distances (a test of ours holds them equal)."""
+    """Whether Evidently's default thresholds call the inputs drifted, told from the same distances
+    (a test of ours holds them equal).
+    """
     far = [distance for name, distance in verdict.distances.items() if name != SCORE]
-    return bool(far) and sum(distance >= EVIDENTLY_LIMIT for distance in far) / len(far) >= EVIDENTLY_SHARE
+    return (
+        bool(far)
+        and sum(distance >= EVIDENTLY_LIMIT for distance in far) / len(far) >= EVIDENTLY_SHARE
+    )
 
 
 def make_champion(use_case: str, through: str, seed: int) -> Champion:
-    """The recipe with the most to learn (the last candidate), untuned, on the labelled rows of all months up to ``through``."""
+    """The recipe with the most to learn (the last candidate), untuned, on the labelled rows of all
+    months up to ``through``.
+    """
     from threadpoolctl import threadpool_limits
 
     case = load(use_case)
     training = _rows(use_case, through)
     recipe = case.candidates[-1]
-    with threadpool_limits(1, user_api="openmp"):  # threads that wait for one another on a busy machine cost more than they bring
+    with threadpool_limits(
+        1, user_api="openmp"
+    ):  # threads that wait for one another on a busy machine cost more than they bring
         fitted = modelling.fit(case, recipe, recipe.params, training, seed)
     found = cross_fit(case, fitted, training, seed)
     training = training.with_columns(found.scores.alias(SCORE))
@@ -80,8 +113,12 @@ def make_champion(use_case: str, through: str, seed: int) -> Champion:
     )
 
 
-def _by_month(case: UseCase, fitted: Any, training: pl.DataFrame, seed: int) -> Callable[[pl.DataFrame], np.ndarray]:
-    """Scores of rows whose values were changed, by a model that learned other months than theirs: as ``cross_fit`` does it."""
+def _by_month(
+    case: UseCase, fitted: Any, training: pl.DataFrame, seed: int
+) -> Callable[[pl.DataFrame], np.ndarray]:
+    """Scores of rows whose values were changed, by a model that learned other months than theirs:
+    as ``cross_fit`` does it.
+    """
     from sklearn.base import clone
     from threadpoolctl import threadpool_limits
 
@@ -98,7 +135,9 @@ def _by_month(case: UseCase, fitted: Any, training: pl.DataFrame, seed: int) -> 
     def score(rows: pl.DataFrame) -> np.ndarray:
         scores, month = np.empty(len(rows)), months(rows).to_numpy()
         for one in np.unique(month):
-            scores[month == one] = modelling.predict(without(str(one)), case, rows.filter(pl.Series(month == one)))
+            scores[month == one] = modelling.predict(
+                without(str(one)), case, rows.filter(pl.Series(month == one))
+            )
         return scores
 
     return score
@@ -108,7 +147,9 @@ def _by_month(case: UseCase, fitted: Any, training: pl.DataFrame, seed: int) -> 
 def _rows(use_case: str, through: str) -> pl.DataFrame:
     case = load(use_case)
     months = [month for month in source_of(case).periods() if month <= through]
-    return pl.concat([read_month(use_case, month) for month in months]).filter(pl.col(case.label).is_not_null())
+    return pl.concat([read_month(use_case, month) for month in months]).filter(
+        pl.col(case.label).is_not_null()
+    )
 
 
 @lru_cache(maxsize=16)
@@ -124,17 +165,25 @@ def months_after(use_case: str, through: str) -> list[str]:
     return [month for month in source_of(load(use_case)).periods() if month > through]
 
 
-def draw_rows(case: UseCase, rows: pl.DataFrame, size: int, chance: np.random.Generator) -> pl.DataFrame:
+def draw_rows(
+    case: UseCase, rows: pl.DataFrame, size: int, chance: np.random.Generator
+) -> pl.DataFrame:
     """``size`` rows, each drawn by itself."""
     return rows[chance.choice(len(rows), min(size, len(rows)), replace=False)]
 
 
-def draw_days(case: UseCase, rows: pl.DataFrame, size: int, chance: np.random.Generator) -> pl.DataFrame:
+def draw_days(
+    case: UseCase, rows: pl.DataFrame, size: int, chance: np.random.Generator
+) -> pl.DataFrame:
     """All rows of ``size`` days, drawn from all of them: rows of a day belong together."""
-    return _of_days(case, rows, chance.choice(_day(case, rows).max(), size, replace=False) + 1, chance)
+    return _of_days(
+        case, rows, chance.choice(_day(case, rows).max(), size, replace=False) + 1, chance
+    )
 
 
-def draw_stretch(case: UseCase, rows: pl.DataFrame, size: int, chance: np.random.Generator) -> pl.DataFrame:
+def draw_stretch(
+    case: UseCase, rows: pl.DataFrame, size: int, chance: np.random.Generator
+) -> pl.DataFrame:
     """All rows of ``size`` days that follow each other: what a season does is in it."""
     first = chance.integers(1, _day(case, rows).max() - size + 2)
     return _of_days(case, rows, np.arange(first, first + size), chance)
@@ -144,7 +193,9 @@ def _day(case: UseCase, rows: pl.DataFrame) -> np.ndarray:
     return rows[case.event_time].dt.date().rank("dense").to_numpy().astype(np.int64)
 
 
-def _of_days(case: UseCase, rows: pl.DataFrame, days: np.ndarray, chance: np.random.Generator) -> pl.DataFrame:
+def _of_days(
+    case: UseCase, rows: pl.DataFrame, days: np.ndarray, chance: np.random.Generator
+) -> pl.DataFrame:
     """At most as many as the check looks at."""
     found = rows.filter(pl.Series(np.isin(_day(case, rows), days)))
     return draw_rows(case, found, case.drift.sample_rows, chance)

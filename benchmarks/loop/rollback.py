@@ -1,12 +1,14 @@
-"""How soon a rollback serves, and whether a caller notices: several of them on the running local stack, under traffic.
+"""How soon a rollback serves, and whether a caller notices: several of them on the running local
+stack, under traffic.
 
     python -m benchmarks.loop.rollback [--use-case flights] [--times 6]
 
-Each is a run of the deployment, made as a person makes it and run by the worker: to the previous champion and back to the present one by
-name, in turns, so that an even number leaves the crown where it was. The use case needs two champions in its ledger. Printed are seconds
-from the start of the run (Prefect's Running) to the service's word that all of its workers serve the version, from its creation (with the
-worker's turn and the start of a process in it), and the requests that failed meanwhile.
-"""
+Each is a run of the deployment, made as a person makes it and run by the worker: to the previous
+champion and back to the present one by name, in turns, so that an even number leaves the crown
+where it was. The use case needs two champions in its ledger. Printed are seconds from the start of
+the run (Prefect's Running) to the service's word that all of its workers serve the version, from
+its creation (with the worker's turn and the start of a process in it), and the requests that failed
+meanwhile."""
 
 import argparse
 import statistics
@@ -48,13 +50,19 @@ class Measured:
 
 
 @contextmanager
-def callers(service_url: str, use_case: str, rows: list[dict[str, Any]], key: str | None = None) -> Iterator[Traffic]:
-    """Callers that ask for one row after another, each on a connection of its own, until the block ends."""
+def callers(
+    service_url: str, use_case: str, rows: list[dict[str, Any]], key: str | None = None
+) -> Iterator[Traffic]:
+    """Callers that ask for one row after another, each on a connection of its own, until the block
+    ends.
+    """
     traffic, over = Traffic(), threading.Event()
     headers = {"Authorization": f"Bearer {key}"} if key else {}
 
     def call() -> None:
-        with httpx.Client(base_url=service_url, headers=headers, timeout=10, trust_env=False) as client:
+        with httpx.Client(
+            base_url=service_url, headers=headers, timeout=10, trust_env=False
+        ) as client:
             while not over.is_set():
                 try:
                     answer = client.post(f"/v1/{use_case}/predict?log=false", json={"rows": rows})
@@ -76,26 +84,47 @@ def callers(service_url: str, use_case: str, rows: list[dict[str, Any]], key: st
             thread.join()
 
 
-def roll_back(prefect: SyncPrefectClient, service: httpx.Client, use_case: str, version: str | None, target: str) -> Measured:
-    """Start the deployment, wait until ``target`` serves and the run is over. Raises ``RuntimeError`` where it did not complete."""
+def roll_back(
+    prefect: SyncPrefectClient,
+    service: httpx.Client,
+    use_case: str,
+    version: str | None,
+    target: str,
+) -> Measured:
+    """Start the deployment, wait until ``target`` serves and the run is over. Raises
+    ``RuntimeError`` where it did not complete.
+    """
     deployment = prefect.read_deployment_by_name(f"rollback/{use_case}")
-    run = prefect.create_flow_run_from_deployment(deployment.id, parameters={"version": version, "reason": "a benchmark"})
+    run = prefect.create_flow_run_from_deployment(
+        deployment.id, parameters={"version": version, "reason": "a benchmark"}
+    )
     created, served = datetime.now(UTC), None
     while True:
         said = service.get(f"/v1/{use_case}").json()
-        if served is None and {worker["version"] for worker in said.get("workers") or [said]} == {target}:
+        if served is None and {worker["version"] for worker in said.get("workers") or [said]} == {
+            target
+        }:
             served = datetime.now(UTC)
         run = prefect.read_flow_run(run.id)
         if run.state is not None and run.state.is_final():
             break
         time.sleep(0.05)
     if not run.state.is_completed() or served is None or run.start_time is None:
-        raise RuntimeError(f"The rollback of {use_case!r} to version {target} ended as {run.state.name}: {run.state.message}")
-    return Measured(target, (served - run.start_time).total_seconds(), (served - created).total_seconds())
+        raise RuntimeError(
+            f"The rollback of {use_case!r} to version {target} ended as {run.state.name}: "
+            f"{run.state.message}"
+        )
+    return Measured(
+        target, (served - run.start_time).total_seconds(), (served - created).total_seconds()
+    )
 
 
-def measure(settings: Settings, use_case: str, previous: str, times: int) -> tuple[list[Measured], Traffic]:
-    """``times`` rollbacks in turns: to ``previous``, which must be the champion before this one, and back by name."""
+def measure(
+    settings: Settings, use_case: str, previous: str, times: int
+) -> tuple[list[Measured], Traffic]:
+    """``times`` rollbacks in turns: to ``previous``, which must be the champion before this one,
+    and back by name.
+    """
     registry = ModelRegistry.of(settings)
     champion = registry.at(use_case, CHAMPION)
     if champion is None:
@@ -107,18 +136,27 @@ def measure(settings: Settings, use_case: str, previous: str, times: int) -> tup
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     with (
         SyncPrefectClient(settings.prefect_api_url, auth_string=auth) as prefect,
-        httpx.Client(base_url=settings.serving_base_url, headers=headers, timeout=10, trust_env=False) as service,
+        httpx.Client(
+            base_url=settings.serving_base_url, headers=headers, timeout=10, trust_env=False
+        ) as service,
         callers(settings.serving_base_url, use_case, rows, key) as traffic,
     ):
         turns = [(None, previous), (champion.number, champion.number)] * ((times + 1) // 2)
-        return [roll_back(prefect, service, use_case, version, target) for version, target in turns[:times]], traffic
+        return [
+            roll_back(prefect, service, use_case, version, target)
+            for version, target in turns[:times]
+        ], traffic
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--use-case", default="flights")
-    parser.add_argument("--times", type=int, default=6, help="even: the crown is where it was afterwards")
+    parser.add_argument(
+        "--times", type=int, default=6, help="even: the crown is where it was afterwards"
+    )
     asked = parser.parse_args()
     settings = Settings.read()
     from blocks.lake import Lake
@@ -126,15 +164,29 @@ def main() -> None:
     from tasks.steps.rollback import predecessor
 
     champion = ModelRegistry.of(settings).at(asked.use_case, CHAMPION)
-    previous = predecessor(read(Lake.of(settings), asked.use_case), champion.number) if champion else None
+    previous = (
+        predecessor(read(Lake.of(settings), asked.use_case), champion.number) if champion else None
+    )
     if previous is None:
-        sys.exit(f"The ledger of {asked.use_case!r} has no two champions: promote one more (make demo does).")
+        sys.exit(
+            f"The ledger of {asked.use_case!r} has no two champions: promote one more (make "
+            "demo does)."
+        )
     found, traffic = measure(settings, asked.use_case, previous, asked.times)
     for one in found:
-        print(f"to version {one.version}: {one.from_start:.1f} s from start to served, {one.from_creation:.1f} s from creation")
+        print(
+            f"to version {one.version}: {one.from_start:.1f} s from start to served, "
+            f"{one.from_creation:.1f} s from creation"
+        )
     starts = [one.from_start for one in found]
-    print(f"{len(found)} rollbacks: median {statistics.median(starts):.1f} s, longest {max(starts):.1f} s from start to served")
-    print(f"{len(traffic.failed)} of {traffic.answered + len(traffic.failed):,} requests failed {traffic.failed[:3] or ''}")
+    print(
+        f"{len(found)} rollbacks: median {statistics.median(starts):.1f} s, longest "
+        f"{max(starts):.1f} s from start to served"
+    )
+    print(
+        f"{len(traffic.failed)} of {traffic.answered + len(traffic.failed):,} requests "
+        f"failed {traffic.failed[:3] or ''}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""A load generator in Python: connections that ask, wait for the answer and ask again, on uvloop and without an HTTP library.
+"""A load generator in Python: connections that ask, wait for the answer and ask again, on uvloop
+and without an HTTP library.
 
-    python -m benchmarks.serving.client URL FILE --connections 32 --seconds 5 [--header 'name: value'] [--timeline OUT]
+    python -m benchmarks.serving.client URL FILE --connections 32 --seconds 5 [--header 'name:
+    value'] [--timeline OUT]
 
-The lines of FILE are POSTed in turn. It writes the figures that ``serving_wrk.lua`` writes, and with ``--timeline`` each answer's
-end (monotonic, s), seconds, status and model version. One process of it asks for some tens of thousands of answers a second, less
-than wrk: its figures are compared with its own only.
-"""
+The lines of FILE are POSTed in turn. It writes the figures that ``serving_wrk.lua`` writes, and
+with ``--timeline`` each answer's end (monotonic, s), seconds, status and model version. One process
+of it asks for some tens of thousands of answers a second, less than wrk: its figures are compared
+with its own only."""
 
 import argparse
 import asyncio
@@ -69,7 +71,9 @@ def _content_length(head: bytes) -> int:
     lower = head.lower()
     start = lower.find(LENGTH)
     if start < 0:
-        raise ValueError("The server sends no Content-Length, which this generator needs. Install wrk.")
+        raise ValueError(
+            "The server sends no Content-Length, which this generator needs. Install wrk."
+        )
     end = lower.find(b"\r\n", start)
     return int(lower[start + len(LENGTH) : end if end > 0 else None])
 
@@ -102,7 +106,9 @@ class Load:
     async def _keep_calling(self, host: str, port: int) -> None:
         while time.monotonic() < self.end:
             try:
-                _, caller = await asyncio.get_running_loop().create_connection(lambda: Caller(self), host, port)
+                _, caller = await asyncio.get_running_loop().create_connection(
+                    lambda: Caller(self), host, port
+                )
             except OSError:
                 self.broken += 1
                 await asyncio.sleep(0.01)
@@ -119,7 +125,10 @@ def _give_up(calls: "asyncio.Future[None]", told: dict[str, Any]) -> None:
 def figures(load: Load, seconds: float) -> dict[str, float]:
     """As ``serving_wrk.lua`` tells them."""
     waited = sorted(answer[1] for answer in load.answers)
-    at = lambda share: 1000 * waited[min(len(waited) - 1, int(share * len(waited)))] if waited else 0.0  # noqa: E731
+
+    def at(share: float) -> float:
+        return 1000 * waited[min(len(waited) - 1, int(share * len(waited)))] if waited else 0.0
+
     refused = sum(not 200 <= answer[2] < 300 for answer in load.answers)
     return {
         "requests": len(waited),
@@ -142,7 +151,9 @@ def _requests(url: str, bodies: Path, headers: list[str]) -> list[bytes]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("url")
     parser.add_argument("bodies", type=Path)
     parser.add_argument("--connections", type=int, required=True)
@@ -157,7 +168,9 @@ def main() -> None:
     async def ask() -> tuple[Load, float]:
         start = time.monotonic()
         load = Load(requests, given.seconds, given.timeline is not None)
-        calls = asyncio.ensure_future(load.run(parts.hostname or "", parts.port or 80, given.connections))
+        calls = asyncio.ensure_future(
+            load.run(parts.hostname or "", parts.port or 80, given.connections)
+        )
         asyncio.get_running_loop().set_exception_handler(lambda loop, told: _give_up(calls, told))
         await asyncio.wait_for(calls, given.seconds + PATIENCE_SECONDS)
         return load, time.monotonic() - start

@@ -1,8 +1,8 @@
-"""Virtual environments for the peers that cannot share ours, made once by uv from the pins in ``peers/<name>.txt``.
+"""Virtual environments for the peers that cannot share ours, made once by uv from the pins in
+``peers/<name>.txt``.
 
-Both pin the scikit-learn, numpy, pandas and joblib of Laurel's own lock, so that the pipeline loads as it was fitted.
-MLServer 1.7.1 needs uvloop below 0.22.
-"""
+Both pin the scikit-learn, numpy, pandas and joblib of Laurel's own lock, so that the pipeline loads
+as it was fitted. MLServer 1.7.1 needs uvloop below 0.22."""
 
 import hashlib
 import subprocess
@@ -31,8 +31,28 @@ def install(name: str, environments: Path, pins_folder: Path = PINS) -> None:
     if not uv.exists():
         raise Unavailable(f"uv is not installed beside {sys.executable}; `make venv` puts it there")
     print(f"Installing {name} into {environments / name} (once) ...", file=sys.stderr)
-    _run([str(uv), "venv", "--quiet", "--clear", "--python", sys.executable, str(environments / name)])
-    _run([str(uv), "pip", "sync", "--quiet", "--python", str(python_of(name, environments)), str(pins)])
+    _run(
+        [
+            str(uv),
+            "venv",
+            "--quiet",
+            "--clear",
+            "--python",
+            sys.executable,
+            str(environments / name),
+        ]
+    )
+    _run(
+        [
+            str(uv),
+            "pip",
+            "sync",
+            "--quiet",
+            "--python",
+            str(python_of(name, environments)),
+            str(pins),
+        ]
+    )
     stamp.write_text(wanted)
 
 

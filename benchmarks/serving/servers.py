@@ -1,13 +1,12 @@
-"""The servers that are compared: how each is started, asked, and read. Peers get their own best form and one OpenMP thread.
+"""The servers that are compared: how each is started, asked, and read. Peers get their own best
+form and one OpenMP thread.
 
-laurel             ``python -m serving``: keys, prediction log, metrics and request ids on, following a real MLflow registry
-laurel-2-workers   the same with two workers
-mlflow             ``mlflow models serve`` of the same model as MLflow logged it
-mlserver           its scikit-learn runtime, Open Inference Protocol, adaptive batching within 1 ms
-bentoml            a service of one worker with adaptive batching
-plain-fastapi      ``peers/plain_fastapi.py``
-floor-asgi         ``peers/floor.py``: no model at all
-"""
+laurel             ``python -m serving``: keys, prediction log, metrics and request ids on,
+following a real MLflow registry laurel-2-workers   the same with two workers mlflow
+``mlflow models serve`` of the same model as MLflow logged it mlserver           its scikit-learn
+runtime, Open Inference Protocol, adaptive batching within 1 ms bentoml            a service of one
+worker with adaptive batching plain-fastapi      ``peers/plain_fastapi.py`` floor-asgi
+``peers/floor.py``: no model at all"""
 
 import json
 import os
@@ -24,13 +23,16 @@ from benchmarks.serving.registry import free_port
 
 PEERS = REPOSITORY / "benchmarks" / "serving" / "peers"
 EVENT_TIME = "event_time"
-# Threads that wait for each other on a busy machine cost peers up to a hundred times their throughput.
+# Threads that wait for each other on a busy machine cost peers up to a hundred times their
+# throughput.
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True)
 class Server:
-    """One way to serve. ``body`` and ``scores`` are the inverse edges: rows to a request's body, an answer's body to scores."""
+    """One way to serve. ``body`` and ``scores`` are the inverse edges: rows to a request's body, an
+    answer's body to scores.
+    """
 
     name: str
     command: list[str]
@@ -41,7 +43,8 @@ class Server:
     environment: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     folder: Path = REPOSITORY
-    # Laurel only: the first start fetches the model from the registry, later ones find it on this disk, as the peers do at each.
+    # Laurel only: the first start fetches the model from the registry, later ones find it on this
+    # disk, as the peers do at each.
     fetches: bool = False
     # Laurel only: where it says how many predictions reached the log.
     described_at: str | None = None
@@ -78,8 +81,25 @@ def laurel(place: Place, workers: int = 1) -> Server:
         "LAUREL_SERVING_KEYS_FILE": str(place.folder / "keys.json"),
         "LAUREL_SERVING_WORKERS": str(workers),
     }
-    add_key = [sys.executable, "-m", "serving.keys", "add", "benchmark", "--scope", "predict", "--scope", "operate"]
-    made = subprocess.run(add_key, cwd=REPOSITORY, env=os.environ | environment, capture_output=True, text=True, check=False)
+    add_key = [
+        sys.executable,
+        "-m",
+        "serving.keys",
+        "add",
+        "benchmark",
+        "--scope",
+        "predict",
+        "--scope",
+        "operate",
+    ]
+    made = subprocess.run(
+        add_key,
+        cwd=REPOSITORY,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if made.returncode:
         raise BenchmarkFailed(f"No key for the service: {made.stderr.strip()}")
     return Server(
@@ -101,7 +121,17 @@ def mlflow(place: Place) -> Server:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return Server(
         "mlflow",
-        [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(place.made.mlflow_model), "--env-manager", "local"]
+        [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "models",
+            "serve",
+            "-m",
+            str(place.made.mlflow_model),
+            "--env-manager",
+            "local",
+        ]
         + ["--host", "127.0.0.1", "--port", str(place.port)],
         lambda rows: "/invocations",
         _split_body,
@@ -117,7 +147,9 @@ def mlserver(place: Place) -> Server:
     folder = place.folder / USE_CASE
     folder.mkdir()
     ports = {"http_port": place.port, "grpc_port": free_port(), "metrics_port": free_port()}
-    (folder / "settings.json").write_text(json.dumps({"host": "127.0.0.1", "debug": False, **ports}))
+    (folder / "settings.json").write_text(
+        json.dumps({"host": "127.0.0.1", "debug": False, **ports})
+    )
     described = {
         "name": USE_CASE,
         "implementation": "mlserver_sklearn.SKLearnModel",
@@ -143,10 +175,22 @@ def bentoml(place: Place) -> Server:
     from benchmarks.serving.environments import python_of
 
     program = python_of("bentoml", place.environments).with_name("bentoml")
-    environment = {"PIPELINE": str(place.made.pipeline), "BENTOML_HOME": str(place.folder), "BENTOML_DO_NOT_TRACK": "true"}
+    environment = {
+        "PIPELINE": str(place.made.pipeline),
+        "BENTOML_HOME": str(place.folder),
+        "BENTOML_DO_NOT_TRACK": "true",
+    }
     return Server(
         "bentoml",
-        [str(program), "serve", "bentoml_service:Flights", "--host", "127.0.0.1", "--port", str(place.port)],
+        [
+            str(program),
+            "serve",
+            "bentoml_service:Flights",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(place.port),
+        ],
         lambda rows: "/predict",
         _columns_body,
         json.loads,
@@ -193,7 +237,16 @@ WITHOUT_MODEL = ("floor-asgi",)
 
 
 def _uvicorn(module: str, port: int) -> list[str]:
-    return [sys.executable, "-m", "uvicorn", f"benchmarks.serving.peers.{module}:app", "--host", "127.0.0.1", "--port", str(port)]
+    return [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        f"benchmarks.serving.peers.{module}:app",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
 
 
 def _json(content: Any) -> bytes:
@@ -216,7 +269,14 @@ def _columns_body(rows: list[Row]) -> bytes:
 
 def _split_body(rows: list[Row]) -> bytes:
     features = [_features(row) for row in rows]
-    return _json({"dataframe_split": {"columns": list(features[0]), "data": [list(row.values()) for row in features]}})
+    return _json(
+        {
+            "dataframe_split": {
+                "columns": list(features[0]),
+                "data": [list(row.values()) for row in features],
+            }
+        }
+    )
 
 
 def _protocol_body(rows: list[Row]) -> bytes:
@@ -231,4 +291,10 @@ def _protocol_body(rows: list[Row]) -> bytes:
             else {"datatype": "FP64", "parameters": {"content_type": "np"}}
         )
         inputs.append({"name": name, "shape": [len(rows), 1], "data": values, **kind})
-    return _json({"inputs": inputs, "parameters": {"content_type": "pd"}, "outputs": [{"name": "predict_proba"}]})
+    return _json(
+        {
+            "inputs": inputs,
+            "parameters": {"content_type": "pd"},
+            "outputs": [{"name": "predict_proba"}],
+        }
+    )

@@ -1,10 +1,12 @@
-"""The service with a stopwatch at each stage of a prediction: what ``serving_profile.py`` starts in place of ``python -m serving``.
+"""The service with a stopwatch at each stage of a prediction: what ``serving_profile.py`` starts in
+place of ``python -m serving``.
 
-    python -m benchmarks.serving.stages FILE      LAUREL_* as for the service; FILE is written when it ends
+    python -m benchmarks.serving.stages FILE      LAUREL_* as for the service; FILE is written when
+    it ends
 
-Time is the thread's own CPU time: what others do on the machine, or with the interpreter, does not count. A stage's is its own:
-without the stages that it calls, and without the stopwatch, whose cost (0.6 µs a call) is measured first and taken off.
-"""
+Time is the thread's own CPU time: what others do on the machine, or with the interpreter, does not
+count. A stage's is its own: without the stages that it calls, and without the stopwatch, whose cost
+(0.6 µs a call) is measured first and taken off."""
 
 import json
 import sys
@@ -64,7 +66,9 @@ class Stopwatch:
         self.outer = max(0.0, (end - middle) / calls - bare - self.inner)
 
     def watch(self, where: str, stage: str) -> None:
-        """Put the stopwatch around ``module:Class.function`` or ``module:function``. Raises ``AttributeError`` where there is none."""
+        """Put the stopwatch around ``module:Class.function`` or ``module:function``. Raises
+        ``AttributeError`` where there is none.
+        """
         module, _, path = where.partition(":")
         owner: Any = import_module(module)
         *classes, name = path.split(".")
@@ -97,9 +101,14 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def microseconds(seconds: dict[str, "array[float]"]) -> dict[str, float]:
-    """Of each stage for each request: a stage that is called once for several requests is shared by them. Warm-up is left out."""
+    """Of each stage for each request: a stage that is called once for several requests is shared by
+    them. Warm-up is left out.
+    """
     requests = len(seconds[COUNT])
-    return {stage: 1e6 * _mean(kept[int(WARM_UP_SHARE * len(kept)) :]) * len(kept) / requests for stage, kept in seconds.items()}
+    return {
+        stage: 1e6 * _mean(kept[int(WARM_UP_SHARE * len(kept)) :]) * len(kept) / requests
+        for stage, kept in seconds.items()
+    }
 
 
 def main(file: Path) -> int:

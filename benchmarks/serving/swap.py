@@ -1,7 +1,8 @@
-"""A change of champion under load: does a request fail, how long do others wait, and when does the new version answer first?
+"""A change of champion under load: does a request fail, how long do others wait, and when does the
+new version answer first?
 
-Each request's own time is needed, so the generator in Python asks (``serving_client.py``), whatever measured the rest.
-"""
+Each request's own time is needed, so the generator in Python asks (``serving_client.py``), whatever
+measured the rest."""
 
 import json
 import secrets
@@ -28,11 +29,14 @@ WARM_UP_SECONDS = 1.0
 SWAPS = ("2", "1", "2")
 
 
-def swap(server: Server, asked: Asked, registry: RegistryProcess, *, webhook: bool) -> dict[str, Any]:
-    """Three changes of champion: what is told of them together, and each. Raises ``BenchmarkFailed``.
+def swap(
+    server: Server, asked: Asked, registry: RegistryProcess, *, webhook: bool
+) -> dict[str, Any]:
+    """Three changes of champion: what is told of them together, and each. Raises
+    ``BenchmarkFailed``.
 
-    With ``webhook`` MLflow calls the service when the alias moves; without, the service learns of it at its next look (2 s).
-    """
+    With ``webhook`` MLflow calls the service when the alias moves; without, the service learns of
+    it at its next look (2 s)."""
     if webhook:
         server = with_webhook(server, registry)
     try:
@@ -42,23 +46,43 @@ def swap(server: Server, asked: Asked, registry: RegistryProcess, *, webhook: bo
         registry.crown(USE_CASE, "1")
         registry.forget_webhooks()
     told_by = "webhook" if webhook else "poll"
-    return {"server": server.name, "told_by": told_by, "connections": CONNECTIONS, "generator": "python", **summary(swaps), "swaps": swaps}
+    return {
+        "server": server.name,
+        "told_by": told_by,
+        "connections": CONNECTIONS,
+        "generator": "python",
+        **summary(swaps),
+        "swaps": swaps,
+    }
 
 
 def with_webhook(server: Server, registry: RegistryProcess) -> Server:
-    """The server with a secret of its own, and MLflow told to call it, as ``python -m deployments.apply`` does."""
+    """The server with a secret of its own, and MLflow told to call it, as ``python -m
+    deployments.apply`` does.
+    """
     from blocks.settings import Settings
     from deployments.apply.webhook import apply_webhook
 
     secret = secrets.token_hex(32)
-    apply_webhook(Settings(mlflow_url=registry.url, serving_url=server.url, serving_webhook_secret=SecretStr(secret)))
-    return replace(server, environment=server.environment | {"LAUREL_SERVING_WEBHOOK_SECRET": secret})
+    apply_webhook(
+        Settings(
+            mlflow_url=registry.url,
+            serving_url=server.url,
+            serving_webhook_secret=SecretStr(secret),
+        )
+    )
+    return replace(
+        server, environment=server.environment | {"LAUREL_SERVING_WEBHOOK_SECRET": secret}
+    )
 
 
 def summary(swaps: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Requests in all, medians of the percentiles, the worst of the rest."""
     told = {name: sum(one[name] for one in swaps) for name in ("requests", "failed")}
-    told |= {name: statistics.median(one[name] for one in swaps) for name in ("p99_before_ms", "p99_swap_ms", "p99_ratio")}
+    told |= {
+        name: statistics.median(one[name] for one in swaps)
+        for name in ("p99_before_ms", "p99_swap_ms", "p99_ratio")
+    }
     worst = ("longest_swap_ms", "alias_to_first_answer_s", "alias_to_last_old_answer_s")
     return told | {name: max(one[name] for one in swaps) for name in worst}
 
@@ -68,7 +92,9 @@ def _one(server: Server, asked: Asked, registry: RegistryProcess, version: str) 
     timeline = asked.folder / "timeline.json"
     seconds = WARM_UP_SECONDS + BEFORE_SECONDS + AFTER_SECONDS
     command = serving_load.command("python", server, server.path(1), file, CONNECTIONS, seconds)
-    with subprocess.Popen([*command, "--timeline", str(timeline)], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as load:
+    with subprocess.Popen(
+        [*command, "--timeline", str(timeline)], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
+    ) as load:
         time.sleep(WARM_UP_SECONDS + BEFORE_SECONDS)
         crowned = registry.crown(USE_CASE, version)
         _, told = load.communicate()
@@ -78,16 +104,24 @@ def _one(server: Server, asked: Asked, registry: RegistryProcess, version: str) 
     return judge(json.loads(timeline.read_text()), crowned, version, broken)
 
 
-def judge(answers: Sequence[Answer], crowned: float, version: str, broken: int = 0) -> dict[str, Any]:
-    """Figures of one change. ``answers`` are (end, seconds, status, version), ``crowned`` the moment the registry had taken the alias.
+def judge(
+    answers: Sequence[Answer], crowned: float, version: str, broken: int = 0
+) -> dict[str, Any]:
+    """Figures of one change. ``answers`` are (end, seconds, status, version), ``crowned`` the
+    moment the registry had taken the alias.
 
-    ``p99_before_ms`` is over all answers from the end of the warm-up to that moment, ``p99_swap_ms`` over the second around the first
-    answer of the new version. Raises ``BenchmarkFailed`` where it never answered.
-    """
+    ``p99_before_ms`` is over all answers from the end of the warm-up to that moment,
+    ``p99_swap_ms`` over the second around the first answer of the new version. Raises
+    ``BenchmarkFailed`` where it never answered."""
     started = min(answer[0] for answer in answers)
-    first = min((answer[0] for answer in answers if answer[3] == version and answer[0] > crowned), default=None)
+    first = min(
+        (answer[0] for answer in answers if answer[3] == version and answer[0] > crowned),
+        default=None,
+    )
     if first is None:
-        raise BenchmarkFailed(f"Version {version} did not answer within {AFTER_SECONDS:g} s after it got the alias.")
+        raise BenchmarkFailed(
+            f"Version {version} did not answer within {AFTER_SECONDS:g} s after it got the alias."
+        )
     last_old = max(answer[0] for answer in answers if answer[3] != version)
     before = [answer[1] for answer in answers if started + WARM_UP_SECONDS < answer[0] < crowned]
     during = [answer[1] for answer in answers if abs(answer[0] - first) <= 0.5]

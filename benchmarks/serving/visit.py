@@ -39,7 +39,9 @@ class Measure:
 
 @dataclass
 class Visit:
-    """``cold_s``: from the command to the first correct answer, the model being on the server's disk."""
+    """``cold_s``: from the command to the first correct answer, the model being on the server's
+    disk.
+    """
 
     cold_s: float
     fetch_cold_s: float | None
@@ -68,7 +70,9 @@ def visit(server: Server, asked: Asked, cases: Sequence[Case]) -> Visit:
     with running(server, asked) as (process, cold_s):
         done = Visit(cold_s, fetch_cold_s)
         if asked.warm_up_seconds:
-            file = serving_load.write_bodies(asked.folder / f"{server.name}.bodies", server, list(asked.rows), 1)
+            file = serving_load.write_bodies(
+                asked.folder / f"{server.name}.bodies", server, list(asked.rows), 1
+            )
             serving_load.run(asked.generator, server, 1, file, 32, asked.warm_up_seconds)
         for rows, connections in cases:
             done.measures[rows, connections] = _measure(server, process, asked, rows, connections)
@@ -77,9 +81,13 @@ def visit(server: Server, asked: Asked, cases: Sequence[Case]) -> Visit:
     return done
 
 
-def _measure(server: Server, process: "subprocess.Popen[bytes]", asked: Asked, rows: int, connections: int) -> Measure:
+def _measure(
+    server: Server, process: "subprocess.Popen[bytes]", asked: Asked, rows: int, connections: int
+) -> Measure:
     size = check(server, asked, rows)
-    file = serving_load.write_bodies(asked.folder / f"{server.name}.bodies", server, list(asked.rows), rows)
+    file = serving_load.write_bodies(
+        asked.folder / f"{server.name}.bodies", server, list(asked.rows), rows
+    )
     seconds = asked.seconds * LONGER.get(rows, 1)
     while True:
         before = serving_process.cpu_seconds(process.pid)
@@ -96,7 +104,9 @@ def _measure(server: Server, process: "subprocess.Popen[bytes]", asked: Asked, r
 
 @contextmanager
 def running(server: Server, asked: Asked) -> "Iterator[tuple[subprocess.Popen[bytes], float]]":
-    """The process and the seconds until its first correct answer. Raises ``BenchmarkFailed`` where none comes."""
+    """The process and the seconds until its first correct answer. Raises ``BenchmarkFailed`` where
+    none comes.
+    """
     output = asked.folder / f"{server.name}.log"
     body, expected = server.body([asked.rows[0]]), asked.scores[:1]
     start = time.perf_counter()
@@ -112,7 +122,9 @@ def running(server: Server, asked: Asked) -> "Iterator[tuple[subprocess.Popen[by
 
 
 def _answers(server: Server, body: bytes, expected: Sequence[float]) -> bool:
-    """Whether the server is up; not answering, or not yet with a 2xx, is no. Raises ``BenchmarkFailed`` for a wrong answer."""
+    """Whether the server is up; not answering, or not yet with a 2xx, is no. Raises
+    ``BenchmarkFailed`` for a wrong answer.
+    """
     try:
         answer = ask(server, "POST", server.path(1), body)
     except (OSError, http.client.HTTPException, BenchmarkFailed):
@@ -122,7 +134,9 @@ def _answers(server: Server, body: bytes, expected: Sequence[float]) -> bool:
 
 
 def check(server: Server, asked: Asked, size: int) -> int:
-    """The bytes of an answer, after some answers were compared with the pipeline's. Raises ``BenchmarkFailed``."""
+    """The bytes of an answer, after some answers were compared with the pipeline's. Raises
+    ``BenchmarkFailed``.
+    """
     answer = b""
     for start in range(0, CHECKED_BODIES.get(size, 1) * size, size):
         chosen = slice(start, start + size)
@@ -132,16 +146,22 @@ def check(server: Server, asked: Asked, size: int) -> int:
 
 
 def ask(server: Server, method: str, path: str, body: bytes) -> bytes:
-    """The answer's body. Raises ``BenchmarkFailed`` for anything but a 2xx, ``OSError`` where nobody listens."""
+    """The answer's body. Raises ``BenchmarkFailed`` for anything but a 2xx, ``OSError`` where
+    nobody listens.
+    """
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
-        connection.request(method, path, body, {"Content-Type": "application/json", **server.headers})
+        connection.request(
+            method, path, body, {"Content-Type": "application/json", **server.headers}
+        )
         answer = connection.getresponse()
         content = answer.read()
     finally:
         connection.close()
     if not 200 <= answer.status < 300:
-        raise BenchmarkFailed(f"{server.name} answers {answer.status}: {content[:300].decode(errors='replace')}")
+        raise BenchmarkFailed(
+            f"{server.name} answers {answer.status}: {content[:300].decode(errors='replace')}"
+        )
     return content
 
 
@@ -151,9 +171,16 @@ def _compare(server: Server, answer: bytes, expected: Sequence[float]) -> None:
     try:
         said = server.scores(answer)
     except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise BenchmarkFailed(f"{server.name} answers otherwise than it should: {answer[:300]!r}") from error
-    if len(said) != len(expected) or not all(abs(one - other) <= TOLERANCE for one, other in zip(said, expected, strict=True)):
-        raise BenchmarkFailed(f"{server.name} says {said[:3]}..., the pipeline {list(expected[:3])}...: more than {TOLERANCE:g} apart.")
+        raise BenchmarkFailed(
+            f"{server.name} answers otherwise than it should: {answer[:300]!r}"
+        ) from error
+    if len(said) != len(expected) or not all(
+        abs(one - other) <= TOLERANCE for one, other in zip(said, expected, strict=True)
+    ):
+        raise BenchmarkFailed(
+            f"{server.name} says {said[:3]}..., the pipeline {list(expected[:3])}...: more "
+            f"than {TOLERANCE:g} apart."
+        )
 
 
 def _end_of(output: Path) -> str:

@@ -1,4 +1,6 @@
-"""What happens by itself: drift starts a retrain, silence is told, a dead run is crashed and told, and a lost one runs again."""
+"""What happens by itself: drift starts a retrain, silence is told, a dead run is crashed and told,
+and a lost one runs again.
+"""
 
 from collections.abc import Collection
 from datetime import timedelta
@@ -8,30 +10,42 @@ from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
-# Of drift events of a use case that follow each other this closely the first is handed on; what may run is the governor's to say.
+# Of drift events of a use case that follow each other this closely the first is handed on; what may
+# run is the governor's to say.
 FLOOD_SECONDS = 60
-# So many heartbeats in a row may be missed, and the server may be away for this long beside, before a run counts as dead.
+# So many heartbeats in a row may be missed, and the server may be away for this long beside, before
+# a run counts as dead.
 MISSED_HEARTBEATS = 3
 RESTART_SECONDS = 60
 SILENT = "No heartbeat"
-# A process that imports Prefect and the flow needs seconds; a task of ECS waits for an instance, which may have to be started.
+# A process that imports Prefect and the flow needs seconds; a task of ECS waits for an instance,
+# which may have to be started.
 START_MINUTES = 30
 NEVER_STARTED = "Never started"
-# How Laurel itself cancels a run that has not started (tasks/steps/approve/runs.py): nothing is lost with it.
+# How Laurel itself cancels a run that has not started (tasks/steps/approve/runs.py): nothing is
+# lost with it.
 NOT_NEEDED = "Not needed: "
-# A run that was killed is reported twice, 2.2 s apart, and a rerun that is there by then would crash with the second report.
+# A run that was killed is reported twice, 2.2 s apart, and a rerun that is there by then would
+# crash with the second report.
 RERUN_AFTER_SECONDS = 10
 RUNS_AT_MOST = 3
 
 
 def retrain_on_drift(use_case: str, retrain_id: UUID) -> AutomationCore:
-    """``laurel.drift.detected`` of a use case starts ``retrain``, which asks the governor whether it may run."""
+    """``laurel.drift.detected`` of a use case starts ``retrain``, which asks the governor whether
+    it may run.
+    """
     window = {"__prefect_kind": "jinja", "template": "{{ event.payload.window }}"}
-    said = "drift in {{ event.payload.window }}: {{ event.payload.columns | join(', ') or event.payload.cause }}"
+    said = (
+        "drift in {{ event.payload.window }}: {{ event.payload.columns | join(', ') or "
+        "event.payload.cause }}"
+    )
     reason = {"__prefect_kind": "jinja", "template": said}
     return AutomationCore(
         name=f"retrain {use_case} on drift",
-        description=f"Drift of {use_case} starts retrain/{use_case}; the governor decides whether it runs.",
+        description=(
+            f"Drift of {use_case} starts retrain/{use_case}; the governor decides whether it runs."
+        ),
         tags=["laurel", use_case],
         trigger=EventTrigger(
             expect={"laurel.drift.detected"},
@@ -45,7 +59,12 @@ def retrain_on_drift(use_case: str, retrain_id: UUID) -> AutomationCore:
             RunDeployment(
                 source="selected",
                 deployment_id=retrain_id,
-                parameters={"use_case": use_case, "through": window, "reason": reason, "by_hand": False},
+                parameters={
+                    "use_case": use_case,
+                    "through": window,
+                    "reason": reason,
+                    "by_hand": False,
+                },
                 job_variables=None,
             )
         ],
@@ -53,16 +72,21 @@ def retrain_on_drift(use_case: str, retrain_id: UUID) -> AutomationCore:
 
 
 def tell_silence(use_case: str, drift_check_id: UUID, hours: float) -> AutomationCore:
-    """A dead man's switch: no ``laurel.predictions.seen`` for ``hours`` after the last one starts ``drift_check``, which looks and tells.
+    """A dead man's switch: no ``laurel.predictions.seen`` for ``hours`` after the last one starts
+    ``drift_check``, which looks and tells.
 
     It fires once for each silence, and never for a use case that was not asked yet.
     """
     return AutomationCore(
         name=f"tell when {use_case} gets no predictions",
-        description=f"No check of {use_case} has seen fresh predictions for {hours:g} hours: drift_check/{use_case} looks, and tells.",
+        description=(
+            f"No check of {use_case} has seen fresh predictions for {hours:g} hours: "
+            f"drift_check/{use_case} looks, and tells."
+        ),
         tags=["laurel", use_case],
         trigger=EventTrigger(
-            # With for_each and without "after" such a trigger never fires; with it the last event starts the clock.
+            # With for_each and without "after" such a trigger never fires; with it the last event
+            # starts the clock.
             after={"laurel.predictions.seen"},
             expect={"laurel.predictions.seen"},
             match={"prefect.resource.id": f"laurel.use-case.{use_case}"},
@@ -83,30 +107,36 @@ def tell_silence(use_case: str, drift_check_id: UUID, hours: float) -> Automatio
 
 
 def lost_after_seconds(heartbeat_seconds: int) -> int:
-    """How long a run that beats every ``heartbeat_seconds`` may be silent before it counts as dead."""
+    """How long a run that beats every ``heartbeat_seconds`` may be silent before it counts as
+    dead.
+    """
     return MISSED_HEARTBEATS * heartbeat_seconds + RESTART_SECONDS
 
 
 def crash_on_lost_heartbeat(heartbeat_seconds: int) -> AutomationCore:
-    """A run that stopped beating is crashed: a worker killed together with its run cannot say so itself.
+    """A run that stopped beating is crashed: a worker killed together with its run cannot say so
+    itself.
 
-    The server does this alone: a dead run takes a place in the pool, and no worker may be left. Whether the run is really dead,
-    ``close_lost_run`` looks: a server that was away, or a machine that slept, heard no heartbeat either.
-    """
+    The server does this alone: a dead run takes a place in the pool, and no worker may be left.
+    Whether the run is really dead, ``close_lost_run`` looks: a server that was away, or a machine
+    that slept, heard no heartbeat either."""
     seconds = lost_after_seconds(heartbeat_seconds)
     return _crash(
         "mark runs without a heartbeat as crashed",
         f"No heartbeat for {seconds} s: the machine or the worker of the run is gone.",
         after="prefect.flow-run.heartbeat",
         within=timedelta(seconds=seconds),
-        # By a name of its own: whether the run is really dead nobody knows, so it is not started again by itself.
+        # By a name of its own: whether the run is really dead nobody knows, so it is not started
+        # again by itself.
         state=SILENT,
         message=f"{SILENT} for {seconds} s.",
     )
 
 
 def crash_on_lost_start() -> AutomationCore:
-    """A run whose worker died while it started it stays *Pending*, and holds a place in the pool, for good."""
+    """A run whose worker died while it started it stays *Pending*, and holds a place in the pool,
+    for good.
+    """
     return _crash(
         "mark runs that never started as crashed",
         f"Pending for {START_MINUTES} minutes: the worker that took the run is gone.",
@@ -117,43 +147,68 @@ def crash_on_lost_start() -> AutomationCore:
     )
 
 
-def _crash(name: str, description: str, *, after: str, within: timedelta, state: str, message: str) -> AutomationCore:
+def _crash(
+    name: str, description: str, *, after: str, within: timedelta, state: str, message: str
+) -> AutomationCore:
     return AutomationCore(
         name=name,
         description=description,
         tags=["laurel"],
         trigger=EventTrigger(
             after={after},
-            # Any word of the run will do: its end is told under its outcome's name, such as "Champion stays".
+            # Any word of the run will do: its end is told under its outcome's name, such as
+            # "Champion stays".
             expect={"prefect.flow-run.*"},
             match={"prefect.resource.id": "prefect.flow-run.*"},
-            # Runs of Laurel's deployments: other people's on the same server beat as they like, every 180 s by default.
-            match_related={"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.laurel"},
+            # Runs of Laurel's deployments: other people's on the same server beat as they like,
+            # every 180 s by default.
+            match_related={
+                "prefect.resource.role": "tag",
+                "prefect.resource.id": "prefect.tag.laurel",
+            },
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
             within=within,
         ),
-        actions=[ChangeFlowRunState(name=state, state=StateType.CRASHED, force=False, message=message)],
+        actions=[
+            ChangeFlowRunState(name=state, state=StateType.CRASHED, force=False, message=message)
+        ],
     )
 
 
 def close_lost_run(use_case: str, close_id: UUID, watched: Collection[UUID]) -> AutomationCore:
-    """A run that crashed or was cancelled cannot say so itself: ``close_lost_run`` tells people, and ends its start in the ledger.
+    """A run that crashed or was cancelled cannot say so itself: ``close_lost_run`` tells people,
+    and ends its start in the ledger.
 
-    ``watched`` are the use case's other deployments: a run of ``close_lost_run`` that crashes starts no other, and so on.
-    """
-    run = {"__prefect_kind": "jinja", "template": "{{ event.resource.id | replace('prefect.flow-run.', '') }}"}
+    ``watched`` are the use case's other deployments: a run of ``close_lost_run`` that crashes
+    starts no other, and so on."""
+    run = {
+        "__prefect_kind": "jinja",
+        "template": "{{ event.resource.id | replace('prefect.flow-run.', '') }}",
+    }
     return AutomationCore(
         name=f"tell what became of a lost run of {use_case}",
-        description=f"A run of {use_case} that crashed or was cancelled is told in Slack, and its start in the ledger gets an end.",
+        description=(
+            f"A run of {use_case} that crashed or was cancelled is told in Slack, and "
+            "its start "
+            "in the ledger gets an end."
+        ),
         tags=["laurel", use_case],
         trigger=EventTrigger(
-            expect={f"prefect.flow-run.{state}" for state in ("Crashed", "Cancelled", SILENT, NEVER_STARTED)},
-            match={"prefect.resource.id": "prefect.flow-run.*", "prefect.state-message": f"!{NOT_NEEDED}*"},
+            expect={
+                f"prefect.flow-run.{state}"
+                for state in ("Crashed", "Cancelled", SILENT, NEVER_STARTED)
+            },
+            match={
+                "prefect.resource.id": "prefect.flow-run.*",
+                "prefect.state-message": f"!{NOT_NEEDED}*",
+            },
             match_related={
                 "prefect.resource.role": "deployment",
-                "prefect.resource.id": sorted(f"prefect.deployment.{deployment}" for deployment in watched),
+                "prefect.resource.id": sorted(
+                    f"prefect.deployment.{deployment}" for deployment in watched
+                ),
             },
             for_each={"prefect.resource.id"},
             posture=Posture.Reactive,
@@ -173,19 +228,26 @@ def close_lost_run(use_case: str, close_id: UUID, watched: Collection[UUID]) -> 
 
 
 def rerun_lost_run() -> AutomationCore:
-    """A run whose task was killed, with its spot instance or by memory, goes back into the queue: three runs of it at most.
+    """A run whose task was killed, with its spot instance or by memory, goes back into the queue:
+    three runs of it at most.
 
-    ECS says that the task is gone (prefect-aws's observer), so that no second one of the same run can be at work.
-    """
+    ECS says that the task is gone (prefect-aws's observer), so that no second one of the same run
+    can be at work."""
     return AutomationCore(
         name="run again what was lost with its instance",
-        description=f"A run of the pool that crashed while it ran is scheduled again, until it ran {RUNS_AT_MOST} times.",
+        description=(
+            "A run of the pool that crashed while it ran is scheduled again, until it ran "
+            f"{RUNS_AT_MOST} times."
+        ),
         tags=["laurel"],
         trigger=EventTrigger(
             after={"prefect.flow-run.Crashed"},
             # Whatever else happens to the run meanwhile, somebody has taken it up.
             expect={"prefect.flow-run.*"},
-            match={"prefect.resource.id": "prefect.flow-run.*", "prefect.run-count": [str(runs) for runs in range(1, RUNS_AT_MOST)]},
+            match={
+                "prefect.resource.id": "prefect.flow-run.*",
+                "prefect.run-count": [str(runs) for runs in range(1, RUNS_AT_MOST)],
+            },
             # Not a subflow, which only its parent can run again.
             match_related={"prefect.resource.role": "deployment"},
             for_each={"prefect.resource.id"},
@@ -194,6 +256,11 @@ def rerun_lost_run() -> AutomationCore:
             within=timedelta(seconds=RERUN_AFTER_SECONDS),
         ),
         actions=[
-            ChangeFlowRunState(name="Scheduled", state=StateType.SCHEDULED, force=False, message="Its instance was lost: it runs again.")
+            ChangeFlowRunState(
+                name="Scheduled",
+                state=StateType.SCHEDULED,
+                force=False,
+                message="Its instance was lost: it runs again.",
+            )
         ],
     )

@@ -1,12 +1,13 @@
-"""Bring the Prefect server to what the repository says: pool, blocks, deployments, automations; and MLflow's webhook to the service.
+"""Bring the Prefect server to what the repository says: pool, blocks, deployments, automations; and
+MLflow's webhook to the service.
 
     python -m deployments.apply [--pool-type process|ecs] [--tolerate-broken]
     python -m deployments.apply --remove <use case>
 
-Applied as often as one likes: what is right already is left alone, and said so. A schedule or an automation that
-somebody switched on or off in the UI stays so. A use case whose file is broken is told in a line, keeps the deployments
-that it has, and makes the exit code 1; the others are applied.
-"""
+Applied as often as one likes: what is right already is left alone, and said so. A schedule or an
+automation that somebody switched on or off in the UI stays so. A use case whose file is broken is
+told in a line, keeps the deployments that it has, and makes the exit code 1; the others are
+applied."""
 
 import argparse
 import asyncio
@@ -52,7 +53,10 @@ Change = Literal["created", "updated", "unchanged", "refused", "no file"]
 
 
 USE_CASE = "use case"
-_WAY_OUT = "set PYTHONPATH so that it is found, or remove them with python -m deployments.apply --remove {name}"
+_WAY_OUT = (
+    "set PYTHONPATH so that it is found, or remove them with python -m deployments.apply "
+    "--remove {name}"
+)
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,17 @@ class Applied:
     change: Change
 
 
-async def apply(settings: Settings, said: Callable[[Applied], None] = lambda one: None, pool_type: PoolType | None = None) -> list[Applied]:
-    """Create or update everything that is not as it should be. Without ``pool_type`` a work pool stays as it is.
+async def apply(
+    settings: Settings,
+    said: Callable[[Applied], None] = lambda one: None,
+    pool_type: PoolType | None = None,
+) -> list[Applied]:
+    """Create or update everything that is not as it should be. Without ``pool_type`` a work pool
+    stays as it is.
 
-    All files of use cases are loaded before anything is written: a broken one is *refused*, with the reason in its name.
-    Raises ``httpx.HTTPError`` where Prefect does not answer, ``PoolError`` where the pool cannot be of that type.
-    """
+    All files of use cases are loaded before anything is written: a broken one is *refused*, with
+    the reason in its name. Raises ``httpx.HTTPError`` where Prefect does not answer, ``PoolError``
+    where the pool cannot be of that type."""
     done: list[Applied] = []
 
     def add(kind: str, name: str, change: Change) -> None:
@@ -89,23 +98,40 @@ async def apply(settings: Settings, said: Callable[[Applied], None] = lambda one
         standing = _Standing(client)
         for spec in written_deployments(settings, list(cases), pool_type):
             flow = await standing.flow(spec["entrypoint"])
-            change, deployment_id = await _deployment(client, flow, spec, await standing.deployment(flow, spec["name"]))
+            change, deployment_id = await _deployment(
+                client, flow, spec, await standing.deployment(flow, spec["name"])
+            )
             add("deployment", f"{flow.name}/{spec['name']}", change)
             ids[flow.name][spec["name"]] = deployment_id
         wanted = [retrain_on_drift(name, found) for name, found in ids["retrain"].items()]
-        wanted += [tell_silence(name, found, cases[name].drift.silent_hours) for name, found in ids["drift_check"].items()]
+        wanted += [
+            tell_silence(name, found, cases[name].drift.silent_hours)
+            for name, found in ids["drift_check"].items()
+        ]
         for name, closer in ids["close_lost_run"].items():
-            others = [found[name] for flow, found in ids.items() if flow != "close_lost_run" and name in found]
+            others = [
+                found[name]
+                for flow, found in ids.items()
+                if flow != "close_lost_run" and name in found
+            ]
             wanted.append(close_lost_run(name, closer, others))
         wanted += [crash_on_lost_heartbeat(settings.heartbeat_seconds), crash_on_lost_start()]
         wanted += [rerun_lost_run()] if pool_type == "ecs" else []
         for automation in wanted:
             add("automation", automation.name, await _automation(client, automation))
         for name, count in (await find_removed(client, {*cases, *faults})).items():
-            add(USE_CASE, f"{name}, which has {count} deployments: {_WAY_OUT.format(name=name)}", "no file")
+            add(
+                USE_CASE,
+                f"{name}, which has {count} deployments: {_WAY_OUT.format(name=name)}",
+                "no file",
+            )
     if settings.serving_webhook_secret is not None:
         try:
-            add("webhook", "MLflow to the model service", await asyncio.to_thread(apply_webhook, settings))
+            add(
+                "webhook",
+                "MLflow to the model service",
+                await asyncio.to_thread(apply_webhook, settings),
+            )
         except Refused as refused:
             add("webhook", f"MLflow to the model service: {refused}", "refused")
     return done
@@ -137,8 +163,14 @@ async def _block(name: str, wanted: Block) -> Change:
 
 
 def _content(block: Block) -> dict[str, Any]:
-    """The fields with their secrets, without what the server adds (``_block_document_id`` and its like)."""
-    return {name: value for name, value in block.model_dump(context={"include_secrets": True}).items() if not name.startswith("_")}
+    """The fields with their secrets, without what the server adds (``_block_document_id`` and its
+    like).
+    """
+    return {
+        name: value
+        for name, value in block.model_dump(context={"include_secrets": True}).items()
+        if not name.startswith("_")
+    }
 
 
 @dataclass(frozen=True)
@@ -161,12 +193,16 @@ class _Standing:
     async def flow(self, entrypoint: str) -> _Deployable:
         if entrypoint not in self._flows:
             flow: Flow[Any, Any] = import_object(entrypoint)
-            self._flows[entrypoint] = _Deployable(await self._client.create_flow(flow), flow.name, parameter_schema(flow).model_dump())
+            self._flows[entrypoint] = _Deployable(
+                await self._client.create_flow(flow), flow.name, parameter_schema(flow).model_dump()
+            )
         return self._flows[entrypoint]
 
     async def deployment(self, flow: _Deployable, name: str) -> DeploymentResponse | None:
         if name not in self._deployments:
-            found = await self._client.read_deployments(deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[name])))
+            found = await self._client.read_deployments(
+                deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[name]))
+            )
             self._deployments[name] = {one.flow_id: one for one in found}
         return self._deployments[name].get(flow.id)
 
@@ -185,13 +221,25 @@ async def _deployment(
         "job_variables": spec["work_pool"]["job_variables"],
         "parameter_openapi_schema": flow.schema,
     }
-    schedules = [DeploymentScheduleCreate(schedule=_cron(one), active=one.get("active", True)) for one in spec["schedules"]]
+    schedules = [
+        DeploymentScheduleCreate(schedule=_cron(one), active=one.get("active", True))
+        for one in spec["schedules"]
+    ]
     if found is not None:
-        if _same(found, wanted) and [one.schedule for one in found.schedules] == [one.schedule for one in schedules]:
+        if _same(found, wanted) and [one.schedule for one in found.schedules] == [
+            one.schedule for one in schedules
+        ]:
             return "unchanged", found.id
         switched = {one.schedule.model_dump_json(): one.active for one in found.schedules}
-        schedules = [one.model_copy(update={"active": switched.get(one.schedule.model_dump_json(), one.active)}) for one in schedules]
-    made = await client.create_deployment(flow.id, spec["name"], schedules=schedules, enforce_parameter_schema=True, **wanted)
+        schedules = [
+            one.model_copy(
+                update={"active": switched.get(one.schedule.model_dump_json(), one.active)}
+            )
+            for one in schedules
+        ]
+    made = await client.create_deployment(
+        flow.id, spec["name"], schedules=schedules, enforce_parameter_schema=True, **wanted
+    )
     return "updated" if found else "created", made
 
 
@@ -220,20 +268,34 @@ async def _automation(client: PrefectClient, wanted: AutomationCore) -> Change:
     return "updated"
 
 
-def apply_now(settings: Settings, said: Callable[[Applied], None] = lambda one: None, pool_type: PoolType | None = None) -> list[Applied]:
+def apply_now(
+    settings: Settings,
+    said: Callable[[Applied], None] = lambda one: None,
+    pool_type: PoolType | None = None,
+) -> list[Applied]:
     """``apply``, to the server that the settings name, from code that is not async."""
-    with temporary_settings({PREFECT_API_URL: settings.prefect_api_url, PREFECT_API_AUTH_STRING: prefect_auth(settings)}):
+    with temporary_settings(
+        {PREFECT_API_URL: settings.prefect_api_url, PREFECT_API_AUTH_STRING: prefect_auth(settings)}
+    ):
         return asyncio.run(apply(settings, said, pool_type))
 
 
 def remove_now(settings: Settings, use_case: str) -> list[str]:
-    """Delete what Laurel made in Prefect for a use case that has no file. Raises ``ValueError`` if it has one, or left nothing."""
+    """Delete what Laurel made in Prefect for a use case that has no file. Raises ``ValueError`` if
+    it has one, or left nothing.
+    """
     if use_case in known():
-        raise ValueError(f"{use_case!r} has a file in usecases/, and would be made again: delete the file first.")
-    with temporary_settings({PREFECT_API_URL: settings.prefect_api_url, PREFECT_API_AUTH_STRING: prefect_auth(settings)}):
+        raise ValueError(
+            f"{use_case!r} has a file in usecases/, and would be made again: delete the file first."
+        )
+    with temporary_settings(
+        {PREFECT_API_URL: settings.prefect_api_url, PREFECT_API_AUTH_STRING: prefect_auth(settings)}
+    ):
         gone = asyncio.run(_remove(use_case))
     if not gone:
-        raise ValueError(f"Prefect has no deployment or automation that Laurel made for {use_case!r}.")
+        raise ValueError(
+            f"Prefect has no deployment or automation that Laurel made for {use_case!r}."
+        )
     return gone
 
 
@@ -245,13 +307,24 @@ async def _remove(use_case: str) -> list[str]:
 def main() -> None:
     """Apply and print a line for each object."""
     parser = argparse.ArgumentParser(
-        prog="python -m deployments.apply", description="Bring the Prefect server to what the repository says."
+        prog="python -m deployments.apply",
+        description="Bring the Prefect server to what the repository says.",
     )
     parser.add_argument(
-        "--pool-type", choices=get_args(PoolType), help="where flow runs go: processes beside the worker, or ECS tasks; default: as it is"
+        "--pool-type",
+        choices=get_args(PoolType),
+        help="where flow runs go: processes beside the worker, or ECS tasks; default: as it is",
     )
-    parser.add_argument("--tolerate-broken", action="store_true", help="exit code 0 although a use case's file is broken")
-    parser.add_argument("--remove", metavar="USE_CASE", help="delete the deployments and automations of a use case that has no file")
+    parser.add_argument(
+        "--tolerate-broken",
+        action="store_true",
+        help="exit code 0 although a use case's file is broken",
+    )
+    parser.add_argument(
+        "--remove",
+        metavar="USE_CASE",
+        help="delete the deployments and automations of a use case that has no file",
+    )
     arguments = parser.parse_args()
     try:
         if arguments.remove:
@@ -263,10 +336,18 @@ def main() -> None:
         sys.exit(f"{error}")
     except httpx.TransportError as error:
         way = "Start it (make up), or set LAUREL_PREFECT_URL to the one that runs; then apply again"
-        sys.exit(f"Prefect at {read_stack_settings().prefect_api_url} does not answer ({type(error).__name__}: {error}). {way}.")
+        sys.exit(
+            f"Prefect at {read_stack_settings().prefect_api_url} does not answer "
+            f"({type(error).__name__}: {error}). {way}."
+        )
     refused = [one.name for one in done if (one.kind, one.change) == (USE_CASE, "refused")]
     if refused:
-        print("\nAll is applied but for the use cases of broken files:", *refused, sep="\n  ", file=sys.stderr)
+        print(
+            "\nAll is applied but for the use cases of broken files:",
+            *refused,
+            sep="\n  ",
+            file=sys.stderr,
+        )
         sys.exit(0 if arguments.tolerate_broken else 1)
 
 

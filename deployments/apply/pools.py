@@ -1,4 +1,6 @@
-"""The work pool ``ec2``: a process pool beside the server, or tasks on an ECS cluster's EC2 instances."""
+"""The work pool ``ec2``: a process pool beside the server, or tasks on an ECS cluster's EC2
+instances.
+"""
 
 import copy
 from pathlib import Path
@@ -16,11 +18,21 @@ from deployments.servers.worker import POOL
 PoolType = Literal["process", "ecs"]
 ECS_TEMPLATE = Path(__file__).with_name("ecs_job_template.yaml")
 PREFECT_AUTH = "PREFECT_API_AUTH_STRING"
-REQUIRED = ("cluster", "capacity_provider", "image", "task_role_arn", "execution_role_arn", "log_group", "subnets", "security_groups")
+REQUIRED = (
+    "cluster",
+    "capacity_provider",
+    "image",
+    "task_role_arn",
+    "execution_role_arn",
+    "log_group",
+    "subnets",
+    "security_groups",
+)
 LOG_STREAM_PREFIX = "flows"
 ENGINE = "python -m prefect.engine"
-# Flows that fit models share a queue with a limit of its own, so that the others (rollback, explain, the drift check) need not wait
-# for them: the pool has room for so many more. No run waits in a place for another one, so that none waits for ever.
+# Flows that fit models share a queue with a limit of its own, so that the others (rollback,
+# explain, the drift check) need not wait for them: the pool has room for so many more. No run waits
+# in a place for another one, so that none waits for ever.
 TRAINING = "training"
 TRAINING_RUNS: dict[PoolType, int] = {"process": 2, "ecs": 10}
 OTHER_RUNS = 6
@@ -33,22 +45,29 @@ class PoolError(ValueError):
 async def apply_pool(
     client: PrefectClient, settings: Settings, asked: PoolType | None
 ) -> tuple[Literal["created", "updated", "unchanged"], PoolType]:
-    """Make the pool, or bring its job template to what it should be. Returns what was done, and the type in force.
+    """Make the pool, or bring its job template to what it should be. Returns what was done, and the
+    type in force.
 
-    A pool that is not there becomes a process pool, unless ``asked`` says otherwise. An ECS pool's template is left alone without
-    ``asked``, and in a process pool's nothing but the command is filled in. Raises ``PoolError`` for a pool of another type, and for
-    settings that an ECS pool needs and that are missing.
-    """
+    A pool that is not there becomes a process pool, unless ``asked`` says otherwise. An ECS pool's
+    template is left alone without ``asked``, and in a process pool's nothing but the command is
+    filled in. Raises ``PoolError`` for a pool of another type, and for settings that an ECS pool
+    needs and that are missing."""
     template = ecs_template(settings) if asked == "ecs" else None
     try:
         found = await client.read_work_pool(POOL)
     except ObjectNotFound:
-        await client.create_work_pool(WorkPoolCreate(name=POOL, type=asked or "process", base_job_template=template or process_template()))
+        await client.create_work_pool(
+            WorkPoolCreate(
+                name=POOL, type=asked or "process", base_job_template=template or process_template()
+            )
+        )
         return "created", asked or "process"
     if found.type not in ("process", "ecs") or asked not in (None, found.type):
         raise PoolError(
-            f"The work pool {POOL!r} is of type {found.type!r}, and Prefect cannot change a pool's type. Stop its workers, let its runs "
-            f"end, then: prefect work-pool delete {POOL} && python -m deployments.apply --pool-type {asked or 'process'}. "
+            f"The work pool {POOL!r} is of type {found.type!r}, and Prefect cannot change a "
+            "pool's type. Stop its workers, let its runs "
+            f"end, then: prefect work-pool delete {POOL} && python -m deployments.apply "
+            f"--pool-type {asked or 'process'}. "
             "The deployments stay and join the new pool; runs that wait in the old one are lost."
         )
     in_force: PoolType = "ecs" if found.type == "ecs" else "process"
@@ -60,11 +79,14 @@ async def apply_pool(
     return "updated", in_force
 
 
-async def apply_limits(client: PrefectClient, settings: Settings, pool_type: PoolType) -> Literal["created", "updated", "unchanged"]:
-    """Make the queue of the flows that train, and bring the limits of queue and pool to ``concurrent_runs``.
+async def apply_limits(
+    client: PrefectClient, settings: Settings, pool_type: PoolType
+) -> Literal["created", "updated", "unchanged"]:
+    """Make the queue of the flows that train, and bring the limits of queue and pool to
+    ``concurrent_runs``.
 
-    Where that is not set, a limit that stands stays, whoever set it, and one that is missing becomes the default.
-    """
+    Where that is not set, a limit that stands stays, whoever set it, and one that is missing
+    becomes the default."""
     runs = settings.concurrent_runs
     pool = await client.read_work_pool(POOL)
     change: Literal["created", "updated", "unchanged"] = "unchanged"
@@ -84,10 +106,11 @@ async def apply_limits(client: PrefectClient, settings: Settings, pool_type: Poo
 
 
 def process_template(found: dict[str, Any] | None = None) -> dict[str, Any]:
-    """``found``, or else the process worker's own job template, with the command that starts a run, unless somebody chose another.
+    """``found``, or else the process worker's own job template, with the command that starts a run,
+    unless somebody chose another.
 
-    Without one the worker starts a supervisor, which starts the run: 1.5 s more for each (docs/decisions/0015-starting-a-run.md).
-    """
+    Without one the worker starts a supervisor, which starts the run: 1.5 s more for each
+    (docs/decisions/0015-starting-a-run.md)."""
     from prefect.workers.process import ProcessWorker
 
     template = copy.deepcopy(found or ProcessWorker.get_default_base_job_template())
@@ -98,7 +121,9 @@ def process_template(found: dict[str, Any] | None = None) -> dict[str, Any]:
 
 
 def ecs_template(settings: Settings) -> dict[str, Any]:
-    """prefect-aws's job template with ``ecs_job_template.yaml`` in it, and the settings as its defaults. Raises ``PoolError``."""
+    """prefect-aws's job template with ``ecs_job_template.yaml`` in it, and the settings as its
+    defaults. Raises ``PoolError``.
+    """
     from prefect_aws.workers.ecs_worker import ECSWorker
 
     defaults = _defaults(settings)
@@ -116,23 +141,35 @@ def ecs_template(settings: Settings) -> dict[str, Any]:
 
 def _defaults(settings: Settings) -> dict[str, Any]:
     """The job variables that the settings decide."""
-    missing = [f"LAUREL_ECS_{name.upper()}" for name in REQUIRED if not getattr(settings, f"ecs_{name}")]
+    missing = [
+        f"LAUREL_ECS_{name.upper()}" for name in REQUIRED if not getattr(settings, f"ecs_{name}")
+    ]
     if settings.prefect_url is None:
         missing.append("LAUREL_PREFECT_URL")
     if missing:
-        raise PoolError(f"A work pool of type 'ecs' needs {', '.join(missing)}: set them (docs/ecs.md) and apply again.")
+        raise PoolError(
+            f"A work pool of type 'ecs' needs {', '.join(missing)}: set them (docs/ecs.md) "
+            "and apply again."
+        )
     secrets = _secrets(settings.ecs_secrets)
-    logs = {"awslogs-group": settings.ecs_log_group, "awslogs-stream-prefix": LOG_STREAM_PREFIX, "awslogs-create-group": "false"}
+    logs = {
+        "awslogs-group": settings.ecs_log_group,
+        "awslogs-stream-prefix": LOG_STREAM_PREFIX,
+        "awslogs-create-group": "false",
+    }
     return {
         "cluster": settings.ecs_cluster,
-        "capacity_provider_strategy": [{"capacityProvider": settings.ecs_capacity_provider, "weight": 1, "base": 0}],
+        "capacity_provider_strategy": [
+            {"capacityProvider": settings.ecs_capacity_provider, "weight": 1, "base": 0}
+        ],
         "image": settings.ecs_image,
         "task_role_arn": settings.ecs_task_role_arn,
         "execution_role_arn": settings.ecs_execution_role_arn,
         "cloudwatch_logs_options": logs,
         "subnets": _listed(settings.ecs_subnets or ""),
         "security_groups": _listed(settings.ecs_security_groups or ""),
-        # The worker takes its own password out of the task's environment only where it is told of the secret by this field.
+        # The worker takes its own password out of the task's environment only where it is told of
+        # the secret by this field.
         "prefect_api_auth_string_secret_arn": secrets.pop(PREFECT_AUTH, None),
         "secrets": [{"name": name, "valueFrom": arn} for name, arn in secrets.items()],
         "env": {
@@ -150,11 +187,20 @@ def _listed(text: str) -> list[str]:
 
 
 def _secrets(text: str) -> dict[str, str]:
-    """ARNs by variable. Raises ``PoolError`` for what is no ARN, without showing it: it may be the secret itself."""
+    """ARNs by variable. Raises ``PoolError`` for what is no ARN, without showing it: it may be the
+    secret itself.
+    """
     pairs = [one.partition("=") for one in _listed(text)]
-    wrong = [str(place) for place, (name, _, arn) in enumerate(pairs, 1) if not name or not arn.startswith("arn:")]
+    wrong = [
+        str(place)
+        for place, (name, _, arn) in enumerate(pairs, 1)
+        if not name or not arn.startswith("arn:")
+    ]
     if wrong:
-        raise PoolError(f"LAUREL_ECS_SECRETS is NAME=ARN,NAME=ARN with ARNs of Secrets Manager; entry {', '.join(wrong)} is not.")
+        raise PoolError(
+            "LAUREL_ECS_SECRETS is NAME=ARN,NAME=ARN with ARNs of Secrets Manager; entry "
+            f"{', '.join(wrong)} is not."
+        )
     return {name: arn for name, _, arn in pairs}
 
 

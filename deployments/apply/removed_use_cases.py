@@ -1,7 +1,7 @@
 """Deployments and automations that Laurel made for a use case which has no file any more.
 
-They are told and stay: a file may be missing only because ``PYTHONPATH`` is another one today. A person
-removes them by name, and what the use case has in the lake and in MLflow stays even then.
+They are told and stay: a file may be missing only because ``PYTHONPATH`` is another one today. A
+person removes them by name, and what the use case has in the lake and in MLflow stays even then.
 """
 
 from collections import defaultdict
@@ -26,7 +26,9 @@ async def find_removed(client: PrefectClient, known: Collection[str]) -> dict[st
 
 
 async def remove(client: PrefectClient, use_case: str) -> list[str]:
-    """Delete Laurel's deployments and automations of the use case. Gives the kinds and names of what is removed."""
+    """Delete Laurel's deployments and automations of the use case. Gives the kinds and names of
+    what is removed.
+    """
     removed = []
     for deployment in [one async for one in _ours(client) if one.name == use_case]:
         flow = await client.read_flow(deployment.flow_id)
@@ -45,10 +47,15 @@ async def _ours(client: PrefectClient) -> AsyncIterator[DeploymentResponse]:
     deployments: list[DeploymentResponse] = []
     while len(deployments) % _PAGE == 0:
         offset, order = len(deployments), DeploymentSort.CREATED_DESC
-        page = await client.read_deployments(deployment_filter=tagged, limit=_PAGE, offset=offset, sort=order)
+        page = await client.read_deployments(
+            deployment_filter=tagged, limit=_PAGE, offset=offset, sort=order
+        )
         deployments += page
         if not page:
             break
     for deployment in deployments:
-        if deployment.name in deployment.tags and deployment.parameters.get("use_case") == deployment.name:
+        if (
+            deployment.name in deployment.tags
+            and deployment.parameters.get("use_case") == deployment.name
+        ):
             yield deployment

@@ -1,7 +1,8 @@
-"""MLflow's registry calls the service when an alias moves: the webhook, kept as the settings want it.
+"""MLflow's registry calls the service when an alias moves: the webhook, kept as the settings want
+it.
 
-Without it new champions are found by polling, so nothing here may fail a start: what MLflow refuses is said, and that is all.
-"""
+Without it new champions are found by polling, so nothing here may fail a start: what MLflow refuses
+is said, and that is all."""
 
 from typing import Any, Literal
 
@@ -20,8 +21,8 @@ class Refused(RuntimeError):
 def apply_webhook(settings: Settings) -> Literal["created", "updated", "unchanged"]:
     """Have MLflow call the service, signed with ``settings.serving_webhook_secret``.
 
-    MLflow never tells the secret that it has, so it is asked to make a test call. Raises ``Refused``.
-    """
+    MLflow never tells the secret that it has, so it is asked to make a test call. Raises
+    ``Refused``."""
     import httpx
 
     assert settings.serving_webhook_secret is not None
@@ -30,7 +31,11 @@ def apply_webhook(settings: Settings) -> Literal["created", "updated", "unchange
     secret = {"secret": settings.serving_webhook_secret.get_secret_value()}
     user, password = settings.mlflow_username, settings.mlflow_password
     auth = (user, password.get_secret_value()) if user and password else None
-    with httpx.Client(base_url=f"{settings.mlflow_tracking_uri}/api/2.0/mlflow/", auth=auth, timeout=_TIMEOUT_SECONDS) as mlflow:
+    with httpx.Client(
+        base_url=f"{settings.mlflow_tracking_uri}/api/2.0/mlflow/",
+        auth=auth,
+        timeout=_TIMEOUT_SECONDS,
+    ) as mlflow:
         found = _find(mlflow)
         if found is None:
             _ask(mlflow, "POST", "webhooks", wanted | secret)
@@ -45,7 +50,9 @@ def apply_webhook(settings: Settings) -> Literal["created", "updated", "unchange
 
 
 def _find(mlflow: Any) -> dict[str, Any] | None:
-    """Our webhook, ``None`` where there is none; a second one of the same name would call a second time, and is removed."""
+    """Our webhook, ``None`` where there is none; a second one of the same name would call a second
+    time, and is removed.
+    """
     listed: list[dict[str, Any]] = []
     page = None
     while page != "":
@@ -57,15 +64,25 @@ def _find(mlflow: Any) -> dict[str, Any] | None:
     return listed[0] if listed else None
 
 
-def _ask(mlflow: Any, method: str, path: str, body: dict[str, Any] | None = None, params: dict[str, str] | None = None) -> dict[str, Any]:
+def _ask(
+    mlflow: Any,
+    method: str,
+    path: str,
+    body: dict[str, Any] | None = None,
+    params: dict[str, str] | None = None,
+) -> dict[str, Any]:
     import httpx
 
     try:
         answer = mlflow.request(method, path, json=body, params=params)
         said: Any = answer.json()
     except (httpx.HTTPError, ValueError) as error:
-        raise Refused(f"MLflow did not answer as expected ({error}); new champions are found by polling") from error
+        raise Refused(
+            f"MLflow did not answer as expected ({error}); new champions are found by polling"
+        ) from error
     if answer.status_code != 200 or not isinstance(said, dict):
         reason = str(said.get("message") if isinstance(said, dict) else said)[:200]
-        raise Refused(f"MLflow answered {answer.status_code} ({reason}); new champions are found by polling")
+        raise Refused(
+            f"MLflow answered {answer.status_code} ({reason}); new champions are found by polling"
+        )
     return said

@@ -10,34 +10,58 @@ from deployments.apply.pools import PoolType
 from deployments.servers.environment import flow_run_environment
 
 
-def written_deployments(settings: Settings, use_cases: list[str], pool_type: PoolType = "process") -> list[dict[str, Any]]:
-    """The entries of prefect.yaml for ``use_cases``, and the same for each of them that has none there.
+def written_deployments(
+    settings: Settings, use_cases: list[str], pool_type: PoolType = "process"
+) -> list[dict[str, Any]]:
+    """The entries of prefect.yaml for ``use_cases``, and the same for each of them that has none
+    there.
 
-    A process pool runs the code of this checkout; in an ECS task it lies where the image has it, and the image says where to import from.
-    """
+    A process pool runs the code of this checkout; in an ECS task it lies where the image has it,
+    and the image says where to import from."""
     text = (settings.home / "prefect.yaml").read_text()
     home = str(settings.home) if pool_type == "process" else settings.ecs_home
-    for name, value in {"LAUREL_HOME": home, "LAUREL_PYTHONPATH": settings.flow_run_pythonpath}.items():
+    for name, value in {
+        "LAUREL_HOME": home,
+        "LAUREL_PYTHONPATH": settings.flow_run_pythonpath,
+    }.items():
         text = text.replace("{{ $" + name + " }}", value)
     written = yaml.safe_load(text)["deployments"]
     if pool_type == "ecs":
         for spec in written:
-            spec["work_pool"] = {**spec["work_pool"], "job_variables": _without_pythonpath(spec["work_pool"]["job_variables"])}
+            spec["work_pool"] = {
+                **spec["work_pool"],
+                "job_variables": _without_pythonpath(spec["work_pool"]["job_variables"]),
+            }
     for spec in written:
-        # With the deployment it reaches the run no matter who started the worker, and with which environment.
+        # With the deployment it reaches the run no matter who started the worker, and with which
+        # environment.
         env = {**spec["work_pool"]["job_variables"]["env"], **flow_run_environment(settings)}
-        spec["work_pool"] = {**spec["work_pool"], "job_variables": {**spec["work_pool"]["job_variables"], "env": env}}
+        spec["work_pool"] = {
+            **spec["work_pool"],
+            "job_variables": {**spec["work_pool"]["job_variables"], "env": env},
+        }
     named = {spec["name"] for spec in written}
     model = [spec for spec in written if spec["name"] == written[0]["name"]]
     return [spec for spec in written if spec["name"] in use_cases] + [
-        _for_use_case(spec, use_case) for use_case in use_cases if use_case not in named for spec in model
+        _for_use_case(spec, use_case)
+        for use_case in use_cases
+        if use_case not in named
+        for spec in model
     ]
 
 
 def _for_use_case(spec: dict[str, Any], use_case: str) -> dict[str, Any]:
     own = copy.deepcopy(spec)
-    return {**own, "name": use_case, "tags": ["laurel", use_case], "parameters": {**own["parameters"], "use_case": use_case}}
+    return {
+        **own,
+        "name": use_case,
+        "tags": ["laurel", use_case],
+        "parameters": {**own["parameters"], "use_case": use_case},
+    }
 
 
 def _without_pythonpath(variables: dict[str, Any]) -> dict[str, Any]:
-    return {**variables, "env": {name: value for name, value in variables["env"].items() if name != "PYTHONPATH"}}
+    return {
+        **variables,
+        "env": {name: value for name, value in variables["env"].items() if name != "PYTHONPATH"},
+    }

@@ -1,11 +1,13 @@
-"""Run a command inside the cluster, where Prefect and the services are reached, show what it says, and end as it ends.
+"""Run a command inside the cluster, where Prefect and the services are reached, show what it says,
+and end as it ends.
 
-    python -m deployments.aws.ecs_command laurel -- python -m deployments.runs.run_and_wait --use-case flights
+    python -m deployments.aws.ecs_command laurel -- python -m deployments.runs.run_and_wait
+    --use-case flights
 
-``laurel`` is the stack's name: its parameters /laurel/config/... say which cluster and network, the task definition is
-laurel-command, the log group /laurel/command. AWS credentials come from the default chain: in a workflow, the role that it
-assumed by OIDC. Interrupted, or when the time is over, it stops the command.
-"""
+``laurel`` is the stack's name: its parameters /laurel/config/... say which cluster and network, the
+task definition is laurel-command, the log group /laurel/command. AWS credentials come from the
+default chain: in a workflow, the role that it assumed by OIDC. Interrupted, or when the time is
+over, it stops the command."""
 
 import argparse
 import sys
@@ -34,11 +36,21 @@ class Cluster:
     name: str
     client: Callable[[str], Any]
 
-    def run(self, command: list[str], say: Callable[[str], None], timeout_seconds: float, poll_seconds: float = 3) -> int:
-        """Run ``command``, pass each line of its output to ``say``, and return its exit code. Raises ``CommandLost``."""
+    def run(
+        self,
+        command: list[str],
+        say: Callable[[str], None],
+        timeout_seconds: float,
+        poll_seconds: float = 3,
+    ) -> int:
+        """Run ``command``, pass each line of its output to ``say``, and return its exit code.
+        Raises ``CommandLost``.
+        """
         ecs, logs = self.client("ecs"), self.client("logs")
         cluster, arn = self._start(ecs, command)
-        log = _Log(logs, f"/{self.name}/{CONTAINER}", f"{CONTAINER}/{CONTAINER}/{arn.rpartition('/')[2]}")
+        log = _Log(
+            logs, f"/{self.name}/{CONTAINER}", f"{CONTAINER}/{CONTAINER}/{arn.rpartition('/')[2]}"
+        )
         end = time.monotonic() + timeout_seconds
         try:
             while True:
@@ -48,7 +60,9 @@ class Cluster:
                     log.wait_for_the_rest(say, poll_seconds)
                     return _exit_code(task)
                 if time.monotonic() > end:
-                    raise CommandLost(f"The command did not end within {timeout_seconds:g} s and was stopped.")
+                    raise CommandLost(
+                        f"The command did not end within {timeout_seconds:g} s and was stopped."
+                    )
                 time.sleep(poll_seconds)
         except BaseException:
             ecs.stop_task(cluster=cluster, task=arn, reason="nobody waits for it any more")
@@ -56,7 +70,10 @@ class Cluster:
 
     def _start(self, ecs: Any, command: list[str]) -> tuple[str, str]:
         found = self._configuration()
-        network = {"subnets": found["LAUREL_ECS_SUBNETS"].split(","), "securityGroups": found["LAUREL_ECS_SECURITY_GROUPS"].split(",")}
+        network = {
+            "subnets": found["LAUREL_ECS_SUBNETS"].split(","),
+            "securityGroups": found["LAUREL_ECS_SECURITY_GROUPS"].split(","),
+        }
         cluster = found["LAUREL_ECS_CLUSTER"]
         answer = ecs.run_task(
             cluster=cluster,
@@ -67,17 +84,24 @@ class Cluster:
         )
         if not answer["tasks"]:
             reasons = "; ".join(one.get("reason", "no reason given") for one in answer["failures"])
-            raise CommandLost(f"ECS did not start the command in the cluster {cluster!r}: {reasons}")
+            raise CommandLost(
+                f"ECS did not start the command in the cluster {cluster!r}: {reasons}"
+            )
         return cluster, answer["tasks"][0]["taskArn"]
 
     def _configuration(self) -> dict[str, str]:
         path = f"/{self.name}/config"
         pages = self.client("ssm").get_paginator("get_parameters_by_path").paginate(Path=path)
-        found = {one["Name"].rpartition("/")[2]: one["Value"] for page in pages for one in page["Parameters"]}
+        found = {
+            one["Name"].rpartition("/")[2]: one["Value"]
+            for page in pages
+            for one in page["Parameters"]
+        }
         missing = [name for name in NEEDED if name not in found]
         if missing:
             raise CommandLost(
-                f"The parameter store has no {', '.join(missing)} under {path}: is there a stack of that name in this region?"
+                f"The parameter store has no {', '.join(missing)} under {path}: is there a "
+                "stack of that name in this region?"
             )
         return found
 
@@ -106,7 +130,9 @@ class _Log:
             self._token = page["nextForwardToken"]
 
     def wait_for_the_rest(self, say: Callable[[str], None], poll_seconds: float) -> None:
-        """The last lines reach CloudWatch some seconds after the task has ended: look until two looks find nothing."""
+        """The last lines reach CloudWatch some seconds after the task has ended: look until two
+        looks find nothing.
+        """
         quiet = 0
         while quiet < 2:
             time.sleep(poll_seconds)
@@ -121,7 +147,9 @@ def _describe(ecs: Any, cluster: str, arn: str) -> dict[str, Any]:
 
 
 def _exit_code(task: dict[str, Any]) -> int:
-    container: dict[str, Any] = next((one for one in task["containers"] if one["name"] == CONTAINER), {})
+    container: dict[str, Any] = next(
+        (one for one in task["containers"] if one["name"] == CONTAINER), {}
+    )
     if "exitCode" not in container:
         reason = container.get("reason") or task.get("stoppedReason") or "no reason given"
         raise CommandLost(f"The command never ran, or was taken away: {reason}")
@@ -132,11 +160,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Exit code: the command's own; 1 too where it did not run."""
     import boto3
 
-    parser = argparse.ArgumentParser(prog="python -m deployments.aws.ecs_command", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m deployments.aws.ecs_command", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("name", help="name of the stack, as the variable `name` of Terraform")
-    parser.add_argument("--timeout-minutes", type=float, default=90, help="for the command (default: 90)")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write the report that the command prints to this file")
-    parser.add_argument("command", nargs="+", help="after --: what to run, as in a shell of the image laurel-flows")
+    parser.add_argument(
+        "--timeout-minutes", type=float, default=90, help="for the command (default: 90)"
+    )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="write the report that the command prints to this file",
+    )
+    parser.add_argument(
+        "command", nargs="+", help="after --: what to run, as in a shell of the image laurel-flows"
+    )
     asked = parser.parse_args(arguments)
     report = FromLines()
 

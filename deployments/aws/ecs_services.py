@@ -1,16 +1,17 @@
-"""What the services of an ECS cluster run: write it down before a deployment, and put it back when that one failed.
+"""What the services of an ECS cluster run: write it down before a deployment, and put it back when
+that one failed.
 
     python -m deployments.aws.ecs_services record laurel before.json
     python -m deployments.aws.ecs_services wait laurel --tag 3f2a91c
     python -m deployments.aws.ecs_services restore laurel before.json
     python -m deployments.aws.ecs_services tags laurel
 
-The record holds each service's task definition and the images in it, by digest where they are pinned so. Restoring brings
-back task definitions that were deregistered meanwhile (as Terraform does with the old ones), as new revisions of the same
-content. Waiting ends well only when every service runs images of that tag: ECS itself goes back to the old ones where new
-tasks do not get well, and a service that did so is stable too. The tags that run are told as Terraform's variables. AWS
-credentials come from the default chain: in a workflow, the role that it assumed by OIDC.
-"""
+The record holds each service's task definition and the images in it, by digest where they are
+pinned so. Restoring brings back task definitions that were deregistered meanwhile (as Terraform
+does with the old ones), as new revisions of the same content. Waiting ends well only when every
+service runs images of that tag: ECS itself goes back to the old ones where new tasks do not get
+well, and a service that did so is stable too. The tags that run are told as Terraform's variables.
+AWS credentials come from the default chain: in a workflow, the role that it assumed by OIDC."""
 
 import argparse
 import json
@@ -44,10 +45,15 @@ class RestoreFailed(RuntimeError):
 
 
 def record(ecs: Any, cluster: str, services: Sequence[str] = SERVICES) -> Record:
-    """``{service: {"task_definition": ARN, "images": {container: image}}}`` of those services that are there."""
+    """``{service: {"task_definition": ARN, "images": {container: image}}}`` of those services that
+    are there.
+    """
     found: Record = {}
     for service in _describe(ecs, cluster, services):
-        found[service["serviceName"]] = {"task_definition": service["taskDefinition"], "images": _images(ecs, service)}
+        found[service["serviceName"]] = {
+            "task_definition": service["taskDefinition"],
+            "images": _images(ecs, service),
+        }
     return found
 
 
@@ -64,28 +70,39 @@ def tags(ecs: Any, ssm: Any, stack: str) -> dict[str, str]:
 
 
 def restore(ecs: Any, cluster: str, before: Record, say: Callable[[str], None]) -> list[str]:
-    """Have every recorded service run its recorded task definition. Returns the names of those that ran another one.
+    """Have every recorded service run its recorded task definition. Returns the names of those that
+    ran another one.
 
-    A service that the failed deployment made is left alone. Raises ``RestoreFailed`` where a recorded one is gone.
-    """
-    now = {service["serviceName"]: service["taskDefinition"] for service in _describe(ecs, cluster, list(before))}
+    A service that the failed deployment made is left alone. Raises ``RestoreFailed`` where a
+    recorded one is gone."""
+    now = {
+        service["serviceName"]: service["taskDefinition"]
+        for service in _describe(ecs, cluster, list(before))
+    }
     restored = []
     for name, was in before.items():
         if name in now and now[name] != was["task_definition"]:
             definition = _active(ecs, was["task_definition"])
             ecs.update_service(cluster=cluster, service=name, taskDefinition=definition)
-            say(f"{name}: back to {_short(definition)}, which runs {', '.join(was['images'].values())}")
+            say(
+                f"{name}: back to {_short(definition)}, which runs "
+                f"{', '.join(was['images'].values())}"
+            )
             restored.append(name)
     gone = sorted(set(before) - set(now))
     if gone:
         raise RestoreFailed(
-            f"These services are gone from the cluster {cluster!r}, and only Terraform can make them again: {', '.join(gone)}"
+            f"These services are gone from the cluster {cluster!r}, and only Terraform can "
+            f"make them again: {', '.join(gone)}"
         )
     return restored
 
 
-def wait_until_stable(ecs: Any, cluster: str, names: Sequence[str], timeout_seconds: float, tag: str | None = None) -> None:
-    """Return when each service runs as many tasks as it wants, all of its newest deployment, and of images with ``tag``.
+def wait_until_stable(
+    ecs: Any, cluster: str, names: Sequence[str], timeout_seconds: float, tag: str | None = None
+) -> None:
+    """Return when each service runs as many tasks as it wants, all of its newest deployment, and of
+    images with ``tag``.
 
     Raises ``RestoreFailed``, at once where a service is stable with images of another tag.
     """
@@ -93,18 +110,29 @@ def wait_until_stable(ecs: Any, cluster: str, names: Sequence[str], timeout_seco
     while True:
         found = _describe(ecs, cluster, names)
         unstable = [one for one in found if not _is_stable(one)]
-        other = [one["serviceName"] for one in found if tag and _is_stable(one) and not _has_tag(_images(ecs, one), tag)]
+        other = [
+            one["serviceName"]
+            for one in found
+            if tag and _is_stable(one) and not _has_tag(_images(ecs, one), tag)
+        ]
         missing = sorted(set(names) - {one["serviceName"] for one in found})
         if other or missing:
             reason = "ECS went back to what they ran before" if other else "they are not there"
             raise RestoreFailed(
-                f"Without images of {tag}: {', '.join(other + missing)}; {reason}. The services' events in the ECS console say why."
+                f"Without images of {tag}: {', '.join(other + missing)}; {reason}. The "
+                "services' events in the ECS console say why."
             )
         if not unstable:
             return
         if time.monotonic() > end:
-            told = ", ".join(f"{one['serviceName']} ({one['runningCount']} of {one['desiredCount']} tasks)" for one in unstable)
-            raise RestoreFailed(f"Not stable within {timeout_seconds:g} s: {told}. The services' events in the ECS console say why.")
+            told = ", ".join(
+                f"{one['serviceName']} ({one['runningCount']} of {one['desiredCount']} tasks)"
+                for one in unstable
+            )
+            raise RestoreFailed(
+                f"Not stable within {timeout_seconds:g} s: {told}. The services' events in "
+                "the ECS console say why."
+            )
         time.sleep(POLL_SECONDS)
 
 
@@ -117,8 +145,12 @@ def _has_tag(images: dict[str, str], tag: str) -> bool:
 
 
 def _images(ecs: Any, service: dict[str, Any]) -> dict[str, str]:
-    definition = ecs.describe_task_definition(taskDefinition=service["taskDefinition"])["taskDefinition"]
-    return {container["name"]: container["image"] for container in definition["containerDefinitions"]}
+    definition = ecs.describe_task_definition(taskDefinition=service["taskDefinition"])[
+        "taskDefinition"
+    ]
+    return {
+        container["name"]: container["image"] for container in definition["containerDefinitions"]
+    }
 
 
 def _describe(ecs: Any, cluster: str, services: Sequence[str]) -> list[dict[str, Any]]:
@@ -129,7 +161,9 @@ def _describe(ecs: Any, cluster: str, services: Sequence[str]) -> list[dict[str,
 
 
 def _active(ecs: Any, arn: str) -> str:
-    """``arn``, or a new revision of the same content where that one was deregistered: a service takes no inactive one."""
+    """``arn``, or a new revision of the same content where that one was deregistered: a service
+    takes no inactive one.
+    """
     definition = ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"]
     if definition["status"] == "ACTIVE":
         return arn
@@ -145,14 +179,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Exit code 1 where AWS refuses, or services do not come back."""
     import boto3
 
-    parser = argparse.ArgumentParser(prog="python -m deployments.aws.ecs_services", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m deployments.aws.ecs_services", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("what", choices=("record", "wait", "restore", "tags"))
     parser.add_argument("cluster", help="name of the ECS cluster")
     parser.add_argument("file", type=Path, nargs="?", help="the record, JSON")
     parser.add_argument("--tag", help="wait: the tag of the images that must run")
-    parser.add_argument("--service", action="append", metavar="NAME", help=f"default: {', '.join(SERVICES)}")
-    parser.add_argument("--timeout-seconds", type=float, default=900, help="for services to be stable (default: 900)")
-    parser.add_argument("--prefix", default="TF_VAR_", help="tags: what each name begins with (default: TF_VAR_)")
+    parser.add_argument(
+        "--service", action="append", metavar="NAME", help=f"default: {', '.join(SERVICES)}"
+    )
+    parser.add_argument(
+        "--timeout-seconds",
+        type=float,
+        default=900,
+        help="for services to be stable (default: 900)",
+    )
+    parser.add_argument(
+        "--prefix", default="TF_VAR_", help="tags: what each name begins with (default: TF_VAR_)"
+    )
     asked = parser.parse_args(arguments)
     if asked.file is None and asked.what not in ("wait", "tags"):
         parser.error(f"{asked.what} needs a file")

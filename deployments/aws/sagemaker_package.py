@@ -1,11 +1,12 @@
-"""``model.tar.gz`` for SageMaker: the model package of a version, as ``python -m serving serve`` finds it in ``/opt/ml/model``.
+"""``model.tar.gz`` for SageMaker: the model package of a version, as ``python -m serving serve``
+finds it in ``/opt/ml/model``.
 
-    python -m deployments.aws.sagemaker_package flights                        the champion, as model.tar.gz in this folder
-    python -m deployments.aws.sagemaker_package flights --version 7 --output build/flights-7.tar.gz
+    python -m deployments.aws.sagemaker_package flights                        the champion, as
+    model.tar.gz in this folder python -m deployments.aws.sagemaker_package flights --version 7
+    --output build/flights-7.tar.gz
 
-The same version gives the same bytes. What is served by the endpoint is this version until another archive takes its place: an endpoint
-with model data does not watch the registry.
-"""
+The same version gives the same bytes. What is served by the endpoint is this version until another
+archive takes its place: an endpoint with model data does not watch the registry."""
 
 import argparse
 import gzip
@@ -23,41 +24,60 @@ from pydantic import ValidationError
 from blocks.registry import CHAMPION, ModelRegistry, ModelVersion, RegistryAway, RegistryError
 from blocks.settings import Settings
 
-# What the service reads: serving/outside/model_folder.py. The drift check's reference stays at home.
+# What the service reads: serving/outside/model_folder.py. The drift check's reference stays at
+# home.
 _FILES = ("package.json", "model.onnx", "smoke.json")
 _RECORD = "champion.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code."""
-    parser = argparse.ArgumentParser("python -m deployments.aws.sagemaker_package", description="model.tar.gz for a SageMaker endpoint.")
+    parser = argparse.ArgumentParser(
+        "python -m deployments.aws.sagemaker_package",
+        description="model.tar.gz for a SageMaker endpoint.",
+    )
     parser.add_argument("use_case")
     parser.add_argument("--version", help="a version's number; default: the champion")
-    parser.add_argument("--output", type=Path, default=Path("model.tar.gz"), help="default: %(default)s")
+    parser.add_argument(
+        "--output", type=Path, default=Path("model.tar.gz"), help="default: %(default)s"
+    )
     asked = parser.parse_args(arguments)
     try:
-        version = write_archive(ModelRegistry.of(Settings.read()), asked.use_case, asked.version, asked.output)
+        version = write_archive(
+            ModelRegistry.of(Settings.read()), asked.use_case, asked.version, asked.output
+        )
     except (RegistryAway, RegistryError, OSError, ValidationError) as error:
         print(f"No archive was made: {error}", file=sys.stderr)
         return 1
-    print(f"{asked.output}: {asked.use_case} version {version.number}, {asked.output.stat().st_size / 1e6:.1f} MB")
+    print(
+        f"{asked.output}: {asked.use_case} version {version.number}, "
+        f"{asked.output.stat().st_size / 1e6:.1f} MB"
+    )
     return 0
 
 
-def write_archive(registry: ModelRegistry, use_case: str, number: str | None, output: Path) -> ModelVersion:
-    """Pack a version's package, the champion's where ``number`` is ``None``, into ``output``; gives the version.
+def write_archive(
+    registry: ModelRegistry, use_case: str, number: str | None, output: Path
+) -> ModelVersion:
+    """Pack a version's package, the champion's where ``number`` is ``None``, into ``output``; gives
+    the version.
 
     Raises ``RegistryAway``, ``RegistryError``, ``OSError``.
     """
     version = registry.version(use_case, number) if number else registry.at(use_case, CHAMPION)
     if version is None:
-        raise RegistryError(f"No champion for {use_case!r}. Train one: prefect deployment run 'retrain/{use_case}'.")
+        raise RegistryError(
+            f"No champion for {use_case!r}. Train one: prefect deployment run 'retrain/{use_case}'."
+        )
     with tempfile.TemporaryDirectory() as folder:
         package = registry.download_package(version, Path(folder))
         contents = {name: (package / name).read_bytes() for name in _FILES}
     expected = version.tags.get("laurel.package_sha256")
     if hashlib.sha256(contents["package.json"]).hexdigest() != expected:
-        raise RegistryError(f"The package of {use_case!r} version {version.number} is not the one that was registered: its digest differs.")
+        raise RegistryError(
+            f"The package of {use_case!r} version {version.number} is not the one that was "
+            "registered: its digest differs."
+        )
     contents[_RECORD] = json.dumps({"version": version.number, "sha256": expected}).encode()
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_bytes(_archive(contents))
@@ -67,7 +87,10 @@ def write_archive(registry: ModelRegistry, use_case: str, number: str | None, ou
 def _archive(contents: dict[str, bytes]) -> bytes:
     """A tar.gz of these files without times and owners, so that it says nothing but its content."""
     packed = io.BytesIO()
-    with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as zipped, tarfile.open(fileobj=zipped, mode="w") as archive:
+    with (
+        gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w") as archive,
+    ):
         for name, data in sorted(contents.items()):
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(data), 0o644

@@ -1,9 +1,10 @@
-"""Check every use case's ledger: the chain of its entries, and the champion alias against the last crown.
+"""Check every use case's ledger: the chain of its entries, and the champion alias against the last
+crown.
 
     python -m deployments.checks.audit [use case ...]
 
-Prints a line for each, and ends with exit code 1 where anything is wrong or cannot be checked. Prefect's server is not asked.
-"""
+Prints a line for each, and ends with exit code 1 where anything is wrong or cannot be checked.
+Prefect's server is not asked."""
 
 import argparse
 import os
@@ -17,21 +18,30 @@ from tasks.ledger.audits import Audit, audit_ledger, audited_use_cases
 
 def in_a_line(audit: Audit) -> str:
     if audit.faults:
-        return f"{audit.use_case}: {'NOT WHOLE' if audit.checked else 'NOT CHECKED'}: {'; '.join(audit.faults)}"
+        return (
+            f"{audit.use_case}: {'NOT WHOLE' if audit.checked else 'NOT CHECKED'}: "
+            f"{'; '.join(audit.faults)}"
+        )
     if audit.entries == 0:
         return f"{audit.use_case}: no entries"
-    champion = f"champion {audit.champion} is the one crowned last" if audit.champion else "no champion, and none was crowned"
+    champion = (
+        f"champion {audit.champion} is the one crowned last"
+        if audit.champion
+        else "no champion, and none was crowned"
+    )
     return f"{audit.use_case}: {audit.entries} entries, whole; {champion}"
 
 
 def main() -> None:
     """Print the audits."""
     parser = argparse.ArgumentParser(
-        prog="python -m deployments.checks.audit", description="Check the ledgers of use cases; default: all of them."
+        prog="python -m deployments.checks.audit",
+        description="Check the ledgers of use cases; default: all of them.",
     )
     parser.add_argument("use_cases", nargs="*", metavar="use case", help="its name")
     wanted = parser.parse_args().use_cases
-    # MLflow's library reads it when it first asks: a server that is away is a line of the audit, and not minutes of waiting.
+    # MLflow's library reads it when it first asks: a server that is away is a line of the audit,
+    # and not minutes of waiting.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     settings = read_stack_settings()
     store, registry = Lake.of(settings), ModelRegistry.of(settings)
@@ -40,7 +50,10 @@ def main() -> None:
     except LakeAway as error:
         sys.exit(f"The ledgers cannot be checked: {error}")
     if strangers := sorted(set(wanted) - set(names)):
-        sys.exit(f"Unknown use case {', '.join(strangers)}. Those that have a ledger or a file: {', '.join(names)}.")
+        sys.exit(
+            f"Unknown use case {', '.join(strangers)}. Those that have a ledger or a file: "
+            f"{', '.join(names)}."
+        )
     audits = [audit_ledger(store, registry, name) for name in wanted or names]
     for audit in audits:
         print(in_a_line(audit), flush=True)

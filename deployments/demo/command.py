@@ -1,9 +1,9 @@
 """The loop on real flights, from an empty stack to the second champion: what ``make demo`` runs.
 
-Every step is a run of a deployment on the work pool, and the second retrain is started by the automation alone. What
-is told at the end was measured; where the data say something else than the story, that is told, and the exit code is 1.
-The story is ``play``; how its steps drive the stack is in ``demo_steps.py``, and how it is told in ``demo_story.py``.
-"""
+Every step is a run of a deployment on the work pool, and the second retrain is started by the
+automation alone. What is told at the end was measured; where the data say something else than the
+story, that is told, and the exit code is 1. The story is ``play``; how its steps drive the stack is
+in ``demo_steps.py``, and how it is told in ``demo_story.py``."""
 
 import argparse
 import json
@@ -44,11 +44,15 @@ AWAY = (httpx.HTTPError, ConnectionError, RegistryError)
 
 
 def play(demo: Demo) -> Story:
-    """The whole story, on a stack that is up. Raises ``DemoFailed`` where a step does not end as it should."""
+    """The whole story, on a stack that is up. Raises ``DemoFailed`` where a step does not end as it
+    should.
+    """
     with ThreadPoolExecutor(1) as aside:
         demo.refuse_models()
         first = demo.runs.start("retrain", through=FIRST, reason="the first champion")
-        months: Future[dict[str, pl.DataFrame]] = aside.submit(lambda: {m: demo.source.read(m) for m in (*WATCHED, LATER)})
+        months: Future[dict[str, pl.DataFrame]] = aside.submit(
+            lambda: {m: demo.source.read(m) for m in (*WATCHED, LATER)}
+        )
         demo.watch_retrain(first, "champion 1")
         frames = months.result()
         with demo.steady_traffic(frames[WATCHED[0]]) as traffic:
@@ -68,10 +72,11 @@ def play(demo: Demo) -> Story:
 
 
 def live_until_drift(demo: Demo, frames: dict[str, pl.DataFrame], traffic: Traffic) -> set[Any]:
-    """One month after the other is asked for, and checked as soon as the lake has it. Meanwhile somebody retrains by hand.
+    """One month after the other is asked for, and checked as soon as the lake has it. Meanwhile
+    somebody retrains by hand.
 
-    The last month is checked when that retrain is over, for there is one at a time. Returns the retrains so far, the automation's not.
-    """
+    The last month is checked when that retrain is over, for there is one at a time. Returns the
+    retrains so far, the automation's not."""
     checks: list[tuple[str, Future[tuple[FlowRun, float]]]] = []
     by_hand: FlowRun | None = None
     with ThreadPoolExecutor(len(WATCHED)) as aside:
@@ -90,7 +95,9 @@ def live_until_drift(demo: Demo, frames: dict[str, pl.DataFrame], traffic: Traff
 
 
 def start_stack(settings: Settings, stages: Stages) -> Settings:
-    """Bring the servers up and give the settings in force; deployments are applied once Prefect answers, while others start."""
+    """Bring the servers up and give the settings in force; deployments are applied once Prefect
+    answers, while others start.
+    """
     with stages.stage("servers up, deployments applied") as stage:
         applying: list[Future[Any]] = []
 
@@ -106,7 +113,9 @@ def start_stack(settings: Settings, stages: Stages) -> Settings:
 
 
 def _begin(work: Callable[[], Any]) -> Future[Any]:
-    """``work`` at work in a thread that nobody has to wait for: a client asks a server that was stopped for a minute more."""
+    """``work`` at work in a thread that nobody has to wait for: a client asks a server that was
+    stopped for a minute more.
+    """
     future: Future[Any] = Future()
 
     def run() -> None:
@@ -135,7 +144,9 @@ def keep_and_tell(story: Story, settings: Settings, console: Console) -> None:
 
 
 def run_against_running() -> int:
-    """Play the demo on servers that others started, in Compose or elsewhere; nothing of theirs is started, stopped or deleted."""
+    """Play the demo on servers that others started, in Compose or elsewhere; nothing of theirs is
+    started, stopped or deleted.
+    """
     console, settings = Console(), read_stack_settings()
     try:
         with Stages(console) as stages:
@@ -152,7 +163,9 @@ def run_against_running() -> int:
 
 
 def run(keep: bool) -> int:
-    """Play the demo; 0 only if the loop closed as told. Its own stack stays up with ``keep``, and never after an error."""
+    """Play the demo; 0 only if the loop closed as told. Its own stack stays up with ``keep``, and
+    never after an error.
+    """
     console = Console()
     try:
         with demo_folder() as folder:
@@ -161,7 +174,9 @@ def run(keep: bool) -> int:
         console.print(f"\n{error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
     except OSError as error:
-        console.print(f"\n{in_a_line(error)}", style="red", markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            f"\n{in_a_line(error)}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
         return 1
     except KeyboardInterrupt:
         console.print("\nInterrupted before anything was started.")
@@ -187,25 +202,45 @@ def _run_in(folder: Path, keep: bool, console: Console) -> int:
     finally:
         if not (finished and keep):
             stack.down(settings)
-    console.print(_farewell(settings) if keep else "The demo's stack is down.", highlight=False, soft_wrap=True)
+    console.print(
+        _farewell(settings) if keep else "The demo's stack is down.",
+        highlight=False,
+        soft_wrap=True,
+    )
     return 1 if story.departures() else 0
 
 
 def _farewell(settings: Settings) -> str:
     """How to go on with the stack that stays up, from a shell that knows nothing of it."""
     if state_in_use().resolve() == settings.state.resolve():
-        return "The demo's stack stays up: `make status`, `make down`. For prefect's commands: eval \"$(make -s exports)\""
+        return (
+            "The demo's stack stays up: `make status`, `make down`. For prefect's "
+            "commands: eval "
+            '"$(make -s exports)"'
+        )
     state = shlex.quote(str(settings.state))
     return f"The demo's stack stays up beside yours: LAUREL_STATE={state} make status, and so on."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. Exit code 0: the loop closed as told; 1: it did not, or a step failed; 130: interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m deployments.demo", description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--down", action="store_true", help="stop the stack at the end, instead of leaving it up")
-    parser.add_argument("--against-running", action="store_true", help="play on the servers that the settings name, and leave them be")
+    """The command line. Exit code 0: the loop closed as told; 1: it did not, or a step failed; 130:
+    interrupted.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m deployments.demo", description=__doc__.splitlines()[0] if __doc__ else None
+    )
+    parser.add_argument(
+        "--down", action="store_true", help="stop the stack at the end, instead of leaving it up"
+    )
+    parser.add_argument(
+        "--against-running",
+        action="store_true",
+        help="play on the servers that the settings name, and leave them be",
+    )
     given = parser.parse_args(arguments)
     raise_on_interrupts()
     if given.down and given.against_running:
-        parser.error("--down stops the stack that the demo starts, and with --against-running it starts none")
+        parser.error(
+            "--down stops the stack that the demo starts, and with --against-running it starts none"
+        )
     return run_against_running() if given.against_running else run(keep=not given.down)

@@ -1,4 +1,6 @@
-"""Where the demo plays: a state folder of its own, which it alone makes and removes, with settings of its own."""
+"""Where the demo plays: a state folder of its own, which it alone makes and removes, with settings
+of its own.
+"""
 
 import fcntl
 from collections.abc import Callable, Iterator
@@ -37,9 +39,9 @@ PORTS = ("prefect_port", "mlflow_port", "s3_port", "serving_port")
 def demo_folder() -> Iterator[Path]:
     """An empty state folder for one demo; what an earlier demo left there is stopped and removed.
 
-    It is the one beside the user's own, or the one that ``LAUREL_STATE`` names, if that is new, empty or a demo's. Raises
-    ``DemoFailed`` where both hold what no demo made, or another demo is playing there.
-    """
+    It is the one beside the user's own, or the one that ``LAUREL_STATE`` names, if that is new,
+    empty or a demo's. Raises ``DemoFailed`` where both hold what no demo made, or another demo is
+    playing there."""
     own = own_state().resolve()
     is_named = own != (REPOSITORY / ".laurel").resolve()
     folder = own if is_named and _is_free(own) else demo_state(own)
@@ -55,13 +57,18 @@ def demo_folder() -> Iterator[Path]:
     try:
         make_for_demo(folder)
     except FileExistsError as error:
-        raise DemoFailed(f"Files that no stack made are left in {folder}, where the demo was played before. Move them away.") from error
+        raise DemoFailed(
+            f"Files that no stack made are left in {folder}, where the demo was played "
+            "before. Move them away."
+        ) from error
     with _played_alone(folder):
         yield folder
 
 
 def _is_free(folder: Path) -> bool:
-    return is_demos(folder) or not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    return (
+        is_demos(folder) or not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    )
 
 
 @contextmanager
@@ -73,12 +80,15 @@ def _played_alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise DemoFailed(f"Another demo is playing in {folder}; wait for it, or name another LAUREL_STATE.") from error
+            raise DemoFailed(
+                f"Another demo is playing in {folder}; wait for it, or name another LAUREL_STATE."
+            ) from error
         yield
 
 
 def demo_settings(folder: Path, say: Callable[[str], None]) -> Settings:
-    """The settings of the demo's stack: servers and files of its own whatever the shell says, and ports that are free.
+    """The settings of the demo's stack: servers and files of its own whatever the shell says, and
+    ports that are free.
 
     ``say`` is told what is not as the shell or the defaults have it. Raises ``StackError``.
     """

@@ -1,4 +1,6 @@
-"""Months replayed as callers would send them: a request an hour, labels as feedback a day later, and steady traffic."""
+"""Months replayed as callers would send them: a request an hour, labels as feedback a day later,
+and steady traffic.
+"""
 
 import threading
 import time
@@ -30,7 +32,8 @@ class Answers:
         return len(self.times) + len(self.failures)
 
     def longest_gap_ms(self, version: str, around_seconds: float = 2.0) -> float:
-        """The longest wait between two answers within ``around_seconds`` of the first answer of ``version``, in ms.
+        """The longest wait between two answers within ``around_seconds`` of the first answer of
+        ``version``, in ms.
 
         NaN where that version never answered, or not twice.
         """
@@ -38,20 +41,29 @@ class Answers:
         if first is None:
             return float("nan")
         near = sorted(moment for moment, _ in self.times if abs(moment - first) <= around_seconds)
-        return 1000 * max((late - early for early, late in zip(near, near[1:], strict=False)), default=float("nan"))
+        return 1000 * max(
+            (late - early for early, late in zip(near, near[1:], strict=False)),
+            default=float("nan"),
+        )
 
 
 class Caller:
-    """One client of the service: sends rows of a use case, with ``key`` where one is asked for, and counts what comes back."""
+    """One client of the service: sends rows of a use case, with ``key`` where one is asked for, and
+    counts what comes back.
+    """
 
-    def __init__(self, url: str, case: UseCase, answers: Answers, key: SecretStr | None = None) -> None:
+    def __init__(
+        self, url: str, case: UseCase, answers: Answers, key: SecretStr | None = None
+    ) -> None:
         headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
         self._http = httpx.Client(base_url=url, headers=headers, timeout=ANSWER_SECONDS)
         self._case = case
         self._answers = answers
 
     def predict(self, rows: list[dict[str, Any]]) -> list[str]:
-        """Ask for ``rows`` and return the prediction ids; none where the request failed, which is counted."""
+        """Ask for ``rows`` and return the prediction ids; none where the request failed, which is
+        counted.
+        """
         answer = self._post("predict", {"rows": rows})
         return [one["id"] for one in answer["predictions"]] if answer else []
 
@@ -60,7 +72,9 @@ class Caller:
 
     def _post(self, what: str, body: dict[str, Any]) -> dict[str, Any] | None:
         try:
-            answer = self._http.post(f"/v1/{self._case.name}/{what}", content=msgspec.json.encode(body))
+            answer = self._http.post(
+                f"/v1/{self._case.name}/{what}", content=msgspec.json.encode(body)
+            )
             answer.raise_for_status()
         except httpx.HTTPError as error:
             self._answers.failures.append(f"{what}: {error}")
@@ -78,11 +92,15 @@ def as_rows(case: UseCase, frame: pl.DataFrame) -> list[dict[str, Any]]:
 
 def _hours(case: UseCase, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
     hour = frame[case.event_time].dt.truncate("1h")
-    yield from frame.with_columns(hour.alias("_hour")).partition_by("_hour", maintain_order=True, include_key=False)
+    yield from frame.with_columns(hour.alias("_hour")).partition_by(
+        "_hour", maintain_order=True, include_key=False
+    )
 
 
 def replay(case: UseCase, frame: pl.DataFrame, caller: Caller) -> int:
-    """Send a period: one request for the rows of each hour, and at the end of each day its known labels. Returns rows sent."""
+    """Send a period: one request for the rows of each hour, and at the end of each day its known
+    labels. Returns rows sent.
+    """
     waiting: list[dict[str, Any]] = []
     day = None
     for rows in _hours(case, frame.sort(case.event_time)):
@@ -94,7 +112,11 @@ def replay(case: UseCase, frame: pl.DataFrame, caller: Caller) -> int:
         sent = as_rows(case, rows)
         ids = caller.predict(sent)
         known = zip(ids, rows[case.label].to_list(), sent, strict=False)
-        waiting += [{"id": i, "label": int(y), "event_time": row[case.event_time]} for i, y, row in known if y is not None]
+        waiting += [
+            {"id": i, "label": int(y), "event_time": row[case.event_time]}
+            for i, y, row in known
+            if y is not None
+        ]
     if waiting:
         caller.feedback(waiting)
     return len(frame)

@@ -1,4 +1,6 @@
-"""Runs of the demo's deployments on the work pool: started, waited for, and found where the automation started them."""
+"""Runs of the demo's deployments on the work pool: started, waited for, and found where the
+automation started them.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +27,8 @@ from deployments.demo.story import USE_CASE
 from deployments.local.watch import StackWatch
 from deployments.supervision.signs_of_life import LOG_LINES, Sign, Vigil, cpu_seconds
 
-# A run that works for longer than that without a word, a new state or any use of the processor is taken for dead.
+# A run that works for longer than that without a word, a new state or any use of the processor is
+# taken for dead.
 RUN_QUIET_SECONDS = 900.0
 # Where nobody watches the servers: how long Prefect may be away.
 AWAY_SECONDS = 300.0
@@ -43,9 +46,8 @@ class DemoFailed(RuntimeError):
 class Runs:
     """The runs of ``<flow>/flights``, by the name of the flow.
 
-    ``watch`` sees the local stack's programs, and is ``None`` where the servers are somebody else's; ``say`` tells a
-    person what is waited for.
-    """
+    ``watch`` sees the local stack's programs, and is ``None`` where the servers are somebody
+    else's; ``say`` tells a person what is waited for."""
 
     def __init__(
         self,
@@ -72,7 +74,9 @@ class Runs:
             run = self.read(run)
             if run.state and run.state.is_final():
                 if not run.state.is_completed():
-                    raise DemoFailed(f"{name} ended as {run.state.name}: {run.state.message}{self._traces(run)}")
+                    raise DemoFailed(
+                        f"{name} ended as {run.state.name}: {run.state.message}{self._traces(run)}"
+                    )
                 return run
             if vigil.quiet_seconds() > RUN_QUIET_SECONDS:
                 state = run.state.name if run.state else "unknown"
@@ -87,7 +91,9 @@ class Runs:
             state, parts, lines = self.read(run).state, self.subflows(run), self._log_lines(run, 1)
             inside = f", in {parts[-1][0]}" if parts else ""
             last = f" Its log: {lines[-1].strip()}" if lines else ""
-            self._say(f"{name}: {state.name if state else 'unknown'}{inside}, for {seconds:.0f} s.{last}")
+            self._say(
+                f"{name}: {state.name if state else 'unknown'}{inside}, for {seconds:.0f} s.{last}"
+            )
 
         return Vigil(lambda: self._sign(run), say, LOOK_SECONDS)
 
@@ -99,14 +105,19 @@ class Runs:
         inside = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
         names = {flow.id: flow.name for flow in self._ask(self._prefect.read_flows)}
         runs = self._ask(lambda: self._prefect.read_flow_runs(flow_run_filter=inside))
-        return [(names[part.flow_id], part) for part in sorted(runs, key=lambda part: str(part.start_time))]
+        return [
+            (names[part.flow_id], part)
+            for part in sorted(runs, key=lambda part: str(part.start_time))
+        ]
 
     def known_retrains(self) -> set[UUID]:
         """The ids of every retrain so far."""
         return {run.id for run in self._of(self._deployment_id("retrain"))}
 
     def await_automatic_retrain(self, known: set[UUID]) -> FlowRun | None:
-        """The retrain that the automation starts; None where none comes. ``known`` are the runs before the event."""
+        """The retrain that the automation starts; None where none comes. ``known`` are the runs
+        before the event.
+        """
         deployment_id = self._deployment_id("retrain")
         deadline = time.monotonic() + AUTOMATION_SECONDS
         while time.monotonic() < deadline:
@@ -124,10 +135,11 @@ class Runs:
         return self._ask(lambda: self._prefect.read_flow_runs(deployment_filter=wanted))
 
     def _ask(self, question: Callable[[], T]) -> T:
-        """The answer, asked for again while Prefect is away and may come back. Raises ``StackError`` where it will not.
+        """The answer, asked for again while Prefect is away and may come back. Raises
+        ``StackError`` where it will not.
 
-        Prefect's client would wait for a minute by itself, and nobody would be told why nothing happens.
-        """
+        Prefect's client would wait for a minute by itself, and nobody would be told why nothing
+        happens."""
         since = time.monotonic()
         while True:
             if self._watch:
@@ -144,17 +156,25 @@ class Runs:
         state = self.read(run).state
         lines = self._logs(run, 1)
         own = _processes_of(run) if self._watch else []
-        return Sign((state.id if state else None, lines[-1].id if lines else None), cpu_seconds(own))
+        return Sign(
+            (state.id if state else None, lines[-1].id if lines else None), cpu_seconds(own)
+        )
 
     def _logs(self, run: FlowRun, limit: int) -> list[Log]:
         """The latest lines of the run and of the runs inside of it, in order."""
         ids = [run.id, *(part.id for _, part in self.subflows(run))]
         wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=ids))
-        latest = self._ask(lambda: self._prefect.read_logs(log_filter=wanted, limit=limit, sort=LogSort.TIMESTAMP_DESC))
+        latest = self._ask(
+            lambda: self._prefect.read_logs(
+                log_filter=wanted, limit=limit, sort=LogSort.TIMESTAMP_DESC
+            )
+        )
         return latest[::-1]
 
     def _log_lines(self, run: FlowRun, limit: int = LOG_LINES) -> list[str]:
-        return [line for log in self._logs(run, limit) for line in log.message.splitlines()][-limit:]
+        return [line for log in self._logs(run, limit) for line in log.message.splitlines()][
+            -limit:
+        ]
 
     def _traces(self, run: FlowRun) -> str:
         """What a person reads of a run that failed. A link helps only where the servers stay."""
@@ -162,7 +182,11 @@ class Runs:
         lines = [line for line in self._log_lines(run) if not any(page in line for page in pages)]
         text = "".join(f"\n    {line}" for line in lines)
         log = f"\nThe last lines of its log:{text}" if lines else " It left no log."
-        return log if self._watch else f"{log}\nSee {self._settings.prefect_pages}/runs/flow-run/{run.id}"
+        return (
+            log
+            if self._watch
+            else f"{log}\nSee {self._settings.prefect_pages}/runs/flow-run/{run.id}"
+        )
 
 
 def _processes_of(run: FlowRun) -> list[Any]:
@@ -181,11 +205,17 @@ def _processes_of(run: FlowRun) -> list[Any]:
 
 @contextmanager
 def schedules_paused(prefect: SyncPrefectClient, resume_after_errors: bool) -> Iterator[None]:
-    """No schedule fires while the demo plays: a daily check in the middle of a replayed month would judge half of it.
+    """No schedule fires while the demo plays: a daily check in the middle of a replayed month would
+    judge half of it.
 
     After an error they are resumed where the servers stay.
     """
-    paused = [(d.id, schedule.id) for d in prefect.read_deployments() for schedule in d.schedules if schedule.active]
+    paused = [
+        (d.id, schedule.id)
+        for d in prefect.read_deployments()
+        for schedule in d.schedules
+        if schedule.active
+    ]
     for deployment_id, schedule_id in paused:
         prefect.update_deployment_schedule(deployment_id, schedule_id, active=False)
     completed = False

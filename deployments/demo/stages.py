@@ -29,27 +29,37 @@ class Stage:
 
 
 class Stages:
-    """Stages in order, shown while they run. ``below`` gives the line under the table, and may be set at any time."""
+    """Stages in order, shown while they run. ``below`` gives the line under the table, and may be
+    set at any time.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self.below: Callable[[], str] = lambda: ""
         self._begun = time.monotonic()
         self._all: list[Stage] = []
-        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=5, transient=False)
+        self._live = Live(
+            get_renderable=self._render, console=console, refresh_per_second=5, transient=False
+        )
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self._console.is_terminal:
             self._live.stop()
 
     @contextmanager
     def stage(self, name: str, since: float | None = None) -> Iterator[Stage]:
-        """Show ``name`` as running, and then how long it took. An exception marks it as failed and goes on.
+        """Show ``name`` as running, and then how long it took. An exception marks it as failed and
+        goes on.
 
         ``since`` (``time.monotonic``) is for what began before anybody waited for it.
         """
@@ -75,7 +85,9 @@ class Stages:
 
     @property
     def seconds(self) -> dict[str, float]:
-        return {stage.name: round(stage.seconds, 2) for stage in self._all if stage.seconds is not None}
+        return {
+            stage.name: round(stage.seconds, 2) for stage in self._all if stage.seconds is not None
+        }
 
     @property
     def total_seconds(self) -> float:
@@ -84,7 +96,11 @@ class Stages:
     def _print(self, stage: Stage) -> None:
         if not self._console.is_terminal:
             mark = "failed" if stage.failed else "done"
-            self._console.print(f"{mark:7}{stage.seconds:7.1f} s  {stage.name}  {stage.said}", highlight=False, soft_wrap=True)
+            self._console.print(
+                f"{mark:7}{stage.seconds:7.1f} s  {stage.name}  {stage.said}",
+                highlight=False,
+                soft_wrap=True,
+            )
 
     def _render(self) -> Group:
         table = Table(box=None, show_header=False, pad_edge=False)

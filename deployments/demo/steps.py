@@ -1,4 +1,6 @@
-"""The steps of the demo: each drives the stack, shows itself as a stage, and notes in the story what came of it."""
+"""The steps of the demo: each drives the stack, shows itself as a stage, and notes in the story
+what came of it.
+"""
 
 import json
 import math
@@ -19,7 +21,14 @@ from deployments.demo.runs import DemoFailed, Runs
 from deployments.demo.stages import Stages
 from deployments.demo.story import LATER, USE_CASE, WATCHED, Story, number
 from deployments.local.watch import StackWatch
-from deployments.supervision.signs_of_life import QUIET_SECONDS, Sign, Vigil, cpu_seconds, family, last_lines
+from deployments.supervision.signs_of_life import (
+    QUIET_SECONDS,
+    Sign,
+    Vigil,
+    cpu_seconds,
+    family,
+    last_lines,
+)
 from deployments.supervision.supervisor import Supervisor
 from usecases.definition import Source, UseCase, load
 
@@ -30,7 +39,13 @@ ANSWER_SECONDS = 60
 class Demo:
     """The servers as the steps use them, and the story so far."""
 
-    def __init__(self, settings: Settings, stages: Stages, prefect: SyncPrefectClient, watch: StackWatch | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        stages: Stages,
+        prefect: SyncPrefectClient,
+        watch: StackWatch | None = None,
+    ) -> None:
         self.settings, self.stages, self._watch = settings, stages, watch
         self.runs = Runs(settings, prefect, watch, stages.tell)
         self.lake, self.registry = Lake.of(settings), ModelRegistry.of(settings)
@@ -43,18 +58,25 @@ class Demo:
 
     def _below(self) -> str:
         served = self.story.champions[-1]["version"] if self.story.champions else "none yet"
-        return f"\nchampion version {served} · {self.answers.requests:,} requests · {len(self.answers.failures)} failed"
+        return (
+            f"\nchampion version {served} · {self.answers.requests:,} requests · "
+            f"{len(self.answers.failures)} failed"
+        )
 
     def refuse_models(self) -> None:
         """Raises ``DemoFailed`` where the stack has models of the use case already."""
         if self.registry.versions(USE_CASE):
             raise DemoFailed(
-                f"The servers have models of {USE_CASE!r} already, and the demo begins with none: nothing was "
-                "changed. Play it on servers that hold nothing yet, or in a stack of its own: make demo"
+                f"The servers have models of {USE_CASE!r} already, and the demo begins with "
+                "none: nothing was "
+                "changed. Play it on servers that hold nothing yet, or in a stack of its "
+                "own: make demo"
             )
 
     def watch_retrain(self, run: FlowRun, label: str) -> None:
-        """Wait for a retrain, add the times of its subflows to the stages, and note the champion that serves after it."""
+        """Wait for a retrain, add the times of its subflows to the stages, and note the champion
+        that serves after it.
+        """
         with self.stages.stage(label) as stage:
             run = self.runs.wait(run, label)
             stage.note(str(run.state.name if run.state else ""))
@@ -69,7 +91,12 @@ class Demo:
         if not said.get("ready"):
             raise DemoFailed(f"The service serves no champion: {said.get('last_error')}")
         score = said["metrics"][self.case.gate.metric.name]
-        champion = {"version": said["version"], "roc_auc": score, "trained_through": said["trained_through"], "recipe": said["recipe"]}
+        champion = {
+            "version": said["version"],
+            "roc_auc": score,
+            "trained_through": said["trained_through"],
+            "recipe": said["recipe"],
+        }
         if champion["version"] not in [one["version"] for one in self.story.champions]:
             self.story.champions.append(champion)
 
@@ -81,14 +108,20 @@ class Demo:
         return said
 
     def _new_caller(self) -> Caller:
-        return Caller(self.settings.serving_base_url, self.case, self.answers, self.settings.serving_key)
+        return Caller(
+            self.settings.serving_base_url, self.case, self.answers, self.settings.serving_key
+        )
 
     def steady_traffic(self, frame: pl.DataFrame) -> Traffic:
-        """A caller that asks for one flight of ``frame`` after the other; its answers are counted with all the others."""
+        """A caller that asks for one flight of ``frame`` after the other; its answers are counted
+        with all the others.
+        """
         return Traffic(self._new_caller(), self.some_rows(frame))
 
     def some_rows(self, frame: pl.DataFrame) -> list[dict[str, Any]]:
-        """Flights from all of a month for the steady traffic, so that it leaves the month's distribution as it is."""
+        """Flights from all of a month for the steady traffic, so that it leaves the month's
+        distribution as it is.
+        """
         return as_rows(self.case, frame.sample(1000, seed=7))
 
     def send_month(self, month: str, frame: pl.DataFrame) -> None:
@@ -103,18 +136,32 @@ class Demo:
         return int(log["rows_uploaded"] + log["rows_waiting"])
 
     def start_check(self, month: str, rows: int) -> tuple[FlowRun, float]:
-        """Start the month's drift check when the first ``rows`` of the log are in the lake. Returns the run, and when it was started."""
-        vigil = Vigil(self._carried, lambda seconds: self.stages.tell(f"{month}: the log is on its way to the lake"))
+        """Start the month's drift check when the first ``rows`` of the log are in the lake. Returns
+        the run, and when it was started.
+        """
+        vigil = Vigil(
+            self._carried,
+            lambda seconds: self.stages.tell(f"{month}: the log is on its way to the lake"),
+        )
         while self._service()["log"]["rows_uploaded"] < rows:
             if vigil.quiet_seconds() > QUIET_SECONDS:
-                log = last_lines(Supervisor(self.settings.state).log("service")) if self._watch else ""
-                raise DemoFailed(f"The prediction log does not reach the lake: no row in {QUIET_SECONDS:g} s. {log}")
+                log = (
+                    last_lines(Supervisor(self.settings.state).log("service"))
+                    if self._watch
+                    else ""
+                )
+                raise DemoFailed(
+                    "The prediction log does not reach the lake: no row in "
+                    f"{QUIET_SECONDS:g} s. {log}"
+                )
             time.sleep(0.1)
         return self.runs.start("drift_check", window=month), time.monotonic()
 
     def _carried(self) -> Sign:
         pid = self._watch.pid("service") if self._watch else None
-        return Sign(self._service()["log"]["rows_uploaded"], cpu_seconds(family(pid)) if pid else 0.0)
+        return Sign(
+            self._service()["log"]["rows_uploaded"], cpu_seconds(family(pid)) if pid else 0.0
+        )
 
     def judge_month(self, month: str, run: FlowRun, since: float) -> None:
         """Wait for the month's drift check, and note its verdict."""
@@ -129,7 +176,10 @@ class Demo:
                 "report": checked["report_url"],
             }
             share = "unknown" if verdict["share"] is None else f"{verdict['share']:.0%}"
-            stage.note(f"{verdict['outcome']}: {share} of what the model uses is beyond its threshold (limit {verdict['limit']:.0%})")
+            stage.note(
+                f"{verdict['outcome']}: {share} of what the model uses is beyond its "
+                f"threshold (limit {verdict['limit']:.0%})"
+            )
 
     def read_contest(self) -> None:
         """The contest that the retrain came to."""
@@ -151,10 +201,14 @@ class Demo:
 
     def _ledger(self) -> list[dict[str, Any]]:
         """The decisions so far, in order."""
-        return [json.loads(self.lake.read(path)) for path in self.lake.list(f"decisions/{USE_CASE}")]
+        return [
+            json.loads(self.lake.read(path)) for path in self.lake.list(f"decisions/{USE_CASE}")
+        ]
 
     def watch_rejection(self, run: FlowRun) -> None:
-        """Wait for the retrain that somebody started by hand, whose challenger has learned what the champion has, and nothing more."""
+        """Wait for the retrain that somebody started by hand, whose challenger has learned what the
+        champion has, and nothing more.
+        """
         with self.stages.stage(f"{WATCHED[0]}: a retrain by hand") as stage:
             run = self.runs.wait(run, f"retrain through {WATCHED[0]}")
             stage.note(str(run.state.name if run.state else ""))
@@ -162,19 +216,29 @@ class Demo:
         self._note_champion()
 
     def roll_back(self) -> None:
-        """To the first champion and forth again, under traffic; how long it took until the service served it, from the start of the run."""
+        """To the first champion and forth again, under traffic; how long it took until the service
+        served it, from the start of the run.
+        """
         first, second = (one["version"] for one in self.story.champions)
         for target, reason in ((first, "the demo goes back"), (second, "and forth")):
             with self.stages.stage(f"rollback to version {target}") as stage:
                 run = self.runs.start("rollback", version=target, reason=reason)
                 served = self._await_served(target, run)
                 run = self.runs.wait(run, f"rollback to version {target}")
-                seconds = round((served - run.start_time).total_seconds(), 1) if run.start_time else math.nan
-                self.story.rollbacks.append({"from": second if target == first else first, "to": target, "seconds": seconds})
+                seconds = (
+                    round((served - run.start_time).total_seconds(), 1)
+                    if run.start_time
+                    else math.nan
+                )
+                self.story.rollbacks.append(
+                    {"from": second if target == first else first, "to": target, "seconds": seconds}
+                )
                 stage.note(f"served {seconds:.1f} s after the run began")
 
     def _await_served(self, version: str, run: FlowRun) -> datetime:
-        """When the service says that it serves ``version``, to which ``run`` rolls back. Raises ``DemoFailed``."""
+        """When the service says that it serves ``version``, to which ``run`` rolls back. Raises
+        ``DemoFailed``.
+        """
         name = f"rollback to version {version}"
         vigil = self.runs.vigil(run, name)
         while self._service().get("version") != version:
@@ -182,12 +246,16 @@ class Demo:
             if (state and state.is_final()) or vigil.quiet_seconds() > QUIET_SECONDS:
                 self.runs.wait(run, name)  # says why, where the run failed
                 if self._service().get("version") != version:
-                    raise DemoFailed(f"The {name} completed, and the service serves another version.")
+                    raise DemoFailed(
+                        f"The {name} completed, and the service serves another version."
+                    )
             time.sleep(0.05)
         return datetime.now(UTC)
 
     def compare_champions(self) -> FlowRun:
-        """Ingest the month after the story, and compare both champions on its flights, which neither has seen."""
+        """Ingest the month after the story, and compare both champions on its flights, which
+        neither has seen.
+        """
         first, second = (one["version"] for one in self.story.champions)
         self.runs.wait(self.runs.start("ingest", through=LATER), f"ingest through {LATER}")
         return self.runs.start("compare", window=LATER, champion=first, challenger=second)
@@ -197,7 +265,9 @@ class Demo:
         first, second = (one["version"] for one in self.story.champions)
         with self.stages.stage(f"{LATER}: both champions") as stage:
             self.runs.wait(run, "compare")
-            contest = json.loads(self.lake.read(f"reports/{USE_CASE}/{LATER}/comparison-{first}-{second}.json"))
+            contest = json.loads(
+                self.lake.read(f"reports/{USE_CASE}/{LATER}/comparison-{first}-{second}.json")
+            )
             main = contest["main"]
             self.story.later_rows = {
                 "window": LATER,

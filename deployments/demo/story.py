@@ -32,8 +32,13 @@ class Story:
 
     def departures(self) -> list[str]:
         """Where the data said something else than the story; empty when the loop closed as told."""
-        quiet = [month for month in WATCHED[:-1] if self.drift.get(month, {}).get("verdict") != "stable"]
-        found = [f"{month} was {self.drift.get(month, {}).get('verdict', 'never checked')}, not stable" for month in quiet]
+        quiet = [
+            month for month in WATCHED[:-1] if self.drift.get(month, {}).get("verdict") != "stable"
+        ]
+        found = [
+            f"{month} was {self.drift.get(month, {}).get('verdict', 'never checked')}, not stable"
+            for month in quiet
+        ]
         if self.drift.get(WATCHED[-1], {}).get("verdict") != "drifted":
             found.append(f"{WATCHED[-1]} did not drift")
         if len(self.champions) != 2:
@@ -41,7 +46,10 @@ class Story:
         if self.contest.get("verdict") != "promote":
             found.append(f"the contest ended with {self.contest.get('verdict')}")
         if (self.rejection.get("holdout"), self.rejection.get("verdict")) != (WATCHED[0], "keep"):
-            found.append(f"the retrain by hand came to a contest on {self.rejection.get('holdout')}: {self.rejection.get('verdict')}")
+            found.append(
+                f"the retrain by hand came to a contest on {self.rejection.get('holdout')}: "
+                f"{self.rejection.get('verdict')}"
+            )
         if len(self.rollbacks) != 2:
             found.append("the crown did not go back and forth")
         if self.failed_requests:
@@ -68,23 +76,44 @@ def tell(story: Story, settings: Settings, console: Console) -> None:
     later, contest = story.later_rows, story.contest
     say()
     if first:
-        say(f"Champion 1 (version {first['version']}, {first['recipe']}) learned flights through {first['trained_through']}.")
+        say(
+            f"Champion 1 (version {first['version']}, {first['recipe']}) learned flights "
+            f"through {first['trained_through']}."
+        )
     if kept := story.rejection:
         scores = f"challenger {number(kept['challenger'])}, champion {number(kept['champion'])}"
-        say(f"Retrained by hand, contest on {kept['holdout']}: {scores}, {_gain(kept)}: {kept['verdict']}. {' '.join(kept['reasons'])}")
+        say(
+            f"Retrained by hand, contest on {kept['holdout']}: {scores}, {_gain(kept)}: "
+            f"{kept['verdict']}. {' '.join(kept['reasons'])}"
+        )
     for month, found in story.drift.items():
-        say(f"{month}: {found['verdict']}" + (f", report {found['report']}" if found["verdict"] == "drifted" else ""))
+        say(
+            f"{month}: {found['verdict']}"
+            + (f", report {found['report']}" if found["verdict"] == "drifted" else "")
+        )
     if second:
-        scores = f"challenger {number(contest['challenger'])}, champion {number(contest['champion'])}"
+        scores = (
+            f"challenger {number(contest['challenger'])}, champion {number(contest['champion'])}"
+        )
         say(f"Contest on {contest['holdout']}: {scores}, {_gain(contest)}: {contest['verdict']}.")
-        say(f"Champion 2 (version {second['version']}) learned flights through {second['trained_through']}.")
+        say(
+            f"Champion 2 (version {second['version']}) learned flights through "
+            f"{second['trained_through']}."
+        )
     for one in story.rollbacks:
-        say(f"Rolled back from version {one['from']} to {one['to']}: served {one['seconds']:.1f} s after the run began.")
+        say(
+            f"Rolled back from version {one['from']} to {one['to']}: served "
+            f"{one['seconds']:.1f} s after the run began."
+        )
     if later:
         scores = f"ROC AUC {number(later['champion_1'])} and {number(later['champion_2'])}"
-        say(f"{later['window']}, {later['rows']:,} flights that neither had seen: {scores}, {_gain(later)}.")
+        say(
+            f"{later['window']}, {later['rows']:,} flights that neither had seen: {scores}, "
+            f"{_gain(later)}."
+        )
     say(
-        f"{story.requests:,} requests, {story.failed_requests} failed; the longest gap between answers around the swap was "
+        f"{story.requests:,} requests, {story.failed_requests} failed; the longest gap "
+        "between answers around the swap was "
         f"{story.swap_gap_ms:.0f} ms. {story.seconds:.0f} s in all."
     )
     for departure in story.departures():

@@ -1,4 +1,5 @@
-"""Which use cases a change touches: those whose file, or a file of ``usecases/`` that it imports, differs between two commits.
+"""Which use cases a change touches: those whose file, or a file of ``usecases/`` that it imports,
+differs between two commits.
 
     python -m deployments.github.changed_use_cases origin/main HEAD        ["flights"]
 
@@ -15,7 +16,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 FOLDER = "usecases"
-# What every use case is built of. Names of use cases are names of modules, and nothing else gets into a workflow.
+# What every use case is built of. Names of use cases are names of modules, and nothing else gets
+# into a workflow.
 _SHARED = ("definition", "__init__")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -25,17 +27,36 @@ class GitFailed(RuntimeError):
 
 
 def changed_files(repository: Path, base: str, head: str) -> list[str]:
-    """Files of ``usecases/`` that differ between ``head`` and where it left ``base``. Raises ``GitFailed``."""
-    command = ["git", "diff", "--name-only", "--no-renames", "-z", "--end-of-options", f"{base}...{head}", "--", FOLDER]
+    """Files of ``usecases/`` that differ between ``head`` and where it left ``base``. Raises
+    ``GitFailed``.
+    """
+    command = [
+        "git",
+        "diff",
+        "--name-only",
+        "--no-renames",
+        "-z",
+        "--end-of-options",
+        f"{base}...{head}",
+        "--",
+        FOLDER,
+    ]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise GitFailed(f"git cannot compare {base!r} and {head!r} (is the whole history checked out?): {done.stderr.strip()}")
+        raise GitFailed(
+            f"git cannot compare {base!r} and {head!r} (is the whole history checked out?): "
+            f"{done.stderr.strip()}"
+        )
     return [name for name in done.stdout.split("\0") if name]
 
 
 def touched(folder: Path, files: Iterable[str]) -> list[str]:
-    """Use cases in ``folder`` that are, or import, one of ``files`` (``usecases/...``); sorted. A deleted one is not there any more."""
-    changed = {name.removeprefix(f"{FOLDER}/").partition("/")[0].removesuffix(".py") for name in files}
+    """Use cases in ``folder`` that are, or import, one of ``files`` (``usecases/...``); sorted. A
+    deleted one is not there any more.
+    """
+    changed = {
+        name.removeprefix(f"{FOLDER}/").partition("/")[0].removesuffix(".py") for name in files
+    }
     modules = {path.stem: path for path in folder.glob("*.py")}
     cases = sorted(name for name in modules if name not in _SHARED and _NAME.fullmatch(name))
     return [name for name in cases if changed & {*_SHARED, *_needs(name, modules)}]
@@ -59,7 +80,9 @@ def _imports(path: Path) -> list[str]:
     try:
         tree = ast.parse(path.read_bytes(), filename=str(path))
     except (SyntaxError, ValueError):
-        return []  # it is touched where it changed itself, and its own run then says what is wrong; others go on
+        # it is touched where it changed itself, and its own run then says what is wrong; others go
+        # on
+        return []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
@@ -72,17 +95,25 @@ def _imports(path: Path) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line: prints the names as a JSON array, as a workflow's matrix takes them."""
     parser = argparse.ArgumentParser(
-        prog="python -m deployments.github.changed_use_cases", description=__doc__.splitlines()[0] if __doc__ else None
+        prog="python -m deployments.github.changed_use_cases",
+        description=__doc__.splitlines()[0] if __doc__ else None,
     )
     parser.add_argument("base", nargs="?", help="the commit to compare with")
-    parser.add_argument("head", nargs="?", default="HEAD", help="the commit that is checked out (default: HEAD)")
-    parser.add_argument("--use-case", help="this one, whether it changed or not, if there is such a file")
+    parser.add_argument(
+        "head", nargs="?", default="HEAD", help="the commit that is checked out (default: HEAD)"
+    )
+    parser.add_argument(
+        "--use-case", help="this one, whether it changed or not, if there is such a file"
+    )
     parser.add_argument("--repository", type=Path, default=Path(), help="default: this folder")
     asked = parser.parse_args(arguments)
     if asked.use_case:
         found = touched(asked.repository / FOLDER, [f"{FOLDER}/{asked.use_case}.py"])
         if asked.use_case not in found:
-            print(f"There is no use case {asked.use_case!r}: no file of that name in {FOLDER}/.", file=sys.stderr)
+            print(
+                f"There is no use case {asked.use_case!r}: no file of that name in {FOLDER}/.",
+                file=sys.stderr,
+            )
             return 1
         print(json.dumps([asked.use_case]))
         return 0

@@ -1,11 +1,11 @@
 """Write a Markdown file as a comment on a pull request, and the next time into the same comment.
 
-    python -m deployments.github.pull_request_comment --repository our/models --number 12 --name contest-flights contest.md
+    python -m deployments.github.pull_request_comment --repository our/models --number 12 --name
+    contest-flights contest.md
 
-The token is LAUREL_GITHUB_TOKEN; in a workflow it is the job's own, with the permission ``pull-requests: write``. The
-comment is found again by a marker that readers do not see, and only among comments of bots: a comment that a person
-wrote is never changed, whatever it holds.
-"""
+The token is LAUREL_GITHUB_TOKEN; in a workflow it is the job's own, with the permission
+``pull-requests: write``. The comment is found again by a marker that readers do not see, and only
+among comments of bots: a comment that a person wrote is never changed, whatever it holds."""
 
 import argparse
 import re
@@ -19,12 +19,21 @@ import httpx
 from blocks.settings import Settings
 
 LIMIT = 65_536  # characters of a comment, by GitHub's validation
-_CUT = "\n\n*Cut here: a comment holds {limit:,} characters, and this has {length:,}. The summary of the workflow run has all of it.*\n"
+_CUT = (
+    "\n\n*Cut here: a comment holds {limit:,} characters, and this has {length:,}. The summary "
+    "of the workflow run has all of it.*\n"
+)
 _FENCE, _FOLD = "```", "</details>"
 _ADVICE = {
     401: "The token is wrong or has expired: LAUREL_GITHUB_TOKEN takes the job's own token.",
-    403: "The token may not write here: the job needs the permission pull-requests: write, and a pull request from a fork never has it.",
-    404: "Check repository and number; a token that may not see a private repository is told the same.",
+    403: (
+        "The token may not write here: the job needs the permission pull-requests: write, and a "
+        "pull request from a fork never has it."
+    ),
+    404: (
+        "Check repository and number; a token that may not see a private repository is told the "
+        "same."
+    ),
     422: "The pull request is locked, or GitHub refuses the text.",
 }
 
@@ -33,8 +42,12 @@ class CommentRefused(RuntimeError):
     """GitHub did not take the comment. The message says what it answered, and what to do."""
 
 
-def write_comment(github: httpx.Client, repository: str, number: int, name: str, body: str) -> Literal["created", "updated", "unchanged"]:
-    """Have one comment of that ``name`` on the pull request, with ``body`` as its text. Raises ``CommentRefused``."""
+def write_comment(
+    github: httpx.Client, repository: str, number: int, name: str, body: str
+) -> Literal["created", "updated", "unchanged"]:
+    """Have one comment of that ``name`` on the pull request, with ``body`` as its text. Raises
+    ``CommentRefused``.
+    """
     mark = marker(name)
     text = fitted(f"{mark}\n{body}")
     comments = f"/repos/{repository}/issues/{number}/comments"
@@ -49,14 +62,18 @@ def write_comment(github: httpx.Client, repository: str, number: int, name: str,
 
 
 def marker(name: str) -> str:
-    """What the comment begins with. Raises ``ValueError`` for a name that could end the HTML comment."""
+    """What the comment begins with. Raises ``ValueError`` for a name that could end the HTML
+    comment.
+    """
     if not re.fullmatch(r"[a-z0-9_-]+", name):
         raise ValueError(f"A comment's name has small letters, digits, - and _; got {name!r}.")
     return f"<!-- laurel:{name} -->"
 
 
 def fitted(text: str, limit: int = LIMIT) -> str:
-    """``text``, cut at the end of a line where it is longer than ``limit``, with a word about it, and nothing left open."""
+    """``text``, cut at the end of a line where it is longer than ``limit``, with a word about it,
+    and nothing left open.
+    """
     if len(text) <= limit:
         return text
     note = _CUT.format(limit=limit, length=len(text))
@@ -79,7 +96,9 @@ def _find(github: httpx.Client, comments: str, mark: str) -> dict[str, Any] | No
     return None
 
 
-def _ask(github: httpx.Client, method: str, path: str, body: dict[str, str] | None = None) -> httpx.Response:
+def _ask(
+    github: httpx.Client, method: str, path: str, body: dict[str, str] | None = None
+) -> httpx.Response:
     try:
         answer = github.request(method, path, json=body)
     except httpx.HTTPError as error:
@@ -87,32 +106,49 @@ def _ask(github: httpx.Client, method: str, path: str, body: dict[str, str] | No
     if answer.is_error:
         said = " ".join(answer.text[:300].split())
         advice = _ADVICE.get(answer.status_code, "")
-        raise CommentRefused(f"GitHub answered {answer.status_code} to {method} {path}: {said} {advice}".strip())
+        raise CommentRefused(
+            f"GitHub answered {answer.status_code} to {method} {path}: {said} {advice}".strip()
+        )
     return answer
 
 
 def client(api_url: str, token: str) -> httpx.Client:
-    """Requests as GitHub wants them; an answer of 5xx is not asked for again, a connection that fails is, twice."""
-    headers = {"Authorization": f"Bearer {token}", "Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
-    return httpx.Client(base_url=api_url, headers=headers, timeout=30, transport=httpx.HTTPTransport(retries=2))
+    """Requests as GitHub wants them; an answer of 5xx is not asked for again, a connection that
+    fails is, twice.
+    """
+    headers = {
+        "Authorization": f"Bearer {token}",
+        "Accept": "application/vnd.github+json",
+        "X-GitHub-Api-Version": "2022-11-28",
+    }
+    return httpx.Client(
+        base_url=api_url, headers=headers, timeout=30, transport=httpx.HTTPTransport(retries=2)
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Exit code 1 where GitHub does not take the comment."""
     parser = argparse.ArgumentParser(
-        prog="python -m deployments.github.pull_request_comment", description=__doc__.splitlines()[0] if __doc__ else None
+        prog="python -m deployments.github.pull_request_comment",
+        description=__doc__.splitlines()[0] if __doc__ else None,
     )
     parser.add_argument("file", type=Path, help="Markdown")
     parser.add_argument("--repository", required=True, metavar="OWNER/NAME")
     parser.add_argument("--number", required=True, type=int, help="of the pull request")
-    parser.add_argument("--name", required=True, help="which comment: the next one of this name takes its place")
-    parser.add_argument("--api-url", default="https://api.github.com", help="another one for GitHub Enterprise")
+    parser.add_argument(
+        "--name", required=True, help="which comment: the next one of this name takes its place"
+    )
+    parser.add_argument(
+        "--api-url", default="https://api.github.com", help="another one for GitHub Enterprise"
+    )
     asked, token = parser.parse_args(arguments), Settings.read().github_token
     if token is None:
         parser.error("LAUREL_GITHUB_TOKEN is not set: in a workflow it is ${{ github.token }}")
     try:
         with client(asked.api_url, token.get_secret_value()) as github:
-            done = write_comment(github, asked.repository, asked.number, asked.name, asked.file.read_text())
+            done = write_comment(
+                github, asked.repository, asked.number, asked.name, asked.file.read_text()
+            )
     except CommentRefused as refused:
         print(refused, file=sys.stderr)
         return 1

@@ -1,7 +1,8 @@
-"""Make a comment of what ``terraform show`` says of a plan: the sum in the heading, the whole text folded.
+"""Make a comment of what ``terraform show`` says of a plan: the sum in the heading, the whole text
+folded.
 
-terraform show -no-color plan | python -m deployments.github.terraform_plan --title "cluster" plan.md
-"""
+terraform show -no-color plan | python -m deployments.github.terraform_plan --title "cluster"
+plan.md"""
 
 import argparse
 import re
@@ -10,19 +11,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _SUM = re.compile(r"^(Plan: .+|No changes\..*|Changes to Outputs:)", re.MULTILINE)
-_CHANGE = re.compile(r"^  # (?P<what>.+?) (?P<how>(?:will be|must be|has moved to|is tainted).*)$", re.MULTILINE)
+_CHANGE = re.compile(
+    r"^  # (?P<what>.+?) (?P<how>(?:will be|must be|has moved to|is tainted).*)$", re.MULTILINE
+)
 
 
 def plan_comment(text: str, title: str) -> str:
-    """Markdown of the plan ``text``. What is destroyed or replaced is listed before the fold. Raises ``ValueError`` for another text."""
+    """Markdown of the plan ``text``. What is destroyed or replaced is listed before the fold.
+    Raises ``ValueError`` for another text.
+    """
     found = _SUM.search(text)
     if found is None:
-        raise ValueError("This is not the text of a Terraform plan: it has neither 'Plan: ...' nor 'No changes.'")
-    lost = [f"- `{one['what']}` {one['how']}" for one in _CHANGE.finditer(text) if "destroyed" in one["how"] or "replaced" in one["how"]]
+        raise ValueError(
+            "This is not the text of a Terraform plan: it has neither 'Plan: ...' nor 'No changes.'"
+        )
+    lost = [
+        f"- `{one['what']}` {one['how']}"
+        for one in _CHANGE.finditer(text)
+        if "destroyed" in one["how"] or "replaced" in one["how"]
+    ]
     parts = [f"## Terraform, {title}: {found[1].removeprefix('Plan: ').rstrip('.:')}"]
     if lost:
         parts.append("\n".join(["**Destroyed or replaced:**", *lost]))
-    # No line of a plan begins with a fence; inside of one, text of a pull request cannot become markup.
+    # No line of a plan begins with a fence; inside of one, text of a pull request cannot become
+    # markup.
     inside = text.strip().replace("```", "'''")
     parts.append(f"<details>\n<summary>The plan</summary>\n\n```text\n{inside}\n```\n\n</details>")
     return "\n\n".join(parts) + "\n"
@@ -30,7 +42,10 @@ def plan_comment(text: str, title: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Exit code 1 where standard input holds no plan."""
-    parser = argparse.ArgumentParser(prog="python -m deployments.github.terraform_plan", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m deployments.github.terraform_plan",
+        description=(__doc__ or "").splitlines()[0],
+    )
     parser.add_argument("file", type=Path, help="Markdown to write")
     parser.add_argument("--title", required=True, help="which stack it is")
     asked = parser.parse_args(arguments)

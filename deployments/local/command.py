@@ -2,8 +2,8 @@
 
     python -m deployments.local up|down|status|exports|reset [--forget]
 
-``exports`` prints what a shell needs so that ``prefect`` and ``mlflow`` speak to the stack that runs.
-"""
+``exports`` prints what a shell needs so that ``prefect`` and ``mlflow`` speak to the stack that
+runs."""
 
 import argparse
 import shlex
@@ -37,11 +37,17 @@ EXPORTED = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line. Exit code 0: done, or all running; 1: failed; 3: not (all) running; 130: interrupted."""
+    """The command line. Exit code 0: done, or all running; 1: failed; 3: not (all) running; 130:
+    interrupted.
+    """
     description = (__doc__ or "").splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m deployments.local", description=description)
     parser.add_argument("command", choices=["up", "down", "status", "exports", "reset"])
-    parser.add_argument("--forget", action="store_true", help="reset: remove what the stack holds without a question")
+    parser.add_argument(
+        "--forget",
+        action="store_true",
+        help="reset: remove what the stack holds without a question",
+    )
     options = parser.parse_args(arguments)
     raise_on_interrupts()
     commands: dict[str, Callable[[], int]] = {
@@ -65,7 +71,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def raise_on_interrupts() -> None:
-    """Whatever ends this process politely raises ``KeyboardInterrupt``, once, so that it cleans up."""
+    """Whatever ends this process politely raises ``KeyboardInterrupt``, once, so that it cleans
+    up.
+    """
     for number in INTERRUPTS:
         signal.signal(number, _interrupt)
 
@@ -80,7 +88,9 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 def _print_up() -> int:
     since = time.monotonic()
     settings = _settings_for_start(own_state())
-    usual = [name for name in PLACES if name.endswith("_port") and name not in settings.model_fields_set]
+    usual = [
+        name for name in PLACES if name.endswith("_port") and name not in settings.model_fields_set
+    ]
     settings = local.up(
         settings,
         lambda name, seconds: print(f"{name:10} ready in {seconds:4.1f} s", flush=True),
@@ -89,8 +99,14 @@ def _print_up() -> int:
     )
     for program in programs(settings):
         print(f"{program.name:10} {program.url}")
-    print(f"All ready after {time.monotonic() - since:.1f} s. Logs: {settings.state / 'logs'}. Stop it: make down")
-    start_run = f"PREFECT_API_URL={settings.prefect_api_url} .venv/bin/prefect deployment run retrain/flights"
+    print(
+        f"All ready after {time.monotonic() - since:.1f} s. Logs: {settings.state / 'logs'}. "
+        "Stop it: make down"
+    )
+    start_run = (
+        f"PREFECT_API_URL={settings.prefect_api_url} .venv/bin/prefect deployment run "
+        "retrain/flights"
+    )
     if settings.prefect_auth:
         start_run = f'PREFECT_API_AUTH_STRING="$LAUREL_PREFECT_AUTH" {start_run}'
     print(f"Start a run in the UI, or so: {start_run}")
@@ -98,20 +114,32 @@ def _print_up() -> int:
 
 
 def _settings_for_start(state: Path) -> Settings:
-    """A stack that runs keeps what it was started with, unless this shell says otherwise, which is then refused."""
+    """A stack that runs keeps what it was started with, unless this shell says otherwise, which is
+    then refused.
+    """
     if local.is_up(state):
         return running_settings(state, fixed=())
     if take_over(state):
-        print(f"The demo made {state}. From now on it is yours: the demo removes nothing from it any more.")
+        print(
+            f"The demo made {state}. From now on it is yours: the demo removes nothing from "
+            "it any more."
+        )
     return Settings.read(state)
 
 
 def _print_down() -> int:
     settings = read_stack_settings()
     stopped = local.down(settings)
-    print(f"Everything in {settings.state} is stopped." if stopped else f"Nothing is running in {settings.state}.")
+    print(
+        f"Everything in {settings.state} is stopped."
+        if stopped
+        else f"Nothing is running in {settings.state}."
+    )
     if demo := _other_demo(settings):
-        print(f"The demo's stack in {demo} is up. Stop it: LAUREL_STATE={shlex.quote(str(demo))} make down")
+        print(
+            f"The demo's stack in {demo} is up. Stop it: "
+            f"LAUREL_STATE={shlex.quote(str(demo))} make down"
+        )
     return 0
 
 
@@ -120,7 +148,10 @@ def _print_status() -> int:
     all_run = _print_table(settings)
     if demo := _other_demo(settings):
         _print_table(running_settings(demo))
-        print(f"Verbs for the demo's stack: LAUREL_STATE={shlex.quote(str(demo))} make status, and so on.")
+        print(
+            f"Verbs for the demo's stack: LAUREL_STATE={shlex.quote(str(demo))} make status, "
+            "and so on."
+        )
     return 0 if all_run else 3
 
 
@@ -165,9 +196,15 @@ def _reset(without_question: bool) -> int:
         return 0
     if not without_question:
         names = ", ".join(path.name for path in held)
-        print(f"This stops the stack in {settings.state} and removes for good its models, ledger, lake and keys: {names}")
+        print(
+            f"This stops the stack in {settings.state} and removes for good its models, "
+            f"ledger, lake and keys: {names}"
+        )
         if not sys.stdin.isatty():
-            print("Nothing was removed. To remove it without a question: make reset FORGET=1", file=sys.stderr)
+            print(
+                "Nothing was removed. To remove it without a question: make reset FORGET=1",
+                file=sys.stderr,
+            )
             return 1
         if input("Type yes to remove them: ").strip() != "yes":
             print("Nothing was removed.")

@@ -37,8 +37,12 @@ def needed(settings: Settings) -> list[Port]:
     if settings.serving_url is None:
         ports.append(Port(settings.serving_port, "LAUREL_SERVING_PORT", settings.host))
     if is_local(settings):
-        labels = {i: f"LAUREL_S3_PORT + {i}" if i else "LAUREL_S3_PORT" for i in SEAWEEDFS_PORTS.values()}
-        ports += [Port(settings.s3_port + i, label, settings.inner_host) for i, label in labels.items()]
+        labels = {
+            i: f"LAUREL_S3_PORT + {i}" if i else "LAUREL_S3_PORT" for i in SEAWEEDFS_PORTS.values()
+        }
+        ports += [
+            Port(settings.s3_port + i, label, settings.inner_host) for i, label in labels.items()
+        ]
     return ports
 
 
@@ -48,12 +52,15 @@ def check(settings: Settings) -> None:
     if problems:
         free = _moved(settings, dict.fromkeys(port.field for port, _ in problems))
         variables = " ".join(f"LAUREL_{name.upper()}={number}" for name, number in free.items())
-        lines = [problem for _, problem in problems] + ([f"    {variables} make up"] if free else [])
+        lines = [problem for _, problem in problems] + (
+            [f"    {variables} make up"] if free else []
+        )
         raise PortError("\n".join(lines))
 
 
 def settle(settings: Settings, movable: Collection[str]) -> tuple[Settings, list[str]]:
-    """The settings with free ports where those of ``movable`` (names of settings) are taken, and a line about each.
+    """The settings with free ports where those of ``movable`` (names of settings) are taken, and a
+    line about each.
 
     Raises ``PortError`` for the others that cannot be had.
     """
@@ -78,8 +85,14 @@ def _problems(settings: Settings) -> list[tuple[Port, str]]:
         if not 1 <= port.number <= 65535:
             refusal = f"does not exist; set {port.setting} so that it is between 1 and 65535."
             problems.append((port, f"Port {port.number} ({port.label}) {refusal}"))
-        elif rivals := [other.label for other in ports if other.number == port.number and other != port]:
-            refusal = f"is wanted by {port.label} and by {', '.join(rivals)}; set {port.setting} to another one."
+        elif rivals := [
+            other.label for other in ports if other.number == port.number and other != port
+        ]:
+            refusal = (
+                f"is wanted by {port.label} and by {', '.join(rivals)}; set "
+                f"{port.setting} to "
+                "another one."
+            )
             problems.append((port, f"Port {port.number} {refusal}"))
         elif reason := _obstacle(port):
             refusal = f"{reason}; set {port.setting} to a free one."
@@ -88,7 +101,9 @@ def _problems(settings: Settings) -> list[tuple[Port, str]]:
 
 
 def _moved(settings: Settings, names: Collection[str]) -> dict[str, int]:
-    """For each of these settings the next number at which all of its ports are free; none where there is no such number."""
+    """For each of these settings the next number at which all of its ports are free; none where
+    there is no such number.
+    """
     moved: dict[str, int] = {}
     for name in names:
         for number in range(max(1, getattr(settings, name) + 1), 65_536):
@@ -107,8 +122,8 @@ def _problems_of(settings: Settings, name: str) -> list[tuple[Port, str]]:
 def _obstacle(port: Port) -> str | None:
     """Why the port cannot be had.
 
-    Connecting finds a listener on all addresses, which does not hinder binding on BSD and macOS; binding finds the rest.
-    """
+    Connecting finds a listener on all addresses, which does not hinder binding on BSD and macOS;
+    binding finds the rest."""
     with socket.socket() as probe:
         probe.settimeout(1)
         if probe.connect_ex((port.host, port.number)) == 0:

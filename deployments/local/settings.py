@@ -10,10 +10,11 @@ from deployments.supervision.supervisor import Supervisor
 
 
 def read_stack_settings() -> Settings:
-    """The running stack's settings, those of this shell where none runs; a difference is told on standard error.
+    """The running stack's settings, those of this shell where none runs; a difference is told on
+    standard error.
 
-    The folders of the stack's ``PYTHONPATH`` can be imported from afterwards: use cases of the user's are in them.
-    """
+    The folders of the stack's ``PYTHONPATH`` can be imported from afterwards: use cases of the
+    user's are in them."""
     settings = running_settings(state_in_use())
     for line in Settings.differences(settings.state):
         print(line, file=sys.stderr)
@@ -23,12 +24,19 @@ def read_stack_settings() -> Settings:
 
 
 def running_settings(state: Path, fixed: Collection[str] = PLACES) -> Settings:
-    """``Settings.of_stack`` with the secrets that the stack was given, which no file holds: they are asked of its process.
+    """``Settings.of_stack`` with the secrets that the stack was given, which no file holds: they
+    are asked of its process.
 
     What stands in the state folder's ``env`` is newer. Raises ``pydantic.ValidationError``.
     """
     path = state / "env"
-    kept = {line.partition("=")[0].strip() for line in path.read_text().splitlines()} if path.exists() else set()
+    kept = (
+        {line.partition("=")[0].strip() for line in path.read_text().splitlines()}
+        if path.exists()
+        else set()
+    )
     environment = Supervisor(state.resolve()).environment()
-    private = {name: environment[name] for name in private_variables() - kept if name in environment}
+    private = {
+        name: environment[name] for name in private_variables() - kept if name in environment
+    }
     return Settings.of_stack(state, fixed, private)

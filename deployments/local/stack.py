@@ -1,8 +1,8 @@
-"""The local stack, real servers under supervisor: Prefect, SeaweedFS, MLflow, the model service and a worker.
+"""The local stack, real servers under supervisor: Prefect, SeaweedFS, MLflow, the model service and
+a worker.
 
-What it keeps is in ``settings.state`` (``.laurel/``), with a log a program in ``.laurel/logs/``. Its command line is
-``python -m deployments.local`` (``deployments/local/command.py``).
-"""
+What it keeps is in ``settings.state`` (``.laurel/``), with a log a program in ``.laurel/logs/``.
+Its command line is ``python -m deployments.local`` (``deployments/local/command.py``)."""
 
 import fcntl
 from collections.abc import Callable, Collection, Iterator
@@ -25,7 +25,9 @@ __all__ = ["StackError", "Status", "down", "environment", "is_up", "prepare", "s
 
 @dataclass(frozen=True)
 class Status:
-    """One program as supervisord sees it, ``state`` being ``RUNNING``, ``STARTING``, ``BACKOFF``, ``FATAL``, ``STOPPED``..."""
+    """One program as supervisord sees it, ``state`` being ``RUNNING``, ``STARTING``, ``BACKOFF``,
+    ``FATAL``, ``STOPPED``...
+    """
 
     name: str
     state: str
@@ -40,16 +42,20 @@ def up(
     say: Callable[[str], None] = lambda text: None,
     moves: Collection[str] = (),
 ) -> Settings:
-    """Start what is not running, wait until all of it is ready, and give the settings in force, made secrets included.
+    """Start what is not running, wait until all of it is ready, and give the settings in force,
+    made secrets included.
 
-    ``on_ready`` is told each program and how many seconds it took, ``say`` what a person should know. A port of
-    ``moves`` (names of settings) that is taken gives way to a free one. Where a start fails or is interrupted,
-    everything is stopped again, unless it ran before. Raises ``StackError``.
-    """
+    ``on_ready`` is told each program and how many seconds it took, ``say`` what a person should
+    know. A port of ``moves`` (names of settings) that is taken gives way to a free one. Where a
+    start fails or is interrupted, everything is stopped again, unless it ran before. Raises
+    ``StackError``."""
     settings = settings.model_copy(update={"state": settings.state.resolve()})
     if foreign := strangers(settings.state):
         names = ", ".join(path.name for path in foreign)
-        raise StackError(f"{settings.state} holds {names}, which no stack made. Name a folder that is new or empty: LAUREL_STATE=...")
+        raise StackError(
+            f"{settings.state} holds {names}, which no stack made. Name a folder that is new "
+            "or empty: LAUREL_STATE=..."
+        )
     with _alone(settings.state):
         settings = prepare(settings, say)
         supervisor = Supervisor(settings.state)
@@ -80,18 +86,25 @@ def up(
 
 
 def prepare(settings: Settings, say: Callable[[str], None]) -> Settings:
-    """The settings in force, with the secrets that are made for a local stack and kept in its state folder."""
+    """The settings in force, with the secrets that are made for a local stack and kept in its state
+    folder.
+    """
     settings = webhook.prepare(seaweedfs.prepare(settings, seaweedfs.find_weed(), say))
     return passwords.prepare(settings, say)
 
 
 def _other_settings(settings: Settings, changed: list[str]) -> str:
-    """Which settings are other ones than the running stack's, with both values; a secret by its name alone."""
+    """Which settings are other ones than the running stack's, with both values; a secret by its
+    name alone.
+    """
     running, here = started_with(settings.state), settings.plain_values()
     lines = [f"The stack in {settings.state} is up with other settings; stop it first: make down"]
     for name in changed:
         if name in running or name in here:
-            values = f"{running.get(name, 'not set')} in the running stack, {here.get(name, 'not set')} here"
+            values = (
+                f"{running.get(name, 'not set')} in the running stack, "
+                f"{here.get(name, 'not set')} here"
+            )
             lines.append(f"    {name}: {values}")
         elif name.startswith("LAUREL_"):
             lines.append(f"    {name}: a secret, and another one here than in the running stack")
@@ -104,7 +117,9 @@ def is_up(state: Path) -> bool:
 
 
 def down(settings: Settings) -> bool:
-    """Stop everything, flow runs too, also what a killed supervisord left behind. False where nothing ran."""
+    """Stop everything, flow runs too, also what a killed supervisord left behind. False where
+    nothing ran.
+    """
     settings = settings.model_copy(update={"state": settings.state.resolve()})
     supervisor = Supervisor(settings.state)
     if not is_stacks(settings.state) and not supervisor.leftovers():
@@ -122,7 +137,11 @@ def status(settings: Settings) -> list[Status]:
     for program in programs(settings):
         info = states.get(program.name, {"statename": "STOPPED", "pid": 0})
         pid = info["pid"] or None
-        found.append(Status(program.name, info["statename"], pid, program.url, _memory_bytes(pid) if pid else 0))
+        found.append(
+            Status(
+                program.name, info["statename"], pid, program.url, _memory_bytes(pid) if pid else 0
+            )
+        )
     return found
 
 
@@ -133,7 +152,9 @@ def _alone(state: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise StackError(f"Another `up` or `down` is at work on {state}; wait for it.") from error
+            raise StackError(
+                f"Another `up` or `down` is at work on {state}; wait for it."
+            ) from error
         yield
 
 

@@ -1,4 +1,6 @@
-"""The local stack comes up: each program as soon as what it waits for is ready, all of them watched until the last one is."""
+"""The local stack comes up: each program as soon as what it waits for is ready, all of them watched
+until the last one is.
+"""
 
 import time
 from collections.abc import Callable
@@ -23,10 +25,11 @@ ALIVE = ("STARTING", "RUNNING")
 
 
 class Start:
-    """One start of programs under ``supervisor``. ``joins``: some of them run already, and will whatever happens here.
+    """One start of programs under ``supervisor``. ``joins``: some of them run already, and will
+    whatever happens here.
 
-    ``on_ready`` is told each program and how many seconds it took, ``say`` what a person should know meanwhile.
-    """
+    ``on_ready`` is told each program and how many seconds it took, ``say`` what a person should
+    know meanwhile."""
 
     def __init__(
         self,
@@ -42,8 +45,8 @@ class Start:
     def bring_up(self, wanted: list[Program]) -> None:
         """Start everything, and wait until all of it is ready.
 
-        Raises ``StackError`` for a program that dies, or that does nothing for ``QUIET_SECONDS`` and is not ready.
-        """
+        Raises ``StackError`` for a program that dies, or that does nothing for ``QUIET_SECONDS``
+        and is not ready."""
         waiting = {program.name: program for program in wanted}
         while waiting:
             states = self._supervisor.states()
@@ -62,13 +65,19 @@ class Start:
                 self._say(obstacle)
                 return True
             info = self._started[name] = self._start(name, states)
-            self._vigils[name] = Vigil(lambda: self._sign(info), lambda seconds: self._say(self._waits(name, seconds)))
+            self._vigils[name] = Vigil(
+                lambda: self._sign(info), lambda seconds: self._say(self._waits(name, seconds))
+            )
         vigil = self._vigils[name]
         if program.ready(self._started[name]["start"]):
             self._on_ready(name, vigil.seconds)
             return True
         if vigil.quiet_seconds() > QUIET_SECONDS:
-            raise self._failure(name, f"is not ready after {vigil.seconds:.0f} s, and has done nothing for {QUIET_SECONDS:g} s")
+            raise self._failure(
+                name,
+                f"is not ready after {vigil.seconds:.0f} s, and has done nothing for "
+                f"{QUIET_SECONDS:g} s",
+            )
         return False
 
     def _start(self, name: str, states: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -85,11 +94,15 @@ class Start:
         return Sign(log_size(log), cpu_seconds(family(info["pid"])))
 
     def _waits(self, name: str, seconds: float) -> str:
-        lines = [line for line in last_lines(self._supervisor.log(name)).splitlines() if line.strip()]
+        lines = [
+            line for line in last_lines(self._supervisor.log(name)).splitlines() if line.strip()
+        ]
         return f"{name} is not ready after {seconds:.0f} s, and is at work. {lines[-1].strip()}"
 
     def _check_alive(self, then: dict[str, Any], states: dict[str, dict[str, Any]]) -> None:
-        """A program that has another process now than ``then`` died as well: supervisord starts it again at once."""
+        """A program that has another process now than ``then`` died as well: supervisord starts it
+        again at once.
+        """
         name = then["name"]
         if name not in states:
             raise self._failure("supervisord", "died")

@@ -23,7 +23,9 @@ MADE = (
     LOCK,
 )
 DEMO_MARK = "demo-folder"
-_EXPLANATION = "`make demo` made this folder, and removes what its stack keeps here when it is played again.\n"
+_EXPLANATION = (
+    "`make demo` made this folder, and removes what its stack keeps here when it is played again.\n"
+)
 
 
 def note_start(settings: Settings) -> None:
@@ -37,17 +39,27 @@ def is_stacks(state: Path) -> bool:
 
 
 def strangers(state: Path) -> list[Path]:
-    """Files that a stack would take for its own, in a folder where none was ever started. Settings and keys may be there before."""
-    return [] if is_stacks(state) else [state / name for name in (*LAID_OUT, "tmp") if (state / name).exists()]
+    """Files that a stack would take for its own, in a folder where none was ever started. Settings
+    and keys may be there before.
+    """
+    return (
+        []
+        if is_stacks(state)
+        else [state / name for name in (*LAID_OUT, "tmp") if (state / name).exists()]
+    )
 
 
 def contents(state: Path) -> list[Path]:
-    """What the stack has made in this folder; nothing where none was ever started, whatever the names in it."""
+    """What the stack has made in this folder; nothing where none was ever started, whatever the
+    names in it.
+    """
     return [state / name for name in MADE if (state / name).exists()] if is_stacks(state) else []
 
 
 def forget(state: Path) -> None:
-    """Remove what the stack has made, and the folder itself where nothing else is in it. Other files stay."""
+    """Remove what the stack has made, and the folder itself where nothing else is in it. Other
+    files stay.
+    """
     for path in contents(state):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -59,12 +71,16 @@ def forget(state: Path) -> None:
 
 
 def is_demos(state: Path) -> bool:
-    """Whether the demo made this folder, and nobody has started a stack of their own in it since."""
+    """Whether the demo made this folder, and nobody has started a stack of their own in it
+    since.
+    """
     return (state / DEMO_MARK).exists()
 
 
 def make_for_demo(state: Path) -> None:
-    """Make the folder, or take an empty one, for the demo. Raises ``FileExistsError`` for a folder of somebody else."""
+    """Make the folder, or take an empty one, for the demo. Raises ``FileExistsError`` for a folder
+    of somebody else.
+    """
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     if any(state.iterdir()):
         raise FileExistsError(state)
@@ -72,7 +88,9 @@ def make_for_demo(state: Path) -> None:
 
 
 def take_over(state: Path) -> bool:
-    """From now on the folder is a person's, and the demo leaves it alone. False where it was so already."""
+    """From now on the folder is a person's, and the demo leaves it alone. False where it was so
+    already.
+    """
     was_demos = is_demos(state)
     (state / DEMO_MARK).unlink(missing_ok=True)
     return was_demos

@@ -1,4 +1,6 @@
-"""A local stack under watch: which of its programs dies is said at once, with the end of its log."""
+"""A local stack under watch: which of its programs dies is said at once, with the end of its
+log.
+"""
 
 import threading
 from collections.abc import Callable
@@ -15,10 +17,11 @@ GIVEN_UP = "FATAL"
 
 
 class StackWatch:
-    """Looks at each program once a second, from a thread, while the context is open. ``say`` is told who died.
+    """Looks at each program once a second, from a thread, while the context is open. ``say`` is
+    told who died.
 
-    supervisord starts such a program again. ``check`` raises once it does that no more, or the stack is gone.
-    """
+    supervisord starts such a program again. ``check`` raises once it does that no more, or the
+    stack is gone."""
 
     def __init__(self, supervisor: Supervisor, say: Callable[[str], None]) -> None:
         self._supervisor, self._say = supervisor, say
@@ -28,16 +31,25 @@ class StackWatch:
         self._thread = threading.Thread(target=self._watch, name="stack-watch", daemon=True)
 
     def __enter__(self) -> Self:
-        self._pids = {name: info["pid"] for name, info in self._supervisor.states().items() if info["pid"]}
+        self._pids = {
+            name: info["pid"] for name, info in self._supervisor.states().items() if info["pid"]
+        }
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._over.set()
         self._thread.join()
 
     def check(self) -> None:
-        """Raises ``StackError`` where a program is dead for good, with the last lines of its log."""
+        """Raises ``StackError`` where a program is dead for good, with the last lines of its
+        log.
+        """
         if self._end is not None:
             raise StackError(self._end)
 
@@ -52,12 +64,18 @@ class StackWatch:
         states = self._supervisor.states()
         if not states:
             log = self._supervisor.log("supervisord")
-            self._end = f"The stack in {self._supervisor.state} was stopped, or its supervisord died. {last_lines(log)}"
+            self._end = (
+                f"The stack in {self._supervisor.state} was stopped, or its "
+                "supervisord died. "
+                f"{last_lines(log)}"
+            )
             return
         for name, before in list(self._pids.items()):
             info = states[name]
             if info["statename"] == GIVEN_UP:
                 self._end = f"{name} died again and again. {last_lines(self._supervisor.log(name))}"
             elif before and (info["pid"] != before or info["statename"] not in ALIVE):
-                self._say(f"{name} died, and is started again. {last_lines(self._supervisor.log(name))}")
+                self._say(
+                    f"{name} died, and is started again. {last_lines(self._supervisor.log(name))}"
+                )
             self._pids[name] = info["pid"]

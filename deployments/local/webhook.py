@@ -1,4 +1,6 @@
-"""The secrets with which the local MLflow calls the model service, made once and kept in ``.laurel/env``."""
+"""The secrets with which the local MLflow calls the model service, made once and kept in
+``.laurel/env``.
+"""
 
 import base64
 import secrets
@@ -13,8 +15,14 @@ def prepare(settings: Settings) -> Settings:
     """The settings in force: where MLflow or the service runs elsewhere, only what was given."""
     made = {}
     if settings.mlflow_url is None and settings.mlflow_webhook_key is None:
-        made["mlflow_webhook_key"] = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()  # as Fernet wants it
-    if settings.mlflow_url is None and settings.serving_url is None and settings.serving_webhook_secret is None:
+        made["mlflow_webhook_key"] = base64.urlsafe_b64encode(
+            secrets.token_bytes(32)
+        ).decode()  # as Fernet wants it
+    if (
+        settings.mlflow_url is None
+        and settings.serving_url is None
+        and settings.serving_webhook_secret is None
+    ):
         made["serving_webhook_secret"] = secrets.token_hex(32)
     if not made:
         return settings

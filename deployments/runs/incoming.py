@@ -1,10 +1,11 @@
-"""A new object under ``incoming/<use case>/`` of the lake starts the use case's deployment ``ingest``.
+"""A new object under ``incoming/<use case>/`` of the lake starts the use case's deployment
+``ingest``.
 
     python -m deployments.runs.incoming <key> <write>
 
-EventBridge runs this inside the cluster, since Prefect is private. ``write`` names this write of the object (S3's sequencer):
-an event that is delivered twice starts one run. Where the command fails, EventBridge keeps the event's task in the dead-letter queue.
-"""
+EventBridge runs this inside the cluster, since Prefect is private. ``write`` names this write of
+the object (S3's sequencer): an event that is delivered twice starts one run. Where the command
+fails, EventBridge keeps the event's task in the dead-letter queue."""
 
 import sys
 import time
@@ -28,29 +29,46 @@ class IncomingError(Exception):
 
 
 def use_case_of(key: str) -> str | None:
-    """The use case of ``incoming/<use case>/<name>``; ``None`` for the folder's own object, which S3's console makes.
+    """The use case of ``incoming/<use case>/<name>``; ``None`` for the folder's own object, which
+    S3's console makes.
 
     Raises ``IncomingError`` for any other key.
     """
     folder, _, rest = key.partition("/")
     use_case, found, name = rest.partition("/")
     if folder != FOLDER or not use_case or not found:
-        raise IncomingError(f"{key!r} says of no use case that it is its own. Put the object at {FOLDER}/<use case>/<name>.")
+        raise IncomingError(
+            f"{key!r} says of no use case that it is its own. Put the object at "
+            f"{FOLDER}/<use case>/<name>."
+        )
     return use_case if name and not name.endswith("/") else None
 
 
 def start_ingest(prefect: SyncPrefectClient, use_case: str, key: str, write: str) -> UUID:
-    """The run that ingests; a second call for the same write gives the same run. Raises ``IncomingError``."""
+    """The run that ingests; a second call for the same write gives the same run. Raises
+    ``IncomingError``.
+    """
     try:
         deployment = prefect.read_deployment_by_name(f"ingest/{use_case}")
     except ObjectNotFound as error:
-        raise IncomingError(f"There is no deployment 'ingest/{use_case}' for {key!r}. Apply it: python -m deployments.apply") from error
-    run = prefect.create_flow_run_from_deployment(deployment.id, idempotency_key=f"{key} {write}", tags=["laurel", use_case, FOLDER])
+        raise IncomingError(
+            f"There is no deployment 'ingest/{use_case}' for {key!r}. Apply it: python -m "
+            "deployments.apply"
+        ) from error
+    run = prefect.create_flow_run_from_deployment(
+        deployment.id, idempotency_key=f"{key} {write}", tags=["laurel", use_case, FOLDER]
+    )
     return run.id
 
 
-def patiently(start: Callable[[], UUID], patience_seconds: float = PATIENCE_SECONDS, pause_seconds: float = PAUSE_SECONDS) -> UUID:
-    """``start``, again while the server is away (a deployment of Prefect's takes a minute). Raises ``httpx.HTTPError`` in the end."""
+def patiently(
+    start: Callable[[], UUID],
+    patience_seconds: float = PATIENCE_SECONDS,
+    pause_seconds: float = PAUSE_SECONDS,
+) -> UUID:
+    """``start``, again while the server is away (a deployment of Prefect's takes a minute). Raises
+    ``httpx.HTTPError`` in the end.
+    """
     since = time.monotonic()
     while True:
         try:

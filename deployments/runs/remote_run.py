@@ -1,4 +1,6 @@
-"""A run of a use case's flow on the work pool, started from elsewhere and waited for, through the Prefect API alone."""
+"""A run of a use case's flow on the work pool, started from elsewhere and waited for, through the
+Prefect API alone.
+"""
 
 import math
 import time
@@ -8,7 +10,12 @@ from typing import Any
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFilter, FlowRunFilterParentFlowRunId
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterParentFlowRunId,
+)
 from prefect.client.schemas.objects import FlowRun, StateType, WorkPoolStatus
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
@@ -20,16 +27,19 @@ APPLY = "Register it: python -m deployments.apply"
 
 
 class RunProblem(RuntimeError):
-    """The run did not start, did not end in time, or did not complete. The message says why, and what to do."""
+    """The run did not start, did not end in time, or did not complete. The message says why, and
+    what to do.
+    """
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait: for the end, for a worker where the pool has none, for a server that is away; and between two looks.
+    """How long to wait: for the end, for a worker where the pool has none, for a server that is
+    away; and between two looks.
 
     A run that works has no limit of its own: Prefect marks one that it hears nothing of as crashed.
-    ``crash_seconds``: a run that lost its instance is scheduled again a little later (``deployments/apply/automations.py``).
-    """
+    ``crash_seconds``: a run that lost its instance is scheduled again a little later
+    (``deployments/apply/automations.py``)."""
 
     timeout_seconds: float = math.inf
     worker_seconds: float = 300
@@ -40,18 +50,22 @@ class Patience:
 
 @dataclass(frozen=True)
 class RemoteRuns:
-    """Runs of ``<flow>/<use case>``, as the server of ``prefect`` sees them. ``say`` is told every step forward."""
+    """Runs of ``<flow>/<use case>``, as the server of ``prefect`` sees them. ``say`` is told every
+    step forward.
+    """
 
     prefect: SyncPrefectClient
     ui_url: str
     say: Callable[[str], None]
 
-    def start(self, flow: str, use_case: str, parameters: dict[str, Any], image: str | None = None) -> FlowRun:
-        """Start a run, in containers of ``image`` where one is named. Raises ``RunProblem`` where there is no deployment.
+    def start(
+        self, flow: str, use_case: str, parameters: dict[str, Any], image: str | None = None
+    ) -> FlowRun:
+        """Start a run, in containers of ``image`` where one is named. Raises ``RunProblem`` where
+        there is no deployment.
 
-        A use case that is new in ``image`` has no deployment yet: another one's of the same flow starts it, since a
-        deployment differs from the others in the name of the use case alone.
-        """
+        A use case that is new in ``image`` has no deployment yet: another one's of the same flow
+        starts it, since a deployment differs from the others in the name of the use case alone."""
         deployment = self._deployment(flow, use_case, borrow=image is not None)
         found = self.prefect.create_flow_run_from_deployment(
             deployment.id,
@@ -59,15 +73,18 @@ class RemoteRuns:
             job_variables={"image": image} if image else None,
             tags=["laurel", use_case],
         )
-        self.say(f"Started {flow} of {use_case} on the work pool {deployment.work_pool_name}: {self.page(found)}")
+        self.say(
+            f"Started {flow} of {use_case} on the work pool {deployment.work_pool_name}: "
+            f"{self.page(found)}"
+        )
         return found
 
     def wait(self, run: FlowRun, patience: Patience) -> FlowRun:
         """Return the run when it is over, however it ended.
 
-        Raises ``RunProblem`` where it does not start or end in time, and ``httpx.HTTPError`` where the server stays away.
-        A run that has not begun by then is cancelled, so that it does not begin when nobody expects it any more.
-        """
+        Raises ``RunProblem`` where it does not start or end in time, and ``httpx.HTTPError`` where
+        the server stays away. A run that has not begun by then is cancelled, so that it does not
+        begin when nobody expects it any more."""
         begun, heard = time.monotonic(), time.monotonic()
         told: set[str] = set()
         crashed: float | None = None
@@ -78,7 +95,10 @@ class RemoteRuns:
                 self._tell(run, waited, told)
                 if run.state is not None and run.state.is_crashed():
                     crashed = crashed or time.monotonic()
-                    if time.monotonic() - crashed >= patience.crash_seconds or waited >= patience.timeout_seconds:
+                    if (
+                        time.monotonic() - crashed >= patience.crash_seconds
+                        or waited >= patience.timeout_seconds
+                    ):
                         return run
                 elif run.state is not None and run.state.is_final():
                     return run
@@ -94,7 +114,9 @@ class RemoteRuns:
     def parts(self, run: FlowRun) -> list[tuple[str, FlowRun]]:
         """The runs inside of ``run``, in order, each with the name of its flow."""
         inside = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
-        parts = sorted(self.prefect.read_flow_runs(flow_run_filter=inside), key=lambda one: str(one.start_time))
+        parts = sorted(
+            self.prefect.read_flow_runs(flow_run_filter=inside), key=lambda one: str(one.start_time)
+        )
         return [(self.prefect.read_flow(part.flow_id).name, part) for part in parts]
 
     def page(self, run: FlowRun) -> str:
@@ -104,7 +126,13 @@ class RemoteRuns:
         try:
             return self.prefect.read_deployment_by_name(f"{flow}/{use_case}")
         except ObjectNotFound as error:
-            others = self.prefect.read_deployments(flow_filter=FlowFilter(name=FlowFilterName(any_=[flow]))) if borrow else []
+            others = (
+                self.prefect.read_deployments(
+                    flow_filter=FlowFilter(name=FlowFilterName(any_=[flow]))
+                )
+                if borrow
+                else []
+            )
             if not others:
                 raise RunProblem(f"There is no deployment '{flow}/{use_case}'. {APPLY}") from error
             return min(others, key=lambda one: one.name)
@@ -123,21 +151,33 @@ class RemoteRuns:
             reason = self._idle(pool)
             if reason:
                 self._cancel(run, reason)
-                raise RunProblem(f"The run was not started within {patience.worker_seconds:g} s and was cancelled: {reason}")
+                raise RunProblem(
+                    f"The run was not started within {patience.worker_seconds:g} s and was "
+                    f"cancelled: {reason}"
+                )
         if waited > patience.timeout_seconds:
             late = f"The run did not end within {patience.timeout_seconds:g} s"
             if state in (StateType.SCHEDULED, StateType.PENDING):
                 self._cancel(run, "nobody waits for it any more")
-                raise RunProblem(f"{late}; it had not begun (no machine free in the work pool {pool!r}?) and was cancelled.")
+                raise RunProblem(
+                    f"{late}; it had not begun (no machine free in the work pool {pool!r}?) "
+                    "and was cancelled."
+                )
             raise RunProblem(f"{late} and goes on without being watched.")
 
     def _idle(self, pool: str) -> str | None:
-        """Why no run of the pool starts; ``None`` where it has a worker, which is then just busy."""
+        """Why no run of the pool starts; ``None`` where it has a worker, which is then just
+        busy.
+        """
         status = self.prefect.read_work_pool(pool).status
         if status == WorkPoolStatus.PAUSED:
             return f"the work pool {pool!r} is paused. Resume it: prefect work-pool resume {pool}"
         if status == WorkPoolStatus.NOT_READY:
-            return f"no worker of the work pool {pool!r} is online. Start one: prefect worker start --pool {pool}"
+            return (
+                f"no worker of the work pool {pool!r} is online. Start one: prefect worker "
+                "start "
+                f"--pool {pool}"
+            )
         return None
 
     def _cancel(self, run: FlowRun, reason: str) -> None:

@@ -1,10 +1,10 @@
 """Start a flow of a use case on the work pool, wait for its end, and write down what came of it.
 
-    python -m deployments.runs.run_and_wait --use-case flights --parameter reason="pull request 12" --report contest.md
+    python -m deployments.runs.run_and_wait --use-case flights --parameter reason="pull request 12"
+    --report contest.md
 
-Asks the Prefect API alone (LAUREL_PREFECT_URL, LAUREL_PREFECT_AUTH). Exit code 0: the run completed; 1: it did not, and the
-report says why.
-"""
+Asks the Prefect API alone (LAUREL_PREFECT_URL, LAUREL_PREFECT_AUTH). Exit code 0: the run
+completed; 1: it did not, and the report says why."""
 
 import argparse
 import logging
@@ -31,7 +31,9 @@ def run_and_wait(settings: Settings, asked: argparse.Namespace, patience: Patien
     auth = settings.prefect_auth.get_secret_value() if settings.prefect_auth else None
     try:
         with SyncPrefectClient(settings.prefect_api_url, auth_string=auth) as prefect:
-            runs = RemoteRuns(prefect, settings.prefect_api_url.removesuffix("/").removesuffix("/api"), say)
+            runs = RemoteRuns(
+                prefect, settings.prefect_api_url.removesuffix("/").removesuffix("/api"), say
+            )
             run = runs.start(asked.flow, asked.use_case, dict(asked.parameter), asked.image)
             links = {"flow run": runs.page(run), **links}
             run = runs.wait(run, patience)
@@ -40,11 +42,21 @@ def run_and_wait(settings: Settings, asked: argparse.Namespace, patience: Patien
         problem = str(error)
     except httpx.HTTPStatusError as error:
         status = error.response.status_code
-        hint = " Set LAUREL_PREFECT_AUTH to the server's user:password." if status in (401, 403) else ""
+        hint = (
+            " Set LAUREL_PREFECT_AUTH to the server's user:password."
+            if status in (401, 403)
+            else ""
+        )
         problem = f"{said} answered {status}.{hint}"
     except httpx.HTTPError as error:
-        problem = f"{said} does not answer ({type(error).__name__}). Is LAUREL_PREFECT_URL right, and reachable from here?"
-    return Report(asked.use_case, asked.flow, f"{asked.flow} did not run to its end", problem, links=links)
+        problem = (
+            f"{said} does not answer ({type(error).__name__}). Is LAUREL_PREFECT_URL "
+            "right, and "
+            "reachable from here?"
+        )
+    return Report(
+        asked.use_case, asked.flow, f"{asked.flow} did not run to its end", problem, links=links
+    )
 
 
 def say(line: str) -> None:
@@ -59,19 +71,61 @@ def pair(text: str) -> tuple[str, str]:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="python -m deployments.runs.run_and_wait", description=(__doc__ or "").splitlines()[0])
+    made = argparse.ArgumentParser(
+        prog="python -m deployments.runs.run_and_wait", description=(__doc__ or "").splitlines()[0]
+    )
     made.add_argument("--use-case", required=True, help="as the file in usecases/ is named")
-    made.add_argument("--flow", default="retrain", help="a flow with a deployment for each use case (default: retrain)")
-    made.add_argument("--parameter", type=pair, action="append", default=[], metavar="NAME=VALUE", help="a parameter of the flow")
-    made.add_argument("--image", help="container image of the run, on a pool that runs containers; default: the deployment's")
+    made.add_argument(
+        "--flow",
+        default="retrain",
+        help="a flow with a deployment for each use case (default: retrain)",
+    )
+    made.add_argument(
+        "--parameter",
+        type=pair,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter of the flow",
+    )
+    made.add_argument(
+        "--image",
+        help=(
+            "container image of the run, on a pool that runs containers; default: the deployment's"
+        ),
+    )
     patience = "for the whole run (default: as long as Prefect hears from it)"
     made.add_argument("--timeout-minutes", type=float, default=math.inf, help=patience)
-    made.add_argument("--worker-minutes", type=float, default=5, help="for a worker to come online where there is none (default: 5)")
-    made.add_argument("--poll-seconds", type=float, default=5, help="between two looks (default: 5)")
-    made.add_argument("--report", type=Path, metavar="FILE", help="write the outcome to this file, as Markdown")
-    made.add_argument("--print-report", action="store_true", help="print it, coded, for deployments.aws.ecs_command to write to a file")
-    made.add_argument("--link", type=pair, action="append", default=[], metavar="LABEL=URL", help="a link that the report shows")
-    made.add_argument("--tell-slack", action="store_true", help="tell the outcome in Slack (LAUREL_SLACK_TOKEN, LAUREL_SLACK_CHANNEL)")
+    made.add_argument(
+        "--worker-minutes",
+        type=float,
+        default=5,
+        help="for a worker to come online where there is none (default: 5)",
+    )
+    made.add_argument(
+        "--poll-seconds", type=float, default=5, help="between two looks (default: 5)"
+    )
+    made.add_argument(
+        "--report", type=Path, metavar="FILE", help="write the outcome to this file, as Markdown"
+    )
+    made.add_argument(
+        "--print-report",
+        action="store_true",
+        help="print it, coded, for deployments.aws.ecs_command to write to a file",
+    )
+    made.add_argument(
+        "--link",
+        type=pair,
+        action="append",
+        default=[],
+        metavar="LABEL=URL",
+        help="a link that the report shows",
+    )
+    made.add_argument(
+        "--tell-slack",
+        action="store_true",
+        help="tell the outcome in Slack (LAUREL_SLACK_TOKEN, LAUREL_SLACK_CHANNEL)",
+    )
     return made
 
 
@@ -79,7 +133,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     asked, settings = parser().parse_args(arguments), read_stack_settings()
-    patience = Patience(asked.timeout_minutes * 60, asked.worker_minutes * 60, poll_seconds=asked.poll_seconds)
+    patience = Patience(
+        asked.timeout_minutes * 60, asked.worker_minutes * 60, poll_seconds=asked.poll_seconds
+    )
     report = run_and_wait(settings, asked, patience)
     if asked.report:
         asked.report.write_text(report.markdown)

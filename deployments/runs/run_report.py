@@ -1,4 +1,6 @@
-"""What a run came to, as Markdown for people: the contest that it held, its steps, and where to look."""
+"""What a run came to, as Markdown for people: the contest that it held, its steps, and where to
+look.
+"""
 
 import base64
 from collections.abc import Mapping
@@ -16,7 +18,8 @@ from prefect.client.schemas.sorting import ArtifactSort
 
 from blocks.slack import Message
 
-# A log keeps neither empty lines nor long ones: a report goes through it in pieces that are marked so.
+# A log keeps neither empty lines nor long ones: a report goes through it in pieces that are marked
+# so.
 _PIECE = "report: "
 _PIECE_LENGTH = 1000
 
@@ -26,7 +29,9 @@ CONTESTED = ("Completed", "Champion stays", "No champion yet")
 
 @dataclass(frozen=True)
 class Step:
-    """One flow inside of the run: its name, the name of the state that it ended in, and how long it took."""
+    """One flow inside of the run: its name, the name of the state that it ended in, and how long it
+    took.
+    """
 
     name: str
     state: str
@@ -35,11 +40,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Report:
-    """How a run of ``flow`` for ``use_case`` ended. ``problem`` is ``None`` for a run that completed.
+    """How a run of ``flow`` for ``use_case`` ended. ``problem`` is ``None`` for a run that
+    completed.
 
-    ``outcome`` is what happened, in sentences; the first one is the headline. ``contest`` is the decision in words, as Markdown,
-    ``None`` where none was held. ``links`` are label to URL.
-    """
+    ``outcome`` is what happened, in sentences; the first one is the headline. ``contest`` is the
+    decision in words, as Markdown, ``None`` where none was held. ``links`` are label to URL."""
 
     use_case: str
     flow: str
@@ -57,7 +62,11 @@ class Report:
         if self.problem:
             parts.append(f"> **The {self.flow} did not complete.** {self.problem}")
         if self.contest:
-            parts.append(self.contest.replace("# ", "### ", 1) if self.contest.startswith("# ") else self.contest)
+            parts.append(
+                self.contest.replace("# ", "### ", 1)
+                if self.contest.startswith("# ")
+                else self.contest
+            )
         elif not self.problem:
             parts.append("No contest was held.")
         if self.steps:
@@ -71,7 +80,11 @@ class Report:
     def message(self) -> Message:
         """The same for Slack: the outcome, the reasons of the decision, the links."""
         headline, rest = self._sentences()
-        reasons = [line.removeprefix("- ") for line in (self.contest or "").splitlines() if line.startswith("- ")]
+        reasons = [
+            line.removeprefix("- ")
+            for line in (self.contest or "").splitlines()
+            if line.startswith("- ")
+        ]
         return Message(
             headline=f"{self.use_case}: {self.flow} from GitHub: {headline}",
             details=[*rest, *([self.problem] if self.problem else []), *reasons],
@@ -86,10 +99,17 @@ class Report:
 
 
 def read_report(
-    prefect: SyncPrefectClient, flow: str, use_case: str, run: FlowRun, parts: list[tuple[str, FlowRun]], links: Mapping[str, str]
+    prefect: SyncPrefectClient,
+    flow: str,
+    use_case: str,
+    run: FlowRun,
+    parts: list[tuple[str, FlowRun]],
+    links: Mapping[str, str],
 ) -> Report:
     """The report of a run that is over, from what it left on the Prefect server."""
-    contest, outcome = (_artifact(prefect, use_case, what, run, parts) for what in ("contest", "retrain"))
+    contest, outcome = (
+        _artifact(prefect, use_case, what, run, parts) for what in ("contest", "retrain")
+    )
     name, said = (run.state.name or "", run.state.message or "") if run.state else ("unknown", "")
     problem = _problem(run, contest[0], flow)
     return Report(
@@ -98,7 +118,14 @@ def read_report(
         outcome=outcome[1] or (f"{flow} {name}" if problem else f"{name}. {said}".strip(". ")),
         problem=problem,
         contest=contest[0],
-        steps=[Step(part, one.state.name or "" if one.state else "unknown", one.total_run_time.total_seconds()) for part, one in parts],
+        steps=[
+            Step(
+                part,
+                one.state.name or "" if one.state else "unknown",
+                one.total_run_time.total_seconds(),
+            )
+            for part, one in parts
+        ],
         links=links,
     )
 
@@ -116,13 +143,21 @@ def _problem(run: FlowRun, contest: str | None, flow: str) -> str | None:
 
 
 def _artifact(
-    prefect: SyncPrefectClient, use_case: str, what: str, run: FlowRun, parts: list[tuple[str, FlowRun]]
+    prefect: SyncPrefectClient,
+    use_case: str,
+    what: str,
+    run: FlowRun,
+    parts: list[tuple[str, FlowRun]],
 ) -> tuple[str | None, str | None]:
-    """Text and description of the latest artifact of that key that this very run left; both ``None`` where it left none."""
+    """Text and description of the latest artifact of that key that this very run left; both
+    ``None`` where it left none.
+    """
     key = f"{use_case}-{what}".replace("_", "-").lower()
     found = prefect.read_artifacts(
         artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])),
-        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id, *(part.id for _, part in parts)])),
+        flow_run_filter=FlowRunFilter(
+            id=FlowRunFilterId(any_=[run.id, *(part.id for _, part in parts)])
+        ),
         sort=ArtifactSort.CREATED_DESC,
         limit=1,
     )
@@ -132,11 +167,16 @@ def _artifact(
 def as_lines(text: str) -> list[str]:
     """``text`` in lines that pass through any log unharmed, for ``FromLines``."""
     code = base64.b64encode(text.encode()).decode()
-    return [f"{_PIECE}{code[start : start + _PIECE_LENGTH]}" for start in range(0, len(code), _PIECE_LENGTH)]
+    return [
+        f"{_PIECE}{code[start : start + _PIECE_LENGTH]}"
+        for start in range(0, len(code), _PIECE_LENGTH)
+    ]
 
 
 class FromLines:
-    """Puts a text together again from the lines that ``as_lines`` made; ``text`` is empty where there were none."""
+    """Puts a text together again from the lines that ``as_lines`` made; ``text`` is empty where
+    there were none.
+    """
 
     def __init__(self) -> None:
         self._code, self.text = "", ""

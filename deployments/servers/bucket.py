@@ -21,7 +21,8 @@ def main() -> int:
     while not bucket_is_writable(settings):
         if time.monotonic() - since > PATIENCE_SECONDS:
             print(
-                f"{settings.lake} could not be written to at {settings.s3_endpoint_url} for {PATIENCE_SECONDS} s: see that server's log.",
+                f"{settings.lake} could not be written to at {settings.s3_endpoint_url} for "
+                f"{PATIENCE_SECONDS} s: see that server's log.",
                 file=sys.stderr,
             )
             return 1

@@ -1,4 +1,6 @@
-"""The environment in which the processes of Laurel run, servers and clients alike: Laurel's settings, Prefect's and MLflow's."""
+"""The environment in which the processes of Laurel run, servers and clients alike: Laurel's
+settings, Prefect's and MLflow's.
+"""
 
 from pydantic import SecretStr
 
@@ -6,7 +8,9 @@ from blocks.settings import Settings
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """What a process needs in its environment to work with the servers of these settings, their passwords included."""
+    """What a process needs in its environment to work with the servers of these settings, their
+    passwords included.
+    """
     return {
         **_exported(settings),
         **_passwords(settings),
@@ -18,12 +22,14 @@ def environment(settings: Settings) -> dict[str, str]:
         **flow_run_environment(settings),
         "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        # The default lets a client hang for minutes on a server that is away; tasks have retries of their own.
+        # The default lets a client hang for minutes on a server that is away; tasks have retries of
+        # their own.
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "PYTHONPATH": settings.flow_run_pythonpath,
-        # Threads that spin while they wait make a fit ten times as long when something else wants the cores.
+        # Threads that spin while they wait make a fit ten times as long when something else wants
+        # the cores.
         "OMP_WAIT_POLICY": "PASSIVE",
         # The matrices are narrow: a second BLAS thread doubles the time of a logistic regression.
         "OPENBLAS_NUM_THREADS": "1",
@@ -32,11 +38,14 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def flow_run_environment(settings: Settings) -> dict[str, str]:
-    """What must hold in each flow run, whoever starts it: the automations and a restart of the server rely on it."""
+    """What must hold in each flow run, whoever starts it: the automations and a restart of the
+    server rely on it.
+    """
     return {
         # Prefect's default is 180 s, and the automation that finds dead runs counts in these.
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(settings.heartbeat_seconds),
-        # 2 + 4 + ... + 64 s, each a little more or less: a server that is away for a minute fails no run.
+        # 2 + 4 + ... + 64 s, each a little more or less: a server that is away for a minute fails
+        # no run.
         "PREFECT_CLIENT_MAX_RETRIES": "6",
     }
 
@@ -47,9 +56,15 @@ def prefect_auth(settings: Settings) -> str | None:
 
 
 def _exported(settings: Settings) -> dict[str, str]:
-    values = {name: getattr(settings, name) for name, field in type(settings).model_fields.items() if field.validation_alias is None}
+    values = {
+        name: getattr(settings, name)
+        for name, field in type(settings).model_fields.items()
+        if field.validation_alias is None
+    }
     return {
-        f"LAUREL_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        f"LAUREL_{name.upper()}": value.get_secret_value()
+        if isinstance(value, SecretStr)
+        else str(value)
         for name, value in values.items()
         if value is not None
     }

@@ -1,11 +1,10 @@
 """What can go wrong with the local stack.
 
-StackError            the stack could not be brought up: says which part, why, and what to do
-├── PortError         a port is taken, asked for twice or no port at all: names its setting
-├── StorageError      the lake of these settings cannot be served here: says what to set
-├── OpenServerError   Prefect or MLflow would listen for others than this machine and ask for no password
-└── SupervisorError   supervisord did not start: carries what it said
-"""
+StackError            the stack could not be brought up: says which part, why, and what to do ├──
+PortError         a port is taken, asked for twice or no port at all: names its setting ├──
+StorageError      the lake of these settings cannot be served here: says what to set ├──
+OpenServerError   Prefect or MLflow would listen for others than this machine and ask for no
+password └── SupervisorError   supervisord did not start: carries what it said"""
 
 
 class StackError(RuntimeError):
@@ -29,10 +28,13 @@ class SupervisorError(StackError):
 
 
 def in_a_line(error: OSError) -> str:
-    """What a person does about a file of the state folder that cannot be used. Raises the error where it is about no file."""
+    """What a person does about a file of the state folder that cannot be used. Raises the error
+    where it is about no file.
+    """
     if error.filename is None:
         raise error
     return (
-        f"{error.filename} cannot be used: {error.strerror}. If another user of this machine made it, as by sudo, "
+        f"{error.filename} cannot be used: {error.strerror}. If another user of this machine "
+        "made it, as by sudo, "
         "have it removed or take it back with chown; or name another folder: LAUREL_STATE=..."
     )

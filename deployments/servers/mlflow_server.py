@@ -1,11 +1,12 @@
-"""MLflow's server as the settings want it: where it listens, its databases, where artifacts go, and who is let in.
+"""MLflow's server as the settings want it: where it listens, its databases, where artifacts go, and
+who is let in.
 
     python -m deployments.servers.mlflow_server
 
-The same command for the local stack, in Compose and on ECS. With a password MLflow runs its app ``basic-auth``; its one user, the
-administrator, is that of the settings, and has their password from the next start on. Others are made through MLflow's API, and may
-do nothing until they are granted it.
-"""
+The same command for the local stack, in Compose and on ECS. With a password MLflow runs its app
+``basic-auth``; its one user, the administrator, is that of the settings, and has their password
+from the next start on. Others are made through MLflow's API, and may do nothing until they are
+granted it."""
 
 import io
 import os
@@ -22,19 +23,31 @@ from deployments.servers.errors import OpenServerError
 from deployments.servers.passwords import insist_on_mlflow
 from deployments.servers.seaweedfs import write_private
 
-# Relative: the state folder, in which the server runs, may have a name that has another meaning in an address.
+# Relative: the state folder, in which the server runs, may have a name that has another meaning in
+# an address.
 STORE, USERS = "sqlite:///mlflow/mlflow.db", "sqlite:///mlflow/users.db"
 AUTHENTICATION = "mlflow/basic_auth.ini"
-# A password is proven by tens of milliseconds of hashing. Proven once, it is believed for this long; a change of it through MLflow's
-# API ends that at once, since one process answers.
+# A password is proven by tens of milliseconds of hashing. Proven once, it is believed for this
+# long; a change of it through MLflow's API ends that at once, since one process answers.
 BELIEVED_SECONDS = 300
 
 
 def command(settings: Settings) -> list[str]:
-    """The arguments of ``mlflow``. No secret is among them: whoever lists processes reads them. Raises ``OpenServerError``."""
+    """The arguments of ``mlflow``. No secret is among them: whoever lists processes reads them.
+    Raises ``OpenServerError``.
+    """
     insist_on_mlflow(settings)
     # By default four processes answer and more run jobs: 45 s to start, 1.4 GB.
-    line = ["server", "--host", settings.host, "--port", str(settings.mlflow_port), "--workers", "1", "--serve-artifacts"]
+    line = [
+        "server",
+        "--host",
+        settings.host,
+        "--port",
+        str(settings.mlflow_port),
+        "--workers",
+        "1",
+        "--serve-artifacts",
+    ]
     if settings.mlflow_password:
         line += ["--app-name", "basic-auth"]
     return line
@@ -48,8 +61,8 @@ def variables(settings: Settings) -> dict[str, str]:
         # A server that found its own address as tracking store would ask itself.
         "MLFLOW_TRACKING_URI": store,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        # The service is on this machine or this network and speaks HTTP, which MLflow refuses to call by default. It keeps the list
-        # of its webhooks for this many seconds.
+        # The service is on this machine or this network and speaks HTTP, which MLflow refuses to
+        # call by default. It keeps the list of its webhooks for this many seconds.
         "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
         "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
         "MLFLOW_WEBHOOK_CACHE_TTL": "1",
@@ -58,7 +71,9 @@ def variables(settings: Settings) -> dict[str, str]:
     }
     if settings.mlflow_webhook_key:
         # Without it MLflow could not read its own webhooks after a restart.
-        found["MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"] = settings.mlflow_webhook_key.get_secret_value()
+        found["MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"] = (
+            settings.mlflow_webhook_key.get_secret_value()
+        )
     if settings.mlflow_username and settings.mlflow_password:
         found["MLFLOW_AUTH_CONFIG_PATH"] = str(settings.state / AUTHENTICATION)
         found["MLFLOW_AUTH_ADMIN_USERNAME"] = settings.mlflow_username
@@ -72,10 +87,18 @@ def _artifacts(settings: Settings) -> dict[str, str]:
     lake = settings.lake.rstrip("/")
     if not lake.startswith("s3://"):
         # MLflow takes a folder's address for an encoded one, the lake takes it as it is written.
-        return {"MLFLOW_ARTIFACTS_DESTINATION": f"file://{quote(lake.removeprefix('file://'))}/mlflow"}
-    found = {"MLFLOW_ARTIFACTS_DESTINATION": f"{lake}/mlflow", "AWS_DEFAULT_REGION": settings.s3_region}
+        return {
+            "MLFLOW_ARTIFACTS_DESTINATION": f"file://{quote(lake.removeprefix('file://'))}/mlflow"
+        }
+    found = {
+        "MLFLOW_ARTIFACTS_DESTINATION": f"{lake}/mlflow",
+        "AWS_DEFAULT_REGION": settings.s3_region,
+    }
     if settings.s3_endpoint_url:
-        found |= {"MLFLOW_S3_ENDPOINT_URL": settings.s3_endpoint_url, "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE": "path"}
+        found |= {
+            "MLFLOW_S3_ENDPOINT_URL": settings.s3_endpoint_url,
+            "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE": "path",
+        }
     if settings.s3_access_key and settings.s3_secret_key:
         found |= {"AWS_ACCESS_KEY_ID": settings.s3_access_key.get_secret_value()}
         found |= {"AWS_SECRET_ACCESS_KEY": settings.s3_secret_key.get_secret_value()}
@@ -83,24 +106,39 @@ def _artifacts(settings: Settings) -> dict[str, str]:
 
 
 def _names(settings: Settings) -> dict[str, str]:
-    """By which names MLflow may be called, and that its own pages come from there. Nothing where its defaults are enough."""
+    """By which names MLflow may be called, and that its own pages come from there. Nothing where
+    its defaults are enough.
+    """
     listed = [name.strip() for name in settings.mlflow_allowed_hosts.split(",") if name.strip()]
-    if settings.is_exposed and settings.host == settings.own_host:  # otherwise every address, and none of them is known
+    if (
+        settings.is_exposed and settings.host == settings.own_host
+    ):  # otherwise every address, and none of them is known
         listed.append(f"{settings.host}:{settings.mlflow_port}")
     if not listed:
         return {}
     from mlflow.server.security_utils import get_default_allowed_hosts
 
-    hosts = [*get_default_allowed_hosts(), *listed, *(f"{name}:*" for name in listed if ":" not in name)]
+    hosts = [
+        *get_default_allowed_hosts(),
+        *listed,
+        *(f"{name}:*" for name in listed if ":" not in name),
+    ]
     # Whole origins: flask-cors takes one with a star for the beginning of any other.
     ports = ("", f":{settings.mlflow_port}")
     called = [name if ":" in name else f"{name}{port}" for name in listed for port in ports]
-    origins = [f"{scheme}://{name}" for name in dict.fromkeys(called) for scheme in ("http", "https")]
-    return {"MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts), "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(origins)}
+    origins = [
+        f"{scheme}://{name}" for name in dict.fromkeys(called) for scheme in ("http", "https")
+    ]
+    return {
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(origins),
+    }
 
 
 def write_authentication(settings: Settings) -> None:
-    """MLflow's file on its users. The address of their database may hold a password, so its owner alone reads it."""
+    """MLflow's file on its users. The address of their database may hold a password, so its owner
+    alone reads it.
+    """
     users = settings.mlflow_auth_store.get_secret_value() if settings.mlflow_auth_store else USERS
     parser = ConfigParser()
     parser["mlflow"] = {
@@ -114,7 +152,9 @@ def write_authentication(settings: Settings) -> None:
 
 
 def take_over_password(settings: Settings) -> None:
-    """Let the administrator have the settings' password: MLflow reads it only where there is no such user yet."""
+    """Let the administrator have the settings' password: MLflow reads it only where there is no
+    such user yet.
+    """
     from mlflow.server.auth import bootstrap_admin_user, store
 
     assert settings.mlflow_username and settings.mlflow_password

@@ -1,4 +1,6 @@
-"""Passwords of Prefect and MLflow, and a key of the service: made for a local stack that others can reach; the first two insisted on."""
+"""Passwords of Prefect and MLflow, and a key of the service: made for a local stack that others can
+reach; the first two insisted on.
+"""
 
 import secrets
 from collections.abc import Callable
@@ -14,7 +16,9 @@ SHORTEST_MLFLOW_PASSWORD = 12  # MLflow refuses to make a user with less
 
 
 def prepare(settings: Settings, say: Callable[[str], None]) -> Settings:
-    """The settings in force: beyond loopback with passwords and a key, made and kept in ``.laurel/env`` where none were given."""
+    """The settings in force: beyond loopback with passwords and a key, made and kept in
+    ``.laurel/env`` where none were given.
+    """
     if not settings.is_exposed:
         return settings
     made: dict[str, str | SecretStr] = {}
@@ -26,26 +30,48 @@ def prepare(settings: Settings, say: Callable[[str], None]) -> Settings:
         made["serving_key"] = SecretStr(secrets.token_urlsafe(32))
     if not made:
         return settings
-    plain = {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in made.items()}
+    plain = {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else value
+        for name, value in made.items()
+    }
     remember(settings.state, {f"LAUREL_{name.upper()}": value for name, value in plain.items()})
-    say(f"Others can reach {settings.host}: Prefect and MLflow ask for passwords, the service for a key, all in {settings.state / 'env'}.")
+    say(
+        f"Others can reach {settings.host}: Prefect and MLflow ask for passwords, the "
+        f"service for a key, all in {settings.state / 'env'}."
+    )
     return settings.model_copy(update=made)
 
 
 def insist_on_prefect(settings: Settings) -> None:
     """Raises ``OpenServerError`` where Prefect's server would let in everybody who reaches it."""
     if settings.is_exposed and not settings.prefect_auth:
-        raise OpenServerError(_refusal("Prefect's server", settings.host, "LAUREL_PREFECT_AUTH=user:password"))
+        raise OpenServerError(
+            _refusal("Prefect's server", settings.host, "LAUREL_PREFECT_AUTH=user:password")
+        )
 
 
 def insist_on_mlflow(settings: Settings) -> None:
-    """Raises ``OpenServerError`` where MLflow would let in everybody who reaches it, or its password is one that MLflow refuses."""
+    """Raises ``OpenServerError`` where MLflow would let in everybody who reaches it, or its
+    password is one that MLflow refuses.
+    """
     if settings.is_exposed and not (settings.mlflow_username and settings.mlflow_password):
-        raise OpenServerError(_refusal("MLflow", settings.host, "LAUREL_MLFLOW_USERNAME and LAUREL_MLFLOW_PASSWORD"))
-    if settings.mlflow_password and len(settings.mlflow_password.get_secret_value()) < SHORTEST_MLFLOW_PASSWORD:
-        raise OpenServerError(f"LAUREL_MLFLOW_PASSWORD has fewer than {SHORTEST_MLFLOW_PASSWORD} characters, which MLflow refuses.")
+        raise OpenServerError(
+            _refusal("MLflow", settings.host, "LAUREL_MLFLOW_USERNAME and LAUREL_MLFLOW_PASSWORD")
+        )
+    if (
+        settings.mlflow_password
+        and len(settings.mlflow_password.get_secret_value()) < SHORTEST_MLFLOW_PASSWORD
+    ):
+        raise OpenServerError(
+            f"LAUREL_MLFLOW_PASSWORD has fewer than {SHORTEST_MLFLOW_PASSWORD} characters, "
+            "which MLflow refuses."
+        )
 
 
 def _refusal(server: str, host: str, missing: str) -> str:
     where = host or "every address"
-    return f"{server} would listen on {where}, where others reach it, and ask for no password. Set {missing}, or LAUREL_HOST=127.0.0.1."
+    return (
+        f"{server} would listen on {where}, where others reach it, and ask for no "
+        "password. Set "
+        f"{missing}, or LAUREL_HOST=127.0.0.1."
+    )

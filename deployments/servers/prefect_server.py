@@ -2,8 +2,8 @@
 
     python -m deployments.servers.prefect_server
 
-The same command for the local stack, in Compose and on ECS. Its place is taken by ``prefect server start``.
-"""
+The same command for the local stack, in Compose and on ECS. Its place is taken by ``prefect server
+start``."""
 
 import os
 import sys
@@ -22,20 +22,35 @@ CANCELLING_SECONDS = 60
 
 
 def command(settings: Settings) -> list[str]:
-    return ["prefect", "server", "start", "--host", settings.host, "--port", str(settings.prefect_port)]
+    return [
+        "prefect",
+        "server",
+        "start",
+        "--host",
+        settings.host,
+        "--port",
+        str(settings.prefect_port),
+    ]
 
 
 def variables(settings: Settings) -> dict[str, str]:
     """The server's own environment, beside what every process has. Raises ``OpenServerError``."""
     insist_on_prefect(settings)
-    # By default any web page may call the API from a browser, and a deployment that it makes is code that the worker runs.
-    origins = {f"http://{settings.own_host}:{settings.prefect_port}", f"http://localhost:{settings.prefect_port}"}
+    # By default any web page may call the API from a browser, and a deployment that it makes is
+    # code that the worker runs.
+    origins = {
+        f"http://{settings.own_host}:{settings.prefect_port}",
+        f"http://localhost:{settings.prefect_port}",
+    }
     auth = prefect_auth(settings)
     return {
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": _database(settings),
-        # A cancelled run whose worker is gone stays "Cancelling" for so long; by default it is five minutes.
+        # A cancelled run whose worker is gone stays "Cancelling" for so long; by default it is five
+        # minutes.
         "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_ENABLED": "true",
-        "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS": str(CANCELLING_SECONDS),
+        "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS": str(
+            CANCELLING_SECONDS
+        ),
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(sorted(origins)),
         # The pages call the API by the name that they themselves were called by, whatever that is.
         "PREFECT_SERVER_UI_API_URL": "/api",
@@ -49,9 +64,11 @@ def variables(settings: Settings) -> dict[str, str]:
 def _database(settings: Settings) -> str:
     if settings.prefect_database:
         return settings.prefect_database.get_secret_value()
-    # Prefect keeps a single connection to a database whose address holds ":memory:". With more of them SQLite answers
-    # "database is locked", events are lost and clients wait two seconds to ask again (docs/decisions/0009-prefect-on-sqlite.md).
-    return f"sqlite+aiosqlite:///file:{quote(str(settings.state / 'prefect' / 'prefect.db'))}?uri=true&one_connection=:memory:"
+    # Prefect keeps a single connection to a database whose address holds ":memory:". With more of
+    # them SQLite answers "database is locked", events are lost and clients wait two seconds to ask
+    # again (docs/decisions/0009-prefect-on-sqlite.md).
+    file = quote(str(settings.state / "prefect" / "prefect.db"))
+    return f"sqlite+aiosqlite:///file:{file}?uri=true&one_connection=:memory:"
 
 
 def main() -> NoReturn:

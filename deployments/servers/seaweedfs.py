@@ -1,4 +1,6 @@
-"""The S3 server of the local stack: SeaweedFS, its random keys, and the folder that stands in where it does not run."""
+"""The S3 server of the local stack: SeaweedFS, its random keys, and the folder that stands in where
+it does not run.
+"""
 
 import errno
 import json
@@ -16,7 +18,8 @@ from pydantic import SecretStr
 from blocks.settings import Settings
 from deployments.servers.errors import StorageError
 
-# Distance of each SeaweedFS port from LAUREL_S3_PORT. Left to itself it derives gRPC ports as port + 10000 and opens 8181 and 9101 too.
+# Distance of each SeaweedFS port from LAUREL_S3_PORT. Left to itself it derives gRPC ports as port
+# + 10000 and opens 8181 and 9101 too.
 SEAWEEDFS_PORTS = {
     "s3.port": 0,
     "s3.port.grpc": 1,
@@ -42,20 +45,26 @@ def find_weed() -> Path | None:
 
 
 def prepare(settings: Settings, weed: Path | None, say: Callable[[str], None]) -> Settings:
-    """The settings in force: with S3 keys, made and kept in ``.laurel/env`` the first time, or with a folder as lake.
+    """The settings in force: with S3 keys, made and kept in ``.laurel/env`` the first time, or with
+    a folder as lake.
 
-    Raises ``StorageError`` where an ``s3://`` lake was asked for and no SeaweedFS can serve it, or one key is given alone.
-    """
+    Raises ``StorageError`` where an ``s3://`` lake was asked for and no SeaweedFS can serve it, or
+    one key is given alone."""
     if not is_local(settings):
         return settings
     if weed is None:
         return _in_folder(settings, say)
     if (settings.s3_access_key is None) != (settings.s3_secret_key is None):
-        raise StorageError("Only one of LAUREL_S3_ACCESS_KEY and LAUREL_S3_SECRET_KEY is set; set both, or neither to have them made.")
+        raise StorageError(
+            "Only one of LAUREL_S3_ACCESS_KEY and LAUREL_S3_SECRET_KEY is set; set both, or "
+            "neither to have them made."
+        )
     if settings.s3_access_key is None:
         access, secret = secrets.token_hex(10), secrets.token_hex(20)
         remember(settings.state, {"LAUREL_S3_ACCESS_KEY": access, "LAUREL_S3_SECRET_KEY": secret})
-        settings = settings.model_copy(update={"s3_access_key": SecretStr(access), "s3_secret_key": SecretStr(secret)})
+        settings = settings.model_copy(
+            update={"s3_access_key": SecretStr(access), "s3_secret_key": SecretStr(secret)}
+        )
     return settings
 
 
@@ -66,17 +75,24 @@ def _in_folder(settings: Settings, say: Callable[[str], None]) -> Settings:
             "set LAUREL_LAKE=file:///some/folder, or LAUREL_S3_ENDPOINT to an S3 server that runs."
         )
     lake = f"file://{settings.state / 'lake'}"
-    say(f"SeaweedFS has no binary for this platform: the lake is the folder {settings.state / 'lake'}.")
+    say(
+        "SeaweedFS has no binary for this platform: the lake is the folder "
+        f"{settings.state / 'lake'}."
+    )
     remember(settings.state, {"LAUREL_LAKE": lake})
     return settings.model_copy(update={"lake": lake})
 
 
 def remember(state: Path, values: dict[str, str]) -> None:
-    """Set these variables in ``.laurel/env``, which only its owner may read; its other lines stay."""
+    """Set these variables in ``.laurel/env``, which only its owner may read; its other lines
+    stay.
+    """
     path = state / "env"
     lines = path.read_text().splitlines() if path.exists() else []
     kept = [line for line in lines if line.partition("=")[0].strip() not in values]
-    write_private(path, "\n".join([*kept, *(f"{name}={value}" for name, value in values.items())]) + "\n")
+    write_private(
+        path, "\n".join([*kept, *(f"{name}={value}" for name, value in values.items())]) + "\n"
+    )
 
 
 def write_private(path: Path, text: str) -> None:
@@ -90,8 +106,15 @@ def write_private(path: Path, text: str) -> None:
 def write_keys(settings: Settings) -> None:
     """Tell SeaweedFS the one identity that it knows."""
     assert settings.s3_access_key and settings.s3_secret_key
-    keys = {"accessKey": settings.s3_access_key.get_secret_value(), "secretKey": settings.s3_secret_key.get_secret_value()}
-    owner = {"name": "laurel", "credentials": [keys], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
+    keys = {
+        "accessKey": settings.s3_access_key.get_secret_value(),
+        "secretKey": settings.s3_secret_key.get_secret_value(),
+    }
+    owner = {
+        "name": "laurel",
+        "credentials": [keys],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }
     write_private(settings.state / "seaweedfs" / "s3.json", json.dumps({"identities": [owner]}))
 
 
@@ -112,14 +135,17 @@ def weed_command(settings: Settings) -> list[str]:
         # Each bucket takes seven volumes; the default of eight makes the second bucket fail.
         "-volume.max=100",
         "-volume.preStopSeconds=0",
-        # With its old Raft log a single master waits 10 to 20 s for an election; without, it takes volume ids from the volumes.
+        # With its old Raft log a single master waits 10 to 20 s for an election; without, it takes
+        # volume ids from the volumes.
         "-master.resumeState=false",
         "-master.telemetry=false",
     ]
 
 
 def weed_environment() -> dict[str, str]:
-    """Keys without which any local program, or a web page in a browser, could read and write objects around S3."""
+    """Keys without which any local program, or a web page in a browser, could read and write
+    objects around S3.
+    """
     return {f"WEED_JWT_{name}_KEY": secrets.token_hex(32) for name in JWT_KEYS}
 
 
@@ -136,11 +162,19 @@ def bucket_is_writable(settings: Settings) -> bool:
         aws_access_key_id=settings.s3_access_key.get_secret_value(),
         aws_secret_access_key=settings.s3_secret_key.get_secret_value(),
         region_name=settings.s3_region,
-        config=Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, proxies={}),
+        config=Config(
+            connect_timeout=5,
+            read_timeout=30,
+            retries={"total_max_attempts": 1},
+            s3={"addressing_style": "path"},
+            proxies={},
+        ),
     )
     bucket = settings.lake.removeprefix("s3://").partition("/")[0]
     try:
-        with suppress(client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
+        with suppress(
+            client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists
+        ):
             client.create_bucket(Bucket=bucket)
         client.put_object(Bucket=bucket, Key=".laurel-ready", Body=b"")
         client.delete_object(Bucket=bucket, Key=".laurel-ready")
@@ -150,7 +184,9 @@ def bucket_is_writable(settings: Settings) -> bool:
 
 
 def remove_sockets(settings: Settings) -> None:
-    """SeaweedFS leaves sockets named by port in the shared temporary folder. Those of a server that lives stay."""
+    """SeaweedFS leaves sockets named by port in the shared temporary folder. Those of a server that
+    lives stay.
+    """
     for distance in SEAWEEDFS_PORTS.values():
         for left in sockets(settings.s3_port + distance):
             with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
@@ -159,5 +195,7 @@ def remove_sockets(settings: Settings) -> None:
 
 
 def sockets(port: int) -> list[Path]:
-    """What SeaweedFS, whoever started it, has for this port in the shared temporary folder. No option moves it."""
+    """What SeaweedFS, whoever started it, has for this port in the shared temporary folder. No
+    option moves it.
+    """
     return list(Path("/tmp").glob(f"seaweedfs-*-{port}.sock"))  # noqa: S108 - where weed puts them

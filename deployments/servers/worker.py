@@ -2,8 +2,8 @@
 
     python -m deployments.servers.worker [--type process|ecs] [--name NAME]
 
-The same command for the local stack, in Compose and on ECS. Its place is taken by ``prefect worker start``.
-"""
+The same command for the local stack, in Compose and on ECS. Its place is taken by ``prefect worker
+start``."""
 
 import argparse
 import os
@@ -17,8 +17,9 @@ from blocks.settings import Settings
 from deployments.servers.environment import environment
 
 POOL = "ec2"
-# All at their defaults: a run waits up to 10 s for the next look, cancelling one does nothing, and where a proxy lets no websocket
-# through it is heard of two minutes later, when the server has called the run cancelled already (CANCELLING_SECONDS).
+# All at their defaults: a run waits up to 10 s for the next look, cancelling one does nothing, and
+# where a proxy lets no websocket through it is heard of two minutes later, when the server has
+# called the run cancelled already (CANCELLING_SECONDS).
 QUICK = {
     "PREFECT_WORKER_QUERY_SECONDS": "1",
     "PREFECT_WORKER_ENABLE_CANCELLATION": "true",
@@ -28,18 +29,48 @@ QUICK = {
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """This process becomes the worker, or ends with code 1 and what is wrong with the settings."""
-    parser = argparse.ArgumentParser(prog="python -m deployments.servers.worker", description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--type", choices=["process", "ecs"], default="process", help="of the pool (default: process)")
-    parser.add_argument("--name", default=socket.gethostname(), help="the worker's, as Prefect's pages show it (default: the host's)")
-    parser.add_argument("--with-healthcheck", action="store_true", help="answer GET /health (PREFECT_WORKER_WEBSERVER_HOST and _PORT)")
+    parser = argparse.ArgumentParser(
+        prog="python -m deployments.servers.worker",
+        description=__doc__.splitlines()[0] if __doc__ else None,
+    )
+    parser.add_argument(
+        "--type",
+        choices=["process", "ecs"],
+        default="process",
+        help="of the pool (default: process)",
+    )
+    parser.add_argument(
+        "--name",
+        default=socket.gethostname(),
+        help="the worker's, as Prefect's pages show it (default: the host's)",
+    )
+    parser.add_argument(
+        "--with-healthcheck",
+        action="store_true",
+        help="answer GET /health (PREFECT_WORKER_WEBSERVER_HOST and _PORT)",
+    )
     given = parser.parse_args(arguments)
     try:
         settings = Settings.read()
     except ValidationError as error:
         sys.exit(str(error))
-    line = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", given.type, "--name", given.name]
+    line = [
+        sys.executable,
+        "-m",
+        "prefect",
+        "worker",
+        "start",
+        "--pool",
+        POOL,
+        "--type",
+        given.type,
+        "--name",
+        given.name,
+    ]
     if given.type == "ecs":
-        line.append("--no-create-pool-if-not-found")  # its template comes of the settings: python -m deployments.apply --pool-type ecs
+        line.append(
+            "--no-create-pool-if-not-found"
+        )  # its template comes of the settings: python -m deployments.apply --pool-type ecs
     if given.with_healthcheck:
         line.append("--with-healthcheck")
     os.execve(sys.executable, line, {**os.environ, **environment(settings), **QUICK})  # noqa: S606 - no shell is wanted

@@ -1,4 +1,6 @@
-"""What the local stack runs: each program's command and environment, what it waits for, and how one knows that it is ready."""
+"""What the local stack runs: each program's command and environment, what it waits for, and how one
+knows that it is ready.
+"""
 
 import base64
 import http.client
@@ -24,8 +26,8 @@ PROBE_SECONDS = 10
 class Program:
     """One long-running process. Paths in its command are relative to the state folder.
 
-    ``ready`` is told when it was started (seconds of the epoch); ``obstacle`` says why it is not to be started, if so.
-    """
+    ``ready`` is told when it was started (seconds of the epoch); ``obstacle`` says why it is not to
+    be started, if so."""
 
     name: str
     command: list[str]
@@ -39,7 +41,9 @@ class Program:
 
 
 def programs(settings: Settings) -> list[Program]:
-    """The programs of these settings, servers first; what the settings say runs elsewhere is left out."""
+    """The programs of these settings, servers first; what the settings say runs elsewhere is left
+    out.
+    """
     found = [_worker(settings)]
     if settings.serving_url is None:
         found.insert(0, _service(settings))
@@ -55,7 +59,11 @@ def programs(settings: Settings) -> list[Program]:
 def _prefect(settings: Settings) -> Program:
     url = f"http://{settings.own_host}:{settings.prefect_port}"
     return Program(
-        "prefect", ["python", "-m", "deployments.servers.prefect_server"], url, lambda started: answers(f"{url}/api/health"), in_home=True
+        "prefect",
+        ["python", "-m", "deployments.servers.prefect_server"],
+        url,
+        lambda started: answers(f"{url}/api/health"),
+        in_home=True,
     )
 
 
@@ -65,9 +73,12 @@ def _seaweedfs(settings: Settings) -> Program:
         "seaweedfs",
         seaweedfs.weed_command(settings),
         url,
-        lambda started: answers(url, sensible=range(200, 500)) and seaweedfs.bucket_is_writable(settings),
+        lambda started: (
+            answers(url, sensible=range(200, 500)) and seaweedfs.bucket_is_writable(settings)
+        ),
         seaweedfs.weed_environment(),
-        # Its filer waits 15 s for its own subscribers before it goes on; killing it loses nothing (docs/decisions/0003).
+        # Its filer waits 15 s for its own subscribers before it goes on; killing it loses nothing
+        # (docs/decisions/0003).
         stop_seconds=2,
     )
 
@@ -75,7 +86,11 @@ def _seaweedfs(settings: Settings) -> Program:
 def _mlflow(settings: Settings) -> Program:
     url = f"http://{settings.own_host}:{settings.mlflow_port}"
     return Program(
-        "mlflow", ["python", "-m", "deployments.servers.mlflow_server"], url, lambda started: answers(f"{url}/health"), in_home=True
+        "mlflow",
+        ["python", "-m", "deployments.servers.mlflow_server"],
+        url,
+        lambda started: answers(f"{url}/health"),
+        in_home=True,
     )
 
 
@@ -107,18 +122,29 @@ def _worker(settings: Settings) -> Program:
 
 def _other_pool(settings: Settings) -> str | None:
     """Where there is no pool ``ec2`` yet, the worker makes one of its own type."""
-    status, found = ask(f"{settings.prefect_api_url}/work_pools/{POOL}", auth=prefect_auth(settings))
+    status, found = ask(
+        f"{settings.prefect_api_url}/work_pools/{POOL}", auth=prefect_auth(settings)
+    )
     if status != 200 or found["type"] == "process":
         return None
-    return f"No worker was started: the work pool {POOL!r} is of type {found['type']!r}, so its runs go elsewhere."
+    return (
+        f"No worker was started: the work pool {POOL!r} is of type {found['type']!r}, so its "
+        "runs go elsewhere."
+    )
 
 
 def _is_online(settings: Settings, started: float) -> bool:
     """Whether the pool has heard from the worker since ``started`` (seconds of the epoch)."""
-    status, workers = ask(f"{settings.prefect_api_url}/work_pools/{POOL}/workers/filter", {}, prefect_auth(settings))
+    status, workers = ask(
+        f"{settings.prefect_api_url}/work_pools/{POOL}/workers/filter", {}, prefect_auth(settings)
+    )
     if status != 200:
         return False
-    beats = [one["last_heartbeat_time"] for one in workers if one["name"] == WORKER and one["last_heartbeat_time"]]
+    beats = [
+        one["last_heartbeat_time"]
+        for one in workers
+        if one["name"] == WORKER and one["last_heartbeat_time"]
+    ]
     return any(datetime.fromisoformat(beat).timestamp() >= started for beat in beats)
 
 
@@ -127,7 +153,8 @@ def answers(url: str, sensible: range = range(200, 300)) -> bool:
 
 
 def ask(url: str, body: dict[str, Any] | None = None, auth: str | None = None) -> tuple[int, Any]:
-    """Status and JSON of one request (POST with a body), status 0 where nobody answers. No proxy is asked: the stack is here.
+    """Status and JSON of one request (POST with a body), status 0 where nobody answers. No proxy is
+    asked: the stack is here.
 
     ``auth`` is ``user:password``.
     """

@@ -1,8 +1,8 @@
-"""Whether something is at work: it lives, and its log grows or it uses the processor. Waits follow that, and not a clock.
+"""Whether something is at work: it lives, and its log grows or it uses the processor. Waits follow
+that, and not a clock.
 
-On a machine that is busy with other things a start takes minutes instead of seconds, and is no failure. Something that
-does nothing at all for long is one, on every machine.
-"""
+On a machine that is busy with other things a start takes minutes instead of seconds, and is no
+failure. Something that does nothing at all for long is one, on every machine."""
 
 import time
 from collections.abc import Callable, Hashable, Iterable
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import psutil
 
 QUIET_SECONDS = 120.0
-# What an idle server uses of the processor within that time is less, and what a starved one at work gets is more.
+# What an idle server uses of the processor within that time is less, and what a starved one at work
+# gets is more.
 WORK_SECONDS = 3.0
 TELL_SECONDS = 30.0
 LOOK_SECONDS = 1.0
@@ -24,7 +25,9 @@ LOG_LINES = 15
 
 @dataclass(frozen=True)
 class Sign:
-    """``mark`` is another one as soon as something happened; ``cpu_seconds`` is what the processes have used so far."""
+    """``mark`` is another one as soon as something happened; ``cpu_seconds`` is what the processes
+    have used so far.
+    """
 
     mark: Hashable
     cpu_seconds: float = 0.0
@@ -90,7 +93,9 @@ def family(pid: int) -> "list[psutil.Process]":
 
 
 def log_size(log: Path) -> tuple[int, int]:
-    """Bytes and moment of the last change; another pair as soon as a line was written, also after a rotation."""
+    """Bytes and moment of the last change; another pair as soon as a line was written, also after a
+    rotation.
+    """
     try:
         status = log.stat()
     except OSError:
@@ -99,7 +104,9 @@ def log_size(log: Path) -> tuple[int, int]:
 
 
 def last_lines(log: Path, lines: int = LOG_LINES) -> str:
-    """What a person reads of a program that failed: the end of its log, indented, under the log's path."""
+    """What a person reads of a program that failed: the end of its log, indented, under the log's
+    path.
+    """
     written = log.read_text(errors="replace").splitlines()[-lines:] if log.exists() else []
     if not written:
         return f"It left nothing in {log}."

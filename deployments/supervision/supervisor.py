@@ -1,4 +1,6 @@
-"""supervisord under the local stack: its configuration, its start, its remote control, and what is left when it dies."""
+"""supervisord under the local stack: its configuration, its start, its remote control, and what is
+left when it dies.
+"""
 
 import hashlib
 import json
@@ -29,13 +31,15 @@ if TYPE_CHECKING:
 MARKER = "LAUREL_STACK"
 # What the shell says of Laurel is in the settings, which every program is given whole.
 FOREIGN = ("LAUREL_", "PREFECT_", "MLFLOW_", "WEED_")
-# A Unix socket's address holds 104 bytes (macOS), and multiprocessing adds 32 to the temporary folder's.
+# A Unix socket's address holds 104 bytes (macOS), and multiprocessing adds 32 to the temporary
+# folder's.
 LONGEST_TEMPORARY = 68
 SOCKET, PID_FILE = "supervisord.sock", "supervisord.pid"
 GRACE_SECONDS = 5
 SHUTDOWN_SECONDS = 60
 TRIES = 10
-# For a run to say that it crashed. One in the middle of a fit does not hear the signal: it is killed, and found by its silence.
+# For a run to say that it crashed. One in the middle of a fit does not hear the signal: it is
+# killed, and found by its silence.
 RUN_SECONDS = 15
 
 
@@ -45,7 +49,9 @@ def fingerprints(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 class Supervisor:
-    """One stack's supervisord, found by its state folder, in which ``supervisorctl -c supervisord.conf`` works as well."""
+    """One stack's supervisord, found by its state folder, in which ``supervisorctl -c
+    supervisord.conf`` works as well.
+    """
 
     def __init__(self, state: Path) -> None:
         self.state = state
@@ -55,10 +61,16 @@ class Supervisor:
         """Start an empty supervisord in the background. Raises ``SupervisorError``."""
         self._forget()
         temporary = self._make_temporary()
-        own: dict[str, str | int] = {"settings": json.dumps(fingerprints(environment)), "temporary": temporary}
+        own: dict[str, str | int] = {
+            "settings": json.dumps(fingerprints(environment)),
+            "temporary": temporary,
+        }
         write_private(self.configuration, _configuration(programs, own, f"{temporary}/{SOCKET}"))
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
-        # Without bytecode every process compiles all that it imports, again and again: seconds each.
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)
+        }
+        # Without bytecode every process compiles all that it imports, again and again: seconds
+        # each.
         inherited.pop("PYTHONDONTWRITEBYTECODE", None)
         whole = {
             **inherited,
@@ -66,18 +78,35 @@ class Supervisor:
             "HOME": inherited.get("HOME") or str(self.state),
             "PATH": os.pathsep.join([str(BIN), inherited.get("PATH") or os.defpath]),
             "PYTHONUNBUFFERED": "1",
-            # Prefect's worker and others put files of fixed names there, which a second user of the machine could not write.
+            # Prefect's worker and others put files of fixed names there, which a second user of the
+            # machine could not write.
             "TMPDIR": str(self.state / temporary),
             MARKER: str(self.state),
-            **{_alias(program, name): value for program in programs for name, value in program.environment.items()},
+            **{
+                _alias(program, name): value
+                for program in programs
+                for name, value in program.environment.items()
+            },
         }
         command = [str(BIN / "supervisord"), "-c", self.configuration.name]
-        done = subprocess.run(command, cwd=self.state, env=whole, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command,
+            cwd=self.state,
+            env=whole,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if done.returncode != 0:
-            raise SupervisorError(f"supervisord did not start: {(done.stderr or done.stdout).strip()}")
+            raise SupervisorError(
+                f"supervisord did not start: {(done.stderr or done.stdout).strip()}"
+            )
 
     def _make_temporary(self) -> str:
-        """A folder for everything temporary, relative to the state folder; a short link to it where its path is too long."""
+        """A folder for everything temporary, relative to the state folder; a short link to it where
+        its path is too long.
+        """
         (self.state / "tmp").mkdir(mode=0o700, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix="laurel-", dir=self.state / "tmp"))
         if len(os.fsencode(folder)) <= LONGEST_TEMPORARY:
@@ -88,8 +117,13 @@ class Supervisor:
 
     def changed_variables(self, environment: Mapping[str, str]) -> list[str]:
         """The variables that the running stack was started with otherwise."""
-        before, now = json.loads(self._read("laurel", "settings") or "{}"), fingerprints(environment)
-        return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+        before, now = (
+            json.loads(self._read("laurel", "settings") or "{}"),
+            fingerprints(environment),
+        )
+        return sorted(
+            name for name in before.keys() | now.keys() if before.get(name) != now.get(name)
+        )
 
     def environment(self) -> dict[str, str]:
         """The environment of the running supervisord, empty where none runs."""
@@ -105,7 +139,9 @@ class Supervisor:
         return self.state / "logs" / f"{name}.log"
 
     def states(self) -> dict[str, dict[str, Any]]:
-        """What supervisord says of each program (``statename``, ``pid``, ``start``, ...), empty where it does not run."""
+        """What supervisord says of each program (``statename``, ``pid``, ``start``, ...), empty
+        where it does not run.
+        """
         for _ in range(TRIES):
             with suppress(OSError):
                 return {info["name"]: info for info in self._call("getAllProcessInfo")}
@@ -120,9 +156,8 @@ class Supervisor:
     def shut_down(self) -> None:
         """Stop everything, and whatever supervisord left.
 
-        The worker goes first, then its runs, which can still tell the server that they end, then the service, which has a log
-        to upload.
-        """
+        The worker goes first, then its runs, which can still tell the server that they end, then
+        the service, which has a log to upload."""
         with suppress(OSError, xmlrpc.client.Fault):
             self._call("stopProcess", "worker")
         _end([process for process in self.leftovers() if _is_flow_run(process)], RUN_SECONDS)
@@ -137,10 +172,12 @@ class Supervisor:
     def _end_leftovers(self) -> None:
         pid_file = self.state / PID_FILE
         pid = pid_file.read_text().strip() if pid_file.exists() else ""
-        # supervisord first: it would start again whatever else is ended, and told to end it ends its programs in order.
+        # supervisord first: it would start again whatever else is ended, and told to end it ends
+        # its programs in order.
         _end([process for process in self.leftovers() if str(process.pid) == pid], SHUTDOWN_SECONDS)
         for _ in range(3):
-            # A flow run's process has a session of its own, so nothing ends with the worker; it may start others meanwhile.
+            # A flow run's process has a session of its own, so nothing ends with the worker; it may
+            # start others meanwhile.
             _end(self.leftovers(), GRACE_SECONDS)
 
     def leftovers(self) -> "list[psutil.Process]":
@@ -150,17 +187,23 @@ class Supervisor:
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
-                if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARKER) == str(self.state):
+                if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(
+                    MARKER
+                ) == str(self.state):
                     found.append(process)
         return found
 
     def _call(self, method: str, *arguments: Any) -> Any:
-        """Raises ``OSError`` where supervisord does not run, ``xmlrpc.client.Fault`` where it refuses."""
+        """Raises ``OSError`` where supervisord does not run, ``xmlrpc.client.Fault`` where it
+        refuses.
+        """
         temporary = self._read("laurel", "temporary")
         if temporary is None:
             raise FileNotFoundError(self.configuration)
         url = f"unix://{self.state / temporary / SOCKET}"
-        with xmlrpc.client.ServerProxy("http://localhost", transport=SupervisorTransport(serverurl=url)) as server:
+        with xmlrpc.client.ServerProxy(
+            "http://localhost", transport=SupervisorTransport(serverurl=url)
+        ) as server:
             return getattr(server.supervisor, method)(*arguments)
 
     def _read(self, section: str, option: str) -> str | None:
@@ -203,8 +246,15 @@ def _end(processes: "list[psutil.Process]", seconds: float) -> None:
 def _configuration(programs: list[Program], own: dict[str, str | int], socket: str) -> str:
     sections: dict[str, dict[str, str | int]] = {
         "laurel": own,
-        "supervisord": {"logfile": "logs/supervisord.log", "pidfile": PID_FILE, "childlogdir": "logs", "umask": "077"},
-        "rpcinterface:supervisor": {"supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"},
+        "supervisord": {
+            "logfile": "logs/supervisord.log",
+            "pidfile": PID_FILE,
+            "childlogdir": "logs",
+            "umask": "077",
+        },
+        "rpcinterface:supervisor": {
+            "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
+        },
         "unix_http_server": {"file": socket, "chmod": "0600"},
         "supervisorctl": {"serverurl": f"unix://{socket}"},
     }
@@ -212,12 +262,17 @@ def _configuration(programs: list[Program], own: dict[str, str | int], socket: s
         sections["supervisord"]["user"] = "root"
     for program in programs:
         sections[f"program:{program.name}"] = _section(program)
-    lines = [f"[{name}]\n" + "".join(f"{key}={value}\n" for key, value in options.items()) for name, options in sections.items()]
+    lines = [
+        f"[{name}]\n" + "".join(f"{key}={value}\n" for key, value in options.items())
+        for name, options in sections.items()
+    ]
     return "\n".join(lines)
 
 
 def _alias(program: Program, variable: str) -> str:
-    """A program's own variable as supervisord knows it: in its file a value with `` #`` or a quote would be cut short."""
+    """A program's own variable as supervisord knows it: in its file a value with `` #`` or a quote
+    would be cut short.
+    """
     return f"LAUREL_STACK_{program.name}_{variable}".upper()
 
 

@@ -1,7 +1,8 @@
-"""What calls from outside have in common that are signed instead of keyed: they are small, of now, and each counts once.
+"""What calls from outside have in common that are signed instead of keyed: they are small, of now,
+and each counts once.
 
-What was seen is on the disk, so that no other worker of this machine, and none after a restart, takes it again.
-"""
+What was seen is on the disk, so that no other worker of this machine, and none after a restart,
+takes it again."""
 
 import hashlib
 import os
@@ -20,7 +21,11 @@ _LARGEST_BYTES = 64 * 1024
 
 def is_of_now(timestamp: str) -> bool:
     """Whether the seconds since the epoch are near this machine's clock, before or after it."""
-    return timestamp.isascii() and timestamp.isdecimal() and abs(time.time() - int(timestamp[:15])) <= LONGEST_AGE_SECONDS
+    return (
+        timestamp.isascii()
+        and timestamp.isdecimal()
+        and abs(time.time() - int(timestamp[:15])) <= LONGEST_AGE_SECONDS
+    )
 
 
 class Seen:
@@ -30,14 +35,22 @@ class Seen:
         self._folder = folder
 
     def is_new(self, name: str) -> bool:
-        """Whether nobody asked this about ``name`` before. Raises ``OSError`` where it cannot be remembered."""
+        """Whether nobody asked this about ``name`` before. Raises ``OSError`` where it cannot be
+        remembered.
+        """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for seen in self._folder.iterdir():
             with suppress(FileNotFoundError):  # another worker clears up as well
                 if time.time() - seen.stat().st_mtime > _KEPT_SECONDS:
                     seen.unlink()
         try:
-            os.close(os.open(self._folder / hashlib.sha256(name.encode()).hexdigest(), os.O_CREAT | os.O_EXCL, 0o600))
+            os.close(
+                os.open(
+                    self._folder / hashlib.sha256(name.encode()).hexdigest(),
+                    os.O_CREAT | os.O_EXCL,
+                    0o600,
+                )
+            )
         except FileExistsError:
             return False
         return True
@@ -49,5 +62,9 @@ async def read_small_body(request: Request, who: str) -> bytes:
     async for piece in request.stream():
         body += piece
         if len(body) > _LARGEST_BYTES:
-            raise Refused(413, "body_too_large", f"A call of {who} is no larger than {_LARGEST_BYTES // 1024} KiB.")
+            raise Refused(
+                413,
+                "body_too_large",
+                f"A call of {who} is no larger than {_LARGEST_BYTES // 1024} KiB.",
+            )
     return body

@@ -1,4 +1,5 @@
-"""What Slack sends when a button is pressed, as far as it matters here (https://docs.slack.dev/reference/interaction-payloads/block_actions-payload).
+"""What Slack sends when a button is pressed, as far as it matters here
+(https://docs.slack.dev/reference/interaction-payloads/block_actions-payload).
 
 The values of the buttons are those that ``tasks/messages/announcements.py`` gives them.
 """
@@ -21,11 +22,11 @@ _MOST_FIELDS = 10
 
 @dataclass(frozen=True)
 class Press:
-    """A button was pressed by ``by``, whom Slack calls ``user``. ``once`` is the same for each press of the same button.
+    """A button was pressed by ``by``, whom Slack calls ``user``. ``once`` is the same for each
+    press of the same button.
 
-    approve, reject: ``run`` is the approve run. rollback: ``left`` was the champion when the button was made, ``version`` is to follow it
-    (``None``: its predecessor).
-    """
+    approve, reject: ``run`` is the approve run. rollback: ``left`` was the champion when the button
+    was made, ``version`` is to follow it (``None``: its predecessor)."""
 
     action: str
     use_case: str
@@ -83,42 +84,60 @@ class _Rollback(msgspec.Struct, rename={"left": "from"}):
     version: Annotated[str, Meta(pattern=VERSION)] | None = None
 
 
-# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time (docs/decisions/0012-hot-path.md).
+# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
+# (docs/decisions/0012-hot-path.md).
 _CALL = msgspec.json.Decoder(_Call)
 _APPROVAL = msgspec.json.Decoder(_Approval)
 _ROLLBACK = msgspec.json.Decoder(_Rollback)
 
 
 def read_press(body: bytes) -> Press | None:
-    """Decode the form with its field ``payload``. ``None`` for what is no button of ours: links and menus are told as well.
+    """Decode the form with its field ``payload``. ``None`` for what is no button of ours: links and
+    menus are told as well.
 
-    Raises ``MalformedBody`` for no such form or no JSON, ``InputError`` for content that is not as Slack or Laurel writes it.
-    """
+    Raises ``MalformedBody`` for no such form or no JSON, ``InputError`` for content that is not as
+    Slack or Laurel writes it."""
     try:
-        (payload,) = parse_qs(body.decode(), strict_parsing=True, max_num_fields=_MOST_FIELDS)["payload"]
+        (payload,) = parse_qs(body.decode(), strict_parsing=True, max_num_fields=_MOST_FIELDS)[
+            "payload"
+        ]
     except (ValueError, KeyError) as error:
-        raise MalformedBody("Slack's call is a form with one field, payload; this is none.") from error
+        raise MalformedBody(
+            "Slack's call is a form with one field, payload; this is none."
+        ) from error
     try:
         call = _CALL.decode(payload)
         pressed = next((one for one in call.actions if one.action_id in _ACTIONS), None)
         return _press(call, pressed) if call.type == "block_actions" and pressed else None
     except msgspec.ValidationError as error:
-        raise InputError(f"The payload is not one of Slack's with a button of Laurel: {error}.", field="payload") from error
+        raise InputError(
+            f"The payload is not one of Slack's with a button of Laurel: {error}.", field="payload"
+        ) from error
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise MalformedBody("The payload of Slack's call is no JSON.") from error
 
 
 def _press(call: _Call, pressed: _Action) -> Press:
-    action, value, where = _ACTIONS[pressed.action_id], pressed.value or "", call.container or _Container()
+    action, value, where = (
+        _ACTIONS[pressed.action_id],
+        pressed.value or "",
+        call.container or _Container(),
+    )
     said: _Approval | _Rollback = (_ROLLBACK if action == "rollback" else _APPROVAL).decode(value)
-    given = {"run": said.run} if isinstance(said, _Approval) else {"left": said.left, "version": said.version}
+    given = (
+        {"run": said.run}
+        if isinstance(said, _Approval)
+        else {"left": said.left, "version": said.version}
+    )
     return Press(
         action=action,
         use_case=said.use_case,
         by=f"{call.user.username or call.user.name or 'somebody'} ({call.user.id})",
         user=call.user.id,
         response_url=call.response_url,
-        once=hashlib.sha256(f"{where.channel_id} {where.message_ts} {value}".encode(errors="replace")).hexdigest(),
+        once=hashlib.sha256(
+            f"{where.channel_id} {where.message_ts} {value}".encode(errors="replace")
+        ).hexdigest(),
         why=_typed(call.state),
         **given,
     )

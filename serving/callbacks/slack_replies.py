@@ -1,4 +1,6 @@
-"""What the one who pressed a button is told, and nobody else: an ephemeral message through the call's own ``response_url``."""
+"""What the one who pressed a button is told, and nobody else: an ephemeral message through the
+call's own ``response_url``.
+"""
 
 import logging
 from urllib.parse import urlsplit
@@ -11,7 +13,8 @@ HOOKS = "https://hooks.slack.com"
 _TIMEOUT_SECONDS = 5.0
 _LONGEST_TEXT = 2000
 
-# In English and in Korean. The codes of refusals are those of serving/history/approvals.py and serving/callbacks/slack_actions.py.
+# In English and in Korean. The codes of refusals are those of serving/history/approvals.py and
+# serving/callbacks/slack_actions.py.
 WORDS = {
     "approved": (
         "Approved by {by}: version {version} of {use_case}. <{page}|The approve run> goes on.",
@@ -22,11 +25,13 @@ WORDS = {
         "{by} 님이 거절했습니다: {use_case} 버전 {version}. <{page}|승인 실행>이 계속됩니다.",
     ),
     "rolling_back": (
-        "{by} rolls {use_case} back from version {left} to version {version}: <{page}|the rollback's run>.",
+        "{by} rolls {use_case} back from version {left} to version {version}: <{page}|the "
+        "rollback's run>.",
         "{by} 님이 {use_case} 버전 {left}에서 버전 {version}(으)로 롤백합니다: <{page}|롤백 실행>.",
     ),
     "rolling_back_one": (
-        "{by} rolls {use_case} back from version {left} to the champion before it: <{page}|the rollback's run>.",
+        "{by} rolls {use_case} back from version {left} to the champion before it: "
+        "<{page}|the rollback's run>.",
         "{by} 님이 {use_case} 버전 {left}에서 바로 이전 챔피언으로 롤백합니다: <{page}|롤백 실행>.",
     ),
     "rolling_already": (
@@ -62,7 +67,8 @@ WORDS = {
         "Prefect에 연결할 수 없어 처리하지 못했습니다. 나중에 다시 누르세요. {error}",
     ),
     "registry_away": (
-        "Nothing was rolled back, since nobody knows now who the champion is. Press again later. {error}",
+        "Nothing was rolled back, since nobody knows now who the champion is. Press again "
+        "later. {error}",
         "지금 챔피언을 확인할 수 없어 롤백하지 않았습니다. 나중에 다시 누르세요. {error}",
     ),
     "refused": ("Nothing was done. {error}", "처리하지 않았습니다. {error}"),
@@ -73,28 +79,44 @@ logger = logging.getLogger(__name__)
 
 
 class Replies:
-    """Sends to Slack alone, whatever address a call names; where ``slack_api_url`` is another server, a test's, to that one alone."""
+    """Sends to Slack alone, whatever address a call names; where ``slack_api_url`` is another
+    server, a test's, to that one alone.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._origin = HOOKS if settings.slack_api_url == SLACK else _origin(settings.slack_api_url)
         self._language = ("en", "ko").index(settings.slack_language)
 
     def say(self, name: str, **filled: str) -> str:
-        return WORDS[name][self._language].format(**{key: _escaped(value) for key, value in filled.items()})
+        return WORDS[name][self._language].format(
+            **{key: _escaped(value) for key, value in filled.items()}
+        )
 
     def refused(self, error: Exception) -> str:
         """Why nothing was done."""
-        name = error.code if isinstance(error, Refused) and error.code in WORDS else _AWAY.get(type(error), "refused")
+        name = (
+            error.code
+            if isinstance(error, Refused) and error.code in WORDS
+            else _AWAY.get(type(error), "refused")
+        )
         return self.say(name, error=str(error))
 
     def send(self, response_url: str, text: str) -> None:
-        """Blocking. What cannot be sent is logged, without the address: whoever knows it may write in the channel."""
+        """Blocking. What cannot be sent is logged, without the address: whoever knows it may write
+        in the channel.
+        """
         import httpx
 
         if not self._origin or _origin(response_url) != self._origin:
-            logger.warning("slack reply not sent: the call's response_url is not at %s", self._origin)
+            logger.warning(
+                "slack reply not sent: the call's response_url is not at %s", self._origin
+            )
             return
-        said = {"response_type": "ephemeral", "replace_original": False, "text": text[:_LONGEST_TEXT]}
+        said = {
+            "response_type": "ephemeral",
+            "replace_original": False,
+            "text": text[:_LONGEST_TEXT],
+        }
         try:
             answer = httpx.post(response_url, json=said, timeout=_TIMEOUT_SECONDS)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -108,7 +130,11 @@ def _origin(url: str) -> str:
     """Scheme, host and port; empty for an address that is none, or that names a user."""
     try:
         parts = urlsplit(url)
-        return "" if "@" in parts.netloc or not parts.hostname else f"{parts.scheme}://{parts.netloc}".lower()
+        return (
+            ""
+            if "@" in parts.netloc or not parts.hostname
+            else f"{parts.scheme}://{parts.netloc}".lower()
+        )
     except ValueError:
         return ""
 

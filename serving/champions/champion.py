@@ -1,9 +1,8 @@
 """The champion of a use case: who it is, and how the service follows the crown.
 
-The alias is asked for every few seconds, and at once when MLflow's webhook calls. A new version is fetched beside the old one and
-proven on its smoke rows; then one assignment swaps it, and requests in flight finish on the object they hold. Whatever fails, the
-old one keeps serving.
-"""
+The alias is asked for every few seconds, and at once when MLflow's webhook calls. A new version is
+fetched beside the old one and proven on its smoke rows; then one assignment swaps it, and requests
+in flight finish on the object they hold. Whatever fails, the old one keeps serving."""
 
 import asyncio
 import logging
@@ -47,11 +46,16 @@ class Champion:
     log_request: LogRequest
     events: EventWindow
     since: datetime
-    created: str | None = None  # when the version was registered, as the registry says; a package says nothing of time
+    created: str | None = (
+        # when the version was registered, as the registry says; a package says nothing of time
+        None
+    )
 
     @classmethod
     def crown(cls, use_case: str, version: str, sha256: str, package: Package) -> "Champion":
-        """Raises ``PackageError`` where the package is another use case's, or its schema contradicts itself."""
+        """Raises ``PackageError`` where the package is another use case's, or its schema
+        contradicts itself.
+        """
         manifest = package.manifest
         if manifest.use_case != use_case:
             raise PackageError(f"The package is of {manifest.use_case!r}, not of {use_case!r}.")
@@ -60,8 +64,19 @@ class Champion:
         except (ValueError, TypeError) as error:
             raise PackageError(f"The package's schema contradicts itself: {error}.") from error
         headers = header_of(manifest, version), header_of(manifest, version, by_column=True)
-        events = EventWindow(manifest.event_time, manifest.event_past_days, manifest.event_future_days)
-        return cls(version, sha256, package, reader, *headers, log_request_of(manifest), events, datetime.now(UTC))
+        events = EventWindow(
+            manifest.event_time, manifest.event_past_days, manifest.event_future_days
+        )
+        return cls(
+            version,
+            sha256,
+            package,
+            reader,
+            *headers,
+            log_request_of(manifest),
+            events,
+            datetime.now(UTC),
+        )
 
 
 @dataclass(frozen=True)
@@ -77,9 +92,9 @@ class Refusal:
 class ChampionWatch:
     """Follows the alias of one use case. ``champion`` is the only thing that a request reads.
 
-    ``on_swap`` is called after each swap, on the thread that swapped. People are told in ``slack``, once for all workers, of a
-    version that is refused, and of a registry that has been away for ``away_seconds``.
-    """
+    ``on_swap`` is called after each swap, on the thread that swapped. People are told in ``slack``,
+    once for all workers, of a version that is refused, and of a registry that has been away for
+    ``away_seconds``."""
 
     def __init__(
         self,
@@ -119,7 +134,10 @@ class ChampionWatch:
             found = self._cache.last_good()
             if found is not None:
                 last, package = found
-                self._swap(Champion.crown(self.use_case, last.version, last.sha256, package), "from this disk")
+                self._swap(
+                    Champion.crown(self.use_case, last.version, last.sha256, package),
+                    "from this disk",
+                )
         except PackageError as error:
             self._trouble.fail("package", f"The last good package cannot be restored: {error}")
 
@@ -129,11 +147,14 @@ class ChampionWatch:
             self._cache.ask_for_look()
 
     def check(self) -> None:
-        """Look at the alias and follow it. Blocking: called in a thread; a second call waits for the first."""
+        """Look at the alias and follow it. Blocking: called in a thread; a second call waits for
+        the first.
+        """
         with self._turn:
             try:
                 crowned = self._look()
-                # The alias may move while a package is being fetched: nothing is served that the registry no longer names.
+                # The alias may move while a package is being fetched: nothing is served that the
+                # registry no longer names.
                 while crowned is not None and (champion := self._prepare(crowned)) is not None:
                     newest = self._look_again(crowned)
                     if newest == crowned:
@@ -141,14 +162,19 @@ class ChampionWatch:
                         break
                     crowned = newest
                 if crowned is None:
-                    self._trouble.say(f"No version of {self.use_case!r} has the alias 'champion'. {self._keeps}")
+                    self._trouble.say(
+                        f"No version of {self.use_case!r} has the alias 'champion'. {self._keeps}"
+                    )
             except RegistryAway as error:
                 self._miss(error)
 
     def wait_seconds(self) -> float:
-        """Until the next look: the poll with jitter, doubled for each failure of the registry in a row."""
+        """Until the next look: the poll with jitter, doubled for each failure of the registry in a
+        row.
+        """
         longest = max(self._poll_seconds, _LONGEST_WAIT_SECONDS)
-        return min(self._poll_seconds * 2 ** min(self._away, 10), longest) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        jitter = random.uniform(0.8, 1.2)  # noqa: S311
+        return min(self._poll_seconds * 2 ** min(self._away, 10), longest) * jitter
 
     async def run(self) -> None:
         """Look until cancelled: at each poll, and at once when any worker is poked."""
@@ -157,10 +183,14 @@ class ChampionWatch:
                 asked = self._cache.asked_for_look()
                 await asyncio.to_thread(self.check)
                 end = time.monotonic() + self.wait_seconds()
-                while (left := end - time.monotonic()) > 0 and self._cache.asked_for_look() == asked:
+                while (
+                    left := end - time.monotonic()
+                ) > 0 and self._cache.asked_for_look() == asked:
                     await asyncio.sleep(min(left, _GLANCE_SECONDS))
         except Exception as error:
-            self._trouble.last = f"The watch of the alias ended ({type(error).__name__}). Restart the service."
+            self._trouble.last = (
+                f"The watch of the alias ended ({type(error).__name__}). Restart the service."
+            )
             logger.exception("watch ended use_case=%s", self.use_case)
             raise
 
@@ -178,18 +208,28 @@ class ChampionWatch:
             return crowned
 
     def _prepare(self, crowned: Crowned) -> Champion | None:
-        """The champion that ``crowned`` asks for, proven; ``None`` where nothing is to be swapped."""
+        """The champion that ``crowned`` asks for, proven; ``None`` where nothing is to be
+        swapped.
+        """
         now = self.champion
         if now and (now.version, now.sha256) == (crowned.version, crowned.sha256):
-            if now.created != crowned.created:  # it was restored from this disk, which does not know
+            if (
+                now.created != crowned.created
+            ):  # it was restored from this disk, which does not know
                 self.champion = replace(now, created=crowned.created)
             self._be_well()
-        elif (refused := self._refused) and refused.crowned == crowned and time.monotonic() < refused.retry_at:
+        elif (
+            (refused := self._refused)
+            and refused.crowned == crowned
+            and time.monotonic() < refused.retry_at
+        ):
             self._trouble.say(refused.message)
         else:
             try:
                 package = self._cache.get(crowned, self._registry)
-                champion = Champion.crown(self.use_case, crowned.version, crowned.sha256 or "", package)
+                champion = Champion.crown(
+                    self.use_case, crowned.version, crowned.sha256 or "", package
+                )
                 return replace(champion, created=crowned.created)
             except (PackageError, OSError) as error:
                 self._refuse(crowned, error)
@@ -206,9 +246,18 @@ class ChampionWatch:
 
     def _swap(self, champion: Champion, source: str) -> None:
         old, self.champion = self.champion, champion
-        self._metrics.crowned(self.use_case, champion.version, champion.package.manifest.recipe, swapped=old is not None)
+        self._metrics.crowned(
+            self.use_case,
+            champion.version,
+            champion.package.manifest.recipe,
+            swapped=old is not None,
+        )
         logger.info(
-            "champion serves use_case=%s version=%s before=%s source=%r", self.use_case, champion.version, old and old.version, source
+            "champion serves use_case=%s version=%s before=%s source=%r",
+            self.use_case,
+            champion.version,
+            old and old.version,
+            source,
         )
         self._on_swap()
 
@@ -218,11 +267,17 @@ class ChampionWatch:
 
     def _refuse(self, crowned: Crowned, error: Exception) -> None:
         message = f"Version {crowned.version} is refused: {error}"
-        failures = self._refused.failures + 1 if self._refused and self._refused.crowned == crowned else 1
+        failures = (
+            self._refused.failures + 1 if self._refused and self._refused.crowned == crowned else 1
+        )
         wait_seconds = min(self._poll_seconds * 2 ** min(failures, 10), _LONGEST_REFUSAL_SECONDS)
         self._refused = Refusal(crowned, failures, time.monotonic() + wait_seconds, message)
         self._trouble.fail("package", message)
-        self._trouble.tell(f"version {crowned.version} {crowned.sha256}", f"version {crowned.version} cannot be served", self._keeps)
+        self._trouble.tell(
+            f"version {crowned.version} {crowned.sha256}",
+            f"version {crowned.version} cannot be served",
+            self._keeps,
+        )
 
     def _miss(self, error: RegistryAway) -> None:
         self._away += 1
@@ -230,7 +285,11 @@ class ChampionWatch:
             self._away_since = time.monotonic()
         self._trouble.fail("registry", str(error))
         if time.monotonic() - self._away_since >= self._away_seconds:
-            self._trouble.tell("registry", "the registry is away, so that a new champion would not be noticed", self._keeps)
+            self._trouble.tell(
+                "registry",
+                "the registry is away, so that a new champion would not be noticed",
+                self._keeps,
+            )
 
     @property
     def _keeps(self) -> str:

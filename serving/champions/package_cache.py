@@ -1,11 +1,11 @@
-"""Packages on the service's own disk: fetched whole and verified, or not there at all. Its workers have it in common.
+"""Packages on the service's own disk: fetched whole and verified, or not there at all. Its workers
+have it in common.
 
-<folder>/<version>/       package.json, model.onnx, smoke.json
-<folder>/<version>.lock   held (flock) by the worker that fetches the version; the others wait, and find it on the disk
-<folder>/champion.json    the last version that was served, so that a restart with the registry away serves it
-<folder>/look             touched to make every worker look at the alias now
-<folder>/told/            one file for each failure that people were told of
-"""
+<folder>/<version>/       package.json, model.onnx, smoke.json <folder>/<version>.lock   held
+(flock) by the worker that fetches the version; the others wait, and find it on the disk
+<folder>/champion.json    the last version that was served, so that a restart with the registry away
+serves it <folder>/look             touched to make every worker look at the alias now
+<folder>/told/            one file for each failure that people were told of"""
 
 import fcntl
 import hashlib
@@ -32,14 +32,17 @@ _TURN_SECONDS = 0.02
 
 
 class LastGood(msgspec.Struct, frozen=True):
-    """What was served last; ``previous`` is kept on disk as well, for a rollback without a download."""
+    """What was served last; ``previous`` is kept on disk as well, for a rollback without a
+    download.
+    """
 
     version: str
     sha256: str
     previous: str | None = None
 
 
-# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time (docs/decisions/0012-hot-path.md).
+# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
+# (docs/decisions/0012-hot-path.md).
 _LAST_GOOD = msgspec.json.Decoder(LastGood)
 
 
@@ -55,11 +58,12 @@ class PackageCache:
     def get(self, crowned: Crowned, registry: Registry) -> Package:
         """The verified package of a version, from disk or from the registry.
 
-        Raises ``PackageError`` for one that must not be served, ``RegistryAway``, or ``OSError`` where the disk refuses.
-        """
+        Raises ``PackageError`` for one that must not be served, ``RegistryAway``, or ``OSError``
+        where the disk refuses."""
         if not crowned.package or not crowned.sha256:
             raise PackageError(
-                f"Version {crowned.version} has no tags laurel.package and laurel.package_sha256, so it was not registered by Laurel. "
+                f"Version {crowned.version} has no tags laurel.package and "
+                "laurel.package_sha256, so it was not registered by Laurel. "
                 "Register it with `evaluate`, or give the alias to a version that has them."
             )
         if found := self._load(crowned.version, crowned.sha256):
@@ -70,7 +74,9 @@ class PackageCache:
             return self._fetch(crowned.version, crowned.package, crowned.sha256, registry)
 
     def _load(self, version: str, sha256: str) -> Package | None:
-        """What is on this disk; ``None`` where it is not there, or damaged, or registered anew under the same number."""
+        """What is on this disk; ``None`` where it is not there, or damaged, or registered anew
+        under the same number.
+        """
         target = self.folder / version
         try:
             return load(target, sha256) if target.is_dir() else None
@@ -93,7 +99,9 @@ class PackageCache:
 
     @contextmanager
     def _turn(self, version: str) -> Iterator[None]:
-        """Fetch a version alone. A worker that takes too long over it is not waited for any more: fetching twice does no harm."""
+        """Fetch a version alone. A worker that takes too long over it is not waited for any more:
+        fetching twice does no harm.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         end = time.monotonic() + _LONGEST_FETCH_SECONDS
         path = self.folder / f"{version}.lock"
@@ -110,7 +118,9 @@ class PackageCache:
                 path.unlink(missing_ok=True)
 
     def last_good(self) -> tuple[LastGood, Package] | None:
-        """What was served last, verified again; ``None`` where nothing was. Raises ``PackageError`` where it is damaged."""
+        """What was served last, verified again; ``None`` where nothing was. Raises ``PackageError``
+        where it is damaged.
+        """
         try:
             last = _LAST_GOOD.decode(self._record.read_bytes())
         except FileNotFoundError:
@@ -135,7 +145,10 @@ class PackageCache:
             if not folder.is_dir() or folder.name in (version, previous, self._told.name):
                 continue
             # Another worker may be downloading: its folder is left alone until it is old.
-            fresh = folder.name.endswith(".partial") and time.time() - folder.stat().st_mtime < _STALE_SECONDS
+            fresh = (
+                folder.name.endswith(".partial")
+                and time.time() - folder.stat().st_mtime < _STALE_SECONDS
+            )
             if not fresh:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -144,20 +157,32 @@ class PackageCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._look.touch()
         now = time.time_ns()
-        os.utime(self._look, ns=(now, now))  # the kernel's own stamps are milliseconds apart: a second request would not be seen
+        os.utime(
+            self._look, ns=(now, now)
+        )  # the kernel's own stamps are milliseconds apart: a second request would not be seen
 
     def asked_for_look(self) -> int:
-        """When somebody asked last (ns), 0 where nobody did: another answer than before means now."""
+        """When somebody asked last (ns), 0 where nobody did: another answer than before means
+        now.
+        """
         try:
             return self._look.stat().st_mtime_ns
         except OSError:
             return 0
 
     def is_first_to_tell(self, failure: str) -> bool:
-        """Whether no worker has told people of ``failure`` yet; whoever asks first is the one to tell. Raises ``OSError``."""
+        """Whether no worker has told people of ``failure`` yet; whoever asks first is the one to
+        tell. Raises ``OSError``.
+        """
         self._told.mkdir(parents=True, exist_ok=True)
         try:
-            os.close(os.open(self._told / hashlib.sha256(failure.encode()).hexdigest()[:32], os.O_CREAT | os.O_EXCL, 0o600))
+            os.close(
+                os.open(
+                    self._told / hashlib.sha256(failure.encode()).hexdigest()[:32],
+                    os.O_CREAT | os.O_EXCL,
+                    0o600,
+                )
+            )
         except FileExistsError:
             return False
         return True

@@ -1,4 +1,6 @@
-"""What keeps a use case from following the crown: shown, counted, logged once in a row, and told to people once for all workers."""
+"""What keeps a use case from following the crown: shown, counted, logged once in a row, and told to
+people once for all workers.
+"""
 
 import logging
 from contextlib import suppress
@@ -11,9 +13,13 @@ logger = logging.getLogger(__name__)
 
 
 class Trouble:
-    """Of one use case, as this worker has it. ``last`` is what is wrong now, ``None`` where all is well."""
+    """Of one use case, as this worker has it. ``last`` is what is wrong now, ``None`` where all is
+    well.
+    """
 
-    def __init__(self, use_case: str, cache: PackageCache, metrics: Metrics, slack: Slack | None) -> None:
+    def __init__(
+        self, use_case: str, cache: PackageCache, metrics: Metrics, slack: Slack | None
+    ) -> None:
         self.last: str | None = None
         self._use_case = use_case
         self._cache = cache

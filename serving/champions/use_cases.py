@@ -1,9 +1,9 @@
-"""Which use cases a service serves: those that ``LAUREL_SERVING_USE_CASES`` names, and with ``*``, its default, all that there are.
+"""Which use cases a service serves: those that ``LAUREL_SERVING_USE_CASES`` names, and with ``*``,
+its default, all that there are.
 
-All are the files in ``usecases/``, here and on ``PYTHONPATH``, the models of Laurel's in the registry, and those whose last good
-package is on this disk. Names are all that is read of a file: importing it would bring the training libraries. An image has no
-files, and asks the registry.
-"""
+All are the files in ``usecases/``, here and on ``PYTHONPATH``, the models of Laurel's in the
+registry, and those whose last good package is on this disk. Names are all that is read of a file:
+importing it would bring the training libraries. An image has no files, and asks the registry."""
 
 import difflib
 import logging
@@ -28,11 +28,14 @@ logger = logging.getLogger(__name__)
 
 
 def named_by(settings: Settings) -> list[str]:
-    """The use cases that the settings name, in their order, without ``*``. Raises ``ValueError`` for a name that cannot be."""
+    """The use cases that the settings name, in their order, without ``*``. Raises ``ValueError``
+    for a name that cannot be.
+    """
     names = _listed(settings)
     if not names or not all(name == ALL or is_name(name) for name in names):
         raise ValueError(
-            f"LAUREL_SERVING_USE_CASES is {settings.serving_use_cases!r}; it must name use cases, such as 'flights' or 'flights,digits', "
+            f"LAUREL_SERVING_USE_CASES is {settings.serving_use_cases!r}; it must name use "
+            "cases, such as 'flights' or 'flights,digits', "
             "or be '*', which serves every one."
         )
     return [name for name in dict.fromkeys(names) if name != ALL]
@@ -53,12 +56,20 @@ def is_name(name: str) -> bool:
 
 def files_of(settings: Settings) -> set[str]:
     """Names of the use cases that have a file here; none in an image, which holds no use cases."""
-    folders = [settings.home, *(Path(folder) for folder in settings.pythonpath.split(os.pathsep) if folder)]
+    folders = [
+        settings.home,
+        *(Path(folder) for folder in settings.pythonpath.split(os.pathsep) if folder),
+    ]
     names = set()
     for folder in folders:
         for path in (folder / "usecases").glob("[!_]*"):
             file = path / "__init__.py" if path.is_dir() else path
-            if file.suffix == ".py" and path.name != "definition" and is_name(path.stem) and _defines(file):
+            if (
+                file.suffix == ".py"
+                and path.name != "definition"
+                and is_name(path.stem)
+                and _defines(file)
+            ):
                 names.add(path.stem)
     return names
 
@@ -71,16 +82,21 @@ def _defines(file: Path) -> bool:
 
 
 def cached_in(state: Path) -> set[str]:
-    """Use cases whose last good package is on this disk: they serve at once, also while the registry is away."""
-    return {path.parent.name for path in (state / "serving").glob(f"*/{RECORD}") if is_name(path.parent.name)}
+    """Use cases whose last good package is on this disk: they serve at once, also while the
+    registry is away.
+    """
+    return {
+        path.parent.name
+        for path in (state / "serving").glob(f"*/{RECORD}")
+        if is_name(path.parent.name)
+    }
 
 
 def refuse_misspelled(settings: Settings, registry: Registry) -> None:
     """Refuse a name that nobody knows, with the nearest that somebody does. Raises ``ValueError``.
 
-    A name that is like no other may be of a model that is still to be trained: it is said in the log. An image has no files to know
-    the names from, and takes all.
-    """
+    A name that is like no other may be of a model that is still to be trained: it is said in the
+    log. An image has no files to know the names from, and takes all."""
     files = files_of(settings)
     known = files | cached_in(settings.state)
     strangers = [name for name in named_by(settings) if name not in known]
@@ -94,16 +110,26 @@ def refuse_misspelled(settings: Settings, registry: Registry) -> None:
         nearest = difflib.get_close_matches(name, known, n=1)
         if name not in known and nearest:
             raise ValueError(
-                f"LAUREL_SERVING_USE_CASES names {name!r}, which has neither a file in usecases/ nor a model in the registry. "
-                f"Did you mean {nearest[0]!r}? Known: {', '.join(sorted(known))}. Leave it unset, or '*', to serve all of them."
+                f"LAUREL_SERVING_USE_CASES names {name!r}, which has neither a file in "
+                "usecases/ nor a model in the registry. "
+                f"Did you mean {nearest[0]!r}? Known: {', '.join(sorted(known))}. Leave it "
+                "unset, or '*', to serve all of them."
             )
         if name not in known:
-            logger.warning("use case %r has neither a file nor a model here; known: %s", name, ", ".join(sorted(known)) or "none")
+            logger.warning(
+                "use case %r has neither a file nor a model here; known: %s",
+                name,
+                ", ".join(sorted(known)) or "none",
+            )
 
 
 def all_of(settings: Settings, models: Iterable[str] = ()) -> list[str]:
-    """Every use case that is served: those named first, then all others by name, ``MOST`` together."""
-    others = sorted(name for name in {*files_of(settings), *cached_in(settings.state), *models} if is_name(name))
+    """Every use case that is served: those named first, then all others by name, ``MOST``
+    together.
+    """
+    others = sorted(
+        name for name in {*files_of(settings), *cached_in(settings.state), *models} if is_name(name)
+    )
     names = list(dict.fromkeys([*named_by(settings), *others]))
     if len(names) > MOST:
         _log_cut(len(names))
@@ -113,4 +139,8 @@ def all_of(settings: Settings, models: Iterable[str] = ()) -> list[str]:
 @lru_cache(maxsize=1)
 def _log_cut(count: int) -> None:
     """Once for each ``count``: it is counted at every poll."""
-    logger.error("of %d use cases %d are served; name those to serve in LAUREL_SERVING_USE_CASES", count, MOST)
+    logger.error(
+        "of %d use cases %d are served; name those to serve in LAUREL_SERVING_USE_CASES",
+        count,
+        MOST,
+    )

@@ -1,8 +1,8 @@
-"""One line of JSON for each request on standard output: who asked what, with what outcome. Never a feature, never a key.
+"""One line of JSON for each request on standard output: who asked what, with what outcome. Never a
+feature, never a key.
 
-Lines are gathered and written by a thread: a reader of standard output that is slow must not hold up answers. What cannot be
-written soon is dropped and counted.
-"""
+Lines are gathered and written by a thread: a reader of standard output that is slow must not hold
+up answers. What cannot be written soon is dropped and counted."""
 
 import threading
 import time
@@ -19,7 +19,9 @@ _EVERY_SECONDS = 0.25
 
 
 class Entry(msgspec.Struct):
-    """``time`` in seconds since 1970, ``ms`` from the request's first byte to its answer, ``key`` the name of the API key."""
+    """``time`` in seconds since 1970, ``ms`` from the request's first byte to its answer, ``key``
+    the name of the API key.
+    """
 
     time: float
     id: str
@@ -52,7 +54,15 @@ class AccessLog:
         self._thread.join(2.0)
 
     def add(
-        self, request_id: bytes, method: str, path: str, status: int, seconds: float, rows: int = 0, key: str = "", client: str = ""
+        self,
+        request_id: bytes,
+        method: str,
+        path: str,
+        status: int,
+        seconds: float,
+        rows: int = 0,
+        key: str = "",
+        client: str = "",
     ) -> None:
         """Keep a request that ends now."""
         if self._wanted == "off" or (self._wanted == "errors" and status < 400):
@@ -60,7 +70,19 @@ class AccessLog:
         if len(self._entries) >= _MOST_LINES:
             self.dropped += 1
             return
-        self._entries.append(Entry(time.time(), request_id.decode(), method, path, status, round(seconds * 1000, 3), rows, key, client))
+        self._entries.append(
+            Entry(
+                time.time(),
+                request_id.decode(),
+                method,
+                path,
+                status,
+                round(seconds * 1000, 3),
+                rows,
+                key,
+                client,
+            )
+        )
 
     def _run(self) -> None:
         while not self._stopping.wait(_EVERY_SECONDS):

@@ -1,7 +1,8 @@
-"""The edge of the service: what holds for every request, on the hot path and on the way through FastAPI.
+"""The edge of the service: what holds for every request, on the hot path and on the way through
+FastAPI.
 
-Request ids, admission, bounded bodies, security headers, errors in one shape, counts and the access log.
-"""
+Request ids, admission, bounded bodies, security headers, errors in one shape, counts and the access
+log."""
 
 import asyncio
 import re
@@ -28,14 +29,32 @@ LARGE_BODY_BYTES = 1 << 20
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 
-_OPEN = frozenset({"/", "/docs", "/openapi.json", "/health", "/ready", "/ping", "/version", "/webhooks/mlflow", "/slack/actions"})
+_OPEN = frozenset(
+    {
+        "/",
+        "/docs",
+        "/openapi.json",
+        "/health",
+        "/ready",
+        "/ping",
+        "/version",
+        "/webhooks/mlflow",
+        "/slack/actions",
+    }
+)
 _PROBES = frozenset((b"/health", b"/ready", b"/ping"))
 _OPERATE = ("/metrics", "/drift", "/decisions", "/report", "/approvals")
 
 
 def scope_of(method: str, path: str) -> str:
-    """Which scope a key needs for a request; empty where none is needed. What is not named here needs ``predict``."""
-    if path in _OPEN or path.startswith("/v2/health/") or (path.startswith("/v2/") and path.endswith("/ready")):
+    """Which scope a key needs for a request; empty where none is needed. What is not named here
+    needs ``predict``.
+    """
+    if (
+        path in _OPEN
+        or path.startswith("/v2/health/")
+        or (path.startswith("/v2/") and path.endswith("/ready"))
+    ):
         return ""
     if path.endswith("/feedback"):
         return "feedback"
@@ -45,7 +64,9 @@ def scope_of(method: str, path: str) -> str:
 
 
 def is_probe(method: bytes, target: bytes) -> bool:
-    """Whether a request asks only whether the service is well: it is answered when there is room for nothing else."""
+    """Whether a request asks only whether the service is well: it is answered when there is room
+    for nothing else.
+    """
     path = target.partition(b"?")[0]
     return method in (b"GET", b"HEAD") and (path in _PROBES or path.startswith(b"/v2/health/"))
 
@@ -69,7 +90,9 @@ class RequestIds:
 
 
 class Budget:
-    """Bytes of request bodies that the process holds at a time: large ones must not add up to more than its memory."""
+    """Bytes of request bodies that the process holds at a time: large ones must not add up to more
+    than its memory.
+    """
 
     _SMALL = 64 * 1024
 
@@ -77,7 +100,9 @@ class Budget:
         self._left = limit_bytes
 
     def take(self, size: int) -> bool:
-        """Whether a body of ``size`` bytes may come. Small ones always may: the number of connections bounds them."""
+        """Whether a body of ``size`` bytes may come. Small ones always may: the number of
+        connections bounds them.
+        """
         if size <= self._SMALL:
             return True
         if size > self._left:
@@ -106,12 +131,16 @@ def _reason(status: int) -> bytes:
 
 
 class _Heads:
-    """The constant part of answers on the hot path: made again when uvicorn's ``Date`` changes, once a second."""
+    """The constant part of answers on the hot path: made again when uvicorn's ``Date`` changes,
+    once a second.
+    """
 
     def __init__(self) -> None:
         self._defaults: Headers | None = None
         self._heads: dict[int, bytes] = {}
-        self._common = b"".join(f"{name.lower()}: {value}\r\n".encode() for name, value in API_HEADERS)
+        self._common = b"".join(
+            f"{name.lower()}: {value}\r\n".encode() for name, value in API_HEADERS
+        )
 
     def get(self, status: int, defaults: Headers) -> bytes:
         if defaults is not self._defaults:
@@ -135,7 +164,13 @@ answer_head = _Heads().get
 class Boundary:
     """ASGI middleware of every route that is not on the hot path."""
 
-    def __init__(self, app: ASGIApp, admit: Callable[[Scope], str], account: Callable[..., None], ids: RequestIds) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        admit: Callable[[Scope], str],
+        account: Callable[..., None],
+        ids: RequestIds,
+    ) -> None:
         self._app = app
         self._admit = admit
         self._account = account
@@ -146,9 +181,12 @@ class Boundary:
             await self._app(scope, receive, send)
             return
         method = scope["method"]
-        # What GET answers, HEAD does, without the body: that uvicorn leaves out, by a scope of its own.
+        # What GET answers, HEAD does, without the body: that uvicorn leaves out, by a scope of its
+        # own.
         scope = {**scope, "method": "GET" if method == "HEAD" else method}
-        scope["laurel.request_id"] = request_id = find_request_id(scope["headers"]) or self._ids.take()
+        scope["laurel.request_id"] = request_id = (
+            find_request_id(scope["headers"]) or self._ids.take()
+        )
         began, started, status, key = time.perf_counter(), False, 500, ""
 
         async def send_complete(message: Message) -> None:
@@ -164,30 +202,43 @@ class Boundary:
             try:
                 scope["laurel.key"] = key = self._admit(scope)
             except ServingError as error:
-                await json_response(*classify(error, scope["path"], request_id))(scope, receive, send_complete)
+                await json_response(*classify(error, scope["path"], request_id))(
+                    scope, receive, send_complete
+                )
                 return
             await self._app(scope, receive, send_complete)
         except Exception as error:  # noqa: BLE001 - the last place that can tell the caller; ``classify`` logs it whole
             if started:
                 raise
-            await json_response(*classify(error, scope["path"], request_id))(scope, receive, send_complete)
+            await json_response(*classify(error, scope["path"], request_id))(
+                scope, receive, send_complete
+            )
         finally:
-            self._account(scope | {"method": method}, status, time.perf_counter() - began, key, request_id)
+            self._account(
+                scope | {"method": method}, status, time.perf_counter() - began, key, request_id
+            )
 
 
 _SECURITY = [(name.lower().encode(), value.encode()) for name, value in API_HEADERS]
 
 
 async def read_body(request: Request) -> bytes:
-    """The body, unpacked and unread. Raises ``Refused`` for its coding or its size, ``Overloaded`` where too many are large.
+    """The body, unpacked and unread. Raises ``Refused`` for its coding or its size, ``Overloaded``
+    where too many are large.
 
     What counts is the size of what it holds, not of what was sent.
     """
     service = request.app.state.service
     limit, budget = service.max_body_bytes, service.budget
     check_charset(request.headers.get("content-type", ""))
-    gunzip = Gunzip() if is_compressed(",".join(request.headers.getlist("content-encoding"))) else None
-    too_large = Refused(413, "body_too_large", f"The body is larger than {limit / 1e6:g} MB; send fewer rows at a time.")
+    gunzip = (
+        Gunzip() if is_compressed(",".join(request.headers.getlist("content-encoding"))) else None
+    )
+    too_large = Refused(
+        413,
+        "body_too_large",
+        f"The body is larger than {limit / 1e6:g} MB; send fewer rows at a time.",
+    )
     declared = request.headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > limit:
         raise too_large
@@ -207,14 +258,20 @@ async def read_body(request: Request) -> bytes:
                     await asyncio.sleep(0)  # a step takes a millisecond: the others have their turn
         if gunzip:
             gunzip.finish()
-        return b"".join(pieces) if size <= LARGE_BODY_BYTES else await asyncio.to_thread(b"".join, pieces)
+        return (
+            b"".join(pieces)
+            if size <= LARGE_BODY_BYTES
+            else await asyncio.to_thread(b"".join, pieces)
+        )
     finally:
         for _ in range(0, taken, STEP_BYTES):
             budget.give(STEP_BYTES)
 
 
 def read_content_type(request: Request) -> str:
-    """The body's media type in lower case, without parameters; JSON where the caller says nothing."""
+    """The body's media type in lower case, without parameters; JSON where the caller says
+    nothing.
+    """
     return request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
 
 
@@ -224,9 +281,13 @@ def read_flag(request: Request, name: str, *, default: bool) -> bool:
         return default
     given = request.query_params.get(name)
     if given not in (None, "true", "false"):
-        raise InputError(f"Query parameter {name!r}: expected true or false, got {given!r}.", field=name)
+        raise InputError(
+            f"Query parameter {name!r}: expected true or false, got {given!r}.", field=name
+        )
     return default if given is None else given == "true"
 
 
-def json_response(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(
+    content: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
     return Response(msgspec.json.encode(content), status, headers, "application/json")

@@ -12,15 +12,31 @@ def _object(required: list[str], **properties: Any) -> dict[str, Any]:
 
 
 def _answer(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"responses": {"200": {"description": "As the protocol has it", "content": {"application/json": {"schema": schema}}}}}
+    return {
+        "responses": {
+            "200": {
+                "description": "As the protocol has it",
+                "content": {"application/json": {"schema": schema}},
+            }
+        }
+    }
 
 
 _TEXT = {"type": "string"}
 _PARAMETERS = {"type": "object"}
 _VALUES = {"type": "array", "items": {"description": "of the tensor's datatype"}}
 _SHAPE = {"type": "array", "items": {"type": "integer"}}
-_ABOUT = _object(["name", "datatype", "shape"], name=_TEXT, datatype=_TEXT, shape=_SHAPE, parameters=_PARAMETERS)
-_TENSOR = _object(["name", "datatype", "shape"], name=_TEXT, datatype=_TEXT, shape=_SHAPE, parameters=_PARAMETERS, data=_VALUES)
+_ABOUT = _object(
+    ["name", "datatype", "shape"], name=_TEXT, datatype=_TEXT, shape=_SHAPE, parameters=_PARAMETERS
+)
+_TENSOR = _object(
+    ["name", "datatype", "shape"],
+    name=_TEXT,
+    datatype=_TEXT,
+    shape=_SHAPE,
+    parameters=_PARAMETERS,
+    data=_VALUES,
+)
 READY = _answer(_object(["name", "ready"], name=_TEXT, ready={"type": "boolean"}))
 _METADATA = _object(
     ["name", "versions", "platform", "inputs", "outputs"],
@@ -36,7 +52,12 @@ _REQUEST = _object(
     id=_TEXT,
     parameters=_PARAMETERS,
     inputs={"type": "array", "items": _TENSOR},
-    outputs={"type": "array", "items": _object(["name"], name={"type": "string", "enum": list(OUTPUTS)}, parameters=_PARAMETERS)},
+    outputs={
+        "type": "array",
+        "items": _object(
+            ["name"], name={"type": "string", "enum": list(OUTPUTS)}, parameters=_PARAMETERS
+        ),
+    },
 )
 _INFERRED = _object(
     ["model_name", "model_version", "outputs"],
@@ -53,12 +74,28 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }
 INFER = {
     "parameters": [
-        {"name": HEAD_LENGTH, "in": "header", "schema": {"type": "integer"}, "description": "bytes of JSON, where tensors follow it"}
+        {
+            "name": HEAD_LENGTH,
+            "in": "header",
+            "schema": {"type": "integer"},
+            "description": "bytes of JSON, where tensors follow it",
+        }
     ],
-    "requestBody": {"required": True, "content": {"application/json": {"schema": _REQUEST}} | _BINARY},
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": _REQUEST}} | _BINARY,
+    },
     "responses": {
-        "200": {"description": "A value for each row", "content": {"application/json": {"schema": _INFERRED}} | _BINARY},
+        "200": {
+            "description": "A value for each row",
+            "content": {"application/json": {"schema": _INFERRED}} | _BINARY,
+        },
     },
 }
-MODEL_PARAMETER: dict[str, Any] = {"name": "model", "in": "path", "required": True, "description": "a use case"}
+MODEL_PARAMETER: dict[str, Any] = {
+    "name": "model",
+    "in": "path",
+    "required": True,
+    "description": "a use case",
+}
 VERSION_PARAMETER = {"name": "version", "in": "path", "required": True, "schema": _TEXT}

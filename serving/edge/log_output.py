@@ -1,8 +1,8 @@
-"""Lines on standard output and standard error, written so that a reader who does not read holds up neither an answer nor the end.
+"""Lines on standard output and standard error, written so that a reader who does not read holds up
+neither an answer nor the end.
 
-A pipe that is full blocks whoever writes to it. So only threads write, which the process ends with or without; never by way of
-``sys.stdout``, which Python flushes at its end and would wait for.
-"""
+A pipe that is full blocks whoever writes to it. So only threads write, which the process ends with
+or without; never by way of ``sys.stdout``, which Python flushes at its end and would wait for."""
 
 import logging
 import os
@@ -26,7 +26,9 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 class LogHandler(logging.Handler):
-    """The service's log on standard error. Lines that come faster than they are read are dropped and counted."""
+    """The service's log on standard error. Lines that come faster than they are read are dropped
+    and counted.
+    """
 
     dropped = 0
 
@@ -69,4 +71,8 @@ def begin_log() -> None:
     """Let all loggers of this process write to standard error, from INFO on."""
     sys.stderr.flush()
     handler = LogHandler()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", handlers=[handler])
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        handlers=[handler],
+    )

@@ -1,8 +1,8 @@
-"""The OpenAPI document: FastAPI's, with the bodies that msgspec decodes, and the champions' own schemas and examples in it.
+"""The OpenAPI document: FastAPI's, with the bodies that msgspec decodes, and the champions' own
+schemas and examples in it.
 
-``/v1/{use_case}/predict`` stands there once for each use case that has a champion, with the row that its package wants, and it
-changes with the champion.
-"""
+``/v1/{use_case}/predict`` stands there once for each use case that has a champion, with the row
+that its package wants, and it changes with the champion."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,17 +17,26 @@ PREDICT_PATH = "/v1/{use_case}/predict"
 CSV = "text/csv"
 ARROW = "application/vnd.apache.arrow.stream"
 
-_LABEL = {"anyOf": [{"type": "integer", "enum": [0, 1]}, {"type": "boolean"}], "description": "1.0 and 0.0 are taken as well"}
+_LABEL = {
+    "anyOf": [{"type": "integer", "enum": [0, 1]}, {"type": "boolean"}],
+    "description": "1.0 and 0.0 are taken as well",
+}
 _LOCAL = {
     "type": "string",
-    "pattern": r"^(19|20)\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d$",
+    "pattern": r"^(19|20)\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
+    r"T([01]\d|2[0-3]):[0-5]\d:[0-5]\d$",
     "description": "local, without a zone",
     "example": "2013-06-01T15:00:00",
 }
 
 
 def _object(required: list[str], **properties: Any) -> dict[str, Any]:
-    return {"type": "object", "required": required, "properties": properties, "additionalProperties": False}
+    return {
+        "type": "object",
+        "required": required,
+        "properties": properties,
+        "additionalProperties": False,
+    }
 
 
 def _list(items: dict[str, Any]) -> dict[str, Any]:
@@ -35,30 +44,47 @@ def _list(items: dict[str, Any]) -> dict[str, Any]:
 
 
 def _json(schema: dict[str, Any], example: Any = None) -> dict[str, Any]:
-    return {"application/json": {"schema": schema} | ({} if example is None else {"example": example})}
+    return {
+        "application/json": {"schema": schema} | ({} if example is None else {"example": example})
+    }
 
 
 _PREDICTION = _object(
-    ["id", "score", "decision"], id={"type": "string"}, score={"type": "number", "minimum": 0, "maximum": 1}, decision={"type": "boolean"}
+    ["id", "score", "decision"],
+    id={"type": "string"},
+    score={"type": "number", "minimum": 0, "maximum": 1},
+    decision={"type": "boolean"},
 )
 _ANSWER = _object(
     ["predictions", "model_version", "use_case"],
     predictions=_list(_PREDICTION),
     model_version={"type": "string"},
     use_case={"type": "string"},
-    warnings={"type": "array", "items": {"type": "string"}, "description": "categories that look like a mistake, scored as unknown"},
+    warnings={
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "categories that look like a mistake, scored as unknown",
+    },
 )
 _FEEDBACK = _object(
     ["id", "label"],
     id={"type": "string", "minLength": 1, "maxLength": 128, "description": "of the prediction"},
     label=_LABEL,
     event_time=_LOCAL | {"type": ["string", "null"]},
-    time={"type": ["string", "null"], "format": "date-time", "description": "when the label was known; default: now"},
+    time={
+        "type": ["string", "null"],
+        "format": "date-time",
+        "description": "when the label was known; default: now",
+    },
 )
 _ERROR = _object(
     ["error"],
     error=_object(
-        ["code", "message"], code={"type": "string"}, message={"type": "string"}, row={"type": "integer"}, field={"type": "string"}
+        ["code", "message"],
+        code={"type": "string"},
+        message={"type": "string"},
+        row={"type": "integer"},
+        field={"type": "string"},
     ),
 )
 _LOG = {
@@ -67,35 +93,73 @@ _LOG = {
     "schema": {"type": "boolean", "default": True},
     "description": "false: answer only, for smoke requests; their ids take no feedback",
 }
-_ANY_ROW = {"type": "object", "description": "the features that GET /v1/{use_case} lists, and the event time if it is known"}
+_ANY_ROW = {
+    "type": "object",
+    "description": "the features that GET /v1/{use_case} lists, and the event time if it is known",
+}
 
 
 def _answers(*statuses: int) -> dict[str, Any]:
-    said = {400: "No JSON", 404: "Unknown", 408: "Too slow", 409: "Too late", 413: "Too large", 415: "Another content type"}
+    said = {
+        400: "No JSON",
+        404: "Unknown",
+        408: "Too slow",
+        409: "Too late",
+        413: "Too large",
+        415: "Another content type",
+    }
     said |= {422: "Content that does not fit", 503: "Not now"}
-    return {str(status): {"description": said[status], "content": _json(_ERROR)} for status in statuses}
+    return {
+        str(status): {"description": said[status], "content": _json(_ERROR)} for status in statuses
+    }
 
 
-def _predict(row: dict[str, Any], columns: dict[str, Any], example: Mapping[str, Any] | None) -> dict[str, Any]:
+def _predict(
+    row: dict[str, Any], columns: dict[str, Any], example: Mapping[str, Any] | None
+) -> dict[str, Any]:
     rows = _object(["rows"], rows=_list(row))
     by_column = _object(["columns"], columns=columns)
     body = {
-        "application/json": {"schema": {"anyOf": [rows, by_column]}} | ({} if example is None else {"example": {"rows": [example]}}),
-        CSV: {"schema": {"type": "string", "description": "a line of names, then rows; an empty field is null"}},
-        ARROW: {"schema": {"type": "string", "format": "binary", "description": "an Arrow IPC stream, not compressed"}},
+        "application/json": {"schema": {"anyOf": [rows, by_column]}}
+        | ({} if example is None else {"example": {"rows": [example]}}),
+        CSV: {
+            "schema": {
+                "type": "string",
+                "description": "a line of names, then rows; an empty field is null",
+            }
+        },
+        ARROW: {
+            "schema": {
+                "type": "string",
+                "format": "binary",
+                "description": "an Arrow IPC stream, not compressed",
+            }
+        },
     }
-    answer = _json(_ANSWER) | {CSV: {"schema": {"type": "string"}}, ARROW: {"schema": {"type": "string", "format": "binary"}}}
+    answer = _json(_ANSWER) | {
+        CSV: {"schema": {"type": "string"}},
+        ARROW: {"schema": {"type": "string", "format": "binary"}},
+    }
     return {
         "requestBody": {"required": True, "content": body},
-        "responses": {"200": {"description": "Scores in the order of the rows", "content": answer}, **_answers(400, 413, 415, 422, 503)},
+        "responses": {
+            "200": {"description": "Scores in the order of the rows", "content": answer},
+            **_answers(400, 413, 415, 422, 503),
+        },
     }
 
 
 PREDICT = {"parameters": [_LOG]} | _predict(_ANY_ROW, {"type": "object"}, None)
 FEEDBACK = {
-    "requestBody": {"required": True, "content": _json(_object(["feedback"], feedback=_list(_FEEDBACK)))},
+    "requestBody": {
+        "required": True,
+        "content": _json(_object(["feedback"], feedback=_list(_FEEDBACK))),
+    },
     "responses": {
-        "200": {"description": "Kept", "content": _json(_object(["accepted"], accepted={"type": "integer"}))},
+        "200": {
+            "description": "Kept",
+            "content": _json(_object(["accepted"], accepted={"type": "integer"})),
+        },
         **_answers(400, 413, 415, 422, 503),
     },
 }
@@ -104,10 +168,15 @@ _STRING = {"type": "string"}
 _VERSION = {"type": ["string", "null"], "pattern": "^[1-9][0-9]{0,9}$"}
 
 
-def _operation(body: dict[str, Any], status: int, told: str, answer: dict[str, Any]) -> dict[str, Any]:
+def _operation(
+    body: dict[str, Any], status: int, told: str, answer: dict[str, Any]
+) -> dict[str, Any]:
     return {
         "requestBody": {"required": True, "content": _json(body)},
-        "responses": {str(status): {"description": told, "content": _json(answer)}, **_answers(400, 404, 409, 413, 415, 422, 503)},
+        "responses": {
+            str(status): {"description": told, "content": _json(answer)},
+            **_answers(400, 404, 409, 413, 415, 422, 503),
+        },
     }
 
 
@@ -115,13 +184,22 @@ APPROVAL = _operation(
     _object(
         ["approved"],
         approved={"type": "boolean"},
-        by={"type": ["string", "null"], "maxLength": 1000, "description": "who says so; default: the name of the key"},
+        by={
+            "type": ["string", "null"],
+            "maxLength": 1000,
+            "description": "who says so; default: the name of the key",
+        },
         why=_WORDS,
     ),
     200,
     "Answered: the run goes on",
     _object(
-        ["use_case", "run", "approved", "by", "page"], use_case=_STRING, run=_STRING, approved={"type": "boolean"}, by=_STRING, page=_STRING
+        ["use_case", "run", "approved", "by", "page"],
+        use_case=_STRING,
+        run=_STRING,
+        approved={"type": "boolean"},
+        by=_STRING,
+        page=_STRING,
     ),
 )
 ROLLBACK = _operation(
@@ -129,7 +207,12 @@ ROLLBACK = _operation(
         [],
         version=_VERSION | {"description": "to which; default: the champion before this one"},
         why=_WORDS,
-        champion=_VERSION | {"description": "the version that you see serving: 409 where another one is champion by now"},
+        champion=_VERSION
+        | {
+            "description": (
+                "the version that you see serving: 409 where another one is champion by now"
+            )
+        },
     ),
     202,
     "Started: the run's page says how it goes",
@@ -146,7 +229,9 @@ def row_schema(champion: Champion) -> dict[str, Any]:
     manifest = champion.package.manifest
     properties = {feature.name: _value(feature) for feature in manifest.features}
     properties[manifest.event_time] = _LOCAL | {"type": ["string", "null"]}
-    return _object([feature.name for feature in manifest.features if not feature.nullable], **properties)
+    return _object(
+        [feature.name for feature in manifest.features if not feature.nullable], **properties
+    )
 
 
 def _value(feature: Feature) -> dict[str, Any]:
@@ -155,7 +240,10 @@ def _value(feature: Feature) -> dict[str, Any]:
     bounds = {"minimum": feature.low, "maximum": feature.high} if feature.kind == "number" else {}
     said |= {name: bound for name, bound in bounds.items() if bound is not None}
     known = feature.categories or []
-    told = [feature.description, f"known: {', '.join(known[:20])}{', ...' if len(known) > 20 else ''}" if known else ""]
+    told = [
+        feature.description,
+        f"known: {', '.join(known[:20])}{', ...' if len(known) > 20 else ''}" if known else "",
+    ]
     if text := "; ".join(filter(None, told)):
         said["description"] = text
     return said
@@ -163,14 +251,21 @@ def _value(feature: Feature) -> dict[str, Any]:
 
 def make_document(app: FastAPI, champions: Mapping[str, Champion | None]) -> dict[str, Any]:
     """The document as it is now. Use cases without a champion keep to the general path."""
-    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    document = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes
+    )
     general = document["paths"].pop(PREDICT_PATH)
     if any(champion is None for champion in champions.values()):
         document["paths"][PREDICT_PATH] = general
     for name, champion in champions.items():
         if champion is not None:
-            document["paths"][PREDICT_PATH.replace("{use_case}", name)] = {"post": _champion_route(general["post"], name, champion)}
-    schemes = {"key": {"type": "http", "scheme": "bearer"}, "header": {"type": "apiKey", "in": "header", "name": "X-Api-Key"}}
+            document["paths"][PREDICT_PATH.replace("{use_case}", name)] = {
+                "post": _champion_route(general["post"], name, champion)
+            }
+    schemes = {
+        "key": {"type": "http", "scheme": "bearer"},
+        "header": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+    }
     document.setdefault("components", {})["securitySchemes"] = schemes
     document["security"] = [{}, {"key": []}, {"header": []}]
     return document
@@ -178,7 +273,10 @@ def make_document(app: FastAPI, champions: Mapping[str, Champion | None]) -> dic
 
 def _champion_route(general: Mapping[str, Any], name: str, champion: Champion) -> dict[str, Any]:
     row = row_schema(champion)
-    columns = _object(row["required"], **{field: {"type": "array", "items": value} for field, value in row["properties"].items()})
+    columns = _object(
+        row["required"],
+        **{field: {"type": "array", "items": value} for field, value in row["properties"].items()},
+    )
     title = champion.package.manifest.question
     return {
         **general,

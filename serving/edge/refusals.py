@@ -1,4 +1,5 @@
-"""Refusals as callers read them. The path decides the shape, so that what is refused before a route is known has it too.
+"""Refusals as callers read them. The path decides the shape, so that what is refused before a route
+is known has it too.
 
     /v2, /v2/...     {"error": "<message>"}                      Open Inference Protocol
     /invocations     {"error_code": "...", "message": "..."}     MLflow
@@ -59,8 +60,11 @@ _MLFLOW_CODES = {
 logger = logging.getLogger(__name__)
 
 
-def classify(error: Exception, path: str, request_id: bytes) -> tuple[dict[str, Any], int, dict[str, str]]:
-    """Content, status and headers that tell ``error`` to the caller; what only the operator may know goes to the log.
+def classify(
+    error: Exception, path: str, request_id: bytes
+) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Content, status and headers that tell ``error`` to the caller; what only the operator may
+    know goes to the log.
 
     ``path`` is as the caller wrote it, or as much of it as came.
     """
@@ -68,9 +72,17 @@ def classify(error: Exception, path: str, request_id: bytes) -> tuple[dict[str, 
     message = str(error)
     if status == 500:
         whole = None if isinstance(error, ServingError) else error
-        logger.error("request failed path=%r request_id=%s: %s", path, request_id.decode(), message, exc_info=whole)
+        logger.error(
+            "request failed path=%r request_id=%s: %s",
+            path,
+            request_id.decode(),
+            message,
+            exc_info=whole,
+        )
         if whole is not None:
-            message = f"The service failed; its log tells why, under request id {request_id.decode()}."
+            message = (
+                f"The service failed; its log tells why, under request id {request_id.decode()}."
+            )
     if status == 503:
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} | headers
     elif status == 401:
@@ -82,42 +94,66 @@ def classify(error: Exception, path: str, request_id: bytes) -> tuple[dict[str, 
     if place == "/invocations" or place.startswith("/invocations/"):
         status = 400 if status == 422 else status
         fallback = "BAD_REQUEST" if status < 500 else "INTERNAL_ERROR"
-        return {"error_code": _MLFLOW_CODES.get(status, fallback), "message": message}, status, headers
+        return (
+            {"error_code": _MLFLOW_CODES.get(status, fallback), "message": message},
+            status,
+            headers,
+        )
     content: dict[str, Any] = {"code": code, "message": message}
     details = {name: getattr(error, name, None) for name in ("row", "field")}
-    return {"error": content | {name: value for name, value in details.items() if value is not None}}, status, headers
+    return (
+        {"error": content | {name: value for name, value in details.items() if value is not None}},
+        status,
+        headers,
+    )
 
 
 def error_answer(error: Exception, path: str, request_id: bytes) -> tuple[int, bytes, bytes]:
     """For the hot path: status, body, and the headers as they go out."""
     content, status, headers = classify(error, path, request_id)
-    return status, msgspec.json.encode(content), b"".join(f"{name.lower()}: {value}\r\n".encode() for name, value in headers.items())
+    return (
+        status,
+        msgspec.json.encode(content),
+        b"".join(f"{name.lower()}: {value}\r\n".encode() for name, value in headers.items()),
+    )
 
 
 def error_response(error: Exception, request: Request) -> Response:
     """For a route."""
     # Not ``request.url``: that is made of the Host header too.
-    content, status, headers = classify(error, request.scope["path"], request.scope.get("laurel.request_id", b""))
+    content, status, headers = classify(
+        error, request.scope["path"], request.scope.get("laurel.request_id", b"")
+    )
     return Response(msgspec.json.encode(content), status, headers, "application/json")
 
 
 def add_error_answers(app: FastAPI) -> None:
-    """No answer of the service holds a stack trace, and each has the shape that its path asks for."""
+    """No answer of the service holds a stack trace, and each has the shape that its path asks
+    for.
+    """
 
     async def known(request: Request, error: Exception) -> Response:
         return error_response(error, request)
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        message, code = str(error.detail), "method_not_allowed" if error.status_code == 405 else "http_error"
+        message, code = (
+            str(error.detail),
+            "method_not_allowed" if error.status_code == 405 else "http_error",
+        )
         if error.status_code == 404:
-            code, message = "not_found", f"There is nothing at {request.url.path}; / and /openapi.json list what there is."
+            code, message = (
+                "not_found",
+                f"There is nothing at {request.url.path}; / and /openapi.json list what there is.",
+            )
         return error_response(Refused(error.status_code, code, message, error.headers), request)
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
-        return error_response(InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}."), request)
+        return error_response(
+            InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}."), request
+        )
 
     async def gone(_: Request, __: Exception) -> Response:
         return Response(status_code=499)  # nobody reads it; it is counted

@@ -1,7 +1,8 @@
-"""What each answer tells a browser not to do with it. Names and values as in https://owasp.org/www-project-secure-headers/.
+"""What each answer tells a browser not to do with it. Names and values as in
+https://owasp.org/www-project-secure-headers/.
 
-``Strict-Transport-Security`` is not among them: it belongs to whoever ends TLS in front of the service.
-"""
+``Strict-Transport-Security`` is not among them: it belongs to whoever ends TLS in front of the
+service."""
 
 import base64
 import hashlib
@@ -26,29 +27,35 @@ _DOCUMENT: Headers = [
     ("X-Frame-Options", "DENY"),
 ]
 
-# A drift report is a document with scripts that others wrote, about data that others sent. Its origin is its own: it can neither
-# read the service nor ask it anything, and "default-src 'none'" lets it load nothing and tell nobody.
+# A drift report is a document with scripts that others wrote, about data that others sent. Its
+# origin is its own: it can neither read the service nor ask it anything, and "default-src 'none'"
+# lets it load nothing and tell nobody.
 REPORT_HEADERS: Headers = [
     *_DOCUMENT,
     ("Cache-Control", "private, no-store"),
     (
         "Content-Security-Policy",
-        "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
+        "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src "
+        "'unsafe-inline'; img-src data: blob:; "
         "font-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
 ]
 
 
 def page_headers(html: str) -> Headers:
-    """For a page of ours: only the scripts and styles that stand in ``html`` run, told by their SHA-256.
+    """For a page of ours: only the scripts and styles that stand in ``html`` run, told by their
+    SHA-256.
 
-    Raises ``ValueError`` where the page has what these headers forbid: a script from elsewhere, an ``on...`` or ``style`` attribute.
-    """
+    Raises ``ValueError`` where the page has what these headers forbid: a script from elsewhere, an
+    ``on...`` or ``style`` attribute."""
     found = _Inline()
     found.feed(html)
     found.close()
     if found.refused:
-        raise ValueError(f"The page's own policy would block {', '.join(found.refused)}: put it into its <script> or <style>.")
+        raise ValueError(
+            f"The page's own policy would block {', '.join(found.refused)}: put it into its "
+            "<script> or <style>."
+        )
     policy = [
         "default-src 'none'",
         _sources("script-src", found.blocks["script"]),
@@ -68,12 +75,16 @@ def page_headers(html: str) -> Headers:
 
 
 def _sources(directive: str, blocks: list[str]) -> str:
-    digests = [base64.b64encode(hashlib.sha256(block.encode()).digest()).decode() for block in blocks]
+    digests = [
+        base64.b64encode(hashlib.sha256(block.encode()).digest()).decode() for block in blocks
+    ]
     return " ".join([directive, *([f"'sha256-{digest}'" for digest in digests] or ["'none'"])])
 
 
 class _Inline(HTMLParser):
-    """Collects what stands between ``<script>`` and ``</script>``, ``<style>`` and ``</style>``, to the letter."""
+    """Collects what stands between ``<script>`` and ``</script>``, ``<style>`` and ``</style>``, to
+    the letter.
+    """
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=False)
@@ -82,8 +93,12 @@ class _Inline(HTMLParser):
         self._open: str | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.refused += [f"<{tag} {name}>" for name, _ in attrs if name.startswith("on") or name == "style"]
-        self.refused += [f"<{tag} {name}>" for name, _ in attrs if tag == "script" and name == "src"]
+        self.refused += [
+            f"<{tag} {name}>" for name, _ in attrs if name.startswith("on") or name == "style"
+        ]
+        self.refused += [
+            f"<{tag} {name}>" for name, _ in attrs if tag == "script" and name == "src"
+        ]
         if tag in self.blocks:
             self._open = tag
             self.blocks[tag].append("")

@@ -1,4 +1,6 @@
-"""Rows of a body in every form that they come in, by its media type. The schema, the checks and the refusals are the same for all."""
+"""Rows of a body in every form that they come in, by its media type. The schema, the checks and the
+refusals are the same for all.
+"""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +21,9 @@ _ROW_BYTES = (20, 5000)
 
 
 def read_rows(reader: RowReader, content_type: str, body: bytes, max_rows: int) -> Asked:
-    """Rows of a body. Raises ``Refused`` for a type that is not read here, ``InputError`` naming row and field."""
+    """Rows of a body. Raises ``Refused`` for a type that is not read here, ``InputError`` naming
+    row and field.
+    """
     if content_type == JSON:
         return read_json(reader, body, max_rows)
     if content_type == CSV:
@@ -27,10 +31,16 @@ def read_rows(reader: RowReader, content_type: str, body: bytes, max_rows: int) 
     if content_type in (ARROW, ARROW_FILE):
         return read_arrow(columns_of(reader), body, max_rows)
     known = ", ".join((JSON, CSV, ARROW))
-    raise Refused(415, "unsupported_media_type", f"The body's Content-Type is {content_type[:100]!r}; send {known} or {ARROW_FILE}.")
+    raise Refused(
+        415,
+        "unsupported_media_type",
+        f"The body's Content-Type is {content_type[:100]!r}; send {known} or {ARROW_FILE}.",
+    )
 
 
-def read_pieces(reader: RowReader, content_type: str, body: bytes, max_rows: int, size: int | None) -> Iterator[Asked]:
+def read_pieces(
+    reader: RowReader, content_type: str, body: bytes, max_rows: int, size: int | None
+) -> Iterator[Asked]:
     """The same rows, about ``size`` at a time where the form can be read so; ``None``: all at once.
 
     Raises as ``read_rows`` does, perhaps after some pieces.
@@ -62,12 +72,16 @@ def _row_bytes(body: bytes) -> int:
 
 
 def read_json(reader: RowReader, body: bytes, max_rows: int) -> Asked:
-    """Rows of either JSON form. Raises ``InputError`` naming row and field, ``MalformedBody`` where the body is no JSON."""
+    """Rows of either JSON form. Raises ``InputError`` naming row and field, ``MalformedBody`` where
+    the body is no JSON.
+    """
     refuse_flood(body, max_rows)
     try:
         rows = reader.read(body)
     except InputError as error:
-        if error.field == "columns" and error.row is None:  # no field of the row form: it is the other
+        if (
+            error.field == "columns" and error.row is None
+        ):  # no field of the row form: it is the other
             return columns_of(reader).read(body, max_rows)
         raise
     check_count(len(rows), max_rows)

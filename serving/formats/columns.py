@@ -1,8 +1,8 @@
-"""Rows that come column by column: JSON's column form, CSV, Arrow, tensors. Checked by the same types as ``serving/formats/rows.py``.
+"""Rows that come column by column: JSON's column form, CSV, Arrow, tensors. Checked by the same
+types as ``serving/formats/rows.py``.
 
-Whatever brings columns hands them over here and gets what the row form gives: tuples to score, and the rows as native JSON for the
-prediction log.
-"""
+Whatever brings columns hands them over here and gets what the row form gives: tuples to score, and
+the rows as native JSON for the prediction log."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,7 +32,11 @@ from serving.formats.rows import (
     wrong_value,
 )
 
-_WHERE = re.compile(r"^(?P<what>.*?)(?: - at `\$(?:\.columns(?:\.(?P<field>(?:(?! - at `).)+?))?(?:\[(?P<row>\d+)\])?)?`)?$", re.DOTALL)
+_WHERE = re.compile(
+    r"^(?P<what>.*?)(?: - at `\$(?:\.columns(?:\.(?P<field>(?:(?! - at "
+    r"`).)+?))?(?:\[(?P<row>\d+)\])?)?`)?$",
+    re.DOTALL,
+)
 
 Columns = Mapping[str, Sequence[Any]]
 _Parts = dict[str, msgspec.Raw]
@@ -42,30 +46,56 @@ class _Held(msgspec.Struct, forbid_unknown_fields=True):
     columns: _Parts
 
 
-# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time (docs/decisions/0012-hot-path.md).
+# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
+# (docs/decisions/0012-hot-path.md).
 _HELD = msgspec.json.Decoder(_Held)
 
 
 class ColumnReader:
-    """Reads columns of one schema. ``numbers`` and ``categories`` say of each such feature whether it may be null."""
+    """Reads columns of one schema. ``numbers`` and ``categories`` say of each such feature whether
+    it may be null.
+    """
 
     def __init__(self, reader: RowReader) -> None:
         self.names = [feature.name for feature in reader.features]
         self.event_time = reader.event_time
-        self.categories = {feature.name: feature.nullable for feature in reader.features if feature.kind == "category"}
-        self.numbers = {feature.name: feature.nullable for feature in reader.features if feature.kind == "number"}
+        self.categories = {
+            feature.name: feature.nullable
+            for feature in reader.features
+            if feature.kind == "category"
+        }
+        self.numbers = {
+            feature.name: feature.nullable
+            for feature in reader.features
+            if feature.kind == "number"
+        }
         fields: list[tuple[str, Any, Any]] = [
-            (f"f{i}", list[value_type(feature, reader.dtype)] | UnsetType, UNSET if feature.nullable else msgspec.NODEFAULT)  # type: ignore[misc]
+            (
+                f"f{i}",
+                list[value_type(feature, reader.dtype)] | UnsetType,  # type: ignore[misc]
+                UNSET if feature.nullable else msgspec.NODEFAULT,
+            )
             for i, feature in enumerate(reader.features)
         ]
         fields.append(("event_time", list[EVENT_TIME] | UnsetType, UNSET))
         names = renamed(reader.features, reader.event_time)
-        columns = msgspec.defstruct("Columns", fields, rename=names, kw_only=True, forbid_unknown_fields=True)
-        self._request: Any = msgspec.defstruct("Request", [("columns", columns)], forbid_unknown_fields=True)
+        columns = msgspec.defstruct(
+            "Columns", fields, rename=names, kw_only=True, forbid_unknown_fields=True
+        )
+        self._request: Any = msgspec.defstruct(
+            "Request", [("columns", columns)], forbid_unknown_fields=True
+        )
         self._decoder: Any = msgspec.json.Decoder(self._request)
-        kinds = {feature.name: value_type(feature, reader.dtype) for feature in reader.features} | {reader.event_time: EVENT_TIME}
-        self._lists: dict[str, Any] = {name: msgspec.json.Decoder(list[kind]) for name, kind in kinds.items()}  # type: ignore[valid-type]
-        self._row = msgspec.defstruct("Row", [(name, Any) for name, _, _ in fields], rename=names, gc=False)
+        kinds = {feature.name: value_type(feature, reader.dtype) for feature in reader.features} | {
+            reader.event_time: EVENT_TIME
+        }
+        self._lists: dict[str, Any] = {
+            name: msgspec.json.Decoder(list[kind])  # type: ignore[valid-type]
+            for name, kind in kinds.items()
+        }
+        self._row = msgspec.defstruct(
+            "Row", [(name, Any) for name, _, _ in fields], rename=names, gc=False
+        )
 
     def read(self, body: bytes, max_rows: int) -> Asked:
         """Rows of ``{"columns": {"distance": [...], ...}}``, all of the same length.
@@ -82,12 +112,18 @@ class ColumnReader:
             raise malformed(error, body, "rows") from error
 
     def read_pieces(self, body: bytes, max_rows: int, size: int) -> Iterator[Asked]:
-        """The same, ``size`` rows at a time, the columns one by one: numbers wait as an array. Raises as ``read`` does."""
+        """The same, ``size`` rows at a time, the columns one by one: numbers wait as an array.
+        Raises as ``read`` does.
+        """
         self.refuse_flood(body, "columns", max_rows)
         try:
             held = _HELD.decode(body)
             columns = {name: self._column(name, held.columns[name]) for name in held.columns}
-            missing = [name for name, nullable in (self.numbers | self.categories).items() if not nullable and name not in columns]
+            missing = [
+                name
+                for name, nullable in (self.numbers | self.categories).items()
+                if not nullable and name not in columns
+            ]
             lengths = {len(values) for values in columns.values()}
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
             missing, lengths = [""], set()
@@ -97,7 +133,12 @@ class ColumnReader:
         (count,) = lengths
         check_count(count, max_rows)
         for at in range(0, count, size):
-            yield self._ask_lists({name: self._values(name, values[at : at + size]) for name, values in columns.items()})
+            yield self._ask_lists(
+                {
+                    name: self._values(name, values[at : at + size])
+                    for name, values in columns.items()
+                }
+            )
 
     def _column(self, name: str, values: msgspec.Raw) -> Any:
         """Raises ``KeyError`` for no field, ``msgspec.DecodeError``."""
@@ -114,33 +155,48 @@ class ColumnReader:
         return self.ask_rows(list(zip(*filled, strict=True)))
 
     def convert(self, columns: Columns, max_rows: int, *, text: bool = False) -> Asked:
-        """The same of Python values; with ``text`` numbers may be written as text. Raises ``InputError``."""
+        """The same of Python values; with ``text`` numbers may be written as text. Raises
+        ``InputError``.
+        """
         request = {"columns": columns}
         try:
-            return self._ask(msgspec.convert(request, self._request, strict=not text).columns, max_rows)
+            return self._ask(
+                msgspec.convert(request, self._request, strict=not text).columns, max_rows
+            )
         except msgspec.ValidationError as error:
             raise _explain(error, lambda: request, self.event_time) from error
 
     def _ask(self, columns: Any, max_rows: int) -> Asked:
         given = msgspec.structs.astuple(columns)
-        lengths = {name: len(values) for name, values in zip([*self.names, self.event_time], given, strict=True) if values is not UNSET}
+        lengths = {
+            name: len(values)
+            for name, values in zip([*self.names, self.event_time], given, strict=True)
+            if values is not UNSET
+        }
         count = next(iter(lengths.values()), 0)
         check_count(count, max_rows)
         for name, length in lengths.items():
             if length != count:
-                raise InputError(f"Field {name!r} has {length} values, {next(iter(lengths))!r} has {count}: all need as many.", field=name)
+                raise InputError(
+                    f"Field {name!r} has {length} values, {next(iter(lengths))!r} has "
+                    f"{count}: all need as many.",
+                    field=name,
+                )
         filled = [[None] * count if values is UNSET else values for values in given]
         return self.ask_rows(list(zip(*filled, strict=True)))
 
     def ask_rows(self, rows: list[tuple[Any, ...]], ignored: Sequence[str] = ()) -> Asked:
         """Rows that were checked already, as ``RowReader.read`` gives them."""
-        return Asked(rows, lambda: msgspec.json.encode({"rows": list(starmap(self._row, rows))}), ignored)
+        return Asked(
+            rows, lambda: msgspec.json.encode({"rows": list(starmap(self._row, rows))}), ignored
+        )
 
     def refuse_flood(self, body: bytes, held: str, max_rows: int) -> None:
-        """Two bytes of JSON become a number of 32: columns of a large body that are far too long are found before they are decoded.
+        """Two bytes of JSON become a number of 32: columns of a large body that are far too long
+        are found before they are decoded.
 
-        Raises ``InputError``; what is wrong otherwise is said better by the decoder that knows the schema.
-        """
+        Raises ``InputError``; what is wrong otherwise is said better by the decoder that knows the
+        schema."""
         try:
             columns = msgspec.json.decode(msgspec.json.decode(body, type=_Parts)[held], type=_Parts)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
@@ -158,15 +214,21 @@ def columns_of(reader: RowReader) -> ColumnReader:
 def list_numbers(array: np.ndarray, nullable: bool) -> list[Any]:
     """The values of an array, in which NaN says null."""
     values = array.tolist()
-    return nulls_of(values, nullable) if array.dtype.kind == "f" and np.isnan(array).any() else values
+    return (
+        nulls_of(values, nullable) if array.dtype.kind == "f" and np.isnan(array).any() else values
+    )
 
 
 def nulls_of(values: list[Any], nullable: bool) -> list[Any]:
-    """NaN is how arrays of numbers say null: it becomes one where the schema has any, and is refused elsewhere."""
+    """NaN is how arrays of numbers say null: it becomes one where the schema has any, and is
+    refused elsewhere.
+    """
     return [None if value != value else value for value in values] if nullable else values
 
 
-def _explain(error: msgspec.ValidationError, request: Callable[[], Any], event_time: str) -> InputError:
+def _explain(
+    error: msgspec.ValidationError, request: Callable[[], Any], event_time: str
+) -> InputError:
     """The refusal in words for the caller; ``request`` gives what came, to tell the value."""
     told = str(error)
     place = _WHERE.match(told) if len(told) <= LONGEST_TOLD else None
@@ -175,14 +237,29 @@ def _explain(error: msgspec.ValidationError, request: Callable[[], Any], event_t
     what, field = place["what"], place["field"]
     if about := OBJECT.match(what):
         missing = about["what"] == "missing required"
-        return InputError(f"{place_of(None, about['field'])} {'is missing' if missing else 'is not a known field'}.", field=about["field"])
+        return InputError(
+            f"{place_of(None, about['field'])} "
+            f"{'is missing' if missing else 'is not a known field'}.",
+            field=about["field"],
+        )
     if field is None:
-        return InputError(f'The body must be {{"columns": {{"<field>": [...], ...}}}}: {what[:1].lower()}{what[1:]}.', field="columns")
+        return InputError(
+            f'The body must be {{"columns": {{"<field>": [...], ...}}}}: '
+            f"{what[:1].lower()}{what[1:]}.",
+            field="columns",
+        )
     if place["row"] is None:
         return InputError(f"{place_of(None, field)}: {what[:1].lower()}{what[1:]}.", field=field)
     row = int(place["row"])
     try:
         got = shown(request()["columns"][field][row])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, IndexError, TypeError):
+    except (
+        msgspec.DecodeError,
+        UnicodeDecodeError,
+        RecursionError,
+        KeyError,
+        IndexError,
+        TypeError,
+    ):
         got = None  # no JSON further on, or the same name once more
     return wrong_value(what, row, field, {event_time: LOCAL_TIME}, got)

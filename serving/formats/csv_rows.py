@@ -1,4 +1,6 @@
-"""Rows as CSV: a header line with the fields' names, then a line for each row, in UTF-8. An empty value is null."""
+"""Rows as CSV: a header line with the fields' names, then a line for each row, in UTF-8. An empty
+value is null.
+"""
 
 import codecs
 import csv
@@ -19,7 +21,9 @@ Table = dict[str, list[str | None]]
 
 
 def read_csv(reader: ColumnReader, body: bytes, max_rows: int) -> Asked:
-    """Rows whose columns are fields, the event time among them if it is known. Raises ``InputError`` naming row and field."""
+    """Rows whose columns are fields, the event time among them if it is known. Raises
+    ``InputError`` naming row and field.
+    """
     (asked,) = read_csv_pieces(reader, body, max_rows, max_rows)
     return asked
 
@@ -42,17 +46,23 @@ def convert_text(reader: ColumnReader, columns: Columns, max_rows: int) -> Asked
         return reader.convert(columns, max_rows, text=True)
     except InputError:
         # Either it is wrong, or it is a number as JSON does not write it: +1, .5, NaN.
-        numbers = {name: [_number(value) for value in columns[name]] for name in reader.numbers if name in columns}
+        numbers = {
+            name: [_number(value) for value in columns[name]]
+            for name in reader.numbers
+            if name in columns
+        }
         known = {name: nulls_of(values, reader.numbers[name]) for name, values in numbers.items()}
         return reader.convert({**columns, **known}, max_rows)
 
 
-def read_tables(reader: ColumnReader, body: bytes, max_rows: int, size: int, nulls: Set[str] = frozenset()) -> Iterator[Table]:
-    """The columns by name, as text, ``size`` rows at a time; empty values and ``nulls`` are ``None``. Empty lines are left out.
+def read_tables(
+    reader: ColumnReader, body: bytes, max_rows: int, size: int, nulls: Set[str] = frozenset()
+) -> Iterator[Table]:
+    """The columns by name, as text, ``size`` rows at a time; empty values and ``nulls`` are
+    ``None``. Empty lines are left out.
 
-    Raises ``InputError`` for no row or too many, for a row of another length than the header, for a name that comes twice, and for a
-    first line of values.
-    """
+    Raises ``InputError`` for no row or too many, for a row of another length than the header, for a
+    name that comes twice, and for a first line of values."""
     try:
         lines = _lines(body)
         names = next(lines, [])
@@ -64,7 +74,9 @@ def read_tables(reader: ColumnReader, body: bytes, max_rows: int, size: int, nul
             yield _table(names, rows, count - len(rows), nulls)
         check_count(count, max_rows)
     except UnicodeDecodeError as error:
-        raise InputError(f"The body is not UTF-8: {error.reason} at byte {_bad_byte(body)}.") from error
+        raise InputError(
+            f"The body is not UTF-8: {error.reason} at byte {_bad_byte(body)}."
+        ) from error
     except csv.Error as error:
         raise InputError(f"The body is no CSV: {error}.") from error
 
@@ -73,10 +85,15 @@ def _table(names: list[str], rows: list[list[str]], first: int, nulls: Set[str])
     for number, row in enumerate(rows, first):
         if len(row) != len(names):
             few = "fewer" if len(row) < len(names) else "more"
-            raise InputError(f"Row {number} has {few} values than the header has names ({len(names)}).", number)
+            raise InputError(
+                f"Row {number} has {few} values than the header has names ({len(names)}).", number
+            )
     columns = zip(names, zip(*rows, strict=True), strict=True)
     if nulls:
-        return {name: [None if value in nulls else value or None for value in values] for name, values in columns}
+        return {
+            name: [None if value in nulls else value or None for value in values]
+            for name, values in columns
+        }
     return {name: [value or None for value in values] for name, values in columns}
 
 
@@ -86,8 +103,14 @@ def _check_names(reader: ColumnReader, names: list[str]) -> None:
         if not _looks_like_values(reader, names):
             raise InputError(f"Field {shown(twice)} stands twice in the header.", field=twice[:100])
     if names and _looks_like_values(reader, names):
-        expected = f"expected the fields' names, such as {','.join([*reader.names, reader.event_time])[:200]}"
-        raise InputError(f"The first line of the CSV is a row of values: {expected}; got {shown(','.join(names))}.")
+        expected = (
+            "expected the fields' names, such as "
+            f"{','.join([*reader.names, reader.event_time])[:200]}"
+        )
+        raise InputError(
+            f"The first line of the CSV is a row of values: {expected}; got "
+            f"{shown(','.join(names))}."
+        )
 
 
 def _looks_like_values(reader: ColumnReader, names: list[str]) -> bool:
@@ -99,8 +122,8 @@ def _looks_like_values(reader: ColumnReader, names: list[str]) -> bool:
 def _lines(body: bytes) -> Iterator[list[str]]:
     """The values of each line that is not empty; the body becomes text block by block.
 
-    Raises ``InputError`` for a first line that is far too long, ``UnicodeDecodeError``, ``csv.Error``.
-    """
+    Raises ``InputError`` for a first line that is far too long, ``UnicodeDecodeError``,
+    ``csv.Error``."""
     if body.count(b",", 0, body.find(b"\n") if b"\n" in body else len(body)) >= _MOST_NAMES:
         raise InputError(f"The header has too many names; at most {_MOST_NAMES} can be.")
     if b'"' in body or (b"\r" in body and body.count(b"\r") != body.count(b"\r\n")):
@@ -115,7 +138,9 @@ def _lines(body: bytes) -> Iterator[list[str]]:
         for line in block.replace("\r\n", "\n").removesuffix("\r").split("\n"):
             if line:
                 values = line.split(",", most)
-                most = len(values) if most < 0 else most  # no more values are made of a line than one over the header
+                most = (
+                    len(values) if most < 0 else most
+                )  # no more values are made of a line than one over the header
                 yield values
         at = end + 1 if end >= 0 else len(body)
 
@@ -131,6 +156,10 @@ def _bad_byte(body: bytes) -> int:
 def _number(value: Any) -> Any:
     """The number that Python reads in a text, true as 1; the value itself where it reads none."""
     try:
-        return float(value) if isinstance(value, bool) or (isinstance(value, str) and "_" not in value) else value
+        return (
+            float(value)
+            if isinstance(value, bool) or (isinstance(value, str) and "_" not in value)
+            else value
+        )
     except ValueError:
         return value

@@ -1,7 +1,8 @@
-"""Compressed bodies and answers, and bodies in other alphabets than UTF-8: ``Content-Encoding``, ``Accept-Encoding``, ``charset``.
+"""Compressed bodies and answers, and bodies in other alphabets than UTF-8: ``Content-Encoding``,
+``Accept-Encoding``, ``charset``.
 
-A small compressed body can become a large one, so it is unpacked in steps, and each step is counted before the next is made.
-"""
+A small compressed body can become a large one, so it is unpacked in steps, and each step is counted
+before the next is made."""
 
 import asyncio
 import zlib
@@ -22,11 +23,17 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 
 def check_charset(content_type: str) -> None:
-    """Raises ``Refused`` where a body says that it is not UTF-8: read as if it were, names would be other names."""
+    """Raises ``Refused`` where a body says that it is not UTF-8: read as if it were, names would be
+    other names.
+    """
     for parameter in content_type.split(";")[1:]:
         name, _, value = (part.strip().lower() for part in parameter.partition("="))
         if name == "charset" and value.strip('"') not in _UTF8:
-            raise Refused(415, "unsupported_media_type", f"The body's charset is {value[:40]!r}; send it in UTF-8.")
+            raise Refused(
+                415,
+                "unsupported_media_type",
+                f"The body's charset is {value[:40]!r}; send it in UTF-8.",
+            )
 
 
 def is_compressed(content_encoding: str) -> bool:
@@ -34,7 +41,11 @@ def is_compressed(content_encoding: str) -> bool:
     codings = [coding.strip().lower() for coding in content_encoding.split(",")]
     codings = [coding for coding in codings if coding not in ("", "identity")]
     if codings and (len(codings) > 1 or codings[0] not in _GZIP):
-        message = f"The body's Content-Encoding is {content_encoding[:100]!r}; send gzip, or the body as it is."
+        message = (
+            f"The body's Content-Encoding is {content_encoding[:100]!r}; send gzip, or "
+            "the body "
+            "as it is."
+        )
         raise Refused(415, "unsupported_media_type", message, {"Accept-Encoding": "gzip, identity"})
     return bool(codings)
 
@@ -46,7 +57,9 @@ class Gunzip:
         self._stream = zlib.decompressobj(_WINDOW)
 
     def unpack(self, piece: bytes) -> Iterator[bytes]:
-        """What ``piece`` holds, in steps of at most ``STEP_BYTES``. Raises ``Refused`` for what is no gzip."""
+        """What ``piece`` holds, in steps of at most ``STEP_BYTES``. Raises ``Refused`` for what is
+        no gzip.
+        """
         try:
             while piece and not self._stream.eof:
                 if data := self._stream.decompress(piece, STEP_BYTES):
@@ -64,23 +77,36 @@ class Gunzip:
 
 
 def _broken(what: str) -> Refused:
-    return Refused(415, "unsupported_media_type", f"The body's Content-Encoding says gzip, and the body {what}.")
+    return Refused(
+        415,
+        "unsupported_media_type",
+        f"The body's Content-Encoding says gzip, and the body {what}.",
+    )
 
 
 def accepts_gzip(headers: Headers) -> bool:
     """Whether a caller asks for gzip and likes nothing better (RFC 9110, 12.5.3)."""
-    accepted = b",".join(value for name, value in headers if name == b"accept-encoding").decode("latin-1").lower()
+    accepted = (
+        b",".join(value for name, value in headers if name == b"accept-encoding")
+        .decode("latin-1")
+        .lower()
+    )
     qualities: dict[str, float] = {}
     for part in accepted.split(",")[:20]:
         coding, *parameters = (word.strip() for word in part.split(";"))
         quality = next((word[2:].strip() for word in parameters if word.startswith("q=")), "1")
         qualities[coding] = float(quality) if quality.replace(".", "", 1).isdecimal() else 0.0
-    gzip = max((qualities[coding] for coding in _GZIP if coding in qualities), default=qualities.get("*", 0.0))
+    gzip = max(
+        (qualities[coding] for coding in _GZIP if coding in qualities),
+        default=qualities.get("*", 0.0),
+    )
     return gzip > 0 and gzip >= qualities.get("identity", 0.0)
 
 
 class GzipAnswers:
-    """ASGI middleware: an answer that is worth it goes out as gzip where the caller asks for that."""
+    """ASGI middleware: an answer that is worth it goes out as gzip where the caller asks for
+    that.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -99,11 +125,22 @@ class GzipAnswers:
             if start is not None:
                 head, start = start, None
                 body = message.get("body", b"")
-                if not message.get("more_body") and len(body) >= SMALLEST_ANSWER_BYTES and _is_plain(head["headers"]):
-                    packed = await asyncio.to_thread(_compress, body) if len(body) > _LOOP_BYTES else _compress(body)
+                if (
+                    not message.get("more_body")
+                    and len(body) >= SMALLEST_ANSWER_BYTES
+                    and _is_plain(head["headers"])
+                ):
+                    packed = (
+                        await asyncio.to_thread(_compress, body)
+                        if len(body) > _LOOP_BYTES
+                        else _compress(body)
+                    )
                     kept = [pair for pair in head["headers"] if pair[0] != b"content-length"]
                     coding = [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
-                    head = {**head, "headers": [*kept, *coding, (b"content-length", str(len(packed)).encode())]}
+                    head = {
+                        **head,
+                        "headers": [*kept, *coding, (b"content-length", str(len(packed)).encode())],
+                    }
                     message = {**message, "body": packed}
                 await send(head)
             await send(message)

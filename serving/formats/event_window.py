@@ -1,8 +1,9 @@
-"""When the events of a use case may be: the time that a caller states decides the folders of the lake, so it is bounded.
+"""When the events of a use case may be: the time that a caller states decides the folders of the
+lake, so it is bounded.
 
-The package's manifest states a window around now (``EventTimePolicy`` of the use case). Whatever it states, one request has events of at
-most ``MOST_DAYS`` days: each day costs a file of the lake for each segment of the prediction log.
-"""
+The package's manifest states a window around now (``EventTimePolicy`` of the use case). Whatever it
+states, one request has events of at most ``MOST_DAYS`` days: each day costs a file of the lake for
+each segment of the prediction log."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -18,32 +19,52 @@ _ZONE = timedelta(hours=14)  # event times are local times, and now is UTC
 
 
 class EventWindow:
-    """The window of one use case. ``field`` is its event time; ``None`` days: no bound on that side."""
+    """The window of one use case. ``field`` is its event time; ``None`` days: no bound on that
+    side.
+    """
 
-    def __init__(self, field: str = "event_time", past_days: float | None = None, future_days: float | None = None) -> None:
+    def __init__(
+        self,
+        field: str = "event_time",
+        past_days: float | None = None,
+        future_days: float | None = None,
+    ) -> None:
         self._field = field
         self._past_days = past_days
         self._future_days = future_days
         self._earliest, self._latest, self._known_until = datetime.max, datetime.min, 0.0
 
     def check_rows(self, rows: Sequence[tuple[Any, ...]], days: set[date] | None = None) -> None:
-        """Rows as ``RowReader`` gives them, the event time last. Raises ``InputError`` naming the row.
+        """Rows as ``RowReader`` gives them, the event time last. Raises ``InputError`` naming the
+        row.
 
         ``days`` are those of the request's rows before these ones; those of these are added.
         """
         if len(rows) == 1 and days is None:  # the hot path
             time = rows[0][-1]
-            if time is None or (self._earliest <= time <= self._latest and monotonic() < self._known_until):
+            if time is None or (
+                self._earliest <= time <= self._latest and monotonic() < self._known_until
+            ):
                 return
             self._earliest, self._latest = _around_now(self._past_days, self._future_days)
             self._known_until = monotonic() + _KNOWN_SECONDS
         self.check([row[-1] for row in rows], self._field, self._past_days, days)
 
     def check_feedback(self, times: Sequence[datetime | None]) -> None:
-        """Event times of labels, which may be ``LABEL_DAYS`` older than those of predictions. Raises ``InputError`` naming the row."""
-        self.check(times, "event_time", None if self._past_days is None else self._past_days + LABEL_DAYS)
+        """Event times of labels, which may be ``LABEL_DAYS`` older than those of predictions.
+        Raises ``InputError`` naming the row.
+        """
+        self.check(
+            times, "event_time", None if self._past_days is None else self._past_days + LABEL_DAYS
+        )
 
-    def check(self, times: Sequence[datetime | None], field: str, past_days: float | None, before: set[date] | None = None) -> None:
+    def check(
+        self,
+        times: Sequence[datetime | None],
+        field: str,
+        past_days: float | None,
+        before: set[date] | None = None,
+    ) -> None:
         """Raises ``InputError`` naming the row and ``field``."""
         known = [time for time in times if time is not None]
         if not known:
@@ -53,14 +74,21 @@ class EventWindow:
         if first < earliest or last > latest:
             outside = first if first < earliest else last
             row = times.index(outside)
-            expected = f"expected a time from {earliest.date()} to {latest.date()}, as the use case states"
-            raise InputError(f"Row {row}, field {field!r}: {expected}, got {outside.isoformat()}.", row, field)
+            expected = (
+                f"expected a time from {earliest.date()} to {latest.date()}, as the use case states"
+            )
+            raise InputError(
+                f"Row {row}, field {field!r}: {expected}, got {outside.isoformat()}.", row, field
+            )
         days = set() if before is None else before
         if before is not None or len(known) > MOST_DAYS:
             days |= {time.date() for time in known}
         if len(days) > MOST_DAYS:
             span = f"the rows are of {len(days):,} days, from {min(days)} to {max(days)}"
-            raise InputError(f"Field {field!r}: {span}; send rows of at most {MOST_DAYS} days in one request.", field=field)
+            raise InputError(
+                f"Field {field!r}: {span}; send rows of at most {MOST_DAYS} days in one request.",
+                field=field,
+            )
 
 
 def _around_now(past_days: float | None, future_days: float | None) -> tuple[datetime, datetime]:

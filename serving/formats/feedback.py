@@ -18,21 +18,27 @@ _WANTED = {
 
 
 class Feedback(msgspec.Struct, forbid_unknown_fields=True):
-    """The label of one prediction. ``event_time`` (local) is that of the predicted row, ``time`` when the label was known."""
+    """The label of one prediction. ``event_time`` (local) is that of the predicted row, ``time``
+    when the label was known.
+    """
 
     id: Annotated[str, Meta(min_length=1, max_length=128)]
-    label: bool | Annotated[float, Meta(ge=0, le=1)]  # 1.0 is how a column of numbers with gaps writes a label
+    label: (
+        bool | Annotated[float, Meta(ge=0, le=1)]
+    )  # 1.0 is how a column of numbers with gaps writes a label
     event_time: Annotated[datetime, Meta(tz=False)] | None = None
     time: datetime | None = None
 
     def known_at(self, came: datetime) -> datetime:
         """``time`` in UTC (UTC is meant where it names no zone), or when the feedback came.
 
-        What came is known: a clock that is ahead must not make a label last, and win over every correction, until that day.
-        """
+        What came is known: a clock that is ahead must not make a label last, and win over every
+        correction, until that day."""
         if self.time is None:
             return came
-        told = self.time.replace(tzinfo=UTC) if self.time.tzinfo is None else self.time.astimezone(UTC)
+        told = (
+            self.time.replace(tzinfo=UTC) if self.time.tzinfo is None else self.time.astimezone(UTC)
+        )
         return min(told, came)
 
 
@@ -40,12 +46,16 @@ class _Request(msgspec.Struct, forbid_unknown_fields=True):
     feedback: Annotated[list[Feedback], Meta(min_length=1)]
 
 
-_ANY = datetime(2000, 1, 1, tzinfo=UTC)  # for the check of the calendar, which does not ask when the feedback came
+_ANY = datetime(
+    2000, 1, 1, tzinfo=UTC
+)  # for the check of the calendar, which does not ask when the feedback came
 _DECODER = msgspec.json.Decoder(_Request)
 
 
 def read_feedback(body: bytes) -> list[Feedback]:
-    """Decode ``{"feedback": [...]}``. Raises ``InputError`` naming row and field, ``MalformedBody`` for no JSON."""
+    """Decode ``{"feedback": [...]}``. Raises ``InputError`` naming row and field, ``MalformedBody``
+    for no JSON.
+    """
     try:
         given = _DECODER.decode(body).feedback
     except msgspec.ValidationError as error:
@@ -54,9 +64,17 @@ def read_feedback(body: bytes) -> list[Feedback]:
         raise malformed(error, body, "feedback") from error
     for row, one in enumerate(given):
         if one.label not in (0, 1):
-            raise InputError(f"Row {row}, field 'label': expected {_WANTED['label']}, got {one.label!r}.", row, "label")
+            raise InputError(
+                f"Row {row}, field 'label': expected {_WANTED['label']}, got {one.label!r}.",
+                row,
+                "label",
+            )
         try:
             one.known_at(_ANY)
-        except OverflowError as error:  # the first or last day there is, in a zone that pushes it over the edge
-            raise InputError(f"Row {row}, field 'time': expected {_WANTED['time']}, got {one.time}.", row, "time") from error
+        except (
+            OverflowError
+        ) as error:  # the first or last day there is, in a zone that pushes it over the edge
+            raise InputError(
+                f"Row {row}, field 'time': expected {_WANTED['time']}, got {one.time}.", row, "time"
+            ) from error
     return given

@@ -1,8 +1,9 @@
-"""Rows as callers send them: JSON decoded into typed rows, checked in the same pass, refused by row and field.
+"""Rows as callers send them: JSON decoded into typed rows, checked in the same pass, refused by row
+and field.
 
-The types are made from a package's features, so that msgspec checks presence, type and range in C: a row of 27 fields
-costs about a microsecond. What it says of a wrong one is told again in the caller's words, with the value that came.
-"""
+The types are made from a package's features, so that msgspec checks presence, type and range in C:
+a row of 27 fields costs about a microsecond. What it says of a wrong one is told again in the
+caller's words, with the value that came."""
 
 import json
 import math
@@ -20,12 +21,18 @@ from serving.errors import InputError, MalformedBody
 from serving.package.manifest import Feature
 
 _WHERE = re.compile(
-    r"^(?P<what>.*?)(?: - at `\$(?:\.(?P<list>\w+))?(?:\[(?P<row>\d+)\])?(?:\.(?P<field>(?:(?! - at `).)+))?`)?$", re.DOTALL
+    r"^(?P<what>.*?)(?: - at "
+    r"`\$(?:\.(?P<list>\w+))?(?:\[(?P<row>\d+)\])?(?:\.(?P<field>(?:(?! - at `).)+))?`)?$",
+    re.DOTALL,
 )
-OBJECT = re.compile(r"^Object (?P<what>missing required|contains unknown) field `(?P<field>.+)`$", re.DOTALL)
+OBJECT = re.compile(
+    r"^Object (?P<what>missing required|contains unknown) field `(?P<field>.+)`$", re.DOTALL
+)
 EVENT_TIME: Any = Annotated[datetime, Meta(tz=False)] | None
 LONGEST_TOLD = 1000
-_TOKENS = re.compile(rb'"(?:[^"\\]++|\\(?:.|\Z))*+(?:"|\Z)|[{\[]', re.DOTALL)  # whole texts, and what opens an object or a list
+_TOKENS = re.compile(
+    rb'"(?:[^"\\]++|\\(?:.|\Z))*+(?:"|\Z)|[{\[]', re.DOTALL
+)  # whole texts, and what opens an object or a list
 _QUOTE = ord('"')
 _OPEN_AROUND_ROWS = 8
 _BEFORE_ROWS = re.compile(rb'\s*\{\s*"rows"\s*:\s*\[\s*(?=\{)')
@@ -33,16 +40,18 @@ _BETWEEN_ROWS = re.compile(rb"\}\s*,\s*(?=\{)")
 _AFTER_ROWS = re.compile(rb"(?<=\})\s*\]\s*\}\s*\Z")
 _LONGEST_TAIL = 1000
 _TRIES = 8
-FLOOD_BYTES = 4 * 2**20  # bodies above it are looked at for the number of their rows before they are decoded
+FLOOD_BYTES = (
+    4 * 2**20
+)  # bodies above it are looked at for the number of their rows before they are decoded
 LOCAL_TIME = "a local date and time without a zone, such as '2013-06-01T15:00:00'"
 
 
 class Asked(msgspec.Struct):
-    """Checked rows as ``RowReader.read`` gives them, and the native JSON that says the same, for the prediction log.
+    """Checked rows as ``RowReader.read`` gives them, and the native JSON that says the same, for
+    the prediction log.
 
-    ``source`` is the JSON, or makes it when it is first asked for: many rows are logged without it. ``ignored`` are names of columns
-    that are no fields.
-    """
+    ``source`` is the JSON, or makes it when it is first asked for: many rows are logged without it.
+    ``ignored`` are names of columns that are no fields."""
 
     rows: list[tuple[Any, ...]]
     source: bytes | Callable[[], bytes]
@@ -56,9 +65,13 @@ class Asked(msgspec.Struct):
 
 
 class RowReader:
-    """Decodes ``{"rows": [{...}]}`` of one schema: ``rows`` are tuples in the order of ``features``, then event times."""
+    """Decodes ``{"rows": [{...}]}`` of one schema: ``rows`` are tuples in the order of
+    ``features``, then event times.
+    """
 
-    def __init__(self, features: Sequence[Feature], event_time: str, dtype: str = "float64") -> None:
+    def __init__(
+        self, features: Sequence[Feature], event_time: str, dtype: str = "float64"
+    ) -> None:
         self.features = tuple(features)
         self.event_time = event_time
         self.dtype = dtype
@@ -69,7 +82,8 @@ class RowReader:
         self._decoder = msgspec.json.Decoder(request)
 
     def read(self, body: bytes) -> list[tuple[Any, ...]]:
-        """Rows as tuples: the features' values (null: ``None``), and last the event time or ``None``.
+        """Rows as tuples: the features' values (null: ``None``), and last the event time or
+        ``None``.
 
         Raises ``InputError`` naming row and field, ``MalformedBody`` where the body is no JSON.
         """
@@ -81,8 +95,13 @@ class RowReader:
             raise malformed(error, body, "rows") from error
 
     def read_pieces(self, body: bytes, size: int) -> Iterator[list[tuple[Any, ...]]]:
-        """The same, about ``size`` bytes of the body at a time. Raises as ``read`` does, perhaps after some pieces."""
-        head, tail = _BEFORE_ROWS.match(body), _AFTER_ROWS.search(body, max(0, len(body) - _LONGEST_TAIL))
+        """The same, about ``size`` bytes of the body at a time. Raises as ``read`` does, perhaps
+        after some pieces.
+        """
+        head, tail = (
+            _BEFORE_ROWS.match(body),
+            _AFTER_ROWS.search(body, max(0, len(body) - _LONGEST_TAIL)),
+        )
         if head is None or tail is None:
             yield self.read(body)
             return
@@ -95,7 +114,9 @@ class RowReader:
             yield rows
             row += len(rows)
 
-    def _read_piece(self, body: bytes, at: int, size: int, end: int) -> tuple[list[tuple[Any, ...]], int]:
+    def _read_piece(
+        self, body: bytes, at: int, size: int, end: int
+    ) -> tuple[list[tuple[Any, ...]], int]:
         """Rows from ``at`` on, and where the next one begins."""
         stop = at + size
         for _ in range(_TRIES):
@@ -104,11 +125,17 @@ class RowReader:
                 break
             part = b"[%b]" % body[at : cut.start() + 1]
             try:
-                return list(map(msgspec.structs.astuple, self._list_decoder.decode(part))), cut.end()
+                return list(
+                    map(msgspec.structs.astuple, self._list_decoder.decode(part))
+                ), cut.end()
             except msgspec.ValidationError as error:
-                raise explain(error, b'{"rows":%b}' % part, "rows", {self.event_time: LOCAL_TIME}) from error
+                raise explain(
+                    error, b'{"rows":%b}' % part, "rows", {self.event_time: LOCAL_TIME}
+                ) from error
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                stop = cut.end()  # what looked like the end of a row stands in a text, or this is no JSON
+                stop = (
+                    cut.end()
+                )  # what looked like the end of a row stands in a text, or this is no JSON
         return self.read(b'{"rows":[%b' % body[at:]), end
 
 
@@ -121,22 +148,38 @@ def moved(error: InputError, rows: int) -> InputError:
 
 
 def row_type(
-    features: Sequence[Feature], event_time: str, dtype: str, *, forbid_unknown_fields: bool, event_time_type: Any = EVENT_TIME
+    features: Sequence[Feature],
+    event_time: str,
+    dtype: str,
+    *,
+    forbid_unknown_fields: bool,
+    event_time_type: Any = EVENT_TIME,
 ) -> Any:
-    """A struct of one row, decoded by the names in JSON: ``astuple`` gives the features' values in order, then the event time."""
+    """A struct of one row, decoded by the names in JSON: ``astuple`` gives the features' values in
+    order, then the event time.
+    """
     fields: list[tuple[str, Any, Any]] = [
-        (f"f{i}", value_type(feature, dtype), None if feature.nullable else msgspec.NODEFAULT) for i, feature in enumerate(features)
+        (f"f{i}", value_type(feature, dtype), None if feature.nullable else msgspec.NODEFAULT)
+        for i, feature in enumerate(features)
     ]
     fields.append(("event_time", event_time_type, None))
-    # Required fields may follow optional ones, which only keyword fields allow; the order of astuple stays ours.
+    # Required fields may follow optional ones, which only keyword fields allow; the order of
+    # astuple stays ours.
     return msgspec.defstruct(
-        "Row", fields, rename=renamed(features, event_time), kw_only=True, forbid_unknown_fields=forbid_unknown_fields, gc=False
+        "Row",
+        fields,
+        rename=renamed(features, event_time),
+        kw_only=True,
+        forbid_unknown_fields=forbid_unknown_fields,
+        gc=False,
     )
 
 
 def renamed(features: Sequence[Feature], event_time: str) -> dict[str, str]:
     """Names in JSON of the structs' fields, which must be identifiers."""
-    return {f"f{i}": feature.name for i, feature in enumerate(features)} | {"event_time": event_time}
+    return {f"f{i}": feature.name for i, feature in enumerate(features)} | {
+        "event_time": event_time
+    }
 
 
 def value_type(feature: Feature, dtype: str) -> Any:
@@ -145,13 +188,19 @@ def value_type(feature: Feature, dtype: str) -> Any:
     if feature.kind == "number":
         # A number that overflows the model's own type would become infinite on the way to it.
         largest = float(np.finfo(np.dtype(dtype)).max)
-        low, high = (-largest if feature.low is None else feature.low), (largest if feature.high is None else feature.high)
+        low, high = (
+            (-largest if feature.low is None else feature.low),
+            (largest if feature.high is None else feature.high),
+        )
         kind = Annotated[float, Meta(ge=low, le=high)]
     return kind | None if feature.nullable else kind
 
 
-def explain(error: msgspec.ValidationError, body: bytes, listed: str, wanted: Mapping[str, str]) -> InputError:
-    """The same refusal in words for the caller: which row, which field, what was expected and what came.
+def explain(
+    error: msgspec.ValidationError, body: bytes, listed: str, wanted: Mapping[str, str]
+) -> InputError:
+    """The same refusal in words for the caller: which row, which field, what was expected and what
+    came.
 
     ``wanted`` says what a field must be where msgspec's own words are not enough.
     """
@@ -168,18 +217,30 @@ def explain(error: msgspec.ValidationError, body: bytes, listed: str, wanted: Ma
         return InputError(f"{place_of(row, field)} {what}.", row, field)
     if field is None and row is None:
         what = what[:1].lower() + what[1:]
-        return InputError(f'The body must be {{"{listed}": [{{...}}, ...]}} with at least one row: {what}.', field=place["list"])
+        return InputError(
+            f'The body must be {{"{listed}": [{{...}}, ...]}} with at least one row: {what}.',
+            field=place["list"],
+        )
     return wrong_value(what, row, field, wanted, _value(body, listed, row, field))
 
 
-def wrong_value(what: str, row: int | None, field: str | None, wanted: Mapping[str, str], got: str | None) -> InputError:
-    """One value is not what it must be. ``what`` are msgspec's words, ``got`` the value where it can be told."""
+def wrong_value(
+    what: str, row: int | None, field: str | None, wanted: Mapping[str, str], got: str | None
+) -> InputError:
+    """One value is not what it must be. ``what`` are msgspec's words, ``got`` the value where it
+    can be told.
+    """
     what = f"expected {wanted[field]}" if field and field in wanted else what[:1].lower() + what[1:]
     if got == "nan":
         what = "expected a finite number"
     elif got is not None:
         what = what.removesuffix(", got `str`")  # the text itself says more
-    return InputError(f"{place_of(row, field)}: {what}{'' if ', got' in what or got is None else f', got {got}'}.", row, field)
+    return InputError(
+        f"{place_of(row, field)}: "
+        f"{what}{'' if ', got' in what or got is None else f', got {got}'}.",
+        row,
+        field,
+    )
 
 
 def check_count(rows: int, max_rows: int) -> None:
@@ -191,7 +252,8 @@ def check_count(rows: int, max_rows: int) -> None:
 
 
 def refuse_flood(body: bytes, max_rows: int) -> None:
-    """Three bytes of JSON become a row of hundreds: in a large body, rows that are far too many are found before they are decoded.
+    """Three bytes of JSON become a row of hundreds: in a large body, rows that are far too many are
+    found before they are decoded.
 
     Raises ``InputError``.
     """
@@ -200,11 +262,15 @@ def refuse_flood(body: bytes, max_rows: int) -> None:
         return
     opened = (1 for token in _TOKENS.finditer(body) if body[token.start()] != _QUOTE)
     if sum(islice(opened, most + 1)) > most:
-        raise InputError(f"The body has too many rows or nested values; send at most {max_rows} rows at a time.")
+        raise InputError(
+            f"The body has too many rows or nested values; send at most {max_rows} rows at a time."
+        )
 
 
 def malformed(error: Exception, body: bytes, listed: str) -> InputError:
-    """A body that is no JSON; where it is only so for NaN or Infinity, which some writers emit, the field is named."""
+    """A body that is no JSON; where it is only so for NaN or Infinity, which some writers emit, the
+    field is named.
+    """
     if len(body) <= FLOOD_BYTES and (b"NaN" in body or b"Infinity" in body):
         try:
             content = json.loads(body)
@@ -212,8 +278,16 @@ def malformed(error: Exception, body: bytes, listed: str) -> InputError:
                 for field, value in row.items():
                     if isinstance(value, float) and not math.isfinite(value):
                         field.encode()  # half of a surrogate pair is no text: ValueError
-                        return InputError(f"{place_of(number, field)}: expected a finite number or null, got {value}.", number, field)
-            return MalformedBody("The body has NaN or Infinity, which JSON has not: send null for a number that is missing.")
+                        return InputError(
+                            f"{place_of(number, field)}: expected a finite number or null, "
+                            f"got {value}.",
+                            number,
+                            field,
+                        )
+            return MalformedBody(
+                "The body has NaN or Infinity, which JSON has not: send null for a number "
+                "that is missing."
+            )
         except (ValueError, TypeError, AttributeError, RecursionError):
             pass  # no JSON in any dialect: said below
     return MalformedBody(f"The body is no JSON: {error}.")
@@ -232,7 +306,14 @@ def _value(body: bytes, listed: str, row: int | None, field: str | None) -> str 
         return None
     try:
         return shown(msgspec.json.decode(body)[listed][row][field])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, IndexError, TypeError):
+    except (
+        msgspec.DecodeError,
+        UnicodeDecodeError,
+        RecursionError,
+        KeyError,
+        IndexError,
+        TypeError,
+    ):
         return None
 
 

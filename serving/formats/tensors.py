@@ -1,9 +1,10 @@
 """Requests of the Open Inference Protocol, version 2: JSON, or JSON followed by binary tensors.
 
-A tensor for each feature, of shape [n] or [n, 1]: numbers of any numeric type, categories and the event time as BYTES (UTF-8). A
-tensor of a nullable feature may be left out. Null is JSON's null; in binary it is NaN for a number, and an empty text for a category
-that may be null or for the event time. Nothing is allocated by what a body declares: sizes and shapes are compared with what is there.
-"""
+A tensor for each feature, of shape [n] or [n, 1]: numbers of any numeric type, categories and the
+event time as BYTES (UTF-8). A tensor of a nullable feature may be left out. Null is JSON's null; in
+binary it is NaN for a number, and an empty text for a category that may be null or for the event
+time. Nothing is allocated by what a body declares: sizes and shapes are compared with what is
+there."""
 
 import re
 import struct
@@ -24,7 +25,10 @@ NUMBERS = {
     **{f"UINT{bits}": np.dtype(f"<u{bits // 8}") for bits in (8, 16, 32, 64)},
 }
 OUTPUTS = {"score": "FP64", "decision": "BOOL", "prediction_id": "BYTES"}
-_ELSEWHERE = {"shared_memory_region", "classification"}  # what Triton knows besides, and would be missed without a word
+_ELSEWHERE = {
+    "shared_memory_region",
+    "classification",
+}  # what Triton knows besides, and would be missed without a word
 
 _Value = float | int | str | bool | None
 _FLAT: Any = msgspec.json.Decoder(list[_Value])
@@ -51,7 +55,9 @@ class Output(msgspec.Struct):
 
 
 class Inference(msgspec.Struct):
-    """A request without its binary tensors. What may be left out may be null: generated clients write it so."""
+    """A request without its binary tensors. What may be left out may be null: generated clients
+    write it so.
+    """
 
     inputs: list[Tensor]
     outputs: list[Output] | None = None
@@ -67,34 +73,52 @@ def read_inference(head: bytes) -> Inference:
     try:
         inference = _INFERENCE.decode(head)
     except msgspec.ValidationError as error:
-        raise InputError(f"The request is not one of the Open Inference Protocol: {str(error)[:300]}.") from error
+        raise InputError(
+            f"The request is not one of the Open Inference Protocol: {str(error)[:300]}."
+        ) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         hint = "; null stands for a number that is missing" if b"NaN" in head else ""
         raise MalformedBody(f"The request's JSON cannot be read: {error}{hint}.") from error
     for output in inference.outputs or ():
         if output.name not in OUTPUTS:
-            raise InputError(f"Output {shown(output.name)} is not known; there are {', '.join(OUTPUTS)}.")
+            raise InputError(
+                f"Output {shown(output.name)} is not known; there are {', '.join(OUTPUTS)}."
+            )
         if not _ELSEWHERE.isdisjoint(output.parameters or ()):
-            raise InputError(f"Output {output.name!r}: shared memory and classification are not offered here.")
+            raise InputError(
+                f"Output {output.name!r}: shared memory and classification are not offered here."
+            )
     return inference
 
 
 def ask(reader: ColumnReader, inference: Inference, tail: memoryview, max_rows: int) -> Asked:
-    """The rows of a request; ``tail`` are its binary tensors, in the order of the inputs. Raises ``InputError``."""
+    """The rows of a request; ``tail`` are its binary tensors, in the order of the inputs. Raises
+    ``InputError``.
+    """
     (asked,) = ask_pieces(reader, inference, tail, max_rows, max_rows)
     return asked
 
 
-def ask_pieces(reader: ColumnReader, inference: Inference, tail: memoryview, max_rows: int, size: int) -> Iterator[Asked]:
+def ask_pieces(
+    reader: ColumnReader, inference: Inference, tail: memoryview, max_rows: int, size: int
+) -> Iterator[Asked]:
     """The same, ``size`` rows at a time. Raises as ``ask`` does, perhaps after some pieces."""
     columns = _columns(reader, inference, tail, max_rows)
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) != 1 or max(lengths.values()) <= size:
-        yield reader.convert({name: _values(reader, name, values) for name, values in columns.items()}, max_rows)
+        yield reader.convert(
+            {name: _values(reader, name, values) for name, values in columns.items()}, max_rows
+        )
         return
     for at in range(0, max(lengths.values()), size):
         try:
-            yield reader.convert({name: _values(reader, name, values[at : at + size]) for name, values in columns.items()}, max_rows)
+            yield reader.convert(
+                {
+                    name: _values(reader, name, values[at : at + size])
+                    for name, values in columns.items()
+                },
+                max_rows,
+            )
         except InputError as error:
             raise moved(error, at) from error
 
@@ -103,7 +127,9 @@ def _values(reader: ColumnReader, name: str, values: Any) -> list[Any]:
     return list_numbers(values, reader.numbers[name]) if isinstance(values, np.ndarray) else values
 
 
-def _columns(reader: ColumnReader, inference: Inference, tail: memoryview, max_rows: int) -> dict[str, Any]:
+def _columns(
+    reader: ColumnReader, inference: Inference, tail: memoryview, max_rows: int
+) -> dict[str, Any]:
     """Lists, or arrays of numbers, of the lengths that were declared. Raises ``InputError``."""
     columns: dict[str, Any] = {}
     for tensor in inference.inputs:
@@ -122,7 +148,9 @@ def _columns(reader: ColumnReader, inference: Inference, tail: memoryview, max_r
 
 
 def _check(reader: ColumnReader, tensor: Tensor, max_rows: int) -> int:
-    """The number of rows that the tensor declares. Raises ``InputError`` for a name, shape or type that does not fit."""
+    """The number of rows that the tensor declares. Raises ``InputError`` for a name, shape or type
+    that does not fit.
+    """
     name, shape = tensor.name, tensor.shape
     if name in reader.numbers:
         fits, wanted = tensor.datatype in NUMBERS, ", ".join(NUMBERS)
@@ -131,9 +159,14 @@ def _check(reader: ColumnReader, tensor: Tensor, max_rows: int) -> int:
     else:
         raise InputError(f"Tensor {shown(name)} is not a known feature.", field=name[:100])
     if not fits:
-        raise InputError(f"Tensor {name!r}: expected datatype {wanted}, got {shown(tensor.datatype)}.", field=name)
+        raise InputError(
+            f"Tensor {name!r}: expected datatype {wanted}, got {shown(tensor.datatype)}.",
+            field=name,
+        )
     if not 1 <= len(shape) <= 2 or shape[0] < 0 or shape[1:] not in ([], [1]):
-        raise InputError(f"Tensor {name!r}: expected shape [n] or [n, 1], got {shown(shape)}.", field=name)
+        raise InputError(
+            f"Tensor {name!r}: expected shape [n] or [n, 1], got {shown(shape)}.", field=name
+        )
     check_count(shape[0], max_rows)
     return shape[0]
 
@@ -141,9 +174,15 @@ def _check(reader: ColumnReader, tensor: Tensor, max_rows: int) -> int:
 def _size(tensor: Tensor, left: int) -> int:
     size = (tensor.parameters or {})["binary_data_size"]
     if tensor.data is not UNSET:
-        raise InputError(f"Tensor {tensor.name!r} has data, and binary data as well.", field=tensor.name)
+        raise InputError(
+            f"Tensor {tensor.name!r} has data, and binary data as well.", field=tensor.name
+        )
     if type(size) is not int or not 0 <= size <= left:
-        raise InputError(f"Tensor {tensor.name!r}: binary_data_size is {shown(size)}, and {left} bytes are left.", field=tensor.name)
+        raise InputError(
+            f"Tensor {tensor.name!r}: binary_data_size is {shown(size)}, and {left} bytes "
+            "are left.",
+            field=tensor.name,
+        )
     return size
 
 
@@ -151,12 +190,21 @@ def _from_json(tensor: Tensor, count: int) -> list[Any]:
     if tensor.data is UNSET:
         raise InputError(f"Tensor {tensor.name!r} has no data.", field=tensor.name)
     raw = bytes(tensor.data)
-    if tensor.datatype != "BYTES":  # numbers hold no commas: no list is made that is longer than it should be
+    if (
+        tensor.datatype != "BYTES"
+    ):  # numbers hold no commas: no list is made that is longer than it should be
         _check_length(tensor, raw.count(b",") + 1, count)
     try:
-        values = [value for (value,) in _NESTED.decode(raw)] if _OPENS_NESTED.match(raw) else _FLAT.decode(raw)
+        values = (
+            [value for (value,) in _NESTED.decode(raw)]
+            if _OPENS_NESTED.match(raw)
+            else _FLAT.decode(raw)
+        )
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"Tensor {tensor.name!r}: data must be a list of values: {str(error)[:200]}.", field=tensor.name) from error
+        raise InputError(
+            f"Tensor {tensor.name!r}: data must be a list of values: {str(error)[:200]}.",
+            field=tensor.name,
+        ) from error
     _check_length(tensor, len(values), count)
     return values
 
@@ -166,7 +214,9 @@ def _from_bytes(reader: ColumnReader, tensor: Tensor, data: memoryview, count: i
         dtype = NUMBERS[tensor.datatype]
         if len(data) != count * dtype.itemsize:
             wanted = f"{count} values of {tensor.datatype} have {count * dtype.itemsize} bytes"
-            raise InputError(f"Tensor {tensor.name!r}: {wanted}, got {len(data)}.", field=tensor.name)
+            raise InputError(
+                f"Tensor {tensor.name!r}: {wanted}, got {len(data)}.", field=tensor.name
+            )
         return np.frombuffer(data, dtype)
     texts = _texts(tensor, bytes(data), count)
     return [text or None for text in texts] if reader.categories.get(tensor.name, True) else texts
@@ -180,15 +230,27 @@ def _texts(tensor: Tensor, data: bytes, count: int) -> list[str]:
         start = at + LENGTH.size
         at = start + (LENGTH.unpack_from(data, at)[0] if start <= len(data) else 1)
         if at > len(data):
-            raise InputError(f"Tensor {tensor.name!r}: the text of row {len(texts)} is cut off.", len(texts), tensor.name)
+            raise InputError(
+                f"Tensor {tensor.name!r}: the text of row {len(texts)} is cut off.",
+                len(texts),
+                tensor.name,
+            )
         try:
             texts.append(data[start:at].decode())
         except UnicodeDecodeError as error:
-            raise InputError(f"Tensor {tensor.name!r}: the text of row {len(texts)} is not UTF-8.", len(texts), tensor.name) from error
+            raise InputError(
+                f"Tensor {tensor.name!r}: the text of row {len(texts)} is not UTF-8.",
+                len(texts),
+                tensor.name,
+            ) from error
     _check_length(tensor, len(texts), count)
     return texts
 
 
 def _check_length(tensor: Tensor, length: int, count: int) -> None:
     if length != count:
-        raise InputError(f"Tensor {tensor.name!r}: its shape declares {count} values, its data has another number.", field=tensor.name)
+        raise InputError(
+            f"Tensor {tensor.name!r}: its shape declares {count} values, its data has "
+            "another number.",
+            field=tensor.name,
+        )

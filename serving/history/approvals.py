@@ -1,8 +1,9 @@
-"""What people may ask of the loop through the service: answer an approve run that waits, and start a rollback.
+"""What people may ask of the loop through the service: answer an approve run that waits, and start
+a rollback.
 
-A button in Slack or a request names a run by its id. Whatever they say, only a run of the deployment ``approve/<use case>`` for that
-very use case is answered: a forged id must not let any other run of Prefect go on.
-"""
+A button in Slack or a request names a run by its id. Whatever they say, only a run of the
+deployment ``approve/<use case>`` for that very use case is answered: a forged id must not let any
+other run of Prefect go on."""
 
 import re
 import time
@@ -29,7 +30,11 @@ class Answer:
 
 def tidy(words: str) -> str:
     """One line without control characters, no longer than the ledger should hold."""
-    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]", " ", words).split())[:LONGEST_WORDS]
+    return " ".join(
+        re.sub(
+            r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]", " ", words
+        ).split()
+    )[:LONGEST_WORDS]
 
 
 def answer_run(prefect: PrefectApi, use_case: str, run: str, answer: Answer) -> Run:
@@ -43,12 +48,16 @@ def answer_run(prefect: PrefectApi, use_case: str, run: str, answer: Answer) -> 
     said = {"approved": answer.approved, "by": tidy(answer.by), "why": tidy(answer.why)}
     reason = _resume(prefect, use_case, found, said)
     if reason is not None:
-        raise not_waiting(find_approval(prefect, use_case, run)) or Refused(409, "not_accepted", f"Prefect did not accept it: {reason}")
+        raise not_waiting(find_approval(prefect, use_case, run)) or Refused(
+            409, "not_accepted", f"Prefect did not accept it: {reason}"
+        )
     return found
 
 
 def _resume(prefect: PrefectApi, use_case: str, run: Run, said: dict[str, object]) -> str | None:
-    """Of answers at the same moment Prefect takes one and fails at others (503, SQLite's lock): what the run says then is the truth."""
+    """Of answers at the same moment Prefect takes one and fails at others (503, SQLite's lock):
+    what the run says then is the truth.
+    """
     for seconds in _PAUSES_SECONDS:
         try:
             return prefect.resume(run.id, said)
@@ -62,15 +71,25 @@ def _resume(prefect: PrefectApi, use_case: str, run: Run, said: dict[str, object
 def find_approval(prefect: PrefectApi, use_case: str, run: str) -> Run:
     """The approve run of the use case with this id. Raises ``Refused`` where there is none."""
     unknown = Refused(
-        404, "unknown_run", f"{use_case!r} has no approve run {run[:40]!r}; GET /v1/{use_case}/approvals lists those that wait."
+        404,
+        "unknown_run",
+        f"{use_case!r} has no approve run {run[:40]!r}; GET /v1/{use_case}/approvals lists "
+        "those that wait.",
     )
     try:
         wanted = str(uuid.UUID(run))
     except ValueError:
         raise unknown from None
     found = prefect.run(wanted)
-    deployment = prefect.deployment(f"approve/{use_case}") if found and found.deployment_id else None
-    if found is None or deployment is None or found.deployment_id != deployment or found.parameters.get("use_case") != use_case:
+    deployment = (
+        prefect.deployment(f"approve/{use_case}") if found and found.deployment_id else None
+    )
+    if (
+        found is None
+        or deployment is None
+        or found.deployment_id != deployment
+        or found.parameters.get("use_case") != use_case
+    ):
         raise unknown
     return found
 
@@ -80,19 +99,28 @@ def not_waiting(run: Run) -> Refused | None:
     state = state_of(run)
     if state == "over":
         return Refused(
-            409, "over", f"The approve run is over ({(run.state_name or 'ended').lower()}): it was answered, or its time was up."
+            409,
+            "over",
+            f"The approve run is over ({(run.state_name or 'ended').lower()}): it was "
+            "answered, or its time was up.",
         )
     if state == "answered":
         return Refused(409, "answered", "Somebody answered already, and the approve run goes on.")
     return (
-        Refused(409, "not_yet", "The approve run has not begun to wait for an answer yet. Try again in a moment.")
+        Refused(
+            409,
+            "not_yet",
+            "The approve run has not begun to wait for an answer yet. Try again in a moment.",
+        )
         if state == "begins"
         else None
     )
 
 
 def state_of(run: Run) -> str:
-    """begins, waiting, answered or over. A run begins once, is suspended, and begins a second time when it was answered."""
+    """begins, waiting, answered or over. A run begins once, is suspended, and begins a second time
+    when it was answered.
+    """
     if run.state_type == "PAUSED":
         return "waiting"
     if run.state_type in ENDED:
@@ -100,9 +128,19 @@ def state_of(run: Run) -> str:
     return "answered" if run.run_count >= (2 if run.state_type == "RUNNING" else 1) else "begins"
 
 
-def roll_back(prefect: PrefectApi, use_case: str, version: str | None, reason: str, once: str | None = None) -> Started:
-    """Start the flow that gives the crown back to the previous champion or to ``version``. Raises ``Refused``, ``PrefectAway``."""
+def roll_back(
+    prefect: PrefectApi, use_case: str, version: str | None, reason: str, once: str | None = None
+) -> Started:
+    """Start the flow that gives the crown back to the previous champion or to ``version``. Raises
+    ``Refused``, ``PrefectAway``.
+    """
     deployment = prefect.deployment(f"rollback/{use_case}")
     if deployment is None:
-        raise Refused(503, "no_deployment", f"Prefect has no deployment rollback/{use_case}: run python -m deployments.apply.")
-    return prefect.start(deployment, {"use_case": use_case, "version": version, "reason": tidy(reason)}, once)
+        raise Refused(
+            503,
+            "no_deployment",
+            f"Prefect has no deployment rollback/{use_case}: run python -m deployments.apply.",
+        )
+    return prefect.start(
+        deployment, {"use_case": use_case, "version": version, "reason": tidy(reason)}, once
+    )

@@ -1,12 +1,13 @@
 """Drift reports and decisions of a use case, read from the lake as the flows left them there.
 
-    reports/<use_case>/<window>/verdict.json           the latest check of a window: it is replaced when the window is checked again
-    reports/<use_case>/<window>/champion-<n>.html      Evidently's report of that check
-    decisions/<use_case>/<place>.json                  the ledger; a decision never changes
+    reports/<use_case>/<window>/verdict.json           the latest check of a window: it is replaced
+    when the window is checked again reports/<use_case>/<window>/champion-<n>.html      Evidently's
+    report of that check decisions/<use_case>/<place>.json                  the ledger; a decision
+    never changes
 
-What cannot be read is listed as unreadable, beside the others. Records are kept in memory for as long as their size and time of
-change stay the same, and a listing for two seconds, a failed one too: many pages that are open ask the lake as often as one does.
-"""
+What cannot be read is listed as unreadable, beside the others. Records are kept in memory for as
+long as their size and time of change stay the same, and a listing for two seconds, a failed one
+too: many pages that are open ask the lake as often as one does."""
 
 import threading
 import time
@@ -34,9 +35,13 @@ T = TypeVar("T")
 
 
 class History:
-    """Reads one lake; blocking, and safe to use from several threads. The methods raise ``LakeAway``."""
+    """Reads one lake; blocking, and safe to use from several threads. The methods raise
+    ``LakeAway``.
+    """
 
-    def __init__(self, lake: Lake, listing_seconds: float = _LISTING_SECONDS, most_records: int = _RECORDS) -> None:
+    def __init__(
+        self, lake: Lake, listing_seconds: float = _LISTING_SECONDS, most_records: int = _RECORDS
+    ) -> None:
         self._lake = lake
         self._most_records = most_records
         self._listing_seconds = listing_seconds
@@ -49,13 +54,24 @@ class History:
         """The checks of the last ``limit`` windows, the latest window first."""
         listed = self._list(f"reports/{use_case}")
         there = {stored.key for stored in listed}
-        found = [(stored.key.split("/"), stored) for stored in listed if stored.key.endswith("/verdict.json")]
-        last = sorted(((parts[2], stored) for parts, stored in found if len(parts) == 4), reverse=True)[:limit]
+        found = [
+            (stored.key.split("/"), stored)
+            for stored in listed
+            if stored.key.endswith("/verdict.json")
+        ]
+        last = sorted(
+            ((parts[2], stored) for parts, stored in found if len(parts) == 4), reverse=True
+        )[:limit]
         read = self._read([stored for _, stored in last], read_check)
-        return [drift_check(window, stored, said, there) for (window, stored), said in zip(last, read, strict=True)]
+        return [
+            drift_check(window, stored, said, there)
+            for (window, stored), said in zip(last, read, strict=True)
+        ]
 
     def decisions(self, use_case: str, limit: int, kind: Kind | None = None) -> list[Decision]:
-        """The last ``limit`` decisions (of that kind, as far back as one looks), the latest first. What cannot be read is of any kind."""
+        """The last ``limit`` decisions (of that kind, as far back as one looks), the latest first.
+        What cannot be read is of any kind.
+        """
         told = self._ledger(use_case, limit if kind is None else _SEARCHED)
         return [one for one in told if kind is None or one.kind in (kind, "")][-limit:][::-1]
 
@@ -65,24 +81,36 @@ class History:
 
     def _ledger(self, use_case: str, most: int) -> list[Decision]:
         """The last ``most`` entries in order, each held against the one before it."""
-        stored = [one for one in self._list(f"decisions/{use_case}") if one.key.endswith(".json")][-most - 1 :]
-        links = [Link(found, "") if isinstance(found, str) else found for found in self._read(stored, read_link)]
+        stored = [one for one in self._list(f"decisions/{use_case}") if one.key.endswith(".json")][
+            -most - 1 :
+        ]
+        links = [
+            Link(found, "") if isinstance(found, str) else found
+            for found in self._read(stored, read_link)
+        ]
         told = chain(stored, links)
         return told[-most:]
 
     def report(self, use_case: str, window: str) -> bytes | None:
-        """Evidently's HTML of the latest check of ``window``; ``None`` where that made none. Only what was listed is ever read.
+        """Evidently's HTML of the latest check of ``window``; ``None`` where that made none. Only
+        what was listed is ever read.
 
         Raises ``Refused`` where it is too large to be held in memory.
         """
         listed = {stored.key: stored for stored in self._list(f"reports/{use_case}")}
         verdict = listed.get(f"reports/{use_case}/{window}/verdict.json")
         (said,) = self._read([verdict], read_check) if verdict else (None,)
-        found = listed.get(report_key(use_case, window, said)) if isinstance(said, Checked) else None
+        found = (
+            listed.get(report_key(use_case, window, said)) if isinstance(said, Checked) else None
+        )
         if found is None:
             return None
         if found.size > _LARGEST_REPORT:
-            raise Refused(404, "report_too_large", f"The report of {window} has {found.size / 1e6:.0f} MB; open it in MLflow.")
+            raise Refused(
+                404,
+                "report_too_large",
+                f"The report of {window} has {found.size / 1e6:.0f} MB; open it in MLflow.",
+            )
         try:
             return self._lake.get(found.key)
         except FileNotFoundError:
@@ -103,7 +131,9 @@ class History:
         return found
 
     def _read(self, wanted: Sequence[Stored], read: Callable[[bytes], T]) -> list[T | str]:
-        """What ``read`` makes of the content of each, or the words that say why it cannot be had."""
+        """What ``read`` makes of the content of each, or the words that say why it cannot be
+        had.
+        """
         with self._reading:
             if missing := [stored for stored in wanted if stored not in self._records]:
                 with ThreadPoolExecutor(min(_READERS, len(missing))) as readers:
@@ -116,7 +146,11 @@ class History:
 
     def _record(self, stored: Stored, read: Callable[[bytes], T]) -> T | str:
         if stored.size > _LARGEST_RECORD:
-            return f"{stored.key} is larger than {_LARGEST_RECORD // 2**20} MiB: it is no record of ours."
+            return (
+                f"{stored.key} is larger than {_LARGEST_RECORD // 2**20} MiB: it is no "
+                "record of "
+                "ours."
+            )
         try:
             return read(self._lake.get(stored.key))
         except FileNotFoundError:

@@ -1,8 +1,9 @@
-"""The drift checks that the flows keep in the lake, as the service tells them. Of the decisions: ``serving/history/ledger_records.py``.
+"""The drift checks that the flows keep in the lake, as the service tells them. Of the decisions:
+``serving/history/ledger_records.py``.
 
-The records are those of ``tasks/steps/drift_check/judge.py``, which the service does not import: fields that are
-not named here are left out, and a test reads what that module writes. A number that is none (NaN) stands as null in the lake.
-"""
+The records are those of ``tasks/steps/drift_check/judge.py``, which the service does not import:
+fields that are not named here are left out, and a test reads what that module writes. A number that
+is none (NaN) stands as null in the lake."""
 
 from datetime import datetime
 from urllib.parse import quote
@@ -15,7 +16,9 @@ _DRIVERS = 5
 
 
 class DriftColumn(msgspec.Struct, frozen=True):
-    """How far a column is from the champion's reference; null where that is no number. ``weight`` (0-1): its part in the share."""
+    """How far a column is from the champion's reference; null where that is no number. ``weight``
+    (0-1): its part in the share.
+    """
 
     name: str
     distance: float | None
@@ -24,7 +27,9 @@ class DriftColumn(msgspec.Struct, frozen=True):
 
 
 class Realised(msgspec.Struct, frozen=True):
-    """A metric on the labels that came, with its 90 % interval, and the champion's own interval on its hold-out."""
+    """A metric on the labels that came, with its 90 % interval, and the champion's own interval on
+    its hold-out.
+    """
 
     value: float | None = None
     low: float | None = None
@@ -41,7 +46,9 @@ class Estimate(msgspec.Struct, frozen=True):
 
 
 class Performance(msgspec.Struct, frozen=True):
-    """How well the champion really does. ``coverage`` (0-1): for how many of ``rows`` the label has come; ``provisional``: too few yet."""
+    """How well the champion really does. ``coverage`` (0-1): for how many of ``rows`` the label has
+    come; ``provisional``: too few yet.
+    """
 
     verdict: str
     provisional: bool
@@ -54,11 +61,12 @@ class Performance(msgspec.Struct, frozen=True):
 
 
 class DriftCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """The latest check of a window. ``drivers`` are the columns that are furthest beyond (or nearest to) their threshold.
+    """The latest check of a window. ``drivers`` are the columns that are furthest beyond (or
+    nearest to) their threshold.
 
-    ``outcome`` is that of the verdict, or ``unreadable``. ``weighted``: the share counts columns by what the model makes of them.
-    ``report`` is the path of Evidently's report here, ``report_url`` that in MLflow.
-    """
+    ``outcome`` is that of the verdict, or ``unreadable``. ``weighted``: the share counts columns by
+    what the model makes of them. ``report`` is the path of Evidently's report here, ``report_url``
+    that in MLflow."""
 
     window: str
     outcome: str
@@ -108,21 +116,31 @@ class Checked(msgspec.Struct, frozen=True):
     performance: Performance | None = None
 
 
-# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time (docs/decisions/0012-hot-path.md).
+# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
+# (docs/decisions/0012-hot-path.md).
 _DECODER = msgspec.json.Decoder(Checked)
 
 
 def read_check(data: bytes) -> Checked:
-    """``verdict.json``. Raises ``msgspec.DecodeError``, ``UnicodeDecodeError``, ``RecursionError``."""
+    """``verdict.json``. Raises ``msgspec.DecodeError``, ``UnicodeDecodeError``,
+    ``RecursionError``.
+    """
     return _DECODER.decode(data)
 
 
 def drift_check(window: str, stored: Stored, said: Checked | str, there: set[str]) -> DriftCheck:
     if isinstance(said, str):
-        return DriftCheck(window=window, outcome="unreadable", checked=stored.modified, reasons=[said])
+        return DriftCheck(
+            window=window, outcome="unreadable", checked=stored.modified, reasons=[said]
+        )
     verdict, use_case = said.verdict, stored.key.split("/")[1]
-    counted = {name: far for name, far in verdict.distances.items() if name not in verdict.described}
-    columns = [DriftColumn(name, far, verdict.thresholds.get(name), verdict.importance.get(name)) for name, far in counted.items()]
+    counted = {
+        name: far for name, far in verdict.distances.items() if name not in verdict.described
+    }
+    columns = [
+        DriftColumn(name, far, verdict.thresholds.get(name), verdict.importance.get(name))
+        for name, far in counted.items()
+    ]
     return DriftCheck(
         window=window,
         outcome=verdict.outcome,
@@ -136,7 +154,9 @@ def drift_check(window: str, stored: Stored, said: Checked | str, there: set[str
         champion=said.champion,
         label_coverage=said.label_coverage,
         scores=said.scores,
-        report=f"/v1/{use_case}/drift/{quote(window, safe='')}/report" if report_key(use_case, window, said) in there else None,
+        report=f"/v1/{use_case}/drift/{quote(window, safe='')}/report"
+        if report_key(use_case, window, said) in there
+        else None,
         report_url=said.report_url,
         weighted=bool(verdict.importance),
         how=verdict.how,
@@ -152,10 +172,18 @@ def _drive(column: DriftColumn) -> tuple[bool, float, float]:
 
 
 def _beyond(column: DriftColumn) -> float:
-    """The distance in thresholds; a column without a distance is what one wants to hear of first."""
-    return column.distance / column.threshold if column.distance is not None and column.threshold else float("inf")
+    """The distance in thresholds; a column without a distance is what one wants to hear of
+    first.
+    """
+    return (
+        column.distance / column.threshold
+        if column.distance is not None and column.threshold
+        else float("inf")
+    )
 
 
 def report_key(use_case: str, window: str, said: Checked) -> str:
-    """Empty where the check made no report. An older check of the window may have left one: it is not this one's."""
+    """Empty where the check made no report. An older check of the window may have left one: it is
+    not this one's.
+    """
     return f"reports/{use_case}/{window}/champion-{said.champion}.html" if said.report_path else ""

@@ -1,9 +1,9 @@
-"""The ledger as the service tells it: every decision, whether the chain holds as far as it was read, and which questions wait.
+"""The ledger as the service tells it: every decision, whether the chain holds as far as it was
+read, and which questions wait.
 
-The entries are those of ``tasks/ledger/entries.py``, which the service does not import: what is not named here is
-left out, and a test reads what that module writes. Each entry holds the SHA-256 of the one before it; ``make audit`` goes through all of
-it and asks MLflow for the head.
-"""
+The entries are those of ``tasks/ledger/entries.py``, which the service does not import: what is not
+named here is left out, and a test reads what that module writes. Each entry holds the SHA-256 of
+the one before it; ``make audit`` goes through all of it and asks MLflow for the head."""
 
 import hashlib
 from collections.abc import Sequence
@@ -60,7 +60,8 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry. ``kind`` and ``verdict`` are the entry's own words; ``verdict`` is ``unreadable`` for what cannot be read.
+    """One entry. ``kind`` and ``verdict`` are the entry's own words; ``verdict`` is ``unreadable``
+    for what cannot be read.
 
     ``tampered``: the chain does not hold here, and ``fault`` says where it breaks.
     """
@@ -90,7 +91,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Approval(msgspec.Struct, frozen=True, kw_only=True):
-    """A question that nobody answered yet: may ``challenger`` take the crown? ``run`` is the approve run that waits for the answer.
+    """A question that nobody answered yet: may ``challenger`` take the crown? ``run`` is the
+    approve run that waits for the answer.
 
     ``state`` is what Prefect says of that run: waiting, answered, begins, or unknown.
     """
@@ -108,7 +110,9 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Link(NamedTuple):
-    """What an object of the ledger says, or why it cannot be read, and the SHA-256 of its bytes (empty where they could not be had)."""
+    """What an object of the ledger says, or why it cannot be read, and the SHA-256 of its bytes
+    (empty where they could not be had).
+    """
 
     said: Decision | str
     sha256: str
@@ -128,11 +132,17 @@ def read_link(data: bytes) -> Link:
 def place_of(key: str) -> int:
     """0 for an object that is no entry."""
     name, _, kind = key.rpartition("/")[2].partition(".")
-    return int(name) if kind == "json" and len(name) == _PLACE_DIGITS and name.isascii() and name.isdecimal() else 0
+    return (
+        int(name)
+        if kind == "json" and len(name) == _PLACE_DIGITS and name.isascii() and name.isdecimal()
+        else 0
+    )
 
 
 def chain(stored: Sequence[Stored], links: Sequence[Link]) -> list[Decision]:
-    """The decisions in the order of their places, each held against the one before it. The first has none here to be held against."""
+    """The decisions in the order of their places, each held against the one before it. The first
+    has none here to be held against.
+    """
     digests = {place_of(one.key): link.sha256 for one, link in zip(stored, links, strict=True)}
     told = []
     for number, (one, link) in enumerate(zip(stored, links, strict=True)):
@@ -144,7 +154,12 @@ def chain(stored: Sequence[Stored], links: Sequence[Link]) -> list[Decision]:
             name = one.key.rpartition("/")[2].removesuffix(".json")
             told.append(
                 Decision(
-                    time=name, verdict="unreadable", reasons=[link.said], sequence=place_of(one.key), tampered=bool(fault), fault=fault
+                    time=name,
+                    verdict="unreadable",
+                    reasons=[link.said],
+                    sequence=place_of(one.key),
+                    tampered=bool(fault),
+                    fault=fault,
                 )
             )
     return told
@@ -164,16 +179,27 @@ def _fault(key: str, said: Decision | str, digests: dict[int, str], *, first: bo
     if place - 1 not in digests:
         return "" if first else f"{before} is missing."
     held = digests[place - 1]
-    return f"{before} was changed: this entry, which came after it, has another SHA-256 of it." if held and held != said.previous else ""
+    return (
+        f"{before} was changed: this entry, which came after it, has another SHA-256 of it."
+        if held and held != said.previous
+        else ""
+    )
 
 
 def pending(decisions: Sequence[Decision]) -> list[Approval]:
-    """The questions of ``decisions`` (in order) that have no answer there, the latest first; each with the contest that led to it."""
+    """The questions of ``decisions`` (in order) that have no answer there, the latest first; each
+    with the contest that led to it.
+    """
     answered = {one.run for one in decisions if one.kind == "approval" and one.verdict != "asked"}
     contests = {one.challenger: one for one in decisions if one.contest is not None}
     found = []
     for one in reversed(decisions):
-        if one.kind == "approval" and one.verdict == "asked" and one.run and one.run not in answered:
+        if (
+            one.kind == "approval"
+            and one.verdict == "asked"
+            and one.run
+            and one.run not in answered
+        ):
             held = one if one.contest else contests.get(one.challenger, one)
             until = one.facts.get("until")
             found.append(

@@ -1,13 +1,16 @@
-"""Who is let in, asked once for each request before anything else is done for it: keys, web pages of others, names of others.
+"""Who is let in, asked once for each request before anything else is done for it: keys, web pages
+of others, names of others.
 
-On loopback no key is asked for, and every web page that a developer has open can send requests to loopback. Two rules keep
-them out. A page of another origin changes nothing: browsers say where a request comes from in ``Sec-Fetch-Site`` and ``Origin``
-(the algorithm is that of Go's ``http.CrossOriginProtection``, https://words.filippo.io/csrf/). And a page whose own name was
-made to point to 127.0.0.1 (DNS rebinding) still sends that name as ``Host``, which is none that the service answers to.
+On loopback no key is asked for, and every web page that a developer has open can send requests to
+loopback. Two rules keep them out. A page of another origin changes nothing: browsers say where a
+request comes from in ``Sec-Fetch-Site`` and ``Origin`` (the algorithm is that of Go's
+``http.CrossOriginProtection``, https://words.filippo.io/csrf/). And a page whose own name was made
+to point to 127.0.0.1 (DNS rebinding) still sends that name as ``Host``, which is none that the
+service answers to.
 
-Two more keep out whoever comes through a proxy on this machine: the process that connected must belong to the service's own user
-(``serving/keys/peers.py``), and nothing in the request may say that it was forwarded (``serving/keys/proxies.py``).
-"""
+Two more keep out whoever comes through a proxy on this machine: the process that connected must
+belong to the service's own user (``serving/keys/peers.py``), and nothing in the request may say
+that it was forwarded (``serving/keys/proxies.py``)."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -20,36 +23,59 @@ from serving.keys.proxies import is_forwarded
 _READING = frozenset(("GET", "HEAD", "OPTIONS"))
 _OWN_SITE = frozenset((b"same-origin", b"none"))  # "none": typed or bookmarked by the user
 _LOOPBACK_NAMES = rb"localhost|127(?:\.\d{1,3}){3}|\[::1\]"
-_SETTINGS = "list it in LAUREL_SERVING_ALLOWED_HOSTS, or ask for keys with LAUREL_SERVING_REQUIRE_KEYS=true"
+_SETTINGS = (
+    "list it in LAUREL_SERVING_ALLOWED_HOSTS, or ask for keys with LAUREL_SERVING_REQUIRE_KEYS=true"
+)
 
 
 def keys_needed(host: str, required: bool) -> bool:
-    """Whether callers must have keys: where it is ``required``, and wherever others than this machine can reach ``host``."""
+    """Whether callers must have keys: where it is ``required``, and wherever others than this
+    machine can reach ``host``.
+    """
     return required or not is_loopback(host)
 
 
 def keys_of(settings: Settings, *, may_lack: bool = False) -> Keys:
-    """The keys that these settings ask for, not read yet. ``may_lack``: the service starts without any."""
+    """The keys that these settings ask for, not read yet. ``may_lack``: the service starts without
+    any.
+    """
     own = settings.serving_key.get_secret_value() if settings.serving_key else None
     needed = keys_needed(settings.host, settings.serving_require_keys)
     return Keys(settings.serving_keys_path, needed, own or None, may_lack=may_lack)
 
 
 class Admission:
-    """The rules of one service. ``allowed_hosts`` are names, with or without a port, separated by commas."""
+    """The rules of one service. ``allowed_hosts`` are names, with or without a port, separated by
+    commas.
+    """
 
     def __init__(self, keys: Keys, allowed_hosts: str = "") -> None:
         self._keys = keys
-        listed = b"|".join(re.escape(name.strip().encode()) for name in allowed_hosts.split(",") if name.strip())
-        self._listed = re.compile(rb"(?:" + listed + rb")(?::\d{1,5})?", re.IGNORECASE) if listed else re.compile(rb"(?!)")
+        listed = b"|".join(
+            re.escape(name.strip().encode()) for name in allowed_hosts.split(",") if name.strip()
+        )
+        self._listed = (
+            re.compile(rb"(?:" + listed + rb")(?::\d{1,5})?", re.IGNORECASE)
+            if listed
+            else re.compile(rb"(?!)")
+        )
         names = _LOOPBACK_NAMES + (b"|" + listed if listed else b"")
         self._known = re.compile(rb"(?:" + names + rb")(?::\d{1,5})?", re.IGNORECASE)
 
-    def admit(self, method: str, headers: Iterable[tuple[bytes, bytes]], scope: str, *, version: str = "1.1", foreign: bool = False) -> str:
-        """The name of the key that sent this; empty where none is needed. ``scope`` is empty where anybody is welcome.
+    def admit(
+        self,
+        method: str,
+        headers: Iterable[tuple[bytes, bytes]],
+        scope: str,
+        *,
+        version: str = "1.1",
+        foreign: bool = False,
+    ) -> str:
+        """The name of the key that sent this; empty where none is needed. ``scope`` is empty where
+        anybody is welcome.
 
-        Header names come in lower case. ``foreign``: another user of this machine connected. Raises ``Unauthorized``, ``Forbidden``.
-        """
+        Header names come in lower case. ``foreign``: another user of this machine connected. Raises
+        ``Unauthorized``, ``Forbidden``."""
         named = dict(headers)
         if method not in _READING:
             _refuse_other_sites(named)
@@ -63,12 +89,19 @@ class Admission:
     def _refuse_other_names(self, headers: Mapping[bytes, bytes]) -> None:
         host = headers.get(b"host", b"")
         if not self._known.fullmatch(host):
-            raise Forbidden(f"Without keys this service does not answer to the name {_shown(host)}: {_SETTINGS}.")
+            raise Forbidden(
+                f"Without keys this service does not answer to the name {_shown(host)}: "
+                f"{_SETTINGS}."
+            )
 
     def _refuse_other_machines(self, host: bytes, *, foreign: bool) -> None:
         if self._listed.fullmatch(host):
             return
-        way = "A process of another user of this machine sent this" if foreign else "A proxy forwarded this"
+        way = (
+            "A process of another user of this machine sent this"
+            if foreign
+            else "A proxy forwarded this"
+        )
         raise Forbidden(
             f"{way}, so others than this machine may reach a service that asks for no keys. "
             f"If that is meant for the name {_shown(host)}, {_SETTINGS}."

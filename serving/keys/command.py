@@ -1,12 +1,13 @@
-"""``python -m serving.keys``: make, list, remove and rotate API keys. A service that runs takes changes within a second or two.
+"""``python -m serving.keys``: make, list, remove and rotate API keys. A service that runs takes
+changes within a second or two.
 
     python -m serving.keys add web --scope predict --scope feedback --days 90
     python -m serving.keys list
     python -m serving.keys rotate web --keep-hours 24
     python -m serving.keys remove web
 
-A new key is all that is written to standard output, so that it can be piped to where it is kept; the rest goes to standard error.
-"""
+A new key is all that is written to standard output, so that it can be piped to where it is kept;
+the rest goes to standard error."""
 
 import argparse
 import sys
@@ -29,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for line in Settings.differences():
             _say(line)
         path = Settings.of_stack().serving_keys_path
-        {"add": _add, "list": _list, "remove": _remove, "rotate": _rotate}[asked.command](path, asked)
+        {"add": _add, "list": _list, "remove": _remove, "rotate": _rotate}[asked.command](
+            path, asked
+        )
     except KeysError as error:
         _fail(str(error))
     except ValidationError as error:
@@ -37,16 +40,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m serving.keys", description="API keys of the model service.")
+    parser = argparse.ArgumentParser(
+        "python -m serving.keys", description="API keys of the model service."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     add = commands.add_parser("add", help="make a key and show it, once")
-    add.add_argument("--scope", action="append", required=True, choices=SCOPES, help="what it may do; may be given several times")
-    add.add_argument("--days", type=_positive, help="valid for so long; default: until it is removed")
+    add.add_argument(
+        "--scope",
+        action="append",
+        required=True,
+        choices=SCOPES,
+        help="what it may do; may be given several times",
+    )
+    add.add_argument(
+        "--days", type=_positive, help="valid for so long; default: until it is removed"
+    )
     commands.add_parser("list", help="names, scopes and dates")
     remove = commands.add_parser("remove", help="all keys of this name end now")
-    rotate = commands.add_parser("rotate", help="make a second key of this name; the one before it ends later")
-    rotate.add_argument("--keep-hours", type=_not_negative, default=24.0, help="the old key is valid for so long (default: %(default)g)")
-    rotate.add_argument("--days", type=_positive, help="the new key is valid for so long; default: as long as the old one was made for")
+    rotate = commands.add_parser(
+        "rotate", help="make a second key of this name; the one before it ends later"
+    )
+    rotate.add_argument(
+        "--keep-hours",
+        type=_not_negative,
+        default=24.0,
+        help="the old key is valid for so long (default: %(default)g)",
+    )
+    rotate.add_argument(
+        "--days",
+        type=_positive,
+        help="the new key is valid for so long; default: as long as the old one was made for",
+    )
     for command in (add, remove, rotate):
         command.add_argument("name", help="of the caller: letters, digits, . _ -")
     return parser.parse_args(arguments)
@@ -57,8 +81,14 @@ def _add(path: Path, asked: argparse.Namespace) -> None:
 
     def add(keys: list[Key]) -> list[Key]:
         if any(one.name == asked.name and not one.expired(now) for one in keys):
-            raise KeysError(f"{asked.name!r} has a key. Another one for it: python -m serving.keys rotate {asked.name}")
-        return [*keys, _key(asked.name, list(dict.fromkeys(asked.scope)), key, now, _days(asked.days))]
+            raise KeysError(
+                f"{asked.name!r} has a key. Another one for it: python -m serving.keys "
+                f"rotate {asked.name}"
+            )
+        return [
+            *keys,
+            _key(asked.name, list(dict.fromkeys(asked.scope)), key, now, _days(asked.days)),
+        ]
 
     change_keys(path, add)
     _show(key, f"Key of {asked.name!r}, in {path}. Keep it now: it is not shown again.")
@@ -73,13 +103,23 @@ def _rotate(path: Path, asked: argparse.Namespace) -> None:
         if not old:
             raise _unknown(asked.name, keys)
         latest = max(old, key=lambda one: one.created)
-        lifetime = _days(asked.days) or (latest.expires - latest.created if latest.expires else None)
+        lifetime = _days(asked.days) or (
+            latest.expires - latest.created if latest.expires else None
+        )
         new = _key(asked.name, latest.scopes, key, now, lifetime)
-        ending = [msgspec.structs.replace(one, expires=min(one.expires or end, end)) for one in old if not one.expired(now)]
+        ending = [
+            msgspec.structs.replace(one, expires=min(one.expires or end, end))
+            for one in old
+            if not one.expired(now)
+        ]
         return [*(one for one in keys if one.name != asked.name), *ending, new]
 
     change_keys(path, rotate)
-    _show(key, f"New key of {asked.name!r}; the old one ends {_written(end)}. Keep it now: it is not shown again.")
+    _show(
+        key,
+        f"New key of {asked.name!r}; the old one ends {_written(end)}. Keep it now: it is "
+        "not shown again.",
+    )
 
 
 def _remove(path: Path, asked: argparse.Namespace) -> None:
@@ -92,31 +132,52 @@ def _remove(path: Path, asked: argparse.Namespace) -> None:
     left = change_keys(path, remove)
     _say(f"Removed {asked.name!r}.")
     if not left:
-        _say("No key is left: a service that asks for keys now refuses every request, and does not start again without one.")
+        _say(
+            "No key is left: a service that asks for keys now refuses every request, and "
+            "does not start again without one."
+        )
 
 
 def _list(path: Path, _: argparse.Namespace) -> None:
     keys = read_keys(path)[0] if path.exists() else []
     now = datetime.now(UTC)
     for key in sorted(keys, key=lambda one: (one.name, one.created)):
-        end = "never expires" if key.expires is None else f"{'expired' if key.expired(now) else 'expires'} {_written(key.expires)}"
+        end = (
+            "never expires"
+            if key.expires is None
+            else f"{'expired' if key.expired(now) else 'expires'} {_written(key.expires)}"
+        )
         print(f"{key.name}  {','.join(key.scopes)}  made {_written(key.created)}  {end}")
     if not keys:
         _say(f"No keys in {path}. Make one: python -m serving.keys add NAME --scope predict")
 
 
-def _key(name: str, scopes: Sequence[str], key: str, now: datetime, lifetime: timedelta | None) -> Key:
+def _key(
+    name: str, scopes: Sequence[str], key: str, now: datetime, lifetime: timedelta | None
+) -> Key:
     """Checked as the service will check it. Raises ``KeysError``."""
     try:
         return msgspec.convert(
-            {"name": name, "scopes": scopes, "sha256": digest(key), "created": now, "expires": now + lifetime if lifetime else None}, Key
+            {
+                "name": name,
+                "scopes": scopes,
+                "sha256": digest(key),
+                "created": now,
+                "expires": now + lifetime if lifetime else None,
+            },
+            Key,
         )
     except msgspec.ValidationError as error:
-        raise KeysError(f"{name!r} is no name for a key: 1 to 64 letters, digits, dots, dashes or underscores.") from error
+        raise KeysError(
+            f"{name!r} is no name for a key: 1 to 64 letters, digits, dots, dashes or underscores."
+        ) from error
 
 
 def _unknown(name: str, keys: list[Key]) -> KeysError:
-    return KeysError(f"There is no key of {name!r}. There are: {', '.join(sorted({one.name for one in keys})) or 'none'}.")
+    return KeysError(
+        f"There is no key of {name!r}. There are: "
+        f"{', '.join(sorted({one.name for one in keys})) or 'none'}."
+    )
 
 
 def _days(days: float | None) -> timedelta | None:

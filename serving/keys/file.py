@@ -1,10 +1,12 @@
-"""The file of API keys: who may call the service, for what, and until when. It holds digests, never a key.
+"""The file of API keys: who may call the service, for what, and until when. It holds digests, never
+a key.
 
-    [{"name": "web", "scopes": ["predict"], "sha256": "9f86d0...", "created": "2026-11-21T04:00:00Z", "expires": "2027-02-19T04:00:00Z"}]
+    [{"name": "web", "scopes": ["predict"], "sha256": "9f86d0...", "created":
+    "2026-11-21T04:00:00Z", "expires": "2027-02-19T04:00:00Z"}]
 
-A key is ``laurel_`` and 43 random characters, 256 bits. A plain SHA-256 of it is enough: slow hashes and salts protect
-passwords, which people choose and others can guess; nobody guesses 256 random bits, however fast the hash.
-"""
+A key is ``laurel_`` and 43 random characters, 256 bits. A plain SHA-256 of it is enough: slow
+hashes and salts protect passwords, which people choose and others can guess; nobody guesses 256
+random bits, however fast the hash."""
 
 import fcntl
 import hashlib
@@ -25,17 +27,22 @@ PREFIX = "laurel_"
 KEY_LENGTH = len(PREFIX) + 43
 SCOPES = ("predict", "feedback", "operate", "decide")
 
-# Whoever may write the file may let himself in, so that is the owner's alone. A group may read it: orchestrators mount secrets
-# so for a service that is not root, and what is read there opens nothing.
+# Whoever may write the file may let himself in, so that is the owner's alone. A group may read it:
+# orchestrators mount secrets so for a service that is not root, and what is read there opens
+# nothing.
 _FORBIDDEN_MODE = stat.S_IWGRP | stat.S_IXGRP | stat.S_IRWXO
 
 Scope = Literal["predict", "feedback", "operate", "decide"]
 Moment = Annotated[datetime, Meta(tz=True)]
-Stamp = tuple[int, int, int]  # time of change (ns), size (bytes), inode: another one after each write, replacement and chmod
+Stamp = tuple[
+    int, int, int
+]  # time of change (ns), size (bytes), inode: another one after each write, replacement and chmod
 
 
 class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One key. Several may have the same name, while one takes over from another. ``expires`` null: never."""
+    """One key. Several may have the same name, while one takes over from another. ``expires`` null:
+    never.
+    """
 
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")]
     scopes: Annotated[list[Scope], Meta(min_length=1)]
@@ -64,12 +71,17 @@ def stamp_of(found: os.stat_result) -> Stamp:
 
 
 def read_keys(path: Path) -> tuple[list[Key], Stamp]:
-    """The keys, and which state of the file they are of. Raises ``KeysError`` for a file that is missing, broken, or open to others."""
+    """The keys, and which state of the file they are of. Raises ``KeysError`` for a file that is
+    missing, broken, or open to others.
+    """
     try:
         with path.open("rb") as file:
             found = os.fstat(file.fileno())
             if found.st_mode & _FORBIDDEN_MODE:
-                raise KeysError(f"Others than its owner may change or read {path} (mode {found.st_mode & 0o777:o}): chmod 600 {path}")
+                raise KeysError(
+                    f"Others than its owner may change or read {path} (mode "
+                    f"{found.st_mode & 0o777:o}): chmod 600 {path}"
+                )
             data = file.read()
     except OSError as error:
         raise KeysError(f"The file of keys cannot be read: {path}: {error.strerror}.") from error
@@ -81,14 +93,17 @@ def read_keys(path: Path) -> tuple[list[Key], Stamp]:
 
 
 def change_keys(path: Path, edit: Callable[[list[Key]], list[Key]]) -> list[Key]:
-    """Replace the keys by what ``edit`` makes of them: whole or not at all, and one change after the other.
+    """Replace the keys by what ``edit`` makes of them: whole or not at all, and one change after
+    the other.
 
     A missing file counts as one without keys. Raises ``KeysError``.
     """
     path = path.resolve()  # a link stays a link
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(path.with_name(f"{path.name}.lock"), os.O_WRONLY | os.O_CREAT, 0o600), "w") as lock:
+        with os.fdopen(
+            os.open(path.with_name(f"{path.name}.lock"), os.O_WRONLY | os.O_CREAT, 0o600), "w"
+        ) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             keys = edit(read_keys(path)[0] if path.exists() else [])
             _write_private(path, msgspec.json.format(msgspec.json.encode(keys)) + b"\n")
@@ -98,7 +113,9 @@ def change_keys(path: Path, edit: Callable[[list[Key]], list[Key]]) -> list[Key]
 
 
 def _write_private(path: Path, data: bytes) -> None:
-    """Readable by its owner alone from its first byte on, and on the disk before it takes the old one's place."""
+    """Readable by its owner alone from its first byte on, and on the disk before it takes the old
+    one's place.
+    """
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(data)

@@ -2,13 +2,14 @@
 
     python -m serving.keys add web --scope predict     (``serving/keys/command.py``)
 
-Beside the keys of the file there may be one of the service's own environment (``LAUREL_SERVING_KEY``), good for everything: containers
-that are given secrets by their environment need no file.
+Beside the keys of the file there may be one of the service's own environment
+(``LAUREL_SERVING_KEY``), good for everything: containers that are given secrets by their
+environment need no file.
 
-A check costs about a microsecond: one SHA-256 of what was sent, and comparisons in constant time with the few digests
-that begin with the same byte. There is deliberately no cache by what was sent. It would save a third of that, keep keys themselves
-in memory for as long as the process lives, and compare them byte by byte.
-"""
+A check costs about a microsecond: one SHA-256 of what was sent, and comparisons in constant time
+with the few digests that begin with the same byte. There is deliberately no cache by what was sent.
+It would save a third of that, keep keys themselves in memory for as long as the process lives, and
+compare them byte by byte."""
 
 import hashlib
 import hmac
@@ -42,17 +43,28 @@ class _Known:
 
 
 class Keys:
-    """The keys of one service. Where none is ``required``, the file is never looked at and everybody may do everything.
+    """The keys of one service. Where none is ``required``, the file is never looked at and
+    everybody may do everything.
 
-    ``own`` is the key of the service's environment. ``may_lack``: the service is of use to those who have no key, and starts without any.
-    """
+    ``own`` is the key of the service's environment. ``may_lack``: the service is of use to those
+    who have no key, and starts without any."""
 
-    def __init__(self, path: Path, required: bool, own: str | None = None, *, may_lack: bool = False) -> None:
+    def __init__(
+        self, path: Path, required: bool, own: str | None = None, *, may_lack: bool = False
+    ) -> None:
         self.required = required
         self.last_error: str | None = None
         self._path = path
         self._own_is_good = own is None or bool(_OWN.fullmatch(own))
-        self._own = () if own is None else (_Known(hashlib.sha256(own.encode()).digest(), OWN_NAME, frozenset(SCOPES), math.inf),)
+        self._own = (
+            ()
+            if own is None
+            else (
+                _Known(
+                    hashlib.sha256(own.encode()).digest(), OWN_NAME, frozenset(SCOPES), math.inf
+                ),
+            )
+        )
         self._lengths = {KEY_LENGTH} if own is None else {KEY_LENGTH, len(own)}
         self._needs_file = not (own or may_lack)
         self._had_file = False
@@ -60,22 +72,35 @@ class Keys:
         self._known: dict[int, tuple[_Known, ...]] = _by_first_byte(self._own)
 
     def load(self, where: str = "loopback") -> None:
-        """Read the keys before the service begins to listen (``where``). Raises ``KeysError`` where no caller could have a good one."""
+        """Read the keys before the service begins to listen (``where``). Raises ``KeysError`` where
+        no caller could have a good one.
+        """
         if not self.required:
             return
         if not self._own_is_good:
-            raise KeysError("LAUREL_SERVING_KEY is no key for callers: it must be 32 random characters or more, without spaces.")
+            raise KeysError(
+                "LAUREL_SERVING_KEY is no key for callers: it must be 32 random characters "
+                "or more, without spaces."
+            )
         if not self._path.exists():
             if self._needs_file:
-                raise KeysError(f"The service asks for keys on {where}, and there is no {self._path}. Make a key: {_MAKE}. {_OR}")
+                raise KeysError(
+                    f"The service asks for keys on {where}, and there is no {self._path}. "
+                    f"Make a key: {_MAKE}. {_OR}"
+                )
             return
         keys, self._stamp = read_keys(self._path)
         if self._needs_file and all(key.expired(datetime.now(UTC)) for key in keys):
-            raise KeysError(f"The service asks for keys on {where}, and {self._path} has none that is valid. Make one: {_MAKE}. {_OR}")
+            raise KeysError(
+                f"The service asks for keys on {where}, and {self._path} has none that is "
+                f"valid. Make one: {_MAKE}. {_OR}"
+            )
         self._take(keys)
 
     def reload(self) -> None:
-        """Read the file again if it changed. One that is broken or gone is told, and the keys that were read before stay."""
+        """Read the file again if it changed. One that is broken or gone is told, and the keys that
+        were read before stay.
+        """
         if not self.required:
             return
         try:
@@ -100,15 +125,18 @@ class Keys:
         return self.identify(dict(headers), scope)
 
     def identify(self, headers: Mapping[bytes, bytes], scope: str) -> str:
-        """The name of the key that allows ``scope`` (empty: anybody may); empty where none is asked for.
+        """The name of the key that allows ``scope`` (empty: anybody may); empty where none is asked
+        for.
 
-        Raises ``Unauthorized`` without a key that is good now, ``Forbidden`` where it has other scopes.
-        """
+        Raises ``Unauthorized`` without a key that is good now, ``Forbidden`` where it has other
+        scopes."""
         if not scope or not self.required:
             return ""
         sent = _sent(headers)
         if len(sent) not in self._lengths:
-            raise Unauthorized(f"This key is not known here: {_HOW}." if sent else f"A key is needed here: {_HOW}.")
+            raise Unauthorized(
+                f"This key is not known here: {_HOW}." if sent else f"A key is needed here: {_HOW}."
+            )
         digest = hashlib.sha256(sent).digest()
         found = None
         for known in self._known.get(digest[0], ()):
@@ -117,13 +145,20 @@ class Keys:
         if found is None:
             raise Unauthorized(f"This key is not known here: {_HOW}.")
         if time.time() >= found.expires:
-            raise Unauthorized(f"The key of {found.name!r} expired at {_written(found.expires)}; ask for another.")
+            raise Unauthorized(
+                f"The key of {found.name!r} expired at {_written(found.expires)}; ask for another."
+            )
         if scope not in found.scopes:
-            raise Forbidden(f"The key of {found.name!r} lacks the scope {scope!r}; it has {', '.join(sorted(found.scopes))}.")
+            raise Forbidden(
+                f"The key of {found.name!r} lacks the scope {scope!r}; it has "
+                f"{', '.join(sorted(found.scopes))}."
+            )
         return found.name
 
     def _take(self, keys: Iterable[Key]) -> None:
-        """What the file says of a key goes before what the environment does: of two that match, the later one counts."""
+        """What the file says of a key goes before what the environment does: of two that match, the
+        later one counts.
+        """
         self._had_file = True
         self._known = _by_first_byte([*self._own, *map(_known_of, keys)])
 
@@ -132,7 +167,11 @@ class Keys:
         if stamp is not None or self._stamp is not None:
             logger.error("keys unchanged path=%s: %s", self._path, why)
         self._stamp = stamp
-        self.last_error = "The file of keys is gone or broken: the keys that were read before stay in force. The service's log says more."
+        self.last_error = (
+            "The file of keys is gone or broken: the keys that were read before "
+            "stay in force. "
+            "The service's log says more."
+        )
 
 
 def _sent(headers: Mapping[bytes, bytes]) -> bytes:
@@ -143,11 +182,18 @@ def _sent(headers: Mapping[bytes, bytes]) -> bytes:
 
 
 def _known_of(key: Key) -> _Known:
-    return _Known(bytes.fromhex(key.sha256), key.name, frozenset(key.scopes), math.inf if key.expires is None else key.expires.timestamp())
+    return _Known(
+        bytes.fromhex(key.sha256),
+        key.name,
+        frozenset(key.scopes),
+        math.inf if key.expires is None else key.expires.timestamp(),
+    )
 
 
 def _by_first_byte(keys: Iterable[_Known]) -> dict[int, tuple[_Known, ...]]:
-    """Two keys seldom share their digest's first byte, so a check does not grow with their number."""
+    """Two keys seldom share their digest's first byte, so a check does not grow with their
+    number.
+    """
     found: dict[int, tuple[_Known, ...]] = {}
     for known in keys:
         found[known.digest[0]] = (*found.get(known.digest[0], ()), known)

@@ -1,7 +1,8 @@
-"""Whose process is at the other end of a connection on this machine: the kernel knows, and no caller can say otherwise.
+"""Whose process is at the other end of a connection on this machine: the kernel knows, and no
+caller can say otherwise.
 
-Linux answers for one pair of addresses over netlink (``sock_diag(7)``), to anybody, in some ten microseconds.
-"""
+Linux answers for one pair of addresses over netlink (``sock_diag(7)``), to anybody, in some ten
+microseconds."""
 
 import errno
 import logging
@@ -25,10 +26,14 @@ logger = logging.getLogger(__name__)
 
 
 class Peers:
-    """Tells own callers from those of other users of the machine. One for each process; its socket lives as long."""
+    """Tells own callers from those of other users of the machine. One for each process; its socket
+    lives as long.
+    """
 
     def __init__(self) -> None:
-        self._own = frozenset((os.geteuid(), _ROOT))  # root may read the keys and the memory of the service anyway
+        self._own = frozenset(
+            (os.geteuid(), _ROOT)
+        )  # root may read the keys and the memory of the service anyway
         self._netlink: socket.socket | None = None
         try:
             self._netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _SOCK_DIAG)
@@ -39,7 +44,9 @@ class Peers:
             logger.warning("whose process calls is not known on this system: %s", error)
 
     def is_own(self, caller: Address, here: Address) -> bool:
-        """Whether the process that connected is of the service's own user, or root's; true where the system does not tell."""
+        """Whether the process that connected is of the service's own user, or root's; true where
+        the system does not tell.
+        """
         if self._netlink is None:
             return True
         try:
@@ -54,7 +61,9 @@ class Peers:
             self._netlink = None
 
     def _find_user(self, caller: Address, here: Address) -> int | None:
-        """The user of the socket that is bound to ``caller`` and connected to ``here``; ``None`` where no process holds it."""
+        """The user of the socket that is bound to ``caller`` and connected to ``here``; ``None``
+        where no process holds it.
+        """
         assert self._netlink is not None
         family = socket.AF_INET6 if ":" in caller[0] else socket.AF_INET
         ends = [socket.inet_pton(family, address).ljust(16, b"\0") for address, _ in (caller, here)]
@@ -68,4 +77,6 @@ class Peers:
                 return None
             raise OSError(-code, os.strerror(-code))
         _, state, _, _, _, _, _, _, user, inode = _ANSWER.unpack_from(answer, _HEAD.size)
-        return user if inode and state != _LISTEN else None  # without an inode it is closed, and its user is said to be root
+        return (
+            user if inode and state != _LISTEN else None
+        )  # without an inode it is closed, and its user is said to be root

@@ -1,8 +1,9 @@
-"""Whose segments are whose: each process locks a folder of its own, and takes over those whose owner died.
+"""Whose segments are whose: each process locks a folder of its own, and takes over those whose
+owner died.
 
-<root>/lock              held while folders are made, taken or left, so that nobody takes one between its making and its locking
-<root>/<process>/lock    held (flock) as long as the process lives, however it ends
-"""
+<root>/lock              held while folders are made, taken or left, so that nobody takes one
+between its making and its locking <root>/<process>/lock    held (flock) as long as the process
+lives, however it ends"""
 
 import fcntl
 import os
@@ -16,7 +17,9 @@ from serving.log.segments import sync_folder
 
 
 class LogFolders:
-    """The folders of this process: ``own``, and those that it took over. Names sort by the start of their process."""
+    """The folders of this process: ``own``, and those that it took over. Names sort by the start of
+    their process.
+    """
 
     def __init__(self, root: Path, durable: bool) -> None:
         self.own = root / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
@@ -29,7 +32,9 @@ class LogFolders:
         return self.own in self._locks
 
     def adopt(self) -> list[Path]:
-        """The segments that dead processes left, ours from now on, oldest first. Needs no room. Raises ``OSError``."""
+        """The segments that dead processes left, ours from now on, oldest first. Needs no room.
+        Raises ``OSError``.
+        """
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
         found: list[Path] = []
         with self._turn():

@@ -1,10 +1,11 @@
-"""The prediction log: what was acknowledged is on this machine before the answer goes out, and in the lake soon after.
+"""The prediction log: what was acknowledged is on this machine before the answer goes out, and in
+the lake soon after.
 
     <folder>/<process>/<segment>.jsonl    see serving/log/segments.py and serving/log/folders.py
 
-``serving/upload/uploader.py`` carries closed segments to the lake, those of dead processes first. From ``append`` on the operating
-system holds the lines, or with durability "fsync" the disk does: docs/decisions/0010-prediction-log.md.
-"""
+``serving/upload/uploader.py`` carries closed segments to the lake, those of dead processes first.
+From ``append`` on the operating system holds the lines, or with durability "fsync" the disk does:
+docs/decisions/0010-prediction-log.md."""
 
 import errno
 import logging
@@ -21,7 +22,8 @@ from serving.log.segments import Segment, Unreadable, sync_folder
 
 # A segment is closed at this size, whatever its rows: one of wide rows would take long to convert.
 SEGMENT_BYTES = 64_000_000
-# A disk that took no new segment is not asked again at once: each try costs what a hundred appends cost.
+# A disk that took no new segment is not asked again at once: each try costs what a hundred appends
+# cost.
 _REFUSED_SECONDS = 0.1
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -39,10 +41,17 @@ class LogState(msgspec.Struct):
 
 
 class PredictionLog:
-    """Appends from any thread; gives closed segments to one uploader. ``blocking``: an append waits for the disk."""
+    """Appends from any thread; gives closed segments to one uploader. ``blocking``: an append waits
+    for the disk.
+    """
 
     def __init__(
-        self, folder: Path, flush_seconds: float, flush_rows: int, backlog_bytes: int, durability: Literal["os", "fsync"] = "os"
+        self,
+        folder: Path,
+        flush_seconds: float,
+        flush_rows: int,
+        backlog_bytes: int,
+        durability: Literal["os", "fsync"] = "os",
     ) -> None:
         self.states: dict[str, LogState] = {}
         self.closed: deque[Segment] = deque()
@@ -62,8 +71,8 @@ class PredictionLog:
     def start(self) -> None:
         """Adopt what dead processes left, its rows counted, and make a folder for this one.
 
-        Raises ``OSError``, but not for a full disk: rows are dropped then, and the folder is made when there is room.
-        """
+        Raises ``OSError``, but not for a full disk: rows are dropped then, and the folder is made
+        when there is room."""
         try:
             self._adopt()
             self._folders.make()
@@ -76,14 +85,17 @@ class PredictionLog:
         return self.states.setdefault(use_case, LogState())
 
     def append(self, header: bytes, use_case: str, lines: bytes, rows: int) -> bool:
-        """Keep ``lines`` (one of ``line_of`` or several joined, ``rows`` rows in all) with one write.
+        """Keep ``lines`` (one of ``line_of`` or several joined, ``rows`` rows in all) with one
+        write.
 
-        ``False`` where they had to be dropped (and are counted), since backlog or disk is full: all of them, never a part.
-        """
+        ``False`` where they had to be dropped (and are counted), since backlog or disk is full: all
+        of them, never a part."""
         with self._lock:
             segment = self._open.get(header)
             if self._bytes + len(lines) + (0 if segment else len(header) + 1) > self._backlog_bytes:
-                return self._drop(use_case, rows, "the backlog is full: the lake has been away too long")
+                return self._drop(
+                    use_case, rows, "the backlog is full: the lake has been away too long"
+                )
             try:
                 if segment is None:
                     segment = self._begin(header, use_case)
@@ -102,7 +114,9 @@ class PredictionLog:
         return self._sync(segment, reached, header, rows) if self.blocking else True
 
     def draft(self, header: bytes, use_case: str) -> "Draft":
-        """For one large request, whose lines come piece by piece: nobody waits for its writes, and all of it is kept or nothing."""
+        """For one large request, whose lines come piece by piece: nobody waits for its writes, and
+        all of it is kept or nothing.
+        """
         with self._lock:
             try:
                 return Draft(self, use_case, self._create(header, use_case, ".draft"), "")
@@ -110,20 +124,25 @@ class PredictionLog:
                 return Draft(self, use_case, None, f"the disk refuses: {error.strerror or error}")
 
     def take_draft(self, segment: Segment, rows: int) -> bool:
-        """Make a draft a closed segment of the log. ``False`` where the backlog is full: the rows are counted as dropped.
+        """Make a draft a closed segment of the log. ``False`` where the backlog is full: the rows
+        are counted as dropped.
 
-        Raises ``OSError``. The file gets its name without the lock: a disk that is slow to do so holds up no small request.
-        """
+        Raises ``OSError``. The file gets its name without the lock: a disk that is slow to do so
+        holds up no small request."""
         with self._lock:
             if self._bytes + segment.size > self._backlog_bytes:
-                return self._drop(segment.use_case, rows, "the backlog is full: the lake has been away too long")
+                return self._drop(
+                    segment.use_case, rows, "the backlog is full: the lake has been away too long"
+                )
             self._bytes += segment.size
         path = segment.path.with_suffix(".jsonl")
         try:
             segment.path.rename(path)
             segment.path = path
             if self.blocking:
-                sync_folder(path.parent)  # under its old name it would be forgotten after a loss of power
+                sync_folder(
+                    path.parent
+                )  # under its old name it would be forgotten after a loss of power
         except OSError:
             with self._lock:
                 self._bytes -= segment.size
@@ -148,7 +167,9 @@ class PredictionLog:
                     self._close(header)
 
     def uploaded(self, segment: Segment, rows: int, torn: int, unreadable: int = 0) -> None:
-        """The lake has the closed segment: ``rows`` of it, and not its ``torn`` lines with ``unreadable`` rows. Forget it here."""
+        """The lake has the closed segment: ``rows`` of it, and not its ``torn`` lines with
+        ``unreadable`` rows. Forget it here.
+        """
         segment.path.unlink(missing_ok=True)
         with self._lock:
             state = self.state(segment.use_case)
@@ -158,7 +179,9 @@ class PredictionLog:
             self._forget(segment)
 
     def set_aside(self, segment: Segment) -> None:
-        """A segment that nobody can read stays on disk under another name. Its rows count as unreadable."""
+        """A segment that nobody can read stays on disk under another name. Its rows count as
+        unreadable.
+        """
         segment.path.rename(segment.path.with_suffix(".unreadable"))
         with self._lock:
             self.state(segment.use_case).lines_torn += 1
@@ -206,7 +229,12 @@ class PredictionLog:
                 self._folders.make()
             self._count += 1
             own = self._folders.own
-            segment = Segment.create(own / f"{own.name}-{self._count:06d}{suffix}", header, use_case, durable=self.blocking)
+            segment = Segment.create(
+                own / f"{own.name}-{self._count:06d}{suffix}",
+                header,
+                use_case,
+                durable=self.blocking,
+            )
         except OSError as error:
             self._refused = (time.monotonic() + _REFUSED_SECONDS, error.strerror or str(error))
             raise
@@ -223,19 +251,29 @@ class PredictionLog:
         self.wake.set()
 
     def _sync(self, segment: Segment, size: int, header: bytes, rows: int) -> bool:
-        """Wait for the disk without the lock: whoever appends meanwhile is synced by the next of those who wait."""
+        """Wait for the disk without the lock: whoever appends meanwhile is synced by the next of
+        those who wait.
+        """
         try:
             segment.sync(size)
         except OSError as error:
             with self._lock:
                 if self._open.get(header) is segment:
                     self._close(header)
-                return self._drop(segment.use_case, rows, f"the disk does not keep what it took: {error.strerror or error}")
+                return self._drop(
+                    segment.use_case,
+                    rows,
+                    f"the disk does not keep what it took: {error.strerror or error}",
+                )
         return True
 
     def _waiting(self, use_case: str) -> list[Segment]:
         with self._lock:
-            return [segment for segment in (*self.closed, *self._open.values()) if segment.use_case == use_case]
+            return [
+                segment
+                for segment in (*self.closed, *self._open.values())
+                if segment.use_case == use_case
+            ]
 
     def _forget(self, segment: Segment) -> None:
         self.closed.remove(segment)
@@ -251,9 +289,13 @@ class PredictionLog:
 
 
 class Draft:
-    """The lines of one large request, in a file of its own; a crash forgets it, since nobody was answered."""
+    """The lines of one large request, in a file of its own; a crash forgets it, since nobody was
+    answered.
+    """
 
-    def __init__(self, log: PredictionLog, use_case: str, segment: Segment | None, problem: str) -> None:
+    def __init__(
+        self, log: PredictionLog, use_case: str, segment: Segment | None, problem: str
+    ) -> None:
         self._log = log
         self._use_case = use_case
         self._segment = segment
@@ -269,14 +311,20 @@ class Draft:
                 self.discard()
 
     def keep(self, rows: int) -> bool:
-        """Give all lines to the log: on the disk first, if it is durable. ``False`` where they had to be dropped, and were counted."""
+        """Give all lines to the log: on the disk first, if it is durable. ``False`` where they had
+        to be dropped, and were counted.
+        """
         if self._segment is None:
             return self._log.drop(self._use_case, rows, self._problem)
         try:
             self._segment.close()
             kept = self._log.take_draft(self._segment, rows)
         except OSError as error:
-            kept = self._log.drop(self._use_case, rows, f"the disk does not keep what it took: {error.strerror or error}")
+            kept = self._log.drop(
+                self._use_case,
+                rows,
+                f"the disk does not keep what it took: {error.strerror or error}",
+            )
         if not kept:
             self.discard()
         return kept

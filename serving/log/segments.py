@@ -1,8 +1,8 @@
 """Segments of the prediction log: local files of JSON lines, written before the answer goes out.
 
-The first line is the header, then one line for each request: the request as it came and the answer as it went. Nothing is
-encoded again on the request's path, and a segment can be read without any package (``serving/upload/row_tables.py`` does).
-"""
+The first line is the header, then one line for each request: the request as it came and the answer
+as it went. Nothing is encoded again on the request's path, and a segment can be read without any
+package (``serving/upload/row_tables.py`` does)."""
 
 import os
 import re
@@ -29,7 +29,9 @@ class Column(msgspec.Struct, frozen=True):
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What the lines of a segment have in common. ``sample_rate`` (0-1] of the requests were kept; ``columns`` are those kept."""
+    """What the lines of a segment have in common. ``sample_rate`` (0-1] of the requests were kept;
+    ``columns`` are those kept.
+    """
 
     kind: Kind
     use_case: str
@@ -41,7 +43,8 @@ class Header(msgspec.Struct, frozen=True):
     format: int = FORMAT
 
 
-# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time (docs/decisions/0012-hot-path.md).
+# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
+# (docs/decisions/0012-hot-path.md).
 _HEADER = msgspec.json.Decoder(Header)
 
 
@@ -50,9 +53,23 @@ class Unreadable(ValueError):
 
 
 def header_of(manifest: Manifest, version: str, *, by_column: bool = False) -> bytes:
-    """The header line of a champion's predictions. ``by_column``: their lines are those of ``serving/scoring/column_lines.py``."""
-    columns = [Column(feature.name, feature.kind) for feature in manifest.features if feature.name not in manifest.log_leave_out]
-    header = Header("predictions", manifest.use_case, version, manifest.event_time, columns, manifest.log_sample_rate, by_column)
+    """The header line of a champion's predictions. ``by_column``: their lines are those of
+    ``serving/scoring/column_lines.py``.
+    """
+    columns = [
+        Column(feature.name, feature.kind)
+        for feature in manifest.features
+        if feature.name not in manifest.log_leave_out
+    ]
+    header = Header(
+        "predictions",
+        manifest.use_case,
+        version,
+        manifest.event_time,
+        columns,
+        manifest.log_sample_rate,
+        by_column,
+    )
     return msgspec.json.encode(header)
 
 
@@ -61,20 +78,29 @@ def feedback_header(use_case: str) -> bytes:
 
 
 def line_of(request: bytes, answer: bytes, rows: int) -> bytes:
-    """The line of one request. Both are valid JSON, so that a newline in them stands between tokens and may become a space."""
+    """The line of one request. Both are valid JSON, so that a newline in them stands between tokens
+    and may become a space.
+    """
     now = time.time_ns() // 1000
     if answer:
-        return b'{"rows":%d,"time":%d,"request":%b,"answer":%b}\n' % (rows, now, request.replace(b"\n", b" "), answer)
+        return b'{"rows":%d,"time":%d,"request":%b,"answer":%b}\n' % (
+            rows,
+            now,
+            request.replace(b"\n", b" "),
+            answer,
+        )
     return b'{"rows":%d,"time":%d,"request":%b}\n' % (rows, now, request.replace(b"\n", b" "))
 
 
 class Segment:
     """A segment of this process or of a dead one. ``append`` is the only thing on a request's path.
 
-    ``since`` is the time of its first line (seconds since 1970). With ``durable``, ``sync`` brings what was appended to the disk.
-    """
+    ``since`` is the time of its first line (seconds since 1970). With ``durable``, ``sync`` brings
+    what was appended to the disk."""
 
-    def __init__(self, path: Path, use_case: str, rows: int, size: int, since: float, durable: bool = False) -> None:
+    def __init__(
+        self, path: Path, use_case: str, rows: int, size: int, since: float, durable: bool = False
+    ) -> None:
         self.path = path
         self.use_case = use_case
         self.rows = rows
@@ -105,7 +131,9 @@ class Segment:
 
     @classmethod
     def found(cls, path: Path) -> "Segment":
-        """One that was left behind, with its whole lines' rows counted. Raises ``Unreadable``, ``OSError``."""
+        """One that was left behind, with its whole lines' rows counted. Raises ``Unreadable``,
+        ``OSError``.
+        """
         header, start = read_header(path)
         rows, first = 0, 0
         with path.open("rb") as file:
@@ -118,14 +146,18 @@ class Segment:
         return cls(path, header.use_case, rows, stat.st_size, first / 1e6 or stat.st_mtime)
 
     def append(self, lines: bytes, rows: int) -> None:
-        """With the operating system when this returns. Raises ``OSError``; then nothing stays of it, or a torn line."""
+        """With the operating system when this returns. Raises ``OSError``; then nothing stays of
+        it, or a torn line.
+        """
         if self._spoiled:
             lines = b"\n" + lines
         written = 0
         try:
             written = os.write(self._file, lines)
             if written != len(lines):
-                raise OSError(f"only {written} of {len(lines)} bytes could be written to {self.path.name}")
+                raise OSError(
+                    f"only {written} of {len(lines)} bytes could be written to {self.path.name}"
+                )
         except OSError:
             if written:
                 self._take_back(written)
@@ -135,7 +167,9 @@ class Segment:
         self.rows += rows
 
     def sync(self, size: int) -> None:
-        """Return when the first ``size`` bytes are on the disk: one of the threads that wait syncs for all. Raises ``OSError``."""
+        """Return when the first ``size`` bytes are on the disk: one of the threads that wait syncs
+        for all. Raises ``OSError``.
+        """
         with self._syncing:
             if self._synced >= size:
                 return
@@ -145,7 +179,9 @@ class Segment:
             try:
                 os.fdatasync(self._file)
             except OSError:
-                self._failed = True  # the kernel forgets what it could not write: a second try would succeed and prove nothing
+                # the kernel forgets what it could not write: a second try would succeed and prove
+                # nothing
+                self._failed = True
                 raise
             self._synced = reached
 
@@ -179,7 +215,9 @@ class Segment:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the folder's entries to the disk: without it a new file may be gone after a loss of power. Raises ``OSError``."""
+    """Bring the folder's entries to the disk: without it a new file may be gone after a loss of
+    power. Raises ``OSError``.
+    """
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -188,7 +226,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def read_header(path: Path) -> tuple[Header, int]:
-    """The header and where the lines begin. Raises ``Unreadable`` where the file does not begin with a header of this format."""
+    """The header and where the lines begin. Raises ``Unreadable`` where the file does not begin
+    with a header of this format.
+    """
     with path.open("rb") as file:
         first = file.readline()
     try:

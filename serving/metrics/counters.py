@@ -1,8 +1,8 @@
 """What Prometheus scrapes at ``/metrics``. One ``Metrics`` for each process.
 
-Requests are counted in plain integers on the event loop's thread: a prediction takes some 25 µs, and the client library's locks
-alone would add a tenth to it. Worker processes share what ``snapshot`` gives, and each answers for all of them.
-"""
+Requests are counted in plain integers on the event loop's thread: a prediction takes some 25 µs,
+and the client library's locks alone would add a tenth to it. Worker processes share what
+``snapshot`` gives, and each answers for all of them."""
 
 from bisect import bisect_left
 from collections import Counter as Tally
@@ -10,7 +10,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, disable_created_metrics, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -62,10 +69,22 @@ class Metrics:
         self.ignored_columns: Tally[str] = Tally()
         self.batches = Histogram(BATCH_BOUNDS)
         self.registry = CollectorRegistry()
-        self.model = Gauge("laurel_model_info", "The champion that serves", ["use_case", "version", "recipe"], registry=self.registry)
-        self.swaps = Counter("laurel_swaps", "A champion took over from another", ["use_case"], registry=self.registry)
+        self.model = Gauge(
+            "laurel_model_info",
+            "The champion that serves",
+            ["use_case", "version", "recipe"],
+            registry=self.registry,
+        )
+        self.swaps = Counter(
+            "laurel_swaps",
+            "A champion took over from another",
+            ["use_case"],
+            registry=self.registry,
+        )
         failures = "Looks at the alias that failed"
-        self.swap_failures = Counter("laurel_swap_failures", failures, ["use_case", "reason"], registry=self.registry)
+        self.swap_failures = Counter(
+            "laurel_swap_failures", failures, ["use_case", "reason"], registry=self.registry
+        )
         self.registry.register(_Collector(self._hot_families))
         ProcessCollector(registry=self.registry)
 
@@ -82,7 +101,11 @@ class Metrics:
 
     def snapshot(self) -> list[Any]:
         """Every figure of this process, fit for JSON: ``[name, labels, value]``."""
-        return [[sample.name, sample.labels, sample.value] for family in self.registry.collect() for sample in family.samples]
+        return [
+            [sample.name, sample.labels, sample.value]
+            for family in self.registry.collect()
+            for sample in family.samples
+        ]
 
     def text(self, others: Iterable[Sequence[Any]] = ()) -> bytes:
         """In Prometheus's format, with the snapshots of other workers added."""
@@ -92,36 +115,65 @@ class Metrics:
                 more[name, frozenset(labels.items())].append(value)
         families = {family.name: family for family in self.registry.collect()}
         for family in families.values():
-            names = {sample.name for sample in family.samples} | {family.name + end for end in ("", "_total", "_bucket", "_count", "_sum")}
-            own = {(sample.name, frozenset(sample.labels.items())): sample.value for sample in family.samples}
+            names = {sample.name for sample in family.samples} | {
+                family.name + end for end in ("", "_total", "_bucket", "_count", "_sum")
+            }
+            own = {
+                (sample.name, frozenset(sample.labels.items())): sample.value
+                for sample in family.samples
+            }
             theirs = {key: values for key, values in more.items() if key[0] in names}
-            together = max if family.name.endswith(("_info", "_start_time_seconds", "_max_fds", "_lag_seconds")) else sum
+            together = (
+                max
+                if family.name.endswith(
+                    ("_info", "_start_time_seconds", "_max_fds", "_lag_seconds")
+                )
+                else sum
+            )
             family.samples = []
             for key in dict.fromkeys([*own, *theirs]):
-                family.add_sample(key[0], dict(key[1]), together([*theirs.get(key, []), *([own[key]] if key in own else [])]))
+                family.add_sample(
+                    key[0],
+                    dict(key[1]),
+                    together([*theirs.get(key, []), *([own[key]] if key in own else [])]),
+                )
         merged = CollectorRegistry()
         merged.register(_Collector(families.values))
         return generate_latest(merged)
 
     def _hot_families(self) -> Iterable[Metric]:
-        requests = CounterMetricFamily("laurel_requests", "Requests answered", labels=["use_case", "route", "status"])
+        requests = CounterMetricFamily(
+            "laurel_requests", "Requests answered", labels=["use_case", "route", "status"]
+        )
         latency = HistogramMetricFamily(
-            "laurel_request_seconds", "From the request's first byte to its answer", labels=["use_case", "route"]
+            "laurel_request_seconds",
+            "From the request's first byte to its answer",
+            labels=["use_case", "route"],
         )
         rows = CounterMetricFamily("laurel_rows", "Rows scored", labels=["use_case"])
-        batches = HistogramMetricFamily("laurel_batch_requests", "Requests that were scored together")
+        batches = HistogramMetricFamily(
+            "laurel_batch_requests", "Requests that were scored together"
+        )
         for (use_case, route), stats in list(self.routes.items()):
             for status, count in list(stats.statuses.items()):
                 requests.add_metric([use_case, route, str(status)], count)
             latency.add_metric([use_case, route], *_buckets(stats.latency))
         for use_case, count in list(self.rows.items()):
             rows.add_metric([use_case], count)
-        help_text = "Values that are no category of a closed set, or are one with other case or blanks, scored as unknown"
-        unknown = CounterMetricFamily("laurel_unknown_categories", help_text, labels=["use_case", "field"])
+        help_text = (
+            "Values that are no category of a closed set, or are one with other case "
+            "or blanks, "
+            "scored as unknown"
+        )
+        unknown = CounterMetricFamily(
+            "laurel_unknown_categories", help_text, labels=["use_case", "field"]
+        )
         for (use_case, field), count in list(self.unknown_categories.items()):
             unknown.add_metric([use_case, field], count)
         help_text = "Requests with columns that are no fields and were left out"
-        ignored = CounterMetricFamily("laurel_ignored_columns_requests", help_text, labels=["use_case"])
+        ignored = CounterMetricFamily(
+            "laurel_ignored_columns_requests", help_text, labels=["use_case"]
+        )
         for use_case, count in list(self.ignored_columns.items()):
             ignored.add_metric([use_case], count)
         batches.add_metric([], *_buckets(self.batches))
@@ -142,7 +194,9 @@ class _Collector(Collector):
 def _buckets(histogram: Histogram) -> tuple[list[tuple[str, float]], float]:
     """Cumulative, as Prometheus has them, and the sum."""
     total, buckets = 0, []
-    for bound, count in zip([*map(str, map(float, histogram.bounds)), "+Inf"], histogram.counts, strict=True):
+    for bound, count in zip(
+        [*map(str, map(float, histogram.bounds)), "+Inf"], histogram.counts, strict=True
+    ):
         total += count
         buckets.append((bound, float(total)))
     return buckets, histogram.total

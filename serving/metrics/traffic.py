@@ -1,4 +1,6 @@
-"""The live figures of the page: how much comes in and how fast it is answered, over all workers and the last ten seconds."""
+"""The live figures of the page: how much comes in and how fast it is answered, over all workers and
+the last ten seconds.
+"""
 
 import time
 from collections import defaultdict, deque
@@ -12,7 +14,9 @@ _ROUTES = ("/predict", "/feedback", "/invocations", "/infer")
 
 
 class Flow(NamedTuple):
-    """Requests, refused or failed ones, rows, and the latency's counts, of one use case at one time (seconds since 1970)."""
+    """Requests, refused or failed ones, rows, and the latency's counts, of one use case at one time
+    (seconds since 1970).
+    """
 
     at: float
     requests: int
@@ -22,7 +26,9 @@ class Flow(NamedTuple):
 
 
 class Traffic:
-    """The live figures of a use case, over all workers: since their start, and of the last ten seconds."""
+    """The live figures of a use case, over all workers: since their start, and of the last ten
+    seconds.
+    """
 
     def __init__(self) -> None:
         self._past: dict[str, deque[Flow]] = defaultdict(deque)
@@ -35,7 +41,9 @@ class Traffic:
             past.popleft()
 
     def describe(self, use_case: str, flows: Sequence[Flow]) -> dict[str, Any]:
-        """Counts since the start, and rates and latency (seconds; null without a request) of the last ten seconds."""
+        """Counts since the start, and rates and latency (seconds; null without a request) of the
+        last ten seconds.
+        """
         now = sum_flows(flows)
         past = self._past[use_case]
         first = past[0] if past else now._replace(at=now.at - 1.0)
@@ -76,7 +84,9 @@ def flow_of(metrics: Metrics, use_case: str) -> Flow:
 
 
 def quantile(counts: Sequence[int], share: float) -> float | None:
-    """The ``share`` quantile in seconds of counts by ``LATENCY_BOUNDS``, straight within a bucket; ``None`` without any."""
+    """The ``share`` quantile in seconds of counts by ``LATENCY_BOUNDS``, straight within a bucket;
+    ``None`` without any.
+    """
     total = sum(counts)
     if not total:
         return None

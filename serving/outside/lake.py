@@ -1,4 +1,5 @@
-"""Objects by key in an S3 bucket or a folder: the prediction log is written there, drift reports and decisions are read.
+"""Objects by key in an S3 bucket or a folder: the prediction log is written there, drift reports
+and decisions are read.
 
 An object is there whole or not at all.
 """
@@ -16,7 +17,9 @@ NO_LAKE = "none"
 
 
 class Stored(NamedTuple):
-    """An object as a listing tells of it. With another ``size`` or ``modified`` it is another object under the same key."""
+    """An object as a listing tells of it. With another ``size`` or ``modified`` it is another
+    object under the same key.
+    """
 
     key: str
     size: int
@@ -33,7 +36,9 @@ class Lake(Protocol):
         """Raises ``FileNotFoundError`` where there is no such object, ``LakeAway``."""
 
     def list(self, prefix: str) -> list[Stored]:
-        """What is in the folder ``prefix`` and below it, sorted by key; nothing if there is no such folder. Raises ``LakeAway``."""
+        """What is in the folder ``prefix`` and below it, sorted by key; nothing if there is no such
+        folder. Raises ``LakeAway``.
+        """
 
 
 class FolderLake:
@@ -58,10 +63,14 @@ class FolderLake:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise LakeAway(f"{key} cannot be read in the lake's folder: {error.strerror}.") from error
+            raise LakeAway(
+                f"{key} cannot be read in the lake's folder: {error.strerror}."
+            ) from error
 
     def list(self, prefix: str) -> list[Stored]:
-        if self._root.exists() and not self._root.is_dir():  # ``rglob`` would find nothing in it and say nothing
+        if (
+            self._root.exists() and not self._root.is_dir()
+        ):  # ``rglob`` would find nothing in it and say nothing
             raise LakeAway(f"{prefix} cannot be listed: the lake's folder is a file.")
         found = []
         for path in (self._root / prefix).rglob("*"):
@@ -72,15 +81,25 @@ class FolderLake:
             except FileNotFoundError:  # gone since it was found
                 continue
             except OSError as error:
-                raise LakeAway(f"{prefix} cannot be listed in the lake's folder: {error.strerror}.") from error
-            found.append(Stored(path.relative_to(self._root).as_posix(), stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC)))
+                raise LakeAway(
+                    f"{prefix} cannot be listed in the lake's folder: {error.strerror}."
+                ) from error
+            found.append(
+                Stored(
+                    path.relative_to(self._root).as_posix(),
+                    stat.st_size,
+                    datetime.fromtimestamp(stat.st_mtime, UTC),
+                )
+            )
         return sorted(found)
 
 
 class BucketLake:
     """Objects of an S3 bucket that exists already, below a prefix."""
 
-    def __init__(self, bucket: str, prefix: str, settings: Settings, *, waited_for: bool = False) -> None:
+    def __init__(
+        self, bucket: str, prefix: str, settings: Settings, *, waited_for: bool = False
+    ) -> None:
         self._waited_for = waited_for
         self._bucket = bucket
         self._root = f"{bucket}/{prefix}" if prefix else bucket
@@ -92,7 +111,8 @@ class BucketLake:
 
         settings = self._settings
         key, secret = settings.s3_access_key, settings.s3_secret_key
-        # Uploader and page try again by themselves, so a try is short. Delayed open: one PUT instead of a multipart upload.
+        # Uploader and page try again by themselves, so a try is short. Delayed open: one PUT
+        # instead of a multipart upload.
         return S3FileSystem(
             endpoint_override=settings.s3_endpoint_url,
             access_key=key.get_secret_value() if key else None,
@@ -124,18 +144,27 @@ class BucketLake:
         from pyarrow.fs import FileSelector, FileType
 
         try:
-            # The bucket itself is not asked for: the service may list these folders of it and nothing else.
-            found = self._files.get_file_info(FileSelector(f"{self._root}/{prefix}", recursive=True))
+            # The bucket itself is not asked for: the service may list these folders of it and
+            # nothing else.
+            found = self._files.get_file_info(
+                FileSelector(f"{self._root}/{prefix}", recursive=True)
+            )
         except FileNotFoundError:  # no object below it; a missing bucket is another error
             return []
         except OSError as error:
             raise self._away(prefix, "read", error) from error
         start = len(self._root) + 1
-        return sorted(Stored(one.path[start:], one.size, one.mtime) for one in found if one.type == FileType.File)
+        return sorted(
+            Stored(one.path[start:], one.size, one.mtime)
+            for one in found
+            if one.type == FileType.File
+        )
 
     def _away(self, key: str, what: str, error: OSError) -> LakeAway:
         where = self._settings.s3_endpoint_url or "AWS"
-        hint = f"Create the bucket {self._bucket!r} first. " if "NO_SUCH_BUCKET" in str(error) else ""
+        hint = (
+            f"Create the bucket {self._bucket!r} first. " if "NO_SUCH_BUCKET" in str(error) else ""
+        )
         return LakeAway(f"s3://{self._root}/{key} cannot be {what} at {where}. {hint}{error}")
 
 
@@ -156,7 +185,8 @@ class NoLake:
 
 
 def open_lake(settings: Settings, *, waited_for: bool = False) -> Lake:
-    """The lake that the settings name; nothing is asked of it yet. ``waited_for``: a person waits, who can ask again.
+    """The lake that the settings name; nothing is asked of it yet. ``waited_for``: a person waits,
+    who can ask again.
 
     Raises ``ValueError`` for a URL of another kind.
     """
@@ -168,4 +198,7 @@ def open_lake(settings: Settings, *, waited_for: bool = False) -> Lake:
     if scheme == "s3" and rest:
         bucket, _, prefix = rest.strip("/").partition("/")
         return BucketLake(bucket, prefix, settings, waited_for=waited_for)
-    raise ValueError(f"LAUREL_LAKE is {settings.lake!r}; it must be s3://bucket[/prefix], file:///folder or none.")
+    raise ValueError(
+        f"LAUREL_LAKE is {settings.lake!r}; it must be s3://bucket[/prefix], file:///folder "
+        "or none."
+    )

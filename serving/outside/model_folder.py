@@ -1,12 +1,14 @@
-"""A model package in a folder, in the registry's stead: where containers are given their model as files.
+"""A model package in a folder, in the registry's stead: where containers are given their model as
+files.
 
     <folder>/package.json, model.onnx, smoke.json     the package (serving/package/model.py)
-    <folder>/champion.json                            {"version": "7", "sha256": "..."}: ``python -m deployments.aws.sagemaker_package``
+    <folder>/champion.json                            {"version": "7", "sha256": "..."}: ``python -m
+    deployments.aws.sagemaker_package``
 
-With ``champion.json`` the package is verified against its digest, and answers and log name the registry's version. Without it the
-version is the beginning of the manifest's own digest. The folder may be read-only: what is served lies in the state folder, as always.
-Another package that is put there is served as soon as it is whole.
-"""
+With ``champion.json`` the package is verified against its digest, and answers and log name the
+registry's version. Without it the version is the beginning of the manifest's own digest. The folder
+may be read-only: what is served lies in the state folder, as always. Another package that is put
+there is served as soon as it is whole."""
 
 from pathlib import Path
 from typing import Annotated
@@ -33,22 +35,32 @@ _RECORD = msgspec.json.Decoder(_Record)
 
 
 class ModelFolder(Registry):
-    """The one package in ``folder`` is champion, whatever the use case is called: a package knows its own."""
+    """The one package in ``folder`` is champion, whatever the use case is called: a package knows
+    its own.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(str(folder))
         self._folder = folder
 
     def champion(self, model: str) -> Crowned | None:
-        """``None`` where there is no package. Raises ``RegistryAway`` where the folder cannot be read."""
+        """``None`` where there is no package. Raises ``RegistryAway`` where the folder cannot be
+        read.
+        """
         try:
             if not (self._folder / MANIFEST).exists():
                 return None
             sha256 = digest((self._folder / MANIFEST).read_bytes())
             record = self._folder / RECORD
-            said = _RECORD.decode(record.read_bytes()) if record.exists() else _Record(sha256[:_VERSION_LENGTH], sha256)
+            said = (
+                _RECORD.decode(record.read_bytes())
+                if record.exists()
+                else _Record(sha256[:_VERSION_LENGTH], sha256)
+            )
         except (OSError, msgspec.DecodeError) as error:
-            raise RegistryAway(f"The model package in {self._folder} cannot be read: {error}.") from error
+            raise RegistryAway(
+                f"The model package in {self._folder} cannot be read: {error}."
+            ) from error
         return Crowned(said.version, str(self._folder), said.sha256)
 
     def models(self) -> list[str]:
@@ -56,12 +68,16 @@ class ModelFolder(Registry):
         return []
 
     def download(self, package: str, names: tuple[str, ...], folder: Path) -> None:
-        """Copy the files ``names``. Raises ``PackageError`` for one that is not there or cannot be read."""
+        """Copy the files ``names``. Raises ``PackageError`` for one that is not there or cannot be
+        read.
+        """
         for name in names:
             try:
                 (folder / name).write_bytes((self._folder / name).read_bytes())
             except OSError as error:
-                raise PackageError(f"The package in {self._folder} is incomplete: {name}: {error.strerror}.") from error
+                raise PackageError(
+                    f"The package in {self._folder} is incomplete: {name}: {error.strerror}."
+                ) from error
 
 
 def use_case_in(folder: Path) -> str:
@@ -69,4 +85,6 @@ def use_case_in(folder: Path) -> str:
     try:
         return read_manifest((folder / MANIFEST).read_bytes()).use_case
     except OSError as error:
-        raise PackageError(f"There is no model package in {folder}: {MANIFEST}: {error.strerror}.") from error
+        raise PackageError(
+            f"There is no model package in {folder}: {MANIFEST}: {error.strerror}."
+        ) from error

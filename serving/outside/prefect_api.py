@@ -1,8 +1,9 @@
-"""What the service asks of Prefect, over its REST API: to go on with a run that waits for an answer, and to start a deployment.
+"""What the service asks of Prefect, over its REST API: to go on with a run that waits for an
+answer, and to start a deployment.
 
-Prefect's own client is far too heavy for the service (docs/decisions); these five requests are all that is needed. httpx is imported
-with the first of them. Who may ask for what is not known here: ``serving/history/approvals.py`` and ``serving/routes/operate.py``.
-"""
+Prefect's own client is far too heavy for the service (docs/decisions); these five requests are all
+that is needed. httpx is imported with the first of them. Who may ask for what is not known here:
+``serving/history/approvals.py`` and ``serving/routes/operate.py``."""
 
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
@@ -24,7 +25,9 @@ T = TypeVar("T")
 
 
 class Run(msgspec.Struct, frozen=True):
-    """A flow run. ``run_count`` says how often it began: a run that was suspended and goes on begins again."""
+    """A flow run. ``run_count`` says how often it began: a run that was suspended and goes on
+    begins again.
+    """
 
     id: str
     deployment_id: str | None
@@ -35,7 +38,9 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Started(NamedTuple):
-    """A run of a deployment. ``is_new``: it was made by this request, and not by an earlier one of the same name."""
+    """A run of a deployment. ``is_new``: it was made by this request, and not by an earlier one of
+    the same name.
+    """
 
     id: str
     is_new: bool
@@ -54,14 +59,16 @@ class _Orchestration(msgspec.Struct, frozen=True):
     details: _Reason | None = None
 
 
-# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time (docs/decisions/0012-hot-path.md).
+# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
+# (docs/decisions/0012-hot-path.md).
 _RUN = msgspec.json.Decoder(Run)
 _DEPLOYMENT = msgspec.json.Decoder(_Deployment)
 _ORCHESTRATION = msgspec.json.Decoder(_Orchestration)
 
 
 class PrefectApi:
-    """A client of one Prefect server. Safe to use from several threads; every method raises ``PrefectAway``.
+    """A client of one Prefect server. Safe to use from several threads; every method raises
+    ``PrefectAway``.
 
     ``auth`` (user:password) is shown to that server and to no other: no redirect is followed.
     """
@@ -73,7 +80,10 @@ class PrefectApi:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        return cls(settings.prefect_api_url, settings.prefect_auth.get_secret_value() if settings.prefect_auth else None)
+        return cls(
+            settings.prefect_api_url,
+            settings.prefect_auth.get_secret_value() if settings.prefect_auth else None,
+        )
 
     @cached_property
     def _client(self) -> "httpx.Client":
@@ -82,7 +92,9 @@ class PrefectApi:
         # trust_env=False: an inner address, as that of the registry is.
         user, _, password = (self._auth or "").partition(":")
         timeout = httpx.Timeout(self._timeout_seconds, connect=_CONNECT_SECONDS)
-        return httpx.Client(timeout=timeout, auth=(user, password) if self._auth else None, trust_env=False)
+        return httpx.Client(
+            timeout=timeout, auth=(user, password) if self._auth else None, trust_env=False
+        )
 
     def close(self) -> None:
         if "_client" in self.__dict__:
@@ -99,14 +111,29 @@ class PrefectApi:
         return None if answer.status_code == 404 else self._read(answer, _DEPLOYMENT).id
 
     def resume(self, run: str, answer: dict[str, Any]) -> str | None:
-        """Let a run that waits for input go on with ``answer``. ``None``, or why Prefect did not accept it: it does not wait (any more)."""
-        said = self._read(self._ask("POST", f"/flow_runs/{quote(run, safe='')}/resume", {"run_input": answer}), _ORCHESTRATION)
-        return None if said.status == "ACCEPT" else (said.details and said.details.reason) or said.status
+        """Let a run that waits for input go on with ``answer``. ``None``, or why Prefect did not
+        accept it: it does not wait (any more).
+        """
+        said = self._read(
+            self._ask("POST", f"/flow_runs/{quote(run, safe='')}/resume", {"run_input": answer}),
+            _ORCHESTRATION,
+        )
+        return (
+            None
+            if said.status == "ACCEPT"
+            else (said.details and said.details.reason) or said.status
+        )
 
-    def start(self, deployment: str, parameters: dict[str, Any], once: str | None = None) -> Started:
-        """A new run of the deployment with this id. Requests with the same ``once`` start one run, which all of them get."""
+    def start(
+        self, deployment: str, parameters: dict[str, Any], once: str | None = None
+    ) -> Started:
+        """A new run of the deployment with this id. Requests with the same ``once`` start one run,
+        which all of them get.
+        """
         asked = {"parameters": parameters} | ({"idempotency_key": once} if once else {})
-        answer = self._ask("POST", f"/deployments/{quote(deployment, safe='')}/create_flow_run", asked)
+        answer = self._ask(
+            "POST", f"/deployments/{quote(deployment, safe='')}/create_flow_run", asked
+        )
         return Started(self._read(answer, _DEPLOYMENT).id, answer.status_code == _CREATED)
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> "httpx.Response":
@@ -114,14 +141,25 @@ class PrefectApi:
 
         try:
             return self._client.request(method, self.url + path, json=body)
-        except (httpx.HTTPError, RuntimeError) as error:  # RuntimeError: the client was closed meanwhile
-            raise PrefectAway(f"Prefect at {self.url} cannot be reached: {str(error) or type(error).__name__}.") from error
+        except (
+            httpx.HTTPError,
+            RuntimeError,
+        ) as error:  # RuntimeError: the client was closed meanwhile
+            raise PrefectAway(
+                f"Prefect at {self.url} cannot be reached: {str(error) or type(error).__name__}."
+            ) from error
 
     def _read(self, answer: "httpx.Response", decoder: msgspec.json.Decoder[T]) -> T:
         if answer.status_code not in (200, 201):
-            hint = ": LAUREL_PREFECT_AUTH is not what it asks for" if answer.status_code in (401, 403) else ""
+            hint = (
+                ": LAUREL_PREFECT_AUTH is not what it asks for"
+                if answer.status_code in (401, 403)
+                else ""
+            )
             raise PrefectAway(f"Prefect at {self.url} answers {answer.status_code}{hint}.")
         try:
             return decoder.decode(answer.content)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise PrefectAway(f"{self.url} did not answer as Prefect's API does: {error}.") from error
+            raise PrefectAway(
+                f"{self.url} did not answer as Prefect's API does: {error}."
+            ) from error

@@ -1,4 +1,6 @@
-"""Telling people in Slack what the service cannot mend itself. No answer and no swap waits for it."""
+"""Telling people in Slack what the service cannot mend itself. No answer and no swap waits for
+it.
+"""
 
 import logging
 import threading
@@ -27,16 +29,24 @@ class Slack:
         return cls(token, settings.slack_channel, settings.slack_api_url)
 
     def tell(self, text: str) -> None:
-        """Send ``text`` (plain, a headline and lines) on a thread of its own. Does not raise: what Slack refuses is logged."""
+        """Send ``text`` (plain, a headline and lines) on a thread of its own. Does not raise: what
+        Slack refuses is logged.
+        """
         if self._token:
             threading.Thread(target=self._send, args=(text,), name="slack", daemon=True).start()
 
     def _send(self, text: str) -> None:
         from slack_sdk import WebClient
         from slack_sdk.errors import SlackClientError
-        from slack_sdk.http_retry.builtin_handlers import ConnectionErrorRetryHandler, RateLimitErrorRetryHandler, ServerErrorRetryHandler
+        from slack_sdk.http_retry.builtin_handlers import (
+            ConnectionErrorRetryHandler,
+            RateLimitErrorRetryHandler,
+            ServerErrorRetryHandler,
+        )
 
-        silent = logging.Logger("laurel.slack.sdk", level=logging.CRITICAL + 1)  # the one warning below says it all
+        silent = logging.Logger(
+            "laurel.slack.sdk", level=logging.CRITICAL + 1
+        )  # the one warning below says it all
         kinds = (RateLimitErrorRetryHandler, ServerErrorRetryHandler, ConnectionErrorRetryHandler)
         client = WebClient(
             token=self._token,
@@ -47,8 +57,17 @@ class Slack:
         )
         safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         try:
-            client.chat_postMessage(channel=self._channel, text=safe[:_TEXT_LIMIT], unfurl_links=False)
+            client.chat_postMessage(
+                channel=self._channel, text=safe[:_TEXT_LIMIT], unfurl_links=False
+            )
         # What a peer that is not Slack provokes comes through the SDK as it is.
-        except (SlackClientError, OSError, HTTPException, ValueError, LookupError, AttributeError) as error:
+        except (
+            SlackClientError,
+            OSError,
+            HTTPException,
+            ValueError,
+            LookupError,
+            AttributeError,
+        ) as error:
             reason = f"{type(error).__name__}: {error}".replace(self._token, "<token>")
             logger.warning("Slack (%s) was not told: %s", self._channel, reason)

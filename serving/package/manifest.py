@@ -1,13 +1,15 @@
-"""The model package: a folder with all that the service needs, and nothing that runs code when it is loaded.
+"""The model package: a folder with all that the service needs, and nothing that runs code when it
+is loaded.
 
-    package.json        the manifest below: schema, metrics, what it was trained on, SHA-256 of every other file
-    model.onnx          one tensor "matrix" (n_rows, n_features) in, one tensor (n_rows,) out
-    smoke.json          rows with the scores that the scikit-learn pipeline gave them
-    reference.parquet   rows and scores that the drift check compares with (never read by the service)
+    package.json        the manifest below: schema, metrics, what it was trained on, SHA-256 of
+    every other file model.onnx          one tensor "matrix" (n_rows, n_features) in, one tensor
+    (n_rows,) out smoke.json          rows with the scores that the scikit-learn pipeline gave them
+    reference.parquet   rows and scores that the drift check compares with (never read by the
+    service)
 
-``tasks/packages/packaging.py`` makes and proves it; the service and the contest read it here. This module imports no training
-library. The manifest's own digest is a tag of the model version, so a package is verified from the registry down.
-"""
+``tasks/packages/packaging.py`` makes and proves it; the service and the contest read it here. This
+module imports no training library. The manifest's own digest is a tag of the model version, so a
+package is verified from the registry down."""
 
 import hashlib
 from collections.abc import Mapping
@@ -19,7 +21,11 @@ import msgspec
 from serving.errors import PackageError
 
 FORMAT = 3
-_READABLE = (1, 2, 3)  # where an older one says nothing of what was added since, the defaults below hold
+_READABLE = (
+    1,
+    2,
+    3,
+)  # where an older one says nothing of what was added since, the defaults below hold
 MANIFEST = "package.json"
 MODEL = "model.onnx"
 SMOKE = "smoke.json"
@@ -27,7 +33,8 @@ REFERENCE = "reference.parquet"
 
 
 class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One input. ``categories`` (kind "category") in the order of their codes; unknown or null is code -1.
+    """One input. ``categories`` (kind "category") in the order of their codes; unknown or null is
+    code -1.
 
     ``closed``: the use case states all categories there are, so that any other one is a mistake.
     """
@@ -43,7 +50,9 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One thing that is said of a row: a "number" in ``low``-``high``, or a "decision" (true or false)."""
+    """One thing that is said of a row: a "number" in ``low``-``high``, or a "decision" (true or
+    false).
+    """
 
     name: str
     kind: str
@@ -53,7 +62,9 @@ class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How far the ONNX model is from the pipeline it was made of, on ``rows`` real and boundary rows."""
+    """How far the ONNX model is from the pipeline it was made of, on ``rows`` real and boundary
+    rows.
+    """
 
     rows: int
     largest_difference: float
@@ -69,7 +80,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     question: str
     recipe: str
     params: dict[str, Any]
-    created: str = ""  # packages made before November 2026 say when: a package that says nothing of time can be made again, to the byte
+    # packages made before November 2026 say when: a package that says nothing of time can be made
+    # again, to the byte
+    created: str = ""
     features: list[Feature]
     outputs: list[Output] = []
     label: str
@@ -84,11 +97,17 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     drift_thresholds: dict[str, float]
     drift_calibrated: bool
     drift_importance: dict[str, float] = {}  # of each input, 0-1, all together 1; none: not known
-    drift_methods: dict[str, str] = {}  # the distance that each threshold is of; none: the usual one of the column's kind
+    drift_methods: dict[
+        str, str
+    ] = {}  # the distance that each threshold is of; none: the usual one of the column's kind
     holdout: str = ""
     holdout_intervals: dict[str, tuple[float, float]] = {}  # of each metric, two-sided at 90 %
-    calibration: list[tuple[float, float]] = []  # score and share of positives there, rising: a line between them
-    provisional: str = ""  # why the crown is provisional: on too little evidence; empty where it is not
+    calibration: list[
+        tuple[float, float]
+    ] = []  # score and share of positives there, rising: a line between them
+    provisional: str = (
+        ""  # why the crown is provisional: on too little evidence; empty where it is not
+    )
     log_sample_rate: float = 1.0
     log_leave_out: list[str] = []
     event_past_days: float | None = None  # an event may be this long before now; none: no bound
@@ -96,7 +115,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     files: dict[str, str]
 
 
-# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time (docs/decisions/0012-hot-path.md).
+# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
+# (docs/decisions/0012-hot-path.md).
 _MANIFEST = msgspec.json.Decoder(Manifest)
 
 
@@ -112,14 +132,20 @@ def digest(data: bytes) -> str:
 
 
 def write(folder: Path, files: Mapping[str, bytes], manifest: Manifest) -> str:
-    """Write the package and return the manifest's digest. The manifest is written last, with ``files``' digests."""
+    """Write the package and return the manifest's digest. The manifest is written last, with
+    ``files``' digests.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         (folder / name).write_bytes(data)
-    whole = msgspec.structs.replace(manifest, files={name: digest(data) for name, data in files.items()})
+    whole = msgspec.structs.replace(
+        manifest, files={name: digest(data) for name, data in files.items()}
+    )
     content = msgspec.to_builtins(whole)
     if not whole.provisional:
-        del content["provisional"]  # a service from before this field reads all but provisional packages
+        del content[
+            "provisional"
+        ]  # a service from before this field reads all but provisional packages
     data = msgspec.json.format(msgspec.json.encode(content))
     (folder / MANIFEST).write_bytes(data)
     return digest(data)
@@ -128,12 +154,18 @@ def write(folder: Path, files: Mapping[str, bytes], manifest: Manifest) -> str:
 def read_manifest(data: bytes, expected_digest: str | None = None) -> Manifest:
     """Raises ``PackageError`` for a manifest that was changed, or is of another format."""
     if expected_digest is not None and digest(data) != expected_digest:
-        raise PackageError(f"{MANIFEST} is not the one that was registered: its SHA-256 differs from the version's tag.")
+        raise PackageError(
+            f"{MANIFEST} is not the one that was registered: its SHA-256 differs from the "
+            "version's tag."
+        )
     try:
         form = msgspec.json.decode(data, type=dict).get("format")
         if form not in _READABLE:
             known = " and ".join(map(str, _READABLE))
-            raise PackageError(f"The package has format {form!r}, this code reads {known}: register the model again.")
+            raise PackageError(
+                f"The package has format {form!r}, this code reads {known}: register the "
+                "model again."
+            )
         return _MANIFEST.decode(data)
     except msgspec.DecodeError as error:
         raise PackageError(f"{MANIFEST} cannot be read: {error}.") from error

@@ -1,4 +1,6 @@
-"""A model package in memory: it encodes rows and scores them (``serving/package/manifest.py`` has its files and its manifest)."""
+"""A model package in memory: it encodes rows and scores them (``serving/package/manifest.py`` has
+its files and its manifest).
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,11 +10,22 @@ import msgspec
 import numpy as np
 
 from serving.errors import InputError, PackageError
-from serving.package.manifest import MANIFEST, MODEL, REFERENCE, SMOKE, Manifest, Smoke, digest, read_manifest
+from serving.package.manifest import (
+    MANIFEST,
+    MODEL,
+    REFERENCE,
+    SMOKE,
+    Manifest,
+    Smoke,
+    digest,
+    read_manifest,
+)
 
 _SMOKE = msgspec.json.Decoder(Smoke)
 
-Stranger = tuple[int, int, str]  # row, position of the feature, and the value that is none of its categories
+Stranger = tuple[
+    int, int, str
+]  # row, position of the feature, and the value that is none of its categories
 
 
 class Package:
@@ -24,25 +37,37 @@ class Package:
         self.manifest = manifest
         self.smoke = smoke
         self.names = [feature.name for feature in manifest.features]
-        self._codes = {f.name: _codes(f.categories or []) for f in manifest.features if f.kind == "category"}
-        known = [(position, self._codes[name]) for position, name in enumerate(self.names) if name in self._codes]
+        self._codes = {
+            f.name: _codes(f.categories or []) for f in manifest.features if f.kind == "category"
+        }
+        known = [
+            (position, self._codes[name])
+            for position, name in enumerate(self.names)
+            if name in self._codes
+        ]
         self._coded = [(position, {**codes, None: -1}) for position, codes in known]
         self._closed = [feature.closed for feature in manifest.features]
-        self._alike = {position: {_alike(value): value for value in codes} for position, codes in known}
+        self._alike = {
+            position: {_alike(value): value for value in codes} for position, codes in known
+        }
         self._dtype = np.dtype(manifest.dtype)
-        # One thread: the defaults cost three times as much a row and fight with the other workers (docs/decisions).
+        # One thread: the defaults cost three times as much a row and fight with the other workers
+        # (docs/decisions).
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(
+                model, options, providers=["CPUExecutionProvider"]
+            )
         except Exception as error:
             raise PackageError(f"{MODEL} does not load: {str(error).splitlines()[0]}") from error
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
-        """The matrix ``(n_rows, n_features)`` of raw columns: null numbers become NaN, unknown categories -1.
+        """The matrix ``(n_rows, n_features)`` of raw columns: null numbers become NaN, unknown
+        categories -1.
 
         Raises ``InputError`` for a missing column or a value that is no number.
         """
@@ -54,17 +79,22 @@ class Package:
             codes = self._codes.get(name)
             values = columns[name]
             try:
-                matrix[:, position] = values if codes is None else [codes.get(value, -1) for value in values]
+                matrix[:, position] = (
+                    values if codes is None else [codes.get(value, -1) for value in values]
+                )
             except (TypeError, ValueError) as error:
                 raise InputError(f"Column {name!r}: {error}.") from error
         return matrix
 
-    def encode_rows(self, rows: Sequence[Sequence[Any]], strangers: list[Stranger] | None = None) -> np.ndarray:
-        """The same matrix, of rows with values in the order of ``names``: five times as fast as ``encode`` for one row.
+    def encode_rows(
+        self, rows: Sequence[Sequence[Any]], strangers: list[Stranger] | None = None
+    ) -> np.ndarray:
+        """The same matrix, of rows with values in the order of ``names``: five times as fast as
+        ``encode`` for one row.
 
-        The rows must have been checked: a number or null for a number, a text or null for a category. What follows the
-        features in a row is left out. Unknown categories that are likely a mistake are added to ``strangers``.
-        """
+        The rows must have been checked: a number or null for a number, a text or null for a
+        category. What follows the features in a row is left out. Unknown categories that are likely
+        a mistake are added to ``strangers``."""
         filled = [list(row[: len(self.names)]) for row in rows]
         for position, codes in self._coded:
             try:
@@ -86,7 +116,11 @@ class Package:
         for number, row in enumerate(rows):
             value = row[position]
             filled[number][position] = codes.get(value, -1)
-            if value not in codes and strangers is not None and (self._closed[position] or self.nearest(position, value) is not None):
+            if (
+                value not in codes
+                and strangers is not None
+                and (self._closed[position] or self.nearest(position, value) is not None)
+            ):
                 strangers.append((number, position, value))
 
     def nearest(self, position: int, value: str) -> str | None:
@@ -101,13 +135,18 @@ class Package:
         return self.score(self.encode(columns))
 
     def check_smoke(self, tolerance: float = 1e-4) -> None:
-        """Raises ``PackageError`` where a smoke row does not score what it scored when the package was made."""
+        """Raises ``PackageError`` where a smoke row does not score what it scored when the package
+        was made.
+        """
         rows = self.smoke.rows
         got = self.predict({name: [row[name] for row in rows] for name in self.names})
         difference = np.abs(got - np.asarray(self.smoke.scores))
         if not rows or not np.all(difference <= tolerance):
             largest = difference.max(initial=0)
-            raise PackageError(f"Smoke rows do not score what they should: off by up to {largest:.2g} over {len(rows)} rows.")
+            raise PackageError(
+                f"Smoke rows do not score what they should: off by up to {largest:.2g} over "
+                f"{len(rows)} rows."
+            )
 
 
 def _alike(value: str) -> str:
@@ -121,15 +160,22 @@ def _codes(categories: list[str]) -> dict[str, int]:
 def load(folder: Path, expected_digest: str | None = None) -> Package:
     """Read, verify and try the package in ``folder``.
 
-    Raises ``PackageError`` for a missing or changed file, another format, or a wrong answer to a smoke row.
-    """
+    Raises ``PackageError`` for a missing or changed file, another format, or a wrong answer to a
+    smoke row."""
     try:
         manifest = read_manifest((folder / MANIFEST).read_bytes(), expected_digest)
         # The reference is here in the flows, which read it, and not in the service.
-        here = [MODEL, SMOKE, *[name for name in manifest.files if name == REFERENCE and (folder / name).exists()]]
+        here = [
+            MODEL,
+            SMOKE,
+            *[name for name in manifest.files if name == REFERENCE and (folder / name).exists()],
+        ]
         contents = {name: (folder / name).read_bytes() for name in here}
     except OSError as error:
-        raise PackageError(f"The package in {folder.name} is incomplete: {error.strerror}: {Path(str(error.filename)).name}.") from error
+        raise PackageError(
+            f"The package in {folder.name} is incomplete: {error.strerror}: "
+            f"{Path(str(error.filename)).name}."
+        ) from error
     for name, data in contents.items():
         if digest(data) != manifest.files.get(name):
             raise PackageError(f"{name} was changed: its SHA-256 is not the manifest's.")
@@ -138,6 +184,10 @@ def load(folder: Path, expected_digest: str | None = None) -> Package:
         package.check_smoke()
     except PackageError:
         raise
-    except Exception as error:  # what ONNX Runtime raises for a graph of another shape has no common base
-        raise PackageError(f"The package does not answer its smoke rows: {str(error).splitlines()[0]}") from error
+    except (
+        Exception
+    ) as error:  # what ONNX Runtime raises for a graph of another shape has no common base
+        raise PackageError(
+            f"The package does not answer its smoke rows: {str(error).splitlines()[0]}"
+        ) from error
     return package

@@ -1,14 +1,17 @@
-"""Why a row scores what it scores: how much each field moves the score away from that of other rows, in probability.
+"""Why a row scores what it scores: how much each field moves the score away from that of other
+rows, in probability.
 
-Shapley values by permutations (Štrumbelj and Kononenko 2014, https://doi.org/10.1007/s10115-013-0679-x; Lundberg and Lee 2017,
-https://arxiv.org/abs/1705.07874): beginning at a background row, the fields take the explained row's values one after the other, and
-each is credited with the change of the score that it makes. The credits are averaged over many such walks. Each order of the fields
-is walked backwards as well, which takes away part of what chance adds, and the orders are drawn from a fixed seed: the same row has
-the same explanation. Up to four fields every order is walked, and the values are exact.
+Shapley values by permutations (Štrumbelj and Kononenko 2014,
+https://doi.org/10.1007/s10115-013-0679-x; Lundberg and Lee 2017, https://arxiv.org/abs/1705.07874):
+beginning at a background row, the fields take the explained row's values one after the other, and
+each is credited with the change of the score that it makes. The credits are averaged over many such
+walks. Each order of the fields is walked backwards as well, which takes away part of what chance
+adds, and the orders are drawn from a fixed seed: the same row has the same explanation. Up to four
+fields every order is walked, and the values are exact.
 
-The background is the package's smoke rows. With more of them an explanation hardly costs more, and is nearer to what all training
-rows would give: on flights the largest error falls from 0.058 with 20 of them to 0.014 with 100.
-"""
+The background is the package's smoke rows. With more of them an explanation hardly costs more, and
+is nearer to what all training rows would give: on flights the largest error falls from 0.058 with
+20 of them to 0.014 with 100."""
 
 import asyncio
 from collections.abc import Callable
@@ -30,7 +33,9 @@ from serving.service.service import Service
 Score = Callable[[np.ndarray], np.ndarray]
 
 _WALKS = 200
-_CELLS = 4_000_000  # of the matrix that is scored, 32 MB: fewer walks where there are hundreds of fields
+_CELLS = (
+    4_000_000  # of the matrix that is scored, 32 MB: fewer walks where there are hundreds of fields
+)
 _EXACT_FIELDS = 4
 _MOST_WAITING = 8
 _SEED = 0
@@ -45,7 +50,9 @@ class Contribution(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """``base``, the mean score of the background rows, and all contributions add up to ``score``. The largest come first."""
+    """``base``, the mean score of the background rows, and all contributions add up to ``score``.
+    The largest come first.
+    """
 
     use_case: str
     score: float
@@ -57,13 +64,22 @@ class Explanation(msgspec.Struct, frozen=True):
 
 
 def explain(champion: Champion, row: tuple[Any, ...]) -> Explanation:
-    """The explanation of a row that ``champion.reader`` has read. Raises ``PackageError`` where the model gives no number."""
+    """The explanation of a row that ``champion.reader`` has read. Raises ``PackageError`` where the
+    model gives no number.
+    """
     package = champion.package
     examples = package.smoke.rows
     orders, begins = walks(len(package.names), len(examples))
-    background = package.encode({name: [example[name] for example in examples[: begins[-1] + 1]] for name in package.names})
-    score, base, found = shapley_values(package.score, package.encode_rows([row])[0], background, orders, begins)
-    told = [Contribution(name, value, credit) for name, value, credit in zip(package.names, row, found.tolist(), strict=False)]
+    background = package.encode(
+        {name: [example[name] for example in examples[: begins[-1] + 1]] for name in package.names}
+    )
+    score, base, found = shapley_values(
+        package.score, package.encode_rows([row])[0], background, orders, begins
+    )
+    told = [
+        Contribution(name, value, credit)
+        for name, value, credit in zip(package.names, row, found.tolist(), strict=False)
+    ]
     return Explanation(
         package.manifest.use_case,
         score,
@@ -76,14 +92,17 @@ def explain(champion: Champion, row: tuple[Any, ...]) -> Explanation:
 
 
 def shapley_values(
-    score_rows: Score, row: np.ndarray, background: np.ndarray, orders: np.ndarray, begins: np.ndarray
+    score_rows: Score,
+    row: np.ndarray,
+    background: np.ndarray,
+    orders: np.ndarray,
+    begins: np.ndarray,
 ) -> tuple[float, float, np.ndarray]:
     """The row's score, the background's mean score, and the credit of each field ``(n_features,)``.
 
-    ``score_rows`` scores a matrix; ``row`` ``(n_features,)`` and ``background`` ``(n_background, n_features)`` are encoded as it wants
-    them; ``orders`` and ``begins`` are of ``walks``.
-    Raises ``PackageError`` where the model gives no number.
-    """
+    ``score_rows`` scores a matrix; ``row`` ``(n_features,)`` and ``background`` ``(n_background,
+    n_features)`` are encoded as it wants them; ``orders`` and ``begins`` are of ``walks``. Raises
+    ``PackageError`` where the model gives no number."""
     count, fields = orders.shape
     place = np.argsort(orders, axis=1)
     changed = place[:, None, :] < np.arange(1, fields)[None, :, None]
@@ -91,16 +110,26 @@ def shapley_values(
     score = float(score_rows(row[None])[0])  # alone, as /predict scores it
     scores = score_rows(np.concatenate([background, between])).astype(np.float64)
     if not (np.isfinite(score) and np.isfinite(scores).all()):
-        raise PackageError("The model gives no number for this row, or for one between it and the package's smoke rows.")
-    start, on_the_way = scores[: len(background)], scores[len(background) :].reshape(count, fields - 1)
+        raise PackageError(
+            "The model gives no number for this row, or for one between it and the package's "
+            "smoke rows."
+        )
+    start, on_the_way = (
+        scores[: len(background)],
+        scores[len(background) :].reshape(count, fields - 1),
+    )
     path = np.concatenate([start[begins][:, None], on_the_way, np.full((count, 1), score)], axis=1)
-    credited = np.bincount(orders.ravel(), weights=np.diff(path, axis=1).ravel(), minlength=fields) / count
+    credited = (
+        np.bincount(orders.ravel(), weights=np.diff(path, axis=1).ravel(), minlength=fields) / count
+    )
     return score, float(start.mean()), credited
 
 
 @lru_cache(maxsize=16)
 def walks(fields: int, examples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Orders of the fields ``(n_walks, fields)``, and the background row that each begins at ``(n_walks,)``: each as often as any other."""
+    """Orders of the fields ``(n_walks, fields)``, and the background row that each begins at
+    ``(n_walks,)``: each as often as any other.
+    """
     if fields <= _EXACT_FIELDS:
         every = np.array(list(permutations(range(fields))))
         return np.tile(every, (examples, 1)), np.repeat(np.arange(examples), len(every))
@@ -113,13 +142,17 @@ def walks(fields: int, examples: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def add_routes(app: FastAPI, service: Service) -> None:
-    """``POST /v1/{use_case}/explain``: one at a time, on one thread of those that score, so that predictions keep the others."""
+    """``POST /v1/{use_case}/explain``: one at a time, on one thread of those that score, so that
+    predictions keep the others.
+    """
     turn = asyncio.Semaphore(1)
     waiting = 0
 
     @app.post("/v1/{use_case}/explain", openapi_extra=_DOCUMENT, tags=["model"])
     async def explain_row(use_case: str, request: Request) -> Response:
-        """Why one row scores what it scores: what each field adds. It is not logged, and costs as much as some 6000 rows."""
+        """Why one row scores what it scores: what each field adds. It is not logged, and costs as
+        much as some 6000 rows.
+        """
         nonlocal waiting
         champion = service.champion(use_case)
         body, kind = await read_body(request), read_content_type(request)
@@ -128,7 +161,9 @@ def add_routes(app: FastAPI, service: Service) -> None:
         waiting += 1
         try:
             async with turn:
-                said = await service.scorer.run(lambda: explain(champion, read_rows(champion.reader, kind, body, 1).rows[0]))
+                said = await service.scorer.run(
+                    lambda: explain(champion, read_rows(champion.reader, kind, body, 1).rows[0])
+                )
             return json_response(said)
         finally:
             waiting -= 1
@@ -143,7 +178,14 @@ _DOCUMENT: dict[str, Any] = {
                 "schema": {
                     "type": "object",
                     "required": ["rows"],
-                    "properties": {"rows": {"type": "array", "minItems": 1, "maxItems": 1, "items": {"type": "object"}}},
+                    "properties": {
+                        "rows": {
+                            "type": "array",
+                            "minItems": 1,
+                            "maxItems": 1,
+                            "items": {"type": "object"},
+                        }
+                    },
                     "additionalProperties": False,
                 }
             }
@@ -156,19 +198,34 @@ _DOCUMENT: dict[str, Any] = {
                 "application/json": {
                     "schema": {
                         "type": "object",
-                        "required": ["use_case", "score", "decision", "base", "contributions", "model_version", "method"],
+                        "required": [
+                            "use_case",
+                            "score",
+                            "decision",
+                            "base",
+                            "contributions",
+                            "model_version",
+                            "method",
+                        ],
                         "properties": {
                             "use_case": {"type": "string"},
                             "score": {"type": "number", "description": "as /predict says it"},
                             "decision": {"type": "boolean"},
-                            "base": {"type": "number", "description": "mean score of the background rows"},
+                            "base": {
+                                "type": "number",
+                                "description": "mean score of the background rows",
+                            },
                             "contributions": {
                                 "type": "array",
                                 "description": "the largest first",
                                 "items": {
                                     "type": "object",
                                     "required": ["field", "value", "contribution"],
-                                    "properties": {"field": {"type": "string"}, "value": {}, "contribution": {"type": "number"}},
+                                    "properties": {
+                                        "field": {"type": "string"},
+                                        "value": {},
+                                        "contribution": {"type": "number"},
+                                    },
                                 },
                             },
                             "model_version": {"type": "string"},

@@ -1,4 +1,6 @@
-"""Drift checks, decisions and open questions over HTTP: a few at a time, on threads that score nothing."""
+"""Drift checks, decisions and open questions over HTTP: a few at a time, on threads that score
+nothing.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -36,36 +38,61 @@ def add_routes(app: FastAPI, service: Service) -> None:
     readers = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="history")
 
     async def ask(use_case: str, work: Callable[[], T]) -> T:
-        """Raises ``LakeAway`` where the lake says nothing in time: the thread that waits for it goes on, and nobody with it."""
+        """Raises ``LakeAway`` where the lake says nothing in time: the thread that waits for it
+        goes on, and nobody with it.
+        """
         service.watch(use_case)
         reading = asyncio.get_running_loop().run_in_executor(readers, work)
         done, _ = await asyncio.wait([reading], timeout=_PATIENCE_SECONDS)
         if not done:
             reading.cancel()  # one that has not begun will not
-            raise LakeAway(f"The lake has not answered within {_PATIENCE_SECONDS:g} seconds. Try again later.")
+            raise LakeAway(
+                f"The lake has not answered within {_PATIENCE_SECONDS:g} seconds. Try again later."
+            )
         return reading.result()
 
     @app.get("/v1/{use_case}/drift", tags=["history"])
     async def drift(use_case: str, limit: Limit = 50) -> Response:
         """What the drift checks of the last windows found, and what drove it."""
-        return json_response({"use_case": use_case, "drift": await ask(use_case, lambda: history.drift(use_case, limit))})
+        return json_response(
+            {
+                "use_case": use_case,
+                "drift": await ask(use_case, lambda: history.drift(use_case, limit)),
+            }
+        )
 
     @app.get("/v1/{use_case}/drift/{window}/report", tags=["history"], response_class=HTMLResponse)
     async def report(use_case: str, window: str) -> Response:
-        """Evidently's report of a window's latest check. Its scripts run in an origin of their own and reach nothing."""
+        """Evidently's report of a window's latest check. Its scripts run in an origin of their own
+        and reach nothing.
+        """
         found = await ask(use_case, lambda: history.report(use_case, window))
         if found is None:
-            raise Refused(404, "no_report", f"There is no drift report of {use_case} for {window!r}; GET /v1/{use_case}/drift lists them.")
+            raise Refused(
+                404,
+                "no_report",
+                f"There is no drift report of {use_case} for {window!r}; GET "
+                f"/v1/{use_case}/drift lists them.",
+            )
         return HTMLResponse(found, headers=dict(REPORT_HEADERS))
 
     @app.get("/v1/{use_case}/decisions", tags=["history"])
     async def decisions(use_case: str, limit: Limit = 50, kind: OfKind = None) -> Response:
-        """The ledger: contests, approvals, crowns, rollbacks, drift, retrains, refusals; who decided, why, and whether the chain holds."""
-        return json_response({"use_case": use_case, "decisions": await ask(use_case, lambda: history.decisions(use_case, limit, kind))})
+        """The ledger: contests, approvals, crowns, rollbacks, drift, retrains, refusals; who
+        decided, why, and whether the chain holds.
+        """
+        return json_response(
+            {
+                "use_case": use_case,
+                "decisions": await ask(use_case, lambda: history.decisions(use_case, limit, kind)),
+            }
+        )
 
     @app.get("/v1/{use_case}/approvals", tags=["history"])
     async def approvals(use_case: str) -> Response:
-        """Challengers that wait for somebody to approve or reject them: the contest's figures, the run that waits, until when."""
+        """Challengers that wait for somebody to approve or reject them: the contest's figures, the
+        run that waits, until when.
+        """
         service.check_loop(use_case)
         questions = await ask(use_case, lambda: history.approvals(use_case)[:_MOST_QUESTIONS])
         async with turns:
@@ -74,7 +101,9 @@ def add_routes(app: FastAPI, service: Service) -> None:
 
 
 def look_up(prefect: PrefectApi, asked: list[Approval]) -> tuple[list[Approval], str | None]:
-    """The questions with the state of their runs, without those whose run is over; and why Prefect cannot be asked now."""
+    """The questions with the state of their runs, without those whose run is over; and why Prefect
+    cannot be asked now.
+    """
     told: list[Approval] = []
     for number, one in enumerate(asked):
         try:

@@ -1,11 +1,11 @@
-"""The Open Inference Protocol, version 2, below ``/v2``: what clients of KServe, Triton, MLServer and OpenVINO speak.
+"""The Open Inference Protocol, version 2, below ``/v2``: what clients of KServe, Triton, MLServer
+and OpenVINO speak.
 
-A model is a use case; its version is the champion's, and no other is there. Its inputs are a tensor for each feature
-(``serving/formats/tensors.py``), its outputs ``score`` (FP64), ``decision`` (BOOL) and ``prediction_id`` (BYTES), in JSON or as
-binary tensors.
-Refusals are the protocol's ``{"error": "..."}`` (``serving/edge/refusals.py``): 400 for a request that does not fit, 404 for an unknown
-model or version, 503 while there is none yet.
-"""
+A model is a use case; its version is the champion's, and no other is there. Its inputs are a tensor
+for each feature (``serving/formats/tensors.py``), its outputs ``score`` (FP64), ``decision`` (BOOL)
+and ``prediction_id`` (BYTES), in JSON or as binary tensors. Refusals are the protocol's ``{"error":
+"..."}`` (``serving/edge/refusals.py``): 400 for a request that does not fit, 404 for an unknown
+model or version, 503 while there is none yet."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,15 @@ from fastapi.responses import Response
 from serving import VERSION
 from serving.champions.champion import Champion
 from serving.edge.boundary import json_response, read_body, read_content_type, read_flag
-from serving.edge.inference_openapi import ERRORS, HEAD_LENGTH, INFER, MODEL, MODEL_PARAMETER, READY, VERSION_PARAMETER
+from serving.edge.inference_openapi import (
+    ERRORS,
+    HEAD_LENGTH,
+    INFER,
+    MODEL,
+    MODEL_PARAMETER,
+    READY,
+    VERSION_PARAMETER,
+)
 from serving.errors import InputError, Refused
 from serving.formats.columns import columns_of
 from serving.formats.rows import Asked
@@ -34,7 +42,9 @@ _TYPES = ("application/json", "application/octet-stream")
 
 
 def head_length(given: str | None, size: int) -> int:
-    """How many bytes of a body are its JSON. Raises ``InputError`` for a header that says another than a part of it."""
+    """How many bytes of a body are its JSON. Raises ``InputError`` for a header that says another
+    than a part of it.
+    """
     if given is None:
         return size
     if not re.fullmatch(r"[0-9]{1,12}", given) or int(given) > size:
@@ -45,35 +55,66 @@ def head_length(given: str | None, size: int) -> int:
 def check_version(champion: Champion, model: str, version: str | None) -> None:
     """Raises ``Refused`` for a version that is not the champion's."""
     if version not in (None, champion.version):
-        raise Refused(404, "unknown_version", f"Model {model!r} has version {champion.version!r} here, not {version[:100]!r}.")
+        raise Refused(
+            404,
+            "unknown_version",
+            f"Model {model!r} has version {champion.version!r} here, not {version[:100]!r}.",
+        )
 
 
 def describe_model(champion: Champion, model: str) -> dict[str, Any]:
-    """What ``GET /v2/models/{model}`` answers. ``optional`` tensors may be left out, and their values null."""
+    """What ``GET /v2/models/{model}`` answers. ``optional`` tensors may be left out, and their
+    values null.
+    """
     reader = columns_of(champion.reader)
-    kinds = [(name, "FP64" if name in reader.numbers else "BYTES", {**reader.numbers, **reader.categories}[name]) for name in reader.names]
+    kinds = [
+        (
+            name,
+            "FP64" if name in reader.numbers else "BYTES",
+            {**reader.numbers, **reader.categories}[name],
+        )
+        for name in reader.names
+    ]
     inputs = [
         {"name": name, "datatype": datatype, "shape": [-1], "parameters": {"optional": optional}}
         for name, datatype, optional in [*kinds, (reader.event_time, "BYTES", True)]
     ]
-    outputs = [{"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in OUTPUTS.items()]
-    return {"name": model, "versions": [champion.version], "platform": "onnxruntime_onnx", "inputs": inputs, "outputs": outputs}
+    outputs = [
+        {"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in OUTPUTS.items()
+    ]
+    return {
+        "name": model,
+        "versions": [champion.version],
+        "platform": "onnxruntime_onnx",
+        "inputs": inputs,
+        "outputs": outputs,
+    }
 
 
 def write_answer(scored: Scored, model: str, inference: Inference) -> tuple[bytes, int | None]:
     """The answer, and the length of its JSON part where binary tensors follow it."""
-    columns: dict[str, list[Any]] = {"score": scored.scores, "decision": scored.decisions, "prediction_id": scored.ids}
+    columns: dict[str, list[Any]] = {
+        "score": scored.scores,
+        "decision": scored.decisions,
+        "prediction_id": scored.ids,
+    }
     every = (inference.parameters or {}).get("binary_data_output") is True
     outputs, tail = [], []
     for asked in inference.outputs or map(Output, OUTPUTS):
         values = columns[asked.name]
-        said: dict[str, Any] = {"name": asked.name, "datatype": OUTPUTS[asked.name], "shape": [len(values)]}
+        said: dict[str, Any] = {
+            "name": asked.name,
+            "datatype": OUTPUTS[asked.name],
+            "shape": [len(values)],
+        }
         if (asked.parameters or {}).get("binary_data", every) is True:
             tail.append(_to_bytes(OUTPUTS[asked.name], values))
             outputs.append(said | {"parameters": {"binary_data_size": len(tail[-1])}})
         else:
             outputs.append(said | {"data": values})
-    told = {"model_name": model, "model_version": scored.version} | ({"id": inference.id} if inference.id else {})
+    told = {"model_name": model, "model_version": scored.version} | (
+        {"id": inference.id} if inference.id else {}
+    )
     head = msgspec.json.encode(told | {"outputs": outputs})
     return b"".join([head, *tail]), len(head) if tail else None
 
@@ -89,7 +130,9 @@ def add_routes(app: FastAPI, service: "Service") -> None:
     names = {} if service.serves_all else {"enum": list(service.watches)}
     model = MODEL_PARAMETER | {"schema": {"type": "string"} | names}
     _add_model_routes(app, service, "/v2/models/{model}", "model", [model])
-    _add_model_routes(app, service, "/v2/models/{model}/versions/{version}", "version", [model, VERSION_PARAMETER])
+    _add_model_routes(
+        app, service, "/v2/models/{model}/versions/{version}", "version", [model, VERSION_PARAMETER]
+    )
 
 
 def _add_server_routes(app: FastAPI, service: "Service") -> None:
@@ -103,19 +146,30 @@ def _add_server_routes(app: FastAPI, service: "Service") -> None:
         """The process answers."""
         return {"live": True}
 
-    @app.get("/v2/health/ready", responses={503: {"description": "Some model has no champion yet"}}, tags=["inference protocol"])
+    @app.get(
+        "/v2/health/ready",
+        responses={503: {"description": "Some model has no champion yet"}},
+        tags=["inference protocol"],
+    )
     async def ready() -> Response:
         """Every model has a champion; 503 until then, and when the service is about to end."""
         ready = service.is_ready()
         return json_response({"ready": ready}, 200 if ready else 503)
 
 
-def _add_model_routes(app: FastAPI, service: "Service", path: str, name: str, parameters: list[dict[str, Any]]) -> None:
+def _add_model_routes(
+    app: FastAPI, service: "Service", path: str, name: str, parameters: list[dict[str, Any]]
+) -> None:
     """``parameters`` are those of ``path``."""
 
     def described(operation: str, spec: dict[str, Any]) -> dict[str, Any]:
         extra = spec | {"parameters": [*parameters, *spec.get("parameters", [])]}
-        return {"operation_id": f"{name}_{operation}", "openapi_extra": extra, "responses": ERRORS, "tags": ["inference protocol"]}
+        return {
+            "operation_id": f"{name}_{operation}",
+            "openapi_extra": extra,
+            "responses": ERRORS,
+            "tags": ["inference protocol"],
+        }
 
     @app.get(path, **described("metadata", MODEL))
     async def metadata(request: Request) -> Response:
@@ -143,7 +197,11 @@ async def _infer(service: "Service", model: str, request: Request) -> Response:
     service.watch(model)
     logged = read_flag(request, "log", default=True)
     if (kind := read_content_type(request)) not in _TYPES:
-        raise Refused(415, "unsupported_media_type", f"The body's Content-Type is {kind[:100]!r}; send {' or '.join(_TYPES)}.")
+        raise Refused(
+            415,
+            "unsupported_media_type",
+            f"The body's Content-Type is {kind[:100]!r}; send {' or '.join(_TYPES)}.",
+        )
     body = await read_body(request)
     length = head_length(request.headers.get(HEAD_LENGTH), len(body))
     version = request.path_params.get("version")
@@ -153,9 +211,13 @@ async def _infer(service: "Service", model: str, request: Request) -> Response:
     def pieces(champion: Champion, size: int | None) -> Iterator[Asked]:
         check_version(champion, model, version)
         read.append(read_inference(body[:length]))
-        return ask_pieces(columns_of(champion.reader), read[0], memoryview(body)[length:], most, size or most)
+        return ask_pieces(
+            columns_of(champion.reader), read[0], memoryview(body)[length:], most, size or most
+        )
 
-    scored = await service.score(model, body, kind if length == len(body) else "", pieces, logged=logged)
+    scored = await service.score(
+        model, body, kind if length == len(body) else "", pieces, logged=logged
+    )
     answer, head = await service.scorer.write(scored, lambda: write_answer(scored, model, read[0]))
     headers = remark_headers((), scored.unknown)
     if head is None:

@@ -1,15 +1,18 @@
-"""``POST /invocations`` and ``GET /ping``: who called ``mlflow models serve`` or a SageMaker endpoint changes only the address.
+"""``POST /invocations`` and ``GET /ping``: who called ``mlflow models serve`` or a SageMaker
+endpoint changes only the address.
 
-What is taken and answered is what ``mlflow models serve`` takes and answers with Laurel's own models (their ``predict_proba``): see
-``serving/formats/mlflow/rows.py``, and ``{"predictions": [[probability of false, of true], ...]}``. Statuses are MLflow's too: 400 for rows
-that do not fit, 415 for another content type; the error is its ``{"error_code", "message"}``. Where the package's schema says more
-than MLflow's signature, the schema holds: values out of range, nulls where there are none and numbers for categories, which MLflow
-lets through, are refused; a nullable field may be left out. Columns that are no fields are left out, as there, and the answer's header
+What is taken and answered is what ``mlflow models serve`` takes and answers with Laurel's own
+models (their ``predict_proba``): see ``serving/formats/mlflow/rows.py``, and ``{"predictions":
+[[probability of false, of true], ...]}``. Statuses are MLflow's too: 400 for rows that do not fit,
+415 for another content type; the error is its ``{"error_code", "message"}``. Where the package's
+schema says more than MLflow's signature, the schema holds: values out of range, nulls where there
+are none and numbers for categories, which MLflow lets through, are refused; a nullable field may be
+left out. Columns that are no fields are left out, as there, and the answer's header
 ``X-Laurel-Ignored-Columns`` names them.
 
-The rows are scored by the champion of ``X-Laurel-Use-Case`` (or of SageMaker's ``X-Amzn-SageMaker-Target-Model``), or of the first
-use case of the settings; where they name none, of the only one. They reach the prediction log as all others do.
-"""
+The rows are scored by the champion of ``X-Laurel-Use-Case`` (or of SageMaker's
+``X-Amzn-SageMaker-Target-Model``), or of the first use case of the settings; where they name none,
+of the only one. They reach the prediction log as all others do."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -35,12 +38,16 @@ _JSON, _CSV = "application/json", "text/csv"
 
 
 def read_rows(reader: RowReader, content_type: str, body: bytes, max_rows: int) -> Asked:
-    """Raises ``InputError`` naming row and field. ``content_type`` is one that ``check_content_type`` has passed."""
+    """Raises ``InputError`` naming row and field. ``content_type`` is one that
+    ``check_content_type`` has passed.
+    """
     (asked,) = read_pieces(reader, content_type, body, max_rows, None)
     return asked
 
 
-def read_pieces(reader: RowReader, content_type: str, body: bytes, max_rows: int, size: int | None) -> Iterator[Asked]:
+def read_pieces(
+    reader: RowReader, content_type: str, body: bytes, max_rows: int, size: int | None
+) -> Iterator[Asked]:
     """The same, about ``size`` rows at a time; ``None``: all at once."""
     if content_type == _CSV:
         yield from read_csv(reader, body, max_rows, size)
@@ -51,32 +58,50 @@ def read_pieces(reader: RowReader, content_type: str, body: bytes, max_rows: int
 
 
 def check_content_type(request: Request) -> str:
-    """The body's type. Raises ``Refused`` for one that is not read, and for parameters such as those of MLflow 1's ``format=``."""
+    """The body's type. Raises ``Refused`` for one that is not read, and for parameters such as
+    those of MLflow 1's ``format=``.
+    """
     kind = read_content_type(request)
     if kind not in (_JSON, _CSV):
-        raise Refused(415, "unsupported_media_type", f"The body's Content-Type is {kind[:100]!r}; send {_JSON} or {_CSV}.")
+        raise Refused(
+            415,
+            "unsupported_media_type",
+            f"The body's Content-Type is {kind[:100]!r}; send {_JSON} or {_CSV}.",
+        )
     for parameter in request.headers.get("content-type", "").split(";")[1:]:
         name, _, value = (part.strip().lower() for part in parameter.partition("="))
         if name != "charset" or value.strip('"') not in ("utf-8", "utf8"):
             raise Refused(
-                415, "unsupported_media_type", f"The Content-Type says {parameter.strip()[:100]!r}; only charset=utf-8 may stand there."
+                415,
+                "unsupported_media_type",
+                f"The Content-Type says {parameter.strip()[:100]!r}; only charset=utf-8 may "
+                "stand there.",
             )
     return kind
 
 
 def write_answer(scored: Scored) -> bytes:
-    """``predict_proba`` of the pipeline that the champion was made of: a column for false, a column for true."""
+    """``predict_proba`` of the pipeline that the champion was made of: a column for false, a column
+    for true.
+    """
     return msgspec.json.encode({"predictions": [(1 - score, score) for score in scored.scores]})
 
 
 def choose_use_case(request: Request, default: str | None) -> str:
-    """The use case that the caller names, or ``default``. Raises ``Refused`` where there is neither."""
-    named = request.headers.get("x-laurel-use-case") or request.headers.get("x-amzn-sagemaker-target-model") or default
+    """The use case that the caller names, or ``default``. Raises ``Refused`` where there is
+    neither.
+    """
+    named = (
+        request.headers.get("x-laurel-use-case")
+        or request.headers.get("x-amzn-sagemaker-target-model")
+        or default
+    )
     if named is None:
         raise Refused(
             400,
             "no_use_case",
-            "This service serves several use cases or none yet: name one in the header X-Laurel-Use-Case. The operator makes one "
+            "This service serves several use cases or none yet: name one in the header "
+            "X-Laurel-Use-Case. The operator makes one "
             "the default by naming it first, as in LAUREL_SERVING_USE_CASES=flights,*.",
         )
     return named.strip().removesuffix(".tar.gz")
@@ -106,20 +131,38 @@ def add_routes(app: FastAPI, service: "Service") -> None:
         answer = await service.scorer.write(scored, lambda: write_answer(scored))
         return Response(answer, headers=headers, media_type=_JSON)
 
-    @app.get("/ping", response_class=PlainTextResponse, responses={503: {"description": "No champion yet"}}, tags=["mlflow"])
+    @app.get(
+        "/ping",
+        response_class=PlainTextResponse,
+        responses={503: {"description": "No champion yet"}},
+        tags=["mlflow"],
+    )
     async def ping() -> Response:
-        """The default use case has a champion; 503 until then, and when the service is about to end. The body is MLflow's: a newline."""
+        """The default use case has a champion; 503 until then, and when the service is about to
+        end. The body is MLflow's: a newline.
+        """
         ready = service.is_ready(service.default_use_case)
-        return PlainTextResponse("\n", 200 if ready else 503, None if ready else {"Retry-After": str(RETRY_AFTER_SECONDS)})
+        return PlainTextResponse(
+            "\n",
+            200 if ready else 503,
+            None if ready else {"Retry-After": str(RETRY_AFTER_SECONDS)},
+        )
 
 
 def _shape(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "required": [name], "properties": {name: schema, "params": {"description": "taken and not used"}}}
+    return {
+        "type": "object",
+        "required": [name],
+        "properties": {name: schema, "params": {"description": "taken and not used"}},
+    }
 
 
 _ANY = {"description": "any value"}
 _RECORDS = {"type": "array", "minItems": 1, "items": {"type": "object"}}
-_COLUMNS = {"type": "object", "additionalProperties": {"description": "the values of one field, or one value for all rows"}}
+_COLUMNS = {
+    "type": "object",
+    "additionalProperties": {"description": "the values of one field, or one value for all rows"},
+}
 _SPLIT = {
     "type": "object",
     "required": ["columns", "data"],
@@ -136,10 +179,23 @@ _SHAPES = [
     _shape("instances", {"anyOf": [_RECORDS, _COLUMNS]}),
     _shape("inputs", {"anyOf": [_RECORDS, _COLUMNS]}),
 ]
-_PAIR = {"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": "number", "minimum": 0, "maximum": 1}}
-_PREDICTIONS = {"type": "object", "required": ["predictions"], "properties": {"predictions": {"type": "array", "items": _PAIR}}}
+_PAIR = {
+    "type": "array",
+    "minItems": 2,
+    "maxItems": 2,
+    "items": {"type": "number", "minimum": 0, "maximum": 1},
+}
+_PREDICTIONS = {
+    "type": "object",
+    "required": ["predictions"],
+    "properties": {"predictions": {"type": "array", "items": _PAIR}},
+}
 _TEXT = {"type": "string"}
-_MLFLOW_ERROR = {"type": "object", "required": ["error_code", "message"], "properties": {"error_code": _TEXT, "message": _TEXT}}
+_MLFLOW_ERROR = {
+    "type": "object",
+    "required": ["error_code", "message"],
+    "properties": {"error_code": _TEXT, "message": _TEXT},
+}
 _ERROR_CONTENT = {"application/json": {"schema": _MLFLOW_ERROR}}
 _ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"description": "Refused: the message says where and why", "content": _ERROR_CONTENT},
@@ -147,14 +203,25 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 }
 _INVOCATIONS = {
     "parameters": [
-        {"name": name, "in": "header", "schema": _TEXT, "description": "the use case, where it is not the first one"}
+        {
+            "name": name,
+            "in": "header",
+            "schema": _TEXT,
+            "description": "the use case, where it is not the first one",
+        }
         for name in ("X-Laurel-Use-Case", "X-Amzn-SageMaker-Target-Model")
     ],
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": {"anyOf": _SHAPES}}, "text/csv": {"schema": _TEXT}},
+        "content": {
+            "application/json": {"schema": {"anyOf": _SHAPES}},
+            "text/csv": {"schema": _TEXT},
+        },
     },
     "responses": {
-        "200": {"description": "Probabilities in the order of the rows", "content": {"application/json": {"schema": _PREDICTIONS}}}
+        "200": {
+            "description": "Probabilities in the order of the rows",
+            "content": {"application/json": {"schema": _PREDICTIONS}},
+        }
     },
 }

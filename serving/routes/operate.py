@@ -1,4 +1,6 @@
-"""What an operator may do over HTTP, and the page in his name: answer an approve run, and start a rollback. Prefect does the work."""
+"""What an operator may do over HTTP, and the page in his name: answer an approve run, and start a
+rollback. Prefect does the work.
+"""
 
 import asyncio
 from typing import Annotated, TypeVar
@@ -32,7 +34,8 @@ class _Rollback(msgspec.Struct, forbid_unknown_fields=True):
     champion: Annotated[str, Meta(pattern=VERSION)] | None = None
 
 
-# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time (docs/decisions/0012-hot-path.md).
+# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
+# (docs/decisions/0012-hot-path.md).
 _ANSWER = msgspec.json.Decoder(_Answer)
 _ROLLBACK = msgspec.json.Decoder(_Rollback)
 
@@ -40,27 +43,48 @@ _ROLLBACK = msgspec.json.Decoder(_Rollback)
 def add_routes(app: FastAPI, service: Service) -> None:
     @app.post("/v1/{use_case}/approvals/{run}", openapi_extra=APPROVAL, tags=["operation"])
     async def answer(use_case: str, run: str, request: Request) -> Response:
-        """Approve or reject the challenger that an approve run asks about. The first answer counts; 409 when it came or the time is up."""
+        """Approve or reject the challenger that an approve run asks about. The first answer counts;
+        409 when it came or the time is up.
+        """
         service.check_loop(use_case)
         said = _read(_ANSWER, await read_body(request))
         given = Answer(said.approved, _author(said.by, request), said.why)
         found = await asyncio.to_thread(answer_run, service.prefect, use_case, run, given)
         return json_response(
-            {"use_case": use_case, "run": found.id, "approved": said.approved, "by": given.by, "page": _page(service, found.id)}
+            {
+                "use_case": use_case,
+                "run": found.id,
+                "approved": said.approved,
+                "by": given.by,
+                "page": _page(service, found.id),
+            }
         )
 
-    @app.post("/v1/{use_case}/rollback", openapi_extra=ROLLBACK, tags=["operation"], status_code=202)
+    @app.post(
+        "/v1/{use_case}/rollback", openapi_extra=ROLLBACK, tags=["operation"], status_code=202
+    )
     async def rollback(use_case: str, request: Request) -> Response:
-        """Start the flow that gives the crown back to the previous champion or a named version, once its package is proven to work."""
+        """Start the flow that gives the crown back to the previous champion or a named version,
+        once its package is proven to work.
+        """
         service.check_loop(use_case)
         said = _read(_ROLLBACK, await read_body(request))
         serving = service.watch(use_case).alias_version
         if said.champion is not None and said.champion != serving:
-            raise Refused(409, "moved_on", f"Version {said.champion} of {use_case!r} is not the champion; nothing was rolled back.")
+            raise Refused(
+                409,
+                "moved_on",
+                f"Version {said.champion} of {use_case!r} is not the champion; nothing was "
+                "rolled back.",
+            )
         author = _author(None, request)
         reason = f"{author}: {said.why}" if said.why.strip() else f"{author} asked for it"
-        started = await asyncio.to_thread(roll_back, service.prefect, use_case, said.version, reason)
-        return json_response({"use_case": use_case, "run": started.id, "page": _page(service, started.id)}, 202)
+        started = await asyncio.to_thread(
+            roll_back, service.prefect, use_case, said.version, reason
+        )
+        return json_response(
+            {"use_case": use_case, "run": started.id, "page": _page(service, started.id)}, 202
+        )
 
 
 def _author(said: str | None, request: Request) -> str:

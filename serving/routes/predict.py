@@ -1,12 +1,12 @@
 """``POST /v1/{use_case}/predict`` in every form that rows come in and answers go out.
 
-    application/json                             {"rows": [{...}, ...]} or {"columns": {"<field>": [...], ...}}
-    text/csv                                     a header line, then a line for each row; an empty value is null
-    application/vnd.apache.arrow.stream, .file   a column for each field, not compressed
+    application/json                             {"rows": [{...}, ...]} or {"columns": {"<field>":
+    [...], ...}} text/csv                                     a header line, then a line for each
+    row; an empty value is null application/vnd.apache.arrow.stream, .file   a column for each
+    field, not compressed
 
-The schema, the checks and the refusals are the same for all. The answer is JSON, or what ``Accept`` prefers: CSV or an Arrow stream
-with ``id``, ``score``, ``decision`` and ``model_version``.
-"""
+The schema, the checks and the refusals are the same for all. The answer is JSON, or what ``Accept``
+prefers: CSV or an Arrow stream with ``id``, ``score``, ``decision`` and ``model_version``."""
 
 import asyncio
 import importlib
@@ -29,18 +29,28 @@ if TYPE_CHECKING:
 def add_routes(app: FastAPI, service: "Service") -> None:
     max_rows = service.settings.serving_max_rows
 
-    # The hot path (serving/server/protocol.py) answers plain JSON before it gets here; this route takes all else, and documents both.
+    # The hot path (serving/server/protocol.py) answers plain JSON before it gets here; this route
+    # takes all else, and documents both.
     @app.post(PREDICT_PATH, openapi_extra=PREDICT, tags=["model"])
     async def predict(use_case: str, request: Request) -> Response:
         """Score rows with the champion."""
         service.watch(use_case)
         logged = read_flag(request, "log", default=True)
-        kind, answer = read_content_type(request), choose_answer(request.headers.get("accept", JSON))
+        kind, answer = (
+            read_content_type(request),
+            choose_answer(request.headers.get("accept", JSON)),
+        )
         body = await read_body(request)
         if "arrow" in kind + answer and "pyarrow.compute" not in sys.modules:
-            await asyncio.to_thread(importlib.import_module, "pyarrow.compute")  # takes a tenth of a second, once
+            await asyncio.to_thread(
+                importlib.import_module, "pyarrow.compute"
+            )  # takes a tenth of a second, once
         scored = await service.score(
-            use_case, body, kind, lambda champion, size: read_pieces(champion.reader, kind, body, max_rows, size), logged=logged
+            use_case,
+            body,
+            kind,
+            lambda champion, size: read_pieces(champion.reader, kind, body, max_rows, size),
+            logged=logged,
         )
         headers = remark_headers((), scored.unknown)
         written = await service.scorer.write(scored, lambda: write_answer(scored, answer))

@@ -7,7 +7,9 @@ _ANSWERS = {JSON: JSON, CSV: CSV, ARROW: ARROW, "*/*": JSON, "application/*": JS
 
 
 def choose_answer(accept: str) -> str:
-    """The media type of the answer: the one that ``Accept`` prefers, JSON where it names none that there is."""
+    """The media type of the answer: the one that ``Accept`` prefers, JSON where it names none that
+    there is.
+    """
     wanted = []
     for number, given in enumerate(accept.lower().split(",")[:20]):
         kind, *parameters = (part.strip() for part in given.split(";"))
@@ -21,7 +23,10 @@ def write_answer(scored: Scored, kind: str) -> bytes:
     """The answer as ``kind``, which ``choose_answer`` gave."""
     if kind == CSV:
         lines = zip(scored.ids, scored.scores, scored.decisions, strict=True)
-        said = [f"{name},{score!r},{str(decision).lower()},{scored.version}" for name, score, decision in lines]
+        said = [
+            f"{name},{score!r},{str(decision).lower()},{scored.version}"
+            for name, score, decision in lines
+        ]
         return "\n".join(["id,score,decision,model_version", *said, ""]).encode()
     if kind == ARROW:
         return _write_arrow(scored)

@@ -1,10 +1,11 @@
-"""Requests that were scored together in the prediction log, by column: a third of what each row as JSON would cost.
+"""Requests that were scored together in the prediction log, by column: a third of what each row as
+JSON would cost.
 
     {"rows":n,"time":µs,"numbers":"<base64>","texts":{"<input>":[...]},"event_time":[...],"predictions":{"id":[...],...},"model_version":["3"]}
 
-The rows have been decoded to be scored, so their numbers lie in a matrix: they go to the log as they are, float64, one column
-after the other, null as NaN, and come out without being parsed. The rest is text, and small.
-"""
+The rows have been decoded to be scored, so their numbers lie in a matrix: they go to the log as
+they are, float64, one column after the other, null as NaN, and come out without being parsed. The
+rest is text, and small."""
 
 import time
 from collections.abc import Sequence
@@ -33,14 +34,26 @@ class _Written(msgspec.Struct):
 
 
 def column_line(scored: Scored, rows: Sequence[tuple[Any, ...]]) -> bytes:
-    """The line of ``rows`` (as ``RowReader`` gives them) of one request or several, without the inputs that the use case leaves out."""
+    """The line of ``rows`` (as ``RowReader`` gives them) of one request or several, without the
+    inputs that the use case leaves out.
+    """
     manifest = scored.manifest
-    kept = [(place, feature) for place, feature in enumerate(manifest.features) if feature.name not in manifest.log_leave_out]
+    kept = [
+        (place, feature)
+        for place, feature in enumerate(manifest.features)
+        if feature.name not in manifest.log_leave_out
+    ]
     line = _Written(
         len(rows),
         time.time_ns() // 1000,
-        _numbers(scored.matrix, rows, [place for place, feature in kept if feature.kind == "number"]),
-        {feature.name: [row[place] for row in rows] for place, feature in kept if feature.kind != "number"},
+        _numbers(
+            scored.matrix, rows, [place for place, feature in kept if feature.kind == "number"]
+        ),
+        {
+            feature.name: [row[place] for row in rows]
+            for place, feature in kept
+            if feature.kind != "number"
+        },
         [row[-1] for row in rows],
         _Predictions(scored.ids, scored.scores, scored.decisions),
         [scored.version],
@@ -49,7 +62,9 @@ def column_line(scored: Scored, rows: Sequence[tuple[Any, ...]]) -> bytes:
 
 
 def _numbers(matrix: np.ndarray, rows: Sequence[tuple[Any, ...]], places: list[int]) -> bytes:
-    """``(n_numbers, n_rows)`` in float64. A matrix of less precision is not what was asked: it is made again from the rows."""
+    """``(n_numbers, n_rows)`` in float64. A matrix of less precision is not what was asked: it is
+    made again from the rows.
+    """
     if matrix.dtype == np.float64:
         return matrix[:, places].T.tobytes()
     return np.array([[row[place] for row in rows] for place in places], dtype=np.float64).tobytes()

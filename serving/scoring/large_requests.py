@@ -1,8 +1,10 @@
-"""Requests of many rows: what they may take of the process, and how they are scored without holding up the small ones.
+"""Requests of many rows: what they may take of the process, and how they are scored without holding
+up the small ones.
 
-Python runs one thread at a time. A large request is read, scored and written down in pieces of some thousand values, each a few
-milliseconds, after which the thread lets the event loop have its turn; one such request is at work at a time, and the others wait.
-So a request holds its body and its answer, and not all of its rows as objects of Python; the prediction log gets them piece by piece.
+Python runs one thread at a time. A large request is read, scored and written down in pieces of some
+thousand values, each a few milliseconds, after which the thread lets the event loop have its turn;
+one such request is at work at a time, and the others wait. So a request holds its body and its
+answer, and not all of its rows as objects of Python; the prediction log gets them piece by piece.
 """
 
 import sys
@@ -21,14 +23,17 @@ from serving.scoring.predictions import NO_MATRIX, PredictionIds, Score, Scored,
 from serving.scoring.remarks import UnknownCategory, merge
 
 PIECE_CELLS = 4000
-WHOLE_CELLS = 40_000  # up to here a request is one piece: 1300 rows of 30 columns, which are there in some 15 ms
+# up to here a request is one piece: 1300 rows of 30 columns, which are there in some 15 ms
+WHOLE_CELLS = 40_000
 _SWITCH_SECONDS = 0.001
 _SAMPLES = 16
 _SAMPLE_BYTES = 1024
 
 
 def count_cells(body: bytes, kind: str, features: int, max_rows: int) -> int:
-    """How many values the rows of a body have, estimated without reading it: columns that are left out count as well."""
+    """How many values the rows of a body have, estimated without reading it: columns that are left
+    out count as well.
+    """
     if "csv" in kind:
         rows, values = _count(body, b"\n"), _count(body, b",")
     elif "json" in kind:
@@ -39,20 +44,25 @@ def count_cells(body: bytes, kind: str, features: int, max_rows: int) -> int:
 
 
 def _count(body: bytes, letter: bytes) -> int:
-    """How often it stands in ``body``; of a large one in samples, since counting them all would hold up the event loop."""
+    """How often it stands in ``body``; of a large one in samples, since counting them all would
+    hold up the event loop.
+    """
     if len(body) <= _SAMPLES * _SAMPLE_BYTES:
         return body.count(letter)
     step = (len(body) - _SAMPLE_BYTES) // (_SAMPLES - 1)
-    letters = sum(body.count(letter, at, at + _SAMPLE_BYTES) for at in range(0, _SAMPLES * step, step))
+    letters = sum(
+        body.count(letter, at, at + _SAMPLE_BYTES) for at in range(0, _SAMPLES * step, step)
+    )
     return letters * len(body) // (_SAMPLES * _SAMPLE_BYTES)
 
 
 @contextmanager
 def giving_way() -> Iterator[None]:
-    """Answers of other threads wait for the interpreter a millisecond at each of their steps, and not five as by default.
+    """Answers of other threads wait for the interpreter a millisecond at each of their steps, and
+    not five as by default.
 
-    For one thread at a time. It is not always on: a busy service without large requests answers fewer then.
-    """
+    For one thread at a time. It is not always on: a busy service without large requests answers
+    fewer then."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_SECONDS)
     try:
@@ -66,7 +76,9 @@ def piece_rows(features: int) -> int:
 
 
 class Cells:
-    """The values of large requests that wait or are being scored, at most ``limit``; one request alone may have more."""
+    """The values of large requests that wait or are being scored, at most ``limit``; one request
+    alone may have more.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -76,7 +88,8 @@ class Cells:
         """Raises ``Overloaded``."""
         if self.held and self.held + cells > self._limit:
             raise Overloaded(
-                f"Large requests of {self.held:,} values are waiting already, and this one has about {cells:,}; "
+                f"Large requests of {self.held:,} values are waiting already, and this one "
+                f"has about {cells:,}; "
                 f"at most {self._limit:,} may wait. Try again later, or send fewer rows at a time."
             )
         self.held += cells
@@ -107,9 +120,15 @@ class Gathered:
 
 
 def score_pieces(
-    champion: Champion, pieces: Iterable[Asked], ids: PredictionIds, score: Score, others: Callable[[], int], draft: Draft | None
+    champion: Champion,
+    pieces: Iterable[Asked],
+    ids: PredictionIds,
+    score: Score,
+    others: Callable[[], int],
+    draft: Draft | None,
 ) -> Scored:
-    """Score all rows of ``pieces`` and write them to ``draft``. ``others`` counts answers: while others are answered, they go first.
+    """Score all rows of ``pieces`` and write them to ``draft``. ``others`` counts answers: while
+    others are answered, they go first.
 
     Raises what reading and ``predict`` raise; then nothing of the request may be kept.
     """

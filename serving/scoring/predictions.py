@@ -1,4 +1,6 @@
-"""What a prediction is, from checked rows to the answer's JSON. No HTTP, no log, no threads: see ``serving/scoring/scorer.py``."""
+"""What a prediction is, from checked rows to the answer's JSON. No HTTP, no log, no threads: see
+``serving/scoring/scorer.py``.
+"""
 
 import math
 import secrets
@@ -24,7 +26,9 @@ _ANSWER_ROWS = 1000
 
 
 class Prediction(msgspec.Struct):
-    """``score`` is the probability (0-1) that the label is true, ``decision`` whether it reaches the package's threshold."""
+    """``score`` is the probability (0-1) that the label is true, ``decision`` whether it reaches
+    the package's threshold.
+    """
 
     id: str
     score: float
@@ -48,10 +52,11 @@ class _Rest(msgspec.Struct, omit_defaults=True):
 
 
 class Scored(msgspec.Struct, frozen=True):
-    """Rows that one champion has scored, in their order: ids, scores (0-1) and decisions have one entry a row, the matrix a row.
+    """Rows that one champion has scored, in their order: ids, scores (0-1) and decisions have one
+    entry a row, the matrix a row.
 
-    ``unknown`` are categories that look like a mistake. There is no matrix of a large request, scored in pieces, and of a part of a batch.
-    """
+    ``unknown`` are categories that look like a mistake. There is no matrix of a large request,
+    scored in pieces, and of a part of a batch."""
 
     champion: Champion
     ids: list[str]
@@ -74,10 +79,11 @@ class Scored(msgspec.Struct, frozen=True):
 
 
 class PredictionIds:
-    """Ids such as ``019aa3f2c1b-4fa2c1-0000002a``: start of the process (ms, hex), a random part, and a count.
+    """Ids such as ``019aa3f2c1b-4fa2c1-0000002a``: start of the process (ms, hex), a random part,
+    and a count.
 
-    Unique across processes and restarts; sorted as text they are in the order of the process's answers. An id costs 0.2 µs.
-    """
+    Unique across processes and restarts; sorted as text they are in the order of the process's
+    answers. An id costs 0.2 µs."""
 
     def __init__(self) -> None:
         self._prefix = f"{time.time_ns() // 1_000_000:011x}-{secrets.token_hex(3)}-"
@@ -95,11 +101,18 @@ def check_finite(version: str, scores: Sequence[float]) -> None:
     """Raises ``PackageError`` naming the first row that has no number."""
     if not all(map(math.isfinite, scores)):
         row = next(i for i, score in enumerate(scores) if not math.isfinite(score))
-        raise PackageError(f"Version {version} gives no number for row {row}. Roll back, and look at the row's values.")
+        raise PackageError(
+            f"Version {version} gives no number for row {row}. Roll back, and look at the "
+            "row's values."
+        )
 
 
-def predict(champion: Champion, rows: Sequence[tuple[Any, ...]], ids: PredictionIds, score: Score) -> Scored:
-    """Score rows that ``champion.reader`` has read. Raises ``PackageError`` where the model gives no number."""
+def predict(
+    champion: Champion, rows: Sequence[tuple[Any, ...]], ids: PredictionIds, score: Score
+) -> Scored:
+    """Score rows that ``champion.reader`` has read. Raises ``PackageError`` where the model gives
+    no number.
+    """
     package = champion.package
     strangers: list[Stranger] = []
     matrix = package.encode_rows(rows, strangers)
@@ -107,21 +120,37 @@ def predict(champion: Champion, rows: Sequence[tuple[Any, ...]], ids: Prediction
     check_finite(champion.version, scores)
     threshold = package.manifest.decision_threshold
     unknown = _unknown(package, strangers) if strangers else ()
-    return Scored(champion, ids.take(len(scores)), scores, [score >= threshold for score in scores], matrix, unknown)
+    return Scored(
+        champion,
+        ids.take(len(scores)),
+        scores,
+        [score >= threshold for score in scores],
+        matrix,
+        unknown,
+    )
 
 
 def _unknown(package: Package, strangers: Sequence[Stranger]) -> list[UnknownCategory]:
     """One for each row; ``merge`` counts them."""
-    return [UnknownCategory(package.names[at], value, row, 1, package.nearest(at, value)) for row, at, value in strangers]
+    return [
+        UnknownCategory(package.names[at], value, row, 1, package.nearest(at, value))
+        for row, at, value in strangers
+    ]
 
 
 def answer_json(scored: Scored) -> bytes:
-    """The native answer; that of many rows is written in pieces, so that other threads have their turn."""
+    """The native answer; that of many rows is written in pieces, so that other threads have their
+    turn.
+    """
     if not scored.unknown and len(scored.ids) <= _ANSWER_ROWS:
         predictions = list(map(Prediction, scored.ids, scored.scores, scored.decisions))
         return msgspec.json.encode(Answer(predictions, scored.version, scored.use_case))
     parts = [
-        msgspec.json.encode(list(map(Prediction, scored.ids[at:end], scored.scores[at:end], scored.decisions[at:end])))[1:-1]
+        msgspec.json.encode(
+            list(
+                map(Prediction, scored.ids[at:end], scored.scores[at:end], scored.decisions[at:end])
+            )
+        )[1:-1]
         for at, end in spans(len(scored.ids), _ANSWER_ROWS)
     ]
     warnings = [category.message for category in merge([], scored.unknown, 0)[:MOST_SHOWN]]

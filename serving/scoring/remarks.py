@@ -1,7 +1,8 @@
-"""What an answer says beside the scores: columns that nothing was made of, and categories that were scored as unknown.
+"""What an answer says beside the scores: columns that nothing was made of, and categories that were
+scored as unknown.
 
-A caller who misspelled a name or a value gets an answer all the same, as the protocol or the use case has it, and is told.
-"""
+A caller who misspelled a name or a value gets an answer all the same, as the protocol or the use
+case has it, and is told."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -17,7 +18,9 @@ _LONGEST = 60
 
 
 class UnknownCategory(msgspec.Struct, frozen=True):
-    """A value that is none of the field's categories. ``rows`` have it, ``row`` is the first; ``nearest`` is the category it looks like."""
+    """A value that is none of the field's categories. ``rows`` have it, ``row`` is the first;
+    ``nearest`` is the category it looks like.
+    """
 
     field: str
     value: str
@@ -29,11 +32,18 @@ class UnknownCategory(msgspec.Struct, frozen=True):
     def message(self) -> str:
         value = self.value if len(self.value) <= _LONGEST else f"{self.value[: _LONGEST - 3]}..."
         hint = f" Did you mean {self.nearest!r}?" if self.nearest else ""
-        return f"Row {self.row}, field {self.field!r}: {value!r} is no category of it and was scored as unknown ({self.rows} rows).{hint}"
+        return (
+            f"Row {self.row}, field {self.field!r}: {value!r} is no category of it and was "
+            f"scored as unknown ({self.rows} rows).{hint}"
+        )
 
 
-def merge(categories: Sequence[UnknownCategory], more: Iterable[UnknownCategory], first_row: int) -> list[UnknownCategory]:
-    """Those of rows that begin at ``first_row`` added to those of the rows before; at most ``_MOST_KEPT`` different ones are kept."""
+def merge(
+    categories: Sequence[UnknownCategory], more: Iterable[UnknownCategory], first_row: int
+) -> list[UnknownCategory]:
+    """Those of rows that begin at ``first_row`` added to those of the rows before; at most
+    ``_MOST_KEPT`` different ones are kept.
+    """
     by_value = {(category.field, category.value): category for category in categories}
     for category in more:
         key = (category.field, category.value)
@@ -45,14 +55,18 @@ def merge(categories: Sequence[UnknownCategory], more: Iterable[UnknownCategory]
 
 
 def header_list(names: Iterable[str]) -> str:
-    """Names as a header may hold them, percent-encoded, separated by commas; what is too much is only counted, as ``+3``."""
+    """Names as a header may hold them, percent-encoded, separated by commas; what is too much is
+    only counted, as ``+3``.
+    """
     every = list(names)
     shown = [_encoded(name) for name in every[:MOST_SHOWN]]
     return ", ".join(shown + ([f"+{len(every) - MOST_SHOWN}"] if len(every) > MOST_SHOWN else []))
 
 
 def _encoded(name: str) -> str:
-    """In ASCII, without a comma, and short: a proxy takes a few kilobytes of headers and no more."""
+    """In ASCII, without a comma, and short: a proxy takes a few kilobytes of headers and no
+    more.
+    """
     whole = quote(name[:_LONGEST], safe=" ()=")
     if len(whole) <= _LONGEST and len(name) <= _LONGEST:
         return whole

@@ -1,11 +1,12 @@
 """Who scores what, when and on which thread.
 
-Small requests that arrive in the same turn of the event loop are scored together at its end: one call of the model, one write
-of the prediction log, and nobody waits for a request that has not come. A request of many rows goes to a thread, so that it
-holds up nobody; while it is the only one there, its rows are divided among the cores. One of very many rows is scored in pieces
-(``serving/scoring/large_requests.py``). More than ``queue_limit`` large requests at once, or more than ``queue_cells`` values in them, are
-refused: a caller that is told to come back is better off than one that waits without end.
-"""
+Small requests that arrive in the same turn of the event loop are scored together at its end: one
+call of the model, one write of the prediction log, and nobody waits for a request that has not
+come. A request of many rows goes to a thread, so that it holds up nobody; while it is the only one
+there, its rows are divided among the cores. One of very many rows is scored in pieces
+(``serving/scoring/large_requests.py``). More than ``queue_limit`` large requests at once, or more
+than ``queue_cells`` values in them, are refused: a caller that is told to come back is better off
+than one that waits without end."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
@@ -25,11 +26,19 @@ from serving.log.segments import line_of
 from serving.metrics.counters import Metrics
 from serving.package.model import Package
 from serving.scoring.column_lines import column_line
-from serving.scoring.large_requests import WHOLE_CELLS, Cells, count_cells, giving_way, piece_rows, score_pieces
+from serving.scoring.large_requests import (
+    WHOLE_CELLS,
+    Cells,
+    count_cells,
+    giving_way,
+    piece_rows,
+    score_pieces,
+)
 from serving.scoring.predictions import NO_MATRIX, PredictionIds, Scored, answer_json, predict
 from serving.scoring.remarks import UnknownCategory
 
-# About 32 rows of 30 features: for one row a thread doubles the CPU time, for 1000 it is what keeps the others from waiting.
+# About 32 rows of 30 features: for one row a thread doubles the CPU time, for 1000 it is what keeps
+# the others from waiting.
 LOOP_BODY_BYTES = 32 * 1024
 _LOOP_ANSWER_ROWS = 1000
 _QUEUE_CELLS = 10_000_000
@@ -44,7 +53,9 @@ Read = Callable[[Champion, int | None], Iterable[Asked]]
 
 
 class Call(Protocol):
-    """A request that waits for a native answer. ``succeed`` or ``fail`` is called once, on the event loop."""
+    """A request that waits for a native answer. ``succeed`` or ``fail`` is called once, on the
+    event loop.
+    """
 
     champion: Champion
     body: bytes
@@ -62,7 +73,13 @@ class Scorer:
     """One for each process. ``submit``, ``score`` and ``run`` are called on the event loop."""
 
     def __init__(
-        self, log: PredictionLog, metrics: Metrics, threads: int, queue_limit: int, max_rows: int, queue_cells: int = _QUEUE_CELLS
+        self,
+        log: PredictionLog,
+        metrics: Metrics,
+        threads: int,
+        queue_limit: int,
+        max_rows: int,
+        queue_cells: int = _QUEUE_CELLS,
     ) -> None:
         self.large = 0
         self.cells = Cells(queue_cells)
@@ -86,7 +103,9 @@ class Scorer:
         self._pieces.shutdown()
 
     def submit(self, call: Call) -> None:
-        """Answer ``call`` soon. Raises ``InputError`` for rows that do not fit the schema, ``Overloaded``."""
+        """Answer ``call`` soon. Raises ``InputError`` for rows that do not fit the schema,
+        ``Overloaded``.
+        """
         if len(call.body) > _GLANCE_BYTES:
             cells = self._cells(call.champion, call.body, JSON)
             if cells > _LOOP_CELLS or len(call.body) > LOOP_BODY_BYTES:
@@ -100,8 +119,11 @@ class Scorer:
         elif len(self._batch) == 1:
             asyncio.get_running_loop().call_soon(self._flush)
 
-    async def score(self, champion: Champion, body: bytes, kind: str, read: Read, *, logged: bool) -> Scored:
-        """Rows of any form, scored and logged. ``read`` gives them in pieces of about so many rows; ``kind`` is the body's media type.
+    async def score(
+        self, champion: Champion, body: bytes, kind: str, read: Read, *, logged: bool
+    ) -> Scored:
+        """Rows of any form, scored and logged. ``read`` gives them in pieces of about so many rows;
+        ``kind`` is the body's media type.
 
         Raises ``InputError``, ``PackageError``, ``Overloaded``.
         """
@@ -109,7 +131,11 @@ class Scorer:
 
         def work() -> Scored:
             if cells > WHOLE_CELLS:
-                return self._score_pieces(champion, read(champion, piece_rows(len(champion.reader.features))), logged=logged)
+                return self._score_pieces(
+                    champion,
+                    read(champion, piece_rows(len(champion.reader.features))),
+                    logged=logged,
+                )
             (asked,) = read(champion, None)
             champion.events.check_rows(asked.rows)
             scored = predict(champion, asked.rows, self._ids, self._divide)
@@ -127,7 +153,9 @@ class Scorer:
         return scored
 
     async def run(self, work: Callable[[], T], cells: int = 0) -> T:
-        """On a thread. Raises ``Overloaded`` where too many wait already, and what ``work`` raises."""
+        """On a thread. Raises ``Overloaded`` where too many wait already, and what ``work``
+        raises.
+        """
         self._enter(cells)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread(cells), work)
@@ -135,7 +163,9 @@ class Scorer:
             self._leave(cells)
 
     async def write(self, scored: Scored, work: Callable[[], T]) -> T:
-        """``work`` writes the answer of ``scored``: on the thread that scores requests of as many rows, unless they are few."""
+        """``work`` writes the answer of ``scored``: on the thread that scores requests of as many
+        rows, unless they are few.
+        """
         if len(scored.ids) <= _LOOP_ANSWER_ROWS:
             return work()
         cells = len(scored.ids) * len(scored.champion.reader.features)
@@ -144,18 +174,27 @@ class Scorer:
             with giving_way():
                 return work()
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread(cells), write if cells > WHOLE_CELLS else work)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._thread(cells), write if cells > WHOLE_CELLS else work
+        )
 
     def _cells(self, champion: Champion, body: bytes, kind: str) -> int:
         """How many values a body has; 0 for one that is small whatever is in it."""
-        return count_cells(body, kind, len(champion.reader.features), self._max_rows) if len(body) > _GLANCE_BYTES else 0
+        return (
+            count_cells(body, kind, len(champion.reader.features), self._max_rows)
+            if len(body) > _GLANCE_BYTES
+            else 0
+        )
 
     def _thread(self, cells: int) -> ThreadPoolExecutor:
         return self._pieces if cells > WHOLE_CELLS else self._pool
 
     def _enter(self, cells: int) -> None:
         if self.large >= self._queue_limit:
-            raise Overloaded(f"{self.large} large requests are waiting already. Try again later, or send fewer rows at a time.")
+            raise Overloaded(
+                f"{self.large} large requests are waiting already. Try again later, or send "
+                "fewer rows at a time."
+            )
         self.cells.take(cells)
         self.large += 1
 
@@ -171,7 +210,9 @@ class Scorer:
             self._tell(future.result())
 
         work = self._work_pieces if cells > WHOLE_CELLS else self._work
-        asyncio.get_running_loop().run_in_executor(self._thread(cells), work, [call]).add_done_callback(done)
+        asyncio.get_running_loop().run_in_executor(
+            self._thread(cells), work, [call]
+        ).add_done_callback(done)
 
     def _work_pieces(self, calls: list[Call]) -> list[Outcome]:
         """One large request of plain JSON."""
@@ -179,7 +220,9 @@ class Scorer:
         try:
             size = piece_rows(len(call.champion.reader.features))
             scored = self._score_pieces(
-                call.champion, read_pieces(call.champion.reader, JSON, call.body, self._max_rows, size), logged=True
+                call.champion,
+                read_pieces(call.champion.reader, JSON, call.body, self._max_rows, size),
+                logged=True,
             )
             return [(call, answer_json(scored), len(scored.ids), scored.unknown)]
         except Exception as error:  # noqa: BLE001 - handed to the caller's ``fail``
@@ -192,7 +235,9 @@ class Scorer:
         draft = self._log.draft(champion.column_header, use_case) if logged else None
         try:
             with giving_way():
-                scored = score_pieces(champion, pieces, self._ids, Package.score, lambda: self._answered, draft)
+                scored = score_pieces(
+                    champion, pieces, self._ids, Package.score, lambda: self._answered, draft
+                )
         except BaseException:
             if draft is not None:
                 draft.discard()
@@ -202,7 +247,9 @@ class Scorer:
         return scored
 
     def _flush(self) -> None:
-        """Score what has gathered. While a batch is being synced to the disk, the next one gathers behind it."""
+        """Score what has gathered. While a batch is being synced to the disk, the next one gathers
+        behind it.
+        """
         if self._syncing or not self._batch:
             return
         batch, self._batch, self._batch_rows = self._batch, [], 0
@@ -216,18 +263,32 @@ class Scorer:
             self._tell(future.result())
             self._flush()
 
-        asyncio.get_running_loop().run_in_executor(self._pool, self._work, batch).add_done_callback(done)
+        asyncio.get_running_loop().run_in_executor(self._pool, self._work, batch).add_done_callback(
+            done
+        )
 
     def _work(self, calls: list[Call]) -> list[Outcome]:
-        """Score and log ``calls``. Where they fail together each is tried alone, so that nobody pays for another's row."""
+        """Score and log ``calls``. Where they fail together each is tried alone, so that nobody
+        pays for another's row.
+        """
         champion = calls[0].champion
-        if any(call.champion is not champion for call in calls):  # other use cases, or a swap between two of them
+        if any(
+            call.champion is not champion for call in calls
+        ):  # other use cases, or a swap between two of them
             kinds = {id(call.champion): call.champion for call in calls}
-            return [outcome for kind in kinds.values() for outcome in self._work([call for call in calls if call.champion is kind])]
+            return [
+                outcome
+                for kind in kinds.values()
+                for outcome in self._work([call for call in calls if call.champion is kind])
+            ]
         try:
             return self._score(champion, calls)
         except Exception as error:  # noqa: BLE001 - handed to the caller's ``fail``
-            return [(calls[0], error, 0, ())] if len(calls) == 1 else [outcome for call in calls for outcome in self._work([call])]
+            return (
+                [(calls[0], error, 0, ())]
+                if len(calls) == 1
+                else [outcome for call in calls for outcome in self._work([call])]
+            )
 
     def _score(self, champion: Champion, calls: list[Call]) -> list[Outcome]:
         asked = [call.asked or _read(call, self._max_rows) for call in calls]
@@ -236,15 +297,22 @@ class Scorer:
         parts = _parts(scored, asked)
         answers = list(map(answer_json, parts))
         self._keep(scored, asked, answers)
-        return [(call, answer, len(part.ids), part.unknown) for call, answer, part in zip(calls, answers, parts, strict=True)]
+        return [
+            (call, answer, len(part.ids), part.unknown)
+            for call, answer, part in zip(calls, answers, parts, strict=True)
+        ]
 
     def _keep(self, scored: Scored, asked: Sequence[Asked], answers: Sequence[bytes]) -> None:
-        """One write for all of them, without what the use case leaves out. Where it cannot be kept it is counted, and answered."""
+        """One write for all of them, without what the use case leaves out. Where it cannot be kept
+        it is counted, and answered.
+        """
         champion, use_case, count = scored.champion, scored.use_case, len(scored.ids)
         manifest = champion.package.manifest
         if count >= _COLUMN_ROWS and (len(asked) == 1 or manifest.log_sample_rate >= 1):
             if is_chosen(manifest):
-                rows = asked[0].rows if len(asked) == 1 else [row for one in asked for row in one.rows]
+                rows = (
+                    asked[0].rows if len(asked) == 1 else [row for one in asked for row in one.rows]
+                )
                 self._log.append(champion.column_header, use_case, column_line(scored, rows), count)
             return
         lines, kept = [], 0
@@ -273,7 +341,9 @@ class Scorer:
             self._metrics.unknown_categories[use_case, category.field] += category.rows
 
     def _divide(self, package: Package, matrix: np.ndarray) -> np.ndarray:
-        """Scores of a matrix, its rows divided among the cores where there are many and nobody else wants them."""
+        """Scores of a matrix, its rows divided among the cores where there are many and nobody else
+        wants them.
+        """
         if self.large > 1 or self._threads == 1 or len(matrix) < _DIVIDED_ROWS:
             return package.score(matrix)
         parts = np.array_split(matrix, self._threads)
@@ -294,7 +364,11 @@ def _parts(scored: Scored, asked: Sequence[Asked]) -> list[Scored]:
     parts, start = [], 0
     for one in asked:
         end = start + len(one.rows)
-        ids, scores, decisions = scored.ids[start:end], scored.scores[start:end], scored.decisions[start:end]
+        ids, scores, decisions = (
+            scored.ids[start:end],
+            scored.scores[start:end],
+            scored.decisions[start:end],
+        )
         unknown = _within(scored.unknown, start, end) if scored.unknown else ()
         parts.append(Scored(scored.champion, ids, scores, decisions, NO_MATRIX, unknown))
         start = end
@@ -303,4 +377,8 @@ def _parts(scored: Scored, asked: Sequence[Asked]) -> list[Scored]:
 
 def _within(unknown: Sequence[UnknownCategory], start: int, end: int) -> Sequence[UnknownCategory]:
     """Those of the rows from ``start`` to ``end``, which are counted from 0 again."""
-    return [msgspec.structs.replace(category, row=category.row - start) for category in unknown if start <= category.row < end]
+    return [
+        msgspec.structs.replace(category, row=category.row - start)
+        for category in unknown
+        if start <= category.row < end
+    ]

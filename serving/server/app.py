@@ -1,4 +1,6 @@
-"""The FastAPI application: HTTP and nothing else. What a route does is in ``serving/service/service.py``."""
+"""The FastAPI application: HTTP and nothing else. What a route does is in
+``serving/service/service.py``.
+"""
 
 import platform
 from collections.abc import AsyncIterator, Callable
@@ -26,7 +28,8 @@ from serving.service.siblings import snapshots
 
 
 def create_app(settings: Settings, open_path: str | None = None) -> FastAPI:
-    """The service's ASGI application. Starting it (lifespan) restores champions and begins to watch; building it does no I/O.
+    """The service's ASGI application. Starting it (lifespan) restores champions and begins to
+    watch; building it does no I/O.
 
     ``open_path`` asks nobody for a key.
     """
@@ -45,25 +48,45 @@ def create_app(settings: Settings, open_path: str | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,  # a redirect would lead to whatever name the caller says that this is
+        # a redirect would lead to whatever name the caller says that this is
+        redirect_slashes=False,
         responses=ERRORS,
-        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # asked for at every request otherwise
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+            "auto_configure": False,
+        },  # asked for at every request otherwise
     )
     app.state.service = service
     app.openapi = _document_of(app, service)  # type: ignore[method-assign]
     service.metrics.watch(lambda: families(service))
     app.add_middleware(GzipAnswers)
-    app.add_middleware(Boundary, admit=service.admit, account=service.account_asgi, ids=service.request_ids)
+    app.add_middleware(
+        Boundary, admit=service.admit, account=service.account_asgi, ids=service.request_ids
+    )
     add_error_answers(app)
     _add_model_routes(app, service)
     _add_operator_routes(app, service)
-    for part in (page, predict, explain, history, mlflow_protocol, inference_protocol, operate, webhook, slack_actions):
+    for part in (
+        page,
+        predict,
+        explain,
+        history,
+        mlflow_protocol,
+        inference_protocol,
+        operate,
+        webhook,
+        slack_actions,
+    ):
         part.add_routes(app, service)
     return app
 
 
 def _document_of(app: FastAPI, service: Service) -> Callable[[], dict[str, Any]]:
-    """The OpenAPI document as it is now. It takes 20 ms to make and needs no key: it is made once for each set of champions."""
+    """The OpenAPI document as it is now. It takes 20 ms to make and needs no key: it is made once
+    for each set of champions.
+    """
     documents: dict[tuple[str | None, ...], dict[str, Any]] = {}
 
     def document() -> dict[str, Any]:
@@ -88,13 +111,19 @@ def _document_of(app: FastAPI, service: Service) -> Callable[[], dict[str, Any]]
 def _add_model_routes(app: FastAPI, service: Service) -> None:
     @app.post("/v1/{use_case}/feedback", openapi_extra=FEEDBACK, tags=["model"])
     async def feedback(use_case: str, request: Request) -> Response:
-        """Tell what became of predicted rows. Sending the same again does no harm: the latest counts."""
+        """Tell what became of predicted rows. Sending the same again does no harm: the latest
+        counts.
+        """
         service.watch(use_case)
-        return json_response({"accepted": await service.keep_feedback(use_case, await read_body(request))})
+        return json_response(
+            {"accepted": await service.keep_feedback(use_case, await read_body(request))}
+        )
 
     @app.get("/v1/{use_case}", tags=["model"])
     async def describe_one(use_case: str) -> Response:
-        """The champion: version, schema, metrics, since when; the last error of its watch; the prediction log's state."""
+        """The champion: version, schema, metrics, since when; the last error of its watch; the
+        prediction log's state.
+        """
         return json_response(describe(service, use_case))
 
     @app.get("/v1", tags=["model"])
@@ -120,9 +149,15 @@ def _add_operator_routes(app: FastAPI, service: Service) -> None:
     @app.get("/metrics", tags=["operation"], response_class=PlainTextResponse)
     async def metrics() -> Response:
         """For Prometheus."""
-        return Response(service.metrics.text(snapshots(service.board)), media_type=CONTENT_TYPE_LATEST)
+        return Response(
+            service.metrics.text(snapshots(service.board)), media_type=CONTENT_TYPE_LATEST
+        )
 
     @app.get("/version", tags=["operation"])
     async def version() -> dict[str, Any]:
         """Of this service and of what it runs on."""
-        return {"laurel": VERSION, "onnxruntime": onnxruntime.__version__, "python": platform.python_version()}
+        return {
+            "laurel": VERSION,
+            "onnxruntime": onnxruntime.__version__,
+            "python": platform.python_version(),
+        }

@@ -15,7 +15,9 @@ class Asker(Protocol):
 
     service: Service
 
-    def respond(self, call: "PredictCall", status: int, body: bytes, rows: int, headers: bytes = b"") -> None: ...
+    def respond(
+        self, call: "PredictCall", status: int, body: bytes, rows: int, headers: bytes = b""
+    ) -> None: ...
 
 
 class _Nobody:
@@ -28,14 +30,35 @@ _NOBODY = _Nobody()
 
 
 class PredictCall:
-    """One request on its way. To uvicorn it is a request-response cycle: it has the attributes that uvicorn looks at."""
+    """One request on its way. To uvicorn it is a request-response cycle: it has the attributes that
+    uvicorn looks at.
+    """
 
     __slots__ = (
-        *("asked", "began", "body", "champion", "disconnected", "headers", "keep_alive", "key", "message_event", "more_body", "pieces"),
+        *(
+            "asked",
+            "began",
+            "body",
+            "champion",
+            "disconnected",
+            "headers",
+            "keep_alive",
+            "key",
+            "message_event",
+            "more_body",
+            "pieces",
+        ),
         *("protocol", "refusal", "request_id", "response_complete", "route", "size"),
     )
 
-    def __init__(self, protocol: Asker, route: HotRoute, headers: list[tuple[bytes, bytes]], began: float, size: int) -> None:
+    def __init__(
+        self,
+        protocol: Asker,
+        route: HotRoute,
+        headers: list[tuple[bytes, bytes]],
+        began: float,
+        size: int,
+    ) -> None:
         self.protocol = protocol
         self.route = route
         self.headers = headers

@@ -1,13 +1,16 @@
-"""The hot path: predictions answered inside uvicorn's HTTP protocol, before a task, a scope or a router is made for them.
+"""The hot path: predictions answered inside uvicorn's HTTP protocol, before a task, a scope or a
+router is made for them.
 
-uvicorn parses the request as ever (httptools). ``POST /v1/{use_case}/predict`` with plain JSON becomes a ``PredictCall``; the
-``Scorer`` answers it at the end of the event loop's turn, and the answer is written to the socket. Everything else, and whatever
-is unusual about such a request (a query, another content type, chunks, HTTP/1.0), takes the way through ASGI, where FastAPI has a
-route of the same name and the same answers: ``serving/server/app.py``. What this saves is measured in docs/serving-performance.md.
+uvicorn parses the request as ever (httptools). ``POST /v1/{use_case}/predict`` with plain JSON
+becomes a ``PredictCall``; the ``Scorer`` answers it at the end of the event loop's turn, and the
+answer is written to the socket. Everything else, and whatever is unusual about such a request (a
+query, another content type, chunks, HTTP/1.0), takes the way through ASGI, where FastAPI has a
+route of the same name and the same answers: ``serving/server/app.py``. What this saves is measured
+in docs/serving-performance.md.
 
-It also does what ASGI cannot: a caller that dawdles over its request, or does not read its answers, is let go. And it sees to it that
-what is a body for the caller is never a request here (``serving/edge/framing.py``).
-"""
+It also does what ASGI cannot: a caller that dawdles over its request, or does not read its answers,
+is let go. And it sees to it that what is a body for the caller is never a request here
+(``serving/edge/framing.py``)."""
 
 import asyncio
 import time
@@ -52,7 +55,9 @@ class PredictProtocol(HttpToolsProtocol):
         service = self.service
         self.address = self.client[0] if self.client else ""
         self.proxied = service.proxies.trust(self.address)
-        self.foreign = service.peers is not None and not (self.client and self.server and service.peers.is_own(self.client, self.server))
+        self.foreign = service.peers is not None and not (
+            self.client and self.server and service.peers.is_own(self.client, self.server)
+        )
         self.spare = len(self.connections) > service.settings.serving_connections
         if self.spare:
             self._make_room()
@@ -60,16 +65,22 @@ class PredictProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         queued = {call for call, _ in self.pipeline}
         for call in {self.cycle, *queued}:
-            if type(call) is PredictCall and not call.response_complete and (call.more_body or call in queued):
+            if (
+                type(call) is PredictCall
+                and not call.response_complete
+                and (call.more_body or call in queued)
+            ):
                 self.service.budget.give(call.size)
-                self.service.account(call, 499, 0, self.address_of(call.headers))  # the caller went away before its turn
+                self.service.account(
+                    call, 499, 0, self.address_of(call.headers)
+                )  # the caller went away before its turn
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Head and trailers must end some time: the parser itself would gather them for ever.
 
-        What began a request is not counted, what goes on with it is, unless it brings a piece of the body.
-        """
+        What began a request is not counted, what goes on with it is, unless it brings a piece of
+        the body."""
         if self.refusal is not None:
             return  # what follows a request that was refused is nobody's
         self.silent = self.receiving
@@ -78,19 +89,33 @@ class PredictProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as upgrade:
             self._go_on_without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
-            self._refuse(self.refusal or Refused(400, "malformed_request", "What came is no HTTP request."))
+            self._refuse(
+                self.refusal or Refused(400, "malformed_request", "What came is no HTTP request.")
+            )
         else:
             if self.silent and self.receiving:
                 self.head_bytes += len(data)
                 if self.head_bytes > _MOST_HEAD_BYTES:
-                    self._refuse(Refused(431, "head_too_large", f"The request's head is larger than {_MOST_HEAD_BYTES // 1024} KiB."))
+                    self._refuse(
+                        Refused(
+                            431,
+                            "head_too_large",
+                            f"The request's head is larger than {_MOST_HEAD_BYTES // 1024} KiB.",
+                        )
+                    )
 
     def _go_on_without_upgrade(self, rest: bytes) -> None:
-        """The parser takes all that follows such a head for another protocol. Another parser reads the head without, and the rest."""
-        head = without_upgrade(self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers)
+        """The parser takes all that follows such a head for another protocol. Another parser reads
+        the head without, and the rest.
+        """
+        head = without_upgrade(
+            self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers
+        )
         self.upgrading = False
         self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's: it is passed over
+        self.parser.set_dangerous_leniencies(
+            lenient_data_after_close=True
+        )  # as uvicorn's: it is passed over
         self.data_received(head)
         self.data_received(rest)
 
@@ -106,7 +131,8 @@ class PredictProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.in_head:
-            return  # trailers are no headers: what was admitted by its headers must not change them later
+            # trailers are no headers: what was admitted by its headers must not change them later
+            return
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
@@ -127,7 +153,9 @@ class PredictProtocol(HttpToolsProtocol):
         before = self.cycle
         self.cycle = call = PredictCall(self, route, self.headers, self.since, size)
         try:
-            call.key = self.service.admission.admit("POST", self.headers, "predict")  # a stranger's body takes no room
+            call.key = self.service.admission.admit(
+                "POST", self.headers, "predict"
+            )  # a stranger's body takes no room
             if not self.service.budget.take(size):
                 raise Overloaded("Too many large requests at once. Try again later.")
         except ServingError as error:
@@ -154,7 +182,9 @@ class PredictProtocol(HttpToolsProtocol):
             super().on_message_complete()
             return
         call.more_body = False
-        call.keep_alive = call.keep_alive and self.parser.should_keep_alive() and not self.service.leaving
+        call.keep_alive = (
+            call.keep_alive and self.parser.should_keep_alive() and not self.service.leaving
+        )
         call.body = call.pieces[0] if len(call.pieces) == 1 else b"".join(call.pieces)
         call.pieces = []
         if not self.pipeline:  # else it waits its turn, and uvicorn starts it
@@ -188,31 +218,55 @@ class PredictProtocol(HttpToolsProtocol):
         if following is not None:
             self._start_asgi_task(*following)
 
-    def respond(self, call: PredictCall, status: int, body: bytes, rows: int, headers: bytes = b"") -> None:
+    def respond(
+        self, call: PredictCall, status: int, body: bytes, rows: int, headers: bytes = b""
+    ) -> None:
         """Write the answer of ``call`` and count it."""
         call.response_complete = True
-        call.body, call.asked = b"", None  # the connection holds its last call for as long as it is idle
+        call.body, call.asked = (
+            b"",
+            None,
+        )  # the connection holds its last call for as long as it is idle
         self.service.budget.give(call.size)
-        self.service.account(call, status, rows, self.address_of(call.headers) if self.proxied else self.address)
+        self.service.account(
+            call, status, rows, self.address_of(call.headers) if self.proxied else self.address
+        )
         if self.transport.is_closing():
             return
         close = b"" if call.keep_alive else b"connection: close\r\n"
         self.transport.write(
             b"%b%b%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b"
-            % (answer_head(status, self.server_state.default_headers), headers, close, call.request_id, len(body), body)
+            % (
+                answer_head(status, self.server_state.default_headers),
+                headers,
+                close,
+                call.request_id,
+                len(body),
+                body,
+            )
         )
         if not call.keep_alive:
             self.transport.close()
         self.on_response_complete()
 
     def address_of(self, headers: Headers) -> str:
-        """Who sent these headers: the address at the other end, or the one that a trusted proxy there names."""
-        return self.service.proxies.find_caller(headers, self.address) if self.proxied else self.address
+        """Who sent these headers: the address at the other end, or the one that a trusted proxy
+        there names.
+        """
+        return (
+            self.service.proxies.find_caller(headers, self.address)
+            if self.proxied
+            else self.address
+        )
 
     def sweep(self, now: float, request_seconds: float, idle_seconds: float) -> None:
-        """Let go of a caller that dawdles. ``now`` is of ``time.perf_counter``; called every second."""
+        """Let go of a caller that dawdles. ``now`` is of ``time.perf_counter``; called every
+        second.
+        """
         waited = now - self.since
-        answering = self.cycle is not None and not self.cycle.response_complete and not self.receiving
+        answering = (
+            self.cycle is not None and not self.cycle.response_complete and not self.receiving
+        )
         if self.transport.is_closing() or self.flow.write_paused:
             if waited > request_seconds:
                 self.transport.abort()
@@ -226,7 +280,11 @@ class PredictProtocol(HttpToolsProtocol):
     def _plain_size(self) -> int:
         """The body's size in bytes; -1 for a request that goes the way through ASGI."""
         parser = self.parser
-        if parser.get_method() != b"POST" or self.expect_100_continue or parser.get_http_version() != "1.1":
+        if (
+            parser.get_method() != b"POST"
+            or self.expect_100_continue
+            or parser.get_http_version() != "1.1"
+        ):
             return -1
         size, hosts, accepted = -1, 0, b""
         for name, value in self.headers:
@@ -244,7 +302,9 @@ class PredictProtocol(HttpToolsProtocol):
                 accepted = value
             elif name == b"content-encoding" or name == b"transfer-encoding":
                 return -1
-        if size > _GZIP_BODY_BYTES and (size > LARGE_BODY_BYTES or (accepted and accepts_gzip(self.headers))):
+        if size > _GZIP_BODY_BYTES and (
+            size > LARGE_BODY_BYTES or (accepted and accepts_gzip(self.headers))
+        ):
             return -1
         return size if hosts < 2 else -1
 
@@ -274,8 +334,14 @@ class PredictProtocol(HttpToolsProtocol):
         return check_head(method, self.url, self.parser.get_http_version(), self.headers)
 
     def _make_room(self) -> None:
-        """A connection too many may ask whether the service is well, and must ask at once: the oldest that has not goes first."""
-        spare = [connection for connection in self.connections if connection.spare and connection.refusal is None]
+        """A connection too many may ask whether the service is well, and must ask at once: the
+        oldest that has not goes first.
+        """
+        spare = [
+            connection
+            for connection in self.connections
+            if connection.spare and connection.refusal is None
+        ]
         if len(spare) > SPARE_CONNECTIONS:
             oldest = min(spare, key=lambda connection: connection.since)
             oldest._refuse(Overloaded(_NO_ROOM))
@@ -297,13 +363,17 @@ class PredictProtocol(HttpToolsProtocol):
     def _refuse(self, error: ServingError | Refused) -> None:
         """Answer and close, as soon as the requests before this one have their answers."""
         last, self.refusal = self.cycle, error
-        call = last if self.receiving and not self.in_head else None  # what is being received, where its head was taken
+        call = (
+            last if self.receiving and not self.in_head else None
+        )  # what is being received, where its head was taken
         if self.pipeline or (last is not None and last is not call and not last.response_complete):
             if self.pipeline and self.pipeline[0][0] is call:
                 self.pipeline.popleft()
             self.flow.pause_reading()
             return
-        if call is not None and (call.response_complete or getattr(call, "response_started", False)):
+        if call is not None and (
+            call.response_complete or getattr(call, "response_started", False)
+        ):
             self.transport.close()  # a second answer would be taken for that of another request
             return
         target, sender, is_head = b"", [], False
@@ -313,7 +383,9 @@ class PredictProtocol(HttpToolsProtocol):
         request_id = self.service.request_ids.take()
         status, body, headers = error_answer(error, target.decode("latin-1"), request_id)
         head = answer_head(status, self.server_state.default_headers)
-        self.service.account_refusal(request_id, status, time.perf_counter() - self.since, self.address_of(sender))
+        self.service.account_refusal(
+            request_id, status, time.perf_counter() - self.since, self.address_of(sender)
+        )
         self.transport.write(
             b"%b%bconnection: close\r\nx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b"
             % (head, headers, request_id, len(body), b"" if is_head else body)

@@ -28,7 +28,9 @@ _PAUSE_SECONDS = 0.05
 
 
 def allow_files(settings: Settings) -> None:
-    """Let the process have a file for each connection, and for all else: systems begin with as few as 256 or 1024."""
+    """Let the process have a file for each connection, and for all else: systems begin with as few
+    as 256 or 1024.
+    """
     wanted = settings.serving_connections + SPARE_CONNECTIONS + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
@@ -36,7 +38,8 @@ def allow_files(settings: Settings) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     if most < wanted:
         logger.warning(
-            "the system allows %d open files, and LAUREL_SERVING_CONNECTIONS=%d may need %d: raise the limit (ulimit -Hn), or set fewer",
+            "the system allows %d open files, and LAUREL_SERVING_CONNECTIONS=%d may need %d: "
+            "raise the limit (ulimit -Hn), or set fewer",
             *(most, settings.serving_connections, wanted),
         )
 
@@ -64,7 +67,9 @@ logger = logging.getLogger(__name__)
 
 
 class Server(uvicorn.Server):
-    """Answers on a socket that is bound already. ``line`` leads to the parent, where there is one."""
+    """Answers on a socket that is bound already. ``line`` leads to the parent, where there is
+    one.
+    """
 
     def __init__(self, config: uvicorn.Config, line: socket.socket | None = None) -> None:
         super().__init__(config)
@@ -79,16 +84,24 @@ class Server(uvicorn.Server):
         self._told_at = self._told_at or time.monotonic()
 
     async def main_loop(self) -> None:
-        """Answer until a signal ends it, and then for as long as load balancers need to notice and begun requests to finish."""
+        """Answer until a signal ends it, and then for as long as load balancers need to notice and
+        begun requests to finish.
+        """
         await super().main_loop()
-        begun = [connection.cycle for connection in self._service.connections if connection.cycle is not None]
+        begun = [
+            connection.cycle
+            for connection in self._service.connections
+            if connection.cycle is not None
+        ]
         while not self.force_exit and (self._stays() or self._drains(begun)):
             await asyncio.sleep(_PAUSE_SECONDS)
         left = self._told_at + DRAIN_SECONDS - time.monotonic()
         self.config.timeout_graceful_shutdown = max(1, math.ceil(left))
 
     def _stays(self) -> bool:
-        """Ctrl-C comes from somebody who waits; where nobody asks whether the service is ready, there is no load balancer."""
+        """Ctrl-C comes from somebody who waits; where nobody asks whether the service is ready,
+        there is no load balancer.
+        """
         if signal.SIGINT in self._captured_signals:
             return False
         wanted = self._service.settings.serving_leave_seconds
@@ -96,17 +109,22 @@ class Server(uvicorn.Server):
         return time.monotonic() - self._told_at < seconds
 
     def _drains(self, begun: list[Any]) -> bool:
-        return time.monotonic() - self._told_at < DRAIN_SECONDS and not all(call.response_complete or call.disconnected for call in begun)
+        return time.monotonic() - self._told_at < DRAIN_SECONDS and not all(
+            call.response_complete or call.disconnected for call in begun
+        )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve, and say so."""
         await super().startup(sockets)
-        # What is in memory now stays: looking through it for garbage would hold up every answer for 17 ms at some swap.
+        # What is in memory now stays: looking through it for garbage would hold up every answer for
+        # 17 ms at some swap.
         gc.freeze()
         gc.enable()
         if self._line is not None:
             self._line.send(READY)
-            threading.Thread(target=_end_with_parent, args=(self._line,), name="parent", daemon=True).start()
+            threading.Thread(
+                target=_end_with_parent, args=(self._line,), name="parent", daemon=True
+            ).start()
 
 
 def _end_with_parent(line: socket.socket) -> None:

@@ -1,11 +1,13 @@
-"""The parent of several workers: it holds the socket that they answer on, and starts another worker for each that dies.
+"""The parent of several workers: it holds the socket that they answer on, and starts another worker
+for each that dies.
 
-    python -m serving.server.supervisor <listening socket> <workers> <leave seconds> [what else ``python -m serving`` was told]
+    python -m serving.server.supervisor <listening socket> <workers> <leave seconds> [what else
+    ``python -m serving`` was told]
 
-``python -m serving`` becomes this program when more than one worker is asked for, after it has read the settings. It imports
-nothing that answers requests, so it takes little more memory than an empty Python. All workers inherit the one listening
-socket: connections that wait in it are lost with no worker, and a free worker takes them before a busy one does.
-"""
+``python -m serving`` becomes this program when more than one worker is asked for, after it has read
+the settings. It imports nothing that answers requests, so it takes little more memory than an empty
+Python. All workers inherit the one listening socket: connections that wait in it are lost with no
+worker, and a free worker takes them before a busy one does."""
 
 import logging
 import os
@@ -21,7 +23,8 @@ from typing import NoReturn
 from serving.edge.log_output import begin_log
 
 DRAIN_SECONDS = 8.0  # for a worker's last answers
-_UPLOAD_SECONDS = 11.0  # its last upload (8), and what is left of the twenty seconds after which process managers kill
+# its last upload (8), and what is left of the twenty seconds after which process managers kill
+_UPLOAD_SECONDS = 11.0
 _LONGEST_PAUSE_SECONDS = 30.0
 _STEADY_SECONDS = 60.0  # a worker that has lived this long did not die of its start
 _STOPS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
@@ -31,23 +34,31 @@ logger = logging.getLogger("serving.server.supervisor")
 
 
 class Worker:
-    """One worker process. On its line it says that it serves; the line's end tells either side that the other is gone."""
+    """One worker process. On its line it says that it serves; the line's end tells either side that
+    the other is gone.
+    """
 
     def __init__(self, listener: socket.socket, told: list[str]) -> None:
         self.line, theirs = socket.socketpair()
         with theirs:
             inherited = (listener.fileno(), theirs.fileno())
-            # Ctrl-C reaches the whole group of processes; the workers are told by the parent, once, with SIGTERM.
+            # Ctrl-C reaches the whole group of processes; the workers are told by the parent, once,
+            # with SIGTERM.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
             try:
-                self.process = subprocess.Popen([sys.executable, "-m", "serving", *told, *map(str, inherited)], pass_fds=inherited)
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", "serving", *told, *map(str, inherited)],
+                    pass_fds=inherited,
+                )
             finally:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGHUP})
         self.started = time.monotonic()
         self.serves = False
 
     def hear(self) -> int | None:
-        """Read what the line has: the exit code of a worker that is gone, ``None`` of one that lives."""
+        """Read what the line has: the exit code of a worker that is gone, ``None`` of one that
+        lives.
+        """
         if self.line.recv(1) == READY:
             self.serves = True
             return None
@@ -56,9 +67,13 @@ class Worker:
 
 
 class Supervisor:
-    """Keeps ``count`` workers alive until a signal ends it. ``told`` are arguments for each of them."""
+    """Keeps ``count`` workers alive until a signal ends it. ``told`` are arguments for each of
+    them.
+    """
 
-    def __init__(self, listener: socket.socket, count: int, leave_seconds: float, told: list[str]) -> None:
+    def __init__(
+        self, listener: socket.socket, count: int, leave_seconds: float, told: list[str]
+    ) -> None:
         self._listener = listener
         self._told = told
         self._count = count
@@ -75,7 +90,9 @@ class Supervisor:
             signal.signal(number, self._stop)
 
     def run(self) -> int:
-        """The exit code: 0 when it was asked to end, that of the first worker where none could ever serve."""
+        """The exit code: 0 when it was asked to end, that of the first worker where none could ever
+        serve.
+        """
         while True:
             self._start_missing()
             # Before the first one serves, only its word is waited for.
@@ -98,14 +115,20 @@ class Supervisor:
                 self._workers.append(Worker(self._listener, self._told))
 
     def _wait(self, seconds: float | None) -> list[tuple[Worker, int]]:
-        """Wait for a signal or a word of a worker, at most ``seconds``. Gives the workers that are gone, and their exit codes."""
+        """Wait for a signal or a word of a worker, at most ``seconds``. Gives the workers that are
+        gone, and their exit codes.
+        """
         lines = {worker.line: worker for worker in self._workers}
-        ready, _, _ = select.select([self._signals, *lines], [], [], None if seconds is None else max(0.0, seconds))
+        ready, _, _ = select.select(
+            [self._signals, *lines], [], [], None if seconds is None else max(0.0, seconds)
+        )
         if self._signals in ready:
             self._signals.recv(4096)
         heard = [(worker, worker.hear()) for line, worker in lines.items() if line in ready]
         gone = [(worker, code) for worker, code in heard if code is not None]
-        self._workers = [worker for worker in self._workers if worker not in [one for one, _ in gone]]
+        self._workers = [
+            worker for worker in self._workers if worker not in [one for one, _ in gone]
+        ]
         self._has_served |= any(worker.serves for worker, _ in heard)
         return gone
 
@@ -114,10 +137,14 @@ class Supervisor:
         steady = time.monotonic() - worker.started >= _STEADY_SECONDS
         self._pause = 0.0 if steady else min(max(2 * self._pause, 0.5), _LONGEST_PAUSE_SECONDS)
         self._next_start = time.monotonic() + self._pause
-        logger.error("worker died pid=%d code=%d next_in_seconds=%g", worker.process.pid, code, self._pause)
+        logger.error(
+            "worker died pid=%d code=%d next_in_seconds=%g", worker.process.pid, code, self._pause
+        )
 
     def _end(self) -> int:
-        """Let all workers finish. A second Ctrl-C, or too long a wait, kills those that are left."""
+        """Let all workers finish. A second Ctrl-C, or too long a wait, kills those that are
+        left.
+        """
         logger.info("stopping workers=%d", len(self._workers))
         self._listener.close()
         end, asked = time.monotonic() + self._end_seconds, len(self._stops)
@@ -132,17 +159,31 @@ class Supervisor:
         return 0
 
 
-def become_parent(listener: socket.socket, workers: int, leave_seconds: float, told: list[str]) -> NoReturn:
-    """Go on as the parent of ``workers`` workers: the same process, without the memory that reading the settings took."""
+def become_parent(
+    listener: socket.socket, workers: int, leave_seconds: float, told: list[str]
+) -> NoReturn:
+    """Go on as the parent of ``workers`` workers: the same process, without the memory that reading
+    the settings took.
+    """
     listener.set_inheritable(True)
-    command = [sys.executable, "-m", "serving.server.supervisor", str(listener.fileno()), str(workers), str(leave_seconds), *told]
+    command = [
+        sys.executable,
+        "-m",
+        "serving.server.supervisor",
+        str(listener.fileno()),
+        str(workers),
+        str(leave_seconds),
+        *told,
+    ]
     os.execv(sys.executable, command)  # noqa: S606 - this very program
 
 
 def main() -> int:
     begin_log()
     listener, count, leave_seconds, *told = sys.argv[1:]
-    return Supervisor(socket.socket(fileno=int(listener)), int(count), float(leave_seconds), told).run()
+    return Supervisor(
+        socket.socket(fileno=int(listener)), int(count), float(leave_seconds), told
+    ).run()
 
 
 if __name__ == "__main__":

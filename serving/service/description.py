@@ -1,4 +1,6 @@
-"""What the service says of itself: ``GET /v1/{use_case}``, and the figures of queue and prediction log at ``/metrics``."""
+"""What the service says of itself: ``GET /v1/{use_case}``, and the figures of queue and prediction
+log at ``/metrics``.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -24,7 +26,9 @@ def describe(service: Service, use_case: str) -> dict[str, Any]:
         "alias": {"version": watch.alias_version, "checked": watch.checked},
         "last_error": watch.last_error,
         "workers": workers(service.board, service.watch(use_case).champion, use_case),
-        "traffic": service.traffic.describe(use_case, flows(service.board, service.metrics, use_case)),
+        "traffic": service.traffic.describe(
+            use_case, flows(service.board, service.metrics, use_case)
+        ),
         "log": {
             "rows_waiting": state.rows_waiting,
             "rows_uploaded": state.rows_uploaded,
@@ -33,7 +37,9 @@ def describe(service: Service, use_case: str) -> dict[str, Any]:
             "lines_torn": state.lines_torn,
             "bytes_waiting": service.log.bytes_waiting(use_case),
             "lag_seconds": service.log.lag_seconds(use_case),
-            "last_error": service.uploader.last_error if service.uploader.alive else "The uploader ended; restart the service.",
+            "last_error": service.uploader.last_error
+            if service.uploader.alive
+            else "The uploader ended; restart the service.",
         },
     }
     if watch.champion is not None:
@@ -70,22 +76,48 @@ def _describe_champion(champion: Champion) -> dict[str, Any]:
 
 def families(service: Service) -> Iterable[Metric]:
     """For ``Metrics.watch``."""
-    queue = GaugeMetricFamily("laurel_queue_requests", "Large requests that wait or are being scored")
+    queue = GaugeMetricFamily(
+        "laurel_queue_requests", "Large requests that wait or are being scored"
+    )
     queue.add_metric([], service.scorer.large)
     connections = GaugeMetricFamily("laurel_connections", "Open connections")
     connections.add_metric([], len(service.connections))
-    dropped_lines = CounterMetricFamily("laurel_access_log_dropped", "Lines of the access log that were dropped")
+    dropped_lines = CounterMetricFamily(
+        "laurel_access_log_dropped", "Lines of the access log that were dropped"
+    )
     dropped_lines.add_metric([], service.access_log.dropped)
-    dropped_words = CounterMetricFamily("laurel_service_log_dropped", "Lines of the service's own log that were dropped")
+    dropped_words = CounterMetricFamily(
+        "laurel_service_log_dropped", "Lines of the service's own log that were dropped"
+    )
     dropped_words.add_metric([], LogHandler.dropped)
-    waiting = GaugeMetricFamily("laurel_log_rows_waiting", "Rows on this disk that are not in the lake yet", labels=["use_case"])
-    uploaded = CounterMetricFamily("laurel_log_rows_uploaded", "Rows that reached the lake", labels=["use_case"])
-    dropped = CounterMetricFamily("laurel_log_rows_dropped", "Rows answered and not logged: backlog or disk full", labels=["use_case"])
-    torn = CounterMetricFamily("laurel_log_lines_torn", "Lines of the log that could not be read", labels=["use_case"])
+    waiting = GaugeMetricFamily(
+        "laurel_log_rows_waiting",
+        "Rows on this disk that are not in the lake yet",
+        labels=["use_case"],
+    )
+    uploaded = CounterMetricFamily(
+        "laurel_log_rows_uploaded", "Rows that reached the lake", labels=["use_case"]
+    )
+    dropped = CounterMetricFamily(
+        "laurel_log_rows_dropped",
+        "Rows answered and not logged: backlog or disk full",
+        labels=["use_case"],
+    )
+    torn = CounterMetricFamily(
+        "laurel_log_lines_torn", "Lines of the log that could not be read", labels=["use_case"]
+    )
     set_aside = "Rows that could not be made into Parquet, set aside on this disk"
     unreadable = CounterMetricFamily("laurel_log_rows_unreadable", set_aside, labels=["use_case"])
-    lag = GaugeMetricFamily("laurel_log_lag_seconds", "Age of the oldest row that is not in the lake", labels=["use_case"])
-    size = GaugeMetricFamily("laurel_log_bytes_waiting", "Bytes on this disk that are not in the lake yet", labels=["use_case"])
+    lag = GaugeMetricFamily(
+        "laurel_log_lag_seconds",
+        "Age of the oldest row that is not in the lake",
+        labels=["use_case"],
+    )
+    size = GaugeMetricFamily(
+        "laurel_log_bytes_waiting",
+        "Bytes on this disk that are not in the lake yet",
+        labels=["use_case"],
+    )
     for name in service.watches:
         lag.add_metric([name], service.log.lag_seconds(name))
         size.add_metric([name], service.log.bytes_waiting(name))
@@ -95,4 +127,16 @@ def families(service: Service) -> Iterable[Metric]:
         dropped.add_metric([name], state.rows_dropped)
         torn.add_metric([name], state.lines_torn)
         unreadable.add_metric([name], state.rows_unreadable)
-    return [queue, connections, dropped_lines, dropped_words, lag, size, waiting, uploaded, dropped, torn, unreadable]
+    return [
+        queue,
+        connections,
+        dropped_lines,
+        dropped_words,
+        lag,
+        size,
+        waiting,
+        uploaded,
+        dropped,
+        torn,
+        unreadable,
+    ]

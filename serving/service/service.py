@@ -1,4 +1,6 @@
-"""All that lives as long as the process: watches, scorer, prediction log, keys. Routes read it and hold nothing themselves."""
+"""All that lives as long as the process: watches, scorer, prediction log, keys. Routes read it and
+hold nothing themselves.
+"""
 
 import asyncio
 import logging
@@ -46,14 +48,18 @@ _TICK_SECONDS = 1.0
 _BODY_BUDGET = 16  # largest bodies at a time
 _CARRIER_IDLE_SECONDS = 5.0
 _PROBED_SECONDS = 120.0
-_SHUTDOWN_SECONDS = 8.0  # with the drain of uvicorn less than what process managers wait before they kill
+_SHUTDOWN_SECONDS = (
+    8.0  # with the drain of uvicorn less than what process managers wait before they kill
+)
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class HotRoute:
-    """What the hot path needs to know of a use case, found by the request's path: ``target``, of the route ``path``."""
+    """What the hot path needs to know of a use case, found by the request's path: ``target``, of
+    the route ``path``.
+    """
 
     path: str
     target: str
@@ -80,7 +86,8 @@ class Connection(Protocol):
 
 
 class Service:
-    """The parts of one service. Constructing it does no I/O. Raises ``ValueError`` for settings that cannot be.
+    """The parts of one service. Constructing it does no I/O. Raises ``ValueError`` for settings
+    that cannot be.
 
     ``open_path`` asks nobody for a key, and so the service starts without any.
     """
@@ -90,7 +97,11 @@ class Service:
         self.metrics = Metrics()
         self.traffic = Traffic()
         self.request_ids = RequestIds()
-        self.registry = ModelFolder(settings.serving_model_folder) if settings.serving_model_folder else Registry.of(settings)
+        self.registry = (
+            ModelFolder(settings.serving_model_folder)
+            if settings.serving_model_folder
+            else Registry.of(settings)
+        )
         self.prefect = PrefectApi.of(settings)
         self.max_body_bytes = settings.serving_max_body_megabytes * 2**20
         self.budget = Budget(self.max_body_bytes * _BODY_BUDGET)
@@ -121,15 +132,29 @@ class Service:
             settings.log_backlog_megabytes * 1_000_000,
             settings.log_durability,
         )
-        open_lake(settings)  # so that an address that is none is refused now, and not by the carrier
-        self.uploader = Uploader(self.log, Carrier(_CARRIER_IDLE_SECONDS), tick_seconds=min(1.0, settings.log_flush_seconds / 4))
-        self.scorer = Scorer(self.log, self.metrics, os.cpu_count() or 1, settings.serving_queue_requests, settings.serving_max_rows)
+        open_lake(
+            settings
+        )  # so that an address that is none is refused now, and not by the carrier
+        self.uploader = Uploader(
+            self.log,
+            Carrier(_CARRIER_IDLE_SECONDS),
+            tick_seconds=min(1.0, settings.log_flush_seconds / 4),
+        )
+        self.scorer = Scorer(
+            self.log,
+            self.metrics,
+            os.cpu_count() or 1,
+            settings.serving_queue_requests,
+            settings.serving_max_rows,
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._swapped = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Serve the last good packages at once, then ask the registry in the background. Raises ``OSError``, ``KeysError``."""
+        """Serve the last good packages at once, then ask the registry in the background. Raises
+        ``OSError``, ``KeysError``.
+        """
         self.keys.load(self.settings.host)
         self.peers = None if self.keys.required else Peers()
         self.board.join()
@@ -144,7 +169,9 @@ class Service:
             self._tasks.append(asyncio.create_task(self._find_use_cases()))
 
     async def stop(self) -> None:
-        """Every request has been answered when this is called: what was logged is uploaded if the lake takes it."""
+        """Every request has been answered when this is called: what was logged is uploaded if the
+        lake takes it.
+        """
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -164,9 +191,15 @@ class Service:
         try:
             return self.watches[use_case]
         except KeyError:
-            served = f"Unknown use case {use_case!r}. Served here: {', '.join(self.watches) or 'none yet'}."
+            served = (
+                f"Unknown use case {use_case!r}. Served here: "
+                f"{', '.join(self.watches) or 'none yet'}."
+            )
             if self.serves_all:
-                way = "A new one is served once its file is in usecases/, or its first version in the registry."
+                way = (
+                    "A new one is served once its file is in usecases/, or its first version in "
+                    "the registry."
+                )
                 raise UnseenUseCase(f"{served} {way}") from None
             raise UnknownUseCase(served) from None
 
@@ -174,32 +207,50 @@ class Service:
         """Raises ``UnknownUseCase``, ``NotReady``."""
         champion = self.watch(use_case).champion
         if champion is None:
-            raise NotReady(f"No champion for {use_case!r}. Train one: prefect deployment run 'retrain/{use_case}'.")
+            raise NotReady(
+                f"No champion for {use_case!r}. Train one: prefect deployment run "
+                f"'retrain/{use_case}'."
+            )
         return champion
 
     def check_loop(self, use_case: str) -> None:
-        """Raises ``UnknownUseCase``, and ``Refused`` where the model came as files: no run of Prefect changes what is served then."""
+        """Raises ``UnknownUseCase``, and ``Refused`` where the model came as files: no run of
+        Prefect changes what is served then.
+        """
         self.watch(use_case)
         if self.settings.serving_model_folder is not None:
             setting = "LAUREL_SERVING_MODEL_FOLDER"
-            raise Refused(404, "no_loop", f"This service serves a model folder ({setting}): it has neither approvals nor a rollback.")
+            raise Refused(
+                404,
+                "no_loop",
+                f"This service serves a model folder ({setting}): it has neither approvals "
+                "nor a rollback.",
+            )
 
     def admit(self, scope: "Scope") -> str:
-        """The name of the caller's key; empty where none is asked for. Raises ``Unauthorized``, ``Forbidden``."""
+        """The name of the caller's key; empty where none is asked for. Raises ``Unauthorized``,
+        ``Forbidden``.
+        """
         method, needed = scope["method"], self.scope_of(scope["method"], scope["path"])
         foreign = scope.get("laurel.foreign", False)
-        return self.admission.admit(method, scope["headers"], needed, version=scope["http_version"], foreign=foreign)
+        return self.admission.admit(
+            method, scope["headers"], needed, version=scope["http_version"], foreign=foreign
+        )
 
     def scope_of(self, method: str, path: str) -> str:
         """Which scope a key needs for a request to this service; empty where none is needed."""
         return "" if path == self._open_path else scope_of(method, path)
 
     def begin(self, call: HotCall) -> None:
-        """The hot path's request is there, and was admitted: have it answered. Raises ``ServingError``."""
+        """The hot path's request is there, and was admitted: have it answered. Raises
+        ``ServingError``.
+        """
         call.champion = self.champion(call.route.use_case)
         self.scorer.submit(call)
 
-    async def score(self, use_case: str, body: bytes, kind: str, read: Read, *, logged: bool) -> Scored:
+    async def score(
+        self, use_case: str, body: bytes, kind: str, read: Read, *, logged: bool
+    ) -> Scored:
         """Rows that ``read`` makes of ``body``, whose media type is ``kind``, scored and logged.
 
         Raises ``UnknownUseCase``, ``NotReady``, ``InputError``, ``PackageError``, ``Overloaded``.
@@ -207,35 +258,68 @@ class Service:
         return await self.scorer.score(self.champion(use_case), body, kind, read, logged=logged)
 
     async def keep_feedback(self, use_case: str, body: bytes) -> int:
-        """How many labels were kept. Raises ``InputError``, or ``NotReady``: feedback that is lost must not be acknowledged."""
+        """How many labels were kept. Raises ``InputError``, or ``NotReady``: feedback that is lost
+        must not be acknowledged.
+        """
 
         def keep() -> int | None:
             labels = read_feedback(body)
             rows = len(labels)
             champion = self.watches[use_case].champion
-            (champion.events if champion else EventWindow()).check_feedback([label.event_time for label in labels])
-            kept = self.log.append(self._feedback_headers[use_case], use_case, line_of(body, b"", rows), rows)
+            (champion.events if champion else EventWindow()).check_feedback(
+                [label.event_time for label in labels]
+            )
+            kept = self.log.append(
+                self._feedback_headers[use_case], use_case, line_of(body, b"", rows), rows
+            )
             return rows if kept else None
 
-        rows = await self.scorer.run(keep) if len(body) > LOOP_BODY_BYTES or self.log.blocking else keep()
+        rows = (
+            await self.scorer.run(keep)
+            if len(body) > LOOP_BODY_BYTES or self.log.blocking
+            else keep()
+        )
         if rows is None:
-            raise NotReady("Feedback cannot be kept now: backlog or disk of the prediction log is full, or there is no lake. Try later.")
+            raise NotReady(
+                "Feedback cannot be kept now: backlog or disk of the prediction log is full, "
+                "or there is no lake. Try later."
+            )
         return rows
 
     def account(self, call: HotCall, status: int, rows: int, address: str) -> None:
         """Count an answer of the hot path."""
         seconds = time.perf_counter() - call.began
         call.route.stats.answered(status, seconds)
-        self.access_log.add(call.request_id, "POST", call.route.target, status, seconds, rows, call.key, address)
+        self.access_log.add(
+            call.request_id, "POST", call.route.target, status, seconds, rows, call.key, address
+        )
 
-    def account_asgi(self, scope: "Scope", status: int, seconds: float, key: str, request_id: bytes) -> None:
+    def account_asgi(
+        self, scope: "Scope", status: int, seconds: float, key: str, request_id: bytes
+    ) -> None:
         """Count any other answer. Paths and use cases that do not exist share one series."""
         parameters = scope.get("path_params", {})
-        use_case = scope.get("laurel.use_case") or parameters.get("use_case") or parameters.get("model") or ""
+        use_case = (
+            scope.get("laurel.use_case")
+            or parameters.get("use_case")
+            or parameters.get("model")
+            or ""
+        )
         route = getattr(scope.get("route"), "path", "other")
-        self.metrics.routes[use_case if use_case in self.watches else "", route].answered(status, seconds)
+        self.metrics.routes[use_case if use_case in self.watches else "", route].answered(
+            status, seconds
+        )
         client = scope.get("client")
-        self.access_log.add(request_id, scope["method"], scope["path"], status, seconds, 0, key, client[0] if client else "")
+        self.access_log.add(
+            request_id,
+            scope["method"],
+            scope["path"],
+            status,
+            seconds,
+            0,
+            key,
+            client[0] if client else "",
+        )
 
     def account_refusal(self, request_id: bytes, status: int, seconds: float, address: str) -> None:
         """Count an answer to what was not yet a request."""
@@ -244,7 +328,9 @@ class Service:
 
     @property
     def default_use_case(self) -> str | None:
-        """Who answers where a caller names none: the first of the settings, else the only one there is, or that has a champion."""
+        """Who answers where a caller names none: the first of the settings, else the only one there
+        is, or that has a champion.
+        """
         if self._named:
             return self._named[0]
         ready = [name for name, watch in self.watches.items() if watch.champion is not None]
@@ -254,21 +340,28 @@ class Service:
     def not_ready(self) -> list[str]:
         """Use cases that should have a champion and have none.
 
-        One that nobody named may still be trained for the first time: it must not take the others out of a load balancer. With no
-        champion at all, all of them are missing.
-        """
+        One that nobody named may still be trained for the first time: it must not take the others
+        out of a load balancer. With no champion at all, all of them are missing."""
         missing = [name for name, watch in self.watches.items() if watch.champion is None]
         if len(missing) == len(self.watches):
             return missing or ["any use case"]
-        return [name for name in missing if name in self._named or self.watches[name].alias_version is not None]
+        return [
+            name
+            for name in missing
+            if name in self._named or self.watches[name].alias_version is not None
+        ]
 
     def _add(self, name: str) -> ChampionWatch:
         cache = PackageCache(self.settings.state / "serving" / name)
         poll_seconds = self.settings.serving_poll_seconds
-        watch = ChampionWatch(name, self.registry, cache, poll_seconds, self.metrics, self._slack, self._tell_of_swap)
+        watch = ChampionWatch(
+            name, self.registry, cache, poll_seconds, self.metrics, self._slack, self._tell_of_swap
+        )
         self.watches[name] = watch
         path = PREDICT_PATH.replace("{use_case}", name).encode()
-        self.hot_routes[path] = HotRoute(PREDICT_PATH, path.decode(), name, watch, self.metrics.routes[name, PREDICT_PATH])
+        self.hot_routes[path] = HotRoute(
+            PREDICT_PATH, path.decode(), name, watch, self.metrics.routes[name, PREDICT_PATH]
+        )
         self._feedback_headers[name] = feedback_header(name)
         return watch
 
@@ -277,12 +370,16 @@ class Service:
         self._tasks.append(asyncio.create_task(watch.run()))
 
     def find_unserved(self, models: Sequence[str]) -> list[str]:
-        """Use cases that there are by now, and that are not served yet: as many as there is room for."""
+        """Use cases that there are by now, and that are not served yet: as many as there is room
+        for.
+        """
         names = [name for name in all_of(self.settings, models) if name not in self.watches]
         return names[: max(0, MOST - len(self.watches))]
 
     async def _find_use_cases(self) -> None:
-        """Serve a use case from when it has a file, or its first version is registered. What is served once stays until a restart."""
+        """Serve a use case from when it has a file, or its first version is registered. What is
+        served once stays until a restart.
+        """
         models: list[str] = []
         while True:
             with suppress(RegistryAway):  # each watch says so already
@@ -293,7 +390,9 @@ class Service:
             await asyncio.sleep(self.settings.serving_poll_seconds)
 
     def is_ready(self, use_case: str | None = None) -> bool:
-        """Asked by load balancers, and answered no when the service is about to end: they then send to others."""
+        """Asked by load balancers, and answered no when the service is about to end: they then send
+        to others.
+        """
         self._probed = time.monotonic()
         if self.leaving:
             return False
@@ -307,25 +406,35 @@ class Service:
         """Raises ``NotReady`` when the service is about to end."""
         self._probed = time.monotonic()
         if self.leaving:
-            raise NotReady("This service is about to end: it answers what it is sent, and takes no new callers.")
+            raise NotReady(
+                "This service is about to end: it answers what it is sent, and takes no new "
+                "callers."
+            )
 
     def _tell_of_swap(self) -> None:
-        """Called on the thread that swapped: whoever asks any worker which version serves must soon get the answer for all."""
+        """Called on the thread that swapped: whoever asks any worker which version serves must soon
+        get the answer for all.
+        """
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._swapped.set)
 
     async def _tick(self) -> None:
-        """Each second, and at a swap: let go of callers that dawdle, read the keys again, keep the figures, tell the other workers."""
+        """Each second, and at a swap: let go of callers that dawdle, read the keys again, keep the
+        figures, tell the other workers.
+        """
         settings = self.settings
         while True:
             now = time.perf_counter()
             for connection in list(self.connections):
-                connection.sweep(now, settings.serving_request_seconds, settings.serving_idle_seconds)
+                connection.sweep(
+                    now, settings.serving_request_seconds, settings.serving_idle_seconds
+                )
             self.keys.reload()
             for name in self.watches:
                 self.traffic.add(name, flows(self.board, self.metrics, name))
             self.board.publish(facts(self.watches, self.log, self.metrics))
-            # Not wait_for: in Python 3.11 it loses a cancellation that comes together with a swap, and the service would never end.
+            # Not wait_for: in Python 3.11 it loses a cancellation that comes together with a swap,
+            # and the service would never end.
             with suppress(TimeoutError):
                 async with asyncio.timeout(_TICK_SECONDS):
                     await self._swapped.wait()

@@ -1,4 +1,6 @@
-"""What the workers of one service know of each other: every answer about the service is an answer for all of them."""
+"""What the workers of one service know of each other: every answer about the service is an answer
+for all of them.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -41,18 +43,30 @@ def flows(board: WorkerBoard, metrics: Metrics, use_case: str) -> list[Flow]:
 
 
 def workers(board: WorkerBoard, champion: Champion | None, use_case: str) -> list[dict[str, Any]]:
-    """Each living worker, and the version that it serves (``None``: none yet). ``champion`` is this worker's."""
-    said = [{"id": board.id, "version": champion.version if champion else None, "since": champion.since if champion else None}]
+    """Each living worker, and the version that it serves (``None``: none yet). ``champion`` is this
+    worker's.
+    """
+    said = [
+        {
+            "id": board.id,
+            "version": champion.version if champion else None,
+            "since": champion.since if champion else None,
+        }
+    ]
     for sibling in board.others():
         if sibling.alive:
             other = sibling.facts["use_cases"].get(use_case, {})
-            said.append({"id": sibling.id, "version": other.get("version"), "since": other.get("since")})
+            said.append(
+                {"id": sibling.id, "version": other.get("version"), "since": other.get("since")}
+            )
     return sorted(said, key=lambda one: int(one["id"] or 0))
 
 
 def snapshots(board: WorkerBoard) -> list[list[Any]]:
     """The figures of the other workers, to be added to our own at ``/metrics``."""
     return [
-        sibling.facts["metrics"] if sibling.alive else [sample for sample in sibling.facts["metrics"] if sample[0].endswith(_COUNTING)]
+        sibling.facts["metrics"]
+        if sibling.alive
+        else [sample for sample in sibling.facts["metrics"] if sample[0].endswith(_COUNTING)]
         for sibling in board.others()
     ]

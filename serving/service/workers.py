@@ -1,12 +1,12 @@
-"""What the workers of one service say to each other, on the disk: nothing else is shared between them.
+"""What the workers of one service say to each other, on the disk: nothing else is shared between
+them.
 
-    <folder>/run               name of the run that is going on: files of an earlier one are nobody's
-    <folder>/<run>.<n>.lock    held (flock) by worker ``n`` for as long as it lives
+    <folder>/run               name of the run that is going on: files of an earlier one are
+    nobody's <folder>/<run>.<n>.lock    held (flock) by worker ``n`` for as long as it lives
     <folder>/<run>.<n>.json    what it said last
 
-A worker that died leaves its lock free and its last words: what it had counted stays counted. A worker that was started in its
-stead has a number of its own.
-"""
+A worker that died leaves its lock free and its last words: what it had counted stays counted. A
+worker that was started in its stead has a number of its own."""
 
 import fcntl
 import logging
@@ -24,7 +24,9 @@ logger = logging.getLogger(__name__)
 
 
 class Sibling(msgspec.Struct, frozen=True):
-    """Another worker of this run: its number, whether it lives, and the facts that it published last."""
+    """Another worker of this run: its number, whether it lives, and the facts that it published
+    last.
+    """
 
     id: str
     alive: bool
@@ -32,12 +34,16 @@ class Sibling(msgspec.Struct, frozen=True):
 
 
 def folder_of(settings: Settings) -> Path:
-    """Where the workers of this service meet: a service is told from another on the same disk by its port."""
+    """Where the workers of this service meet: a service is told from another on the same disk by
+    its port.
+    """
     return settings.state / "serving" / "workers" / str(settings.serving_port)
 
 
 def begin_run(folder: Path) -> None:
-    """Forget what earlier runs left. Called once, before the first worker starts. Raises ``OSError``."""
+    """Forget what earlier runs left. Called once, before the first worker starts. Raises
+    ``OSError``.
+    """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (folder / "turn").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
@@ -49,7 +55,9 @@ def begin_run(folder: Path) -> None:
 
 
 class WorkerBoard:
-    """This worker's place among its siblings. Each call reads or writes a few kilobytes; ``publish`` may be called from any thread."""
+    """This worker's place among its siblings. Each call reads or writes a few kilobytes;
+    ``publish`` may be called from any thread.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -65,20 +73,27 @@ class WorkerBoard:
         return cls(folder_of(settings))
 
     def join(self) -> None:
-        """Take the next number of this run; ``publish`` does it where nobody did. Raises ``OSError``."""
+        """Take the next number of this run; ``publish`` does it where nobody did. Raises
+        ``OSError``.
+        """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with (self.folder / "turn").open("w") as turn:
             fcntl.flock(turn, fcntl.LOCK_EX)
             if not (self.folder / "run").exists():
                 _name_run(self.folder)
             self._run = (self.folder / "run").read_text()
-            taken = [int(lock.stem.rpartition(".")[2]) for lock in self.folder.glob(f"{self._run}.*.lock")]
+            taken = [
+                int(lock.stem.rpartition(".")[2])
+                for lock in self.folder.glob(f"{self._run}.*.lock")
+            ]
             self.id = str(max(taken, default=0) + 1)
             self._lock = os.open(self._path("lock"), os.O_RDWR | os.O_CREAT, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def publish(self, facts: dict[str, Any] | bytes) -> bool:
-        """Say ``facts`` (fit for JSON, or JSON already) to the siblings. ``False``, and one line of the log, where the disk refuses."""
+        """Say ``facts`` (fit for JSON, or JSON already) to the siblings. ``False``, and one line of
+        the log, where the disk refuses.
+        """
         said = facts if isinstance(facts, bytes) else msgspec.json.encode(facts)
         try:
             with self._turn:
@@ -96,11 +111,15 @@ class WorkerBoard:
         return True
 
     def others(self) -> list[Sibling]:
-        """All other workers of this run that have published, the dead ones too, in the order of their numbers."""
+        """All other workers of this run that have published, the dead ones too, in the order of
+        their numbers.
+        """
         if not self._run:
             return []
         own = self._path("json")
-        found = [self._read(path) for path in self.folder.glob(f"{self._run}.*.json") if path != own]
+        found = [
+            self._read(path) for path in self.folder.glob(f"{self._run}.*.json") if path != own
+        ]
         return sorted((one for one in found if one is not None), key=lambda one: int(one.id))
 
     def leave(self) -> None:
@@ -116,7 +135,9 @@ class WorkerBoard:
         if path in self._dead:
             return self._dead[path]
         try:
-            alive = _is_held(path.with_suffix(".lock"))  # before reading: what a dead one said is then its last word
+            alive = _is_held(
+                path.with_suffix(".lock")
+            )  # before reading: what a dead one said is then its last word
             facts = msgspec.json.decode(path.read_bytes(), type=dict)
         except (OSError, msgspec.DecodeError):
             return None  # another run began and cleared it away

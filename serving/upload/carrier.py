@@ -1,11 +1,13 @@
 """Segments go to the lake from a process of its own, beside the one that answers.
 
-Making Parquet takes an interpreter and memory: there it takes them from nobody, they are gone when nothing waits, and what ends
-pyarrow ends no service. It is started when a segment is there, and let go when none has come for a while.
+Making Parquet takes an interpreter and memory: there it takes them from nobody, they are gone when
+nothing waits, and what ends pyarrow ends no service. It is started when a segment is there, and let
+go when none has come for a while.
 
-Its standard input takes a segment a line, as JSON; its standard output says of each in a line of JSON what became of it. Rows that
-nobody can read, or that ended the process once, are set aside alone: ``<segment>.unreadable`` beside the segment holds them and why.
-It ends with its standard input, and so with the process that started it. Lake and durability are those of its own settings.
+Its standard input takes a segment a line, as JSON; its standard output says of each in a line of
+JSON what became of it. Rows that nobody can read, or that ended the process once, are set aside
+alone: ``<segment>.unreadable`` beside the segment holds them and why. It ends with its standard
+input, and so with the process that started it. Lake and durability are those of its own settings.
 """
 
 import os
@@ -30,7 +32,9 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Carried(msgspec.Struct, frozen=True):
-    """The lake has these rows; ``torn`` lines could not be read, among them whole ones with ``unreadable`` rows."""
+    """The lake has these rows; ``torn`` lines could not be read, among them whole ones with
+    ``unreadable`` rows.
+    """
 
     rows: int
     torn: int
@@ -61,7 +65,9 @@ _TASK = msgspec.json.Decoder(_Task)
 
 
 def carry(path: Path, lake: Lake, *, durable: bool, careful: bool = False) -> Carried:
-    """Convert the segment and give its files to the lake. Raises ``Unreadable``, ``LakeAway``, ``OSError``."""
+    """Convert the segment and give its files to the lake. Raises ``Unreadable``, ``LakeAway``,
+    ``OSError``.
+    """
     from serving.upload.parquet import convert, give_back_memory
 
     converted = convert(path, careful=careful)
@@ -70,7 +76,8 @@ def carry(path: Path, lake: Lake, *, durable: bool, careful: bool = False) -> Ca
     if converted.aside.lines:
         _set_aside(path, converted.aside)
     if durable and isinstance(lake, FolderLake):
-        os.sync()  # its files are with the kernel only, and the segment, which is on the disk, goes now
+        # its files are with the kernel only, and the segment, which is on the disk, goes now
+        os.sync()
     carried = Carried(converted.rows, converted.torn, converted.aside.rows)
     del converted
     give_back_memory()
@@ -78,7 +85,9 @@ def carry(path: Path, lake: Lake, *, durable: bool, careful: bool = False) -> Ca
 
 
 def _set_aside(path: Path, aside: "SetAside") -> None:
-    """The segment's header, and then each line after a line that says why it is here. The lines are readable as a segment again."""
+    """The segment's header, and then each line after a line that says why it is here. The lines are
+    readable as a segment again.
+    """
     with path.open("rb") as file:
         parts = [file.readline()]
     for reason, line in aside.lines:
@@ -98,7 +107,9 @@ class Carrier:
         self._ended_at: Counter[Path] = Counter()
 
     def carry(self, path: Path) -> Carried:
-        """Raises ``Unreadable`` for a file that is no segment, or that ended the process each time; else ``LakeAway``, ``OSError``."""
+        """Raises ``Unreadable`` for a file that is no segment, or that ended the process each time;
+        else ``LakeAway``, ``OSError``.
+        """
         if self._ended_at[path] >= _CHANCES:
             raise Unreadable(f"{path.name} ended the process that carries it {_CHANCES} times")
         try:
@@ -114,7 +125,9 @@ class Carrier:
 
     def rest(self, *, now: bool = False) -> None:
         """End the process if it had nothing to do for a while, or ``now``."""
-        if self._process is not None and (now or time.monotonic() - self._used >= self._idle_seconds):
+        if self._process is not None and (
+            now or time.monotonic() - self._used >= self._idle_seconds
+        ):
             self._process.communicate()
             self._process = None
 
@@ -130,15 +143,23 @@ class Carrier:
             self._process = None
             process.kill()
             process.communicate()
-            told = f"the process that carries the log ended (status {process.returncode}) at {path.name}"
+            told = (
+                f"the process that carries the log ended (status {process.returncode}) at "
+                f"{path.name}"
+            )
             raise CarrierEnded(told) from error
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             command = [sys.executable, "-m", "serving.upload.carrier"]
-            # A session of its own: what stops the service from the keyboard lets the last segments be carried.
+            # A session of its own: what stops the service from the keyboard lets the last segments
+            # be carried.
             self._process = subprocess.Popen(
-                command, cwd=_REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+                command,
+                cwd=_REPOSITORY,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
             )
         return self._process
 

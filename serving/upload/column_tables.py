@@ -1,4 +1,6 @@
-"""Lines that hold their rows by column (``serving/scoring/column_lines.py``) as Arrow tables in the columns of the lake."""
+"""Lines that hold their rows by column (``serving/scoring/column_lines.py``) as Arrow tables in the
+columns of the lake.
+"""
 
 from typing import Any
 
@@ -7,7 +9,8 @@ import numpy as np
 
 from serving.log.segments import Header
 
-# pyarrow's own errors are among them; TypeError and AttributeError come of a line that has something else in a place.
+# pyarrow's own errors are among them; TypeError and AttributeError come of a line that has
+# something else in a place.
 _UNREADABLE = (ValueError, TypeError, AttributeError, ArithmeticError)
 
 
@@ -34,7 +37,9 @@ class ColumnTables:
         self._numbers = [column.name for column in header.columns if column.kind == "number"]
         self._texts = [column.name for column in header.columns if column.kind != "number"]
         self._sample_rate = header.sample_rate
-        predictions = pa.struct([(name, pa.list_(schema.field(name).type)) for name in ("id", "score", "decision")])
+        predictions = pa.struct(
+            [(name, pa.list_(schema.field(name).type)) for name in ("id", "score", "decision")]
+        )
         self._read_as = pa.schema(
             [
                 ("texts", pa.struct([(name, pa.list_(pa.string())) for name in self._texts])),
@@ -70,37 +75,64 @@ class ColumnTables:
 
         found = list(map(self._decoder.decode, lines))
         counts = np.array([line.rows for line in found])
-        numbers = np.concatenate([np.frombuffer(line.numbers, np.float64).reshape(len(self._numbers), line.rows) for line in found], axis=1)
+        numbers = np.concatenate(
+            [
+                np.frombuffer(line.numbers, np.float64).reshape(len(self._numbers), line.rows)
+                for line in found
+            ],
+            axis=1,
+        )
         read = read_json(memoryview(b"".join(map(_texts, found))), self._read_as)
         texts, event_time, predictions, version = read.combine_chunks().to_batches()[0].columns
-        lists = {name: texts.field(name) for name in self._texts} | {name: predictions.field(name) for name in ("id", "score", "decision")}
+        lists = {name: texts.field(name) for name in self._texts} | {
+            name: predictions.field(name) for name in ("id", "score", "decision")
+        }
         lists["event_time"] = event_time
-        lengths = _plain(pa.int32(), counts.astype(np.int32))  # compared over there: to_numpy imports pandas
+        lengths = _plain(
+            pa.int32(), counts.astype(np.int32)
+        )  # compared over there: to_numpy imports pandas
         if any(not column.value_lengths().equals(lengths) for column in lists.values()):
             raise ValueError("columns of different lengths")
-        columns = dict(zip(self._numbers, map(_nullable, numbers), strict=True)) | {name: one.flatten() for name, one in lists.items()}
-        columns["time"] = _plain(self.schema.field("time").type, np.repeat([line.time for line in found], counts))
+        columns = dict(zip(self._numbers, map(_nullable, numbers), strict=True)) | {
+            name: one.flatten() for name, one in lists.items()
+        }
+        columns["time"] = _plain(
+            self.schema.field("time").type, np.repeat([line.time for line in found], counts)
+        )
         columns["sample_rate"] = _plain(pa.float64(), np.full(counts.sum(), self._sample_rate))
-        columns["model_version"] = version.flatten().take(_plain(pa.int64(), np.repeat(np.arange(len(found)), counts)))
-        table = pa.Table.from_arrays([columns[name] for name in self.schema.names], schema=self.schema)
+        columns["model_version"] = version.flatten().take(
+            _plain(pa.int64(), np.repeat(np.arange(len(found)), counts))
+        )
+        table = pa.Table.from_arrays(
+            [columns[name] for name in self.schema.names], schema=self.schema
+        )
         table.validate(full=True)
         return table
 
 
 def _texts(line: _Read) -> bytes:
     """What is text in a line, as a line of its own."""
-    parts = bytes(line.texts), bytes(line.event_time), bytes(line.predictions), bytes(line.model_version)
+    parts = (
+        bytes(line.texts),
+        bytes(line.event_time),
+        bytes(line.predictions),
+        bytes(line.model_version),
+    )
     return b'{"texts":%b,"event_time":%b,"predictions":%b,"model_version":%b}\n' % parts
 
 
 def _plain(kind: Any, values: np.ndarray) -> Any:
     import pyarrow as pa
 
-    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+    return pa.Array.from_buffers(
+        kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))]
+    )
 
 
 def _nullable(values: np.ndarray) -> Any:
     import pyarrow as pa
 
     known = np.packbits(~np.isnan(values), bitorder="little")
-    return pa.Array.from_buffers(pa.float64(), len(values), [pa.py_buffer(known), pa.py_buffer(np.ascontiguousarray(values))])
+    return pa.Array.from_buffers(
+        pa.float64(), len(values), [pa.py_buffer(known), pa.py_buffer(np.ascontiguousarray(values))]
+    )

@@ -1,4 +1,5 @@
-"""A line of the prediction log as two lines of half its rows each: so a row that spoils its line is found and set aside alone.
+"""A line of the prediction log as two lines of half its rows each: so a row that spoils its line is
+found and set aside alone.
 
 No row is decoded: values stay the bytes that they are.
 """
@@ -46,12 +47,18 @@ class _ColumnLine(msgspec.Struct):
     model_version: msgspec.Raw
 
 
-_LINE, _FEEDBACK, _COLUMNS = (msgspec.json.Decoder(kind) for kind in (_Line, _FeedbackLine, _ColumnLine))
+_LINE, _FEEDBACK, _COLUMNS = (
+    msgspec.json.Decoder(kind) for kind in (_Line, _FeedbackLine, _ColumnLine)
+)
 
 
 def halve(line: bytes, header: Header) -> tuple[bytes, bytes]:
-    """Both end with a newline. Raises ``ValueError`` (msgspec's errors are among them) for a line that is not whole."""
-    decoder: Any = _FEEDBACK if header.kind == "feedback" else _COLUMNS if header.by_column else _LINE
+    """Both end with a newline. Raises ``ValueError`` (msgspec's errors are among them) for a line
+    that is not whole.
+    """
+    decoder: Any = (
+        _FEEDBACK if header.kind == "feedback" else _COLUMNS if header.by_column else _LINE
+    )
     whole = decoder.decode(line)
     middle = whole.rows // 2
     if whole.rows < 2 or any(length != whole.rows for length in _lengths(whole, header)):
@@ -64,7 +71,13 @@ def _lengths(line: Any, header: Header) -> list[float]:
     if isinstance(line, _ColumnLine):
         numbers = sum(column.kind == "number" for column in header.columns)
         counted = len(line.numbers) / 8 / numbers if numbers else line.rows
-        return [counted, *(len(values) for values in (line.event_time, *line.texts.values(), *line.predictions.values()))]
+        return [
+            counted,
+            *(
+                len(values)
+                for values in (line.event_time, *line.texts.values(), *line.predictions.values())
+            ),
+        ]
     if isinstance(line, _FeedbackLine):
         return [len(line.request.feedback)]
     return [len(line.request.rows), len(line.answer.predictions)]
@@ -74,11 +87,16 @@ def _part(line: Any, start: int, end: int) -> bytes:
     changed: dict[str, Any] = {"rows": end - start}
     if isinstance(line, _ColumnLine):
         size = len(line.numbers) // line.rows  # of one row's numbers; they stand column by column
-        columns = [line.numbers[at : at + 8 * line.rows] for at in range(0, size * line.rows, 8 * line.rows)]
+        columns = [
+            line.numbers[at : at + 8 * line.rows]
+            for at in range(0, size * line.rows, 8 * line.rows)
+        ]
         changed["numbers"] = b"".join(column[8 * start : 8 * end] for column in columns)
         changed["texts"] = {name: values[start:end] for name, values in line.texts.items()}
         changed["event_time"] = line.event_time[start:end]
-        changed["predictions"] = {name: values[start:end] for name, values in line.predictions.items()}
+        changed["predictions"] = {
+            name: values[start:end] for name, values in line.predictions.items()
+        }
     elif isinstance(line, _FeedbackLine):
         changed["request"] = _FeedbackRequest(line.request.feedback[start:end])
     else:

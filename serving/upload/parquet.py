@@ -1,15 +1,17 @@
 """A closed segment as Parquet files, one for each day that its rows are about.
 
-    predictions/<use_case>/date=YYYY-MM-DD/<segment>.parquet   id, time, event_time, the inputs, score, decision, model_version, sample_rate
+    predictions/<use_case>/date=YYYY-MM-DD/<segment>.parquet   id, time, event_time, the inputs,
+    score, decision, model_version, sample_rate
     feedback/<use_case>/date=YYYY-MM-DD/<segment>.parquet      id, label, time, received
-    <kind>/<use_case>/other-days/<segment>.parquet             the same, of the days beyond the first 400 of a segment
+    <kind>/<use_case>/other-days/<segment>.parquet             the same, of the days beyond the
+    first 400 of a segment
 
-``date`` is the day of the event, since windows are chosen by event time. Where the caller told none it is the day of the answer, or on
-which the feedback was received: a caller's clock decides no folder. Callers decide the event times, so a segment makes files of at most
-``MOST_DAYS`` days, those with the most rows; all other rows share one file that no window has.
-The same segment always gives the same files: an upload that is repeated changes nothing. pyarrow costs 40 MB and is imported here,
-in a process of its own: ``serving/upload/carrier.py``.
-"""
+``date`` is the day of the event, since windows are chosen by event time. Where the caller told none
+it is the day of the answer, or on which the feedback was received: a caller's clock decides no
+folder. Callers decide the event times, so a segment makes files of at most ``MOST_DAYS`` days,
+those with the most rows; all other rows share one file that no window has. The same segment always
+gives the same files: an upload that is repeated changes nothing. pyarrow costs 40 MB and is
+imported here, in a process of its own: ``serving/upload/carrier.py``."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -28,7 +30,8 @@ from serving.upload.row_tables import FeedbackTables, PredictionTables
 from serving.upload.sieve import SetAside, Sieve, unreadable
 
 _SLICE_BYTES = 3_000_000
-_GROUP_BYTES = 8_000_000  # in smaller groups each of a segment's days costs the same again, in time and in bytes
+# in smaller groups each of a segment's days costs the same again, in time and in bytes
+_GROUP_BYTES = 8_000_000
 _DAY = "_day"
 _EPOCH = date(1970, 1, 1).toordinal()
 _OTHER_DAYS = date.min.toordinal() - _EPOCH - 1  # no day
@@ -36,7 +39,9 @@ _OTHER_DAYS = date.min.toordinal() - _EPOCH - 1  # no day
 
 @dataclass(frozen=True)
 class Converted:
-    """Files by their key in the lake, the rows in them, and how many lines could not be read: those ``aside``, and a torn last one."""
+    """Files by their key in the lake, the rows in them, and how many lines could not be read: those
+    ``aside``, and a torn last one.
+    """
 
     files: dict[str, memoryview]
     rows: int
@@ -45,7 +50,9 @@ class Converted:
 
 
 def convert(path: Path, *, careful: bool = False) -> Converted:
-    """``careful``: rows that end the process are found as well. Raises ``Unreadable`` for a file that is no segment, ``OSError``."""
+    """``careful``: rows that end the process are found as well. Raises ``Unreadable`` for a file
+    that is no segment, ``OSError``.
+    """
     import pyarrow as pa
 
     pa.set_memory_pool(pa.system_memory_pool())  # the default one keeps twice as much
@@ -55,7 +62,11 @@ def convert(path: Path, *, careful: bool = False) -> Converted:
         files = None
         with suppress(_TooManyDays):
             files = dict(_write(reader, header, None))
-        if files is None:  # rare enough to be read twice more; the exception, and with it the open files, is gone by now
+        if (
+            files is None
+            # rare enough to be read twice more; the exception, and with it the open files, is gone
+            # by now
+        ):
             files = dict(_write(reader, header, _fullest_days(reader)))
     except unreadable() as error:
         raise Unreadable(f"{path.name} cannot be converted: {error}") from error
@@ -74,7 +85,9 @@ class _TooManyDays(Exception):
 
 
 class _Reader:
-    """The rows of a segment, as often as they are asked for; the counts are those of the last time."""
+    """The rows of a segment, as often as they are asked for; the counts are those of the last
+    time.
+    """
 
     def __init__(self, path: Path, header: Header, start: int, careful: bool) -> None:
         self.name = path.stem
@@ -110,14 +123,20 @@ class _Reader:
 
 
 def _with_days(table: Any, names: list[str]) -> Any:
-    """The columns ``names``, and the day of each row. Raises ``ValueError`` where one is in no calendar."""
+    """The columns ``names``, and the day of each row. Raises ``ValueError`` where one is in no
+    calendar.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    came = table["received" if "received" in table.column_names else "time"].cast(pa.timestamp("us"))
+    came = table["received" if "received" in table.column_names else "time"].cast(
+        pa.timestamp("us")
+    )
     days = pc.coalesce(table["event_time"], came).cast(pa.date32()).cast(pa.int32())
     reached = pc.min_max(days).as_py()
-    if len(table) and not (reached["min"] > _OTHER_DAYS and reached["max"] + _EPOCH <= date.max.toordinal()):
+    if len(table) and not (
+        reached["min"] > _OTHER_DAYS and reached["max"] + _EPOCH <= date.max.toordinal()
+    ):
         raise ValueError("an event time is in no calendar")
     return table.select(names).append_column(_DAY, days)
 
@@ -129,12 +148,24 @@ def _fullest_days(reader: _Reader) -> frozenset[int]:
     rows: Counter[int] = Counter()
     for table in reader.tables():
         counted = pc.value_counts(table[_DAY])
-        rows.update(dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)))
+        rows.update(
+            dict(
+                zip(
+                    counted.field("values").to_pylist(),
+                    counted.field("counts").to_pylist(),
+                    strict=True,
+                )
+            )
+        )
     return frozenset(sorted(rows, key=lambda day: (-rows[day], -day))[:MOST_DAYS])
 
 
-def _write(reader: _Reader, header: Header, kept: Collection[int] | None) -> Iterator[tuple[str, memoryview]]:
-    """Key and content of each file. Raises ``_TooManyDays`` where nobody said which days are ``kept``."""
+def _write(
+    reader: _Reader, header: Header, kept: Collection[int] | None
+) -> Iterator[tuple[str, memoryview]]:
+    """Key and content of each file. Raises ``_TooManyDays`` where nobody said which days are
+    ``kept``.
+    """
     import pyarrow as pa
 
     days = _Days(reader.schema, kept)
@@ -156,7 +187,8 @@ def _line_reader(header: Header) -> Any:
 
 
 def _slices(path: Path, start: int) -> Iterator[memoryview]:
-    """Whole lines, about as many as make a slice; last what has no newline at its end, which a crash left.
+    """Whole lines, about as many as make a slice; last what has no newline at its end, which a
+    crash left.
 
     All in the same memory: a slice is gone when the next one is asked for.
     """
@@ -177,13 +209,20 @@ def _slices(path: Path, start: int) -> Iterator[memoryview]:
 
 
 class _Days:
-    """Parquet files in the making, one for each day. A group of rows goes to all of its days at once, so that few wait in memory."""
+    """Parquet files in the making, one for each day. A group of rows goes to all of its days at
+    once, so that few wait in memory.
+    """
 
     def __init__(self, schema: Any, kept: Collection[int] | None) -> None:
         self._schema = schema
         self._kept = None if kept is None else np.array(sorted(kept), dtype=np.int32)
-        # Ids and measured numbers hardly repeat: a dictionary of them costs as much time as all the rest, and room.
-        self._repeated = [field.name for field in schema if field.name != "id" and (field.type == "string" or field.name == "sample_rate")]
+        # Ids and measured numbers hardly repeat: a dictionary of them costs as much time as all the
+        # rest, and room.
+        self._repeated = [
+            field.name
+            for field in schema
+            if field.name != "id" and (field.type == "string" or field.name == "sample_rate")
+        ]
         self._sinks: dict[int, Any] = {}
         self._writers: dict[int, Any] = {}
 
@@ -191,7 +230,8 @@ class _Days:
         """Rows keep their order within a day. Raises ``_TooManyDays``."""
         import pyarrow.compute as pc
 
-        # Sorted once and then cut: to look for each of a month's days in all rows takes ten times as long.
+        # Sorted once and then cut: to look for each of a month's days in all rows takes ten times
+        # as long.
         days = self._kept_or_other(table[_DAY].combine_chunks())
         order = pc.sort_indices(days)  # stable
         runs = pc.run_end_encode(days.take(order))
@@ -205,16 +245,24 @@ class _Days:
     def finish(self, folder: str, name: str) -> Iterator[tuple[str, memoryview]]:
         for day in sorted(self._writers):
             self._writers[day].close()
-            where = "other-days" if day == _OTHER_DAYS else f"date={date.fromordinal(day + _EPOCH).isoformat()}"
+            where = (
+                "other-days"
+                if day == _OTHER_DAYS
+                else f"date={date.fromordinal(day + _EPOCH).isoformat()}"
+            )
             yield f"{folder}/{where}/{name}", memoryview(self._sinks.pop(day).getvalue())
 
     def _kept_or_other(self, days: Any) -> Any:
-        """All other days are one, whose rows are written together: each ``write_table`` makes a row group, 0.1 MB of metadata."""
+        """All other days are one, whose rows are written together: each ``write_table`` makes a row
+        group, 0.1 MB of metadata.
+        """
         import pyarrow as pa
 
         if self._kept is None:
             return days
-        numbers = np.frombuffer(days.buffers()[1], np.int32, len(days), 4 * days.offset)  # to_numpy imports pandas
+        numbers = np.frombuffer(
+            days.buffers()[1], np.int32, len(days), 4 * days.offset
+        )  # to_numpy imports pandas
         mapped = np.where(np.isin(numbers, self._kept), numbers, np.int32(_OTHER_DAYS))
         return pa.Array.from_buffers(days.type, len(mapped), [None, pa.py_buffer(mapped)])
 
@@ -226,5 +274,7 @@ class _Days:
             if self._kept is None and len(self._writers) >= MOST_DAYS:
                 raise _TooManyDays
             self._sinks[day] = pa.BufferOutputStream()
-            self._writers[day] = pq.ParquetWriter(self._sinks[day], self._schema, compression="zstd", use_dictionary=self._repeated)
+            self._writers[day] = pq.ParquetWriter(
+                self._sinks[day], self._schema, compression="zstd", use_dictionary=self._repeated
+            )
         return self._writers[day]

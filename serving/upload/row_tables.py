@@ -1,11 +1,11 @@
 """Lines of a segment as Arrow tables in the columns of the lake.
 
-pyarrow reads and flattens them. What it does not read
-(repeated keys, fractions of a second beyond the sixth digit, lines that a crash left) is read line by line by msgspec,
-which decoded the request when it came, and written again in a form that both read alike.
+pyarrow reads and flattens them. What it does not read (repeated keys, fractions of a second beyond
+the sixth digit, lines that a crash left) is read line by line by msgspec, which decoded the request
+when it came, and written again in a form that both read alike.
 
-No array and no scalar is made of Python values: ``pyarrow.array`` imports pandas where it is installed, 50 MB.
-"""
+No array and no scalar is made of Python values: ``pyarrow.array`` imports pandas where it is
+installed, 50 MB."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -48,19 +48,37 @@ class _Answer(msgspec.Struct):
 
 
 def schema_of(header: Header) -> Any:
-    """The lake's columns, and for feedback ``event_time``; ``received`` is by the service's clock. Inputs left out are not among them."""
+    """The lake's columns, and for feedback ``event_time``; ``received`` is by the service's clock.
+    Inputs left out are not among them.
+    """
     import pyarrow as pa
 
-    known = [("id", pa.string()), ("time", pa.timestamp("us", tz="UTC")), ("event_time", pa.timestamp("us"))]
+    known = [
+        ("id", pa.string()),
+        ("time", pa.timestamp("us", tz="UTC")),
+        ("event_time", pa.timestamp("us")),
+    ]
     if header.kind == "feedback":
-        return pa.schema([known[0], ("label", pa.bool_()), known[1], ("received", known[1][1]), known[2]])
-    inputs = [(column.name, pa.float64() if column.kind == "number" else pa.string()) for column in header.columns]
-    answered = [("score", pa.float64()), ("decision", pa.bool_()), ("model_version", pa.string()), ("sample_rate", pa.float64())]
+        return pa.schema(
+            [known[0], ("label", pa.bool_()), known[1], ("received", known[1][1]), known[2]]
+        )
+    inputs = [
+        (column.name, pa.float64() if column.kind == "number" else pa.string())
+        for column in header.columns
+    ]
+    answered = [
+        ("score", pa.float64()),
+        ("decision", pa.bool_()),
+        ("model_version", pa.string()),
+        ("sample_rate", pa.float64()),
+    ]
     return pa.schema([*known, *inputs, *answered])
 
 
 class FeedbackTables:
-    """Reads lines of feedback, all by msgspec: a label has two spellings, and there are few. ``problem``: of the last bad line."""
+    """Reads lines of feedback, all by msgspec: a label has two spellings, and there are few.
+    ``problem``: of the last bad line.
+    """
 
     def __init__(self, header: Header) -> None:
         self.problem = ""
@@ -70,13 +88,22 @@ class FeedbackTables:
     def read(self, data: memoryview) -> tuple[Any, int]:
         """The rows of whole lines, and how many lines could not be read."""
         kept, torn, self.problem = _rewritten(data, self._labels)
-        return (read_json(memoryview(b"".join(kept)), self.schema) if kept else self.schema.empty_table()), torn
+        return (
+            read_json(memoryview(b"".join(kept)), self.schema)
+            if kept
+            else self.schema.empty_table()
+        ), torn
 
     def _labels(self, line: bytes) -> bytes:
         found = self._decoder.decode(line)
         came = datetime.fromtimestamp(found.time / 1e6, UTC)
         given = read_feedback(bytes(found.request))
-        return b"\n".join(msgspec.json.encode(_Label(one.id, bool(one.label), one.known_at(came), came, one.event_time)) for one in given)
+        return b"\n".join(
+            msgspec.json.encode(
+                _Label(one.id, bool(one.label), one.known_at(came), came, one.event_time)
+            )
+            for one in given
+        )
 
 
 class PredictionTables:
@@ -90,10 +117,21 @@ class PredictionTables:
         self._sample_rate = header.sample_rate
         self._names = [column.name for column in header.columns]
         self._event_time = header.event_time
-        row = pa.struct([*(self.schema.field(name) for name in self._names), (header.event_time, pa.timestamp("us"))])
+        row = pa.struct(
+            [
+                *(self.schema.field(name) for name in self._names),
+                (header.event_time, pa.timestamp("us")),
+            ]
+        )
         said = pa.struct([self.schema.field(name) for name in ("id", "score", "decision")])
         answer = pa.struct([("predictions", pa.list_(said)), self.schema.field("model_version")])
-        self._line = pa.schema([("time", pa.int64()), ("request", pa.struct([("rows", pa.list_(row))])), ("answer", answer)])
+        self._line = pa.schema(
+            [
+                ("time", pa.int64()),
+                ("request", pa.struct([("rows", pa.list_(row))])),
+                ("answer", answer),
+            ]
+        )
         self._decoder = msgspec.json.Decoder(_line_type(header))
 
     def read(self, data: memoryview) -> tuple[Any, int]:
@@ -116,7 +154,9 @@ class PredictionTables:
 
         try:
             read = read_json(data, self._line)
-            table = self._flatten(read.combine_chunks().to_batches()[0]) if read is not None else None
+            table = (
+                self._flatten(read.combine_chunks().to_batches()[0]) if read is not None else None
+            )
             if table is not None:
                 table.validate(full=True)  # pyarrow takes any bytes for text
             return table
@@ -124,14 +164,33 @@ class PredictionTables:
             return None
 
     def _flatten(self, read: Any) -> Any:
-        """One row for each row of each request; ``None`` where anything is missing that a line must have."""
+        """One row for each row of each request; ``None`` where anything is missing that a line must
+        have.
+        """
         import pyarrow as pa
 
         time, request, answer = read.columns
-        rows, said, version = request.field("rows"), answer.field("predictions"), answer.field("model_version")
+        rows, said, version = (
+            request.field("rows"),
+            answer.field("predictions"),
+            answer.field("model_version"),
+        )
         each, told = rows.flatten(), said.flatten()
         answered = {name: told.field(name) for name in ("id", "score", "decision")}
-        if any(column.null_count for column in (time, request, answer, rows, said, version, each, told, *answered.values())):
+        if any(
+            column.null_count
+            for column in (
+                time,
+                request,
+                answer,
+                rows,
+                said,
+                version,
+                each,
+                told,
+                *answered.values(),
+            )
+        ):
             return None
         if not rows.value_lengths().equals(said.value_lengths()):
             return None
@@ -142,7 +201,9 @@ class PredictionTables:
         columns["model_version"] = version.take(line)
         rates = pa.py_buffer(np.full(len(each), self._sample_rate))
         columns["sample_rate"] = pa.Array.from_buffers(pa.float64(), len(each), [None, rates])
-        return pa.Table.from_arrays([columns[name] for name in self.schema.names], schema=self.schema)
+        return pa.Table.from_arrays(
+            [columns[name] for name in self.schema.names], schema=self.schema
+        )
 
     def _line_again(self, line: bytes) -> bytes:
         found = self._decoder.decode(line)
@@ -153,31 +214,48 @@ class PredictionTables:
 
 def _line_type(header: Header) -> Any:
     """The rows were checked when they came: nothing is required here, and no range holds."""
-    fields: list[tuple[str, Any, Any]] = [("event_time", Annotated[datetime, Meta(tz=False)] | None, None)]
-    fields += [(f"f{i}", (float if column.kind == "number" else str) | None, None) for i, column in enumerate(header.columns)]
-    renamed = {f"f{i}": column.name for i, column in enumerate(header.columns)} | {"event_time": header.event_time}
+    fields: list[tuple[str, Any, Any]] = [
+        ("event_time", Annotated[datetime, Meta(tz=False)] | None, None)
+    ]
+    fields += [
+        (f"f{i}", (float if column.kind == "number" else str) | None, None)
+        for i, column in enumerate(header.columns)
+    ]
+    renamed = {f"f{i}": column.name for i, column in enumerate(header.columns)} | {
+        "event_time": header.event_time
+    }
     row: Any = msgspec.defstruct("Row", fields, rename=renamed, gc=False)
     request = msgspec.defstruct("Request", [("rows", list[row])])
-    return msgspec.defstruct("PredictionLine", [("request", request), ("answer", _Answer)], bases=(_Line,))
+    return msgspec.defstruct(
+        "PredictionLine", [("request", request), ("answer", _Answer)], bases=(_Line,)
+    )
 
 
 def read_json(data: memoryview, schema: Any) -> Any:
-    """The lines as a table, on this thread. ``None`` where there are not as many objects as lines. Raises ``ArrowInvalid``."""
+    """The lines as a table, on this thread. ``None`` where there are not as many objects as lines.
+    Raises ``ArrowInvalid``.
+    """
     import pyarrow as pa
     from pyarrow import json
 
     letters = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(letters == ord("\n"))
     if letters[0] != ord("{") or not (letters[ends[:-1] + 1] == ord("{")).all():
-        return None  # a line that is no object, such as null, would end the process inside of pyarrow
+        return (
+            None  # a line that is no object, such as null, would end the process inside of pyarrow
+        )
     reading = json.ReadOptions(use_threads=False, block_size=len(data) + 1)
-    parsing = json.ParseOptions(explicit_schema=schema, newlines_in_values=False, unexpected_field_behavior="ignore")
+    parsing = json.ParseOptions(
+        explicit_schema=schema, newlines_in_values=False, unexpected_field_behavior="ignore"
+    )
     found = json.read_json(pa.py_buffer(data), reading, parsing)
     return found if len(found) == len(ends) else None
 
 
 def _rewritten(data: memoryview, write: Callable[[bytes], bytes]) -> tuple[list[bytes], int, str]:
-    """The lines as ``write`` gives them, how many it could not read, and why it could not read the last of those."""
+    """The lines as ``write`` gives them, how many it could not read, and why it could not read the
+    last of those.
+    """
     kept, torn, problem = [], 0, ""
     for line in bytes(data).split(b"\n")[:-1]:
         try:

@@ -1,8 +1,8 @@
 """Lines of a segment that cannot be read are kept apart from those that can, down to single rows.
 
-What fails is halved until one row is left. A row may fail with an error, or end the process that reads it (pyarrow is C++): where
-processes have ended, ``careful`` tries each part in a process of its own first.
-"""
+What fails is halved until one row is left. A row may fail with an error, or end the process that
+reads it (pyarrow is C++): where processes have ended, ``careful`` tries each part in a process of
+its own first."""
 
 import os
 import re
@@ -20,7 +20,9 @@ _LONGEST_REASON = 200
 
 @dataclass
 class SetAside:
-    """``lines`` that cannot be read, each with why, and the ``rows`` in them as far as that can be told."""
+    """``lines`` that cannot be read, each with why, and the ``rows`` in them as far as that can be
+    told.
+    """
 
     rows: int = 0
     lines: list[tuple[str, bytes]] = field(default_factory=list)
@@ -29,7 +31,9 @@ class SetAside:
 class Sieve:
     """``read`` makes a table of lines, and raises for any that it cannot read."""
 
-    def __init__(self, header: Header, read: Callable[[bytes | memoryview], Any], careful: bool) -> None:
+    def __init__(
+        self, header: Header, read: Callable[[bytes | memoryview], Any], careful: bool
+    ) -> None:
         self.aside = SetAside()
         self._header = header
         self._read = read
@@ -79,11 +83,21 @@ class Sieve:
                 os._exit(0)
         _, status = os.waitpid(child, 0)
         if status:
-            raise ValueError(f"it ends the process that reads it (status {os.waitstatus_to_exitcode(status)})")
+            raise ValueError(
+                f"it ends the process that reads it (status {os.waitstatus_to_exitcode(status)})"
+            )
 
 
 def unreadable() -> tuple[type[Exception], ...]:
     """What reading raises for lines that are not what they should be."""
     import pyarrow as pa
 
-    return (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError, pa.ArrowException)
+    return (
+        ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+        ArithmeticError,
+        RecursionError,
+        pa.ArrowException,
+    )

@@ -27,7 +27,9 @@ class Carries(Protocol):
 
 
 class Uploader:
-    """One for each log. A lake that is away is asked again after 1, 2, 4 ... 30 seconds, and meanwhile segments wait."""
+    """One for each log. A lake that is away is asked again after 1, 2, 4 ... 30 seconds, and
+    meanwhile segments wait.
+    """
 
     def __init__(self, log: PredictionLog, carrier: Carries, tick_seconds: float) -> None:
         self.last_error: str | None = None
@@ -47,7 +49,9 @@ class Uploader:
         return self._thread.is_alive()
 
     def stop(self, timeout_seconds: float) -> None:
-        """Close what is open and try once to upload all; what does not get there waits for the next start."""
+        """Close what is open and try once to upload all; what does not get there waits for the next
+        start.
+        """
         self._stopping.set()
         self._log.wake.set()
         self._thread.join(timeout_seconds)
@@ -56,7 +60,9 @@ class Uploader:
         while not self._stopping.is_set():
             self._log.wake.wait(self._tick_seconds)
             self._log.wake.clear()
-            if self._failures == 0:  # while the lake is away segments grow: few large ones wait instead of many small
+            if (
+                self._failures == 0
+            ):  # while the lake is away segments grow: few large ones wait instead of many small
                 self._log.close_old()
             if time.monotonic() >= self._retry_at:
                 self._upload()
@@ -95,4 +101,6 @@ class Uploader:
             logger.warning("prediction log waits on this disk: %s", message)
         self.last_error = message
         self._failures += 1
-        self._retry_at = time.monotonic() + min(2.0 ** min(self._failures - 1, 10), _LONGEST_WAIT_SECONDS)
+        self._retry_at = time.monotonic() + min(
+            2.0 ** min(self._failures - 1, 10), _LONGEST_WAIT_SECONDS
+        )

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def draw_backtest(replays: Mapping[str, Sequence[Month]], metric: str) -> "Figure":
-    """The score of whoever served, period by period and strategy by strategy; a circle where a challenger won, a cross where none did."""
+    """The score of whoever served, period by period and strategy by strategy; a circle where a
+    challenger won, a cross where none did.
+    """
     figure, axes = axes_of("Backtest", width=8)
     for strategy, months in replays.items():
         names = [month.period for month in months]

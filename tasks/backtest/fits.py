@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Champion:
-    """Who serves at some moment of the replay. ``name`` says recipe and last period, such as "boosting through 2013-03"."""
+    """Who serves at some moment of the replay. ``name`` says recipe and last period, such as
+    "boosting through 2013-03".
+    """
 
     candidate: Candidate
     params: Mapping[str, Any]
@@ -36,7 +38,9 @@ class Champion:
 
 @dataclass(frozen=True)
 class Watch:
-    """What a champion's windows are held against: its drift reference, the thresholds, and the importance of the inputs."""
+    """What a champion's windows are held against: its drift reference, the thresholds, and the
+    importance of the inputs.
+    """
 
     reference: pl.DataFrame
     thresholds: Mapping[str, float]
@@ -55,7 +59,9 @@ class History:
     _fits: dict[str, tuple[Any, float]] = field(default_factory=dict)
 
     def labelled(self, *periods: str) -> pl.DataFrame:
-        return pl.concat([self.periods[name] for name in periods]).filter(pl.col(self.case.label).is_not_null())
+        return pl.concat([self.periods[name] for name in periods]).filter(
+            pl.col(self.case.label).is_not_null()
+        )
 
     def before(self, period: str) -> tuple[str, ...]:
         return tuple(name for name in self.periods if name < period)
@@ -66,16 +72,23 @@ class History:
         if not self.case.gate.passes(score_of):
             name, gate = self.case.gate.metric.name, self.case.gate.threshold
             raise ValueError(
-                f"Nobody passes the gate of {name} {gate:g} on {holdout} ({score_of:.4f}): begin the backtest with a later period."
+                f"Nobody passes the gate of {name} {gate:g} on {holdout} ({score_of:.4f}): "
+                "begin the backtest with a later period."
             )
         return self.refit(found, holdout)[0]
 
     def challenger(self, holdout: str, champion: Champion | None) -> tuple[Champion, float, float]:
-        """The best candidate on ``holdout``, after HPO where none passes the gate; its score there; and what its fits cost in seconds."""
+        """The best candidate on ``holdout``, after HPO where none passes the gate; its score there;
+        and what its fits cost in seconds.
+        """
         case, seen = self.case, self.before(holdout)
-        recipes: list[tuple[Candidate, Mapping[str, Any]]] = [(one, dict(one.params)) for one in case.candidates if one.baseline]
+        recipes: list[tuple[Candidate, Mapping[str, Any]]] = [
+            (one, dict(one.params)) for one in case.candidates if one.baseline
+        ]
         if champion is not None:
-            recipes = [one for one in recipes if one[0].name != champion.candidate.name] + [(champion.candidate, champion.params)]
+            recipes = [one for one in recipes if one[0].name != champion.candidate.name] + [
+                (champion.candidate, champion.params)
+            ]
         judged = self.labelled(holdout)
         truth, seconds = modelling.labels(case, judged), 0.0
         best: tuple[Champion, float] | None = None
@@ -111,13 +124,25 @@ class History:
         def calibrated() -> Watch:
             rows = self.labelled(*champion.trained_on)
             crossed = cross_fit(self.case, champion.fitted, rows, self.seed)
-            reference, thresholds, enough = calibrate(self.case, rows.with_columns(crossed.scores.alias(SCORE)), self.seed)
+            reference, thresholds, enough = calibrate(
+                self.case, rows.with_columns(crossed.scores.alias(SCORE)), self.seed
+            )
             return Watch(reference, thresholds, enough, crossed.importance)
 
-        found: Watch = self._once(("watch", champion.candidate.name, sorted(champion.params.items()), champion.trained_on), calibrated)[0]
+        found: Watch = self._once(
+            (
+                "watch",
+                champion.candidate.name,
+                sorted(champion.params.items()),
+                champion.trained_on,
+            ),
+            calibrated,
+        )[0]
         return found
 
-    def _fit(self, candidate: Candidate, params: Mapping[str, Any], periods: tuple[str, ...]) -> tuple["Pipeline", float]:
+    def _fit(
+        self, candidate: Candidate, params: Mapping[str, Any], periods: tuple[str, ...]
+    ) -> tuple["Pipeline", float]:
         def fit() -> "Pipeline":
             self.say(f"fitting {candidate.name} on {periods[0]}..{periods[-1]}")
             return modelling.fit(self.case, candidate, params, self.labelled(*periods), self.seed)
@@ -130,9 +155,13 @@ class History:
         def search() -> Mapping[str, Any]:
             self.say(f"HPO of {candidate.name} on {periods[0]}..{periods[-1]}")
             rows, check = inner_split(self.case, periods, self.labelled(*periods))
-            return tune(self.case, candidate, rows, check, self.seed, os.cpu_count() or 1, first).params
+            return tune(
+                self.case, candidate, rows, check, self.seed, os.cpu_count() or 1, first
+            ).params
 
-        return self._once(("tune", candidate.name, periods, [sorted(one.items()) for one in first]), search)
+        return self._once(
+            ("tune", candidate.name, periods, [sorted(one.items()) for one in first]), search
+        )
 
     def _once(self, key: object, work: Callable[[], Any]) -> tuple[Any, float]:
         """What ``work`` makes, and what it took when it was made."""

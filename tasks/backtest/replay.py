@@ -1,10 +1,12 @@
-"""A policy on trial: history replayed period by period, as the loop would have lived it. Pure: rows in, a record out.
+"""A policy on trial: history replayed period by period, as the loop would have lived it. Pure: rows
+in, a record out.
 
-Every period the champion of that moment answers all rows; then its labels are there, and the strategy decides: ``policy`` retrains
-where the drift check says so and the governor lets it, ``monthly`` always, ``never`` not at all. A retrain is the loop's: the
-candidates and the champion's recipe are fitted on what came before the period, HPO below the gate, the contest on the period
-itself, and a refit with the period where the challenger wins (``tasks/backtest/fits.py`` makes the fits).
-"""
+Every period the champion of that moment answers all rows; then its labels are there, and the
+strategy decides: ``policy`` retrains where the drift check says so and the governor lets it,
+``monthly`` always, ``never`` not at all. A retrain is the loop's: the candidates and the champion's
+recipe are fitted on what came before the period, HPO below the gate, the contest on the period
+itself, and a refit with the period where the challenger wins (``tasks/backtest/fits.py`` makes the
+fits)."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -34,7 +36,9 @@ class _Record(BaseModel):
 
 
 class Month(_Record):
-    """One period under one strategy. ``score`` is the gate's metric of the champion that served it; ``None``: it does not exist."""
+    """One period under one strategy. ``score`` is the gate's metric of the champion that served it;
+    ``None``: it does not exist.
+    """
 
     period: str
     rows: int
@@ -48,7 +52,9 @@ class Month(_Record):
 
 
 class Replay(_Record):
-    """What one strategy would have done, period by period. ``pooled`` is the gate's metric over all rows."""
+    """What one strategy would have done, period by period. ``pooled`` is the gate's metric over all
+    rows.
+    """
 
     strategy: Strategy
     months: list[Month]
@@ -71,7 +77,9 @@ class Replay(_Record):
 
 
 class Backtest(_Record):
-    """All strategies from the same first champion. ``gains`` compares the policy with the others, by whole days of all rows."""
+    """All strategies from the same first champion. ``gains`` compares the policy with the others,
+    by whole days of all rows.
+    """
 
     use_case: str
     dataset_version: str
@@ -84,37 +92,60 @@ class Backtest(_Record):
 
 
 def with_policy(case: UseCase, changed: Mapping[str, Mapping[str, Any]]) -> UseCase:
-    """The use case under another policy: ``{"drift": {"share": 0.2}, "retrain": {...}}``. Raises ``UseCaseError`` naming the field."""
+    """The use case under another policy: ``{"drift": {"share": 0.2}, "retrain": {...}}``. Raises
+    ``UseCaseError`` naming the field.
+    """
     parts = ("drift", "retrain", "promotion", "labels")
     for part, fields in changed.items():
         if part not in parts:
             raise UseCaseError(f"A policy has no part {part!r}; it has {', '.join(parts)}.")
         before = getattr(case, part)
         try:
-            after = type(before)(**{**{name: getattr(before, name) for name in type(before).model_fields}, **fields})
-            case = UseCase(**{**{name: getattr(case, name) for name in UseCase.model_fields}, part: after})
+            after = type(before)(
+                **{**{name: getattr(before, name) for name in type(before).model_fields}, **fields}
+            )
+            case = UseCase(
+                **{**{name: getattr(case, name) for name in UseCase.model_fields}, part: after}
+            )
         except (ValidationError, TypeError) as error:
-            raise UseCaseError(f"The policy's part {part!r} cannot be {dict(fields)!r}: {error}") from error
+            raise UseCaseError(
+                f"The policy's part {part!r} cannot be {dict(fields)!r}: {error}"
+            ) from error
     return case
 
 
-def run(case: UseCase, history: History, start: str, dataset_version: str, changed: Mapping[str, Any]) -> Backtest:
-    """Replay all strategies from the champion that wins on ``start``. Raises ``ValueError`` for too short a history."""
+def run(
+    case: UseCase, history: History, start: str, dataset_version: str, changed: Mapping[str, Any]
+) -> Backtest:
+    """Replay all strategies from the champion that wins on ``start``. Raises ``ValueError`` for too
+    short a history.
+    """
     later = [period for period in history.periods if period > start]
     if start not in history.periods or not history.before(start) or not later:
         known = ", ".join(history.periods)
-        raise ValueError(f"A backtest needs a period before its start {start!r} and one after it; the labelled periods are {known}.")
+        raise ValueError(
+            f"A backtest needs a period before its start {start!r} and one after it; the "
+            f"labelled periods are {known}."
+        )
     first = history.first_champion(start)
     replays, scores = {}, {}
     for strategy in STRATEGIES:
         replays[strategy], scores[strategy] = replay(case, history, first, strategy, later)
     rows = history.labelled(*later)
-    gains = {other: judge_rows(case, rows, scores[other], scores["policy"], history.seed).main for other in STRATEGIES if other != "policy"}
+    gains = {
+        other: judge_rows(case, rows, scores[other], scores["policy"], history.seed).main
+        for other in STRATEGIES
+        if other != "policy"
+    }
     return Backtest(
         use_case=case.name,
         dataset_version=dataset_version,
         start=start,
-        policy={part: getattr(case, part).model_dump(mode="json") for part in ("drift", "retrain", "labels")} | {"changed": dict(changed)},
+        policy={
+            part: getattr(case, part).model_dump(mode="json")
+            for part in ("drift", "retrain", "labels")
+        }
+        | {"changed": dict(changed)},
         seed=history.seed,
         first_champion=first.name,
         replays=replays,
@@ -122,8 +153,12 @@ def run(case: UseCase, history: History, start: str, dataset_version: str, chang
     )
 
 
-def replay(case: UseCase, history: History, champion: Champion, strategy: Strategy, periods: list[str]) -> tuple[Replay, np.ndarray]:
-    """One strategy from ``champion`` on; with the scores that its champions of the moment gave to all labelled rows of ``periods``."""
+def replay(
+    case: UseCase, history: History, champion: Champion, strategy: Strategy, periods: list[str]
+) -> tuple[Replay, np.ndarray]:
+    """One strategy from ``champion`` on; with the scores that its champions of the moment gave to
+    all labelled rows of ``periods``.
+    """
     months: list[Month] = []
     answered: list[np.ndarray] = []
     beyond: list[bool] = []
@@ -159,31 +194,63 @@ def replay(case: UseCase, history: History, champion: Champion, strategy: Strate
         )
     scores = np.concatenate(answered)
     pooled = score(case.gate.metric, modelling.labels(case, history.labelled(*periods)), scores)
-    return Replay(strategy=strategy, months=months, pooled=pooled if np.isfinite(pooled) else None), scores
+    return Replay(
+        strategy=strategy, months=months, pooled=pooled if np.isfinite(pooled) else None
+    ), scores
 
 
-def check(history: History, champion: Champion, period: str, earlier: Sequence[bool]) -> DriftVerdict:
+def check(
+    history: History, champion: Champion, period: str, earlier: Sequence[bool]
+) -> DriftVerdict:
     """The drift check of all rows of ``period``, labelled or not, under ``champion``."""
     case, watch = history.case, history.watch(champion)
     rows = history.periods[period]
-    rows = rows.with_columns(pl.Series(SCORE, modelling.predict(champion.fitted, case, rows), dtype=pl.Float64))
+    rows = rows.with_columns(
+        pl.Series(SCORE, modelling.predict(champion.fitted, case, rows), dtype=pl.Float64)
+    )
     window = sample(rows, case.drift.sample_rows, history.seed)
     days = window[case.event_time].dt.date().n_unique()
     broken = find_broken(case, watch.reference, window, days)
-    methods = {column.name: case.drift.method(column) for column in monitored(case, watch.thresholds)}
+    methods = {
+        column.name: case.drift.method(column) for column in monitored(case, watch.thresholds)
+    }
     far = {} if broken else measure(case, watch.reference, window, watch.thresholds, methods)
-    return judge(case.drift, period, len(rows), broken, far, watch.thresholds, watch.calibrated, watch.importance, earlier, days)
+    return judge(
+        case.drift,
+        period,
+        len(rows),
+        broken,
+        far,
+        watch.thresholds,
+        watch.calibrated,
+        watch.importance,
+        earlier,
+        days,
+    )
 
 
-def retrain(case: UseCase, history: History, champion: Champion, period: str) -> tuple[Champion, str, float, list[str]]:
-    """Challenger, gate, contest on ``period``, refit of the winner: who is champion then, the outcome, seconds of fits, and why."""
+def retrain(
+    case: UseCase, history: History, champion: Champion, period: str
+) -> tuple[Champion, str, float, list[str]]:
+    """Challenger, gate, contest on ``period``, refit of the winner: who is champion then, the
+    outcome, seconds of fits, and why.
+    """
     challenger, reached, seconds = history.challenger(period, champion)
     metric = case.gate.metric
     if not case.gate.passes(reached):
-        return champion, "below the gate", seconds, [f"{metric.name} {reached:.4f} on {period} misses the gate of {case.gate.threshold:g}"]
+        return (
+            champion,
+            "below the gate",
+            seconds,
+            [f"{metric.name} {reached:.4f} on {period} misses the gate of {case.gate.threshold:g}"],
+        )
     rows = history.labelled(period)
     contest = judge_rows(
-        case, rows, modelling.predict(champion.fitted, case, rows), modelling.predict(challenger.fitted, case, rows), history.seed
+        case,
+        rows,
+        modelling.predict(champion.fitted, case, rows),
+        modelling.predict(challenger.fitted, case, rows),
+        history.seed,
     )
     if not contest.promoted:
         return champion, "kept", seconds, contest.reasons
@@ -192,14 +259,18 @@ def retrain(case: UseCase, history: History, champion: Champion, period: str) ->
 
 
 class Simulated:
-    """The ledger of a replay, as the governor reads it: a retrain happens when its period is over."""
+    """The ledger of a replay, as the governor reads it: a retrain happens when its period is
+    over.
+    """
 
     def __init__(self, case: UseCase) -> None:
         self._case = case
         self._entries: list[Decision] = []
 
     def refusal(self, period: str) -> str | None:
-        """Why the governor refuses a retrain after ``period``; where it does not, the retrain is started."""
+        """Why the governor refuses a retrain after ``period``; where it does not, the retrain is
+        started.
+        """
         refused = may_retrain(self._case.retrain, self._entries, _end(period))
         if refused is None:
             self._add(period, "retrain", "started")

@@ -1,7 +1,8 @@
-"""Behavioural tests of a model package: what it must do whatever it scores (Ribeiro et al. 2020, *Beyond Accuracy*, CheckList).
+"""Behavioural tests of a model package: what it must do whatever it scores (Ribeiro et al. 2020,
+*Beyond Accuracy*, CheckList).
 
-They are declared in the use case (``usecases/definition/behaviours.py``), and tried on the package, which is what serves.
-"""
+They are declared in the use case (``usecases/definition/behaviours.py``), and tried on the package,
+which is what serves."""
 
 import numpy as np
 import polars as pl
@@ -14,7 +15,9 @@ from usecases.definition import Column, Direction, Invariance, MinimumFunction, 
 ROWS = 2000  # tried at most: they are drawn with the contest's seed
 
 
-def try_behaviours(case: UseCase, package: Package, rows: pl.DataFrame, seed: int) -> list[Behaviour]:
+def try_behaviours(
+    case: UseCase, package: Package, rows: pl.DataFrame, seed: int
+) -> list[Behaviour]:
     """Each test of ``case`` on up to ``ROWS`` of ``rows``, which need no labels."""
     some = rows.sample(min(ROWS, len(rows)), seed=seed).select(case.column_names)
     columns = {column.name: column for column in case.columns}
@@ -32,7 +35,9 @@ def failures(found: list[Behaviour]) -> list[str]:
     return [one.reason for one in found if not one.passed]
 
 
-def _minimum_function(case: UseCase, test: MinimumFunction, package: Package, like: pl.DataFrame) -> Behaviour:
+def _minimum_function(
+    case: UseCase, test: MinimumFunction, package: Package, like: pl.DataFrame
+) -> Behaviour:
     whole = [{name: row.get(name) for name in case.column_names} for row in test.rows]
     scores = score_rows(package, pl.DataFrame(whole, schema=like.schema, strict=False))
     inside = (scores >= test.low) & (scores <= test.high)
@@ -40,34 +45,68 @@ def _minimum_function(case: UseCase, test: MinimumFunction, package: Package, li
     if not inside.all():
         worst = int(np.argmax(np.maximum(test.low - scores, scores - test.high)))
         wanted = f"{test.low:g} to {test.high:g}"
-        reason = f"{test.name!r} fails: row {worst + 1} of the test scores {scores[worst]:.4f} and must score {wanted}."
-    return Behaviour(name=test.name, kind=test.kind, passed=not reason, rows=len(scores), held=int(inside.sum()), reason=reason)
+        reason = (
+            f"{test.name!r} fails: row {worst + 1} of the test scores "
+            f"{scores[worst]:.4f} and "
+            f"must score {wanted}."
+        )
+    return Behaviour(
+        name=test.name,
+        kind=test.kind,
+        passed=not reason,
+        rows=len(scores),
+        held=int(inside.sum()),
+        reason=reason,
+    )
 
 
-def _changed(test: Invariance | Direction, column: Column, package: Package, rows: pl.DataFrame) -> Behaviour:
-    """The tests that change one column: before and after, one pair of scores for each row and value."""
+def _changed(
+    test: Invariance | Direction, column: Column, package: Package, rows: pl.DataFrame
+) -> Behaviour:
+    """The tests that change one column: before and after, one pair of scores for each row and
+    value.
+    """
     before, after = _pairs(test, column, rows)
     asked = f"with {column.name} {_change(test)}"
     if before.is_empty():
         reason = f"{test.name!r} cannot be tried: no row of the hold-out changes {asked}."
-        return Behaviour(name=test.name, kind=test.kind, passed=False, rows=0, held=0, reason=reason)
+        return Behaviour(
+            name=test.name, kind=test.kind, passed=False, rows=0, held=0, reason=reason
+        )
     was, becomes = score_rows(package, before), score_rows(package, after)
     moved = becomes - was
-    wrong = np.abs(moved) if isinstance(test, Invariance) else moved * (-1 if test.moves == "up" else 1)
+    wrong = (
+        np.abs(moved) if isinstance(test, Invariance) else moved * (-1 if test.moves == "up" else 1)
+    )
     held = wrong <= test.tolerance
     worst = int(np.argmax(wrong))
     reason = ""
     if held.mean() < test.share:
         reason = (
-            f"{test.name!r} fails {asked}: {int(held.sum())} of {len(held)} rows hold and {test.share:.0%} must; the worst goes from "
-            f"{was[worst]:.4f} to {becomes[worst]:.4f} (tolerated {test.tolerance:g}): {before.row(worst, named=True)}."
+            f"{test.name!r} fails {asked}: {int(held.sum())} of {len(held)} rows hold and "
+            f"{test.share:.0%} must; the worst goes from "
+            f"{was[worst]:.4f} to {becomes[worst]:.4f} (tolerated {test.tolerance:g}): "
+            f"{before.row(worst, named=True)}."
         )
     elif isinstance(test, Direction) and test.mean and not -wrong.mean() >= test.mean:
-        reason = f"{test.name!r} fails {asked}: the score moves {test.moves} by {-wrong.mean():.4f} on average, and must by {test.mean:g}."
-    return Behaviour(name=test.name, kind=test.kind, passed=not reason, rows=len(held), held=int(held.sum()), reason=reason)
+        reason = (
+            f"{test.name!r} fails {asked}: the score moves {test.moves} by "
+            f"{-wrong.mean():.4f} "
+            f"on average, and must by {test.mean:g}."
+        )
+    return Behaviour(
+        name=test.name,
+        kind=test.kind,
+        passed=not reason,
+        rows=len(held),
+        held=int(held.sum()),
+        reason=reason,
+    )
 
 
-def _pairs(test: Invariance | Direction, column: Column, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _pairs(
+    test: Invariance | Direction, column: Column, rows: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rows as they are, and with the column changed; only those in which that is another value."""
     if isinstance(test, Direction) and test.add is not None:
         changes = [(pl.col(column.name) + test.add).clip(column.low, column.high)]

@@ -1,4 +1,5 @@
-"""How long a package takes to answer, beside the champion's: both in this process, in turns, so that what slows one slows the other.
+"""How long a package takes to answer, beside the champion's: both in this process, in turns, so
+that what slows one slows the other.
 
 It is the processor's time of this thread, in which ONNX Runtime answers as well
 (``serving/package/model.py``): a busy machine does not count.
@@ -19,12 +20,14 @@ ROUNDS = 7
 QUANTILE = 0.9
 
 
-def time_packages(champion: Package, challenger: Package, rows: pl.DataFrame, theirs: pl.DataFrame | None = None) -> list[Latency]:
-    """Requests of one and of a hundred of ``rows``: the slow calls (``QUANTILE``) of a round, and the median round.
+def time_packages(
+    champion: Package, challenger: Package, rows: pl.DataFrame, theirs: pl.DataFrame | None = None
+) -> list[Latency]:
+    """Requests of one and of a hundred of ``rows``: the slow calls (``QUANTILE``) of a round, and
+    the median round.
 
-    ``theirs``: the same rows with the champion's own columns, where those differ. A machine that is busy for a
-    while spoils a round of both, and the median is of the others.
-    """
+    ``theirs``: the same rows with the champion's own columns, where those differ. A machine that is
+    busy for a while spoils a round of both, and the median is of the others."""
     found = []
     theirs = rows if theirs is None else theirs
     for size, calls in CALLS.items():
@@ -35,32 +38,44 @@ def time_packages(champion: Package, challenger: Package, rows: pl.DataFrame, th
         _round(champion, challenger, *requests)  # the first calls are slow, and are not counted
         rounds = [_round(champion, challenger, *requests) for _ in range(ROUNDS)]
         first, second = (statistics.median(one[who] for one in rounds) for who in (0, 1))
-        found.append(Latency(rows=size, champion_milliseconds=first, challenger_milliseconds=second))
+        found.append(
+            Latency(rows=size, champion_milliseconds=first, challenger_milliseconds=second)
+        )
     return found
 
 
 def too_slow(policy: Promotion, found: list[Latency]) -> list[str]:
-    """Why the challenger is too slow: by the ratio and by the floor, both of which are wide, since machines are noisy."""
+    """Why the challenger is too slow: by the ratio and by the floor, both of which are wide, since
+    machines are noisy.
+    """
     slow = [
         one
         for one in found
         if one.challenger_milliseconds > policy.latency_ratio * one.champion_milliseconds
-        and one.challenger_milliseconds - one.champion_milliseconds > policy.latency_floor_milliseconds
+        and one.challenger_milliseconds - one.champion_milliseconds
+        > policy.latency_floor_milliseconds
     ]
     return [
-        f"It takes {one.challenger_milliseconds:.1f} ms for {one.rows} row{'s' * (one.rows > 1)}, and the champion "
-        f"{one.champion_milliseconds:.1f} ms: more than {policy.latency_ratio:g} times as long."
+        (
+            f"It takes {one.challenger_milliseconds:.1f} ms for {one.rows} "
+            f"row{'s' * (one.rows > 1)}, and the champion "
+            f"{one.champion_milliseconds:.1f} ms: more than {policy.latency_ratio:g} times as long."
+        )
         for one in slow
     ]
 
 
 def _request(package: Package, rows: pl.DataFrame, first: int, size: int) -> list[tuple]:
-    """``size`` rows from ``first`` on, and around to the beginning, in the package's own order of columns."""
+    """``size`` rows from ``first`` on, and around to the beginning, in the package's own order of
+    columns.
+    """
     places = [(first + at) % len(rows) for at in range(size)]
     return rows.select(package.names)[places].rows()
 
 
-def _round(champion: Package, challenger: Package, theirs: list[list[tuple]], ours: list[list[tuple]]) -> tuple[float, float]:
+def _round(
+    champion: Package, challenger: Package, theirs: list[list[tuple]], ours: list[list[tuple]]
+) -> tuple[float, float]:
     """Milliseconds at the quantile of both, each call of one right after one of the other."""
     spent: tuple[list[float], list[float]] = ([], [])
     for pair in zip(theirs, ours, strict=True):

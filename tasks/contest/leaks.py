@@ -1,7 +1,8 @@
-"""Whether one column alone says what the whole model says: the sign of a column that was written after the label was known.
+"""Whether one column alone says what the whole model says: the sign of a column that was written
+after the label was known.
 
-A leak shows as a single input that ranks the hold-out as well as the model does (Kaufman et al. 2012, *Leakage in Data Mining*).
-"""
+A leak shows as a single input that ranks the hold-out as well as the model does (Kaufman et al.
+2012, *Leakage in Data Mining*)."""
 
 import numpy as np
 import polars as pl
@@ -14,36 +15,56 @@ _BINS = 50
 
 
 def strongest_column(case: UseCase, rows: pl.DataFrame) -> tuple[str, float]:
-    """The input that alone ranks labelled ``rows`` best, and its ROC AUC; NaN where they have one class.
+    """The input that alone ranks labelled ``rows`` best, and its ROC AUC; NaN where they have one
+    class.
 
-    A column ranks by the share of positives among the rows of its value (a number's: of its quantile), counted on every other
-    row and told of the rest, so that a column with many values does not rank rows by their own labels. Null is a value.
-    """
+    A column ranks by the share of positives among the rows of its value (a number's: of its
+    quantile), counted on every other row and told of the rest, so that a column with many values
+    does not rank rows by their own labels. Null is a value."""
     truth = modelling.labels(case, rows)
-    found = {column.name: score(ROC_AUC, truth, _alone(column, rows[column.name], truth)) for column in case.columns}
+    found = {
+        column.name: score(ROC_AUC, truth, _alone(column, rows[column.name], truth))
+        for column in case.columns
+    }
     name = max(found, key=lambda name: -1.0 if np.isnan(found[name]) else found[name])
     return name, found[name]
 
 
-def doubt(share: float | None, column: str, alone: float, challenger: float, champion: float | None) -> list[str]:
-    """Why the column makes the challenger suspicious. All are ROC AUC; ``share`` is of the lift over chance.
+def doubt(
+    share: float | None, column: str, alone: float, challenger: float, champion: float | None
+) -> list[str]:
+    """Why the column makes the challenger suspicious. All are ROC AUC; ``share`` is of the lift
+    over chance.
 
     A column that ranks no better than the champion is not new: the champion lives with it.
     """
-    tells_all = challenger > 0.5 and alone - 0.5 >= (share or 0.0) * (challenger - 0.5)  # false for a NaN
+    tells_all = challenger > 0.5 and alone - 0.5 >= (share or 0.0) * (
+        challenger - 0.5
+    )  # false for a NaN
     if share is None or not tells_all or (champion is not None and alone <= champion):
         return []
-    return [f"{column!r} alone has a ROC AUC of {alone:.4f}, and the whole model {challenger:.4f}: look for a leak in that column."]
+    return [
+        (
+            f"{column!r} alone has a ROC AUC of {alone:.4f}, and the whole model "
+            f"{challenger:.4f}: look for a leak in that column."
+        )
+    ]
 
 
 def _alone(column: Column, values: pl.Series, truth: np.ndarray) -> np.ndarray:
-    """For each row the share of positives among the rows of the other half that have its value; of all where none has."""
+    """For each row the share of positives among the rows of the other half that have its value; of
+    all where none has.
+    """
     if column.kind == "category":
         codes = values.rank("dense").fill_null(0).to_numpy().astype(np.int64)
     else:
         numbers = values.cast(pl.Float64).fill_null(np.nan).to_numpy()
         known = numbers[~np.isnan(numbers)]
-        edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:])) if len(known) else np.empty(0)
+        edges = (
+            np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:]))
+            if len(known)
+            else np.empty(0)
+        )
         codes = np.where(np.isnan(numbers), 0, 1 + np.searchsorted(edges, numbers, side="left"))
     half, shares = np.arange(len(truth)) % 2, np.empty(len(truth))
     for told in (0, 1):
@@ -51,5 +72,7 @@ def _alone(column: Column, values: pl.Series, truth: np.ndarray) -> np.ndarray:
         rows = np.bincount(codes[counted], minlength=codes.max(initial=0) + 1)
         positives = np.bincount(codes[counted], weights=truth[counted], minlength=len(rows))
         whole = truth[counted].mean() if counted.any() else 0.0
-        shares[half == told] = np.where(rows > 0, positives / np.maximum(rows, 1), whole)[codes[half == told]]
+        shares[half == told] = np.where(rows > 0, positives / np.maximum(rows, 1), whole)[
+            codes[half == told]
+        ]
     return shares

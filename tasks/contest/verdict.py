@@ -1,13 +1,15 @@
-"""The contest: may the challenger take the crown? Pure: two arrays of scores in, a verdict with its reasons out.
+"""The contest: may the challenger take the crown? Pure: two arrays of scores in, a verdict with its
+reasons out.
 
-Both models are scored on the same rows, and the difference is bootstrapped by whole blocks of time (Künsch 1989;
-paired, as both models see the same replicate), since flights of one day are late together: on flights the interval
-by rows is two to three times too narrow (docs/decisions/0005-contest.md).
+Both models are scored on the same rows, and the difference is bootstrapped by whole blocks of time
+(Künsch 1989; paired, as both models see the same replicate), since flights of one day are late
+together: on flights the interval by rows is two to three times too narrow
+(docs/decisions/0005-contest.md).
 
-The gain itself must be above zero. Guards and slices are tests of non-inferiority: the lower bound of each must be above
-minus its tolerance. There are several of them, so their bounds hold together: a max-t bootstrap over the same replicates
-(Westfall & Young 1993; Romano & Wolf 2005), which knows how they correlate and needs no independence.
-"""
+The gain itself must be above zero. Guards and slices are tests of non-inferiority: the lower bound
+of each must be above minus its tolerance. There are several of them, so their bounds hold together:
+a max-t bootstrap over the same replicates (Westfall & Young 1993; Romano & Wolf 2005), which knows
+how they correlate and needs no independence."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -26,10 +28,11 @@ class _Record(BaseModel):
 
 
 class Comparison(_Record):
-    """One score of both, and the gain with its interval; a gain is positive when the challenger is better.
+    """One score of both, and the gain with its interval; a gain is positive when the challenger is
+    better.
 
-    ``None``: not known. Rows of one class have no score and no gain; where replicates have only one class, there is no interval.
-    """
+    ``None``: not known. Rows of one class have no score and no gain; where replicates have only one
+    class, there is no interval."""
 
     metric: str
     rows: int
@@ -41,11 +44,12 @@ class Comparison(_Record):
 
 
 class Contest(_Record):
-    """The record of a contest. ``low`` and ``high`` bound the gain one-sidedly at the policy's confidence each.
+    """The record of a contest. ``low`` and ``high`` bound the gain one-sidedly at the policy's
+    confidence each.
 
-    Those of ``main`` hold by themselves; those of all ``guards`` and ``slices`` hold together. ``unjudged``: the slices that were
-    too small to be judged, with their rows. ``verdict`` is what the scores say: a decision may know more (``tasks/steps/promote.py``).
-    """
+    Those of ``main`` hold by themselves; those of all ``guards`` and ``slices`` hold together.
+    ``unjudged``: the slices that were too small to be judged, with their rows. ``verdict`` is what
+    the scores say: a decision may know more (``tasks/steps/promote.py``)."""
 
     verdict: Verdict
     reasons: list[str]
@@ -95,18 +99,20 @@ def hold(
     slices: dict[str, np.ndarray] | None = None,
     seed: int = 0,
 ) -> Contest:
-    """Judge ``challenger`` against ``champion``: scores ``(n_rows,)`` on the same rows with labels ``truth``.
+    """Judge ``challenger`` against ``champion``: scores ``(n_rows,)`` on the same rows with labels
+    ``truth``.
 
-    ``block`` ``(n_rows,)`` names each row's block (any values, such as dates); ``slices`` maps a slice's name to its
-    rows as booleans ``(n_rows,)``. Raises ``ValueError`` for no rows, arrays of different lengths, or values that are
-    not finite.
-    """
+    ``block`` ``(n_rows,)`` names each row's block (any values, such as dates); ``slices`` maps a
+    slice's name to its rows as booleans ``(n_rows,)``. Raises ``ValueError`` for no rows, arrays of
+    different lengths, or values that are not finite."""
     if not len(truth):
         raise ValueError("A contest needs labelled rows; there are none.")
     for name, values in (("champion", champion), ("challenger", challenger), ("block", block)):
         if len(values) != len(truth):
             raise ValueError(f"{len(values)} {name} values for {len(truth)} labels.")
-    if not (np.isfinite(champion).all() and np.isfinite(challenger).all() and np.isfinite(truth).all()):
+    if not (
+        np.isfinite(champion).all() and np.isfinite(challenger).all() and np.isfinite(truth).all()
+    ):
         raise ValueError("Scores and labels of a contest must be finite numbers.")
     names, home = np.unique(block, return_inverse=True)
     counts = _block_counts(len(names), policy.replicates, seed)
@@ -121,7 +127,10 @@ def hold(
     family = [race(guard.metric, everywhere) for guard in policy.guards]
     family += [race(metric, (slices or {})[name]).partly() for name in large]
     together = _bounded(family, policy.confidence)
-    guards, by_slice = together[: len(policy.guards)], dict(zip(large, together[len(policy.guards) :], strict=True))
+    guards, by_slice = (
+        together[: len(policy.guards)],
+        dict(zip(large, together[len(policy.guards) :], strict=True)),
+    )
     unjudged = {name: size for name, size in sizes.items() if size < policy.slice_minimum_rows}
     little = too_little(policy, truth, len(names))
     verdict, reasons = _judge(policy, main, guards, by_slice, unjudged, little)
@@ -140,7 +149,9 @@ def hold(
 
 
 def too_little(policy: Promotion, truth: np.ndarray, blocks: int) -> str | None:
-    """Why labels ``truth`` ``(n_rows,)`` in ``blocks`` blocks tell too little to crown anybody on; ``None`` where they tell enough."""
+    """Why labels ``truth`` ``(n_rows,)`` in ``blocks`` blocks tell too little to crown anybody on;
+    ``None`` where they tell enough.
+    """
     rows = len(truth)
     if rows < policy.minimum_rows or blocks < policy.minimum_blocks:
         wanted = f"{policy.minimum_rows} rows in {policy.minimum_blocks} blocks"
@@ -148,19 +159,28 @@ def too_little(policy: Promotion, truth: np.ndarray, blocks: int) -> str | None:
     positives = int(np.sum(truth))
     rarer = min(positives, rows - positives)
     if rarer < policy.minimum_class_rows:
-        return f"{positives} positive rows of {rows}; the rule wants at least {policy.minimum_class_rows} of each class."
+        return (
+            f"{positives} positive rows of {rows}; the rule wants at least "
+            f"{policy.minimum_class_rows} of each class."
+        )
     return None
 
 
 def _block_counts(blocks: int, replicates: int, seed: int) -> np.ndarray:
-    """How often each block is drawn ``(replicates + 1, blocks)``; the first row is the data as they are."""
-    drawn = np.random.default_rng(seed).multinomial(blocks, np.full(blocks, 1 / blocks), size=replicates)
+    """How often each block is drawn ``(replicates + 1, blocks)``; the first row is the data as they
+    are.
+    """
+    drawn = np.random.default_rng(seed).multinomial(
+        blocks, np.full(blocks, 1 / blocks), size=replicates
+    )
     return np.vstack([np.ones(blocks), drawn])
 
 
 @dataclass(frozen=True)
 class _Race:
-    """Scores of both and gains ``(replicates + 1,)``, the data as they are first; NaN where a replicate has no score."""
+    """Scores of both and gains ``(replicates + 1,)``, the data as they are first; NaN where a
+    replicate has no score.
+    """
 
     metric: Metric
     rows: int
@@ -170,7 +190,9 @@ class _Race:
     everywhere: bool = True
 
     def partly(self) -> "_Race":
-        """Judged on the replicates that have the score, since a slice of few days is absent from some of them."""
+        """Judged on the replicates that have the score, since a slice of few days is absent from
+        some of them.
+        """
         return replace(self, everywhere=False)
 
     @property
@@ -179,26 +201,48 @@ class _Race:
         return bool(exists.all() if self.everywhere else exists[0] and exists[1:].any())
 
 
-def _race(metric: Metric, truth: np.ndarray, champion: np.ndarray, challenger: np.ndarray, block: np.ndarray, counts: np.ndarray) -> _Race:
-    scores = [reweighted(metric, truth, predicted, block, counts.shape[1])(counts) for predicted in (champion, challenger)]
+def _race(
+    metric: Metric,
+    truth: np.ndarray,
+    champion: np.ndarray,
+    challenger: np.ndarray,
+    block: np.ndarray,
+    counts: np.ndarray,
+) -> _Race:
+    scores = [
+        reweighted(metric, truth, predicted, block, counts.shape[1])(counts)
+        for predicted in (champion, challenger)
+    ]
     gains = scores[1] - scores[0] if metric.higher_is_better else scores[0] - scores[1]
     return _Race(metric, len(truth), float(scores[0][0]), float(scores[1][0]), gains)
 
 
 def _bounded(family: list[_Race], confidence: float) -> list[Comparison]:
-    """The comparisons of a family, with lower bounds that hold all together with ``confidence``, and upper ones that do.
+    """The comparisons of a family, with lower bounds that hold all together with ``confidence``,
+    and upper ones that do.
 
-    Each replicate's gains are put into standard errors from the measured gain, so that a noisy member does not set the bounds of
-    the others, and the quantile is that of the worst member of each replicate (single-step max-t). For a family of one these are
-    the quantiles of its replicates.
-    """
+    Each replicate's gains are put into standard errors from the measured gain, so that a noisy
+    member does not set the bounds of the others, and the quantile is that of the worst member of
+    each replicate (single-step max-t). For a family of one these are the quantiles of its
+    replicates."""
     known = [one for one in family if one.known]
     errors = [float(np.nanstd(one.gains[1:])) for one in known]
     if known:
-        away = np.array([(one.gains[1:] - one.gains[0]) / (error or 1.0) for one, error in zip(known, errors, strict=True)])
+        away = np.array(
+            [
+                (one.gains[1:] - one.gains[0]) / (error or 1.0)
+                for one, error in zip(known, errors, strict=True)
+            ]
+        )
         away = away[:, np.isfinite(away).any(axis=0)]
-        down, up = np.quantile(np.nanmin(away, axis=0), 1 - confidence), np.quantile(np.nanmax(away, axis=0), confidence)
-    bounds = {id(one): (one.gains[0] + down * error, one.gains[0] + up * error) for one, error in zip(known, errors, strict=True)}
+        down, up = (
+            np.quantile(np.nanmin(away, axis=0), 1 - confidence),
+            np.quantile(np.nanmax(away, axis=0), confidence),
+        )
+    bounds = {
+        id(one): (one.gains[0] + down * error, one.gains[0] + up * error)
+        for one, error in zip(known, errors, strict=True)
+    }
     return [_comparison(one, *bounds.get(id(one), (np.nan, np.nan))) for one in family]
 
 
@@ -227,28 +271,49 @@ def _judge(
     unjudged: dict[str, int],
     little: str | None,
 ) -> tuple[Verdict, list[str]]:
-    """Too little first, then every reason against, then too good to be true; promotion needs none of them."""
+    """Too little first, then every reason against, then too good to be true; promotion needs none
+    of them.
+    """
     if little is not None:
         return "inconclusive", [little]
     if main.low is None or main.gain is None or main.challenger is None:
-        return "inconclusive", [f"{main.metric} does not exist on every replicate: a class is missing on some days."]
+        return "inconclusive", [
+            f"{main.metric} does not exist on every replicate: a class is missing on some days."
+        ]
     against, doubts = _against(policy, main, guards, slices), []
-    if main.gain > policy.suspicious_gain or (main.challenger > policy.suspicious_score and main.metric == "roc_auc"):
-        doubts = [f"{main.metric} {main.challenger:.4f} (gain {main.gain:+.4f}) is too good to be true: look for a leak."]
-    won = f"The gain in {main.metric}, {main.gain:+.4f}, is above zero at {policy.confidence:.0%}: at least {main.low:+.4f}."
+    if main.gain > policy.suspicious_gain or (
+        main.challenger > policy.suspicious_score and main.metric == "roc_auc"
+    ):
+        doubts = [
+            (
+                f"{main.metric} {main.challenger:.4f} (gain {main.gain:+.4f}) is too good to be "
+                "true: look for a leak."
+            )
+        ]
+    won = (
+        f"The gain in {main.metric}, {main.gain:+.4f}, is above zero at "
+        f"{policy.confidence:.0%}: "
+        f"at least {main.low:+.4f}."
+    )
     unknown = [name for name, result in slices.items() if result.low is None]
-    unseen = [f"{name} could not be compared: {main.metric} does not exist there, a class is missing." for name in unknown]
+    unseen = [
+        f"{name} could not be compared: {main.metric} does not exist there, a class is missing."
+        for name in unknown
+    ]
     if unjudged:
         names = ", ".join(f"{name} ({rows})" for name, rows in unjudged.items())
         unseen.append(f"Not judged, of fewer than {policy.slice_minimum_rows} rows: {names}.")
     return weigh("promote", [won, *unseen], against, doubts)
 
 
-def weigh(verdict: Verdict, reasons: list[str], against: list[str], doubts: list[str]) -> tuple[Verdict, list[str]]:
-    """What a verdict becomes with more to say: what speaks ``against`` keeps the champion, ``doubts`` make a winner suspicious.
+def weigh(
+    verdict: Verdict, reasons: list[str], against: list[str], doubts: list[str]
+) -> tuple[Verdict, list[str]]:
+    """What a verdict becomes with more to say: what speaks ``against`` keeps the champion,
+    ``doubts`` make a winner suspicious.
 
-    Only a challenger with nothing against it is called suspicious, so that a person is asked where a yes could be right.
-    """
+    Only a challenger with nothing against it is called suspicious, so that a person is asked where
+    a yes could be right."""
     if verdict in ("promote", "suspicious") and against:
         return "keep", [*doubts, *(reasons if verdict == "suspicious" else []), *against]
     if verdict == "promote" and doubts:
@@ -256,21 +321,34 @@ def weigh(verdict: Verdict, reasons: list[str], against: list[str], doubts: list
     return verdict, [*reasons, *doubts, *against]
 
 
-def _against(policy: Promotion, main: Comparison, guards: list[Comparison], slices: dict[str, Comparison]) -> list[str]:
+def _against(
+    policy: Promotion, main: Comparison, guards: list[Comparison], slices: dict[str, Comparison]
+) -> list[str]:
     against = []
     if main.low is None or main.low <= 0:
         gain, low = _signed(main.gain), _signed(main.low)
-        against.append(f"The gain in {main.metric}, {gain}, is not surely above zero: its lower bound is {low}.")
+        against.append(
+            f"The gain in {main.metric}, {gain}, is not surely above zero: its lower bound "
+            f"is {low}."
+        )
     for guard, result in zip(policy.guards, guards, strict=True):
         if result.low is None:
-            against.append(f"{result.metric} does not exist on every replicate, so it may get worse by more than {guard.tolerance:g}.")
+            against.append(
+                f"{result.metric} does not exist on every replicate, so it may get worse by "
+                f"more than {guard.tolerance:g}."
+            )
         elif result.low <= -guard.tolerance:
-            against.append(f"{result.metric} may get worse by {-result.low:.4f}, more than the tolerated {guard.tolerance:g}.")
+            against.append(
+                f"{result.metric} may get worse by {-result.low:.4f}, more than the "
+                f"tolerated {guard.tolerance:g}."
+            )
     for name, result in slices.items():
         if result.low is not None and result.low <= -policy.slice_tolerance:
             surely = "gets" if result.high is not None and result.high < 0 else "may get"
             measured = f"{result.metric} {_signed(result.gain)}, at worst {_signed(result.low)}"
-            against.append(f"{name} {surely} worse: {measured}, tolerated {-policy.slice_tolerance:g}.")
+            against.append(
+                f"{name} {surely} worse: {measured}, tolerated {-policy.slice_tolerance:g}."
+            )
     return against
 
 

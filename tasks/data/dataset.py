@@ -2,12 +2,13 @@
 
     datasets/<use_case>/periods/<period>-<digest>.parquet      the good rows of one period
     datasets/<use_case>/quarantine/<period>-<digest>.parquet   the bad ones, with the reason
-    datasets/<use_case>/<version>/manifest.json                which period files make up the version; written last
+    datasets/<use_case>/<version>/manifest.json                which period files make up the
+    version; written last
 
-A version is ``<last period>-<digest of its content>``. Versions share period files, so a new month costs a month.
-A period that changes at its source (labels came, a fault was mended) makes a second version of the same last period:
-the one published later is the one that is meant where none is named.
-"""
+A version is ``<last period>-<digest of its content>``. Versions share period files, so a new month
+costs a month. A period that changes at its source (labels came, a fault was mended) makes a second
+version of the same last period: the one published later is the one that is meant where none is
+named."""
 
 import hashlib
 import io
@@ -26,11 +27,15 @@ from usecases.definition import UseCase
 
 
 class DatasetMissing(LookupError):
-    """There is no such dataset version, or none that has the window asked for, or a file of it is not what it says."""
+    """There is no such dataset version, or none that has the window asked for, or a file of it is
+    not what it says.
+    """
 
 
 class ColumnsDiffer(ValueError):
-    """Periods that a version would have from an earlier one hold other columns than the use case has now."""
+    """Periods that a version would have from an earlier one hold other columns than the use case
+    has now.
+    """
 
 
 class PeriodFile(BaseModel):
@@ -48,7 +53,9 @@ class PeriodFile(BaseModel):
 
 
 class DatasetVersion(BaseModel):
-    """The manifest of a dataset version. ``published`` (UTC) is the only part that is not content."""
+    """The manifest of a dataset version. ``published`` (UTC) is the only part that is not
+    content.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -62,7 +69,9 @@ class DatasetVersion(BaseModel):
     @property
     def content(self) -> tuple[Any, ...]:
         """What the version's name stands for."""
-        files = [(file.period, file.path, file.sha256, file.rows, file.labelled) for file in self.periods]
+        files = [
+            (file.period, file.path, file.sha256, file.rows, file.labelled) for file in self.periods
+        ]
         return self.use_case, self.version, self.columns, files
 
     @property
@@ -81,8 +90,14 @@ class DatasetVersion(BaseModel):
     def in_short(self) -> str:
         """What the version holds, in a sentence."""
         labelled = self.labelled_periods
-        latest = f"the latest labelled period is {labelled[-1]}" if labelled else "no period is labelled"
-        return f"Dataset {self.version}: {self.rows:,} rows of {self.window}, {self.quarantined:,} in quarantine; {latest}."
+        latest = (
+            f"the latest labelled period is {labelled[-1]}" if labelled else "no period is labelled"
+        )
+        return (
+            f"Dataset {self.version}: {self.rows:,} rows of {self.window}, "
+            f"{self.quarantined:,} "
+            f"in quarantine; {latest}."
+        )
 
     def digests(self, periods: Iterable[str]) -> dict[str, str]:
         """SHA-256 of the content of each period: what a model says it was trained on."""
@@ -91,7 +106,9 @@ class DatasetVersion(BaseModel):
 
     @property
     def labelled_periods(self) -> list[str]:
-        """Periods with at least half of their rows labelled, oldest first: a newer one may still be waiting for labels."""
+        """Periods with at least half of their rows labelled, oldest first: a newer one may still be
+        waiting for labels.
+        """
         return [one.period for one in self.periods if one.labelled * 2 >= one.rows > 0]
 
 
@@ -102,7 +119,8 @@ def _parquet(frame: pl.DataFrame) -> bytes:
 
 
 def _named(lake: Lake, folder: str, period: str, data: bytes) -> tuple[str, str]:
-    """Write ``data`` under a name made of its content, unless just that is there. Returns the path and the SHA-256.
+    """Write ``data`` under a name made of its content, unless just that is there. Returns the path
+    and the SHA-256.
 
     The name is a claim: a file that was cut short, or is somebody else's, is written anew.
     """
@@ -114,10 +132,15 @@ def _named(lake: Lake, folder: str, period: str, data: bytes) -> tuple[str, str]
 
 
 def _write(lake: Lake, path: str, data: bytes) -> None:
-    """Write, and read back: a full disk may cut a file short and say nothing. Raises ``LakeAway``."""
+    """Write, and read back: a full disk may cut a file short and say nothing. Raises
+    ``LakeAway``.
+    """
     lake.write(path, data)
     if not _holds(lake, path, data):
-        raise LakeAway(f"The lake {lake.url} does not hold {path} as it was written ({len(data):,} bytes). Is its disk full?")
+        raise LakeAway(
+            f"The lake {lake.url} does not hold {path} as it was written ({len(data):,} "
+            "bytes). Is its disk full?"
+        )
 
 
 def _holds(lake: Lake, path: str, data: bytes) -> bool:
@@ -128,13 +151,16 @@ def _holds(lake: Lake, path: str, data: bytes) -> bool:
 
 
 def write_period(lake: Lake, case: UseCase, period: str, checked: Validated) -> PeriodFile:
-    """Put one validated period into the lake: its good rows sorted by event time and key, and its quarantine."""
+    """Put one validated period into the lake: its good rows sorted by event time and key, and its
+    quarantine.
+    """
     folder = f"datasets/{case.name}"
     good = checked.good.sort([case.event_time, *case.key])
     path, sha256 = _named(lake, f"{folder}/periods", period, _parquet(good))
     quarantine_path = None
     if len(checked.quarantined):
-        # In an order of their own: a source that gives the same rows in another order must not make another file.
+        # In an order of their own: a source that gives the same rows in another order must not make
+        # another file.
         bad = checked.quarantined.sort(pl.all())
         quarantine_path, _ = _named(lake, f"{folder}/quarantine", period, _parquet(bad))
     return PeriodFile(
@@ -149,20 +175,28 @@ def write_period(lake: Lake, case: UseCase, period: str, checked: Validated) -> 
 
 
 def ingest_period(lake: Lake, case: UseCase, period: str) -> PeriodFile:
-    """Read, validate and write one period. Raises ``SourceError``, ``BatchRefused``, ``LakeAway``."""
+    """Read, validate and write one period. Raises ``SourceError``, ``BatchRefused``,
+    ``LakeAway``.
+    """
     return write_period(lake, case, period, validate(case, period, source_of(case).read(period)))
 
 
-def write_version(lake: Lake, case: UseCase, periods: list[PeriodFile]) -> tuple[DatasetVersion, bool]:
-    """Write the manifest that makes ``periods`` a version. Returns it, and whether anything was written.
+def write_version(
+    lake: Lake, case: UseCase, periods: list[PeriodFile]
+) -> tuple[DatasetVersion, bool]:
+    """Write the manifest that makes ``periods`` a version. Returns it, and whether anything was
+    written.
 
-    Nothing is, where the version is there and no other content of its last period was published since. A manifest that cannot
-    be read, or says something else, is written anew. Raises ``ValueError`` for no periods, ``LakeAway``.
-    """
+    Nothing is, where the version is there and no other content of its last period was published
+    since. A manifest that cannot be read, or says something else, is written anew. Raises
+    ``ValueError`` for no periods, ``LakeAway``."""
     if not periods:
         raise ValueError(f"No period of {case.name!r} to make a dataset version of.")
     columns: dict[str, str] = {column.name: column.kind for column in case.columns}
-    named = "\n".join([f"{name} {kind}" for name, kind in columns.items()] + [f"{one.period} {one.sha256}" for one in periods])
+    named = "\n".join(
+        [f"{name} {kind}" for name, kind in columns.items()]
+        + [f"{one.period} {one.sha256}" for one in periods]
+    )
     version = f"{periods[-1].period}-{hashlib.sha256(named.encode()).hexdigest()[:12]}"
     made = DatasetVersion(
         use_case=case.name,
@@ -179,19 +213,28 @@ def write_version(lake: Lake, case: UseCase, periods: list[PeriodFile]) -> tuple
     return made, True
 
 
-def verify_periods(lake: Lake, case: UseCase, dataset: DatasetVersion, files: Iterable[PeriodFile]) -> None:
-    """See that period files of an earlier version can stand in a new one: whole, and with the columns that the use case has now.
+def verify_periods(
+    lake: Lake, case: UseCase, dataset: DatasetVersion, files: Iterable[PeriodFile]
+) -> None:
+    """See that period files of an earlier version can stand in a new one: whole, and with the
+    columns that the use case has now.
 
     Raises ``DatasetMissing`` or ``ColumnsDiffer``, which name the period and what to ingest again.
     """
     wanted = {*case.key, case.event_time, *case.column_names, case.label}
     for file in files:
         columns = set(pl.read_parquet_schema(io.BytesIO(_read_verified(lake, dataset, file))))
-        differences = [f"{verb} {sorted(names)}" for verb, names in (("lacks", wanted - columns), ("still has", columns - wanted)) if names]
+        differences = [
+            f"{verb} {sorted(names)}"
+            for verb, names in (("lacks", wanted - columns), ("still has", columns - wanted))
+            if names
+        ]
         if differences:
             raise ColumnsDiffer(
-                f"{file.period} of dataset {dataset.version} {' and '.join(differences)}: the columns of {case.name!r} have changed "
-                f"since. A version has the same columns in every period: ingest all of them again, without since."
+                f"{file.period} of dataset {dataset.version} {' and '.join(differences)}: "
+                f"the columns of {case.name!r} have changed "
+                "since. A version has the same columns in every period: ingest all of them "
+                "again, without since."
             )
 
 
@@ -206,12 +249,20 @@ def versions(lake: Lake, use_case: str) -> list[str]:
 
 
 def read_version(lake: Lake, use_case: str, version: str | None = None) -> DatasetVersion:
-    """The manifest of ``version``, or of the one with the latest period that was published last. Raises ``DatasetMissing``."""
+    """The manifest of ``version``, or of the one with the latest period that was published last.
+    Raises ``DatasetMissing``.
+    """
     known = versions(lake, use_case)
     if not known:
-        raise DatasetMissing(f"The lake has no dataset of {use_case!r}. Make one: prefect deployment run 'ingest/{use_case}'.")
+        raise DatasetMissing(
+            f"The lake has no dataset of {use_case!r}. Make one: prefect deployment run "
+            f"'ingest/{use_case}'."
+        )
     if version is not None and version not in known:
-        raise DatasetMissing(f"The lake has no dataset version {version!r} of {use_case!r}; it has {', '.join(known)}.")
+        raise DatasetMissing(
+            f"The lake has no dataset version {version!r} of {use_case!r}; it has "
+            f"{', '.join(known)}."
+        )
     if version is not None:
         return _manifest(lake, use_case, version)
     last = _published(lake, use_case, _last_period(known[-1]))
@@ -224,7 +275,8 @@ def _manifest(lake: Lake, use_case: str, version: str) -> DatasetVersion:
         return DatasetVersion.model_validate_json(lake.read(path))
     except ValidationError as error:
         raise DatasetMissing(
-            f"{path} is no manifest of a dataset version ({error.error_count()} faults): it was cut short or changed. "
+            f"{path} is no manifest of a dataset version ({error.error_count()} faults): it "
+            "was cut short or changed. "
             f"Ingest again, which writes it anew: prefect deployment run 'ingest/{use_case}'."
         ) from error
 
@@ -234,7 +286,9 @@ def _last_period(version: str) -> str:
 
 
 def _published(lake: Lake, use_case: str, period: str) -> list[DatasetVersion]:
-    """The versions of that last period whose manifest can be read, the one published last at the end."""
+    """The versions of that last period whose manifest can be read, the one published last at the
+    end.
+    """
     datasets = []
     for version in versions(lake, use_case):
         if _last_period(version) == period:
@@ -244,18 +298,26 @@ def _published(lake: Lake, use_case: str, period: str) -> list[DatasetVersion]:
 
 
 def _read_verified(lake: Lake, dataset: DatasetVersion, file: PeriodFile) -> bytes:
-    """The bytes of a period file. Raises ``DatasetMissing`` if they are gone or not those that the manifest names."""
+    """The bytes of a period file. Raises ``DatasetMissing`` if they are gone or not those that the
+    manifest names.
+    """
     again = f"Ingest {file.period} again, which writes it anew"
     try:
         data = lake.read(file.path)
     except FileNotFoundError as error:
-        raise DatasetMissing(f"{file.path} is gone, though dataset {dataset.version} lists it. {again}.") from error
+        raise DatasetMissing(
+            f"{file.path} is gone, though dataset {dataset.version} lists it. {again}."
+        ) from error
     if hashlib.sha256(data).hexdigest() != file.sha256:
-        raise DatasetMissing(f"{file.path} was changed: its SHA-256 is not the manifest's. {again}.")
+        raise DatasetMissing(
+            f"{file.path} was changed: its SHA-256 is not the manifest's. {again}."
+        )
     return data
 
 
-def read_periods(lake: Lake, dataset: DatasetVersion, periods: Iterable[str], label: str | None = None) -> pl.DataFrame:
+def read_periods(
+    lake: Lake, dataset: DatasetVersion, periods: Iterable[str], label: str | None = None
+) -> pl.DataFrame:
     """The rows of ``periods``, oldest first; with ``label`` only those whose label is known.
 
     Raises ``DatasetMissing`` where the version has not all of them, or they hold no row.
@@ -265,17 +327,25 @@ def read_periods(lake: Lake, dataset: DatasetVersion, periods: Iterable[str], la
     missing = [period for period in wanted if period not in files]
     if missing or not wanted:
         raise DatasetMissing(
-            f"Dataset {dataset.version} of {dataset.use_case!r} has no period {missing or wanted}; it has {sorted(files)}."
+            f"Dataset {dataset.version} of {dataset.use_case!r} has no period "
+            f"{missing or wanted}; it has {sorted(files)}."
         )
-    frames = [pl.read_parquet(io.BytesIO(_read_verified(lake, dataset, files[period]))) for period in wanted]
+    frames = [
+        pl.read_parquet(io.BytesIO(_read_verified(lake, dataset, files[period])))
+        for period in wanted
+    ]
     try:
         rows = pl.concat(frames, how="vertical_relaxed")
     except pl.exceptions.PolarsError as error:
         raise DatasetMissing(
-            f"The periods {wanted} of dataset {dataset.version} do not fit together: {str(error).splitlines()[0]}. "
-            f"Give a column the same type in each month, and ingest again: prefect deployment run 'ingest/{dataset.use_case}'."
+            f"The periods {wanted} of dataset {dataset.version} do not fit together: "
+            f"{str(error).splitlines()[0]}. "
+            "Give a column the same type in each month, and ingest again: prefect "
+            f"deployment run 'ingest/{dataset.use_case}'."
         ) from error
     rows = rows.filter(pl.col(label).is_not_null()) if label else rows
     if rows.is_empty():
-        raise DatasetMissing(f"Periods {wanted} of {dataset.use_case!r} hold no{' labelled' if label else ''} row.")
+        raise DatasetMissing(
+            f"Periods {wanted} of {dataset.use_case!r} hold no{' labelled' if label else ''} row."
+        )
     return rows

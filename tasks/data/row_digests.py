@@ -1,12 +1,14 @@
-"""Whether two sets of rows share any: each row has a digest of its key and one of all that it holds.
+"""Whether two sets of rows share any: each row has a digest of its key and one of all that it
+holds.
 
-A digest is BLAKE2b (RFC 7693) with 16 bytes over an encoding that names no library: one fixed width for each column, in the order
-of the names. Numbers are IEEE 754 doubles, big-endian; times are microseconds since 1970 as 64-bit integers; text is
-the BLAKE2b of its UTF-8; a byte before each says whether it is null. So the same row has the same digest in each process and version.
+A digest is BLAKE2b (RFC 7693) with 16 bytes over an encoding that names no library: one fixed width
+for each column, in the order of the names. Numbers are IEEE 754 doubles, big-endian; times are
+microseconds since 1970 as 64-bit integers; text is the BLAKE2b of its UTF-8; a byte before each
+says whether it is null. So the same row has the same digest in each process and version.
 
-What a model was trained on are files of the lake named by their content (``tasks/data/dataset.py``); they are read again here. A row whose
-key is the same and whose content is not was corrected since: the model has seen that one as well.
-"""
+What a model was trained on are files of the lake named by their content
+(``tasks/data/dataset.py``); they are read again here. A row whose key is the same and whose content
+is not was corrected since: the model has seen that one as well."""
 
 import hashlib
 import io
@@ -22,11 +24,15 @@ _BYTES = 16
 
 
 class CannotProve(LookupError):
-    """The rows that a model was trained on are not in the lake as they were: nobody can say what it has seen."""
+    """The rows that a model was trained on are not in the lake as they were: nobody can say what it
+    has seen.
+    """
 
 
 def row_digests(rows: pl.DataFrame, columns: list[str]) -> list[bytes]:
-    """A digest of 16 bytes for each row, over ``columns`` in any order. Raises ``TypeError`` for a type that it cannot encode."""
+    """A digest of 16 bytes for each row, over ``columns`` in any order. Raises ``TypeError`` for a
+    type that it cannot encode.
+    """
     names = sorted(columns)
     encoded = np.concatenate([_encode(rows[name]) for name in names], axis=1)
     data, step = encoded.tobytes(), encoded.shape[1]
@@ -49,33 +55,54 @@ def _encode(values: pl.Series) -> np.ndarray:
         known = values.cast(pl.String).fill_null("")
         codes = known.rank("dense").to_numpy() - 1
         texts = known.unique().sort().to_list()
-        digests = b"".join(hashlib.blake2b(text.encode(), digest_size=_BYTES).digest() for text in texts)
+        digests = b"".join(
+            hashlib.blake2b(text.encode(), digest_size=_BYTES).digest() for text in texts
+        )
         content = np.frombuffer(digests, dtype=np.uint8).reshape(-1, _BYTES)[codes]
     elif kind == pl.Datetime or kind == pl.Date:
-        content = values.cast(pl.Datetime("us")).to_physical().fill_null(0).to_numpy().astype(">i8").view(np.uint8).reshape(-1, 8)
+        content = (
+            values.cast(pl.Datetime("us"))
+            .to_physical()
+            .fill_null(0)
+            .to_numpy()
+            .astype(">i8")
+            .view(np.uint8)
+            .reshape(-1, 8)
+        )
     elif kind.is_numeric() or kind == pl.Boolean:
         numbers = values.cast(pl.Float64).fill_null(0.0).to_numpy() + 0.0  # -0.0 becomes 0.0
         content = numbers.astype(">f8").view(np.uint8).reshape(-1, 8)
     else:
-        raise TypeError(f"Column {values.name!r} has the type {kind}, which has no digest: numbers, text and times have.")
+        raise TypeError(
+            f"Column {values.name!r} has the type {kind}, which has no digest: numbers, text "
+            "and times have."
+        )
     return np.concatenate([there, content * there], axis=1)
 
 
 class Seen:
-    """What models were trained on, held against one hold-out. Each file of the lake is read once, whatever models name it."""
+    """What models were trained on, held against one hold-out. Each file of the lake is read once,
+    whatever models name it.
+    """
 
     def __init__(self, lake: Lake, case: UseCase, holdout: pl.DataFrame) -> None:
         """``holdout`` has only rows with a label, as the rows that a model is trained on have."""
         self._lake, self._case = lake, case
         self._key = list(case.key)
         self._whole = sorted({*case.key, case.event_time, case.label, *case.column_names})
-        self._holdout = dict(zip(row_digests(holdout, self._key), row_digests(holdout, self._whole), strict=True))
+        self._holdout = dict(
+            zip(row_digests(holdout, self._key), row_digests(holdout, self._whole), strict=True)
+        )
         self._span = (holdout[case.event_time].min(), holdout[case.event_time].max())
-        self._paths = {path.rpartition("-")[2]: path for path in lake.list(f"datasets/{case.name}/periods")}
+        self._paths = {
+            path.rpartition("-")[2]: path for path in lake.list(f"datasets/{case.name}/periods")
+        }
         self._found: dict[str, tuple[int, int, str]] = {}
 
     def why_unfair(self, who: str, trained_on: Mapping[str, str]) -> list[str]:
-        """Why ``who``, trained on periods with the SHA-256 of their files, may not be judged on the hold-out; empty where it may."""
+        """Why ``who``, trained on periods with the SHA-256 of their files, may not be judged on the
+        hold-out; empty where it may.
+        """
         same, corrected, example = 0, 0, ""
         for period, sha256 in sorted(trained_on.items()):
             try:
@@ -84,36 +111,70 @@ class Seen:
             except CannotProve as error:
                 return [f"{who} cannot be shown not to have seen the hold-out: {error}"]
             found = self._found[sha256]
-            same, corrected, example = same + found[0], corrected + found[1], example or (found[2] and f"{found[2]} in {period}")
+            same, corrected, example = (
+                same + found[0],
+                corrected + found[1],
+                example or (found[2] and f"{found[2]} in {period}"),
+            )
         if not same + corrected:
             return []
-        return [f"{who} was trained on {same + corrected} rows of the hold-out ({corrected} of them corrected since), such as {example}"]
+        return [
+            (
+                f"{who} was trained on {same + corrected} rows of the hold-out ({corrected} of "
+                f"them corrected since), such as {example}"
+            )
+        ]
 
     def _shared(self, period: str, sha256: str) -> tuple[int, int, str]:
-        """Rows that the hold-out has too, those of them with another content, and the key of one."""
+        """Rows that the hold-out has too, those of them with another content, and the key of
+        one.
+        """
         rows = self._read(period, sha256)
         missing = [name for name in self._key if name not in rows.columns]
         if missing:
-            raise CannotProve(f"the rows of {period} have no {missing}, which name a row. Train it again.")
-        if self._case.event_time in self._key:  # then a row of the hold-out has its own time wherever it stands
+            raise CannotProve(
+                f"the rows of {period} have no {missing}, which name a row. Train it again."
+            )
+        if (
+            self._case.event_time in self._key
+        ):  # then a row of the hold-out has its own time wherever it stands
             rows = rows.filter(pl.col(self._case.event_time).is_between(*self._span))
         keys = row_digests(rows, self._key)
         shared = [at for at, key in enumerate(keys) if key in self._holdout]
         if not shared:
             return 0, 0, ""
         rows = rows[shared]
-        whole = row_digests(rows, self._whole) if set(self._whole) <= set(rows.columns) else [b""] * len(rows)
-        same = sum(self._holdout[keys[at]] == content for at, content in zip(shared, whole, strict=True))
-        example = ", ".join(f"{name}={value}" for name, value in rows.select(self._key).row(0, named=True).items())
+        whole = (
+            row_digests(rows, self._whole)
+            if set(self._whole) <= set(rows.columns)
+            else [b""] * len(rows)
+        )
+        same = sum(
+            self._holdout[keys[at]] == content for at, content in zip(shared, whole, strict=True)
+        )
+        example = ", ".join(
+            f"{name}={value}" for name, value in rows.select(self._key).row(0, named=True).items()
+        )
         return same, len(shared) - same, example
 
     def _read(self, period: str, sha256: str) -> pl.DataFrame:
         path = self._paths.get(f"{sha256[:16]}.parquet")
         if path is None:
-            raise CannotProve(f"the file with the rows of {period} (SHA-256 {sha256[:16]}…) is gone from the lake. Train it again.")
+            raise CannotProve(
+                f"the file with the rows of {period} (SHA-256 {sha256[:16]}…) is gone from "
+                "the lake. Train it again."
+            )
         data = self._lake.read(path)
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise CannotProve(f"{path} was changed: its SHA-256 is not the one that the package names. Train it again.")
+            raise CannotProve(
+                f"{path} was changed: its SHA-256 is not the one that the package names. "
+                "Train it again."
+            )
         rows = pl.read_parquet(io.BytesIO(data))
-        # Under another name of the label nobody knows which rows had one: all may have been trained on.
-        return rows.filter(pl.col(self._case.label).is_not_null()) if self._case.label in rows.columns else rows
+        # Under another name of the label nobody knows which rows had one: all may have been trained
+        # on.
+        return (
+            rows.filter(pl.col(self._case.label).is_not_null())
+            if self._case.label in rows.columns
+            else rows
+        )

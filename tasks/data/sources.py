@@ -1,4 +1,6 @@
-"""Where the rows of a use case are read: at its own source, or at the warehouse with its query, and what may come from there."""
+"""Where the rows of a use case are read: at its own source, or at the warehouse with its query, and
+what may come from there.
+"""
 
 import re
 from collections.abc import Iterable
@@ -28,7 +30,9 @@ _CONVERSIONS = {
 
 
 def source_of(case: UseCase) -> Source:
-    """What answers ``periods`` and ``read`` for the use case. Raises ``NotRegistered`` where it is a query and there is no warehouse."""
+    """What answers ``periods`` and ``read`` for the use case. Raises ``NotRegistered`` where it is
+    a query and there is no warehouse.
+    """
     if isinstance(case.source, SqlSource):
         return Checked(case.name, Query(warehouse(), case.source.query, case.event_time))
     return Checked(case.name, case.source)
@@ -38,8 +42,8 @@ def source_of(case: UseCase) -> Source:
 class Checked:
     """A source whose answers are what they should be.
 
-    Raises ``SourceError`` as the source does, ``SourceAway`` for an outage, and ``UseCaseFailed`` for whatever else goes wrong.
-    """
+    Raises ``SourceError`` as the source does, ``SourceAway`` for an outage, and ``UseCaseFailed``
+    for whatever else goes wrong."""
 
     use_case: str
     source: Source
@@ -48,13 +52,20 @@ class Checked:
         """Months of the form ``2024-01``, each once, oldest first."""
         with calling(self.use_case, "periods()", _MONTHS):
             answer: Any = self.source.periods()
-            is_list = isinstance(answer, Iterable) and not isinstance(answer, str | bytes | dict | pl.DataFrame)
+            is_list = isinstance(answer, Iterable) and not isinstance(
+                answer, str | bytes | dict | pl.DataFrame
+            )
             months = list(answer) if is_list else None
         if months is None:
-            raise UseCaseFailed(f"{self.use_case}: periods() gave {describe_value(answer)}. {_MONTHS}")
+            raise UseCaseFailed(
+                f"{self.use_case}: periods() gave {describe_value(answer)}. {_MONTHS}"
+            )
         for month in months:
             if not isinstance(month, str) or not _MONTH.fullmatch(month):
-                raise UseCaseFailed(f"{self.use_case}: periods() gave {describe_value(month)}{_as_month(month)}. {_MONTHS}")
+                raise UseCaseFailed(
+                    f"{self.use_case}: periods() gave "
+                    f"{describe_value(month)}{_as_month(month)}. {_MONTHS}"
+                )
         if repeated := sorted({month for month in months if months.count(month) > 1}):
             raise UseCaseFailed(f"{self.use_case}: periods() names {repeated} twice. {_MONTHS}")
         return sorted(months)
@@ -65,7 +76,9 @@ class Checked:
         with calling(self.use_case, call, _ROWS):
             rows: Any = self.source.read(period)
         if not isinstance(rows, pl.DataFrame):
-            raise UseCaseFailed(f"{self.use_case}: {call} gave {describe_value(rows)}{_as_frame(rows)}. {_ROWS}")
+            raise UseCaseFailed(
+                f"{self.use_case}: {call} gave {describe_value(rows)}{_as_frame(rows)}. {_ROWS}"
+            )
         return rows
 
 
@@ -86,7 +99,9 @@ def _as_frame(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Query:
-    """A query of the warehouse as a source. Raises ``SourceError`` where it is refused, ``WarehouseAway`` where nobody answers."""
+    """A query of the warehouse as a source. Raises ``SourceError`` where it is refused,
+    ``WarehouseAway`` where nobody answers.
+    """
 
     warehouse: Warehouse
     query: str

@@ -1,9 +1,8 @@
 """What may enter the lake: rows one by one (pandera), and each batch as a whole.
 
-A bad row goes to quarantine with its reason. A batch that is broken as a whole (a column missing or renamed, a unit
-changed, nulls beyond tolerance, a label that is not 0 or 1, a zone, empty) is refused by name: quarantining all of it would
-hide that the source changed.
-"""
+A bad row goes to quarantine with its reason. A batch that is broken as a whole (a column missing or
+renamed, a unit changed, nulls beyond tolerance, a label that is not 0 or 1, a zone, empty) is
+refused by name: quarantining all of it would hide that the source changed."""
 
 import difflib
 from dataclasses import dataclass
@@ -18,12 +17,16 @@ LARGEST_QUARANTINED_SHARE = 0.2
 
 
 class BatchRefused(ValueError):
-    """A batch is broken as a whole; the message names every problem, the column and both numbers."""
+    """A batch is broken as a whole; the message names every problem, the column and both
+    numbers.
+    """
 
 
 @dataclass(frozen=True)
 class Validated:
-    """``good`` holds the use case's columns in order; ``quarantined`` the same and ``quarantine_reason``."""
+    """``good`` holds the use case's columns in order; ``quarantined`` the same and
+    ``quarantine_reason``.
+    """
 
     good: pl.DataFrame
     quarantined: pl.DataFrame
@@ -36,21 +39,32 @@ class Validated:
 
 
 def validate(case: UseCase, period: str, rows: pl.DataFrame) -> Validated:
-    """Split ``rows`` of ``period`` into good and quarantined ones. Raises ``BatchRefused`` for a batch broken as a whole."""
+    """Split ``rows`` of ``period`` into good and quarantined ones. Raises ``BatchRefused`` for a
+    batch broken as a whole.
+    """
     if rows.is_empty():
-        raise BatchRefused(f"{case.name} {period}: the batch is empty. Check that the source has this period.")
+        raise BatchRefused(
+            f"{case.name} {period}: the batch is empty. Check that the source has this period."
+        )
     problems = _missing_columns(case, rows) or _wrong_types(case, rows)
     if problems:
         raise BatchRefused(_refusal(case, period, problems))
     wanted = dict.fromkeys([*case.key, case.event_time, *case.column_names, case.label])
     numbers = [column.name for column in case.columns if column.kind == "number"]
     categories = [column.name for column in case.columns if column.kind == "category"]
-    # Sources that come by way of pandas say NaN where they mean null, and count time in another unit.
+    # Sources that come by way of pandas say NaN where they mean null, and count time in another
+    # unit.
     batch = rows.select(*wanted).with_columns(
         pl.col(*numbers, case.label).cast(pl.Float64).fill_nan(None),
         pl.col(categories).cast(pl.String),
         pl.col(case.event_time).dt.cast_time_unit("us"),
-        pl.col([name for name in case.key if rows.schema[name] in (pl.Categorical, pl.Enum) and name not in categories]).cast(pl.String),
+        pl.col(
+            [
+                name
+                for name in case.key
+                if rows.schema[name] in (pl.Categorical, pl.Enum) and name not in categories
+            ]
+        ).cast(pl.String),
     )
     problems = batch_problems(case, batch)
     reasons = _row_reasons(case, period, batch)
@@ -58,7 +72,10 @@ def validate(case: UseCase, period: str, rows: pl.DataFrame) -> Validated:
     share = float(bad.sum()) / len(batch)
     if share > LARGEST_QUARANTINED_SHARE:
         most = str(reasons.drop_nulls().mode()[0])
-        problems.append(f"{share:.0%} of the rows are bad (tolerated {LARGEST_QUARANTINED_SHARE:.0%}), most often: {most}")
+        problems.append(
+            f"{share:.0%} of the rows are bad (tolerated {LARGEST_QUARANTINED_SHARE:.0%}), "
+            f"most often: {most}"
+        )
     if problems:
         raise BatchRefused(_refusal(case, period, problems))
     good = batch.filter(~bad).with_columns(pl.col(case.label).cast(pl.Int8))
@@ -66,19 +83,29 @@ def validate(case: UseCase, period: str, rows: pl.DataFrame) -> Validated:
 
 
 def batch_problems(case: UseCase, batch: pl.DataFrame, medians: bool = True) -> list[str]:
-    """What is wrong with ``batch`` as a whole: nulls beyond tolerance, or (``medians``) a median that no healthy batch has.
+    """What is wrong with ``batch`` as a whole: nulls beyond tolerance, or (``medians``) a median
+    that no healthy batch has.
 
-    Also asked of a window of the prediction log, where the answer makes it *broken* and not *drifted*.
-    """
+    Also asked of a window of the prediction log, where the answer makes it *broken* and not
+    *drifted*."""
     problems = []
     for column in case.columns:
         values = batch[column.name]
         nulls = values.null_count() / len(values)
         if nulls > column.null_tolerance:
-            problems.append(f"column {column.name!r} is {nulls:.1%} null, tolerated {column.null_tolerance:.1%}")
-        elif medians and column.typical is not None and not column.typical[0] <= (middle := _median(values)) <= column.typical[1]:
+            problems.append(
+                f"column {column.name!r} is {nulls:.1%} null, tolerated {column.null_tolerance:.1%}"
+            )
+        elif (
+            medians
+            and column.typical is not None
+            and not column.typical[0] <= (middle := _median(values)) <= column.typical[1]
+        ):
             low, high = column.typical
-            problems.append(f"column {column.name!r} has median {middle:g}, healthy batches {low:g} to {high:g}: did its unit change?")
+            problems.append(
+                f"column {column.name!r} has median {middle:g}, healthy batches {low:g} to "
+                f"{high:g}: did its unit change?"
+            )
     return problems
 
 
@@ -94,7 +121,10 @@ def _missing_columns(case: UseCase, rows: pl.DataFrame) -> list[str]:
     for name in wanted:
         if name not in rows.columns:
             nearest = difflib.get_close_matches(name, strangers, n=1)
-            problems.append(f"column {name!r} is missing" + (f"; was it renamed to {nearest[0]!r}?" if nearest else ""))
+            problems.append(
+                f"column {name!r} is missing"
+                + (f"; was it renamed to {nearest[0]!r}?" if nearest else "")
+            )
     return problems
 
 
@@ -102,31 +132,55 @@ def _wrong_types(case: UseCase, rows: pl.DataFrame) -> list[str]:
     problems = []
     for column in case.columns:
         found = rows.schema[column.name]
-        fits = _is_number(found) if column.kind == "number" else found in (pl.String, pl.Null, pl.Categorical, pl.Enum)
+        fits = (
+            _is_number(found)
+            if column.kind == "number"
+            else found in (pl.String, pl.Null, pl.Categorical, pl.Enum)
+        )
         if not fits:
             problems.append(f"column {column.name!r} holds {found}, expected a {column.kind}")
     if problem := label_problem(case.label, rows[case.label]):
         problems.append(problem)
-    times = {case.event_time, *(name for name in case.key if isinstance(rows.schema[name], pl.Datetime))}
-    problems += [problem for name in sorted(times) for problem in _wrong_time(name, rows.schema[name])]
+    times = {
+        case.event_time,
+        *(name for name in case.key if isinstance(rows.schema[name], pl.Datetime)),
+    }
+    problems += [
+        problem for name in sorted(times) for problem in _wrong_time(name, rows.schema[name])
+    ]
     for name in case.key:
         if rows.schema[name].is_nested() or rows.schema[name] in (pl.Binary, pl.Object):
-            problems.append(f"key column {name!r} holds {rows.schema[name]}, expected text, numbers, dates or times")
+            problems.append(
+                f"key column {name!r} holds {rows.schema[name]}, expected text, numbers, "
+                "dates or times"
+            )
     return problems
 
 
 def _wrong_time(event_time: str, dtype: pl.DataType) -> list[str]:
     """A zone is refused here: beside months without one it would fail in the middle of train."""
     if not isinstance(dtype, pl.Datetime):
-        hint = f". In read: rows.with_columns(pl.col({event_time!r}).str.to_datetime())" if dtype == pl.String else ""
-        hint = f". In read: rows.with_columns(pl.col({event_time!r}).cast(pl.Datetime))" if dtype == pl.Date else hint
+        hint = (
+            f". In read: rows.with_columns(pl.col({event_time!r}).str.to_datetime())"
+            if dtype == pl.String
+            else ""
+        )
+        hint = (
+            f". In read: rows.with_columns(pl.col({event_time!r}).cast(pl.Datetime))"
+            if dtype == pl.Date
+            else hint
+        )
         return [f"column {event_time!r} holds {dtype}, expected a date and time{hint}"]
     if dtype.time_zone is None:
         return []
     zone = dtype.time_zone if dtype.time_zone != "UTC" else "America/New_York"
     return [
-        f"column {event_time!r} holds {dtype}, expected the local date and time without a zone. In read, with the zone that it is "
-        f"local in: rows.with_columns(pl.col({event_time!r}).dt.convert_time_zone({zone!r}).dt.replace_time_zone(None))"
+        (
+            f"column {event_time!r} holds {dtype}, expected the local date and time without a "
+            "zone. In read, with the zone that it is "
+            "local in: "
+            f"rows.with_columns(pl.col({event_time!r}).dt.convert_time_zone({zone!r}).dt.replace_time_zone(None))"
+        )
     ]
 
 
@@ -147,9 +201,15 @@ def _row_reasons(case: UseCase, period: str, batch: pl.DataFrame) -> pl.Series:
         for name, check, row in error.failure_cases.select("column", "check", "index").iter_rows():
             faults.setdefault(row, []).append(f"{name}: {check}")
     checked = {
-        f"{case.event_time}: outside {period}": batch[case.event_time].dt.strftime("%Y-%m").ne_missing(period),
-        f"{', '.join(case.key)}: missing": batch.select(pl.any_horizontal(pl.col(case.key).is_null())).to_series(),
-        f"{', '.join(case.key)}: duplicate": ~batch.select(pl.struct(case.key).is_first_distinct()).to_series(),
+        f"{case.event_time}: outside {period}": batch[case.event_time]
+        .dt.strftime("%Y-%m")
+        .ne_missing(period),
+        f"{', '.join(case.key)}: missing": batch.select(
+            pl.any_horizontal(pl.col(case.key).is_null())
+        ).to_series(),
+        f"{', '.join(case.key)}: duplicate": ~batch.select(
+            pl.struct(case.key).is_first_distinct()
+        ).to_series(),
     }
     for column in case.columns:
         if column.kind == "number":
@@ -168,13 +228,24 @@ def _row_schema(column: Column):  # noqa: ANN202 - pandera's Column, imported wh
 
     checks = []
     if column.low is not None or column.high is not None:
-        low, high = column.low if column.low is not None else -float("inf"), column.high if column.high is not None else float("inf")
+        low, high = (
+            column.low if column.low is not None else -float("inf"),
+            column.high if column.high is not None else float("inf"),
+        )
         checks.append(pa.Check.in_range(low, high, error=f"outside {low:g} to {high:g}"))
     if column.categories is not None:
         checks.append(pa.Check.isin(list(column.categories), error="unknown category"))
-    return pa.Column(pl.Float64 if column.kind == "number" else pl.String, checks, nullable=column.nullable, coerce=True)
+    return pa.Column(
+        pl.Float64 if column.kind == "number" else pl.String,
+        checks,
+        nullable=column.nullable,
+        coerce=True,
+    )
 
 
 def _refusal(case: UseCase, period: str, problems: list[str]) -> str:
     found = "; ".join(problems)
-    return f"{case.name} {period} is refused, nothing was written: {found}. Mend the source, or change usecases/{case.name}.py."
+    return (
+        f"{case.name} {period} is refused, nothing was written: {found}. Mend the source, or "
+        f"change usecases/{case.name}.py."
+    )

@@ -1,33 +1,40 @@
-"""How far a column of a window is from the reference: the three distances that grow with the difference and that Evidently reports too.
+"""How far a column of a window is from the reference: the three distances that grow with the
+difference and that Evidently reports too.
 
-They are computed here for the thresholds and the backtest (a hundred pairs, in a second) and by Evidently for the report; a test
-holds the two together. Evidently's tests whose number is a p-value are left out: with enough rows each of them fires
-(docs/decisions/0007-drift.md).
-"""
+They are computed here for the thresholds and the backtest (a hundred pairs, in a second) and by
+Evidently for the report; a test holds the two together. Evidently's tests whose number is a p-value
+are left out: with enough rows each of them fires (docs/decisions/0007-drift.md)."""
 
 import numpy as np
 import polars as pl
 
 from usecases.definition import USUAL_METHODS, Column
 
-# As Evidently does: a number with no more values than this is compared value by value, and an empty bin counts as this share.
+# As Evidently does: a number with no more values than this is compared value by value, and an empty
+# bin counts as this share.
 _FEW_VALUES = 20
 _EMPTY = 0.0001
 
 
-def distance(column: Column, reference: pl.Series, current: pl.Series, method: str | None = None) -> float:
-    """How far ``current`` is from ``reference``, nulls left out. NaN where one of them has no value.
+def distance(
+    column: Column, reference: pl.Series, current: pl.Series, method: str | None = None
+) -> float:
+    """How far ``current`` is from ``reference``, nulls left out. NaN where one of them has no
+    value.
 
-    ``wasserstein``: in standard deviations of the reference, for numbers. ``jensenshannon``: 0 to 0.83 (natural logarithm).
-    ``psi``: the population stability index, 0 and up. The latter two put numbers into bins of equal width over both sides, so
-    that one value far away hides what the others do. Raises ``ValueError`` for another ``method``.
-    """
+    ``wasserstein``: in standard deviations of the reference, for numbers. ``jensenshannon``: 0 to
+    0.83 (natural logarithm). ``psi``: the population stability index, 0 and up. The latter two put
+    numbers into bins of equal width over both sides, so that one value far away hides what the
+    others do. Raises ``ValueError`` for another ``method``."""
     left, right = values(reference), values(current)
     if left.is_empty() or right.is_empty():
         return float("nan")
     method = method or USUAL_METHODS[column.kind]
     if method not in ("wasserstein", "jensenshannon", "psi"):
-        raise ValueError(f"Unknown distance {method!r} of {column.name!r}; known: wasserstein, jensenshannon, psi.")
+        raise ValueError(
+            f"Unknown distance {method!r} of {column.name!r}; known: wasserstein, "
+            "jensenshannon, psi."
+        )
     if method == "wasserstein":
         return _wasserstein(left.to_numpy(), right.to_numpy())
     many = column.kind == "number" and left.n_unique() > _FEW_VALUES
@@ -70,4 +77,6 @@ def _binned(reference: np.ndarray, current: np.ndarray) -> tuple[np.ndarray, np.
 def _counted(reference: pl.Series, current: pl.Series) -> tuple[np.ndarray, np.ndarray]:
     counts = [dict(side.value_counts().iter_rows()) for side in (reference, current)]
     names = sorted({*counts[0], *counts[1]})
-    return tuple(np.array([side.get(name, 0) for name in names]) / sum(side.values()) for side in counts)  # type: ignore[return-value]
+    return tuple(
+        np.array([side.get(name, 0) for name in names]) / sum(side.values()) for side in counts
+    )  # type: ignore[return-value]

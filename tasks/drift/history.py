@@ -23,18 +23,25 @@ class _Checked(msgspec.Struct, frozen=True):
 _CHECKED = msgspec.json.Decoder(_Checked)
 
 
-def beyond_before(store: Lake, use_case: str, champion: str, window: str, windows: int) -> list[bool]:
-    """Whether each of the last ``windows`` windows before ``window`` was beyond the limit, the newest last.
+def beyond_before(
+    store: Lake, use_case: str, champion: str, window: str, windows: int
+) -> list[bool]:
+    """Whether each of the last ``windows`` windows before ``window`` was beyond the limit, the
+    newest last.
 
-    Those that were judged against the same ``champion`` count, each by its latest check: another champion's reference is another
-    question. Windows in quarantine and inconclusive ones are left out. Raises ``ValueError`` for a verdict that cannot be read.
-    """
+    Those that were judged against the same ``champion`` count, each by its latest check: another
+    champion's reference is another question. Windows in quarantine and inconclusive ones are left
+    out. Raises ``ValueError`` for a verdict that cannot be read."""
     if windows < 1:
         return []
     left_out, found = quarantined(store, use_case), list[bool]()
     for path in sorted(_verdicts(store, use_case, window), reverse=True):
         checked = _read(path, store.read(path))
-        if checked.champion != champion or path.split("/")[2] in left_out or checked.verdict.beyond is None:
+        if (
+            checked.champion != champion
+            or path.split("/")[2] in left_out
+            or checked.verdict.beyond is None
+        ):
             continue
         found.append(checked.verdict.beyond)
         if len(found) == windows:
@@ -45,11 +52,18 @@ def beyond_before(store: Lake, use_case: str, champion: str, window: str, window
 def _verdicts(store: Lake, use_case: str, window: str) -> list[str]:
     paths = [path for path in store.list(f"reports/{use_case}") if path.endswith("/verdict.json")]
     # Days and months are checked alike; a month is not the predecessor of one of its days.
-    return [path for path in paths if len(path.split("/")[2]) == len(window) and path.split("/")[2] < window]
+    return [
+        path
+        for path in paths
+        if len(path.split("/")[2]) == len(window) and path.split("/")[2] < window
+    ]
 
 
 def _read(path: str, data: bytes) -> Any:
     try:
         return _CHECKED.decode(data)
     except msgspec.DecodeError as error:
-        raise ValueError(f"{path} cannot be read as the verdict of a drift check: {error}. Check that window again.") from error
+        raise ValueError(
+            f"{path} cannot be read as the verdict of a drift check: {error}. Check that "
+            "window again."
+        ) from error

@@ -1,4 +1,6 @@
-"""The champion's performance on a window of the lake: which of its predictions are read, and the labels that came for them."""
+"""The champion's performance on a window of the lake: which of its predictions are read, and the
+labels that came for them.
+"""
 
 from threading import Lock
 
@@ -16,18 +18,23 @@ LIMIT_ROWS = 1_000_000
 _COLUMNS = ("id", "time", "event_time", "score", "model_version", "sample_rate")
 
 
-def check_performance(store: Lake, case: UseCase, manifest: Manifest, champion: str, read: Window, seed: int) -> Performance:
-    """Judge the champion on the window that was ``read`` for its columns, or on more of its rows where that was a sample.
+def check_performance(
+    store: Lake, case: UseCase, manifest: Manifest, champion: str, read: Window, seed: int
+) -> Performance:
+    """Judge the champion on the window that was ``read`` for its columns, or on more of its rows
+    where that was a sample.
 
-    Labels that cannot be read leave the performance *unknown*: they say nothing of the data. Raises ``LakeAway``.
-    """
+    Labels that cannot be read leave the performance *unknown*: they say nothing of the data. Raises
+    ``LakeAway``."""
     if read.sampled:
         read = read_window(store, case, read.name, LIMIT_ROWS, seed, _COLUMNS)
     logged = _dated(read.rows)
     try:
         ids = logged["id"] if len(logged) else pl.Series("id", [], dtype=pl.String)
         labels = read_labels(store, case.name, read.name, ids)
-        left_out = None if len(logged) < read.counted else count_unknown(store, case.name, read.name, ids)
+        left_out = (
+            None if len(logged) < read.counted else count_unknown(store, case.name, read.name, ids)
+        )
     except LogDamaged as error:
         return Performance(
             champion=champion,
@@ -45,14 +52,22 @@ def check_performance(store: Lake, case: UseCase, manifest: Manifest, champion: 
 
 
 def _dated(rows: pl.DataFrame) -> pl.DataFrame:
-    """A row whose caller told no event time counts on the day of its answer, as the log files it."""
+    """A row whose caller told no event time counts on the day of its answer, as the log files
+    it.
+    """
     if rows.is_empty() or "time" not in rows.columns:
         return rows
-    return rows.with_columns(pl.coalesce("event_time", pl.col("time").dt.convert_time_zone("UTC").dt.replace_time_zone(None)))
+    return rows.with_columns(
+        pl.coalesce(
+            "event_time", pl.col("time").dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        )
+    )
 
 
 def count_unknown(store: Lake, use_case: str, window: str, ids: pl.Series) -> int:
-    """How many ids have feedback under the days of ``window`` and no prediction among ``ids``. Raises ``LogDamaged``, ``LakeAway``."""
+    """How many ids have feedback under the days of ``window`` and no prediction among ``ids``.
+    Raises ``LogDamaged``, ``LakeAway``.
+    """
     known, found, lock = ids.to_frame("id"), [pl.DataFrame(schema={"id": pl.String})], Lock()
 
     def take(path: str) -> None:

@@ -1,10 +1,11 @@
-"""How well the champion did on a window, from labels that come late, and how well it probably does until they come.
+"""How well the champion did on a window, from labels that come late, and how well it probably does
+until they come.
 
-The judgement is pure: predictions and labels in, a record with its reasons out. *Worse* is said only where it is sure: the whole
-interval of the window lies beyond the worse end of the champion's own hold-out interval, both two-sided at 90 % by whole days. A point
-below the lower bound would be a false alarm far more often (docs/performance.md has the rates).
-Only the gate's metric judges. A loss moves with the share of positives alone, so the others are told, and alarm nobody.
-"""
+The judgement is pure: predictions and labels in, a record with its reasons out. *Worse* is said
+only where it is sure: the whole interval of the window lies beyond the worse end of the champion's
+own hold-out interval, both two-sided at 90 % by whole days. A point below the lower bound would be
+a false alarm far more often (docs/performance.md has the rates). Only the gate's metric judges. A
+loss moves with the share of positives alone, so the others are told, and alarm nobody."""
 
 from typing import Literal
 
@@ -22,7 +23,15 @@ from usecases.definition import Metric, UseCase
 Verdict = Literal["level", "worse", "provisional", "unknown"]
 Cause = Literal["data", "performance", "data and performance"]
 
-_TITLES = ("realised", "low", "high", "hold-out low", "hold-out high", "estimated", "estimate less realised")
+_TITLES = (
+    "realised",
+    "low",
+    "high",
+    "hold-out low",
+    "hold-out high",
+    "estimated",
+    "estimate less realised",
+)
 
 
 class _Record(BaseModel):
@@ -30,7 +39,9 @@ class _Record(BaseModel):
 
 
 class Estimate(_Record):
-    """The expected score of all rows, labelled or not. ``error`` is estimate less realised on the rows whose label came."""
+    """The expected score of all rows, labelled or not. ``error`` is estimate less realised on the
+    rows whose label came.
+    """
 
     value: FiniteFloat | None = None
     error: FiniteFloat | None = None
@@ -39,10 +50,10 @@ class Estimate(_Record):
 class Performance(_Record):
     """The champion's scores on a window, and what they are worth.
 
-    ``rows`` were answered by this champion, ``other_rows`` by other versions, which are left out. ``labels`` of the ``rows`` have come
-    (``coverage``, 0-1), on ``days`` days; ``repeated`` of them more than once, ``skewed`` before there was anything to know.
-    ``unknown_ids`` are labels for ids that the window does not hold; ``None``: not counted, since the window was sampled.
-    """
+    ``rows`` were answered by this champion, ``other_rows`` by other versions, which are left out.
+    ``labels`` of the ``rows`` have come (``coverage``, 0-1), on ``days`` days; ``repeated`` of them
+    more than once, ``skewed`` before there was anything to know. ``unknown_ids`` are labels for ids
+    that the window does not hold; ``None``: not counted, since the window was sampled."""
 
     champion: str | None
     verdict: Verdict
@@ -75,19 +86,27 @@ def judge_performance(
     version: str | None = None,
     left_out: int | None = 0,
 ) -> Performance:
-    """Judge the champion of ``manifest`` (registered as ``version``) on the predictions ``logged`` and the ``labels`` of a window.
+    """Judge the champion of ``manifest`` (registered as ``version``) on the predictions ``logged``
+    and the ``labels`` of a window.
 
-    ``logged`` has id, score and event_time, and may have time and model_version; ``labels`` has id, label and time (when it was known), and
-    may have received (when it came) or given (how many came, of which this is the last). Either may be empty, without columns.
-    ``left_out`` labels for ids that are not in the window were not read (``None``: nobody counted).
-    """
-    own = logged if version is None or "model_version" not in logged.columns else logged.filter(pl.col("model_version") == version)
+    ``logged`` has id, score and event_time, and may have time and model_version; ``labels`` has id,
+    label and time (when it was known), and may have received (when it came) or given (how many
+    came, of which this is the last). Either may be empty, without columns. ``left_out`` labels for
+    ids that are not in the window were not read (``None``: nobody counted)."""
+    own = (
+        logged
+        if version is None or "model_version" not in logged.columns
+        else logged.filter(pl.col("model_version") == version)
+    )
     last = last_labels(labels)
     strangers = len(last.join(logged, on="id", how="anti")) if len(logged) else len(last)
     unknown_ids = None if left_out is None else left_out + strangers
     joined = own.join(last, on="id", how="inner") if len(own) else pl.DataFrame()
     metrics = metrics_of(case)
-    held = {name: Interval(low=low, high=high) for name, (low, high) in manifest.holdout_intervals.items()}
+    held = {
+        name: Interval(low=low, high=high)
+        for name, (low, high) in manifest.holdout_intervals.items()
+    }
     found = _realised(metrics, joined, seed)
     days = joined["event_time"].cast(pl.Date).n_unique() if len(joined) else 0
     verdict, provisional, reasons = _judge(case, held, found, len(own), len(joined), days)
@@ -114,40 +133,71 @@ def judge_performance(
 def last_labels(labels: pl.DataFrame) -> pl.DataFrame:
     """Of each id the label that was known last: id, label, time (UTC), given (how many came).
 
-    Of two that were known at the same time the one that came later: by ``received``, where that is told, and by the order of the rows.
-    """
+    Of two that were known at the same time the one that came later: by ``received``, where that is
+    told, and by the order of the rows."""
     if labels.is_empty():
-        return pl.DataFrame(schema={"id": pl.String, "label": pl.Boolean, "label_time": pl.Datetime("us", "UTC"), "given": pl.UInt32})
-    ordered = labels.with_columns(_in_utc(labels["time"]).alias("label_time")).with_row_index("_row")
+        return pl.DataFrame(
+            schema={
+                "id": pl.String,
+                "label": pl.Boolean,
+                "label_time": pl.Datetime("us", "UTC"),
+                "given": pl.UInt32,
+            }
+        )
+    ordered = labels.with_columns(_in_utc(labels["time"]).alias("label_time")).with_row_index(
+        "_row"
+    )
     order = ["label_time", *(["received"] if "received" in labels.columns else []), "_row"]
     given = pl.col("given").last() if "given" in labels.columns else pl.len()
     by_id = ordered.sort(order, nulls_last=False).group_by("id", maintain_order=True)
-    return by_id.agg(pl.col("label").last().cast(pl.Boolean), pl.col("label_time").last(), given.alias("given"))
+    return by_id.agg(
+        pl.col("label").last().cast(pl.Boolean), pl.col("label_time").last(), given.alias("given")
+    )
 
 
 def _in_utc(time: pl.Series) -> pl.Series:
     """A time that names no zone is in UTC."""
     zone = getattr(time.dtype, "time_zone", None)
-    return (time.dt.replace_time_zone("UTC") if zone is None else time.dt.convert_time_zone("UTC")).dt.cast_time_unit("us")
+    return (
+        time.dt.replace_time_zone("UTC") if zone is None else time.dt.convert_time_zone("UTC")
+    ).dt.cast_time_unit("us")
 
 
 def _realised(metrics: list[Metric], joined: pl.DataFrame, seed: int) -> dict[str, Interval]:
     if joined.is_empty():
         return {metric.name: Interval() for metric in metrics}
     truth = joined["label"].cast(pl.Int64).to_numpy()
-    return intervals(metrics, truth, joined["score"].to_numpy(), days_of(joined["event_time"]), seed)
+    return intervals(
+        metrics, truth, joined["score"].to_numpy(), days_of(joined["event_time"]), seed
+    )
 
 
 def _judge(
-    case: UseCase, held: dict[str, Interval], found: dict[str, Interval], rows: int, labels: int, days: int
+    case: UseCase,
+    held: dict[str, Interval],
+    found: dict[str, Interval],
+    rows: int,
+    labels: int,
+    days: int,
 ) -> tuple[Verdict, bool, list[str]]:
     """Nothing to judge first, too little next; then whether the two intervals are apart."""
     policy, metric = case.labels, case.gate.metric
     if not rows or not labels:
-        return "unknown", True, ["this champion has no predictions here" if not rows else f"no label has come for {rows:,} predictions"]
+        return (
+            "unknown",
+            True,
+            [
+                "this champion has no predictions here"
+                if not rows
+                else f"no label has come for {rows:,} predictions"
+            ],
+        )
     little = []
     if labels / rows < policy.coverage:
-        little.append(f"labels for {labels / rows:.0%} of {rows:,} predictions, {policy.coverage:.0%} are wanted")
+        little.append(
+            f"labels for {labels / rows:.0%} of {rows:,} predictions, {policy.coverage:.0%} "
+            "are wanted"
+        )
     if labels < policy.rows:
         little.append(f"{labels} labels, {policy.rows} are wanted")
     if days < policy.days:
@@ -156,59 +206,105 @@ def _judge(
         return "provisional", True, little
     now, then = found[metric.name], held.get(metric.name, Interval())
     if now.bounds is None:
-        return "unknown", False, [f"{metric.name} does not exist on every replicate: a class is missing on some days"]
+        return (
+            "unknown",
+            False,
+            [f"{metric.name} does not exist on every replicate: a class is missing on some days"],
+        )
     if then.bounds is None:
-        return "unknown", False, [f"the champion's package has no hold-out interval of {metric.name}: retrain to get one"]
-    worse = now.bounds[1] < then.bounds[0] if metric.higher_is_better else now.bounds[0] > then.bounds[1]
+        return (
+            "unknown",
+            False,
+            [
+                (
+                    f"the champion's package has no hold-out interval of {metric.name}: retrain "
+                    "to get one"
+                )
+            ],
+        )
+    worse = (
+        now.bounds[1] < then.bounds[0]
+        if metric.higher_is_better
+        else now.bounds[0] > then.bounds[1]
+    )
     ranges = [f"{low:.4f} to {high:.4f}" for low, high in (now.bounds, then.bounds)]
     said = f"{metric.name} {now.value:.4f} ({ranges[0]} at {LEVEL:.0%}, {labels:,} labels)"
     if worse:
         return "worse", False, [f"{said} is worse than the champion's own hold-out, {ranges[1]}"]
-    return "level", False, [f"{said} is not surely worse than the champion's own hold-out, {ranges[1]}"]
+    return (
+        "level",
+        False,
+        [f"{said} is not surely worse than the champion's own hold-out, {ranges[1]}"],
+    )
 
 
 def _remarks(other_rows: int, unknown_ids: int) -> list[str]:
     said = [f"{other_rows:,} predictions of other versions are left out"] if other_rows else []
     if unknown_ids:
-        said.append(f"{unknown_ids:,} labels are for ids that this window does not hold: another window's, not logged, or mistaken")
+        said.append(
+            f"{unknown_ids:,} labels are for ids that this window does not hold: another "
+            "window's, not logged, or mistaken"
+        )
     return said
 
 
 def _skewed(joined: pl.DataFrame) -> int:
-    """Labels that say they were known before the row was answered and before its event: a clock is wrong. They count all the same."""
+    """Labels that say they were known before the row was answered and before its event: a clock is
+    wrong. They count all the same.
+    """
     if joined.is_empty() or "time" not in joined.columns:
         return 0
-    known, answered, event = (_in_utc(joined[name]) for name in ("label_time", "time", "event_time"))
+    known, answered, event = (
+        _in_utc(joined[name]) for name in ("label_time", "time", "event_time")
+    )
     return int(((known < answered) & (known < event)).sum())
 
 
-def _estimates(case: UseCase, manifest: Manifest, own: pl.DataFrame, joined: pl.DataFrame) -> dict[str, Estimate]:
-    """None without a calibration in the package. The error needs as many labels as a metric does."""
+def _estimates(
+    case: UseCase, manifest: Manifest, own: pl.DataFrame, joined: pl.DataFrame
+) -> dict[str, Estimate]:
+    """None without a calibration in the package. The error needs as many labels as a metric
+    does.
+    """
     if not manifest.calibration or own.is_empty():
         return {}
     enough = len(joined) >= case.labels.rows
     scores = own["score"].to_numpy()
     known = joined["score"].to_numpy() if enough else scores[:0]
-    chances, some = calibrate_scores(manifest.calibration, scores), calibrate_scores(manifest.calibration, known)
+    chances, some = (
+        calibrate_scores(manifest.calibration, scores),
+        calibrate_scores(manifest.calibration, known),
+    )
     realised = _points(metrics_of(case), joined) if enough else {}
     found: dict[str, Estimate] = {}
     for metric in metrics_of(case):
         error = estimate(metric, known, some) - realised[metric.name] if enough else float("nan")
         value = estimate(metric, scores, chances)
-        found[metric.name] = Estimate(value=value if np.isfinite(value) else None, error=error if np.isfinite(error) else None)
+        found[metric.name] = Estimate(
+            value=value if np.isfinite(value) else None, error=error if np.isfinite(error) else None
+        )
     return found
 
 
 def _points(metrics: list[Metric], joined: pl.DataFrame) -> dict[str, float]:
-    return {metric.name: score(metric, joined["label"].cast(pl.Int64).to_numpy(), joined["score"].to_numpy()) for metric in metrics}
+    return {
+        metric.name: score(
+            metric, joined["label"].cast(pl.Int64).to_numpy(), joined["score"].to_numpy()
+        )
+        for metric in metrics
+    }
 
 
 def join_verdict(verdict: DriftVerdict, performance: Performance) -> DriftVerdict:
-    """A champion that does worse is *drifted*, whatever the data look like; broken data stay broken, for a retrain would learn them."""
+    """A champion that does worse is *drifted*, whatever the data look like; broken data stay
+    broken, for a retrain would learn them.
+    """
     if performance.verdict != "worse":
         return verdict
     outcome = "broken" if verdict.outcome == "broken" else "drifted"
-    return verdict.model_copy(update={"outcome": outcome, "reasons": [*verdict.reasons, performance.reasons[0]]})
+    return verdict.model_copy(
+        update={"outcome": outcome, "reasons": [*verdict.reasons, performance.reasons[0]]}
+    )
 
 
 def find_cause(data: DriftVerdict, performance: Performance) -> Cause:
@@ -225,10 +321,15 @@ def say_performance(performance: Performance) -> str:
 
 
 def performance_rows(performance: Performance) -> list[dict[str, str | float]]:
-    """A row for each metric: realised with its interval, the champion's own hold-out, the estimate with its error."""
+    """A row for each metric: realised with its interval, the champion's own hold-out, the estimate
+    with its error.
+    """
     rows: list[dict[str, str | float]] = []
     for name in dict.fromkeys([*performance.metrics, *performance.estimates]):
-        now, then = performance.metrics.get(name, Interval()), performance.holdout.get(name, Interval())
+        now, then = (
+            performance.metrics.get(name, Interval()),
+            performance.holdout.get(name, Interval()),
+        )
         guess = performance.estimates.get(name, Estimate())
         numbers = (now.value, now.low, now.high, then.low, then.high, guess.value, guess.error)
         told = ("not known" if number is None else round(number, 4) for number in numbers)
@@ -242,4 +343,9 @@ def performance_facts(performance: Performance | None) -> dict[str, FiniteFloat 
         return {}
     scores = {f"labelled {name}": value for name, value in performance.scores.items()}
     estimated = {f"estimated {name}": one.value for name, one in performance.estimates.items()}
-    return {"performance": performance.verdict, "label coverage": performance.coverage, **scores, **estimated}
+    return {
+        "performance": performance.verdict,
+        "label coverage": performance.coverage,
+        **scores,
+        **estimated,
+    }

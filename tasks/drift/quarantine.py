@@ -1,9 +1,11 @@
-"""Windows of the prediction log whose data were broken: recorded in the lake, and left out of what is decided from the log.
+"""Windows of the prediction log whose data were broken: recorded in the lake, and left out of what
+is decided from the log.
 
-    reports/<use case>/<window>/quarantine.json     which columns, why, and since when; ``lifted`` once a later check finds it sound
+    reports/<use case>/<window>/quarantine.json     which columns, why, and since when; ``lifted``
+    once a later check finds it sound
 
-``quarantined`` is asked by whoever looks at more than one window. The data themselves stay where they are.
-"""
+``quarantined`` is asked by whoever looks at more than one window. The data themselves stay where
+they are."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,7 +15,9 @@ _NAME = "quarantine.json"
 
 
 class Quarantine(BaseModel):
-    """Why a window is left out. ``lifted`` is the time (ISO 8601, UTC) from which it counts again."""
+    """Why a window is left out. ``lifted`` is the time (ISO 8601, UTC) from which it counts
+    again.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,7 +32,9 @@ class Quarantine(BaseModel):
 
 
 def read(store: Lake, use_case: str, window: str) -> Quarantine | None:
-    """None for a window that never was in quarantine. Raises pydantic's ``ValidationError`` for a record that cannot be read."""
+    """None for a window that never was in quarantine. Raises pydantic's ``ValidationError`` for a
+    record that cannot be read.
+    """
     try:
         return Quarantine.model_validate_json(store.read(_path(use_case, window)))
     except FileNotFoundError:
@@ -59,7 +65,9 @@ def quarantined(store: Lake, use_case: str) -> dict[str, Quarantine]:
 
 
 def _write(store: Lake, quarantine: Quarantine) -> None:
-    store.write(_path(quarantine.use_case, quarantine.window), quarantine.model_dump_json(indent=1).encode())
+    store.write(
+        _path(quarantine.use_case, quarantine.window), quarantine.model_dump_json(indent=1).encode()
+    )
 
 
 def _path(use_case: str, window: str) -> str:

@@ -12,7 +12,9 @@ from usecases.definition import known
 
 @dataclass(frozen=True)
 class Audit:
-    """``faults`` name what is wrong; where the ledger is not ``checked``, why it cannot be. Without any it is whole."""
+    """``faults`` name what is wrong; where the ledger is not ``checked``, why it cannot be. Without
+    any it is whole.
+    """
 
     use_case: str
     entries: int
@@ -22,12 +24,16 @@ class Audit:
 
 
 def audited_use_cases(store: Lake) -> list[str]:
-    """The known use cases, and those that are known no more and left a ledger. Raises ``LakeAway``."""
+    """The known use cases, and those that are known no more and left a ledger. Raises
+    ``LakeAway``.
+    """
     return sorted({*known(), *(path.split("/")[1] for path in store.list("decisions"))})
 
 
 def audit_ledger(store: Lake, registry: ModelRegistry, use_case: str) -> Audit:
-    """The chain with its head on MLflow's model, and the alias ``champion`` against the last crown. What cannot be asked is a fault."""
+    """The chain with its head on MLflow's model, and the alias ``champion`` against the last crown.
+    What cannot be asked is a fault.
+    """
     try:
         entries = len(store.list(f"decisions/{use_case}"))
         head = registry.model_tags(use_case).get(HEAD)
@@ -42,9 +48,14 @@ def audit_ledger(store: Lake, registry: ModelRegistry, use_case: str) -> Audit:
     return Audit(use_case, entries, champion, tuple(faults))
 
 
-def _chain_faults(store: Lake, use_case: str, entries: int, head: str | None, has_model: bool) -> list[str]:
+def _chain_faults(
+    store: Lake, use_case: str, entries: int, head: str | None, has_model: bool
+) -> list[str]:
     if head is not None and not re.fullmatch(r"\d{1,8} [0-9a-f]{64}", head):
-        return [f"MLflow's model says {head!r} in the tag {HEAD}, which is no place and SHA-256", *find_tampering(store, use_case, None)]
+        return [
+            f"MLflow's model says {head!r} in the tag {HEAD}, which is no place and SHA-256",
+            *find_tampering(store, use_case, None),
+        ]
     faults = find_tampering(store, use_case, head)
     # Before the first version there is no model to note the head on.
     if head is None and has_model and entries:
@@ -59,5 +70,14 @@ def _alias_faults(entries: list[Entry], champion: str | None) -> list[str]:
     if crowned is None:
         ledger = "no entry crowned anybody"
     else:
-        ledger = f"entry {crowned.sequence} {f'crowned version {crowned.version} last' if crowned.version else 'gave the crown to nobody'}"
-    return [f"the alias {CHAMPION} in MLflow is {f'at version {champion}' if champion else 'gone'}, and {ledger}: it was moved by hand"]
+        crown = f"version {crowned.version} last" if crowned.version else None
+        ledger = f"entry {crowned.sequence} " + (
+            f"crowned {crown}" if crown else "gave the crown to nobody"
+        )
+    return [
+        (
+            f"the alias {CHAMPION} in MLflow is "
+            f"{f'at version {champion}' if champion else 'gone'}, and {ledger}: it was moved by "
+            "hand"
+        )
+    ]

@@ -1,11 +1,14 @@
-"""The ledger: every decision of a use case, one JSON object each, which nobody may change afterwards.
+"""The ledger: every decision of a use case, one JSON object each, which nobody may change
+afterwards.
 
-    decisions/<use_case>/00000017.json      {"sequence": 17, "previous": "<SHA-256 of 00000016.json>", "kind": "contest", ...}
+    decisions/<use_case>/00000017.json      {"sequence": 17, "previous": "<SHA-256 of
+    00000016.json>", "kind": "contest", ...}
 
-An entry is created only where there is none yet (``Lake.create``), so of two writers one takes the next place. Each holds the
-SHA-256 of the one before it, and MLflow's model the one of the latest (tag ``laurel.ledger``): an entry that was edited, removed or
-slipped in is named by ``find_tampering``. The order is that of the places: clocks of machines differ, and a place does not.
-"""
+An entry is created only where there is none yet (``Lake.create``), so of two writers one takes the
+next place. Each holds the SHA-256 of the one before it, and MLflow's model the one of the latest
+(tag ``laurel.ledger``): an entry that was edited, removed or slipped in is named by
+``find_tampering``. The order is that of the places: clocks of machines differ, and a place does
+not."""
 
 import hashlib
 from collections.abc import Sequence
@@ -33,21 +36,26 @@ class LedgerBroken(RuntimeError):
 
 
 class Overtaken(RuntimeError):
-    """Somebody else took the place that was asked for: what was read of the ledger is no longer all of it."""
+    """Somebody else took the place that was asked for: what was read of the ledger is no longer all
+    of it.
+    """
 
 
 class Decision(BaseModel):
     """What was decided, why, and by which run.
 
-    ``kind`` and the words of its ``verdict``:
-    contest    promote, keep, suspicious, unfair, inconclusive: ``challenger`` against ``champion`` on ``holdout``
-    approval   asked, approved, rejected, expired: whether ``challenger`` may take the crown; ``run`` is the one that waits
-    crown      crowned, failed: ``version``, ``challenger`` refitted, got into service (or did not); ``champion`` had the crown before
-               adopted, vacated: a person gave the crown to ``version``, or to nobody, without a contest; ``facts``: by whom, and why
-               restored: MLflow's alias was deleted by hand, and is at ``version`` again
-    rollback   rollback, failed: the crown went back to ``version`` from ``champion`` (or did not); one entry, and none of kind crown
-    drift      stable, drifted, broken, inconclusive, silent: what a check of ``window`` against ``champion`` found
-    retrain    started, and then promoted, kept, no champion yet, below the gate, nothing to do, waits for approval, failed,
+    ``kind`` and the words of its ``verdict``: contest    promote, keep, suspicious, unfair,
+    inconclusive: ``challenger`` against ``champion`` on ``holdout`` approval   asked, approved,
+    rejected, expired: whether ``challenger`` may take the crown; ``run`` is the one that waits
+    crown      crowned, failed: ``version``, ``challenger`` refitted, got into service (or did not);
+    ``champion`` had the crown before
+               adopted, vacated: a person gave the crown to ``version``, or to nobody, without a
+               contest; ``facts``: by whom, and why restored: MLflow's alias was deleted by hand,
+               and is at ``version`` again
+    rollback   rollback, failed: the crown went back to ``version`` from ``champion`` (or did not);
+    one entry, and none of kind crown drift      stable, drifted, broken, inconclusive, silent: what
+    a check of ``window`` against ``champion`` found retrain    started, and then promoted, kept, no
+    champion yet, below the gate, nothing to do, waits for approval, failed,
                or crashed and cancelled, which somebody else writes for the run that died
     refusal    running, cooldown, budget, breaker: why no retrain was started
     breaker    closed: somebody closed the breaker by hand
@@ -113,11 +121,11 @@ def record(decision: Decision, after: int | None = None) -> Entry:
 
 
 def append(store: Lake, decision: Decision, after: int | None = None) -> Entry:
-    """Take the next place. An event that its run has told already (a step that is tried again) is not added twice.
+    """Take the next place. An event that its run has told already (a step that is tried again) is
+    not added twice.
 
-    With ``after`` (a sequence, 0 for an empty ledger) it takes the place after that one, or none: whoever decided by what was
-    read up to there must read again. Raises ``Overtaken``.
-    """
+    With ``after`` (a sequence, 0 for an empty ledger) it takes the place after that one, or none:
+    whoever decided by what was read up to there must read again. Raises ``Overtaken``."""
     while True:
         paths = store.list(f"decisions/{decision.use_case}")
         places = [path for path in paths if _place(path)]
@@ -129,7 +137,10 @@ def append(store: Lake, decision: Decision, after: int | None = None) -> Entry:
         if after is None and (known := _known(store, places, decision)):
             return known
         if after not in (None, sequence - 1):
-            raise Overtaken(f"Entry {sequence - 1} of {decision.use_case!r} was added after entry {after} was read.")
+            raise Overtaken(
+                f"Entry {sequence - 1} of {decision.use_case!r} was added after entry "
+                f"{after} was read."
+            )
         entry = Entry(**dict(decision), sequence=sequence, previous=previous)
         try:
             store.create(path_of(entry.use_case, sequence), encode(entry))
@@ -139,12 +150,12 @@ def append(store: Lake, decision: Decision, after: int | None = None) -> Entry:
 
 
 def _known(store: Lake, places: Sequence[str], decision: Decision) -> Entry | None:
-    """The entry of the same event, of those that other runs can have added between a step and its second try.
+    """The entry of the same event, of those that other runs can have added between a step and its
+    second try.
 
-    An event is what its run decided, without the clock: each try of a step reads another time, and says the same otherwise. Of a
-    direct call, which has no run, the time belongs to it. A run that was started again ends once more: an end belongs to the start
-    before it.
-    """
+    An event is what its run decided, without the clock: each try of a step reads another time, and
+    says the same otherwise. Of a direct call, which has no run, the time belongs to it. A run that
+    was started again ends once more: an end belongs to the start before it."""
     ignored = {"time", "by"} if decision.run else set()
     wanted = decision.model_dump(exclude=ignored)
     latest_places = places[-_BETWEEN:]
@@ -155,21 +166,31 @@ def _known(store: Lake, places: Sequence[str], decision: Decision) -> Entry | No
             entry = _decode(path, data)
             if entry.run == decision.run and entry.decision.model_dump(exclude=ignored) == wanted:
                 return entry
-            if decision.kind == "retrain" and (entry.kind, entry.verdict, entry.run) == ("retrain", "started", decision.run):
+            if decision.kind == "retrain" and (entry.kind, entry.verdict, entry.run) == (
+                "retrain",
+                "started",
+                decision.run,
+            ):
                 return None
     return None
 
 
 def read(store: Lake, use_case: str, last: int | None = None) -> list[Entry]:
-    """The entries in order, or the ``last`` ones of them. Raises ``LedgerBroken`` for one that cannot be read."""
+    """The entries in order, or the ``last`` ones of them. Raises ``LedgerBroken`` for one that
+    cannot be read.
+    """
     places = [path for path in store.list(f"decisions/{use_case}") if _place(path)]
     wanted = places if last is None else places[-last:]
     with ThreadPoolExecutor(_READERS) as readers:
-        return [_decode(path, data) for path, data in zip(wanted, readers.map(store.read, wanted), strict=True)]
+        return [
+            _decode(path, data)
+            for path, data in zip(wanted, readers.map(store.read, wanted), strict=True)
+        ]
 
 
 def find_tampering(store: Lake, use_case: str, head: str | None) -> list[str]:
-    """What is wrong with the chain; empty for a whole one. ``head`` is the model's tag ``laurel.ledger``: place and SHA-256.
+    """What is wrong with the chain; empty for a whole one. ``head`` is the model's tag
+    ``laurel.ledger``: place and SHA-256.
 
     A changed entry is named by the one after it, which holds its digest, or by the head.
     """
@@ -184,9 +205,14 @@ def find_tampering(store: Lake, use_case: str, head: str | None) -> list[str]:
     if head is not None:
         place, _, wanted = head.partition(" ")
         if int(place) not in digests:
-            found.append(f"{path_of(use_case, int(place))} is missing: MLflow's model names it as the head")
+            found.append(
+                f"{path_of(use_case, int(place))} is missing: MLflow's model names it as the head"
+            )
         elif digests[int(place)] != wanted:
-            found.append(f"{path_of(use_case, int(place))} was changed: its SHA-256 is not the one on MLflow's model")
+            found.append(
+                f"{path_of(use_case, int(place))} was changed: its SHA-256 is not the one on "
+                "MLflow's model"
+            )
     return list(dict.fromkeys(found))
 
 
@@ -239,4 +265,7 @@ def _decode(path: str, data: bytes) -> Entry:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise LedgerBroken(f"{path} cannot be read as an entry of the ledger: {where + ': ' if where else ''}{first['msg']}") from error
+        raise LedgerBroken(
+            f"{path} cannot be read as an entry of the ledger: "
+            f"{where + ': ' if where else ''}{first['msg']}"
+        ) from error

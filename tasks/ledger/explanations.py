@@ -1,4 +1,6 @@
-"""Answers from the ledger, in words: who was champion and why, and why no retrain ran. Pure, but for the thin task at the end."""
+"""Answers from the ledger, in words: who was champion and why, and why no retrain ran. Pure, but
+for the thin task at the end.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +24,9 @@ RECENT = 5
 
 @dataclass(frozen=True)
 class Explanation:
-    """``champion`` is the version that had the crown at ``at``, ``None`` where nobody had; ``text`` is Markdown."""
+    """``champion`` is the version that had the crown at ``at``, ``None`` where nobody had; ``text``
+    is Markdown.
+    """
 
     use_case: str
     at: datetime
@@ -33,15 +37,19 @@ class Explanation:
     def in_short(self) -> str:
         """Who reigned; the rest is on the run's page."""
         who = f"Version {self.champion} was" if self.champion else "Nobody was"
-        return f"{who} champion of {self.use_case} at {short(self.at)}. The whole answer is this run's artifact."
+        return (
+            f"{who} champion of {self.use_case} at {short(self.at)}. The whole answer is this "
+            "run's artifact."
+        )
 
 
 @task(**PATIENT)
 def explain_ledger(use_case: str, at: datetime | None, question: Question | None) -> Explanation:
-    """What the ledger answers for the moment ``at`` (UTC where it names no zone; default: now), as an artifact too.
+    """What the ledger answers for the moment ``at`` (UTC where it names no zone; default: now), as
+    an artifact too.
 
-    Raises ``UseCaseError`` that names the known use cases, ``LedgerBroken`` for an entry that cannot be read.
-    """
+    Raises ``UseCaseError`` that names the known use cases, ``LedgerBroken`` for an entry that
+    cannot be read."""
     case, now = load(use_case), datetime.now(UTC)
     moment = now if at is None else at if at.tzinfo else at.replace(tzinfo=UTC)
     known = until(read(lake(), use_case), moment, now)
@@ -55,32 +63,56 @@ def explain_ledger(use_case: str, at: datetime | None, question: Question | None
     if question != "champion":
         parts.append(retrain_in_words(use_case, case.retrain, known, moment))
     found = Explanation(use_case, moment, crowned.version if crowned else None, "\n\n".join(parts))
-    create_markdown_artifact(found.text, key=artifact_key(use_case, "explanation"), description=f"At {short(moment)}")
-    get_run_logger().info("explained use_case=%s at=%s champion=%s", use_case, moment.isoformat(), found.champion)
+    create_markdown_artifact(
+        found.text, key=artifact_key(use_case, "explanation"), description=f"At {short(moment)}"
+    )
+    get_run_logger().info(
+        "explained use_case=%s at=%s champion=%s", use_case, moment.isoformat(), found.champion
+    )
     return found
 
 
 def until(entries: Sequence[Entry], moment: datetime, now: datetime) -> list[Entry]:
-    """The entries that stood in the ledger at ``moment``. Clocks are not believed more than the governor believes them."""
-    return [entry for entry, time in zip(entries, trusted_times(entries, now), strict=True) if time <= moment]
+    """The entries that stood in the ledger at ``moment``. Clocks are not believed more than the
+    governor believes them.
+    """
+    return [
+        entry
+        for entry, time in zip(entries, trusted_times(entries, now), strict=True)
+        if time <= moment
+    ]
 
 
 def champion_in_words(use_case: str, entries: Sequence[Entry], moment: datetime) -> str:
-    """Who had the crown after the last of ``entries``, since when, from whom, and what led to it."""
+    """Who had the crown after the last of ``entries``, since when, from whom, and what led to
+    it.
+    """
     title = f"# Who was champion of {use_case} at {short(moment)}"
     crowned = last_crowned(entries)
     if crowned is None:
-        why = "no contest was held" if not any(entry.kind == "contest" for entry in entries) else "no challenger was crowned"
+        why = (
+            "no contest was held"
+            if not any(entry.kind == "contest" for entry in entries)
+            else "no challenger was crowned"
+        )
         return f"{title}\n\nNobody: {why} before that. The ledger had {len(entries)} entries."
     if crowned.version is None:
         return f"{title}\n\nNobody, since {_when(crowned)}: {_reasons(crowned)}. {_where(crowned)}"
     lines = [title, f"**Version {crowned.version}**, since {_when(crowned)}."]
     if crowned.verdict == "adopted":
-        before = f"after version {crowned.champion}" if crowned.champion else "with nobody before it"
-        lines.append(f"It got the crown by hand, without a contest, {before}: {_reasons(crowned)}. {_where(crowned)}")
+        before = (
+            f"after version {crowned.champion}" if crowned.champion else "with nobody before it"
+        )
+        lines.append(
+            f"It got the crown by hand, without a contest, {before}: {_reasons(crowned)}. "
+            f"{_where(crowned)}"
+        )
         lines += _how_it_was_crowned_first(entries, crowned)
     elif crowned.kind == "rollback":
-        lines.append(f"It got the crown back from version {crowned.champion} by a rollback: {_reasons(crowned)}. {_where(crowned)}")
+        lines.append(
+            f"It got the crown back from version {crowned.champion} by a rollback: "
+            f"{_reasons(crowned)}. {_where(crowned)}"
+        )
         lines += _how_it_was_crowned_first(entries, crowned)
     else:
         lines += _how_it_was_crowned(entries, crowned)
@@ -89,30 +121,61 @@ def champion_in_words(use_case: str, entries: Sequence[Entry], moment: datetime)
 
 def _how_it_was_crowned_first(entries: Sequence[Entry], moved: Entry) -> list[str]:
     before = [one for one in entries if one.sequence < moved.sequence]
-    found = [one for one in before if (one.kind, one.verdict, one.version) == ("crown", "crowned", moved.version)]
-    return [f"It was first crowned at {_when(found[-1])}.", *_how_it_was_crowned(before, found[-1])] if found else []
+    found = [
+        one
+        for one in before
+        if (one.kind, one.verdict, one.version) == ("crown", "crowned", moved.version)
+    ]
+    return (
+        [f"It was first crowned at {_when(found[-1])}.", *_how_it_was_crowned(before, found[-1])]
+        if found
+        else []
+    )
 
 
 def _how_it_was_crowned(entries: Sequence[Entry], crowned: Entry) -> list[str]:
-    before = [one for one in entries if one.sequence < crowned.sequence and one.challenger == (crowned.challenger or crowned.version)]
+    before = [
+        one
+        for one in entries
+        if one.sequence < crowned.sequence
+        and one.challenger == (crowned.challenger or crowned.version)
+    ]
     came = f"after version {crowned.champion}" if crowned.champion else "as the first champion"
     lines = [f"It took the crown {came}: {_reasons(crowned)}. {_where(crowned)}"]
     contest = next((one for one in reversed(before) if one.kind == "contest"), None)
-    lines.append(_contest_in_words(contest) if contest else "No contest that led to it stands in the ledger.")
+    lines.append(
+        _contest_in_words(contest) if contest else "No contest that led to it stands in the ledger."
+    )
     version = contest.dataset_version if contest else crowned.dataset_version
-    lines.append(f"**Data:** dataset version `{version or 'not known'}`, judged on {crowned.holdout or 'a hold-out that is not known'}.")
-    lines += [_answer_in_words(one) for one in before if one.kind == "approval" and contest and one.sequence > contest.sequence]
+    lines.append(
+        f"**Data:** dataset version `{version or 'not known'}`, judged on "
+        f"{crowned.holdout or 'a hold-out that is not known'}."
+    )
+    lines += [
+        _answer_in_words(one)
+        for one in before
+        if one.kind == "approval" and contest and one.sequence > contest.sequence
+    ]
     return lines
 
 
 def _contest_in_words(entry: Entry) -> str:
     against = f"champion {entry.champion}" if entry.champion else "no champion"
-    said = f"**Contest:** challenger {entry.challenger} against {against} on {entry.holdout}: *{entry.verdict}*, {_reasons(entry)}."
+    said = (
+        f"**Contest:** challenger {entry.challenger} against {against} on {entry.holdout}: "
+        f"*{entry.verdict}*, {_reasons(entry)}."
+    )
     if entry.contest is not None:
         main, sure = entry.contest.main, 2 * entry.contest.confidence - 1
-        scores = f"{main.metric} {number(main.challenger)} against {number(main.champion)}, gain {number(main.gain, signed=True)}"
+        scores = (
+            f"{main.metric} {number(main.challenger)} against {number(main.champion)}, gain "
+            f"{number(main.gain, signed=True)}"
+        )
         interval = f"[{number(main.low, signed=True)}, {number(main.high, signed=True)}]"
-        said += f" {scores}, {sure:.0%} interval {interval}, on {main.rows:,} rows in {entry.contest.blocks} blocks."
+        said += (
+            f" {scores}, {sure:.0%} interval {interval}, on {main.rows:,} rows in "
+            f"{entry.contest.blocks} blocks."
+        )
     elif entry.gate_score is not None:
         said += f" It scored {number(entry.gate_score)} on the hold-out."
     return f"{said} {_where(entry)}"
@@ -122,58 +185,107 @@ def _answer_in_words(entry: Entry) -> str:
     who, why = entry.facts.get("by"), entry.facts.get("why")
     if entry.verdict == "asked":
         return f"**Approval** was asked for at {_when(entry)}. {_where(entry)}"
-    return f"**Approval:** {entry.verdict} by {who or 'nobody'} at {_when(entry)}{f': {why}' if why else ''}. {_where(entry)}"
+    return (
+        f"**Approval:** {entry.verdict} by {who or 'nobody'} at "
+        f"{_when(entry)}{f': {why}' if why else ''}. {_where(entry)}"
+    )
 
 
 def alias_in_words(crowned: Entry | None, holder: str | None) -> list[str]:
-    """A warning where MLflow's alias ``champion``, at version ``holder``, is not where the ledger put it; nothing where it is."""
+    """A warning where MLflow's alias ``champion``, at version ``holder``, is not where the ledger
+    put it; nothing where it is.
+    """
     wanted = crowned.version if crowned else None
     if wanted == holder:
         return []
     ledger = f"the ledger crowned version {wanted} last" if wanted else "the ledger crowned nobody"
     alias = f"is at version {holder}" if holder else "is gone"
     what = "gone" if holder is None else "moved"
-    way = "The next flow sets it again." if holder is None else "The flow `adopt` settles who is champion."
-    return [f"**The alias was {what} by hand:** MLflow's alias `champion` {alias}, and {ledger}. {way}"]
+    way = (
+        "The next flow sets it again."
+        if holder is None
+        else "The flow `adopt` settles who is champion."
+    )
+    return [
+        f"**The alias was {what} by hand:** MLflow's alias `champion` {alias}, and {ledger}. {way}"
+    ]
 
 
-def retrain_in_words(use_case: str, policy: RetrainPolicy, entries: Sequence[Entry], moment: datetime) -> str:
-    """What came of the last word on a retrain, what stood in its way lately, and whether one could start at ``moment``."""
+def retrain_in_words(
+    use_case: str, policy: RetrainPolicy, entries: Sequence[Entry], moment: datetime
+) -> str:
+    """What came of the last word on a retrain, what stood in its way lately, and whether one could
+    start at ``moment``.
+    """
     lines = [f"# Why did {use_case} not retrain, at {short(moment)}", _last_word(use_case, entries)]
-    for title, kind in (("Retrains", "retrain"), ("Refusals", "refusal"), ("Drift checks", "drift")):
+    for title, kind in (
+        ("Retrains", "retrain"),
+        ("Refusals", "refusal"),
+        ("Drift checks", "drift"),
+    ):
         found = [one for one in entries if one.kind == kind][-RECENT:]
         listed = "\n".join(f"- {_when(one)}: {_in_a_line(one)}" for one in reversed(found))
-        lines.append(f"**{title}**, the latest first:\n\n{listed}" if found else f"**{title}:** none stands in the ledger.")
+        lines.append(
+            f"**{title}**, the latest first:\n\n{listed}"
+            if found
+            else f"**{title}:** none stands in the ledger."
+        )
     breaker = breaker_of(policy, entries, moment)
     state = f"open until {short(breaker.open_until)}" if breaker.open_until else "closed"
     crashes = f", {breaker.crashes} of them runs that crashed" if breaker.crashes else ""
-    lines.append(f"**Breaker:** {state}; {breaker.rejections} of {policy.breaker_rejections} rejections in a row{crashes}.")
+    lines.append(
+        f"**Breaker:** {state}; {breaker.rejections} of {policy.breaker_rejections} "
+        f"rejections in a row{crashes}."
+    )
     refusal = may_retrain(policy, entries, moment)
-    lines.append(f"**A retrain by itself** could start at that time: {f'no, {refusal.reason}' if refusal else 'yes'}.")
+    lines.append(
+        "**A retrain by itself** could start at that time: "
+        f"{f'no, {refusal.reason}' if refusal else 'yes'}."
+    )
     return "\n\n".join(lines)
 
 
 def _last_word(use_case: str, entries: Sequence[Entry]) -> str:
-    last = next((one for one in reversed(entries) if one.kind in ("drift", "refusal", "retrain")), None)
+    last = next(
+        (one for one in reversed(entries) if one.kind in ("drift", "refusal", "retrain")), None
+    )
     if last is None:
-        return f"Nothing asked for a retrain: no drift check and no retrain stands in the ledger. Check: `drift_check/{use_case}`."
+        return (
+            "Nothing asked for a retrain: no drift check and no retrain stands in the ledger. "
+            f"Check: `drift_check/{use_case}`."
+        )
     said = _in_a_line(last)
     match last.kind, last.verdict:
         case "retrain", "started":
-            text = f"It did start, at {_when(last)} ({said}), and has no end: it is at work, or it was killed. {_where(last)}"
+            text = (
+                f"It did start, at {_when(last)} ({said}), and has no end: it is at work, "
+                "or it "
+                f"was killed. {_where(last)}"
+            )
         case "retrain", _:
             text = f"It did, and this came of it at {_when(last)}: {said}. {_where(last)}"
         case "refusal", _:
-            text = f"A retrain was wanted at {_when(last)} and refused: {_reasons(last)}. {_where(last)}"
+            text = (
+                f"A retrain was wanted at {_when(last)} and refused: {_reasons(last)}. "
+                f"{_where(last)}"
+            )
         case _, "drifted":
             text = (
-                f"The check of {last.window} found drift at {_when(last)}, and no retrain was started or refused since: look at the "
+                f"The check of {last.window} found drift at {_when(last)}, and no retrain "
+                "was started or refused since: look at the "
                 f"automation `retrain {use_case} on drift` and at the worker. {_where(last)}"
             )
         case _, "stable":
-            text = f"The last check found no drift, and nothing else starts a retrain by itself: {said}. {_where(last)}"
+            text = (
+                "The last check found no drift, and nothing else starts a retrain by itself: "
+                f"{said}. {_where(last)}"
+            )
         case _:
-            text = f"The last check did not find drift but something else, and that never retrains: {said}. {_where(last)}"
+            text = (
+                "The last check did not find drift but something else, and that never "
+                "retrains: "
+                f"{said}. {_where(last)}"
+            )
     return text
 
 

@@ -1,4 +1,6 @@
-"""The governor: whether ``retrain`` may run by itself now. All it knows is what stands in the ledger, so a restart forgets nothing."""
+"""The governor: whether ``retrain`` may run by itself now. All it knows is what stands in the
+ledger, so a restart forgets nothing.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +26,8 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Breaker:
-    """``rejections`` challengers in a row were not promoted; ``open_until`` is ``None`` while the breaker is closed.
+    """``rejections`` challengers in a row were not promoted; ``open_until`` is ``None`` while the
+    breaker is closed.
 
     ``crashes`` of them are runs that crashed before there was a challenger to judge.
     """
@@ -35,31 +38,45 @@ class Breaker:
 
 
 def may_retrain(policy: RetrainPolicy, entries: Sequence[Decision], at: datetime) -> Refusal | None:
-    """Whether a run that nobody asked for by hand may start. Of several reasons against it, the one that lasts longest.
+    """Whether a run that nobody asked for by hand may start. Of several reasons against it, the one
+    that lasts longest.
 
-    ``entries`` of one use case, oldest first: their order is the order of what happened, whatever their clocks say.
-    Raises ``ValueError`` for a time without a zone, be it ``at`` or an entry's.
+    ``entries`` of one use case, oldest first: their order is the order of what happened, whatever
+    their clocks say. Raises ``ValueError`` for a time without a zone, be it ``at`` or an entry's.
     """
     times = trusted_times(entries, at)
-    asked = (_waiting(entries, at), _open_breaker(policy, entries, times, at), _budget(policy, entries, times, at))
-    found = [refusal for refusal in (*asked, _cooldown(policy, entries, times, at)) if refusal is not None]
+    asked = (
+        _waiting(entries, at),
+        _open_breaker(policy, entries, times, at),
+        _budget(policy, entries, times, at),
+    )
+    found = [
+        refusal
+        for refusal in (*asked, _cooldown(policy, entries, times, at))
+        if refusal is not None
+    ]
     return max(found, key=lambda refusal: refusal.until or at, default=None)
 
 
 def breaker_of(policy: RetrainPolicy, entries: Sequence[Decision], at: datetime) -> Breaker:
-    """How far the breaker is. Once its time is over it lets one run go: a rejection of that one opens it again."""
+    """How far the breaker is. Once its time is over it lets one run go: a rejection of that one
+    opens it again.
+    """
     return _breaker(policy, entries, trusted_times(entries, at), at)
 
 
 def trusted_times(entries: Sequence[Decision], at: datetime) -> list[datetime]:
-    """When each entry was written, never after ``at`` and never before an entry that stands earlier.
+    """When each entry was written, never after ``at`` and never before an entry that stands
+    earlier.
 
-    A clock that is ahead must not hold retrains back for ever: a time that is still to come counts as that of the next entry
-    whose time is not (a refusal is one, so asking sets it), and as ``at`` where there is none. A clock that is behind must not let one
-    through: its entry counts as of the latest time before it.
-    """
+    A clock that is ahead must not hold retrains back for ever: a time that is still to come counts
+    as that of the next entry whose time is not (a refusal is one, so asking sets it), and as ``at``
+    where there is none. A clock that is behind must not let one through: its entry counts as of the
+    latest time before it."""
     if at.tzinfo is None:
-        raise ValueError(f"{at} has no time zone: give one, such as {at.isoformat(timespec='seconds')}+00:00.")
+        raise ValueError(
+            f"{at} has no time zone: give one, such as {at.isoformat(timespec='seconds')}+00:00."
+        )
     told = [_moment(entry.use_case, entry.time) for entry in entries]
     latest = datetime.min.replace(tzinfo=UTC)
     for place, time in enumerate(told):
@@ -75,14 +92,20 @@ def _moment(use_case: str, written: str) -> datetime:
     try:
         time = datetime.fromisoformat(written)
     except ValueError as error:
-        raise ValueError(f"The ledger of {use_case!r} says {written!r} of a time, which is not ISO 8601.") from error
+        raise ValueError(
+            f"The ledger of {use_case!r} says {written!r} of a time, which is not ISO 8601."
+        ) from error
     if time.tzinfo is None:
-        raise ValueError(f"The ledger of {use_case!r} says {written!r} of a time, which names no time zone.")
+        raise ValueError(
+            f"The ledger of {use_case!r} says {written!r} of a time, which names no time zone."
+        )
     return time
 
 
 def open_starts(entries: Sequence[Decision]) -> list[Decision]:
-    """The starts without an end: runs that are at work, and such as died without a word. Oldest first."""
+    """The starts without an end: runs that are at work, and such as died without a word. Oldest
+    first.
+    """
     started: dict[str | None, Decision] = {}
     for entry in entries:
         if (entry.kind, entry.verdict) == ("retrain", "started"):
@@ -92,8 +115,12 @@ def open_starts(entries: Sequence[Decision]) -> list[Decision]:
     return list(started.values())
 
 
-def _starts(entries: Sequence[Decision], times: Sequence[datetime]) -> tuple[dict[str, datetime], dict[str, str]]:
-    """When each run started, and the ends of those that fitted nothing to the end: they found nothing to do, crashed, or were cancelled."""
+def _starts(
+    entries: Sequence[Decision], times: Sequence[datetime]
+) -> tuple[dict[str, datetime], dict[str, str]]:
+    """When each run started, and the ends of those that fitted nothing to the end: they found
+    nothing to do, crashed, or were cancelled.
+    """
     started: dict[str, datetime] = {}
     idle: dict[str, str] = {}
     for place, (entry, time) in enumerate(zip(entries, times, strict=True)):
@@ -107,8 +134,12 @@ def _starts(entries: Sequence[Decision], times: Sequence[datetime]) -> tuple[dic
     return started, idle
 
 
-def _cooldown(policy: RetrainPolicy, entries: Sequence[Decision], times: Sequence[datetime], at: datetime) -> Refusal | None:
-    """After a run that a person cancelled nobody needs to wait; one that crashed may crash again, at once."""
+def _cooldown(
+    policy: RetrainPolicy, entries: Sequence[Decision], times: Sequence[datetime], at: datetime
+) -> Refusal | None:
+    """After a run that a person cancelled nobody needs to wait; one that crashed may crash again,
+    at once.
+    """
     started, idle = _starts(entries, times)
     counted = [time for run, time in started.items() if idle.get(run) != "cancelled"]
     if not counted:
@@ -117,35 +148,59 @@ def _cooldown(policy: RetrainPolicy, entries: Sequence[Decision], times: Sequenc
     until = last + timedelta(hours=policy.cooldown_hours)
     if until <= at:
         return None
-    said = f"the last retrain started at {short(last)}, and the next may start {policy.cooldown_hours:g} h after it, at {short(until)}"
+    said = (
+        f"the last retrain started at {short(last)}, and the next may start "
+        f"{policy.cooldown_hours:g} h after it, at {short(until)}"
+    )
     return Refusal("cooldown", said, until)
 
 
-def _budget(policy: RetrainPolicy, entries: Sequence[Decision], times: Sequence[datetime], at: datetime) -> Refusal | None:
-    """Runs that found nothing to do, crashed, or were cancelled are not counted: the breaker ends a row of crashes."""
+def _budget(
+    policy: RetrainPolicy, entries: Sequence[Decision], times: Sequence[datetime], at: datetime
+) -> Refusal | None:
+    """Runs that found nothing to do, crashed, or were cancelled are not counted: the breaker ends a
+    row of crashes.
+    """
     started, idle = _starts(entries, times)
     today = sorted(time for run, time in started.items() if run not in idle and time + DAY > at)
     if len(today) < policy.runs_per_day:
         return None
     until = today[-policy.runs_per_day] + DAY
-    said = f"{len(today)} retrains started within 24 h, of {policy.runs_per_day} a day; the next may start at {short(until)}"
+    said = (
+        f"{len(today)} retrains started within 24 h, of {policy.runs_per_day} a day; the next "
+        f"may start at {short(until)}"
+    )
     return Refusal("budget", said, until)
 
 
 def _waiting(entries: Sequence[Decision], at: datetime) -> Refusal | None:
-    """A challenger that waits for a person's answer is a retrain that has not ended; its time limit ends the wait in any case."""
-    answered = {entry.run for entry in entries if entry.kind == "approval" and entry.verdict != "asked"}
+    """A challenger that waits for a person's answer is a retrain that has not ended; its time limit
+    ends the wait in any case.
+    """
+    answered = {
+        entry.run for entry in entries if entry.kind == "approval" and entry.verdict != "asked"
+    }
     for entry in reversed(entries):
         limit = entry.facts.get("until")
-        if (entry.kind, entry.verdict) == ("approval", "asked") and entry.run not in answered and isinstance(limit, str):
+        if (
+            (entry.kind, entry.verdict) == ("approval", "asked")
+            and entry.run not in answered
+            and isinstance(limit, str)
+        ):
             until = _moment(entry.use_case, limit)
             if until > at:
-                said = f"challenger {entry.challenger} waits for approval until {short(until)}: run {entry.run}"
+                said = (
+                    f"challenger {entry.challenger} waits for approval until "
+                    f"{short(until)}: run "
+                    f"{entry.run}"
+                )
                 return Refusal("running", said, until)
     return None
 
 
-def _breaker(policy: RetrainPolicy, entries: Sequence[Decision], times: Sequence[datetime], at: datetime) -> Breaker:
+def _breaker(
+    policy: RetrainPolicy, entries: Sequence[Decision], times: Sequence[datetime], at: datetime
+) -> Breaker:
     rejected = _rejected(entries, times)
     crashes = sum(who.startswith(CRASHED) for who in rejected)
     if len(rejected) < policy.breaker_rejections:
@@ -154,7 +209,9 @@ def _breaker(policy: RetrainPolicy, entries: Sequence[Decision], times: Sequence
     return Breaker(len(rejected), until if until > at else None, crashes)
 
 
-def _open_breaker(policy: RetrainPolicy, entries: Sequence[Decision], times: Sequence[datetime], at: datetime) -> Refusal | None:
+def _open_breaker(
+    policy: RetrainPolicy, entries: Sequence[Decision], times: Sequence[datetime], at: datetime
+) -> Refusal | None:
     breaker = _breaker(policy, entries, times, at)
     if breaker.open_until is None:
         return None
@@ -163,7 +220,8 @@ def _open_breaker(policy: RetrainPolicy, entries: Sequence[Decision], times: Seq
     row += [f"{crashes} {'runs' if crashes > 1 else 'run'} crashed"] if crashes else []
     said = (
         f"the breaker is open: {' and '.join(row)}. It closes at {short(breaker.open_until)}, "
-        f"or by hand: prefect deployment run 'close_breaker/{entries[-1].use_case}' --param by=<who> --param why=<why>"
+        f"or by hand: prefect deployment run 'close_breaker/{entries[-1].use_case}' --param "
+        "by=<who> --param why=<why>"
     )
     return Refusal("breaker", said, breaker.open_until)
 
@@ -171,20 +229,34 @@ def _open_breaker(policy: RetrainPolicy, entries: Sequence[Decision], times: Seq
 def _rejected(entries: Sequence[Decision], times: Sequence[datetime]) -> dict[str, datetime]:
     """The challengers, each once, that were not promoted since the last one that was: who and when.
 
-    A failed run is none: it is told as a failure, and cooldown and budget hold it. One that crashed counts: no budget ends a
-    run that takes its machine down, is started again, and so on. A challenger that waits for approval is none yet.
-    """
+    A failed run is none: it is told as a failure, and cooldown and budget hold it. One that crashed
+    counts: no budget ends a run that takes its machine down, is started again, and so on. A
+    challenger that waits for approval is none yet."""
     rejected: dict[str, datetime] = {}
     for place, (entry, time) in enumerate(zip(entries, times, strict=True)):
-        who = f"version {entry.challenger or entry.version}" if entry.challenger or entry.version else f"run {entry.run or place}"
-        if entry.kind == "retrain":  # a run that was started again after a crash comes to another end
+        who = (
+            f"version {entry.challenger or entry.version}"
+            if entry.challenger or entry.version
+            else f"run {entry.run or place}"
+        )
+        if (
+            entry.kind == "retrain"
+        ):  # a run that was started again after a crash comes to another end
             rejected.pop(f"{CRASHED} {entry.run}", None)
         match entry.kind, entry.verdict:
             case ("retrain", "crashed"):
                 rejected[f"{CRASHED} {entry.run}"] = time
-            case ("crown", "crowned") | ("crown", "adopted") | ("retrain", "promoted") | ("breaker", "closed"):
+            case (
+                ("crown", "crowned")
+                | ("crown", "adopted")
+                | ("retrain", "promoted")
+                | ("breaker", "closed")
+            ):
                 rejected.clear()
-            case ("contest", "keep" | "suspicious" | "unfair" | "inconclusive") | ("approval", "rejected" | "expired"):
+            case ("contest", "keep" | "suspicious" | "unfair" | "inconclusive") | (
+                "approval",
+                "rejected" | "expired",
+            ):
                 rejected[who] = time
             case ("crown", "failed") | ("retrain", "below the gate"):
                 rejected[who] = time

@@ -1,4 +1,6 @@
-"""Runs that died without a word: which they are, and what the ledger and people are told of them."""
+"""Runs that died without a word: which they are, and what the ledger and people are told of
+them.
+"""
 
 import time
 from dataclasses import dataclass
@@ -20,18 +22,24 @@ from tasks.messages.announcements import flow_failed, run_cancelled
 from tasks.outside.blocks_of_run import PATIENT, lake, run_page, tell, thread_of
 
 SILENT = "No heartbeat"
-"""The state in which the automation puts a run that stopped beating (``deployments/apply/automations.py``)."""
+"""The state in which the automation puts a run that stopped beating
+(``deployments/apply/automations.py``).
+"""
 PREFECTS_HEARTBEAT = timedelta(seconds=180)
 BEAT_LATE = timedelta(seconds=15)
 MISSED_HEARTBEATS = 3
 SETTLED_SECONDS = 20
-"""A run that crashed is reported twice, and a lost instance's run is scheduled again, within this time."""
+"""A run that crashed is reported twice, and a lost instance's run is scheduled again, within this
+time.
+"""
 LOOK_SECONDS = 1
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A run that is over, and whose end nobody has told: ``verdict`` is the ledger's word, ``run`` is ``None`` where Prefect has none."""
+    """A run that is over, and whose end nobody has told: ``verdict`` is the ledger's word, ``run``
+    is ``None`` where Prefect has none.
+    """
 
     run_id: str
     verdict: str
@@ -40,12 +48,13 @@ class Loss:
 
 
 def find_run(run_id: str | None) -> FlowRun | Loss | None:
-    """The flow run if it lives (or will go on), its loss if it does not, ``None`` for what is no flow run's id.
+    """The flow run if it lives (or will go on), its loss if it does not, ``None`` for what is no
+    flow run's id.
 
-    It lives as long as it has a state that is not final and beats. A run that an automation crashed for its silence is looked at
-    once more, for a heartbeat and a little longer: a server that was away, or a machine that slept, heard none. If it beats, it gets
-    its state back. Waits for that, and for a crash of which Prefect has not said its last word.
-    """
+    It lives as long as it has a state that is not final and beats. A run that an automation crashed
+    for its silence is looked at once more, for a heartbeat and a little longer: a server that was
+    away, or a machine that slept, heard none. If it beats, it gets its state back. Waits for that,
+    and for a crash of which Prefect has not said its last word."""
     try:
         flow_run_id = UUID(str(run_id))
     except ValueError:
@@ -59,19 +68,35 @@ def find_run(run_id: str | None) -> FlowRun | Loss | None:
                 return Loss(str(flow_run_id), "crashed", "Prefect knows no such run any more")
             state = run.state
             if state is None or not state.is_final():
-                return run if state is None or _beats(client, run) else _lost(run, "crashed", "it stopped without a word")
+                return (
+                    run
+                    if state is None or _beats(client, run)
+                    else _lost(run, "crashed", "it stopped without a word")
+                )
             if state.name == SILENT and _revive(client, run):
                 return client.read_flow_run(flow_run_id)
             age = datetime.now(UTC) - state.timestamp
-            if state.is_crashed() and age.total_seconds() < SETTLED_SECONDS and time.monotonic() < settled:
+            if (
+                state.is_crashed()
+                and age.total_seconds() < SETTLED_SECONDS
+                and time.monotonic() < settled
+            ):
                 time.sleep(LOOK_SECONDS)
                 continue
-            return _lost(run, {"CANCELLED": "cancelled", "CRASHED": "crashed"}.get(state.type.value, "failed"), _words(state))
+            return _lost(
+                run,
+                {"CANCELLED": "cancelled", "CRASHED": "crashed"}.get(state.type.value, "failed"),
+                _words(state),
+            )
 
 
 def _words(state: State[object]) -> str:
     name = str(state.name)
-    return (state.message or name) if state.name in ("Crashed", "Cancelled", SILENT) else f"{name}: {state.message or 'no message'}"
+    return (
+        (state.message or name)
+        if state.name in ("Crashed", "Cancelled", SILENT)
+        else f"{name}: {state.message or 'no message'}"
+    )
 
 
 def _lost(run: FlowRun, verdict: str, reason: str) -> Loss:
@@ -79,11 +104,11 @@ def _lost(run: FlowRun, verdict: str, reason: str) -> Loss:
 
 
 def _beats(client: SyncPrefectClient, run: FlowRun) -> bool:
-    """Whether a run that says of itself that it is at work was heard of lately. One that waits to begin or to go on is not asked.
+    """Whether a run that says of itself that it is at work was heard of lately. One that waits to
+    begin or to go on is not asked.
 
-    The automation judges sooner, by the frequency that Laurel's deployments have. Here no frequency is known, as for a run that somebody
-    started by hand, so that Prefect's own is the least.
-    """
+    The automation judges sooner, by the frequency that Laurel's deployments have. Here no frequency
+    is known, as for a run that somebody started by hand, so that Prefect's own is the least."""
     if run.state is None or run.state.type.value not in ("RUNNING", "CANCELLING"):
         return True
     own = timedelta(seconds=get_current_settings().flows.heartbeat_frequency or 0)
@@ -91,7 +116,9 @@ def _beats(client: SyncPrefectClient, run: FlowRun) -> bool:
     latest = max([run.state.timestamp, *_heartbeats(client, run)])
     if datetime.now(UTC) - latest < limit:
         return True
-    return _beats_again(client, run, datetime.now(UTC) - BEAT_LATE)  # after an outage the next heartbeat tells
+    return _beats_again(
+        client, run, datetime.now(UTC) - BEAT_LATE
+    )  # after an outage the next heartbeat tells
 
 
 def _revive(client: SyncPrefectClient, run: FlowRun) -> bool:
@@ -104,13 +131,19 @@ def _revive(client: SyncPrefectClient, run: FlowRun) -> bool:
     if not (former.is_paused() or _beats_again(client, run, run.state.timestamp)):
         return False
     if (now := client.read_flow_run(run.id).state) is None or now.id == run.state.id:
-        back: State[object] = State(type=former.type, name=former.name, message=former.message, state_details=former.state_details)
+        back: State[object] = State(
+            type=former.type,
+            name=former.name,
+            message=former.message,
+            state_details=former.state_details,
+        )
         client.set_flow_run_state(run.id, back, force=True)
     return True
 
 
 def _beats_again(client: SyncPrefectClient, run: FlowRun, since: datetime) -> bool:
-    """Whether a heartbeat comes that is younger than ``since``, or another than there is, by the time the next one is due.
+    """Whether a heartbeat comes that is younger than ``since``, or another than there is, by the
+    time the next one is due.
 
     The run's machine may have another clock than the server, which ``since`` is of.
     """
@@ -127,19 +160,34 @@ def _beats_again(client: SyncPrefectClient, run: FlowRun, since: datetime) -> bo
 
 def _heartbeats(client: SyncPrefectClient, run: FlowRun) -> list[datetime]:
     """When the run beat, the latest two first."""
-    heartbeats = {"event": {"name": ["prefect.flow-run.heartbeat"]}, "any_resource": {"id": [f"prefect.flow-run.{run.id}"]}}
-    answer = client.request("POST", "/events/filter", json={"filter": {**heartbeats, "order": "DESC"}, "limit": 2})
+    heartbeats = {
+        "event": {"name": ["prefect.flow-run.heartbeat"]},
+        "any_resource": {"id": [f"prefect.flow-run.{run.id}"]},
+    }
+    answer = client.request(
+        "POST", "/events/filter", json={"filter": {**heartbeats, "order": "DESC"}, "limit": 2}
+    )
     return [datetime.fromisoformat(event["occurred"]) for event in answer.json()["events"]]
 
 
 def report_loss(use_case: str, loss: Loss) -> None:
-    """End the run's start in the ledger, its subflows and itself in Prefect, and tell people in its thread.
+    """End the run's start in the ledger, its subflows and itself in Prefect, and tell people in its
+    thread.
 
     Done again it changes nothing.
     """
     if any(start.run == loss.run_id for start in open_starts(read(lake(), use_case))):
         by = run_page(loss.run_id) or "a direct call"
-        record(Decision(use_case=use_case, kind="retrain", verdict=loss.verdict, reasons=[loss.reason], by=by, run=loss.run_id))
+        record(
+            Decision(
+                use_case=use_case,
+                kind="retrain",
+                verdict=loss.verdict,
+                reasons=[loss.reason],
+                by=by,
+                run=loss.run_id,
+            )
+        )
     if loss.run is None:
         return
     is_over = loss.run.state is not None and loss.run.state.is_final()
@@ -162,33 +210,44 @@ def report_loss(use_case: str, loss: Loss) -> None:
 
 
 def _end_in_prefect(loss: Loss, is_over: bool) -> None:
-    """A dead run that is not over takes a place in the pool, and its subflows died with it: nobody watches them."""
+    """A dead run that is not over takes a place in the pool, and its subflows died with it: nobody
+    watches them.
+    """
     run = loss.run
     assert run is not None
     inside = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
     with get_client(sync_client=True) as client:
         if not is_over:
-            # Not as "Crashed": an automation would start that one again, and its place has gone to another.
+            # Not as "Crashed": an automation would start that one again, and its place has gone to
+            # another.
             client.set_flow_run_state(run.id, Crashed(name="Lost", message=loss.reason))
         for subflow in client.read_flow_runs(flow_run_filter=inside):
             if subflow.state is not None and not subflow.state.is_final():
-                client.set_flow_run_state(subflow.id, Crashed(message=f"Run {run.name!r} ended without it."), force=True)
+                client.set_flow_run_state(
+                    subflow.id, Crashed(message=f"Run {run.name!r} ended without it."), force=True
+                )
 
 
 @task(**PATIENT)
 def close_run(use_case: str, run: str) -> str | None:
-    """Report the loss of ``run``. Returns what became of it; ``None`` where nothing is lost: it goes on, or never began."""
+    """Report the loss of ``run``. Returns what became of it; ``None`` where nothing is lost: it
+    goes on, or never began.
+    """
     loss = find_run(run)
     if not isinstance(loss, Loss):
         return None
     if loss.run is not None and loss.run.start_time is None and loss.verdict == "cancelled":
         return None
     report_loss(use_case, loss)
-    get_run_logger().info("lost use_case=%s run=%s verdict=%s: %s", use_case, run, loss.verdict, loss.reason)
+    get_run_logger().info(
+        "lost use_case=%s run=%s verdict=%s: %s", use_case, run, loss.verdict, loss.reason
+    )
     return f"{loss.verdict}: {loss.reason}"
 
 
 @task(**PATIENT)
 def take_crown_back(use_case: str) -> None:
-    """A run that was killed between alias and proof leaves an untried champion in service: the next flow may be a day away."""
+    """A run that was killed between alias and proof leaves an untried champion in service: the next
+    flow may be a day away.
+    """
     end_crowning(use_case)

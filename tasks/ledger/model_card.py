@@ -1,8 +1,9 @@
-"""The model card of a promoted version (Mitchell et al. 2019, "Model Cards for Model Reporting"): what it is, and why it serves.
+"""The model card of a promoted version (Mitchell et al. 2019, "Model Cards for Model Reporting"):
+what it is, and why it serves.
 
-Markdown for people who read text, and the same as a page of HTML. All of it comes from records: the package's manifest, the
-dataset version, the decision. What is not known is said to be so, and nothing is judged here.
-"""
+Markdown for people who read text, and the same as a page of HTML. All of it comes from records: the
+package's manifest, the dataset version, the decision. What is not known is said to be so, and
+nothing is judged here."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -15,12 +16,16 @@ from tasks.ledger.entries import Decision
 from usecases.definition import UseCase
 
 _STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}"
-    "table{border-collapse:collapse;display:block;overflow-x:auto}th,td{border:1px solid #8886;padding:.25rem .6rem}"
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 "
+    "1rem;color-scheme:light dark}"
+    "table{border-collapse:collapse;display:block;overflow-x:auto}th,td{border:1px solid "
+    "#8886;padding:.25rem .6rem}"
 )
 
 
-def model_card(case: UseCase, manifest: Manifest, version: str, decision: Decision, dataset: DatasetVersion) -> str:
+def model_card(
+    case: UseCase, manifest: Manifest, version: str, decision: Decision, dataset: DatasetVersion
+) -> str:
     """The card as Markdown. ``decision`` is the one that gave ``version`` the crown."""
     parts = [
         f"# {case.title}: version {version}",
@@ -35,8 +40,12 @@ def model_card(case: UseCase, manifest: Manifest, version: str, decision: Decisi
         "## Inputs, and how they are watched",
         _inputs(case, manifest),
         "## Proof",
-        f"The package answers as its scikit-learn pipeline does: {manifest.parity.rows:,} rows compared, largest difference "
-        f"{manifest.parity.largest_difference:.2g}, {manifest.parity.changed_decisions} decisions changed.",
+        (
+            f"The package answers as its scikit-learn pipeline does: {manifest.parity.rows:,} "
+            "rows compared, largest difference "
+            f"{manifest.parity.largest_difference:.2g}, {manifest.parity.changed_decisions} "
+            "decisions changed."
+        ),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -48,15 +57,24 @@ def as_page(markdown: str) -> str:
     title = markdown.partition("\n")[0].removeprefix("# ")
     # Text of the use case and of people stands in it: HTML among that is shown, not run.
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
-    return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>{body}</html>\n'
+    return (
+        '<!doctype html><html lang="en"><meta '
+        f'charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>{body}</html>\n'
+    )
 
 
 def _facts(case: UseCase, manifest: Manifest) -> str:
-    params = ", ".join(f"{name} {_short(value)}" for name, value in manifest.params.items()) or "none"
+    params = (
+        ", ".join(f"{name} {_short(value)}" for name, value in manifest.params.items()) or "none"
+    )
     rows = [
         ("recipe", manifest.recipe),
         ("parameters", params),
-        ("answers", f"probability that {manifest.label} is true; the decision is yes from {manifest.decision_threshold:g} on"),
+        (
+            "answers",
+            f"probability that {manifest.label} is true; the decision is yes from "
+            f"{manifest.decision_threshold:g} on",
+        ),
         ("gate", f"{case.gate.metric.name} {case.gate.threshold:g}"),
         ("trained through", manifest.trained_through),
         ("made", manifest.created or datetime.now(UTC).isoformat(timespec="seconds")),
@@ -66,18 +84,26 @@ def _facts(case: UseCase, manifest: Manifest) -> str:
 
 def _decision(decision: Decision) -> str:
     against = f"champion {decision.champion}" if decision.champion else "no champion"
-    head = f"**{decision.verdict}** on {decision.time}: challenger {decision.challenger} against {against}, by {decision.by}."
+    head = (
+        f"**{decision.verdict}** on {decision.time}: challenger {decision.challenger} against "
+        f"{against}, by {decision.by}."
+    )
     return "\n".join([head, "", *(f"- {reason}" for reason in decision.reasons)])
 
 
 def _scores(case: UseCase, manifest: Manifest, decision: Decision) -> str:
-    """The recipe's, fitted before the hold-out; the version itself has learned the hold-out and has no score on it."""
+    """The recipe's, fitted before the hold-out; the version itself has learned the hold-out and has
+    no score on it.
+    """
     rows = []
     for name, value in manifest.metrics.items():
         low, high = manifest.holdout_intervals.get(name, (None, None))
-        rows.append((name, f"{value:.4f}", "not known" if low is None else f"{low:.4f} to {high:.4f}"))
+        rows.append(
+            (name, f"{value:.4f}", "not known" if low is None else f"{low:.4f} to {high:.4f}")
+        )
     said = (
-        f"Of its recipe on {decision.holdout or 'the hold-out'}, fitted on what came before; this version has learned those rows as well."
+        f"Of its recipe on {decision.holdout or 'the hold-out'}, fitted on what came before; "
+        "this version has learned those rows as well."
     )
     parts = [said, _table(("metric", "score", "90 % interval"), rows)]
     if decision.contest is not None:
@@ -85,7 +111,9 @@ def _scores(case: UseCase, manifest: Manifest, decision: Decision) -> str:
     else:
         parts.append("There was no champion to be compared with.")
     unjudged = [
-        name for name in case.promotion.slices if decision.contest is None or not any(s.startswith(name) for s in decision.contest.slices)
+        name
+        for name in case.promotion.slices
+        if decision.contest is None or not any(s.startswith(name) for s in decision.contest.slices)
     ]
     if unjudged:
         parts.append(f"Not compared by {', '.join(unjudged)}.")
@@ -93,12 +121,41 @@ def _scores(case: UseCase, manifest: Manifest, decision: Decision) -> str:
 
 
 def _contest(contest: Contest) -> str:
-    named = [("hold-out", contest.main), *(("guard", guard) for guard in contest.guards), *contest.slices.items()]
+    named = [
+        ("hold-out", contest.main),
+        *(("guard", guard) for guard in contest.guards),
+        *contest.slices.items(),
+    ]
     rows = []
     for name, one in named:
-        interval = "not known" if one.low is None or one.high is None else f"{one.low:+.4f} to {one.high:+.4f}"
-        rows.append((name, one.metric, _number(one.champion), _number(one.challenger), _number(one.gain, "+"), interval, f"{one.rows:,}"))
-    return _table(("", "metric", "champion", "challenger", "gain", f"interval at {2 * contest.confidence - 1:.0%}", "rows"), rows)
+        interval = (
+            "not known"
+            if one.low is None or one.high is None
+            else f"{one.low:+.4f} to {one.high:+.4f}"
+        )
+        rows.append(
+            (
+                name,
+                one.metric,
+                _number(one.champion),
+                _number(one.challenger),
+                _number(one.gain, "+"),
+                interval,
+                f"{one.rows:,}",
+            )
+        )
+    return _table(
+        (
+            "",
+            "metric",
+            "champion",
+            "challenger",
+            "gain",
+            f"interval at {2 * contest.confidence - 1:.0%}",
+            "rows",
+        ),
+        rows,
+    )
 
 
 def _data(manifest: Manifest, dataset: DatasetVersion) -> str:
@@ -106,28 +163,75 @@ def _data(manifest: Manifest, dataset: DatasetVersion) -> str:
     for one in dataset.periods:
         if one.period in manifest.trained_on:
             bad = sum(one.quarantine.values())
-            rows.append((one.period, f"{one.rows:,}", f"{one.labelled:,}", f"{bad:,}", f"`{one.sha256[:16]}`"))
-    said = f"Dataset version `{manifest.dataset_version}`, from {dataset.source}. It was fitted on the labelled rows of these periods:"
-    return "\n\n".join([said, _table(("period", "rows", "labelled", "in quarantine", "SHA-256"), rows)])
+            rows.append(
+                (
+                    one.period,
+                    f"{one.rows:,}",
+                    f"{one.labelled:,}",
+                    f"{bad:,}",
+                    f"`{one.sha256[:16]}`",
+                )
+            )
+    said = (
+        f"Dataset version `{manifest.dataset_version}`, from {dataset.source}. It was "
+        "fitted on "
+        "the labelled rows of these periods:"
+    )
+    return "\n\n".join(
+        [said, _table(("period", "rows", "labelled", "in quarantine", "SHA-256"), rows)]
+    )
 
 
 def _inputs(case: UseCase, manifest: Manifest) -> str:
     how = (
-        "The threshold of a column is calibrated on how far the training periods are from each other."
+        (
+            "The threshold of a column is calibrated on how far the training periods are from "
+            "each other."
+        )
         if manifest.drift_calibrated
-        else "There were too few training periods to calibrate: each threshold is the policy's floor, or its fixed one."
+        else (
+            "There were too few training periods to calibrate: each threshold is the policy's "
+            "floor, or its fixed one."
+        )
     )
     rows = []
-    for one in sorted(manifest.features, key=lambda feature: -manifest.drift_importance.get(feature.name, 0.0)):
-        weight, limit = manifest.drift_importance.get(one.name), manifest.drift_thresholds.get(one.name)
-        bounds = "" if one.low is None and one.high is None else f"{_bound(one.low)} to {_bound(one.high)}"
+    for one in sorted(
+        manifest.features, key=lambda feature: -manifest.drift_importance.get(feature.name, 0.0)
+    ):
+        weight, limit = (
+            manifest.drift_importance.get(one.name),
+            manifest.drift_thresholds.get(one.name),
+        )
+        bounds = (
+            ""
+            if one.low is None and one.high is None
+            else f"{_bound(one.low)} to {_bound(one.high)}"
+        )
         seen = f"{len(one.categories)} categories" if one.categories else bounds
         watched = "not watched" if limit is None else f"{limit:.3f}"
-        rows.append((one.name, one.kind, seen, "yes" if one.nullable else "no", _share(weight), watched, one.description))
-    limits = {name: far for name, far in manifest.drift_thresholds.items() if name not in {one.name for one in manifest.features}}
-    others = [f"The distribution of its {name} is watched too, with threshold {far:.3f}." for name, far in limits.items()]
+        rows.append(
+            (
+                one.name,
+                one.kind,
+                seen,
+                "yes" if one.nullable else "no",
+                _share(weight),
+                watched,
+                one.description,
+            )
+        )
+    limits = {
+        name: far
+        for name, far in manifest.drift_thresholds.items()
+        if name not in {one.name for one in manifest.features}
+    }
+    others = [
+        f"The distribution of its {name} is watched too, with threshold {far:.3f}."
+        for name, far in limits.items()
+    ]
     policy = (
-        f"A window is drifted from a share of {case.drift.share:.0%} on, and is judged from {case.drift.minimum_rows:,} predictions on."
+        f"A window is drifted from a share of {case.drift.share:.0%} on, and is judged from "
+        f"{case.drift.minimum_rows:,} predictions on."
     )
     head = ("input", "kind", "range", "may be null", "importance", "drift threshold", "what it is")
     return "\n\n".join([" ".join([how, policy, *others]), _table(head, rows)])
@@ -135,7 +239,9 @@ def _inputs(case: UseCase, manifest: Manifest) -> str:
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     lines = [list(head), *map(list, rows)]
-    drawn = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
+    drawn = [
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
+    ]
     return "\n".join([drawn[0], f"|{'---|' * len(lines[0])}", *drawn[1:]])
 
 

@@ -11,7 +11,12 @@ from tasks.ledger.entries import Decision
 from tasks.messages.wording import metric_name, number
 from usecases.definition import Gate, UseCase, load
 
-STAYS, NOBODY_YET, BELOW, CROWNED = "Champion stays", "No champion yet", "Below the gate", "Completed"
+STAYS, NOBODY_YET, BELOW, CROWNED = (
+    "Champion stays",
+    "No champion yet",
+    "Below the gate",
+    "Completed",
+)
 
 
 @dataclass(frozen=True)
@@ -25,79 +30,148 @@ class Outcome:
 def contest_ended(decision: Decision) -> Outcome:
     """A contest that crowned nobody."""
     name = STAYS if decision.champion else NOBODY_YET
-    return Outcome(name, f"Challenger {decision.challenger}: {in_a_sentence(decision)} {decision.facts.get('next') or ''}".strip())
+    return Outcome(
+        name,
+        (
+            f"Challenger {decision.challenger}: {in_a_sentence(decision)} "
+            f"{decision.facts.get('next') or ''}"
+        ).strip(),
+    )
 
 
 def asks(decision: Decision, run: str) -> Outcome:
     """A contest after which a person is asked, in ``run``."""
-    sentence = f"Challenger {decision.challenger} waits for an answer in run {run}. {in_a_sentence(decision)}"
+    sentence = (
+        f"Challenger {decision.challenger} waits for an answer in run {run}. "
+        f"{in_a_sentence(decision)}"
+    )
     return Outcome("Waits for approval", sentence)
 
 
 def crowned(decision: Decision, version: str, seconds: float) -> Outcome:
     """``version``, the winner fitted again, serves ``seconds`` after it got the alias."""
     after = f"after version {decision.champion}" if decision.champion else "as the first one"
-    sentence = f"Version {version} is champion of {decision.use_case} {after}, in service {seconds:.1f} s after it was crowned."
-    return Outcome(CROWNED, f"{sentence} Challenger {decision.challenger}: {in_a_sentence(decision)}")
+    sentence = (
+        f"Version {version} is champion of {decision.use_case} {after}, in service "
+        f"{seconds:.1f} "
+        "s after it was crowned."
+    )
+    return Outcome(
+        CROWNED, f"{sentence} Challenger {decision.challenger}: {in_a_sentence(decision)}"
+    )
 
 
 def refused(contest: Decision, answer: Decision) -> str:
     """A challenger that a person, or the time limit, kept out after its ``contest``."""
-    serves = f"champion {answer.champion} stays" if answer.champion else "there is still no champion"
-    sentence = f"Challenger {answer.challenger} is {answer.verdict}, and {serves}: {answer.reasons[0]}."
+    serves = (
+        f"champion {answer.champion} stays" if answer.champion else "there is still no champion"
+    )
+    sentence = (
+        f"Challenger {answer.challenger} is {answer.verdict}, and {serves}: {answer.reasons[0]}."
+    )
     return f"{sentence} The contest was {in_a_sentence(contest)}"
 
 
 def in_a_sentence(decision: Decision) -> str:
     """Verdict, scores, gate, rows and reasons of a contest."""
     gate, rows = load(decision.use_case).gate, decision.facts.get("rows")
-    judged = f" on {_count(rows)} of {decision.holdout}" if isinstance(rows, float) else f" on {decision.holdout}"
+    judged = (
+        f" on {_count(rows)} of {decision.holdout}"
+        if isinstance(rows, float)
+        else f" on {decision.holdout}"
+    )
     blocks = f" in {decision.contest.blocks} blocks" if decision.contest else ""
-    reasons = " ".join(f"{reason[:1].upper()}{reason[1:].removesuffix('.')}." for reason in decision.reasons)
-    return f"{decision.verdict}: {_scores(decision, gate)}, {against_gate(gate, decision.gate_score)},{judged}{blocks}. {reasons}"
+    reasons = " ".join(
+        f"{reason[:1].upper()}{reason[1:].removesuffix('.')}." for reason in decision.reasons
+    )
+    return (
+        f"{decision.verdict}: {_scores(decision, gate)}, "
+        f"{against_gate(gate, decision.gate_score)},{judged}{blocks}. {reasons}"
+    )
 
 
 def _scores(decision: Decision, gate: Gate) -> str:
     name = metric_name(gate.metric.name)
     if decision.contest is None:
-        other = f"champion {decision.champion} was not scored" if decision.champion else "there is no champion"
+        other = (
+            f"champion {decision.champion} was not scored"
+            if decision.champion
+            else "there is no champion"
+        )
         return f"{name} {number(decision.gate_score)} ({other})"
     main = decision.contest.main
     gain = f"gain {number(main.gain, signed=True)}, at least {number(main.low, signed=True)}"
-    return f"{name} {number(main.challenger)} against {number(main.champion)} of champion {decision.champion} ({gain})"
+    return (
+        f"{name} {number(main.challenger)} against {number(main.champion)} of champion "
+        f"{decision.champion} ({gain})"
+    )
 
 
 def against_gate(gate: Gate, score: float | None) -> str:
     """Whether the score passes, and which way is better."""
     passed = "passed" if score is not None and gate.passes(score) else "missed"
-    return f"gate {gate.threshold:g} {passed} ({'higher' if gate.metric.higher_is_better else 'lower'} is better)"
+    return (
+        f"gate {gate.threshold:g} {passed} "
+        f"({'higher' if gate.metric.higher_is_better else 'lower'} is better)"
+    )
 
 
-def below_the_gate(case: UseCase, candidate: str, score: float, rows: int, holdout: str, tuned: bool) -> Outcome:
+def below_the_gate(
+    case: UseCase, candidate: str, score: float, rows: int, holdout: str, tuned: bool
+) -> Outcome:
     """The best candidate does not pass."""
-    metric, searched = metric_name(case.gate.metric.name), "also after HPO" if tuned else "and no candidate has a search space"
-    sentence = f"{candidate} scores {metric} {number(score)} on {_count(rows)} of {holdout}, {against_gate(case.gate, score)}, {searched}"
-    way = f"Give it more months, better columns or candidates, or set another gate in usecases/{case.name}.py"
-    return Outcome(BELOW, f"{sentence}: no challenger is registered, and whoever serves goes on. {way}.")
+    metric, searched = (
+        metric_name(case.gate.metric.name),
+        "also after HPO" if tuned else "and no candidate has a search space",
+    )
+    sentence = (
+        f"{candidate} scores {metric} {number(score)} on {_count(rows)} of {holdout}, "
+        f"{against_gate(case.gate, score)}, {searched}"
+    )
+    way = (
+        "Give it more months, better columns or candidates, or set another gate in "
+        f"usecases/{case.name}.py"
+    )
+    return Outcome(
+        BELOW, f"{sentence}: no challenger is registered, and whoever serves goes on. {way}."
+    )
 
 
 def next_step(case: UseCase, decision: Decision, asks_person: bool) -> str | None:
     """What a person can do about a verdict; nothing is to be done about a promotion."""
-    adopt = f"prefect deployment run 'adopt/{case.name}' --param version={decision.challenger} --param by=<you> --param why=<why>"
+    adopt = (
+        f"prefect deployment run 'adopt/{case.name}' --param version={decision.challenger} "
+        "--param by=<you> --param why=<why>"
+    )
     ways = {
         "keep": "Nothing is broken: the next retrain tries again."
         if decision.champion
-        else f"Nobody serves yet: mend what is named, and start again: prefect deployment run 'retrain/{case.name}'.",
-        "suspicious": f"Look for a column that was written after the label was known. If there is none, crown it by hand: {adopt}",
-        "inconclusive": f"Wait for more labelled rows, or set Promotion.minimum_rows in usecases/{case.name}.py, or crown it: {adopt}",
-        "unfair": f"Train on rows from before the hold-out: prefect deployment run 'retrain/{case.name}'.",
+        else (
+            "Nobody serves yet: mend what is named, and start again: prefect deployment run "
+            f"'retrain/{case.name}'."
+        ),
+        "suspicious": (
+            "Look for a column that was written after the label was known. If there "
+            "is none, "
+            f"crown it by hand: {adopt}"
+        ),
+        "inconclusive": (
+            "Wait for more labelled rows, or set Promotion.minimum_rows in "
+            f"usecases/{case.name}.py, or crown it: {adopt}"
+        ),
+        "unfair": (
+            f"Train on rows from before the hold-out: prefect deployment run 'retrain/{case.name}'."
+        ),
     }
     if decision.verdict == "promote":
         return None
     if asks_person:
         return "A person is asked: see the approve run."
     if decision.facts.get("unscored"):
-        return f"Let the source give the old columns too until the next crown (docs/renaming.md), or crown without a contest: {adopt}"
+        return (
+            "Let the source give the old columns too until the next crown (docs/renaming.md), "
+            f"or crown without a contest: {adopt}"
+        )
     return ways[decision.verdict]
 
 

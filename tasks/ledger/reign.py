@@ -20,11 +20,18 @@ from tasks.ledger.entries import HEAD, Decision, Entry, path_of, read, record
 from tasks.messages.announcements import adopted, alias_restored, deployment_failed
 from tasks.outside.blocks_of_run import lake, registry, service, tell
 
-CROWNING = "laurel.crowning"  # a tag of the version that is being crowned: until when, or that it ended
+CROWNING = (
+    "laurel.crowning"  # a tag of the version that is being crowned: until when, or that it ended
+)
 ENDED = "ended"
 PACKAGE_SHA256 = "package_sha256"
 NOBODY = "none"
-_MOVES = {("crown", "crowned"), ("rollback", "rollback"), ("crown", "adopted"), ("crown", "vacated")}
+_MOVES = {
+    ("crown", "crowned"),
+    ("rollback", "rollback"),
+    ("crown", "adopted"),
+    ("crown", "vacated"),
+}
 _RECENT_ENTRIES = 50
 
 
@@ -72,7 +79,9 @@ def find_champion(use_case: str) -> ModelVersion | None:
     """
     reign = find_reign(use_case)
     if reign.champion is not None and reign.version is None:
-        raise CrownUnclear(f"{gone(reign)} {way_back(use_case)} {way_to_adopt(use_case, '<version>')}")
+        raise CrownUnclear(
+            f"{gone(reign)} {way_back(use_case)} {way_to_adopt(use_case, '<version>')}"
+        )
     return reign.version
 
 
@@ -84,7 +93,11 @@ def find_reign(use_case: str) -> Reign:
     somebody moved, and where a ledger was lost.
     """
     reign = look(lake(), registry(), use_case)
-    while not reign.agrees and (until := _crowning_until(reign)) is not None and datetime.now(UTC) < until:
+    while (
+        not reign.agrees
+        and (until := _crowning_until(reign)) is not None
+        and datetime.now(UTC) < until
+    ):
         time.sleep(1)
         reign = look(lake(), registry(), use_case)
     if not reign.agrees and _crowning_until(reign) is not None:
@@ -100,7 +113,9 @@ def find_reign(use_case: str) -> Reign:
 
 
 def end_crowning(use_case: str) -> None:
-    """Take back the alias of a crowning whose run was killed, once its time is over; nothing where none is under way."""
+    """Take back the alias of a crowning whose run was killed, once its time is over; nothing where
+    none is under way.
+    """
     reign = look(lake(), registry(), use_case)
     if not reign.agrees and _crowning_until(reign) is not None:
         find_reign(use_case)
@@ -115,25 +130,39 @@ def look(store: Lake, models: ModelRegistry, use_case: str) -> Reign:
 def last_move(store: Lake, use_case: str) -> Entry | None:
     """The entry of the ledger by which the crown last moved."""
     recent = read(store, use_case, _RECENT_ENTRIES)
-    return last_crowned(recent) or (last_crowned(read(store, use_case)) if len(recent) == _RECENT_ENTRIES else None)
+    return last_crowned(recent) or (
+        last_crowned(read(store, use_case)) if len(recent) == _RECENT_ENTRIES else None
+    )
 
 
 def last_crowned(entries: Sequence[Entry]) -> Entry | None:
     """The entry by which the crown last moved; one that gave it to nobody has no version."""
-    return next((entry for entry in reversed(entries) if (entry.kind, entry.verdict) in _MOVES), None)
+    return next(
+        (entry for entry in reversed(entries) if (entry.kind, entry.verdict) in _MOVES), None
+    )
 
 
-def _version_of(models: ModelRegistry, entry: Entry | None, holder: ModelVersion | None) -> ModelVersion | None:
+def _version_of(
+    models: ModelRegistry, entry: Entry | None, holder: ModelVersion | None
+) -> ModelVersion | None:
     """The version that ``entry`` crowned.
 
     A model that was deleted and made again counts from 1: the package tells who it is.
     """
     if entry is None or entry.version is None:
         return None
-    there = [holder] if holder is not None and holder.number == entry.version else models.versions(entry.use_case)
+    there = (
+        [holder]
+        if holder is not None and holder.number == entry.version
+        else models.versions(entry.use_case)
+    )
     found = {version.number: version for version in there}
     version, sha256 = found.get(entry.version), entry.facts.get(PACKAGE_SHA256)
-    return None if version is None or sha256 not in (None, version.tags.get("laurel.package_sha256")) else version
+    return (
+        None
+        if version is None or sha256 not in (None, version.tags.get("laurel.package_sha256"))
+        else version
+    )
 
 
 def unclear(reign: Reign) -> str:
@@ -144,15 +173,25 @@ def unclear(reign: Reign) -> str:
         where = f" ({path_of(reign.use_case, reign.entry.sequence)})" if reign.entry else ""
         return f"{alias}, and the ledger gave the crown to nobody{where}. {way}"
     path = path_of(reign.use_case, reign.entry.sequence)
-    other = f" Or name version {reign.champion} there, and it has the crown again." if reign.version else ""
-    return f"{alias}, and the ledger crowned version {reign.champion} last ({path}): it was moved by hand. {way}{other}"
+    other = (
+        f" Or name version {reign.champion} there, and it has the crown again."
+        if reign.version
+        else ""
+    )
+    return (
+        f"{alias}, and the ledger crowned version {reign.champion} last ({path}): it was moved "
+        f"by hand. {way}{other}"
+    )
 
 
 def gone(reign: Reign) -> str:
     """That the champion's version was deleted."""
     entry = reign.entry
     path = path_of(reign.use_case, entry.sequence) if entry else ""
-    return f"Champion {reign.champion} of {reign.use_case!r}, which the ledger crowned last ({path}), is not in MLflow any more."
+    return (
+        f"Champion {reign.champion} of {reign.use_case!r}, which the ledger crowned last "
+        f"({path}), is not in MLflow any more."
+    )
 
 
 def way_back(use_case: str) -> str:
@@ -161,7 +200,10 @@ def way_back(use_case: str) -> str:
 
 def way_to_adopt(use_case: str, version: str) -> str:
     """The command that crowns a version by hand, as a sentence."""
-    run = f"prefect deployment run 'adopt/{use_case}' --param version={version} --param by=<you> --param why=<why>"
+    run = (
+        f"prefect deployment run 'adopt/{use_case}' --param version={version} --param by=<you> "
+        "--param why=<why>"
+    )
     return f"Say who is champion: {run} (version={NOBODY} begins anew, with nobody)."
 
 
@@ -187,9 +229,26 @@ def _end_crowning(reign: Reign) -> Reign:
     else:
         store.set_alias(reign.version, CHAMPION)
     store.tag(untried, {CROWNING: ENDED})
-    reason = f"the run that crowned version {untried.number} ended before it was tried; the alias is back at {reign.champion or 'nobody'}"
-    record(Decision(use_case=use_case, kind="crown", verdict="failed", reasons=[reason], version=untried.number, champion=reign.champion))
-    tell(deployment_failed(use_case, version=untried.number, reason=reason, restored_version=reign.champion))
+    reason = (
+        f"the run that crowned version {untried.number} ended before it was tried; the "
+        "alias is "
+        f"back at {reign.champion or 'nobody'}"
+    )
+    record(
+        Decision(
+            use_case=use_case,
+            kind="crown",
+            verdict="failed",
+            reasons=[reason],
+            version=untried.number,
+            champion=reign.champion,
+        )
+    )
+    tell(
+        deployment_failed(
+            use_case, version=untried.number, reason=reason, restored_version=reign.champion
+        )
+    )
     return Reign(use_case, reign.entry, reign.version, reign.version)
 
 
@@ -206,14 +265,32 @@ def _take_over(reign: Reign) -> Reign:
     head = registry().model_tags(use_case).get(HEAD, "").partition(" ")[0]
     entries = len(lake().list(f"decisions/{use_case}"))
     if head.isdecimal() and int(head) > entries:
-        lost = f"the ledger that MLflow's model names has {head} entries, of which the lake holds {entries}"
-        raise CrownUnclear(f"{alias}, and {lost}: bring decisions/{use_case} back. {way_to_adopt(use_case, number)}")
+        lost = (
+            f"the ledger that MLflow's model names has {head} entries, of which the lake holds "
+            f"{entries}"
+        )
+        raise CrownUnclear(
+            f"{alias}, and {lost}: bring decisions/{use_case} back. "
+            f"{way_to_adopt(use_case, number)}"
+        )
     if "laurel.package" not in reign.holder.tags:
         foreign = "which has no model package: it was not registered by Laurel"
         raise CrownUnclear(f"{alias}, {foreign}. {way_to_adopt(use_case, NOBODY)}")
     reason = f"version {number} had MLflow's alias champion before the ledger crowned anybody"
-    facts: dict[str, float | str | None] = {PACKAGE_SHA256: reign.holder.tags.get("laurel.package_sha256"), "by": "MLflow's alias"}
-    entry = record(Decision(use_case=use_case, kind="crown", verdict="adopted", reasons=[reason], version=number, facts=facts))
+    facts: dict[str, float | str | None] = {
+        PACKAGE_SHA256: reign.holder.tags.get("laurel.package_sha256"),
+        "by": "MLflow's alias",
+    }
+    entry = record(
+        Decision(
+            use_case=use_case,
+            kind="crown",
+            verdict="adopted",
+            reasons=[reason],
+            version=number,
+            facts=facts,
+        )
+    )
     tell(adopted(use_case, version=number, champion_before=None, reason=reason))
     return Reign(use_case, entry, reign.holder, reign.holder)
 
@@ -233,7 +310,9 @@ def _restore_alias(reign: Reign) -> Reign:
         )
     )
     tell(alias_restored(reign.use_case, version=reign.version.number))
-    get_run_logger().warning("crown use_case=%s version=%s: %s", reign.use_case, reign.champion, reason)
+    get_run_logger().warning(
+        "crown use_case=%s version=%s: %s", reign.use_case, reign.champion, reason
+    )
     return Reign(reign.use_case, reign.entry, reign.version, reign.version)
 
 
@@ -247,18 +326,27 @@ def _compare_service(reign: Reign) -> None:
     try:
         described = service().describe(reign.use_case)
     except ServiceAway as error:
-        get_run_logger().info("the service does not say what it serves use_case=%s: %s", reign.use_case, error)
+        get_run_logger().info(
+            "the service does not say what it serves use_case=%s: %s", reign.use_case, error
+        )
         return
     served = described.get("version")
     if served == reign.champion:
         return
     if reign.champion is not None:
         said = "the service serves version %s of %s, and the champion is version %s: %s"
-        get_run_logger().warning(said, served, reign.use_case, reign.champion, described.get("last_error"))
+        get_run_logger().warning(
+            said, served, reign.use_case, reign.champion, described.get("last_error")
+        )
         return
-    known = reign.entry is not None or any(entry.version == served for entry in read(lake(), reign.use_case) if entry.kind == "crown")
-    if not known and any(version.number == served for version in registry().versions(reign.use_case)):
+    known = reign.entry is not None or any(
+        entry.version == served for entry in read(lake(), reign.use_case) if entry.kind == "crown"
+    )
+    if not known and any(
+        version.number == served for version in registry().versions(reign.use_case)
+    ):
         raise CrownUnclear(
-            f"The service serves version {served} of {reign.use_case!r}, and neither the ledger nor MLflow's alias knows a champion: "
+            f"The service serves version {served} of {reign.use_case!r}, and neither the "
+            "ledger nor MLflow's alias knows a champion: "
             f"both were lost. {way_to_adopt(reign.use_case, str(served))}"
         )

@@ -1,4 +1,6 @@
-"""Columns of prediction-log files in the types of the use case, and what of them is missing or of another type."""
+"""Columns of prediction-log files in the types of the use case, and what of them is missing or of
+another type.
+"""
 
 from collections import Counter
 from collections.abc import Collection
@@ -19,14 +21,23 @@ _AFTER = {"score": "number", "decision": "truth value", "model_version": "text",
 
 
 class Intake:
-    """Takes files of several champions and services alike; from several threads. ``names`` are the columns asked for, in their order."""
+    """Takes files of several champions and services alike; from several threads. ``names`` are the
+    columns asked for, in their order.
+    """
 
     def __init__(self, case: UseCase, columns: Collection[str] | None) -> None:
-        inputs = {column.name: "number" if column.kind == "number" else "text" for column in case.columns}
+        inputs = {
+            column.name: "number" if column.kind == "number" else "text" for column in case.columns
+        }
         everything = _BEFORE | inputs | _AFTER
         if strangers := sorted(set(columns or ()) - set(everything)):
-            raise ValueError(f"The prediction log of {case.name!r} has no columns {strangers}; it has {list(everything)}.")
-        self._kinds = {name: kind for name, kind in everything.items() if columns is None or name in columns}
+            raise ValueError(
+                f"The prediction log of {case.name!r} has no columns {strangers}; it has "
+                f"{list(everything)}."
+            )
+        self._kinds = {
+            name: kind for name, kind in everything.items() if columns is None or name in columns
+        }
         self._inputs = [name for name in inputs if name in self._kinds]
         self.names = list(self._kinds)
         self.texts = [name for name, kind in self._kinds.items() if kind == "text" and name != "id"]
@@ -35,8 +46,12 @@ class Intake:
         self._lock = Lock()
 
     def choose(self, path: str, schema: "Schema") -> list[str]:
-        """The columns to read of a file: those that are wanted, and its sample rate. Remembers what is odd about it."""
-        there = [name for name in [*self._kinds, *({RATE} - {*self._kinds})] if name in schema.names]
+        """The columns to read of a file: those that are wanted, and its sample rate. Remembers what
+        is odd about it.
+        """
+        there = [
+            name for name in [*self._kinds, *({RATE} - {*self._kinds})] if name in schema.names
+        ]
         found = {name: _kind_of(schema.field(name).type) for name in there}
         with self._lock:
             self._held.update(there)
@@ -50,22 +65,33 @@ class Intake:
         return [name for name in self._inputs if 0 < self._held[name] < files]
 
     def problems(self, files: int) -> list[str]:
-        """A line for each column that is of another type than the use case says, with the first file that has it so."""
+        """A line for each column that is of another type than the use case says, with the first
+        file that has it so.
+        """
         wanted = {RATE: "number"} | self._kinds
         return [
-            f"column {name!r} is a {kind} and not a {wanted[name]} in {len(paths)} of {files} files, such as {min(paths)}"
+            (
+                f"column {name!r} is a {kind} and not a {wanted[name]} in {len(paths)} of "
+                f"{files} files, such as {min(paths)}"
+            )
             for (name, kind), paths in sorted(self._clashes.items())
         ]
 
     def conform(self, batch: "RecordBatch") -> tuple["RecordBatch", np.ndarray]:
-        """The batch in the types of the use case, null where a value has none in it, and the sample rate of each row (0-1]."""
+        """The batch in the types of the use case, null where a value has none in it, and the sample
+        rate of each row (0-1].
+        """
         import pyarrow as pa
 
-        arrays = {name: _conformed(batch.column(name), self._kinds.get(name, "number")) for name in batch.schema.names}
+        arrays = {
+            name: _conformed(batch.column(name), self._kinds.get(name, "number"))
+            for name in batch.schema.names
+        }
         rates = np.ones(len(batch))
         if RATE in arrays:
             given = arrays[RATE].to_numpy(zero_copy_only=False)
-            # A row says nothing of its rate in logs older than the rate; above 1 and not above 0 there is none.
+            # A row says nothing of its rate in logs older than the rate; above 1 and not above 0
+            # there is none.
             rates = np.where((given > 0) & (given <= 1), given, 1.0)
         kept = {name: array for name, array in arrays.items() if name in self._kinds}
         return pa.RecordBatch.from_arrays(list(kept.values()), names=list(kept)), rates
@@ -76,7 +102,9 @@ class Intake:
 
         rows = pl.from_arrow(batch.take(pa.array(chosen)))
         assert isinstance(rows, pl.DataFrame)
-        return rows.with_columns(pl.col([name for name in self.texts if name in rows.columns]).cast(pl.String))
+        return rows.with_columns(
+            pl.col([name for name in self.texts if name in rows.columns]).cast(pl.String)
+        )
 
 
 def _kind_of(kind: Any) -> str:
@@ -105,7 +133,12 @@ def _conformed(array: "Array", wanted: str) -> "Array":
     if is_text and pa.types.is_dictionary(array.type):
         return array
     zone = getattr(array.type, "tz", None)
-    target = {"number": pa.float64(), "text": pa.string(), "truth value": pa.bool_(), "time": pa.timestamp("us", tz=zone)}[wanted]
+    target = {
+        "number": pa.float64(),
+        "text": pa.string(),
+        "truth value": pa.bool_(),
+        "time": pa.timestamp("us", tz=zone),
+    }[wanted]
     if _kind_of(array.type) not in (wanted, "nothing"):
         return pa.nulls(len(array), target)  # one that is told as a problem
     array = array if array.type == target else array.cast(target, safe=False)

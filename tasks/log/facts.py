@@ -19,11 +19,12 @@ MOST_CATEGORIES = 10_000  # a column with more is an identifier, and would fill 
 
 @dataclass(frozen=True)
 class ColumnFacts:
-    """Of one column. ``values`` and ``nulls`` count requests: a row logged with sample rate ``r`` counts ``1 / r`` times.
+    """Of one column. ``values`` and ``nulls`` count requests: a row logged with sample rate ``r``
+    counts ``1 / r`` times.
 
-    Rows of files without the column are not counted. ``minimum`` and ``maximum`` are of numbers, ``None`` where there is no value.
-    ``counts`` are requests by category; ``None`` of a number, and where there are more than 10,000.
-    """
+    Rows of files without the column are not counted. ``minimum`` and ``maximum`` are of numbers,
+    ``None`` where there is no value. ``counts`` are requests by category; ``None`` of a number, and
+    where there are more than 10,000."""
 
     values: float
     nulls: float
@@ -45,16 +46,24 @@ class ColumnFacts:
         return self.minimum is not None and self.minimum == self.maximum
 
     def strangers(self, known: Collection[str]) -> float | None:
-        """The share of the requests (0-1) with a category that is not in ``known``; ``None`` where they were too many to count."""
+        """The share of the requests (0-1) with a category that is not in ``known``; ``None`` where
+        they were too many to count.
+        """
         if self.counts is None:
             return None
         total = self.values + self.nulls
-        return sum(count for name, count in self.counts.items() if name not in known) / total if total else 0.0
+        return (
+            sum(count for name, count in self.counts.items() if name not in known) / total
+            if total
+            else 0.0
+        )
 
 
 @dataclass
 class _Column:
-    """Counts by sample rate, which stay whole numbers until the end: the order of threads then cannot change the sum."""
+    """Counts by sample rate, which stay whole numbers until the end: the order of threads then
+    cannot change the sum.
+    """
 
     is_text: bool
     values: Counter[float] = field(default_factory=Counter)
@@ -63,7 +72,9 @@ class _Column:
     high: float = -math.inf
     names: dict[str, Counter[float]] = field(default_factory=dict)
     too_many: bool = False
-    lock: Lock = field(default_factory=Lock)  # one a column: a thread works on one while another works on the next
+    lock: Lock = field(
+        default_factory=Lock
+    )  # one a column: a thread works on one while another works on the next
 
     def take(self, array: "Array", rate: float) -> None:
         with self.lock:
@@ -78,7 +89,10 @@ class _Column:
             return
         if not self.is_text:
             extremes = pc.min_max(array)
-            self.low, self.high = min(self.low, extremes["min"].as_py()), max(self.high, extremes["max"].as_py())
+            self.low, self.high = (
+                min(self.low, extremes["min"].as_py()),
+                max(self.high, extremes["max"].as_py()),
+            )
         elif not self.too_many:
             for one in pc.value_counts(array).to_pylist():
                 if one["values"] is not None:
@@ -103,11 +117,19 @@ def _requests(rows: Counter[float]) -> float:
 
 
 class Tally:
-    """Counts the use case's columns and the score over batches; from several threads. ``rates`` are the sample rates met."""
+    """Counts the use case's columns and the score over batches; from several threads. ``rates`` are
+    the sample rates met.
+    """
 
     def __init__(self, case: UseCase, columns: Collection[str] | None) -> None:
-        kinds = {column.name: column.kind == "category" for column in case.columns} | {"score": False}
-        self._columns = {name: _Column(is_text) for name, is_text in kinds.items() if columns is None or name in columns}
+        kinds = {column.name: column.kind == "category" for column in case.columns} | {
+            "score": False
+        }
+        self._columns = {
+            name: _Column(is_text)
+            for name, is_text in kinds.items()
+            if columns is None or name in columns
+        }
         self._met: set[str] = set()
         self._rows: Counter[float] = Counter()
         self._lock = Lock()

@@ -1,4 +1,6 @@
-"""Labels that came late, found for a window's predictions by their ids, at a memory that the ids bound and not the feedback."""
+"""Labels that came late, found for a window's predictions by their ids, at a memory that the ids
+bound and not the feedback.
+"""
 
 from datetime import date, timedelta
 from pathlib import PurePosixPath
@@ -13,19 +15,30 @@ from tasks.log.files import LogDamaged, find_files, for_each, read_batches, span
 if TYPE_CHECKING:
     from pyarrow import Schema
 
-SCHEMA = pl.Schema([("id", pl.String()), ("label", pl.Boolean()), ("time", pl.Datetime("us", "UTC")), ("given", pl.UInt32())])
+SCHEMA = pl.Schema(
+    [
+        ("id", pl.String()),
+        ("label", pl.Boolean()),
+        ("time", pl.Datetime("us", "UTC")),
+        ("given", pl.UInt32()),
+    ]
+)
 _NAMES = ["id", "label", "time"]
 _GATHERED_ROWS = 500_000  # an index of the ids is made for each search
 
 
-def read_labels(store: Lake, use_case: str, window: str, ids: pl.Series, late_days: int | None = None) -> pl.DataFrame:
-    """The last label of each of ``ids`` that has one: columns id, label, time and ``given``, how many came. All stay in the log.
+def read_labels(
+    store: Lake, use_case: str, window: str, ids: pl.Series, late_days: int | None = None
+) -> pl.DataFrame:
+    """The last label of each of ``ids`` that has one: columns id, label, time and ``given``, how
+    many came. All stay in the log.
 
-    Last is the latest ``time``; of several at one time the one that was ``received`` last, and of one request, or where the file does not
-    say, the one in the later segment, and there in the later line. Feedback lies under the day of the predicted event, or, where it did
-    not say, under the day on which it came: so all of it is read from the day before ``window`` (clocks, time zones) to ``late_days``
-    after it (``None``: to the end). Raises ``LogDamaged``, ``LakeAway``, ``ValueError``.
-    """
+    Last is the latest ``time``; of several at one time the one that was ``received`` last, and of
+    one request, or where the file does not say, the one in the later segment, and there in the
+    later line. Feedback lies under the day of the predicted event, or, where it did not say, under
+    the day on which it came: so all of it is read from the day before ``window`` (clocks, time
+    zones) to ``late_days`` after it (``None``: to the end). Raises ``LogDamaged``, ``LakeAway``,
+    ``ValueError``."""
     first, last = span(window)
     until = None if late_days is None else last + timedelta(days=late_days)
     paths = find_files(store, "feedback", use_case, _before(first), until)
@@ -36,7 +49,9 @@ def read_labels(store: Lake, use_case: str, window: str, ids: pl.Series, late_da
         for batch in read_batches(store, path, lambda schema: _choose(path, schema)):
             rows = pl.from_arrow(batch)
             assert isinstance(rows, pl.DataFrame)
-            numbered = rows.with_row_index("line", offset=line).with_columns(pl.lit(PurePosixPath(path).stem).alias("segment"))
+            numbered = rows.with_row_index("line", offset=line).with_columns(
+                pl.lit(PurePosixPath(path).stem).alias("segment")
+            )
             received = pl.col("received") if "received" in rows.columns else pl.lit(None)
             numbered = numbered.with_columns(received.cast(SCHEMA["time"]).alias("received"))
             search.add(numbered.cast({name: SCHEMA[name] for name in _NAMES}))
@@ -47,7 +62,9 @@ def read_labels(store: Lake, use_case: str, window: str, ids: pl.Series, late_da
     if found.is_empty():
         return pl.DataFrame(schema=SCHEMA)
     ordered = found.sort("time", "received", "segment", "line", nulls_last=False)
-    return ordered.group_by("id", maintain_order=True).agg(pl.col("label", "time").last(), pl.len().cast(pl.UInt32).alias("given"))
+    return ordered.group_by("id", maintain_order=True).agg(
+        pl.col("label", "time").last(), pl.len().cast(pl.UInt32).alias("given")
+    )
 
 
 def _before(day: date) -> date:
@@ -58,10 +75,16 @@ def _choose(path: str, schema: "Schema") -> list[str]:
     from pyarrow import types
 
     if missing := [name for name in _NAMES if name not in schema.names]:
-        raise LogDamaged(f"{path} is no feedback: it has no {', '.join(missing)}. Move it out of the lake's folder feedback/.")
+        raise LogDamaged(
+            f"{path} is no feedback: it has no {', '.join(missing)}. Move it out of the "
+            "lake's folder feedback/."
+        )
     label = schema.field("label").type
     if not types.is_boolean(label) and not types.is_null(label):
-        raise LogDamaged(f"{path} has labels that are {label}: they should be true or false. Correct it, or move it out of the feedback.")
+        raise LogDamaged(
+            f"{path} has labels that are {label}: they should be true or false. Correct it, "
+            "or move it out of the feedback."
+        )
     return [*_NAMES, *(["received"] if "received" in schema.names else [])]
 
 

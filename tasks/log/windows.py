@@ -1,10 +1,11 @@
-"""A window of the prediction log, read once at bounded cost: an even sample of its rows, and facts about all of them.
+"""A window of the prediction log, read once at bounded cost: an even sample of its rows, and facts
+about all of them.
 
-Each row draws ``u`` in [0, 1) by seed, file and position, whatever the order in which files are read. A row logged with
-sample rate ``r`` stands for ``1 / r`` requests; those with the smallest ``u * r`` are kept, which takes each request with
-the same chance (bottom-k sampling: Cohen and Kaplan, PODC 2007). Below the lowest rate there is no smaller ``u * r`` that
-was not logged, so rows above it are left out: that evens windows in which the rate was changed.
-"""
+Each row draws ``u`` in [0, 1) by seed, file and position, whatever the order in which files are
+read. A row logged with sample rate ``r`` stands for ``1 / r`` requests; those with the smallest ``u
+* r`` are kept, which takes each request with the same chance (bottom-k sampling: Cohen and Kaplan,
+PODC 2007). Below the lowest rate there is no smaller ``u * r`` that was not logged, so rows above
+it are left out: that evens windows in which the rate was changed."""
 
 import hashlib
 import math
@@ -27,18 +28,21 @@ if TYPE_CHECKING:
 
 __all__ = ["ColumnFacts", "LogDamaged", "Window", "read_window"]
 
-LIMIT_FILES = 5000  # a service with little traffic uploads every few seconds: half a million files in a month
+LIMIT_FILES = (
+    5000  # a service with little traffic uploads every few seconds: half a million files in a month
+)
 _ORDER = "_order"
 
 
 @dataclass(frozen=True)
 class Window:
-    """What was predicted in a window: ``rows`` of it, in random order, so that the first n are a sample as well.
+    """What was predicted in a window: ``rows`` of it, in random order, so that the first n are a
+    sample as well.
 
-    ``counted`` predictions were logged, in ``files`` files (estimated where not all were read); ``how`` says in words what
-    ``rows`` are. ``partly``: columns of the use case that a part of the files lacks, null in their rows. ``problems``:
-    types that are not the use case's. ``facts`` are of all rows read and not of the sample, by column, ``score`` among them.
-    """
+    ``counted`` predictions were logged, in ``files`` files (estimated where not all were read);
+    ``how`` says in words what ``rows`` are. ``partly``: columns of the use case that a part of the
+    files lacks, null in their rows. ``problems``: types that are not the use case's. ``facts`` are
+    of all rows read and not of the sample, by column, ``score`` among them."""
 
     name: str
     rows: pl.DataFrame
@@ -60,21 +64,27 @@ def read_window(
     columns: Collection[str] | None = None,
     limit_files: int = LIMIT_FILES,
 ) -> Window:
-    """At most ``limit_rows`` of the predictions of ``window`` (a month or a day, ``2013-06``), from at most ``limit_files`` files.
+    """At most ``limit_rows`` of the predictions of ``window`` (a month or a day, ``2013-06``), from
+    at most ``limit_files`` files.
 
-    ``columns``: only these, of the use case's and the log's own. Numbers come as Float64 (NaN as null), categories as String,
-    whatever the files hold. Memory is bounded by ``limit_rows``; of the same files and seed the same rows come.
-    Raises ``LogDamaged``, ``LakeAway``, and ``ValueError`` for no window.
-    """
+    ``columns``: only these, of the use case's and the log's own. Numbers come as Float64 (NaN as
+    null), categories as String, whatever the files hold. Memory is bounded by ``limit_rows``; of
+    the same files and seed the same rows come. Raises ``LogDamaged``, ``LakeAway``, and
+    ``ValueError`` for no window."""
     if limit_rows < 1 or limit_files < 1:
-        raise ValueError(f"A window needs room for a row and a file: got limit_rows {limit_rows}, limit_files {limit_files}.")
+        raise ValueError(
+            f"A window needs room for a row and a file: got limit_rows {limit_rows}, "
+            f"limit_files {limit_files}."
+        )
     paths = find_files(store, "predictions", case.name, *span(window))
     read = sorted(sorted(paths, key=lambda path: _draw(seed, path))[:limit_files])
     intake, sample, tally = Intake(case, columns), _Sample(limit_rows), Tally(case, columns)
 
     def take(path: str) -> None:
         chance = np.random.default_rng(_draw(seed, path))
-        for batch in read_batches(store, path, lambda schema: intake.choose(path, schema), intake.texts):
+        for batch in read_batches(
+            store, path, lambda schema: intake.choose(path, schema), intake.texts
+        ):
             batch, rates = intake.conform(batch)
             sample.add(batch, chance.random(len(batch)) * rates, intake)
             tally.add(batch, rates)
@@ -100,7 +110,9 @@ def _draw(seed: int, path: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {path}".encode()).digest()[:16])
 
 
-def _said(rows: pl.DataFrame, counted: int, files: tuple[int, int], uneven: bool, lowest: float, seed: int) -> str:
+def _said(
+    rows: pl.DataFrame, counted: int, files: tuple[int, int], uneven: bool, lowest: float, seed: int
+) -> str:
     if not counted:
         return "no predictions"
     if len(rows) == counted:
@@ -108,7 +120,10 @@ def _said(rows: pl.DataFrame, counted: int, files: tuple[int, int], uneven: bool
     whole = files[0] == files[1]
     of_files = "" if whole else f", from {files[0]:,} of {files[1]:,} files"
     thinned = f", thinned to what a sample rate of {lowest:.3g} would have logged" if uneven else ""
-    return f"a random sample of {len(rows):,} of {'' if whole else 'about '}{counted:,} predictions{of_files}{thinned} (seed {seed})"
+    return (
+        f"a random sample of {len(rows):,} of {'' if whole else 'about '}{counted:,} "
+        f"predictions{of_files}{thinned} (seed {seed})"
+    )
 
 
 @dataclass
@@ -148,4 +163,8 @@ class _Sample:
         self._kept = [rows.filter(pl.col(_ORDER) < min(rates)) for rows in self._kept]
         whole = self._shrink()
         self.full = self.full and len(whole) == self.limit  # else evening left fewer than the limit
-        return whole.sort(_ORDER).select(name for name in names if name in whole.columns) if whole.width else whole
+        return (
+            whole.sort(_ORDER).select(name for name in names if name in whole.columns)
+            if whole.width
+            else whole
+        )

@@ -1,11 +1,12 @@
 """How well a model probably does where no label has come yet, from its own scores.
 
-Confidence-based performance estimation (CBPE, NannyML: https://nannyml.readthedocs.io/en/stable/how_it_works/performance_estimation.html;
-the idea of reading accuracy off calibrated confidence: Garg et al. 2022, "Leveraging unlabeled data to predict out-of-distribution
-performance", https://arxiv.org/abs/2201.04234). A calibrated score is the probability of a positive, so each row is a positive by that
-share and a negative by the rest, and any score has an expected value. It sees that rows got harder to tell; it cannot see that the same
-rows now end otherwise (concept drift). Its measured error is in docs/performance.md.
-"""
+Confidence-based performance estimation (CBPE, NannyML:
+https://nannyml.readthedocs.io/en/stable/how_it_works/performance_estimation.html; the idea of
+reading accuracy off calibrated confidence: Garg et al. 2022, "Leveraging unlabeled data to predict
+out-of-distribution performance", https://arxiv.org/abs/2201.04234). A calibrated score is the
+probability of a positive, so each row is a positive by that share and a negative by the rest, and
+any score has an expected value. It sees that rows got harder to tell; it cannot see that the same
+rows now end otherwise (concept drift). Its measured error is in docs/performance.md."""
 
 from collections.abc import Sequence
 
@@ -15,7 +16,9 @@ from tasks.measures.metrics import score
 from usecases.definition import LOG_LOSS, Metric
 
 Curve = Sequence[tuple[float, float]]
-"""Score and share of positives there, both rising; a straight line between the points, level beyond them."""
+"""Score and share of positives there, both rising; a straight line between the points, level beyond
+them.
+"""
 
 _BINS = 40
 _ROWS_A_BIN = 50
@@ -23,27 +26,39 @@ _FOLDS = 5
 _SURE = 1e-4
 
 
-def fit_calibration(scores: np.ndarray, truth: np.ndarray, days: np.ndarray) -> list[tuple[float, float]]:
+def fit_calibration(
+    scores: np.ndarray, truth: np.ndarray, days: np.ndarray
+) -> list[tuple[float, float]]:
     """The curve that makes probabilities of ``scores`` ``(n_rows,)``, from labels in {0, 1}.
 
-    A curve counts only where it proves itself: fitted without a fifth of the ``days``, it must lower the log loss on those. Scores that
-    are probabilities already get the diagonal, since a curve would learn the weather of one month (docs/performance.md). Empty where
-    nothing can be proven: too few rows or days, one class, or a score that is no number.
-    """
+    A curve counts only where it proves itself: fitted without a fifth of the ``days``, it must
+    lower the log loss on those. Scores that are probabilities already get the diagonal, since a
+    curve would learn the weather of one month (docs/performance.md). Empty where nothing can be
+    proven: too few rows or days, one class, or a score that is no number."""
     scores, truth = np.asarray(scores, dtype=float), np.asarray(truth, dtype=float)
     names, home = np.unique(days, return_inverse=True)
-    if len(scores) < _FOLDS * _ROWS_A_BIN or len(names) < _FOLDS or not np.isfinite(scores).all() or truth.min() == truth.max():
+    if (
+        len(scores) < _FOLDS * _ROWS_A_BIN
+        or len(names) < _FOLDS
+        or not np.isfinite(scores).all()
+        or truth.min() == truth.max()
+    ):
         return []
     fold = home * _FOLDS // len(names)  # days that follow each other, as weather does
     unseen = np.empty(len(scores))
     for one in range(_FOLDS):
-        unseen[fold == one] = calibrate_scores(isotonic_curve(scores[fold != one], truth[fold != one]), scores[fold == one])
-    gained = score(LOG_LOSS, truth, scores) - score(LOG_LOSS, truth, np.clip(unseen, _SURE, 1 - _SURE))
+        unseen[fold == one] = calibrate_scores(
+            isotonic_curve(scores[fold != one], truth[fold != one]), scores[fold == one]
+        )
+    gained = score(LOG_LOSS, truth, scores) - score(
+        LOG_LOSS, truth, np.clip(unseen, _SURE, 1 - _SURE)
+    )
     return isotonic_curve(scores, truth) if gained > 0 else [(0.0, 0.0), (1.0, 1.0)]
 
 
 def isotonic_curve(scores: np.ndarray, truth: np.ndarray) -> list[tuple[float, float]]:
-    """Isotonic regression (Zadrozny & Elkan 2002) on the means of up to ``_BINS`` bins of as many rows each.
+    """Isotonic regression (Zadrozny & Elkan 2002) on the means of up to ``_BINS`` bins of as many
+    rows each.
 
     Single rows would make steps, which the line between the points would blur again.
     """
@@ -53,8 +68,12 @@ def isotonic_curve(scores: np.ndarray, truth: np.ndarray) -> list[tuple[float, f
     inner = np.unique(np.quantile(scores, np.linspace(0, 1, bins + 1)))[1:-1]
     home = np.searchsorted(inner, scores, side="right")
     rows = np.bincount(home)
-    at, share = (np.bincount(home, weights=values)[rows > 0] / rows[rows > 0] for values in (scores, truth))
-    rising = IsotonicRegression(y_min=0, y_max=1).fit_transform(at, share, sample_weight=rows[rows > 0])
+    at, share = (
+        np.bincount(home, weights=values)[rows > 0] / rows[rows > 0] for values in (scores, truth)
+    )
+    rising = IsotonicRegression(y_min=0, y_max=1).fit_transform(
+        at, share, sample_weight=rows[rows > 0]
+    )
     return list(zip(at.tolist(), rising.tolist(), strict=True))
 
 
@@ -67,12 +86,13 @@ def calibrate_scores(curve: Curve, scores: np.ndarray) -> np.ndarray:
 
 
 def estimate(metric: Metric, scores: np.ndarray, chances: np.ndarray) -> float:
-    """The expected score of ``scores`` ``(n_rows,)`` where row i is a positive with probability ``chances[i]``.
+    """The expected score of ``scores`` ``(n_rows,)`` where row i is a positive with probability
+    ``chances[i]``.
 
-    Exact for the means (log loss, Brier). For ROC AUC the expected count of pairs that are ranked rightly, by the expected count of
-    pairs; ties count half. NaN where it does not exist: no rows, a score that is no finite number, no chance of one of the classes, or a
-    metric that has no such expectation.
-    """
+    Exact for the means (log loss, Brier). For ROC AUC the expected count of pairs that are ranked
+    rightly, by the expected count of pairs; ties count half. NaN where it does not exist: no rows,
+    a score that is no finite number, no chance of one of the classes, or a metric that has no such
+    expectation."""
     if not len(scores) or not (np.isfinite(scores).all() and np.isfinite(chances).all()):
         return float("nan")
     if metric.name == "roc_auc":
@@ -92,7 +112,10 @@ def _expected_auc(scores: np.ndarray, chances: np.ndarray) -> float:
     ranked, positive = np.asarray(scores)[order], np.asarray(chances, dtype=float)[order]
     negative = 1 - positive
     below = np.concatenate(([0.0], np.cumsum(negative)))
-    first, last = np.searchsorted(ranked, ranked, side="left"), np.searchsorted(ranked, ranked, side="right")
+    first, last = (
+        np.searchsorted(ranked, ranked, side="left"),
+        np.searchsorted(ranked, ranked, side="right"),
+    )
     itself = positive @ negative
     right = positive @ ((below[first] + below[last]) / 2) - itself / 2
     pairs = positive.sum() * negative.sum() - itself

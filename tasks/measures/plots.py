@@ -29,9 +29,12 @@ def axes_of(title: str, width: float = 5.5, height: float = 4.5):  # noqa: ANN20
 
 
 def roc(truth: np.ndarray, predicted: np.ndarray, auc: float) -> "Figure":
-    """The ROC curve of probabilities ``(n_rows,)``; ``auc`` is the area beneath it, whatever the gate's metric is."""
+    """The ROC curve of probabilities ``(n_rows,)``; ``auc`` is the area beneath it, whatever the
+    gate's metric is.
+    """
     order = np.argsort(-predicted)
-    # Rows of one score count together: their order among themselves would draw a curve that is not there.
+    # Rows of one score count together: their order among themselves would draw a curve that is not
+    # there.
     ends = np.append(np.flatnonzero(np.diff(predicted[order])), len(truth) - 1)
     hits = np.append(0, np.cumsum(truth[order])[ends]) / max(truth.sum(), 1)
     alarms = np.append(0, np.cumsum(1 - truth[order])[ends]) / max((1 - truth).sum(), 1)
@@ -56,9 +59,16 @@ def calibration(truth: np.ndarray, predicted: np.ndarray, bins: int = 10) -> "Fi
 
 
 def permutation_importance(
-    model: "ClassifierMixin", matrix: np.ndarray, truth: np.ndarray, metric: Metric, seed: int, rows: int = 2000
+    model: "ClassifierMixin",
+    matrix: np.ndarray,
+    truth: np.ndarray,
+    metric: Metric,
+    seed: int,
+    rows: int = 2000,
 ) -> np.ndarray:
-    """What the score loses when one column is shuffled ``(n_features,)``, on at most ``rows`` rows (Breiman 2001)."""
+    """What the score loses when one column is shuffled ``(n_features,)``, on at most ``rows`` rows
+    (Breiman 2001).
+    """
     chance = np.random.default_rng(seed)
     chosen = chance.permutation(len(matrix))[:rows]
     matrix, truth = matrix[chosen].copy(), truth[chosen]
@@ -75,18 +85,25 @@ def permutation_importance(
 def importance(names: list[str], lost: np.ndarray, metric: Metric) -> "Figure":
     """Bars of ``permutation_importance``, the largest on top."""
     order = np.argsort(lost)
-    figure, axes = axes_of("Permutation importance on the hold-out", height=max(3.0, 0.25 * len(names)))
+    figure, axes = axes_of(
+        "Permutation importance on the hold-out", height=max(3.0, 0.25 * len(names))
+    )
     axes.barh([names[i] for i in order], lost[order])
     axes.set_xlabel(f"{metric_name(metric.name)} lost when the column is shuffled")
     return figure
 
 
-def contest_interval(low: float | None, gain: float | None, high: float | None, metric: str) -> "Figure":
-    """The gain with its interval against zero: right of the line wins. What is not known is not drawn."""
+def contest_interval(
+    low: float | None, gain: float | None, high: float | None, metric: str
+) -> "Figure":
+    """The gain with its interval against zero: right of the line wins. What is not known is not
+    drawn.
+    """
     figure, axes = axes_of("Gain of the challenger", height=1.8)
     if low is not None and high is not None:
         axes.plot([low, high], [0, 0], marker="|", markersize=12)
-    # Apart from its interval: quantiles of the bootstrap need not lie on both sides of the gain itself.
+    # Apart from its interval: quantiles of the bootstrap need not lie on both sides of the gain
+    # itself.
     if gain is not None:
         axes.plot([gain], [0], marker="o")
     axes.axvline(0, linestyle=":", color="grey")
@@ -96,19 +113,31 @@ def contest_interval(low: float | None, gain: float | None, high: float | None, 
 
 
 def drift_by_column(
-    distances: Mapping[str, float], thresholds: Mapping[str, float], importance: Mapping[str, float], most: int = 20
+    distances: Mapping[str, float],
+    thresholds: Mapping[str, float],
+    importance: Mapping[str, float],
+    most: int = 20,
 ) -> "Figure":
-    """Bars of each column's distance over its threshold, the furthest on top: beyond the line at 1 it drifted.
+    """Bars of each column's distance over its threshold, the furthest on top: beyond the line at 1
+    it drifted.
 
-    A column with an importance has it beside its name, in per cent. At most ``most`` columns; one without a distance (NaN) is left out.
-    """
+    A column with an importance has it beside its name, in per cent. At most ``most`` columns; one
+    without a distance (NaN) is left out."""
     times = {name: far / thresholds[name] for name, far in distances.items() if np.isfinite(far)}
     names = sorted(times, key=lambda name: times[name])[-most:]
     labels = [f"{name} ({importance[name]:.0%})" if name in importance else name for name in names]
-    figure, axes = axes_of("Distance over threshold, by column", height=max(1.8, 0.8 + 0.25 * len(names)))
-    axes.barh(labels, [times[name] for name in names], color=["tab:red" if times[name] >= 1 else "tab:blue" for name in names])
+    figure, axes = axes_of(
+        "Distance over threshold, by column", height=max(1.8, 0.8 + 0.25 * len(names))
+    )
+    axes.barh(
+        labels,
+        [times[name] for name in names],
+        color=["tab:red" if times[name] >= 1 else "tab:blue" for name in names],
+    )
     axes.axvline(1, linestyle=":", color="grey")
-    axes.set_xlabel("times the threshold (importance in brackets)" if importance else "times the threshold")
+    axes.set_xlabel(
+        "times the threshold (importance in brackets)" if importance else "times the threshold"
+    )
     return figure
 
 

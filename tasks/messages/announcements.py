@@ -1,10 +1,10 @@
 """What people are told, and in which words: plain values in, a message out. Nothing is sent here.
 
-Every headline begins with the use case and holds the outcome, with both scores where two were compared, since a
-notification shows no more than that. ``links`` are label to URL (MLflow run, drift report, ledger). Callers leave out
-``say``: what they get is the English message, which holds itself in the other languages (``tasks/messages/wording.py``).
-The words are in ``tasks/messages/words_en.py`` and ``tasks/messages/words_ko.py``.
-"""
+Every headline begins with the use case and holds the outcome, with both scores where two were
+compared, since a notification shows no more than that. ``links`` are label to URL (MLflow run,
+drift report, ledger). Callers leave out ``say``: what they get is the English message, which holds
+itself in the other languages (``tasks/messages/wording.py``). The words are in
+``tasks/messages/words_en.py`` and ``tasks/messages/words_ko.py``."""
 
 from tasks.messages.crown import (
     adopted,
@@ -28,7 +28,14 @@ from tasks.messages.training import (
     training_started,
     tuning_finished,
 )
-from tasks.messages.watch import breaker_closed, drift_checked, flow_failed, performance_worse, predictions_missing, run_cancelled
+from tasks.messages.watch import (
+    breaker_closed,
+    drift_checked,
+    flow_failed,
+    performance_worse,
+    predictions_missing,
+    run_cancelled,
+)
 from tasks.messages.wording import metric_name, number
 
 __all__ = [

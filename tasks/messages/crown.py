@@ -31,15 +31,29 @@ def first_champion(
     provisional: str = "",
     links: Links = NO_LINKS,
 ) -> Message:
-    """There was nobody to contest: the gate alone decided. ``provisional``: on too little evidence, and why."""
-    found = {"version": version, "candidate": candidate, "metric": say.metric(metric), "score": say.number(score), "gate": gate}
+    """There was nobody to contest: the gate alone decided. ``provisional``: on too little evidence,
+    and why.
+    """
+    found = {
+        "version": version,
+        "candidate": candidate,
+        "metric": say.metric(metric),
+        "score": say.number(score),
+        "gate": gate,
+    }
     return Message(
         headline=say("first.provisional" if provisional else "first", use_case=use_case, **found),
         facts={} if rows is None else {say("judged on"): say("rows", rows=rows)},
         details=(provisional,) if provisional else (),
         links=links,
         emoji=":crown:",
-        steps=(say.step("contest", "done", say("first.provisional.step" if provisional else "first.step", version=version)),),
+        steps=(
+            say.step(
+                "contest",
+                "done",
+                say("first.provisional.step" if provisional else "first.step", version=version),
+            ),
+        ),
         broadcast=True,
     )
 
@@ -67,12 +81,13 @@ def contest_decided(
     picture: bytes | None = None,
     links: Links = NO_LINKS,
 ) -> Message:
-    """``gain`` is positive when the challenger is better; ``low`` and ``high`` bound it, each one-sidedly at ``confidence``.
+    """``gain`` is positive when the challenger is better; ``low`` and ``high`` bound it, each
+    one-sidedly at ``confidence``.
 
     A number that is ``None`` is not known. ``champion_version`` ``None``: there is no champion (and
-    ``first_champion`` tells of the one that becomes it). ``gate`` is its threshold. ``asks``: a person is asked
-    before anything follows. ``picture`` is a PNG of the interval.
-    Raises ``ValueError`` for a verdict that is none of promote, keep, suspicious, unfair, inconclusive.
+    ``first_champion`` tells of the one that becomes it). ``gate`` is its threshold. ``asks``: a
+    person is asked before anything follows. ``picture`` is a PNG of the interval. Raises
+    ``ValueError`` for a verdict that is none of promote, keep, suspicious, unfair, inconclusive.
     """
     if verdict not in _CONTEST:
         raise ValueError(f"Unknown contest verdict {verdict!r}; known: {', '.join(_CONTEST)}.")
@@ -84,30 +99,59 @@ def contest_decided(
     if gate is not None:
         facts[say("stage.gate")] = f"{gate:g}"
     if rows is not None:
-        facts[say("judged on")] = say("rows", rows=rows) if blocks is None else say("rows.blocks", rows=rows, blocks=blocks)
-    who = {"challenger": challenger_version, "champion": champion_version, "kept": _kept(say, champion_version)}
+        facts[say("judged on")] = (
+            say("rows", rows=rows)
+            if blocks is None
+            else say("rows.blocks", rows=rows, blocks=blocks)
+        )
+    who = {
+        "challenger": challenger_version,
+        "champion": champion_version,
+        "kept": _kept(say, champion_version),
+    }
     scores = _scores(say, challenger, champion, champion_version)
-    step = say.step("contest", "done", say(f"contest.{verdict}.step", challenger=challenger_version))
+    step = say.step(
+        "contest", "done", say(f"contest.{verdict}.step", challenger=challenger_version)
+    )
     return Message(
-        headline=say(f"contest.{verdict}.asks" if asks else f"contest.{verdict}", use_case=use_case, metric=name, scores=scores, **who),
+        headline=say(
+            f"contest.{verdict}.asks" if asks else f"contest.{verdict}",
+            use_case=use_case,
+            metric=name,
+            scores=scores,
+            **who,
+        ),
         facts=facts,
         details=reasons,
         links=links,
         emoji=_CONTEST[verdict],
-        pictures=(Picture(picture, say("contest.picture"), say("contest.picture.alt", gain=gained)),) if picture else (),
+        pictures=(
+            Picture(picture, say("contest.picture"), say("contest.picture.alt", gain=gained)),
+        )
+        if picture
+        else (),
         steps=(step,) if asks or verdict == "promote" else (step, say.step("deploy", "skipped")),
         broadcast=True,
     )
 
 
-def _gain(say: Say, gain: float | None, low: float | None, high: float | None, confidence: float) -> str:
+def _gain(
+    say: Say, gain: float | None, low: float | None, high: float | None, confidence: float
+) -> str:
     if gain is None:
         return say.number(gain)
     percent = 200 * confidence - 100
-    return say("gain.within", gain=say.number(gain, signed=True), confidence=percent, interval=say.interval(low, high))
+    return say(
+        "gain.within",
+        gain=say.number(gain, signed=True),
+        confidence=percent,
+        interval=say.interval(low, high),
+    )
 
 
-def _scores(say: Say, challenger: float | None, champion: float | None, champion_version: str | None) -> str:
+def _scores(
+    say: Say, challenger: float | None, champion: float | None, champion_version: str | None
+) -> str:
     if champion_version is None:
         return say("score alone", challenger=say.number(challenger))
     return say("scores", challenger=say.number(challenger), champion=say.number(champion))
@@ -135,8 +179,12 @@ def approval_asked(
     run: str,
     links: Links = NO_LINKS,
 ) -> Message:
-    """``run`` is the one of ``approve`` that waits; ``verdict`` the contest's, ``low`` and ``high`` bound the gain."""
-    held = say("champion", champion=champion_version) if champion_version else say("approval.nobody")
+    """``run`` is the one of ``approve`` that waits; ``verdict`` the contest's, ``low`` and ``high``
+    bound the gain.
+    """
+    held = (
+        say("champion", champion=champion_version) if champion_version else say("approval.nobody")
+    )
     facts = {
         say("approval.contest"): say(f"contest.{verdict}.step", challenger=challenger_version),
         say("approval.crown"): held,
@@ -152,7 +200,9 @@ def approval_asked(
         say("not now"),
     )
     return Message(
-        headline=say("approval.asked", use_case=use_case, challenger=challenger_version, hours=hours),
+        headline=say(
+            "approval.asked", use_case=use_case, challenger=challenger_version, hours=hours
+        ),
         facts=facts,
         details=reasons,
         links=links,
@@ -179,16 +229,25 @@ def approval_answered(
     reason: str,
     links: Links = NO_LINKS,
 ) -> Message:
-    """``verdict`` is approved, rejected or expired; ``reason`` says who answered and why, or why the answer counts for nothing.
+    """``verdict`` is approved, rejected or expired; ``reason`` says who answered and why, or why
+    the answer counts for nothing.
 
     Raises ``ValueError`` for another verdict.
     """
     if verdict not in _ANSWERS:
         raise ValueError(f"Unknown answer {verdict!r}; known: {', '.join(_ANSWERS)}.")
     approved, kept = verdict == "approved", _kept(say, champion_version)
-    step = say.step("contest", "done" if approved else "failed", say(f"approval.{verdict}.step", by=by))
+    step = say.step(
+        "contest", "done" if approved else "failed", say(f"approval.{verdict}.step", by=by)
+    )
     return Message(
-        headline=say(f"approval.{verdict}", use_case=use_case, challenger=challenger_version, by=by, kept=kept),
+        headline=say(
+            f"approval.{verdict}",
+            use_case=use_case,
+            challenger=challenger_version,
+            by=by,
+            kept=kept,
+        ),
         details=(reason,),
         links=links,
         emoji=_ANSWERS[verdict],
@@ -211,22 +270,37 @@ def deployed(
 ) -> Message:
     """``seconds`` from the alias to the service's own word that it serves ``version``.
 
-    ``champion_before`` is the version that a press of the button goes back to; ``None``: there was none, and there is no button.
-    """
+    ``champion_before`` is the version that a press of the button goes back to; ``None``: there was
+    none, and there is no button."""
     message = Message(
-        headline=say("deployed", use_case=use_case, version=version, seconds=seconds, smoke_rows=smoke_rows),
+        headline=say(
+            "deployed", use_case=use_case, version=version, seconds=seconds, smoke_rows=smoke_rows
+        ),
         links=links,
         emoji=":rocket:",
         steps=(say.step("deploy", "done", say("deployed.step", version=version, seconds=seconds)),),
     )
-    return _with_way_back(say, message, use_case, version, champion_before) if champion_before else message
+    return (
+        _with_way_back(say, message, use_case, version, champion_before)
+        if champion_before
+        else message
+    )
 
 
 @spoken
 def rolled_back(
-    say: Say, use_case: str, *, version: str, from_version: str, reason: str, seconds: float | None = None, links: Links = NO_LINKS
+    say: Say,
+    use_case: str,
+    *,
+    version: str,
+    from_version: str,
+    reason: str,
+    seconds: float | None = None,
+    links: Links = NO_LINKS,
 ) -> Message:
-    """``seconds`` from the alias to the service's word that it serves ``version``; ``None``: not measured."""
+    """``seconds`` from the alias to the service's word that it serves ``version``; ``None``: not
+    measured.
+    """
     said = say("rolled back", use_case=use_case, from_version=from_version, version=version)
     return Message(
         headline=said if seconds is None else say("rolled back.after", said=said, seconds=seconds),
@@ -248,7 +322,9 @@ def adopted(
     seconds: float | None = None,
     links: Links = NO_LINKS,
 ) -> Message:
-    """A crown without a contest. ``seconds`` from the alias to the service's word; ``None``: the version had the alias already."""
+    """A crown without a contest. ``seconds`` from the alias to the service's word; ``None``: the
+    version had the alias already.
+    """
     said = say("adopted", use_case=use_case, version=version, before=champion_before or say("none"))
     return Message(
         headline=said if seconds is None else say("rolled back.after", said=said, seconds=seconds),
@@ -260,8 +336,18 @@ def adopted(
 
 
 @spoken
-def crown_vacated(say: Say, use_case: str, *, champion_before: str | None, by: str, why: str, links: Links = NO_LINKS) -> Message:
-    """``by`` took the crown from whoever had it: the next first champion is judged by the gate alone."""
+def crown_vacated(
+    say: Say,
+    use_case: str,
+    *,
+    champion_before: str | None,
+    by: str,
+    why: str,
+    links: Links = NO_LINKS,
+) -> Message:
+    """``by`` took the crown from whoever had it: the next first champion is judged by the gate
+    alone.
+    """
     said = say("vacated", use_case=use_case, by=by, before=champion_before or say("none"))
     return Message(headline=said, details=(why,), links=links, emoji=":crown:", broadcast=True)
 
@@ -269,14 +355,27 @@ def crown_vacated(say: Say, use_case: str, *, champion_before: str | None, by: s
 @spoken
 def alias_restored(say: Say, use_case: str, *, version: str, links: Links = NO_LINKS) -> Message:
     """Somebody deleted the alias of a champion that is whole."""
-    return Message(headline=say("restored", use_case=use_case, version=version), links=links, emoji=":adhesive_bandage:", broadcast=True)
+    return Message(
+        headline=say("restored", use_case=use_case, version=version),
+        links=links,
+        emoji=":adhesive_bandage:",
+        broadcast=True,
+    )
 
 
 @spoken
 def deployment_failed(
-    say: Say, use_case: str, *, version: str, reason: str, restored_version: str | None, links: Links = NO_LINKS
+    say: Say,
+    use_case: str,
+    *,
+    version: str,
+    reason: str,
+    restored_version: str | None,
+    links: Links = NO_LINKS,
 ) -> Message:
-    """``restored_version`` has the champion alias again; ``None`` where there was no champion before."""
+    """``restored_version`` has the champion alias again; ``None`` where there was no champion
+    before.
+    """
     key = "deployment.failed" if restored_version else "deployment.failed.first"
     return Message(
         headline=say(key, use_case=use_case, version=version, restored=restored_version),
@@ -297,4 +396,8 @@ def _with_way_back(say: Say, message: Message, use_case: str, version: str, befo
     )
     value = {"use_case": use_case, "version": before, "from": version}
     button = Button(say("rollback.button"), "laurel.rollback", value, "danger", sure)
-    return replace(message, buttons=(button,), otherwise=say("deployed.otherwise", use_case=use_case, champion=before))
+    return replace(
+        message,
+        buttons=(button,),
+        otherwise=say("deployed.otherwise", use_case=use_case, champion=before),
+    )

@@ -14,7 +14,10 @@ def retrain_started(say: Say, use_case: str, *, reason: str, links: Links = NO_L
         headline=say("retrain.started", use_case=use_case, reason=reason),
         links=links,
         emoji=":arrows_counterclockwise:",
-        steps=(say.step("start", "running", reason), *(say.step(stage, "pending") for stage in ("gate", "contest", "deploy"))),
+        steps=(
+            say.step("start", "running", reason),
+            *(say.step(stage, "pending") for stage in ("gate", "contest", "deploy")),
+        ),
     )
 
 
@@ -33,11 +36,18 @@ def retrain_ended(say: Say, use_case: str, *, outcome: str, links: Links = NO_LI
 @spoken
 def retrain_skipped(say: Say, use_case: str, *, reason: str, links: Links = NO_LINKS) -> Message:
     """The governor, or another retrain, did not let it start."""
-    return Message(headline=say("retrain.skipped", use_case=use_case, reason=reason), links=links, emoji=":fast_forward:", closes="skipped")
+    return Message(
+        headline=say("retrain.skipped", use_case=use_case, reason=reason),
+        links=links,
+        emoji=":fast_forward:",
+        closes="skipped",
+    )
 
 
 @spoken
-def ingest_refused(say: Say, use_case: str, *, period: str, problems: Sequence[str], links: Links = NO_LINKS) -> Message:
+def ingest_refused(
+    say: Say, use_case: str, *, period: str, problems: Sequence[str], links: Links = NO_LINKS
+) -> Message:
     return Message(
         headline=say("ingest.refused", use_case=use_case, period=period),
         details=problems,
@@ -89,16 +99,19 @@ def training_finished(
     outcome: str = "",
     links: Links = NO_LINKS,
 ) -> Message:
-    """``scores`` on the hold-out by candidate. Whether ``best`` passes is the gate's to say: it knows the metric's direction.
+    """``scores`` on the hold-out by candidate. Whether ``best`` passes is the gate's to say: it
+    knows the metric's direction.
 
-    ``hpo``: whether a search follows when it does not; where none does, ``outcome`` says how the run ends. The hold-out has ``rows``.
-    """
+    ``hpo``: whether a search follows when it does not; where none does, ``outcome`` says how the
+    run ends. The hold-out has ``rows``."""
     name, score = say.metric(metric), say.number(scores[best])
     said = "gate.passed" if passed else "gate.missed.hpo" if hpo else "gate.missed"
     short = "gate.passed.step" if passed else "gate.hpo.step" if hpo else "gate.missed.step"
     status: Status = "done" if passed else "running" if hpo else "failed"
     return Message(
-        headline=say(said, use_case=use_case, best=best, metric=name, score=score, holdout=holdout, gate=gate),
+        headline=say(
+            said, use_case=use_case, best=best, metric=name, score=score, holdout=holdout, gate=gate
+        ),
         facts={
             **{candidate: f"{name} {say.number(value)}" for candidate, value in scores.items()},
             **({} if rows is None else {say("judged on"): say("rows", rows=rows)}),
@@ -106,7 +119,9 @@ def training_finished(
         details=(outcome,) if outcome and not (passed or hpo) else (),
         links=links,
         emoji=":white_check_mark:" if passed else ":mag:",
-        steps=(say.step("gate", status, say(short, best=best, metric=name, score=score, gate=gate)),),
+        steps=(
+            say.step("gate", status, say(short, best=best, metric=name, score=score, gate=gate)),
+        ),
         closes="" if passed or hpo else "skipped",
     )
 
@@ -127,11 +142,17 @@ def tuning_finished(
     outcome: str = "",
     links: Links = NO_LINKS,
 ) -> Message:
-    """``before`` is the best untuned candidate's score on the hold-out, ``after`` that of the best trial, refitted.
+    """``before`` is the best untuned candidate's score on the hold-out, ``after`` that of the best
+    trial, refitted.
 
-    ``why`` is how the search came to it: "best of 20 trials, 11 pruned". ``outcome``: how the run ends where that does not pass.
-    """
-    found = {"candidate": candidate, "metric": say.metric(metric), "after": say.number(after), "gate": gate}
+    ``why`` is how the search came to it: "best of 20 trials, 11 pruned". ``outcome``: how the run
+    ends where that does not pass."""
+    found = {
+        "candidate": candidate,
+        "metric": say.metric(metric),
+        "after": say.number(after),
+        "gate": gate,
+    }
     said = "hpo.passed" if passed else "hpo.missed"
     return Message(
         headline=say(said, use_case=use_case, before=say.number(before), **found),

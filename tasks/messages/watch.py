@@ -30,13 +30,13 @@ def drift_checked(
     picture: bytes | None = None,
     links: Links = NO_LINKS,
 ) -> Message | None:
-    """``None`` for a stable window, unless ``tell_stable``: a daily "all is well" teaches people to look away.
+    """``None`` for a stable window, unless ``tell_stable``: a daily "all is well" teaches people to
+    look away.
 
-    ``share`` (0-1) is the weight of the columns beyond their threshold (``None``: not computed), drift begins at ``limit``;
-    ``columns`` are the drifted ones with their distance as a multiple of their threshold, in the order of the
-    verdict: what drove it first. ``picture`` is a PNG of
-    the distances of all columns. Raises ``ValueError`` for an unknown verdict.
-    """
+    ``share`` (0-1) is the weight of the columns beyond their threshold (``None``: not computed),
+    drift begins at ``limit``; ``columns`` are the drifted ones with their distance as a multiple of
+    their threshold, in the order of the verdict: what drove it first. ``picture`` is a PNG of the
+    distances of all columns. Raises ``ValueError`` for an unknown verdict."""
     if verdict not in _DRIFT:
         raise ValueError(f"Unknown drift verdict {verdict!r}; known: {', '.join(_DRIFT)}.")
     if verdict == "stable" and not tell_stable:
@@ -44,12 +44,22 @@ def drift_checked(
     said = say(f"drift.{verdict}", use_case=use_case, window=window)
     listed = ", ".join(f"{name} {times:.1f}×" for name, times in columns.items()) or say("none")
     return Message(
-        headline=said if share is None else say("drift.measured", said=said, share=say.percent(share), limit=say.percent(limit)),
+        headline=said
+        if share is None
+        else say("drift.measured", said=said, share=say.percent(share), limit=say.percent(limit)),
         facts={say("drift.columns"): listed} if columns else {},
         details=(*reasons, say("drift.quarantined")) if verdict == "broken" else reasons,
         links=links,
         emoji=_DRIFT[verdict],
-        pictures=(Picture(picture, say("drift.picture", window=window), say("drift.picture.alt", columns=listed)),) if picture else (),
+        pictures=(
+            Picture(
+                picture,
+                say("drift.picture", window=window),
+                say("drift.picture.alt", columns=listed),
+            ),
+        )
+        if picture
+        else (),
         broadcast=verdict != "stable",
     )
 
@@ -67,11 +77,22 @@ def performance_worse(
     reasons: Sequence[str],
     links: Links = NO_LINKS,
 ) -> Message:
-    """The labels of ``coverage`` (0-1) of the window say that the champion is below its ``holdout`` interval; the data look as ever."""
+    """The labels of ``coverage`` (0-1) of the window say that the champion is below its ``holdout``
+    interval; the data look as ever.
+    """
     low, high = (say.number(bound) for bound in holdout)
     return Message(
-        headline=say("performance.worse", use_case=use_case, window=window, metric=say.metric(metric), value=say.number(value)),
-        facts={say("performance.holdout"): f"{low} – {high}", say("performance.coverage"): say.percent(coverage)},
+        headline=say(
+            "performance.worse",
+            use_case=use_case,
+            window=window,
+            metric=say.metric(metric),
+            value=say.number(value),
+        ),
+        facts={
+            say("performance.holdout"): f"{low} – {high}",
+            say("performance.coverage"): say.percent(coverage),
+        },
         details=reasons,
         links=links,
         emoji=":chart_with_downwards_trend:",
@@ -80,13 +101,29 @@ def performance_worse(
 
 
 @spoken
-def predictions_missing(say: Say, use_case: str, *, reasons: Sequence[str], links: Links = NO_LINKS) -> Message:
+def predictions_missing(
+    say: Say, use_case: str, *, reasons: Sequence[str], links: Links = NO_LINKS
+) -> Message:
     """There is nothing to check for drift: the first of ``reasons`` says what is missing."""
-    return Message(headline=say("silent", use_case=use_case), details=reasons, links=links, emoji=":mute:", broadcast=True)
+    return Message(
+        headline=say("silent", use_case=use_case),
+        details=reasons,
+        links=links,
+        emoji=":mute:",
+        broadcast=True,
+    )
 
 
 @spoken
-def flow_failed(say: Say, use_case: str, *, flow: str, error: str, run_url: str | None = None, links: Links = NO_LINKS) -> Message:
+def flow_failed(
+    say: Say,
+    use_case: str,
+    *,
+    flow: str,
+    error: str,
+    run_url: str | None = None,
+    links: Links = NO_LINKS,
+) -> Message:
     """``error`` is the exception's own message, or that of the failed state.
 
     ``run_url`` is for callers outside of the run: inside, the link comes by itself.
@@ -104,7 +141,15 @@ def flow_failed(say: Say, use_case: str, *, flow: str, error: str, run_url: str 
 
 
 @spoken
-def run_cancelled(say: Say, use_case: str, *, flow: str, why: str, run_url: str | None = None, links: Links = NO_LINKS) -> Message:
+def run_cancelled(
+    say: Say,
+    use_case: str,
+    *,
+    flow: str,
+    why: str,
+    run_url: str | None = None,
+    links: Links = NO_LINKS,
+) -> Message:
     """Somebody ended a run that had begun. ``why`` is what Prefect's state says."""
     return Message(
         headline=say("run cancelled", use_case=use_case, flow=flow),
@@ -117,7 +162,9 @@ def run_cancelled(say: Say, use_case: str, *, flow: str, why: str, run_url: str 
 
 
 @spoken
-def breaker_closed(say: Say, use_case: str, *, by: str, why: str, rejections: int, links: Links = NO_LINKS) -> Message:
+def breaker_closed(
+    say: Say, use_case: str, *, by: str, why: str, rejections: int, links: Links = NO_LINKS
+) -> Message:
     """``rejections`` challengers in a row had not been promoted; the count begins again."""
     return Message(
         headline=say("breaker closed", use_case=use_case, by=by, rejections=rejections),

@@ -1,4 +1,6 @@
-"""The words of announcements, in each language: a catalogue of whole sentences with named values, and how numbers are written."""
+"""The words of announcements, in each language: a catalogue of whole sentences with named values,
+and how numbers are written.
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -23,7 +25,9 @@ class Say:
     language: Language
 
     def __call__(self, key: str, **values: object) -> str:
-        """The sentence of that key. Raises ``KeyError`` where there is none, or a value of it is missing."""
+        """The sentence of that key. Raises ``KeyError`` where there is none, or a value of it is
+        missing.
+        """
         return CATALOGUES[self.language][key].format(**values)
 
     def metric(self, metric: str) -> str:
@@ -42,7 +46,9 @@ class Say:
     def interval(self, low: float | None, high: float | None) -> str:
         if low is None or high is None:
             return self("not known")
-        return self("interval", low=self.number(low, signed=True), high=self.number(high, signed=True))
+        return self(
+            "interval", low=self.number(low, signed=True), high=self.number(high, signed=True)
+        )
 
     def step(self, stage: str, status: Status, outcome: str = "") -> Step:
         """A line of the checklist in the head of the run's thread."""
@@ -50,15 +56,23 @@ class Say:
 
 
 def spoken(make: Callable[Concatenate[Say, P], M]) -> Callable[P, M]:
-    """An announcement in every language: callers leave out ``say`` and get the English message, which holds the others."""
+    """An announcement in every language: callers leave out ``say`` and get the English message,
+    which holds the others.
+    """
 
     @wraps(make)
     def announce(*args: P.args, **kwargs: P.kwargs) -> M:
         message = make(Say("en"), *args, **kwargs)
         if message is None:
             return message
-        made = {language: make(Say(language), *args, **kwargs) for language in CATALOGUES if language != "en"}
-        others: dict[str, Message] = {language: one for language, one in made.items() if one is not None}
+        made = {
+            language: make(Say(language), *args, **kwargs)
+            for language in CATALOGUES
+            if language != "en"
+        }
+        others: dict[str, Message] = {
+            language: one for language, one in made.items() if one is not None
+        }
         return cast(M, replace(message, translations=others))
 
     return announce

@@ -1,4 +1,5 @@
-"""The words of announcements in Korean, in the formal register. Names of metrics, flows and parameters stay as they are in code.
+"""The words of announcements in Korean, in the formal register. Names of metrics, flows and
+parameters stay as they are in code.
 
 No particle follows a value: which one is right would depend on how the value is read aloud.
 """
@@ -26,7 +27,10 @@ WORDS = {
     "training rows": "학습 행 수",
     "dataset version": "데이터셋 버전",
     # gate
-    "gate.passed": "{use_case}: 홀드아웃 {holdout}에서 {best} 모델의 {metric} 값은 {score}입니다. 게이트({gate:g})를 통과했습니다",
+    "gate.passed": (
+        "{use_case}: 홀드아웃 {holdout}에서 {best} 모델의 {metric} 값은 {score}입니다. "
+        "게이트({gate:g})를 통과했습니다"
+    ),
     "gate.missed.hpo": "{use_case}: 홀드아웃 {holdout}에서 {best} 모델의 {metric} 값은 {score}입니다. "
     "게이트({gate:g})에 미달하여 하이퍼파라미터 탐색(HPO)을 시작합니다",
     "gate.missed": "{use_case}: 홀드아웃 {holdout}에서 {best} 모델의 {metric} 값은 {score}입니다. "
@@ -34,7 +38,11 @@ WORDS = {
     "gate.passed.step": "{best}: {metric} {score}, 게이트 {gate:g}",
     "gate.missed.step": "{best}: {metric} {score}, 게이트 {gate:g} 미달",
     "gate.hpo.step": "{best}: {metric} {score}, 게이트 {gate:g} 미달, HPO 진행 중",
-    "hpo.passed": "{use_case}: HPO 결과 {candidate} 모델의 {metric} 값은 {after}입니다(이전 {before}). 게이트({gate:g})를 통과했습니다",
+    "hpo.passed": (
+        "{use_case}: HPO 결과 {candidate} 모델의 {metric} 값은 {after}입니다(이전 {before}). "
+        "게이트({gate:g})를 "
+        "통과했습니다"
+    ),
     "hpo.missed": "{use_case}: HPO 결과 {candidate} 모델의 {metric} 값은 {after}입니다(이전 {before}). "
     "여전히 게이트({gate:g})에 미달합니다",
     "hpo.none": "챌린저를 등록하지 않습니다. 현재 챔피언이 있으면 계속 서비스합니다.",
@@ -42,19 +50,43 @@ WORDS = {
     "hpo.missed.step": "{candidate}: HPO 후 {metric} {after}, 게이트 {gate:g} 미달",
     "search": "탐색",
     # contest
-    "first": "{use_case}: 버전 {version} 모델({candidate})이 첫 챔피언이 되었습니다. {metric} {score}, 게이트 {gate:g}",
+    "first": (
+        "{use_case}: 버전 {version} 모델({candidate})이 첫 챔피언이 되었습니다. {metric} {score}, 게이트 "
+        "{gate:g}"
+    ),
     "first.provisional": "{use_case}: 버전 {version} 모델({candidate})이 근거가 부족한 임시 첫 챔피언이 되었습니다. "
     "{metric} {score}, 게이트 {gate:g}",
     "first.provisional.step": "버전 {version} 모델이 임시 첫 챔피언이 되었습니다",
     "first.step": "버전 {version} 모델이 첫 챔피언이 되었습니다",
-    "contest.promote": "{use_case}: v{challenger} 챌린저가 v{champion} 챔피언보다 우수하여 승격합니다 ({metric}: {scores})",
+    "contest.promote": (
+        "{use_case}: v{challenger} 챌린저가 v{champion} 챔피언보다 우수하여 승격합니다 ({metric}: "
+        "{scores})"
+    ),
     "contest.keep": "{use_case}: v{challenger} 챌린저를 승격하지 않습니다. {kept} ({metric}: {scores})",
-    "contest.suspicious": "{use_case}: 데이터 누수가 의심되어 v{challenger} 챌린저를 거부했습니다. {kept} ({metric}: {scores})",
-    "contest.unfair": "{use_case}: 공정한 비교가 불가능하여 v{challenger} 챌린저를 거부했습니다. {kept} ({metric}: {scores})",
-    "contest.inconclusive": "{use_case}: 데이터가 부족하여 v{challenger} 챌린저를 평가할 수 없습니다. {kept} ({metric}: {scores})",
-    "contest.promote.asks": "{use_case}: v{challenger} 챌린저가 v{champion} 챔피언보다 우수하며, 승인을 요청합니다 ({metric}: {scores})",
-    "contest.suspicious.asks": "{use_case}: v{challenger} 챌린저에서 데이터 누수가 의심되어 승인을 요청합니다. {kept} ({metric}: {scores})",
-    "contest.unfair.asks": "{use_case}: v{challenger} 챌린저를 비교할 수 없어 사람의 판단을 요청합니다. 현재 {kept} ({metric}: {scores})",
+    "contest.suspicious": (
+        "{use_case}: 데이터 누수가 의심되어 v{challenger} 챌린저를 거부했습니다. {kept} "
+        "({metric}: {scores})"
+    ),
+    "contest.unfair": (
+        "{use_case}: 공정한 비교가 불가능하여 v{challenger} 챌린저를 거부했습니다. {kept} ({metric}: "
+        "{scores})"
+    ),
+    "contest.inconclusive": (
+        "{use_case}: 데이터가 부족하여 v{challenger} 챌린저를 평가할 수 없습니다. {kept} "
+        "({metric}: {scores})"
+    ),
+    "contest.promote.asks": (
+        "{use_case}: v{challenger} 챌린저가 v{champion} 챔피언보다 우수하며, 승인을 요청합니다 "
+        "({metric}: {scores})"
+    ),
+    "contest.suspicious.asks": (
+        "{use_case}: v{challenger} 챌린저에서 데이터 누수가 의심되어 승인을 요청합니다. {kept} "
+        "({metric}: {scores})"
+    ),
+    "contest.unfair.asks": (
+        "{use_case}: v{challenger} 챌린저를 비교할 수 없어 사람의 판단을 요청합니다. 현재 {kept} "
+        "({metric}: {scores})"
+    ),
     "contest.promote.step": "v{challenger} 챌린저 승리",
     "contest.keep.step": "v{challenger} 챌린저 승격 안 함",
     "contest.suspicious.step": "데이터 누수 의심",
@@ -128,5 +160,8 @@ WORDS = {
     "flow run": "플로우 실행",
     "flow failed": "{use_case}: {flow} 플로우가 실패했습니다. 오류: {error}",
     "run cancelled": "{use_case}: {flow} 플로우가 취소되었습니다",
-    "breaker closed": "{use_case}: {rejections}회 연속 챌린저 거부로 열린 차단기를 닫았습니다(담당자: {by}). 자동 재학습을 다시 허용합니다",
+    "breaker closed": (
+        "{use_case}: {rejections}회 연속 챌린저 거부로 열린 차단기를 닫았습니다(담당자: {by}). 자동 재학습을 "
+        "다시 허용합니다"
+    ),
 }

@@ -1,9 +1,10 @@
-"""What a model scores on rows that it has not learned, and what it uses: by models of the same recipe, each fitted without one block.
+"""What a model scores on rows that it has not learned, and what it uses: by models of the same
+recipe, each fitted without one block.
 
-A model's scores of its own training rows are sharper than those it will give (the flights: 9 % more spread), so a window
-would differ from them though nothing changed. Each block's rows are scored by a clone fitted on the other blocks (cross-fitting:
-Stone 1974), and that clone's permutation importance (Breiman 2001) is taken on the same unseen rows.
-"""
+A model's scores of its own training rows are sharper than those it will give (the flights: 9 % more
+spread), so a window would differ from them though nothing changed. Each block's rows are scored by
+a clone fitted on the other blocks (cross-fitting: Stone 1974), and that clone's permutation
+importance (Breiman 2001) is taken on the same unseen rows."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 _FOLDS = 3
-# A clone that learned far fewer rows than the model is surer of itself than the model is: not the policy's sample, which compares rows.
+# A clone that learned far fewer rows than the model is surer of itself than the model is: not the
+# policy's sample, which compares rows.
 _FIT_ROWS = 50_000
 _IMPORTANCE_ROWS = 4000
 
@@ -32,16 +34,16 @@ _IMPORTANCE_ROWS = 4000
 class CrossFit:
     """``scores`` (n_rows,) of the training rows, null where too few others were left to fit on.
 
-    ``importance`` of each input, at least 0, all together 1. Empty: not known, since no fold could be fitted, or shuffling no
-    column made the scores worse.
-    """
+    ``importance`` of each input, at least 0, all together 1. Empty: not known, since no fold could
+    be fitted, or shuffling no column made the scores worse."""
 
     scores: pl.Series
     importance: dict[str, float]
 
 
 def cross_fit(case: UseCase, fitted: "Pipeline", training: pl.DataFrame, seed: int) -> CrossFit:
-    """Score ``training``, all labelled, by clones of ``fitted`` that have not seen the row's block; at most three of them.
+    """Score ``training``, all labelled, by clones of ``fitted`` that have not seen the row's block;
+    at most three of them.
 
     A clone is fitted on at most 50,000 rows, and its importance is taken on at most 4,000.
     """
@@ -59,27 +61,47 @@ def cross_fit(case: UseCase, fitted: "Pipeline", training: pl.DataFrame, seed: i
         scores[inside] = model.predict_proba(matrix)[:, 1]
         if len(np.unique(truth[inside])) < 2:
             return None
-        return permutation_importance(model, matrix, truth[inside], case.gate.metric, seed, rows=_IMPORTANCE_ROWS)
+        return permutation_importance(
+            model, matrix, truth[inside], case.gate.metric, seed, rows=_IMPORTANCE_ROWS
+        )
 
-    # A fold a core. scikit-learn's own threads wait for one another at each split: where other programs use the cores, for a minute.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count() or 1, initializer=one_thread) as threads:
-        lost = [found for found in threads.map(leave_out, range(fold.max(initial=0) + 1)) if found is not None]
+    # A fold a core. scikit-learn's own threads wait for one another at each split: where other
+    # programs use the cores, for a minute.
+    with (
+        threadpool_limits(1, user_api="blas"),
+        ThreadPoolExecutor(os.cpu_count() or 1, initializer=one_thread) as threads,
+    ):
+        lost = [
+            found
+            for found in threads.map(leave_out, range(fold.max(initial=0) + 1))
+            if found is not None
+        ]
     return CrossFit(pl.Series(scores).fill_nan(None), _normalised(case, lost))
 
 
 def _without(
-    case: UseCase, fitted: "Pipeline", training: pl.DataFrame, others: np.ndarray, inside: np.ndarray
+    case: UseCase,
+    fitted: "Pipeline",
+    training: pl.DataFrame,
+    others: np.ndarray,
+    inside: np.ndarray,
 ) -> tuple[np.ndarray, "ClassifierMixin"]:
-    """The encoded rows ``inside`` ``(n_inside, n_features)``, and the model that was fitted on ``others`` alone."""
+    """The encoded rows ``inside`` ``(n_inside, n_features)``, and the model that was fitted on
+    ``others`` alone.
+    """
     from sklearn.base import clone
 
-    learned = clone(fitted).fit(modelling.inputs(case, training[others]), modelling.labels(case, training[others]))
+    learned = clone(fitted).fit(
+        modelling.inputs(case, training[others]), modelling.labels(case, training[others])
+    )
     matrix = learned.named_steps["encode"].transform(modelling.inputs(case, training[inside]))
     return np.asarray(matrix, dtype=np.float64), learned.named_steps["model"]
 
 
 def _folds(case: UseCase, rows: pl.DataFrame) -> np.ndarray:
-    """The fold of each row ``(n_rows,)``: its month, neighbours together where there are more than three; two halves of a single one."""
+    """The fold of each row ``(n_rows,)``: its month, neighbours together where there are more than
+    three; two halves of a single one.
+    """
     months = rows[case.event_time].dt.strftime("%Y-%m")
     number = months.rank("dense").to_numpy().astype(np.int64) - 1
     if number.max(initial=0) == 0:

@@ -1,4 +1,6 @@
-"""A recipe becomes a pipeline: one encoder for all of them, and the candidate's own estimator behind it."""
+"""A recipe becomes a pipeline: one encoder for all of them, and the candidate's own estimator
+behind it.
+"""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -26,48 +28,68 @@ class NoProbabilities(UseCaseFailed):
 
 
 def inputs(case: UseCase, rows: pl.DataFrame) -> "pd.DataFrame":
-    """The input columns of ``rows`` as scikit-learn wants them: text as objects, numbers as float64, null as NaN in both.
+    """The input columns of ``rows`` as scikit-learn wants them: text as objects, numbers as
+    float64, null as NaN in both.
 
-    A null text must not stay None: to ``OrdinalEncoder`` that is one more category, with a code of its own.
-    """
+    A null text must not stay None: to ``OrdinalEncoder`` that is one more category, with a code of
+    its own."""
     frame = rows.select(case.column_names).to_pandas()
     categories = [column.name for column in case.columns if column.kind == "category"]
-    frame = frame.astype(dict.fromkeys(categories, object)).astype({c: float for c in frame if c not in categories})
+    frame = frame.astype(dict.fromkeys(categories, object)).astype(
+        {c: float for c in frame if c not in categories}
+    )
     return frame.where(frame.notna(), np.nan)
 
 
 def labels(case: UseCase, rows: pl.DataFrame) -> np.ndarray:
-    """Labels ``(n_rows,)`` in {0, 1}. Raises ``ValueError`` where one is unknown: it would count as 0."""
+    """Labels ``(n_rows,)`` in {0, 1}. Raises ``ValueError`` where one is unknown: it would count as
+    0.
+    """
     if unknown := rows[case.label].null_count():
-        raise ValueError(f"{unknown} of {len(rows)} rows of {case.name!r} have no label {case.label!r}: read only the labelled ones.")
+        raise ValueError(
+            f"{unknown} of {len(rows)} rows of {case.name!r} have no label {case.label!r}: "
+            "read only the labelled ones."
+        )
     return rows[case.label].to_numpy().astype(np.int64)
 
 
 def encoder(case: UseCase) -> "ColumnTransformer":
-    """Categories to integer codes (-1: null or unknown), numbers as they are: the matrix of ``UseCase.layout``.
+    """Categories to integer codes (-1: null or unknown), numbers as they are: the matrix of
+    ``UseCase.layout``.
 
-    The same for each candidate, so that the service encodes rows with its own maps and one tensor (serving/package/model.py).
-    """
+    The same for each candidate, so that the service encodes rows with its own maps and one tensor
+    (serving/package/model.py)."""
     from sklearn.compose import ColumnTransformer
     from sklearn.preprocessing import OrdinalEncoder
 
     columns = case.matrix_columns
-    known = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-1)
+    known = OrdinalEncoder(
+        handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-1
+    )
     return ColumnTransformer(
         [
             ("category", known, [column.name for column in columns if column.kind == "category"]),
-            ("number", "passthrough", [column.name for column in columns if column.kind == "number"]),
+            (
+                "number",
+                "passthrough",
+                [column.name for column in columns if column.kind == "number"],
+            ),
         ],
         verbose_feature_names_out=False,
     )
 
 
 def build(case: UseCase, candidate: Candidate, params: Mapping[str, Any], seed: int) -> Any:
-    """What the candidate builds: an unfitted scikit-learn classifier. Raises ``UseCaseFailed`` for anything else."""
+    """What the candidate builds: an unfitted scikit-learn classifier. Raises ``UseCaseFailed`` for
+    anything else.
+    """
     from sklearn.base import is_regressor
 
     call = f"build of candidate {candidate.name!r} with {dict(params)}"
-    wanted = "build(params, layout, seed) returns an unfitted scikit-learn classifier with predict_proba."
+    wanted = (
+        "build(params, layout, seed) returns an unfitted scikit-learn classifier with "
+        "predict_proba."
+    )
     with calling(case.name, call, wanted):
         model = candidate.build(params, case.layout, seed)
     if isinstance(model, type):
@@ -75,7 +97,11 @@ def build(case: UseCase, candidate: Candidate, params: Mapping[str, Any], seed: 
     elif not (hasattr(model, "fit") and hasattr(model, "get_params")):
         problem = f"gave {describe_value(model)}"
     elif is_regressor(model):
-        problem = f"gave a {type(model).__name__}, which is a regressor: a use case is a question of yes or no"
+        problem = (
+            f"gave a {type(model).__name__}, which is a regressor: a use case is a "
+            "question of "
+            "yes or no"
+        )
     elif not hasattr(type(_last_step(model)), "predict_proba"):
         problem = f"gave a {type(model).__name__} {_NO_PROBABILITIES}"
     else:
@@ -84,30 +110,38 @@ def build(case: UseCase, candidate: Candidate, params: Mapping[str, Any], seed: 
 
 
 def _last_step(model: Any) -> Any:
-    """What decides whether a pipeline has ``predict_proba``: some others, such as stacking, know it only when they are fitted."""
+    """What decides whether a pipeline has ``predict_proba``: some others, such as stacking, know it
+    only when they are fitted.
+    """
     return _last_step(model.steps[-1][1]) if hasattr(model, "steps") else model
 
 
-def pipeline(case: UseCase, candidate: Candidate, params: Mapping[str, Any], seed: int) -> "Pipeline":
+def pipeline(
+    case: UseCase, candidate: Candidate, params: Mapping[str, Any], seed: int
+) -> "Pipeline":
     """The unfitted pipeline: the encoder, then what the candidate builds."""
     from sklearn.pipeline import Pipeline
 
     return Pipeline([("encode", encoder(case)), ("model", build(case, candidate, params, seed))])
 
 
-def fit(case: UseCase, candidate: Candidate, params: Mapping[str, Any], rows: pl.DataFrame, seed: int) -> "Pipeline":
+def fit(
+    case: UseCase, candidate: Candidate, params: Mapping[str, Any], rows: pl.DataFrame, seed: int
+) -> "Pipeline":
     """Fit on ``rows``, all labelled.
 
-    Raises ``ValueError`` for too few rows, a single class or a column without any value, ``UseCaseFailed`` for a model that
-    cannot be fitted.
-    """
+    Raises ``ValueError`` for too few rows, a single class or a column without any value,
+    ``UseCaseFailed`` for a model that cannot be fitted."""
     check_rows(case, rows)
     whole = pipeline(case, candidate, params, seed)
     call = f"fit of candidate {candidate.name!r} on {len(rows)} rows"
     with calling(case.name, call, "It is fitted on the encoded matrix of docs/use-cases.md."):
         whole.fit(inputs(case, rows), labels(case, rows))
     if not hasattr(whole, "predict_proba"):
-        raise NoProbabilities(f"{case.name}: candidate {candidate.name!r} is fitted to a {type(whole[-1]).__name__} {_NO_PROBABILITIES}.")
+        raise NoProbabilities(
+            f"{case.name}: candidate {candidate.name!r} is fitted to a "
+            f"{type(whole[-1]).__name__} {_NO_PROBABILITIES}."
+        )
     return whole
 
 
@@ -116,13 +150,16 @@ def check_rows(case: UseCase, rows: pl.DataFrame) -> None:
     truth = labels(case, rows)
     if len(rows) < case.minimum_training_rows or len(np.unique(truth)) < 2:
         raise ValueError(
-            f"{case.name!r} has {len(rows)} labelled rows ({int(truth.sum())} positive) to train on; "
+            f"{case.name!r} has {len(rows)} labelled rows ({int(truth.sum())} positive) to "
+            "train on; "
             f"at least {case.minimum_training_rows} with both classes are needed."
         )
     if empty := [name for name in case.column_names if rows[name].null_count() == len(rows)]:
         raise ValueError(
-            f"{case.name!r} has columns that are null in all {len(rows)} rows to train on: {empty}. "
-            "Nothing can be learned of them: mend the source, or take them out of columns until they have values."
+            f"{case.name!r} has columns that are null in all {len(rows)} rows to train on: "
+            f"{empty}. "
+            "Nothing can be learned of them: mend the source, or take them out of columns "
+            "until they have values."
         )
 
 

@@ -1,9 +1,10 @@
-"""HPO: Optuna's TPE with successive halving, in parallel and yet the same on every machine for the same seed.
+"""HPO: Optuna's TPE with successive halving, in parallel and yet the same on every machine for the
+same seed.
 
-Trials are asked for in groups of fixed size and climb the rungs together; a group's scores are told in its own order,
-whatever order the threads finish in. What TPE and the pruner see therefore does not depend on the number of cores.
-The split lies inside the training window (its last period), so the hold-out stays unseen.
-"""
+Trials are asked for in groups of fixed size and climb the rungs together; a group's scores are told
+in its own order, whatever order the threads finish in. What TPE and the pruner see therefore does
+not depend on the number of cores. The split lies inside the training window (its last period), so
+the hold-out stays unseen."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,9 @@ GROUP = 4
 
 @dataclass(frozen=True)
 class Trial:
-    """``score`` on the inner split at the last rung it reached; ``pruned`` trials stopped before the last."""
+    """``score`` on the inner split at the last rung it reached; ``pruned`` trials stopped before
+    the last.
+    """
 
     number: int
     params: Mapping[str, Any]
@@ -53,9 +56,9 @@ def tune(
 ) -> Tuned:
     """Search ``candidate.search`` on ``fit_rows``, scored by the gate's metric on ``check_rows``.
 
-    ``first`` are tried before any other (defaults, the champion's parameters); ``progress`` gets trials done, in all,
-    and the best score. Raises ``ValueError`` for a candidate without a search space, or rows of a single class.
-    """
+    ``first`` are tried before any other (defaults, the champion's parameters); ``progress`` gets
+    trials done, in all, and the best score. Raises ``ValueError`` for a candidate without a search
+    space, or rows of a single class."""
     import optuna
     from threadpoolctl import threadpool_limits
 
@@ -67,25 +70,49 @@ def tune(
     metric = case.gate.metric
     codes = encoder(case).fit(inputs(case, fit_rows))
     data = _Split(
-        codes.transform(inputs(case, fit_rows)), labels(case, fit_rows), codes.transform(inputs(case, check_rows)), labels(case, check_rows)
+        codes.transform(inputs(case, fit_rows)),
+        labels(case, fit_rows),
+        codes.transform(inputs(case, check_rows)),
+        labels(case, check_rows),
     )
     if min(len(np.unique(data.fit_labels)), len(np.unique(data.check_labels))) < 2:
-        raise ValueError(f"HPO of {case.name!r} needs both classes of {case.label!r} on either side of its inner split.")
+        raise ValueError(
+            f"HPO of {case.name!r} needs both classes of {case.label!r} on either side of "
+            "its inner split."
+        )
     study = optuna.create_study(
         direction="maximize" if metric.higher_is_better else "minimize",
-        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=2 * GROUP, constant_liar=True),
+        sampler=optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=2 * GROUP, constant_liar=True
+        ),
         pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=rungs[0], reduction_factor=2),
     )
     for params in first:
-        study.enqueue_trial({name: params[name] for name in search.space if name in params}, skip_if_exists=True)
+        study.enqueue_trial(
+            {name: params[name] for name in search.space if name in params}, skip_if_exists=True
+        )
     done: list[Trial] = []
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers, initializer=one_thread) as threads:
+    with (
+        threadpool_limits(1, user_api="blas"),
+        ThreadPoolExecutor(workers, initializer=one_thread) as threads,
+    ):
         while len(done) < search.trials:
             asked = [study.ask() for _ in range(min(GROUP, search.trials - len(done)))]
-            climbs = [_Climb(trial, candidate, case, {k: _suggest(trial, k, r) for k, r in search.space.items()}, seed) for trial in asked]
+            climbs = [
+                _Climb(
+                    trial,
+                    candidate,
+                    case,
+                    {k: _suggest(trial, k, r) for k, r in search.space.items()},
+                    seed,
+                )
+                for trial in asked
+            ]
             for rung in rungs:
                 alive = [climb for climb in climbs if not climb.pruned]
-                values = threads.map(lambda climb, rung=rung: climb.reach(resource, rung, data, metric), alive)
+                values = threads.map(
+                    lambda climb, rung=rung: climb.reach(resource, rung, data, metric), alive
+                )
                 for climb, value in zip(alive, list(values), strict=True):
                     climb.told(value, rung, last=rung == rungs[-1])
             for climb in climbs:
@@ -93,11 +120,17 @@ def tune(
                 done.append(Trial(climb.trial.number, climb.params, climb.value, climb.pruned))
             progress(len(done), search.trials, study.best_value)
     best = study.best_trial
-    return Tuned(candidate.name, {**candidate.params, **best.params, resource: rungs[-1]}, float(study.best_value), tuple(done))
+    return Tuned(
+        candidate.name,
+        {**candidate.params, **best.params, resource: rungs[-1]},
+        float(study.best_value),
+        tuple(done),
+    )
 
 
 def check_search(case: UseCase, candidate: Candidate, seed: int) -> None:
-    """See that what the candidate builds takes every parameter of its search, at either end, and can grow.
+    """See that what the candidate builds takes every parameter of its search, at either end, and
+    can grow.
 
     Raises ``UseCaseFailed`` that names the parameter. Builds estimators, and fits none.
     """
@@ -107,12 +140,17 @@ def check_search(case: UseCase, candidate: Candidate, seed: int) -> None:
     for end in ("low", "high"):
         params = {name: _end(within, end) for name, within in search.space.items()}
         estimator = build(case, candidate, {**candidate.params, **params}, seed)
-    needed = [name for name in (search.resource[0], "warm_start") if name not in estimator.get_params()]
+    needed = [
+        name for name in (search.resource[0], "warm_start") if name not in estimator.get_params()
+    ]
     if needed:
         raise UseCaseFailed(
-            f"{case.name}: search of candidate {candidate.name!r} grows {search.resource[0]!r} with warm_start, and the "
-            f"{type(estimator).__name__} that build gives has no parameter {' and no '.join(map(repr, needed))}. "
-            "Name one that grows, such as ('max_iter', (20, 50, 100)) of HistGradientBoostingClassifier, or drop search."
+            f"{case.name}: search of candidate {candidate.name!r} grows "
+            f"{search.resource[0]!r} with warm_start, and the "
+            f"{type(estimator).__name__} that build gives has no parameter "
+            f"{' and no '.join(map(repr, needed))}. "
+            "Name one that grows, such as ('max_iter', (20, 50, 100)) of "
+            "HistGradientBoostingClassifier, or drop search."
         )
 
 
@@ -121,8 +159,12 @@ def _end(within: Range, end: str) -> float | int:
     return int(value) if within.integer else value
 
 
-def inner_split(case: UseCase, periods: Sequence[str], rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The training window without its last period, and that period; a single period is cut at three quarters of its time."""
+def inner_split(
+    case: UseCase, periods: Sequence[str], rows: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The training window without its last period, and that period; a single period is cut at three
+    quarters of its time.
+    """
     last = pl.col(case.event_time).dt.strftime("%Y-%m") == periods[-1]
     if len(periods) == 1:
         ordered = rows.sort(case.event_time)
@@ -139,9 +181,13 @@ class _Split:
 
 
 class _Climb:
-    """One trial on its way up the rungs; the estimator grows (warm start) and is not fitted anew."""
+    """One trial on its way up the rungs; the estimator grows (warm start) and is not fitted
+    anew.
+    """
 
-    def __init__(self, trial: Any, candidate: Candidate, case: UseCase, params: Mapping[str, Any], seed: int) -> None:
+    def __init__(
+        self, trial: Any, candidate: Candidate, case: UseCase, params: Mapping[str, Any], seed: int
+    ) -> None:
         self.trial, self.params = trial, params
         self._case, self._candidate = case, candidate
         self.estimator = build(case, candidate, {**candidate.params, **params}, seed)
@@ -149,10 +195,14 @@ class _Climb:
 
     def reach(self, resource: str, rung: int, data: _Split, metric: Metric) -> float:
         call = f"a trial of candidate {self._candidate.name!r} with {dict(self.params)}"
-        with calling(self._case.name, call, "docs/use-cases.md says what Search asks of an estimator."):
+        with calling(
+            self._case.name, call, "docs/use-cases.md says what Search asks of an estimator."
+        ):
             self.estimator.set_params(**{resource: rung, "warm_start": True})
             self.estimator.fit(data.fit_matrix, data.fit_labels)
-        return score(metric, data.check_labels, self.estimator.predict_proba(data.check_matrix)[:, 1])
+        return score(
+            metric, data.check_labels, self.estimator.predict_proba(data.check_matrix)[:, 1]
+        )
 
     def told(self, value: float, rung: int, last: bool) -> None:
         self.value = value
@@ -161,10 +211,11 @@ class _Climb:
 
 
 def one_thread() -> None:
-    """Trials share the cores among themselves; an estimator's own threads would only fight over them.
+    """Trials share the cores among themselves; an estimator's own threads would only fight over
+    them.
 
-    OpenMP's limit is one of the thread that sets it, and ends with it; that of BLAS is the whole process's, so ``tune`` gives it back.
-    """
+    OpenMP's limit is one of the thread that sets it, and ends with it; that of BLAS is the whole
+    process's, so ``tune`` gives it back."""
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(1, user_api="openmp")

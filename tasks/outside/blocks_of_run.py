@@ -1,4 +1,6 @@
-"""How a task reaches the outside world: the registered blocks, and when it is worth trying again."""
+"""How a task reaches the outside world: the registered blocks, and when it is worth trying
+again.
+"""
 
 import time
 from contextlib import suppress
@@ -38,7 +40,9 @@ class NotRegistered(LookupError):
 
 
 def _load(kind: Any, name: str) -> Any:
-    """The block, read once a flow run: it then keeps its connections, and all tasks of the run see the same one."""
+    """The block, read once a flow run: it then keeps its connections, and all tasks of the run see
+    the same one.
+    """
     run_id = flow_run.id
     return _load_for_run(kind, name, run_id) if run_id else _read(kind, name)
 
@@ -50,9 +54,14 @@ def _load_for_run(kind: Any, name: str, run_id: str) -> Any:
 
 def _read(kind: Any, name: str) -> Any:
     try:
-        return kind.load(name, _sync=True)  # also in hooks of async flows, where load would give a coroutine
+        return kind.load(
+            name, _sync=True
+        )  # also in hooks of async flows, where load would give a coroutine
     except ValueError as error:
-        raise NotRegistered(f"Prefect has no block '{kind._block_type_slug}/{name}'. Register it: python -m deployments.apply") from error
+        raise NotRegistered(
+            f"Prefect has no block '{kind._block_type_slug}/{name}'. Register it: python -m "
+            "deployments.apply"
+        ) from error
 
 
 def lake() -> Lake:
@@ -76,7 +85,8 @@ def warehouse() -> Warehouse:
 
 
 def tell(message: Message, thread: str | None = None) -> None:
-    """Say it in Slack, in the thread of this root flow run or of the run ``thread``; in the log where Slack is not configured.
+    """Say it in Slack, in the thread of this root flow run or of the run ``thread``; in the log
+    where Slack is not configured.
 
     Never raises for Slack's sake.
     """
@@ -86,7 +96,11 @@ def tell(message: Message, thread: str | None = None) -> None:
         return
     try:
         run, store = thread or _thread_of(str(flow_run.id)), lake()
-    except (NotRegistered, httpx.HTTPError, PrefectException) as error:  # no lake, or Prefect is away: told all the same
+    except (
+        NotRegistered,
+        httpx.HTTPError,
+        PrefectException,
+    ) as error:  # no lake, or Prefect is away: told all the same
         notifier.warn(f"This is told outside of its run's thread: {error}")
         notifier.send(message)
         return
@@ -101,7 +115,9 @@ def run_page(run_id: str) -> str | None:
 
 @lru_cache(maxsize=16)
 def _thread_of(run_id: str) -> str:
-    """The run whose thread ``run_id`` continues: its root's, or that of the run which asked for an approval."""
+    """The run whose thread ``run_id`` continues: its root's, or that of the run which asked for an
+    approval.
+    """
     root = _root_of(run_id)
     with get_client(sync_client=True) as client:
         return thread_of(client.read_flow_run(UUID(root)))
@@ -115,12 +131,16 @@ def thread_of(root: FlowRun) -> str:
 
 
 def artifact_key(use_case: str, what: str) -> str:
-    """The key of a use case's artifacts: Prefect takes no underscore there, and a module's name no dash."""
+    """The key of a use case's artifacts: Prefect takes no underscore there, and a module's name no
+    dash.
+    """
     return f"{use_case}-{what}".replace("_", "-").lower()
 
 
 def _is_outage(_task: Any, _run: Any, state: Any) -> bool:
-    """Whether the task failed of a server that is away. Prefect's own, which answers all else that a run asks, is waited for here."""
+    """Whether the task failed of a server that is away. Prefect's own, which answers all else that
+    a run asks, is waited for here.
+    """
     try:
         state.result()
     except (LakeAway, RegistryAway, ServiceAway, SourceAway, WarehouseAway):
@@ -133,7 +153,9 @@ def _is_outage(_task: Any, _run: Any, state: Any) -> bool:
 
 
 def _is_prefects(error: httpx.TransportError | httpx.HTTPStatusError) -> bool:
-    """Whether a request to Prefect's server got no answer, or that of a server that starts or ends."""
+    """Whether a request to Prefect's server got no answer, or that of a server that starts or
+    ends.
+    """
     api = urlsplit(str(get_current_settings().api.url))
     asked = error.request.url
     ours = (asked.scheme, asked.host, asked.port or DEFAULT_PORTS.get(asked.scheme)) == (
@@ -141,11 +163,15 @@ def _is_prefects(error: httpx.TransportError | httpx.HTTPStatusError) -> bool:
         api.hostname,
         api.port or DEFAULT_PORTS.get(api.scheme),
     )
-    return ours and (isinstance(error, httpx.TransportError) or error.response.status_code in (502, 503, 504))
+    return ours and (
+        isinstance(error, httpx.TransportError) or error.response.status_code in (502, 503, 504)
+    )
 
 
 def _wait_for_prefect() -> bool:
-    """Whether Prefect's server answers within ``PREFECT_SECONDS``. A client that never reached it gives up at once by itself."""
+    """Whether Prefect's server answers within ``PREFECT_SECONDS``. A client that never reached it
+    gives up at once by itself.
+    """
     until = time.monotonic() + PREFECT_SECONDS
     while time.monotonic() < until:
         with get_client(sync_client=True) as client:
@@ -162,7 +188,8 @@ PATIENT: dict[str, Any] = {
     "cache_policy": NO_CACHE,
     "persist_result": False,
 }
-"""Options of a task that reads or writes outside: an outage is waited out for 13 seconds, one of Prefect for two minutes beside.
+"""Options of a task that reads or writes outside: an outage is waited out for 13 seconds, one of
+Prefect for two minutes beside.
 
 Nothing else is retried.
 """
@@ -175,7 +202,9 @@ def _root_run(context: TaskRunContext, _inputs: dict[str, Any]) -> str:
 
 @lru_cache(maxsize=16)
 def _root_of(run_id: str) -> str:
-    """The outermost flow run of ``run_id``: a subflow that is run again is a new one, its root stays the same."""
+    """The outermost flow run of ``run_id``: a subflow that is run again is a new one, its root
+    stays the same.
+    """
     return str(flow_run.root_flow_run_id)
 
 
@@ -184,7 +213,8 @@ RESUMED: dict[str, Any] = {
     "cache_policy": CachePolicy.from_cache_key_fn(_root_run) + INPUTS + TASK_SOURCE,
     "persist_result": True,
 }
-"""As ``PATIENT``, and not done again where the same flow run is started again (docs/decisions/0014-ecs.md).
+"""As ``PATIENT``, and not done again where the same flow run is started again
+(docs/decisions/0014-ecs.md).
 
-The result of such a task is kept in the lake. It is JSON: what the task returns is a model, a dataclass, or plain values.
-"""
+The result of such a task is kept in the lake. It is JSON: what the task returns is a model, a
+dataclass, or plain values. """

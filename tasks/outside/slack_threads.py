@@ -1,10 +1,12 @@
-"""One thread in Slack for each root flow run. Its head is the run's first message, and is edited as the stages end.
+"""One thread in Slack for each root flow run. Its head is the run's first message, and is edited as
+the stages end.
 
-Where the thread is stands in the lake under ``slack/<root run id>.json``, so that another process of the run, or the run that
-carries an approval on, continues it. Who may post a head is decided by the lake: the n-th head of a thread is posted by whoever
-creates ``slack/<root run id>/<n>.head``, and by nobody else. A second one is only wanted where the first failed or was deleted.
-Two processes that tell at the same moment may lose one another's step in the checklist until the next message, never a message.
-"""
+Where the thread is stands in the lake under ``slack/<root run id>.json``, so that another process
+of the run, or the run that carries an approval on, continues it. Who may post a head is decided by
+the lake: the n-th head of a thread is posted by whoever creates ``slack/<root run id>/<n>.head``,
+and by nobody else. A second one is only wanted where the first failed or was deleted. Two processes
+that tell at the same moment may lose one another's step in the checklist until the next message,
+never a message."""
 
 import threading
 import time
@@ -16,8 +18,8 @@ from blocks.lake import Lake, LakeAway
 from blocks.slack import Message, Posted, Refused, SlackNotifier, Step
 
 HEAD_WAIT_SECONDS = 150
-"""How old the claim on a head may be that nobody posted yet: longer than a post may take, which is three waits of 30 s for a rate limit and
-ten tries of 5 s."""
+"""How old the claim on a head may be that nobody posted yet: longer than a post may take, which is
+three waits of 30 s for a rate limit and ten tries of 5 s."""
 
 _ONE_AFTER_ANOTHER = threading.Lock()
 
@@ -66,7 +68,9 @@ class Thread(BaseModel):
 
 
 def tell_in_thread(notifier: SlackNotifier, lake: Lake, run_id: str, message: Message) -> None:
-    """Tell ``message`` in the thread of the root run ``run_id``. Raises nothing for Slack's sake, nor for the lake's."""
+    """Tell ``message`` in the thread of the root run ``run_id``. Raises nothing for Slack's sake,
+    nor for the lake's.
+    """
     prepared, posted = notifier.prepared(message), None
     with _ONE_AFTER_ANOTHER:
         try:
@@ -76,14 +80,20 @@ def tell_in_thread(notifier: SlackNotifier, lake: Lake, run_id: str, message: Me
             if posted:
                 _keep_buttons(notifier, thread, posted, prepared)
         except LakeAway as error:
-            notifier.warn(f"Where the thread of run {run_id} is cannot be read, so this is told outside of it: {error}")
+            notifier.warn(
+                f"Where the thread of run {run_id} is cannot be read, so this is told "
+                f"outside of it: {error}"
+            )
             notifier.send(message)
             return
         try:
             if thread != before:
                 lake.write(_path(run_id), thread.model_dump_json().encode())
         except LakeAway as error:
-            notifier.warn(f"Where the thread of run {run_id} is cannot be kept, so it may be continued in another one: {error}")
+            notifier.warn(
+                f"Where the thread of run {run_id} is cannot be kept, so it may be continued "
+                f"in another one: {error}"
+            )
     if posted:
         notifier.upload(prepared, posted.channel, thread.ts)
 
@@ -100,8 +110,11 @@ def _read(lake: Lake, run_id: str) -> Thread:
         return Thread()
 
 
-def _tell(notifier: SlackNotifier, lake: Lake, run_id: str, thread: Thread, message: Message) -> Posted | None:
-    """Edit the head and reply, or post the head. ``thread`` is changed to what it is then. ``None`` where Slack refused.
+def _tell(
+    notifier: SlackNotifier, lake: Lake, run_id: str, thread: Thread, message: Message
+) -> Posted | None:
+    """Edit the head and reply, or post the head. ``thread`` is changed to what it is then. ``None``
+    where Slack refused.
 
     Raises ``LakeAway`` only before anything was told.
     """
@@ -124,7 +137,9 @@ def _tell(notifier: SlackNotifier, lake: Lake, run_id: str, thread: Thread, mess
 
 
 def _edit(notifier: SlackNotifier, thread: Thread) -> None:
-    """Raises ``Refused`` only where the head is gone; otherwise the next message brings the checklist up to date."""
+    """Raises ``Refused`` only where the head is gone; otherwise the next message brings the
+    checklist up to date.
+    """
     try:
         notifier.edit(thread.posted, thread.text, thread.blocks, thread.checklist)
     except Refused as refused:
@@ -133,7 +148,9 @@ def _edit(notifier: SlackNotifier, thread: Thread) -> None:
         notifier.warn(f"Slack did not take the run's checklist: {refused}.")
 
 
-def _keep_buttons(notifier: SlackNotifier, thread: Thread, posted: Posted, message: Message) -> None:
+def _keep_buttons(
+    notifier: SlackNotifier, thread: Thread, posted: Posted, message: Message
+) -> None:
     """Remember the buttons of ``message``, or put it in the place of those that it answers."""
     if message.buttons:
         thread.asked = Asked(ts=posted.ts, text=message.text, blocks=message.blocks)
@@ -144,10 +161,18 @@ def _keep_buttons(notifier: SlackNotifier, thread: Thread, posted: Posted, messa
     if is_head:
         thread.blocks = blocks
     try:
-        notifier.edit(Posted(thread.channel, asked.ts), asked.text, blocks, thread.checklist if is_head else ())
+        notifier.edit(
+            Posted(thread.channel, asked.ts),
+            asked.text,
+            blocks,
+            thread.checklist if is_head else (),
+        )
     except Refused as refused:
         if not refused.is_gone:
-            notifier.warn(f"Slack did not take the buttons away, and a press of them will change nothing: {refused}.")
+            notifier.warn(
+                "Slack did not take the buttons away, and a press of them will change "
+                f"nothing: {refused}."
+            )
 
 
 def _post_head(notifier: SlackNotifier, thread: Thread, message: Message) -> Posted | None:
@@ -164,17 +189,19 @@ def _post_head(notifier: SlackNotifier, thread: Thread, message: Message) -> Pos
 
 
 def _may_post_head(lake: Lake, run_id: str, thread: Thread) -> bool:
-    """Whether the head is ours to post. Where it is another's, wait for it: ``thread`` is then what that one made.
+    """Whether the head is ours to post. Where it is another's, wait for it: ``thread`` is then what
+    that one made.
 
-    One that does not come in time is taken for lost with its process, and the next head is asked for.
-    """
+    One that does not come in time is taken for lost with its process, and the next head is asked
+    for."""
     while not thread.ts:
         claim = f"slack/{run_id}/{thread.head}.head"
         try:
             lake.create(claim, repr(time.time()).encode())
             return True
         except FileExistsError:
-            # By the clock of whoever claimed it, and no longer than that from now where that clock is ahead.
+            # By the clock of whoever claimed it, and no longer than that from now where that clock
+            # is ahead.
             claimed = min(float(lake.read(claim)), time.time())
             found = _wait_for_head(lake, run_id, thread.head, claimed + HEAD_WAIT_SECONDS)
         if found is None:
@@ -185,7 +212,9 @@ def _may_post_head(lake: Lake, run_id: str, thread: Thread) -> bool:
 
 
 def _wait_for_head(lake: Lake, run_id: str, head: int, until: float) -> Thread | None:
-    """The thread with its head, or with the news that this one failed; ``None`` where neither comes ``until`` then (Unix seconds)."""
+    """The thread with its head, or with the news that this one failed; ``None`` where neither comes
+    ``until`` then (Unix seconds).
+    """
     while True:
         found = _read(lake, run_id)
         if found.ts or found.head > head:

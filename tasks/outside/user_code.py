@@ -1,4 +1,6 @@
-"""What the code of a use case does wrong, told as its author needs it: use case, function, what came, what is wanted."""
+"""What the code of a use case does wrong, told as its author needs it: use case, function, what
+came, what is wanted.
+"""
 
 import errno
 import inspect
@@ -10,23 +12,44 @@ from typing import Any
 from blocks.warehouse import WarehouseAway
 from usecases.definition import SourceAway, SourceError, place_of
 
-# Class names, since the libraries that a source uses are its own: httpx, requests, urllib, botocore, sockets.
-_OUTAGES = {"ConnectionError", "TimeoutError", "TransportError", "Timeout", "URLError", "gaierror", "HTTPClientError"}
+# Class names, since the libraries that a source uses are its own: httpx, requests, urllib,
+# botocore, sockets.
+_OUTAGES = {
+    "ConnectionError",
+    "TimeoutError",
+    "TransportError",
+    "Timeout",
+    "URLError",
+    "gaierror",
+    "HTTPClientError",
+}
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
 _HINTS = {
-    "contains NaN": "Numbers hold NaN for null: put a SimpleImputer before the classifier, or use one that takes NaN.",
-    "unexpected keyword argument": "A name in params or in search.space is no parameter of what build makes.",
-    "could not convert string": "Categories come as whole numbers, at layout.categories; nothing is text any more.",
+    "contains NaN": (
+        "Numbers hold NaN for null: put a SimpleImputer before the classifier, or "
+        "use one that "
+        "takes NaN."
+    ),
+    "unexpected keyword argument": (
+        "A name in params or in search.space is no parameter of what build makes."
+    ),
+    "could not convert string": (
+        "Categories come as whole numbers, at layout.categories; nothing is text any more."
+    ),
 }
 
 
 class UseCaseFailed(RuntimeError):
-    """The code of a use case raised, or gave what it may not give. The message says what is wanted."""
+    """The code of a use case raised, or gave what it may not give. The message says what is
+    wanted.
+    """
 
 
 @contextmanager
 def calling(use_case: str, call: str, wanted: str) -> Iterator[None]:
-    """Around a call of the use case's code. Raises ``UseCaseFailed``, or ``SourceAway`` for an outage; its own errors pass."""
+    """Around a call of the use case's code. Raises ``UseCaseFailed``, or ``SourceAway`` for an
+    outage; its own errors pass.
+    """
     try:
         yield
     except (SourceError, UseCaseFailed, WarehouseAway):
@@ -34,10 +57,14 @@ def calling(use_case: str, call: str, wanted: str) -> Iterator[None]:
     except Exception as error:
         place = place_of(error)
         where = f" at {place}" if place else ""
-        text = f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0].rstrip('.')}"
+        text = (
+            f"{type(error).__name__}: "
+            f"{(str(error).strip().splitlines() or ['no message'])[0].rstrip('.')}"
+        )
         if is_outage(error):
             raise SourceAway(
-                f"{use_case}: {call} does not reach its source now{where}: {text}. It is called again a few times; "
+                f"{use_case}: {call} does not reach its source now{where}: {text}. It is "
+                "called again a few times; "
                 "if the source stays away, start the run again when it is back."
             ) from error
         hint = next((f" {hint}" for part, hint in _HINTS.items() if part in str(error)), "")
@@ -55,7 +82,10 @@ def is_outage(error: BaseException) -> bool:
 
 
 def _is_away(error: BaseException) -> bool:
-    return bool(_OUTAGES & {kind.__name__ for kind in type(error).__mro__}) or getattr(error, "errno", None) in _UNREACHABLE
+    return (
+        bool(_OUTAGES & {kind.__name__ for kind in type(error).__mro__})
+        or getattr(error, "errno", None) in _UNREACHABLE
+    )
 
 
 def _answered(error: BaseException) -> bool:
@@ -73,5 +103,13 @@ def describe_value(value: Any) -> str:
         return "a coroutine: write def, and not async def"
     text = repr(value)
     kind = type(value)
-    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__.split('.')[0]}.{kind.__name__}"
-    return f"{text} ({name})" if isinstance(value, str | int | float | date) and len(text) < 60 else f"a {name}"
+    name = (
+        kind.__name__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__.split('.')[0]}.{kind.__name__}"
+    )
+    return (
+        f"{text} ({name})"
+        if isinstance(value, str | int | float | date) and len(text) < 60
+        else f"a {name}"
+    )

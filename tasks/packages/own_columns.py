@@ -42,12 +42,22 @@ def as_champion(case: UseCase, manifest: Manifest) -> UseCase:
         if own is not None and own.kind == feature.kind:
             return own
         kind = "category" if feature.kind == "category" else "number"
-        return Column(name=feature.name, kind=kind, nullable=True, null_tolerance=1.0, description=feature.description)
+        return Column(
+            name=feature.name,
+            kind=kind,
+            nullable=True,
+            null_tolerance=1.0,
+            description=feature.description,
+        )
 
-    return case.model_copy(update={"columns": tuple(column(feature) for feature in manifest.features)})
+    return case.model_copy(
+        update={"columns": tuple(column(feature) for feature in manifest.features)}
+    )
 
 
-def own_rows(store: Lake, case: UseCase, manifest: Manifest, rows: pl.DataFrame, period: str) -> pl.DataFrame:
+def own_rows(
+    store: Lake, case: UseCase, manifest: Manifest, rows: pl.DataFrame, period: str
+) -> pl.DataFrame:
     """``rows`` of ``period`` with the columns of the package.
 
     Raises ``OtherColumns``, and ``LakeAway``.
@@ -61,7 +71,10 @@ def own_rows(store: Lake, case: UseCase, manifest: Manifest, rows: pl.DataFrame,
             break
     if lacking:
         needs = "; ".join(f"{name!r} {why}" for name, why in lacking.items())
-        raise OtherColumns(f"the rows of {period}, the source and the older files of the lake do not have its columns: {needs}")
+        raise OtherColumns(
+            f"the rows of {period}, the source and the older files of the lake do not have "
+            f"its columns: {needs}"
+        )
     return rows
 
 
@@ -82,12 +95,19 @@ def _misfit(feature: Feature, rows: pl.DataFrame) -> str:
     if not feature.nullable and values.null_count():
         return f"is null in {values.null_count()} rows, and was never null"
     known = values.drop_nulls()
-    if feature.categories and is_text and len(known) and not known.cast(pl.String).is_in(feature.categories).any():
+    if (
+        feature.categories
+        and is_text
+        and len(known)
+        and not known.cast(pl.String).is_in(feature.categories).any()
+    ):
         return f"has none of the values that it knew, such as {feature.categories[0]!r}"
     return ""
 
 
-def _filled(case: UseCase, rows: pl.DataFrame, other: pl.DataFrame, wanted: Mapping[str, Feature]) -> pl.DataFrame:
+def _filled(
+    case: UseCase, rows: pl.DataFrame, other: pl.DataFrame, wanted: Mapping[str, Feature]
+) -> pl.DataFrame:
     """``rows`` with those of the ``wanted`` columns that ``other`` has for every one of them, by
     the use case's key.
     """
@@ -98,7 +118,9 @@ def _filled(case: UseCase, rows: pl.DataFrame, other: pl.DataFrame, wanted: Mapp
     if not names:
         return rows
     typed = [
-        pl.col(name).cast(pl.String) if wanted[name].kind == "category" else pl.col(name).cast(pl.Float64, strict=False).fill_nan(None)
+        pl.col(name).cast(pl.String)
+        if wanted[name].kind == "category"
+        else pl.col(name).cast(pl.Float64, strict=False).fill_nan(None)
         for name in names
     ]
     same_keys = [pl.col(key).cast(rows.schema[key], strict=False) for key in keys]
@@ -119,7 +141,9 @@ def _elsewhere(store: Lake, case: UseCase, period: str) -> Iterator[pl.DataFrame
     """The rows of the period as the source gives them now, with whatever other columns it has, and
     as earlier schemas kept them.
     """
-    with suppress(SourceError, NotRegistered, WarehouseAway):  # the lake may have what the source has no more
+    with suppress(
+        SourceError, NotRegistered, WarehouseAway
+    ):  # the lake may have what the source has no more
         yield source_of(case).read(period)
     for path in store.list(f"datasets/{case.name}/periods"):
         if path.rpartition("/")[2].startswith(f"{period}-"):

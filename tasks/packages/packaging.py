@@ -1,4 +1,6 @@
-"""Make a model package of a fitted pipeline, and prove it: the ONNX model must answer as the pipeline does."""
+"""Make a model package of a fitted pipeline, and prove it: the ONNX model must answer as the
+pipeline does.
+"""
 
 import io
 from dataclasses import dataclass, field
@@ -9,7 +11,19 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from serving.package.manifest import MANIFEST, MODEL, REFERENCE, SMOKE, Feature, Manifest, Output, Parity, Smoke, read_manifest, write
+from serving.package.manifest import (
+    MANIFEST,
+    MODEL,
+    REFERENCE,
+    SMOKE,
+    Feature,
+    Manifest,
+    Output,
+    Parity,
+    Smoke,
+    read_manifest,
+    write,
+)
 from serving.package.model import Package
 from serving.package.model import load as load_package
 from tasks.drift.verdict import calibrate, draw_reference, monitored
@@ -39,7 +53,9 @@ class Made:
 
 @dataclass(frozen=True)
 class Holdout:
-    """What a model was judged on: the period, the two-sided interval of each metric there, and the calibration of its scores there."""
+    """What a model was judged on: the period, the two-sided interval of each metric there, and the
+    calibration of its scores there.
+    """
 
     period: str = ""
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -50,9 +66,8 @@ class Holdout:
 class Origin:
     """What a pipeline comes from. ``trained_on`` maps a period to the SHA-256 of its rows.
 
-    A refit has the ``metrics`` and the ``holdout`` of the model that won: its own rows hold the hold-out.
-    ``provisional`` says why its crown is; empty where it is not.
-    """
+    A refit has the ``metrics`` and the ``holdout`` of the model that won: its own rows hold the
+    hold-out. ``provisional`` says why its crown is; empty where it is not."""
 
     recipe: str
     params: dict[str, Any]
@@ -77,16 +92,21 @@ def make_package(
     seed: int,
     watched: bool = True,
 ) -> Made:
-    """Write the package of ``fitted`` into ``folder``, proven on all rows of ``proof`` and on rows beside thresholds.
+    """Write the package of ``fitted`` into ``folder``, proven on all rows of ``proof`` and on rows
+    beside thresholds.
 
-    ``training`` are the rows it was fitted on: a sample of them, scored out of sample, is the drift reference and gives the thresholds.
-    One that is not ``watched``, such as a challenger's, which is fitted again before it serves, has no thresholds: they cost several fits.
-    Raises ``NotConvertible``, ``ParityBroken``, or ``PackageError`` where ONNX Runtime does not take the model.
-    """
+    ``training`` are the rows it was fitted on: a sample of them, scored out of sample, is the drift
+    reference and gives the thresholds. One that is not ``watched``, such as a challenger's, which
+    is fitted again before it serves, has no thresholds: they cost several fits. Raises
+    ``NotConvertible``, ``ParityBroken``, or ``PackageError`` where ONNX Runtime does not take the
+    model."""
     model, dtype = export(fitted.named_steps["model"], len(case.columns))
     features = _features(case, fitted)
     smoke_rows = _with_stand_ins(case, proof.sample(min(SMOKE_ROWS, len(proof)), seed=seed))
-    smoke = Smoke(smoke_rows.select(case.column_names).to_dicts(), fitted.predict_proba(inputs(case, smoke_rows))[:, 1].tolist())
+    smoke = Smoke(
+        smoke_rows.select(case.column_names).to_dicts(),
+        fitted.predict_proba(inputs(case, smoke_rows))[:, 1].tolist(),
+    )
     manifest = Manifest(
         use_case=case.name,
         title=case.title,
@@ -123,7 +143,9 @@ def make_package(
     else:
         reference = draw_reference(case, training, seed)
     data = io.BytesIO()
-    reference.drop(case.prediction_log.leave_out).write_parquet(data, compression="zstd")  # the log has no more columns than it
+    reference.drop(case.prediction_log.leave_out).write_parquet(
+        data, compression="zstd"
+    )  # the log has no more columns than it
     files = {MODEL: model, SMOKE: msgspec.json.encode(smoke), REFERENCE: data.getvalue()}
     sha256 = write(folder, files, manifest)
     load_package(folder, sha256)
@@ -133,14 +155,20 @@ def make_package(
 def _with_reference(
     case: UseCase, fitted: "Pipeline", manifest: Manifest, training: pl.DataFrame, seed: int
 ) -> tuple[Manifest, pl.DataFrame]:
-    """The manifest with what drift is judged by, and the reference: training rows with scores of models that have not seen them."""
+    """The manifest with what drift is judged by, and the reference: training rows with scores of
+    models that have not seen them.
+    """
     unseen = cross_fit(case, fitted, training, seed)
-    reference, limits, calibrated = calibrate(case, training.with_columns(unseen.scores.alias(SCORE)), seed)
+    reference, limits, calibrated = calibrate(
+        case, training.with_columns(unseen.scores.alias(SCORE)), seed
+    )
     judged_by = {
         "drift_thresholds": limits,
         "drift_calibrated": calibrated,
         "drift_importance": unseen.importance,
-        "drift_methods": {column.name: case.drift.method(column) for column in monitored(case, limits)},
+        "drift_methods": {
+            column.name: case.drift.method(column) for column in monitored(case, limits)
+        },
     }
     return msgspec.structs.replace(manifest, **judged_by), reference
 
@@ -151,11 +179,21 @@ def score_rows(package: Package, rows: pl.DataFrame) -> np.ndarray:
 
 
 def _with_stand_ins(case: UseCase, rows: pl.DataFrame) -> pl.DataFrame:
-    """``rows``, which the service shows as examples, without the values that the use case keeps out of the log."""
+    """``rows``, which the service shows as examples, without the values that the use case keeps out
+    of the log.
+    """
     for column in case.columns:
         if column.name in case.prediction_log.leave_out:
-            value = None if column.nullable else "unknown" if column.kind == "category" else rows[column.name].median()
-            rows = rows.with_columns(pl.lit(value, dtype=rows.schema[column.name]).alias(column.name))
+            value = (
+                None
+                if column.nullable
+                else "unknown"
+                if column.kind == "category"
+                else rows[column.name].median()
+            )
+            rows = rows.with_columns(
+                pl.lit(value, dtype=rows.schema[column.name]).alias(column.name)
+            )
     return rows
 
 
@@ -164,25 +202,44 @@ def _features(case: UseCase, fitted: "Pipeline") -> list[Feature]:
     names = [column.name for column in case.matrix_columns if column.kind == "category"]
     # NaN is the last category of a column that had nulls in training; it has no code of its own.
     categories = {
-        name: [v for v in values if isinstance(v, str)] for name, values in zip(names, getattr(known, "categories_", []), strict=True)
+        name: [v for v in values if isinstance(v, str)]
+        for name, values in zip(names, getattr(known, "categories_", []), strict=True)
     }
     return [
-        Feature(c.name, c.kind, c.nullable, c.low, c.high, categories.get(c.name), c.description, closed=c.categories is not None)
+        Feature(
+            c.name,
+            c.kind,
+            c.nullable,
+            c.low,
+            c.high,
+            categories.get(c.name),
+            c.description,
+            closed=c.categories is not None,
+        )
         for c in case.matrix_columns
     ]
 
 
 def _outputs(case: UseCase) -> list[Output]:
     chance = Output("score", "number", 0.0, 1.0, f"probability that {case.label} is true")
-    return [chance, Output("decision", "decision", description=f"whether the score reaches {case.decision_threshold:g}")]
+    return [
+        chance,
+        Output(
+            "decision",
+            "decision",
+            description=f"whether the score reaches {case.decision_threshold:g}",
+        ),
+    ]
 
 
-def prove(case: UseCase, fitted: "Pipeline", package: Package, rows: pl.DataFrame, seed: int) -> Parity:
-    """Compare package and pipeline on ``rows``, on rows moved beside the model's thresholds, and on rows with nulls.
+def prove(
+    case: UseCase, fitted: "Pipeline", package: Package, rows: pl.DataFrame, seed: int
+) -> Parity:
+    """Compare package and pipeline on ``rows``, on rows moved beside the model's thresholds, and on
+    rows with nulls.
 
-    A decision counts as changed when both scores are further than the tolerance from the decision threshold.
-    Raises ``ParityBroken`` with the worst row.
-    """
+    A decision counts as changed when both scores are further than the tolerance from the decision
+    threshold. Raises ``ParityBroken`` with the worst row."""
     chance = np.random.default_rng(seed)
     rows = pl.concat([rows.select(case.column_names), _with_nulls(case, rows, chance)])
     frame = inputs(case, rows)
@@ -191,14 +248,17 @@ def prove(case: UseCase, fitted: "Pipeline", package: Package, rows: pl.DataFram
     same = (encoded == matrix.astype(encoded.dtype)) | (np.isnan(encoded) & np.isnan(matrix))
     if not same.all():
         column = package.names[int(np.flatnonzero(~same.all(axis=0))[0])]
-        raise ParityBroken(f"The service would encode column {column!r} otherwise than the pipeline does.")
+        raise ParityBroken(
+            f"The service would encode column {column!r} otherwise than the pipeline does."
+        )
     beside = _beside_thresholds(matrix, thresholds(fitted.named_steps["model"]), chance)
     everything = np.vstack([matrix, beside])
     try:
         expected = fitted.named_steps["model"].predict_proba(everything)[:, 1]
     except ValueError as error:
         raise ParityBroken(
-            f"The pipeline refuses rows that the service lets through, with nulls in nullable columns and unknown categories: {error}"
+            "The pipeline refuses rows that the service lets through, with nulls in "
+            f"nullable columns and unknown categories: {error}"
         ) from error
     got = package.score(everything.astype(encoded.dtype))
     difference = np.abs(got - expected)
@@ -209,35 +269,57 @@ def prove(case: UseCase, fitted: "Pipeline", package: Package, rows: pl.DataFram
     if changed or not parity.largest_difference <= tolerance:
         worst = int(difference.argmax())
         raise ParityBroken(
-            f"ONNX and scikit-learn disagree by up to {parity.largest_difference:.2g} (tolerated {tolerance:g}), {changed} decisions "
-            f"change; worst is row {worst} of the proof: {dict(zip(package.names, everything[worst].tolist(), strict=True))}."
+            f"ONNX and scikit-learn disagree by up to {parity.largest_difference:.2g} "
+            f"(tolerated {tolerance:g}), {changed} decisions "
+            f"change; worst is row {worst} of the proof: "
+            f"{dict(zip(package.names, everything[worst].tolist(), strict=True))}."
         )
     return parity
 
 
 def with_nulls(case: UseCase, rows: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """A hundred of ``rows`` with nulls and unknown categories wherever the service lets them through."""
+    """A hundred of ``rows`` with nulls and unknown categories wherever the service lets them
+    through.
+    """
     return _with_nulls(case, rows, np.random.default_rng(seed), wanted=100)
 
 
-def _beside_thresholds(matrix: np.ndarray, splits: dict[int, np.ndarray], chance: np.random.Generator, rows: int = 2000) -> np.ndarray:
-    """Real rows with one value moved onto, just under or just over a split ``(rows, n_features)``; none without splits."""
+def _beside_thresholds(
+    matrix: np.ndarray, splits: dict[int, np.ndarray], chance: np.random.Generator, rows: int = 2000
+) -> np.ndarray:
+    """Real rows with one value moved onto, just under or just over a split ``(rows, n_features)``;
+    none without splits.
+    """
     if not splits:
         return matrix[:0]
     moved = matrix[chance.integers(0, len(matrix), rows)].copy()
     features = chance.choice(list(splits), rows)
     for row, feature in enumerate(features):
         at = chance.choice(splits[int(feature)])
-        moved[row, feature] = chance.choice([at, np.nextafter(at, np.inf), np.nextafter(at, -np.inf)])
+        moved[row, feature] = chance.choice(
+            [at, np.nextafter(at, np.inf), np.nextafter(at, -np.inf)]
+        )
     return moved
 
 
-def _with_nulls(case: UseCase, rows: pl.DataFrame, chance: np.random.Generator, wanted: int = 500) -> pl.DataFrame:
-    """Real rows with nulls and unknown categories wherever the service lets them through: in all such places in the first."""
+def _with_nulls(
+    case: UseCase, rows: pl.DataFrame, chance: np.random.Generator, wanted: int = 500
+) -> pl.DataFrame:
+    """Real rows with nulls and unknown categories wherever the service lets them through: in all
+    such places in the first.
+    """
     some = rows.select(case.column_names)[chance.integers(0, len(rows), wanted)]
     for column in case.columns:
-        for value in [*["no such category"] * (column.kind == "category"), *[None] * column.nullable]:
+        for value in [
+            *["no such category"] * (column.kind == "category"),
+            *[None] * column.nullable,
+        ]:
             changed = chance.random(wanted) < 0.3
             changed[0] = True
-            some = some.with_columns(pl.when(pl.Series(changed)).then(pl.lit(value)).otherwise(column.name).alias(column.name))
+            some = some.with_columns(
+                pl.when(pl.Series(changed))
+                .then(pl.lit(value))
+                .otherwise(column.name)
+                .alias(column.name)
+            )
     return some

@@ -11,21 +11,29 @@ from serving.package.manifest import Manifest
 from serving.package.model import Package
 from serving.package.model import load as load_package
 
-_WAY = "Bring its files back into MLflow's store, or let another version reign: the flows rollback and adopt."
+_WAY = (
+    "Bring its files back into MLflow's store, or let another version reign: the flows "
+    "rollback "
+    "and adopt."
+)
 
 
 @contextmanager
 def opened(registry: ModelRegistry, version: ModelVersion) -> Iterator[tuple[Package, Path]]:
-    """The version's package, verified as the service verifies it, and its folder, which is removed afterwards.
+    """The version's package, verified as the service verifies it, and its folder, which is removed
+    afterwards.
 
-    Raises ``RegistryError`` for a version without a package, ``serving.errors.PackageError`` for a damaged or missing one: both name it.
-    """
+    Raises ``RegistryError`` for a version without a package, ``serving.errors.PackageError`` for a
+    damaged or missing one: both name it."""
     with tempfile.TemporaryDirectory(prefix="laurel-package-") as temporary:
         folder = registry.download_package(version, Path(temporary))
         try:
             package = load_package(folder, version.tags["laurel.package_sha256"])
         except PackageError as error:
-            raise PackageError(f"The package of version {version.number} of {version.use_case!r} cannot be used: {error} {_WAY}") from error
+            raise PackageError(
+                f"The package of version {version.number} of {version.use_case!r} cannot be "
+                f"used: {error} {_WAY}"
+            ) from error
         yield package, folder
 
 

@@ -1,4 +1,6 @@
-"""A rehearsal on a few rows, before minutes of work: each candidate is built, fitted, saved and converted once."""
+"""A rehearsal on a few rows, before minutes of work: each candidate is built, fitted, saved and
+converted once.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,13 +19,16 @@ ROWS_OF_A_CLASS = 300
 ROWS_OF_A_KIND = 20
 
 
-def rehearse(case: UseCase, candidate: Candidate, params: Mapping[str, Any], rows: pl.DataFrame, seed: int) -> bool:
-    """Take ``candidate`` through all that comes after the fit, on a sample of the labelled ``rows``.
+def rehearse(
+    case: UseCase, candidate: Candidate, params: Mapping[str, Any], rows: pl.DataFrame, seed: int
+) -> bool:
+    """Take ``candidate`` through all that comes after the fit, on a sample of the labelled
+    ``rows``.
 
-    ``False`` if the sample is too small to fit this model on: the fit itself then shows what is wrong, if anything is.
-    Raises ``ValueError`` for rows that nothing can be trained on, ``UseCaseFailed`` for what cannot be built, saved, or asked
-    about nulls, and ``NotConvertible`` for a step that cannot become ONNX.
-    """
+    ``False`` if the sample is too small to fit this model on: the fit itself then shows what is
+    wrong, if anything is. Raises ``ValueError`` for rows that nothing can be trained on,
+    ``UseCaseFailed`` for what cannot be built, saved, or asked about nulls, and ``NotConvertible``
+    for a step that cannot become ONNX."""
     modelling.check_rows(case, rows)
     check_search(case, candidate, seed)
     modelling.build(case, candidate, params, seed)
@@ -41,7 +46,11 @@ def rehearse(case: UseCase, candidate: Candidate, params: Mapping[str, Any], row
         export(fitted.named_steps["model"], len(case.columns))
     except NotConvertible as error:
         raise NotConvertible(f"{case.name}: {name} cannot be served: {error}") from error
-    with calling(case.name, f"{name} on rows with nulls and unknown categories", "The service lets such rows through."):
+    with calling(
+        case.name,
+        f"{name} on rows with nulls and unknown categories",
+        "The service lets such rows through.",
+    ):
         modelling.predict(fitted, case, with_nulls(case, sample, seed))
     return True
 
@@ -51,19 +60,24 @@ def _check_saving(case: UseCase, name: str, fitted: Any) -> None:
     with calling(case.name, f"saving {name}", remedy):
         strangers = saved_types(fitted)[1]
     if strangers:
-        raise UseCaseFailed(f"{case.name}: {name} holds types that are not scikit-learn's and are not saved: {strangers}. {remedy}")
+        raise UseCaseFailed(
+            f"{case.name}: {name} holds types that are not scikit-learn's and are not saved: "
+            f"{strangers}. {remedy}"
+        )
 
 
 def draw_sample(case: UseCase, rows: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Some rows of each class, enough to train on, and for each column some in which it has a value and some in which it has none.
+    """Some rows of each class, enough to train on, and for each column some in which it has a value
+    and some in which it has none.
 
-    All as far as there are any: a model may learn that there are nulls, and refuse them where it has seen none.
-    Only the rows that are drawn are copied.
-    """
+    All as far as there are any: a model may learn that there are nulls, and refuse them where it
+    has seen none. Only the rows that are drawn are copied."""
     of_a_class = max(ROWS_OF_A_CLASS, case.minimum_training_rows)
     order = pl.int_range(len(rows), eager=True).shuffle(seed)
     truth = rows[case.label]
-    drawn = [order.filter(truth.gather(order) == value).head(of_a_class) for value in truth.unique()]
+    drawn = [
+        order.filter(truth.gather(order) == value).head(of_a_class) for value in truth.unique()
+    ]
     for name in case.column_names:
         is_null = rows[name].is_null().gather(order)
         drawn += [order.filter(mask).head(ROWS_OF_A_KIND) for mask in (is_null, ~is_null)]

@@ -40,7 +40,10 @@ def find_adopted(use_case: str, number: str) -> Adoption:
         return Adoption(None, reign.champion, reign.alias)
     version = registry().version(case.name, number)
     if reign.agrees and reign.champion == version.number:
-        raise RegistryError(f"Version {number} of {use_case!r} is the champion already, by the ledger and in MLflow.")
+        raise RegistryError(
+            f"Version {number} of {use_case!r} is the champion already, by the ledger and in "
+            "MLflow."
+        )
     return Adoption(version, reign.champion, reign.alias)
 
 
@@ -55,7 +58,12 @@ def make_watchable(version: ModelVersion, reason: str, seed: int) -> ModelVersio
         return version
     holdout = version.tags.get("laurel.holdout", "")
     decision = Decision(
-        use_case=version.use_case, kind="crown", verdict="adopted", reasons=[reason], challenger=version.number, holdout=holdout
+        use_case=version.use_case,
+        kind="crown",
+        verdict="adopted",
+        reasons=[reason],
+        challenger=version.number,
+        holdout=holdout,
     )
     return refit_winner.fn(version, decision, seed)
 
@@ -71,5 +79,14 @@ def vacate(use_case: str, adoption: Adoption, by: str, why: str) -> None:
         registry().remove_alias(use_case, CHAMPION)
     facts: dict[str, float | str | None] = {"by": by, "why": why}
     reason = f"{by} gave the crown to nobody: {why}"
-    record(Decision(use_case=use_case, kind="crown", verdict="vacated", reasons=[reason], champion=adoption.champion, facts=facts))
+    record(
+        Decision(
+            use_case=use_case,
+            kind="crown",
+            verdict="vacated",
+            reasons=[reason],
+            champion=adoption.champion,
+            facts=facts,
+        )
+    )
     tell(crown_vacated(use_case, champion_before=adoption.champion, by=by, why=why))

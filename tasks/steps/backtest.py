@@ -20,48 +20,90 @@ _FIRST = 2  # two periods to learn from, then the one that judges
 
 @task(**PATIENT)
 def replay_history(
-    use_case: str, start: str | None, through: str | None, policy: dict[str, dict[str, Any]], dataset_version: str | None, seed: int
+    use_case: str,
+    start: str | None,
+    through: str | None,
+    policy: dict[str, dict[str, Any]],
+    dataset_version: str | None,
+    seed: int,
 ) -> Backtest:
-    """Read the labelled periods and replay them. Raises ``DatasetMissing``, ``UseCaseError`` for a policy that cannot be."""
+    """Read the labelled periods and replay them. Raises ``DatasetMissing``, ``UseCaseError`` for a
+    policy that cannot be.
+    """
     case, log = with_policy(load(use_case), policy), get_run_logger()
     dataset = read_version(lake(), use_case, dataset_version)
     periods = [one for one in dataset.labelled_periods if through is None or one <= through]
     if len(periods) < _FIRST + 2:
         raise DatasetMissing(
-            f"Dataset {dataset.version} of {use_case!r} has labelled periods {periods}: a backtest needs {_FIRST + 2} or more. "
+            f"Dataset {dataset.version} of {use_case!r} has labelled periods {periods}: a "
+            f"backtest needs {_FIRST + 2} or more. "
             f"Ingest more: prefect deployment run 'ingest/{use_case}'."
         )
     rows = {period: read_periods(lake(), dataset, [period]) for period in periods}
-    return run(case, History(case, rows, seed, log.info), start or periods[_FIRST], dataset.version, policy)
+    return run(
+        case, History(case, rows, seed, log.info), start or periods[_FIRST], dataset.version, policy
+    )
 
 
 @task(**PATIENT)
 def report_backtest(found: Backtest) -> None:
-    """Into the lake, and onto the run's page: a table of the strategies, one of the periods, a plot."""
+    """Into the lake, and onto the run's page: a table of the strategies, one of the periods, a
+    plot.
+    """
     use_case, metric = found.use_case, load(found.use_case).gate.metric.name
-    lake().write(f"reports/{use_case}/backtest/{found.dataset_version}-from-{found.start}.json", found.model_dump_json(indent=1).encode())
-    create_markdown_artifact(in_words(found, metric), key=artifact_key(use_case, "backtest"), description="What the policy would have done")
-    create_table_artifact([_line(one, metric) for one in found.replays.values()], key=artifact_key(use_case, "backtest-strategies"))
+    lake().write(
+        f"reports/{use_case}/backtest/{found.dataset_version}-from-{found.start}.json",
+        found.model_dump_json(indent=1).encode(),
+    )
+    create_markdown_artifact(
+        in_words(found, metric),
+        key=artifact_key(use_case, "backtest"),
+        description="What the policy would have done",
+    )
+    create_table_artifact(
+        [_line(one, metric) for one in found.replays.values()],
+        key=artifact_key(use_case, "backtest-strategies"),
+    )
     months = [
         {"strategy": name, **month.model_dump(exclude={"reasons"}), "why": "; ".join(month.reasons)}
         for name, one in found.replays.items()
         for month in one.months
     ]
-    create_table_artifact(months, key=artifact_key(use_case, "backtest-periods"), description=f"From {found.first_champion} on")
-    picture = plots.png(draw_backtest({name: one.months for name, one in found.replays.items()}, metric))
+    create_table_artifact(
+        months,
+        key=artifact_key(use_case, "backtest-periods"),
+        description=f"From {found.first_champion} on",
+    )
+    picture = plots.png(
+        draw_backtest({name: one.months for name, one in found.replays.items()}, metric)
+    )
     url = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
-    create_image_artifact(url, key=artifact_key(use_case, "backtest-plot"), description=f"{metric_name(metric)} of whoever served")
+    create_image_artifact(
+        url,
+        key=artifact_key(use_case, "backtest-plot"),
+        description=f"{metric_name(metric)} of whoever served",
+    )
     said = "backtest use_case=%s from=%s retrains=%d promoted=%d fit_seconds=%.1f"
     policy = found.replays["policy"]
-    get_run_logger().info(said, use_case, found.start, policy.retrains, policy.count("promoted"), policy.fit_seconds)
+    get_run_logger().info(
+        said, use_case, found.start, policy.retrains, policy.count("promoted"), policy.fit_seconds
+    )
 
 
 def in_short(found: Backtest) -> str:
     """What the policy did, and what it gained, in a sentence."""
     name, policy = metric_name(load(found.use_case).gate.metric.name), found.replays["policy"]
-    gains = ", ".join(f"{number(gain.gain, signed=True)} against {other!r}" for other, gain in found.gains.items())
-    did = f"{policy.retrains} retrains, {policy.count('promoted')} promoted, {name} {number(policy.pooled)}"
-    return f"From {found.start} on, {found.first_champion} first: {did} ({gains}). Nothing was decided."
+    gains = ", ".join(
+        f"{number(gain.gain, signed=True)} against {other!r}" for other, gain in found.gains.items()
+    )
+    did = (
+        f"{policy.retrains} retrains, {policy.count('promoted')} promoted, {name} "
+        f"{number(policy.pooled)}"
+    )
+    return (
+        f"From {found.start} on, {found.first_champion} first: {did} ({gains}). Nothing was "
+        "decided."
+    )
 
 
 def _line(one: Replay, metric: str) -> dict[str, Any]:
@@ -87,10 +129,19 @@ def in_words(found: Backtest, metric: str) -> str:
     for one in found.replays.values():
         drifted = str(one.drifted) if one.strategy == "policy" else "-"
         counts = f"{drifted} | {one.count('refused')} | {one.retrains} | {one.count('promoted')}"
-        lines.append(f"| {one.strategy} | {counts} | {one.fit_seconds:.1f} | {number(one.pooled)} |")
+        lines.append(
+            f"| {one.strategy} | {counts} | {one.fit_seconds:.1f} | {number(one.pooled)} |"
+        )
     lines.append("")
     for other, gain in found.gains.items():
         against = "never retraining" if other == "never" else "retraining each month"
-        interval = "not known" if gain.low is None or gain.high is None else f"{gain.low:+.4f} to {gain.high:+.4f}"
-        lines.append(f"- Against {against}: {name} {number(gain.gain, signed=True)}, interval {interval}, on {gain.rows:,} rows.")
+        interval = (
+            "not known"
+            if gain.low is None or gain.high is None
+            else f"{gain.low:+.4f} to {gain.high:+.4f}"
+        )
+        lines.append(
+            f"- Against {against}: {name} {number(gain.gain, signed=True)}, interval "
+            f"{interval}, on {gain.rows:,} rows."
+        )
     return "\n".join(lines)

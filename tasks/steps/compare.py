@@ -16,42 +16,71 @@ from usecases.definition import load
 
 
 class UnfairComparison(ValueError):
-    """One of the versions was trained on the rows that it would be scored on, or needs columns that they do not have."""
+    """One of the versions was trained on the rows that it would be scored on, or needs columns that
+    they do not have.
+    """
 
 
 @task(**PATIENT)
-def compare_versions(use_case: str, window: str, champion: str, challenger: str, seed: int) -> Contest:
-    """The contest of two versions on ``window``. Raises ``UnfairComparison``, ``RegistryError``, ``DatasetMissing``."""
+def compare_versions(
+    use_case: str, window: str, champion: str, challenger: str, seed: int
+) -> Contest:
+    """The contest of two versions on ``window``. Raises ``UnfairComparison``, ``RegistryError``,
+    ``DatasetMissing``.
+    """
     case, store, dataset = load(use_case), registry(), read_version(lake(), use_case)
     rows = read_periods(lake(), dataset, [window], case.label)
     rows_seen, scores = Seen(lake(), case, rows), []
     for version in (champion, challenger):
         with opened(store, store.version(use_case, version)) as (package, _):
-            if unfair := seen(f"version {version}", package.manifest.trained_on, dataset, window, rows_seen):
+            if unfair := seen(
+                f"version {version}", package.manifest.trained_on, dataset, window, rows_seen
+            ):
                 raise UnfairComparison("; ".join(unfair))
             try:
-                scores.append(score_rows(package, own_rows(lake(), case, package.manifest, rows, window)))
+                scores.append(
+                    score_rows(package, own_rows(lake(), case, package.manifest, rows, window))
+                )
             except OtherColumns as error:
-                raise UnfairComparison(f"version {version} cannot be scored on {window}: {error}.") from error
+                raise UnfairComparison(
+                    f"version {version} cannot be scored on {window}: {error}."
+                ) from error
     return judge_rows(case, rows, scores[0], scores[1], seed)
 
 
 def in_short(window: str, champion: str, challenger: str, contest: Contest) -> str:
     """Both scores and the gain, in a sentence."""
     main = contest.main
-    scores = f"version {champion} {number(main.champion)}, version {challenger} {number(main.challenger)}"
+    scores = (
+        f"version {champion} {number(main.champion)}, version {challenger} "
+        f"{number(main.challenger)}"
+    )
     gain = f"gain {number(main.gain, signed=True)}, at least {number(main.low, signed=True)}"
-    return f"{metric_name(main.metric)} on {main.rows:,} rows of {window}: {scores} ({gain}). Nothing was decided."
+    return (
+        f"{metric_name(main.metric)} on {main.rows:,} rows of {window}: {scores} ({gain}). "
+        "Nothing was decided."
+    )
 
 
 @task(**PATIENT)
-def report_comparison(use_case: str, window: str, champion: str, challenger: str, contest: Contest) -> None:
+def report_comparison(
+    use_case: str, window: str, champion: str, challenger: str, contest: Contest
+) -> None:
     """Into the lake, as an artifact, and both scores in the log."""
     path = f"reports/{use_case}/{window}/comparison-{champion}-{challenger}.json"
     lake().write(path, contest.model_dump_json(indent=1).encode())
     table = [
-        {name: round(value, 4) if isinstance(value, float) else value for name, value in one.model_dump().items()}
+        {
+            name: round(value, 4) if isinstance(value, float) else value
+            for name, value in one.model_dump().items()
+        }
         for one in (contest.main, *contest.guards)
     ]
-    create_table_artifact(table, key=artifact_key(use_case, "comparison"), description=in_short(window, champion, challenger, contest))
-    get_run_logger().info("comparison use_case=%s: %s", use_case, in_short(window, champion, challenger, contest))
+    create_table_artifact(
+        table,
+        key=artifact_key(use_case, "comparison"),
+        description=in_short(window, champion, challenger, contest),
+    )
+    get_run_logger().info(
+        "comparison use_case=%s: %s", use_case, in_short(window, champion, challenger, contest)
+    )

@@ -1,4 +1,6 @@
-"""The crown: a version gets the alias, and is tried where it serves. Whatever fails there, the alias goes back."""
+"""The crown: a version gets the alias, and is tried where it serves. Whatever fails there, the
+alias goes back.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,12 +25,15 @@ from usecases.definition import load
 CROWNED_AT = "laurel.crowned_at"
 SMOKE_TOLERANCE = 1e-4
 RECENT_ENTRIES = 50
-SMOKE_SECONDS = 60  # what the proof may take beyond the wait for the service, before others take the run for dead
+# what the proof may take beyond the wait for the service, before others take the run for dead
+SMOKE_SECONDS = 60
 _VERDICTS = {"crown": "crowned", "rollback": "rollback", "adoption": "adopted"}
 
 
 class NotServed(RuntimeError):
-    """The new champion did not get into service; the alias is back where it was. The message says why."""
+    """The new champion did not get into service; the alias is back where it was. The message says
+    why.
+    """
 
 
 class ChampionChanged(RuntimeError):
@@ -37,10 +42,11 @@ class ChampionChanged(RuntimeError):
 
 @dataclass(frozen=True)
 class Crowning:
-    """Why the crown moves, and from whom: ``champion`` has it until now, by the ledger (``None``: nobody).
+    """Why the crown moves, and from whom: ``champion`` has it until now, by the ledger (``None``:
+    nobody).
 
-    ``holder`` has MLflow's alias, where that is not the champion: somebody moved or deleted it, and a person
-    settles that. An adoption is a crown that a person gave; its ``facts`` say who and why.
+    ``holder`` has MLflow's alias, where that is not the champion: somebody moved or deleted it, and
+    a person settles that. An adoption is a crown that a person gave; its ``facts`` say who and why.
     """
 
     champion: str | None
@@ -57,34 +63,48 @@ class Crowning:
 
 @task(task_run_name="crown version {version.number}", **RESUMED)
 def crown(version: ModelVersion, why: Crowning) -> float:
-    """Prove that the package loads and answers, give ``version`` the alias, wait for the service, try it there, and record it.
+    """Prove that the package loads and answers, give ``version`` the alias, wait for the service,
+    try it there, and record it.
 
-    Returns seconds from alias to served. Raises ``RegistryError`` or ``PackageError`` for what cannot serve and ``ChampionChanged``,
-    each before anything is changed; ``NotServed`` after the alias is back with whoever had it.
-    """
+    Returns seconds from alias to served. Raises ``RegistryError`` or ``PackageError`` for what
+    cannot serve and ``ChampionChanged``, each before anything is changed; ``NotServed`` after the
+    alias is back with whoever had it."""
     use_case, store = version.use_case, registry()
     with opened(store, version) as (package, _):
         pass
     _check_champion(store, version, why)
     patience = Settings.read().promote_timeout_seconds
     until = datetime.now(UTC) + timedelta(seconds=patience + SMOKE_SECONDS)
-    store.tag(version, {CROWNING: until.isoformat(timespec="seconds")})  # whoever looks meanwhile waits, and knows of a killed run
+    store.tag(
+        version, {CROWNING: until.isoformat(timespec="seconds")}
+    )  # whoever looks meanwhile waits, and knows of a killed run
     store.set_alias(version, CHAMPION)
     try:
         seconds = service().wait_until_serves(use_case, version.number, patience)
         _try_smoke_rows(use_case, version, package.smoke.rows, package.smoke.scores)
     except BaseException as error:  # a cancelled run must not leave an untried champion either
         _give_back(store, version, why)
-        tell(deployment_failed(use_case, version=version.number, reason=str(error), restored_version=why.alias))
+        tell(
+            deployment_failed(
+                use_case, version=version.number, reason=str(error), restored_version=why.alias
+            )
+        )
         _record(version, why, package, "failed", [*why.reasons, str(error)], {})
         store.tag(version, {CROWNING: ENDED})
         if not isinstance(error, (ServiceAway, NotServed)):
             raise
-        raise NotServed(f"Version {version.number} of {use_case!r} is not in service: {error} The alias is back at {why.alias}.") from error
+        raise NotServed(
+            f"Version {version.number} of {use_case!r} is not in service: {error} The alias "
+            f"is back at {why.alias}."
+        ) from error
     _record(version, why, package, _VERDICTS[why.kind], why.reasons, {"seconds_to_served": seconds})
-    store.tag(version, {CROWNED_AT: datetime.now(UTC).isoformat(timespec="milliseconds"), CROWNING: ENDED})
+    store.tag(
+        version, {CROWNED_AT: datetime.now(UTC).isoformat(timespec="milliseconds"), CROWNING: ENDED}
+    )
     _tell(version, why, seconds, len(package.smoke.rows))
-    get_run_logger().info("%s use_case=%s version=%s seconds=%.2f", why.kind, use_case, version.number, seconds)
+    get_run_logger().info(
+        "%s use_case=%s version=%s seconds=%.2f", why.kind, use_case, version.number, seconds
+    )
     return seconds
 
 
@@ -94,7 +114,8 @@ def _check_champion(store: ModelRegistry, version: ModelVersion, why: Crowning) 
     # The version itself: this run had given it the alias before it was interrupted.
     if number not in (why.alias, version.number):
         raise ChampionChanged(
-            f"Version {version.number} of {version.use_case!r} does not get the crown: version {number} has it by now, and the decision "
+            f"Version {version.number} of {version.use_case!r} does not get the crown: "
+            f"version {number} has it by now, and the decision "
             f"was made against {why.alias}. Decide again."
         )
 
@@ -106,7 +127,14 @@ def _give_back(store: ModelRegistry, version: ModelVersion, why: Crowning) -> No
         store.set_alias(ModelVersion(version.use_case, why.alias, "", {}), CHAMPION)
 
 
-def _record(version: ModelVersion, why: Crowning, package: Package, verdict: str, reasons: Sequence[str], facts: dict[str, Any]) -> None:
+def _record(
+    version: ModelVersion,
+    why: Crowning,
+    package: Package,
+    verdict: str,
+    reasons: Sequence[str],
+    facts: dict[str, Any],
+) -> None:
     """Into the ledger, once: a step that is run again finds what it wrote."""
     decision = Decision(
         use_case=version.use_case,
@@ -119,7 +147,9 @@ def _record(version: ModelVersion, why: Crowning, package: Package, verdict: str
         promoted=verdict != "failed",
         holdout=version.tags.get("laurel.holdout", ""),
         dataset_version=package.manifest.dataset_version,
-        gate_score=package.manifest.metrics.get(load(version.use_case).gate.metric.name),  # an older one may not know the gate's
+        gate_score=package.manifest.metrics.get(
+            load(version.use_case).gate.metric.name
+        ),  # an older one may not know the gate's
         facts={
             "recipe": package.manifest.recipe,
             "refit_of": version.tags.get("laurel.refit_of"),
@@ -134,7 +164,9 @@ def _record(version: ModelVersion, why: Crowning, package: Package, verdict: str
 
 
 def stands(entries: Sequence[Entry], decision: Decision) -> bool:
-    """Whether the same run has recorded the same outcome already. ``entries`` are the latest ones of the ledger."""
+    """Whether the same run has recorded the same outcome already. ``entries`` are the latest ones
+    of the ledger.
+    """
 
     def event(one: Decision) -> tuple[Any, ...]:
         return one.run, one.kind, one.verdict, one.version, one.challenger, one.champion
@@ -145,19 +177,49 @@ def stands(entries: Sequence[Entry], decision: Decision) -> bool:
 def _tell(version: ModelVersion, why: Crowning, seconds: float, smoke_rows: int) -> None:
     use_case = version.use_case
     if why.kind == "crown":
-        tell(deployed(use_case, version=version.number, seconds=seconds, smoke_rows=smoke_rows, champion_before=why.champion))
+        tell(
+            deployed(
+                use_case,
+                version=version.number,
+                seconds=seconds,
+                smoke_rows=smoke_rows,
+                champion_before=why.champion,
+            )
+        )
         return
     reason, before = "; ".join(why.reasons), why.champion or "none"
     if why.kind == "adoption":
-        create_markdown_artifact(f"Adopted version {version.number} after {before}: {reason}", key=artifact_key(use_case, "adoption"))
-        tell(adopted(use_case, version=version.number, champion_before=why.champion, reason=reason, seconds=seconds))
+        create_markdown_artifact(
+            f"Adopted version {version.number} after {before}: {reason}",
+            key=artifact_key(use_case, "adoption"),
+        )
+        tell(
+            adopted(
+                use_case,
+                version=version.number,
+                champion_before=why.champion,
+                reason=reason,
+                seconds=seconds,
+            )
+        )
         return
-    create_markdown_artifact(f"Rolled back from version {before} to {version.number}: {reason}", key=artifact_key(use_case, "rollback"))
-    tell(rolled_back(use_case, version=version.number, from_version=before, reason=reason, seconds=seconds))
+    create_markdown_artifact(
+        f"Rolled back from version {before} to {version.number}: {reason}",
+        key=artifact_key(use_case, "rollback"),
+    )
+    tell(
+        rolled_back(
+            use_case, version=version.number, from_version=before, reason=reason, seconds=seconds
+        )
+    )
 
 
-def _try_smoke_rows(use_case: str, version: ModelVersion, rows: list[dict], expected: list[float]) -> None:
-    """Raises ``NotServed`` where the service answers a smoke row otherwise than the pipeline did, or with another version."""
+def _try_smoke_rows(
+    use_case: str, version: ModelVersion, rows: list[dict], expected: list[float]
+) -> None:
+    """Raises ``NotServed`` where the service answers a smoke row otherwise than the pipeline did,
+    or with another version.
+    """
     answer = service().predict(use_case, rows)
     if answer["model_version"] != version.number:
         raise NotServed(f"smoke rows were answered by version {answer['model_version']}")

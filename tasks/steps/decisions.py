@@ -21,17 +21,32 @@ def record_decision(decision: Decision, challenger: ModelVersion) -> None:
     """Into the ledger, onto the version's tags, into the run's artifacts, and to people."""
     use_case = decision.use_case
     entry = record(decision)
-    told = {"laurel.verdict": decision.verdict, "laurel.reasons": "; ".join(decision.reasons)[:4000]}
+    told = {
+        "laurel.verdict": decision.verdict,
+        "laurel.reasons": "; ".join(decision.reasons)[:4000],
+    }
     registry().tag(challenger, {**told, "laurel.decision": path_of(use_case, entry.sequence)})
-    create_markdown_artifact(_in_words(decision), key=artifact_key(use_case, "contest"), description=in_a_sentence(decision))
+    create_markdown_artifact(
+        _in_words(decision),
+        key=artifact_key(use_case, "contest"),
+        description=in_a_sentence(decision),
+    )
     contest, metric = decision.contest, load(use_case).gate.metric.name
     picture = None
     if contest is not None:
-        picture = plots.png(plots.contest_interval(contest.main.low, contest.main.gain, contest.main.high, metric))
+        picture = plots.png(
+            plots.contest_interval(contest.main.low, contest.main.gain, contest.main.high, metric)
+        )
         url = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
-        create_image_artifact(url, key=artifact_key(use_case, "contest-interval"), description="Right of the line the challenger is better")
+        create_image_artifact(
+            url,
+            key=artifact_key(use_case, "contest-interval"),
+            description="Right of the line the challenger is better",
+        )
     said = "contest use_case=%s challenger=%s verdict=%s: %s"
-    get_run_logger().info(said, use_case, challenger.number, decision.verdict, "; ".join(decision.reasons))
+    get_run_logger().info(
+        said, use_case, challenger.number, decision.verdict, "; ".join(decision.reasons)
+    )
     gate, counted = load(use_case).gate.threshold, decision.facts.get("rows")
     rows = int(counted) if isinstance(counted, float) else None
     links = {"MLflow version": registry().version_url(challenger)}
@@ -78,7 +93,10 @@ def record_decision(decision: Decision, challenger: ModelVersion) -> None:
 def _in_words(decision: Decision) -> str:
     against = f"champion {decision.champion}" if decision.champion else "no champion"
     lines = [
-        f"# {decision.verdict.capitalize()}: challenger {decision.challenger} against {against}, on {decision.holdout}",
+        (
+            f"# {decision.verdict.capitalize()}: challenger {decision.challenger} against "
+            f"{against}, on {decision.holdout}"
+        ),
         *[f"- {reason}" for reason in decision.reasons],
         *([f"\n**What to do:** {step}"] if (step := decision.facts.get("next")) else []),
         f"\n{_judged(decision)}",
@@ -86,16 +104,40 @@ def _in_words(decision: Decision) -> str:
     if decision.contest is None:
         return "\n".join([*lines, *_of_the_package(decision)])
     contest = decision.contest
-    lines += ["", "| | metric | champion | challenger | gain | interval | rows |", "|---|---|---:|---:|---:|---|---:|"]
-    named = [("hold-out", contest.main), *(("guard", guard) for guard in contest.guards), *contest.slices.items()]
+    lines += [
+        "",
+        "| | metric | champion | challenger | gain | interval | rows |",
+        "|---|---|---:|---:|---:|---|---:|",
+    ]
+    named = [
+        ("hold-out", contest.main),
+        *(("guard", guard) for guard in contest.guards),
+        *contest.slices.items(),
+    ]
     for name, one in named:
-        scores = f"{number(one.champion)} | {number(one.challenger)} | {number(one.gain, signed=True)}"
-        interval = "not known" if one.low is None else f"[{number(one.low, signed=True)}, {number(one.high, signed=True)}]"
+        scores = (
+            f"{number(one.champion)} | {number(one.challenger)} | {number(one.gain, signed=True)}"
+        )
+        interval = (
+            "not known"
+            if one.low is None
+            else f"[{number(one.low, signed=True)}, {number(one.high, signed=True)}]"
+        )
         lines.append(f"| {name} | {one.metric} | {scores} | {interval} | {one.rows:,} |")
-    kind = f"{contest.replicates} paired bootstrap replicates of {contest.blocks} whole blocks, seed {contest.seed}"
+    kind = (
+        f"{contest.replicates} paired bootstrap replicates of {contest.blocks} whole blocks, "
+        f"seed {contest.seed}"
+    )
     if contest.unjudged:
-        lines += ["", "Too small to be judged: " + ", ".join(f"{name} ({rows:,} rows)" for name, rows in contest.unjudged.items())]
-    told = f"The interval holds {2 * contest.confidence - 1:.0%}: {kind}. Those of guards and slices hold together."
+        lines += [
+            "",
+            "Too small to be judged: "
+            + ", ".join(f"{name} ({rows:,} rows)" for name, rows in contest.unjudged.items()),
+        ]
+    told = (
+        f"The interval holds {2 * contest.confidence - 1:.0%}: {kind}. Those of guards and "
+        "slices hold together."
+    )
     return "\n".join([*lines, "", told, *_of_the_package(decision)])
 
 
@@ -103,9 +145,14 @@ def _judged(decision: Decision) -> str:
     """Score, gate and rows, where there is a table of scores and where there is none."""
     gate, rows = load(decision.use_case).gate, decision.facts.get("rows")
     counted = (
-        f"{rows:,.0f} rows ({decision.facts.get('positives'):,.0f} positive)" if isinstance(rows, float) else "rows that are not known"
+        f"{rows:,.0f} rows ({decision.facts.get('positives'):,.0f} positive)"
+        if isinstance(rows, float)
+        else "rows that are not known"
     )
-    return f"{gate.metric.name} {number(decision.gate_score)}, {against_gate(gate, decision.gate_score)}; judged on {counted}."
+    return (
+        f"{gate.metric.name} {number(decision.gate_score)}, "
+        f"{against_gate(gate, decision.gate_score)}; judged on {counted}."
+    )
 
 
 def _of_the_package(decision: Decision) -> list[str]:
@@ -113,8 +160,17 @@ def _of_the_package(decision: Decision) -> list[str]:
     lines = []
     if decision.behaviours:
         lines += ["", "| behaviour | | rows | of them hold |", "|---|---|---:|---:|"]
-        lines += [f"| {one.name} | {'passes' if one.passed else 'fails'} | {one.rows:,} | {one.held:,} |" for one in decision.behaviours]
+        lines += [
+            f"| {one.name} | {'passes' if one.passed else 'fails'} | {one.rows:,} | {one.held:,} |"
+            for one in decision.behaviours
+        ]
     if decision.latency:
         lines += ["", "| rows of a request | champion | challenger |", "|---:|---:|---:|"]
-        lines += [f"| {one.rows} | {one.champion_milliseconds:.2f} ms | {one.challenger_milliseconds:.2f} ms |" for one in decision.latency]
+        lines += [
+            (
+                f"| {one.rows} | {one.champion_milliseconds:.2f} ms | "
+                f"{one.challenger_milliseconds:.2f} ms |"
+            )
+            for one in decision.latency
+        ]
     return lines

@@ -1,4 +1,6 @@
-"""The steps of ``evaluate``: score on the hold-out, the gate, HPO below it, and the challenger's registration."""
+"""The steps of ``evaluate``: score on the hold-out, the gate, HPO below it, and the challenger's
+registration.
+"""
 
 import os
 import tempfile
@@ -9,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from prefect import get_run_logger, task
-from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 from pydantic import BaseModel, ConfigDict
 
 from blocks.registry import CHALLENGER, ModelVersion
@@ -32,7 +38,9 @@ if TYPE_CHECKING:
 
 
 class Scored(BaseModel):
-    """A fitted recipe and its scores on the hold-out of ``rows`` rows, by metric name. ``passed`` is the gate's word."""
+    """A fitted recipe and its scores on the hold-out of ``rows`` rows, by metric name. ``passed``
+    is the gate's word.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,8 +56,12 @@ def score_holdout(case: UseCase, fitted: "Pipeline", rows: pl.DataFrame) -> dict
     return {metric.name: score(metric, truth, predicted) for metric in metrics_of(case)}
 
 
-def judge_holdout(case: UseCase, fitted: "Pipeline", period: str, rows: pl.DataFrame, seed: int) -> Holdout:
-    """How sure the scores on the hold-out are, and the calibration there: what the window of a later champion is held against."""
+def judge_holdout(
+    case: UseCase, fitted: "Pipeline", period: str, rows: pl.DataFrame, seed: int
+) -> Holdout:
+    """How sure the scores on the hold-out are, and the calibration there: what the window of a
+    later champion is held against.
+    """
     truth, predicted = modelling.labels(case, rows), modelling.predict(fitted, case, rows)
     days = days_of(rows[case.event_time])
     found = intervals(metrics_of(case), truth, predicted, days, seed)
@@ -58,7 +70,12 @@ def judge_holdout(case: UseCase, fitted: "Pipeline", period: str, rows: pl.DataF
 
 
 def holdout_rows(case: UseCase, plan: Plan) -> pl.DataFrame:
-    return read_periods(lake(), read_version(lake(), plan.use_case, plan.dataset_version), [plan.holdout], case.label)
+    return read_periods(
+        lake(),
+        read_version(lake(), plan.use_case, plan.dataset_version),
+        [plan.holdout],
+        case.label,
+    )
 
 
 @task(task_run_name="score {fitted.recipe.candidate}", **RESUMED)
@@ -67,22 +84,35 @@ def score_candidate(plan: Plan, fitted: Fitted) -> Scored:
     case = load(plan.use_case)
     rows = holdout_rows(case, plan)
     scores = score_holdout(case, registry().load_model(fitted.run_id), rows)
-    registry().add_to_run(fitted.run_id, {f"holdout_{name}": value for name, value in scores.items()}, {"laurel.holdout": plan.holdout})
-    return Scored(fitted=fitted, scores=scores, passed=case.gate.passes(scores[case.gate.metric.name]), rows=len(rows))
+    registry().add_to_run(
+        fitted.run_id,
+        {f"holdout_{name}": value for name, value in scores.items()},
+        {"laurel.holdout": plan.holdout},
+    )
+    return Scored(
+        fitted=fitted,
+        scores=scores,
+        passed=case.gate.passes(scores[case.gate.metric.name]),
+        rows=len(rows),
+    )
 
 
 def below(plan: Plan, best: Scored) -> Outcome:
     """That not even the ``best`` passes the gate."""
     case, recipe = load(plan.use_case), best.fitted.recipe
     tuned = any(candidate.search for candidate in case.candidates)
-    return below_the_gate(case, recipe.candidate, best.scores[case.gate.metric.name], best.rows, plan.holdout, tuned)
+    return below_the_gate(
+        case, recipe.candidate, best.scores[case.gate.metric.name], best.rows, plan.holdout, tuned
+    )
 
 
 def judged_well(plan: Plan, best: Scored) -> str:
     """What the challenger reached on the hold-out, in a sentence."""
     gate = load(plan.use_case).gate
     score = best.scores[gate.metric.name]
-    reached = f"{best.fitted.recipe.candidate} scores {metric_name(gate.metric.name)} {number(score)}"
+    reached = (
+        f"{best.fitted.recipe.candidate} scores {metric_name(gate.metric.name)} {number(score)}"
+    )
     return f"{reached} on {best.rows:,} rows of {plan.holdout}, {against_gate(gate, score)}."
 
 
@@ -92,7 +122,10 @@ def report_scores(plan: Plan, scored: list[Scored]) -> Scored:
     case = load(plan.use_case)
     metric = case.gate.metric
     best = best_of(case, scored)
-    table = [{"candidate": s.fitted.recipe.candidate, **_rounded(s.scores), "passes the gate": s.passed} for s in scored]
+    table = [
+        {"candidate": s.fitted.recipe.candidate, **_rounded(s.scores), "passes the gate": s.passed}
+        for s in scored
+    ]
     said = f"Scores on {plan.holdout}; the gate is {metric.name} {case.gate.threshold:g}"
     create_table_artifact(table, key=artifact_key(plan.use_case, "scores"), description=said)
     tell(
@@ -122,31 +155,57 @@ def best_of(case: UseCase, scored: list[Scored]) -> Scored:
     name = case.gate.metric.name
     best = scored[0]
     for one in scored[1:]:
-        if case.gate.metric.gain(one.scores[name], best.scores[name]) > 0 or best.scores[name] != best.scores[name]:
+        if (
+            case.gate.metric.gain(one.scores[name], best.scores[name]) > 0
+            or best.scores[name] != best.scores[name]
+        ):
             best = one
     return best
 
 
 @task(name="tune", **RESUMED)
 def tune_candidates(plan: Plan) -> Recipe | None:
-    """HPO of every candidate with a search space, inside the training window: the best trial as a recipe.
+    """HPO of every candidate with a search space, inside the training window: the best trial as a
+    recipe.
 
-    The champion's parameters and the candidate's own are tried first. None where no candidate has a search space.
-    """
+    The champion's parameters and the candidate's own are tried first. None where no candidate has a
+    search space."""
     case = load(plan.use_case)
     _, rows = training_rows(case, plan)
     fit_rows, check_rows = inner_split(case, plan.periods, rows)
     metric, found = case.gate.metric, list[Tuned]()
     for candidate in (c for c in case.candidates if c.search):
         known = [recipe.params for recipe in plan.recipes if recipe.candidate == candidate.name]
-        bar = create_progress_artifact(0.0, key=artifact_key(case.name, "tuning"), description=f"HPO of {candidate.name} for {plan.id}")
+        bar = create_progress_artifact(
+            0.0,
+            key=artifact_key(case.name, "tuning"),
+            description=f"HPO of {candidate.name} for {plan.id}",
+        )
 
         def progress(done: int, trials: int, best: float, bar: Any = bar) -> None:
-            get_run_logger().info("tuning use_case=%s trials=%d of %d best_%s=%.4f", case.name, done, trials, metric.name, best)
+            get_run_logger().info(
+                "tuning use_case=%s trials=%d of %d best_%s=%.4f",
+                case.name,
+                done,
+                trials,
+                metric.name,
+                best,
+            )
             update_progress_artifact(bar, 100.0 * done / trials)
 
         first = (*known, candidate.params)
-        found.append(tune(case, candidate, fit_rows, check_rows, plan.seed, os.cpu_count() or 1, first, progress))
+        found.append(
+            tune(
+                case,
+                candidate,
+                fit_rows,
+                check_rows,
+                plan.seed,
+                os.cpu_count() or 1,
+                first,
+                progress,
+            )
+        )
         _report_trials(case, found[-1])
     if not found:
         return None
@@ -158,10 +217,19 @@ def tune_candidates(plan: Plan) -> Recipe | None:
 
 def _report_trials(case: UseCase, tuned: Tuned) -> None:
     table = [
-        {"trial": t.number, case.gate.metric.name: round(t.score, 4), "pruned": t.pruned, **{k: _short(v) for k, v in t.params.items()}}
+        {
+            "trial": t.number,
+            case.gate.metric.name: round(t.score, 4),
+            "pruned": t.pruned,
+            **{k: _short(v) for k, v in t.params.items()},
+        }
         for t in sorted(tuned.trials, key=lambda t: t.number)
     ]
-    create_table_artifact(table, key=artifact_key(case.name, "trials"), description=f"Trials of {tuned.candidate} on the inner split")
+    create_table_artifact(
+        table,
+        key=artifact_key(case.name, "trials"),
+        description=f"Trials of {tuned.candidate} on the inner split",
+    )
 
 
 def _short(value: Any) -> Any:
@@ -170,7 +238,9 @@ def _short(value: Any) -> Any:
 
 @task(**RESUMED)
 def fit_and_score_tuned(plan: Plan, recipe: Recipe, before: Scored) -> Scored:
-    """Refit the best trial on the whole training window, score it on the hold-out, and tell what HPO brought."""
+    """Refit the best trial on the whole training window, score it on the hold-out, and tell what
+    HPO brought.
+    """
     case = load(plan.use_case)
     dataset, rows = training_rows(case, plan)
     start = time.monotonic()
@@ -182,14 +252,24 @@ def fit_and_score_tuned(plan: Plan, recipe: Recipe, before: Scored) -> Scored:
         plan.use_case,
         f"{recipe.candidate} tuned {plan.periods[-1]}",
         params={"candidate": recipe.candidate, "seed": plan.seed, **recipe.params},
-        metrics={"fit_seconds": seconds, "training_rows": len(rows), **{f"holdout_{k}": v for k, v in scores.items()}},
-        tags={**run_tags(dataset, plan.periods), **plan_tags(plan, recipe), "laurel.holdout": plan.holdout},
+        metrics={
+            "fit_seconds": seconds,
+            "training_rows": len(rows),
+            **{f"holdout_{k}": v for k, v in scores.items()},
+        },
+        tags={
+            **run_tags(dataset, plan.periods),
+            **plan_tags(plan, recipe),
+            "laurel.holdout": plan.holdout,
+        },
         model=fitted,
         example=modelling.inputs(case, rows.head(5)),
     )
     name = case.gate.metric.name
     made = Fitted(recipe=recipe, run_id=run_id, rows=len(rows), fit_seconds=seconds)
-    best = Scored(fitted=made, scores=scores, passed=case.gate.passes(scores[name]), rows=len(holdout))
+    best = Scored(
+        fitted=made, scores=scores, passed=case.gate.passes(scores[name]), rows=len(holdout)
+    )
     tell(
         tuning_finished(
             plan.use_case,
@@ -210,15 +290,21 @@ def fit_and_score_tuned(plan: Plan, recipe: Recipe, before: Scored) -> Scored:
 
 @task(**RESUMED)
 def register_challenger(plan: Plan, best: Scored) -> ModelVersion:
-    """Make the package, prove it on the whole hold-out, and register it with its plots under the alias ``challenger``."""
+    """Make the package, prove it on the whole hold-out, and register it with its plots under the
+    alias ``challenger``.
+    """
     case, store, recipe = load(plan.use_case), registry(), best.fitted.recipe
     dataset, rows = training_rows(case, plan)
     proof = holdout_rows(case, plan)
     fitted = store.load_model(best.fitted.run_id)
-    origin = Origin(recipe.candidate, recipe.params, dataset.version, dataset.digests(plan.periods), best.scores)
+    origin = Origin(
+        recipe.candidate, recipe.params, dataset.version, dataset.digests(plan.periods), best.scores
+    )
     origin = replace(origin, holdout=judge_holdout(case, fitted, plan.holdout, proof, plan.seed))
     with tempfile.TemporaryDirectory() as folder:
-        made = make_package(Path(folder), case, fitted, origin, rows, proof, plan.seed, watched=False)
+        made = make_package(
+            Path(folder), case, fitted, origin, rows, proof, plan.seed, watched=False
+        )
         store.log_package(best.fitted.run_id, made.folder, draw(case, fitted, proof, plan.seed))
     parity = made.manifest.parity
     proven = {
@@ -231,12 +317,22 @@ def register_challenger(plan: Plan, best: Scored) -> ModelVersion:
         plan.use_case,
         best.fitted.run_id,
         made.sha256,
-        {"laurel.holdout": plan.holdout, "laurel.training": plan.id, "laurel.recipe": recipe.candidate},
-        f"{recipe.candidate}, trained on {plan.window}, {case.gate.metric.name} {best.scores[case.gate.metric.name]:.4f} on {plan.holdout}",
+        {
+            "laurel.holdout": plan.holdout,
+            "laurel.training": plan.id,
+            "laurel.recipe": recipe.candidate,
+        },
+        f"{recipe.candidate}, trained on {plan.window}, {case.gate.metric.name} "
+        f"{best.scores[case.gate.metric.name]:.4f} on {plan.holdout}",
         about=f"{case.title}. {case.question}",
     )
     store.set_alias(version, CHALLENGER)
-    get_run_logger().info("challenger use_case=%s version=%s parity=%s", plan.use_case, version.number, made.manifest.parity)
+    get_run_logger().info(
+        "challenger use_case=%s version=%s parity=%s",
+        plan.use_case,
+        version.number,
+        made.manifest.parity,
+    )
     return version
 
 
@@ -244,7 +340,9 @@ def draw(case: UseCase, fitted: "Pipeline", rows: pl.DataFrame, seed: int) -> di
     """The plots of a registered model, by artifact path."""
     truth, predicted = modelling.labels(case, rows), modelling.predict(fitted, case, rows)
     matrix = fitted.named_steps["encode"].transform(modelling.inputs(case, rows))
-    lost = plots.permutation_importance(fitted.named_steps["model"], matrix, truth, case.gate.metric, seed)
+    lost = plots.permutation_importance(
+        fitted.named_steps["model"], matrix, truth, case.gate.metric, seed
+    )
     names = [column.name for column in case.matrix_columns]
     return {
         "plots/roc.png": plots.roc(truth, predicted, score(ROC_AUC, truth, predicted)),

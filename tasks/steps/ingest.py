@@ -1,9 +1,19 @@
-"""The steps of ``ingest``: which periods, each one into the lake, and the version that they make."""
+"""The steps of ``ingest``: which periods, each one into the lake, and the version that they
+make.
+"""
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 
-from tasks.data.dataset import DatasetMissing, DatasetVersion, PeriodFile, ingest_period, read_version, verify_periods, write_version
+from tasks.data.dataset import (
+    DatasetMissing,
+    DatasetVersion,
+    PeriodFile,
+    ingest_period,
+    read_version,
+    verify_periods,
+    write_version,
+)
 from tasks.data.sources import source_of
 from tasks.data.validation import BatchRefused
 from tasks.messages.announcements import ingest_refused
@@ -17,20 +27,29 @@ class NoPeriod(LookupError):
 
 @task(**RESUMED)
 def find_periods(use_case: str, through: str | None, since: str | None) -> list[str]:
-    """Complete periods of the source up to ``through``, from ``since`` on. Raises ``NoPeriod``, ``SourceError``."""
+    """Complete periods of the source up to ``through``, from ``since`` on. Raises ``NoPeriod``,
+    ``SourceError``.
+    """
     known = source_of(load(use_case)).periods()
-    wanted = [period for period in known if (through is None or period <= through) and (since is None or period >= since)]
+    wanted = [
+        period
+        for period in known
+        if (through is None or period <= through) and (since is None or period >= since)
+    ]
     if not wanted or (through is not None and through not in known):
         has = f"{known[0]} to {known[-1]}" if known else "nothing"
         raise NoPeriod(
-            f"The source of {use_case!r} has no complete period in {since or 'the beginning'}..{through or 'now'}; it has {has}."
+            f"The source of {use_case!r} has no complete period in "
+            f"{since or 'the beginning'}..{through or 'now'}; it has {has}."
         )
     return wanted
 
 
 @task(task_run_name="ingest {period}", **RESUMED)
 def take_in(use_case: str, period: str) -> PeriodFile:
-    """Validate one period and put it into the lake. Raises ``BatchRefused``, after telling people, ``SourceError``, ``LakeAway``."""
+    """Validate one period and put it into the lake. Raises ``BatchRefused``, after telling people,
+    ``SourceError``, ``LakeAway``.
+    """
     case = load(use_case)
     try:
         taken = ingest_period(lake(), case, period)
@@ -38,32 +57,43 @@ def take_in(use_case: str, period: str) -> PeriodFile:
         tell(ingest_refused(use_case, period=period, problems=[str(refused)]))
         raise
     get_run_logger().info(
-        "ingested use_case=%s period=%s rows=%d quarantined=%d", use_case, period, taken.rows, sum(taken.quarantine.values())
+        "ingested use_case=%s period=%s rows=%d quarantined=%d",
+        use_case,
+        period,
+        taken.rows,
+        sum(taken.quarantine.values()),
     )
     return taken
 
 
 @task(**RESUMED)
 def publish_dataset(use_case: str, taken: list[PeriodFile], since: str | None) -> DatasetVersion:
-    """Make the version of ``taken`` visible, with the periods before ``since`` from the version before.
+    """Make the version of ``taken`` visible, with the periods before ``since`` from the version
+    before.
 
-    Raises ``DatasetMissing`` or ``ColumnsDiffer`` if those periods cannot stand beside the new ones.
-    """
+    Raises ``DatasetMissing`` or ``ColumnsDiffer`` if those periods cannot stand beside the new
+    ones."""
     store, case = lake(), load(use_case)
     earlier: list[PeriodFile] = []
     if since is not None:
         try:
             before = read_version(store, use_case)
         except DatasetMissing:
-            get_run_logger().info("no earlier dataset of %s: the version begins at %s", use_case, since)
+            get_run_logger().info(
+                "no earlier dataset of %s: the version begins at %s", use_case, since
+            )
         else:
             earlier = [file for file in before.periods if file.period < since]
             verify_periods(store, case, before, earlier)
     dataset, new = write_version(store, case, [*earlier, *taken])
     said = "new" if new else "unchanged, nothing was written"
-    get_run_logger().info("dataset use_case=%s version=%s rows=%d: %s", use_case, dataset.version, dataset.rows, said)
+    get_run_logger().info(
+        "dataset use_case=%s version=%s rows=%d: %s", use_case, dataset.version, dataset.rows, said
+    )
     create_markdown_artifact(
-        _validation_report(dataset, said), key=artifact_key(use_case, "validation"), description=f"Validation of {dataset.version}"
+        _validation_report(dataset, said),
+        key=artifact_key(use_case, "validation"),
+        description=f"Validation of {dataset.version}",
     )
     return dataset
 
@@ -71,12 +101,21 @@ def publish_dataset(use_case: str, taken: list[PeriodFile], since: str | None) -
 def _validation_report(dataset: DatasetVersion, said: str) -> str:
     lines = [
         f"# Dataset `{dataset.version}`",
-        f"{dataset.rows:,} rows of {dataset.window} from {dataset.source}; {dataset.quarantined:,} in quarantine; {said}.",
+        (
+            f"{dataset.rows:,} rows of {dataset.window} from {dataset.source}; "
+            f"{dataset.quarantined:,} in quarantine; {said}."
+        ),
         "",
         "| period | rows | labelled | quarantined | why |",
         "|---|---:|---:|---:|---|",
     ]
     for one in dataset.periods:
-        why = "; ".join(f"{reason} ({rows})" for reason, rows in list(one.quarantine.items())[:5]) or "–"
-        lines.append(f"| {one.period} | {one.rows:,} | {one.labelled / one.rows:.1%} | {sum(one.quarantine.values()):,} | {why} |")
+        why = (
+            "; ".join(f"{reason} ({rows})" for reason, rows in list(one.quarantine.items())[:5])
+            or "–"
+        )
+        lines.append(
+            f"| {one.period} | {one.rows:,} | {one.labelled / one.rows:.1%} | "
+            f"{sum(one.quarantine.values()):,} | {why} |"
+        )
     return "\n".join(lines)

@@ -22,7 +22,8 @@ from usecases.definition import load
 
 @task(**RESUMED)
 def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> ModelVersion:
-    """Fit the winner's recipe on everything up to and with the hold-out, package and prove it, and register it.
+    """Fit the winner's recipe on everything up to and with the hold-out, package and prove it, and
+    register it.
 
     The recipe won, not the weights: the newest month is the one that tells most about the next.
     """
@@ -36,17 +37,33 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
     fitted = modelling.fit(case, case.candidate(won.recipe), won.params, rows, seed)
     seconds = time.monotonic() - start
     proof = rows.filter(pl.col(case.event_time).dt.strftime("%Y-%m") == decision.holdout)
-    tags = {**run_tags(dataset, periods), "laurel.refit_of": challenger.number, "laurel.holdout": decision.holdout}
+    tags = {
+        **run_tags(dataset, periods),
+        "laurel.refit_of": challenger.number,
+        "laurel.holdout": decision.holdout,
+    }
     judged = Holdout(won.holdout or decision.holdout, won.holdout_intervals, won.calibration)
     provisional = str(decision.facts.get("provisional") or "")
-    origin = Origin(won.recipe, won.params, dataset.version, dataset.digests(periods), won.metrics, judged, provisional)
+    origin = Origin(
+        won.recipe,
+        won.params,
+        dataset.version,
+        dataset.digests(periods),
+        won.metrics,
+        judged,
+        provisional,
+    )
     with tempfile.TemporaryDirectory() as folder:
         made = make_package(Path(folder), case, fitted, origin, rows, proof, seed)
         run_id = store.log_run(
             case.name,
             f"{won.recipe} refit through {decision.holdout}",
             params={"candidate": won.recipe, "seed": seed, **won.params},
-            metrics={"fit_seconds": seconds, "training_rows": len(rows), **{f"holdout_{k}": v for k, v in won.metrics.items()}},
+            metrics={
+                "fit_seconds": seconds,
+                "training_rows": len(rows),
+                **{f"holdout_{k}": v for k, v in won.metrics.items()},
+            },
             tags=tags,
             model=fitted,
             example=modelling.inputs(case, rows.head(5)),
@@ -64,7 +81,8 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
             "laurel.verdict": decision.verdict,
             **({"laurel.provisional": provisional} if provisional else {}),
         },
-        f"{won.recipe}, refit through {decision.holdout} after its contest ({name} {won.metrics.get(name, math.nan):.4f} before the refit)",
+        f"{won.recipe}, refit through {decision.holdout} after its contest ({name} "
+        f"{won.metrics.get(name, math.nan):.4f} before the refit)",
         about=f"{case.title}. {case.question}",
     )
     store.tag(challenger, {"laurel.refit": version.number})

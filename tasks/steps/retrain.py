@@ -1,4 +1,6 @@
-"""What stands around a retrain: one at a time for each use case, the governor's word, and what the ledger and people are told."""
+"""What stands around a retrain: one at a time for each use case, the governor's word, and what the
+ledger and people are told.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +15,14 @@ from blocks.registry import CHAMPION
 from tasks.ledger.entries import Decision, Entry, Overtaken, read, record, root_run
 from tasks.ledger.governor import Refusal, breaker_of, may_retrain, open_starts
 from tasks.ledger.lost_runs import Loss, find_run, report_loss
-from tasks.messages.announcements import breaker_closed, metric_name, number, retrain_ended, retrain_skipped, retrain_started
+from tasks.messages.announcements import (
+    breaker_closed,
+    metric_name,
+    number,
+    retrain_ended,
+    retrain_skipped,
+    retrain_started,
+)
 from tasks.outside.blocks_of_run import PATIENT, RESUMED, artifact_key, lake, registry, tell
 from tasks.packages.registered import read_manifest
 from usecases.definition import RetrainPolicy, load
@@ -23,23 +32,29 @@ from usecases.definition import RetrainPolicy, load
 def ask_governor(use_case: str, reason: str, by_hand: bool) -> Refusal | None:
     """Note the start in the ledger, unless another retrain is at work or the governor refuses.
 
-    A person's run is not refused by the governor, and counts as any other; what a schedule starts nobody started by hand.
+    A person's run is not refused by the governor, and counts as any other; what a schedule starts
+    nobody started by hand.
 
-    The start is the use case's place: of runs that start at once one writes it, and it is free when the run's end stands there.
-    Of a run that died without an end, the start is closed here. A run that goes on finds its own start, and is not refused by it;
-    one that is started again asks again, since its start may have been closed and its place have gone to another. Raises
-    ``UseCaseError`` before anything is noted.
-    """
+    The start is the use case's place: of runs that start at once one writes it, and it is free when
+    the run's end stands there. Of a run that died without an end, the start is closed here. A run
+    that goes on finds its own start, and is not refused by it; one that is started again asks
+    again, since its start may have been closed and its place have gone to another. Raises
+    ``UseCaseError`` before anything is noted."""
     policy = load(use_case).retrain
     while True:
         entries = read(lake(), use_case)
         starts = open_starts(entries)
         if any(start.run is not None and start.run == root_run() for start in starts):
-            if (context := TaskRunContext.get()) and context.task_run.run_count > 1:  # it was noted and not told
+            if (
+                context := TaskRunContext.get()
+            ) and context.task_run.run_count > 1:  # it was noted and not told
                 tell(retrain_started(use_case, reason=reason))
             return None
         for start in starts:
-            note = "a retrain of use_case=%s has a start and no end: whether its run %s lives is looked at, for three minutes at most"
+            note = (
+                "a retrain of use_case=%s has a start and no end: whether its run %s lives is "
+                "looked at, for three minutes at most"
+            )
             get_run_logger().info(note, use_case, start.run)
         runs = [find_run(start.run) for start in starts]
         losses = [run for run in runs if isinstance(run, Loss)]
@@ -47,7 +62,9 @@ def ask_governor(use_case: str, reason: str, by_hand: bool) -> Refusal | None:
             report_loss(use_case, loss)
         if losses:
             continue
-        refusal = _refuse_second(use_case, [run for run in runs if isinstance(run, FlowRun)]) or _refuse(policy, by_hand, entries)
+        refusal = _refuse_second(
+            use_case, [run for run in runs if isinstance(run, FlowRun)]
+        ) or _refuse(policy, by_hand, entries)
         if refusal is not None:
             return refusal
         try:
@@ -62,12 +79,16 @@ def _refuse_second(use_case: str, holders: list[FlowRun]) -> Refusal | None:
     """The word of the place: who holds it, and the way out."""
     names = ", ".join(f"{run.name!r} ({run.id})" for run in holders)
     way = " or ".join(f"prefect flow-run cancel {run.id}" for run in holders)
-    said = f"another retrain of {use_case!r} is at work: run {names}. Let it end, or cancel it: {way}"
+    said = (
+        f"another retrain of {use_case!r} is at work: run {names}. Let it end, or cancel it: {way}"
+    )
     return Refusal("running", said) if holders else None
 
 
 def _refuse(policy: RetrainPolicy, by_hand: bool, entries: list[Entry]) -> Refusal | None:
-    return None if by_hand and not _is_scheduled() else may_retrain(policy, entries, datetime.now(UTC))
+    return (
+        None if by_hand and not _is_scheduled() else may_retrain(policy, entries, datetime.now(UTC))
+    )
 
 
 def _is_scheduled() -> bool:
@@ -77,7 +98,13 @@ def _is_scheduled() -> bool:
 
 def _start(use_case: str, reason: str, by_hand: bool, entries: list[Entry]) -> None:
     who = "the schedule" if _is_scheduled() else "a person" if by_hand else "the automation"
-    start = Decision(use_case=use_case, kind="retrain", verdict="started", reasons=[reason], facts={"started_by": who})
+    start = Decision(
+        use_case=use_case,
+        kind="retrain",
+        verdict="started",
+        reasons=[reason],
+        facts={"started_by": who},
+    )
     record(start, after=entries[-1].sequence if entries else 0)
 
 
@@ -86,14 +113,30 @@ def skip_retrain(use_case: str, reason: str, refusal: Refusal) -> None:
     """Into the ledger and to people. ``reason`` is why a retrain was wanted."""
     until = refusal.until.isoformat(timespec="milliseconds") if refusal.until else None
     facts: dict[str, float | str | None] = {"until": until, "wanted": reason}
-    record(Decision(use_case=use_case, kind="refusal", verdict=refusal.verdict, reasons=[refusal.reason], facts=facts))
-    get_run_logger().info("retrain use_case=%s refused=%s until=%s: %s", use_case, refusal.verdict, until, refusal.reason)
+    record(
+        Decision(
+            use_case=use_case,
+            kind="refusal",
+            verdict=refusal.verdict,
+            reasons=[refusal.reason],
+            facts=facts,
+        )
+    )
+    get_run_logger().info(
+        "retrain use_case=%s refused=%s until=%s: %s",
+        use_case,
+        refusal.verdict,
+        until,
+        refusal.reason,
+    )
     tell(retrain_skipped(use_case, reason=refusal.reason))
 
 
 @contextmanager
 def failure_recorded(use_case: str) -> Iterator[None]:
-    """A run that fails says so in the ledger, and then fails. One that is killed cannot: ``close_lost_run`` does it then."""
+    """A run that fails says so in the ledger, and then fails. One that is killed cannot:
+    ``close_lost_run`` does it then.
+    """
     try:
         yield
     except Exception as error:
@@ -104,12 +147,22 @@ def failure_recorded(use_case: str) -> Iterator[None]:
 
 @task(**PATIENT)
 def record_end(use_case: str, verdict: str, said: str, version: str | None = None) -> None:
-    """What a retrain came to, in a word of ``Decision`` and a sentence; ``version`` is the one that it crowned.
+    """What a retrain came to, in a word of ``Decision`` and a sentence; ``version`` is the one that
+    it crowned.
 
-    A run that is started again and comes to the same end records it again: without an end it would hold its place.
-    """
+    A run that is started again and comes to the same end records it again: without an end it would
+    hold its place."""
     promoted = version is not None
-    record(Decision(use_case=use_case, kind="retrain", verdict=verdict, reasons=[said], version=version, promoted=promoted))
+    record(
+        Decision(
+            use_case=use_case,
+            kind="retrain",
+            verdict=verdict,
+            reasons=[said],
+            version=version,
+            promoted=promoted,
+        )
+    )
     if verdict == "nothing to do":  # every other end has been told by what led to it
         tell(retrain_ended(use_case, outcome=said))
 
@@ -124,25 +177,46 @@ def report_retrain(use_case: str, reason: str, outcome: str | None) -> None:
         lines.append("**Champion now:** none")
     else:
         manifest = read_manifest(store, champion)
-        scores = ", ".join(f"{metric_name(name)} {number(value)}" for name, value in manifest.metrics.items())
+        scores = ", ".join(
+            f"{metric_name(name)} {number(value)}" for name, value in manifest.metrics.items()
+        )
         page = store.version_url(champion)
-        lines.append(f"**Champion now:** [version {champion.number}]({page}), {manifest.recipe} through {manifest.trained_through}")
+        lines.append(
+            f"**Champion now:** [version {champion.number}]({page}), {manifest.recipe} "
+            f"through {manifest.trained_through}"
+        )
         lines.append(f"**Its recipe on the hold-out:** {scores}")
-    create_markdown_artifact("\n\n".join(lines), key=artifact_key(use_case, "retrain"), description=outcome)
+    create_markdown_artifact(
+        "\n\n".join(lines), key=artifact_key(use_case, "retrain"), description=outcome
+    )
     get_run_logger().info("retrain use_case=%s reason=%r: %s", use_case, reason, outcome)
 
 
 @task(**PATIENT)
 def close(use_case: str, by: str, why: str) -> int:
-    """Close the breaker. Returns how many rejections in a row are forgiven; 0, and nothing is recorded, where it never opened."""
+    """Close the breaker. Returns how many rejections in a row are forgiven; 0, and nothing is
+    recorded, where it never opened.
+    """
     policy, entries = load(use_case).retrain, read(lake(), use_case)
-    own = [entry for entry in entries if entry.kind == "breaker" and entry.run is not None and entry.run == root_run()]
+    own = [
+        entry
+        for entry in entries
+        if entry.kind == "breaker" and entry.run is not None and entry.run == root_run()
+    ]
     if own:  # closed by the try before
         return int(own[-1].facts["rejections"] or 0)
     rejections = breaker_of(policy, entries, datetime.now(UTC)).rejections
     if rejections < policy.breaker_rejections:
         return 0
     facts: dict[str, float | str | None] = {"by": by, "why": why, "rejections": rejections}
-    record(Decision(use_case=use_case, kind="breaker", verdict="closed", reasons=[f"closed by {by}: {why}"], facts=facts))
+    record(
+        Decision(
+            use_case=use_case,
+            kind="breaker",
+            verdict="closed",
+            reasons=[f"closed by {by}: {why}"],
+            facts=facts,
+        )
+    )
     tell(breaker_closed(use_case, by=by, why=why, rejections=rejections))
     return rejections

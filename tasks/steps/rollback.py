@@ -14,7 +14,9 @@ from usecases.definition import load
 
 @dataclass(frozen=True)
 class Return:
-    """The crown goes from ``champion``, by the ledger, to ``target``; ``holder`` has MLflow's alias (``None``: nobody)."""
+    """The crown goes from ``champion``, by the ledger, to ``target``; ``holder`` has MLflow's alias
+    (``None``: nobody).
+    """
 
     champion: str
     holder: str | None
@@ -23,19 +25,23 @@ class Return:
 
 @task(**RESUMED)
 def find_predecessor(use_case: str, number: str | None) -> Return:
-    """The champion, and the version to go back to: the named one, or the champion before it by the ledger.
+    """The champion, and the version to go back to: the named one, or the champion before it by the
+    ledger.
 
-    A champion whose version was deleted can be rolled back from. Raises ``RegistryError`` where there is no
-    champion, no such version, or no earlier champion; ``CrownUnclear`` where the alias was moved by hand.
-    """
+    A champion whose version was deleted can be rolled back from. Raises ``RegistryError`` where
+    there is no champion, no such version, or no earlier champion; ``CrownUnclear`` where the alias
+    was moved by hand."""
     reign = find_reign(load(use_case).name)
     if reign.champion is None:
-        raise RegistryError(f"{use_case!r} has no champion to roll back from: the ledger crowned nobody.")
+        raise RegistryError(
+            f"{use_case!r} has no champion to roll back from: the ledger crowned nobody."
+        )
     wanted = number if number is not None else predecessor(read(lake(), use_case), reign.champion)
     if wanted is None:
         raise RegistryError(
             f"The ledger of {use_case!r} has no champion before version {reign.champion}. "
-            f"Name a version to go to: prefect deployment run 'rollback/{use_case}' --param version=<version>"
+            f"Name a version to go to: prefect deployment run 'rollback/{use_case}' --param "
+            "version=<version>"
         )
     if wanted == reign.champion:
         raise RegistryError(f"Version {wanted} of {use_case!r} is the champion already.")
@@ -43,15 +49,20 @@ def find_predecessor(use_case: str, number: str | None) -> Return:
 
 
 def predecessor(entries: Sequence[Decision], champion: str) -> str | None:
-    """The champion before ``champion``; ``None``: there is none. ``entries`` are the ledger's, oldest first.
+    """The champion before ``champion``; ``None``: there is none. ``entries`` are the ledger's,
+    oldest first.
 
-    The champions form a stack. A crowning puts one on top; a rollback takes off all above the version that it goes back to, so that
-    what was rolled back from is not gone back to by the next one. A rollback to a version that is not in the stack any more puts it
-    on top again. A champion that no entry knows (an alias that was set by hand) stands on top of them all.
-    """
+    The champions form a stack. A crowning puts one on top; a rollback takes off all above the
+    version that it goes back to, so that what was rolled back from is not gone back to by the next
+    one. A rollback to a version that is not in the stack any more puts it on top again. A champion
+    that no entry knows (an alias that was set by hand) stands on top of them all."""
     stack: list[str] = []
     for entry in entries:
-        if entry.kind not in ("crown", "rollback") or entry.verdict == "failed" or entry.version is None:
+        if (
+            entry.kind not in ("crown", "rollback")
+            or entry.verdict == "failed"
+            or entry.version is None
+        ):
             continue
         _move(stack, entry.version, back=entry.kind == "rollback")
     below = stack[: stack.index(champion)] if champion in stack else stack

@@ -1,4 +1,6 @@
-"""The steps of ``train``: what to train on and who is judged on what, then a fit for each recipe."""
+"""The steps of ``train``: what to train on and who is judged on what, then a fit for each
+recipe.
+"""
 
 import subprocess
 import time
@@ -37,7 +39,9 @@ class Recipe(_Record):
 
 
 class Plan(_Record):
-    """Who is trained on what: ``periods`` end strictly before ``holdout``, the latest labelled period."""
+    """Who is trained on what: ``periods`` end strictly before ``holdout``, the latest labelled
+    period.
+    """
 
     id: str
     use_case: str
@@ -71,7 +75,11 @@ class Training(_Record):
     def in_short(self) -> str:
         """What was fitted on what, in a sentence."""
         recipes, rows = ", ".join(one.recipe.candidate for one in self.fitted), self.fitted[0].rows
-        return f"Training {self.plan.id}: {recipes} fitted on {rows:,} rows of {self.plan.window}, to be judged on {self.plan.holdout}."
+        return (
+            f"Training {self.plan.id}: {recipes} fitted on {rows:,} rows of "
+            f"{self.plan.window}, "
+            f"to be judged on {self.plan.holdout}."
+        )
 
 
 class HoldoutOfOneClass(ValueError):
@@ -85,28 +93,44 @@ class NothingToDo(_Record):
 
 
 @task(**RESUMED)
-def plan_training(use_case: str, dataset_version: str | None, holdout: str | None, seed: int) -> Plan | NothingToDo:
-    """Choose windows and recipes. Windows expand; the hold-out is the latest labelled period, unless one is named.
+def plan_training(
+    use_case: str, dataset_version: str | None, holdout: str | None, seed: int
+) -> Plan | NothingToDo:
+    """Choose windows and recipes. Windows expand; the hold-out is the latest labelled period,
+    unless one is named.
 
-    The champion's recipe always competes, refitted on the longer window. ``NothingToDo`` when no labelled period is
-    newer than the champion. Raises ``DatasetMissing`` for a window without rows, ``HoldoutOfOneClass``, and ``CrownUnclear``.
-    """
+    The champion's recipe always competes, refitted on the longer window. ``NothingToDo`` when no
+    labelled period is newer than the champion. Raises ``DatasetMissing`` for a window without rows,
+    ``HoldoutOfOneClass``, and ``CrownUnclear``."""
     case, dataset = load(use_case), read_version(lake(), use_case, dataset_version)
     labelled = dataset.labelled_periods
     judged = holdout or (labelled[-1] if labelled else "")
     periods = tuple(period for period in labelled if period < judged)
     if judged not in labelled or not periods:
         raise DatasetMissing(
-            f"Dataset {dataset.version} of {use_case!r} has labelled periods {labelled}: a hold-out{f' {holdout}' if holdout else ''} "
-            f"and at least one period before it are needed. Ingest more: prefect deployment run 'ingest/{use_case}'."
+            f"Dataset {dataset.version} of {use_case!r} has labelled periods {labelled}: a "
+            f"hold-out{f' {holdout}' if holdout else ''} "
+            "and at least one period before it are needed. Ingest more: prefect deployment "
+            f"run 'ingest/{use_case}'."
         )
-    recipes = [Recipe(candidate=c.name, params=dict(c.params), why="baseline") for c in case.candidates if c.baseline]
+    recipes = [
+        Recipe(candidate=c.name, params=dict(c.params), why="baseline")
+        for c in case.candidates
+        if c.baseline
+    ]
     champion = find_champion(use_case)
     if champion is not None:
         manifest = read_manifest(registry(), champion)
         if manifest.trained_through >= judged:
-            seen = f"Champion {champion.number} of {use_case!r} has learned {manifest.trained_through}"
-            return NothingToDo(reason=f"{seen}; the latest labelled period is {judged}. Ingest a later one, with its labels.")
+            seen = (
+                f"Champion {champion.number} of {use_case!r} has learned {manifest.trained_through}"
+            )
+            return NothingToDo(
+                reason=(
+                    f"{seen}; the latest labelled period is {judged}. Ingest a later one, with "
+                    "its labels."
+                )
+            )
         recipes = _with_champions(case, recipes, champion, manifest)
     _check_classes(case, dataset, judged)
     return Plan(
@@ -120,13 +144,22 @@ def plan_training(use_case: str, dataset_version: str | None, holdout: str | Non
     )
 
 
-def _with_champions(case: UseCase, recipes: list[Recipe], champion: ModelVersion, manifest: Manifest) -> list[Recipe]:
-    """The champion's recipe competes with its own parameters. One that the use case does not have any more cannot be fitted."""
+def _with_champions(
+    case: UseCase, recipes: list[Recipe], champion: ModelVersion, manifest: Manifest
+) -> list[Recipe]:
+    """The champion's recipe competes with its own parameters. One that the use case does not have
+    any more cannot be fitted.
+    """
     if manifest.recipe not in [candidate.name for candidate in case.candidates]:
-        said = "champion %s of %s was made by %r, which is no candidate of the use case any more: it does not compete again"
+        said = (
+            "champion %s of %s was made by %r, which is no candidate of the use case any more: "
+            "it does not compete again"
+        )
         get_run_logger().warning(said, champion.number, case.name, manifest.recipe)
         return recipes
-    recipe = Recipe(candidate=manifest.recipe, params=manifest.params, why=f"champion {champion.number}")
+    recipe = Recipe(
+        candidate=manifest.recipe, params=manifest.params, why=f"champion {champion.number}"
+    )
     return [*(one for one in recipes if one.candidate != manifest.recipe), recipe]
 
 
@@ -135,22 +168,31 @@ def _check_classes(case: UseCase, dataset: DatasetVersion, holdout: str) -> None
     labels = read_periods(lake(), dataset, [holdout], case.label)[case.label]
     if labels.n_unique() < 2:
         others = [period for period in dataset.labelled_periods if period < holdout][1:]
-        way = f"prefect deployment run 'train/{case.name}' --param holdout={others[-1]}" if others else f"'ingest/{case.name}'"
+        way = (
+            f"prefect deployment run 'train/{case.name}' --param holdout={others[-1]}"
+            if others
+            else f"'ingest/{case.name}'"
+        )
         raise HoldoutOfOneClass(
-            f"The hold-out {holdout} of {case.name!r} has {len(labels):,} labelled rows, and {case.label!r} is {labels[0]} in all of them: "
-            f"nothing can be judged on one class. See whether its labels have all come; ingest more, or name another hold-out: {way}."
+            f"The hold-out {holdout} of {case.name!r} has {len(labels):,} labelled rows, and "
+            f"{case.label!r} is {labels[0]} in all of them: "
+            "nothing can be judged on one class. See whether its labels have all come; "
+            f"ingest more, or name another hold-out: {way}."
         )
 
 
 @task(task_run_name="rehearse", **RESUMED)
 def rehearse_candidates(plan: Plan) -> list[str]:
-    """Take each recipe, and each candidate that HPO may reach, through fit and packaging on a few rows. Gives their names.
+    """Take each recipe, and each candidate that HPO may reach, through fit and packaging on a few
+    rows. Gives their names.
 
-    Raises ``UseCaseFailed`` or ``NotConvertible``: what cannot be served is told before it is trained for minutes.
-    """
+    Raises ``UseCaseFailed`` or ``NotConvertible``: what cannot be served is told before it is
+    trained for minutes."""
     case = load(plan.use_case)
     _, rows = training_rows(case, plan)
-    params = {candidate.name: dict(candidate.params) for candidate in case.candidates if candidate.search}
+    params = {
+        candidate.name: dict(candidate.params) for candidate in case.candidates if candidate.search
+    }
     params |= {recipe.candidate: recipe.params for recipe in plan.recipes}
     for name, values in params.items():
         rehearse(case, case.candidate(name), values, rows, plan.seed)
@@ -190,7 +232,13 @@ def fit_candidate(plan: Plan, recipe: Recipe) -> Fitted:
         model=fitted,
         example=modelling.inputs(case, rows.head(5)),
     )
-    get_run_logger().info("fitted use_case=%s candidate=%s rows=%d seconds=%.2f", case.name, recipe.candidate, len(rows), seconds)
+    get_run_logger().info(
+        "fitted use_case=%s candidate=%s rows=%d seconds=%.2f",
+        case.name,
+        recipe.candidate,
+        len(rows),
+        seconds,
+    )
     return Fitted(recipe=recipe, run_id=run_id, rows=len(rows), fit_seconds=seconds)
 
 
@@ -214,25 +262,34 @@ def run_tags(dataset: DatasetVersion, periods: tuple[str, ...]) -> dict[str, str
 
 
 def _git_commit() -> str | None:
-    """The commit of the code that runs: what the settings say, else the checkout; None where neither knows."""
+    """The commit of the code that runs: what the settings say, else the checkout; None where
+    neither knows.
+    """
     settings = Settings.read()
     if settings.commit:
         return settings.commit
     line = ["git", "-C", str(settings.home), "rev-parse", "HEAD"]
     try:
-        return subprocess.run(line, capture_output=True, text=True, check=False).stdout.strip() or None
+        return (
+            subprocess.run(line, capture_output=True, text=True, check=False).stdout.strip() or None
+        )
     except FileNotFoundError:  # no git, as in a container
         return None
 
 
 def plan_tags(plan: Plan, recipe: Recipe) -> dict[str, str]:
     """What ``find_training`` reads back."""
-    return {"laurel.training": plan.id, "laurel.plan": plan.model_dump_json(), "laurel.recipe": recipe.model_dump_json()}
+    return {
+        "laurel.training": plan.id,
+        "laurel.plan": plan.model_dump_json(),
+        "laurel.recipe": recipe.model_dump_json(),
+    }
 
 
 @task(**RESUMED)
 def find_training(use_case: str, training: str | None) -> Training:
-    """The training of that id, or the latest one, from its MLflow runs. Raises ``LookupError`` where there is none.
+    """The training of that id, or the latest one, from its MLflow runs. Raises ``LookupError``
+    where there is none.
 
     One whose run was killed before all of its recipes were fitted is passed over.
     """
@@ -243,7 +300,10 @@ def find_training(use_case: str, training: str | None) -> Training:
         if all(recipe in [one.recipe for one in found.fitted] for recipe in found.plan.recipes):
             return found
     wanted = f" {training!r}" if training else ""
-    raise LookupError(f"{use_case!r} has no finished training{wanted} in MLflow. Start one: prefect deployment run 'train/{use_case}'.")
+    raise LookupError(
+        f"{use_case!r} has no finished training{wanted} in MLflow. Start one: prefect "
+        f"deployment run 'train/{use_case}'."
+    )
 
 
 def _training(runs: list[Run]) -> Training:
@@ -256,7 +316,9 @@ def _training(runs: list[Run]) -> Training:
         )
         for run in reversed(runs)
     ]
-    return Training(plan=Plan.model_validate_json(runs[0].tags["laurel.plan"]), fitted=tuple(fitted))
+    return Training(
+        plan=Plan.model_validate_json(runs[0].tags["laurel.plan"]), fitted=tuple(fitted)
+    )
 
 
 @task(**RESUMED)

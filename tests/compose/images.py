@@ -1,4 +1,6 @@
-"""Which database images the test runs: the published ones, or what stands in for them on an engine that reaches no registry."""
+"""Which database images the test runs: the published ones, or what stands in for them on an engine
+that reaches no registry.
+"""
 
 import json
 import os
@@ -10,7 +12,9 @@ ENTRYPOINT = "/usr/local/bin/docker-entrypoint.sh"
 
 @dataclass(frozen=True)
 class StandIn:
-    """An imported image whose entrypoint does not get its database up, and the ``sed`` expressions that mend it."""
+    """An imported image whose entrypoint does not get its database up, and the ``sed`` expressions
+    that mend it.
+    """
 
     variable: str
     name: str
@@ -22,28 +26,41 @@ class StandIn:
         given = os.environ.get(self.variable)
         if given or not self._was_imported():
             return given or self.name
-        if self.broken not in _docker("run", "--rm", "--network", "none", "--entrypoint", "cat", self.name, ENTRYPOINT):
+        if self.broken not in _docker(
+            "run", "--rm", "--network", "none", "--entrypoint", "cat", self.name, ENTRYPOINT
+        ):
             return self.name
         mended = f"laurel-test-{self.name}"
         edits = " ".join(f"-e '{expression}'" for expression in self.expressions)
-        _docker("build", "--quiet", "--tag", mended, "-", stdin=f"FROM {self.name}\nRUN sed -i {edits} {ENTRYPOINT}\n")
+        _docker(
+            "build",
+            "--quiet",
+            "--tag",
+            mended,
+            "-",
+            stdin=f"FROM {self.name}\nRUN sed -i {edits} {ENTRYPOINT}\n",
+        )
         return mended
 
     def _was_imported(self) -> bool:
         """Whether the engine has an image of that name which came from no registry."""
-        found = subprocess.run(["docker", "image", "inspect", self.name], capture_output=True, text=True, check=False)
+        found = subprocess.run(
+            ["docker", "image", "inspect", self.name], capture_output=True, text=True, check=False
+        )
         return found.returncode == 0 and not json.loads(found.stdout)[0]["RepoDigests"]
 
 
 STAND_INS = (
-    # It starts initdb as another user than the one whose pipe the password comes by, which that user cannot read.
+    # It starts initdb as another user than the one whose pipe the password comes by, which that
+    # user cannot read.
     StandIn(
         "POSTGRES_IMAGE",
         "postgres:16",
         """--pwfile=<(printf '%s' "${POSTGRES_PASSWORD:?}")""",
         (
             "s#--pwfile=<([^)]*)#--pwfile=/tmp/password#",
-            's#^set -e$#set -e; (umask 077; printf %s "$POSTGRES_PASSWORD" >/tmp/password); chown postgres /tmp/password#',
+            's#^set -e$#set -e; (umask 077; printf %s "$POSTGRES_PASSWORD" >/tmp/password); '
+            "chown postgres /tmp/password#",
         ),
     ),
     # It gives two statements in one line to a server that reads one statement a line.
@@ -51,7 +68,10 @@ STAND_INS = (
         "MYSQL_IMAGE",
         "mysql:8.4",
         "'; GRANT ALL ON",
-        ("s#; GRANT ALL ON#;\\\\nGRANT ALL ON#", 's#&& echo "CREATE USER#\\&\\& echo -e "CREATE USER#'),
+        (
+            "s#; GRANT ALL ON#;\\\\nGRANT ALL ON#",
+            's#&& echo "CREATE USER#\\&\\& echo -e "CREATE USER#',
+        ),
     ),
 )
 
@@ -62,4 +82,6 @@ def database_images() -> dict[str, str]:
 
 
 def _docker(*arguments: str, stdin: str | None = None) -> str:
-    return subprocess.run(["docker", *arguments], input=stdin, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        ["docker", *arguments], input=stdin, capture_output=True, text=True, check=True
+    ).stdout

@@ -1,4 +1,6 @@
-"""A Compose project of a test's own: its secrets, ports, containers and volumes are its own, and gone afterwards."""
+"""A Compose project of a test's own: its secrets, ports, containers and volumes are its own, and
+gone afterwards.
+"""
 
 import json
 import os
@@ -57,24 +59,48 @@ class Stack:
         return f"http://127.0.0.1:{self.ports['LAUREL_SERVING']}"
 
     def compose(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
-        """The standard output of ``docker compose`` in this project. Raises ``AssertionError`` with all that was said where it fails."""
+        """The standard output of ``docker compose`` in this project. Raises ``AssertionError`` with
+        all that was said where it fails.
+        """
         return self.run("docker", "compose", "--profile", "*", *arguments, stdin=stdin, check=check)
 
     def run(self, *line: str, stdin: str | None = None, check: bool = True) -> str:
-        """The standard output of a command that means this project. Raises ``AssertionError`` as ``compose`` does."""
+        """The standard output of a command that means this project. Raises ``AssertionError`` as
+        ``compose`` does.
+        """
         own = {f"{name}_PORT": str(port) for name, port in self.ports.items()}
-        own |= {"COMPOSE_PROJECT_NAME": PROJECT, "COMPOSE_ENV_FILES": str(self.env_file), **self.images}
+        own |= {
+            "COMPOSE_PROJECT_NAME": PROJECT,
+            "COMPOSE_ENV_FILES": str(self.env_file),
+            **self.images,
+        }
         # Whatever else the shell or a .env of the checkout says must not reach this project.
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("LAUREL_", "COMPOSE_"))}
-        done = subprocess.run(line, cwd=REPOSITORY, env={**kept, **own}, input=stdin, capture_output=True, text=True, check=False)
-        assert done.returncode == 0 or not check, f"{' '.join(line)}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("LAUREL_", "COMPOSE_"))
+        }
+        done = subprocess.run(
+            line,
+            cwd=REPOSITORY,
+            env={**kept, **own},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0 or not check, (
+            f"{' '.join(line)}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
         return done.stdout
 
     def build(self) -> None:
         self.compose("build", "--quiet")
 
     def up(self) -> None:
-        """Start what is not running, all but Grafana: what that shows is asked of Prometheus itself."""
+        """Start what is not running, all but Grafana: what that shows is asked of Prometheus
+        itself.
+        """
         self.compose("up", "--detach", "--wait", *LONG_RUNNING)
 
     def down(self) -> None:
@@ -84,14 +110,18 @@ class Stack:
         return self.compose("logs", "--no-color", "--tail", "40", check=False)
 
     def inside(self, *line: str, stdin: str | None = None, **settings: str) -> str:
-        """Run a command in a container of the flows' image, with the settings that flows have, and these."""
+        """Run a command in a container of the flows' image, with the settings that flows have, and
+        these.
+        """
         more = [f"--env={name}={value}" for name, value in settings.items()]
         return self.compose("run", "--rm", "--no-deps", "-T", *more, "apply", *line, stdin=stdin)
 
     def champion(self) -> dict[str, Any]:
         """What the service says of the one that it serves."""
         headers = {"Authorization": f"Bearer {self.secrets['LAUREL_SERVING_KEY']}"}
-        said: dict[str, Any] = httpx.get(f"{self.serving_url}/v1/flights", headers=headers, timeout=10).json()
+        said: dict[str, Any] = httpx.get(
+            f"{self.serving_url}/v1/flights", headers=headers, timeout=10
+        ).json()
         return said
 
     def insist_on_champion(self) -> None:
@@ -100,21 +130,25 @@ class Stack:
             self.retrain("2013-03")
 
     def retrain(self, through: str) -> str:
-        """Run the deployment on the worker. Raises ``AssertionError`` where the run does not complete."""
+        """Run the deployment on the worker. Raises ``AssertionError`` where the run does not
+        complete.
+        """
         return self.inside("python", "-c", RETRAIN, through)
 
     def container(self, service: str) -> dict[str, Any]:
         """What Docker says of the service's container, also where it has ended."""
         ids = self.compose("ps", "--all", "--quiet", service).split()
         assert len(ids) == 1, f"{service} has {len(ids)} containers"
-        found: list[dict[str, Any]] = json.loads(subprocess.check_output(["docker", "inspect", ids[0]], text=True))
+        found: list[dict[str, Any]] = json.loads(
+            subprocess.check_output(["docker", "inspect", ids[0]], text=True)
+        )
         return found[0]
 
     def kill(self, service: str) -> None:
         """Kill the container's first process, as the kernel would for want of memory.
 
-        Not by ``docker kill``: Docker takes that for the wish of a person, and does not start the container again.
-        """
+        Not by ``docker kill``: Docker takes that for the wish of a person, and does not start the
+        container again."""
         pid = self.container(service)["State"]["Pid"]
         script = f"import os; os.kill({pid}, 9)"
         line = [
@@ -136,11 +170,19 @@ class Stack:
         subprocess.run(line, check=True, capture_output=True)
 
     def wait_until_healed(self, service: str, killed: dict[str, Any]) -> float:
-        """Seconds until the container that was ``killed`` runs again and is healthy. Raises ``AssertionError``."""
+        """Seconds until the container that was ``killed`` runs again and is healthy. Raises
+        ``AssertionError``.
+        """
         since = time.monotonic()
         while time.monotonic() - since < HEAL_SECONDS:
             now = self.container(service)
-            if now["RestartCount"] > killed["RestartCount"] and now["State"].get("Health", {}).get("Status") == "healthy":
+            if (
+                now["RestartCount"] > killed["RestartCount"]
+                and now["State"].get("Health", {}).get("Status") == "healthy"
+            ):
                 return time.monotonic() - since
             time.sleep(0.5)
-        raise AssertionError(f"{service} did not heal within {HEAL_SECONDS} s: {self.container(service)['State']}\n{self.logs()}")
+        raise AssertionError(
+            f"{service} did not heal within {HEAL_SECONDS} s: "
+            f"{self.container(service)['State']}\n{self.logs()}"
+        )

@@ -1,4 +1,6 @@
-"""The stack of compose.yaml, from an empty machine to the second champion, and what it loses when its parts are killed: nothing."""
+"""The stack of compose.yaml, from an empty machine to the second champion, and what it loses when
+its parts are killed: nothing.
+"""
 
 import json
 import time
@@ -56,7 +58,9 @@ print(json.dumps({"asked": len(asked), "missing": missing[:5], "missing_count": 
 
 
 def test_every_service_is_healthy_and_what_is_done_once_is_done(stack: Stack) -> None:
-    assert {name: stack.container(name)["State"]["Health"]["Status"] for name in LONG_RUNNING} == dict.fromkeys(LONG_RUNNING, "healthy")
+    assert {
+        name: stack.container(name)["State"]["Health"]["Status"] for name in LONG_RUNNING
+    } == dict.fromkeys(LONG_RUNNING, "healthy")
     ended = {name: stack.container(name)["State"] for name in ("bucket", "apply")}
     assert all(state["Status"] == "exited" and state["ExitCode"] == 0 for state in ended.values())
 
@@ -82,24 +86,51 @@ def test_containers_are_confined(stack: Stack) -> None:
 
 
 def test_no_secret_is_in_a_command_line_or_a_log(stack: Stack) -> None:
-    said = stack.logs() + json.dumps([stack.container(name)["Config"]["Cmd"] for name in (*LONG_RUNNING, "bucket", "apply")])
-    names = {"LAUREL_MLFLOW_USERNAME", "LAUREL_S3_ACCESS_KEY"}  # no secrets: SeaweedFS says by which name of a key it is called
-    assert [name for name, value in stack.secrets.items() if name not in names and value.rpartition(":")[2] in said] == []
+    said = stack.logs() + json.dumps(
+        [stack.container(name)["Config"]["Cmd"] for name in (*LONG_RUNNING, "bucket", "apply")]
+    )
+    names = {
+        "LAUREL_MLFLOW_USERNAME",
+        "LAUREL_S3_ACCESS_KEY",
+    }  # no secrets: SeaweedFS says by which name of a key it is called
+    assert [
+        name
+        for name, value in stack.secrets.items()
+        if name not in names and value.rpartition(":")[2] in said
+    ] == []
 
 
 def test_images_carry_no_tests_and_no_secrets(stack: Stack) -> None:
-    listed = stack.inside("sh", "-c", "ls -A /opt/laurel; find / -xdev -name '.env*' -not -path '/proc/*' 2>/dev/null || true")
-    assert set(listed.split()) == {"blocks", "deployments", "flows", "prefect.yaml", "serving", "tasks", "usecases"}
+    listed = stack.inside(
+        "sh",
+        "-c",
+        "ls -A /opt/laurel; find / -xdev -name '.env*' -not -path '/proc/*' 2>/dev/null || true",
+    )
+    assert set(listed.split()) == {
+        "blocks",
+        "deployments",
+        "flows",
+        "prefect.yaml",
+        "serving",
+        "tasks",
+        "usecases",
+    }
 
 
 @pytest.mark.parametrize(
-    ("port", "path"), [("LAUREL_PREFECT", "/api/flows/count"), ("LAUREL_MLFLOW", "/api/2.0/mlflow/experiments/search?max_results=1")]
+    ("port", "path"),
+    [
+        ("LAUREL_PREFECT", "/api/flows/count"),
+        ("LAUREL_MLFLOW", "/api/2.0/mlflow/experiments/search?max_results=1"),
+    ],
 )
 def test_prefect_and_mlflow_ask_for_a_password(stack: Stack, port: str, path: str) -> None:
     url = f"http://127.0.0.1:{stack.ports[port]}{path}"
     user, _, password = stack.secrets["LAUREL_PREFECT_AUTH"].partition(":")
     auth = (
-        (user, password) if port == "LAUREL_PREFECT" else (stack.secrets["LAUREL_MLFLOW_USERNAME"], stack.secrets["LAUREL_MLFLOW_PASSWORD"])
+        (user, password)
+        if port == "LAUREL_PREFECT"
+        else (stack.secrets["LAUREL_MLFLOW_USERNAME"], stack.secrets["LAUREL_MLFLOW_PASSWORD"])
     )
     method = "POST" if port == "LAUREL_PREFECT" else "GET"
     assert httpx.request(method, url).status_code == 401
@@ -125,7 +156,9 @@ def test_the_demo_closes_the_loop(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("service", KILLED)
-def test_a_killed_container_heals_and_fails_nobody_but_the_services_own_callers(stack: Stack, traffic: Traffic, service: str) -> None:
+def test_a_killed_container_heals_and_fails_nobody_but_the_services_own_callers(
+    stack: Stack, traffic: Traffic, service: str
+) -> None:
     time.sleep(3)  # some traffic before
     begun, failed = len(traffic.acknowledged), len(traffic.failures)
     before = stack.container(service)
@@ -136,7 +169,10 @@ def test_a_killed_container_heals_and_fails_nobody_but_the_services_own_callers(
     time.sleep(5)  # and after
     failures = traffic.failures[failed:]
     answered = len(traffic.acknowledged) - begun
-    print(f"\n{service} killed: healthy after {seconds:.1f} s, {len(failures)} requests failed, {answered} rows answered")
+    print(
+        f"\n{service} killed: healthy after {seconds:.1f} s, {len(failures)} requests "
+        f"failed, {answered} rows answered"
+    )
     assert answered > 0
     if service == "serving":
         assert all(killed - 1 <= one.sent <= healed for one in failures)
@@ -158,9 +194,13 @@ def expressions() -> list[str]:
 
 @pytest.mark.parametrize("expression", expressions())
 def test_prometheus_answers_what_the_dashboard_asks(stack: Stack, expression: str) -> None:
-    """Every figure of the board is one that the service has. Nothing to see is right only for what may never have happened."""
+    """Every figure of the board is one that the service has. Nothing to see is right only for what
+    may never have happened.
+    """
     asked = expression.replace("$use_case", ".*")
-    answer = httpx.get(f"http://127.0.0.1:{stack.ports['PROMETHEUS']}/api/v1/query", params={"query": asked}).json()
+    answer = httpx.get(
+        f"http://127.0.0.1:{stack.ports['PROMETHEUS']}/api/v1/query", params={"query": asked}
+    ).json()
     assert answer["status"] == "success", answer
     assert answer["data"]["result"] or "swap" in asked, f"{asked} gives nothing"
 
@@ -168,7 +208,9 @@ def test_prometheus_answers_what_the_dashboard_asks(stack: Stack, expression: st
 def test_mysql_is_a_warehouse_and_can_keep_mlflows_runs(stack: Stack) -> None:
     stack.compose("up", "--detach", "--wait", "mysql")
     address = f"mysql+pymysql://laurel:{stack.secrets['MYSQL_PASSWORD']}@mysql"
-    assert stack.inside("python", "-c", LOAD_AND_READ, LAUREL_WAREHOUSE_URL=f"{address}/warehouse").split() == ["2024-01", "2"]
+    assert stack.inside(
+        "python", "-c", LOAD_AND_READ, LAUREL_WAREHOUSE_URL=f"{address}/warehouse"
+    ).split() == ["2024-01", "2"]
     # MLflow's own command makes its tables there.
     stack.inside("python", "-c", KEEP_RUN, STORE=f"{address}/mlflow")
     stack.compose("rm", "--stop", "--force", "mysql")
@@ -203,7 +245,10 @@ def test_a_backup_brings_everything_back(stack: Stack, tmp_path: Path) -> None:
     print(stack.run("infra/compose/volumes", "restore", str(tmp_path)))
     stack.up()
     after = stack.champion()
-    assert (after["version"], after["trained_through"]) == (before["version"], before["trained_through"])
+    assert (after["version"], after["trained_through"]) == (
+        before["version"],
+        before["trained_through"],
+    )
     assert _objects(stack) >= logged
     lines = stack.inside("python", "-m", "deployments.apply").splitlines()
     assert {line.split()[0] for line in lines} == {"unchanged"}
@@ -211,6 +256,7 @@ def test_a_backup_brings_everything_back(stack: Stack, tmp_path: Path) -> None:
 
 def _objects(stack: Stack) -> set[str]:
     script = (
-        "from blocks.lake import Lake; from blocks.settings import Settings; print(*Lake.of(Settings.read()).list('predictions/flights'))"
+        "from blocks.lake import Lake; from blocks.settings import Settings; "
+        "print(*Lake.of(Settings.read()).list('predictions/flights'))"
     )
     return set(stack.inside("python", "-c", script).split())

@@ -1,4 +1,6 @@
-"""Callers of the service: a few threads that ask for one flight after the other, and remember what they were promised."""
+"""Callers of the service: a few threads that ask for one flight after the other, and remember what
+they were promised.
+"""
 
 import threading
 import time
@@ -16,7 +18,9 @@ PAUSE_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Failure:
-    """A request that got no answer with status 200: when it was sent (seconds of the epoch), and what came instead."""
+    """A request that got no answer with status 200: when it was sent (seconds of the epoch), and
+    what came instead.
+    """
 
     sent: float
     what: str
@@ -31,7 +35,10 @@ class Traffic:
         self._rows = as_rows(case, case.source.read("2013-08").head(2000))
         self._url, self._headers = f"{url}/v1/flights/predict", {"Authorization": f"Bearer {key}"}
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._call, args=(number,), daemon=True) for number in range(CALLERS)]
+        self._threads = [
+            threading.Thread(target=self._call, args=(number,), daemon=True)
+            for number in range(CALLERS)
+        ]
         self.acknowledged: list[str] = []
         self.failures: list[Failure] = []
 
@@ -40,7 +47,10 @@ class Traffic:
         with httpx.Client(headers=self._headers, timeout=20) as http:
             while not self._stop.wait(PAUSE_SECONDS):
                 sent = time.time()
-                rows = [self._rows[(position + step) % len(self._rows)] for step in range(1 + position % 3)]
+                rows = [
+                    self._rows[(position + step) % len(self._rows)]
+                    for step in range(1 + position % 3)
+                ]
                 position += CALLERS
                 try:
                     answer = http.post(self._url, json={"rows": rows})

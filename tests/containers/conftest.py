@@ -1,4 +1,6 @@
-"""``laurel-serving`` for real, on a Docker engine. Run by `make images-test`; `make test` leaves this folder out, for an image is built."""
+"""``laurel-serving`` for real, on a Docker engine. Run by `make images-test`; `make test` leaves
+this folder out, for an image is built.
+"""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -17,7 +19,10 @@ Run = Callable[..., Container]
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Collected only where this folder, or a file in it, is asked for by name."""
     here = Path(__file__).parent
-    asked = [Path(config.invocation_params.dir, argument.partition("::")[0]).resolve() for argument in config.args]
+    asked = [
+        Path(config.invocation_params.dir, argument.partition("::")[0]).resolve()
+        for argument in config.args
+    ]
     return None if any(path == here or here in path.parents for path in asked) else True
 
 
@@ -27,7 +32,10 @@ def engine() -> None:
     try:
         docker("version")
     except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"No Docker engine answers ({error}). Install Docker, start it, and see that `docker version` names a server.")
+        pytest.skip(
+            f"No Docker engine answers ({error}). Install Docker, start it, and see that "
+            "`docker version` names a server."
+        )
 
 
 @pytest.fixture(scope="session")
@@ -39,10 +47,16 @@ def image(engine: None) -> str:
 
 @pytest.fixture
 def run(image: str, volume: str) -> Iterator[Run]:
-    """``run("serve", environment={...}, volumes={...})``: a container, hardened as the manifests have it; gone before ``volume`` goes."""
+    """``run("serve", environment={...}, volumes={...})``: a container, hardened as the manifests
+    have it; gone before ``volume`` goes.
+    """
     started: list[Container] = []
 
-    def start(*arguments: str, environment: dict[str, str] | None = None, volumes: dict[str, str] | None = None) -> Container:
+    def start(
+        *arguments: str,
+        environment: dict[str, str] | None = None,
+        volumes: dict[str, str] | None = None,
+    ) -> Container:
         started.append(Container.start(image, arguments, environment or {}, volumes or {}))
         return started[-1]
 

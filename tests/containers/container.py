@@ -12,14 +12,27 @@ import httpx
 
 from tests.fixtures.processes import wait_until
 
-# What the manifests ask for: nothing can be written but the volume and /tmp, nobody can become more than he is.
-HARDENED = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--stop-timeout", "30")
+# What the manifests ask for: nothing can be written but the volume and /tmp, nobody can become more
+# than he is.
+HARDENED = (
+    "--read-only",
+    "--tmpfs",
+    "/tmp",
+    "--cap-drop",
+    "ALL",
+    "--security-opt",
+    "no-new-privileges",
+    "--stop-timeout",
+    "30",
+)
 
 
 def docker(*arguments: str) -> str:
     """Standard output. Raises ``subprocess.CalledProcessError`` with what was said as a note."""
     try:
-        return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            ["docker", *arguments], capture_output=True, text=True, check=True
+        ).stdout
     except subprocess.CalledProcessError as error:
         error.add_note(f"{error.stdout[-3000:]}\n{error.stderr[-3000:]}")
         raise
@@ -33,11 +46,29 @@ class Container:
     began: float
 
     @classmethod
-    def start(cls, image: str, arguments: tuple[str, ...], environment: dict[str, str], volumes: dict[str, str]) -> Self:
+    def start(
+        cls,
+        image: str,
+        arguments: tuple[str, ...],
+        environment: dict[str, str],
+        volumes: dict[str, str],
+    ) -> Self:
         given = [f"--env={name}={value}" for name, value in environment.items()]
         given += [f"--volume={source}:{target}" for source, target in volumes.items()]
         began = time.monotonic()
-        return cls(docker("run", "--detach", "--publish", "127.0.0.1::8080", *HARDENED, *given, image, *arguments).strip(), began)
+        return cls(
+            docker(
+                "run",
+                "--detach",
+                "--publish",
+                "127.0.0.1::8080",
+                *HARDENED,
+                *given,
+                image,
+                *arguments,
+            ).strip(),
+            began,
+        )
 
     @cached_property
     def client(self) -> httpx.Client:
@@ -45,13 +76,17 @@ class Container:
         return httpx.Client(base_url=f"http://{address}", trust_env=False, timeout=30)
 
     def wait_until_ready(self) -> None:
-        self.wait_until(lambda: self.client.get("/ready").status_code == 200, "the container is ready")
+        self.wait_until(
+            lambda: self.client.get("/ready").status_code == 200, "the container is ready"
+        )
 
     def wait_until(self, what: Callable[[], bool], told: str) -> None:
         """Look again and again; a container that has ended is not waited for."""
 
         def done() -> bool:
-            assert self.inspect()["State"]["Running"], f"the container ended; it said:\n{self.logs()}"
+            assert self.inspect()["State"]["Running"], (
+                f"the container ended; it said:\n{self.logs()}"
+            )
             return what()
 
         wait_until(done, told)
@@ -64,7 +99,9 @@ class Container:
         return int(docker("wait", self.id))
 
     def logs(self) -> str:
-        done = subprocess.run(["docker", "logs", self.id], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["docker", "logs", self.id], capture_output=True, text=True, check=True
+        )
         return done.stdout + done.stderr
 
     def remove(self) -> None:

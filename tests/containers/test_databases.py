@@ -1,4 +1,6 @@
-"""``python -m deployments.servers.databases`` on a real PostgreSQL that has no database of Laurel's yet."""
+"""``python -m deployments.servers.databases`` on a real PostgreSQL that has no database of Laurel's
+yet.
+"""
 
 import os
 import subprocess
@@ -20,7 +22,12 @@ NAMES = ("prefect", "mlflow", "mlflow_auth")
 def server(engine: None) -> Iterator[str]:
     """``user:password@host:port`` of an empty PostgreSQL."""
     container = docker(
-        "run", "--detach", "--publish", "127.0.0.1::5432", "--env=POSTGRES_PASSWORD=only-here", database_images()["POSTGRES_IMAGE"]
+        "run",
+        "--detach",
+        "--publish",
+        "127.0.0.1::5432",
+        "--env=POSTGRES_PASSWORD=only-here",
+        database_images()["POSTGRES_IMAGE"],
     ).strip()
     try:
         # The server that prepares the data does not listen on TCP.
@@ -42,7 +49,14 @@ def make(server: str, prefix: str = "") -> subprocess.CompletedProcess[str]:
         "LAUREL_MLFLOW_AUTH_STORE": f"postgresql://{server}/{prefix}mlflow_auth",
     }
     command = [sys.executable, "-m", "deployments.servers.databases"]
-    return subprocess.run(command, env={**os.environ, **urls}, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command,
+        env={**os.environ, **urls},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_missing_databases_are_made_once(server: str) -> None:

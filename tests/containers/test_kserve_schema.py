@@ -1,4 +1,6 @@
-"""KServe's manifest against KServe's own models (generated from its API), which run in an environment of their own. No cluster."""
+"""KServe's manifest against KServe's own models (generated from its API), which run in an
+environment of their own. No cluster.
+"""
 
 import json
 import subprocess
@@ -11,7 +13,8 @@ from blocks.settings import REPOSITORY
 
 MANIFEST = REPOSITORY / "infra" / "kserve" / "inference-service.yaml"
 CHECKER = "kserve==0.21.0"
-# Every field must be known to the model of its place, and be of its type; the models themselves ask for what is required.
+# Every field must be known to the model of its place, and be of its type; the models themselves ask
+# for what is required.
 CHECK = r"""
 import json, re, sys
 import kserve, kubernetes.client, yaml
@@ -60,8 +63,20 @@ def verdicts() -> list[str]:
     text = MANIFEST.read_text()
     assert all(text.count(right) == 1 for right in CHANGES)
     asked = [text, *(text.replace(right, wrong) for right, (wrong, _) in CHANGES.items())]
-    command = [str(Path(sys.executable).with_name("uv")), "tool", "run", "--quiet", "--from", CHECKER, "python", "-c", CHECK]
-    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, check=False)
+    command = [
+        str(Path(sys.executable).with_name("uv")),
+        "tool",
+        "run",
+        "--quiet",
+        "--from",
+        CHECKER,
+        "python",
+        "-c",
+        CHECK,
+    ]
+    done = subprocess.run(
+        command, input=json.dumps(asked), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

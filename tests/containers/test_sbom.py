@@ -25,7 +25,13 @@ sys.exit(wrong and str(wrong.data))
 
 @pytest.fixture(scope="module")
 def document(image: str) -> dict[str, Any]:
-    done = subprocess.run([sys.executable, "infra/sbom.py", image], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "infra/sbom.py", image],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     file = REPOSITORY / "dist" / f"{image}.sbom.json"
     found = json.loads(file.read_text())
@@ -36,7 +42,9 @@ def document(image: str) -> dict[str, Any]:
 def validate(document: dict[str, Any]) -> subprocess.CompletedProcess[str]:
     uv = Path(sys.executable).with_name("uv")
     command = [str(uv), "tool", "run", "--quiet", "--from", CHECKER, "python", "-c", CHECK]
-    return subprocess.run(command, input=json.dumps(document), capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, input=json.dumps(document), capture_output=True, text=True, check=False
+    )
 
 
 def test_it_is_cyclonedx_1_5(document: dict[str, Any]) -> None:
@@ -48,16 +56,24 @@ def test_it_is_cyclonedx_1_5(document: dict[str, Any]) -> None:
 
 
 def test_its_python_packages_are_those_of_the_lock(document: dict[str, Any]) -> None:
-    lines = re.findall(r"^([a-z][^\\#\n]+)", (REPOSITORY / "requirements-serving.lock").read_text(), re.MULTILINE)
+    lines = re.findall(
+        r"^([a-z][^\\#\n]+)", (REPOSITORY / "requirements-serving.lock").read_text(), re.MULTILINE
+    )
     pinned = [Requirement(line.strip()) for line in lines]
     here = {"python_full_version": "3.11.2", "python_version": "3.11"}
-    locked = {f"pkg:pypi/{one.name}@{str(one.specifier)[2:]}" for one in pinned if one.marker is None or one.marker.evaluate(here)}
+    locked = {
+        f"pkg:pypi/{one.name}@{str(one.specifier)[2:]}"
+        for one in pinned
+        if one.marker is None or one.marker.evaluate(here)
+    }
     found = {one["purl"] for one in document["components"] if one["purl"].startswith("pkg:pypi/")}
     assert len(locked) > 20 and found == locked
 
 
 def test_debian_s_packages_and_python_itself_are_in_it(document: dict[str, Any]) -> None:
-    names = {one["name"] for one in document["components"] if one["purl"].startswith("pkg:deb/debian/")}
+    names = {
+        one["name"] for one in document["components"] if one["purl"].startswith("pkg:deb/debian/")
+    }
     assert {"libc6", "base-files", "ca-certificates"} <= names
     assert any(one["purl"].startswith("pkg:generic/python@3.11") for one in document["components"])
 

@@ -17,7 +17,12 @@ from tests.containers.conftest import DOCKERFILE, REPOSITORY, Run
 from tests.containers.container import Container, docker
 from tests.fixtures.packages import expected_score, write_package
 
-ROW: dict[str, Any] = {"carrier": "AA", "distance": 800.0, "wind": 3.0, "time_hour": "2013-06-01T15:00:00"}
+ROW: dict[str, Any] = {
+    "carrier": "AA",
+    "distance": 800.0,
+    "wind": 3.0,
+    "time_hour": "2013-06-01T15:00:00",
+}
 MODEL = "/opt/ml/model"
 NOWHERE = "http://127.0.0.1:1"
 
@@ -33,17 +38,29 @@ def model(tmp_path: Path) -> Path:
 
 
 def keyed(run: Run, model: Path, volume: str | None = None, **settings: str) -> Container:
-    """A container that serves ``model`` to whoever has the key of its environment; ``client`` has it."""
+    """A container that serves ``model`` to whoever has the key of its environment; ``client`` has
+    it.
+    """
     key = make_key()
-    environment = {"LAUREL_SERVING_KEY": key, "LAUREL_SERVING_MODEL_FOLDER": MODEL, "LAUREL_LAKE": "none", **settings}
-    container = run(environment=environment, volumes={f"{model}": f"{MODEL}:ro"} | ({volume: "/var/lib/laurel"} if volume else {}))
+    environment = {
+        "LAUREL_SERVING_KEY": key,
+        "LAUREL_SERVING_MODEL_FOLDER": MODEL,
+        "LAUREL_LAKE": "none",
+        **settings,
+    }
+    container = run(
+        environment=environment,
+        volumes={f"{model}": f"{MODEL}:ro"} | ({volume: "/var/lib/laurel"} if volume else {}),
+    )
     container.client.headers["authorization"] = f"Bearer {key}"
     return container
 
 
 def python(image: str, code: str) -> Any:
     """What ``code`` prints as JSON, run in the image."""
-    return json.loads(docker("run", "--rm", "--read-only", "--entrypoint", "python", image, "-c", code))
+    return json.loads(
+        docker("run", "--rm", "--read-only", "--entrypoint", "python", image, "-c", code)
+    )
 
 
 # What is in it
@@ -63,7 +80,9 @@ uncompiled = [name for name in code if not pathlib.Path("/opt/laurel", importlib
 print(json.dumps({"code": code, "there": there, "setuid": setuid, "uncompiled": uncompiled, "uid": os.getuid(), "gid": os.getgid()}))
 """,
     )
-    ours = sorted(path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "serving").rglob("*.py"))
+    ours = sorted(
+        path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "serving").rglob("*.py")
+    )
     assert found["code"] == ["blocks/__init__.py", "blocks/settings.py", *ours]
     assert (found["there"], found["setuid"], found["uncompiled"]) == ([], [], [])
     assert (found["uid"], found["gid"]) == (10001, 10001)
@@ -81,27 +100,44 @@ print(json.dumps({"packages": size("/opt/venv"), "code": size("/opt/laurel"), "b
 """,
     )
     total = sum(sizes.values())
-    print("\nMB of files:", ", ".join(f"{name} {size:.0f}" for name, size in sizes.items()), f"in all {total:.0f}")
+    print(
+        "\nMB of files:",
+        ", ".join(f"{name} {size:.0f}" for name, size in sizes.items()),
+        f"in all {total:.0f}",
+    )
     assert sizes["packages"] + sizes["code"] < 260
 
 
 def test_building_again_gives_the_same_layers(image: str) -> None:
-    docker("build", "--no-cache", "--tag", f"{image}-again", "--file", str(DOCKERFILE), str(REPOSITORY))
-    first, again = (json.loads(docker("image", "inspect", name))[0] for name in (image, f"{image}-again"))
+    docker(
+        "build", "--no-cache", "--tag", f"{image}-again", "--file", str(DOCKERFILE), str(REPOSITORY)
+    )
+    first, again = (
+        json.loads(docker("image", "inspect", name))[0] for name in (image, f"{image}-again")
+    )
     docker("image", "rm", f"{image}-again")
-    assert first["Id"] != again["Id"] or first["Created"] == again["Created"]  # it was built again, and its time alone differs
+    assert (
+        first["Id"] != again["Id"] or first["Created"] == again["Created"]
+    )  # it was built again, and its time alone differs
     assert first["RootFS"]["Layers"] == again["RootFS"]["Layers"]
 
 
 # How it runs
 
 
-def test_it_serves_read_only_without_rights_and_its_health_check_turns_healthy(run: Run, model: Path) -> None:
+def test_it_serves_read_only_without_rights_and_its_health_check_turns_healthy(
+    run: Run, model: Path
+) -> None:
     container = keyed(run, model)
     container.wait_until_ready()
     answer = container.client.post("/v1/toy/predict", json={"rows": [ROW]})
-    assert answer.json()["predictions"][0]["score"] == pytest.approx(expected_score(ROW, bias=1.0), rel=1e-5)
-    container.wait_until(lambda: container.inspect()["State"]["Health"]["Status"] == "healthy", "Docker calls it healthy")
+    assert answer.json()["predictions"][0]["score"] == pytest.approx(
+        expected_score(ROW, bias=1.0), rel=1e-5
+    )
+    container.wait_until(
+        lambda: container.inspect()["State"]["Health"]["Status"] == "healthy",
+        "Docker calls it healthy",
+    )
     assert httpx.get(f"{container.client.base_url}/v1/toy", trust_env=False).status_code == 401
 
 
@@ -109,7 +145,9 @@ def test_kserve_s_protocol_is_answered_to_nvidia_s_client(run: Run, model: Path)
     container = keyed(run, model)
     container.wait_until_ready()
     headers = {"authorization": container.client.headers["authorization"]}
-    client = triton.InferenceServerClient(str(container.client.base_url).removeprefix("http://").strip("/"))
+    client = triton.InferenceServerClient(
+        str(container.client.base_url).removeprefix("http://").strip("/")
+    )
     assert client.is_server_live() and client.is_server_ready() and client.is_model_ready("toy")
     metadata = client.get_model_metadata("toy", headers=headers)
     assert metadata["versions"] == ["7"]
@@ -122,7 +160,9 @@ def test_kserve_s_protocol_is_answered_to_nvidia_s_client(run: Run, model: Path)
     assert {one["datatype"] for one in metadata["inputs"]} <= set(values)
     answer = client.infer("toy", inputs, headers=headers)
     score = answer.as_numpy(metadata["outputs"][0]["name"])
-    assert score is not None and float(score.ravel()[0]) == pytest.approx(expected_score(ROW, bias=1.0), rel=1e-5)
+    assert score is not None and float(score.ravel()[0]) == pytest.approx(
+        expected_score(ROW, bias=1.0), rel=1e-5
+    )
 
 
 def _array(value: Any, datatype: str) -> Any:
@@ -136,36 +176,66 @@ def test_without_a_key_it_refuses_to_start_and_says_what_to_set(run: Run) -> Non
     container = run(environment={"LAUREL_MLFLOW_URL": NOWHERE})
     assert container.wait() == 1
     said = container.logs()
-    assert "asks for keys on 0.0.0.0" in said and "LAUREL_SERVING_KEY" in said and "Traceback" not in said
+    assert (
+        "asks for keys on 0.0.0.0" in said
+        and "LAUREL_SERVING_KEY" in said
+        and "Traceback" not in said
+    )
 
 
 def test_as_sagemaker_starts_it_it_answers_on_8080_without_a_key(run: Run, model: Path) -> None:
     container = run("serve", volumes={f"{model}": f"{MODEL}:ro"})
-    container.wait_until(lambda: container.client.get("/ping").status_code == 200, "it answers SageMaker's ping")
-    answer = container.client.post("/invocations", json={"dataframe_records": [ROW]}, headers={"host": "sagemaker.example"})
-    assert answer.json()["predictions"][0][1] == pytest.approx(expected_score(ROW, bias=1.0), rel=1e-5)
+    container.wait_until(
+        lambda: container.client.get("/ping").status_code == 200, "it answers SageMaker's ping"
+    )
+    answer = container.client.post(
+        "/invocations", json={"dataframe_records": [ROW]}, headers={"host": "sagemaker.example"}
+    )
+    assert answer.json()["predictions"][0][1] == pytest.approx(
+        expected_score(ROW, bias=1.0), rel=1e-5
+    )
     assert container.client.get("/v1/toy").status_code == 401
     docker("stop", container.id)
     assert container.wait() == 0
 
 
 def test_two_workers_of_sagemaker_s_answer_and_end(run: Run, model: Path) -> None:
-    container = run("serve", environment={"LAUREL_SERVING_WORKERS": "2"}, volumes={f"{model}": f"{MODEL}:ro"})
-    container.wait_until(lambda: container.client.get("/ping").status_code == 200, "it answers SageMaker's ping")
+    container = run(
+        "serve", environment={"LAUREL_SERVING_WORKERS": "2"}, volumes={f"{model}": f"{MODEL}:ro"}
+    )
+    container.wait_until(
+        lambda: container.client.get("/ping").status_code == 200, "it answers SageMaker's ping"
+    )
     docker("stop", container.id)
     assert container.wait() == 0
 
 
-def test_it_starts_from_the_package_that_it_kept_though_registry_and_model_are_gone(run: Run, model: Path, volume: str) -> None:
+def test_it_starts_from_the_package_that_it_kept_though_registry_and_model_are_gone(
+    run: Run, model: Path, volume: str
+) -> None:
     first = keyed(run, model, volume)
     first.wait_until_ready()
     docker("stop", first.id)
     key = make_key()
-    settings = {"LAUREL_SERVING_KEY": key, "LAUREL_SERVING_USE_CASES": "toy", "LAUREL_MLFLOW_URL": NOWHERE, "LAUREL_LAKE": "none"}
+    settings = {
+        "LAUREL_SERVING_KEY": key,
+        "LAUREL_SERVING_USE_CASES": "toy",
+        "LAUREL_MLFLOW_URL": NOWHERE,
+        "LAUREL_LAKE": "none",
+    }
     second = run(environment=settings, volumes={volume: "/var/lib/laurel"})
     headers = {"x-api-key": key}
-    second.wait_until(lambda: second.client.post("/v1/toy/predict", json={"rows": [ROW]}, headers=headers).status_code == 200, "it answers")
-    print(f"\nfirst answer {time.monotonic() - second.began:.2f} s after docker run, from a kept package")
+    second.wait_until(
+        lambda: (
+            second.client.post("/v1/toy/predict", json={"rows": [ROW]}, headers=headers).status_code
+            == 200
+        ),
+        "it answers",
+    )
+    print(
+        f"\nfirst answer {time.monotonic() - second.began:.2f} s after docker run, from a "
+        "kept package"
+    )
     assert second.client.get("/v1/toy", headers=headers).json()["version"] == "7"
 
 
@@ -178,12 +248,16 @@ def test_a_container_that_is_stopped_under_load_loses_nothing_that_it_acknowledg
     stopping, enough = threading.Event(), threading.Event()
 
     def ask() -> None:
-        with httpx.Client(base_url=container.client.base_url, headers=container.client.headers, trust_env=False) as client:
+        with httpx.Client(
+            base_url=container.client.base_url, headers=container.client.headers, trust_env=False
+        ) as client:
             while True:
                 try:
                     answer = client.post("/v1/toy/predict", json={"rows": [ROW]})
                 except httpx.TransportError:
-                    assert stopping.is_set(), "a request failed before the container was told to stop"
+                    assert stopping.is_set(), (
+                        "a request failed before the container was told to stop"
+                    )
                     return
                 assert answer.status_code == 200, answer.text
                 acknowledged.append(answer.json()["predictions"][0]["id"])
@@ -200,6 +274,10 @@ def test_a_container_that_is_stopped_under_load_loses_nothing_that_it_acknowledg
         caller.join(60)
     assert container.wait() == 0
     docker("cp", f"{container.id}:/var/lib/laurel/lake", str(tmp_path / "lake"))
-    kept = [row["id"] for path in (tmp_path / "lake").rglob("*.parquet") for row in pq.ParquetFile(path).read().to_pylist()]
+    kept = [
+        row["id"]
+        for path in (tmp_path / "lake").rglob("*.parquet")
+        for row in pq.ParquetFile(path).read().to_pylist()
+    ]
     assert len(kept) == len(set(kept)) and set(acknowledged) <= set(kept)
     print(f"\n{len(acknowledged)} acknowledged, {len(kept)} in the lake")

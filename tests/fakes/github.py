@@ -1,7 +1,9 @@
-"""A small server that plays the part of GitHub's REST API that writes comments, on a free loopback port.
+"""A small server that plays the part of GitHub's REST API that writes comments, on a free loopback
+port.
 
-It refuses what GitHub refuses (no token, a wrong one, one that may only read, an unknown repository or pull request, an empty
-or oversized body, another comment's id), gives lists in pages with a ``Link`` header, and keeps what it accepts:
+It refuses what GitHub refuses (no token, a wrong one, one that may only read, an unknown repository
+or pull request, an empty or oversized body, another comment's id), gives lists in pages with a
+``Link`` header, and keeps what it accepts:
 
     with GitHubServer() as github:
         github.pull_request(12)
@@ -22,9 +24,13 @@ _ONE = re.compile(r"/repos/(?P<repository>[^/]+/[^/]+)/issues/comments/(?P<id>\d
 
 
 class GitHubServer(LoopbackServer):
-    """``comments`` as GitHub keeps them, oldest first; ``requests`` are method, path and status of each call."""
+    """``comments`` as GitHub keeps them, oldest first; ``requests`` are method, path and status of
+    each call.
+    """
 
-    def __init__(self, repository: str = "team/models", token: str = "ghs_job", read_only: str = "ghs_fork") -> None:
+    def __init__(
+        self, repository: str = "team/models", token: str = "ghs_job", read_only: str = "ghs_fork"
+    ) -> None:
         self.repository, self.token, self.read_only = repository, token, read_only
         self.numbers: set[int] = set()
         self.comments: list[dict[str, Any]] = []
@@ -37,11 +43,18 @@ class GitHubServer(LoopbackServer):
 
     def write(self, number: int, body: str, kind: str = "Bot") -> dict[str, Any]:
         """A comment of somebody, ``kind`` being ``Bot`` or ``User``."""
-        comment = {"id": 1000 + len(self.comments), "number": number, "body": body, "user": {"login": "somebody", "type": kind}}
+        comment = {
+            "id": 1000 + len(self.comments),
+            "number": number,
+            "body": body,
+            "user": {"login": "somebody", "type": kind},
+        }
         self.comments.append(comment)
         return comment
 
-    def answer(self, method: str, target: str, headers: Any, body: bytes) -> tuple[int, Any, dict[str, str]]:
+    def answer(
+        self, method: str, target: str, headers: Any, body: bytes
+    ) -> tuple[int, Any, dict[str, str]]:
         """Status, JSON and headers of GitHub's answer."""
         path = urlsplit(target).path
         scheme, _, token = headers.get("Authorization", "").partition(" ")
@@ -51,7 +64,11 @@ class GitHubServer(LoopbackServer):
             return 403, {"message": "Request forbidden by administrative rules."}, {}
         listed, one = _LISTED.fullmatch(path), _ONE.fullmatch(path)
         found = listed or one
-        if found is None or found["repository"] != self.repository or (listed and int(listed["number"]) not in self.numbers):
+        if (
+            found is None
+            or found["repository"] != self.repository
+            or (listed and int(listed["number"]) not in self.numbers)
+        ):
             return 404, {"message": "Not Found"}, {}
         if method == "GET" and listed:
             return self._page(int(listed["number"]), path, parse_qs(urlsplit(target).query))
@@ -59,20 +76,45 @@ class GitHubServer(LoopbackServer):
             return 403, {"message": "Resource not accessible by integration"}, {}
         return self._write(method, listed, one, body)
 
-    def _page(self, number: int, path: str, query: dict[str, list[str]]) -> tuple[int, Any, dict[str, str]]:
-        size, page = min(int(query.get("per_page", ["30"])[0]), 100), int(query.get("page", ["1"])[0])
+    def _page(
+        self, number: int, path: str, query: dict[str, list[str]]
+    ) -> tuple[int, Any, dict[str, str]]:
+        size, page = (
+            min(int(query.get("per_page", ["30"])[0]), 100),
+            int(query.get("page", ["1"])[0]),
+        )
         found = [comment for comment in self.comments if comment["number"] == number]
         more = len(found) > page * size
-        headers = {"Link": f'<{self.url}{path}?per_page={size}&page={page + 1}>; rel="next"'} if more else {}
+        headers = (
+            {"Link": f'<{self.url}{path}?per_page={size}&page={page + 1}>; rel="next"'}
+            if more
+            else {}
+        )
         return 200, found[(page - 1) * size : page * size], headers
 
-    def _write(self, method: str, listed: Any, one: Any, body: bytes) -> tuple[int, Any, dict[str, str]]:
+    def _write(
+        self, method: str, listed: Any, one: Any, body: bytes
+    ) -> tuple[int, Any, dict[str, str]]:
         said = json.loads(body or b"{}")
         text = said.get("body") if isinstance(said, dict) else None
         if not isinstance(text, str) or not text.strip():
-            return 422, {"message": "Validation Failed", "errors": [{"code": "missing_field", "field": "body"}]}, {}
+            return (
+                422,
+                {
+                    "message": "Validation Failed",
+                    "errors": [{"code": "missing_field", "field": "body"}],
+                },
+                {},
+            )
         if len(text) > LONGEST:
-            return 422, {"message": "Validation Failed", "errors": [{"message": "body is too long (maximum is 65536 characters)"}]}, {}
+            return (
+                422,
+                {
+                    "message": "Validation Failed",
+                    "errors": [{"message": "body is too long (maximum is 65536 characters)"}],
+                },
+                {},
+            )
         if method == "POST" and listed:
             return 201, self.write(int(listed["number"]), text), {}
         for comment in self.comments if method == "PATCH" and one else []:
@@ -84,8 +126,14 @@ class GitHubServer(LoopbackServer):
 
 class _Handler(Handler):
     def _any(self) -> None:
-        status, said, headers = self.owner.answer(self.command, self.path, self.headers, self.body())
+        status, said, headers = self.owner.answer(
+            self.command, self.path, self.headers, self.body()
+        )
         self.owner.requests.append((self.command, self.path, status))
-        self.reply(status, json.dumps(said).encode(), {"Content-Type": "application/json; charset=utf-8", **headers})
+        self.reply(
+            status,
+            json.dumps(said).encode(),
+            {"Content-Type": "application/json; charset=utf-8", **headers},
+        )
 
     do_GET = do_POST = do_PATCH = _any

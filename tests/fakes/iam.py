@@ -1,8 +1,7 @@
 """IAM, played: whether policies allow a request, and an S3 that refuses as IAM would.
 
-What is evaluated: ``Effect``, ``Action``, ``Resource`` with stars, and the conditions that the stacks use. A condition that is not
-known here raises, so that none is taken for fulfilled.
-"""
+What is evaluated: ``Effect``, ``Action``, ``Resource`` with stars, and the conditions that the
+stacks use. A condition that is not known here raises, so that none is taken for fulfilled."""
 
 import fnmatch
 import http.client
@@ -32,7 +31,11 @@ class Policies:
 
     def allow(self, action: str, resource: str, context: Context | None = None) -> bool:
         """Whether a statement allows it and none denies it."""
-        matching = [one["Effect"] for one in self.statements if _matches(one, action, resource, context or {})]
+        matching = [
+            one["Effect"]
+            for one in self.statements
+            if _matches(one, action, resource, context or {})
+        ]
         return "Allow" in matching and "Deny" not in matching
 
 
@@ -43,7 +46,11 @@ def _matches(statement: dict[str, Any], action: str, resource: str, context: Con
     if not any(_like(resource, one) for one in _list(statement.get("Resource", "*"))):
         return False
     conditions = statement.get("Condition", {})
-    return all(_holds(test, context.get(key), _list(wanted)) for test, keys in conditions.items() for key, wanted in keys.items())
+    return all(
+        _holds(test, context.get(key), _list(wanted))
+        for test, keys in conditions.items()
+        for key, wanted in keys.items()
+    )
 
 
 def _holds(test: str, value: str | None, wanted: list[str]) -> bool:
@@ -61,7 +68,13 @@ def _holds(test: str, value: str | None, wanted: list[str]) -> bool:
 
 def _like(value: str, pattern: str) -> bool:
     """IAM's stars and question marks; a bracket means itself."""
-    return bool(re.fullmatch("".join({"*": ".*", "?": "."}.get(letter, re.escape(letter)) for letter in pattern), value, re.DOTALL))
+    return bool(
+        re.fullmatch(
+            "".join({"*": ".*", "?": "."}.get(letter, re.escape(letter)) for letter in pattern),
+            value,
+            re.DOTALL,
+        )
+    )
 
 
 def _list(value: Any) -> list[Any]:
@@ -78,9 +91,13 @@ class Call:
 
 
 def calls(method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> list[Call]:
-    """The rights that a request to S3 needs, by AWS's table of actions. Raises ``NotImplementedError`` for one that is not in it."""
+    """The rights that a request to S3 needs, by AWS's table of actions. Raises
+    ``NotImplementedError`` for one that is not in it.
+    """
     split = urlsplit(path)
-    query = {name: values[-1] for name, values in parse_qs(split.query, keep_blank_values=True).items()}
+    query = {
+        name: values[-1] for name, values in parse_qs(split.query, keep_blank_values=True).items()
+    }
     bucket, _, key = unquote(split.path).lstrip("/").partition("/")
     if not key and method == "POST" and "delete" in query:
         keys = re.findall(r"<Key>([^<]*)</Key>", body.decode())
@@ -89,14 +106,35 @@ def calls(method: str, path: str, headers: Mapping[str, str], body: bytes = b"")
         return [_of_bucket(method, f"arn:aws:s3:::{bucket}", query)]
     resource = f"arn:aws:s3:::{bucket}/{key}"
     if method in ("GET", "HEAD"):
-        return [Call("s3:ListMultipartUploadParts" if "uploadId" in query else "s3:GetObject", resource, {})]
+        return [
+            Call(
+                "s3:ListMultipartUploadParts" if "uploadId" in query else "s3:GetObject",
+                resource,
+                {},
+            )
+        ]
     if method == "DELETE":
-        return [Call("s3:AbortMultipartUpload" if "uploadId" in query else "s3:DeleteObject", resource, {})]
+        return [
+            Call(
+                "s3:AbortMultipartUpload" if "uploadId" in query else "s3:DeleteObject",
+                resource,
+                {},
+            )
+        ]
     if method in ("PUT", "POST"):
         condition = headers.get("if-none-match")
-        put = Call("s3:PutObject", resource, {} if condition is None else {"s3:if-none-match": condition})
+        put = Call(
+            "s3:PutObject", resource, {} if condition is None else {"s3:if-none-match": condition}
+        )
         source = headers.get("x-amz-copy-source")
-        return [put, *([Call("s3:GetObject", f"arn:aws:s3:::{unquote(source).lstrip('/')}", {})] if source else [])]
+        return [
+            put,
+            *(
+                [Call("s3:GetObject", f"arn:aws:s3:::{unquote(source).lstrip('/')}", {})]
+                if source
+                else []
+            ),
+        ]
     raise NotImplementedError(f"{method} {path}")
 
 
@@ -106,7 +144,15 @@ def _of_bucket(method: str, arn: str, query: dict[str, str]) -> Call:
     if method == "GET" and "location" in query:
         return Call("s3:GetBucketLocation", arn, {})
     if method == "GET" and ("list-type" in query or "prefix" in query):
-        return Call("s3:ListBucket", arn, {f"s3:{name}": query[name] for name in ("prefix", "delimiter", "max-keys") if name in query})
+        return Call(
+            "s3:ListBucket",
+            arn,
+            {
+                f"s3:{name}": query[name]
+                for name in ("prefix", "delimiter", "max-keys")
+                if name in query
+            },
+        )
     if method == "PUT" and not query:
         return Call("s3:CreateBucket", arn, {})
     raise NotImplementedError(f"{method} of {arn} with {query}")
@@ -114,7 +160,9 @@ def _of_bucket(method: str, arn: str, query: dict[str, str]) -> Call:
 
 @dataclass
 class GuardedS3:
-    """An S3 at ``url`` that lets through what the policies allow; what it refused is in ``refused``."""
+    """An S3 at ``url`` that lets through what the policies allow; what it refused is in
+    ``refused``.
+    """
 
     url: str
     policies: Policies
@@ -134,29 +182,54 @@ def guarded_s3(upstream: str, policies: Policies) -> Iterator[GuardedS3]:
 
         def _answer(self) -> None:
             body = self._body()
-            needed = calls(self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, body)
-            refused = [call for call in needed if not policies.allow(call.action, call.resource, call.context)]
+            needed = calls(
+                self.command,
+                self.path,
+                {name.lower(): value for name, value in self.headers.items()},
+                body,
+            )
+            refused = [
+                call
+                for call in needed
+                if not policies.allow(call.action, call.resource, call.context)
+            ]
             s3.refused += refused
             s3.answered += needed
             if refused:
                 self._refuse(refused[0])
                 return
             link = http.client.HTTPConnection(urlsplit(upstream).netloc, timeout=30)
-            headers = {name: value for name, value in self.headers.items() if name.lower() not in ("transfer-encoding", "content-length")}
+            headers = {
+                name: value
+                for name, value in self.headers.items()
+                if name.lower() not in ("transfer-encoding", "content-length")
+            }
             link.request(self.command, self.path, body, headers)
             answer = link.getresponse()
             content = answer.read()
             bucket = needed[0].resource.partition("/")[0]
-            if answer.status == 404 and needed[0].action == "s3:GetObject" and not policies.allow("s3:ListBucket", bucket):
+            if (
+                answer.status == 404
+                and needed[0].action == "s3:GetObject"
+                and not policies.allow("s3:ListBucket", bucket)
+            ):
                 # Who may not list learns nothing about what is not there.
                 s3.refused.append(Call("s3:ListBucket", bucket, {}))
                 self._refuse(needed[0])
                 return
             self.send_response(answer.status)
             for name, value in answer.getheaders():
-                if name.lower() not in ("transfer-encoding", "connection", "content-length", "date", "server"):
+                if name.lower() not in (
+                    "transfer-encoding",
+                    "connection",
+                    "content-length",
+                    "date",
+                    "server",
+                ):
                     self.send_header(name, value)
-            length = answer.getheader("content-length") if self.command == "HEAD" else str(len(content))
+            length = (
+                answer.getheader("content-length") if self.command == "HEAD" else str(len(content))
+            )
             self.send_header("content-length", length or "0")
             self.end_headers()
             if self.command != "HEAD":
@@ -173,7 +246,10 @@ def guarded_s3(upstream: str, policies: Policies) -> Iterator[GuardedS3]:
             return b"".join(parts)
 
         def _refuse(self, call: Call) -> None:
-            text = f"<Error><Code>AccessDenied</Code><Message>not authorized to perform: {call.action}</Message></Error>".encode()
+            text = (
+                "<Error><Code>AccessDenied</Code><Message>not authorized to perform: "
+                f"{call.action}</Message></Error>"
+            ).encode()
             self.send_response(403)
             self.send_header("content-type", "application/xml")
             self.send_header("content-length", "0" if self.command == "HEAD" else str(len(text)))

@@ -1,4 +1,6 @@
-"""A TCP line to a server that is elsewhere, cut and mended as a test likes: to its caller the server is away, and back."""
+"""A TCP line to a server that is elsewhere, cut and mended as a test likes: to its caller the
+server is away, and back.
+"""
 
 import socket
 import threading
@@ -7,7 +9,9 @@ from typing import Self
 
 
 class Line:
-    """Listens on a free loopback port. While it is cut, connections to ``port`` are refused and open ones are closed."""
+    """Listens on a free loopback port. While it is cut, connections to ``port`` are refused and
+    open ones are closed.
+    """
 
     def __init__(self, target_port: int) -> None:
         self._target = ("127.0.0.1", target_port)

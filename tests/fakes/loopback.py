@@ -1,4 +1,6 @@
-"""What the small servers here share: a free loopback port for as long as the ``with`` lasts, and quiet handlers that reply."""
+"""What the small servers here share: a free loopback port for as long as the ``with`` lasts, and
+quiet handlers that reply.
+"""
 
 import threading
 from collections.abc import Mapping
@@ -34,7 +36,9 @@ class LoopbackServer:
         self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         self._server.daemon_threads = True
         self._server.owner = self  # type: ignore[attr-defined]
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        )
 
     @property
     def port(self) -> int:

@@ -1,14 +1,14 @@
-"""A small server that answers the requests that the service makes to Prefect's API, on a free loopback port.
+"""A small server that answers the requests that the service makes to Prefect's API, on a free
+loopback port.
 
     with PrefectServer() as prefect:
         run = prefect.suspended("approve/toy", use_case="toy", version="3", asked_by="...")
         PrefectApi(prefect.url).resume(run, {"approved": True, "by": "me", "why": ""})
         assert prefect.answers == {run: {"approved": True, "by": "me", "why": ""}}
 
-Shapes and statuses are those of Prefect 3.8: it refuses a run that does not wait (200 with ABORT), an answer that lacks a field or has
-one of another type (200 with REJECT), a wrong password (401) and what it does not know (404). ``tests/integration/test_operator.py`` asks
-a real one.
-"""
+Shapes and statuses are those of Prefect 3.8: it refuses a run that does not wait (200 with ABORT),
+an answer that lacks a field or has one of another type (200 with REJECT), a wrong password (401)
+and what it does not know (404). ``tests/integration/test_operator.py`` asks a real one."""
 
 import base64
 import json
@@ -36,10 +36,11 @@ class FakeRun:
 
 @dataclass
 class PrefectServer(LoopbackServer):
-    """``answers``: the inputs of resumed runs; ``started``: the parameters of new ones; ``asked``: the requests; ``broken``: a 500 for all.
+    """``answers``: the inputs of resumed runs; ``started``: the parameters of new ones; ``asked``:
+    the requests; ``broken``: a 500 for all.
 
-    ``contended``: as where answers come at the same moment, when Prefect answers 503 to all but the first.
-    """
+    ``contended``: as where answers come at the same moment, when Prefect answers 503 to all but the
+    first."""
 
     auth: str | None = None
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -71,7 +72,9 @@ class PrefectServer(LoopbackServer):
     def end(self, run: str, state_type: str = "COMPLETED", name: str = "Expired") -> None:
         self.runs[run].state_type, self.runs[run].state_name = state_type, name
 
-    def answer(self, method: str, path: str, authorization: str | None, body: dict[str, Any]) -> tuple[int, Any]:
+    def answer(
+        self, method: str, path: str, authorization: str | None, body: dict[str, Any]
+    ) -> tuple[int, Any]:
         if self.broken:
             return 500, {"exception_message": "Internal Server Error"}
         if self.auth and authorization != "Basic " + base64.b64encode(self.auth.encode()).decode():
@@ -79,9 +82,17 @@ class PrefectServer(LoopbackServer):
         parts = path.removeprefix("/api/").split("/")
         if method == "GET" and parts[:2] == ["deployments", "name"] and len(parts) == 4:
             found = self.deployments.get("/".join(parts[2:]))
-            return (200, {"id": found, "name": parts[3]}) if found else (404, {"detail": "Deployment not found"})
+            return (
+                (200, {"id": found, "name": parts[3]})
+                if found
+                else (404, {"detail": "Deployment not found"})
+            )
         if method == "GET" and parts[0] == "flow_runs" and len(parts) == 2:
-            return (200, self._described(self.runs[parts[1]])) if parts[1] in self.runs else (404, {"detail": "Flow run not found"})
+            return (
+                (200, self._described(self.runs[parts[1]]))
+                if parts[1] in self.runs
+                else (404, {"detail": "Flow run not found"})
+            )
         if method == "POST" and parts[0] == "flow_runs" and parts[2:] == ["resume"]:
             return self._resume(parts[1], body)
         if method == "POST" and parts[0] == "deployments" and parts[2:] == ["create_flow_run"]:
@@ -89,8 +100,18 @@ class PrefectServer(LoopbackServer):
         return 404, {"detail": "Not Found"}
 
     def _described(self, run: FakeRun) -> dict[str, Any]:
-        said = {"id": run.id, "name": "wise-owl", "deployment_id": run.deployment_id, "parameters": run.parameters, "tags": []}
-        return said | {"state_type": run.state_type, "state_name": run.state_name, "run_count": run.begins}
+        said = {
+            "id": run.id,
+            "name": "wise-owl",
+            "deployment_id": run.deployment_id,
+            "parameters": run.parameters,
+            "tags": [],
+        }
+        return said | {
+            "state_type": run.state_type,
+            "state_name": run.state_name,
+            "run_count": run.begins,
+        }
 
     def _resume(self, number: str, body: dict[str, Any]) -> tuple[int, Any]:
         run = self.runs.get(number)
@@ -99,15 +120,25 @@ class PrefectServer(LoopbackServer):
         if self.contended and run.state_type != "PAUSED":
             return 503, {"exception_message": "Service Unavailable"}
         if run.state_type != "PAUSED":
-            details = {"type": "abort_details", "reason": "Cannot resume a flow run that is not paused."}
+            details = {
+                "type": "abort_details",
+                "reason": "Cannot resume a flow run that is not paused.",
+            }
             return 200, {"state": None, "status": "ABORT", "details": details}
         given = body.get("run_input") or {}
         if wrong := [name for name, kind in ANSWER.items() if type(given.get(name)) is not kind]:
-            details = {"type": "abort_details", "reason": f"Reason: Validation failed for field {wrong[0]!r}."}
+            details = {
+                "type": "abort_details",
+                "reason": f"Reason: Validation failed for field {wrong[0]!r}.",
+            }
             return 200, {"state": {"type": "PAUSED"}, "status": "REJECT", "details": details}
         run.state_type, run.state_name = "SCHEDULED", "Resuming"
         self.answers[number] = given
-        return 201, {"state": {"type": "SCHEDULED", "name": "Resuming"}, "status": "ACCEPT", "details": {"type": "accept_details"}}
+        return 201, {
+            "state": {"type": "SCHEDULED", "name": "Resuming"},
+            "status": "ACCEPT",
+            "details": {"type": "accept_details"},
+        }
 
     def _create(self, deployment: str, body: dict[str, Any]) -> tuple[int, Any]:
         if deployment not in self.deployments.values():
@@ -115,7 +146,9 @@ class PrefectServer(LoopbackServer):
         once = body.get("idempotency_key")
         if once in self._once:
             return 200, self._described(self.runs[self._once[once]])
-        run = FakeRun(str(uuid.uuid4()), deployment, body["parameters"], "SCHEDULED", "Scheduled", begins=0)
+        run = FakeRun(
+            str(uuid.uuid4()), deployment, body["parameters"], "SCHEDULED", "Scheduled", begins=0
+        )
         self.runs[run.id] = run
         self.started.append(body["parameters"])
         if once:
@@ -136,5 +169,7 @@ class _Handler(Handler):
         prefect: PrefectServer = self.owner
         prefect.asked.append(f"{self.command} {self.path}")
         with prefect.turn:
-            status, said = prefect.answer(self.command, self.path, self.headers.get("Authorization"), body)
+            status, said = prefect.answer(
+                self.command, self.path, self.headers.get("Authorization"), body
+            )
         self.reply(status, json.dumps(said).encode())

@@ -1,11 +1,12 @@
-"""A small server that answers the three questions that the service asks MLflow, on a free loopback port.
+"""A small server that answers the three questions that the service asks MLflow, on a free loopback
+port.
 
     with RegistryServer(folder) as mlflow:
         digest = mlflow.register("toy", 1, lambda package: write_package(package))
         mlflow.crown("toy", 1)
 
-The answers' shapes and statuses are those of MLflow 3.17; ``tests/integration/test_service.py`` asks a real one as well.
-"""
+The answers' shapes and statuses are those of MLflow 3.17; ``tests/integration/test_service.py``
+asks a real one as well."""
 
 import json
 from collections.abc import Callable
@@ -19,7 +20,9 @@ CREATED_MILLISECONDS = 1_795_838_400_000  # when each version was registered: 20
 
 
 class RegistryServer(LoopbackServer):
-    """``artifacts`` is the folder behind the proxy, ``asked`` the paths of all requests, ``broken`` makes every answer a 500."""
+    """``artifacts`` is the folder behind the proxy, ``asked`` the paths of all requests, ``broken``
+    makes every answer a 500.
+    """
 
     def __init__(self, artifacts: Path, port: int = 0) -> None:
         self.artifacts = artifacts
@@ -34,7 +37,9 @@ class RegistryServer(LoopbackServer):
         return self.artifacts / "1" / f"run-{model}-{version}" / "artifacts" / "package"
 
     def register(self, model: str, version: int, write: Callable[[Path], str]) -> str:
-        """Keep the package that ``write`` makes, with the tags that Laurel gives a version; the digest is returned."""
+        """Keep the package that ``write`` makes, with the tags that Laurel gives a version; the
+        digest is returned.
+        """
         digest = write(self.package_folder(model, version))
         uri = f"mlflow-artifacts:/1/run-{model}-{version}/artifacts/package"
         self.versions[model, version] = {"laurel.package": uri, "laurel.package_sha256": digest}
@@ -49,19 +54,25 @@ class RegistryServer(LoopbackServer):
         if path == "/api/2.0/mlflow/registered-models/alias":
             return self._alias(query["name"][0], query["alias"][0])
         if path == "/api/2.0/mlflow/registered-models/search":
-            return self._search(int(query["max_results"][0]), int(query.get("page_token", ["0"])[0]))
+            return self._search(
+                int(query["max_results"][0]), int(query.get("page_token", ["0"])[0])
+            )
         if path == "/api/2.0/mlflow/model-versions/search":
             return 200, json.dumps({"model_versions": self._versions(query["filter"][0])}).encode()
         proxy = "/api/2.0/mlflow-artifacts/artifacts/"
         if path.startswith(proxy):
             file = self.artifacts / unquote(path.removeprefix(proxy))
             return (
-                (200, file.read_bytes()) if file.is_file() else _error(404, "RESOURCE_DOES_NOT_EXIST", f"No such artifact: '{file.name}'")
+                (200, file.read_bytes())
+                if file.is_file()
+                else _error(404, "RESOURCE_DOES_NOT_EXIST", f"No such artifact: '{file.name}'")
             )
         return 404, b""
 
     def _search(self, size: int, start: int) -> tuple[int, bytes]:
-        """A page of the models, each with its latest version. ``others`` are models that are not Laurel's."""
+        """A page of the models, each with its latest version. ``others`` are models that are not
+        Laurel's.
+        """
         latest = dict(sorted(self.versions))
         names = sorted({*latest, *self.others})
         models: list[dict[str, Any]] = [{"name": name} for name in names[start : start + size]]
@@ -69,26 +80,46 @@ class RegistryServer(LoopbackServer):
             if model["name"] in latest:
                 tags = self.versions[model["name"], latest[model["name"]]]
                 version = {"name": model["name"], "version": str(latest[model["name"]])}
-                model["latest_versions"] = [version | {"tags": [{"key": key, "value": value} for key, value in tags.items()]}]
+                model["latest_versions"] = [
+                    version
+                    | {"tags": [{"key": key, "value": value} for key, value in tags.items()]}
+                ]
         answer: dict[str, Any] = {"registered_models": models} if models else {}
-        return 200, json.dumps(answer | ({"next_page_token": str(start + size)} if start + size < len(names) else {})).encode()
+        return 200, json.dumps(
+            answer | ({"next_page_token": str(start + size)} if start + size < len(names) else {})
+        ).encode()
 
     def _versions(self, wanted: str) -> list[dict[str, Any]]:
         """Those of the model that ``wanted`` filters by: ``name = '...'``."""
         return [
-            {"name": model, "version": str(version), "tags": [{"key": key, "value": value} for key, value in tags.items()]}
+            {
+                "name": model,
+                "version": str(version),
+                "tags": [{"key": key, "value": value} for key, value in tags.items()],
+            }
             for (model, version), tags in sorted(self.versions.items())
             if wanted == f"name = '{model}'"
         ]
 
     def _alias(self, model: str, alias: str) -> tuple[int, bytes]:
         if not any(name == model for name, _ in self.versions):
-            return _error(404, "RESOURCE_DOES_NOT_EXIST", f"Registered Model with name={model} not found")
+            return _error(
+                404, "RESOURCE_DOES_NOT_EXIST", f"Registered Model with name={model} not found"
+            )
         version = self.champions.get(model) if alias == "champion" else None
         if version is None:
-            return _error(400, "INVALID_PARAMETER_VALUE", f"Registered model alias {alias} not found.")
-        tags = [{"key": key, "value": value} for key, value in self.versions[model, version].items()]
-        found: dict[str, Any] = {"name": model, "version": str(version), "aliases": [alias], "status": "READY"}
+            return _error(
+                400, "INVALID_PARAMETER_VALUE", f"Registered model alias {alias} not found."
+            )
+        tags = [
+            {"key": key, "value": value} for key, value in self.versions[model, version].items()
+        ]
+        found: dict[str, Any] = {
+            "name": model,
+            "version": str(version),
+            "aliases": [alias],
+            "status": "READY",
+        }
         found["creation_timestamp"] = CREATED_MILLISECONDS
         return 200, json.dumps({"model_version": found | ({"tags": tags} if tags else {})}).encode()
 

@@ -1,7 +1,9 @@
-"""A small server that plays Slack's Web API on a free loopback port: chat.postMessage, chat.update, auth.test, and uploads.
+"""A small server that plays Slack's Web API on a free loopback port: chat.postMessage, chat.update,
+auth.test, and uploads.
 
-It refuses what Slack refuses (token, scope, channel, content type, empty or oversized messages, a channel's name where
-only its id will do, a file that was not sent), keeps what it accepts, and can be told to misbehave for the next calls:
+It refuses what Slack refuses (token, scope, channel, content type, empty or oversized messages, a
+channel's name where only its id will do, a file that was not sent), keeps what it accepts, and can
+be told to misbehave for the next calls:
 
     with SlackServer() as slack:
         slack.rate_limit(times=2)
@@ -26,7 +28,9 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class Misbehaviour:
-    """``status`` 0 closes the connection without an answer, -1 keeps the caller waiting. ``method``: of that call alone."""
+    """``status`` 0 closes the connection without an answer, -1 keeps the caller waiting.
+    ``method``: of that call alone.
+    """
 
     status: int
     body: str = ""
@@ -35,13 +39,17 @@ class Misbehaviour:
 
 
 class SlackServer(LoopbackServer):
-    """``messages`` are the posted ones as Slack would keep them now, ``edits`` what chat.update wrote, oldest first,
+    """``messages`` are the posted ones as Slack would keep them now, ``edits`` what chat.update
+    wrote, oldest first,
 
     ``files`` the pictures that were shared, and ``statuses`` one HTTP status for each call.
     """
 
     def __init__(
-        self, token: str = "xoxb-test", channels: dict[str, str] | None = None, scopes: tuple[str, ...] = ("chat:write", "files:write")
+        self,
+        token: str = "xoxb-test",
+        channels: dict[str, str] | None = None,
+        scopes: tuple[str, ...] = ("chat:write", "files:write"),
     ) -> None:
         self.token = token
         self.channels = channels or {"#ml": CHANNEL_ID}
@@ -82,10 +90,14 @@ class SlackServer(LoopbackServer):
         self._misbehave(Misbehaviour(429, body, {"Retry-After": retry_after}, method), times)
 
     def break_down(self, times: int = 1, status: int = 500, method: str = "") -> None:
-        self._misbehave(Misbehaviour(status, "<html>something is wrong</html>", method=method), times)
+        self._misbehave(
+            Misbehaviour(status, "<html>something is wrong</html>", method=method), times
+        )
 
     def refuse(self, error: str, times: int = 1, method: str = "") -> None:
-        self._misbehave(Misbehaviour(200, json.dumps({"ok": False, "error": error}), method=method), times)
+        self._misbehave(
+            Misbehaviour(200, json.dumps({"ok": False, "error": error}), method=method), times
+        )
 
     def babble(self, body: str, times: int = 1) -> None:
         """Answer 200 with a body that Slack would never send, as a proxy in between may."""
@@ -111,7 +123,9 @@ class SlackServer(LoopbackServer):
                 self.misbehaviours.remove(found)
             return found
 
-    def answer(self, method: str, authorization: str | None, content_type: str, body: bytes) -> dict[str, Any]:
+    def answer(
+        self, method: str, authorization: str | None, content_type: str, body: bytes
+    ) -> dict[str, Any]:
         """What Slack says to a call that nothing disturbs."""
         if not authorization:
             return _refused("not_authed")
@@ -121,10 +135,16 @@ class SlackServer(LoopbackServer):
             return {"ok": True, "team": "Laurel", "user": "laurel"}
         needed = "files:write" if method.startswith("files.") else "chat:write"
         if needed not in self.scopes:
-            return {**_refused("missing_scope"), "needed": needed, "provided": ",".join(self.scopes)}
+            return {
+                **_refused("missing_scope"),
+                "needed": needed,
+                "provided": ",".join(self.scopes),
+            }
         with self._busy:
             if method.startswith("files."):
-                return self._answer_upload(method, {name: values[0] for name, values in parse_qs(body.decode()).items()})
+                return self._answer_upload(
+                    method, {name: values[0] for name, values in parse_qs(body.decode()).items()}
+                )
             if not content_type.startswith("application/json"):
                 return _refused("invalid_post_type")
             said = json.loads(body)
@@ -166,8 +186,17 @@ class SlackServer(LoopbackServer):
             if not said.get("filename") or not said.get("length", "").isdecimal():
                 return _refused("invalid_arguments")
             file_id = f"F0{len(self._pending):08d}"
-            self._pending[file_id] = {"id": file_id, "length": int(said["length"]), "alt": said.get("alt_txt", ""), "data": None}
-            return {"ok": True, "upload_url": self.url.replace("/api/", f"/upload/v1/{file_id}"), "file_id": file_id}
+            self._pending[file_id] = {
+                "id": file_id,
+                "length": int(said["length"]),
+                "alt": said.get("alt_txt", ""),
+                "data": None,
+            }
+            return {
+                "ok": True,
+                "upload_url": self.url.replace("/api/", f"/upload/v1/{file_id}"),
+                "file_id": file_id,
+            }
         if method == "files.completeUploadExternal":
             return self._share(said)
         return _refused("unknown_method")
@@ -182,17 +211,30 @@ class SlackServer(LoopbackServer):
     def _share(self, said: dict[str, str]) -> dict[str, Any]:
         channel, shared = said.get("channel_id", ""), json.loads(said.get("files", "[]"))
         if not re.fullmatch(r"[CGDZ][A-Z0-9]{8,}", channel):
-            messages = ["[ERROR] input must match regex pattern: ^[CGDZ][A-Z0-9]{8,}$ [json-pointer:/channel_id]"]
+            messages = [
+                (
+                    "[ERROR] input must match regex pattern: ^[CGDZ][A-Z0-9]{8,}$ "
+                    "[json-pointer:/channel_id]"
+                )
+            ]
             return {**_refused("invalid_arguments"), "response_metadata": {"messages": messages}}
         if channel not in self.channels.values():
             return _refused("channel_not_found")
-        if any(self._pending.get(one["id"], {}).get("data") is None for one in shared) or not shared:
+        if (
+            any(self._pending.get(one["id"], {}).get("data") is None for one in shared)
+            or not shared
+        ):
             return _refused("file_not_found")
         if said.get("thread_ts") and not self._at(said["thread_ts"]):
             return _refused("thread_not_found")
         for one in shared:
             self.files.append(
-                {**self._pending.pop(one["id"]), "title": one["title"], "thread_ts": said.get("thread_ts"), "channel": channel}
+                {
+                    **self._pending.pop(one["id"]),
+                    "title": one["title"],
+                    "thread_ts": said.get("thread_ts"),
+                    "channel": channel,
+                }
             )
         return {"ok": True, "files": [{"id": one["id"], "title": one["title"]} for one in shared]}
 
@@ -202,7 +244,9 @@ def _refused(error: str) -> dict[str, Any]:
 
 
 def _fault(said: dict[str, Any]) -> str | None:
-    """Slack's name for what is wrong with a message's content, by the limits of its Block Kit reference."""
+    """Slack's name for what is wrong with a message's content, by the limits of its Block Kit
+    reference.
+    """
     blocks = said.get("blocks") or []
     if not said.get("text") and not blocks:
         return "no_text"
@@ -230,17 +274,32 @@ def _fits(block: dict[str, Any]) -> bool:
             and all(_text_fits(one, 3000) for one in texts)
         )
     if kind == "context":
-        return 0 < len(block["elements"]) <= 10 and all(_text_fits(one, 3000) for one in block["elements"])
+        return 0 < len(block["elements"]) <= 10 and all(
+            _text_fits(one, 3000) for one in block["elements"]
+        )
     if kind == "header":
         return _plain_fits(block["text"], 150)
     if kind == "actions":
         ids = [one.get("action_id") for one in block["elements"]]
-        return 0 < len(ids) <= 25 and len(set(ids)) == len(ids) and all(_button_fits(one) for one in block["elements"])
+        return (
+            0 < len(ids) <= 25
+            and len(set(ids)) == len(ids)
+            and all(_button_fits(one) for one in block["elements"])
+        )
     return kind == "divider"
 
 
 def _button_fits(button: dict[str, Any]) -> bool:
-    allowed = {"type", "text", "action_id", "value", "style", "confirm", "url", "accessibility_label"}
+    allowed = {
+        "type",
+        "text",
+        "action_id",
+        "value",
+        "style",
+        "confirm",
+        "url",
+        "accessibility_label",
+    }
     return (
         button.get("type") == "button"
         and set(button) <= allowed
@@ -254,7 +313,9 @@ def _button_fits(button: dict[str, Any]) -> bool:
 
 def _confirm_fits(confirm: dict[str, Any]) -> bool:
     limits = {"title": 100, "text": 300, "confirm": 30, "deny": 30}
-    return set(confirm) - {"style"} == set(limits) and all(_text_fits(confirm[name], limit) for name, limit in limits.items())
+    return set(confirm) - {"style"} == set(limits) and all(
+        _text_fits(confirm[name], limit) for name, limit in limits.items()
+    )
 
 
 def _plain_fits(text: dict[str, Any], limit: int) -> bool:
@@ -273,8 +334,12 @@ class _Handler(Handler):
         if misbehaviour := slack.next_misbehaviour(method):
             return self._misbehave(slack, misbehaviour)
         if self.path.startswith("/upload/v1/"):
-            return self._answer(slack, slack.take_file(self.path.rpartition("/")[2], body), "OK", {})
-        answer = slack.answer(method, self.headers.get("Authorization"), self.headers.get("Content-Type", ""), body)
+            return self._answer(
+                slack, slack.take_file(self.path.rpartition("/")[2], body), "OK", {}
+            )
+        answer = slack.answer(
+            method, self.headers.get("Authorization"), self.headers.get("Content-Type", ""), body
+        )
         return self._answer(slack, 200, json.dumps(answer), {})
 
     def _misbehave(self, slack: SlackServer, how: Misbehaviour) -> None:
@@ -288,4 +353,6 @@ class _Handler(Handler):
 
     def _answer(self, slack: SlackServer, status: int, body: str, headers: dict[str, str]) -> None:
         slack.statuses.append(status)
-        self.reply(status, body.encode(), {"Content-Type": "application/json; charset=utf-8", **headers})
+        self.reply(
+            status, body.encode(), {"Content-Type": "application/json; charset=utf-8", **headers}
+        )

@@ -24,7 +24,9 @@ START_SECONDS = 60
 
 @dataclass(frozen=True)
 class Aws:
-    """Moto's server at ``url``; it knows no other account than its own, and no credentials but made-up ones."""
+    """Moto's server at ``url``; it knows no other account than its own, and no credentials but
+    made-up ones.
+    """
 
     url: str
 
@@ -32,12 +34,20 @@ class Aws:
         return boto3.client(service, endpoint_url=self.url, region_name=REGION, **KEY)
 
     def standing(self) -> Counter[str]:
-        """How many of each kind stand there, whatever made them: a destroy must bring the count back to what it was."""
-        return Counter({f"{service} {kind}": count for service, kind, count in self._counts() if count})
+        """How many of each kind stand there, whatever made them: a destroy must bring the count
+        back to what it was.
+        """
+        return Counter(
+            {f"{service} {kind}": count for service, kind, count in self._counts() if count}
+        )
 
     def _counts(self) -> Iterator[tuple[str, str, int]]:
         for service, operation, key, kept in LISTS:
-            yield service, key, sum(1 for entry in self._entries(service, operation, key) if kept(entry))
+            yield (
+                service,
+                key,
+                sum(1 for entry in self._entries(service, operation, key) if kept(entry)),
+            )
 
     def _entries(self, service: str, operation: str, key: str) -> list[Any]:
         more = {"Scope": "Local"} if operation == "list_policies" else {}
@@ -57,7 +67,8 @@ def _enabled(key: Any) -> bool:
     return not key.get("AliasName", "").startswith("alias/aws/")
 
 
-# service, operation, key of its answer, and which entries count (terminated and built-in ones do not).
+# service, operation, key of its answer, and which entries count (terminated and built-in ones do
+# not).
 LISTS: list[tuple[str, str, str, Any]] = [
     ("s3", "list_buckets", "Buckets", _any),
     ("ec2", "describe_instances", "Reservations", _alive),
@@ -66,7 +77,12 @@ LISTS: list[tuple[str, str, str, Any]] = [
     ("ec2", "describe_subnets", "Subnets", _any),
     ("ec2", "describe_security_groups", "SecurityGroups", _any),
     ("ec2", "describe_nat_gateways", "NatGateways", lambda gateway: gateway["State"] != "deleted"),
-    ("ec2", "describe_vpc_endpoints", "VpcEndpoints", lambda endpoint: endpoint["State"] != "deleted"),
+    (
+        "ec2",
+        "describe_vpc_endpoints",
+        "VpcEndpoints",
+        lambda endpoint: endpoint["State"] != "deleted",
+    ),
     ("ec2", "describe_addresses", "Addresses", _any),
     ("ec2", "describe_launch_templates", "LaunchTemplates", _any),
     ("iam", "list_roles", "Roles", _any),
@@ -99,14 +115,28 @@ LISTS: list[tuple[str, str, str, Any]] = [
 
 @contextmanager
 def moto_server(folder: Path) -> Iterator[Aws]:
-    """Moto's server on a free port of 127.0.0.1, for as long as the context lasts; its log is in ``folder``."""
+    """Moto's server on a free port of 127.0.0.1, for as long as the context lasts; its log is in
+    ``folder``.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     log = folder / "moto.log"
-    command = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)]
+    command = [
+        str(Path(sys.executable).with_name("moto_server")),
+        "-H",
+        "127.0.0.1",
+        "-p",
+        str(port),
+    ]
     # A recording of requests would otherwise be a file of the checkout.
-    environment = os.environ | {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true", "MOTO_RECORDER_FILEPATH": str(folder / "recording")}
-    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output, env=environment) as process:
+    environment = os.environ | {
+        "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
+        "MOTO_RECORDER_FILEPATH": str(folder / "recording"),
+    }
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, stdout=output, stderr=output, env=environment) as process,
+    ):
         try:
             url = f"http://127.0.0.1:{port}"
             _wait(url, process, log)
@@ -124,4 +154,7 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
                 return
         except (urllib.error.URLError, ConnectionError):
             time.sleep(0.1)
-    raise RuntimeError(f"moto's server did not answer at {url} within {START_SECONDS} s. Its log:\n{log.read_text()}")
+    raise RuntimeError(
+        f"moto's server did not answer at {url} within {START_SECONDS} s. Its log:\n"
+        f"{log.read_text()}"
+    )

@@ -1,4 +1,6 @@
-"""Terraform for real, at moto's server. Run by `make infra-test`; `make test` leaves this folder out, for it needs Terraform."""
+"""Terraform for real, at moto's server. Run by `make infra-test`; `make test` leaves this folder
+out, for it needs Terraform.
+"""
 
 import shutil
 from collections.abc import Iterator
@@ -24,7 +26,10 @@ CLUSTER = {
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Collected only where this folder, or a file in it, is asked for by name."""
     here = Path(__file__).parent
-    asked = [Path(config.invocation_params.dir, argument.partition("::")[0]).resolve() for argument in config.args]
+    asked = [
+        Path(config.invocation_params.dir, argument.partition("::")[0]).resolve()
+        for argument in config.args
+    ]
     return None if any(path == here or here in path.parents for path in asked) else True
 
 
@@ -39,7 +44,10 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
 def terraform(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Terraform:
     """``with terraform.applied("single", name="laurel") as stack: ...``"""
     if shutil.which("terraform") is None:
-        pytest.fail("Terraform is not installed: https://developer.hashicorp.com/terraform/install (1.10 or newer).")
+        pytest.fail(
+            "Terraform is not installed: https://developer.hashicorp.com/terraform/install "
+            "(1.10 or newer)."
+        )
     return Terraform(aws, tmp_path_factory.mktemp("stacks"))
 
 
@@ -57,10 +65,18 @@ def cluster_plan(known_cluster: Stack) -> Plan:
 @pytest.fixture(scope="session")
 def single_plan(terraform: Terraform) -> Plan:
     """The plan of the stack single, its bucket and its volume known."""
-    stack = known(terraform, "single", repository="https://git.example.org/laurel.git", revision="v1", name="laurel-box")
+    stack = known(
+        terraform,
+        "single",
+        repository="https://git.example.org/laurel.git",
+        revision="v1",
+        name="laurel-box",
+    )
     # Moto's server knows Amazon's images and not Canonical's.
     image = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
     stack.override("image", f'data "aws_ssm_parameter" "ami" {{\n  name = "{image}"\n}}\n')
     # Of user data a plan shows a digest alone.
-    (stack.folder / "cloud_init_output.tf").write_text('output "cloud_init" {\n  value = local.cloud_init\n}\n')
+    (stack.folder / "cloud_init_output.tf").write_text(
+        'output "cloud_init" {\n  value = local.cloud_init\n}\n'
+    )
     return stack.plan()

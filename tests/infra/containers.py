@@ -1,7 +1,8 @@
-"""What stacks, Compose and Dockerfiles have containers run, run here: the same command with the same environment, without an engine.
+"""What stacks, Compose and Dockerfiles have containers run, run here: the same command with the
+same environment, without an engine.
 
-Of the image there are its variables, its entry point and its command, as its Dockerfile says; its files are this checkout.
-"""
+Of the image there are its variables, its entry point and its command, as its Dockerfile says; its
+files are this checkout."""
 
 import json
 import re
@@ -29,11 +30,20 @@ class Image:
 
     @classmethod
     def read(cls, name: str) -> Self:
-        text = (REPOSITORY / "infra" / "images" / name / "Dockerfile").read_text().replace("\\\n", " ")
+        text = (
+            (REPOSITORY / "infra" / "images" / name / "Dockerfile").read_text().replace("\\\n", " ")
+        )
         lines = text[text.rindex("\nFROM ") :].splitlines()
-        pairs = [pair for line in lines if line.startswith("ENV ") for pair in shlex.split(line.removeprefix("ENV "))]
+        pairs = [
+            pair
+            for line in lines
+            if line.startswith("ENV ")
+            for pair in shlex.split(line.removeprefix("ENV "))
+        ]
         instructions = {
-            words[0]: words[-1] for line in lines if (words := line.split(" ", 1)) and words[0] in ("ENTRYPOINT", "CMD", "HEALTHCHECK")
+            words[0]: words[-1]
+            for line in lines
+            if (words := line.split(" ", 1)) and words[0] in ("ENTRYPOINT", "CMD", "HEALTHCHECK")
         }
         health = instructions.get("HEALTHCHECK", "").partition(" CMD ")[2]
         return cls(
@@ -57,11 +67,19 @@ class Container:
     def run(self, line: list[str] | None = None) -> subprocess.CompletedProcess[str]:
         """The container's command, or another one in its environment, to its end."""
         return subprocess.run(
-            _here(line or self.line), env=self.environment, cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False
+            _here(line or self.line),
+            env=self.environment,
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
 
     def is_healthy(self, check: list[str] | None = None) -> bool:
-        """Whether its health check (or another one) ends with 0. ``CMD``: as it is; ``CMD-SHELL``: by a shell."""
+        """Whether its health check (or another one) ends with 0. ``CMD``: as it is; ``CMD-SHELL``:
+        by a shell.
+        """
         kind, *words = check or self.health
         assert kind in ("CMD", "CMD-SHELL"), kind
         ended = self.run(words if kind == "CMD" else ["/bin/sh", "-c", *words])
@@ -72,7 +90,9 @@ class Container:
     @contextmanager
     def running(self) -> Iterator["Running"]:
         with (self.folder / "output.log").open("wb") as output:
-            process = subprocess.Popen(_here(self.line), env=self.environment, cwd=REPOSITORY, stdout=output, stderr=output)
+            process = subprocess.Popen(
+                _here(self.line), env=self.environment, cwd=REPOSITORY, stdout=output, stderr=output
+            )
         try:
             yield Running(self, process)
         finally:
@@ -88,13 +108,19 @@ class Running:
     process: "subprocess.Popen[bytes]"
 
     def is_well(self) -> bool:
-        """Its health check says so. Raises ``AssertionError`` with its last lines where it has ended."""
+        """Its health check says so. Raises ``AssertionError`` with its last lines where it has
+        ended.
+        """
         assert self.process.poll() is None, f"{self.container.name} ended:\n{self.said()}"
         return self.container.is_healthy()
 
     def said(self) -> str:
         folder = self.container.folder
-        return "\n".join(path.read_text()[-3000:] for path in (folder / "output.log", folder / "health.log") if path.exists())
+        return "\n".join(
+            path.read_text()[-3000:]
+            for path in (folder / "output.log", folder / "health.log")
+            if path.exists()
+        )
 
 
 def _here(line: list[str]) -> list[str]:
@@ -102,20 +128,32 @@ def _here(line: list[str]) -> list[str]:
     return [sys.executable, *line[1:]] if line[0] == "python" else line
 
 
-def task_containers(plan: Plan, family: str, values: dict[str, str], folder: Path) -> dict[str, Container]:
-    """The containers of a planned task definition, by name. ``values``: what their secrets and parameters hold, by variable."""
-    definitions = {one["family"]: json.loads(one["container_definitions"]) for one in plan.planned("aws_ecs_task_definition").values()}
+def task_containers(
+    plan: Plan, family: str, values: dict[str, str], folder: Path
+) -> dict[str, Container]:
+    """The containers of a planned task definition, by name. ``values``: what their secrets and
+    parameters hold, by variable.
+    """
+    definitions = {
+        one["family"]: json.loads(one["container_definitions"])
+        for one in plan.planned("aws_ecs_task_definition").values()
+    }
     containers = {}
     for definition in definitions[family]:
         image = Image.read("serving" if "-serving:" in definition["image"] else "flows")
         named = [one["name"] for one in definition.get("secrets", [])]
         environment = {one["name"]: one["value"] for one in definition.get("environment", [])}
         environment |= {name: values[name] for name in named}
-        line = [*(definition.get("entryPoint") or image.entry_point), *(definition.get("command") or image.command)]
+        line = [
+            *(definition.get("entryPoint") or image.entry_point),
+            *(definition.get("command") or image.command),
+        ]
         own = folder / definition["name"]
         own.mkdir(parents=True, exist_ok=True)
         health = (definition.get("healthCheck") or {}).get("command", [])
-        containers[definition["name"]] = Container(definition["name"], line, _environment(image, environment, own), health, own)
+        containers[definition["name"]] = Container(
+            definition["name"], line, _environment(image, environment, own), health, own
+        )
     return containers
 
 
@@ -124,15 +162,26 @@ def _environment(image: Image, given: dict[str, str], folder: Path) -> dict[str,
     state = folder / "state"
     state.mkdir(exist_ok=True)
     merged = image.environment | given
-    merged = {name: re.sub(r"^/var/lib/laurel", str(state), value) for name, value in merged.items()}
+    merged = {
+        name: re.sub(r"^/var/lib/laurel", str(state), value) for name, value in merged.items()
+    }
     merged = {name: re.sub(r"^/tmp/", f"{folder}/", value) for name, value in merged.items()}  # noqa: S108 - the image's own
     python = Path(sys.executable).parent
-    here = {"PATH": f"{python}:/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY), "LAUREL_HOME": str(REPOSITORY), "HOME": str(state)}
+    here = {
+        "PATH": f"{python}:/usr/bin:/bin",
+        "PYTHONPATH": str(REPOSITORY),
+        "LAUREL_HOME": str(REPOSITORY),
+        "HOME": str(state),
+    }
     merged.pop("PYTHONDONTWRITEBYTECODE", None)
     return merged | here
 
 
 def parameters(plan: Plan) -> dict[str, str]:
-    """Variable -> value of the Parameter Store; ids that AWS makes up (of subnets, security groups) are ``unknown-yet``."""
+    """Variable -> value of the Parameter Store; ids that AWS makes up (of subnets, security groups)
+    are ``unknown-yet``.
+    """
     planned: dict[str, Any] = plan.planned("aws_ssm_parameter")
-    return {one["name"].rpartition("/")[2]: one.get("value", "unknown-yet") for one in planned.values()}
+    return {
+        one["name"].rpartition("/")[2]: one.get("value", "unknown-yet") for one in planned.values()
+    }

@@ -1,8 +1,10 @@
-"""Plans in which everything is known: what AWS names only when it makes it (ARNs, addresses) is written as AWS would name it.
+"""Plans in which everything is known: what AWS names only when it makes it (ARNs, addresses) is
+written as AWS would name it.
 
-A plan leaves out what it does not know yet, and with one unknown ARN a whole task definition or policy. So the copy of the stack that
-is planned here says ``"arn:aws:iam::123456789012:role/${aws_iam_role.task.name}"`` where the stack says ``aws_iam_role.task.arn``.
-"""
+A plan leaves out what it does not know yet, and with one unknown ARN a whole task definition or
+policy. So the copy of the stack that is planned here says
+``"arn:aws:iam::123456789012:role/${aws_iam_role.task.name}"`` where the stack says
+``aws_iam_role.task.arn``."""
 
 import re
 from pathlib import Path
@@ -15,7 +17,8 @@ ACCOUNT = "123456789012"
 VOLUME = "vol-0a1b2c3d4e5f60718"
 _HERE = f"{REGION}:{ACCOUNT}"
 _ECR = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
-# A reference of Terraform -> an expression in which {0} is the resource. The short names are those of the stacks' own loops.
+# A reference of Terraform -> an expression in which {0} is the resource. The short names are those
+# of the stacks' own loops.
 _NAMES = {
     r"\b(aws_iam_role\.\w+(?:\[[^\]]+\])?)\.arn\b": f'"arn:aws:iam::{ACCOUNT}:role/${{{{{{0}}.name}}}}"',
     r"\b(aws_cloudwatch_log_group\.\w+(?:\[[^\]]+\])?)\.arn\b": f'"arn:aws:logs:{_HERE}:log-group:${{{{{{0}}.name}}}}"',
@@ -36,7 +39,9 @@ _NAMES = {
 
 
 def known(terraform: Terraform, name: str, /, **variables: Any) -> Stack:
-    """The stack ``name`` with nothing unknown in its policies, task definitions and user data; to be planned, never applied."""
+    """The stack ``name`` with nothing unknown in its policies, task definitions and user data; to
+    be planned, never applied.
+    """
     stack = terraform.stack(name, **variables)
     for folder in {path.parent for path in (stack.copy / "terraform").rglob("*.tf")}:
         _name_all(folder)
@@ -44,7 +49,9 @@ def known(terraform: Terraform, name: str, /, **variables: Any) -> Stack:
 
 
 def _name_all(folder: Path) -> None:
-    """Through locals: a data source that names a resource which is yet to be made waits for it, whatever it wants of it."""
+    """Through locals: a data source that names a resource which is yet to be made waits for it,
+    whatever it wants of it.
+    """
     local: dict[str, str] = {}
 
     def name(match: re.Match[str], expression: str) -> str:

@@ -1,7 +1,7 @@
 """A stack of ``infra/terraform`` in a folder of its own, at moto's server: plan, apply, destroy.
 
-The real program and the real provider run. A test-only override file makes moto's server the only AWS that they know.
-"""
+The real program and the real provider run. A test-only override file makes moto's server the only
+AWS that they know."""
 
 import json
 import os
@@ -21,7 +21,9 @@ INFRA = REPOSITORY / "infra"
 NOWHERE = "http://127.0.0.1:9"
 # What would change a command here; the rest (a mirror, a cache of plugins) belongs to the machine.
 OF_A_USER = ("TF_VAR_", "TF_CLI_ARGS", "TF_DATA_DIR", "TF_WORKSPACE", "TF_LOG")
-NOT_COPIED = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfplan", "*.tfvars*", "__pycache__")
+NOT_COPIED = shutil.ignore_patterns(
+    ".terraform*", "*.tfstate*", "*.tfplan", "*.tfvars*", "__pycache__"
+)
 
 PROVIDER = """
 terraform {
@@ -41,8 +43,9 @@ provider "aws" {
 }
 """
 
-# For the stacks that have a lake; test_lake.py applies the module itself. The provider looks ten times, five seconds apart, whether a
-# lifecycle stands, and moto's server forgets that EventBridge was switched on, so that each plan would switch it on again.
+# For the stacks that have a lake; test_lake.py applies the module itself. The provider looks ten
+# times, five seconds apart, whether a lifecycle stands, and moto's server forgets that EventBridge
+# was switched on, so that each plan would switch it on again.
 LAKE = """
 resource "aws_s3_bucket_lifecycle_configuration" "lake" {
   count = 0
@@ -67,13 +70,26 @@ class Plan:
     @property
     def changes(self) -> dict[str, list[str]]:
         """Address -> actions, of all that is not left as it is."""
-        found = {change["address"]: change["change"]["actions"] for change in self.document.get("resource_changes", [])}
-        return {address: actions for address, actions in found.items() if actions not in (["no-op"], ["read"])}
+        found = {
+            change["address"]: change["change"]["actions"]
+            for change in self.document.get("resource_changes", [])
+        }
+        return {
+            address: actions
+            for address, actions in found.items()
+            if actions not in (["no-op"], ["read"])
+        }
 
     def planned(self, kind: str) -> dict[str, dict[str, Any]]:
-        """Address -> attributes as they will be, of each resource of the type ``kind``; what is not known yet is missing."""
+        """Address -> attributes as they will be, of each resource of the type ``kind``; what is not
+        known yet is missing.
+        """
         changes = self.document.get("resource_changes", [])
-        return {one["address"]: one["change"]["after"] for one in changes if one["type"] == kind and one["change"]["after"] is not None}
+        return {
+            one["address"]: one["change"]["after"]
+            for one in changes
+            if one["type"] == kind and one["change"]["after"] is not None
+        }
 
 
 @dataclass
@@ -95,35 +111,61 @@ class Stack:
 
     def init(self) -> None:
         plugins = os.environ.get("TF_PLUGIN_DIR")
-        self.run("init", "-input=false", *([f"-plugin-dir={plugins}"] if plugins else []), reach_out=not plugins)
+        self.run(
+            "init",
+            "-input=false",
+            *([f"-plugin-dir={plugins}"] if plugins else []),
+            reach_out=not plugins,
+        )
 
     def plan(self, **variables: Any) -> Plan:
-        """Plan with the stack's variables and those given here, and keep it for ``apply``. Raises ``TerraformError``."""
+        """Plan with the stack's variables and those given here, and keep it for ``apply``. Raises
+        ``TerraformError``.
+        """
         (self.folder / "test.auto.tfvars.json").write_text(json.dumps(self.variables | variables))
         self.run("plan", "-input=false", "-out=test.tfplan")
         return Plan(json.loads(self.run("show", "-json", "test.tfplan")))
 
     def apply(self, **variables: Any) -> Plan:
-        """Plan, and apply that plan; the variables stay for what comes after. Raises ``TerraformError``."""
+        """Plan, and apply that plan; the variables stay for what comes after. Raises
+        ``TerraformError``.
+        """
         plan = self.plan(**variables)
         self.variables |= variables
         self.run("apply", "-input=false", "test.tfplan")
         return plan
 
     def outputs(self) -> dict[str, Any]:
-        return {name: output["value"] for name, output in json.loads(self.run("output", "-json")).items()}
+        return {
+            name: output["value"]
+            for name, output in json.loads(self.run("output", "-json")).items()
+        }
 
     def destroy(self) -> None:
         self.run("destroy", "-input=false", "-auto-approve")
 
     def standing(self) -> list[str]:
         """Addresses in the state."""
-        return self.run("state", "list").splitlines() if (self.folder / "terraform.tfstate").exists() else []
+        return (
+            self.run("state", "list").splitlines()
+            if (self.folder / "terraform.tfstate").exists()
+            else []
+        )
 
     def run(self, command: str, *arguments: str, reach_out: bool = False) -> str:
-        """Standard output of ``terraform <command>``; ``reach_out``: it may download. Raises ``TerraformError``."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", *OF_A_USER))}
-        environment |= {"AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": REGION, "AWS_ENDPOINT_URL": self.aws.url}
+        """Standard output of ``terraform <command>``; ``reach_out``: it may download. Raises
+        ``TerraformError``.
+        """
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("AWS_", *OF_A_USER))
+        }
+        environment |= {
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_REGION": REGION,
+            "AWS_ENDPOINT_URL": self.aws.url,
+        }
         environment |= {"CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1"}
         if not reach_out:
             environment |= {"HTTP_PROXY": NOWHERE, "HTTPS_PROXY": NOWHERE, "NO_PROXY": "127.0.0.1"}
@@ -132,7 +174,9 @@ class Stack:
             cwd=self.folder, env=environment, capture_output=True, text=True,
         )  # fmt: skip
         if done.returncode:
-            raise TerraformError(f"terraform {command} of {self.name} failed:\n{done.stdout}\n{done.stderr}")
+            raise TerraformError(
+                f"terraform {command} of {self.name} failed:\n{done.stdout}\n{done.stderr}"
+            )
         return done.stdout
 
 
@@ -144,7 +188,9 @@ class Terraform:
     scratch: Path
 
     def stack(self, name: str, /, **variables: Any) -> Stack:
-        """The stack or module ``infra/terraform/<name>``, copied and initialized, with nothing planned."""
+        """The stack or module ``infra/terraform/<name>``, copied and initialized, with nothing
+        planned.
+        """
         copy = self.scratch / f"{name.replace('/', '-')}-{len(list(self.scratch.iterdir()))}"
         shutil.copytree(INFRA, copy, ignore=NOT_COPIED)
         stack = Stack(name, copy, self.aws, variables)
@@ -155,11 +201,13 @@ class Terraform:
         return stack
 
     @contextmanager
-    def applied(self, name: str, overrides: dict[str, str] | None = None, /, **variables: Any) -> Iterator[Stack]:
+    def applied(
+        self, name: str, overrides: dict[str, str] | None = None, /, **variables: Any
+    ) -> Iterator[Stack]:
         """The stack, applied; at the end destroyed, and nothing may be left of it.
 
-        ``overrides``: texts by name, for ``Stack.override``: ``{"moto": 'resource "aws_x" "y" { count = 0 }'}``.
-        """
+        ``overrides``: texts by name, for ``Stack.override``: ``{"moto": 'resource "aws_x" "y" {
+        count = 0 }'}``."""
         before = self.aws.standing()
         stack = self.stack(name, **variables)
         for file, text in (overrides or {}).items():

@@ -1,4 +1,6 @@
-"""What the box is told, and the programs that it is told with: cloud-init, the data volume on a real block device, Compose."""
+"""What the box is told, and the programs that it is told with: cloud-init, the data volume on a
+real block device, Compose.
+"""
 
 import os
 import shutil
@@ -19,7 +21,9 @@ BOX = REPOSITORY / "infra/terraform/single/box"
 PROGRAMS = ["laurel-volume", "laurel-install", "laurel-compose"]
 LARGEST_USER_DATA_BYTES = 16 * 1024
 LOOP = os.name == "posix" and os.geteuid() == 0 and shutil.which("losetup") is not None
-on_a_block_device = pytest.mark.skipif(not LOOP, reason="needs Linux and root: a file is made a block device")
+on_a_block_device = pytest.mark.skipif(
+    not LOOP, reason="needs Linux and root: a file is made a block device"
+)
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +31,23 @@ def planned(terraform: Terraform) -> Stack:
     """Planned with the volume's id and the bucket's name as they would be known in the end."""
     stack = terraform.stack("single", name="laurel-plan", **REQUIRED)
     stack.override("image", IMAGE)
-    known = 'locals {\n  known = { BOX_VOLUME = "vol-0a1b2c", BOX_LAKE = "s3://laurel-plan-lake" }\n}\n'
+    known = (
+        'locals {\n  known = { BOX_VOLUME = "vol-0a1b2c", BOX_LAKE = "s3://laurel-plan-lake" }\n}\n'
+    )
     files = stack.folder / "cloud_init.tf"
-    text = files.read_text().replace("aws_ebs_volume.data.id", "local.known.BOX_VOLUME").replace("module.lake.url", "local.known.BOX_LAKE")
+    text = (
+        files.read_text()
+        .replace("aws_ebs_volume.data.id", "local.known.BOX_VOLUME")
+        .replace("module.lake.url", "local.known.BOX_LAKE")
+    )
     files.write_text(text + known + 'output "cloud_init" {\n  value = local.cloud_init\n}\n')
     return stack
 
 
 def cloud_init(planned: Stack, **variables: Any) -> str:
-    return str(planned.plan(**variables).document["planned_values"]["outputs"]["cloud_init"]["value"])
+    return str(
+        planned.plan(**variables).document["planned_values"]["outputs"]["cloud_init"]["value"]
+    )
 
 
 def written(text: str) -> dict[str, str]:
@@ -45,7 +57,12 @@ def written(text: str) -> dict[str, str]:
 @pytest.mark.skipif(shutil.which("cloud-init") is None, reason="needs cloud-init")
 def test_cloud_init_accepts_it(planned: Stack, tmp_path: Path) -> None:
     (tmp_path / "user-data").write_text(cloud_init(planned))
-    done = subprocess.run(["cloud-init", "schema", "--config-file", "user-data"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        ["cloud-init", "schema", "--config-file", "user-data"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -54,21 +71,30 @@ def test_it_fits_and_holds_the_programs_as_they_are(planned: Stack) -> None:
     assert text.startswith("#cloud-config\n")
     assert len(text.encode()) <= LARGEST_USER_DATA_BYTES
     files = written(text)
-    assert {name: files[f"/usr/local/sbin/{name}"] for name in PROGRAMS} == {name: (BOX / name).read_text() for name in PROGRAMS}
-    assert yaml.safe_load(text)["runcmd"] == [["systemctl", "enable", "--now", "--no-block", "laurel.service"]]
+    assert {name: files[f"/usr/local/sbin/{name}"] for name in PROGRAMS} == {
+        name: (BOX / name).read_text() for name in PROGRAMS
+    }
+    assert yaml.safe_load(text)["runcmd"] == [
+        ["systemctl", "enable", "--now", "--no-block", "laurel.service"]
+    ]
 
 
 def test_docker_waits_for_the_volume_and_keeps_everything_on_it(planned: Stack) -> None:
     files = written(cloud_init(planned))
     assert yaml.safe_load(files["/etc/docker/daemon.json"])["data-root"] == "/srv/laurel/docker"
-    assert "Requires=laurel-volume.service\nAfter=laurel-volume.service" in files["/etc/systemd/system/docker.service.d/laurel.conf"]
+    assert (
+        "Requires=laurel-volume.service\nAfter=laurel-volume.service"
+        in files["/etc/systemd/system/docker.service.d/laurel.conf"]
+    )
     assert "BOX_VOLUME=vol-0a1b2c\n" in files["/etc/laurel/box.env"]
 
 
 def test_pages_are_on_loopback_unless_their_port_is_listed(planned: Stack) -> None:
     alone = written(cloud_init(planned))["/etc/laurel/box.env"]
     assert alone.count("_ADDRESS=127.0.0.1\n") == 4
-    listed = written(cloud_init(planned, inbound=[{"port": 5001, "cidrs": ["10.0.0.0/16"]}]))["/etc/laurel/box.env"]
+    listed = written(cloud_init(planned, inbound=[{"port": 5001, "cidrs": ["10.0.0.0/16"]}]))[
+        "/etc/laurel/box.env"
+    ]
     assert listed.count("_ADDRESS=127.0.0.1\n") == 3
     assert "BOX_SERVING_ADDRESS=0.0.0.0\n" in listed
 
@@ -88,7 +114,9 @@ def test_programs_are_bash(program: str) -> None:
 
 @contextmanager
 def block_device(file: Path) -> Iterator[str]:
-    name = subprocess.run(["losetup", "--find", "--show", str(file)], check=True, capture_output=True, text=True).stdout.strip()
+    name = subprocess.run(
+        ["losetup", "--find", "--show", str(file)], check=True, capture_output=True, text=True
+    ).stdout.strip()
     try:
         yield name
     finally:
@@ -108,7 +136,9 @@ def disk(tmp_path: Path) -> Path:
 def volume(file: Path, folder: Path) -> Iterator[subprocess.CompletedProcess[str]]:
     """The program on that disk; afterwards the folder is unmounted, as when the box goes."""
     with block_device(file) as device:
-        done = subprocess.run([BOX / "laurel-volume", device, folder], capture_output=True, text=True)
+        done = subprocess.run(
+            [BOX / "laurel-volume", device, folder], capture_output=True, text=True
+        )
         try:
             yield done
         finally:
@@ -123,7 +153,9 @@ def test_an_empty_volume_is_formatted_once_and_keeps_its_data(disk: Path, tmp_pa
         assert (first.returncode, "making a file system" in first.stdout) == (0, True), first.stderr
         (folder / "champion").write_text("version 2")
     with volume(disk, folder) as second:
-        assert (second.returncode, "making a file system" in second.stdout) == (0, False), second.stderr
+        assert (second.returncode, "making a file system" in second.stdout) == (0, False), (
+            second.stderr
+        )
         assert (folder / "champion").read_text() == "version 2"
 
 
@@ -132,7 +164,9 @@ def test_a_mounted_volume_is_left_alone(disk: Path, tmp_path: Path) -> None:
     folder = tmp_path / "srv"
     with volume(disk, folder), block_device(disk) as other:
         (folder / "champion").write_text("version 2")
-        again = subprocess.run([BOX / "laurel-volume", other, folder], capture_output=True, text=True)
+        again = subprocess.run(
+            [BOX / "laurel-volume", other, folder], capture_output=True, text=True
+        )
         assert (again.returncode, "mounted already" in again.stdout) == (0, True)
         assert (folder / "champion").read_text() == "version 2"
 
@@ -151,10 +185,16 @@ def test_a_volume_that_grew_is_widened_with_its_data(disk: Path, tmp_path: Path)
 
 @on_a_block_device
 @pytest.mark.parametrize("content", ["partitions", "unknown"])
-def test_a_volume_with_something_else_on_it_is_never_formatted(disk: Path, tmp_path: Path, content: str) -> None:
+def test_a_volume_with_something_else_on_it_is_never_formatted(
+    disk: Path, tmp_path: Path, content: str
+) -> None:
     if content == "partitions":
         # A master boot record with one partition of Linux, from sector 2048 on.
-        entry = bytes([0, 0, 0, 0, 0x83, 0, 0, 0]) + (2048).to_bytes(4, "little") + (65536).to_bytes(4, "little")
+        entry = (
+            bytes([0, 0, 0, 0, 0x83, 0, 0, 0])
+            + (2048).to_bytes(4, "little")
+            + (65536).to_bytes(4, "little")
+        )
         with disk.open("r+b") as file:
             file.seek(446)
             file.write(entry + bytes(48) + b"\x55\xaa")
@@ -170,18 +210,36 @@ def test_a_volume_with_something_else_on_it_is_never_formatted(disk: Path, tmp_p
 
 def test_a_volume_that_never_comes_is_told(tmp_path: Path) -> None:
     environment = os.environ | {"BOX_VOLUME_WAIT_SECONDS": "1"}
-    done = subprocess.run([BOX / "laurel-volume", tmp_path / "nothing", tmp_path / "srv"], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [BOX / "laurel-volume", tmp_path / "nothing", tmp_path / "srv"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 1
     assert "Attach it to this instance as /dev/sdf" in done.stderr
 
 
-COMPOSE = next((command for command in (["docker", "compose"], ["docker-compose"]) if shutil.which(command[0])), None)
+COMPOSE = next(
+    (
+        command
+        for command in (["docker", "compose"], ["docker-compose"])
+        if shutil.which(command[0])
+    ),
+    None,
+)
 
 
 @pytest.mark.skipif(COMPOSE is None, reason="needs Docker Compose")
 def test_on_the_box_the_lake_is_the_bucket_and_no_key_of_it_is_given(tmp_path: Path) -> None:
-    subprocess.run([REPOSITORY / "infra/compose/make-env", tmp_path], check=True, capture_output=True)
-    told = {"BOX_LAKE": "s3://laurel-lake", "BOX_REGION": "eu-west-1", "BOX_SERVING_ADDRESS": "0.0.0.0"}
+    subprocess.run(
+        [REPOSITORY / "infra/compose/make-env", tmp_path], check=True, capture_output=True
+    )
+    told = {
+        "BOX_LAKE": "s3://laurel-lake",
+        "BOX_REGION": "eu-west-1",
+        "BOX_SERVING_ADDRESS": "0.0.0.0",
+    }
     told |= {f"BOX_{page}_ADDRESS": "127.0.0.1" for page in ("GRAFANA", "PREFECT", "MLFLOW")}
     (tmp_path / "box.env").write_text("".join(f"{name}={value}\n" for name, value in told.items()))
     files = [
@@ -209,9 +267,16 @@ def test_on_the_box_the_lake_is_the_bucket_and_no_key_of_it_is_given(tmp_path: P
     assert not {"seaweedfs", "bucket"} & set(services)
     for name in ("mlflow", "apply", "worker", "serving"):
         environment = services[name]["environment"]
-        assert (environment["LAUREL_LAKE"], environment["LAUREL_S3_ENDPOINT"]) == ("s3://laurel-lake", "aws")
+        assert (environment["LAUREL_LAKE"], environment["LAUREL_S3_ENDPOINT"]) == (
+            "s3://laurel-lake",
+            "aws",
+        )
         assert environment["LAUREL_S3_REGION"] == "eu-west-1"
         assert not {"LAUREL_S3_ACCESS_KEY", "LAUREL_S3_SECRET_KEY"} & set(environment)
-    published = {name: port["host_ip"] for name, service in services.items() for port in service.get("ports", [])}
+    published = {
+        name: port["host_ip"]
+        for name, service in services.items()
+        for port in service.get("ports", [])
+    }
     assert published.pop("serving") == "0.0.0.0"
     assert set(published.values()) == {"127.0.0.1"}

@@ -1,4 +1,6 @@
-"""The stack cluster: applied at moto's server, looked at with boto3, applied again, destroyed; by its plan, where moto knows too little."""
+"""The stack cluster: applied at moto's server, looked at with boto3, applied again, destroyed; by
+its plan, where moto knows too little.
+"""
 
 import json
 from collections import Counter
@@ -20,10 +22,12 @@ VARIABLES = {
     "github": {"repository": "example/laurel"},
     "protect": False,
 }
-# Only for moto's server, as files by their paths. What is left out or ignored here is covered by the plan:
+# Only for moto's server, as files by their paths. What is left out or ignored here is covered by
+# the plan:
 AT_MOTO = {
-    # its services forget capacity provider strategy and tags, so that each plan would make them anew; and the provider dies of
-    # the empty network that it reports for a service in mode bridge, so that there every service gets some subnets;
+    # its services forget capacity provider strategy and tags, so that each plan would make them
+    # anew; and the provider dies of the empty network that it reports for a service in mode bridge,
+    # so that there every service gets some subnets;
     "modules/service/moto.tf": 'data "aws_subnets" "any" {}\n',
     "modules/service/moto_override.tf": """
 resource "aws_ecs_service" "main" {
@@ -37,7 +41,9 @@ resource "aws_ecs_service" "main" {
 }
 """,
     # it cannot describe the subscribers of a budget;
-    "modules/monitoring/moto_override.tf": 'resource "aws_budgets_budget" "monthly" {\n  count = 0\n}\n',
+    "modules/monitoring/moto_override.tf": (
+        'resource "aws_budgets_budget" "monthly" {\n  count = 0\n}\n'
+    ),
     # it cannot list the tags of a scalable target, for which the provider tries for minutes;
     "cluster/moto_override.tf": """
 resource "aws_appautoscaling_target" "serving" {
@@ -48,8 +54,9 @@ resource "aws_appautoscaling_policy" "serving" {
   for_each = {}
 }
 """,
-    # deleting a group by force it leaves the instances that are protected, and their disks; and it forgets how long an instance may live,
-    # so that each apply would update the group, at which it forgets the types of instances as well;
+    # deleting a group by force it leaves the instances that are protected, and their disks; and it
+    # forgets how long an instance may live, so that each apply would update the group, at which it
+    # forgets the types of instances as well;
     "modules/ecs/moto_override.tf": """
 resource "aws_autoscaling_group" "main" {
   protect_from_scale_in = false
@@ -83,19 +90,25 @@ def cluster(terraform: Terraform, aws: Aws) -> Iterator[Stack]:
         (stack.copy / "terraform" / path).write_text(text)
     try:
         apply(stack)
-        # A rule between two groups gets its description only now: moto's server forgets it when the rule is made.
+        # A rule between two groups gets its description only now: moto's server forgets it when the
+        # rule is made.
         apply(stack)
         yield stack
     finally:
         stack.destroy()
     assert stack.standing() == []
     # ECS keeps a deleted cluster as inactive for a while, and moto's server for good.
-    assert {cluster["status"] for cluster in aws.client("ecs").describe_clusters(clusters=["laurel"])["clusters"]} == {"INACTIVE"}
+    assert {
+        cluster["status"]
+        for cluster in aws.client("ecs").describe_clusters(clusters=["laurel"])["clusters"]
+    } == {"INACTIVE"}
     assert aws.standing() - before - Counter({"ecs clusterArns": 1}) == {}
 
 
 def apply(stack: Stack) -> None:
-    """Moto's server answers 500 where one thread lists what another one changes: then, and only then, again."""
+    """Moto's server answers 500 where one thread lists what another one changes: then, and only
+    then, again.
+    """
     for attempt in range(1, ATTEMPTS + 1):
         try:
             stack.apply()
@@ -123,9 +136,15 @@ def policies(aws: Aws) -> dict[str, list[dict[str, Any]]]:
     iam, found = aws.client("iam"), {}
     for role in iam.list_roles()["Roles"]:
         names = iam.list_role_policies(RoleName=role["RoleName"])["PolicyNames"]
-        documents = [iam.get_role_policy(RoleName=role["RoleName"], PolicyName=name)["PolicyDocument"] for name in names]
+        documents = [
+            iam.get_role_policy(RoleName=role["RoleName"], PolicyName=name)["PolicyDocument"]
+            for name in names
+        ]
         statements = [statement for document in documents for statement in document["Statement"]]
-        found[role["RoleName"]] = [{**one, "Action": listed(one["Action"]), "Resource": listed(one["Resource"])} for one in statements]
+        found[role["RoleName"]] = [
+            {**one, "Action": listed(one["Action"]), "Resource": listed(one["Resource"])}
+            for one in statements
+        ]
         assert iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"] == []
     return {name: statements for name, statements in found.items() if name.startswith("laurel-")}
 
@@ -135,7 +154,9 @@ def listed(value: str | list[str]) -> list[str]:
 
 
 def containers(plan_or_aws: Aws, family: str) -> dict[str, dict[str, Any]]:
-    definition = plan_or_aws.client("ecs").describe_task_definition(taskDefinition=family)["taskDefinition"]
+    definition = plan_or_aws.client("ecs").describe_task_definition(taskDefinition=family)[
+        "taskDefinition"
+    ]
     return {container["name"]: container for container in definition["containerDefinitions"]}
 
 
@@ -146,9 +167,15 @@ def test_second_apply_changes_nothing(cluster: Stack) -> None:
 def test_no_secret_is_in_the_state_nor_in_the_plan(cluster: Stack, aws: Aws) -> None:
     secrets = aws.client("secretsmanager")
     kept = (cluster.folder / "terraform.tfstate").read_text() + json.dumps(cluster.plan().document)
-    values = {one["Name"]: secrets.get_secret_value(SecretId=one["Name"])["SecretString"] for one in secrets.list_secrets()["SecretList"]}
+    values = {
+        one["Name"]: secrets.get_secret_value(SecretId=one["Name"])["SecretString"]
+        for one in secrets.list_secrets()["SecretList"]
+    }
     databases = {f"laurel/database/{user}" for user in ("laurel", "prefect", "mlflow")}
-    assert set(values) == {"laurel/prefect-auth", "laurel/mlflow-password", "laurel/serving-key"} | databases
+    assert (
+        set(values)
+        == {"laurel/prefect-auth", "laurel/mlflow-password", "laurel/serving-key"} | databases
+    )
     assert values["laurel/prefect-auth"].startswith("laurel:")
     urls = {name: url for secret in databases for name, url in json.loads(values[secret]).items()}
     users = {name: url.partition("://")[2].partition("@")[0] for name, url in urls.items()}
@@ -174,62 +201,119 @@ def test_no_secret_is_in_the_state_nor_in_the_plan(cluster: Stack, aws: Aws) -> 
 def test_only_listed_addresses_come_in_and_only_to_the_load_balancer(aws: Aws) -> None:
     ec2 = aws.client("ec2")
     rules = ec2.describe_security_group_rules()["SecurityGroupRules"]
-    names = {group["GroupId"]: group["GroupName"] for group in ec2.describe_security_groups()["SecurityGroups"]}
-    inward = [rule for rule in rules if not rule["IsEgress"] and names.get(rule["GroupId"], "").startswith("laurel-")]
-    by_address = {(names[rule["GroupId"]], rule["CidrIpv4"], rule["FromPort"]) for rule in inward if "CidrIpv4" in rule}
+    names = {
+        group["GroupId"]: group["GroupName"]
+        for group in ec2.describe_security_groups()["SecurityGroups"]
+    }
+    inward = [
+        rule
+        for rule in rules
+        if not rule["IsEgress"] and names.get(rule["GroupId"], "").startswith("laurel-")
+    ]
+    by_address = {
+        (names[rule["GroupId"]], rule["CidrIpv4"], rule["FromPort"])
+        for rule in inward
+        if "CidrIpv4" in rule
+    }
     assert by_address == {("laurel-balancer", "203.0.113.0/24", 80)}
     assert not [rule for rule in inward if rule["FromPort"] <= 22 <= rule["ToPort"]]
-    into = {(names[rule["GroupId"]], names[rule["ReferencedGroupInfo"]["GroupId"]]) for rule in inward if "ReferencedGroupInfo" in rule}
-    assert {client for group, client in into if group == "laurel-database"} == {"laurel-prefect", "laurel-mlflow"}
+    into = {
+        (names[rule["GroupId"]], names[rule["ReferencedGroupInfo"]["GroupId"]])
+        for rule in inward
+        if "ReferencedGroupInfo" in rule
+    }
+    assert {client for group, client in into if group == "laurel-database"} == {
+        "laurel-prefect",
+        "laurel-mlflow",
+    }
     assert {client for group, client in into if group == "laurel-instances"} == {"laurel-balancer"}
 
 
 def test_nothing_but_the_nat_gateway_has_a_public_address(aws: Aws) -> None:
     ec2 = aws.client("ec2")
     (vpc,) = ec2.describe_vpcs(Filters=[{"Name": "cidr", "Values": ["10.20.0.0/16"]}])["Vpcs"]
-    subnets = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc["VpcId"]]}])["Subnets"]
+    subnets = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc["VpcId"]]}])[
+        "Subnets"
+    ]
     assert len({subnet["AvailabilityZone"] for subnet in subnets}) == 2
     assert not any(subnet["MapPublicIpOnLaunch"] for subnet in subnets)
     (balancer,) = aws.client("elbv2").describe_load_balancers()["LoadBalancers"]
     assert balancer["Scheme"] == "internal"
-    tables = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc["VpcId"]]}])["RouteTables"]
-    (database,) = [table for table in tables if {"Key": "Name", "Value": "laurel-database"} in table["Tags"]]
+    tables = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc["VpcId"]]}])[
+        "RouteTables"
+    ]
+    (database,) = [
+        table for table in tables if {"Key": "Name", "Value": "laurel-database"} in table["Tags"]
+    ]
     assert [route["DestinationCidrBlock"] for route in database["Routes"]] == ["10.20.0.0/16"]
 
 
 def test_lake_is_private_encrypted_and_tells_eventbridge(aws: Aws, planned: Plan) -> None:
     s3, bucket = aws.client("s3"), "laurel-lake-123456789012"
-    assert set(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values()) == {True}
+    assert set(
+        s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values()
+    ) == {True}
     (rule,) = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
     assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
     # The notification itself is left out where stacks are tested, and has its test with the module.
-    assert planned.document["configuration"]["root_module"]["module_calls"]["lake"]["expressions"]["eventbridge"] == {
-        "constant_value": True
-    }
+    assert planned.document["configuration"]["root_module"]["module_calls"]["lake"]["expressions"][
+        "eventbridge"
+    ] == {"constant_value": True}
 
 
 def test_all_that_is_stored_is_encrypted_with_a_key_that_rotates(aws: Aws) -> None:
     kms = aws.client("kms")
-    (key,) = [alias["TargetKeyId"] for alias in kms.list_aliases()["Aliases"] if alias["AliasName"] == "alias/laurel"]
+    (key,) = [
+        alias["TargetKeyId"]
+        for alias in kms.list_aliases()["Aliases"]
+        if alias["AliasName"] == "alias/laurel"
+    ]
     assert kms.get_key_rotation_status(KeyId=key)["KeyRotationEnabled"]
     arn = kms.describe_key(KeyId=key)["KeyMetadata"]["Arn"]
     (database,) = aws.client("rds").describe_db_instances()["DBInstances"]
-    assert (database["StorageEncrypted"], database["KmsKeyId"], database["PubliclyAccessible"]) == (True, arn, False)
+    assert (database["StorageEncrypted"], database["KmsKeyId"], database["PubliclyAccessible"]) == (
+        True,
+        arn,
+        False,
+    )
     assert database["BackupRetentionPeriod"] == 7
     for repository in aws.client("ecr").describe_repositories()["repositories"]:
         assert repository["encryptionConfiguration"] == {"encryptionType": "KMS", "kmsKey": arn}
         assert repository["imageTagMutability"] == "IMMUTABLE"
         assert repository["imageScanningConfiguration"] == {"scanOnPush": True}
     sqs = aws.client("sqs")
-    queues = [sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"] for url in sqs.list_queues()["QueueUrls"]]
+    queues = [
+        sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        for url in sqs.list_queues()["QueueUrls"]
+    ]
     assert {queue["KmsMasterKeyId"] for queue in queues} == {arn}
-    assert {one["KmsKeyId"] for one in aws.client("secretsmanager").list_secrets()["SecretList"]} == {arn}
+    assert {
+        one["KmsKeyId"] for one in aws.client("secretsmanager").list_secrets()["SecretList"]
+    } == {arn}
 
 
 def test_every_log_is_encrypted_and_ends(aws: Aws) -> None:
-    groups = {group["logGroupName"]: group for group in aws.client("logs").describe_log_groups()["logGroups"]}
-    ours = {name: group for name, group in groups.items() if name.startswith(("/laurel/", "/aws/rds/instance/laurel/"))}
-    wanted = {f"/laurel/{name}" for name in ["prefect", "mlflow", "worker", "serving", "flow-runs", "command", "refused-connections"]}
+    groups = {
+        group["logGroupName"]: group
+        for group in aws.client("logs").describe_log_groups()["logGroups"]
+    }
+    ours = {
+        name: group
+        for name, group in groups.items()
+        if name.startswith(("/laurel/", "/aws/rds/instance/laurel/"))
+    }
+    wanted = {
+        f"/laurel/{name}"
+        for name in [
+            "prefect",
+            "mlflow",
+            "worker",
+            "serving",
+            "flow-runs",
+            "command",
+            "refused-connections",
+        ]
+    }
     assert wanted <= set(ours)
     assert {group["retentionInDays"] for group in ours.values()} == {30}
     assert all("kmsKeyId" in group for group in ours.values())
@@ -237,16 +321,38 @@ def test_every_log_is_encrypted_and_ends(aws: Aws) -> None:
 
 def test_no_role_may_do_everything_and_none_passes_more_than_it_must(aws: Aws) -> None:
     found = policies(aws)
-    assert [action for statements in found.values() for one in statements for action in one["Action"] if "*" in action] == []
+    assert [
+        action
+        for statements in found.values()
+        for one in statements
+        for action in one["Action"]
+        if "*" in action
+    ] == []
     # Actions for which AWS knows no narrower resource, and no others.
-    unbound = {action for statements in found.values() for one in statements if "*" in one["Resource"] for action in one["Action"]}
+    unbound = {
+        action
+        for statements in found.values()
+        for one in statements
+        if "*" in one["Resource"]
+        for action in one["Action"]
+    }
     assert unbound == {
         "ecr:GetAuthorizationToken", "ecs:DeregisterTaskDefinition", "ecs:DescribeTaskDefinition", "ecs:DiscoverPollEndpoint", "ecs:Poll",
         "ecs:StartTelemetrySession", "ssm:UpdateInstanceInformation", "ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel",
         "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel",
     }  # fmt: skip
-    passed = {role: one["Resource"] for role, statements in found.items() for one in statements if "iam:PassRole" in one["Action"]}
-    assert set(passed) == {"laurel-worker", "laurel-incoming", "laurel-github-deploy", "laurel-github-train"}
+    passed = {
+        role: one["Resource"]
+        for role, statements in found.items()
+        for one in statements
+        if "iam:PassRole" in one["Action"]
+    }
+    assert set(passed) == {
+        "laurel-worker",
+        "laurel-incoming",
+        "laurel-github-deploy",
+        "laurel-github-train",
+    }
     assert names(passed["laurel-github-train"]) == {"laurel-command", "laurel-command-start"}
     assert names(passed["laurel-worker"]) == {"laurel-flow-run", "laurel-flow-run-start"}
     assert names(passed["laurel-incoming"]) == {"laurel-command", "laurel-command-start"}
@@ -260,14 +366,29 @@ def test_each_task_reaches_only_its_part_of_the_lake_and_only_its_secrets(aws: A
     found = policies(aws)
 
     def prefixes(role: str, action: str) -> set[str]:
-        resources = [resource for one in found[role] if action in one["Action"] for resource in one["Resource"]]
+        resources = [
+            resource
+            for one in found[role]
+            if action in one["Action"]
+            for resource in one["Resource"]
+        ]
         return {resource.partition("123456789012/")[2] for resource in resources}
 
     assert prefixes("laurel-serving", "s3:PutObject") == {"predictions/*", "feedback/*"}
     assert prefixes("laurel-serving", "s3:GetObject") == {"reports/*", "decisions/*"}
-    assert prefixes("laurel-flow-run", "s3:PutObject") == {"datasets/*", "reports/*", "decisions/*", "results/*", "slack/*"}
+    assert prefixes("laurel-flow-run", "s3:PutObject") == {
+        "datasets/*",
+        "reports/*",
+        "decisions/*",
+        "results/*",
+        "slack/*",
+    }
     assert "decisions/*" not in prefixes("laurel-flow-run", "s3:DeleteObject")
-    ledger = [one for one in found["laurel-flow-run"] if "s3:PutObject" in one["Action"] and "decisions/*" in str(one["Resource"])]
+    ledger = [
+        one
+        for one in found["laurel-flow-run"]
+        if "s3:PutObject" in one["Action"] and "decisions/*" in str(one["Resource"])
+    ]
     assert [one["Condition"] for one in ledger] == [{"Null": {"s3:if-none-match": "false"}}]
     assert prefixes("laurel-mlflow", "s3:PutObject") == {"mlflow/*"}
     assert found["laurel-prefect"] == found["laurel-command"] == []
@@ -277,34 +398,68 @@ def test_each_task_reaches_only_its_part_of_the_lake_and_only_its_secrets(aws: A
         for one in statements
         if "secretsmanager:GetSecretValue" in one["Action"]
     }
-    short = {role: {arn.rpartition(":")[2].rpartition("-")[0] for arn in arns} for role, arns in secrets.items()}
-    assert short["laurel-serving-start"] == {"laurel/serving-key", "laurel/mlflow-password", "laurel/prefect-auth"}
+    short = {
+        role: {arn.rpartition(":")[2].rpartition("-")[0] for arn in arns}
+        for role, arns in secrets.items()
+    }
+    assert short["laurel-serving-start"] == {
+        "laurel/serving-key",
+        "laurel/mlflow-password",
+        "laurel/prefect-auth",
+    }
     for server, secret in {"prefect": "prefect-auth", "mlflow": "mlflow-password"}.items():
         # The administrator's is for the container that prepares the databases.
-        assert short[f"laurel-{server}-start"] == {f"laurel/{secret}", f"laurel/database/{server}", "laurel/database/laurel"}
+        assert short[f"laurel-{server}-start"] == {
+            f"laurel/{secret}",
+            f"laurel/database/{server}",
+            "laurel/database/laurel",
+        }
     assert short["laurel-worker-start"] == short["laurel-flow-run-start"] == {"laurel/prefect-auth"}
 
 
-def test_flow_runs_get_instances_from_zero_and_services_keep_theirs(cluster: Stack, aws: Aws, planned: Plan) -> None:
+def test_flow_runs_get_instances_from_zero_and_services_keep_theirs(
+    cluster: Stack, aws: Aws, planned: Plan
+) -> None:
     groups = {
-        group["AutoScalingGroupName"]: group for group in aws.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+        group["AutoScalingGroupName"]: group
+        for group in aws.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
     }
-    assert (groups["laurel-flows"]["MinSize"], groups["laurel-flows"]["DesiredCapacity"], groups["laurel-flows"]["MaxSize"]) == (0, 0, 8)
+    assert (
+        groups["laurel-flows"]["MinSize"],
+        groups["laurel-flows"]["DesiredCapacity"],
+        groups["laurel-flows"]["MaxSize"],
+    ) == (0, 0, 8)
     assert groups["laurel-services"]["MinSize"] == 2
-    providers = aws.client("ecs").describe_capacity_providers(capacityProviders=["laurel-flows", "laurel-services"])["capacityProviders"]
+    providers = aws.client("ecs").describe_capacity_providers(
+        capacityProviders=["laurel-flows", "laurel-services"]
+    )["capacityProviders"]
     for provider in providers:
         group = provider["autoScalingGroupProvider"]
-        assert (group["managedScaling"]["status"], group["managedTerminationProtection"]) == ("ENABLED", "ENABLED")
-    spot = {name: group["MixedInstancesPolicy"]["InstancesDistribution"] for name, group in groups.items()}
+        assert (group["managedScaling"]["status"], group["managedTerminationProtection"]) == (
+            "ENABLED",
+            "ENABLED",
+        )
+    spot = {
+        name: group["MixedInstancesPolicy"]["InstancesDistribution"]
+        for name, group in groups.items()
+    }
     assert spot["laurel-flows"]["OnDemandPercentageAboveBaseCapacity"] == 0
-    assert (spot["laurel-flows"]["OnDemandBaseCapacity"], spot["laurel-services"]["OnDemandBaseCapacity"]) == (0, 2)
-    assert all(group["protect_from_scale_in"] for group in planned.planned("aws_autoscaling_group").values())
+    assert (
+        spot["laurel-flows"]["OnDemandBaseCapacity"],
+        spot["laurel-services"]["OnDemandBaseCapacity"],
+    ) == (0, 2)
+    assert all(
+        group["protect_from_scale_in"]
+        for group in planned.planned("aws_autoscaling_group").values()
+    )
 
 
 def test_instances_have_imdsv2_alone_encrypted_disks_and_no_ssh_key(aws: Aws) -> None:
     ec2 = aws.client("ec2")
     for name in ("laurel-flows", "laurel-services"):
-        (version,) = ec2.describe_launch_template_versions(LaunchTemplateName=name, Versions=["$Latest"])["LaunchTemplateVersions"]
+        (version,) = ec2.describe_launch_template_versions(
+            LaunchTemplateName=name, Versions=["$Latest"]
+        )["LaunchTemplateVersions"]
         data = version["LaunchTemplateData"]
         assert data["MetadataOptions"]["HttpTokens"] == "required"
         assert data["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
@@ -313,17 +468,39 @@ def test_instances_have_imdsv2_alone_encrypted_disks_and_no_ssh_key(aws: Aws) ->
 
 
 def test_services_run_the_images_with_their_secrets_and_a_root_that_nobody_writes(aws: Aws) -> None:
-    for service, repository in {"prefect": "flows", "mlflow": "flows", "worker": "flows", "serving": "serving"}.items():
+    for service, repository in {
+        "prefect": "flows",
+        "mlflow": "flows",
+        "worker": "flows",
+        "serving": "serving",
+    }.items():
         found = containers(aws, f"laurel-{service}")
         assert found[service]["image"].endswith(f"/laurel-{repository}:v1")
         assert all(container["readonlyRootFilesystem"] for container in found.values())
     assert containers(aws, "laurel-serving")["serving"]["portMappings"][0]["containerPort"] == 8080
-    assert containers(aws, "laurel-prefect")["preparation"]["command"] == ["python", "-m", "deployments.servers.databases"]
-    worker = {one["name"]: one["value"] for one in containers(aws, "laurel-worker")["worker"]["environment"]}
-    assert worker["PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME"] == "laurel-ecs-tasks-events"
+    assert containers(aws, "laurel-prefect")["preparation"]["command"] == [
+        "python",
+        "-m",
+        "deployments.servers.databases",
+    ]
+    worker = {
+        one["name"]: one["value"]
+        for one in containers(aws, "laurel-worker")["worker"]["environment"]
+    }
+    assert (
+        worker["PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME"] == "laurel-ecs-tasks-events"
+    )
     asked = {one["name"] for one in containers(aws, "laurel-mlflow")["mlflow"]["secrets"]}
-    assert {"LAUREL_MLFLOW_PASSWORD", "LAUREL_MLFLOW_USERNAME", "LAUREL_MLFLOW_STORE", "LAUREL_MLFLOW_AUTH_STORE", "LAUREL_LAKE"} <= asked
-    assert "LAUREL_PREFECT_AUTH" in {one["name"] for one in containers(aws, "laurel-prefect")["prefect"]["secrets"]}
+    assert {
+        "LAUREL_MLFLOW_PASSWORD",
+        "LAUREL_MLFLOW_USERNAME",
+        "LAUREL_MLFLOW_STORE",
+        "LAUREL_MLFLOW_AUTH_STORE",
+        "LAUREL_LAKE",
+    } <= asked
+    assert "LAUREL_PREFECT_AUTH" in {
+        one["name"] for one in containers(aws, "laurel-prefect")["prefect"]["secrets"]
+    }
 
 
 def test_deployments_roll_and_go_back_and_serving_grows_by_requests_and_cpu(planned: Plan) -> None:
@@ -331,11 +508,21 @@ def test_deployments_roll_and_go_back_and_serving_grows_by_requests_and_cpu(plan
     assert set(services) == {"prefect", "mlflow", "worker", "serving"}
     for service in services.values():
         assert service["deployment_circuit_breaker"] == [{"enable": True, "rollback": True}]
-        assert [one["capacity_provider"] for one in service["capacity_provider_strategy"]] == ["laurel-services"]
-    assert (services["serving"]["deployment_minimum_healthy_percent"], services["serving"]["deployment_maximum_percent"]) == (100, 200)
+        assert [one["capacity_provider"] for one in service["capacity_provider_strategy"]] == [
+            "laurel-services"
+        ]
+    assert (
+        services["serving"]["deployment_minimum_healthy_percent"],
+        services["serving"]["deployment_maximum_percent"],
+    ) == (100, 200)
     assert services["worker"]["network_configuration"] == []
-    scaled = [policy["target_tracking_scaling_policy_configuration"][0] for policy in planned.planned("aws_appautoscaling_policy").values()]
-    assert {one["predefined_metric_specification"][0]["predefined_metric_type"] for one in scaled} == {
+    scaled = [
+        policy["target_tracking_scaling_policy_configuration"][0]
+        for policy in planned.planned("aws_appautoscaling_policy").values()
+    ]
+    assert {
+        one["predefined_metric_specification"][0]["predefined_metric_type"] for one in scaled
+    } == {
         "ALBRequestCountPerTarget",
         "ECSServiceAverageCPUUtilization",
     }
@@ -345,7 +532,9 @@ def test_deployments_roll_and_go_back_and_serving_grows_by_requests_and_cpu(plan
 
 def test_database_takes_tls_only_and_the_budget_tells_before_it_is_spent(planned: Plan) -> None:
     (group,) = planned.planned("aws_db_parameter_group").values()
-    assert {"rds.force_ssl": "1"}.items() <= {one["name"]: one["value"] for one in group["parameter"]}.items()
+    assert {"rds.force_ssl": "1"}.items() <= {
+        one["name"]: one["value"] for one in group["parameter"]
+    }.items()
     (budget,) = planned.planned("aws_budgets_budget").values()
     told = {(one["notification_type"], one["threshold"]) for one in budget["notification"]}
     assert told == {("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100)}
@@ -357,7 +546,12 @@ def test_health_of_the_service_decides_who_gets_requests(aws: Aws) -> None:
 
 
 def test_every_alarm_tells_somebody(aws: Aws) -> None:
-    alarms = {one["AlarmName"]: one for one in aws.client("cloudwatch").describe_alarms(AlarmNamePrefix="laurel-")["MetricAlarms"]}
+    alarms = {
+        one["AlarmName"]: one
+        for one in aws.client("cloudwatch").describe_alarms(AlarmNamePrefix="laurel-")[
+            "MetricAlarms"
+        ]
+    }
     wanted = {
         "5xx",
         "latency",
@@ -370,17 +564,28 @@ def test_every_alarm_tells_somebody(aws: Aws) -> None:
         "database-disk",
     }
     assert set(alarms) == {f"laurel-{name}" for name in wanted}
-    (topic,) = [one["TopicArn"] for one in aws.client("sns").list_topics()["Topics"] if one["TopicArn"].endswith("laurel-alarms")]
+    (topic,) = [
+        one["TopicArn"]
+        for one in aws.client("sns").list_topics()["Topics"]
+        if one["TopicArn"].endswith("laurel-alarms")
+    ]
     assert all(alarm["AlarmActions"] == [topic] for alarm in alarms.values())
     assert alarms["laurel-latency"]["ExtendedStatistic"] == "p99"
     # What must be there and is not, is an alarm too.
     assert {name for name, alarm in alarms.items() if alarm["TreatMissingData"] == "breaching"} == {
-        f"laurel-{name}" for name in ["no-healthy-target", "no-worker", "no-prefect", "no-mlflow", "no-prediction"]
+        f"laurel-{name}"
+        for name in ["no-healthy-target", "no-worker", "no-prefect", "no-mlflow", "no-prediction"]
     }
     (told,) = aws.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
     assert (told["Protocol"], told["Endpoint"]) == ("email", "ml@example.org")
-    (dashboard,) = aws.client("cloudwatch").list_dashboards(DashboardNamePrefix="laurel")["DashboardEntries"]
-    body = json.loads(aws.client("cloudwatch").get_dashboard(DashboardName=dashboard["DashboardName"])["DashboardBody"])
+    (dashboard,) = aws.client("cloudwatch").list_dashboards(DashboardNamePrefix="laurel")[
+        "DashboardEntries"
+    ]
+    body = json.loads(
+        aws.client("cloudwatch").get_dashboard(DashboardName=dashboard["DashboardName"])[
+            "DashboardBody"
+        ]
+    )
     assert len(body["widgets"]) == 8
 
 
@@ -389,9 +594,13 @@ def test_predictions_are_counted_from_the_access_log_as_the_service_writes_it(aw
 
     from serving.edge.access_log import Entry
 
-    (found,) = aws.client("logs").describe_metric_filters(logGroupName="/laurel/serving")["metricFilters"]
+    (found,) = aws.client("logs").describe_metric_filters(logGroupName="/laurel/serving")[
+        "metricFilters"
+    ]
     assert found["filterPattern"] == "{ $.rows > 0 && $.status = 200 }"
-    line = json.loads(msgspec.json.encode(Entry(0.0, "1", "POST", "/v1/flights/predict", 200, 1.0, rows=3)))
+    line = json.loads(
+        msgspec.json.encode(Entry(0.0, "1", "POST", "/v1/flights/predict", 200, 1.0, rows=3))
+    )
     assert (line["rows"], line["status"]) == (3, 200)
 
 
@@ -403,9 +612,19 @@ def test_an_object_in_incoming_starts_ingest_and_what_fails_is_kept(aws: Aws) ->
     (target,) = events.list_targets_by_rule(Rule="laurel-incoming")["Targets"]
     assert target["DeadLetterConfig"]["Arn"].endswith(":laurel-dead-letters")
     template = target["InputTransformer"]["InputTemplate"]
-    filled = json.loads(template.replace("<key>", "incoming/flights/2013-03.csv").replace("<write>", "0055AED6DCD90281E5"))
+    filled = json.loads(
+        template.replace("<key>", "incoming/flights/2013-03.csv").replace(
+            "<write>", "0055AED6DCD90281E5"
+        )
+    )
     (override,) = filled["containerOverrides"]
-    assert override["command"] == ["python", "-m", "deployments.runs.incoming", "incoming/flights/2013-03.csv", "0055AED6DCD90281E5"]
+    assert override["command"] == [
+        "python",
+        "-m",
+        "deployments.runs.incoming",
+        "incoming/flights/2013-03.csv",
+        "0055AED6DCD90281E5",
+    ]
     assert override["name"] in containers(aws, "laurel-command")
     (failed,) = events.list_targets_by_rule(Rule="laurel-failed-commands")["Targets"]
     assert failed["Arn"].endswith(":laurel-dead-letters")
@@ -419,7 +638,9 @@ def test_the_worker_hears_of_tasks_that_end(aws: Aws) -> None:
     assert target["Arn"].endswith(":laurel-ecs-tasks-events")
     url = sqs.get_queue_url(QueueName="laurel-ecs-tasks-events")["QueueUrl"]
     attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-    assert json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"].endswith(":laurel-dead-letters")
+    assert json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"].endswith(
+        ":laurel-dead-letters"
+    )
     (statement,) = json.loads(attributes["Policy"])["Statement"]
     assert statement["Principal"] == {"Service": "events.amazonaws.com"}
     assert statement["Condition"]["ArnEquals"]["aws:SourceArn"].endswith(":rule/laurel-tasks")
@@ -429,19 +650,27 @@ def test_configuration_is_all_that_the_work_pool_asks_for(aws: Aws) -> None:
     from blocks.settings import Settings
 
     ssm = aws.client("ssm")
-    pages = ssm.get_paginator("get_parameters_by_path").paginate(Path="/laurel/config", Recursive=True)
-    found = {one["Name"].rpartition("/")[2]: one["Value"] for page in pages for one in page["Parameters"]}
+    pages = ssm.get_paginator("get_parameters_by_path").paginate(
+        Path="/laurel/config", Recursive=True
+    )
+    found = {
+        one["Name"].rpartition("/")[2]: one["Value"] for page in pages for one in page["Parameters"]
+    }
     known = {f"LAUREL_{name.upper()}" for name in Settings.model_fields}
     assert set(found) <= known
     assert {
-        f"LAUREL_{name.upper()}" for name, field in Settings.model_fields.items() if name.startswith("ecs_") and not field.default
+        f"LAUREL_{name.upper()}"
+        for name, field in Settings.model_fields.items()
+        if name.startswith("ecs_") and not field.default
     } <= set(found)
     assert found["LAUREL_ECS_CAPACITY_PROVIDER"] == "laurel-flows"
     assert found["LAUREL_ECS_IMAGE"].endswith("/laurel-flows:v1")
     assert found["LAUREL_ECS_SECRETS"].startswith("PREFECT_API_AUTH_STRING=arn:aws:secretsmanager:")
     # And what a task finds in its environment is something that the settings know.
     for service in ("prefect", "mlflow", "worker", "serving", "command"):
-        (main,) = [one for name, one in containers(aws, f"laurel-{service}").items() if name == service]
+        (main,) = [
+            one for name, one in containers(aws, f"laurel-{service}").items() if name == service
+        ]
         asked = {one["name"] for one in [*main.get("secrets", []), *main.get("environment", [])]}
         assert {name for name in asked if name.startswith("LAUREL_")} <= known
 
@@ -449,7 +678,9 @@ def test_configuration_is_all_that_the_work_pool_asks_for(aws: Aws) -> None:
 def test_github_gets_a_role_for_one_repository_and_environment_without_any_key(aws: Aws) -> None:
     iam = aws.client("iam")
     for role, environment in {"deploy": "production", "train": "training"}.items():
-        (trust,) = iam.get_role(RoleName=f"laurel-github-{role}")["Role"]["AssumeRolePolicyDocument"]["Statement"]
+        (trust,) = iam.get_role(RoleName=f"laurel-github-{role}")["Role"][
+            "AssumeRolePolicyDocument"
+        ]["Statement"]
         assert trust["Action"] == "sts:AssumeRoleWithWebIdentity"
         assert trust["Condition"] == {
             "StringEquals": {
@@ -459,13 +690,20 @@ def test_github_gets_a_role_for_one_repository_and_environment_without_any_key(a
         }
     assert iam.list_users()["Users"] == []
     statements = {one["Sid"]: one for one in policies(aws)["laurel-github-deploy"]}
-    assert {arn.rpartition("/")[2] for arn in statements["Push"]["Resource"]} == {"laurel-flows", "laurel-serving"}
+    assert {arn.rpartition("/")[2] for arn in statements["Push"]["Resource"]} == {
+        "laurel-flows",
+        "laurel-serving",
+    }
     assert names(statements["PassRoles"]["Resource"]) == {
-        f"laurel-{one}{start}" for one in ["prefect", "mlflow", "worker", "serving", "command"] for start in ["", "-start"]
+        f"laurel-{one}{start}"
+        for one in ["prefect", "mlflow", "worker", "serving", "command"]
+        for start in ["", "-start"]
     }
     trains = {one["Sid"]: one for one in policies(aws)["laurel-github-train"]}
     assert {arn.rpartition("/")[2] for arn in trains["Push"]["Resource"]} == {"laurel-train"}
-    assert "ecs:UpdateService" not in {action for one in trains.values() for action in one["Action"]}
+    assert "ecs:UpdateService" not in {
+        action for one in trains.values() for action in one["Action"]
+    }
     assert (
         trains["Command"]["Resource"]
         == statements["Command"]["Resource"]
@@ -477,13 +715,19 @@ def test_jobs_get_roles_for_terraform_only_where_their_policies_are_named(bare: 
     wanted = {"plan": ["arn:aws:iam::aws:policy/ReadOnlyAccess"]}
     plan = bare.plan(github={"repository": "example/laurel", "terraform_policy_arns": wanted})
     roles = {address for address in plan.planned("aws_iam_role") if "module.github" in address}
-    assert roles == {f'module.github[0].aws_iam_role.main["{one}"]' for one in ("deploy", "train", "plan")}
+    assert roles == {
+        f'module.github[0].aws_iam_role.main["{one}"]' for one in ("deploy", "train", "plan")
+    }
 
 
 def test_before_the_first_image_nothing_runs_and_no_alarm_misses_it(bare: Stack) -> None:
     plan = bare.plan()
     assert plan.planned("aws_ecs_service") == plan.planned("aws_ecs_task_definition") == {}
-    assert not [one for one in plan.planned("aws_cloudwatch_metric_alarm").values() if one["treat_missing_data"] == "breaching"]
+    assert not [
+        one
+        for one in plan.planned("aws_cloudwatch_metric_alarm").values()
+        if one["treat_missing_data"] == "breaching"
+    ]
     assert len(plan.planned("aws_ecr_repository")) == 3
 
 
@@ -498,7 +742,10 @@ def test_without_being_asked_nothing_is_deleted_with_what_it_holds(bare: Stack) 
 
 
 def test_with_a_certificate_the_balancer_speaks_https_and_may_be_open(bare: Stack) -> None:
-    certificate = {"certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/1", "domain_name": "models.example.org"}
+    certificate = {
+        "certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/1",
+        "domain_name": "models.example.org",
+    }
     plan = bare.plan(public=True, allowed_cidrs=["0.0.0.0/0"], **certificate)
     (listener,) = plan.planned("aws_lb_listener").values()
     assert (listener["port"], listener["protocol"]) == (443, "HTTPS")
@@ -511,7 +758,10 @@ def test_with_a_certificate_the_balancer_speaks_https_and_may_be_open(bare: Stac
     ("wrong", "said"),
     [
         ({"allowed_cidrs": ["0.0.0.0/0"]}, "Without a certificate"),
-        ({"certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/1"}, "set domain_name"),
+        (
+            {"certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/1"},
+            "set domain_name",
+        ),
         ({"name": "Laurel"}, "lower-case"),
         ({"name": "aws-team"}, "two hyphens in a row"),
         ({"name": "ecs-models"}, "two hyphens in a row"),
@@ -520,15 +770,26 @@ def test_with_a_certificate_the_balancer_speaks_https_and_may_be_open(bare: Stac
         ({"name": "internal-models"}, "two hyphens in a row"),
         ({"name": "sthree-models"}, "two hyphens in a row"),
         ({"name": "team--models"}, "two hyphens in a row"),
-        ({"alarms": {"latency_seconds": 0.5, "errors": 10, "no_prediction_minutes": 1445}}, "multiple of 5"),
-        ({"alarms": {"latency_seconds": 0.5, "errors": 10, "no_prediction_minutes": -5}}, "multiple of 5"),
-        ({"alarms": {"latency_seconds": 0.5, "errors": 10, "no_prediction_minutes": 7}}, "multiple of 5"),
+        (
+            {"alarms": {"latency_seconds": 0.5, "errors": 10, "no_prediction_minutes": 1445}},
+            "multiple of 5",
+        ),
+        (
+            {"alarms": {"latency_seconds": 0.5, "errors": 10, "no_prediction_minutes": -5}},
+            "multiple of 5",
+        ),
+        (
+            {"alarms": {"latency_seconds": 0.5, "errors": 10, "no_prediction_minutes": 7}},
+            "multiple of 5",
+        ),
         ({"image_tag": "latest"}, "names one build"),
         ({"github": {"repository": "example/*"}}, "without a star"),
         ({"cidr": "10.0.0.0/24"}, "/16"),
         ({"log_retention_days": 31}, "CloudWatch keeps logs"),
     ],
 )
-def test_what_would_not_be_safe_or_not_work_is_refused_by_plan(bare: Stack, wrong: dict[str, Any], said: str) -> None:
+def test_what_would_not_be_safe_or_not_work_is_refused_by_plan(
+    bare: Stack, wrong: dict[str, Any], said: str
+) -> None:
     with pytest.raises(TerraformError, match=said):
         bare.plan(**wrong)

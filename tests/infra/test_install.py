@@ -1,7 +1,8 @@
-"""The program that brings a revision onto the data volume, in a mount namespace of its own: nothing of this machine's /srv is touched.
+"""The program that brings a revision onto the data volume, in a mount namespace of its own: nothing
+of this machine's /srv is touched.
 
-Docker's part is done by a stand-in that writes down what it was asked for; the images are built for real by the tests of Compose.
-"""
+Docker's part is done by a stand-in that writes down what it was asked for; the images are built for
+real by the tests of Compose."""
 
 import os
 import shutil
@@ -15,9 +16,15 @@ from blocks.settings import REPOSITORY
 from tests.infra.test_box import BOX
 
 pytestmark = pytest.mark.skipif(
-    os.name != "posix" or os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs Linux and root: it mounts /srv/laurel"
+    os.name != "posix" or os.geteuid() != 0 or shutil.which("unshare") is None,
+    reason="needs Linux and root: it mounts /srv/laurel",
 )
-COMMIT = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@example.org", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@example.org"}
+COMMIT = {
+    "GIT_AUTHOR_NAME": "a",
+    "GIT_AUTHOR_EMAIL": "a@example.org",
+    "GIT_COMMITTER_NAME": "a",
+    "GIT_COMMITTER_EMAIL": "a@example.org",
+}
 
 
 @pytest.fixture
@@ -30,7 +37,11 @@ def repository(tmp_path: Path) -> Path:
     for tag in ("v1", "v2"):
         (folder / "revision").write_text(tag)
         subprocess.run(["git", "-C", folder, "add", "."], check=True)
-        subprocess.run(["git", "-C", folder, "commit", "--quiet", "--message", tag], check=True, env=os.environ | COMMIT)
+        subprocess.run(
+            ["git", "-C", folder, "commit", "--quiet", "--message", tag],
+            check=True,
+            env=os.environ | COMMIT,
+        )
         subprocess.run(["git", "-C", folder, "tag", tag], check=True)
     return folder
 
@@ -41,7 +52,9 @@ def programs(tmp_path: Path) -> Path:
     folder = tmp_path / "programs"
     folder.mkdir()
     for name in ("docker", "laurel-compose"):
-        (folder / name).write_text(f'#!/bin/sh\necho "{name} $* COMMIT=${{COMMIT:+set}}" >>"{folder}/asked"\n')
+        (folder / name).write_text(
+            f'#!/bin/sh\necho "{name} $* COMMIT=${{COMMIT:+set}}" >>"{folder}/asked"\n'
+        )
         (folder / name).chmod(0o755)
     return folder
 
@@ -50,9 +63,14 @@ def revision(repository: Path, tag: str) -> dict[str, str]:
     return {"BOX_REPOSITORY": str(repository), "BOX_REVISION": tag}
 
 
-def install(data: Path, programs: Path, told: dict[str, str], mounted: bool = True) -> subprocess.CompletedProcess[str]:
+def install(
+    data: Path, programs: Path, told: dict[str, str], mounted: bool = True
+) -> subprocess.CompletedProcess[str]:
     data.mkdir(exist_ok=True)
-    mounts = f'mount -t tmpfs none /srv && mkdir /srv/laurel && {"mount --bind" if mounted else "true"} "{data}" /srv/laurel && '
+    mounts = (
+        "mount -t tmpfs none /srv && mkdir /srv/laurel && "
+        f'{"mount --bind" if mounted else "true"} "{data}" /srv/laurel && '
+    )
     environment = os.environ | told | {"PATH": f"{programs}:{os.environ['PATH']}"}
     command = ["unshare", "--mount", "sh", "-c", f'{mounts} exec "{BOX}/laurel-install"']
     return subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -67,7 +85,9 @@ def test_a_revision_is_installed_once(tmp_path: Path, repository: Path, programs
     assert (programs / "asked").read_text() == "laurel-compose build --quiet COMMIT=set\n"
 
 
-def test_another_revision_keeps_the_passwords_and_only_root_reads_them(tmp_path: Path, repository: Path, programs: Path) -> None:
+def test_another_revision_keeps_the_passwords_and_only_root_reads_them(
+    tmp_path: Path, repository: Path, programs: Path
+) -> None:
     data, secrets = tmp_path / "data", tmp_path / "data/app/.env"
     install(data, programs, revision(repository, "v1"))
     before = secrets.read_text()
@@ -79,21 +99,29 @@ def test_another_revision_keeps_the_passwords_and_only_root_reads_them(tmp_path:
     assert secrets.read_text() == before
 
 
-def test_images_that_are_named_are_pulled_and_nothing_is_built(tmp_path: Path, repository: Path, programs: Path) -> None:
+def test_images_that_are_named_are_pulled_and_nothing_is_built(
+    tmp_path: Path, repository: Path, programs: Path
+) -> None:
     images = {"LAUREL_FLOWS_IMAGE": "flows:1", "LAUREL_SERVING_IMAGE": "serving:1"}
     done = install(tmp_path / "data", programs, revision(repository, "v1") | images)
     assert done.returncode == 0, done.stderr
-    assert (programs / "asked").read_text() == "docker pull --quiet flows:1 COMMIT=\ndocker pull --quiet serving:1 COMMIT=\n"
+    assert (
+        programs / "asked"
+    ).read_text() == "docker pull --quiet flows:1 COMMIT=\ndocker pull --quiet serving:1 COMMIT=\n"
 
 
-def test_nothing_is_installed_on_the_small_disk(tmp_path: Path, repository: Path, programs: Path) -> None:
+def test_nothing_is_installed_on_the_small_disk(
+    tmp_path: Path, repository: Path, programs: Path
+) -> None:
     done = install(tmp_path / "data", programs, revision(repository, "v1"), mounted=False)
     assert done.returncode == 1
     assert "not mounted" in done.stderr
     assert not (programs / "asked").exists()
 
 
-def test_a_revision_that_is_not_there_fails_and_is_tried_again_next_time(tmp_path: Path, repository: Path, programs: Path) -> None:
+def test_a_revision_that_is_not_there_fails_and_is_tried_again_next_time(
+    tmp_path: Path, repository: Path, programs: Path
+) -> None:
     done = install(tmp_path / "data", programs, revision(repository, "v9"))
     assert done.returncode != 0
     assert "v9" in done.stderr

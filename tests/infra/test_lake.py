@@ -29,7 +29,9 @@ def test_second_apply_changes_nothing(lake: Stack) -> None:
 
 def test_bucket_is_not_public(s3: Any) -> None:
     blocked = s3.get_public_access_block(Bucket=BUCKET)["PublicAccessBlockConfiguration"]
-    assert blocked == dict.fromkeys(["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"], True)
+    assert blocked == dict.fromkeys(
+        ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"], True
+    )
     owned = s3.get_bucket_ownership_controls(Bucket=BUCKET)["OwnershipControls"]["Rules"]
     assert owned == [{"ObjectOwnership": "BucketOwnerEnforced"}]
 
@@ -54,14 +56,23 @@ def test_a_given_key_encrypts_the_objects(terraform: Terraform, aws: Aws) -> Non
     plan = terraform.stack("modules/lake", bucket="laurel-test-kms", kms_key_arn=key).plan()
     (encryption,) = plan.planned("aws_s3_bucket_server_side_encryption_configuration").values()
     (rule,) = encryption["rule"]
-    assert rule["apply_server_side_encryption_by_default"] == [{"kms_master_key_id": key, "sse_algorithm": "aws:kms"}]
+    assert rule["apply_server_side_encryption_by_default"] == [
+        {"kms_master_key_id": key, "sse_algorithm": "aws:kms"}
+    ]
     assert rule["bucket_key_enabled"] is True
 
 
-def test_old_versions_and_broken_uploads_go_and_predictions_move_to_cheaper_storage(s3: Any) -> None:
-    rules = {rule["ID"]: rule for rule in s3.get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]}
+def test_old_versions_and_broken_uploads_go_and_predictions_move_to_cheaper_storage(
+    s3: Any,
+) -> None:
+    rules = {
+        rule["ID"]: rule for rule in s3.get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]
+    }
     assert set(rules) == {"old-versions-and-broken-uploads", "results", "predictions", "feedback"}
-    assert (rules["results"]["Filter"], rules["results"]["Expiration"]) == ({"Prefix": "results/"}, {"Days": 7})
+    assert (rules["results"]["Filter"], rules["results"]["Expiration"]) == (
+        {"Prefix": "results/"},
+        {"Days": 7},
+    )
     everywhere = rules["old-versions-and-broken-uploads"]
     assert everywhere["NoncurrentVersionExpiration"]["NoncurrentDays"] == 30
     assert everywhere["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] == 3
@@ -78,7 +89,8 @@ def test_eventbridge_is_told_of_new_objects_where_asked_for(lake: Stack) -> None
 
 
 def test_destroy_refuses_while_an_object_is_there(lake: Stack, s3: Any) -> None:
-    # Moto's server knows no condition in a bucket's policy, so that "not without TLS" refuses every write.
+    # Moto's server knows no condition in a bucket's policy, so that "not without TLS" refuses every
+    # write.
     s3.delete_bucket_policy(Bucket=BUCKET)
     s3.put_object(Bucket=BUCKET, Key="datasets/flights/one", Body=b"rows")
     with pytest.raises(TerraformError, match="BucketNotEmpty"):
@@ -88,6 +100,8 @@ def test_destroy_refuses_while_an_object_is_there(lake: Stack, s3: Any) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"noncurrent_days": 0}, {"predictions_cold_days": 29}])
-def test_days_that_s3_would_refuse_are_refused_by_plan(terraform: Terraform, wrong: dict[str, int]) -> None:
+def test_days_that_s3_would_refuse_are_refused_by_plan(
+    terraform: Terraform, wrong: dict[str, int]
+) -> None:
     with pytest.raises(TerraformError, match="at least"):
         terraform.stack("modules/lake", bucket="laurel-test-wrong", **wrong).plan()

@@ -1,4 +1,6 @@
-"""What holds for every stack and module: it is valid by itself, and its README's tables are current."""
+"""What holds for every stack and module: it is valid by itself, and its README's tables are
+current.
+"""
 
 import pytest
 
@@ -16,4 +18,6 @@ def test_it_is_valid_by_itself(terraform: Terraform, name: str) -> None:
 @pytest.mark.parametrize("name", FOLDERS)
 def test_the_tables_of_its_readme_are_current(name: str) -> None:
     readme = TERRAFORM / name / "README.md"
-    assert readme.read_text() == with_tables(readme), "write them anew: python -m infra.terraform.tables"
+    assert readme.read_text() == with_tables(readme), (
+        "write them anew: python -m infra.terraform.tables"
+    )

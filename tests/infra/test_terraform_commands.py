@@ -1,7 +1,8 @@
-"""Every command, entry point and health check that a stack has its containers run, run: out of the plan, with the task's environment.
+"""Every command, entry point and health check that a stack has its containers run, run: out of the
+plan, with the task's environment.
 
-A health check must fail while nobody answers, and succeed when the program is well: one that never does has ECS end the deployment.
-"""
+A health check must fail while nobody answers, and succeed when the program is well: one that never
+does has ECS end the deployment."""
 
 import base64
 import json
@@ -31,13 +32,21 @@ NOWHERE = {
     "AWS_SECRET_ACCESS_KEY": "none",
 }
 Tasks = dict[str, dict[str, Container]]
-needs_postgres = pytest.mark.skipif(program("initdb") is None, reason="needs PostgreSQL's server (Debian: apt-get install postgresql)")
+needs_postgres = pytest.mark.skipif(
+    program("initdb") is None,
+    reason="needs PostgreSQL's server (Debian: apt-get install postgresql)",
+)
 
 
 @pytest.fixture(scope="module")
 def values(cluster_plan: Plan) -> dict[str, str]:
-    """What Parameter Store and Secrets Manager hold, names of hosts and passwords as they are here."""
-    stored = {name: value.replace("prefect.laurel.internal", "127.0.0.1") for name, value in parameters(cluster_plan).items()}
+    """What Parameter Store and Secrets Manager hold, names of hosts and passwords as they are
+    here.
+    """
+    stored = {
+        name: value.replace("prefect.laurel.internal", "127.0.0.1")
+        for name, value in parameters(cluster_plan).items()
+    }
     database = "127.0.0.1:5432"
     return stored | {
         "LAUREL_MLFLOW_URL": "http://127.0.0.1:5000",
@@ -53,7 +62,9 @@ def values(cluster_plan: Plan) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def containers(cluster_plan: Plan, values: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Tasks:
+def containers(
+    cluster_plan: Plan, values: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Tasks:
     """Task -> its containers by name; of AWS they find nothing."""
     folder = tmp_path_factory.mktemp("tasks")
     tasks = {}
@@ -69,13 +80,18 @@ def containers(cluster_plan: Plan, values: dict[str, str], tmp_path_factory: pyt
 def network() -> Iterator[Network]:
     with own_network() as network:
         if taken := network.refuses(4200, 5000, 5432, 8080):
-            pytest.skip(f"needs root on Linux for a network of its own, or the ports {taken} of this machine")
+            pytest.skip(
+                f"needs root on Linux for a network of its own, or the ports {taken} of this "
+                "machine"
+            )
         yield network
 
 
 @pytest.fixture(scope="module")
 def stack(network: Network, containers: Tasks) -> Iterator[set[str]]:
-    """Prefect, MLflow and the worker at once, each after its preparation, as ECS starts them; gives the names of those that got well."""
+    """Prefect, MLflow and the worker at once, each after its preparation, as ECS starts them; gives
+    the names of those that got well.
+    """
     with ExitStack() as running, network.inside():
         running.enter_context(postgres(5432))
         for service, made in containers.items():
@@ -84,34 +100,52 @@ def stack(network: Network, containers: Tasks) -> Iterator[set[str]]:
                 assert ended.returncode == 0, f"preparation of {service}: {ended.stderr}"
         started = []
         for service in ("prefect", "mlflow", "worker"):
-            assert not containers[service][service].is_healthy(), f"{service} is healthy before it runs"
+            assert not containers[service][service].is_healthy(), (
+                f"{service} is healthy before it runs"
+            )
             started.append(running.enter_context(containers[service][service].running()))
         for one in started:
-            wait_until(one.is_well, f"{one.container.name} is well; see {one.container.folder}", seconds=600)
+            wait_until(
+                one.is_well,
+                f"{one.container.name} is well; see {one.container.folder}",
+                seconds=600,
+            )
         with network.left():
             yield {one.container.name for one in started}
 
 
 @needs_postgres
-def test_prefect_mlflow_and_worker_get_well_with_the_environment_of_their_tasks(stack: set[str]) -> None:
-    """The worker before there is a pool: the pool is made by a command that runs when all services are well."""
+def test_prefect_mlflow_and_worker_get_well_with_the_environment_of_their_tasks(
+    stack: set[str],
+) -> None:
+    """The worker before there is a pool: the pool is made by a command that runs when all services
+    are well.
+    """
     assert stack == {"prefect", "mlflow", "worker"}
 
 
 @needs_postgres
-def test_servers_find_the_databases_that_their_preparation_made(stack: set[str], containers: Tasks) -> None:
+def test_servers_find_the_databases_that_their_preparation_made(
+    stack: set[str], containers: Tasks
+) -> None:
     assert "LAUREL_DATABASE_ADMIN" in containers["prefect"]["preparation"].environment
-    assert not [name for name in SERVERS if "LAUREL_DATABASE_ADMIN" in containers[name][name].environment]
+    assert not [
+        name for name in SERVERS if "LAUREL_DATABASE_ADMIN" in containers[name][name].environment
+    ]
     assert "LAUREL_MLFLOW_STORE" not in containers["prefect"]["prefect"].environment
     assert "LAUREL_PREFECT_DATABASE" not in containers["mlflow"]["mlflow"].environment
 
 
 @needs_postgres
-def test_health_checks_of_compose_find_the_same_servers_well(stack: set[str], network: Network, containers: Tasks) -> None:
+def test_health_checks_of_compose_find_the_same_servers_well(
+    stack: set[str], network: Network, containers: Tasks
+) -> None:
     services = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())["services"]
     for service in sorted(stack):
         with network.inside():
-            assert containers[service][service].is_healthy(services[service]["healthcheck"]["test"]), service
+            assert containers[service][service].is_healthy(
+                services[service]["healthcheck"]["test"]
+            ), service
     path = f"{Path(str(program('pg_isready'))).parent}:/usr/bin:/bin"
     checked = services["postgres"]["healthcheck"]["test"]
     with network.inside():
@@ -119,13 +153,23 @@ def test_health_checks_of_compose_find_the_same_servers_well(stack: set[str], ne
 
 
 @needs_postgres
-def test_a_command_runs_with_the_environment_of_its_task(stack: set[str], network: Network, containers: Tasks, cluster_plan: Plan) -> None:
-    """What EventBridge starts for a new object: it reaches Prefect, and says that the deployment is yet to be made."""
+def test_a_command_runs_with_the_environment_of_its_task(
+    stack: set[str], network: Network, containers: Tasks, cluster_plan: Plan
+) -> None:
+    """What EventBridge starts for a new object: it reaches Prefect, and says that the deployment is
+    yet to be made.
+    """
     command = containers["command"]["command"]
     assert command.run().returncode == 0  # the image's own: Prefect's version
-    (target,) = [one for one in cluster_plan.planned("aws_cloudwatch_event_target").values() if one.get("input_transformer")]
+    (target,) = [
+        one
+        for one in cluster_plan.planned("aws_cloudwatch_event_target").values()
+        if one.get("input_transformer")
+    ]
     filled = (
-        target["input_transformer"][0]["input_template"].replace("<key>", "incoming/flights/2013-03.csv").replace("<write>", "0055AED6")
+        target["input_transformer"][0]["input_template"]
+        .replace("<key>", "incoming/flights/2013-03.csv")
+        .replace("<write>", "0055AED6")
     )
     (override,) = json.loads(filled)["containerOverrides"]
     with network.inside():
@@ -134,11 +178,15 @@ def test_a_command_runs_with_the_environment_of_its_task(stack: set[str], networ
     assert "ingest" in ended.stderr
 
 
-def test_the_model_service_is_well_by_its_own_check_and_by_that_of_its_image(containers: Tasks) -> None:
+def test_the_model_service_is_well_by_its_own_check_and_by_that_of_its_image(
+    containers: Tasks,
+) -> None:
     serving, image = containers["serving"]["serving"], Image.read("serving")
     with own_network() as network, network.inside():
         if network.refuses(8080):
-            pytest.skip("needs root on Linux for a network of its own, or the port 8080 of this machine")
+            pytest.skip(
+                "needs root on Linux for a network of its own, or the port 8080 of this machine"
+            )
         for check in (serving.health, image.health):
             assert not serving.is_healthy(check)
         with serving.running() as running:
@@ -154,23 +202,41 @@ def test_the_health_check_of_the_service_says_which_argument_it_lacks(containers
     assert "python -m serving.health <port>" in ended.stderr
 
 
-def test_every_container_of_the_plan_is_one_that_is_run_here(cluster_plan: Plan, containers: Tasks) -> None:
-    planned = {one["family"].removeprefix("laurel-") for one in cluster_plan.planned("aws_ecs_task_definition").values()}
+def test_every_container_of_the_plan_is_one_that_is_run_here(
+    cluster_plan: Plan, containers: Tasks
+) -> None:
+    planned = {
+        one["family"].removeprefix("laurel-")
+        for one in cluster_plan.planned("aws_ecs_task_definition").values()
+    }
     assert planned == set(containers)
-    assert {name for made in containers.values() for name in made} == {*SERVERS, "command", "preparation"}
+    assert {name for made in containers.values() for name in made} == {
+        *SERVERS,
+        "command",
+        "preparation",
+    }
     for service in SERVERS:
         assert containers[service][service].health, f"nobody looks whether {service} is well"
 
 
-def test_an_instance_tells_the_agent_what_the_agent_knows(cluster_plan: Plan, tmp_path: Path) -> None:
-    """The user data are run, with /etc/ecs elsewhere. The agent takes names that it does not know for nothing."""
+def test_an_instance_tells_the_agent_what_the_agent_knows(
+    cluster_plan: Plan, tmp_path: Path
+) -> None:
+    """The user data are run, with /etc/ecs elsewhere. The agent takes names that it does not know
+    for nothing.
+    """
     for template in cluster_plan.planned("aws_launch_template").values():
-        script = base64.b64decode(template["user_data"]).decode().replace("/etc/ecs/", f"{tmp_path}/")
+        script = (
+            base64.b64decode(template["user_data"]).decode().replace("/etc/ecs/", f"{tmp_path}/")
+        )
         (tmp_path / "ecs.config").unlink(missing_ok=True)
         subprocess.run(["sh", "-eu"], input=script, text=True, check=True)
-        written = dict(line.split("=", 1) for line in (tmp_path / "ecs.config").read_text().splitlines())
+        written = dict(
+            line.split("=", 1) for line in (tmp_path / "ecs.config").read_text().splitlines()
+        )
         assert written["ECS_CLUSTER"] == "laurel"
-        # Images that no container uses go; prefer-cached would keep each for good, and the disk would fill up.
+        # Images that no container uses go; prefer-cached would keep each for good, and the disk
+        # would fill up.
         assert written["ECS_IMAGE_PULL_BEHAVIOR"] in ("once", "default")
         assert written["ECS_DISABLE_IMAGE_CLEANUP"] == "false"
         assert set(written) <= AGENT
@@ -186,11 +252,18 @@ AGENT = {
 
 @pytest.fixture
 def box(tmp_path: Path) -> dict[str, str]:
-    """A box on which /srv/laurel and /etc/laurel are folders here, and docker and mountpoint say what they were asked."""
+    """A box on which /srv/laurel and /etc/laurel are folders here, and docker and mountpoint say
+    what they were asked.
+    """
     bin_folder = tmp_path / "bin"
     bin_folder.mkdir()
     for name in ("laurel-install", "laurel-compose"):
-        text = (BOX / name).read_text().replace("/srv/laurel", f"{tmp_path}/srv").replace("/etc/laurel", f"{tmp_path}/etc")
+        text = (
+            (BOX / name)
+            .read_text()
+            .replace("/srv/laurel", f"{tmp_path}/srv")
+            .replace("/etc/laurel", f"{tmp_path}/etc")
+        )
         (bin_folder / name).write_text(text)
     (bin_folder / "docker").write_text(f'#!/bin/sh\necho "docker $*" >> {tmp_path}/asked\n')
     (bin_folder / "mountpoint").write_text("#!/bin/sh\nexit 0\n")
@@ -201,23 +274,37 @@ def box(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PATH": f"{bin_folder}:/usr/bin:/bin", "HOME": str(tmp_path)}
 
 
-def test_the_box_fetches_its_revision_once_and_starts_compose(single_plan: Plan, box: dict[str, str], tmp_path: Path) -> None:
+def test_the_box_fetches_its_revision_once_and_starts_compose(
+    single_plan: Plan, box: dict[str, str], tmp_path: Path
+) -> None:
     """The units' commands of cloud-init, run in their order; the repository is this one."""
     cloud = yaml.safe_load(single_plan.document["planned_values"]["outputs"]["cloud_init"]["value"])
     files = {file["path"]: file["content"] for file in cloud["write_files"]}
-    revision = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.strip()
-    variables = files["/etc/laurel/box.env"].replace("https://git.example.org/laurel.git", f"file://{REPOSITORY}")
+    revision = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    variables = files["/etc/laurel/box.env"].replace(
+        "https://git.example.org/laurel.git", f"file://{REPOSITORY}"
+    )
     variables = re.sub(r"BOX_REVISION=.*", f"BOX_REVISION={revision}", variables)
     (tmp_path / "etc/box.env").write_text(variables)
     environment = box | dict(line.split("=", 1) for line in variables.splitlines())
     unit = files["/etc/systemd/system/laurel.service"]
     lines = [
-        line.partition("=")[2].removeprefix("/usr/local/sbin/").split() for line in unit.splitlines() if re.match(r"ExecStart(Pre)?=", line)
+        line.partition("=")[2].removeprefix("/usr/local/sbin/").split()
+        for line in unit.splitlines()
+        if re.match(r"ExecStart(Pre)?=", line)
     ]
     assert [line[0] for line in lines] == ["laurel-install", "laurel-compose"]
     for _ in range(2):
         for line in lines:
-            ended = subprocess.run([f"{tmp_path}/bin/{line[0]}", *line[1:]], env=environment, capture_output=True, text=True, check=False)
+            ended = subprocess.run(
+                [f"{tmp_path}/bin/{line[0]}", *line[1:]],
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             assert ended.returncode == 0, ended.stderr
     app = tmp_path / "srv/app"
     files_of = f"--file {app}/compose.yaml --file {app}/infra/terraform/single/box/compose.yaml"

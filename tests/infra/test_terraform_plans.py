@@ -1,4 +1,6 @@
-"""What a plan must say for the stack to come up, stay up, and go down: limits of AWS that it tells only when something is made."""
+"""What a plan must say for the stack to come up, stay up, and go down: limits of AWS that it tells
+only when something is made.
+"""
 
 import itertools
 import json
@@ -17,10 +19,18 @@ DAY = 86_400
 
 @pytest.fixture(scope="module")
 def other_plan(known_cluster: Stack) -> Plan:
-    """Another image of flows beside the same servers, a default use case, the longest name that is taken, and the longest silence."""
+    """Another image of flows beside the same servers, a default use case, the longest name that is
+    taken, and the longest silence.
+    """
     alarms = {"latency_seconds": 0.5, "errors": 10, "no_prediction_minutes": 1440}
-    tags = {"image_tag": "flows-2", "servers_image_tag": "servers-1", "serving_image_tag": "serving-1"}
-    return known_cluster.plan(name="a0123456789012345678", alarms=alarms, use_cases=["flights", "*"], **tags)
+    tags = {
+        "image_tag": "flows-2",
+        "servers_image_tag": "servers-1",
+        "serving_image_tag": "serving-1",
+    }
+    return known_cluster.plan(
+        name="a0123456789012345678", alarms=alarms, use_cases=["flights", "*"], **tags
+    )
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +50,9 @@ def endpoint_plan(endpoint: Stack) -> Plan:
     return endpoint.plan()
 
 
-def test_instances_are_replaced_before_they_are_old_and_when_there_is_a_newer_image(cluster_plan: Plan) -> None:
+def test_instances_are_replaced_before_they_are_old_and_when_there_is_a_newer_image(
+    cluster_plan: Plan,
+) -> None:
     groups = {one["name"]: one for one in cluster_plan.planned("aws_autoscaling_group").values()}
     assert {group["max_instance_lifetime"] for group in groups.values()} == {30 * DAY}
     (refresh,) = groups["laurel-services"]["instance_refresh"]
@@ -49,11 +61,16 @@ def test_instances_are_replaced_before_they_are_old_and_when_there_is_a_newer_im
     assert groups["laurel-services"]["protect_from_scale_in"] is True
     assert preferences["scale_in_protected_instances"] == "Refresh"
     # New ones first: Prefect's only task is at home on one of two.
-    assert (preferences["min_healthy_percentage"], preferences["max_healthy_percentage"]) == (100, 200)
+    assert (preferences["min_healthy_percentage"], preferences["max_healthy_percentage"]) == (
+        100,
+        200,
+    )
     assert not groups["laurel-flows"]["instance_refresh"]  # they come and go with their runs
 
 
-def test_ecs_can_go_back_to_a_revision_that_a_newer_one_took_the_place_of(cluster_plan: Plan) -> None:
+def test_ecs_can_go_back_to_a_revision_that_a_newer_one_took_the_place_of(
+    cluster_plan: Plan,
+) -> None:
     definitions = cluster_plan.planned("aws_ecs_task_definition").values()
     assert {one["family"]: one["skip_destroy"] for one in definitions} == {
         f"laurel-{name}": True for name in ("prefect", "mlflow", "worker", "serving", "command")
@@ -65,22 +82,37 @@ def test_only_what_must_not_run_twice_is_away_while_it_is_deployed(cluster_plan:
         one["name"]: (one["deployment_minimum_healthy_percent"], one["deployment_maximum_percent"])
         for one in cluster_plan.planned("aws_ecs_service").values()
     }
-    assert bounds == {"prefect": (0, 100), "worker": (0, 100), "mlflow": (100, 200), "serving": (100, 200)}
+    assert bounds == {
+        "prefect": (0, 100),
+        "worker": (0, 100),
+        "mlflow": (100, 200),
+        "serving": (100, 200),
+    }
 
 
 def test_a_use_case_that_changed_starts_no_server_anew(other_plan: Plan) -> None:
-    """The tags are made of the content: of another flows image only the command hears, and the pool."""
+    """The tags are made of the content: of another flows image only the command hears, and the
+    pool.
+    """
     tags = {}
     for definition in other_plan.planned("aws_ecs_task_definition").values():
         images = {one["image"] for one in json.loads(definition["container_definitions"])}
-        tags[definition["family"].rpartition("-")[2]] = {image.rpartition(":")[2] for image in images}
+        tags[definition["family"].rpartition("-")[2]] = {
+            image.rpartition(":")[2] for image in images
+        }
     servers = dict.fromkeys(("prefect", "mlflow", "worker"), {"servers-1"})
     assert tags == servers | {"serving": {"serving-1"}, "command": {"flows-2"}}
 
 
-def test_the_service_serves_every_use_case_unless_some_are_named(cluster_plan: Plan, other_plan: Plan) -> None:
+def test_the_service_serves_every_use_case_unless_some_are_named(
+    cluster_plan: Plan, other_plan: Plan
+) -> None:
     def served(plan: Plan) -> str:
-        (value,) = [one["value"] for one in plan.planned("aws_ssm_parameter").values() if one["name"].endswith("/LAUREL_SERVING_USE_CASES")]
+        (value,) = [
+            one["value"]
+            for one in plan.planned("aws_ssm_parameter").values()
+            if one["name"].endswith("/LAUREL_SERVING_USE_CASES")
+        ]
         return str(value)
 
     assert served(cluster_plan) == "*"
@@ -90,13 +122,19 @@ def test_the_service_serves_every_use_case_unless_some_are_named(cluster_plan: P
 def edges(stack: Stack) -> dict[str, set[str]]:
     """Resource -> those that it names."""
     found: dict[str, set[str]] = {}
-    for source, target in re.findall(r'^\s*"([^"]+)" -> "([^"]+)";', stack.run("graph"), re.MULTILINE):
+    for source, target in re.findall(
+        r'^\s*"([^"]+)" -> "([^"]+)";', stack.run("graph"), re.MULTILINE
+    ):
         found.setdefault(source, set()).add(target)
     return found
 
 
-def reached(direct: dict[str, set[str]], node: str, through: Callable[[str], bool] = bool) -> set[str]:
-    """All that ``node`` depends on, by way of such resources as ``through`` lets pass: what is made before it, and destroyed after it."""
+def reached(
+    direct: dict[str, set[str]], node: str, through: Callable[[str], bool] = bool
+) -> set[str]:
+    """All that ``node`` depends on, by way of such resources as ``through`` lets pass: what is made
+    before it, and destroyed after it.
+    """
     seen: set[str] = set()
     ask = [node]
     while ask:
@@ -107,8 +145,8 @@ def reached(direct: dict[str, set[str]], node: str, through: Callable[[str], boo
     return seen
 
 
-# What works by itself once it is made, and what it must have for as long: whoever uses the one (a role, a group, a subnet) needs the
-# other too (its rights, its rules, its routes).
+# What works by itself once it is made, and what it must have for as long: whoever uses the one (a
+# role, a group, a subnet) needs the other too (its rights, its rules, its routes).
 AT_WORK = (
     "aws_ecs_service", "aws_autoscaling_group", "aws_instance", "aws_nat_gateway", "aws_lb", "aws_flow_log", "aws_cloudwatch_event_target",
     "aws_sagemaker_model", "aws_cloudformation_stack",
@@ -132,12 +170,17 @@ PARTS = ("aws_ecs_task_definition", "aws_launch_template", "aws_iam_instance_pro
 
 
 def lacking(direct: dict[str, set[str]]) -> list[str]:
-    """``service lacks policy`` for each that uses an owner and does not wait for what belongs to it."""
+    """``service lacks policy`` for each that uses an owner and does not wait for what belongs to
+    it.
+    """
     found = []
     for worker in direct:
         if kind(worker) not in AT_WORK:
             continue
-        uses, above = reached(direct, worker, lambda node: kind(node) in PARTS), reached(direct, worker)
+        uses, above = (
+            reached(direct, worker, lambda node: kind(node) in PARTS),
+            reached(direct, worker),
+        )
         for part, named in direct.items():
             owners = {one for one in named if kind(one) == OWNERS.get(kind(part))}
             # A rule names two groups: its own, and the one that it lets in or out.
@@ -147,14 +190,24 @@ def lacking(direct: dict[str, set[str]]) -> list[str]:
     return sorted(found)
 
 
-def test_what_works_has_its_rights_rules_and_routes_until_it_is_gone(terraform: Terraform, needs: dict[str, set[str]]) -> None:
-    """By the graph: what is not upstream of a service may be made after it, and be destroyed while its agents still report."""
-    for found in (needs, edges(terraform.stack("single")), edges(terraform.stack("modules/endpoint"))):
+def test_what_works_has_its_rights_rules_and_routes_until_it_is_gone(
+    terraform: Terraform, needs: dict[str, set[str]]
+) -> None:
+    """By the graph: what is not upstream of a service may be made after it, and be destroyed while
+    its agents still report.
+    """
+    for found in (
+        needs,
+        edges(terraform.stack("single")),
+        edges(terraform.stack("modules/endpoint")),
+    ):
         assert [worker for worker in found if kind(worker) in AT_WORK]
         assert lacking(found) == []
 
 
-def test_destroy_keeps_nat_egress_and_the_role_of_the_instances_to_the_end(needs: dict[str, set[str]]) -> None:
+def test_destroy_keeps_nat_egress_and_the_role_of_the_instances_to_the_end(
+    needs: dict[str, set[str]],
+) -> None:
     for service in ("prefect", "mlflow", "worker", "serving"):
         above = reached(needs, f"module.{service}.aws_ecs_service.main")
         assert above >= {
@@ -165,20 +218,31 @@ def test_destroy_keeps_nat_egress_and_the_role_of_the_instances_to_the_end(needs
             "module.ecs.aws_vpc_security_group_egress_rule.instances",
             f"module.{service}.module.execution_role.aws_iam_role_policy.main",
         }
-    assert "aws_vpc_security_group_egress_rule.database" in reached(needs, "module.prefect.aws_ecs_service.main")
+    assert "aws_vpc_security_group_egress_rule.database" in reached(
+        needs, "module.prefect.aws_ecs_service.main"
+    )
 
 
-def test_no_alarm_looks_back_further_than_cloudwatch_does(other_plan: Plan, single_plan: Plan, endpoint_plan: Plan) -> None:
-    alarms = [list(plan.planned("aws_cloudwatch_metric_alarm").values()) for plan in (other_plan, single_plan, endpoint_plan)]
+def test_no_alarm_looks_back_further_than_cloudwatch_does(
+    other_plan: Plan, single_plan: Plan, endpoint_plan: Plan
+) -> None:
+    alarms = [
+        list(plan.planned("aws_cloudwatch_metric_alarm").values())
+        for plan in (other_plan, single_plan, endpoint_plan)
+    ]
     assert all(alarms), "a stack has no alarm"
     for alarm in itertools.chain(*alarms):
         periods = (
             [alarm["period"]]
             if alarm.get("period")
-            else [query["metric"][0]["period"] for query in alarm["metric_query"] if query["metric"]]
+            else [
+                query["metric"][0]["period"] for query in alarm["metric_query"] if query["metric"]
+            ]
         )
         assert all(period in (10, 20, 30) or period % 60 == 0 for period in periods)
-        assert max(periods) * alarm["evaluation_periods"] <= (DAY if max(periods) < 3600 else 7 * DAY), alarm["alarm_name"]
+        assert max(periods) * alarm["evaluation_periods"] <= (
+            DAY if max(periods) < 3600 else 7 * DAY
+        ), alarm["alarm_name"]
 
 
 # What the names of the plan may be: letters, length, and beginnings that AWS refuses.
@@ -194,7 +258,8 @@ LIMITS: dict[str, tuple[str, str]] = {
     "aws_sqs_queue": ("name", r"[\w-]{1,80}"),
     "aws_cloudwatch_log_group": ("name", r"(?!aws/)[\w./#-]{1,512}"),
     "aws_cloudwatch_event_rule": ("name", r"[\w.-]{1,64}"),
-    # Not with a hyphen and six letters at its end: AWS would take them for those that it adds itself.
+    # Not with a hyphen and six letters at its end: AWS would take them for those that it adds
+    # itself.
     "aws_secretsmanager_secret": ("name", r"(?!.*-[A-Za-z0-9]{6}$)[\w/+=.@-]{1,512}"),
     "aws_launch_template": ("name", r"[\w().\/-]{3,128}"),
     "aws_security_group": ("name", r"(?!sg-)[\w .:\/()#,@\[\]+=&;{}!$*-]{1,255}"),
@@ -217,17 +282,33 @@ def test_every_graph_shows_a_metric_that_somebody_publishes(cluster_plan: Plan) 
     watched = {
         (metric["namespace"], metric["metric_name"])
         for alarm in cluster_plan.planned("aws_cloudwatch_metric_alarm").values()
-        for metric in ([alarm] if alarm.get("metric_name") else [one["metric"][0] for one in alarm["metric_query"] if one["metric"]])
+        for metric in (
+            [alarm]
+            if alarm.get("metric_name")
+            else [one["metric"][0] for one in alarm["metric_query"] if one["metric"]]
+        )
     }
     assert watched
     assert (shown | watched) - published == set()
 
 
 def metrics(plan: Plan) -> set[tuple[str, str]]:
-    """Namespace and name of what is published: by AWS unasked, by groups that are told to, and by filters of logs."""
-    balancer = ("RequestCount", "TargetResponseTime", "HTTPCode_Target_5XX_Count", "HTTPCode_ELB_5XX_Count", "HTTPCode_Target_4XX_Count")
+    """Namespace and name of what is published: by AWS unasked, by groups that are told to, and by
+    filters of logs.
+    """
+    balancer = (
+        "RequestCount",
+        "TargetResponseTime",
+        "HTTPCode_Target_5XX_Count",
+        "HTTPCode_ELB_5XX_Count",
+        "HTTPCode_Target_4XX_Count",
+    )
     found = {("AWS/ApplicationELB", name) for name in (*balancer, "HealthyHostCount")}
-    found |= {("AWS/ECS", "CPUUtilization"), ("AWS/SQS", "ApproximateNumberOfMessagesVisible"), ("AWS/RDS", "FreeStorageSpace")}
+    found |= {
+        ("AWS/ECS", "CPUUtilization"),
+        ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
+        ("AWS/RDS", "FreeStorageSpace"),
+    }
     for group in plan.planned("aws_autoscaling_group").values():
         found |= {("AWS/AutoScaling", name) for name in group.get("enabled_metrics") or []}
     for one in plan.planned("aws_cloudwatch_log_metric_filter").values():
@@ -240,24 +321,39 @@ def stack_of(plan: Plan) -> dict[str, Any]:
     return dict(json.loads(stack["template_body"])["Resources"]["Endpoint"]["Properties"])
 
 
-def test_an_update_of_the_endpoint_keeps_its_instances_and_shifts_under_alarms(endpoint: Stack) -> None:
+def test_an_update_of_the_endpoint_keeps_its_instances_and_shifts_under_alarms(
+    endpoint: Stack,
+) -> None:
     plan = endpoint.plan(instances={"min": 2, "max": 6})
     properties = stack_of(plan)
-    assert (properties["EndpointName"], properties["EndpointConfigName"]) == ("laurel", "laurel-0a1b")
+    assert (properties["EndpointName"], properties["EndpointConfigName"]) == (
+        "laurel",
+        "laurel-0a1b",
+    )
     # Autoscaling's number stays; the weights are those of the new configuration.
     assert properties["RetainAllVariantProperties"] is True
-    assert properties["ExcludeRetainedVariantProperties"] == [{"VariantPropertyType": "DesiredWeight"}]
+    assert properties["ExcludeRetainedVariantProperties"] == [
+        {"VariantPropertyType": "DesiredWeight"}
+    ]
     update = properties["DeploymentConfig"]["BlueGreenUpdatePolicy"]
     assert update["TrafficRoutingConfiguration"] == {
         "Type": "CANARY", "WaitIntervalInSeconds": 300, "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 10},
     }  # fmt: skip
     (stack,) = plan.planned("aws_cloudformation_stack").values()
-    waited_minutes = (update["TerminationWaitInSeconds"] + 2 * update["TrafficRoutingConfiguration"]["WaitIntervalInSeconds"]) / 60
+    waited_minutes = (
+        update["TerminationWaitInSeconds"]
+        + 2 * update["TrafficRoutingConfiguration"]["WaitIntervalInSeconds"]
+    ) / 60
     assert int(stack["timeouts"]["update"].removesuffix("m")) > 2 * waited_minutes
-    alarms_of = {one["AlarmName"] for one in properties["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]}
+    alarms_of = {
+        one["AlarmName"]
+        for one in properties["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
+    }
     assert alarms_of == {"laurel-champion-5xx", "laurel-champion-latency"}
 
 
 def test_of_one_instance_no_half_can_be_tried(endpoint_plan: Plan) -> None:
-    routing = stack_of(endpoint_plan)["DeploymentConfig"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
+    routing = stack_of(endpoint_plan)["DeploymentConfig"]["BlueGreenUpdatePolicy"][
+        "TrafficRoutingConfiguration"
+    ]
     assert routing == {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 300}

@@ -1,4 +1,6 @@
-"""What the code asks of AWS is allowed by the role that it has, and by no luck: IAM is played with the policies out of the plans."""
+"""What the code asks of AWS is allowed by the role that it has, and by no luck: IAM is played with
+the policies out of the plans.
+"""
 
 import ast
 import base64
@@ -39,7 +41,9 @@ Guard = Callable[..., AbstractContextManager[GuardedS3]]
 def role(plan: Plan, address: str) -> Policies:
     """All policies of the role whose ``aws_iam_role_policy`` addresses begin so."""
     found = [
-        one["policy"] for name, one in plan.planned("aws_iam_role_policy").items() if name.startswith(f"{address}.aws_iam_role_policy.")
+        one["policy"]
+        for name, one in plan.planned("aws_iam_role_policy").items()
+        if name.startswith(f"{address}.aws_iam_role_policy.")
     ]
     assert found, f"the plan has no policy of {address}"
     return Policies.of(*found)
@@ -71,11 +75,18 @@ def guard(s3: Any) -> Guard:
 
 
 def settings(guarded: GuardedS3, bucket: str = BUCKET) -> Settings:
-    given = {"lake": f"s3://{bucket}", "s3_endpoint": guarded.url, "s3_access_key": "key", "s3_secret_key": "secret"}
+    given = {
+        "lake": f"s3://{bucket}",
+        "s3_endpoint": guarded.url,
+        "s3_access_key": "key",
+        "s3_secret_key": "secret",
+    }
     return Settings.model_validate(given)
 
 
-def test_the_service_writes_its_log_and_reads_its_history_from_the_first_minute_on(cluster_plan: Plan, guard: Guard, s3: Any) -> None:
+def test_the_service_writes_its_log_and_reads_its_history_from_the_first_minute_on(
+    cluster_plan: Plan, guard: Guard, s3: Any
+) -> None:
     with guard(role(cluster_plan, "module.serving[0]")) as guarded:
         lake = open_lake(settings(guarded))
         for folder in ("predictions", "feedback"):
@@ -114,7 +125,9 @@ def flows_use(lake: Lake) -> None:
             "by": "a test",
             "run": None,
         }
-        entries.append(lake, entries.Decision.model_validate(text | {"kind": "contest", "verdict": "keep"}))
+        entries.append(
+            lake, entries.Decision.model_validate(text | {"kind": "contest", "verdict": "keep"})
+        )
     assert len(entries.read(lake, "flights")) == 2
     assert entries.find_tampering(lake, "flights", None) == []
     lake.write("reports/flights/2013-06/verdict.json", b"{}")
@@ -129,25 +142,37 @@ def flows_use(lake: Lake) -> None:
     with pytest.raises(FileNotFoundError):
         lake.read("slack/another.json")
     buffer = pl.DataFrame({"a": list(range(1_000_000))}).write_csv().encode()
-    lake.write("datasets/flights/periods/large.parquet", buffer[: 6 << 20])  # in parts, as S3 takes what is large
+    lake.write(
+        "datasets/flights/periods/large.parquet", buffer[: 6 << 20]
+    )  # in parts, as S3 takes what is large
 
 
-def test_flow_runs_keep_and_read_all_that_they_do(cluster_plan: Plan, guard: Guard, s3: Any) -> None:
+def test_flow_runs_keep_and_read_all_that_they_do(
+    cluster_plan: Plan, guard: Guard, s3: Any
+) -> None:
     with guard(role(cluster_plan, "module.flow_runs")) as guarded:
         lake = Lake.of(settings(guarded))
         flows_use(lake)
         s3.put_object(Bucket=BUCKET, Key="incoming/flights/2013-06.csv", Body=b"a\n1\n")
         assert lake.read("incoming/flights/2013-06.csv") == b"a\n1\n"
         assert guarded.refused == []
-        # The ledger only grows, the service's log is the service's, and the sender's file the sender's.
-        for path in ("decisions/flights/00000001.json", "predictions/flights/x.parquet", "incoming/flights/2013-06.csv", "mlflow/1/x"):
+        # The ledger only grows, the service's log is the service's, and the sender's file the
+        # sender's.
+        for path in (
+            "decisions/flights/00000001.json",
+            "predictions/flights/x.parquet",
+            "incoming/flights/2013-06.csv",
+            "mlflow/1/x",
+        ):
             with pytest.raises(LakeAway, match="ACCESS_DENIED"):
                 lake.write(path, b"mine")
 
 
 def test_on_the_box_flows_and_service_share_the_role(single_plan: Plan, guard: Guard) -> None:
     bucket = f"laurel-box-lake-{ACCOUNT}"
-    box = Policies.of(single_plan.planned("aws_iam_role_policy")["aws_iam_role_policy.box"]["policy"])
+    box = Policies.of(
+        single_plan.planned("aws_iam_role_policy")["aws_iam_role_policy.box"]["policy"]
+    )
     with guard(box, bucket) as guarded:
         flows_use(Lake.of(settings(guarded, bucket)))
         lake = open_lake(settings(guarded, bucket))
@@ -162,7 +187,11 @@ def test_mlflow_keeps_gives_lists_and_deletes_artifacts(
     from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
 
     with guard(role(cluster_plan, "module.mlflow[0]")) as guarded:
-        for name, value in {"MLFLOW_S3_ENDPOINT_URL": guarded.url, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}.items():
+        for name, value in {
+            "MLFLOW_S3_ENDPOINT_URL": guarded.url,
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+        }.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE", "path")
         artifacts = S3ArtifactRepository(f"s3://{BUCKET}/mlflow/1/0a1b/artifacts")
@@ -180,7 +209,9 @@ def test_an_endpoint_of_sagemaker_writes_its_log(terraform: Terraform, guard: Gu
     image = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/laurel-serving:1.0"
     archive = {"champion": {"model_data_url": "s3://models/7/model.tar.gz"}}
     plan = terraform.stack("modules/endpoint", image=image, variants=archive, lake=BUCKET).plan()
-    policies = Policies.of(plan.planned("aws_iam_role_policy")["aws_iam_role_policy.endpoint"]["policy"])
+    policies = Policies.of(
+        plan.planned("aws_iam_role_policy")["aws_iam_role_policy.endpoint"]["policy"]
+    )
     with guard(policies) as guarded:
         open_lake(settings(guarded)).put("predictions/flights/date=2013-06-01/one.parquet", b"rows")
         assert guarded.refused == []
@@ -189,7 +220,10 @@ def test_an_endpoint_of_sagemaker_writes_its_log(terraform: Terraform, guard: Gu
 
 def test_ecs_may_fetch_all_that_a_task_is_started_with(cluster_plan: Plan) -> None:
     """Image, log, secrets and parameters of each container, by the execution role of its task."""
-    definitions = {address.partition(".aws_ecs")[0]: one for address, one in cluster_plan.planned("aws_ecs_task_definition").items()}
+    definitions = {
+        address.partition(".aws_ecs")[0]: one
+        for address, one in cluster_plan.planned("aws_ecs_task_definition").items()
+    }
     for module, definition in definitions.items():
         own = "command_execution_role" if module == "module.flow_runs" else "execution_role"
         policies = role(cluster_plan, f"{module}.module.{own}")
@@ -197,13 +231,22 @@ def test_ecs_may_fetch_all_that_a_task_is_started_with(cluster_plan: Plan) -> No
             for secret in container.get("secrets", []):
                 arn = secret["valueFrom"]
                 action = "ssm:GetParameters" if ":ssm:" in arn else "secretsmanager:GetSecretValue"
-                assert policies.allow(action, ":".join(arn.split(":")[:7])), (container["name"], secret)
+                assert policies.allow(action, ":".join(arn.split(":")[:7])), (
+                    container["name"],
+                    secret,
+                )
             group = container["logConfiguration"]["options"]["awslogs-group"]
             for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
-                assert policies.allow(action, f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:{group}:log-stream:x")
+                assert policies.allow(
+                    action, f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:{group}:log-stream:x"
+                )
             repository = container["image"].partition("/")[2].partition(":")[0]
-            assert policies.allow("ecr:BatchGetImage", f"arn:aws:ecr:us-east-1:{ACCOUNT}:repository/{repository}")
-        assert policies.allow("ecr:GetAuthorizationToken", "*") and policies.allow("kms:Decrypt", key(cluster_plan))
+            assert policies.allow(
+                "ecr:BatchGetImage", f"arn:aws:ecr:us-east-1:{ACCOUNT}:repository/{repository}"
+            )
+        assert policies.allow("ecr:GetAuthorizationToken", "*") and policies.allow(
+            "kms:Decrypt", key(cluster_plan)
+        )
 
 
 def key(plan: Plan) -> str:
@@ -211,11 +254,17 @@ def key(plan: Plan) -> str:
 
 
 def called_methods(*files: Path) -> set[str]:
-    """Methods of AWS's clients that the files call, in IAM's spelling: ``ecs.run_task`` -> RunTask."""
+    """Methods of AWS's clients that the files call, in IAM's spelling: ``ecs.run_task`` ->
+    RunTask.
+    """
     names = set()
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
-            called = node.func if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else None
+            called = (
+                node.func
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+                else None
+            )
             owner = called.value.id if called and isinstance(called.value, ast.Name) else ""
             if called and re.fullmatch(r"(\w*_)?(ecs|logs|ssm|sqs|client)(_client)?", owner):
                 names.add("".join(part.title() for part in called.attr.split("_")))
@@ -231,8 +280,14 @@ def test_the_worker_may_do_all_that_prefect_aws_does(cluster_plan: Plan) -> None
 
     folder = Path(prefect_aws.__file__).parent
     policies = role(cluster_plan, "module.worker[0]")
-    definition, task = f"arn:aws:ecs:{HERE}:task-definition/prefect_ec2_retrain:3", f"arn:aws:ecs:{HERE}:task/laurel/0a1b"
-    queue, stream = f"arn:aws:sqs:{HERE}:laurel-ecs-tasks-events", f"arn:aws:logs:{HERE}:log-group:/laurel/flow-runs:log-stream:x"
+    definition, task = (
+        f"arn:aws:ecs:{HERE}:task-definition/prefect_ec2_retrain:3",
+        f"arn:aws:ecs:{HERE}:task/laurel/0a1b",
+    )
+    queue, stream = (
+        f"arn:aws:sqs:{HERE}:laurel-ecs-tasks-events",
+        f"arn:aws:logs:{HERE}:log-group:/laurel/flow-runs:log-stream:x",
+    )
     wanted: dict[str, tuple[str, str, dict[str, str]]] = {
         "RunTask": ("ecs", definition, IN_CLUSTER),
         "RegisterTaskDefinition": ("ecs", definition, {}),
@@ -248,7 +303,11 @@ def test_the_worker_may_do_all_that_prefect_aws_does(cluster_plan: Plan) -> None
     }
     # Of a network that is to be found by its VPC; ours is named.
     unused = {"DescribeSubnets", "DescribeVpcs"}
-    done = called_methods(folder / "workers/ecs_worker.py", folder / "observers/ecs.py") - {"ReadFlowRun", "Emit", "Aexit"}
+    done = called_methods(folder / "workers/ecs_worker.py", folder / "observers/ecs.py") - {
+        "ReadFlowRun",
+        "Emit",
+        "Aexit",
+    }
     assert {"RunTask", "ReceiveMessage", "GetLogEvents"} <= done
     assert done - unused - set(wanted) == set(), "prefect-aws asks AWS for something new"
     for name, (service, resource, context) in wanted.items():
@@ -256,16 +315,34 @@ def test_the_worker_may_do_all_that_prefect_aws_does(cluster_plan: Plan) -> None
     for name, resource in {"RunTask": task, "RegisterTaskDefinition": definition}.items():
         assert policies.allow("ecs:TagResource", resource, {"ecs:CreateAction": name})
     for passed in ("laurel-flow-run", "laurel-flow-run-start"):
-        assert policies.allow("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/{passed}", {"iam:PassedToService": "ecs-tasks.amazonaws.com"})
-    assert not policies.allow("ecs:RunTask", f"arn:aws:ecs:{HERE}:task-definition/laurel-command:1", IN_CLUSTER)
+        assert policies.allow(
+            "iam:PassRole",
+            f"arn:aws:iam::{ACCOUNT}:role/{passed}",
+            {"iam:PassedToService": "ecs-tasks.amazonaws.com"},
+        )
+    assert not policies.allow(
+        "ecs:RunTask", f"arn:aws:ecs:{HERE}:task-definition/laurel-command:1", IN_CLUSTER
+    )
 
 
 def test_a_deployment_may_do_all_that_its_programs_do(cluster_plan: Plan) -> None:
     policies = {
-        name: Policies.of(*[one["policy"] for address, one in cluster_plan.planned("aws_iam_role_policy").items() if owner in address])
-        for name, owner in {"deploy": "module.github[0]", "plan": "module.github[0].aws_iam_role_policy.plan"}.items()
+        name: Policies.of(
+            *[
+                one["policy"]
+                for address, one in cluster_plan.planned("aws_iam_role_policy").items()
+                if owner in address
+            ]
+        )
+        for name, owner in {
+            "deploy": "module.github[0]",
+            "plan": "module.github[0].aws_iam_role_policy.plan",
+        }.items()
     }
-    service, definition = f"arn:aws:ecs:{HERE}:service/laurel/prefect", f"arn:aws:ecs:{HERE}:task-definition/laurel-prefect:3"
+    service, definition = (
+        f"arn:aws:ecs:{HERE}:service/laurel/prefect",
+        f"arn:aws:ecs:{HERE}:task-definition/laurel-prefect:3",
+    )
     wanted: dict[str, tuple[str, str, dict[str, str]]] = {
         "DescribeServices": ("ecs", service, {}),
         "UpdateService": ("ecs", service, {}),
@@ -276,28 +353,61 @@ def test_a_deployment_may_do_all_that_its_programs_do(cluster_plan: Plan) -> Non
         "StopTask": ("ecs", f"arn:aws:ecs:{HERE}:task/laurel/0a1b", {}),
         "GetLogEvents": ("logs", f"arn:aws:logs:{HERE}:log-group:/laurel/command:log-stream:x", {}),
     }
-    wanted["GetParameters"] = ("ssm", f"arn:aws:ssm:{HERE}:parameter/laurel/config/LAUREL_ECS_IMAGE", {})
-    done = called_methods(REPOSITORY / "deployments/aws/ecs_services.py", REPOSITORY / "deployments/aws/ecs_command.py")
+    wanted["GetParameters"] = (
+        "ssm",
+        f"arn:aws:ssm:{HERE}:parameter/laurel/config/LAUREL_ECS_IMAGE",
+        {},
+    )
+    done = called_methods(
+        REPOSITORY / "deployments/aws/ecs_services.py",
+        REPOSITORY / "deployments/aws/ecs_command.py",
+    )
     assert {"RunTask", "UpdateService"} <= done
     assert done - set(wanted) == set(), "a program asks AWS for something new"
     for name, (kind, resource, context) in wanted.items():
         assert policies["deploy"].allow(f"{kind}:{name}", resource, context), name
-    for action in ("ecr:PutImage", "ecr:DescribeImages", "ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload"):
-        assert policies["deploy"].allow(action, f"arn:aws:ecr:{HERE}:repository/laurel-serving"), action
+    for action in (
+        "ecr:PutImage",
+        "ecr:DescribeImages",
+        "ecr:InitiateLayerUpload",
+        "ecr:UploadLayerPart",
+        "ecr:CompleteLayerUpload",
+    ):
+        assert policies["deploy"].allow(action, f"arn:aws:ecr:{HERE}:repository/laurel-serving"), (
+            action
+        )
 
 
-def test_a_pull_request_that_trains_cannot_leave_an_image_for_a_deployment_to_take(cluster_plan: Plan) -> None:
-    """Tags are made of the content, so it could push its own image under the tag that the next deployment finds and runs."""
+def test_a_pull_request_that_trains_cannot_leave_an_image_for_a_deployment_to_take(
+    cluster_plan: Plan,
+) -> None:
+    """Tags are made of the content, so it could push its own image under the tag that the next
+    deployment finds and runs.
+    """
     roles = cluster_plan.planned("aws_iam_role_policy")
-    own = {name: Policies.of(roles[f'module.github[0].aws_iam_role_policy.command["{name}"]']["policy"]) for name in ("train", "deploy")}
+    own = {
+        name: Policies.of(
+            roles[f'module.github[0].aws_iam_role_policy.command["{name}"]']["policy"]
+        )
+        for name in ("train", "deploy")
+    }
     pushed = {
-        name: {one for one in ("flows", "serving", "train") if allowed.allow("ecr:PutImage", f"arn:aws:ecr:{HERE}:repository/laurel-{one}")}
+        name: {
+            one
+            for one in ("flows", "serving", "train")
+            if allowed.allow("ecr:PutImage", f"arn:aws:ecr:{HERE}:repository/laurel-{one}")
+        }
         for name, allowed in own.items()
     }
     assert pushed == {"train": {"train"}, "deploy": {"flows", "serving"}}
     image = f"arn:aws:ecr:{HERE}:repository/laurel-train"
-    starts = {name: role(cluster_plan, f"module.{name}.module.execution_role") for name in ("flow_runs", "prefect[0]", "worker[0]")}
-    assert [name for name, start in starts.items() if start.allow("ecr:BatchGetImage", image)] == ["flow_runs"]
+    starts = {
+        name: role(cluster_plan, f"module.{name}.module.execution_role")
+        for name in ("flow_runs", "prefect[0]", "worker[0]")
+    }
+    assert [name for name, start in starts.items() if start.allow("ecr:BatchGetImage", image)] == [
+        "flow_runs"
+    ]
 
 
 def managed(name: str) -> dict[str, Any]:
@@ -306,7 +416,9 @@ def managed(name: str) -> dict[str, Any]:
 
 
 def requests(aws: Aws) -> list[str]:
-    """What was asked of AWS since the recording began, as IAM's actions; reads of S3 by their method alone."""
+    """What was asked of AWS since the recording began, as IAM's actions; reads of S3 by their
+    method alone.
+    """
     httpx.post(f"{aws.url}/moto-api/recorder/stop-recording").raise_for_status()
     lines = httpx.get(f"{aws.url}/moto-api/recorder/download-recording").text.splitlines()
     return sorted({_action(json.loads(line)) for line in lines})
@@ -318,26 +430,47 @@ def _action(request: dict[str, Any]) -> str:
     body = request.get("body") or ""
     body = base64.b64decode(body).decode() if request.get("body_encoded") else body
     target = headers.get("x-amz-target")
-    named = target.rpartition(".")[2] if target else "".join(re.findall(r"(?:^|&)Action=(\w+)", str(body))[:1])
+    named = (
+        target.rpartition(".")[2]
+        if target
+        else "".join(re.findall(r"(?:^|&)Action=(\w+)", str(body))[:1])
+    )
     return f"{service}:{named or request['method'].title() + 'Object'}"
 
 
-def test_the_role_of_pull_requests_may_do_all_that_a_plan_does(terraform: Terraform, aws: Aws, cluster_plan: Plan) -> None:
-    """Recorded while Terraform plans: data sources, and the passwords that are made anew at each plan and kept nowhere."""
+def test_the_role_of_pull_requests_may_do_all_that_a_plan_does(
+    terraform: Terraform, aws: Aws, cluster_plan: Plan
+) -> None:
+    """Recorded while Terraform plans: data sources, and the passwords that are made anew at each
+    plan and kept nowhere.
+    """
     stack = terraform.stack("cluster", **CLUSTER)
     httpx.post(f"{aws.url}/moto-api/recorder/start-recording").raise_for_status()
     stack.plan()
     done = requests(aws)
-    assert {"sts:GetCallerIdentity", "ssm:GetParameter", "secretsmanager:GetRandomPassword"} <= set(done)
-    own = cluster_plan.planned("aws_iam_role_policy")["module.github[0].aws_iam_role_policy.plan[0]"]["policy"]
+    assert {"sts:GetCallerIdentity", "ssm:GetParameter", "secretsmanager:GetRandomPassword"} <= set(
+        done
+    )
+    own = cluster_plan.planned("aws_iam_role_policy")[
+        "module.github[0].aws_iam_role_policy.plan[0]"
+    ]["policy"]
     policies = Policies.of(own, managed("ReadOnlyAccess"))
     # GetCallerIdentity needs no right.
-    assert [action for action in done if action != "sts:GetCallerIdentity" and not policies.allow(action, "*")] == []
-    assert not policies.allow("secretsmanager:GetSecretValue", f"arn:aws:secretsmanager:{HERE}:secret:laurel/database/laurel-AbCdEf")
+    assert [
+        action
+        for action in done
+        if action != "sts:GetCallerIdentity" and not policies.allow(action, "*")
+    ] == []
+    assert not policies.allow(
+        "secretsmanager:GetSecretValue",
+        f"arn:aws:secretsmanager:{HERE}:secret:laurel/database/laurel-AbCdEf",
+    )
 
 
 def test_the_flow_log_may_find_and_fill_its_group(cluster_plan: Plan) -> None:
-    """What AWS asks of such a role: https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-iam-role.html"""
+    """What AWS asks of such a role:
+    https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-iam-role.html
+    """
     policies = role(cluster_plan, "module.network")
     group = f"arn:aws:logs:{HERE}:log-group:/laurel/refused-connections"
     for action, resource in {
@@ -354,7 +487,15 @@ def test_eventbridge_may_start_the_command_in_the_cluster_alone(cluster_plan: Pl
     policies = role(cluster_plan, "module.events")
     definition = f"arn:aws:ecs:{HERE}:task-definition/laurel-command"
     assert policies.allow("ecs:RunTask", definition, IN_CLUSTER)
-    assert not policies.allow("ecs:RunTask", definition, {"ecs:cluster": f"arn:aws:ecs:{HERE}:cluster/another"})
-    assert policies.allow("ecs:TagResource", f"arn:aws:ecs:{HERE}:task/laurel/0a1b", {"ecs:CreateAction": "RunTask"})
+    assert not policies.allow(
+        "ecs:RunTask", definition, {"ecs:cluster": f"arn:aws:ecs:{HERE}:cluster/another"}
+    )
+    assert policies.allow(
+        "ecs:TagResource", f"arn:aws:ecs:{HERE}:task/laurel/0a1b", {"ecs:CreateAction": "RunTask"}
+    )
     for passed in ("laurel-command", "laurel-command-start"):
-        assert policies.allow("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/{passed}", {"iam:PassedToService": "ecs-tasks.amazonaws.com"})
+        assert policies.allow(
+            "iam:PassRole",
+            f"arn:aws:iam::{ACCOUNT}:role/{passed}",
+            {"iam:PassedToService": "ecs-tasks.amazonaws.com"},
+        )

@@ -1,4 +1,6 @@
-"""What integration tests share: the deployments on the stack, the stack's environment in this process, and a small registry."""
+"""What integration tests share: the deployments on the stack, the stack's environment in this
+process, and a small registry.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 def applied(stack: Settings, request: pytest.FixtureRequest) -> Settings:
     """The stack with the deployments of flights and of ``toy``.
 
-    The run of ``test_watchdog.py`` takes minutes, in which it sleeps: it begins here, beside the other tests.
-    """
+    The run of ``test_watchdog.py`` takes minutes, in which it sleeps: it begins here, beside the
+    other tests."""
     from prefect.client.orchestration import SyncPrefectClient
 
     from tests.fixtures.deployed import deploy
@@ -29,24 +31,33 @@ def applied(stack: Settings, request: pytest.FixtureRequest) -> Settings:
     deploy(stack, "flights", "toy", *(["toy_long"] if watched else []))
     if watched:
         with SyncPrefectClient(stack.prefect_api_url) as prefect:
-            prefect.create_flow_run_from_deployment(prefect.read_deployment_by_name("retrain/toy_long").id, parameters={"reason": "a test"})
+            prefect.create_flow_run_from_deployment(
+                prefect.read_deployment_by_name("retrain/toy_long").id,
+                parameters={"reason": "a test"},
+            )
     return stack
 
 
 @pytest.fixture(scope="module")
 def three_use_cases(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Only flights, ``toy`` and the module's ``CASE`` are applied: a stack of the module's own needs no deployments of the others."""
+    """Only flights, ``toy`` and the module's ``CASE`` are applied: a stack of the module's own
+    needs no deployments of the others.
+    """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("deployments.apply.command.known", lambda: sorted({"flights", "toy", request.module.CASE}))
+        patch.setattr(
+            "deployments.apply.command.known",
+            lambda: sorted({"flights", "toy", request.module.CASE}),
+        )
         yield
 
 
 @pytest.fixture(scope="module")
 def loop(applied: Settings, slack: SlackServer, request: pytest.FixtureRequest) -> Iterator["Loop"]:
-    """The stack as a flow run sees it: flows that are called here run in this process, against the stack's servers.
+    """The stack as a flow run sees it: flows that are called here run in this process, against the
+    stack's servers.
 
-    A module whose runs are started by others (the worker, an automation, a person) names their use cases in ``DEPLOYED``.
-    """
+    A module whose runs are started by others (the worker, an automation, a person) names their use
+    cases in ``DEPLOYED``."""
     from tests.fixtures.deployed import deploy
     from tests.integration.planting import Loop
 
@@ -61,6 +72,8 @@ def mlflow(tmp_path: Path) -> Iterator[RegistryServer]:
     """A registry with two versions of ``toy``, which score otherwise; the first is champion."""
     with RegistryServer(tmp_path / "artifacts") as server:
         for version in (1, 2):
-            server.register("toy", version, lambda folder, bias=version: write_package(folder, bias=float(bias)))
+            server.register(
+                "toy", version, lambda folder, bias=version: write_package(folder, bias=float(bias))
+            )
         server.crown("toy", 1)
         yield server

@@ -1,4 +1,6 @@
-"""The loop in the hands of a test: runs flows in this process, plants challengers and predictions, and reads what came of it."""
+"""The loop in the hands of a test: runs flows in this process, plants challengers and predictions,
+and reads what came of it.
+"""
 
 import asyncio
 import io
@@ -76,14 +78,20 @@ class Loop:
     @classmethod
     @contextmanager
     def on(cls, settings: Settings, slack: SlackServer) -> Iterator[Self]:
-        """This process becomes one in which flows run on the stack, and is itself again afterwards."""
+        """This process becomes one in which flows run on the stack, and is itself again
+        afterwards.
+        """
         with (
             mock.patch.dict(os.environ, local.environment(settings)),
             temporary_settings({PREFECT_API_URL: settings.prefect_api_url}),
             SyncPrefectClient(settings.prefect_api_url) as prefect,
-            httpx.Client(base_url=settings.serving_base_url, timeout=30, trust_env=False) as service,
+            httpx.Client(
+                base_url=settings.serving_base_url, timeout=30, trust_env=False
+            ) as service,
         ):
-            yield cls(settings, slack, Lake.of(settings), ModelRegistry.of(settings), prefect, service)
+            yield cls(
+                settings, slack, Lake.of(settings), ModelRegistry.of(settings), prefect, service
+            )
             APILogHandler().flush()
 
     def run(self, flow: Flow[..., Any], use_case: str, **parameters: Any) -> Outcome:
@@ -95,22 +103,33 @@ class Loop:
     def run_together(self, *calls: tuple[Flow[..., Any], str]) -> list[Outcome]:
         """Call flows at the same time, each in a thread of its own, and wait for all of them."""
         with ThreadPoolExecutor(len(calls)) as threads:
-            started = [threads.submit(copy_context().run, self.run, flow, use_case) for flow, use_case in calls]
+            started = [
+                threads.submit(copy_context().run, self.run, flow, use_case)
+                for flow, use_case in calls
+            ]
             return [one.result() for one in started]
 
     def told(self, use_case: str, since: int = 0) -> list[str]:
         """The texts in Slack about the use case."""
-        return [message["text"] for message in self.slack.messages[since:] if message["text"].startswith(f"{use_case}: ")]
+        return [
+            message["text"]
+            for message in self.slack.messages[since:]
+            if message["text"].startswith(f"{use_case}: ")
+        ]
 
     def artifact(self, key: str) -> Any:
-        """The latest artifact of that key as the Prefect API gives it; the rows of a table, the text or number of others."""
+        """The latest artifact of that key as the Prefect API gives it; the rows of a table, the
+        text or number of others.
+        """
         answer = httpx.get(f"{self.settings.prefect_api_url}/artifacts/{key}/latest")
         answer.raise_for_status()
         data = answer.json()["data"]
         return json.loads(data) if answer.json()["type"] == "table" else data
 
     def has_artifact(self, key: str) -> bool:
-        return httpx.get(f"{self.settings.prefect_api_url}/artifacts/{key}/latest").status_code == 200
+        return (
+            httpx.get(f"{self.settings.prefect_api_url}/artifacts/{key}/latest").status_code == 200
+        )
 
     def crowned(self, use_case: str) -> str | None:
         champion = self.registry.at(use_case, CHAMPION)
@@ -125,38 +144,69 @@ class Loop:
         """The stack without one of its programs, which is started again and ready afterwards."""
         urls = {one.name: one.url for one in local.status(self.settings)}
         control = [str(BIN / "supervisorctl"), "-c", "supervisord.conf"]
-        subprocess.run([*control, "stop", program], cwd=self.settings.state, check=True, capture_output=True)
+        subprocess.run(
+            [*control, "stop", program], cwd=self.settings.state, check=True, capture_output=True
+        )
         try:
             yield
         finally:
-            subprocess.run([*control, "start", program], cwd=self.settings.state, check=True, capture_output=True)
+            subprocess.run(
+                [*control, "start", program],
+                cwd=self.settings.state,
+                check=True,
+                capture_output=True,
+            )
             health = f"{urls[program]}{'/api' if program == 'prefect' else ''}/health"
-            wait_until(lambda: httpx.get(health).status_code == 200, f"{program} answers again", seconds=240)
+            wait_until(
+                lambda: httpx.get(health).status_code == 200,
+                f"{program} answers again",
+                seconds=240,
+            )
 
     @contextmanager
     def no_retrain_on_drift(self, use_case: str) -> Iterator[None]:
         """Drift starts no retrain meanwhile: it would crown another champion than the test's."""
-        api, wanted = self.settings.prefect_api_url, {"automations": {"name": {"any_": [f"retrain {use_case} on drift"]}}}
-        found = [one["id"] for one in httpx.post(f"{api}/automations/filter", json=wanted).raise_for_status().json()]
+        api, wanted = (
+            self.settings.prefect_api_url,
+            {"automations": {"name": {"any_": [f"retrain {use_case} on drift"]}}},
+        )
+        found = [
+            one["id"]
+            for one in httpx.post(f"{api}/automations/filter", json=wanted)
+            .raise_for_status()
+            .json()
+        ]
         for automation in found:  # a use case without deployments has none
-            httpx.patch(f"{api}/automations/{automation}", json={"enabled": False}).raise_for_status()
+            httpx.patch(
+                f"{api}/automations/{automation}", json={"enabled": False}
+            ).raise_for_status()
         try:
             yield
         finally:
             for automation in found:
-                httpx.patch(f"{api}/automations/{automation}", json={"enabled": True}).raise_for_status()
+                httpx.patch(
+                    f"{api}/automations/{automation}", json={"enabled": True}
+                ).raise_for_status()
 
     def objects(self, folder: str) -> dict[str, Any]:
         """Each object of the lake below ``folder`` with its time of writing."""
         from pyarrow.fs import FileSelector, FileType
 
         root = self.settings.lake.removeprefix("s3://")
-        found = self.lake._files.get_file_info(FileSelector(f"{root}/{folder}", recursive=True, allow_not_found=True))
-        return {one.path.removeprefix(f"{root}/"): one.mtime_ns for one in found if one.type == FileType.File}
+        found = self.lake._files.get_file_info(
+            FileSelector(f"{root}/{folder}", recursive=True, allow_not_found=True)
+        )
+        return {
+            one.path.removeprefix(f"{root}/"): one.mtime_ns
+            for one in found
+            if one.type == FileType.File
+        }
 
     def decisions(self, use_case: str, *kinds: str) -> list[dict[str, Any]]:
         """The ledger, or its entries of ``kinds``, oldest first."""
-        entries = [json.loads(self.lake.read(path)) for path in self.lake.list(f"decisions/{use_case}")]
+        entries = [
+            json.loads(self.lake.read(path)) for path in self.lake.list(f"decisions/{use_case}")
+        ]
         return [entry for entry in entries if not kinds or entry["kind"] in kinds]
 
     def plant(
@@ -170,7 +220,8 @@ class Loop:
         dataset_version: str | None = None,
         flipped: bool = False,
     ) -> ModelVersion:
-        """Register a challenger as ``evaluate`` does, for a contest on ``holdout``, fitted on whatever one likes.
+        """Register a challenger as ``evaluate`` does, for a contest on ``holdout``, fitted on
+        whatever one likes.
 
         ``flipped``: it learns the opposite of every label.
         """
@@ -182,24 +233,52 @@ class Loop:
         learned = rows.with_columns((1 - pl.col(case.label)).alias(case.label)) if flipped else rows
         fitted = modelling.fit(case, candidate, params, learned, seed=7)
         judged = judge_holdout(case, fitted, holdout, proof, seed=7)
-        origin = Origin(recipe, params, dataset.version, dataset.digests(fit_on), score_holdout(case, fitted, proof), judged)
+        origin = Origin(
+            recipe,
+            params,
+            dataset.version,
+            dataset.digests(fit_on),
+            score_holdout(case, fitted, proof),
+            judged,
+        )
         with tempfile.TemporaryDirectory() as folder:
             made = make_package(Path(folder), case, fitted, origin, rows, proof, seed=7)
-            run_id = self.registry.log_run(use_case, "planted", params=params, metrics={}, tags={}, model=fitted, package=made.folder)
+            run_id = self.registry.log_run(
+                use_case,
+                "planted",
+                params=params,
+                metrics={},
+                tags={},
+                model=fitted,
+                package=made.folder,
+            )
         tags = {"laurel.holdout": holdout, "laurel.recipe": recipe}
         version = self.registry.register(use_case, run_id, made.sha256, tags, "planted by a test")
         self.registry.set_alias(version, CHALLENGER)
         return version
 
     def reign(self, version: ModelVersion) -> None:
-        """Make ``version`` champion without a contest and without a service, as the ledger has it."""
+        """Make ``version`` champion without a contest and without a service, as the ledger has
+        it.
+        """
         facts: dict[str, Any] = {"package_sha256": version.tags["laurel.package_sha256"]}
-        said = {"use_case": version.use_case, "kind": "crown", "verdict": "crowned", "version": version.number, "by": "a test", "run": None}
+        said = {
+            "use_case": version.use_case,
+            "kind": "crown",
+            "verdict": "crowned",
+            "version": version.number,
+            "by": "a test",
+            "run": None,
+        }
         append(self.lake, Decision(**said, reasons=["planted by a test"], facts=facts))
         self.registry.set_alias(version, CHAMPION)
 
-    def plant_predictions(self, use_case: str, window: str, rows: pl.DataFrame, labelled: bool = False) -> None:
-        """Write ``rows`` into the prediction log of ``window`` as the service's uploader does, instead of what is there."""
+    def plant_predictions(
+        self, use_case: str, window: str, rows: pl.DataFrame, labelled: bool = False
+    ) -> None:
+        """Write ``rows`` into the prediction log of ``window`` as the service's uploader does,
+        instead of what is there.
+        """
         case = load(use_case)
         logged = rows.select(
             pl.int_range(pl.len()).cast(pl.String).alias("id"),
@@ -209,7 +288,9 @@ class Loop:
         )
         self._write(f"predictions/{use_case}/date={window}-01/planted.parquet", logged)
         if labelled:
-            labels = logged.select("id", (pl.col("score") > 0).alias("label"), pl.col("event_time").alias("time"))
+            labels = logged.select(
+                "id", (pl.col("score") > 0).alias("label"), pl.col("event_time").alias("time")
+            )
             self._write(f"feedback/{use_case}/date={window}-01/planted.parquet", labels)
 
     def _write(self, path: str, frame: pl.DataFrame) -> None:

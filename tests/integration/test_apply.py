@@ -1,4 +1,6 @@
-"""``deployments.apply`` on a real Prefect server: what it makes, what it mends, and what it leaves alone."""
+"""``deployments.apply`` on a real Prefect server: what it makes, what it mends, and what it leaves
+alone.
+"""
 
 import asyncio
 import importlib
@@ -57,13 +59,21 @@ def changes(settings: Settings) -> dict[str, str]:
 
 
 def all_flows() -> list[Flow[Any, Any]]:
-    modules = [importlib.import_module(f"flows.{found.name}") for found in pkgutil.iter_modules(flows.__path__)]
-    found = [value for module in modules for value in vars(module).values() if isinstance(value, Flow)]
+    modules = [
+        importlib.import_module(f"flows.{found.name}")
+        for found in pkgutil.iter_modules(flows.__path__)
+    ]
+    found = [
+        value for module in modules for value in vars(module).values() if isinstance(value, Flow)
+    ]
     return list({flow.name: flow for flow in found}.values())
 
 
 def automations(loop: Loop, name: str) -> list[dict[str, Any]]:
-    answer = httpx.post(f"{loop.settings.prefect_api_url}/automations/filter", json={"automations": {"name": {"any_": [name]}}})
+    answer = httpx.post(
+        f"{loop.settings.prefect_api_url}/automations/filter",
+        json={"automations": {"name": {"any_": [name]}}},
+    )
     answer.raise_for_status()
     return answer.json()
 
@@ -83,10 +93,19 @@ def test_every_flow_is_deployed_for_every_use_case_on_the_pool_ec2(loop: Loop) -
     for flow in all_flows():
         for use_case in deployed():
             found = deployment(loop, f"{flow.name}/{use_case}")
-            assert (found.work_pool_name, found.parameters, found.tags) == ("ec2", {"use_case": use_case}, ["laurel", use_case])
+            assert (found.work_pool_name, found.parameters, found.tags) == (
+                "ec2",
+                {"use_case": use_case},
+                ["laurel", use_case],
+            )
             assert found.description and found.enforce_parameter_schema
-            assert found.job_variables["env"]["PYTHONPATH"].split(":") == [str(REPOSITORY), str(REPOSITORY / "tests" / "fixtures")]
-            assert found.pull_steps == [{"prefect.deployments.steps.set_working_directory": {"directory": str(REPOSITORY)}}]
+            assert found.job_variables["env"]["PYTHONPATH"].split(":") == [
+                str(REPOSITORY),
+                str(REPOSITORY / "tests" / "fixtures"),
+            ]
+            assert found.pull_steps == [
+                {"prefect.deployments.steps.set_working_directory": {"directory": str(REPOSITORY)}}
+            ]
             assert "use_case" in found.parameter_openapi_schema["properties"]
 
 
@@ -95,23 +114,40 @@ def test_runs_are_started_by_the_worker_itself_whoever_made_the_pool(loop: Loop)
     found = loop.prefect.read_work_pool("ec2")
     assert found.base_job_template == process_template()
     bare = ProcessWorker.get_default_base_job_template()
-    httpx.patch(f"{loop.settings.prefect_api_url}/work_pools/ec2", json={"base_job_template": bare}).raise_for_status()
+    httpx.patch(
+        f"{loop.settings.prefect_api_url}/work_pools/ec2", json={"base_job_template": bare}
+    ).raise_for_status()
     changes(loop.settings)
     assert loop.prefect.read_work_pool("ec2").base_job_template == process_template()
 
 
 def limits(loop: Loop) -> tuple[int | None, int | None]:
     """Of the pool and of the queue in which models are fitted."""
-    pool, queue = loop.prefect.read_work_pool("ec2"), httpx.get(f"{loop.settings.prefect_api_url}/work_pools/ec2/queues/training")
+    pool, queue = (
+        loop.prefect.read_work_pool("ec2"),
+        httpx.get(f"{loop.settings.prefect_api_url}/work_pools/ec2/queues/training"),
+    )
     return pool.concurrency_limit, queue.raise_for_status().json()["concurrency_limit"]
 
 
-def test_runs_that_train_wait_for_each_other_and_a_limit_that_somebody_set_stays(loop: Loop) -> None:
+def test_runs_that_train_wait_for_each_other_and_a_limit_that_somebody_set_stays(
+    loop: Loop,
+) -> None:
     usual = TRAINING_RUNS["process"]
     assert limits(loop) == (usual + OTHER_RUNS, usual)
-    queues = {name: deployment(loop, f"{name}/toy").work_queue_name for name in ("retrain", "train", "rollback", "close_lost_run")}
-    assert queues == {"retrain": TRAINING, "train": TRAINING, "rollback": "default", "close_lost_run": "default"}
-    httpx.patch(f"{loop.settings.prefect_api_url}/work_pools/ec2", json={"concurrency_limit": 3}).raise_for_status()
+    queues = {
+        name: deployment(loop, f"{name}/toy").work_queue_name
+        for name in ("retrain", "train", "rollback", "close_lost_run")
+    }
+    assert queues == {
+        "retrain": TRAINING,
+        "train": TRAINING,
+        "rollback": "default",
+        "close_lost_run": "default",
+    }
+    httpx.patch(
+        f"{loop.settings.prefect_api_url}/work_pools/ec2", json={"concurrency_limit": 3}
+    ).raise_for_status()
     assert (changes(loop.settings), limits(loop)) == ({}, (3, usual))
     own = loop.settings.model_copy(update={"concurrent_runs": 4})
     assert (changes(own), limits(loop)) == ({"ec2/training": "updated"}, (4 + OTHER_RUNS, 4))
@@ -119,7 +155,9 @@ def test_runs_that_train_wait_for_each_other_and_a_limit_that_somebody_set_stays
     changes(loop.settings.model_copy(update={"concurrent_runs": usual}))
 
 
-def test_what_was_changed_on_the_server_is_brought_back_and_nothing_else_is_touched(loop: Loop) -> None:
+def test_what_was_changed_on_the_server_is_brought_back_and_nothing_else_is_touched(
+    loop: Loop,
+) -> None:
     changed: dict[str, dict[str, Any]] = {
         "train/flights": {"description": "of somebody's own"},
         "ingest/flights": {"parameters": {"use_case": "flights", "through": "2013-01"}},
@@ -134,33 +172,45 @@ def test_what_was_changed_on_the_server_is_brought_back_and_nothing_else_is_touc
     assert changes(loop.settings) == dict.fromkeys([*changed, "drift_check/flights"], "updated")
     for name, change in changed.items():
         after = deployment(loop, name)
-        assert {field: getattr(after, field) for field in change} == {field: getattr(before[name], field) for field in change}
+        assert {field: getattr(after, field) for field in change} == {
+            field: getattr(before[name], field) for field in change
+        }
         assert after.id == before[name].id
-    assert [one.schedule.cron for one in deployment(loop, "drift_check/flights").schedules] == ["0 6 * * *"]
+    assert [one.schedule.cron for one in deployment(loop, "drift_check/flights").schedules] == [
+        "0 6 * * *"
+    ]
     assert changes(loop.settings) == {}
 
 
-def test_what_somebody_switched_on_or_off_stays_so_even_when_the_rest_is_updated(loop: Loop) -> None:
+def test_what_somebody_switched_on_or_off_stays_so_even_when_the_rest_is_updated(
+    loop: Loop,
+) -> None:
     switched = {"ingest/flights": False, "retrain/flights": True}
     for name, active in switched.items():
         found = deployment(loop, name)
         loop.prefect.update_deployment_schedule(found.id, found.schedules[0].id, active=active)
         loop.prefect.update_deployment(found.id, DeploymentUpdate(description="of somebody's own"))
     automation = automations(loop, "retrain toy on drift")[0]["id"]
-    httpx.patch(f"{loop.settings.prefect_api_url}/automations/{automation}", json={"enabled": False}).raise_for_status()
+    httpx.patch(
+        f"{loop.settings.prefect_api_url}/automations/{automation}", json={"enabled": False}
+    ).raise_for_status()
     assert changes(loop.settings) == dict.fromkeys(switched, "updated")
     assert {name: deployment(loop, name).schedules[0].active for name in switched} == switched
     assert [one["enabled"] for one in automations(loop, "retrain toy on drift")] == [False]
     for name, active in switched.items():
         found = deployment(loop, name)
         loop.prefect.update_deployment_schedule(found.id, found.schedules[0].id, active=not active)
-    httpx.patch(f"{loop.settings.prefect_api_url}/automations/{automation}", json={"enabled": True}).raise_for_status()
+    httpx.patch(
+        f"{loop.settings.prefect_api_url}/automations/{automation}", json={"enabled": True}
+    ).raise_for_status()
 
 
 def test_active_schedules_make_runs_and_others_none(loop: Loop) -> None:
     def scheduled(name: str) -> int:
         one = DeploymentFilter(id=DeploymentFilterId(any_=[deployment(loop, name).id]))
-        state = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])))
+        state = FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+        )
         return len(loop.prefect.read_flow_runs(deployment_filter=one, flow_run_filter=state))
 
     deadline = time.monotonic() + 90
@@ -174,7 +224,10 @@ def test_a_second_automation_of_the_same_name_is_removed(loop: Loop) -> None:
     name = "retrain toy on drift"
     first = automations(loop, name)
     assert len(first) == 1
-    twin = {key: first[0][key] for key in ("name", "description", "enabled", "tags", "trigger", "actions")}
+    twin = {
+        key: first[0][key]
+        for key in ("name", "description", "enabled", "tags", "trigger", "actions")
+    }
     httpx.post(f"{loop.settings.prefect_api_url}/automations/", json=twin).raise_for_status()
     assert len(automations(loop, name)) == 2
     assert changes(loop.settings) == {}
@@ -182,39 +235,69 @@ def test_a_second_automation_of_the_same_name_is_removed(loop: Loop) -> None:
 
 
 def test_automation_is_the_same_in_whatever_order_its_events_are_listed(loop: Loop) -> None:
-    """The order of a set of strings differs from process to process, and the server is another process."""
+    """The order of a set of strings differs from process to process, and the server is another
+    process.
+    """
     events = [f"laurel.test.{number}" for number in range(100)]
     one, other = next((a, b) for a in events for b in events if list({a, b}) != list({b, a}))
 
     def automation(expect: set[str]) -> AutomationCore:
-        trigger = EventTrigger(expect=expect, posture=Posture.Reactive, threshold=1, within=timedelta(0))
+        trigger = EventTrigger(
+            expect=expect, posture=Posture.Reactive, threshold=1, within=timedelta(0)
+        )
         return AutomationCore(name="for a test", trigger=trigger, actions=[DoNothing()])
 
     async def apply_in_both_orders() -> list[str]:
         async with get_client() as client:
-            changes = [await _automation(client, automation(expect)) for expect in ({one, other}, {one, other}, {other, one})]
-            await client.delete_automation((await client.read_automations_by_name("for a test"))[0].id)
+            changes = [
+                await _automation(client, automation(expect))
+                for expect in ({one, other}, {one, other}, {other, one})
+            ]
+            await client.delete_automation(
+                (await client.read_automations_by_name("for a test"))[0].id
+            )
             return changes
 
     assert asyncio.run(apply_in_both_orders()) == ["created", "unchanged", "unchanged"]
 
 
-@pytest.mark.parametrize("outcome", ["Completed", "Failed", "Champion stays", "Below the gate", "Nothing to do", "Skipped", "heartbeat"])
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        "Completed",
+        "Failed",
+        "Champion stays",
+        "Below the gate",
+        "Nothing to do",
+        "Skipped",
+        "heartbeat",
+    ],
+)
 def test_run_that_ended_is_not_waited_for(outcome: str) -> None:
-    """By the server's own matching: else each run with an outcome of its own would be marked as crashed minutes later."""
-    trigger = ServerTrigger.model_validate_json(crash_on_lost_heartbeat(30).trigger.model_dump_json())
+    """By the server's own matching: else each run with an outcome of its own would be marked as
+    crashed minutes later.
+    """
+    trigger = ServerTrigger.model_validate_json(
+        crash_on_lost_heartbeat(30).trigger.model_dump_json()
+    )
     assert trigger.expects(f"prefect.flow-run.{outcome}")
 
 
 def test_an_automation_that_is_another_than_it_should_be_is_brought_back(loop: Loop) -> None:
     """As one of an earlier version of Laurel."""
     found = automations(loop, "retrain toy on drift")[0]
-    earlier = {key: found[key] for key in ("name", "description", "enabled", "tags", "trigger", "actions")}
+    earlier = {
+        key: found[key] for key in ("name", "description", "enabled", "tags", "trigger", "actions")
+    }
     earlier["trigger"] = {**found["trigger"], "within": 3600}
-    httpx.put(f"{loop.settings.prefect_api_url}/automations/{found['id']}", json=earlier).raise_for_status()
+    httpx.put(
+        f"{loop.settings.prefect_api_url}/automations/{found['id']}", json=earlier
+    ).raise_for_status()
     assert [one["trigger"]["within"] for one in automations(loop, "retrain toy on drift")] == [3600]
     assert changes(loop.settings) == {"retrain toy on drift": "updated"}
-    assert [one["trigger"]["within"] for one in automations(loop, "retrain toy on drift")] == [FLOOD_SECONDS]
+    assert [one["trigger"]["within"] for one in automations(loop, "retrain toy on drift")] == [
+        FLOOD_SECONDS
+    ]
 
 
 def test_a_setting_that_changes_reaches_its_block(loop: Loop) -> None:
@@ -235,8 +318,13 @@ def test_secrets_of_blocks_are_not_told_by_the_api(loop: Loop) -> None:
     whole = httpx.post(f"{url}/block_documents/filter", json={"include_secrets": True}).text
     assert "laurel-slack-notifier" in shown
     assert [secret in shown for secret in secrets] == [False, False]
-    assert [secret in whole for secret in secrets] == [True, True], "the blocks do not hold them at all"
-    elsewhere = httpx.post(f"{url}/deployments/filter", json={}).text + httpx.post(f"{url}/work_pools/filter", json={}).text
+    assert [secret in whole for secret in secrets] == [True, True], (
+        "the blocks do not hold them at all"
+    )
+    elsewhere = (
+        httpx.post(f"{url}/deployments/filter", json={}).text
+        + httpx.post(f"{url}/work_pools/filter", json={}).text
+    )
     assert not any(secret in elsewhere for secret in secrets)
 
 
@@ -276,7 +364,9 @@ def test_broken_file_is_told_in_a_line_and_every_other_use_case_is_applied(
     assert ended.value.code == 0
 
 
-def test_removed_use_case_is_told_and_goes_only_when_a_person_says_so(loop: Loop, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_removed_use_case_is_told_and_goes_only_when_a_person_says_so(
+    loop: Loop, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def names() -> set[str]:
         wanted = DeploymentFilter(name=DeploymentFilterName(any_=["here_today"]))
         return {str(one.id) for one in loop.prefect.read_deployments(deployment_filter=wanted)}
@@ -290,20 +380,28 @@ def test_removed_use_case_is_told_and_goes_only_when_a_person_says_so(loop: Loop
         remove_now(loop.settings, "here_today")
     file.unlink()
     told = [name for name, change in changes(loop.settings).items() if change == "no file"]
-    assert [name.split(":")[0] for name in told] == [f"here_today, which has {len(made)} deployments"]
+    assert [name.split(":")[0] for name in told] == [
+        f"here_today, which has {len(made)} deployments"
+    ]
     assert "python -m deployments.apply --remove here_today" in told[0]
     assert names() == made
     gone = remove_now(loop.settings, "here_today")
-    assert "deployment retrain/here_today" in gone and "automation retrain here_today on drift" in gone
+    assert (
+        "deployment retrain/here_today" in gone and "automation retrain here_today on drift" in gone
+    )
     assert (names(), automations(loop, "retrain here_today on drift")) == (set(), [])
     assert deployment(loop, "train/toy").id == other
     assert changes(loop.settings) == {}
-    with pytest.raises(ValueError, match="no deployment or automation that Laurel made for 'here_today'"):
+    with pytest.raises(
+        ValueError, match="no deployment or automation that Laurel made for 'here_today'"
+    ):
         remove_now(loop.settings, "here_today")
 
 
 def test_the_local_stack_s_mlflow_calls_its_service(applied: Settings) -> None:
-    (webhook,) = httpx.get(f"{applied.mlflow_tracking_uri}/api/2.0/mlflow/webhooks", trust_env=False).json()["webhooks"]
+    (webhook,) = httpx.get(
+        f"{applied.mlflow_tracking_uri}/api/2.0/mlflow/webhooks", trust_env=False
+    ).json()["webhooks"]
     test = f"{applied.mlflow_tracking_uri}/api/2.0/mlflow/webhooks/{webhook['webhook_id']}/test"
     answer = httpx.post(test, json={}, trust_env=False, timeout=30).json()
     assert answer["result"]["response_status"] == 202, answer

@@ -1,4 +1,5 @@
-"""Approval: asked, suspended without a process, answered over Prefect's REST API, and what the answer is worth. On the real stack.
+"""Approval: asked, suspended without a process, answered over Prefect's REST API, and what the
+answer is worth. On the real stack.
 
 In the order of the file: the first answer makes the first champion.
 """
@@ -52,29 +53,45 @@ def ended(loop: Loop, run: str) -> FlowRun:
 
 
 def asked(loop: Loop, challenger: ModelVersion, case: str = CASE) -> dict[str, Any]:
-    """Let ``promote`` ask about the challenger. Returns the ledger's question once its run waits, or its time was over before."""
+    """Let ``promote`` ask about the challenger. Returns the ledger's question once its run waits,
+    or its time was over before.
+    """
     outcome = loop.run(promote, case, version=challenger.number)
     assert (outcome.name, outcome.state.is_completed()) == ("Waits for approval", True)
     question = approvals(loop, case)[-1]
     assert (question["verdict"], question["challenger"]) == ("asked", challenger.number)
     assert question["run"] in outcome.message
-    wait_until(lambda: state_of(loop, question["run"]) in ("Suspended", "Expired"), "the run waits", PATIENCE_SECONDS)
+    wait_until(
+        lambda: state_of(loop, question["run"]) in ("Suspended", "Expired"),
+        "the run waits",
+        PATIENCE_SECONDS,
+    )
     return question
 
 
 def answer(loop: Loop, run: str, approved: bool, by: str, why: str = "") -> dict[str, Any]:
     """As Slack's button and the service send it."""
     body = {"run_input": {"approved": approved, "by": by, "why": why}}
-    return httpx.post(f"{loop.settings.prefect_api_url}/flow_runs/{run}/resume", json=body, timeout=30).json()
+    return httpx.post(
+        f"{loop.settings.prefect_api_url}/flow_runs/{run}/resume", json=body, timeout=30
+    ).json()
 
 
-def stays(loop: Loop, challenger: ModelVersion, champion: ModelVersion, verdict: str) -> dict[str, Any]:
+def stays(
+    loop: Loop, challenger: ModelVersion, champion: ModelVersion, verdict: str
+) -> dict[str, Any]:
     """What holds when the answer is no, whyever. Returns the ledger's answer."""
     assert (loop.crowned(CASE), loop.served(CASE)) == (champion.number, champion.number)
     assert loop.registry.at(CASE, CHALLENGER) is None
     entry = approvals(loop)[-1]
-    assert (entry["verdict"], entry["challenger"], entry["promoted"]) == (verdict, challenger.number, False)
-    assert loop.registry.version(CASE, challenger.number).tags["laurel.approval"].startswith(verdict)
+    assert (entry["verdict"], entry["challenger"], entry["promoted"]) == (
+        verdict,
+        challenger.number,
+        False,
+    )
+    assert (
+        loop.registry.version(CASE, challenger.number).tags["laurel.approval"].startswith(verdict)
+    )
     return entry
 
 
@@ -84,18 +101,30 @@ def first_question(loop: Loop) -> dict[str, Any]:
     return asked(loop, loop.plant(CASE, "2024-03", TO_MAY[:2]))
 
 
-def test_question_is_in_the_ledger_and_told_and_nothing_is_crowned(loop: Loop, first_question: dict[str, Any]) -> None:
+def test_question_is_in_the_ledger_and_told_and_nothing_is_crowned(
+    loop: Loop, first_question: dict[str, Any]
+) -> None:
     question = first_question
     assert loop.crowned(CASE) is None
     assert loop.registry.at(CASE, CHALLENGER) is not None, "the challenger still wants the crown"
-    assert question["facts"]["until"] > question["time"] and question["facts"]["contest"] == "promote"
+    assert (
+        question["facts"]["until"] > question["time"] and question["facts"]["contest"] == "promote"
+    )
     run = run_of(loop, question["run"])
-    assert run.deployment_id is not None and run.parameters["asked_by"] == question["facts"]["asked_by"]
-    assert any(f"may challenger v{question['challenger']} take the crown?" in text for text in loop.told(CASE))
+    assert (
+        run.deployment_id is not None
+        and run.parameters["asked_by"] == question["facts"]["asked_by"]
+    )
+    assert any(
+        f"may challenger v{question['challenger']} take the crown?" in text
+        for text in loop.told(CASE)
+    )
     assert f"May challenger {question['challenger']}" in loop.artifact("toy-approval-approval")
 
 
-def test_form_asks_for_who_and_takes_no_answer_without(loop: Loop, first_question: dict[str, Any]) -> None:
+def test_form_asks_for_who_and_takes_no_answer_without(
+    loop: Loop, first_question: dict[str, Any]
+) -> None:
     run = first_question["run"]
     assert answer(loop, run, True, "  ")["status"] == "REJECT"
     body = {"run_input": {"by": "ann"}}
@@ -112,12 +141,17 @@ def test_form_asks_for_who_and_takes_no_answer_without(loop: Loop, first_questio
 def both_answers(loop: Loop, first_question: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Two people approve at the same time."""
     with ThreadPoolExecutor(2) as people:
-        given = {by: people.submit(answer, loop, first_question["run"], True, by, "fine") for by in ("ann", "bob")}
+        given = {
+            by: people.submit(answer, loop, first_question["run"], True, by, "fine")
+            for by in ("ann", "bob")
+        }
         return {by: one.result() for by, one in given.items()}
 
 
 @pytest.fixture(scope="module")
-def champion(loop: Loop, first_question: dict[str, Any], both_answers: dict[str, dict[str, Any]]) -> ModelVersion:
+def champion(
+    loop: Loop, first_question: dict[str, Any], both_answers: dict[str, dict[str, Any]]
+) -> ModelVersion:
     ended(loop, first_question["run"])
     champion = loop.registry.at(CASE, CHAMPION)
     assert champion is not None
@@ -125,7 +159,10 @@ def champion(loop: Loop, first_question: dict[str, Any], both_answers: dict[str,
 
 
 def test_of_two_approvals_at_once_one_counts_and_the_other_is_told(
-    loop: Loop, first_question: dict[str, Any], both_answers: dict[str, dict[str, Any]], champion: ModelVersion
+    loop: Loop,
+    first_question: dict[str, Any],
+    both_answers: dict[str, dict[str, Any]],
+    champion: ModelVersion,
 ) -> None:
     winners = [by for by, said in both_answers.items() if said.get("status") == "ACCEPT"]
     assert len(winners) == 1
@@ -134,21 +171,32 @@ def test_of_two_approvals_at_once_one_counts_and_the_other_is_told(
     assert entry["run"] == first_question["run"]
 
 
-def test_approved_challenger_is_refitted_crowned_and_served(loop: Loop, first_question: dict[str, Any], champion: ModelVersion) -> None:
+def test_approved_challenger_is_refitted_crowned_and_served(
+    loop: Loop, first_question: dict[str, Any], champion: ModelVersion
+) -> None:
     assert state_of(loop, first_question["run"]) == "Completed"
     assert champion.tags["laurel.refit_of"] == first_question["challenger"]
     assert loop.served(CASE) == champion.number
     assert loop.registry.at(CASE, CHALLENGER) is None
-    assert [entry["kind"] for entry in loop.decisions(CASE)] == ["contest", "approval", "approval", "crown"]
+    assert [entry["kind"] for entry in loop.decisions(CASE)] == [
+        "contest",
+        "approval",
+        "approval",
+        "crown",
+    ]
     assert loop.decisions(CASE)[-1]["run"] == first_question["run"]
 
 
-def test_time_limit_is_called_off_by_an_answer(loop: Loop, first_question: dict[str, Any], champion: ModelVersion) -> None:
+def test_time_limit_is_called_off_by_an_answer(
+    loop: Loop, first_question: dict[str, Any], champion: ModelVersion
+) -> None:
     limits = first_question["facts"]["time_limit"].split()
     assert [state_of(loop, limit) for limit in limits] == ["Cancelled", "Cancelled"]
 
 
-def test_run_that_is_over_takes_no_answer(loop: Loop, first_question: dict[str, Any], champion: ModelVersion) -> None:
+def test_run_that_is_over_takes_no_answer(
+    loop: Loop, first_question: dict[str, Any], champion: ModelVersion
+) -> None:
     before = loop.decisions(CASE)
     assert answer(loop, first_question["run"], False, "eve")["status"] == "ABORT"
     assert loop.decisions(CASE) == before
@@ -168,19 +216,31 @@ def test_rejected_challenger_is_retired_also_when_the_server_was_restarted_meanw
 ) -> None:
     challenger = loop.plant(CASE, "2024-06", TO_MAY)
     question = asked(loop, challenger)
-    in_slack = next(one for one in loop.slack.messages if f"{CASE}: may challenger v{challenger.number} take" in one["text"])
+    in_slack = next(
+        one
+        for one in loop.slack.messages
+        if f"{CASE}: may challenger v{challenger.number} take" in one["text"]
+    )
     assert "actions" in [block["type"] for block in in_slack["blocks"]]
     with loop.stopped("prefect"):
         pass
     assert state_of(loop, question["run"]) == "Suspended"
-    assert [state_of(loop, limit) for limit in question["facts"]["time_limit"].split()] == ["Scheduled", "Scheduled"]
+    assert [state_of(loop, limit) for limit in question["facts"]["time_limit"].split()] == [
+        "Scheduled",
+        "Scheduled",
+    ]
     assert answer(loop, question["run"], False, "ann", "not on a Friday")["status"] == "ACCEPT"
     assert ended(loop, question["run"]).state.name == "Rejected"  # type: ignore[union-attr]
     entry = stays(loop, challenger, champion, "rejected")
     assert entry["facts"] == {"by": "ann", "why": "not on a Friday"}
     assert entry["reasons"] == ["ann rejected it: not on a Friday"]
-    assert any(f"challenger v{challenger.number} is rejected; champion v{champion.number} keeps" in text for text in loop.told(CASE))
-    assert "actions" not in [block["type"] for block in in_slack["blocks"]], "nobody can answer any more, and the buttons are still there"
+    assert any(
+        f"challenger v{challenger.number} is rejected; champion v{champion.number} keeps" in text
+        for text in loop.told(CASE)
+    )
+    assert "actions" not in [block["type"] for block in in_slack["blocks"]], (
+        "nobody can answer any more, and the buttons are still there"
+    )
     assert any("is rejected" in str(block) for block in in_slack["blocks"])
 
 
@@ -195,7 +255,10 @@ def test_approval_against_another_champion_is_stale(loop: Loop, champion: ModelV
     loop.registry.set_alias(champion, CHAMPION)
     wait_until(lambda: loop.served(CASE) == champion.number, "the champion serves again")
     entry = stays(loop, challenger, champion, "rejected")
-    assert f"it contested champion {champion.number}, and version {usurper.number} has the crown now" in entry["reasons"][0]
+    assert (
+        f"it contested champion {champion.number}, and version {usurper.number} has the crown now"
+        in entry["reasons"][0]
+    )
 
 
 def first_of(loop: Loop) -> str:
@@ -209,10 +272,14 @@ def newer(loop: Loop, champion: ModelVersion) -> tuple[dict[str, Any], dict[str,
     return older, asked(loop, loop.plant(CASE, "2024-06", TO_MAY, params={"max_iter": 30}))
 
 
-def test_newer_challenger_withdraws_the_older_question(loop: Loop, newer: tuple[dict[str, Any], dict[str, Any]]) -> None:
+def test_newer_challenger_withdraws_the_older_question(
+    loop: Loop, newer: tuple[dict[str, Any], dict[str, Any]]
+) -> None:
     older, question = newer
     assert ended(loop, older["run"]).state.name == "Rejected"  # type: ignore[union-attr]
-    (entry,) = [one for one in approvals(loop) if one["run"] == older["run"] and one["verdict"] != "asked"]
+    (entry,) = [
+        one for one in approvals(loop) if one["run"] == older["run"] and one["verdict"] != "asked"
+    ]
     assert entry["reasons"] == [f"withdrawn, since challenger {question['challenger']} asks now"]
     assert state_of(loop, question["run"]) == "Suspended"
     challenger = loop.registry.at(CASE, CHALLENGER)

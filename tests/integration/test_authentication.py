@@ -1,7 +1,8 @@
-"""Prefect and MLflow behind passwords, with real servers: who is let in, that the whole loop works so, and that no secret gets out.
+"""Prefect and MLflow behind passwords, with real servers: who is let in, that the whole loop works
+so, and that no secret gets out.
 
-The stack listens on every address, as one that others reach: nobody gave it passwords, so it made its own.
-"""
+The stack listens on every address, as one that others reach: nobody gave it passwords, so it made
+its own."""
 
 import itertools
 import json
@@ -37,14 +38,25 @@ CASE = "toy_easy"
 pytestmark = pytest.mark.usefixtures("three_use_cases")
 NEVER_SECONDS = 3600
 MADE = (
-    *("prefect_auth", "mlflow_username", "mlflow_password", "serving_key", "s3_access_key", "s3_secret_key"),
+    *(
+        "prefect_auth",
+        "mlflow_username",
+        "mlflow_password",
+        "serving_key",
+        "s3_access_key",
+        "s3_secret_key",
+    ),
     *("serving_webhook_secret", "mlflow_webhook_key"),
 )
 
 
 @pytest.fixture(scope="module")
-def guarded(local_settings: LocalSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """The whole stack, with passwords of its own, its deployments applied and their schedules off."""
+def guarded(
+    local_settings: LocalSettings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Settings]:
+    """The whole stack, with passwords of its own, its deployments applied and their schedules
+    off.
+    """
     asked = local_settings(
         tmp_path_factory.mktemp("guarded"),
         host="0.0.0.0",
@@ -75,9 +87,15 @@ def mlflow_auth(settings: Settings) -> tuple[str, str]:
 
 
 def secrets_of(settings: Settings) -> list[str]:
-    """The text of each secret in force; of Prefect's its password alone as well. An access key is the name of a secret key."""
+    """The text of each secret in force; of Prefect's its password alone as well. An access key is
+    the name of a secret key.
+    """
     names = set(type(settings).model_fields) - {"s3_access_key"}
-    found = [value.get_secret_value() for name in names if isinstance(value := getattr(settings, name), SecretStr)]
+    found = [
+        value.get_secret_value()
+        for name in names
+        if isinstance(value := getattr(settings, name), SecretStr)
+    ]
     return [*found, *(one.partition(":")[2] for one in found if ":" in one)]
 
 
@@ -108,7 +126,9 @@ def run_retrain(settings: Settings) -> None:
 def served(settings: Settings) -> str | None:
     assert settings.serving_key
     key = {"Authorization": f"Bearer {settings.serving_key.get_secret_value()}"}
-    return httpx.get(f"{settings.serving_base_url}/v1/{CASE}", headers=key, trust_env=False).json()["version"]
+    return httpx.get(f"{settings.serving_base_url}/v1/{CASE}", headers=key, trust_env=False).json()[
+        "version"
+    ]
 
 
 def twin_of(settings: Settings, version: ModelVersion) -> ModelVersion:
@@ -144,12 +164,22 @@ MLFLOW = [
 
 
 @pytest.mark.parametrize("shown", ["nothing", "wrong password", "wrong user", "other server's"])
-@pytest.mark.parametrize(("server", "method", "path"), [("prefect", *one) for one in PREFECT] + [("mlflow", *one) for one in MLFLOW])
-def test_nobody_is_let_in_without_the_password(guarded: Settings, shown: str, server: str, method: str, path: str) -> None:
+@pytest.mark.parametrize(
+    ("server", "method", "path"),
+    [("prefect", *one) for one in PREFECT] + [("mlflow", *one) for one in MLFLOW],
+)
+def test_nobody_is_let_in_without_the_password(
+    guarded: Settings, shown: str, server: str, method: str, path: str
+) -> None:
     assert guarded.prefect_auth
     user, _, password = guarded.prefect_auth.get_secret_value().partition(":")
     mine, other = ((user, password), mlflow_auth(guarded))[:: 1 if server == "prefect" else -1]
-    auth = {"nothing": None, "wrong password": (mine[0], mine[1] + "x"), "wrong user": ("root", mine[1]), "other server's": other}[shown]
+    auth = {
+        "nothing": None,
+        "wrong password": (mine[0], mine[1] + "x"),
+        "wrong user": ("root", mine[1]),
+        "other server's": other,
+    }[shown]
     base = guarded.prefect_api_url if server == "prefect" else guarded.mlflow_tracking_uri
     body = {"json": {}} if method == "POST" else {}
     with httpx.Client(base_url=base, auth=auth, trust_env=False) as client:
@@ -160,18 +190,33 @@ def test_nobody_is_let_in_without_the_password(guarded: Settings, shown: str, se
 
 
 def test_readiness_is_told_without_a_password(guarded: Settings) -> None:
-    for url in (f"{guarded.prefect_api_url}/health", f"{guarded.prefect_api_url}/ready", f"{guarded.mlflow_tracking_uri}/health"):
+    for url in (
+        f"{guarded.prefect_api_url}/health",
+        f"{guarded.prefect_api_url}/ready",
+        f"{guarded.mlflow_tracking_uri}/health",
+    ):
         assert httpx.get(url, trust_env=False).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["events/in", "events/out", "logs/out"])
 @pytest.mark.parametrize("token", [None, "", "laurel:guessed"])
-def test_no_stream_of_prefect_is_open_without_the_password(guarded: Settings, path: str, token: str | None) -> None:
+def test_no_stream_of_prefect_is_open_without_the_password(
+    guarded: Settings, path: str, token: str | None
+) -> None:
     url = f"{guarded.prefect_api_url.replace('http', 'ws')}/{path}"
     with pytest.raises((ConnectionClosed, InvalidStatus)), connect(url, proxy=None) as socket:
         socket.recv(timeout=10)
-    with pytest.raises(ConnectionClosed), connect(url, subprotocols=[Subprotocol("prefect")], proxy=None) as socket:
-        socket.send(json.dumps({"type": "auth", "token": token} if token is not None else {"type": "filter", "filter": {}}))
+    with (
+        pytest.raises(ConnectionClosed),
+        connect(url, subprotocols=[Subprotocol("prefect")], proxy=None) as socket,
+    ):
+        socket.send(
+            json.dumps(
+                {"type": "auth", "token": token}
+                if token is not None
+                else {"type": "filter", "filter": {}}
+            )
+        )
         for _ in range(3):
             assert json.loads(socket.recv(timeout=10)).get("type") != "auth_success"
 
@@ -183,7 +228,10 @@ def test_the_pages_of_prefect_ask_for_the_password(guarded: Settings) -> None:
 
 @pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
 def test_who_types_the_password_into_the_pages_of_prefect_sees_them(guarded: Settings) -> None:
-    with Browser() as browser, browser.open(f"http://127.0.0.1:{guarded.prefect_port}/deployments") as page:
+    with (
+        Browser() as browser,
+        browser.open(f"http://127.0.0.1:{guarded.prefect_port}/deployments") as page,
+    ):
         page.wait_for("document.querySelector('input')", "a password is asked for")
         assert CASE not in page.text("body")
         page.evaluate("document.querySelector('input').focus()")
@@ -191,7 +239,9 @@ def test_who_types_the_password_into_the_pages_of_prefect_sees_them(guarded: Set
         page.press("Enter")
         page.wait_for("document.body.innerText.includes('Deployments')", "the pages are there")
         page.go(f"http://127.0.0.1:{guarded.prefect_port}/deployments")
-        page.wait_for(f"document.body.innerText.includes({CASE!r})", "the deployments are listed", 60)
+        page.wait_for(
+            f"document.body.innerText.includes({CASE!r})", "the deployments are listed", 60
+        )
 
 
 def test_seaweedfs_is_reached_by_this_machine_alone(guarded: Settings) -> None:
@@ -211,8 +261,14 @@ def test_the_loop_closes_behind_passwords(guarded: Settings, crowned: ModelVersi
     assert ModelRegistry.of(guarded).download_package(crowned, guarded.state / "fetched").is_dir()
 
 
-def test_the_service_finds_a_new_champion_by_asking_with_the_password(guarded: Settings, crowned: ModelVersion) -> None:
-    with httpx.Client(base_url=f"{guarded.mlflow_tracking_uri}/api/2.0/mlflow/", auth=mlflow_auth(guarded), trust_env=False) as mlflow:
+def test_the_service_finds_a_new_champion_by_asking_with_the_password(
+    guarded: Settings, crowned: ModelVersion
+) -> None:
+    with httpx.Client(
+        base_url=f"{guarded.mlflow_tracking_uri}/api/2.0/mlflow/",
+        auth=mlflow_auth(guarded),
+        trust_env=False,
+    ) as mlflow:
         (webhook,) = mlflow.get("webhooks").json()["webhooks"]
         place = f"webhooks/{webhook['webhook_id']}"
         assert mlflow.patch(place, json={"status": "DISABLED"}).status_code == 200
@@ -243,9 +299,14 @@ def test_mlflow_s_webhook_brings_a_new_champion_to_a_service_that_never_asks(
             return service.client.get(f"/v1/{CASE}").json()["version"]
 
         wait_until(lambda: version() == crowned.number, "the champion serves")
-        away = {"serving_url": f"http://127.0.0.1:{service.port}", "serving_webhook_secret": SecretStr(secret)}
+        away = {
+            "serving_url": f"http://127.0.0.1:{service.port}",
+            "serving_webhook_secret": SecretStr(secret),
+        }
         apply_webhook(guarded.model_copy(update=away))
-        time.sleep(1.5)  # MLflow keeps its list of webhooks for a second, and so may not know of this one yet
+        time.sleep(
+            1.5
+        )  # MLflow keeps its list of webhooks for a second, and so may not know of this one yet
         twin = twin_of(guarded, crowned)
         registry.set_alias(twin, CHAMPION)
         wait_until(lambda: version() == twin.number, "the webhook brings the twin")
@@ -254,7 +315,9 @@ def test_mlflow_s_webhook_brings_a_new_champion_to_a_service_that_never_asks(
     assert apply_webhook(guarded) == "updated"
 
 
-def test_clients_with_another_password_say_which_setting_is_wrong_and_not_what_it_holds(guarded: Settings) -> None:
+def test_clients_with_another_password_say_which_setting_is_wrong_and_not_what_it_holds(
+    guarded: Settings,
+) -> None:
     wrong = guarded.model_copy(update={"mlflow_password": SecretStr("guessed-guessed")})
     code = f"""
 from blocks.registry import ModelRegistry, RegistryError
@@ -265,7 +328,12 @@ except RegistryError as error:
     print(error)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, env=os.environ | environment(wrong), capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        env=os.environ | environment(wrong),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "Set LAUREL_MLFLOW_USERNAME and LAUREL_MLFLOW_PASSWORD" in done.stdout
     assert "guessed" not in done.stdout + done.stderr
@@ -276,7 +344,11 @@ except RegistryError as error:
 
 
 def test_files_with_secrets_are_their_owner_s(guarded: Settings) -> None:
-    holders = [path for path in guarded.state.rglob("*") if path.is_file() and _holds(path, secrets_of(guarded))]
+    holders = [
+        path
+        for path in guarded.state.rglob("*")
+        if path.is_file() and _holds(path, secrets_of(guarded))
+    ]
     assert guarded.state / "env" in holders
     known = {guarded.state / name for name in ("env", "seaweedfs/s3.json")}
     assert set(holders) <= known
@@ -289,16 +361,24 @@ def _holds(path: Path, secrets: list[str]) -> bool:
     return any(secret.encode() in content for secret in secrets)
 
 
-def test_no_secret_is_in_a_log_nor_in_the_list_of_processes_nor_in_a_representation(guarded: Settings, crowned: ModelVersion) -> None:
+def test_no_secret_is_in_a_log_nor_in_the_list_of_processes_nor_in_a_representation(
+    guarded: Settings, crowned: ModelVersion
+) -> None:
     secrets = secrets_of(guarded)
     assert len(secrets) >= 6
     logs = list((guarded.state / "logs").glob("*"))
-    assert {"prefect.log", "mlflow.log", "service.log", "worker.log"} <= {path.name for path in logs}
+    assert {"prefect.log", "mlflow.log", "service.log", "worker.log"} <= {
+        path.name for path in logs
+    }
     assert not [path.name for path in logs if _holds(path, secrets)]
-    lines = [line for process in psutil.process_iter() if (line := " ".join(_command_line(process)))]
+    lines = [
+        line for process in psutil.process_iter() if (line := " ".join(_command_line(process)))
+    ]
     assert any(str(guarded.prefect_port) in line for line in lines)
     assert not [line for line, secret in itertools.product(lines, secrets) if secret in line]
-    assert not [secret for secret in secrets if secret in f"{guarded!r} {ModelRegistry.of(guarded)!r}"]
+    assert not [
+        secret for secret in secrets if secret in f"{guarded!r} {ModelRegistry.of(guarded)!r}"
+    ]
 
 
 def _command_line(process: psutil.Process) -> list[str]:
@@ -309,15 +389,41 @@ def _command_line(process: psutil.Process) -> list[str]:
 
 
 def test_no_secret_is_told_by_prefect_s_api(guarded: Settings, crowned: ModelVersion) -> None:
-    kinds = ("deployments", "flow_runs", "task_runs", "work_pools", "work_pools/ec2/workers", "block_documents", "artifacts", "automations")
-    with httpx.Client(base_url=guarded.prefect_api_url, auth=_prefect_pair(guarded), trust_env=False) as prefect:
-        told: dict[str, Any] = {kind: prefect.post(f"/{kind}/filter", json={}) for kind in (*kinds, "variables", "logs", "events")}
+    kinds = (
+        "deployments",
+        "flow_runs",
+        "task_runs",
+        "work_pools",
+        "work_pools/ec2/workers",
+        "block_documents",
+        "artifacts",
+        "automations",
+    )
+    with httpx.Client(
+        base_url=guarded.prefect_api_url, auth=_prefect_pair(guarded), trust_env=False
+    ) as prefect:
+        told: dict[str, Any] = {
+            kind: prefect.post(f"/{kind}/filter", json={})
+            for kind in (*kinds, "variables", "logs", "events")
+        }
         told["settings"] = prefect.get("/admin/settings")
     assert {kind: answer.status_code for kind, answer in told.items()} == dict.fromkeys(told, 200)
     assert all(
-        len(told[kind].json()) for kind in ("deployments", "flow_runs", "task_runs", "work_pools/ec2/workers", "block_documents", "logs")
+        len(told[kind].json())
+        for kind in (
+            "deployments",
+            "flow_runs",
+            "task_runs",
+            "work_pools/ec2/workers",
+            "block_documents",
+            "logs",
+        )
     )
-    assert not [(kind, secret) for (kind, answer), secret in itertools.product(told.items(), secrets_of(guarded)) if secret in answer.text]
+    assert not [
+        (kind, secret)
+        for (kind, answer), secret in itertools.product(told.items(), secrets_of(guarded))
+        if secret in answer.text
+    ]
 
 
 def _prefect_pair(settings: Settings) -> tuple[str, str]:
@@ -325,21 +431,36 @@ def _prefect_pair(settings: Settings) -> tuple[str, str]:
     return user, password
 
 
-def test_who_is_added_to_mlflow_may_do_nothing_until_it_is_granted(guarded: Settings, crowned: ModelVersion) -> None:
+def test_who_is_added_to_mlflow_may_do_nothing_until_it_is_granted(
+    guarded: Settings, crowned: ModelVersion
+) -> None:
     owner, guest = mlflow_auth(guarded), ("guest", "of-the-guest")
     api, ask = f"{guarded.mlflow_tracking_uri}/api/2.0/mlflow", f"registered-models/get?name={CASE}"
     made = {"username": guest[0], "password": guest[1]}
-    assert httpx.post(f"{api}/users/create", json=made, auth=owner, trust_env=False).status_code == 200
+    assert (
+        httpx.post(f"{api}/users/create", json=made, auth=owner, trust_env=False).status_code == 200
+    )
     assert httpx.get(f"{api}/{ask}", auth=owner, trust_env=False).status_code == 200
     assert httpx.get(f"{api}/{ask}", auth=guest, trust_env=False).status_code == 403
     path = "/api/2.0/mlflow-artifacts/artifacts/planted"
-    assert httpx.put(guarded.mlflow_tracking_uri + path, content=b"x", auth=guest, trust_env=False).status_code == 403
+    assert (
+        httpx.put(
+            guarded.mlflow_tracking_uri + path, content=b"x", auth=guest, trust_env=False
+        ).status_code
+        == 403
+    )
 
 
 @pytest.fixture(scope="module")
 def renewed(guarded: Settings, crowned: ModelVersion) -> Settings:
-    """The same stack after a restart with all secrets made anew: none of the tests after this one knows the old ones to be good."""
-    with httpx.Client(base_url=f"{guarded.mlflow_tracking_uri}/api/2.0/mlflow/", auth=mlflow_auth(guarded), trust_env=False) as mlflow:
+    """The same stack after a restart with all secrets made anew: none of the tests after this one
+    knows the old ones to be good.
+    """
+    with httpx.Client(
+        base_url=f"{guarded.mlflow_tracking_uri}/api/2.0/mlflow/",
+        auth=mlflow_auth(guarded),
+        trust_env=False,
+    ) as mlflow:
         (webhook,) = mlflow.get("webhooks").json()["webhooks"]
         # With a new key MLflow could neither read it nor list any.
         assert mlflow.delete(f"webhooks/{webhook['webhook_id']}").status_code == 200
@@ -349,19 +470,31 @@ def renewed(guarded: Settings, crowned: ModelVersion) -> Settings:
     return settings
 
 
-def test_after_a_restart_with_new_secrets_the_old_ones_are_good_for_nothing(guarded: Settings, renewed: Settings) -> None:
+def test_after_a_restart_with_new_secrets_the_old_ones_are_good_for_nothing(
+    guarded: Settings, renewed: Settings
+) -> None:
     assert not set(secrets_of(guarded)) & set(secrets_of(renewed))
     for settings, status in ((renewed, 200), (guarded, 401)):
         flows = f"{renewed.prefect_api_url}/flows/filter"
-        assert httpx.post(flows, json={}, auth=_prefect_pair(settings), trust_env=False).status_code == status
+        assert (
+            httpx.post(flows, json={}, auth=_prefect_pair(settings), trust_env=False).status_code
+            == status
+        )
         models = f"{renewed.mlflow_tracking_uri}/api/2.0/mlflow/registered-models/search"
         assert httpx.get(models, auth=mlflow_auth(settings), trust_env=False).status_code == status
         assert settings.serving_key
         key = {"X-Api-Key": settings.serving_key.get_secret_value()}
-        assert httpx.get(f"{renewed.serving_base_url}/v1/{CASE}", headers=key, trust_env=False).status_code == status
+        assert (
+            httpx.get(
+                f"{renewed.serving_base_url}/v1/{CASE}", headers=key, trust_env=False
+            ).status_code
+            == status
+        )
 
 
-def test_after_a_restart_with_new_secrets_flows_service_and_webhook_work(renewed: Settings, crowned: ModelVersion) -> None:
+def test_after_a_restart_with_new_secrets_flows_service_and_webhook_work(
+    renewed: Settings, crowned: ModelVersion
+) -> None:
     run_retrain(renewed)
     ModelRegistry.of(renewed).set_alias(crowned, CHAMPION)
     wait_until(lambda: served(renewed) == crowned.number, "the service follows")
@@ -369,10 +502,26 @@ def test_after_a_restart_with_new_secrets_flows_service_and_webhook_work(renewed
 
 
 @pytest.mark.parametrize("name", ["prefect", "mlflow"])
-def test_a_server_command_that_would_listen_openly_ends_at_once_and_says_what_to_set(name: str, tmp_path: Path) -> None:
-    variables = os.environ | {"LAUREL_HOST": "0.0.0.0", "LAUREL_STATE": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
+def test_a_server_command_that_would_listen_openly_ends_at_once_and_says_what_to_set(
+    name: str, tmp_path: Path
+) -> None:
+    variables = os.environ | {
+        "LAUREL_HOST": "0.0.0.0",
+        "LAUREL_STATE": str(tmp_path),
+        "PYTHONPATH": str(REPOSITORY),
+    }
     command = [sys.executable, "-m", f"deployments.servers.{name}_server"]
-    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert done.returncode == 1
-    assert f"Set LAUREL_{name.upper()}_" in done.stderr and "or LAUREL_HOST=127.0.0.1." in done.stderr
+    assert (
+        f"Set LAUREL_{name.upper()}_" in done.stderr and "or LAUREL_HOST=127.0.0.1." in done.stderr
+    )
     assert "Traceback" not in done.stderr

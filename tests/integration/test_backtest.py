@@ -16,13 +16,20 @@ def test_a_backtest_leaves_figures_and_a_plot_and_touches_no_champion(loop: Loop
     assert outcome.state.is_completed()
 
     found = outcome.result
-    # The world changes in May; it takes two months of the new one until anybody passes the gate there.
+    # The world changes in May; it takes two months of the new one until anybody passes the gate
+    # there.
     outcomes = [month.outcome for month in found.replays["policy"].months]
     assert outcomes == ["quiet", "below the gate", "below the gate", "promoted", "quiet"]
     table = {line["strategy"]: line for line in loop.artifact("toy-rollback-backtest-strategies")}
-    assert (table["policy"]["retrains"], table["policy"]["promoted"], table["monthly"]["retrains"]) == (3, 1, 5)
+    assert (
+        table["policy"]["retrains"],
+        table["policy"]["promoted"],
+        table["monthly"]["retrains"],
+    ) == (3, 1, 5)
     assert table["policy"]["roc_auc of all rows"] > table["never"]["roc_auc of all rows"]
-    assert {line["period"] for line in loop.artifact("toy-rollback-backtest-periods")} == {f"2024-{month:02d}" for month in range(4, 9)}
+    assert {line["period"] for line in loop.artifact("toy-rollback-backtest-periods")} == {
+        f"2024-{month:02d}" for month in range(4, 9)
+    }
     assert loop.artifact("toy-rollback-backtest-plot").startswith("data:image/png;base64,")
     assert "Against never retraining: ROC AUC +" in loop.artifact("toy-rollback-backtest")
     assert (loop.crowned(CASE), len(loop.decisions(CASE))) == (crowned, decisions)

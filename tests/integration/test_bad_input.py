@@ -1,4 +1,6 @@
-"""What people type wrongly, and what is away: each run ends as failed with a message that helps, Slack knows, and a rerun completes."""
+"""What people type wrongly, and what is away: each run ends as failed with a message that helps,
+Slack knows, and a rerun completes.
+"""
 
 import threading
 from collections.abc import Iterator
@@ -28,13 +30,23 @@ CASE = "toy_hopeless"
 
 def failed(outcome: Outcome, said: str) -> None:
     assert outcome.name == "Failed" and said in outcome.message
-    assert len(outcome.told) == 1 and said in outcome.told[0] and "/runs/flow-run/" in outcome.told[0]
+    assert (
+        len(outcome.told) == 1 and said in outcome.told[0] and "/runs/flow-run/" in outcome.told[0]
+    )
 
 
-@pytest.mark.parametrize("flow", [ingest, train, evaluate, promote, drift_check, retrain, rollback], ids=lambda flow: flow.name)
-def test_unknown_use_case_is_answered_with_the_known_ones_and_the_nearest(loop: Loop, flow: Flow[..., Any]) -> None:
+@pytest.mark.parametrize(
+    "flow",
+    [ingest, train, evaluate, promote, drift_check, retrain, rollback],
+    ids=lambda flow: flow.name,
+)
+def test_unknown_use_case_is_answered_with_the_known_ones_and_the_nearest(
+    loop: Loop, flow: Flow[..., Any]
+) -> None:
     outcome = loop.run(flow, "flihgts")
-    failed(outcome, f"Unknown use case 'flihgts'. Known: {', '.join(known())}. Did you mean 'flights'?")
+    failed(
+        outcome, f"Unknown use case 'flihgts'. Known: {', '.join(known())}. Did you mean 'flights'?"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -45,18 +57,45 @@ def ingested(loop: Loop) -> str:
 @pytest.mark.parametrize(
     ("flow", "parameters", "said"),
     [
-        (ingest, {"through": "2031-01"}, "has no complete period in the beginning..2031-01; it has 2024-01 to 2024-08"),
+        (
+            ingest,
+            {"through": "2031-01"},
+            "has no complete period in the beginning..2031-01; it has 2024-01 to 2024-08",
+        ),
         (ingest, {"since": "2031-01"}, "has no complete period in 2031-01..now"),
-        (train, {"holdout": "2031-01"}, "has labelled periods ['2024-01', '2024-02']: a hold-out 2031-01 and at least one period before"),
-        (train, {"holdout": "2024-01"}, "a hold-out 2024-01 and at least one period before it are needed"),
-        (train, {"dataset_version": "2031-01-0"}, "has no dataset version '2031-01-0' of 'toy_hopeless'; it has 2024-02-"),
-        (evaluate, {"training": "2031-01-0"}, "'toy_hopeless' has no finished training '2031-01-0' in MLflow. Start one:"),
+        (
+            train,
+            {"holdout": "2031-01"},
+            "has labelled periods ['2024-01', '2024-02']: a hold-out 2031-01 and at least "
+            "one period before",
+        ),
+        (
+            train,
+            {"holdout": "2024-01"},
+            "a hold-out 2024-01 and at least one period before it are needed",
+        ),
+        (
+            train,
+            {"dataset_version": "2031-01-0"},
+            "has no dataset version '2031-01-0' of 'toy_hopeless'; it has 2024-02-",
+        ),
+        (
+            evaluate,
+            {"training": "2031-01-0"},
+            "'toy_hopeless' has no finished training '2031-01-0' in MLflow. Start one:",
+        ),
         (promote, {"version": "12"}, "MLflow refused to find version 12 of 'toy_hopeless': "),
-        (compare, {"window": "2031-01", "champion": "1", "challenger": "2"}, "has no period ['2031-01']; it has ['2024-01', '2024-02']"),
+        (
+            compare,
+            {"window": "2031-01", "champion": "1", "challenger": "2"},
+            "has no period ['2031-01']; it has ['2024-01', '2024-02']",
+        ),
     ],
     ids=lambda value: value.name if isinstance(value, Flow) else None,
 )
-def test_window_or_version_that_is_not_there_is_said(loop: Loop, ingested: str, flow: Any, parameters: dict[str, Any], said: str) -> None:
+def test_window_or_version_that_is_not_there_is_said(
+    loop: Loop, ingested: str, flow: Any, parameters: dict[str, Any], said: str
+) -> None:
     failed(loop.run(flow, CASE, **parameters), said)
 
 
@@ -70,10 +109,15 @@ def test_source_file_that_is_missing_is_named(loop: Loop) -> None:
     failed(outcome, f"{folder}/2024-01.parquet cannot be read (")
 
 
-def test_retrain_of_a_use_case_that_the_service_does_not_serve_fails_before_its_work(loop: Loop) -> None:
+def test_retrain_of_a_use_case_that_the_service_does_not_serve_fails_before_its_work(
+    loop: Loop,
+) -> None:
     before = Lake.of(loop.settings).list("datasets/toy_strict")
     outcome = loop.run(retrain, "toy_strict")
-    assert outcome.name == "Failed" and "Unknown use case 'toy_strict'. Served here: flights, toy" in outcome.message
+    assert (
+        outcome.name == "Failed"
+        and "Unknown use case 'toy_strict'. Served here: flights, toy" in outcome.message
+    )
     assert Lake.of(loop.settings).list("datasets/toy_strict") == before
 
 
@@ -81,7 +125,9 @@ def test_retrain_of_a_use_case_that_the_service_does_not_serve_fails_before_its_
 def lines(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Line, Line]]:
     """Flows reach MLflow and the lake by these lines, which are cut."""
     settings = loop.settings
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # the tasks' own retries are what is tested
+    monkeypatch.setenv(
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0"
+    )  # the tasks' own retries are what is tested
     with Line(settings.mlflow_port) as mlflow, Line(settings.s3_port) as s3:
         mlflow.cut()
         s3.cut()
@@ -92,15 +138,25 @@ def lines(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Line, L
         Lake.of(settings).save(LAKE, overwrite=True)
 
 
-def test_outage_that_lasts_fails_the_run_clearly_and_a_rerun_completes(loop: Loop, ingested: str, lines: tuple[Line, Line]) -> None:
+def test_outage_that_lasts_fails_the_run_clearly_and_a_rerun_completes(
+    loop: Loop, ingested: str, lines: tuple[Line, Line]
+) -> None:
     mlflow, s3 = lines
     trained, taken = loop.run_together((evaluate, CASE), (ingest, "toy_easy"))
-    failed(trained, f"RegistryAway: MLflow at {mlflow.url} could not search runs of 'toy_hopeless': ")
-    failed(taken, "LakeAway: The lake s3://laurel cannot be used for 'datasets/toy_easy/periods/2024-01-")
+    failed(
+        trained, f"RegistryAway: MLflow at {mlflow.url} could not search runs of 'toy_hopeless': "
+    )
+    failed(
+        taken,
+        "LakeAway: The lake s3://laurel cannot be used for 'datasets/toy_easy/periods/2024-01-",
+    )
     assert f"127.0.0.1 port {s3.port}" in taken.message
     mlflow.mend()
     s3.mend()
-    assert [one.name for one in loop.run_together((train, CASE), (ingest, "toy_easy"))] == ["Completed", "Completed"]
+    assert [one.name for one in loop.run_together((train, CASE), (ingest, "toy_easy"))] == [
+        "Completed",
+        "Completed",
+    ]
 
 
 def test_short_outage_is_waited_out(loop: Loop, ingested: str, lines: tuple[Line, Line]) -> None:

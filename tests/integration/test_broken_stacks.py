@@ -28,7 +28,8 @@ def endless(pid_file: str):
     pathlib.Path(pid_file).write_text(f"{os.getpid()} {child.pid}")
     time.sleep(600)
 """
-# Starts as a flow run's process would, without the stack's servers: the environment is the stack's own.
+# Starts as a flow run's process would, without the stack's servers: the environment is the stack's
+# own.
 DEPLOY = """
 import asyncio, sys
 from prefect.client.orchestration import get_client
@@ -47,19 +48,32 @@ asyncio.run(main())
 
 
 @pytest.fixture(scope="module")
-def doomed(local_settings: LocalSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A stack to be broken, with a folder as lake, in a path with a space, a percent sign and what starts a comment."""
+def doomed(
+    local_settings: LocalSettings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Settings]:
+    """A stack to be broken, with a folder as lake, in a path with a space, a percent sign and what
+    starts a comment.
+    """
     folder = tmp_path_factory.mktemp("doomed") / "50% of #1 ;x"
     settings = local_settings(folder, lake=f"file://{folder}/lake")
     yield settings
     local.down(settings)
 
 
-def test_stack_with_a_folder_as_lake_starts_without_seaweedfs_and_keeps_artifacts_there(doomed: Settings, tmp_path: Path) -> None:
+def test_stack_with_a_folder_as_lake_starts_without_seaweedfs_and_keeps_artifacts_there(
+    doomed: Settings, tmp_path: Path
+) -> None:
     local.up(doomed)
-    assert [one.name for one in local.status(doomed) if one.state == "RUNNING"] == ["prefect", "mlflow", "service", "worker"]
+    assert [one.name for one in local.status(doomed) if one.state == "RUNNING"] == [
+        "prefect",
+        "mlflow",
+        "service",
+        "worker",
+    ]
     code = "import mlflow\nwith mlflow.start_run():\n    mlflow.log_text('laurel', 'crown.txt')"
-    subprocess.run([sys.executable, "-c", code], env=as_environment(doomed), cwd=tmp_path, check=True)
+    subprocess.run(
+        [sys.executable, "-c", code], env=as_environment(doomed), cwd=tmp_path, check=True
+    )
     assert list((doomed.state / "lake" / "mlflow").rglob("crown.txt"))
 
 
@@ -67,16 +81,27 @@ def test_killed_service_is_started_again(doomed: Settings) -> None:
     pid = {one.name: one.pid for one in local.status(doomed)}["service"]
     assert pid
     os.kill(pid, signal.SIGKILL)
-    assert eventually(lambda: {one.name: one.pid for one in local.status(doomed)}["service"] not in (pid, None))
+    assert eventually(
+        lambda: {one.name: one.pid for one in local.status(doomed)}["service"] not in (pid, None)
+    )
     assert eventually(lambda: local_programs.answers(f"{doomed.serving_base_url}/health"))
 
 
-def test_down_ends_what_a_killed_supervisord_left_flow_runs_too(doomed: Settings, tmp_path: Path) -> None:
+def test_down_ends_what_a_killed_supervisord_left_flow_runs_too(
+    doomed: Settings, tmp_path: Path
+) -> None:
     (tmp_path / "endless.py").write_text(FLOW)
     pids = tmp_path / "pids"
     deploy = [sys.executable, "-c", DEPLOY, str(tmp_path), str(pids)]
-    subprocess.run(deploy, cwd=tmp_path, env={**as_environment(doomed), "PYTHONPATH": str(tmp_path)}, check=True)
-    assert eventually(lambda: pids.exists() and len(pids.read_text().split()) == 2), "the flow run did not start"
+    subprocess.run(
+        deploy,
+        cwd=tmp_path,
+        env={**as_environment(doomed), "PYTHONPATH": str(tmp_path)},
+        check=True,
+    )
+    assert eventually(lambda: pids.exists() and len(pids.read_text().split()) == 2), (
+        "the flow run did not start"
+    )
     run, child = (psutil.Process(int(pid)) for pid in pids.read_text().split())
     os.kill(int((doomed.state / "supervisord.pid").read_text()), signal.SIGKILL)
     assert eventually(lambda: not local.Supervisor(doomed.state).states())
@@ -89,7 +114,9 @@ def test_down_ends_what_a_killed_supervisord_left_flow_runs_too(doomed: Settings
     assert not local.down(doomed)
 
 
-def test_server_that_dies_at_its_start_is_named_with_its_log_and_nothing_stays(doomed: Settings) -> None:
+def test_server_that_dies_at_its_start_is_named_with_its_log_and_nothing_stays(
+    doomed: Settings,
+) -> None:
     with sqlite3.connect(doomed.state / "mlflow" / "mlflow.db") as database:
         database.execute("UPDATE alembic_version SET version_num = 'of a newer MLflow'")
     with pytest.raises(local.StackError) as caught:
@@ -102,31 +129,51 @@ def test_server_that_dies_at_its_start_is_named_with_its_log_and_nothing_stays(d
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_up_leaves_nothing(number: int, local_settings: LocalSettings, tmp_path: Path) -> None:
+def test_interrupted_up_leaves_nothing(
+    number: int, local_settings: LocalSettings, tmp_path: Path
+) -> None:
     settings = local_settings(tmp_path / "state")
     command = [sys.executable, "-m", "deployments.local", "up"]
-    process = subprocess.Popen(command, cwd=REPOSITORY, env=as_environment(settings), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=REPOSITORY, env=as_environment(settings), stderr=subprocess.PIPE, text=True
+    )
     assert eventually(lambda: len(marked(settings)) >= 4), "the servers did not start"
     process.send_signal(number)
     assert process.wait(60) == 130
-    assert process.stderr and process.stderr.read() == "Interrupted; nothing was left half-started.\n"
+    assert (
+        process.stderr and process.stderr.read() == "Interrupted; nothing was left half-started.\n"
+    )
     assert marked(settings) == []
     assert open_ports(settings) == []
 
 
-def test_second_up_at_the_same_time_is_told_to_wait(local_settings: LocalSettings, tmp_path: Path) -> None:
+def test_second_up_at_the_same_time_is_told_to_wait(
+    local_settings: LocalSettings, tmp_path: Path
+) -> None:
     settings = local_settings(tmp_path / "state")
-    with local._alone(settings.state), pytest.raises(local.StackError, match="Another `up` or `down` is at work"):
+    with (
+        local._alone(settings.state),
+        pytest.raises(local.StackError, match="Another `up` or `down` is at work"),
+    ):
         local.up(settings)
 
 
-def test_command_line_says_what_is_wrong_without_a_traceback(local_settings: LocalSettings, tmp_path: Path, taken_port: int) -> None:
-    environment = as_environment(local_settings(tmp_path).model_copy(update={"prefect_port": taken_port}))
+def test_command_line_says_what_is_wrong_without_a_traceback(
+    local_settings: LocalSettings, tmp_path: Path, taken_port: int
+) -> None:
+    environment = as_environment(
+        local_settings(tmp_path).model_copy(update={"prefect_port": taken_port})
+    )
     command = [sys.executable, "-m", "deployments.local", "up"]
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (1, "")
     problem, command = done.stderr.splitlines()
-    assert problem == f"Port {taken_port} (LAUREL_PREFECT_PORT) is in use by another program; set LAUREL_PREFECT_PORT to a free one."
+    assert problem == (
+        f"Port {taken_port} (LAUREL_PREFECT_PORT) is in use by another program; set "
+        "LAUREL_PREFECT_PORT to a free one."
+    )
     assert re.fullmatch(r"    LAUREL_PREFECT_PORT=\d+ make up", command)
 
 

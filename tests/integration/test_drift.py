@@ -1,4 +1,6 @@
-"""drift_check on the real stack: nothing, real drift, a broken batch and its quarantine, too little, and no predictions at all."""
+"""drift_check on the real stack: nothing, real drift, a broken batch and its quarantine, too
+little, and no predictions at all.
+"""
 
 import asyncio
 import json
@@ -38,14 +40,24 @@ def champion(loop: Loop) -> Iterator[ModelVersion]:
         yield loop.run(promote, CASE).result
 
 
-def plant(loop: Loop, champion: ModelVersion, window: str, rows: pl.DataFrame, **spoiled: Any) -> None:
-    """Rows into the prediction log of ``window``, with what the champion answers to them; then ``spoiled``."""
+def plant(
+    loop: Loop, champion: ModelVersion, window: str, rows: pl.DataFrame, **spoiled: Any
+) -> None:
+    """Rows into the prediction log of ``window``, with what the champion answers to them; then
+    ``spoiled``.
+    """
     with opened(loop.registry, champion) as (package, _):
         scores = score_rows(package, rows)
     logged = rows.select(
-        pl.int_range(pl.len()).cast(pl.String).alias("id"), event_time="at", first="first", second="second", steady="steady"
+        pl.int_range(pl.len()).cast(pl.String).alias("id"),
+        event_time="at",
+        first="first",
+        second="second",
+        steady="steady",
     )
-    logged = logged.with_columns(rows["group"], score=pl.Series(scores, dtype=pl.Float64)).with_columns(**spoiled)
+    logged = logged.with_columns(
+        rows["group"], score=pl.Series(scores, dtype=pl.Float64)
+    ).with_columns(**spoiled)
     loop._write(f"predictions/{CASE}/date={window}-01/planted.parquet", logged)
 
 
@@ -67,40 +79,76 @@ def last_decision(loop: Loop) -> dict[str, Any]:
 
 def test_without_a_champion_there_is_nothing_to_hold_against(loop: Loop) -> None:
     outcome = loop.run(drift_check, "toy_hopeless")
-    assert outcome.name == "Failed" and "No champion for 'toy_hopeless'. Train one:" in outcome.message
+    assert (
+        outcome.name == "Failed" and "No champion for 'toy_hopeless'. Train one:" in outcome.message
+    )
 
 
 def test_an_empty_log_is_told_and_recorded_as_silent(loop: Loop, champion: ModelVersion) -> None:
     outcome = loop.run(drift_check, CASE)
     assert outcome.state.is_completed() and outcome.result.verdict.outcome == "silent"
-    assert len(outcome.told) == 1 and outcome.told[0].startswith(f"{CASE}: no predictions to check for drift")
+    assert len(outcome.told) == 1 and outcome.told[0].startswith(
+        f"{CASE}: no predictions to check for drift"
+    )
     found = last_decision(loop)
-    assert (found["verdict"], found["champion"], found["run"]) == ("silent", champion.number, outcome.run_id)
-    assert found["reasons"] == ["the prediction log of 'toy_drift' is empty: nothing was predicted, or it was not uploaded yet"]
+    assert (found["verdict"], found["champion"], found["run"]) == (
+        "silent",
+        champion.number,
+        outcome.run_id,
+    )
+    assert found["reasons"] == [
+        (
+            "the prediction log of 'toy_drift' is empty: nothing was predicted, or it was not "
+            "uploaded yet"
+        )
+    ]
     assert loop.lake.list(f"reports/{CASE}") == [] and events(loop, "laurel.predictions.seen") == []
 
 
-def test_month_that_is_like_the_reference_is_stable_and_nobody_is_told(loop: Loop, champion: ModelVersion) -> None:
+def test_month_that_is_like_the_reference_is_stable_and_nobody_is_told(
+    loop: Loop, champion: ModelVersion
+) -> None:
     """Asked of the service, with labels that follow, as callers do it."""
     answers = Answers()
     rows = toy_rows("2024-04")
-    assert replay(load(CASE), rows, Caller(loop.settings.serving_base_url, load(CASE), answers)) == len(rows)
+    assert replay(
+        load(CASE), rows, Caller(loop.settings.serving_base_url, load(CASE), answers)
+    ) == len(rows)
     assert answers.failures == []
     waiting = lambda: loop.service.get(f"/v1/{CASE}").json()["log"]  # noqa: E731
-    wait_until(lambda: waiting()["rows_uploaded"] == 2 * len(rows), "the prediction log is in the lake")
+    wait_until(
+        lambda: waiting()["rows_uploaded"] == 2 * len(rows), "the prediction log is in the lake"
+    )
     outcome = loop.run(drift_check, CASE, window="2024-04")
     checked = outcome.result
-    assert (checked.verdict.outcome, checked.verdict.share, checked.verdict.rows) == ("stable", 0, len(rows))
+    assert (checked.verdict.outcome, checked.verdict.share, checked.verdict.rows) == (
+        "stable",
+        0,
+        len(rows),
+    )
     assert set(checked.verdict.distances) == {"first", "second", "steady", "group", "score"}
-    assert checked.verdict.how == "all 1,680 predictions" and sum(checked.verdict.importance.values()) == pytest.approx(1)
+    assert checked.verdict.how == "all 1,680 predictions" and sum(
+        checked.verdict.importance.values()
+    ) == pytest.approx(1)
     assert checked.verdict.calibrated and checked.label_coverage == 1
     assert 0.8 < checked.scores["roc_auc"] < 1
     assert outcome.told == [] and events(loop) == []
     assert verdict(loop, "2024-04")["outcome"] == "stable"
     found = last_decision(loop)
-    assert (found["verdict"], found["window"], found["champion"]) == ("stable", "2024-04", champion.number)
-    assert (found["facts"]["share"], found["facts"]["limit"], found["facts"]["read"]) == (0, 0.3, "all 1,680 predictions")
-    wait_until(lambda: len(events(loop, "laurel.predictions.seen")) == 1, "that there are predictions is with the server")
+    assert (found["verdict"], found["window"], found["champion"]) == (
+        "stable",
+        "2024-04",
+        champion.number,
+    )
+    assert (found["facts"]["share"], found["facts"]["limit"], found["facts"]["read"]) == (
+        0,
+        0.3,
+        "all 1,680 predictions",
+    )
+    wait_until(
+        lambda: len(events(loop, "laurel.predictions.seen")) == 1,
+        "that there are predictions is with the server",
+    )
 
 
 def test_first_window_beyond_the_limit_is_no_drift_yet(loop: Loop, champion: ModelVersion) -> None:
@@ -113,14 +161,18 @@ def test_first_window_beyond_the_limit_is_no_drift_yet(loop: Loop, champion: Mod
     assert outcome.told == [] and events(loop) == []
 
 
-def test_world_that_changed_is_drift_with_a_report_and_an_event(loop: Loop, champion: ModelVersion) -> None:
+def test_world_that_changed_is_drift_with_a_report_and_an_event(
+    loop: Loop, champion: ModelVersion
+) -> None:
     plant(loop, champion, "2024-06", toy_rows("2024-06"))
     outcome = loop.run(drift_check, CASE, window="2024-06")
     checked = outcome.result
     assert (checked.verdict.outcome, checked.verdict.beyond) == ("drifted", True)
     drifted = set(checked.verdict.drifted_columns)
     assert "first" in drifted and not drifted & {"second", "steady"}
-    assert checked.verdict.share == pytest.approx(sum(checked.verdict.importance[name] for name in drifted))
+    assert checked.verdict.share == pytest.approx(
+        sum(checked.verdict.importance[name] for name in drifted)
+    )
     page = loop.lake.read(checked.report_path).decode()
     assert checked.report_path == f"reports/{CASE}/2024-06/champion-{champion.number}.html"
     assert "<html" in page and len(page) > 100_000
@@ -129,13 +181,31 @@ def test_world_that_changed_is_drift_with_a_report_and_an_event(loop: Loop, cham
     assert {row["column"] for row in loop.artifact("toy-drift-drift") if row["drifted"]} == drifted
     wait_until(lambda: len(events(loop)) == 1, "the event is with the server")
     said = events(loop)[0]["payload"]
-    assert (said["use_case"], said["window"], said["share"], said["champion"]) == (CASE, "2024-06", checked.verdict.share, champion.number)
-    assert (said["columns"], said["cause"], said["report"]) == (checked.verdict.drifted_columns, "data", checked.report_url)
+    assert (said["use_case"], said["window"], said["share"], said["champion"]) == (
+        CASE,
+        "2024-06",
+        checked.verdict.share,
+        champion.number,
+    )
+    assert (said["columns"], said["cause"], said["report"]) == (
+        checked.verdict.drifted_columns,
+        "data",
+        checked.report_url,
+    )
     assert [driver["column"] for driver in said["drivers"]] == checked.verdict.drifted_columns
-    assert all(driver["distance"] >= driver["threshold"] and driver["weight"] > 0 for driver in said["drivers"])
-    assert outcome.told[0].startswith(f"{CASE}: the data drifted in 2024-06") and checked.report_url in outcome.told[0]
+    assert all(
+        driver["distance"] >= driver["threshold"] and driver["weight"] > 0
+        for driver in said["drivers"]
+    )
+    assert (
+        outcome.told[0].startswith(f"{CASE}: the data drifted in 2024-06")
+        and checked.report_url in outcome.told[0]
+    )
     assert any(reason.startswith("first: distance ") for reason in last_decision(loop)["reasons"])
-    assert (last_decision(loop)["verdict"], last_decision(loop)["facts"]["share"]) == ("drifted", checked.verdict.share)
+    assert (last_decision(loop)["verdict"], last_decision(loop)["facts"]["share"]) == (
+        "drifted",
+        checked.verdict.share,
+    )
 
 
 def test_report_can_be_read_in_mlflow(loop: Loop, champion: ModelVersion) -> None:
@@ -144,19 +214,33 @@ def test_report_can_be_read_in_mlflow(loop: Loop, champion: ModelVersion) -> Non
     assert run.id in loop.artifact("toy-drift-drift-report")
     asked = {"path": "drift_report.html", "run_uuid": run.id}
     answer = httpx.get(f"{loop.settings.mlflow_tracking_uri}/get-artifact", params=asked)
-    assert answer.status_code == 200 and answer.content == loop.lake.read(f"reports/{CASE}/2024-06/champion-{champion.number}.html")
+    assert answer.status_code == 200 and answer.content == loop.lake.read(
+        f"reports/{CASE}/2024-06/champion-{champion.number}.html"
+    )
     assert run.metrics["distance.first"] > 1
 
 
 @pytest.mark.parametrize(
     ("spoil", "column", "said"),
     [
-        ({"second": pl.lit(None, dtype=pl.Float64)}, "second", "column 'second' is 100.0% null, tolerated 5.0%"),
+        (
+            {"second": pl.lit(None, dtype=pl.Float64)},
+            "second",
+            "column 'second' is 100.0% null, tolerated 5.0%",
+        ),
         ({"group": pl.lit("a")}, "group", "column 'group' is constant ('a')"),
         ({"steady": pl.col("steady") * 1.609}, "steady", "column 'steady' has median "),
         ({"first": pl.col("first") * 60}, "first", "column 'first' is 59.4 times what it was"),
-        ({"group": pl.col("group") + "!"}, "group", "column 'group' has 100.0% categories that the reference has not"),
-        ({"steady": pl.lit("five")}, "steady", "column 'steady' is a text and not a number in 1 of 1 files"),
+        (
+            {"group": pl.col("group") + "!"},
+            "group",
+            "column 'group' has 100.0% categories that the reference has not",
+        ),
+        (
+            {"steady": pl.lit("five")},
+            "steady",
+            "column 'steady' is a text and not a number in 1 of 1 files",
+        ),
         ({"score": pl.lit(0.5)}, "score", "column 'score' is constant (0.5)"),
     ],
     ids=["nulls", "constant", "unit", "unit by a factor", "categories", "type", "scores"],
@@ -170,10 +254,18 @@ def test_broken_window_alerts_goes_into_quarantine_and_is_no_drift(
     assert outcome.state.is_completed() and outcome.result.verdict.outcome == "broken"
     assert any(reason.startswith(said) for reason in outcome.result.verdict.reasons)
     assert outcome.result.report_path is None
-    assert len(outcome.told) == 1 and "the data are broken, so nothing is retrained" in outcome.told[0] and said in outcome.told[0]
+    assert (
+        len(outcome.told) == 1
+        and "the data are broken, so nothing is retrained" in outcome.told[0]
+        and said in outcome.told[0]
+    )
     assert len(events(loop)) == before
     kept = quarantine.quarantined(loop.lake, CASE)["2024-07"]
-    assert column in kept.columns and kept.reasons == outcome.result.verdict.reasons and kept.champion == champion.number
+    assert (
+        column in kept.columns
+        and kept.reasons == outcome.result.verdict.reasons
+        and kept.champion == champion.number
+    )
     assert (last_decision(loop)["verdict"], last_decision(loop)["window"]) == ("broken", "2024-07")
 
 
@@ -185,7 +277,9 @@ def test_a_file_that_is_no_parquet_is_broken_and_named(loop: Loop, champion: Mod
     assert f"predictions/{CASE}/date=2024-09-02/torn.parquet" in outcome.result.verdict.reasons[0]
 
 
-def test_window_that_is_mended_leaves_quarantine_and_counts_again(loop: Loop, champion: ModelVersion) -> None:
+def test_window_that_is_mended_leaves_quarantine_and_counts_again(
+    loop: Loop, champion: ModelVersion
+) -> None:
     plant(loop, champion, "2024-07", toy_rows("2024-04"))
     outcome = loop.run(drift_check, CASE, window="2024-07")
     assert outcome.result.verdict.outcome == "stable"
@@ -194,20 +288,31 @@ def test_window_that_is_mended_leaves_quarantine_and_counts_again(loop: Loop, ch
     assert found is not None and found.lifted == outcome.result.time
 
 
-def test_few_predictions_are_inconclusive_and_the_latest_month_is_the_default(loop: Loop, champion: ModelVersion) -> None:
+def test_few_predictions_are_inconclusive_and_the_latest_month_is_the_default(
+    loop: Loop, champion: ModelVersion
+) -> None:
     before = len(events(loop))
     plant(loop, champion, "2024-10", toy_rows("2024-08").head(499))
     outcome = loop.run(drift_check, CASE)
-    assert outcome.result.verdict.outcome == "inconclusive" and outcome.result.verdict.window == "2024-10"
-    assert "499 predictions in the window, at least 500 are needed" in outcome.result.verdict.reasons
+    assert (
+        outcome.result.verdict.outcome == "inconclusive"
+        and outcome.result.verdict.window == "2024-10"
+    )
+    assert (
+        "499 predictions in the window, at least 500 are needed" in outcome.result.verdict.reasons
+    )
     assert len(outcome.told) == 1 and "no verdict on drift in 2024-10" in outcome.told[0]
     assert len(events(loop)) == before and last_decision(loop)["verdict"] == "inconclusive"
 
 
-def test_window_without_predictions_is_silent_and_names_those_that_there_are(loop: Loop, champion: ModelVersion) -> None:
+def test_window_without_predictions_is_silent_and_names_those_that_there_are(
+    loop: Loop, champion: ModelVersion
+) -> None:
     outcome = loop.run(drift_check, CASE, window="2023-01")
     assert outcome.result.verdict.outcome == "silent"
-    assert "has no predictions of 2023-01; it has" in outcome.told[0] and "2024-10" in outcome.told[0]
+    assert (
+        "has no predictions of 2023-01; it has" in outcome.told[0] and "2024-10" in outcome.told[0]
+    )
     assert (last_decision(loop)["verdict"], last_decision(loop)["window"]) == ("silent", "2023-01")
     assert not loop.lake.exists(f"reports/{CASE}/2023-01/verdict.json")
 
@@ -219,11 +324,17 @@ def test_predictions_that_keep_coming_are_not_silent(loop: Loop, champion: Model
     assert outcome.result.verdict.outcome == "stable" and outcome.told == []
 
 
-def test_no_word_of_predictions_fires_the_dead_man_s_switch(loop: Loop, champion: ModelVersion) -> None:
-    """On the real server, with a short time: the automation starts drift_check on the worker, which tells and records it."""
+def test_no_word_of_predictions_fires_the_dead_man_s_switch(
+    loop: Loop, champion: ModelVersion
+) -> None:
+    """On the real server, with a short time: the automation starts drift_check on the worker, which
+    tells and records it.
+    """
     hours = 10 / 3600  # Prefect takes no less
     check = loop.prefect.read_deployment_by_name(f"drift_check/{CASE}")
-    wanted = tell_silence(CASE, check.id, hours).model_copy(update={"name": "tell soon when toy_drift gets no predictions"})
+    wanted = tell_silence(CASE, check.id, hours).model_copy(
+        update={"name": "tell soon when toy_drift gets no predictions"}
+    )
     before, told = datetime.now(UTC), len(loop.slack.messages)
 
     async def create() -> Any:
@@ -240,13 +351,26 @@ def test_no_word_of_predictions_fires_the_dead_man_s_switch(loop: Loop, champion
 
         def silences() -> list[dict[str, Any]]:
             found = loop.decisions(CASE, "drift")
-            return [one for one in found if one["verdict"] == "silent" and one["time"] > before.isoformat(timespec="milliseconds")]
+            return [
+                one
+                for one in found
+                if one["verdict"] == "silent"
+                and one["time"] > before.isoformat(timespec="milliseconds")
+            ]
 
-        # The server reads its automations a moment after one was made: said once, the word might have come too early.
+        # The server reads its automations a moment after one was made: said once, the word might
+        # have come too early.
         seen = len(events(loop, "laurel.predictions.seen"))
         loop.run(drift_check, CASE)
-        wait_until(lambda: len(events(loop, "laurel.predictions.seen")) == seen + 1, "the word is with the server")
-        wait_until(lambda: len(silences()) == 1, "the switch fired, and the check on the worker has recorded it", seconds=120)
+        wait_until(
+            lambda: len(events(loop, "laurel.predictions.seen")) == seen + 1,
+            "the word is with the server",
+        )
+        wait_until(
+            lambda: len(silences()) == 1,
+            "the switch fired, and the check on the worker has recorded it",
+            seconds=120,
+        )
     finally:
         asyncio.run(delete(automation))
     assert "no prediction of 'toy_drift' has reached the lake for" in silences()[0]["reasons"][0]

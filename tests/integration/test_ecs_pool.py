@@ -1,8 +1,8 @@
-"""The ECS work pool on a real Prefect server and prefect-aws's own worker; moto plays ECS, and a process plays the instance.
+"""The ECS work pool on a real Prefect server and prefect-aws's own worker; moto plays ECS, and a
+process plays the instance.
 
-In the order of the file. What moto does not do is done as the cloud does it: the task's command is run with the task's
-environment, and a lost task is told to the worker by its queue.
-"""
+In the order of the file. What moto does not do is done as the cloud does it: the task's command is
+run with the task's environment, and a lost task is told to the worker by its queue."""
 
 import json
 import os
@@ -42,7 +42,9 @@ PASSWORD = "laurel:not-to-be-seen"  # noqa: S105 - of the test's own server
 
 @dataclass(frozen=True)
 class Place:
-    """The pool ``ec2`` of type ``ecs``, with its server, its cloud, and instances as they are asked for."""
+    """The pool ``ec2`` of type ``ecs``, with its server, its cloud, and instances as they are asked
+    for.
+    """
 
     settings: Settings
     cloud: Cloud
@@ -57,7 +59,11 @@ class Place:
 
     def task(self, run: FlowRun, attempt: int = 1) -> dict[str, Any]:
         """The ECS task that the worker started for that attempt of the run."""
-        wait_until(lambda: len(self.cloud.tasks(run.id)) >= attempt, f"the worker starts task {attempt} of {run.name}", seconds=180)
+        wait_until(
+            lambda: len(self.cloud.tasks(run.id)) >= attempt,
+            f"the worker starts task {attempt} of {run.name}",
+            seconds=180,
+        )
         return self.cloud.tasks(run.id)[attempt - 1]
 
     def instance(self, name: str) -> Instance:
@@ -68,7 +74,11 @@ class Place:
         return state.name if state and state.name else ""
 
     def wait_for(self, run: FlowRun, *states: str) -> None:
-        wait_until(lambda: self.state(run) in states, f"{run.name} is {' or '.join(states)}, not {self.state(run)}", seconds=180)
+        wait_until(
+            lambda: self.state(run) in states,
+            f"{run.name} is {' or '.join(states)}, not {self.state(run)}",
+            seconds=180,
+        )
 
     def steps(self, run: FlowRun) -> dict[str, list[str]]:
         """How each step ended, by its name: in every subflow of the run, the earlier ones first."""
@@ -76,7 +86,9 @@ class Place:
         by_parent = {one.parent_task_run_id: one for one in everything if one.parent_task_run_id}
         found, ask = dict[str, list[str]](), [run.id]
         while ask:
-            steps = self.prefect.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[ask.pop(0)])), limit=200)
+            steps = self.prefect.read_task_runs(
+                flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[ask.pop(0)])), limit=200
+            )
             for step in sorted(steps, key=lambda step: str(step.start_time)):
                 found.setdefault(step.name.partition("-")[0], []).append(step.state_name or "")
                 ask += [by_parent[step.id].id] if step.id in by_parent else []
@@ -84,8 +96,12 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def own_stack(local_settings: LocalSettings, tmp_path_factory: pytest.TempPathFactory, slack: SlackServer) -> Iterator[Settings]:
-    """A stack whose Prefect asks for a password, with a process pool as the local worker makes it."""
+def own_stack(
+    local_settings: LocalSettings, tmp_path_factory: pytest.TempPathFactory, slack: SlackServer
+) -> Iterator[Settings]:
+    """A stack whose Prefect asks for a password, with a process pool as the local worker makes
+    it.
+    """
     settings = stack.up(
         local_settings(
             tmp_path_factory.mktemp("ecs-stack"),
@@ -118,21 +134,33 @@ def asked(own_stack: Settings, cloud: Cloud) -> Settings:
     """What ``apply --pool-type ecs`` is given."""
     arn = cloud.secret("laurel/prefect", PASSWORD)
     other = cloud.secret("laurel/warehouse", "postgresql://not-to-be-seen-either")
-    return cloud.settings(own_stack, ecs_secrets=f"PREFECT_API_AUTH_STRING={arn}, WAREHOUSE_URL={other}")
+    return cloud.settings(
+        own_stack, ecs_secrets=f"PREFECT_API_AUTH_STRING={arn}, WAREHOUSE_URL={other}"
+    )
 
 
 def changes(settings: Settings, **given: Any) -> dict[str, str]:
-    return {one.name: one.change for one in apply_now(settings, **given) if one.change != "unchanged"}
+    return {
+        one.name: one.change for one in apply_now(settings, **given) if one.change != "unchanged"
+    }
 
 
-def test_pool_of_another_type_is_refused_with_the_way_out(own_stack: Settings, asked: Settings, prefect: SyncPrefectClient) -> None:
+def test_pool_of_another_type_is_refused_with_the_way_out(
+    own_stack: Settings, asked: Settings, prefect: SyncPrefectClient
+) -> None:
     assert prefect.read_work_pool("ec2").type == "process"
-    with pytest.raises(PoolError, match="is of type 'process', and Prefect cannot change a pool's type") as refused:
+    with pytest.raises(
+        PoolError, match="is of type 'process', and Prefect cannot change a pool's type"
+    ) as refused:
         apply_now(asked, pool_type="ecs")
-    assert "prefect work-pool delete ec2 && python -m deployments.apply --pool-type ecs" in str(refused.value)
+    assert "prefect work-pool delete ec2 && python -m deployments.apply --pool-type ecs" in str(
+        refused.value
+    )
     assert prefect.read_work_pool("ec2").type == "process" and prefect.read_deployments() == []
     found = changes(own_stack)
-    assert found.pop("ec2 (process)") == "updated", "the worker made the pool, without the command that starts runs"
+    assert found.pop("ec2 (process)") == "updated", (
+        "the worker made the pool, without the command that starts runs"
+    )
     assert {change for name, change in found.items() if "/" in name} == {"created"}
     assert prefect.read_deployment_by_name("retrain/toy").pull_steps == [
         {"prefect.deployments.steps.set_working_directory": {"directory": str(REPOSITORY)}}
@@ -140,7 +168,13 @@ def test_pool_of_another_type_is_refused_with_the_way_out(own_stack: Settings, a
 
 
 @pytest.fixture(scope="module")
-def place(own_stack: Settings, asked: Settings, cloud: Cloud, prefect: SyncPrefectClient, tmp_path_factory: Any) -> Iterator[Place]:
+def place(
+    own_stack: Settings,
+    asked: Settings,
+    cloud: Cloud,
+    prefect: SyncPrefectClient,
+    tmp_path_factory: Any,
+) -> Iterator[Place]:
     """By the way out that the refusal names."""
     control = [str(BIN / "supervisorctl"), "-c", "supervisord.conf", "stop", "worker"]
     subprocess.run(control, cwd=own_stack.state, check=True, capture_output=True)
@@ -163,7 +197,9 @@ def test_deployments_join_the_new_pool_and_applying_again_changes_nothing(place:
 
 
 def test_pool_is_left_alone_where_no_type_is_asked_for(place: Place, own_stack: Settings) -> None:
-    """As somebody does who knows nothing of the cluster: neither the pool nor where its flow runs find the code may change."""
+    """As somebody does who knows nothing of the cluster: neither the pool nor where its flow runs
+    find the code may change.
+    """
     knows_nothing = own_stack.model_copy(update={"ecs_home": place.settings.ecs_home})
     assert changes(knows_nothing) == {}
 
@@ -171,7 +207,12 @@ def test_pool_is_left_alone_where_no_type_is_asked_for(place: Place, own_stack: 
 def test_image_that_changes_reaches_the_pool(place: Place) -> None:
     newer = place.settings.model_copy(update={"ecs_image": "laurel-flows:2"})
     assert changes(newer, pool_type="ecs") == {"ec2 (ecs)": "updated"}
-    assert place.prefect.read_work_pool("ec2").base_job_template["variables"]["properties"]["image"]["default"] == "laurel-flows:2"
+    assert (
+        place.prefect.read_work_pool("ec2").base_job_template["variables"]["properties"]["image"][
+            "default"
+        ]
+        == "laurel-flows:2"
+    )
     assert changes(place.settings, pool_type="ecs") == {"ec2 (ecs)": "updated"}
 
 
@@ -180,13 +221,22 @@ def ingest(place: Place) -> FlowRun:
     return place.run("ingest/toy")
 
 
-def test_run_becomes_a_task_on_the_capacity_provider_as_the_settings_say(place: Place, ingest: FlowRun) -> None:
+def test_run_becomes_a_task_on_the_capacity_provider_as_the_settings_say(
+    place: Place, ingest: FlowRun
+) -> None:
     task = place.task(ingest)
     definition = place.cloud.definition(task)
     container, override = definition["containerDefinitions"][0], task["overrides"]
     assert (definition["networkMode"], definition["requiresCompatibilities"]) == ("awsvpc", ["EC2"])
-    assert (container["name"], container["image"], container["stopTimeout"]) == ("prefect", place.settings.ecs_image, 90)
-    assert (override["taskRoleArn"], definition["executionRoleArn"]) == (f"{ROLES}/laurel-flow", f"{ROLES}/laurel-flow-execution")
+    assert (container["name"], container["image"], container["stopTimeout"]) == (
+        "prefect",
+        place.settings.ecs_image,
+        90,
+    )
+    assert (override["taskRoleArn"], definition["executionRoleArn"]) == (
+        f"{ROLES}/laurel-flow",
+        f"{ROLES}/laurel-flow-execution",
+    )
     assert container["logConfiguration"] == {
         "logDriver": "awslogs",
         "options": {
@@ -213,10 +263,15 @@ def test_size_of_the_task_is_the_deployments_own(place: Place, ingest: FlowRun) 
 
 
 def environment_of(task: dict[str, Any]) -> dict[str, str]:
-    return {one["name"]: one["value"] for one in task["overrides"]["containerOverrides"][0]["environment"]}
+    return {
+        one["name"]: one["value"]
+        for one in task["overrides"]["containerOverrides"][0]["environment"]
+    }
 
 
-def test_environment_of_the_task_is_the_images_and_not_the_workers(place: Place, ingest: FlowRun) -> None:
+def test_environment_of_the_task_is_the_images_and_not_the_workers(
+    place: Place, ingest: FlowRun
+) -> None:
     given = environment_of(place.task(ingest))
     assert given["PREFECT_API_URL"] == place.settings.prefect_url
     assert given["PREFECT_HOME"] == "/var/lib/laurel/prefect"
@@ -229,17 +284,30 @@ def test_environment_of_the_task_is_the_images_and_not_the_workers(place: Place,
 def test_no_secret_stands_in_a_task_in_plain_text(place: Place, ingest: FlowRun) -> None:
     task = place.task(ingest)
     definition = place.cloud.definition(task)
-    everything = json.dumps([task, definition, place.prefect.read_work_pool("ec2").base_job_template], default=str)
-    keys = [place.settings.s3_secret_key, place.settings.s3_access_key, place.settings.slack_token, place.settings.serving_webhook_secret]
+    everything = json.dumps(
+        [task, definition, place.prefect.read_work_pool("ec2").base_job_template], default=str
+    )
+    keys = [
+        place.settings.s3_secret_key,
+        place.settings.s3_access_key,
+        place.settings.slack_token,
+        place.settings.serving_webhook_secret,
+    ]
     kept = [PASSWORD, "not-to-be-seen-either", place.cloud.variables["AWS_SECRET_ACCESS_KEY"]]
     secrets = [*kept[:2], *(key.get_secret_value() for key in keys if isinstance(key, SecretStr))]
     assert len(secrets) >= 5 and [secret for secret in secrets if secret in everything] == []
     assert "AWS_ACCESS_KEY_ID" not in environment_of(task)
-    named = {one["name"]: one["valueFrom"] for one in definition["containerDefinitions"][0]["secrets"]}
-    assert named.keys() == {"PREFECT_API_AUTH_STRING", "WAREHOUSE_URL"} and all(arn.startswith("arn:") for arn in named.values())
+    named = {
+        one["name"]: one["valueFrom"] for one in definition["containerDefinitions"][0]["secrets"]
+    }
+    assert named.keys() == {"PREFECT_API_AUTH_STRING", "WAREHOUSE_URL"} and all(
+        arn.startswith("arn:") for arn in named.values()
+    )
 
 
-def test_the_tasks_own_command_completes_the_run_on_an_empty_disk(place: Place, ingest: FlowRun) -> None:
+def test_the_tasks_own_command_completes_the_run_on_an_empty_disk(
+    place: Place, ingest: FlowRun
+) -> None:
     process = place.instance("first").start(place.task(ingest))
     assert process.wait(240) == 0, (place.folder / "first" / "log").read_text()[-2000:]
     assert place.state(ingest) == "Completed"
@@ -249,13 +317,21 @@ def test_the_tasks_own_command_completes_the_run_on_an_empty_disk(place: Place, 
 
 
 @contextmanager
-def in_mid_train(place: Place, run: FlowRun, name: str, attempt: int = 1) -> Iterator["subprocess.Popen[bytes]"]:
-    """The run on an instance of its own, held in the middle of its first fit. What is left of it is killed."""
+def in_mid_train(
+    place: Place, run: FlowRun, name: str, attempt: int = 1
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """The run on an instance of its own, held in the middle of its first fit. What is left of it is
+    killed.
+    """
     instance = place.instance(name)
     (instance.disk / "hold").touch()
     process = instance.start(place.task(run, attempt))
     try:
-        wait_until((instance.disk / "held").exists, f"{run.name} is in mid-train on {name}: {instance.disk / 'log'}", seconds=180)
+        wait_until(
+            (instance.disk / "held").exists,
+            f"{run.name} is in mid-train on {name}: {instance.disk / 'log'}",
+            seconds=180,
+        )
         yield process
     finally:
         with_all_its_processes(process, signal.SIGKILL)
@@ -283,7 +359,9 @@ def written(place: Place) -> dict[str, int | list[str]]:
 
 @pytest.fixture(scope="module")
 def lost(place: Place) -> FlowRun:
-    """A retrain whose instance is taken away in mid-train, without a word: the worker hears of it from its queue."""
+    """A retrain whose instance is taken away in mid-train, without a word: the worker hears of it
+    from its queue.
+    """
     run = place.run(f"retrain/{CASE}", through="2024-03")
     with in_mid_train(place, run, "taken-away") as process:
         with_all_its_processes(process, signal.SIGKILL)
@@ -293,8 +371,15 @@ def lost(place: Place) -> FlowRun:
     return run
 
 
-def test_run_lost_with_its_instance_is_crashed_and_nothing_half_written_is_to_be_seen(place: Place, lost: FlowRun) -> None:
-    assert written(place) == {"dataset versions": 1, "fitted models": 0, "registered versions": 0, "decisions": ["retrain started"]}
+def test_run_lost_with_its_instance_is_crashed_and_nothing_half_written_is_to_be_seen(
+    place: Place, lost: FlowRun
+) -> None:
+    assert written(place) == {
+        "dataset versions": 1,
+        "fitted models": 0,
+        "registered versions": 0,
+        "decisions": ["retrain started"],
+    }
     assert place.registry.at(CASE, CHAMPION) is None
 
 
@@ -309,31 +394,75 @@ def test_lost_run_completes_on_another_instance_and_finished_steps_are_not_done_
     assert place.prefect.read_flow_run(lost.id).run_count == 2
     steps = place.steps(lost)
     again = {"ask_governor": 2, "check_service": 2}  # what they answer may have changed meanwhile
-    assert {name: states.count("Completed") for name, states in steps.items()} == dict.fromkeys(steps, 1) | {"ingest 2024": 3} | again
-    assert [steps[name] for name in ("plan_training", "announce_training")] == [["Completed", "Cached"]] * 2
-    assert steps["fit logistic"] == ["Running", "Completed"], "it was not the interrupted step that was done again"
+    assert {name: states.count("Completed") for name, states in steps.items()} == dict.fromkeys(
+        steps, 1
+    ) | {"ingest 2024": 3} | again
+    assert [steps[name] for name in ("plan_training", "announce_training")] == [
+        ["Completed", "Cached"]
+    ] * 2
+    assert steps["fit logistic"] == ["Running", "Completed"], (
+        "it was not the interrupted step that was done again"
+    )
     decisions = ["retrain started", "contest promote", "crown crowned", "retrain promoted"]
-    assert written(place) == {"dataset versions": 1, "fitted models": 3, "registered versions": 2, "decisions": decisions}
+    assert written(place) == {
+        "dataset versions": 1,
+        "fitted models": 3,
+        "registered versions": 2,
+        "decisions": decisions,
+    }
     champion = place.registry.at(CASE, CHAMPION)
     assert champion is not None and champion.tags["laurel.holdout"] == "2024-03"
-    assert [message["text"] for message in slack.messages[told:] if "training started" in message["text"]] == [], "people were told twice"
+    assert [
+        message["text"]
+        for message in slack.messages[told:]
+        if "training started" in message["text"]
+    ] == [], "people were told twice"
 
 
-def test_crowning_that_was_lost_half_way_gives_the_alias_back_to_who_was_crowned(place: Place) -> None:
-    """Its first attempt gave the alias and was lost; in the second one the service does not take the new champion."""
+def test_crowning_that_was_lost_half_way_gives_the_alias_back_to_who_was_crowned(
+    place: Place,
+) -> None:
+    """Its first attempt gave the alias and was lost; in the second one the service does not take
+    the new champion.
+    """
     crowned = place.registry.at(CASE, CHAMPION)
-    untried = next(one for one in place.registry.versions(CASE) if crowned and one.number != crowned.number)
+    untried = next(
+        one for one in place.registry.versions(CASE) if crowned and one.number != crowned.number
+    )
     assert crowned is not None
     place.registry.set_alias(untried, CHAMPION)
-    code = "from prefect import flow\nfrom tasks.steps.crown import Crowning, crown\nfrom tasks.outside.blocks_of_run import registry\n"
+    code = (
+        "from prefect import flow\nfrom tasks.steps.crown import Crowning, crown\nfrom "
+        "tasks.outside.blocks_of_run import registry\n"
+    )
     why = f"Crowning({crowned.number!r}, ['a test'])"
-    code += f"flow(lambda: crown(registry().version({CASE!r}, {untried.number!r}), {why}), name='again')()"
+    code += (
+        f"flow(lambda: crown(registry().version({CASE!r}, {untried.number!r}), {why}), "
+        "name='again')()"
+    )
     supervisor = [str(BIN / "supervisorctl"), "-c", "supervisord.conf"]
-    subprocess.run([*supervisor, "stop", "service"], cwd=place.settings.state, check=True, capture_output=True)
-    given = {**os.environ, **stack.environment(place.settings), "LAUREL_PROMOTE_TIMEOUT_SECONDS": "1"}
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, env=given, capture_output=True, text=True, timeout=120)
-    subprocess.run([*supervisor, "start", "service"], cwd=place.settings.state, check=True, capture_output=True)
-    assert done.returncode != 0 and f"The alias is back at {crowned.number}." in done.stderr, done.stderr[-2000:]
+    subprocess.run(
+        [*supervisor, "stop", "service"], cwd=place.settings.state, check=True, capture_output=True
+    )
+    given = {
+        **os.environ,
+        **stack.environment(place.settings),
+        "LAUREL_PROMOTE_TIMEOUT_SECONDS": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        env=given,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    subprocess.run(
+        [*supervisor, "start", "service"], cwd=place.settings.state, check=True, capture_output=True
+    )
+    assert done.returncode != 0 and f"The alias is back at {crowned.number}." in done.stderr, (
+        done.stderr[-2000:]
+    )
     now = place.registry.at(CASE, CHAMPION)
     assert now is not None and now.number == crowned.number
 
@@ -344,25 +473,37 @@ def test_run_on_an_instance_that_gives_notice_goes_back_into_the_queue(place: Pl
     with in_mid_train(place, run, "draining") as process:
         process.send_signal(signal.SIGTERM)
         assert process.wait(120) == 0
-        place.wait_for(run, "AwaitingRetry", "Scheduled", "Pending", "Submitting", "InfrastructurePending")
+        place.wait_for(
+            run, "AwaitingRetry", "Scheduled", "Pending", "Submitting", "InfrastructurePending"
+        )
         place.cloud.tell_lost(place.task(run), exit_code=0)
     process = place.instance("calm").start(place.task(run, attempt=2))
     assert process.wait(240) == 0, (place.folder / "calm" / "log").read_text()[-3000:]
     assert place.state(run) in ("Completed", "Champion stays", "Below the gate")
-    assert [place.steps(run)[name] for name in ("plan_training", "announce_training")] == [["Completed", "Cached"]] * 2
-    assert place.cloud.tasks(run.id)[2:] == [], "what was rescheduled by itself was rescheduled again"
+    assert [place.steps(run)[name] for name in ("plan_training", "announce_training")] == [
+        ["Completed", "Cached"]
+    ] * 2
+    assert place.cloud.tasks(run.id)[2:] == [], (
+        "what was rescheduled by itself was rescheduled again"
+    )
 
 
 def test_run_that_is_lost_three_times_stays_crashed(place: Place) -> None:
-    doomed, witness = (place.run(f"train/{CASE}", holdout=holdout) for holdout in ("2024-02", "2024-03"))
+    doomed, witness = (
+        place.run(f"train/{CASE}", holdout=holdout) for holdout in ("2024-02", "2024-03")
+    )
     for attempt in (1, 2, 3):
         place.task(doomed, attempt)
         place.prefect.set_flow_run_state(doomed.id, Running(), force=True)
-        place.prefect.set_flow_run_state(doomed.id, Crashed(message="as the observer says"), force=True)
+        place.prefect.set_flow_run_state(
+            doomed.id, Crashed(message="as the observer says"), force=True
+        )
         if attempt < 3:
             place.task(doomed, attempt + 1)
     place.task(witness)
     place.prefect.set_flow_run_state(witness.id, Running(), force=True)
-    place.prefect.set_flow_run_state(witness.id, Crashed(message="as the observer says"), force=True)
+    place.prefect.set_flow_run_state(
+        witness.id, Crashed(message="as the observer says"), force=True
+    )
     place.task(witness, 2)
     assert (place.state(doomed), len(place.cloud.tasks(doomed.id))) == ("Crashed", 3)

@@ -1,4 +1,6 @@
-"""ingest, train and evaluate on the real stack: what lies in the lake and in MLflow afterwards, and what people are told."""
+"""ingest, train and evaluate on the real stack: what lies in the lake and in MLflow afterwards, and
+what people are told.
+"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,7 +42,9 @@ def source(loop: Loop) -> Iterator[WriteSource]:
     folder.rmdir()
 
 
-def test_same_source_gives_the_same_version_and_writes_nothing(loop: Loop, source: WriteSource) -> None:
+def test_same_source_gives_the_same_version_and_writes_nothing(
+    loop: Loop, source: WriteSource
+) -> None:
     first = loop.run(ingest, FILES)
     written = loop.objects(f"datasets/{FILES}")
     assert len(written) == 4
@@ -52,7 +56,9 @@ def test_same_source_gives_the_same_version_and_writes_nothing(loop: Loop, sourc
     assert loop.objects(f"datasets/{FILES}") == written
 
 
-def test_through_ends_the_window_and_since_reads_only_what_is_newer(loop: Loop, source: WriteSource) -> None:
+def test_through_ends_the_window_and_since_reads_only_what_is_newer(
+    loop: Loop, source: WriteSource
+) -> None:
     whole: DatasetVersion = loop.run(ingest, FILES).result
     part: DatasetVersion = loop.run(ingest, FILES, through="2024-02").result
     assert part.window == "2024-01..2024-02" and part.periods == whole.periods[:2]
@@ -65,7 +71,9 @@ def test_through_ends_the_window_and_since_reads_only_what_is_newer(loop: Loop, 
     assert read_version(loop.lake, FILES) == again
 
 
-def test_bad_rows_lie_in_quarantine_with_the_reason_and_the_report_tells_them(loop: Loop, source: WriteSource) -> None:
+def test_bad_rows_lie_in_quarantine_with_the_reason_and_the_report_tells_them(
+    loop: Loop, source: WriteSource
+) -> None:
     rows = toy_rows("2024-03")
     broken = rows.with_row_index().with_columns(
         pl.when(pl.col("index") < 10).then(999.0).otherwise("first").alias("first"),
@@ -74,7 +82,10 @@ def test_bad_rows_lie_in_quarantine_with_the_reason_and_the_report_tells_them(lo
     source("2024-03", broken.drop("index"))
     dataset: DatasetVersion = loop.run(ingest, FILES).result
     last = dataset.periods[-1]
-    assert (last.rows, last.quarantine) == (len(rows) - 11, {"first: outside -10 to 20": 10, "steady: not_nullable": 1})
+    assert (last.rows, last.quarantine) == (
+        len(rows) - 11,
+        {"first: outside -10 to 20": 10, "steady: not_nullable": 1},
+    )
     assert last.quarantine_path
     kept = pl.read_parquet(loop.lake.read(last.quarantine_path))
     assert sorted(kept["id"]) == [*rows["id"][:10], rows["id"][20]]
@@ -87,7 +98,10 @@ def test_bad_rows_lie_in_quarantine_with_the_reason_and_the_report_tells_them(lo
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda rows: rows.rename({"steady": "steadiness"}), "column 'steady' is missing; was it renamed to 'steadiness'?"),
+        (
+            lambda rows: rows.rename({"steady": "steadiness"}),
+            "column 'steady' is missing; was it renamed to 'steadiness'?",
+        ),
         (lambda rows: rows.with_columns(pl.col("steady") * 10), "column 'steady' has median 50"),
         (lambda rows: rows.head(0), "the batch is empty"),
     ],
@@ -102,7 +116,9 @@ def test_batch_that_is_broken_as_a_whole_is_refused_and_nothing_of_it_is_visible
     refused = loop.run(ingest, FILES)
     assert refused.name == "Failed" and said in refused.message
     assert loop.objects(f"datasets/{FILES}") == before and versions(loop.lake, FILES) == known
-    assert refused.told[0].startswith(f"{FILES}: the batch of 2024-04 was refused and nothing was written")
+    assert refused.told[0].startswith(
+        f"{FILES}: the batch of 2024-04 was refused and nothing was written"
+    )
     assert said in refused.told[0] and refused.told[1].startswith(f"{FILES}: flow ingest failed")
 
 
@@ -123,9 +139,14 @@ def evaluated(loop: Loop, trained: Outcome) -> Outcome:
     return loop.run(evaluate, "toy")
 
 
-def test_dataset_that_is_not_there_is_said_with_the_command_that_makes_it(untrained: Outcome) -> None:
+def test_dataset_that_is_not_there_is_said_with_the_command_that_makes_it(
+    untrained: Outcome,
+) -> None:
     assert untrained.name == "Failed"
-    assert "The lake has no dataset of 'toy'. Make one: prefect deployment run 'ingest/toy'." in untrained.message
+    assert (
+        "The lake has no dataset of 'toy'. Make one: prefect deployment run 'ingest/toy'."
+        in untrained.message
+    )
     assert len(untrained.told) == 1 and "flow train failed: DatasetMissing" in untrained.told[0]
 
 
@@ -134,17 +155,27 @@ def test_training_ends_before_the_latest_labelled_period(loop: Loop, trained: Ou
     assert (training.plan.periods, training.plan.holdout) == (("2024-01", "2024-02"), "2024-03")
     assert [one.rows for one in training.fitted] == [2 * 28 * 60]
     assert [row["candidate"] for row in loop.artifact("toy-candidates")] == ["logistic"]
-    assert [text.splitlines()[0] for text in trained.told] == ["toy: training started on 2024-01..2024-02, judged on 2024-03"]
+    assert [text.splitlines()[0] for text in trained.told] == [
+        "toy: training started on 2024-01..2024-02, judged on 2024-03"
+    ]
 
 
 def test_runs_tell_data_code_and_flow_run(loop: Loop, trained: Outcome, evaluated: Outcome) -> None:
     training: Training = trained.result
     dataset = read_version(loop.lake, "toy", training.plan.dataset_version)
-    for run_id, flow_run_id in ((training.fitted[0].run_id, trained.run_id), (evaluated.result.run_id, evaluated.run_id)):
+    for run_id, flow_run_id in (
+        (training.fitted[0].run_id, trained.run_id),
+        (evaluated.result.run_id, evaluated.run_id),
+    ):
         tags = loop.registry.run(run_id).tags
         assert tags["laurel.dataset_version"] == dataset.version
-        assert tags["laurel.data_digest"].split() == [one.sha256[:12] for one in dataset.periods[:2]]
-        assert (tags["laurel.trained_through"], tags["laurel.training"]) == ("2024-02", training.plan.id)
+        assert tags["laurel.data_digest"].split() == [
+            one.sha256[:12] for one in dataset.periods[:2]
+        ]
+        assert (tags["laurel.trained_through"], tags["laurel.training"]) == (
+            "2024-02",
+            training.plan.id,
+        )
         assert len(tags["mlflow.source.git.commit"]) == 40
         assert tags["laurel.flow_run"].endswith(f"/flow-run/{flow_run_id}")
 
@@ -154,34 +185,56 @@ def test_hpo_below_the_gate_finds_a_challenger(loop: Loop, evaluated: Outcome) -
     assert loop.registry.at("toy", CHALLENGER) == challenger
     scores = loop.artifact("toy-scores")
     assert [(row["candidate"], row["passes the gate"]) for row in scores] == [("logistic", False)]
-    assert scores[0]["roc_auc"] < 0.75 < loop.registry.run(challenger.run_id).metrics["holdout_roc_auc"]
+    assert (
+        scores[0]["roc_auc"]
+        < 0.75
+        < loop.registry.run(challenger.run_id).metrics["holdout_roc_auc"]
+    )
     trials = loop.artifact("toy-trials")
     assert len(trials) == 8 and {True, False} == {row["pruned"] for row in trials}
     assert loop.artifact("toy-tuning") == 100
     missed, found = (text.splitlines()[0] for text in evaluated.told)
-    assert "it misses the gate of 0.75, so HPO starts" in missed and "it passes the gate of 0.75" in found
+    assert (
+        "it misses the gate of 0.75, so HPO starts" in missed
+        and "it passes the gate of 0.75" in found
+    )
     assert f"{scores[0]['roc_auc']:.4f}" in missed and f"(was {scores[0]['roc_auc']:.4f})" in found
 
 
 def test_challenger_has_signature_input_example_and_plots(loop: Loop, evaluated: Outcome) -> None:
     run_id = evaluated.result.run_id
     model = mlflow.models.Model.load(f"runs:/{run_id}/model")
-    assert model.signature and model.signature.inputs.input_names() == ["first", "second", "steady", "group"]
+    assert model.signature and model.signature.inputs.input_names() == [
+        "first",
+        "second",
+        "steady",
+        "group",
+    ]
     example = model.load_input_example()
     assert list(example.columns) == ["first", "second", "steady", "group"] and len(example) == 5
     plots = {file.path for file in mlflow.MlflowClient().list_artifacts(run_id, "plots")}
     assert plots == {"plots/roc.png", "plots/calibration.png", "plots/importance.png"}
 
 
-def test_package_of_the_challenger_is_the_one_that_was_proven(loop: Loop, evaluated: Outcome) -> None:
+def test_package_of_the_challenger_is_the_one_that_was_proven(
+    loop: Loop, evaluated: Outcome
+) -> None:
     with opened(loop.registry, evaluated.result) as (package, folder):
         manifest = package.manifest
-        assert digest((folder / MANIFEST).read_bytes()) == evaluated.result.tags["laurel.package_sha256"]
-        assert {name: digest((folder / name).read_bytes()) for name in manifest.files} == manifest.files
+        assert (
+            digest((folder / MANIFEST).read_bytes())
+            == evaluated.result.tags["laurel.package_sha256"]
+        )
+        assert {
+            name: digest((folder / name).read_bytes()) for name in manifest.files
+        } == manifest.files
     dataset = read_version(loop.lake, "toy", manifest.dataset_version)
     assert manifest.trained_on == dataset.digests(["2024-01", "2024-02"])
     assert manifest.parity.rows > 2000 and manifest.parity.changed_decisions == 0
-    assert manifest.metrics["roc_auc"] == loop.registry.run(evaluated.result.run_id).metrics["holdout_roc_auc"]
+    assert (
+        manifest.metrics["roc_auc"]
+        == loop.registry.run(evaluated.result.run_id).metrics["holdout_roc_auc"]
+    )
 
 
 def test_training_that_was_killed_half_way_is_not_the_latest(loop: Loop, trained: Outcome) -> None:
@@ -189,9 +242,14 @@ def test_training_that_was_killed_half_way_is_not_the_latest(loop: Loop, trained
     more = (*plan.recipes, Recipe(candidate="boosting", params={}, why="champion 1"))
     half = plan.model_copy(update={"id": "2024-03-killed", "recipes": more})
     metrics = {"training_rows": 1.0, "fit_seconds": 1.0}
-    loop.registry.log_run("toy", "killed", params={}, metrics=metrics, tags=plan_tags(half, more[0]))
+    loop.registry.log_run(
+        "toy", "killed", params={}, metrics=metrics, tags=plan_tags(half, more[0])
+    )
     asked = loop.run(evaluate, "toy", training="2024-03-killed")
-    assert asked.name == "Failed" and "'toy' has no finished training '2024-03-killed'" in asked.message
+    assert (
+        asked.name == "Failed"
+        and "'toy' has no finished training '2024-03-killed'" in asked.message
+    )
     assert loop.run(evaluate, "toy").result.tags["laurel.training"] == plan.id
 
 
@@ -232,9 +290,15 @@ def test_nothing_that_passes_the_gate_is_an_outcome_without_a_challenger(loop: L
     assert (outcome.name, outcome.state.is_completed()) == ("Below the gate", True)
     assert loop.registry.versions("toy_hopeless") == []
     assert loop.registry.at("toy_hopeless", CHALLENGER) is None
-    assert "still misses the gate of 0.96" in outcome.told[-1] and "No challenger is registered" in outcome.told[-1]
+    assert (
+        "still misses the gate of 0.96" in outcome.told[-1]
+        and "No challenger is registered" in outcome.told[-1]
+    )
     refused = loop.run(promote, "toy_hopeless")
-    assert refused.name == "Failed" and "'toy_hopeless' has no challenger. Make one:" in refused.message
+    assert (
+        refused.name == "Failed"
+        and "'toy_hopeless' has no challenger. Make one:" in refused.message
+    )
 
 
 def test_model_of_foreign_types_is_not_saved(loop: Loop) -> None:

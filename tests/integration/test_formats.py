@@ -62,7 +62,12 @@ def columns(rows: list[dict[str, Any]]) -> bytes:
 
 
 def ask(service: ServiceProcess, body: bytes, kind: str, accept: str = "*/*", **query: str) -> Any:
-    return service.client.post("/v1/toy/predict", content=body, headers={"content-type": kind, "accept": accept}, params=query)
+    return service.client.post(
+        "/v1/toy/predict",
+        content=body,
+        headers={"content-type": kind, "accept": accept},
+        params=query,
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,7 +80,9 @@ def ask(service: ServiceProcess, body: bytes, kind: str, accept: str = "*/*", **
         (polars_file, "application/vnd.apache.arrow.file"),
     ],
 )
-def test_rows_of_every_form_are_scored_and_logged(service: ServiceProcess, write: Any, kind: str) -> None:
+def test_rows_of_every_form_are_scored_and_logged(
+    service: ServiceProcess, write: Any, kind: str
+) -> None:
     answer = ask(service, write(ROWS), kind)
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "application/json"
@@ -91,14 +98,21 @@ def test_rows_of_every_form_are_scored_and_logged(service: ServiceProcess, write
         assert (kept["event_time"].isoformat() if kept["event_time"] else None) == row["time_hour"]
 
 
-@pytest.mark.parametrize(("write", "kind"), [(columns, "application/json"), (text, "text/csv"), (arrow, ARROW)])
+@pytest.mark.parametrize(
+    ("write", "kind"), [(columns, "application/json"), (text, "text/csv"), (arrow, ARROW)]
+)
 @pytest.mark.parametrize("count", [3, 3000])
-def test_the_answer_comes_as_the_caller_asks(service: ServiceProcess, write: Any, kind: str, count: int) -> None:
+def test_the_answer_comes_as_the_caller_asks(
+    service: ServiceProcess, write: Any, kind: str, count: int
+) -> None:
     body = write([ROWS[number % 3] for number in range(count)])
     as_json = ask(service, body, kind, "application/json").json()["predictions"]
     as_csv = ask(service, body, kind, "text/csv")
     as_arrow = ask(service, body, kind, ARROW)
-    assert as_csv.headers["content-type"].startswith("text/csv") and as_arrow.headers["content-type"] == ARROW
+    assert (
+        as_csv.headers["content-type"].startswith("text/csv")
+        and as_arrow.headers["content-type"] == ARROW
+    )
     lines = list(csv.DictReader(io.StringIO(as_csv.text)))
     table = pa.ipc.open_stream(as_arrow.content).read_all().to_pylist()
     assert len(lines) == len(table) == len(as_json) == count
@@ -108,7 +122,9 @@ def test_the_answer_comes_as_the_caller_asks(service: ServiceProcess, write: Any
         assert line["model_version"] == row["model_version"] == "1"
 
 
-@pytest.mark.parametrize(("write", "kind"), [(columns, "application/json"), (text, "text/csv"), (arrow, ARROW)])
+@pytest.mark.parametrize(
+    ("write", "kind"), [(columns, "application/json"), (text, "text/csv"), (arrow, ARROW)]
+)
 def test_every_form_is_refused_in_one_shape(service: ServiceProcess, write: Any, kind: str) -> None:
     answer = ask(service, write([ROWS[0], ROWS[1] | {"distance": 9999.0}]), kind, accept=ARROW)
     assert answer.status_code == 422
@@ -134,7 +150,9 @@ def test_rows_are_not_logged_where_the_caller_says_so(service: ServiceProcess) -
     assert after["id"] in logged and said["id"] not in logged
 
 
-def test_bodies_that_grow_when_they_are_read_are_refused_and_take_no_memory(service: ServiceProcess) -> None:
+def test_bodies_that_grow_when_they_are_read_are_refused_and_take_no_memory(
+    service: ServiceProcess,
+) -> None:
     nulls = pa.BufferOutputStream()
     with pa.ipc.new_stream(nulls, pa.schema([("wind", pa.null())])) as writer:
         writer.write_batch(pa.record_batch({"wind": pa.nulls(10**9)}))
@@ -142,7 +160,10 @@ def test_bodies_that_grow_when_they_are_read_are_refused_and_take_no_memory(serv
     process = psutil.Process(service._process.pid if service._process else 0)
     before = process.memory_info().rss
     for body, told in (
-        (arrow([{"distance": 1.0, "carrier": "x" * 500_000_000}], compression="zstd"), "write them without compression"),
+        (
+            arrow([{"distance": 1.0, "carrier": "x" * 500_000_000}], compression="zstd"),
+            "write them without compression",
+        ),
         (nulls.getvalue().to_pybytes(), "at most 100000 rows"),
     ):
         assert len(body) < 1_000_000

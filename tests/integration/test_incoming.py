@@ -1,4 +1,6 @@
-"""A new object of the lake starts ingest: ``python -m deployments.runs.incoming``, at a real Prefect server."""
+"""A new object of the lake starts ingest: ``python -m deployments.runs.incoming``, at a real
+Prefect server.
+"""
 
 import os
 import subprocess
@@ -17,7 +19,9 @@ from tests.fixtures.processes import wait_until
 def incoming(settings: Settings, key: str, write: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "deployments.runs.incoming", key, write]
     given = {**os.environ, **environment(settings)}
-    return subprocess.run(command, env=given, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, env=given, cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
 
 
 def started(done: subprocess.CompletedProcess[str]) -> UUID:
@@ -27,7 +31,9 @@ def started(done: subprocess.CompletedProcess[str]) -> UUID:
 
 def test_each_write_of_an_object_starts_one_run_of_ingest(applied: Settings) -> None:
     key = "incoming/toy/2024-03.csv"
-    first, again, rewritten = (started(incoming(applied, key, write)) for write in ("01", "01", "02"))
+    first, again, rewritten = (
+        started(incoming(applied, key, write)) for write in ("01", "01", "02")
+    )
     assert first == again != rewritten
     with SyncPrefectClient(applied.prefect_api_url) as prefect:
 
@@ -54,7 +60,9 @@ def test_a_folder_starts_nothing(applied: Settings) -> None:
     assert (done.returncode, done.stdout) == (0, "incoming/toy/ is a folder: nothing to ingest.\n")
 
 
-@pytest.mark.parametrize("key", ["incoming/2024-03.csv", "incoming//2024-03.csv", "datasets/toy/2024-03.csv", ""])
+@pytest.mark.parametrize(
+    "key", ["incoming/2024-03.csv", "incoming//2024-03.csv", "datasets/toy/2024-03.csv", ""]
+)
 def test_a_key_that_names_no_use_case_is_refused(key: str) -> None:
     with pytest.raises(IncomingError, match="incoming/<use case>/<name>"):
         use_case_of(key)

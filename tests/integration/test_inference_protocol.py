@@ -1,4 +1,6 @@
-"""The Open Inference Protocol against the real service, spoken by Triton's own client, and by callers who lie."""
+"""The Open Inference Protocol against the real service, spoken by Triton's own client, and by
+callers who lie.
+"""
 
 import json
 from collections.abc import Iterator
@@ -42,13 +44,18 @@ def client(service: ServiceProcess) -> Iterator[InferenceServerClient]:
 def tensors(binary: bool, rows: list[dict[str, Any]] = ROWS) -> list[InferInput]:
     values = {
         "distance": np.array([row["distance"] for row in rows]),
-        "wind": np.array([np.nan if row["wind"] is None else row["wind"] for row in rows], "float32"),
+        "wind": np.array(
+            [np.nan if row["wind"] is None else row["wind"] for row in rows], "float32"
+        ),
         "carrier": np.array([row["carrier"] or "" for row in rows], object),
     }
     if not binary:  # the client cannot write null as JSON
         values.pop("wind")
     kinds = {"distance": "FP64", "wind": "FP32", "carrier": "BYTES"}
-    return [InferInput(name, [len(rows)], kinds[name]).set_data_from_numpy(array, binary_data=binary) for name, array in values.items()]
+    return [
+        InferInput(name, [len(rows)], kinds[name]).set_data_from_numpy(array, binary_data=binary)
+        for name, array in values.items()
+    ]
 
 
 def test_the_client_sees_server_and_model(client: InferenceServerClient) -> None:
@@ -59,16 +66,29 @@ def test_the_client_sees_server_and_model(client: InferenceServerClient) -> None
     for version in ("", "4"):
         said = client.get_model_metadata("toy", version)
         assert said["versions"] == ["4"]
-        assert {one["name"] for one in said["inputs"]} == {"carrier", "distance", "wind", "time_hour"}
+        assert {one["name"] for one in said["inputs"]} == {
+            "carrier",
+            "distance",
+            "wind",
+            "time_hour",
+        }
         assert [one["name"] for one in said["outputs"]] == ["score", "decision", "prediction_id"]
 
 
 @pytest.mark.parametrize("version", ["", "4"])
 @pytest.mark.parametrize("outputs", [None, True, False])
-def test_binary_tensors_are_scored(client: InferenceServerClient, version: str, outputs: bool | None) -> None:
+def test_binary_tensors_are_scored(
+    client: InferenceServerClient, version: str, outputs: bool | None
+) -> None:
     names = ("score", "decision", "prediction_id")
-    asked = None if outputs is None else [InferRequestedOutput(name, binary_data=outputs) for name in names]
-    result = client.infer("toy", tensors(binary=True), model_version=version, outputs=asked, request_id="q 1")
+    asked = (
+        None
+        if outputs is None
+        else [InferRequestedOutput(name, binary_data=outputs) for name in names]
+    )
+    result = client.infer(
+        "toy", tensors(binary=True), model_version=version, outputs=asked, request_id="q 1"
+    )
     assert result.as_numpy("score").tolist() == pytest.approx(SCORES, rel=1e-5)
     assert result.as_numpy("decision").tolist() == [score >= 0.5 for score in SCORES]
     assert len(set(result.as_numpy("prediction_id").tolist())) == 3
@@ -77,7 +97,9 @@ def test_binary_tensors_are_scored(client: InferenceServerClient, version: str, 
 
 
 def test_json_tensors_are_scored(client: InferenceServerClient) -> None:
-    result = client.infer("toy", tensors(binary=False), outputs=[InferRequestedOutput("score", binary_data=False)])
+    result = client.infer(
+        "toy", tensors(binary=False), outputs=[InferRequestedOutput("score", binary_data=False)]
+    )
     expected = [expected_score({**row, "wind": None}, bias=1.0) for row in ROWS]
     assert result.as_numpy("score").tolist() == pytest.approx(expected, rel=1e-5)
     assert result.as_numpy("decision") is None
@@ -110,11 +132,31 @@ def test_the_real_client_is_told_what_is_wrong(client: InferenceServerClient) ->
             400,
         ),
         (lambda: client.infer("toy", tensors(True)[1:]), "Field 'distance' is missing.", 400),
-        (lambda: client.infer("toy", tensors(True), outputs=[InferRequestedOutput("label")]), "Output 'label' is not known", 400),
-        (lambda: client.infer("toy", tensors(True), model_version="3"), "Model 'toy' has version '4' here, not '3'.", 404),
-        (lambda: client.infer("other", tensors(True)), "Unknown use case 'other'. Served here: toy.", 404),
-        (lambda: client.get_model_metadata("toy", "3"), "Model 'toy' has version '4' here, not '3'.", 404),
-        (lambda: client.infer("toy", tensors(True), request_compression_algorithm="deflate"), "send gzip, or the body as it is", 415),
+        (
+            lambda: client.infer("toy", tensors(True), outputs=[InferRequestedOutput("label")]),
+            "Output 'label' is not known",
+            400,
+        ),
+        (
+            lambda: client.infer("toy", tensors(True), model_version="3"),
+            "Model 'toy' has version '4' here, not '3'.",
+            404,
+        ),
+        (
+            lambda: client.infer("other", tensors(True)),
+            "Unknown use case 'other'. Served here: toy.",
+            404,
+        ),
+        (
+            lambda: client.get_model_metadata("toy", "3"),
+            "Model 'toy' has version '4' here, not '3'.",
+            404,
+        ),
+        (
+            lambda: client.infer("toy", tensors(True), request_compression_algorithm="deflate"),
+            "send gzip, or the body as it is",
+            415,
+        ),
     ):
         with pytest.raises(InferenceServerException) as caught:
             asked()
@@ -122,7 +164,12 @@ def test_the_real_client_is_told_what_is_wrong(client: InferenceServerClient) ->
 
 
 DISTANCE = {"name": "distance", "shape": [1], "datatype": "FP64", "data": [1]}
-BINARY = {"name": "distance", "shape": [1], "datatype": "FP64", "parameters": {"binary_data_size": 8}}
+BINARY = {
+    "name": "distance",
+    "shape": [1],
+    "datatype": "FP64",
+    "parameters": {"binary_data_size": 8},
+}
 
 
 @pytest.mark.parametrize(
@@ -139,27 +186,48 @@ BINARY = {"name": "distance", "shape": [1], "datatype": "FP64", "parameters": {"
         ([DISTANCE | {"shape": [1] * 1000}], b"", None),
         ([DISTANCE | {"datatype": "BYTES"}], b"", None),
         ([DISTANCE | {"data": [[[[1]]]]}], b"", None),
-        ([{"name": "carrier", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": 8}}], b"\xff\xff\xff\x7f1234", 0),
+        (
+            [
+                {
+                    "name": "carrier",
+                    "shape": [1],
+                    "datatype": "BYTES",
+                    "parameters": {"binary_data_size": 8},
+                }
+            ],
+            b"\xff\xff\xff\x7f1234",
+            0,
+        ),
         ([], b"", None),
         ("x", b"", None),
     ],
 )
-def test_a_request_that_lies_is_refused(service: ServiceProcess, inputs: Any, tail: bytes, length: int | None) -> None:
+def test_a_request_that_lies_is_refused(
+    service: ServiceProcess, inputs: Any, tail: bytes, length: int | None
+) -> None:
     """``length`` is what the header says; 0 stands for the truth."""
     head = json.dumps({"inputs": inputs}).encode()
-    headers = {} if length is None else {"Inference-Header-Content-Length": str(length or len(head))}
+    headers = (
+        {} if length is None else {"Inference-Header-Content-Length": str(length or len(head))}
+    )
     answer = service.client.post("/v2/models/toy/infer", content=head + tail, headers=headers)
     assert answer.status_code == 400, answer.text
     assert list(answer.json()) == ["error"] and isinstance(answer.json()["error"], str)
 
 
 def test_another_content_type_is_refused(service: ServiceProcess) -> None:
-    answer = service.client.post("/v2/models/toy/infer", content=b"<a/>", headers={"content-type": "application/xml"})
+    answer = service.client.post(
+        "/v2/models/toy/infer", content=b"<a/>", headers={"content-type": "application/xml"}
+    )
     assert answer.status_code == 415 and "application/octet-stream" in answer.json()["error"]
 
 
-def test_rows_reach_the_prediction_log_as_all_others_do(service: ServiceProcess, client: InferenceServerClient) -> None:
-    time = InferInput("time_hour", [1], "BYTES").set_data_from_numpy(np.array(["2013-06-01T15:00:00"], object))
+def test_rows_reach_the_prediction_log_as_all_others_do(
+    service: ServiceProcess, client: InferenceServerClient
+) -> None:
+    time = InferInput("time_hour", [1], "BYTES").set_data_from_numpy(
+        np.array(["2013-06-01T15:00:00"], object)
+    )
     row = {"carrier": "UA", "distance": 1234.5, "wind": None}
     said = client.infer("toy", [*tensors(True, [row]), time])
     service.wait_until_uploaded()
@@ -170,10 +238,16 @@ def test_rows_reach_the_prediction_log_as_all_others_do(service: ServiceProcess,
 
 
 def test_without_a_champion_the_server_lives_and_is_not_ready(tmp_path: Path) -> None:
-    with ServiceProcess(tmp_path, "http://127.0.0.1:1") as service, InferenceServerClient(f"127.0.0.1:{service.port}") as client:
+    with (
+        ServiceProcess(tmp_path, "http://127.0.0.1:1") as service,
+        InferenceServerClient(f"127.0.0.1:{service.port}") as client,
+    ):
         assert client.is_server_live()
         assert not client.is_server_ready() and not client.is_model_ready("toy")
         with pytest.raises(InferenceServerException, match="No champion for 'toy'") as caught:
             client.infer("toy", tensors(True))
         assert caught.value.status() == "503"
-        wait_until(lambda: service.client.get("/v2/models/toy").status_code == 503, "the metadata wait for the champion")
+        wait_until(
+            lambda: service.client.get("/v2/models/toy").status_code == 503,
+            "the metadata wait for the champion",
+        )

@@ -1,4 +1,6 @@
-"""``/invocations`` and ``/ping`` beside the real ``mlflow models serve``, which serves the pipeline that the package was made of."""
+"""``/invocations`` and ``/ping`` beside the real ``mlflow models serve``, which serves the pipeline
+that the package was made of.
+"""
 
 import json
 import os
@@ -41,26 +43,47 @@ class Servers:
     mlflow: httpx.Client
     laurel: ServiceProcess
 
-    def ask(self, content: Any, kind: str = JSON, **headers: str) -> tuple[httpx.Response, httpx.Response]:
+    def ask(
+        self, content: Any, kind: str = JSON, **headers: str
+    ) -> tuple[httpx.Response, httpx.Response]:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
         sent = {"content": body, "headers": {"content-type": kind} | headers}
-        return self.mlflow.post("/invocations", **sent), self.laurel.client.post("/invocations", **sent)
+        return self.mlflow.post("/invocations", **sent), self.laurel.client.post(
+            "/invocations", **sent
+        )
 
 
 def log_model(folder: Path, case: UseCase) -> Path:
-    """Fit, and log run and package as a training does; the folder of the logged model is returned."""
+    """Fit, and log run and package as a training does; the folder of the logged model is
+    returned.
+    """
     import mlflow
 
     before = mlflow.get_tracking_uri()
     rows, candidate = case.source.read("2024-01"), case.candidates[1]
     fitted = modelling.fit(case, candidate, candidate.params, rows, seed=7)
-    origin = Origin(candidate.name, dict(candidate.params), "0123456789ab", {"2024-01": "0"}, {"roc_auc": 0.8})
-    package = make_package(folder / "package", case, fitted, origin, rows, case.source.read("2024-02"), seed=7)
+    origin = Origin(
+        candidate.name, dict(candidate.params), "0123456789ab", {"2024-01": "0"}, {"roc_auc": 0.8}
+    )
+    package = make_package(
+        folder / "package", case, fitted, origin, rows, case.source.read("2024-02"), seed=7
+    )
     registry = ModelRegistry(tracking_uri=f"sqlite:///{folder}/mlflow.db")
     try:
-        experiment = mlflow.MlflowClient(registry.tracking_uri).create_experiment(case.name, f"file://{folder}/artifacts")
+        experiment = mlflow.MlflowClient(registry.tracking_uri).create_experiment(
+            case.name, f"file://{folder}/artifacts"
+        )
         example = modelling.inputs(case, rows.head(5))
-        registry.log_run(case.name, "a run", params={}, metrics={}, tags={}, model=fitted, example=example, package=package.folder)
+        registry.log_run(
+            case.name,
+            "a run",
+            params={},
+            metrics={},
+            tags={},
+            model=fitted,
+            example=example,
+            package=package.folder,
+        )
         (model,) = mlflow.MlflowClient(registry.tracking_uri).search_logged_models([experiment])
     finally:
         mlflow.set_tracking_uri(before)
@@ -72,10 +95,21 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     folder = tmp_path_factory.mktemp("invocations")
     model, port = log_model(folder, load("toy")), free_port()
     environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # MLflow looks for uvicorn there
+        # MLflow looks for uvicorn there
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "OMP_NUM_THREADS": "1",
     }
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(model), "--env-manager", "local"]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "--model-uri",
+        str(model),
+        "--env-manager",
+        "local",
+    ]
     with (folder / "mlflow.log").open("wb") as output:
         server = subprocess.Popen(
             [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
@@ -87,7 +121,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         )
     try:
         with (
-            httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as mlflow,
+            httpx.Client(
+                base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60
+            ) as mlflow,
             RegistryServer(folder / "registry") as registry,
             ServiceProcess(folder, registry.url, serving_use_cases="toy,plain") as service,
         ):
@@ -97,7 +133,11 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
             registry.crown("plain", 1)
             service.wait_for_version("3")
             wait_until(lambda: service.client.get("/ready").status_code == 200, "both are ready")
-            wait_until(lambda: mlflow.get("/ping").status_code == 200, f"MLflow answers; it said: {folder}/mlflow.log", seconds=120)
+            wait_until(
+                lambda: mlflow.get("/ping").status_code == 200,
+                f"MLflow answers; it said: {folder}/mlflow.log",
+                seconds=120,
+            )
             yield Servers(mlflow, service)
     finally:
         os.killpg(server.pid, signal.SIGTERM)
@@ -118,14 +158,45 @@ def copy_package(package: Path, target: Path) -> str:
     ("content", "kind"),
     [
         ({"dataframe_split": {"columns": NAMES, "data": DATA}}, JSON),
-        ({"dataframe_split": {"columns": NAMES[::-1], "data": [row[::-1] for row in DATA], "index": [5, 6, 7]}}, JSON),
-        ({"dataframe_split": {"columns": [*NAMES, "more"], "data": [[*row, "x"] for row in DATA]}}, JSON),
+        (
+            {
+                "dataframe_split": {
+                    "columns": NAMES[::-1],
+                    "data": [row[::-1] for row in DATA],
+                    "index": [5, 6, 7],
+                }
+            },
+            JSON,
+        ),
+        (
+            {
+                "dataframe_split": {
+                    "columns": [*NAMES, "more"],
+                    "data": [[*row, "x"] for row in DATA],
+                }
+            },
+            JSON,
+        ),
         ({"dataframe_records": RECORDS}, JSON),
-        ({"dataframe_records": [{**record, "more": 1} for record in RECORDS]}, "application/json; charset=utf-8"),
+        (
+            {"dataframe_records": [{**record, "more": 1} for record in RECORDS]},
+            "application/json; charset=utf-8",
+        ),
         ({"dataframe_records": [{**RECORDS[0], "second": 2, "first": "1.5"}]}, JSON),
         ({"dataframe_records": [{**RECORDS[0], "first": True}]}, JSON),
-        ({"dataframe_records": [RECORDS[0], {name: RECORDS[1][name] for name in NAMES if name != "second"}]}, JSON),
-        (b'{"dataframe_records": [{"first": 1.5, "second": NaN, "steady": 3, "group": "a"}]}', JSON),
+        (
+            {
+                "dataframe_records": [
+                    RECORDS[0],
+                    {name: RECORDS[1][name] for name in NAMES if name != "second"},
+                ]
+            },
+            JSON,
+        ),
+        (
+            b'{"dataframe_records": [{"first": 1.5, "second": NaN, "steady": 3, "group": "a"}]}',
+            JSON,
+        ),
         ({"instances": RECORDS}, JSON),
         ({"instances": COLUMNS}, JSON),
         ({"instances": RECORDS[0]}, JSON),
@@ -137,11 +208,16 @@ def copy_package(package: Path, target: Path) -> str:
         ({"dataframe_records": RECORDS, "params": {"a": 1}}, JSON),
         ({"dataframe_records": RECORDS, "another": 1}, JSON),
         (b"first,second,steady,group\n1.5,0.5,5.25,a\n-1.0,,4.0,b\n", CSV),
-        (b'more,"group",first,second,steady\n1,"a, ""b""",1.5,NaN,5.25\n', "text/csv; charset=utf-8"),
+        (
+            b'more,"group",first,second,steady\n1,"a, ""b""",1.5,NaN,5.25\n',
+            "text/csv; charset=utf-8",
+        ),
         (b"first,second,steady,group\n1.5,NA,5.25,a\n1.5,null,5.25,a\n", CSV),
     ],
 )
-def test_a_request_is_answered_as_mlflow_answers_it(servers: Servers, content: Any, kind: str) -> None:
+def test_a_request_is_answered_as_mlflow_answers_it(
+    servers: Servers, content: Any, kind: str
+) -> None:
     theirs, ours = servers.ask(content, kind)
     assert (theirs.status_code, ours.status_code) == (200, 200), (theirs.text, ours.text)
     assert ours.headers["content-type"] == theirs.headers["content-type"]
@@ -171,12 +247,23 @@ def test_a_request_is_answered_as_mlflow_answers_it(servers: Servers, content: A
         ({"dataframe_split": {"columns": NAMES, "data": DATA, "more": 1}}, JSON),
         ({"dataframe_split": {"columns": NAMES, "data": DATA, "index": [1]}}, JSON),
         ({"dataframe_split": {"columns": NAMES[:3], "data": DATA}}, JSON),
-        ({"dataframe_split": {"columns": [*NAMES, "first"], "data": [[*row, 1.0] for row in DATA]}}, JSON),
+        (
+            {
+                "dataframe_split": {
+                    "columns": [*NAMES, "first"],
+                    "data": [[*row, 1.0] for row in DATA],
+                }
+            },
+            JSON,
+        ),
         ({"instances": DATA}, JSON),
         ({"instances": []}, JSON),
         ({"inputs": DATA}, JSON),
         ({"inputs": {**COLUMNS, "first": [1.5]}}, JSON),
-        ({"inputs": {name: [[value] for value in values] for name, values in COLUMNS.items()}}, JSON),
+        (
+            {"inputs": {name: [[value] for value in values] for name, values in COLUMNS.items()}},
+            JSON,
+        ),
         ({"inputs": "x"}, JSON),
         (b"", CSV),
         (b"first,second,steady,group\n", CSV),
@@ -186,14 +273,19 @@ def test_a_request_is_answered_as_mlflow_answers_it(servers: Servers, content: A
         (b"first,second,steady,group\n1.5,0.5,5.25,\xff\n", CSV),
     ],
 )
-def test_a_bad_request_is_refused_with_mlflow_s_status_and_shape(servers: Servers, content: Any, kind: str) -> None:
+def test_a_bad_request_is_refused_with_mlflow_s_status_and_shape(
+    servers: Servers, content: Any, kind: str
+) -> None:
     theirs, ours = servers.ask(content, kind)
     assert (theirs.status_code, ours.status_code) == (400, 400), (theirs.text, ours.text)
     assert {"error_code", "message"} == ours.json().keys() <= theirs.json().keys()
     assert ours.json()["error_code"] == "BAD_REQUEST" and "Traceback" not in ours.text
 
 
-@pytest.mark.parametrize("kind", ["application/xml", "text/csv; charset=latin-1", "application/json; format=pandas-split"])
+@pytest.mark.parametrize(
+    "kind",
+    ["application/xml", "text/csv; charset=latin-1", "application/json; format=pandas-split"],
+)
 def test_another_content_type_is_refused_with_mlflow_s_status(servers: Servers, kind: str) -> None:
     theirs, ours = servers.ask({"dataframe_records": RECORDS}, kind)
     assert theirs.status_code == ours.status_code == 415
@@ -246,25 +338,53 @@ def test_a_thousand_rows_in_every_shape(servers: Servers) -> None:
     plain = json.loads(frame.to_json(orient="split", double_precision=15))
     contents: list[tuple[Any, str]] = [
         ({"dataframe_split": plain}, JSON),
-        ({"dataframe_records": [dict(zip(plain["columns"], row, strict=True)) for row in plain["data"]]}, JSON),
-        ({"inputs": dict(zip(plain["columns"], map(list, zip(*plain["data"], strict=True)), strict=True))}, JSON),
+        (
+            {
+                "dataframe_records": [
+                    dict(zip(plain["columns"], row, strict=True)) for row in plain["data"]
+                ]
+            },
+            JSON,
+        ),
+        (
+            {
+                "inputs": dict(
+                    zip(plain["columns"], map(list, zip(*plain["data"], strict=True)), strict=True)
+                )
+            },
+            JSON,
+        ),
         (frame.to_csv(index=False).encode(), CSV),
     ]
     for content, kind in contents:
         theirs, ours = servers.ask(content, kind)
         assert ours.status_code == 200, ours.text
-        assert np.abs(np.array(theirs.json()["predictions"]) - np.array(ours.json()["predictions"])).max() < 1e-6
+        assert (
+            np.abs(
+                np.array(theirs.json()["predictions"]) - np.array(ours.json()["predictions"])
+            ).max()
+            < 1e-6
+        )
 
 
-@pytest.mark.parametrize(("header", "value"), [("x-laurel-use-case", "plain"), ("x-amzn-sagemaker-target-model", "plain.tar.gz")])
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [("x-laurel-use-case", "plain"), ("x-amzn-sagemaker-target-model", "plain.tar.gz")],
+)
 def test_the_caller_may_name_another_use_case(servers: Servers, header: str, value: str) -> None:
     row = {"carrier": "AA", "distance": 800.0, "wind": 3.0}
-    answer = servers.laurel.client.post("/invocations", json={"dataframe_records": [row]}, headers={header: value})
-    assert answer.json()["predictions"][0][1] == pytest.approx(expected_score(row, bias=1.0), rel=1e-5)
+    answer = servers.laurel.client.post(
+        "/invocations", json={"dataframe_records": [row]}, headers={header: value}
+    )
+    assert answer.json()["predictions"][0][1] == pytest.approx(
+        expected_score(row, bias=1.0), rel=1e-5
+    )
 
 
 def test_an_unknown_use_case_is_answered_in_mlflow_s_shape(servers: Servers) -> None:
-    answer = servers.laurel.client.post("/invocations", json={"inputs": []}, headers={"x-laurel-use-case": "flihgts"})
+    answer = servers.laurel.client.post(
+        "/invocations", json={"inputs": []}, headers={"x-laurel-use-case": "flihgts"}
+    )
     assert answer.status_code == 404
     assert answer.json() == {
         "error_code": "RESOURCE_DOES_NOT_EXIST",
@@ -277,7 +397,9 @@ def test_ping_is_mlflow_s(servers: Servers) -> None:
     assert (theirs.status_code, theirs.content) == (ours.status_code, ours.content) == (200, b"\n")
 
 
-def test_without_a_champion_ping_and_invocations_say_that_they_are_not_ready(tmp_path: Path) -> None:
+def test_without_a_champion_ping_and_invocations_say_that_they_are_not_ready(
+    tmp_path: Path,
+) -> None:
     with ServiceProcess(tmp_path, "http://127.0.0.1:1") as service:
         ping = service.client.get("/ping")
         asked = service.client.post("/invocations", json={"dataframe_records": RECORDS})
@@ -289,7 +411,9 @@ def test_without_a_champion_ping_and_invocations_say_that_they_are_not_ready(tmp
 def test_rows_reach_the_prediction_log_as_all_others_do(servers: Servers) -> None:
     marked = RECORDS[0] | {"first": 7.125, "at": "2024-03-01T12:00:00"}
     _, ours = servers.ask({"inputs": {name: [value] for name, value in marked.items()}})
-    unlogged = servers.laurel.client.post("/invocations?log=false", json={"dataframe_records": [marked | {"first": 7.25}]})
+    unlogged = servers.laurel.client.post(
+        "/invocations?log=false", json={"dataframe_records": [marked | {"first": 7.25}]}
+    )
     assert ours.status_code == unlogged.status_code == 200
     servers.laurel.wait_until_uploaded()
     logged = {row["first"]: row for row in servers.laurel.in_lake("predictions") if "first" in row}

@@ -55,8 +55,14 @@ def test_second_up_reuses_what_runs(stack: Settings) -> None:
 
 
 def test_up_with_other_settings_is_refused_and_the_stack_stays(stack: Settings) -> None:
-    with pytest.raises(local.StackError, match="is up with other settings; stop it first: make down") as caught:
-        local.up(stack.model_copy(update={"slack_channel": "#elsewhere", "slack_token": SecretStr("xoxb-another")}))
+    with pytest.raises(
+        local.StackError, match="is up with other settings; stop it first: make down"
+    ) as caught:
+        local.up(
+            stack.model_copy(
+                update={"slack_channel": "#elsewhere", "slack_token": SecretStr("xoxb-another")}
+            )
+        )
     assert "LAUREL_SLACK_CHANNEL: #ml in the running stack, #elsewhere here" in str(caught.value)
     assert "LAUREL_SLACK_TOKEN: a secret, and another one here" in str(caught.value)
     assert "xoxb" not in str(caught.value)
@@ -66,9 +72,13 @@ def test_up_with_other_settings_is_refused_and_the_stack_stays(stack: Settings) 
 def fresh_shell(state: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """A verb in a shell that knows of the stack nothing but its folder."""
     known = {"LAUREL_STATE": str(state), **variables}
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("LAUREL_")} | known
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("LAUREL_")
+    } | known
     command = [sys.executable, "-m", *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_verbs_in_a_fresh_shell_speak_to_the_stack_that_runs(stack: Settings) -> None:
@@ -77,19 +87,34 @@ def test_verbs_in_a_fresh_shell_speak_to_the_stack_that_runs(stack: Settings) ->
     assert all(url in status.stdout for url in (stack.mlflow_tracking_uri, stack.serving_base_url))
     exports = fresh_shell(stack.state, "deployments.local", "exports").stdout.splitlines()
     assert f"export PREFECT_API_URL={stack.prefect_api_url}" in exports
-    # Its secrets too, which no file holds: another Slack token in the blocks would silence the stack.
+    # Its secrets too, which no file holds: another Slack token in the blocks would silence the
+    # stack.
     again = fresh_shell(stack.state, "deployments.local", "up")
     assert again.stdout.splitlines()[0] == "The stack is already up.", again.stderr
-    assert stack.slack_token and stack.slack_token.get_secret_value() not in (stack.state / "started.json").read_text()
+    assert (
+        stack.slack_token
+        and stack.slack_token.get_secret_value() not in (stack.state / "started.json").read_text()
+    )
 
 
-def test_verb_in_a_shell_with_another_port_tells_both_and_takes_the_stack_s(stack: Settings, taken_port: int) -> None:
-    audit = fresh_shell(stack.state, "deployments.checks.audit", "flights", LAUREL_MLFLOW_PORT=str(taken_port))
-    assert f"LAUREL_MLFLOW_PORT: {taken_port} here, {stack.mlflow_port} in the stack" in audit.stderr
+def test_verb_in_a_shell_with_another_port_tells_both_and_takes_the_stack_s(
+    stack: Settings, taken_port: int
+) -> None:
+    audit = fresh_shell(
+        stack.state, "deployments.checks.audit", "flights", LAUREL_MLFLOW_PORT=str(taken_port)
+    )
+    assert (
+        f"LAUREL_MLFLOW_PORT: {taken_port} here, {stack.mlflow_port} in the stack" in audit.stderr
+    )
     assert "NOT CHECKED" not in audit.stdout
-    refused = fresh_shell(stack.state, "deployments.local", "up", LAUREL_MLFLOW_PORT=str(taken_port))
+    refused = fresh_shell(
+        stack.state, "deployments.local", "up", LAUREL_MLFLOW_PORT=str(taken_port)
+    )
     assert refused.returncode == 1
-    assert f"LAUREL_MLFLOW_PORT: {stack.mlflow_port} in the running stack, {taken_port} here" in refused.stderr
+    assert (
+        f"LAUREL_MLFLOW_PORT: {stack.mlflow_port} in the running stack, {taken_port} here"
+        in refused.stderr
+    )
     assert {one.state for one in local.status(stack)} == {"RUNNING"}
 
 
@@ -100,14 +125,27 @@ def test_everything_temporary_of_the_stack_is_below_its_folder(stack: Settings) 
     assert list((stack.state / "tmp").glob("*/runner_storage"))
 
 
-# Whatever the tests' own Python and checkout are closed to, this user reads; it writes where it is let.
+# Whatever the tests' own Python and checkout are closed to, this user reads; it writes where it is
+# let.
 NOBODY = 65_534
 READS_ALL = ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
-AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--securebits=+no_setuid_fixup", *READS_ALL]
+AS_NOBODY = [
+    "setpriv",
+    f"--reuid={NOBODY}",
+    f"--regid={NOBODY}",
+    "--clear-groups",
+    "--securebits=+no_setuid_fixup",
+    *READS_ALL,
+]
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root, by setpriv, can start a stack as another user")
-def test_second_user_s_stack_runs_beside_the_first_one_s(stack: Settings, local_settings: LocalSettings) -> None:
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("setpriv"),
+    reason="only root, by setpriv, can start a stack as another user",
+)
+def test_second_user_s_stack_runs_beside_the_first_one_s(
+    stack: Settings, local_settings: LocalSettings
+) -> None:
     with tempfile.TemporaryDirectory(prefix="laurel-nobody-") as folder:
         os.chown(folder, NOBODY, NOBODY)
         settings = local_settings(Path(folder) / "state", lake=f"file://{folder}/lake")
@@ -115,7 +153,14 @@ def test_second_user_s_stack_runs_beside_the_first_one_s(stack: Settings, local_
 
         def as_nobody(verb: str) -> subprocess.CompletedProcess[str]:
             command = [*AS_NOBODY, sys.executable, "-m", "deployments.local", verb]
-            return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+            return subprocess.run(
+                command,
+                cwd=REPOSITORY,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
 
         try:
             up = as_nobody("up")
@@ -138,28 +183,58 @@ def test_bucket_of_the_lake_is_there_for_the_keys_and_for_nobody_else(stack: Set
 
 
 def test_keys_in_the_state_folder_can_be_read_by_their_owner_only(stack: Settings) -> None:
-    for path in (stack.state / "env", stack.state / "seaweedfs" / "s3.json", stack.state / "supervisord.conf"):
+    for path in (
+        stack.state / "env",
+        stack.state / "seaweedfs" / "s3.json",
+        stack.state / "supervisord.conf",
+    ):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stack.s3_secret_key and stack.s3_secret_key.get_secret_value() in (stack.state / "env").read_text()
+    assert (
+        stack.s3_secret_key
+        and stack.s3_secret_key.get_secret_value() in (stack.state / "env").read_text()
+    )
 
 
 def test_artifact_logged_to_mlflow_lies_in_the_lake(stack: Settings, tmp_path: Path) -> None:
-    code = "import mlflow\nwith mlflow.start_run() as run:\n    mlflow.log_text('laurel', 'crown.txt')\nprint(run.info.run_id)"
-    done = subprocess.run([sys.executable, "-c", code], env=as_environment(stack), cwd=tmp_path, capture_output=True, text=True, check=True)
+    code = (
+        "import mlflow\nwith mlflow.start_run() as run:\n    mlflow.log_text('laurel', "
+        "'crown.txt')\nprint(run.info.run_id)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=as_environment(stack),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     run_id = done.stdout.split()[-1] if "http" not in done.stdout.split()[-1] else ""
-    keys = [one["Key"] for one in s3(stack).list_objects_v2(Bucket="laurel", Prefix="mlflow/")["Contents"]]
+    keys = [
+        one["Key"]
+        for one in s3(stack).list_objects_v2(Bucket="laurel", Prefix="mlflow/")["Contents"]
+    ]
     assert any(key.endswith("/artifacts/crown.txt") and run_id in key for key in keys)
 
 
 def test_pages_of_other_sites_may_not_call_prefect(stack: Settings) -> None:
-    answer = httpx.get(f"{stack.prefect_api_url}/health", headers={"Origin": "https://elsewhere.example"})
+    answer = httpx.get(
+        f"{stack.prefect_api_url}/health", headers={"Origin": "https://elsewhere.example"}
+    )
     assert "access-control-allow-origin" not in answer.headers
-    own = httpx.get(f"{stack.prefect_api_url}/health", headers={"Origin": f"http://localhost:{stack.prefect_port}"})
+    own = httpx.get(
+        f"{stack.prefect_api_url}/health",
+        headers={"Origin": f"http://localhost:{stack.prefect_port}"},
+    )
     assert own.headers["access-control-allow-origin"] == f"http://localhost:{stack.prefect_port}"
 
 
-def test_failed_run_of_the_demo_is_told_with_its_log_and_a_link_only_where_the_servers_stay(applied: Settings) -> None:
-    with SyncPrefectClient(applied.prefect_api_url) as prefect, StackWatch(Supervisor(applied.state), print) as watch:
+def test_failed_run_of_the_demo_is_told_with_its_log_and_a_link_only_where_the_servers_stay(
+    applied: Settings,
+) -> None:
+    with (
+        SyncPrefectClient(applied.prefect_api_url) as prefect,
+        StackWatch(Supervisor(applied.state), print) as watch,
+    ):
         own, of_others = Runs(applied, prefect, watch), Runs(applied, prefect)
         run = own.start("rollback", version="999", reason="a version that never was")
         with pytest.raises(DemoFailed, match="the rollback ended as Failed") as caught:

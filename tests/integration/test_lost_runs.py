@@ -1,4 +1,5 @@
-"""Runs that die without a word, on a real Prefect server and worker: who is crashed, who is told, and who gets the place.
+"""Runs that die without a word, on a real Prefect server and worker: who is crashed, who is told,
+and who gets the place.
 
 Heartbeats are told by requests, a second apart, so that the limit can be short.
 """
@@ -55,7 +56,11 @@ class NoModels(Handler):
 
     def do_POST(self) -> None:
         self.body()
-        self.reply(404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such model"}', {"Content-Type": "application/json"})
+        self.reply(
+            404,
+            b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such model"}',
+            {"Content-Type": "application/json"},
+        )
 
     do_GET = do_POST
 
@@ -68,8 +73,12 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self._process = subprocess.Popen([sys.executable, "-m", "deployments.servers.prefect_server"], **self._options)
-        wait_until(lambda: httpx.get(self._health).status_code == 200, "Prefect answers", seconds=120)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "deployments.servers.prefect_server"], **self._options
+        )
+        wait_until(
+            lambda: httpx.get(self._health).status_code == 200, "Prefect answers", seconds=120
+        )
 
     def stop(self) -> None:
         assert self._process is not None
@@ -80,7 +89,9 @@ class Server:
 class Stack:
     """Prefect's server with a worker, a lake in a folder, Slack, and an MLflow without models."""
 
-    def __init__(self, settings: Settings, slack: SlackServer, prefect: SyncPrefectClient, server: Server) -> None:
+    def __init__(
+        self, settings: Settings, slack: SlackServer, prefect: SyncPrefectClient, server: Server
+    ) -> None:
         self.settings, self.slack, self.prefect, self.server = settings, slack, prefect, server
         self.lake = Lake.of(settings)
 
@@ -89,18 +100,35 @@ class Stack:
 
     def run(self, name: str = f"retrain/{CASE}") -> FlowRun:
         """A run of the deployment as it is while it works, and whose process nobody sees."""
-        made = self.prefect.create_flow_run_from_deployment(self.deployment(name).id, state=Running())
+        made = self.prefect.create_flow_run_from_deployment(
+            self.deployment(name).id, state=Running()
+        )
         return self.prefect.read_flow_run(made.id)
 
     def start(self, run: FlowRun) -> None:
         """What ``retrain`` notes when it begins."""
-        start = Decision(use_case=CASE, kind="retrain", verdict="started", reasons=["drift"], by="a test", run=str(run.id))
+        start = Decision(
+            use_case=CASE,
+            kind="retrain",
+            verdict="started",
+            reasons=["drift"],
+            by="a test",
+            run=str(run.id),
+        )
         append(self.lake, start)
 
     def beat(self, run: FlowRun, *tags: str) -> None:
         """As Prefect's engine does."""
-        related = [{"prefect.resource.id": f"prefect.deployment.{run.deployment_id}", "prefect.resource.role": "deployment"}]
-        related += [{"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"} for tag in tags or run.tags]
+        related = [
+            {
+                "prefect.resource.id": f"prefect.deployment.{run.deployment_id}",
+                "prefect.resource.role": "deployment",
+            }
+        ]
+        related += [
+            {"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"}
+            for tag in tags or run.tags
+        ]
         event = {
             "occurred": datetime.now(UTC).isoformat(),
             "event": "prefect.flow-run.heartbeat",
@@ -118,7 +146,11 @@ class Stack:
         return [entry.verdict for entry in read(self.lake, CASE) if entry.run == str(run.id)]
 
     def told(self, run: FlowRun) -> list[str]:
-        return [one["text"].splitlines()[0] for one in self.slack.messages if str(run.id) in str(one["blocks"])]
+        return [
+            one["text"].splitlines()[0]
+            for one in self.slack.messages
+            if str(run.id) in str(one["blocks"])
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -136,9 +168,18 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
                 "PYTHONPATH": str(REPOSITORY / "tests" / "fixtures"),
             }
         )
-        whole = {**os.environ, **environment(settings), "PATH": os.pathsep.join([str(BIN), os.environ["PATH"]])}
+        whole = {
+            **os.environ,
+            **environment(settings),
+            "PATH": os.pathsep.join([str(BIN), os.environ["PATH"]]),
+        }
         log = (folder / "log").open("ab")
-        options: dict[str, Any] = {"env": whole, "cwd": REPOSITORY, "stdout": log, "stderr": subprocess.STDOUT}
+        options: dict[str, Any] = {
+            "env": whole,
+            "cwd": REPOSITORY,
+            "stdout": log,
+            "stderr": subprocess.STDOUT,
+        }
         server = Server(settings, options)
         workers = []
         try:
@@ -147,7 +188,12 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
                 patch.setattr("deployments.apply.command.known", lambda: ["flights", CASE])
                 patch.setattr(automations, "lost_after_seconds", lambda _: LOST_AFTER)
                 apply_now(settings)
-            workers.append(subprocess.Popen([sys.executable, "-m", "deployments.servers.worker", "--name", "test"], **options))
+            workers.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "deployments.servers.worker", "--name", "test"],
+                    **options,
+                )
+            )
             with (
                 mock.patch.dict(os.environ, environment(settings)),
                 temporary_settings({PREFECT_API_URL: settings.prefect_api_url}),
@@ -200,25 +246,44 @@ def test_place_of_a_dead_run_goes_to_one_of_five_that_start_at_once(alone: Stack
         return asyncio.run(begin(CASE, held))
 
     with ThreadPoolExecutor(5) as threads:
-        answers = [future.result() for future in [threads.submit(copy_context().run, call) for _ in range(5)]]
+        answers = [
+            future.result()
+            for future in [threads.submit(copy_context().run, call) for _ in range(5)]
+        ]
     assert sorted(type(answer).__name__ for answer in answers) == ["NoneType", *["Refusal"] * 4]
     assert alone.verdicts(dead) == ["started", "cancelled"]
-    starts = [entry for entry in read(alone.lake, CASE) if entry.verdict == "started" and entry.run != str(dead.id)]
+    starts = [
+        entry
+        for entry in read(alone.lake, CASE)
+        if entry.verdict == "started" and entry.run != str(dead.id)
+    ]
     (holder,) = {entry.run for entry in starts}
     for refusal in answers:
         if refusal is not None:
             assert refusal.reason.startswith(f"another retrain of {CASE!r} is at work: run ")
-            assert refusal.reason.endswith(f"Let it end, or cancel it: prefect flow-run cancel {holder}")
+            assert refusal.reason.endswith(
+                f"Let it end, or cancel it: prefect flow-run cancel {holder}"
+            )
 
 
-def test_run_that_stops_beating_is_crashed_told_once_and_ended_in_the_ledger(alone: Stack, killed: FlowRun) -> None:
-    wait_until(lambda: alone.state(killed) == automations.SILENT, "the automation crashes it", seconds=60)
-    wait_until(lambda: alone.verdicts(killed) == ["started", "crashed"], "the ledger has its end", seconds=120)
+def test_run_that_stops_beating_is_crashed_told_once_and_ended_in_the_ledger(
+    alone: Stack, killed: FlowRun
+) -> None:
+    wait_until(
+        lambda: alone.state(killed) == automations.SILENT, "the automation crashes it", seconds=60
+    )
+    wait_until(
+        lambda: alone.verdicts(killed) == ["started", "crashed"],
+        "the ledger has its end",
+        seconds=120,
+    )
     wait_until(lambda: len(alone.told(killed)) == 1, "people are told")
     assert alone.told(killed) == [f"{CASE}: flow retrain failed: No heartbeat for {LOST_AFTER} s."]
 
 
-def test_run_of_somebody_else_is_left_alone_however_seldom_it_beats(alone: Stack, killed: FlowRun) -> None:
+def test_run_of_somebody_else_is_left_alone_however_seldom_it_beats(
+    alone: Stack, killed: FlowRun
+) -> None:
     """It began to beat before the other, and is no run of Laurel's."""
     other = alone.run()
     alone.beat(other, "another-team")
@@ -231,7 +296,9 @@ def test_run_of_somebody_else_is_left_alone_however_seldom_it_beats(alone: Stack
     assert alone.state(other) == "Running"
 
 
-def test_run_that_beats_again_after_an_outage_gets_its_state_back_and_nobody_is_told(alone: Stack) -> None:
+def test_run_that_beats_again_after_an_outage_gets_its_state_back_and_nobody_is_told(
+    alone: Stack,
+) -> None:
     run = alone.run()
     alone.start(run)
     alone.beat(run)
@@ -248,13 +315,19 @@ def test_run_that_beats_again_after_an_outage_gets_its_state_back_and_nobody_is_
 
 def test_cancelled_run_without_a_worker_ends_and_is_told(alone: Stack, cancelling: FlowRun) -> None:
     wait_until(lambda: alone.state(cancelling) == "Cancelled", "the server ends it", seconds=120)
-    wait_until(lambda: alone.verdicts(cancelling) == ["started", "cancelled"], "the ledger has its end", seconds=120)
+    wait_until(
+        lambda: alone.verdicts(cancelling) == ["started", "cancelled"],
+        "the ledger has its end",
+        seconds=120,
+    )
     wait_until(lambda: len(alone.told(cancelling)) == 1, "people are told")
     assert alone.told(cancelling) == [f"{CASE}: flow retrain was cancelled"]
 
 
 @pytest.mark.parametrize("step", ["record_end", "skip_retrain", "close"])
-def test_event_stands_once_in_the_ledger_though_its_answer_was_lost(alone: Stack, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+def test_event_stands_once_in_the_ledger_though_its_answer_was_lost(
+    alone: Stack, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
     """The lake writes, and the answer does not arrive: the step is tried again."""
     create, lost = Lake.create, []
 
@@ -270,14 +343,21 @@ def test_event_stands_once_in_the_ledger_though_its_answer_was_lost(alone: Stack
             case "record_end":
                 return record_end(use_case, "kept", "it is no better")
             case "skip_retrain":
-                return skip_retrain(use_case, "drift", Refusal("cooldown", "too soon", datetime.now(UTC)))
+                return skip_retrain(
+                    use_case, "drift", Refusal("cooldown", "too soon", datetime.now(UTC))
+                )
         return close(use_case, "Kim", "mended")
 
     case, before = "flights", len(read(alone.lake, "flights"))
     if step == "close":
         for number in range(9):
             fields = {"challenger": str(number), "champion": "1", "by": "a test", "run": None}
-            append(alone.lake, Decision(use_case=case, kind="contest", verdict="keep", reasons=["planted"], **fields))
+            append(
+                alone.lake,
+                Decision(
+                    use_case=case, kind="contest", verdict="keep", reasons=["planted"], **fields
+                ),
+            )
             before += 1
     monkeypatch.setattr(Lake, "create", lose_answer)
     asyncio.run(tries(case))
@@ -294,7 +374,9 @@ def test_run_id_of_another_prefect_is_a_loss(alone: Stack) -> None:
 def test_flow_runs_beat_as_often_as_the_automation_counts(alone: Stack, tmp_path: Path) -> None:
     for name in (f"retrain/{CASE}", "drift_check/flights"):
         variables = alone.deployment(name).job_variables["env"]
-        assert variables["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == str(alone.settings.heartbeat_seconds)
+        assert variables["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == str(
+            alone.settings.heartbeat_seconds
+        )
 
 
 def test_run_waits_for_prefect_where_its_server_is_away(alone: Stack) -> None:

@@ -49,13 +49,23 @@ def korean() -> Iterator[Browser]:
 
 
 @contextmanager
-def started(folder: Path, use_cases: str = "toy", **settings: object) -> Iterator[tuple[ServiceProcess, RegistryServer]]:
+def started(
+    folder: Path, use_cases: str = "toy", **settings: object
+) -> Iterator[tuple[ServiceProcess, RegistryServer]]:
     with RegistryServer(folder / "artifacts") as registry:
         for name in use_cases.split(","):
             for version in (1, 2):
-                registry.register(name, version, lambda package, name=name, bias=version: write_package(package, name, float(bias)))
+                registry.register(
+                    name,
+                    version,
+                    lambda package, name=name, bias=version: write_package(
+                        package, name, float(bias)
+                    ),
+                )
             registry.crown(name, 1)
-        with ServiceProcess(folder, registry.url, serving_use_cases=use_cases, **settings) as service:
+        with ServiceProcess(
+            folder, registry.url, serving_use_cases=use_cases, **settings
+        ) as service:
             yield service, registry
 
 
@@ -65,7 +75,14 @@ def fill_lake(lake: Path) -> None:
     write_check(lake, "2013-06", "drifted")
     (write_check(lake, "2013-03") / "verdict.json").write_text("{")
     # Before and after the champion's package was made.
-    write_decision(lake, "2026-11-20T04:00:00.000+00:00", challenger="1", champion=None, contest=None, reasons=["the first of all"])
+    write_decision(
+        lake,
+        "2026-11-20T04:00:00.000+00:00",
+        challenger="1",
+        champion=None,
+        contest=None,
+        reasons=["the first of all"],
+    )
     write_decision(lake, "2026-11-21T03:59:00.000+00:00")
     write_decision(lake, "2026-11-21T05:00:00.000+00:00", "keep", challenger="5")
 
@@ -86,17 +103,23 @@ def url(service: ServiceProcess, path: str = "/") -> str:
 
 @contextmanager
 def opened(browser: Browser, service: ServiceProcess, **how: Any) -> Iterator[Page]:
-    """The page with its form and its history; at its end it must have had no problem and asked nobody else."""
+    """The page with its form and its history; at its end it must have had no problem and asked
+    nobody else.
+    """
     with browser.open(url(service), **how) as page:
         page.wait_for(f"document.getElementById('{PREDICT}')", "the form is there")
         page.wait_for(
-            "!document.querySelector('.drift > div > .hint') && !document.querySelector('.decisions > div > .hint')", "the history is read"
+            "!document.querySelector('.drift > div > .hint') && "
+            "!document.querySelector('.decisions > div > .hint')",
+            "the history is read",
         )
         yield page
         assert page.problems == []
-        assert {address.split("/")[2] for address in page.requested if not address.startswith(("data:", "blob:"))} == {
-            f"127.0.0.1:{service.port}"
-        }
+        assert {
+            address.split("/")[2]
+            for address in page.requested
+            if not address.startswith(("data:", "blob:"))
+        } == {f"127.0.0.1:{service.port}"}
 
 
 def predict(page: Page) -> None:
@@ -110,7 +133,9 @@ def percent(score: float) -> str:
     return f"{100 * score:.1f}%"
 
 
-def test_a_row_is_filled_in_asked_and_explained_by_keyboard_alone(browser: Browser, shared: ServiceProcess) -> None:
+def test_a_row_is_filled_in_asked_and_explained_by_keyboard_alone(
+    browser: Browser, shared: ServiceProcess
+) -> None:
     before = shared.describe()["log"]
     with opened(browser, shared) as page:
         assert (page.text(".champion h2"), page.text(".badge")) == ("Late toys", "Version 1 serves")
@@ -123,15 +148,25 @@ def test_a_row_is_filled_in_asked_and_explained_by_keyboard_alone(browser: Brows
         assert page.text(".verdict").split() == ["Yes", percent(score)]
         assert percent(score) in page.text(".sentence") and "50%" in page.text(".sentence")
         assert page.focused() == PREDICT
-        told = page.evaluate("[...document.querySelectorAll('.reasons .what')].map(one => one.innerText)")
+        told = page.evaluate(
+            "[...document.querySelectorAll('.reasons .what')].map(one => one.innerText)"
+        )
         assert sorted(told) == ["Carrier = AA", "Distance = 1,800", "Wind = unknown"]
-        points = page.evaluate("[...document.querySelectorAll('.reasons .points')].map(one => Number(one.innerText.replace('−', '-')))")
+        points = page.evaluate(
+            "[...document.querySelectorAll('.reasons .points')].map(one => "
+            "Number(one.innerText.replace('−', '-')))"
+        )
         base = float(page.text(".details > .hint").split("score ")[1].split("%")[0])
-        assert base + sum(points) == pytest.approx(100 * score, abs=0.3)  # each is rounded to a tenth
+        assert base + sum(points) == pytest.approx(
+            100 * score, abs=0.3
+        )  # each is rounded to a tenth
         about = page.text(".facts.small")
         assert "ms" in about and "Model version\n1" in about and "Logged\nno" in about
     after = shared.describe()["log"]
-    assert before["rows_waiting"] + before["rows_uploaded"] == after["rows_waiting"] + after["rows_uploaded"]
+    assert (
+        before["rows_waiting"] + before["rows_uploaded"]
+        == after["rows_waiting"] + after["rows_uploaded"]
+    )
 
 
 def test_a_prediction_is_logged_where_that_is_ticked(browser: Browser, tmp_path: Path) -> None:
@@ -149,7 +184,9 @@ def test_a_prediction_is_logged_where_that_is_ticked(browser: Browser, tmp_path:
 
 def test_examples_follow_each_other(browser: Browser, shared: ServiceProcess) -> None:
     with opened(browser, shared) as page:
-        assert page.evaluate(f"{DISTANCE}.value") == "100" and "Example 1 of 2" in page.text(".try .actions")
+        assert page.evaluate(f"{DISTANCE}.value") == "100" and "Example 1 of 2" in page.text(
+            ".try .actions"
+        )
         page.tab_to(ANOTHER)
         page.press("Enter")
         # The second row has a carrier that the model does not know, and no wind.
@@ -161,7 +198,13 @@ def test_examples_follow_each_other(browser: Browser, shared: ServiceProcess) ->
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"), [("", "This is needed."), ("9999", "At most 5,000."), ("-1", "At least 0."), ("1e", "This is no number.")]
+    ("typed", "told"),
+    [
+        ("", "This is needed."),
+        ("9999", "At most 5,000."),
+        ("-1", "At least 0."),
+        ("1e", "This is no number."),
+    ],
 )
 def test_a_wrong_value_is_told_beside_its_field_which_gets_the_focus(
     browser: Browser, shared: ServiceProcess, typed: str, told: str
@@ -174,29 +217,42 @@ def test_a_wrong_value_is_told_beside_its_field_which_gets_the_focus(
         assert page.text("#form-toy-distance-problem") == told
         assert page.focused() == "form-toy-distance"
         assert page.evaluate(f"{DISTANCE}.getAttribute('aria-invalid')") == "true"
-        assert "form-toy-distance-problem" in page.evaluate(f"{DISTANCE}.getAttribute('aria-describedby')")
+        assert "form-toy-distance-problem" in page.evaluate(
+            f"{DISTANCE}.getAttribute('aria-describedby')"
+        )
         assert "Distance" in page.text("[role=alert] .trouble")
         assert not any("/predict" in address for address in page.requested)
         page.type_text("12")
-        assert page.text("#form-toy-distance-problem") == "" and not page.evaluate(f"{DISTANCE}.hasAttribute('aria-invalid')")
+        assert page.text("#form-toy-distance-problem") == "" and not page.evaluate(
+            f"{DISTANCE}.hasAttribute('aria-invalid')"
+        )
 
 
-def test_what_the_service_refuses_is_told_beside_the_field_in_its_words(browser: Browser, shared: ServiceProcess) -> None:
+def test_what_the_service_refuses_is_told_beside_the_field_in_its_words(
+    browser: Browser, shared: ServiceProcess
+) -> None:
     with browser.open(url(shared)) as page:
         page.wait_for(f"document.getElementById('{PREDICT}')", "the form is there")
         page.tab_to("form-toy-wind")
-        page.type_text("1e300")  # more than the model's own numbers hold, which only the service knows
+        page.type_text(
+            "1e300"
+        )  # more than the model's own numbers hold, which only the service knows
         page.tab_to(PREDICT)
         page.press("Enter")
-        page.wait_for("document.getElementById('form-toy-wind-problem').innerText", "the refusal is shown")
+        page.wait_for(
+            "document.getElementById('form-toy-wind-problem').innerText", "the refusal is shown"
+        )
         assert "1e+300" in page.text("#form-toy-wind-problem") and page.focused() == "form-toy-wind"
         assert page.text(".said") == ""
 
 
-def test_checks_and_decisions_are_shown_the_latest_first(browser: Browser, shared: ServiceProcess) -> None:
+def test_checks_and_decisions_are_shown_the_latest_first(
+    browser: Browser, shared: ServiceProcess
+) -> None:
     with opened(browser, shared) as page:
         windows = page.evaluate(
-            "[...document.querySelectorAll('.drift li')].map(one => one.querySelector('.head').innerText.split(/\\s+/))"
+            "[...document.querySelectorAll('.drift li')].map(one => "
+            "one.querySelector('.head').innerText.split(/\\s+/))"
         )
         assert windows == [
             ["2013-06", "▲", "drifted"],
@@ -211,28 +267,52 @@ def test_checks_and_decisions_are_shown_the_latest_first(browser: Browser, share
             and "distance 6.1× (weight" in first
             and "28,243 predictions of version 1" in first
         )
-        assert "broken for the test" in page.text(".drift li:nth-child(2)") and "verdict.json" in page.text(".drift li:nth-child(4)")
-        links = page.evaluate("[...document.querySelectorAll('.drift li:first-child a')].map(one => one.getAttribute('href'))")
-        assert links[0] == "/v1/toy/drift/2013-06/report" and links[1].startswith("http://127.0.0.1:5000/")
-        headlines = page.evaluate("[...document.querySelectorAll('.decisions h3')].map(one => one.innerText)")
+        assert "broken for the test" in page.text(
+            ".drift li:nth-child(2)"
+        ) and "verdict.json" in page.text(".drift li:nth-child(4)")
+        links = page.evaluate(
+            "[...document.querySelectorAll('.drift li:first-child a')].map(one => "
+            "one.getAttribute('href'))"
+        )
+        assert links[0] == "/v1/toy/drift/2013-06/report" and links[1].startswith(
+            "http://127.0.0.1:5000/"
+        )
+        headlines = page.evaluate(
+            "[...document.querySelectorAll('.decisions h3')].map(one => one.innerText)"
+        )
         assert headlines == [
             "Champion 2 stays; challenger 5 did not win",
             "Challenger 3 took the crown from champion 2",
             "Challenger 1 became the first champion",
         ]
         won = page.text(".decisions li:nth-child(2)")
-        assert "champion 0.7633, challenger 0.7896" in won and "+0.0263, between +0.0208 and +0.0326" in won
+        assert (
+            "champion 0.7633, challenger 0.7896" in won
+            and "+0.0263, between +0.0208 and +0.0326" in won
+        )
         assert page.evaluate("document.querySelectorAll('.decisions .interval').length") == 2
         # Of the contest that was won before the package was made.
-        page.wait_for("document.querySelector('.champion .figure').innerText.includes('+0.0263')", "the champion's gain is there")
+        page.wait_for(
+            "document.querySelector('.champion .figure').innerText.includes('+0.0263')",
+            "the champion's gain is there",
+        )
 
 
-def test_a_report_runs_its_scripts_in_an_origin_of_its_own_and_reaches_nothing(browser: Browser, shared: ServiceProcess) -> None:
+def test_a_report_runs_its_scripts_in_an_origin_of_its_own_and_reaches_nothing(
+    browser: Browser, shared: ServiceProcess
+) -> None:
     with browser.open(url(shared, "/v1/toy/drift/2013-06/report")) as page:
-        page.wait_for("document.body.innerText.includes('drawn by a script')", "the report is drawn")
+        page.wait_for(
+            "document.body.innerText.includes('drawn by a script')", "the report is drawn"
+        )
         assert page.evaluate("self.origin") == "null"
         assert page.evaluate("fetch('/v1').then(() => 'read', () => 'refused')") == "refused"
-        assert page.evaluate("(() => { try { return localStorage.length; } catch { return 'refused'; } })()") == "refused"
+        assert (
+            page.evaluate(
+                "(() => { try { return localStorage.length; } catch { return 'refused'; } })()"
+            )
+            == "refused"
+        )
 
 
 def test_many_records_are_shown_when_asked_for(browser: Browser, tmp_path: Path) -> None:
@@ -245,7 +325,9 @@ def test_many_records_are_shown_when_asked_for(browser: Browser, tmp_path: Path)
         assert page.evaluate(RECORDS) == 12
 
 
-def test_korean_is_spoken_to_those_who_prefer_it_and_a_choice_is_kept(korean: Browser, shared: ServiceProcess) -> None:
+def test_korean_is_spoken_to_those_who_prefer_it_and_a_choice_is_kept(
+    korean: Browser, shared: ServiceProcess
+) -> None:
     with opened(korean, shared) as page:
         assert page.evaluate("document.documentElement.lang") == "ko"
         assert page.text(".badge") == "버전 1 서비스 중" and page.text(f"#{PREDICT}") == "예측"
@@ -256,7 +338,9 @@ def test_korean_is_spoken_to_those_who_prefer_it_and_a_choice_is_kept(korean: Br
         assert page.text(f"#{PREDICT}") == "Predict" and page.focused() == "English"
         assert page.evaluate(f"{DISTANCE}.value") == "4321"
         page.go(url(shared))
-        page.wait_for(f"document.getElementById('{PREDICT}')?.innerText === 'Predict'", "the choice is kept")
+        page.wait_for(
+            f"document.getElementById('{PREDICT}')?.innerText === 'Predict'", "the choice is kept"
+        )
         assert page.evaluate("document.documentElement.lang") == "en"
 
 
@@ -268,29 +352,49 @@ def test_a_swap_is_shown_and_disturbs_nobody_who_types(browser: Browser, tmp_pat
             page.type_text("777")
             page.evaluate("self.mark = document.getElementById('form-toy-distance')")
             registry.crown("toy", 2)
-            page.wait_for("document.querySelector('.badge').innerText === 'Version 2 serves'", "the swap is shown")
-            assert page.evaluate(f"{DISTANCE} === self.mark && document.activeElement === self.mark && self.mark.value === '777'")
+            page.wait_for(
+                "document.querySelector('.badge').innerText === 'Version 2 serves'",
+                "the swap is shown",
+            )
+            assert page.evaluate(
+                f"{DISTANCE} === self.mark && document.activeElement === self.mark && "
+                "self.mark.value === '777'"
+            )
             assert page.text("#fresh") == "Serving toy version 2."
             predict(page)
-            assert percent(expected_score(FIRST | {"distance": 777.0}, bias=2.0)) in page.text(".verdict")
+            assert percent(expected_score(FIRST | {"distance": 777.0}, bias=2.0)) in page.text(
+                ".verdict"
+            )
             registry.package_folder("toy", 1).joinpath("model.onnx").write_bytes(b"rubbish")
             (service.folder / "state" / "serving" / "toy" / "1").rename(tmp_path / "gone")
             registry.crown("toy", 1)
             page.wait_for("document.querySelector('.champion .trouble')", "the refusal is shown")
-            assert "Version 1 has the crown but could not be loaded" in page.text(".champion .trouble")
+            assert "Version 1 has the crown but could not be loaded" in page.text(
+                ".champion .trouble"
+            )
 
 
-def test_the_status_line_is_silent_while_nothing_changes(browser: Browser, shared: ServiceProcess) -> None:
+def test_the_status_line_is_silent_while_nothing_changes(
+    browser: Browser, shared: ServiceProcess
+) -> None:
     with opened(browser, shared) as page:
         page.evaluate(WATCH)
-        page.wait_for("performance.getEntriesByType('resource').length >= self.asked + 2", "the page asked twice")
+        page.wait_for(
+            "performance.getEntriesByType('resource').length >= self.asked + 2",
+            "the page asked twice",
+        )
         assert page.evaluate("self.changes") == 0
 
 
 def ask_in_ledger(lake: Path, run: str) -> None:
     """What ``promote`` leaves where a person must agree."""
     write_decision(lake, "2026-11-21T05:00:00.000+00:00", "keep")
-    question = {"kind": "approval", "run": run, "facts": {"until": "2026-11-22T05:00:00+00:00", "seed": 7.0}, "promoted": False}
+    question = {
+        "kind": "approval",
+        "run": run,
+        "facts": {"until": "2026-11-22T05:00:00+00:00", "seed": 7.0},
+        "promoted": False,
+    }
     write_decision(lake, "2026-11-21T05:00:01.000+00:00", "asked", **question)
 
 
@@ -302,19 +406,38 @@ def prefect() -> Iterator[PrefectServer]:
         yield server
 
 
-def test_decisions_of_every_kind_are_told_in_words_and_a_tampered_one_is_marked(browser: Browser, tmp_path: Path) -> None:
+def test_decisions_of_every_kind_are_told_in_words_and_a_tampered_one_is_marked(
+    browser: Browser, tmp_path: Path
+) -> None:
     lake = tmp_path / "lake"
     plain: dict[str, Any] = {"contest": None, "promoted": False, "challenger": None}
-    write_decision(lake, "2026-11-20T01:00:00+00:00", "drifted", kind="drift", window="2013-06", facts={"rows": 12.0}, **plain)
+    write_decision(
+        lake,
+        "2026-11-20T01:00:00+00:00",
+        "drifted",
+        kind="drift",
+        window="2013-06",
+        facts={"rows": 12.0},
+        **plain,
+    )
     write_decision(lake, "2026-11-20T02:00:00+00:00", "cooldown", kind="refusal", **plain)
     write_decision(
-        lake, "2026-11-20T03:00:00+00:00", "rejected", kind="approval", **plain | {"challenger": "4"}, facts={"by": "minsu", "why": "no"}
+        lake,
+        "2026-11-20T03:00:00+00:00",
+        "rejected",
+        kind="approval",
+        **plain | {"challenger": "4"},
+        facts={"by": "minsu", "why": "no"},
     )
-    edited = write_decision(lake, "2026-11-20T04:00:00+00:00", "crowned", kind="crown", version="2", **plain)
+    edited = write_decision(
+        lake, "2026-11-20T04:00:00+00:00", "crowned", kind="crown", version="2", **plain
+    )
     write_decision(lake, "2026-11-20T05:00:00+00:00", "rollback", version="1", **plain)
     edited.write_text(edited.read_text().replace("crowned for the test", "never mind"))
     with started(tmp_path) as (service, _), opened(browser, service) as page:
-        told = page.evaluate("[...document.querySelectorAll('.decisions h3')].map(one => one.innerText)")
+        told = page.evaluate(
+            "[...document.querySelectorAll('.decisions h3')].map(one => one.innerText)"
+        )
         assert told == [
             "Rolled back from version 2 to 1",
             "Version 2 got into service",
@@ -322,16 +445,29 @@ def test_decisions_of_every_kind_are_told_in_words_and_a_tampered_one_is_marked(
             "No retrain: cooldown",
             "Drift check of 2013-06",
         ]
-        assert "minsu: no" in page.text(".decisions li:nth-child(3)") and "Rows 12" in page.text(".decisions li:nth-child(5)")
-        assert "tampered with" in page.text(".decisions li") and "00000004.json was changed" in page.text(".decisions li .trouble")
+        assert "minsu: no" in page.text(".decisions li:nth-child(3)") and "Rows 12" in page.text(
+            ".decisions li:nth-child(5)"
+        )
+        assert "tampered with" in page.text(
+            ".decisions li"
+        ) and "00000004.json was changed" in page.text(".decisions li .trouble")
         assert page.evaluate("document.querySelectorAll('.decisions .trouble').length") == 1
 
 
-def test_a_question_is_answered_by_keyboard_in_the_name_of_the_key(browser: Browser, tmp_path: Path, prefect: PrefectServer) -> None:
+def test_a_question_is_answered_by_keyboard_in_the_name_of_the_key(
+    browser: Browser, tmp_path: Path, prefect: PrefectServer
+) -> None:
     run = prefect.suspended("approve/toy", use_case="toy", version="3")
     ask_in_ledger(tmp_path / "lake", run)
-    secret = put_key(tmp_path / "state" / "serving" / "keys.json", name="ops", scopes=["predict", "operate", "decide"])
-    with started(tmp_path, serving_require_keys=True, prefect_url=prefect.url) as (service, _), browser.open(url(service)) as page:
+    secret = put_key(
+        tmp_path / "state" / "serving" / "keys.json",
+        name="ops",
+        scopes=["predict", "operate", "decide"],
+    )
+    with (
+        started(tmp_path, serving_require_keys=True, prefect_url=prefect.url) as (service, _),
+        browser.open(url(service)) as page,
+    ):
         page.wait_for("!document.getElementById('key-form').hidden", "the key is asked for")
         page.evaluate("document.getElementById('key').focus()")
         page.type_text(secret)
@@ -347,13 +483,20 @@ def test_a_question_is_answered_by_keyboard_in_the_name_of_the_key(browser: Brow
         page.press("Enter")
         page.wait_for("document.querySelector('.approvals [role=status]')", "the answer is taken")
         assert "Rejected by ops." in page.text(".approvals [role=status]")
-        assert prefect.answers == {run: {"approved": False, "by": "ops", "why": "its recall is worse"}}
+        assert prefect.answers == {
+            run: {"approved": False, "by": "ops", "why": "its recall is worse"}
+        }
 
 
-def test_an_answer_that_comes_too_late_is_told_and_the_question_goes(browser: Browser, tmp_path: Path, prefect: PrefectServer) -> None:
+def test_an_answer_that_comes_too_late_is_told_and_the_question_goes(
+    browser: Browser, tmp_path: Path, prefect: PrefectServer
+) -> None:
     run = prefect.suspended("approve/toy", use_case="toy", version="3")
     ask_in_ledger(tmp_path / "lake", run)
-    with started(tmp_path, prefect_url=prefect.url) as (service, _), browser.open(url(service)) as page:
+    with (
+        started(tmp_path, prefect_url=prefect.url) as (service, _),
+        browser.open(url(service)) as page,
+    ):
         page.wait_for("document.querySelector('.approvals button')", "the question is there")
         prefect.end(run)
         page.evaluate("document.querySelector('.approvals button.primary').click()")
@@ -363,8 +506,13 @@ def test_an_answer_that_comes_too_late_is_told_and_the_question_goes(browser: Br
         assert prefect.answers == {}
 
 
-def test_a_rollback_is_asked_about_before_it_starts(browser: Browser, tmp_path: Path, prefect: PrefectServer) -> None:
-    with started(tmp_path, prefect_url=prefect.url) as (service, _), opened(browser, service) as page:
+def test_a_rollback_is_asked_about_before_it_starts(
+    browser: Browser, tmp_path: Path, prefect: PrefectServer
+) -> None:
+    with (
+        started(tmp_path, prefect_url=prefect.url) as (service, _),
+        opened(browser, service) as page,
+    ):
         page.wait_for("!document.querySelector('.rollback').hidden", "the control is there")
         page.tab_to("rollback-toy")
         page.press("Enter")
@@ -372,10 +520,15 @@ def test_a_rollback_is_asked_about_before_it_starts(browser: Browser, tmp_path: 
         for wrong in ("1", "x", "0"):
             page.type_text(wrong)
             page.press("Enter")
-            assert "other than 1" in page.text("#rollback-toy-version-problem") + page.text("#rollback-toy-problem")
+            assert "other than 1" in page.text("#rollback-toy-version-problem") + page.text(
+                "#rollback-toy-problem"
+            )
         page.type_text("7")
         page.press("Enter")
-        assert page.text("dialog p") == "Version 1 serves. Give the crown to version 7?" and page.focused() == "Cancel"
+        assert (
+            page.text("dialog p") == "Version 1 serves. Give the crown to version 7?"
+            and page.focused() == "Cancel"
+        )
         page.press("Enter")
         assert not page.evaluate("document.querySelector('dialog').open") and prefect.started == []
         page.evaluate("document.querySelector('.rollback form').requestSubmit()")
@@ -386,24 +539,40 @@ def test_a_rollback_is_asked_about_before_it_starts(browser: Browser, tmp_path: 
         assert [(one["use_case"], one["version"]) for one in prefect.started] == [("toy", "7")]
 
 
-def test_who_may_not_operate_sees_neither_questions_nor_rollback(browser: Browser, tmp_path: Path, prefect: PrefectServer) -> None:
+def test_who_may_not_operate_sees_neither_questions_nor_rollback(
+    browser: Browser, tmp_path: Path, prefect: PrefectServer
+) -> None:
     ask_in_ledger(tmp_path / "lake", prefect.suspended("approve/toy", use_case="toy", version="3"))
     secret = put_key(tmp_path / "state" / "serving" / "keys.json", scopes=["predict"])
-    with started(tmp_path, serving_require_keys=True, prefect_url=prefect.url) as (service, _), browser.open(url(service)) as page:
+    with (
+        started(tmp_path, serving_require_keys=True, prefect_url=prefect.url) as (service, _),
+        browser.open(url(service)) as page,
+    ):
         page.wait_for("!document.getElementById('key-form').hidden", "the key is asked for")
         page.evaluate("document.getElementById('key').focus()")
         page.type_text(secret)
         page.press("Enter")
-        page.wait_for("document.querySelector('.decisions > div > .hint')?.innerText.includes('operate')", "the missing scope is told")
-        assert page.evaluate("document.querySelector('.approvals').hidden && document.querySelector('.rollback').hidden")
+        page.wait_for(
+            "document.querySelector('.decisions > div > .hint')?.innerText.includes('operate')",
+            "the missing scope is told",
+        )
+        assert page.evaluate(
+            "document.querySelector('.approvals').hidden && "
+            "document.querySelector('.rollback').hidden"
+        )
 
 
 def test_without_a_champion_the_page_says_how_to_get_one(browser: Browser, tmp_path: Path) -> None:
-    with ServiceProcess(tmp_path, "http://127.0.0.1:1") as service, browser.open(url(service)) as page:
+    with (
+        ServiceProcess(tmp_path, "http://127.0.0.1:1") as service,
+        browser.open(url(service)) as page,
+    ):
         page.wait_for("document.querySelector('.badge.without')", "the missing champion is told")
         assert "prefect deployment run 'retrain/toy'" in page.text(".champion .command")
         page.wait_for(
-            "document.querySelector('.drift .command') && document.querySelector('.decisions .command')", "empty histories say what to do"
+            "document.querySelector('.drift .command') && document.querySelector('.decisions "
+            ".command')",
+            "empty histories say what to do",
         )
         assert "prefect deployment run 'drift_check/toy'" in page.text(".drift .command")
         page.wait_for("document.querySelector('.champion .trouble')", "the reason is told")
@@ -416,7 +585,9 @@ def test_while_the_lake_is_away_the_rest_works(browser: Browser, tmp_path: Path)
         service.lake.write_text("a file where the lake should be")
         with browser.open(url(service)) as page:
             page.wait_for(
-                "document.querySelector('.drift .trouble') && document.querySelector('.decisions .trouble')", "the lake's absence is told"
+                "document.querySelector('.drift .trouble') && "
+                "document.querySelector('.decisions .trouble')",
+                "the lake's absence is told",
             )
             assert "The lake cannot be read now" in page.text(".drift .trouble")
             page.wait_for(f"document.getElementById('{PREDICT}')", "the form is there")
@@ -432,16 +603,27 @@ def test_several_use_cases_have_a_tab_each_and_an_address(browser: Browser, tmp_
         assert page.text("#use-cases [aria-current=page]") == "Toy"
         page.tab_to("Train set")
         page.press("Enter")
-        page.wait_for("document.getElementById('form-train_set-predict')", "the other form is there")
-        assert page.evaluate("location.hash") == "#train_set" and page.text("#use-cases [aria-current=page]") == "Train set"
+        page.wait_for(
+            "document.getElementById('form-train_set-predict')", "the other form is there"
+        )
+        assert (
+            page.evaluate("location.hash") == "#train_set"
+            and page.text("#use-cases [aria-current=page]") == "Train set"
+        )
 
 
 def test_a_service_that_asks_for_keys_is_used_with_one(browser: Browser, tmp_path: Path) -> None:
     fill_lake(tmp_path / "lake")
     keys = tmp_path / "state" / "serving" / "keys.json"
     keys.parent.mkdir(parents=True)
-    everything, only_predict = put_key(keys, name="all", scopes=["predict", "operate"]), put_key(keys, name="web")
-    with started(tmp_path, serving_require_keys=True) as (service, _), browser.open(url(service)) as page:
+    everything, only_predict = (
+        put_key(keys, name="all", scopes=["predict", "operate"]),
+        put_key(keys, name="web"),
+    )
+    with (
+        started(tmp_path, serving_require_keys=True) as (service, _),
+        browser.open(url(service)) as page,
+    ):
 
         def give(key: str) -> None:
             page.wait_for("!document.getElementById('key-form').hidden", "the key is asked for")
@@ -456,7 +638,10 @@ def test_a_service_that_asks_for_keys_is_used_with_one(browser: Browser, tmp_pat
         assert "no spaces" in page.text("#key-problem")
         give(only_predict)
         page.wait_for(f"document.getElementById('{PREDICT}')", "the form is there")
-        page.wait_for("document.querySelector('.drift > div > p').innerText.includes('operate')", "the missing scope is told")
+        page.wait_for(
+            "document.querySelector('.drift > div > p').innerText.includes('operate')",
+            "the missing scope is told",
+        )
         page.evaluate(f"document.getElementById('{PREDICT}').focus()")
         predict(page)
         page.go(url(service))
@@ -474,7 +659,9 @@ def test_a_service_that_asks_for_keys_is_used_with_one(browser: Browser, tmp_pat
         assert "report of 2013-06" in fetched.read_text()
 
 
-def test_nothing_is_cut_off_in_a_narrow_or_enlarged_window(browser: Browser, shared: ServiceProcess) -> None:
+def test_nothing_is_cut_off_in_a_narrow_or_enlarged_window(
+    browser: Browser, shared: ServiceProcess
+) -> None:
     with opened(browser, shared, width=320, height=700) as page:
         predict(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 320
@@ -485,32 +672,50 @@ def test_nothing_is_cut_off_in_a_narrow_or_enlarged_window(browser: Browser, sha
         assert page.evaluate("document.documentElement.scrollWidth") <= 1280
 
 
-def test_every_control_has_a_name_and_every_id_is_there_once(browser: Browser, shared: ServiceProcess) -> None:
+def test_every_control_has_a_name_and_every_id_is_there_once(
+    browser: Browser, shared: ServiceProcess
+) -> None:
     with opened(browser, shared) as page:
         predict(page)
         assert page.evaluate(NAMELESS) == []
         ids = page.evaluate("[...document.querySelectorAll('[id]')].map(one => one.id)")
         assert len(ids) == len(set(ids))
         assert set(page.evaluate(REFERENCES)) <= set(ids)
-        levels = page.evaluate("[...document.querySelectorAll('h1, h2, h3')].map(one => Number(one.tagName[1]))")
+        levels = page.evaluate(
+            "[...document.querySelectorAll('h1, h2, h3')].map(one => Number(one.tagName[1]))"
+        )
         assert (
-            levels[0] == 1 and levels.count(1) == 1 and all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+            levels[0] == 1
+            and levels.count(1) == 1
+            and all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
         )
 
 
-def test_dark_is_dark_and_who_wants_no_motion_gets_none(browser: Browser, shared: ServiceProcess) -> None:
+def test_dark_is_dark_and_who_wants_no_motion_gets_none(
+    browser: Browser, shared: ServiceProcess
+) -> None:
     with opened(browser, shared, dark=True, reduced_motion=True) as page:
         predict(page)
         red, green, blue = json.loads(
-            page.evaluate("getComputedStyle(document.body).backgroundColor").replace("rgb(", "[").replace(")", "]")
+            page.evaluate("getComputedStyle(document.body).backgroundColor")
+            .replace("rgb(", "[")
+            .replace(")", "]")
         )
         assert max(red, green, blue) < 40
-        assert page.evaluate("getComputedStyle(document.querySelector('.bar .fill')).transitionDuration") == "0s"
+        assert (
+            page.evaluate(
+                "getComputedStyle(document.querySelector('.bar .fill')).transitionDuration"
+            )
+            == "0s"
+        )
 
 
-def test_a_field_of_a_kind_that_the_page_does_not_know_is_told(browser: Browser, shared: ServiceProcess) -> None:
+def test_a_field_of_a_kind_that_the_page_does_not_know_is_told(
+    browser: Browser, shared: ServiceProcess
+) -> None:
     feature = json.dumps(
-        {name: getattr(FEATURES[1], name) for name in FEATURES[1].__struct_fields__} | {"name": "picture", "kind": "image"}
+        {name: getattr(FEATURES[1], name) for name in FEATURES[1].__struct_fields__}
+        | {"name": "picture", "kind": "image"}
     )
     with opened(browser, shared) as page:
         assert "kind “image”" in page.evaluate(f"fieldOf({feature}, 'f').element.innerText")
@@ -522,9 +727,13 @@ def test_the_traffic_of_others_is_shown_live(browser: Browser, shared: ServicePr
         for _ in range(20):
             shared.predict(FIRST, FIRST, log="false")
         page.wait_for(
-            f"document.querySelector('[aria-labelledby=traffic-toy]').innerText.includes('rows {before + 40},')", "the rows are counted"
+            "document.querySelector('[aria-labelledby=traffic-toy]').innerText.includes('rows "
+            f"{before + 40},')",
+            "the rows are counted",
         )
-        page.wait_for("document.querySelectorAll('.spark .line').length >= 2", "both lines are drawn")
+        page.wait_for(
+            "document.querySelectorAll('.spark .line').length >= 2", "both lines are drawn"
+        )
 
 
 def test_the_routes_page_has_no_problem_and_fits(browser: Browser, shared: ServiceProcess) -> None:

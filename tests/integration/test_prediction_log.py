@@ -1,4 +1,6 @@
-"""The prediction log of the service as a user starts it: kills, a full disk, a lake that is away, and personal data."""
+"""The prediction log of the service as a user starts it: kills, a full disk, a lake that is away,
+and personal data.
+"""
 
 import re
 import secrets
@@ -36,12 +38,16 @@ def mlflow(tmp_path: Path) -> Iterator[RegistryServer]:
 
 @contextmanager
 def traffic(service: ServiceProcess, connections: int) -> Iterator[list[str]]:
-    """Callers that send one request after another, of one to three rows; the ids that they received, until the service is gone."""
+    """Callers that send one request after another, of one to three rows; the ids that they
+    received, until the service is gone.
+    """
     ids: list[str] = []
     over = threading.Event()
 
     def call(rows: int) -> None:
-        with httpx.Client(base_url=str(service.client.base_url), trust_env=False, timeout=30) as client:
+        with httpx.Client(
+            base_url=str(service.client.base_url), trust_env=False, timeout=30
+        ) as client:
             while not over.is_set():
                 try:
                     answer = client.post("/v1/toy/predict", json={"rows": [ROW] * rows})
@@ -50,7 +56,9 @@ def traffic(service: ServiceProcess, connections: int) -> Iterator[list[str]]:
                 assert answer.status_code == 200, answer.text
                 ids.extend(said["id"] for said in answer.json()["predictions"])
 
-    callers = [threading.Thread(target=call, args=(1 + number % 3,)) for number in range(connections)]
+    callers = [
+        threading.Thread(target=call, args=(1 + number % 3,)) for number in range(connections)
+    ]
     for caller in callers:
         caller.start()
     try:
@@ -71,7 +79,9 @@ def test_every_id_that_a_caller_received_is_in_the_lake_after_kills_under_traffi
 ) -> None:
     received: list[str] = []
     # Segments of 100 rows, so that the kill finds some open, some closed, and some on their way.
-    with ServiceProcess(tmp_path, mlflow.url, log_durability=durability, log_flush_rows=100) as service:
+    with ServiceProcess(
+        tmp_path, mlflow.url, log_durability=durability, log_flush_rows=100
+    ) as service:
         for _ in range(3):
             service.wait_for_version("1")
             with traffic(service, connections=6) as ids:
@@ -83,10 +93,13 @@ def test_every_id_that_a_caller_received_is_in_the_lake_after_kills_under_traffi
         logged = logged_ids(service)
     assert len(received) == len(set(received)) and len(logged) == len(set(logged))
     assert set(received) <= set(logged)
-    assert len(logged) - len(received) <= 3 * 6 * 3  # answered by the log, and killed before the caller had read it
+    assert (
+        len(logged) - len(received) <= 3 * 6 * 3
+    )  # answered by the log, and killed before the caller had read it
 
 
-# L writes to the log, S synced it, A answers, W had the kernel write all there is, U removes a segment.
+# L writes to the log, S synced it, A answers, W had the kernel write all there is, U removes a
+# segment.
 KINDS = {
     "L": r'write\(\d+, "\{\\"rows\\":',
     "S": r"(fdatasync\(\d+\) +|<\.\.\. fdatasync resumed>\) +)= 0",
@@ -97,15 +110,34 @@ KINDS = {
 
 
 def traced(service: ServiceProcess, folder: Path, kinds: str, calls: Callable[[], None]) -> str:
-    """What the service asks of the kernel during ``calls``, as a letter each, those of ``kinds``."""
+    """What the service asks of the kernel during ``calls``, as a letter each, those of
+    ``kinds``.
+    """
     assert service._process is not None
     output = folder / "strace"
     names = "trace=fdatasync,write,writev,sendto,sendmsg,sync,unlink,unlinkat"
-    command = ["strace", "-f", "-qq", "-s", "500", "-e", names, "-o", str(output), "-p", str(service._process.pid)]
+    command = [
+        "strace",
+        "-f",
+        "-qq",
+        "-s",
+        "500",
+        "-e",
+        names,
+        "-o",
+        str(output),
+        "-p",
+        str(service._process.pid),
+    ]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE)
     try:
         status = Path(f"/proc/{service._process.pid}/status")
-        wait_until(lambda: f"TracerPid:\t{tracer.pid}\n" in status.read_text() or tracer.poll() is not None, "the tracer is there")
+        wait_until(
+            lambda: (
+                f"TracerPid:\t{tracer.pid}\n" in status.read_text() or tracer.poll() is not None
+            ),
+            "the tracer is there",
+        )
         if tracer.poll() is not None:
             pytest.skip("this machine does not let a process be traced")
         time.sleep(0.5)  # the other threads are attached one by one
@@ -113,7 +145,11 @@ def traced(service: ServiceProcess, folder: Path, kinds: str, calls: Callable[[]
     finally:
         tracer.send_signal(signal.SIGINT)
         tracer.communicate(timeout=30)
-    found = [(kind, re.search(KINDS[kind], line)) for line in output.read_text().splitlines() for kind in kinds]
+    found = [
+        (kind, re.search(KINDS[kind], line))
+        for line in output.read_text().splitlines()
+        for kind in kinds
+    ]
     return "".join(kind for kind, match in found if match)
 
 
@@ -122,10 +158,14 @@ def traced(service: ServiceProcess, folder: Path, kinds: str, calls: Callable[[]
 def test_an_answer_goes_out_after_its_line_was_written_and_with_fsync_after_it_was_synced(
     mlflow: RegistryServer, tmp_path: Path, durability: str, each: str
 ) -> None:
-    with ServiceProcess(tmp_path, mlflow.url, log_durability=durability, log_flush_seconds=LONG) as service:
+    with ServiceProcess(
+        tmp_path, mlflow.url, log_durability=durability, log_flush_seconds=LONG
+    ) as service:
         service.wait_for_version("1")
         service.predict(ROW)  # opens the segment
-        seen = traced(service, tmp_path, "LSA", lambda: [service.predict(ROW) for _ in range(10)] and None)
+        seen = traced(
+            service, tmp_path, "LSA", lambda: [service.predict(ROW) for _ in range(10)] and None
+        )
     assert seen == each * 10
 
 
@@ -149,7 +189,11 @@ def test_with_fsync_a_segment_goes_when_what_it_became_is_on_the_disk(
 def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
     """A file system of its own, mounted for the test."""
     folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)], capture_output=True, check=False)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)],
+        capture_output=True,
+        check=False,
+    )
     if done.returncode != 0:
         pytest.skip("a test that fills a disk needs to mount one, which only root may")
     try:
@@ -176,8 +220,13 @@ def dropped(service: ServiceProcess) -> int:
     return service.describe()["log"]["rows_dropped"]
 
 
-def test_a_full_disk_costs_no_answer_and_feedback_is_refused_until_there_is_room(mlflow: RegistryServer, tmp_path: Path) -> None:
-    with small_disk(tmp_path / "state", 4) as disk, ServiceProcess(tmp_path, mlflow.url, log_flush_seconds=LONG) as service:
+def test_a_full_disk_costs_no_answer_and_feedback_is_refused_until_there_is_room(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
+    with (
+        small_disk(tmp_path / "state", 4) as disk,
+        ServiceProcess(tmp_path, mlflow.url, log_flush_seconds=LONG) as service,
+    ):
         service.wait_for_version("1")
         kept = [service.predict(ROW)["predictions"][0]["id"] for _ in range(5)]
         fill(disk / "filler")
@@ -189,7 +238,10 @@ def test_a_full_disk_costs_no_answer_and_feedback_is_refused_until_there_is_room
         assert refused.status_code == 503 and int(refused.headers["retry-after"]) > 0
         assert len(list(disk.glob("serving/log/*/*.jsonl"))) == 1
         (disk / "filler").unlink()
-        wait_until(lambda: service.client.post("/v1/toy/feedback", json=FEEDBACK).status_code == 200, "feedback is taken again")
+        wait_until(
+            lambda: service.client.post("/v1/toy/feedback", json=FEEDBACK).status_code == 200,
+            "feedback is taken again",
+        )
         before = dropped(service)
         kept += [service.predict(ROW)["predictions"][0]["id"] for _ in range(5)]
         assert dropped(service) == before
@@ -200,7 +252,9 @@ def test_a_full_disk_costs_no_answer_and_feedback_is_refused_until_there_is_room
         assert [row["id"] for row in service.in_lake("feedback")] == ["a"]
 
 
-def test_a_start_on_a_full_disk_answers_and_the_lake_makes_room(mlflow: RegistryServer, tmp_path: Path) -> None:
+def test_a_start_on_a_full_disk_answers_and_the_lake_makes_room(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
     """What fills the disk is the log of a process that was killed while the lake was away."""
     with small_disk(tmp_path / "state", 4) as disk, ServiceProcess(tmp_path, mlflow.url) as service:
         service.lake.write_text("a file where the lake should be")
@@ -210,18 +264,25 @@ def test_a_start_on_a_full_disk_answers_and_the_lake_makes_room(mlflow: Registry
         fill(disk / "filler")
         service.start()
         lost = service.predict(ROW)["predictions"][0]["id"]
-        while dropped(service) == 0:  # the start removed what the killed process counted, and a page of it is free
+        while (
+            dropped(service) == 0
+        ):  # the start removed what the killed process counted, and a page of it is free
             ids.append(lost)
             lost = service.predict(ROW)["predictions"][0]["id"]
         assert dropped(service) == 1 and service.describe()["version"] == "1"
         service.lake.unlink()
         wait_until(lambda: set(logged_ids(service)) == set(ids), "what was left is in the lake")
-        wait_until(lambda: service.predict(ROW) and service.describe()["log"]["rows_waiting"] > 0, "rows are logged again")
+        wait_until(
+            lambda: service.predict(ROW) and service.describe()["log"]["rows_waiting"] > 0,
+            "rows are logged again",
+        )
         service.wait_until_uploaded()
         assert lost not in logged_ids(service)
 
 
-def test_with_the_lake_away_many_segments_wait_through_a_kill_and_all_arrive_once(mlflow: RegistryServer, tmp_path: Path) -> None:
+def test_with_the_lake_away_many_segments_wait_through_a_kill_and_all_arrive_once(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
     with ServiceProcess(tmp_path, mlflow.url, log_flush_rows=10) as service:
         service.lake.write_text("a file where the lake should be")
         ids: list[str] = []
@@ -234,7 +295,10 @@ def test_with_the_lake_away_many_segments_wait_through_a_kill_and_all_arrive_onc
                 assert service.end(signal.SIGKILL) == -signal.SIGKILL
                 service.start()
         assert len(list(tmp_path.glob("state/serving/log/*/*.jsonl"))) >= 30
-        wait_until(lambda: service.describe()["log"]["last_error"] is not None, "the lake's absence is told")
+        wait_until(
+            lambda: service.describe()["log"]["last_error"] is not None,
+            "the lake's absence is told",
+        )
         service.lake.unlink()
         service.wait_until_uploaded()
         assert sorted(logged_ids(service)) == sorted(ids)
@@ -242,14 +306,19 @@ def test_with_the_lake_away_many_segments_wait_through_a_kill_and_all_arrive_onc
         assert not list(tmp_path.glob("state/serving/log/*/*.jsonl"))
 
 
-def test_a_backlog_that_is_full_is_bounded_counted_and_drained_and_then_it_logs_again(mlflow: RegistryServer, tmp_path: Path) -> None:
+def test_a_backlog_that_is_full_is_bounded_counted_and_drained_and_then_it_logs_again(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
     with ServiceProcess(tmp_path, mlflow.url, log_backlog_megabytes=1) as service:
         service.lake.write_text("a file where the lake should be")
         service.wait_for_version("1")
         answers = [service.predict(*[ROW] * 500)["predictions"] for _ in range(20)]
         said = service.describe()["log"]
         assert said["rows_dropped"] > 0 and said["rows_waiting"] + said["rows_dropped"] == 10_000
-        assert sum(path.stat().st_size for path in tmp_path.glob("state/serving/log/*/*.jsonl")) <= 1_000_000
+        assert (
+            sum(path.stat().st_size for path in tmp_path.glob("state/serving/log/*/*.jsonl"))
+            <= 1_000_000
+        )
         body = {"feedback": [{"id": secrets.token_hex(60), "label": 1}] * 1000}
         assert service.client.post("/v1/toy/feedback", json=body).status_code == 503
         service.lake.unlink()
@@ -284,24 +353,41 @@ def test_a_column_that_is_left_out_reaches_no_disk(mlflow: RegistryServer, tmp_p
         service.wait_for_version("2")
         ids = [said["id"] for said in service.predict(row, row)["predictions"]]
         ids += [said["id"] for _ in range(20) for said in service.predict(row)["predictions"]]
-        assert service.client.post("/v1/toy/predict", json={"rows": [row | {"distance": "far"}]}).status_code == 422
+        assert (
+            service.client.post(
+                "/v1/toy/predict", json={"rows": [row | {"distance": "far"}]}
+            ).status_code
+            == 422
+        )
         assert service.end(signal.SIGKILL) == -signal.SIGKILL
         assert files_with(ids[0], tmp_path / "state") and not files_with(SECRET, tmp_path / "state")
         service.start()
         service.wait_until_uploaded()
-        assert not files_with(SECRET, tmp_path / "state", service.lake) and SECRET not in service.output.read_text()
+        assert (
+            not files_with(SECRET, tmp_path / "state", service.lake)
+            and SECRET not in service.output.read_text()
+        )
         logged = service.in_lake("predictions")
     assert {one["id"] for one in logged} == set(ids)
-    assert all("carrier" not in one and (one["distance"], one["wind"], one["sample_rate"]) == (800.0, 3.0, 1.0) for one in logged)
+    assert all(
+        "carrier" not in one
+        and (one["distance"], one["wind"], one["sample_rate"]) == (800.0, 3.0, 1.0)
+        for one in logged
+    )
 
 
-def test_of_a_sample_the_lake_has_a_share_and_says_which(mlflow: RegistryServer, tmp_path: Path) -> None:
+def test_of_a_sample_the_lake_has_a_share_and_says_which(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
     """Of 400 requests at a rate of a quarter 100 are expected, with a standard deviation of 9."""
     mlflow.register("toy", 2, lambda folder: private_package(folder, log_sample_rate=0.25))
     mlflow.crown("toy", 2)
     with ServiceProcess(tmp_path, mlflow.url) as service:
         service.wait_for_version("2")
-        answered = [tuple(said["id"] for said in service.predict(ROW, ROW)["predictions"]) for _ in range(400)]
+        answered = [
+            tuple(said["id"] for said in service.predict(ROW, ROW)["predictions"])
+            for _ in range(400)
+        ]
         service.wait_until_uploaded()
         logged = service.in_lake("predictions")
         assert dropped(service) == 0

@@ -1,4 +1,6 @@
-"""The hot path over real sockets: what HTTP allows a caller to do, and what a caller may not do to others."""
+"""The hot path over real sockets: what HTTP allows a caller to do, and what a caller may not do to
+others.
+"""
 
 import json
 import socket
@@ -24,7 +26,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
     with RegistryServer(folder / "artifacts") as registry:
         registry.register("toy", 1, lambda package: write_package(package, bias=1.0))
         registry.crown("toy", 1)
-        limits = {"serving_request_seconds": 2, "serving_idle_seconds": 3, "serving_connections": 20, "serving_max_body_megabytes": 1}
+        limits = {
+            "serving_request_seconds": 2,
+            "serving_idle_seconds": 3,
+            "serving_connections": 20,
+            "serving_max_body_megabytes": 1,
+        }
         with ServiceProcess(folder, registry.url, **limits) as process:
             process.wait_for_version("1")
             yield process
@@ -32,11 +39,15 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
 
 @pytest.fixture
 def patient(tmp_path: Path) -> Iterator[ServiceProcess]:
-    """A service that lets nobody go while others connect, however long that takes on a busy machine."""
+    """A service that lets nobody go while others connect, however long that takes on a busy
+    machine.
+    """
     with RegistryServer(tmp_path / "artifacts") as registry:
         registry.register("toy", 1, lambda package: write_package(package, bias=1.0))
         registry.crown("toy", 1)
-        with ServiceProcess(tmp_path, registry.url, serving_connections=20, serving_idle_seconds=250) as process:
+        with ServiceProcess(
+            tmp_path, registry.url, serving_connections=20, serving_idle_seconds=250
+        ) as process:
             process.wait_for_version("1")
             yield process
 
@@ -78,8 +89,16 @@ class Caller:
             return False
 
 
-def request(body: bytes = BODY, *headers: str, path: str = "/v1/toy/predict", version: str = "1.1") -> bytes:
-    lines = [f"POST {path} HTTP/{version}", "Host: localhost", "Content-Type: application/json", f"Content-Length: {len(body)}", *headers]
+def request(
+    body: bytes = BODY, *headers: str, path: str = "/v1/toy/predict", version: str = "1.1"
+) -> bytes:
+    lines = [
+        f"POST {path} HTTP/{version}",
+        "Host: localhost",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        *headers,
+    ]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
@@ -99,8 +118,12 @@ def test_hot_path_and_fastapi_give_the_same_answers(service: ServiceProcess) -> 
         b"\xff",
     ]
     for body in bodies:
-        hot = service.client.post("/v1/toy/predict", content=body, headers={"content-type": "application/json"})
-        slow = service.client.post("/v1/toy/predict?log=true", content=body, headers={"content-type": "application/json"})
+        hot = service.client.post(
+            "/v1/toy/predict", content=body, headers={"content-type": "application/json"}
+        )
+        slow = service.client.post(
+            "/v1/toy/predict?log=true", content=body, headers={"content-type": "application/json"}
+        )
         assert hot.status_code == slow.status_code, body
         said = [answer.json() for answer in (hot, slow)]
         for one in said:
@@ -108,13 +131,18 @@ def test_hot_path_and_fastapi_give_the_same_answers(service: ServiceProcess) -> 
                 del prediction["id"]
         assert said[0] == said[1], body
         apart = {"date", "x-request-id", "content-length"}
-        assert {k: v for k, v in hot.headers.items() if k not in apart} == {k: v for k, v in slow.headers.items() if k not in apart}
+        assert {k: v for k, v in hot.headers.items() if k not in apart} == {
+            k: v for k, v in slow.headers.items() if k not in apart
+        }
 
 
 def test_pipelined_requests_are_answered_in_their_order(service: ServiceProcess) -> None:
     rows = [{**ROW, "distance": float(number)} for number in range(30)]
     with Caller(service) as caller:
-        hot = [request(json.dumps({"rows": [row]}).encode(), f"X-Request-Id: {place}") for place, row in enumerate(rows)]
+        hot = [
+            request(json.dumps({"rows": [row]}).encode(), f"X-Request-Id: {place}")
+            for place, row in enumerate(rows)
+        ]
         slow = b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: health\r\n\r\n"
         large = request(json.dumps({"rows": [ROW] * 2000}).encode(), "X-Request-Id: large")
         caller.send(b"".join([*hot[:10], slow, *hot[10:20], large, *hot[20:]]))
@@ -142,13 +170,19 @@ def test_a_request_that_comes_in_pieces_is_answered(service: ServiceProcess, cut
 
 
 def test_old_callers_chunks_and_expectations_take_the_other_way(service: ServiceProcess) -> None:
-    chunked = b"POST /v1/toy/predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\n"
+    chunked = (
+        b"POST /v1/toy/predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+        b"Content-Type: application/json\r\n\r\n"
+    )
     chunked += b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
     with Caller(service) as caller:
         caller.send(chunked)
         assert caller.receive()[0] == 200
         caller.send(request(BODY, "Expect: 100-continue"))
-        assert caller.file.readline() == b"HTTP/1.1 100 Continue\r\n" and caller.file.readline() == b"\r\n"
+        assert (
+            caller.file.readline() == b"HTTP/1.1 100 Continue\r\n"
+            and caller.file.readline() == b"\r\n"
+        )
         assert caller.receive()[0] == 200
     with Caller(service) as caller:
         caller.send(request(version="1.0"))
@@ -170,8 +204,17 @@ def test_what_is_no_http_is_refused_and_the_connection_closed(service: ServicePr
         assert caller.file.readline().startswith(b"HTTP/1.1 400")
 
 
-@pytest.mark.parametrize("sent", [b"POST /v1/toy/predict HTTP/1.1\r\nHost: loc", request()[:-10], request(path="/v1/toy/feedback")[:-10]])
-def test_a_request_that_does_not_come_to_its_end_is_let_go(service: ServiceProcess, sent: bytes) -> None:
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"POST /v1/toy/predict HTTP/1.1\r\nHost: loc",
+        request()[:-10],
+        request(path="/v1/toy/feedback")[:-10],
+    ],
+)
+def test_a_request_that_does_not_come_to_its_end_is_let_go(
+    service: ServiceProcess, sent: bytes
+) -> None:
     with Caller(service) as caller:
         caller.send(sent)
         status, headers, said = caller.receive()
@@ -179,7 +222,9 @@ def test_a_request_that_does_not_come_to_its_end_is_let_go(service: ServiceProce
         assert caller.closed()
 
 
-def test_a_connection_without_requests_is_closed_and_one_that_asks_now_and_then_is_not(service: ServiceProcess) -> None:
+def test_a_connection_without_requests_is_closed_and_one_that_asks_now_and_then_is_not(
+    service: ServiceProcess,
+) -> None:
     with Caller(service) as idle, Caller(service) as busy:
         busy.send(request())
         assert busy.receive()[0] == 200
@@ -191,7 +236,9 @@ def test_a_connection_without_requests_is_closed_and_one_that_asks_now_and_then_
         assert busy.receive()[0] == 200
 
 
-def test_a_caller_that_does_not_read_its_answers_is_let_go_and_holds_up_nobody(service: ServiceProcess) -> None:
+def test_a_caller_that_does_not_read_its_answers_is_let_go_and_holds_up_nobody(
+    service: ServiceProcess,
+) -> None:
     with Caller(service) as caller:
         caller.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         caller.socket.settimeout(0.5)
@@ -208,19 +255,30 @@ def test_more_connections_than_the_limit_are_told_to_come_back(patient: ServiceP
     try:
         with Caller(patient) as last:
             status, headers, said = last.receive()
-            assert (status, said["error"]["code"], int(headers["retry-after"]) > 0) == (503, "overloaded", True)
+            assert (status, said["error"]["code"], int(headers["retry-after"]) > 0) == (
+                503,
+                "overloaded",
+                True,
+            )
             assert last.closed()
     finally:
         for caller in callers:
             caller.__exit__()
-    wait_until(lambda: patient.client.post("/v1/toy/predict", json={"rows": [ROW]}).status_code == 200, "there is room again")
+    wait_until(
+        lambda: patient.client.post("/v1/toy/predict", json={"rows": [ROW]}).status_code == 200,
+        "there is room again",
+    )
 
 
-def test_a_body_over_the_limit_is_refused_whether_it_is_announced_or_not(service: ServiceProcess) -> None:
+def test_a_body_over_the_limit_is_refused_whether_it_is_announced_or_not(
+    service: ServiceProcess,
+) -> None:
     large = b" " * (2**20 + 1)
     pieces = (large[start : start + 65536] for start in range(0, len(large), 65536))
     for content in (large, pieces):
-        answer = service.client.post("/v1/toy/predict", content=content, headers={"content-type": "application/json"})
+        answer = service.client.post(
+            "/v1/toy/predict", content=content, headers={"content-type": "application/json"}
+        )
         assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
 
 
@@ -230,10 +288,16 @@ def test_a_caller_that_leaves_before_its_answer_does_no_harm(service: ServicePro
         with Caller(service) as caller:
             caller.send(large)
     wait_until(lambda: connections(service) <= 2, "they are gone")
-    assert service.client.post("/v1/toy/predict", json={"rows": [ROW] * 9000}).status_code == 200, "their share of memory is given back"
+    assert service.client.post("/v1/toy/predict", json={"rows": [ROW] * 9000}).status_code == 200, (
+        "their share of memory is given back"
+    )
     assert "Traceback" not in service.output.read_text()
 
 
 def connections(service: ServiceProcess) -> float:
     text = httpx.get(f"{service.client.base_url}/metrics", trust_env=False).text
-    return float(next(line.split()[-1] for line in text.splitlines() if line.startswith("laurel_connections ")))
+    return float(
+        next(
+            line.split()[-1] for line in text.splitlines() if line.startswith("laurel_connections ")
+        )
+    )

@@ -1,4 +1,6 @@
-"""What is refused before a route is known, in the shape of the protocol that its caller speaks; and coded bodies and answers."""
+"""What is refused before a route is known, in the shape of the protocol that its caller speaks; and
+coded bodies and answers.
+"""
 
 import gzip
 import json
@@ -29,7 +31,11 @@ PREFIX = "/models"
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     folder = tmp_path_factory.mktemp("refusals")
-    key = put_key(folder / "state" / "serving" / "keys.json", name="all", scopes=["predict", "feedback", "operate", "decide"])
+    key = put_key(
+        folder / "state" / "serving" / "keys.json",
+        name="all",
+        scopes=["predict", "feedback", "operate", "decide"],
+    )
     limits = {
         "serving_connections": CONNECTIONS,
         "serving_request_seconds": REQUEST_SECONDS,
@@ -51,20 +57,41 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
 
 def check_shape(path: str, body: bytes) -> None:
     """The shape is that of the protocol below whose path the request came."""
-    said, first = json.loads(body), unquote(path.removeprefix(PREFIX)).lower().partition("?")[0].split("/")[1]
+    said, first = (
+        json.loads(body),
+        unquote(path.removeprefix(PREFIX)).lower().partition("?")[0].split("/")[1],
+    )
     if first == "v2":
         assert set(said) == {"error"} and isinstance(said["error"], str) and said["error"]
     elif first == "invocations":
-        assert set(said) == {"error_code", "message"} and said["error_code"].isupper() and said["message"]
+        assert (
+            set(said) == {"error_code", "message"}
+            and said["error_code"].isupper()
+            and said["message"]
+        )
     else:
-        assert set(said["error"]) <= {"code", "message", "row", "field"} and said["error"]["message"]
+        assert (
+            set(said["error"]) <= {"code", "message", "row", "field"} and said["error"]["message"]
+        )
 
 
 PLACES = (
-    *("/v2/models/toy/infer", "/v2/models/nothing/infer", "/v2/nothing", "/V2/models/toy/infer", "/%762/models/toy/infer", "/v2"),
+    *(
+        "/v2/models/toy/infer",
+        "/v2/models/nothing/infer",
+        "/v2/nothing",
+        "/V2/models/toy/infer",
+        "/%762/models/toy/infer",
+        "/v2",
+    ),
     *("/invocations", "/invocations/", "/INVOCATIONS", "/%69nvocations", "/invocations?log=false"),
     *("/v1/toy/predict", "/v1/toy/feedback", "/nothing", "/v22", "/invocationsx"),
-    *(f"{PREFIX}/v2/models/toy/infer", f"{PREFIX}/invocations", f"{PREFIX}/v1/toy/predict", f"{PREFIX}/v2"),
+    *(
+        f"{PREFIX}/v2/models/toy/infer",
+        f"{PREFIX}/invocations",
+        f"{PREFIX}/v1/toy/predict",
+        f"{PREFIX}/v2",
+    ),
 )
 
 
@@ -78,7 +105,9 @@ def test_each_refusal_has_the_shape_of_its_protocol(service: ServiceProcess, pat
         client.post(path, content=b" " * (2**20 + 1), headers=JSON),
         client.post(path, content=b"{", headers={"content-type": "application/x-nothing"}),
         client.post(path, content=BODY, headers={**JSON, "content-encoding": "br"}),
-        client.post(path, content=BODY, headers={"content-type": "application/json; charset=utf-16"}),
+        client.post(
+            path, content=BODY, headers={"content-type": "application/json; charset=utf-16"}
+        ),
         client.post(path, content=b"{", headers=JSON),
     ]
     assert [answer.status_code for answer in refusals[:2]] == [401, 403]
@@ -88,8 +117,13 @@ def test_each_refusal_has_the_shape_of_its_protocol(service: ServiceProcess, pat
     assert client.head(path, headers=nobody).content == b""
 
 
-@pytest.mark.parametrize("path", ["/v2/models/toy/infer", "/invocations", "/v1/toy/predict", f"{PREFIX}/v2/models/toy/infer"])
-def test_what_is_refused_before_it_is_a_request_has_it_too(service: ServiceProcess, path: str) -> None:
+@pytest.mark.parametrize(
+    "path",
+    ["/v2/models/toy/infer", "/invocations", "/v1/toy/predict", f"{PREFIX}/v2/models/toy/infer"],
+)
+def test_what_is_refused_before_it_is_a_request_has_it_too(
+    service: ServiceProcess, path: str
+) -> None:
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     head += f"Authorization: {service.client.headers['authorization']}\r\n"
     sent = {
@@ -109,30 +143,49 @@ def test_what_is_refused_before_it_is_a_request_has_it_too(service: ServiceProce
     check_shape(path, answer.body)
 
 
-def test_triton_s_client_reads_every_refusal_and_speaks_gzip_both_ways(service: ServiceProcess) -> None:
+def test_triton_s_client_reads_every_refusal_and_speaks_gzip_both_ways(
+    service: ServiceProcess,
+) -> None:
     triton = pytest.importorskip("tritonclient.http")
     import numpy as np
 
     def tensors() -> list[object]:
         made = []
-        for name, value, kind in (("carrier", "AA", "BYTES"), ("distance", 800.0, "FP64"), ("wind", 3.0, "FP64")):
+        for name, value, kind in (
+            ("carrier", "AA", "BYTES"),
+            ("distance", 800.0, "FP64"),
+            ("wind", 3.0, "FP64"),
+        ):
             tensor = triton.InferInput(name, [40], kind)
-            tensor.set_data_from_numpy(np.array([value] * 40, object if kind == "BYTES" else "float64"))
+            tensor.set_data_from_numpy(
+                np.array([value] * 40, object if kind == "BYTES" else "float64")
+            )
             made.append(tensor)
         return made
 
     with triton.InferenceServerClient(f"127.0.0.1:{service.port}") as client:
         key = {"Authorization": service.client.headers["authorization"]}
         for coding in ("gzip", None):
-            packed = {"request_compression_algorithm": coding, "response_compression_algorithm": coding}
+            packed = {
+                "request_compression_algorithm": coding,
+                "response_compression_algorithm": coding,
+            }
             answer = client.infer("toy", tensors(), headers=dict(key), **packed)
             assert answer.as_numpy("score").shape == (40,)
         for what, told in (
             (lambda: client.infer("toy", tensors()), "A key is needed here"),
             (lambda: client.infer("nothing", tensors(), headers=dict(key)), "Unknown use case"),
             (lambda: client.get_trace_settings(headers=dict(key)), "There is nothing at"),
-            (lambda: client.infer("toy", tensors(), headers=dict(key), request_compression_algorithm="deflate"), "Content-Encoding"),
-            (lambda: client.get_model_metadata("toy", model_version="9", headers=dict(key)), "has version"),
+            (
+                lambda: client.infer(
+                    "toy", tensors(), headers=dict(key), request_compression_algorithm="deflate"
+                ),
+                "Content-Encoding",
+            ),
+            (
+                lambda: client.get_model_metadata("toy", model_version="9", headers=dict(key)),
+                "has version",
+            ),
         ):
             with pytest.raises(triton.InferenceServerException, match=told):
                 what()
@@ -141,7 +194,9 @@ def test_triton_s_client_reads_every_refusal_and_speaks_gzip_both_ways(service: 
 PROBES = ("/health", "/ready", "/ping", "/v2/health/live", "/v2/health/ready", f"{PREFIX}/health")
 
 
-def test_when_all_connections_are_taken_probes_are_answered_and_others_told_to_come_back(service: ServiceProcess) -> None:
+def test_when_all_connections_are_taken_probes_are_answered_and_others_told_to_come_back(
+    service: ServiceProcess,
+) -> None:
     address, url = ("127.0.0.1", service.port), service.client.base_url
     key = {"authorization": service.client.headers["authorization"]}
     idle = [socket.create_connection(address, timeout=20) for _ in range(CONNECTIONS + 100)]
@@ -151,16 +206,23 @@ def test_when_all_connections_are_taken_probes_are_answered_and_others_told_to_c
                 answer = httpx.request(method, f"{url}{path}", trust_env=False)
                 assert (answer.status_code, answer.headers["connection"]) == (200, "close"), path
         for path in ("/v1/toy/predict", "/v2/models/toy/infer", "/invocations"):
-            answer = httpx.post(f"{url}{path}", content=BODY, headers={**JSON, **key}, trust_env=False)
+            answer = httpx.post(
+                f"{url}{path}", content=BODY, headers={**JSON, **key}, trust_env=False
+            )
             assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (503, True)
             check_shape(path, answer.content)
     finally:
         for connection in idle:
             connection.close()
-    wait_until(lambda: service.client.post("/v1/toy/predict", json={"rows": [ROW]}).status_code == 200, "there is room again")
+    wait_until(
+        lambda: service.client.post("/v1/toy/predict", json={"rows": [ROW]}).status_code == 200,
+        "there is room again",
+    )
 
 
-def test_a_connection_too_many_that_asks_nothing_is_told_and_closed(service: ServiceProcess) -> None:
+def test_a_connection_too_many_that_asks_nothing_is_told_and_closed(
+    service: ServiceProcess,
+) -> None:
     address = ("127.0.0.1", service.port)
     idle = [socket.create_connection(address, timeout=20) for _ in range(CONNECTIONS)]
     try:
@@ -177,8 +239,12 @@ def test_a_connection_too_many_that_asks_nothing_is_told_and_closed(service: Ser
 
 @pytest.mark.parametrize("coding", ["gzip", "GZIP", "x-gzip", "Identity", "identity, gzip"])
 @pytest.mark.parametrize("path", ["/v1/toy/predict", "/v1/toy/explain", "/invocations"])
-def test_bodies_may_be_gzip_and_codings_are_named_in_any_case(service: ServiceProcess, path: str, coding: str) -> None:
-    body = json.dumps({"dataframe_records": [ROW]} if path == "/invocations" else {"rows": [ROW]}).encode()
+def test_bodies_may_be_gzip_and_codings_are_named_in_any_case(
+    service: ServiceProcess, path: str, coding: str
+) -> None:
+    body = json.dumps(
+        {"dataframe_records": [ROW]} if path == "/invocations" else {"rows": [ROW]}
+    ).encode()
     sent = gzip.compress(body) if "gzip" in coding.lower() else body
     answer = service.client.post(path, content=sent, headers={**JSON, "content-encoding": coding})
     assert answer.status_code == 200, answer.text
@@ -189,7 +255,9 @@ def test_a_small_body_that_would_become_a_large_one_is_cut_off(service: ServiceP
     bomb = b"".join([packer.compress(b" " * 2**20) for _ in range(300)] + [packer.flush()])
     assert len(bomb) < 2**20
     for path in ("/v1/toy/predict", "/v1/toy/feedback", "/v2/models/toy/infer", "/invocations"):
-        answer = service.client.post(path, content=bomb, headers={**JSON, "content-encoding": "gzip"})
+        answer = service.client.post(
+            path, content=bomb, headers={**JSON, "content-encoding": "gzip"}
+        )
         assert answer.status_code == 413, answer.text
 
 
@@ -206,24 +274,44 @@ def test_a_small_body_that_would_become_a_large_one_is_cut_off(service: ServiceP
         ("gzip, gzip", lambda body: gzip.compress(gzip.compress(body))),
     ],
 )
-def test_what_is_no_gzip_is_refused_by_name(service: ServiceProcess, coding: str, damage: object) -> None:
-    answer = service.client.post("/v1/toy/predict", content=damage(BODY), headers={**JSON, "content-encoding": coding})  # type: ignore[operator]
+def test_what_is_no_gzip_is_refused_by_name(
+    service: ServiceProcess, coding: str, damage: object
+) -> None:
+    answer = service.client.post(
+        "/v1/toy/predict", content=damage(BODY), headers={**JSON, "content-encoding": coding}
+    )  # type: ignore[operator]
     assert answer.status_code == 415 and "Content-Encoding" in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(
     ("accepted", "packed"),
     [
-        *(("gzip", True), ("GZIP;q=0.5", True), ("br, gzip;q=0.1", True), ("*", True), ("x-gzip", True)),
-        *(("gzip;q=0", False), ("gzip;q=0.0", False), ("identity", False), ("br", False), ("gzip;q=0.5, identity;q=0.9", False)),
+        *(
+            ("gzip", True),
+            ("GZIP;q=0.5", True),
+            ("br, gzip;q=0.1", True),
+            ("*", True),
+            ("x-gzip", True),
+        ),
+        *(
+            ("gzip;q=0", False),
+            ("gzip;q=0.0", False),
+            ("identity", False),
+            ("br", False),
+            ("gzip;q=0.5, identity;q=0.9", False),
+        ),
         *(("*;q=0", False), ("gzip;q=0, *", False), ("", False), ("gzip;q=nonsense", False)),
     ],
 )
-def test_answers_are_gzip_for_those_who_ask_for_it(service: ServiceProcess, accepted: str, packed: bool) -> None:
+def test_answers_are_gzip_for_those_who_ask_for_it(
+    service: ServiceProcess, accepted: str, packed: bool
+) -> None:
     many = json.dumps({"rows": [ROW] * 500}).encode()
     for path in ("/v1/toy/predict", "/v1/toy/predict?log=false", "/openapi.json"):
         headers = {**JSON, "accept-encoding": accepted}
-        answer = service.client.request("GET" if "openapi" in path else "POST", path, content=many, headers=headers)
+        answer = service.client.request(
+            "GET" if "openapi" in path else "POST", path, content=many, headers=headers
+        )
         assert answer.status_code == 200
         told = [answer.headers.get(name) for name in ("content-encoding", "vary")]
         assert told == (["gzip", "Accept-Encoding"] if packed else [None, None])
@@ -237,10 +325,15 @@ def test_utf_8_may_be_named_in_any_way(service: ServiceProcess, path: str, chars
         return
     body = {"dataframe_records": [ROW]} if path == "/invocations" else {"rows": [ROW]}
     told = {"content-type": f"application/json; charset={charset}"}
-    assert service.client.post(path, content=json.dumps(body).encode(), headers=told).status_code == 200
+    assert (
+        service.client.post(path, content=json.dumps(body).encode(), headers=told).status_code
+        == 200
+    )
 
 
-@pytest.mark.parametrize("charset", ["iso-8859-1", "utf-16", "Windows-1252", "nonsense", "utf-8; charset=latin-1"])
+@pytest.mark.parametrize(
+    "charset", ["iso-8859-1", "utf-16", "Windows-1252", "nonsense", "utf-8; charset=latin-1"]
+)
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
@@ -250,8 +343,12 @@ def test_utf_8_may_be_named_in_any_way(service: ServiceProcess, path: str, chars
         ("/v1/toy/feedback", "application/json"),
     ],
 )
-def test_another_alphabet_is_refused_by_name(service: ServiceProcess, path: str, kind: str, charset: str) -> None:
-    answer = service.client.post(path, content=b'{"rows": []}', headers={"content-type": f"{kind}; charset={charset}"})
+def test_another_alphabet_is_refused_by_name(
+    service: ServiceProcess, path: str, kind: str, charset: str
+) -> None:
+    answer = service.client.post(
+        path, content=b'{"rows": []}', headers={"content-type": f"{kind}; charset={charset}"}
+    )
     assert answer.status_code == 415 and "charset" in answer.text
 
 

@@ -1,4 +1,6 @@
-"""Who is champion, when somebody had a hand in MLflow: healed, refused by name, adopted. On the real stack, in the order of the file."""
+"""Who is champion, when somebody had a hand in MLflow: healed, refused by name, adopted. On the
+real stack, in the order of the file.
+"""
 
 from collections.abc import Iterator
 
@@ -40,12 +42,19 @@ def delete(version: ModelVersion) -> None:
     MlflowClient().delete_model_version(CASE, version.number)
 
 
-def test_contest_after_the_alias_was_deleted_is_held_against_the_champion(loop: Loop, first: ModelVersion, second: ModelVersion) -> None:
+def test_contest_after_the_alias_was_deleted_is_held_against_the_champion(
+    loop: Loop, first: ModelVersion, second: ModelVersion
+) -> None:
     contest = loop.decisions(CASE, "contest")[-1]
     assert (contest["champion"], contest["verdict"]) == (first.number, "promote")
-    restored = next(entry for entry in loop.decisions(CASE, "crown") if entry["verdict"] == "restored")
+    restored = next(
+        entry for entry in loop.decisions(CASE, "crown") if entry["verdict"] == "restored"
+    )
     assert restored["version"] == first.number and restored["sequence"] < contest["sequence"]
-    assert any(f"the alias of champion {first.number} was deleted by hand" in text for text in loop.told(CASE))
+    assert any(
+        f"the alias of champion {first.number} was deleted by hand" in text
+        for text in loop.told(CASE)
+    )
     assert (loop.crowned(CASE), loop.served(CASE)) == (second.number, second.number)
 
 
@@ -57,7 +66,9 @@ def moved(loop: Loop, first: ModelVersion, second: ModelVersion) -> ModelVersion
     return third
 
 
-def test_alias_that_was_moved_by_hand_is_refused_by_each_flow(loop: Loop, second: ModelVersion, moved: ModelVersion) -> None:
+def test_alias_that_was_moved_by_hand_is_refused_by_each_flow(
+    loop: Loop, second: ModelVersion, moved: ModelVersion
+) -> None:
     entries = len(loop.decisions(CASE))
     loop.plant_predictions(CASE, "2024-06", loop_rows())
     for outcome in (
@@ -66,7 +77,10 @@ def test_alias_that_was_moved_by_hand_is_refused_by_each_flow(loop: Loop, second
         loop.run(rollback, CASE),
     ):
         assert outcome.name == "Failed"
-        assert f"is at version {moved.number}, and the ledger crowned version {second.number} last" in outcome.message
+        assert (
+            f"is at version {moved.number}, and the ledger crowned version {second.number} last"
+            in outcome.message
+        )
         assert "adopt/toy_reign" in outcome.told[0]
     assert len(loop.decisions(CASE)) == entries and loop.crowned(CASE) == moved.number
 
@@ -77,14 +91,32 @@ def loop_rows():
     return toy_rows("2024-06")
 
 
-def test_adoption_settles_who_is_champion_and_the_ledger_says_who_said_so(loop: Loop, second: ModelVersion, moved: ModelVersion) -> None:
-    outcome = loop.run(adopt, CASE, version=moved.number, by="Ana", why="the contest cannot see what I see")
-    assert outcome.name == "Completed" and f"Version {moved.number} is champion of {CASE} after {second.number}" in outcome.message
+def test_adoption_settles_who_is_champion_and_the_ledger_says_who_said_so(
+    loop: Loop, second: ModelVersion, moved: ModelVersion
+) -> None:
+    outcome = loop.run(
+        adopt, CASE, version=moved.number, by="Ana", why="the contest cannot see what I see"
+    )
+    assert (
+        outcome.name == "Completed"
+        and f"Version {moved.number} is champion of {CASE} after {second.number}" in outcome.message
+    )
     assert (loop.crowned(CASE), loop.served(CASE), outcome.result.number) == (moved.number,) * 3
     entry = loop.decisions(CASE)[-1]
-    assert (entry["kind"], entry["verdict"], entry["version"], entry["champion"]) == ("crown", "adopted", moved.number, second.number)
-    assert (entry["facts"]["by"], entry["facts"]["why"]) == ("Ana", "the contest cannot see what I see")
-    assert f"version {moved.number} is champion by hand, without a contest (before: {second.number})" in outcome.told[0]
+    assert (entry["kind"], entry["verdict"], entry["version"], entry["champion"]) == (
+        "crown",
+        "adopted",
+        moved.number,
+        second.number,
+    )
+    assert (entry["facts"]["by"], entry["facts"]["why"]) == (
+        "Ana",
+        "the contest cannot see what I see",
+    )
+    assert (
+        f"version {moved.number} is champion by hand, without a contest (before: {second.number})"
+        in outcome.told[0]
+    )
     assert audit_ledger(loop.lake, loop.registry, CASE).faults == ()
     words = loop.run(explain, CASE, question="champion").result
     assert words.champion == moved.number and "It got the crown by hand" in words.text
@@ -92,18 +124,31 @@ def test_adoption_settles_who_is_champion_and_the_ledger_says_who_said_so(loop: 
     assert again.name == "Failed" and "is the champion already" in again.message
 
 
-def test_adoption_of_what_cannot_serve_changes_nothing(loop: Loop, second: ModelVersion, moved: ModelVersion) -> None:
+def test_adoption_of_what_cannot_serve_changes_nothing(
+    loop: Loop, second: ModelVersion, moved: ModelVersion
+) -> None:
     from mlflow import MlflowClient
 
-    bare = MlflowClient().create_model_version(CASE, f"runs:/{second.run_id}/model", run_id=second.run_id).version
-    for version, said in ((str(bare), "has no model package"), ("999", "version 999 of 'toy_reign'")):
+    bare = (
+        MlflowClient()
+        .create_model_version(CASE, f"runs:/{second.run_id}/model", run_id=second.run_id)
+        .version
+    )
+    for version, said in (
+        (str(bare), "has no model package"),
+        ("999", "version 999 of 'toy_reign'"),
+    ):
         outcome = loop.run(adopt, CASE, version=version, by="Ana", why="a try")
         assert outcome.name == "Failed" and said in outcome.message
-    assert loop.run(adopt, CASE, version=second.number, by=" ", why="nobody says so").name == "Failed"
+    assert (
+        loop.run(adopt, CASE, version=second.number, by=" ", why="nobody says so").name == "Failed"
+    )
     assert loop.crowned(CASE) == moved.number
 
 
-def test_champion_that_was_deleted_is_rolled_back_from(loop: Loop, second: ModelVersion, moved: ModelVersion) -> None:
+def test_champion_that_was_deleted_is_rolled_back_from(
+    loop: Loop, second: ModelVersion, moved: ModelVersion
+) -> None:
     delete(moved)
     refused = loop.run(promote, CASE, version=second.number)
     assert refused.name == "Failed" and f"Champion {moved.number} of '{CASE}'" in refused.message
@@ -113,12 +158,22 @@ def test_champion_that_was_deleted_is_rolled_back_from(loop: Loop, second: Model
     assert (loop.crowned(CASE), loop.served(CASE)) == (second.number, second.number)
 
 
-def test_crown_that_is_given_to_nobody_makes_room_for_a_first_champion(loop: Loop, first: ModelVersion, second: ModelVersion) -> None:
+def test_crown_that_is_given_to_nobody_makes_room_for_a_first_champion(
+    loop: Loop, first: ModelVersion, second: ModelVersion
+) -> None:
     outcome = loop.run(adopt, CASE, version="none", by="Ana", why="another question is asked now")
-    assert outcome.name == "Completed" and loop.crowned(CASE) is None and loop.served(CASE) == second.number
+    assert (
+        outcome.name == "Completed"
+        and loop.crowned(CASE) is None
+        and loop.served(CASE) == second.number
+    )
     assert "gave the crown to nobody" in outcome.told[0]
     challenger = loop.plant(CASE, "2024-03", TO_MAY[:2])
     won = loop.run(promote, CASE)
     assert won.name == "Completed" and "as the first one" in won.message
     contest = loop.decisions(CASE, "contest")[-1]
-    assert (contest["champion"], contest["challenger"], contest["verdict"]) == (None, challenger.number, "promote")
+    assert (contest["champion"], contest["challenger"], contest["verdict"]) == (
+        None,
+        challenger.number,
+        "promote",
+    )

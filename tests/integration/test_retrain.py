@@ -1,4 +1,6 @@
-"""The loop as it runs by itself: on the worker, one at a time, killed in the middle, started by drift. In the order of the file."""
+"""The loop as it runs by itself: on the worker, one at a time, killed in the middle, started by
+drift. In the order of the file.
+"""
 
 import os
 import signal
@@ -9,7 +11,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, FlowRunFilter, FlowRunFilterParentFlowRunId
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterParentFlowRunId,
+)
 from prefect.client.schemas.objects import FlowRun
 from usecases.toy import toy_rows
 
@@ -31,7 +38,9 @@ DEPLOYED = (CASE,)
 def runs(loop: Loop) -> list[FlowRun]:
     """All retrains of the deployment, oldest first."""
     deployment = loop.prefect.read_deployment_by_name(f"retrain/{CASE}")
-    found = loop.prefect.read_flow_runs(deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])))
+    found = loop.prefect.read_flow_runs(
+        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id]))
+    )
     return sorted(found, key=lambda run: str(run.created))
 
 
@@ -67,14 +76,19 @@ def killed_ingest(loop: Loop) -> int:
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_until(lambda: len(loop.lake.list(f"datasets/{CASE}/periods")) >= 2, "two periods are in the lake")
+        wait_until(
+            lambda: len(loop.lake.list(f"datasets/{CASE}/periods")) >= 2,
+            "two periods are in the lake",
+        )
     finally:
         process.kill()
         process.wait()
     return len(loop.lake.list(f"datasets/{CASE}/periods"))
 
 
-def test_ingest_killed_half_way_leaves_no_version_to_be_seen(loop: Loop, killed_ingest: int) -> None:
+def test_ingest_killed_half_way_leaves_no_version_to_be_seen(
+    loop: Loop, killed_ingest: int
+) -> None:
     assert killed_ingest < 8
     assert versions(loop.lake, CASE) == []
     assert [path for path in loop.lake.list(f"datasets/{CASE}") if "/periods/" not in path] == []
@@ -85,16 +99,25 @@ def first(loop: Loop, killed_ingest: int) -> Iterator[FlowRun]:
     """A retrain on the worker that is in the middle of its training."""
     (loop.settings.state / "hold").touch()
     run = start(loop, through="2024-03")
-    wait_until((loop.settings.state / "held").exists, "the run on the worker is in mid-train", seconds=90)
+    wait_until(
+        (loop.settings.state / "held").exists, "the run on the worker is in mid-train", seconds=90
+    )
     yield run
     (loop.settings.state / "hold").unlink(missing_ok=True)
 
 
-def test_second_retrain_at_the_same_time_says_why_it_does_not_run(loop: Loop, first: FlowRun) -> None:
+def test_second_retrain_at_the_same_time_says_why_it_does_not_run(
+    loop: Loop, first: FlowRun
+) -> None:
     outcome = loop.run(retrain, CASE)
     assert (outcome.name, outcome.state.is_completed()) == ("Skipped", True)
-    assert f"another retrain of 'toy_retrain' is at work: run 'toy_retrain 2024-03' ({first.id})" in outcome.message
-    assert len(outcome.told) == 1 and outcome.told[0].startswith(f"{CASE}: retrain skipped: another retrain")
+    assert (
+        f"another retrain of 'toy_retrain' is at work: run 'toy_retrain 2024-03' ({first.id})"
+        in outcome.message
+    )
+    assert len(outcome.told) == 1 and outcome.told[0].startswith(
+        f"{CASE}: retrain skipped: another retrain"
+    )
     refusal = loop.decisions(CASE)[-1]
     assert (refusal["kind"], refusal["verdict"], refusal["reasons"], refusal["run"]) == (
         "refusal",
@@ -105,19 +128,28 @@ def test_second_retrain_at_the_same_time_says_why_it_does_not_run(loop: Loop, fi
     assert state_name(loop.prefect.read_flow_run(first.id)) == "Running"
 
 
-def test_run_killed_in_mid_train_is_crashed_and_nothing_half_written_is_visible(loop: Loop, first: FlowRun) -> None:
+def test_run_killed_in_mid_train_is_crashed_and_nothing_half_written_is_visible(
+    loop: Loop, first: FlowRun
+) -> None:
     before = len(loop.slack.messages)
     os.kill(int((loop.settings.state / "held").read_text()), signal.SIGKILL)
     assert state_name(ended(loop, first)) == "Crashed"
     inside = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[first.id]))
-    assert {run.name: state_name(run) for run in loop.prefect.read_flow_runs(flow_run_filter=inside)}.keys() >= {"toy_retrain 2024-03"}
+    assert {
+        run.name: state_name(run) for run in loop.prefect.read_flow_runs(flow_run_filter=inside)
+    }.keys() >= {"toy_retrain 2024-03"}
     assert read_version(loop.lake, CASE).window == "2024-01..2024-03"
     assert loop.registry.versions(CASE) == [] and loop.registry.runs(CASE, {}) == []
     assert loop.crowned(CASE) is None
     wait_until(lambda: len(loop.told(CASE, before)) > 0, "Slack is told of the crash", seconds=120)
     (told,) = loop.told(CASE, before)
-    assert told.startswith(f"{CASE}: flow retrain failed: Process exited with status code: -9") and f"/runs/flow-run/{first.id}" in told
-    assert [(entry["verdict"], entry["run"]) for entry in loop.decisions(CASE, "retrain", "contest")] == [
+    assert (
+        told.startswith(f"{CASE}: flow retrain failed: Process exited with status code: -9")
+        and f"/runs/flow-run/{first.id}" in told
+    )
+    assert [
+        (entry["verdict"], entry["run"]) for entry in loop.decisions(CASE, "retrain", "contest")
+    ] == [
         ("started", str(first.id)),
         ("crashed", str(first.id)),
     ]
@@ -128,9 +160,19 @@ def test_retrain_after_a_killed_one_completes(loop: Loop, first: FlowRun) -> Non
     outcome = loop.run(retrain, CASE, through="2024-03")
     assert outcome.name == "Completed"
     assert (loop.crowned(CASE), loop.served(CASE)) == (outcome.result.number, outcome.result.number)
-    started, ended = [entry for entry in loop.decisions(CASE, "retrain") if entry["run"] == outcome.run_id]
-    assert (started["verdict"], started["reasons"], started["facts"]) == ("started", ["asked for"], {"started_by": "a person"})
-    assert (ended["verdict"], ended["version"], ended["promoted"]) == ("promoted", outcome.result.number, True)
+    started, ended = [
+        entry for entry in loop.decisions(CASE, "retrain") if entry["run"] == outcome.run_id
+    ]
+    assert (started["verdict"], started["reasons"], started["facts"]) == (
+        "started",
+        ["asked for"],
+        {"started_by": "a person"},
+    )
+    assert (ended["verdict"], ended["version"], ended["promoted"]) == (
+        "promoted",
+        outcome.result.number,
+        True,
+    )
 
 
 def test_drift_retrains_on_the_worker_and_the_new_champion_serves(loop: Loop) -> None:
@@ -142,10 +184,18 @@ def test_drift_retrains_on_the_worker_and_the_new_champion_serves(loop: Loop) ->
     run = ended(loop, next(run for run in runs(loop) if run.id not in known))
     assert state_name(run) == "Completed"
     columns = ", ".join(verdict.drifted_columns)
-    assert run.parameters == {"use_case": CASE, "through": "2024-07", "reason": f"drift in 2024-07: {columns}", "by_hand": False}
+    assert run.parameters == {
+        "use_case": CASE,
+        "through": "2024-07",
+        "reason": f"drift in 2024-07: {columns}",
+        "by_hand": False,
+    }
     after = loop.crowned(CASE)
     assert after is not None and after != before and loop.served(CASE) == after
-    assert read_manifest(loop.registry, loop.registry.version(CASE, after)).trained_through == "2024-07"
+    assert (
+        read_manifest(loop.registry, loop.registry.version(CASE, after)).trained_through
+        == "2024-07"
+    )
     entry = loop.decisions(CASE, "contest")[-1]
     assert (entry["verdict"], entry["champion"], entry["holdout"]) == ("promote", before, "2024-07")
     words = loop.run(explain, CASE, question="champion").result
@@ -154,37 +204,80 @@ def test_drift_retrains_on_the_worker_and_the_new_champion_serves(loop: Loop) ->
         and f"**Version {after}**" in words.text
         and f"against champion {before} on 2024-07: *promote*" in words.text
     )
-    assert "moved by hand" not in words.text and f"dataset version `{entry['dataset_version']}`" in words.text
+    assert (
+        "moved by hand" not in words.text
+        and f"dataset version `{entry['dataset_version']}`" in words.text
+    )
 
 
 def test_place_that_a_dead_run_left_taken_is_free_for_the_next_one(loop: Loop) -> None:
-    """As after a restart with another database of Prefect, which knows nothing of what held the place."""
-    dead = Decision(use_case=CASE, kind="retrain", verdict="started", reasons=["drift"], by="a test", run=str(uuid4()))
+    """As after a restart with another database of Prefect, which knows nothing of what held the
+    place.
+    """
+    dead = Decision(
+        use_case=CASE,
+        kind="retrain",
+        verdict="started",
+        reasons=["drift"],
+        by="a test",
+        run=str(uuid4()),
+    )
     append(loop.lake, dead)
     outcome = loop.run(retrain, CASE, through="2024-07")
     assert outcome.name == "Nothing to do" and outcome.state.is_completed()
     crashed, started, ended = loop.decisions(CASE)[-3:]
-    assert [entry["verdict"] for entry in (crashed, started, ended)] == ["crashed", "started", "nothing to do"]
-    assert [entry["run"] for entry in (crashed, started, ended)] == [dead.run, outcome.run_id, outcome.run_id]
+    assert [entry["verdict"] for entry in (crashed, started, ended)] == [
+        "crashed",
+        "started",
+        "nothing to do",
+    ]
+    assert [entry["run"] for entry in (crashed, started, ended)] == [
+        dead.run,
+        outcome.run_id,
+        outcome.run_id,
+    ]
 
 
-def test_a_challenger_that_is_no_better_ends_the_run_as_champion_stays_and_the_ledger_says_kept(loop: Loop) -> None:
+def test_a_challenger_that_is_no_better_ends_the_run_as_champion_stays_and_the_ledger_says_kept(
+    loop: Loop,
+) -> None:
     """August is made as July was: the champion's own recipe on the same rows cannot win."""
     champion = loop.crowned(CASE)
     outcome = loop.run(retrain, CASE, through="2024-08")
-    assert outcome.name == "Champion stays" and outcome.message.startswith("Challenger ") and ": keep: " in outcome.message
+    assert (
+        outcome.name == "Champion stays"
+        and outcome.message.startswith("Challenger ")
+        and ": keep: " in outcome.message
+    )
     assert loop.crowned(CASE) == champion
     contest, end = loop.decisions(CASE)[-2:]
-    assert (contest["kind"], contest["verdict"], contest["run"]) == ("contest", "keep", outcome.run_id)
-    assert (end["kind"], end["verdict"], end["run"], end["reasons"]) == ("retrain", "kept", outcome.run_id, [outcome.message])
+    assert (contest["kind"], contest["verdict"], contest["run"]) == (
+        "contest",
+        "keep",
+        outcome.run_id,
+    )
+    assert (end["kind"], end["verdict"], end["run"], end["reasons"]) == (
+        "retrain",
+        "kept",
+        outcome.run_id,
+        [outcome.message],
+    )
     tags = loop.registry.version(CASE, contest["challenger"]).tags
     assert tags["laurel.decision"] == f"decisions/{CASE}/{contest['sequence']:08d}.json"
 
 
-def test_of_two_retrains_for_the_first_time_at_once_one_runs_and_the_other_is_skipped(loop: Loop) -> None:
+def test_of_two_retrains_for_the_first_time_at_once_one_runs_and_the_other_is_skipped(
+    loop: Loop,
+) -> None:
     """Both find an empty ledger: its first place is taken once."""
-    ran, skipped = sorted(loop.run_together((retrain, "toy_hopeless"), (retrain, "toy_hopeless")), key=lambda outcome: outcome.name)
-    assert [(one.name, one.state.is_completed()) for one in (ran, skipped)] == [("Below the gate", True), ("Skipped", True)]
+    ran, skipped = sorted(
+        loop.run_together((retrain, "toy_hopeless"), (retrain, "toy_hopeless")),
+        key=lambda outcome: outcome.name,
+    )
+    assert [(one.name, one.state.is_completed()) for one in (ran, skipped)] == [
+        ("Below the gate", True),
+        ("Skipped", True),
+    ]
     assert skipped.message == (
         f"another retrain of 'toy_hopeless' is at work: run 'toy_hopeless latest' ({ran.run_id}). "
         f"Let it end, or cancel it: prefect flow-run cancel {ran.run_id}"

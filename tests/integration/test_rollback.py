@@ -1,4 +1,6 @@
-"""Rollback: to the champion before, to a named version, and to what cannot serve. On the real stack, in the order of the file."""
+"""Rollback: to the champion before, to a named version, and to what cannot serve. On the real
+stack, in the order of the file.
+"""
 
 from typing import Any
 
@@ -47,30 +49,65 @@ def refused(loop: Loop, outcome: Outcome, champion: ModelVersion, said: str, ent
 
 def test_crownings_are_in_the_ledger(loop: Loop, first: ModelVersion, second: ModelVersion) -> None:
     one, two = crowns(loop)
-    assert (one["kind"], one["verdict"], one["version"], one["champion"]) == ("crown", "crowned", first.number, None)
-    assert (two["kind"], two["verdict"], two["version"], two["champion"]) == ("crown", "crowned", second.number, first.number)
+    assert (one["kind"], one["verdict"], one["version"], one["champion"]) == (
+        "crown",
+        "crowned",
+        first.number,
+        None,
+    )
+    assert (two["kind"], two["verdict"], two["version"], two["champion"]) == (
+        "crown",
+        "crowned",
+        second.number,
+        first.number,
+    )
     assert (two["challenger"], two["facts"]["refit_of"]) == (second.tags["laurel.refit_of"],) * 2
-    assert two["promoted"] and two["facts"]["recipe"] == "boosting" and two["facts"]["seconds_to_served"] >= 0
+    assert (
+        two["promoted"]
+        and two["facts"]["recipe"] == "boosting"
+        and two["facts"]["seconds_to_served"] >= 0
+    )
 
 
 def test_first_champion_has_none_to_go_back_to(loop: Loop, second: ModelVersion) -> None:
     outcome = loop.run(rollback, "toy_hasty")
-    assert outcome.name == "Failed" and "'toy_hasty' has no champion to roll back from" in outcome.message
+    assert (
+        outcome.name == "Failed"
+        and "'toy_hasty' has no champion to roll back from" in outcome.message
+    )
 
 
 @pytest.mark.parametrize(
     ("version", "said"),
-    [("999", "version 999 of 'toy_rollback'"), ("champion", "is the champion already"), ("bare", "has no model package")],
+    [
+        ("999", "version 999 of 'toy_rollback'"),
+        ("champion", "is the champion already"),
+        ("bare", "has no model package"),
+    ],
 )
-def test_rollback_to_what_cannot_serve_leaves_the_alias(loop: Loop, second: ModelVersion, version: str, said: str) -> None:
+def test_rollback_to_what_cannot_serve_leaves_the_alias(
+    loop: Loop, second: ModelVersion, version: str, said: str
+) -> None:
     if version == "bare":
-        version = MlflowClient().create_model_version(CASE, f"runs:/{second.run_id}/model", run_id=second.run_id).version
-    outcome = loop.run(rollback, CASE, version=second.number if version == "champion" else str(version))
+        version = (
+            MlflowClient()
+            .create_model_version(CASE, f"runs:/{second.run_id}/model", run_id=second.run_id)
+            .version
+        )
+    outcome = loop.run(
+        rollback, CASE, version=second.number if version == "champion" else str(version)
+    )
     refused(loop, outcome, second, said, entries=2)
 
 
-def test_rollback_to_a_package_that_was_damaged_leaves_the_alias(loop: Loop, first: ModelVersion, second: ModelVersion) -> None:
-    (path,) = [path for path in loop.lake.list("mlflow") if path.endswith(f"{first.run_id}/artifacts/package/model.onnx")]
+def test_rollback_to_a_package_that_was_damaged_leaves_the_alias(
+    loop: Loop, first: ModelVersion, second: ModelVersion
+) -> None:
+    (path,) = [
+        path
+        for path in loop.lake.list("mlflow")
+        if path.endswith(f"{first.run_id}/artifacts/package/model.onnx")
+    ]
     whole = loop.lake.read(path)
     loop.lake.write(path, whole[:-100] + bytes(100))
     outcome = loop.run(rollback, CASE, version=first.number)
@@ -87,33 +124,55 @@ def test_rollback_that_cannot_be_served_gives_the_alias_back(
     assert outcome.name == "Failed" and f"The alias is back at {second.number}" in outcome.message
     assert loop.crowned(CASE) == second.number
     entry = crowns(loop)[-1]
-    assert (entry["kind"], entry["verdict"], entry["version"], entry["promoted"]) == ("rollback", "failed", first.number, False)
+    assert (entry["kind"], entry["verdict"], entry["version"], entry["promoted"]) == (
+        "rollback",
+        "failed",
+        first.number,
+        False,
+    )
 
 
-def test_rollback_gives_the_crown_to_the_champion_before(loop: Loop, first: ModelVersion, second: ModelVersion) -> None:
+def test_rollback_gives_the_crown_to_the_champion_before(
+    loop: Loop, first: ModelVersion, second: ModelVersion
+) -> None:
     before = len(loop.decisions(CASE))
     outcome = loop.run(rollback, CASE, reason="complaints")
     assert outcome.result.number == first.number
     assert (loop.crowned(CASE), loop.served(CASE)) == (first.number, first.number)
     assert len(loop.decisions(CASE)) == before + 1, "one entry for one event"
     entry = loop.decisions(CASE)[-1]
-    assert (entry["kind"], entry["verdict"], entry["version"], entry["champion"]) == ("rollback", "rollback", first.number, second.number)
+    assert (entry["kind"], entry["verdict"], entry["version"], entry["champion"]) == (
+        "rollback",
+        "rollback",
+        first.number,
+        second.number,
+    )
     assert entry["reasons"] == ["complaints"] and 0.75 < entry["gate_score"] < 1
-    assert outcome.told[-1].startswith(f"{CASE}: rolled back from version {second.number} to version {first.number}")
+    assert outcome.told[-1].startswith(
+        f"{CASE}: rolled back from version {second.number} to version {first.number}"
+    )
     assert "complaints" in loop.artifact("toy-rollback-rollback")
 
 
-def test_second_rollback_does_not_go_back_to_what_was_rolled_back_from(loop: Loop, first: ModelVersion) -> None:
+def test_second_rollback_does_not_go_back_to_what_was_rolled_back_from(
+    loop: Loop, first: ModelVersion
+) -> None:
     outcome = loop.run(rollback, CASE)
     refused(loop, outcome, first, f"no champion before version {first.number}", entries=4)
 
 
 def test_rollback_to_a_named_version(loop: Loop, second: ModelVersion) -> None:
     outcome = loop.run(rollback, CASE, version=second.number)
-    assert (outcome.name, loop.crowned(CASE), loop.served(CASE)) == ("Completed", second.number, second.number)
+    assert (outcome.name, loop.crowned(CASE), loop.served(CASE)) == (
+        "Completed",
+        second.number,
+        second.number,
+    )
 
 
-def test_no_request_fails_while_a_worker_rolls_back(loop: Loop, first: ModelVersion, second: ModelVersion) -> None:
+def test_no_request_fails_while_a_worker_rolls_back(
+    loop: Loop, first: ModelVersion, second: ModelVersion
+) -> None:
     with opened(loop.registry, second) as (package, _):
         rows = package.smoke.rows[:1]
     with callers(loop.settings.serving_base_url, CASE, rows) as traffic:

@@ -1,4 +1,6 @@
-"""A retrain as the workflow runs it: started through the API, waited for, reported on a pull request and in Slack. In the file's order."""
+"""A retrain as the workflow runs it: started through the API, waited for, reported on a pull
+request and in Slack. In the file's order.
+"""
 
 import os
 import subprocess
@@ -12,7 +14,12 @@ import httpx
 import pytest
 import yaml
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, FlowRunFilter, FlowRunFilterTags
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterTags,
+)
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelled, Completed, Crashed, Running
 
@@ -48,7 +55,9 @@ def command(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Command:
 
     def run(use_case: str, *arguments: str) -> Ran:
         report = tmp_path / "report.md"
-        code = run_and_wait.main(["--use-case", use_case, "--report", str(report), "--poll-seconds", "0.2", *arguments])
+        code = run_and_wait.main(
+            ["--use-case", use_case, "--report", str(report), "--poll-seconds", "0.2", *arguments]
+        )
         return Ran(code, report.read_text(), "".join(capfd.readouterr()))
 
     return run
@@ -62,7 +71,17 @@ def github() -> Iterator[GitHubServer]:
 
 
 def comment(github: GitHubServer, report: Path) -> int:
-    arguments = [str(report), "--repository", github.repository, "--number", "12", "--name", "contest", "--api-url", github.url]
+    arguments = [
+        str(report),
+        "--repository",
+        github.repository,
+        "--number",
+        "12",
+        "--name",
+        "contest",
+        "--api-url",
+        github.url,
+    ]
     return pull_request_comment.main(arguments)
 
 
@@ -71,17 +90,39 @@ def test_retrain_started_from_outside_crowns_the_first_champion_and_says_so(
 ) -> None:
     """As a process of its own, as the workflow starts it."""
     before, report = len(loop.slack.messages), tmp_path / "contest.md"
-    told = ["--report", str(report), "--tell-slack", "--link", "pull request=https://github.example/team/models/pull/12"]
-    arguments = ["--use-case", CASE, "--parameter", "through=2024-03", "--parameter", "reason=pull request 12", *told]
+    told = [
+        "--report",
+        str(report),
+        "--tell-slack",
+        "--link",
+        "pull request=https://github.example/team/models/pull/12",
+    ]
+    arguments = [
+        "--use-case",
+        CASE,
+        "--parameter",
+        "through=2024-03",
+        "--parameter",
+        "reason=pull request 12",
+        *told,
+    ]
     done = subprocess.run(
-        [sys.executable, "-m", "deployments.runs.run_and_wait", *arguments], cwd=REPOSITORY, env=os.environ, capture_output=True, text=True
+        [sys.executable, "-m", "deployments.runs.run_and_wait", *arguments],
+        cwd=REPOSITORY,
+        env=os.environ,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     champion = loop.crowned(CASE)
     assert champion is not None and loop.served(CASE) == champion
-    assert done.stdout.splitlines()[-1].startswith(f"Version {champion} is champion of {CASE} as the first one, ")
+    assert done.stdout.splitlines()[-1].startswith(
+        f"Version {champion} is champion of {CASE} as the first one, "
+    )
     assert "run: Running" in done.stdout and "promote: Completed" in done.stdout
-    assert report.read_text().startswith(f"## {CASE}: Version {champion} is champion of {CASE} as the first one, ")
+    assert report.read_text().startswith(
+        f"## {CASE}: Version {champion} is champion of {CASE} as the first one, "
+    )
     assert "\n\n### Promote: challenger " in report.read_text()
     assert [text for text in loop.told(CASE, before) if "retrain from GitHub: Version" in text]
     assert "pull request: https://github.example/team/models/pull/12" in loop.told(CASE, before)[-1]
@@ -91,55 +132,109 @@ def test_retrain_started_from_outside_crowns_the_first_champion_and_says_so(
 
 
 def test_next_contest_stands_in_the_same_comment_with_both_scores(
-    loop: Loop, command: Command, github: GitHubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loop: Loop,
+    command: Command,
+    github: GitHubServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ran = command(CASE, "--parameter", "through=2024-07", "--link", "workflow run=https://github.example/run/7")
+    ran = command(
+        CASE,
+        "--parameter",
+        "through=2024-07",
+        "--link",
+        "workflow run=https://github.example/run/7",
+    )
     assert ran.code == 0, ran.printed
     decision = loop.decisions(CASE, "contest")[-1]
     assert decision["champion"] is not None, ran.report
-    assert f"challenger {decision['challenger']} against champion {decision['champion']}" in ran.report
+    assert (
+        f"challenger {decision['challenger']} against champion {decision['champion']}" in ran.report
+    )
     main = decision["contest"]["main"]
-    assert f"| hold-out | roc_auc | {main['champion']:.4f} | {main['challenger']:.4f} |" in ran.report
+    assert (
+        f"| hold-out | roc_auc | {main['champion']:.4f} | {main['challenger']:.4f} |" in ran.report
+    )
     assert [line.split(" | ")[0] for line in ran.report.splitlines() if line.endswith(" |")][-4:] == [
         "| ingest", "| train", "| evaluate", "| promote"
     ]  # fmt: skip
-    assert "/runs/flow-run/" in ran.report and "[workflow run](https://github.example/run/7)" in ran.report
+    assert (
+        "/runs/flow-run/" in ran.report
+        and "[workflow run](https://github.example/run/7)" in ran.report
+    )
     monkeypatch.setenv("LAUREL_GITHUB_TOKEN", github.token)
     assert comment(github, tmp_path / "report.md") == 0
-    assert len(github.comments) == 1 and f"against champion {decision['champion']}" in github.comments[0]["body"]
+    assert (
+        len(github.comments) == 1
+        and f"against champion {decision['champion']}" in github.comments[0]["body"]
+    )
 
 
-def test_retrain_without_newer_labels_completes_and_says_that_no_contest_was_held(command: Command) -> None:
+def test_retrain_without_newer_labels_completes_and_says_that_no_contest_was_held(
+    command: Command,
+) -> None:
     ran = command(CASE, "--parameter", "through=2024-07")
     assert ran.code == 0
     assert ran.report.startswith(f"## {CASE}: Champion ") and "has learned 2024-07" in ran.report
     assert "No contest was held." in ran.report and "Promote" not in ran.report
 
 
-def test_scripts_of_the_workflow_retrain_and_comment_as_a_runner_runs_them(loop: Loop, github: GitHubServer, tmp_path: Path) -> None:
-    """The text of train.yml's own steps, in a checkout, with a runner's variables. Nothing is newer: that is what it says."""
+def test_scripts_of_the_workflow_retrain_and_comment_as_a_runner_runs_them(
+    loop: Loop, github: GitHubServer, tmp_path: Path
+) -> None:
+    """The text of train.yml's own steps, in a checkout, with a runner's variables. Nothing is
+    newer: that is what it says.
+    """
     for one in [".venv", "deployments", "blocks", "flows", "usecases"]:
         (tmp_path / one).symlink_to(Path(sys.prefix) if one == ".venv" else REPOSITORY / one)
-    job = yaml.safe_load((REPOSITORY / ".github/workflows/train.yml").read_text())["jobs"]["retrain"]
+    job = yaml.safe_load((REPOSITORY / ".github/workflows/train.yml").read_text())["jobs"][
+        "retrain"
+    ]
     steps = {step["name"]: step for step in job["steps"] if "run" in step}
     unset = dict.fromkeys(["STACK", "LAUREL_PREFECT_AUTH", "LAUREL_SLACK_TOKEN"], "")
     given = {
         **unset,
-        **{name: os.environ[name] for name in ("LAUREL_PREFECT_URL", "LAUREL_SLACK_CHANNEL") if name in os.environ},
-        **{"USE_CASE": CASE, "THROUGH": "2024-07", "PAGE": "https://github.example/team/models/pull/12"},
-        **{"RUN": "https://github.example/team/models/actions/runs/7", "NUMBER": "12", "LAUREL_GITHUB_TOKEN": github.token},
+        **{
+            name: os.environ[name]
+            for name in ("LAUREL_PREFECT_URL", "LAUREL_SLACK_CHANNEL")
+            if name in os.environ
+        },
+        **{
+            "USE_CASE": CASE,
+            "THROUGH": "2024-07",
+            "PAGE": "https://github.example/team/models/pull/12",
+        },
+        **{
+            "RUN": "https://github.example/team/models/actions/runs/7",
+            "NUMBER": "12",
+            "LAUREL_GITHUB_TOKEN": github.token,
+        },
     }
     runner = {name: value for name, value in os.environ.items() if name not in given}
-    runner |= {"GITHUB_REPOSITORY": github.repository, "GITHUB_API_URL": github.url, "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
-    for name in ("Retrain and wait", "Show the contest on the run's page", "Comment on the pull request"):
+    runner |= {
+        "GITHUB_REPOSITORY": github.repository,
+        "GITHUB_API_URL": github.url,
+        "GITHUB_STEP_SUMMARY": str(tmp_path / "summary"),
+    }
+    for name in (
+        "Retrain and wait",
+        "Show the contest on the run's page",
+        "Comment on the pull request",
+    ):
         # A step sees the job's variables and its own, and what is not set is empty there.
-        own = {one: given[one] for one in {**job["env"], **steps[name].get("env", {})} if one in given}
+        own = {
+            one: given[one] for one in {**job["env"], **steps[name].get("env", {})} if one in given
+        }
         done = subprocess.run(
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", steps[name]["run"]],
             cwd=tmp_path, env={**runner, **own}, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
-    (comment,) = [one["body"] for one in github.comments if one["body"].startswith("<!-- laurel:contest-toy_github -->")]
+    (comment,) = [
+        one["body"]
+        for one in github.comments
+        if one["body"].startswith("<!-- laurel:contest-toy_github -->")
+    ]
     assert comment.endswith((tmp_path / "summary").read_text()) and "has learned 2024-07" in comment
     assert "[change](https://github.example/team/models/pull/12) · [workflow run]" in comment
 
@@ -147,55 +242,93 @@ def test_scripts_of_the_workflow_retrain_and_comment_as_a_runner_runs_them(loop:
 def test_failed_retrain_exits_1_and_the_report_has_its_error(command: Command) -> None:
     ran = command(CASE, "--parameter", "through=1999-01")
     assert ran.code == 1
-    assert ran.report.startswith(f"## {CASE}: retrain Failed") and "It ended as Failed: " in ran.report and "1999-01" in ran.report
+    assert (
+        ran.report.startswith(f"## {CASE}: retrain Failed")
+        and "It ended as Failed: " in ran.report
+        and "1999-01" in ran.report
+    )
 
 
 def test_the_service_answers_as_the_champion_that_was_crowned(loop: Loop) -> None:
     service = ModelService.of(loop.settings)
     champion = loop.crowned(CASE)
-    assert check_service(service, CASE, champion).startswith(f"{CASE}: version {champion} answers, ")
-
-
-def test_deployment_that_is_not_there_is_said_with_the_command_that_makes_it(command: Command) -> None:
-    ran = command("nobody")
-    assert (ran.code, "There is no deployment 'retrain/nobody'. Register it: python -m deployments.apply" in ran.report) == (1, True)
-
-
-def test_use_case_that_is_new_in_an_image_runs_by_another_ones_deployment(loop: Loop, command: Command) -> None:
-    """The process pool of this stack cannot run images; the run is there all the same, and what a container would be told is on it."""
-    command(
-        "toy_left_out_of_nothing", "--image", "registry.example/laurel-flows@sha256:1", "--timeout-minutes", "0", "--worker-minutes", "9"
+    assert check_service(service, CASE, champion).startswith(
+        f"{CASE}: version {champion} answers, "
     )
-    # Asked for by tag: an answer holds two hundred runs at most, and the stack may have had more of them.
+
+
+def test_deployment_that_is_not_there_is_said_with_the_command_that_makes_it(
+    command: Command,
+) -> None:
+    ran = command("nobody")
+    assert (
+        ran.code,
+        "There is no deployment 'retrain/nobody'. Register it: python -m deployments.apply"
+        in ran.report,
+    ) == (1, True)
+
+
+def test_use_case_that_is_new_in_an_image_runs_by_another_ones_deployment(
+    loop: Loop, command: Command
+) -> None:
+    """The process pool of this stack cannot run images; the run is there all the same, and what a
+    container would be told is on it.
+    """
+    command(
+        "toy_left_out_of_nothing",
+        "--image",
+        "registry.example/laurel-flows@sha256:1",
+        "--timeout-minutes",
+        "0",
+        "--worker-minutes",
+        "9",
+    )
+    # Asked for by tag: an answer holds two hundred runs at most, and the stack may have had more of
+    # them.
     wanted = FlowRunFilter(tags=FlowRunFilterTags(all_=["toy_left_out_of_nothing"]))
-    newest = max(loop.prefect.read_flow_runs(flow_run_filter=wanted), key=lambda run: str(run.created))
+    newest = max(
+        loop.prefect.read_flow_runs(flow_run_filter=wanted), key=lambda run: str(run.created)
+    )
     assert newest.parameters["use_case"] == "toy_left_out_of_nothing"
     assert newest.job_variables["image"] == "registry.example/laurel-flows@sha256:1"
 
 
 @pytest.fixture(scope="module")
 def idle(loop: Loop) -> str:
-    """A deployment on a pool that no worker serves: its runs stay as they are put. Returns the pool's name."""
+    """A deployment on a pool that no worker serves: its runs stay as they are put. Returns the
+    pool's name.
+    """
     loop.prefect.create_work_pool(WorkPoolCreate(name="nobody-works", type="process"))
     flow_id = loop.prefect.create_flow(retrain)
-    loop.prefect.create_deployment(flow_id, IDLE, work_pool_name="nobody-works", entrypoint="flows.retrain.retrain")
+    loop.prefect.create_deployment(
+        flow_id, IDLE, work_pool_name="nobody-works", entrypoint="flows.retrain.retrain"
+    )
     return "nobody-works"
 
 
 def idle_runs(loop: Loop) -> list[FlowRun]:
     deployment = loop.prefect.read_deployment_by_name(f"retrain/{IDLE}")
-    found = loop.prefect.read_flow_runs(deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])))
+    found = loop.prefect.read_flow_runs(
+        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id]))
+    )
     return sorted(found, key=lambda run: str(run.created))
 
 
-def test_pool_without_a_worker_is_said_and_the_run_never_begins(loop: Loop, idle: str, command: Command) -> None:
+def test_pool_without_a_worker_is_said_and_the_run_never_begins(
+    loop: Loop, idle: str, command: Command
+) -> None:
     ran = command(IDLE, "--worker-minutes", "0.01")
     assert ran.code == 1
-    assert f"no worker of the work pool '{idle}' is online. Start one: prefect worker start --pool {idle}" in ran.report
+    assert (
+        f"no worker of the work pool '{idle}' is online. Start one: prefect worker start "
+        f"--pool {idle}"
+    ) in ran.report
     assert idle_runs(loop)[-1].state_name == "Cancelled"
 
 
-def test_run_that_never_begins_is_cancelled_when_the_time_is_over(loop: Loop, idle: str, command: Command) -> None:
+def test_run_that_never_begins_is_cancelled_when_the_time_is_over(
+    loop: Loop, idle: str, command: Command
+) -> None:
     ran = command(IDLE, "--timeout-minutes", "0.01")
     assert ran.code == 1 and "it had not begun (no machine free in the work pool" in ran.report
     assert idle_runs(loop)[-1].state_name == "Cancelled"
@@ -206,8 +339,14 @@ def test_run_that_never_begins_is_cancelled_when_the_time_is_over(loop: Loop, id
     [
         (Cancelled(message="by hand"), "It ended as Cancelled: by hand"),
         (Crashed(message="the machine went away"), "It ended as Crashed: the machine went away"),
-        (Completed(message="out of thin air"), "It completed, and left no decision among its artifacts"),
-        (Completed(name="Skipped", message="another retrain of 'toy' is at work"), "It was skipped: another retrain of 'toy' is at work."),
+        (
+            Completed(message="out of thin air"),
+            "It completed, and left no decision among its artifacts",
+        ),
+        (
+            Completed(name="Skipped", message="another retrain of 'toy' is at work"),
+            "It was skipped: another retrain of 'toy' is at work.",
+        ),
         (Running(), "The run did not end within 3 s and goes on without being watched."),
     ],
     ids=lambda value: value.name if hasattr(value, "name") else "",
@@ -232,14 +371,39 @@ def test_whatever_else_becomes_of_the_run_is_exit_1_and_in_the_report(
 def locked_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Prefect server that asks for a password. Gives the address of its API."""
     folder, port = tmp_path_factory.mktemp("locked"), free_port()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "LAUREL_"))}
-    environment |= {"PREFECT_HOME": str(folder), "PREFECT_SERVER_API_AUTH_STRING": "laurel:correct-horse", "DO_NOT_TRACK": "1"}
-    environment |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_UI_ENABLED": "false"}
-    command = [str(Path(sys.executable).parent / "prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with (folder / "log").open("wb") as log, subprocess.Popen(command, env=environment, stdout=log, stderr=log) as server:
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PREFECT_", "LAUREL_"))
+    }
+    environment |= {
+        "PREFECT_HOME": str(folder),
+        "PREFECT_SERVER_API_AUTH_STRING": "laurel:correct-horse",
+        "DO_NOT_TRACK": "1",
+    }
+    environment |= {
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_ENABLED": "false",
+    }
+    command = [
+        str(Path(sys.executable).parent / "prefect"),
+        "server",
+        "start",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(command, env=environment, stdout=log, stderr=log) as server,
+    ):
         try:
             url = f"http://127.0.0.1:{port}/api"
-            wait_until(lambda: httpx.get(f"{url}/health", timeout=5).status_code in (200, 401), "the server with a password answers")
+            wait_until(
+                lambda: httpx.get(f"{url}/health", timeout=5).status_code in (200, 401),
+                "the server with a password answers",
+            )
             yield url
         finally:
             server.terminate()
@@ -254,7 +418,11 @@ def locked_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ],
 )
 def test_server_with_a_password_wants_the_right_one(
-    password: str | None, said: str, locked_server: str, command: Command, monkeypatch: pytest.MonkeyPatch
+    password: str | None,
+    said: str,
+    locked_server: str,
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("LAUREL_PREFECT_URL", locked_server)
     if password:
@@ -264,7 +432,12 @@ def test_server_with_a_password_wants_the_right_one(
     assert "horse" not in ran.report + ran.printed
 
 
-def test_server_that_is_away_is_said_with_its_address(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_that_is_away_is_said_with_its_address(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LAUREL_PREFECT_URL", f"http://127.0.0.1:{free_port()}/api")
     ran = command(CASE)
-    assert ran.code == 1 and "does not answer (ConnectError). Is LAUREL_PREFECT_URL right" in ran.report
+    assert (
+        ran.code == 1
+        and "does not answer (ConnectError). Is LAUREL_PREFECT_URL right" in ran.report
+    )

@@ -1,4 +1,6 @@
-"""The service as strangers meet it: who gets in, what they are told, how long they may take, and what is left in the logs."""
+"""The service as strangers meet it: who gets in, what they are told, how long they may take, and
+what is left in the logs.
+"""
 
 import json
 import re
@@ -34,7 +36,11 @@ API = {
     "cross-origin-resource-policy": "same-origin",
 }
 REQUEST_SECONDS = 2
-LIMITS = {"serving_request_seconds": REQUEST_SECONDS, "serving_max_body_megabytes": 1, "serving_queue_requests": 1}
+LIMITS = {
+    "serving_request_seconds": REQUEST_SECONDS,
+    "serving_max_body_megabytes": 1,
+    "serving_queue_requests": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +54,9 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServe
 @contextmanager
 def started(folder: Path, registry: RegistryServer, **settings: object) -> Iterator[ServiceProcess]:
     """A service with a key for everything, which ``service.client`` sends."""
-    everything = put_key(keys_file(folder), name="all", scopes=["predict", "feedback", "operate", "decide"])
+    everything = put_key(
+        keys_file(folder), name="all", scopes=["predict", "feedback", "operate", "decide"]
+    )
     service = ServiceProcess(folder, registry.url, **settings)
     service.client.headers["authorization"] = f"Bearer {everything}"
     with service:
@@ -57,14 +65,18 @@ def started(folder: Path, registry: RegistryServer, **settings: object) -> Itera
 
 
 @pytest.fixture(scope="module")
-def exposed(registry: RegistryServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+def exposed(
+    registry: RegistryServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServiceProcess]:
     """On every address, so with keys; with small limits."""
     with started(tmp_path_factory.mktemp("exposed"), registry, host="0.0.0.0", **LIMITS) as service:
         yield service
 
 
 @pytest.fixture(scope="module")
-def loopback(registry: RegistryServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+def loopback(
+    registry: RegistryServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServiceProcess]:
     """As a developer starts it: on loopback, without keys."""
     with ServiceProcess(tmp_path_factory.mktemp("loopback"), registry.url) as service:
         service.wait_for_version("1")
@@ -79,21 +91,31 @@ def predict(service: ServiceProcess, key: str | None = None, **headers: str) -> 
     """With another client than the service's, which has a key."""
     shown = {} if key is None else {"authorization": f"Bearer {key}"}
     address = f"{service.client.base_url}/v1/toy/predict"
-    return httpx.post(address, content=BODY, headers={**JSON, **shown, **headers}, trust_env=False, timeout=30)
+    return httpx.post(
+        address, content=BODY, headers={**JSON, **shown, **headers}, trust_env=False, timeout=30
+    )
 
 
 # A service that others could reach does not start without keys
 
 
 @pytest.mark.parametrize(
-    "settings", [{"host": "0.0.0.0"}, {"host": "::"}, {"serving_require_keys": True}, {"host": "0.0.0.0", "serving_workers": 2}]
+    "settings",
+    [
+        {"host": "0.0.0.0"},
+        {"host": "::"},
+        {"serving_require_keys": True},
+        {"host": "0.0.0.0", "serving_workers": 2},
+    ],
 )
-def test_where_others_could_reach_it_the_service_does_not_start_without_a_key_and_says_how_to_make_one(
+def test_a_service_that_others_could_reach_does_not_start_without_a_key_and_says_how_to_make_one(
     tmp_path: Path, settings: dict[str, object]
 ) -> None:
     code, said = start_in_vain(tmp_path, **settings)
     assert code not in (0, None) and "Traceback" not in said
-    assert re.search(r"keys\.json.*python -m serving\.keys add NAME --scope predict --scope feedback", said)
+    assert re.search(
+        r"keys\.json.*python -m serving\.keys add NAME --scope predict --scope feedback", said
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,7 +126,9 @@ def test_where_others_could_reach_it_the_service_does_not_start_without_a_key_an
         (lambda file: file.write_text("[]\n"), "python -m serving.keys add"),
     ],
 )
-def test_a_file_of_keys_that_cannot_be_trusted_stops_the_start(tmp_path: Path, broken: Any, told: str) -> None:
+def test_a_file_of_keys_that_cannot_be_trusted_stops_the_start(
+    tmp_path: Path, broken: Any, told: str
+) -> None:
     put_key(keys_file(tmp_path))
     broken(keys_file(tmp_path))
     code, said = start_in_vain(tmp_path, host="0.0.0.0")
@@ -165,17 +189,30 @@ UNDOCUMENTED = {
 
 def test_for_every_documented_route_it_was_decided_who_may_call_it(exposed: ServiceProcess) -> None:
     paths = exposed.client.get("/openapi.json").json()["paths"]
-    assert {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods} == set(ROUTES)
+    assert {
+        f"{method.upper()} {path}" for path, methods in paths.items() for method in methods
+    } == set(ROUTES)
 
 
-@pytest.mark.parametrize(("route", "scope"), [(route, scope) for route, scope in (ROUTES | UNDOCUMENTED).items() if scope])
-def test_each_route_asks_for_its_scope_and_takes_no_other(exposed: ServiceProcess, route: str, scope: str) -> None:
+@pytest.mark.parametrize(
+    ("route", "scope"),
+    [(route, scope) for route, scope in (ROUTES | UNDOCUMENTED).items() if scope],
+)
+def test_each_route_asks_for_its_scope_and_takes_no_other(
+    exposed: ServiceProcess, route: str, scope: str
+) -> None:
     def ask(**headers: str) -> httpx.Response:
         return ask_route(exposed, route, {**JSON, **headers})
 
     file = keys_file(exposed.folder)
-    secrets = {name: put_key(file, name=f"only-{name}", scopes=[name]) for name in ("predict", "feedback", "operate", "decide")}
-    wait_until(lambda: all(ask(**{"x-api-key": secret}).status_code != 401 for secret in secrets.values()), "the new keys are taken")
+    secrets = {
+        name: put_key(file, name=f"only-{name}", scopes=[name])
+        for name in ("predict", "feedback", "operate", "decide")
+    }
+    wait_until(
+        lambda: all(ask(**{"x-api-key": secret}).status_code != 401 for secret in secrets.values()),
+        "the new keys are taken",
+    )
     without = ask()
     assert (without.status_code, without.headers["www-authenticate"].lower()) == (401, "bearer")
     assert ask(**{"x-api-key": make_key()}).status_code == 401
@@ -184,24 +221,46 @@ def test_each_route_asks_for_its_scope_and_takes_no_other(exposed: ServiceProces
         assert (answer.status_code, f"lacks the scope '{scope}'" in answer.text) == (403, True)
 
 
-@pytest.mark.parametrize("route", [route for route, scope in (ROUTES | UNDOCUMENTED).items() if not scope])
-def test_load_balancers_and_browsers_get_their_first_answer_without_a_key(exposed: ServiceProcess, route: str) -> None:
+@pytest.mark.parametrize(
+    "route", [route for route, scope in (ROUTES | UNDOCUMENTED).items() if not scope]
+)
+def test_load_balancers_and_browsers_get_their_first_answer_without_a_key(
+    exposed: ServiceProcess, route: str
+) -> None:
     answer = ask_route(exposed, route)
-    signed = "webhooks" in route or "slack" in route  # and this service has no secret to know the signatures by
+    signed = (
+        "webhooks" in route or "slack" in route
+    )  # and this service has no secret to know the signatures by
     assert answer.status_code == (404 if signed else 200), answer.text
 
 
-def ask_route(service: ServiceProcess, route: str, headers: dict[str, str] | None = None) -> httpx.Response:
+def ask_route(
+    service: ServiceProcess, route: str, headers: dict[str, str] | None = None
+) -> httpx.Response:
     """With another client than the service's, which has a key."""
     method, path = route.split()
-    for name, value in {"use_case": "toy", "model": "toy", "version": "1", "window": "2013-06"}.items():
+    for name, value in {
+        "use_case": "toy",
+        "model": "toy",
+        "version": "1",
+        "window": "2013-06",
+    }.items():
         path = path.replace(f"{{{name}}}", value)
     content = b"{}" if method == "POST" else None
-    return httpx.request(method, f"{service.client.base_url}{path}", content=content, headers=headers, trust_env=False)
+    return httpx.request(
+        method,
+        f"{service.client.base_url}{path}",
+        content=content,
+        headers=headers,
+        trust_env=False,
+    )
 
 
 def test_keys_change_without_a_restart_and_without_a_lost_request_in_every_worker(
-    tmp_path: Path, registry: RegistryServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    registry: RegistryServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("LAUREL_STATE", str(tmp_path / "state"))
     file = keys_file(tmp_path)
@@ -215,7 +274,10 @@ def test_keys_change_without_a_restart_and_without_a_lost_request_in_every_worke
     def all_workers(key: str, status: int) -> bool:
         return {predict(service, key).status_code for _ in range(20)} == {status}
 
-    with started(tmp_path, registry, host="0.0.0.0", serving_workers=2) as service, ThreadPoolExecutor(2) as callers:
+    with (
+        started(tmp_path, registry, host="0.0.0.0", serving_workers=2) as service,
+        ThreadPoolExecutor(2) as callers,
+    ):
         running = [callers.submit(call) for _ in range(2)]
         capsys.readouterr()
         keys_command(["rotate", "caller"])
@@ -232,23 +294,36 @@ def test_keys_change_without_a_restart_and_without_a_lost_request_in_every_worke
         wait_until(lambda: all_workers(new, 401), "both workers refuse the key that ended")
         assert "expired at" in predict(service, new).json()["error"]["message"]
         keys_command(["remove", "caller"])
-        wait_until(lambda: "not known here" in predict(service, new).text, "the removal is heard of")
+        wait_until(
+            lambda: "not known here" in predict(service, new).text, "the removal is heard of"
+        )
 
 
 def test_a_key_ends_by_itself_when_its_time_is_over(exposed: ServiceProcess) -> None:
-    brief = put_key(keys_file(exposed.folder), name="brief", expires=datetime.now(UTC) + timedelta(seconds=4))
+    brief = put_key(
+        keys_file(exposed.folder), name="brief", expires=datetime.now(UTC) + timedelta(seconds=4)
+    )
     wait_until(lambda: predict(exposed, brief).status_code == 200, "the key is taken")
     wait_until(lambda: "of 'brief' expired at" in predict(exposed, brief).text, "the key ends")
 
 
-def test_a_file_that_breaks_or_vanishes_lets_nobody_else_in_and_nobody_out(tmp_path: Path, registry: RegistryServer) -> None:
+def test_a_file_that_breaks_or_vanishes_lets_nobody_else_in_and_nobody_out(
+    tmp_path: Path, registry: RegistryServer
+) -> None:
     file = keys_file(tmp_path)
     with started(tmp_path, registry, serving_require_keys=True) as service:
         whole = file.read_bytes()
-        for damage in (lambda: file.write_bytes(whole[:-10]), lambda: file.chmod(0o666), file.unlink):
+        for damage in (
+            lambda: file.write_bytes(whole[:-10]),
+            lambda: file.chmod(0o666),
+            file.unlink,
+        ):
             before = service.output.read_text().count("keys unchanged")
             damage()
-            wait_until(lambda before=before: service.output.read_text().count("keys unchanged") > before, "the log tells it")
+            wait_until(
+                lambda before=before: service.output.read_text().count("keys unchanged") > before,
+                "the log tells it",
+            )
             assert service.predict(ROW)["model_version"] == "1"
             assert predict(service).status_code == predict(service, make_key()).status_code == 401
 
@@ -265,13 +340,24 @@ def test_no_key_reaches_a_log_or_an_answer(exposed: ServiceProcess) -> None:
         predict(exposed, authorization=f"Basic {secret}"),
         predict(exposed, authorization=secret),
         predict(exposed, **{"x-request-id": "id-1", "x-api-key": secret}),
-        httpx.post(f"{address}/v1/toy/predict?key={secret}", content=BODY, headers=JSON, trust_env=False),
         httpx.post(
-            f"{address}/v1/toy/feedback", content=f'{{"key": "{secret}"'.encode(), headers={**JSON, "x-api-key": secret}, trust_env=False
+            f"{address}/v1/toy/predict?key={secret}", content=BODY, headers=JSON, trust_env=False
+        ),
+        httpx.post(
+            f"{address}/v1/toy/feedback",
+            content=f'{{"key": "{secret}"'.encode(),
+            headers={**JSON, "x-api-key": secret},
+            trust_env=False,
         ),
     ]
-    wait_until(lambda: '"path":"/v1/toy/feedback"' in exposed.output.read_text(), "the last one is in the access log")
-    for text in (exposed.output.read_text(), *(str(answer.headers) + answer.text for answer in answers[:-1])):
+    wait_until(
+        lambda: '"path":"/v1/toy/feedback"' in exposed.output.read_text(),
+        "the last one is in the access log",
+    )
+    for text in (
+        exposed.output.read_text(),
+        *(str(answer.headers) + answer.text for answer in answers[:-1]),
+    ):
         assert secret not in text and secret[7:40] not in text
         assert not any(key.sha256[:16] in text for key in read_keys(file)[0])
 
@@ -279,12 +365,18 @@ def test_no_key_reaches_a_log_or_an_answer(exposed: ServiceProcess) -> None:
 # Web pages in the browser of a developer
 
 
-@pytest.mark.parametrize("path", ["/v1/toy/predict", "/v1/toy/predict?log=false", "/v1/toy/feedback", "/invocations"])
+@pytest.mark.parametrize(
+    "path", ["/v1/toy/predict", "/v1/toy/predict?log=false", "/v1/toy/feedback", "/invocations"]
+)
 @pytest.mark.parametrize(
     "headers",
     [
         {"host": "evil.example"},
-        {"host": "evil.example:80", "origin": "http://evil.example:80", "sec-fetch-site": "same-origin"},
+        {
+            "host": "evil.example:80",
+            "origin": "http://evil.example:80",
+            "sec-fetch-site": "same-origin",
+        },
         {"origin": "https://evil.example"},
         {"origin": "null"},
         {"sec-fetch-site": "cross-site", "content-type": "text/plain"},
@@ -297,7 +389,10 @@ def test_on_loopback_no_page_of_another_origin_and_no_proxy_gets_through(
 ) -> None:
     answer = loopback.client.post(path, content=BODY, headers={**JSON, **headers})
     code = answer.json().get("error_code") or answer.json()["error"]["code"]
-    assert (answer.status_code, code) == (403, "PERMISSION_DENIED" if path == "/invocations" else "forbidden")
+    assert (answer.status_code, code) == (
+        403,
+        "PERMISSION_DENIED" if path == "/invocations" else "forbidden",
+    )
     assert "access-control-allow-origin" not in answer.headers
 
 
@@ -307,7 +402,11 @@ def test_a_name_that_was_made_to_lead_here_reads_nothing(loopback: ServiceProces
 
 
 def test_preflights_of_other_origins_are_not_granted(loopback: ServiceProcess) -> None:
-    asked = {"origin": "https://evil.example", "access-control-request-method": "POST", "access-control-request-headers": "content-type"}
+    asked = {
+        "origin": "https://evil.example",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "content-type",
+    }
     answer = loopback.client.options("/v1/toy/predict", headers=asked)
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
@@ -333,7 +432,9 @@ def every_kind_of_answer(service: ServiceProcess) -> dict[str, httpx.Response]:
         "404 path": client.get(f"/{'x' * 2000}/../../etc/passwd%0a%00"),
         "405": client.post("/health", content=b"{}"),
         "413": client.post("/v1/toy/predict", content=b" " * (2**20 + 1), headers=JSON),
-        "415 gzip": client.post("/v1/toy/predict", content=b"\x1f\x8b", headers=JSON | {"content-encoding": "gzip"}),
+        "415 gzip": client.post(
+            "/v1/toy/predict", content=b"\x1f\x8b", headers=JSON | {"content-encoding": "gzip"}
+        ),
         "422 hot": client.post("/v1/toy/predict", json={"rows": [{**ROW, "distance": -1}]}),
         "422 fastapi": client.post("/v1/toy/predict?log=maybe", json={"rows": [ROW]}),
     }
@@ -346,12 +447,27 @@ def test_every_answer_has_its_request_id_and_its_security_headers(exposed: Servi
         assert {name: answer.headers.get(name) for name in API} == API, kind
         assert not {"server", "x-powered-by"} & set(answer.headers)
         if answer.status_code >= 400:
-            assert set(answer.json()) == {"error"} and set(answer.json()["error"]) <= {"code", "message", "row", "field"}, kind
+            assert set(answer.json()) == {"error"} and set(answer.json()["error"]) <= {
+                "code",
+                "message",
+                "row",
+                "field",
+            }, kind
 
 
 def test_no_error_tells_of_code_paths_or_other_callers(exposed: ServiceProcess) -> None:
     for kind, answer in every_kind_of_answer(exposed).items():
-        for secret in ("Traceback", 'File "', ".py", str(REPOSITORY), str(exposed.folder), "site-packages", "0x", "msgspec", "uvicorn"):
+        for secret in (
+            "Traceback",
+            'File "',
+            ".py",
+            str(REPOSITORY),
+            str(exposed.folder),
+            "site-packages",
+            "0x",
+            "msgspec",
+            "uvicorn",
+        ):
             assert answer.status_code == 200 or secret not in answer.text, (kind, secret)
 
 
@@ -359,22 +475,37 @@ def test_pages_run_only_their_own_scripts_and_stand_in_no_frame(exposed: Service
     for path in ("/", "/docs"):
         headers = exposed.client.get(path).headers
         policy = headers["content-security-policy"]
-        assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "unsafe" not in policy, path
-        assert "'sha256-" in policy and headers["x-frame-options"] == "DENY" and headers["referrer-policy"] == "no-referrer"
+        assert (
+            "default-src 'none'" in policy
+            and "frame-ancestors 'none'" in policy
+            and "unsafe" not in policy
+        ), path
+        assert (
+            "'sha256-" in policy
+            and headers["x-frame-options"] == "DENY"
+            and headers["referrer-policy"] == "no-referrer"
+        )
 
 
-def test_addresses_with_a_slash_too_many_are_not_redirected_to_where_the_caller_says(exposed: ServiceProcess) -> None:
+def test_addresses_with_a_slash_too_many_are_not_redirected_to_where_the_caller_says(
+    exposed: ServiceProcess,
+) -> None:
     answer = exposed.client.get("/v1/toy/", headers={"host": "evil.example"})
     assert "evil.example" not in str(answer.headers)
 
 
-def test_the_access_log_says_who_asked_what_and_nothing_of_the_rows(exposed: ServiceProcess) -> None:
+def test_the_access_log_says_who_asked_what_and_nothing_of_the_rows(
+    exposed: ServiceProcess,
+) -> None:
     exposed.client.post("/v1/toy/predict", content=BODY, headers=JSON | {"x-request-id": "seen-1"})
     exposed.client.get("/v1/toy?private=812.25", headers={"x-request-id": "seen-2"})
     predict(exposed, **{"x-request-id": "seen-3"})
     wait_until(lambda: '"seen-3"' in exposed.output.read_text(), "the log is written")
     text = exposed.output.read_text()
-    lines = {line["id"]: line for line in map(json.loads, (line for line in text.splitlines() if line.startswith("{")))}
+    lines = {
+        line["id"]: line
+        for line in map(json.loads, (line for line in text.splitlines() if line.startswith("{")))
+    }
     told = {
         id: tuple(lines[id][name] for name in ("method", "path", "status", "rows", "key", "client"))
         for id in ("seen-1", "seen-2", "seen-3")
@@ -391,7 +522,9 @@ def test_the_access_log_says_who_asked_what_and_nothing_of_the_rows(exposed: Ser
 
 
 def drip(service: ServiceProcess, head: bytes, rest: bytes) -> tuple[float, bytes]:
-    """Send ``head``, then a byte at a time for ever: how many seconds that was suffered, and the answer."""
+    """Send ``head``, then a byte at a time for ever: how many seconds that was suffered, and the
+    answer.
+    """
     began, received = time.monotonic(), b""
     with socket.create_connection(("127.0.0.1", service.port), timeout=0.1) as caller:
         caller.sendall(head)
@@ -408,18 +541,36 @@ def drip(service: ServiceProcess, head: bytes, rest: bytes) -> tuple[float, byte
     return time.monotonic() - began, received
 
 
-@pytest.mark.parametrize("way", ["head", "head of an open route", "body on the hot path", "body through FastAPI"])
+@pytest.mark.parametrize(
+    "way", ["head", "head of an open route", "body on the hot path", "body through FastAPI"]
+)
 def test_a_caller_that_drips_is_told_and_let_go(exposed: ServiceProcess, way: str) -> None:
     authorization = exposed.client.headers["authorization"]
-    head = f"POST /v1/toy/%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAuthorization: {authorization}\r\n"
+    head = (
+        "POST /v1/toy/%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Authorization: {authorization}\r\n"
+    )
     sent = {
         "head": ((head % "predict").encode(), b"X-Slow: " + b"a" * 500),
-        "head of an open route": (b"GET /health HTTP/1.1\r\nHost: localhost\r\n", b"X-Slow: " + b"a" * 500),
-        "body on the hot path": ((head % "predict" + "Content-Length: 500\r\n\r\n").encode(), b" " * 500),
-        "body through FastAPI": ((head % "feedback" + "Content-Length: 500\r\n\r\n").encode(), b" " * 500),
+        "head of an open route": (
+            b"GET /health HTTP/1.1\r\nHost: localhost\r\n",
+            b"X-Slow: " + b"a" * 500,
+        ),
+        "body on the hot path": (
+            (head % "predict" + "Content-Length: 500\r\n\r\n").encode(),
+            b" " * 500,
+        ),
+        "body through FastAPI": (
+            (head % "feedback" + "Content-Length: 500\r\n\r\n").encode(),
+            b" " * 500,
+        ),
     }[way]
     seconds, answer = drip(exposed, *sent)
-    assert answer.startswith(b"HTTP/1.1 408 ") and b'"too_slow"' in answer and b"connection: close" in answer
+    assert (
+        answer.startswith(b"HTTP/1.1 408 ")
+        and b'"too_slow"' in answer
+        and b"connection: close" in answer
+    )
     assert seconds < REQUEST_SECONDS + 10
 
 
@@ -439,7 +590,9 @@ def memory_megabytes(service: ServiceProcess) -> float:
     ],
     ids=["large headers", "many headers", "one header", "path"],
 )
-def test_a_head_without_end_is_cut_off_before_it_fills_the_memory(exposed: ServiceProcess, head: bytes, more: bytes) -> None:
+def test_a_head_without_end_is_cut_off_before_it_fills_the_memory(
+    exposed: ServiceProcess, head: bytes, more: bytes
+) -> None:
     before, received = memory_megabytes(exposed), b""
     with socket.create_connection(("127.0.0.1", exposed.port), timeout=10) as caller:
         try:
@@ -457,32 +610,47 @@ def test_a_head_without_end_is_cut_off_before_it_fills_the_memory(exposed: Servi
     assert exposed.client.get("/health").status_code == 200
 
 
-def test_strangers_who_announce_large_bodies_keep_nobody_with_a_key_waiting(exposed: ServiceProcess) -> None:
+def test_strangers_who_announce_large_bodies_keep_nobody_with_a_key_waiting(
+    exposed: ServiceProcess,
+) -> None:
     size = 2**20
-    head = b"POST /v1/toy/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n{" % size
-    strangers = [socket.create_connection(("127.0.0.1", exposed.port), timeout=10) for _ in range(40)]
+    head = (
+        b"POST /v1/toy/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n{"
+    ) % size
+    strangers = [
+        socket.create_connection(("127.0.0.1", exposed.port), timeout=10) for _ in range(40)
+    ]
     try:
         for stranger in strangers:
             stranger.sendall(head)
         large = json.dumps({"rows": [ROW] * 5000}).encode()
-        assert exposed.client.post("/v1/toy/predict", content=large, headers=JSON).status_code == 200
+        assert (
+            exposed.client.post("/v1/toy/predict", content=large, headers=JSON).status_code == 200
+        )
     finally:
         for stranger in strangers:
             stranger.close()
 
 
-def test_under_overload_callers_are_told_when_to_come_back_and_the_small_are_still_served(exposed: ServiceProcess) -> None:
+def test_under_overload_callers_are_told_when_to_come_back_and_the_small_are_still_served(
+    exposed: ServiceProcess,
+) -> None:
     large = json.dumps({"rows": [ROW] * 9000}).encode()
     headers = JSON | {"authorization": exposed.client.headers["authorization"]}
     over, answers, small = threading.Event(), [], []
 
     def ask_much(_: int) -> None:
         with httpx.Client(base_url=exposed.client.base_url, trust_env=False, timeout=60) as client:
-            answers.extend(client.post("/v1/toy/predict", content=large, headers=headers) for _ in range(15))
+            answers.extend(
+                client.post("/v1/toy/predict", content=large, headers=headers) for _ in range(15)
+            )
 
     def ask_little() -> None:
         while not over.is_set():
-            small.append(exposed.client.post("/v1/toy/predict", content=BODY, headers=JSON).status_code)
+            small.append(
+                exposed.client.post("/v1/toy/predict", content=BODY, headers=JSON).status_code
+            )
 
     with ThreadPoolExecutor(9) as pool:
         little = pool.submit(ask_little)
@@ -491,7 +659,10 @@ def test_under_overload_callers_are_told_when_to_come_back_and_the_small_are_sti
         little.result()
     refused = [answer for answer in answers if answer.status_code != 200]
     assert {answer.status_code for answer in answers} == {200, 503}
-    assert all(int(answer.headers["retry-after"]) > 0 and answer.json()["error"]["code"] == "overloaded" for answer in refused)
+    assert all(
+        int(answer.headers["retry-after"]) > 0 and answer.json()["error"]["code"] == "overloaded"
+        for answer in refused
+    )
     assert small and set(small) == {200}
 
 
@@ -502,9 +673,18 @@ def test_under_overload_callers_are_told_when_to_come_back_and_the_small_are_sti
         b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET http:///health HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET /health HTTP/9.9\r\nHost: localhost\r\n\r\n",
-        b"POST /v1/toy/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"POST /v1/toy/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
-        b"POST /v1/toy/predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffffff\r\n",
+        (
+            b"POST /v1/toy/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        ),
+        (
+            b"POST /v1/toy/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"
+            b"Content-Length: 6\r\n\r\n"
+        ),
+        (
+            b"POST /v1/toy/predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+            b"\r\nfffffffffffffffffff\r\n"
+        ),
     ],
 )
 def test_what_is_no_http_gets_a_400_in_the_same_shape(exposed: ServiceProcess, raw: bytes) -> None:
@@ -514,11 +694,16 @@ def test_what_is_no_http_gets_a_400_in_the_same_shape(exposed: ServiceProcess, r
         while piece := caller.recv(65536):
             answer += piece
     head, _, body = answer.partition(b"\r\n\r\n")
-    assert head.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 401 ")) and b"x-content-type-options: nosniff" in head.lower()
+    assert (
+        head.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 401 "))
+        and b"x-content-type-options: nosniff" in head.lower()
+    )
     assert json.loads(body)["error"]["code"] in ("malformed_request", "unauthorized")
 
 
-def test_after_all_this_nothing_unforeseen_is_in_the_log(exposed: ServiceProcess, loopback: ServiceProcess) -> None:
+def test_after_all_this_nothing_unforeseen_is_in_the_log(
+    exposed: ServiceProcess, loopback: ServiceProcess
+) -> None:
     for service in (exposed, loopback):
         service.end(signal.SIGTERM)
         assert "Traceback" not in service.output.read_text()

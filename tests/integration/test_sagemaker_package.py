@@ -1,4 +1,6 @@
-"""``python -m deployments.aws.sagemaker_package``: from the registry to what the service reads of a model folder."""
+"""``python -m deployments.aws.sagemaker_package``: from the registry to what the service reads of a
+model folder.
+"""
 
 import os
 import subprocess
@@ -37,7 +39,9 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registered]
             for bias in (1.0, 2.0):
                 package = folder / f"package-{bias:g}"
                 sha256 = write_package(package, bias=bias)
-                run = registry.log_run("toy", f"run {bias:g}", params={}, metrics={}, tags={}, package=package)
+                run = registry.log_run(
+                    "toy", f"run {bias:g}", params={}, metrics={}, tags={}, package=package
+                )
                 versions.append(registry.register("toy", run, sha256, {}, "a test's"))
             registry.set_alias(versions[0], CHAMPION)
             yield Registered(registry, versions)
@@ -52,14 +56,21 @@ def unpack(archive: Path, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(("number", "bias"), [(None, "1"), ("2", "2")])
-def test_what_was_packed_is_served_as_the_registry_s_version(registered: Registered, tmp_path: Path, number: str | None, bias: str) -> None:
+def test_what_was_packed_is_served_as_the_registry_s_version(
+    registered: Registered, tmp_path: Path, number: str | None, bias: str
+) -> None:
     version = write_archive(registered.registry, "toy", number, tmp_path / "new" / "model.tar.gz")
     model = unpack(tmp_path / "new" / "model.tar.gz", tmp_path / "model")
     crowned = ModelFolder(model).champion("toy")
     assert crowned is not None and crowned.version == version.number == (number or "1")
     assert load(model, crowned.sha256).manifest.recipe == f"logistic({bias})"
     assert use_case_in(model) == "toy"
-    assert {path.name for path in model.iterdir()} == {"package.json", "model.onnx", "smoke.json", "champion.json"}
+    assert {path.name for path in model.iterdir()} == {
+        "package.json",
+        "model.onnx",
+        "smoke.json",
+        "champion.json",
+    }
 
 
 def test_the_same_version_gives_the_same_bytes(registered: Registered, tmp_path: Path) -> None:
@@ -69,7 +80,9 @@ def test_the_same_version_gives_the_same_bytes(registered: Registered, tmp_path:
     assert archives[0].read_bytes() == archives[1].read_bytes()
 
 
-def test_a_package_that_was_changed_in_the_store_is_not_packed(registered: Registered, tmp_path: Path) -> None:
+def test_a_package_that_was_changed_in_the_store_is_not_packed(
+    registered: Registered, tmp_path: Path
+) -> None:
     registry, version = registered.registry, registered.versions[1]
     registry.tag(version, {"laurel.package_sha256": "0" * 64})
     with pytest.raises(RegistryError, match="its digest differs"):
@@ -79,14 +92,28 @@ def test_a_package_that_was_changed_in_the_store_is_not_packed(registered: Regis
 
 
 def test_the_command_says_what_it_made(registered: Registered, tmp_path: Path) -> None:
-    environment = os.environ | {"LAUREL_MLFLOW_URL": registered.registry.tracking_uri, "LAUREL_STATE": str(tmp_path)}
-    command = [sys.executable, "-m", "deployments.aws.sagemaker_package", "toy", "--output", str(tmp_path / "model.tar.gz")]
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    environment = os.environ | {
+        "LAUREL_MLFLOW_URL": registered.registry.tracking_uri,
+        "LAUREL_STATE": str(tmp_path),
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "deployments.aws.sagemaker_package",
+        "toy",
+        "--output",
+        str(tmp_path / "model.tar.gz"),
+    ]
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path / 'model.tar.gz'}: toy version 1, 0.0 MB\n"
 
 
-def test_without_a_champion_it_says_how_to_get_one(registered: Registered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_champion_it_says_how_to_get_one(
+    registered: Registered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(RegistryError, match="retrain/nobody"):
         write_archive(registered.registry, "nobody", None, tmp_path / "model.tar.gz")
     monkeypatch.setenv("LAUREL_MLFLOW_URL", registered.registry.tracking_uri)

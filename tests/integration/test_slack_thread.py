@@ -1,4 +1,6 @@
-"""A retrain as people see it in Slack: one thread, whatever happens to Slack or to the run meanwhile. In the order of the file."""
+"""A retrain as people see it in Slack: one thread, whatever happens to Slack or to the run
+meanwhile. In the order of the file.
+"""
 
 import json
 import os
@@ -29,7 +31,11 @@ STAGES = ["start", "gate", "contest", "deploy"]
 def threads(loop: Loop, since: int) -> list[list[dict[str, Any]]]:
     """What Slack has of our use case after that many messages: each head with its replies."""
     ours = [one for one in loop.slack.messages[since:] if one["text"].startswith(f"{CASE}: ")]
-    return [[head, *[one for one in ours if one.get("thread_ts") == head["ts"]]] for head in ours if not one_is_reply(head)]
+    return [
+        [head, *[one for one in ours if one.get("thread_ts") == head["ts"]]]
+        for head in ours
+        if not one_is_reply(head)
+    ]
 
 
 def one_is_reply(message: dict[str, Any]) -> bool:
@@ -51,7 +57,9 @@ def kinds(message: dict[str, Any]) -> list[str]:
 @pytest.fixture
 def korean(loop: Loop) -> Iterator[None]:
     """The block as ``deployments.apply`` makes it with a signing secret and the Korean language."""
-    changed = loop.settings.model_copy(update={"slack_language": "ko", "slack_signing_secret": SecretStr("of the app")})
+    changed = loop.settings.model_copy(
+        update={"slack_language": "ko", "slack_signing_secret": SecretStr("of the app")}
+    )
     SlackNotifier.of(changed).save(BLOCK, overwrite=True, _sync=True)
     yield
     SlackNotifier.of(loop.settings).save(BLOCK, overwrite=True, _sync=True)
@@ -67,12 +75,23 @@ def test_a_retrain_is_one_thread_whose_head_ends_with_all_stages_done(loop: Loop
     assert [line.split("*")[1] for line in checklist(head)] == STAGES
     assert "version" in checklist(head)[3] and "gate 0.75" in checklist(head)[1]
     said = " ".join(reply["text"].splitlines()[0] for reply in replies)
-    for word in ("training started", "HPO starts", "HPO found", "becomes the first champion", "serves after"):
+    for word in (
+        "training started",
+        "HPO starts",
+        "HPO found",
+        "becomes the first champion",
+        "serves after",
+    ):
         assert word in said
-    written = [edit["blocks"][1]["text"]["text"].splitlines()[1].split("*")[0].strip() for edit in loop.slack.edits[edited:]]
-    assert list(dict.fromkeys(written)) == [":white_circle:", ":hourglass_flowing_sand:", ":white_check_mark:"], (
-        "the gate's line, edit by edit"
-    )
+    written = [
+        edit["blocks"][1]["text"]["text"].splitlines()[1].split("*")[0].strip()
+        for edit in loop.slack.edits[edited:]
+    ]
+    assert list(dict.fromkeys(written)) == [
+        ":white_circle:",
+        ":hourglass_flowing_sand:",
+        ":white_check_mark:",
+    ], "the gate's line, edit by edit"
     assert loop.lake.exists(f"slack/{outcome.run_id}.json")
 
 
@@ -101,14 +120,21 @@ def test_a_run_that_carries_another_on_tells_in_its_thread_from_subflows_too(loo
     assert said == ["from a subflow", "carried on", "from a subflow"]
 
 
-def test_slack_that_is_away_at_the_start_still_makes_one_thread_with_the_picture_and_the_way_back(loop: Loop, korean: None) -> None:
+def test_slack_that_is_away_at_the_start_still_makes_one_thread_with_the_picture_and_the_way_back(
+    loop: Loop, korean: None
+) -> None:
     before, champion = len(loop.slack.messages), loop.crowned(CASE)
     loop.slack.break_down(times=4, method="chat.postMessage")  # one message, with its three retries
     outcome = loop.run(retrain, CASE, through="2024-07", reason="drift in 2024-07")
     assert outcome.name == "Completed", outcome.message
     assert not loop.slack.misbehaviours
     [[head, *replies]] = threads(loop, before)
-    assert [line.split("*")[1] for line in checklist(head)] == ["시작", "게이트", "비교 평가", "배포"]
+    assert [line.split("*")[1] for line in checklist(head)] == [
+        "시작",
+        "게이트",
+        "비교 평가",
+        "배포",
+    ]
     assert {line.split("*")[0] for line in checklist(head)} == {":white_check_mark: "}
     [picture] = files(loop, head)
     assert picture["data"].startswith(PNG) and picture["channel"] == CHANNEL_ID and picture["alt"]
@@ -117,7 +143,11 @@ def test_slack_that_is_away_at_the_start_still_makes_one_thread_with_the_picture
     [served] = [reply for reply in replies if "actions" in kinds(reply)]
     [button] = served["blocks"][kinds(served).index("actions")]["elements"]
     assert button["action_id"] == "laurel.rollback"
-    assert json.loads(button["value"]) == {"use_case": CASE, "version": champion, "from": loop.crowned(CASE)}
+    assert json.loads(button["value"]) == {
+        "use_case": CASE,
+        "version": champion,
+        "from": loop.crowned(CASE),
+    }
 
 
 def test_a_run_that_was_killed_and_goes_on_continues_its_thread(loop: Loop) -> None:
@@ -126,10 +156,20 @@ def test_a_run_that_was_killed_and_goes_on_continues_its_thread(loop: Loop) -> N
     (loop.settings.state / "hold").touch()
     try:
         deployment = loop.prefect.read_deployment_by_name(f"retrain/{CASE}")
-        run = loop.prefect.create_flow_run_from_deployment(deployment.id, parameters={"through": "2024-08", "reason": "a lost one"})
-        wait_until((loop.settings.state / "held").exists, "the run on the worker is in mid-train", seconds=120)
+        run = loop.prefect.create_flow_run_from_deployment(
+            deployment.id, parameters={"through": "2024-08", "reason": "a lost one"}
+        )
+        wait_until(
+            (loop.settings.state / "held").exists,
+            "the run on the worker is in mid-train",
+            seconds=120,
+        )
         os.kill(int((loop.settings.state / "held").read_text()), signal.SIGKILL)
-        wait_until(lambda: any("retrain failed" in one["text"] for one in loop.slack.messages[before:]), "Slack is told of the crash", 120)
+        wait_until(
+            lambda: any("retrain failed" in one["text"] for one in loop.slack.messages[before:]),
+            "Slack is told of the crash",
+            120,
+        )
     finally:
         (loop.settings.state / "hold").unlink(missing_ok=True)
     [[head, *_]] = threads(loop, before)
@@ -139,7 +179,11 @@ def test_a_run_that_was_killed_and_goes_on_continues_its_thread(loop: Loop) -> N
         ":heavy_minus_sign: ",
         ":heavy_minus_sign: ",
     ]
-    time.sleep(4)  # a second report of the crash comes within three seconds, and would crash the next attempt too
+    time.sleep(
+        4
+        # a second report of the crash comes within three seconds, and would crash the next attempt
+        # too
+    )
     loop.prefect.set_flow_run_state(run.id, Scheduled(), force=True)
 
     def over() -> bool:
@@ -154,14 +198,24 @@ def test_a_run_that_was_killed_and_goes_on_continues_its_thread(loop: Loop) -> N
     assert len([one for one in replies if "training started" in one["text"]]) == 1
 
 
-def test_drift_is_told_with_its_picture_and_what_the_governor_refuses_has_a_thread_of_its_own(loop: Loop) -> None:
+def test_drift_is_told_with_its_picture_and_what_the_governor_refuses_has_a_thread_of_its_own(
+    loop: Loop,
+) -> None:
     before = len(loop.slack.messages)
-    loop.plant_predictions(CASE, "2024-01", toy_rows("2024-01").with_columns(first=20 - toy_rows("2024-01")["first"] / 100))
+    loop.plant_predictions(
+        CASE,
+        "2024-01",
+        toy_rows("2024-01").with_columns(first=20 - toy_rows("2024-01")["first"] / 100),
+    )
     check = loop.run(drift_check, CASE, window="2024-01")
     assert check.result.verdict.outcome == "drifted", check.result.verdict
     [[head, *_], *_] = threads(loop, before)
     assert "drifted" in head["text"]
     [picture] = files(loop, head)
     assert picture["data"].startswith(PNG) and "first" in picture["alt"]
-    wait_until(lambda: any("retrain skipped" in one["text"] for one in loop.slack.messages[before:]), "the governor refuses", 120)
+    wait_until(
+        lambda: any("retrain skipped" in one["text"] for one in loop.slack.messages[before:]),
+        "the governor refuses",
+        120,
+    )
     assert len(threads(loop, before)) == 2

@@ -1,4 +1,6 @@
-"""A new champion under load, with several workers; what keeps it out, and who hears of it; MLflow's own webhook."""
+"""A new champion under load, with several workers; what keeps it out, and who hears of it; MLflow's
+own webhook.
+"""
 
 import base64
 import secrets
@@ -31,12 +33,16 @@ SECRET = "a secret of the test"
 def mlflow(tmp_path: Path) -> Iterator[RegistryServer]:
     with RegistryServer(tmp_path / "artifacts") as server:
         for version in range(1, 6):
-            server.register("toy", version, lambda folder, bias=version: write_package(folder, bias=float(bias)))
+            server.register(
+                "toy", version, lambda folder, bias=version: write_package(folder, bias=float(bias))
+            )
         server.crown("toy", 1)
         yield server
 
 
-def test_swaps_under_load_with_two_workers_fail_no_request(mlflow: RegistryServer, tmp_path: Path) -> None:
+def test_swaps_under_load_with_two_workers_fail_no_request(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
     with ServiceProcess(tmp_path, mlflow.url, serving_workers=2) as service:
         service.wait_for_version("1", workers=2)
         with Callers(str(service.client.base_url), ROW, 16) as callers:
@@ -46,51 +52,82 @@ def test_swaps_under_load_with_two_workers_fail_no_request(mlflow: RegistryServe
                 callers.wait_for(100)
         asked = Counter(path for path in mlflow.asked if path.endswith("model.onnx"))
     assert not callers.refused and not callers.broken
-    expected = {(str(version), round(expected_score(ROW, bias=float(version)), 5)) for version in range(1, 6)}
+    expected = {
+        (str(version), round(expected_score(ROW, bias=float(version)), 5))
+        for version in range(1, 6)
+    }
     assert {(one.version, round(one.score, 5)) for one in callers.answered} == expected
-    assert max(asked.values()) <= 2, "one fetch of each version for both workers; version 1 was pruned and fetched again"
+    assert max(asked.values()) <= 2, (
+        "one fetch of each version for both workers; version 1 was pruned and fetched again"
+    )
 
 
-def test_a_flipped_byte_is_refused_by_all_workers_and_slack_hears_of_it_once(mlflow: RegistryServer, tmp_path: Path) -> None:
+def test_a_flipped_byte_is_refused_by_all_workers_and_slack_hears_of_it_once(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
     model = mlflow.package_folder("toy", 2) / "model.onnx"
     data = bytearray(model.read_bytes())
     data[len(data) // 2] ^= 1
     model.write_bytes(data)
     with (
         SlackServer() as slack,
-        ServiceProcess(tmp_path, mlflow.url, serving_workers=2, slack_token=slack.token, slack_api_url=slack.url) as service,
+        ServiceProcess(
+            tmp_path,
+            mlflow.url,
+            serving_workers=2,
+            slack_token=slack.token,
+            slack_api_url=slack.url,
+        ) as service,
     ):
         service.wait_for_version("1", workers=2)
         mlflow.crown("toy", 2)
-        wait_until(lambda: service.output.read_text().count("Version 2 is refused") == 2, "both workers have refused it")
+        wait_until(
+            lambda: service.output.read_text().count("Version 2 is refused") == 2,
+            "both workers have refused it",
+        )
         wait_until(lambda: len(slack.messages) == 1, "Slack is told")
         assert "toy: version 2 cannot be served" in slack.messages[0]["text"]
         said = service.describe()
-        assert said["version"] == "1" and said["alias"]["version"] == "2" and "model.onnx was changed" in said["last_error"]
+        assert (
+            said["version"] == "1"
+            and said["alias"]["version"] == "2"
+            and "model.onnx was changed" in said["last_error"]
+        )
         assert service.predict(ROW)["model_version"] == "1"
         mlflow.crown("toy", 3)
         service.wait_for_version("3", workers=2)
         assert slack.statuses == [200] and service.describe()["last_error"] is None
 
 
-def test_a_package_of_another_format_is_refused_and_told(mlflow: RegistryServer, tmp_path: Path) -> None:
+def test_a_package_of_another_format_is_refused_and_told(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
     manifest = mlflow.package_folder("toy", 2) / MANIFEST
-    manifest.write_bytes(msgspec.json.encode(msgspec.json.decode(manifest.read_bytes()) | {"format": 99}))
+    manifest.write_bytes(
+        msgspec.json.encode(msgspec.json.decode(manifest.read_bytes()) | {"format": 99})
+    )
     mlflow.versions["toy", 2]["laurel.package_sha256"] = digest(manifest.read_bytes())
     with ServiceProcess(tmp_path, mlflow.url) as service:
         service.wait_for_version("1")
         mlflow.crown("toy", 2)
-        wait_until(lambda: "format 99" in str(service.describe()["last_error"]), "the refusal is told")
+        wait_until(
+            lambda: "format 99" in str(service.describe()["last_error"]), "the refusal is told"
+        )
         assert service.predict(ROW)["model_version"] == "1"
 
 
-def test_all_workers_start_from_this_disk_with_the_registry_away_and_follow_when_it_is_back(mlflow: RegistryServer, tmp_path: Path) -> None:
+def test_all_workers_start_from_this_disk_with_the_registry_away_and_follow_when_it_is_back(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
     with ServiceProcess(tmp_path, mlflow.url) as service:
         service.wait_for_version("1")
     mlflow.broken = True
     with ServiceProcess(tmp_path, mlflow.url, serving_workers=2) as service:
         service.wait_for_version("1", workers=2)
-        wait_until(lambda: "answers 500" in str(service.describe()["last_error"]), "the registry's absence is told")
+        wait_until(
+            lambda: "answers 500" in str(service.describe()["last_error"]),
+            "the registry's absence is told",
+        )
         mlflow.crown("toy", 2)
         mlflow.broken = False
         service.wait_for_version("2", workers=2)
@@ -100,13 +137,23 @@ def test_all_workers_start_from_this_disk_with_the_registry_away_and_follow_when
 def calling_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One that may call the service, as the local stack's may."""
     key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
-    allowed = {"MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https", "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true", "MLFLOW_WEBHOOK_CACHE_TTL": "1"}
-    with mlflow_server(tmp_path_factory.mktemp("mlflow"), **allowed, MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY=key) as url:
+    allowed = {
+        "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
+        "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+        "MLFLOW_WEBHOOK_CACHE_TTL": "1",
+    }
+    with mlflow_server(
+        tmp_path_factory.mktemp("mlflow"), **allowed, MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY=key
+    ) as url:
         yield url
 
 
 def settings_of(service: ServiceProcess, mlflow_url: str, secret: str = SECRET) -> Settings:
-    given = {"mlflow_url": mlflow_url, "serving_port": service.port, "serving_webhook_secret": SecretStr(secret)}
+    given = {
+        "mlflow_url": mlflow_url,
+        "serving_port": service.port,
+        "serving_webhook_secret": SecretStr(secret),
+    }
     return Settings.model_validate(given)
 
 
@@ -114,11 +161,15 @@ def webhooks(url: str) -> list[dict[str, Any]]:
     return httpx.get(f"{url}/api/2.0/mlflow/webhooks", trust_env=False).json().get("webhooks", [])
 
 
-def test_mlflow_s_webhook_brings_the_champion_to_all_workers_without_a_poll(calling_mlflow: str, tmp_path: Path) -> None:
+def test_mlflow_s_webhook_brings_the_champion_to_all_workers_without_a_poll(
+    calling_mlflow: str, tmp_path: Path
+) -> None:
     from mlflow import MlflowClient
 
     client = MlflowClient(calling_mlflow)
-    versions = [register(calling_mlflow, tmp_path / f"package {bias}", bias) for bias in (1.0, -2.0)]
+    versions = [
+        register(calling_mlflow, tmp_path / f"package {bias}", bias) for bias in (1.0, -2.0)
+    ]
     never = {"serving_workers": 2, "serving_poll_seconds": 3600, "serving_webhook_secret": SECRET}
     with ServiceProcess(tmp_path, calling_mlflow, **never) as service:
         wait_until(lambda: len(service.describe()["workers"]) == 2, "both workers are there")
@@ -128,20 +179,28 @@ def test_mlflow_s_webhook_brings_the_champion_to_all_workers_without_a_poll(call
             client.set_registered_model_alias("toy", "champion", version)
             service.wait_for_version(version, workers=2)
         client.delete_registered_model_alias("toy", "champion")
-        wait_until(lambda: "Version 1 keeps serving" in str(service.describe()["last_error"]), "the alias's absence is told")
+        wait_until(
+            lambda: "Version 1 keeps serving" in str(service.describe()["last_error"]),
+            "the alias's absence is told",
+        )
 
 
-def test_the_webhook_is_kept_as_the_settings_want_it(calling_mlflow: str, tmp_path: Path, mlflow: RegistryServer) -> None:
+def test_the_webhook_is_kept_as_the_settings_want_it(
+    calling_mlflow: str, tmp_path: Path, mlflow: RegistryServer
+) -> None:
     with ServiceProcess(tmp_path, mlflow.url, serving_webhook_secret="another secret") as service:
         api = f"{calling_mlflow}/api/2.0/mlflow/webhooks"
         settings = settings_of(service, calling_mlflow)
         apply_webhook(settings)
-        # The service knows another secret: the test call is refused, and only then is MLflow given the secret again.
+        # The service knows another secret: the test call is refused, and only then is MLflow given
+        # the secret again.
         assert apply_webhook(settings) == "updated"
         right = settings_of(service, calling_mlflow, "another secret")
         assert [apply_webhook(right), apply_webhook(right)] == ["updated", "unchanged"]
         for change in ({"status": "DISABLED"}, {"url": "http://127.0.0.1:1/elsewhere"}):
-            httpx.patch(f"{api}/{webhooks(calling_mlflow)[0]['webhook_id']}", json=change, trust_env=False).raise_for_status()
+            httpx.patch(
+                f"{api}/{webhooks(calling_mlflow)[0]['webhook_id']}", json=change, trust_env=False
+            ).raise_for_status()
             assert [apply_webhook(right), apply_webhook(right)] == ["updated", "unchanged"]
         twin = {name: webhooks(calling_mlflow)[0][name] for name in ("name", "url", "events")}
         httpx.post(api, json=twin, trust_env=False).raise_for_status()
@@ -151,11 +210,15 @@ def test_the_webhook_is_kept_as_the_settings_want_it(calling_mlflow: str, tmp_pa
         ]
 
 
-def test_an_mlflow_that_refuses_the_webhook_is_said_to_and_polling_is_enough(tmp_path: Path, mlflow: RegistryServer) -> None:
+def test_an_mlflow_that_refuses_the_webhook_is_said_to_and_polling_is_enough(
+    tmp_path: Path, mlflow: RegistryServer
+) -> None:
     with ServiceProcess(tmp_path, mlflow.url, serving_webhook_secret=SECRET) as service:
         with (
             mlflow_server(tmp_path) as strict,
-            pytest.raises(Refused, match=r"answered 400 \(Invalid webhook URL scheme.*found by polling"),
+            pytest.raises(
+                Refused, match=r"answered 400 \(Invalid webhook URL scheme.*found by polling"
+            ),
         ):
             apply_webhook(settings_of(service, strict))
         for old in (mlflow.url, NOWHERE):

@@ -1,4 +1,6 @@
-"""Rows from a SQL database, a real MariaDB: what is read, in which months, and what is said when it cannot be."""
+"""Rows from a SQL database, a real MariaDB: what is read, in which months, and what is said when it
+cannot be.
+"""
 
 import re
 from collections.abc import Iterator
@@ -18,14 +20,22 @@ from tests.fixtures import mariadb
 from tests.integration.planting import Loop
 from usecases.definition import SourceError
 
-pytestmark = pytest.mark.skipif(not mariadb.installed(), reason="needs MariaDB: apt-get install mariadb-server")
-COLUMNS = "id BIGINT PRIMARY KEY, at DATETIME, first DOUBLE, second DOUBLE, steady DOUBLE, `group` VARCHAR(8), won TINYINT, counted BOOL"
+pytestmark = pytest.mark.skipif(
+    not mariadb.installed(), reason="needs MariaDB: apt-get install mariadb-server"
+)
+COLUMNS = (
+    "id BIGINT PRIMARY KEY, at DATETIME, first DOUBLE, second DOUBLE, steady DOUBLE, "
+    "`group` "
+    "VARCHAR(8), won TINYINT, counted BOOL"
+)
 QUERY = "SELECT * FROM games WHERE counted;"
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A database with a table of games: January has more rows than are fetched at once, and rows that do not count."""
+    """A database with a table of games: January has more rows than are fetched at once, and rows
+    that do not count.
+    """
     with mariadb.mariadb(tmp_path_factory.mktemp("mariadb"), "p@ss:w/rd") as found:
         engine = create_engine(found)
         with engine.begin() as connection:
@@ -34,7 +44,10 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 rows = games(month).with_columns(counted=pl.lit(True))
                 left_out = rows.head(10).with_columns(id=-pl.col("id"), counted=pl.lit(False))
                 connection.execute(
-                    text("INSERT INTO games VALUES (:id, :at, :first, :second, :steady, :group, :won, :counted)"),
+                    text(
+                        "INSERT INTO games VALUES (:id, :at, :first, :second, :steady, "
+                        ":group, :won, :counted)"
+                    ),
                     pl.concat([rows, left_out]).to_dicts(),
                 )
         engine.dispose()
@@ -59,9 +72,15 @@ def test_without_an_address_there_is_no_warehouse() -> None:
 
 @pytest.mark.parametrize(
     ("now", "over"),
-    [(datetime(2024, 3, 2), ["2024-01", "2024-02"]), (datetime(2024, 3, 1, 12), ["2024-01"]), (datetime(2024, 1, 31), [])],
+    [
+        (datetime(2024, 3, 2), ["2024-01", "2024-02"]),
+        (datetime(2024, 3, 1, 12), ["2024-01"]),
+        (datetime(2024, 1, 31), []),
+    ],
 )
-def test_a_month_counts_from_the_day_after_its_end(warehouse: Warehouse, now: datetime, over: list[str]) -> None:
+def test_a_month_counts_from_the_day_after_its_end(
+    warehouse: Warehouse, now: datetime, over: list[str]
+) -> None:
     assert warehouse.months(QUERY, "at", now) == over
 
 
@@ -81,9 +100,15 @@ def test_a_day_without_a_time_is_one_at_midnight(warehouse: Warehouse) -> None:
 
 @pytest.mark.parametrize(
     ("query", "said"),
-    [("SELECT * FROM gaems", "gaems"), ("SELECT id, won FROM games", "at"), ("SELECT *", "SELECT *")],
+    [
+        ("SELECT * FROM gaems", "gaems"),
+        ("SELECT id, won FROM games", "at"),
+        ("SELECT *", "SELECT *"),
+    ],
 )
-def test_a_query_that_is_refused_is_told_with_itself(warehouse: Warehouse, query: str, said: str) -> None:
+def test_a_query_that_is_refused_is_told_with_itself(
+    warehouse: Warehouse, query: str, said: str
+) -> None:
     with pytest.raises((SourceError, WarehouseAway), match=re.escape(said)) as refused:
         Query(warehouse, query, "at").periods()
     assert query in str(refused.value)
@@ -96,17 +121,25 @@ def test_a_month_without_rows_is_told(warehouse: Warehouse) -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "other", "kind"),
-    [(r":\d+/shop", ":1/shop", WarehouseAway), ("reader:", "reader:not", WarehouseAway), (r"\+pymysql", "+nothing", WarehouseError)],
+    [
+        (r":\d+/shop", ":1/shop", WarehouseAway),
+        ("reader:", "reader:not", WarehouseAway),
+        (r"\+pymysql", "+nothing", WarehouseError),
+    ],
     ids=["nobody there", "another password", "no such driver"],
 )
-def test_a_warehouse_that_cannot_be_used_is_told_without_its_password(url: str, pattern: str, other: str, kind: type[Exception]) -> None:
+def test_a_warehouse_that_cannot_be_used_is_told_without_its_password(
+    url: str, pattern: str, other: str, kind: type[Exception]
+) -> None:
     with pytest.raises(kind) as refused:
         Warehouse(url=SecretStr(re.sub(pattern, other, url))).months(QUERY, "at")
     shown = "".join(str(error) for error in (refused.value, refused.value.__cause__) if error)
     assert shown and "w/rd" not in shown and "w%2Frd" not in shown
 
 
-def test_rows_of_a_table_make_the_dataset_that_the_same_rows_of_files_make(loop: Loop, warehouse: Warehouse) -> None:
+def test_rows_of_a_table_make_the_dataset_that_the_same_rows_of_files_make(
+    loop: Loop, warehouse: Warehouse
+) -> None:
     warehouse.save("warehouse", overwrite=True, _sync=True)
     taken = loop.run(ingest, "toy_sql", through="2024-02", since="2024-02").result
     assert taken.source == "SqlSource" and taken.rows == len(games("2024-02"))

@@ -1,4 +1,6 @@
-"""The page on the first apply: each command is one that AWS's interface, Terraform's outputs and this repository know."""
+"""The page on the first apply: each command is one that AWS's interface, Terraform's outputs and
+this repository know.
+"""
 
 import json
 import re
@@ -25,7 +27,9 @@ def blocks() -> list[str]:
 
 
 def commands() -> list[list[str]]:
-    """Words of each ``aws`` command: those of blocks, those within others, and those in the text that are given options."""
+    """Words of each ``aws`` command: those of blocks, those within others, and those in the text
+    that are given options.
+    """
     lines = [line.partition("    #")[0] for block in blocks() for line in block.splitlines()]
     lines += re.findall(r"`(aws [^`]+)`", PAGE)
     found = []
@@ -60,7 +64,10 @@ def test_a_command_of_aws_names_what_aws_knows(words: list[str]) -> None:
     given = options(rest)
     assert set(given) <= set(parameters) | GLOBAL, set(given) - set(parameters)
     # A command in the text is named, not given whole.
-    required = {xform_name(name, "-") for name in (known.input_shape.required_members if known.input_shape else [])}
+    required = {
+        xform_name(name, "-")
+        for name in (known.input_shape.required_members if known.input_shape else [])
+    }
     assert not given or required <= set(given), required - set(given)
     for name, values in given.items():
         shape = parameters.get(name)
@@ -73,10 +80,14 @@ def test_a_command_of_aws_names_what_aws_knows(words: list[str]) -> None:
 
 
 def assert_members(node: dict[str, Any], shape: Any) -> Any:
-    """The query asks only for what the answer has. Returns the shape of its result, or ``None`` for one that it made itself."""
+    """The query asks only for what the answer has. Returns the shape of its result, or ``None`` for
+    one that it made itself.
+    """
     kind, children = node["type"], node["children"]
     if kind == "field":
-        assert shape is None or shape.type_name == "map" or node["value"] in shape.members, f"{shape.name} has no {node['value']}"
+        assert shape is None or shape.type_name == "map" or node["value"] in shape.members, (
+            f"{shape.name} has no {node['value']}"
+        )
         return None if shape is None or shape.type_name == "map" else shape.members[node["value"]]
     if kind in ("subexpression", "index_expression"):
         for child in children:
@@ -95,19 +106,27 @@ def assert_members(node: dict[str, Any], shape: Any) -> Any:
 
 def test_every_output_that_is_asked_for_is_one_of_the_stack() -> None:
     asked = set(re.findall(r"tf output (?:-raw |-json )?(\w+)", PAGE))
-    assert asked and asked <= set(re.findall(r'^output "(\w+)"', (TERRAFORM / "cluster/outputs.tf").read_text(), re.MULTILINE))
+    assert asked and asked <= set(
+        re.findall(r'^output "(\w+)"', (TERRAFORM / "cluster/outputs.tf").read_text(), re.MULTILINE)
+    )
     of_the_box = set(re.findall(r"single output -raw (\w+)", PAGE))
-    assert of_the_box <= set(re.findall(r'^output "(\w+)"', (TERRAFORM / "single/outputs.tf").read_text(), re.MULTILINE))
+    assert of_the_box <= set(
+        re.findall(r'^output "(\w+)"', (TERRAFORM / "single/outputs.tf").read_text(), re.MULTILINE)
+    )
 
 
 def test_every_variable_that_is_named_is_one_of_a_stack() -> None:
     known = {
         name
         for stack in ("cluster", "single")
-        for name in re.findall(r'^variable "(\w+)"', (TERRAFORM / stack / "variables.tf").read_text(), re.MULTILINE)
+        for name in re.findall(
+            r'^variable "(\w+)"', (TERRAFORM / stack / "variables.tf").read_text(), re.MULTILINE
+        )
     }
     asked = set(re.findall(r"-var (\w+)=", PAGE)) | {
-        name.partition(".")[0] for name in re.findall(r"`([a-z_]+(?:\.[a-z_]+)?)(?: = \S+)?`", PAGE) if "_" in name
+        name.partition(".")[0]
+        for name in re.findall(r"`([a-z_]+(?:\.[a-z_]+)?)(?: = \S+)?`", PAGE)
+        if "_" in name
     }
     assert asked - known - {"skip_destroy"} == set()
 
@@ -117,7 +136,13 @@ def test_names_are_those_that_the_stack_gives() -> None:
     texts = "".join(path.read_text() for path in TERRAFORM.rglob("*.tf"))
     endings = set(re.findall(r"\blaurel-([a-z-]+)\b", PAGE)) - {"compose"}
     services = {"services", "flows", "serving", "mlflow", "worker", "prefect"}
-    said = {ending for ending in endings if ending not in services and f"-{ending}" not in texts and ending.split("-")[-1] not in texts}
+    said = {
+        ending
+        for ending in endings
+        if ending not in services
+        and f"-{ending}" not in texts
+        and ending.split("-")[-1] not in texts
+    }
     assert said == set()
     groups = set(re.findall(r"(?<![\w/])/laurel/([a-z-]+)", PAGE))
     assert groups <= {"serving", "prefect", "mlflow", "worker", "flow-runs", "command"}
@@ -128,7 +153,9 @@ def test_python_of_this_repository_takes_the_options_that_it_is_given() -> None:
         for module, rest in re.findall(r"python -m (deployments[.\w]+)([^|]*?)(?= -- |$)", line):
             path = REPOSITORY / module.replace(".", "/")
             text = (path / "command.py" if path.is_dir() else path.with_suffix(".py")).read_text()
-            assert [option for option in re.findall(r"--[a-z-]{2,}", rest) if f'"{option}"' not in text] == [], line
+            assert [
+                option for option in re.findall(r"--[a-z-]{2,}", rest) if f'"{option}"' not in text
+            ] == [], line
 
 
 def test_the_page_is_linked_where_one_looks_for_it() -> None:

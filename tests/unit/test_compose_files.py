@@ -1,4 +1,6 @@
-"""What compose.yaml and the files beside it say, without an engine: secrets, ports, images, and what containers may do."""
+"""What compose.yaml and the files beside it say, without an engine: secrets, ports, images, and
+what containers may do.
+"""
 
 import re
 import stat
@@ -37,7 +39,9 @@ def test_secrets_are_made_once_for_their_owner_and_never_shown(tmp_path: Path) -
     assert secrets(tmp_path) == made
     assert "stays as it is" in again.stderr
     assert [
-        name for name, value in made.items() if value != "laurel" and value in said.stdout + said.stderr + again.stdout + again.stderr
+        name
+        for name, value in made.items()
+        if value != "laurel" and value in said.stdout + said.stderr + again.stdout + again.stderr
     ] == []
 
 
@@ -57,11 +61,19 @@ def test_secrets_are_what_the_programs_take(tmp_path: Path) -> None:
     made = secrets(tmp_path)
     Fernet(made["LAUREL_MLFLOW_WEBHOOK_KEY"].encode())
     assert re.fullmatch(r"laurel_[A-Za-z0-9_-]{43}", made["LAUREL_SERVING_KEY"])
-    named = {name.removeprefix("LAUREL_").lower(): value for name, value in made.items() if name.startswith("LAUREL_")}
+    named = {
+        name.removeprefix("LAUREL_").lower(): value
+        for name, value in made.items()
+        if name.startswith("LAUREL_")
+    }
     assert set(named) <= set(Settings.model_fields)
     Settings.model_validate(named)
     # They stand in addresses of databases, where other characters would have to be encoded.
-    assert [name for name, value in made.items() if name.endswith("PASSWORD") and not re.fullmatch(r"[0-9a-f]+", value)] == []
+    assert [
+        name
+        for name, value in made.items()
+        if name.endswith("PASSWORD") and not re.fullmatch(r"[0-9a-f]+", value)
+    ] == []
 
 
 def test_every_secret_that_compose_asks_for_is_made_and_none_has_a_default(tmp_path: Path) -> None:
@@ -73,13 +85,19 @@ def test_every_secret_that_compose_asks_for_is_made_and_none_has_a_default(tmp_p
 
 def test_the_file_of_secrets_is_ignored_by_git_and_by_docker() -> None:
     assert ".env" in (REPOSITORY / ".gitignore").read_text().splitlines()
-    allowed = [line for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    allowed = [
+        line
+        for line in (REPOSITORY / ".dockerignore").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
     assert allowed[0] == "*" and "!.env" not in allowed and "!tests" not in allowed
 
 
 def test_ports_are_published_on_loopback_only_and_can_be_chosen() -> None:
     ports = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
-    assert ports and all(re.fullmatch(r"127\.0\.0\.1:\$\{[A-Z_]+_PORT:-\d+\}:\d+", port) for port in ports)
+    assert ports and all(
+        re.fullmatch(r"127\.0\.0\.1:\$\{[A-Z_]+_PORT:-\d+\}:\d+", port) for port in ports
+    )
     assert "network_mode" not in TEXT and "privileged" not in TEXT
 
 
@@ -92,9 +110,13 @@ def test_every_service_is_confined_healthy_and_restarted(name: str) -> None:
         waited_for = [
             other
             for other, waiting in COMPOSE["services"].items()
-            if waiting.get("depends_on", {}).get(name, {}).get("condition") == "service_completed_successfully"
+            if waiting.get("depends_on", {}).get(name, {}).get("condition")
+            == "service_completed_successfully"
         ]
-        assert waited_for, "`docker compose up --wait` takes a container that ends and that nothing waits for as a failure"
+        assert waited_for, (
+            "`docker compose up --wait` takes a container that ends and that nothing waits "
+            "for as a failure"
+        )
     else:
         assert service["restart"] == "unless-stopped"
         # The image of the service brings its own.
@@ -102,11 +124,23 @@ def test_every_service_is_confined_healthy_and_restarted(name: str) -> None:
 
 
 def test_the_image_has_the_variables_that_the_local_stack_gives_every_process() -> None:
-    """Those that are the same everywhere: what runs in the image by itself, as an ECS task does, has them too."""
+    """Those that are the same everywhere: what runs in the image by itself, as an ECS task does,
+    has them too.
+    """
     text = DOCKERFILE.read_text()
     image = dict(re.findall(r"^\s*(?:ENV )?(\w+)=(\S+?)(?: \\)?$", text, re.MULTILINE))
-    own = {name: value for name, value in environment(Settings.model_validate({})).items() if not name.startswith("LAUREL_")}
-    placed = {"PREFECT_API_URL", "PREFECT_HOME", "PREFECT_UI_URL", "MLFLOW_TRACKING_URI", "PYTHONPATH"}
+    own = {
+        name: value
+        for name, value in environment(Settings.model_validate({})).items()
+        if not name.startswith("LAUREL_")
+    }
+    placed = {
+        "PREFECT_API_URL",
+        "PREFECT_HOME",
+        "PREFECT_UI_URL",
+        "MLFLOW_TRACKING_URI",
+        "PYTHONPATH",
+    }
     assert {name: image.get(name) for name in own if name not in placed} == {
         name: value for name, value in own.items() if name not in placed
     }
@@ -118,4 +152,13 @@ def test_the_image_runs_as_nobody_special_and_copies_nothing_but_code() -> None:
     text = DOCKERFILE.read_text()
     assert re.findall(r"^USER (\S+)", text, re.MULTILINE) == ["10001:10001"]
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE)
-    assert copied == ["pyproject.toml requirements.lock", "blocks", "deployments", "flows", "serving", "tasks", "usecases", "prefect.yaml"]
+    assert copied == [
+        "pyproject.toml requirements.lock",
+        "blocks",
+        "deployments",
+        "flows",
+        "serving",
+        "tasks",
+        "usecases",
+        "prefect.yaml",
+    ]

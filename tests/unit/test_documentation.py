@@ -1,4 +1,6 @@
-"""What the documentation says is so: commands, settings, links, variables, flows, fields, and both examples of a use case."""
+"""What the documentation says is so: commands, settings, links, variables, flows, fields, and both
+examples of a use case.
+"""
 
 import os
 import re
@@ -37,7 +39,9 @@ from usecases.definition import (
     UseCase,
 )
 
-USE_CASES, SETTINGS, LOOP = (REPOSITORY / "docs" / name for name in ("use-cases.md", "settings.md", "loop.md"))
+USE_CASES, SETTINGS, LOOP = (
+    REPOSITORY / "docs" / name for name in ("use-cases.md", "settings.md", "loop.md")
+)
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 LARGEST_PICTURE_BYTES = 200_000
 
@@ -60,7 +64,11 @@ def prose(page: Path) -> str:
 
 def rows(text: str) -> list[list[str]]:
     """The cells of every table row that begins with code."""
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| `")]
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("| `")
+    ]
 
 
 def make_targets(text: str) -> set[str]:
@@ -84,7 +92,9 @@ def test_every_documented_command_of_make_exists(page: Path) -> None:
 def test_every_command_of_make_is_in_the_readme() -> None:
     told = set(re.findall(r"^([a-z-]+):.*## ", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
     assert {"demo", "test"} <= told
-    assert {re.match(r"`make ([a-z-]+)", row[0]).group(1) for row in rows(commands_of_readme())} == told  # type: ignore[union-attr]
+    assert {
+        re.match(r"`make ([a-z-]+)", row[0]).group(1) for row in rows(commands_of_readme())
+    } == told  # type: ignore[union-attr]
 
 
 def commands_of_readme() -> str:
@@ -93,7 +103,9 @@ def commands_of_readme() -> str:
 
 def test_every_setting_is_documented_with_its_default() -> None:
     documented = {name.strip("`"): default for name, default, _ in rows(SETTINGS.read_text())}
-    assert documented == {variable(name): written(field.default) for name, field in Settings.model_fields.items()}
+    assert documented == {
+        variable(name): written(field.default) for name, field in Settings.model_fields.items()
+    }
 
 
 def variable(name: str) -> str:
@@ -102,14 +114,23 @@ def variable(name: str) -> str:
 
 
 def written(default: Any) -> str:
-    special = {None: "–", "": "–", REPOSITORY: "the checkout", REPOSITORY / ".laurel": "`.laurel` in the checkout"}
+    special = {
+        None: "–",
+        "": "–",
+        REPOSITORY: "the checkout",
+        REPOSITORY / ".laurel": "`.laurel` in the checkout",
+    }
     return special.get(default, f"`{default}`")
 
 
 @each_page
 def test_every_variable_that_is_named_exists(page: Path) -> None:
-    # Two are not settings: one marks the stack's processes, one is filled in when prefect.yaml is applied.
-    known = {variable(name) for name in Settings.model_fields} | {"LAUREL_STACK", "LAUREL_PYTHONPATH"}
+    # Two are not settings: one marks the stack's processes, one is filled in when prefect.yaml is
+    # applied.
+    known = {variable(name) for name in Settings.model_fields} | {
+        "LAUREL_STACK",
+        "LAUREL_PYTHONPATH",
+    }
     assert set(re.findall(r"LAUREL_[A-Z0-9_]+", page.read_text())) <= known
 
 
@@ -121,7 +142,11 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
         if "://" in target:
             continue
         there = page.parent / path if path else page
-        headings = re.findall(r"^#+ (.+)$", there.read_text(), re.MULTILINE) if there.suffix == ".md" and there.exists() else []
+        headings = (
+            re.findall(r"^#+ (.+)$", there.read_text(), re.MULTILINE)
+            if there.suffix == ".md" and there.exists()
+            else []
+        )
         if not there.exists() or (fragment and fragment not in map(anchor, headings)):
             broken.append(target)
     assert not broken
@@ -129,30 +154,45 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
 
 @each_page
 def test_every_file_that_is_named_exists(page: Path) -> None:
-    """``flows/train.py`` and the like, in backticks; names with placeholders and the examples' own files are not ours."""
+    """``flows/train.py`` and the like, in backticks; names with placeholders and the examples' own
+    files are not ours.
+    """
     rooms = "flows|tasks|blocks|serving|deployments|benchmarks|tests|docs|usecases"
     found = re.findall(rf"`((?:{rooms})/[\w./-]+\.\w+)`", prose(page))
     examples = {"usecases/returns.py", "usecases/churn.py", "usecases/orders/invent.py"}
-    assert [name for name in found if name not in examples and not (REPOSITORY / name).exists()] == []
+    assert [
+        name for name in found if name not in examples and not (REPOSITORY / name).exists()
+    ] == []
 
 
 @each_page
 def test_every_module_that_is_to_be_run_exists(page: Path) -> None:
     found = re.findall(r"python -m ((?:deployments|benchmarks|serving)[\w.]*)", page.read_text())
     paths = [REPOSITORY / name.replace(".", "/") for name in found]
-    assert [str(path) for path in paths if not (path.with_suffix(".py").exists() or (path / "__main__.py").exists())] == []
+    assert [
+        str(path)
+        for path in paths
+        if not (path.with_suffix(".py").exists() or (path / "__main__.py").exists())
+    ] == []
 
 
 def test_every_flow_is_on_the_page_of_the_loop_with_its_parameters() -> None:
     flows = {path.stem for path in (REPOSITORY / "flows").glob("*.py")} - {"__init__", "runs"}
-    table = {row[0].strip("`"): row[1] for row in rows(LOOP.read_text().partition("## What each flow leaves")[2].partition("\n## ")[0])}
+    table = {
+        row[0].strip("`"): row[1]
+        for row in rows(
+            LOOP.read_text().partition("## What each flow leaves")[2].partition("\n## ")[0]
+        )
+    }
     assert set(table) == flows
     for name, asked in table.items():
         assert re.findall(r"`(\w+)`", asked) == parameters(name)
 
 
 def parameters(flow: str) -> list[str]:
-    """Of the flow's function, without the use case, which every one has. Read and not imported: Prefect need not start."""
+    """Of the flow's function, without the use case, which every one has. Read and not imported:
+    Prefect need not start.
+    """
     text = (REPOSITORY / "flows" / f"{flow}.py").read_text()
     signature = re.search(rf"^async def {flow}\((.*?)\) ->", text, re.DOTALL | re.MULTILINE)
     assert signature is not None
@@ -161,13 +201,25 @@ def parameters(flow: str) -> list[str]:
     return names[1:]
 
 
-POLICIES = [UseCase, Column, Candidate, Search, Promotion, DriftPolicy, LabelPolicy, RetrainPolicy, Approval]
+POLICIES = [
+    UseCase,
+    Column,
+    Candidate,
+    Search,
+    Promotion,
+    DriftPolicy,
+    LabelPolicy,
+    RetrainPolicy,
+    Approval,
+]
 
 
 @pytest.mark.parametrize("kind", POLICIES, ids=lambda kind: kind.__name__)
 def test_every_field_of_a_use_case_is_documented_with_its_default(kind: type[BaseModel]) -> None:
     documented = {row[0].strip("`"): row[1] for row in rows(section(f"### `{kind.__name__}`"))}
-    assert documented == {name: default_of(field.default) for name, field in kind.model_fields.items()}
+    assert documented == {
+        name: default_of(field.default) for name, field in kind.model_fields.items()
+    }
 
 
 def section(heading: str) -> str:
@@ -187,11 +239,14 @@ def test_gate_and_guard_are_documented() -> None:
     documented = {row[0].strip("`") for row in rows(section("### `Gate` and `Guard`"))}
     assert documented == set(Gate.model_fields) | set(Guard.model_fields)
     assert {"ROC_AUC", "LOG_LOSS", "BRIER", "CALIBRATION_ERROR"} == {
-        name for name in vars(definition) if isinstance(getattr(definition, name), definition.Metric)
+        name
+        for name in vars(definition)
+        if isinstance(getattr(definition, name), definition.Metric)
     }
 
 
-# A process of its own, one for both examples: their package is merged into `usecases` when that is imported, as in a team's repository.
+# A process of its own, one for both examples: their package is merged into `usecases` when that is
+# imported, as in a team's repository.
 FOLLOW = """
 import sys, tempfile
 from pathlib import Path
@@ -241,7 +296,14 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(arguments: list[str], shop: Path) -> str:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(shop)])}
-    done = subprocess.run([sys.executable, *arguments], env=environment, cwd=shop, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env=environment,
+        cwd=shop,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -250,16 +312,26 @@ def run(arguments: list[str], shop: Path) -> str:
 def packaged(shop: Path) -> list[str]:
     """What was packaged of both examples, in their order."""
     run([str(shop / "usecases" / "orders" / "invent.py")], shop)
-    return [line.removeprefix("packaged ") for line in run(["-W", "ignore", "-c", FOLLOW, "returns", "churn"], shop).splitlines()]
+    return [
+        line.removeprefix("packaged ")
+        for line in run(["-W", "ignore", "-c", FOLLOW, "returns", "churn"], shop).splitlines()
+    ]
 
 
 @pytest.mark.slow("a process that imports everything")
-@pytest.mark.parametrize(("name", "candidates"), [("returns", ["logistic", "boosting"]), ("churn", ["boosting"])])
-def test_the_example_of_a_use_case_is_ingested_fitted_and_packaged(name: str, candidates: list[str], packaged: list[str]) -> None:
-    assert [line.removeprefix(f"{name} ") for line in packaged if line.startswith(f"{name} ")] == candidates
+@pytest.mark.parametrize(
+    ("name", "candidates"), [("returns", ["logistic", "boosting"]), ("churn", ["boosting"])]
+)
+def test_the_example_of_a_use_case_is_ingested_fitted_and_packaged(
+    name: str, candidates: list[str], packaged: list[str]
+) -> None:
+    assert [
+        line.removeprefix(f"{name} ") for line in packaged if line.startswith(f"{name} ")
+    ] == candidates
 
 
-# Arguments of the page's own words, and those without which a class cannot be built or has more columns than there are.
+# Arguments of the page's own words, and those without which a class cannot be built or has more
+# columns than there are.
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "BaggingClassifier": {"n_estimators": 3},
     "CalibratedClassifierCV": {"estimator": GaussianNB(), "method": "sigmoid"},
@@ -275,7 +347,11 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "SelectPercentile": {"percentile": 60},
     "StackingClassifier": {"estimators": [("bayes", GaussianNB())]},
     "TruncatedSVD": {"n_components": 2},
-    "VotingClassifier": {"estimators": [("bayes", GaussianNB())], "voting": "soft", "flatten_transform": False},
+    "VotingClassifier": {
+        "estimators": [("bayes", GaussianNB())],
+        "voting": "soft",
+        "flatten_transform": False,
+    },
 }
 
 
@@ -290,31 +366,55 @@ def built(name: str) -> Any:
     from sklearn import compose, pipeline
     from sklearn.utils import all_estimators
 
-    makers = {**dict(all_estimators()), "Pipeline": pipeline.Pipeline, "ColumnTransformer": compose.ColumnTransformer}
+    makers = {
+        **dict(all_estimators()),
+        "Pipeline": pipeline.Pipeline,
+        "ColumnTransformer": compose.ColumnTransformer,
+    }
     return makers[name](**ARGUMENTS.get(name, {}))
 
 
 @pytest.mark.slow("fits and converts fifty models")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:.*converge")
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:.*converge"
+)
 @pytest.mark.parametrize("name", [*converting("classifiers"), *converting("steps before them")])
-def test_what_is_said_to_convert_is_packaged_without_a_changed_decision(name: str, tmp_path: Path) -> None:
+def test_what_is_said_to_convert_is_packaged_without_a_changed_decision(
+    name: str, tmp_path: Path
+) -> None:
     def build(params: Any, layout: definition.Layout, seed: int) -> Any:
         if name == "HistGradientBoostingClassifier":
             return built(name)
         if name in converting("classifiers"):
             return make_pipeline(SimpleImputer(), built(name))
-        numbers = [SimpleImputer(), built(name)] if name not in ("SimpleImputer", "OneHotEncoder") else [SimpleImputer()]
+        numbers = (
+            [SimpleImputer(), built(name)]
+            if name not in ("SimpleImputer", "OneHotEncoder")
+            else [SimpleImputer()]
+        )
         codes = ("codes", OneHotEncoder(handle_unknown="ignore"), list(layout.categories))
-        return make_pipeline(ColumnTransformer([codes, ("numbers", make_pipeline(*numbers), list(layout.numbers))]), LogisticRegression())
+        return make_pipeline(
+            ColumnTransformer([codes, ("numbers", make_pipeline(*numbers), list(layout.numbers))]),
+            LogisticRegression(),
+        )
 
     case, rows, later = definition.load("toy"), toy_rows("2024-01", 20), toy_rows("2024-02", 20)
     fitted = fit(case, Candidate(name="one", build=build), {}, rows, seed=7)
     origin = Origin("one", {}, "2024-01-0", {"2024-01": "0"}, {"roc_auc": 0.5})
-    assert make_package(tmp_path, case, fitted, origin, rows, later, seed=7).manifest.parity.changed_decisions == 0
+    assert (
+        make_package(
+            tmp_path, case, fitted, origin, rows, later, seed=7
+        ).manifest.parity.changed_decisions
+        == 0
+    )
 
 
 def test_pictures_are_shown_and_small() -> None:
-    shown = {target for page in PAGES for target in re.findall(r"!\[[^\]]+\]\(\S*images/([^)]+)\)", page.read_text())}
+    shown = {
+        target
+        for page in PAGES
+        for target in re.findall(r"!\[[^\]]+\]\(\S*images/([^)]+)\)", page.read_text())
+    }
     files = list((REPOSITORY / "docs" / "images").iterdir())
     assert {path.name for path in files} == shown
     assert [path.name for path in files if path.stat().st_size > LARGEST_PICTURE_BYTES] == []
@@ -327,7 +427,9 @@ def test_the_picture_of_the_loop_loads_nothing_and_names_its_colours_for_dark_pa
 
 
 def test_figures_in_the_readme_stand_beside_the_command_that_makes_them() -> None:
-    """A paragraph, table row or transcript with a measured time or size names the command, or the one before it does."""
+    """A paragraph, table row or transcript with a measured time or size names the command, or the
+    one before it does.
+    """
     paragraphs = [*re.split(r"\n\n|\n(?=[|-])", (REPOSITORY / "README.md").read_text())]
     measured = re.compile(r"\b\d[\d.,]* ?(?:ms|s|MB|GB|seconds|minutes)\b(?! late)")
     command = re.compile(r"`(?:make|python -m) [^`]+`")

@@ -1,4 +1,6 @@
-"""KServe's manifest beside the service: its settings exist, its paths answer, and nothing in it has rights that it does not need."""
+"""KServe's manifest beside the service: its settings exist, its paths answer, and nothing in it has
+rights that it does not need.
+"""
 
 import re
 from typing import Any
@@ -13,7 +15,9 @@ from serving.server.app import create_app
 
 @pytest.fixture(scope="module")
 def predictor() -> dict[str, Any]:
-    return yaml.safe_load((REPOSITORY / "infra" / "kserve" / "inference-service.yaml").read_text())["spec"]["predictor"]
+    return yaml.safe_load((REPOSITORY / "infra" / "kserve" / "inference-service.yaml").read_text())[
+        "spec"
+    ]["predictor"]
 
 
 @pytest.fixture(scope="module")
@@ -22,30 +26,48 @@ def container(predictor: dict[str, Any]) -> dict[str, Any]:
     return only
 
 
-def test_its_variables_are_settings_and_secrets_come_from_a_secret(container: dict[str, Any]) -> None:
+def test_its_variables_are_settings_and_secrets_come_from_a_secret(
+    container: dict[str, Any],
+) -> None:
     environment = {one["name"]: one for one in container["env"]}
     assert environment.pop("PROTOCOL")["value"] == "v2"
-    fields = {f"LAUREL_{name.upper()}": str(field.annotation) for name, field in Settings.model_fields.items()}
+    fields = {
+        f"LAUREL_{name.upper()}": str(field.annotation)
+        for name, field in Settings.model_fields.items()
+    }
     assert set(environment) <= set(fields)
     secrets = {name for name in environment if "SecretStr" in fields[name]}
-    assert secrets == {name for name, one in environment.items() if "secretKeyRef" in one.get("valueFrom", {})}
+    assert secrets == {
+        name for name, one in environment.items() if "secretKeyRef" in one.get("valueFrom", {})
+    }
     assert "LAUREL_SERVING_KEY" in secrets
 
 
 @pytest.mark.parametrize("probe", ["startupProbe", "livenessProbe", "readinessProbe"])
-def test_its_probes_ask_what_the_service_answers_without_a_key(container: dict[str, Any], probe: str) -> None:
+def test_its_probes_ask_what_the_service_answers_without_a_key(
+    container: dict[str, Any], probe: str
+) -> None:
     asked = container[probe]["httpGet"]
     routes = {getattr(route, "path", None) for route in create_app(Settings()).routes}
     assert asked["path"] in routes and scope_of("GET", asked["path"]) == ""
     assert asked["port"] == container["ports"][0]["containerPort"] == 8080
 
 
-def test_it_runs_without_rights_and_writes_only_where_it_may(predictor: dict[str, Any], container: dict[str, Any]) -> None:
+def test_it_runs_without_rights_and_writes_only_where_it_may(
+    predictor: dict[str, Any], container: dict[str, Any]
+) -> None:
     image = (REPOSITORY / "infra" / "images" / "serving" / "Dockerfile").read_text()
     assert predictor["securityContext"]["runAsNonRoot"] is True
-    assert f"USER {predictor['securityContext']['runAsUser']}:{predictor['securityContext']['runAsGroup']}\n" in image
+    assert (
+        "USER "
+        f"{predictor['securityContext']['runAsUser']}:{predictor['securityContext']['runAsGroup']}\n"
+    ) in image
     rights = container["securityContext"]
-    assert rights == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+    assert rights == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
     mounted = {one["mountPath"]: one["name"] for one in container["volumeMounts"]}
     assert set(mounted) == {"/tmp", *re.findall(r"^VOLUME (\S+)$", image, re.MULTILINE)}
     assert set(mounted.values()) == {one["name"] for one in predictor["volumes"]}

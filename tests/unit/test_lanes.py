@@ -11,8 +11,15 @@ from xdist.scheduler import loadscope
 
 from tests.lanes import Lanes, Timetable
 
-STACK = [f"tests/integration/test_{name}.py" for name in ("apply", "drift", "flows", "reign", "retrain")]
-OTHERS = ["tests/e2e/test_demo.py", "tests/integration/test_swap.py", "tests/unit/test_a.py", "tests/unit/test_b.py"]
+STACK = [
+    f"tests/integration/test_{name}.py" for name in ("apply", "drift", "flows", "reign", "retrain")
+]
+OTHERS = [
+    "tests/e2e/test_demo.py",
+    "tests/integration/test_swap.py",
+    "tests/unit/test_a.py",
+    "tests/unit/test_b.py",
+]
 
 
 class Lane:
@@ -32,13 +39,17 @@ class Lane:
 
 @pytest.fixture
 def lanes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """``lanes(modules)``: the two lanes, and the scheduler that has divided the first work of three tests a module."""
+    """``lanes(modules)``: the two lanes, and the scheduler that has divided the first work of three
+    tests a module.
+    """
     monkeypatch.setattr(loadscope, "parse_tx_spec_config", lambda config: [1, 2])
     (tmp_path / "gw0").write_text(json.dumps(STACK))
 
     def start(modules: list[str]) -> tuple[Any, list[Lane], list[str]]:
         scheduler: Any = Lanes(
-            SimpleNamespace(option=SimpleNamespace(loadscopereorder=False)), SimpleNamespace(loadscopesched=print), tmp_path
+            SimpleNamespace(option=SimpleNamespace(loadscopereorder=False)),
+            SimpleNamespace(loadscopesched=print),
+            tmp_path,
         )
         tests = [f"{module}::test_{number}" for module in modules for number in range(3)]
         nodes = [Lane("gw0"), Lane("gw1")]
@@ -61,7 +72,9 @@ def work(scheduler: Any, node: Lane, tests: list[str]) -> list[str]:
     return list(dict.fromkeys(tests[index].partition("::")[0] for index in node.sent))
 
 
-def test_one_lane_takes_the_modules_on_the_stack_in_order_and_the_other_the_rest_longest_folders_first(lanes: Any) -> None:
+def test_one_lane_takes_the_stack_s_modules_in_order_and_the_other_the_rest_longest_first(
+    lanes: Any,
+) -> None:
     scheduler, (first, second), tests = lanes([OTHERS[2], *STACK, OTHERS[3], OTHERS[1], OTHERS[0]])
     assert tests[second.sent[0]].startswith(OTHERS[0])
     before = len(scheduler.workqueue)
@@ -76,7 +89,9 @@ def test_a_lane_whose_own_work_is_done_helps_the_other(lanes: Any) -> None:
     assert scheduler.tests_finished and first.shutting_down
 
 
-def test_a_lane_without_a_stack_starts_one_only_while_there_is_enough_to_do_on_it(lanes: Any) -> None:
+def test_a_lane_without_a_stack_starts_one_only_while_there_is_enough_to_do_on_it(
+    lanes: Any,
+) -> None:
     scheduler, (first, second), tests = lanes([*STACK, *OTHERS])
     assert work(scheduler, second, tests) == [*OTHERS, STACK[-1], *STACK[1:-1]]
     assert work(scheduler, first, tests) == STACK[:1]
@@ -94,7 +109,14 @@ def test_every_test_is_run_once(lanes: Any) -> None:
 
 def test_the_timetable_says_until_when_each_lane_worked_and_what_took_longest() -> None:
     table = Timetable(began=1000.0)
-    for module, seconds, stop in (("tests/a/test_short.py", 3.0, 1003.0), ("tests/a/test_long.py", 60.0, 1063.0)):
-        report: Any = SimpleNamespace(nodeid=f"{module}::test_one", worker_id="gw0", duration=seconds, stop=stop)
+    for module, seconds, stop in (
+        ("tests/a/test_short.py", 3.0, 1003.0),
+        ("tests/a/test_long.py", 60.0, 1063.0),
+    ):
+        report: Any = SimpleNamespace(
+            nodeid=f"{module}::test_one", worker_id="gw0", duration=seconds, stop=stop
+        )
         table.pytest_runtest_logreport(report)
-    assert table.lines() == ["gw0: done after 1.1 min, 2 modules (longest: test_long 1.0, test_short 0.1)"]
+    assert table.lines() == [
+        "gw0: done after 1.1 min, 2 modules (longest: test_long 1.0, test_short 0.1)"
+    ]

@@ -1,4 +1,6 @@
-"""uv gets what pip is configured with: from pip's own listing, and at a real index behind a certificate of one's own."""
+"""uv gets what pip is configured with: from pip's own listing, and at a real index behind a
+certificate of one's own.
+"""
 
 import os
 import ssl
@@ -71,15 +73,25 @@ def test_time_limit_of_pip_becomes_whole_seconds_which_uv_wants() -> None:
 
 
 def test_an_index_that_must_not_be_asked_is_not() -> None:
-    assert with_flags(["pip", "install", "--quiet"], {"no-index": "true"}) == ["pip", "install", "--no-index", "--quiet"]
+    assert with_flags(["pip", "install", "--quiet"], {"no-index": "true"}) == [
+        "pip",
+        "install",
+        "--no-index",
+        "--quiet",
+    ]
     assert with_flags(["tool", "run", "x"], {"no-index": "true"}) == ["tool", "run", "x"]
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
-    """An authority that no machine knows, and the certificate of 127.0.0.1 that it signed, with its key."""
+    """An authority that no machine knows, and the certificate of 127.0.0.1 that it signed, with its
+    key.
+    """
     now = datetime.now(UTC)
     keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
-    names = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]) for name in ("A company", "index")]
+    names = [
+        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        for name in ("A company", "index")
+    ]
 
     def signed(subject: int) -> x509.CertificateBuilder:
         return (
@@ -96,7 +108,9 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     authority = signed(0).sign(keys[0], hashes.SHA256())
     names_of_index = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
     index = signed(1).add_extension(names_of_index, critical=False).sign(keys[0], hashes.SHA256())
-    key = keys[1].private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    key = keys[1].private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     (folder / "company.pem").write_bytes(authority.public_bytes(serialization.Encoding.PEM))
     (folder / "index.pem").write_bytes(index.public_bytes(serialization.Encoding.PEM) + key)
     return folder / "company.pem", folder / "index.pem"
@@ -104,14 +118,21 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def mirror(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A company's mirror with one package, behind a certificate of the company's: its address, and the authority."""
+    """A company's mirror with one package, behind a certificate of the company's: its address, and
+    the authority.
+    """
     wheel = tmp_path / "files" / "simple" / "companyware" / "companyware-1.0-py3-none-any.whl"
     wheel.parent.mkdir(parents=True)
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("companyware.py", "ORIGIN = 'the mirror'\n")
         info = "companyware-1.0.dist-info"
-        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: companyware\nVersion: 1.0\n")
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(
+            f"{info}/METADATA", "Metadata-Version: 2.1\nName: companyware\nVersion: 1.0\n"
+        )
+        archive.writestr(
+            f"{info}/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
         archive.writestr(f"{info}/RECORD", "")
     authority, own = certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -124,14 +145,37 @@ def mirror(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         server.shutdown()
 
 
-def test_uv_installs_from_a_mirror_that_pip_s_file_alone_names(mirror: tuple[str, Path], tmp_path: Path) -> None:
+def test_uv_installs_from_a_mirror_that_pip_s_file_alone_names(
+    mirror: tuple[str, Path], tmp_path: Path
+) -> None:
     url, authority = mirror
     (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = {url}\ncert = {authority}\n")
     foreign = ("UV_", "PIP_", "SSL_", "REQUESTS_", "CURL_", "HTTP", "ALL_PROXY", "NO_PROXY")
-    shell = {name: value for name, value in os.environ.items() if not name.upper().startswith(foreign)}
-    shell |= {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf"), "UV_NO_CACHE": "1", "HOME": str(tmp_path)}
-    install = ["pip", "install", "--quiet", "--python", sys.executable, "--target", str(tmp_path / "installed"), "companyware==1.0"]
-    alone = subprocess.run([Path(sys.executable).with_name("uv"), *install], env=shell, capture_output=True, text=True, check=False)
+    shell = {
+        name: value for name, value in os.environ.items() if not name.upper().startswith(foreign)
+    }
+    shell |= {
+        "PIP_CONFIG_FILE": str(tmp_path / "pip.conf"),
+        "UV_NO_CACHE": "1",
+        "HOME": str(tmp_path),
+    }
+    install = [
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        sys.executable,
+        "--target",
+        str(tmp_path / "installed"),
+        "companyware==1.0",
+    ]
+    alone = subprocess.run(
+        [Path(sys.executable).with_name("uv"), *install],
+        env=shell,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert alone.returncode != 0
     command = [sys.executable, str(REPOSITORY / "infra" / "package_index.py"), *install]
     done = subprocess.run(command, env=shell, capture_output=True, text=True, check=False)

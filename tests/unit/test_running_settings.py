@@ -1,4 +1,6 @@
-"""The settings of a stack that runs, read in a shell that knows nothing of them, or something else."""
+"""The settings of a stack that runs, read in a shell that knows nothing of them, or something
+else.
+"""
 
 import json
 import os
@@ -30,7 +32,9 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_fresh_shell_speaks_to_the_ports_and_files_that_the_stack_was_started_with(state: Path) -> None:
+def test_a_fresh_shell_speaks_to_the_ports_and_files_that_the_stack_was_started_with(
+    state: Path,
+) -> None:
     found = Settings.of_stack()
     assert (found.mlflow_tracking_uri, found.lake) == ("http://127.0.0.1:5050", "file:///lake")
     assert found.serving_keys_path == state / "my-keys.json"
@@ -42,34 +46,48 @@ def test_a_port_of_this_shell_does_not_lead_to_another_program_and_both_values_a
 ) -> None:
     monkeypatch.setenv("LAUREL_MLFLOW_PORT", "6060")
     assert Settings.of_stack().mlflow_port == 5050
-    assert Settings.differences() == [f"LAUREL_MLFLOW_PORT: 6060 here, 5050 in the stack that runs in {state}. 5050 counts."]
+    assert Settings.differences() == [
+        f"LAUREL_MLFLOW_PORT: 6060 here, 5050 in the stack that runs in {state}. 5050 counts."
+    ]
 
 
-def test_an_address_given_for_one_errand_counts_and_is_told(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_given_for_one_errand_counts_and_is_told(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LAUREL_MLFLOW_URL", "http://elsewhere:5000")
     assert Settings.of_stack().mlflow_tracking_uri == "http://elsewhere:5000"
     (line,) = Settings.differences()
     assert line.startswith("LAUREL_MLFLOW_URL: http://elsewhere:5000 here, not set in the stack")
 
 
-def test_folders_that_laurel_itself_imports_from_are_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_that_laurel_itself_imports_from_are_no_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     started = Settings(state=tmp_path, pythonpath="/packages")
     monkeypatch.setenv("LAUREL_STATE", str(tmp_path))
     (tmp_path / STARTED).write_text(json.dumps(started.plain_values()))
     monkeypatch.setenv("PYTHONPATH", started.flow_run_pythonpath)
     assert Settings.differences() == []
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
-    assert Settings.differences()[0].startswith("PYTHONPATH: /elsewhere here, /packages in the stack")
+    assert Settings.differences()[0].startswith(
+        "PYTHONPATH: /elsewhere here, /packages in the stack"
+    )
 
 
-def test_no_secret_is_written_down_and_none_is_told(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_secret_is_written_down_and_none_is_told(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LAUREL_SLACK_TOKEN", "xoxb-2")
     assert "xoxb" not in (state / STARTED).read_text() + " ".join(Settings.differences())
 
 
-def test_user_without_the_password_that_no_file_holds_does_not_stop_a_verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_without_the_password_that_no_file_holds_does_not_stop_a_verb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LAUREL_STATE", str(tmp_path))
-    started = Settings(state=tmp_path, mlflow_username="owner", mlflow_password=SecretStr("long enough a one"))
+    started = Settings(
+        state=tmp_path, mlflow_username="owner", mlflow_password=SecretStr("long enough a one")
+    )
     (tmp_path / STARTED).write_text(json.dumps(started.plain_values()))
     assert Settings.of_stack().mlflow_username is None
     private = {"LAUREL_MLFLOW_USERNAME": "owner", "LAUREL_MLFLOW_PASSWORD": "long enough a one"}
@@ -85,7 +103,9 @@ def test_programs_of_their_own_take_nothing_from_a_running_stack(state: Path) ->
     assert Settings.read().mlflow_port == 5000
 
 
-def test_an_empty_state_variable_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_state_variable_is_not_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "REPOSITORY", tmp_path)
     monkeypatch.setenv("LAUREL_STATE", "")
     assert own_state() == Settings.read().state == tmp_path / ".laurel"
@@ -107,7 +127,9 @@ def test_verbs_speak_to_the_demo_while_it_alone_is_up_and_to_the_user_s_stack_ot
     assert state_in_use() == own
 
 
-def test_stack_that_a_power_cut_ended_does_not_hide_the_demo_that_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stack_that_a_power_cut_ended_does_not_hide_the_demo_that_is_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "REPOSITORY", tmp_path)
     monkeypatch.delenv("LAUREL_STATE", raising=False)
     ended = subprocess.Popen([sys.executable, "-c", ""])

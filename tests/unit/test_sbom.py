@@ -3,7 +3,10 @@ from infra.sbom import python_component
 
 def test_a_package_is_named_as_the_index_names_it_with_its_licence() -> None:
     found = python_component(
-        "Metadata-Version: 2.1\nName: Some_Package.extra\nVersion: 1.0+local\nLicense: MIT, © Zoë\n\nLong text".encode()
+        (
+            "Metadata-Version: 2.1\nName: Some_Package.extra\nVersion: 1.0+local\nLicense: MIT, "
+            "© Zoë\n\nLong text"
+        ).encode()
     )
     assert (found["name"], found["version"], found["purl"]) == (
         "Some_Package.extra",
@@ -14,5 +17,7 @@ def test_a_package_is_named_as_the_index_names_it_with_its_licence() -> None:
 
 
 def test_a_licence_s_whole_text_is_no_name_and_none_is_made_up() -> None:
-    assert "licenses" not in python_component(b"Name: a\nVersion: 1\nLicense: " + b"x" * 200 + b"\n")
+    assert "licenses" not in python_component(
+        b"Name: a\nVersion: 1\nLicense: " + b"x" * 200 + b"\n"
+    )
     assert "licenses" not in python_component(b"Name: a\nVersion: 1\n")

@@ -1,4 +1,6 @@
-"""The benchmark of the service: what it counts, what it refuses to count, and the file that it writes."""
+"""The benchmark of the service: what it counts, what it refuses to count, and the file that it
+writes.
+"""
 
 import asyncio
 import json
@@ -28,7 +30,12 @@ from benchmarks.serving.stages import COUNT, MODEL, STAGES, Stopwatch, microseco
 from benchmarks.serving.visit import Asked, Measure, Visit
 
 ROWS = [
-    {"carrier": "UA", "distance": float(number), "wind": None if number % 3 else 4.5, "event_time": "2013-03-01T08:00:00"}
+    {
+        "carrier": "UA",
+        "distance": float(number),
+        "wind": None if number % 3 else 4.5,
+        "event_time": "2013-03-01T08:00:00",
+    }
     for number in range(1200)
 ]
 FIELDS = ("rps", "p50_ms", "p99_ms", "rss_mb", "cold_s")
@@ -40,28 +47,60 @@ def visited(rps: float, cold_s: float, rss_mb: float = 100.0) -> Visit:
 
 
 def told(**changed: float) -> str:
-    figures = {"requests": 100, "seconds": 2.0, "p50_ms": 1.5, "p99_ms": 9.0, "max_ms": 12.0, "refused": 0, "broken": 0}
+    figures = {
+        "requests": 100,
+        "seconds": 2.0,
+        "p50_ms": 1.5,
+        "p99_ms": 9.0,
+        "max_ms": 12.0,
+        "refused": 0,
+        "broken": 0,
+    }
     return f"a warning of the generator\n{json.dumps(figures | changed)}\n"
 
 
 def test_figures_are_medians_of_the_rounds() -> None:
-    (result,) = figures.results_of("laurel", [visited(1000, 0.5), visited(20, 9.0), visited(1100, 0.4, rss_mb=120)])
-    assert (result["rps"], result["cold_s"], result["rss_mb"], result["pss_mb"]) == (1000, 0.5, 100, 50)
+    (result,) = figures.results_of(
+        "laurel", [visited(1000, 0.5), visited(20, 9.0), visited(1100, 0.4, rss_mb=120)]
+    )
+    assert (result["rps"], result["cold_s"], result["rss_mb"], result["pss_mb"]) == (
+        1000,
+        0.5,
+        100,
+        50,
+    )
     assert (result["p50_ms"], result["p99_ms"], result["cpu_us"]) == (1, 3, 1000)
-    assert (result["server"], result["rows"], result["connections"], result["rounds_rps"]) == ("laurel", 1, 32, [1000, 20, 1100])
+    assert (result["server"], result["rows"], result["connections"], result["rounds_rps"]) == (
+        "laurel",
+        1,
+        32,
+        [1000, 20, 1100],
+    )
 
 
 def test_ratios_are_to_the_same_case_of_mlflow_and_of_the_floor() -> None:
     rates = {"laurel": 5000, "mlflow": 50, "floor-asgi": 10_000}
-    results = [one for name, rps in rates.items() for one in figures.results_of(name, [visited(rps, 1000 / rps)])]
+    results = [
+        one
+        for name, rps in rates.items()
+        for one in figures.results_of(name, [visited(rps, 1000 / rps)])
+    ]
     results += [{**results[1], "rows": 100, "rps": 7.0}, {**results[0], "rows": 1000}]
     laurel, mlflow, floor, hundred, thousand = figures.ratios(results)
-    assert (laurel["rps_to_mlflow"], laurel["p99_to_mlflow"], laurel["cold_to_mlflow"], laurel["rps_to_floor"]) == (100, 0.01, 0.01, 0.5)
+    assert (
+        laurel["rps_to_mlflow"],
+        laurel["p99_to_mlflow"],
+        laurel["cold_to_mlflow"],
+        laurel["rps_to_floor"],
+    ) == (100, 0.01, 0.01, 0.5)
     assert (mlflow["rps_to_mlflow"], floor["rps_to_floor"]) == (1, 1)
     assert (hundred["rps_to_mlflow"], hundred["rps_to_floor"]) == (1, None)
     assert (thousand["rps_to_mlflow"], thousand["rps_to_floor"]) == (None, None)
     assert "| laurel | 5,000 | 100× | 0.5 |" in report.table(results)
-    assert "| laurel | – / 5,000 | – / 0.2 | – / 0.6 | – / – | – / 5,000 | 100 | 50 | 0.20 |" in report.overview(results)
+    assert (
+        "| laurel | – / 5,000 | – / 0.2 | – / 0.6 | – / – | – / 5,000 | 100 | 50 | 0.20 |"
+        in report.overview(results)
+    )
 
 
 def test_the_figures_of_a_generator_are_read_from_the_end_of_what_it_said() -> None:
@@ -88,13 +127,24 @@ def place(folder: Path) -> Place:
 
 
 def server(port: int, name: str = "answering") -> Server:
-    return Server(name, [], lambda rows: "/", SERVERS["floor-asgi"](place(Path())).body, lambda answer: json.loads(answer)["scores"], port)
+    return Server(
+        name,
+        [],
+        lambda rows: "/",
+        SERVERS["floor-asgi"](place(Path())).body,
+        lambda answer: json.loads(answer)["scores"],
+        port,
+    )
 
 
 def test_bodies_differ_and_take_a_line_each(tmp_path: Path) -> None:
-    single = serving_load.write_bodies(tmp_path / "one", server(1), ROWS, 1).read_bytes().splitlines()
+    single = (
+        serving_load.write_bodies(tmp_path / "one", server(1), ROWS, 1).read_bytes().splitlines()
+    )
     assert len(set(single)) == len(single) == 1000
-    assert [len(json.loads(line)["rows"]) for line in serving_load.bodies(server(1), ROWS, 100)[:3]] == [100] * 3
+    assert [
+        len(json.loads(line)["rows"]) for line in serving_load.bodies(server(1), ROWS, 100)[:3]
+    ] == [100] * 3
 
 
 def judged(answers: list[client.Answer], broken: int = 0) -> dict[str, Any]:
@@ -106,14 +156,25 @@ def test_a_swap_is_judged_by_the_second_around_the_first_answer_of_the_new_versi
     new = [(0.01 * number, 0.006 if number < 940 else 0.5, 200, "2") for number in range(901, 1400)]
     warming_up = [(0.5, 3.0, 200, "1")] * 50
     found = judged([*warming_up, *old, *new])
-    assert (found["p99_before_ms"], found["p99_swap_ms"], found["p99_ratio"], found["failed"]) == (2, 500, 250, 0)
+    assert (found["p99_before_ms"], found["p99_swap_ms"], found["p99_ratio"], found["failed"]) == (
+        2,
+        500,
+        250,
+        0,
+    )
     assert (found["alias_to_first_answer_s"], found["alias_to_last_old_answer_s"]) == (1.01, 1.0)
-    later = [*old, *((end, 0.006 if end < 9.6 else 0.5, status, version) for end, _, status, version in new)]
+    later = [
+        *old,
+        *((end, 0.006 if end < 9.6 else 0.5, status, version) for end, _, status, version in new),
+    ]
     assert judged(later)["p99_ratio"] == 3
 
 
 def test_failed_requests_of_a_swap_are_answers_that_are_no_2xx_and_broken_connections() -> None:
-    answers = [(0.01 * number, 0.002, 503 if number in (820, 821) else 200, "2" if number > 830 else "1") for number in range(1000)]
+    answers = [
+        (0.01 * number, 0.002, 503 if number in (820, 821) else 200, "2" if number > 830 else "1")
+        for number in range(1000)
+    ]
     assert judged(answers, broken=3)["failed"] == 5
 
 
@@ -124,24 +185,46 @@ def test_a_new_version_that_never_answers_fails_the_run() -> None:
 
 def test_swaps_are_told_by_medians_and_delays_by_the_worst() -> None:
     swaps = [
-        {"requests": 10, "failed": failed, "p99_before_ms": 2.0, "p99_swap_ms": p99, "p99_ratio": p99 / 2, "longest_swap_ms": p99}
+        {
+            "requests": 10,
+            "failed": failed,
+            "p99_before_ms": 2.0,
+            "p99_swap_ms": p99,
+            "p99_ratio": p99 / 2,
+            "longest_swap_ms": p99,
+        }
         | {"alias_to_first_answer_s": late, "alias_to_last_old_answer_s": late}
         for failed, p99, late in ((0, 4.0, 1.0), (2, 8.0, 2.0), (1, 3.0, 0.5))
     ]
     found = swap.summary(swaps)
-    assert (found["requests"], found["failed"], found["p99_swap_ms"], found["p99_ratio"]) == (30, 3, 4, 2)
+    assert (found["requests"], found["failed"], found["p99_swap_ms"], found["p99_ratio"]) == (
+        30,
+        3,
+        4,
+        2,
+    )
     assert (found["longest_swap_ms"], found["alias_to_first_answer_s"]) == (8, 2)
 
 
 def test_memory_and_cpu_are_of_the_whole_process_tree(tmp_path: Path) -> None:
     busy = "end = time.process_time() + 0.2\nwhile time.process_time() < end: pass"
-    child = f"import time; held = bytearray(60_000_000); {busy}\nprint(1, flush=True); time.sleep(60)"
-    parent = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {child!r}]); time.sleep(60)"
-    process = serving_process.start([sys.executable, "-c", parent], {}, REPOSITORY, tmp_path / "said")
+    child = (
+        f"import time; held = bytearray(60_000_000); {busy}\nprint(1, flush=True); time.sleep(60)"
+    )
+    parent = (
+        f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {child!r}]); "
+        "time.sleep(60)"
+    )
+    process = serving_process.start(
+        [sys.executable, "-c", parent], {}, REPOSITORY, tmp_path / "said"
+    )
     try:
         while not (tmp_path / "said").read_text():
             time.sleep(0.05)
-        whole, alone = serving_process.memory(process.pid), psutil.Process(process.pid).memory_info().rss / 1e6
+        whole, alone = (
+            serving_process.memory(process.pid),
+            psutil.Process(process.pid).memory_info().rss / 1e6,
+        )
         assert whole.rss_mb > alone + 60
         assert whole.pss_mb is None or whole.rss_mb >= whole.pss_mb > 60
         assert serving_process.cpu_seconds(process.pid) >= 0.2
@@ -180,12 +263,16 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def answering() -> Iterator[Answering]:
     with Answering(("127.0.0.1", 0), _Handler) as http:
-        threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        threading.Thread(
+            target=http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        ).start()
         yield http
         http.shutdown()
 
 
-def test_an_answer_that_is_not_the_pipelines_fails_the_run(answering: Answering, tmp_path: Path) -> None:
+def test_an_answer_that_is_not_the_pipelines_fails_the_run(
+    answering: Answering, tmp_path: Path
+) -> None:
     def asked(score: float) -> Asked:
         return Asked(ROWS, [score] * len(ROWS), tmp_path, "python", 0.1, 0)
 
@@ -209,7 +296,9 @@ def load_on(http: Answering) -> client.Load:
     return asyncio.run(ask())
 
 
-def test_the_generator_in_python_tells_time_status_and_version_of_each_answer(answering: Answering) -> None:
+def test_the_generator_in_python_tells_time_status_and_version_of_each_answer(
+    answering: Answering,
+) -> None:
     load = load_on(answering)
     assert len(load.answers) > 4 and load.broken == 0
     assert {(status, version) for _, _, status, version in load.answers} == {(200, "7")}
@@ -219,7 +308,9 @@ def test_the_generator_in_python_tells_time_status_and_version_of_each_answer(an
     assert 0 < figures["p50_ms"] <= figures["p99_ms"] <= figures["max_ms"]
 
 
-def test_the_generator_in_python_counts_refusals_and_broken_connections(answering: Answering) -> None:
+def test_the_generator_in_python_counts_refusals_and_broken_connections(
+    answering: Answering,
+) -> None:
     answering.status = 500
     assert client.figures(load_on(answering), 0.2)["refused"] > 4
     answering.status = 0
@@ -245,26 +336,38 @@ def test_a_stage_is_told_without_the_stages_below_it_and_without_the_stopwatch()
             pass_time(0.5)  # what the stopwatch takes of its caller's time
 
     watch.timed(above, "above")()
-    assert {stage: list(seconds) for stage, seconds in watch.seconds.items()} == {"below": [2, 2], "above": [8]}
+    assert {stage: list(seconds) for stage, seconds in watch.seconds.items()} == {
+        "below": [2, 2],
+        "above": [8],
+    }
 
 
 def test_a_stage_of_several_requests_is_shared_by_them_and_the_warm_up_is_left_out() -> None:
-    seconds = {COUNT: array("d", [9e-6, 9e-6, *[2e-6] * 8]), MODEL: array("d", [90e-6, *[20e-6] * 4])}
+    seconds = {
+        COUNT: array("d", [9e-6, 9e-6, *[2e-6] * 8]),
+        MODEL: array("d", [90e-6, *[20e-6] * 4]),
+    }
     assert microseconds(seconds) == pytest.approx({COUNT: 2, MODEL: 10})
 
 
-def test_what_the_service_spends_is_divided_as_the_stopwatch_says_and_the_rest_is_the_loops() -> None:
+def test_what_the_service_spends_is_divided_as_the_stopwatch_says_and_the_rest_is_the_loops() -> (
+    None
+):
     shares = profile.divide({"key": 2.0, "model": 6.0}, watched=16.0, whole=8.0)
     assert shares == {"key": 1, "model": 3, profile.LOOP: 4}
 
 
 def test_the_picture_of_the_profile_is_small_and_shows_all_stages(tmp_path: Path) -> None:
     stages = {**dict.fromkeys(STAGES.values(), 2.5), profile.LOOP: 4.0, profile.OTHERS: 1.0}
-    profiles = [profile.Profile(connections, stages, 20.0, 30_000.0, 1.0, {}) for connections in (1, 32)]
+    profiles = [
+        profile.Profile(connections, stages, 20.0, 30_000.0, 1.0, {}) for connections in (1, 32)
+    ]
     profile.draw(profiles, tmp_path / "picture.svg")
     drawn = (tmp_path / "picture.svg").read_text()
     assert len(drawn) < 200_000
-    assert all(f"<!-- {name} -->" in drawn for name in (*stages, "Laurel, 32 conn.", "floor, 32 conn."))
+    assert all(
+        f"<!-- {name} -->" in drawn for name in (*stages, "Laurel, 32 conn.", "floor, 32 conn.")
+    )
 
 
 def test_libraries_are_told_by_the_names_that_people_know() -> None:
@@ -284,8 +387,16 @@ def test_libraries_are_told_by_the_names_that_people_know() -> None:
 
 def test_the_stages_of_the_profile_are_in_the_service() -> None:
     """In a process of its own: the stopwatch stays where it was put."""
-    code = "from benchmarks.serving.stages import *; watch = Stopwatch(); [watch.watch(*one) for one in STAGES.items()]"
-    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, check=False).returncode == 0
+    code = (
+        "from benchmarks.serving.stages import *; watch = Stopwatch(); [watch.watch(*one) for "
+        "one in STAGES.items()]"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, check=False
+        ).returncode
+        == 0
+    )
 
 
 def test_a_peer_that_cannot_be_installed_is_unavailable_and_says_why(tmp_path: Path) -> None:
@@ -296,7 +407,14 @@ def test_a_peer_that_cannot_be_installed_is_unavailable_and_says_why(tmp_path: P
 
 def run(arguments: list[str], state: Path) -> subprocess.CompletedProcess[str]:
     environment = {"LAUREL_STATE": str(state), "PATH": "/usr/bin:/bin"}
-    return subprocess.run([sys.executable, *arguments], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.mark.slow("starts servers and asks them")
@@ -321,23 +439,35 @@ def test_the_file_of_figures_has_results_and_says_who_was_skipped(tmp_path: Path
     assert done.returncode == 0, done.stderr
     said = json.loads(file.read_text())
     assert {(one["server"], one["rows"], one["connections"]) for one in said["results"]} == {
-        ("floor-asgi", rows, connections) for rows, connections in ((1, 32), (1, 1), (100, 32), (1000, 32))
+        ("floor-asgi", rows, connections)
+        for rows, connections in ((1, 32), (1, 1), (100, 32), (1000, 32))
     }
-    assert all(isinstance(one[name], float) and one[name] > 0 for one in said["results"] for name in FIELDS)
+    assert all(
+        isinstance(one[name], float) and one[name] > 0 for one in said["results"] for name in FIELDS
+    )
     assert [one["server"] for one in said["skipped"]] == ["mlserver"] and "mlserver" in done.stderr
     assert (said["failed"], said["generator"], said["rounds"]) == ([], "python", 2)
     assert len(said["machine"]["load_average"]) == 3 and said["machine"]["cores"] >= 1
 
 
-def test_the_benchmark_runs_as_a_module_too_and_refuses_servers_that_it_does_not_know(tmp_path: Path) -> None:
+def test_the_benchmark_runs_as_a_module_too_and_refuses_servers_that_it_does_not_know(
+    tmp_path: Path,
+) -> None:
     done = run(["-m", "benchmarks.serving", "--only", "torchserve"], tmp_path)
-    assert done.returncode == 1 and "Unknown server torchserve. There are: laurel, laurel-2-workers, mlflow" in done.stderr
+    assert (
+        done.returncode == 1
+        and "Unknown server torchserve. There are: laurel, laurel-2-workers, mlflow" in done.stderr
+    )
 
 
 def test_a_run_that_is_told_to_end_leaves_no_server_behind(tmp_path: Path) -> None:
     options = ["--only", "floor-asgi", "--seconds", "60", "--generator", "python"]
     environment = {"LAUREL_STATE": str(tmp_path), "PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path)}
-    with subprocess.Popen([sys.executable, "benchmarks/serving/__main__.py", *options], cwd=REPOSITORY, env=environment) as bench:
+    with subprocess.Popen(
+        [sys.executable, "benchmarks/serving/__main__.py", *options],
+        cwd=REPOSITORY,
+        env=environment,
+    ) as bench:
         below: list[psutil.Process] = []
         while len(below) < 2 and bench.poll() is None:  # the server, and what makes load on it
             time.sleep(0.05)

@@ -28,13 +28,21 @@ def test_the_defaults_are_the_local_stack(state: Path) -> None:
 
 
 def test_no_secret_has_a_default(state: Path) -> None:
-    secrets = [name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)]
+    secrets = [
+        name
+        for name, field in Settings.model_fields.items()
+        if "SecretStr" in str(field.annotation)
+    ]
     assert {"s3_access_key", "s3_secret_key", "slack_token"} <= set(secrets)
     assert [getattr(Settings.read(), name) for name in secrets] == [None] * len(secrets)
 
 
-def test_the_environment_wins_over_the_file_and_the_file_over_the_default(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (state / "env").write_text("LAUREL_S3_PORT=7001\nLAUREL_MLFLOW_PORT=7002\nLAUREL_S3_ACCESS_KEY=of-the-file\n")
+def test_the_environment_wins_over_the_file_and_the_file_over_the_default(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (state / "env").write_text(
+        "LAUREL_S3_PORT=7001\nLAUREL_MLFLOW_PORT=7002\nLAUREL_S3_ACCESS_KEY=of-the-file\n"
+    )
     monkeypatch.setenv("LAUREL_S3_PORT", "8001")
     found = Settings.read()
     assert (found.s3_port, found.mlflow_port, found.prefect_port) == (8001, 7002, 4200)
@@ -42,19 +50,43 @@ def test_the_environment_wins_over_the_file_and_the_file_over_the_default(state:
 
 
 def test_ports_and_host_make_the_addresses(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"HOST": "127.0.0.2", "PREFECT_PORT": "1", "MLFLOW_PORT": "2", "SERVING_PORT": "3", "S3_PORT": "4"}.items():
+    for name, value in {
+        "HOST": "127.0.0.2",
+        "PREFECT_PORT": "1",
+        "MLFLOW_PORT": "2",
+        "SERVING_PORT": "3",
+        "S3_PORT": "4",
+    }.items():
         monkeypatch.setenv(f"LAUREL_{name}", value)
     found = Settings.read()
-    assert [found.prefect_api_url, found.mlflow_tracking_uri] == ["http://127.0.0.2:1/api", "http://127.0.0.2:2"]
-    assert [found.serving_base_url, found.s3_endpoint_url] == ["http://127.0.0.2:3", "http://127.0.0.2:4"]
+    assert [found.prefect_api_url, found.mlflow_tracking_uri] == [
+        "http://127.0.0.2:1/api",
+        "http://127.0.0.2:2",
+    ]
+    assert [found.serving_base_url, found.s3_endpoint_url] == [
+        "http://127.0.0.2:3",
+        "http://127.0.0.2:4",
+    ]
 
 
-def test_an_address_that_is_given_wins_over_the_port(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = {"PREFECT_URL": "https://p/api", "MLFLOW_URL": "https://m", "SERVING_URL": "https://s", "S3_ENDPOINT": "https://o"}
+def test_an_address_that_is_given_wins_over_the_port(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {
+        "PREFECT_URL": "https://p/api",
+        "MLFLOW_URL": "https://m",
+        "SERVING_URL": "https://s",
+        "S3_ENDPOINT": "https://o",
+    }
     for name, value in given.items():
         monkeypatch.setenv(f"LAUREL_{name}", value)
     found = Settings.read()
-    assert [found.prefect_api_url, found.mlflow_tracking_uri, found.serving_base_url, found.s3_endpoint_url] == list(given.values())
+    assert [
+        found.prefect_api_url,
+        found.mlflow_tracking_uri,
+        found.serving_base_url,
+        found.s3_endpoint_url,
+    ] == list(given.values())
 
 
 def test_aws_itself_has_no_endpoint(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +100,11 @@ def test_each_wrong_variable_is_named_at_once(state: Path, monkeypatch: pytest.M
     monkeypatch.setenv("LAUREL_PROMOTE_TIMEOUT_SECONDS", "-1")
     with pytest.raises(ValidationError) as raised:
         Settings.read()
-    assert {error["loc"][0] for error in raised.value.errors()} == {"s3_port", "serving_poll_seconds", "promote_timeout_seconds"}
+    assert {error["loc"][0] for error in raised.value.errors()} == {
+        "s3_port",
+        "serving_poll_seconds",
+        "promote_timeout_seconds",
+    }
 
 
 def test_secrets_are_not_shown(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,15 +123,31 @@ def test_settings_do_not_change(state: Path) -> None:
 
 
 def test_every_setting_that_is_a_duration_or_an_amount_names_its_unit() -> None:
-    numbers = [name for name, field in Settings.model_fields.items() if field.annotation in (int, float)]
+    numbers = [
+        name for name, field in Settings.model_fields.items() if field.annotation in (int, float)
+    ]
     assert [
-        name for name in numbers if not name.endswith(("_port", "_seconds", "_rows", "_megabytes", "_workers", "_connections", "_requests"))
+        name
+        for name in numbers
+        if not name.endswith(
+            ("_port", "_seconds", "_rows", "_megabytes", "_workers", "_connections", "_requests")
+        )
     ] == []
 
 
 def test_nothing_else_reads_the_environment() -> None:
-    """Pools of environment variables grow where every module may look: the one class is the only place."""
-    ours = [path for room in ("flows", "tasks", "blocks", "usecases", "serving") for path in (module.REPOSITORY / room).rglob("*.py")]
+    """Pools of environment variables grow where every module may look: the one class is the only
+    place.
+    """
+    ours = [
+        path
+        for room in ("flows", "tasks", "blocks", "usecases", "serving")
+        for path in (module.REPOSITORY / room).rglob("*.py")
+    ]
     assert len(ours) > 30
-    readers = [path.name for path in ours if "os.environ" in path.read_text() or "os.getenv" in path.read_text()]
+    readers = [
+        path.name
+        for path in ours
+        if "os.environ" in path.read_text() or "os.getenv" in path.read_text()
+    ]
     assert readers == ["settings.py"]

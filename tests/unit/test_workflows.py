@@ -1,4 +1,6 @@
-"""The workflows of GitHub: pinned, bounded, with no more rights than they need, and calling only what is there."""
+"""The workflows of GitHub: pinned, bounded, with no more rights than they need, and calling only
+what is there.
+"""
 
 import ast
 import re
@@ -44,24 +46,36 @@ def test_there_are_three_workflows() -> None:
 def test_every_action_is_pinned_by_a_commit_with_its_version_beside_it(path: Path) -> None:
     uses = re.findall(r"^\s*(?:- )?uses: (.+)$", path.read_text(), re.MULTILINE)
     assert len(uses) == sum("uses" in step for job in jobs(path).values() for step in job["steps"])
-    assert [line for line in uses if not re.fullmatch(r"[\w-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)] == []
+    assert [
+        line
+        for line in uses
+        if not re.fullmatch(r"[\w-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)
+    ] == []
 
 
 def test_an_action_has_one_commit_everywhere() -> None:
-    found = {line for path in WORKFLOWS for line in re.findall(r"uses: (.+)$", path.read_text(), re.MULTILINE)}
+    found = {
+        line
+        for path in WORKFLOWS
+        for line in re.findall(r"uses: (.+)$", path.read_text(), re.MULTILINE)
+    }
     assert len({line.partition("@")[0] for line in found}) == len(found)
 
 
 @each_workflow
 def test_every_job_has_a_time_limit_and_its_own_permissions(path: Path) -> None:
     assert read(path)["permissions"] == {}
-    assert {name for name, job in jobs(path).items() if not 0 < job.get("timeout-minutes", 0) <= 150} == set()
+    assert {
+        name for name, job in jobs(path).items() if not 0 < job.get("timeout-minutes", 0) <= 150
+    } == set()
     assert {name for name, job in jobs(path).items() if not job.get("permissions")} == set()
 
 
 def test_only_those_jobs_may_write_that_have_to() -> None:
     writes = {
-        (path.stem, name): {right for right, level in job["permissions"].items() if level == "write"}
+        (path.stem, name): {
+            right for right, level in job["permissions"].items() if level == "write"
+        }
         for path in WORKFLOWS
         for name, job in jobs(path).items()
     }
@@ -73,19 +87,28 @@ def test_only_those_jobs_may_write_that_have_to() -> None:
 
 
 @each_workflow
-def test_no_workflow_runs_with_the_rights_of_the_base_for_code_of_a_pull_request(path: Path) -> None:
+def test_no_workflow_runs_with_the_rights_of_the_base_for_code_of_a_pull_request(
+    path: Path,
+) -> None:
     assert set(read(path)["on"]) <= {"pull_request", "push", "schedule", "workflow_dispatch"}
 
 
 @each_workflow
 def test_checkouts_keep_no_token(path: Path) -> None:
-    checkouts = [step for job in jobs(path).values() for step in job["steps"] if "actions/checkout@" in step.get("uses", "")]
+    checkouts = [
+        step
+        for job in jobs(path).values()
+        for step in job["steps"]
+        if "actions/checkout@" in step.get("uses", "")
+    ]
     assert checkouts and all(step["with"]["persist-credentials"] is False for step in checkouts)
 
 
 @each_workflow
 def test_no_expression_stands_in_a_script(path: Path) -> None:
-    """What an expression gives becomes part of the script: a branch named ``$(...)`` would be run."""
+    """What an expression gives becomes part of the script: a branch named ``$(...)`` would be
+    run.
+    """
     assert [script for script in runs(path) if "${{" in script] == []
 
 
@@ -94,7 +117,9 @@ def test_jobs_with_rights_on_pull_requests_are_closed_to_forks(path: Path) -> No
     for name, job in jobs(path).items():
         if "pull_request" in read(path)["on"] and "id-token" in job["permissions"]:
             condition = " ".join(job["if"].split())
-            closed = "github.event.pull_request.head.repo.full_name == github.repository" in condition
+            closed = (
+                "github.event.pull_request.head.repo.full_name == github.repository" in condition
+            )
             assert closed or "github.event_name != 'pull_request'" in condition, name
 
 
@@ -108,7 +133,9 @@ def test_secrets_are_given_to_jobs_of_an_environment_only(path: Path) -> None:
 @each_workflow
 def test_no_cache_is_read_or_written(path: Path) -> None:
     """A pull request could leave something in it for the next deployment."""
-    assert "actions/cache" not in path.read_text() and not re.search(r"^\s+cache: ", path.read_text(), re.MULTILINE)
+    assert "actions/cache" not in path.read_text() and not re.search(
+        r"^\s+cache: ", path.read_text(), re.MULTILINE
+    )
 
 
 @each_workflow
@@ -119,14 +146,30 @@ def test_every_command_of_make_is_there(path: Path) -> None:
 
 
 @each_workflow
-def test_every_module_that_is_run_is_there_and_takes_the_options_that_it_is_given(path: Path) -> None:
+def test_every_module_that_is_run_is_there_and_takes_the_options_that_it_is_given(
+    path: Path,
+) -> None:
     for script in runs(path):
         for module in modules(script):
             assert file_of(module).exists(), module
-    given = {option for script in runs(path) for line in script.splitlines() for option in re.findall(r"(?<!\S)--[a-z][a-z-]+", line)}
+    given = {
+        option
+        for script in runs(path)
+        for line in script.splitlines()
+        for option in re.findall(r"(?<!\S)--[a-z][a-z-]+", line)
+    }
     ours = {module for script in runs(path) for module in modules(script)}
     known = {option for module in ours for option in options(file_of(module))}
-    foreign = {"--tag", "--file", "--quiet", "--names", "--query", "--output", "--repository-name", "--image-ids"}
+    foreign = {
+        "--tag",
+        "--file",
+        "--quiet",
+        "--names",
+        "--query",
+        "--output",
+        "--repository-name",
+        "--image-ids",
+    }
     assert given - known - foreign == set()
 
 
@@ -138,7 +181,11 @@ def file_of(module: str) -> Path:
 
 def options(file: Path) -> set[str]:
     """The options that the module's parser knows, read from its text."""
-    texts = [node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    texts = [
+        node.value
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
     return {text for text in texts if re.fullmatch(r"--[a-z][a-z-]+", text)}
 
 
@@ -158,20 +205,29 @@ def test_terraform_is_of_one_version_and_one_that_the_stacks_take() -> None:
         if "setup-terraform" in step.get("uses", "")
     }
     assert len(used) == 1
-    least = re.search(r'required_version = ">= ([\d.]+)"', (REPOSITORY / "infra/terraform/cluster/versions.tf").read_text())
+    least = re.search(
+        r'required_version = ">= ([\d.]+)"',
+        (REPOSITORY / "infra/terraform/cluster/versions.tf").read_text(),
+    )
     assert least and tuple(map(int, least[1].split("."))) <= tuple(map(int, used.pop().split(".")))
 
 
 @each_workflow
 def test_every_script_is_one_that_bash_can_read(path: Path) -> None:
     for script in runs(path):
-        done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["bash", "-n"], input=script, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
 
 
 def test_every_folder_that_dependabot_looks_into_is_there() -> None:
     updates = yaml.safe_load((REPOSITORY / ".github/dependabot.yml").read_text())["updates"]
-    folders = [folder for update in updates for folder in update.get("directories", [update.get("directory")])]
+    folders = [
+        folder
+        for update in updates
+        for folder in update.get("directories", [update.get("directory")])
+    ]
     assert [folder for folder in folders if not (REPOSITORY / folder.lstrip("/")).is_dir()] == []
 
 
@@ -181,5 +237,7 @@ def variables_and_secrets() -> set[str]:
 
 
 def test_every_variable_and_secret_is_in_the_guide() -> None:
-    rows = re.findall(r"^\| `(\w+)` \|", (REPOSITORY / "docs" / "github.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(\w+)` \|", (REPOSITORY / "docs" / "github.md").read_text(), re.MULTILINE
+    )
     assert set(rows) == variables_and_secrets()

@@ -1,15 +1,30 @@
 """What a use case is: the one object that every flow, the service and the drift check read.
 
-A use case is a module of the package ``usecases`` with a constant ``USE_CASE``. ``load("flights")`` finds it.
-All objects are frozen and refuse unknown fields, so a typo fails when the module is imported.
-"""
+A use case is a module of the package ``usecases`` with a constant ``USE_CASE``. ``load("flights")``
+finds it. All objects are frozen and refuse unknown fields, so a typo fails when the module is
+imported."""
 
 from usecases.definition.behaviours import ColumnChange, Direction, Invariance, MinimumFunction
 from usecases.definition.columns import LOG_COLUMNS, Column, Frozen, Layout
-from usecases.definition.contest import BRIER, CALIBRATION_ERROR, LOG_LOSS, ROC_AUC, Gate, Guard, Metric, Promotion
+from usecases.definition.contest import (
+    BRIER,
+    CALIBRATION_ERROR,
+    LOG_LOSS,
+    ROC_AUC,
+    Gate,
+    Guard,
+    Metric,
+    Promotion,
+)
 from usecases.definition.drift import SCORE, USUAL_METHODS, DistanceMethod, DriftPolicy
 from usecases.definition.files import known, load, load_all, place_of
-from usecases.definition.policies import Approval, EventTimePolicy, LabelPolicy, PredictionLogPolicy, RetrainPolicy
+from usecases.definition.policies import (
+    Approval,
+    EventTimePolicy,
+    LabelPolicy,
+    PredictionLogPolicy,
+    RetrainPolicy,
+)
 from usecases.definition.recipes import Candidate, Range, Search
 from usecases.definition.sources import Source, SourceAway, SourceError, SqlSource
 from usecases.definition.use_case import UseCase, UseCaseError

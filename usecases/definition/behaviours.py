@@ -9,10 +9,11 @@ from usecases.definition.columns import Column, Frozen
 
 
 class ColumnChange(Frozen):
-    """What a model must do whatever it scores (Ribeiro et al. 2020, CheckList), tried on hold-out rows with one column changed.
+    """What a model must do whatever it scores (Ribeiro et al. 2020, CheckList), tried on hold-out
+    rows with one column changed.
 
-    It must hold for at least the ``share`` (0-1] of the rows. Rows that have the new value already are not tried; no row at all fails.
-    """
+    It must hold for at least the ``share`` (0-1] of the rows. Rows that have the new value already
+    are not tried; no row at all fails."""
 
     name: str
     column: str
@@ -25,7 +26,9 @@ class ColumnChange(Frozen):
 
 
 class Invariance(ColumnChange):
-    """With any of the values ``to`` in the column the score moves by at most ``tolerance``, either way."""
+    """With any of the values ``to`` in the column the score moves by at most ``tolerance``, either
+    way.
+    """
 
     kind: Literal["invariance"] = "invariance"
     to: tuple[str | float | None, ...] = Field(min_length=1)
@@ -35,10 +38,11 @@ class Invariance(ColumnChange):
 
 
 class Direction(ColumnChange):
-    """With ``add`` more in the column, or with the value ``to``, the score goes ``moves``: against it by at most ``tolerance``.
+    """With ``add`` more in the column, or with the value ``to``, the score goes ``moves``: against
+    it by at most ``tolerance``.
 
-    A number is kept within the column's ``low..high``, and a null stays out. ``mean``: by how much the score must move on the average row.
-    """
+    A number is kept within the column's ``low..high``, and a null stays out. ``mean``: by how much
+    the score must move on the average row."""
 
     kind: Literal["direction"] = "direction"
     moves: Literal["up", "down"]
@@ -60,7 +64,9 @@ class Direction(ColumnChange):
 
 
 class MinimumFunction(Frozen):
-    """Each of ``rows``, which name every column that may not be null, must score within ``low..high``."""
+    """Each of ``rows``, which name every column that may not be null, must score within
+    ``low..high``.
+    """
 
     name: str
     kind: Literal["minimum function"] = "minimum function"
@@ -69,14 +75,24 @@ class MinimumFunction(Frozen):
     high: float = Field(1.0, ge=0, le=1)
 
 
-def misfits(behaviour: Invariance | Direction | MinimumFunction, columns: Mapping[str, Column]) -> list[str]:
+def misfits(
+    behaviour: Invariance | Direction | MinimumFunction, columns: Mapping[str, Column]
+) -> list[str]:
     """Why the behaviour cannot be tried on rows of these columns."""
-    rows = behaviour.rows if isinstance(behaviour, MinimumFunction) else [dict.fromkeys([behaviour.column])]
+    rows = (
+        behaviour.rows
+        if isinstance(behaviour, MinimumFunction)
+        else [dict.fromkeys([behaviour.column])]
+    )
     if strangers := sorted({name for row in rows for name in row} - set(columns)):
         return [f"{strangers} are not input columns; those are {list(columns)}"]
     if isinstance(behaviour, MinimumFunction):
         asked = [(column, row.get(name)) for row in rows for name, column in columns.items()]
-        backwards = [f"no score is within {behaviour.low:g} to {behaviour.high:g}"] if behaviour.low > behaviour.high else []
+        backwards = (
+            [f"no score is within {behaviour.low:g} to {behaviour.high:g}"]
+            if behaviour.low > behaviour.high
+            else []
+        )
         return backwards + [fault for column, value in asked if (fault := column.refuses(value))]
     column = columns[behaviour.column]
     if isinstance(behaviour, Direction) and behaviour.add is not None and column.kind != "number":

@@ -5,11 +5,15 @@ from typing import Literal, Self, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 # What the prediction log says of a row beside its inputs.
-LOG_COLUMNS = frozenset({"id", "time", "event_time", "score", "decision", "model_version", "sample_rate"})
+LOG_COLUMNS = frozenset(
+    {"id", "time", "event_time", "score", "decision", "model_version", "sample_rate"}
+)
 
 
 class Frozen(BaseModel):
-    """What a definition is made of: nobody changes it, and a field that it does not have is refused."""
+    """What a definition is made of: nobody changes it, and a field that it does not have is
+    refused.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -18,20 +22,25 @@ class Frozen(BaseModel):
     def _has_its_comma(cls, value: object, info: ValidationInfo) -> object:
         """A model is iterable, so that pydantic would take a lone one for a tuple of its fields."""
         field = cls.model_fields.get(info.field_name or "")
-        if isinstance(value, Frozen) and field is not None and get_origin(field.annotation) is tuple:
+        if (
+            isinstance(value, Frozen)
+            and field is not None
+            and get_origin(field.annotation) is tuple
+        ):
             kind = type(value).__name__
-            raise ValueError(f"{info.field_name} is a {kind} without a comma behind it: write ({kind}(...),)")
+            raise ValueError(
+                f"{info.field_name} is a {kind} without a comma behind it: write ({kind}(...),)"
+            )
         return value
 
 
 class Column(Frozen):
     """One input column: what it may hold, and what a healthy batch of it looks like.
 
-    Rows outside ``low..high`` (inclusive), or null where ``nullable`` is false, go to quarantine one by one.
-    A batch is refused as a whole when its share of nulls is above ``null_tolerance`` (0-1), or its median leaves
-    ``typical``: that is what a changed unit does. ``categories`` closes the set; ``None`` leaves it open, and an
-    unknown one is then encoded like a missing one.
-    """
+    Rows outside ``low..high`` (inclusive), or null where ``nullable`` is false, go to quarantine
+    one by one. A batch is refused as a whole when its share of nulls is above ``null_tolerance``
+    (0-1), or its median leaves ``typical``: that is what a changed unit does. ``categories`` closes
+    the set; ``None`` leaves it open, and an unknown one is then encoded like a missing one."""
 
     name: str = Field(min_length=1)
     kind: Literal["number", "category"]
@@ -48,7 +57,9 @@ class Column(Frozen):
     def _possible(self) -> Self:
         bounds = {"low": self.low, "high": self.high, "typical": self.typical}
         if self.kind == "category" and (named := [k for k, v in bounds.items() if v is not None]):
-            raise ValueError(f"column {self.name!r} is a category, and {', '.join(named)} are for numbers")
+            raise ValueError(
+                f"column {self.name!r} is a category, and {', '.join(named)} are for numbers"
+            )
         if self.kind == "number" and self.categories is not None:
             raise ValueError(f"column {self.name!r} is a number, and categories are for categories")
         categories = self.categories or ()
@@ -58,7 +69,9 @@ class Column(Frozen):
         ranges = {"low to high": (self.low, self.high), "typical": self.typical or (None, None)}
         for name, (low, high) in ranges.items():
             if low is not None and high is not None and not low <= high:
-                raise ValueError(f"column {self.name!r}: {name} is {low:g} to {high:g}, and nothing lies within")
+                raise ValueError(
+                    f"column {self.name!r}: {name} is {low:g} to {high:g}, and nothing lies within"
+                )
         for middle in self.typical or ():
             if refusal := self.refuses(middle):
                 raise ValueError(f"column {self.name!r}: no median can be in typical: {refusal}")
@@ -71,9 +84,17 @@ class Column(Frozen):
         if isinstance(value, str) != (self.kind == "category"):
             return f"{self.name!r} is a {self.kind}, and {value!r} is none"
         if isinstance(value, str):
-            return None if self.categories is None or value in self.categories else f"{self.name!r} has no category {value!r}"
-        inside = (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
-        return None if inside else f"{self.name!r} may be {self.low} to {self.high}, and not {value:g}"
+            return (
+                None
+                if self.categories is None or value in self.categories
+                else f"{self.name!r} has no category {value!r}"
+            )
+        inside = (self.low is None or value >= self.low) and (
+            self.high is None or value <= self.high
+        )
+        return (
+            None if inside else f"{self.name!r} may be {self.low} to {self.high}, and not {value:g}"
+        )
 
 
 class Layout(Frozen):

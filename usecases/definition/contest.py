@@ -9,7 +9,9 @@ from usecases.definition.columns import Frozen
 
 
 class Metric(Frozen):
-    """A score by name (see ``tasks/measures/metrics.py``) that knows which way is better; it is never negated."""
+    """A score by name (see ``tasks/measures/metrics.py``) that knows which way is better; it is
+    never negated.
+    """
 
     name: Literal["roc_auc", "log_loss", "brier", "calibration_error"]
     higher_is_better: bool
@@ -27,7 +29,9 @@ class Metric(Frozen):
         return math.inf if self.name == "log_loss" else 1.0
 
     def gain(self, challenger: float, champion: float) -> float:
-        """How much better the challenger is, positive when it is, whatever the metric's direction."""
+        """How much better the challenger is, positive when it is, whatever the metric's
+        direction.
+        """
         return challenger - champion if self.higher_is_better else champion - challenger
 
 
@@ -47,8 +51,15 @@ class Gate(Frozen):
     def _reachable(self) -> Self:
         name, largest = self.metric.name, self.metric.largest
         if not 0 <= self.threshold <= largest or math.isinf(self.threshold):
-            percent = f"; for {self.threshold:g} percent write {self.threshold / 100:g}" if self.threshold > 1 else ""
-            raise ValueError(f"the threshold is {self.threshold:g}, and {name} lies between 0 and {largest:g}{percent}")
+            percent = (
+                f"; for {self.threshold:g} percent write {self.threshold / 100:g}"
+                if self.threshold > 1
+                else ""
+            )
+            raise ValueError(
+                f"the threshold is {self.threshold:g}, and {name} lies between 0 and "
+                f"{largest:g}{percent}"
+            )
         return self
 
     def passes(self, score: float) -> bool:
@@ -57,24 +68,28 @@ class Gate(Frozen):
 
 
 class Guard(Frozen):
-    """A second metric that the challenger may lose by at most ``tolerance`` (in the metric's own unit)."""
+    """A second metric that the challenger may lose by at most ``tolerance`` (in the metric's own
+    unit).
+    """
 
     metric: Metric
     tolerance: float = Field(ge=0, allow_inf_nan=False)
 
 
 class Promotion(Frozen):
-    """The rule of the contest (``tasks/contest/verdict.py``): paired block bootstrap, by ``block`` of the event time.
+    """The rule of the contest (``tasks/contest/verdict.py``): paired block bootstrap, by ``block``
+    of the event time.
 
-    Promoted when the lower ``1 - confidence`` bound of the gain is above zero, and those of all guards and slices, which hold
-    together, are above minus their tolerance. Slices below ``slice_minimum_rows`` are not judged, and that is said.
-    A gain above ``suspicious_gain``, a ROC AUC above ``suspicious_score``, or one column that alone reaches the share
-    ``suspicious_column`` of the challenger's lift over chance and ranks better than the champion is taken for a leak; ``None``
-    does not look at columns.
-    A hold-out of fewer than ``minimum_rows``, ``minimum_blocks`` or ``minimum_class_rows`` of the rarer class tells nothing: a contest is
+    Promoted when the lower ``1 - confidence`` bound of the gain is above zero, and those of all
+    guards and slices, which hold together, are above minus their tolerance. Slices below
+    ``slice_minimum_rows`` are not judged, and that is said. A gain above ``suspicious_gain``, a ROC
+    AUC above ``suspicious_score``, or one column that alone reaches the share ``suspicious_column``
+    of the challenger's lift over chance and ranks better than the champion is taken for a leak;
+    ``None`` does not look at columns. A hold-out of fewer than ``minimum_rows``, ``minimum_blocks``
+    or ``minimum_class_rows`` of the rarer class tells nothing: a contest is
     *inconclusive*, and a first champion, whom the gate alone judges, has a provisional crown.
-    A package that takes more than ``latency_ratio`` times the champion's time, and ``latency_floor_milliseconds`` longer, stays out.
-    """
+    A package that takes more than ``latency_ratio`` times the champion's time, and
+    ``latency_floor_milliseconds`` longer, stays out."""
 
     block: Literal["hour", "day", "week"] = "day"
     replicates: int = Field(400, ge=100)

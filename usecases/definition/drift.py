@@ -8,23 +8,28 @@ from pydantic import Field, model_validator
 from usecases.definition.columns import Column, Frozen
 
 DistanceMethod = Literal["wasserstein", "jensenshannon", "psi"]
-USUAL_METHODS: Mapping[str, DistanceMethod] = {"number": "wasserstein", "category": "jensenshannon"}  # by kind
+USUAL_METHODS: Mapping[str, DistanceMethod] = {
+    "number": "wasserstein",
+    "category": "jensenshannon",
+}  # by kind
 SCORE = "score"  # the champion's answer, as the prediction log and the drift reference name it
 
 
 class DriftPolicy(Frozen):
     """When a window counts as drifted, and when its data are broken (``docs/drift.md``).
 
-    A column's threshold is ``max(floor, factor * d)``, ``d`` being its largest distance when one block of the
-    reference is held against the others, or the one in ``thresholds``. Fewer than ``minimum_blocks`` blocks: ``floor`` alone,
-    marked uncalibrated. Columns weigh as much as the model uses them, together ``1 - score_weight``; the model's score weighs
-    ``score_weight``. *Drifted*: the columns beyond their threshold weigh ``share`` or more, now and in ``k_of_n[0]`` of the last
-    ``k_of_n[1]`` checked windows. ``described`` columns are shown and never count. A window of fewer than ``minimum_days`` is
+    A column's threshold is ``max(floor, factor * d)``, ``d`` being its largest distance when one
+    block of the reference is held against the others, or the one in ``thresholds``. Fewer than
+    ``minimum_blocks`` blocks: ``floor`` alone, marked uncalibrated. Columns weigh as much as the
+    model uses them, together ``1 - score_weight``; the model's score weighs ``score_weight``.
+    *Drifted*: the columns beyond their threshold weigh ``share`` or more, now and in ``k_of_n[0]``
+    of the last ``k_of_n[1]`` checked windows. ``described`` columns are shown and never count. A
+    window of fewer than ``minimum_days`` is
     *inconclusive*, since the thresholds are those of months, and days differ more.
 
-    ``methods`` goes by the name of a column or by its kind. Beyond ``new_category_tolerance``, or a jump by ``unit_factor``, the
-    data are *broken*. When no check saw fresh predictions for ``silent_hours`` people are told: with a daily check, more than 24.
-    """
+    ``methods`` goes by the name of a column or by its kind. Beyond ``new_category_tolerance``, or a
+    jump by ``unit_factor``, the data are *broken*. When no check saw fresh predictions for
+    ``silent_hours`` people are told: with a daily check, more than 24."""
 
     share: float = Field(0.30, gt=0, le=1)
     factor: float = Field(1.5, gt=0)
@@ -47,25 +52,44 @@ class DriftPolicy(Frozen):
         wanted, windows = self.k_of_n
         if not 1 <= wanted <= windows:
             raise ValueError(
-                f"k_of_n is {self.k_of_n}: it must be (k, n) with 1 <= k <= n, such as (2, 3) for two of the last three windows"
+                f"k_of_n is {self.k_of_n}: it must be (k, n) with 1 <= k <= n, such as (2, "
+                "3) for two of the last three windows"
             )
         return self
 
     def method(self, column: Column) -> DistanceMethod:
         """The column's own method, that of its kind, or what suits the kind."""
-        return self.methods.get(column.name, self.methods.get(column.kind, USUAL_METHODS[column.kind]))
+        return self.methods.get(
+            column.name, self.methods.get(column.kind, USUAL_METHODS[column.kind])
+        )
 
     def problems(self, columns: tuple[Column, ...]) -> list[str]:
         """What it says of columns that there are not, or that cannot be."""
         known = [*[column.name for column in columns], SCORE]
-        named = {"thresholds": set(self.thresholds), "methods": set(self.methods) - set(USUAL_METHODS), "described": set(self.described)}
+        named = {
+            "thresholds": set(self.thresholds),
+            "methods": set(self.methods) - set(USUAL_METHODS),
+            "described": set(self.described),
+        }
         found = [
             f"drift.{field} names {strangers}, which are no columns; known: {', '.join(known)}"
             for field, names in named.items()
             if (strangers := sorted(names - set(known)))
         ]
-        texts = [column for column in columns if column.kind == "category" and self.method(column) == "wasserstein"]
-        found += [f"drift.methods gives {column.name!r} wasserstein, which needs numbers: it is a category" for column in texts]
-        if columns and not {column.name for column in columns if column.monitored} - set(self.described):
+        texts = [
+            column
+            for column in columns
+            if column.kind == "category" and self.method(column) == "wasserstein"
+        ]
+        found += [
+            (
+                f"drift.methods gives {column.name!r} wasserstein, which needs numbers: it is a "
+                "category"
+            )
+            for column in texts
+        ]
+        if columns and not {column.name for column in columns if column.monitored} - set(
+            self.described
+        ):
             found.append("drift.described names every monitored column: none would count")
         return found

@@ -1,4 +1,6 @@
-"""The files that use cases are found in: each is loaded by itself, and a broken one is told in a line."""
+"""The files that use cases are found in: each is loaded by itself, and a broken one is told in a
+line.
+"""
 
 import difflib
 import importlib
@@ -13,7 +15,9 @@ from usecases.definition.columns import Frozen
 from usecases.definition.use_case import UseCase, UseCaseError, refuse_name
 
 _OURS = Path(__file__).parent
-_EXAMPLES = {"Metric": "ROC_AUC, LOG_LOSS, BRIER or CALIBRATION_ERROR, imported from usecases.definition"}
+_EXAMPLES = {
+    "Metric": "ROC_AUC, LOG_LOSS, BRIER or CALIBRATION_ERROR, imported from usecases.definition"
+}
 
 
 def known() -> list[str]:
@@ -36,7 +40,9 @@ def load(name: str) -> UseCase:
             "A use case is a file usecases/<name>.py with a constant USE_CASE."
         )
     if refusal := refuse_name(name):
-        raise UseCaseError(f"{_shown(files[name][0])}: {refusal}. Rename the file, or call a helper _*.py.")
+        raise UseCaseError(
+            f"{_shown(files[name][0])}: {refusal}. Rename the file, or call a helper _*.py."
+        )
     if len(files[name]) > 1:
         first, second = files[name][:2]
         raise UseCaseError(f"{first} and {second} are both named {name!r}: rename one of them.")
@@ -55,7 +61,9 @@ def load_all(names: Iterable[str]) -> tuple[dict[str, UseCase], dict[str, UseCas
 
 
 def _files() -> dict[str, list[Path]]:
-    """Modules and packages of ``usecases`` that are no helpers, by name: one file, unless two collide."""
+    """Modules and packages of ``usecases`` that are no helpers, by name: one file, unless two
+    collide.
+    """
     import usecases
 
     files = dict[str, list[Path]]()
@@ -63,8 +71,13 @@ def _files() -> dict[str, list[Path]]:
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
             is_package = (path / "__init__.py").is_file()
             name = path.name if is_package else path.stem
-            # Editors and macOS leave files such as .#returns.py and ._returns.py beside those of people.
-            if (path.suffix == ".py" or is_package) and not name.startswith(("_", ".")) and name != _OURS.name:
+            # Editors and macOS leave files such as .#returns.py and ._returns.py beside those of
+            # people.
+            if (
+                (path.suffix == ".py" or is_package)
+                and not name.startswith(("_", "."))
+                and name != _OURS.name
+            ):
                 files.setdefault(name, []).append(path)
     return files
 
@@ -79,14 +92,23 @@ def _imported(name: str, path: Path) -> Any:
 def _checked(name: str, path: Path, module: Any) -> UseCase:
     file = _shown(path)
     if not hasattr(module, "USE_CASE"):
-        raise UseCaseError(f"{file} has no constant USE_CASE = UseCase(...). Add it, or rename a helper to _{name}.py.")
+        raise UseCaseError(
+            f"{file} has no constant USE_CASE = UseCase(...). Add it, or rename a helper to "
+            f"_{name}.py."
+        )
     case = module.USE_CASE
     if not isinstance(case, UseCase):
         comma = isinstance(case, tuple) and len(case) == 1
-        hint = "Is there a comma behind the last parenthesis?" if comma else "Write USE_CASE = UseCase(...)."
+        hint = (
+            "Is there a comma behind the last parenthesis?"
+            if comma
+            else "Write USE_CASE = UseCase(...)."
+        )
         raise UseCaseError(f"{file}: USE_CASE is a {type(case).__name__}, and no UseCase. {hint}")
     if case.name != name:
-        raise UseCaseError(f"{file} defines a use case named {case.name!r}: name and file must agree.")
+        raise UseCaseError(
+            f"{file} defines a use case named {case.name!r}: name and file must agree."
+        )
     try:
         _check(case)
     except ValidationError as error:
@@ -112,7 +134,9 @@ def _shown(path: Path) -> str:
 
 
 def place_of(error: BaseException) -> str | None:
-    """File and line of a use case that ``error`` comes from; ``None`` if it comes from no file of ``usecases``."""
+    """File and line of a use case that ``error`` comes from; ``None`` if it comes from no file of
+    ``usecases``.
+    """
     import usecases
 
     if isinstance(error, SyntaxError) and error.filename:
@@ -120,7 +144,9 @@ def place_of(error: BaseException) -> str | None:
     folders = [Path(folder).resolve() for folder in usecases.__path__]
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         file = Path(frame.filename).resolve()
-        if any(file.is_relative_to(folder) for folder in folders) and not file.is_relative_to(_OURS):
+        if any(file.is_relative_to(folder) for folder in folders) and not file.is_relative_to(
+            _OURS
+        ):
             return f"{_shown(file)} line {frame.lineno}"
     return None
 
@@ -133,7 +159,11 @@ def _reason(error: BaseException) -> str:
         faults = [fault for fault in faults if fault["type"] != "too_short"] or faults
         return "; ".join(_explain(fault, error.title) for fault in faults)
     if isinstance(error, ModuleNotFoundError):
-        return f"{error}. Install it beside Laurel, or import it where it is used, inside build or read."
+        return (
+            f"{error}. Install it beside Laurel, or import it where it is used, inside "
+            "build or "
+            "read."
+        )
     text = (error.msg if isinstance(error, SyntaxError) else str(error)).splitlines()
     return f"{type(error).__name__}: {text[0] if text else 'no message'}. Mend the file."
 
@@ -151,11 +181,20 @@ def _explain(fault: Any, owner: str) -> str:
         return f"{owner} needs the field {where!r}"
     if kind == "tuple_type" and isinstance(value, str):
         return f"{owner}.{where} is the text {value!r}: write ({value!r},) with a comma"
-    shown = value if isinstance(value, str | int | float | bool | tuple | list | None) else type(value)
+    shown = (
+        value if isinstance(value, str | int | float | bool | tuple | list | None) else type(value)
+    )
     if kind == "model_type":
-        return f"{owner}.{where} is {shown!r}: write {_EXAMPLES.get(fault['ctx']['class_name'], fault['ctx']['class_name'] + '(...)')}"
+        return (
+            f"{owner}.{where} is {shown!r}: write "
+            f"{_EXAMPLES.get(fault['ctx']['class_name'], fault['ctx']['class_name'] + '(...)')}"
+        )
     if kind == "callable_type":
-        return f"{owner}.{where} is {shown!r}: input should be callable: name the function, without quotes and parentheses"
+        return (
+            f"{owner}.{where} is {shown!r}: input should be callable: name the function, "
+            "without "
+            "quotes and parentheses"
+        )
     return f"{owner}.{where} is {shown!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
 
 
@@ -166,4 +205,8 @@ def _nearest_field(owner: str, name: str) -> str:
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         return ""
     nearest = difflib.get_close_matches(name, list(model.model_fields), n=1)
-    return f"; did you mean {nearest[0]!r}?" if nearest else f"; it has {', '.join(model.model_fields)}"
+    return (
+        f"; did you mean {nearest[0]!r}?"
+        if nearest
+        else f"; it has {', '.join(model.model_fields)}"
+    )

@@ -27,15 +27,17 @@ class Range(Frozen):
             least = "at 1 or above" if self.integer else "above 0"
             raise ValueError(f"low is {self.low:g}, and a logarithmic range begins {least}")
         if self.integer and (self.low % 1 or self.high % 1):
-            raise ValueError(f"{self.low:g} to {self.high:g} is to hold whole numbers: both ends must be ones")
+            raise ValueError(
+                f"{self.low:g} to {self.high:g} is to hold whole numbers: both ends must be ones"
+            )
         return self
 
 
 class Search(Frozen):
     """How to tune an estimator: Optuna's TPE over ``space``, halved at each rung of ``resource``.
 
-    ``resource`` is the parameter that grows (``max_iter``) and its rungs; the last one is what is kept.
-    """
+    ``resource`` is the parameter that grows (``max_iter``) and its rungs; the last one is what is
+    kept."""
 
     space: Mapping[str, Range] = Field(min_length=1)
     resource: tuple[str, tuple[int, ...]]
@@ -44,9 +46,14 @@ class Search(Frozen):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         name, rungs = self.resource
-        if not rungs or rungs[0] < 1 or any(low >= high for low, high in zip(rungs, rungs[1:], strict=False)):
+        if (
+            not rungs
+            or rungs[0] < 1
+            or any(low >= high for low, high in zip(rungs, rungs[1:], strict=False))
+        ):
             raise ValueError(
-                f"the rungs of {name!r} are {rungs}: they are one or more whole numbers above 0 that grow, such as (20, 50, 100)"
+                f"the rungs of {name!r} are {rungs}: they are one or more whole numbers "
+                "above 0 that grow, such as (20, 50, 100)"
             )
         if name in self.space:
             raise ValueError(f"{name!r} is the resource that grows: take it out of space")
@@ -54,10 +61,11 @@ class Search(Frozen):
 
 
 class Candidate(Frozen):
-    """A recipe: ``build(params, layout, seed)`` returns an unfitted scikit-learn classifier on the encoded matrix.
+    """A recipe: ``build(params, layout, seed)`` returns an unfitted scikit-learn classifier on the
+    encoded matrix.
 
-    ``baseline`` candidates are fitted by every ``train``; the others are reached by HPO or as the champion's recipe.
-    """
+    ``baseline`` candidates are fitted by every ``train``; the others are reached by HPO or as the
+    champion's recipe."""
 
     name: str = Field(min_length=1)
     build: Callable[[Mapping[str, Any], Layout, int], Any]
@@ -80,7 +88,8 @@ class Candidate(Frozen):
             json.dumps(dict(self.params), allow_nan=False)
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"params of candidate {self.name!r} are recorded as JSON: {error}. Keep text, numbers, "
+                f"params of candidate {self.name!r} are recorded as JSON: {error}. Keep "
+                "text, numbers, "
                 "lists and None there, and make other objects in build"
             ) from error
         return self

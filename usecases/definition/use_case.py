@@ -10,7 +10,13 @@ from usecases.definition.behaviours import Direction, Invariance, MinimumFunctio
 from usecases.definition.columns import LOG_COLUMNS, Column, Frozen, Layout
 from usecases.definition.contest import ROC_AUC, Gate, Promotion
 from usecases.definition.drift import DriftPolicy
-from usecases.definition.policies import Approval, EventTimePolicy, LabelPolicy, PredictionLogPolicy, RetrainPolicy
+from usecases.definition.policies import (
+    Approval,
+    EventTimePolicy,
+    LabelPolicy,
+    PredictionLogPolicy,
+    RetrainPolicy,
+)
 from usecases.definition.recipes import Candidate
 from usecases.definition.sources import Source, SqlSource
 
@@ -23,7 +29,9 @@ RESERVED = frozenset({"quarantine_reason"})
 
 
 class UseCaseError(ValueError):
-    """A use case is unknown, or its file cannot be used: the message names file, line and remedy."""
+    """A use case is unknown, or its file cannot be used: the message names file, line and
+    remedy.
+    """
 
 
 def refuse_name(name: str) -> str | None:
@@ -31,7 +39,9 @@ def refuse_name(name: str) -> str | None:
     if not NAME.fullmatch(name):
         nearest = re.sub(r"[^a-z0-9_]", "_", name.lower()).lstrip("_0123456789")
         hint = f", such as {nearest!r}" if nearest else ""
-        return f"{name!r} is no name of a use case: small letters, digits and _, a letter first{hint}"
+        return (
+            f"{name!r} is no name of a use case: small letters, digits and _, a letter first{hint}"
+        )
     return f"{name!r} is taken by Laurel: choose another name" if name in TAKEN else None
 
 
@@ -72,10 +82,13 @@ class UseCase(Frozen):
     def _is_a_source(cls, source: object) -> object:
         if inspect.isclass(source):
             raise ValueError(f"source is the class {source.__name__}: write {source.__name__}()")
-        missing = [name for name in ("periods", "read") if not callable(getattr(source, name, None))]
+        missing = [
+            name for name in ("periods", "read") if not callable(getattr(source, name, None))
+        ]
         if missing and not isinstance(source, SqlSource):
             raise ValueError(
-                f"source is a {type(source).__name__} without {' and '.join(missing)}(): give an object "
+                f"source is a {type(source).__name__} without {' and '.join(missing)}(): "
+                "give an object "
                 "with periods() and read(period), or SqlSource(query=...)"
             )
         return source
@@ -87,13 +100,18 @@ class UseCase(Frozen):
             raise ValueError(f"columns named twice: {repeated}")
         for reserved in (self.label, self.event_time):
             if reserved in names:
-                raise ValueError(f"{reserved!r} is not known when predicting, so it cannot be an input column")
+                raise ValueError(
+                    f"{reserved!r} is not known when predicting, so it cannot be an input column"
+                )
         if self.label == self.event_time:
             raise ValueError(f"label and event_time are both {self.label!r}: they are two columns")
         if repeated := _repeated(self.key):
             raise ValueError(f"key names columns twice: {repeated}")
         if self.label in self.key:
-            raise ValueError(f"key holds the label {self.label!r}, which comes late and changes: a row must keep its key")
+            raise ValueError(
+                f"key holds the label {self.label!r}, which comes late and changes: a row "
+                "must keep its key"
+            )
         if taken := sorted(RESERVED & {*names, *self.key, self.label, self.event_time}):
             raise ValueError(f"Laurel has a column of its own named {taken}: call yours otherwise")
         return self
@@ -105,11 +123,20 @@ class UseCase(Frozen):
         if unknown:
             raise ValueError(f"slices are not columns: {unknown}")
         if strangers := sorted(set(self.prediction_log.leave_out) - set(names)):
-            raise ValueError(f"prediction_log.leave_out names {strangers}, which are not input columns; those are {names}")
+            raise ValueError(
+                f"prediction_log.leave_out names {strangers}, which are not input columns; "
+                f"those are {names}"
+            )
         if not set(names) - set(self.prediction_log.leave_out):
-            raise ValueError("prediction_log.leave_out names every input column: nothing would be left to watch for drift")
+            raise ValueError(
+                "prediction_log.leave_out names every input column: nothing would be left to "
+                "watch for drift"
+            )
         if taken := sorted(set(names) & LOG_COLUMNS):
-            raise ValueError(f"the prediction log has columns of its own named {taken}: call the input columns otherwise")
+            raise ValueError(
+                f"the prediction log has columns of its own named {taken}: call the input "
+                "columns otherwise"
+            )
         if problems := self.drift.problems(self.columns):
             raise ValueError("; ".join(problems))
         if not any(candidate.baseline for candidate in self.candidates):
@@ -119,7 +146,8 @@ class UseCase(Frozen):
         beyond = self.promotion.suspicious_score
         if self.gate.metric == ROC_AUC and self.gate.threshold > beyond:
             raise ValueError(
-                f"the gate asks for a ROC AUC of {self.gate.threshold:g}, and promotion.suspicious_score "
+                f"the gate asks for a ROC AUC of {self.gate.threshold:g}, and "
+                "promotion.suspicious_score "
                 f"takes one above {beyond:g} for a leak: nothing could be promoted"
             )
         return self
@@ -129,7 +157,11 @@ class UseCase(Frozen):
         columns = {column.name: column for column in self.columns}
         if repeated := _repeated([behaviour.name for behaviour in self.behaviours]):
             raise ValueError(f"behaviours named twice: {repeated}")
-        if faults := [f"behaviour {one.name!r}: {fault}" for one in self.behaviours for fault in misfits(one, columns)]:
+        if faults := [
+            f"behaviour {one.name!r}: {fault}"
+            for one in self.behaviours
+            for fault in misfits(one, columns)
+        ]:
             raise ValueError("; ".join(faults))
         return self
 
@@ -141,7 +173,9 @@ class UseCase(Frozen):
     @property
     def layout(self) -> Layout:
         categories = sum(column.kind == "category" for column in self.columns)
-        return Layout(categories=tuple(range(categories)), numbers=tuple(range(categories, len(self.columns))))
+        return Layout(
+            categories=tuple(range(categories)), numbers=tuple(range(categories, len(self.columns)))
+        )
 
     @property
     def column_names(self) -> list[str]:
@@ -152,7 +186,9 @@ class UseCase(Frozen):
         for candidate in self.candidates:
             if candidate.name == name:
                 return candidate
-        raise UseCaseError(f"{self.name!r} has no candidate {name!r}; it has {[c.name for c in self.candidates]}.")
+        raise UseCaseError(
+            f"{self.name!r} has no candidate {name!r}; it has {[c.name for c in self.candidates]}."
+        )
 
 
 def _repeated(names: Sequence[str]) -> list[str]:

@@ -1,4 +1,5 @@
-"""The same pipeline as a BentoML service of one worker, requests that wait being scored together, as BentoML recommends.
+"""The same pipeline as a BentoML service of one worker, requests that wait being scored together,
+as BentoML recommends.
 
     PIPELINE=pipeline.joblib bentoml serve bentoml_service:Flights
 

@@ -1,4 +1,5 @@
-"""The server that a good engineer writes in an evening: FastAPI, pydantic, pandas and the pipeline from joblib.
+"""The server that a good engineer writes in an evening: FastAPI, pydantic, pandas and the pipeline
+from joblib.
 
     PIPELINE=pipeline.joblib uvicorn benchmarks.serving.peers.plain_fastapi:app
 

@@ -1,9 +1,10 @@
-"""What an Arrow IPC body is about to ask of its reader, found in its messages before anything of them is decoded.
+"""What an Arrow IPC body is about to ask of its reader, found in its messages before anything of
+them is decoded.
 
-Arrow's own library reads whatever a body says: buffers that are compressed are decompressed to the size that they declare, and a
-batch of nulls may be of any length. Numbers of fields are those of Arrow's format files ``Message.fbs``, ``Schema.fbs`` and
-``File.fbs``; the tables have been verified by that library before they are looked at here.
-"""
+Arrow's own library reads whatever a body says: buffers that are compressed are decompressed to the
+size that they declare, and a batch of nulls may be of any length. Numbers of fields are those of
+Arrow's format files ``Message.fbs``, ``Schema.fbs`` and ``File.fbs``; the tables have been verified
+by that library before they are looked at here."""
 
 import struct
 from collections.abc import Iterable
@@ -20,7 +21,9 @@ _ENDING = len(b"\0\0\0\0ARROW1")  # the footer's length, and the format's name
 
 
 class _Table:
-    """A table of FlatBuffers: its fields by number, each read as what the format says that it is."""
+    """A table of FlatBuffers: its fields by number, each read as what the format says that it
+    is.
+    """
 
     def __init__(self, data: bytes, position: int) -> None:
         self._data = data
@@ -69,7 +72,9 @@ class _Table:
 
 
 def check_stream(body: "pa.Buffer", most_messages: int) -> int:
-    """The number of rows that a stream declares. Raises ``InputError`` for what is not taken here, ``pa.ArrowException``, ``OSError``."""
+    """The number of rows that a stream declares. Raises ``InputError`` for what is not taken here,
+    ``pa.ArrowException``, ``OSError``.
+    """
     import pyarrow as pa
 
     return _count_rows(pa.ipc.MessageReader.open_stream(body), most_messages)
@@ -86,14 +91,19 @@ def check_file(body: "pa.Buffer", most_messages: int) -> int:
     blocks = [*footer.blocks(2), *footer.blocks(3)]
     if any(offset < 0 or size < 0 or offset + size > body.size for offset, size in blocks):
         raise InputError("The body cannot be read as Arrow: a part lies outside of it.")
-    return _count_rows((pa.ipc.read_message(body[offset : offset + size]) for offset, size in blocks), most_messages)
+    return _count_rows(
+        (pa.ipc.read_message(body[offset : offset + size]) for offset, size in blocks),
+        most_messages,
+    )
 
 
 def _count_rows(messages: "Iterable[pa.Message]", most_messages: int) -> int:
     rows = 0
     for number, message in enumerate(messages):
         if number > most_messages:
-            raise InputError(f"The body has more than {most_messages} batches; put the rows into fewer of them.")
+            raise InputError(
+                f"The body has more than {most_messages} batches; put the rows into fewer of them."
+            )
         rows += _check_message(_Table.root(bytes(message.metadata)))
     return rows
 
@@ -106,7 +116,9 @@ def _check_message(message: _Table) -> int:
         return 0
     if kind == _DICTIONARY:
         if content.number(2, "<B"):
-            raise InputError("The body's dictionaries come in parts (deltas); send each dictionary whole.")
+            raise InputError(
+                "The body's dictionaries come in parts (deltas); send each dictionary whole."
+            )
         content = content.table(1)
     elif kind != _BATCH:
         raise InputError("The body is no table: it holds another kind of Arrow message.")

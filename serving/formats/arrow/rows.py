@@ -1,9 +1,10 @@
-"""Rows as Arrow IPC, a stream or a file: what pyarrow, pandas, Polars, Spark and DuckDB write without copying a value.
+"""Rows as Arrow IPC, a stream or a file: what pyarrow, pandas, Polars, Spark and DuckDB write
+without copying a value.
 
-Nothing is believed that the body declares: messages are looked at before anything is decoded or allocated (compression, deltas, the
-number of rows), types are taken from a list, and every array is validated in full before a value of it is read. pyarrow costs 40 MB
-and is imported at the first such request.
-"""
+Nothing is believed that the body declares: messages are looked at before anything is decoded or
+allocated (compression, deltas, the number of rows), types are taken from a list, and every array is
+validated in full before a value of it is read. pyarrow costs 40 MB and is imported at the first
+such request."""
 
 import struct
 from collections.abc import Iterator
@@ -25,18 +26,23 @@ _MOST_TEXT = 16 * 2**20  # characters that a dictionary, or views of one text, m
 
 
 def read_arrow(reader: ColumnReader, body: bytes, max_rows: int) -> Asked:
-    """Rows of a body in which each column is a field: numbers, texts or dictionaries of them, the event time a timestamp or text.
+    """Rows of a body in which each column is a field: numbers, texts or dictionaries of them, the
+    event time a timestamp or text.
 
-    Null is null, and so is NaN where the field may be null. Raises ``InputError`` naming row and field.
-    """
+    Null is null, and so is NaN where the field may be null. Raises ``InputError`` naming row and
+    field."""
     pieces = list(read_arrow_pieces(reader, body, max_rows, max_rows))
     if len(pieces) == 1:
         return pieces[0]
     return reader.ask_rows([row for piece in pieces for row in piece.rows])
 
 
-def read_arrow_pieces(reader: ColumnReader, body: bytes, max_rows: int, size: int) -> Iterator[Asked]:
-    """The same, at most ``size`` rows at a time. Raises as ``read_arrow`` does, perhaps after some pieces."""
+def read_arrow_pieces(
+    reader: ColumnReader, body: bytes, max_rows: int, size: int
+) -> Iterator[Asked]:
+    """The same, at most ``size`` rows at a time. Raises as ``read_arrow`` does, perhaps after some
+    pieces.
+    """
     import pyarrow as pa
 
     row = 0
@@ -55,14 +61,19 @@ def read_arrow_pieces(reader: ColumnReader, body: bytes, max_rows: int, size: in
         raise InputError(f"The body cannot be read as Arrow: {told}.") from error
 
 
-def _columns(reader: ColumnReader, body: "pa.Buffer", max_rows: int, size: int) -> Iterator[dict[str, list[Any]]]:
+def _columns(
+    reader: ColumnReader, body: "pa.Buffer", max_rows: int, size: int
+) -> Iterator[dict[str, list[Any]]]:
     import pyarrow as pa
 
     options = pa.ipc.IpcReadOptions(ensure_native_endian=False, use_threads=False)
     if bytes(body[: len(_MAGIC)]) == _MAGIC:
         file = pa.ipc.open_file(body, options=options)
         check_count(check_file(body, _MOST_BATCHES), max_rows)
-        schema, batches = file.schema, (file.get_batch(number) for number in range(file.num_record_batches))
+        schema, batches = (
+            file.schema,
+            (file.get_batch(number) for number in range(file.num_record_batches)),
+        )
     else:
         check_count(check_stream(body, _MOST_BATCHES), max_rows)
         stream = pa.ipc.open_stream(body, options=options)
@@ -73,21 +84,29 @@ def _columns(reader: ColumnReader, body: "pa.Buffer", max_rows: int, size: int) 
         yield from _pieces(reader, batch, size)
 
 
-def _pieces(reader: ColumnReader, batch: "pa.RecordBatch", size: int) -> Iterator[dict[str, list[Any]]]:
+def _pieces(
+    reader: ColumnReader, batch: "pa.RecordBatch", size: int
+) -> Iterator[dict[str, list[Any]]]:
     """A dictionary is spelled out once, and not for each piece."""
     import pyarrow.types as types
 
     named = list(zip(batch.schema.names, batch.columns, strict=True))
-    spelled = {name: _list(array, False) for name, array in named if types.is_dictionary(array.type)}
+    spelled = {
+        name: _list(array, False) for name, array in named if types.is_dictionary(array.type)
+    }
     for at in range(0, len(batch), size):
         yield {
-            name: spelled[name][at : at + size] if name in spelled else _list(array.slice(at, size), reader.numbers.get(name, False))
+            name: spelled[name][at : at + size]
+            if name in spelled
+            else _list(array.slice(at, size), reader.numbers.get(name, False))
             for name, array in named
         }
 
 
 def _check_schema(reader: ColumnReader, schema: "pa.Schema") -> None:
-    """Raises ``InputError`` for a column that is no field, comes twice, or is of a type that is none of a field's."""
+    """Raises ``InputError`` for a column that is no field, comes twice, or is of a type that is
+    none of a field's.
+    """
     import pyarrow.types as types
 
     texts = (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
@@ -97,10 +116,14 @@ def _check_schema(reader: ColumnReader, schema: "pa.Schema") -> None:
             fits = types.is_integer(kind) or types.is_floating(kind) or types.is_null(kind)
         elif name in reader.categories:
             wanted = "texts, or a dictionary of texts"
-            fits = any(text(kind.value_type if types.is_dictionary(kind) else kind) for text in texts)
+            fits = any(
+                text(kind.value_type if types.is_dictionary(kind) else kind) for text in texts
+            )
         elif name == reader.event_time:
             wanted = f"timestamps that are {LOCAL_TIME}"
-            fits = (types.is_timestamp(kind) and kind.tz is None) or any(text(kind) for text in texts)
+            fits = (types.is_timestamp(kind) and kind.tz is None) or any(
+                text(kind) for text in texts
+            )
         else:
             raise InputError(f"Field {shown(name)} is not a known field.", field=name[:100])
         if not fits:
@@ -118,7 +141,9 @@ def _list(array: "pa.Array", nullable: bool) -> list[Any]:
     if types.is_null(kind):
         return [None] * len(array)
     if types.is_timestamp(kind):
-        return array.cast(pa.timestamp("us"), safe=kind.unit != "ns").to_pylist()  # nanoseconds are cut, years that overflow refused
+        return array.cast(
+            pa.timestamp("us"), safe=kind.unit != "ns"
+        ).to_pylist()  # nanoseconds are cut, years that overflow refused
     if types.is_dictionary(kind):
         known = _texts(array.dictionary)
         found = [None if code is None else known[code] for code in array.indices.to_pylist()]
@@ -135,8 +160,12 @@ def _texts(array: "pa.Array") -> list[Any]:
     import pyarrow.compute as compute
     import pyarrow.types as types
 
-    if types.is_string_view(array.type):  # an entry has 16 bytes, of which the first four are the text's length
-        lengths = np.frombuffer(array.buffers()[1], "<i4")[::4][array.offset : array.offset + len(array)]
+    if types.is_string_view(
+        array.type
+    ):  # an entry has 16 bytes, of which the first four are the text's length
+        lengths = np.frombuffer(array.buffers()[1], "<i4")[::4][
+            array.offset : array.offset + len(array)
+        ]
         length = int(lengths[array.is_valid().to_numpy(zero_copy_only=False)].sum(dtype=np.int64))
     else:
         length = compute.sum(compute.binary_length(array)).as_py() or 0
@@ -146,4 +175,7 @@ def _texts(array: "pa.Array") -> list[Any]:
 
 def _check_text(length: int) -> None:
     if length > _MOST_TEXT:
-        raise InputError(f"The body's texts are longer than {_MOST_TEXT} characters together; send fewer rows at a time.")
+        raise InputError(
+            f"The body's texts are longer than {_MOST_TEXT} characters together; send fewer "
+            "rows at a time."
+        )

@@ -1,12 +1,13 @@
-"""The event time of a row as MLflow's callers write it, in the convention of use cases: local, without a zone.
+"""The event time of a row as MLflow's callers write it, in the convention of use cases: local,
+without a zone.
 
-pandas writes a column of times in four ways. Three say a local time; one with a zone says a moment, and nobody here knows the zone of
-the place that the row is about.
+pandas writes a column of times in four ways. Three say a local time; one with a zone says a moment,
+and nobody here knows the zone of the place that the row is about.
 
-    to_json()                      1370098800000                   milliseconds of the local time, read as if it were UTC
-    to_json(date_format="iso")     "2013-06-01T15:00:00.000"
-    to_csv()                       "2013-06-01 15:00:00", "2013-06-01" where every time is midnight
-    with a time zone               "2013-06-01T15:00:00+00:00", "...Z"   refused, as everywhere
+    to_json()                      1370098800000                   milliseconds of the local time,
+    read as if it were UTC to_json(date_format="iso")     "2013-06-01T15:00:00.000" to_csv()
+    "2013-06-01 15:00:00", "2013-06-01" where every time is midnight with a time zone
+    "2013-06-01T15:00:00+00:00", "...Z"   refused, as everywhere
 """
 
 import re
@@ -27,8 +28,13 @@ _WANTED = f"expected {LOCAL_TIME}, or the milliseconds that pandas writes for on
 
 
 def read_local(values: Sequence[Any], field: str) -> list[datetime | None]:
-    """The values of an event-time column; null and NaN are ``None``. Raises ``InputError`` naming the row."""
-    return [None if value is None or value != value else _read(value, row, field) for row, value in enumerate(values)]
+    """The values of an event-time column; null and NaN are ``None``. Raises ``InputError`` naming
+    the row.
+    """
+    return [
+        None if value is None or value != value else _read(value, row, field)
+        for row, value in enumerate(values)
+    ]
 
 
 def _read(value: Any, row: int, field: str) -> datetime:
@@ -37,7 +43,11 @@ def _read(value: Any, row: int, field: str) -> datetime:
             time = f"{value}T00:00:00" if _DAY.fullmatch(value) else value
             local: datetime = msgspec.convert(time, EVENT_TIME)
             return local
-        if not isinstance(value, bool) and isinstance(value, str | int | float) and abs(float(value)) >= _LEAST_MILLISECONDS:
+        if (
+            not isinstance(value, bool)
+            and isinstance(value, str | int | float)
+            and abs(float(value)) >= _LEAST_MILLISECONDS
+        ):
             return _EPOCH + timedelta(milliseconds=float(value))
     except (msgspec.ValidationError, OverflowError, ValueError):
         pass

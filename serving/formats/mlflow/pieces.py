@@ -1,7 +1,8 @@
-"""Large JSON bodies of ``/invocations``, some rows at a time: ``serving/formats/mlflow/rows.py`` reads each piece as a body of its own.
+"""Large JSON bodies of ``/invocations``, some rows at a time: ``serving/formats/mlflow/rows.py``
+reads each piece as a body of its own.
 
-Rows stay bytes until their piece is read, so that neither their objects fill the memory nor their decoding keeps other threads waiting.
-"""
+Rows stay bytes until their piece is read, so that neither their objects fill the memory nor their
+decoding keeps other threads waiting."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +12,15 @@ import msgspec
 
 from serving.errors import InputError
 from serving.formats.columns import columns_of
-from serving.formats.mlflow.rows import check_index, convert_known, convert_split, explain_split, find_shape, open_body, read_json
+from serving.formats.mlflow.rows import (
+    check_index,
+    convert_known,
+    convert_split,
+    explain_split,
+    find_shape,
+    open_body,
+    read_json,
+)
 from serving.formats.rows import Asked, RowReader, check_count, moved, refuse_flood, spans
 
 _BETWEEN_OBJECTS = re.compile(rb"\}\s*,\s*(?=\{)")
@@ -26,7 +35,8 @@ class _Split(msgspec.Struct, forbid_unknown_fields=True):
     index: list[Any] | None = None
 
 
-# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time (docs/decisions/0012-hot-path.md).
+# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
+# (docs/decisions/0012-hot-path.md).
 _SPLIT = msgspec.json.Decoder(_Split)
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _ROWS = msgspec.json.Decoder(list[list[Any]])
@@ -34,7 +44,9 @@ _COLUMNS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def read_json_pieces(reader: RowReader, body: bytes, max_rows: int, size: int) -> Iterator[Asked]:
-    """The rows of ``read_json``, about ``size`` at a time. Raises as it does, perhaps after some pieces."""
+    """The rows of ``read_json``, about ``size`` at a time. Raises as it does, perhaps after some
+    pieces.
+    """
     refuse_flood(body, max_rows)
     body, members = open_body(body)
     shape = find_shape(members)
@@ -48,7 +60,9 @@ def read_json_pieces(reader: RowReader, body: bytes, max_rows: int, size: int) -
         raise moved(error, row) from error
 
 
-def _pieces(reader: RowReader, body: bytes, shape: str, content: bytes, max_rows: int, size: int) -> Iterator[Asked]:
+def _pieces(
+    reader: RowReader, body: bytes, shape: str, content: bytes, max_rows: int, size: int
+) -> Iterator[Asked]:
     """Each raises by its own row numbers."""
     if shape == "dataframe_split":
         yield from _split_pieces(reader, content, max_rows, size)
@@ -60,7 +74,9 @@ def _pieces(reader: RowReader, body: bytes, shape: str, content: bytes, max_rows
 
 
 def cut_list(content: bytes, size: int, between: re.Pattern[bytes]) -> Iterator[bytes]:
-    """A JSON list as shorter ones of about ``size`` entries, which ``between`` parts. The last one has all that could not be cut."""
+    """A JSON list as shorter ones of about ``size`` entries, which ``between`` parts. The last one
+    has all that could not be cut.
+    """
     least, most = _ROW_BYTES
     first = between.search(content, 0, most)
     step = size * max(first.end() if first else most, least)
@@ -70,7 +86,11 @@ def cut_list(content: bytes, size: int, between: re.Pattern[bytes]) -> Iterator[
         part = b"[%b]" % content[at : cut.start() + 1]
         try:
             _LIST.decode(part)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # what looked like the end of an entry stands within one
+        except (
+            msgspec.DecodeError,
+            UnicodeDecodeError,
+            RecursionError,
+        ):  # what looked like the end of an entry stands within one
             stop, tries = cut.end(), tries + 1
             continue
         yield part
@@ -93,19 +113,28 @@ def _split_pieces(reader: RowReader, content: bytes, max_rows: int, size: int) -
     check_index(split.index, count)
 
 
-def _column_pieces(reader: RowReader, body: bytes, shape: str, content: bytes, max_rows: int, size: int) -> Iterator[Asked]:
+def _column_pieces(
+    reader: RowReader, body: bytes, shape: str, content: bytes, max_rows: int, size: int
+) -> Iterator[Asked]:
     columns = columns_of(reader)
     columns.refuse_flood(body, shape, max_rows)
     try:
         members = _COLUMNS.decode(content)
     except msgspec.ValidationError:
         members = {}
-    fields = {name: msgspec.json.decode(members[name]) for name in (*columns.names, columns.event_time) if name in members}
+    fields = {
+        name: msgspec.json.decode(members[name])
+        for name in (*columns.names, columns.event_time)
+        if name in members
+    }
     lengths = {len(values) for values in fields.values() if isinstance(values, list)}
     if len(lengths) != 1:
         yield read_json(reader, body, max_rows)  # which says what is wrong, or spreads one value
         return
     (count,) = lengths
     for at, end in spans(count, size):
-        piece = {name: values[at:end] if isinstance(values, list) else [values] * (end - at) for name, values in fields.items()}
+        piece = {
+            name: values[at:end] if isinstance(values, list) else [values] * (end - at)
+            for name, values in fields.items()
+        }
         yield convert_known(columns, members | piece, max_rows)

@@ -1,9 +1,11 @@
-"""Rows as ``mlflow models serve`` takes them: four JSON shapes and CSV. The pure part of ``serving/routes/mlflow_protocol.py``.
+"""Rows as ``mlflow models serve`` takes them: four JSON shapes and CSV. The pure part of
+``serving/routes/mlflow_protocol.py``.
 
-As with a model of named columns there: order and index do not matter, columns that are no features are left out (the answer names
-them), numbers may be written as text or as true and false, NaN is null, a short row of ``dataframe_split`` is filled with nulls, one
-value stands for a whole column of ``inputs`` or ``instances``. Values without names are refused, as there: their order would be a guess.
-"""
+As with a model of named columns there: order and index do not matter, columns that are no features
+are left out (the answer names them), numbers may be written as text or as true and false, NaN is
+null, a short row of ``dataframe_split`` is filled with nulls, one value stands for a whole column
+of ``inputs`` or ``instances``. Values without names are refused, as there: their order would be a
+guess."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +19,16 @@ from serving.errors import InputError, MalformedBody
 from serving.formats.columns import ColumnReader, columns_of
 from serving.formats.csv_rows import convert_text, read_tables
 from serving.formats.mlflow.local_times import read_local
-from serving.formats.rows import FLOOD_BYTES, Asked, RowReader, check_count, explain, moved, refuse_flood, row_type
+from serving.formats.rows import (
+    FLOOD_BYTES,
+    Asked,
+    RowReader,
+    check_count,
+    explain,
+    moved,
+    refuse_flood,
+    row_type,
+)
 
 # What pandas reads as null, as MLflow does with its defaults.
 _CSV_NULLS = frozenset(
@@ -27,12 +38,18 @@ _CSV_NULLS = frozenset(
     )
 )
 _WORDS = re.compile(rb'"(?:[^"\\]++|\\(?:.|\Z))*+(?:"|\Z)|NaN', re.DOTALL)
-_NO_TEXT_HAS_NAN = re.compile(rb'(?:[^"]++|"(?:[^"\\N]++|\\(?:.|\Z)|N(?!aN))*+(?:"|\Z))*+\Z', re.DOTALL)
+_NO_TEXT_HAS_NAN = re.compile(
+    rb'(?:[^"]++|"(?:[^"\\N]++|\\(?:.|\Z)|N(?!aN))*+(?:"|\Z))*+\Z', re.DOTALL
+)
 _SHAPES = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
-def read_csv(reader: RowReader, body: bytes, max_rows: int, size: int | None = None) -> Iterator[Asked]:
-    """About ``size`` rows at a time; ``None``: all at once. Raises ``InputError`` naming row and field, perhaps after some pieces."""
+def read_csv(
+    reader: RowReader, body: bytes, max_rows: int, size: int | None = None
+) -> Iterator[Asked]:
+    """About ``size`` rows at a time; ``None``: all at once. Raises ``InputError`` naming row and
+    field, perhaps after some pieces.
+    """
     columns, row = columns_of(reader), 0
     for table in read_tables(columns, body, max_rows, size or max_rows, _CSV_NULLS):
         try:
@@ -64,12 +81,15 @@ def find_shape(members: Mapping[str, msgspec.Raw]) -> str:
     shapes = [shape for shape in _SHAPES if shape in members]
     if len(shapes) != 1:
         got = f"got {', '.join(shapes)}" if shapes else "got none of them"
-        raise InputError(f"The body must be a JSON object with exactly one of {', '.join(_SHAPES)}: {got}.")
+        raise InputError(
+            f"The body must be a JSON object with exactly one of {', '.join(_SHAPES)}: {got}."
+        )
     return shapes[0]
 
 
 def open_body(body: bytes) -> tuple[bytes, dict[str, msgspec.Raw]]:
-    """The body, and its members: another body where it held NaN, which Python and pandas write, and JSON has not.
+    """The body, and its members: another body where it held NaN, which Python and pandas write, and
+    JSON has not.
 
     Raises ``InputError``, ``MalformedBody``.
     """
@@ -82,7 +102,9 @@ def open_body(body: bytes) -> tuple[bytes, dict[str, msgspec.Raw]]:
             body = _without_nan(body)
             return body, msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except msgspec.ValidationError as error:
-        raise InputError(f"The body must be a JSON object with exactly one of {', '.join(_SHAPES)}.") from error
+        raise InputError(
+            f"The body must be a JSON object with exactly one of {', '.join(_SHAPES)}."
+        ) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         hint = "; send a finite number, or null, instead of Infinity" if b"Infinity" in body else ""
         raise MalformedBody(f"The body is no JSON: {error}{hint}.") from error
@@ -93,18 +115,31 @@ def _without_nan(body: bytes) -> bytes:
     if _NO_TEXT_HAS_NAN.match(body):
         return body.replace(b"NaN", b"null")
     if len(body) > FLOOD_BYTES:  # one by one it would take seconds
-        raise InputError("A body of this size, with NaN among its texts, must have null for a number that is missing.")
+        raise InputError(
+            "A body of this size, with NaN among its texts, must have null for a number that "
+            "is missing."
+        )
     return _WORDS.sub(lambda word: b"null" if word[0] == b"NaN" else word[0], body)
 
 
 @lru_cache(maxsize=32)
 def _records_of(reader: RowReader, *, exact: bool) -> Any:
-    """Decodes ``[{...}]``, an ``exact`` one without columns that are no features. ``read_local`` reads the event time."""
-    row = row_type(reader.features, reader.event_time, reader.dtype, forbid_unknown_fields=exact, event_time_type=Any)
+    """Decodes ``[{...}]``, an ``exact`` one without columns that are no features. ``read_local``
+    reads the event time.
+    """
+    row = row_type(
+        reader.features,
+        reader.event_time,
+        reader.dtype,
+        forbid_unknown_fields=exact,
+        event_time_type=Any,
+    )
     return msgspec.json.Decoder(list[row], strict=False)  # type: ignore[valid-type]
 
 
-def _read_records(reader: RowReader, body: bytes, shape: str, content: bytes, max_rows: int) -> Asked:
+def _read_records(
+    reader: RowReader, body: bytes, shape: str, content: bytes, max_rows: int
+) -> Asked:
     columns = columns_of(reader)
     ignored: Sequence[str] = ()
     try:
@@ -119,7 +154,9 @@ def _read_records(reader: RowReader, body: bytes, shape: str, content: bytes, ma
     rows = list(map(msgspec.structs.astuple, decoded))
     check_count(len(rows), max_rows)
     times = read_local([row[-1] for row in rows], columns.event_time)
-    return columns.ask_rows([(*row[:-1], time) for row, time in zip(rows, times, strict=True)], ignored)
+    return columns.ask_rows(
+        [(*row[:-1], time) for row, time in zip(rows, times, strict=True)], ignored
+    )
 
 
 def _ignored(reader: ColumnReader, rows: Iterable[Iterable[str]]) -> list[str]:
@@ -131,15 +168,25 @@ def _ignored(reader: ColumnReader, rows: Iterable[Iterable[str]]) -> list[str]:
 def _explain(error: msgspec.ValidationError, body: bytes, shape: str) -> InputError:
     refused = explain(error, body, shape, {})
     if refused.field is None:
-        return InputError(f"{refused} The model's columns have names: send records, dataframe_split with columns, or columns.", refused.row)
+        return InputError(
+            f"{refused} The model's columns have names: send records, dataframe_split with "
+            "columns, or columns.",
+            refused.row,
+        )
     return refused
 
 
-def _read_loosely(columns: ColumnReader, content: bytes, refused: InputError, max_rows: int) -> Asked:
-    """Records once more, for numbers that pandas reads as such and JSON does not. Raises ``refused`` where there are others."""
+def _read_loosely(
+    columns: ColumnReader, content: bytes, refused: InputError, max_rows: int
+) -> Asked:
+    """Records once more, for numbers that pandas reads as such and JSON does not. Raises
+    ``refused`` where there are others.
+    """
     try:
         rows = msgspec.json.decode(content, type=list[dict[str, Any]])
-        known = {name: [row.get(name) for row in rows] for name in [*columns.names, columns.event_time]}
+        known = {
+            name: [row.get(name) for row in rows] for name in [*columns.names, columns.event_time]
+        }
         asked = convert_known(columns, known, max_rows)
         return columns.ask_rows(asked.rows, _ignored(columns, rows))
     except (msgspec.ValidationError, InputError):
@@ -154,7 +201,10 @@ def _read_split(reader: RowReader, content: bytes, max_rows: int) -> Asked:
     check_count(len(split.data), max_rows)
     widest = max(range(len(split.data)), key=lambda row: len(split.data[row]))
     if len(split.data[widest]) < len(split.columns):
-        raise InputError(f"Row {widest} has {len(split.data[widest])} values for {len(split.columns)} columns.", widest)
+        raise InputError(
+            f"Row {widest} has {len(split.data[widest])} values for {len(split.columns)} columns.",
+            widest,
+        )
     check_index(split.index, len(split.data))
     return convert_split(reader, split.columns, split.data, max_rows)
 
@@ -170,8 +220,12 @@ def check_index(index: Sequence[Any] | None, rows: int) -> None:
         raise InputError(f"The body's index has {len(index)} entries for {rows} rows.")
 
 
-def convert_split(reader: RowReader, names: Sequence[str], data: Sequence[Sequence[Any]], max_rows: int) -> Asked:
-    """Rows of values in the order of ``names``, those that a short row lacks null. Raises ``InputError`` naming row and field."""
+def convert_split(
+    reader: RowReader, names: Sequence[str], data: Sequence[Sequence[Any]], max_rows: int
+) -> Asked:
+    """Rows of values in the order of ``names``, those that a short row lacks null. Raises
+    ``InputError`` naming row and field.
+    """
     for row, values in enumerate(data):
         if len(values) > len(names):
             raise InputError(f"Row {row} has {len(values)} values for {len(names)} columns.", row)
@@ -190,26 +244,36 @@ class _Split(msgspec.Struct, forbid_unknown_fields=True):
     index: list[Any] | None = None
 
 
-# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time (docs/decisions/0012-hot-path.md).
+# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
+# (docs/decisions/0012-hot-path.md).
 _SPLIT = msgspec.json.Decoder(_Split)
 _NAMES = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
 
-def _read_columns(reader: RowReader, body: bytes, shape: str, content: bytes, max_rows: int) -> Asked:
+def _read_columns(
+    reader: RowReader, body: bytes, shape: str, content: bytes, max_rows: int
+) -> Asked:
     known = columns_of(reader)
     if len(body) > FLOOD_BYTES:
         known.refuse_flood(body, shape, max_rows)
     try:
         given = msgspec.json.decode(content, type=dict[str, Any])
     except msgspec.ValidationError as error:
-        raise InputError(f"The body's {shape} must be columns or records, each value under its field's name.") from error
+        raise InputError(
+            f"The body's {shape} must be columns or records, each value under its field's name."
+        ) from error
     count = next((len(values) for values in given.values() if isinstance(values, list)), 1)
-    spread = {name: values if isinstance(values, list) else [values] * count for name, values in given.items()}
+    spread = {
+        name: values if isinstance(values, list) else [values] * count
+        for name, values in given.items()
+    }
     return convert_known(known, spread, max_rows)
 
 
 def convert_known(reader: ColumnReader, columns: Mapping[str, Any], max_rows: int) -> Asked:
-    """Columns of which those that are no features are left out, and named. Raises ``InputError``."""
+    """Columns of which those that are no features are left out, and named. Raises
+    ``InputError``.
+    """
     known = {name: columns[name] for name in reader.names if name in columns}
     if reader.event_time in columns:
         known[reader.event_time] = read_local(columns[reader.event_time], reader.event_time)

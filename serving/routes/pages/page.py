@@ -1,4 +1,6 @@
-"""The two pages of the service: plain HTML with one style and one script in it. Nothing comes from outside, nothing is built."""
+"""The two pages of the service: plain HTML with one style and one script in it. Nothing comes from
+outside, nothing is built.
+"""
 
 from collections.abc import Mapping
 from html import escape
@@ -26,19 +28,32 @@ _SCRIPTS = (
     "main",
 )  # one script, in this order
 _LOGO = (
-    '<svg viewBox="0 0 32 32" aria-hidden="true" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round">'
+    '<svg viewBox="0 0 32 32" aria-hidden="true" fill="none" stroke="currentColor" '
+    'stroke-width="2" stroke-linecap="round">'
     '<path d="M13 28C6 25 3 18 6 8"/><path d="M19 28c7-3 10-10 7-20"/>'
-    '<g fill="currentColor" stroke="none"><path d="M6 9C3 8 2 5 3 2c3 1 4 4 3 7Z"/><path d="M5 16c-3 0-5-2-5-5 3 0 5 2 5 5Z"/>'
-    '<path d="M8 22c-3 1-5 0-7-3 3-1 6 0 7 3Z"/><path d="M7 13c0-3 1-5 4-6 1 3-1 5-4 6Z"/><path d="M8 19c0-3 2-5 5-5 0 3-2 5-5 5Z"/>'
-    '<path d="M26 9c3-1 4-4 3-7-3 1-4 4-3 7Z"/><path d="M27 16c3 0 5-2 5-5-3 0-5 2-5 5Z"/><path d="M24 22c3 1 5 0 7-3-3-1-6 0-7 3Z"/>'
-    '<path d="M25 13c0-3-1-5-4-6-1 3 1 5 4 6Z"/><path d="M24 19c0-3-2-5-5-5 0 3 2 5 5 5Z"/></g></svg>'
+    '<g fill="currentColor" stroke="none"><path d="M6 9C3 8 2 5 3 2c3 1 4 4 3 7Z"/><path '
+    'd="M5 16c-3 0-5-2-5-5 3 0 5 2 5 5Z"/>'
+    '<path d="M8 22c-3 1-5 0-7-3 3-1 6 0 7 3Z"/><path d="M7 13c0-3 1-5 4-6 1 3-1 5-4 '
+    '6Z"/><path d="M8 19c0-3 2-5 5-5 0 3-2 5-5 5Z"/>'
+    '<path d="M26 9c3-1 4-4 3-7-3 1-4 4-3 7Z"/><path d="M27 16c3 0 5-2 5-5-3 0-5 2-5 '
+    '5Z"/><path d="M24 22c3 1 5 0 7-3-3-1-6 0-7 3Z"/>'
+    '<path d="M25 13c0-3-1-5-4-6-1 3 1 5 4 6Z"/><path d="M24 19c0-3-2-5-5-5 0 3 2 5 5 '
+    '5Z"/></g></svg>'
 )
 
 
 def home_page(prefect_url: str, mlflow_url: str, prefix: str = "") -> str:
-    """The page at ``/``: who serves, a form to ask, live traffic, drift and decisions, kept fresh by asking ``/v1`` below ``prefix``."""
-    script = "\n".join((_FOLDER / "web" / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS)
-    filled = {"prefect": escape(prefect_url, quote=True), "mlflow": escape(mlflow_url, quote=True), "script": f'\n"use strict";\n{script}'}
+    """The page at ``/``: who serves, a form to ask, live traffic, drift and decisions, kept fresh
+    by asking ``/v1`` below ``prefix``.
+    """
+    script = "\n".join(
+        (_FOLDER / "web" / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS
+    )
+    filled = {
+        "prefect": escape(prefect_url, quote=True),
+        "mlflow": escape(mlflow_url, quote=True),
+        "script": f'\n"use strict";\n{script}',
+    }
     return _fill("page.html", filled | {"prefix": prefix})
 
 
@@ -47,7 +62,13 @@ def routes_page(document: Mapping[str, object]) -> str:
     version = escape(str(document["info"]["version"]))  # type: ignore[index]
     prefix = document["servers"][0]["url"] if "servers" in document else ""  # type: ignore[index]
     return _fill(
-        "routes.html", {"version": version, "prefix": prefix, "contents": list_routes(document), "routes": describe_routes(document)}
+        "routes.html",
+        {
+            "version": version,
+            "prefix": prefix,
+            "contents": list_routes(document),
+            "routes": describe_routes(document),
+        },
     )
 
 
@@ -60,8 +81,14 @@ def _fill(template: str, filled: Mapping[str, str]) -> str:
 
 
 def add_routes(app: FastAPI, service: Service) -> None:
-    """``/`` and ``/docs``. The files are read now, so that a broken page keeps the service from starting."""
-    home = home_page(service.settings.prefect_pages, service.settings.mlflow_pages, service.settings.serving_path_prefix)
+    """``/`` and ``/docs``. The files are read now, so that a broken page keeps the service from
+    starting.
+    """
+    home = home_page(
+        service.settings.prefect_pages,
+        service.settings.mlflow_pages,
+        service.settings.serving_path_prefix,
+    )
     home_headers = dict(page_headers(home))
     routes: dict[tuple[str | None, ...], tuple[str, dict[str, str]]] = {}
 
@@ -71,8 +98,12 @@ def add_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
-        served = tuple(watch.champion.version if watch.champion else None for watch in service.watches.values())
-        if served not in routes:  # the document changes with the champions, and takes a while to make
+        served = tuple(
+            watch.champion.version if watch.champion else None for watch in service.watches.values()
+        )
+        if (
+            served not in routes
+        ):  # the document changes with the champions, and takes a while to make
             routes.clear()
             html = routes_page(app.openapi())
             routes[served] = html, dict(page_headers(html))

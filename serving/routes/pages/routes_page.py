@@ -14,27 +14,49 @@ _TITLES = {"mlflow": "MLflow"}
 
 
 def list_routes(document: Document) -> str:
-    """Bodies of a table: the routes of each tag, linked to their descriptions, and what they are for."""
+    """Bodies of a table: the routes of each tag, linked to their descriptions, and what they are
+    for.
+    """
     groups: dict[str, list[str]] = {}
     for method, path, route in _routes(document):
-        name = f'<a href="#{_anchor(method, path)}"><code>{method.upper()} {escape(path)}</code></a>'
-        groups.setdefault(_tag(route), []).append(f"<tr><td>{name}</td><td>{_purpose(route)}</td></tr>")
+        name = (
+            f'<a href="#{_anchor(method, path)}"><code>{method.upper()} {escape(path)}</code></a>'
+        )
+        groups.setdefault(_tag(route), []).append(
+            f"<tr><td>{name}</td><td>{_purpose(route)}</td></tr>"
+        )
     return "\n".join(
-        f'<tbody><tr><th scope="rowgroup" colspan="2">{escape(_TITLES.get(tag, tag.capitalize()))}</th></tr>{"".join(rows)}</tbody>'
+        (
+            '<tbody><tr><th scope="rowgroup" '
+            f'colspan="2">{escape(_TITLES.get(tag, tag.capitalize()))}</th></tr>'
+            f"{''.join(rows)}</tbody>"
+        )
         for tag, rows in groups.items()
     )
 
 
 def describe_routes(document: Document) -> str:
-    return "\n".join(_describe(document, method, path, route) for method, path, route in _routes(document))
+    return "\n".join(
+        _describe(document, method, path, route) for method, path, route in _routes(document)
+    )
 
 
 def _routes(document: Document) -> Iterator[tuple[str, str, Document]]:
     """The ones that most callers come for are first."""
-    found = [(method, path, route) for path, methods in document["paths"].items() for method, route in methods.items()]
+    found = [
+        (method, path, route)
+        for path, methods in document["paths"].items()
+        for method, route in methods.items()
+    ]
     tags = list(dict.fromkeys(["model", "history", *(_tag(route) for *_, route in found)]))
     last = {"operation": len(tags)}
-    yield from sorted(found, key=lambda one: (last.get(_tag(one[2]), tags.index(_tag(one[2]))), not one[1].endswith("/predict")))
+    yield from sorted(
+        found,
+        key=lambda one: (
+            last.get(_tag(one[2]), tags.index(_tag(one[2]))),
+            not one[1].endswith("/predict"),
+        ),
+    )
 
 
 def _tag(route: Document) -> str:
@@ -46,12 +68,20 @@ def _anchor(method: str, path: str) -> str:
 
 
 def _purpose(route: Document) -> str:
-    return re.sub("``(.+?)``", r"<code>\1</code>", escape(route.get("description") or route.get("summary", "")))
+    return re.sub(
+        "``(.+?)``",
+        r"<code>\1</code>",
+        escape(route.get("description") or route.get("summary", "")),
+    )
 
 
 def _describe(document: Document, method: str, path: str, route: Document) -> str:
     scope = scope_of(method.upper(), path)
-    needs = f"Needs a key with the scope <code>{scope}</code>, where keys are asked for." if scope else "Needs no key."
+    needs = (
+        f"Needs a key with the scope <code>{scope}</code>, where keys are asked for."
+        if scope
+        else "Needs no key."
+    )
     parts = [
         f'<section class="card route" id="{_anchor(method, path)}">',
         f"<h2><code>{method.upper()} {escape(path)}</code></h2>",
@@ -62,9 +92,20 @@ def _describe(document: Document, method: str, path: str, route: Document) -> st
         parts += [_content(document, "What goes in", body)]
     for status, answer in route["responses"].items():
         if status.startswith("2"):
-            parts += [_content(document, f"What comes out: {status} {answer.get('description', '')}", answer)]
-    refusals = [f"<code>{status}</code> {escape(said['description'])}" for status, said in route["responses"].items() if status[0] in "45"]
-    parts += [f'<p class="hint">Otherwise: {", ".join(refusals)}.</p>' if refusals else "", "</section>"]
+            parts += [
+                _content(
+                    document, f"What comes out: {status} {answer.get('description', '')}", answer
+                )
+            ]
+    refusals = [
+        f"<code>{status}</code> {escape(said['description'])}"
+        for status, said in route["responses"].items()
+        if status[0] in "45"
+    ]
+    parts += [
+        f'<p class="hint">Otherwise: {", ".join(refusals)}.</p>' if refusals else "",
+        "</section>",
+    ]
     return "\n".join(filter(None, parts))
 
 
@@ -81,19 +122,27 @@ def _content(document: Document, title: str, described: Document) -> str:
     """Every content type, what its fields are, and an example."""
     parts = [
         f"<h3>{escape(title)}</h3>",
-        f'<p class="hint">{escape(described["description"])}</p>' if "What goes" in title and described.get("description") else "",
+        f'<p class="hint">{escape(described["description"])}</p>'
+        if "What goes" in title and described.get("description")
+        else "",
     ]
     for kind, content in described.get("content", {}).items():
         schema = _resolved(document, content.get("schema", {}))
         parts.append(f"<p><code>{escape(kind)}</code> {escape(schema.get('description', ''))}</p>")
         if "json" not in kind:
             continue
-        fields = [(name, _type(field), field.get("description", "")) for name, field in _fields(document, schema)]
+        fields = [
+            (name, _type(field), field.get("description", ""))
+            for name, field in _fields(document, schema)
+        ]
         example = content.get("example", sketch(document, schema))
         if example not in ({}, None):
             parts.append(f'<pre tabindex="0"><code>{escape(_text(example))}</code></pre>')
         if fields:
-            parts.append(f"<details><summary>Its {len(fields)} fields</summary>{_table('', fields)}</details>")
+            parts.append(
+                f"<details><summary>Its {len(fields)} "
+                f"fields</summary>{_table('', fields)}</details>"
+            )
     return "\n".join(filter(None, parts)) if len(parts) > 2 else ""
 
 
@@ -101,16 +150,27 @@ def _table(title: str, rows: list[tuple[str, str, str]]) -> str:
     if not rows:
         return ""
     body = "".join(
-        f"<tr><td><code>{escape(name)}</code></td><td>{escape(kind)}</td><td>{escape(about)}</td></tr>" for name, kind, about in rows
+        f"<tr><td><code>{escape(name)}</code></td><td>{escape(kind)}</td><td>{escape(about)}</td></tr>"
+        for name, kind, about in rows
     )
-    head = '<thead><tr><th scope="col">Name</th><th scope="col">May be</th><th scope="col">Meaning</th></tr></thead>'
-    region = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(title or "Fields", quote=True)}">'
+    head = (
+        '<thead><tr><th scope="col">Name</th><th scope="col">May be</th><th '
+        'scope="col">Meaning</th></tr></thead>'
+    )
+    region = (
+        '<div class="scroll" tabindex="0" role="region" '
+        f'aria-label="{escape(title or "Fields", quote=True)}">'
+    )
     heading = f"<h3>{escape(title)}</h3>" if title else ""
     return f"{heading}{region}<table>{head}<tbody>{body}</tbody></table></div>"
 
 
-def _fields(document: Document, schema: Document, before: str = "") -> Iterator[tuple[str, Document]]:
-    """Every field below an object, as ``rows[].distance``. Of alternatives the first is told; the example shows no more either."""
+def _fields(
+    document: Document, schema: Document, before: str = ""
+) -> Iterator[tuple[str, Document]]:
+    """Every field below an object, as ``rows[].distance``. Of alternatives the first is told; the
+    example shows no more either.
+    """
     schema = _resolved(document, schema)
     if "anyOf" in schema and "properties" in (first := _resolved(document, schema["anyOf"][0])):
         schema = first
@@ -132,7 +192,11 @@ def _type(schema: Document) -> str:
         return " or ".join(dict.fromkeys(_type(one) for one in schema["anyOf"]))
     kind = schema.get("type", "anything")
     words = " or ".join(kind) if isinstance(kind, list) else kind
-    bounds = [f"{sign} {schema[name]:g}" for name, sign in (("minimum", "≥"), ("maximum", "≤")) if name in schema]
+    bounds = [
+        f"{sign} {schema[name]:g}"
+        for name, sign in (("minimum", "≥"), ("maximum", "≤"))
+        if name in schema
+    ]
     return ", ".join([words, *bounds])
 
 
@@ -148,10 +212,17 @@ def sketch(document: Document, schema: Document) -> Any:
     kind = schema.get("type")
     kind = next(one for one in kind if one != "null") if isinstance(kind, list) else kind
     if kind == "object":
-        return {name: sketch(document, field) for name, field in schema.get("properties", {}).items()}
+        return {
+            name: sketch(document, field) for name, field in schema.get("properties", {}).items()
+        }
     if kind == "array":
         return [sketch(document, schema["items"])] if "items" in schema else []
-    return {"string": "text", "boolean": True, "integer": schema.get("minimum", 1), "number": 0.5}.get(str(kind))
+    return {
+        "string": "text",
+        "boolean": True,
+        "integer": schema.get("minimum", 1),
+        "number": 0.5,
+    }.get(str(kind))
 
 
 def _resolved(document: Document, schema: Document) -> Document:

@@ -1,4 +1,6 @@
-"""What the answer to an approval is worth: approved, rejected, or expired. It goes to the ledger, and to people."""
+"""What the answer to an approval is worth: approved, rejected, or expired. It goes to the ledger,
+and to people.
+"""
 
 import time
 from datetime import UTC, datetime
@@ -20,21 +22,34 @@ TIME_LIMIT = "the time limit"
 def judge_answer(question: Decision, approved: bool, by: str, why: str) -> Decision:
     """What the answer is worth, into the ledger and to people: approved, rejected, or expired.
 
-    A yes counts for nothing after the time limit, when a newer challenger asks, or when another champion has the crown than the
-    one that the challenger contested. A run that is started again finds its answer in the ledger.
-    """
+    A yes counts for nothing after the time limit, when a newer challenger asks, or when another
+    champion has the crown than the one that the challenger contested. A run that is started again
+    finds its answer in the ledger."""
     entries = read(lake(), question.use_case)
-    found = [entry for entry in entries if entry.kind == "approval" and entry.run == question.run and entry.verdict != "asked"]
+    found = [
+        entry
+        for entry in entries
+        if entry.kind == "approval" and entry.run == question.run and entry.verdict != "asked"
+    ]
     if found:  # what follows is done again: nobody knows how far the try before came
         decision = found[-1].decision
     else:
         verdict, reason = _judge(question, approved, by, why)
-        update = {"verdict": verdict, "reasons": [reason], "by": author(), "time": now(), "facts": {"by": by, "why": why}}
+        update = {
+            "verdict": verdict,
+            "reasons": [reason],
+            "by": author(),
+            "time": now(),
+            "facts": {"by": by, "why": why},
+        }
         decision = question.model_copy(update={**update, "contest": None})
         record(decision)
     verdict, reason = decision.verdict, decision.reasons[0]
     store = registry()
-    store.tag(store.version(decision.use_case, str(decision.challenger)), {"laurel.approval": f"{verdict}: {reason}"[:4000]})
+    store.tag(
+        store.version(decision.use_case, str(decision.challenger)),
+        {"laurel.approval": f"{verdict}: {reason}"[:4000]},
+    )
     for limit in str(question.facts["time_limit"]).split():
         call_off(limit, f"{verdict}: {reason}")
     _tell(decision)
@@ -50,7 +65,8 @@ def _judge(question: Decision, approved: bool, by: str, why: str) -> tuple[str, 
     if not approved:
         return "rejected", f"{by} rejected it{said}"
     reign = look(lake(), registry(), question.use_case)
-    # An alias that was deleted is set again, or the run fails and says why: that nobody has it does not mean that nobody reigns.
+    # An alias that was deleted is set again, or the run fails and says why: that nobody has it does
+    # not mean that nobody reigns.
     champion = find_champion(question.use_case) if reign.holder is None else reign.holder
     if (champion.number if champion else None) != question.champion:
         return "rejected", (
@@ -66,7 +82,8 @@ def is_expired(question: Decision, by: str, answered: datetime) -> bool:
 
 
 def seconds_early(question: Decision, at: datetime) -> float:
-    """How long the time limit's run has to wait yet: Prefect rounds to seconds, and begins a run up to half of one before its time.
+    """How long the time limit's run has to wait yet: Prefect rounds to seconds, and begins a run up
+    to half of one before its time.
 
     At most a second: who starts that run by hand wants it over now.
     """
@@ -77,9 +94,13 @@ def seconds_early(question: Decision, at: datetime) -> float:
 def end_waiting(use_case: str, run: str) -> str:
     """At the time limit: answer the run that waits with no. Returns what came of it.
 
-    Where the run is over without an answer (cancelled in Prefect, or crashed), the ledger gets its *expired* here.
-    """
-    waiting = [question for question in pending([entry.decision for entry in read(lake(), use_case)]) if question.run == run]
+    Where the run is over without an answer (cancelled in Prefect, or crashed), the ledger gets its
+    *expired* here."""
+    waiting = [
+        question
+        for question in pending([entry.decision for entry in read(lake(), use_case)])
+        if question.run == run
+    ]
     if not waiting:
         return "It was answered before."
     time.sleep(seconds_early(waiting[0], datetime.now(UTC)))
@@ -89,11 +110,23 @@ def end_waiting(use_case: str, run: str) -> str:
     ended = ended_as(run)
     if ended is None:
         return f"The run that waits is {state}: it will find its time over."
-    question = next((one for one in pending([entry.decision for entry in read(lake(), use_case)]) if one.run == run), None)
+    question = next(
+        (
+            one
+            for one in pending([entry.decision for entry in read(lake(), use_case)])
+            if one.run == run
+        ),
+        None,
+    )
     if question is None:
         return "It was answered before."
     facts = {"by": TIME_LIMIT, "why": f"the run that waited ended as {ended}"}
-    update = {"verdict": "expired", "reasons": [f"nobody answered: {facts['why']}"], "contest": None, "facts": facts}
+    update = {
+        "verdict": "expired",
+        "reasons": [f"nobody answered: {facts['why']}"],
+        "contest": None,
+        "facts": facts,
+    }
     decision = question.model_copy(update={**update, "time": now()})
     record(decision)
     store = registry()
@@ -116,5 +149,9 @@ def _tell(decision: Decision) -> None:
         )
     )
     get_run_logger().info(
-        "approval use_case=%s challenger=%s %s: %s", decision.use_case, decision.challenger, decision.verdict, decision.reasons[0]
+        "approval use_case=%s challenger=%s %s: %s",
+        decision.use_case,
+        decision.challenger,
+        decision.verdict,
+        decision.reasons[0],
     )

@@ -1,4 +1,6 @@
-"""The question of an approval: whether somebody is asked, what is asked, and who is told. Answers: ``tasks/steps/approve/answer.py``."""
+"""The question of an approval: whether somebody is asked, what is asked, and who is told. Answers:
+``tasks/steps/approve/answer.py``.
+"""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -22,21 +24,26 @@ class NoQuestion(LookupError):
 
 
 def needs_answer(policy: Approval, verdict: str, unscored: bool = False) -> bool:
-    """Whether a person must agree to what the contest found. Nobody is asked about a challenger that lost.
+    """Whether a person must agree to what the contest found. Nobody is asked about a challenger
+    that lost.
 
-    ``unscored``: the champion is of another schema and could not be scored, so that nobody but a person can judge.
-    """
+    ``unscored``: the champion is of another schema and could not be scored, so that nobody but a
+    person can judge."""
     unsure = verdict == "suspicious" or unscored
     return (verdict == "promote" and policy.ask == "always") or (unsure and policy.ask != "never")
 
 
 def asks_person(decision: Decision) -> bool:
     """Whether the use case wants a person's word on the contest."""
-    return needs_answer(load(decision.use_case).approval, decision.verdict, bool(decision.facts.get("unscored")))
+    return needs_answer(
+        load(decision.use_case).approval, decision.verdict, bool(decision.facts.get("unscored"))
+    )
 
 
 def pending(entries: Sequence[Decision]) -> list[Decision]:
-    """The questions without an answer, oldest first. ``entries``: those of one use case, in the ledger's order."""
+    """The questions without an answer, oldest first. ``entries``: those of one use case, in the
+    ledger's order.
+    """
     open_questions: dict[str | None, Decision] = {}
     for entry in entries:
         if entry.kind == "approval" and entry.verdict == "asked":
@@ -48,10 +55,11 @@ def pending(entries: Sequence[Decision]) -> list[Decision]:
 
 @task(**RESUMED)
 def ask_for_approval(challenger: ModelVersion, contest: Decision, seed: int) -> str:
-    """Put the question into the ledger and start the run that waits for its answer. Returns that run's id.
+    """Put the question into the ledger and start the run that waits for its answer. Returns that
+    run's id.
 
-    One question for each use case: an older one is withdrawn, since its contest is no longer the latest.
-    """
+    One question for each use case: an older one is withdrawn, since its contest is no longer the
+    latest."""
     use_case, before = challenger.use_case, read(lake(), challenger.use_case)
     hours = load(use_case).approval.hours
     until = datetime.now(UTC) + timedelta(hours=hours)
@@ -80,30 +88,54 @@ def ask_for_approval(challenger: ModelVersion, contest: Decision, seed: int) -> 
     for older in pending(before):
         if older.run is not None and older.run != waiting:
             say_no(older.run, WITHDRAWN, f"challenger {challenger.number} asks now")
-    get_run_logger().info("asked use_case=%s challenger=%s run=%s until=%s", use_case, challenger.number, waiting, facts["until"])
+    get_run_logger().info(
+        "asked use_case=%s challenger=%s run=%s until=%s",
+        use_case,
+        challenger.number,
+        waiting,
+        facts["until"],
+    )
     return waiting
 
 
 @task(**RESUMED)
 def find_question(use_case: str, version: str) -> Decision:
-    """The question that this run waits with. Raises ``NoQuestion`` for a run that nobody's contest started."""
+    """The question that this run waits with. Raises ``NoQuestion`` for a run that nobody's contest
+    started.
+    """
     for entry in read(lake(), use_case):
-        if entry.kind == "approval" and entry.verdict == "asked" and entry.run == root_run() and entry.challenger == version:
+        if (
+            entry.kind == "approval"
+            and entry.verdict == "asked"
+            and entry.run == root_run()
+            and entry.challenger == version
+        ):
             return entry.decision
     way = f"prefect deployment run 'promote/{use_case}' --param version={version}"
-    raise NoQuestion(f"No contest of version {version} of {use_case!r} asks in this run. Hold one: {way}")
+    raise NoQuestion(
+        f"No contest of version {version} of {use_case!r} asks in this run. Hold one: {way}"
+    )
 
 
 @task(**RESUMED)
 def ask_people(question: Decision) -> bool:
-    """Show the question and tell people. False where there is nothing to wait for: its time is over, or a newer one is asked."""
+    """Show the question and tell people. False where there is nothing to wait for: its time is
+    over, or a newer one is asked.
+    """
     if newer_question(question) or datetime.now(UTC) >= time_limit(question):
         return False
     use_case, challenger = question.use_case, str(question.challenger)
-    create_markdown_artifact(in_words(question), key=artifact_key(use_case, "approval"), description=f"Challenger {challenger} asks")
+    create_markdown_artifact(
+        in_words(question),
+        key=artifact_key(use_case, "approval"),
+        description=f"Challenger {challenger} asks",
+    )
     main = question.contest.main if question.contest else None
     store, asked_by = registry(), str(question.facts["asked_by"])
-    pages = {"contest": run_page(asked_by), "MLflow version": store.version_url(store.version(use_case, challenger))}
+    pages = {
+        "contest": run_page(asked_by),
+        "MLflow version": store.version_url(store.version(use_case, challenger)),
+    }
     tell(
         approval_asked(
             use_case,
@@ -127,13 +159,19 @@ def ask_people(question: Decision) -> bool:
 def in_words(question: Decision) -> str:
     """The question in Markdown, for the run's page and above its form."""
     lines = [
-        f"**May challenger {question.challenger} of {question.use_case} take the crown from {_who(question.champion)}?**",
+        (
+            f"**May challenger {question.challenger} of {question.use_case} take the crown from "
+            f"{_who(question.champion)}?**"
+        ),
         f"The contest on {question.holdout} says: {question.facts['contest']}.",
         *[f"- {reason}" for reason in question.reasons],
     ]
     if question.contest is not None:
         main = question.contest.main
-        lines.append(f"- {main.metric}: challenger {number(main.challenger)}, champion {number(main.champion)}")
+        lines.append(
+            f"- {main.metric}: challenger {number(main.challenger)}, champion "
+            f"{number(main.champion)}"
+        )
     return "\n".join([*lines, "", f"No answer until {question.facts['until']} is a no."])
 
 
@@ -147,5 +185,9 @@ def time_limit(question: Decision) -> datetime:
 
 def newer_question(question: Decision) -> Decision | None:
     """The last question of the use case, where that is not this one."""
-    asked: list[Entry] = [one for one in read(lake(), question.use_case) if one.kind == "approval" and one.verdict == "asked"]
+    asked: list[Entry] = [
+        one
+        for one in read(lake(), question.use_case)
+        if one.kind == "approval" and one.verdict == "asked"
+    ]
     return asked[-1] if asked and asked[-1].run != question.run else None

@@ -1,9 +1,10 @@
-"""The runs of the deployment ``approve`` behind a question, on Prefect's server: one waits for the answer, others end the waiting.
+"""The runs of the deployment ``approve`` behind a question, on Prefect's server: one waits for the
+answer, others end the waiting.
 
-They are rows of the server's database, and no process stays alive for them: the first is suspended, the others are scheduled for the
-time limit, when they answer the first with no. A restart of server or worker loses none that has not begun. One that begins while the
-server is restarted crashes, so a second one follows.
-"""
+They are rows of the server's database, and no process stays alive for them: the first is suspended,
+the others are scheduled for the time limit, when they answer the first with no. A restart of server
+or worker loses none that has not begun. One that begins while the server is restarted crashes, so a
+second one follows."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -19,12 +20,15 @@ from tasks.outside.blocks_of_run import NotRegistered
 
 BEGINS_WITHIN_SECONDS = 30
 NOT_NEEDED = "Not needed: "
-"""By this the automation that tells of lost runs knows that nothing is lost (``deployments/apply/automations.py``)."""
+"""By this the automation that tells of lost runs knows that nothing is lost
+(``deployments/apply/automations.py``).
+"""
 SECOND_TRY = timedelta(minutes=15)
 
 
 def open_runs(use_case: str, version: str, asked_by: str, until: datetime) -> tuple[str, list[str]]:
-    """Create the run that waits and those of the time limit, and return their ids. Asked again by the same run: the same ones.
+    """Create the run that waits and those of the time limit, and return their ids. Asked again by
+    the same run: the same ones.
 
     All are scheduled for ``until`` or later; ``begin`` starts the first.
     """
@@ -34,19 +38,29 @@ def open_runs(use_case: str, version: str, asked_by: str, until: datetime) -> tu
         try:
             deployment = client.read_deployment_by_name(f"approve/{use_case}").id
         except ObjectNotFound as error:
-            raise NotRegistered(f"Prefect has no deployment 'approve/{use_case}'. Register it: python -m deployments.apply") from error
+            raise NotRegistered(
+                f"Prefect has no deployment 'approve/{use_case}'. Register it: python -m "
+                "deployments.apply"
+            ) from error
 
         def create(key: str, name: str, at: datetime, **more: str) -> str:
             later: State[Any] = Scheduled(scheduled_time=at)
             made = client.create_flow_run_from_deployment(
-                deployment, parameters={**parameters, **more}, state=later, idempotency_key=key, name=name
+                deployment,
+                parameters={**parameters, **more},
+                state=later,
+                idempotency_key=key,
+                name=name,
             )
             return str(made.id)
 
         name = f"{use_case} version {version}"
         waiting = create(key, name, until)
         limits = {"time limit": until, "time limit again": until + SECOND_TRY}
-        return waiting, [create(f"{key} {what}", f"{name}, {what}", at, time_limit_of=waiting) for what, at in limits.items()]
+        return waiting, [
+            create(f"{key} {what}", f"{name}, {what}", at, time_limit_of=waiting)
+            for what, at in limits.items()
+        ]
 
 
 def begin(run: str) -> None:
@@ -66,24 +80,32 @@ def call_off(run: str, why: str) -> None:
 
 
 def say_no(run: str, by: str, why: str) -> str | None:
-    """Answer the run that waits with no. ``None``: it took the answer; otherwise the name of the state that it is in instead.
+    """Answer the run that waits with no. ``None``: it took the answer; otherwise the name of the
+    state that it is in instead.
 
     A run that has begun and does not wait yet is waited for.
     """
     start = time.monotonic()
     with get_client(sync_client=True) as client:
         while True:
-            answer = client.resume_flow_run(UUID(run), run_input={"approved": False, "by": by, "why": why})
+            answer = client.resume_flow_run(
+                UUID(run), run_input={"approved": False, "by": by, "why": why}
+            )
             if answer.status == SetStateStatus.ACCEPT:
                 return None
             state = _state(client, run)
-            if not (state.is_running() or state.is_pending() or state.is_paused()) or time.monotonic() - start > BEGINS_WITHIN_SECONDS:
+            if (
+                not (state.is_running() or state.is_pending() or state.is_paused())
+                or time.monotonic() - start > BEGINS_WITHIN_SECONDS
+            ):
                 return str(state.name)
             time.sleep(0.5)
 
 
 def answered_at(run: str) -> datetime:
-    """When somebody's answer was taken, by the clock of Prefect's server; now for a run that waited for none."""
+    """When somebody's answer was taken, by the clock of Prefect's server; now for a run that waited
+    for none.
+    """
     with get_client(sync_client=True) as client:
         states = client.read_flow_run_states(UUID(run))
     taken = [state.timestamp for state in states if state.name == "Resuming"]

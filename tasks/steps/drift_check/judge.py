@@ -1,4 +1,6 @@
-"""The steps of ``drift_check`` that judge: the window from the prediction log, its distances, the verdict, and Evidently's report."""
+"""The steps of ``drift_check`` that judge: the window from the prediction log, its distances, the
+verdict, and Evidently's report.
+"""
 
 import numpy as np
 import polars as pl
@@ -24,10 +26,11 @@ from usecases.definition import UseCase, load
 
 
 class Checked(BaseModel):
-    """A verdict with where its report lies, and the champion's performance on the labels that have come. ``time`` is UTC, in ISO 8601.
+    """A verdict with where its report lies, and the champion's performance on the labels that have
+    come. ``time`` is UTC, in ISO 8601.
 
-    ``label_coverage`` and ``scores`` are those of ``performance``; ``cause`` says by what a drift was seen.
-    """
+    ``label_coverage`` and ``scores`` are those of ``performance``; ``cause`` says by what a drift
+    was seen."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,10 +48,14 @@ class Checked(BaseModel):
 
 @task(**PATIENT)
 def find_champion(use_case: str) -> ModelVersion:
-    """Raises ``RegistryError`` where nobody was crowned yet, and ``CrownUnclear`` where nobody can say who is."""
+    """Raises ``RegistryError`` where nobody was crowned yet, and ``CrownUnclear`` where nobody can
+    say who is.
+    """
     found = reigning(load(use_case).name)
     if found is None:
-        raise RegistryError(f"No champion for {use_case!r}. Train one: prefect deployment run 'retrain/{use_case}'.")
+        raise RegistryError(
+            f"No champion for {use_case!r}. Train one: prefect deployment run 'retrain/{use_case}'."
+        )
     return found
 
 
@@ -60,10 +67,11 @@ def latest_window(use_case: str) -> str:
 
 @task(task_run_name="check {window}", **PATIENT)
 def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
-    """Hold the window's predictions against the champion's own reference, and keep Evidently's report in the lake.
+    """Hold the window's predictions against the champion's own reference, and keep Evidently's
+    report in the lake.
 
-    The columns are the champion's, which its predictions were logged with, whatever the use case has by now.
-    """
+    The columns are the champion's, which its predictions were logged with, whatever the use case
+    has by now."""
     with opened(registry(), champion) as (package, folder):
         manifest = package.manifest
         reference = pl.read_parquet(folder / REFERENCE)
@@ -72,7 +80,14 @@ def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
     try:
         read = read_window(lake(), case, window, case.drift.sample_rows, seed)
     except LogDamaged as error:
-        damaged = DriftVerdict(outcome="broken", window=window, rows=0, share=None, limit=case.drift.share, reasons=[str(error)])
+        damaged = DriftVerdict(
+            outcome="broken",
+            window=window,
+            rows=0,
+            share=None,
+            limit=case.drift.share,
+            reasons=[str(error)],
+        )
         return Checked(use_case=case.name, champion=champion.number, verdict=damaged)
     case = without(case, read.partly)
     verdict = judge_window(case, manifest, reference, read, champion.number)
@@ -94,31 +109,60 @@ def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
     )
 
 
-def judge_window(case: UseCase, manifest: Manifest, reference: pl.DataFrame, read: Window, champion: str) -> DriftVerdict:
-    """The verdict on what was ``read`` of a window, against the ``reference`` and thresholds of the champion's package."""
+def judge_window(
+    case: UseCase, manifest: Manifest, reference: pl.DataFrame, read: Window, champion: str
+) -> DriftVerdict:
+    """The verdict on what was ``read`` of a window, against the ``reference`` and thresholds of the
+    champion's package.
+    """
     policy, limits = case.drift, manifest.drift_thresholds
     days = None if read.rows.is_empty() else read.rows["event_time"].dt.date().n_unique()
-    broken = [] if read.rows.is_empty() else [*read.problems, *find_broken(case, reference, read.rows, days)]
+    broken = (
+        []
+        if read.rows.is_empty()
+        else [*read.problems, *find_broken(case, reference, read.rows, days)]
+    )
     distances = {}
     if read.counted >= policy.minimum_rows and not broken and (days or 0) >= policy.minimum_days:
         distances = measure(case, reference, read.rows, limits, manifest.drift_methods)
     earlier = beyond_before(lake(), case.name, champion, read.name, policy.k_of_n[1] - 1)
     asked = (distances, limits, manifest.drift_calibrated, manifest.drift_importance, earlier)
-    return judge(policy, read.name, read.counted, broken, *asked, days).model_copy(update={"how": read.how})
+    return judge(policy, read.name, read.counted, broken, *asked, days).model_copy(
+        update={"how": read.how}
+    )
 
 
 def _report(
-    case: UseCase, champion: ModelVersion, manifest: Manifest, reference: pl.DataFrame, read: Window, verdict: DriftVerdict
+    case: UseCase,
+    champion: ModelVersion,
+    manifest: Manifest,
+    reference: pl.DataFrame,
+    read: Window,
+    verdict: DriftVerdict,
 ) -> tuple[str, str]:
-    """The columns stand in it by weight; one without a distance, which cannot count, has no place there."""
+    """The columns stand in it by weight; one without a distance, which cannot count, has no place
+    there.
+    """
     finite = {name: far for name, far in verdict.distances.items() if np.isfinite(far)}
-    columns = sorted((c for c in monitored(case, verdict.distances) if c.name in finite), key=lambda column: -verdict.weight(column.name))
-    _, html, text = run_evidently(columns, reference, read.rows, verdict.thresholds, manifest.drift_methods)
+    columns = sorted(
+        (c for c in monitored(case, verdict.distances) if c.name in finite),
+        key=lambda column: -verdict.weight(column.name),
+    )
+    _, html, text = run_evidently(
+        columns, reference, read.rows, verdict.thresholds, manifest.drift_methods
+    )
     return keep_report(champion, verdict.window, html, text, finite)
 
 
 def unseen(champion: ModelVersion, window: str | None, why: str) -> Checked:
     """What a check says where there are no predictions to check."""
     case = load(champion.use_case)
-    verdict = DriftVerdict(outcome="silent", window=window or "", rows=0, share=None, limit=case.drift.share, reasons=[why])
+    verdict = DriftVerdict(
+        outcome="silent",
+        window=window or "",
+        rows=0,
+        share=None,
+        limit=case.drift.share,
+        reasons=[why],
+    )
     return Checked(use_case=case.name, champion=champion.number, verdict=verdict)

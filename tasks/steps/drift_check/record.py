@@ -1,4 +1,6 @@
-"""What a drift check leaves behind: verdict, quarantine and decision in the lake, artifacts, the message, and the event of drift."""
+"""What a drift check leaves behind: verdict, quarantine and decision in the lake, artifacts, the
+message, and the event of drift.
+"""
 
 import numpy as np
 from prefect import get_run_logger, task
@@ -9,7 +11,12 @@ from prefect.events import emit_event
 from blocks.slack import Message
 from tasks.drift import quarantine
 from tasks.drift.broken import named_columns
-from tasks.drift.performance import Performance, performance_facts, performance_rows, say_performance
+from tasks.drift.performance import (
+    Performance,
+    performance_facts,
+    performance_rows,
+    say_performance,
+)
 from tasks.drift.verdict import DriftVerdict
 from tasks.ledger.entries import Decision, author, record
 from tasks.measures import plots
@@ -24,10 +31,15 @@ EVENT = "laurel.drift.detected"
 
 @task(**PATIENT)
 def record_check(checked: Checked) -> None:
-    """The verdict into the lake and the ledger; a broken window goes into quarantine, and out of it once it is found sound."""
+    """The verdict into the lake and the ledger; a broken window goes into quarantine, and out of it
+    once it is found sound.
+    """
     verdict, store, case = checked.verdict, lake(), load(checked.use_case)
     if verdict.outcome != "silent":
-        store.write(f"reports/{case.name}/{verdict.window}/verdict.json", checked.model_dump_json(indent=1).encode())
+        store.write(
+            f"reports/{case.name}/{verdict.window}/verdict.json",
+            checked.model_dump_json(indent=1).encode(),
+        )
     if verdict.outcome == "broken":
         quarantine.put(
             store,
@@ -41,7 +53,9 @@ def record_check(checked: Checked) -> None:
                 by=author(),
             ),
         )
-    elif verdict.share is not None and quarantine.lift(store, case.name, verdict.window, checked.time):
+    elif verdict.share is not None and quarantine.lift(
+        store, case.name, verdict.window, checked.time
+    ):
         get_run_logger().info("quarantine lifted use_case=%s window=%s", case.name, verdict.window)
     record(
         Decision(
@@ -69,7 +83,13 @@ def record_check(checked: Checked) -> None:
 def report_check(checked: Checked) -> None:
     """The run's artifacts, the message, and the line in the log."""
     verdict, case = checked.verdict, load(checked.use_case)
-    get_run_logger().info("drift use_case=%s window=%s outcome=%s share=%s", case.name, verdict.window, verdict.outcome, verdict.share)
+    get_run_logger().info(
+        "drift use_case=%s window=%s outcome=%s share=%s",
+        case.name,
+        verdict.window,
+        verdict.outcome,
+        verdict.share,
+    )
     if verdict.outcome == "silent":
         tell(predictions_missing(case.name, reasons=verdict.reasons))
         return
@@ -78,7 +98,11 @@ def report_check(checked: Checked) -> None:
     create_table_artifact(_table(verdict), key=artifact_key(case.name, "drift"), description=about)
     if checked.performance is not None:
         shown = performance_rows(checked.performance)
-        create_table_artifact(shown, key=artifact_key(case.name, "performance"), description=say_performance(checked.performance))
+        create_table_artifact(
+            shown,
+            key=artifact_key(case.name, "performance"),
+            description=say_performance(checked.performance),
+        )
     links = {}
     if checked.report_url:
         key, text = artifact_key(case.name, "drift-report"), f"Drift report {verdict.window}"
@@ -103,7 +127,9 @@ def report_check(checked: Checked) -> None:
 
 
 def in_short(checked: Checked) -> str:
-    """The verdict with its reasons, in a line: the state of the run and the head of its artifacts."""
+    """The verdict with its reasons, in a line: the state of the run and the head of its
+    artifacts.
+    """
     verdict = checked.verdict
     reasons = " ".join(f"{reason.removesuffix('.')}." for reason in verdict.reasons)
     judged = f"on {verdict.rows:,} predictions of version {checked.champion}"
@@ -115,7 +141,11 @@ def _picture(verdict: DriftVerdict) -> bytes | None:
     """Drawn where people are told: of a window that drifted."""
     if verdict.outcome != "drifted" or not verdict.distances:
         return None
-    counted = {name: verdict.weight(name) for name in verdict.distances if verdict.importance and name not in verdict.described}
+    counted = {
+        name: verdict.weight(name)
+        for name in verdict.distances
+        if verdict.importance and name not in verdict.described
+    }
     return plots.png(plots.drift_by_column(verdict.distances, verdict.thresholds, counted))
 
 
@@ -136,14 +166,20 @@ def _worse(checked: Checked, performance: Performance, links: dict[str, str]) ->
 
 
 def _table(verdict: DriftVerdict) -> list[dict[str, str | float | bool]]:
-    """A row for each column: what drifted first, the weightiest before the others. Each says whether it counts, and why."""
+    """A row for each column: what drifted first, the weightiest before the others. Each says
+    whether it counts, and why.
+    """
     over = set(verdict.drifted_columns)
     return [
         {
             "column": name,
-            "distance": round(verdict.distances[name], 3) if np.isfinite(verdict.distances[name]) else "not known",
+            "distance": round(verdict.distances[name], 3)
+            if np.isfinite(verdict.distances[name])
+            else "not known",
             "threshold": round(verdict.thresholds[name], 3),
-            "weight": "described only" if name in verdict.described else round(verdict.weight(name), 3),
+            "weight": "described only"
+            if name in verdict.described
+            else round(verdict.weight(name), 3),
             "drifted": name in over,
             "why": verdict.explain(name),
         }
@@ -153,15 +189,25 @@ def _table(verdict: DriftVerdict) -> list[dict[str, str | float | bool]]:
 
 @task(cache_policy=NO_CACHE)
 def emit_drift(checked: Checked) -> None:
-    """Say it to Prefect: the automation of deployments/apply/automations.py turns this event into a retrain."""
+    """Say it to Prefect: the automation of deployments/apply/automations.py turns this event into a
+    retrain.
+    """
     verdict = checked.verdict
     drivers = [
-        {"column": name, "distance": verdict.distances[name], "threshold": verdict.thresholds[name], "weight": verdict.weight(name)}
+        {
+            "column": name,
+            "distance": verdict.distances[name],
+            "threshold": verdict.thresholds[name],
+            "weight": verdict.weight(name),
+        }
         for name in verdict.drifted_columns
     ]
     emit_event(
         EVENT,
-        resource={"prefect.resource.id": resource_id(checked.use_case), "prefect.resource.name": checked.use_case},
+        resource={
+            "prefect.resource.id": resource_id(checked.use_case),
+            "prefect.resource.name": checked.use_case,
+        },
         payload={
             "use_case": checked.use_case,
             "window": verdict.window,

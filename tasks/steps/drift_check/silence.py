@@ -1,8 +1,9 @@
-"""Predictions that do not come. Nobody calls, the service is down, or its log does not reach the lake: none of it is *stable*.
+"""Predictions that do not come. Nobody calls, the service is down, or its log does not reach the
+lake: none of it is *stable*.
 
-A drift check that finds predictions of the last day in the lake says ``laurel.predictions.seen``. The automation of
-deployments/apply/automations.py waits for that word, and starts ``drift_check`` with ``silent_for_hours`` when it did not come.
-"""
+A drift check that finds predictions of the last day in the lake says ``laurel.predictions.seen``.
+The automation of deployments/apply/automations.py waits for that word, and starts ``drift_check``
+with ``silent_for_hours`` when it did not come."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -19,39 +20,65 @@ SEEN_WITHIN = timedelta(days=1)
 
 
 def resource_id(use_case: str) -> str:
-    """The Prefect resource that the events of a use case are about, and that the automations listen to."""
+    """The Prefect resource that the events of a use case are about, and that the automations listen
+    to.
+    """
     return f"laurel.use-case.{use_case}"
 
 
 def last_arrival(use_case: str) -> datetime | None:
-    """When the lake last got predictions of the use case, by the lake's own clock; None where there are none."""
+    """When the lake last got predictions of the use case, by the lake's own clock; None where there
+    are none.
+    """
     return lake().newest(f"predictions/{use_case}")
 
 
 @task(cache_policy=NO_CACHE)
 def emit_seen(use_case: str) -> bool:
-    """Say to Prefect that predictions of the last day are in the lake. Returns whether there are."""
+    """Say to Prefect that predictions of the last day are in the lake. Returns whether there
+    are.
+    """
     last = last_arrival(use_case)
     if last is None or datetime.now(UTC) - last > SEEN_WITHIN:
         return False
     resource = {"prefect.resource.id": resource_id(use_case), "prefect.resource.name": use_case}
-    emit_event(SEEN, resource=resource, payload={"use_case": use_case, "last": last.isoformat(timespec="seconds")})
+    emit_event(
+        SEEN,
+        resource=resource,
+        payload={"use_case": use_case, "last": last.isoformat(timespec="seconds")},
+    )
     return True
 
 
 @task(**PATIENT)
 def find_silence(use_case: str, window: str | None, silent_for_hours: float | None) -> str | None:
-    """Why there is nothing to check: no predictions at all, none of ``window``, or none that arrived within ``silent_for_hours``.
+    """Why there is nothing to check: no predictions at all, none of ``window``, or none that
+    arrived within ``silent_for_hours``.
 
     None where there are predictions.
     """
     months = find_months(lake(), load(use_case))
     if not months:
-        return f"the prediction log of {use_case!r} is empty: nothing was predicted, or it was not uploaded yet"
+        return (
+            f"the prediction log of {use_case!r} is empty: nothing was predicted, or it "
+            "was not "
+            "uploaded yet"
+        )
     if window is not None and window[:7] not in months:
-        return f"the prediction log of {use_case!r} has no predictions of {window}; it has {', '.join(months)}"
+        return (
+            f"the prediction log of {use_case!r} has no predictions of {window}; it has "
+            f"{', '.join(months)}"
+        )
     last = last_arrival(use_case)
-    if silent_for_hours is not None and last is not None and datetime.now(UTC) - last > timedelta(hours=silent_for_hours):
+    if (
+        silent_for_hours is not None
+        and last is not None
+        and datetime.now(UTC) - last > timedelta(hours=silent_for_hours)
+    ):
         at = f"{last.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-        return f"no prediction of {use_case!r} has reached the lake for {silent_for_hours:g} hours; the last came on {at}"
+        return (
+            f"no prediction of {use_case!r} has reached the lake for {silent_for_hours:g} "
+            "hours; "
+            f"the last came on {at}"
+        )
     return None

@@ -47,7 +47,11 @@ def test_listing_is_sorted_recursive_and_keeps_to_its_folder(lake: Lake) -> None
 
 
 def test_the_time_of_the_newest_object_below_a_folder_is_known(lake: Lake, tmp_path: Path) -> None:
-    for path, at in {"predictions/toy/date=1/a": 1_000, "predictions/toy/date=2/b": 3_000, "other/c": 9_000}.items():
+    for path, at in {
+        "predictions/toy/date=1/a": 1_000,
+        "predictions/toy/date=2/b": 3_000,
+        "other/c": 9_000,
+    }.items():
         lake.write(path, b"x")
         os.utime(tmp_path / "lake" / path, (at, at))
     assert lake.newest("predictions/toy") == datetime.fromtimestamp(3_000, UTC)
@@ -56,7 +60,11 @@ def test_the_time_of_the_newest_object_below_a_folder_is_known(lake: Lake, tmp_p
 
 def test_only_objects_exist_not_folders(lake: Lake) -> None:
     lake.write("folder/a", b".")
-    assert [lake.exists(path) for path in ("folder/a", "folder", "folder/b")] == [True, False, False]
+    assert [lake.exists(path) for path in ("folder/a", "folder", "folder/b")] == [
+        True,
+        False,
+        False,
+    ]
 
 
 def test_a_missing_object_is_not_found_which_no_retry_would_mend(lake: Lake) -> None:
@@ -110,7 +118,9 @@ def test_a_slash_at_the_end_of_the_url_changes_nothing(tmp_path: Path) -> None:
     assert Lake(url=f"file://{tmp_path}/lake/").list("a") == ["a/b"]
 
 
-@pytest.mark.parametrize("url", ["/folder", "file://", "gs://bucket", "s3://", "", "file://folder/below", "folder"])
+@pytest.mark.parametrize(
+    "url", ["/folder", "file://", "gs://bucket", "s3://", "", "file://folder/below", "folder"]
+)
 def test_another_url_is_refused_with_the_two_that_work(url: str) -> None:
     """A folder without its leading slash would lie wherever each flow run happens to start."""
     with pytest.raises(ValueError, match=r"must be s3://bucket\[/prefix\] or file:///folder"):
@@ -118,16 +128,29 @@ def test_another_url_is_refused_with_the_two_that_work(url: str) -> None:
 
 
 def test_a_folder_lake_needs_no_credentials(tmp_path: Path) -> None:
-    made = Lake.of(Settings(lake=f"file://{tmp_path}", s3_access_key=SecretStr("key"), s3_secret_key=SecretStr("secret")))
+    made = Lake.of(
+        Settings(
+            lake=f"file://{tmp_path}",
+            s3_access_key=SecretStr("key"),
+            s3_secret_key=SecretStr("secret"),
+        )
+    )
     assert (made.url, made.credentials) == (f"file://{tmp_path}", None)
 
 
 def test_an_s3_lake_takes_keys_and_endpoint_from_the_settings() -> None:
-    made = Lake.of(Settings(s3_port=9999, s3_access_key=SecretStr("key"), s3_secret_key=SecretStr("very secret")))
+    made = Lake.of(
+        Settings(
+            s3_port=9999, s3_access_key=SecretStr("key"), s3_secret_key=SecretStr("very secret")
+        )
+    )
     given = made.credentials
     assert given is not None
     assert given.aws_secret_access_key is not None
-    assert (given.aws_access_key_id, given.aws_secret_access_key.get_secret_value()) == ("key", "very secret")
+    assert (given.aws_access_key_id, given.aws_secret_access_key.get_secret_value()) == (
+        "key",
+        "very secret",
+    )
     assert given.aws_client_parameters.endpoint_url == "http://127.0.0.1:9999"
     assert "very secret" not in repr(made)
 
@@ -135,7 +158,11 @@ def test_an_s3_lake_takes_keys_and_endpoint_from_the_settings() -> None:
 def test_aws_itself_has_no_endpoint_and_may_have_no_keys() -> None:
     given = Lake.of(Settings(s3_endpoint="aws")).credentials
     assert given is not None
-    assert (given.aws_client_parameters.endpoint_url, given.aws_access_key_id, given.aws_secret_access_key) == (None, None, None)
+    assert (
+        given.aws_client_parameters.endpoint_url,
+        given.aws_access_key_id,
+        given.aws_secret_access_key,
+    ) == (None, None, None)
 
 
 def test_of_two_that_create_an_object_one_is_refused_and_what_is_there_stays(lake: Lake) -> None:

@@ -1,4 +1,6 @@
-"""The registry block against MLflow's own server: versions, aliases, tags and packages, asked for without MLflow's library."""
+"""The registry block against MLflow's own server: versions, aliases, tags and packages, asked for
+without MLflow's library.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,7 +48,9 @@ def test_tags_of_versions_and_models(registry: ModelRegistry) -> None:
     version = registry.version("toy", "1")
     registry.tag(version, {"why": "é & <b>", "empty": ""})
     assert registry.version("toy", "1").tags == {**version.tags, "why": "é & <b>", "empty": ""}
-    assert registry.tag_model("toy", {"head": "7 abc"}) and registry.model_tags("toy") == {"head": "7 abc"}
+    assert registry.tag_model("toy", {"head": "7 abc"}) and registry.model_tags("toy") == {
+        "head": "7 abc"
+    }
     assert not registry.tag_model("nobody", {"head": "1"}) and registry.model_tags("nobody") == {}
 
 
@@ -62,7 +66,9 @@ def test_refusals_say_what_was_asked(registry: ModelRegistry, tmp_path: Path) ->
         registry.version("toy", "99")
     with pytest.raises(RegistryError, match="MLflow refused to find version latest of 'toy': "):
         registry.version("toy", "latest")
-    with pytest.raises(RegistryError, match="MLflow refused to make version 99 of 'toy' its champion: "):
+    with pytest.raises(
+        RegistryError, match="MLflow refused to make version 99 of 'toy' its champion: "
+    ):
         registry.set_alias(ModelVersion("toy", "99", "", {}), CHAMPION)
     with pytest.raises(RegistryError, match="has no model package"):
         registry.download_package(ModelVersion("toy", "1", "", {}), tmp_path)
@@ -75,7 +81,9 @@ def test_server_that_is_not_there_is_an_outage() -> None:
 
 
 def test_404_of_another_program_is_no_word_on_a_model(tmp_path: Path) -> None:
-    """A wrong path once read as "no champion", and the next challenger was crowned without a contest."""
+    """A wrong path once read as "no champion", and the next challenger was crowned without a
+    contest.
+    """
     with RegistryServer(tmp_path) as server:
         assert ModelRegistry(tracking_uri=server.url).at("toy", CHAMPION) is None
         with pytest.raises(RegistryAway, match="could not find the champion of 'toy'"):

@@ -1,4 +1,6 @@
-"""Waiting for the model service: as long as it is at work on the new champion, on a machine however slow."""
+"""Waiting for the model service: as long as it is at work on the new champion, on a machine however
+slow.
+"""
 
 import json
 import threading
@@ -13,7 +15,9 @@ from blocks.service import ModelService, ServiceAway
 
 
 class Service(ThreadingHTTPServer):
-    """A service that says what ``descriptions`` has, each for so many seconds; the last one for ever."""
+    """A service that says what ``descriptions`` has, each for so many seconds; the last one for
+    ever.
+    """
 
     descriptions: list[tuple[float, dict[str, Any]]]
 
@@ -58,10 +62,14 @@ def description(serves: str, alias: str, last_error: str | None = None) -> dict[
 
 
 def wait(service: Service, seconds: float) -> float:
-    return ModelService(url=f"http://127.0.0.1:{service.server_port}").wait_until_serves("toy", "2", seconds)
+    return ModelService(url=f"http://127.0.0.1:{service.server_port}").wait_until_serves(
+        "toy", "2", seconds
+    )
 
 
-def test_service_that_is_at_work_on_the_version_is_waited_for_beyond_the_limit(service: Service) -> None:
+def test_service_that_is_at_work_on_the_version_is_waited_for_beyond_the_limit(
+    service: Service,
+) -> None:
     service.descriptions = [(3.0, description("1", "2")), (0.0, description("2", "2"))]
     assert wait(service, 1.0) >= 2.0
 
@@ -72,7 +80,12 @@ def test_each_change_in_what_it_says_begins_the_time_anew(service: Service) -> N
     assert wait(service, 2.5) >= 3.0
 
 
-def test_service_that_refuses_the_version_is_not_waited_for_beyond_the_limit(service: Service) -> None:
+def test_service_that_refuses_the_version_is_not_waited_for_beyond_the_limit(
+    service: Service,
+) -> None:
     service.descriptions = [(0.0, description("1", "2", "Version 2 is refused: no smoke rows"))]
-    with pytest.raises(ServiceAway, match="does not serve toy version 2 .* last error: Version 2 is refused: no smoke rows"):
+    with pytest.raises(
+        ServiceAway,
+        match="does not serve toy version 2 .* last error: Version 2 is refused: no smoke rows",
+    ):
         wait(service, 0.5)

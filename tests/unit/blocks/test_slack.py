@@ -58,7 +58,11 @@ def notifier(slack: SlackServer, **changed: object) -> SlackNotifier:
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Ours: threads of Prefect's that outlive another test's server may complain at any time."""
-    return [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING and one.name == "laurel.slack"]
+    return [
+        one.getMessage()
+        for one in caplog.records
+        if one.levelno >= logging.WARNING and one.name == "laurel.slack"
+    ]
 
 
 def test_message_arrives_in_the_channel_with_text_and_blocks(slack: SlackServer) -> None:
@@ -67,8 +71,15 @@ def test_message_arrives_in_the_channel_with_text_and_blocks(slack: SlackServer)
     assert message["ts"] == ts
     assert message["channel"] == CHANNEL_ID
     assert message["text"].splitlines()[0] == WON.headline
-    assert [block["type"] for block in message["blocks"]] == ["section", "section", "section", "context"]
-    assert message["blocks"][0]["text"]["text"] == ":crown: *flights: challenger v4 beats champion v3*"
+    assert [block["type"] for block in message["blocks"]] == [
+        "section",
+        "section",
+        "section",
+        "context",
+    ]
+    assert (
+        message["blocks"][0]["text"]["text"] == ":crown: *flights: challenger v4 beats champion v3*"
+    )
     assert message["blocks"][1]["fields"][0]["text"] == "*gain*\n+0.0142"
     assert message["blocks"][3]["elements"][0]["text"] == "<http://127.0.0.1/run?a=1&amp;b=2|run>"
 
@@ -81,7 +92,9 @@ def test_reply_carries_the_thread_of_the_first_message(slack: SlackServer) -> No
     assert slack.messages[1]["thread_ts"] == first
 
 
-def test_rate_limit_is_waited_for_and_the_message_arrives_once(slack: SlackServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_rate_limit_is_waited_for_and_the_message_arrives_once(
+    slack: SlackServer, caplog: pytest.LogCaptureFixture
+) -> None:
     slack.rate_limit(times=2)
     assert notifier(slack).send(WON) is not None
     assert slack.statuses == [429, 429, 200]
@@ -111,7 +124,9 @@ def test_closed_connection_is_retried(slack: SlackServer) -> None:
     assert slack.statuses == [0, 200]
 
 
-def test_lasting_server_error_ends_as_one_warning_with_the_whole_text(slack: SlackServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_lasting_server_error_ends_as_one_warning_with_the_whole_text(
+    slack: SlackServer, caplog: pytest.LogCaptureFixture
+) -> None:
     slack.break_down(times=ALWAYS)
     assert notifier(slack, retries=2).send(WON) is None
     assert slack.statuses == [500, 500, 500]
@@ -120,14 +135,18 @@ def test_lasting_server_error_ends_as_one_warning_with_the_whole_text(slack: Sla
     assert WON.text in warning
 
 
-def test_connections_that_always_close_end_as_one_warning(slack: SlackServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_connections_that_always_close_end_as_one_warning(
+    slack: SlackServer, caplog: pytest.LogCaptureFixture
+) -> None:
     slack.hang_up(times=ALWAYS)
     assert notifier(slack, retries=1).send(WON) is None
     assert slack.statuses == [0, 0]
     assert len(warnings(caplog)) == 1
 
 
-def test_silent_slack_is_given_up_and_not_told_twice(slack: SlackServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_silent_slack_is_given_up_and_not_told_twice(
+    slack: SlackServer, caplog: pytest.LogCaptureFixture
+) -> None:
     # It may have posted the message before it fell silent, so a timeout is not tried again.
     slack.keep_waiting()
     assert notifier(slack, timeout_seconds=1).send(WON) is None
@@ -143,20 +162,26 @@ def test_no_server_at_all_ends_as_one_warning(caplog: pytest.LogCaptureFixture) 
 
 
 @pytest.mark.parametrize("body", ["", "[]", "null", "{", "<html>", '{"ok": true'])
-def test_answer_of_something_that_is_not_slack_ends_as_one_warning(slack: SlackServer, body: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_answer_of_something_that_is_not_slack_ends_as_one_warning(
+    slack: SlackServer, body: str, caplog: pytest.LogCaptureFixture
+) -> None:
     slack.babble(body)
     assert notifier(slack).send(WON) is None
     [warning] = warnings(caplog)
     assert WON.text in warning
 
 
-@pytest.mark.parametrize("url", ["not a url", "httpx://127.0.0.1/", "http://[::1/", "http://127.0.0.1:99999/"])
+@pytest.mark.parametrize(
+    "url", ["not a url", "httpx://127.0.0.1/", "http://[::1/", "http://127.0.0.1:99999/"]
+)
 def test_wrong_api_url_ends_as_one_warning(url: str, caplog: pytest.LogCaptureFixture) -> None:
     assert SlackNotifier(token=TOKEN, channel="#ml", api_url=url, retries=0).send(WON) is None
     assert len(warnings(caplog)) == 1
 
 
-def test_wrong_token_is_answered_with_what_to_do(slack: SlackServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_wrong_token_is_answered_with_what_to_do(
+    slack: SlackServer, caplog: pytest.LogCaptureFixture
+) -> None:
     assert notifier(slack, token="xoxb-of-another").send(WON) is None
     [warning] = warnings(caplog)
     assert "invalid_auth" in warning
@@ -164,14 +189,18 @@ def test_wrong_token_is_answered_with_what_to_do(slack: SlackServer, caplog: pyt
     assert slack.statuses == [200]
 
 
-def test_unknown_channel_is_answered_with_what_to_do(slack: SlackServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_unknown_channel_is_answered_with_what_to_do(
+    slack: SlackServer, caplog: pytest.LogCaptureFixture
+) -> None:
     assert notifier(slack, channel="#nowhere").send(WON) is None
     [warning] = warnings(caplog)
     assert "channel_not_found" in warning
     assert "LAUREL_SLACK_CHANNEL" in warning
 
 
-def test_refusal_without_advice_is_named_as_slack_names_it(slack: SlackServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_refusal_without_advice_is_named_as_slack_names_it(
+    slack: SlackServer, caplog: pytest.LogCaptureFixture
+) -> None:
     slack.refuse("restricted_action")
     assert notifier(slack).send(WON) is None
     assert "restricted_action" in warnings(caplog)[0]
@@ -184,11 +213,15 @@ def test_without_a_token_the_log_gets_the_text_and_slack_nothing(
     caplog.set_level(logging.INFO)
     assert notifier(slack, token=token).send(WON) is None
     assert slack.statuses == []
-    assert [record.getMessage() for record in caplog.records if record.name == "laurel.slack"] == [WON.text]
+    assert [record.getMessage() for record in caplog.records if record.name == "laurel.slack"] == [
+        WON.text
+    ]
 
 
 @pytest.mark.parametrize("token", ["xoxb-secret", "xoxb-secret\nsecond-line", "xoxb-sécret"])
-def test_token_is_in_no_log_and_no_repr(slack: SlackServer, token: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_token_is_in_no_log_and_no_repr(
+    slack: SlackServer, token: str, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     block = notifier(slack, token=token)
     assert block.send(WON) is None
@@ -199,7 +232,9 @@ def test_token_is_in_no_log_and_no_repr(slack: SlackServer, token: str, caplog: 
 
 
 def test_settings_make_the_block() -> None:
-    settings = Settings(slack_token=TOKEN, slack_channel="C012345", prefect_url="http://10.0.0.7:4200/api")
+    settings = Settings(
+        slack_token=TOKEN, slack_channel="C012345", prefect_url="http://10.0.0.7:4200/api"
+    )
     block = SlackNotifier.of(settings)
     assert block.token is not None
     assert block.token.get_secret_value() == TOKEN
@@ -207,7 +242,14 @@ def test_settings_make_the_block() -> None:
 
 
 def test_special_characters_reach_people_and_mention_nobody(slack: SlackServer) -> None:
-    notifier(slack).send(Message("a < b & <!channel>", facts={"<x>": "&"}, details=("p > .05",), links={"<l>": "http://h/|<a b>"}))
+    notifier(slack).send(
+        Message(
+            "a < b & <!channel>",
+            facts={"<x>": "&"},
+            details=("p > .05",),
+            links={"<l>": "http://h/|<a b>"},
+        )
+    )
     [message] = slack.messages
     sent = str(message["blocks"]) + message["text"]
     assert "a &lt; b &amp; &lt;!channel&gt;" in message["text"]
@@ -224,7 +266,9 @@ def test_cutting_never_splits_an_entity(length: int) -> None:
     assert cut.count("&") == cut.count(";")
 
 
-def test_very_long_message_is_accepted_and_is_whole_in_the_log(slack: SlackServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_very_long_message_is_accepted_and_is_whole_in_the_log(
+    slack: SlackServer, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     long = Message(
         headline="flights: " + "<" * 5000,
@@ -242,9 +286,18 @@ def test_very_long_message_is_accepted_and_is_whole_in_the_log(slack: SlackServe
 
 def asking(**changed: Any) -> Message:
     sure = Confirm("Crown v4?", "It then serves flights.", "Approve", "Not now")
-    approve = Button("Approve", "laurel.approve", {"use_case": "flights", "run": "f00d"}, "primary", sure)
+    approve = Button(
+        "Approve", "laurel.approve", {"use_case": "flights", "run": "f00d"}, "primary", sure
+    )
     reject = Button("Reject", "laurel.reject", {"use_case": "flights", "run": "f00d"}, "danger")
-    return replace(Message("flights: may v4 take the crown?", buttons=(approve, reject), otherwise="Answer in Prefect."), **changed)
+    return replace(
+        Message(
+            "flights: may v4 take the crown?",
+            buttons=(approve, reject),
+            otherwise="Answer in Prefect.",
+        ),
+        **changed,
+    )
 
 
 def test_buttons_are_there_where_the_service_answers_them(slack: SlackServer) -> None:
@@ -253,7 +306,9 @@ def test_buttons_are_there_where_the_service_answers_them(slack: SlackServer) ->
     assert [block["type"] for block in message["blocks"]] == ["section", "actions", "context"]
     actions = message["blocks"][1]
     assert actions["block_id"] == "laurel"
-    assert [(one["action_id"], one["style"], json.loads(one["value"])) for one in actions["elements"]] == [
+    assert [
+        (one["action_id"], one["style"], json.loads(one["value"])) for one in actions["elements"]
+    ] == [
         ("laurel.approve", "primary", {"use_case": "flights", "run": "f00d"}),
         ("laurel.reject", "danger", {"use_case": "flights", "run": "f00d"}),
     ]
@@ -279,7 +334,9 @@ def test_buttons_come_with_the_signing_secret() -> None:
 
 def test_words_of_a_button_are_cut_to_what_slack_takes(slack: SlackServer) -> None:
     sure = Confirm("t" * 200, "x" * 400, "y" * 50, "n" * 50)
-    long = Button("b" * 100, "laurel.approve", {"use_case": "u" * 1900, "run": "f00d"}, "primary", sure)
+    long = Button(
+        "b" * 100, "laurel.approve", {"use_case": "u" * 1900, "run": "f00d"}, "primary", sure
+    )
     assert notifier(slack, buttons=True).send(asking(buttons=(long,))) is not None
 
 
@@ -292,7 +349,10 @@ def test_longest_head_with_its_checklist_and_buttons_is_accepted(slack: SlackSer
     pairs = {f"{'&' * 400}{position}": ">" * 5000 for position in range(40)}
     links = {f"{position}": "http://h/" + "&" * 900 for position in range(30)}
     long = asking(headline="<" * 5000, facts=pairs, details=["reason & " * 500] * 60, links=links)
-    steps = tuple(Step(stage, "done", "&<>" * 200, "stage") for stage in ("start", "gate", "contest", "deploy"))
+    steps = tuple(
+        Step(stage, "done", "&<>" * 200, "stage")
+        for stage in ("start", "gate", "contest", "deploy")
+    )
     block = notifier(slack, buttons=True)
     posted = block.post(block.prepared(long), steps=steps)
     assert len(slack.messages[0]["text"]) <= TEXT_LIMIT
@@ -300,13 +360,18 @@ def test_longest_head_with_its_checklist_and_buttons_is_accepted(slack: SlackSer
     assert slack.messages[0]["text"].endswith(steps[-1].line)
 
 
-def test_language_of_the_block_is_that_of_slack_and_of_the_log(slack: SlackServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_language_of_the_block_is_that_of_slack_and_of_the_log(
+    slack: SlackServer, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     both = Message("flights: served", translations={"ko": Message("flights: 서비스 중")})
     for token in (TOKEN, None):
         notifier(slack, language="ko", token=token).send(both)
     notifier(slack).send(both)
-    assert [message["text"] for message in slack.messages] == ["flights: 서비스 중", "flights: served"]
+    assert [message["text"] for message in slack.messages] == [
+        "flights: 서비스 중",
+        "flights: served",
+    ]
     assert [record.getMessage() for record in caplog.records if record.name == "laurel.slack"] == [
         "Told Slack (#ml): flights: 서비스 중",
         "flights: 서비스 중",
@@ -316,33 +381,54 @@ def test_language_of_the_block_is_that_of_slack_and_of_the_log(slack: SlackServe
 
 
 def test_picture_is_beneath_its_message(slack: SlackServer) -> None:
-    ts = notifier(slack).send(replace(WON, pictures=(Picture(PNG + b"drawn", "Contest", "the gain"),)))
+    ts = notifier(slack).send(
+        replace(WON, pictures=(Picture(PNG + b"drawn", "Contest", "the gain"),))
+    )
     [shared] = slack.files
-    assert (shared["data"], shared["title"], shared["alt"]) == (PNG + b"drawn", "Contest", "the gain")
+    assert (shared["data"], shared["title"], shared["alt"]) == (
+        PNG + b"drawn",
+        "Contest",
+        "the gain",
+    )
     assert (shared["channel"], shared["thread_ts"]) == (CHANNEL_ID, ts)
 
 
 @pytest.mark.parametrize(
-    "method", ["files.getUploadURLExternal", "files.completeUploadExternal", "/upload/v1/F000000000"], ids=["address", "share", "bytes"]
+    "method",
+    ["files.getUploadURLExternal", "files.completeUploadExternal", "/upload/v1/F000000000"],
+    ids=["address", "share", "bytes"],
 )
 def test_picture_that_slack_does_not_take_is_one_warning_and_the_text_is_told(
     slack: SlackServer, method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     slack.break_down(times=ALWAYS, method=method)
-    assert notifier(slack, retries=1).send(replace(WON, pictures=(Picture(PNG, "Contest", "the gain"),))) is not None
+    assert (
+        notifier(slack, retries=1).send(
+            replace(WON, pictures=(Picture(PNG, "Contest", "the gain"),))
+        )
+        is not None
+    )
     assert slack.files == []
     [warning] = warnings(caplog)
     assert "did not take the pictures (Contest)" in warning and "500" in warning
 
 
-def test_picture_for_a_channels_name_is_refused_as_slack_refuses_it(slack: SlackServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_picture_for_a_channels_name_is_refused_as_slack_refuses_it(
+    slack: SlackServer, caplog: pytest.LogCaptureFixture
+) -> None:
     block = notifier(slack)
-    block.upload(replace(WON, pictures=(Picture(PNG, "Contest", "the gain"),)), "#ml", block.send(WON) or "")
+    block.upload(
+        replace(WON, pictures=(Picture(PNG, "Contest", "the gain"),)), "#ml", block.send(WON) or ""
+    )
     assert "invalid_arguments" in warnings(caplog)[0]
 
 
-@pytest.mark.parametrize(("scopes", "needed"), [((), "chat:write"), (("chat:write",), "files:write")])
-def test_missing_scope_is_named(scopes: tuple[str, ...], needed: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("scopes", "needed"), [((), "chat:write"), (("chat:write",), "files:write")]
+)
+def test_missing_scope_is_named(
+    scopes: tuple[str, ...], needed: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with SlackServer(token=TOKEN, scopes=scopes) as slack:
         notifier(slack).send(replace(WON, pictures=(Picture(PNG, "Contest", "the gain"),)))
     [warning] = warnings(caplog)
@@ -382,13 +468,19 @@ def test_flow_run_log_holds_the_message_where_nothing_is_configured(prefect_serv
     APILogHandler().flush()
     with get_client(sync_client=True) as client:
         logs = client.read_logs(log_filter=LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id])))
-    assert f"{WON.text}\n{RUN_LINK}: http://ui/runs/flow-run/{run_id}" in [log.message for log in logs]
+    assert f"{WON.text}\n{RUN_LINK}: http://ui/runs/flow-run/{run_id}" in [
+        log.message for log in logs
+    ]
 
 
-def test_saved_block_shows_its_token_to_nobody_and_still_sends_with_it(prefect_server: None, slack: SlackServer) -> None:
+def test_saved_block_shows_its_token_to_nobody_and_still_sends_with_it(
+    prefect_server: None, slack: SlackServer
+) -> None:
     notifier(slack).save("told-to-slack")
     with get_client(sync_client=True) as client:
-        shown = client.read_block_document_by_name("told-to-slack", "laurel-slack-notifier", include_secrets=False)
+        shown = client.read_block_document_by_name(
+            "told-to-slack", "laurel-slack-notifier", include_secrets=False
+        )
     assert TOKEN not in shown.model_dump_json()
     loaded = SlackNotifier.load("told-to-slack")
     assert isinstance(loaded, SlackNotifier)

@@ -1,4 +1,6 @@
-"""A use case that contradicts itself fails when it is imported, and an unknown name is answered with the known ones."""
+"""A use case that contradicts itself fails when it is imported, and an unknown name is answered
+with the known ones.
+"""
 
 from pathlib import Path
 
@@ -6,7 +8,18 @@ import pytest
 from pydantic import ValidationError
 
 import usecases
-from usecases.definition import LOG_LOSS, ROC_AUC, Candidate, Column, Gate, Promotion, UseCase, UseCaseError, known, load
+from usecases.definition import (
+    LOG_LOSS,
+    ROC_AUC,
+    Candidate,
+    Column,
+    Gate,
+    Promotion,
+    UseCase,
+    UseCaseError,
+    known,
+    load,
+)
 
 
 class NoRows:
@@ -27,11 +40,18 @@ def use_case(**changes):
         "title": "Late parcels",
         "question": "Late?",
         "source": NoRows(),
-        "columns": (Column(name="weight", kind="number"), Column(name="shop", kind="category"), Column(name="hour", kind="number")),
+        "columns": (
+            Column(name="weight", kind="number"),
+            Column(name="shop", kind="category"),
+            Column(name="hour", kind="number"),
+        ),
         "label": "late",
         "event_time": "sent",
         "key": ("id",),
-        "candidates": (Candidate(name="simple", build=build), Candidate(name="strong", build=build, baseline=False)),
+        "candidates": (
+            Candidate(name="simple", build=build),
+            Candidate(name="strong", build=build, baseline=False),
+        ),
         "gate": Gate(metric=ROC_AUC, threshold=0.7),
     }
     return UseCase(**{**parts, **changes})
@@ -40,12 +60,31 @@ def use_case(**changes):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"columns": (Column(name="weight", kind="number"), Column(name="weight", kind="number"))}, "columns named twice"),
+        (
+            {
+                "columns": (
+                    Column(name="weight", kind="number"),
+                    Column(name="weight", kind="number"),
+                )
+            },
+            "columns named twice",
+        ),
         ({"label": "weight"}, "'weight' is not known when predicting"),
         ({"event_time": "hour"}, "'hour' is not known when predicting"),
         ({"promotion": Promotion(slices=("country",))}, "slices are not columns"),
-        ({"candidates": (Candidate(name="strong", build=build, baseline=False),)}, "no baseline candidate"),
-        ({"candidates": (Candidate(name="simple", build=build), Candidate(name="simple", build=build))}, "candidates named twice"),
+        (
+            {"candidates": (Candidate(name="strong", build=build, baseline=False),)},
+            "no baseline candidate",
+        ),
+        (
+            {
+                "candidates": (
+                    Candidate(name="simple", build=build),
+                    Candidate(name="simple", build=build),
+                )
+            },
+            "candidates named twice",
+        ),
         ({"source": "flights.csv"}, "source"),
         ({"treshold": 0.5}, "treshold"),
     ],
@@ -69,7 +108,9 @@ def test_the_matrix_has_the_categories_first():
 
 
 def test_an_unknown_candidate_is_answered_with_the_known_ones():
-    with pytest.raises(UseCaseError, match=r"'parcels' has no candidate 'strnog'; it has \['simple', 'strong'\]"):
+    with pytest.raises(
+        UseCaseError, match=r"'parcels' has no candidate 'strnog'; it has \['simple', 'strong'\]"
+    ):
         use_case().candidate("strnog")
 
 
@@ -115,11 +156,15 @@ def own_folder(tmp_path, monkeypatch) -> Path:
 
 def test_a_file_without_the_constant_is_named(own_folder):
     (own_folder / "without_constant.py").write_text("USECASE = 1\n")
-    with pytest.raises(UseCaseError, match=r"usecases/without_constant.py has no constant USE_CASE"):
+    with pytest.raises(
+        UseCaseError, match=r"usecases/without_constant.py has no constant USE_CASE"
+    ):
         load("without_constant")
 
 
 def test_name_and_file_must_agree(own_folder):
     (own_folder / "other_name.py").write_text("from usecases.flights import USE_CASE as USE_CASE\n")
-    with pytest.raises(UseCaseError, match=r"usecases/other_name.py defines a use case named 'flights'"):
+    with pytest.raises(
+        UseCaseError, match=r"usecases/other_name.py defines a use case named 'flights'"
+    ):
         load("other_name")

@@ -1,4 +1,6 @@
-"""A drift policy that contradicts itself or names columns that there are not is refused when the use case is loaded."""
+"""A drift policy that contradicts itself or names columns that there are not is refused when the
+use case is loaded.
+"""
 
 from typing import Any
 
@@ -10,7 +12,10 @@ from usecases.definition import Column, DriftPolicy, UseCase, load
 
 def with_policy(**policy: Any) -> UseCase:
     toy = load("toy")
-    return UseCase(**{name: getattr(toy, name) for name in UseCase.model_fields} | {"drift": DriftPolicy(**policy)})
+    return UseCase(
+        **{name: getattr(toy, name) for name in UseCase.model_fields}
+        | {"drift": DriftPolicy(**policy)}
+    )
 
 
 @pytest.mark.parametrize(
@@ -18,13 +23,26 @@ def with_policy(**policy: Any) -> UseCase:
     [
         (
             {"thresholds": {"frist": 0.2}},
-            "drift.thresholds names ['frist'], which are no columns; known: first, second, steady, group, score",
+            "drift.thresholds names ['frist'], which are no columns; known: first, second, "
+            "steady, group, score",
         ),
-        ({"methods": {"numbers": "psi"}}, "drift.methods names ['numbers'], which are no columns; known: first,"),
-        ({"described": ("weekday",)}, "drift.described names ['weekday'], which are no columns; known: first,"),
-        ({"methods": {"group": "wasserstein"}}, "drift.methods gives 'group' wasserstein, which needs numbers: it is a category"),
+        (
+            {"methods": {"numbers": "psi"}},
+            "drift.methods names ['numbers'], which are no columns; known: first,",
+        ),
+        (
+            {"described": ("weekday",)},
+            "drift.described names ['weekday'], which are no columns; known: first,",
+        ),
+        (
+            {"methods": {"group": "wasserstein"}},
+            "drift.methods gives 'group' wasserstein, which needs numbers: it is a category",
+        ),
         ({"methods": {"category": "wasserstein"}}, "drift.methods gives 'group' wasserstein"),
-        ({"described": ("first", "second", "steady", "group")}, "drift.described names every monitored column: none would count"),
+        (
+            {"described": ("first", "second", "steady", "group")},
+            "drift.described names every monitored column: none would count",
+        ),
         ({"methods": {"first": "ks"}}, "Input should be 'wasserstein', 'jensenshannon' or 'psi'"),
         ({"thresholds": {"first": 0.0}}, "greater than 0"),
         ({"thresholds": {"first": float("nan")}}, "Input should be"),
@@ -37,7 +55,9 @@ def with_policy(**policy: Any) -> UseCase:
         ({"k_off_n": (1, 2)}, "Extra inputs are not permitted"),
     ],
 )
-def test_a_policy_that_cannot_be_is_refused_with_what_is_wrong(policy: dict[str, Any], said: str) -> None:
+def test_a_policy_that_cannot_be_is_refused_with_what_is_wrong(
+    policy: dict[str, Any], said: str
+) -> None:
     with pytest.raises(ValidationError) as caught:
         with_policy(**policy)
     assert said in str(caught.value)
@@ -49,7 +69,10 @@ def test_a_policy_may_name_columns_kinds_and_the_score() -> None:
         methods={"number": "psi", "steady": "wasserstein", "score": "jensenshannon"},
         described=("group",),
     ).drift
-    methods = {name: found.method(Column(name=name, kind="number")) for name in ("first", "steady", "score")}
+    methods = {
+        name: found.method(Column(name=name, kind="number"))
+        for name in ("first", "steady", "score")
+    }
     assert methods == {"first": "psi", "steady": "wasserstein", "score": "jensenshannon"}
     assert found.method(Column(name="group", kind="category")) == "jensenshannon"
 

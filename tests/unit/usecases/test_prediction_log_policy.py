@@ -25,7 +25,10 @@ def test_a_sample_rate_is_above_zero_and_at_most_one(rate: float) -> None:
 
 
 def test_only_input_columns_can_be_left_out_and_the_error_names_them() -> None:
-    with pytest.raises(ValidationError, match=r"leave_out names \['frist'\], which are not input columns; those are \['first', "):
+    with pytest.raises(
+        ValidationError,
+        match=r"leave_out names \['frist'\], which are not input columns; those are \['first', ",
+    ):
         with_policy(leave_out=("frist", "group"))
     assert with_policy(leave_out=("group",), sample_rate=0.5).prediction_log.leave_out == ("group",)
 
@@ -39,5 +42,7 @@ def test_something_must_be_left_to_watch() -> None:
 def test_an_input_cannot_have_the_name_of_a_column_that_the_log_adds(name: str) -> None:
     case = load("toy")
     parts = {field: getattr(case, field) for field in UseCase.model_fields}
-    with pytest.raises(ValidationError, match=rf"the prediction log has columns of its own named \['{name}'\]"):
+    with pytest.raises(
+        ValidationError, match=rf"the prediction log has columns of its own named \['{name}'\]"
+    ):
         UseCase(**parts | {"columns": (*case.columns, Column(name=name, kind="number"))})

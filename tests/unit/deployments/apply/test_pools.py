@@ -1,4 +1,6 @@
-"""Job templates: what an ECS pool takes from prefect-aws, from the repository and from the settings; a process pool's command."""
+"""Job templates: what an ECS pool takes from prefect-aws, from the repository and from the
+settings; a process pool's command.
+"""
 
 from datetime import UTC, datetime
 from typing import Any, get_args
@@ -23,14 +25,23 @@ from deployments.apply.automations import (
     crash_on_lost_start,
     rerun_lost_run,
 )
-from deployments.apply.pools import ENGINE, REQUIRED, PoolError, PoolType, ecs_template, process_template
+from deployments.apply.pools import (
+    ENGINE,
+    REQUIRED,
+    PoolError,
+    PoolType,
+    ecs_template,
+    process_template,
+)
 from deployments.apply.written import written_deployments
 from deployments.servers.environment import environment, flow_run_environment
 from tasks.ledger import lost_runs
 from tasks.steps.approve import runs as approval_runs
 
 SECRET_ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:laurel/prefect-AbCdEf"  # noqa: S105 - an address
-GIVEN = {f"ecs_{name}": f"the-{name}" for name in REQUIRED} | {"prefect_url": "http://prefect.internal:4200/api"}
+GIVEN = {f"ecs_{name}": f"the-{name}" for name in REQUIRED} | {
+    "prefect_url": "http://prefect.internal:4200/api"
+}
 
 
 def template(**changed: Any) -> dict[str, Any]:
@@ -40,11 +51,17 @@ def template(**changed: Any) -> dict[str, Any]:
 def test_every_missing_setting_is_named_in_one_error() -> None:
     with pytest.raises(PoolError) as refused:
         ecs_template(Settings.model_validate({"ecs_cluster": "laurel"}))
-    missing = {f"LAUREL_ECS_{name.upper()}" for name in REQUIRED if name != "cluster"} | {"LAUREL_PREFECT_URL"}
-    assert {word.strip(":,") for word in str(refused.value).split() if word.startswith("LAUREL_")} == missing
+    missing = {f"LAUREL_ECS_{name.upper()}" for name in REQUIRED if name != "cluster"} | {
+        "LAUREL_PREFECT_URL"
+    }
+    assert {
+        word.strip(":,") for word in str(refused.value).split() if word.startswith("LAUREL_")
+    } == missing
 
 
-@pytest.mark.parametrize("text", ["hunter2", "PASSWORD=hunter2", f"A={SECRET_ARN},B=hunter2", "=hunter2"])
+@pytest.mark.parametrize(
+    "text", ["hunter2", "PASSWORD=hunter2", f"A={SECRET_ARN},B=hunter2", "=hunter2"]
+)
 def test_secret_that_is_given_instead_of_its_address_is_refused_and_not_shown(text: str) -> None:
     with pytest.raises(PoolError, match="LAUREL_ECS_SECRETS is NAME=ARN") as refused:
         template(ecs_secrets=text)
@@ -56,23 +73,39 @@ def test_all_fields_of_the_library_stay_and_every_field_that_is_used_is_there() 
     fields = made["variables"]["properties"]
     assert fields.keys() > library["variables"]["properties"].keys()
     assert made["job_configuration"].keys() == library["job_configuration"].keys()
-    assert {placeholder.name for placeholder in find_placeholders(made["job_configuration"])} <= fields.keys()
+    assert {
+        placeholder.name for placeholder in find_placeholders(made["job_configuration"])
+    } <= fields.keys()
     assert all("title" in field for field in fields.values())
 
 
-def test_password_of_prefect_is_given_as_the_worker_wants_it_and_other_secrets_as_ecs_does() -> None:
-    fields = template(ecs_secrets=f"PREFECT_API_AUTH_STRING={SECRET_ARN}, WAREHOUSE_URL={SECRET_ARN}:url::")["variables"]["properties"]
+def test_password_of_prefect_is_given_as_the_worker_wants_it_and_other_secrets_as_ecs_does() -> (
+    None
+):
+    fields = template(
+        ecs_secrets=f"PREFECT_API_AUTH_STRING={SECRET_ARN}, WAREHOUSE_URL={SECRET_ARN}:url::"
+    )["variables"]["properties"]
     assert fields["prefect_api_auth_string_secret_arn"]["default"] == SECRET_ARN
-    assert fields["secrets"]["default"] == [{"name": "WAREHOUSE_URL", "valueFrom": f"{SECRET_ARN}:url::"}]
+    assert fields["secrets"]["default"] == [
+        {"name": "WAREHOUSE_URL", "valueFrom": f"{SECRET_ARN}:url::"}
+    ]
 
 
 def test_secrets_of_the_settings_are_in_no_template() -> None:
-    secrets = {"s3_access_key": "key-1", "s3_secret_key": "key-2", "slack_token": "key-3", "serving_key": "key-4", "prefect_auth": "key:5"}
+    secrets = {
+        "s3_access_key": "key-1",
+        "s3_secret_key": "key-2",
+        "slack_token": "key-3",
+        "serving_key": "key-4",
+        "prefect_auth": "key:5",
+    }
     text = str(template(**secrets))
     assert [secret for secret in secrets.values() if secret in text] == []
 
 
-def test_process_pool_gets_the_command_unless_somebody_chose_one_and_nothing_else_is_touched() -> None:
+def test_process_pool_gets_the_command_unless_somebody_chose_one_and_nothing_else_is_touched() -> (
+    None
+):
     own = ProcessWorker.get_default_base_job_template()
     made = process_template(own)
     assert made["variables"]["properties"].pop("command")["default"] == ENGINE
@@ -85,7 +118,9 @@ def test_process_pool_gets_the_command_unless_somebody_chose_one_and_nothing_els
     assert process_template(chosen) == chosen
 
 
-def event(name: str, runs: int, *, state: str = "Crashed", of_deployment: bool = True) -> ReceivedEvent:
+def event(
+    name: str, runs: int, *, state: str = "Crashed", of_deployment: bool = True
+) -> ReceivedEvent:
     """What Prefect's server says of a flow run that has been run ``runs`` times."""
     role = "deployment" if of_deployment else "flow"
     return ReceivedEvent.model_validate(
@@ -100,7 +135,9 @@ def event(name: str, runs: int, *, state: str = "Crashed", of_deployment: bool =
                 "prefect.state-name": state,
                 "prefect.state-type": "CRASHED",
             },
-            "related": [{"prefect.resource.id": f"prefect.{role}.{uuid4()}", "prefect.resource.role": role}],
+            "related": [
+                {"prefect.resource.id": f"prefect.{role}.{uuid4()}", "prefect.resource.role": role}
+            ],
         }
     )
 
@@ -118,7 +155,9 @@ def event(name: str, runs: int, *, state: str = "Crashed", of_deployment: bool =
     ],
     ids=["first", "second", "third", "never started", "subflow", "perhaps alive", "failed"],
 )
-def test_only_a_run_that_is_surely_gone_is_run_again_and_not_for_ever(told: ReceivedEvent, again: bool) -> None:
+def test_only_a_run_that_is_surely_gone_is_run_again_and_not_for_ever(
+    told: ReceivedEvent, again: bool
+) -> None:
     """By the server's own matching."""
     trigger = ServerTrigger.model_validate_json(rerun_lost_run().trigger.model_dump_json())
     assert (trigger.covers(told) and trigger.starts_after(told.event)) == again
@@ -137,14 +176,18 @@ def test_three_heartbeats_may_be_missed_and_the_server_be_away_for_a_minute(seco
     assert environment(settings)["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == str(seconds)
     for pool_type in get_args(PoolType):
         for spec in written_deployments(settings, ["toy"], pool_type):
-            assert spec["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == str(seconds)
-    assert template(heartbeat_seconds=seconds)["variables"]["properties"]["env"]["default"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == str(
-        seconds
-    )
+            assert spec["work_pool"]["job_variables"]["env"][
+                "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
+            ] == str(seconds)
+    assert template(heartbeat_seconds=seconds)["variables"]["properties"]["env"]["default"][
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
+    ] == str(seconds)
 
 
 def test_prefect_beats_as_often_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By Prefect's own reading of its environment: the name of the variable is Prefect's to change."""
+    """By Prefect's own reading of its environment: the name of the variable is Prefect's to
+    change.
+    """
     for name, value in flow_run_environment(Settings()).items():
         monkeypatch.setenv(name, value)
     found = PrefectSettings()
@@ -157,26 +200,55 @@ def test_a_frequency_that_prefect_would_refuse_is_refused_when_it_is_read() -> N
 
 
 def heartbeat(*tags: str) -> ReceivedEvent:
-    related = [{"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"} for tag in tags]
-    related.append({"prefect.resource.id": f"prefect.deployment.{uuid4()}", "prefect.resource.role": "deployment"})
+    related = [
+        {"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"}
+        for tag in tags
+    ]
+    related.append(
+        {
+            "prefect.resource.id": f"prefect.deployment.{uuid4()}",
+            "prefect.resource.role": "deployment",
+        }
+    )
     found = event("heartbeat", 1)
-    return found.model_copy(update={"related": ReceivedEvent.model_validate(found.model_dump() | {"related": related}).related})
+    return found.model_copy(
+        update={
+            "related": ReceivedEvent.model_validate(
+                found.model_dump() | {"related": related}
+            ).related
+        }
+    )
 
 
-@pytest.mark.parametrize(("beat", "watched"), [(heartbeat("laurel", "toy"), True), (heartbeat("their-own"), False), (heartbeat(), False)])
-def test_only_runs_that_beat_as_laurel_told_them_are_watched(beat: ReceivedEvent, watched: bool) -> None:
+@pytest.mark.parametrize(
+    ("beat", "watched"),
+    [(heartbeat("laurel", "toy"), True), (heartbeat("their-own"), False), (heartbeat(), False)],
+)
+def test_only_runs_that_beat_as_laurel_told_them_are_watched(
+    beat: ReceivedEvent, watched: bool
+) -> None:
     """By the server's own matching: another team's flows on the same server beat every 180 s."""
-    trigger = ServerTrigger.model_validate_json(crash_on_lost_heartbeat(30).trigger.model_dump_json())
+    trigger = ServerTrigger.model_validate_json(
+        crash_on_lost_heartbeat(30).trigger.model_dump_json()
+    )
     assert trigger.covers(beat) == watched
 
 
-@pytest.mark.parametrize("name", ["Suspended", "Resuming", "Running", "AwaitingRetry", "Champion stays", "Cancelled"])
+@pytest.mark.parametrize(
+    "name", ["Suspended", "Resuming", "Running", "AwaitingRetry", "Champion stays", "Cancelled"]
+)
 def test_run_that_waits_or_came_to_an_end_is_owed_no_heartbeat_and_no_start(name: str) -> None:
-    """By the server's own matching: any word of the run ends the wait, and none of these begins another."""
+    """By the server's own matching: any word of the run ends the wait, and none of these begins
+    another.
+    """
     happened = heartbeat("laurel").model_copy(update={"event": f"prefect.flow-run.{name}"})
     for automation in (crash_on_lost_heartbeat(30), crash_on_lost_start()):
         trigger = ServerTrigger.model_validate_json(automation.trigger.model_dump_json())
-        assert trigger.covers(happened) and trigger.expects(happened.event) and not trigger.starts_after(happened.event)
+        assert (
+            trigger.covers(happened)
+            and trigger.expects(happened.event)
+            and not trigger.starts_after(happened.event)
+        )
 
 
 CLOSER, WATCHED = uuid4(), uuid4()
@@ -195,12 +267,23 @@ CLOSER, WATCHED = uuid4(), uuid4()
         ("Failed", "it said so itself", WATCHED, False),
     ],
 )
-def test_whatever_ends_a_run_without_a_word_is_told_and_nothing_else(name: str, message: str, deployment: UUID, told: bool) -> None:
-    """By the server's own matching. The closer's own crash would start another closer, and so on."""
+def test_whatever_ends_a_run_without_a_word_is_told_and_nothing_else(
+    name: str, message: str, deployment: UUID, told: bool
+) -> None:
+    """By the server's own matching. The closer's own crash would start another closer, and so
+    on.
+    """
     assert approval_runs.NOT_NEEDED == NOT_NEEDED and lost_runs.SILENT == SILENT
-    trigger = ServerTrigger.model_validate_json(close_lost_run("toy", CLOSER, [WATCHED]).trigger.model_dump_json())
+    trigger = ServerTrigger.model_validate_json(
+        close_lost_run("toy", CLOSER, [WATCHED]).trigger.model_dump_json()
+    )
     found = event(name, 1, state=name).model_dump()
     found["resource"]["prefect.state-message"] = message
-    found["related"] = [{"prefect.resource.id": f"prefect.deployment.{deployment}", "prefect.resource.role": "deployment"}]
+    found["related"] = [
+        {
+            "prefect.resource.id": f"prefect.deployment.{deployment}",
+            "prefect.resource.role": "deployment",
+        }
+    ]
     happened = ReceivedEvent.model_validate(found)
     assert (trigger.covers(happened) and trigger.expects(happened.event)) == told

@@ -1,4 +1,6 @@
-"""A command inside the cluster, on moto's ECS, with an agent that runs it for real and passes its output to CloudWatch."""
+"""A command inside the cluster, on moto's ECS, with an agent that runs it for real and passes its
+output to CloudWatch.
+"""
 
 import json
 import logging
@@ -28,7 +30,9 @@ REGION, ACCOUNT = "eu-central-1", "123456789012"
 
 @dataclass
 class Cloud:
-    """The stack ``laurel`` as a command sees it, and an agent that runs what is asked for as an instance's would."""
+    """The stack ``laurel`` as a command sees it, and an agent that runs what is asked for as an
+    instance's would.
+    """
 
     ecs: Any
     logs: Any
@@ -43,19 +47,36 @@ class Cloud:
         vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
         ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
         subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/20")["Subnet"]["SubnetId"]
-        group = ec2.create_security_group(GroupName="flows", Description="flows", VpcId=vpc)["GroupId"]
+        group = ec2.create_security_group(GroupName="flows", Description="flows", VpcId=vpc)[
+            "GroupId"
+        ]
         self.ecs.create_cluster(clusterName="laurel")
         image = ec2.describe_images()["Images"][0]["ImageId"]
         started = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, InstanceType="m6i.large")
         machine = boto3.resource("ec2").Instance(started["Instances"][0]["InstanceId"])
         document = json.dumps(generate_instance_identity_document(machine))
         self.ecs.register_container_instance(cluster="laurel", instanceIdentityDocument=document)
-        container = {"name": "command", "image": "laurel-flows:1", "essential": True, "cpu": 256, "memory": 512}
-        self.ecs.register_task_definition(family="laurel-command", networkMode="awsvpc", containerDefinitions=[container])
+        container = {
+            "name": "command",
+            "image": "laurel-flows:1",
+            "essential": True,
+            "cpu": 256,
+            "memory": 512,
+        }
+        self.ecs.register_task_definition(
+            family="laurel-command", networkMode="awsvpc", containerDefinitions=[container]
+        )
         self.logs.create_log_group(logGroupName="/laurel/command")
-        values = {"LAUREL_ECS_CLUSTER": "laurel", "LAUREL_ECS_SUBNETS": subnet, "LAUREL_ECS_SECURITY_GROUPS": group}
+        values = {
+            "LAUREL_ECS_CLUSTER": "laurel",
+            "LAUREL_ECS_SUBNETS": subnet,
+            "LAUREL_ECS_SECURITY_GROUPS": group,
+        }
         # More than a page of parameters, as a real stack has.
-        for name, value in {**{f"LAUREL_OTHER_{number}": "x" for number in range(15)}, **values}.items():
+        for name, value in {
+            **{f"LAUREL_OTHER_{number}": "x" for number in range(15)},
+            **values,
+        }.items():
             self.ssm.put_parameter(Name=f"/laurel/config/{name}", Value=value, Type="String")
 
     def watch(self) -> None:
@@ -70,13 +91,24 @@ class Cloud:
     def _run(self, arn: str, task: Any) -> None:
         if self.lost:
             del task.containers[0].exitCode
-            self.ecs.stop_task(cluster="laurel", task=arn, reason="CannotPullContainerError: no such image")
+            self.ecs.stop_task(
+                cluster="laurel", task=arn, reason="CannotPullContainerError: no such image"
+            )
             return
         (override,) = task.overrides["containerOverrides"]
-        ran = subprocess.run([sys.executable, *override["command"][1:]], capture_output=True, text=True, check=False)
-        stream = {"logGroupName": "/laurel/command", "logStreamName": f"command/command/{arn.rpartition('/')[2]}"}
+        ran = subprocess.run(
+            [sys.executable, *override["command"][1:]], capture_output=True, text=True, check=False
+        )
+        stream = {
+            "logGroupName": "/laurel/command",
+            "logStreamName": f"command/command/{arn.rpartition('/')[2]}",
+        }
         # As Docker's log driver: a line an event, and none for an empty one.
-        events = [{"timestamp": int(time.time() * 1000), "message": line} for line in ran.stdout.splitlines() if line]
+        events = [
+            {"timestamp": int(time.time() * 1000), "message": line}
+            for line in ran.stdout.splitlines()
+            if line
+        ]
         self.logs.create_log_stream(**stream)
         if events:
             self.logs.put_log_events(**stream, logEvents=events)
@@ -92,10 +124,15 @@ def stack() -> Iterator[Cloud]:
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
         host, port = server.get_host_and_port()
         url = f"http://{host}:{port}"
-        made = {"AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+        made = {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+        }
         for name, value in {**made, "AWS_DEFAULT_REGION": REGION, "AWS_MAX_ATTEMPTS": "1"}.items():
             variables.setenv(name, value)
-        # A task of moto's is another step nearer to its end each time that it is looked at, unless it is told to stay.
+        # A task of moto's is another step nearer to its end each time that it is looked at, unless
+        # it is told to stay.
         stay = {"model_name": "ecs::task", "transition": {"progression": "manual", "times": 10_000}}
         httpx.post(f"{url}/moto-api/state-manager/set-transition", json=stay).raise_for_status()
         found = Cloud(*(boto3.client(service) for service in ("ecs", "logs", "ssm")))
@@ -105,7 +142,9 @@ def stack() -> Iterator[Cloud]:
         yield found
         found.ended.set()
         agent.join()
-        httpx.post(f"{url}/moto-api/state-manager/unset-transition", json={"model_name": "ecs::task"}).raise_for_status()
+        httpx.post(
+            f"{url}/moto-api/state-manager/unset-transition", json={"model_name": "ecs::task"}
+        ).raise_for_status()
         httpx.post(f"{url}/moto-api/reset").raise_for_status()
         server.stop()
 
@@ -119,7 +158,9 @@ def cloud(stack: Cloud) -> Cloud:
 def run(code: str, timeout_seconds: float = 60) -> tuple[int, list[str]]:
     said: list[str] = []
     arguments = {"timeout_seconds": timeout_seconds, "poll_seconds": 0.05}
-    return Cluster("laurel", boto3.client).run(["python", "-c", code], said.append, **arguments), said
+    return Cluster("laurel", boto3.client).run(
+        ["python", "-c", code], said.append, **arguments
+    ), said
 
 
 @pytest.mark.parametrize("code", [0, 3])
@@ -128,12 +169,17 @@ def test_output_and_exit_code_of_the_command_come_back(code: int, cloud: Cloud) 
 
 
 def test_long_output_comes_whole_and_in_order(cloud: Cloud) -> None:
-    assert run("for number in range(2500): print(number)") == (0, [str(number) for number in range(2500)])
+    assert run("for number in range(2500): print(number)") == (
+        0,
+        [str(number) for number in range(2500)],
+    )
 
 
 def test_command_that_never_ran_is_no_success(cloud: Cloud) -> None:
     cloud.lost = True
-    with pytest.raises(CommandLost, match="never ran, or was taken away: CannotPullContainerError: no such image"):
+    with pytest.raises(
+        CommandLost, match="never ran, or was taken away: CannotPullContainerError: no such image"
+    ):
         run("print(1)")
 
 
@@ -141,12 +187,18 @@ def test_command_that_does_not_end_in_time_is_stopped(cloud: Cloud) -> None:
     cloud.slow = True
     with pytest.raises(CommandLost, match="did not end within 0.2 s and was stopped"):
         run("print(1)", timeout_seconds=0.2)
-    assert {task.last_status for task in ecs_backends[ACCOUNT][REGION].tasks["laurel"].values()} == {"STOPPED"}
+    assert {
+        task.last_status for task in ecs_backends[ACCOUNT][REGION].tasks["laurel"].values()
+    } == {"STOPPED"}
 
 
 def test_stack_that_is_not_there_is_said(cloud: Cloud) -> None:
     with pytest.raises(
-        CommandLost, match="has no LAUREL_ECS_CLUSTER, LAUREL_ECS_SUBNETS, LAUREL_ECS_SECURITY_GROUPS under /elsewhere/config"
+        CommandLost,
+        match=(
+            "has no LAUREL_ECS_CLUSTER, LAUREL_ECS_SUBNETS, LAUREL_ECS_SECURITY_GROUPS under "
+            "/elsewhere/config"
+        ),
     ):
         Cluster("elsewhere", boto3.client).run(["true"], print, 1)
 
@@ -155,8 +207,13 @@ def test_report_of_the_command_gets_into_the_file_and_not_into_the_log(
     cloud: Cloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = "## flights: won\n\n| a | b |\n\n" + "ü€ long\n" * 3000
-    code = f"from deployments.runs.run_report import as_lines\nprint('working')\nprint('\\n'.join(as_lines({report!r})))"
-    assert main(["laurel", "--report", str(tmp_path / "report.md"), "--", "python", "-c", code]) == 0
+    code = (
+        "from deployments.runs.run_report import as_lines\nprint('working')\n"
+        f"print('\\n'.join(as_lines({report!r})))"
+    )
+    assert (
+        main(["laurel", "--report", str(tmp_path / "report.md"), "--", "python", "-c", code]) == 0
+    )
     assert (tmp_path / "report.md").read_text() == report
     assert capsys.readouterr().out == "working\n"
 
@@ -170,5 +227,7 @@ def test_report_of_a_command_that_never_ran_says_so(cloud: Cloud, tmp_path: Path
 @pytest.mark.parametrize("text", ["", "x", "ü" * 700, "a\n\n\nb\n"])
 def test_lines_of_a_report_are_its_text_again(text: str) -> None:
     found = FromLines()
-    assert all(found.took(line) and len(line) < 1100 for line in as_lines(text)) and found.text == text
+    assert (
+        all(found.took(line) and len(line) < 1100 for line in as_lines(text)) and found.text == text
+    )
     assert not found.took("reporting: nothing")

@@ -18,13 +18,23 @@ CLUSTER = "laurel"
 
 @pytest.fixture
 def ecs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """ECS with a cluster, found by the default chain as the command does; its services run one task each."""
+    """ECS with a cluster, found by the default chain as the command does; its services run one task
+    each.
+    """
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     host, port = server.get_host_and_port()
-    made = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
-    for name, value in {**made, "AWS_DEFAULT_REGION": "us-east-1", "MOTO_ECS_SERVICE_RUNNING": "1"}.items():
+    made = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+    }
+    for name, value in {
+        **made,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "MOTO_ECS_SERVICE_RUNNING": "1",
+    }.items():
         monkeypatch.setenv(name, value)
     client = boto3.client("ecs")
     client.create_cluster(clusterName=CLUSTER)
@@ -57,7 +67,13 @@ def define(ecs: Any, family: str, tag: str) -> str:
 
 def serve(ecs: Any, name: str, tag: str = "old") -> str:
     definition = define(ecs, name, tag)
-    ecs.create_service(cluster=CLUSTER, serviceName=name, taskDefinition=definition, desiredCount=1, launchType="EC2")
+    ecs.create_service(
+        cluster=CLUSTER,
+        serviceName=name,
+        taskDefinition=definition,
+        desiredCount=1,
+        launchType="EC2",
+    )
     return definition
 
 
@@ -69,26 +85,44 @@ def deploy(ecs: Any, name: str, tag: str = "new") -> str:
 
 def running(ecs: Any, name: str) -> dict[str, Any]:
     (service,) = ecs.describe_services(cluster=CLUSTER, services=[name])["services"]
-    return ecs.describe_task_definition(taskDefinition=service["taskDefinition"], include=["TAGS"])["taskDefinition"]
+    return ecs.describe_task_definition(taskDefinition=service["taskDefinition"], include=["TAGS"])[
+        "taskDefinition"
+    ]
 
 
 def test_record_names_each_services_definition_and_images(ecs: Any) -> None:
     definition = serve(ecs, "serving")
-    expected = {"task_definition": definition, "images": {"serving": "registry.example/serving:old"}}
+    expected = {
+        "task_definition": definition,
+        "images": {"serving": "registry.example/serving:old"},
+    }
     serve(ecs, "not-ours")
     assert record(ecs, CLUSTER) == {"serving": expected}
 
 
-def test_tags_that_run_are_told_as_variables_of_terraform(ecs: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tags_that_run_are_told_as_variables_of_terraform(
+    ecs: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["tags", CLUSTER]) == 0
-    assert capsys.readouterr().out == "TF_VAR_image_tag=\nTF_VAR_servers_image_tag=\nTF_VAR_serving_image_tag=\n"
+    assert (
+        capsys.readouterr().out
+        == "TF_VAR_image_tag=\nTF_VAR_servers_image_tag=\nTF_VAR_serving_image_tag=\n"
+    )
     serve(ecs, "prefect", "servers-1")
     serve(ecs, "serving", "serving-1")
-    image = {"Name": "/laurel/config/LAUREL_ECS_IMAGE", "Type": "String", "Value": "registry.example:5000/laurel-flows:flows-2"}
+    image = {
+        "Name": "/laurel/config/LAUREL_ECS_IMAGE",
+        "Type": "String",
+        "Value": "registry.example:5000/laurel-flows:flows-2",
+    }
     boto3.client("ssm").put_parameter(**image)
     assert main(["tags", CLUSTER, "--prefix", "BEFORE_"]) == 0
     told = capsys.readouterr().out.splitlines()
-    assert told == ["BEFORE_image_tag=flows-2", "BEFORE_servers_image_tag=servers-1", "BEFORE_serving_image_tag=serving-1"]
+    assert told == [
+        "BEFORE_image_tag=flows-2",
+        "BEFORE_servers_image_tag=servers-1",
+        "BEFORE_serving_image_tag=serving-1",
+    ]
 
 
 def test_restored_are_the_services_that_changed_and_no_others(ecs: Any) -> None:
@@ -97,7 +131,10 @@ def test_restored_are_the_services_that_changed_and_no_others(ecs: Any) -> None:
     deploy(ecs, "serving")
     said: list[str] = []
     assert restore(ecs, CLUSTER, before, said.append) == ["serving"]
-    assert (running(ecs, "serving")["taskDefinitionArn"], running(ecs, "mlflow")["taskDefinitionArn"]) == (old, same)
+    assert (
+        running(ecs, "serving")["taskDefinitionArn"],
+        running(ecs, "mlflow")["taskDefinitionArn"],
+    ) == (old, same)
     assert said == ["serving: back to serving:1, which runs registry.example/serving:old"]
     assert restore(ecs, CLUSTER, before, said.append) == []
 
@@ -110,7 +147,14 @@ def test_deregistered_definition_comes_back_with_the_same_content(ecs: Any) -> N
     restore(ecs, CLUSTER, before, lambda line: None)
     now = running(ecs, "serving")
     assert now["taskDefinitionArn"] != old and now["status"] == "ACTIVE"
-    for field in ("containerDefinitions", "cpu", "memory", "networkMode", "requiresCompatibilities", "family"):
+    for field in (
+        "containerDefinitions",
+        "cpu",
+        "memory",
+        "networkMode",
+        "requiresCompatibilities",
+        "family",
+    ):
         assert now[field] == content[field]
 
 
@@ -133,7 +177,9 @@ def test_service_that_is_gone_is_said_after_the_others_are_back(ecs: Any) -> Non
     assert running(ecs, "serving")["taskDefinitionArn"] == old
 
 
-def test_service_that_does_not_get_its_tasks_is_not_stable(ecs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_service_that_does_not_get_its_tasks_is_not_stable(
+    ecs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     serve(ecs, "serving")
     wait_until_stable(ecs, CLUSTER, ["serving"], timeout_seconds=0)
     monkeypatch.setenv("MOTO_ECS_SERVICE_RUNNING", "0")
@@ -154,7 +200,9 @@ def test_wait_is_over_only_when_images_of_the_tag_run(ecs: Any) -> None:
         wait_until_stable(ecs, CLUSTER, ["serving", "mlflow"], timeout_seconds=0, tag="v2")
 
 
-def test_command_records_and_restores_by_a_file(ecs: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_records_and_restores_by_a_file(
+    ecs: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     old, file = serve(ecs, "serving"), tmp_path / "before.json"
     assert main(["record", CLUSTER, str(file)]) == 0
     assert set(json.loads(file.read_text())) == {"serving"}
@@ -164,6 +212,8 @@ def test_command_records_and_restores_by_a_file(ecs: Any, tmp_path: Path, capsys
     assert capsys.readouterr().out.endswith("1 services put back\n")
 
 
-def test_command_says_a_cluster_that_is_not_there(ecs: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_says_a_cluster_that_is_not_there(
+    ecs: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["record", "nowhere", str(tmp_path / "before.json")]) == 1
     assert "ClusterNotFoundException" in capsys.readouterr().err

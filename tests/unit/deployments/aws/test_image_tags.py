@@ -1,4 +1,6 @@
-"""Tags follow the content of the images: in a copy of this repository, one file after the other is changed."""
+"""Tags follow the content of the images: in a copy of this repository, one file after the other is
+changed.
+"""
 
 import shutil
 import subprocess
@@ -19,7 +21,13 @@ FLOWS, SERVERS, SERVING = "image_tag", "servers_image_tag", "serving_image_tag"
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of this checkout, committed in a repository of their own."""
     folder = tmp_path_factory.mktemp("repository")
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     for name in listed.stdout.splitlines():
         if (REPOSITORY / name).is_file() and not name.startswith(("tests/", "docs/images/")):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +44,9 @@ def checkout(copy: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def changed_by(checkout: Path, name: str) -> set[str]:
-    """The variables whose tag is another one after a line was added to the file; the file is put back."""
+    """The variables whose tag is another one after a line was added to the file; the file is put
+    back.
+    """
     before = image_tags.tags("202611")
     path = checkout / name
     text = path.read_bytes()
@@ -68,7 +78,9 @@ def changed_by(checkout: Path, name: str) -> set[str]:
         ("infra/images/flows/Dockerfile", {FLOWS, SERVERS}),
     ],
 )
-def test_an_image_has_another_tag_when_what_is_in_it_changes_and_only_then(checkout: Path, name: str, changed: set[str]) -> None:
+def test_an_image_has_another_tag_when_what_is_in_it_changes_and_only_then(
+    checkout: Path, name: str, changed: set[str]
+) -> None:
     assert changed_by(checkout, name) == changed
 
 
@@ -87,13 +99,22 @@ def test_a_path_that_git_does_not_know_is_refused(checkout: Path) -> None:
 def test_the_command_prints_what_github_s_environment_takes() -> None:
     line = [sys.executable, "-S", "-m", "deployments.aws.image_tags", "--month", "202611"]
     done = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert [text.partition("=")[0] for text in done.stdout.splitlines()] == [f"TF_VAR_{name}" for name in (FLOWS, SERVERS, SERVING)]
+    assert [text.partition("=")[0] for text in done.stdout.splitlines()] == [
+        f"TF_VAR_{name}" for name in (FLOWS, SERVERS, SERVING)
+    ]
 
 
 def test_servers_import_nothing_of_the_repository_but_what_their_tag_is_made_of() -> None:
-    modules = ", ".join(f"deployments.servers.{name}" for name in ("prefect_server", "mlflow_server", "worker", "databases"))
-    program = f"import sys, {modules}\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
-    loaded = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.split()
+    modules = ", ".join(
+        f"deployments.servers.{name}"
+        for name in ("prefect_server", "mlflow_server", "worker", "databases")
+    )
+    program = (
+        f"import sys, {modules}\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout.split()
     assert not {"flows", "serving", "tasks", "usecases"} & set(loaded)
     assert {"blocks", "deployments"} <= set(loaded)
 
@@ -101,8 +122,16 @@ def test_servers_import_nothing_of_the_repository_but_what_their_tag_is_made_of(
 def test_a_push_deploys_when_it_touches_what_images_or_stack_are_made_of() -> None:
     workflow = yaml.safe_load((REPOSITORY / ".github/workflows/deploy.yml").read_text())
     paths = workflow[True]["push"]["paths"]
-    made_of = {path for name in ("flows", "serving") for path in image_tags.copied(REPOSITORY / "infra/images" / name / "Dockerfile")}
-    assert [path for path in made_of if not any(Path(path, "x").match(glob) or Path(path).match(glob) for glob in paths)] == []
+    made_of = {
+        path
+        for name in ("flows", "serving")
+        for path in image_tags.copied(REPOSITORY / "infra/images" / name / "Dockerfile")
+    }
+    assert [
+        path
+        for path in made_of
+        if not any(Path(path, "x").match(glob) or Path(path).match(glob) for glob in paths)
+    ] == []
     assert paths[-1] == "!**/*.md"
     assert not [path for path in paths if path.startswith(("docs", "tests", "README", "**"))]
     assert workflow[True]["schedule"], "what images are built on is never renewed"

@@ -28,7 +28,10 @@ class Registry(ModelRegistry):
 
 
 def test_alias_that_somebody_deleted_does_not_mean_that_nobody_was_crowned() -> None:
-    registry, service = Registry(tracking_uri="http://127.0.0.1:1"), Vacant(url="http://127.0.0.1:1")
+    registry, service = (
+        Registry(tracking_uri="http://127.0.0.1:1"),
+        Vacant(url="http://127.0.0.1:1"),
+    )
     assert not is_crowned(registry, service, "toy")
     registry._tags = {"laurel.crowned_at": "2026-11-28T20:00:00.000+00:00"}
     assert is_crowned(registry, service, "toy")

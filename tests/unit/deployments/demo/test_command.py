@@ -14,7 +14,9 @@ from deployments.local import stack
 
 @pytest.fixture
 def asking(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Deployments are applied by a client that goes on asking until the test is over; set once it has begun."""
+    """Deployments are applied by a client that goes on asking until the test is over; set once it
+    has begun.
+    """
     begun, over = threading.Event(), threading.Event()
 
     def ask(settings: Settings) -> None:
@@ -26,7 +28,9 @@ def asking(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     over.set()
 
 
-def test_failed_start_is_told_though_deployments_are_still_being_applied(asking: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_start_is_told_though_deployments_are_still_being_applied(
+    asking: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def start_and_fail(settings, on_ready, say):
         on_ready("prefect", 1.0)
         assert asking.wait(10)
@@ -36,7 +40,10 @@ def test_failed_start_is_told_though_deployments_are_still_being_applied(asking:
     ended = threading.Event()
 
     def start() -> None:
-        with pytest.raises(stack.StackError, match="mlflow died"), Stages(Console(quiet=True)) as stages:
+        with (
+            pytest.raises(stack.StackError, match="mlflow died"),
+            Stages(Console(quiet=True)) as stages,
+        ):
             command.start_stack(Settings(), stages)
         ended.set()
 
@@ -49,6 +56,11 @@ def test_deployment_that_cannot_be_applied_fails_the_start(monkeypatch: pytest.M
         raise ConnectionError("Prefect is away")
 
     monkeypatch.setattr(command, "apply_now", refuse)
-    monkeypatch.setattr(stack, "up", lambda settings, on_ready, say: (on_ready("prefect", 1.0), settings)[1])
-    with pytest.raises(ConnectionError, match="Prefect is away"), Stages(Console(quiet=True)) as stages:
+    monkeypatch.setattr(
+        stack, "up", lambda settings, on_ready, say: (on_ready("prefect", 1.0), settings)[1]
+    )
+    with (
+        pytest.raises(ConnectionError, match="Prefect is away"),
+        Stages(Console(quiet=True)) as stages,
+    ):
         command.start_stack(Settings(), stages)

@@ -25,7 +25,16 @@ def put(path: Path) -> Path:
 
 
 def test_stack_and_files_of_the_user_stay_however_often_the_demo_is_played(own: Path) -> None:
-    kept = [put(own / name) for name in ("mlflow/mlflow.db", "env", "serving/keys.json", "lake/decisions/1.json", "letter.txt")]
+    kept = [
+        put(own / name)
+        for name in (
+            "mlflow/mlflow.db",
+            "env",
+            "serving/keys.json",
+            "lake/decisions/1.json",
+            "letter.txt",
+        )
+    ]
     for _ in range(3):
         with demo_folder() as folder:
             assert folder == own.with_name("own-demo")
@@ -34,7 +43,9 @@ def test_stack_and_files_of_the_user_stay_however_often_the_demo_is_played(own: 
     assert not is_demos(own)
 
 
-def test_mark_of_the_former_demo_in_a_folder_of_the_user_s_is_no_leave_to_remove_it(own: Path) -> None:
+def test_mark_of_the_former_demo_in_a_folder_of_the_user_s_is_no_leave_to_remove_it(
+    own: Path,
+) -> None:
     put(own / "made-by-demo")
     kept = put(own / "mlflow" / "mlflow.db")
     with demo_folder():
@@ -42,7 +53,9 @@ def test_mark_of_the_former_demo_in_a_folder_of_the_user_s_is_no_leave_to_remove
     assert kept.exists()
 
 
-def test_demo_begins_with_an_empty_folder_each_time_and_keeps_what_is_not_a_stack_s(own: Path) -> None:
+def test_demo_begins_with_an_empty_folder_each_time_and_keeps_what_is_not_a_stack_s(
+    own: Path,
+) -> None:
     with demo_folder() as folder:
         assert folder == own
         put(folder / "mlflow" / "mlflow.db")
@@ -65,7 +78,12 @@ def test_folder_of_a_demo_in_which_the_user_has_started_a_stack_is_the_user_s(ow
 
 def test_demo_refuses_where_both_folders_hold_what_no_demo_made(own: Path) -> None:
     kept = [put(own / "a"), put(own.with_name("own-demo") / "b")]
-    with pytest.raises(DemoFailed, match=r"own-demo holds what no demo made.*LAUREL_STATE=\.\.\. make demo"), demo_folder():
+    with (
+        pytest.raises(
+            DemoFailed, match=r"own-demo holds what no demo made.*LAUREL_STATE=\.\.\. make demo"
+        ),
+        demo_folder(),
+    ):
         pass
     assert all(path.exists() for path in kept)
 
@@ -78,7 +96,9 @@ def test_second_demo_at_the_same_time_leaves_the_first_one_alone(own: Path) -> N
         assert kept.exists()
 
 
-def test_no_variable_leads_the_demo_to_servers_and_files_of_others(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_variable_leads_the_demo_to_servers_and_files_of_others(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in {
         "LAKE": "s3://production",
         "MLFLOW_URL": "http://mlflow",
@@ -89,12 +109,22 @@ def test_no_variable_leads_the_demo_to_servers_and_files_of_others(own: Path, mo
     lines: list[str] = []
     with demo_folder() as folder:
         settings = demo_settings(folder, lines.append)
-    assert (settings.lake, settings.mlflow_url, settings.prefect_url, settings.s3_endpoint) == ("s3://laurel", None, None, None)
-    assert "LAUREL_PREFECT_URL, LAUREL_MLFLOW_URL, LAUREL_LAKE, LAUREL_S3_ENDPOINT is not used" in lines[0]
+    assert (settings.lake, settings.mlflow_url, settings.prefect_url, settings.s3_endpoint) == (
+        "s3://laurel",
+        None,
+        None,
+        None,
+    )
+    assert (
+        "LAUREL_PREFECT_URL, LAUREL_MLFLOW_URL, LAUREL_LAKE, LAUREL_S3_ENDPOINT is not used"
+        in lines[0]
+    )
     assert "production" not in (folder / "env").read_text()
 
 
-def test_taken_port_makes_the_demo_move_even_where_it_was_named(own: Path, taken_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_taken_port_makes_the_demo_move_even_where_it_was_named(
+    own: Path, taken_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LAUREL_MLFLOW_PORT", str(taken_port))
     lines: list[str] = []
     with demo_folder() as folder:
@@ -104,14 +134,20 @@ def test_taken_port_makes_the_demo_move_even_where_it_was_named(own: Path, taken
 
 
 def test_forgetting_a_stack_leaves_other_files_and_folders(tmp_path: Path) -> None:
-    kept = [put(tmp_path / "state" / name) for name in ("thesis.tex", "photos/1.jpg", "benchmarks/x")]
-    gone = [put(tmp_path / "state" / name) for name in ("mlflow/mlflow.db", "env", "logs/a.log", "lock")]
+    kept = [
+        put(tmp_path / "state" / name) for name in ("thesis.tex", "photos/1.jpg", "benchmarks/x")
+    ]
+    gone = [
+        put(tmp_path / "state" / name) for name in ("mlflow/mlflow.db", "env", "logs/a.log", "lock")
+    ]
     forget(tmp_path / "state")
     assert all(path.exists() for path in kept)
     assert not any(path.exists() for path in gone)
 
 
-def test_repository_s_own_folder_is_never_the_demo_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repository_s_own_folder_is_never_the_demo_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("LAUREL_STATE", raising=False)
     monkeypatch.setattr("blocks.settings.REPOSITORY", tmp_path)
     monkeypatch.setattr(module, "REPOSITORY", tmp_path)

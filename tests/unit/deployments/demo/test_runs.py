@@ -1,4 +1,6 @@
-"""The demo's questions to Prefect while servers are away: who died is said at once, and nobody waits a minute for a dead one."""
+"""The demo's questions to Prefect while servers are away: who died is said at once, and nobody
+waits a minute for a dead one.
+"""
 
 from pathlib import Path
 
@@ -15,22 +17,30 @@ from deployments.supervision.supervisor import Supervisor
 
 @pytest.fixture
 def prefect() -> SyncPrefectClient:
-    """A client of a server that was there a moment ago, which it would therefore ask again for a minute."""
+    """A client of a server that was there a moment ago, which it would therefore ask again for a
+    minute.
+    """
     client = SyncPrefectClient("http://127.0.0.1:9/api")
     client._client._has_connected = True
     return client
 
 
-def test_question_to_a_stack_that_is_gone_ends_with_what_happened_and_its_log(tmp_path: Path, prefect: SyncPrefectClient) -> None:
+def test_question_to_a_stack_that_is_gone_ends_with_what_happened_and_its_log(
+    tmp_path: Path, prefect: SyncPrefectClient
+) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "supervisord.log").write_text("received SIGTERM\n")
     with StackWatch(Supervisor(tmp_path), lambda line: None) as watch:
         runs = Runs(Settings(state=tmp_path), prefect, watch)
-        with pytest.raises(StackError, match=r"was stopped, or its supervisord died(.|\n)*    received SIGTERM"):
+        with pytest.raises(
+            StackError, match=r"was stopped, or its supervisord died(.|\n)*    received SIGTERM"
+        ):
             runs.known_retrains()
 
 
-def test_question_is_asked_again_while_a_server_is_started_again(tmp_path: Path, prefect: SyncPrefectClient) -> None:
+def test_question_is_asked_again_while_a_server_is_started_again(
+    tmp_path: Path, prefect: SyncPrefectClient
+) -> None:
     answers = iter([httpx.ConnectError("away"), httpx.ReadTimeout("still"), "there"])
 
     def question() -> str:

@@ -12,7 +12,11 @@ def closed() -> Story:
     return Story(
         champions=[{"version": "2"}, {"version": "5"}],
         contest={"verdict": "promote"},
-        drift={"2013-04": {"verdict": "stable"}, "2013-05": {"verdict": "stable"}, "2013-06": {"verdict": "drifted"}},
+        drift={
+            "2013-04": {"verdict": "stable"},
+            "2013-05": {"verdict": "stable"},
+            "2013-06": {"verdict": "drifted"},
+        },
         later_rows={"champion_1": 0.75, "champion_2": 0.78},
         rejection={"holdout": "2013-04", "verdict": "keep"},
         rollbacks=[{"to": "2"}, {"to": "5"}],
@@ -31,8 +35,14 @@ def test_a_closed_loop_departs_nowhere() -> None:
         ({"contest": {"verdict": "keep"}}, "ended with keep"),
         ({"failed_requests": 1}, "1 requests failed"),
         ({"later_rows": {}}, "not scored"),
-        ({"rejection": {"holdout": "2013-04", "verdict": "promote"}}, "the retrain by hand came to a contest on 2013-04: promote"),
-        ({"rejection": {"holdout": "2013-03", "verdict": "keep"}}, "the retrain by hand came to a contest on 2013-03"),
+        (
+            {"rejection": {"holdout": "2013-04", "verdict": "promote"}},
+            "the retrain by hand came to a contest on 2013-04: promote",
+        ),
+        (
+            {"rejection": {"holdout": "2013-03", "verdict": "keep"}},
+            "the retrain by hand came to a contest on 2013-03",
+        ),
         ({"rejection": {}}, "the retrain by hand came to a contest on None"),
         ({"rollbacks": [{"to": "2"}]}, "did not go back and forth"),
     ],
@@ -51,7 +61,9 @@ def test_a_quiet_month_that_drifts_is_a_departure() -> None:
 
 
 def test_the_gap_is_the_longest_wait_near_the_first_answer_of_the_new_version() -> None:
-    answers = Answers(times=[(0.0, "1"), (5.0, "1"), (5.1, "1"), (5.4, "2"), (5.5, "2"), (9.0, "2")])
+    answers = Answers(
+        times=[(0.0, "1"), (5.0, "1"), (5.1, "1"), (5.4, "2"), (5.5, "2"), (9.0, "2")]
+    )
     assert answers.longest_gap_ms("2") == pytest.approx(300)
 
 

@@ -13,8 +13,12 @@ from deployments.github.changed_use_cases import FOLDER, GitFailed, changed_file
 FILES = {
     "usecases/__init__.py": "",
     "usecases/definition/__init__.py": "class UseCase: ...\n",
-    "usecases/flights.py": "from usecases._flights_source import Source\nfrom usecases.definition import UseCase\n",
-    "usecases/_flights_source.py": "def read():\n    from usecases import _columns\n    from usecases.orders.invent import x\n",
+    "usecases/flights.py": (
+        "from usecases._flights_source import Source\nfrom usecases.definition import UseCase\n"
+    ),
+    "usecases/_flights_source.py": (
+        "def read():\n    from usecases import _columns\n    from usecases.orders.invent import x\n"
+    ),
     "usecases/_columns.py": "import numpy\n",
     "usecases/orders/invent.py": "x = 1\n",
     "usecases/churn.py": "import usecases.definition\nfrom . import _columns\n",
@@ -33,8 +37,21 @@ class Repository:
         self.commit(FILES)
 
     def git(self, *arguments: str) -> str:
-        identity = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"]
-        return subprocess.run(["git", *identity, *arguments], cwd=self.folder, check=True, capture_output=True, text=True).stdout.strip()
+        identity = [
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@example.com",
+            "-c",
+            "commit.gpgsign=false",
+        ]
+        return subprocess.run(
+            ["git", *identity, *arguments],
+            cwd=self.folder,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
 
     def commit(self, files: dict[str, str | None]) -> None:
         for name, text in files.items():
@@ -50,7 +67,9 @@ def repository(tmp_path: Path) -> Repository:
     return Repository(tmp_path)
 
 
-def printed(repository: Repository, base: str, head: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
+def printed(
+    repository: Repository, base: str, head: str, capsys: pytest.CaptureFixture[str]
+) -> list[str]:
     assert main([base, head, "--repository", str(repository.folder)]) == 0
     return json.loads(capsys.readouterr().out)
 
@@ -62,24 +81,35 @@ def printed(repository: Repository, base: str, head: str, capsys: pytest.Capture
         ({"usecases/churn.py": "x = 2\n"}, ["churn"]),
         ({"usecases/new_one.py": "x = 2\n"}, ["new_one"]),
         ({"usecases/returns.py": None}, []),
-        ({"usecases/_flights_source.py": FILES["usecases/_flights_source.py"] + "# more\n"}, ["flights"]),
+        (
+            {"usecases/_flights_source.py": FILES["usecases/_flights_source.py"] + "# more\n"},
+            ["flights"],
+        ),
         ({"usecases/_columns.py": "import polars\n"}, ["churn", "flights"]),
         ({"usecases/_alone.py": "y = 2\n"}, ["returns"]),
         ({"usecases/orders/invent.py": "x = 2\n"}, ["flights"]),
-        ({"usecases/definition/columns.py": "class Column: pass\n"}, ["churn", "flights", "returns"]),
+        (
+            {"usecases/definition/columns.py": "class Column: pass\n"},
+            ["churn", "flights", "returns"],
+        ),
         ({"usecases/it's $(odd).py": "x = 2\n"}, []),
         ({"elsewhere/usecases/churn.py": "x = 2\n"}, []),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
 )
 def test_use_cases_whose_own_or_imported_files_changed(
-    changed: dict[str, str | None], names: list[str], repository: Repository, capsys: pytest.CaptureFixture[str]
+    changed: dict[str, str | None],
+    names: list[str],
+    repository: Repository,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     repository.commit(changed)
     assert printed(repository, "HEAD~1", "HEAD", capsys) == names
 
 
-def test_what_happened_on_main_meanwhile_is_not_the_branchs_change(repository: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_happened_on_main_meanwhile_is_not_the_branchs_change(
+    repository: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
     repository.git("checkout", "--quiet", "-b", "branch")
     repository.commit({"usecases/churn.py": "x = 2\n"})
     repository.git("checkout", "--quiet", "main")
@@ -88,7 +118,9 @@ def test_what_happened_on_main_meanwhile_is_not_the_branchs_change(repository: R
 
 
 @pytest.mark.parametrize("commit", ["0" * 40, "no-such-branch"])
-def test_commit_that_git_does_not_know_is_said(commit: str, repository: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commit_that_git_does_not_know_is_said(
+    commit: str, repository: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([commit, "HEAD", "--repository", str(repository.folder)]) == 1
     assert "is the whole history checked out?" in capsys.readouterr().err
 
@@ -99,7 +131,9 @@ def test_commit_that_looks_like_an_option_of_git_is_none(repository: Repository)
     assert not list(repository.folder.glob("written*"))
 
 
-def test_use_case_that_is_asked_for_by_name_has_to_be_there(repository: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+def test_use_case_that_is_asked_for_by_name_has_to_be_there(
+    repository: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["--use-case", "churn", "--repository", str(repository.folder)]) == 0
     assert capsys.readouterr().out == '["churn"]\n'
     for name in ("_columns", "definition", "nobody", "../churn", "churn; true", "orders"):
@@ -109,8 +143,18 @@ def test_use_case_that_is_asked_for_by_name_has_to_be_there(repository: Reposito
 
 def test_command_runs_without_any_package(repository: Repository) -> None:
     """The workflow calls it before anything is installed."""
-    bare = [sys.executable, "-I", "-S", str(REPOSITORY / "deployments" / "github" / "changed_use_cases.py")]
-    done = subprocess.run([*bare, "HEAD", "HEAD", "--repository", str(repository.folder)], capture_output=True, text=True, check=False)
+    bare = [
+        sys.executable,
+        "-I",
+        "-S",
+        str(REPOSITORY / "deployments" / "github" / "changed_use_cases.py"),
+    ]
+    done = subprocess.run(
+        [*bare, "HEAD", "HEAD", "--repository", str(repository.folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
 
 

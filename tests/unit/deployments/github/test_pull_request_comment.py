@@ -6,7 +6,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deployments.github.pull_request_comment import LIMIT, CommentRefused, client, fitted, main, marker, write_comment
+from deployments.github.pull_request_comment import (
+    LIMIT,
+    CommentRefused,
+    client,
+    fitted,
+    main,
+    marker,
+    write_comment,
+)
 from tests.fakes.github import GitHubServer
 from tests.fixtures.processes import free_port
 
@@ -24,19 +32,34 @@ def speaking(github: GitHubServer) -> Iterator[httpx.Client]:
         yield made
 
 
-def test_second_writing_changes_the_first_comment_and_makes_no_other(github: GitHubServer, speaking: httpx.Client) -> None:
-    done = [write_comment(speaking, github.repository, 12, "contest-flights", body) for body in ("first", "second", "second")]
+def test_second_writing_changes_the_first_comment_and_makes_no_other(
+    github: GitHubServer, speaking: httpx.Client
+) -> None:
+    done = [
+        write_comment(speaking, github.repository, 12, "contest-flights", body)
+        for body in ("first", "second", "second")
+    ]
     assert done == ["created", "updated", "unchanged"]
-    assert [comment["body"] for comment in github.comments] == ["<!-- laurel:contest-flights -->\nsecond"]
+    assert [comment["body"] for comment in github.comments] == [
+        "<!-- laurel:contest-flights -->\nsecond"
+    ]
 
 
-def test_comments_of_other_names_stand_beside_each_other(github: GitHubServer, speaking: httpx.Client) -> None:
+def test_comments_of_other_names_stand_beside_each_other(
+    github: GitHubServer, speaking: httpx.Client
+) -> None:
     for name in ("contest-flights", "contest-churn", "plan"):
         write_comment(speaking, github.repository, 12, name, name)
-    assert [comment["body"].splitlines()[1] for comment in github.comments] == ["contest-flights", "contest-churn", "plan"]
+    assert [comment["body"].splitlines()[1] for comment in github.comments] == [
+        "contest-flights",
+        "contest-churn",
+        "plan",
+    ]
 
 
-def test_comment_is_found_behind_hundreds_of_others(github: GitHubServer, speaking: httpx.Client) -> None:
+def test_comment_is_found_behind_hundreds_of_others(
+    github: GitHubServer, speaking: httpx.Client
+) -> None:
     for number in range(250):
         github.write(12, f"comment {number}")
     ours = github.write(12, f"{marker('plan')}\nold")
@@ -45,7 +68,9 @@ def test_comment_is_found_behind_hundreds_of_others(github: GitHubServer, speaki
     assert ours["body"].endswith("new") and len(github.comments) == 252
 
 
-def test_comment_of_a_person_is_never_changed_whatever_it_holds(github: GitHubServer, speaking: httpx.Client) -> None:
+def test_comment_of_a_person_is_never_changed_whatever_it_holds(
+    github: GitHubServer, speaking: httpx.Client
+) -> None:
     theirs = github.write(12, f"{marker('plan')}\ntheirs", kind="User")
     quoting = github.write(12, f"see {marker('plan')}")
     assert write_comment(speaking, github.repository, 12, "plan", "ours") == "created"
@@ -61,11 +86,22 @@ def test_comment_of_a_person_is_never_changed_whatever_it_holds(github: GitHubSe
         ({"repository": "team/other"}, 404, "Check repository and number"),
         ({"body": "x", "name": "plan", "closed": True}, 401, ""),
     ],
-    ids=["wrong token", "read-only token of a fork", "no such pull request", "no such repository", "no token"],
+    ids=[
+        "wrong token",
+        "read-only token of a fork",
+        "no such pull request",
+        "no such repository",
+        "no token",
+    ],
 )
-def test_refusal_says_what_github_said_and_what_to_do(change: dict[str, object], status: int, advice: str, github: GitHubServer) -> None:
+def test_refusal_says_what_github_said_and_what_to_do(
+    change: dict[str, object], status: int, advice: str, github: GitHubServer
+) -> None:
     token = "" if change.get("closed") else str(change.get("token", github.token))
-    repository, number = str(change.get("repository", github.repository)), int(str(change.get("number", 12)))
+    repository, number = (
+        str(change.get("repository", github.repository)),
+        int(str(change.get("number", 12))),
+    )
     with (
         client(github.url, token or "-") as speaking,
         pytest.raises(CommentRefused, match=f"GitHub answered {status} to .*{advice}") as raised,
@@ -75,13 +111,24 @@ def test_refusal_says_what_github_said_and_what_to_do(change: dict[str, object],
 
 
 def test_github_that_is_away_is_said() -> None:
-    with client(f"http://127.0.0.1:{free_port()}", "x") as speaking, pytest.raises(CommentRefused, match="does not answer"):
+    with (
+        client(f"http://127.0.0.1:{free_port()}", "x") as speaking,
+        pytest.raises(CommentRefused, match="does not answer"),
+    ):
         write_comment(speaking, "team/models", 12, "plan", "text")
 
 
-def test_text_that_is_too_long_is_cut_and_taken(github: GitHubServer, speaking: httpx.Client) -> None:
+def test_text_that_is_too_long_is_cut_and_taken(
+    github: GitHubServer, speaking: httpx.Client
+) -> None:
     lines = "\n".join(f"+ resource {number} " + "ü" * 40 for number in range(3000))
-    write_comment(speaking, github.repository, 12, "plan", f"<details>\n\n```diff\n{lines}\n```\n\n</details>\n")
+    write_comment(
+        speaking,
+        github.repository,
+        12,
+        "plan",
+        f"<details>\n\n```diff\n{lines}\n```\n\n</details>\n",
+    )
     (comment,) = github.comments
     assert len(comment["body"]) <= LIMIT
     assert comment["body"].count("```") == 2 and comment["body"].count("</details>") == 1
@@ -104,10 +151,23 @@ def test_name_that_could_leave_the_marker_is_refused(name: str) -> None:
 
 
 def test_command_takes_the_token_from_the_setting_alone(
-    github: GitHubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    github: GitHubServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "text.md").write_text("text")
-    arguments = [str(tmp_path / "text.md"), "--repository", github.repository, "--number", "12", "--name", "plan", "--api-url", github.url]
+    arguments = [
+        str(tmp_path / "text.md"),
+        "--repository",
+        github.repository,
+        "--number",
+        "12",
+        "--name",
+        "plan",
+        "--api-url",
+        github.url,
+    ]
     with pytest.raises(SystemExit):
         main(arguments)
     assert "LAUREL_GITHUB_TOKEN is not set" in capsys.readouterr().err

@@ -20,7 +20,9 @@ def names(state: Path) -> set[str]:
     return {path.name for path in state.iterdir()} - {"lock"}
 
 
-def test_reset_without_an_answer_removes_nothing_and_says_the_flag(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reset_without_an_answer_removes_nothing_and_says_the_flag(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["reset"]) == 1
     out, error = capsys.readouterr()
     assert "removes for good its models, ledger, lake and keys: mlflow, env" in out
@@ -33,12 +35,16 @@ def test_reset_with_the_flag_removes_what_a_stack_makes_and_nothing_else(state: 
     assert names(state) == {"thesis.tex"}
 
 
-def test_down_of_a_stack_that_does_not_run_names_its_folder(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_down_of_a_stack_that_does_not_run_names_its_folder(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["down"]) == 0
     assert capsys.readouterr().out == f"Nothing is running in {state}.\n"
 
 
-def test_exports_are_lines_that_a_shell_takes(state: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exports_are_lines_that_a_shell_takes(
+    state: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LAUREL_PREFECT_AUTH", "me:it's $HOME")
     assert main(["exports"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -55,10 +61,15 @@ def foreign(state: Path) -> Path:
     return state
 
 
-def test_folder_in_which_no_stack_was_started_is_neither_started_in_nor_reset(foreign: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_folder_in_which_no_stack_was_started_is_neither_started_in_nor_reset(
+    foreign: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = sorted(foreign.rglob("*"))
     assert main(["up"]) == 1
-    assert f"{foreign} holds logs, mlflow, which no stack made. Name a folder that is new or empty" in capsys.readouterr().err
+    assert (
+        f"{foreign} holds logs, mlflow, which no stack made. Name a folder that is new or empty"
+        in capsys.readouterr().err
+    )
     assert main(["reset", "--forget"]) == 0
     assert capsys.readouterr().out == f"There is nothing of a stack in {foreign}.\n"
     assert main(["down"]) == 0
@@ -72,5 +83,8 @@ def test_folder_that_cannot_be_used_is_told_in_a_line(
     monkeypatch.setenv("LAUREL_STATE", str(tmp_path / "file" / "state"))
     monkeypatch.setattr("deployments.local.command.raise_on_interrupts", lambda: None)
     assert main(["up"]) == 1
-    assert "cannot be used: Not a directory." in (error := capsys.readouterr().err) and "another folder: LAUREL_STATE=" in error
+    assert (
+        "cannot be used: Not a directory." in (error := capsys.readouterr().err)
+        and "another folder: LAUREL_STATE=" in error
+    )
     assert len(error.splitlines()) == 1

@@ -1,4 +1,6 @@
-"""A start under a real supervisord, of programs of a line: waits follow signs of life, and not a clock."""
+"""A start under a real supervisord, of programs of a line: waits follow signs of life, and not a
+clock.
+"""
 
 import os
 import signal
@@ -25,7 +27,9 @@ QUIET = 3.0
 
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Supervisor]]:
-    """``start(code)``: an empty supervisord for one program of that code, which gives up after three quiet seconds."""
+    """``start(code)``: an empty supervisord for one program of that code, which gives up after
+    three quiet seconds.
+    """
     monkeypatch.setattr(local_start, "QUIET_SECONDS", QUIET)
     monkeypatch.setattr(signs_of_life, "WORK_SECONDS", 0.2)
     monkeypatch.setattr(signs_of_life, "TELL_SECONDS", 2.0)
@@ -55,7 +59,9 @@ def bring_up(supervisor: Supervisor, code: str, ready: Callable[[float], bool]) 
 
 
 @pytest.mark.slow("waits for seconds")
-@pytest.mark.parametrize("works", ["sum(range(200_000))", "print('a line', flush=True); time.sleep(0.5)"])
+@pytest.mark.parametrize(
+    "works", ["sum(range(200_000))", "print('a line', flush=True); time.sleep(0.5)"]
+)
 def test_program_that_is_at_work_is_waited_for_beyond_every_limit_and_the_wait_is_told(
     works: str, start: Callable[..., Supervisor], tmp_path: Path
 ) -> None:
@@ -73,9 +79,13 @@ def test_program_that_is_at_work_is_waited_for_beyond_every_limit_and_the_wait_i
     assert any(line.startswith("slow is not ready after") for line in lines)
 
 
-def test_program_that_does_nothing_is_given_up_with_its_log(start: Callable[..., Supervisor]) -> None:
+def test_program_that_does_nothing_is_given_up_with_its_log(
+    start: Callable[..., Supervisor],
+) -> None:
     code = f"print('waits for a letter', flush=True); {SLEEPS}"
-    with pytest.raises(StackError, match="slow is not ready after .* and has done nothing for 3 s; everything") as caught:
+    with pytest.raises(
+        StackError, match="slow is not ready after .* and has done nothing for 3 s; everything"
+    ) as caught:
         bring_up(start(code), code, lambda started: False)
     assert "    waits for a letter" in str(caught.value)
 
@@ -88,7 +98,9 @@ def test_a_quiet_time_ends_with_the_next_sign() -> None:
     assert vigil.quiet_seconds() == 0
 
 
-def test_use_of_the_processor_by_a_child_counts_as_its_parent_s(start: Callable[..., Supervisor]) -> None:
+def test_use_of_the_processor_by_a_child_counts_as_its_parent_s(
+    start: Callable[..., Supervisor],
+) -> None:
     code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'while True: pass'])"
     supervisor = start(code)
     supervisor.run("slow")
@@ -104,7 +116,9 @@ def running(supervisor: Supervisor) -> psutil.Process:
     supervisor.run("slow")
     process = psutil.Process(supervisor.states()["slow"]["pid"])
     deadline = time.monotonic() + 60
-    while MARKER not in process.environ() and time.monotonic() < deadline:  # empty while it becomes the program
+    while (
+        MARKER not in process.environ() and time.monotonic() < deadline
+    ):  # empty while it becomes the program
         time.sleep(0.01)
     return process
 
@@ -124,7 +138,9 @@ def test_temporary_files_go_below_the_state_folder_by_a_path_that_a_socket_fits_
     assert not list((state / "tmp").iterdir())
 
 
-def test_nothing_of_this_shell_s_settings_reaches_a_program(start: Callable[..., Supervisor]) -> None:
+def test_nothing_of_this_shell_s_settings_reaches_a_program(
+    start: Callable[..., Supervisor],
+) -> None:
     environment = running(start(SLEEPS)).environ()
     assert "LAUREL_LAKE" not in environment
 
@@ -146,7 +162,9 @@ def test_death_of_a_program_is_told_at_once_with_its_log(start: Callable[..., Su
     assert "    alive" in lines[0]
 
 
-def test_stack_that_is_gone_ends_the_wait_of_whoever_watches_it(start: Callable[..., Supervisor]) -> None:
+def test_stack_that_is_gone_ends_the_wait_of_whoever_watches_it(
+    start: Callable[..., Supervisor],
+) -> None:
     supervisor = start(SLEEPS)
     process = running(supervisor)
     with StackWatch(supervisor, lambda line: None) as watch:

@@ -14,7 +14,9 @@ def settings_in(state: Path, **given: object) -> Settings:
     return Settings.model_validate({"state": state, **given})
 
 
-def test_the_secrets_are_made_once_and_only_their_owner_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_secrets_are_made_once_and_only_their_owner_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LAUREL_STATE", str(tmp_path))
     made = webhook.prepare(Settings.read())
     assert made.serving_webhook_secret and len(made.serving_webhook_secret.get_secret_value()) == 64
@@ -22,7 +24,10 @@ def test_the_secrets_are_made_once_and_only_their_owner_reads_them(tmp_path: Pat
     Fernet(made.mlflow_webhook_key.get_secret_value())  # as MLflow uses it
     assert stat.S_IMODE((tmp_path / "env").stat().st_mode) == 0o600
     again = Settings.read()
-    assert (again.serving_webhook_secret, again.mlflow_webhook_key) == (made.serving_webhook_secret, made.mlflow_webhook_key)
+    assert (again.serving_webhook_secret, again.mlflow_webhook_key) == (
+        made.serving_webhook_secret,
+        made.mlflow_webhook_key,
+    )
     assert webhook.prepare(again) == again
 
 
@@ -30,13 +35,22 @@ def test_mlflow_and_the_service_are_given_them(tmp_path: Path) -> None:
     made = webhook.prepare(settings_in(tmp_path))
     assert made.serving_webhook_secret and made.mlflow_webhook_key
     mlflow = mlflow_server.variables(made)
-    assert mlflow["MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"] == made.mlflow_webhook_key.get_secret_value()
+    assert (
+        mlflow["MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"] == made.mlflow_webhook_key.get_secret_value()
+    )
     assert mlflow["MLFLOW_WEBHOOK_ALLOWED_SCHEMES"] == "http,https"
-    assert environment(made)["LAUREL_SERVING_WEBHOOK_SECRET"] == made.serving_webhook_secret.get_secret_value()
+    assert (
+        environment(made)["LAUREL_SERVING_WEBHOOK_SECRET"]
+        == made.serving_webhook_secret.get_secret_value()
+    )
 
 
-@pytest.mark.parametrize("elsewhere", [{"mlflow_url": "http://mlflow:5000"}, {"serving_url": "http://service:5001"}])
-def test_nobody_makes_a_secret_for_servers_that_run_elsewhere(tmp_path: Path, elsewhere: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "elsewhere", [{"mlflow_url": "http://mlflow:5000"}, {"serving_url": "http://service:5001"}]
+)
+def test_nobody_makes_a_secret_for_servers_that_run_elsewhere(
+    tmp_path: Path, elsewhere: dict[str, str]
+) -> None:
     assert webhook.prepare(settings_in(tmp_path, **elsewhere)).serving_webhook_secret is None
 
 

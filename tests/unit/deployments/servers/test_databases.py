@@ -1,4 +1,6 @@
-"""``python -m deployments.servers.databases`` on a real PostgreSQL, with an administrator as RDS has one: no superuser."""
+"""``python -m deployments.servers.databases`` on a real PostgreSQL, with an administrator as RDS
+has one: no superuser.
+"""
 
 import os
 import subprocess
@@ -15,7 +17,10 @@ from tests.fixtures.postgres import postgres, program, query
 
 pytestmark = [
     pytest.mark.slow("starts PostgreSQL"),
-    pytest.mark.skipif(program("initdb") is None, reason="needs PostgreSQL's server (Debian: apt-get install postgresql)"),
+    pytest.mark.skipif(
+        program("initdb") is None,
+        reason="needs PostgreSQL's server (Debian: apt-get install postgresql)",
+    ),
 ]
 PREFECT, MLFLOW = "pre-fect's", "ml-flow"
 
@@ -31,11 +36,15 @@ def login(administrator: str, user: str, password: str) -> str:
     return f"{user}:{password}@{administrator.partition('@')[2]}"
 
 
-def prepare(administrator: str, folder: Path, *, password: str = PREFECT, admin: bool = True) -> subprocess.CompletedProcess[str]:
+def prepare(
+    administrator: str, folder: Path, *, password: str = PREFECT, admin: bool = True
+) -> subprocess.CompletedProcess[str]:
     """The command as both services run it, here with both their settings at once."""
     mlflow = login(administrator, "mlflow", MLFLOW)
     urls = {
-        "LAUREL_PREFECT_DATABASE": f"postgresql+asyncpg://{login(administrator, 'prefect', password)}/prefect",
+        "LAUREL_PREFECT_DATABASE": (
+            f"postgresql+asyncpg://{login(administrator, 'prefect', password)}/prefect"
+        ),
         "LAUREL_MLFLOW_STORE": f"postgresql://{mlflow}/mlflow",
         "LAUREL_MLFLOW_AUTH_STORE": f"postgresql://{mlflow}/mlflow_auth",
         "LAUREL_STATE": str(folder),
@@ -43,22 +52,51 @@ def prepare(administrator: str, folder: Path, *, password: str = PREFECT, admin:
     if admin:
         urls["LAUREL_DATABASE_ADMIN"] = f"postgresql://{administrator}/postgres"
     command = [sys.executable, "-m", "deployments.servers.databases"]
-    return subprocess.run(command, env={**os.environ, **urls}, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command,
+        env={**os.environ, **urls},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
-def test_each_program_gets_a_user_who_owns_its_databases_and_reaches_no_other(administrator: str, tmp_path: Path) -> None:
+def test_each_program_gets_a_user_who_owns_its_databases_and_reaches_no_other(
+    administrator: str, tmp_path: Path
+) -> None:
     # As an earlier version left it: the administrator's own tables in Prefect's database.
-    query(administrator, "prefect", "CREATE TYPE state AS ENUM ('ready'); CREATE TABLE run (id serial PRIMARY KEY, state state)")
+    query(
+        administrator,
+        "prefect",
+        "CREATE TYPE state AS ENUM ('ready'); CREATE TABLE run (id serial PRIMARY KEY, state "
+        "state)",
+    )
     with ThreadPoolExecutor() as both:
         ended = list(both.map(lambda _: prepare(administrator, tmp_path), range(2)))
     assert [one.returncode for one in ended] == [0, 0], [one.stderr for one in ended]
-    assert sorted(one.stdout for one in ended) == ["All 3 databases are there.\n", "Created: mlflow, mlflow_auth.\n"]
+    assert sorted(one.stdout for one in ended) == [
+        "All 3 databases are there.\n",
+        "Created: mlflow, mlflow_auth.\n",
+    ]
     owners = dict(
-        query(administrator, "postgres", "SELECT datname, pg_get_userbyid(datdba) FROM pg_database WHERE datname ~ 'flow|prefect'")
+        query(
+            administrator,
+            "postgres",
+            "SELECT datname, pg_get_userbyid(datdba) FROM pg_database WHERE datname ~ "
+            "'flow|prefect'",
+        )
     )
     assert owners == {"prefect": "prefect", "mlflow": "mlflow", "mlflow_auth": "mlflow"}
-    prefect, mlflow = login(administrator, "prefect", PREFECT), login(administrator, "mlflow", MLFLOW)
-    query(prefect, "prefect", "ALTER TABLE run ADD COLUMN name text; ALTER TYPE state ADD VALUE 'late'")
+    prefect, mlflow = (
+        login(administrator, "prefect", PREFECT),
+        login(administrator, "mlflow", MLFLOW),
+    )
+    query(
+        prefect,
+        "prefect",
+        "ALTER TABLE run ADD COLUMN name text; ALTER TYPE state ADD VALUE 'late'",
+    )
     query(prefect, "prefect", "CREATE EXTENSION pg_trgm")
     query(mlflow, "mlflow_auth", "CREATE TABLE users (name text)")
     for user, database in ((prefect, "mlflow"), (mlflow, "prefect")):
@@ -66,7 +104,11 @@ def test_each_program_gets_a_user_who_owns_its_databases_and_reaches_no_other(ad
             query(user, database, "SELECT 1")
     for user in (prefect, mlflow):
         with pytest.raises(psycopg2.Error, match="permission denied"):
-            query(user, database="mlflow" if user == mlflow else "prefect", statement="CREATE ROLE somebody")
+            query(
+                user,
+                database="mlflow" if user == mlflow else "prefect",
+                statement="CREATE ROLE somebody",
+            )
 
 
 def test_a_new_password_reaches_the_user(administrator: str, tmp_path: Path) -> None:
@@ -76,7 +118,9 @@ def test_a_new_password_reaches_the_user(administrator: str, tmp_path: Path) -> 
         query(login(administrator, "prefect", PREFECT), "prefect", "SELECT 1")
 
 
-def test_no_password_is_in_a_statement_that_the_server_may_log(administrator: str, tmp_path: Path) -> None:
+def test_no_password_is_in_a_statement_that_the_server_may_log(
+    administrator: str, tmp_path: Path
+) -> None:
     assert prepare(administrator, tmp_path, password="never-to-be-logged").returncode == 0
     superuser = administrator.replace("laurel:", "rdsadmin:")
     (folder,) = query(superuser, "postgres", "SELECT current_setting('unix_socket_directories')")[0]
@@ -84,13 +128,17 @@ def test_no_password_is_in_a_statement_that_the_server_may_log(administrator: st
     assert "never-to-be-logged" not in log
 
 
-def test_without_an_administrator_databases_that_are_there_stay_as_they_are(administrator: str, tmp_path: Path) -> None:
+def test_without_an_administrator_databases_that_are_there_stay_as_they_are(
+    administrator: str, tmp_path: Path
+) -> None:
     prepare(administrator, tmp_path)
     ended = prepare(administrator, tmp_path, admin=False)
     assert (ended.returncode, ended.stdout) == (0, "All 3 databases are there.\n"), ended
 
 
-def test_an_administrator_whom_the_server_refuses_is_told_without_a_password(administrator: str, tmp_path: Path) -> None:
+def test_an_administrator_whom_the_server_refuses_is_told_without_a_password(
+    administrator: str, tmp_path: Path
+) -> None:
     ended = prepare(login(administrator, "laurel", "wrong-one"), tmp_path)
     assert ended.returncode == 1
     assert "password authentication failed" in ended.stderr and "wrong-one" not in ended.stderr

@@ -21,7 +21,9 @@ def read(state: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return Settings.read()
 
 
-def test_s3_keys_are_made_once_and_read_back_by_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s3_keys_are_made_once_and_read_back_by_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = seaweedfs.prepare(read(tmp_path, monkeypatch), WEED, print)
     assert first.s3_access_key and first.s3_secret_key
     again = seaweedfs.prepare(read(tmp_path, monkeypatch), WEED, print)
@@ -42,42 +44,62 @@ def test_other_lines_of_the_env_file_stay_and_a_lax_mode_is_tightened(tmp_path: 
     (tmp_path / "env").write_text("LAUREL_SLACK_CHANNEL=#models\nLAUREL_S3_ACCESS_KEY=old\n")
     (tmp_path / "env").chmod(0o644)
     seaweedfs.remember(tmp_path, {"LAUREL_S3_ACCESS_KEY": "new"})
-    assert (tmp_path / "env").read_text().splitlines() == ["LAUREL_SLACK_CHANNEL=#models", "LAUREL_S3_ACCESS_KEY=new"]
+    assert (tmp_path / "env").read_text().splitlines() == [
+        "LAUREL_SLACK_CHANNEL=#models",
+        "LAUREL_S3_ACCESS_KEY=new",
+    ]
     assert mode(tmp_path / "env") == 0o600
 
 
 def test_keys_that_somebody_set_are_taken_and_not_written_down(tmp_path: Path) -> None:
-    given = Settings(state=tmp_path, s3_access_key=SecretStr("mine"), s3_secret_key=SecretStr("too"))
+    given = Settings(
+        state=tmp_path, s3_access_key=SecretStr("mine"), s3_secret_key=SecretStr("too")
+    )
     assert seaweedfs.prepare(given, WEED, print) == given
     assert not (tmp_path / "env").exists()
 
 
 def test_one_key_without_the_other_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="Only one of LAUREL_S3_ACCESS_KEY and LAUREL_S3_SECRET_KEY"):
+    with pytest.raises(
+        StorageError, match="Only one of LAUREL_S3_ACCESS_KEY and LAUREL_S3_SECRET_KEY"
+    ):
         seaweedfs.prepare(Settings(state=tmp_path, s3_access_key=SecretStr("mine")), WEED, print)
 
 
-def test_platform_without_seaweedfs_gets_a_folder_and_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_platform_without_seaweedfs_gets_a_folder_and_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said: list[str] = []
     found = seaweedfs.prepare(Settings(state=tmp_path), None, said.append)
     assert found.lake == f"file://{tmp_path}/lake"
-    assert said == [f"SeaweedFS has no binary for this platform: the lake is the folder {tmp_path}/lake."]
+    assert said == [
+        f"SeaweedFS has no binary for this platform: the lake is the folder {tmp_path}/lake."
+    ]
     assert read(tmp_path, monkeypatch).lake == found.lake
 
 
 def test_platform_without_seaweedfs_refuses_an_s3_lake_that_was_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="set LAUREL_LAKE=file:///some/folder, or LAUREL_S3_ENDPOINT"):
+    with pytest.raises(
+        StorageError, match="set LAUREL_LAKE=file:///some/folder, or LAUREL_S3_ENDPOINT"
+    ):
         seaweedfs.prepare(Settings(state=tmp_path, lake="s3://mine"), None, print)
 
 
 def test_lake_elsewhere_needs_neither_seaweedfs_nor_keys(tmp_path: Path) -> None:
-    for given in (Settings(state=tmp_path, lake="file:///lake"), Settings(state=tmp_path, s3_endpoint="aws")):
+    for given in (
+        Settings(state=tmp_path, lake="file:///lake"),
+        Settings(state=tmp_path, s3_endpoint="aws"),
+    ):
         assert seaweedfs.prepare(given, None, print) == given
 
 
-def test_sockets_of_a_seaweedfs_that_lives_are_not_swept_away_with_dead_ones(local_settings, tmp_path: Path) -> None:
+def test_sockets_of_a_seaweedfs_that_lives_are_not_swept_away_with_dead_ones(
+    local_settings, tmp_path: Path
+) -> None:
     settings = local_settings(tmp_path)
-    dead, living = (Path(f"/tmp/seaweedfs-{name}-{settings.s3_port}.sock") for name in ("s3", "s3-grpc"))
+    dead, living = (
+        Path(f"/tmp/seaweedfs-{name}-{settings.s3_port}.sock") for name in ("s3", "s3-grpc")
+    )
     try:
         with socket.socket(socket.AF_UNIX) as gone:
             gone.bind(str(dead))

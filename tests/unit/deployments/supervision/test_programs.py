@@ -23,21 +23,42 @@ def test_folder_as_lake_needs_no_seaweedfs() -> None:
 
 
 def test_servers_that_run_elsewhere_are_not_started_and_nothing_waits_for_them() -> None:
-    settings = Settings(lake="file:///lake", prefect_url="https://prefect.example/api", mlflow_url="https://mlflow.example")
+    settings = Settings(
+        lake="file:///lake",
+        prefect_url="https://prefect.example/api",
+        mlflow_url="https://mlflow.example",
+    )
     service, worker = programs(settings)
-    assert (service.name, service.after, worker.name, worker.after) == ("service", None, "worker", None)
+    assert (service.name, service.after, worker.name, worker.after) == (
+        "service",
+        None,
+        "worker",
+        None,
+    )
     assert worker.url == "https://prefect.example/work-pools/work-pool/ec2"
 
 
 def test_s3_keys_reach_only_the_programs_that_need_them() -> None:
-    assert not [program.name for program in programs(Settings(**KEYS)) if "secret" in program.environment.values()]
+    assert not [
+        program.name
+        for program in programs(Settings(**KEYS))
+        if "secret" in program.environment.values()
+    ]
     assert mlflow_server.variables(Settings(**KEYS))["AWS_SECRET_ACCESS_KEY"] == "secret"
     assert "secret" not in prefect_server.variables(Settings(**KEYS)).values()
-    assert not [program.name for program in programs(Settings(**KEYS)) if "secret" in " ".join(program.command)]
+    assert not [
+        program.name
+        for program in programs(Settings(**KEYS))
+        if "secret" in " ".join(program.command)
+    ]
 
 
 def test_environment_points_at_the_stack_and_at_no_folder_of_the_user() -> None:
-    given = environment(Settings(state=Path("/state"), prefect_port=1, mlflow_port=2, slack_token=SecretStr("xoxb-1")))
+    given = environment(
+        Settings(
+            state=Path("/state"), prefect_port=1, mlflow_port=2, slack_token=SecretStr("xoxb-1")
+        )
+    )
     assert given["PREFECT_API_URL"] == "http://127.0.0.1:1/api"
     assert given["MLFLOW_TRACKING_URI"] == "http://127.0.0.1:2"
     assert given["PREFECT_HOME"] == "/state/prefect"

@@ -18,12 +18,20 @@ from serving.edge.refusals import add_error_answers
 from serving.service.service import Service
 
 SECRET = "a secret of the test"
-BODY = '{"entity": "model_version_alias", "action": "created", "data": {"name": "toy", "alias": "champion", "version": "99"}}'
+BODY = (
+    '{"entity": "model_version_alias", "action": "created", "data": {"name": "toy", "alias": '
+    '"champion", "version": "99"}}'
+)
 
 
 def make_client(state: Path, secret: str | None = SECRET) -> TestClient:
     """A worker's routes; several with the same ``state`` are workers of one service."""
-    given = {"state": state, "lake": f"file://{state}/lake", "serving_use_cases": "toy,other", "serving_webhook_secret": secret}
+    given = {
+        "state": state,
+        "lake": f"file://{state}/lake",
+        "serving_use_cases": "toy,other",
+        "serving_webhook_secret": secret,
+    }
     app = FastAPI()
     add_error_answers(app)
     add_routes(app, Service(Settings.model_validate(given)))
@@ -35,14 +43,25 @@ def client(tmp_path: Path) -> TestClient:
     return make_client(tmp_path)
 
 
-def call(client: TestClient, delivery: str = "d-1", age: float = 0, body: str = BODY, secret: str = SECRET, **changed: str) -> Any:
+def call(
+    client: TestClient,
+    delivery: str = "d-1",
+    age: float = 0,
+    body: str = BODY,
+    secret: str = SECRET,
+    **changed: str,
+) -> Any:
     stamp = str(int(time.time() - age))
     headers = {
         "x-mlflow-delivery-id": delivery,
         "x-mlflow-timestamp": stamp,
         "x-mlflow-signature": sign(secret, delivery, stamp, body),
     }
-    return client.post(PATH, content=body, headers=headers | {name.replace("_", "-"): value for name, value in changed.items()})
+    return client.post(
+        PATH,
+        content=body,
+        headers=headers | {name.replace("_", "-"): value for name, value in changed.items()},
+    )
 
 
 def looks(state: Path) -> list[int]:
@@ -77,7 +96,10 @@ def test_a_call_of_mlflow_makes_all_watches_look_now(client: TestClient, tmp_pat
 def test_any_other_call_is_refused_and_nobody_looks(
     client: TestClient, tmp_path: Path, changed: dict[str, Any], status: int, code: str
 ) -> None:
-    raw = {name: value.encode() if isinstance(value, str) and name.startswith("x_") else value for name, value in changed.items()}
+    raw = {
+        name: value.encode() if isinstance(value, str) and name.startswith("x_") else value
+        for name, value in changed.items()
+    }
     answer = call(client, **raw)
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
     assert looks(tmp_path) == [0, 0]
@@ -85,7 +107,11 @@ def test_any_other_call_is_refused_and_nobody_looks(
 
 def test_a_changed_body_is_forged(client: TestClient, tmp_path: Path) -> None:
     stamp = str(int(time.time()))
-    headers = {"x-mlflow-delivery-id": "d", "x-mlflow-timestamp": stamp, "x-mlflow-signature": sign(SECRET, "d", stamp, BODY)}
+    headers = {
+        "x-mlflow-delivery-id": "d",
+        "x-mlflow-timestamp": stamp,
+        "x-mlflow-signature": sign(SECRET, "d", stamp, BODY),
+    }
     assert client.post(PATH, content=BODY.replace("99", "98"), headers=headers).status_code == 401
     assert looks(tmp_path) == [0, 0]
 
@@ -108,7 +134,9 @@ def test_what_was_seen_is_forgotten_when_its_age_alone_refuses_it(tmp_path: Path
     deliveries = Deliveries(SECRET, Seen(tmp_path))
     stamp = str(int(time.time()))
     for number in range(50):
-        deliveries.check(f"d-{number}", stamp, sign(SECRET, f"d-{number}", stamp, BODY), BODY.encode())
+        deliveries.check(
+            f"d-{number}", stamp, sign(SECRET, f"d-{number}", stamp, BODY), BODY.encode()
+        )
     assert len(list(tmp_path.iterdir())) == 50
     for seen in tmp_path.iterdir():
         old = time.time() - 2 * LONGEST_AGE_SECONDS - 90
@@ -118,12 +146,19 @@ def test_what_was_seen_is_forgotten_when_its_age_alone_refuses_it(tmp_path: Path
 
 
 @pytest.mark.parametrize("secret", [None, ""])
-def test_without_a_secret_the_route_says_which_setting_is_missing(tmp_path: Path, secret: str | None) -> None:
+def test_without_a_secret_the_route_says_which_setting_is_missing(
+    tmp_path: Path, secret: str | None
+) -> None:
     answer = call(make_client(tmp_path, secret))
-    assert answer.status_code == 404 and "LAUREL_SERVING_WEBHOOK_SECRET" in answer.json()["error"]["message"]
+    assert (
+        answer.status_code == 404
+        and "LAUREL_SERVING_WEBHOOK_SECRET" in answer.json()["error"]["message"]
+    )
 
 
-def test_a_call_that_cannot_be_remembered_is_to_be_sent_again(client: TestClient, tmp_path: Path) -> None:
+def test_a_call_that_cannot_be_remembered_is_to_be_sent_again(
+    client: TestClient, tmp_path: Path
+) -> None:
     (tmp_path / "serving").write_text("a file where the folder should be")
     answer = call(client)
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "disk_refuses")

@@ -23,7 +23,9 @@ from tests.fixtures.processes import wait_until
 
 
 class BusyRegistry(RegistryServer):
-    """Calls ``while_fetching`` with the path of each file of a package, when it has read it and before it sends it."""
+    """Calls ``while_fetching`` with the path of each file of a package, when it has read it and
+    before it sends it.
+    """
 
     while_fetching: Callable[[str], None] = staticmethod(lambda path: None)
 
@@ -38,17 +40,31 @@ class BusyRegistry(RegistryServer):
 def mlflow(tmp_path: Path) -> Iterator[BusyRegistry]:
     with BusyRegistry(tmp_path / "artifacts") as server:
         for version in (1, 2, 3, 4):
-            server.register("toy", version, lambda folder, bias=version / 10: write_package(folder, bias=bias))
+            server.register(
+                "toy", version, lambda folder, bias=version / 10: write_package(folder, bias=bias)
+            )
         server.crown("toy", 1)
         yield server
 
 
 def watch_of(
-    url: str, folder: Path, poll_seconds: float = 1e-6, slack: SlackServer | None = None, away_seconds: float = 60.0
+    url: str,
+    folder: Path,
+    poll_seconds: float = 1e-6,
+    slack: SlackServer | None = None,
+    away_seconds: float = 60.0,
 ) -> ChampionWatch:
     """A worker's watch: several with the same ``folder`` are workers of one service."""
     told = Slack(slack.token, "#ml", slack.url) if slack else None
-    return ChampionWatch("toy", Registry(url), PackageCache(folder / "cache"), poll_seconds, Metrics(), told, away_seconds=away_seconds)
+    return ChampionWatch(
+        "toy",
+        Registry(url),
+        PackageCache(folder / "cache"),
+        poll_seconds,
+        Metrics(),
+        told,
+        away_seconds=away_seconds,
+    )
 
 
 @pytest.fixture
@@ -79,22 +95,32 @@ def test_the_watch_follows_the_alias_and_back(mlflow: RegistryServer, watch: Cha
 def test_the_same_version_is_fetched_once(mlflow: RegistryServer, watch: ChampionWatch) -> None:
     for _ in range(3):
         watch.check()
-    assert sum("artifacts" in path for path in mlflow.asked) == 3  # package.json, model.onnx, smoke.json
+    assert (
+        sum("artifacts" in path for path in mlflow.asked) == 3
+    )  # package.json, model.onnx, smoke.json
     assert not any("reference" in path for path in mlflow.asked)
 
 
-def test_going_back_to_the_version_before_needs_no_download(mlflow: RegistryServer, watch: ChampionWatch) -> None:
+def test_going_back_to_the_version_before_needs_no_download(
+    mlflow: RegistryServer, watch: ChampionWatch
+) -> None:
     for crowned in (1, 2, 1):
         mlflow.crown("toy", crowned)
         watch.check()
     assert sum("run-toy-1/" in path for path in mlflow.asked) == 3
 
 
-def test_only_the_last_two_packages_stay_on_disk(mlflow: RegistryServer, watch: ChampionWatch, tmp_path: Path) -> None:
+def test_only_the_last_two_packages_stay_on_disk(
+    mlflow: RegistryServer, watch: ChampionWatch, tmp_path: Path
+) -> None:
     for crowned in (1, 2, 3, 4):
         mlflow.crown("toy", crowned)
         watch.check()
-    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["3", "4", "champion.json"]
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == [
+        "3",
+        "4",
+        "champion.json",
+    ]
 
 
 @pytest.mark.parametrize("name", ["package.json", "model.onnx", "smoke.json"])
@@ -110,7 +136,9 @@ def test_a_flipped_byte_keeps_the_old_champion_and_leaves_nothing_on_disk(
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["1", "champion.json"]
 
 
-def test_a_package_that_was_damaged_on_this_disk_is_fetched_again(mlflow: RegistryServer, tmp_path: Path) -> None:
+def test_a_package_that_was_damaged_on_this_disk_is_fetched_again(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
     watch_of(mlflow.url, tmp_path).check()
     flip_byte(tmp_path / "cache" / "1" / "model.onnx")
     again = watch_of(mlflow.url, tmp_path)
@@ -120,7 +148,9 @@ def test_a_package_that_was_damaged_on_this_disk_is_fetched_again(mlflow: Regist
     assert version(again) == "1" and again.last_error is None
 
 
-def test_a_repaired_package_is_taken_at_a_later_look(mlflow: RegistryServer, watch: ChampionWatch) -> None:
+def test_a_repaired_package_is_taken_at_a_later_look(
+    mlflow: RegistryServer, watch: ChampionWatch
+) -> None:
     watch.check()
     file = mlflow.package_folder("toy", 2) / "model.onnx"
     flip_byte(file)
@@ -131,7 +161,9 @@ def test_a_repaired_package_is_taken_at_a_later_look(mlflow: RegistryServer, wat
     assert version(watch) == "2" and watch.last_error is None
 
 
-def test_a_refused_version_is_not_fetched_at_every_look(mlflow: RegistryServer, tmp_path: Path) -> None:
+def test_a_refused_version_is_not_fetched_at_every_look(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
     watch = watch_of(mlflow.url, tmp_path, poll_seconds=60.0)
     flip_byte(mlflow.package_folder("toy", 1) / "model.onnx")
     for _ in range(3):
@@ -141,9 +173,16 @@ def test_a_refused_version_is_not_fetched_at_every_look(mlflow: RegistryServer, 
 
 
 @pytest.mark.parametrize(
-    "tags", [{}, {"laurel.package": "mlflow-artifacts:/1/run-toy-2/artifacts/package"}, {"laurel.package_sha256": "0"}]
+    "tags",
+    [
+        {},
+        {"laurel.package": "mlflow-artifacts:/1/run-toy-2/artifacts/package"},
+        {"laurel.package_sha256": "0"},
+    ],
 )
-def test_a_version_without_its_tags_is_refused(mlflow: RegistryServer, watch: ChampionWatch, tags: dict[str, str]) -> None:
+def test_a_version_without_its_tags_is_refused(
+    mlflow: RegistryServer, watch: ChampionWatch, tags: dict[str, str]
+) -> None:
     watch.check()
     mlflow.versions["toy", 2] = tags
     mlflow.crown("toy", 2)
@@ -152,30 +191,46 @@ def test_a_version_without_its_tags_is_refused(mlflow: RegistryServer, watch: Ch
 
 
 @pytest.mark.parametrize(
-    ("uri", "told"), [("mlflow-artifacts:/1/nowhere/package", "no package.json"), ("s3://bucket/package", "reads mlflow-artifacts:/")]
+    ("uri", "told"),
+    [
+        ("mlflow-artifacts:/1/nowhere/package", "no package.json"),
+        ("s3://bucket/package", "reads mlflow-artifacts:/"),
+    ],
 )
-def test_a_package_that_is_elsewhere_is_refused(mlflow: RegistryServer, watch: ChampionWatch, uri: str, told: str) -> None:
+def test_a_package_that_is_elsewhere_is_refused(
+    mlflow: RegistryServer, watch: ChampionWatch, uri: str, told: str
+) -> None:
     mlflow.versions["toy", 1]["laurel.package"] = uri
     watch.check()
     assert version(watch) is None and told in str(watch.last_error)
 
 
-def test_a_package_of_another_use_case_is_refused(mlflow: RegistryServer, watch: ChampionWatch) -> None:
+def test_a_package_of_another_use_case_is_refused(
+    mlflow: RegistryServer, watch: ChampionWatch
+) -> None:
     mlflow.register("toy", 5, lambda folder: write_package(folder, use_case="other"))
     mlflow.crown("toy", 5)
     watch.check()
     assert version(watch) is None and "'other'" in str(watch.last_error)
 
 
-def test_a_package_with_a_field_named_like_the_event_time_is_refused(mlflow: RegistryServer, watch: ChampionWatch) -> None:
-    clash = [Feature("time_hour", "category", nullable=True), Feature("distance", "number", False), Feature("wind", "number", True)]
+def test_a_package_with_a_field_named_like_the_event_time_is_refused(
+    mlflow: RegistryServer, watch: ChampionWatch
+) -> None:
+    clash = [
+        Feature("time_hour", "category", nullable=True),
+        Feature("distance", "number", False),
+        Feature("wind", "number", True),
+    ]
     mlflow.register("toy", 5, lambda folder: write_package(folder, features=clash))
     mlflow.crown("toy", 5)
     watch.check()
     assert version(watch) is None and "Version 5 is refused" in str(watch.last_error)
 
 
-def test_an_alias_that_is_gone_is_said_and_the_last_champion_serves(mlflow: RegistryServer, watch: ChampionWatch) -> None:
+def test_an_alias_that_is_gone_is_said_and_the_last_champion_serves(
+    mlflow: RegistryServer, watch: ChampionWatch
+) -> None:
     watch.check()
     del mlflow.champions["toy"]
     watch.check()
@@ -183,13 +238,17 @@ def test_an_alias_that_is_gone_is_said_and_the_last_champion_serves(mlflow: Regi
     assert "Version 1 keeps serving" in str(watch.last_error)
 
 
-def test_a_model_that_nobody_registered_is_no_failure_of_the_registry(mlflow: RegistryServer, watch: ChampionWatch) -> None:
+def test_a_model_that_nobody_registered_is_no_failure_of_the_registry(
+    mlflow: RegistryServer, watch: ChampionWatch
+) -> None:
     mlflow.versions.clear()
     watch.check()
     assert version(watch) is None and "nothing to serve yet" in str(watch.last_error)
 
 
-def test_a_registry_that_is_away_is_waited_for_longer_and_longer_and_then_followed(mlflow: RegistryServer, tmp_path: Path) -> None:
+def test_a_registry_that_is_away_is_waited_for_longer_and_longer_and_then_followed(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
     watch = watch_of(mlflow.url, tmp_path, poll_seconds=2.0)
     mlflow.broken = True
     waits = []
@@ -215,17 +274,27 @@ def test_a_restart_with_the_registry_away_serves_the_last_good_version(
     assert "cannot be reached" in str(again.last_error)
 
 
-def test_the_same_failure_is_logged_once(watch: ChampionWatch, mlflow: RegistryServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_same_failure_is_logged_once(
+    watch: ChampionWatch, mlflow: RegistryServer, caplog: pytest.LogCaptureFixture
+) -> None:
     flip_byte(mlflow.package_folder("toy", 1) / "model.onnx")
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             watch.check()
     assert len([record for record in caplog.records if "refused" in record.message]) == 1
-    assert watch._metrics.registry.get_sample_value("laurel_swap_failures_total", {"use_case": "toy", "reason": "package"}) == 3
+    assert (
+        watch._metrics.registry.get_sample_value(
+            "laurel_swap_failures_total", {"use_case": "toy", "reason": "package"}
+        )
+        == 3
+    )
 
 
 def test_something_else_on_the_registrys_port_is_no_registry(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as deaf, pytest.raises(RegistryAway, match="cannot be reached"):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as deaf,
+        pytest.raises(RegistryAway, match="cannot be reached"),
+    ):
         Registry(f"http://127.0.0.1:{deaf.getsockname()[1]}", timeout_seconds=0.2).champion("toy")
 
 
@@ -247,16 +316,22 @@ def test_a_package_of_another_format_is_refused(mlflow: BusyRegistry, watch: Cha
     assert version(watch) == "1" and "format 99" in str(watch.last_error)
 
 
-def test_an_alias_that_goes_back_during_the_fetch_is_not_followed_to_where_it_was(mlflow: BusyRegistry, watch: ChampionWatch) -> None:
+def test_an_alias_that_goes_back_during_the_fetch_is_not_followed_to_where_it_was(
+    mlflow: BusyRegistry, watch: ChampionWatch
+) -> None:
     watch.check()
     mlflow.while_fetching = lambda path: mlflow.crown("toy", 1)
     mlflow.crown("toy", 2)
     watch.check()
     assert version(watch) == "1" and watch.last_error is None
-    assert watch._metrics.registry.get_sample_value("laurel_swaps_total", {"use_case": "toy"}) is None
+    assert (
+        watch._metrics.registry.get_sample_value("laurel_swaps_total", {"use_case": "toy"}) is None
+    )
 
 
-def test_an_alias_that_moves_on_during_the_fetch_is_followed_at_once(mlflow: BusyRegistry, watch: ChampionWatch) -> None:
+def test_an_alias_that_moves_on_during_the_fetch_is_followed_at_once(
+    mlflow: BusyRegistry, watch: ChampionWatch
+) -> None:
     watch.check()
     mlflow.while_fetching = lambda path: mlflow.crown("toy", 3)
     mlflow.crown("toy", 2)
@@ -265,8 +340,12 @@ def test_an_alias_that_moves_on_during_the_fetch_is_followed_at_once(mlflow: Bus
     assert watch._metrics.registry.get_sample_value("laurel_swaps_total", {"use_case": "toy"}) == 1
 
 
-def test_of_two_looks_at_once_the_older_answer_never_wins(mlflow: BusyRegistry, tmp_path: Path) -> None:
-    """The first look is about to swap to version 2 when the alias moves to 3 and a second look begins."""
+def test_of_two_looks_at_once_the_older_answer_never_wins(
+    mlflow: BusyRegistry, tmp_path: Path
+) -> None:
+    """The first look is about to swap to version 2 when the alias moves to 3 and a second look
+    begins.
+    """
     swapping, moved = threading.Event(), threading.Event()
 
     class SlowDisk(PackageCache):
@@ -276,7 +355,9 @@ def test_of_two_looks_at_once_the_older_answer_never_wins(mlflow: BusyRegistry, 
                 assert moved.wait(30)
             super().keep(version, sha256)
 
-    watch = ChampionWatch("toy", Registry(mlflow.url), SlowDisk(tmp_path / "cache"), 1e-6, Metrics())
+    watch = ChampionWatch(
+        "toy", Registry(mlflow.url), SlowDisk(tmp_path / "cache"), 1e-6, Metrics()
+    )
     mlflow.crown("toy", 2)
     with ThreadPoolExecutor(2) as pool:
         slow = pool.submit(watch.check)
@@ -290,7 +371,9 @@ def test_of_two_looks_at_once_the_older_answer_never_wins(mlflow: BusyRegistry, 
     assert version(watch) == "3"
 
 
-def test_a_registry_that_goes_away_after_the_fetch_does_not_stop_the_swap(mlflow: BusyRegistry, watch: ChampionWatch) -> None:
+def test_a_registry_that_goes_away_after_the_fetch_does_not_stop_the_swap(
+    mlflow: BusyRegistry, watch: ChampionWatch
+) -> None:
     def go_away(path: str) -> None:
         mlflow.broken = path.endswith("smoke.json")
 
@@ -299,7 +382,9 @@ def test_a_registry_that_goes_away_after_the_fetch_does_not_stop_the_swap(mlflow
     assert mlflow.broken and version(watch) == "1"
 
 
-def test_workers_that_want_the_same_version_at_once_fetch_it_once(mlflow: BusyRegistry, tmp_path: Path) -> None:
+def test_workers_that_want_the_same_version_at_once_fetch_it_once(
+    mlflow: BusyRegistry, tmp_path: Path
+) -> None:
     watches = [watch_of(mlflow.url, tmp_path) for _ in range(4)]
     together = threading.Barrier(4)
 
@@ -314,7 +399,9 @@ def test_workers_that_want_the_same_version_at_once_fetch_it_once(mlflow: BusyRe
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["1", "champion.json"]
 
 
-def test_a_worker_whose_sibling_dies_in_the_middle_of_a_fetch_fetches_itself(mlflow: BusyRegistry, tmp_path: Path) -> None:
+def test_a_worker_whose_sibling_dies_in_the_middle_of_a_fetch_fetches_itself(
+    mlflow: BusyRegistry, tmp_path: Path
+) -> None:
     left = tmp_path / "cache" / "1.0123abcd.partial"
     left.mkdir(parents=True)
     (tmp_path / "cache" / "1.lock").touch()  # nobody holds it any more
@@ -324,7 +411,9 @@ def test_a_worker_whose_sibling_dies_in_the_middle_of_a_fetch_fetches_itself(mlf
     assert version(watch) == "1"
 
 
-def test_a_poke_of_any_worker_makes_all_look_long_before_their_poll(mlflow: BusyRegistry, tmp_path: Path) -> None:
+def test_a_poke_of_any_worker_makes_all_look_long_before_their_poll(
+    mlflow: BusyRegistry, tmp_path: Path
+) -> None:
     watches = [watch_of(mlflow.url, tmp_path, poll_seconds=3600) for _ in range(2)]
 
     async def follow() -> list[str | None]:
@@ -350,7 +439,12 @@ async def until(what: Callable[[], bool]) -> None:
 def test_whoever_waits_for_swaps_is_called_after_each(mlflow: BusyRegistry, tmp_path: Path) -> None:
     served: list[str | None] = []
     watch = ChampionWatch(
-        "toy", Registry(mlflow.url), PackageCache(tmp_path / "cache"), 1e-6, Metrics(), on_swap=lambda: served.append(version(watch))
+        "toy",
+        Registry(mlflow.url),
+        PackageCache(tmp_path / "cache"),
+        1e-6,
+        Metrics(),
+        on_swap=lambda: served.append(version(watch)),
     )
     for crowned in (1, 1, 2):
         mlflow.crown("toy", crowned)
@@ -367,7 +461,9 @@ def test_a_download_ends_with_the_service(mlflow: BusyRegistry, tmp_path: Path) 
     assert not list((tmp_path / "cache").iterdir())
 
 
-def test_slack_hears_of_a_refused_version_once_from_all_workers(mlflow: BusyRegistry, tmp_path: Path) -> None:
+def test_slack_hears_of_a_refused_version_once_from_all_workers(
+    mlflow: BusyRegistry, tmp_path: Path
+) -> None:
     flip_byte(mlflow.package_folder("toy", 2) / "model.onnx")
     with SlackServer() as slack:
         watches = [watch_of(mlflow.url, tmp_path, slack=slack) for _ in range(3)]
@@ -377,7 +473,11 @@ def test_slack_hears_of_a_refused_version_once_from_all_workers(mlflow: BusyRegi
                 watch.check()
         wait_until(lambda: len(slack.messages) == 1, "Slack is told")
         told = slack.messages[0]["text"]
-        assert "toy: version 2 cannot be served" in told and "model.onnx was changed" in told and "Version 1 keeps serving." in told
+        assert (
+            "toy: version 2 cannot be served" in told
+            and "model.onnx was changed" in told
+            and "Version 1 keeps serving." in told
+        )
 
         mlflow.crown("toy", 1)
         for watch in watches:
@@ -392,11 +492,15 @@ def test_slack_hears_of_a_refused_version_once_from_all_workers(mlflow: BusyRegi
         for crowned in (1, 2):
             mlflow.crown("toy", crowned)
             restarted.check()
-        wait_until(lambda: len(slack.messages) == 3, "only the last one of the restarted worker is told")
+        wait_until(
+            lambda: len(slack.messages) == 3, "only the last one of the restarted worker is told"
+        )
         assert slack.statuses == [200] * 3
 
 
-def test_slack_hears_of_a_registry_only_when_it_has_been_away_for_long(mlflow: BusyRegistry, tmp_path: Path) -> None:
+def test_slack_hears_of_a_registry_only_when_it_has_been_away_for_long(
+    mlflow: BusyRegistry, tmp_path: Path
+) -> None:
     with SlackServer() as slack:
         patient = watch_of(mlflow.url, tmp_path / "patient", slack=slack, away_seconds=3600)
         hasty = [watch_of(mlflow.url, tmp_path, slack=slack, away_seconds=0) for _ in range(2)]
@@ -404,18 +508,26 @@ def test_slack_hears_of_a_registry_only_when_it_has_been_away_for_long(mlflow: B
         for watch in (patient, *hasty, *hasty):
             watch.check()
         wait_until(lambda: len(slack.messages) == 1, "Slack is told")
-        assert "registry is away" in slack.messages[0]["text"] and "answers 500" in slack.messages[0]["text"]
+        assert (
+            "registry is away" in slack.messages[0]["text"]
+            and "answers 500" in slack.messages[0]["text"]
+        )
         mlflow.broken = False
         cut_off = watch_of("http://127.0.0.1:1", tmp_path, slack=slack, away_seconds=0)
         for watch in (hasty[0], cut_off, hasty[0], cut_off, hasty[0], cut_off):
             watch.check()  # one worker is well, the other never
         mlflow.broken = True
         hasty[0].check()
-        wait_until(lambda: [one["text"].count("answers 500") for one in slack.messages].count(1) == 2, "its own absence is news again")
+        wait_until(
+            lambda: [one["text"].count("answers 500") for one in slack.messages].count(1) == 2,
+            "its own absence is news again",
+        )
         assert len(slack.messages) == 3, "the one that was cut off has told it once"
 
 
-def test_a_slack_that_keeps_the_caller_waiting_holds_up_no_look(mlflow: BusyRegistry, tmp_path: Path) -> None:
+def test_a_slack_that_keeps_the_caller_waiting_holds_up_no_look(
+    mlflow: BusyRegistry, tmp_path: Path
+) -> None:
     flip_byte(mlflow.package_folder("toy", 1) / "model.onnx")
     with SlackServer() as slack:
         slack.keep_waiting()
@@ -426,7 +538,9 @@ def test_a_slack_that_keeps_the_caller_waiting_holds_up_no_look(mlflow: BusyRegi
         assert version(watch) == "2" and slack.statuses in ([], [-1])
 
 
-def test_what_slack_refuses_is_in_the_log_without_the_token(mlflow: BusyRegistry, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_slack_refuses_is_in_the_log_without_the_token(
+    mlflow: BusyRegistry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     flip_byte(mlflow.package_folder("toy", 1) / "model.onnx")
     with SlackServer() as slack:
         slack.refuse("channel_not_found")

@@ -1,4 +1,6 @@
-"""Every use case is served, and a new one is found while the service runs; a name that is misspelled is refused at the start."""
+"""Every use case is served, and a new one is found while the service runs; a name that is
+misspelled is refused at the start.
+"""
 
 import asyncio
 import subprocess
@@ -26,7 +28,9 @@ def settings_of(folder: Path, **given: Any) -> Settings:
     """Settings of a home of its own, with the use cases that are written there."""
     (folder / "usecases" / "definition").mkdir(parents=True, exist_ok=True)
     (folder / "usecases" / "definition" / "__init__.py").write_text(FILE)
-    return Settings.model_validate({"home": folder, "state": folder / "state", "lake": f"file://{folder}/lake", **given})
+    return Settings.model_validate(
+        {"home": folder, "state": folder / "state", "lake": f"file://{folder}/lake", **given}
+    )
 
 
 def write(folder: Path, *names: str) -> None:
@@ -48,11 +52,18 @@ def test_files_are_known_by_their_names_without_an_import(tmp_path: Path) -> Non
 def test_those_of_the_settings_come_first_and_all_are_bounded(tmp_path: Path) -> None:
     write(tmp_path, *(f"case_{number}.py" for number in range(3)))
     settings = settings_of(tmp_path, serving_use_cases="case_2,*")
-    assert all_of(settings, ["of_registry", "no/name"]) == ["case_2", "case_0", "case_1", "of_registry"]
+    assert all_of(settings, ["of_registry", "no/name"]) == [
+        "case_2",
+        "case_0",
+        "case_1",
+        "of_registry",
+    ]
     assert len(all_of(settings, [f"model_{number}" for number in range(1000)])) == MOST
 
 
-def test_use_case_that_served_before_a_restart_serves_though_nobody_else_knows_it(tmp_path: Path) -> None:
+def test_use_case_that_served_before_a_restart_serves_though_nobody_else_knows_it(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "state" / "serving" / "toy").mkdir(parents=True)
     (tmp_path / "state" / "serving" / "toy" / "champion.json").touch()
     assert all_of(settings_of(tmp_path)) == ["toy"]
@@ -61,12 +72,20 @@ def test_use_case_that_served_before_a_restart_serves_though_nobody_else_knows_i
 def test_misspelled_name_is_refused_with_the_nearest(tmp_path: Path) -> None:
     write(tmp_path, "flights.py", "churn.py")
     for registry in (NOWHERE, Registry("http://127.0.0.1:1")):
-        with pytest.raises(ValueError, match=r"names 'flihgts', which has neither .* Did you mean 'flights'\? Known: churn, flights"):
+        with pytest.raises(
+            ValueError,
+            match=(
+                r"names 'flihgts', which has neither .* Did you mean 'flights'\? Known: churn, "
+                r"flights"
+            ),
+        ):
             refuse_misspelled(settings_of(tmp_path, serving_use_cases="churn,flihgts"), registry)
     refuse_misspelled(settings_of(tmp_path, serving_use_cases="churn,flights,*"), NOWHERE)
 
 
-def test_name_that_the_registry_knows_needs_no_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_name_that_the_registry_knows_needs_no_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     write(tmp_path, "toys.py")
     with RegistryServer(tmp_path / "artifacts") as mlflow:
         mlflow.register("toy", 1, write_package)
@@ -100,12 +119,21 @@ def test_new_use_case_is_served_without_a_restart(tmp_path: Path) -> None:
         assert list(service.watches) == ["flights"]
         await service.start()
         try:
-            with pytest.raises(UnseenUseCase, match=r"Unknown use case 'toy'. Served here: flights. A new one is served once its file"):
+            with pytest.raises(
+                UnseenUseCase,
+                match=(
+                    r"Unknown use case 'toy'. Served here: flights. A new one is served "
+                    r"once its "
+                    r"file"
+                ),
+            ):
                 service.watch("toy")
             mlflow.register("toy", 1, lambda folder: write_package(folder))
             mlflow.crown("toy", 1)
             write(tmp_path, "churn.py")
-            while not ({"toy", "churn"} <= set(service.watches) and service.watches["toy"].champion):
+            while not (
+                {"toy", "churn"} <= set(service.watches) and service.watches["toy"].champion
+            ):
                 await asyncio.sleep(0.02)
             assert b"/v1/toy/predict" in service.hot_routes
             assert service.champion("toy").version == "1"
@@ -141,14 +169,18 @@ def test_use_case_that_was_never_trained_takes_no_other_out_of_service(tmp_path:
     assert Service(settings_of(empty)).not_ready() == ["any use case"]
 
 
-def test_no_more_use_cases_are_served_than_may_be_however_many_come_later(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_more_use_cases_are_served_than_may_be_however_many_come_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     write(tmp_path, *[f"model_{number:03d}.py" for number in range(MOST - 1)])
     service = Service(settings_of(tmp_path))
     assert service.find_unserved(["another", "beyond"]) == ["another"]
     write(tmp_path, "model_999.py")
     full = Service(settings_of(tmp_path))
     assert [full.find_unserved(["another"]) for _ in range(3)] == [[], [], []]
-    assert len([message for message in caplog.messages if message.startswith("of 101 use cases")]) == 1
+    assert (
+        len([message for message in caplog.messages if message.startswith("of 101 use cases")]) == 1
+    )
 
 
 def test_default_is_the_one_that_is_meant_or_nobody(tmp_path: Path) -> None:
@@ -161,36 +193,64 @@ def test_default_is_the_one_that_is_meant_or_nobody(tmp_path: Path) -> None:
     assert service.default_use_case == "flights"
     service.watches["churn"].champion = object()  # type: ignore[assignment]
     assert service.default_use_case is None
-    assert Service(settings_of(tmp_path, serving_use_cases="flights,*")).default_use_case == "flights"
+    assert (
+        Service(settings_of(tmp_path, serving_use_cases="flights,*")).default_use_case == "flights"
+    )
 
 
 def test_misspelled_name_ends_the_start_in_a_line(tmp_path: Path) -> None:
-    environment = {"LAUREL_SERVING_USE_CASES": "flihgts", "LAUREL_STATE": str(tmp_path), "LAUREL_MLFLOW_URL": "http://127.0.0.1:1"}
+    environment = {
+        "LAUREL_SERVING_USE_CASES": "flihgts",
+        "LAUREL_STATE": str(tmp_path),
+        "LAUREL_MLFLOW_URL": "http://127.0.0.1:1",
+    }
     command = [sys.executable, "-m", "serving"]
-    ended = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert ended.returncode == 1 and "Traceback" not in ended.stderr
-    assert "The model service does not start: LAUREL_SERVING_USE_CASES names 'flihgts'" in ended.stderr
+    assert (
+        "The model service does not start: LAUREL_SERVING_USE_CASES names 'flihgts'" in ended.stderr
+    )
     assert "Did you mean 'flights'?" in ended.stderr
 
 
 @pytest.mark.slow("starts the service with workers")
-def test_every_worker_finds_a_new_use_case_and_the_registry_s_error_keeps_nobody_from_serving(tmp_path: Path) -> None:
+def test_every_worker_finds_a_new_use_case_and_the_registry_s_error_keeps_nobody_from_serving(
+    tmp_path: Path,
+) -> None:
     with RegistryServer(tmp_path / "artifacts") as mlflow:
         mlflow.register("toy", 1, lambda folder: write_package(folder))
         mlflow.crown("toy", 1)
-        with ServiceProcess(tmp_path, mlflow.url, serving_use_cases="*", serving_workers=2) as service:
+        with ServiceProcess(
+            tmp_path, mlflow.url, serving_use_cases="*", serving_workers=2
+        ) as service:
 
             def versions(use_case: str) -> list[str | None]:
                 answer = service.client.get(f"/v1/{use_case}")
-                return [worker["version"] for worker in answer.json()["workers"]] if answer.status_code == 200 else []
+                return (
+                    [worker["version"] for worker in answer.json()["workers"]]
+                    if answer.status_code == 200
+                    else []
+                )
 
-            wait_until(lambda: versions("toy") == ["1", "1"], "both workers serve what the registry has")
+            wait_until(
+                lambda: versions("toy") == ["1", "1"], "both workers serve what the registry has"
+            )
             assert service.client.get("/ready").status_code == 200
             unseen = service.client.get("/v1/other")
             assert (unseen.status_code, unseen.json()["error"]["code"]) == (404, "unseen_use_case")
             flows = ModelService(url=str(service.client.base_url))
             assert flows.check_serves("toy") is None and "toy" in flows.use_cases()
-            assert "A new one is served once its file is in usecases/" in (flows.check_serves("other") or "")
+            assert "A new one is served once its file is in usecases/" in (
+                flows.check_serves("other") or ""
+            )
             mlflow.register("other", 1, lambda folder: write_package(folder, use_case="other"))
             mlflow.crown("other", 1)
             wait_until(lambda: versions("other") == ["1", "1"], "both workers serve the new one")

@@ -19,7 +19,8 @@ def test_a_head_without_its_wish_is_otherwise_the_same() -> None:
     ]
     head = without_upgrade(b"POST", b"/x?y=%20", "1.1", headers)
     assert head == (
-        b"POST /x?y=%20 HTTP/1.1\r\nhost: localhost:5001\r\nconnection: keep-alive\r\ncontent-length: 3\r\nx-a: b\r\nx-a: c\r\n\r\n"
+        b"POST /x?y=%20 HTTP/1.1\r\nhost: localhost:5001\r\nconnection: keep-alive\r\n"
+        b"content-length: 3\r\nx-a: b\r\nx-a: c\r\n\r\n"
     )
 
 
@@ -38,7 +39,15 @@ def test_a_target_loses_its_server_s_name(target: bytes, path: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", [b"http://localhost/v1", b"http://u@localhost:5001/v1", b"ftp://localhost:5001/", b"v1", b"localhost:5001", b"*"]
+    "target",
+    [
+        b"http://localhost/v1",
+        b"http://u@localhost:5001/v1",
+        b"ftp://localhost:5001/",
+        b"v1",
+        b"localhost:5001",
+        b"*",
+    ],
 )
 def test_a_target_that_names_another_server_is_refused(target: bytes) -> None:
     with pytest.raises(Refused, match="target"):

@@ -12,7 +12,11 @@ from serving.formats.encodings import STEP_BYTES, Gunzip, accepts_gzip, is_compr
 def test_a_body_in_pieces_of_any_size_is_unpacked(size: int) -> None:
     body = os.urandom(3000) + b"a" * 3000
     packed, gunzip = gzip.compress(body), Gunzip()
-    pieces = [data for start in range(0, len(packed), size) for data in gunzip.unpack(packed[start : start + size])]
+    pieces = [
+        data
+        for start in range(0, len(packed), size)
+        for data in gunzip.unpack(packed[start : start + size])
+    ]
     gunzip.finish()
     assert b"".join(pieces) == body
 
@@ -40,5 +44,7 @@ def test_a_refusal_says_which_codings_are_taken() -> None:
 
 def test_wishes_in_several_lines_are_one_list() -> None:
     assert accepts_gzip([(b"accept-encoding", b"br"), (b"accept-encoding", b"gzip;q=0.2")])
-    assert not accepts_gzip([(b"accept-encoding", b"gzip;q=0.2"), (b"accept-encoding", b"identity")])
+    assert not accepts_gzip(
+        [(b"accept-encoding", b"gzip;q=0.2"), (b"accept-encoding", b"identity")]
+    )
     assert not accepts_gzip([])

@@ -1,4 +1,6 @@
-"""When events may be: the folders of the lake are made of what callers say, and so it is bounded."""
+"""When events may be: the folders of the lake are made of what callers say, and so it is
+bounded.
+"""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,9 +28,14 @@ def test_events_within_the_window_are_taken(days: float) -> None:
     WINDOW.check_rows(rows(NOW + timedelta(days=days), None))
 
 
-@pytest.mark.parametrize("time", [NOW - timedelta(days=31), NOW + timedelta(days=3), datetime.min, datetime.max])
+@pytest.mark.parametrize(
+    "time", [NOW - timedelta(days=31), NOW + timedelta(days=3), datetime.min, datetime.max]
+)
 def test_an_event_outside_is_refused_with_row_field_window_and_value(time: datetime) -> None:
-    expected = rf"Row 2, field 'time_hour': expected a time from {NOW - timedelta(days=30, hours=14):%Y-%m-%d} to .*got {time.isoformat()}"
+    expected = (
+        r"Row 2, field 'time_hour': expected a time from "
+        rf"{NOW - timedelta(days=30, hours=14):%Y-%m-%d} to .*got {time.isoformat()}"
+    )
     with pytest.raises(InputError, match=expected) as refusal:
         WINDOW.check_rows(rows(NOW, None, time, NOW))
     assert (refusal.value.row, refusal.value.field) == (2, "time_hour")
@@ -50,13 +57,19 @@ def test_a_label_may_come_two_years_after_its_prediction_and_not_before_it() -> 
 def test_without_a_window_the_days_of_one_request_are_bounded_all_the_same() -> None:
     first = datetime(1000, 1, 1)
     everywhere = EventWindow("time_hour")
-    everywhere.check_rows(rows(*[first + timedelta(days=day % MOST_DAYS) for day in range(2 * MOST_DAYS)]))
-    with pytest.raises(InputError, match=rf"the rows are of {MOST_DAYS + 1} days, from 1000-01-01 to"):
+    everywhere.check_rows(
+        rows(*[first + timedelta(days=day % MOST_DAYS) for day in range(2 * MOST_DAYS)])
+    )
+    with pytest.raises(
+        InputError, match=rf"the rows are of {MOST_DAYS + 1} days, from 1000-01-01 to"
+    ):
         everywhere.check_rows(rows(*[first + timedelta(days=day) for day in range(MOST_DAYS + 1)]))
 
 
 def test_no_window_reaches_beyond_the_calendar() -> None:
-    EventWindow("time_hour", past_days=10**7, future_days=10**7).check_rows(rows(datetime.min, datetime.max))
+    EventWindow("time_hour", past_days=10**7, future_days=10**7).check_rows(
+        rows(datetime.min, datetime.max)
+    )
 
 
 def test_the_champion_has_the_window_of_its_package(tmp_path: Path) -> None:

@@ -8,7 +8,10 @@ from serving.formats.feedback import read_feedback
 CAME = datetime(2026, 11, 21, 4, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(("label", "truth"), [(b"0", 0), (b"1", 1), (b"true", 1), (b"false", 0), (b"1.0", 1), (b"0.0", 0)])
+@pytest.mark.parametrize(
+    ("label", "truth"),
+    [(b"0", 0), (b"1", 1), (b"true", 1), (b"false", 0), (b"1.0", 1), (b"0.0", 0)],
+)
 def test_a_label_is_a_bit_in_every_spelling(label: bytes, truth: int) -> None:
     (given,) = read_feedback(b'{"feedback": [{"id": "a", "label": ' + label + b"}]}")
     assert bool(given.label) is bool(truth)
@@ -16,12 +19,24 @@ def test_a_label_is_a_bit_in_every_spelling(label: bytes, truth: int) -> None:
 
 @pytest.mark.parametrize("label", [b"2", b"-1", b"0.5", b"1.1", b"1e400", b'"1"', b"null", b"[]"])
 def test_any_other_label_is_refused_by_row_and_field(label: bytes) -> None:
-    with pytest.raises(InputError, match=r"Row 1, field 'label': expected 0, 1, true or false") as caught:
-        read_feedback(b'{"feedback": [{"id": "a", "label": 1}, {"id": "b", "label": ' + label + b"}]}")
+    with pytest.raises(
+        InputError, match=r"Row 1, field 'label': expected 0, 1, true or false"
+    ) as caught:
+        read_feedback(
+            b'{"feedback": [{"id": "a", "label": 1}, {"id": "b", "label": ' + label + b"}]}"
+        )
     assert (caught.value.row, caught.value.field) == (1, "label")
 
 
-@pytest.mark.parametrize("body", [b'{"feedback": []}', b"{}", b'{"feedback": [{"label": 1}]}', b'{"feedback": [{"id": "", "label": 1}]}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"feedback": []}',
+        b"{}",
+        b'{"feedback": [{"label": 1}]}',
+        b'{"feedback": [{"id": "", "label": 1}]}',
+    ],
+)
 def test_feedback_without_an_id_or_without_rows_is_refused(body: bytes) -> None:
     with pytest.raises(InputError):
         read_feedback(body)
@@ -40,7 +55,9 @@ def test_no_json_is_malformed() -> None:
     ],
 )
 def test_the_time_of_a_label_is_kept_in_utc(time: str, known: datetime) -> None:
-    (given,) = read_feedback(b'{"feedback": [{"id": "a", "label": 1, "time": "%s"}]}' % time.encode())
+    (given,) = read_feedback(
+        b'{"feedback": [{"id": "a", "label": 1, "time": "%s"}]}' % time.encode()
+    )
     assert given.known_at(CAME) == known
 
 
@@ -51,17 +68,23 @@ def test_the_time_of_a_label_is_that_of_its_arrival_where_none_is_given() -> Non
 
 def test_a_time_that_no_calendar_holds_in_utc_is_refused() -> None:
     with pytest.raises(InputError, match="field 'time'"):
-        read_feedback(b'{"feedback": [{"id": "a", "label": 1, "time": "0001-01-01T00:00:00+10:00"}]}')
+        read_feedback(
+            b'{"feedback": [{"id": "a", "label": 1, "time": "0001-01-01T00:00:00+10:00"}]}'
+        )
 
 
 def test_a_label_from_a_clock_that_is_ahead_was_known_when_it_came() -> None:
     """Or it would win over every correction until that day."""
-    (given,) = read_feedback(b'{"feedback": [{"id": "a", "label": 1, "time": "2031-01-01T00:00:00Z"}]}')
+    (given,) = read_feedback(
+        b'{"feedback": [{"id": "a", "label": 1, "time": "2031-01-01T00:00:00Z"}]}'
+    )
     assert given.known_at(CAME) == CAME
 
 
 def test_a_label_from_a_clock_that_is_behind_is_kept_as_it_says() -> None:
-    (given,) = read_feedback(b'{"feedback": [{"id": "a", "label": 1, "time": "1970-01-01T00:00:00Z"}]}')
+    (given,) = read_feedback(
+        b'{"feedback": [{"id": "a", "label": 1, "time": "1970-01-01T00:00:00Z"}]}'
+    )
     assert given.known_at(CAME) == datetime(1970, 1, 1, tzinfo=UTC)
 
 

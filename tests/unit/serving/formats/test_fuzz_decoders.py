@@ -1,7 +1,8 @@
-"""Whatever bytes come, a decoder refuses them in words or reads them, and what it read can be scored and logged as it was sent.
+"""Whatever bytes come, a decoder refuses them in words or reads them, and what it read can be
+scored and logged as it was sent.
 
-A longer search than the suite's, with new examples each time: ``python -m tests.unit.serving.formats.test_fuzz_decoders 20000``.
-"""
+A longer search than the suite's, with new examples each time: ``python -m
+tests.unit.serving.formats.test_fuzz_decoders 20000``."""
 
 import json
 import math
@@ -56,13 +57,21 @@ pytestmark = pytest.mark.slow("searches for twenty seconds")
 
 LONG = __name__ == "__main__"
 EXAMPLES = int(sys.argv[1]) if LONG else 400
-SEARCH = settings(max_examples=EXAMPLES, derandomize=not LONG, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+SEARCH = settings(
+    max_examples=EXAMPLES,
+    derandomize=not LONG,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
 MAX_ROWS = 500
 LONGEST_REFUSAL_BYTES = 3000
 
 
 def refused_or(read: Callable[[], Any]) -> Any:
-    """What ``read`` gives, or ``None`` where it refuses in words that can be sent. Nothing else may happen."""
+    """What ``read`` gives, or ``None`` where it refuses in words that can be sent. Nothing else may
+    happen.
+    """
     try:
         return read()
     except (InputError, Refused) as error:
@@ -90,16 +99,30 @@ def refused_or_scored(read: Callable[[], Asked]) -> bool:
 
 
 def check_scored_and_logged(rows: list[tuple[Any, ...]], request: bytes) -> None:
-    """What was read has the types of its schema, gets a score, and is read from the log as the same rows."""
+    """What was read has the types of its schema, gets a score, and is read from the log as the same
+    rows.
+    """
     assert all(type(carrier) in (str, type(None)) for carrier, *_ in rows)
-    assert all(isinstance(number, float) and math.isfinite(number) for row in rows for number in row[1:3] if number is not None)
-    scored = predict(champion(), rows, PredictionIds(), lambda package, matrix: Package.score(package, matrix))
+    assert all(
+        isinstance(number, float) and math.isfinite(number)
+        for row in rows
+        for number in row[1:3]
+        if number is not None
+    )
+    scored = predict(
+        champion(), rows, PredictionIds(), lambda package, matrix: Package.score(package, matrix)
+    )
     assert all(0 <= score <= 1 for score in scored.scores)
     tables = PredictionTables(msgspec.json.decode(champion().log_header, type=Header))
     table, torn = tables.read(line_of(request, answer_json(scored), len(rows)))
     assert torn == 0
-    assert [tuple(row[name] for name in ("carrier", "distance", "wind", "time_hour")) for row in logged(table)] == rows
-    assert [(row["id"], row["score"]) for row in logged(table)] == list(zip(scored.ids, scored.scores, strict=True))
+    assert [
+        tuple(row[name] for name in ("carrier", "distance", "wind", "time_hour"))
+        for row in logged(table)
+    ] == rows
+    assert [(row["id"], row["score"]) for row in logged(table)] == list(
+        zip(scored.ids, scored.scores, strict=True)
+    )
 
 
 def logged(table: Any) -> Iterator[dict[str, Any]]:
@@ -138,11 +161,20 @@ def test_mlflow_s_shapes_are_refused_in_words_or_scored_and_logged(body: bytes) 
 
 @SEARCH
 @given(tensors_written(), st.none() | st.integers(), damaged(VALID_INFERENCE) | st.none())
-def test_tensors_are_refused_in_words_or_scored_and_logged(parts: tuple[bytes, bytes], cut: int | None, other: bytes | None) -> None:
+def test_tensors_are_refused_in_words_or_scored_and_logged(
+    parts: tuple[bytes, bytes], cut: int | None, other: bytes | None
+) -> None:
     head, tail = parts if other is None else (other, b"")
     length = len(head) if cut is None else cut % (len(head) + len(tail) + 1)
     body = head + tail
-    refused_or_scored(lambda: ask(columns_of(champion().reader), read_inference(body[:length]), memoryview(body)[length:], MAX_ROWS))
+    refused_or_scored(
+        lambda: ask(
+            columns_of(champion().reader),
+            read_inference(body[:length]),
+            memoryview(body)[length:],
+            MAX_ROWS,
+        )
+    )
 
 
 @SEARCH
@@ -158,22 +190,35 @@ def test_feedback_is_refused_in_words_or_logged_as_it_was_sent(body: bytes) -> N
     if labels is None:
         return
     assert all(label.known_at(datetime(2026, 11, 21, tzinfo=UTC)).tzinfo is UTC for label in labels)
-    table, torn = FeedbackTables(msgspec.json.decode(feedback_header("toy"), type=Header)).read(line_of(body, b"", len(labels)))
+    table, torn = FeedbackTables(msgspec.json.decode(feedback_header("toy"), type=Header)).read(
+        line_of(body, b"", len(labels))
+    )
     assert torn == 0
-    assert [(row["id"], row["label"]) for row in table.to_pylist()] == [(label.id, bool(label.label)) for label in labels]
+    assert [(row["id"], row["label"]) for row in table.to_pylist()] == [
+        (label.id, bool(label.label)) for label in labels
+    ]
 
 
 @pytest.mark.parametrize(
     ("kind", "found"),
-    [(JSON, bodies("rows", LIKELY, VALID)), (JSON, columns_written("columns")), (CSV, csv_written()), (ARROW, arrow_written())],
+    [
+        (JSON, bodies("rows", LIKELY, VALID)),
+        (JSON, columns_written("columns")),
+        (CSV, csv_written()),
+        (ARROW, arrow_written()),
+    ],
 )
-def test_the_search_finds_bodies_that_are_read_and_bodies_that_are_refused(kind: str, found: st.SearchStrategy[bytes]) -> None:
+def test_the_search_finds_bodies_that_are_read_and_bodies_that_are_refused(
+    kind: str, found: st.SearchStrategy[bytes]
+) -> None:
     read: list[bool] = []
 
     @settings(SEARCH, max_examples=400)
     @given(found)
     def search(body: bytes) -> None:
-        read.append(refused_or(lambda: read_rows(champion().reader, kind, body, MAX_ROWS)) is not None)
+        read.append(
+            refused_or(lambda: read_rows(champion().reader, kind, body, MAX_ROWS)) is not None
+        )
 
     search()
     assert 10 < sum(read) < len(read) - 10
@@ -181,6 +226,9 @@ def test_the_search_finds_bodies_that_are_read_and_bodies_that_are_refused(kind:
 
 if LONG:
     for name, test in list(globals().items()):
-        if name.startswith("test_") and name != "test_the_search_finds_bodies_that_are_read_and_bodies_that_are_refused":
+        if (
+            name.startswith("test_")
+            and name != "test_the_search_finds_bodies_that_are_read_and_bodies_that_are_refused"
+        ):
             test()
             print(name)

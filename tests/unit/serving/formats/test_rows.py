@@ -17,7 +17,10 @@ def refusal(body: bytes) -> InputError:
 
 
 def test_rows_come_in_the_order_of_the_features_whatever_the_order_of_the_fields() -> None:
-    rows = READER.read(b'{"rows": [{"wind": 3, "time_hour": "2013-06-01T15:00:00", "carrier": "AA", "distance": 100.5}]}')
+    rows = READER.read(
+        b'{"rows": [{"wind": 3, "time_hour": "2013-06-01T15:00:00", "carrier": "AA", '
+        b'"distance": 100.5}]}'
+    )
     assert rows == [("AA", 100.5, 3.0, datetime(2013, 6, 1, 15))]
 
 
@@ -44,7 +47,11 @@ def test_a_category_that_training_never_saw_is_no_error() -> None:
         (b'{"distance": 1, "wind": 1e39}', "wind", "<= 3.4"),
         (b'{"distance": 1, "carrier": 7}', "carrier", "got `int`"),
         (b'{"distance": 1, "speed": 7}', "speed", "not a known field"),
-        (b'{"distance": 1, "time_hour": "yesterday"}', "time_hour", "such as '2013-06-01T15:00:00', got 'yesterday'"),
+        (
+            b'{"distance": 1, "time_hour": "yesterday"}',
+            "time_hour",
+            "such as '2013-06-01T15:00:00', got 'yesterday'",
+        ),
         (b'{"distance": 1, "time_hour": "2013-06-01T15:00:00Z"}', "time_hour", "without a zone"),
     ],
 )
@@ -56,7 +63,16 @@ def test_a_wrong_value_is_refused_by_row_and_field(row: bytes, field: str, told:
 
 
 @pytest.mark.parametrize(
-    "body", [b"[]", b"{}", b"null", b'{"rows": []}', b'{"rows": 5}', b'{"rows": [7]}', b'{"rows": [{"distance": 1}], "x": 1}']
+    "body",
+    [
+        b"[]",
+        b"{}",
+        b"null",
+        b'{"rows": []}',
+        b'{"rows": 5}',
+        b'{"rows": [7]}',
+        b'{"rows": [{"distance": 1}], "x": 1}',
+    ],
 )
 def test_a_body_of_another_shape_is_refused(body: bytes) -> None:
     assert not isinstance(refusal(body), MalformedBody)

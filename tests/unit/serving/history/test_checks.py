@@ -59,34 +59,74 @@ def history(root: Path) -> History:
 def test_a_drift_check_is_told_as_the_flow_wrote_it(root: Path, history: History) -> None:
     write_check(root, "2013-06", "drifted", champion="2")
     (check,) = history.drift("toy", 50)
-    assert (check.window, check.outcome, check.champion, check.rows) == ("2013-06", "drifted", "2", 28243)
+    assert (check.window, check.outcome, check.champion, check.rows) == (
+        "2013-06",
+        "drifted",
+        "2",
+        28243,
+    )
     assert (check.share, check.limit, check.columns) == (2 / 3, 0.5, 3)
     assert [driver.name for driver in check.drivers] == ["distance", "wind", "carrier"]
     assert (check.label_coverage, check.scores) == (0.96, {"roc_auc": 0.7633})
     assert check.performance is not None and check.performance.verdict == "provisional"
-    assert {name: one.value for name, one in check.performance.estimates.items()} == {"roc_auc": 0.7701, "log_loss": None}
+    assert {name: one.value for name, one in check.performance.estimates.items()} == {
+        "roc_auc": 0.7701,
+        "log_loss": None,
+    }
     assert check.report == "/v1/toy/drift/2013-06/report" and check.report_url is not None
-    assert check.checked.timestamp() == pytest.approx((root / "reports/toy/2013-06/verdict.json").stat().st_mtime)
+    assert check.checked.timestamp() == pytest.approx(
+        (root / "reports/toy/2013-06/verdict.json").stat().st_mtime
+    )
 
 
 def test_a_decision_is_told_as_the_flow_wrote_it(root: Path, history: History) -> None:
     write_decision(root, "2026-11-21T05:00:00.874+00:00")
     (decision,) = history.decisions("toy", 50)
-    assert (decision.verdict, decision.promoted, decision.challenger, decision.champion) == ("promote", True, "3", "2")
-    assert decision.contest is not None and decision.contest.main.low == 0.0208 and decision.contest.confidence == 0.95
+    assert (decision.verdict, decision.promoted, decision.challenger, decision.champion) == (
+        "promote",
+        True,
+        "3",
+        "2",
+    )
+    assert (
+        decision.contest is not None
+        and decision.contest.main.low == 0.0208
+        and decision.contest.confidence == 0.95
+    )
     assert decision.reasons == ["promote for the test"] and decision.by.startswith("http://")
 
 
-def test_a_check_tells_what_the_labels_say_and_what_the_scores_let_expect(root: Path, history: History) -> None:
-    write_check(root, "2013-06", "drifted", importance={"carrier": 0.7, "distance": 0.1, "wind": 0.2}, how="all 28,243 predictions")
+def test_a_check_tells_what_the_labels_say_and_what_the_scores_let_expect(
+    root: Path, history: History
+) -> None:
+    write_check(
+        root,
+        "2013-06",
+        "drifted",
+        importance={"carrier": 0.7, "distance": 0.1, "wind": 0.2},
+        how="all 28,243 predictions",
+    )
     (check,) = history.drift("toy", 50)
-    assert check.performance is not None and check.performance.provisional and check.performance.coverage == 0.6
-    assert check.performance.estimates["roc_auc"].value == 0.7701 and check.performance.estimates["roc_auc"].error == 0.0068
+    assert (
+        check.performance is not None
+        and check.performance.provisional
+        and check.performance.coverage == 0.6
+    )
+    assert (
+        check.performance.estimates["roc_auc"].value == 0.7701
+        and check.performance.estimates["roc_auc"].error == 0.0068
+    )
     assert check.weighted and check.how == "all 28,243 predictions"
-    assert [(driver.name, driver.weight) for driver in check.drivers] == [("wind", 0.2), ("distance", 0.1), ("carrier", 0.7)]
+    assert [(driver.name, driver.weight) for driver in check.drivers] == [
+        ("wind", 0.2),
+        ("distance", 0.1),
+        ("carrier", 0.7),
+    ]
 
 
-def test_a_check_of_before_there_were_weights_and_performance_is_told_as_well(root: Path, history: History) -> None:
+def test_a_check_of_before_there_were_weights_and_performance_is_told_as_well(
+    root: Path, history: History
+) -> None:
     verdict = write_check(root, "2013-06", "drifted") / "verdict.json"
     said = json.loads(verdict.read_text())
     for name in ("performance", "cause", "time"):
@@ -95,7 +135,12 @@ def test_a_check_of_before_there_were_weights_and_performance_is_told_as_well(ro
         said["verdict"].pop(name, None)
     verdict.write_text(json.dumps(said))
     (check,) = history.drift("toy", 50)
-    assert (check.outcome, check.performance, check.weighted, check.columns) == ("drifted", None, False, 3)
+    assert (check.outcome, check.performance, check.weighted, check.columns) == (
+        "drifted",
+        None,
+        False,
+        3,
+    )
 
 
 KINDS = {
@@ -113,22 +158,38 @@ KINDS = {
 def fill_ledger(root: Path) -> list[Path]:
     """One entry of each kind, and then a contest that was won."""
     facts: dict[str, Any] = {"rows": 3.0, "driver": "distance", "none": None}
-    paths = [write_decision(root, f"2026-11-21T05:00:0{n}+00:00", KINDS[kind], kind=kind, facts=facts) for n, kind in enumerate(KINDS)]
+    paths = [
+        write_decision(root, f"2026-11-21T05:00:0{n}+00:00", KINDS[kind], kind=kind, facts=facts)
+        for n, kind in enumerate(KINDS)
+    ]
     return [*paths, write_decision(root, "2026-11-21T05:00:09+00:00")]
 
 
-def test_every_kind_of_the_ledger_is_told_in_its_order_and_the_chain_holds(root: Path, history: History) -> None:
+def test_every_kind_of_the_ledger_is_told_in_its_order_and_the_chain_holds(
+    root: Path, history: History
+) -> None:
     fill_ledger(root)
     told = history.decisions("toy", 50)
     assert [one.kind for one in told] == ["contest", *reversed(KINDS)]
     assert [one.sequence for one in told] == list(range(9, 0, -1))
-    assert not any(one.tampered for one in told) and told[1].facts == {"rows": 3.0, "driver": "distance", "none": None}
+    assert not any(one.tampered for one in told) and told[1].facts == {
+        "rows": 3.0,
+        "driver": "distance",
+        "none": None,
+    }
     assert set(KINDS) == set(get_args(entries.Kind)) == set(get_args(ledger_records.Kind))
 
 
-def test_the_service_reads_every_field_of_an_entry_that_it_names(root: Path, history: History) -> None:
-    """Names that differ from those of ``tasks/ledger/entries.py`` would be empty for ever, and nobody would notice."""
-    shown = {field.name for field in msgspec.structs.fields(ledger_records.Decision)} - {"tampered", "fault"}
+def test_the_service_reads_every_field_of_an_entry_that_it_names(
+    root: Path, history: History
+) -> None:
+    """Names that differ from those of ``tasks/ledger/entries.py`` would be empty for ever, and
+    nobody would notice.
+    """
+    shown = {field.name for field in msgspec.structs.fields(ledger_records.Decision)} - {
+        "tampered",
+        "fault",
+    }
     assert shown <= set(entries.Entry.model_fields)
 
 
@@ -137,28 +198,40 @@ def test_decisions_of_one_kind_can_be_asked_for(root: Path, history: History, ki
     fill_ledger(root)
     told = history.decisions("toy", 50, kind)
     assert {one.kind for one in told} == {kind} and len(told) == (2 if kind == "contest" else 1)
-    assert len(history.decisions("toy", 1, "contest")) == 1 and history.decisions("toy", 1, "contest")[0].promoted
+    assert (
+        len(history.decisions("toy", 1, "contest")) == 1
+        and history.decisions("toy", 1, "contest")[0].promoted
+    )
 
 
 def test_what_cannot_be_read_is_told_among_those_of_any_kind(root: Path, history: History) -> None:
     fill_ledger(root)[3].write_text("{")
-    assert [one.verdict for one in history.decisions("toy", 50, "drift")] == ["drifted", "unreadable"]
+    assert [one.verdict for one in history.decisions("toy", 50, "drift")] == [
+        "drifted",
+        "unreadable",
+    ]
 
 
 def tampered(history: History, limit: int = 50) -> dict[int, str]:
     return {one.sequence: one.fault for one in history.decisions("toy", limit) if one.tampered}
 
 
-def test_an_entry_that_was_edited_is_given_away_by_the_one_after_it(root: Path, history: History) -> None:
+def test_an_entry_that_was_edited_is_given_away_by_the_one_after_it(
+    root: Path, history: History
+) -> None:
     paths = fill_ledger(root)
     assert tampered(history) == {}
     paths[3].write_text(paths[3].read_text().replace("rollback for the test", "nothing happened"))
     assert list(tampered(history)) == [5] and "00000004.json was changed" in tampered(history)[5]
-    assert tampered(history, 5) == tampered(history), "the entry before the first that is shown is read as well"
+    assert tampered(history, 5) == tampered(history), (
+        "the entry before the first that is shown is read as well"
+    )
     assert tampered(history, 4) == {}
 
 
-def test_an_entry_that_is_gone_or_says_another_place_or_is_none_is_told(root: Path, history: History) -> None:
+def test_an_entry_that_is_gone_or_says_another_place_or_is_none_is_told(
+    root: Path, history: History
+) -> None:
     paths = fill_ledger(root)
     paths[1].unlink()
     assert list(tampered(history)) == [3] and "00000002.json is missing" in tampered(history)[3]
@@ -182,18 +255,32 @@ def test_a_forged_first_entry_is_told(root: Path, history: History) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["broken", "inconclusive"])
-def test_a_window_without_a_share_has_its_reasons_and_no_report(root: Path, history: History, outcome: str) -> None:
+def test_a_window_without_a_share_has_its_reasons_and_no_report(
+    root: Path, history: History, outcome: str
+) -> None:
     write_check(root, "2013-06", outcome)
     (check,) = history.drift("toy", 50)
-    assert (check.outcome, check.share, check.report, check.reasons) == (outcome, None, None, [f"{outcome} for the test"])
+    assert (check.outcome, check.share, check.report, check.reasons) == (
+        outcome,
+        None,
+        None,
+        [f"{outcome} for the test"],
+    )
 
 
 def test_a_distance_that_is_no_number_comes_first(root: Path, history: History) -> None:
     write_check(
-        root, "2013-06", "inconclusive", distances={"wind": float("nan"), "distance": 9.0}, thresholds={"wind": 0.1, "distance": 0.1}
+        root,
+        "2013-06",
+        "inconclusive",
+        distances={"wind": float("nan"), "distance": 9.0},
+        thresholds={"wind": 0.1, "distance": 0.1},
     )
     (check,) = history.drift("toy", 50)
-    assert [(driver.name, driver.distance) for driver in check.drivers] == [("wind", None), ("distance", 9.0)]
+    assert [(driver.name, driver.distance) for driver in check.drivers] == [
+        ("wind", None),
+        ("distance", 9.0),
+    ]
 
 
 def test_the_latest_come_first_and_no_more_than_asked_for_are_read(root: Path) -> None:
@@ -203,18 +290,30 @@ def test_the_latest_come_first_and_no_more_than_asked_for_are_read(root: Path) -
     lake = Counting(root)
     history = History(lake)
     assert [check.window for check in history.drift("toy", 3)] == ["2013-12", "2013-11", "2013-10"]
-    assert [decision.time[:10] for decision in history.decisions("toy", 2)] == ["2026-11-12", "2026-11-11"]
-    assert len(lake.asked) == 2 + 3 + 3  # one decision more than was asked for: the chain is held against it
+    assert [decision.time[:10] for decision in history.decisions("toy", 2)] == [
+        "2026-11-12",
+        "2026-11-11",
+    ]
+    assert (
+        len(lake.asked) == 2 + 3 + 3
+    )  # one decision more than was asked for: the chain is held against it
 
 
-@pytest.mark.parametrize("content", [b"{", b"", b"null", b'{"champion": 3}', b"\xff\xfe", b"[" * 5000])
-def test_a_record_that_cannot_be_read_hides_no_other(root: Path, history: History, content: bytes) -> None:
+@pytest.mark.parametrize(
+    "content", [b"{", b"", b"null", b'{"champion": 3}', b"\xff\xfe", b"[" * 5000]
+)
+def test_a_record_that_cannot_be_read_hides_no_other(
+    root: Path, history: History, content: bytes
+) -> None:
     write_check(root, "2013-05")
     (write_check(root, "2013-06") / "verdict.json").write_bytes(content)
     write_decision(root, "2026-11-20T05:00:00.874+00:00")
     write_decision(root, "2026-11-21T05:00:00.874+00:00").write_bytes(content)
     assert [check.outcome for check in history.drift("toy", 50)] == ["unreadable", "stable"]
-    assert [decision.verdict for decision in history.decisions("toy", 50)] == ["unreadable", "promote"]
+    assert [decision.verdict for decision in history.decisions("toy", 50)] == [
+        "unreadable",
+        "promote",
+    ]
     assert "verdict.json" in history.drift("toy", 50)[0].reasons[0]
     assert history.report("toy", "2013-06") is None
 
@@ -296,11 +395,15 @@ def test_other_objects_beside_the_verdicts_are_no_checks(root: Path, history: Hi
 
 def test_the_report_of_a_window_is_that_of_its_latest_check(root: Path, history: History) -> None:
     write_check(root, "2013-06", champion="1")
-    write_check(root, "2013-06", champion="2").joinpath("champion-2.html").write_text("of the second")
+    write_check(root, "2013-06", champion="2").joinpath("champion-2.html").write_text(
+        "of the second"
+    )
     assert history.report("toy", "2013-06") == b"of the second"
 
 
-def test_an_older_report_does_not_stand_in_for_a_check_that_made_none(root: Path, history: History) -> None:
+def test_an_older_report_does_not_stand_in_for_a_check_that_made_none(
+    root: Path, history: History
+) -> None:
     write_check(root, "2013-06", "stable")
     write_check(root, "2013-06", "broken")
     assert history.report("toy", "2013-06") is None
@@ -308,9 +411,23 @@ def test_an_older_report_does_not_stand_in_for_a_check_that_made_none(root: Path
 
 
 @pytest.mark.parametrize(
-    "window", ["..", "../other/2013-06", "2013-06/../../other/2013-06", "/etc", ".", "", "2013-06/", "%2e%2e", "2013-06\0", "../../secret"]
+    "window",
+    [
+        "..",
+        "../other/2013-06",
+        "2013-06/../../other/2013-06",
+        "/etc",
+        ".",
+        "",
+        "2013-06/",
+        "%2e%2e",
+        "2013-06\0",
+        "../../secret",
+    ],
 )
-def test_no_window_leads_out_of_the_use_case_s_own_reports(root: Path, history: History, window: str) -> None:
+def test_no_window_leads_out_of_the_use_case_s_own_reports(
+    root: Path, history: History, window: str
+) -> None:
     write_check(root, "2013-06")
     write_check(root, "2013-06", use_case="other")
     secret = write_check(root.parent, "secret", use_case="..")
@@ -319,8 +436,18 @@ def test_no_window_leads_out_of_the_use_case_s_own_reports(root: Path, history: 
     assert history.report("toy", window) is None
 
 
-@pytest.mark.parametrize("champion", ["../../other/2013-06/champion-1", "../2013-05/champion-1", "/etc/passwd", "1.html/../champion-1"])
-def test_no_record_leads_out_of_its_window_s_reports(root: Path, history: History, champion: str) -> None:
+@pytest.mark.parametrize(
+    "champion",
+    [
+        "../../other/2013-06/champion-1",
+        "../2013-05/champion-1",
+        "/etc/passwd",
+        "1.html/../champion-1",
+    ],
+)
+def test_no_record_leads_out_of_its_window_s_reports(
+    root: Path, history: History, champion: str
+) -> None:
     write_check(root, "2013-05")
     write_check(root, "2013-06", use_case="other")
     verdict = write_check(root, "2013-06") / "verdict.json"
@@ -355,8 +482,16 @@ def hung_s3() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", ["drift", "decisions", "approvals"])
-def test_a_lake_that_says_nothing_is_told_as_away_while_somebody_still_waits(hung_s3: str, tmp_path: Path, path: str) -> None:
-    given = {"lake": "s3://laurel", "s3_endpoint": hung_s3, "s3_access_key": "key", "s3_secret_key": "secret", "state": tmp_path}
+def test_a_lake_that_says_nothing_is_told_as_away_while_somebody_still_waits(
+    hung_s3: str, tmp_path: Path, path: str
+) -> None:
+    given = {
+        "lake": "s3://laurel",
+        "s3_endpoint": hung_s3,
+        "s3_access_key": "key",
+        "s3_secret_key": "secret",
+        "state": tmp_path,
+    }
     app = create_app(Settings.model_validate(given | {"serving_use_cases": "toy"}))
     answer = TestClient(app, base_url="http://localhost").get(f"/v1/toy/{path}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "lake_away")

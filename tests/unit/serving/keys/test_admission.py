@@ -23,14 +23,35 @@ def test_loopback_is_told_by_its_addresses(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["0.0.0.0", "::", "", "0", "10.0.0.1", "::ffff:10.0.0.1", "192.168.1.7", "no.such.name.invalid", "a" * 300, "*"]
+    "host",
+    [
+        "0.0.0.0",
+        "::",
+        "",
+        "0",
+        "10.0.0.1",
+        "::ffff:10.0.0.1",
+        "192.168.1.7",
+        "no.such.name.invalid",
+        "a" * 300,
+        "*",
+    ],
 )
 def test_everything_else_needs_keys(host: str) -> None:
     assert keys_needed(host, required=False)
 
 
 @pytest.mark.parametrize(
-    "host", [b"localhost", b"LOCALHOST:5001", b"127.0.0.1", b"127.0.0.1:8080", b"127.9.9.9:1", b"[::1]", b"[::1]:5001"]
+    "host",
+    [
+        b"localhost",
+        b"LOCALHOST:5001",
+        b"127.0.0.1",
+        b"127.0.0.1:8080",
+        b"127.9.9.9:1",
+        b"[::1]",
+        b"[::1]:5001",
+    ],
 )
 def test_without_keys_the_service_answers_to_loopback_s_names(host: bytes) -> None:
     assert without_keys().admit("POST", [(b"host", host)], "predict") == ""
@@ -55,8 +76,12 @@ def test_without_keys_the_service_answers_to_loopback_s_names(host: bytes) -> No
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_without_keys_no_other_name_is_answered_to_so_that_no_page_can_take_loopback_for_its_own(host: bytes, method: str) -> None:
-    with pytest.raises(Forbidden, match=r"LAUREL_SERVING_ALLOWED_HOSTS.*LAUREL_SERVING_REQUIRE_KEYS=true"):
+def test_without_keys_no_other_name_is_answered_to_so_that_no_page_can_take_loopback_for_its_own(
+    host: bytes, method: str
+) -> None:
+    with pytest.raises(
+        Forbidden, match=r"LAUREL_SERVING_ALLOWED_HOSTS.*LAUREL_SERVING_REQUIRE_KEYS=true"
+    ):
         without_keys().admit(method, [(b"host", host)], "predict")
 
 
@@ -74,11 +99,17 @@ def test_names_that_are_listed_are_answered_to_and_none_that_looks_like_them() -
             admission.admit("POST", [(b"host", host)], "predict")
 
 
-@pytest.mark.parametrize("header", [b"x-forwarded-for", b"forwarded", b"x-real-ip", b"x-forwarded-host"])
-def test_without_keys_what_a_proxy_forwards_is_refused_unless_its_name_is_listed(header: bytes) -> None:
+@pytest.mark.parametrize(
+    "header", [b"x-forwarded-for", b"forwarded", b"x-real-ip", b"x-forwarded-host"]
+)
+def test_without_keys_what_a_proxy_forwards_is_refused_unless_its_name_is_listed(
+    header: bytes,
+) -> None:
     with pytest.raises(Forbidden, match="A proxy forwarded this"):
         without_keys().admit("POST", [HERE, (header, b"203.0.113.9")], "predict")
-    assert without_keys("127.0.0.1").admit("POST", [HERE, (header, b"203.0.113.9")], "predict") == ""
+    assert (
+        without_keys("127.0.0.1").admit("POST", [HERE, (header, b"203.0.113.9")], "predict") == ""
+    )
 
 
 @pytest.mark.parametrize(
@@ -94,7 +125,9 @@ def test_without_keys_what_a_proxy_forwards_is_refused_unless_its_name_is_listed
     ],
 )
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
-def test_a_page_of_another_origin_may_read_what_links_lead_to_and_send_nothing(method: str, headers: list[tuple[bytes, bytes]]) -> None:
+def test_a_page_of_another_origin_may_read_what_links_lead_to_and_send_nothing(
+    method: str, headers: list[tuple[bytes, bytes]]
+) -> None:
     with pytest.raises(Forbidden, match="another origin"):
         without_keys().admit(method, [HERE, *headers], "predict")
     assert without_keys().admit("GET", [HERE, *headers], "") == ""

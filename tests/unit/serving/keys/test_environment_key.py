@@ -28,7 +28,9 @@ def loaded(path: Path, own: str | None = OWN, **given: bool) -> Keys:
 
 def test_it_has_every_scope_and_needs_no_file(path: Path) -> None:
     keys = loaded(path)
-    assert {keys.check(bearer(OWN), scope) for scope in ("predict", "feedback", "operate", "decide")} == {OWN_NAME}
+    assert {
+        keys.check(bearer(OWN), scope) for scope in ("predict", "feedback", "operate", "decide")
+    } == {OWN_NAME}
     for other in (OWN[:-1], OWN[:-1] + "0", OWN + "f", make_key(), ""):
         with pytest.raises(Unauthorized):
             keys.check(bearer(other), "predict")
@@ -40,7 +42,10 @@ def test_keys_of_the_file_are_good_beside_it_and_may_come_later(path: Path) -> N
     assert keys.last_error is None  # no file is no trouble
     web = put_key(path)
     keys.reload()
-    assert (keys.check(bearer(web), "predict"), keys.check(bearer(OWN), "predict")) == ("web", OWN_NAME)
+    assert (keys.check(bearer(web), "predict"), keys.check(bearer(OWN), "predict")) == (
+        "web",
+        OWN_NAME,
+    )
     path.unlink()
     keys.reload()
     assert keys.last_error is not None  # a file that vanishes is
@@ -70,7 +75,9 @@ def test_a_service_that_may_lack_keys_starts_without_and_lets_nobody_in(path: Pa
 
 
 @pytest.mark.parametrize("own", [OWN[:-1], OWN + " ", "é" * 40, "x" * 257])
-def test_one_that_is_short_or_no_header_can_carry_is_refused_without_being_shown(path: Path, own: str) -> None:
+def test_one_that_is_short_or_no_header_can_carry_is_refused_without_being_shown(
+    path: Path, own: str
+) -> None:
     with pytest.raises(KeysError, match="32 random characters") as caught:
         loaded(path, own)
     assert own not in str(caught.value)

@@ -50,36 +50,61 @@ def refused(keys: Keys, headers: list[tuple[bytes, bytes]], scope: str = "predic
     return str(caught.value)
 
 
-def test_a_key_is_shown_once_and_only_its_digest_is_kept_where_only_the_owner_reads(path: Path, command: Command) -> None:
+def test_a_key_is_shown_once_and_only_its_digest_is_kept_where_only_the_owner_reads(
+    path: Path, command: Command
+) -> None:
     secret = command("add", "web", "--scope", "predict", "--scope", "feedback")
     assert re.fullmatch(r"laurel_[A-Za-z0-9_-]{43}", secret)
     assert secret not in path.read_text() and secret.removeprefix("laurel_") not in path.read_text()
     assert path.stat().st_mode & 0o777 == 0o600 and path.parent.stat().st_mode & 0o777 == 0o700
     assert (read_keys(path)[0][0].sha256, read_keys(path)[0][0].expires) == (digest(secret), None)
     assert loaded(path).check(bearer(secret), "feedback") == "web"
-    assert command("list").startswith("web  predict,feedback  made 20") and secret not in command("list")
+    assert command("list").startswith("web  predict,feedback  made 20") and secret not in command(
+        "list"
+    )
 
 
 def test_nothing_else_stands_on_standard_output_so_that_a_key_can_be_piped(tmp_path: Path) -> None:
     environment = {**os.environ, "LAUREL_STATE": str(tmp_path)}
     arguments = [sys.executable, "-m", "serving.keys", "add", "web", "--scope", "predict"]
-    done = subprocess.run(arguments, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        arguments, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True
+    )
     assert re.fullmatch(r"laurel_\S{43}\n", done.stdout) and "not shown again" in done.stderr
-    again = subprocess.run(arguments, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    again = subprocess.run(
+        arguments, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+    )
     assert (again.returncode, again.stdout) == (1, "")
-    assert again.stderr == "'web' has a key. Another one for it: python -m serving.keys rotate web\n"
+    assert (
+        again.stderr == "'web' has a key. Another one for it: python -m serving.keys rotate web\n"
+    )
 
 
 @pytest.mark.parametrize("scheme", [b"Bearer ", b"bearer ", b"BEARER  "])
-def test_a_key_is_taken_from_either_header_however_the_scheme_is_written(path: Path, scheme: bytes) -> None:
+def test_a_key_is_taken_from_either_header_however_the_scheme_is_written(
+    path: Path, scheme: bytes
+) -> None:
     secret = put_key(path).encode()
     keys = loaded(path)
     assert keys.check([(b"authorization", scheme + secret)], "predict") == "web"
-    assert keys.check([(b"authorization", b"Basic eDp5"), (b"x-api-key", secret)], "predict") == "web"
+    assert (
+        keys.check([(b"authorization", b"Basic eDp5"), (b"x-api-key", secret)], "predict") == "web"
+    )
 
 
-@pytest.mark.parametrize("change", [lambda key: key[:-1], lambda key: f"{key}x", str.swapcase, lambda key: key[:-1] + "~", lambda key: ""])
-def test_a_key_that_is_not_exactly_right_is_refused_and_not_repeated(path: Path, change: Callable[[str], str]) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda key: key[:-1],
+        lambda key: f"{key}x",
+        str.swapcase,
+        lambda key: key[:-1] + "~",
+        lambda key: "",
+    ],
+)
+def test_a_key_that_is_not_exactly_right_is_refused_and_not_repeated(
+    path: Path, change: Callable[[str], str]
+) -> None:
     secret = put_key(path)
     said = refused(loaded(path), bearer(change(secret)))
     assert "Authorization: Bearer laurel_..." in said and secret[10:20] not in said
@@ -140,16 +165,24 @@ def test_keys_that_begin_alike_in_their_digest_are_told_apart(path: Path) -> Non
     put_key(path, name="one", sha256=digest(secrets[first]))
     put_key(path, name="two", sha256=digest(secret))
     keys = loaded(path)
-    assert (keys.check(bearer(secrets[first]), "predict"), keys.check(bearer(secret), "predict")) == ("one", "two")
+    assert (
+        keys.check(bearer(secrets[first]), "predict"),
+        keys.check(bearer(secret), "predict"),
+    ) == ("one", "two")
 
 
-def test_where_keys_are_not_required_everybody_may_do_everything_and_the_file_is_not_looked_at(path: Path) -> None:
+def test_where_keys_are_not_required_everybody_may_do_everything_and_the_file_is_not_looked_at(
+    path: Path,
+) -> None:
     path.parent.mkdir()
     path.write_text("broken")
     keys = Keys(path, required=False)
     keys.load()
     keys.reload()
-    assert keys.check([], "operate") == keys.check(bearer("wrong"), "operate") == "" and keys.last_error is None
+    assert (
+        keys.check([], "operate") == keys.check(bearer("wrong"), "operate") == ""
+        and keys.last_error is None
+    )
 
 
 def test_making_keys_reads_nothing_before_the_start(path: Path) -> None:
@@ -162,7 +195,10 @@ def test_a_service_that_asks_for_keys_and_has_none_does_not_start(path: Path, st
         change_keys(path, lambda _: [])
     if state == "expired":
         put_key(path, expires=NOW)
-    with pytest.raises(KeysError, match=r"on 0\.0\.0\.0.*keys\.json.*python -m serving\.keys add NAME --scope predict"):
+    with pytest.raises(
+        KeysError,
+        match=r"on 0\.0\.0\.0.*keys\.json.*python -m serving\.keys add NAME --scope predict",
+    ):
         Keys(path, required=True).load("0.0.0.0")
 
 
@@ -189,12 +225,26 @@ def test_a_file_that_is_mounted_for_a_group_to_read_is_taken(path: Path, mode: i
         "null",
         "[",
         '[{"name": "web"}]',
-        '[{"name": "web", "scopes": [], "sha256": "%s", "created": "2026-11-21T04:00:00Z"}]' % ("0" * 64),
-        '[{"name": "web", "scopes": ["all"], "sha256": "%s", "created": "2026-11-21T04:00:00Z"}]' % ("0" * 64),
-        '[{"name": "web", "scopes": ["predict"], "sha256": "0", "created": "2026-11-21T04:00:00Z"}]',
-        '[{"name": "a b", "scopes": ["predict"], "sha256": "%s", "created": "2026-11-21T04:00:00Z"}]' % ("0" * 64),
-        '[{"name": "web", "scopes": ["predict"], "sha256": "%s", "created": "2026-11-21T04:00:00"}]' % ("0" * 64),
-        '[{"name": "web", "scopes": ["predict"], "sha256": "%s", "created": "2026-11-21T04:00:00Z", "expire": null}]' % ("0" * 64),
+        '[{"name": "web", "scopes": [], "sha256": "%s", "created": "2026-11-21T04:00:00Z"}]'
+        % ("0" * 64),
+        '[{"name": "web", "scopes": ["all"], "sha256": "%s", "created": "2026-11-21T04:00:00Z"}]'
+        % ("0" * 64),
+        (
+            '[{"name": "web", "scopes": ["predict"], "sha256": "0", "created": '
+            '"2026-11-21T04:00:00Z"}]'
+        ),
+        (
+            '[{"name": "a b", "scopes": ["predict"], "sha256": "%s", "created": '
+            '"2026-11-21T04:00:00Z"}]'
+        )
+        % ("0" * 64),
+        '[{"name": "web", "scopes": ["predict"], "sha256": "%s", "created": "2026-11-21T04:00:00"}]'
+        % ("0" * 64),
+        (
+            '[{"name": "web", "scopes": ["predict"], "sha256": "%s", "created": '
+            '"2026-11-21T04:00:00Z", "expire": null}]'
+        )
+        % ("0" * 64),
     ],
 )
 def test_a_broken_file_stops_a_start_and_leaves_the_keys_of_a_running_service(
@@ -210,7 +260,9 @@ def test_a_broken_file_stops_a_start_and_leaves_the_keys_of_a_running_service(
     assert keys.check(bearer(secret), "predict") == "web"
     refused(keys, bearer(make_key()))
     assert keys.last_error is not None and str(path) not in keys.last_error
-    assert [record.levelno for record in caplog.records] == [logging.ERROR] and str(path) in caplog.text
+    assert [record.levelno for record in caplog.records] == [logging.ERROR] and str(
+        path
+    ) in caplog.text
 
 
 def test_a_changed_file_is_in_force_after_the_next_look(path: Path) -> None:
@@ -219,14 +271,19 @@ def test_a_changed_file_is_in_force_after_the_next_look(path: Path) -> None:
     new = put_key(path, name="other")
     refused(keys, bearer(new))
     keys.reload()
-    assert (keys.check(bearer(old), "predict"), keys.check(bearer(new), "predict")) == ("web", "other")
+    assert (keys.check(bearer(old), "predict"), keys.check(bearer(new), "predict")) == (
+        "web",
+        "other",
+    )
     change_keys(path, lambda kept: kept[1:])
     keys.reload()
     refused(keys, bearer(old))
     assert keys.check(bearer(new), "predict") == "other"
 
 
-def test_removing_the_last_key_shuts_everybody_out_of_a_running_service(path: Path, command: Command) -> None:
+def test_removing_the_last_key_shuts_everybody_out_of_a_running_service(
+    path: Path, command: Command
+) -> None:
     secret = put_key(path)
     keys = loaded(path)
     command("remove", "web")
@@ -235,19 +292,27 @@ def test_removing_the_last_key_shuts_everybody_out_of_a_running_service(path: Pa
     assert keys.last_error is None
 
 
-def test_a_file_that_vanishes_leaves_the_keys_and_counts_again_when_it_is_back(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_vanishes_leaves_the_keys_and_counts_again_when_it_is_back(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     secret = put_key(path)
     keys = loaded(path)
     away = path.rename(path.with_name("away"))
     for _ in range(3):
         keys.reload()
-    assert keys.check(bearer(secret), "predict") == "web" and keys.last_error and len(caplog.records) == 1
+    assert (
+        keys.check(bearer(secret), "predict") == "web"
+        and keys.last_error
+        and len(caplog.records) == 1
+    )
     away.rename(path)
     keys.reload()
     assert keys.last_error is None
 
 
-def test_a_running_service_does_not_take_a_file_that_others_may_change_until_that_is_put_right(path: Path) -> None:
+def test_a_running_service_does_not_take_a_file_that_others_may_change_until_that_is_put_right(
+    path: Path,
+) -> None:
     put_key(path)
     keys = loaded(path)
     new = put_key(path, name="other")
@@ -274,7 +339,9 @@ def test_a_rotated_name_has_two_keys_until_the_old_one_ends(path: Path, command:
         assert "expired" in refused(keys, bearer(ended))
 
 
-def test_rotating_never_makes_an_old_key_live_longer_and_forgets_what_has_expired(path: Path, command: Command) -> None:
+def test_rotating_never_makes_an_old_key_live_longer_and_forgets_what_has_expired(
+    path: Path, command: Command
+) -> None:
     gone = put_key(path, expires=NOW - timedelta(days=1))
     soon = put_key(path, expires=NOW + timedelta(hours=1))
     command("rotate", "web", "--keep-hours", "48")
@@ -297,7 +364,11 @@ def test_rotating_never_makes_an_old_key_live_longer_and_forgets_what_has_expire
     ],
 )
 def test_a_command_that_cannot_be_done_says_why_and_changes_nothing(
-    path: Path, command: Command, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+    path: Path,
+    command: Command,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    told: str,
 ) -> None:
     put_key(path)
     before = path.read_bytes()
@@ -308,7 +379,9 @@ def test_a_command_that_cannot_be_done_says_why_and_changes_nothing(
     assert path.read_bytes() == before
 
 
-def test_a_command_leaves_a_broken_file_alone(path: Path, command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_command_leaves_a_broken_file_alone(
+    path: Path, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
     path.parent.mkdir()
     path.write_text("[")
     path.chmod(0o600)
@@ -330,7 +403,12 @@ def test_commands_at_the_same_time_lose_no_key(tmp_path: Path) -> None:
         for i in range(4)
     ]
     assert [process.wait() for process in running] == [0] * 4
-    assert sorted(key.name for key in read_keys(tmp_path / "serving" / "keys.json")[0]) == ["n0", "n1", "n2", "n3"]
+    assert sorted(key.name for key in read_keys(tmp_path / "serving" / "keys.json")[0]) == [
+        "n0",
+        "n1",
+        "n2",
+        "n3",
+    ]
 
 
 def test_a_link_to_the_file_stays_a_link(tmp_path: Path) -> None:

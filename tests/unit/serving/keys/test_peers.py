@@ -19,9 +19,14 @@ def peers() -> Iterator[Peers]:
     found.close()
 
 
-@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+@pytest.mark.parametrize(
+    ("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+)
 def test_own_processes_are_known(peers: Peers, family: socket.AddressFamily, host: str) -> None:
-    with socket.create_server((host, 0), family=family) as server, socket.create_connection(server.getsockname()[:2]) as caller:
+    with (
+        socket.create_server((host, 0), family=family) as server,
+        socket.create_connection(server.getsockname()[:2]) as caller,
+    ):
         accepted, address = server.accept()
         with accepted:
             assert peers.is_own(address[:2], accepted.getsockname()[:2])
@@ -37,7 +42,9 @@ def test_a_caller_over_ipv6_that_means_ipv4_is_known_as_java_s_are(peers: Peers)
             assert peers.is_own(address, accepted.getsockname())
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root may be another user")
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root may be another user"
+)
 def test_a_process_of_another_user_is_not_own(peers: Peers) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         connect = f"import socket; socket.create_connection({server.getsockname()!r}).recv(1)"

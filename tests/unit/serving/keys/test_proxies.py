@@ -33,8 +33,13 @@ def test_the_caller_is_the_last_that_is_no_trusted_proxy(said: list[bytes], call
 
 
 def test_trust_is_given_to_the_named_networks_alone() -> None:
-    assert all(PROXIES.trust(address) for address in ("10.255.0.1", "127.0.0.1", "2001:db8::1", "::ffff:10.0.0.1"))
-    assert not any(PROXIES.trust(address) for address in ("127.0.0.2", "203.0.113.7", "::1", "", "nobody"))
+    assert all(
+        PROXIES.trust(address)
+        for address in ("10.255.0.1", "127.0.0.1", "2001:db8::1", "::ffff:10.0.0.1")
+    )
+    assert not any(
+        PROXIES.trust(address) for address in ("127.0.0.2", "203.0.113.7", "::1", "", "nobody")
+    )
     assert not TrustedProxies("").trust("127.0.0.1")
 
 
@@ -44,7 +49,10 @@ def test_networks_that_cannot_be_are_refused_before_the_start(networks: str) -> 
         Service(Settings(serving_trusted_proxies=networks))
 
 
-@pytest.mark.parametrize("name", [b"via", b"forwarded", b"x-forwarded-for", b"x-forwarded-anything", b"x-real-ip", b"cf-ray"])
+@pytest.mark.parametrize(
+    "name",
+    [b"via", b"forwarded", b"x-forwarded-for", b"x-forwarded-anything", b"x-real-ip", b"cf-ray"],
+)
 def test_one_mark_of_a_proxy_is_enough(name: bytes) -> None:
     assert is_forwarded([b"host", name], "1.1", b"keep-alive")
 

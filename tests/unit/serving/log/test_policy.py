@@ -34,11 +34,13 @@ def test_where_everything_is_kept_nothing_is_done(manifest: Manifest) -> None:
     assert keep_all(body) is body
 
 
-def test_columns_that_are_left_out_are_not_in_what_is_logged_and_the_others_as_they_came(manifest: Manifest) -> None:
+def test_columns_that_are_left_out_are_not_in_what_is_logged_and_the_others_as_they_came(
+    manifest: Manifest,
+) -> None:
     body = (
-        b'{"rows": [{"wind" : 1.50e1,\n "carrier":"%b", "distance":1, "time_hour":"2013-06-01T15:00:00"},{"distance":0.1}]}'
-        % SECRET.encode()
-    )
+        b'{"rows": [{"wind" : 1.50e1,\n "carrier":"%b", "distance":1, '
+        b'"time_hour":"2013-06-01T15:00:00"},{"distance":0.1}]}'
+    ) % SECRET.encode()
     kept = log_request_of(leaving_out(manifest, "carrier"))(body)
     assert kept == (
         b'{"rows":[{"distance":1,"wind":1.50e1,"time_hour":"2013-06-01T15:00:00"},{"distance":0.1,"wind":null,"time_hour":null}]}'
@@ -46,22 +48,35 @@ def test_columns_that_are_left_out_are_not_in_what_is_logged_and_the_others_as_t
 
 
 def test_a_key_that_is_named_twice_is_left_out_twice(manifest: Manifest) -> None:
-    body = b'{"rows":[{"carrier":"%b","distance":1,"distance":2,"carrier":"%b"}]}' % (SECRET.encode(), SECRET.encode())
+    body = b'{"rows":[{"carrier":"%b","distance":1,"distance":2,"carrier":"%b"}]}' % (
+        SECRET.encode(),
+        SECRET.encode(),
+    )
     kept = log_request_of(leaving_out(manifest, "carrier"))(body)
-    assert kept is not None and json.loads(kept) == {"rows": [{"distance": 2, "wind": None, "time_hour": None}]}
+    assert kept is not None and json.loads(kept) == {
+        "rows": [{"distance": 2, "wind": None, "time_hour": None}]
+    }
 
 
 def test_the_header_names_the_columns_that_are_kept_and_the_rate(manifest: Manifest) -> None:
-    header = msgspec.json.decode(header_of(leaving_out(manifest, "carrier", rate=0.5), "3"), type=Header)
+    header = msgspec.json.decode(
+        header_of(leaving_out(manifest, "carrier", rate=0.5), "3"), type=Header
+    )
     assert [column.name for column in header.columns] == ["distance", "wind"]
     assert header.sample_rate == 0.5
 
 
-def test_what_is_left_out_reaches_neither_this_disk_nor_the_lake(manifest: Manifest, tmp_path: Path) -> None:
+def test_what_is_left_out_reaches_neither_this_disk_nor_the_lake(
+    manifest: Manifest, tmp_path: Path
+) -> None:
     spare = leaving_out(manifest, "carrier")
     log = PredictionLog(tmp_path / "log", 3600.0, 1000, 10**6)
     log.start()
-    said: dict[str, Any] = {"predictions": [{"id": "a", "score": 0.5, "decision": True}], "model_version": "3", "use_case": "toy"}
+    said: dict[str, Any] = {
+        "predictions": [{"id": "a", "score": 0.5, "decision": True}],
+        "model_version": "3",
+        "use_case": "toy",
+    }
     kept = log_request_of(spare)(json.dumps({"rows": [ROW]}).encode())
     assert kept is not None
     log.append(header_of(spare, "3"), "toy", line_of(kept, json.dumps(said).encode(), 1), 1)
@@ -69,12 +84,18 @@ def test_what_is_left_out_reaches_neither_this_disk_nor_the_lake(manifest: Manif
     (data,) = convert(log.closed[0].path).files.values()
     (row,) = pq.read_table(pa.BufferReader(data)).to_pylist()
     assert "carrier" not in row and (row["distance"], row["sample_rate"]) == (800.5, 1.0)
-    assert not any(SECRET.encode() in path.read_bytes() for path in (tmp_path / "log").rglob("*") if path.is_file())
+    assert not any(
+        SECRET.encode() in path.read_bytes()
+        for path in (tmp_path / "log").rglob("*")
+        if path.is_file()
+    )
     assert SECRET.encode() not in data
 
 
 def test_a_share_of_the_requests_is_logged_each_by_chance(manifest: Manifest) -> None:
-    """Of 20,000 requests at a rate of a tenth 2000 are expected, with a standard deviation of 42."""
+    """Of 20,000 requests at a rate of a tenth 2000 are expected, with a standard deviation of
+    42.
+    """
     log_request = log_request_of(leaving_out(manifest, rate=0.1))
     body = json.dumps({"rows": [ROW]}).encode()
     kept = [log_request(body) for _ in range(20_000)]

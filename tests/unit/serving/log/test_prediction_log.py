@@ -23,7 +23,11 @@ def body(number: int) -> bytes:
 
 
 def make_log(folder: Path, **other: object) -> PredictionLog:
-    given: dict[str, object] = {"flush_seconds": LONG, "flush_rows": 1000, "backlog_bytes": 10**6} | other
+    given: dict[str, object] = {
+        "flush_seconds": LONG,
+        "flush_rows": 1000,
+        "backlog_bytes": 10**6,
+    } | other
     log = PredictionLog(folder, **given)  # type: ignore[arg-type]
     log.start()
     return log
@@ -34,7 +38,11 @@ def bodies(log: PredictionLog) -> list[bytes]:
     kept = []
     for segment in log.closed:
         _, start = read_header(segment.path)
-        kept += [json.loads(line)["request"] for line in segment.path.read_bytes()[start:].splitlines() if line]
+        kept += [
+            json.loads(line)["request"]
+            for line in segment.path.read_bytes()[start:].splitlines()
+            if line
+        ]
     return [json.dumps(request).encode() for request in kept]
 
 
@@ -48,7 +56,9 @@ def test_a_line_is_with_the_operating_system_when_append_returns(tmp_path: Path)
 
 def test_newlines_between_the_tokens_of_a_request_do_not_break_the_line(tmp_path: Path) -> None:
     log = make_log(tmp_path)
-    log.append(HEADER, "toy", line_of(json.dumps(json.loads(body(1)), indent=2).encode(), b"", 1), 1)
+    log.append(
+        HEADER, "toy", line_of(json.dumps(json.loads(body(1)), indent=2).encode(), b"", 1), 1
+    )
     log.append(HEADER, "toy", line_of(body(2), b"", 1), 1)
     log.close_old(everything=True)
     assert [json.loads(kept)["feedback"][0]["id"] for kept in bodies(log)] == ["1", "2"]
@@ -69,7 +79,9 @@ def test_a_segment_closes_when_it_is_old(tmp_path: Path) -> None:
     assert [segment.rows for segment in log.closed] == [1]
 
 
-def test_beyond_the_backlog_rows_are_dropped_and_counted_and_room_made_is_used_again(tmp_path: Path) -> None:
+def test_beyond_the_backlog_rows_are_dropped_and_counted_and_room_made_is_used_again(
+    tmp_path: Path,
+) -> None:
     log = make_log(tmp_path, flush_rows=1, backlog_bytes=600)
     kept = [log.append(HEADER, "toy", line_of(body(number), b"", 1), 1) for number in range(20)]
     assert kept[0] and not kept[-1]
@@ -97,8 +109,12 @@ def test_a_full_disk_drops_rows_and_raises_nothing(tmp_path: Path) -> None:
     log = make_log(tmp_path)
     log.append(HEADER, "toy", line_of(body(1), b"", 1), 1)
     with full_disk(log):
-        refused = [line_of(body(2) + b" " * size, b"", 1) for size in (10_000, 0) for _ in range(200)]
-        assert not any(log.append(HEADER, "toy", line, 1) for line in refused)  # twice the backlog, of which nothing is used up
+        refused = [
+            line_of(body(2) + b" " * size, b"", 1) for size in (10_000, 0) for _ in range(200)
+        ]
+        assert not any(
+            log.append(HEADER, "toy", line, 1) for line in refused
+        )  # twice the backlog, of which nothing is used up
     assert log.append(HEADER, "toy", line_of(body(3), b"", 1), 1)
     log.close_old(everything=True)
     assert bodies(log) == [body(1), body(3)]
@@ -106,7 +122,9 @@ def test_a_full_disk_drops_rows_and_raises_nothing(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_takes_no_new_segment_costs_neither_files_nor_handles(tmp_path: Path) -> None:
-    """A limit on the size of files refuses the header itself; thousands of requests come meanwhile."""
+    """A limit on the size of files refuses the header itself; thousands of requests come
+    meanwhile.
+    """
     code = f"""
 import resource, signal, os
 from pathlib import Path
@@ -132,7 +150,9 @@ assert log.append(feedback_header("toy"), "toy", line_of(b"{{}}", b"", 1), 1)
 
 
 def test_a_part_of_a_line_that_the_disk_took_is_taken_back(tmp_path: Path) -> None:
-    """The limit lets half of the second batch through; the third, when there is room again, stands whole behind the first."""
+    """The limit lets half of the second batch through; the third, when there is room again, stands
+    whole behind the first.
+    """
     code = f"""
 import resource, signal
 from pathlib import Path
@@ -157,7 +177,9 @@ assert (log.state("toy").rows_waiting, log.state("toy").rows_dropped, log.bytes_
 
 
 def test_a_part_that_cannot_be_taken_back_costs_no_other_line(tmp_path: Path) -> None:
-    """A small pipe takes a part of the second row and cannot be cut: the third begins on a line of its own."""
+    """A small pipe takes a part of the second row and cannot be cut: the third begins on a line of
+    its own.
+    """
     log = make_log(tmp_path, backlog_bytes=10**8)
     log.append(HEADER, "toy", line_of(body(1), b"", 1), 1)
     (segment,) = log._open.values()
@@ -180,7 +202,9 @@ def test_a_part_that_cannot_be_taken_back_costs_no_other_line(tmp_path: Path) ->
 
 def test_lines_appended_together_are_kept_together_with_one_write(tmp_path: Path) -> None:
     log = make_log(tmp_path)
-    assert log.append(HEADER, "toy", b"".join(line_of(body(number), b"", 1) for number in range(5)), 5)
+    assert log.append(
+        HEADER, "toy", b"".join(line_of(body(number), b"", 1) for number in range(5)), 5
+    )
     assert log.state("toy").rows_waiting == 5
     log.close_old(everything=True)
     assert bodies(log) == [body(number) for number in range(5)]
@@ -203,7 +227,9 @@ def test_the_lag_is_the_age_of_the_oldest_row_that_waits(tmp_path: Path) -> None
         log.close_old(everything=True)
         time.sleep(0.05)
     assert 0.1 <= log.lag_seconds("toy") <= time.time() - before
-    assert log.bytes_waiting("toy") == sum(path.stat().st_size for path in tmp_path.glob("*/*.jsonl"))
+    assert log.bytes_waiting("toy") == sum(
+        path.stat().st_size for path in tmp_path.glob("*/*.jsonl")
+    )
     assert (log.lag_seconds("other"), log.bytes_waiting("other")) == (0.0, 0)
     first, second = log.closed
     log.uploaded(first, rows=1, torn=0)
@@ -222,7 +248,9 @@ def test_the_lag_of_what_a_dead_process_left_counts_from_its_first_row(tmp_path:
     assert 3600 <= log.lag_seconds("toy") < 3700
 
 
-def test_with_fsync_appends_from_many_threads_are_all_kept_and_wait_for_the_disk(tmp_path: Path) -> None:
+def test_with_fsync_appends_from_many_threads_are_all_kept_and_wait_for_the_disk(
+    tmp_path: Path,
+) -> None:
     log = make_log(tmp_path, flush_rows=7, durability="fsync")
     assert log.blocking and not make_log(tmp_path / "other").blocking
 
@@ -241,7 +269,9 @@ def test_with_fsync_appends_from_many_threads_are_all_kept_and_wait_for_the_disk
 
 
 def test_with_fsync_a_disk_that_does_not_keep_what_it_took_is_said(tmp_path: Path) -> None:
-    """A pipe takes bytes and refuses to be synced: nothing is acknowledged, and the next row goes to a new segment."""
+    """A pipe takes bytes and refuses to be synced: nothing is acknowledged, and the next row goes
+    to a new segment.
+    """
     log = make_log(tmp_path, durability="fsync")
     assert log.append(HEADER, "toy", line_of(body(1), b"", 1), 1)
     (segment,) = log._open.values()
@@ -267,10 +297,12 @@ def test_a_clean_stop_with_nothing_waiting_leaves_no_folder(tmp_path: Path) -> N
 
 def test_what_a_dead_process_left_is_adopted_and_a_living_one_keeps_its_own(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom serving.log.prediction_log import PredictionLog\n"
+        "import os, signal, sys\nfrom pathlib import Path\nfrom serving.log.prediction_log "
+        "import PredictionLog\n"
         "from serving.log.segments import feedback_header, line_of\n"
         f"log = PredictionLog(Path({str(tmp_path)!r}), 3600.0, 1000, 10**6)\nlog.start()\n"
-        f"for _ in range(3): log.append(feedback_header('toy'), 'toy', line_of({body(7)!r}, b'', 1), 1)\n"
+        f"for _ in range(3): log.append(feedback_header('toy'), 'toy', line_of({body(7)!r}, "
+        "b'', 1), 1)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", code], check=False)
@@ -299,9 +331,14 @@ for _ in range(150):
     names = [f"{folder}-{number}.jsonl" for folder in range(10) for number in range(3)]
     for name in names:
         (tmp_path / name.partition("-")[0]).mkdir(exist_ok=True)
-        (tmp_path / name.partition("-")[0] / name).write_bytes(HEADER + b"\n" + line_of(body(1), b"", 1))
+        (tmp_path / name.partition("-")[0] / name).write_bytes(
+            HEADER + b"\n" + line_of(body(1), b"", 1)
+        )
     command = [sys.executable, "-c", code]
-    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
     for process in processes:
         assert process.stdin is not None
         process.stdin.write("\n")
@@ -339,7 +376,11 @@ def test_rows_appended_from_many_threads_are_all_kept(tmp_path: Path) -> None:
     log = make_log(tmp_path, flush_rows=7)
     threads = [
         threading.Thread(
-            target=lambda start: [log.append(HEADER, "toy", line_of(body(n), b"", 1), 1) for n in range(start, start + 50)], args=(k * 50,)
+            target=lambda start: [
+                log.append(HEADER, "toy", line_of(body(n), b"", 1), 1)
+                for n in range(start, start + 50)
+            ],
+            args=(k * 50,),
         )
         for k in range(4)
     ]

@@ -12,7 +12,11 @@ PREDICT = "/v1/{use_case}/predict"
 
 def read(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     families = text_string_to_metric_families(text.decode())
-    return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
+    return {
+        (s.name, tuple(sorted(s.labels.items()))): s.value
+        for family in families
+        for s in family.samples
+    }
 
 
 def counted(requests: int, seconds: float, status: int = 200) -> Metrics:
@@ -27,11 +31,22 @@ def counted(requests: int, seconds: float, status: int = 200) -> Metrics:
 
 def test_prometheus_reads_what_was_counted() -> None:
     figures = read(counted(3, 0.003).text())
-    assert figures["laurel_requests_total", (("route", PREDICT), ("status", "200"), ("use_case", "toy"))] == 3
+    assert (
+        figures[
+            "laurel_requests_total", (("route", PREDICT), ("status", "200"), ("use_case", "toy"))
+        ]
+        == 3
+    )
     assert figures["laurel_rows_total", (("use_case", "toy"),)] == 6
-    buckets = {dict(labels)["le"]: value for (name, labels), value in figures.items() if name == "laurel_request_seconds_bucket"}
+    buckets = {
+        dict(labels)["le"]: value
+        for (name, labels), value in figures.items()
+        if name == "laurel_request_seconds_bucket"
+    }
     assert (buckets["0.002"], buckets["0.005"], buckets["+Inf"]) == (0, 3, 3)
-    assert figures["laurel_request_seconds_sum", (("route", PREDICT), ("use_case", "toy"))] == pytest.approx(0.009)
+    assert figures[
+        "laurel_request_seconds_sum", (("route", PREDICT), ("use_case", "toy"))
+    ] == pytest.approx(0.009)
     assert figures["laurel_batch_requests_count", ()] == 3
 
 
@@ -46,7 +61,12 @@ def test_counts_of_other_workers_are_added_and_the_model_is_not() -> None:
     assert figures["laurel_rows_total", (("use_case", "toy"),)] == 10
     assert figures["laurel_swaps_total", (("use_case", "toy"),)] == 2
     assert figures["laurel_swap_failures_total", (("reason", "package"), ("use_case", "toy"))] == 1
-    assert figures["laurel_model_info", (("recipe", "logistic"), ("use_case", "toy"), ("version", "3"))] == 1
+    assert (
+        figures[
+            "laurel_model_info", (("recipe", "logistic"), ("use_case", "toy"), ("version", "3"))
+        ]
+        == 1
+    )
     assert figures["laurel_log_lag_seconds", ()] == 7.0, "the longest lag is the service's"
     assert figures["laurel_request_seconds_count", (("route", PREDICT), ("use_case", "toy"))] == 5
     assert figures["process_resident_memory_bytes", ()] > 10e6
@@ -79,7 +99,13 @@ def test_rates_are_those_of_the_last_ten_seconds_over_all_workers() -> None:
 
     traffic = Traffic()
     for second in range(100):
-        traffic.add("toy", [flow(float(second), 1000 if second < 90 else 1000 + (second - 89) * 50, 3), flow(float(second), 7, 5)])
+        traffic.add(
+            "toy",
+            [
+                flow(float(second), 1000 if second < 90 else 1000 + (second - 89) * 50, 3),
+                flow(float(second), 7, 5),
+            ],
+        )
     said = traffic.describe("toy", [flow(100.0, 1500, 3), flow(100.0, 7, 5)])
     assert (said["requests"], said["rows"]) == (1507, 3014)
     assert said["requests_per_second"] == pytest.approx(500 / 11, rel=0.1)

@@ -10,7 +10,11 @@ from tests.fakes.iam import Policies, guarded_s3
 
 
 def bucket(s3: str, lake: str) -> Lake:
-    return open_lake(Settings.model_validate({"lake": lake, "s3_endpoint": s3, "s3_access_key": "key", "s3_secret_key": "secret"}))
+    return open_lake(
+        Settings.model_validate(
+            {"lake": lake, "s3_endpoint": s3, "s3_access_key": "key", "s3_secret_key": "secret"}
+        )
+    )
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -20,7 +24,13 @@ def lake(request: pytest.FixtureRequest, s3: str, tmp_path: Path) -> Lake:
         return open_lake(Settings(lake=f"file://{tmp_path}/lake"))
     import boto3
 
-    client = boto3.client("s3", endpoint_url=s3, aws_access_key_id="key", aws_secret_access_key="secret", region_name="us-east-1")
+    client = boto3.client(
+        "s3",
+        endpoint_url=s3,
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+        region_name="us-east-1",
+    )
     client.create_bucket(Bucket="reading")
     for stored in client.list_objects_v2(Bucket="reading").get("Contents", []):
         client.delete_object(Bucket="reading", Key=stored["Key"])
@@ -29,11 +39,19 @@ def lake(request: pytest.FixtureRequest, s3: str, tmp_path: Path) -> Lake:
 
 def test_what_was_put_is_there_and_listed_below_its_folder_only(lake: Lake) -> None:
     before = time.time()
-    for key in ("reports/toy/2013-06/verdict.json", "reports/toy/2013-05/verdict.json", "reports/toys/x.json", "decisions/toy/a.json"):
+    for key in (
+        "reports/toy/2013-06/verdict.json",
+        "reports/toy/2013-05/verdict.json",
+        "reports/toys/x.json",
+        "decisions/toy/a.json",
+    ):
         lake.put(key, key.encode())
     assert lake.get("reports/toy/2013-06/verdict.json") == b"reports/toy/2013-06/verdict.json"
     listed = lake.list("reports/toy")
-    assert [stored.key for stored in listed] == ["reports/toy/2013-05/verdict.json", "reports/toy/2013-06/verdict.json"]
+    assert [stored.key for stored in listed] == [
+        "reports/toy/2013-05/verdict.json",
+        "reports/toy/2013-06/verdict.json",
+    ]
     assert {stored.size for stored in listed} == {len("reports/toy/2013-05/verdict.json")}
     assert all(abs(stored.modified.timestamp() - before) < 60 for stored in listed)
 
@@ -76,13 +94,23 @@ def test_a_bucket_that_is_missing_is_a_lake_that_is_away(s3: str) -> None:
 
 
 def test_a_role_that_may_list_two_folders_alone_finds_them_empty_at_first(s3: str) -> None:
-    """As on AWS (infra/terraform/cluster/serving.tf), where the bucket itself may not be asked for."""
+    """As on AWS (infra/terraform/cluster/serving.tf), where the bucket itself may not be asked
+    for.
+    """
     import boto3
 
-    boto3.client("s3", endpoint_url=s3, aws_access_key_id="key", aws_secret_access_key="secret", region_name="us-east-1").create_bucket(
-        Bucket="narrow"
-    )
-    listing = {"Action": "s3:ListBucket", "Resource": "arn:aws:s3:::narrow", "Condition": {"StringLike": {"s3:prefix": ["reports/*"]}}}
+    boto3.client(
+        "s3",
+        endpoint_url=s3,
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+        region_name="us-east-1",
+    ).create_bucket(Bucket="narrow")
+    listing = {
+        "Action": "s3:ListBucket",
+        "Resource": "arn:aws:s3:::narrow",
+        "Condition": {"StringLike": {"s3:prefix": ["reports/*"]}},
+    }
     with guarded_s3(s3, Policies.of({"Statement": [{"Effect": "Allow", **listing}]})) as guarded:
         lake = bucket(guarded.url, "s3://narrow")
         assert lake.list("reports/toy") == []

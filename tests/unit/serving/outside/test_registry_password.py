@@ -1,4 +1,6 @@
-"""MLflow's password as the service shows it: to MLflow at each request, to no other server, and in no message."""
+"""MLflow's password as the service shows it: to MLflow at each request, to no other server, and in
+no message.
+"""
 
 import base64
 import threading
@@ -19,7 +21,9 @@ SHOWN = "Basic " + base64.b64encode(f"me:{PASSWORD}".encode()).decode()
 
 
 class Guard(ThreadingHTTPServer):
-    """Answers ``status`` to who shows the password, 401 to others; ``heard`` are the Authorization headers of all."""
+    """Answers ``status`` to who shows the password, 401 to others; ``heard`` are the Authorization
+    headers of all.
+    """
 
     def __init__(self, status: int = 404, location: str = "") -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -46,13 +50,17 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def guard() -> Iterator[Guard]:
     with Guard() as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        threading.Thread(
+            target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        ).start()
         yield server
         server.shutdown()
 
 
 def registry(url: str, password: str = PASSWORD) -> Registry:
-    return Registry.of(Settings(mlflow_url=url, mlflow_username="me", mlflow_password=SecretStr(password)))
+    return Registry.of(
+        Settings(mlflow_url=url, mlflow_username="me", mlflow_password=SecretStr(password))
+    )
 
 
 def test_the_password_of_the_settings_goes_with_every_request(guard: Guard, tmp_path: Path) -> None:
@@ -64,15 +72,26 @@ def test_the_password_of_the_settings_goes_with_every_request(guard: Guard, tmp_
 
 
 def test_without_a_password_none_is_shown(guard: Guard) -> None:
-    with pytest.raises(RegistryAway, match="answers 401: it asks for a password; set LAUREL_MLFLOW_USERNAME and LAUREL_MLFLOW_PASSWORD"):
+    with pytest.raises(
+        RegistryAway,
+        match=(
+            "answers 401: it asks for a password; set LAUREL_MLFLOW_USERNAME and "
+            "LAUREL_MLFLOW_PASSWORD"
+        ),
+    ):
         Registry.of(Settings(mlflow_url=guard.url)).champion("toy")
     assert guard.heard == [None]
 
 
 def test_a_wrong_password_is_said_to_be_wrong_and_not_shown(guard: Guard, tmp_path: Path) -> None:
     mlflow = registry(guard.url, "hush-and-wrong")
-    for ask in (lambda: mlflow.champion("toy"), lambda: mlflow.download("mlflow-artifacts:/1/package", ("model.onnx",), tmp_path)):
-        with pytest.raises(RegistryAway, match="LAUREL_MLFLOW_PASSWORD are not what it asks for") as caught:
+    for ask in (
+        lambda: mlflow.champion("toy"),
+        lambda: mlflow.download("mlflow-artifacts:/1/package", ("model.onnx",), tmp_path),
+    ):
+        with pytest.raises(
+            RegistryAway, match="LAUREL_MLFLOW_PASSWORD are not what it asks for"
+        ) as caught:
             ask()
         assert "hush" not in str(caught.value)
     assert "hush" not in f"{mlflow!r} {vars(mlflow)}"
@@ -80,7 +99,9 @@ def test_a_wrong_password_is_said_to_be_wrong_and_not_shown(guard: Guard, tmp_pa
 
 def test_no_other_server_is_shown_the_password_by_a_redirect(guard: Guard, tmp_path: Path) -> None:
     with Guard(status=307, location=guard.url) as elsewhere:
-        threading.Thread(target=elsewhere.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        threading.Thread(
+            target=elsewhere.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        ).start()
         mlflow = registry(elsewhere.url)
         with pytest.raises(RegistryAway, match="answers 307"):
             mlflow.champion("toy")

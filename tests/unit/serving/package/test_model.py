@@ -19,7 +19,10 @@ def manifest_of(folder: Path) -> Manifest:
 def test_rows_and_columns_encode_to_the_same_matrix(tmp_path: Path) -> None:
     package = load(tmp_path, write_package(tmp_path))
     columns = dict(zip(package.names, zip(*ROWS, strict=True), strict=True))
-    by_rows, by_columns = package.encode_rows([(*row, "left out") for row in ROWS]), package.encode(columns)
+    by_rows, by_columns = (
+        package.encode_rows([(*row, "left out") for row in ROWS]),
+        package.encode(columns),
+    )
     assert by_rows.dtype == by_columns.dtype == np.float32
     np.testing.assert_array_equal(by_rows, by_columns)
     assert list(by_rows[:, 0]) == [0, 1, -1, -1]
@@ -27,7 +30,9 @@ def test_rows_and_columns_encode_to_the_same_matrix(tmp_path: Path) -> None:
 
 def test_scores_are_those_of_the_formula(tmp_path: Path) -> None:
     package = load(tmp_path, write_package(tmp_path, bias=-1.0))
-    wanted = [expected_score({"carrier": c, "distance": d, "wind": w}, bias=-1.0) for c, d, w in ROWS[:3]]
+    wanted = [
+        expected_score({"carrier": c, "distance": d, "wind": w}, bias=-1.0) for c, d, w in ROWS[:3]
+    ]
     np.testing.assert_allclose(package.score(package.encode_rows(ROWS[:3])), wanted, rtol=1e-5)
 
 
@@ -66,7 +71,14 @@ def test_a_model_of_another_input_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     write_package(tmp_path)
     with pytest.raises(PackageError, match="model.onnx does not load"):
-        load(tmp_path, write(tmp_path, {MODEL: b"\x80\x04pickle", SMOKE: (tmp_path / SMOKE).read_bytes()}, manifest_of(tmp_path)))
+        load(
+            tmp_path,
+            write(
+                tmp_path,
+                {MODEL: b"\x80\x04pickle", SMOKE: (tmp_path / SMOKE).read_bytes()},
+                manifest_of(tmp_path),
+            ),
+        )
 
 
 def test_a_package_of_another_format_is_refused_by_both_numbers(tmp_path: Path) -> None:
@@ -83,4 +95,9 @@ def test_a_package_of_the_first_format_is_still_read(tmp_path: Path) -> None:
         del said[newer]
     (tmp_path / "package.json").write_text(json.dumps(said | {"format": 1}))
     manifest = load(tmp_path).manifest
-    assert (manifest.format, manifest.outputs, manifest.log_sample_rate, manifest.log_leave_out) == (1, [], 1.0, [])
+    assert (
+        manifest.format,
+        manifest.outputs,
+        manifest.log_sample_rate,
+        manifest.log_leave_out,
+    ) == (1, [], 1.0, [])

@@ -33,20 +33,39 @@ def brute_force(score: Score, row: np.ndarray, background: np.ndarray) -> np.nda
     for field in range(fields):
         others = [other for other in range(fields) if other != field]
         for size in range(fields):
-            weight = math.factorial(size) * math.factorial(fields - size - 1) / math.factorial(fields)
-            found[field] += weight * sum(worth((*chosen, field)) - worth(chosen) for chosen in combinations(others, size))
+            weight = (
+                math.factorial(size) * math.factorial(fields - size - 1) / math.factorial(fields)
+            )
+            found[field] += weight * sum(
+                worth((*chosen, field)) - worth(chosen) for chosen in combinations(others, size)
+            )
     return found
 
 
 def tangled(matrix: np.ndarray) -> np.ndarray:
     """A score with interactions, like a model's; the last field has no part in it."""
-    return 1 / (1 + np.exp(-(matrix[:, 0] * matrix[:, 1] + np.sin(matrix[:, 2]) + matrix[:, 3:-1].sum(axis=1) * 0.3)))
+    return 1 / (
+        1
+        + np.exp(
+            -(
+                matrix[:, 0] * matrix[:, 1]
+                + np.sin(matrix[:, 2])
+                + matrix[:, 3:-1].sum(axis=1) * 0.3
+            )
+        )
+    )
 
 
-@pytest.mark.parametrize("row", [ROW, ("UA", 0.0, None), ("unheard of", 5000.0, -3.0), (None, 0.5, 100.0)])
-def test_base_and_contributions_add_up_to_the_score_that_predict_gives(champion: Champion, row: tuple) -> None:
+@pytest.mark.parametrize(
+    "row", [ROW, ("UA", 0.0, None), ("unheard of", 5000.0, -3.0), (None, 0.5, 100.0)]
+)
+def test_base_and_contributions_add_up_to_the_score_that_predict_gives(
+    champion: Champion, row: tuple
+) -> None:
     said = explain(champion, row)
-    assert said.base + sum(one.contribution for one in said.contributions) == pytest.approx(said.score, abs=1e-6)
+    assert said.base + sum(one.contribution for one in said.contributions) == pytest.approx(
+        said.score, abs=1e-6
+    )
     fields = dict(zip(("carrier", "distance", "wind"), row, strict=True))
     assert said.score == pytest.approx(expected_score(fields, bias=-1.0), rel=1e-5)
     assert said.score == champion.package.score(champion.package.encode_rows([row]))[0]
@@ -55,28 +74,42 @@ def test_base_and_contributions_add_up_to_the_score_that_predict_gives(champion:
 
 
 def test_the_base_is_the_mean_score_of_the_smoke_rows(champion: Champion) -> None:
-    assert explain(champion, ROW).base == pytest.approx(np.mean(champion.package.smoke.scores), abs=1e-6)
+    assert explain(champion, ROW).base == pytest.approx(
+        np.mean(champion.package.smoke.scores), abs=1e-6
+    )
 
 
 def test_few_fields_have_exactly_their_shapley_values(champion: Champion) -> None:
     package = champion.package
-    background = package.encode({name: [row[name] for row in package.smoke.rows] for name in package.names})
+    background = package.encode(
+        {name: [row[name] for row in package.smoke.rows] for name in package.names}
+    )
     wanted = brute_force(package.score, package.encode_rows([ROW])[0], background)
     found = {one.field: one.contribution for one in explain(champion, ROW).contributions}
     assert [found[name] for name in package.names] == pytest.approx(wanted.tolist(), abs=1e-6)
     assert min(abs(wanted)) > 0.01
 
 
-def test_the_largest_contribution_comes_first_with_the_value_that_makes_it(champion: Champion) -> None:
+def test_the_largest_contribution_comes_first_with_the_value_that_makes_it(
+    champion: Champion,
+) -> None:
     said = explain(champion, ("UA", 5000.0, None)).contributions
-    assert [abs(one.contribution) for one in said] == sorted((abs(one.contribution) for one in said), reverse=True)
+    assert [abs(one.contribution) for one in said] == sorted(
+        (abs(one.contribution) for one in said), reverse=True
+    )
     assert (said[0].field, said[0].value) == ("distance", 5000.0)
-    assert {one.field: one.value for one in said} == {"carrier": "UA", "distance": 5000.0, "wind": None}
+    assert {one.field: one.value for one in said} == {
+        "carrier": "UA",
+        "distance": 5000.0,
+        "wind": None,
+    }
 
 
 def test_a_field_that_differs_from_no_background_row_adds_nothing() -> None:
     background = np.array([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
-    _, _, found = shapley_values(tangled, np.array([1.0, 5.0, 5.0, 5.0, 5.0, 5.0]), background, *walks(6, 2))
+    _, _, found = shapley_values(
+        tangled, np.array([1.0, 5.0, 5.0, 5.0, 5.0, 5.0]), background, *walks(6, 2)
+    )
     assert found[0] == 0 and found[-1] == 0 and np.abs(found[1:-1]).min() > 0
 
 
@@ -91,13 +124,21 @@ def test_many_fields_come_close_to_their_shapley_values_and_add_up_exactly() -> 
 
 def test_where_fields_do_not_act_on_each_other_any_walk_is_exact() -> None:
     chance = np.random.default_rng(4)
-    weights, row, background = chance.normal(size=12), chance.normal(size=12), chance.normal(size=(7, 12))
+    weights, row, background = (
+        chance.normal(size=12),
+        chance.normal(size=12),
+        chance.normal(size=(7, 12)),
+    )
     _, _, found = shapley_values(lambda matrix: matrix @ weights, row, background, *walks(12, 7))
     assert found == pytest.approx((weights * (row - background.mean(axis=0))).tolist(), abs=1e-9)
 
 
-@pytest.mark.parametrize(("fields", "examples"), [(1, 3), (3, 20), (5, 1), (30, 20), (30, 100), (30, 1000), (1000, 20)])
-def test_walks_visit_every_field_once_and_begin_at_each_row_as_often(fields: int, examples: int) -> None:
+@pytest.mark.parametrize(
+    ("fields", "examples"), [(1, 3), (3, 20), (5, 1), (30, 20), (30, 100), (30, 1000), (1000, 20)]
+)
+def test_walks_visit_every_field_once_and_begin_at_each_row_as_often(
+    fields: int, examples: int
+) -> None:
     orders, begins = walks(fields, examples)
     assert orders.shape == (len(begins), fields)
     assert (np.sort(orders, axis=1) == np.arange(fields)).all()
@@ -124,4 +165,6 @@ def test_a_model_that_gives_no_number_on_the_way_is_no_explanation() -> None:
 
 def test_an_unknown_carrier_is_told_as_it_was_sent(champion: Champion) -> None:
     assert "ZZ" not in CARRIERS
-    assert ("carrier", "ZZ") in [(one.field, one.value) for one in explain(champion, ("ZZ", 1.0, 1.0)).contributions]
+    assert ("carrier", "ZZ") in [
+        (one.field, one.value) for one in explain(champion, ("ZZ", 1.0, 1.0)).contributions
+    ]

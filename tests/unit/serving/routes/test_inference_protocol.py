@@ -1,4 +1,6 @@
-"""Tensors as the protocol's own client writes them, and bodies that lie; the routes are in tests/integration/test_inference_protocol.py."""
+"""Tensors as the protocol's own client writes them, and bodies that lie; the routes are in
+tests/integration/test_inference_protocol.py.
+"""
 
 import json
 import struct
@@ -19,7 +21,12 @@ from serving.formats.rows import Asked, RowReader
 from serving.formats.tensors import ask, read_inference
 from serving.package import model
 from serving.package.manifest import Feature
-from serving.routes.inference_protocol import check_version, describe_model, head_length, write_answer
+from serving.routes.inference_protocol import (
+    check_version,
+    describe_model,
+    head_length,
+    write_answer,
+)
 from serving.scoring.predictions import Scored
 from tests.fixtures.packages import EVENT_TIME, FEATURES, write_package
 
@@ -30,8 +37,19 @@ COLUMNS = {
     "carrier": np.array(["AA", "né", ""], object),
     "time_hour": np.array(["2013-06-01T15:00:00", "", ""], object),
 }
-ROWS = [("AA", 100.5, 1.0, datetime(2013, 6, 1, 15)), ("né", 2.0, None, None), (None, 5000.0, -1.5, None)]
-TYPES = {"float64": "FP64", "float32": "FP32", "float16": "FP16", "object": "BYTES", "int8": "INT8", "uint64": "UINT64"}
+ROWS = [
+    ("AA", 100.5, 1.0, datetime(2013, 6, 1, 15)),
+    ("né", 2.0, None, None),
+    (None, 5000.0, -1.5, None),
+]
+TYPES = {
+    "float64": "FP64",
+    "float32": "FP32",
+    "float16": "FP16",
+    "object": "BYTES",
+    "int8": "INT8",
+    "uint64": "UINT64",
+}
 MAX_ROWS = 1000
 
 
@@ -65,14 +83,18 @@ DISTANCE = {"name": "distance", "shape": [2], "datatype": "FP64", "data": [1, 2.
 
 @pytest.mark.parametrize("column", [False, True])
 def test_binary_tensors_of_the_real_client_are_rows(column: bool) -> None:
-    asked = read(*written(*[tensor(name, values, column=column) for name, values in COLUMNS.items()]))
+    asked = read(
+        *written(*[tensor(name, values, column=column) for name, values in COLUMNS.items()])
+    )
     assert asked.rows == ROWS
     assert READER.read(asked.request) == ROWS
 
 
 @pytest.mark.parametrize("column", [False, True])
 def test_json_tensors_are_rows(column: bool) -> None:
-    values = {name: [row[i] for row in ROWS] for i, name in enumerate(["carrier", "distance", "wind"])}
+    values = {
+        name: [row[i] for row in ROWS] for i, name in enumerate(["carrier", "distance", "wind"])
+    }
     kinds = {"carrier": "BYTES", "distance": "FP64", "wind": "FP32"}
     inputs = [
         {
@@ -83,7 +105,12 @@ def test_json_tensors_are_rows(column: bool) -> None:
         }
         for name, held in values.items()
     ]
-    times = {"name": "time_hour", "datatype": "BYTES", "shape": [3], "data": ["2013-06-01T15:00:00", None, None]}
+    times = {
+        "name": "time_hour",
+        "datatype": "BYTES",
+        "shape": [3],
+        "data": ["2013-06-01T15:00:00", None, None],
+    }
     assert read(by_hand(*inputs, times, id="a", parameters={"x": 1})).rows == ROWS
 
 
@@ -94,13 +121,17 @@ def test_json_and_binary_tensors_may_come_together() -> None:
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int8", "uint64"])
 def test_numbers_come_as_any_numeric_type(dtype: str) -> None:
-    assert [row[1] for row in read(*written(tensor("distance", np.array([1, 100], dtype)))).rows] == [1.0, 100.0]
+    assert [
+        row[1] for row in read(*written(tensor("distance", np.array([1, 100], dtype)))).rows
+    ] == [1.0, 100.0]
 
 
 def test_an_empty_text_stays_one_where_a_category_has_no_null() -> None:
     required = RowReader([Feature("carrier", "category", nullable=False)], EVENT_TIME)
     body, length = written(tensor("carrier", np.array(["", "AA"], object)))
-    asked = ask(columns_of(required), read_inference(body[:length]), memoryview(body)[length:], MAX_ROWS)
+    asked = ask(
+        columns_of(required), read_inference(body[:length]), memoryview(body)[length:], MAX_ROWS
+    )
     assert asked.rows == [("", None), ("AA", None)]
 
 
@@ -157,13 +188,32 @@ def test_a_tensor_that_does_not_fit_is_refused(changed: dict[str, Any], told: st
     ("body", "told"),
     [
         (by_hand(DISTANCE, DISTANCE), "comes twice"),
-        (by_hand({"name": "carrier", "shape": [2], "datatype": "FP64", "data": [1, 2]}, DISTANCE), "expected datatype BYTES"),
+        (
+            by_hand(
+                {"name": "carrier", "shape": [2], "datatype": "FP64", "data": [1, 2]}, DISTANCE
+            ),
+            "expected datatype BYTES",
+        ),
         (by_hand({"name": "distance", "shape": [1], "datatype": "FP64"}), "has no data"),
         (by_hand(), "is missing"),
-        (by_hand(DISTANCE, {"name": "wind", "shape": [1], "datatype": "FP64", "data": [1]}), "Field 'wind' has 1 values"),
-        (by_hand(DISTANCE, outputs=[{"name": "label"}]), "Output 'label' is not known; there are score, decision, prediction_id"),
-        (by_hand(DISTANCE, outputs=[{"name": "score", "parameters": {"classification": 2}}]), "not offered"),
-        (by_hand(DISTANCE, outputs=[{"name": "score", "parameters": {"shared_memory_region": "a"}}]), "not offered"),
+        (
+            by_hand(DISTANCE, {"name": "wind", "shape": [1], "datatype": "FP64", "data": [1]}),
+            "Field 'wind' has 1 values",
+        ),
+        (
+            by_hand(DISTANCE, outputs=[{"name": "label"}]),
+            "Output 'label' is not known; there are score, decision, prediction_id",
+        ),
+        (
+            by_hand(DISTANCE, outputs=[{"name": "score", "parameters": {"classification": 2}}]),
+            "not offered",
+        ),
+        (
+            by_hand(
+                DISTANCE, outputs=[{"name": "score", "parameters": {"shared_memory_region": "a"}}]
+            ),
+            "not offered",
+        ),
         (b"[]", "not one of the Open Inference Protocol"),
         (b'{"inputs": 5}', "not one of the Open Inference Protocol"),
     ],
@@ -173,14 +223,36 @@ def test_a_request_that_does_not_fit_is_refused(body: bytes, told: str) -> None:
     assert told in str(error) and not isinstance(error, MalformedBody)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b'{"inputs": [{"name": "\xff"}]}', b'{"inputs": ' + b"[" * 100_000, b'{"inputs": [NaN]}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b'{"inputs": [{"name": "\xff"}]}',
+        b'{"inputs": ' + b"[" * 100_000,
+        b'{"inputs": [NaN]}',
+    ],
+)
 def test_a_request_that_is_no_json_is_malformed(body: bytes) -> None:
     error = refusal(body)
     assert isinstance(error, MalformedBody) or "not one of" in str(error)
 
 
-def binary(size: Any, tail: bytes, datatype: str = "FP64", shape: list[int] | None = None, name: str = "distance") -> tuple[bytes, int]:
-    head = by_hand({"name": name, "shape": shape or [2], "datatype": datatype, "parameters": {"binary_data_size": size}})
+def binary(
+    size: Any,
+    tail: bytes,
+    datatype: str = "FP64",
+    shape: list[int] | None = None,
+    name: str = "distance",
+) -> tuple[bytes, int]:
+    head = by_hand(
+        {
+            "name": name,
+            "shape": shape or [2],
+            "datatype": datatype,
+            "parameters": {"binary_data_size": size},
+        }
+    )
     return head + tail, len(head)
 
 
@@ -209,14 +281,20 @@ TWO = struct.pack("<2d", 1, 2)
         (binary(4, b"\0" * 4, "BYTES", [2], "carrier"), "its shape declares 2 values"),
     ],
 )
-def test_binary_tensors_that_lie_about_their_size_are_refused(body: tuple[bytes, int], told: str) -> None:
+def test_binary_tensors_that_lie_about_their_size_are_refused(
+    body: tuple[bytes, int], told: str
+) -> None:
     assert told in str(refusal(*body))
 
 
 def test_more_values_than_declared_are_found_before_they_are_decoded() -> None:
     import tracemalloc
 
-    body = b'{"inputs":[{"name":"distance","datatype":"FP64","shape":[2],"data":[' + b"1," * 1_000_000 + b"1]}]}"
+    body = (
+        b'{"inputs":[{"name":"distance","datatype":"FP64","shape":[2],"data":['
+        + b"1," * 1_000_000
+        + b"1]}]}"
+    )
     tracemalloc.start()
     try:
         assert "its shape declares 2 values" in str(refusal(body))
@@ -229,8 +307,14 @@ BODY, LENGTH = written(*[tensor(name, values) for name, values in COLUMNS.items(
 
 
 @settings(max_examples=1000, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=6), st.integers(0, 2000), st.integers(-8, 8))
-def test_a_damaged_request_is_read_or_refused_and_nothing_else(changes: list[tuple[int, int]], cut: int, moved: int) -> None:
+@given(
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=6),
+    st.integers(0, 2000),
+    st.integers(-8, 8),
+)
+def test_a_damaged_request_is_read_or_refused_and_nothing_else(
+    changes: list[tuple[int, int]], cut: int, moved: int
+) -> None:
     body = bytearray(BODY)
     for at, value in changes:
         body[at % len(body)] = value
@@ -257,7 +341,13 @@ def test_the_length_of_the_json_is_the_header_s_or_the_body_s() -> None:
 def scored(tmp_path_factory: pytest.TempPathFactory) -> Scored:
     folder: Path = tmp_path_factory.mktemp("package")
     write_package(folder)
-    return Scored(Champion.crown("toy", "7", "", model.load(folder)), ["a-0", "a-1"], [0.1, 0.75], [False, True], np.zeros((2, 3)))
+    return Scored(
+        Champion.crown("toy", "7", "", model.load(folder)),
+        ["a-0", "a-1"],
+        [0.1, 0.75],
+        [False, True],
+        np.zeros((2, 3)),
+    )
 
 
 ONE = tensor("distance", np.array([1.0]))
@@ -267,26 +357,45 @@ ONE = tensor("distance", np.array([1.0]))
     "outputs",
     [
         None,
-        [InferRequestedOutput(name, binary_data=True) for name in ("score", "decision", "prediction_id")],
-        [InferRequestedOutput(name, binary_data=False) for name in ("prediction_id", "decision", "score")],
-        [InferRequestedOutput("score"), InferRequestedOutput("prediction_id", binary_data=False), InferRequestedOutput("decision")],
+        [
+            InferRequestedOutput(name, binary_data=True)
+            for name in ("score", "decision", "prediction_id")
+        ],
+        [
+            InferRequestedOutput(name, binary_data=False)
+            for name in ("prediction_id", "decision", "score")
+        ],
+        [
+            InferRequestedOutput("score"),
+            InferRequestedOutput("prediction_id", binary_data=False),
+            InferRequestedOutput("decision"),
+        ],
     ],
 )
-def test_the_real_client_reads_the_answer(scored: Scored, outputs: list[InferRequestedOutput] | None) -> None:
+def test_the_real_client_reads_the_answer(
+    scored: Scored, outputs: list[InferRequestedOutput] | None
+) -> None:
     body, length = written(ONE, outputs=outputs, request_id="q1")
     answer, head = write_answer(scored, "toy", read_inference(body[:length]))
     result = InferResult.from_response_body(answer, header_length=head)
     assert result.as_numpy("score").tolist() == [0.1, 0.75]
     assert result.as_numpy("decision").tolist() == [False, True]
-    assert [str(one.decode() if isinstance(one, bytes) else one) for one in result.as_numpy("prediction_id")] == ["a-0", "a-1"]
+    assert [
+        str(one.decode() if isinstance(one, bytes) else one)
+        for one in result.as_numpy("prediction_id")
+    ] == ["a-0", "a-1"]
     said = result.get_response()
     assert (said["model_name"], said["model_version"], said["id"]) == ("toy", "7", "q1")
     if outputs:
-        assert [output["name"] for output in said["outputs"]] == [output.name() for output in outputs]
+        assert [output["name"] for output in said["outputs"]] == [
+            output.name() for output in outputs
+        ]
 
 
 def test_an_answer_is_json_unless_binary_is_asked_for(scored: Scored) -> None:
-    answer, head = write_answer(scored, "toy", read_inference(by_hand(DISTANCE, outputs=[{"name": "score"}])))
+    answer, head = write_answer(
+        scored, "toy", read_inference(by_hand(DISTANCE, outputs=[{"name": "score"}]))
+    )
     assert head is None
     assert json.loads(answer) == {
         "model_name": "toy",
@@ -298,13 +407,19 @@ def test_an_answer_is_json_unless_binary_is_asked_for(scored: Scored) -> None:
 def test_a_model_is_described_by_its_tensors(scored: Scored) -> None:
     said = describe_model(scored.champion, "toy")
     assert (said["name"], said["versions"]) == ("toy", ["7"])
-    assert {(one["name"], one["datatype"], one["parameters"]["optional"]) for one in said["inputs"]} == {
+    assert {
+        (one["name"], one["datatype"], one["parameters"]["optional"]) for one in said["inputs"]
+    } == {
         ("carrier", "BYTES", True),
         ("distance", "FP64", False),
         ("wind", "FP64", True),
         ("time_hour", "BYTES", True),
     }
-    assert {one["name"]: one["datatype"] for one in said["outputs"]} == {"score": "FP64", "decision": "BOOL", "prediction_id": "BYTES"}
+    assert {one["name"]: one["datatype"] for one in said["outputs"]} == {
+        "score": "FP64",
+        "decision": "BOOL",
+        "prediction_id": "BYTES",
+    }
 
 
 def test_only_the_champion_s_version_is_there(scored: Scored) -> None:

@@ -1,4 +1,6 @@
-"""Rows by column, as CSV and as Arrow are the rows that the row form gives, and are refused as it refuses them."""
+"""Rows by column, as CSV and as Arrow are the rows that the row form gives, and are refused as it
+refuses them.
+"""
 
 import io
 import json
@@ -33,7 +35,11 @@ TABLE = pa.table(
         "carrier": ["AA", 'né, "a"', None],
     }
 )
-ROWS = [("AA", 100.5, None, datetime(2013, 6, 1, 15)), ('né, "a"', 2.0, 3.0, None), (None, 5000.0, -1.5, None)]
+ROWS = [
+    ("AA", 100.5, None, datetime(2013, 6, 1, 15)),
+    ('né, "a"', 2.0, 3.0, None),
+    (None, 5000.0, -1.5, None),
+]
 MAX_ROWS = 1000
 
 
@@ -50,11 +56,19 @@ def as_file(table: pa.Table) -> bytes:
 
 def by_column(table: pa.Table) -> bytes:
     columns = table.to_pydict()
-    return json.dumps({"columns": {name: [_plain(value) for value in values] for name, values in columns.items()}}).encode()
+    return json.dumps(
+        {"columns": {name: [_plain(value) for value in values] for name, values in columns.items()}}
+    ).encode()
 
 
 def by_row(table: pa.Table) -> bytes:
-    return json.dumps({"rows": [{name: _plain(value) for name, value in row.items()} for row in table.to_pylist()]}).encode()
+    return json.dumps(
+        {
+            "rows": [
+                {name: _plain(value) for name, value in row.items()} for row in table.to_pylist()
+            ]
+        }
+    ).encode()
 
 
 def as_csv(table: pa.Table) -> bytes:
@@ -74,7 +88,11 @@ def polars_file(table: pa.Table) -> bytes:
 
 
 def pandas_categories(table: pa.Table) -> bytes:
-    return ipc(pa.Table.from_pandas(table.to_pandas().astype({"carrier": "category", "distance": "float32"})))
+    return ipc(
+        pa.Table.from_pandas(
+            table.to_pandas().astype({"carrier": "category", "distance": "float32"})
+        )
+    )
 
 
 FORMS: dict[str, tuple[str, Callable[[pa.Table], bytes]]] = {
@@ -126,7 +144,12 @@ def test_plain_json_is_logged_as_it_came() -> None:
         ("distance", [1.0, -1.0], (1, "distance"), "expected `float` >= 0.0, got -1.0"),
         ("wind", [1.0, 1e39], (1, "wind"), "expected `float` <= 3.4"),
         ("speed", [1.0, 2.0], None, "is not a known field"),
-        ("time_hour", ["2013-06-01T15:00:00", "yesterday"], (1, "time_hour"), "such as '2013-06-01T15:00:00', got 'yesterday'"),
+        (
+            "time_hour",
+            ["2013-06-01T15:00:00", "yesterday"],
+            (1, "time_hour"),
+            "such as '2013-06-01T15:00:00', got 'yesterday'",
+        ),
         ("time_hour", ["2013-06-01T15:00:00Z"] * 2, (0, "time_hour"), "without a zone"),
     ],
 )
@@ -137,11 +160,15 @@ def test_every_form_refuses_the_same_by_row_and_field(
     error = refusal(kind, write(pa.table({"distance": [1.0, 2.0]} | {field: values})))
     assert told in str(error)
     assert error.field == field
-    assert place is None or ((error.row, error.field) == place and f"Row {place[0]}, field {field!r}" in str(error))
+    assert place is None or (
+        (error.row, error.field) == place and f"Row {place[0]}, field {field!r}" in str(error)
+    )
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_refuses_a_missing_field_a_null_where_there_is_none_and_too_many_rows(form: str) -> None:
+def test_every_form_refuses_a_missing_field_a_null_where_there_is_none_and_too_many_rows(
+    form: str,
+) -> None:
     kind, write = FORMS[form]
     assert refusal(kind, write(pa.table({"wind": [1.0]}))).field == "distance"
     null = refusal(kind, write(pa.table({"wind": [1.0, 2.0], "distance": [1.0, None]})))
@@ -162,31 +189,67 @@ def test_no_row_is_refused(form: str) -> None:
     [
         (CSV, b"distance,wind\n1,NaN\n"),
         (ARROW, ipc(pa.table({"distance": [1.0], "wind": [float("nan")]}))),
-        (ARROW, ipc(pa.table({"distance": pa.array([1], pa.uint64()), "wind": pa.array([None], pa.int8())}))),
-        (ARROW, ipc(pa.table({"distance": pa.array([1], pa.int16()), "wind": pa.nulls(1), "carrier": pa.nulls(1)}))),
+        (
+            ARROW,
+            ipc(
+                pa.table(
+                    {"distance": pa.array([1], pa.uint64()), "wind": pa.array([None], pa.int8())}
+                )
+            ),
+        ),
+        (
+            ARROW,
+            ipc(
+                pa.table(
+                    {
+                        "distance": pa.array([1], pa.int16()),
+                        "wind": pa.nulls(1),
+                        "carrier": pa.nulls(1),
+                    }
+                )
+            ),
+        ),
     ],
 )
 def test_a_number_that_is_none_is_null_where_null_may_be(kind: str, body: bytes) -> None:
     assert read(kind, body) == [(None, 1.0, None, None)]
 
 
-@pytest.mark.parametrize(("kind", "body"), [(CSV, b"distance\nNaN\n"), (ARROW, ipc(pa.table({"distance": [float("nan")]})))])
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [(CSV, b"distance\nNaN\n"), (ARROW, ipc(pa.table({"distance": [float("nan")]})))],
+)
 def test_a_number_that_is_none_is_refused_elsewhere(kind: str, body: bytes) -> None:
     error = refusal(kind, body)
-    assert (error.row, error.field) == (0, "distance") and "expected a finite number, got nan" in str(error)
+    assert (error.row, error.field) == (
+        0,
+        "distance",
+    ) and "expected a finite number, got nan" in str(error)
 
 
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        (b'{"columns": {"distance": [1, 2], "wind": [1]}}', "Field 'wind' has 1 values, 'distance' has 2"),
+        (
+            b'{"columns": {"distance": [1, 2], "wind": [1]}}',
+            "Field 'wind' has 1 values, 'distance' has 2",
+        ),
         (b'{"columns": {"distance": 5}}', "Field 'distance': expected `array`, got `int`"),
         (b'{"columns": {"distance": null}}', "Field 'distance': expected `array`, got `null`"),
         (b'{"columns": ' + b"[" * 100_000, "expected `object`, got `array`"),
-        (b'{"columns": [1]}', 'must be {"columns": {"<field>": [...], ...}}: expected `object`, got `array`'),
-        (b'{"columns": {"distance": ["far"]}}', "Row 0, field 'distance': expected `float`, got 'far'"),
+        (
+            b'{"columns": [1]}',
+            'must be {"columns": {"<field>": [...], ...}}: expected `object`, got `array`',
+        ),
+        (
+            b'{"columns": {"distance": ["far"]}}',
+            "Row 0, field 'distance': expected `float`, got 'far'",
+        ),
         (b'{"columns": {"distance": [1]}, "x": 1}', "Field 'x' is not a known field"),
-        (b'{"columns": {"distance": ["far"]}, "columns": {}}', "Row 0, field 'distance': expected `float`, got `str`"),
+        (
+            b'{"columns": {"distance": ["far"]}, "columns": {}}',
+            "Row 0, field 'distance': expected `float`, got `str`",
+        ),
         (b'{"columns": {"a` - at `$.columns.b": [1]}}', "is not a known field"),
     ],
 )
@@ -195,26 +258,43 @@ def test_columns_of_another_shape_are_refused(body: bytes, told: str) -> None:
     assert told in str(error) and not isinstance(error, MalformedBody)
 
 
-@pytest.mark.parametrize("body", [b'{"columns": {"distance": [1', b'{"columns": {"distance": [NaN]}}', b'{"columns": {"distance": [1]}} x'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"columns": {"distance": [1',
+        b'{"columns": {"distance": [NaN]}}',
+        b'{"columns": {"distance": [1]}} x',
+    ],
+)
 def test_columns_that_are_no_json_are_malformed(body: bytes) -> None:
     assert isinstance(refusal(JSON, body), MalformedBody)
 
 
 def test_nan_in_columns_is_told_as_such() -> None:
-    assert "NaN or Infinity, which JSON has not" in str(refusal(JSON, b'{"columns": {"distance": [NaN]}}'))
+    assert "NaN or Infinity, which JSON has not" in str(
+        refusal(JSON, b'{"columns": {"distance": [NaN]}}')
+    )
 
 
 @pytest.mark.parametrize(
     ("body", "rows"),
     [
-        (b"\xef\xbb\xbfdistance\r\n1\r\n\r\n2\r\n", [(None, 1.0, None, None), (None, 2.0, None, None)]),
+        (
+            b"\xef\xbb\xbfdistance\r\n1\r\n\r\n2\r\n",
+            [(None, 1.0, None, None), (None, 2.0, None, None)],
+        ),
         (b'"distance","carrier"\n"1","a, ""b""\nc"\n', [('a, "b"\nc', 1.0, None, None)]),
         (b'distance,carrier\n1,\n2,""\n', [(None, 1.0, None, None), (None, 2.0, None, None)]),
-        (b"distance,carrier\n+1, x \n.5,null\n1e2,NaN", [(" x ", 1.0, None, None), ("null", 0.5, None, None), ("NaN", 100.0, None, None)]),
+        (
+            b"distance,carrier\n+1, x \n.5,null\n1e2,NaN",
+            [(" x ", 1.0, None, None), ("null", 0.5, None, None), ("NaN", 100.0, None, None)],
+        ),
         ("distance,carrier\n1,a\u2028b\n".encode(), [("a\u2028b", 1.0, None, None)]),
     ],
 )
-def test_csv_is_read_as_spreadsheets_and_pandas_write_it(body: bytes, rows: list[tuple[Any, ...]]) -> None:
+def test_csv_is_read_as_spreadsheets_and_pandas_write_it(
+    body: bytes, rows: list[tuple[Any, ...]]
+) -> None:
     assert read(CSV, body) == rows
 
 
@@ -231,8 +311,14 @@ def test_csv_is_read_as_spreadsheets_and_pandas_write_it(body: bytes, rows: list
         (b"distance\n1_0\n", "got '1_0'"),
         (b'distance,carrier\n1,"x', "no CSV"),
         (b"distance\n\xff\n", "not UTF-8: invalid start byte at byte 9"),
-        (b"carrier,distance\n" + (b"a" * 200 + b",1\n") * 900 + b"\xff\n", "not UTF-8: invalid start byte at byte 182717"),
-        (b'"carrier",distance\n' + (b"a" * 200 + b",1\n") * 900 + b"\xff\n", "not UTF-8: invalid start byte at byte 182719"),
+        (
+            b"carrier,distance\n" + (b"a" * 200 + b",1\n") * 900 + b"\xff\n",
+            "not UTF-8: invalid start byte at byte 182717",
+        ),
+        (
+            b'"carrier",distance\n' + (b"a" * 200 + b",1\n") * 900 + b"\xff\n",
+            "not UTF-8: invalid start byte at byte 182719",
+        ),
         (b"," * 20_000 + b"\n1", "too many names"),
     ],
 )
@@ -265,17 +351,27 @@ def dictionary_of_one(text: str, rows: int) -> pa.Array:
 def views_of_one(text: str, rows: int) -> pa.Array:
     """All views point to the same text."""
     _, views, held = pa.array([text], pa.string_view()).buffers()
-    return pa.Array.from_buffers(pa.string_view(), rows, [None, pa.py_buffer(views.to_pybytes()[:16] * rows), held])
+    return pa.Array.from_buffers(
+        pa.string_view(), rows, [None, pa.py_buffer(views.to_pybytes()[:16] * rows), held]
+    )
 
 
 @pytest.mark.parametrize("make", [dictionary_of_one, views_of_one])
 @pytest.mark.parametrize("form", ["arrow stream", "arrow file"])
-def test_a_text_that_many_rows_share_is_bounded_in_all(make: Callable[[str, int], pa.Array], form: str) -> None:
+def test_a_text_that_many_rows_share_is_bounded_in_all(
+    make: Callable[[str, int], pa.Array], form: str
+) -> None:
     kind, write = FORMS[form]
     body = write(pa.table({"distance": np.ones(1000), "carrier": make("x" * 100_000, 1000)}))
     assert len(body) < 300_000
     assert "longer than 16777216 characters together" in str(refusal(kind, body))
-    assert read(kind, write(pa.table({"distance": np.ones(10), "carrier": make("a carrier's name", 10)})))[9][0] == "a carrier's name"
+    assert (
+        read(
+            kind,
+            write(pa.table({"distance": np.ones(10), "carrier": make("a carrier's name", 10)})),
+        )[9][0]
+        == "a carrier's name"
+    )
 
 
 @pytest.mark.parametrize("form", ["arrow stream", "arrow file"])
@@ -304,7 +400,9 @@ def test_a_file_whose_parts_lie_outside_of_it_is_refused(offset: int) -> None:
 def test_a_file_whose_part_is_the_end_of_a_stream_is_refused() -> None:
     body = as_file(pa.table({"distance": [1.0]}))
     end_of_stream = body.index(b"\xff\xff\xff\xff\0\0\0\0")
-    assert "cannot be read as Arrow: End of Arrow stream" in str(refusal(ARROW_FILE, with_block(end_of_stream)))
+    assert "cannot be read as Arrow: End of Arrow stream" in str(
+        refusal(ARROW_FILE, with_block(end_of_stream))
+    )
 
 
 def test_a_body_of_many_batches_is_read_up_to_a_bound() -> None:
@@ -315,8 +413,13 @@ def test_a_body_of_many_batches_is_read_up_to_a_bound() -> None:
 
 def deltas() -> bytes:
     sink = pa.BufferOutputStream()
-    batches = [pa.record_batch({"carrier": pa.array(known).dictionary_encode()}) for known in (["AA"], ["AA", "UA"])]
-    with pa.ipc.new_stream(sink, batches[0].schema, options=pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)) as writer:
+    batches = [
+        pa.record_batch({"carrier": pa.array(known).dictionary_encode()})
+        for known in (["AA"], ["AA", "UA"])
+    ]
+    with pa.ipc.new_stream(
+        sink, batches[0].schema, options=pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
+    ) as writer:
         for batch in batches:
             writer.write_batch(batch)
     return sink.getvalue().to_pybytes()
@@ -329,7 +432,9 @@ def tensor() -> bytes:
 
 
 def big_endian() -> bytes:
-    """The byte order is left out of what is written here: the schema's table of fields is made to find one elsewhere."""
+    """The byte order is left out of what is written here: the schema's table of fields is made to
+    find one elsewhere.
+    """
     body = ipc(pa.table({"distance": [1.0]}))
     schema = messages._Table.root(body[8:]).table(2)
     entry = 8 + schema._fields + 4
@@ -343,15 +448,38 @@ def big_endian() -> bytes:
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        (ipc(pa.table({"distance": ["1"]})), "Field 'distance' must be numbers, such as float64; it is string"),
+        (
+            ipc(pa.table({"distance": ["1"]})),
+            "Field 'distance' must be numbers, such as float64; it is string",
+        ),
         (ipc(pa.table({"distance": [True]})), "it is bool"),
         (ipc(pa.table({"distance": [[1.0]]})), "it is list<item: double>"),
-        (ipc(pa.table({"distance": [1.0], "carrier": [1]})), "Field 'carrier' must be texts, or a dictionary of texts; it is int64"),
-        (ipc(pa.table({"distance": [1.0], "carrier": pa.array([1]).dictionary_encode()})), "Field 'carrier' must be texts"),
-        (ipc(pa.table({"distance": [1.0], "time_hour": pa.array([1], pa.timestamp("us", "UTC"))})), "without a zone"),
-        (ipc(pa.table({"distance": [1.0], "time_hour": pa.array([2**62], pa.timestamp("s"))})), "out of bounds"),
-        (ipc(pa.table({"distance": [1.0], "time_hour": pa.array([2**62], pa.timestamp("us"))})), "out of range"),
-        (ipc(pa.table([pa.array([1.0]), pa.array([1.0])], ["distance", "distance"])), "stands twice"),
+        (
+            ipc(pa.table({"distance": [1.0], "carrier": [1]})),
+            "Field 'carrier' must be texts, or a dictionary of texts; it is int64",
+        ),
+        (
+            ipc(pa.table({"distance": [1.0], "carrier": pa.array([1]).dictionary_encode()})),
+            "Field 'carrier' must be texts",
+        ),
+        (
+            ipc(
+                pa.table({"distance": [1.0], "time_hour": pa.array([1], pa.timestamp("us", "UTC"))})
+            ),
+            "without a zone",
+        ),
+        (
+            ipc(pa.table({"distance": [1.0], "time_hour": pa.array([2**62], pa.timestamp("s"))})),
+            "out of bounds",
+        ),
+        (
+            ipc(pa.table({"distance": [1.0], "time_hour": pa.array([2**62], pa.timestamp("us"))})),
+            "out of range",
+        ),
+        (
+            ipc(pa.table([pa.array([1.0]), pa.array([1.0])], ["distance", "distance"])),
+            "stands twice",
+        ),
         (deltas(), "(deltas)"),
         (tensor(), "another kind of Arrow message"),
         (big_endian(), "big-endian"),
@@ -367,8 +495,19 @@ def test_arrow_that_is_not_taken_is_refused(body: bytes, told: str) -> None:
 
 
 def test_the_frame_that_pandas_gives_is_taken_as_it_is() -> None:
-    frame = pd.DataFrame({"distance": [1, 2], "carrier": ["AA", None], "time_hour": pd.to_datetime(["2013-06-01T15:00:00"] * 2)})
-    assert read(ARROW, ipc(pa.Table.from_pandas(frame)))[1] == (None, 2.0, None, datetime(2013, 6, 1, 15))
+    frame = pd.DataFrame(
+        {
+            "distance": [1, 2],
+            "carrier": ["AA", None],
+            "time_hour": pd.to_datetime(["2013-06-01T15:00:00"] * 2),
+        }
+    )
+    assert read(ARROW, ipc(pa.Table.from_pandas(frame)))[1] == (
+        None,
+        2.0,
+        None,
+        datetime(2013, 6, 1, 15),
+    )
 
 
 ENCODED = TABLE.set_column(3, "carrier", TABLE["carrier"].combine_chunks().dictionary_encode())
@@ -381,13 +520,19 @@ SEEDS = [
     polars_file(TABLE),
     ipc(ENCODED, compression="zstd"),
 ]
-CHANGES = st.lists(st.tuples(st.integers(0, 10**6), st.sampled_from([0, 1, 2, 8, 16, 127, 128, 255])), min_size=1, max_size=8)
+CHANGES = st.lists(
+    st.tuples(st.integers(0, 10**6), st.sampled_from([0, 1, 2, 8, 16, 127, 128, 255])),
+    min_size=1,
+    max_size=8,
+)
 
 
 @pytest.mark.slow("searches for seconds")
 @settings(max_examples=1500, deadline=None)
 @given(st.sampled_from(SEEDS), CHANGES, st.integers(0, 3000))
-def test_damaged_arrow_is_read_or_refused_and_nothing_else(seed: bytes, changes: list[tuple[int, int]], cut: int) -> None:
+def test_damaged_arrow_is_read_or_refused_and_nothing_else(
+    seed: bytes, changes: list[tuple[int, int]], cut: int
+) -> None:
     body = bytearray(seed)
     for at, value in changes:
         body[at % len(body)] = value
@@ -402,7 +547,10 @@ def test_damaged_arrow_is_read_or_refused_and_nothing_else(seed: bytes, changes:
 @settings(max_examples=500, deadline=None)
 @given(
     st.sampled_from([CSV, JSON]),
-    st.one_of(st.binary(max_size=200), st.text('",\n\r{}[]:columnsdistance01.eNa', max_size=200).map(str.encode)),
+    st.one_of(
+        st.binary(max_size=200),
+        st.text('",\n\r{}[]:columnsdistance01.eNa', max_size=200).map(str.encode),
+    ),
 )
 def test_any_bytes_as_csv_or_json_are_read_or_refused(kind: str, body: bytes) -> None:
     for one in (body, b"distance,wind\n" + body, b'{"columns": {"distance": [' + body):
@@ -425,7 +573,9 @@ def test_a_flood_of_rows_is_refused_without_being_decoded(body: bytes) -> None:
     tracemalloc.start()
     try:
         assert "at most 100000 rows" in str(refusal(JSON, body, 100_000))
-        assert tracemalloc.get_traced_memory()[1] < 3 * len(body)  # decoded it is ten times as large, and more
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(
+            body
+        )  # decoded it is ten times as large, and more
     finally:
         tracemalloc.stop()
 
@@ -437,7 +587,11 @@ def test_braces_in_a_large_body_s_texts_are_no_rows() -> None:
 
 def test_an_unknown_content_type_is_told_those_that_work() -> None:
     with pytest.raises(
-        Refused, match=r"'application/xml'; send application/json, text/csv, application/vnd\.apache\.arrow\.stream"
+        Refused,
+        match=(
+            r"'application/xml'; send application/json, text/csv, "
+            r"application/vnd\.apache\.arrow\.stream"
+        ),
     ) as caught:
         read("application/xml", b"")
     assert caught.value.status == 415
@@ -465,7 +619,13 @@ def test_the_answer_is_what_the_caller_prefers_and_json_otherwise(accept: str, k
 def scored(tmp_path_factory: pytest.TempPathFactory) -> Scored:
     folder = tmp_path_factory.mktemp("package")
     write_package(folder)
-    return Scored(Champion.crown("toy", "7", "", model.load(folder)), ["a-0", "a-1"], [0.1, 0.75], [False, True], np.zeros((2, 3)))
+    return Scored(
+        Champion.crown("toy", "7", "", model.load(folder)),
+        ["a-0", "a-1"],
+        [0.1, 0.75],
+        [False, True],
+        np.zeros((2, 3)),
+    )
 
 
 def test_the_answer_is_the_same_in_every_form(scored: Scored) -> None:
@@ -473,4 +633,7 @@ def test_the_answer_is_the_same_in_every_form(scored: Scored) -> None:
     said = json.loads(write_answer(scored, JSON))
     assert said["model_version"] == "7"
     assert table.to_pylist() == [row | {"model_version": "7"} for row in said["predictions"]]
-    assert write_answer(scored, CSV).decode() == "id,score,decision,model_version\na-0,0.1,false,7\na-1,0.75,true,7\n"
+    assert (
+        write_answer(scored, CSV).decode()
+        == "id,score,decision,model_version\na-0,0.1,false,7\na-1,0.75,true,7\n"
+    )

@@ -1,4 +1,6 @@
-"""Large requests in the log, by column: the lake says of them what it would say of their rows one by one."""
+"""Large requests in the log, by column: the lake says of them what it would say of their rows one
+by one.
+"""
 
 import subprocess
 import sys
@@ -21,7 +23,11 @@ from serving.scoring.predictions import PredictionIds, Scored, answer_json, pred
 from serving.upload.parquet import convert
 from tests.fixtures.packages import write_package
 
-TEXTS = st.none() | st.text(max_size=6) | st.sampled_from(["AA", "NaN", "\u2028", "😀", '"', "\\", "\x00", "\n", "}\n{", "null"])
+TEXTS = (
+    st.none()
+    | st.text(max_size=6)
+    | st.sampled_from(["AA", "NaN", "\u2028", "😀", '"', "\\", "\x00", "\n", "}\n{", "null"])
+)
 NUMBERS = st.floats(0, 5000) | st.integers(0, 5000)
 TIMES = st.none() | st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 1, 1))
 ROWS = st.tuples(TEXTS, NUMBERS, st.none() | st.floats(-1e30, 1e30), TIMES)
@@ -52,33 +58,54 @@ def segment(folder: Path, header: bytes, *lines: bytes) -> Path:
 def in_lake(path: Path) -> list[dict[str, Any]]:
     converted = convert(path)
     assert converted.torn == 0
-    found = [(key, row) for key, data in sorted(converted.files.items()) for row in pq.read_table(pa.BufferReader(data)).to_pylist()]
+    found = [
+        (key, row)
+        for key, data in sorted(converted.files.items())
+        for row in pq.read_table(pa.BufferReader(data)).to_pylist()
+    ]
     assert len(found) == converted.rows
     return [{**row, "time": None, "key": key} for key, row in found]
 
 
 @settings(max_examples=80, derandomize=True, deadline=None, database=None)
 @given(requests=st.lists(st.lists(ROWS, min_size=1, max_size=4), min_size=1, max_size=3))
-def test_both_forms_of_a_line_say_the_same(tmp_path_factory: pytest.TempPathFactory, champion: Champion, requests: list) -> None:
+def test_both_forms_of_a_line_say_the_same(
+    tmp_path_factory: pytest.TempPathFactory, champion: Champion, requests: list
+) -> None:
     folder = tmp_path_factory.mktemp("segments")
     # A row without an event time stands under the day of its answer, which is today for both.
-    scored = [score(champion, [(*row[:1], float(row[1]), *row[2:]) for row in rows]) for rows in requests]
+    scored = [
+        score(champion, [(*row[:1], float(row[1]), *row[2:]) for row in rows]) for rows in requests
+    ]
     pairs = list(zip(scored, requests, strict=True))
-    by_column = [column_line(one, [(*row[:1], float(row[1]), *row[2:]) for row in rows]) for one, rows in pairs]
+    by_column = [
+        column_line(one, [(*row[:1], float(row[1]), *row[2:]) for row in rows])
+        for one, rows in pairs
+    ]
     by_row = [line_of(asked(rows), answer_json(one), len(rows)) for one, rows in pairs]
-    assert in_lake(segment(folder, champion.column_header, *by_column)) == in_lake(segment(folder, champion.log_header, *by_row))
+    assert in_lake(segment(folder, champion.column_header, *by_column)) == in_lake(
+        segment(folder, champion.log_header, *by_row)
+    )
 
 
-def test_numbers_are_kept_as_they_came_though_the_model_wants_less(tmp_path: Path, champion: Champion) -> None:
+def test_numbers_are_kept_as_they_came_though_the_model_wants_less(
+    tmp_path: Path, champion: Champion
+) -> None:
     assert champion.package.manifest.dtype == "float32"
     rows = [("AA", 0.1, 16777217.0, None)]
-    (row,) = in_lake(segment(tmp_path, champion.column_header, column_line(score(champion, rows), rows)))
+    (row,) = in_lake(
+        segment(tmp_path, champion.column_header, column_line(score(champion, rows), rows))
+    )
     assert (row["distance"], row["wind"]) == (0.1, 16777217.0)
 
 
 def test_left_out_columns_are_in_neither_line_nor_lake(tmp_path: Path, champion: Champion) -> None:
-    manifest = msgspec.structs.replace(champion.package.manifest, log_leave_out=["carrier", "distance"])
-    private = Champion.crown("toy", "3", "0", Package(manifest, (_model_of(champion)), champion.package.smoke))
+    manifest = msgspec.structs.replace(
+        champion.package.manifest, log_leave_out=["carrier", "distance"]
+    )
+    private = Champion.crown(
+        "toy", "3", "0", Package(manifest, (_model_of(champion)), champion.package.smoke)
+    )
     rows = [("secret", 4321.5, 1.5, None)]
     line = column_line(score(private, rows), rows)
     assert b"secret" not in line and b"carrier" not in line
@@ -104,26 +131,43 @@ def test_a_line_that_a_crash_left_costs_no_other_line(tmp_path: Path, champion: 
 
 def test_a_segment_left_behind_counts_its_rows(tmp_path: Path, champion: Champion) -> None:
     rows = [("AA", 1.0, None, None)] * 7
-    found = Segment.found(segment(tmp_path, champion.column_header, column_line(score(champion, rows), rows)))
+    found = Segment.found(
+        segment(tmp_path, champion.column_header, column_line(score(champion, rows), rows))
+    )
     assert (found.rows, found.use_case) == (7, "toy")
 
 
 @pytest.mark.parametrize("kind", ["number", "category"])
-def test_a_use_case_of_one_kind_of_inputs_is_kept_too(tmp_path: Path, champion: Champion, kind: str) -> None:
-    left_out = [feature.name for feature in champion.package.manifest.features if feature.kind != kind]
+def test_a_use_case_of_one_kind_of_inputs_is_kept_too(
+    tmp_path: Path, champion: Champion, kind: str
+) -> None:
+    left_out = [
+        feature.name for feature in champion.package.manifest.features if feature.kind != kind
+    ]
     manifest = msgspec.structs.replace(champion.package.manifest, log_leave_out=left_out)
-    only = Champion.crown("toy", "3", "0", Package(manifest, _model_of(champion), champion.package.smoke))
+    only = Champion.crown(
+        "toy", "3", "0", Package(manifest, _model_of(champion), champion.package.smoke)
+    )
     rows = [("AA", 7.0, None, None), ("UA", 8.0, 1.0, None)]
     line = column_line(score(only, rows), rows)
     kept = in_lake(segment(tmp_path, only.column_header, line, line))
-    assert [row.get("distance") for row in kept] == ([7.0, 8.0] * 2 if kind == "number" else [None] * 4)
-    assert [row.get("carrier") for row in kept] == (["AA", "UA"] * 2 if kind == "category" else [None] * 4)
+    assert [row.get("distance") for row in kept] == (
+        [7.0, 8.0] * 2 if kind == "number" else [None] * 4
+    )
+    assert [row.get("carrier") for row in kept] == (
+        ["AA", "UA"] * 2 if kind == "category" else [None] * 4
+    )
 
 
 def test_reading_lines_by_column_does_not_import_pandas(tmp_path: Path, champion: Champion) -> None:
     """pyarrow imports it for a conversion here and there: 35 MB, and half a second."""
     rows = [("AA", 1.0, None, None), ("BB", 2.0, 3.0, None)]
     path = segment(tmp_path, champion.column_header, column_line(score(champion, rows), rows))
-    code = "import sys, pathlib, serving.upload.parquet as p; print(p.convert(pathlib.Path(sys.argv[1])).rows, 'pandas' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    code = (
+        "import sys, pathlib, serving.upload.parquet as p; "
+        "print(p.convert(pathlib.Path(sys.argv[1])).rows, 'pandas' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
     assert done.stdout.split() == ["2", "False"]

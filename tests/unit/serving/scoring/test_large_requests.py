@@ -1,4 +1,6 @@
-"""Requests of many rows: read and scored in pieces they say what they would say whole, and nobody waits long for them."""
+"""Requests of many rows: read and scored in pieces they say what they would say whole, and nobody
+waits long for them.
+"""
 
 import asyncio
 import json
@@ -59,7 +61,9 @@ def as_json(rows: list[dict[str, Any]]) -> bytes:
 
 
 def as_columns(rows: list[dict[str, Any]]) -> bytes:
-    return json.dumps({"columns": {name: [row.get(name) for row in rows] for name in rows[0]}}).encode()
+    return json.dumps(
+        {"columns": {name: [row.get(name) for row in rows] for name in rows[0]}}
+    ).encode()
 
 
 def as_csv(rows: list[dict[str, Any]]) -> bytes:
@@ -101,18 +105,26 @@ def test_pieces_are_the_rows_of_the_whole(champion: Champion, form: str) -> None
     body = write(ROWS)
     pieces = list(read_pieces(champion.reader, kind, body, COUNT, 500))
     assert len(pieces) > 10 and max(len(piece.rows) for piece in pieces) < 6000
-    assert [row for piece in pieces for row in piece.rows] == read_rows(champion.reader, kind, body, COUNT).rows
+    assert [row for piece in pieces for row in piece.rows] == read_rows(
+        champion.reader, kind, body, COUNT
+    ).rows
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_is_wrong_in_a_late_piece_is_told_as_of_the_whole(champion: Champion, form: str) -> None:
+def test_what_is_wrong_in_a_late_piece_is_told_as_of_the_whole(
+    champion: Champion, form: str
+) -> None:
     kind, write = FORMS[form]
     body = write([*ROWS[:15_000], {**ROWS[1], "distance": 5001.0}, *ROWS[15_000:]])
     with pytest.raises(InputError) as whole:
         read_rows(champion.reader, kind, body, 100_000)
     with pytest.raises(InputError) as late:
         list(read_pieces(champion.reader, kind, body, 100_000, 500))
-    assert (str(late.value), late.value.row, late.value.field) == (str(whole.value), 15_000, "distance")
+    assert (str(late.value), late.value.row, late.value.field) == (
+        str(whole.value),
+        15_000,
+        "distance",
+    )
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -125,18 +137,30 @@ def test_too_many_rows_are_refused_in_pieces_as_well(champion: Champion, form: s
 def test_binary_tensors_in_pieces_are_the_rows_of_the_whole(champion: Champion) -> None:
     distance, wind = np.arange(5000, dtype="<f4"), np.where(np.arange(5000) % 3, 1.5, np.nan)
     inputs = [
-        {"name": name, "shape": [5000], "datatype": kind, "parameters": {"binary_data_size": array.nbytes}}
+        {
+            "name": name,
+            "shape": [5000],
+            "datatype": kind,
+            "parameters": {"binary_data_size": array.nbytes},
+        }
         for name, kind, array in (("distance", "FP32", distance), ("wind", "FP64", wind))
     ]
-    inference = read_inference(json.dumps({"id": None, "parameters": None, "outputs": None, "inputs": inputs}).encode())
+    inference = read_inference(
+        json.dumps({"id": None, "parameters": None, "outputs": None, "inputs": inputs}).encode()
+    )
     tail = memoryview(distance.tobytes() + wind.tobytes())
     columns = columns_of(champion.reader)
     pieces = list(ask_pieces(columns, inference, tail, 5000, 300))
-    assert [row for piece in pieces for row in piece.rows] == ask(columns, inference, tail, 5000).rows and len(pieces) == 17
+    assert [row for piece in pieces for row in piece.rows] == ask(
+        columns, inference, tail, 5000
+    ).rows and len(pieces) == 17
 
 
 SHAPES: dict[str, Callable[[list[dict[str, Any]]], Any]] = {
-    "dataframe_split": lambda rows: {"columns": [*rows[0]], "data": [[*row.values()] for row in rows]},
+    "dataframe_split": lambda rows: {
+        "columns": [*rows[0]],
+        "data": [[*row.values()] for row in rows],
+    },
     "dataframe_records": lambda rows: rows,
     "instances": lambda rows: rows,
     "inputs": lambda rows: {name: [row.get(name) for row in rows] for name in rows[0]},
@@ -147,13 +171,18 @@ def invocation(shape: str, rows: list[dict[str, Any]]) -> bytes:
     return json.dumps({shape: SHAPES[shape](rows)}).encode()
 
 
-def read_invocation(champion: Champion, body: bytes, size: int | None, max_rows: int = 100_000) -> list[Asked]:
+def read_invocation(
+    champion: Champion, body: bytes, size: int | None, max_rows: int = 100_000
+) -> list[Asked]:
     return list(mlflow_protocol.read_pieces(champion.reader, JSON, body, max_rows, size))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_pieces_of_an_invocation_are_the_rows_of_the_whole(champion: Champion, shape: str) -> None:
-    rows = [{**row, "distance": str(row["distance"]), "wind": math.nan, "wnid": [["], ["], {}]} for row in ROWS]
+    rows = [
+        {**row, "distance": str(row["distance"]), "wind": math.nan, "wnid": [["], ["], {}]}
+        for row in ROWS
+    ]
     body = invocation(shape, rows)
     pieces, (whole,) = read_invocation(champion, body, 500), read_invocation(champion, body, None)
     assert len(pieces) > 10 and max(len(piece.rows) for piece in pieces) < 2000
@@ -162,7 +191,9 @@ def test_pieces_of_an_invocation_are_the_rows_of_the_whole(champion: Champion, s
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("bad", [{"distance": 5001.0}, {"distance": None}, {"time_hour": "2013-06-01T15:00:00Z"}])
+@pytest.mark.parametrize(
+    "bad", [{"distance": 5001.0}, {"distance": None}, {"time_hour": "2013-06-01T15:00:00Z"}]
+)
 def test_what_is_wrong_in_a_late_piece_of_an_invocation_is_told_as_of_the_whole(
     champion: Champion, shape: str, bad: dict[str, Any]
 ) -> None:
@@ -180,9 +211,19 @@ def test_what_is_wrong_in_a_late_piece_of_an_invocation_is_told_as_of_the_whole(
 @pytest.mark.parametrize(
     "content",
     [
-        {"dataframe_split": {"columns": ["distance", "wind"], "data": [[1.0]] * 2000 + [[1.0, 2.0]]}},
+        {
+            "dataframe_split": {
+                "columns": ["distance", "wind"],
+                "data": [[1.0]] * 2000 + [[1.0, 2.0]],
+            }
+        },
         {"dataframe_split": {"columns": ["distance", "wind"], "data": [[1.0]] * 2000}},
-        {"dataframe_split": {"columns": ["distance", "wind"], "data": [[1.0, 2.0]] * 2000 + [[1.0, 2.0, 3.0]]}},
+        {
+            "dataframe_split": {
+                "columns": ["distance", "wind"],
+                "data": [[1.0, 2.0]] * 2000 + [[1.0, 2.0, 3.0]],
+            }
+        },
         {"dataframe_split": {"columns": ["distance"], "data": [[1.0]] * 2000, "index": [1]}},
         {"dataframe_split": {"columns": ["distance", "distance"], "data": [[1.0, 2.0]] * 2000}},
         {"dataframe_split": {"columns": ["distance"], "data": {"1": 2}}},
@@ -196,36 +237,59 @@ def test_what_is_wrong_in_a_late_piece_of_an_invocation_is_told_as_of_the_whole(
         {"inputs": 5},
     ],
 )
-def test_an_unusual_invocation_is_taken_or_refused_in_pieces_as_whole(champion: Champion, content: dict[str, Any]) -> None:
+def test_an_unusual_invocation_is_taken_or_refused_in_pieces_as_whole(
+    champion: Champion, content: dict[str, Any]
+) -> None:
     def outcome(size: int | None) -> Any:
         try:
-            return [row for piece in read_invocation(champion, json.dumps(content).encode(), size) for row in piece.rows]
+            return [
+                row
+                for piece in read_invocation(champion, json.dumps(content).encode(), size)
+                for row in piece.rows
+            ]
         except InputError as error:
             return type(error)
 
     assert outcome(100) == outcome(None)
 
 
-def scorer(folder: Path, queue_cells: int = 10**7, backlog: int = 10**9) -> tuple[Scorer, PredictionLog]:
+def scorer(
+    folder: Path, queue_cells: int = 10**7, backlog: int = 10**9
+) -> tuple[Scorer, PredictionLog]:
     log = PredictionLog(folder / "log", flush_seconds=3600, flush_rows=10**6, backlog_bytes=backlog)
     log.start()
-    return Scorer(log, Metrics(), threads=2, queue_limit=4, max_rows=100_000, queue_cells=queue_cells), log
+    return Scorer(
+        log, Metrics(), threads=2, queue_limit=4, max_rows=100_000, queue_cells=queue_cells
+    ), log
 
 
 async def predict(works: Scorer, champion: Champion, kind: str, body: bytes) -> Scored:
-    return await works.score(champion, body, kind, lambda one, size: read_pieces(one.reader, kind, body, 100_000, size), logged=True)
+    return await works.score(
+        champion,
+        body,
+        kind,
+        lambda one, size: read_pieces(one.reader, kind, body, 100_000, size),
+        logged=True,
+    )
 
 
-def test_a_large_request_is_answered_and_logged_whole_in_a_segment_of_its_own(champion: Champion, tmp_path: Path) -> None:
+def test_a_large_request_is_answered_and_logged_whole_in_a_segment_of_its_own(
+    champion: Champion, tmp_path: Path
+) -> None:
     works, log = scorer(tmp_path)
     scored = asyncio.run(predict(works, champion, CSV, as_csv(ROWS)))
     assert scored.scores == pytest.approx([expected_score(row) for row in ROWS], abs=1e-5)
     (segment,) = log.closed
     assert (segment.rows, log.state("toy").rows_waiting) == (COUNT, COUNT)
     lines = [msgspec.json.decode(line) for line in segment.path.read_bytes().splitlines()[1:]]
-    assert len(lines) > 5 and [one for line in lines for one in line["predictions"]["id"]] == scored.ids
+    assert (
+        len(lines) > 5
+        and [one for line in lines for one in line["predictions"]["id"]] == scored.ids
+    )
     answer = msgspec.json.decode(answer_json(scored), type=Answer)
-    assert [(said.id, said.score) for said in answer.predictions] == list(zip(scored.ids, scored.scores, strict=True))
+    assert [(said.id, said.score) for said in answer.predictions] == list(
+        zip(scored.ids, scored.scores, strict=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -235,12 +299,21 @@ def test_a_large_request_is_answered_and_logged_whole_in_a_segment_of_its_own(ch
         ({"time_hour": "2013-06-01T15:00:00Z"}, "Row 20000, field 'time_hour'"),
     ],
 )
-def test_a_late_bad_row_leaves_nothing_of_its_request(champion: Champion, tmp_path: Path, bad: dict[str, Any], told: str) -> None:
+def test_a_late_bad_row_leaves_nothing_of_its_request(
+    champion: Champion, tmp_path: Path, bad: dict[str, Any], told: str
+) -> None:
     works, log = scorer(tmp_path)
     with pytest.raises(InputError, match=told):
         asyncio.run(predict(works, champion, CSV, as_csv([*ROWS, {**ROWS[1], **bad}])))
-    assert not log.closed and log.state("toy").rows_waiting == 0 and works.cells.held == 0 and works.large == 0
-    assert not [path for path in (tmp_path / "log").rglob("*") if path.suffix in (".jsonl", ".draft")]
+    assert (
+        not log.closed
+        and log.state("toy").rows_waiting == 0
+        and works.cells.held == 0
+        and works.large == 0
+    )
+    assert not [
+        path for path in (tmp_path / "log").rglob("*") if path.suffix in (".jsonl", ".draft")
+    ]
 
 
 def test_the_days_of_all_pieces_count_together(champion: Champion, tmp_path: Path) -> None:
@@ -251,27 +324,38 @@ def test_the_days_of_all_pieces_count_together(champion: Champion, tmp_path: Pat
         asyncio.run(predict(works, champion, CSV, as_csv(rows)))
 
 
-def test_a_full_backlog_drops_a_large_request_whole_and_answers_it(champion: Champion, tmp_path: Path) -> None:
+def test_a_full_backlog_drops_a_large_request_whole_and_answers_it(
+    champion: Champion, tmp_path: Path
+) -> None:
     works, log = scorer(tmp_path, backlog=10_000)
     assert len(asyncio.run(predict(works, champion, CSV, as_csv(ROWS))).ids) == COUNT
     assert log.state("toy").rows_dropped == COUNT and not log.closed
     assert not list((tmp_path / "log").rglob("*.draft"))
 
 
-def test_more_values_than_may_wait_are_refused_and_one_request_alone_never_is(champion: Champion, tmp_path: Path) -> None:
+def test_more_values_than_may_wait_are_refused_and_one_request_alone_never_is(
+    champion: Champion, tmp_path: Path
+) -> None:
     async def run() -> list[Any]:
         works, _ = scorer(tmp_path, queue_cells=60_000)
         body = as_csv(ROWS)
-        return await asyncio.gather(*(predict(works, champion, CSV, body) for _ in range(3)), return_exceptions=True)
+        return await asyncio.gather(
+            *(predict(works, champion, CSV, body) for _ in range(3)), return_exceptions=True
+        )
 
     answers = asyncio.run(run())
     assert [isinstance(answer, Overloaded) for answer in answers] == [False, True, True]
     assert "Try again later, or send fewer rows" in str(answers[1])
 
 
-def test_a_durable_draft_is_kept_once_the_disk_knows_its_new_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_durable_draft_is_kept_once_the_disk_knows_its_new_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     synced: list[list[str]] = []
-    monkeypatch.setattr("serving.log.prediction_log.sync_folder", lambda folder: synced.append([path.suffix for path in folder.iterdir()]))
+    monkeypatch.setattr(
+        "serving.log.prediction_log.sync_folder",
+        lambda folder: synced.append([path.suffix for path in folder.iterdir()]),
+    )
     log = PredictionLog(tmp_path / "log", 3600, 10**6, 10**9, "fsync")
     log.start()
     draft = log.draft(b"{}", "toy")
@@ -280,7 +364,9 @@ def test_a_durable_draft_is_kept_once_the_disk_knows_its_new_name(tmp_path: Path
     assert ".jsonl" in synced[-1] and ".draft" not in synced[-1]
 
 
-def test_a_draft_whose_name_the_disk_refuses_is_dropped_and_takes_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_draft_whose_name_the_disk_refuses_is_dropped_and_takes_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(folder: Path) -> None:
         raise OSError("no")
 
@@ -289,8 +375,14 @@ def test_a_draft_whose_name_the_disk_refuses_is_dropped_and_takes_no_room(tmp_pa
     draft = log.draft(b"{}", "toy")
     monkeypatch.setattr("serving.log.prediction_log.sync_folder", refuse)
     assert not draft.keep(5)
-    assert (log.state("toy").rows_dropped, log.state("toy").rows_waiting, len(log.closed)) == (5, 0, 0)
-    assert not [path for path in (tmp_path / "log").rglob("*") if path.suffix in (".jsonl", ".draft")]
+    assert (log.state("toy").rows_dropped, log.state("toy").rows_waiting, len(log.closed)) == (
+        5,
+        0,
+        0,
+    )
+    assert not [
+        path for path in (tmp_path / "log").rglob("*") if path.suffix in (".jsonl", ".draft")
+    ]
 
 
 def test_a_draft_that_a_crash_left_is_no_segment(champion: Champion, tmp_path: Path) -> None:
@@ -335,7 +427,9 @@ def test_an_answer_of_some_rows_is_written_while_a_large_request_is_at_work_and_
         return Scored(champion, ["a"] * rows, [0.5] * rows, [True] * rows, NO_MATRIX)
 
     async def write() -> tuple[str, bool, str]:
-        blocking = asyncio.create_task(works.run(lambda: (busy.set(), over.wait(30)), WHOLE_CELLS + 1))
+        blocking = asyncio.create_task(
+            works.run(lambda: (busy.set(), over.wait(30)), WHOLE_CELLS + 1)
+        )
         await asyncio.to_thread(busy.wait, 30)
         some = await works.write(answered(2000), lambda: "some")
         many = asyncio.create_task(works.write(answered(WHOLE_CELLS), lambda: "many"))
@@ -348,7 +442,7 @@ def test_an_answer_of_some_rows_is_written_while_a_large_request_is_at_work_and_
     assert asyncio.run(write()) == ("some", True, "many")
 
 
-def test_the_interpreter_s_switch_interval_is_shorter_meanwhile_and_is_put_back_whatever_happens() -> None:
+def test_the_switch_interval_is_shorter_meanwhile_and_is_put_back_whatever_happens() -> None:
     before = sys.getswitchinterval()
     with pytest.raises(InputError), giving_way():
         assert sys.getswitchinterval() < before

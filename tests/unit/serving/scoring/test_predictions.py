@@ -19,12 +19,17 @@ def crown(folder: Path, **other: object) -> Champion:
 
 
 def test_an_answer_has_a_score_a_decision_and_an_id_for_each_row_in_order(tmp_path: Path) -> None:
-    rows = [{"carrier": "AA", "distance": 0.0, "wind": -1.0}, {"carrier": "UA", "distance": 900, "wind": None}]
+    rows = [
+        {"carrier": "AA", "distance": 0.0, "wind": -1.0},
+        {"carrier": "UA", "distance": 900, "wind": None},
+    ]
     champion = crown(tmp_path)
     read = champion.reader.read(json.dumps({"rows": rows}).encode())
     answer = json.loads(answer_json(predict(champion, read, PredictionIds(), Package.score)))
     assert (answer["model_version"], answer["use_case"]) == ("3", "toy")
-    assert [said["score"] for said in answer["predictions"]] == pytest.approx([expected_score(row) for row in rows], rel=1e-5)
+    assert [said["score"] for said in answer["predictions"]] == pytest.approx(
+        [expected_score(row) for row in rows], rel=1e-5
+    )
     assert [said["decision"] for said in answer["predictions"]] == [False, True]
     ids = [said["id"] for said in answer["predictions"]]
     assert len(set(ids)) == 2 and ids == sorted(ids)
@@ -32,10 +37,17 @@ def test_an_answer_has_a_score_a_decision_and_an_id_for_each_row_in_order(tmp_pa
 
 def test_a_model_that_gives_no_number_is_an_error_and_not_a_decision(tmp_path: Path) -> None:
     champion = crown(tmp_path)
-    broken = Package(champion.package.manifest, model(bias=0.0, last="Log"), Smoke([], []))  # the log of a negative margin
+    broken = Package(
+        champion.package.manifest, model(bias=0.0, last="Log"), Smoke([], [])
+    )  # the log of a negative margin
     with pytest.raises(PackageError, match="no number for row 1"):
         other = Champion.crown("toy", "4", "0", broken)
-        predict(other, [("AA", 10.0, None, None), (None, 0.0, -100.0, None)], PredictionIds(), Package.score)
+        predict(
+            other,
+            [("AA", 10.0, None, None), (None, 0.0, -100.0, None)],
+            PredictionIds(),
+            Package.score,
+        )
 
 
 def test_ids_of_two_processes_never_meet() -> None:
@@ -56,7 +68,23 @@ def test_a_package_of_another_use_case_is_not_crowned(tmp_path: Path) -> None:
 
 
 def test_the_service_imports_no_training_library() -> None:
-    code = "import sys, serving.__main__, serving.upload.parquet; print(sorted({name.split('.')[0] for name in sys.modules}))"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    for heavy in ("prefect", "mlflow", "pandas", "polars", "sklearn", "evidently", "optuna", "pyarrow", "httpx"):
+    code = (
+        "import sys, serving.__main__, serving.upload.parquet; "
+        "print(sorted({name.split('.')[0] "
+        "for name in sys.modules}))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    for heavy in (
+        "prefect",
+        "mlflow",
+        "pandas",
+        "polars",
+        "sklearn",
+        "evidently",
+        "optuna",
+        "pyarrow",
+        "httpx",
+    ):
         assert f"'{heavy}'" not in loaded

@@ -67,7 +67,9 @@ class Gate(Package):
 
 def crown(folder: Path, version: str = "1", bias: float = 0.0, use_case: str = "toy") -> Champion:
     digest = write_package(folder / f"{use_case}-{version}", use_case=use_case, bias=bias)
-    return Champion.crown(use_case, version, digest, Gate(load(folder / f"{use_case}-{version}", digest)))
+    return Champion.crown(
+        use_case, version, digest, Gate(load(folder / f"{use_case}-{version}", digest))
+    )
 
 
 def scorer(folder: Path, queue_limit: int = 4, max_rows: int = 100_000) -> Scorer:
@@ -87,16 +89,24 @@ def batches(champion: Champion) -> list[int]:
     return champion.package.batches
 
 
-def test_requests_of_one_turn_are_scored_in_one_run_and_each_gets_its_own_rows(tmp_path: Path) -> None:
+def test_requests_of_one_turn_are_scored_in_one_run_and_each_gets_its_own_rows(
+    tmp_path: Path,
+) -> None:
     async def run() -> None:
         champion, works = crown(tmp_path), scorer(tmp_path)
         rows = [{**ROW, "distance": float(number)} for number in range(7)]
-        calls = [Asking(champion, rows[0]), Asking(champion, *rows[1:4]), Asking(champion, *rows[4:])]
+        calls = [
+            Asking(champion, rows[0]),
+            Asking(champion, *rows[1:4]),
+            Asking(champion, *rows[4:]),
+        ]
         for call in calls:
             works.submit(call)
         await answered(calls)
         assert batches(champion) == [7]
-        assert [score for call in calls for score in call.scores] == pytest.approx([expected_score(row) for row in rows], rel=1e-5)
+        assert [score for call in calls for score in call.scores] == pytest.approx(
+            [expected_score(row) for row in rows], rel=1e-5
+        )
         ids = [said.id for call in calls if call.answer for said in call.answer.predictions]
         assert len(set(ids)) == 7 and ids == sorted(ids)
         lines = next((tmp_path / "log").rglob("*.jsonl")).read_bytes().splitlines()[1:]
@@ -106,9 +116,15 @@ def test_requests_of_one_turn_are_scored_in_one_run_and_each_gets_its_own_rows(t
     asyncio.run(run())
 
 
-def test_a_request_that_came_before_a_swap_is_answered_by_the_champion_that_it_met(tmp_path: Path) -> None:
+def test_a_request_that_came_before_a_swap_is_answered_by_the_champion_that_it_met(
+    tmp_path: Path,
+) -> None:
     async def run() -> None:
-        old, new, other = crown(tmp_path, "1"), crown(tmp_path, "2", bias=1.0), crown(tmp_path, "1", bias=2.0, use_case="other")
+        old, new, other = (
+            crown(tmp_path, "1"),
+            crown(tmp_path, "2", bias=1.0),
+            crown(tmp_path, "1", bias=2.0, use_case="other"),
+        )
         works = scorer(tmp_path)
         calls = [Asking(old, ROW), Asking(new, ROW), Asking(other, ROW), Asking(old, ROW)]
         for call in calls:
@@ -116,7 +132,9 @@ def test_a_request_that_came_before_a_swap_is_answered_by_the_champion_that_it_m
         await answered(calls)
         expected = [expected_score(ROW, bias) for bias in (0.0, 1.0, 2.0, 0.0)]
         assert [call.scores[0] for call in calls] == pytest.approx(expected, rel=1e-5)
-        assert [(call.answer.use_case, call.answer.model_version) for call in calls if call.answer] == [
+        assert [
+            (call.answer.use_case, call.answer.model_version) for call in calls if call.answer
+        ] == [
             ("toy", "1"),
             ("toy", "2"),
             ("other", "1"),
@@ -129,9 +147,14 @@ def test_a_request_that_came_before_a_swap_is_answered_by_the_champion_that_it_m
 def test_a_row_that_the_model_cannot_score_fails_its_own_request_only(tmp_path: Path) -> None:
     async def run() -> None:
         champion, works = crown(tmp_path), scorer(tmp_path)
-        broken = Package(champion.package.manifest, model(bias=0.0, last="Log"), Smoke([], []))  # the log of a negative margin
+        broken = Package(
+            champion.package.manifest, model(bias=0.0, last="Log"), Smoke([], [])
+        )  # the log of a negative margin
         champion = Champion.crown("toy", "3", "0", broken)
-        good, bad = Asking(champion, {"distance": 900.0, "carrier": "AA"}), Asking(champion, {"distance": 0.0, "wind": -100.0})
+        good, bad = (
+            Asking(champion, {"distance": 900.0, "carrier": "AA"}),
+            Asking(champion, {"distance": 0.0, "wind": -100.0}),
+        )
         works.submit(good)
         works.submit(bad)
         await answered([good, bad])
@@ -156,7 +179,9 @@ def test_a_large_request_is_divided_and_comes_back_in_order(tmp_path: Path) -> N
     asyncio.run(run())
 
 
-def test_more_large_requests_than_may_wait_are_refused_and_those_that_wait_are_answered(tmp_path: Path) -> None:
+def test_more_large_requests_than_may_wait_are_refused_and_those_that_wait_are_answered(
+    tmp_path: Path,
+) -> None:
     async def run() -> None:
         champion, works = crown(tmp_path), scorer(tmp_path, queue_limit=3)
         assert isinstance(champion.package, Gate)

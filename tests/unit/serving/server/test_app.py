@@ -20,7 +20,10 @@ def test_use_cases_that_cannot_be_are_refused_before_the_start(use_cases: str) -
 
 
 def test_use_cases_are_separated_by_commas() -> None:
-    assert list(Service(Settings(serving_use_cases=" flights, digits ")).watches) == ["flights", "digits"]
+    assert list(Service(Settings(serving_use_cases=" flights, digits ")).watches) == [
+        "flights",
+        "digits",
+    ]
 
 
 def test_building_the_app_touches_no_disk(tmp_path: Path) -> None:
@@ -29,7 +32,9 @@ def test_building_the_app_touches_no_disk(tmp_path: Path) -> None:
 
 
 def test_the_version_is_the_project_s() -> None:
-    assert tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"] == VERSION
+    assert (
+        tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"] == VERSION
+    )
 
 
 def test_addresses_cannot_break_out_of_the_page() -> None:
@@ -40,14 +45,17 @@ def test_addresses_cannot_break_out_of_the_page() -> None:
 def test_the_map_of_the_service_names_every_module() -> None:
     said = set(re.findall(r"\w+", serving.__doc__ or ""))
     modules = {path.stem for path in (REPOSITORY / "serving").rglob("*.py")} - {"__init__"}
-    # What stands in a room of a room is named by that: rows and messages of arrow, rows and pieces of mlflow.
+    # What stands in a room of a room is named by that: rows and messages of arrow, rows and pieces
+    # of mlflow.
     assert len(modules) > 40 and modules - said == {"messages", "pieces", "local_times"}
 
 
 @pytest.mark.parametrize("turns", range(5))
 def test_a_swap_at_the_moment_of_the_end_loses_no_cancellation(tmp_path: Path, turns: int) -> None:
     """``turns`` of the event loop lie between the swap and the end."""
-    service = Service(Settings(state=tmp_path / "state", lake=f"file://{tmp_path}/lake", serving_use_cases="toy"))
+    service = Service(
+        Settings(state=tmp_path / "state", lake=f"file://{tmp_path}/lake", serving_use_cases="toy")
+    )
 
     async def end_at_a_swap() -> bool:
         service.board.join()

@@ -29,7 +29,9 @@ class Sibling:
 
     def __init__(self, folder: Path, served: int) -> None:
         command = [sys.executable, "-c", SIBLING, str(folder), str(served)]
-        self.process = subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         assert self.process.stdout
         self.id = self.process.stdout.readline().strip()
 
@@ -88,7 +90,9 @@ def test_a_new_run_forgets_the_dead_of_the_one_before(tmp_path: Path) -> None:
 
 
 def test_a_worker_of_the_run_before_that_finishes_its_work_is_no_sibling(tmp_path: Path) -> None:
-    """Its answers go out still while the new run has begun: it must not hold up a promotion, nor be counted twice."""
+    """Its answers go out still while the new run has begun: it must not hold up a promotion, nor be
+    counted twice.
+    """
     begin_run(tmp_path)
     last = joined(tmp_path)
     begin_run(tmp_path)
@@ -98,7 +102,10 @@ def test_a_worker_of_the_run_before_that_finishes_its_work_is_no_sibling(tmp_pat
 
 
 def test_two_services_on_one_disk_are_told_apart_by_their_port(tmp_path: Path) -> None:
-    one, other = (folder_of(Settings.model_validate({"state": tmp_path, "serving_port": port})) for port in (5001, 5002))
+    one, other = (
+        folder_of(Settings.model_validate({"state": tmp_path, "serving_port": port}))
+        for port in (5001, 5002)
+    )
     assert joined(one).others() == joined(other).others() == []
     assert tmp_path in one.parents and tmp_path in other.parents
 
@@ -120,7 +127,9 @@ def test_facts_are_there_whole_while_they_are_being_written(tmp_path: Path) -> N
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_a_disk_that_refuses_is_logged_once_and_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_disk_that_refuses_is_logged_once_and_stops_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     board = WorkerBoard(tmp_path / "folder")
     (tmp_path / "folder").write_text("a file where the folder should be")
     assert [board.publish({"served": 1}) for _ in range(3)] == [False] * 3

@@ -29,7 +29,12 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def segment(tmp_path: Path) -> Path:
     """Three rows of feedback, of one day."""
     path = tmp_path / "a segment.jsonl"
-    line = line_of(b'{"feedback": [{"id": "a", "label": 1}, {"id": "b", "label": 0}, {"id": "c", "label": true}]}', b"", 3)
+    line = line_of(
+        b'{"feedback": [{"id": "a", "label": 1}, {"id": "b", "label": 0}, {"id": "c", '
+        b'"label": true}]}',
+        b"",
+        3,
+    )
     path.write_bytes(feedback_header("toy") + b"\n" + line)
     return path
 
@@ -62,7 +67,9 @@ def test_segments_reach_the_lake_by_way_of_one_process(segment: Path, lake: Path
     assert not carriers()
 
 
-def test_a_wrong_segment_is_told_from_a_lake_that_is_away_and_the_process_goes_on(segment: Path, lake: Path, tmp_path: Path) -> None:
+def test_a_wrong_segment_is_told_from_a_lake_that_is_away_and_the_process_goes_on(
+    segment: Path, lake: Path, tmp_path: Path
+) -> None:
     carrier = Carrier(idle_seconds=60)
     (tmp_path / "wrong.jsonl").write_bytes(b"no header\n")
     with pytest.raises(Unreadable, match=r"wrong\.jsonl has no header"):
@@ -76,7 +83,9 @@ def test_a_wrong_segment_is_told_from_a_lake_that_is_away_and_the_process_goes_o
     carrier.rest(now=True)
 
 
-def test_the_process_rests_when_nothing_came_for_a_while_and_is_started_again(segment: Path, lake: Path) -> None:
+def test_the_process_rests_when_nothing_came_for_a_while_and_is_started_again(
+    segment: Path, lake: Path
+) -> None:
     carrier = Carrier(idle_seconds=0)
     assert carrier.carry(segment) == Carried(3, 0)
     first = carriers()[0].pid
@@ -100,7 +109,9 @@ def test_a_killed_process_costs_one_try_and_a_segment_that_kills_it_each_time_is
         killer.join()
         assert carrier.carry(segment) == Carried(3, 0)  # others are converted meanwhile
         carrier.rest(now=True)
-    with pytest.raises(Unreadable, match=r"endless\.jsonl ended the process that carries it 3 times"):
+    with pytest.raises(
+        Unreadable, match=r"endless\.jsonl ended the process that carries it 3 times"
+    ):
         carrier.carry(endless)
 
 
@@ -128,7 +139,9 @@ FeedbackTables.read = read_or_crash
 def test_a_row_that_crashes_the_process_costs_one_try_and_itself(
     segment: Path, lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text(POISON.format(repository=str(Path(__file__).parents[4])))
+    (tmp_path / "sitecustomize.py").write_text(
+        POISON.format(repository=str(Path(__file__).parents[4]))
+    )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     carrier = Carrier(idle_seconds=60)
     with pytest.raises(CarrierEnded, match=r"ended \(status -11\) at a segment\.jsonl"):
@@ -138,7 +151,11 @@ def test_a_row_that_crashes_the_process_costs_one_try_and_itself(
     (table,) = lake.rglob("*.parquet")
     assert pq.ParquetFile(table).read()["id"].to_pylist() == ["a", "c"]
     aside = segment.with_suffix(".unreadable").read_bytes()
-    assert b'"b"' in aside and b'"a"' not in aside and b"ends the process that reads it (status -11)" in aside
+    assert (
+        b'"b"' in aside
+        and b'"a"' not in aside
+        and b"ends the process that reads it (status -11)" in aside
+    )
     carrier.rest(now=True)
 
 
@@ -154,7 +171,9 @@ sys.stdin.read()
 
 
 def test_the_process_does_not_outlive_a_killed_service(segment: Path, lake: Path) -> None:
-    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(segment)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(segment)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     assert owner.stdout is not None
     pid = int(owner.stdout.readline())
     assert psutil.pid_exists(pid)

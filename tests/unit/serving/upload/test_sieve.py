@@ -31,15 +31,25 @@ def column_line(rows: int, **other: Any) -> bytes:
         "numbers": pa.array(numbers).buffers()[1].to_pybytes()[: 16 * rows],
         "texts": {"carrier": ["AA"] * rows},
         "event_time": ["2013-06-01T15:00:00"] * rows,
-        "predictions": {"id": [f"id-{number}" for number in range(rows)], "score": [0.5] * rows, "decision": [True] * rows},
+        "predictions": {
+            "id": [f"id-{number}" for number in range(rows)],
+            "score": [0.5] * rows,
+            "decision": [True] * rows,
+        },
         "model_version": ["3"],
     }
     return msgspec.json.encode(whole | other) + b"\n"
 
 
 def row_line(*rows: dict[str, Any]) -> bytes:
-    predictions = [{"id": f"id-{number}", "score": 0.5, "decision": True} for number in range(len(rows))]
-    return line_of(json.dumps({"rows": rows}).encode(), json.dumps({"predictions": predictions, "model_version": "3"}).encode(), len(rows))
+    predictions = [
+        {"id": f"id-{number}", "score": 0.5, "decision": True} for number in range(len(rows))
+    ]
+    return line_of(
+        json.dumps({"rows": rows}).encode(),
+        json.dumps({"predictions": predictions, "model_version": "3"}).encode(),
+        len(rows),
+    )
 
 
 def segment(folder: Path, header: bytes, *lines: bytes) -> Path:
@@ -49,16 +59,24 @@ def segment(folder: Path, header: bytes, *lines: bytes) -> Path:
 
 
 def ids(files: dict[str, memoryview]) -> list[str]:
-    return [one for data in files.values() for one in pq.read_table(pa.BufferReader(data))["id"].to_pylist()]
+    return [
+        one
+        for data in files.values()
+        for one in pq.read_table(pa.BufferReader(data))["id"].to_pylist()
+    ]
 
 
 @pytest.mark.parametrize("bad", [12345, {"a": 1}, ["AA"]])
-def test_one_bad_row_of_a_thousand_that_were_scored_together_is_set_aside_alone(tmp_path: Path, bad: Any) -> None:
+def test_one_bad_row_of_a_thousand_that_were_scored_together_is_set_aside_alone(
+    tmp_path: Path, bad: Any
+) -> None:
     texts: list[Any] = ["AA"] * 1000
     texts[617] = bad
     carrier = json.dumps(texts).encode()
     line = column_line(1000, texts=msgspec.Raw(b'{"carrier":' + carrier + b"}"))
-    converted = convert(segment(tmp_path, msgspec.json.encode(BY_COLUMN), column_line(3), line, column_line(3)))
+    converted = convert(
+        segment(tmp_path, msgspec.json.encode(BY_COLUMN), column_line(3), line, column_line(3))
+    )
     assert (converted.rows, converted.torn, converted.aside.rows) == (1005, 1, 1)
     expected = [*range(3), *[number for number in range(1000) if number != 617], *range(3)]
     assert ids(converted.files) == [f"id-{number}" for number in expected]
@@ -66,16 +84,24 @@ def test_one_bad_row_of_a_thousand_that_were_scored_together_is_set_aside_alone(
     assert reason and b'"id-617"' in kept and b"id-616" not in kept
 
 
-@pytest.mark.parametrize("time", ["+300000-01-01T00:00:00", "-0100-01-01T00:00:00", 99_999_999_999_999, "not a time"])
+@pytest.mark.parametrize(
+    "time", ["+300000-01-01T00:00:00", "-0100-01-01T00:00:00", 99_999_999_999_999, "not a time"]
+)
 def test_a_time_in_no_calendar_costs_one_row(tmp_path: Path, time: Any) -> None:
     times: list[Any] = ["2013-06-01T15:00:00"] * 50
     times[20] = time
-    converted = convert(segment(tmp_path, msgspec.json.encode(BY_COLUMN), column_line(50, event_time=times)))
+    converted = convert(
+        segment(tmp_path, msgspec.json.encode(BY_COLUMN), column_line(50, event_time=times))
+    )
     assert (converted.rows, converted.aside.rows) == (49, 1)
 
 
 def test_a_bad_row_of_a_request_of_three_is_set_aside_alone(tmp_path: Path) -> None:
-    rows = [{"carrier": "AA", "distance": 1}, {"carrier": 5, "distance": 2}, {"carrier": "UA", "distance": 3}]
+    rows = [
+        {"carrier": "AA", "distance": 1},
+        {"carrier": 5, "distance": 2},
+        {"carrier": "UA", "distance": 3},
+    ]
     converted = convert(segment(tmp_path, msgspec.json.encode(BY_ROW), row_line(*rows)))
     assert (ids(converted.files), converted.aside.rows) == (["id-0", "id-2"], 1)
 
@@ -89,7 +115,9 @@ def test_a_bad_label_of_many_is_set_aside_alone(tmp_path: Path) -> None:
     assert "label" in converted.aside.lines[0][0]
 
 
-@pytest.mark.parametrize("line", [column_line(7), row_line(*[{"distance": number} for number in range(7)])])
+@pytest.mark.parametrize(
+    "line", [column_line(7), row_line(*[{"distance": number} for number in range(7)])]
+)
 def test_halves_hold_every_row_once(tmp_path: Path, line: bytes) -> None:
     header = BY_COLUMN if b"numbers" in line else BY_ROW
     first, second = halve(line, header)
@@ -100,7 +128,9 @@ def test_halves_hold_every_row_once(tmp_path: Path, line: bytes) -> None:
     ]
 
 
-def test_a_row_that_ends_the_process_is_found_by_trying_each_part_in_another(tmp_path: Path) -> None:
+def test_a_row_that_ends_the_process_is_found_by_trying_each_part_in_another(
+    tmp_path: Path,
+) -> None:
     def read(lines: bytes | memoryview) -> bytes:
         if b"id-5" in bytes(lines):
             os._exit(11)
@@ -108,14 +138,20 @@ def test_a_row_that_ends_the_process_is_found_by_trying_each_part_in_another(tmp
 
     sieve = Sieve(BY_COLUMN, read, careful=True)
     tables = b"".join(sieve.tables(column_line(9)))
-    assert [f"id-{number}" for number in range(9) if f'"id-{number}"'.encode() in tables] == [f"id-{n}" for n in range(9) if n != 5]
+    assert [f"id-{number}" for number in range(9) if f'"id-{number}"'.encode() in tables] == [
+        f"id-{n}" for n in range(9) if n != 5
+    ]
     ((reason, _),) = sieve.aside.lines
     assert sieve.aside.rows == 1 and "ends the process that reads it (status 11)" in reason
 
 
-def test_what_is_set_aside_lies_beside_the_segment_with_the_reason_and_can_be_read_once_it_is_mended(tmp_path: Path) -> None:
+def test_what_is_set_aside_lies_beside_the_segment_with_the_reason_and_can_be_read_once_it_is_mended(
+    tmp_path: Path,
+) -> None:
     texts: list[Any] = ["AA", 5, "UA"]
-    path = segment(tmp_path, msgspec.json.encode(BY_COLUMN), column_line(3, texts={"carrier": texts}))
+    path = segment(
+        tmp_path, msgspec.json.encode(BY_COLUMN), column_line(3, texts={"carrier": texts})
+    )
     assert carry(path, FolderLake(tmp_path / "lake"), durable=False) == Carried(2, 1, 1)
     lines = path.with_suffix(".unreadable").read_bytes().splitlines(keepends=True)
     assert lines[0] == msgspec.json.encode(BY_COLUMN) + b"\n"

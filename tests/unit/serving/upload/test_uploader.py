@@ -43,7 +43,9 @@ def champion(tmp_path: Path) -> bytes:
 
 @pytest.fixture
 def log(tmp_path: Path) -> PredictionLog:
-    log = PredictionLog(tmp_path / "log", flush_seconds=3600.0, flush_rows=1000, backlog_bytes=10**6)
+    log = PredictionLog(
+        tmp_path / "log", flush_seconds=3600.0, flush_rows=1000, backlog_bytes=10**6
+    )
     log.start()
     return log
 
@@ -51,9 +53,17 @@ def log(tmp_path: Path) -> PredictionLog:
 def answer(log: PredictionLog, champion: bytes, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Log an answer to ``rows``, as the service does."""
     version = msgspec.json.decode(champion, type=Header).version
-    predictions = [{"id": secrets.token_hex(8), "score": 0.1 + number, "decision": number > 0} for number in range(len(rows))]
+    predictions = [
+        {"id": secrets.token_hex(8), "score": 0.1 + number, "decision": number > 0}
+        for number in range(len(rows))
+    ]
     said = {"predictions": predictions, "model_version": version, "use_case": "toy"}
-    log.append(champion, "toy", line_of(json.dumps({"rows": rows}).encode(), json.dumps(said).encode(), len(rows)), len(rows))
+    log.append(
+        champion,
+        "toy",
+        line_of(json.dumps({"rows": rows}).encode(), json.dumps(said).encode(), len(rows)),
+        len(rows),
+    )
     return said
 
 
@@ -68,27 +78,43 @@ def wait_for(what: Callable[[], bool], seconds: float = 30.0) -> None:
         time.sleep(0.02)
 
 
-def test_predictions_become_one_file_for_each_day_of_their_events(log: PredictionLog, champion: bytes) -> None:
+def test_predictions_become_one_file_for_each_day_of_their_events(
+    log: PredictionLog, champion: bytes
+) -> None:
     said = answer(log, champion, ROWS)["predictions"]
     log.close_old(everything=True)
     segment = log.closed[0].path
     tables = read(convert(segment).files)
     today = datetime.now(UTC).date()
-    assert list(tables) == [f"predictions/toy/date={day}/{segment.stem}.parquet" for day in (date(2013, 6, 1), date(2013, 6, 2), today)]
+    assert list(tables) == [
+        f"predictions/toy/date={day}/{segment.stem}.parquet"
+        for day in (date(2013, 6, 1), date(2013, 6, 2), today)
+    ]
     assert tables.popitem()[1].to_pylist()[0]["event_time"] is None
     (first,), (second,) = (table.to_pylist() for table in tables.values())
     assert first["event_time"] == datetime(2013, 6, 1, 23, 30)
     assert (first["carrier"], first["distance"], first["wind"]) == ("AA", 100.0, None)
     assert (second["carrier"], second["distance"], second["wind"]) == ("new", 200.5, -3.5)
     assert second["model_version"] == "3"
-    assert [(row["id"], row["score"], row["decision"]) for row in (first, second)] == [tuple(one.values()) for one in said[:2]]
+    assert [(row["id"], row["score"], row["decision"]) for row in (first, second)] == [
+        tuple(one.values()) for one in said[:2]
+    ]
 
 
-def test_the_columns_of_both_logs_have_the_types_that_readers_expect(log: PredictionLog, champion: bytes) -> None:
+def test_the_columns_of_both_logs_have_the_types_that_readers_expect(
+    log: PredictionLog, champion: bytes
+) -> None:
     answer(log, champion, ROWS[2:])
-    log.append(feedback_header("toy"), "toy", line_of(b'{"feedback": [{"id": "a", "label": 1}]}', b"", 1), 1)
+    log.append(
+        feedback_header("toy"),
+        "toy",
+        line_of(b'{"feedback": [{"id": "a", "label": 1}]}', b"", 1),
+        1,
+    )
     log.close_old(everything=True)
-    predictions, feedback = (next(iter(read(convert(segment.path).files).values())).schema for segment in log.closed)
+    predictions, feedback = (
+        next(iter(read(convert(segment.path).files).values())).schema for segment in log.closed
+    )
     assert [(field.name, str(field.type)) for field in predictions] == [
         ("id", "string"),
         ("time", "timestamp[us, tz=UTC]"),
@@ -109,23 +135,41 @@ def test_the_columns_of_both_logs_have_the_types_that_readers_expect(log: Predic
     ]
 
 
-def test_feedback_goes_to_the_day_of_its_event_and_else_to_the_day_it_came(log: PredictionLog) -> None:
+def test_feedback_goes_to_the_day_of_its_event_and_else_to_the_day_it_came(
+    log: PredictionLog,
+) -> None:
     """Not to the day of its own time: a clock that is wrong could put it where nobody looks."""
     given = [
-        {"id": "a", "label": 1, "event_time": "2013-06-01T15:00:00", "time": "2013-07-01T00:00:00Z"},
+        {
+            "id": "a",
+            "label": 1,
+            "event_time": "2013-06-01T15:00:00",
+            "time": "2013-07-01T00:00:00Z",
+        },
         {"id": "b", "label": False, "time": "2013-07-01T00:00:00Z"},
     ]
-    log.append(feedback_header("toy"), "toy", line_of(json.dumps({"feedback": given}).encode(), b"", 2), 2)
+    log.append(
+        feedback_header("toy"), "toy", line_of(json.dumps({"feedback": given}).encode(), b"", 2), 2
+    )
     log.close_old(everything=True)
     segment = log.closed[0].path
     tables = read(convert(segment).files)
-    rows = {table.to_pylist()[0]["id"]: (key.split("/")[2], table.to_pylist()[0]) for key, table in tables.items()}
+    rows = {
+        table.to_pylist()[0]["id"]: (key.split("/")[2], table.to_pylist()[0])
+        for key, table in tables.items()
+    }
     assert rows["a"][0] == "date=2013-06-01"
-    assert rows["b"][0] == f"date={rows['b'][1]['received']:%Y-%m-%d}" != f"date={rows['b'][1]['time']:%Y-%m-%d}"
+    assert (
+        rows["b"][0]
+        == f"date={rows['b'][1]['received']:%Y-%m-%d}"
+        != f"date={rows['b'][1]['time']:%Y-%m-%d}"
+    )
     assert convert(segment).files == convert(segment).files
 
 
-def test_two_champions_never_share_a_segment(log: PredictionLog, champion: bytes, tmp_path: Path) -> None:
+def test_two_champions_never_share_a_segment(
+    log: PredictionLog, champion: bytes, tmp_path: Path
+) -> None:
     for one in (champion, header(tmp_path / "next", "4"), champion):
         answer(log, one, ROWS)
     log.close_old(everything=True)
@@ -159,7 +203,9 @@ class Stubborn:
         self.lake.put(key, data)
 
 
-def test_while_the_lake_is_away_rows_wait_and_then_all_arrive_once(log: PredictionLog, champion: bytes, tmp_path: Path) -> None:
+def test_while_the_lake_is_away_rows_wait_and_then_all_arrive_once(
+    log: PredictionLog, champion: bytes, tmp_path: Path
+) -> None:
     lake = Stubborn(FolderLake(tmp_path / "lake"))
     uploader = Uploader(log, InThisProcess(lake), tick_seconds=0.01)
     uploader.start()
@@ -175,12 +221,20 @@ def test_while_the_lake_is_away_rows_wait_and_then_all_arrive_once(log: Predicti
     uploader.stop(timeout_seconds=30)
     assert uploader.last_error is None
     assert log.state("toy").rows_uploaded == 6
-    rows = [row for path in (tmp_path / "lake").rglob("*.parquet") for row in pq.ParquetFile(path).read().to_pylist()]
+    rows = [
+        row
+        for path in (tmp_path / "lake").rglob("*.parquet")
+        for row in pq.ParquetFile(path).read().to_pylist()
+    ]
     assert len(rows) == len({row["id"] for row in rows}) == 6
 
 
-def test_stopping_tries_once_and_leaves_what_the_lake_did_not_take(log: PredictionLog, champion: bytes, tmp_path: Path) -> None:
-    uploader = Uploader(log, InThisProcess(Stubborn(FolderLake(tmp_path / "lake"))), tick_seconds=0.01)
+def test_stopping_tries_once_and_leaves_what_the_lake_did_not_take(
+    log: PredictionLog, champion: bytes, tmp_path: Path
+) -> None:
+    uploader = Uploader(
+        log, InThisProcess(Stubborn(FolderLake(tmp_path / "lake"))), tick_seconds=0.01
+    )
     uploader.start()
     answer(log, champion, ROWS)
     uploader.stop(timeout_seconds=30)
@@ -191,11 +245,18 @@ def test_stopping_tries_once_and_leaves_what_the_lake_did_not_take(log: Predicti
     assert again.state("toy").rows_waiting == 3
 
 
-def test_a_segment_that_nobody_can_read_does_not_hold_up_the_others(log: PredictionLog, champion: bytes, tmp_path: Path) -> None:
+def test_a_segment_that_nobody_can_read_does_not_hold_up_the_others(
+    log: PredictionLog, champion: bytes, tmp_path: Path
+) -> None:
     answer(log, champion, ROWS)
     log.close_old(everything=True)
     log.closed[0].path.write_bytes(b"rubbish\n")
-    log.append(feedback_header("toy"), "toy", line_of(b'{"feedback": [{"id": "a", "label": 1}]}', b"", 1), 1)
+    log.append(
+        feedback_header("toy"),
+        "toy",
+        line_of(b'{"feedback": [{"id": "a", "label": 1}]}', b"", 1),
+        1,
+    )
     uploader = Uploader(log, InThisProcess(FolderLake(tmp_path / "lake")), tick_seconds=0.01)
     uploader.start()
     uploader.stop(timeout_seconds=30)
@@ -217,19 +278,32 @@ def test_a_lake_of_an_unknown_kind_is_refused_with_what_it_must_be() -> None:
 
 
 def settings(s3: str, lake: str) -> Settings:
-    return Settings.model_validate({"lake": lake, "s3_endpoint": s3, "s3_access_key": "key", "s3_secret_key": "secret"})
+    return Settings.model_validate(
+        {"lake": lake, "s3_endpoint": s3, "s3_access_key": "key", "s3_secret_key": "secret"}
+    )
 
 
 def test_objects_reach_a_bucket_below_the_prefix(s3: str) -> None:
     import boto3
 
-    client = boto3.client("s3", endpoint_url=s3, aws_access_key_id="key", aws_secret_access_key="secret", region_name="us-east-1")
+    client = boto3.client(
+        "s3",
+        endpoint_url=s3,
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+        region_name="us-east-1",
+    )
     client.create_bucket(Bucket="there")
     lake = open_lake(settings(s3, "s3://there/some/prefix"))
     assert isinstance(lake, BucketLake)
     for content in (b"first", b"second"):
         lake.put("predictions/toy/date=2013-06-01/a.parquet", content)
-    assert client.get_object(Bucket="there", Key="some/prefix/predictions/toy/date=2013-06-01/a.parquet")["Body"].read() == b"second"
+    assert (
+        client.get_object(
+            Bucket="there", Key="some/prefix/predictions/toy/date=2013-06-01/a.parquet"
+        )["Body"].read()
+        == b"second"
+    )
 
 
 def test_a_missing_bucket_is_told_by_name(s3: str) -> None:

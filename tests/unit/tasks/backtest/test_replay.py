@@ -1,4 +1,6 @@
-"""The backtest replays what the loop would have done: on a toy whose world changes in May, and stays so."""
+"""The backtest replays what the loop would have done: on a toy whose world changes in May, and
+stays so.
+"""
 
 import numpy as np
 import polars as pl
@@ -15,7 +17,9 @@ PERIODS = ["2024-04", "2024-05", "2024-06", "2024-07", "2024-08"]
 
 
 def history(case: UseCase, last: int = 8) -> History:
-    return History(case, {period: case.source.read(period) for period in case.source.periods()[:last]}, seed=0)  # type: ignore[union-attr]
+    return History(
+        case, {period: case.source.read(period) for period in case.source.periods()[:last]}, seed=0
+    )  # type: ignore[union-attr]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +28,9 @@ def case() -> UseCase:
     toy = load("toy")
     boosting = next(one for one in toy.candidates if one.name == "boosting")
     fitted_always = boosting.model_copy(update={"baseline": True, "search": None})
-    return toy.model_copy(update={"candidates": (fitted_always,), "gate": Gate(metric=ROC_AUC, threshold=0.6)})
+    return toy.model_copy(
+        update={"candidates": (fitted_always,), "gate": Gate(metric=ROC_AUC, threshold=0.6)}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +43,9 @@ def outcomes(found: Backtest, strategy: str) -> dict[str, str]:
 
 
 def test_the_policy_retrains_when_the_world_changed_and_not_before(found: Backtest) -> None:
-    assert outcomes(found, "policy") == dict(zip(PERIODS, ["quiet", "promoted", "quiet", "quiet", "quiet"], strict=True))
+    assert outcomes(found, "policy") == dict(
+        zip(PERIODS, ["quiet", "promoted", "quiet", "quiet", "quiet"], strict=True)
+    )
     drift = {month.period: month.drift for month in found.replays["policy"].months}
     assert drift["2024-04"] == "stable" and drift["2024-05"] == "drifted"
 
@@ -49,7 +57,9 @@ def test_never_does_nothing_and_monthly_retrains_each_month(found: Backtest) -> 
     assert found.replays["monthly"].fit_seconds > found.replays["policy"].fit_seconds > 0
 
 
-def test_the_gain_is_that_of_the_champions_of_the_moment_on_all_rows(case: UseCase, found: Backtest) -> None:
+def test_the_gain_is_that_of_the_champions_of_the_moment_on_all_rows(
+    case: UseCase, found: Backtest
+) -> None:
     policy, never = found.replays["policy"], found.replays["never"]
     assert policy.pooled is not None and never.pooled is not None
     gain = found.gains["never"]
@@ -58,12 +68,18 @@ def test_the_gain_is_that_of_the_champions_of_the_moment_on_all_rows(case: UseCa
     assert gain.rows == sum(month.rows for month in policy.months)
 
 
-def test_a_month_is_answered_by_who_was_champion_before_its_labels_came(case: UseCase, found: Backtest) -> None:
-    """May promotes, and May itself was still answered by the first champion: no strategy profits from rows it judged on."""
+def test_a_month_is_answered_by_who_was_champion_before_its_labels_came(
+    case: UseCase, found: Backtest
+) -> None:
+    """May promotes, and May itself was still answered by the first champion: no strategy profits
+    from rows it judged on.
+    """
     past = history(case)
     first = past.first_champion(START)
     rows = past.labelled("2024-05")
-    expected = score(case.gate.metric, modelling.labels(case, rows), modelling.predict(first.fitted, case, rows))
+    expected = score(
+        case.gate.metric, modelling.labels(case, rows), modelling.predict(first.fitted, case, rows)
+    )
     for strategy in ("policy", "never", "monthly"):
         may = next(month for month in found.replays[strategy].months if month.period == "2024-05")
         assert may.score == pytest.approx(expected) or strategy == "monthly"
@@ -71,14 +87,24 @@ def test_a_month_is_answered_by_who_was_champion_before_its_labels_came(case: Us
 
 
 def test_another_policy_gives_another_history(case: UseCase, one_thread: None) -> None:
-    deaf = with_policy(case, {"drift": {"share": 1.0, "thresholds": {column.name: 1e6 for column in case.columns}}})
+    deaf = with_policy(
+        case, {"drift": {"share": 1.0, "thresholds": {column.name: 1e6 for column in case.columns}}}
+    )
     found = run(deaf, history(deaf, 6), START, "test", {"drift": {"share": 1.0}})
     assert found.replays["policy"].retrains == 0
     assert found.policy["drift"]["share"] == 1.0
 
 
-def test_the_governor_refuses_in_a_replay_as_it_does_in_life(case: UseCase, one_thread: None) -> None:
-    slow = with_policy(case, {"retrain": {"cooldown_hours": 24 * 365}, "drift": {"share": 1e-6, "thresholds": {"first": 1e-9}}})
+def test_the_governor_refuses_in_a_replay_as_it_does_in_life(
+    case: UseCase, one_thread: None
+) -> None:
+    slow = with_policy(
+        case,
+        {
+            "retrain": {"cooldown_hours": 24 * 365},
+            "drift": {"share": 1e-6, "thresholds": {"first": 1e-9}},
+        },
+    )
     found = run(slow, history(slow, 6), START, "test", {})
     policy = found.replays["policy"]
     assert policy.months[0].outcome in ("promoted", "kept", "below the gate")
@@ -94,7 +120,9 @@ def test_the_governor_refuses_in_a_replay_as_it_does_in_life(case: UseCase, one_
         ({"retrain": {"runs_per_day": 0}}, "runs_per_day"),
     ],
 )
-def test_a_policy_that_cannot_be_is_refused_by_name(case: UseCase, changed: dict, said: str) -> None:
+def test_a_policy_that_cannot_be_is_refused_by_name(
+    case: UseCase, changed: dict, said: str
+) -> None:
     with pytest.raises(UseCaseError, match=said):
         with_policy(case, changed)
 
@@ -105,7 +133,9 @@ def test_a_start_without_a_past_or_a_future_is_refused(case: UseCase, start: str
         run(case, history(case), start, "test", {})
 
 
-def test_a_history_in_which_nobody_passes_the_gate_is_refused(case: UseCase, one_thread: None) -> None:
+def test_a_history_in_which_nobody_passes_the_gate_is_refused(
+    case: UseCase, one_thread: None
+) -> None:
     noise = {}
     for period in ("2024-01", "2024-02", "2024-03"):
         rows = case.source.read(period)  # type: ignore[union-attr]

@@ -28,7 +28,11 @@ ROWS = pl.DataFrame(
         "steady": np.random.default_rng(2).normal(5, 1, 4000),
         "group": np.random.default_rng(3).choice(["a", "b", "c"], 4000),
     }
-).with_columns(won=(pl.col("steady") + pl.Series(np.random.default_rng(4).normal(0, 0.5, 4000)) > 5).cast(pl.Int8))
+).with_columns(
+    won=(pl.col("steady") + pl.Series(np.random.default_rng(4).normal(0, 0.5, 4000)) > 5).cast(
+        pl.Int8
+    )
+)
 ROW = {"first": 0.0, "second": None, "steady": 5.0, "group": "a"}
 
 
@@ -37,7 +41,15 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
     """A logistic regression, whose score rises with ``steady`` everywhere."""
     folder = tmp_path_factory.mktemp("package")
     fitted = modelling.fit(TOY, TOY.candidate("logistic"), {}, ROWS, seed=7)
-    make_package(folder, TOY, fitted, Origin("logistic", {}, "v", {"2024-01": "0"}, {"roc_auc": 0.9}), ROWS, ROWS[:300], seed=7)
+    make_package(
+        folder,
+        TOY,
+        fitted,
+        Origin("logistic", {}, "v", {"2024-01": "0"}, {"roc_auc": 0.9}),
+        ROWS,
+        ROWS[:300],
+        seed=7,
+    )
     return load(folder)
 
 
@@ -45,7 +57,11 @@ def case(*behaviours: Invariance | Direction | MinimumFunction) -> UseCase:
     return UseCase(**{**dict(TOY), "behaviours": behaviours})
 
 
-def tried(package: Package, *behaviours: Invariance | Direction | MinimumFunction, rows: pl.DataFrame = ROWS) -> list[Behaviour]:
+def tried(
+    package: Package,
+    *behaviours: Invariance | Direction | MinimumFunction,
+    rows: pl.DataFrame = ROWS,
+) -> list[Behaviour]:
     return try_behaviours(case(*behaviours), package, rows, seed=0)
 
 
@@ -54,20 +70,31 @@ def test_a_model_that_behaves_passes_with_the_rows_that_were_tried(package: Pack
         package,
         Direction(name="more is better", column="steady", add=1, moves="up", mean=0.05),
         Invariance(name="no favourites", column="group", to=("a", "c"), tolerance=0.2),
-        MinimumFunction(name="sure of it", rows=({**ROW, "steady": 9.0}, {**ROW, "steady": 8.0}), low=0.9),
+        MinimumFunction(
+            name="sure of it", rows=({**ROW, "steady": 9.0}, {**ROW, "steady": 8.0}), low=0.9
+        ),
     )
     assert [(one.passed, one.reason) for one in found] == [(True, "")] * 3
     assert [one.kind for one in found] == ["direction", "invariance", "minimum function"]
     assert (found[0].rows, found[0].held, found[2].rows) == (2000, 2000, 2)
-    assert 2000 < found[1].rows == found[1].held < 4000, "rows that have the value already are not tried"
+    assert 2000 < found[1].rows == found[1].held < 4000, (
+        "rows that have the value already are not tried"
+    )
     assert failures(found) == []
 
 
-def test_a_score_that_moves_the_wrong_way_fails_with_the_row_and_both_scores(package: Package) -> None:
-    (found,) = tried(package, Direction(name="less is better", column="steady", add=1, moves="down", tolerance=0.01))
+def test_a_score_that_moves_the_wrong_way_fails_with_the_row_and_both_scores(
+    package: Package,
+) -> None:
+    (found,) = tried(
+        package,
+        Direction(name="less is better", column="steady", add=1, moves="down", tolerance=0.01),
+    )
     assert not found.passed and found.held < found.rows
     assert "'less is better' fails with steady +1:" in found.reason and "'steady': " in found.reason
-    before, after = (float(found.reason.split(word)[1].split()[0]) for word in ("goes from ", " to "))
+    before, after = (
+        float(found.reason.split(word)[1].split()[0]) for word in ("goes from ", " to ")
+    )
     assert after > before + 0.01
 
 
@@ -75,34 +102,50 @@ def test_the_worst_row_is_the_one_that_is_told(package: Package) -> None:
     (found,) = tried(package, Invariance(name="flat", column="steady", to=(5,), tolerance=0.0))
     rows = ROWS.sample(2000, seed=0)
     moved = np.abs(
-        package.predict({name: rows.with_columns(steady=pl.lit(5.0))[name].to_list() for name in package.names})
+        package.predict(
+            {name: rows.with_columns(steady=pl.lit(5.0))[name].to_list() for name in package.names}
+        )
         - package.predict({name: rows[name].to_list() for name in package.names})
     )
     assert f"'steady': {rows['steady'][int(moved.argmax())]}" in found.reason
 
 
 @pytest.mark.parametrize(("share", "passes"), [(0.2, True), (1.0, False)])
-def test_it_must_hold_for_the_share_of_the_rows(package: Package, share: float, passes: bool) -> None:
+def test_it_must_hold_for_the_share_of_the_rows(
+    package: Package, share: float, passes: bool
+) -> None:
     """Far from the middle the score hardly moves, near it it does."""
-    (found,) = tried(package, Invariance(name="steady", column="steady", to=(5.5,), tolerance=0.2, share=share))
+    (found,) = tried(
+        package, Invariance(name="steady", column="steady", to=(5.5,), tolerance=0.2, share=share)
+    )
     assert 0.2 < found.held / found.rows < 1
     assert found.passed == passes
 
 
-def test_a_model_that_does_not_look_at_the_column_fails_where_it_must_move(package: Package) -> None:
+def test_a_model_that_does_not_look_at_the_column_fails_where_it_must_move(
+    package: Package,
+) -> None:
     still = Direction(name="first counts", column="first", add=1, moves="up", tolerance=0.1)
     (passed,) = tried(package, still)
     (found,) = tried(package, still.model_copy(update={"mean": 0.05}))
     assert passed.passed and not found.passed and found.held == found.rows
-    assert "the score moves up by" in found.reason and "on average, and must by 0.05" in found.reason
+    assert (
+        "the score moves up by" in found.reason and "on average, and must by 0.05" in found.reason
+    )
 
 
 def test_what_is_added_stays_within_the_column_and_nulls_stay_out(package: Package) -> None:
-    """``second`` ends at 10 and is null in each fiftieth row: nothing is asked that the service would refuse."""
+    """``second`` ends at 10 and is null in each fiftieth row: nothing is asked that the service
+    would refuse.
+    """
     rows = ROWS.with_columns(second=pl.when(pl.col("second").is_null()).then(None).otherwise(10.0))
-    (found,) = tried(package, Direction(name="second", column="second", add=5, moves="up"), rows=rows)
+    (found,) = tried(
+        package, Direction(name="second", column="second", add=5, moves="up"), rows=rows
+    )
     assert not found.passed and found.rows == 0
-    assert found.reason == "'second' cannot be tried: no row of the hold-out changes with second +5."
+    assert (
+        found.reason == "'second' cannot be tried: no row of the hold-out changes with second +5."
+    )
 
 
 def test_a_null_and_a_category_can_be_set(package: Package) -> None:
@@ -116,15 +159,27 @@ def test_a_null_and_a_category_can_be_set(package: Package) -> None:
 
 
 def test_a_row_outside_its_range_fails_with_its_score(package: Package) -> None:
-    (found,) = tried(package, MinimumFunction(name="certain", rows=({**ROW, "steady": 9.0}, {**ROW, "steady": 2.0}), low=0.9))
+    (found,) = tried(
+        package,
+        MinimumFunction(
+            name="certain", rows=({**ROW, "steady": 9.0}, {**ROW, "steady": 2.0}), low=0.9
+        ),
+    )
     assert (found.passed, found.held, found.rows) == (False, 1, 2)
-    assert "'certain' fails: row 2 of the test scores 0.0" in found.reason and "must score 0.9 to 1" in found.reason
+    assert (
+        "'certain' fails: row 2 of the test scores 0.0" in found.reason
+        and "must score 0.9 to 1" in found.reason
+    )
 
 
 def test_the_same_seed_tries_the_same_rows(package: Package) -> None:
     test = Invariance(name="flat", column="steady", to=(5,), tolerance=0.05)
-    assert try_behaviours(case(test), package, ROWS, 1) == try_behaviours(case(test), package, ROWS, 1)
-    assert try_behaviours(case(test), package, ROWS, 1) != try_behaviours(case(test), package, ROWS, 2)
+    assert try_behaviours(case(test), package, ROWS, 1) == try_behaviours(
+        case(test), package, ROWS, 1
+    )
+    assert try_behaviours(case(test), package, ROWS, 1) != try_behaviours(
+        case(test), package, ROWS, 2
+    )
 
 
 def test_the_record_reads_back_from_its_json(package: Package) -> None:
@@ -138,22 +193,60 @@ WHOLE = {"first": 1.0, "steady": 5.0, "group": "a"}
 @pytest.mark.parametrize(
     ("kind", "parts", "said"),
     [
-        (Invariance, {"column": "colour", "to": (1,), "tolerance": 0.1}, r"\['colour'\] are not input columns"),
-        (Invariance, {"column": "group", "to": (1,), "tolerance": 0.1}, "'group' is a category, and 1.0 is none"),
-        (Invariance, {"column": "steady", "to": (101,), "tolerance": 0.1}, "'steady' may be -10.0 to 100.0, and not 101"),
-        (Invariance, {"column": "steady", "to": (None,), "tolerance": 0.1}, "'steady' may not be null"),
+        (
+            Invariance,
+            {"column": "colour", "to": (1,), "tolerance": 0.1},
+            r"\['colour'\] are not input columns",
+        ),
+        (
+            Invariance,
+            {"column": "group", "to": (1,), "tolerance": 0.1},
+            "'group' is a category, and 1.0 is none",
+        ),
+        (
+            Invariance,
+            {"column": "steady", "to": (101,), "tolerance": 0.1},
+            "'steady' may be -10.0 to 100.0, and not 101",
+        ),
+        (
+            Invariance,
+            {"column": "steady", "to": (None,), "tolerance": 0.1},
+            "'steady' may not be null",
+        ),
         (Invariance, {"column": "steady", "to": (), "tolerance": 0.1}, "to"),
-        (Direction, {"column": "group", "add": 1, "moves": "up"}, "'group' is no number that can be added to"),
+        (
+            Direction,
+            {"column": "group", "add": 1, "moves": "up"},
+            "'group' is no number that can be added to",
+        ),
         (Direction, {"column": "steady", "moves": "up"}, "needs either add or to"),
-        (Direction, {"column": "steady", "moves": "up", "add": 1, "to": 2}, "needs either add or to"),
+        (
+            Direction,
+            {"column": "steady", "moves": "up", "add": 1, "to": 2},
+            "needs either add or to",
+        ),
         (Direction, {"column": "steady", "moves": "sideways", "add": 1}, "moves"),
-        (MinimumFunction, {"rows": ({**WHOLE, "colour": "red"},)}, r"\['colour'\] are not input columns"),
-        (MinimumFunction, {"rows": ({"first": 1.0},)}, "'steady' may not be null; behaviour 'x': 'group' may not be null"),
-        (MinimumFunction, {"rows": (WHOLE,), "low": 0.7, "high": 0.2}, "no score is within 0.7 to 0.2"),
+        (
+            MinimumFunction,
+            {"rows": ({**WHOLE, "colour": "red"},)},
+            r"\['colour'\] are not input columns",
+        ),
+        (
+            MinimumFunction,
+            {"rows": ({"first": 1.0},)},
+            "'steady' may not be null; behaviour 'x': 'group' may not be null",
+        ),
+        (
+            MinimumFunction,
+            {"rows": (WHOLE,), "low": 0.7, "high": 0.2},
+            "no score is within 0.7 to 0.2",
+        ),
         (MinimumFunction, {"rows": (WHOLE,), "high": 1.2}, "high"),
     ],
 )
-def test_a_behaviour_that_does_not_fit_the_columns_is_refused_when_loaded(kind: Any, parts: dict[str, Any], said: str) -> None:
+def test_a_behaviour_that_does_not_fit_the_columns_is_refused_when_loaded(
+    kind: Any, parts: dict[str, Any], said: str
+) -> None:
     with pytest.raises(ValidationError, match=said):
         case(kind(name="x", **parts))
 
@@ -169,19 +262,34 @@ def test_a_package_folder_is_not_needed_once_it_is_loaded(package: Package, tmp_
 
 
 @pytest.mark.slow("fits a model of flights")
-@pytest.mark.parametrize("flipped", [False, True], ids=["as they are", "the opposite of every label"])
-def test_the_flights_boosting_behaves_and_one_that_learned_the_opposite_does_not(flipped: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "flipped", [False, True], ids=["as they are", "the opposite of every label"]
+)
+def test_the_flights_boosting_behaves_and_one_that_learned_the_opposite_does_not(
+    flipped: bool, tmp_path: Path
+) -> None:
     flights = load_case("flights")
     january, march = (
-        source_of(flights).read(month).filter(pl.col("late").is_not_null()).select([*flights.column_names, "event_time", "late"])
+        source_of(flights)
+        .read(month)
+        .filter(pl.col("late").is_not_null())
+        .select([*flights.column_names, "event_time", "late"])
         for month in ("2013-01", "2013-03")
     )
     learned = january.with_columns(late=1 - pl.col("late")) if flipped else january
     boosting = flights.candidate("boosting")
     fitted = modelling.fit(flights, boosting, boosting.params, learned, seed=7)
     made = make_package(
-        tmp_path, flights, fitted, Origin("boosting", {}, "v", {"2013-01": "0"}, {"roc_auc": 0.7}), january, march[:500], seed=7
+        tmp_path,
+        flights,
+        fitted,
+        Origin("boosting", {}, "v", {"2013-01": "0"}, {"roc_auc": 0.7}),
+        january,
+        march[:500],
+        seed=7,
     )
     found = {one.name: one for one in try_behaviours(flights, load(made.folder), march, seed=0)}
     failed = [name for name, one in found.items() if not one.passed]
-    assert {"overdue departures", "a stormy evening"} <= set(failed) if flipped else not failed, failures(list(found.values()))
+    assert {"overdue departures", "a stormy evening"} <= set(failed) if flipped else not failed, (
+        failures(list(found.values()))
+    )

@@ -15,13 +15,23 @@ from usecases.definition import Promotion
 def packaged(folder: Path, trees: int) -> Package:
     rows = toy_rows("2024-01")
     fitted = modelling.fit(TOY, TOY.candidate("boosting"), {"max_iter": trees}, rows, seed=7)
-    make_package(folder, TOY, fitted, Origin("boosting", {}, "v", {"2024-01": "0"}, {"roc_auc": 0.9}), rows, rows[:200], seed=7)
+    make_package(
+        folder,
+        TOY,
+        fitted,
+        Origin("boosting", {}, "v", {"2024-01": "0"}, {"roc_auc": 0.9}),
+        rows,
+        rows[:200],
+        seed=7,
+    )
     return load(folder)
 
 
 @pytest.mark.slow("converts a large model")
 def test_a_heavy_package_is_too_slow_and_a_light_one_is_not(tmp_path: Path) -> None:
-    """Three hundred trees against two: the rule here has no floor, so that a quick machine says the same as a slow one."""
+    """Three hundred trees against two: the rule here has no floor, so that a quick machine says the
+    same as a slow one.
+    """
     light, heavy = packaged(tmp_path / "light", 2), packaged(tmp_path / "heavy", 300)
     rule = Promotion(latency_ratio=1.5, latency_floor_milliseconds=0)
     found = time_packages(light, heavy, toy_rows("2024-02"))
@@ -32,14 +42,34 @@ def test_a_heavy_package_is_too_slow_and_a_light_one_is_not(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("champion", "challenger", "slow"),
-    [(2.0, 12.0, True), (2.0, 5.9, False), (0.01, 4.9, False), (10.0, 29.0, False), (0.0, 6.0, True)],
-    ids=["both", "the ratio only just not", "under the floor", "long but in proportion", "nothing measurable"],
+    [
+        (2.0, 12.0, True),
+        (2.0, 5.9, False),
+        (0.01, 4.9, False),
+        (10.0, 29.0, False),
+        (0.0, 6.0, True),
+    ],
+    ids=[
+        "both",
+        "the ratio only just not",
+        "under the floor",
+        "long but in proportion",
+        "nothing measurable",
+    ],
 )
-def test_both_the_ratio_and_the_floor_must_be_passed(champion: float, challenger: float, slow: bool) -> None:
-    said = too_slow(Promotion(), [Latency(rows=1, champion_milliseconds=champion, challenger_milliseconds=challenger)])
+def test_both_the_ratio_and_the_floor_must_be_passed(
+    champion: float, challenger: float, slow: bool
+) -> None:
+    said = too_slow(
+        Promotion(),
+        [Latency(rows=1, champion_milliseconds=champion, challenger_milliseconds=challenger)],
+    )
     assert bool(said) == slow
     if slow:
-        assert said[0].startswith(f"It takes {challenger:.1f} ms for 1 row, and the champion {champion:.1f} ms: more than 3 times")
+        assert said[0].startswith(
+            f"It takes {challenger:.1f} ms for 1 row, and the champion {champion:.1f} ms: "
+            "more than 3 times"
+        )
 
 
 def test_few_rows_are_asked_about_again_and_again(tmp_path: Path) -> None:

@@ -18,13 +18,17 @@ def test_a_column_that_was_told_the_label_is_found_whichever_way_it_goes(scale: 
 
 
 def test_a_column_whose_gaps_tell_the_label_is_found() -> None:
-    rows = toy_rows("2024-03").with_columns(second=pl.when(pl.col("won") == 1).then(pl.col("second").fill_null(0.0)))
+    rows = toy_rows("2024-03").with_columns(
+        second=pl.when(pl.col("won") == 1).then(pl.col("second").fill_null(0.0))
+    )
     name, alone = strongest_column(TOY, rows)
     assert name == "second" and alone > 0.97
 
 
 def test_a_category_that_tells_the_label_is_found() -> None:
-    rows = toy_rows("2024-03").with_columns(group=pl.when(pl.col("won") == 1).then(pl.lit("yes")).otherwise(pl.lit("no")))
+    rows = toy_rows("2024-03").with_columns(
+        group=pl.when(pl.col("won") == 1).then(pl.lit("yes")).otherwise(pl.lit("no"))
+    )
     assert strongest_column(TOY, rows) == ("group", 1.0)
 
 
@@ -36,7 +40,9 @@ def test_a_column_with_a_value_for_each_row_does_not_rank_rows_by_their_own_labe
 
 
 def test_labels_of_one_class_have_no_strongest_column() -> None:
-    assert np.isnan(strongest_column(TOY, toy_rows("2024-03").with_columns(won=pl.lit(0, dtype=pl.Int8)))[1])
+    assert np.isnan(
+        strongest_column(TOY, toy_rows("2024-03").with_columns(won=pl.lit(0, dtype=pl.Int8)))[1]
+    )
 
 
 @pytest.mark.parametrize(
@@ -57,4 +63,9 @@ def test_a_column_is_suspicious_where_it_says_all_and_is_new(
     said = doubt(share, "refund_date", alone, challenger, champion)
     assert bool(said) == suspicious
     if said:
-        assert said == ["'refund_date' alone has a ROC AUC of 0.9000, and the whole model 0.9100: look for a leak in that column."]
+        assert said == [
+            (
+                "'refund_date' alone has a ROC AUC of 0.9000, and the whole model 0.9100: look "
+                "for a leak in that column."
+            )
+        ]

@@ -7,10 +7,23 @@ from benchmarks.contest.rates import RULE as BENCHMARK
 from benchmarks.contest.rates import SCENES, held
 from tasks.contest.verdict import Contest, hold, weigh
 from tasks.measures.metrics import score
-from usecases.definition import BRIER, CALIBRATION_ERROR, LOG_LOSS, ROC_AUC, Guard, Metric, Promotion
+from usecases.definition import (
+    BRIER,
+    CALIBRATION_ERROR,
+    LOG_LOSS,
+    ROC_AUC,
+    Guard,
+    Metric,
+    Promotion,
+)
 
 DAYS, A_DAY = 40, 150
-RULE = Promotion(suspicious_gain=0.2, suspicious_score=0.98, guards=(Guard(metric=LOG_LOSS, tolerance=0.01),), slice_minimum_rows=500)
+RULE = Promotion(
+    suspicious_gain=0.2,
+    suspicious_score=0.98,
+    guards=(Guard(metric=LOG_LOSS, tolerance=0.01),),
+    slice_minimum_rows=500,
+)
 
 
 def probability(margin: np.ndarray) -> np.ndarray:
@@ -20,19 +33,31 @@ def probability(margin: np.ndarray) -> np.ndarray:
 class World:
     """Days of labelled rows whose true log-odds are known; a model sees them through noise."""
 
-    def __init__(self, days: int = DAYS, a_day: int = A_DAY, day_effect: float = 0.5, seed: int = 3) -> None:
+    def __init__(
+        self, days: int = DAYS, a_day: int = A_DAY, day_effect: float = 0.5, seed: int = 3
+    ) -> None:
         self.chance = np.random.default_rng(seed)
         self.day = np.repeat(np.arange(days), a_day)
-        self.margin = self.chance.normal(0, 1.2, len(self.day)) + self.chance.normal(0, day_effect, days)[self.day]
+        self.margin = (
+            self.chance.normal(0, 1.2, len(self.day))
+            + self.chance.normal(0, day_effect, days)[self.day]
+        )
         self.truth = (self.chance.random(len(self.day)) < probability(self.margin)).astype(int)
 
     def model(self, noise: float) -> np.ndarray:
-        """Probabilities of a model that mistakes the log-odds by ``noise``, shrunk as a calibrated one's would be."""
+        """Probabilities of a model that mistakes the log-odds by ``noise``, shrunk as a calibrated
+        one's would be.
+        """
         seen = self.margin + self.chance.normal(0, noise, len(self.day))
         return probability(seen * 1.7 / (1.7 + noise**2))
 
     def contest(
-        self, champion: np.ndarray, challenger: np.ndarray, rule: Promotion = RULE, metric: Metric = ROC_AUC, **more: Any
+        self,
+        champion: np.ndarray,
+        challenger: np.ndarray,
+        rule: Promotion = RULE,
+        metric: Metric = ROC_AUC,
+        **more: Any,
     ) -> Contest:
         return hold(rule, metric, self.truth, champion, challenger, self.day, **more)
 
@@ -86,7 +111,10 @@ def test_the_same_ranking_on_another_scale_keeps_the_champion() -> None:
 
 def test_a_gain_that_is_not_sure_keeps_the_champion() -> None:
     world = World()
-    worse, better = sorted((world.model(1.0), world.model(0.99)), key=lambda scores: score(ROC_AUC, world.truth, scores))
+    worse, better = sorted(
+        (world.model(1.0), world.model(0.99)),
+        key=lambda scores: score(ROC_AUC, world.truth, scores),
+    )
     found = world.contest(worse, better)
     assert found.verdict == "keep"
     assert found.main.gain > 0 > found.main.low
@@ -106,8 +134,15 @@ def test_the_leaky_challenger_is_suspicious_whatever_else_speaks_for_it() -> Non
 def test_either_limit_makes_a_challenger_suspicious(gain: float, best: float) -> None:
     world = World()
     champion, challenger = world.model(1.5), world.model(0.8)
-    assert world.contest(champion, challenger, Promotion(suspicious_gain=0.2, suspicious_score=0.98)).promoted
-    assert world.contest(champion, challenger, Promotion(suspicious_gain=gain, suspicious_score=best)).verdict == "suspicious"
+    assert world.contest(
+        champion, challenger, Promotion(suspicious_gain=0.2, suspicious_score=0.98)
+    ).promoted
+    assert (
+        world.contest(
+            champion, challenger, Promotion(suspicious_gain=gain, suspicious_score=best)
+        ).verdict
+        == "suspicious"
+    )
 
 
 @pytest.mark.parametrize(("days", "a_day"), [(9, 400), (40, 12)], ids=["few blocks", "few rows"])
@@ -133,7 +168,9 @@ def test_a_guard_that_is_lost_keeps_the_champion() -> None:
     assert found.main.low > 0
     assert found.verdict == "keep"
     assert ["log_loss" in reason for reason in found.reasons] == [True]
-    assert world.contest(world.model(1.5), overconfident, RULE.model_copy(update={"guards": ()})).promoted
+    assert world.contest(
+        world.model(1.5), overconfident, RULE.model_copy(update={"guards": ()})
+    ).promoted
 
 
 def test_a_guard_may_be_lost_by_no_more_than_the_tolerance() -> None:
@@ -143,7 +180,9 @@ def test_a_guard_may_be_lost_by_no_more_than_the_tolerance() -> None:
 
     def verdict(tolerance: float) -> str:
         return world.contest(
-            champion, colder, Promotion(suspicious_gain=0.2, guards=(Guard(metric=LOG_LOSS, tolerance=tolerance),))
+            champion,
+            colder,
+            Promotion(suspicious_gain=0.2, guards=(Guard(metric=LOG_LOSS, tolerance=tolerance),)),
         ).verdict
 
     lost = -world.contest(champion, colder).guards[0].low
@@ -182,11 +221,19 @@ def test_a_slice_with_one_class_is_said_to_be_unknown() -> None:
     world = World()
     world.truth[world.day == 5] = 0
     rule = Promotion(suspicious_gain=0.2, slice_minimum_rows=100)
-    found = world.contest(world.model(1.5), world.model(0.8), rule, slices={"day=5": world.day == 5})
+    found = world.contest(
+        world.model(1.5), world.model(0.8), rule, slices={"day=5": world.day == 5}
+    )
     assert found.unjudged == {}
     assert found.promoted
     one = found.slices["day=5"]
-    assert (one.champion, one.challenger, one.gain, one.low, one.high) == (None, None, None, None, None)
+    assert (one.champion, one.challenger, one.gain, one.low, one.high) == (
+        None,
+        None,
+        None,
+        None,
+        None,
+    )
     assert any("day=5 could not be compared" in reason for reason in found.reasons)
 
 
@@ -205,7 +252,9 @@ def test_a_slice_that_is_too_small_is_said_to_be_unjudged_and_a_slight_loss_is_t
 
 
 def test_a_slice_that_is_not_surely_level_keeps_the_champion() -> None:
-    """Both are equal there, and its few rows leave a larger loss than is tolerated possible: that is not fine."""
+    """Both are equal there, and its few rows leave a larger loss than is tolerated possible: that
+    is not fine.
+    """
     world = World()
     rare = np.arange(len(world.day)) % 40 == 0
     rule = RULE.model_copy(update={"slice_minimum_rows": 100, "slice_tolerance": 0.005})
@@ -226,7 +275,12 @@ def test_a_slice_may_be_lost_by_no_more_than_the_tolerance() -> None:
     champion, challenger = np.where(rare, better, worse), np.where(rare, worse, better)
 
     def verdict(tolerance: float) -> str:
-        return world.contest(champion, challenger, RULE.model_copy(update={"slice_tolerance": tolerance}), slices={"rare": rare}).verdict
+        return world.contest(
+            champion,
+            challenger,
+            RULE.model_copy(update={"slice_tolerance": tolerance}),
+            slices={"rare": rare},
+        ).verdict
 
     lost = -world.contest(champion, challenger, slices={"rare": rare}).slices["rare"].low
     assert lost > 0
@@ -236,24 +290,44 @@ def test_a_slice_may_be_lost_by_no_more_than_the_tolerance() -> None:
 def test_bounds_of_a_family_hold_together_and_those_of_one_are_its_quantiles() -> None:
     world = World()
     champion, challenger = world.model(1.2), world.model(0.9)
-    alone = world.contest(champion, challenger, Promotion(suspicious_gain=0.2), slices={"all": world.day >= 0})
-    assert alone.slices["all"].low == pytest.approx(alone.main.low) and alone.slices["all"].high == pytest.approx(alone.main.high)
+    alone = world.contest(
+        champion, challenger, Promotion(suspicious_gain=0.2), slices={"all": world.day >= 0}
+    )
+    assert alone.slices["all"].low == pytest.approx(alone.main.low) and alone.slices[
+        "all"
+    ].high == pytest.approx(alone.main.high)
     thirds = {f"third {at}": np.arange(len(world.day)) % 3 == at for at in range(3)}
-    together = world.contest(champion, challenger, Promotion(suspicious_gain=0.2), slices={"all": world.day >= 0, **thirds})
-    assert together.slices["all"].low < alone.slices["all"].low and together.slices["all"].high > alone.slices["all"].high
+    together = world.contest(
+        champion,
+        challenger,
+        Promotion(suspicious_gain=0.2),
+        slices={"all": world.day >= 0, **thirds},
+    )
+    assert (
+        together.slices["all"].low < alone.slices["all"].low
+        and together.slices["all"].high > alone.slices["all"].high
+    )
 
 
 def test_a_slice_that_is_the_same_as_another_costs_nothing() -> None:
     """The correction knows that the two always agree; Bonferroni's would halve the level."""
     world = World()
-    champion, challenger, half = world.model(1.2), world.model(0.9), np.arange(len(world.day)) % 2 == 0
+    champion, challenger, half = (
+        world.model(1.2),
+        world.model(0.9),
+        np.arange(len(world.day)) % 2 == 0,
+    )
     once = world.contest(champion, challenger, Promotion(suspicious_gain=0.2), slices={"a": half})
-    twice = world.contest(champion, challenger, Promotion(suspicious_gain=0.2), slices={"a": half, "b": half})
+    twice = world.contest(
+        champion, challenger, Promotion(suspicious_gain=0.2), slices={"a": half, "b": half}
+    )
     assert twice.slices["b"].low == pytest.approx(once.slices["a"].low)
 
 
 def test_the_joint_bounds_hold_as_often_as_they_say() -> None:
-    """60 worlds in which both models are equally good in six slices: one bound of them all may be above zero in 5 %."""
+    """60 worlds in which both models are equally good in six slices: one bound of them all may be
+    above zero in 5 %.
+    """
     missed = 0
     for seed in range(60):
         world = World(days=40, a_day=60, day_effect=1.0, seed=seed)
@@ -272,7 +346,10 @@ def test_the_joint_bounds_hold_as_often_as_they_say() -> None:
 def test_equal_challengers_are_rarely_promoted_and_a_losing_slice_is_caught() -> None:
     """The scenes of ``python -m benchmarks.contest errors``, which has the figures."""
     equal, better, _, tolerated, _, twice = SCENES
-    promoted = {scene.name: sum(held(scene, seed, BENCHMARK).promoted for seed in range(12)) for scene in (equal, better, tolerated, twice)}
+    promoted = {
+        scene.name: sum(held(scene, seed, BENCHMARK).promoted for seed in range(12))
+        for scene in (equal, better, tolerated, twice)
+    }
     assert promoted[equal.name] <= 3
     assert promoted[better.name] >= 10
     assert promoted[tolerated.name] <= 3
@@ -315,23 +392,36 @@ def test_a_suspicious_challenger_that_loses_a_guard_is_kept_out_with_both_reason
         ("unfair", [], ["hm"], ("unfair", ["why", "hm"])),
     ],
 )
-def test_more_to_say_never_helps_a_challenger(verdict: Any, against: list[str], doubts: list[str], expected: tuple[str, list[str]]) -> None:
+def test_more_to_say_never_helps_a_challenger(
+    verdict: Any, against: list[str], doubts: list[str], expected: tuple[str, list[str]]
+) -> None:
     assert weigh(verdict, ["why"], against, doubts) == expected
 
 
 def test_the_interval_by_days_is_wider_than_by_rows_where_days_have_effects() -> None:
-    """One model knows how bad each day is and the other does not: 40 days tell much less than 6000 rows (a third of them here)."""
+    """One model knows how bad each day is and the other does not: 40 days tell much less than 6000
+    rows (a third of them here).
+    """
     world = World(day_effect=1.5)
     knows = probability(world.margin)
     guesses = probability(world.margin + world.chance.normal(0, 1.5, DAYS)[world.day])
     by_day = world.contest(guesses, knows, Promotion(suspicious_gain=1))
-    by_row = hold(Promotion(suspicious_gain=1, replicates=100), ROC_AUC, world.truth[::3], guesses[::3], knows[::3], np.arange(2000))
+    by_row = hold(
+        Promotion(suspicious_gain=1, replicates=100),
+        ROC_AUC,
+        world.truth[::3],
+        guesses[::3],
+        knows[::3],
+        np.arange(2000),
+    )
     rows_width = (by_row.main.high - by_row.main.low) / 3**0.5
     assert by_day.main.high - by_day.main.low > 2 * rows_width
 
 
 def test_the_interval_by_days_holds_the_true_gain_as_often_as_it_says() -> None:
-    """80 worlds in which both models are equally good: a promotion is the 5 % mistake that the rule allows."""
+    """80 worlds in which both models are equally good: a promotion is the 5 % mistake that the rule
+    allows.
+    """
     promoted = 0
     for seed in range(80):
         world = World(days=30, a_day=40, day_effect=1.0, seed=seed)
@@ -351,7 +441,9 @@ def test_the_same_seed_gives_the_same_contest_and_another_seed_another_interval(
 
 
 def test_a_guard_that_is_not_known_keeps_the_champion() -> None:
-    """Log loss exists on rows of one class, ROC AUC does not: what cannot be compared was not won."""
+    """Log loss exists on rows of one class, ROC AUC does not: what cannot be compared was not
+    won.
+    """
     world = World()
     world.truth = np.where(world.day == 0, world.truth, 0)
     colder, cold = world.model(0.8) * 0.5, world.model(0.8) * 0.2
@@ -359,21 +451,34 @@ def test_a_guard_that_is_not_known_keeps_the_champion() -> None:
     found = world.contest(colder, cold, rule, LOG_LOSS)
     assert found.main.low is not None and found.main.low > 0
     assert (found.verdict, found.guards[0].low) == ("keep", None)
-    assert found.reasons == ["roc_auc does not exist on every replicate, so it may get worse by more than 0.01."]
+    assert found.reasons == [
+        "roc_auc does not exist on every replicate, so it may get worse by more than 0.01."
+    ]
 
 
 def records() -> dict[str, Contest]:
-    """A contest with all numbers, one without a class on most days, one without a second class at all."""
+    """A contest with all numbers, one without a class on most days, one without a second class at
+    all.
+    """
     worlds = {"usual": World(), "no interval": World(), "no score": World()}
     worlds["no interval"].truth[worlds["no interval"].day > 0] = 0
     worlds["no score"].truth[:] = 0
-    return {name: world.contest(world.model(1.5), world.model(0.8), slices={"day=0": world.day == 0}) for name, world in worlds.items()}
+    return {
+        name: world.contest(world.model(1.5), world.model(0.8), slices={"day=0": world.day == 0})
+        for name, world in worlds.items()
+    }
 
 
 def test_every_record_reads_back_from_its_json_as_it_was() -> None:
     found = records()
-    known = {name: (one.main.gain is not None, one.main.low is not None) for name, one in found.items()}
-    assert known == {"usual": (True, True), "no interval": (True, False), "no score": (False, False)}
+    known = {
+        name: (one.main.gain is not None, one.main.low is not None) for name, one in found.items()
+    }
+    assert known == {
+        "usual": (True, True),
+        "no interval": (True, False),
+        "no score": (False, False),
+    }
     for contest in found.values():
         assert Contest.model_validate_json(contest.model_dump_json()) == contest
 
@@ -382,7 +487,14 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
     world = World()
     champion, challenger = world.model(1.5), world.model(0.8)
     shuffled = world.chance.permutation(len(world.day))
-    again = hold(RULE, ROC_AUC, world.truth[shuffled], champion[shuffled], challenger[shuffled], world.day[shuffled])
+    again = hold(
+        RULE,
+        ROC_AUC,
+        world.truth[shuffled],
+        champion[shuffled],
+        challenger[shuffled],
+        world.day[shuffled],
+    )
     assert again.main.low == pytest.approx(world.contest(champion, challenger).main.low)
 
 
@@ -390,7 +502,11 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
 @pytest.mark.parametrize("who", ["champion", "challenger", "truth"])
 def test_values_that_are_no_numbers_are_refused(who: str, wrong: float) -> None:
     world = World(days=10, a_day=60)
-    given: dict[str, Any] = {"champion": world.model(1.5), "challenger": world.model(0.8), "truth": world.truth.astype(float)}
+    given: dict[str, Any] = {
+        "champion": world.model(1.5),
+        "challenger": world.model(0.8),
+        "truth": world.truth.astype(float),
+    }
     given[who][7] = wrong
     with pytest.raises(ValueError, match="finite"):
         hold(RULE, ROC_AUC, block=world.day, **given)
@@ -399,7 +515,11 @@ def test_values_that_are_no_numbers_are_refused(who: str, wrong: float) -> None:
 @pytest.mark.parametrize("who", ["champion", "challenger", "block"])
 def test_arrays_of_different_lengths_are_refused_by_name(who: str) -> None:
     world = World(days=10, a_day=60)
-    given: dict[str, Any] = {"champion": world.model(1.5), "challenger": world.model(0.8), "block": world.day}
+    given: dict[str, Any] = {
+        "champion": world.model(1.5),
+        "challenger": world.model(0.8),
+        "block": world.day,
+    }
     given[who] = given[who][:-1]
     with pytest.raises(ValueError, match=f"599 {who} values for 600 labels"):
         hold(RULE, ROC_AUC, world.truth, **given)

@@ -28,7 +28,9 @@ class Months:
     """A source whose months a test may change."""
 
     def __init__(self, **months: pl.DataFrame) -> None:
-        self.months = {name.replace("_", "-").removeprefix("m"): rows for name, rows in months.items()}
+        self.months = {
+            name.replace("_", "-").removeprefix("m"): rows for name, rows in months.items()
+        }
 
     def periods(self) -> list[str]:
         return sorted(self.months)
@@ -47,7 +49,9 @@ def case() -> UseCase:
     return load("toy")
 
 
-def ingest(lake: Lake, case: UseCase, periods: list[str], **changed: pl.DataFrame) -> tuple[DatasetVersion, bool]:
+def ingest(
+    lake: Lake, case: UseCase, periods: list[str], **changed: pl.DataFrame
+) -> tuple[DatasetVersion, bool]:
     given = case.model_copy(update={"source": Months(**changed)})
     return write_version(lake, given, [ingest_period(lake, given, period) for period in periods])
 
@@ -58,21 +62,29 @@ def files(lake: Lake) -> dict[str, int]:
     return {path: (root / path).stat().st_mtime_ns for path in lake.list("")}
 
 
-def rows_of(period: str, change: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows) -> pl.DataFrame:
+def rows_of(
+    period: str, change: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows
+) -> pl.DataFrame:
     return change(toy_rows(period, rows_a_day=10))
 
 
 def spoil(n: int) -> Callable[[pl.DataFrame], pl.DataFrame]:
     """The first ``n`` rows out of range."""
-    return lambda rows: rows.with_columns(pl.when(pl.int_range(pl.len()) < n).then(99.0).otherwise("first").alias("first"))
+    return lambda rows: rows.with_columns(
+        pl.when(pl.int_range(pl.len()) < n).then(99.0).otherwise("first").alias("first")
+    )
 
 
 def unlabel(n: int) -> Callable[[pl.DataFrame], pl.DataFrame]:
     """The first ``n`` rows without a label."""
-    return lambda rows: rows.with_columns(pl.when(pl.int_range(pl.len()) >= n).then("won").alias("won"))
+    return lambda rows: rows.with_columns(
+        pl.when(pl.int_range(pl.len()) >= n).then("won").alias("won")
+    )
 
 
-def test_the_same_content_gives_the_same_version_and_writes_nothing(lake: Lake, case: UseCase) -> None:
+def test_the_same_content_gives_the_same_version_and_writes_nothing(
+    lake: Lake, case: UseCase
+) -> None:
     spoiled = rows_of(JANUARY, spoil(3))
     first, new = ingest(lake, case, [JANUARY, FEBRUARY], m2024_01=spoiled)
     before = files(lake)
@@ -86,21 +98,33 @@ def test_the_order_of_the_source_is_not_content(lake: Lake, case: UseCase) -> No
     spoiled = rows_of(JANUARY, spoil(20))
     first, _ = ingest(lake, case, [JANUARY], m2024_01=spoiled)
     before = files(lake)
-    again, new = ingest(lake, case, [JANUARY], m2024_01=spoiled.sample(fraction=1, shuffle=True, seed=5).select(sorted(spoiled.columns)))
+    again, new = ingest(
+        lake,
+        case,
+        [JANUARY],
+        m2024_01=spoiled.sample(fraction=1, shuffle=True, seed=5).select(sorted(spoiled.columns)),
+    )
     assert (again, new, files(lake)) == (first, False, before)
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda rows: rows.with_columns(pl.when(pl.col("id") == 1_000_007).then(pl.col("first") + 1e-9).otherwise("first").alias("first")),
+        lambda rows: rows.with_columns(
+            pl.when(pl.col("id") == 1_000_007)
+            .then(pl.col("first") + 1e-9)
+            .otherwise("first")
+            .alias("first")
+        ),
         lambda rows: rows.filter(pl.col("id") != 1_000_007),
         lambda rows: rows.with_columns(pl.when(pl.col("id") != 1_000_007).then("won").alias("won")),
         spoil(1),
     ],
     ids=["a value", "a row less", "a label less", "a bad row"],
 )
-def test_one_changed_row_gives_another_version(lake: Lake, case: UseCase, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+def test_one_changed_row_gives_another_version(
+    lake: Lake, case: UseCase, change: Callable[[pl.DataFrame], pl.DataFrame]
+) -> None:
     first, _ = ingest(lake, case, [JANUARY])
     other, new = ingest(lake, case, [JANUARY], m2024_01=rows_of(JANUARY, change))
     assert new
@@ -136,7 +160,9 @@ def test_a_period_file_is_named_by_its_content(lake: Lake, case: UseCase) -> Non
 
 
 class FailingLake(Lake):
-    """A lake that goes away before the write of that number. The slug keeps Prefect from taking it for the real one."""
+    """A lake that goes away before the write of that number. The slug keeps Prefect from taking it
+    for the real one.
+    """
 
     _block_type_slug = "failing-lake"
     fails_at: int
@@ -150,7 +176,9 @@ class FailingLake(Lake):
 
 
 @pytest.mark.parametrize("fails_at", [1, 2, 3, 4])
-def test_a_crash_at_any_write_leaves_no_half_version_to_be_seen(lake: Lake, case: UseCase, fails_at: int) -> None:
+def test_a_crash_at_any_write_leaves_no_half_version_to_be_seen(
+    lake: Lake, case: UseCase, fails_at: int
+) -> None:
     spoiled = rows_of(JANUARY, spoil(3))
     failing = FailingLake(url=lake.url, fails_at=fails_at)
     with pytest.raises(LakeAway, match="manifest.json" if fails_at == 4 else "parquet"):
@@ -179,10 +207,14 @@ class FullLake(Lake):
 
 
 @pytest.mark.parametrize("folder", ["/periods/", "/quarantine/", "/manifest.json"])
-def test_file_that_was_cut_short_without_a_word_is_no_dataset_version(lake: Lake, case: UseCase, folder: str) -> None:
+def test_file_that_was_cut_short_without_a_word_is_no_dataset_version(
+    lake: Lake, case: UseCase, folder: str
+) -> None:
     full = FullLake(url=lake.url, folder=folder)
     january = rows_of(JANUARY, spoil(3))
-    with pytest.raises(LakeAway, match="does not hold datasets/toy/.* as it was written .*Is its disk full"):
+    with pytest.raises(
+        LakeAway, match="does not hold datasets/toy/.* as it was written .*Is its disk full"
+    ):
         ingest(full, case, [JANUARY], m2024_01=january)
     dataset, is_new = ingest(full, case, [JANUARY], m2024_01=january)
     assert is_new and len(read_periods(lake, dataset, [JANUARY])) == 277
@@ -196,14 +228,20 @@ def test_the_latest_period_is_meant_where_no_version_is_named(lake: Lake, case: 
 
 
 @pytest.mark.parametrize("labelled", range(6))
-def test_a_period_whose_labels_came_later_is_the_one_that_is_meant(lake: Lake, case: UseCase, labelled: int) -> None:
-    """Digests are in no order: of two versions of one month, the name must not decide which is read."""
+def test_a_period_whose_labels_came_later_is_the_one_that_is_meant(
+    lake: Lake, case: UseCase, labelled: int
+) -> None:
+    """Digests are in no order: of two versions of one month, the name must not decide which is
+    read.
+    """
     ingest(lake, case, [JANUARY], m2024_01=rows_of(JANUARY, unlabel(200 + labelled)))
     later, _ = ingest(lake, case, [JANUARY], m2024_01=rows_of(JANUARY, unlabel(10 + labelled)))
     assert read_version(lake, "toy") == later
 
 
-def test_a_source_that_goes_back_makes_the_earlier_version_the_latest_again(lake: Lake, case: UseCase) -> None:
+def test_a_source_that_goes_back_makes_the_earlier_version_the_latest_again(
+    lake: Lake, case: UseCase
+) -> None:
     right, _ = ingest(lake, case, [JANUARY])
     wrong, _ = ingest(lake, case, [JANUARY], m2024_01=rows_of(JANUARY, spoil(5)))
     assert read_version(lake, "toy").version == wrong.version
@@ -253,17 +291,23 @@ def test_a_window_without_labelled_rows_is_an_error(lake: Lake, case: UseCase) -
 
 
 @pytest.mark.parametrize("periods", [[JANUARY, MARCH], []], ids=["one missing", "none"])
-def test_a_window_that_the_version_has_not_is_an_error(lake: Lake, case: UseCase, periods: list[str]) -> None:
+def test_a_window_that_the_version_has_not_is_an_error(
+    lake: Lake, case: UseCase, periods: list[str]
+) -> None:
     dataset, _ = ingest(lake, case, [JANUARY, FEBRUARY])
     with pytest.raises(DatasetMissing, match=r"it has \['2024-01', '2024-02'\]"):
         read_periods(lake, dataset, periods)
 
 
-def test_a_tampered_period_file_is_detected_and_the_way_out_works(lake: Lake, case: UseCase) -> None:
+def test_a_tampered_period_file_is_detected_and_the_way_out_works(
+    lake: Lake, case: UseCase
+) -> None:
     dataset, _ = ingest(lake, case, [JANUARY])
     path = dataset.periods[0].path
     lake.write(path, _other_labels(lake.read(path)))
-    with pytest.raises(DatasetMissing, match=f"{path} was changed.*Ingest 2024-01 again, which writes it anew"):
+    with pytest.raises(
+        DatasetMissing, match=f"{path} was changed.*Ingest 2024-01 again, which writes it anew"
+    ):
         read_periods(lake, dataset, [JANUARY])
     Path(lake.url.removeprefix("file://"), path).unlink()
     with pytest.raises(DatasetMissing, match=f"{path} is gone.*Ingest 2024-01 again"):
@@ -279,12 +323,17 @@ def _other_labels(data: bytes) -> bytes:
     return changed.getvalue()
 
 
-@pytest.mark.parametrize("spoilt", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: _other_labels(data)])
+@pytest.mark.parametrize(
+    "spoilt",
+    [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: _other_labels(data)],
+)
 @pytest.mark.parametrize("field", ["path", "quarantine_path"])
 def test_file_that_is_not_what_its_name_says_is_written_anew_by_ingest(
     lake: Lake, case: UseCase, spoilt: Callable[[bytes], bytes], field: str
 ) -> None:
-    """Its name is made of its content, so whoever skips it by name alone leaves it broken for good."""
+    """Its name is made of its content, so whoever skips it by name alone leaves it broken for
+    good.
+    """
     spoiled_rows = rows_of(JANUARY, spoil(3))
     dataset, _ = ingest(lake, case, [JANUARY], m2024_01=spoiled_rows)
     path = getattr(dataset.periods[0], field)
@@ -296,7 +345,9 @@ def test_file_that_is_not_what_its_name_says_is_written_anew_by_ingest(
 
 
 @pytest.mark.parametrize("spoilt", [b"", b"{", b'{"use_case": "toy"}', b"[]"])
-def test_manifest_that_was_cut_short_is_named_and_written_anew_by_ingest(lake: Lake, case: UseCase, spoilt: bytes) -> None:
+def test_manifest_that_was_cut_short_is_named_and_written_anew_by_ingest(
+    lake: Lake, case: UseCase, spoilt: bytes
+) -> None:
     dataset, _ = ingest(lake, case, [JANUARY])
     path = f"datasets/toy/{dataset.version}/manifest.json"
     lake.write(path, spoilt)
@@ -306,7 +357,9 @@ def test_manifest_that_was_cut_short_is_named_and_written_anew_by_ingest(lake: L
     assert (new, again.version, read_version(lake, "toy")) == (True, dataset.version, again)
 
 
-def test_manifest_of_other_content_under_the_name_is_written_anew(lake: Lake, case: UseCase) -> None:
+def test_manifest_of_other_content_under_the_name_is_written_anew(
+    lake: Lake, case: UseCase
+) -> None:
     dataset, _ = ingest(lake, case, [JANUARY, FEBRUARY])
     other = dataset.model_copy(update={"periods": dataset.periods[1:]})
     lake.write(f"datasets/toy/{dataset.version}/manifest.json", other.model_dump_json().encode())
@@ -314,7 +367,9 @@ def test_manifest_of_other_content_under_the_name_is_written_anew(lake: Lake, ca
     assert (new, again.periods) == (True, dataset.periods)
 
 
-def test_broken_manifest_beside_others_of_its_period_does_not_hide_them(lake: Lake, case: UseCase) -> None:
+def test_broken_manifest_beside_others_of_its_period_does_not_hide_them(
+    lake: Lake, case: UseCase
+) -> None:
     dataset, _ = ingest(lake, case, [JANUARY])
     lake.write("datasets/toy/2024-01-0123456789ab/manifest.json", b"{")
     assert read_version(lake, "toy") == dataset
@@ -323,22 +378,36 @@ def test_broken_manifest_beside_others_of_its_period_does_not_hide_them(lake: La
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        (lambda names: [*names, "extra"], r"2024-01 of dataset 2024-02-\w+ lacks \['extra'\]: the columns of 'toy' have changed since"),
-        (lambda names: names[:-1], r"2024-01 of dataset 2024-02-\w+ still has \['group'\]: .*ingest all of them again, without since"),
+        (
+            lambda names: [*names, "extra"],
+            r"2024-01 of dataset 2024-02-\w+ lacks \['extra'\]: the columns of 'toy' have "
+            r"changed since",
+        ),
+        (
+            lambda names: names[:-1],
+            r"2024-01 of dataset 2024-02-\w+ still has \['group'\]: .*ingest all of them "
+            r"again, without since",
+        ),
     ],
 )
 def test_earlier_periods_with_other_columns_are_refused_by_name(
     lake: Lake, case: UseCase, changed: Callable[[list[str]], list[str]], message: str
 ) -> None:
     dataset, _ = ingest(lake, case, [JANUARY, FEBRUARY])
-    columns = {column.name: column for column in case.columns} | {"extra": Column(name="extra", kind="number")}
-    other = case.model_copy(update={"columns": tuple(columns[name] for name in changed(case.column_names))})
+    columns = {column.name: column for column in case.columns} | {
+        "extra": Column(name="extra", kind="number")
+    }
+    other = case.model_copy(
+        update={"columns": tuple(columns[name] for name in changed(case.column_names))}
+    )
     verify_periods(lake, case, dataset, dataset.periods)
     with pytest.raises(ColumnsDiffer, match=message):
         verify_periods(lake, other, dataset, dataset.periods)
 
 
-def test_earlier_period_whose_file_is_cut_short_is_refused_by_name(lake: Lake, case: UseCase) -> None:
+def test_earlier_period_whose_file_is_cut_short_is_refused_by_name(
+    lake: Lake, case: UseCase
+) -> None:
     dataset, _ = ingest(lake, case, [JANUARY, FEBRUARY])
     path = dataset.periods[0].path
     lake.write(path, lake.read(path)[:100])
@@ -352,7 +421,13 @@ def test_months_that_do_not_fit_together_are_named(lake: Lake, case: UseCase) ->
     dated = rows_of(JANUARY).with_columns(pl.date(2024, 1, 1).alias("day"))
     flagged = rows_of(FEBRUARY).with_columns(pl.lit(True).alias("day"))
     dataset, _ = ingest(lake, keyed, [JANUARY, FEBRUARY], m2024_01=dated, m2024_02=flagged)
-    with pytest.raises(DatasetMissing, match=r"\['2024-01', '2024-02'\] of dataset .* do not fit together: .*same type in each month"):
+    with pytest.raises(
+        DatasetMissing,
+        match=(
+            r"\['2024-01', '2024-02'\] of dataset .* do not fit together: .*same type in each "
+            r"month"
+        ),
+    ):
         read_periods(lake, dataset, [JANUARY, FEBRUARY])
 
 
@@ -364,15 +439,27 @@ def test_digests_are_those_of_the_periods_asked_for(lake: Lake, case: UseCase) -
 
 
 def test_a_period_counts_as_labelled_from_half_of_its_labels_on(lake: Lake, case: UseCase) -> None:
-    waiting = {"m2024_02": rows_of(FEBRUARY, unlabel(140)), "m2024_03": rows_of(MARCH, unlabel(141))}
+    waiting = {
+        "m2024_02": rows_of(FEBRUARY, unlabel(140)),
+        "m2024_03": rows_of(MARCH, unlabel(141)),
+    }
     dataset, _ = ingest(lake, case, [JANUARY, FEBRUARY, MARCH], **waiting)
     assert dataset.labelled_periods == [JANUARY, FEBRUARY]
 
 
 def test_the_manifest_says_what_is_in_it(lake: Lake, case: UseCase) -> None:
     dataset, _ = ingest(lake, case, [JANUARY, FEBRUARY], m2024_01=rows_of(JANUARY, spoil(4)))
-    assert (dataset.rows, dataset.quarantined, dataset.window) == (2 * 280 - 4, 4, "2024-01..2024-02")
-    assert dataset.columns == {"first": "number", "second": "number", "steady": "number", "group": "category"}
+    assert (dataset.rows, dataset.quarantined, dataset.window) == (
+        2 * 280 - 4,
+        4,
+        "2024-01..2024-02",
+    )
+    assert dataset.columns == {
+        "first": "number",
+        "second": "number",
+        "steady": "number",
+        "group": "category",
+    }
     assert (dataset.source, dataset.use_case) == ("Months", "toy")
     january, february = dataset.periods
     assert (january.quarantine, february.quarantine_path) == ({"first: outside -10 to 20": 4}, None)
@@ -383,6 +470,8 @@ def test_the_manifest_says_what_is_in_it(lake: Lake, case: UseCase) -> None:
 
 def test_months_whose_types_differ_are_read_as_one(lake: Lake, case: UseCase) -> None:
     """One month by way of pandas: nanoseconds, and smaller integers."""
-    other = rows_of(FEBRUARY).with_columns(pl.col("at").cast(pl.Datetime("ns")), pl.col("id").cast(pl.Int32))
+    other = rows_of(FEBRUARY).with_columns(
+        pl.col("at").cast(pl.Datetime("ns")), pl.col("id").cast(pl.Int32)
+    )
     dataset, _ = ingest(lake, case, [JANUARY, FEBRUARY], m2024_02=other)
     assert len(read_periods(lake, dataset, [JANUARY, FEBRUARY])) == 560

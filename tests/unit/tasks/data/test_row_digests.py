@@ -46,8 +46,13 @@ def dataset(lake: Lake) -> DatasetVersion:
 
 def publish(lake: Lake, rows: dict[str, pl.DataFrame], case: UseCase = TOY) -> DatasetVersion:
     """Periods of whatever rows, also of ones that belong to another month."""
-    checked = {month: Validated(good=one, quarantined=one[:0].with_columns(quarantine_reason=pl.lit(""))) for month, one in rows.items()}
-    return write_version(lake, case, [write_period(lake, case, month, one) for month, one in checked.items()])[0]
+    checked = {
+        month: Validated(good=one, quarantined=one[:0].with_columns(quarantine_reason=pl.lit("")))
+        for month, one in rows.items()
+    }
+    return write_version(
+        lake, case, [write_period(lake, case, month, one) for month, one in checked.items()]
+    )[0]
 
 
 def holdout(lake: Lake, dataset: DatasetVersion, month: str = "2024-03") -> pl.DataFrame:
@@ -55,7 +60,9 @@ def holdout(lake: Lake, dataset: DatasetVersion, month: str = "2024-03") -> pl.D
 
 
 def test_the_digest_of_a_row_is_written_down_and_stays() -> None:
-    """Digests of another version of Python, polars or numpy must be these too: an old package names rows by them."""
+    """Digests of another version of Python, polars or numpy must be these too: an old package names
+    rows by them.
+    """
     digests = row_digests(TABLE, ["id", "at", "size", "shop", "won"])
     assert [one.hex() for one in digests] == DIGESTS
 
@@ -63,24 +70,46 @@ def test_the_digest_of_a_row_is_written_down_and_stays() -> None:
 def test_the_digest_is_blake2b_over_a_byte_for_there_and_big_endian_values() -> None:
     names, one = (
         b"id\0shop",
-        b"\x01" + bytes.fromhex("3ff0000000000000") + b"\x01" + hashlib.blake2b("Łódź".encode(), digest_size=16).digest(),
+        b"\x01"
+        + bytes.fromhex("3ff0000000000000")
+        + b"\x01"
+        + hashlib.blake2b("Łódź".encode(), digest_size=16).digest(),
     )
-    assert row_digests(TABLE, ["shop", "id"])[0] == hashlib.blake2b(names + one, digest_size=16).digest()
+    assert (
+        row_digests(TABLE, ["shop", "id"])[0]
+        == hashlib.blake2b(names + one, digest_size=16).digest()
+    )
 
 
 @pytest.mark.slow("a process that imports everything")
 def test_another_process_with_another_hash_seed_gives_the_same_digests() -> None:
     module = "tests.unit.tasks.data.test_row_digests"
-    code = f"from {module} import TABLE, row_digests; print(*[d.hex() for d in row_digests(TABLE, TABLE.columns)])"
-    environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": f"{Path.cwd()}:{Path.cwd() / 'tests/fixtures'}"}
-    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout.split()
+    code = (
+        f"from {module} import TABLE, row_digests; print(*[d.hex() for d in row_digests(TABLE, "
+        "TABLE.columns)])"
+    )
+    environment = {
+        **os.environ,
+        "PYTHONHASHSEED": "77",
+        "PYTHONPATH": f"{Path.cwd()}:{Path.cwd() / 'tests/fixtures'}",
+    }
+    said = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    ).stdout.split()
     assert said == [one.hex() for one in row_digests(TABLE, TABLE.columns)]
 
 
 def test_rows_differ_by_any_value_and_by_null_and_not_by_the_sign_of_zero() -> None:
     first, second, third, fourth = row_digests(TABLE, ["at", "size", "shop", "won"])
     assert first == fourth and len({first, second, third}) == 3
-    for column, value in (("size", None), ("size", 0.1000000001), ("shop", None), ("shop", "Lodz"), ("won", False), ("at", None)):
+    for column, value in (
+        ("size", None),
+        ("size", 0.1000000001),
+        ("shop", None),
+        ("shop", "Lodz"),
+        ("won", False),
+        ("at", None),
+    ):
         changed = TABLE.with_columns(pl.lit(value, dtype=TABLE.schema[column]).alias(column))
         assert row_digests(changed, ["at", "size", "shop", "won"])[0] != first, (column, value)
     zeros = pl.DataFrame({"x": [0.0, -0.0, None, float("nan")]})
@@ -91,7 +120,11 @@ def test_rows_differ_by_any_value_and_by_null_and_not_by_the_sign_of_zero() -> N
 def test_the_width_of_a_number_in_memory_does_not_matter() -> None:
     """Int32 in one file and Int64 in the next are one number."""
     narrow = pl.DataFrame({"id": [7, -3]}, schema={"id": pl.Int16})
-    assert row_digests(narrow, ["id"]) == row_digests(narrow.cast(pl.Int64), ["id"]) == row_digests(narrow.cast(pl.Float64), ["id"])
+    assert (
+        row_digests(narrow, ["id"])
+        == row_digests(narrow.cast(pl.Int64), ["id"])
+        == row_digests(narrow.cast(pl.Float64), ["id"])
+    )
 
 
 def test_values_do_not_run_into_each_other() -> None:
@@ -109,20 +142,37 @@ def test_no_rows_have_no_digests() -> None:
 
 
 def test_months_that_share_no_row_are_fair(lake: Lake, dataset: DatasetVersion) -> None:
-    assert Seen(lake, TOY, holdout(lake, dataset)).why_unfair("champion 3", dataset.digests(MONTHS[:2])) == []
+    assert (
+        Seen(lake, TOY, holdout(lake, dataset)).why_unfair(
+            "champion 3", dataset.digests(MONTHS[:2])
+        )
+        == []
+    )
 
 
-def test_rows_of_the_holdout_in_a_training_month_are_counted_with_an_example(lake: Lake, dataset: DatasetVersion) -> None:
+def test_rows_of_the_holdout_in_a_training_month_are_counted_with_an_example(
+    lake: Lake, dataset: DatasetVersion
+) -> None:
     march = holdout(lake, dataset)
-    mixed = publish(lake, {"2024-01": TOY.source.read("2024-01"), "2024-02": pl.concat([TOY.source.read("2024-02"), march[:7]])})
+    mixed = publish(
+        lake,
+        {
+            "2024-01": TOY.source.read("2024-01"),
+            "2024-02": pl.concat([TOY.source.read("2024-02"), march[:7]]),
+        },
+    )
     (said,) = Seen(lake, TOY, march).why_unfair("challenger 4", mixed.digests(MONTHS[:2]))
-    assert said == f"challenger 4 was trained on 7 rows of the hold-out (0 of them corrected since), such as id={march['id'][0]} in 2024-02"
+    assert said == (
+        "challenger 4 was trained on 7 rows of the hold-out (0 of them corrected since), "
+        f"such as id={march['id'][0]} in 2024-02"
+    )
 
 
 def test_a_row_that_was_corrected_since_counts_too(lake: Lake, dataset: DatasetVersion) -> None:
     march = holdout(lake, dataset)
     before = march[:3].with_columns(
-        first=pl.col("first") + pl.Series([0.0, 1.0, 0.0]), won=pl.col("won") ^ pl.Series([0, 0, 1], dtype=pl.Int8)
+        first=pl.col("first") + pl.Series([0.0, 1.0, 0.0]),
+        won=pl.col("won") ^ pl.Series([0, 0, 1], dtype=pl.Int8),
     )
     mixed = publish(lake, {"2024-02": pl.concat([TOY.source.read("2024-02"), before])})
     (said,) = Seen(lake, TOY, march).why_unfair("champion 3", mixed.digests(["2024-02"]))
@@ -136,7 +186,9 @@ def test_a_row_without_a_label_was_not_trained_on(lake: Lake, dataset: DatasetVe
     assert Seen(lake, TOY, march).why_unfair("champion 3", mixed.digests(["2024-02"])) == []
 
 
-def test_rows_are_found_where_the_event_time_is_part_of_the_key(lake: Lake, dataset: DatasetVersion) -> None:
+def test_rows_are_found_where_the_event_time_is_part_of_the_key(
+    lake: Lake, dataset: DatasetVersion
+) -> None:
     """Then only rows within the hold-out's time are digested, and those must still be found."""
     case = TOY.model_copy(update={"key": ("id", "at")})
     march = holdout(lake, dataset)
@@ -145,21 +197,29 @@ def test_rows_are_found_where_the_event_time_is_part_of_the_key(lake: Lake, data
     assert "2 rows of the hold-out" in said and "at=2024-03-28 12:00:00" in said
 
 
-def test_a_training_file_that_is_gone_proves_nothing(lake: Lake, dataset: DatasetVersion, tmp_path: Path) -> None:
+def test_a_training_file_that_is_gone_proves_nothing(
+    lake: Lake, dataset: DatasetVersion, tmp_path: Path
+) -> None:
     seen = Seen(lake, TOY, holdout(lake, dataset))
     (said,) = seen.why_unfair("champion 3", {"2024-01": "0123456789abcdef" * 4})
     assert "champion 3 cannot be shown not to have seen the hold-out" in said
     assert "2024-01 (SHA-256 0123456789abcdef…) is gone from the lake" in said
 
 
-def test_a_training_file_that_was_changed_proves_nothing(lake: Lake, dataset: DatasetVersion) -> None:
+def test_a_training_file_that_was_changed_proves_nothing(
+    lake: Lake, dataset: DatasetVersion
+) -> None:
     january = dataset.periods[0]
     lake.write(january.path, lake.read(dataset.periods[1].path))
-    (said,) = Seen(lake, TOY, holdout(lake, dataset)).why_unfair("champion 3", dataset.digests(MONTHS[:2]))
+    (said,) = Seen(lake, TOY, holdout(lake, dataset)).why_unfair(
+        "champion 3", dataset.digests(MONTHS[:2])
+    )
     assert f"{january.path} was changed" in said
 
 
-def test_a_training_file_without_the_key_proves_nothing(lake: Lake, dataset: DatasetVersion) -> None:
+def test_a_training_file_without_the_key_proves_nothing(
+    lake: Lake, dataset: DatasetVersion
+) -> None:
     case = TOY.model_copy(update={"key": ("id", "ticket")})
     march = holdout(lake, dataset).with_columns(ticket=pl.col("id"))
     (said,) = Seen(lake, case, march).why_unfair("champion 3", dataset.digests(MONTHS[:1]))
@@ -177,13 +237,20 @@ def test_a_file_is_read_once_for_both_models(lake: Lake, dataset: DatasetVersion
 def test_rows_as_ingest_writes_them_are_found(lake: Lake) -> None:
     """Through validation and Parquet, as in the loop."""
     months = {month: validate(TOY, month, TOY.source.read(month)) for month in MONTHS}
-    made, _ = write_version(lake, TOY, [write_period(lake, TOY, month, one) for month, one in months.items()])
+    made, _ = write_version(
+        lake, TOY, [write_period(lake, TOY, month, one) for month, one in months.items()]
+    )
     march = read_periods(lake, made, ["2024-03"], TOY.label)
     (said,) = Seen(lake, TOY, march).why_unfair("champion 3", made.digests(MONTHS))
-    assert f"{len(march)} rows of the hold-out (0 of them corrected since)" in said and said.endswith("in 2024-03")
+    assert (
+        f"{len(march)} rows of the hold-out (0 of them corrected since)" in said
+        and said.endswith("in 2024-03")
+    )
 
 
-def test_rows_of_a_file_from_before_the_label_was_renamed_are_found(lake: Lake, dataset: DatasetVersion) -> None:
+def test_rows_of_a_file_from_before_the_label_was_renamed_are_found(
+    lake: Lake, dataset: DatasetVersion
+) -> None:
     march = holdout(lake, dataset).rename({"won": "victory"})
     case = TOY.model_copy(update={"label": "victory"})
     assert Seen(lake, case, march).why_unfair("champion 3", dataset.digests(MONTHS[:2])) == []

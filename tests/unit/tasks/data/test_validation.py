@@ -25,13 +25,17 @@ def rows() -> pl.DataFrame:
 
 def changed(case: UseCase, column: str, **update: Any) -> UseCase:
     """The use case with one column described otherwise."""
-    columns = tuple(one.model_copy(update=update) if one.name == column else one for one in case.columns)
+    columns = tuple(
+        one.model_copy(update=update) if one.name == column else one for one in case.columns
+    )
     return case.model_copy(update={"columns": columns})
 
 
 def first(rows: pl.DataFrame, n: int, column: str, value: object) -> pl.DataFrame:
     """``rows`` with ``value`` in ``column`` of the first ``n``."""
-    return rows.with_columns(pl.when(pl.int_range(pl.len()) < n).then(pl.lit(value)).otherwise(column).alias(column))
+    return rows.with_columns(
+        pl.when(pl.int_range(pl.len()) < n).then(pl.lit(value)).otherwise(column).alias(column)
+    )
 
 
 def ids(found: pl.DataFrame) -> list[int]:
@@ -51,7 +55,13 @@ def test_a_healthy_batch_passes_whole(case: UseCase, rows: pl.DataFrame) -> None
 
 
 def test_columns_that_are_not_asked_for_are_left_out(case: UseCase, rows: pl.DataFrame) -> None:
-    found = validate(case, PERIOD, rows.with_columns(pl.lit("x").alias("stranger")).select(reversed([*rows.columns, "stranger"])))
+    found = validate(
+        case,
+        PERIOD,
+        rows.with_columns(pl.lit("x").alias("stranger")).select(
+            reversed([*rows.columns, "stranger"])
+        ),
+    )
     assert found.good.equals(validate(case, PERIOD, rows).good)
 
 
@@ -68,7 +78,9 @@ def test_an_empty_batch_is_refused(case: UseCase, rows: pl.DataFrame) -> None:
 
 
 @pytest.mark.parametrize("column", ["id", "at", "first", "group", "won"])
-def test_a_missing_column_is_refused_by_name(case: UseCase, rows: pl.DataFrame, column: str) -> None:
+def test_a_missing_column_is_refused_by_name(
+    case: UseCase, rows: pl.DataFrame, column: str
+) -> None:
     said = refused(case, rows.drop(column))
     assert f"column '{column}' is missing" in said
     assert "nothing was written" in said
@@ -76,7 +88,9 @@ def test_a_missing_column_is_refused_by_name(case: UseCase, rows: pl.DataFrame, 
 
 
 def test_a_renamed_column_is_refused_with_its_new_name(case: UseCase, rows: pl.DataFrame) -> None:
-    assert "column 'steady' is missing; was it renamed to 'steady_km'?" in refused(case, rows.rename({"steady": "steady_km"}))
+    assert "column 'steady' is missing; was it renamed to 'steady_km'?" in refused(
+        case, rows.rename({"steady": "steady_km"})
+    )
 
 
 def test_every_missing_column_is_named_at_once(case: UseCase, rows: pl.DataFrame) -> None:
@@ -95,29 +109,43 @@ def test_every_missing_column_is_named_at_once(case: UseCase, rows: pl.DataFrame
         ("won", pl.String, "0, 1 or null"),
     ],
 )
-def test_a_column_of_another_type_is_refused(case: UseCase, rows: pl.DataFrame, column: str, dtype: Any, wanted: str) -> None:
+def test_a_column_of_another_type_is_refused(
+    case: UseCase, rows: pl.DataFrame, column: str, dtype: Any, wanted: str
+) -> None:
     values = pl.lit(None, dtype=dtype) if column == "group" else pl.col(column).cast(dtype)
     said = refused(case, rows.with_columns(values.alias(column)))
     assert f"column '{column}' holds {dtype}" in said
     assert wanted in said
 
 
-def test_nulls_beyond_tolerance_are_refused_with_both_shares(case: UseCase, rows: pl.DataFrame) -> None:
+def test_nulls_beyond_tolerance_are_refused_with_both_shares(
+    case: UseCase, rows: pl.DataFrame
+) -> None:
     few, many = round(0.049 * len(rows)), round(0.06 * len(rows))
     assert len(validate(case, PERIOD, first(rows, few, "steady", None)).quarantined) == few
-    assert "column 'steady' is 6.0% null, tolerated 5.0%" in refused(case, first(rows, many, "steady", None))
+    assert "column 'steady' is 6.0% null, tolerated 5.0%" in refused(
+        case, first(rows, many, "steady", None)
+    )
 
 
 def test_nan_counts_as_null(case: UseCase, rows: pl.DataFrame) -> None:
     """Pandas says NaN for null: a column full of them must not pass for one full of numbers."""
-    assert "column 'steady' is 50.0% null" in refused(case, first(rows, len(rows) // 2, "steady", float("nan")))
-    found = validate(changed(case, "second", low=None, high=None), PERIOD, first(rows, 5, "second", float("nan")))
+    assert "column 'steady' is 50.0% null" in refused(
+        case, first(rows, len(rows) // 2, "steady", float("nan"))
+    )
+    found = validate(
+        changed(case, "second", low=None, high=None), PERIOD, first(rows, 5, "second", float("nan"))
+    )
     assert found.good["second"].is_nan().sum() == 0
     assert found.good["second"].null_count() >= 5
 
 
-def test_a_column_that_is_null_throughout_is_refused_and_not_a_crash(case: UseCase, rows: pl.DataFrame) -> None:
-    assert "column 'first' is 100.0% null" in refused(case, rows.with_columns(pl.lit(None).alias("first")))
+def test_a_column_that_is_null_throughout_is_refused_and_not_a_crash(
+    case: UseCase, rows: pl.DataFrame
+) -> None:
+    assert "column 'first' is 100.0% null" in refused(
+        case, rows.with_columns(pl.lit(None).alias("first"))
+    )
 
 
 def test_a_changed_unit_is_refused_by_the_median(case: UseCase, rows: pl.DataFrame) -> None:
@@ -126,7 +154,9 @@ def test_a_changed_unit_is_refused_by_the_median(case: UseCase, rows: pl.DataFra
     assert "healthy batches 4 to 6: did its unit change?" in said
 
 
-def test_many_bad_rows_are_refused_with_the_reason_that_is_most_frequent(case: UseCase, rows: pl.DataFrame) -> None:
+def test_many_bad_rows_are_refused_with_the_reason_that_is_most_frequent(
+    case: UseCase, rows: pl.DataFrame
+) -> None:
     fifth = len(rows) // 5
     assert len(validate(case, PERIOD, first(rows, fifth, "first", 99.0)).quarantined) == fifth
     said = refused(case, first(rows, fifth + 1, "first", 99.0))
@@ -149,7 +179,9 @@ def test_several_problems_are_told_together(case: UseCase, rows: pl.DataFrame) -
         ("id", None, "id: missing"),
     ],
 )
-def test_a_bad_row_goes_to_quarantine_with_its_reason(case: UseCase, rows: pl.DataFrame, column: str, value: object, reason: str) -> None:
+def test_a_bad_row_goes_to_quarantine_with_its_reason(
+    case: UseCase, rows: pl.DataFrame, column: str, value: object, reason: str
+) -> None:
     bad = first(rows, 1, column, value)
     found = validate(case, PERIOD, bad)
     assert found.reasons == {reason: 1}
@@ -158,29 +190,44 @@ def test_a_bad_row_goes_to_quarantine_with_its_reason(case: UseCase, rows: pl.Da
 
 
 def test_the_quarantine_keeps_the_bad_value_as_it_came(case: UseCase, rows: pl.DataFrame) -> None:
-    assert validate(case, PERIOD, first(rows, 1, "first", 21.0)).quarantined["first"].to_list() == [21.0]
+    assert validate(case, PERIOD, first(rows, 1, "first", 21.0)).quarantined["first"].to_list() == [
+        21.0
+    ]
 
 
 def test_limits_themselves_are_inside(case: UseCase, rows: pl.DataFrame) -> None:
-    assert validate(case, PERIOD, first(first(rows, 1, "first", 20.0), 1, "second", -10.0)).reasons == {}
+    assert (
+        validate(case, PERIOD, first(first(rows, 1, "first", 20.0), 1, "second", -10.0)).reasons
+        == {}
+    )
 
 
 def test_infinity_is_bad_where_nothing_bounds_the_column(case: UseCase, rows: pl.DataFrame) -> None:
     open_ended = changed(case, "first", low=None, high=None)
-    found = validate(open_ended, PERIOD, first(first(rows, 3, "first", float("inf")), 1, "first", float("-inf")))
+    found = validate(
+        open_ended, PERIOD, first(first(rows, 3, "first", float("inf")), 1, "first", float("-inf"))
+    )
     assert found.reasons == {"first: infinite": 3}
 
 
 def test_one_open_limit_still_holds_the_other(case: UseCase, rows: pl.DataFrame) -> None:
-    found = validate(changed(case, "first", high=None), PERIOD, first(first(rows, 2, "first", 1e9), 1, "first", -11.0))
+    found = validate(
+        changed(case, "first", high=None),
+        PERIOD,
+        first(first(rows, 2, "first", 1e9), 1, "first", -11.0),
+    )
     assert list(found.reasons) == ["first: outside -10 to inf"]
     assert len(found.quarantined) == 1
 
 
-def test_an_unknown_category_is_bad_only_where_the_set_is_closed(case: UseCase, rows: pl.DataFrame) -> None:
+def test_an_unknown_category_is_bad_only_where_the_set_is_closed(
+    case: UseCase, rows: pl.DataFrame
+) -> None:
     strange = first(rows, 4, "group", "z")
     assert validate(case, PERIOD, strange).reasons == {}
-    assert validate(changed(case, "group", categories=("a", "b", "c")), PERIOD, strange).reasons == {"group: unknown category": 4}
+    assert validate(
+        changed(case, "group", categories=("a", "b", "c")), PERIOD, strange
+    ).reasons == {"group: unknown category": 4}
 
 
 def test_a_duplicate_key_keeps_the_first_row(case: UseCase, rows: pl.DataFrame) -> None:
@@ -191,17 +238,23 @@ def test_a_duplicate_key_keeps_the_first_row(case: UseCase, rows: pl.DataFrame) 
     assert adds_up(found, twice)
 
 
-def test_rows_of_a_key_of_two_columns_are_duplicates_only_together(case: UseCase, rows: pl.DataFrame) -> None:
+def test_rows_of_a_key_of_two_columns_are_duplicates_only_together(
+    case: UseCase, rows: pl.DataFrame
+) -> None:
     both = case.model_copy(update={"key": ("id", "group")})
     other = pl.when(pl.col("group") == "a").then(pl.lit("b")).otherwise(pl.lit("a")).alias("group")
     found = validate(both, PERIOD, pl.concat([rows, rows[:2], rows[2:5].with_columns(other)]))
     assert found.reasons == {"id, group: duplicate": 2}
 
 
-@pytest.mark.parametrize("at", ["2024-01-31T23:59:59", "2024-03-01T00:00:00", "2023-02-01T12:00:00", None])
+@pytest.mark.parametrize(
+    "at", ["2024-01-31T23:59:59", "2024-03-01T00:00:00", "2023-02-01T12:00:00", None]
+)
 def test_a_row_of_another_period_is_bad(case: UseCase, rows: pl.DataFrame, at: str | None) -> None:
     when = pl.lit(at, dtype=pl.String).str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us")
-    wrong = rows.with_columns(pl.when(pl.int_range(pl.len()) < 2).then(when).otherwise("at").alias("at"))
+    wrong = rows.with_columns(
+        pl.when(pl.int_range(pl.len()) < 2).then(when).otherwise("at").alias("at")
+    )
     assert validate(case, PERIOD, wrong).reasons == {f"at: outside {PERIOD}": 2}
 
 
@@ -214,7 +267,11 @@ def test_unknown_labels_are_good_rows(case: UseCase, rows: pl.DataFrame) -> None
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([0, 1, 2, 3], "holds 0, 1, 2, 3: 840 of 1,680 labels are neither 0 nor 1. Say in read which ones are 1, as rows.with_columns("),
+        (
+            [0, 1, 2, 3],
+            "holds 0, 1, 2, 3: 840 of 1,680 labels are neither 0 nor 1. Say in read which "
+            "ones are 1, as rows.with_columns(",
+        ),
         ([0, 1, 2, 3], "pl.col('won') >= 2) if that is where yes begins"),
         ([-1, 1], "as rows.with_columns(pl.col('won') == 1); null stays null"),
         ([1, 2], "as rows.with_columns(pl.col('won') == 2); null stays null"),
@@ -222,7 +279,11 @@ def test_unknown_labels_are_good_rows(case: UseCase, rows: pl.DataFrame) -> None
         ([7], "holds 7: 1,680 of 1,680 labels"),
         ([0.0, float("inf")], "holds 0, inf"),
         (list(range(40)), "holds 0, 1, 2, 3, 4, ...: "),
-        (["0", "1"], "holds String, expected 0, 1 or null. It says '0', '1': say in read which ones are 1, as rows.with_columns("),
+        (
+            ["0", "1"],
+            "holds String, expected 0, 1 or null. It says '0', '1': say in read which ones "
+            "are 1, as rows.with_columns(",
+        ),
         (["no", "Yes", None], "pl.col('won') == 'Yes')"),
         (["false", "true"], "pl.col('won') == 'true')"),
         (["lost", "won"], "It says 'lost', 'won': say in read which ones are 1"),
@@ -235,16 +296,24 @@ def test_label_that_is_not_0_or_1_refuses_the_batch_and_says_what_to_write(
     assert message in refused(case, rows.with_columns(won))
 
 
-def test_one_label_among_many_that_is_no_label_refuses_the_batch(case: UseCase, rows: pl.DataFrame) -> None:
+def test_one_label_among_many_that_is_no_label_refuses_the_batch(
+    case: UseCase, rows: pl.DataFrame
+) -> None:
     assert "1 of 1,680 labels are neither 0 nor 1" in refused(case, first(rows, 1, "won", 2))
 
 
-@pytest.mark.parametrize("labels", [[0, 1], [0.0, 1.0, None], [True, False], [1], [0], [None], [float("nan"), 1.0]])
-def test_label_of_0_and_1_in_any_type_is_kept_as_it_is(case: UseCase, rows: pl.DataFrame, labels: list[Any]) -> None:
+@pytest.mark.parametrize(
+    "labels", [[0, 1], [0.0, 1.0, None], [True, False], [1], [0], [None], [float("nan"), 1.0]]
+)
+def test_label_of_0_and_1_in_any_type_is_kept_as_it_is(
+    case: UseCase, rows: pl.DataFrame, labels: list[Any]
+) -> None:
     won = pl.Series("won", (labels * len(rows))[: len(rows)])
     found = validate(case, PERIOD, rows.with_columns(won))
     assert found.reasons == {}
-    assert set(found.good["won"]) == {None if value is None or value != value else int(value) for value in labels}
+    assert set(found.good["won"]) == {
+        None if value is None or value != value else int(value) for value in labels
+    }
 
 
 def test_label_that_the_remedy_made_passes(case: UseCase, rows: pl.DataFrame) -> None:
@@ -254,20 +323,31 @@ def test_label_that_the_remedy_made_passes(case: UseCase, rows: pl.DataFrame) ->
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
-def test_event_time_with_a_zone_is_refused_with_the_line_that_takes_it_away(case: UseCase, rows: pl.DataFrame, zone: str) -> None:
+def test_event_time_with_a_zone_is_refused_with_the_line_that_takes_it_away(
+    case: UseCase, rows: pl.DataFrame, zone: str
+) -> None:
     said = refused(case, rows.with_columns(pl.col("at").dt.replace_time_zone(zone)))
     assert "expected the local date and time without a zone" in said
     assert "pl.col('at').dt.convert_time_zone('" in said and ".dt.replace_time_zone(None))" in said
 
 
 @pytest.mark.parametrize("unit", ["ns", "ms"])
-def test_event_time_of_another_unit_makes_the_same_rows(case: UseCase, rows: pl.DataFrame, unit: Any) -> None:
-    assert validate(case, PERIOD, rows.with_columns(pl.col("at").dt.cast_time_unit(unit))).good.equals(validate(case, PERIOD, rows).good)
+def test_event_time_of_another_unit_makes_the_same_rows(
+    case: UseCase, rows: pl.DataFrame, unit: Any
+) -> None:
+    assert validate(
+        case, PERIOD, rows.with_columns(pl.col("at").dt.cast_time_unit(unit))
+    ).good.equals(validate(case, PERIOD, rows).good)
 
 
-def test_a_row_with_two_faults_counts_once_with_both_reasons(case: UseCase, rows: pl.DataFrame) -> None:
+def test_a_row_with_two_faults_counts_once_with_both_reasons(
+    case: UseCase, rows: pl.DataFrame
+) -> None:
     found = validate(case, PERIOD, first(first(rows, 1, "steady", None), 2, "first", 99.0))
-    assert found.reasons == {"first: outside -10 to 20": 1, "first: outside -10 to 20; steady: not_nullable": 1}
+    assert found.reasons == {
+        "first: outside -10 to 20": 1,
+        "first: outside -10 to 20; steady: not_nullable": 1,
+    }
 
 
 def test_good_and_quarantined_are_all_the_rows(case: UseCase, rows: pl.DataFrame) -> None:
@@ -295,11 +375,18 @@ class Given:
         return self.rows
 
 
-def test_nothing_of_a_refused_batch_is_written(case: UseCase, rows: pl.DataFrame, tmp_path: Path) -> None:
+def test_nothing_of_a_refused_batch_is_written(
+    case: UseCase, rows: pl.DataFrame, tmp_path: Path
+) -> None:
     lake = Lake(url=f"file://{tmp_path}")
     broken = first(rows.with_columns(pl.col("steady") * 10), 5, "first", 99.0)
     with pytest.raises(BatchRefused, match="did its unit change"):
         ingest_period(lake, case.model_copy(update={"source": Given(broken)}), PERIOD)
     assert list(tmp_path.rglob("*")) == []
-    ingest_period(lake, case.model_copy(update={"source": Given(first(rows, 5, "first", 99.0))}), PERIOD)
-    assert sorted(path.parent.name for path in tmp_path.rglob("*.parquet")) == ["periods", "quarantine"]
+    ingest_period(
+        lake, case.model_copy(update={"source": Given(first(rows, 5, "first", 99.0))}), PERIOD
+    )
+    assert sorted(path.parent.name for path in tmp_path.rglob("*.parquet")) == [
+        "periods",
+        "quarantine",
+    ]

@@ -21,8 +21,20 @@ NUMBER, CATEGORY = Column(name="x", kind="number"), Column(name="x", kind="categ
 UNUSUAL = {"first": 0.5, "second": 0.1, "steady": 0.1, "group": 0.9, "score": 0.2}
 METHODS: list[Mapping[str, str]] = [
     {},
-    {"first": "psi", "second": "jensenshannon", "steady": "psi", "group": "psi", "score": "jensenshannon"},
-    {"first": "jensenshannon", "second": "psi", "steady": "jensenshannon", "group": "jensenshannon", "score": "psi"},
+    {
+        "first": "psi",
+        "second": "jensenshannon",
+        "steady": "psi",
+        "group": "psi",
+        "score": "jensenshannon",
+    },
+    {
+        "first": "jensenshannon",
+        "second": "psi",
+        "steady": "jensenshannon",
+        "group": "jensenshannon",
+        "score": "psi",
+    },
 ]
 
 
@@ -37,12 +49,19 @@ def test_the_distance_of_numbers_is_in_standard_deviations_of_the_reference() ->
 
 def test_the_distance_of_categories_runs_from_none_to_the_largest_there_is() -> None:
     reference = pl.Series("x", ["a"] * 70 + ["b"] * 30)
-    assert distance(CATEGORY, reference, pl.Series("x", ["b"] * 3 + ["a"] * 7)) == pytest.approx(0, abs=1e-7)
-    assert distance(CATEGORY, reference, pl.Series("x", ["c", "d"])) == pytest.approx(math.sqrt(math.log(2)))
+    assert distance(CATEGORY, reference, pl.Series("x", ["b"] * 3 + ["a"] * 7)) == pytest.approx(
+        0, abs=1e-7
+    )
+    assert distance(CATEGORY, reference, pl.Series("x", ["c", "d"])) == pytest.approx(
+        math.sqrt(math.log(2))
+    )
 
 
 def test_psi_of_two_shares_is_what_the_formula_says() -> None:
-    reference, current = pl.Series("x", ["a"] * 50 + ["b"] * 50), pl.Series("x", ["a"] * 80 + ["b"] * 20)
+    reference, current = (
+        pl.Series("x", ["a"] * 50 + ["b"] * 50),
+        pl.Series("x", ["a"] * 80 + ["b"] * 20),
+    )
     assert distance(CATEGORY, reference, current, "psi") == pytest.approx(
         (0.5 - 0.8) * math.log(0.5 / 0.8) + (0.5 - 0.2) * math.log(0.5 / 0.2)
     )
@@ -51,17 +70,28 @@ def test_psi_of_two_shares_is_what_the_formula_says() -> None:
 
 @pytest.mark.parametrize("column", [NUMBER, CATEGORY], ids=lambda column: column.kind)
 @pytest.mark.parametrize("method", [None, "psi"])
-def test_nulls_are_left_out_and_nothing_left_gives_no_distance(column: Column, method: str | None) -> None:
+def test_nulls_are_left_out_and_nothing_left_gives_no_distance(
+    column: Column, method: str | None
+) -> None:
     values: list[Any] = [1.0, 2.0, 3.0] if column.kind == "number" else ["a", "b", "c"]
     dtype = pl.Float64 if column.kind == "number" else pl.String
-    full, gappy, none = (pl.Series("x", found, dtype=dtype) for found in (values, [*values, None, None], [None, None]))
+    full, gappy, none = (
+        pl.Series("x", found, dtype=dtype)
+        for found in (values, [*values, None, None], [None, None])
+    )
     assert distance(column, full, gappy, method) == distance(column, gappy, full, method) == 0
-    for left, right in ((none, full), (full, none), (full, pl.Series("x", [None, None], dtype=pl.Null))):
+    for left, right in (
+        (none, full),
+        (full, none),
+        (full, pl.Series("x", [None, None], dtype=pl.Null)),
+    ):
         assert math.isnan(distance(column, left, right, method))
 
 
 def test_an_unknown_distance_is_refused() -> None:
-    with pytest.raises(ValueError, match="Unknown distance 'ks' of 'x'; known: wasserstein, jensenshannon, psi"):
+    with pytest.raises(
+        ValueError, match="Unknown distance 'ks' of 'x'; known: wasserstein, jensenshannon, psi"
+    ):
         distance(NUMBER, pl.Series([1.0]), pl.Series([1.0]), "ks")
 
 
@@ -75,7 +105,8 @@ def window() -> pl.DataFrame:
     """With nulls and unknown categories."""
     few = pl.int_range(pl.len())
     return _scored("2024-06").with_columns(
-        group=pl.when(few < 84).then(pl.lit("z")).otherwise("group"), steady=pl.when(few < 67).then(None).otherwise("steady")
+        group=pl.when(few < 84).then(pl.lit("z")).otherwise("group"),
+        steady=pl.when(few < 67).then(None).otherwise("steady"),
     )
 
 
@@ -95,7 +126,9 @@ def compared(
 
 
 @pytest.mark.slow("imports Evidently")
-def test_our_distances_are_those_of_evidently(compared: tuple[dict[str, float], dict[str, float], str, str]) -> None:
+def test_our_distances_are_those_of_evidently(
+    compared: tuple[dict[str, float], dict[str, float], str, str],
+) -> None:
     """Thresholds and verdict are computed here, and the report that people look at there."""
     ours, theirs, _, _ = compared
     assert theirs == {name: pytest.approx(far, rel=1e-6) for name, far in ours.items()}
@@ -105,7 +138,9 @@ def test_our_distances_are_those_of_evidently(compared: tuple[dict[str, float], 
 def test_evidently_reports_the_columns_that_we_call_drifted(
     case: UseCase, compared: tuple[dict[str, float], dict[str, float], str, str]
 ) -> None:
-    """The report must not say "drift" of a column where the verdict says none: it is given our thresholds."""
+    """The report must not say "drift" of a column where the verdict says none: it is given our
+    thresholds.
+    """
     import json
 
     ours, _, page, text = compared

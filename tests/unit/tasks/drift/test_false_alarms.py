@@ -1,4 +1,6 @@
-"""The false-alarm study of ``benchmarks/drift/check.py`` on the toy: under 5 % where nothing changed, and the study sees what is broken."""
+"""The false-alarm study of ``benchmarks/drift/check.py`` on the toy: under 5 % where nothing
+changed, and the study sees what is broken.
+"""
 
 import dataclasses
 from collections.abc import Iterator
@@ -21,9 +23,16 @@ def champion(one_thread: None) -> Iterator[Champion]:
 
 
 @pytest.mark.slow("hundreds of windows")
-def test_fewer_than_one_window_in_twenty_is_called_drifted_or_broken_where_nothing_changed(champion: Champion) -> None:
+def test_fewer_than_one_window_in_twenty_is_called_drifted_or_broken_where_nothing_changed(
+    champion: Champion,
+) -> None:
     found = list(false_alarms(champion, 60, 7, SIZES))
-    assert [(row["drawn"], row["size"]) for row in found] == [("rows", 600), ("rows", 2000), ("days", 14), ("stretch", 14)]
+    assert [(row["drawn"], row["size"]) for row in found] == [
+        ("rows", 600),
+        ("rows", 2000),
+        ("days", 14),
+        ("stretch", 14),
+    ]
     for row in found:
         assert row["drifted"] + row["broken"] < LIMIT, row
         assert row["drifted"] <= row["high"]
@@ -34,12 +43,21 @@ def test_fewer_than_one_window_in_twenty_is_called_drifted_or_broken_where_nothi
     "spoil",
     [
         lambda one: dataclasses.replace(one, thresholds=dict.fromkeys(one.thresholds, 0.005)),
-        lambda one: dataclasses.replace(one, reference=one.reference.with_columns(pl.col("first", "second", "steady", "score") + 0.3)),
-        lambda one: dataclasses.replace(one, reference=one.reference.with_columns(group=pl.lit("z"))),
+        lambda one: dataclasses.replace(
+            one,
+            reference=one.reference.with_columns(
+                pl.col("first", "second", "steady", "score") + 0.3
+            ),
+        ),
+        lambda one: dataclasses.replace(
+            one, reference=one.reference.with_columns(group=pl.lit("z"))
+        ),
     ],
     ids=["thresholds too low", "another reference", "unknown categories"],
 )
-def test_the_study_says_no_where_thresholds_or_reference_are_wrong(champion: Champion, spoil) -> None:
+def test_the_study_says_no_where_thresholds_or_reference_are_wrong(
+    champion: Champion, spoil
+) -> None:
     assert too_many(list(false_alarms(spoil(champion), 10, 7, {"rows": (2000,)})))
 
 
@@ -50,7 +68,9 @@ def test_real_months_and_planted_shifts_are_seen(champion: Champion) -> None:
     days = list(delay(champion, "2024-06"))
     assert (days[0]["verdict"], days[-1]["verdict"], len(days)) == ("inconclusive", "drifted", 28)
     said = {(row["shift"], row["k"]): row for row in planted(champion, 3, (2000,), (), 7)}
-    large = next(row for (name, k), row in said.items() if k == "2" and row["expected"] == "drifted")
+    large = next(
+        row for (name, k), row in said.items() if k == "2" and row["expected"] == "drifted"
+    )
     assert large["drifted"] + large["broken"] == 1
     for row in said.values():
         if row["expected"] == "broken":

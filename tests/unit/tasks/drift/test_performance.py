@@ -13,7 +13,15 @@ from usecases.toy import USE_CASE as CASE
 from blocks.lake import Lake
 from serving.package.manifest import Manifest, Parity
 from tasks.drift.late_labels import check_performance, count_unknown
-from tasks.drift.performance import Performance, find_cause, join_verdict, judge_performance, last_labels, performance_rows, say_performance
+from tasks.drift.performance import (
+    Performance,
+    find_cause,
+    join_verdict,
+    judge_performance,
+    last_labels,
+    performance_rows,
+    say_performance,
+)
 from tasks.drift.verdict import DriftVerdict
 from tasks.log.windows import read_window
 from tasks.measures.estimate import calibrate_scores, estimate, fit_calibration, isotonic_curve
@@ -48,15 +56,27 @@ MANIFEST = Manifest(
 )
 
 
-def window(rows: int = 1400, days: int = 14, skill: float = 2.0, seed: int = 1, version: str = "1") -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Predictions whose scores, which spread by ``skill``, are true probabilities of the labels, and the labels, known an hour later."""
+def window(
+    rows: int = 1400, days: int = 14, skill: float = 2.0, seed: int = 1, version: str = "1"
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Predictions whose scores, which spread by ``skill``, are true probabilities of the labels,
+    and the labels, known an hour later.
+    """
     chance = np.random.default_rng(seed)
     scores = 1 / (1 + np.exp(-chance.normal(0, skill, rows)))
     at = [START + timedelta(days=row % days) for row in range(rows)]
     ids = [f"{version}-{row}" for row in range(rows)]
-    logged = pl.DataFrame({"id": ids, "score": scores, "event_time": at, "time": at, "model_version": version})
+    logged = pl.DataFrame(
+        {"id": ids, "score": scores, "event_time": at, "time": at, "model_version": version}
+    )
     logged = logged.with_columns(pl.col("time").dt.cast_time_unit("us").dt.replace_time_zone("UTC"))
-    labels = pl.DataFrame({"id": ids, "label": chance.random(rows) < scores, "time": logged["time"] + timedelta(hours=1)})
+    labels = pl.DataFrame(
+        {
+            "id": ids,
+            "label": chance.random(rows) < scores,
+            "time": logged["time"] + timedelta(hours=1),
+        }
+    )
     return logged, labels
 
 
@@ -65,21 +85,40 @@ def judged(logged: pl.DataFrame, labels: pl.DataFrame, **changed: Any) -> Perfor
     return judge_performance(CASE, manifest, logged, labels, 0, "1")
 
 
-def test_champion_that_holds_its_own_is_level_and_its_scores_are_those_of_the_labelled_rows() -> None:
+def test_champion_that_holds_its_own_is_level_and_its_scores_are_those_of_the_labelled_rows() -> (
+    None
+):
     logged, labels = window(skill=3.0)
     found = judged(logged, labels)
     truth, scores = labels["label"].to_numpy(), logged["score"].to_numpy()
-    assert (found.verdict, found.provisional, found.rows, found.labels, found.coverage, found.days) == ("level", False, 1400, 1400, 1, 14)
-    assert found.scores == pytest.approx({"roc_auc": score(ROC_AUC, truth, scores), "log_loss": score(LOG_LOSS, truth, scores)}, rel=1e-12)
+    assert (
+        found.verdict,
+        found.provisional,
+        found.rows,
+        found.labels,
+        found.coverage,
+        found.days,
+    ) == ("level", False, 1400, 1400, 1, 14)
+    assert found.scores == pytest.approx(
+        {"roc_auc": score(ROC_AUC, truth, scores), "log_loss": score(LOG_LOSS, truth, scores)},
+        rel=1e-12,
+    )
     one = found.metrics["roc_auc"]
-    assert one.low is not None and one.high is not None and one.low < found.scores["roc_auc"] < one.high
+    assert (
+        one.low is not None
+        and one.high is not None
+        and one.low < found.scores["roc_auc"] < one.high
+    )
     assert Performance.model_validate_json(found.model_dump_json()) == found
 
 
 def test_champion_whose_whole_interval_lies_below_its_holdout_is_worse() -> None:
     logged, labels = window(skill=1.0)
     found = judged(logged, labels)
-    assert found.verdict == "worse" and "is worse than the champion's own hold-out, 0.8800 to 0.9200" in found.reasons[0]
+    assert (
+        found.verdict == "worse"
+        and "is worse than the champion's own hold-out, 0.8800 to 0.9200" in found.reasons[0]
+    )
 
 
 def test_point_below_the_bound_with_an_interval_that_reaches_it_is_not_worse() -> None:
@@ -93,7 +132,9 @@ def test_point_below_the_bound_with_an_interval_that_reaches_it_is_not_worse() -
 
 def test_worse_loss_alone_alarms_nobody() -> None:
     logged, labels = window(skill=3.0)
-    found = judged(logged, labels, holdout_intervals={"roc_auc": (0.8, 0.92), "log_loss": (0.01, 0.02)})
+    found = judged(
+        logged, labels, holdout_intervals={"roc_auc": (0.8, 0.92), "log_loss": (0.01, 0.02)}
+    )
     assert found.verdict == "level" and found.scores["log_loss"] > 0.02
 
 
@@ -115,7 +156,9 @@ def test_metric_where_less_is_better_is_worse_when_it_is_surely_more() -> None:
     ],
     ids=["coverage", "days", "rows"],
 )
-def test_bad_metric_on_too_few_labels_is_provisional_and_never_worse(kept: pl.Expr, said: str) -> None:
+def test_bad_metric_on_too_few_labels_is_provisional_and_never_worse(
+    kept: pl.Expr, said: str
+) -> None:
     logged, labels = window(skill=1.0)
     found = judged(logged, labels.filter(kept))
     assert (found.verdict, found.provisional) == ("provisional", True)
@@ -130,11 +173,18 @@ def test_the_policy_of_the_use_case_says_what_is_enough() -> None:
     assert judge_performance(ready, MANIFEST, logged, half, 0).verdict == "worse"
 
 
-@pytest.mark.parametrize("labels", [pl.DataFrame(), pl.DataFrame({"id": ["x"], "label": [True], "time": [START]})])
+@pytest.mark.parametrize(
+    "labels", [pl.DataFrame(), pl.DataFrame({"id": ["x"], "label": [True], "time": [START]})]
+)
 def test_without_a_label_nothing_is_known_but_the_estimate(labels: pl.DataFrame) -> None:
     logged, _ = window()
     found = judged(logged, labels)
-    assert (found.verdict, found.provisional, found.coverage, found.metrics) == ("unknown", True, 0, {})
+    assert (found.verdict, found.provisional, found.coverage, found.metrics) == (
+        "unknown",
+        True,
+        0,
+        {},
+    )
     guess = found.estimates["roc_auc"]
     assert guess.value is not None and 0.8 < guess.value < 0.95 and guess.error is None
     assert "no label has come" in found.reasons[0]
@@ -143,8 +193,16 @@ def test_without_a_label_nothing_is_known_but_the_estimate(labels: pl.DataFrame)
 def test_without_predictions_of_this_champion_nothing_is_known_of_it() -> None:
     logged, labels = window(version="0")
     found = judged(logged, labels)
-    assert (found.verdict, found.rows, found.other_rows, found.unknown_ids) == ("unknown", 0, 1400, 0)
-    assert judged(pl.DataFrame(), labels).verdict == "unknown" and judged(pl.DataFrame(), labels).unknown_ids == 1400
+    assert (found.verdict, found.rows, found.other_rows, found.unknown_ids) == (
+        "unknown",
+        0,
+        1400,
+        0,
+    )
+    assert (
+        judged(pl.DataFrame(), labels).verdict == "unknown"
+        and judged(pl.DataFrame(), labels).unknown_ids == 1400
+    )
 
 
 def test_what_other_versions_answered_is_left_out() -> None:
@@ -157,19 +215,35 @@ def test_what_other_versions_answered_is_left_out() -> None:
 
 def test_package_without_an_interval_of_its_holdout_is_unknown_and_not_level() -> None:
     found = judged(*window(skill=3.0), holdout_intervals={})
-    assert found.verdict == "unknown" and "no hold-out interval of roc_auc: retrain to get one" in found.reasons[0]
+    assert (
+        found.verdict == "unknown"
+        and "no hold-out interval of roc_auc: retrain to get one" in found.reasons[0]
+    )
 
 
 def test_labels_of_one_class_have_no_score_and_no_verdict() -> None:
     logged, labels = window()
     found = judged(logged, labels.with_columns(label=pl.lit(True)))
-    assert found.verdict == "unknown" and "roc_auc" not in found.scores and found.metrics["roc_auc"].value is None
+    assert (
+        found.verdict == "unknown"
+        and "roc_auc" not in found.scores
+        and found.metrics["roc_auc"].value is None
+    )
 
 
 def test_last_label_by_the_time_it_was_known_wins_whatever_the_order_of_arrival() -> None:
     early, late = datetime(2024, 6, 1, tzinfo=UTC), datetime(2024, 6, 2, tzinfo=UTC)
-    rows = {"id": ["a", "a", "b", "b"], "label": [True, False, True, False], "time": [late, early, early, late]}
-    found = {name: (label, given) for name, label, given in last_labels(pl.DataFrame(rows)).select("id", "label", "given").iter_rows()}
+    rows = {
+        "id": ["a", "a", "b", "b"],
+        "label": [True, False, True, False],
+        "time": [late, early, early, late],
+    }
+    found = {
+        name: (label, given)
+        for name, label, given in last_labels(pl.DataFrame(rows))
+        .select("id", "label", "given")
+        .iter_rows()
+    }
     assert found == {"a": (True, 2), "b": (False, 2)}
 
 
@@ -177,13 +251,19 @@ def test_of_two_labels_known_at_once_the_one_that_was_received_later_wins() -> N
     at = datetime(2024, 6, 1, tzinfo=UTC)
     rows = pl.DataFrame({"id": ["a", "a"], "label": [True, False], "time": [at, at]})
     assert last_labels(rows)["label"].to_list() == [False]
-    assert last_labels(rows.with_columns(received=pl.Series([at + timedelta(1), at])))["label"].to_list() == [True]
+    assert last_labels(rows.with_columns(received=pl.Series([at + timedelta(1), at])))[
+        "label"
+    ].to_list() == [True]
 
 
 def test_the_same_feedback_twice_changes_no_score() -> None:
     logged, labels = window(skill=3.0)
     once, twice = judged(logged, labels), judged(logged, pl.concat([labels, labels]))
-    assert twice.scores == once.scores and (twice.labels, twice.repeated, once.repeated) == (1400, 1400, 0)
+    assert twice.scores == once.scores and (twice.labels, twice.repeated, once.repeated) == (
+        1400,
+        1400,
+        0,
+    )
 
 
 def test_labels_for_unknown_ids_are_counted_and_told_and_change_nothing() -> None:
@@ -191,7 +271,10 @@ def test_labels_for_unknown_ids_are_counted_and_told_and_change_nothing() -> Non
     strange = pl.concat([labels, labels.head(3).with_columns(id=pl.col("id") + "?")])
     found = judged(logged, strange)
     assert (found.unknown_ids, found.scores) == (3, judged(logged, labels).scores)
-    assert any(reason.startswith("3 labels are for ids that this window does not hold") for reason in found.reasons)
+    assert any(
+        reason.startswith("3 labels are for ids that this window does not hold")
+        for reason in found.reasons
+    )
 
 
 @pytest.mark.parametrize("hours", [-24 * 365 * 60, -24, 24 * 365 * 5])
@@ -203,10 +286,18 @@ def test_clock_that_is_wrong_loses_no_label(hours: int) -> None:
 
 @pytest.mark.parametrize(
     ("data", "outcome", "cause"),
-    [("stable", "drifted", "performance"), ("inconclusive", "drifted", "performance"), ("drifted", "drifted", "data and performance")],
+    [
+        ("stable", "drifted", "performance"),
+        ("inconclusive", "drifted", "performance"),
+        ("drifted", "drifted", "data and performance"),
+    ],
 )
-def test_worse_performance_is_drift_whatever_the_data_say(data: Any, outcome: str, cause: str) -> None:
-    before = DriftVerdict(outcome=data, window="2024-06", rows=1400, share=None, limit=0.3, reasons=["the data"])
+def test_worse_performance_is_drift_whatever_the_data_say(
+    data: Any, outcome: str, cause: str
+) -> None:
+    before = DriftVerdict(
+        outcome=data, window="2024-06", rows=1400, share=None, limit=0.3, reasons=["the data"]
+    )
     worse = judged(*window(skill=1.0))
     after = join_verdict(before, worse)
     assert (after.outcome, after.reasons) == (outcome, ["the data", worse.reasons[0]])
@@ -214,23 +305,42 @@ def test_worse_performance_is_drift_whatever_the_data_say(data: Any, outcome: st
 
 
 def test_worse_performance_on_broken_data_stays_broken_since_a_retrain_would_learn_them() -> None:
-    before = DriftVerdict(outcome="broken", window="2024-06", rows=1400, share=None, limit=0.3, reasons=["no such unit"])
+    before = DriftVerdict(
+        outcome="broken",
+        window="2024-06",
+        rows=1400,
+        share=None,
+        limit=0.3,
+        reasons=["no such unit"],
+    )
     after = join_verdict(before, judged(*window(skill=1.0)))
     assert after.outcome == "broken" and len(after.reasons) == 2
 
 
 def test_level_and_provisional_performance_leave_the_verdict_alone() -> None:
-    before = DriftVerdict(outcome="stable", window="2024-06", rows=1400, share=0.0, limit=0.3, reasons=["quiet"])
+    before = DriftVerdict(
+        outcome="stable", window="2024-06", rows=1400, share=0.0, limit=0.3, reasons=["quiet"]
+    )
     logged, labels = window(skill=1.0)
-    for found in (judged(*window(skill=3.0)), judged(logged, labels.head(600)), judged(logged, pl.DataFrame())):
+    for found in (
+        judged(*window(skill=3.0)),
+        judged(logged, labels.head(600)),
+        judged(logged, pl.DataFrame()),
+    ):
         assert join_verdict(before, found) == before and find_cause(before, found) == "data"
 
 
 def test_table_says_not_known_and_not_nothing() -> None:
     found = judged(window()[0], pl.DataFrame())
     row = performance_rows(found)[0]
-    assert row["metric"] == "roc_auc" and row["realised"] == "not known" and isinstance(row["estimated"], float)
-    assert say_performance(found).startswith("Unknown: no label has come for 1,400 predictions. Labels have come for 0%")
+    assert (
+        row["metric"] == "roc_auc"
+        and row["realised"] == "not known"
+        and isinstance(row["estimated"], float)
+    )
+    assert say_performance(found).startswith(
+        "Unknown: no label has come for 1,400 predictions. Labels have come for 0%"
+    )
 
 
 # Estimates without labels
@@ -238,16 +348,27 @@ def test_table_says_not_known_and_not_nothing() -> None:
 
 @pytest.mark.parametrize("metric", [ROC_AUC, LOG_LOSS, BRIER], ids=lambda metric: metric.name)
 def test_estimate_is_exactly_the_expectation_over_all_labels_there_could_be(metric: Any) -> None:
-    """By brute force over the 2**n ways to label n rows, ties and certain rows among them; ROC AUC as expected right pairs by pairs."""
-    scores, chances = np.array([0.1, 0.4, 0.4, 0.6, 0.8, 0.9]), np.array([0.2, 0.0, 0.5, 0.3, 1.0, 0.7])
+    """By brute force over the 2**n ways to label n rows, ties and certain rows among them; ROC AUC
+    as expected right pairs by pairs.
+    """
+    scores, chances = (
+        np.array([0.1, 0.4, 0.4, 0.6, 0.8, 0.9]),
+        np.array([0.2, 0.0, 0.5, 0.3, 1.0, 0.7]),
+    )
     right = pairs = mean = 0.0
     for labels in product([0, 1], repeat=len(scores)):
         truth = np.array(labels)
         probability = float(np.prod(np.where(truth == 1, chances, 1 - chances)))
         positive, negative = scores[truth == 1], scores[truth == 0]
-        right += probability * float(sum((p > n) + (p == n) / 2 for p in positive for n in negative))
+        right += probability * float(
+            sum((p > n) + (p == n) / 2 for p in positive for n in negative)
+        )
         pairs += probability * len(positive) * len(negative)
-        mean += probability * score(metric, truth, scores) if metric.name != "roc_auc" and probability else 0.0
+        mean += (
+            probability * score(metric, truth, scores)
+            if metric.name != "roc_auc" and probability
+            else 0.0
+        )
     wanted = right / pairs if metric.name == "roc_auc" else mean
     assert estimate(metric, scores, chances) == pytest.approx(wanted, rel=1e-12)
 
@@ -256,14 +377,23 @@ def test_estimate_of_many_rows_is_what_their_labels_come_to() -> None:
     logged, labels = window(rows=50_000)
     scores, truth = logged["score"].to_numpy(), labels["label"].to_numpy()
     for metric in (ROC_AUC, LOG_LOSS, BRIER):
-        assert estimate(metric, scores, scores) == pytest.approx(score(metric, truth, scores), abs=0.006)
+        assert estimate(metric, scores, scores) == pytest.approx(
+            score(metric, truth, scores), abs=0.006
+        )
 
 
 @pytest.mark.parametrize(
     ("metric", "scores", "chances"),
-    [(ROC_AUC, [], []), (ROC_AUC, [0.1, 0.2], [0.0, 0.0]), (BRIER, [np.nan], [0.5]), (CALIBRATION_ERROR, [0.1], [0.5])],
+    [
+        (ROC_AUC, [], []),
+        (ROC_AUC, [0.1, 0.2], [0.0, 0.0]),
+        (BRIER, [np.nan], [0.5]),
+        (CALIBRATION_ERROR, [0.1], [0.5]),
+    ],
 )
-def test_estimate_that_does_not_exist_is_no_number(metric: Any, scores: list[float], chances: list[float]) -> None:
+def test_estimate_that_does_not_exist_is_no_number(
+    metric: Any, scores: list[float], chances: list[float]
+) -> None:
     assert np.isnan(estimate(metric, np.array(scores), np.array(chances)))
 
 
@@ -286,11 +416,17 @@ def test_scores_that_are_no_probabilities_get_a_curve_that_makes_them_such() -> 
     curve = fit_calibration(right**3, truth, days)
     at, share = np.array(curve).T
     assert (np.diff(at) > 0).all() and (np.diff(share) >= 0).all() and 5 < len(curve) <= 40
-    assert np.abs(calibrate_scores(curve, right**3) - right).mean() < 0.02 < np.abs(right**3 - right).mean()
+    assert (
+        np.abs(calibrate_scores(curve, right**3) - right).mean()
+        < 0.02
+        < np.abs(right**3 - right).mean()
+    )
 
 
 def test_scores_that_are_probabilities_already_are_left_as_they_are() -> None:
-    """A curve would learn the sample: it does not lower the log loss on days that it was not fitted on."""
+    """A curve would learn the sample: it does not lower the log loss on days that it was not fitted
+    on.
+    """
     logged, labels = window(rows=3000)
     scores = logged["score"].to_numpy()
     curve = fit_calibration(scores, labels["label"].to_numpy(), days_of(logged["event_time"]))
@@ -298,9 +434,13 @@ def test_scores_that_are_probabilities_already_are_left_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "days", "labels"), [(200, 14, None), (1400, 4, None), (1400, 14, 0.0), (1400, 14, 1.0)], ids=["rows", "days", "no", "yes"]
+    ("rows", "days", "labels"),
+    [(200, 14, None), (1400, 4, None), (1400, 14, 0.0), (1400, 14, 1.0)],
+    ids=["rows", "days", "no", "yes"],
 )
-def test_calibration_that_cannot_be_proven_is_none_and_gives_no_estimate(rows: int, days: int, labels: float | None) -> None:
+def test_calibration_that_cannot_be_proven_is_none_and_gives_no_estimate(
+    rows: int, days: int, labels: float | None
+) -> None:
     logged, known = window(rows=rows, days=days)
     truth = known["label"].cast(float).to_numpy() if labels is None else np.full(rows, labels)
     assert fit_calibration(logged["score"].to_numpy(), truth, days_of(logged["event_time"])) == []
@@ -309,7 +449,9 @@ def test_calibration_that_cannot_be_proven_is_none_and_gives_no_estimate(rows: i
 
 def test_scores_that_are_all_the_same_have_a_curve_of_one_point() -> None:
     curve = isotonic_curve(np.full(100, 0.3), np.repeat([0.0, 1.0], 50))
-    assert curve == [(pytest.approx(0.3), 0.5)] and calibrate_scores(curve, np.array([0.1, 0.9])).tolist() == [0.5, 0.5]
+    assert curve == [(pytest.approx(0.3), 0.5)] and calibrate_scores(
+        curve, np.array([0.1, 0.9])
+    ).tolist() == [0.5, 0.5]
 
 
 # Intervals
@@ -321,7 +463,10 @@ def test_interval_by_days_is_wide_where_whole_days_go_together() -> None:
     truth = chance.random(3000) < 0.5
     day = np.repeat(np.arange(30), 100)
     scores = np.where(day % 2 == 0, truth * 0.5 + chance.random(3000) * 0.6, chance.random(3000))
-    together, mixed = (intervals([BRIER], truth, scores, days, 0)["brier"] for days in (day, chance.permutation(day)))
+    together, mixed = (
+        intervals([BRIER], truth, scores, days, 0)["brier"]
+        for days in (day, chance.permutation(day))
+    )
     assert together.bounds is not None and mixed.bounds is not None
     assert together.value == mixed.value == score(BRIER, truth, scores)
     assert together.bounds[1] - together.bounds[0] > 1.5 * (mixed.bounds[1] - mixed.bounds[0])
@@ -333,10 +478,16 @@ def test_interval_by_days_is_wide_where_whole_days_go_together() -> None:
 
 def plant(tmp_path: Any, logged: pl.DataFrame, labels: dict[str, pl.DataFrame]) -> Lake:
     inputs = logged.with_columns(
-        first=pl.lit(0.1), second=pl.lit(0.2), steady=pl.lit(5.0), group=pl.lit("a"), decision=pl.col("score") >= 0.5
+        first=pl.lit(0.1),
+        second=pl.lit(0.2),
+        steady=pl.lit(5.0),
+        group=pl.lit("a"),
+        decision=pl.col("score") >= 0.5,
     )
     (tmp_path / "predictions/toy/date=2024-06-01").mkdir(parents=True)
-    inputs.with_columns(sample_rate=pl.lit(1.0)).write_parquet(tmp_path / "predictions/toy/date=2024-06-01/a.parquet")
+    inputs.with_columns(sample_rate=pl.lit(1.0)).write_parquet(
+        tmp_path / "predictions/toy/date=2024-06-01/a.parquet"
+    )
     for path, frame in labels.items():
         (tmp_path / "feedback/toy" / path).parent.mkdir(parents=True, exist_ok=True)
         frame.write_parquet(tmp_path / "feedback/toy" / path)
@@ -344,13 +495,18 @@ def plant(tmp_path: Any, logged: pl.DataFrame, labels: dict[str, pl.DataFrame]) 
 
 
 def checked(lake: Lake, limit_rows: int = 20_000) -> Performance:
-    return check_performance(lake, CASE, MANIFEST, "1", read_window(lake, CASE, "2024-06", limit_rows, 0), 0)
+    return check_performance(
+        lake, CASE, MANIFEST, "1", read_window(lake, CASE, "2024-06", limit_rows, 0), 0
+    )
 
 
 def test_labels_are_found_under_later_days_and_unknown_ids_are_counted(tmp_path: Any) -> None:
     logged, labels = window(skill=3.0)
     stranger = labels.head(1).with_columns(id=pl.lit("nobody"))
-    parts = {"date=2024-06-02/a.parquet": pl.concat([labels.head(700), stranger]), "date=2026-01-01/b.parquet": labels.tail(700)}
+    parts = {
+        "date=2024-06-02/a.parquet": pl.concat([labels.head(700), stranger]),
+        "date=2026-01-01/b.parquet": labels.tail(700),
+    }
     found = checked(plant(tmp_path, logged, parts))
     assert (found.rows, found.labels, found.unknown_ids, found.verdict) == (1400, 1400, 1, "level")
     assert found.scores == judged(logged, labels).scores
@@ -364,7 +520,9 @@ def test_window_that_was_sampled_for_its_columns_is_judged_on_more_rows(tmp_path
 
 def test_feedback_that_cannot_be_read_leaves_the_performance_unknown(tmp_path: Any) -> None:
     logged, labels = window()
-    lake = plant(tmp_path, logged, {"date=2024-06-02/a.parquet": labels.with_columns(label=pl.lit("yes"))})
+    lake = plant(
+        tmp_path, logged, {"date=2024-06-02/a.parquet": labels.with_columns(label=pl.lit("yes"))}
+    )
     found = checked(lake)
     assert found.verdict == "unknown" and "date=2024-06-02/a.parquet" in found.reasons[0]
 

@@ -19,12 +19,22 @@ def lake(tmp_path: Path) -> Lake:
 
 def broken(window: str, since: str = "2024-06-01T06:00:00+00:00") -> Quarantine:
     return Quarantine(
-        use_case="toy", window=window, columns=["first"], reasons=["column 'first' is missing"], champion="3", since=since, by="a"
+        use_case="toy",
+        window=window,
+        columns=["first"],
+        reasons=["column 'first' is missing"],
+        champion="3",
+        since=since,
+        by="a",
     )
 
 
-def checked(lake: Lake, window: str, beyond: bool | None, champion: str = "3", outcome: Outcome = "stable") -> None:
-    verdict = DriftVerdict(outcome=outcome, window=window, rows=900, share=None, limit=0.3, beyond=beyond, reasons=[])
+def checked(
+    lake: Lake, window: str, beyond: bool | None, champion: str = "3", outcome: Outcome = "stable"
+) -> None:
+    verdict = DriftVerdict(
+        outcome=outcome, window=window, rows=900, share=None, limit=0.3, beyond=beyond, reasons=[]
+    )
     record = Checked(use_case="toy", champion=champion, verdict=verdict)
     lake.write(f"reports/toy/{window}/verdict.json", record.model_dump_json().encode())
 
@@ -51,7 +61,13 @@ def test_a_window_that_breaks_again_is_in_quarantine_again(lake: Lake) -> None:
 
 
 def test_the_last_windows_before_this_one_count_oldest_first(lake: Lake) -> None:
-    for window, beyond in {"2024-03": True, "2024-04": False, "2024-05": True, "2024-06": True, "2024-07": True}.items():
+    for window, beyond in {
+        "2024-03": True,
+        "2024-04": False,
+        "2024-05": True,
+        "2024-06": True,
+        "2024-07": True,
+    }.items():
         checked(lake, window, beyond)
     assert beyond_before(lake, "toy", "3", "2024-06", 2) == [False, True]
     assert beyond_before(lake, "toy", "3", "2024-06", 9) == [True, False, True]
@@ -59,7 +75,9 @@ def test_the_last_windows_before_this_one_count_oldest_first(lake: Lake) -> None
     assert beyond_before(lake, "toy", "3", "2024-06", 0) == []
 
 
-def test_windows_of_another_champion_in_quarantine_or_without_a_share_are_left_out(lake: Lake) -> None:
+def test_windows_of_another_champion_in_quarantine_or_without_a_share_are_left_out(
+    lake: Lake,
+) -> None:
     checked(lake, "2024-02", True)
     checked(lake, "2024-03", True, champion="2")
     checked(lake, "2024-04", None, outcome="inconclusive")
@@ -78,5 +96,8 @@ def test_days_are_compared_with_days(lake: Lake) -> None:
 
 def test_a_verdict_that_cannot_be_read_is_named(lake: Lake) -> None:
     lake.write("reports/toy/2024-05/verdict.json", b"{}")
-    with pytest.raises(ValueError, match="reports/toy/2024-05/verdict.json cannot be read as the verdict of a drift check"):
+    with pytest.raises(
+        ValueError,
+        match="reports/toy/2024-05/verdict.json cannot be read as the verdict of a drift check",
+    ):
         beyond_before(lake, "toy", "3", "2024-06", 1)

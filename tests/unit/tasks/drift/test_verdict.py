@@ -1,4 +1,6 @@
-"""The verdict: thresholds from the reference's own months, what weighs how much, and when a window counts as drifted."""
+"""The verdict: thresholds from the reference's own months, what weighs how much, and when a window
+counts as drifted.
+"""
 
 import math
 from typing import Any
@@ -33,21 +35,36 @@ def changed() -> pl.DataFrame:
     return toy_rows("2024-06")
 
 
-def check(case: UseCase, training: pl.DataFrame, window: pl.DataFrame, importance: dict[str, float] | None = None) -> DriftVerdict:
+def check(
+    case: UseCase,
+    training: pl.DataFrame,
+    window: pl.DataFrame,
+    importance: dict[str, float] | None = None,
+) -> DriftVerdict:
     """The whole check; each column counts alike unless ``importance`` says otherwise."""
     reference, thresholds, calibrated = calibrate(case, training, 7)
     broken = find_broken(case, reference, window)
     far = {} if broken else measure(case, reference, window, thresholds, case.drift.methods)
-    return judge(case.drift, "2024-04", len(window), broken, far, thresholds, calibrated, importance)
+    return judge(
+        case.drift, "2024-04", len(window), broken, far, thresholds, calibrated, importance
+    )
 
 
 def with_policy(case: UseCase, **policy: Any) -> UseCase:
     return case.model_copy(update={"drift": case.drift.model_copy(update=policy)})
 
 
-def test_a_month_like_the_ones_before_is_stable(case: UseCase, training: pl.DataFrame, calm: pl.DataFrame) -> None:
+def test_a_month_like_the_ones_before_is_stable(
+    case: UseCase, training: pl.DataFrame, calm: pl.DataFrame
+) -> None:
     found = check(case, training, calm)
-    assert (found.outcome, found.share, found.beyond, found.drifted_columns, found.calibrated) == ("stable", 0, False, [], True)
+    assert (found.outcome, found.share, found.beyond, found.drifted_columns, found.calibrated) == (
+        "stable",
+        0,
+        False,
+        [],
+        True,
+    )
     assert set(found.distances) == {"first", "second", "steady", "group"}
 
 
@@ -56,8 +73,15 @@ def test_no_month_without_drift_fires(case: UseCase) -> None:
     whole = pl.concat([toy_rows(f"2024-0{month}") for month in (1, 2, 3, 4)])
     months = whole["at"]
     outcomes = [
-        check(case, rows.filter(pl.col("at").dt.month() < 4), rows.filter(pl.col("at").dt.month() == 4)).outcome
-        for rows in (whole.drop("at").sample(fraction=1, shuffle=True, seed=seed).with_columns(months) for seed in range(24))
+        check(
+            case,
+            rows.filter(pl.col("at").dt.month() < 4),
+            rows.filter(pl.col("at").dt.month() == 4),
+        ).outcome
+        for rows in (
+            whole.drop("at").sample(fraction=1, shuffle=True, seed=seed).with_columns(months)
+            for seed in range(24)
+        )
     ]
     assert outcomes == ["stable"] * 24
 
@@ -65,7 +89,9 @@ def test_no_month_without_drift_fires(case: UseCase) -> None:
 def test_a_world_that_changed_is_drifted_and_the_reasons_name_what_drove_it(
     case: UseCase, training: pl.DataFrame, changed: pl.DataFrame
 ) -> None:
-    found = check(case, training, changed, {"first": 0.6, "second": 0.2, "steady": 0.1, "group": 0.1})
+    found = check(
+        case, training, changed, {"first": 0.6, "second": 0.2, "steady": 0.1, "group": 0.1}
+    )
     assert (found.outcome, found.share, found.beyond) == ("drifted", 0.7, True)
     assert found.drifted_columns == ["first", "group"]
     far = found.distances
@@ -76,31 +102,60 @@ def test_a_world_that_changed_is_drifted_and_the_reasons_name_what_drove_it(
     ]
 
 
-def test_drift_of_columns_that_the_model_hardly_uses_is_stable(case: UseCase, training: pl.DataFrame, changed: pl.DataFrame) -> None:
-    found = check(case, training, changed, {"first": 0.2, "second": 0.75, "steady": 0.0, "group": 0.05})
-    assert (found.outcome, found.share, found.drifted_columns) == ("stable", 0.25, ["first", "group"])
+def test_drift_of_columns_that_the_model_hardly_uses_is_stable(
+    case: UseCase, training: pl.DataFrame, changed: pl.DataFrame
+) -> None:
+    found = check(
+        case, training, changed, {"first": 0.2, "second": 0.75, "steady": 0.0, "group": 0.05}
+    )
+    assert (found.outcome, found.share, found.drifted_columns) == (
+        "stable",
+        0.25,
+        ["first", "group"],
+    )
 
 
-def test_a_column_that_the_model_does_not_use_causes_nothing(case: UseCase, training: pl.DataFrame, calm: pl.DataFrame) -> None:
+def test_a_column_that_the_model_does_not_use_causes_nothing(
+    case: UseCase, training: pl.DataFrame, calm: pl.DataFrame
+) -> None:
     """Not even alone, and not even far away; it is shown with its distance all the same."""
     moved = calm.with_columns(pl.col("first") + 3)
     found = check(case, training, moved, {"first": 0.0, "second": 0.5, "steady": 0.3, "group": 0.2})
     assert (found.outcome, found.share, found.drifted_columns) == ("stable", 0, [])
     assert found.distances["first"] > 2
-    assert check(case, training, moved, {"first": 0.3, "second": 0.4, "steady": 0.2, "group": 0.1}).outcome == "drifted"
+    assert (
+        check(
+            case, training, moved, {"first": 0.3, "second": 0.4, "steady": 0.2, "group": 0.1}
+        ).outcome
+        == "drifted"
+    )
 
 
-def test_a_column_without_use_and_without_a_distance_does_not_stand_in_the_way(case: UseCase) -> None:
+def test_a_column_without_use_and_without_a_distance_does_not_stand_in_the_way(
+    case: UseCase,
+) -> None:
     far, limits = {"a": math.nan, "b": 0.9}, {"a": 0.1, "b": 0.1}
-    assert judge(DriftPolicy(), "2024-04", 5000, [], far, limits, True, {"a": 0.0, "b": 1.0}).outcome == "drifted"
-    assert judge(DriftPolicy(), "2024-04", 5000, [], far, limits, True, {"a": 0.1, "b": 0.9}).outcome == "inconclusive"
+    assert (
+        judge(DriftPolicy(), "2024-04", 5000, [], far, limits, True, {"a": 0.0, "b": 1.0}).outcome
+        == "drifted"
+    )
+    assert (
+        judge(DriftPolicy(), "2024-04", 5000, [], far, limits, True, {"a": 0.1, "b": 0.9}).outcome
+        == "inconclusive"
+    )
 
 
 def test_weights_are_shared_among_the_columns_that_could_be_measured() -> None:
     used = {"a": 0.5, "b": 0.3, "c": 0.2}
-    assert weigh(DriftPolicy(), ["b", "c"], used) == {"b": pytest.approx(0.6), "c": pytest.approx(0.4)}
+    assert weigh(DriftPolicy(), ["b", "c"], used) == {
+        "b": pytest.approx(0.6),
+        "c": pytest.approx(0.4),
+    }
     assert weigh(DriftPolicy(), ["a", "b", "c"], {}) == dict.fromkeys("abc", pytest.approx(1 / 3))
-    assert weigh(DriftPolicy(described=("a",)), ["a", "b", "c"], used) == {"b": pytest.approx(0.6), "c": pytest.approx(0.4)}
+    assert weigh(DriftPolicy(described=("a",)), ["a", "b", "c"], used) == {
+        "b": pytest.approx(0.6),
+        "c": pytest.approx(0.4),
+    }
     assert weigh(DriftPolicy(score_weight=0.4), ["b", "c", "score"], used) == {
         "b": pytest.approx(0.36),
         "c": pytest.approx(0.24),
@@ -110,8 +165,20 @@ def test_weights_are_shared_among_the_columns_that_could_be_measured() -> None:
 
 
 def test_a_window_in_which_nothing_that_the_model_uses_could_be_measured_is_inconclusive() -> None:
-    found = judge(DriftPolicy(), "2024-04", 5000, [], {"a": 0.9, "score": 0.9}, {"a": 0.1, "score": 0.1}, True, {"a": 0.0, "b": 1.0})
-    assert (found.outcome, found.reasons) == ("inconclusive", ["no distance for any column that the model uses"])
+    found = judge(
+        DriftPolicy(),
+        "2024-04",
+        5000,
+        [],
+        {"a": 0.9, "score": 0.9},
+        {"a": 0.1, "score": 0.1},
+        True,
+        {"a": 0.0, "b": 1.0},
+    )
+    assert (found.outcome, found.reasons) == (
+        "inconclusive",
+        ["no distance for any column that the model uses"],
+    )
 
 
 def test_a_package_that_does_not_say_what_the_model_uses_counts_each_column_alike(
@@ -122,42 +189,77 @@ def test_a_package_that_does_not_say_what_the_model_uses_counts_each_column_alik
     assert "counted alike, since the package does not say what the model uses" in found.reasons[0]
 
 
-def test_described_columns_are_shown_and_never_count(case: UseCase, training: pl.DataFrame, changed: pl.DataFrame) -> None:
+def test_described_columns_are_shown_and_never_count(
+    case: UseCase, training: pl.DataFrame, changed: pl.DataFrame
+) -> None:
     found = check(with_policy(case, described=("first", "group")), training, changed)
-    assert (found.outcome, found.share, found.drifted_columns, found.described) == ("stable", 0, [], ["first", "group"])
+    assert (found.outcome, found.share, found.drifted_columns, found.described) == (
+        "stable",
+        0,
+        [],
+        ["first", "group"],
+    )
     assert found.distances["first"] > found.thresholds["first"]
 
 
-def test_columns_that_are_not_monitored_do_not_count(case: UseCase, training: pl.DataFrame, changed: pl.DataFrame) -> None:
-    columns = tuple(column.model_copy(update={"monitored": column.name not in ("first", "group")}) for column in case.columns)
+def test_columns_that_are_not_monitored_do_not_count(
+    case: UseCase, training: pl.DataFrame, changed: pl.DataFrame
+) -> None:
+    columns = tuple(
+        column.model_copy(update={"monitored": column.name not in ("first", "group")})
+        for column in case.columns
+    )
     found = check(case.model_copy(update={"columns": columns}), training, changed)
     assert (found.outcome, set(found.distances)) == ("stable", {"second", "steady"})
 
 
-def test_a_broken_window_has_no_share(case: UseCase, training: pl.DataFrame, changed: pl.DataFrame) -> None:
+def test_a_broken_window_has_no_share(
+    case: UseCase, training: pl.DataFrame, changed: pl.DataFrame
+) -> None:
     found = check(case, training, changed.drop("steady"))
     assert (found.outcome, found.share, found.beyond, found.distances) == ("broken", None, None, {})
     assert found.reasons == ["column 'steady' is missing"]
 
 
-def test_a_column_that_never_had_a_value_is_inconclusive_and_no_crash(case: UseCase, training: pl.DataFrame, calm: pl.DataFrame) -> None:
+def test_a_column_that_never_had_a_value_is_inconclusive_and_no_crash(
+    case: UseCase, training: pl.DataFrame, calm: pl.DataFrame
+) -> None:
     columns = tuple(column.model_copy(update={"null_tolerance": 1.0}) for column in case.columns)
     empty = pl.lit(None, dtype=pl.Float64).alias("second")
-    found = check(case.model_copy(update={"columns": columns}), training.with_columns(empty), calm.with_columns(empty))
-    assert (found.outcome, found.share, found.reasons) == ("inconclusive", None, ["no distance for second"])
+    found = check(
+        case.model_copy(update={"columns": columns}),
+        training.with_columns(empty),
+        calm.with_columns(empty),
+    )
+    assert (found.outcome, found.share, found.reasons) == (
+        "inconclusive",
+        None,
+        ["no distance for second"],
+    )
 
 
 def test_few_rows_are_inconclusive_whatever_they_hold(
     case: UseCase, training: pl.DataFrame, calm: pl.DataFrame, changed: pl.DataFrame
 ) -> None:
-    for window in (calm[:499], changed[:499], calm[:499].with_columns(pl.lit(None).alias("first")), calm[:1], calm[:0], pl.DataFrame()):
+    for window in (
+        calm[:499],
+        changed[:499],
+        calm[:499].with_columns(pl.lit(None).alias("first")),
+        calm[:1],
+        calm[:0],
+        pl.DataFrame(),
+    ):
         found = check(case, training, window)
         assert (found.outcome, found.share) == ("inconclusive", None)
-        assert found.reasons == [f"{len(window)} predictions in the window, at least 500 are needed"]
+        assert found.reasons == [
+            f"{len(window)} predictions in the window, at least 500 are needed"
+        ]
     assert check(case, training, changed[:500]).outcome == "drifted"
 
 
-@pytest.mark.parametrize("far", [{"a": math.nan, "b": 0.9, "c": 0.9}, {"a": math.inf, "b": 0.0}, {}])
+@pytest.mark.parametrize(
+    "far", [{"a": math.nan, "b": 0.9, "c": 0.9}, {"a": math.inf, "b": 0.0}, {}]
+)
 def test_a_distance_that_is_no_number_is_inconclusive(far: dict[str, float]) -> None:
     found = judge(DriftPolicy(), "2024-04", 5000, [], far, dict.fromkeys("abc", 0.1), True)
     assert (found.outcome, found.share) == ("inconclusive", None)
@@ -165,17 +267,46 @@ def test_a_distance_that_is_no_number_is_inconclusive(far: dict[str, float]) -> 
 
 
 def test_the_limits_themselves_are_drift() -> None:
-    far = {"a": 0.1, "b": 0.0999, "c": 0.0, "d": 0.0, "e": 0.0, "f": 0.0, "g": 0.0, "h": 0.0, "i": 0.1, "j": 0.1}
+    far = {
+        "a": 0.1,
+        "b": 0.0999,
+        "c": 0.0,
+        "d": 0.0,
+        "e": 0.0,
+        "f": 0.0,
+        "g": 0.0,
+        "h": 0.0,
+        "i": 0.1,
+        "j": 0.1,
+    }
     found = judge(DriftPolicy(), "2024-04", 1000, [], far, dict.fromkeys(far, 0.1), True)
     assert (found.outcome, found.share) == ("drifted", 0.3)
-    assert judge(DriftPolicy(), "2024-04", 1000, [], {**far, "j": 0.0999}, dict.fromkeys(far, 0.1), True).outcome == "stable"
+    assert (
+        judge(
+            DriftPolicy(), "2024-04", 1000, [], {**far, "j": 0.0999}, dict.fromkeys(far, 0.1), True
+        ).outcome
+        == "stable"
+    )
 
 
-def test_drivers_are_named_by_weight_and_then_by_how_far_they_are_beyond_their_own_threshold() -> None:
-    far, limits = {"a": 0.5, "b": 0.3, "c": 0.05, "d": 0.2}, {"a": 0.4, "b": 0.1, "c": 0.1, "d": 0.1}
-    assert judge(DriftPolicy(), "2024-04", 1000, [], far, limits, True).drifted_columns == ["b", "d", "a"]
+def test_drivers_are_named_by_weight_and_then_by_how_far_they_are_beyond_their_own_threshold() -> (
+    None
+):
+    far, limits = (
+        {"a": 0.5, "b": 0.3, "c": 0.05, "d": 0.2},
+        {"a": 0.4, "b": 0.1, "c": 0.1, "d": 0.1},
+    )
+    assert judge(DriftPolicy(), "2024-04", 1000, [], far, limits, True).drifted_columns == [
+        "b",
+        "d",
+        "a",
+    ]
     used = {"a": 0.5, "b": 0.1, "c": 0.3, "d": 0.1}
-    assert judge(DriftPolicy(), "2024-04", 1000, [], far, limits, True, used).drifted_columns == ["a", "b", "d"]
+    assert judge(DriftPolicy(), "2024-04", 1000, [], far, limits, True, used).drifted_columns == [
+        "a",
+        "b",
+        "d",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -194,27 +325,43 @@ def test_drivers_are_named_by_weight_and_then_by_how_far_they_are_beyond_their_o
 def test_drift_needs_k_of_the_last_n_windows_this_one_among_them(
     k_of_n: tuple[int, int], earlier: list[bool], far: float, outcome: str
 ) -> None:
-    found = judge(DriftPolicy(k_of_n=k_of_n), "2024-06", 5000, [], {"a": far}, {"a": 0.1}, True, None, earlier)
+    found = judge(
+        DriftPolicy(k_of_n=k_of_n), "2024-06", 5000, [], {"a": far}, {"a": 0.1}, True, None, earlier
+    )
     assert (found.outcome, found.beyond) == (outcome, far == 0.9)
     if found.beyond and k_of_n[1] > 1:
         wanted, windows = k_of_n
         times = [*earlier, True][-windows:].count(True)
-        assert found.reasons[-1] == f"{times} of the last {windows} windows are beyond the limit; drift is called at {wanted}"
+        assert found.reasons[-1] == (
+            f"{times} of the last {windows} windows are beyond the limit; drift is called at "
+            f"{wanted}"
+        )
 
 
-def test_thresholds_come_from_each_month_against_the_others(case: UseCase, training: pl.DataFrame) -> None:
-    """February is another world for ``first``: what varies that much between months must not count as drift."""
+def test_thresholds_come_from_each_month_against_the_others(
+    case: UseCase, training: pl.DataFrame
+) -> None:
+    """February is another world for ``first``: what varies that much between months must not count
+    as drift.
+    """
     february = pl.col("at").dt.month() == 2
-    varied = training.with_columns(pl.when(february).then(pl.col("first") + 2).otherwise("first").alias("first"))
+    varied = training.with_columns(
+        pl.when(february).then(pl.col("first") + 2).otherwise("first").alias("first")
+    )
     _, thresholds, calibrated = calibrate(case, varied, 7)
     months = [varied.filter(pl.col("at").dt.month() == month) for month in (1, 2, 3)]
-    largest = max(distance(NUMBER, pl.concat(months[:i] + months[i + 1 :])["first"], month["first"]) for i, month in enumerate(months))
+    largest = max(
+        distance(NUMBER, pl.concat(months[:i] + months[i + 1 :])["first"], month["first"])
+        for i, month in enumerate(months)
+    )
     assert largest > 1
     assert thresholds["first"] == pytest.approx(1.5 * largest)
     assert (thresholds["steady"], calibrated) == (0.1, True)
 
 
-def test_a_fixed_threshold_stands_whatever_the_months_say(case: UseCase, training: pl.DataFrame, changed: pl.DataFrame) -> None:
+def test_a_fixed_threshold_stands_whatever_the_months_say(
+    case: UseCase, training: pl.DataFrame, changed: pl.DataFrame
+) -> None:
     fixed = with_policy(case, thresholds={"first": 9.0, "steady": 0.01})
     _, thresholds, _ = calibrate(fixed, training, 7)
     assert (thresholds["first"], thresholds["steady"]) == (9.0, 0.01)
@@ -222,11 +369,16 @@ def test_a_fixed_threshold_stands_whatever_the_months_say(case: UseCase, trainin
     assert calibrate(fixed, training.filter(pl.col("at").dt.month() == 1), 7)[1]["steady"] == 0.01
 
 
-def test_a_threshold_is_of_the_column_s_own_method(case: UseCase, training: pl.DataFrame, changed: pl.DataFrame) -> None:
+def test_a_threshold_is_of_the_column_s_own_method(
+    case: UseCase, training: pl.DataFrame, changed: pl.DataFrame
+) -> None:
     by_psi = with_policy(case, methods={"number": "psi", "group": "psi"}, floor=0.001)
     _, thresholds, _ = calibrate(by_psi, training, 7)
     months = [training.filter(pl.col("at").dt.month() == month) for month in (1, 2, 3)]
-    wanted = max(distance(NUMBER, pl.concat(months[:i] + months[i + 1 :])["first"], one["first"], "psi") for i, one in enumerate(months))
+    wanted = max(
+        distance(NUMBER, pl.concat(months[:i] + months[i + 1 :])["first"], one["first"], "psi")
+        for i, one in enumerate(months)
+    )
     assert thresholds["first"] == pytest.approx(1.5 * wanted)
     reference = calibrate(by_psi, training, 7)[0]
     far = measure(by_psi, reference, changed, thresholds, {"first": "psi"})
@@ -251,17 +403,27 @@ def test_fewer_than_three_months_are_uncalibrated_and_the_verdict_says_so(
     _, thresholds, calibrated = calibrate(case, few, 7)
     assert (set(thresholds.values()), calibrated) == ({0.1}, False)
     found = check(case, few, calm)
-    assert not found.calibrated and found.reasons[-1] == "the thresholds are not calibrated: the champion was trained on too few months"
+    assert (
+        not found.calibrated
+        and found.reasons[-1]
+        == "the thresholds are not calibrated: the champion was trained on too few months"
+    )
 
 
-def test_a_month_without_a_value_does_not_spoil_the_thresholds(case: UseCase, training: pl.DataFrame) -> None:
+def test_a_month_without_a_value_does_not_spoil_the_thresholds(
+    case: UseCase, training: pl.DataFrame
+) -> None:
     february = pl.col("at").dt.month() == 2
-    _, thresholds, calibrated = calibrate(case, training.with_columns(pl.when(~february).then("second").alias("second")), 7)
+    _, thresholds, calibrated = calibrate(
+        case, training.with_columns(pl.when(~february).then("second").alias("second")), 7
+    )
     assert calibrated
     assert np.isfinite(list(thresholds.values())).all()
 
 
-def test_the_reference_is_a_sample_of_bounded_size_and_the_same_for_the_same_seed(case: UseCase, training: pl.DataFrame) -> None:
+def test_the_reference_is_a_sample_of_bounded_size_and_the_same_for_the_same_seed(
+    case: UseCase, training: pl.DataFrame
+) -> None:
     small = case.model_copy(update={"drift": DriftPolicy(sample_rows=800)})
     first, again, other = (calibrate(small, training, seed)[0] for seed in (1, 1, 2))
     assert len(first) == 800
@@ -272,17 +434,25 @@ def test_the_reference_is_a_sample_of_bounded_size_and_the_same_for_the_same_see
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_score_that_moves_is_drift_though_each_column_stays(case: UseCase, training: pl.DataFrame, calm: pl.DataFrame) -> None:
-    """The two numbers that decide become one: each is distributed as before, and the model answers otherwise."""
+def test_a_score_that_moves_is_drift_though_each_column_stays(
+    case: UseCase, training: pl.DataFrame, calm: pl.DataFrame
+) -> None:
+    """The two numbers that decide become one: each is distributed as before, and the model answers
+    otherwise.
+    """
     scored = with_policy(case, score_weight=0.5)
     fitted = fit(case, case.candidate("boosting"), {"max_iter": 40}, training, 7)
     unseen = cross_fit(scored, fitted, training, 7)
-    reference, thresholds, calibrated = calibrate(scored, training.with_columns(unseen.scores.alias(SCORE)), 7)
+    reference, thresholds, calibrated = calibrate(
+        scored, training.with_columns(unseen.scores.alias(SCORE)), 7
+    )
 
     def verdict(window: pl.DataFrame) -> DriftVerdict:
         asked = window.with_columns(pl.Series(SCORE, predict(fitted, case, window)))
         far = measure(scored, reference, asked, thresholds, {})
-        return judge(scored.drift, "2024-04", len(window), [], far, thresholds, calibrated, unseen.importance)
+        return judge(
+            scored.drift, "2024-04", len(window), [], far, thresholds, calibrated, unseen.importance
+        )
 
     paired = calm.with_columns(second=pl.col("first"))
     assert (verdict(calm).outcome, verdict(calm).share) == ("stable", 0)
@@ -294,14 +464,22 @@ def test_a_score_that_moves_is_drift_though_each_column_stays(case: UseCase, tra
 def test_the_score_is_not_judged_where_the_package_has_no_threshold_for_it(
     case: UseCase, training: pl.DataFrame, calm: pl.DataFrame
 ) -> None:
-    """Older packages hold the model's own scores of its training rows: not what it answers to new ones."""
+    """Older packages hold the model's own scores of its training rows: not what it answers to new
+    ones.
+    """
     reference, thresholds, _ = calibrate(case, training, 7)
-    far = measure(case, reference.with_columns(score=0.5), calm.with_columns(score=0.9), thresholds, {})
+    far = measure(
+        case, reference.with_columns(score=0.5), calm.with_columns(score=0.9), thresholds, {}
+    )
     assert set(far) == set(case.column_names)
 
 
-def test_a_model_without_out_of_sample_scores_is_watched_by_its_inputs(case: UseCase, training: pl.DataFrame) -> None:
-    reference, thresholds, _ = calibrate(case, training.with_columns(score=pl.lit(None, dtype=pl.Float64)), 7)
+def test_a_model_without_out_of_sample_scores_is_watched_by_its_inputs(
+    case: UseCase, training: pl.DataFrame
+) -> None:
+    reference, thresholds, _ = calibrate(
+        case, training.with_columns(score=pl.lit(None, dtype=pl.Float64)), 7
+    )
     assert SCORE not in thresholds and SCORE not in reference.columns
 
 
@@ -312,8 +490,14 @@ def test_a_window_of_few_days_is_inconclusive_however_many_rows_it_has() -> None
         "inconclusive",
         ["13 days in the window, at least 14 are needed: days differ more than months do"],
     )
-    assert judge(policy, "2024-04", 50_000, [], {"a": 0.9}, {"a": 0.1}, True, days=14).outcome == "drifted"
-    assert judge(policy, "2024-04", 50_000, ["column 'a' is missing"], {}, {}, True, days=1).outcome == "broken"
+    assert (
+        judge(policy, "2024-04", 50_000, [], {"a": 0.9}, {"a": 0.1}, True, days=14).outcome
+        == "drifted"
+    )
+    assert (
+        judge(policy, "2024-04", 50_000, ["column 'a' is missing"], {}, {}, True, days=1).outcome
+        == "broken"
+    )
 
 
 def test_all_tellers_name_the_columns_in_one_order_and_each_says_why_it_counts_or_not() -> None:
@@ -322,13 +506,28 @@ def test_all_tellers_name_the_columns_in_one_order_and_each_says_why_it_counts_o
     policy = DriftPolicy(minimum_rows=1, score_weight=0, described=("shown",))
     distances = {"light": 0.9, "heavy": 0.3, "unused": 3.092, "shown": 2.0, "calm": 0.1}
     limits = dict.fromkeys(distances, 0.2) | {"unused": 0.51}
-    found = judge(policy, "2024-06", 1000, [], distances, limits, True, {"light": 0.2, "heavy": 0.7, "calm": 0.1})
+    found = judge(
+        policy,
+        "2024-06",
+        1000,
+        [],
+        distances,
+        limits,
+        True,
+        {"light": 0.2, "heavy": 0.7, "calm": 0.1},
+    )
     assert found.drifted_columns == ["heavy", "light"] and found.listed == "heavy 1.5×, light 4.5×"
     assert [reason.partition(":")[0] for reason in found.reasons[1:]] == ["heavy", "light"]
     table = {row["column"]: row for row in _table(found)}
     assert list(table) == ["heavy", "light", "calm", "shown", "unused"]
     assert table["unused"]["distance"] == 3.092 and not table["unused"]["drifted"]
-    assert table["unused"]["why"] == "beyond its threshold, and does not count: the model does not use it"
-    assert table["shown"]["why"] == "beyond its threshold, and does not count: the policy only describes it"
+    assert (
+        table["unused"]["why"]
+        == "beyond its threshold, and does not count: the model does not use it"
+    )
+    assert (
+        table["shown"]["why"]
+        == "beyond its threshold, and does not count: the policy only describes it"
+    )
     assert table["heavy"]["why"] == "beyond its threshold: it drifted, and counts with 70.0%"
     assert table["calm"]["why"] == "within its threshold"

@@ -30,7 +30,16 @@ def lake(tmp_path: Path) -> Lake:
 
 def decision(number: int, time: str = "2026-11-21T10:00:00.000+00:00", **given: str) -> Decision:
     said = {"kind": "contest", "verdict": "keep"} | given
-    return Decision.model_validate({"use_case": "toy", "time": time, "reasons": [f"reason {number}"], "by": "a test", "run": None} | said)
+    return Decision.model_validate(
+        {
+            "use_case": "toy",
+            "time": time,
+            "reasons": [f"reason {number}"],
+            "by": "a test",
+            "run": None,
+        }
+        | said
+    )
 
 
 def filled(lake: Lake, entries: int = 4) -> list[Entry]:
@@ -49,8 +58,13 @@ def head_of(entry: Entry) -> str:
 def test_each_entry_holds_the_digest_of_the_one_before(lake: Lake) -> None:
     first, second, *_ = filled(lake)
     assert (first.sequence, first.previous) == (1, FIRST)
-    assert (second.sequence, second.previous) == (2, digest(lake.read("decisions/toy/00000001.json")))
-    assert [entry.reasons for entry in read(lake, "toy")] == [[f"reason {number}"] for number in range(4)]
+    assert (second.sequence, second.previous) == (
+        2,
+        digest(lake.read("decisions/toy/00000001.json")),
+    )
+    assert [entry.reasons for entry in read(lake, "toy")] == [
+        [f"reason {number}"] for number in range(4)
+    ]
     assert [entry.sequence for entry in read(lake, "toy", last=2)] == [3, 4]
 
 
@@ -59,7 +73,9 @@ def test_a_step_that_is_tried_again_adds_its_decision_once(lake: Lake) -> None:
     assert len(read(lake, "toy")) == 1
 
 
-def test_an_event_is_the_same_at_whatever_time_and_after_whatever_else_its_run_tells_it_again(lake: Lake) -> None:
+def test_an_event_is_the_same_at_whatever_time_and_after_whatever_else_its_run_tells_it_again(
+    lake: Lake,
+) -> None:
     first = append(lake, decision(1, run="a run"))
     append(lake, decision(2, run="another"))
     assert append(lake, decision(1, "2026-11-21T10:00:09.000+00:00", run="a run")) == first
@@ -105,15 +121,23 @@ def test_the_order_is_that_of_the_places_whatever_the_clocks_say(lake: Lake) -> 
 def test_an_entry_that_was_edited_is_named_by_the_one_after_it(lake: Lake) -> None:
     filled(lake)
     change(lake, 2, verdict="promote")
-    assert find_tampering(lake, "toy", None) == ["decisions/toy/00000002.json was changed: the entry after it has another SHA-256"]
+    assert find_tampering(lake, "toy", None) == [
+        "decisions/toy/00000002.json was changed: the entry after it has another SHA-256"
+    ]
 
 
-def test_the_last_entry_that_was_edited_or_removed_is_named_by_the_head_on_the_model(lake: Lake, tmp_path: Path) -> None:
+def test_the_last_entry_that_was_edited_or_removed_is_named_by_the_head_on_the_model(
+    lake: Lake, tmp_path: Path
+) -> None:
     head = head_of(filled(lake)[-1])
     change(lake, 4, verdict="promote")
-    assert find_tampering(lake, "toy", head) == ["decisions/toy/00000004.json was changed: its SHA-256 is not the one on MLflow's model"]
+    assert find_tampering(lake, "toy", head) == [
+        "decisions/toy/00000004.json was changed: its SHA-256 is not the one on MLflow's model"
+    ]
     (tmp_path / "lake/decisions/toy/00000004.json").unlink()
-    assert find_tampering(lake, "toy", head) == ["decisions/toy/00000004.json is missing: MLflow's model names it as the head"]
+    assert find_tampering(lake, "toy", head) == [
+        "decisions/toy/00000004.json is missing: MLflow's model names it as the head"
+    ]
 
 
 def test_a_removed_entry_is_named(lake: Lake, tmp_path: Path) -> None:
@@ -147,9 +171,17 @@ def test_an_entry_that_cannot_be_read_is_named_and_stops_who_would_add_to_it(lak
 
 
 def test_a_run_that_is_started_again_and_ends_alike_has_another_end(lake: Lake) -> None:
-    start, end = ({"kind": "retrain", "verdict": verdict, "run": "a run"} for verdict in ("started", "crashed"))
+    start, end = (
+        {"kind": "retrain", "verdict": verdict, "run": "a run"}
+        for verdict in ("started", "crashed")
+    )
     for after in (0, 2):
         append(lake, decision(1, **start), after=after)
         last = append(lake, decision(2, "2026-11-21T10:00:09.000+00:00", **end))
         assert append(lake, decision(2, "2026-11-21T10:00:19.000+00:00", **end)) == last
-    assert [entry.verdict for entry in read(lake, "toy")] == ["started", "crashed", "started", "crashed"]
+    assert [entry.verdict for entry in read(lake, "toy")] == [
+        "started",
+        "crashed",
+        "started",
+        "crashed",
+    ]

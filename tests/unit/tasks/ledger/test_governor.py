@@ -1,4 +1,6 @@
-"""The governor, on planted ledgers: each rule says no and yes, and neither a restart nor a wrong clock leads it astray."""
+"""The governor, on planted ledgers: each rule says no and yes, and neither a restart nor a wrong
+clock leads it astray.
+"""
 
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -19,7 +21,15 @@ _runs = count(1)
 
 def entry(kind: Kind, verdict: str, hours_ago: float = 10, **given: object) -> Decision:
     time = (NOON - hours_ago * HOUR).isoformat(timespec="milliseconds")
-    said = {"use_case": "toy", "time": time, "kind": kind, "verdict": verdict, "reasons": [], "by": "a test", "run": None}
+    said = {
+        "use_case": "toy",
+        "time": time,
+        "kind": kind,
+        "verdict": verdict,
+        "reasons": [],
+        "by": "a test",
+        "run": None,
+    }
     return Decision.model_validate(said | given)
 
 
@@ -44,7 +54,8 @@ def test_within_the_cooldown_none_starts_and_after_it_one_does() -> None:
     refusal = may_retrain(policy, [start(1.5)], NOON)
     assert refusal == Refusal(
         "cooldown",
-        "the last retrain started at 2026-11-21 10:30 UTC, and the next may start 2 h after it, at 2026-11-21 12:30 UTC",
+        "the last retrain started at 2026-11-21 10:30 UTC, and the next may start 2 h after "
+        "it, at 2026-11-21 12:30 UTC",
         NOON + 0.5 * HOUR,
     )
     assert may_retrain(policy, [start(1.5)], NOON + 0.5 * HOUR) is None
@@ -53,8 +64,13 @@ def test_within_the_cooldown_none_starts_and_after_it_one_does() -> None:
 def test_a_run_that_never_ended_counts_for_cooldown_and_budget() -> None:
     """One that was killed: there is a start, and nothing after it."""
     killed = [start(0.5), start(0.1)]
-    assert refused(may_retrain(FREE.model_copy(update={"cooldown_hours": 1}), killed, NOON)) == "cooldown"
-    assert refused(may_retrain(FREE.model_copy(update={"runs_per_day": 2}), killed, NOON)) == "budget"
+    assert (
+        refused(may_retrain(FREE.model_copy(update={"cooldown_hours": 1}), killed, NOON))
+        == "cooldown"
+    )
+    assert (
+        refused(may_retrain(FREE.model_copy(update={"runs_per_day": 2}), killed, NOON)) == "budget"
+    )
 
 
 def test_the_budget_is_of_any_24_hours_and_says_when_the_oldest_start_leaves_it() -> None:
@@ -62,7 +78,10 @@ def test_the_budget_is_of_any_24_hours_and_says_when_the_oldest_start_leaves_it(
     starts = [start(23.5), start(12), start(1)]
     refusal = may_retrain(policy, starts, NOON)
     assert refusal is not None and (refusal.verdict, refusal.until) == ("budget", NOON + 0.5 * HOUR)
-    assert refusal.reason == "3 retrains started within 24 h, of 3 a day; the next may start at 2026-11-21 12:30 UTC"
+    assert (
+        refusal.reason
+        == "3 retrains started within 24 h, of 3 a day; the next may start at 2026-11-21 12:30 UTC"
+    )
     assert may_retrain(policy, starts[1:], NOON) is None
     assert may_retrain(policy, starts, NOON + 0.5 * HOUR) is None
     # By hand two more were started: the budget is free when only two of the five are left.
@@ -75,27 +94,48 @@ def test_a_run_that_found_nothing_to_do_uses_the_cooldown_and_not_the_budget() -
     idle = [start(0.5, "idle"), entry("retrain", "nothing to do", 0.5, run="idle")]
     assert may_retrain(policy, idle, NOON) is None
     assert refused(may_retrain(policy, [*idle, start(0.4)], NOON)) == "budget"
-    assert refused(may_retrain(FREE.model_copy(update={"cooldown_hours": 1}), idle, NOON)) == "cooldown"
+    assert (
+        refused(may_retrain(FREE.model_copy(update={"cooldown_hours": 1}), idle, NOON))
+        == "cooldown"
+    )
 
 
-def test_a_run_that_crashed_uses_the_cooldown_and_not_the_budget_and_one_that_was_cancelled_uses_neither() -> None:
+def test_a_crashed_run_uses_the_cooldown_and_not_the_budget_and_a_cancelled_one_neither() -> None:
     policy = FREE.model_copy(update={"cooldown_hours": 1, "runs_per_day": 2})
-    cancelled = [one for run in "abcd" for one in (start(0.5, run), entry("retrain", "cancelled", 0.4, run=run))]
+    cancelled = [
+        one
+        for run in "abcd"
+        for one in (start(0.5, run), entry("retrain", "cancelled", 0.4, run=run))
+    ]
     assert may_retrain(policy, cancelled, NOON) is None
-    crashed = [one for run in "abcd" for one in (start(0.5, run), entry("retrain", "crashed", 0.4, run=run))]
+    crashed = [
+        one
+        for run in "abcd"
+        for one in (start(0.5, run), entry("retrain", "crashed", 0.4, run=run))
+    ]
     assert refused(may_retrain(policy, crashed, NOON)) == "cooldown"
     assert may_retrain(policy, crashed, NOON + HOUR) is None
 
 
 def test_runs_that_crash_again_and_again_open_the_breaker() -> None:
     policy = FREE.model_copy(update={"breaker_rejections": 3, "breaker_hours": 72})
-    crashes = [one for run in "abc" for one in (start(5, run), entry("retrain", "crashed", 4, run=run))]
+    crashes = [
+        one for run in "abc" for one in (start(5, run), entry("retrain", "crashed", 4, run=run))
+    ]
     refusal = may_retrain(policy, crashes, NOON)
-    assert refusal is not None and refusal.reason.startswith("the breaker is open: 3 runs crashed. It closes at ")
+    assert refusal is not None and refusal.reason.startswith(
+        "the breaker is open: 3 runs crashed. It closes at "
+    )
     mixed = [rejection(1), rejection(2), *crashes[:2]]
     refusal = may_retrain(policy, mixed, NOON)
-    assert refusal is not None and "2 challengers in a row were not promoted and 1 run crashed" in refusal.reason
-    assert may_retrain(policy, [*crashes, start(3, "c"), entry("retrain", "kept", 2, run="c")], NOON) is None
+    assert (
+        refusal is not None
+        and "2 challengers in a row were not promoted and 1 run crashed" in refusal.reason
+    )
+    assert (
+        may_retrain(policy, [*crashes, start(3, "c"), entry("retrain", "kept", 2, run="c")], NOON)
+        is None
+    )
     assert may_retrain(policy, [*crashes, entry("breaker", "closed", 1)], NOON) is None
 
 
@@ -118,7 +158,10 @@ def test_the_breaker_opens_after_so_many_rejections_in_a_row_and_closes_after_it
     assert may_retrain(BREAKER, rejections[:2], NOON) is None
     refusal = may_retrain(BREAKER, rejections, NOON)
     assert refusal is not None and (refusal.verdict, refusal.until) == ("breaker", NOON + 14 * HOUR)
-    assert "3 challengers in a row were not promoted" in refusal.reason and "close_breaker/toy" in refusal.reason
+    assert (
+        "3 challengers in a row were not promoted" in refusal.reason
+        and "close_breaker/toy" in refusal.reason
+    )
     assert may_retrain(BREAKER, rejections, NOON + 14 * HOUR) is None
 
 
@@ -130,14 +173,25 @@ def test_after_its_time_one_rejection_opens_the_breaker_again() -> None:
 
 @pytest.mark.parametrize(
     "closing",
-    [entry("crown", "crowned", version="9"), entry("retrain", "promoted", run="a run"), entry("breaker", "closed")],
+    [
+        entry("crown", "crowned", version="9"),
+        entry("retrain", "promoted", run="a run"),
+        entry("breaker", "closed"),
+    ],
     ids=["crowned", "promoted", "closed by hand"],
 )
 def test_a_promotion_and_a_hand_each_begin_the_count_again(closing: Decision) -> None:
     rejections = [rejection(2, 12), rejection(3, 11), rejection(4, 10.5)]
     assert refused(may_retrain(BREAKER, rejections, NOON)) == "breaker"
     assert may_retrain(BREAKER, [*rejections, closing, rejection(5), rejection(6)], NOON) is None
-    assert refused(may_retrain(BREAKER, [*rejections, closing, rejection(5), rejection(6), rejection(7)], NOON)) == "breaker"
+    assert (
+        refused(
+            may_retrain(
+                BREAKER, [*rejections, closing, rejection(5), rejection(6), rejection(7)], NOON
+            )
+        )
+        == "breaker"
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,24 +221,40 @@ def test_what_counts_as_a_rejected_challenger(said: Decision, rejections: int) -
 
 
 def test_one_challenger_is_rejected_once_however_often_the_ledger_says_so() -> None:
-    """The contest kept it, somebody held the contest again, and the run that made it ended as kept."""
+    """The contest kept it, somebody held the contest again, and the run that made it ended as
+    kept.
+    """
     one = [rejection(2), rejection(2), entry("retrain", "kept", run="a run", challenger="2")]
     assert breaker_of(FREE, one, NOON).rejections == 1
 
 
 def test_a_suspicious_challenger_is_no_rejection_until_the_person_says_no() -> None:
-    asked = entry("approval", "asked", challenger="2", run="asker", facts={"until": (NOON - HOUR).isoformat()})
+    asked = entry(
+        "approval", "asked", challenger="2", run="asker", facts={"until": (NOON - HOUR).isoformat()}
+    )
     told = [rejection(2, verdict="suspicious"), asked]
     assert breaker_of(FREE, told, NOON).rejections == 0
-    assert breaker_of(FREE, [*told, entry("approval", "rejected", challenger="2", run="asker")], NOON).rejections == 1
+    assert (
+        breaker_of(
+            FREE, [*told, entry("approval", "rejected", challenger="2", run="asker")], NOON
+        ).rejections
+        == 1
+    )
 
 
-def test_while_a_challenger_waits_for_approval_none_starts_until_the_answer_or_the_time_limit() -> None:
-    asked = entry("approval", "asked", challenger="2", run="asker", facts={"until": (NOON + HOUR).isoformat()})
+def test_while_a_challenger_waits_for_approval_none_starts_until_the_answer_or_the_time_limit() -> (
+    None
+):
+    asked = entry(
+        "approval", "asked", challenger="2", run="asker", facts={"until": (NOON + HOUR).isoformat()}
+    )
     refusal = may_retrain(FREE, [asked], NOON)
     assert refusal is not None and (refusal.verdict, refusal.until) == ("running", NOON + HOUR)
     assert refusal.reason == "challenger 2 waits for approval until 2026-11-21 13:00 UTC: run asker"
-    assert may_retrain(FREE, [asked, entry("approval", "approved", challenger="2", run="asker")], NOON) is None
+    assert (
+        may_retrain(FREE, [asked, entry("approval", "approved", challenger="2", run="asker")], NOON)
+        is None
+    )
     assert may_retrain(FREE, [asked], NOON + HOUR) is None
 
 
@@ -192,8 +262,14 @@ def test_of_several_reasons_the_one_that_lasts_longest_is_told() -> None:
     policy = RetrainPolicy(cooldown_hours=1, runs_per_day=1, breaker_rejections=1, breaker_hours=2)
     entries = [start(0.5), rejection(2, 0.4)]
     assert refused(may_retrain(policy, entries, NOON)) == "budget"
-    assert refused(may_retrain(policy.model_copy(update={"breaker_hours": 48}), entries, NOON)) == "breaker"
-    assert refused(may_retrain(policy.model_copy(update={"cooldown_hours": 30}), entries, NOON)) == "cooldown"
+    assert (
+        refused(may_retrain(policy.model_copy(update={"breaker_hours": 48}), entries, NOON))
+        == "breaker"
+    )
+    assert (
+        refused(may_retrain(policy.model_copy(update={"cooldown_hours": 30}), entries, NOON))
+        == "cooldown"
+    )
 
 
 def test_a_clock_that_was_ahead_holds_a_retrain_back_for_one_cooldown_and_not_for_ever() -> None:
@@ -208,11 +284,16 @@ def test_a_clock_that_was_ahead_holds_a_retrain_back_for_one_cooldown_and_not_fo
 
 
 def test_a_clock_that_was_behind_lets_none_through() -> None:
-    """The start says of itself that it is a month old, and stands after an entry of half an hour ago."""
+    """The start says of itself that it is a month old, and stands after an entry of half an hour
+    ago.
+    """
     policy = FREE.model_copy(update={"cooldown_hours": 1})
     behind = [entry("drift", "drifted", 0.5), start(24 * 30)]
     assert refused(may_retrain(policy, behind, NOON)) == "cooldown"
-    assert refused(may_retrain(policy, [start(0.5), entry("drift", "stable", 24 * 30)], NOON)) == "cooldown"
+    assert (
+        refused(may_retrain(policy, [start(0.5), entry("drift", "stable", 24 * 30)], NOON))
+        == "cooldown"
+    )
 
 
 @pytest.mark.parametrize("time", ["yesterday", "2026-11-21T10:00:00"])
@@ -234,8 +315,12 @@ def test_trusted_times_are_in_the_order_of_the_ledger_and_none_is_to_come(ago: l
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["start", "reject", "crown"]), hours), max_size=12))
-def test_whatever_stands_there_who_asks_again_when_told_to_is_let_through_in_the_end(said: list[tuple[str, float]]) -> None:
-    """Each refusal is recorded, as the flow does it: at most once for each rule it is refused again."""
+def test_whatever_stands_there_who_asks_again_when_told_to_is_let_through_in_the_end(
+    said: list[tuple[str, float]],
+) -> None:
+    """Each refusal is recorded, as the flow does it: at most once for each rule it is refused
+    again.
+    """
     policy = RetrainPolicy(cooldown_hours=3, runs_per_day=2, breaker_rejections=2, breaker_hours=30)
     made = {
         "start": lambda ago: start(ago),

@@ -1,4 +1,6 @@
-"""Runs that died: what Prefect, the ledger and people are told of them. Prefect's client is played by a small one."""
+"""Runs that died: what Prefect, the ledger and people are told of them. Prefect's client is played
+by a small one.
+"""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -22,13 +24,21 @@ HOUR = timedelta(hours=1)
 
 
 class Prefect:
-    """A server with one flow run, and the times at which it beats: one more each time that somebody asks."""
+    """A server with one flow run, and the times at which it beats: one more each time that somebody
+    asks.
+    """
 
     def __init__(self) -> None:
         self.states: list[State[Any]] = []
         self.beats: list[datetime] = []
         self.to_come: list[datetime] = []
-        self.run = FlowRun(id=uuid4(), flow_id=uuid4(), name="brisk-finch", deployment_id=uuid4(), start_time=datetime.now(UTC))
+        self.run = FlowRun(
+            id=uuid4(),
+            flow_id=uuid4(),
+            name="brisk-finch",
+            deployment_id=uuid4(),
+            start_time=datetime.now(UTC),
+        )
 
     def become(self, kind: str, name: str, at: datetime, message: str = "") -> FlowRun:
         self.states.append(State(type=StateType[kind], name=name, timestamp=at, message=message))
@@ -92,7 +102,14 @@ def start(folder: Path, run: FlowRun) -> None:
     reasons = [f"try {run.run_count}"]
     append(
         Lake(url=f"file://{folder}"),
-        Decision(use_case=CASE, kind="retrain", verdict="started", reasons=reasons, by="a test", run=str(run.id)),
+        Decision(
+            use_case=CASE,
+            kind="retrain",
+            verdict="started",
+            reasons=reasons,
+            by="a test",
+            run=str(run.id),
+        ),
     )
 
 
@@ -106,13 +123,17 @@ def found_loss(run: FlowRun) -> Loss:
     return found
 
 
-def test_crash_is_settled_soon_though_the_server_s_clock_is_an_hour_ahead(prefect: Prefect, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crash_is_settled_soon_though_the_server_s_clock_is_an_hour_ahead(
+    prefect: Prefect, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lost_runs, "SETTLED_SECONDS", 0.05)
     run = prefect.become("CRASHED", "Crashed", datetime.now(UTC) + HOUR, "killed")
     assert (found_loss(run).verdict, found_loss(run).reason) == ("crashed", "killed")
 
 
-def test_silenced_run_that_beats_by_a_clock_of_an_hour_ago_gets_its_state_back(prefect: Prefect) -> None:
+def test_silenced_run_that_beats_by_a_clock_of_an_hour_ago_gets_its_state_back(
+    prefect: Prefect,
+) -> None:
     now = datetime.now(UTC)
     prefect.become("RUNNING", "Running", now - HOUR / 2)
     run = prefect.become("CRASHED", SILENT, now)
@@ -130,7 +151,10 @@ def test_run_that_is_found_dead_ends_in_prefect_and_frees_its_place_in_the_pool(
     run = prefect.become("RUNNING", "Running", datetime.now(UTC) - HOUR)
     start(tmp_path, run)
     report_loss(CASE, found_loss(run))
-    assert [(state.type.name, state.name) for state in prefect.states] == [("RUNNING", "Running"), ("CRASHED", "Lost")]
+    assert [(state.type.name, state.name) for state in prefect.states] == [
+        ("RUNNING", "Running"),
+        ("CRASHED", "Lost"),
+    ]
     assert verdicts(tmp_path) == ["started", "crashed"] and len(messages) == 1
 
 
@@ -143,8 +167,12 @@ def test_run_that_failed_while_the_lake_was_away_has_told_it_and_is_not_told_aga
     assert verdicts(tmp_path) == ["started", "failed"] and messages == []
 
 
-def test_run_that_crashes_twice_alike_ends_twice(prefect: Prefect, messages: list[str], tmp_path: Path) -> None:
-    """Somebody started it again in between. Without its second end it would hold its place for ever."""
+def test_run_that_crashes_twice_alike_ends_twice(
+    prefect: Prefect, messages: list[str], tmp_path: Path
+) -> None:
+    """Somebody started it again in between. Without its second end it would hold its place for
+    ever.
+    """
     for count in (1, 2):
         prefect.run = prefect.run.model_copy(update={"run_count": count})
         run = prefect.become("CRASHED", "Crashed", datetime.now(UTC) - HOUR, "killed")

@@ -1,4 +1,6 @@
-"""The model card: made of the version's own records, honest about what is not known, and safe to open."""
+"""The model card: made of the version's own records, honest about what is not known, and safe to
+open.
+"""
 
 import re
 from pathlib import Path
@@ -17,7 +19,15 @@ from usecases.definition import UseCase, load
 
 
 def comparison(metric: str = "roc_auc", gain: float = 0.01, rows: int = 900) -> Comparison:
-    return Comparison(metric=metric, rows=rows, champion=0.7123, challenger=0.7123 + gain, gain=gain, low=gain - 0.005, high=gain + 0.005)
+    return Comparison(
+        metric=metric,
+        rows=rows,
+        champion=0.7123,
+        challenger=0.7123 + gain,
+        gain=gain,
+        low=gain - 0.005,
+        high=gain + 0.005,
+    )
 
 
 @pytest.fixture
@@ -43,7 +53,13 @@ def manifest(tmp_path: Path, case: UseCase) -> Manifest:
 def dataset() -> DatasetVersion:
     def period(name: str, digest: str) -> PeriodFile:
         return PeriodFile(
-            period=name, path="-", sha256=digest * 64, rows=1234, labelled=1200, quarantine={"x: infinite": 7}, quarantine_path=None
+            period=name,
+            path="-",
+            sha256=digest * 64,
+            rows=1234,
+            labelled=1200,
+            quarantine={"x: infinite": 7},
+            quarantine_path=None,
         )
 
     return DatasetVersion(
@@ -68,8 +84,17 @@ def decided(**given: Any) -> Decision:
         guards=[comparison("log_loss", 0.002)],
         slices={"region=north": comparison(gain=-0.003, rows=321)},
     )
-    said = {"kind": "contest", "verdict": "promote", "reasons": ["It wins."], "by": "a test", "run": None, "contest": contest}
-    return Decision.model_validate({"use_case": "toy", "challenger": "4", "champion": "2", "holdout": "2026-02"} | said | given)
+    said = {
+        "kind": "contest",
+        "verdict": "promote",
+        "reasons": ["It wins."],
+        "by": "a test",
+        "run": None,
+        "contest": contest,
+    }
+    return Decision.model_validate(
+        {"use_case": "toy", "challenger": "4", "champion": "2", "holdout": "2026-02"} | said | given
+    )
 
 
 def row(card: str, first: str) -> list[str]:
@@ -77,11 +102,21 @@ def row(card: str, first: str) -> list[str]:
     return [cell.strip() for cell in re.split(r"(?<!\\)\|", found)[1:-1]]
 
 
-def test_the_card_says_data_scores_slices_watch_and_decision(case: UseCase, manifest: Manifest, dataset: DatasetVersion) -> None:
+def test_the_card_says_data_scores_slices_watch_and_decision(
+    case: UseCase, manifest: Manifest, dataset: DatasetVersion
+) -> None:
     card = model_card(case, manifest, "5", decided(), dataset)
     assert card.startswith(f"# {case.title}: version 5\n")
     assert row(card, "roc_auc") == ["roc_auc", "0.7223", "0.7101 to 0.7345"]
-    assert row(card, "region=north") == ["region=north", "roc_auc", "0.7123", "0.7093", "-0.0030", "-0.0080 to +0.0020", "321"]
+    assert row(card, "region=north") == [
+        "region=north",
+        "roc_auc",
+        "0.7123",
+        "0.7093",
+        "-0.0030",
+        "-0.0080 to +0.0020",
+        "321",
+    ]
     assert row(card, "guard")[1:3] == ["log_loss", "0.7123"]
     assert row(card, "2026-01") == ["2026-01", "1,234", "1,200", "7", f"`{'a' * 16}`"]
     watched = row(card, manifest.features[0].name)
@@ -90,12 +125,18 @@ def test_the_card_says_data_scores_slices_watch_and_decision(case: UseCase, mani
     assert "challenger 4 against champion 2" in card and "- It wins." in card
 
 
-def test_a_period_that_was_not_trained_on_is_not_among_the_data(case: UseCase, manifest: Manifest, dataset: DatasetVersion) -> None:
+def test_a_period_that_was_not_trained_on_is_not_among_the_data(
+    case: UseCase, manifest: Manifest, dataset: DatasetVersion
+) -> None:
     assert "| 2026-02 |" not in model_card(case, manifest, "5", decided(), dataset)
 
 
-def test_what_is_not_known_is_said_and_not_left_out(case: UseCase, manifest: Manifest, dataset: DatasetVersion) -> None:
-    bare = msgspec.structs.replace(manifest, holdout_intervals={}, drift_importance={}, drift_thresholds={})
+def test_what_is_not_known_is_said_and_not_left_out(
+    case: UseCase, manifest: Manifest, dataset: DatasetVersion
+) -> None:
+    bare = msgspec.structs.replace(
+        manifest, holdout_intervals={}, drift_importance={}, drift_thresholds={}
+    )
     card = model_card(case, bare, "1", decided(contest=None, champion=None), dataset)
     assert row(card, "roc_auc")[2] == "not known"
     assert row(card, manifest.features[0].name)[4:6] == ["not known", "not watched"]
@@ -103,9 +144,13 @@ def test_what_is_not_known_is_said_and_not_left_out(case: UseCase, manifest: Man
     assert "against no champion" in card
 
 
-def test_words_of_people_break_no_table_and_run_nothing(case: UseCase, manifest: Manifest, dataset: DatasetVersion) -> None:
+def test_words_of_people_break_no_table_and_run_nothing(
+    case: UseCase, manifest: Manifest, dataset: DatasetVersion
+) -> None:
     odd = msgspec.structs.replace(manifest, recipe="a | b <script>alert(1)</script>")
-    page = as_page(model_card(case, odd, "5", decided(reasons=["<img src=x onerror=alert(1)>"]), dataset))
+    page = as_page(
+        model_card(case, odd, "5", decided(reasons=["<img src=x onerror=alert(1)>"]), dataset)
+    )
     assert "<script>" not in page and "<img" not in page
     assert "<td>a | b &lt;script&gt;alert(1)&lt;/script&gt;</td>" in page
     assert f"<title>{case.title}: version 5</title>" in page and page.count("<table>") == 5

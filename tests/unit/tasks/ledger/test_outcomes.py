@@ -17,9 +17,21 @@ from tasks.steps import evaluate
 from usecases.definition import LOG_LOSS, ROC_AUC, Gate, UseCase
 
 
-def decision(verdict: str, champion: str | None = "3", gain: float = -0.01, **changed: Any) -> Decision:
-    main = Comparison(metric="roc_auc", rows=1680, champion=0.81, challenger=0.81 + gain, gain=gain, low=gain - 0.01, high=gain + 0.01)
-    contest = Contest(verdict="keep", reasons=[], blocks=28, replicates=400, confidence=0.95, seed=0, main=main)
+def decision(
+    verdict: str, champion: str | None = "3", gain: float = -0.01, **changed: Any
+) -> Decision:
+    main = Comparison(
+        metric="roc_auc",
+        rows=1680,
+        champion=0.81,
+        challenger=0.81 + gain,
+        gain=gain,
+        low=gain - 0.01,
+        high=gain + 0.01,
+    )
+    contest = Contest(
+        verdict="keep", reasons=[], blocks=28, replicates=400, confidence=0.95, seed=0, main=main
+    )
     parts: dict[str, Any] = {
         "use_case": "toy",
         "kind": "contest",
@@ -38,36 +50,51 @@ def decision(verdict: str, champion: str | None = "3", gain: float = -0.01, **ch
 
 
 def with_step(case: UseCase, found: Decision, asks: bool = False) -> Decision:
-    return found.model_copy(update={"facts": {**found.facts, "next": outcomes.next_step(case, found, asks)}})
+    return found.model_copy(
+        update={"facts": {**found.facts, "next": outcomes.next_step(case, found, asks)}}
+    )
 
 
 def test_lost_contest_says_scores_gate_rows_reasons_and_what_to_do(case: UseCase) -> None:
     ended = outcomes.contest_ended(with_step(case, decision("keep")))
     assert ended.name == "Champion stays"
     assert ended.message == (
-        "Challenger 4: keep: ROC AUC 0.8000 against 0.8100 of champion 3 (gain -0.0100, at least -0.0200), gate 0.75 passed "
-        "(higher is better), on 1,680 rows of 2024-06 in 28 blocks. The gain is not surely above zero. "
+        "Challenger 4: keep: ROC AUC 0.8000 against 0.8100 of champion 3 (gain -0.0100, at "
+        "least -0.0200), gate 0.75 passed "
+        "(higher is better), on 1,680 rows of 2024-06 in 28 blocks. The gain is not surely "
+        "above zero. "
         "Nothing is broken: the next retrain tries again."
     )
 
 
 @pytest.mark.parametrize("verdict", ["keep", "suspicious", "unfair", "inconclusive"])
-def test_without_a_champion_nobody_stays_and_each_verdict_says_what_to_do(case: UseCase, verdict: str) -> None:
+def test_without_a_champion_nobody_stays_and_each_verdict_says_what_to_do(
+    case: UseCase, verdict: str
+) -> None:
     ended = outcomes.contest_ended(with_step(case, decision(verdict, champion=None)))
     assert ended.name == "No champion yet"
-    assert f"Challenger 4: {verdict}: ROC AUC 0.8000 (there is no champion), gate 0.75 passed" in ended.message
+    assert (
+        f"Challenger 4: {verdict}: ROC AUC 0.8000 (there is no champion), gate 0.75 passed"
+        in ended.message
+    )
     assert "prefect deployment run '" in ended.message and "1,680 rows of 2024-06" in ended.message
 
 
 def test_champion_that_could_not_be_scored_leaves_a_person_to_judge(case: UseCase) -> None:
-    found = decision("unfair", contest=None, facts={"rows": 1680.0, "unscored": "the champion is of another schema"})
+    found = decision(
+        "unfair",
+        contest=None,
+        facts={"rows": 1680.0, "unscored": "the champion is of another schema"},
+    )
     ended = outcomes.contest_ended(with_step(case, found))
     assert "(champion 3 was not scored)" in ended.message and "docs/renaming.md" in ended.message
     assert "adopt/toy' --param version=4" in ended.message
 
 
 def test_score_that_does_not_exist_misses_the_gate_in_words(case: UseCase) -> None:
-    assert "ROC AUC not known (there is no champion), gate 0.75 missed" in outcomes.in_a_sentence(decision("keep", None, gate_score=None))
+    assert "ROC AUC not known (there is no champion), gate 0.75 missed" in outcomes.in_a_sentence(
+        decision("keep", None, gate_score=None)
+    )
 
 
 def test_below_the_gate_says_score_gate_rows_and_which_way_is_better(case: UseCase) -> None:
@@ -75,18 +102,30 @@ def test_below_the_gate_says_score_gate_rows_and_which_way_is_better(case: UseCa
     ended = outcomes.below_the_gate(other, "boosting", 0.45, 1, "2024-06", tuned=True)
     assert ended.name == "Below the gate"
     assert ended.message.startswith(
-        "boosting scores log loss 0.4500 on 1 row of 2024-06, gate 0.3 missed (lower is better), also after HPO: no challenger"
+        "boosting scores log loss 0.4500 on 1 row of 2024-06, gate 0.3 missed (lower is "
+        "better), also after HPO: no challenger"
     )
 
 
-def test_roc_plot_of_a_use_case_with_another_gate_names_the_area_beneath_its_curve(case: UseCase) -> None:
+def test_roc_plot_of_a_use_case_with_another_gate_names_the_area_beneath_its_curve(
+    case: UseCase,
+) -> None:
     """Its title once had the gate's log loss."""
     lossy = case.model_copy(update={"gate": Gate(metric=LOG_LOSS, threshold=0.6)})
     rows = pl.concat([toy_rows("2024-01"), toy_rows("2024-02")])
     fitted = modelling.fit(lossy, lossy.candidate("boosting"), {"max_iter": 10}, rows, seed=1)
     drawn = evaluate.draw(lossy, fitted, rows, seed=1)
     truth, predicted = modelling.labels(lossy, rows), modelling.predict(fitted, lossy, rows)
-    titles = {path: figure.axes[0].get_title() for path, figure in drawn.items() if isinstance(figure, Figure)}
-    assert titles["plots/roc.png"] == f"ROC on the hold-out, AUC {score(ROC_AUC, truth, predicted):.4f}"
-    assert not np.isclose(score(ROC_AUC, truth, predicted), score(LOG_LOSS, truth, predicted), atol=1e-3)
+    titles = {
+        path: figure.axes[0].get_title()
+        for path, figure in drawn.items()
+        if isinstance(figure, Figure)
+    }
+    assert (
+        titles["plots/roc.png"]
+        == f"ROC on the hold-out, AUC {score(ROC_AUC, truth, predicted):.4f}"
+    )
+    assert not np.isclose(
+        score(ROC_AUC, truth, predicted), score(LOG_LOSS, truth, predicted), atol=1e-3
+    )
     assert "log loss" in drawn["plots/importance.png"].axes[0].get_xlabel()

@@ -1,4 +1,6 @@
-"""Who is champion: ledger, alias and service held against each other, on a small lake and a registry made by hand."""
+"""Who is champion: ledger, alias and service held against each other, on a small lake and a
+registry made by hand.
+"""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -20,7 +22,10 @@ CASE = "toy"
 
 
 def version(number: str, **tags: str) -> ModelVersion:
-    package = {"laurel.package": f"mlflow-artifacts:/{number}", "laurel.package_sha256": f"sha {number}"}
+    package = {
+        "laurel.package": f"mlflow-artifacts:/{number}",
+        "laurel.package_sha256": f"sha {number}",
+    }
     return ModelVersion(CASE, number, f"run {number}", {**package, **tags})
 
 
@@ -80,13 +85,26 @@ class World:
     """All three, and what people are told."""
 
     def __init__(self, root: Path) -> None:
-        self.lake, self.registry, self.service = Lake(url=f"file://{root}"), Registry("3", "4", "9"), Service()
+        self.lake, self.registry, self.service = (
+            Lake(url=f"file://{root}"),
+            Registry("3", "4", "9"),
+            Service(),
+        )
         self.told: list[str] = []
 
     def crown(self, number: str | None, verdict: str = "crowned") -> None:
         """An entry of the ledger, and the alias where it says."""
         facts: dict[str, float | str | None] = {"package_sha256": f"sha {number}"}
-        decision = Decision(use_case=CASE, kind="crown", verdict=verdict, reasons=[], by="a test", run=None, version=number, facts=facts)
+        decision = Decision(
+            use_case=CASE,
+            kind="crown",
+            verdict=verdict,
+            reasons=[],
+            by="a test",
+            run=None,
+            version=number,
+            facts=facts,
+        )
         append(self.lake, decision)
         if verdict != "failed":
             self.registry.alias = number
@@ -153,7 +171,12 @@ def test_deleted_version_is_refused_by_name_and_can_be_rolled_back_from(world: W
     world.crown("4")
     world.registry.delete("4")
     message = refused(world)
-    assert "Champion 4 of 'toy'" in message and "00000002.json" in message and "rollback/toy" in message and "adopt/toy" in message
+    assert (
+        "Champion 4 of 'toy'" in message
+        and "00000002.json" in message
+        and "rollback/toy" in message
+        and "adopt/toy" in message
+    )
     found = find_reign(CASE)
     assert (found.champion, found.version, found.alias) == ("4", None, None)
 
@@ -161,7 +184,9 @@ def test_deleted_version_is_refused_by_name_and_can_be_rolled_back_from(world: W
 def test_another_package_under_the_champion_s_number_is_not_the_champion(world: World) -> None:
     """A registered model that was deleted and made again counts its versions from 1."""
     world.crown("4")
-    world.registry.held["4"] = ModelVersion(CASE, "4", "another run", {"laurel.package_sha256": "another"})
+    world.registry.held["4"] = ModelVersion(
+        CASE, "4", "another run", {"laurel.package_sha256": "another"}
+    )
     world.registry.alias = None
     assert "is not in MLflow any more" in refused(world)
 
@@ -215,7 +240,9 @@ def test_crown_that_a_person_gave_to_nobody_is_no_champion_yet(world: World) -> 
 
 def test_crowning_under_way_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.crown("3")
-    world.registry.tag(version("4"), {reign.CROWNING: (datetime.now(UTC) + timedelta(hours=1)).isoformat()})
+    world.registry.tag(
+        version("4"), {reign.CROWNING: (datetime.now(UTC) + timedelta(hours=1)).isoformat()}
+    )
     world.registry.alias = "4"
     monkeypatch.setattr("time.sleep", lambda seconds: world.crown("4"))
     assert champion(world) == "4"
@@ -223,18 +250,24 @@ def test_crowning_under_way_is_waited_for(world: World, monkeypatch: pytest.Monk
 
 def test_crowning_whose_run_was_killed_gives_the_alias_back(world: World) -> None:
     world.crown("3")
-    world.registry.tag(version("4"), {reign.CROWNING: (datetime.now(UTC) - timedelta(minutes=1)).isoformat()})
+    world.registry.tag(
+        version("4"), {reign.CROWNING: (datetime.now(UTC) - timedelta(minutes=1)).isoformat()}
+    )
     world.registry.alias = "4"
     assert champion(world) == "3" and world.registry.alias == "3"
     assert world.moves[-1] == ("failed", "4") and "deployment of version 4 failed" in world.told[0]
 
 
-def test_lost_run_has_its_crowning_taken_back_and_what_a_person_moved_is_left_to_a_person(world: World) -> None:
+def test_lost_run_has_its_crowning_taken_back_and_what_a_person_moved_is_left_to_a_person(
+    world: World,
+) -> None:
     world.crown("3")
     world.registry.alias = "9"
     end_crowning(CASE)
     assert world.registry.alias == "9" and world.told == []
-    world.registry.tag(version("4"), {reign.CROWNING: (datetime.now(UTC) - timedelta(minutes=1)).isoformat()})
+    world.registry.tag(
+        version("4"), {reign.CROWNING: (datetime.now(UTC) - timedelta(minutes=1)).isoformat()}
+    )
     world.registry.alias = "4"
     end_crowning(CASE)
     assert world.registry.alias == "3" and world.moves[-1] == ("failed", "4")
@@ -243,5 +276,15 @@ def test_lost_run_has_its_crowning_taken_back_and_what_a_person_moved_is_left_to
 def test_long_ledger_without_a_crown_of_late_is_read_to_its_beginning(world: World) -> None:
     world.crown("4")
     for place in range(60):
-        append(world.lake, Decision(use_case=CASE, kind="drift", verdict="stable", reasons=[f"{place}"], by="a test", run=None))
+        append(
+            world.lake,
+            Decision(
+                use_case=CASE,
+                kind="drift",
+                verdict="stable",
+                reasons=[f"{place}"],
+                by="a test",
+                run=None,
+            ),
+        )
     assert champion(world) == "4"

@@ -23,7 +23,9 @@ def plant(lake: Lake, day: str, segment: str, *labels: tuple[str, Any, int]) -> 
     start = datetime(2024, 6, 20, tzinfo=UTC)
     times = [start + timedelta(minutes=minute) for _, _, minute in labels]
     data = io.BytesIO()
-    pl.DataFrame({"id": [one[0] for one in labels], "label": [one[1] for one in labels], "time": times}).write_parquet(data)
+    pl.DataFrame(
+        {"id": [one[0] for one in labels], "label": [one[1] for one in labels], "time": times}
+    ).write_parquet(data)
     path = f"feedback/toy/date={day}/{segment}.parquet"
     lake.write(path, data.getvalue())
     return path
@@ -32,7 +34,10 @@ def plant(lake: Lake, day: str, segment: str, *labels: tuple[str, Any, int]) -> 
 def labels(lake: Lake, *ids: str, late_days: int | None = None) -> dict[str, tuple[bool, int]]:
     found = read_labels(lake, "toy", "2024-06", pl.Series(ids, dtype=pl.String), late_days)
     assert found.schema == SCHEMA
-    return {name: (label, given) for name, label, given in found.select("id", "label", "given").iter_rows()}
+    return {
+        name: (label, given)
+        for name, label, given in found.select("id", "label", "given").iter_rows()
+    }
 
 
 def test_the_label_known_last_counts_and_the_others_stay(lake: Lake) -> None:
@@ -46,12 +51,21 @@ def test_the_label_known_last_counts_and_the_others_stay(lake: Lake) -> None:
 def test_of_labels_of_one_time_the_one_that_arrived_last_counts(lake: Lake, swapped: bool) -> None:
     """In one file by line, in two by segment, whatever the day they lie under."""
     days = ["2024-06-02", "2024-06-25"]
-    plant(lake, days[swapped], "20240620T000000-aaaa-000001", ("a", True, 5), ("b", False, 5), ("b", True, 5))
+    plant(
+        lake,
+        days[swapped],
+        "20240620T000000-aaaa-000001",
+        ("a", True, 5),
+        ("b", False, 5),
+        ("b", True, 5),
+    )
     plant(lake, days[not swapped], "20240620T000000-aaaa-000002", ("a", False, 5))
     assert labels(lake, "a", "b") == {"a": (False, 2), "b": (True, 2)}
 
 
-def test_feedback_that_says_no_event_time_lies_under_the_day_it_came_and_is_found(lake: Lake) -> None:
+def test_feedback_that_says_no_event_time_lies_under_the_day_it_came_and_is_found(
+    lake: Lake,
+) -> None:
     plant(lake, "2024-05-31", "0001", ("a", True, 0))
     plant(lake, "2024-08-15", "0002", ("b", True, 0))
     plant(lake, "2024-05-30", "0003", ("c", True, 0))
@@ -75,16 +89,36 @@ def test_an_id_that_was_asked_for_twice_comes_once(lake: Lake) -> None:
 @pytest.mark.slow("more than a million labels")
 def test_many_labels_are_searched_in_parts(lake: Lake) -> None:
     for number in range(30):
-        plant(lake, "2024-06-02", f"{number:04d}", *[(f"{number}-{one}", one % 2 == 0, one) for one in range(50_000)])
-    assert labels(lake, "0-0", "17-49999", "29-1") == {"0-0": (True, 1), "17-49999": (False, 1), "29-1": (False, 1)}
+        plant(
+            lake,
+            "2024-06-02",
+            f"{number:04d}",
+            *[(f"{number}-{one}", one % 2 == 0, one) for one in range(50_000)],
+        )
+    assert labels(lake, "0-0", "17-49999", "29-1") == {
+        "0-0": (True, 1),
+        "17-49999": (False, 1),
+        "29-1": (False, 1),
+    }
 
 
 @pytest.mark.parametrize(
     ("broken", "said"),
     [
-        (pl.DataFrame({"id": ["a"], "label": ["yes"], "time": [datetime(2024, 6, 1, tzinfo=UTC)]}), "labels that are large_string"),
-        (pl.DataFrame({"id": ["a"], "label": [3], "time": [datetime(2024, 6, 1, tzinfo=UTC)]}), "labels that are int64"),
-        (pl.DataFrame({"id": ["a"], "time": [datetime(2024, 6, 1, tzinfo=UTC)]}), "it has no label"),
+        (
+            pl.DataFrame(
+                {"id": ["a"], "label": ["yes"], "time": [datetime(2024, 6, 1, tzinfo=UTC)]}
+            ),
+            "labels that are large_string",
+        ),
+        (
+            pl.DataFrame({"id": ["a"], "label": [3], "time": [datetime(2024, 6, 1, tzinfo=UTC)]}),
+            "labels that are int64",
+        ),
+        (
+            pl.DataFrame({"id": ["a"], "time": [datetime(2024, 6, 1, tzinfo=UTC)]}),
+            "it has no label",
+        ),
     ],
     ids=["text", "number", "none"],
 )

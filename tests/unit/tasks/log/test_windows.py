@@ -1,4 +1,6 @@
-"""A window of the prediction log from many files in a folder's lake: what is read, what is sampled, and what is told of it."""
+"""A window of the prediction log from many files in a folder's lake: what is read, what is sampled,
+and what is told of it.
+"""
 
 import io
 from collections.abc import Callable
@@ -38,7 +40,9 @@ def plant(lake: Lake) -> Plant:
     return write
 
 
-def predictions(rows: int, start: int = 0, rate: float | None = 1.0, **columns: Any) -> pl.DataFrame:
+def predictions(
+    rows: int, start: int = 0, rate: float | None = 1.0, **columns: Any
+) -> pl.DataFrame:
     """``first`` counts the rows from ``start`` on, so that each is known again."""
     count = np.arange(start, start + rows)
     known: dict[str, Any] = {
@@ -55,21 +59,33 @@ def predictions(rows: int, start: int = 0, rate: float | None = 1.0, **columns: 
         "sample_rate": [rate] * rows,
     }
     whole = {name: value for name, value in (known | columns).items() if value is not ...}
-    return pl.DataFrame(whole, schema_overrides={name: pl.Float64 for name in ("second", "sample_rate") if name not in columns})
+    return pl.DataFrame(
+        whole,
+        schema_overrides={
+            name: pl.Float64 for name in ("second", "sample_rate") if name not in columns
+        },
+    )
 
 
 def read(lake: Lake, case: UseCase, limit: int = 100_000, seed: int = 7, **more: Any) -> Window:
     return read_window(lake, case, more.pop("window", "2024-06"), limit, seed, **more)
 
 
-def test_a_small_window_is_read_whole_from_all_of_its_days_and_no_other(lake: Lake, case: UseCase, plant: Plant) -> None:
+def test_a_small_window_is_read_whole_from_all_of_its_days_and_no_other(
+    lake: Lake, case: UseCase, plant: Plant
+) -> None:
     plant("2024-06-01", 1, predictions(30))
     plant("2024-06-30", 2, predictions(20, 30))
     plant("2024-06-30", 3, predictions(10, 50))
     plant("2024-05-31", 4, predictions(5, 900))
     plant("2024-07-01", 5, predictions(5, 800))
     found = read(lake, case)
-    assert (found.counted, found.files, found.how, found.sampled) == (60, 3, "all 60 predictions", False)
+    assert (found.counted, found.files, found.how, found.sampled) == (
+        60,
+        3,
+        "all 60 predictions",
+        False,
+    )
     assert sorted(found.rows["first"]) == list(range(60))
     assert found.rows.columns == predictions(1).columns
     assert found.rows.sort("first").equals(predictions(60))
@@ -77,9 +93,16 @@ def test_a_small_window_is_read_whole_from_all_of_its_days_and_no_other(lake: La
     assert sorted(read(lake, case, window="2024-06-30").rows["first"]) == list(range(30, 60))
 
 
-def test_nothing_logged_is_an_empty_window_and_no_crash(lake: Lake, case: UseCase, plant: Plant) -> None:
+def test_nothing_logged_is_an_empty_window_and_no_crash(
+    lake: Lake, case: UseCase, plant: Plant
+) -> None:
     for found in (read(lake, case), (plant("2024-06-01", 1, predictions(0)), read(lake, case))[1]):
-        assert (found.counted, len(found.rows), found.how, found.sampled) == (0, 0, "no predictions", False)
+        assert (found.counted, len(found.rows), found.how, found.sampled) == (
+            0,
+            0,
+            "no predictions",
+            False,
+        )
 
 
 @pytest.mark.parametrize("window", ["", "June", "2024-6", "2024-13", "2024-06-31", "2024-06-01T00"])
@@ -102,7 +125,9 @@ def test_the_sample_is_the_same_for_the_same_seed_whatever_the_limit_and_another
     assert not read(lake, case, 500, seed=8).rows.equals(first.rows)
 
 
-def test_files_of_any_order_and_groups_of_any_size_give_the_same_sample(lake: Lake, case: UseCase, plant: Plant) -> None:
+def test_files_of_any_order_and_groups_of_any_size_give_the_same_sample(
+    lake: Lake, case: UseCase, plant: Plant
+) -> None:
     """What decides is the file's name and the row's place in it."""
     paths = [plant("2024-06-01", number, predictions(3000, 3000 * number)) for number in range(4)]
     before = read(lake, case, 700)
@@ -126,12 +151,18 @@ def test_each_row_has_the_same_chance(lake: Lake, case: UseCase, plant: Plant) -
     share_of_small = drawn[900:].sum() / 20_000
     assert share_of_small == pytest.approx(0.1, abs=4 * np.sqrt(0.1 * 0.9 / 20_000))
     assert drawn.min() > 0
-    assert drawn.var() == pytest.approx(200 * 0.1 * 0.9, rel=0.25)  # as of draws that know nothing of each other
+    assert drawn.var() == pytest.approx(
+        200 * 0.1 * 0.9, rel=0.25
+    )  # as of draws that know nothing of each other
 
 
 @pytest.mark.parametrize("limit", [100_000, 500])
-def test_rows_of_two_sample_rates_are_evened_so_that_each_request_counts_alike(lake: Lake, case: UseCase, plant: Plant, limit: int) -> None:
-    """10,000 requests each on two days, the second day logged at a tenth: both make up half of the rows."""
+def test_rows_of_two_sample_rates_are_evened_so_that_each_request_counts_alike(
+    lake: Lake, case: UseCase, plant: Plant, limit: int
+) -> None:
+    """10,000 requests each on two days, the second day logged at a tenth: both make up half of the
+    rows.
+    """
     plant("2024-06-01", 1, predictions(10_000, rate=1.0, group=["a"] * 10_000))
     plant("2024-06-02", 2, predictions(1000, 10_000, rate=0.1, group=["b"] * 1000))
     found = read(lake, case, limit)
@@ -146,10 +177,15 @@ def test_rows_of_two_sample_rates_are_evened_so_that_each_request_counts_alike(l
 
 
 @pytest.mark.parametrize("rates", [[0.2, 0.2], [None, 1.0], [None, None]])
-def test_rows_of_one_sample_rate_all_stay(lake: Lake, case: UseCase, plant: Plant, rates: list[float | None]) -> None:
+def test_rows_of_one_sample_rate_all_stay(
+    lake: Lake, case: UseCase, plant: Plant, rates: list[float | None]
+) -> None:
     for number, rate in enumerate(rates):
         plant("2024-06-01", number, predictions(300, 300 * number, rate=rate))
-    plant("2024-06-01", 8, predictions(100, 600, rate=rates[0], sample_rate=...)) if rates == [None, None] else None
+    plant("2024-06-01", 8, predictions(100, 600, rate=rates[0], sample_rate=...)) if rates == [
+        None,
+        None,
+    ] else None
     found = read(lake, case)
     assert len(found.rows) == found.counted == (700 if rates == [None, None] else 600)
     assert found.how == f"all {found.counted} predictions"
@@ -162,7 +198,9 @@ def test_rates_within_one_file_are_evened_too(lake: Lake, case: UseCase, plant: 
     assert (rows["first"] >= 5000).sum() == 500
 
 
-def test_columns_that_a_part_of_the_files_lacks_are_told_and_null_there(lake: Lake, case: UseCase, plant: Plant) -> None:
+def test_columns_that_a_part_of_the_files_lacks_are_told_and_null_there(
+    lake: Lake, case: UseCase, plant: Plant
+) -> None:
     plant("2024-06-01", 1, predictions(40))
     plant("2024-06-02", 2, predictions(10, 40, steady=..., group=...))
     found = read(lake, case)
@@ -185,8 +223,16 @@ def test_a_column_that_no_file_has_is_not_there(lake: Lake, case: UseCase, plant
         ("first", ["fast"] * 10, "column 'first' is a text and not a number in 1 of 2 files"),
         ("first", [True] * 10, "column 'first' is a truth value and not a number in 1 of 2 files"),
         ("group", [3.5] * 10, "column 'group' is a number and not a text in 1 of 2 files"),
-        ("event_time", ["2024-06-01"] * 10, "column 'event_time' is a text and not a time in 1 of 2 files"),
-        ("sample_rate", ["all"] * 10, "column 'sample_rate' is a text and not a number in 1 of 2 files"),
+        (
+            "event_time",
+            ["2024-06-01"] * 10,
+            "column 'event_time' is a text and not a time in 1 of 2 files",
+        ),
+        (
+            "sample_rate",
+            ["all"] * 10,
+            "column 'sample_rate' is a text and not a number in 1 of 2 files",
+        ),
         ("first", [[1.0]] * 10, "column 'first' is a large_list<"),
     ],
 )
@@ -204,9 +250,23 @@ def test_a_type_that_is_not_the_use_cases_is_a_problem_and_no_crash(
     assert found.rows.schema[column] == predictions(1).schema[column]
 
 
-def test_whole_numbers_small_floats_and_empty_columns_are_no_problem(lake: Lake, case: UseCase, plant: Plant) -> None:
-    plant("2024-06-01", 1, predictions(10).with_columns(pl.col("first").cast(pl.Int32), pl.col("group").cast(pl.Categorical)))
-    plant("2024-06-02", 2, predictions(10, 10).with_columns(pl.col("first").cast(pl.Float32), pl.lit(None).alias("group")))
+def test_whole_numbers_small_floats_and_empty_columns_are_no_problem(
+    lake: Lake, case: UseCase, plant: Plant
+) -> None:
+    plant(
+        "2024-06-01",
+        1,
+        predictions(10).with_columns(
+            pl.col("first").cast(pl.Int32), pl.col("group").cast(pl.Categorical)
+        ),
+    )
+    plant(
+        "2024-06-02",
+        2,
+        predictions(10, 10).with_columns(
+            pl.col("first").cast(pl.Float32), pl.lit(None).alias("group")
+        ),
+    )
     found = read(lake, case)
     assert found.problems == ()
     assert (found.rows.schema["first"], found.rows.schema["group"]) == (pl.Float64, pl.String)
@@ -220,14 +280,26 @@ def test_a_damaged_file_is_named(lake: Lake, case: UseCase, plant: Plant, harm: 
     path = plant("2024-06-02", 2, predictions(4000))
     data = bytearray(lake.read(path))
     torn = data[:200] + bytes(byte ^ 0xFF for byte in data[200:3000]) + data[3000:]
-    lake.write(path, {"cut": bytes(data[: len(data) // 2]), "torn page": bytes(torn), "no parquet": b"hello", "empty": b""}[harm])
+    lake.write(
+        path,
+        {
+            "cut": bytes(data[: len(data) // 2]),
+            "torn page": bytes(torn),
+            "no parquet": b"hello",
+            "empty": b"",
+        }[harm],
+    )
     with pytest.raises(LogDamaged, match=path):
         read(lake, case)
 
 
-def test_a_file_that_is_too_large_to_be_fetched_at_once_is_read_in_parts(lake: Lake, case: UseCase) -> None:
+def test_a_file_that_is_too_large_to_be_fetched_at_once_is_read_in_parts(
+    lake: Lake, case: UseCase
+) -> None:
     noise, data = np.random.default_rng(0), io.BytesIO()
-    rows = predictions(200_000).with_columns(pl.Series(name, noise.normal(size=200_000)) for name in ("second", "steady", "score"))
+    rows = predictions(200_000).with_columns(
+        pl.Series(name, noise.normal(size=200_000)) for name in ("second", "steady", "score")
+    )
     rows.write_parquet(data, row_group_size=30_000)
     assert len(data.getvalue()) > 4_000_000
     lake.write("predictions/toy/date=2024-06-01/large.parquet", data.getvalue())
@@ -236,10 +308,16 @@ def test_a_file_that_is_too_large_to_be_fetched_at_once_is_read_in_parts(lake: L
     assert read(lake, case, 50).rows.equals(found.rows.head(50))
 
 
-def test_facts_are_of_all_rows_and_not_of_the_sample(lake: Lake, case: UseCase, plant: Plant) -> None:
+def test_facts_are_of_all_rows_and_not_of_the_sample(
+    lake: Lake, case: UseCase, plant: Plant
+) -> None:
     """One row in 20,000 is another: no sample of ten sees it."""
     plant("2024-06-01", 1, predictions(10_000))
-    plant("2024-06-02", 2, predictions(10_000, 10_000, steady=[5.0] * 9999 + [6.0], group=["a"] * 9999 + ["z"]))
+    plant(
+        "2024-06-02",
+        2,
+        predictions(10_000, 10_000, steady=[5.0] * 9999 + [6.0], group=["a"] * 9999 + ["z"]),
+    )
     found = read(lake, case, 10)
     assert len(found.rows) == 10
     steady, group, second = (found.facts[name] for name in ("steady", "group", "second"))
@@ -249,28 +327,52 @@ def test_facts_are_of_all_rows_and_not_of_the_sample(lake: Lake, case: UseCase, 
     assert (found.facts["score"].minimum, found.facts["score"].maximum) == (0, 0.99)
 
 
-def test_a_constant_column_a_lost_one_and_nan_are_told(lake: Lake, case: UseCase, plant: Plant) -> None:
-    plant("2024-06-01", 1, predictions(100, group=["a"] * 100, first=[float("nan")] * 50 + [2.0] * 50, second=[None] * 100))
+def test_a_constant_column_a_lost_one_and_nan_are_told(
+    lake: Lake, case: UseCase, plant: Plant
+) -> None:
+    plant(
+        "2024-06-01",
+        1,
+        predictions(
+            100, group=["a"] * 100, first=[float("nan")] * 50 + [2.0] * 50, second=[None] * 100
+        ),
+    )
     facts = read(lake, case).facts
     assert facts["group"].constant and facts["steady"].constant and facts["first"].constant
     assert facts["first"].null_share == 0.5
-    assert (facts["second"].null_share, facts["second"].constant, facts["second"].minimum) == (1, False, None)
+    assert (facts["second"].null_share, facts["second"].constant, facts["second"].minimum) == (
+        1,
+        False,
+        None,
+    )
     assert read(lake, case).rows["first"].null_count() == 50
 
 
-def test_a_column_of_too_many_categories_is_not_counted(lake: Lake, case: UseCase, plant: Plant) -> None:
-    plant("2024-06-01", 1, predictions(MOST_CATEGORIES + 1, group=[f"name {one}" for one in range(MOST_CATEGORIES + 1)]))
+def test_a_column_of_too_many_categories_is_not_counted(
+    lake: Lake, case: UseCase, plant: Plant
+) -> None:
+    plant(
+        "2024-06-01",
+        1,
+        predictions(
+            MOST_CATEGORIES + 1, group=[f"name {one}" for one in range(MOST_CATEGORIES + 1)]
+        ),
+    )
     group = read(lake, case, 10).facts["group"]
     assert (group.counts, group.strangers(["a"]), group.constant) == (None, None, False)
     assert group.values == MOST_CATEGORIES + 1
 
 
-def test_of_very_many_files_a_part_is_read_and_that_is_said(lake: Lake, case: UseCase, plant: Plant) -> None:
+def test_of_very_many_files_a_part_is_read_and_that_is_said(
+    lake: Lake, case: UseCase, plant: Plant
+) -> None:
     for number in range(40):
         plant(f"2024-06-{number % 28 + 1:02d}", number, predictions(10, 10 * number))
     found = read(lake, case, limit_files=8)
     assert (found.counted, found.files, len(found.rows), found.sampled) == (400, 40, 80, True)
-    assert found.how == "a random sample of 80 of about 400 predictions, from 8 of 40 files (seed 7)"
+    assert (
+        found.how == "a random sample of 80 of about 400 predictions, from 8 of 40 files (seed 7)"
+    )
     assert read(lake, case, limit_files=8).rows.equals(found.rows)
     assert not read(lake, case, seed=8, limit_files=8).rows.equals(found.rows)
 
@@ -291,8 +393,18 @@ def test_a_limit_of_nothing_is_refused(lake: Lake, case: UseCase) -> None:
         read(lake, case, 0)
 
 
-def test_days_in_no_calendar_of_the_use_case_do_not_become_the_latest_month(lake: Lake, case: UseCase) -> None:
-    """One row of the year 9999 would be checked for drift for ever, and the month that is going on never again."""
-    for folder in ("date=2024-06-01", "date=2024-05-31", "date=9999-12-31", "other-days", "date=soon"):
+def test_days_in_no_calendar_of_the_use_case_do_not_become_the_latest_month(
+    lake: Lake, case: UseCase
+) -> None:
+    """One row of the year 9999 would be checked for drift for ever, and the month that is going on
+    never again.
+    """
+    for folder in (
+        "date=2024-06-01",
+        "date=2024-05-31",
+        "date=9999-12-31",
+        "other-days",
+        "date=soon",
+    ):
         lake.write(f"predictions/toy/{folder}/a.parquet", b"")
     assert find_months(lake, case) == ["2024-05", "2024-06"]

@@ -15,10 +15,16 @@ def sample(decimals: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.nda
     chance = np.random.default_rng(seed)
     truth = chance.random(ROWS) < 0.3
     predicted = np.clip(0.2 * truth + chance.random(ROWS) * 0.7 + 0.05, 0, 1).round(decimals)
-    return truth.astype(int), predicted, chance.choice(BLOCKS, ROWS, p=np.arange(1, BLOCKS + 1) / 78)
+    return (
+        truth.astype(int),
+        predicted,
+        chance.choice(BLOCKS, ROWS, p=np.arange(1, BLOCKS + 1) / 78),
+    )
 
 
-def by_scikit_learn(metric: Metric, truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None) -> float:
+def by_scikit_learn(
+    metric: Metric, truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray | None = None
+) -> float:
     if metric == ROC_AUC:
         return float(roc_auc_score(truth, predicted, sample_weight=weight))
     if metric == LOG_LOSS:
@@ -30,7 +36,9 @@ def by_scikit_learn(metric: Metric, truth: np.ndarray, predicted: np.ndarray, we
 @pytest.mark.parametrize("metric", [ROC_AUC, LOG_LOSS, BRIER], ids=lambda metric: metric.name)
 def test_scores_are_those_of_scikit_learn(metric: Metric, decimals: int) -> None:
     truth, predicted, _ = sample(decimals)
-    assert score(metric, truth, predicted) == pytest.approx(by_scikit_learn(metric, truth, predicted), abs=1e-12)
+    assert score(metric, truth, predicted) == pytest.approx(
+        by_scikit_learn(metric, truth, predicted), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("decimals", [1, 12], ids=["many ties", "no ties"])
@@ -41,14 +49,18 @@ def test_block_counts_are_the_sample_weights_of_scikit_learn(metric: Metric, dec
     assert (counts == 0).any()
     assert counts.max() > 1
     wanted = [by_scikit_learn(metric, truth, predicted, one[block]) for one in counts]
-    np.testing.assert_allclose(reweighted(metric, truth, predicted, block, BLOCKS)(counts), wanted, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        reweighted(metric, truth, predicted, block, BLOCKS)(counts), wanted, rtol=0, atol=1e-12
+    )
 
 
 def test_a_block_without_rows_changes_nothing() -> None:
     truth, predicted, block = sample(12)
     counts = np.ones((1, BLOCKS + 1))
     for metric in (ROC_AUC, LOG_LOSS, BRIER):
-        assert reweighted(metric, truth, predicted, block, BLOCKS + 1)(counts)[0] == pytest.approx(score(metric, truth, predicted))
+        assert reweighted(metric, truth, predicted, block, BLOCKS + 1)(counts)[0] == pytest.approx(
+            score(metric, truth, predicted)
+        )
 
 
 def test_probabilities_of_zero_and_one_that_are_wrong_cost_what_they_cost_in_scikit_learn() -> None:
@@ -69,7 +81,9 @@ def test_roc_auc_of_a_single_class_does_not_exist(label: int) -> None:
 
 def test_roc_auc_does_not_exist_where_the_blocks_drawn_have_a_single_class() -> None:
     truth, block = np.array([0, 1, 0, 0]), np.array([0, 0, 1, 1])
-    found = reweighted(ROC_AUC, truth, np.array([0.1, 0.9, 0.2, 0.3]), block, 2)(np.array([[1, 1], [0, 2], [2, 0]]))
+    found = reweighted(ROC_AUC, truth, np.array([0.1, 0.9, 0.2, 0.3]), block, 2)(
+        np.array([[1, 1], [0, 2], [2, 0]])
+    )
     assert found[0] == found[2] == 1
     assert np.isnan(found[1])
 
@@ -91,7 +105,9 @@ def test_single_precision_scores_are_taken_as_they_are() -> None:
     truth, predicted, _ = sample(12)
     single = predicted.astype(np.float32)
     assert score(ROC_AUC, truth, single) == pytest.approx(roc_auc_score(truth, single), abs=1e-12)
-    assert score(LOG_LOSS, truth, single) == pytest.approx(log_loss(truth, single.astype(float)), abs=1e-12)
+    assert score(LOG_LOSS, truth, single) == pytest.approx(
+        log_loss(truth, single.astype(float)), abs=1e-12
+    )
 
 
 def test_calibration_error_is_the_gap_between_score_and_share_on_the_average_row() -> None:
@@ -99,16 +115,27 @@ def test_calibration_error_is_the_gap_between_score_and_share_on_the_average_row
     assert score(CALIBRATION_ERROR, truth, np.full(2000, 0.25)) == pytest.approx(0)
     assert score(CALIBRATION_ERROR, truth, np.full(2000, 0.45)) == pytest.approx(0.2)
     low_and_high = np.repeat([0.1, 0.9], 1000)
-    assert score(CALIBRATION_ERROR, np.tile([0, 1], 1000), low_and_high) == pytest.approx(0.4), "errors of two bins do not cancel"
+    assert score(CALIBRATION_ERROR, np.tile([0, 1], 1000), low_and_high) == pytest.approx(0.4), (
+        "errors of two bins do not cancel"
+    )
 
 
 def test_calibration_error_of_reweighted_blocks_is_that_of_the_repeated_rows() -> None:
     chance = np.random.default_rng(5)
-    truth, predicted, block = chance.integers(0, 2, 3000), chance.random(3000), chance.integers(0, 6, 3000)
+    truth, predicted, block = (
+        chance.integers(0, 2, 3000),
+        chance.random(3000),
+        chance.integers(0, 6, 3000),
+    )
     counts = np.array([[1, 1, 1, 1, 1, 1], [2, 0, 1, 1, 3, 0]])
     edges = np.quantile(predicted, np.linspace(0, 1, 11))
     found = reweighted(CALIBRATION_ERROR, truth, predicted, block, 6)(counts)
     for times, one in zip(counts, found, strict=True):
         rows = np.repeat(np.arange(3000), times[block])
-        parts = [rows[(predicted[rows] >= low) & (predicted[rows] < high)] for low, high in itertools.pairwise([-1, *edges[1:-1], 2])]
-        assert one == pytest.approx(sum(len(p) * abs(predicted[p].mean() - truth[p].mean()) for p in parts) / len(rows))
+        parts = [
+            rows[(predicted[rows] >= low) & (predicted[rows] < high)]
+            for low, high in itertools.pairwise([-1, *edges[1:-1], 2])
+        ]
+        assert one == pytest.approx(
+            sum(len(p) * abs(predicted[p].mean() - truth[p].mean()) for p in parts) / len(rows)
+        )

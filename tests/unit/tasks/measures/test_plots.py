@@ -7,7 +7,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_curve
 
 from tasks.measures.metrics import score
-from tasks.measures.plots import calibration, contest_interval, drift_by_column, importance, permutation_importance, png, roc
+from tasks.measures.plots import (
+    calibration,
+    contest_interval,
+    drift_by_column,
+    importance,
+    permutation_importance,
+    png,
+    roc,
+)
 from usecases.definition import LOG_LOSS, ROC_AUC, Metric
 
 TRUTH = (np.random.default_rng(0).random(2000) < 0.4).astype(int)
@@ -32,7 +40,10 @@ def test_the_roc_curve_lies_on_that_of_scikit_learn() -> None:
     figure = roc(TRUTH, PREDICTED, score(ROC_AUC, TRUTH, PREDICTED))
     alarms, hits = curve_of(figure)
     wanted = roc_curve(TRUTH, PREDICTED, drop_intermediate=False)
-    far = [(np.abs(wanted[0] - alarm) + np.abs(wanted[1] - hit)).min() for alarm, hit in zip(alarms, hits, strict=True)]
+    far = [
+        (np.abs(wanted[0] - alarm) + np.abs(wanted[1] - hit)).min()
+        for alarm, hit in zip(alarms, hits, strict=True)
+    ]
     assert max(far) < 1e-9
     assert (alarms[0], hits[0], alarms[-1], hits[-1]) == (0, 0, 1, 1)
     assert f"{score(ROC_AUC, TRUTH, PREDICTED):.4f}" in figure.axes[0].get_title()
@@ -62,16 +73,22 @@ def test_few_rows_are_drawn_too() -> None:
 
 
 @pytest.mark.parametrize("metric", [ROC_AUC, LOG_LOSS], ids=lambda metric: metric.name)
-def test_the_column_that_decides_is_the_most_important_whatever_the_direction(metric: Metric) -> None:
+def test_the_column_that_decides_is_the_most_important_whatever_the_direction(
+    metric: Metric,
+) -> None:
     chance = np.random.default_rng(3)
     matrix = chance.normal(size=(3000, 3))
     truth = (matrix[:, 1] * 2 + matrix[:, 2] * 0.5 + chance.normal(size=3000) > 0).astype(int)
     kept = matrix.copy()
-    lost = permutation_importance(LogisticRegression().fit(matrix, truth), matrix, truth, metric, seed=1)
+    lost = permutation_importance(
+        LogisticRegression().fit(matrix, truth), matrix, truth, metric, seed=1
+    )
     assert lost[1] > lost[2] > 0.005
     assert abs(lost[0]) < 0.005
     np.testing.assert_array_equal(matrix, kept)
-    again = permutation_importance(LogisticRegression().fit(matrix, truth), matrix, truth, metric, seed=1)
+    again = permutation_importance(
+        LogisticRegression().fit(matrix, truth), matrix, truth, metric, seed=1
+    )
     np.testing.assert_array_equal(lost, again)
 
 
@@ -83,11 +100,21 @@ def test_the_most_important_column_stands_on_top() -> None:
 
 @pytest.mark.parametrize(
     ("low", "gain", "high"),
-    [(0.01, 0.02, 0.03), (0.01, 0.009, 0.02), (0.0, 0.0, 0.0), (None, 0.01, None), (None, None, None)],
+    [
+        (0.01, 0.02, 0.03),
+        (0.01, 0.009, 0.02),
+        (0.0, 0.0, 0.0),
+        (None, 0.01, None),
+        (None, None, None),
+    ],
     ids=["usual", "gain outside its interval", "tie", "no interval", "nothing known"],
 )
-def test_every_contest_can_be_drawn(low: float | None, gain: float | None, high: float | None) -> None:
-    """Quantiles of a bootstrap need not lie on both sides of the gain: a decision must not fail for its picture."""
+def test_every_contest_can_be_drawn(
+    low: float | None, gain: float | None, high: float | None
+) -> None:
+    """Quantiles of a bootstrap need not lie on both sides of the gain: a decision must not fail for
+    its picture.
+    """
     figure = contest_interval(low, gain, high, "roc_auc")
     shown = np.concatenate([line.get_xdata() for line in figure.axes[0].lines])
     for value in (low, gain, high):
@@ -97,7 +124,9 @@ def test_every_contest_can_be_drawn(low: float | None, gain: float | None, high:
 
 def test_the_column_furthest_beyond_its_threshold_stands_on_top_with_its_importance() -> None:
     distances = {"temp": 0.3, "dewp": 0.2, "wind": 0.05, "empty": float("nan")}
-    figure = drift_by_column(distances, {"temp": 0.2, "dewp": 0.1, "wind": 0.1, "empty": 0.1}, {"temp": 0.25})
+    figure = drift_by_column(
+        distances, {"temp": 0.2, "dewp": 0.1, "wind": 0.1, "empty": 0.1}, {"temp": 0.25}
+    )
     [axes] = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["wind", "temp (25%)", "dewp"]
     widths = [bar.get_width() for bar in axes.patches]
@@ -110,4 +139,7 @@ def test_the_column_furthest_beyond_its_threshold_stands_on_top_with_its_importa
 def test_only_the_furthest_of_many_columns_are_drawn() -> None:
     many = {f"c{position}": float(position) for position in range(50)}
     figure = drift_by_column(many, dict.fromkeys(many, 1.0), {})
-    assert len(figure.axes[0].patches) == 20 and figure.axes[0].get_yticklabels()[-1].get_text() == "c49"
+    assert (
+        len(figure.axes[0].patches) == 20
+        and figure.axes[0].get_yticklabels()[-1].get_text() == "c49"
+    )

@@ -22,18 +22,41 @@ CONTEST: dict[str, Any] = {
     "rows": 27_075,
     "blocks": 30,
 }
-DRIFT: dict[str, Any] = {"window": "2013-06", "share": 0.3704, "limit": 0.30, "columns": {"temp": 1.24, "dewp": 2.31}}
+DRIFT: dict[str, Any] = {
+    "window": "2013-06",
+    "share": 0.3704,
+    "limit": 0.30,
+    "columns": {"temp": 1.24, "dewp": 2.31},
+}
 SCORES = {"logistic": 0.7123, "forest": 0.7419}
 
 
 def finished(**changed: Any) -> Message:
-    asked = {"metric": "roc_auc", "scores": SCORES, "best": "forest", "gate": 0.75, "passed": False, "holdout": "2013-03", **changed}
+    asked = {
+        "metric": "roc_auc",
+        "scores": SCORES,
+        "best": "forest",
+        "gate": 0.75,
+        "passed": False,
+        "holdout": "2013-03",
+        **changed,
+    }
     return announcements.training_finished("flights", **asked)
 
 
 def tuned(**changed: Any) -> Message:
-    found = {"metric": "roc_auc", "candidate": "hgb", "before": 0.7419, "after": 0.7626, "gate": 0.75, "passed": True}
-    search = {"why": "best of 20 trials, 11 pruned", "params": {"learning_rate": 0.0612345, "max_iter": 200}}
+    found = {
+        "metric": "roc_auc",
+        "candidate": "hgb",
+        "before": 0.7419,
+        "after": 0.7626,
+        "gate": 0.75,
+        "passed": True,
+    }
+    search = {
+        "why": "best of 20 trials, 11 pruned",
+        "params": {"learning_rate": 0.0612345, "max_iter": 200},
+    }
     return announcements.tuning_finished("flights", **{**found, **search, **changed})
 
 
@@ -46,8 +69,21 @@ def drift(verdict: str, **changed: Any) -> Message | None:
 
 
 def asked(**changed: Any) -> Message:
-    scores = {"metric": "roc_auc", "challenger": 0.7782, "champion": 0.7640, "low": 0.0087, "high": 0.0210}
-    who = {"challenger_version": "4", "champion_version": "3", "verdict": "promote", "reasons": ["2013-06"], "hours": 24.0, "run": "f00d"}
+    scores = {
+        "metric": "roc_auc",
+        "challenger": 0.7782,
+        "champion": 0.7640,
+        "low": 0.0087,
+        "high": 0.0210,
+    }
+    who = {
+        "challenger_version": "4",
+        "champion_version": "3",
+        "verdict": "promote",
+        "reasons": ["2013-06"],
+        "hours": 24.0,
+        "run": "f00d",
+    }
     return announcements.approval_asked("flights", **{**scores, **who, **changed})
 
 
@@ -57,55 +93,114 @@ def answered(verdict: str) -> Message:
 
 
 def served(before: str | None = "3") -> Message:
-    return announcements.deployed("flights", version="4", seconds=1.234, smoke_rows=16, champion_before=before)
+    return announcements.deployed(
+        "flights", version="4", seconds=1.234, smoke_rows=16, champion_before=before
+    )
 
 
 EVERY: dict[str, Callable[[], Any]] = {
     "training started": lambda: announcements.training_started(
-        "flights", candidates=["logistic"], window="2013-01..2013-02", holdout="2013-03", rows=51_955, dataset_version="9f3c"
+        "flights",
+        candidates=["logistic"],
+        window="2013-01..2013-02",
+        holdout="2013-03",
+        rows=51_955,
+        dataset_version="9f3c",
     ),
     "training finished": finished,
     "hpo finished": tuned,
     "first champion": lambda: announcements.first_champion(
         "flights", version="1", candidate="hgb", metric="roc_auc", score=0.7626, gate=0.75
     ),
-    **{f"contest {verdict}": lambda verdict=verdict: contest(verdict) for verdict in ("promote", "keep", "suspicious", "unfair")},
-    "contest inconclusive": lambda: contest("inconclusive", champion=None, challenger=None, gain=None, low=None, high=None),
-    **{f"contest {verdict}, asks": lambda verdict=verdict: contest(verdict, asks=True) for verdict in ("promote", "suspicious")},
+    **{
+        f"contest {verdict}": lambda verdict=verdict: contest(verdict)
+        for verdict in ("promote", "keep", "suspicious", "unfair")
+    },
+    "contest inconclusive": lambda: contest(
+        "inconclusive", champion=None, challenger=None, gain=None, low=None, high=None
+    ),
+    **{
+        f"contest {verdict}, asks": lambda verdict=verdict: contest(verdict, asks=True)
+        for verdict in ("promote", "suspicious")
+    },
     "contest with its picture": lambda: contest("keep", picture=b"drawn"),
     "approval asked": lambda: asked(),
-    "approval asked, no champion": lambda: asked(champion_version=None, champion=None, low=None, high=None, verdict="suspicious"),
-    **{f"approval {verdict}": lambda verdict=verdict: answered(verdict) for verdict in ("approved", "rejected", "expired")},
+    "approval asked, no champion": lambda: asked(
+        champion_version=None, champion=None, low=None, high=None, verdict="suspicious"
+    ),
+    **{
+        f"approval {verdict}": lambda verdict=verdict: answered(verdict)
+        for verdict in ("approved", "rejected", "expired")
+    },
     "retrain started": lambda: announcements.retrain_started("flights", reason="2013-06 drifted"),
-    "retrain ended": lambda: announcements.retrain_ended("flights", outcome="no labelled period after 2013-06"),
-    "adopted": lambda: announcements.adopted("flights", version="4", champion_before="3", reason="Ana: 2013-06", seconds=1.2),
-    "adopted, the alias was there": lambda: announcements.adopted("flights", version="4", champion_before=None, reason="2013-06"),
-    "vacated": lambda: announcements.crown_vacated("flights", champion_before="3", by="Ana", why="2013-06"),
+    "retrain ended": lambda: announcements.retrain_ended(
+        "flights", outcome="no labelled period after 2013-06"
+    ),
+    "adopted": lambda: announcements.adopted(
+        "flights", version="4", champion_before="3", reason="Ana: 2013-06", seconds=1.2
+    ),
+    "adopted, the alias was there": lambda: announcements.adopted(
+        "flights", version="4", champion_before=None, reason="2013-06"
+    ),
+    "vacated": lambda: announcements.crown_vacated(
+        "flights", champion_before="3", by="Ana", why="2013-06"
+    ),
     "restored": lambda: announcements.alias_restored("flights", version="4"),
     "first champion, provisionally": lambda: announcements.first_champion(
-        "flights", version="1", candidate="hgb", metric="roc_auc", score=0.7626, gate=0.75, rows=12, provisional="2013-06"
+        "flights",
+        version="1",
+        candidate="hgb",
+        metric="roc_auc",
+        score=0.7626,
+        gate=0.75,
+        rows=12,
+        provisional="2013-06",
     ),
     "contest unfair, asks": lambda: contest("unfair", asks=True, gate=0.75),
-    "deployed": lambda: announcements.deployed("flights", version="4", seconds=1.234, smoke_rows=16),
+    "deployed": lambda: announcements.deployed(
+        "flights", version="4", seconds=1.234, smoke_rows=16
+    ),
     "deployed, with a way back": lambda: served(),
     "deployment failed": lambda: announcements.deployment_failed(
         "flights", version="4", reason="smoke row 2 differs", restored_version="3"
     ),
     "drifted": lambda: drift("drifted"),
     "broken": lambda: drift("broken", share=None, columns={}, reasons=["temp: 80 % null"]),
-    "inconclusive": lambda: drift("inconclusive", share=None, columns={}, reasons=["12 rows, 1000 wanted"]),
+    "inconclusive": lambda: drift(
+        "inconclusive", share=None, columns={}, reasons=["12 rows, 1000 wanted"]
+    ),
     "stable, asked for": lambda: drift("stable", share=0.11, columns={}, tell_stable=True),
-    "ingest refused": lambda: announcements.ingest_refused("flights", period="2013-06", problems=["column 'temp' is missing"]),
-    "retrain skipped": lambda: announcements.retrain_skipped("flights", reason="no labelled period is newer than the champion"),
-    "flow failed": lambda: announcements.flow_failed("flights", flow="retrain", error="MLflow is away\nTraceback", run_url="http://ui/r/1"),
-    "run cancelled": lambda: announcements.run_cancelled("flights", flow="retrain", why="by hand", run_url="http://ui/r/1"),
-    "rolled back": lambda: announcements.rolled_back("flights", version="3", from_version="4", reason="asked for by Ana"),
-    "rolled back, measured": lambda: announcements.rolled_back("flights", version="3", from_version="4", reason="", seconds=2.04),
+    "ingest refused": lambda: announcements.ingest_refused(
+        "flights", period="2013-06", problems=["column 'temp' is missing"]
+    ),
+    "retrain skipped": lambda: announcements.retrain_skipped(
+        "flights", reason="no labelled period is newer than the champion"
+    ),
+    "flow failed": lambda: announcements.flow_failed(
+        "flights", flow="retrain", error="MLflow is away\nTraceback", run_url="http://ui/r/1"
+    ),
+    "run cancelled": lambda: announcements.run_cancelled(
+        "flights", flow="retrain", why="by hand", run_url="http://ui/r/1"
+    ),
+    "rolled back": lambda: announcements.rolled_back(
+        "flights", version="3", from_version="4", reason="asked for by Ana"
+    ),
+    "rolled back, measured": lambda: announcements.rolled_back(
+        "flights", version="3", from_version="4", reason="", seconds=2.04
+    ),
     "drifted, with its picture": lambda: drift("drifted", picture=b"drawn"),
     "silent": lambda: announcements.predictions_missing("flights", reasons=["2013-06"]),
-    "breaker closed": lambda: announcements.breaker_closed("flights", by="Ana", why="2013-06", rejections=3),
+    "breaker closed": lambda: announcements.breaker_closed(
+        "flights", by="Ana", why="2013-06", rejections=3
+    ),
     "performance worse": lambda: announcements.performance_worse(
-        "flights", window="2013-06", metric="roc_auc", value=0.71, holdout=(0.74, None), coverage=0.42, reasons=["2013-06"]
+        "flights",
+        window="2013-06",
+        metric="roc_auc",
+        value=0.71,
+        holdout=(0.74, None),
+        coverage=0.42,
+        reasons=["2013-06"],
     ),
 }
 
@@ -117,32 +212,75 @@ def test_every_message_names_its_use_case_first_and_is_accepted_by_slack(kind: s
     assert message.text.startswith("flights: ")
     assert "nan" not in message.text
     with SlackServer() as slack:
-        assert SlackNotifier(token=slack.token, channel="#ml", api_url=slack.url).send(message) is not None
+        assert (
+            SlackNotifier(token=slack.token, channel="#ml", api_url=slack.url).send(message)
+            is not None
+        )
         assert len(slack.messages) == 1
 
 
 def test_every_announcement_is_in_this_table() -> None:
     called = {
-        name for make in (*EVERY.values(), finished, tuned, contest, drift, asked, answered, served) for name in make.__code__.co_names
+        name
+        for make in (*EVERY.values(), finished, tuned, contest, drift, asked, answered, served)
+        for name in make.__code__.co_names
     }
-    assert {name for name in announcements.__all__ if hasattr(getattr(announcements, name), "__wrapped__")} <= called
+    assert {
+        name
+        for name in announcements.__all__
+        if hasattr(getattr(announcements, name), "__wrapped__")
+    } <= called
 
 
 # Values of the table, and names that are written alike in both languages.
 VALUES = {
-    *("flights", "logistic", "forest", "hgb", "temp", "dewp", "learning_rate", "max_iter", "retrain", "Ana", "x", "f3c"),
+    *(
+        "flights",
+        "logistic",
+        "forest",
+        "hgb",
+        "temp",
+        "dewp",
+        "learning_rate",
+        "max_iter",
+        "retrain",
+        "Ana",
+        "x",
+        "f3c",
+    ),
     *re.findall(r"\w+", "best of 20 trials, 11 pruned"),
-    *re.findall(r"\w+", "no labelled period is newer than the champion; no labelled period after; drifted; MLflow is away"),
+    *re.findall(
+        r"\w+",
+        "no labelled period is newer than the champion; no labelled period after; drifted; "
+        "MLflow is away",
+    ),
     *("ROC", "AUC", "HPO", "Prefect", "approve", "Resume", "rollback", "v3", "v4"),
 }
 
 
 def words_of(message: Message) -> str:
-    """All that people read of a message, its details apart: those are reasons, which stay as they were recorded."""
-    texts = [text for one in message.buttons for text in (one.text, *(vars(one.confirm).values() if one.confirm else ()))]
+    """All that people read of a message, its details apart: those are reasons, which stay as they
+    were recorded.
+    """
+    texts = [
+        text
+        for one in message.buttons
+        for text in (one.text, *(vars(one.confirm).values() if one.confirm else ()))
+    ]
     steps = [(step.title, step.outcome) for step in message.steps]
     pictures = [(one.title, one.alt) for one in message.pictures]
-    return " ".join(str(part) for part in (message.headline, message.facts, list(message.links), message.otherwise, texts, steps, pictures))
+    return " ".join(
+        str(part)
+        for part in (
+            message.headline,
+            message.facts,
+            list(message.links),
+            message.otherwise,
+            texts,
+            steps,
+            pictures,
+        )
+    )
 
 
 @pytest.mark.parametrize("kind", EVERY)
@@ -155,12 +293,27 @@ def test_every_message_is_whole_in_both_languages(kind: str) -> None:
     left = set(re.findall(r"[A-Za-z][A-Za-z_0-9]*", words_of(korean))) - VALUES
     assert not left, f"{left} of {words_of(korean)}"
     assert len(korean.facts) == len(english.facts)
-    assert re.findall(r"[+-]?\d+\.\d+", words_of(korean)) != [] or re.findall(r"[+-]?\d+\.\d+", words_of(english)) == []
-    shape = [(one.action_id, one.value, one.style) for one in english.buttons], [(one.stage, one.status) for one in english.steps]
-    assert shape == ([(one.action_id, one.value, one.style) for one in korean.buttons], [(one.stage, one.status) for one in korean.steps])
-    assert (korean.broadcast, korean.closes, len(korean.pictures)) == (english.broadcast, english.closes, len(english.pictures))
+    assert (
+        re.findall(r"[+-]?\d+\.\d+", words_of(korean)) != []
+        or re.findall(r"[+-]?\d+\.\d+", words_of(english)) == []
+    )
+    shape = (
+        [(one.action_id, one.value, one.style) for one in english.buttons],
+        [(one.stage, one.status) for one in english.steps],
+    )
+    assert shape == (
+        [(one.action_id, one.value, one.style) for one in korean.buttons],
+        [(one.stage, one.status) for one in korean.steps],
+    )
+    assert (korean.broadcast, korean.closes, len(korean.pictures)) == (
+        english.broadcast,
+        english.closes,
+        len(english.pictures),
+    )
     with SlackServer() as slack:
-        block = SlackNotifier(token=slack.token, channel="#ml", api_url=slack.url, language="ko", buttons=True)
+        block = SlackNotifier(
+            token=slack.token, channel="#ml", api_url=slack.url, language="ko", buttons=True
+        )
         assert block.send(english) is not None
         assert slack.messages[0]["text"] == korean.text
 
@@ -168,13 +321,19 @@ def test_every_message_is_whole_in_both_languages(kind: str) -> None:
 def test_asking_has_both_buttons_for_the_run_that_waits() -> None:
     message = asked()
     value = {"use_case": "flights", "run": "f00d"}
-    assert [(one.action_id, one.value) for one in message.buttons] == [("laurel.approve", value), ("laurel.reject", value)]
+    assert [(one.action_id, one.value) for one in message.buttons] == [
+        ("laurel.approve", value),
+        ("laurel.reject", value),
+    ]
     assert message.broadcast and "Prefect" in message.otherwise
 
 
 def test_only_a_champion_with_one_before_it_has_a_way_back() -> None:
     [button] = served().buttons
-    assert (button.action_id, button.value) == ("laurel.rollback", {"use_case": "flights", "version": "3", "from": "4"})
+    assert (button.action_id, button.value) == (
+        "laurel.rollback",
+        {"use_case": "flights", "version": "3", "from": "4"},
+    )
     assert button.confirm is not None and "version 3" in button.confirm.title
     assert served(None).buttons == () and served(None).otherwise == ""
 
@@ -194,7 +353,10 @@ def test_training_started_says_windows_rows_and_data() -> None:
 
 def test_missed_gate_announces_hpo_and_every_candidate_with_its_score() -> None:
     message = finished()
-    assert message.headline == "flights: forest scores ROC AUC 0.7419 on 2013-03: it misses the gate of 0.75, so HPO starts"
+    assert message.headline == (
+        "flights: forest scores ROC AUC 0.7419 on 2013-03: it misses the gate of 0.75, so "
+        "HPO starts"
+    )
     assert "logistic: ROC AUC 0.7123" in message.text
 
 
@@ -210,7 +372,10 @@ def test_passed_gate_announces_no_hpo() -> None:
 
 def test_hpo_says_what_it_found_and_what_was_before() -> None:
     message = tuned()
-    assert message.headline == "flights: HPO found hgb with ROC AUC 0.7626 (was 0.7419); it passes the gate of 0.75"
+    assert (
+        message.headline
+        == "flights: HPO found hgb with ROC AUC 0.7626 (was 0.7419); it passes the gate of 0.75"
+    )
     assert "learning_rate: 0.06123" in message.text
     assert "best of 20 trials, 11 pruned" in message.text
 
@@ -223,16 +388,25 @@ def test_hpo_below_the_gate_says_that_nothing_is_registered() -> None:
 
 def test_won_contest_gives_both_scores_and_the_interval() -> None:
     message = contest("promote")
-    assert message.headline == "flights: challenger v4 beats champion v3 (ROC AUC: challenger 0.7782, champion 0.7640)"
+    assert (
+        message.headline
+        == "flights: challenger v4 beats champion v3 (ROC AUC: challenger 0.7782, champion 0.7640)"
+    )
     assert "gain: +0.0142, 90 % interval +0.0087 to +0.0210" in message.text
     assert "27,075 rows in 30 blocks" in message.text
 
 
 def test_lost_contest_gives_both_scores_and_the_reasons() -> None:
-    message = contest("keep", challenger=0.7651, gain=0.0011, low=-0.0020, reasons=["Not surely better.", "JFK gets worse."])
-    assert (
-        message.headline
-        == "flights: challenger v4 is not promoted; champion v3 keeps the crown (ROC AUC: challenger 0.7651, champion 0.7640)"
+    message = contest(
+        "keep",
+        challenger=0.7651,
+        gain=0.0011,
+        low=-0.0020,
+        reasons=["Not surely better.", "JFK gets worse."],
+    )
+    assert message.headline == (
+        "flights: challenger v4 is not promoted; champion v3 keeps the crown (ROC AUC: "
+        "challenger 0.7651, champion 0.7640)"
     )
     assert "- Not surely better.\n- JFK gets worse." in message.text
     assert "-0.0020 to" in message.text
@@ -247,16 +421,29 @@ def test_leak_is_told_as_a_refusal_and_not_as_a_win() -> None:
 
 
 def test_refused_challenger_without_a_champion_invents_none() -> None:
-    message = contest("suspicious", champion_version=None, challenger=0.9912, champion=None, gain=None, low=None, high=None)
+    message = contest(
+        "suspicious",
+        champion_version=None,
+        challenger=0.9912,
+        champion=None,
+        gain=None,
+        low=None,
+        high=None,
+    )
     assert "there is still no champion (ROC AUC: challenger 0.9912)" in message.headline
     assert "champion v" not in message.text
 
 
 def test_score_that_does_not_exist_is_said_in_words() -> None:
-    message = contest("inconclusive", champion=None, challenger=None, gain=None, low=None, high=None)
+    message = contest(
+        "inconclusive", champion=None, challenger=None, gain=None, low=None, high=None
+    )
     assert "(ROC AUC: challenger not known, champion not known)" in message.headline
     assert "gain: not known\n" in message.text
-    assert "gain: +0.0142, 90 % interval not known\n" in contest("inconclusive", low=None, high=None).text
+    assert (
+        "gain: +0.0142, 90 % interval not known\n"
+        in contest("inconclusive", low=None, high=None).text
+    )
 
 
 @pytest.mark.parametrize("make", [contest, drift])
@@ -272,7 +459,10 @@ def test_stable_window_is_not_told() -> None:
 def test_drift_says_how_much_and_names_the_columns_in_the_order_of_the_verdict() -> None:
     message = drift("drifted")
     assert message is not None
-    assert message.headline == "flights: the data drifted in 2013-06, 37 % of what the model uses is beyond its threshold (limit 30 %)"
+    assert message.headline == (
+        "flights: the data drifted in 2013-06, 37 % of what the model uses is beyond its "
+        "threshold (limit 30 %)"
+    )
     assert "temp 1.2×, dewp 2.3×" in message.text
 
 
@@ -285,7 +475,9 @@ def test_broken_window_says_why_and_that_nothing_is_retrained() -> None:
 def test_failed_deployment_says_who_has_the_alias() -> None:
     again = EVERY["deployment failed"]().text
     assert "back at version 3" in again
-    first = announcements.deployment_failed("flights", version="1", reason="no answer", restored_version=None).text
+    first = announcements.deployment_failed(
+        "flights", version="1", reason="no answer", restored_version=None
+    ).text
     assert "no earlier champion" in first
 
 
@@ -297,11 +489,19 @@ def test_failed_flow_gives_its_error_and_the_link_to_its_run() -> None:
 
 
 def test_failed_state_is_told_without_the_words_that_every_failed_run_has() -> None:
-    message = announcements.flow_failed("flights", flow="train", error="Flow run encountered an exception: LakeAway: no answer")
+    message = announcements.flow_failed(
+        "flights", flow="train", error="Flow run encountered an exception: LakeAway: no answer"
+    )
     assert message.headline == "flights: flow train failed: LakeAway: no answer"
 
 
 def test_links_are_in_the_text_and_marked_up_in_the_blocks() -> None:
-    message = announcements.deployed("flights", version="4", seconds=1.0, smoke_rows=16, links={"MLflow": "http://127.0.0.1/#/models"})
+    message = announcements.deployed(
+        "flights",
+        version="4",
+        seconds=1.0,
+        smoke_rows=16,
+        links={"MLflow": "http://127.0.0.1/#/models"},
+    )
     assert "MLflow: http://127.0.0.1/#/models" in message.text
     assert message.blocks[-1]["elements"][0]["text"] == "<http://127.0.0.1/#/models|MLflow>"

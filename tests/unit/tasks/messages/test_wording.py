@@ -8,12 +8,15 @@ from tasks.messages.wording import CATALOGUES, Say, metric_name, number, spoken
 from tasks.messages.words_en import WORDS as ENGLISH
 from tasks.messages.words_ko import WORDS as KOREAN
 
-# Names that Koreans write in Latin letters too: metrics, programs, and what stands on a button or a page of Prefect's.
+# Names that Koreans write in Latin letters too: metrics, programs, and what stands on a button or a
+# page of Prefect's.
 LATIN = {"ROC", "AUC", "HPO", "Prefect", "approve", "rollback", "Resume", "v"}
 
 
 def placeholders(sentence: str) -> list[tuple[str, str]]:
-    return sorted((name, form or "") for _, name, form, _ in Formatter().parse(sentence) if name is not None)
+    return sorted(
+        (name, form or "") for _, name, form, _ in Formatter().parse(sentence) if name is not None
+    )
 
 
 def without_placeholders(sentence: str) -> str:
@@ -46,10 +49,17 @@ def test_the_link_to_the_run_has_one_name(language: str) -> None:
 
 
 def test_numbers_are_written_alike_and_what_is_not_known_is_said_in_words() -> None:
-    assert [Say(language).number(0.5, signed=True) for language in ("en", "ko")] == ["+0.5000", "+0.5000"]
+    assert [Say(language).number(0.5, signed=True) for language in ("en", "ko")] == [
+        "+0.5000",
+        "+0.5000",
+    ]
     assert (number(None), Say("ko").number(float("nan"))) == ("not known", "알 수 없음")
     assert (Say("en").percent(0.3704), Say("ko").percent(0.3704)) == ("37 %", "37 %")
-    assert (metric_name("roc_auc"), metric_name("of_my_own"), Say("ko").metric("log_loss")) == ("ROC AUC", "of my own", "로그 손실")
+    assert (metric_name("roc_auc"), metric_name("of_my_own"), Say("ko").metric("log_loss")) == (
+        "ROC AUC",
+        "of my own",
+        "로그 손실",
+    )
 
 
 def test_callers_get_english_that_holds_the_other_language() -> None:

@@ -15,7 +15,12 @@ from usecases.definition import ROC_AUC, UseCase
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 # Deep and unregularised: it learns its training rows nearly by heart.
-BY_HEART: dict[str, Any] = {"max_iter": 150, "min_samples_leaf": 2, "max_leaf_nodes": 63, "learning_rate": 0.3}
+BY_HEART: dict[str, Any] = {
+    "max_iter": 150,
+    "min_samples_leaf": 2,
+    "max_leaf_nodes": 63,
+    "learning_rate": 0.3,
+}
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +33,12 @@ def fitted(case: UseCase, training: pl.DataFrame) -> Pipeline:
     return fit(case, case.candidate("boosting"), BY_HEART, training, 7)
 
 
-def test_the_scores_are_those_of_models_that_have_not_seen_the_rows(case: UseCase, training: pl.DataFrame, fitted: Pipeline) -> None:
-    """As good as on a new month, where the model's own scores of its training rows are nearly perfect."""
+def test_the_scores_are_those_of_models_that_have_not_seen_the_rows(
+    case: UseCase, training: pl.DataFrame, fitted: Pipeline
+) -> None:
+    """As good as on a new month, where the model's own scores of its training rows are nearly
+    perfect.
+    """
     unseen = cross_fit(case, fitted, training, 7).scores
     new = toy_rows("2024-04")
     auc = {
@@ -37,11 +46,17 @@ def test_the_scores_are_those_of_models_that_have_not_seen_the_rows(case: UseCas
         "unseen": score(ROC_AUC, labels(case, training), unseen.to_numpy()),
         "new": score(ROC_AUC, labels(case, new), predict(fitted, case, new)),
     }
-    assert auc["own"] > 0.999 and auc["unseen"] == pytest.approx(auc["new"], abs=0.03) and auc["unseen"] < 0.98
+    assert (
+        auc["own"] > 0.999
+        and auc["unseen"] == pytest.approx(auc["new"], abs=0.03)
+        and auc["unseen"] < 0.98
+    )
     assert unseen.null_count() == 0
 
 
-def test_a_row_s_own_label_does_not_reach_its_score(case: UseCase, training: pl.DataFrame, fitted: Pipeline) -> None:
+def test_a_row_s_own_label_does_not_reach_its_score(
+    case: UseCase, training: pl.DataFrame, fitted: Pipeline
+) -> None:
     march = pl.col("at").dt.month() == 3
     flipped = training.with_columns(won=pl.when(march).then(1 - pl.col("won")).otherwise("won"))
     before, after = (cross_fit(case, fitted, rows, 7).scores for rows in (training, flipped))
@@ -54,13 +69,22 @@ def test_what_the_model_uses_sums_to_one_and_what_it_cannot_use_is_nearly_nothin
     case: UseCase, training: pl.DataFrame, fitted: Pipeline
 ) -> None:
     used = cross_fit(case, fitted, training, 7).importance
-    assert set(used) == set(case.column_names) and sum(used.values()) == pytest.approx(1) and min(used.values()) >= 0
+    assert (
+        set(used) == set(case.column_names)
+        and sum(used.values()) == pytest.approx(1)
+        and min(used.values()) >= 0
+    )
     assert used["first"] + used["second"] > 0.9 and used["steady"] < 0.05
 
 
 def test_a_column_of_one_value_weighs_nothing(case: UseCase, training: pl.DataFrame) -> None:
     flat = training.with_columns(steady=pl.lit(5.0))
-    assert cross_fit(case, fit(case, case.candidate("boosting"), {"max_iter": 20}, flat, 7), flat, 7).importance["steady"] == 0
+    assert (
+        cross_fit(
+            case, fit(case, case.candidate("boosting"), {"max_iter": 20}, flat, 7), flat, 7
+        ).importance["steady"]
+        == 0
+    )
 
 
 def test_a_single_month_is_cut_in_two_halves(case: UseCase, fitted: Pipeline) -> None:
@@ -76,12 +100,16 @@ def test_many_months_take_at_most_three_fits(case: UseCase) -> None:
     assert sorted(set(fold.tolist())) == list(range(3)) and (np.diff(fold) >= 0).all()
 
 
-def test_too_few_rows_to_fit_without_a_month_give_no_scores_and_no_weights(case: UseCase, training: pl.DataFrame, fitted: Pipeline) -> None:
+def test_too_few_rows_to_fit_without_a_month_give_no_scores_and_no_weights(
+    case: UseCase, training: pl.DataFrame, fitted: Pipeline
+) -> None:
     strict = case.model_copy(update={"minimum_training_rows": len(training)})
     found = cross_fit(strict, fitted, training, 7)
     assert found.scores.null_count() == len(training) and found.importance == {}
 
 
-def test_the_same_seed_gives_the_same_scores_and_weights(case: UseCase, training: pl.DataFrame, fitted: Pipeline) -> None:
+def test_the_same_seed_gives_the_same_scores_and_weights(
+    case: UseCase, training: pl.DataFrame, fitted: Pipeline
+) -> None:
     first, again = (cross_fit(case, fitted, training, 7) for _ in range(2))
     assert first.scores.equals(again.scores) and first.importance == again.importance

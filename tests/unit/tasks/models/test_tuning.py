@@ -25,11 +25,19 @@ def sides() -> tuple[pl.DataFrame, pl.DataFrame]:
     return toy_rows("2024-01"), toy_rows("2024-02")
 
 
-def search(case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame], seed: int = 7, workers: int = 2, **more: Any) -> Tuned:
+def search(
+    case: UseCase,
+    sides: tuple[pl.DataFrame, pl.DataFrame],
+    seed: int = 7,
+    workers: int = 2,
+    **more: Any,
+) -> Tuned:
     return tune(case, case.candidate("boosting"), *sides, seed, workers, **more)
 
 
-def test_the_process_has_its_threads_back_afterwards(case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame]) -> None:
+def test_the_process_has_its_threads_back_afterwards(
+    case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame]
+) -> None:
     """First in this file: once lost, they would be lost before, too."""
 
     def threads() -> list[tuple[str, int]]:
@@ -47,14 +55,20 @@ def tuned(case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame]) -> Tuned:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_the_number_of_workers_changes_nothing(case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame], tuned: Tuned, workers: int) -> None:
+def test_the_number_of_workers_changes_nothing(
+    case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame], tuned: Tuned, workers: int
+) -> None:
     assert search(case, sides, workers=workers, first=(CHAMPION, DEFAULT)) == tuned
 
 
-def test_another_seed_tries_other_parameters(case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame], tuned: Tuned) -> None:
+def test_another_seed_tries_other_parameters(
+    case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame], tuned: Tuned
+) -> None:
     other = search(case, sides, seed=8, first=(CHAMPION, DEFAULT))
     assert other.trials[:2] != tuned.trials[2:4]
-    assert {trial.params["learning_rate"] for trial in other.trials[2:]}.isdisjoint({t.params["learning_rate"] for t in tuned.trials[2:]})
+    assert {trial.params["learning_rate"] for trial in other.trials[2:]}.isdisjoint(
+        {t.params["learning_rate"] for t in tuned.trials[2:]}
+    )
 
 
 def test_the_parameters_of_the_champion_are_tried_first(tuned: Tuned) -> None:
@@ -62,18 +76,26 @@ def test_the_parameters_of_the_champion_are_tried_first(tuned: Tuned) -> None:
     assert tuned.trials[1].params == DEFAULT
 
 
-def test_parameters_that_are_given_twice_are_tried_once(case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame]) -> None:
+def test_parameters_that_are_given_twice_are_tried_once(
+    case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame]
+) -> None:
     found = search(case, sides, first=(CHAMPION, CHAMPION))
-    assert [dict(trial.params) for trial in found.trials].count({"learning_rate": 0.11, "max_leaf_nodes": 13}) == 1
+    assert [dict(trial.params) for trial in found.trials].count(
+        {"learning_rate": 0.11, "max_leaf_nodes": 13}
+    ) == 1
 
 
-def test_all_trials_are_there_in_order_and_inside_the_search_space(case: UseCase, tuned: Tuned) -> None:
+def test_all_trials_are_there_in_order_and_inside_the_search_space(
+    case: UseCase, tuned: Tuned
+) -> None:
     wanted = case.candidate("boosting").search
     assert wanted is not None
     assert [trial.number for trial in tuned.trials] == list(range(wanted.trials))
     for trial in tuned.trials:
         assert set(trial.params) == set(wanted.space)
-        assert all(within.low <= trial.params[name] <= within.high for name, within in wanted.space.items())
+        assert all(
+            within.low <= trial.params[name] <= within.high for name, within in wanted.space.items()
+        )
         assert isinstance(trial.params["max_leaf_nodes"], int)
 
 
@@ -90,38 +112,61 @@ def test_the_best_is_the_best_of_the_trials_that_were_finished(tuned: Tuned) -> 
     assert tuned.params == {**best.params, "max_iter": 40}
 
 
-def test_the_best_is_the_lowest_where_less_is_better(case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame]) -> None:
+def test_the_best_is_the_lowest_where_less_is_better(
+    case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame]
+) -> None:
     found = search(case.model_copy(update={"gate": Gate(metric=LOG_LOSS, threshold=0.5)}), sides)
     finished = [trial.score for trial in found.trials if not trial.pruned]
     assert found.score == min(finished) < max(finished)
 
 
-def test_fitting_the_best_anew_gives_its_score(case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame], tuned: Tuned) -> None:
+def test_fitting_the_best_anew_gives_its_score(
+    case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame], tuned: Tuned
+) -> None:
     again = fit(case, case.candidate(tuned.candidate), tuned.params, sides[0], 7)
-    assert score(ROC_AUC, labels(case, sides[1]), predict(again, case, sides[1])) == pytest.approx(tuned.score, abs=1e-9)
+    assert score(ROC_AUC, labels(case, sides[1]), predict(again, case, sides[1])) == pytest.approx(
+        tuned.score, abs=1e-9
+    )
 
 
-def test_the_rows_that_score_teach_nothing(case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame], tuned: Tuned) -> None:
-    """With their labels turned round, the first trial scores the opposite: it was fitted on the other rows alone."""
+def test_the_rows_that_score_teach_nothing(
+    case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame], tuned: Tuned
+) -> None:
+    """With their labels turned round, the first trial scores the opposite: it was fitted on the
+    other rows alone.
+    """
     turned = sides[1].with_columns((1 - pl.col("won")).alias("won"))
-    assert search(case, (sides[0], turned), first=(CHAMPION, DEFAULT)).trials[0].score == pytest.approx(1 - tuned.trials[0].score)
+    assert search(case, (sides[0], turned), first=(CHAMPION, DEFAULT)).trials[
+        0
+    ].score == pytest.approx(1 - tuned.trials[0].score)
 
 
-def test_progress_is_told_up_to_the_last_trial(case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame]) -> None:
+def test_progress_is_told_up_to_the_last_trial(
+    case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame]
+) -> None:
     told: list[tuple[int, int, float]] = []
-    found = search(case, sides, progress=lambda done, trials, best: told.append((done, trials, best)))
+    found = search(
+        case, sides, progress=lambda done, trials, best: told.append((done, trials, best))
+    )
     assert [done for done, _, _ in told] == [4, 8]
     assert told[-1] == (8, 8, found.score)
     assert told[0][2] <= told[1][2]
 
 
-def test_a_candidate_without_a_search_space_is_refused_by_name(case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame]) -> None:
+def test_a_candidate_without_a_search_space_is_refused_by_name(
+    case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame]
+) -> None:
     with pytest.raises(ValueError, match="'logistic' of 'toy' has no search space"):
         tune(case, case.candidate("logistic"), *sides, 7, 1)
 
 
 @pytest.mark.parametrize("side", [0, 1], ids=["fitted on", "scored on"])
-def test_a_single_class_on_either_side_is_refused(case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame], side: int) -> None:
-    given = [rows.filter(pl.col("won") == 1) if place == side else rows for place, rows in enumerate(sides)]
+def test_a_single_class_on_either_side_is_refused(
+    case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame], side: int
+) -> None:
+    given = [
+        rows.filter(pl.col("won") == 1) if place == side else rows
+        for place, rows in enumerate(sides)
+    ]
     with pytest.raises(ValueError, match="needs both classes of 'won'"):
         search(case, (given[0], given[1]))

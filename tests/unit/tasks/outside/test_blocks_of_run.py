@@ -1,4 +1,6 @@
-"""Whose server is away, and that Prefect's is waited for: a client that never reached it does not wait by itself."""
+"""Whose server is away, and that Prefect's is waited for: a client that never reached it does not
+wait by itself.
+"""
 
 import threading
 import time
@@ -67,5 +69,7 @@ def test_somebody_elses_server_is_no_outage_of_prefect(port: int) -> None:
 
 def test_an_answer_of_prefect_is_no_outage(port: int) -> None:
     request = httpx.Request("GET", f"http://127.0.0.1:{port}/api/flow_runs")
-    error = httpx.HTTPStatusError("422", request=request, response=httpx.Response(422, request=request))
+    error = httpx.HTTPStatusError(
+        "422", request=request, response=httpx.Response(422, request=request)
+    )
     assert not _is_outage(None, None, failed(error))

@@ -1,4 +1,6 @@
-"""What a stranger's first use case does wrong is told by its name, function and remedy, before minutes of work."""
+"""What a stranger's first use case does wrong is told by its name, function and remedy, before
+minutes of work.
+"""
 
 import socket
 import urllib.request
@@ -49,7 +51,10 @@ def source(case: UseCase, **answers: Any) -> Any:
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (None, "toy: periods() gave None (is a return missing?). periods() gives the complete months"),
+        (
+            None,
+            "toy: periods() gave None (is a return missing?). periods() gives the complete months",
+        ),
         ("2024-01", "periods() gave '2024-01' (str)"),
         ({"2024-01": 1}, "periods() gave a dict"),
         (["2024-1"], "periods() gave '2024-1' (str): write '2024-01'"),
@@ -59,17 +64,28 @@ def source(case: UseCase, **answers: Any) -> Any:
         ([date(2024, 1, 1)], "write period.strftime('%Y-%m')"),
         ([2024], "periods() gave 2024 (int)"),
         (["2024-01", "2024-01"], "periods() names ['2024-01'] twice"),
-        (KeyError("month"), "toy: periods() failed: KeyError: 'month'. periods() gives the complete months"),
+        (
+            KeyError("month"),
+            "toy: periods() failed: KeyError: 'month'. periods() gives the complete months",
+        ),
     ],
 )
-def test_periods_that_are_no_months_are_told_with_what_to_write(case: UseCase, answer: Any, message: str) -> None:
+def test_periods_that_are_no_months_are_told_with_what_to_write(
+    case: UseCase, answer: Any, message: str
+) -> None:
     with pytest.raises(UseCaseFailed) as raised:
         source(case, periods=answer).periods()
     assert message in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    "answer", [["2024-02", "2024-01"], ("2024-01", "2024-02"), pl.Series(["2024-01", "2024-02"]), {"2024-01", "2024-02"}]
+    "answer",
+    [
+        ["2024-02", "2024-01"],
+        ("2024-01", "2024-02"),
+        pl.Series(["2024-01", "2024-02"]),
+        {"2024-01", "2024-02"},
+    ],
 )
 def test_periods_come_oldest_first_from_whatever_holds_them(case: UseCase, answer: Any) -> None:
     assert source(case, periods=answer).periods() == ["2024-01", "2024-02"]
@@ -83,17 +99,32 @@ async def read_later() -> pl.DataFrame:
     ("answer", "message"),
     [
         (None, "toy: read('2024-01') gave None (is a return missing?)"),
-        (pd.DataFrame({"a": [1]}), "gave a pandas.DataFrame: write return polars.from_pandas(frame). read(period) gives a Polars frame"),
+        (
+            pd.DataFrame({"a": [1]}),
+            "gave a pandas.DataFrame: write return polars.from_pandas(frame). read(period) "
+            "gives a Polars frame",
+        ),
         (ROWS.lazy(), "gave a polars.LazyFrame: write return frame.collect()"),
         (ROWS.to_arrow(), "gave a pyarrow.Table: write return polars.from_arrow(table)"),
         ([{"a": 1}], "gave a list: write return polars.DataFrame(rows)"),
-        (np.zeros((2, 2)), "gave a numpy.ndarray: write return polars.DataFrame(matrix, schema=names)"),
+        (
+            np.zeros((2, 2)),
+            "gave a numpy.ndarray: write return polars.DataFrame(matrix, schema=names)",
+        ),
         (read_later, "gave a coroutine: write def, and not async def"),
-        (ZeroDivisionError("division by zero"), "toy: read('2024-01') failed: ZeroDivisionError: division by zero. read(period) gives"),
-        (FileNotFoundError(2, "No such file", "orders.csv"), "FileNotFoundError: [Errno 2] No such file: 'orders.csv'"),
+        (
+            ZeroDivisionError("division by zero"),
+            "toy: read('2024-01') failed: ZeroDivisionError: division by zero. read(period) gives",
+        ),
+        (
+            FileNotFoundError(2, "No such file", "orders.csv"),
+            "FileNotFoundError: [Errno 2] No such file: 'orders.csv'",
+        ),
     ],
 )
-def test_rows_that_are_no_polars_frame_are_told_with_the_conversion(case: UseCase, answer: Any, message: str) -> None:
+def test_rows_that_are_no_polars_frame_are_told_with_the_conversion(
+    case: UseCase, answer: Any, message: str
+) -> None:
     with pytest.raises(UseCaseFailed) as raised:
         source(case, read=answer).read("2024-01")
     assert message in str(raised.value)
@@ -121,10 +152,21 @@ def wrapped() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [refused_connection, refused_request, refused_url, wrapped, TimeoutError("timed out"), OSError(113, "No route to host")]
+    "answer",
+    [
+        refused_connection,
+        refused_request,
+        refused_url,
+        wrapped,
+        TimeoutError("timed out"),
+        OSError(113, "No route to host"),
+    ],
 )
 def test_outage_of_a_source_is_one_that_is_waited_for(case: UseCase, answer: Any) -> None:
-    with pytest.raises(SourceAway, match=r"toy: read\('2024-01'\) does not reach its source now.*start the run again"):
+    with pytest.raises(
+        SourceAway,
+        match=r"toy: read\('2024-01'\) does not reach its source now.*start the run again",
+    ):
         source(case, read=answer).read("2024-01")
 
 
@@ -143,7 +185,9 @@ def candidate(make: Any, **changes: Any) -> Candidate:
     return Candidate(name="own", build=lambda params, layout, seed: make(**params), **changes)
 
 
-def told(case: UseCase, own: Candidate, kind: type[Exception] = UseCaseFailed, rows: pl.DataFrame = ROWS) -> str:
+def told(
+    case: UseCase, own: Candidate, kind: type[Exception] = UseCaseFailed, rows: pl.DataFrame = ROWS
+) -> str:
     with pytest.raises(kind) as raised:
         rehearse(case, own, own.params, rows, seed=0)
     return str(raised.value)
@@ -155,16 +199,22 @@ def test_model_of_another_kind_is_refused_when_it_is_built(case: UseCase) -> Non
     from sklearn.pipeline import make_pipeline
     from sklearn.svm import SVC, LinearSVC
 
-    assert "gave a HistGradientBoostingRegressor, which is a regressor: a use case is a question of yes or no" in told(
-        case, candidate(HistGradientBoostingRegressor)
+    assert (
+        "gave a HistGradientBoostingRegressor, which is a regressor: a use case is a "
+        "question of yes or no"
+    ) in told(case, candidate(HistGradientBoostingRegressor))
+    assert "gave a LinearSVC without predict_proba: wrap it in CalibratedClassifierCV" in told(
+        case, candidate(LinearSVC)
     )
-    assert "gave a LinearSVC without predict_proba: wrap it in CalibratedClassifierCV" in told(case, candidate(LinearSVC))
     undecided = candidate(lambda: make_pipeline(SimpleImputer(), SVC()))
     assert "candidate 'own' is fitted to a Pipeline without predict_proba" in told(case, undecided)
-    assert "gave the class HistGradientBoostingClassifier: write HistGradientBoostingClassifier(**params)" in told(
-        case, candidate(lambda: HistGradientBoostingClassifier)
+    assert (
+        "gave the class HistGradientBoostingClassifier: write "
+        "HistGradientBoostingClassifier(**params)"
+    ) in told(case, candidate(lambda: HistGradientBoostingClassifier))
+    assert "build of candidate 'own' with {} gave None (is a return missing?)" in told(
+        case, candidate(lambda: None)
     )
-    assert "build of candidate 'own' with {} gave None (is a return missing?)" in told(case, candidate(lambda: None))
     assert "gave a dict" in told(case, candidate(dict))
 
 
@@ -179,14 +229,26 @@ def test_parameter_that_the_estimator_does_not_have_is_named(case: UseCase) -> N
 @pytest.mark.parametrize(
     ("space", "resource", "message"),
     [
-        ({"lerning_rate": Range(low=0.1, high=0.2)}, ("max_iter", (10, 20)), "unexpected keyword argument 'lerning_rate'"),
-        ({"learning_rate": Range(low=0.1, high=0.2)}, ("n_estimators", (10, 20)), "has no parameter 'n_estimators'. Name one that grows"),
+        (
+            {"lerning_rate": Range(low=0.1, high=0.2)},
+            ("max_iter", (10, 20)),
+            "unexpected keyword argument 'lerning_rate'",
+        ),
+        (
+            {"learning_rate": Range(low=0.1, high=0.2)},
+            ("n_estimators", (10, 20)),
+            "has no parameter 'n_estimators'. Name one that grows",
+        ),
     ],
 )
-def test_search_that_the_estimator_cannot_follow_is_told_without_a_fit(case: UseCase, space: Any, resource: Any, message: str) -> None:
+def test_search_that_the_estimator_cannot_follow_is_told_without_a_fit(
+    case: UseCase, space: Any, resource: Any, message: str
+) -> None:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    own = candidate(HistGradientBoostingClassifier, search=Search(space=space, resource=resource, trials=2))
+    own = candidate(
+        HistGradientBoostingClassifier, search=Search(space=space, resource=resource, trials=2)
+    )
     with pytest.raises(UseCaseFailed, match=message):
         check_search(case, own, seed=0)
     assert message in told(case, own)
@@ -196,7 +258,8 @@ def test_search_of_a_model_that_cannot_grow_is_told(case: UseCase) -> None:
     from sklearn.svm import SVC
 
     own = candidate(
-        lambda **params: SVC(probability=True, **params), search=Search(space={"C": Range(low=1, high=2)}, resource=("max_iter", (5, 9)))
+        lambda **params: SVC(probability=True, **params),
+        search=Search(space={"C": Range(low=1, high=2)}, resource=("max_iter", (5, 9))),
     )
     assert "the SVC that build gives has no parameter 'warm_start'" in told(case, own)
 
@@ -218,9 +281,10 @@ def test_model_that_is_not_converted_is_told_before_it_is_trained(case: UseCase)
     from sklearn.pipeline import make_pipeline
 
     own = candidate(lambda: make_pipeline(SimpleImputer(), LinearDiscriminantAnalysis()))
-    assert "toy: candidate 'own' cannot be served: LinearDiscriminantAnalysis has other probabilities in ONNX" in told(
-        case, own, NotConvertible
-    )
+    assert (
+        "toy: candidate 'own' cannot be served: LinearDiscriminantAnalysis has other "
+        "probabilities in ONNX"
+    ) in told(case, own, NotConvertible)
 
 
 def test_model_that_cannot_be_saved_is_told_before_it_is_trained(case: UseCase) -> None:
@@ -236,7 +300,10 @@ def test_model_that_refuses_nulls_is_told_though_the_training_rows_have_none(cas
     from sklearn.linear_model import LogisticRegression
 
     message = told(case, candidate(LogisticRegression), rows=without_nulls(ROWS))
-    assert "candidate 'own' on rows with nulls and unknown categories failed: ValueError: Input X contains NaN" in message
+    assert (
+        "candidate 'own' on rows with nulls and unknown categories failed: ValueError: Input "
+        "X contains NaN"
+    ) in message
     assert "put a SimpleImputer before the classifier" in message
 
 
@@ -245,7 +312,10 @@ def test_fit_that_fails_names_use_case_candidate_and_remedy(case: UseCase) -> No
 
     own = candidate(LogisticRegression)
     assert not rehearse(case, own, {}, ROWS, seed=0)
-    with pytest.raises(UseCaseFailed, match=r"toy: fit of candidate 'own' on 560 rows failed: ValueError.*put a SimpleImputer") as raised:
+    with pytest.raises(
+        UseCaseFailed,
+        match=r"toy: fit of candidate 'own' on 560 rows failed: ValueError.*put a SimpleImputer",
+    ) as raised:
         modelling.fit(case, own, {}, ROWS, seed=0)
     assert isinstance(raised.value.__cause__, ValueError)
 
@@ -253,31 +323,44 @@ def test_fit_that_fails_names_use_case_candidate_and_remedy(case: UseCase) -> No
 def test_column_without_any_value_is_named(case: UseCase) -> None:
     rows = ROWS.with_columns(pl.lit(None, dtype=pl.Float64).alias("second"))
     message = told(case, case.candidates[0], ValueError, rows)
-    assert "columns that are null in all 560 rows to train on: ['second']" in message and "take them out of columns" in message
+    assert (
+        "columns that are null in all 560 rows to train on: ['second']" in message
+        and "take them out of columns" in message
+    )
 
 
 def test_column_with_few_values_is_in_the_sample(case: UseCase) -> None:
-    rare = toy_rows("2024-01", rows_a_day=200).with_columns(pl.when(pl.int_range(pl.len()) < 3).then(1.0).alias("second"))
+    rare = toy_rows("2024-01", rows_a_day=200).with_columns(
+        pl.when(pl.int_range(pl.len()) < 3).then(1.0).alias("second")
+    )
     sample = draw_sample(case, rare, seed=0)
     assert sample["second"].drop_nulls().len() == 3
     assert len(sample) < 700 and sample["won"].n_unique() == 2 and sample.columns == rare.columns
 
 
 def strict_encoding() -> Any:
-    """A model that refuses a code which it has not seen when it was fitted, that of a null as well."""
+    """A model that refuses a code which it has not seen when it was fitted, that of a null as
+    well.
+    """
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder
 
-    encode = ColumnTransformer([("codes", OneHotEncoder(), [0]), ("numbers", SimpleImputer(), [1, 2, 3])])
+    encode = ColumnTransformer(
+        [("codes", OneHotEncoder(), [0]), ("numbers", SimpleImputer(), [1, 2, 3])]
+    )
     return make_pipeline(encode, LogisticRegression())
 
 
-def test_model_that_has_learned_nulls_of_the_few_rows_that_have_them_is_not_refused(case: UseCase) -> None:
+def test_model_that_has_learned_nulls_of_the_few_rows_that_have_them_is_not_refused(
+    case: UseCase,
+) -> None:
     many = toy_rows("2024-01", rows_a_day=300)
-    rows = many.with_columns(pl.when(pl.int_range(pl.len()) < 3).then(None).otherwise(pl.col("group")).alias("group"))
+    rows = many.with_columns(
+        pl.when(pl.int_range(pl.len()) < 3).then(None).otherwise(pl.col("group")).alias("group")
+    )
     own = candidate(strict_encoding)
     assert draw_sample(case, rows, seed=0)["group"].null_count() == 3
     assert rehearse(case, own, {}, rows, seed=0)

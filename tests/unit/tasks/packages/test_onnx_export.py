@@ -34,7 +34,9 @@ CODE, NUMBER, GAPPY, EPOCH = range(4)
 
 
 def world(n: int, seed: int, nulls: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
-    """An encoded matrix: a code (-1: unknown), a number, one with nulls that mean something, and a time in epoch seconds."""
+    """An encoded matrix: a code (-1: unknown), a number, one with nulls that mean something, and a
+    time in epoch seconds.
+    """
     chance = np.random.default_rng(seed)
     matrix = np.column_stack(
         [
@@ -44,7 +46,11 @@ def world(n: int, seed: int, nulls: float = 0.2) -> tuple[np.ndarray, np.ndarray
             1.37e9 + chance.uniform(0, 1e5, n),
         ]
     )
-    margin = matrix[:, NUMBER] + (matrix[:, CODE] % 2) + np.where(np.isnan(matrix[:, GAPPY]), 1.5, 0.2 * matrix[:, GAPPY])
+    margin = (
+        matrix[:, NUMBER]
+        + (matrix[:, CODE] % 2)
+        + np.where(np.isnan(matrix[:, GAPPY]), 1.5, 0.2 * matrix[:, GAPPY])
+    )
     margin = margin + np.sin(matrix[:, EPOCH] / 7e3) - 1.8
     return matrix, (chance.random(n) < 1 / (1 + np.exp(-1.5 * margin))).astype(int)
 
@@ -77,8 +83,14 @@ def exported(model: Any, matrix: np.ndarray) -> np.ndarray:
 
 def float32_answers(model: Any, matrix: np.ndarray) -> np.ndarray:
     """What skl2onnx alone would make of the model."""
-    made = skl2onnx.to_onnx(model, initial_types=[("matrix", FloatTensorType([None, matrix.shape[1]]))], options={"zipmap": False})
-    session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    made = skl2onnx.to_onnx(
+        model,
+        initial_types=[("matrix", FloatTensorType([None, matrix.shape[1]]))],
+        options={"zipmap": False},
+    )
+    session = onnxruntime.InferenceSession(
+        made.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
     return session.run(None, {"matrix": matrix.astype(np.float32)})[1][:, 1]
 
 
@@ -104,25 +116,40 @@ def boosted() -> HistGradientBoostingClassifier:
     return HistGradientBoostingClassifier(max_iter=60, random_state=0).fit(TRAIN, LABELS)
 
 
-def test_boosting_is_exact_on_later_rows_with_nulls_and_epoch_seconds(boosted: HistGradientBoostingClassifier) -> None:
+def test_boosting_is_exact_on_later_rows_with_nulls_and_epoch_seconds(
+    boosted: HistGradientBoostingClassifier,
+) -> None:
     assert np.isnan(LATER).any()
     assert EPOCH in thresholds(boosted)
     same(exported(boosted, LATER), boosted.predict_proba(LATER)[:, 1])
 
 
-def test_boosting_is_exact_one_double_ulp_beside_its_thresholds(boosted: HistGradientBoostingClassifier) -> None:
+def test_boosting_is_exact_one_double_ulp_beside_its_thresholds(
+    boosted: HistGradientBoostingClassifier,
+) -> None:
     beside = beside_thresholds(boosted, LATER)
     same(exported(boosted, beside), boosted.predict_proba(beside)[:, 1])
 
 
-def test_single_precision_would_change_decisions_there(boosted: HistGradientBoostingClassifier) -> None:
-    """The reason for an export of our own: the usual one is wrong on exactly these rows, without a word."""
+def test_single_precision_would_change_decisions_there(
+    boosted: HistGradientBoostingClassifier,
+) -> None:
+    """The reason for an export of our own: the usual one is wrong on exactly these rows, without a
+    word.
+    """
     beside = beside_thresholds(boosted, LATER)
-    assert changed_decisions(float32_answers(boosted, beside), boosted.predict_proba(beside)[:, 1]) > 50
-    assert changed_decisions(float32_answers(boosted, LATER), boosted.predict_proba(LATER)[:, 1]) > 0
+    assert (
+        changed_decisions(float32_answers(boosted, beside), boosted.predict_proba(beside)[:, 1])
+        > 50
+    )
+    assert (
+        changed_decisions(float32_answers(boosted, LATER), boosted.predict_proba(LATER)[:, 1]) > 0
+    )
 
 
-def test_boosting_is_exact_on_rows_that_are_all_null_or_unknown(boosted: HistGradientBoostingClassifier) -> None:
+def test_boosting_is_exact_on_rows_that_are_all_null_or_unknown(
+    boosted: HistGradientBoostingClassifier,
+) -> None:
     rows = LATER[:50].copy()
     rows[:20, NUMBER:] = np.nan
     rows[10:30, CODE] = -1
@@ -141,23 +168,36 @@ def test_boosting_that_splits_on_nulls_alone_is_exact() -> None:
 
 
 def test_boosting_without_a_single_split_is_exact() -> None:
-    model = HistGradientBoostingClassifier(max_iter=3).fit(np.ones((300, 4)), np.arange(300) % 3 == 0)
+    model = HistGradientBoostingClassifier(max_iter=3).fit(
+        np.ones((300, 4)), np.arange(300) % 3 == 0
+    )
     assert thresholds(model) == {}
     same(exported(model, LATER), model.predict_proba(LATER)[:, 1])
 
 
 def test_thresholds_are_those_of_all_trees() -> None:
-    model = HistGradientBoostingClassifier(max_iter=2, max_leaf_nodes=3, random_state=0).fit(TRAIN, LABELS)
-    inner = np.concatenate([tree.nodes[tree.nodes["is_leaf"] == 0] for (tree,) in model._predictors])
+    model = HistGradientBoostingClassifier(max_iter=2, max_leaf_nodes=3, random_state=0).fit(
+        TRAIN, LABELS
+    )
+    inner = np.concatenate(
+        [tree.nodes[tree.nodes["is_leaf"] == 0] for (tree,) in model._predictors]
+    )
     found = thresholds(model)
-    assert {(f, t) for f, splits in found.items() for t in splits} == set(zip(inner["feature_idx"], inner["num_threshold"], strict=True))
+    assert {(f, t) for f, splits in found.items() for t in splits} == set(
+        zip(inner["feature_idx"], inner["num_threshold"], strict=True)
+    )
     assert thresholds(LogisticRegression().fit(WHOLE, LABELS)) == {}
 
 
 def codes_and_numbers(last: Any) -> Any:
     """The usual pipeline: codes to columns, gaps to the mean."""
     numbers = make_pipeline(SimpleImputer(), StandardScaler())
-    encode = ColumnTransformer([("codes", OneHotEncoder(handle_unknown="ignore"), [CODE]), ("numbers", numbers, [NUMBER, GAPPY])])
+    encode = ColumnTransformer(
+        [
+            ("codes", OneHotEncoder(handle_unknown="ignore"), [CODE]),
+            ("numbers", numbers, [NUMBER, GAPPY]),
+        ]
+    )
     return make_pipeline(encode, last)
 
 
@@ -182,11 +222,15 @@ def test_a_pipeline_with_an_imputer_is_exact_with_nulls_and_unknown_codes(last: 
 
 
 def test_forests_keep_their_answers_for_epoch_seconds() -> None:
-    model = make_pipeline(SimpleImputer(), RandomForestClassifier(20, max_depth=8, random_state=0)).fit(TRAIN, LABELS)
+    model = make_pipeline(
+        SimpleImputer(), RandomForestClassifier(20, max_depth=8, random_state=0)
+    ).fit(TRAIN, LABELS)
     same(exported(model, LATER), model.predict_proba(LATER)[:, 1])
 
 
-def test_the_score_is_one_flat_tensor_for_any_number_of_rows(boosted: HistGradientBoostingClassifier) -> None:
+def test_the_score_is_one_flat_tensor_for_any_number_of_rows(
+    boosted: HistGradientBoostingClassifier,
+) -> None:
     linear = codes_and_numbers(LogisticRegression()).fit(TRAIN, LABELS)
     for model in (boosted, linear):
         assert exported(model, LATER[:1]).shape == (1,)
@@ -194,7 +238,10 @@ def test_the_score_is_one_flat_tensor_for_any_number_of_rows(boosted: HistGradie
     assert [export(model, 4)[1] for model in (boosted, linear)] == ["float64", "float32"]
 
 
-FORESTS = [RandomForestClassifier(10, max_depth=8, random_state=0), ExtraTreesClassifier(10, max_depth=8, random_state=0)]
+FORESTS = [
+    RandomForestClassifier(10, max_depth=8, random_state=0),
+    ExtraTreesClassifier(10, max_depth=8, random_state=0),
+]
 
 
 @pytest.mark.parametrize(
@@ -203,10 +250,17 @@ FORESTS = [RandomForestClassifier(10, max_depth=8, random_state=0), ExtraTreesCl
     ids=lambda model: type(model).__name__,
 )
 def test_trees_trained_on_nulls_are_refused_by_name(model: Any) -> None:
-    with pytest.raises(NotConvertible, match=f"{type(model).__name__} trained on missing values.*SimpleImputer"):
+    with pytest.raises(
+        NotConvertible, match=f"{type(model).__name__} trained on missing values.*SimpleImputer"
+    ):
         export(model.fit(TRAIN, LABELS), 4)
     with pytest.raises(NotConvertible, match="trained on missing values"):
-        export(make_pipeline(ColumnTransformer([("all", "passthrough", [0, 1, 2, 3])]), model).fit(TRAIN, LABELS), 4)
+        export(
+            make_pipeline(ColumnTransformer([("all", "passthrough", [0, 1, 2, 3])]), model).fit(
+                TRAIN, LABELS
+            ),
+            4,
+        )
 
 
 @pytest.mark.parametrize("model", FORESTS, ids=lambda model: type(model).__name__)
@@ -217,7 +271,9 @@ def test_the_refused_forests_would_be_wrong(model: Any) -> None:
 
 @pytest.mark.parametrize("model", FORESTS, ids=lambda model: type(model).__name__)
 def test_the_same_forests_trained_without_nulls_are_not_refused(model: Any) -> None:
-    """Without nulls scikit-learn sends them to the larger child: that alone must not look like having learned them."""
+    """Without nulls scikit-learn sends them to the larger child: that alone must not look like
+    having learned them.
+    """
     fitted = model.fit(WHOLE, LABELS)
     assert any(tree.tree_.missing_go_to_left.any() for tree in fitted.estimators_)
     rows = np.nan_to_num(LATER, nan=5.0)
@@ -229,7 +285,10 @@ def test_native_categories_of_boosting_are_refused_and_would_be_wrong() -> None:
     later = np.where(LATER < 0, np.nan, LATER)[:, [CODE, NUMBER]]
     codes[:, 1], later[:, 1] = TRAIN[:, NUMBER], LATER[:, NUMBER]
     model = HistGradientBoostingClassifier(max_iter=20, categorical_features=[0]).fit(codes, LABELS)
-    with pytest.raises(NotConvertible, match="HistGradientBoostingClassifier with categorical_features.*drop categorical_features"):
+    with pytest.raises(
+        NotConvertible,
+        match="HistGradientBoostingClassifier with categorical_features.*drop categorical_features",
+    ):
         export(model, 2)
     assert changed_decisions(float32_answers(model, later), model.predict_proba(later)[:, 1]) > 50
 
@@ -251,8 +310,13 @@ def test_boosting_inside_another_step_is_refused(wrap: Any) -> None:
 
 
 def test_linear_discriminant_analysis_is_refused_also_inside_a_pipeline() -> None:
-    for model in (LinearDiscriminantAnalysis(), make_pipeline(StandardScaler(), LinearDiscriminantAnalysis())):
-        with pytest.raises(NotConvertible, match="LinearDiscriminantAnalysis has other probabilities"):
+    for model in (
+        LinearDiscriminantAnalysis(),
+        make_pipeline(StandardScaler(), LinearDiscriminantAnalysis()),
+    ):
+        with pytest.raises(
+            NotConvertible, match="LinearDiscriminantAnalysis has other probabilities"
+        ):
             export(model.fit(WHOLE, LABELS), 4)
 
 
@@ -271,18 +335,25 @@ class HomeMade(ClassifierMixin, BaseEstimator):
     ("model", "name"),
     [
         (make_pipeline(SplineTransformer(), LogisticRegression()), "SplineTransformer"),
-        (make_pipeline(FeatureUnion([("bent", SplineTransformer())]), LogisticRegression()), "SplineTransformer"),
+        (
+            make_pipeline(FeatureUnion([("bent", SplineTransformer())]), LogisticRegression()),
+            "SplineTransformer",
+        ),
         (HomeMade(), "HomeMade"),
     ],
     ids=["step", "inside a union", "home-made"],
 )
-def test_a_step_that_does_not_convert_is_refused_by_name_with_the_way_out(model: Any, name: str) -> None:
+def test_a_step_that_does_not_convert_is_refused_by_name_with_the_way_out(
+    model: Any, name: str
+) -> None:
     with pytest.raises(NotConvertible, match=f"{name}.*cannot become ONNX.*Replace that step"):
         export(model.fit(WHOLE, LABELS), 4)
 
 
 @pytest.mark.parametrize(
-    "labels", [LABELS + 1, 2 * LABELS - 1, LABELS.astype(str), np.arange(4000) % 3], ids=["12", "-11", "text", "three"]
+    "labels",
+    [LABELS + 1, 2 * LABELS - 1, LABELS.astype(str), np.arange(4000) % 3],
+    ids=["12", "-11", "text", "three"],
 )
 def test_other_classes_than_zero_and_one_are_refused(labels: np.ndarray) -> None:
     with pytest.raises(NotConvertible, match="expected 0 and 1"):

@@ -1,4 +1,6 @@
-"""A champion of a former schema is scored with its own columns, or it is said which are not to be had."""
+"""A champion of a former schema is scored with its own columns, or it is said which are not to be
+had.
+"""
 
 import io
 from pathlib import Path
@@ -40,7 +42,11 @@ class Both(ToySource):
     """The old column beside the new one, in another order of rows and with another type of key."""
 
     def read(self, period: str) -> pl.DataFrame:
-        return toy_rows(period).reverse().with_columns(pl.col("id").cast(pl.Int32), steadiness="steady")
+        return (
+            toy_rows(period)
+            .reverse()
+            .with_columns(pl.col("id").cast(pl.Int32), steadiness="steady")
+        )
 
 
 @pytest.fixture
@@ -67,20 +73,29 @@ def without_steady(case: UseCase, source: Any = None) -> UseCase:
     return case.model_copy(update={"columns": columns, "source": source or Renamed()})
 
 
-def test_rows_that_have_the_columns_are_left_alone(case: UseCase, lake: Lake, manifest: Manifest) -> None:
+def test_rows_that_have_the_columns_are_left_alone(
+    case: UseCase, lake: Lake, manifest: Manifest
+) -> None:
     rows = toy_rows(MONTH)
     assert own_rows(lake, case, manifest, rows, MONTH) is rows
 
 
 @pytest.mark.parametrize("source", [ToySource(), Both()])
-def test_dropped_column_comes_from_a_source_that_still_gives_it(case: UseCase, lake: Lake, manifest: Manifest, source: Any) -> None:
+def test_dropped_column_comes_from_a_source_that_still_gives_it(
+    case: UseCase, lake: Lake, manifest: Manifest, source: Any
+) -> None:
     rows = toy_rows(MONTH).sample(fraction=0.5, seed=1, shuffle=True)
     found = own_rows(lake, without_steady(case, source), manifest, rows.drop("steady"), MONTH)
-    assert found["id"].to_list() == rows["id"].to_list() and found["steady"].to_list() == rows["steady"].to_list()
+    assert (
+        found["id"].to_list() == rows["id"].to_list()
+        and found["steady"].to_list() == rows["steady"].to_list()
+    )
 
 
 @pytest.mark.parametrize("source", [Renamed(), Gone()])
-def test_dropped_column_comes_from_an_older_file_of_the_lake(case: UseCase, lake: Lake, manifest: Manifest, source: Any) -> None:
+def test_dropped_column_comes_from_an_older_file_of_the_lake(
+    case: UseCase, lake: Lake, manifest: Manifest, source: Any
+) -> None:
     rows = toy_rows(MONTH)
     keep(lake, rows.drop("steady"), "newest")
     keep(lake, rows.head(100), "half")
@@ -95,8 +110,14 @@ def test_dropped_column_comes_from_an_older_file_of_the_lake(case: UseCase, lake
         ({"steady": None}, "'steady' (a number) is missing"),
         ({"steady": pl.lit("high")}, "'steady' is a category now and was a number"),
         ({"group": pl.lit(3.0)}, "'group' is a number now and was a category"),
-        ({"group": pl.col("group").str.to_uppercase()}, "'group' has none of the values that it knew, such as 'a'"),
-        ({"first": pl.when(pl.col("id") % 2 == 0).then("first")}, "'first' is null in 840 rows, and was never null"),
+        (
+            {"group": pl.col("group").str.to_uppercase()},
+            "'group' has none of the values that it knew, such as 'a'",
+        ),
+        (
+            {"first": pl.when(pl.col("id") % 2 == 0).then("first")},
+            "'first' is null in 840 rows, and was never null",
+        ),
     ],
     ids=["gone", "number to category", "category to number", "categories written anew", "nulls"],
 )
@@ -104,28 +125,41 @@ def test_what_is_not_its_own_column_is_named(
     case: UseCase, lake: Lake, manifest: Manifest, change: dict[str, pl.Expr | None], said: str
 ) -> None:
     changed = {name: value for name, value in change.items() if value is not None}
-    rows = toy_rows(MONTH).with_columns(**changed).drop([name for name, value in change.items() if value is None])
+    rows = (
+        toy_rows(MONTH)
+        .with_columns(**changed)
+        .drop([name for name, value in change.items() if value is None])
+    )
     with pytest.raises(OtherColumns, match="do not have its columns") as caught:
         own_rows(lake, case.model_copy(update={"source": Gone()}), manifest, rows, MONTH)
     assert said in str(caught.value)
 
 
-def test_a_new_category_and_a_column_that_was_added_are_no_other_schema(case: UseCase, lake: Lake, manifest: Manifest) -> None:
+def test_a_new_category_and_a_column_that_was_added_are_no_other_schema(
+    case: UseCase, lake: Lake, manifest: Manifest
+) -> None:
     """The champion scores them as it would serve them."""
     new = pl.when(pl.col("id") % 3 == 0).then(pl.lit("d")).otherwise("group").alias("group")
     rows = toy_rows(MONTH).with_columns(new, added=pl.lit(1.0))
     assert own_rows(lake, case.model_copy(update={"source": Gone()}), manifest, rows, MONTH) is rows
 
 
-def test_rows_that_another_file_has_only_in_part_are_not_enough(case: UseCase, lake: Lake, manifest: Manifest) -> None:
+def test_rows_that_another_file_has_only_in_part_are_not_enough(
+    case: UseCase, lake: Lake, manifest: Manifest
+) -> None:
     keep(lake, toy_rows(MONTH).head(1000))
     with pytest.raises(OtherColumns, match="'steady'"):
         own_rows(lake, without_steady(case), manifest, toy_rows(MONTH).drop("steady"), MONTH)
 
 
-def test_the_champion_s_log_is_judged_by_the_champion_s_columns(case: UseCase, manifest: Manifest) -> None:
+def test_the_champion_s_log_is_judged_by_the_champion_s_columns(
+    case: UseCase, manifest: Manifest
+) -> None:
     columns = tuple(column for column in case.columns if column.name != "steady")
     changed = case.model_copy(update={"columns": (*columns, Column(name="added", kind="number"))})
     judged = as_champion(changed, manifest)
     assert judged.column_names == ["group", "first", "second", "steady"]
-    assert judged.columns[1] == case.columns[0] and (judged.columns[3].typical, judged.columns[3].null_tolerance) == (None, 1.0)
+    assert judged.columns[1] == case.columns[0] and (
+        judged.columns[3].typical,
+        judged.columns[3].null_tolerance,
+    ) == (None, 1.0)

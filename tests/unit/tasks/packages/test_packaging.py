@@ -25,10 +25,24 @@ from serving.package.model import Package, load
 from tasks.models.cross_fitting import cross_fit
 from tasks.models.modelling import fit, inputs, predict
 from tasks.packages.onnx_export import NotConvertible
-from tasks.packages.packaging import SMOKE_ROWS, Made, Origin, ParityBroken, make_package, prove, score_rows
+from tasks.packages.packaging import (
+    SMOKE_ROWS,
+    Made,
+    Origin,
+    ParityBroken,
+    make_package,
+    prove,
+    score_rows,
+)
 from usecases.definition import SCORE, Candidate, Promotion, UseCase
 
-ORIGIN = Origin("boosting", {"max_iter": 40}, "2024-03-abc", {"2024-01": "a1", "2024-03": "c3", "2024-02": "b2"}, {"roc_auc": 0.87})
+ORIGIN = Origin(
+    "boosting",
+    {"max_iter": 40},
+    "2024-03-abc",
+    {"2024-01": "a1", "2024-03": "c3", "2024-02": "b2"},
+    {"roc_auc": 0.87},
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -44,16 +58,30 @@ def proof() -> pl.DataFrame:
     rows = toy_rows("2024-05", rows_a_day=30)
     place = pl.int_range(pl.len())
     return rows.with_columns(
-        pl.when(place < 20).then(pl.lit("z")).when(place < 40).then(None).otherwise("group").alias("group"),
+        pl.when(place < 20)
+        .then(pl.lit("z"))
+        .when(place < 40)
+        .then(None)
+        .otherwise("group")
+        .alias("group"),
         pl.when(place >= 30).then("second").alias("second"),
-        *[pl.when((place < 10) | (place >= 30)).then(name).alias(name) for name in ("first", "steady")],
+        *[
+            pl.when((place < 10) | (place >= 30)).then(name).alias(name)
+            for name in ("first", "steady")
+        ],
     )
 
 
 @pytest.fixture(scope="module")
 def nullable(case: UseCase) -> UseCase:
     """The use case with every column nullable."""
-    return case.model_copy(update={"columns": tuple(column.model_copy(update={"nullable": True}) for column in case.columns)})
+    return case.model_copy(
+        update={
+            "columns": tuple(
+                column.model_copy(update={"nullable": True}) for column in case.columns
+            )
+        }
+    )
 
 
 def fitted_with(case: UseCase, estimator: Any, rows: pl.DataFrame) -> Pipeline:
@@ -66,8 +94,16 @@ def boosted(case: UseCase, training: pl.DataFrame) -> Pipeline:
 
 
 @pytest.fixture(scope="module")
-def made(case: UseCase, boosted: Pipeline, training: pl.DataFrame, proof: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return make_package(tmp_path_factory.mktemp("package"), case, boosted, ORIGIN, training, proof, 7)
+def made(
+    case: UseCase,
+    boosted: Pipeline,
+    training: pl.DataFrame,
+    proof: pl.DataFrame,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Made:
+    return make_package(
+        tmp_path_factory.mktemp("package"), case, boosted, ORIGIN, training, proof, 7
+    )
 
 
 @pytest.fixture
@@ -78,35 +114,58 @@ def copy(made: Made, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_package_answers_as_the_pipeline_does(made: Made, boosted: Pipeline, case: UseCase, proof: pl.DataFrame) -> None:
+def test_the_package_answers_as_the_pipeline_does(
+    made: Made, boosted: Pipeline, case: UseCase, proof: pl.DataFrame
+) -> None:
     package = load(made.folder, made.sha256)
-    np.testing.assert_allclose(score_rows(package, proof), predict(boosted, case, proof), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        score_rows(package, proof), predict(boosted, case, proof), rtol=0, atol=1e-6
+    )
 
 
-def test_the_logistic_baseline_is_packaged_too(case: UseCase, training: pl.DataFrame, proof: pl.DataFrame, tmp_path: Path) -> None:
+def test_the_logistic_baseline_is_packaged_too(
+    case: UseCase, training: pl.DataFrame, proof: pl.DataFrame, tmp_path: Path
+) -> None:
     fitted = fit(case, case.candidate("logistic"), {}, training, 7)
     found = make_package(tmp_path, case, fitted, ORIGIN, training, proof, 7)
     assert (found.manifest.dtype, found.manifest.parity.changed_decisions) == ("float32", 0)
-    np.testing.assert_allclose(score_rows(load(tmp_path, found.sha256), proof), predict(fitted, case, proof), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        score_rows(load(tmp_path, found.sha256), proof),
+        predict(fitted, case, proof),
+        rtol=0,
+        atol=1e-6,
+    )
 
 
-def test_the_package_encodes_as_the_pipeline_does(made: Made, boosted: Pipeline, case: UseCase, proof: pl.DataFrame) -> None:
+def test_the_package_encodes_as_the_pipeline_does(
+    made: Made, boosted: Pipeline, case: UseCase, proof: pl.DataFrame
+) -> None:
     package = load(made.folder, made.sha256)
     encoded = package.encode({name: proof[name].to_list() for name in package.names})
-    np.testing.assert_array_equal(encoded, boosted.named_steps["encode"].transform(inputs(case, proof)))
+    np.testing.assert_array_equal(
+        encoded, boosted.named_steps["encode"].transform(inputs(case, proof))
+    )
     assert {-1, 0, 1, 2} == set(encoded[:, 0])
     assert np.isnan(encoded).any(axis=0).tolist() == [False, True, True, True]
 
 
-def test_categories_that_were_null_in_training_have_no_code(nullable: UseCase, training: pl.DataFrame, tmp_path: Path) -> None:
+def test_categories_that_were_null_in_training_have_no_code(
+    nullable: UseCase, training: pl.DataFrame, tmp_path: Path
+) -> None:
     """The proof has no null category: the difference would be seen by callers first."""
-    some = training.with_columns(pl.when(pl.int_range(pl.len()) % 9 > 0).then("group").alias("group"))
+    some = training.with_columns(
+        pl.when(pl.int_range(pl.len()) % 9 > 0).then("group").alias("group")
+    )
     proof = toy_rows("2024-04", rows_a_day=10)
     fitted = fit(nullable, nullable.candidate("boosting"), {"max_iter": 40}, some, 7)
-    package = load(tmp_path, make_package(tmp_path, nullable, fitted, ORIGIN, some, proof, 7).sha256)
+    package = load(
+        tmp_path, make_package(tmp_path, nullable, fitted, ORIGIN, some, proof, 7).sha256
+    )
     assert package.manifest.features[0].categories == ["a", "b", "c"]
     without = proof.with_columns(pl.lit(None, dtype=pl.String).alias("group"))
-    np.testing.assert_allclose(score_rows(package, without), predict(fitted, nullable, without), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        score_rows(package, without), predict(fitted, nullable, without), rtol=0, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("kind", ["number", "category"])
@@ -117,14 +176,24 @@ def test_a_use_case_with_columns_of_one_kind_is_packaged(
     narrow = case.model_copy(update={"columns": columns, "promotion": Promotion()})
     fitted = fit(narrow, narrow.candidate("boosting"), {"max_iter": 5}, training, 7)
     made = make_package(tmp_path, narrow, fitted, ORIGIN, training, proof, 7)
-    assert [feature.name for feature in made.manifest.features] == [column.name for column in columns]
+    assert [feature.name for feature in made.manifest.features] == [
+        column.name for column in columns
+    ]
 
 
-def test_the_manifest_says_what_the_model_is_and_comes_from(made: Made, case: UseCase, proof: pl.DataFrame) -> None:
+def test_the_manifest_says_what_the_model_is_and_comes_from(
+    made: Made, case: UseCase, proof: pl.DataFrame
+) -> None:
     manifest = made.manifest
-    assert (manifest.use_case, manifest.recipe, manifest.dataset_version) == ("toy", "boosting", "2024-03-abc")
+    assert (manifest.use_case, manifest.recipe, manifest.dataset_version) == (
+        "toy",
+        "boosting",
+        "2024-03-abc",
+    )
     assert (manifest.trained_on, manifest.trained_through) == (ORIGIN.trained_on, "2024-03")
-    assert [(f.name, f.kind, f.nullable) for f in manifest.features] == [(c.name, c.kind, c.nullable) for c in case.matrix_columns]
+    assert [(f.name, f.kind, f.nullable) for f in manifest.features] == [
+        (c.name, c.kind, c.nullable) for c in case.matrix_columns
+    ]
     assert manifest.features[0].categories == ["a", "b", "c"]
     assert (manifest.features[1].low, manifest.features[1].high) == (-10, 20)
     assert (manifest.label, manifest.event_time, manifest.dtype) == ("won", "at", "float64")
@@ -134,7 +203,12 @@ def test_the_manifest_says_what_the_model_is_and_comes_from(made: Made, case: Us
 
 
 def test_a_package_is_four_files_of_which_none_is_a_pickle(made: Made) -> None:
-    assert sorted(path.name for path in made.folder.iterdir()) == [MODEL, MANIFEST, REFERENCE, SMOKE]
+    assert sorted(path.name for path in made.folder.iterdir()) == [
+        MODEL,
+        MANIFEST,
+        REFERENCE,
+        SMOKE,
+    ]
     assert set(made.manifest.files) == {MODEL, REFERENCE, SMOKE}
 
 
@@ -156,7 +230,9 @@ def test_the_reference_holds_training_rows_with_scores_of_models_that_have_not_s
     assert reference[SCORE].equals(cross_fit(case, boosted, training, 7).scores)
     assert made.manifest.drift_calibrated
     assert set(made.manifest.drift_thresholds) == {"first", "second", "steady", "group", "score"}
-    assert made.manifest.drift_methods == dict.fromkeys(("first", "second", "steady", "score"), "wasserstein") | {"group": "jensenshannon"}
+    assert made.manifest.drift_methods == dict.fromkeys(
+        ("first", "second", "steady", "score"), "wasserstein"
+    ) | {"group": "jensenshannon"}
 
 
 def test_the_package_says_what_the_model_uses(made: Made, case: UseCase) -> None:
@@ -193,13 +269,22 @@ def test_the_same_data_code_and_seed_give_the_same_bytes_in_another_process(tmp_
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), number)
         environment = os.environ | threads | {"PYTHONHASHSEED": number, "PYTHONPATH": paths}
         line = [sys.executable, "-c", TWICE, str(tmp_path / number)]
-        processes.append(subprocess.Popen(line, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True))
+        processes.append(
+            subprocess.Popen(line, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        )
         time.sleep(1.1)
     digests = [process.communicate(timeout=250)[0].split() for process in processes]
     assert len(digests[0]) == 2 and digests[0] == digests[1]
-    files = [sorted(path.relative_to(tmp_path / number) for path in (tmp_path / number).rglob("*.*")) for number in ("1", "2")]
+    files = [
+        sorted(path.relative_to(tmp_path / number) for path in (tmp_path / number).rglob("*.*"))
+        for number in ("1", "2")
+    ]
     assert len(files[0]) == 8 and files[0] == files[1]
-    assert [name for name in files[0] if (tmp_path / "1" / name).read_bytes() != (tmp_path / "2" / name).read_bytes()] == []
+    assert [
+        name
+        for name in files[0]
+        if (tmp_path / "1" / name).read_bytes() != (tmp_path / "2" / name).read_bytes()
+    ] == []
 
 
 def test_a_package_says_nothing_of_time(made: Made) -> None:
@@ -210,7 +295,9 @@ def tampered(data: bytes, name: str, change: Any) -> bytes:
     """The ONNX model with ``change`` applied to one tensor attribute of its trees."""
     model = onnx.load_from_string(data)
     (attribute,) = [one for node in model.graph.node for one in node.attribute if one.name == name]
-    attribute.t.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(attribute.t)), attribute.t.name))
+    attribute.t.CopyFrom(
+        numpy_helper.from_array(change(numpy_helper.to_array(attribute.t)), attribute.t.name)
+    )
     return model.SerializeToString()
 
 
@@ -230,34 +317,60 @@ def one_leaf_moved(leaves: np.ndarray) -> np.ndarray:
         ("nodes_values_as_tensor", lambda splits: np.nextafter(splits, np.inf)),
         ("nodes_values_as_tensor", lambda splits: np.nextafter(splits, -np.inf)),
     ],
-    ids=["all scores by a hair", "no numbers", "one leaf", "float32 thresholds", "one ulp above", "one ulp below"],
+    ids=[
+        "all scores by a hair",
+        "no numbers",
+        "one leaf",
+        "float32 thresholds",
+        "one ulp above",
+        "one ulp below",
+    ],
 )
 def test_a_model_that_answers_otherwise_is_not_proven(
     made: Made, case: UseCase, boosted: Pipeline, proof: pl.DataFrame, name: str, change: Any
 ) -> None:
     honest = load(made.folder)
-    wrong = Package(honest.manifest, tampered((made.folder / MODEL).read_bytes(), name, change), honest.smoke)
+    wrong = Package(
+        honest.manifest, tampered((made.folder / MODEL).read_bytes(), name, change), honest.smoke
+    )
     prove(case, boosted, honest, proof, 7)
     with pytest.raises(ParityBroken, match="ONNX and scikit-learn disagree"):
         prove(case, boosted, wrong, proof, 7)
 
 
-def test_missing_values_that_take_the_other_way_are_not_proven(made: Made, case: UseCase, boosted: Pipeline, proof: pl.DataFrame) -> None:
+def test_missing_values_that_take_the_other_way_are_not_proven(
+    made: Made, case: UseCase, boosted: Pipeline, proof: pl.DataFrame
+) -> None:
     """The proof need not have nulls itself: where the service lets them through, they are tried."""
     model = onnx.load_from_string((made.folder / MODEL).read_bytes())
-    (ways,) = [one for node in model.graph.node for one in node.attribute if one.name == "nodes_missing_value_tracks_true"]
+    (ways,) = [
+        one
+        for node in model.graph.node
+        for one in node.attribute
+        if one.name == "nodes_missing_value_tracks_true"
+    ]
     ways.ints[:] = [1 - way for way in ways.ints]
     honest = load(made.folder)
     with pytest.raises(ParityBroken, match="ONNX and scikit-learn disagree"):
-        prove(case, boosted, Package(honest.manifest, model.SerializeToString(), honest.smoke), proof.drop_nulls(), 7)
+        prove(
+            case,
+            boosted,
+            Package(honest.manifest, model.SerializeToString(), honest.smoke),
+            proof.drop_nulls(),
+            7,
+        )
 
 
-def test_a_difference_within_the_tolerance_only_is_proven(made: Made, case: UseCase, boosted: Pipeline, proof: pl.DataFrame) -> None:
+def test_a_difference_within_the_tolerance_only_is_proven(
+    made: Made, case: UseCase, boosted: Pipeline, proof: pl.DataFrame
+) -> None:
     package = load(made.folder)
     largest = prove(case, boosted, package, proof, 7).largest_difference
     prove(case.model_copy(update={"parity_tolerance": largest * 1.01}), boosted, package, proof, 7)
     with pytest.raises(ParityBroken, match=f"tolerated {largest * 0.99:g}"):
-        prove(case.model_copy(update={"parity_tolerance": largest * 0.99}), boosted, package, proof, 7)
+        prove(
+            case.model_copy(update={"parity_tolerance": largest * 0.99}), boosted, package, proof, 7
+        )
 
 
 def test_another_pipeline_than_the_packaged_one_is_not_proven(
@@ -270,17 +383,29 @@ def test_another_pipeline_than_the_packaged_one_is_not_proven(
 
 @pytest.mark.parametrize(
     ("categories", "names", "column"),
-    [(["a", "c", "b"], None, "group"), (["a", "b"], None, "group"), (None, ["group", "first", "steady", "second"], "steady")],
+    [
+        (["a", "c", "b"], None, "group"),
+        (["a", "b"], None, "group"),
+        (None, ["group", "first", "steady", "second"], "steady"),
+    ],
     ids=["other order", "one less", "columns changed places"],
 )
 def test_another_encoding_than_the_pipelines_is_told_by_column(
-    made: Made, case: UseCase, boosted: Pipeline, proof: pl.DataFrame, categories: list[str] | None, names: list[str] | None, column: str
+    made: Made,
+    case: UseCase,
+    boosted: Pipeline,
+    proof: pl.DataFrame,
+    categories: list[str] | None,
+    names: list[str] | None,
+    column: str,
 ) -> None:
     package = load(made.folder)
     features = {feature.name: feature for feature in package.manifest.features}
     if categories is not None:
         features["group"] = msgspec.structs.replace(features["group"], categories=categories)
-    manifest = msgspec.structs.replace(package.manifest, features=[features[name] for name in names or features])
+    manifest = msgspec.structs.replace(
+        package.manifest, features=[features[name] for name in names or features]
+    )
     wrong = Package(manifest, (made.folder / MODEL).read_bytes(), package.smoke)
     with pytest.raises(ParityBroken, match=f"encode column '{column}' otherwise"):
         prove(case, boosted, wrong, proof, 7)
@@ -289,17 +414,31 @@ def test_another_encoding_than_the_pipelines_is_told_by_column(
 def test_a_pipeline_that_takes_no_nulls_is_refused_where_a_column_may_be_null(
     case: UseCase, training: pl.DataFrame, proof: pl.DataFrame, tmp_path: Path
 ) -> None:
-    """ONNX would answer NaN where scikit-learn refuses, and the service lets nulls of this column through."""
+    """ONNX would answer NaN where scikit-learn refuses, and the service lets nulls of this column
+    through.
+    """
     fitted = fitted_with(case, LogisticRegression(), training.drop_nulls())
     with pytest.raises(ParityBroken, match="refuses rows that the service lets through.*NaN"):
         make_package(tmp_path, case, fitted, ORIGIN, training, toy_rows("2024-04").drop_nulls(), 7)
     assert list(tmp_path.iterdir()) == []
-    strict = case.model_copy(update={"columns": tuple(column.model_copy(update={"nullable": False}) for column in case.columns)})
-    make_package(tmp_path, strict, fitted, ORIGIN, training.drop_nulls(), toy_rows("2024-04").drop_nulls(), 7)
+    strict = case.model_copy(
+        update={
+            "columns": tuple(
+                column.model_copy(update={"nullable": False}) for column in case.columns
+            )
+        }
+    )
+    make_package(
+        tmp_path, strict, fitted, ORIGIN, training.drop_nulls(), toy_rows("2024-04").drop_nulls(), 7
+    )
 
 
 @pytest.mark.parametrize(
-    "estimator", [RandomForestClassifier(10, max_depth=6, random_state=0), DecisionTreeClassifier(max_depth=6, random_state=0)]
+    "estimator",
+    [
+        RandomForestClassifier(10, max_depth=6, random_state=0),
+        DecisionTreeClassifier(max_depth=6, random_state=0),
+    ],
 )
 def test_trees_that_never_saw_a_null_are_refused_where_a_column_may_be_null(
     case: UseCase, training: pl.DataFrame, tmp_path: Path, estimator: Any
@@ -310,11 +449,15 @@ def test_trees_that_never_saw_a_null_are_refused_where_a_column_may_be_null(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_trees_that_learned_nulls_are_refused_one_way_or_the_other(case: UseCase, training: pl.DataFrame, tmp_path: Path) -> None:
+def test_trees_that_learned_nulls_are_refused_one_way_or_the_other(
+    case: UseCase, training: pl.DataFrame, tmp_path: Path
+) -> None:
     """By name where the trees show it, else by the proof."""
     wrong = 0
     for depth in range(2, 8):
-        fitted = fitted_with(case, DecisionTreeClassifier(max_depth=depth, random_state=0), training)
+        fitted = fitted_with(
+            case, DecisionTreeClassifier(max_depth=depth, random_state=0), training
+        )
         tree = fitted.named_steps["model"].tree_
         if np.any(tree.missing_go_to_left & (tree.feature == 2)):
             wrong += 1
@@ -326,7 +469,9 @@ def test_trees_that_learned_nulls_are_refused_one_way_or_the_other(case: UseCase
 def test_a_model_that_does_not_convert_leaves_no_package(
     case: UseCase, training: pl.DataFrame, proof: pl.DataFrame, tmp_path: Path
 ) -> None:
-    fitted = fitted_with(case, make_pipeline(FunctionTransformer(np.nan_to_num), LogisticRegression()), training)
+    fitted = fitted_with(
+        case, make_pipeline(FunctionTransformer(np.nan_to_num), LogisticRegression()), training
+    )
     with pytest.raises(NotConvertible, match="FunctionTransformer"):
         make_package(tmp_path, case, fitted, ORIGIN, training, proof, 7)
     assert list(tmp_path.iterdir()) == []
@@ -334,7 +479,9 @@ def test_a_model_that_does_not_convert_leaves_no_package(
 
 @pytest.mark.parametrize("name", [MODEL, MANIFEST, REFERENCE, SMOKE])
 @pytest.mark.parametrize("place", [0.0, 0.5, 1.0], ids=["first", "middle", "last"])
-def test_one_flipped_byte_in_any_file_is_refused(copy: Path, made: Made, name: str, place: float) -> None:
+def test_one_flipped_byte_in_any_file_is_refused(
+    copy: Path, made: Made, name: str, place: float
+) -> None:
     load(copy, made.sha256)
     data = bytearray((copy / name).read_bytes())
     data[round(place * (len(data) - 1))] ^= 1
@@ -346,7 +493,9 @@ def test_one_flipped_byte_in_any_file_is_refused(copy: Path, made: Made, name: s
 def test_a_manifest_of_another_package_is_refused_by_its_digest(copy: Path, made: Made) -> None:
     """Whole and consistent in itself, but not the one that was registered."""
     manifest = msgspec.structs.replace(made.manifest, decision_threshold=0.1)
-    other = write(copy, {name: (copy / name).read_bytes() for name in (MODEL, SMOKE, REFERENCE)}, manifest)
+    other = write(
+        copy, {name: (copy / name).read_bytes() for name in (MODEL, SMOKE, REFERENCE)}, manifest
+    )
     load(copy, other)
     with pytest.raises(PackageError, match="not the one that was registered"):
         load(copy, made.sha256)

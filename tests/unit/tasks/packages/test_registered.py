@@ -31,7 +31,9 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, ModelVer
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    version = ModelVersion("toy", "1", "run", {"laurel.package": "somewhere", "laurel.package_sha256": sha256})
+    version = ModelVersion(
+        "toy", "1", "run", {"laurel.package": "somewhere", "laurel.package_sha256": sha256}
+    )
     return FolderRegistry(tmp_path / "made"), version, temporary
 
 
@@ -43,7 +45,9 @@ def test_nothing_of_a_package_stays_after_it_was_read(made: tuple[Any, ModelVers
     assert list(temporary.iterdir()) == []
 
 
-def test_nothing_stays_of_a_package_that_is_not_the_registered_one(made: tuple[Any, ModelVersion, Path]) -> None:
+def test_nothing_stays_of_a_package_that_is_not_the_registered_one(
+    made: tuple[Any, ModelVersion, Path],
+) -> None:
     registry, version, temporary = made
     other = ModelVersion("toy", "1", "run", {**version.tags, "laurel.package_sha256": "0" * 64})
     with pytest.raises(PackageError, match="SHA-256"), opened(registry, other):

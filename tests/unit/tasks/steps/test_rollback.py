@@ -12,12 +12,17 @@ Kind = Literal["crown", "rollback", "contest"]
 
 def moved(version: str | None, kind: Kind = "crown", verdict: str | None = None) -> Decision:
     said = verdict or {"crown": "crowned", "rollback": "rollback", "contest": "promote"}[kind]
-    return Decision(use_case="toy", kind=kind, verdict=said, reasons=[], by="a test", run=None, version=version)
+    return Decision(
+        use_case="toy", kind=kind, verdict=said, reasons=[], by="a test", run=None, version=version
+    )
 
 
 def history(*versions: str) -> list[Decision]:
     """``"2"`` was crowned, ``"<2"`` was rolled back to."""
-    return [moved(one.removeprefix("<"), "rollback" if one.startswith("<") else "crown") for one in versions]
+    return [
+        moved(one.removeprefix("<"), "rollback" if one.startswith("<") else "crown")
+        for one in versions
+    ]
 
 
 @pytest.mark.parametrize(
@@ -48,5 +53,10 @@ def test_champion_that_the_ledger_does_not_know_stands_on_top() -> None:
 
 
 def test_what_failed_or_moved_no_crown_does_not_count() -> None:
-    entries = [*history("1", "2"), moved("3", verdict="failed"), moved("1", "rollback", "failed"), moved("7", "contest")]
+    entries = [
+        *history("1", "2"),
+        moved("3", verdict="failed"),
+        moved("1", "rollback", "failed"),
+        moved("7", "contest"),
+    ]
     assert predecessor(entries, "2") == "1"

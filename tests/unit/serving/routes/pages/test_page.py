@@ -39,8 +39,16 @@ def test_every_script_of_the_folder_is_in_the_page_and_nothing_is_left_to_fill_i
 
 
 def test_the_page_names_no_address_but_those_it_was_given() -> None:
-    found = set(re.findall(r"(?:https?:)?//\w[\w-]*\.[\w.:-]+", re.sub(r"^\s*//.*", "", HOME, flags=re.MULTILINE)))
-    assert found == {"http://127.0.0.1:4200", "http://127.0.0.1:5000", "http://www.w3.org"}  # the last is in a name that nobody asks for
+    found = set(
+        re.findall(
+            r"(?:https?:)?//\w[\w-]*\.[\w.:-]+", re.sub(r"^\s*//.*", "", HOME, flags=re.MULTILINE)
+        )
+    )
+    assert found == {
+        "http://127.0.0.1:4200",
+        "http://127.0.0.1:5000",
+        "http://www.w3.org",
+    }  # the last is in a name that nobody asks for
 
 
 def test_addresses_cannot_break_out_of_the_page() -> None:
@@ -58,41 +66,73 @@ def test_every_text_is_there_in_both_languages_with_the_same_places_to_fill() ->
 
 def test_korean_texts_are_korean() -> None:
     international = {"routes", "between", "fieldRange", "milliseconds", "reportFor"}
-    assert [name for name in WORDS if name not in international and not re.search("[가-힣]", spoken(name)[1])] == []
+    assert [
+        name
+        for name in WORDS
+        if name not in international and not re.search("[가-힣]", spoken(name)[1])
+    ] == []
 
 
 def test_every_text_that_is_asked_for_exists_and_none_is_left_over() -> None:
     code = "\n".join(SCRIPTS.values()) + HOME.partition("<script>")[0]
-    asked = set(re.findall(r'\bsay\("(\w+)"', code)) | set(re.findall(r'data-(?:say|label)="(\w+)"', code))
+    asked = set(re.findall(r'\bsay\("(\w+)"', code)) | set(
+        re.findall(r'data-(?:say|label)="(\w+)"', code)
+    )
     assert asked - set(WORDS) == set()
-    quoted = set(re.findall(r'"(\w+)"', code)) | {"stable", "drifted", "broken", "inconclusive", "unreadable"}
+    quoted = set(re.findall(r'"(\w+)"', code)) | {
+        "stable",
+        "drifted",
+        "broken",
+        "inconclusive",
+        "unreadable",
+    }
     assert set(WORDS) - asked - quoted == set()
 
 
 def test_the_runs_that_the_page_tells_to_start_are_of_flows_that_there_are() -> None:
-    told = re.findall(r"historyPanel\(name, .*\"(\w+)\"\);", SCRIPTS["history.js"] + SCRIPTS["decisions.js"]) + re.findall(
-        r"deployment run '(\w+)/", SCRIPTS["champion.js"]
-    )
+    told = re.findall(
+        r"historyPanel\(name, .*\"(\w+)\"\);", SCRIPTS["history.js"] + SCRIPTS["decisions.js"]
+    ) + re.findall(r"deployment run '(\w+)/", SCRIPTS["champion.js"])
     assert sorted(set(told)) == ["drift_check", "retrain"]
     for flow in told:
-        assert f'name="{flow}"' in (Path(serving.__file__).parent.parent / "flows" / f"{flow}.py").read_text()
+        assert (
+            f'name="{flow}"'
+            in (Path(serving.__file__).parent.parent / "flows" / f"{flow}.py").read_text()
+        )
 
 
 def test_every_verdict_of_the_ledger_has_its_words() -> None:
-    rows = re.findall(r"^\| (?:`([a-z]+)` )?\| ([a-z ,]+) \| .*\|$", (REPOSITORY / "docs" / "ledger.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| (?:`([a-z]+)` )?\| ([a-z ,]+) \| .*\|$",
+        (REPOSITORY / "docs" / "ledger.md").read_text(),
+        re.MULTILINE,
+    )
     assert {kind for kind, _ in rows if kind} == set(get_args(entries.Kind))
-    verdicts = {word.strip().removeprefix("and then ") for kind, words in rows if kind != "kind" for word in words.split(",")}
+    verdicts = {
+        word.strip().removeprefix("and then ")
+        for kind, words in rows
+        if kind != "kind"
+        for word in words.split(",")
+    }
     assert {"adopted", "vacated", "restored", "crashed", "cancelled"} < verdicts
-    told = {name.strip() for name in re.findall(r'([\w ]+)"?: "verdict\w+"', SCRIPTS["decisions.js"])}
-    shown = told | set(re.findall(r"(\w+): \"", re.findall("const SIGNS = (.*)", SCRIPTS["history.js"])[0]))
+    told = {
+        name.strip() for name in re.findall(r'([\w ]+)"?: "verdict\w+"', SCRIPTS["decisions.js"])
+    }
+    shown = told | set(
+        re.findall(r"(\w+): \"", re.findall("const SIGNS = (.*)", SCRIPTS["history.js"])[0])
+    )
     assert verdicts - shown == set()
-    assert set(re.findall(r'(\w+): "kind\w+"', SCRIPTS["decisions.js"])) == set(get_args(entries.Kind))
+    assert set(re.findall(r'(\w+): "kind\w+"', SCRIPTS["decisions.js"])) == set(
+        get_args(entries.Kind)
+    )
 
 
 def relative_luminance(colour: str) -> float:
     """https://www.w3.org/TR/WCAG22/#dfn-relative-luminance"""
     channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+    red, green, blue = (
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels
+    )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
@@ -105,7 +145,9 @@ def contrast(one: str, other: str) -> float:
 def test_text_and_controls_stand_out_from_what_is_behind_them(theme: int) -> None:
     block = re.findall(r":root \{(.*?)\}", (WEB / "style.css").read_text(), re.DOTALL)[theme]
     colour = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})\b", block))
-    texts = [(text, behind) for text in ("ink", "soft", "leaf", "alarm") for behind in ("card", "paper")]
+    texts = [
+        (text, behind) for text in ("ink", "soft", "leaf", "alarm") for behind in ("card", "paper")
+    ]
     texts += [
         ("on-leaf", "leaf"),
         ("leaf", "tint"),
@@ -115,21 +157,41 @@ def test_text_and_controls_stand_out_from_what_is_behind_them(theme: int) -> Non
         ("ink", "tint"),
     ]
     texts += [("up", "card"), ("down", "card")]
-    assert [(pair, round(contrast(*map(colour.get, pair)), 2)) for pair in texts if contrast(*map(colour.get, pair)) < 4.5] == []
-    parts = [("field", "card"), ("gold", "card"), ("gold", "paper"), ("leaf", "grey-tint"), ("up", "grey-tint"), ("down", "grey-tint")]
-    assert [(pair, round(contrast(*map(colour.get, pair)), 2)) for pair in parts if contrast(*map(colour.get, pair)) < 3] == []
+    assert [
+        (pair, round(contrast(*map(colour.get, pair)), 2))
+        for pair in texts
+        if contrast(*map(colour.get, pair)) < 4.5
+    ] == []
+    parts = [
+        ("field", "card"),
+        ("gold", "card"),
+        ("gold", "paper"),
+        ("leaf", "grey-tint"),
+        ("up", "grey-tint"),
+        ("down", "grey-tint"),
+    ]
+    assert [
+        (pair, round(contrast(*map(colour.get, pair)), 2))
+        for pair in parts
+        if contrast(*map(colour.get, pair)) < 3
+    ] == []
 
 
 @pytest.fixture(scope="module")
 def document(tmp_path_factory: pytest.TempPathFactory) -> dict:
     folder = tmp_path_factory.mktemp("document")
-    return create_app(Settings(state=folder, lake=f"file://{folder}/lake", serving_use_cases="toy")).openapi()
+    return create_app(
+        Settings(state=folder, lake=f"file://{folder}/lake", serving_use_cases="toy")
+    ).openapi()
 
 
-def test_every_route_is_described_with_its_scope_parameters_and_content_types(document: dict) -> None:
+def test_every_route_is_described_with_its_scope_parameters_and_content_types(
+    document: dict,
+) -> None:
     page = routes_page(document)
     sections = {
-        unescape(re.sub("<.*?>", "", part.partition("</h2>")[0].rpartition("<h2>")[2])): part for part in page.split("<section")[1:]
+        unescape(re.sub("<.*?>", "", part.partition("</h2>")[0].rpartition("<h2>")[2])): part
+        for part in page.split("<section")[1:]
     }
     for path, methods in document["paths"].items():
         for method, route in methods.items():
@@ -141,23 +203,41 @@ def test_every_route_is_described_with_its_scope_parameters_and_content_types(do
             for kind in route.get("requestBody", {}).get("content", {}):
                 assert f"<code>{kind}</code>" in section
     assert page.count('<a href="#') == len(sections)
-    assert set(re.findall('<a href="#(.*?)"', page)) == set(re.findall('<section class="card route" id="(.*?)"', page))
+    assert set(re.findall('<a href="#(.*?)"', page)) == set(
+        re.findall('<section class="card route" id="(.*?)"', page)
+    )
 
 
 def test_the_routes_page_shows_an_example_of_each_json_body(document: dict) -> None:
     page = unescape(routes_page(document))
-    assert '{"feedback": [{"id": "text", "label": 0' in page and '"event_time": "2013-06-01T15:00:00"' in page
+    assert (
+        '{"feedback": [{"id": "text", "label": 0' in page
+        and '"event_time": "2013-06-01T15:00:00"' in page
+    )
     assert '"contributions": [{"field": "text"' in page
 
 
 def test_what_the_document_says_cannot_break_out_of_the_routes_page(document: dict) -> None:
     evil = '<img src=x onerror="alert(1)">'
     shown = routes_page(
-        {**document, "paths": {f"/{evil}": {"get": {"description": evil, "tags": [evil], "responses": {"200": {"description": evil}}}}}}
+        {
+            **document,
+            "paths": {
+                f"/{evil}": {
+                    "get": {
+                        "description": evil,
+                        "tags": [evil],
+                        "responses": {"200": {"description": evil}},
+                    }
+                }
+            },
+        }
     )
     assert "<img" not in shown
     page_headers(shown)
 
 
 def test_the_routes_page_lives_with_its_policy(document: dict) -> None:
-    assert "script-src 'none'" in dict(page_headers(routes_page(document)))["Content-Security-Policy"]
+    assert (
+        "script-src 'none'" in dict(page_headers(routes_page(document)))["Content-Security-Policy"]
+    )

@@ -12,7 +12,15 @@ from usecases.definition import Approval
 
 
 def approval(verdict: str, run: str, challenger: str = "3", **given: object) -> Decision:
-    said = {"use_case": "toy", "kind": "approval", "verdict": verdict, "reasons": [], "by": "a test", "run": run, "challenger": challenger}
+    said = {
+        "use_case": "toy",
+        "kind": "approval",
+        "verdict": verdict,
+        "reasons": [],
+        "by": "a test",
+        "run": run,
+        "challenger": challenger,
+    }
     return Decision.model_validate(said | given)
 
 
@@ -20,14 +28,18 @@ def approval(verdict: str, run: str, challenger: str = "3", **given: object) -> 
     ("ask", "verdicts"),
     [("never", set()), ("when_unsure", {"suspicious"}), ("always", {"suspicious", "promote"})],
 )
-def test_people_are_asked_of_what_the_use_case_wants_and_never_of_a_loser(ask: str, verdicts: set[str]) -> None:
+def test_people_are_asked_of_what_the_use_case_wants_and_never_of_a_loser(
+    ask: str, verdicts: set[str]
+) -> None:
     policy = Approval.model_validate({"ask": ask})
     every = ("promote", "keep", "suspicious", "unfair", "inconclusive")
     assert {verdict for verdict in every if needs_answer(policy, verdict)} == verdicts
 
 
 def test_a_champion_that_could_not_be_scored_is_for_a_person_to_judge() -> None:
-    policies = {ask: Approval.model_validate({"ask": ask}) for ask in ("never", "when_unsure", "always")}
+    policies = {
+        ask: Approval.model_validate({"ask": ask}) for ask in ("never", "when_unsure", "always")
+    }
     asked = {ask: needs_answer(policy, "unfair", unscored=True) for ask, policy in policies.items()}
     assert asked == {"never": False, "when_unsure": True, "always": True}
 
@@ -57,27 +69,43 @@ def test_pending_are_the_questions_without_an_answer_oldest_first() -> None:
 
 def test_answers_to_other_runs_and_other_kinds_close_no_question() -> None:
     other = approval("asked", "a").model_copy(update={"kind": "retrain", "verdict": "kept"})
-    assert [one.run for one in pending([approval("asked", "a"), other, approval("rejected", "z")])] == ["a"]
+    assert [
+        one.run for one in pending([approval("asked", "a"), other, approval("rejected", "z")])
+    ] == ["a"]
 
 
 def test_question_says_who_asks_and_until_when() -> None:
     facts = {"contest": "suspicious", "until": "2026-11-22T10:00:00.000+00:00"}
-    words = in_words(approval("asked", "a", champion="2", holdout="2024-06", reasons=["too good"], facts=facts))
+    words = in_words(
+        approval("asked", "a", champion="2", holdout="2024-06", reasons=["too good"], facts=facts)
+    )
     assert "May challenger 3 of toy take the crown from champion 2?" in words
     assert "The contest on 2024-06 says: suspicious." in words and "- too good" in words
     assert "No answer until 2026-11-22T10:00:00.000+00:00 is a no." in words
 
 
 def test_an_answer_at_the_time_limit_or_by_it_is_no_answer() -> None:
-    question, limit = approval("asked", "a", facts={"until": "2026-11-22T10:00:00.000+00:00"}), datetime(2026, 11, 22, 10, tzinfo=UTC)
+    question, limit = (
+        approval("asked", "a", facts={"until": "2026-11-22T10:00:00.000+00:00"}),
+        datetime(2026, 11, 22, 10, tzinfo=UTC),
+    )
     tick = timedelta(milliseconds=1)
-    assert [is_expired(question, "Kim", at) for at in (limit - tick, limit, limit + tick)] == [False, True, True]
+    assert [is_expired(question, "Kim", at) for at in (limit - tick, limit, limit + tick)] == [
+        False,
+        True,
+        True,
+    ]
     assert is_expired(question, TIME_LIMIT, limit - tick)
 
 
 @pytest.mark.parametrize(("early", "waits"), [(0.4, 0.4), (0, 0), (-5, 0), (3600, 1)])
-def test_time_limit_that_begins_early_waits_for_its_time_and_one_by_hand_does_not(early: float, waits: float) -> None:
-    question, limit = approval("asked", "a", facts={"until": "2026-11-22T10:00:00.000+00:00"}), datetime(2026, 11, 22, 10, tzinfo=UTC)
+def test_time_limit_that_begins_early_waits_for_its_time_and_one_by_hand_does_not(
+    early: float, waits: float
+) -> None:
+    question, limit = (
+        approval("asked", "a", facts={"until": "2026-11-22T10:00:00.000+00:00"}),
+        datetime(2026, 11, 22, 10, tzinfo=UTC),
+    )
     assert seconds_early(question, limit - timedelta(seconds=early)) == pytest.approx(waits)
 
 
@@ -85,6 +113,14 @@ def test_an_outcome_that_the_same_run_recorded_stands_already() -> None:
     crowned = approval("crowned", "a", kind="crown", version="4", champion="2")
     entry = Entry(**dict(crowned), sequence=1, previous="0" * 64)
     assert stands([entry], crowned.model_copy(update={"time": "later", "reasons": ["again"]}))
-    for change in ({"run": "b"}, {"version": "5"}, {"verdict": "failed"}, {"kind": "rollback"}, {"champion": "3"}):
+    for change in (
+        {"run": "b"},
+        {"version": "5"},
+        {"verdict": "failed"},
+        {"kind": "rollback"},
+        {"champion": "3"},
+    ):
         assert not stands([entry], crowned.model_copy(update=change)), change
-    assert not stands([entry.model_copy(update={"run": None})], crowned.model_copy(update={"run": None})), "direct calls are two events"
+    assert not stands(
+        [entry.model_copy(update={"run": None})], crowned.model_copy(update={"run": None})
+    ), "direct calls are two events"
