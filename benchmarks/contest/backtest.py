@@ -33,26 +33,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--share", type=float, help="another limit of the drift policy (0-1]")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the whole record there")
-    given = parser.parse_args(arguments)
-    changed = {} if given.share is None else {"drift": {"share": given.share}}
-    case, begun = with_policy(load(given.use_case), changed), time.monotonic()
+    options = parser.parse_args(arguments)
+    changed = {} if options.share is None else {"drift": {"share": options.share}}
+    case, begun = with_policy(load(options.use_case), changed), time.monotonic()
     assert isinstance(case.source, Source), "only sources that need no warehouse"
     console = Console(highlight=False, soft_wrap=True)
     periods = {period: case.source.read(period) for period in case.source.periods()}
-    found = run(
+    replayed = run(
         case,
-        History(case, periods, given.seed, lambda said: print(said, file=sys.stderr)),
-        given.start,
+        History(case, periods, options.seed, lambda message: print(message, file=sys.stderr)),
+        options.start,
         "-",
         changed,
     )
-    console.print(in_words(found, case.gate.metric.name), markup=False)
+    console.print(in_words(replayed, case.gate.metric.name), markup=False)
     console.print(
         "\n| period | champion | score | drift | share | outcome | fit seconds |\n"
         "|---|---|---:|---|---:|---|---:|",
         markup=False,
     )
-    for month in found.replays["policy"].months:
+    for month in replayed.replays["policy"].months:
         score, share = (
             "-" if value is None else f"{value:.4f}" for value in (month.score, month.share)
         )
@@ -61,8 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{month.outcome} | {month.fit_seconds:.1f} |"
         )
         console.print(line, markup=False)
-    if given.json:
-        given.json.write_text(found.model_dump_json(indent=1))
+    if options.json:
+        options.json.write_text(replayed.model_dump_json(indent=1))
     console.print(f"\n{time.monotonic() - begun:.0f} s in all.")
     return 0
 

@@ -53,11 +53,12 @@ def make_champion(case: UseCase, rows: dict[str, pl.DataFrame], last: int, recip
             case, candidate, candidate.params, pl.concat([rows[name] for name in periods]), SEED
         )
 
-    held = names[last - 1]
+    last_period = names[last - 1]
     judge = fit(names[: last - 1])
-    holdout = judge_holdout(case, judge, held, rows[held], SEED)
+    holdout = judge_holdout(case, judge, last_period, rows[last_period], SEED)
     always = isotonic_curve(
-        modelling.predict(judge, case, rows[held]), modelling.labels(case, rows[held]).astype(float)
+        modelling.predict(judge, case, rows[last_period]),
+        modelling.labels(case, rows[last_period]).astype(float),
     )
     fitted = fit(names[:last])
     later = {
@@ -69,19 +70,22 @@ def make_champion(case: UseCase, rows: dict[str, pl.DataFrame], last: int, recip
         for name in names[last:]
     }
     return Champion(
-        held, holdout, {"as it is": [], "package": holdout.calibration, "always": always}, later
+        last_period,
+        holdout,
+        {"as it is": [], "package": holdout.calibration, "always": always},
+        later,
     )
 
 
 def report(champion: Champion) -> list[str]:
     """A table of months, then a line for each curve with its errors."""
-    held = champion.holdout
+    holdout = champion.holdout
     proven = (
         "the diagonal"
-        if list(held.calibration) == [(0.0, 0.0), (1.0, 1.0)]
-        else f"{len(held.calibration)} points"
+        if list(holdout.calibration) == [(0.0, 0.0), (1.0, 1.0)]
+        else f"{len(holdout.calibration)} points"
     )
-    bounds = {name: f"{low:.4f} to {high:.4f}" for name, (low, high) in held.intervals.items()}
+    bounds = {name: f"{low:.4f} to {high:.4f}" for name, (low, high) in holdout.intervals.items()}
     lines = [
         f"### Champion through {champion.last}",
         "",
@@ -109,7 +113,7 @@ def report(champion: Champion) -> list[str]:
             )
         now, loss = found["roc_auc"], found["log_loss"]
         assert now.value is not None and now.bounds is not None and loss.value is not None
-        low = held.intervals["roc_auc"][0]
+        low = holdout.intervals["roc_auc"][0]
         verdict = "worse" if now.bounds[1] < low else "point below" if now.value < low else "level"
         cells = [month, f"{len(truth):,}", f"{now.value:.4f}", f"{now.low:.4f} to {now.high:.4f}"]
         cells += [f"{guessed['roc_auc', name] - now.value:+.4f}" for name in champion.curves] + [
@@ -144,18 +148,18 @@ def false_alarms(champion: Champion, draws: int, days: int = 30) -> list[str]:
     )
     names, home = np.unique(day, return_inverse=True)
     chance = np.random.default_rng(SEED)
-    said = {metric.name: np.zeros(2) for metric in METRICS}
+    widths = {metric.name: np.zeros(2) for metric in METRICS}
     for metric in METRICS:
         at = reweighted(metric, truth, scores, home, len(names))
         sign = 1 if metric.higher_is_better else -1
         for draw in range(draws):
-            chosen = chance.permutation(len(names))[: 2 * days]
+            days_drawn = chance.permutation(len(names))[: 2 * days]
             then, now = (
-                _interval(at, chosen[part], len(names), draw)
+                _interval(at, days_drawn[part], len(names), draw)
                 for part in (slice(days), slice(days, None))
             )
             worse_end, better_end = (then[1], now[2]) if sign > 0 else (then[2], now[1])
-            said[metric.name] += [
+            widths[metric.name] += [
                 sign * now[0] < sign * worse_end,
                 sign * better_end < sign * worse_end,
             ]
@@ -170,15 +174,15 @@ def false_alarms(champion: Champion, draws: int, days: int = 30) -> list[str]:
     ]
     return lines + [
         f"| {name} | {point / draws:.1%} | {apart / draws:.1%} |"
-        for name, (point, apart) in said.items()
+        for name, (point, apart) in widths.items()
     ]
 
 
 def _interval(
-    at: Reweighted, chosen: np.ndarray, days: int, seed: int
+    at: Reweighted, days_drawn: np.ndarray, days: int, seed: int
 ) -> tuple[float, float, float]:
-    counts = np.zeros((len(day_counts(len(chosen), seed)), days))
-    counts[:, chosen] = day_counts(len(chosen), seed)
+    counts = np.zeros((len(day_counts(len(days_drawn), seed)), days))
+    counts[:, days_drawn] = day_counts(len(days_drawn), seed)
     values = at(counts)
     low, high = np.quantile(values[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(values[0]), float(low), float(high)
@@ -196,17 +200,17 @@ def main() -> None:
         help="how many months a champion is refitted on",
     )
     parser.add_argument("--draws", type=int, default=400, help="pairs for the false alarms")
-    asked = parser.parse_args()
-    case = load(asked.use_case)
+    arguments = parser.parse_args()
+    case = load(arguments.use_case)
     source = source_of(case)
     rows = {
         name: source.read(name).filter(pl.col(case.label).is_not_null())
         for name in source.periods()
     }
-    champions = [make_champion(case, rows, last, asked.recipe) for last in asked.through]
+    champions = [make_champion(case, rows, last, arguments.recipe) for last in arguments.through]
     for champion in champions:
         print("\n".join([*report(champion), ""]))
-    print("\n".join(false_alarms(champions[0], asked.draws)))
+    print("\n".join(false_alarms(champions[0], arguments.draws)))
 
 
 if __name__ == "__main__":

@@ -46,15 +46,17 @@ def cost() -> None:
     start = time.perf_counter()
     ours = reweighted(ROC_AUC, truth, predicted, day, DAYS)(counts)
     seconds = time.perf_counter() - start
-    direct, shown = time.perf_counter(), 40
-    theirs = [roc_auc_score(truth, predicted, sample_weight=one[day]) for one in counts[:shown]]
-    direct_seconds = (time.perf_counter() - direct) * REPLICATES / shown
+    direct, compared = time.perf_counter(), 40
+    theirs = [
+        roc_auc_score(truth, predicted, sample_weight=weights[day]) for weights in counts[:compared]
+    ]
+    direct_seconds = (time.perf_counter() - direct) * REPLICATES / compared
     print(f"{REPLICATES} replicates of {ROWS:,} rows in {DAYS} days: {1000 * seconds:.0f} ms")
     print(
-        f"scikit-learn on weighted rows: {1000 * direct_seconds:.0f} ms (from {shown}), "
+        f"scikit-learn on weighted rows: {1000 * direct_seconds:.0f} ms (from {compared}), "
         f"{direct_seconds / seconds:.0f} times as long"
     )
-    print(f"largest difference: {np.abs(ours[:shown] - theirs).max():.1e}")
+    print(f"largest difference: {np.abs(ours[:compared] - theirs).max():.1e}")
 
 
 @dataclass(frozen=True)
@@ -154,10 +156,10 @@ def errors(worlds: int) -> None:
     )
     for scene in SCENES:
         contests = [held(scene, seed, RULE) for seed in range(worlds)]
-        promoted = sum(one.promoted for one in contests)
-        against = sum(any("worse" in reason for reason in one.reasons) for one in contests)
+        promoted = sum(contest.promoted for contest in contests)
+        against = sum(any("worse" in reason for reason in contest.reasons) for contest in contests)
         caught = sum(
-            any(reason.startswith("slice 0") for reason in one.reasons) for one in contests
+            any(reason.startswith("slice 0") for reason in contest.reasons) for contest in contests
         )
         print(
             f"{scene.name:40} slice 0 gains {-slice_loss(scene):+.4f}: promoted "
@@ -180,18 +182,25 @@ def power() -> None:
                 f"{window}, trained through month {champion} against {challenger}, by "
                 f"{column}: {contest.verdict}"
             )
-            for name, one in contest.slices.items():
+            for name, slice_ in contest.slices.items():
                 there = (rows[column] == name.partition("=")[2]).to_numpy()
                 alone = judge_rows(
                     _with_slices(case), rows.filter(there), scores[0][there], scores[1][there], 0
                 ).main
-                if one.gain is None or one.low is None or alone.low is None or alone.high is None:
+                if (
+                    slice_.gain is None
+                    or slice_.low is None
+                    or alone.low is None
+                    or alone.high is None
+                ):
                     continue
-                half, error = one.gain - one.low, (alone.high - alone.low) / (2 * 1.645)
+                half, error = slice_.gain - slice_.low, (alone.high - alone.low) / (2 * 1.645)
                 passes = statistics.NormalDist().cdf((TOLERANCE - half) / error)
-                measured = f"gain {one.gain:+.4f}, at worst {one.low:+.4f}, half-width {half:.4f}"
+                measured = (
+                    f"gain {slice_.gain:+.4f}, at worst {slice_.low:+.4f}, half-width {half:.4f}"
+                )
                 print(
-                    f"  {name:12} {one.rows:6,} rows: {measured}, an equal one passes in "
+                    f"  {name:12} {slice_.rows:6,} rows: {measured}, an equal one passes in "
                     f"{passes:4.0%}"
                 )
 
@@ -225,11 +234,11 @@ def flights_pair(
         modelling.fit(case, recipe, recipe.params, labelled(*range(1, last + 1)), 7)
         for last in (champion, challenger)
     ]
-    return case, rows, [modelling.predict(one, case, rows) for one in fitted]
+    return case, rows, [modelling.predict(model, case, rows) for model in fitted]
 
 
-def main(asked: list[str]) -> None:
-    wanted = asked[:1] or ["cost", "errors", "power"]
-    worlds = int(asked[1]) if len(asked) > 1 else 200
-    for name in wanted:
+def main(arguments: list[str]) -> None:
+    parts = arguments[:1] or ["cost", "errors", "power"]
+    worlds = int(arguments[1]) if len(arguments) > 1 else 200
+    for name in parts:
         {"cost": cost, "errors": lambda: errors(worlds), "power": power}[name]()

@@ -28,13 +28,13 @@ PARTS = ("false-alarms", "months", "planted", "cost")
 
 def main() -> None:
     """Run the parts that are named, or all; print tables, and write JSON where asked."""
-    asked = _arguments()
-    parts = asked.parts or list(PARTS)
-    found: dict[str, list[dict[str, Any]]] = {}
+    arguments = _arguments()
+    parts = arguments.parts or list(PARTS)
+    findings: dict[str, list[dict[str, Any]]] = {}
     champions = []
-    for through in asked.through:
+    for through in arguments.through:
         start = time.perf_counter()
-        champions.append(make_champion(asked.use_case, through, asked.seed))
+        champions.append(make_champion(arguments.use_case, through, arguments.seed))
         print(
             f"champion through {through}: {len(champions[-1].training):,} rows, "
             f"{time.perf_counter() - start:.0f} s",
@@ -42,38 +42,49 @@ def main() -> None:
         )
     if "false-alarms" in parts:
         rows: Iterator[dict[str, Any]] = (
-            row for one in champions for row in studies.false_alarms(one, asked.windows, asked.seed)
+            row
+            for champion in champions
+            for row in studies.false_alarms(champion, arguments.windows, arguments.seed)
         )
-        found["false-alarms"] = show(
+        findings["false-alarms"] = show(
             "False alarms: windows of the champion's own training rows", rows
         )
     if "months" in parts:
-        ahead = {one.through: months_after(asked.use_case, one.through) for one in champions}
-        rows = (row for one in champions for row in studies.months(one, ahead[one.through]))
-        found["months"] = show("The months after the training", rows)
+        ahead = {
+            champion.through: months_after(arguments.use_case, champion.through)
+            for champion in champions
+        }
+        rows = (
+            row
+            for champion in champions
+            for row in studies.months(champion, ahead[champion.through])
+        )
+        findings["months"] = show("The months after the training", rows)
         first = {
             row["champion"]: row["window"]
-            for row in reversed(found["months"])
+            for row in reversed(findings["months"])
             if row["verdict"] == "drifted"
         }
         rows = (
             row
-            for one in champions
-            if one.through in first
-            for row in studies.delay(one, first[one.through])
+            for champion in champions
+            if champion.through in first
+            for row in studies.delay(champion, first[champion.through])
         )
-        found["delay"] = show("The first drifted month, day by day", rows)
+        findings["delay"] = show("The first drifted month, day by day", rows)
     if "planted" in parts:
-        windows = max(3, asked.windows // 10)
-        rows = planted(champions[0], windows, (1000, 5000, 20_000), (28,), asked.seed)
-        found["planted"] = show(
+        windows = max(3, arguments.windows // 10)
+        rows = planted(champions[0], windows, (1000, 5000, 20_000), (28,), arguments.seed)
+        findings["planted"] = show(
             f"Planted shifts, {windows} windows each, champion through {champions[0].through}", rows
         )
     if "cost" in parts:
-        found["cost"] = show("Cost of a large window", [cost(champions[0], asked.rows, asked.seed)])
-    if asked.json:
-        asked.json.write_text(json.dumps(found, indent=1))
-    sys.exit(1 if too_many(found.get("false-alarms", [])) else 0)
+        findings["cost"] = show(
+            "Cost of a large window", [cost(champions[0], arguments.rows, arguments.seed)]
+        )
+    if arguments.json:
+        arguments.json.write_text(json.dumps(findings, indent=1))
+    sys.exit(1 if too_many(findings.get("false-alarms", [])) else 0)
 
 
 def _arguments() -> argparse.Namespace:
@@ -102,12 +113,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="10 windows, one champion, 200,000 rows"
     )
-    asked = parser.parse_args()
-    if strangers := sorted(set(asked.parts) - set(PARTS)):
+    arguments = parser.parse_args()
+    if strangers := sorted(set(arguments.parts) - set(PARTS)):
         parser.error(f"unknown parts {strangers}; known: {', '.join(PARTS)}")
-    if asked.quick:
-        asked.windows, asked.through, asked.rows = 10, asked.through[:1], min(asked.rows, 200_000)
-    return asked
+    if arguments.quick:
+        arguments.windows, arguments.through, arguments.rows = (
+            10,
+            arguments.through[:1],
+            min(arguments.rows, 200_000),
+        )
+    return arguments
 
 
 def too_many(alarms: list[dict[str, Any]]) -> bool:
@@ -122,13 +137,13 @@ def too_many(alarms: list[dict[str, Any]]) -> bool:
 def show(title: str, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Print as a Markdown table, each row when it is known. Returns the rows."""
     print(f"\n{title}\n")
-    known: list[dict[str, Any]] = []
+    past: list[dict[str, Any]] = []
     for row in rows:
-        if not known:
+        if not past:
             print(f"| {' | '.join(row)} |\n|{'---|' * len(row)}")
         print(f"| {' | '.join(_cell(name, value) for name, value in row.items())} |", flush=True)
-        known.append(row)
-    return known
+        past.append(row)
+    return past
 
 
 def _cell(name: str, value: Any) -> str:

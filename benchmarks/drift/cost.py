@@ -26,12 +26,12 @@ def cost(champion: Champion, rows: int, seed: int) -> dict[str, Any]:
     once a process, apart.
     """
     with tempfile.TemporaryDirectory(prefix="laurel-drift-cost-") as folder:
-        store, kept = Path(folder) / "lake", Path(folder) / "champion.pickle"
+        store, champion_file = Path(folder) / "lake", Path(folder) / "champion.pickle"
         start = time.perf_counter()
         generate(champion, store, rows, seed)
         generated = time.perf_counter() - start
         megabytes = sum(path.stat().st_size for path in store.rglob("*.parquet")) / 1e6
-        kept.write_bytes(
+        champion_file.write_bytes(
             pickle.dumps(
                 (
                     champion.case.name,
@@ -44,7 +44,7 @@ def cost(champion: Champion, rows: int, seed: int) -> dict[str, Any]:
         )
         code = (
             f"from benchmarks.drift.cost import judge_here; judge_here({str(store)!r}, "
-            f"{str(kept)!r}, {seed})"
+            f"{str(champion_file)!r}, {seed})"
         )
         run = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=False
@@ -75,15 +75,15 @@ def generate(champion: Champion, folder: Path, rows: int, seed: int) -> None:
     files = -(-rows // _FILE_ROWS)
     for number in range(files):
         count, day = min(_FILE_ROWS, rows - number * _FILE_ROWS), number * _DAYS // files + 1
-        drawn = world[chance.integers(0, len(world), count)]
+        sample = world[chance.integers(0, len(world), count)]
         seconds = pl.Series(np.sort(chance.integers(0, 86_400, count)) * 1_000_000).cast(
             pl.Duration("us")
         )
         at = pl.select(pl.datetime(2013, 6, day)).item() + seconds
-        whole = drawn.select(
+        whole = sample.select(
             pl.Series(
                 "id",
-                [f"019aa3f2c1b-4fa2c1-{number * _FILE_ROWS + one:08x}" for one in range(count)],
+                [f"019aa3f2c1b-4fa2c1-{number * _FILE_ROWS + row:08x}" for row in range(count)],
             ),
             at.dt.replace_time_zone("UTC").alias("time"),
             at.alias("event_time"),
@@ -105,7 +105,7 @@ def generate(champion: Champion, folder: Path, rows: int, seed: int) -> None:
         )
 
 
-def judge_here(folder: str, kept: str, seed: int) -> None:
+def judge_here(folder: str, champion_file: str, seed: int) -> None:
     """The pure part of the task ``check_window``, Evidently's report with it. Prints what it
     took.
     """
@@ -120,7 +120,9 @@ def judge_here(folder: str, kept: str, seed: int) -> None:
     from usecases.definition import load
 
     imported = time.perf_counter()
-    name, reference, thresholds, importance, methods = pickle.loads(Path(kept).read_bytes())  # noqa: S301 - written by this program
+    name, reference, thresholds, importance, methods = pickle.loads(  # noqa: S301 - written by this program
+        Path(champion_file).read_bytes()
+    )
     case = load(name)
     read = read_window(
         Lake(url=f"file://{folder}", credentials=None),

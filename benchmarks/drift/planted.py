@@ -71,16 +71,16 @@ def shifts(champion: Champion) -> Iterator[Shift]:
     for deviations in (0.25, 0.5, 1.0):
         if SCORE in champion.reference.columns:
             deviation = float(champion.reference[SCORE].std())  # type: ignore[arg-type]
-            moved = _moved({SCORE: deviations * deviation})
-            yield Shift("score + k sd", f"{deviations:g}", "drifted", moved, rescored=False)
+            shifted = _moved({SCORE: deviations * deviation})
+            yield Shift("score + k sd", f"{deviations:g}", "drifted", shifted, rescored=False)
     yield Shift(f"{last} + k sd (unimportant)", "2", "stable", _moved({last: 2 * spread[last]}))
     yield from _broken(first, [name for name in _UNITS if name in numbers])
 
 
 def _broken(first: str, with_units: list[str]) -> Iterator[Shift]:
     for name in with_units:
-        said, factor, offset = _UNITS[name]
-        yield Shift(f"{name} {said}", "", "broken", _converted(name, factor, offset))
+        unit, factor, offset = _UNITS[name]
+        yield Shift(f"{name} {unit}", "", "broken", _converted(name, factor, offset))
     yield Shift(
         f"{first} constant",
         "",
@@ -148,7 +148,7 @@ def planted(
                         pl.Series(SCORE, champion.held_out(rows), dtype=pl.Float64)
                     )
                 outcomes[champion.judge("", rows).outcome] += 1
-            said = {
+            summary = {
                 outcome: outcomes[outcome] / windows
                 for outcome in ("drifted", "broken", "stable", "inconclusive")
             }
@@ -158,5 +158,5 @@ def planted(
                 "k": shift.size,
                 "window": window,
                 "expected": shift.expected,
-                **said,
+                **summary,
             }

@@ -33,10 +33,10 @@ def read_months(case: UseCase) -> dict[str, pl.DataFrame]:
 def between_months(scores: Sequence[pl.Series]) -> str:
     """The distance of each month's scores to those of the other months."""
     far = [
-        distance(_SCORES, pl.concat([*scores[:i], *scores[i + 1 :]]), one)
-        for i, one in enumerate(scores)
+        distance(_SCORES, pl.concat([*scores[:i], *scores[i + 1 :]]), month_scores)
+        for i, month_scores in enumerate(scores)
     ]
-    return " ".join(f"{one:.3f}" for one in far)
+    return " ".join(f"{median:.3f}" for median in far)
 
 
 def main() -> None:
@@ -52,18 +52,22 @@ def main() -> None:
         help="trees: with many of them the model learns its training rows by heart",
     )
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     case = load("flights")
     months = read_months(case)
-    learned = [month for month in months if month <= asked.through]
+    learned = [month for month in months if month <= arguments.through]
     training = pl.concat([months[month] for month in learned]).filter(
         pl.col(case.label).is_not_null()
     )
     candidate = case.candidate("boosting")
     fitted = modelling.fit(
-        case, candidate, {**candidate.params, "max_iter": asked.max_iter}, training, asked.seed
+        case,
+        candidate,
+        {**candidate.params, "max_iter": arguments.max_iter},
+        training,
+        arguments.seed,
     )
-    unseen = cross_fit(case, fitted, training, asked.seed)
+    unseen = cross_fit(case, fitted, training, arguments.seed)
     own = pl.Series(modelling.predict(fitted, case, training))
     print(
         f"spread of the scores of {len(training):,} training rows: own {own.std():.3f}, out "
@@ -76,22 +80,22 @@ def main() -> None:
             f"{between_months([scores.filter(of_month == month) for month in learned])}"
         )
     reference, limits, calibrated = calibrate(
-        case, training.with_columns(unseen.scores.alias(SCORE)), asked.seed
+        case, training.with_columns(unseen.scores.alias(SCORE)), arguments.seed
     )
     even = measure_alike(case, reference, limits)
     print("window    verdict   share  inputs alike  score/threshold  to own scores  drivers")
     for month in [month for month in months if month not in learned]:
-        rows = sample(months[month], case.drift.sample_rows, asked.seed)
+        rows = sample(months[month], case.drift.sample_rows, arguments.seed)
         rows = rows.with_columns(pl.Series(SCORE, modelling.predict(fitted, case, rows)))
         far = measure(case, reference, rows, limits, {})
-        found = judge(
+        verdict = judge(
             case.drift, month, len(months[month]), [], far, limits, calibrated, unseen.importance
         )
         alike = np.mean([far[name] >= limits[name] for name in even])
         print(
-            f"{month}   {found.outcome:9} {found.share:5.2f} {alike:13.2f} "
+            f"{month}   {verdict.outcome:9} {verdict.share:5.2f} {alike:13.2f} "
             f"{far[SCORE] / limits[SCORE]:16.2f} "
-            f"{distance(_SCORES, own, rows[SCORE]):14.3f}  {', '.join(found.drifted_columns[:4])}"
+            f"{distance(_SCORES, own, rows[SCORE]):14.3f}  {', '.join(verdict.drifted_columns[:4])}"
         )
 
 

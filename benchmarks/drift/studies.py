@@ -59,8 +59,8 @@ def false_alarms(
 def interval(count: int, of: int) -> tuple[float, float]:
     from scipy.stats import binomtest
 
-    found = binomtest(count, of).proportion_ci(0.95, method="exact")
-    return float(found.low), float(found.high)
+    bounds = binomtest(count, of).proportion_ci(0.95, method="exact")
+    return float(bounds.low), float(bounds.high)
 
 
 def months(champion: Champion, ahead: list[str]) -> Iterator[Row]:

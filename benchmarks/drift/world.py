@@ -97,8 +97,8 @@ def make_champion(use_case: str, through: str, seed: int) -> Champion:
         1, user_api="openmp"
     ):  # threads that wait for one another on a busy machine cost more than they bring
         fitted = modelling.fit(case, recipe, recipe.params, training, seed)
-    found = cross_fit(case, fitted, training, seed)
-    training = training.with_columns(found.scores.alias(SCORE))
+    crossed = cross_fit(case, fitted, training, seed)
+    training = training.with_columns(crossed.scores.alias(SCORE))
     reference, thresholds, calibrated = calibrate(case, training, seed)
     return Champion(
         case=case,
@@ -107,7 +107,7 @@ def make_champion(use_case: str, through: str, seed: int) -> Champion:
         reference=reference,
         thresholds=thresholds,
         calibrated=calibrated,
-        importance=found.importance,
+        importance=crossed.importance,
         score=lambda rows: modelling.predict(fitted, case, rows),
         held_out=_by_month(case, fitted, training, seed),
     )
@@ -134,9 +134,9 @@ def _by_month(
 
     def score(rows: pl.DataFrame) -> np.ndarray:
         scores, month = np.empty(len(rows)), months(rows).to_numpy()
-        for one in np.unique(month):
-            scores[month == one] = modelling.predict(
-                without(str(one)), case, rows.filter(pl.Series(month == one))
+        for value in np.unique(month):
+            scores[month == value] = modelling.predict(
+                without(str(value)), case, rows.filter(pl.Series(month == value))
             )
         return scores
 
@@ -197,5 +197,5 @@ def _of_days(
     case: UseCase, rows: pl.DataFrame, days: np.ndarray, chance: np.random.Generator
 ) -> pl.DataFrame:
     """At most as many as the check looks at."""
-    found = rows.filter(pl.Series(np.isin(_day(case, rows), days)))
-    return draw_rows(case, found, case.drift.sample_rows, chance)
+    matching = rows.filter(pl.Series(np.isin(_day(case, rows), days)))
+    return draw_rows(case, matching, case.drift.sample_rows, chance)

@@ -131,11 +131,11 @@ def starts(rounds: int = 6) -> None:
 
     from deployments.apply.pools import ENGINE
 
-    found: dict[str | None, list[float]] = {None: [], ENGINE: []}
+    seconds_by_module: dict[str | None, list[float]] = {None: [], ENGINE: []}
     with _own_stack() as settings, SyncPrefectClient(settings.prefect_api_url) as prefect:
         deployment_id = prefect.read_deployment_by_name("explain/flights").id
         for _ in range(rounds):
-            for command, seconds in found.items():
+            for command, seconds in seconds_by_module.items():
                 variables = {} if command else {"command": None}
                 run = prefect.create_flow_run_from_deployment(
                     deployment_id, job_variables=variables
@@ -146,9 +146,11 @@ def starts(rounds: int = 6) -> None:
                 if run.start_time is None or run.created is None:
                     raise RuntimeError(f"A run did not start: {run.state.message}")
                 seconds.append((run.start_time - run.created).total_seconds())
-    for command, seconds in found.items():
-        said = f"median {statistics.median(seconds):.1f} s, least {min(seconds):.1f} s of {rounds}"
-        print(f"start of a run, {command or 'by the supervisor'}: {said}")
+    for command, seconds in seconds_by_module.items():
+        summary = (
+            f"median {statistics.median(seconds):.1f} s, least {min(seconds):.1f} s of {rounds}"
+        )
+        print(f"start of a run, {command or 'by the supervisor'}: {summary}")
 
 
 @contextmanager

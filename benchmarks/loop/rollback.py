@@ -35,7 +35,7 @@ CALLERS = 2
 class Traffic:
     """Requests of all callers: how many were answered, and what became of the others."""
 
-    answered: int = 0
+    answers: int = 0
     failed: list[str] = field(default_factory=list)
     versions: set[str] = field(default_factory=set)
 
@@ -68,7 +68,7 @@ def callers(
                     answer = client.post(f"/v1/{use_case}/predict?log=false", json={"rows": rows})
                     answer.raise_for_status()
                     traffic.versions.add(answer.json()["model_version"])
-                    traffic.answered += 1
+                    traffic.answers += 1
                 except (httpx.HTTPError, ValueError, KeyError) as error:
                     traffic.failed.append(f"{type(error).__name__}: {error}")
                 time.sleep(0.005)
@@ -100,10 +100,10 @@ def roll_back(
     )
     created, served = datetime.now(UTC), None
     while True:
-        said = service.get(f"/v1/{use_case}").json()
-        if served is None and {worker["version"] for worker in said.get("workers") or [said]} == {
-            target
-        }:
+        description = service.get(f"/v1/{use_case}").json()
+        if served is None and {
+            worker["version"] for worker in description.get("workers") or [description]
+        } == {target}:
             served = datetime.now(UTC)
         run = prefect.read_flow_run(run.id)
         if run.state is not None and run.state.is_final():
@@ -157,34 +157,36 @@ def main() -> None:
     parser.add_argument(
         "--times", type=int, default=6, help="even: the crown is where it was afterwards"
     )
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     settings = Settings.read()
     from blocks.lake import Lake
     from tasks.ledger.entries import read
     from tasks.steps.rollback import predecessor
 
-    champion = ModelRegistry.of(settings).at(asked.use_case, CHAMPION)
+    champion = ModelRegistry.of(settings).at(arguments.use_case, CHAMPION)
     previous = (
-        predecessor(read(Lake.of(settings), asked.use_case), champion.number) if champion else None
+        predecessor(read(Lake.of(settings), arguments.use_case), champion.number)
+        if champion
+        else None
     )
     if previous is None:
         sys.exit(
-            f"The ledger of {asked.use_case!r} has no two champions: promote one more (make "
+            f"The ledger of {arguments.use_case!r} has no two champions: promote one more (make "
             "demo does)."
         )
-    found, traffic = measure(settings, asked.use_case, previous, asked.times)
-    for one in found:
+    rollbacks, traffic = measure(settings, arguments.use_case, previous, arguments.times)
+    for rollback in rollbacks:
         print(
-            f"to version {one.version}: {one.from_start:.1f} s from start to served, "
-            f"{one.from_creation:.1f} s from creation"
+            f"to version {rollback.version}: {rollback.from_start:.1f} s from start to served, "
+            f"{rollback.from_creation:.1f} s from creation"
         )
-    starts = [one.from_start for one in found]
+    starts = [back.from_start for back in rollbacks]
     print(
-        f"{len(found)} rollbacks: median {statistics.median(starts):.1f} s, longest "
+        f"{len(rollbacks)} rollbacks: median {statistics.median(starts):.1f} s, longest "
         f"{max(starts):.1f} s from start to served"
     )
     print(
-        f"{len(traffic.failed)} of {traffic.answered + len(traffic.failed):,} requests "
+        f"{len(traffic.failed)} of {traffic.answers + len(traffic.failed):,} requests "
         f"failed {traffic.failed[:3] or ''}"
     )
 

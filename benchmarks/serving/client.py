@@ -116,9 +116,9 @@ class Load:
             await caller.closed
 
 
-def _give_up(calls: "asyncio.Future[None]", told: dict[str, Any]) -> None:
+def _give_up(calls: "asyncio.Future[None]", context: dict[str, Any]) -> None:
     """An error in a connection would otherwise leave it, and the whole run, waiting for ever."""
-    print(told.get("exception") or told["message"], file=sys.stderr)
+    print(context.get("exception") or context["message"], file=sys.stderr)
     calls.cancel()
 
 
@@ -144,10 +144,12 @@ def figures(load: Load, seconds: float) -> dict[str, float]:
 def _requests(url: str, bodies: Path, headers: list[str]) -> list[bytes]:
     parts = urlsplit(url)
     lines = [f"POST {parts.path} HTTP/1.1", f"Host: {parts.netloc}", *headers]
-    found = []
+    connections_made = []
     for body in bodies.read_bytes().splitlines():
-        found.append("\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body)
-    return found
+        connections_made.append(
+            "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+        )
+    return connections_made
 
 
 def main() -> None:
@@ -160,24 +162,29 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--header", action="append", default=[])
     parser.add_argument("--timeline", type=Path)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     import uvloop
 
-    parts, requests = urlsplit(given.url), _requests(given.url, given.bodies, given.header)
+    parts, requests = (
+        urlsplit(arguments.url),
+        _requests(arguments.url, arguments.bodies, arguments.header),
+    )
 
     async def ask() -> tuple[Load, float]:
         start = time.monotonic()
-        load = Load(requests, given.seconds, given.timeline is not None)
+        load = Load(requests, arguments.seconds, arguments.timeline is not None)
         calls = asyncio.ensure_future(
-            load.run(parts.hostname or "", parts.port or 80, given.connections)
+            load.run(parts.hostname or "", parts.port or 80, arguments.connections)
         )
-        asyncio.get_running_loop().set_exception_handler(lambda loop, told: _give_up(calls, told))
-        await asyncio.wait_for(calls, given.seconds + PATIENCE_SECONDS)
+        asyncio.get_running_loop().set_exception_handler(
+            lambda loop, context: _give_up(calls, context)
+        )
+        await asyncio.wait_for(calls, arguments.seconds + PATIENCE_SECONDS)
         return load, time.monotonic() - start
 
     load, seconds = uvloop.run(ask())
-    if given.timeline is not None:
-        given.timeline.write_text(json.dumps(load.answers))
+    if arguments.timeline is not None:
+        arguments.timeline.write_text(json.dumps(load.answers))
     print(json.dumps(figures(load, seconds)), file=sys.stderr)
 
 

@@ -24,8 +24,8 @@ def python_of(name: str, environments: Path) -> Path:
 def install(name: str, environments: Path, pins_folder: Path = PINS) -> None:
     """Make the environment, unless it stands already with these pins. Raises ``Unavailable``."""
     pins, stamp = pins_folder / f"{name}.txt", environments / name / "stamp"
-    wanted = hashlib.sha256(pins.read_bytes()).hexdigest() + sys.version
-    if stamp.exists() and stamp.read_text() == wanted and python_of(name, environments).exists():
+    digest = hashlib.sha256(pins.read_bytes()).hexdigest() + sys.version
+    if stamp.exists() and stamp.read_text() == digest and python_of(name, environments).exists():
         return
     uv = Path(sys.executable).with_name("uv")
     if not uv.exists():
@@ -53,11 +53,11 @@ def install(name: str, environments: Path, pins_folder: Path = PINS) -> None:
             str(pins),
         ]
     )
-    stamp.write_text(wanted)
+    stamp.write_text(digest)
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = " ".join(done.stderr.split())[-300:]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    if process.returncode:
+        last = " ".join(process.stderr.split())[-300:]
         raise Unavailable(f"`uv {' '.join(command[1:3])}` failed: {last}")

@@ -80,27 +80,31 @@ def ratios(results: Sequence[Result]) -> list[dict[str, Any]]:
     """How many times as good as ``mlflow`` each is in its case, and which share of the floor's
     answers it gives; None: not measured.
     """
-    found = {(one["server"], one["rows"], one["connections"]): one for one in results}
-    told = []
-    for one in results:
-        peer, floor = (found.get((name, one["rows"], one["connections"])) for name in (PEER, FLOOR))
-        told.append(
+    by_case = {
+        (result["server"], result["rows"], result["connections"]): result for result in results
+    }
+    compared = []
+    for result in results:
+        peer, floor = (
+            by_case.get((name, result["rows"], result["connections"])) for name in (PEER, FLOOR)
+        )
+        compared.append(
             {
-                "server": one["server"],
-                "rows": one["rows"],
-                "connections": one["connections"],
-                "rps_to_mlflow": _ratio(one, peer, "rps"),
-                "p99_to_mlflow": _ratio(one, peer, "p99_ms"),
-                "rss_to_mlflow": _ratio(one, peer, "rss_mb"),
-                "cold_to_mlflow": _ratio(one, peer, "cold_s"),
-                "rps_to_floor": _ratio(one, floor, "rps"),
+                "server": result["server"],
+                "rows": result["rows"],
+                "connections": result["connections"],
+                "rps_to_mlflow": _ratio(result, peer, "rps"),
+                "p99_to_mlflow": _ratio(result, peer, "p99_ms"),
+                "rss_to_mlflow": _ratio(result, peer, "rss_mb"),
+                "cold_to_mlflow": _ratio(result, peer, "cold_s"),
+                "rps_to_floor": _ratio(result, floor, "rps"),
             }
         )
-    return told
+    return compared
 
 
-def _ratio(one: Result, other: Result | None, name: str) -> float | None:
-    return None if other is None else _rounded(one[name] / other[name])
+def _ratio(result: Result, other: Result | None, name: str) -> float | None:
+    return None if other is None else _rounded(result[name] / other[name])
 
 
 def machine() -> dict[str, Any]:
@@ -116,7 +120,7 @@ def machine() -> dict[str, Any]:
         "cpu": _cpu_model(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "kernel": platform.release(),
-        "load_average": [round(one, 2) for one in os.getloadavg()],
+        "load_average": [round(result, 2) for result in os.getloadavg()],
         "python": platform.python_version(),
         "wrk": wrk.splitlines()[0].partition(" [")[0] if wrk else None,
         **{name: version(name) for name in LIBRARIES},

@@ -61,7 +61,7 @@ def command(
     generator: str, server: Server, path: str, file: Path, connections: int, seconds: float
 ) -> list[str]:
     headers = {"Content-Type": "application/json", **server.headers}
-    told = [f"{name}: {value}" for name, value in headers.items()]
+    header_lines = [f"{name}: {value}" for name, value in headers.items()]
     if generator == "wrk":
         # A timeout longer than the run: a slow answer is not an error.
         options = [
@@ -77,7 +77,7 @@ def command(
         return [
             "wrk",
             *options,
-            *(part for one in told for part in ("-H", one)),
+            *(part for line in header_lines for part in ("-H", line)),
             server.url + path,
             "--",
             str(file),
@@ -89,7 +89,7 @@ def command(
         str(connections),
         "--seconds",
         str(seconds),
-        *(part for one in told for part in ("--header", one)),
+        *(part for line in header_lines for part in ("--header", line)),
     ]
 
 
@@ -105,28 +105,34 @@ def run(
     answered.
     """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    asked = command(generator, server, server.path(rows), file, connections, seconds)
-    done = subprocess.run(asked, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    argv = command(generator, server, server.path(rows), file, connections, seconds)
+    process = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    if done.returncode:
-        raise BenchmarkFailed(
-            f"{generator} failed on {server.name}: {done.stderr.strip() or done.stdout.strip()}"
-        )
-    return read_figures(done.stderr, f"{server.name}, {rows} rows, {connections} connections", used)
+    if process.returncode:
+        output = process.stderr.strip() or process.stdout.strip()
+        raise BenchmarkFailed(f"{generator} failed on {server.name}: {output}")
+    return read_figures(
+        process.stderr, f"{server.name}, {rows} rows, {connections} connections", used
+    )
 
 
-def read_figures(told: str, what: str, generator_seconds: float) -> Load:
+def read_figures(output: str, generator: str, generator_seconds: float) -> Load:
     """The figures that a generator wrote to stderr. Raises ``BenchmarkFailed`` as ``run`` does."""
-    said = json.loads(told.strip().splitlines()[-1])
-    if not (said["requests"] or said["refused"] or said["broken"]):
-        raise NothingInTime(f"{what}: no answer came within {said['seconds']:.1f} s.")
-    if said["refused"] or said["broken"] or not said["requests"]:
+    figures = json.loads(output.strip().splitlines()[-1])
+    if not (figures["requests"] or figures["refused"] or figures["broken"]):
+        raise NothingInTime(f"{generator}: no answer came within {figures['seconds']:.1f} s.")
+    if figures["refused"] or figures["broken"] or not figures["requests"]:
         raise BenchmarkFailed(
-            f"{what}: of {said['requests']} answers {said['refused']} were no 2xx, and "
-            f"{said['broken']} connections broke or timed out."
+            f"{generator}: of {figures['requests']} answers {figures['refused']} were no 2xx, and "
+            f"{figures['broken']} connections broke or timed out."
         )
-    share = generator_seconds / said["seconds"]
+    share = generator_seconds / figures["seconds"]
     return Load(
-        said["requests"], said["seconds"], said["p50_ms"], said["p99_ms"], said["max_ms"], share
+        figures["requests"],
+        figures["seconds"],
+        figures["p50_ms"],
+        figures["p99_ms"],
+        figures["max_ms"],
+        share,
     )

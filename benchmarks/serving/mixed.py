@@ -92,13 +92,13 @@ def run(state: Path, seconds: float, file: Path | None) -> int:
                 for callers in CALLERS
             ]
     machine = serving_figures.machine()
-    told = {"machine": machine, "seconds": seconds, "mixed": figures}
+    report = {"machine": machine, "seconds": seconds, "mixed": figures}
     print(
         f"load average before {machine['load_average'][0]}, {seconds:g} s a case\n\n"
         f"{table(figures)}"
     )
     if file:
-        file.write_text(json.dumps(told, indent=1) + "\n")
+        file.write_text(json.dumps(report, indent=1) + "\n")
     return int(any(figure["wrong"] for figure in figures))
 
 
@@ -151,12 +151,12 @@ def _large_callers(server: Server, body: bytes, callers: int) -> Iterator[Counte
     """
     statuses: Counter[int] = Counter()
     processes = multiprocessing.get_context("fork")
-    over, told = processes.Event(), processes.Queue()
+    over, reports = processes.Event(), processes.Queue()
 
     def ask() -> None:
         caller = Caller(server, body, "text/csv")
         caller.ask_until(over.is_set)
-        told.put(caller.statuses)
+        reports.put(caller.statuses)
 
     asking = [processes.Process(target=ask, daemon=True) for _ in range(callers)]
     for process in asking:
@@ -166,7 +166,7 @@ def _large_callers(server: Server, body: bytes, callers: int) -> Iterator[Counte
     finally:
         over.set()
         for _ in asking:
-            statuses.update(told.get(timeout=120))
+            statuses.update(reports.get(timeout=120))
 
 
 def large_body(rows: Sequence[Row]) -> bytes:
@@ -196,20 +196,20 @@ def table(figures: Sequence[dict[str, Any]]) -> str:
         ),
         "|---|---|---|---|---|",
     ]
-    for one in figures:
+    for figure in figures:
         times = [
             (
-                f"{one[f'{name}_alone_ms']:.3g}, {one[f'{name}_beside_ms']:.3g} ms "
-                f"({one[f'{name}_ratio']:.2g}, {one[f'{name}_floor']:.2g})"
+                f"{figure[f'{name}_alone_ms']:.3g}, {figure[f'{name}_beside_ms']:.3g} ms "
+                f"({figure[f'{name}_ratio']:.2g}, {figure[f'{name}_floor']:.2g})"
             )
             for name in ("p50", "p99")
         ]
         answers = ", ".join(
-            f"{count} × {status}" for status, count in sorted(one["large_answers"].items())
+            f"{count} × {status}" for status, count in sorted(figure["large_answers"].items())
         )
         lines.append(
-            f"| {one['large_callers']} | {answers} | {times[0]} | {times[1]} | "
-            f"{one['peak_rss_mb']:.0f} |"
+            f"| {figure['large_callers']} | {answers} | {times[0]} | {times[1]} | "
+            f"{figure['peak_rss_mb']:.0f} |"
         )
     return "\n".join(lines)
 

@@ -69,8 +69,8 @@ class Model:
     def _rows(self) -> dict[str, Any]:
         import msgspec
 
-        found: dict[str, Any] = msgspec.json.decode((self.folder / "rows.json").read_bytes())
-        return found
+        decoded: dict[str, Any] = msgspec.json.decode((self.folder / "rows.json").read_bytes())
+        return decoded
 
     @property
     def rows(self) -> list[Row]:
@@ -187,7 +187,7 @@ def _register(
         )
     }
     origin = Origin("boosting", params, dataset.version, dataset.digests(TRAINING), metrics)
-    made = make_package(folder / "package", case, fitted, origin, training, proof, SEED)
+    package = make_package(folder / "package", case, fitted, origin, training, proof, SEED)
     run_id = registry.log_run(
         case.name,
         "benchmark",
@@ -196,10 +196,12 @@ def _register(
         tags={},
         model=fitted,
         example=inputs(case, proof.head(5)),
-        package=made.folder,
+        package=package.folder,
     )
-    registry.register(case.name, run_id, made.sha256, {}, "made by benchmarks/serving/__main__.py")
-    shutil.rmtree(made.folder)
+    registry.register(
+        case.name, run_id, package.sha256, {}, "made by benchmarks/serving/__main__.py"
+    )
+    shutil.rmtree(package.folder)
     return fitted, run_id
 
 
@@ -214,16 +216,16 @@ def _keep_for_peers(
     from tasks.models.modelling import predict
 
     mlflow.set_tracking_uri(registry_url)
-    found = Path(
+    reused = Path(
         mlflow.artifacts.download_artifacts(
             f"runs:/{run_id}/model", dst_path=str(folder / "downloaded")
         )
     )
-    found.rename(folder / "mlflow-model")
+    reused.rename(folder / "mlflow-model")
     joblib.dump(fitted, folder / "pipeline.joblib")
-    chosen = proof.sample(ROWS, seed=SEED, shuffle=True)
-    said = {"rows": as_rows(case, chosen), "scores": predict(fitted, case, chosen).tolist()}
-    (folder / "rows.partial").write_bytes(msgspec.json.encode(said))
+    sample = proof.sample(ROWS, seed=SEED, shuffle=True)
+    document = {"rows": as_rows(case, sample), "scores": predict(fitted, case, sample).tolist()}
+    (folder / "rows.partial").write_bytes(msgspec.json.encode(document))
 
 
 def _mark(folder: Path) -> None:

@@ -68,12 +68,12 @@ def read_shares(report: str) -> dict[str, float]:
         share, _, library = line.strip().partition("%")
         if not library or line.startswith("#"):
             continue
-        known = next(
+        kind = next(
             (name for begin, name in LIBRARIES.items() if library.strip().startswith(begin)),
             "others",
         )
-        shares[known] = shares.get(known, 0.0) + float(share) / 100
+        shares[kind] = shares.get(kind, 0.0) + float(share) / 100
     small = [name for name, share in shares.items() if share < SMALLEST_SHARE and name != "others"]
     rest = sum(shares.pop(name) for name in small) + shares.pop("others", 0.0)
-    ordered = dict(sorted(shares.items(), key=lambda one: -one[1]))
+    ordered = dict(sorted(shares.items(), key=lambda item: -item[1]))
     return ordered | ({"others": rest} if rest else {})

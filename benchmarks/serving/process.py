@@ -57,9 +57,9 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     _, alive = psutil.wait_procs(tree, STOP_SECONDS)
-    for one in alive:
+    for child in alive:
         with contextlib.suppress(psutil.NoSuchProcess):
-            one.kill()
+            child.kill()
     process.wait()
     psutil.wait_procs(alive, STOP_SECONDS)
 
@@ -73,17 +73,17 @@ def _tree(pid: int) -> list[psutil.Process]:
 
 
 def _living(pid: int) -> Iterator[psutil.Process]:
-    yield from (one for one in _tree(pid) if one.status() != psutil.STATUS_ZOMBIE)
+    yield from (process for process in _tree(pid) if process.status() != psutil.STATUS_ZOMBIE)
 
 
 def memory(pid: int) -> Memory:
     """Of the process and all below it, now."""
     rss, pss = 0, 0
     readable = True
-    for one in _living(pid):
-        rss += one.memory_info().rss
+    for process in _living(pid):
+        rss += process.memory_info().rss
         try:
-            pss += _pss_bytes(Path(f"/proc/{one.pid}/smaps_rollup").read_text())
+            pss += _pss_bytes(Path(f"/proc/{process.pid}/smaps_rollup").read_text())
         except OSError:
             readable = False
     return Memory(rss / 1e6, pss / 1e6 if readable else None)
@@ -97,10 +97,12 @@ def _pss_bytes(rollup: str) -> int:
 
 def cpu_seconds(pid: int) -> float:
     """User and system time that the process and all living below it have used."""
-    return sum(times.user + times.system for times in (one.cpu_times() for one in _living(pid)))
+    return sum(
+        times.user + times.system for times in (process.cpu_times() for process in _living(pid))
+    )
 
 
 def thread_seconds(pid: int) -> float:
     """User and system time of the process's first thread, the one that answers."""
-    first = next(one for one in psutil.Process(pid).threads() if one.id == pid)
+    first = next(process for process in psutil.Process(pid).threads() if process.id == pid)
     return float(first.user_time + first.system_time)

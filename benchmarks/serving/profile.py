@@ -61,11 +61,14 @@ def profile(state: Path, seconds: float, generator: str) -> list[Profile]:
     ):
         registry.crown(USE_CASE, "1")
         bench = _Bench(model, registry.url, Path(folder), seconds, generator)
-        told = [
+        profiles = [
             _median([bench.profile(connections) for _ in range(ROUNDS)])
             for connections in CONNECTIONS
         ]
-        return [replace(one, libraries=bench.libraries(one.connections)) for one in told]
+        return [
+            replace(measured, libraries=bench.libraries(measured.connections))
+            for measured in profiles
+        ]
 
 
 @dataclass(frozen=True)
@@ -79,11 +82,11 @@ class _Bench:
     def profile(self, connections: int) -> Profile:
         floor, _, _ = self._load(self._server(FLOOR), connections)
         answering, others, rps = self._load(self._server(SERVICE), connections)
-        told, watched = self._stages(connections)
+        seconds, watched = self._stages(connections)
         stages = divide(
-            told["microseconds"], watched - told["stopwatch_microseconds"], answering
+            seconds["microseconds"], watched - seconds["stopwatch_microseconds"], answering
         ) | {OTHERS: others}
-        return Profile(connections, stages, floor, rps, told["requests_a_batch"], {})
+        return Profile(connections, stages, floor, rps, seconds["requests_a_batch"], {})
 
     def libraries(self, connections: int) -> dict[str, float]:
         server = self._server(SERVICE)
@@ -135,8 +138,8 @@ class _Bench:
             process.wait(STOP_SECONDS)
         if not file.exists():
             raise BenchmarkFailed("The service with a stopwatch ended without its figures.")
-        told: dict[str, Any] = json.loads(file.read_text())
-        return told, watched
+        decoded: dict[str, Any] = json.loads(file.read_text())
+        return decoded, watched
 
 
 def divide(stages: dict[str, float], watched: float, whole: float) -> dict[str, float]:
@@ -153,10 +156,11 @@ def _median(rounds: list[Profile]) -> Profile:
     what is told.
     """
     stages = {
-        stage: statistics.median(one.stages[stage] for one in rounds) for stage in rounds[0].stages
+        stage: statistics.median(measured.stages[stage] for measured in rounds)
+        for stage in rounds[0].stages
     }
     floor, rps, batch = (
-        statistics.median(getattr(one, name) for one in rounds)
+        statistics.median(getattr(measured, name) for measured in rounds)
         for name in ("floor", "rps", "requests_a_batch")
     )
     return Profile(rounds[0].connections, stages, floor, rps, batch, {})
@@ -164,24 +168,32 @@ def _median(rounds: list[Profile]) -> Profile:
 
 def report(profiles: list[Profile]) -> str:
     """Markdown: a line a stage."""
-    heads = [f"{one.connections} connection{'s' * (one.connections > 1)}" for one in profiles]
+    heads = [
+        f"{measured.connections} connection{'s' * (measured.connections > 1)}"
+        for measured in profiles
+    ]
     lines = [
         f"| µs of CPU a request of one row | {' | '.join(heads)} |",
         f"|---|{'---|' * len(heads)}",
     ]
     for stage in profiles[0].stages:
-        lines.append(f"| {stage} | {' | '.join(f'{one.stages[stage]:.1f}' for one in profiles)} |")
-    lines.append(f"| **all** | {' | '.join(f'**{one.total:.1f}**' for one in profiles)} |")
+        lines.append(
+            f"| {stage} | {' | '.join(f'{measured.stages[stage]:.1f}' for measured in profiles)} |"
+        )
+    lines.append(
+        f"| **all** | {' | '.join(f'**{measured.total:.1f}**' for measured in profiles)} |"
+    )
     lines.append(
         "| the floor: uvicorn answers a constant | "
-        f"{' | '.join(f'{one.floor:.1f}' for one in profiles)} |"
+        f"{' | '.join(f'{measured.floor:.1f}' for measured in profiles)} |"
     )
     gathered = ", ".join(
-        f"{one.requests_a_batch:.1f} at {head}" for one, head in zip(profiles, heads, strict=True)
+        f"{measured.requests_a_batch:.1f} at {head}"
+        for measured, head in zip(profiles, heads, strict=True)
     )
     lines += ["", f"Requests that are scored together, on average: {gathered}.", ""]
-    for one, head in zip(profiles, heads, strict=True):
-        shares = ", ".join(f"{name} {share:.0%}" for name, share in one.libraries.items())
+    for measured, head in zip(profiles, heads, strict=True):
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in measured.libraries.items())
         lines.append(
             f"The answering thread by shared library (perf), {head}: "
             f"{shares or 'perf is not to be had here'}."
@@ -200,26 +212,26 @@ def draw(profiles: list[Profile], file: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(9, 4.2), layout="constrained")
     colours = [matplotlib.colormaps["tab20"](number) for number in range(20)]
     names, at = [], 0.0
-    for one in profiles:
-        names += [f"Laurel, {one.connections} conn.", f"floor, {one.connections} conn."]
-        left = 0.0
-        for number, (stage, spent) in enumerate(one.stages.items()):
+    for measured in profiles:
+        names += [f"Laurel, {measured.connections} conn.", f"floor, {measured.connections} conn."]
+        remaining = 0.0
+        for number, (stage, spent) in enumerate(measured.stages.items()):
             axes.barh(
                 at,
                 spent,
-                left=left,
+                left=remaining,
                 color=colours[number],
                 edgecolor="white",
-                label=stage if one is profiles[0] else None,
+                label=stage if measured is profiles[0] else None,
             )
             if spent > 0.03 * max(other.total for other in profiles):
                 axes.text(
-                    left + spent / 2, at, f"{spent:.1f}", ha="center", va="center", fontsize=8
+                    remaining + spent / 2, at, f"{spent:.1f}", ha="center", va="center", fontsize=8
                 )
-            left += spent
-        axes.text(left, at, f" {left:.0f} µs", va="center", fontweight="bold")
-        axes.barh(at + 1, one.floor, color="lightgrey")
-        axes.text(one.floor, at + 1, f" {one.floor:.0f} µs", va="center")
+            remaining += spent
+        axes.text(remaining, at, f" {remaining:.0f} µs", va="center", fontweight="bold")
+        axes.barh(at + 1, measured.floor, color="lightgrey")
+        axes.text(measured.floor, at + 1, f" {measured.floor:.0f} µs", va="center")
         at += 2.4
     axes.set_yticks(
         [place for group in range(len(profiles)) for place in (2.4 * group, 2.4 * group + 1)], names

@@ -73,11 +73,11 @@ class RegistryProcess:
 
     def _webhook_key(self) -> str:
         """One for each database: MLflow must be able to read the secrets that it keeps there."""
-        kept = self.folder / "webhook.key"
-        if not kept.exists():
-            kept.touch(0o600)
-            kept.write_text(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
-        return kept.read_text()
+        key_file = self.folder / "webhook.key"
+        if not key_file.exists():
+            key_file.touch(0o600)
+            key_file.write_text(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+        return key_file.read_text()
 
     def wait(self) -> None:
         """Raises ``TimeoutError`` or ``ChildProcessError``, naming the server's log."""
@@ -130,5 +130,5 @@ class RegistryProcess:
         with httpx.Client(
             base_url=f"{self.url}/api/2.0/mlflow/", timeout=30, trust_env=False
         ) as mlflow:
-            for one in mlflow.get("webhooks").raise_for_status().json().get("webhooks", []):
-                mlflow.delete(f"webhooks/{one['webhook_id']}").raise_for_status()
+            for webhook in mlflow.get("webhooks").raise_for_status().json().get("webhooks", []):
+                mlflow.delete(f"webhooks/{webhook['webhook_id']}").raise_for_status()

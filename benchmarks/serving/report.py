@@ -9,12 +9,12 @@ from benchmarks.serving.figures import FLOOR, LIBRARIES, Result, ratios
 def table(results: Sequence[Result]) -> str:
     """Markdown, a block a case, servers in the order of their answers a second."""
     blocks = []
-    for case in sorted({(one["rows"], one["connections"]) for one in results}):
-        here = [one for one in results if (one["rows"], one["connections"]) == case]
+    for case in sorted({(result["rows"], result["connections"]) for result in results}):
+        here = [result for result in results if (result["rows"], result["connections"]) == case]
         near = {
-            one["server"]: one
-            for one in ratios(results)
-            if (one["rows"], one["connections"]) == case
+            result["server"]: result
+            for result in ratios(results)
+            if (result["rows"], result["connections"]) == case
         }
         lines = [
             f"{case[0]} row{'s' * (case[0] > 1)}, {case[1]} connection{'s' * (case[1] > 1)}",
@@ -23,7 +23,8 @@ def table(results: Sequence[Result]) -> str:
             RULE,
         ]
         lines += [
-            _line(one, near[one["server"]]) for one in sorted(here, key=lambda one: -one["rps"])
+            _line(one, near[one["server"]])
+            for one in sorted(here, key=lambda result: -result["rps"])
         ]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
@@ -37,19 +38,19 @@ HEADER = (
 RULE = "|---|---|---|---|---|---|---|---|---|---|"
 
 
-def _line(one: Result, near: dict[str, Any]) -> str:
+def _line(result: Result, near: dict[str, Any]) -> str:
     to_peer = "–" if near["rps_to_mlflow"] is None else f"{near['rps_to_mlflow']:.3g}×"
     to_floor = "–" if near["rps_to_floor"] is None else f"{near['rps_to_floor']:.2g}"
-    pss = "–" if one["pss_mb"] is None else f"{one['pss_mb']:.0f}"
+    pss = "–" if result["pss_mb"] is None else f"{result['pss_mb']:.0f}"
     cells = [
-        one["server"],
-        f"{one['rps']:,.0f}",
+        result["server"],
+        f"{result['rps']:,.0f}",
         to_peer,
         to_floor,
-        f"{one['p50_ms']:.3g}",
-        f"{one['p99_ms']:.3g}",
+        f"{result['p50_ms']:.3g}",
+        f"{result['p99_ms']:.3g}",
     ]
-    cells += [f"{one['cpu_us']:,.0f}", f"{one['rss_mb']:.0f}", pss, f"{one['cold_s']:.2f}"]
+    cells += [f"{result['cpu_us']:,.0f}", f"{result['rss_mb']:.0f}", pss, f"{result['cold_s']:.2f}"]
     return f"| {' | '.join(cells)} |"
 
 
@@ -57,7 +58,9 @@ def overview(results: Sequence[Result]) -> str:
     """Markdown, a line a server: requests a second at 1 / 32 connections, and latency of one row at
     the same.
     """
-    found = {(one["server"], one["rows"], one["connections"]): one for one in results}
+    by_case = {
+        (result["server"], result["rows"], result["connections"]): result for result in results
+    }
     lines = [
         (
             "| requests/s at 1 / 32 connections | 1 row | p50 ms | p99 ms | 100 rows | 1000 rows "
@@ -66,26 +69,26 @@ def overview(results: Sequence[Result]) -> str:
     ]
     lines.append("|---|---|---|---|---|---|---|---|---|")
 
-    def both(server: str, rows: int, name: str) -> str:
-        values = [found.get((server, rows, connections), {}).get(name) for connections in (1, 32)]
+    def pair(server: str, rows: int, name: str) -> str:
+        values = [by_case.get((server, rows, connections), {}).get(name) for connections in (1, 32)]
         return " / ".join(
             "–" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
             for value in values
         )
 
     for server in dict.fromkeys(
-        one["server"] for one in sorted(results, key=lambda one: one["rps"])
+        result["server"] for result in sorted(results, key=lambda one: one["rps"])
     ):
         heaviest = max(
-            (one for one in results if one["server"] == server), key=lambda one: one["rss_mb"]
+            (one for one in results if one["server"] == server), key=lambda result: result["rss_mb"]
         )
         pss = "–" if heaviest["pss_mb"] is None else f"{heaviest['pss_mb']:.0f}"
         cells = [
-            both(server, 1, "rps"),
-            both(server, 1, "p50_ms"),
-            both(server, 1, "p99_ms"),
-            both(server, 100, "rps"),
-            both(server, 1000, "rps"),
+            pair(server, 1, "rps"),
+            pair(server, 1, "p50_ms"),
+            pair(server, 1, "p99_ms"),
+            pair(server, 100, "rps"),
+            pair(server, 1000, "rps"),
         ]
         lines.append(
             f"| {server} | {' | '.join(cells)} | {heaviest['rss_mb']:.0f} | {pss} | "
@@ -94,9 +97,9 @@ def overview(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def report(told: dict[str, Any]) -> str:
+def report(document: dict[str, Any]) -> str:
     """All of it for the terminal."""
-    here = told["machine"]
+    here = document["machine"]
     lines = [
         (
             f"{here['cores']} cores ({here['cpu']}), load average before "
@@ -104,28 +107,28 @@ def report(told: dict[str, Any]) -> str:
         ),
         ", ".join(f"{name} {here[name]}" for name in LIBRARIES),
         (
-            f"Load: {told['generator']} on the same cores, {told['seconds']:g} s a case; medians "
-            f"of {told['rounds']} rounds. "
+            f"Load: {document['generator']} on the same cores, {document['seconds']:g} s a case; "
+            f"medians of {document['rounds']} rounds. "
             "RSS is the sum over the process tree, PSS shares out what its processes have in "
             "common."
         ),
         "",
-        table(told["results"]),
+        table(document["results"]),
         "",
-        overview(told["results"]),
+        overview(document["results"]),
         "",
     ]
-    lines += [f"Skipped {one['server']}: {one['why']}" for one in told["skipped"]]
-    lines += [f"FAILED {one['server']}: {one['why']}" for one in told["failed"]]
-    for name, logs in told["prediction_log"].items():
-        dropped, kept = (
-            sum(one["rows_dropped"] for one in logs),
-            sum(one["rows_uploaded"] + one["rows_waiting"] for one in logs),
+    lines += [f"Skipped {result['server']}: {result['why']}" for result in document["skipped"]]
+    lines += [f"FAILED {result['server']}: {result['why']}" for result in document["failed"]]
+    for name, logs in document["prediction_log"].items():
+        dropped, logged = (
+            sum(result["rows_dropped"] for result in logs),
+            sum(result["rows_uploaded"] + result["rows_waiting"] for result in logs),
         )
-        lines.append(f"Prediction log of {name}: {kept:,} rows kept, {dropped:,} dropped.")
-    if remark := _floor_remark(told["results"]):
+        lines.append(f"Prediction log of {name}: {logged:,} rows kept, {dropped:,} dropped.")
+    if remark := _floor_remark(document["results"]):
         lines.append(remark)
-    lines += [_swap_line(told[name]) for name in told if name.startswith("swap")]
+    lines += [_swap_line(document[name]) for name in document if name.startswith("swap")]
     return "\n".join(lines)
 
 
@@ -143,7 +146,7 @@ def _swap_line(swap: dict[str, Any]) -> str:
 
 def _floor_remark(results: Sequence[Result]) -> str:
     """The floor is one only while it answers as many bytes as Laurel does."""
-    sizes = {(one["server"], one["rows"]): one["answer_bytes"] for one in results}
+    sizes = {(result["server"], result["rows"]): result["answer_bytes"] for result in results}
     for (server, rows), size in sizes.items():
         floor = sizes.get((FLOOR, rows), size)
         if server == "laurel" and not 0.9 < floor / size < 1.1:

@@ -46,40 +46,40 @@ class Plan:
     swap: bool
 
     @classmethod
-    def of(cls, given: argparse.Namespace) -> "Plan":
-        names = given.only or (QUICK_SERVERS if given.quick else list(SERVERS))
+    def of(cls, arguments: argparse.Namespace) -> "Plan":
+        names = arguments.only or (QUICK_SERVERS if arguments.quick else list(SERVERS))
         if unknown := [name for name in names if name not in SERVERS]:
             raise SystemExit(
                 f"Unknown server {', '.join(unknown)}. There are: {', '.join(SERVERS)}."
             )
         return cls(
             names,
-            QUICK if given.quick else FULL,
-            given.rounds,
-            given.seconds or (1.0 if given.quick else 5.0),
+            QUICK if arguments.quick else FULL,
+            arguments.rounds,
+            arguments.seconds or (1.0 if arguments.quick else 5.0),
             0.0
-            if given.quick
+            if arguments.quick
             else 1.0,  # the checked answers before each case warm a server up as well
-            given.generator or load.find_generator(),
-            not given.quick if given.swap is None else given.swap,
+            arguments.generator or load.find_generator(),
+            not arguments.quick if arguments.swap is None else arguments.swap,
         )
 
 
-def run(given: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """The exit status: 1 where a server failed."""
-    plan = Plan.of(given)
-    if given.what == "profile":
-        return profile.run(Settings.read().state, plan.seconds, plan.generator, given.picture)
-    if given.what == "mixed":
-        return mixed.run(Settings.read().state, plan.seconds, given.json)
-    told: dict[str, Any] = {"machine": figures.machine()}
-    told |= {"generator": plan.generator, "rounds": plan.rounds, "seconds": plan.seconds}
-    told |= Bench(plan, Settings.read().state).run()
-    told["ratios"] = figures.ratios(told["results"])
-    print(report.report(told))
-    if given.json:
-        given.json.write_text(json.dumps(told, indent=1) + "\n")
-    return 1 if told["failed"] else 0
+    plan = Plan.of(arguments)
+    if arguments.what == "profile":
+        return profile.run(Settings.read().state, plan.seconds, plan.generator, arguments.picture)
+    if arguments.what == "mixed":
+        return mixed.run(Settings.read().state, plan.seconds, arguments.json)
+    document: dict[str, Any] = {"machine": figures.machine()}
+    document |= {"generator": plan.generator, "rounds": plan.rounds, "seconds": plan.seconds}
+    document |= Bench(plan, Settings.read().state).run()
+    document["ratios"] = figures.ratios(document["results"])
+    print(report.report(document))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(document, indent=1) + "\n")
+    return 1 if document["failed"] else 0
 
 
 class Bench:
@@ -106,10 +106,10 @@ class Bench:
                     self._visit(name, self._place(Path(folder), name, model, registry), number)
             swaps = self._swaps(Path(folder), model, registry) if self._plan.swap else {}
         results = [
-            one
+            result
             for name, visits in self._visits.items()
             if visits
-            for one in figures.results_of(name, visits)
+            for result in figures.results_of(name, visits)
         ]
         logs = {
             name: [visit.log for visit in visits]
@@ -184,21 +184,21 @@ class Bench:
         self, folder: Path, model: Model | None, registry: RegistryProcess | None
     ) -> dict[str, Any]:
         """A figure a way: ``swap`` is of one worker that looks for itself."""
-        told: dict[str, Any] = {}
-        for what, (name, webhook) in SWAPS.items():
+        swaps: dict[str, Any] = {}
+        for title, (name, webhook) in SWAPS.items():
             if name not in self._visits or registry is None:
                 continue
             place = self._place(folder, name, model, registry)
-            print(f"{what}: {name} under load ...", file=sys.stderr)
+            print(f"{title}: {name} under load ...", file=sys.stderr)
             try:
-                told[what] = swap(
+                swaps[title] = swap(
                     SERVERS[name](place), self._asked(place), registry, webhook=webhook
                 )
-                if failed := told[what]["failed"]:
+                if failed := swaps[title]["failed"]:
                     raise BenchmarkFailed(
                         f"{failed} requests failed while the champion was swapped"
                     )
             except BenchmarkFailed as error:
                 print(f"FAILED {name}: {error}", file=sys.stderr)
                 self._failed.append({"server": name, "why": str(error)})
-        return told
+        return swaps

@@ -92,7 +92,7 @@ def laurel(place: Place, workers: int = 1) -> Server:
         "--scope",
         "operate",
     ]
-    made = subprocess.run(
+    process = subprocess.run(
         add_key,
         cwd=REPOSITORY,
         env=os.environ | environment,
@@ -100,17 +100,17 @@ def laurel(place: Place, workers: int = 1) -> Server:
         text=True,
         check=False,
     )
-    if made.returncode:
-        raise BenchmarkFailed(f"No key for the service: {made.stderr.strip()}")
+    if process.returncode:
+        raise BenchmarkFailed(f"No key for the service: {process.stderr.strip()}")
     return Server(
         "laurel" if workers == 1 else f"laurel-{workers}-workers",
         [sys.executable, "-m", "serving"],
         lambda rows: f"/v1/{USE_CASE}/predict",
         _rows_body,
-        lambda answer: [one["score"] for one in json.loads(answer)["predictions"]],
+        lambda answer: [prediction["score"] for prediction in json.loads(answer)["predictions"]],
         place.port,
         environment,
-        {"Authorization": f"Bearer {made.stdout.strip()}"},
+        {"Authorization": f"Bearer {process.stdout.strip()}"},
         fetches=True,
         described_at=f"/v1/{USE_CASE}",
     )

@@ -60,9 +60,9 @@ class Stopwatch:
         for _ in range(calls):
             timed()
         end = self._clock()
-        kept = self.seconds.pop("nothing")
+        overhead = self.seconds.pop("nothing")
         bare = (middle - start) / calls
-        self.inner = max(0.0, _mean(kept) - bare)
+        self.inner = max(0.0, _mean(overhead) - bare)
         self.outer = max(0.0, (end - middle) / calls - bare - self.inner)
 
     def watch(self, where: str, stage: str) -> None:
@@ -72,8 +72,8 @@ class Stopwatch:
         module, _, path = where.partition(":")
         owner: Any = import_module(module)
         *classes, name = path.split(".")
-        for one in classes:
-            owner = getattr(owner, one)
+        for class_ in classes:
+            owner = getattr(owner, class_)
         setattr(owner, name, self.timed(getattr(owner, name), stage))
 
     def timed(self, original: Callable[..., Any], stage: str) -> Callable[..., Any]:
@@ -106,8 +106,8 @@ def microseconds(seconds: dict[str, "array[float]"]) -> dict[str, float]:
     """
     requests = len(seconds[COUNT])
     return {
-        stage: 1e6 * _mean(kept[int(WARM_UP_SHARE * len(kept)) :]) * len(kept) / requests
-        for stage, kept in seconds.items()
+        stage: 1e6 * _mean(spent[int(WARM_UP_SHARE * len(spent)) :]) * len(spent) / requests
+        for stage, spent in seconds.items()
     }
 
 
@@ -122,13 +122,13 @@ def main(file: Path) -> int:
     code = serve([])
     requests = len(watch.seconds[COUNT])
     batches = len(watch.seconds[MODEL])
-    calls = sum(len(kept) for kept in watch.seconds.values())
-    told = {
+    calls = sum(len(spent) for spent in watch.seconds.values())
+    document = {
         "requests_a_batch": requests / batches,
         "microseconds": microseconds(watch.seconds),
         "stopwatch_microseconds": 1e6 * calls * (watch.inner + watch.outer) / requests,
     }
-    file.write_text(json.dumps(told))
+    file.write_text(json.dumps(document))
     return code
 
 

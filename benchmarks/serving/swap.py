@@ -30,7 +30,7 @@ SWAPS = ("2", "1", "2")
 
 
 def swap(
-    server: Server, asked: Asked, registry: RegistryProcess, *, webhook: bool
+    server: Server, load_plan: Asked, registry: RegistryProcess, *, webhook: bool
 ) -> dict[str, Any]:
     """Three changes of champion: what is told of them together, and each. Raises
     ``BenchmarkFailed``.
@@ -40,8 +40,8 @@ def swap(
     if webhook:
         server = with_webhook(server, registry)
     try:
-        with running(server, asked):
-            swaps = [_one(server, asked, registry, version) for version in SWAPS]
+        with running(server, load_plan):
+            swaps = [_one(server, load_plan, registry, version) for version in SWAPS]
     finally:
         registry.crown(USE_CASE, "1")
         registry.forget_webhooks()
@@ -78,18 +78,22 @@ def with_webhook(server: Server, registry: RegistryProcess) -> Server:
 
 def summary(swaps: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Requests in all, medians of the percentiles, the worst of the rest."""
-    told = {name: sum(one[name] for one in swaps) for name in ("requests", "failed")}
-    told |= {
-        name: statistics.median(one[name] for one in swaps)
+    figures = {name: sum(figure[name] for figure in swaps) for name in ("requests", "failed")}
+    figures |= {
+        name: statistics.median(figure[name] for figure in swaps)
         for name in ("p99_before_ms", "p99_swap_ms", "p99_ratio")
     }
     worst = ("longest_swap_ms", "alias_to_first_answer_s", "alias_to_last_old_answer_s")
-    return told | {name: max(one[name] for one in swaps) for name in worst}
+    return figures | {name: max(figure[name] for figure in swaps) for name in worst}
 
 
-def _one(server: Server, asked: Asked, registry: RegistryProcess, version: str) -> dict[str, Any]:
-    file = serving_load.write_bodies(asked.folder / "swap.bodies", server, list(asked.rows), 1)
-    timeline = asked.folder / "timeline.json"
+def _one(
+    server: Server, load_plan: Asked, registry: RegistryProcess, version: str
+) -> dict[str, Any]:
+    file = serving_load.write_bodies(
+        load_plan.folder / "swap.bodies", server, list(load_plan.rows), 1
+    )
+    timeline = load_plan.folder / "timeline.json"
     seconds = WARM_UP_SECONDS + BEFORE_SECONDS + AFTER_SECONDS
     command = serving_load.command("python", server, server.path(1), file, CONNECTIONS, seconds)
     with subprocess.Popen(
@@ -97,10 +101,10 @@ def _one(server: Server, asked: Asked, registry: RegistryProcess, version: str) 
     ) as load:
         time.sleep(WARM_UP_SECONDS + BEFORE_SECONDS)
         crowned = registry.crown(USE_CASE, version)
-        _, told = load.communicate()
+        _, output = load.communicate()
     if load.returncode:
-        raise BenchmarkFailed(f"The generator failed on {server.name}: {told.strip()}")
-    broken = json.loads(told.strip().splitlines()[-1])["broken"]
+        raise BenchmarkFailed(f"The generator failed on {server.name}: {output.strip()}")
+    broken = json.loads(output.strip().splitlines()[-1])["broken"]
     return judge(json.loads(timeline.read_text()), crowned, version, broken)
 
 

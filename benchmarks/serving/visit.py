@@ -61,38 +61,44 @@ class Asked:
     warm_up_seconds: float
 
 
-def visit(server: Server, asked: Asked, cases: Sequence[Case]) -> Visit:
+def visit(server: Server, load_plan: Asked, cases: Sequence[Case]) -> Visit:
     """Raises ``BenchmarkFailed``."""
     fetch_cold_s = None
     if server.fetches:
-        with running(server, asked) as (_, fetch_cold_s):
+        with running(server, load_plan) as (_, fetch_cold_s):
             pass
-    with running(server, asked) as (process, cold_s):
-        done = Visit(cold_s, fetch_cold_s)
-        if asked.warm_up_seconds:
+    with running(server, load_plan) as (process, cold_s):
+        visit_ = Visit(cold_s, fetch_cold_s)
+        if load_plan.warm_up_seconds:
             file = serving_load.write_bodies(
-                asked.folder / f"{server.name}.bodies", server, list(asked.rows), 1
+                load_plan.folder / f"{server.name}.bodies", server, list(load_plan.rows), 1
             )
-            serving_load.run(asked.generator, server, 1, file, 32, asked.warm_up_seconds)
+            serving_load.run(load_plan.generator, server, 1, file, 32, load_plan.warm_up_seconds)
         for rows, connections in cases:
-            done.measures[rows, connections] = _measure(server, process, asked, rows, connections)
+            visit_.measures[rows, connections] = _measure(
+                server, process, load_plan, rows, connections
+            )
         if server.described_at:
-            done.log = json.loads(ask(server, "GET", server.described_at, b""))["log"]
-    return done
+            visit_.log = json.loads(ask(server, "GET", server.described_at, b""))["log"]
+    return visit_
 
 
 def _measure(
-    server: Server, process: "subprocess.Popen[bytes]", asked: Asked, rows: int, connections: int
+    server: Server,
+    process: "subprocess.Popen[bytes]",
+    load_plan: Asked,
+    rows: int,
+    connections: int,
 ) -> Measure:
-    size = check(server, asked, rows)
+    size = check(server, load_plan, rows)
     file = serving_load.write_bodies(
-        asked.folder / f"{server.name}.bodies", server, list(asked.rows), rows
+        load_plan.folder / f"{server.name}.bodies", server, list(load_plan.rows), rows
     )
-    seconds = asked.seconds * LONGER.get(rows, 1)
+    seconds = load_plan.seconds * LONGER.get(rows, 1)
     while True:
         before = serving_process.cpu_seconds(process.pid)
         try:
-            load = serving_load.run(asked.generator, server, rows, file, connections, seconds)
+            load = serving_load.run(load_plan.generator, server, rows, file, connections, seconds)
         except NothingInTime:
             if seconds > LONGEST_SECONDS:
                 raise
@@ -103,12 +109,12 @@ def _measure(
 
 
 @contextmanager
-def running(server: Server, asked: Asked) -> "Iterator[tuple[subprocess.Popen[bytes], float]]":
+def running(server: Server, load_plan: Asked) -> "Iterator[tuple[subprocess.Popen[bytes], float]]":
     """The process and the seconds until its first correct answer. Raises ``BenchmarkFailed`` where
     none comes.
     """
-    output = asked.folder / f"{server.name}.log"
-    body, expected = server.body([asked.rows[0]]), asked.scores[:1]
+    output = load_plan.folder / f"{server.name}.log"
+    body, expected = server.body([load_plan.rows[0]]), load_plan.scores[:1]
     start = time.perf_counter()
     process = serving_process.start(server.command, server.environment, server.folder, output)
     try:
@@ -133,15 +139,15 @@ def _answers(server: Server, body: bytes, expected: Sequence[float]) -> bool:
     return True
 
 
-def check(server: Server, asked: Asked, size: int) -> int:
+def check(server: Server, load_plan: Asked, size: int) -> int:
     """The bytes of an answer, after some answers were compared with the pipeline's. Raises
     ``BenchmarkFailed``.
     """
     answer = b""
     for start in range(0, CHECKED_BODIES.get(size, 1) * size, size):
-        chosen = slice(start, start + size)
-        answer = ask(server, "POST", server.path(size), server.body(list(asked.rows[chosen])))
-        _compare(server, answer, asked.scores[chosen])
+        part = slice(start, start + size)
+        answer = ask(server, "POST", server.path(size), server.body(list(load_plan.rows[part])))
+        _compare(server, answer, load_plan.scores[part])
     return len(answer)
 
 
@@ -169,16 +175,16 @@ def _compare(server: Server, answer: bytes, expected: Sequence[float]) -> None:
     if server.name in WITHOUT_MODEL:
         return
     try:
-        said = server.scores(answer)
+        scores = server.scores(answer)
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise BenchmarkFailed(
             f"{server.name} answers otherwise than it should: {answer[:300]!r}"
         ) from error
-    if len(said) != len(expected) or not all(
-        abs(one - other) <= TOLERANCE for one, other in zip(said, expected, strict=True)
+    if len(scores) != len(expected) or not all(
+        abs(score - other) <= TOLERANCE for score, other in zip(scores, expected, strict=True)
     ):
         raise BenchmarkFailed(
-            f"{server.name} says {said[:3]}..., the pipeline {list(expected[:3])}...: more "
+            f"{server.name} says {scores[:3]}..., the pipeline {list(expected[:3])}...: more "
             f"than {TOLERANCE:g} apart."
         )
 

@@ -25,13 +25,13 @@ from serving.keys.file import SCOPES, Key, change_keys, digest, make_key, read_k
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    asked = _arguments(arguments)
+    options = _arguments(arguments)
     try:
         for line in Settings.differences():
             _say(line)
         path = Settings.of_stack().serving_keys_path
-        {"add": _add, "list": _list, "remove": _remove, "rotate": _rotate}[asked.command](
-            path, asked
+        {"add": _add, "list": _list, "remove": _remove, "rotate": _rotate}[options.command](
+            path, options
         )
     except KeysError as error:
         _fail(str(error))
@@ -76,62 +76,68 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _add(path: Path, asked: argparse.Namespace) -> None:
+def _add(path: Path, arguments: argparse.Namespace) -> None:
     key, now = make_key(), datetime.now(UTC)
 
     def add(keys: list[Key]) -> list[Key]:
-        if any(one.name == asked.name and not one.expired(now) for one in keys):
+        if any(key.name == arguments.name and not key.expired(now) for key in keys):
             raise KeysError(
-                f"{asked.name!r} has a key. Another one for it: python -m serving.keys "
-                f"rotate {asked.name}"
+                f"{arguments.name!r} has a key. Another one for it: python -m serving.keys "
+                f"rotate {arguments.name}"
             )
         return [
             *keys,
-            _key(asked.name, list(dict.fromkeys(asked.scope)), key, now, _days(asked.days)),
+            _key(
+                arguments.name,
+                list(dict.fromkeys(arguments.scope)),
+                key,
+                now,
+                _days(arguments.days),
+            ),
         ]
 
     change_keys(path, add)
-    _show(key, f"Key of {asked.name!r}, in {path}. Keep it now: it is not shown again.")
+    _show(key, f"Key of {arguments.name!r}, in {path}. Keep it now: it is not shown again.")
 
 
-def _rotate(path: Path, asked: argparse.Namespace) -> None:
+def _rotate(path: Path, arguments: argparse.Namespace) -> None:
     key, now = make_key(), datetime.now(UTC)
-    end = now + timedelta(hours=asked.keep_hours)
+    end = now + timedelta(hours=arguments.keep_hours)
 
     def rotate(keys: list[Key]) -> list[Key]:
-        old = [one for one in keys if one.name == asked.name]
+        old = [key for key in keys if key.name == arguments.name]
         if not old:
-            raise _unknown(asked.name, keys)
-        latest = max(old, key=lambda one: one.created)
-        lifetime = _days(asked.days) or (
+            raise _unknown(arguments.name, keys)
+        latest = max(old, key=lambda key: key.created)
+        lifetime = _days(arguments.days) or (
             latest.expires - latest.created if latest.expires else None
         )
-        new = _key(asked.name, latest.scopes, key, now, lifetime)
+        new = _key(arguments.name, latest.scopes, key, now, lifetime)
         ending = [
-            msgspec.structs.replace(one, expires=min(one.expires or end, end))
-            for one in old
-            if not one.expired(now)
+            msgspec.structs.replace(key, expires=min(key.expires or end, end))
+            for key in old
+            if not key.expired(now)
         ]
-        return [*(one for one in keys if one.name != asked.name), *ending, new]
+        return [*(key for key in keys if key.name != arguments.name), *ending, new]
 
     change_keys(path, rotate)
     _show(
         key,
-        f"New key of {asked.name!r}; the old one ends {_written(end)}. Keep it now: it is "
+        f"New key of {arguments.name!r}; the old one ends {_written(end)}. Keep it now: it is "
         "not shown again.",
     )
 
 
-def _remove(path: Path, asked: argparse.Namespace) -> None:
+def _remove(path: Path, arguments: argparse.Namespace) -> None:
     def remove(keys: list[Key]) -> list[Key]:
-        kept = [one for one in keys if one.name != asked.name]
-        if len(kept) == len(keys):
-            raise _unknown(asked.name, keys)
-        return kept
+        remaining = [key for key in keys if key.name != arguments.name]
+        if len(remaining) == len(keys):
+            raise _unknown(arguments.name, keys)
+        return remaining
 
-    left = change_keys(path, remove)
-    _say(f"Removed {asked.name!r}.")
-    if not left:
+    remaining = change_keys(path, remove)
+    _say(f"Removed {arguments.name!r}.")
+    if not remaining:
         _say(
             "No key is left: a service that asks for keys now refuses every request, and "
             "does not start again without one."
@@ -141,7 +147,7 @@ def _remove(path: Path, asked: argparse.Namespace) -> None:
 def _list(path: Path, _: argparse.Namespace) -> None:
     keys = read_keys(path)[0] if path.exists() else []
     now = datetime.now(UTC)
-    for key in sorted(keys, key=lambda one: (one.name, one.created)):
+    for key in sorted(keys, key=lambda key: (key.name, key.created)):
         end = (
             "never expires"
             if key.expires is None
@@ -176,7 +182,7 @@ def _key(
 def _unknown(name: str, keys: list[Key]) -> KeysError:
     return KeysError(
         f"There is no key of {name!r}. There are: "
-        f"{', '.join(sorted({one.name for one in keys})) or 'none'}."
+        f"{', '.join(sorted({key.name for key in keys})) or 'none'}."
     )
 
 

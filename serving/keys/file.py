@@ -66,8 +66,8 @@ def digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def stamp_of(found: os.stat_result) -> Stamp:
-    return found.st_ctime_ns, found.st_size, found.st_ino
+def stamp_of(status: os.stat_result) -> Stamp:
+    return status.st_ctime_ns, status.st_size, status.st_ino
 
 
 def read_keys(path: Path) -> tuple[list[Key], Stamp]:
@@ -76,11 +76,11 @@ def read_keys(path: Path) -> tuple[list[Key], Stamp]:
     """
     try:
         with path.open("rb") as file:
-            found = os.fstat(file.fileno())
-            if found.st_mode & _FORBIDDEN_MODE:
+            status = os.fstat(file.fileno())
+            if status.st_mode & _FORBIDDEN_MODE:
                 raise KeysError(
                     f"Others than its owner may change or read {path} (mode "
-                    f"{found.st_mode & 0o777:o}): chmod 600 {path}"
+                    f"{status.st_mode & 0o777:o}): chmod 600 {path}"
                 )
             data = file.read()
     except OSError as error:
@@ -89,7 +89,7 @@ def read_keys(path: Path) -> tuple[list[Key], Stamp]:
         keys = _DECODER.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise KeysError(f"{path} is no file of keys: {error}.") from error
-    return keys, stamp_of(found)
+    return keys, stamp_of(status)
 
 
 def change_keys(path: Path, edit: Callable[[list[Key]], list[Key]]) -> list[Key]:

@@ -132,28 +132,30 @@ class Keys:
         scopes."""
         if not scope or not self.required:
             return ""
-        sent = _sent(headers)
-        if len(sent) not in self._lengths:
+        presented = _sent(headers)
+        if len(presented) not in self._lengths:
             raise Unauthorized(
-                f"This key is not known here: {_HOW}." if sent else f"A key is needed here: {_HOW}."
+                f"This key is not known here: {_HOW}."
+                if presented
+                else f"A key is needed here: {_HOW}."
             )
-        digest = hashlib.sha256(sent).digest()
-        found = None
+        digest = hashlib.sha256(presented).digest()
+        match = None
         for known in self._known.get(digest[0], ()):
             if hmac.compare_digest(digest, known.digest):
-                found = known
-        if found is None:
+                match = known
+        if match is None:
             raise Unauthorized(f"This key is not known here: {_HOW}.")
-        if time.time() >= found.expires:
+        if time.time() >= match.expires:
             raise Unauthorized(
-                f"The key of {found.name!r} expired at {_written(found.expires)}; ask for another."
+                f"The key of {match.name!r} expired at {_written(match.expires)}; ask for another."
             )
-        if scope not in found.scopes:
+        if scope not in match.scopes:
             raise Forbidden(
-                f"The key of {found.name!r} lacks the scope {scope!r}; it has "
-                f"{', '.join(sorted(found.scopes))}."
+                f"The key of {match.name!r} lacks the scope {scope!r}; it has "
+                f"{', '.join(sorted(match.scopes))}."
             )
-        return found.name
+        return match.name
 
     def _take(self, keys: Iterable[Key]) -> None:
         """What the file says of a key goes before what the environment does: of two that match, the
@@ -194,10 +196,10 @@ def _by_first_byte(keys: Iterable[_Known]) -> dict[int, tuple[_Known, ...]]:
     """Two keys seldom share their digest's first byte, so a check does not grow with their
     number.
     """
-    found: dict[int, tuple[_Known, ...]] = {}
+    by_digest: dict[int, tuple[_Known, ...]] = {}
     for known in keys:
-        found[known.digest[0]] = (*found.get(known.digest[0], ()), known)
-    return found
+        by_digest[known.digest[0]] = (*by_digest.get(known.digest[0], ()), known)
+    return by_digest
 
 
 def _written(seconds: float) -> str:
