@@ -2,7 +2,7 @@
 them.
 
     python infra/sbom.py laurel-serving laurel-flows        writes dist/laurel-serving.sbom.json,
-    dist/laurel-flows.sbom.json
+                                                            dist/laurel-flows.sbom.json
 
 The same image gives the same document: its number and its time are the image's.
 """

@@ -3,20 +3,25 @@ said.
 
 Rooms, from the lowest to the highest; each may import those above it in this list, and no other:
 
-    errors        what can go wrong package       the model package: manifest, and model (it encodes
-    rows and scores them) metrics       counters for Prometheus, traffic for the page outside
-    registry (MLflow), model_folder in its stead, prefect_api, slack, lake formats       rows in:
-    bodies by media type; rows, columns, csv_rows, tensors, arrow, mlflow; encodings, event_window,
-    feedback log           prediction_log, segments, folders, policy upload        uploader,
-    carrier, parquet, row_tables, column_tables, sieve, line_halves champions     use_cases,
-    package_cache, champion, trouble scoring       scorer, large_requests, predictions,
-    column_lines, remarks, answers keys          admission; keyring, file, command; peers, proxies
-    edge          boundary, framing, refusals, access_log, log_output, security_headers, openapi,
-    inference_openapi history       checks, lake_records, ledger_records, approvals service
-    service, workers, siblings, description callbacks     signatures; webhook (MLflow),
-    slack_actions, slack_press, slack_replies routes        predict, mlflow_protocol,
-    inference_protocol, explain, history, operate; pages (page, routes_page) server        app,
-    protocol (the hot path), predict_call, server, supervisor
+    errors        what can go wrong
+    package       the model package: manifest, and model (it encodes rows and scores them)
+    metrics       counters for Prometheus, traffic for the page
+    outside       registry (MLflow), model_folder in its stead, prefect_api, slack, lake
+    formats       rows in: bodies by media type; rows, columns, csv_rows, tensors, arrow, mlflow;
+                  encodings, event_window, feedback
+    log           prediction_log, segments, folders, policy
+    upload        uploader, carrier, parquet, row_tables, column_tables, sieve, line_halves
+    champions     use_cases, package_cache, champion, trouble
+    scoring       scorer, large_requests, predictions, column_lines, remarks, answers
+    keys          scopes, admission; keyring, file, command; peers, proxies
+    edge          middleware, requests, answers, framing, refusals, access_log, log_output,
+                  security_headers, openapi
+    history       checks, lake_records, ledger_records, approvals
+    service       service, workers, siblings, description
+    callbacks     signatures; webhook (MLflow), slack_actions, slack_press, slack_replies
+    routes        predict, mlflow_protocol, inference_protocol, inference_openapi, explain,
+                  history, operate; pages (page, routes_page)
+    server        app, protocol (the hot path), predict_call, server, supervisor
 
 Beside them stand what Docker and SageMaker start by name: __main__, health, sagemaker.
 ``docs/loop.md`` follows a prediction through them."""

@@ -1,8 +1,10 @@
 """``python -m serving``: the model service as one process, or as the parent of several workers.
 
-python -m serving                                  LAUREL_SERVING_WORKERS says how many python -m
-serving serve                            as SageMaker starts it: serving/sagemaker.py python -m
-serving [serve] <listening socket> <line>    a worker, as serving/server/supervisor.py starts it"""
+python -m serving                                  LAUREL_SERVING_WORKERS says how many
+python -m serving serve                            as SageMaker starts it: serving/sagemaker.py
+python -m serving [serve] <listening socket> <line>    a worker, as serving/server/supervisor.py
+                                                       starts it
+"""
 
 import gc
 import logging

@@ -1,16 +1,21 @@
 """The service's own errors. But for ``Refused`` they know nothing of HTTP.
 
-ServingError ├── PackageError      a model package is damaged, of another format, or does not answer
-its own smoke rows ├── InputError        rows that cannot be scored: names the row and the field │
-└── MalformedBody a body that is no JSON at all ├── NotReady          no champion is loaded for a
-use case ├── UnknownUseCase    a use case that this service does not serve │   └── UnseenUseCase one
-that it does not serve yet, since it serves all that there are ├── Unauthorized      no key, or none
-that is good now ├── Forbidden         a key without the scope, or a web page that has no business
-here ├── Overloaded        more is being asked than can be answered in time ├── TooSlow           a
-request that does not come to its end ├── KeysError         the file of keys cannot be used; the
-service does not start ├── RegistryAway      MLflow cannot be reached or gives no sensible answer
-├── PrefectAway       Prefect cannot be reached or gives no sensible answer └── LakeAway
-the lake cannot take the prediction log now
+ServingError
+├── PackageError      a model package is damaged, of another format, or does not answer its own
+│                     smoke rows
+├── InputError        rows that cannot be scored: names the row and the field
+│   └── MalformedBody a body that is no JSON at all
+├── NotReady          no champion is loaded for a use case
+├── UnknownUseCase    a use case that this service does not serve
+│   └── UnseenUseCase one that it does not serve yet, since it serves all that there are
+├── Unauthorized      no key, or none that is good now
+├── Forbidden         a key without the scope, or a web page that has no business here
+├── Overloaded        more is being asked than can be answered in time
+├── TooSlow           a request that does not come to its end
+├── KeysError         the file of keys cannot be used; the service does not start
+├── RegistryAway      MLflow cannot be reached or gives no sensible answer
+├── PrefectAway       Prefect cannot be reached or gives no sensible answer
+└── LakeAway          the lake cannot take the prediction log now
 
 Refused               a request whose form says already which status it gets
 """

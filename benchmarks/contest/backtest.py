@@ -1,7 +1,7 @@
 """The backtest of a use case's own policy, straight from its source, without servers.
 
     python -m benchmarks.contest.backtest [--use-case flights] [--start 2013-03] [--share 0.3]
-    [--seed 0] [--json F]
+        [--seed 0] [--json F]
 
 The flow ``backtest`` does the same on the dataset versions of a lake. ``--share`` tries another
 limit of the drift policy."""

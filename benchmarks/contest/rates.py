@@ -1,10 +1,13 @@
 """What the contest costs, how often it errs, and what its slices can tell on the flights.
 
-python -m benchmarks.contest                 all three, some minutes python -m benchmarks.contest
-cost            the block bootstrap against repeating the rows and calling scikit-learn python -m
-benchmarks.contest errors 500      how often equal, better and losing challengers are promoted, in
-500 made-up worlds each python -m benchmarks.contest power           half-widths of the flights'
-slices, and how often an equal challenger would pass"""
+python -m benchmarks.contest                 all three, some minutes
+python -m benchmarks.contest cost            the block bootstrap against repeating the rows and
+                                             calling scikit-learn
+python -m benchmarks.contest errors 500      how often equal, better and losing challengers are
+                                             promoted, in 500 made-up worlds each
+python -m benchmarks.contest power           half-widths of the flights' slices, and how often an
+                                             equal challenger would pass
+"""
 
 import statistics
 import time

@@ -1,11 +1,14 @@
 """How fast the service is, beside its peers and beside the floor, on the real flights champion.
 
     python -m benchmarks.serving                          every server and case, and a swap under
-    load: about 20 minutes python -m benchmarks.serving --quick                  four servers, four
-    cases: less than two minutes python -m benchmarks.serving --only laurel,mlflow,floor-asgi --json
-    FILE python -m benchmarks.serving profile                  where the microseconds of one request
-    go (--picture FILE: drawn) python -m benchmarks.serving mixed                    small requests
-    alone and beside large ones: ratios, and the service's memory
+                                                          load: about 20 minutes
+    python -m benchmarks.serving --quick                  four servers, four cases: less than two
+                                                          minutes
+    python -m benchmarks.serving --only laurel,mlflow,floor-asgi --json FILE
+    python -m benchmarks.serving profile                  where the microseconds of one request go
+                                                          (--picture FILE: drawn)
+    python -m benchmarks.serving mixed                    small requests alone and beside large
+                                                          ones: ratios, and the service's memory
 
 Medians of three rounds; in each round every server is started, checked against the pipeline, loaded
 and ended, in turn, so that noise hits all alike. The servers and how each is run:

@@ -2,7 +2,7 @@
 and without an HTTP library.
 
     python -m benchmarks.serving.client URL FILE --connections 32 --seconds 5 [--header 'name:
-    value'] [--timeline OUT]
+        value'] [--timeline OUT]
 
 The lines of FILE are POSTed in turn. It writes the figures that ``serving_wrk.lua`` writes, and
 with ``--timeline`` each answer's end (monotonic, s), seconds, status and model version. One process

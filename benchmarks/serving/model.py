@@ -6,9 +6,10 @@ to a real MLflow server as two versions of ``flights``. It is made once for each
 and the libraries, in ``.laurel/benchmarks/<digest>``:
 
     mlflow/          database and artifacts of the registry: versions 1 and 2, with their packages
-    mlflow-model/    version 1 as MLflow logged it, for ``mlflow models serve`` pipeline.joblib  the
-    same fitted pipeline, for the other peers rows.json        rows of the third month as callers
-    send them, with what ``predict_proba`` says of each
+    mlflow-model/    version 1 as MLflow logged it, for ``mlflow models serve``
+    pipeline.joblib  the same fitted pipeline, for the other peers
+    rows.json        rows of the third month as callers send them, with what ``predict_proba`` says
+                     of each
 """
 
 import hashlib

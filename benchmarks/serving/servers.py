@@ -2,11 +2,14 @@
 form and one OpenMP thread.
 
 laurel             ``python -m serving``: keys, prediction log, metrics and request ids on,
-following a real MLflow registry laurel-2-workers   the same with two workers mlflow
-``mlflow models serve`` of the same model as MLflow logged it mlserver           its scikit-learn
-runtime, Open Inference Protocol, adaptive batching within 1 ms bentoml            a service of one
-worker with adaptive batching plain-fastapi      ``peers/plain_fastapi.py`` floor-asgi
-``peers/floor.py``: no model at all"""
+                   following a real MLflow registry
+laurel-2-workers   the same with two workers
+mlflow             ``mlflow models serve`` of the same model as MLflow logged it
+mlserver           its scikit-learn runtime, Open Inference Protocol, adaptive batching within 1 ms
+bentoml            a service of one worker with adaptive batching
+plain-fastapi      ``peers/plain_fastapi.py``
+floor-asgi         ``peers/floor.py``: no model at all
+"""
 
 import json
 import os

@@ -2,7 +2,7 @@
 place of ``python -m serving``.
 
     python -m benchmarks.serving.stages FILE      LAUREL_* as for the service; FILE is written when
-    it ends
+                                                  it ends
 
 Time is the thread's own CPU time: what others do on the machine, or with the interpreter, does not
 count. A stage's is its own: without the stages that it calls, and without the stopwatch, whose cost

@@ -2,7 +2,7 @@
 and end as it ends.
 
     python -m deployments.aws.ecs_command laurel -- python -m deployments.runs.run_and_wait
-    --use-case flights
+        --use-case flights
 
 ``laurel`` is the stack's name: its parameters /laurel/config/... say which cluster and network, the
 task definition is laurel-command, the log group /laurel/command. AWS credentials come from the

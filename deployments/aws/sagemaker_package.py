@@ -2,8 +2,8 @@
 finds it in ``/opt/ml/model``.
 
     python -m deployments.aws.sagemaker_package flights                        the champion, as
-    model.tar.gz in this folder python -m deployments.aws.sagemaker_package flights --version 7
-    --output build/flights-7.tar.gz
+        model.tar.gz in this folder
+    python -m deployments.aws.sagemaker_package flights --version 7 --output build/flights-7.tar.gz
 
 The same version gives the same bytes. What is served by the endpoint is this version until another
 archive takes its place: an endpoint with model data does not watch the registry."""

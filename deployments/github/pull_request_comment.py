@@ -1,7 +1,7 @@
 """Write a Markdown file as a comment on a pull request, and the next time into the same comment.
 
     python -m deployments.github.pull_request_comment --repository our/models --number 12 --name
-    contest-flights contest.md
+        contest-flights contest.md
 
 The token is LAUREL_GITHUB_TOKEN; in a workflow it is the job's own, with the permission
 ``pull-requests: write``. The comment is found again by a marker that readers do not see, and only

@@ -1,7 +1,7 @@
 """Start a flow of a use case on the work pool, wait for its end, and write down what came of it.
 
     python -m deployments.runs.run_and_wait --use-case flights --parameter reason="pull request 12"
-    --report contest.md
+        --report contest.md
 
 Asks the Prefect API alone (LAUREL_PREFECT_URL, LAUREL_PREFECT_AUTH). Exit code 0: the run
 completed; 1: it did not, and the report says why."""

@@ -1,10 +1,12 @@
 """What can go wrong with the local stack.
 
-StackError            the stack could not be brought up: says which part, why, and what to do ├──
-PortError         a port is taken, asked for twice or no port at all: names its setting ├──
-StorageError      the lake of these settings cannot be served here: says what to set ├──
-OpenServerError   Prefect or MLflow would listen for others than this machine and ask for no
-password └── SupervisorError   supervisord did not start: carries what it said"""
+StackError            the stack could not be brought up: says which part, why, and what to do
+├── PortError         a port is taken, asked for twice or no port at all: names its setting
+├── StorageError      the lake of these settings cannot be served here: says what to set
+├── OpenServerError   Prefect or MLflow would listen for others than this machine and ask for no
+│                     password
+└── SupervisorError   supervisord did not start: carries what it said
+"""
 
 
 class StackError(RuntimeError):

@@ -14,7 +14,7 @@ from fastapi.responses import Response
 
 from blocks.settings import Settings
 from serving.callbacks.signatures import LONGEST_AGE_SECONDS, Seen, is_of_now, read_small_body
-from serving.edge.boundary import json_response
+from serving.edge.answers import json_response
 from serving.errors import Refused
 from serving.service.service import Service
 from serving.service.workers import folder_of

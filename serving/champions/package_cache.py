@@ -1,11 +1,14 @@
 """Packages on the service's own disk: fetched whole and verified, or not there at all. Its workers
 have it in common.
 
-<folder>/<version>/       package.json, model.onnx, smoke.json <folder>/<version>.lock   held
-(flock) by the worker that fetches the version; the others wait, and find it on the disk
+<folder>/<version>/       package.json, model.onnx, smoke.json
+<folder>/<version>.lock   held (flock) by the worker that fetches the version; the others wait, and
+                          find it on the disk
 <folder>/champion.json    the last version that was served, so that a restart with the registry away
-serves it <folder>/look             touched to make every worker look at the alias now
-<folder>/told/            one file for each failure that people were told of"""
+                          serves it
+<folder>/look             touched to make every worker look at the alias now
+<folder>/told/            one file for each failure that people were told of
+"""
 
 import fcntl
 import hashlib

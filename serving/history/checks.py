@@ -1,9 +1,9 @@
 """Drift reports and decisions of a use case, read from the lake as the flows left them there.
 
     reports/<use_case>/<window>/verdict.json           the latest check of a window: it is replaced
-    when the window is checked again reports/<use_case>/<window>/champion-<n>.html      Evidently's
-    report of that check decisions/<use_case>/<place>.json                  the ledger; a decision
-    never changes
+                                                       when the window is checked again
+    reports/<use_case>/<window>/champion-<n>.html      Evidently's report of that check
+    decisions/<use_case>/<place>.json                  the ledger; a decision never changes
 
 What cannot be read is listed as unreadable, beside the others. Records are kept in memory for as
 long as their size and time of change stay the same, and a listing for two seconds, a failed one

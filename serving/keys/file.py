@@ -2,7 +2,7 @@
 a key.
 
     [{"name": "web", "scopes": ["predict"], "sha256": "9f86d0...", "created":
-    "2026-11-21T04:00:00Z", "expires": "2027-02-19T04:00:00Z"}]
+        "2026-11-21T04:00:00Z", "expires": "2027-02-19T04:00:00Z"}]
 
 A key is ``laurel_`` and 43 random characters, 256 bits. A plain SHA-256 of it is enough: slow
 hashes and salts protect passwords, which people choose and others can guess; nobody guesses 256

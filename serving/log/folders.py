@@ -2,8 +2,9 @@
 owner died.
 
 <root>/lock              held while folders are made, taken or left, so that nobody takes one
-between its making and its locking <root>/<process>/lock    held (flock) as long as the process
-lives, however it ends"""
+                         between its making and its locking
+<root>/<process>/lock    held (flock) as long as the process lives, however it ends
+"""
 
 import fcntl
 import os

@@ -3,7 +3,7 @@ files.
 
     <folder>/package.json, model.onnx, smoke.json     the package (serving/package/model.py)
     <folder>/champion.json                            {"version": "7", "sha256": "..."}: ``python -m
-    deployments.aws.sagemaker_package``
+                                                      deployments.aws.sagemaker_package``
 
 With ``champion.json`` the package is verified against its digest, and answers and log name the
 registry's version. Without it the version is the beginning of the manifest's own digest. The folder

@@ -2,10 +2,11 @@
 is loaded.
 
     package.json        the manifest below: schema, metrics, what it was trained on, SHA-256 of
-    every other file model.onnx          one tensor "matrix" (n_rows, n_features) in, one tensor
-    (n_rows,) out smoke.json          rows with the scores that the scikit-learn pipeline gave them
+                        every other file
+    model.onnx          one tensor "matrix" (n_rows, n_features) in, one tensor (n_rows,) out
+    smoke.json          rows with the scores that the scikit-learn pipeline gave them
     reference.parquet   rows and scores that the drift check compares with (never read by the
-    service)
+                        service)
 
 ``tasks/packages/packaging.py`` makes and proves it; the service and the contest read it here. This
 module imports no training library. The manifest's own digest is a tag of the model version, so a

@@ -25,7 +25,8 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from serving.champions.champion import Champion
-from serving.edge.boundary import json_response, read_body, read_content_type
+from serving.edge.answers import json_response
+from serving.edge.requests import read_body, read_content_type
 from serving.errors import Overloaded, PackageError
 from serving.formats.bodies import read_rows
 from serving.service.service import Service

@@ -11,7 +11,7 @@ import msgspec
 from fastapi import FastAPI, Query
 from fastapi.responses import HTMLResponse, Response
 
-from serving.edge.boundary import json_response
+from serving.edge.answers import json_response
 from serving.edge.security_headers import REPORT_HEADERS
 from serving.errors import LakeAway, PrefectAway, Refused
 from serving.history.approvals import state_of

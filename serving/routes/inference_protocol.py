@@ -18,8 +18,13 @@ from fastapi.responses import Response
 
 from serving import VERSION
 from serving.champions.champion import Champion
-from serving.edge.boundary import json_response, read_body, read_content_type, read_flag
-from serving.edge.inference_openapi import (
+from serving.edge.answers import json_response
+from serving.edge.requests import read_body, read_content_type, read_flag
+from serving.errors import InputError, Refused
+from serving.formats.columns import columns_of
+from serving.formats.rows import Asked
+from serving.formats.tensors import LENGTH, OUTPUTS, Inference, Output, ask_pieces, read_inference
+from serving.routes.inference_openapi import (
     ERRORS,
     HEAD_LENGTH,
     INFER,
@@ -28,10 +33,6 @@ from serving.edge.inference_openapi import (
     READY,
     VERSION_PARAMETER,
 )
-from serving.errors import InputError, Refused
-from serving.formats.columns import columns_of
-from serving.formats.rows import Asked
-from serving.formats.tensors import LENGTH, OUTPUTS, Inference, Output, ask_pieces, read_inference
 from serving.scoring.predictions import Scored
 from serving.scoring.remarks import remark_headers
 

@@ -22,8 +22,8 @@ from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
 
 from serving.champions.champion import Champion
-from serving.edge.boundary import read_body, read_content_type, read_flag
 from serving.edge.refusals import RETRY_AFTER_SECONDS
+from serving.edge.requests import read_body, read_content_type, read_flag
 from serving.errors import Refused
 from serving.formats.mlflow.pieces import read_json_pieces
 from serving.formats.mlflow.rows import read_csv, read_json

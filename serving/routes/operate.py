@@ -10,8 +10,9 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from msgspec import Meta
 
-from serving.edge.boundary import json_response, read_body
+from serving.edge.answers import json_response
 from serving.edge.openapi import APPROVAL, ROLLBACK
+from serving.edge.requests import read_body
 from serving.errors import InputError, MalformedBody, Refused
 from serving.history.approvals import LONGEST_WORDS, VERSION, Answer, answer_run, roll_back
 from serving.service.service import Service

@@ -1,9 +1,10 @@
 """``POST /v1/{use_case}/predict`` in every form that rows come in and answers go out.
 
     application/json                             {"rows": [{...}, ...]} or {"columns": {"<field>":
-    [...], ...}} text/csv                                     a header line, then a line for each
-    row; an empty value is null application/vnd.apache.arrow.stream, .file   a column for each
-    field, not compressed
+                                                 [...], ...}}
+    text/csv                                     a header line, then a line for each row; an empty
+                                                 value is null
+    application/vnd.apache.arrow.stream, .file   a column for each field, not compressed
 
 The schema, the checks and the refusals are the same for all. The answer is JSON, or what ``Accept``
 prefers: CSV or an Arrow stream with ``id``, ``score``, ``decision`` and ``model_version``."""
@@ -16,8 +17,8 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
-from serving.edge.boundary import read_body, read_content_type, read_flag
 from serving.edge.openapi import PREDICT, PREDICT_PATH
+from serving.edge.requests import read_body, read_content_type, read_flag
 from serving.formats.bodies import JSON, read_pieces
 from serving.scoring.answers import choose_answer, write_answer
 from serving.scoring.remarks import remark_headers

@@ -15,9 +15,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from blocks.settings import Settings
 from serving import VERSION
 from serving.callbacks import slack_actions, webhook
-from serving.edge.boundary import Boundary, json_response, read_body
+from serving.edge.answers import json_response
+from serving.edge.middleware import Edge
 from serving.edge.openapi import ERRORS, FEEDBACK, make_document
 from serving.edge.refusals import add_error_answers
+from serving.edge.requests import read_body
 from serving.errors import NotReady
 from serving.formats.encodings import GzipAnswers
 from serving.routes import explain, history, inference_protocol, mlflow_protocol, operate, predict
@@ -63,7 +65,7 @@ def create_app(settings: Settings, open_path: str | None = None) -> FastAPI:
     service.metrics.watch(lambda: families(service))
     app.add_middleware(GzipAnswers)
     app.add_middleware(
-        Boundary, admit=service.admit, account=service.account_asgi, ids=service.request_ids
+        Edge, admit=service.admit, account=service.account_asgi, ids=service.request_ids
     )
     add_error_answers(app)
     _add_model_routes(app, service)

@@ -3,8 +3,8 @@
 from typing import Protocol
 
 from serving.champions.champion import Champion
-from serving.edge.boundary import find_request_id
 from serving.edge.refusals import error_answer
+from serving.edge.requests import find_request_id
 from serving.errors import ServingError
 from serving.formats.rows import Asked
 from serving.service.service import HotRoute, Service

@@ -19,9 +19,10 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from serving.edge.boundary import LARGE_BODY_BYTES, answer_head, is_probe
+from serving.edge.answers import answer_head
 from serving.edge.framing import Headers, check_head, strip_prefix, without_upgrade
 from serving.edge.refusals import error_answer
+from serving.edge.requests import LARGE_BODY_BYTES, is_probe
 from serving.errors import Overloaded, Refused, ServingError, TooSlow
 from serving.formats.encodings import accepts_gzip
 from serving.server.predict_call import PredictCall

@@ -2,7 +2,7 @@
 for each that dies.
 
     python -m serving.server.supervisor <listening socket> <workers> <leave seconds> [what else
-    ``python -m serving`` was told]
+        ``python -m serving`` was told]
 
 ``python -m serving`` becomes this program when more than one worker is asked for, after it has read
 the settings. It imports nothing that answers requests, so it takes little more memory than an empty

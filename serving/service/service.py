@@ -17,14 +17,15 @@ from serving.champions.champion import Champion, ChampionWatch
 from serving.champions.package_cache import PackageCache
 from serving.champions.use_cases import MOST, all_of, named_by, serves_all
 from serving.edge.access_log import AccessLog
-from serving.edge.boundary import Budget, RequestIds, scope_of
 from serving.edge.openapi import PREDICT_PATH
+from serving.edge.requests import Budget, RequestIds
 from serving.errors import NotReady, Refused, RegistryAway, UnknownUseCase, UnseenUseCase
 from serving.formats.event_window import EventWindow
 from serving.formats.feedback import read_feedback
 from serving.keys.admission import Admission, keys_of
 from serving.keys.peers import Peers
 from serving.keys.proxies import TrustedProxies
+from serving.keys.scopes import scope_of
 from serving.log.prediction_log import NoPredictionLog, PredictionLog
 from serving.log.segments import feedback_header, line_of
 from serving.metrics.counters import Metrics, RouteStats

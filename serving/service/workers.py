@@ -2,7 +2,8 @@
 them.
 
     <folder>/run               name of the run that is going on: files of an earlier one are
-    nobody's <folder>/<run>.<n>.lock    held (flock) by worker ``n`` for as long as it lives
+                               nobody's
+    <folder>/<run>.<n>.lock    held (flock) by worker ``n`` for as long as it lives
     <folder>/<run>.<n>.json    what it said last
 
 A worker that died leaves its lock free and its last words: what it had counted stays counted. A

@@ -1,10 +1,10 @@
 """A closed segment as Parquet files, one for each day that its rows are about.
 
     predictions/<use_case>/date=YYYY-MM-DD/<segment>.parquet   id, time, event_time, the inputs,
-    score, decision, model_version, sample_rate
+        score, decision, model_version, sample_rate
     feedback/<use_case>/date=YYYY-MM-DD/<segment>.parquet      id, label, time, received
     <kind>/<use_case>/other-days/<segment>.parquet             the same, of the days beyond the
-    first 400 of a segment
+        first 400 of a segment
 
 ``date`` is the day of the event, since windows are chosen by event time. Where the caller told none
 it is the day of the answer, or on which the feedback was received: a caller's clock decides no

@@ -3,7 +3,7 @@
     datasets/<use_case>/periods/<period>-<digest>.parquet      the good rows of one period
     datasets/<use_case>/quarantine/<period>-<digest>.parquet   the bad ones, with the reason
     datasets/<use_case>/<version>/manifest.json                which period files make up the
-    version; written last
+        version; written last
 
 A version is ``<last period>-<digest of its content>``. Versions share period files, so a new month
 costs a month. A period that changes at its source (labels came, a fault was mended) makes a second

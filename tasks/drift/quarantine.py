@@ -2,7 +2,7 @@
 is decided from the log.
 
     reports/<use case>/<window>/quarantine.json     which columns, why, and since when; ``lifted``
-    once a later check finds it sound
+                                                    once a later check finds it sound
 
 ``quarantined`` is asked by whoever looks at more than one window. The data themselves stay where
 they are."""

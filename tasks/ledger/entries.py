@@ -2,7 +2,7 @@
 afterwards.
 
     decisions/<use_case>/00000017.json      {"sequence": 17, "previous": "<SHA-256 of
-    00000016.json>", "kind": "contest", ...}
+                                            00000016.json>", "kind": "contest", ...}
 
 An entry is created only where there is none yet (``Lake.create``), so of two writers one takes the
 next place. Each holds the SHA-256 of the one before it, and MLflow's model the one of the latest
@@ -44,18 +44,22 @@ class Overtaken(RuntimeError):
 class Decision(BaseModel):
     """What was decided, why, and by which run.
 
-    ``kind`` and the words of its ``verdict``: contest    promote, keep, suspicious, unfair,
-    inconclusive: ``challenger`` against ``champion`` on ``holdout`` approval   asked, approved,
-    rejected, expired: whether ``challenger`` may take the crown; ``run`` is the one that waits
+    ``kind`` and the words of its ``verdict``:
+    contest    promote, keep, suspicious, unfair, inconclusive: ``challenger`` against ``champion``
+               on ``holdout``
+    approval   asked, approved, rejected, expired: whether ``challenger`` may take the crown;
+               ``run`` is the one that waits
     crown      crowned, failed: ``version``, ``challenger`` refitted, got into service (or did not);
-    ``champion`` had the crown before
+               ``champion`` had the crown before
                adopted, vacated: a person gave the crown to ``version``, or to nobody, without a
-               contest; ``facts``: by whom, and why restored: MLflow's alias was deleted by hand,
-               and is at ``version`` again
+                   contest; ``facts``: by whom, and why
+               restored: MLflow's alias was deleted by hand, and is at ``version`` again
     rollback   rollback, failed: the crown went back to ``version`` from ``champion`` (or did not);
-    one entry, and none of kind crown drift      stable, drifted, broken, inconclusive, silent: what
-    a check of ``window`` against ``champion`` found retrain    started, and then promoted, kept, no
-    champion yet, below the gate, nothing to do, waits for approval, failed,
+               one entry, and none of kind crown
+    drift      stable, drifted, broken, inconclusive, silent: what a check of ``window`` against
+               ``champion`` found
+    retrain    started, and then promoted, kept, no champion yet, below the gate, nothing to do,
+               waits for approval, failed,
                or crashed and cancelled, which somebody else writes for the run that died
     refusal    running, cooldown, budget, breaker: why no retrain was started
     breaker    closed: somebody closed the breaker by hand

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from blocks.settings import REPOSITORY, Settings
-from serving.edge.boundary import scope_of
+from serving.keys.scopes import scope_of
 from serving.server.app import create_app
 
 

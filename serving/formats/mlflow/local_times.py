@@ -5,9 +5,10 @@ pandas writes a column of times in four ways. Three say a local time; one with a
 and nobody here knows the zone of the place that the row is about.
 
     to_json()                      1370098800000                   milliseconds of the local time,
-    read as if it were UTC to_json(date_format="iso")     "2013-06-01T15:00:00.000" to_csv()
-    "2013-06-01 15:00:00", "2013-06-01" where every time is midnight with a time zone
-    "2013-06-01T15:00:00+00:00", "...Z"   refused, as everywhere
+                                   read as if it were UTC
+    to_json(date_format="iso")     "2013-06-01T15:00:00.000"
+    to_csv()                       "2013-06-01 15:00:00", "2013-06-01" where every time is midnight
+    with a time zone               "2013-06-01T15:00:00+00:00", "...Z"   refused, as everywhere
 """
 
 import re

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
-from serving.edge.boundary import scope_of
+from serving.keys.scopes import scope_of
 
 Document = Mapping[str, Any]
 

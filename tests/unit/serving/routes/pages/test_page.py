@@ -8,8 +8,8 @@ import pytest
 
 import serving
 from blocks.settings import REPOSITORY, Settings
-from serving.edge.boundary import scope_of
 from serving.edge.security_headers import page_headers
+from serving.keys.scopes import scope_of
 from serving.routes.pages import page
 from serving.routes.pages.page import home_page, routes_page
 from serving.server.app import create_app

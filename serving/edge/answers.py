@@ -1,0 +1,56 @@
+"""Answers: the constant head of those on the hot path, and JSON for the others."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from fastapi.responses import Response
+
+from serving.edge.security_headers import API_HEADERS
+
+Headers = list[tuple[bytes, bytes]]
+
+
+def json_response(
+    content: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    return Response(msgspec.json.encode(content), status, headers, "application/json")
+
+
+class _Heads:
+    """The constant part of answers on the hot path: made again when uvicorn's ``Date`` changes,
+    once a second.
+    """
+
+    def __init__(self) -> None:
+        self._defaults: Headers | None = None
+        self._heads: dict[int, bytes] = {}
+        self._common = b"".join(
+            f"{name.lower()}: {value}\r\n".encode() for name, value in API_HEADERS
+        )
+
+    def get(self, status: int, defaults: Headers) -> bytes:
+        if defaults is not self._defaults:
+            self._defaults, self._heads = defaults, {}
+        head = self._heads.get(status)
+        if head is None:
+            date = b"".join(b"%b: %b\r\n" % pair for pair in defaults)
+            head = b"HTTP/1.1 %d %b\r\n%bcontent-type: application/json\r\n%b" % (
+                status,
+                _reason(status),
+                date,
+                self._common,
+            )
+            self._heads[status] = head
+        return head
+
+
+answer_head = _Heads().get
+
+
+def _reason(status: int) -> bytes:
+    try:
+        return HTTPStatus(status).phrase.encode()
+    except ValueError:
+        return b"Refused"

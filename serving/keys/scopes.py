@@ -1,0 +1,39 @@
+"""Which scope of a key a request needs, by its method and path."""
+
+_OPEN = frozenset(
+    {
+        "/",
+        "/docs",
+        "/openapi.json",
+        "/health",
+        "/ready",
+        "/ping",
+        "/version",
+        "/webhooks/mlflow",
+        "/slack/actions",
+    }
+)
+_OPERATE = ("/metrics", "/drift", "/decisions", "/report", "/approvals")
+
+
+def scope_of(method: str, path: str) -> str:
+    """Which scope a key needs for a request; empty where none is needed. What is not named here
+    needs ``predict``.
+    """
+    if (
+        path in _OPEN
+        or path.startswith("/v2/health/")
+        or (path.startswith("/v2/") and path.endswith("/ready"))
+    ):
+        return ""
+    if path.endswith("/feedback"):
+        return "feedback"
+    if path.endswith("/rollback") or _is_answer(path):
+        return "decide"  # who may look, such as Prometheus, may not change who serves
+    return "operate" if path.endswith(_OPERATE) else "predict"
+
+
+def _is_answer(path: str) -> bool:
+    """``/v1/<use case>/approvals/<run>``."""
+    parts = path.split("/")
+    return len(parts) == 5 and parts[1] == "v1" and parts[3] == "approvals"
