@@ -2,6 +2,8 @@
 process.
 """
 
+from dataclasses import replace
+
 from prefect import flow
 from prefect.flow_runs import asuspend_flow_run
 from prefect.input import RunInput
@@ -52,12 +54,12 @@ async def approve(
             wait_for_input=Answer.with_initial_data(description=in_words(question))
         )
     decision = judge_answer(question, answer.approved, answer.by, answer.why)
-    contest = question.model_copy(update={"kind": "contest", "verdict": question.facts["contest"]})
+    contest = replace(question, kind="contest", verdict=str(question.facts["contest"]))
     challenger = find_challenger(use_case, version)
     if decision.verdict != "approved":
         retire_challenger(challenger)
         return completed(refused(contest, decision), name=decision.verdict.capitalize())
-    contest = contest.model_copy(update={"reasons": [*question.reasons, *decision.reasons]})
+    contest = replace(contest, reasons=[*question.reasons, *decision.reasons])
     winner = refit_winner(challenger, contest, int(question.facts["seed"] or 0))
     seconds = crown(winner, Crowning(question.champion, decision.reasons))
     retire_challenger(challenger)

@@ -5,6 +5,8 @@ Rooms, from the lowest to the highest; each may import those above it in this li
 
     errors        what can go wrong
     package       the model package: manifest, and model (it encodes rows and scores them)
+    records       what flows write and the service reads: contest, performance, drift, ledger,
+                  chain
     metrics       counters for Prometheus, traffic for the page
     outside       registry (MLflow), model_folder in its stead, prefect_api, slack, lake
     formats       rows in: bodies by media type; rows, columns, csv_rows, tensors, arrow, mlflow;
@@ -16,7 +18,7 @@ Rooms, from the lowest to the highest; each may import those above it in this li
     keys          scopes, admission; keyring, file, command; peers, proxies
     edge          middleware, requests, answers, framing, refusals, access_log, log_output,
                   security_headers, openapi
-    history       checks, lake_records, ledger_records, approvals
+    history       checks, drift, ledger, approvals
     service       service, workers, siblings, description
     callbacks     signatures; webhook (MLflow), slack_actions, slack_press, slack_replies
     routes        predict, mlflow_protocol, inference_protocol, inference_openapi, explain,

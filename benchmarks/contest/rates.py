@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.contest.verdict import Contest, hold
+from serving.records.contest import Contest
+from tasks.contest.verdict import hold
 from tasks.measures.metrics import reweighted
 from usecases.definition import (
     CALIBRATION_ERROR,

@@ -115,7 +115,7 @@ def judge_here(folder: str, champion_file: str, seed: int) -> None:
     from blocks.lake import Lake
     from tasks.drift.broken import find_broken
     from tasks.drift.evidently_report import run_evidently
-    from tasks.drift.verdict import judge, measure, monitored
+    from tasks.drift.verdict import Evidence, judge, measure, monitored
     from tasks.log.windows import read_window
     from usecases.definition import load
 
@@ -136,7 +136,17 @@ def judge_here(folder: str, champion_file: str, seed: int) -> None:
     broken = [*read.problems, *find_broken(case, reference, read.rows, days)]
     far = measure(case, reference, read.rows, thresholds, methods) if not broken else {}
     verdict = judge(
-        case.drift, "2013-06", read.counted, broken, far, thresholds, True, importance, days=days
+        case.drift,
+        Evidence(
+            window="2013-06",
+            rows=read.counted,
+            broken=broken,
+            distances=far,
+            thresholds=thresholds,
+            calibrated=True,
+            importance=importance,
+            days=days,
+        ),
     )
     judging = time.perf_counter()
     run_evidently(monitored(case, thresholds), reference, read.rows, thresholds, methods)

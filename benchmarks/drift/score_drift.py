@@ -15,7 +15,8 @@ import polars as pl
 
 from tasks.data.validation import validate
 from tasks.drift.distances import distance
-from tasks.drift.verdict import calibrate, judge, measure, sample
+from tasks.drift.drivers import drifted_columns
+from tasks.drift.verdict import Evidence, calibrate, judge, measure, sample
 from tasks.models import modelling
 from tasks.models.cross_fitting import cross_fit
 from usecases.definition import SCORE, Column, SqlSource, UseCase, load
@@ -89,13 +90,21 @@ def main() -> None:
         rows = rows.with_columns(pl.Series(SCORE, modelling.predict(fitted, case, rows)))
         far = measure(case, reference, rows, limits, {})
         verdict = judge(
-            case.drift, month, len(months[month]), [], far, limits, calibrated, unseen.importance
+            case.drift,
+            Evidence(
+                window=month,
+                rows=len(months[month]),
+                distances=far,
+                thresholds=limits,
+                calibrated=calibrated,
+                importance=unseen.importance,
+            ),
         )
         alike = np.mean([far[name] >= limits[name] for name in even])
         print(
             f"{month}   {verdict.outcome:9} {verdict.share:5.2f} {alike:13.2f} "
             f"{far[SCORE] / limits[SCORE]:16.2f} "
-            f"{distance(_SCORES, own, rows[SCORE]):14.3f}  {', '.join(verdict.drifted_columns[:4])}"
+            f"{distance(_SCORES, own, rows[SCORE]):14.3f}  {', '.join(drifted_columns(verdict)[:4])}"
         )
 
 

@@ -15,7 +15,8 @@ from benchmarks.drift.world import (
     evidently_fires,
     read_month,
 )
-from tasks.drift.verdict import DriftVerdict
+from serving.records.drift import DriftVerdict
+from tasks.drift.drivers import drifted_columns
 from usecases.definition import SCORE
 
 Row = dict[str, Any]
@@ -100,7 +101,7 @@ def _said(champion: Champion, window: str, rows: int, verdict: DriftVerdict) -> 
         "verdict": verdict.outcome,
         "share": verdict.share,
         "evidently": evidently_fires(verdict) if verdict.distances else None,
-        "drivers": ", ".join(verdict.drifted_columns[:4])
+        "drivers": ", ".join(drifted_columns(verdict)[:4])
         if verdict.share is not None
         else verdict.reasons[0],
     }

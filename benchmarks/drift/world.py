@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from serving.records.drift import DriftVerdict
 from tasks.data.sources import source_of
 from tasks.drift.broken import find_broken
-from tasks.drift.verdict import DriftVerdict, calibrate, judge, measure, monitored
+from tasks.drift.verdict import Evidence, calibrate, judge, measure, monitored
 from tasks.models import modelling
 from tasks.models.cross_fitting import cross_fit
 from usecases.definition import SCORE, UseCase, load
@@ -62,14 +63,16 @@ class Champion:
         )
         return judge(
             policy,
-            name,
-            len(rows),
-            broken,
-            far,
-            self.thresholds,
-            self.calibrated,
-            self.importance,
-            days=days,
+            Evidence(
+                window=name,
+                rows=len(rows),
+                broken=broken,
+                distances=far,
+                thresholds=self.thresholds,
+                calibrated=self.calibrated,
+                importance=self.importance,
+                days=days,
+            ),
         )
 
 
@@ -77,7 +80,7 @@ def evidently_fires(verdict: DriftVerdict) -> bool:
     """Whether Evidently's default thresholds call the inputs drifted, told from the same distances
     (a test of ours holds them equal).
     """
-    far = [distance for name, distance in verdict.distances.items() if name != SCORE]
+    far = [distance or 0.0 for name, distance in verdict.distances.items() if name != SCORE]
     return (
         bool(far)
         and sum(distance >= EVIDENTLY_LIMIT for distance in far) / len(far) >= EVIDENTLY_SHARE

@@ -19,9 +19,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from serving.errors import LakeAway, Refused
-from serving.history.lake_records import Checked, DriftCheck, drift_check, read_check, report_key
-from serving.history.ledger_records import Approval, Decision, Kind, Link, chain, pending, read_link
+from serving.history.drift import DriftCheck, drift_check, read_check, report_key
+from serving.history.ledger import Approval, Link, ToldEntry, chain, pending, read_link
 from serving.outside.lake import Lake, Stored
+from serving.records.drift import Checked
+from serving.records.ledger import Kind
 
 _LISTING_SECONDS = 2.0
 _RECORDS = 2000
@@ -68,28 +70,28 @@ class History:
             for (window, stored), said in zip(last, read, strict=True)
         ]
 
-    def decisions(self, use_case: str, limit: int, kind: Kind | None = None) -> list[Decision]:
+    def decisions(self, use_case: str, limit: int, kind: Kind | None = None) -> list[ToldEntry]:
         """The last ``limit`` decisions (of that kind, as far back as one looks), the latest first.
         What cannot be read is of any kind.
         """
-        told = self._ledger(use_case, limit if kind is None else _SEARCHED)
-        return [one for one in told if kind is None or one.kind in (kind, "")][-limit:][::-1]
+        entries = self._ledger(use_case, limit if kind is None else _SEARCHED)
+        return [entry for entry in entries if kind is None or entry.kind in (kind, "")][-limit:][
+            ::-1
+        ]
 
     def approvals(self, use_case: str) -> list[Approval]:
         """The questions that have no answer in the ledger, the latest first."""
         return pending(self._ledger(use_case, _SEARCHED_FOR_QUESTIONS))
 
-    def _ledger(self, use_case: str, most: int) -> list[Decision]:
+    def _ledger(self, use_case: str, most: int) -> list[ToldEntry]:
         """The last ``most`` entries in order, each held against the one before it."""
-        stored = [one for one in self._list(f"decisions/{use_case}") if one.key.endswith(".json")][
-            -most - 1 :
-        ]
+        listed = self._list(f"decisions/{use_case}")
+        stored = [item for item in listed if item.key.endswith(".json")][-most - 1 :]
         links = [
-            Link(found, "") if isinstance(found, str) else found
-            for found in self._read(stored, read_link)
+            Link(link, None) if isinstance(link, str) else link
+            for link in self._read(stored, read_link)
         ]
-        told = chain(stored, links)
-        return told[-most:]
+        return chain(stored, links)[-most:]
 
     def report(self, use_case: str, window: str) -> bytes | None:
         """Evidently's HTML of the latest check of ``window``; ``None`` where that made none. Only

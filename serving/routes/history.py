@@ -16,9 +16,10 @@ from serving.edge.security_headers import REPORT_HEADERS
 from serving.errors import LakeAway, PrefectAway, Refused
 from serving.history.approvals import state_of
 from serving.history.checks import History
-from serving.history.ledger_records import Approval, Kind
+from serving.history.ledger import Approval
 from serving.outside.lake import open_lake
 from serving.outside.prefect_api import PrefectApi
+from serving.records.ledger import Kind
 from serving.service.service import Service
 
 _AT_ONCE = 2

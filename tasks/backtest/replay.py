@@ -14,28 +14,26 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from serving.records.contest import Comparison
+from serving.records.drift import DriftVerdict
+from serving.records.ledger import Decision, Kind
 from tasks.backtest.fits import Champion, History
 from tasks.contest.decide import judge_rows
-from tasks.contest.verdict import Comparison
 from tasks.drift.broken import find_broken
-from tasks.drift.verdict import SCORE, DriftVerdict, judge, measure, monitored, sample
-from tasks.ledger.entries import Decision, Kind
+from tasks.drift.verdict import SCORE, Evidence, judge, measure, monitored, sample
 from tasks.ledger.governor import may_retrain
 from tasks.measures.metrics import score
 from tasks.models import modelling
 from usecases.definition import UseCase, UseCaseError
+from usecases.definition.columns import Frozen
 
 Strategy = Literal["policy", "never", "monthly"]
 STRATEGIES: tuple[Strategy, ...] = ("policy", "never", "monthly")
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Month(_Record):
+class Month(Frozen):
     """One period under one strategy. ``score`` is the gate's metric of the champion that served it;
     ``None``: it does not exist.
     """
@@ -51,7 +49,7 @@ class Month(_Record):
     reasons: list[str]
 
 
-class Replay(_Record):
+class Replay(Frozen):
     """What one strategy would have done, period by period. ``pooled`` is the gate's metric over all
     rows.
     """
@@ -76,7 +74,7 @@ class Replay(_Record):
         return sum(month.fit_seconds for month in self.months)
 
 
-class Backtest(_Record):
+class Backtest(Frozen):
     """All strategies from the same first champion. ``gains`` compares the policy with the others,
     by whole days of all rows.
     """
@@ -215,18 +213,18 @@ def check(
         column.name: case.drift.method(column) for column in monitored(case, watch.thresholds)
     }
     far = {} if broken else measure(case, watch.reference, window, watch.thresholds, methods)
-    return judge(
-        case.drift,
-        period,
-        len(rows),
-        broken,
-        far,
-        watch.thresholds,
-        watch.calibrated,
-        watch.importance,
-        earlier,
-        days,
+    evidence = Evidence(
+        window=period,
+        rows=len(rows),
+        days=days,
+        broken=broken,
+        distances=far,
+        thresholds=watch.thresholds,
+        calibrated=watch.calibrated,
+        importance=watch.importance,
+        earlier=earlier,
     )
+    return judge(case.drift, evidence)
 
 
 def retrain(

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from serving.package.model import Package
-from tasks.contest.verdict import Behaviour
+from serving.records.contest import Behaviour
 from tasks.packages.packaging import score_rows
 from usecases.definition import Column, Direction, Invariance, MinimumFunction, UseCase
 

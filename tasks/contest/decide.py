@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 
 from serving.package.model import Manifest
-from tasks.contest.verdict import Contest, hold
+from serving.records.contest import Contest
+from tasks.contest.verdict import hold
 from tasks.data.dataset import DatasetVersion
 from tasks.data.row_digests import Seen
 from tasks.models import modelling

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from serving.package.model import Package
-from tasks.contest.verdict import Latency
+from serving.records.contest import Latency
 from usecases.definition import Promotion
 
 CALLS = {1: 40, 100: 20}  # of each round, by the rows of a request

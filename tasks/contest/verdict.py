@@ -12,81 +12,12 @@ a max-t bootstrap over the same replicates (Westfall & Young 1993; Romano & Wolf
 how they correlate and needs no independence."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, FiniteFloat
 
+from serving.records.contest import Comparison, Contest, Verdict
 from tasks.measures.metrics import reweighted
 from usecases.definition import Metric, Promotion
-
-Verdict = Literal["promote", "keep", "suspicious", "unfair", "inconclusive"]
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Comparison(_Record):
-    """One score of both, and the gain with its interval; a gain is positive when the challenger is
-    better.
-
-    ``None``: not known. Rows of one class have no score and no gain; where replicates have only one
-    class, there is no interval."""
-
-    metric: str
-    rows: int
-    champion: FiniteFloat | None
-    challenger: FiniteFloat | None
-    gain: FiniteFloat | None
-    low: FiniteFloat | None
-    high: FiniteFloat | None
-
-
-class Contest(_Record):
-    """The record of a contest. ``low`` and ``high`` bound the gain one-sidedly at the policy's
-    confidence each.
-
-    Those of ``main`` hold by themselves; those of all ``guards`` and ``slices`` hold together.
-    ``unjudged``: the slices that were too small to be judged, with their rows. ``verdict`` is what
-    the scores say: a decision may know more (``tasks/steps/promote.py``)."""
-
-    verdict: Verdict
-    reasons: list[str]
-    blocks: int
-    replicates: int
-    confidence: float
-    seed: int
-    main: Comparison
-    guards: list[Comparison] = []
-    slices: dict[str, Comparison] = {}
-    unjudged: dict[str, int] = {}
-
-    @property
-    def promoted(self) -> bool:
-        return self.verdict == "promote"
-
-
-class Behaviour(_Record):
-    """How a behavioural test of the challenger went (``tasks/contest/behaviour.py``).
-
-    ``held``: of the ``rows`` tried, those that did as they must. ``reason`` is empty for a pass.
-    """
-
-    name: str
-    kind: Literal["invariance", "direction", "minimum function"]
-    passed: bool
-    rows: int
-    held: int
-    reason: str = ""
-
-
-class Latency(_Record):
-    """How long both packages take for a request of ``rows`` rows (``tasks/contest/latency.py``)."""
-
-    rows: int
-    champion_milliseconds: FiniteFloat
-    challenger_milliseconds: FiniteFloat
 
 
 def hold(

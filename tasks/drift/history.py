@@ -1,26 +1,13 @@
 """The verdicts of earlier windows, as the lake keeps them, for the rule of k windows of n."""
 
-from typing import Any
-
 import msgspec
 
 from blocks.lake import Lake
+from serving.records.drift import Checked
 from tasks.drift.quarantine import quarantined
 
-
-class _Verdict(msgspec.Struct, frozen=True):
-    """The part of a verdict that the rule needs."""
-
-    outcome: str
-    beyond: bool | None = None
-
-
-class _Checked(msgspec.Struct, frozen=True):
-    champion: str
-    verdict: _Verdict
-
-
-_CHECKED = msgspec.json.Decoder(_Checked)
+# As the service does: a check of another version of Laurel counts as well.
+_CHECKED = msgspec.json.Decoder(Checked)
 
 
 def beyond_before(
@@ -59,7 +46,7 @@ def _verdicts(store: Lake, use_case: str, window: str) -> list[str]:
     ]
 
 
-def _read(path: str, data: bytes) -> Any:
+def _read(path: str, data: bytes) -> Checked:
     try:
         return _CHECKED.decode(data)
     except msgspec.DecodeError as error:

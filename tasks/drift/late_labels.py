@@ -8,7 +8,8 @@ import polars as pl
 
 from blocks.lake import Lake
 from serving.package.manifest import Manifest
-from tasks.drift.performance import Performance, judge_performance
+from serving.records.performance import Performance
+from tasks.drift.performance import judge_performance
 from tasks.log.files import LogDamaged, find_files, for_each, read_batches, span
 from tasks.log.labels import read_labels
 from tasks.log.windows import Window, read_window

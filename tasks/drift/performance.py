@@ -7,21 +7,18 @@ own hold-out interval, both two-sided at 90 % by whole days. A point below the l
 a false alarm far more often (docs/performance.md has the rates). Only the gate's metric judges. A
 loss moves with the share of positives alone, so the others are told, and alarm nobody."""
 
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from serving.package.manifest import Manifest
-from tasks.drift.verdict import DriftVerdict
+from serving.records.drift import Cause, DriftVerdict
+from serving.records.performance import Estimate, Interval, Performance, PerformanceVerdict
 from tasks.measures.estimate import calibrate_scores, estimate
-from tasks.measures.intervals import LEVEL, Interval, days_of, intervals
+from tasks.measures.intervals import LEVEL, days_of, intervals
 from tasks.measures.metrics import metrics_of, score
 from usecases.definition import Metric, UseCase
-
-Verdict = Literal["level", "worse", "provisional", "unknown"]
-Cause = Literal["data", "performance", "data and performance"]
 
 _TITLES = (
     "realised",
@@ -32,49 +29,6 @@ _TITLES = (
     "estimated",
     "estimate less realised",
 )
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Estimate(_Record):
-    """The expected score of all rows, labelled or not. ``error`` is estimate less realised on the
-    rows whose label came.
-    """
-
-    value: FiniteFloat | None = None
-    error: FiniteFloat | None = None
-
-
-class Performance(_Record):
-    """The champion's scores on a window, and what they are worth.
-
-    ``rows`` were answered by this champion, ``other_rows`` by other versions, which are left out.
-    ``labels`` of the ``rows`` have come (``coverage``, 0-1), on ``days`` days; ``repeated`` of them
-    more than once, ``skewed`` before there was anything to know. ``unknown_ids`` are labels for ids
-    that the window does not hold; ``None``: not counted, since the window was sampled."""
-
-    champion: str | None
-    verdict: Verdict
-    provisional: bool
-    reasons: list[str]
-    rows: int
-    other_rows: int = 0
-    labels: int
-    coverage: float
-    days: int
-    unknown_ids: int | None = 0
-    repeated: int = 0
-    skewed: int = 0
-    metrics: dict[str, Interval] = {}
-    holdout: dict[str, Interval] = {}
-    estimates: dict[str, Estimate] = {}
-    seed: int = 0
-
-    @property
-    def scores(self) -> dict[str, float]:
-        return {name: one.value for name, one in self.metrics.items() if one.value is not None}
 
 
 def judge_performance(
@@ -179,7 +133,7 @@ def _judge(
     rows: int,
     labels: int,
     days: int,
-) -> tuple[Verdict, bool, list[str]]:
+) -> tuple[PerformanceVerdict, bool, list[str]]:
     """Nothing to judge first, too little next; then whether the two intervals are apart."""
     policy, metric = case.labels, case.gate.metric
     if not rows or not labels:
@@ -302,9 +256,7 @@ def join_verdict(verdict: DriftVerdict, performance: Performance) -> DriftVerdic
     if performance.verdict != "worse":
         return verdict
     outcome = "broken" if verdict.outcome == "broken" else "drifted"
-    return verdict.model_copy(
-        update={"outcome": outcome, "reasons": [*verdict.reasons, performance.reasons[0]]}
-    )
+    return replace(verdict, outcome=outcome, reasons=[*verdict.reasons, performance.reasons[0]])
 
 
 def find_cause(data: DriftVerdict, performance: Performance) -> Cause:
@@ -337,7 +289,7 @@ def performance_rows(performance: Performance) -> list[dict[str, str | float]]:
     return rows
 
 
-def performance_facts(performance: Performance | None) -> dict[str, FiniteFloat | str | None]:
+def performance_facts(performance: Performance | None) -> dict[str, float | str | None]:
     """For the ledger."""
     if performance is None:
         return {}

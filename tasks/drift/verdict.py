@@ -5,100 +5,39 @@ Why thresholds of our own, out-of-sample scores and weights: docs/decisions/0007
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict
 
+from serving.records.drift import DriftVerdict, Outcome
 from tasks.drift.distances import distance
+from tasks.drift.drivers import drifted_columns
 from usecases.definition import SCORE, Column, DriftPolicy, UseCase
-
-Outcome = Literal["stable", "drifted", "broken", "inconclusive", "silent"]
 
 _DRIVERS = 5
 _LEAST = 1e-9  # a threshold of nothing at all would be beyond itself
 
 
-class DriftVerdict(BaseModel):
-    """What the check of a window found. Columns that weigh ``share`` (0-1) are beyond their
-    threshold; drift begins at ``limit``.
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What is known of a window when it is judged: ``rows`` predictions on ``days`` days (``None``:
+    not counted).
 
-    ``beyond``: whether the share of this window reaches the limit; None where there is no share.
-    ``importance`` is the weight of each column that counts, all together 1; ``described`` ones have
-    a distance and do not count. ``how`` says how the window was read."""
+    ``broken``: what is wrong with its data. ``distances`` of the monitored columns; one that is not
+    known is NaN. ``importance`` of each input, as the package has it; without it each column counts
+    alike. ``earlier``: whether each of the checked windows before this one was beyond the limit,
+    the newest last; the policy's ``k_of_n`` looks back."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    outcome: Outcome
     window: str
     rows: int
-    share: float | None
-    limit: float
-    beyond: bool | None = None
-    distances: dict[str, float] = {}
-    thresholds: dict[str, float] = {}
-    importance: dict[str, float] = {}
-    described: list[str] = []
-    calibrated: bool = True
-    how: str = ""
-    reasons: list[str]
-
-    @property
-    def drifted_columns(self) -> list[str]:
-        """What drives the share: the weightiest first, then the furthest beyond its own
-        threshold.
-        """
-        over = {name: self.times(name) for name in self.distances if self.weight(name) > 0}
-        return sorted(
-            (name for name, ratio in over.items() if ratio >= 1),
-            key=lambda name: (-self.weight(name), -over[name]),
-        )
-
-    @property
-    def listed(self) -> str:
-        """The drifted columns in that order, each with its distance as a multiple of its threshold:
-        ``first 6.1×, group 2.0×``.
-        """
-        return ", ".join(f"{name} {self.times(name):.1f}×" for name in self.drifted_columns)
-
-    @property
-    def ordered(self) -> list[str]:
-        """All measured columns: the drifted ones as above, then the others by weight and
-        distance.
-        """
-        over = self.drifted_columns
-        others = sorted(
-            set(self.distances) - set(over),
-            key=lambda name: (-self.weight(name), -np.nan_to_num(self.times(name)), name),
-        )
-        return [*over, *others]
-
-    def times(self, name: str) -> float:
-        """The column's distance as a multiple of its threshold."""
-        return self.distances[name] / self.thresholds[name]
-
-    def explain(self, name: str) -> str:
-        """What became of the column, in words: a distance beyond the threshold alone does not make
-        it count.
-        """
-        if not np.isfinite(self.distances[name]):
-            return "its distance is not known"
-        if self.times(name) < 1:
-            return "within its threshold"
-        if name in self.described:
-            return "beyond its threshold, and does not count: the policy only describes it"
-        if self.weight(name) <= 0:
-            return "beyond its threshold, and does not count: the model does not use it"
-        return f"beyond its threshold: it drifted, and counts with {self.weight(name):.1%}"
-
-    def weight(self, name: str) -> float:
-        """0 for a column that does not count. A verdict that says nothing of weights counts each
-        column alike.
-        """
-        return (
-            self.importance.get(name, 0.0) if self.importance else float(name not in self.described)
-        )
+    distances: Mapping[str, float]
+    thresholds: Mapping[str, float]
+    calibrated: bool
+    broken: Sequence[str] = ()
+    importance: Mapping[str, float] = field(default_factory=dict)
+    earlier: Sequence[bool] = ()
+    days: int | None = None
 
 
 def monitored(case: UseCase, thresholds: Collection[str] = ()) -> list[Column]:
@@ -188,91 +127,100 @@ def measure(
     }
 
 
-def judge(
-    policy: DriftPolicy,
-    window: str,
-    rows: int,
-    broken: list[str],
-    distances: dict[str, float],
-    thresholds: Mapping[str, float],
-    calibrated: bool,
-    importance: Mapping[str, float] | None = None,
-    earlier: Sequence[bool] = (),
-    days: int | None = None,
-) -> DriftVerdict:
-    """The verdict on a window of ``rows`` predictions on ``days`` days (``None``: not asked). Too
-    few of either, or distances that are no numbers: *inconclusive*.
+def judge(policy: DriftPolicy, evidence: Evidence) -> DriftVerdict:
+    """The verdict on a window. Too few rows or days, or distances that are not known:
+    *inconclusive*.
+    """
+    weights = weigh(policy, evidence.distances, evidence.importance)
+    verdict = _undecided(policy, evidence, weights)
+    if evidence.rows < policy.minimum_rows:
+        return replace(verdict, reasons=[_too_few_rows(policy, evidence.rows)])
+    if evidence.broken:
+        return replace(verdict, outcome="broken", reasons=list(evidence.broken))
+    if evidence.days is not None and evidence.days < policy.minimum_days:
+        return replace(verdict, reasons=[_too_few_days(policy, evidence.days)])
+    if reason := _unmeasured(evidence, weights):
+        return replace(verdict, reasons=[reason])
+    share = _share(evidence, weights)
+    verdict = replace(verdict, share=share, beyond=share >= policy.share)
+    outcome: Outcome = "drifted" if _persists(policy, evidence, verdict) else "stable"
+    return replace(verdict, outcome=outcome, reasons=_explain(policy, evidence, verdict))
 
-    ``importance`` of each input, as the package has it; without it each column counts alike.
-    ``earlier``: whether each of the checked windows before this one was beyond the limit, the
-    newest last; asked for where the policy's ``k_of_n`` looks back."""
-    weights = weigh(policy, distances, importance or {})
 
-    def verdict(outcome: Outcome, reasons: list[str], share: float | None = None) -> DriftVerdict:
-        return DriftVerdict(
-            outcome=outcome,
-            window=window,
-            rows=rows,
-            share=share,
-            limit=policy.share,
-            beyond=None if share is None else share >= policy.share,
-            distances=distances,
-            thresholds={name: thresholds[name] for name in distances},
-            importance=weights,
-            described=[name for name in distances if name in policy.described],
-            calibrated=calibrated,
-            reasons=reasons,
-        )
-
-    if rows < policy.minimum_rows:
-        return verdict(
-            "inconclusive",
-            [f"{rows} predictions in the window, at least {policy.minimum_rows} are needed"],
-        )
-    if broken:
-        return verdict("broken", broken)
-    if days is not None and days < policy.minimum_days:
-        said = (
-            f"{days} days in the window, at least {policy.minimum_days} are needed: days "
-            "differ "
-            "more than months do"
-        )
-        return verdict("inconclusive", [said])
-    unknown = [
-        name for name, weight in weights.items() if weight > 0 and not np.isfinite(distances[name])
-    ]
-    if unknown or not any(name != SCORE for name, weight in weights.items() if weight > 0):
-        return verdict(
-            "inconclusive",
-            [f"no distance for {', '.join(unknown) or 'any column that the model uses'}"],
-        )
-    share = round(
-        sum(
-            weight
-            for name, weight in weights.items()
-            if weight > 0 and distances[name] >= thresholds[name]
-        ),
-        9,
+def _undecided(policy: DriftPolicy, evidence: Evidence, weights: dict[str, float]) -> DriftVerdict:
+    """What was measured, before anything is said of it."""
+    distances = evidence.distances
+    return DriftVerdict(
+        outcome="inconclusive",
+        window=evidence.window,
+        rows=evidence.rows,
+        share=None,
+        limit=policy.share,
+        distances={name: far if np.isfinite(far) else None for name, far in distances.items()},
+        thresholds={name: evidence.thresholds[name] for name in distances},
+        importance=weights,
+        described=[name for name in distances if name in policy.described],
+        calibrated=evidence.calibrated,
+        reasons=[],
     )
-    found = verdict("stable", [], share)
-    times, (wanted, windows) = (
-        [*earlier, bool(found.beyond)][-policy.k_of_n[1] :].count(True),
-        policy.k_of_n,
+
+
+def _too_few_rows(policy: DriftPolicy, rows: int) -> str:
+    return f"{rows} predictions in the window, at least {policy.minimum_rows} are needed"
+
+
+def _too_few_days(policy: DriftPolicy, days: int) -> str:
+    return (
+        f"{days} days in the window, at least {policy.minimum_days} are needed: days differ "
+        "more than months do"
     )
-    drifted = bool(found.beyond) and times >= wanted
-    reasons = [_measured(found, bool(importance)), *_drivers(found)]
-    if windows > 1 and found.beyond:
+
+
+def _unmeasured(evidence: Evidence, weights: dict[str, float]) -> str | None:
+    """Why the share cannot be had: a column that counts has no distance, or no input counts."""
+    counted = [name for name, weight in weights.items() if weight > 0]
+    unknown = [name for name in counted if not np.isfinite(evidence.distances[name])]
+    if unknown or all(name == SCORE for name in counted):
+        return f"no distance for {', '.join(unknown) or 'any column that the model uses'}"
+    return None
+
+
+def _share(evidence: Evidence, weights: dict[str, float]) -> float:
+    """The weight of the columns that are beyond their threshold (0-1)."""
+    beyond = (
+        weight
+        for name, weight in weights.items()
+        if weight > 0 and evidence.distances[name] >= evidence.thresholds[name]
+    )
+    return round(sum(beyond), 9)
+
+
+def _persists(policy: DriftPolicy, evidence: Evidence, verdict: DriftVerdict) -> bool:
+    """Whether this window is beyond the limit, and so were as many of the last ones as the policy
+    wants.
+    """
+    return bool(verdict.beyond) and _times_beyond(policy, evidence, verdict) >= policy.k_of_n[0]
+
+
+def _times_beyond(policy: DriftPolicy, evidence: Evidence, verdict: DriftVerdict) -> int:
+    """How many of the last windows, this one included, are beyond the limit."""
+    return [*evidence.earlier, bool(verdict.beyond)][-policy.k_of_n[1] :].count(True)
+
+
+def _explain(policy: DriftPolicy, evidence: Evidence, verdict: DriftVerdict) -> list[str]:
+    wanted, windows = policy.k_of_n
+    reasons = [_measured(verdict, bool(evidence.importance)), *_drivers(verdict)]
+    if windows > 1 and verdict.beyond:
+        times = _times_beyond(policy, evidence, verdict)
         reasons.append(
             f"{times} of the last {windows} windows are beyond the limit; drift is called at "
             f"{wanted}"
         )
-    if not calibrated:
+    if not evidence.calibrated:
         reasons.append(
             "the thresholds are not calibrated: the champion was trained on too few months"
         )
-    return found.model_copy(
-        update={"outcome": "drifted" if drifted else "stable", "reasons": reasons}
-    )
+    return reasons
 
 
 def weigh(
@@ -292,28 +240,26 @@ def weigh(
     return weights | ({SCORE: of_score} if of_score else {})
 
 
-def _measured(found: DriftVerdict, weighed: bool) -> str:
-    over, counted = (
-        len(found.drifted_columns),
-        sum(weight > 0 for weight in found.importance.values()),
-    )
+def _measured(verdict: DriftVerdict, weighed: bool) -> str:
+    drifted = len(drifted_columns(verdict))
+    counted = sum(weight > 0 for weight in verdict.importance.values())
     by = (
         "of the weight"
         if weighed
         else "counted alike, since the package does not say what the model uses"
     )
     return (
-        f"{over} of {counted} columns, {found.share:.0%} {by}, are beyond their threshold; the "
-        f"limit is {found.limit:.0%}"
+        f"{drifted} of {counted} columns, {verdict.share:.0%} {by}, are beyond their threshold; "
+        f"the limit is {verdict.limit:.0%}"
     )
 
 
-def _drivers(found: DriftVerdict) -> list[str]:
+def _drivers(verdict: DriftVerdict) -> list[str]:
     """What drove it, the weightiest first."""
     return [
         (
-            f"{name}: distance {found.distances[name]:.3g}, threshold "
-            f"{found.thresholds[name]:.3g}, weight {found.importance[name]:.1%}"
+            f"{name}: distance {verdict.distances[name]:.3g}, threshold "
+            f"{verdict.thresholds[name]:.3g}, weight {verdict.importance[name]:.1%}"
         )
-        for name in found.drifted_columns[:_DRIVERS]
+        for name in drifted_columns(verdict)[:_DRIVERS]
     ]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from blocks.lake import Lake, LakeAway
 from blocks.registry import CHAMPION, ModelRegistry, RegistryAway, RegistryError
-from tasks.ledger.entries import HEAD, Entry, LedgerBroken, find_tampering, read
+from serving.records.ledger import Entry
+from tasks.ledger.entries import HEAD, LedgerBroken, find_tampering, read
 from tasks.ledger.reign import last_crowned
 from usecases.definition import known
 

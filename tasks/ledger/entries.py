@@ -10,23 +10,23 @@ next place. Each holds the SHA-256 of the one before it, and MLflow's model the 
 ``find_tampering``. The order is that of the places: clocks of machines differ, and a place does
 not."""
 
-import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import fields, replace
 from datetime import UTC, datetime
-from typing import Literal
+from typing import TypedDict
 
 from prefect.runtime import flow_run
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import ValidationError
 
 from blocks.lake import Lake
-from tasks.contest.verdict import Behaviour, Contest, Latency
+from serving.records.chain import FIRST, digest, find_fault, path_of, place_of
+from serving.records.ledger import Decision, Entry, Kind
+from serving.records.record import decode, encode, fields_of
 from tasks.outside.blocks_of_run import lake, registry
 
-Kind = Literal["contest", "approval", "crown", "rollback", "drift", "retrain", "refusal", "breaker"]
 HEAD = "laurel.ledger"
-FIRST = "0" * 64
 _READERS = 8
 _BETWEEN = 32
 
@@ -41,62 +41,17 @@ class Overtaken(RuntimeError):
     """
 
 
-class Decision(BaseModel):
-    """What was decided, why, and by which run.
+class Stamp(TypedDict):
+    """When a decision is made, and by which run."""
 
-    ``kind`` and the words of its ``verdict``:
-    contest    promote, keep, suspicious, unfair, inconclusive: ``challenger`` against ``champion``
-               on ``holdout``
-    approval   asked, approved, rejected, expired: whether ``challenger`` may take the crown;
-               ``run`` is the one that waits
-    crown      crowned, failed: ``version``, ``challenger`` refitted, got into service (or did not);
-               ``champion`` had the crown before
-               adopted, vacated: a person gave the crown to ``version``, or to nobody, without a
-                   contest; ``facts``: by whom, and why
-               restored: MLflow's alias was deleted by hand, and is at ``version`` again
-    rollback   rollback, failed: the crown went back to ``version`` from ``champion`` (or did not);
-               one entry, and none of kind crown
-    drift      stable, drifted, broken, inconclusive, silent: what a check of ``window`` against
-               ``champion`` found
-    retrain    started, and then promoted, kept, no champion yet, below the gate, nothing to do,
-               waits for approval, failed,
-               or crashed and cancelled, which somebody else writes for the run that died
-    refusal    running, cooldown, budget, breaker: why no retrain was started
-    breaker    closed: somebody closed the breaker by hand
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    use_case: str
-    time: str = Field(default_factory=lambda: now())
-    kind: Kind
-    verdict: str
-    reasons: list[str]
-    by: str = Field(default_factory=lambda: author())
-    run: str | None = Field(default_factory=lambda: root_run())
-    version: str | None = None
-    challenger: str | None = None
-    champion: str | None = None
-    promoted: bool = False
-    window: str = ""
-    holdout: str = ""
-    dataset_version: str = ""
-    contest: Contest | None = None
-    gate_score: FiniteFloat | None = None
-    behaviours: list[Behaviour] = []
-    latency: list[Latency] = []
-    facts: dict[str, FiniteFloat | str | None] = {}
+    time: str
+    by: str
+    run: str | None
 
 
-class Entry(Decision):
-    """A decision in its place. ``sequence`` counts from 1 for each use case."""
-
-    sequence: int
-    previous: str
-
-    @property
-    def decision(self) -> Decision:
-        return Decision(**{name: getattr(self, name) for name in Decision.model_fields})
+def stamp() -> Stamp:
+    """The stamp of this moment and this flow run."""
+    return {"time": now(), "by": author(), "run": root_run()}
 
 
 def now() -> str:
@@ -132,11 +87,11 @@ def append(store: Lake, decision: Decision, after: int | None = None) -> Entry:
     whoever decided by what was read up to there must read again. Raises ``Overtaken``."""
     while True:
         paths = store.list(f"decisions/{decision.use_case}")
-        places = [path for path in paths if _place(path)]
+        places = [path for path in paths if place_of(path)]
         sequence, previous = 1, FIRST
         if places:
             data = store.read(places[-1])
-            sequence, previous = _place(places[-1]) + 1, digest(data)
+            sequence, previous = place_of(places[-1]) + 1, digest(data)
             _decode(places[-1], data)
         if after is None and (known := _known(store, places, decision)):
             return known
@@ -145,7 +100,7 @@ def append(store: Lake, decision: Decision, after: int | None = None) -> Entry:
                 f"Entry {sequence - 1} of {decision.use_case!r} was added after entry "
                 f"{after} was read."
             )
-        entry = Entry(**dict(decision), sequence=sequence, previous=previous)
+        entry = Entry(**fields_of(decision), sequence=sequence, previous=previous)
         try:
             store.create(path_of(entry.use_case, sequence), encode(entry))
         except FileExistsError:
@@ -160,15 +115,14 @@ def _known(store: Lake, places: Sequence[str], decision: Decision) -> Entry | No
     An event is what its run decided, without the clock: each try of a step reads another time, and
     says the same otherwise. Of a direct call, which has no run, the time belongs to it. A run that
     was started again ends once more: an end belongs to the start before it."""
-    ignored = {"time", "by"} if decision.run else set()
-    wanted = decision.model_dump(exclude=ignored)
+    event = _event(decision)
     latest_places = places[-_BETWEEN:]
     with ThreadPoolExecutor(_READERS) as readers:
         contents = list(readers.map(store.read, latest_places))
     for path, data in zip(reversed(latest_places), reversed(contents), strict=True):
         with suppress(LedgerBroken):  # the audit names it; here it is no reason not to go on
             entry = _decode(path, data)
-            if entry.run == decision.run and entry.decision.model_dump(exclude=ignored) == wanted:
+            if _event(decision_of(entry)) == event:
                 return entry
             if decision.kind == "retrain" and (entry.kind, entry.verdict, entry.run) == (
                 "retrain",
@@ -179,11 +133,20 @@ def _known(store: Lake, places: Sequence[str], decision: Decision) -> Entry | No
     return None
 
 
+def _event(decision: Decision) -> Decision:
+    return replace(decision, time="", by="") if decision.run else decision
+
+
+def decision_of(entry: Entry) -> Decision:
+    """The entry without its place."""
+    return Decision(**{field.name: getattr(entry, field.name) for field in fields(Decision)})
+
+
 def read(store: Lake, use_case: str, last: int | None = None) -> list[Entry]:
     """The entries in order, or the ``last`` ones of them. Raises ``LedgerBroken`` for one that
     cannot be read.
     """
-    places = [path for path in store.list(f"decisions/{use_case}") if _place(path)]
+    places = [path for path in store.list(f"decisions/{use_case}") if place_of(path)]
     wanted = places if last is None else places[-last:]
     with ThreadPoolExecutor(_READERS) as readers:
         return [
@@ -199,57 +162,33 @@ def find_tampering(store: Lake, use_case: str, head: str | None) -> list[str]:
     A changed entry is named by the one after it, which holds its digest, or by the head.
     """
     paths = store.list(f"decisions/{use_case}")
-    found = [f"{path} is no entry of the ledger" for path in paths if not _place(path)]
-    places = [path for path in paths if _place(path)]
     with ThreadPoolExecutor(_READERS) as readers:
+        places = [path for path in paths if place_of(path)]
         contents = dict(zip(places, readers.map(store.read, places), strict=True))
-    digests = {_place(path): digest(data) for path, data in contents.items()}
-    for path, data in contents.items():
-        found += _faults(path, data, digests)
-    if head is not None:
-        place, _, wanted = head.partition(" ")
-        if int(place) not in digests:
-            found.append(
-                f"{path_of(use_case, int(place))} is missing: MLflow's model names it as the head"
-            )
-        elif digests[int(place)] != wanted:
-            found.append(
-                f"{path_of(use_case, int(place))} was changed: its SHA-256 is not the one on "
-                "MLflow's model"
-            )
-    return list(dict.fromkeys(found))
+    digests = {place_of(path): digest(data) for path, data in contents.items()}
+    strangers = [find_fault(path, None, digests) for path in paths if not place_of(path)]
+    faults = [_fault(path, data, digests) for path, data in contents.items()]
+    faults = [*strangers, *faults, _fault_of_head(use_case, head, digests)]
+    return list(dict.fromkeys(filter(None, faults)))
 
 
-def _faults(path: str, data: bytes, digests: dict[int, str]) -> list[str]:
-    place = _place(path)
-    folder = path.rpartition("/")[0]
+def _fault(path: str, data: bytes, digests: dict[int, str]) -> str:
     try:
-        entry = _decode(path, data)
+        return find_fault(path, _decode(path, data), digests)
     except LedgerBroken as error:
-        return [str(error)]
-    if entry.sequence != place:
-        return [f"{path} says of itself that it is entry {entry.sequence}"]
-    if place == 1:
-        return [] if entry.previous == FIRST else [f"{path} is the first and names one before it"]
-    if place - 1 not in digests:
-        return [f"{folder}/{place - 1:08d}.json is missing"]
-    return (
-        []
-        if digests[place - 1] == entry.previous
-        else [f"{folder}/{place - 1:08d}.json was changed: the entry after it has another SHA-256"]
-    )
+        return str(error)
 
 
-def path_of(use_case: str, sequence: int) -> str:
-    return f"decisions/{use_case}/{sequence:08d}.json"
-
-
-def encode(entry: Entry) -> bytes:
-    return entry.model_dump_json(indent=1).encode()
-
-
-def digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def _fault_of_head(use_case: str, head: str | None, digests: dict[int, str]) -> str:
+    if head is None:
+        return ""
+    place, _, wanted = head.partition(" ")
+    path = path_of(use_case, int(place))
+    if int(place) not in digests:
+        return f"{path} is missing: MLflow's model names it as the head"
+    if digests[int(place)] != wanted:
+        return f"{path} was changed: its SHA-256 is not the one on MLflow's model"
+    return ""
 
 
 def latest(entries: Sequence[Entry], *kinds: Kind) -> Entry | None:
@@ -257,15 +196,9 @@ def latest(entries: Sequence[Entry], *kinds: Kind) -> Entry | None:
     return next((entry for entry in reversed(entries) if entry.kind in kinds), None)
 
 
-def _place(path: str) -> int:
-    """0 for an object that is no entry."""
-    name = path.rpartition("/")[2].removesuffix(".json")
-    return int(name) if len(name) == 8 and name.isdecimal() and path.endswith(".json") else 0
-
-
 def _decode(path: str, data: bytes) -> Entry:
     try:
-        return Entry.model_validate_json(data)
+        return decode(Entry, data)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -11,7 +11,9 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 
 from blocks.registry import CHAMPION
-from tasks.ledger.entries import Decision, Entry, path_of, read
+from serving.records.chain import path_of
+from serving.records.ledger import Decision, Entry
+from tasks.ledger.entries import read
 from tasks.ledger.governor import breaker_of, may_retrain, short, trusted_times
 from tasks.ledger.reign import last_crowned
 from tasks.messages.announcements import number

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from tasks.ledger.entries import Decision
+from serving.records.ledger import Decision
 from usecases.definition import RetrainPolicy
 
 DAY = timedelta(hours=24)

@@ -15,7 +15,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.states import Crashed
 
-from tasks.ledger.entries import Decision, read, record
+from serving.records.ledger import Decision
+from tasks.ledger.entries import now, read, record
 from tasks.ledger.governor import open_starts
 from tasks.ledger.reign import end_crowning
 from tasks.messages.announcements import flow_failed, run_cancelled
@@ -181,6 +182,7 @@ def report_loss(use_case: str, loss: Loss) -> None:
         record(
             Decision(
                 use_case=use_case,
+                time=now(),
                 kind="retrain",
                 verdict=loss.verdict,
                 reasons=[loss.reason],

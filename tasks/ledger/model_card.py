@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from html import escape
 
 from serving.package.manifest import Manifest
-from tasks.contest.verdict import Contest
+from serving.records.contest import Contest
+from serving.records.ledger import Decision
 from tasks.data.dataset import DatasetVersion
-from tasks.ledger.entries import Decision
 from usecases.definition import UseCase
 
 _STYLE = (

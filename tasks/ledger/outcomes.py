@@ -7,7 +7,7 @@ Nobody words an outcome a second time.
 
 from dataclasses import dataclass
 
-from tasks.ledger.entries import Decision
+from serving.records.ledger import Decision
 from tasks.messages.wording import metric_name, number
 from usecases.definition import Gate, UseCase, load
 

@@ -16,7 +16,9 @@ from prefect import get_run_logger
 from blocks.lake import Lake
 from blocks.registry import CHAMPION, ModelRegistry, ModelVersion, RegistryError
 from blocks.service import ServiceAway
-from tasks.ledger.entries import HEAD, Decision, Entry, path_of, read, record
+from serving.records.chain import path_of
+from serving.records.ledger import Decision, Entry
+from tasks.ledger.entries import HEAD, read, record, stamp
 from tasks.messages.announcements import adopted, alias_restored, deployment_failed
 from tasks.outside.blocks_of_run import lake, registry, service, tell
 
@@ -242,6 +244,7 @@ def _end_crowning(reign: Reign) -> Reign:
             reasons=[reason],
             version=untried.number,
             champion=reign.champion,
+            **stamp(),
         )
     )
     tell(
@@ -289,6 +292,7 @@ def _take_over(reign: Reign) -> Reign:
             reasons=[reason],
             version=number,
             facts=facts,
+            **stamp(),
         )
     )
     tell(adopted(use_case, version=number, champion_before=None, reason=reason))
@@ -307,6 +311,7 @@ def _restore_alias(reign: Reign) -> Reign:
             reasons=[reason],
             version=reign.champion,
             champion=reign.champion,
+            **stamp(),
         )
     )
     tell(alias_restored(reign.use_case, version=reign.version.number))

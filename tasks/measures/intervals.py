@@ -8,29 +8,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, FiniteFloat
 
+from serving.records.performance import Interval
 from tasks.measures.metrics import reweighted
 from usecases.definition import Metric
 
 LEVEL = 0.90
 REPLICATES = 400
-
-
-class Interval(BaseModel):
-    """A score with its two-sided bounds at ``LEVEL``. ``None``: not known, since a class is
-    missing, or is on some replicates.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    value: FiniteFloat | None = None
-    low: FiniteFloat | None = None
-    high: FiniteFloat | None = None
-
-    @property
-    def bounds(self) -> tuple[float, float] | None:
-        return None if self.low is None or self.high is None else (self.low, self.high)
 
 
 def days_of(event_time: pl.Series) -> np.ndarray:

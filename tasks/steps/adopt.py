@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from prefect import task
 
 from blocks.registry import CHAMPION, ModelVersion, RegistryError
-from tasks.ledger.entries import Decision, record
+from serving.records.ledger import Decision
+from tasks.ledger.entries import record, stamp
 from tasks.ledger.reign import NOBODY, look
 from tasks.messages.announcements import crown_vacated
 from tasks.outside.blocks_of_run import RESUMED, lake, registry, tell
@@ -64,6 +65,7 @@ def make_watchable(version: ModelVersion, reason: str, seed: int) -> ModelVersio
         reasons=[reason],
         challenger=version.number,
         holdout=holdout,
+        **stamp(),
     )
     return refit_winner.fn(version, decision, seed)
 
@@ -87,6 +89,7 @@ def vacate(use_case: str, adoption: Adoption, by: str, why: str) -> None:
             reasons=[reason],
             champion=adoption.champion,
             facts=facts,
+            **stamp(),
         )
     )
     tell(crown_vacated(use_case, champion_before=adoption.champion, by=by, why=why))

@@ -3,8 +3,9 @@
 from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
 
+from serving.records.contest import Contest
+from serving.records.record import encode, fields_of
 from tasks.contest.decide import judge_rows, seen
-from tasks.contest.verdict import Contest
 from tasks.data.dataset import read_periods, read_version
 from tasks.data.row_digests import Seen
 from tasks.messages.announcements import metric_name, number
@@ -68,11 +69,11 @@ def report_comparison(
 ) -> None:
     """Into the lake, as an artifact, and both scores in the log."""
     path = f"reports/{use_case}/{window}/comparison-{champion}-{challenger}.json"
-    lake().write(path, contest.model_dump_json(indent=1).encode())
+    lake().write(path, encode(contest))
     table = [
         {
             name: round(value, 4) if isinstance(value, float) else value
-            for name, value in one.model_dump().items()
+            for name, value in fields_of(one).items()
         }
         for one in (contest.main, *contest.guards)
     ]

@@ -15,7 +15,8 @@ from blocks.registry import CHAMPION, ModelRegistry, ModelVersion
 from blocks.service import ServiceAway
 from blocks.settings import Settings
 from serving.package.model import Package
-from tasks.ledger.entries import Decision, Entry, read, record
+from serving.records.ledger import Decision, Entry
+from tasks.ledger.entries import read, record, stamp
 from tasks.ledger.reign import CROWNING, ENDED, PACKAGE_SHA256
 from tasks.messages.announcements import adopted, deployed, deployment_failed, rolled_back
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, service, tell
@@ -158,6 +159,7 @@ def _record(
             **why.facts,
             **facts,
         },
+        **stamp(),
     )
     if not stands(read(lake(), version.use_case, RECENT_ENTRIES), decision):
         record(decision)

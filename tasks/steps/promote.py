@@ -1,6 +1,7 @@
 """The steps of ``promote``: which challenger there is, and the contest that it is given."""
 
 import math
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -9,14 +10,16 @@ from prefect import task
 
 from blocks.registry import CHALLENGER, ModelVersion, RegistryError
 from serving.package.manifest import Manifest
+from serving.records.contest import Verdict
+from serving.records.ledger import Decision
 from tasks.contest.behaviour import failures, try_behaviours
 from tasks.contest.decide import blocks_of, judge_rows, other_schema, seen
 from tasks.contest.latency import time_packages, too_slow
 from tasks.contest.leaks import doubt, strongest_column
-from tasks.contest.verdict import Verdict, too_little, weigh
+from tasks.contest.verdict import too_little, weigh
 from tasks.data.dataset import read_periods, read_version
 from tasks.data.row_digests import Seen
-from tasks.ledger.entries import Decision
+from tasks.ledger.entries import stamp
 from tasks.ledger.outcomes import next_step
 from tasks.ledger.reign import find_champion
 from tasks.measures.metrics import score
@@ -61,11 +64,8 @@ def hold_contest(challenger: ModelVersion, seed: int) -> Decision:
             "contest itself."
         )
     decision = _judge(case, champion, challenger, seed)
-    return decision.model_copy(
-        update={
-            "facts": {**decision.facts, "next": next_step(case, decision, asks_person(decision))}
-        }
-    )
+    step = next_step(case, decision, asks_person(decision))
+    return replace(decision, facts={**decision.facts, "next": step})
 
 
 def _judge(
@@ -96,39 +96,34 @@ def _judge(
                 "rows": float(len(rows)),
                 "positives": float(modelling.labels(case, rows).sum()),
             },
+            **stamp(),
         )
         if decision.reasons:
             return decision
         scores = score_rows(package, rows)
         if decision.gate_score is None:  # the use case had another gate when it was evaluated
-            decision = decision.model_copy(
-                update={"gate_score": score(case.gate.metric, modelling.labels(case, rows), scores)}
-            )
-        decision = decision.model_copy(
-            update={"behaviours": try_behaviours(case, package, rows, seed)}
-        )
+            reached = score(case.gate.metric, modelling.labels(case, rows), scores)
+            decision = replace(decision, gate_score=None if math.isnan(reached) else reached)
+        decision = replace(decision, behaviours=try_behaviours(case, package, rows, seed))
         if champion is None:
             return _without_champion(case, decision, rows, scores)
         with opened(store, champion) as (other, _):
             who = f"champion {champion.number}"
             if unfair := seen(who, other.manifest.trained_on, dataset, holdout, rows_seen):
-                return decision.model_copy(update={"reasons": unfair})
+                return replace(decision, reasons=unfair)
             try:
                 theirs = _rows_of_champion(case, other.manifest, rows, holdout)
             except OtherColumns as error:
                 facts = {**decision.facts, "unscored": "the champion is of another schema"}
-                return decision.model_copy(
-                    update={"reasons": [f"{who} cannot be scored: {error}"], "facts": facts}
-                )
+                return replace(decision, reasons=[f"{who} cannot be scored: {error}"], facts=facts)
             before, latency = score_rows(other, theirs), time_packages(other, package, rows, theirs)
     contest = judge_rows(case, rows, before, scores, seed)
-    decision = decision.model_copy(
-        update={
-            "contest": contest,
-            "latency": latency,
-            "verdict": contest.verdict,
-            "reasons": contest.reasons,
-        }
+    decision = replace(
+        decision,
+        contest=contest,
+        latency=latency,
+        verdict=contest.verdict,
+        reasons=contest.reasons,
     )
     return _weighed(case, decision, rows, scores, before)
 
@@ -169,13 +164,12 @@ def _weighed(
         "strongest_column": column,
         "strongest_column_roc_auc": None if math.isnan(alone) else alone,
     }
-    return decision.model_copy(
-        update={
-            "verdict": verdict,
-            "reasons": reasons,
-            "promoted": verdict == "promote",
-            "facts": facts,
-        }
+    return replace(
+        decision,
+        verdict=verdict,
+        reasons=reasons,
+        promoted=verdict == "promote",
+        facts=facts,
     )
 
 
@@ -202,12 +196,12 @@ def _without_champion(
         reasons.append(f"the evidence is thin, so a crown is provisional: {little}")
     decision = _weighed(
         case,
-        decision.model_copy(update={"verdict": verdict, "reasons": reasons}),
+        replace(decision, verdict=verdict, reasons=reasons),
         rows,
         scores,
         None,
     )
-    return decision.model_copy(update={"facts": {**decision.facts, "provisional": little}})
+    return replace(decision, facts={**decision.facts, "provisional": little})
 
 
 @task(**RESUMED)

@@ -9,8 +9,8 @@ import polars as pl
 from prefect import task
 
 from blocks.registry import ModelVersion
+from serving.records.ledger import Decision
 from tasks.data.dataset import read_periods, read_version
-from tasks.ledger.entries import Decision
 from tasks.ledger.model_card import as_page, model_card
 from tasks.models import modelling
 from tasks.outside.blocks_of_run import RESUMED, lake, registry

@@ -12,7 +12,8 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext, TaskRunContext
 
 from blocks.registry import CHAMPION
-from tasks.ledger.entries import Decision, Entry, Overtaken, read, record, root_run
+from serving.records.ledger import Decision, Entry
+from tasks.ledger.entries import Overtaken, read, record, root_run, stamp
 from tasks.ledger.governor import Refusal, breaker_of, may_retrain, open_starts
 from tasks.ledger.lost_runs import Loss, find_run, report_loss
 from tasks.messages.announcements import (
@@ -104,6 +105,7 @@ def _start(use_case: str, reason: str, by_hand: bool, entries: list[Entry]) -> N
         verdict="started",
         reasons=[reason],
         facts={"started_by": who},
+        **stamp(),
     )
     record(start, after=entries[-1].sequence if entries else 0)
 
@@ -120,6 +122,7 @@ def skip_retrain(use_case: str, reason: str, refusal: Refusal) -> None:
             verdict=refusal.verdict,
             reasons=[refusal.reason],
             facts=facts,
+            **stamp(),
         )
     )
     get_run_logger().info(
@@ -161,6 +164,7 @@ def record_end(use_case: str, verdict: str, said: str, version: str | None = Non
             reasons=[said],
             version=version,
             promoted=promoted,
+            **stamp(),
         )
     )
     if verdict == "nothing to do":  # every other end has been told by what led to it
@@ -216,6 +220,7 @@ def close(use_case: str, by: str, why: str) -> int:
             verdict="closed",
             reasons=[f"closed by {by}: {why}"],
             facts=facts,
+            **stamp(),
         )
     )
     tell(breaker_closed(use_case, by=by, why=why, rejections=rejections))

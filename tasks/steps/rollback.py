@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from prefect import task
 
 from blocks.registry import ModelVersion, RegistryError
-from tasks.ledger.entries import Decision, read
+from serving.records.ledger import Decision
+from tasks.ledger.entries import read
 from tasks.ledger.reign import find_reign
 from tasks.outside.blocks_of_run import RESUMED, lake, registry
 from usecases.definition import load

@@ -30,8 +30,9 @@ from blocks.registry import CHALLENGER, CHAMPION, ModelRegistry, ModelVersion
 from blocks.settings import Settings
 from deployments.local import stack as local
 from deployments.servers.seaweedfs import BIN
+from serving.records.ledger import Decision
 from tasks.data.dataset import read_periods, read_version
-from tasks.ledger.entries import Decision, append
+from tasks.ledger.entries import append, now
 from tasks.models import modelling
 from tasks.packages.packaging import Origin, make_package
 from tasks.steps.evaluate import judge_holdout, score_holdout
@@ -264,6 +265,7 @@ class Loop:
         facts: dict[str, Any] = {"package_sha256": version.tags["laurel.package_sha256"]}
         said = {
             "use_case": version.use_case,
+            "time": now(),
             "kind": "crown",
             "verdict": "crowned",
             "version": version.number,

@@ -21,6 +21,7 @@ from flows.drift_check import drift_check
 from flows.ingest import ingest
 from flows.promote import promote
 from tasks.drift import quarantine
+from tasks.drift.drivers import drifted_columns
 from tasks.packages.packaging import score_rows
 from tasks.packages.registered import opened
 from tests.fixtures.processes import wait_until
@@ -168,7 +169,7 @@ def test_world_that_changed_is_drift_with_a_report_and_an_event(
     outcome = loop.run(drift_check, CASE, window="2024-06")
     checked = outcome.result
     assert (checked.verdict.outcome, checked.verdict.beyond) == ("drifted", True)
-    drifted = set(checked.verdict.drifted_columns)
+    drifted = set(drifted_columns(checked.verdict))
     assert "first" in drifted and not drifted & {"second", "steady"}
     assert checked.verdict.share == pytest.approx(
         sum(checked.verdict.importance[name] for name in drifted)
@@ -188,11 +189,11 @@ def test_world_that_changed_is_drift_with_a_report_and_an_event(
         champion.number,
     )
     assert (said["columns"], said["cause"], said["report"]) == (
-        checked.verdict.drifted_columns,
+        drifted_columns(checked.verdict),
         "data",
         checked.report_url,
     )
-    assert [driver["column"] for driver in said["drivers"]] == checked.verdict.drifted_columns
+    assert [driver["column"] for driver in said["drivers"]] == drifted_columns(checked.verdict)
     assert all(
         driver["distance"] >= driver["threshold"] and driver["weight"] > 0
         for driver in said["drivers"]

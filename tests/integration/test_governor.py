@@ -25,7 +25,9 @@ from deployments.checks.audit import main
 from flows.close_breaker import close_breaker
 from flows.explain import explain
 from flows.retrain import retrain
-from tasks.ledger.entries import Decision, append, path_of, record
+from serving.records.chain import path_of
+from serving.records.ledger import Decision
+from tasks.ledger.entries import append, now, record, stamp
 from tasks.ledger.governor import Refusal
 from tasks.steps.retrain import ask_governor
 from tests.fixtures.processes import wait_until
@@ -39,13 +41,14 @@ def plant(loop: Loop, kind: str, verdict: str, **given: Any) -> None:
     """An entry as a run of before would have left it."""
     fields = {
         "use_case": CASE,
+        "time": now(),
         "kind": kind,
         "verdict": verdict,
         "reasons": ["planted"],
         "by": "a test",
         "run": None,
     }
-    append(loop.lake, Decision.model_validate(fields | given))
+    append(loop.lake, Decision(**(fields | given)))
 
 
 def runs(loop: Loop) -> list[FlowRun]:
@@ -220,7 +223,13 @@ def test_a_run_that_was_lost_and_goes_on_is_not_refused_by_its_own_start(loop: L
         """
         if started:
             record(
-                Decision(use_case=use_case, kind="retrain", verdict="started", reasons=["drift"])
+                Decision(
+                    use_case=use_case,
+                    kind="retrain",
+                    verdict="started",
+                    reasons=["drift"],
+                    **stamp(),
+                )
             )
         return ask_governor.fn(use_case, "drift", False)
 

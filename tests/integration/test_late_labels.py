@@ -15,8 +15,8 @@ from blocks.registry import ModelVersion
 from flows.drift_check import drift_check
 from flows.ingest import ingest
 from flows.promote import promote
+from serving.records.drift import Checked
 from tasks.packages.registered import read_manifest
-from tasks.steps.drift_check.judge import Checked
 from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop, Outcome
 from usecases.definition import load

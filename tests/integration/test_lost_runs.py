@@ -36,7 +36,8 @@ from deployments.apply.command import apply_now
 from deployments.servers.environment import environment
 from deployments.servers.seaweedfs import BIN
 from flows.runs import TOLD
-from tasks.ledger.entries import Decision, append, read
+from serving.records.ledger import Decision
+from tasks.ledger.entries import append, now, read
 from tasks.ledger.governor import Refusal
 from tasks.outside.blocks_of_run import PATIENT
 from tasks.steps.retrain import ask_governor, close, record_end, skip_retrain
@@ -109,6 +110,7 @@ class Stack:
         """What ``retrain`` notes when it begins."""
         start = Decision(
             use_case=CASE,
+            time=now(),
             kind="retrain",
             verdict="started",
             reasons=["drift"],
@@ -355,7 +357,12 @@ def test_event_stands_once_in_the_ledger_though_its_answer_was_lost(
             append(
                 alone.lake,
                 Decision(
-                    use_case=case, kind="contest", verdict="keep", reasons=["planted"], **fields
+                    use_case=case,
+                    time=now(),
+                    kind="contest",
+                    verdict="keep",
+                    reasons=["planted"],
+                    **fields,
                 ),
             )
             before += 1

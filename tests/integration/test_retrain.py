@@ -25,8 +25,10 @@ from deployments.local import stack
 from flows.drift_check import drift_check
 from flows.explain import explain
 from flows.retrain import retrain
+from serving.records.ledger import Decision
 from tasks.data.dataset import read_version, versions
-from tasks.ledger.entries import Decision, append
+from tasks.drift.drivers import drifted_columns
+from tasks.ledger.entries import append, now
 from tasks.packages.registered import read_manifest
 from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop
@@ -183,7 +185,7 @@ def test_drift_retrains_on_the_worker_and_the_new_champion_serves(loop: Loop) ->
     wait_until(lambda: len(runs(loop)) > len(known), "the automation starts a retrain")
     run = ended(loop, next(run for run in runs(loop) if run.id not in known))
     assert state_name(run) == "Completed"
-    columns = ", ".join(verdict.drifted_columns)
+    columns = ", ".join(drifted_columns(verdict))
     assert run.parameters == {
         "use_case": CASE,
         "through": "2024-07",
@@ -216,6 +218,7 @@ def test_place_that_a_dead_run_left_taken_is_free_for_the_next_one(loop: Loop) -
     """
     dead = Decision(
         use_case=CASE,
+        time=now(),
         kind="retrain",
         verdict="started",
         reasons=["drift"],

@@ -3,12 +3,14 @@ and to people.
 """
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from prefect import get_run_logger, task
 
 from blocks.registry import CHALLENGER
-from tasks.ledger.entries import Decision, author, now, read, record
+from serving.records.ledger import Decision
+from tasks.ledger.entries import author, decision_of, now, read, record
 from tasks.ledger.reign import find_champion, look
 from tasks.messages.announcements import approval_answered
 from tasks.outside.blocks_of_run import PATIENT, RESUMED, lake, registry, tell
@@ -32,17 +34,18 @@ def judge_answer(question: Decision, approved: bool, by: str, why: str) -> Decis
         if entry.kind == "approval" and entry.run == question.run and entry.verdict != "asked"
     ]
     if found:  # what follows is done again: nobody knows how far the try before came
-        decision = found[-1].decision
+        decision = decision_of(found[-1])
     else:
         verdict, reason = _judge(question, approved, by, why)
-        update = {
-            "verdict": verdict,
-            "reasons": [reason],
-            "by": author(),
-            "time": now(),
-            "facts": {"by": by, "why": why},
-        }
-        decision = question.model_copy(update={**update, "contest": None})
+        decision = replace(
+            question,
+            verdict=verdict,
+            reasons=[reason],
+            by=author(),
+            time=now(),
+            facts={"by": by, "why": why},
+            contest=None,
+        )
         record(decision)
     verdict, reason = decision.verdict, decision.reasons[0]
     store = registry()
@@ -98,7 +101,7 @@ def end_waiting(use_case: str, run: str) -> str:
     *expired* here."""
     waiting = [
         question
-        for question in pending([entry.decision for entry in read(lake(), use_case)])
+        for question in pending([decision_of(entry) for entry in read(lake(), use_case)])
         if question.run == run
     ]
     if not waiting:
@@ -113,21 +116,22 @@ def end_waiting(use_case: str, run: str) -> str:
     question = next(
         (
             one
-            for one in pending([entry.decision for entry in read(lake(), use_case)])
+            for one in pending([decision_of(entry) for entry in read(lake(), use_case)])
             if one.run == run
         ),
         None,
     )
     if question is None:
         return "It was answered before."
-    facts = {"by": TIME_LIMIT, "why": f"the run that waited ended as {ended}"}
-    update = {
-        "verdict": "expired",
-        "reasons": [f"nobody answered: {facts['why']}"],
-        "contest": None,
-        "facts": facts,
-    }
-    decision = question.model_copy(update={**update, "time": now()})
+    why = f"the run that waited ended as {ended}"
+    decision = replace(
+        question,
+        time=now(),
+        verdict="expired",
+        reasons=[f"nobody answered: {why}"],
+        contest=None,
+        facts={"by": TIME_LIMIT, "why": why},
+    )
     record(decision)
     store = registry()
     holder = store.at(use_case, CHALLENGER)

@@ -3,13 +3,15 @@
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 
 from blocks.registry import ModelVersion
-from tasks.ledger.entries import Decision, Entry, now, read, record, root_run
+from serving.records.ledger import Decision, Entry
+from tasks.ledger.entries import decision_of, now, read, record, root_run
 from tasks.messages.announcements import approval_asked, number
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, run_page, tell
 from tasks.steps.approve.runs import begin, open_runs, say_no
@@ -72,15 +74,14 @@ def ask_for_approval(challenger: ModelVersion, contest: Decision, seed: int) -> 
         "contest": contest.verdict,
         "seed": float(seed),
     }
-    question = contest.model_copy(
-        update={
-            "kind": "approval",
-            "verdict": "asked",
-            "run": waiting,
-            "time": now(),
-            "promoted": False,
-            "facts": {**facts, "asked_by": asked_by, "time_limit": " ".join(limits)},
-        }
+    question = replace(
+        contest,
+        kind="approval",
+        verdict="asked",
+        run=waiting,
+        time=now(),
+        promoted=False,
+        facts={**facts, "asked_by": asked_by, "time_limit": " ".join(limits)},
     )
     if not stands(before, question):
         record(question)
@@ -110,7 +111,7 @@ def find_question(use_case: str, version: str) -> Decision:
             and entry.run == root_run()
             and entry.challenger == version
         ):
-            return entry.decision
+            return decision_of(entry)
     way = f"prefect deployment run 'promote/{use_case}' --param version={version}"
     raise NoQuestion(
         f"No contest of version {version} of {use_case!r} asks in this run. Hold one: {way}"

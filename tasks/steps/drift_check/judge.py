@@ -2,19 +2,21 @@
 verdict, and Evidently's report.
 """
 
-import numpy as np
+from dataclasses import replace
+
 import polars as pl
 from prefect import task
-from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.registry import ModelVersion, RegistryError
 from serving.package.manifest import REFERENCE, Manifest
+from serving.records.drift import Checked, DriftVerdict
 from tasks.drift.broken import find_broken
+from tasks.drift.drivers import weight
 from tasks.drift.evidently_report import keep_report, run_evidently
 from tasks.drift.history import beyond_before
 from tasks.drift.late_labels import check_performance
-from tasks.drift.performance import Cause, Performance, find_cause, join_verdict
-from tasks.drift.verdict import DriftVerdict, judge, measure, monitored, without
+from tasks.drift.performance import find_cause, join_verdict
+from tasks.drift.verdict import Evidence, judge, measure, monitored, without
 from tasks.ledger.entries import now
 from tasks.ledger.reign import find_champion as reigning
 from tasks.log.files import find_months
@@ -23,27 +25,6 @@ from tasks.outside.blocks_of_run import PATIENT, lake, registry
 from tasks.packages.own_columns import as_champion
 from tasks.packages.registered import opened
 from usecases.definition import UseCase, load
-
-
-class Checked(BaseModel):
-    """A verdict with where its report lies, and the champion's performance on the labels that have
-    come. ``time`` is UTC, in ISO 8601.
-
-    ``label_coverage`` and ``scores`` are those of ``performance``; ``cause`` says by what a drift
-    was seen."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    use_case: str
-    champion: str
-    time: str = Field(default_factory=now)
-    verdict: DriftVerdict
-    report_path: str | None = None
-    report_url: str | None = None
-    label_coverage: float = 0.0
-    scores: dict[str, float] = {}
-    performance: Performance | None = None
-    cause: Cause | None = None
 
 
 @task(**PATIENT)
@@ -88,7 +69,7 @@ def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
             limit=case.drift.share,
             reasons=[str(error)],
         )
-        return Checked(use_case=case.name, champion=champion.number, verdict=damaged)
+        return Checked(use_case=case.name, champion=champion.number, time=now(), verdict=damaged)
     case = without(case, read.partly)
     verdict = judge_window(case, manifest, reference, read, champion.number)
     path = url = None
@@ -99,11 +80,12 @@ def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
     return Checked(
         use_case=case.name,
         champion=champion.number,
+        time=now(),
         verdict=judged,
         report_path=path,
         report_url=url,
         label_coverage=performance.coverage,
-        scores=performance.scores,
+        scores={**performance.scores},
         performance=performance,
         cause=find_cause(verdict, performance) if judged.outcome == "drifted" else None,
     )
@@ -126,10 +108,18 @@ def judge_window(
     if read.counted >= policy.minimum_rows and not broken and (days or 0) >= policy.minimum_days:
         distances = measure(case, reference, read.rows, limits, manifest.drift_methods)
     earlier = beyond_before(lake(), case.name, champion, read.name, policy.k_of_n[1] - 1)
-    asked = (distances, limits, manifest.drift_calibrated, manifest.drift_importance, earlier)
-    return judge(policy, read.name, read.counted, broken, *asked, days).model_copy(
-        update={"how": read.how}
+    evidence = Evidence(
+        window=read.name,
+        rows=read.counted,
+        days=days,
+        broken=broken,
+        distances=distances,
+        thresholds=limits,
+        calibrated=manifest.drift_calibrated,
+        importance=manifest.drift_importance,
+        earlier=earlier,
     )
+    return replace(judge(policy, evidence), how=read.how)
 
 
 def _report(
@@ -143,10 +133,10 @@ def _report(
     """The columns stand in it by weight; one without a distance, which cannot count, has no place
     there.
     """
-    finite = {name: far for name, far in verdict.distances.items() if np.isfinite(far)}
+    finite = {name: far for name, far in verdict.distances.items() if far is not None}
     columns = sorted(
-        (c for c in monitored(case, verdict.distances) if c.name in finite),
-        key=lambda column: -verdict.weight(column.name),
+        (column for column in monitored(case, verdict.distances) if column.name in finite),
+        key=lambda column: -weight(verdict, column.name),
     )
     _, html, text = run_evidently(
         columns, reference, read.rows, verdict.thresholds, manifest.drift_methods
@@ -165,4 +155,4 @@ def unseen(champion: ModelVersion, window: str | None, why: str) -> Checked:
         limit=case.drift.share,
         reasons=[why],
     )
-    return Checked(use_case=case.name, champion=champion.number, verdict=verdict)
+    return Checked(use_case=case.name, champion=champion.number, time=now(), verdict=verdict)

@@ -2,27 +2,31 @@
 message, and the event of drift.
 """
 
-import numpy as np
 from prefect import get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 from blocks.slack import Message
+from serving.records.drift import Checked, DriftVerdict
+from serving.records.ledger import Decision
+from serving.records.performance import Performance
+from serving.records.record import encode
 from tasks.drift import quarantine
 from tasks.drift.broken import named_columns
-from tasks.drift.performance import (
-    Performance,
-    performance_facts,
-    performance_rows,
-    say_performance,
+from tasks.drift.drivers import (
+    drifted_columns,
+    explain,
+    list_drifted,
+    ordered_columns,
+    times,
+    weight,
 )
-from tasks.drift.verdict import DriftVerdict
-from tasks.ledger.entries import Decision, author, record
+from tasks.drift.performance import performance_facts, performance_rows, say_performance
+from tasks.ledger.entries import author, record, root_run
 from tasks.measures import plots
 from tasks.messages.announcements import drift_checked, performance_worse, predictions_missing
 from tasks.outside.blocks_of_run import PATIENT, artifact_key, lake, tell
-from tasks.steps.drift_check.judge import Checked
 from tasks.steps.drift_check.silence import resource_id
 from usecases.definition import load
 
@@ -38,7 +42,7 @@ def record_check(checked: Checked) -> None:
     if verdict.outcome != "silent":
         store.write(
             f"reports/{case.name}/{verdict.window}/verdict.json",
-            checked.model_dump_json(indent=1).encode(),
+            encode(checked),
         )
     if verdict.outcome == "broken":
         quarantine.put(
@@ -71,10 +75,12 @@ def record_check(checked: Checked) -> None:
                 "limit": verdict.limit,
                 "rows": float(verdict.rows),
                 "read": verdict.how,
-                "columns": verdict.listed,
+                "columns": list_drifted(verdict),
                 "report": checked.report_path,
                 **performance_facts(checked.performance),
             },
+            by=author(),
+            run=root_run(),
         )
     )
 
@@ -117,7 +123,7 @@ def report_check(checked: Checked) -> None:
         window=verdict.window,
         share=verdict.share,
         limit=verdict.limit,
-        columns={name: verdict.times(name) for name in verdict.drifted_columns},
+        columns={name: times(verdict, name) for name in drifted_columns(verdict)},
         reasons=verdict.reasons,
         picture=_picture(verdict),
         links=links,
@@ -142,11 +148,12 @@ def _picture(verdict: DriftVerdict) -> bytes | None:
     if verdict.outcome != "drifted" or not verdict.distances:
         return None
     counted = {
-        name: verdict.weight(name)
+        name: weight(verdict, name)
         for name in verdict.distances
         if verdict.importance and name not in verdict.described
     }
-    return plots.png(plots.drift_by_column(verdict.distances, verdict.thresholds, counted))
+    known = {name: far for name, far in verdict.distances.items() if far is not None}
+    return plots.png(plots.drift_by_column(known, verdict.thresholds, counted))
 
 
 def _worse(checked: Checked, performance: Performance, links: dict[str, str]) -> Message:
@@ -169,22 +176,23 @@ def _table(verdict: DriftVerdict) -> list[dict[str, str | float | bool]]:
     """A row for each column: what drifted first, the weightiest before the others. Each says
     whether it counts, and why.
     """
-    over = set(verdict.drifted_columns)
-    return [
-        {
-            "column": name,
-            "distance": round(verdict.distances[name], 3)
-            if np.isfinite(verdict.distances[name])
-            else "not known",
-            "threshold": round(verdict.thresholds[name], 3),
-            "weight": "described only"
-            if name in verdict.described
-            else round(verdict.weight(name), 3),
-            "drifted": name in over,
-            "why": verdict.explain(name),
-        }
-        for name in verdict.ordered
-    ]
+    drifted = set(drifted_columns(verdict))
+    return [_row_of_column(verdict, name, name in drifted) for name in ordered_columns(verdict)]
+
+
+def _row_of_column(
+    verdict: DriftVerdict, name: str, drifted: bool
+) -> dict[str, str | float | bool]:
+    distance = verdict.distances[name]
+    described = name in verdict.described
+    return {
+        "column": name,
+        "distance": "not known" if distance is None else round(distance, 3),
+        "threshold": round(verdict.thresholds[name], 3),
+        "weight": "described only" if described else round(weight(verdict, name), 3),
+        "drifted": drifted,
+        "why": explain(verdict, name),
+    }
 
 
 @task(cache_policy=NO_CACHE)
@@ -198,9 +206,9 @@ def emit_drift(checked: Checked) -> None:
             "column": name,
             "distance": verdict.distances[name],
             "threshold": verdict.thresholds[name],
-            "weight": verdict.weight(name),
+            "weight": weight(verdict, name),
         }
-        for name in verdict.drifted_columns
+        for name in drifted_columns(verdict)
     ]
     emit_event(
         EVENT,
@@ -212,7 +220,7 @@ def emit_drift(checked: Checked) -> None:
             "use_case": checked.use_case,
             "window": verdict.window,
             "share": verdict.share,
-            "columns": verdict.drifted_columns,
+            "columns": drifted_columns(verdict),
             "drivers": drivers,
             "cause": checked.cause,
             "champion": checked.champion,

@@ -66,8 +66,10 @@ function driftItem(check) {
 /** What the labels say, and what the scores let one expect where labels are few. */
 function performanceParts({ performance }) {
   if (!performance) return [];
-  const real = Object.entries(performance.metrics).filter(([, one]) => Number.isFinite(one.value)).map(([metric, one]) =>
-    Number.isFinite(one.holdout_low) ? say("realisedAgainst", metric, fixed(one.value), fixed(one.holdout_low), fixed(one.holdout_high)) : `${metric} ${fixed(one.value)}`);
+  const real = Object.entries(performance.metrics).filter(([, one]) => Number.isFinite(one.value)).map(([metric, one]) => {
+    const { low, high } = performance.holdout[metric] ?? {};
+    return Number.isFinite(low) ? say("realisedAgainst", metric, fixed(one.value), fixed(low), fixed(high)) : `${metric} ${fixed(one.value)}`;
+  });
   const guessed = Object.entries(performance.estimates).filter(([, one]) => Number.isFinite(one.value)).map(([metric, one]) =>
     Number.isFinite(one.error) ? say("estimatedOff", metric, fixed(one.value), signed(one.error)) : say("estimated", metric, fixed(one.value)));
   const told = [performance.provisional ? say("provisional", percent(performance.coverage)) : "", ...real].filter(Boolean);

@@ -1,4 +1,3 @@
-import json
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ from pydantic import ValidationError
 from usecases.toy import USE_CASE as TOY
 
 from serving.package.model import Package, load
+from serving.records.contest import Behaviour
+from serving.records.record import decode, encode
 from tasks.contest.behaviour import failures, try_behaviours
-from tasks.contest.verdict import Behaviour
 from tasks.data.sources import source_of
 from tasks.models import modelling
 from tasks.packages.packaging import Origin, make_package
@@ -184,7 +184,7 @@ def test_the_same_seed_tries_the_same_rows(package: Package) -> None:
 
 def test_the_record_reads_back_from_its_json(package: Package) -> None:
     for one in tried(package, Invariance(name="flat", column="steady", to=(5,), tolerance=0.0)):
-        assert Behaviour.model_validate(json.loads(one.model_dump_json())) == one
+        assert decode(Behaviour, encode(one)) == one
 
 
 WHOLE = {"first": 1.0, "steady": 5.0, "group": "a"}

@@ -5,8 +5,8 @@ from usecases.toy import USE_CASE as TOY
 from usecases.toy import toy_rows
 
 from serving.package.model import Package, load
+from serving.records.contest import Latency
 from tasks.contest.latency import time_packages, too_slow
-from tasks.contest.verdict import Latency
 from tasks.models import modelling
 from tasks.packages.packaging import Origin, make_package
 from usecases.definition import Promotion

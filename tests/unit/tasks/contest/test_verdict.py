@@ -5,7 +5,9 @@ import pytest
 
 from benchmarks.contest.rates import RULE as BENCHMARK
 from benchmarks.contest.rates import SCENES, held
-from tasks.contest.verdict import Contest, hold, weigh
+from serving.records.contest import Contest
+from serving.records.record import decode, encode
+from tasks.contest.verdict import hold, weigh
 from tasks.measures.metrics import score
 from usecases.definition import (
     BRIER,
@@ -480,7 +482,7 @@ def test_every_record_reads_back_from_its_json_as_it_was() -> None:
         "no score": (False, False),
     }
     for contest in found.values():
-        assert Contest.model_validate_json(contest.model_dump_json()) == contest
+        assert decode(Contest, encode(contest)) == contest
 
 
 def test_the_order_of_the_rows_does_not_matter() -> None:

@@ -10,7 +10,8 @@ import pytest
 from usecases.toy import toy_rows
 
 from tasks.drift.distances import distance
-from tasks.drift.verdict import calibrate, judge, measure, monitored
+from tasks.drift.drivers import drifted_columns
+from tasks.drift.verdict import Evidence, calibrate, judge, measure, monitored
 from usecases.definition import Column, DriftPolicy, UseCase
 
 # Of what Evidently imports.
@@ -144,9 +145,12 @@ def test_evidently_reports_the_columns_that_we_call_drifted(
     import json
 
     ours, _, page, text = compared
-    verdict = judge(DriftPolicy(), "2024-06", 5000, [], ours, UNUSUAL, True)
+    verdict = judge(
+        DriftPolicy(),
+        Evidence(window="2024-06", rows=5000, distances=ours, thresholds=UNUSUAL, calibrated=True),
+    )
     tests = json.loads(text)["tests"]
     failed = [test for test in tests if test["status"] == "FAIL"]
-    assert len(tests) == 5 and len(failed) == len(verdict.drifted_columns)
-    assert all(any(name in str(test) for test in failed) for name in verdict.drifted_columns)
+    assert len(tests) == 5 and len(failed) == len(drifted_columns(verdict))
+    assert all(any(name in str(test) for test in failed) for name in drifted_columns(verdict))
     assert "<html" in page and "Dataset Drift" not in page

@@ -12,9 +12,11 @@ from usecases.toy import USE_CASE as CASE
 
 from blocks.lake import Lake
 from serving.package.manifest import Manifest, Parity
+from serving.records.drift import DriftVerdict
+from serving.records.performance import Performance
+from serving.records.record import decode, encode
 from tasks.drift.late_labels import check_performance, count_unknown
 from tasks.drift.performance import (
-    Performance,
     find_cause,
     join_verdict,
     judge_performance,
@@ -22,7 +24,6 @@ from tasks.drift.performance import (
     performance_rows,
     say_performance,
 )
-from tasks.drift.verdict import DriftVerdict
 from tasks.log.windows import read_window
 from tasks.measures.estimate import calibrate_scores, estimate, fit_calibration, isotonic_curve
 from tasks.measures.intervals import days_of, intervals
@@ -109,7 +110,7 @@ def test_champion_that_holds_its_own_is_level_and_its_scores_are_those_of_the_la
         and one.high is not None
         and one.low < found.scores["roc_auc"] < one.high
     )
-    assert Performance.model_validate_json(found.model_dump_json()) == found
+    assert decode(Performance, encode(found)) == found
 
 
 def test_champion_whose_whole_interval_lies_below_its_holdout_is_worse() -> None:

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from blocks.lake import Lake
+from serving.records.drift import Checked, DriftVerdict, Outcome
+from serving.records.record import encode
 from tasks.drift import quarantine
 from tasks.drift.history import beyond_before
 from tasks.drift.quarantine import Quarantine
-from tasks.drift.verdict import DriftVerdict, Outcome
-from tasks.steps.drift_check.judge import Checked
+from tasks.ledger.entries import now
 
 
 @pytest.fixture
@@ -35,8 +36,8 @@ def checked(
     verdict = DriftVerdict(
         outcome=outcome, window=window, rows=900, share=None, limit=0.3, beyond=beyond, reasons=[]
     )
-    record = Checked(use_case="toy", champion=champion, verdict=verdict)
-    lake.write(f"reports/toy/{window}/verdict.json", record.model_dump_json().encode())
+    record = Checked(use_case="toy", champion=champion, time=now(), verdict=verdict)
+    lake.write(f"reports/toy/{window}/verdict.json", encode(record))
 
 
 def test_a_window_in_quarantine_stays_there_until_it_is_lifted(lake: Lake) -> None:

@@ -10,9 +10,11 @@ import polars as pl
 import pytest
 from usecases.toy import toy_rows
 
+from serving.records.drift import DriftVerdict
 from tasks.drift.broken import find_broken
 from tasks.drift.distances import distance
-from tasks.drift.verdict import DriftVerdict, calibrate, judge, measure, weigh
+from tasks.drift.drivers import drifted_columns, list_drifted
+from tasks.drift.verdict import Evidence, calibrate, judge, measure, weigh
 from tasks.models.cross_fitting import cross_fit
 from tasks.models.modelling import fit, predict
 from usecases.definition import SCORE, Column, DriftPolicy, UseCase
@@ -46,7 +48,16 @@ def check(
     broken = find_broken(case, reference, window)
     far = {} if broken else measure(case, reference, window, thresholds, case.drift.methods)
     return judge(
-        case.drift, "2024-04", len(window), broken, far, thresholds, calibrated, importance
+        case.drift,
+        Evidence(
+            window="2024-04",
+            rows=len(window),
+            broken=broken,
+            distances=far,
+            thresholds=thresholds,
+            calibrated=calibrated,
+            importance=importance or {},
+        ),
     )
 
 
@@ -58,7 +69,7 @@ def test_a_month_like_the_ones_before_is_stable(
     case: UseCase, training: pl.DataFrame, calm: pl.DataFrame
 ) -> None:
     found = check(case, training, calm)
-    assert (found.outcome, found.share, found.beyond, found.drifted_columns, found.calibrated) == (
+    assert (found.outcome, found.share, found.beyond, drifted_columns(found), found.calibrated) == (
         "stable",
         0,
         False,
@@ -93,7 +104,7 @@ def test_a_world_that_changed_is_drifted_and_the_reasons_name_what_drove_it(
         case, training, changed, {"first": 0.6, "second": 0.2, "steady": 0.1, "group": 0.1}
     )
     assert (found.outcome, found.share, found.beyond) == ("drifted", 0.7, True)
-    assert found.drifted_columns == ["first", "group"]
+    assert drifted_columns(found) == ["first", "group"]
     far = found.distances
     assert found.reasons == [
         "2 of 4 columns, 70% of the weight, are beyond their threshold; the limit is 30%",
@@ -108,7 +119,7 @@ def test_drift_of_columns_that_the_model_hardly_uses_is_stable(
     found = check(
         case, training, changed, {"first": 0.2, "second": 0.75, "steady": 0.0, "group": 0.05}
     )
-    assert (found.outcome, found.share, found.drifted_columns) == (
+    assert (found.outcome, found.share, drifted_columns(found)) == (
         "stable",
         0.25,
         ["first", "group"],
@@ -121,7 +132,7 @@ def test_a_column_that_the_model_does_not_use_causes_nothing(
     """Not even alone, and not even far away; it is shown with its distance all the same."""
     moved = calm.with_columns(pl.col("first") + 3)
     found = check(case, training, moved, {"first": 0.0, "second": 0.5, "steady": 0.3, "group": 0.2})
-    assert (found.outcome, found.share, found.drifted_columns) == ("stable", 0, [])
+    assert (found.outcome, found.share, drifted_columns(found)) == ("stable", 0, [])
     assert found.distances["first"] > 2
     assert (
         check(
@@ -136,11 +147,31 @@ def test_a_column_without_use_and_without_a_distance_does_not_stand_in_the_way(
 ) -> None:
     far, limits = {"a": math.nan, "b": 0.9}, {"a": 0.1, "b": 0.1}
     assert (
-        judge(DriftPolicy(), "2024-04", 5000, [], far, limits, True, {"a": 0.0, "b": 1.0}).outcome
+        judge(
+            DriftPolicy(),
+            Evidence(
+                window="2024-04",
+                rows=5000,
+                distances=far,
+                thresholds=limits,
+                calibrated=True,
+                importance={"a": 0.0, "b": 1.0},
+            ),
+        ).outcome
         == "drifted"
     )
     assert (
-        judge(DriftPolicy(), "2024-04", 5000, [], far, limits, True, {"a": 0.1, "b": 0.9}).outcome
+        judge(
+            DriftPolicy(),
+            Evidence(
+                window="2024-04",
+                rows=5000,
+                distances=far,
+                thresholds=limits,
+                calibrated=True,
+                importance={"a": 0.1, "b": 0.9},
+            ),
+        ).outcome
         == "inconclusive"
     )
 
@@ -167,13 +198,14 @@ def test_weights_are_shared_among_the_columns_that_could_be_measured() -> None:
 def test_a_window_in_which_nothing_that_the_model_uses_could_be_measured_is_inconclusive() -> None:
     found = judge(
         DriftPolicy(),
-        "2024-04",
-        5000,
-        [],
-        {"a": 0.9, "score": 0.9},
-        {"a": 0.1, "score": 0.1},
-        True,
-        {"a": 0.0, "b": 1.0},
+        Evidence(
+            window="2024-04",
+            rows=5000,
+            distances={"a": 0.9, "score": 0.9},
+            thresholds={"a": 0.1, "score": 0.1},
+            calibrated=True,
+            importance={"a": 0.0, "b": 1.0},
+        ),
     )
     assert (found.outcome, found.reasons) == (
         "inconclusive",
@@ -185,7 +217,7 @@ def test_a_package_that_does_not_say_what_the_model_uses_counts_each_column_alik
     case: UseCase, training: pl.DataFrame, calm: pl.DataFrame
 ) -> None:
     found = check(case, training, calm.with_columns(pl.col("first") + 3))
-    assert (found.outcome, found.share, found.drifted_columns) == ("stable", 0.25, ["first"])
+    assert (found.outcome, found.share, drifted_columns(found)) == ("stable", 0.25, ["first"])
     assert "counted alike, since the package does not say what the model uses" in found.reasons[0]
 
 
@@ -193,7 +225,7 @@ def test_described_columns_are_shown_and_never_count(
     case: UseCase, training: pl.DataFrame, changed: pl.DataFrame
 ) -> None:
     found = check(with_policy(case, described=("first", "group")), training, changed)
-    assert (found.outcome, found.share, found.drifted_columns, found.described) == (
+    assert (found.outcome, found.share, drifted_columns(found), found.described) == (
         "stable",
         0,
         [],
@@ -261,7 +293,16 @@ def test_few_rows_are_inconclusive_whatever_they_hold(
     "far", [{"a": math.nan, "b": 0.9, "c": 0.9}, {"a": math.inf, "b": 0.0}, {}]
 )
 def test_a_distance_that_is_no_number_is_inconclusive(far: dict[str, float]) -> None:
-    found = judge(DriftPolicy(), "2024-04", 5000, [], far, dict.fromkeys("abc", 0.1), True)
+    found = judge(
+        DriftPolicy(),
+        Evidence(
+            window="2024-04",
+            rows=5000,
+            distances=far,
+            thresholds=dict.fromkeys("abc", 0.1),
+            calibrated=True,
+        ),
+    )
     assert (found.outcome, found.share) == ("inconclusive", None)
     assert found.reasons == [f"no distance for {'a' if far else 'any column that the model uses'}"]
 
@@ -279,11 +320,27 @@ def test_the_limits_themselves_are_drift() -> None:
         "i": 0.1,
         "j": 0.1,
     }
-    found = judge(DriftPolicy(), "2024-04", 1000, [], far, dict.fromkeys(far, 0.1), True)
+    found = judge(
+        DriftPolicy(),
+        Evidence(
+            window="2024-04",
+            rows=1000,
+            distances=far,
+            thresholds=dict.fromkeys(far, 0.1),
+            calibrated=True,
+        ),
+    )
     assert (found.outcome, found.share) == ("drifted", 0.3)
     assert (
         judge(
-            DriftPolicy(), "2024-04", 1000, [], {**far, "j": 0.0999}, dict.fromkeys(far, 0.1), True
+            DriftPolicy(),
+            Evidence(
+                window="2024-04",
+                rows=1000,
+                distances={**far, "j": 0.0999},
+                thresholds=dict.fromkeys(far, 0.1),
+                calibrated=True,
+            ),
         ).outcome
         == "stable"
     )
@@ -296,13 +353,32 @@ def test_drivers_are_named_by_weight_and_then_by_how_far_they_are_beyond_their_o
         {"a": 0.5, "b": 0.3, "c": 0.05, "d": 0.2},
         {"a": 0.4, "b": 0.1, "c": 0.1, "d": 0.1},
     )
-    assert judge(DriftPolicy(), "2024-04", 1000, [], far, limits, True).drifted_columns == [
+    assert drifted_columns(
+        judge(
+            DriftPolicy(),
+            Evidence(
+                window="2024-04", rows=1000, distances=far, thresholds=limits, calibrated=True
+            ),
+        )
+    ) == [
         "b",
         "d",
         "a",
     ]
     used = {"a": 0.5, "b": 0.1, "c": 0.3, "d": 0.1}
-    assert judge(DriftPolicy(), "2024-04", 1000, [], far, limits, True, used).drifted_columns == [
+    assert drifted_columns(
+        judge(
+            DriftPolicy(),
+            Evidence(
+                window="2024-04",
+                rows=1000,
+                distances=far,
+                thresholds=limits,
+                calibrated=True,
+                importance=used,
+            ),
+        )
+    ) == [
         "a",
         "b",
         "d",
@@ -326,7 +402,15 @@ def test_drift_needs_k_of_the_last_n_windows_this_one_among_them(
     k_of_n: tuple[int, int], earlier: list[bool], far: float, outcome: str
 ) -> None:
     found = judge(
-        DriftPolicy(k_of_n=k_of_n), "2024-06", 5000, [], {"a": far}, {"a": 0.1}, True, None, earlier
+        DriftPolicy(k_of_n=k_of_n),
+        Evidence(
+            window="2024-06",
+            rows=5000,
+            distances={"a": far},
+            thresholds={"a": 0.1},
+            calibrated=True,
+            earlier=earlier,
+        ),
     )
     assert (found.outcome, found.beyond) == (outcome, far == 0.9)
     if found.beyond and k_of_n[1] > 1:
@@ -365,7 +449,7 @@ def test_a_fixed_threshold_stands_whatever_the_months_say(
     fixed = with_policy(case, thresholds={"first": 9.0, "steady": 0.01})
     _, thresholds, _ = calibrate(fixed, training, 7)
     assert (thresholds["first"], thresholds["steady"]) == (9.0, 0.01)
-    assert "first" not in check(fixed, training, changed).drifted_columns
+    assert "first" not in drifted_columns(check(fixed, training, changed))
     assert calibrate(fixed, training.filter(pl.col("at").dt.month() == 1), 7)[1]["steady"] == 0.01
 
 
@@ -451,13 +535,21 @@ def test_a_score_that_moves_is_drift_though_each_column_stays(
         asked = window.with_columns(pl.Series(SCORE, predict(fitted, case, window)))
         far = measure(scored, reference, asked, thresholds, {})
         return judge(
-            scored.drift, "2024-04", len(window), [], far, thresholds, calibrated, unseen.importance
+            scored.drift,
+            Evidence(
+                window="2024-04",
+                rows=len(window),
+                distances=far,
+                thresholds=thresholds,
+                calibrated=calibrated,
+                importance=unseen.importance,
+            ),
         )
 
     paired = calm.with_columns(second=pl.col("first"))
     assert (verdict(calm).outcome, verdict(calm).share) == ("stable", 0)
     found = verdict(paired)
-    assert (found.outcome, found.drifted_columns, found.share) == ("drifted", ["score"], 0.5)
+    assert (found.outcome, drifted_columns(found), found.share) == ("drifted", ["score"], 0.5)
     assert found.importance["score"] == 0.5 and sum(found.importance.values()) == pytest.approx(1)
 
 
@@ -485,17 +577,48 @@ def test_a_model_without_out_of_sample_scores_is_watched_by_its_inputs(
 
 def test_a_window_of_few_days_is_inconclusive_however_many_rows_it_has() -> None:
     policy = DriftPolicy(minimum_days=14)
-    found = judge(policy, "2024-04", 50_000, [], {"a": 0.9}, {"a": 0.1}, True, days=13)
+    found = judge(
+        policy,
+        Evidence(
+            window="2024-04",
+            rows=50_000,
+            distances={"a": 0.9},
+            thresholds={"a": 0.1},
+            calibrated=True,
+            days=13,
+        ),
+    )
     assert (found.outcome, found.reasons) == (
         "inconclusive",
         ["13 days in the window, at least 14 are needed: days differ more than months do"],
     )
     assert (
-        judge(policy, "2024-04", 50_000, [], {"a": 0.9}, {"a": 0.1}, True, days=14).outcome
+        judge(
+            policy,
+            Evidence(
+                window="2024-04",
+                rows=50_000,
+                distances={"a": 0.9},
+                thresholds={"a": 0.1},
+                calibrated=True,
+                days=14,
+            ),
+        ).outcome
         == "drifted"
     )
     assert (
-        judge(policy, "2024-04", 50_000, ["column 'a' is missing"], {}, {}, True, days=1).outcome
+        judge(
+            policy,
+            Evidence(
+                window="2024-04",
+                rows=50_000,
+                broken=["column 'a' is missing"],
+                distances={},
+                thresholds={},
+                calibrated=True,
+                days=1,
+            ),
+        ).outcome
         == "broken"
     )
 
@@ -508,15 +631,19 @@ def test_all_tellers_name_the_columns_in_one_order_and_each_says_why_it_counts_o
     limits = dict.fromkeys(distances, 0.2) | {"unused": 0.51}
     found = judge(
         policy,
-        "2024-06",
-        1000,
-        [],
-        distances,
-        limits,
-        True,
-        {"light": 0.2, "heavy": 0.7, "calm": 0.1},
+        Evidence(
+            window="2024-06",
+            rows=1000,
+            distances=distances,
+            thresholds=limits,
+            calibrated=True,
+            importance={"light": 0.2, "heavy": 0.7, "calm": 0.1},
+        ),
     )
-    assert found.drifted_columns == ["heavy", "light"] and found.listed == "heavy 1.5×, light 4.5×"
+    assert (
+        drifted_columns(found) == ["heavy", "light"]
+        and list_drifted(found) == "heavy 1.5×, light 4.5×"
+    )
     assert [reason.partition(":")[0] for reason in found.reasons[1:]] == ["heavy", "light"]
     table = {row["column"]: row for row in _table(found)}
     assert list(table) == ["heavy", "light", "calm", "shown", "unused"]

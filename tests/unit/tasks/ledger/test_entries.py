@@ -7,20 +7,10 @@ from pathlib import Path
 import pytest
 
 from blocks.lake import Lake
-from tasks.ledger.entries import (
-    FIRST,
-    Decision,
-    Entry,
-    LedgerBroken,
-    Overtaken,
-    append,
-    digest,
-    encode,
-    find_tampering,
-    latest,
-    path_of,
-    read,
-)
+from serving.records.chain import FIRST, digest, path_of
+from serving.records.ledger import Decision, Entry
+from serving.records.record import encode
+from tasks.ledger.entries import LedgerBroken, Overtaken, append, find_tampering, latest, read
 
 
 @pytest.fixture
@@ -30,15 +20,17 @@ def lake(tmp_path: Path) -> Lake:
 
 def decision(number: int, time: str = "2026-11-21T10:00:00.000+00:00", **given: str) -> Decision:
     said = {"kind": "contest", "verdict": "keep"} | given
-    return Decision.model_validate(
-        {
-            "use_case": "toy",
-            "time": time,
-            "reasons": [f"reason {number}"],
-            "by": "a test",
-            "run": None,
-        }
-        | said
+    return Decision(
+        **(
+            {
+                "use_case": "toy",
+                "time": time,
+                "reasons": [f"reason {number}"],
+                "by": "a test",
+                "run": None,
+            }
+            | said
+        )
     )
 
 

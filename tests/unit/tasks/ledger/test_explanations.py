@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from blocks.lake import Lake
-from tasks.contest.verdict import Comparison, Contest
-from tasks.ledger.entries import Decision, Entry, Kind, append, read
+from serving.records.contest import Comparison, Contest
+from serving.records.ledger import Decision, Entry, Kind
+from tasks.ledger.entries import append, read
 from tasks.ledger.explanations import (
     alias_in_words,
     champion_in_words,
@@ -48,7 +49,7 @@ def said(hours: float, kind: Kind, verdict: str, *reasons: str, **given: object)
         "by": "http://p/run",
         "run": None,
     }
-    return Decision.model_validate(fields | given)
+    return Decision(**(fields | given))
 
 
 def ledger(folder: Path, *decisions: Decision) -> list[Entry]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.ledger.entries import Decision, Kind
+from serving.records.ledger import Decision, Kind
 from tasks.ledger.governor import Refusal, breaker_of, may_retrain, open_starts, trusted_times
 from usecases.definition import RetrainPolicy
 
@@ -30,7 +30,7 @@ def entry(kind: Kind, verdict: str, hours_ago: float = 10, **given: object) -> D
         "by": "a test",
         "run": None,
     }
-    return Decision.model_validate(said | given)
+    return Decision(**(said | given))
 
 
 def start(hours_ago: float, run: str | None = None) -> Decision:

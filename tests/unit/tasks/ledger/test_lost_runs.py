@@ -14,8 +14,9 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 
 from blocks.lake import Lake
 from blocks.message import Message
+from serving.records.ledger import Decision
 from tasks.ledger import lost_runs
-from tasks.ledger.entries import Decision, append, read
+from tasks.ledger.entries import append, now, read
 from tasks.ledger.lost_runs import SILENT, Loss, find_run, report_loss
 from tests.unit.tasks.ledger.test_reign import Registry
 
@@ -104,6 +105,7 @@ def start(folder: Path, run: FlowRun) -> None:
         Lake(url=f"file://{folder}"),
         Decision(
             use_case=CASE,
+            time=now(),
             kind="retrain",
             verdict="started",
             reasons=reasons,

@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from serving.package.manifest import Manifest, read_manifest
-from tasks.contest.verdict import Comparison, Contest
+from serving.records.contest import Comparison, Contest
+from serving.records.ledger import Decision
 from tasks.data.dataset import DatasetVersion, PeriodFile
-from tasks.ledger.entries import Decision
+from tasks.ledger.entries import now
 from tasks.ledger.model_card import as_page, model_card
 from tests.fixtures.packages import write_package
 from usecases.definition import UseCase, load
@@ -92,9 +93,8 @@ def decided(**given: Any) -> Decision:
         "run": None,
         "contest": contest,
     }
-    return Decision.model_validate(
-        {"use_case": "toy", "challenger": "4", "champion": "2", "holdout": "2026-02"} | said | given
-    )
+    versions = {"challenger": "4", "champion": "2", "holdout": "2026-02"}
+    return Decision(**({"use_case": "toy", "time": now(), **versions} | said | given))
 
 
 def row(card: str, first: str) -> list[str]:

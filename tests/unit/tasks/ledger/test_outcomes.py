@@ -1,5 +1,6 @@
 """How a run ended, in a sentence: verdict, scores, gate, rows, reasons, and what to do."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 from matplotlib.figure import Figure
 from usecases.toy import toy_rows
 
-from tasks.contest.verdict import Comparison, Contest
+from serving.records.contest import Comparison, Contest
+from serving.records.ledger import Decision
 from tasks.ledger import outcomes
-from tasks.ledger.entries import Decision
+from tasks.ledger.entries import now
 from tasks.measures.metrics import score
 from tasks.models import modelling
 from tasks.steps import evaluate
@@ -34,6 +36,7 @@ def decision(
     )
     parts: dict[str, Any] = {
         "use_case": "toy",
+        "time": now(),
         "kind": "contest",
         "verdict": verdict,
         "reasons": ["The gain is not surely above zero"],
@@ -50,9 +53,7 @@ def decision(
 
 
 def with_step(case: UseCase, found: Decision, asks: bool = False) -> Decision:
-    return found.model_copy(
-        update={"facts": {**found.facts, "next": outcomes.next_step(case, found, asks)}}
-    )
+    return replace(found, facts={**found.facts, "next": outcomes.next_step(case, found, asks)})
 
 
 def test_lost_contest_says_scores_gate_rows_reasons_and_what_to_do(case: UseCase) -> None:

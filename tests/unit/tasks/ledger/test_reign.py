@@ -14,8 +14,9 @@ from blocks.lake import Lake
 from blocks.message import Message
 from blocks.registry import ModelVersion, RegistryAway
 from blocks.service import ServiceAway
+from serving.records.ledger import Decision
 from tasks.ledger import reign
-from tasks.ledger.entries import Decision, append, read
+from tasks.ledger.entries import append, now, read
 from tasks.ledger.reign import CrownUnclear, end_crowning, find_champion, find_reign
 
 CASE = "toy"
@@ -97,6 +98,7 @@ class World:
         facts: dict[str, float | str | None] = {"package_sha256": f"sha {number}"}
         decision = Decision(
             use_case=CASE,
+            time=now(),
             kind="crown",
             verdict=verdict,
             reasons=[],
@@ -280,6 +282,7 @@ def test_long_ledger_without_a_crown_of_late_is_read_to_its_beginning(world: Wor
             world.lake,
             Decision(
                 use_case=CASE,
+                time=now(),
                 kind="drift",
                 verdict="stable",
                 reasons=[f"{place}"],

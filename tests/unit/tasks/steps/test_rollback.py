@@ -4,7 +4,8 @@ from typing import Literal
 
 import pytest
 
-from tasks.ledger.entries import Decision
+from serving.records.ledger import Decision
+from tasks.ledger.entries import now
 from tasks.steps.rollback import predecessor
 
 Kind = Literal["crown", "rollback", "contest"]
@@ -13,7 +14,14 @@ Kind = Literal["crown", "rollback", "contest"]
 def moved(version: str | None, kind: Kind = "crown", verdict: str | None = None) -> Decision:
     said = verdict or {"crown": "crowned", "rollback": "rollback", "contest": "promote"}[kind]
     return Decision(
-        use_case="toy", kind=kind, verdict=said, reasons=[], by="a test", run=None, version=version
+        use_case="toy",
+        time=now(),
+        kind=kind,
+        verdict=said,
+        reasons=[],
+        by="a test",
+        run=None,
+        version=version,
     )
 
 

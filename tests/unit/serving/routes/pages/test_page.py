@@ -10,10 +10,10 @@ import serving
 from blocks.settings import REPOSITORY, Settings
 from serving.edge.security_headers import page_headers
 from serving.keys.scopes import scope_of
+from serving.records.ledger import Kind
 from serving.routes.pages import page
 from serving.routes.pages.page import home_page, routes_page
 from serving.server.app import create_app
-from tasks.ledger import entries
 
 WEB = Path(page.__file__).parent / "web"
 SCRIPTS = {path.name: path.read_text() for path in sorted(WEB.glob("*.js"))}
@@ -107,7 +107,7 @@ def test_every_verdict_of_the_ledger_has_its_words() -> None:
         (REPOSITORY / "docs" / "ledger.md").read_text(),
         re.MULTILINE,
     )
-    assert {kind for kind, _ in rows if kind} == set(get_args(entries.Kind))
+    assert {kind for kind, _ in rows if kind} == set(get_args(Kind))
     verdicts = {
         word.strip().removeprefix("and then ")
         for kind, words in rows
@@ -122,9 +122,7 @@ def test_every_verdict_of_the_ledger_has_its_words() -> None:
         re.findall(r"(\w+): \"", re.findall("const SIGNS = (.*)", SCRIPTS["history.js"])[0])
     )
     assert verdicts - shown == set()
-    assert set(re.findall(r'(\w+): "kind\w+"', SCRIPTS["decisions.js"])) == set(
-        get_args(entries.Kind)
-    )
+    assert set(re.findall(r'(\w+): "kind\w+"', SCRIPTS["decisions.js"])) == set(get_args(Kind))
 
 
 def relative_luminance(colour: str) -> float:

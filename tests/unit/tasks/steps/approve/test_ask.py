@@ -1,10 +1,13 @@
 """Approval: who is asked, which questions wait, and what the question says."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tasks.ledger.entries import Decision, Entry
+from serving.records.ledger import Decision, Entry
+from serving.records.record import fields_of
+from tasks.ledger.entries import now
 from tasks.steps.approve.answer import TIME_LIMIT, is_expired, seconds_early
 from tasks.steps.approve.ask import in_words, needs_answer, pending
 from tasks.steps.crown import stands
@@ -14,6 +17,7 @@ from usecases.definition import Approval
 def approval(verdict: str, run: str, challenger: str = "3", **given: object) -> Decision:
     said = {
         "use_case": "toy",
+        "time": now(),
         "kind": "approval",
         "verdict": verdict,
         "reasons": [],
@@ -21,7 +25,7 @@ def approval(verdict: str, run: str, challenger: str = "3", **given: object) -> 
         "run": run,
         "challenger": challenger,
     }
-    return Decision.model_validate(said | given)
+    return Decision(**(said | given))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +72,7 @@ def test_pending_are_the_questions_without_an_answer_oldest_first() -> None:
 
 
 def test_answers_to_other_runs_and_other_kinds_close_no_question() -> None:
-    other = approval("asked", "a").model_copy(update={"kind": "retrain", "verdict": "kept"})
+    other = replace(approval("asked", "a"), kind="retrain", verdict="kept")
     assert [
         one.run for one in pending([approval("asked", "a"), other, approval("rejected", "z")])
     ] == ["a"]
@@ -111,8 +115,8 @@ def test_time_limit_that_begins_early_waits_for_its_time_and_one_by_hand_does_no
 
 def test_an_outcome_that_the_same_run_recorded_stands_already() -> None:
     crowned = approval("crowned", "a", kind="crown", version="4", champion="2")
-    entry = Entry(**dict(crowned), sequence=1, previous="0" * 64)
-    assert stands([entry], crowned.model_copy(update={"time": "later", "reasons": ["again"]}))
+    entry = Entry(**fields_of(crowned), sequence=1, previous="0" * 64)
+    assert stands([entry], replace(crowned, time="later", reasons=["again"]))
     for change in (
         {"run": "b"},
         {"version": "5"},
@@ -120,7 +124,7 @@ def test_an_outcome_that_the_same_run_recorded_stands_already() -> None:
         {"kind": "rollback"},
         {"champion": "3"},
     ):
-        assert not stands([entry], crowned.model_copy(update=change)), change
-    assert not stands(
-        [entry.model_copy(update={"run": None})], crowned.model_copy(update={"run": None})
-    ), "direct calls are two events"
+        assert not stands([entry], replace(crowned, **change)), change
+    assert not stands([replace(entry, run=None)], replace(crowned, run=None)), (
+        "direct calls are two events"
+    )

@@ -1,9 +1,6 @@
 """The drift checks that the flows keep in the lake, as the service tells them. Of the decisions:
-``serving/history/ledger_records.py``.
-
-The records are those of ``tasks/steps/drift_check/judge.py``, which the service does not import:
-fields that are not named here are left out, and a test reads what that module writes. A number that
-is none (NaN) stands as null in the lake."""
+``serving/history/ledger.py``.
+"""
 
 from datetime import datetime
 from urllib.parse import quote
@@ -11,12 +8,14 @@ from urllib.parse import quote
 import msgspec
 
 from serving.outside.lake import Stored
+from serving.records.drift import Checked
+from serving.records.performance import Performance
 
 _DRIVERS = 5
 
 
 class DriftColumn(msgspec.Struct, frozen=True):
-    """How far a column is from the champion's reference; null where that is no number. ``weight``
+    """How far a column is from the champion's reference; null where that is not known. ``weight``
     (0-1): its part in the share.
     """
 
@@ -24,40 +23,6 @@ class DriftColumn(msgspec.Struct, frozen=True):
     distance: float | None
     threshold: float | None
     weight: float | None = None
-
-
-class Realised(msgspec.Struct, frozen=True):
-    """A metric on the labels that came, with its 90 % interval, and the champion's own interval on
-    its hold-out.
-    """
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    holdout_low: float | None = None
-    holdout_high: float | None = None
-
-
-class Estimate(msgspec.Struct, frozen=True):
-    """A metric estimated from the scores alone, and how far that is off where labels came."""
-
-    value: float | None = None
-    error: float | None = None
-
-
-class Performance(msgspec.Struct, frozen=True):
-    """How well the champion really does. ``coverage`` (0-1): for how many of ``rows`` the label has
-    come; ``provisional``: too few yet.
-    """
-
-    verdict: str
-    provisional: bool
-    rows: int
-    labels: int
-    coverage: float
-    reasons: list[str] = []
-    metrics: dict[str, Realised] = {}
-    estimates: dict[str, Estimate] = {}
 
 
 class DriftCheck(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,34 +49,6 @@ class DriftCheck(msgspec.Struct, frozen=True, kw_only=True):
     report_url: str | None = None
     weighted: bool = False
     how: str = ""
-    cause: str | None = None
-    performance: Performance | None = None
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    """The part of ``verdict.json`` that says what was found."""
-
-    outcome: str
-    rows: int
-    share: float | None
-    limit: float
-    distances: dict[str, float | None]
-    thresholds: dict[str, float | None]
-    reasons: list[str]
-    importance: dict[str, float | None] = {}
-    described: list[str] = []
-    how: str = ""
-
-
-class Checked(msgspec.Struct, frozen=True):
-    """``verdict.json``, as ``tasks/steps/drift_check/judge.py`` writes it."""
-
-    champion: str
-    verdict: Verdict
-    report_path: str | None = None
-    report_url: str | None = None
-    label_coverage: float | None = None
-    scores: dict[str, float | None] = {}
     cause: str | None = None
     performance: Performance | None = None
 

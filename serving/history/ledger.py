@@ -1,0 +1,134 @@
+"""The ledger as the service tells it: every decision, whether the chain holds as far as it was
+read, and which questions wait.
+
+``make audit`` goes through all of the chain and asks MLflow for its head."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import msgspec
+
+from serving.outside.lake import Stored
+from serving.records.chain import digest, find_fault, place_of
+from serving.records.contest import Contest
+from serving.records.ledger import Entry
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ToldEntry(Entry):
+    """An entry, and whether the chain holds there. Nothing is checked here, so that its ``kind``
+    may be one that only a newer version knows.
+
+    ``verdict`` is ``unreadable`` for what cannot be read. ``tampered``: the chain does not hold,
+    and ``fault`` says where it breaks."""
+
+    tampered: bool = False
+    fault: str = ""
+
+
+class Approval(msgspec.Struct, frozen=True, kw_only=True):
+    """A question that nobody answered yet: may ``challenger`` take the crown? ``run`` is the
+    approve run that waits for the answer.
+
+    ``state`` is what Prefect says of that run: waiting, answered, begins, or unknown.
+    """
+
+    run: str
+    asked: str
+    until: str | None
+    challenger: str | None
+    champion: str | None
+    reasons: list[str]
+    holdout: str
+    contest: Contest | None
+    sequence: int
+    state: str = "unknown"
+
+
+class Link(NamedTuple):
+    """The entry in an object of the ledger, or why it cannot be read, and the SHA-256 of its bytes
+    (``None`` where they could not be had).
+    """
+
+    entry: ToldEntry | str
+    sha256: str | None
+
+
+# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
+# (docs/decisions/0012-hot-path.md).
+_DECODER = msgspec.json.Decoder(ToldEntry)
+
+
+def read_link(data: bytes) -> Link:
+    sha256 = digest(data)
+    try:
+        return Link(_DECODER.decode(data), sha256)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Link(f"It cannot be read: {error}.", sha256)
+
+
+def chain(stored: Sequence[Stored], links: Sequence[Link]) -> list[ToldEntry]:
+    """The entries in the order of their places, each held against the one before it. The first has
+    none here to be held against.
+    """
+    places = [place_of(item.key) for item in stored]
+    digests = {place: link.sha256 for place, link in zip(places, links, strict=True)}
+    entries = []
+    for item, link in zip(stored, links, strict=True):
+        entry = link.entry if isinstance(link.entry, ToldEntry) else None
+        fault = find_fault(item.key, entry, digests, first_place=places[0])
+        # What an entry says of being tampered with is nothing to go by.
+        entries.append(
+            replace(
+                entry or _unreadable(item.key, str(link.entry)),
+                tampered=bool(fault),
+                fault=f"{fault}." if fault else "",
+            )
+        )
+    return entries
+
+
+def _unreadable(key: str, reason: str) -> ToldEntry:
+    return ToldEntry(
+        use_case=key.split("/")[1],
+        time=key.rpartition("/")[2].removesuffix(".json"),
+        kind="",
+        verdict="unreadable",
+        reasons=[reason],
+        by="",
+        run=None,
+        sequence=place_of(key),
+        previous="",
+    )
+
+
+def pending(entries: Sequence[ToldEntry]) -> list[Approval]:
+    """The questions of ``entries`` (in order) that have no answer there, the latest first; each
+    with the contest that led to it.
+    """
+    approvals = [entry for entry in entries if entry.kind == "approval"]
+    answered = {entry.run for entry in approvals if entry.verdict != "asked"}
+    contests = {entry.challenger: entry for entry in entries if entry.contest is not None}
+    return [
+        _approval(question, question.run, contests.get(question.challenger, question))
+        for question in reversed(approvals)
+        if question.verdict == "asked" and question.run and question.run not in answered
+    ]
+
+
+def _approval(question: ToldEntry, run: str, contested: ToldEntry) -> Approval:
+    until = question.facts.get("until")
+    contested = question if question.contest else contested
+    champion = contested.champion if question.champion is None else question.champion
+    return Approval(
+        run=run,
+        asked=question.time,
+        until=until if isinstance(until, str) else None,
+        challenger=question.challenger,
+        champion=champion,
+        reasons=question.reasons,
+        holdout=question.holdout or contested.holdout,
+        contest=contested.contest,
+        sequence=question.sequence,
+    )

@@ -1,0 +1,1 @@
+"""What flows write and the service reads: each record once."""

@@ -1,0 +1,67 @@
+"""An entry of the ledger. How entries hold together: ``serving/records/chain.py``."""
+
+from dataclasses import field
+from typing import Annotated, Literal
+
+from serving.records.contest import Behaviour, Contest, Latency
+from serving.records.record import OneOf, record
+
+Kind = Literal["contest", "approval", "crown", "rollback", "drift", "retrain", "refusal", "breaker"]
+
+
+@record
+class Decision:
+    """What was decided, why, and by which run.
+
+    ``kind`` and the words of its ``verdict``:
+    contest    promote, keep, suspicious, unfair, inconclusive: ``challenger`` against ``champion``
+               on ``holdout``
+    approval   asked, approved, rejected, expired: whether ``challenger`` may take the crown;
+               ``run`` is the one that waits
+    crown      crowned, failed: ``version``, ``challenger`` refitted, got into service (or did not);
+               ``champion`` had the crown before
+               adopted, vacated: a person gave the crown to ``version``, or to nobody, without a
+               contest; ``facts``: by whom, and why
+               restored: MLflow's alias was deleted by hand, and is at ``version`` again
+    rollback   rollback, failed: the crown went back to ``version`` from ``champion`` (or did not);
+               one entry, and none of kind crown
+    drift      stable, drifted, broken, inconclusive, silent: what a check of ``window`` against
+               ``champion`` found
+    retrain    started, and then promoted, kept, no champion yet, below the gate, nothing to do,
+               waits for approval, failed, or crashed and cancelled, which somebody else writes for
+               the run that died
+    refusal    running, cooldown, budget, breaker: why no retrain was started
+    breaker    closed: somebody closed the breaker by hand
+
+    ``time`` is UTC, in ISO 8601. ``by`` is who decided: a flow run's page, or a few words.
+    """
+
+    use_case: str
+    time: str
+    kind: Annotated[str, OneOf(Kind)]
+    verdict: str
+    reasons: list[str]
+    by: str
+    run: str | None
+    version: str | None = None
+    challenger: str | None = None
+    champion: str | None = None
+    promoted: bool = False
+    window: str = ""
+    holdout: str = ""
+    dataset_version: str = ""
+    contest: Contest | None = None
+    gate_score: float | None = None
+    behaviours: list[Behaviour] = field(default_factory=list)
+    latency: list[Latency] = field(default_factory=list)
+    facts: dict[str, float | str | None] = field(default_factory=dict)
+
+
+@record
+class Entry(Decision):
+    """A decision in its place. ``sequence`` counts from 1 for each use case; ``previous`` is the
+    SHA-256 of the entry before it.
+    """
+
+    sequence: int
+    previous: str

@@ -1,0 +1,52 @@
+"""What a record is: a frozen dataclass that flows write by pydantic, and the service reads by
+msgspec.
+
+Whoever makes one, from arguments or from JSON, has each field checked by pydantic: a field that the
+record does not have, a number that is not finite, and a word that is not one of ``OneOf`` are
+refused. msgspec checks the types alone and leaves out unknown fields, so that the service tells
+what a newer version wrote. Records have slots: without them msgspec leaves out the default of a
+field that the JSON does not have."""
+
+import dataclasses
+from typing import Any, TypeVar, cast, dataclass_transform
+
+from pydantic import ConfigDict, GetCoreSchemaHandler, TypeAdapter
+from pydantic.dataclasses import dataclass
+from pydantic_core import CoreSchema
+
+T = TypeVar("T")
+_CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False, revalidate_instances="always")
+
+
+@dataclass_transform(
+    frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,)
+)
+def record(kind: type[T]) -> type[T]:
+    """Make a record of the class, which is made by keywords."""
+    make = dataclass(frozen=True, kw_only=True, slots=True, config=_CONFIG)
+    return cast("type[T]", make(kind))
+
+
+class OneOf:
+    """Beside ``str`` in ``Annotated``: a writer uses one of these words, and a reader takes any."""
+
+    def __init__(self, words: Any) -> None:
+        self._words = words
+
+    def __get_pydantic_core_schema__(self, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return handler.generate_schema(self._words)
+
+
+def encode(content: object) -> bytes:
+    """The record as JSON, as it is kept in the lake."""
+    return TypeAdapter(type(content)).dump_json(content, indent=1)
+
+
+def decode(kind: type[T], data: bytes) -> T:
+    """The record of a writer. Raises pydantic's ``ValidationError``."""
+    return TypeAdapter(kind).validate_json(data)
+
+
+def fields_of(content: Any) -> dict[str, Any]:
+    """The fields of a record by name, in order; records within it stay records."""
+    return {field.name: getattr(content, field.name) for field in dataclasses.fields(content)}

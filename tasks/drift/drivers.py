@@ -1,0 +1,60 @@
+"""What drives a drift verdict: the columns that are beyond their threshold, and which count."""
+
+import math
+
+from serving.records.drift import DriftVerdict
+
+
+def drifted_columns(verdict: DriftVerdict) -> list[str]:
+    """What drives the share: the weightiest first, then the furthest beyond its own threshold."""
+    ratios = {name: times(verdict, name) for name in verdict.distances if weight(verdict, name) > 0}
+    return sorted(
+        (name for name, ratio in ratios.items() if ratio >= 1),
+        key=lambda name: (-weight(verdict, name), -ratios[name]),
+    )
+
+
+def list_drifted(verdict: DriftVerdict) -> str:
+    """The drifted columns in that order, each with its distance as a multiple of its threshold:
+    ``first 6.1×, group 2.0×``.
+    """
+    return ", ".join(f"{name} {times(verdict, name):.1f}×" for name in drifted_columns(verdict))
+
+
+def ordered_columns(verdict: DriftVerdict) -> list[str]:
+    """All measured columns: the drifted ones as above, then the others by weight and distance."""
+    drifted = drifted_columns(verdict)
+
+    def place(name: str) -> tuple[float, float, str]:
+        ratio = times(verdict, name)
+        return -weight(verdict, name), -(0.0 if math.isnan(ratio) else ratio), name
+
+    return [*drifted, *sorted(set(verdict.distances) - set(drifted), key=place)]
+
+
+def times(verdict: DriftVerdict, name: str) -> float:
+    """The column's distance as a multiple of its threshold; NaN where it is not known."""
+    distance = verdict.distances[name]
+    return math.nan if distance is None else distance / verdict.thresholds[name]
+
+
+def weight(verdict: DriftVerdict, name: str) -> float:
+    """0 for a column that does not count. A verdict without weights counts each column alike."""
+    if verdict.importance:
+        return verdict.importance.get(name, 0.0)
+    return float(name not in verdict.described)
+
+
+def explain(verdict: DriftVerdict, name: str) -> str:
+    """What became of the column, in words: a distance beyond the threshold alone does not make it
+    count.
+    """
+    if verdict.distances[name] is None:
+        return "its distance is not known"
+    if times(verdict, name) < 1:
+        return "within its threshold"
+    if name in verdict.described:
+        return "beyond its threshold, and does not count: the policy only describes it"
+    if weight(verdict, name) <= 0:
+        return "beyond its threshold, and does not count: the model does not use it"
+    return f"beyond its threshold: it drifted, and counts with {weight(verdict, name):.1%}"

@@ -1,0 +1,218 @@
+"""One class for who writes and who reads: the one is strict, the other takes what it can."""
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from serving.records.contest import Behaviour, Comparison, Contest, Latency
+from serving.records.drift import Checked, DriftVerdict
+from serving.records.ledger import Entry
+from serving.records.performance import Estimate, Interval, Performance
+from serving.records.record import decode, encode, fields_of
+
+COMPARISON: dict[str, Any] = {
+    "metric": "roc_auc",
+    "rows": 3,
+    "champion": 0.5,
+    "challenger": 0.75,
+    "gain": 0.25,
+    "low": None,
+    "high": 1e-07,
+}
+CONTEST: dict[str, Any] = {
+    "verdict": "keep",
+    "reasons": ["später, 나중에"],
+    "blocks": 30,
+    "replicates": 400,
+    "confidence": 0.95,
+    "seed": 7,
+    "main": Comparison(**COMPARISON),
+    "slices": {"far": Comparison(**COMPARISON)},
+}
+BEHAVIOUR: dict[str, Any] = {
+    "name": "flat",
+    "kind": "invariance",
+    "passed": True,
+    "rows": 3,
+    "held": 3,
+}
+PERFORMANCE: dict[str, Any] = {
+    "champion": "2",
+    "verdict": "worse",
+    "provisional": False,
+    "reasons": [],
+    "rows": 3,
+    "labels": 2,
+    "coverage": 2 / 3,
+    "days": 1,
+    "metrics": {"roc_auc": Interval(value=0.7)},
+    "estimates": {"roc_auc": Estimate(value=0.7)},
+}
+VERDICT: dict[str, Any] = {
+    "outcome": "stable",
+    "window": "2013-06",
+    "rows": 3,
+    "share": None,
+    "limit": 0.3,
+    "distances": {"wind": None, "rain": 0.1},
+    "reasons": [],
+}
+CHECKED: dict[str, Any] = {
+    "use_case": "toy",
+    "champion": "2",
+    "time": "2026-11-21",
+    "verdict": DriftVerdict(**VERDICT),
+    "performance": Performance(**PERFORMANCE),
+}
+ENTRY: dict[str, Any] = {
+    "use_case": "toy",
+    "time": "2026-11-21",
+    "kind": "contest",
+    "verdict": "keep",
+    "reasons": [],
+    "by": "a test",
+    "run": None,
+    "contest": Contest(**CONTEST),
+    "behaviours": [Behaviour(**BEHAVIOUR)],
+    "latency": [Latency(rows=1, champion_milliseconds=1, challenger_milliseconds=2)],
+    "facts": {"rows": 3.0, "next": None, "who": "Ana"},
+    "sequence": 1,
+    "previous": "0" * 64,
+}
+RECORDS = [
+    (Comparison, COMPARISON),
+    (Contest, CONTEST),
+    (Behaviour, BEHAVIOUR),
+    (Performance, PERFORMANCE),
+    (DriftVerdict, VERDICT),
+    (Checked, CHECKED),
+    (Entry, ENTRY),
+]
+
+
+class Report(BaseModel):
+    """A model of a flow that holds a record."""
+
+    entry: Entry
+
+
+@pytest.mark.parametrize(("kind", "fields"), RECORDS)
+def test_both_readers_read_what_either_writes(kind: type, fields: dict[str, Any]) -> None:
+    content = kind(**fields)
+    written, told = encode(content), msgspec.json.encode(content)
+    assert json.loads(written) == json.loads(told)
+    for data in (written, told):
+        assert decode(kind, data) == content == msgspec.json.decode(data, type=kind)
+
+
+@pytest.mark.parametrize(("kind", "fields"), RECORDS)
+def test_an_unknown_field_is_refused_to_writers_and_left_out_by_the_service(
+    kind: type, fields: dict[str, Any]
+) -> None:
+    with pytest.raises(ValidationError, match="arms"):
+        kind(**fields, arms=2)
+    with pytest.raises(ValidationError, match="arms"):
+        decode(kind, json.dumps(json.loads(encode(kind(**fields))) | {"arms": 2}).encode())
+    read = msgspec.json.decode(
+        json.dumps(json.loads(encode(kind(**fields))) | {"arms": 2}).encode(), type=kind
+    )
+    assert read == kind(**fields)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    ("kind", "fields", "name"),
+    [
+        (Comparison, COMPARISON, "gain"),
+        (Contest, CONTEST, "confidence"),
+        (Performance, PERFORMANCE, "coverage"),
+        (DriftVerdict, VERDICT, "share"),
+        (Entry, ENTRY, "gate_score"),
+    ],
+)
+def test_a_number_that_is_not_finite_is_refused(
+    kind: type, fields: dict[str, Any], name: str, number: float
+) -> None:
+    with pytest.raises(ValidationError, match="finite"):
+        kind(**{**fields, name: number})
+
+
+def test_a_number_that_is_not_finite_is_refused_deep_within() -> None:
+    with pytest.raises(ValidationError, match="finite"):
+        Entry(**{**ENTRY, "facts": {"rows": math.nan}})
+    with pytest.raises(ValidationError, match="finite"):
+        DriftVerdict(**{**VERDICT, "distances": {"wind": math.nan}})
+    forged = Comparison(**COMPARISON)
+    object.__setattr__(forged, "gain", math.nan)
+    with pytest.raises(ValidationError, match="finite"):
+        Contest(**{**CONTEST, "main": forged})
+    with pytest.raises(ValidationError, match="finite"):
+        Report(entry=replace(Entry(**ENTRY), facts={"rows": math.nan}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "name"),
+    [
+        (Contest, CONTEST, "verdict"),
+        (Behaviour, BEHAVIOUR, "kind"),
+        (Performance, PERFORMANCE, "verdict"),
+        (DriftVerdict, VERDICT, "outcome"),
+        (Checked, CHECKED, "cause"),
+        (Entry, ENTRY, "kind"),
+    ],
+)
+def test_a_word_of_a_newer_version_is_read_by_the_service_and_written_by_nobody(
+    kind: type, fields: dict[str, Any], name: str
+) -> None:
+    with pytest.raises(ValidationError, match="Input should be"):
+        kind(**{**fields, name: "rollout"})
+    content = kind(**fields)
+    with pytest.raises(ValidationError, match="Input should be"):
+        replace(content, **{name: "rollout"})
+    data = json.dumps(json.loads(encode(content)) | {name: "rollout"}).encode()
+    with pytest.raises(ValidationError, match="Input should be"):
+        decode(kind, data)
+    assert getattr(msgspec.json.decode(data, type=kind), name) == "rollout"
+
+
+def test_a_field_that_the_json_does_not_have_is_told_with_its_default() -> None:
+    fields = json.loads(encode(Performance(**PERFORMANCE)))
+    for name in ("metrics", "holdout", "seed", "unknown_ids"):
+        del fields[name]
+    read = msgspec.json.decode(json.dumps(fields).encode(), type=Performance)
+    assert (read.holdout, read.seed) == ({}, 0)
+    assert json.loads(msgspec.json.encode(read)).keys() == fields_of(read).keys()
+
+
+def test_a_check_is_written_with_its_time_and_one_of_before_is_read_without() -> None:
+    without = {name: value for name, value in CHECKED.items() if name != "time"}
+    with pytest.raises(ValidationError, match="time"):
+        Checked(**without)
+    fields = json.loads(encode(Checked(**CHECKED)))
+    del fields["time"]
+    assert msgspec.json.decode(json.dumps(fields).encode(), type=Checked).time == ""
+
+
+def test_a_record_is_not_changed() -> None:
+    entry = Entry(**ENTRY)
+    with pytest.raises(AttributeError):
+        entry.kind = "crown"  # type: ignore[misc]
+
+
+def test_a_record_within_a_model_of_a_flow_is_the_same() -> None:
+    report = Report(entry=Entry(**ENTRY))
+    assert Report.model_validate_json(report.model_dump_json()) == report
+    assert json.loads(report.model_dump_json())["entry"] == json.loads(encode(report.entry))
+
+
+def test_prefect_keeps_a_record_as_the_result_of_a_step() -> None:
+    from prefect.serializers import JSONSerializer, PickleSerializer
+
+    entry = Entry(**ENTRY)
+    for serializer in (JSONSerializer(), PickleSerializer()):
+        assert serializer.loads(serializer.dumps(entry)) == entry

@@ -1,0 +1,67 @@
+"""A lake from before the records stood in one place: tests/fixtures/lake_before_records, with an
+entry of each kind, was written by the pydantic models that tasks had then.
+
+Entries are chained by the SHA-256 of their bytes, so that not one may be spelled in another way."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from blocks.lake import Lake
+from serving.history.checks import History
+from serving.outside.lake import FolderLake
+from serving.records.contest import Contest
+from serving.records.drift import Checked
+from serving.records.ledger import Entry, Kind
+from serving.records.record import decode, encode
+from tasks.ledger.entries import append, decision_of, find_tampering, read
+
+BEFORE = Path(__file__).parents[3] / "fixtures" / "lake_before_records"
+HEAD = (BEFORE / "head").read_text().strip()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(BEFORE, tmp_path / "lake"))
+
+
+def test_every_entry_is_spelled_as_it_was() -> None:
+    paths = sorted((BEFORE / "decisions" / "toy").iterdir())
+    entries = [decode(Entry, path.read_bytes()) for path in paths]
+    assert {entry.kind for entry in entries} == set(get_args(Kind))
+    for path, entry in zip(paths, entries, strict=True):
+        assert encode(entry) == path.read_bytes(), path.name
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("verdict.json", Checked), ("comparison-2-3.json", Contest)]
+)
+def test_a_report_is_spelled_as_it_was(name: str, kind: type) -> None:
+    data = (BEFORE / "reports" / "toy" / "2013-06" / name).read_bytes()
+    assert encode(decode(kind, data)) == data
+
+
+def test_the_chain_holds_and_goes_on(root: Path) -> None:
+    lake = Lake(url=f"file://{root}")
+    assert find_tampering(lake, "toy", HEAD) == []
+    entries = read(lake, "toy")
+    assert append(lake, decision_of(entries[-1])) == entries[-1], "the same event is known"
+    added = append(lake, replace(decision_of(entries[0]), run="another run"))
+    assert (added.sequence, added.previous) == (10, HEAD.split()[1])
+    assert find_tampering(lake, "toy", HEAD) == []
+
+
+def test_the_service_tells_all_of_it(root: Path) -> None:
+    history = History(FolderLake(root), listing_seconds=0)
+    entries = history.decisions("toy", 50)
+    assert [entry.sequence for entry in entries] == list(range(9, 0, -1))
+    assert not any(entry.tampered for entry in entries)
+    contest = entries[-1].contest
+    assert contest is not None and contest.guards[0].low == -3.5e-12
+    (check,) = history.drift("toy", 50)
+    assert (check.outcome, check.cause) == ("drifted", "data and performance")
+    assert check.performance is not None
+    assert check.performance.holdout["roc_auc"].bounds == (0.75, 0.77)
