@@ -18,12 +18,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from blocks.lake import Lake, LakeAway
 from tasks.data.sources import source_of
 from tasks.data.validation import Validated, validate
 from usecases.definition import UseCase
+from usecases.definition.columns import Frozen
 
 
 class DatasetMissing(LookupError):
@@ -38,10 +39,8 @@ class ColumnsDiffer(ValueError):
     """
 
 
-class PeriodFile(BaseModel):
+class PeriodFile(Frozen):
     """One period of a dataset version. ``labelled`` counts rows whose label is known."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     period: str
     path: str
@@ -52,12 +51,10 @@ class PeriodFile(BaseModel):
     quarantine_path: str | None
 
 
-class DatasetVersion(BaseModel):
+class DatasetVersion(Frozen):
     """The manifest of a dataset version. ``published`` (UTC) is the only part that is not
     content.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     use_case: str
     version: str

@@ -7,19 +7,16 @@ is decided from the log.
 ``quarantined`` is asked by whoever looks at more than one window. The data themselves stay where
 they are."""
 
-from pydantic import BaseModel, ConfigDict
-
 from blocks.lake import Lake
+from usecases.definition.columns import Frozen
 
 _NAME = "quarantine.json"
 
 
-class Quarantine(BaseModel):
+class Quarantine(Frozen):
     """Why a window is left out. ``lifted`` is the time (ISO 8601, UTC) from which it counts
     again.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     use_case: str
     window: str

@@ -16,7 +16,6 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
-from pydantic import BaseModel, ConfigDict
 
 from blocks.registry import CHALLENGER, ModelVersion
 from tasks.data.dataset import read_periods, read_version
@@ -32,17 +31,16 @@ from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, t
 from tasks.packages.packaging import Holdout, Origin, make_package
 from tasks.steps.train import Fitted, Plan, Recipe, plan_tags, run_tags, training_rows
 from usecases.definition import ROC_AUC, UseCase, load
+from usecases.definition.columns import Frozen
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 
-class Scored(BaseModel):
+class Scored(Frozen):
     """A fitted recipe and its scores on the hold-out of ``rows`` rows, by metric name. ``passed``
     is the gate's word.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     fitted: Fitted
     scores: dict[str, float]

@@ -11,7 +11,6 @@ import polars as pl
 from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.runtime import flow_run
-from pydantic import BaseModel, ConfigDict
 
 from blocks.registry import ModelRegistry, ModelVersion, Run
 from blocks.settings import Settings
@@ -24,13 +23,10 @@ from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, t
 from tasks.packages.registered import read_manifest
 from tasks.packages.rehearsal import rehearse
 from usecases.definition import UseCase, load
+from usecases.definition.columns import Frozen
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Recipe(_Record):
+class Recipe(Frozen):
     """A candidate's name, and the parameters to fit it with."""
 
     candidate: str
@@ -38,7 +34,7 @@ class Recipe(_Record):
     why: str
 
 
-class Plan(_Record):
+class Plan(Frozen):
     """Who is trained on what: ``periods`` end strictly before ``holdout``, the latest labelled
     period.
     """
@@ -56,7 +52,7 @@ class Plan(_Record):
         return f"{self.periods[0]}..{self.periods[-1]}"
 
 
-class Fitted(_Record):
+class Fitted(Frozen):
     """A recipe, fitted: the pipeline lies in the MLflow run ``run_id``."""
 
     recipe: Recipe
@@ -65,7 +61,7 @@ class Fitted(_Record):
     fit_seconds: float
 
 
-class Training(_Record):
+class Training(Frozen):
     """All that ``evaluate`` needs to know of a training."""
 
     plan: Plan
@@ -86,7 +82,7 @@ class HoldoutOfOneClass(ValueError):
     """The hold-out has only positive or only negative rows. The message says what to do."""
 
 
-class NothingToDo(_Record):
+class NothingToDo(Frozen):
     """There is nothing to train for, and why: an outcome, not a failure."""
 
     reason: str
