@@ -1,4 +1,5 @@
-"""What people are told, and in which words: plain values in, a message out. Nothing is sent here.
+"""What people are told, and in which words: plain values or a record in, a message out. Nothing is
+sent here.
 
 Every headline begins with the use case and holds the outcome, with both scores where two were
 compared, since a notification shows no more than that. ``links`` are label to URL (MLflow run,

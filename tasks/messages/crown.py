@@ -1,9 +1,10 @@
 """What people are told of the crown: contest, approval, deployment and the way back."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from blocks.slack import Button, Confirm, Message, Picture
+from serving.records.contest import Contest
+from serving.records.ledger import Decision
 from tasks.messages.links import NO_LINKS, Links
 from tasks.messages.wording import Say, spoken
 
@@ -61,98 +62,103 @@ def first_champion(
 @spoken
 def contest_decided(
     say: Say,
-    use_case: str,
+    decision: Decision,
     *,
-    verdict: str,
-    champion_version: str | None,
-    challenger_version: str,
     metric: str,
-    champion: float | None,
-    challenger: float | None,
-    gain: float | None,
-    low: float | None,
-    high: float | None,
-    confidence: float,
-    reasons: Sequence[str],
     gate: float | None = None,
-    rows: int | None = None,
-    blocks: int | None = None,
     asks: bool = False,
     picture: bytes | None = None,
     links: Links = NO_LINKS,
 ) -> Message:
-    """``gain`` is positive when the challenger is better; ``low`` and ``high`` bound it, each
-    one-sidedly at ``confidence``.
+    """What was decided by the use case's ``metric``, with both scores, and the gain where there was
+    a contest.
 
-    A number that is ``None`` is not known. ``champion_version`` ``None``: there is no champion (and
-    ``first_champion`` tells of the one that becomes it). ``gate`` is its threshold. ``asks``: a
-    person is asked before anything follows. ``picture`` is a PNG of the interval. Raises
-    ``ValueError`` for a verdict that is none of promote, keep, suspicious, unfair, inconclusive.
-    """
+    ``gate`` is the threshold of the metric. ``asks``: a person is asked before anything follows.
+    ``picture`` is a PNG of the interval. Where nobody is champion, ``first_champion`` tells of the
+    one that becomes it. Raises ``ValueError`` for a verdict that is none of promote, keep,
+    suspicious, unfair, inconclusive."""
+    verdict = decision.verdict
     if verdict not in _CONTEST:
         raise ValueError(f"Unknown contest verdict {verdict!r}; known: {', '.join(_CONTEST)}.")
-    name, facts, gained = say.metric(metric), {}, _gain(say, gain, low, high, confidence)
-    facts[say("challenger", challenger=challenger_version)] = f"{name} {say.number(challenger)}"
-    if champion_version:
-        facts[say("champion", champion=champion_version)] = f"{name} {say.number(champion)}"
-        facts[say("gain")] = gained
-    if gate is not None:
-        facts[say("stage.gate")] = f"{gate:g}"
-    if rows is not None:
-        facts[say("judged on")] = (
-            say("rows", rows=rows)
-            if blocks is None
-            else say("rows.blocks", rows=rows, blocks=blocks)
-        )
-    who = {
-        "challenger": challenger_version,
-        "champion": champion_version,
-        "kept": _kept(say, champion_version),
-    }
-    scores = _scores(say, challenger, champion, champion_version)
-    step = say.step(
-        "contest", "done", say(f"contest.{verdict}.step", challenger=challenger_version)
-    )
+    next_step = decision.facts.get("next")
+    step = say.step("contest", "done", _contest_step(say, verdict, decision))
     return Message(
         headline=say(
             f"contest.{verdict}.asks" if asks else f"contest.{verdict}",
-            use_case=use_case,
-            metric=name,
-            scores=scores,
-            **who,
+            use_case=decision.use_case,
+            metric=say.metric(metric),
+            scores=_scores(say, decision),
+            challenger=decision.challenger,
+            champion=decision.champion,
+            kept=_kept(say, decision.champion),
         ),
-        facts=facts,
-        details=reasons,
+        facts=_contest_facts(say, decision, say.metric(metric), gate),
+        details=[*decision.reasons, *([str(next_step)] if next_step else [])],
         links=links,
         emoji=_CONTEST[verdict],
-        pictures=(
-            Picture(picture, say("contest.picture"), say("contest.picture.alt", gain=gained)),
-        )
-        if picture
-        else (),
+        pictures=_contest_pictures(say, decision, picture),
         steps=(step,) if asks or verdict == "promote" else (step, say.step("deploy", "skipped")),
         broadcast=True,
     )
 
 
-def _gain(
-    say: Say, gain: float | None, low: float | None, high: float | None, confidence: float
-) -> str:
-    if gain is None:
-        return say.number(gain)
-    percent = 200 * confidence - 100
+def _contest_step(say: Say, verdict: str, decision: Decision) -> str:
+    return say(f"contest.{verdict}.step", challenger=decision.challenger)
+
+
+def _contest_facts(say: Say, decision: Decision, metric: str, gate: float | None) -> dict[str, str]:
+    """Scores, gain, gate and rows, as far as they are known."""
+    challenger, champion = _both_scores(decision)
+    facts = {
+        say("challenger", challenger=decision.challenger): f"{metric} {say.number(challenger)}"
+    }
+    if decision.champion:
+        facts[say("champion", champion=decision.champion)] = f"{metric} {say.number(champion)}"
+        facts[say("gain")] = _gain(say, decision.contest)
+    if gate is not None:
+        facts[say("stage.gate")] = f"{gate:g}"
+    if rows := _judged_on(say, decision):
+        facts[say("judged on")] = rows
+    return facts
+
+
+def _judged_on(say: Say, decision: Decision) -> str:
+    """Empty where nobody counted the rows."""
+    if contest := decision.contest:
+        return say("rows.blocks", rows=contest.main.rows, blocks=contest.blocks)
+    rows = decision.facts.get("rows")
+    return say("rows", rows=int(rows)) if isinstance(rows, float) else ""
+
+
+def _contest_pictures(say: Say, decision: Decision, picture: bytes | None) -> tuple[Picture, ...]:
+    if picture is None:
+        return ()
+    words = say("contest.picture.alt", gain=_gain(say, decision.contest))
+    return (Picture(picture, say("contest.picture"), words),)
+
+
+def _gain(say: Say, contest: Contest | None) -> str:
+    if contest is None or contest.main.gain is None:
+        return say.number(None)
+    main = contest.main
     return say(
         "gain.within",
-        gain=say.number(gain, signed=True),
-        confidence=percent,
-        interval=say.interval(low, high),
+        gain=say.number(main.gain, signed=True),
+        confidence=200 * contest.confidence - 100,
+        interval=say.interval(main.low, main.high),
     )
 
 
-def _scores(
-    say: Say, challenger: float | None, champion: float | None, champion_version: str | None
-) -> str:
-    if champion_version is None:
+def _both_scores(decision: Decision) -> tuple[float | None, float | None]:
+    """Of challenger and champion. Without a contest the challenger has the score of its gate."""
+    if decision.contest is None:
+        return decision.gate_score, None
+    return decision.contest.main.challenger, decision.contest.main.champion
+
+
+def _scores(say: Say, decision: Decision) -> str:
+    challenger, champion = _both_scores(decision)
+    if decision.champion is None:
         return say("score alone", challenger=say.number(challenger))
     return say("scores", challenger=say.number(challenger), champion=say.number(champion))
 
@@ -163,48 +169,21 @@ def _kept(say: Say, champion_version: str | None) -> str:
 
 @spoken
 def approval_asked(
-    say: Say,
-    use_case: str,
-    *,
-    challenger_version: str,
-    champion_version: str | None,
-    verdict: str,
-    metric: str,
-    challenger: float | None,
-    champion: float | None,
-    low: float | None,
-    high: float | None,
-    reasons: Sequence[str],
-    hours: float,
-    run: str,
-    links: Links = NO_LINKS,
+    say: Say, question: Decision, *, metric: str, hours: float, links: Links = NO_LINKS
 ) -> Message:
-    """``run`` is the one of ``approve`` that waits; ``verdict`` the contest's, ``low`` and ``high``
-    bound the gain.
-    """
-    held = (
-        say("champion", champion=champion_version) if champion_version else say("approval.nobody")
-    )
-    facts = {
-        say("approval.contest"): say(f"contest.{verdict}.step", challenger=challenger_version),
-        say("approval.crown"): held,
-        say.metric(metric): _scores(say, challenger, champion, champion_version),
-    }
-    if low is not None and high is not None:
-        facts[say("gain")] = say.interval(low, high)
-    value = {"use_case": use_case, "run": run}
+    """``question`` is the ledger's entry; its ``run`` is the one of ``approve`` that waits."""
+    use_case, challenger = question.use_case, question.challenger
+    value = {"use_case": use_case, "run": str(question.run)}
     sure = Confirm(
-        say("approval.sure", challenger=challenger_version),
+        say("approval.sure", challenger=challenger),
         say("approval.sure.text", use_case=use_case),
         say("approval.approve"),
         say("not now"),
     )
     return Message(
-        headline=say(
-            "approval.asked", use_case=use_case, challenger=challenger_version, hours=hours
-        ),
-        facts=facts,
-        details=reasons,
+        headline=say("approval.asked", use_case=use_case, challenger=challenger, hours=hours),
+        facts=_approval_facts(say, question, metric),
+        details=question.reasons,
         links=links,
         emoji=":raised_hand:",
         buttons=(
@@ -215,6 +194,21 @@ def approval_asked(
         steps=(say.step("contest", "running", say("approval.waits.step")),),
         broadcast=True,
     )
+
+
+def _approval_facts(say: Say, question: Decision, metric: str) -> dict[str, str]:
+    champion = question.champion
+    facts = {
+        say("approval.contest"): _contest_step(say, str(question.facts["contest"]), question),
+        say("approval.crown"): say("champion", champion=champion)
+        if champion
+        else say("approval.nobody"),
+        say.metric(metric): _scores(say, question),
+    }
+    main = question.contest.main if question.contest else None
+    if main and main.low is not None and main.high is not None:
+        facts[say("gain")] = say.interval(main.low, main.high)
+    return facts
 
 
 @spoken

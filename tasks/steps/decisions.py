@@ -7,7 +7,9 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
 
 from blocks.registry import ModelVersion
-from tasks.ledger.entries import Decision, path_of, record
+from serving.records.chain import path_of
+from serving.records.ledger import Decision
+from tasks.ledger.entries import record
 from tasks.ledger.outcomes import against_gate, in_a_sentence
 from tasks.measures import plots
 from tasks.messages.announcements import contest_decided, first_champion, number
@@ -65,24 +67,11 @@ def record_decision(decision: Decision, challenger: ModelVersion) -> None:
             )
         )
         return
-    main, step = contest.main if contest else None, decision.facts.get("next")
     tell(
         contest_decided(
-            use_case,
-            verdict=decision.verdict,
-            champion_version=decision.champion,
-            challenger_version=challenger.number,
+            decision,
             metric=metric,
-            champion=main.champion if main else None,
-            challenger=main.challenger if main else decision.gate_score,
-            gain=main.gain if main else None,
-            low=main.low if main else None,
-            high=main.high if main else None,
-            confidence=contest.confidence if contest else 0.95,
             gate=gate,
-            reasons=[*decision.reasons, *([str(step)] if step else [])],
-            rows=main.rows if main else rows,
-            blocks=contest.blocks if contest else None,
             asks=asks_person(decision),
             picture=picture,
             links=links,

@@ -131,7 +131,6 @@ def ask_people(question: Decision) -> bool:
         key=artifact_key(use_case, "approval"),
         description=f"Challenger {challenger} asks",
     )
-    main = question.contest.main if question.contest else None
     store, asked_by = registry(), str(question.facts["asked_by"])
     pages = {
         "contest": run_page(asked_by),
@@ -139,18 +138,9 @@ def ask_people(question: Decision) -> bool:
     }
     tell(
         approval_asked(
-            use_case,
-            challenger_version=challenger,
-            champion_version=question.champion,
-            verdict=str(question.facts["contest"]),
+            question,
             metric=load(use_case).gate.metric.name,
-            challenger=main.challenger if main else question.gate_score,
-            champion=main.champion if main else None,
-            low=main.low if main else None,
-            high=main.high if main else None,
-            reasons=question.reasons,
             hours=load(use_case).approval.hours,
-            run=str(question.run),
             links={label: page for label, page in pages.items() if page},
         )
     )

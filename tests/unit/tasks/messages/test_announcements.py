@@ -5,22 +5,17 @@ from typing import Any
 import pytest
 
 from blocks.slack import RUN_LINK, Message, SlackNotifier
+from serving.records.contest import Comparison, Contest
+from serving.records.ledger import Decision
 from tasks.messages import announcements
 from tests.fakes.slack import SlackServer
 
-CONTEST: dict[str, Any] = {
-    "champion_version": "3",
-    "challenger_version": "4",
-    "metric": "roc_auc",
+SCORES_OF_BOTH: dict[str, Any] = {
     "champion": 0.7640,
     "challenger": 0.7782,
     "gain": 0.0142,
     "low": 0.0087,
     "high": 0.0210,
-    "confidence": 0.95,
-    "reasons": ["The gain is above zero."],
-    "rows": 27_075,
-    "blocks": 30,
 }
 DRIFT: dict[str, Any] = {
     "window": "2013-06",
@@ -60,31 +55,49 @@ def tuned(**changed: Any) -> Message:
     return announcements.tuning_finished("flights", **{**found, **search, **changed})
 
 
+def decision(verdict: str, kind: str = "contest", **changed: Any) -> Decision:
+    """A contest of version 4 against version 3, as the ledger has it."""
+    scores = {
+        **SCORES_OF_BOTH,
+        **{name: changed.pop(name) for name in [*changed] if name in SCORES_OF_BOTH},
+    }
+    contest = Contest(
+        verdict="promote",
+        reasons=[],
+        blocks=30,
+        replicates=400,
+        confidence=0.95,
+        seed=0,
+        main=Comparison(metric="roc_auc", rows=27_075, **scores),
+    )
+    parts: dict[str, Any] = {
+        "use_case": "flights",
+        "time": "2026-11-21T05:00:00.874+00:00",
+        "by": "a test",
+        "run": "f00d",
+        "champion": "3",
+        "challenger": "4",
+        "reasons": ["The gain is above zero."],
+        "contest": contest,
+    }
+    names = {"champion_version": "champion", "challenger_version": "challenger"}
+    given = {names.get(name, name): value for name, value in changed.items()}
+    return Decision(kind=kind, verdict=verdict, **{**parts, **given})
+
+
 def contest(verdict: str, **changed: Any) -> Message:
-    return announcements.contest_decided("flights", verdict=verdict, **{**CONTEST, **changed})
+    shown = {name: changed.pop(name) for name in ("asks", "gate", "picture") if name in changed}
+    return announcements.contest_decided(decision(verdict, **changed), metric="roc_auc", **shown)
 
 
 def drift(verdict: str, **changed: Any) -> Message | None:
     return announcements.drift_checked("flights", verdict=verdict, **{**DRIFT, **changed})
 
 
-def asked(**changed: Any) -> Message:
-    scores = {
-        "metric": "roc_auc",
-        "challenger": 0.7782,
-        "champion": 0.7640,
-        "low": 0.0087,
-        "high": 0.0210,
-    }
-    who = {
-        "challenger_version": "4",
-        "champion_version": "3",
-        "verdict": "promote",
-        "reasons": ["2013-06"],
-        "hours": 24.0,
-        "run": "f00d",
-    }
-    return announcements.approval_asked("flights", **{**scores, **who, **changed})
+def asked(verdict: str = "promote", **changed: Any) -> Message:
+    given = {"reasons": ["2013-06"], "facts": {"contest": verdict}, **changed}
+    question = decision("asked", kind="approval", **given)
+    return announcements.approval_asked(question, metric="roc_auc", hours=24.0)
 
 
 def answered(verdict: str) -> Message:
@@ -444,6 +457,19 @@ def test_score_that_does_not_exist_is_said_in_words() -> None:
         "gain: +0.0142, 90 % interval not known\n"
         in contest("inconclusive", low=None, high=None).text
     )
+
+
+def test_a_decision_without_a_contest_has_the_score_of_its_gate_and_what_to_do() -> None:
+    message = contest(
+        "unfair",
+        contest=None,
+        gate_score=0.7512,
+        gate=0.75,
+        facts={"rows": 27_075.0, "next": "Train it again."},
+    )
+    assert "challenger 0.7512, champion not known" in message.headline
+    assert "27,075 rows" in message.text and "gate: 0.75" in message.text
+    assert message.details == ["The gain is above zero.", "Train it again."]
 
 
 @pytest.mark.parametrize("make", [contest, drift])
