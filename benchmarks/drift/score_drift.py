@@ -101,10 +101,11 @@ def main() -> None:
             ),
         )
         alike = np.mean([far[name] >= limits[name] for name in even])
+        drivers = ", ".join(drifted_columns(verdict)[:4])
         print(
             f"{month}   {verdict.outcome:9} {verdict.share:5.2f} {alike:13.2f} "
             f"{far[SCORE] / limits[SCORE]:16.2f} "
-            f"{distance(_SCORES, own, rows[SCORE]):14.3f}  {', '.join(drifted_columns(verdict)[:4])}"
+            f"{distance(_SCORES, own, rows[SCORE]):14.3f}  {drivers}"
         )
 
 
