@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from serving.champions.champion import Champion
+from serving.package.kinds import KINDS
 from serving.package.manifest import Feature
 
 PREDICT_PATH = "/v1/{use_case}/predict"
@@ -235,18 +236,18 @@ def row_schema(champion: Champion) -> dict[str, Any]:
 
 
 def _value(feature: Feature) -> dict[str, Any]:
-    kind = "number" if feature.kind == "number" else "string"
-    said: dict[str, Any] = {"type": [kind, "null"] if feature.nullable else kind}
-    bounds = {"minimum": feature.low, "maximum": feature.high} if feature.kind == "number" else {}
-    said |= {name: bound for name, bound in bounds.items() if bound is not None}
+    json_type = KINDS[feature.kind].json_type
+    schema: dict[str, Any] = {"type": [json_type, "null"] if feature.nullable else json_type}
+    bounds = {"minimum": feature.low, "maximum": feature.high}
+    schema |= {name: bound for name, bound in bounds.items() if bound is not None}
     known = feature.categories or []
-    told = [
+    words = [
         feature.description,
         f"known: {', '.join(known[:20])}{', ...' if len(known) > 20 else ''}" if known else "",
     ]
-    if text := "; ".join(filter(None, told)):
-        said["description"] = text
-    return said
+    if description := "; ".join(filter(None, words)):
+        schema["description"] = description
+    return schema
 
 
 def make_document(app: FastAPI, champions: Mapping[str, Champion | None]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from serving.formats.rows import (
     value_type,
     wrong_value,
 )
+from serving.package.kinds import KINDS
 
 _WHERE = re.compile(
     r"^(?P<what>.*?)(?: - at `\$(?:\.columns(?:\.(?P<field>(?:(?! - at "
@@ -52,23 +53,16 @@ _HELD = msgspec.json.Decoder(_Held)
 
 
 class ColumnReader:
-    """Reads columns of one schema. ``numbers`` and ``categories`` say of each such feature whether
-    it may be null.
+    """Reads columns of one schema. ``kinds`` and ``nullable`` say of each feature what it is, and
+    whether it may be null.
     """
 
     def __init__(self, reader: RowReader) -> None:
         self.names = [feature.name for feature in reader.features]
         self.event_time = reader.event_time
-        self.categories = {
-            feature.name: feature.nullable
-            for feature in reader.features
-            if feature.kind == "category"
-        }
-        self.numbers = {
-            feature.name: feature.nullable
-            for feature in reader.features
-            if feature.kind == "number"
-        }
+        self.kinds = {feature.name: KINDS[feature.kind] for feature in reader.features}
+        self.nullable = {feature.name: feature.nullable for feature in reader.features}
+        self._packed = {name for name, kind in self.kinds.items() if kind.packed}
         fields: list[tuple[str, Any, Any]] = [
             (
                 f"f{i}",
@@ -86,12 +80,12 @@ class ColumnReader:
             "Request", [("columns", columns)], forbid_unknown_fields=True
         )
         self._decoder: Any = msgspec.json.Decoder(self._request)
-        kinds = {feature.name: value_type(feature, reader.dtype) for feature in reader.features} | {
+        types = {feature.name: value_type(feature, reader.dtype) for feature in reader.features} | {
             reader.event_time: EVENT_TIME
         }
         self._lists: dict[str, Any] = {
-            name: msgspec.json.Decoder(list[kind])  # type: ignore[valid-type]
-            for name, kind in kinds.items()
+            name: msgspec.json.Decoder(list[type_])  # type: ignore[valid-type]
+            for name, type_ in types.items()
         }
         self._row = msgspec.defstruct(
             "Row", [(name, Any) for name, _, _ in fields], rename=names, gc=False
@@ -121,7 +115,7 @@ class ColumnReader:
             columns = {name: self._column(name, held.columns[name]) for name in held.columns}
             missing = [
                 name
-                for name, nullable in (self.numbers | self.categories).items()
+                for name, nullable in self.nullable.items()
                 if not nullable and name not in columns
             ]
             lengths = {len(values) for values in columns.values()}
@@ -143,10 +137,10 @@ class ColumnReader:
     def _column(self, name: str, values: msgspec.Raw) -> Any:
         """Raises ``KeyError`` for no field, ``msgspec.DecodeError``."""
         decoded = self._lists[name].decode(values)
-        return np.array(decoded, dtype=np.float64) if name in self.numbers else decoded
+        return np.array(decoded, dtype=np.float64) if name in self._packed else decoded
 
     def _values(self, name: str, values: Any) -> list[Any]:
-        return list_numbers(values, self.numbers[name]) if name in self.numbers else values
+        return list_numbers(values, self.nullable[name]) if name in self._packed else values
 
     def _ask_lists(self, columns: Mapping[str, list[Any]]) -> Asked:
         """Columns that were checked already, all of the same length."""
@@ -201,7 +195,7 @@ class ColumnReader:
             columns = msgspec.json.decode(msgspec.json.decode(body, type=_Parts)[held], type=_Parts)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
             return
-        for name in self.numbers:
+        for name in self._packed:
             check_count(bytes(columns.get(name, b"")).count(b",") + 1, max_rows)
 
 

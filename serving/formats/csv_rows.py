@@ -8,11 +8,11 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Set
 from itertools import islice
-from typing import Any
 
 from serving.errors import InputError
 from serving.formats.columns import ColumnReader, Columns, nulls_of
 from serving.formats.rows import Asked, check_count, moved, shown
+from serving.package.kinds import parse_number
 
 _MOST_NAMES = 10_000
 _BLOCK_BYTES = 64 * 1024  # decoded and split at once
@@ -46,13 +46,12 @@ def convert_text(reader: ColumnReader, columns: Columns, max_rows: int) -> Asked
         return reader.convert(columns, max_rows, text=True)
     except InputError:
         # Either it is wrong, or it is a number as JSON does not write it: +1, .5, NaN.
-        numbers = {
-            name: [_number(value) for value in columns[name]]
-            for name in reader.numbers
-            if name in columns
+        parsed = {
+            name: nulls_of(list(map(kind.parse, columns[name])), reader.nullable[name])
+            for name, kind in reader.kinds.items()
+            if kind.parse is not None and name in columns
         }
-        known = {name: nulls_of(values, reader.numbers[name]) for name, values in numbers.items()}
-        return reader.convert({**columns, **known}, max_rows)
+        return reader.convert({**columns, **parsed}, max_rows)
 
 
 def read_tables(
@@ -116,7 +115,7 @@ def _check_names(reader: ColumnReader, names: list[str]) -> None:
 def _looks_like_values(reader: ColumnReader, names: list[str]) -> bool:
     """Whether a first line is no header: it has no field's name, and a number."""
     known = {*reader.names, reader.event_time}
-    return known.isdisjoint(names) and any(isinstance(_number(name), float) for name in names)
+    return known.isdisjoint(names) and any(isinstance(parse_number(name), float) for name in names)
 
 
 def _lines(body: bytes) -> Iterator[list[str]]:
@@ -151,15 +150,3 @@ def _bad_byte(body: bytes) -> int:
         return len(body.decode())
     except UnicodeDecodeError as error:
         return error.start
-
-
-def _number(value: Any) -> Any:
-    """The number that Python reads in a text, true as 1; the value itself where it reads none."""
-    try:
-        return (
-            float(value)
-            if isinstance(value, bool) or (isinstance(value, str) and "_" not in value)
-            else value
-        )
-    except ValueError:
-        return value

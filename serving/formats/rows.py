@@ -14,10 +14,10 @@ from itertools import islice
 from typing import Annotated, Any
 
 import msgspec
-import numpy as np
 from msgspec import Meta
 
 from serving.errors import InputError, MalformedBody
+from serving.package.kinds import KINDS
 from serving.package.manifest import Feature
 
 _WHERE = re.compile(
@@ -184,16 +184,8 @@ def renamed(features: Sequence[Feature], event_time: str) -> dict[str, str]:
 
 def value_type(feature: Feature, dtype: str) -> Any:
     """What one value of the feature may be."""
-    kind: Any = str
-    if feature.kind == "number":
-        # A number that overflows the model's own type would become infinite on the way to it.
-        largest = float(np.finfo(np.dtype(dtype)).max)
-        low, high = (
-            (-largest if feature.low is None else feature.low),
-            (largest if feature.high is None else feature.high),
-        )
-        kind = Annotated[float, Meta(ge=low, le=high)]
-    return kind | None if feature.nullable else kind
+    of_kind = KINDS[feature.kind].value_type(feature.low, feature.high, dtype)
+    return of_kind | None if feature.nullable else of_kind
 
 
 def explain(

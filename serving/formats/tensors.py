@@ -8,7 +8,7 @@ there."""
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -18,12 +18,8 @@ from msgspec import UNSET, Meta, UnsetType
 from serving.errors import InputError, MalformedBody
 from serving.formats.columns import ColumnReader, list_numbers
 from serving.formats.rows import Asked, check_count, moved, shown
+from serving.package.kinds import TEXTS
 
-NUMBERS = {
-    **{f"FP{bits}": np.dtype(f"<f{bits // 8}") for bits in (16, 32, 64)},
-    **{f"INT{bits}": np.dtype(f"<i{bits // 8}") for bits in (8, 16, 32, 64)},
-    **{f"UINT{bits}": np.dtype(f"<u{bits // 8}") for bits in (8, 16, 32, 64)},
-}
 OUTPUTS = {"score": "FP64", "decision": "BOOL", "prediction_id": "BYTES"}
 _ELSEWHERE = {
     "shared_memory_region",
@@ -124,7 +120,7 @@ def ask_pieces(
 
 
 def _values(reader: ColumnReader, name: str, values: Any) -> list[Any]:
-    return list_numbers(values, reader.numbers[name]) if isinstance(values, np.ndarray) else values
+    return list_numbers(values, reader.nullable[name]) if isinstance(values, np.ndarray) else values
 
 
 def _columns(
@@ -152,15 +148,13 @@ def _check(reader: ColumnReader, tensor: Tensor, max_rows: int) -> int:
     that does not fit.
     """
     name, shape = tensor.name, tensor.shape
-    if name in reader.numbers:
-        fits, wanted = tensor.datatype in NUMBERS, ", ".join(NUMBERS)
-    elif name in reader.categories or name == reader.event_time:
-        fits, wanted = tensor.datatype == "BYTES", "BYTES"
-    else:
+    if name not in reader.kinds and name != reader.event_time:
         raise InputError(f"Tensor {shown(name)} is not a known feature.", field=name[:100])
-    if not fits:
+    wanted = _datatypes(reader, name)
+    if tensor.datatype not in wanted:
         raise InputError(
-            f"Tensor {name!r}: expected datatype {wanted}, got {shown(tensor.datatype)}.",
+            f"Tensor {name!r}: expected datatype {', '.join(wanted)}, "
+            f"got {shown(tensor.datatype)}.",
             field=name,
         )
     if not 1 <= len(shape) <= 2 or shape[0] < 0 or shape[1:] not in ([], [1]):
@@ -169,6 +163,10 @@ def _check(reader: ColumnReader, tensor: Tensor, max_rows: int) -> int:
         )
     check_count(shape[0], max_rows)
     return shape[0]
+
+
+def _datatypes(reader: ColumnReader, name: str) -> Mapping[str, np.dtype | None]:
+    return TEXTS if name == reader.event_time else reader.kinds[name].datatypes
 
 
 def _size(tensor: Tensor, left: int) -> int:
@@ -210,8 +208,8 @@ def _from_json(tensor: Tensor, count: int) -> list[Any]:
 
 
 def _from_bytes(reader: ColumnReader, tensor: Tensor, data: memoryview, count: int) -> Any:
-    if tensor.datatype != "BYTES":
-        dtype = NUMBERS[tensor.datatype]
+    dtype = _datatypes(reader, tensor.name)[tensor.datatype]
+    if dtype is not None:
         if len(data) != count * dtype.itemsize:
             wanted = f"{count} values of {tensor.datatype} have {count * dtype.itemsize} bytes"
             raise InputError(
@@ -219,7 +217,7 @@ def _from_bytes(reader: ColumnReader, tensor: Tensor, data: memoryview, count: i
             )
         return np.frombuffer(data, dtype)
     texts = _texts(tensor, bytes(data), count)
-    return [text or None for text in texts] if reader.categories.get(tensor.name, True) else texts
+    return [text or None for text in texts] if reader.nullable.get(tensor.name, True) else texts
 
 
 def _texts(tensor: Tensor, data: bytes, count: int) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 
+from serving.package.kinds import check_kind
 from serving.package.manifest import Manifest
 
 FORMAT = 1
@@ -22,10 +23,15 @@ _LINE = re.compile(rb'\{"rows":(\d+),"time":(\d+),.*\}\n', re.DOTALL)
 
 
 class Column(msgspec.Struct, frozen=True):
-    """An input as the log keeps it: a "number" or a "category"."""
+    """An input as the log keeps it. Raises ``ValueError`` for an unknown kind, which msgspec makes
+    an error of the header.
+    """
 
     name: str
     kind: str
+
+    def __post_init__(self) -> None:
+        check_kind(self.name, self.kind)
 
 
 class Header(msgspec.Struct, frozen=True):

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from serving.errors import PackageError
+from serving.package.kinds import check_kind
 
 FORMAT = 3
 _READABLE = (
@@ -38,6 +39,7 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code -1.
 
     ``closed``: the use case states all categories there are, so that any other one is a mistake.
+    Raises ``ValueError`` for an unknown kind, which msgspec makes an error of the manifest.
     """
 
     name: str
@@ -48,6 +50,9 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     categories: list[str] | None = None
     description: str = ""
     closed: bool = False
+
+    def __post_init__(self) -> None:
+        check_kind(self.name, self.kind)
 
 
 class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

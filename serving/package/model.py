@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from serving.errors import InputError, PackageError
+from serving.package.kinds import KINDS
 from serving.package.manifest import (
     MANIFEST,
     MODEL,
@@ -38,7 +39,7 @@ class Package:
         self.smoke = smoke
         self.names = [feature.name for feature in manifest.features]
         self._codes = {
-            f.name: _codes(f.categories or []) for f in manifest.features if f.kind == "category"
+            f.name: _codes(f.categories or []) for f in manifest.features if KINDS[f.kind].coded
         }
         known = [
             (position, self._codes[name])

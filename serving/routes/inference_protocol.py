@@ -68,14 +68,7 @@ def describe_model(champion: Champion, model: str) -> dict[str, Any]:
     values null.
     """
     reader = columns_of(champion.reader)
-    kinds = [
-        (
-            name,
-            "FP64" if name in reader.numbers else "BYTES",
-            {**reader.numbers, **reader.categories}[name],
-        )
-        for name in reader.names
-    ]
+    kinds = [(name, reader.kinds[name].datatype, reader.nullable[name]) for name in reader.names]
     inputs = [
         {"name": name, "datatype": datatype, "shape": [-1], "parameters": {"optional": optional}}
         for name, datatype, optional in [*kinds, (reader.event_time, "BYTES", True)]

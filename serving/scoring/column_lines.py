@@ -5,7 +5,8 @@ JSON would cost.
 
 The rows have been decoded to be scored, so their numbers lie in a matrix: they go to the log as
 they are, float64, one column after the other, null as NaN, and come out without being parsed. The
-rest is text, and small."""
+rest is text, and small. Which inputs are ``numbers`` says their kind (``packed`` in
+``serving/package/kinds.py``)."""
 
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from serving.package.kinds import KINDS
 from serving.scoring.predictions import Scored
 
 
@@ -39,21 +41,15 @@ def column_line(scored: Scored, rows: Sequence[tuple[Any, ...]]) -> bytes:
     """
     manifest = scored.manifest
     kept = [
-        (place, feature)
+        (place, feature.name, KINDS[feature.kind].packed)
         for place, feature in enumerate(manifest.features)
         if feature.name not in manifest.log_leave_out
     ]
     line = _Written(
         len(rows),
         time.time_ns() // 1000,
-        _numbers(
-            scored.matrix, rows, [place for place, feature in kept if feature.kind == "number"]
-        ),
-        {
-            feature.name: [row[place] for row in rows]
-            for place, feature in kept
-            if feature.kind != "number"
-        },
+        _numbers(scored.matrix, rows, [place for place, _, packed in kept if packed]),
+        {name: [row[place] for row in rows] for place, name, packed in kept if not packed},
         [row[-1] for row in rows],
         _Predictions(scored.ids, scored.scores, scored.decisions),
         [scored.version],

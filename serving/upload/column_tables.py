@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from serving.log.segments import Header
+from serving.package.kinds import KINDS
 
 # pyarrow's own errors are among them; TypeError and AttributeError come of a line that has
 # something else in a place.
@@ -34,16 +35,19 @@ class ColumnTables:
 
         self.problem = ""
         self.schema = schema = schema_of(header)
-        self._numbers = [column.name for column in header.columns if column.kind == "number"]
-        self._texts = [column.name for column in header.columns if column.kind != "number"]
+        packed = {column.name: KINDS[column.kind].packed for column in header.columns}
+        self._numbers = [name for name in packed if packed[name]]
+        self._texts = [name for name in packed if not packed[name]]
         self._sample_rate = header.sample_rate
-        predictions = pa.struct(
-            [(name, pa.list_(schema.field(name).type)) for name in ("id", "score", "decision")]
-        )
+
+        def lists_of(name: str) -> Any:
+            return pa.list_(schema.field(name).type)
+
+        predictions = pa.struct([(name, lists_of(name)) for name in ("id", "score", "decision")])
         self._read_as = pa.schema(
             [
-                ("texts", pa.struct([(name, pa.list_(pa.string())) for name in self._texts])),
-                ("event_time", pa.list_(schema.field("event_time").type)),
+                ("texts", pa.struct([(name, lists_of(name)) for name in self._texts])),
+                ("event_time", lists_of("event_time")),
                 ("predictions", predictions),
                 ("model_version", pa.list_(pa.string())),
             ]

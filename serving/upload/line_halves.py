@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from serving.log.segments import Header
+from serving.package.kinds import KINDS
 
 
 class _Request(msgspec.Struct):
@@ -69,7 +70,7 @@ def halve(line: bytes, header: Header) -> tuple[bytes, bytes]:
 
 def _lengths(line: Any, header: Header) -> list[float]:
     if isinstance(line, _ColumnLine):
-        numbers = sum(column.kind == "number" for column in header.columns)
+        numbers = sum(KINDS[column.kind].packed for column in header.columns)
         counted = len(line.numbers) / 8 / numbers if numbers else line.rows
         return [
             counted,

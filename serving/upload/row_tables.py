@@ -18,6 +18,7 @@ from msgspec import Meta
 from serving.errors import InputError
 from serving.formats.feedback import read_feedback
 from serving.log.segments import Header
+from serving.package.kinds import KINDS
 
 
 class _Line(msgspec.Struct):
@@ -63,8 +64,7 @@ def schema_of(header: Header) -> Any:
             [known[0], ("label", pa.bool_()), known[1], ("received", known[1][1]), known[2]]
         )
     inputs = [
-        (column.name, pa.float64() if column.kind == "number" else pa.string())
-        for column in header.columns
+        (column.name, pa.type_for_alias(KINDS[column.kind].lake_type)) for column in header.columns
     ]
     answered = [
         ("score", pa.float64()),
@@ -218,7 +218,7 @@ def _line_type(header: Header) -> Any:
         ("event_time", Annotated[datetime, Meta(tz=False)] | None, None)
     ]
     fields += [
-        (f"f{i}", (float if column.kind == "number" else str) | None, None)
+        (f"f{i}", KINDS[column.kind].log_type | None, None)
         for i, column in enumerate(header.columns)
     ]
     renamed = {f"f{i}": column.name for i, column in enumerate(header.columns)} | {

@@ -7,11 +7,10 @@ A leak shows as a single input that ranks the hold-out as well as the model does
 import numpy as np
 import polars as pl
 
+from tasks.data.kinds import KINDS
 from tasks.measures.metrics import score
 from tasks.models import modelling
 from usecases.definition import ROC_AUC, Column, UseCase
-
-_BINS = 50
 
 
 def strongest_column(case: UseCase, rows: pl.DataFrame) -> tuple[str, float]:
@@ -55,24 +54,14 @@ def _alone(column: Column, values: pl.Series, truth: np.ndarray) -> np.ndarray:
     """For each row the share of positives among the rows of the other half that have its value; of
     all where none has.
     """
-    if column.kind == "category":
-        codes = values.rank("dense").fill_null(0).to_numpy().astype(np.int64)
-    else:
-        numbers = values.cast(pl.Float64).fill_null(np.nan).to_numpy()
-        known = numbers[~np.isnan(numbers)]
-        edges = (
-            np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:]))
-            if len(known)
-            else np.empty(0)
-        )
-        codes = np.where(np.isnan(numbers), 0, 1 + np.searchsorted(edges, numbers, side="left"))
+    groups = KINDS[column.kind].groups(values)
     half, shares = np.arange(len(truth)) % 2, np.empty(len(truth))
     for told in (0, 1):
         counted = half != told
-        rows = np.bincount(codes[counted], minlength=codes.max(initial=0) + 1)
-        positives = np.bincount(codes[counted], weights=truth[counted], minlength=len(rows))
+        rows = np.bincount(groups[counted], minlength=groups.max(initial=0) + 1)
+        positives = np.bincount(groups[counted], weights=truth[counted], minlength=len(rows))
         whole = truth[counted].mean() if counted.any() else 0.0
         shares[half == told] = np.where(rows > 0, positives / np.maximum(rows, 1), whole)[
-            codes[half == told]
+            groups[half == told]
         ]
     return shares

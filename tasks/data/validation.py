@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from tasks.data.kinds import KINDS
 from tasks.data.label_kinds import label_problem
 from usecases.definition import Column, UseCase
 
@@ -50,19 +51,17 @@ def validate(case: UseCase, period: str, rows: pl.DataFrame) -> Validated:
     if problems:
         raise BatchRefused(_refusal(case, period, problems))
     wanted = dict.fromkeys([*case.key, case.event_time, *case.column_names, case.label])
-    numbers = [column.name for column in case.columns if column.kind == "number"]
-    categories = [column.name for column in case.columns if column.kind == "category"]
     # Sources that come by way of pandas say NaN where they mean null, and count time in another
     # unit.
     batch = rows.select(*wanted).with_columns(
-        pl.col(*numbers, case.label).cast(pl.Float64).fill_nan(None),
-        pl.col(categories).cast(pl.String),
+        *(KINDS[column.kind].normalize(column.name) for column in case.columns),
+        pl.col(case.label).cast(pl.Float64).fill_nan(None),
         pl.col(case.event_time).dt.cast_time_unit("us"),
         pl.col(
             [
                 name
                 for name in case.key
-                if rows.schema[name] in (pl.Categorical, pl.Enum) and name not in categories
+                if rows.schema[name] in (pl.Categorical, pl.Enum) and name not in case.column_names
             ]
         ).cast(pl.String),
     )
@@ -131,14 +130,9 @@ def _missing_columns(case: UseCase, rows: pl.DataFrame) -> list[str]:
 def _wrong_types(case: UseCase, rows: pl.DataFrame) -> list[str]:
     problems = []
     for column in case.columns:
-        found = rows.schema[column.name]
-        fits = (
-            _is_number(found)
-            if column.kind == "number"
-            else found in (pl.String, pl.Null, pl.Categorical, pl.Enum)
-        )
-        if not fits:
-            problems.append(f"column {column.name!r} holds {found}, expected a {column.kind}")
+        dtype = rows.schema[column.name]
+        if dtype != pl.Null and not KINDS[column.kind].holds(dtype):
+            problems.append(f"column {column.name!r} holds {dtype}, expected a {column.kind}")
     if problem := label_problem(case.label, rows[case.label]):
         problems.append(problem)
     times = {
@@ -184,10 +178,6 @@ def _wrong_time(event_time: str, dtype: pl.DataType) -> list[str]:
     ]
 
 
-def _is_number(found: pl.DataType) -> bool:
-    return found.is_numeric() or found in (pl.Boolean, pl.Null)
-
-
 def _row_reasons(case: UseCase, period: str, batch: pl.DataFrame) -> pl.Series:
     """Why each row is bad, ``(n_rows,)`` of text, null for the good ones."""
     import pandera.polars as pa
@@ -212,8 +202,8 @@ def _row_reasons(case: UseCase, period: str, batch: pl.DataFrame) -> pl.Series:
         ).to_series(),
     }
     for column in case.columns:
-        if column.kind == "number":
-            checked[f"{column.name}: infinite"] = batch[column.name].is_infinite().fill_null(False)
+        for fault, is_bad in KINDS[column.kind].row_faults(batch[column.name]).items():
+            checked[f"{column.name}: {fault}"] = is_bad
     for reason, is_bad in checked.items():
         for row in is_bad.arg_true():
             faults.setdefault(row, []).append(reason)
@@ -236,7 +226,7 @@ def _row_schema(column: Column):  # noqa: ANN202 - pandera's Column, imported wh
     if column.categories is not None:
         checks.append(pa.Check.isin(list(column.categories), error="unknown category"))
     return pa.Column(
-        pl.Float64 if column.kind == "number" else pl.String,
+        KINDS[column.kind].dtype,
         checks,
         nullable=column.nullable,
         coerce=True,

@@ -7,16 +7,12 @@ from collections.abc import Sequence
 import polars as pl
 from polars import selectors
 
+from tasks.data.kinds import KINDS
 from tasks.data.validation import batch_problems
 from tasks.drift.distances import values
 from usecases.definition import SCORE, Column, DriftPolicy, UseCase
 
 _SCORE_NULLS = 0.05
-# A unit jump multiplies small and large values alike: the ratios of these quantiles agree within
-# this.
-_QUANTILES = (0.25, 0.5, 0.75)
-_AGREE = 1.5
-_ENOUGH_VALUES = 100
 
 
 def find_broken(
@@ -63,12 +59,7 @@ def _wrong_schema(case: UseCase, current: pl.DataFrame) -> list[str]:
             found.append(f"column {column.name!r} is missing")
             continue
         dtype = current.schema[column.name]
-        fits = (
-            dtype.is_numeric() or dtype == pl.Boolean
-            if column.kind == "number"
-            else dtype in (pl.String, pl.Categorical, pl.Enum)
-        )
-        if not fits and dtype != pl.Null:
+        if dtype != pl.Null and not KINDS[column.kind].holds(dtype):
             found.append(f"column {column.name!r} arrives as {dtype}, and it is a {column.kind}")
     return found
 
@@ -81,36 +72,7 @@ def _odd_values(
         found.append(f"column {column.name!r} has no value at all")
     if whole and now.n_unique() == 1 and before.n_unique() > 1:
         found.append(f"column {column.name!r} is constant ({now[0]!r})")
-    if column.kind == "category" and not now.is_empty():
-        strangers = (~now.is_in(before.unique().to_list())).sum() / rows
-        if strangers > policy.new_category_tolerance:
-            found.append(
-                f"column {column.name!r} has {strangers:.1%} categories that the reference has not"
-            )
-    if column.kind == "number" and (times := _unit_jump(before, now, policy.unit_factor)):
-        found.append(
-            f"column {column.name!r} is {times:.3g} times what it was, small and large "
-            "values alike: did its unit change?"
-        )
-    return found
-
-
-def _unit_jump(before: pl.Series, now: pl.Series, factor: float) -> float | None:
-    """By what all values were multiplied; None where that is less than ``factor`` either way, or
-    nothing that multiplies them all.
-
-    Told from the sizes of the values that are not zero: it works for rain, whose median is zero.
-    Celsius for Fahrenheit is no multiple, and miles for kilometres too near to what weather and
-    traffic do: the column's ``typical`` range tells those."""
-    sizes = [side.cast(pl.Float64).abs() for side in (before, now)]
-    sizes = [side.filter(side > 0) for side in sizes]
-    if min(map(len, sizes)) < _ENOUGH_VALUES:
-        return None
-    ratios = [
-        float(sizes[1].quantile(q) or 0) / float(sizes[0].quantile(q) or 1) for q in _QUANTILES
-    ]
-    alike = min(ratios) > 0 and max(ratios) / min(ratios) <= _AGREE
-    return ratios[1] if alike and (min(ratios) >= factor or max(ratios) <= 1 / factor) else None
+    return found + KINDS[column.kind].find_oddities(policy, column, before, now, rows)
 
 
 def _odd_scores(reference: pl.DataFrame, current: pl.DataFrame) -> list[str]:

@@ -8,12 +8,10 @@ are left out: with enough rows each of them fires (docs/decisions/0007-drift.md)
 import numpy as np
 import polars as pl
 
-from usecases.definition import USUAL_METHODS, Column
+from tasks.data.kinds import KINDS
+from usecases.definition import Column, usual_method
 
-# As Evidently does: a number with no more values than this is compared value by value, and an empty
-# bin counts as this share.
-_FEW_VALUES = 20
-_EMPTY = 0.0001
+_EMPTY = 0.0001  # as Evidently does: an empty bin counts as this share
 
 
 def distance(
@@ -29,7 +27,7 @@ def distance(
     left, right = values(reference), values(current)
     if left.is_empty() or right.is_empty():
         return float("nan")
-    method = method or USUAL_METHODS[column.kind]
+    method = method or usual_method(column)
     if method not in ("wasserstein", "jensenshannon", "psi"):
         raise ValueError(
             f"Unknown distance {method!r} of {column.name!r}; known: wasserstein, "
@@ -37,8 +35,7 @@ def distance(
         )
     if method == "wasserstein":
         return _wasserstein(left.to_numpy(), right.to_numpy())
-    many = column.kind == "number" and left.n_unique() > _FEW_VALUES
-    shares = _binned(left.to_numpy(), right.to_numpy()) if many else _counted(left, right)
+    shares = KINDS[column.kind].shares(left, right)
     return _jensenshannon(*shares) if method == "jensenshannon" else _psi(*shares)
 
 
@@ -67,16 +64,3 @@ def _psi(reference: np.ndarray, current: np.ndarray) -> float:
 def _filled(shares: np.ndarray) -> np.ndarray:
     least = shares[shares > 0].min()
     return np.where(shares == 0, least / 1e6 if least <= _EMPTY else _EMPTY, shares)
-
-
-def _binned(reference: np.ndarray, current: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    edges = np.histogram_bin_edges(np.concatenate([reference, current]), bins="sturges")
-    return tuple(np.histogram(side, edges)[0] / len(side) for side in (reference, current))  # type: ignore[return-value]
-
-
-def _counted(reference: pl.Series, current: pl.Series) -> tuple[np.ndarray, np.ndarray]:
-    counts = [dict(side.value_counts().iter_rows()) for side in (reference, current)]
-    names = sorted({*counts[0], *counts[1]})
-    return tuple(
-        np.array([side.get(name, 0) for name in names]) / sum(side.values()) for side in counts
-    )  # type: ignore[return-value]

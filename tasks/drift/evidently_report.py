@@ -11,8 +11,9 @@ from pathlib import Path
 import polars as pl
 
 from blocks.registry import ModelVersion
+from tasks.data.kinds import KINDS
 from tasks.outside.blocks_of_run import lake, registry
-from usecases.definition import USUAL_METHODS, Column
+from usecases.definition import Column, usual_method
 
 
 def run_evidently(
@@ -28,20 +29,22 @@ def run_evidently(
     from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import ValueDrift
 
-    numbers = [column.name for column in columns if column.kind == "number"]
-    categories = [column.name for column in columns if column.kind == "category"]
-    definition = DataDefinition(numerical_columns=numbers, categorical_columns=categories)
+    roles: dict[str, list[str]] = {f"{kind.evidently}_columns": [] for kind in KINDS.values()}
+    for column in columns:
+        roles[f"{KINDS[column.kind].evidently}_columns"].append(column.name)
+    definition = DataDefinition(**roles)
+    names = [column.name for column in columns]
     sides = [
-        Dataset.from_pandas(side.select(numbers + categories).to_pandas(), definition)
+        Dataset.from_pandas(side.select(names).to_pandas(), definition)
         for side in (current, reference)
     ]
     metrics = [
         ValueDrift(
-            column=name,
-            method=methods.get(name, USUAL_METHODS[column.kind]),
-            threshold=thresholds[name],
+            column=column.name,
+            method=methods.get(column.name, usual_method(column)),
+            threshold=thresholds[column.name],
         )
-        for name, column in zip([column.name for column in columns], columns, strict=True)
+        for column in columns
     ]
     found = Report(metrics, include_tests=True).run(*sides)
     values = {}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from tasks.data.kinds import KINDS
 from usecases.definition import UseCase
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ class Intake:
     """
 
     def __init__(self, case: UseCase, columns: Collection[str] | None) -> None:
-        inputs = {
-            column.name: "number" if column.kind == "number" else "text" for column in case.columns
+        inputs: dict[str, str] = {
+            column.name: KINDS[column.kind].log_type for column in case.columns
         }
         everything = _BEFORE | inputs | _AFTER
         if strangers := sorted(set(columns or ()) - set(everything)):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tasks.data.kinds import KINDS
 from usecases.definition import UseCase
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class _Column:
     cannot change the sum.
     """
 
-    is_text: bool
+    counted: bool
     values: Counter[float] = field(default_factory=Counter)
     nulls: Counter[float] = field(default_factory=Counter)
     low: float = math.inf
@@ -87,7 +88,7 @@ class _Column:
         self.nulls[rate] += array.null_count
         if array.null_count == len(array):
             return
-        if not self.is_text:
+        if not self.counted:
             extremes = pc.min_max(array)
             self.low, self.high = (
                 min(self.low, extremes["min"].as_py()),
@@ -108,7 +109,7 @@ class _Column:
             nulls=_requests(self.nulls),
             minimum=self.low if has else None,
             maximum=self.high if has else None,
-            counts=counts if self.is_text and not self.too_many else None,
+            counts=counts if self.counted and not self.too_many else None,
         )
 
 
@@ -122,12 +123,10 @@ class Tally:
     """
 
     def __init__(self, case: UseCase, columns: Collection[str] | None) -> None:
-        kinds = {column.name: column.kind == "category" for column in case.columns} | {
-            "score": False
-        }
+        inputs = {column.name: KINDS[column.kind].counted for column in case.columns}
         self._columns = {
-            name: _Column(is_text)
-            for name, is_text in kinds.items()
+            name: _Column(counted)
+            for name, counted in (inputs | {"score": False}).items()
             if columns is None or name in columns
         }
         self._met: set[str] = set()

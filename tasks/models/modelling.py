@@ -3,11 +3,14 @@ behind it.
 """
 
 from collections.abc import Mapping
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
+from tasks.data.kinds import KINDS
 from tasks.outside.user_code import UseCaseFailed, calling, describe_value
 from usecases.definition import Candidate, UseCase
 
@@ -34,10 +37,7 @@ def inputs(case: UseCase, rows: pl.DataFrame) -> "pd.DataFrame":
     A null text must not stay None: to ``OrdinalEncoder`` that is one more category, with a code of
     its own."""
     frame = rows.select(case.column_names).to_pandas()
-    categories = [column.name for column in case.columns if column.kind == "category"]
-    frame = frame.astype(dict.fromkeys(categories, object)).astype(
-        {c: float for c in frame if c not in categories}
-    )
+    frame = frame.astype({column.name: KINDS[column.kind].pandas_dtype for column in case.columns})
     return frame.where(frame.notna(), np.nan)
 
 
@@ -54,26 +54,17 @@ def labels(case: UseCase, rows: pl.DataFrame) -> np.ndarray:
 
 
 def encoder(case: UseCase) -> "ColumnTransformer":
-    """Categories to integer codes (-1: null or unknown), numbers as they are: the matrix of
+    """The encoder of each kind of column, side by side: together the matrix of
     ``UseCase.layout``.
 
     The same for each candidate, so that the service encodes rows with its own maps and one tensor
     (serving/package/model.py)."""
     from sklearn.compose import ColumnTransformer
-    from sklearn.preprocessing import OrdinalEncoder
 
-    columns = case.matrix_columns
-    known = OrdinalEncoder(
-        handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-1
-    )
     return ColumnTransformer(
         [
-            ("category", known, [column.name for column in columns if column.kind == "category"]),
-            (
-                "number",
-                "passthrough",
-                [column.name for column in columns if column.kind == "number"],
-            ),
+            (kind, KINDS[kind].encoder(), [column.name for column in columns])
+            for kind, columns in groupby(case.matrix_columns, attrgetter("kind"))
         ],
         verbose_feature_names_out=False,
     )

@@ -15,6 +15,7 @@ import polars as pl
 from blocks.lake import Lake
 from blocks.warehouse import WarehouseAway
 from serving.package.manifest import Feature, Manifest
+from tasks.data.kinds import KINDS
 from tasks.data.sources import source_of
 from tasks.outside.blocks_of_run import NotRegistered
 from usecases.definition import Column, SourceError, UseCase
@@ -41,10 +42,9 @@ def as_champion(case: UseCase, manifest: Manifest) -> UseCase:
         own = known.get(feature.name)
         if own is not None and own.kind == feature.kind:
             return own
-        kind = "category" if feature.kind == "category" else "number"
         return Column(
             name=feature.name,
-            kind=kind,
+            kind=feature.kind,
             nullable=True,
             null_tolerance=1.0,
             description=feature.description,
@@ -89,15 +89,16 @@ def _misfit(feature: Feature, rows: pl.DataFrame) -> str:
     if feature.name not in rows.columns:
         return f"(a {feature.kind}) is missing"
     values = rows[feature.name]
-    is_text = values.dtype in (pl.String, pl.Categorical, pl.Enum)
-    if values.null_count() < len(values) and is_text != (feature.kind == "category"):
-        return f"is a {'category' if is_text else 'number'} now and was a {feature.kind}"
+    fits = KINDS[feature.kind].holds(values.dtype)
+    if values.null_count() < len(values) and not fits:
+        now = [f"a {name}" for name, kind in KINDS.items() if kind.holds(values.dtype)]
+        return f"is {now[0] if now else values.dtype} now and was a {feature.kind}"
     if not feature.nullable and values.null_count():
         return f"is null in {values.null_count()} rows, and was never null"
     known = values.drop_nulls()
     if (
         feature.categories
-        and is_text
+        and fits
         and len(known)
         and not known.cast(pl.String).is_in(feature.categories).any()
     ):
@@ -117,12 +118,7 @@ def _filled(
     names = list(_fitting(wanted, other))
     if not names:
         return rows
-    typed = [
-        pl.col(name).cast(pl.String)
-        if wanted[name].kind == "category"
-        else pl.col(name).cast(pl.Float64, strict=False).fill_nan(None)
-        for name in names
-    ]
+    typed = [KINDS[wanted[name].kind].normalize(name) for name in names]
     same_keys = [pl.col(key).cast(rows.schema[key], strict=False) for key in keys]
     known = other.select(*same_keys, *typed, pl.lit(True).alias(_THERE)).unique(keys, keep="first")
     joined = rows.drop(names, strict=False).join(known, on=keys, how="left", maintain_order="left")

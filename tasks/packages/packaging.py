@@ -4,6 +4,8 @@ pipeline does.
 
 import io
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,7 @@ from serving.package.manifest import (
 )
 from serving.package.model import Package
 from serving.package.model import load as load_package
+from tasks.data.kinds import KINDS
 from tasks.drift.verdict import calibrate, draw_reference, monitored
 from tasks.models.cross_fitting import cross_fit
 from tasks.models.modelling import inputs
@@ -184,13 +187,8 @@ def _with_stand_ins(case: UseCase, rows: pl.DataFrame) -> pl.DataFrame:
     """
     for column in case.columns:
         if column.name in case.prediction_log.leave_out:
-            value = (
-                None
-                if column.nullable
-                else "unknown"
-                if column.kind == "category"
-                else rows[column.name].median()
-            )
+            stand_in = KINDS[column.kind].stand_in
+            value = None if column.nullable else stand_in(rows[column.name])
             rows = rows.with_columns(
                 pl.lit(value, dtype=rows.schema[column.name]).alias(column.name)
             )
@@ -198,25 +196,20 @@ def _with_stand_ins(case: UseCase, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _features(case: UseCase, fitted: "Pipeline") -> list[Feature]:
-    known = fitted.named_steps["encode"].named_transformers_["category"]
-    names = [column.name for column in case.matrix_columns if column.kind == "category"]
-    # NaN is the last category of a column that had nulls in training; it has no code of its own.
-    categories = {
-        name: [v for v in values if isinstance(v, str)]
-        for name, values in zip(names, getattr(known, "categories_", []), strict=True)
-    }
+    encoders = fitted.named_steps["encode"].named_transformers_
     return [
         Feature(
-            c.name,
-            c.kind,
-            c.nullable,
-            c.low,
-            c.high,
-            categories.get(c.name),
-            c.description,
-            closed=c.categories is not None,
+            column.name,
+            kind,
+            column.nullable,
+            column.low,
+            column.high,
+            KINDS[kind].known_values(encoders[kind], position),
+            column.description,
+            closed=column.categories is not None,
         )
-        for c in case.matrix_columns
+        for kind, columns in groupby(case.matrix_columns, attrgetter("kind"))
+        for position, column in enumerate(columns)
     ]
 
 
@@ -311,7 +304,7 @@ def _with_nulls(
     some = rows.select(case.column_names)[chance.integers(0, len(rows), wanted)]
     for column in case.columns:
         for value in [
-            *["no such category"] * (column.kind == "category"),
+            *KINDS[column.kind].unknown_values,
             *[None] * column.nullable,
         ]:
             changed = chance.random(wanted) < 0.3

@@ -16,8 +16,9 @@ from usecases.definition.contest import (
     Metric,
     Promotion,
 )
-from usecases.definition.drift import SCORE, USUAL_METHODS, DistanceMethod, DriftPolicy
+from usecases.definition.drift import SCORE, DriftPolicy, usual_method
 from usecases.definition.files import known, load, load_all, place_of
+from usecases.definition.kinds import DistanceMethod
 from usecases.definition.policies import (
     Approval,
     EventTimePolicy,
@@ -61,11 +62,11 @@ __all__ = [
     "SourceAway",
     "SourceError",
     "SqlSource",
-    "USUAL_METHODS",
     "UseCase",
     "UseCaseError",
     "known",
     "load",
     "load_all",
     "place_of",
+    "usual_method",
 ]

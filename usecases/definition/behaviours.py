@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from usecases.definition.columns import Column, Frozen
+from usecases.definition.kinds import KINDS
 
 
 class ColumnChange(Frozen):
@@ -95,6 +96,7 @@ def misfits(
         )
         return backwards + [fault for column, value in asked if (fault := column.refuses(value))]
     column = columns[behaviour.column]
-    if isinstance(behaviour, Direction) and behaviour.add is not None and column.kind != "number":
+    adds = isinstance(behaviour, Direction) and behaviour.add is not None
+    if adds and not KINDS[column.kind].addable:
         return [f"{column.name!r} is no number that can be added to: say to="]
     return [fault for value in behaviour.values() if (fault := column.refuses(value))]

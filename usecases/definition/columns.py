@@ -1,8 +1,11 @@
 """The input columns of a use case, and how they lie in the matrix that its models are fitted on."""
 
-from typing import Literal, Self, get_origin
+from typing import Self, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from usecases.definition.kinds import KINDS
 
 # What the prediction log says of a row beside its inputs.
 LOG_COLUMNS = frozenset(
@@ -43,7 +46,7 @@ class Column(Frozen):
     the set; ``None`` leaves it open, and an unknown one is then encoded like a missing one."""
 
     name: str = Field(min_length=1)
-    kind: Literal["number", "category"]
+    kind: str
     nullable: bool = False
     low: float | None = Field(None, allow_inf_nan=False)
     high: float | None = Field(None, allow_inf_nan=False)
@@ -53,15 +56,28 @@ class Column(Frozen):
     monitored: bool = True
     description: str = ""
 
+    @field_validator("kind")
+    @classmethod
+    def _is_known(cls, kind: str) -> str:
+        if kind not in KINDS:
+            known = " or ".join(map(repr, KINDS))
+            raise PydanticCustomError("unknown_kind", "Input should be {known}", {"known": known})
+        return kind
+
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        bounds = {"low": self.low, "high": self.high, "typical": self.typical}
-        if self.kind == "category" and (named := [k for k, v in bounds.items() if v is not None]):
+        own = KINDS[self.kind].declares
+        others = {name: kind for kind in KINDS.values() for name in kind.declares - own}
+        declared = [
+            name
+            for name in type(self).model_fields
+            if name in others and getattr(self, name) is not None
+        ]
+        if declared:
             raise ValueError(
-                f"column {self.name!r} is a category, and {', '.join(named)} are for numbers"
+                f"column {self.name!r} is a {self.kind}, and {', '.join(declared)} are for "
+                f"{others[declared[0]].plural}"
             )
-        if self.kind == "number" and self.categories is not None:
-            raise ValueError(f"column {self.name!r} is a number, and categories are for categories")
         categories = self.categories or ()
         repeated = sorted({value for value in categories if categories.count(value) > 1})
         if repeated:
@@ -81,26 +97,17 @@ class Column(Frozen):
         """Why ``value`` cannot stand in this column; ``None`` where it can."""
         if value is None:
             return None if self.nullable else f"{self.name!r} may not be null"
-        if isinstance(value, str) != (self.kind == "category"):
+        kind = KINDS[self.kind]
+        if not kind.holds(value):
             return f"{self.name!r} is a {self.kind}, and {value!r} is none"
-        if isinstance(value, str):
-            return (
-                None
-                if self.categories is None or value in self.categories
-                else f"{self.name!r} has no category {value!r}"
-            )
-        inside = (self.low is None or value >= self.low) and (
-            self.high is None or value <= self.high
-        )
-        return (
-            None if inside else f"{self.name!r} may be {self.low} to {self.high}, and not {value:g}"
-        )
+        return kind.refuses(self, value)
 
 
 class Layout(Frozen):
     """Positions of the columns in the encoded matrix ``(n_rows, n_features)``.
 
-    Categories stand first, as integer codes (-1: null or unknown), then the numbers (NaN: null).
+    ``categories`` are integer codes (-1: null or unknown), ``numbers`` are as they came (NaN:
+    null). The order of ``KINDS`` puts the codes first.
     """
 
     categories: tuple[int, ...]

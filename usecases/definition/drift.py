@@ -1,18 +1,19 @@
 """When a window of predictions counts as drifted, and when its data are broken."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from usecases.definition.columns import Column, Frozen
+from usecases.definition.kinds import KINDS, DistanceMethod
 
-DistanceMethod = Literal["wasserstein", "jensenshannon", "psi"]
-USUAL_METHODS: Mapping[str, DistanceMethod] = {
-    "number": "wasserstein",
-    "category": "jensenshannon",
-}  # by kind
 SCORE = "score"  # the champion's answer, as the prediction log and the drift reference name it
+
+
+def usual_method(column: Column) -> DistanceMethod:
+    """What suits the column's kind."""
+    return KINDS[column.kind].distances[0]
 
 
 class DriftPolicy(Frozen):
@@ -59,16 +60,15 @@ class DriftPolicy(Frozen):
 
     def method(self, column: Column) -> DistanceMethod:
         """The column's own method, that of its kind, or what suits the kind."""
-        return self.methods.get(
-            column.name, self.methods.get(column.kind, USUAL_METHODS[column.kind])
-        )
+        of_kind = self.methods.get(column.kind, usual_method(column))
+        return self.methods.get(column.name, of_kind)
 
     def problems(self, columns: tuple[Column, ...]) -> list[str]:
         """What it says of columns that there are not, or that cannot be."""
         known = [*[column.name for column in columns], SCORE]
         named = {
             "thresholds": set(self.thresholds),
-            "methods": set(self.methods) - set(USUAL_METHODS),
+            "methods": set(self.methods) - set(KINDS),
             "described": set(self.described),
         }
         found = [
@@ -76,20 +76,19 @@ class DriftPolicy(Frozen):
             for field, names in named.items()
             if (strangers := sorted(names - set(known)))
         ]
-        texts = [
-            column
-            for column in columns
-            if column.kind == "category" and self.method(column) == "wasserstein"
-        ]
         found += [
-            (
-                f"drift.methods gives {column.name!r} wasserstein, which needs numbers: it is a "
-                "category"
-            )
-            for column in texts
+            f"drift.methods gives {column.name!r} {method}, which needs {_who_can(method)}: it is "
+            f"a {column.kind}"
+            for column in columns
+            if (method := self.method(column)) not in KINDS[column.kind].distances
         ]
         if columns and not {column.name for column in columns if column.monitored} - set(
             self.described
         ):
             found.append("drift.described names every monitored column: none would count")
         return found
+
+
+def _who_can(method: DistanceMethod) -> str:
+    """The kinds of column that the distance can be measured on."""
+    return " or ".join(kind.plural for kind in KINDS.values() if method in kind.distances)

@@ -10,6 +10,7 @@ from usecases.definition.behaviours import Direction, Invariance, MinimumFunctio
 from usecases.definition.columns import LOG_COLUMNS, Column, Frozen, Layout
 from usecases.definition.contest import ROC_AUC, Gate, Promotion
 from usecases.definition.drift import DriftPolicy
+from usecases.definition.kinds import KINDS
 from usecases.definition.policies import (
     Approval,
     EventTimePolicy,
@@ -167,14 +168,16 @@ class UseCase(Frozen):
 
     @property
     def matrix_columns(self) -> list[Column]:
-        """The columns in the order of the encoded matrix: categories first, then numbers."""
-        return sorted(self.columns, key=lambda column: column.kind)
+        """The columns in the order of the encoded matrix: that of ``KINDS``, then their own."""
+        order = list(KINDS)
+        return sorted(self.columns, key=lambda column: order.index(column.kind))
 
     @property
     def layout(self) -> Layout:
-        categories = sum(column.kind == "category" for column in self.columns)
+        lists = [KINDS[column.kind].layout for column in self.matrix_columns]
         return Layout(
-            categories=tuple(range(categories)), numbers=tuple(range(categories, len(self.columns)))
+            categories=tuple(at for at, name in enumerate(lists) if name == "categories"),
+            numbers=tuple(at for at, name in enumerate(lists) if name == "numbers"),
         )
 
     @property

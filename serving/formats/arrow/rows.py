@@ -16,6 +16,7 @@ from serving.errors import InputError
 from serving.formats.arrow.messages import check_file, check_stream
 from serving.formats.columns import ColumnReader, list_numbers
 from serving.formats.rows import LOCAL_TIME, Asked, check_count, moved, shown
+from serving.package.kinds import is_arrow_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -98,7 +99,7 @@ def _pieces(
         yield {
             name: spelled[name][at : at + size]
             if name in spelled
-            else _list(array.slice(at, size), reader.numbers.get(name, False))
+            else _list(array.slice(at, size), reader.nullable.get(name, False))
             for name, array in named
         }
 
@@ -109,25 +110,18 @@ def _check_schema(reader: ColumnReader, schema: "pa.Schema") -> None:
     """
     import pyarrow.types as types
 
-    texts = (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
-    for name, kind in zip(schema.names, schema.types, strict=True):
-        if name in reader.numbers:
-            wanted = "numbers, such as float64"
-            fits = types.is_integer(kind) or types.is_floating(kind) or types.is_null(kind)
-        elif name in reader.categories:
-            wanted = "texts, or a dictionary of texts"
-            fits = any(
-                text(kind.value_type if types.is_dictionary(kind) else kind) for text in texts
-            )
-        elif name == reader.event_time:
+    for name, arrow_type in zip(schema.names, schema.types, strict=True):
+        if name == reader.event_time:
             wanted = f"timestamps that are {LOCAL_TIME}"
-            fits = (types.is_timestamp(kind) and kind.tz is None) or any(
-                text(kind) for text in texts
-            )
+            is_local = types.is_timestamp(arrow_type) and arrow_type.tz is None
+            fits = is_local or is_arrow_text(arrow_type)
+        elif name in reader.kinds:
+            wanted = reader.kinds[name].arrow
+            fits = reader.kinds[name].fits_arrow(arrow_type)
         else:
             raise InputError(f"Field {shown(name)} is not a known field.", field=name[:100])
         if not fits:
-            raise InputError(f"Field {name!r} must be {wanted}; it is {kind}.", field=name)
+            raise InputError(f"Field {name!r} must be {wanted}; it is {arrow_type}.", field=name)
     if len(set(schema.names)) < len(schema.names):
         raise InputError("A field stands twice in the body's schema.")
 
@@ -153,7 +147,7 @@ def _list(array: "pa.Array", nullable: bool) -> list[Any]:
         if array.null_count and not nullable:
             return array.to_pylist()
         return list_numbers(array.to_numpy(zero_copy_only=False), nullable)  # a null is NaN there
-    return _texts(array)
+    return _texts(array) if is_arrow_text(kind) else array.to_pylist()
 
 
 def _texts(array: "pa.Array") -> list[Any]:

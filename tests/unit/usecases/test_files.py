@@ -127,7 +127,7 @@ PARAMS = 'params={"C": 1.0}'
         (
             'kind="category"',
             'kind="text"',
-            "Column.kind is 'text': input should be 'number' or 'category'",
+            "Column.kind is 'text': input should be 'category' or 'number'",
         ),
         (
             'kind="category"',

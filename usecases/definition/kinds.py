@@ -1,0 +1,68 @@
+"""The kinds of column, in the order in which they stand in the matrix, and what a use case says of
+each.
+
+What the flows do with a kind is in ``tasks/data/kinds.py``, and what the service does is in
+``serving/package/kinds.py``. A kind needs an entry in all three tables."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from usecases.definition.columns import Column
+
+DistanceMethod = Literal["wasserstein", "jensenshannon", "psi"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a use case says of the columns of one kind.
+
+    ``declares`` are the fields of ``Column`` that are for this kind. ``layout`` is the field of
+    ``Layout`` that lists its columns: models see a category as a code. ``distances`` can be
+    measured on it, and the first is the usual one. Something can be added to ``addable`` values.
+    ``refuses`` says why a value that the kind ``holds`` cannot stand in a column, or ``None``."""
+
+    plural: str
+    declares: frozenset[str]
+    layout: Literal["categories", "numbers"]
+    distances: tuple[DistanceMethod, ...]
+    addable: bool
+    holds: Callable[[object], bool]
+    refuses: "Callable[[Column, object], str | None]"
+
+
+def _refuses_category(column: "Column", value: object) -> str | None:
+    if column.categories is None or value in column.categories:
+        return None
+    return f"{column.name!r} has no category {value!r}"
+
+
+def _refuses_number(column: "Column", value: object) -> str | None:
+    assert isinstance(value, int | float)
+    low, high = column.low, column.high
+    if (low is None or value >= low) and (high is None or value <= high):
+        return None
+    return f"{column.name!r} may be {low} to {high}, and not {value:g}"
+
+
+KINDS: dict[str, Kind] = {
+    "category": Kind(
+        plural="categories",
+        declares=frozenset({"categories"}),
+        layout="categories",
+        distances=("jensenshannon", "psi"),
+        addable=False,
+        holds=lambda value: isinstance(value, str),
+        refuses=_refuses_category,
+    ),
+    "number": Kind(
+        plural="numbers",
+        declares=frozenset({"low", "high", "typical"}),
+        layout="numbers",
+        distances=("wasserstein", "jensenshannon", "psi"),
+        addable=True,
+        holds=lambda value: isinstance(value, int | float),
+        refuses=_refuses_number,
+    ),
+}
