@@ -181,7 +181,7 @@ def test_every_flow_is_on_the_page_of_the_loop_with_its_parameters() -> None:
     table = {
         row[0].strip("`"): row[1]
         for row in rows(
-            LOOP.read_text().partition("## What each flow leaves")[2].partition("\n## ")[0]
+            LOOP.read_text().partition("## What each flow writes")[2].partition("\n## ")[0]
         )
     }
     assert set(table) == flows
