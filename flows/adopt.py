@@ -30,8 +30,8 @@ async def adopt(
     if adoption.version is None:
         vacate(use_case, adoption, by, why)
         return completed(
-            f"Nobody is champion of {use_case} after version {before}, by the word of "
-            f"{reason}. A retrain makes the next one."
+            f"{use_case} has no champion after version {before}, decided by {reason}. A retrain "
+            "makes the next one."
         )
     chosen = make_watchable(adoption.version, reason, seed)
     who = {"by": by, "why": why}

@@ -16,6 +16,6 @@ async def close_lost_run(use_case: str, run: str) -> State[None]:
     back, and there is *Nothing to do*. The crown that a lost run was about to give goes back."""
     outcome = close_run(use_case, run)
     if outcome is None:
-        return Completed(name="Nothing to do", message=f"Run {run} goes on, or never began.")
+        return Completed(name="Nothing to do", message=f"Run {run} goes on, or never started.")
     take_crown_back(use_case)
     return Completed(message=f"Run {run} {outcome}")

@@ -24,7 +24,6 @@ async def rollback(
     seconds = crown(back.target, Crowning(back.champion, [reason], "rollback", back.holder))
     message = (
         f"Version {back.target.number} serves {use_case} again after {seconds:.1f} s, "
-        "instead of "
-        f"version {back.champion}: {reason}"
+        f"instead of version {back.champion}: {reason}"
     )
     return completed(message, back.target)

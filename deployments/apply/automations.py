@@ -81,7 +81,7 @@ def tell_silence(use_case: str, drift_check_id: UUID, hours: float) -> Automatio
         name=f"tell when {use_case} gets no predictions",
         description=(
             f"No check of {use_case} has seen fresh predictions for {hours:g} hours: "
-            f"drift_check/{use_case} looks, and tells."
+            f"drift_check/{use_case} looks again, and sends a message."
         ),
         tags=["laurel", use_case],
         trigger=EventTrigger(
@@ -190,9 +190,8 @@ def close_lost_run(use_case: str, close_id: UUID, watched: Collection[UUID]) -> 
     return AutomationCore(
         name=f"tell what became of a lost run of {use_case}",
         description=(
-            f"A run of {use_case} that crashed or was cancelled is told in Slack, and "
-            "its start "
-            "in the ledger gets an end."
+            f"A run of {use_case} that crashed or was cancelled is reported in Slack, and its "
+            "end is written to the ledger."
         ),
         tags=["laurel", use_case],
         trigger=EventTrigger(
@@ -236,8 +235,8 @@ def rerun_lost_run() -> AutomationCore:
     return AutomationCore(
         name="run again what was lost with its instance",
         description=(
-            "A run of the pool that crashed while it ran is scheduled again, until it ran "
-            f"{RUNS_AT_MOST} times."
+            "A run of the pool that crashed while it ran is scheduled again, up to "
+            f"{RUNS_AT_MOST} attempts."
         ),
         tags=["laurel"],
         trigger=EventTrigger(

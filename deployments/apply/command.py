@@ -54,8 +54,7 @@ Change = Literal["created", "updated", "unchanged", "refused", "no file"]
 
 USE_CASE = "use case"
 _WAY_OUT = (
-    "set PYTHONPATH so that it is found, or remove them with python -m deployments.apply "
-    "--remove {name}"
+    "set PYTHONPATH to where it is, or remove them with python -m deployments.apply --remove {name}"
 )
 
 
@@ -122,7 +121,7 @@ async def apply(
         for name, count in (await find_removed(client, {*cases, *faults})).items():
             add(
                 USE_CASE,
-                f"{name}, which has {count} deployments: {_WAY_OUT.format(name=name)}",
+                f"{name} still has {count} deployments: {_WAY_OUT.format(name=name)}",
                 "no file",
             )
     if settings.serving_webhook_secret is not None:
@@ -286,7 +285,7 @@ def remove_now(settings: Settings, use_case: str) -> list[str]:
     """
     if use_case in known():
         raise ValueError(
-            f"{use_case!r} has a file in usecases/, and would be made again: delete the file first."
+            f"{use_case!r} has a file in usecases/, and would come back: delete the file first."
         )
     with temporary_settings(
         {PREFECT_API_URL: settings.prefect_api_url, PREFECT_API_AUTH_STRING: prefect_auth(settings)}
@@ -308,17 +307,17 @@ def main() -> None:
     """Apply and print a line for each object."""
     parser = argparse.ArgumentParser(
         prog="python -m deployments.apply",
-        description="Bring the Prefect server to what the repository says.",
+        description="Configure the Prefect server from the repository.",
     )
     parser.add_argument(
         "--pool-type",
         choices=get_args(PoolType),
-        help="where flow runs go: processes beside the worker, or ECS tasks; default: as it is",
+        help="where flow runs go: processes beside the worker, or ECS tasks; default: unchanged",
     )
     parser.add_argument(
         "--tolerate-broken",
         action="store_true",
-        help="exit code 0 although a use case's file is broken",
+        help="exit with 0 even if a use case's file is broken",
     )
     parser.add_argument(
         "--remove",
@@ -335,7 +334,7 @@ def main() -> None:
     except (PoolError, ValueError) as error:
         sys.exit(f"{error}")
     except httpx.TransportError as error:
-        way = "Start it (make up), or set LAUREL_PREFECT_URL to the one that runs; then apply again"
+        way = "Start it (make up), or set LAUREL_PREFECT_URL to a running server; then apply again"
         sys.exit(
             f"Prefect at {read_stack_settings().prefect_api_url} does not answer "
             f"({type(error).__name__}: {error}). {way}."
@@ -343,7 +342,7 @@ def main() -> None:
     refused = [one.name for one in done if (one.kind, one.change) == (USE_CASE, "refused")]
     if refused:
         print(
-            "\nAll is applied but for the use cases of broken files:",
+            "\nEverything is applied except the use cases with broken files:",
             *refused,
             sep="\n  ",
             file=sys.stderr,

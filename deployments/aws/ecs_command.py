@@ -1,5 +1,5 @@
-"""Run a command inside the cluster, where Prefect and the services are reached, show what it says,
-and end as it ends.
+"""Run a command inside the cluster, which reaches Prefect and the services, and pass on its output
+and exit code.
 
     python -m deployments.aws.ecs_command laurel -- python -m deployments.runs.run_and_wait
         --use-case flights
@@ -65,7 +65,7 @@ class Cluster:
                     )
                 time.sleep(poll_seconds)
         except BaseException:
-            ecs.stop_task(cluster=cluster, task=arn, reason="nobody waits for it any more")
+            ecs.stop_task(cluster=cluster, task=arn, reason="the caller no longer waits for it")
             raise
 
     def _start(self, ecs: Any, command: list[str]) -> tuple[str, str]:
@@ -101,7 +101,7 @@ class Cluster:
         if missing:
             raise CommandLost(
                 f"The parameter store has no {', '.join(missing)} under {path}: is there a "
-                "stack of that name in this region?"
+                "stack with that name in this region?"
             )
         return found
 
@@ -142,7 +142,7 @@ class _Log:
 def _describe(ecs: Any, cluster: str, arn: str) -> dict[str, Any]:
     found = ecs.describe_tasks(cluster=cluster, tasks=[arn])["tasks"]
     if not found:
-        raise CommandLost(f"ECS knows nothing of the task {arn} any more.")
+        raise CommandLost(f"ECS no longer knows the task {arn}.")
     return dict(found[0])
 
 
@@ -152,7 +152,7 @@ def _exit_code(task: dict[str, Any]) -> int:
     )
     if "exitCode" not in container:
         reason = container.get("reason") or task.get("stoppedReason") or "no reason given"
-        raise CommandLost(f"The command never ran, or was taken away: {reason}")
+        raise CommandLost(f"The command never ran, or its task was removed: {reason}")
     return int(container["exitCode"])
 
 
@@ -163,9 +163,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m deployments.aws.ecs_command", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("name", help="name of the stack, as the variable `name` of Terraform")
+    parser.add_argument("name", help="name of the stack: Terraform's variable `name`")
     parser.add_argument(
-        "--timeout-minutes", type=float, default=90, help="for the command (default: 90)"
+        "--timeout-minutes", type=float, default=90, help="limit for the command (default: 90)"
     )
     parser.add_argument(
         "--report",
@@ -187,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = Cluster(asked.name, boto3.client).run(asked.command, say, asked.timeout_minutes * 60)
     except (CommandLost, ClientError, BotoCoreError) as lost:
         print(lost, file=sys.stderr)
-        report.text = report.text or f"> **The command did not run to its end.** {lost}\n"
+        report.text = report.text or f"> **The command did not finish.** {lost}\n"
         code = 1
     if asked.report:
         asked.report.write_text(report.text)

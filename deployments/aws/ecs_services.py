@@ -1,5 +1,5 @@
-"""What the services of an ECS cluster run: write it down before a deployment, and put it back when
-that one failed.
+"""Record what the services of an ECS cluster run before a deployment, and restore it if the
+deployment fails.
 
     python -m deployments.aws.ecs_services record laurel before.json
     python -m deployments.aws.ecs_services wait laurel --tag 3f2a91c
@@ -85,7 +85,7 @@ def restore(ecs: Any, cluster: str, before: Record, say: Callable[[str], None]) 
             definition = _active(ecs, was["task_definition"])
             ecs.update_service(cluster=cluster, service=name, taskDefinition=definition)
             say(
-                f"{name}: back to {_short(definition)}, which runs "
+                f"{name}: restored to {_short(definition)}, which runs "
                 f"{', '.join(was['images'].values())}"
             )
             restored.append(name)
@@ -93,7 +93,7 @@ def restore(ecs: Any, cluster: str, before: Record, say: Callable[[str], None]) 
     if gone:
         raise RestoreFailed(
             f"These services are gone from the cluster {cluster!r}, and only Terraform can "
-            f"make them again: {', '.join(gone)}"
+            f"create them again: {', '.join(gone)}"
         )
     return restored
 
@@ -117,7 +117,7 @@ def wait_until_stable(
         ]
         missing = sorted(set(names) - {one["serviceName"] for one in found})
         if other or missing:
-            reason = "ECS went back to what they ran before" if other else "they are not there"
+            reason = "ECS rolled them back" if other else "they do not exist"
             raise RestoreFailed(
                 f"Without images of {tag}: {', '.join(other + missing)}; {reason}. The "
                 "services' events in the ECS console say why."
@@ -193,10 +193,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--timeout-seconds",
         type=float,
         default=900,
-        help="for services to be stable (default: 900)",
+        help="how long services may take to become stable (default: 900)",
     )
     parser.add_argument(
-        "--prefix", default="TF_VAR_", help="tags: what each name begins with (default: TF_VAR_)"
+        "--prefix", default="TF_VAR_", help="tags: the prefix of each name (default: TF_VAR_)"
     )
     asked = parser.parse_args(arguments)
     if asked.file is None and asked.what not in ("wait", "tags"):
@@ -217,7 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             restored = restore(ecs, asked.cluster, json.loads(asked.file.read_text()), print)
             wait_until_stable(ecs, asked.cluster, restored, asked.timeout_seconds)
-            print(f"{len(restored)} services put back")
+            print(f"{len(restored)} services restored")
     except (RestoreFailed, ClientError, BotoCoreError) as failed:
         print(failed, file=sys.stderr)
         return 1

@@ -1,5 +1,5 @@
-"""Tags of the images by their content: a change of the documentation gives the same tags, and
-nothing is deployed.
+"""Compute the images' tags from their content: a change of the documentation gives the same tags,
+and nothing is deployed.
 
     python -m deployments.aws.image_tags
 
@@ -52,7 +52,7 @@ def digest(paths: Sequence[str]) -> str:
     ]
     if unknown:
         raise ValueError(
-            f"git knows no file {', '.join(unknown)} in {ROOT}: a tag would not change with it."
+            f"git does not track {', '.join(unknown)} in {ROOT}: the tag would not follow it."
         )
     return hashlib.sha256(listing.encode()).hexdigest()[:12]
 
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m deployments.aws.image_tags", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument(
-        "--month", default=f"{datetime.now(UTC):%Y%m}", help="default: this one, as 202611"
+        "--month", default=f"{datetime.now(UTC):%Y%m}", help="default: this month, as 202611"
     )
     for variable, tag in tags(parser.parse_args(arguments).month).items():
         print(f"TF_VAR_{variable}={tag}")

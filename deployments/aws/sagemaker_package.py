@@ -75,8 +75,8 @@ def write_archive(
     expected = version.tags.get("laurel.package_sha256")
     if hashlib.sha256(contents["package.json"]).hexdigest() != expected:
         raise RegistryError(
-            f"The package of {use_case!r} version {version.number} is not the one that was "
-            "registered: its digest differs."
+            f"The package of {use_case!r} version {version.number} is not the registered one: "
+            "its digest differs."
         )
     contents[_RECORD] = json.dumps({"version": version.number, "sha256": expected}).encode()
     output.parent.mkdir(parents=True, exist_ok=True)

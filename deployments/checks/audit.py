@@ -36,9 +36,9 @@ def main() -> None:
     """Print the audits."""
     parser = argparse.ArgumentParser(
         prog="python -m deployments.checks.audit",
-        description="Check the ledgers of use cases; default: all of them.",
+        description="Check the ledgers of use cases; by default all of them.",
     )
-    parser.add_argument("use_cases", nargs="*", metavar="use case", help="its name")
+    parser.add_argument("use_cases", nargs="*", metavar="use case", help="the use case's name")
     wanted = parser.parse_args().use_cases
     # MLflow's library reads it when it first asks: a server that is away is a line of the audit,
     # and not minutes of waiting.
@@ -51,7 +51,7 @@ def main() -> None:
         sys.exit(f"The ledgers cannot be checked: {error}")
     if strangers := sorted(set(wanted) - set(names)):
         sys.exit(
-            f"Unknown use case {', '.join(strangers)}. Those that have a ledger or a file: "
+            f"Unknown use case {', '.join(strangers)}. Use cases with a ledger or a file: "
             f"{', '.join(names)}."
         )
     audits = [audit_ledger(store, registry, name) for name in wanted or names]

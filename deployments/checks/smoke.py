@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "use_case",
         nargs="*",
-        help="default: LAUREL_SERVING_USE_CASES; all that are served where that is *",
+        help="default: LAUREL_SERVING_USE_CASES; if that is *, all that are served",
     )
     parser.add_argument("--url", help="base address of the service; default: LAUREL_SERVING_URL")
     parser.add_argument("--version", help="the model version that has to serve (one use case only)")
@@ -151,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--timeout-seconds",
         type=float,
         default=120,
-        help="while a new container takes over (default: 120)",
+        help="how long a new container may take to take over (default: 120)",
     )
     asked, settings = parser.parse_args(arguments), read_stack_settings()
     service = ModelService(url=asked.url or settings.serving_base_url, key=settings.serving_key)
@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if asked.version is None and not is_crowned(
                 ModelRegistry.of(settings), service, use_case
             ):
-                print(f"{use_case}: the service answers; nobody was crowned yet")
+                print(f"{use_case}: the service answers; there was no champion yet")
             else:
                 print(check_within(service, use_case, asked.version, asked.timeout_seconds))
     except (ServiceAway, SmokeFailed, RegistryError) as failed:

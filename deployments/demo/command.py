@@ -155,7 +155,7 @@ def run_against_running() -> int:
         console.print(f"\n{error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
-        console.print("\nInterrupted; the servers run on.")
+        console.print("\nInterrupted; the servers keep running.")
         return 130
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     keep_and_tell(story, settings, console)
@@ -214,9 +214,8 @@ def _farewell(settings: Settings) -> str:
     """How to go on with the stack that stays up, from a shell that knows nothing of it."""
     if state_in_use().resolve() == settings.state.resolve():
         return (
-            "The demo's stack stays up: `make status`, `make down`. For prefect's "
-            "commands: eval "
-            '"$(make -s exports)"'
+            "The demo's stack stays up: `make status`, `make down`. For prefect's commands: "
+            'eval "$(make -s exports)"'
         )
     state = shlex.quote(str(settings.state))
     return f"The demo's stack stays up beside yours: LAUREL_STATE={state} make status, and so on."
@@ -235,12 +234,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--against-running",
         action="store_true",
-        help="play on the servers that the settings name, and leave them be",
+        help="run on the servers that the settings name, and leave them running",
     )
     given = parser.parse_args(arguments)
     raise_on_interrupts()
     if given.down and given.against_running:
         parser.error(
-            "--down stops the stack that the demo starts, and with --against-running it starts none"
+            "--down stops the stack that the demo starts; with --against-running it starts none"
         )
     return run_against_running() if given.against_running else run(keep=not given.down)

@@ -47,8 +47,8 @@ def demo_folder() -> Iterator[Path]:
     folder = own if is_named and _is_free(own) else demo_state(own)
     if not _is_free(folder):
         raise DemoFailed(
-            f"{folder} holds what no demo made, and the demo removes nothing else. "
-            "Name a folder that is new or empty: LAUREL_STATE=... make demo"
+            f"{folder} holds files that no demo made, and the demo does not remove them. "
+            "Name a new or empty folder: LAUREL_STATE=... make demo"
         )
     with _played_alone(folder):
         if is_demos(folder):
@@ -58,8 +58,8 @@ def demo_folder() -> Iterator[Path]:
         make_for_demo(folder)
     except FileExistsError as error:
         raise DemoFailed(
-            f"Files that no stack made are left in {folder}, where the demo was played "
-            "before. Move them away."
+            f"{folder}, where the demo ran before, still has files that no stack made. "
+            "Move them away."
         ) from error
     with _played_alone(folder):
         yield folder
@@ -81,7 +81,7 @@ def _played_alone(folder: Path) -> Iterator[None]:
             fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise DemoFailed(
-                f"Another demo is playing in {folder}; wait for it, or name another LAUREL_STATE."
+                f"Another demo is running in {folder}; wait for it, or name another LAUREL_STATE."
             ) from error
         yield
 
@@ -96,7 +96,7 @@ def demo_settings(folder: Path, say: Callable[[str], None]) -> Settings:
     ignored = [name for name in ELSEWHERE if name in settings.model_fields_set]
     if ignored:
         variables = ", ".join(f"LAUREL_{name.upper()}" for name in ignored)
-        say(f"The demo keeps to servers and files of its own: {variables} is not used.")
+        say(f"The demo uses only its own servers and files: it ignores {variables}.")
     fields = type(settings).model_fields
     settings = settings.model_copy(update={name: fields[name].default for name in ignored})
     settings, lines = ports.settle(local.prepare(settings, say), PORTS)

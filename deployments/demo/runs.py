@@ -80,7 +80,7 @@ class Runs:
                 return run
             if vigil.quiet_seconds() > RUN_QUIET_SECONDS:
                 state = run.state.name if run.state else "unknown"
-                silence = f"{name} is {state} and has done nothing for {RUN_QUIET_SECONDS:g} s"
+                silence = f"{name} is {state} and has shown no activity for {RUN_QUIET_SECONDS:g} s"
                 raise DemoFailed(f"{silence}.{self._traces(run)}")
             time.sleep(POLL_SECONDS)
 

@@ -67,10 +67,9 @@ class Demo:
         """Raises ``DemoFailed`` where the stack has models of the use case already."""
         if self.registry.versions(USE_CASE):
             raise DemoFailed(
-                f"The servers have models of {USE_CASE!r} already, and the demo begins with "
-                "none: nothing was "
-                "changed. Play it on servers that hold nothing yet, or in a stack of its "
-                "own: make demo"
+                f"The servers already have models of {USE_CASE!r}, and the demo must begin "
+                "without any; nothing was changed. Run it on empty servers, or in a stack of "
+                "its own: make demo"
             )
 
     def watch_retrain(self, run: FlowRun, label: str) -> None:
@@ -128,7 +127,7 @@ class Demo:
         """A month of requests, and of labels that follow."""
         with self.stages.stage(f"{month}: requests") as stage:
             rows = replay(self.case, frame, self.caller)
-            stage.note(f"{rows:,} flights asked for, their labels followed")
+            stage.note(f"{rows:,} predictions, then their labels")
 
     def rows_logged(self) -> int:
         """Predictions and labels that the service has acknowledged so far."""
@@ -151,7 +150,7 @@ class Demo:
                     else ""
                 )
                 raise DemoFailed(
-                    "The prediction log does not reach the lake: no row in "
+                    "The prediction log does not reach the lake: no row arrived in "
                     f"{QUIET_SECONDS:g} s. {log}"
                 )
             time.sleep(0.1)
@@ -247,7 +246,7 @@ class Demo:
                 self.runs.wait(run, name)  # says why, where the run failed
                 if self._service().get("version") != version:
                     raise DemoFailed(
-                        f"The {name} completed, and the service serves another version."
+                        f"The {name} completed, but the service serves another version."
                     )
             time.sleep(0.05)
         return datetime.now(UTC)

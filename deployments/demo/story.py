@@ -36,7 +36,7 @@ class Story:
             month for month in WATCHED[:-1] if self.drift.get(month, {}).get("verdict") != "stable"
         ]
         found = [
-            f"{month} was {self.drift.get(month, {}).get('verdict', 'never checked')}, not stable"
+            f"{month} was {self.drift.get(month, {}).get('verdict', 'not checked')}, not stable"
             for month in quiet
         ]
         if self.drift.get(WATCHED[-1], {}).get("verdict") != "drifted":
@@ -47,7 +47,7 @@ class Story:
             found.append(f"the contest ended with {self.contest.get('verdict')}")
         if (self.rejection.get("holdout"), self.rejection.get("verdict")) != (WATCHED[0], "keep"):
             found.append(
-                f"the retrain by hand came to a contest on {self.rejection.get('holdout')}: "
+                f"the retrain by hand held a contest on {self.rejection.get('holdout')}: "
                 f"{self.rejection.get('verdict')}"
             )
         if len(self.rollbacks) != 2:
@@ -117,7 +117,7 @@ def tell(story: Story, settings: Settings, console: Console) -> None:
         f"{story.swap_gap_ms:.0f} ms. {story.seconds:.0f} s in all."
     )
     for departure in story.departures():
-        say(f"Not as told: {departure}.", style="red")
+        say(f"Not as expected: {departure}.", style="red")
     say(f"\nRuns       {settings.prefect_pages}/runs")
     say(f"Artifacts  {settings.prefect_pages}/artifacts")
     say(f"Models     {ModelRegistry.of(settings).model_url(USE_CASE)}")

@@ -1,4 +1,4 @@
-"""Which use cases a change touches: those whose file, or a file of ``usecases/`` that it imports,
+"""List the use cases that a change touches: their file, or a file in ``usecases/`` that it imports,
 differs between two commits.
 
     python -m deployments.github.changed_use_cases origin/main HEAD        ["flights"]
@@ -100,18 +100,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("base", nargs="?", help="the commit to compare with")
     parser.add_argument(
-        "head", nargs="?", default="HEAD", help="the commit that is checked out (default: HEAD)"
+        "head", nargs="?", default="HEAD", help="the checked-out commit (default: HEAD)"
     )
-    parser.add_argument(
-        "--use-case", help="this one, whether it changed or not, if there is such a file"
-    )
+    parser.add_argument("--use-case", help="this use case, changed or not, if its file exists")
     parser.add_argument("--repository", type=Path, default=Path(), help="default: this folder")
     asked = parser.parse_args(arguments)
     if asked.use_case:
         found = touched(asked.repository / FOLDER, [f"{FOLDER}/{asked.use_case}.py"])
         if asked.use_case not in found:
             print(
-                f"There is no use case {asked.use_case!r}: no file of that name in {FOLDER}/.",
+                f"There is no use case {asked.use_case!r}: no such file in {FOLDER}/.",
                 file=sys.stderr,
             )
             return 1

@@ -1,4 +1,4 @@
-"""Write a Markdown file as a comment on a pull request, and the next time into the same comment.
+"""Write a Markdown file as a comment on a pull request, or update that comment.
 
     python -m deployments.github.pull_request_comment --repository our/models --number 12 --name
         contest-flights contest.md
@@ -20,19 +20,19 @@ from blocks.settings import Settings
 
 LIMIT = 65_536  # characters of a comment, by GitHub's validation
 _CUT = (
-    "\n\n*Cut here: a comment holds {limit:,} characters, and this has {length:,}. The summary "
-    "of the workflow run has all of it.*\n"
+    "\n\n*Cut here: a comment holds {limit:,} characters, and this has {length:,}. The "
+    "workflow run's summary has the whole text.*\n"
 )
 _FENCE, _FOLD = "```", "</details>"
 _ADVICE = {
-    401: "The token is wrong or has expired: LAUREL_GITHUB_TOKEN takes the job's own token.",
+    401: "The token is wrong or has expired: set LAUREL_GITHUB_TOKEN to the job's own token.",
     403: (
         "The token may not write here: the job needs the permission pull-requests: write, and a "
         "pull request from a fork never has it."
     ),
     404: (
-        "Check repository and number; a token that may not see a private repository is told the "
-        "same."
+        "Check repository and number; a token without access to a private repository gets the "
+        "same answer."
     ),
     422: "The pull request is locked, or GitHub refuses the text.",
 }
@@ -66,7 +66,7 @@ def marker(name: str) -> str:
     comment.
     """
     if not re.fullmatch(r"[a-z0-9_-]+", name):
-        raise ValueError(f"A comment's name has small letters, digits, - and _; got {name!r}.")
+        raise ValueError(f"A comment's name has lower-case letters, digits, - and _; got {name!r}.")
     return f"<!-- laurel:{name} -->"
 
 
@@ -134,12 +134,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("file", type=Path, help="Markdown")
     parser.add_argument("--repository", required=True, metavar="OWNER/NAME")
-    parser.add_argument("--number", required=True, type=int, help="of the pull request")
+    parser.add_argument("--number", required=True, type=int, help="number of the pull request")
     parser.add_argument(
-        "--name", required=True, help="which comment: the next one of this name takes its place"
+        "--name", required=True, help="the comment's name: the next one with it replaces this one"
     )
     parser.add_argument(
-        "--api-url", default="https://api.github.com", help="another one for GitHub Enterprise"
+        "--api-url", default="https://api.github.com", help="set it for GitHub Enterprise"
     )
     asked, token = parser.parse_args(arguments), Settings.read().github_token
     if token is None:

@@ -1,4 +1,4 @@
-"""Make a comment of what ``terraform show`` says of a plan: the sum in the heading, the whole text
+"""Make a comment from ``terraform show``'s text of a plan: the summary as heading, the whole text
 folded.
 
 terraform show -no-color plan | python -m deployments.github.terraform_plan --title "cluster"
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=(__doc__ or "").splitlines()[0],
     )
     parser.add_argument("file", type=Path, help="Markdown to write")
-    parser.add_argument("--title", required=True, help="which stack it is")
+    parser.add_argument("--title", required=True, help="the stack's name")
     asked = parser.parse_args(arguments)
     try:
         asked.file.write_text(plan_comment(sys.stdin.read(), asked.title))

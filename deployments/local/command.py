@@ -1,4 +1,4 @@
-"""``python -m deployments.local``: start the stack, stop it, say what runs, forget what it holds.
+"""``python -m deployments.local``: start or stop the stack, show its state, or remove its data.
 
     python -m deployments.local up|down|status|exports|reset [--forget]
 
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--forget",
         action="store_true",
-        help="reset: remove what the stack holds without a question",
+        help="reset: remove the stack's data without asking",
     )
     options = parser.parse_args(arguments)
     raise_on_interrupts()
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(in_a_line(error), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Interrupted; nothing was left half-started.", file=sys.stderr)
+        print("Interrupted; nothing is left half-started.", file=sys.stderr)
         return 130
 
 
@@ -109,7 +109,7 @@ def _print_up() -> int:
     )
     if settings.prefect_auth:
         start_run = f'PREFECT_API_AUTH_STRING="$LAUREL_PREFECT_AUTH" {start_run}'
-    print(f"Start a run in the UI, or so: {start_run}")
+    print(f"Start a run in the UI, or like this: {start_run}")
     return 0
 
 
@@ -121,8 +121,7 @@ def _settings_for_start(state: Path) -> Settings:
         return running_settings(state, fixed=())
     if take_over(state):
         print(
-            f"The demo made {state}. From now on it is yours: the demo removes nothing from "
-            "it any more."
+            f"The demo made {state}. From now on it is yours: the demo will remove nothing from it."
         )
     return Settings.read(state)
 
@@ -149,7 +148,7 @@ def _print_status() -> int:
     if demo := _other_demo(settings):
         _print_table(running_settings(demo))
         print(
-            f"Verbs for the demo's stack: LAUREL_STATE={shlex.quote(str(demo))} make status, "
+            f"Commands for the demo's stack: LAUREL_STATE={shlex.quote(str(demo))} make status, "
             "and so on."
         )
     return 0 if all_run else 3
@@ -192,17 +191,17 @@ def _reset(without_question: bool) -> int:
     settings = read_stack_settings()
     held = contents(settings.state)
     if not held:
-        print(f"There is nothing of a stack in {settings.state}.")
+        print(f"There is no stack in {settings.state}.")
         return 0
     if not without_question:
         names = ", ".join(path.name for path in held)
         print(
-            f"This stops the stack in {settings.state} and removes for good its models, "
+            f"This stops the stack in {settings.state} and permanently removes its models, "
             f"ledger, lake and keys: {names}"
         )
         if not sys.stdin.isatty():
             print(
-                "Nothing was removed. To remove it without a question: make reset FORGET=1",
+                "Nothing was removed. To remove them without a question: make reset FORGET=1",
                 file=sys.stderr,
             )
             return 1
@@ -211,5 +210,5 @@ def _reset(without_question: bool) -> int:
             return 1
     local.down(settings)
     forget(settings.state)
-    print(f"What the stack held in {settings.state} is removed.")
+    print(f"The stack's data in {settings.state} are removed.")
     return 0

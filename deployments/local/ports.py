@@ -74,7 +74,7 @@ def settle(settings: Settings, movable: Collection[str]) -> tuple[Settings, list
     lines = []
     for name, number in moved.items():
         reason = taken[name].partition(";")[0]
-        lines.append(f"{reason}: this stack takes {number} (LAUREL_{name.upper()}={number}).")
+        lines.append(f"{reason}: this stack uses {number} (LAUREL_{name.upper()}={number}).")
     return settled, lines
 
 
@@ -83,19 +83,18 @@ def _problems(settings: Settings) -> list[tuple[Port, str]]:
     problems = []
     for port in ports:
         if not 1 <= port.number <= 65535:
-            refusal = f"does not exist; set {port.setting} so that it is between 1 and 65535."
+            refusal = f"does not exist; set {port.setting} to a port between 1 and 65535."
             problems.append((port, f"Port {port.number} ({port.label}) {refusal}"))
         elif rivals := [
             other.label for other in ports if other.number == port.number and other != port
         ]:
             refusal = (
-                f"is wanted by {port.label} and by {', '.join(rivals)}; set "
-                f"{port.setting} to "
-                "another one."
+                f"is assigned to both {port.label} and {', '.join(rivals)}; set "
+                f"{port.setting} to another port."
             )
             problems.append((port, f"Port {port.number} {refusal}"))
         elif reason := _obstacle(port):
-            refusal = f"{reason}; set {port.setting} to a free one."
+            refusal = f"{reason}; set {port.setting} to a free port."
             problems.append((port, f"Port {port.number} ({port.label}) {refusal}"))
     return problems
 
@@ -137,5 +136,5 @@ def _obstacle(port: Port) -> str | None:
     foreign = [path for path in sockets(port.number) if path.lstat().st_uid != os.geteuid()]
     if foreign and port.field == "s3_port":
         # SeaweedFS would neither listen there nor go around it: it starts, and never answers.
-        return f"is kept from SeaweedFS by another user's {foreign[0]}"
+        return f"is blocked for SeaweedFS by another user's {foreign[0]}"
     return None

@@ -53,8 +53,8 @@ def up(
     if foreign := strangers(settings.state):
         names = ", ".join(path.name for path in foreign)
         raise StackError(
-            f"{settings.state} holds {names}, which no stack made. Name a folder that is new "
-            "or empty: LAUREL_STATE=..."
+            f"{settings.state} holds {names}, which no stack made. Name a new or empty folder: "
+            "LAUREL_STATE=..."
         )
     with _alone(settings.state):
         settings = prepare(settings, say)
@@ -98,7 +98,9 @@ def _other_settings(settings: Settings, changed: list[str]) -> str:
     name alone.
     """
     running, here = started_with(settings.state), settings.plain_values()
-    lines = [f"The stack in {settings.state} is up with other settings; stop it first: make down"]
+    lines = [
+        f"The stack in {settings.state} is up with different settings; stop it first: make down"
+    ]
     for name in changed:
         if name in running or name in here:
             values = (
@@ -107,7 +109,7 @@ def _other_settings(settings: Settings, changed: list[str]) -> str:
             )
             lines.append(f"    {name}: {values}")
         elif name.startswith("LAUREL_"):
-            lines.append(f"    {name}: a secret, and another one here than in the running stack")
+            lines.append(f"    {name}: a secret that differs from the running stack's")
     return "\n".join(lines)
 
 
@@ -153,7 +155,7 @@ def _alone(state: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise StackError(
-                f"Another `up` or `down` is at work on {state}; wait for it."
+                f"Another `up` or `down` is running on {state}; wait for it."
             ) from error
         yield
 

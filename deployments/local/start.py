@@ -75,7 +75,7 @@ class Start:
         if vigil.quiet_seconds() > QUIET_SECONDS:
             raise self._failure(
                 name,
-                f"is not ready after {vigil.seconds:.0f} s, and has done nothing for "
+                f"is not ready after {vigil.seconds:.0f} s, and has made no progress for "
                 f"{QUIET_SECONDS:g} s",
             )
         return False
@@ -97,7 +97,7 @@ class Start:
         lines = [
             line for line in last_lines(self._supervisor.log(name)).splitlines() if line.strip()
         ]
-        return f"{name} is not ready after {seconds:.0f} s, and is at work. {lines[-1].strip()}"
+        return f"{name} is not ready after {seconds:.0f} s, but is working. {lines[-1].strip()}"
 
     def _check_alive(self, then: dict[str, Any], states: dict[str, dict[str, Any]]) -> None:
         """A program that has another process now than ``then`` died as well: supervisord starts it
@@ -110,5 +110,5 @@ class Start:
             raise self._failure(name, "died")
 
     def _failure(self, name: str, event: str) -> StackError:
-        rest = "what ran before runs on" if self._joins else "everything was stopped"
+        rest = "the other programs keep running" if self._joins else "everything was stopped"
         return StackError(f"{name} {event}; {rest}. {last_lines(self._supervisor.log(name))}")

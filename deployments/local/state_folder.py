@@ -24,7 +24,7 @@ MADE = (
 )
 DEMO_MARK = "demo-folder"
 _EXPLANATION = (
-    "`make demo` made this folder, and removes what its stack keeps here when it is played again.\n"
+    "`make demo` made this folder, and removes the files of its stack here when it runs again.\n"
 )
 
 

@@ -73,9 +73,9 @@ class StackWatch:
         for name, before in list(self._pids.items()):
             info = states[name]
             if info["statename"] == GIVEN_UP:
-                self._end = f"{name} died again and again. {last_lines(self._supervisor.log(name))}"
+                self._end = f"{name} keeps dying. {last_lines(self._supervisor.log(name))}"
             elif before and (info["pid"] != before or info["statename"] not in ALIVE):
                 self._say(
-                    f"{name} died, and is started again. {last_lines(self._supervisor.log(name))}"
+                    f"{name} died, and is restarting. {last_lines(self._supervisor.log(name))}"
                 )
             self._pids[name] = info["pid"]

@@ -38,8 +38,7 @@ def use_case_of(key: str) -> str | None:
     use_case, found, name = rest.partition("/")
     if folder != FOLDER or not use_case or not found:
         raise IncomingError(
-            f"{key!r} says of no use case that it is its own. Put the object at "
-            f"{FOLDER}/<use case>/<name>."
+            f"{key!r} belongs to no use case. Put the object at {FOLDER}/<use case>/<name>."
         )
     return use_case if name and not name.endswith("/") else None
 

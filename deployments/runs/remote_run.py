@@ -158,12 +158,12 @@ class RemoteRuns:
         if waited > patience.timeout_seconds:
             late = f"The run did not end within {patience.timeout_seconds:g} s"
             if state in (StateType.SCHEDULED, StateType.PENDING):
-                self._cancel(run, "nobody waits for it any more")
+                self._cancel(run, "the caller no longer waits for it")
                 raise RunProblem(
-                    f"{late}; it had not begun (no machine free in the work pool {pool!r}?) "
+                    f"{late}; it had not started (no machine free in the work pool {pool!r}?) "
                     "and was cancelled."
                 )
-            raise RunProblem(f"{late} and goes on without being watched.")
+            raise RunProblem(f"{late} and continues unwatched.")
 
     def _idle(self, pool: str) -> str | None:
         """Why no run of the pool starts; ``None`` where it has a worker, which is then just
@@ -174,9 +174,8 @@ class RemoteRuns:
             return f"the work pool {pool!r} is paused. Resume it: prefect work-pool resume {pool}"
         if status == WorkPoolStatus.NOT_READY:
             return (
-                f"no worker of the work pool {pool!r} is online. Start one: prefect worker "
-                "start "
-                f"--pool {pool}"
+                f"no worker of the work pool {pool!r} is online. Start one: "
+                f"prefect worker start --pool {pool}"
             )
         return None
 

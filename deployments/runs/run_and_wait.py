@@ -1,4 +1,4 @@
-"""Start a flow of a use case on the work pool, wait for its end, and write down what came of it.
+"""Start a flow of a use case on the work pool, wait for its end, and report the outcome.
 
     python -m deployments.runs.run_and_wait --use-case flights --parameter reason="pull request 12"
         --report contest.md
@@ -50,13 +50,10 @@ def run_and_wait(settings: Settings, asked: argparse.Namespace, patience: Patien
         problem = f"{said} answered {status}.{hint}"
     except httpx.HTTPError as error:
         problem = (
-            f"{said} does not answer ({type(error).__name__}). Is LAUREL_PREFECT_URL "
-            "right, and "
-            "reachable from here?"
+            f"{said} does not answer ({type(error).__name__}). Is LAUREL_PREFECT_URL right, "
+            "and reachable from here?"
         )
-    return Report(
-        asked.use_case, asked.flow, f"{asked.flow} did not run to its end", problem, links=links
-    )
+    return Report(asked.use_case, asked.flow, f"{asked.flow} did not finish", problem, links=links)
 
 
 def say(line: str) -> None:
@@ -74,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python -m deployments.runs.run_and_wait", description=(__doc__ or "").splitlines()[0]
     )
-    made.add_argument("--use-case", required=True, help="as the file in usecases/ is named")
+    made.add_argument("--use-case", required=True, help="name of its file in usecases/")
     made.add_argument(
         "--flow",
         default="retrain",
@@ -90,20 +87,18 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--image",
-        help=(
-            "container image of the run, on a pool that runs containers; default: the deployment's"
-        ),
+        help=("container image of the run, if the pool runs containers; default: the deployment's"),
     )
-    patience = "for the whole run (default: as long as Prefect hears from it)"
+    patience = "limit for the whole run (default: as long as Prefect hears from it)"
     made.add_argument("--timeout-minutes", type=float, default=math.inf, help=patience)
     made.add_argument(
         "--worker-minutes",
         type=float,
         default=5,
-        help="for a worker to come online where there is none (default: 5)",
+        help="how long to wait for a worker if none is online (default: 5)",
     )
     made.add_argument(
-        "--poll-seconds", type=float, default=5, help="between two looks (default: 5)"
+        "--poll-seconds", type=float, default=5, help="pause between two polls (default: 5)"
     )
     made.add_argument(
         "--report", type=Path, metavar="FILE", help="write the outcome to this file, as Markdown"
@@ -111,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--print-report",
         action="store_true",
-        help="print it, coded, for deployments.aws.ecs_command to write to a file",
+        help="print the report, encoded, for deployments.aws.ecs_command to write to a file",
     )
     made.add_argument(
         "--link",
@@ -124,7 +119,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--tell-slack",
         action="store_true",
-        help="tell the outcome in Slack (LAUREL_SLACK_TOKEN, LAUREL_SLACK_CHANNEL)",
+        help="send the outcome to Slack (LAUREL_SLACK_TOKEN, LAUREL_SLACK_CHANNEL)",
     )
     return made
 

@@ -136,9 +136,9 @@ def _problem(run: FlowRun, contest: str | None, flow: str) -> str | None:
         said = f": {state.message}" if state and state.message else "."
         return f"It ended as {state.name if state else 'unknown'}{said}"
     if state.name == "Skipped":
-        return f"It was skipped: {state.message}. Start it again when that one is over."
+        return f"It was skipped: {state.message}. Start it again when the other run is over."
     if flow == "retrain" and state.name in CONTESTED and contest is None:
-        return "It completed, and left no decision among its artifacts: look at the flow run."
+        return "It completed, but left no decision among its artifacts: look at the flow run."
     return None
 
 

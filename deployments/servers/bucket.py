@@ -27,7 +27,7 @@ def main() -> int:
             )
             return 1
         time.sleep(0.5)
-    print(f"{settings.lake} is there, and objects can be written to it.")
+    print(f"{settings.lake} exists and is writable.")
     return 0
 
 

@@ -155,7 +155,7 @@ def main() -> None:
         created = asyncio.run(make_missing(urls, administrator))
     except (ValidationError, OSError, asyncpg.PostgresError) as error:
         sys.exit(f"The databases cannot be created: {error}")
-    print(f"Created: {', '.join(created)}." if created else f"All {len(urls)} databases are there.")
+    print(f"Created: {', '.join(created)}." if created else f"All {len(urls)} databases exist.")
 
 
 if __name__ == "__main__":

@@ -37,6 +37,6 @@ def in_a_line(error: OSError) -> str:
         raise error
     return (
         f"{error.filename} cannot be used: {error.strerror}. If another user of this machine "
-        "made it, as by sudo, "
-        "have it removed or take it back with chown; or name another folder: LAUREL_STATE=..."
+        "made it, for example by sudo, have it removed or take it back with chown; or name "
+        "another folder: LAUREL_STATE=..."
     )

@@ -1,5 +1,5 @@
-"""MLflow's server as the settings want it: where it listens, its databases, where artifacts go, and
-who is let in.
+"""Run MLflow's server as the settings say: its address, its databases, its artifact store, and its
+users.
 
     python -m deployments.servers.mlflow_server
 

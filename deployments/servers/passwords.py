@@ -36,8 +36,8 @@ def prepare(settings: Settings, say: Callable[[str], None]) -> Settings:
     }
     remember(settings.state, {f"LAUREL_{name.upper()}": value for name, value in plain.items()})
     say(
-        f"Others can reach {settings.host}: Prefect and MLflow ask for passwords, the "
-        f"service for a key, all in {settings.state / 'env'}."
+        f"Others can reach {settings.host}: Prefect and MLflow require passwords, the "
+        f"service a key; all are in {settings.state / 'env'}."
     )
     return settings.model_copy(update=made)
 
@@ -71,7 +71,6 @@ def insist_on_mlflow(settings: Settings) -> None:
 def _refusal(server: str, host: str, missing: str) -> str:
     where = host or "every address"
     return (
-        f"{server} would listen on {where}, where others reach it, and ask for no "
-        "password. Set "
-        f"{missing}, or LAUREL_HOST=127.0.0.1."
+        f"{server} would listen on {where}, where others can reach it, without a password. "
+        f"Set {missing}, or LAUREL_HOST=127.0.0.1."
     )

@@ -1,4 +1,4 @@
-"""Prefect's server as the settings want it: where it listens, its database, and who is let in.
+"""Run Prefect's server as the settings say: its address, its database, and its password.
 
     python -m deployments.servers.prefect_server
 

@@ -57,7 +57,7 @@ def prepare(settings: Settings, weed: Path | None, say: Callable[[str], None]) -
     if (settings.s3_access_key is None) != (settings.s3_secret_key is None):
         raise StorageError(
             "Only one of LAUREL_S3_ACCESS_KEY and LAUREL_S3_SECRET_KEY is set; set both, or "
-            "neither to have them made."
+            "neither to have both made."
         )
     if settings.s3_access_key is None:
         access, secret = secrets.token_hex(10), secrets.token_hex(20)

@@ -1,4 +1,4 @@
-"""A worker of the pool ``ec2``, with the environment that flow runs need: they inherit it.
+"""Run a worker of the pool ``ec2``, with the environment that flow runs inherit.
 
     python -m deployments.servers.worker [--type process|ecs] [--name NAME]
 
@@ -37,12 +37,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         "--type",
         choices=["process", "ecs"],
         default="process",
-        help="of the pool (default: process)",
+        help="type of the pool (default: process)",
     )
     parser.add_argument(
         "--name",
         default=socket.gethostname(),
-        help="the worker's, as Prefect's pages show it (default: the host's)",
+        help="the worker's name on Prefect's pages (default: the host's name)",
     )
     parser.add_argument(
         "--with-healthcheck",

@@ -62,7 +62,7 @@ def make(server: str, prefix: str = "") -> subprocess.CompletedProcess[str]:
 def test_missing_databases_are_made_once(server: str) -> None:
     first, second = make(server), make(server)
     assert first.stdout == f"Created: {', '.join(NAMES)}.\n", first.stderr
-    assert second.stdout == "All 3 databases are there.\n", second.stderr
+    assert second.stdout == "All 3 databases exist.\n", second.stderr
 
 
 def test_two_at_the_same_time_both_end_well(server: str) -> None:

@@ -56,4 +56,4 @@ def test_the_demo_closes_the_loop_by_itself_and_loses_no_request(
         "champion 1: evaluate",
         "champion 2: promote",
     } <= set(story["stages"])
-    assert "Not as told" not in played.stdout
+    assert "Not as expected" not in played.stdout

@@ -381,7 +381,7 @@ def test_removed_use_case_is_told_and_goes_only_when_a_person_says_so(
     file.unlink()
     told = [name for name, change in changes(loop.settings).items() if change == "no file"]
     assert [name.split(":")[0] for name in told] == [
-        f"here_today, which has {len(made)} deployments"
+        f"here_today still has {len(made)} deployments"
     ]
     assert "python -m deployments.apply --remove here_today" in told[0]
     assert names() == made

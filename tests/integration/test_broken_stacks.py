@@ -141,7 +141,7 @@ def test_interrupted_up_leaves_nothing(
     process.send_signal(number)
     assert process.wait(60) == 130
     assert (
-        process.stderr and process.stderr.read() == "Interrupted; nothing was left half-started.\n"
+        process.stderr and process.stderr.read() == "Interrupted; nothing is left half-started.\n"
     )
     assert marked(settings) == []
     assert open_ports(settings) == []
@@ -172,7 +172,7 @@ def test_command_line_says_what_is_wrong_without_a_traceback(
     problem, command = done.stderr.splitlines()
     assert problem == (
         f"Port {taken_port} (LAUREL_PREFECT_PORT) is in use by another program; set "
-        "LAUREL_PREFECT_PORT to a free one."
+        "LAUREL_PREFECT_PORT to a free port."
     )
     assert re.fullmatch(r"    LAUREL_PREFECT_PORT=\d+ make up", command)
 

@@ -366,5 +366,5 @@ def test_what_cannot_be_checked_is_not_whole(loop: Loop) -> None:
     assert code == 1 and lines[-1].startswith("The ledgers cannot be checked: The lake ")
     code, lines = audit_elsewhere("nobody")
     assert code == 1 and lines[-1].startswith(
-        "Unknown use case nobody. Those that have a ledger or a file: "
+        "Unknown use case nobody. Use cases with a ledger or a file: "
     )

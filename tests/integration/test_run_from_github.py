@@ -330,7 +330,7 @@ def test_run_that_never_begins_is_cancelled_when_the_time_is_over(
     loop: Loop, idle: str, command: Command
 ) -> None:
     ran = command(IDLE, "--timeout-minutes", "0.01")
-    assert ran.code == 1 and "it had not begun (no machine free in the work pool" in ran.report
+    assert ran.code == 1 and "it had not started (no machine free in the work pool" in ran.report
     assert idle_runs(loop)[-1].state_name == "Cancelled"
 
 
@@ -341,13 +341,13 @@ def test_run_that_never_begins_is_cancelled_when_the_time_is_over(
         (Crashed(message="the machine went away"), "It ended as Crashed: the machine went away"),
         (
             Completed(message="out of thin air"),
-            "It completed, and left no decision among its artifacts",
+            "It completed, but left no decision among its artifacts",
         ),
         (
             Completed(name="Skipped", message="another retrain of 'toy' is at work"),
             "It was skipped: another retrain of 'toy' is at work.",
         ),
-        (Running(), "The run did not end within 3 s and goes on without being watched."),
+        (Running(), "The run did not end within 3 s and continues unwatched."),
     ],
     ids=lambda value: value.name if hasattr(value, "name") else "",
 )

@@ -90,7 +90,7 @@ def test_stack_on_which_nobody_was_crowned_passes_and_says_so(
         monkeypatch.setenv("LAUREL_MLFLOW_URL", empty.url)
         monkeypatch.setenv("LAUREL_SERVING_USE_CASES", "toy")
         assert main(["--url", url(process), "--timeout-seconds", "0"]) == 0
-        assert capsys.readouterr().out == "toy: the service answers; nobody was crowned yet\n"
+        assert capsys.readouterr().out == "toy: the service answers; there was no champion yet\n"
         assert main(["toy", "--version", "1", "--url", url(process), "--timeout-seconds", "0"]) == 1
 
 

@@ -178,7 +178,8 @@ def test_long_output_comes_whole_and_in_order(cloud: Cloud) -> None:
 def test_command_that_never_ran_is_no_success(cloud: Cloud) -> None:
     cloud.lost = True
     with pytest.raises(
-        CommandLost, match="never ran, or was taken away: CannotPullContainerError: no such image"
+        CommandLost,
+        match="never ran, or its task was removed: CannotPullContainerError: no such image",
     ):
         run("print(1)")
 
@@ -221,7 +222,7 @@ def test_report_of_the_command_gets_into_the_file_and_not_into_the_log(
 def test_report_of_a_command_that_never_ran_says_so(cloud: Cloud, tmp_path: Path) -> None:
     cloud.lost = True
     assert main(["laurel", "--report", str(tmp_path / "report.md"), "--", "python", "-c", "1"]) == 1
-    assert "did not run to its end.** The command never ran" in (tmp_path / "report.md").read_text()
+    assert "did not finish.** The command never ran" in (tmp_path / "report.md").read_text()
 
 
 @pytest.mark.parametrize("text", ["", "x", "ü" * 700, "a\n\n\nb\n"])

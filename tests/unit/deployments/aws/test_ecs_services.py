@@ -135,7 +135,7 @@ def test_restored_are_the_services_that_changed_and_no_others(ecs: Any) -> None:
         running(ecs, "serving")["taskDefinitionArn"],
         running(ecs, "mlflow")["taskDefinitionArn"],
     ) == (old, same)
-    assert said == ["serving: back to serving:1, which runs registry.example/serving:old"]
+    assert said == ["serving: restored to serving:1, which runs registry.example/serving:old"]
     assert restore(ecs, CLUSTER, before, said.append) == []
 
 
@@ -194,9 +194,9 @@ def test_wait_is_over_only_when_images_of_the_tag_run(ecs: Any) -> None:
     serve(ecs, "serving", "v2")
     serve(ecs, "worker", "v1")
     wait_until_stable(ecs, CLUSTER, ["serving"], timeout_seconds=0, tag="v2")
-    with pytest.raises(RestoreFailed, match="Without images of v2: worker; ECS went back"):
+    with pytest.raises(RestoreFailed, match="Without images of v2: worker; ECS rolled them back"):
         wait_until_stable(ecs, CLUSTER, ["serving", "worker"], timeout_seconds=0, tag="v2")
-    with pytest.raises(RestoreFailed, match="Without images of v2: mlflow; they are not there"):
+    with pytest.raises(RestoreFailed, match="Without images of v2: mlflow; they do not exist"):
         wait_until_stable(ecs, CLUSTER, ["serving", "mlflow"], timeout_seconds=0, tag="v2")
 
 
@@ -209,7 +209,7 @@ def test_command_records_and_restores_by_a_file(
     deploy(ecs, "serving")
     assert main(["restore", CLUSTER, str(file)]) == 0
     assert running(ecs, "serving")["taskDefinitionArn"] == old
-    assert capsys.readouterr().out.endswith("1 services put back\n")
+    assert capsys.readouterr().out.endswith("1 services restored\n")
 
 
 def test_command_says_a_cluster_that_is_not_there(

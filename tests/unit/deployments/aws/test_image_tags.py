@@ -92,7 +92,7 @@ def test_a_month_later_every_tag_is_another_one(checkout: Path) -> None:
 
 
 def test_a_path_that_git_does_not_know_is_refused(checkout: Path) -> None:
-    with pytest.raises(ValueError, match="git knows no file no/such/file"):
+    with pytest.raises(ValueError, match="git does not track no/such/file"):
         image_tags.digest(["blocks", "no/such/file"])
 
 

@@ -62,7 +62,7 @@ def test_demo_begins_with_an_empty_folder_each_time_and_keeps_what_is_not_a_stac
     with demo_folder() as folder:
         assert [path.name for path in folder.iterdir()] == ["demo-folder"]
     notes = put(own / "notes.txt")
-    with pytest.raises(DemoFailed, match="Files that no stack made are left in"), demo_folder():
+    with pytest.raises(DemoFailed, match="still has files that no stack made"), demo_folder():
         pass
     assert notes.exists()
 
@@ -80,7 +80,8 @@ def test_demo_refuses_where_both_folders_hold_what_no_demo_made(own: Path) -> No
     kept = [put(own / "a"), put(own.with_name("own-demo") / "b")]
     with (
         pytest.raises(
-            DemoFailed, match=r"own-demo holds what no demo made.*LAUREL_STATE=\.\.\. make demo"
+            DemoFailed,
+            match=r"own-demo holds files that no demo made.*LAUREL_STATE=\.\.\. make demo",
         ),
         demo_folder(),
     ):
@@ -91,7 +92,7 @@ def test_demo_refuses_where_both_folders_hold_what_no_demo_made(own: Path) -> No
 def test_second_demo_at_the_same_time_leaves_the_first_one_alone(own: Path) -> None:
     with demo_folder() as folder:
         kept = put(folder / "mlflow" / "mlflow.db")
-        with pytest.raises(DemoFailed, match="Another demo is playing"), demo_folder():
+        with pytest.raises(DemoFailed, match="Another demo is running"), demo_folder():
             pass
         assert kept.exists()
 
@@ -116,7 +117,7 @@ def test_no_variable_leads_the_demo_to_servers_and_files_of_others(
         None,
     )
     assert (
-        "LAUREL_PREFECT_URL, LAUREL_MLFLOW_URL, LAUREL_LAKE, LAUREL_S3_ENDPOINT is not used"
+        "it ignores LAUREL_PREFECT_URL, LAUREL_MLFLOW_URL, LAUREL_LAKE, LAUREL_S3_ENDPOINT"
         in lines[0]
     )
     assert "production" not in (folder / "env").read_text()

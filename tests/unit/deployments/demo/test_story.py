@@ -30,20 +30,20 @@ def test_a_closed_loop_departs_nowhere() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"drift": {}}, "never checked"),
+        ({"drift": {}}, "not checked"),
         ({"champions": [{"version": "2"}]}, "1 champions"),
         ({"contest": {"verdict": "keep"}}, "ended with keep"),
         ({"failed_requests": 1}, "1 requests failed"),
         ({"later_rows": {}}, "not scored"),
         (
             {"rejection": {"holdout": "2013-04", "verdict": "promote"}},
-            "the retrain by hand came to a contest on 2013-04: promote",
+            "the retrain by hand held a contest on 2013-04: promote",
         ),
         (
             {"rejection": {"holdout": "2013-03", "verdict": "keep"}},
-            "the retrain by hand came to a contest on 2013-03",
+            "the retrain by hand held a contest on 2013-03",
         ),
-        ({"rejection": {}}, "the retrain by hand came to a contest on None"),
+        ({"rejection": {}}, "the retrain by hand held a contest on None"),
         ({"rollbacks": [{"to": "2"}]}, "did not go back and forth"),
     ],
 )

@@ -146,7 +146,7 @@ def test_one_character_too_many_is_cut_below_the_limit() -> None:
 
 @pytest.mark.parametrize("name", ["", "a --> b", "Contest", "a b", "a\nb"])
 def test_name_that_could_leave_the_marker_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="small letters, digits"):
+    with pytest.raises(ValueError, match="lower-case letters, digits"):
         marker(name)
 
 

@@ -25,7 +25,7 @@ def test_reset_without_an_answer_removes_nothing_and_says_the_flag(
 ) -> None:
     assert main(["reset"]) == 1
     out, error = capsys.readouterr()
-    assert "removes for good its models, ledger, lake and keys: mlflow, env" in out
+    assert "permanently removes its models, ledger, lake and keys: mlflow, env" in out
     assert "make reset FORGET=1" in error
     assert names(state) == {"mlflow", "env", "thesis.tex"}
 
@@ -67,11 +67,11 @@ def test_folder_in_which_no_stack_was_started_is_neither_started_in_nor_reset(
     before = sorted(foreign.rglob("*"))
     assert main(["up"]) == 1
     assert (
-        f"{foreign} holds logs, mlflow, which no stack made. Name a folder that is new or empty"
+        f"{foreign} holds logs, mlflow, which no stack made. Name a new or empty folder"
         in capsys.readouterr().err
     )
     assert main(["reset", "--forget"]) == 0
-    assert capsys.readouterr().out == f"There is nothing of a stack in {foreign}.\n"
+    assert capsys.readouterr().out == f"There is no stack in {foreign}.\n"
     assert main(["down"]) == 0
     assert sorted(foreign.rglob("*")) == before
 

@@ -20,7 +20,7 @@ def test_each_port_in_use_is_named_with_its_setting_before_anything_starts(
     problem, command = str(caught.value).splitlines()
     assert problem == (
         f"Port {taken_port} (LAUREL_MLFLOW_PORT) is in use by another program; set "
-        "LAUREL_MLFLOW_PORT to a free one."
+        "LAUREL_MLFLOW_PORT to a free port."
     )
     variable, _, number = command.removesuffix(" make up").strip().partition("=")
     assert variable == "LAUREL_MLFLOW_PORT"
@@ -37,7 +37,7 @@ def test_port_that_seaweedfs_derives_is_named_with_its_distance(
         PortError,
         match=(
             rf"Port {taken_port} \(LAUREL_S3_PORT \+ 7\) is in use .*; set LAUREL_S3_PORT to a "
-            r"free one"
+            r"free port"
         ),
     ):
         ports.check(settings)
@@ -57,7 +57,7 @@ def test_two_settings_with_the_same_port_are_told_about_each_other(
 ) -> None:
     settings = local_settings(tmp_path)
     with pytest.raises(
-        PortError, match=r"wanted by LAUREL_PREFECT_PORT and by LAUREL_S3_PORT \+ 2"
+        PortError, match=r"assigned to both LAUREL_PREFECT_PORT and LAUREL_S3_PORT \+ 2"
     ):
         ports.check(settings.model_copy(update={"prefect_port": settings.s3_port + 2}))
 
@@ -87,7 +87,7 @@ def test_usual_port_that_is_taken_gives_way_to_a_free_one_and_that_is_told(
     assert lines == [
         (
             f"Port {taken_port} (LAUREL_MLFLOW_PORT) is in use by another program: this stack "
-            f"takes {moved} (LAUREL_MLFLOW_PORT={moved})."
+            f"uses {moved} (LAUREL_MLFLOW_PORT={moved})."
         )
     ]
     with pytest.raises(PortError, match="LAUREL_MLFLOW_PORT"):
@@ -114,7 +114,7 @@ def test_sockets_that_another_user_s_seaweedfs_left_make_its_ports_taken(
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(left))
         os.chown(left, 65_534, 65_534)
-        with pytest.raises(PortError, match=f"is kept from SeaweedFS by another user's {left}"):
+        with pytest.raises(PortError, match=f"is blocked for SeaweedFS by another user's {left}"):
             ports.check(settings)
     finally:
         left.unlink(missing_ok=True)

@@ -84,7 +84,7 @@ def test_program_that_does_nothing_is_given_up_with_its_log(
 ) -> None:
     code = f"print('waits for a letter', flush=True); {SLEEPS}"
     with pytest.raises(
-        StackError, match="slow is not ready after .* and has done nothing for 3 s; everything"
+        StackError, match="slow is not ready after .* and has made no progress for 3 s; everything"
     ) as caught:
         bring_up(start(code), code, lambda started: False)
     assert "    waits for a letter" in str(caught.value)
@@ -158,7 +158,7 @@ def test_death_of_a_program_is_told_at_once_with_its_log(start: Callable[..., Su
         while not lines and time.monotonic() < deadline:
             time.sleep(0.05)
         watch.check()
-    assert lines[0].startswith("slow died, and is started again. The last lines of")
+    assert lines[0].startswith("slow died, and is restarting. The last lines of")
     assert "    alive" in lines[0]
 
 

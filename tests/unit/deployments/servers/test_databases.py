@@ -76,7 +76,7 @@ def test_each_program_gets_a_user_who_owns_its_databases_and_reaches_no_other(
         ended = list(both.map(lambda _: prepare(administrator, tmp_path), range(2)))
     assert [one.returncode for one in ended] == [0, 0], [one.stderr for one in ended]
     assert sorted(one.stdout for one in ended) == [
-        "All 3 databases are there.\n",
+        "All 3 databases exist.\n",
         "Created: mlflow, mlflow_auth.\n",
     ]
     owners = dict(
@@ -133,7 +133,7 @@ def test_without_an_administrator_databases_that_are_there_stay_as_they_are(
 ) -> None:
     prepare(administrator, tmp_path)
     ended = prepare(administrator, tmp_path, admin=False)
-    assert (ended.returncode, ended.stdout) == (0, "All 3 databases are there.\n"), ended
+    assert (ended.returncode, ended.stdout) == (0, "All 3 databases exist.\n"), ended
 
 
 def test_an_administrator_whom_the_server_refuses_is_told_without_a_password(
