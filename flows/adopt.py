@@ -19,11 +19,11 @@ async def adopt(
     use_case: str, version: str, by: Words, why: Words, seed: int = 0
 ) -> State[ModelVersion]:
     """Make ``version`` champion without a contest, once its package is proven to load and answer;
-    ``none``: give the crown to nobody.
+    ``none`` gives the crown to nobody.
 
-    This settles who is champion where ledger, alias and service differ, and crowns where no contest
-    can be held. A challenger is fitted again with its hold-out first, as a winner is. Who did it
-    and why goes to the ledger.
+    This settles which version is champion if ledger, alias and service differ, and crowns a version
+    if no contest can be held. A challenger is first refitted with its hold-out, as a winner is. The
+    ledger records who did it and why.
     """
     adoption, reason = find_adopted(use_case, version), f"{by}: {why}"
     before = adoption.champion or "nobody"

@@ -1,5 +1,5 @@
-"""A person's word on a challenger that won, or that looks too good: the run waits for it without a
-process.
+"""A person's decision on a challenger that won, or that looks too good: the run waits for it
+without a process.
 """
 
 from dataclasses import replace
@@ -40,11 +40,11 @@ async def approve(
     use_case: str, version: str, asked_by: str = "", time_limit_of: str | None = None
 ) -> State[ModelVersion]:
     """Ask whether challenger ``version`` may take the crown, and wait for the answer; ``promote``
-    starts this, for its run ``asked_by``.
+    starts this from its run ``asked_by``.
 
-    Approved, the recipe is fitted again and crowned. Rejected or expired, the challenger is retired
-    and the champion stays. A run with ``time_limit_of`` is the other half: it answers that run with
-    no."""
+    If approved, the recipe is refitted and crowned. If rejected or expired, the challenger is
+    retired and the champion stays. A run with ``time_limit_of`` enforces the time limit: it answers
+    that run with no."""
     if time_limit_of is not None:
         return completed(end_waiting(use_case, time_limit_of), name="Time limit")
     question = find_question(use_case, version)

@@ -1,4 +1,4 @@
-"""What a policy would have done: history replayed, and nothing decided."""
+"""What a policy would have done: history replayed, without a decision."""
 
 from typing import Any
 
@@ -23,12 +23,12 @@ async def backtest(
     dataset_version: str | None = None,
     seed: int = 0,
 ) -> State[Backtest]:
-    """Replay a dataset version (default: the latest) under a policy, against never retraining and
-    retraining each month.
+    """Replay a dataset version (default: the latest) under a policy, compared with never retraining
+    and with retraining each month.
 
     The first champion wins on the period ``start`` (default: the third labelled one). ``policy``
-    changes the use case's own: ``{"drift": {"share": 0.2}, "retrain": {"cooldown_hours": 24}}``. No
-    champion and no alias is touched."""
+    overrides the use case's own: ``{"drift": {"share": 0.2}, "retrain": {"cooldown_hours": 24}}``.
+    No champion and no alias changes."""
     found = replay_history(use_case, start, through, policy or {}, dataset_version, seed)
     report_backtest(found)
     return completed(in_short(found), found)

@@ -9,9 +9,9 @@ from tasks.steps.retrain import close
 
 @flow(name="close_breaker", flow_run_name=named("by", before="by "), **TOLD)
 async def close_breaker(use_case: str, by: str, why: str) -> State[None]:
-    """Close the governor's breaker, which opened after challengers in a row that were not promoted.
+    """Close the governor's breaker, which opened after several rejected challengers in a row.
 
-    Who closes it and why goes to the ledger. Where it is not open there is *Nothing to do*.
+    The ledger records who closed it and why. If it is not open there is *Nothing to do*.
     """
     rejections = close(use_case, by, why)
     if rejections == 0:

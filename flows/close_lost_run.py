@@ -1,4 +1,4 @@
-"""The last word of a run that could not say it itself."""
+"""The end of a run that could not report it itself."""
 
 from prefect import flow
 from prefect.states import Completed, State
@@ -9,11 +9,11 @@ from tasks.ledger.lost_runs import close_run, take_crown_back
 
 @flow(name="close_lost_run", flow_run_name=named("run", before="run "), **TOLD)
 async def close_lost_run(use_case: str, run: str) -> State[None]:
-    """Tell people that ``run`` (a flow run's id) crashed or was cancelled, and end its start in the
+    """Report that ``run`` (a flow run's id) crashed or was cancelled, and write its end to the
     ledger.
 
-    An automation starts this when Prefect says so. A run that lives all the same gets its state
-    back, and there is *Nothing to do*. The crown that a lost run was about to give goes back."""
+    An automation starts this on Prefect's event. A run that is still alive gets its state back, and
+    there is *Nothing to do*. A crown that a lost run was about to give goes back."""
     outcome = close_run(use_case, run)
     if outcome is None:
         return Completed(name="Nothing to do", message=f"Run {run} goes on, or never started.")

@@ -1,4 +1,4 @@
-"""Two versions on the same later rows: what a promotion was worth, told afterwards."""
+"""Two versions on the same later rows: what a promotion was worth."""
 
 from prefect import flow
 from prefect.states import State
@@ -15,7 +15,7 @@ async def compare(
     """Score versions ``champion`` and ``challenger`` on the labelled rows of ``window``, which
     neither was trained on.
 
-    Decides nothing: it says what the contest would have said on rows that came later.
+    It decides nothing: it shows what the contest would have said on later rows.
     """
     contest = compare_versions(use_case, window, champion, challenger, seed)
     report_comparison(use_case, window, champion, challenger, contest)

@@ -1,4 +1,4 @@
-"""Is the world still the one that the champion learned?"""
+"""Does the world still match the champion's training data?"""
 
 from prefect import flow
 from prefect.states import State
@@ -19,12 +19,12 @@ from tasks.steps.drift_check.silence import emit_seen, find_silence
 async def drift_check(
     use_case: str, window: str | None = None, seed: int = 0, silent_for_hours: float | None = None
 ) -> State[Checked]:
-    """Hold a month of the prediction log (``2013-04``; default: the latest) against the champion's
+    """Compare a month of the prediction log (``2013-04``; default: the latest) with the champion's
     reference.
 
-    Drift emits ``laurel.drift.detected``, which an automation turns into a retrain; broken data go
-    into quarantine and only alert. Where there are no predictions, or none arrived within
-    ``silent_for_hours`` (the dead man's switch asks so), it is *silent*."""
+    Drift emits ``laurel.drift.detected``, on which an automation starts a retrain; broken data go
+    into quarantine and only raise an alert. Without predictions, or without any within
+    ``silent_for_hours`` (set by the dead man's switch), the verdict is *silent*."""
     champion = find_champion(use_case)
     silence = find_silence(use_case, window, silent_for_hours)
     if silence is None:

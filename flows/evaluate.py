@@ -1,4 +1,4 @@
-"""Score on rows that nobody has seen; below the gate, search; register the best as challenger."""
+"""Score on unseen rows; below the gate, search; register the best as challenger."""
 
 from prefect import flow
 from prefect.states import State
@@ -22,9 +22,9 @@ async def evaluate(use_case: str, training: str | None = None) -> State[ModelVer
     """Judge the candidates of ``training`` (default: the latest) on its hold-out and register the
     best as challenger.
 
-    Where none passes the gate, HPO searches inside the training window and its best trial is
-    judged. Where that does not pass either, nothing is registered and the run completes as *Below
-    the gate*."""
+    If none passes the gate, HPO searches inside the training window and its best trial is judged.
+    If that does not pass either, nothing is registered and the run completes as *Below the
+    gate*."""
     trained = find_training(use_case, training)
     scored = [score_candidate(trained.plan, fitted) for fitted in trained.fitted]
     best = report_scores(trained.plan, scored)

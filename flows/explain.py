@@ -13,10 +13,10 @@ from tasks.ledger.explanations import Explanation, Question, explain_ledger
 async def explain(
     use_case: str, at: datetime | None = None, question: Question | None = None
 ) -> State[Explanation]:
-    """Say who was champion at ``at`` and why, and why no retrain ran; ``question`` asks for one of
-    both.
+    """Say which version was champion at ``at`` and why, and why no retrain ran; ``question``
+    selects one of the two.
 
-    ``at`` is UTC unless it names a zone; without it, now. The answer is the run's result, and an
+    ``at`` is UTC unless it names a zone; the default is now. The answer is the run's result, and an
     artifact on its page."""
     answer = explain_ledger(use_case, at, question)
     return completed(answer.in_short, answer)

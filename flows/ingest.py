@@ -1,4 +1,4 @@
-"""Source to lake: validated, named by content, quarantine beside it."""
+"""Source to lake: rows validated, versions named by content, bad rows in quarantine."""
 
 from prefect import flow
 from prefect.states import State
@@ -14,9 +14,9 @@ async def ingest(
 ) -> State[DatasetVersion]:
     """Ingest every complete period up to ``through`` (``2013-03``; default: all there is).
 
-    With ``since``, only periods from there on are read again; earlier ones come from the version
-    before. The same source gives the same version, and writes nothing. A batch broken as a whole is
-    refused before anything is visible."""
+    With ``since``, only periods from there on are read again; earlier ones come from the previous
+    version. The same source gives the same version, and writes nothing. A batch that is broken as a
+    whole is refused before anything is visible."""
     periods = find_periods(use_case, through, since)
     taken = [take_in(use_case, period) for period in periods]
     dataset = publish_dataset(use_case, taken, since)

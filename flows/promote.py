@@ -1,4 +1,4 @@
-"""The contest, and the crown for who wins it."""
+"""The contest, and the crown for its winner."""
 
 from prefect import flow
 from prefect.states import State
@@ -19,14 +19,13 @@ from tasks.steps.refit import refit_winner
     **TOLD,
 )
 async def promote(use_case: str, version: str | None = None, seed: int = 0) -> State[ModelVersion]:
-    """Let challenger (or ``version``) and champion contest; refit, package and deploy the winner.
+    """Hold the contest between challenger (or ``version``) and champion; refit, package and deploy
+    the winner.
 
-    A champion that stays is an outcome, not a failure: the run then completes as *Champion stays*,
-    and as *No champion yet* where there is none. Where the use case wants a person's word it
-    completes as
-    *Waits for approval*, and ``approve`` goes on. A deployment that does not get into service fails
-      the
-    run, with the alias back where it was.
+    If the champion stays, that is an outcome, not a failure: the run completes as *Champion stays*,
+    or as *No champion yet* if there is none. If the use case requires approval, it completes as
+    *Waits for approval*, and ``approve`` continues. If the winner does not get into service, the
+    run fails, and the alias goes back.
     """
     challenger = find_challenger(use_case, version)
     decision = hold_contest(challenger, seed)

@@ -22,7 +22,7 @@ from tasks.steps.retrain import (
 from tasks.steps.serving_checks import check_service
 from tasks.steps.train import Training
 
-# What the ledger calls the outcomes.
+# The ledger's names of the outcomes.
 ENDS = {
     name: name.lower()
     for name in ("Nothing to do", "Below the gate", "Waits for approval", "No champion yet")
@@ -32,7 +32,7 @@ ENDS |= {"Champion stays": "kept", "Completed": "promoted"}
 
 @dataclass(frozen=True)
 class Ended:
-    """How the loop ended; ``winner`` is the champion that it crowned."""
+    """How the loop ended; ``winner`` is the new champion."""
 
     name: str
     message: str
@@ -43,11 +43,11 @@ class Ended:
 async def retrain(
     use_case: str, through: str | None = None, reason: str = "asked for", by_hand: bool = True
 ) -> State[ModelVersion]:
-    """Ingest up to ``through``, train, evaluate, and promote whoever wins.
+    """Ingest up to ``through``, train, evaluate, and promote the winner.
 
-    One at a time for each use case; where it is not started ``by_hand``, as the governor allows. A
-    run that may not start completes as
-    *Skipped* and says why, and until when. The ledger has start, end and refusal.
+    One retrain at a time for each use case; unless it is started ``by_hand``, the governor must
+    allow it. A run that may not start completes as *Skipped* and says why, and until when. The
+    ledger records start, end and refusal.
     """
     refusal = ask_governor(use_case, reason, by_hand)
     if refusal is not None:
@@ -60,9 +60,7 @@ async def retrain(
 
 
 async def _loop(use_case: str, through: str | None) -> Ended:
-    """How the loop ended: the name and the message of the flow that it ended in, and the champion
-    that it crowned.
-    """
+    """How the loop ended: the state's name and message of its last flow, and the new champion."""
     check_service(use_case)
     ingested: State[Any] = await ingest(use_case, through, return_state=True)
     dataset = await ingested.aresult()

@@ -17,8 +17,8 @@ from tasks.steps.rollback import find_predecessor
 async def rollback(
     use_case: str, version: str | None = None, reason: str = "asked for"
 ) -> State[ModelVersion]:
-    """Make the champion before this one (or ``version``) champion again, once its package is proven
-    to load and answer.
+    """Make the previous champion (or ``version``) champion again, once its package is proven to
+    load and answer.
     """
     back = find_predecessor(use_case, version)
     seconds = crown(back.target, Crowning(back.champion, [reason], "rollback", back.holder))

@@ -1,6 +1,4 @@
-"""What all flow runs share: a name that says use case and window, and a word to people when one
-fails.
-"""
+"""What all flow runs share: a name with use case and window, and a message if the run fails."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -19,8 +17,8 @@ T = TypeVar("T")
 
 
 def named(*parameters: str, before: str = "", otherwise: str = "latest") -> Callable[[], str]:
-    """A run name of the use case and the first of ``parameters`` that is given, with ``before``
-    before it.
+    """A function for the run's name: the use case and the first of ``parameters`` that is set,
+    prefixed with ``before``.
     """
 
     def name() -> str:
@@ -35,8 +33,8 @@ def named(*parameters: str, before: str = "", otherwise: str = "latest") -> Call
 
 
 def ended(outcome: Outcome, result: T | None = None) -> State[T]:
-    """The completed state of a run that ended so: its message says what happened, and ``result`` is
-    what the flow returns.
+    """The completed state for ``outcome``: its message says what happened, and ``result`` is what
+    the flow returns.
     """
     return completed(outcome.message, result, outcome.name)
 
@@ -48,16 +46,15 @@ def completed(message: str, result: T | None = None, name: str = "Completed") ->
 
 
 def tell_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Hook for failed runs. A subflow's failure is its parent's, and told once. The names of the
-    arguments are Prefect's.
+    """Hook for failed runs. A subflow's failure fails its parent, and is reported once. Prefect
+    sets the arguments' names.
     """
     if flow_run.parent_task_run_id is None:
         use_case, error = (
             str(flow_run.parameters.get("use_case")),
             state.message or state.name or "no message",
         )
-        # Inside of the run the notifier adds the link, with the address under which people reach
-        # the UI.
+        # Inside the run the notifier adds the link, with the UI's address for people.
         failed = flow_failed(
             use_case,
             flow=flow.name,
@@ -68,8 +65,8 @@ def tell_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> 
 
 
 def tell_crash(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Hook for a crashed run that no automation watches. Those of deployments are told by
-    ``close_lost_run``, once.
+    """Hook for a crashed run that no automation watches. ``close_lost_run`` reports runs of
+    deployments, once.
     """
     if flow_run.deployment_id is None:
         tell_failure(flow, flow_run, state)
@@ -78,8 +75,8 @@ def tell_crash(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> No
 TOLD: dict[str, Any] = {
     "on_failure": [tell_failure],
     "on_crashed": [tell_crash],
-    # Where the results of flows and steps are kept. Compressed, since Prefect takes a flow's plain
-    # JSON for a record of its own and gives back a dict.
+    # The storage for results of flows and steps. Compressed, since Prefect takes a flow's plain
+    # JSON for a record of its own and returns a dict.
     "result_storage": results.STORAGE,
     "result_serializer": "compressed/json",
 }

@@ -22,8 +22,8 @@ async def train(
     """Fit the baseline candidates, and the champion's recipe, on the window that ends before
     ``holdout``.
 
-    ``holdout`` is the latest labelled period unless named. Where the champion has learned that
-    period already, the run completes as *Nothing to do*."""
+    ``holdout`` is by default the latest labelled period. If the champion has already learned it,
+    the run completes as *Nothing to do*."""
     plan = plan_training(use_case, dataset_version, holdout, seed)
     if isinstance(plan, NothingToDo):
         get_run_logger().info(plan.reason)

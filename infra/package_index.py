@@ -1,11 +1,10 @@
-"""uv with the package index that pip is configured with, and the certificates that this machine
-trusts.
+"""Run uv with pip's package index, and with the certificates that this machine trusts.
 
     python infra/package_index.py ARGUMENTS OF UV...
 
 pip reads its files, its variables and, from version 24.2 on, the system's certificates; uv reads
-none of them. Behind a company's mirror or certificate authority the one works and the other does
-not. Variables of uv's own that are set already stay."""
+none of them. Behind a company's mirror or certificate authority pip works and uv does not. uv's own
+variables stay if they are set."""
 
 import ast
 import math
@@ -15,7 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-# pip's name of an option, and uv's variable for it.
+# pip's options, and uv's variables for them.
 VARIABLES = {
     "index-url": "UV_DEFAULT_INDEX",
     "extra-index-url": "UV_INDEX",
@@ -27,18 +26,18 @@ VARIABLES = {
     "default-timeout": "UV_HTTP_TIMEOUT",
     "timeout": "UV_HTTP_TIMEOUT",
 }
-# Older names of uv's own variables: whoever set one of them means it.
+# Older names of uv's own variables, which count as set too.
 OWN_NAMES = {
     "UV_DEFAULT_INDEX": ("UV_INDEX_URL",),
     "UV_INDEX": ("UV_EXTRA_INDEX_URL",),
     "UV_SYSTEM_CERTS": ("UV_NATIVE_TLS",),
 }
-# The later one wins, as in pip.
+# The last section wins, as in pip.
 SECTIONS = ("global", "install", ":env:")
 
 
 def pip_options(listing: str) -> dict[str, str]:
-    """What ``pip config list`` printed, by option, as `pip install` understands it."""
+    """The output of ``pip config list``, by option, as `pip install` understands it."""
     by_section: dict[str, dict[str, str]] = {section: {} for section in SECTIONS}
     for line in listing.splitlines():
         name, equals, value = line.partition("=")
@@ -54,9 +53,7 @@ def pip_options(listing: str) -> dict[str, str]:
 
 
 def uv_variables(options: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
-    """What uv is to find in its environment beside ``environment``, whose variables of uv's own
-    stay.
-    """
+    """The variables to add to ``environment`` for uv; uv's own variables in it stay."""
     variables = {
         VARIABLES[name]: " ".join(value.split())
         for name, value in options.items()
@@ -67,10 +64,10 @@ def uv_variables(options: Mapping[str, str], environment: Mapping[str, str]) -> 
     if "UV_HTTP_TIMEOUT" in variables:
         variables["UV_HTTP_TIMEOUT"] = str(
             math.ceil(float(variables["UV_HTTP_TIMEOUT"]))
-        )  # pip takes 7.5, and uv whole seconds
+        )  # pip accepts 7.5, but uv only whole seconds
     if "UV_INDEX" in variables:
-        # pip takes the best version of all its indexes; uv by default asks only the first one that
-        # has the package.
+        # pip takes the best version from all its indexes; by default uv uses only the first index
+        # that has the package.
         variables["UV_INDEX_STRATEGY"] = "unsafe-best-match"
     if "HTTPS_PROXY" in variables:
         variables["HTTP_PROXY"] = variables["HTTPS_PROXY"]
@@ -82,7 +79,7 @@ def uv_variables(options: Mapping[str, str], environment: Mapping[str, str]) -> 
     if any(bundles):
         variables.setdefault(
             "SSL_CERT_FILE", next(filter(None, bundles))
-        )  # pip obeys the last two as well
+        )  # pip honours the last two as well
     own = {name: (name, *OWN_NAMES.get(name, ())) for name in variables if name.startswith("UV_")}
     return {
         name: value
@@ -92,7 +89,7 @@ def uv_variables(options: Mapping[str, str], environment: Mapping[str, str]) -> 
 
 
 def with_flags(arguments: Sequence[str], options: Mapping[str, str]) -> list[str]:
-    """uv's arguments; ``no-index`` has no variable."""
+    """uv's arguments, with ``no-index``, which has no variable."""
     is_offline = options.get("no-index", "").lower() in ("1", "yes", "on", "true", "t", "y")
     return [
         *arguments[:2],

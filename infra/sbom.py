@@ -1,10 +1,10 @@
-"""What is in an image, as CycloneDX 1.5: Python, its packages and Debian's, as its files tell of
-them.
+"""List an image's contents as CycloneDX 1.5: Python, its packages and Debian's, read from the
+image's files.
 
-    python infra/sbom.py laurel-serving laurel-flows        writes dist/laurel-serving.sbom.json,
-                                                            dist/laurel-flows.sbom.json
+    python infra/sbom.py laurel-serving laurel-flows
 
-The same image gives the same document: its number and its time are the image's.
+It writes ``dist/laurel-serving.sbom.json`` and ``dist/laurel-flows.sbom.json``. The same image
+gives the same document: its serial number and time come from the image.
 """
 
 import json
@@ -21,7 +21,7 @@ from urllib.parse import quote
 FOLDER = Path(__file__).resolve().parent.parent / "dist"
 _DPKG = "var/lib/dpkg/status"
 _METADATA = ".dist-info/METADATA"
-_INTERPRETER = "opt/venv/pyvenv.cfg"  # python's images bring one that is in no list of packages
+_INTERPRETER = "opt/venv/pyvenv.cfg"  # the interpreter, which is in no package list
 
 
 def main(images: list[str]) -> int:
@@ -45,9 +45,7 @@ def main(images: list[str]) -> int:
 
 
 def describe(image: str) -> dict[str, Any]:
-    """The document. Raises ``subprocess.CalledProcessError`` where the engine does not have the
-    image.
-    """
+    """The document. Raises ``subprocess.CalledProcessError`` if the engine lacks the image."""
     facts = json.loads(_docker("image", "inspect", image))[0]
     packages = {package["purl"]: package for package in _packages(image)}
     return {
@@ -69,7 +67,7 @@ def describe(image: str) -> dict[str, Any]:
 
 
 def _packages(image: str) -> Iterator[dict[str, Any]]:
-    """A component for each package: the image's files are read once, as the engine exports them."""
+    """A component for each package, from one pass over the files that the engine exports."""
     container = _docker("create", image).decode().strip()
     try:
         export = subprocess.Popen(["docker", "export", container], stdout=subprocess.PIPE)
@@ -93,7 +91,7 @@ def _packages(image: str) -> Iterator[dict[str, Any]]:
 
 
 def python_component(metadata: bytes) -> dict[str, Any]:
-    """A Python package, of the file METADATA beside it (UTF-8, as its specification says)."""
+    """A Python package, from its file METADATA (UTF-8, by its specification)."""
     said = HeaderParser().parsestr(metadata.decode(errors="replace"))
     name, version = said["Name"], said["Version"]
     normal = name.lower().replace("_", "-").replace(".", "-")

@@ -1,1 +1,1 @@
-"""Prefect and MLflow are brought to what the repository says: ``python -m deployments.apply``."""
+"""Prefect and MLflow, configured from the repository: ``python -m deployments.apply``."""

@@ -1,5 +1,5 @@
-"""What happens by itself: drift starts a retrain, silence is told, a dead run is crashed and told,
-and a lost one runs again.
+"""The automations: drift starts a retrain, silence is reported, a dead run is marked as crashed and
+reported, and a lost run runs again.
 """
 
 from collections.abc import Collection
@@ -10,23 +10,23 @@ from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
-# Of drift events of a use case that follow each other this closely the first is handed on; what may
-# run is the governor's to say.
+# Drift events of a use case within this time of each other count as one; the governor decides what
+# may run.
 FLOOD_SECONDS = 60
-# So many heartbeats in a row may be missed, and the server may be away for this long beside, before
-# a run counts as dead.
+# A run counts as dead after this many missed heartbeats in a row, plus this time for a server
+# restart.
 MISSED_HEARTBEATS = 3
 RESTART_SECONDS = 60
 SILENT = "No heartbeat"
-# A process that imports Prefect and the flow needs seconds; a task of ECS waits for an instance,
-# which may have to be started.
+# A process needs seconds to import Prefect and the flow; an ECS task may wait for an instance to
+# start.
 START_MINUTES = 30
 NEVER_STARTED = "Never started"
-# How Laurel itself cancels a run that has not started (tasks/steps/approve/runs.py): nothing is
-# lost with it.
+# The message with which Laurel itself cancels a run that has not started
+# (tasks/steps/approve/runs.py): no run is lost.
 NOT_NEEDED = "Not needed: "
-# A run that was killed is reported twice, 2.2 s apart, and a rerun that is there by then would
-# crash with the second report.
+# A killed run is reported twice, 2.2 s apart; a rerun that started in between would crash with the
+# second report.
 RERUN_AFTER_SECONDS = 10
 RUNS_AT_MOST = 3
 
@@ -72,10 +72,10 @@ def retrain_on_drift(use_case: str, retrain_id: UUID) -> AutomationCore:
 
 
 def tell_silence(use_case: str, drift_check_id: UUID, hours: float) -> AutomationCore:
-    """A dead man's switch: no ``laurel.predictions.seen`` for ``hours`` after the last one starts
-    ``drift_check``, which looks and tells.
+    """A dead man's switch: without ``laurel.predictions.seen`` for ``hours`` after the last one, it
+    starts ``drift_check``, which looks again and reports.
 
-    It fires once for each silence, and never for a use case that was not asked yet.
+    It fires once for each silence, and never for a use case without predictions so far.
     """
     return AutomationCore(
         name=f"tell when {use_case} gets no predictions",
@@ -85,8 +85,8 @@ def tell_silence(use_case: str, drift_check_id: UUID, hours: float) -> Automatio
         ),
         tags=["laurel", use_case],
         trigger=EventTrigger(
-            # With for_each and without "after" such a trigger never fires; with it the last event
-            # starts the clock.
+            # With for_each and without "after" such a trigger never fires; with "after" the last
+            # event starts the clock.
             after={"laurel.predictions.seen"},
             expect={"laurel.predictions.seen"},
             match={"prefect.resource.id": f"laurel.use-case.{use_case}"},
@@ -107,35 +107,34 @@ def tell_silence(use_case: str, drift_check_id: UUID, hours: float) -> Automatio
 
 
 def lost_after_seconds(heartbeat_seconds: int) -> int:
-    """How long a run that beats every ``heartbeat_seconds`` may be silent before it counts as
+    """How long a run with a heartbeat every ``heartbeat_seconds`` may be silent before it counts as
     dead.
     """
     return MISSED_HEARTBEATS * heartbeat_seconds + RESTART_SECONDS
 
 
 def crash_on_lost_heartbeat(heartbeat_seconds: int) -> AutomationCore:
-    """A run that stopped beating is crashed: a worker killed together with its run cannot say so
-    itself.
+    """Mark a run without a heartbeat as crashed: a worker killed together with its run cannot
+    report it.
 
-    The server does this alone: a dead run takes a place in the pool, and no worker may be left.
-    Whether the run is really dead, ``close_lost_run`` looks: a server that was away, or a machine
-    that slept, heard no heartbeat either."""
+    The server does this alone: a dead run takes a place in the pool, and there may be no worker
+    left. ``close_lost_run`` checks whether the run is really dead: a server that was away, or a
+    machine that slept, heard no heartbeat either."""
     seconds = lost_after_seconds(heartbeat_seconds)
     return _crash(
         "mark runs without a heartbeat as crashed",
         f"No heartbeat for {seconds} s: the machine or the worker of the run is gone.",
         after="prefect.flow-run.heartbeat",
         within=timedelta(seconds=seconds),
-        # By a name of its own: whether the run is really dead nobody knows, so it is not started
-        # again by itself.
+        # A separate name: the run may still be alive, so it is not restarted by itself.
         state=SILENT,
         message=f"{SILENT} for {seconds} s.",
     )
 
 
 def crash_on_lost_start() -> AutomationCore:
-    """A run whose worker died while it started it stays *Pending*, and holds a place in the pool,
-    for good.
+    """Mark a run that never started as crashed: if its worker died, it would stay *Pending* and
+    hold its place in the pool for ever.
     """
     return _crash(
         "mark runs that never started as crashed",
@@ -156,12 +155,12 @@ def _crash(
         tags=["laurel"],
         trigger=EventTrigger(
             after={after},
-            # Any word of the run will do: its end is told under its outcome's name, such as
-            # "Champion stays".
+            # Any event of the run will do: its end carries the outcome's name, such as "Champion
+            # stays".
             expect={"prefect.flow-run.*"},
             match={"prefect.resource.id": "prefect.flow-run.*"},
-            # Runs of Laurel's deployments: other people's on the same server beat as they like,
-            # every 180 s by default.
+            # Only runs of Laurel's deployments: other runs on the same server have other
+            # heartbeats, every 180 s by default.
             match_related={
                 "prefect.resource.role": "tag",
                 "prefect.resource.id": "prefect.tag.laurel",
@@ -178,11 +177,11 @@ def _crash(
 
 
 def close_lost_run(use_case: str, close_id: UUID, watched: Collection[UUID]) -> AutomationCore:
-    """A run that crashed or was cancelled cannot say so itself: ``close_lost_run`` tells people,
-    and ends its start in the ledger.
+    """A run that crashed or was cancelled cannot report it: ``close_lost_run`` sends a message, and
+    writes its end to the ledger.
 
-    ``watched`` are the use case's other deployments: a run of ``close_lost_run`` that crashes
-    starts no other, and so on."""
+    ``watched`` are the use case's other deployments: a crash of ``close_lost_run`` must not start
+    ``close_lost_run`` again."""
     run = {
         "__prefect_kind": "jinja",
         "template": "{{ event.resource.id | replace('prefect.flow-run.', '') }}",
@@ -227,10 +226,10 @@ def close_lost_run(use_case: str, close_id: UUID, watched: Collection[UUID]) -> 
 
 
 def rerun_lost_run() -> AutomationCore:
-    """A run whose task was killed, with its spot instance or by memory, goes back into the queue:
-    three runs of it at most.
+    """Put a run back into the queue if its task was killed, with its spot instance or for lack of
+    memory: three attempts at most.
 
-    ECS says that the task is gone (prefect-aws's observer), so that no second one of the same run
+    ECS reports that the task is gone (prefect-aws's observer), so no second task of the same run
     can be at work."""
     return AutomationCore(
         name="run again what was lost with its instance",
@@ -241,13 +240,13 @@ def rerun_lost_run() -> AutomationCore:
         tags=["laurel"],
         trigger=EventTrigger(
             after={"prefect.flow-run.Crashed"},
-            # Whatever else happens to the run meanwhile, somebody has taken it up.
+            # Any other event of the run means that something has already picked it up.
             expect={"prefect.flow-run.*"},
             match={
                 "prefect.resource.id": "prefect.flow-run.*",
                 "prefect.run-count": [str(runs) for runs in range(1, RUNS_AT_MOST)],
             },
-            # Not a subflow, which only its parent can run again.
+            # Not a subflow: only its parent can run it again.
             match_related={"prefect.resource.role": "deployment"},
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,

@@ -1,13 +1,13 @@
-"""Bring the Prefect server to what the repository says: pool, blocks, deployments, automations; and
+"""Configure the Prefect server from the repository: pool, blocks, deployments, automations; and
 MLflow's webhook to the service.
 
     python -m deployments.apply [--pool-type process|ecs] [--tolerate-broken]
     python -m deployments.apply --remove <use case>
 
-Applied as often as one likes: what is right already is left alone, and said so. A schedule or an
-automation that somebody switched on or off in the UI stays so. A use case whose file is broken is
-told in a line, keeps the deployments that it has, and makes the exit code 1; the others are
-applied."""
+It can run as often as you like: an object that is right already is reported as unchanged. A
+schedule or an automation that somebody switched on or off in the UI stays as it is. A use case
+whose file is broken is reported in one line, keeps its deployments, and makes the exit code 1; the
+others are applied."""
 
 import argparse
 import asyncio
@@ -60,7 +60,7 @@ _WAY_OUT = (
 
 @dataclass(frozen=True)
 class Applied:
-    """One object and what became of it."""
+    """One object and how it changed."""
 
     kind: str
     name: str
@@ -72,12 +72,11 @@ async def apply(
     said: Callable[[Applied], None] = lambda one: None,
     pool_type: PoolType | None = None,
 ) -> list[Applied]:
-    """Create or update everything that is not as it should be. Without ``pool_type`` a work pool
-    stays as it is.
+    """Create or update everything that differs. Without ``pool_type`` a work pool stays as it is.
 
-    All files of use cases are loaded before anything is written: a broken one is *refused*, with
-    the reason in its name. Raises ``httpx.HTTPError`` where Prefect does not answer, ``PoolError``
-    where the pool cannot be of that type."""
+    All files of use cases are loaded before anything is written: a broken file is *refused*, with
+    the reason in its name. Raises ``httpx.HTTPError`` if Prefect does not answer, ``PoolError`` if
+    the pool cannot have that type."""
     done: list[Applied] = []
 
     def add(kind: str, name: str, change: Change) -> None:
@@ -162,8 +161,8 @@ async def _block(name: str, wanted: Block) -> Change:
 
 
 def _content(block: Block) -> dict[str, Any]:
-    """The fields with their secrets, without what the server adds (``_block_document_id`` and its
-    like).
+    """The fields with their secrets, without those that the server adds (``_block_document_id`` and
+    the like).
     """
     return {
         name: value
@@ -174,7 +173,7 @@ def _content(block: Block) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Deployable:
-    """A flow as its deployments need it. ``schema`` is that of its parameters."""
+    """A flow as its deployments need it. ``schema`` describes its parameters."""
 
     id: UUID
     name: str
@@ -182,7 +181,7 @@ class _Deployable:
 
 
 class _Standing:
-    """What Prefect has: asked once for each flow, and once for the deployments of each use case."""
+    """What Prefect has: read once for each flow, and once for the deployments of each use case."""
 
     def __init__(self, client: PrefectClient) -> None:
         self._client = client
@@ -255,12 +254,12 @@ async def _automation(client: PrefectClient, wanted: AutomationCore) -> Change:
     if not found:
         await client.create_automation(wanted)
         return "created"
-    # A second one of the same name would fire a second time.
+    # A second automation with the same name would fire a second time.
     for extra in found[1:]:
         await client.delete_automation(extra.id)
     core = AutomationCore.model_validate(found[0].model_dump(exclude={"id", "created", "updated"}))
     wanted = wanted.model_copy(update={"enabled": core.enabled})
-    # Not as JSON: a list made of a set has another order in another process.
+    # Not as JSON: a list made from a set has another order in another process.
     if core.model_dump() == wanted.model_dump():
         return "unchanged"
     await client.update_automation(found[0].id, wanted)
@@ -280,8 +279,8 @@ def apply_now(
 
 
 def remove_now(settings: Settings, use_case: str) -> list[str]:
-    """Delete what Laurel made in Prefect for a use case that has no file. Raises ``ValueError`` if
-    it has one, or left nothing.
+    """Delete what Laurel made in Prefect for a use case without a file. Raises ``ValueError`` if it
+    has a file, or if there is nothing to delete.
     """
     if use_case in known():
         raise ValueError(

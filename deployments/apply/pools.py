@@ -30,28 +30,26 @@ REQUIRED = (
 )
 LOG_STREAM_PREFIX = "flows"
 ENGINE = "python -m prefect.engine"
-# Flows that fit models share a queue with a limit of its own, so that the others (rollback,
-# explain, the drift check) need not wait for them: the pool has room for so many more. No run waits
-# in a place for another one, so that none waits for ever.
+# Flows that fit models share a queue with its own limit, so that the others (rollback, explain, the
+# drift check) need not wait for them: the pool has OTHER_RUNS more places. No run holds a place
+# while it waits for another run, so none waits for ever.
 TRAINING = "training"
 TRAINING_RUNS: dict[PoolType, int] = {"process": 2, "ecs": 10}
 OTHER_RUNS = 6
 
 
 class PoolError(ValueError):
-    """The pool cannot be as it was asked for; the message says what to do."""
+    """The pool cannot have the requested type; the message says what to do."""
 
 
 async def apply_pool(
     client: PrefectClient, settings: Settings, asked: PoolType | None
 ) -> tuple[Literal["created", "updated", "unchanged"], PoolType]:
-    """Make the pool, or bring its job template to what it should be. Returns what was done, and the
-    type in force.
+    """Make the pool, or update its job template. Returns the change, and the type in force.
 
-    A pool that is not there becomes a process pool, unless ``asked`` says otherwise. An ECS pool's
-    template is left alone without ``asked``, and in a process pool's nothing but the command is
-    filled in. Raises ``PoolError`` for a pool of another type, and for settings that an ECS pool
-    needs and that are missing."""
+    A missing pool becomes a process pool, unless ``asked`` says otherwise. Without ``asked`` an ECS
+    pool's template stays as it is; in a process pool's template only the command is filled in.
+    Raises ``PoolError`` for a pool of another type, and for missing settings of an ECS pool."""
     template = ecs_template(settings) if asked == "ecs" else None
     try:
         found = await client.read_work_pool(POOL)
@@ -82,11 +80,10 @@ async def apply_pool(
 async def apply_limits(
     client: PrefectClient, settings: Settings, pool_type: PoolType
 ) -> Literal["created", "updated", "unchanged"]:
-    """Make the queue of the flows that train, and bring the limits of queue and pool to
+    """Make the queue of the training flows, and set the limits of queue and pool from
     ``concurrent_runs``.
 
-    Where that is not set, a limit that stands stays, whoever set it, and one that is missing
-    becomes the default."""
+    If that is not set, an existing limit stays, and a missing limit becomes the default."""
     runs = settings.concurrent_runs
     pool = await client.read_work_pool(POOL)
     change: Literal["created", "updated", "unchanged"] = "unchanged"
@@ -106,8 +103,8 @@ async def apply_limits(
 
 
 def process_template(found: dict[str, Any] | None = None) -> dict[str, Any]:
-    """``found``, or else the process worker's own job template, with the command that starts a run,
-    unless somebody chose another.
+    """``found``, or else the process worker's own job template, with Laurel's command to start a
+    run, unless somebody chose another.
 
     Without one the worker starts a supervisor, which starts the run: 1.5 s more for each
     (docs/decisions/0015-starting-a-run.md)."""
@@ -121,7 +118,7 @@ def process_template(found: dict[str, Any] | None = None) -> dict[str, Any]:
 
 
 def ecs_template(settings: Settings) -> dict[str, Any]:
-    """prefect-aws's job template with ``ecs_job_template.yaml`` in it, and the settings as its
+    """prefect-aws's job template, merged with ``ecs_job_template.yaml``, with the settings as
     defaults. Raises ``PoolError``.
     """
     from prefect_aws.workers.ecs_worker import ECSWorker
@@ -168,8 +165,8 @@ def _defaults(settings: Settings) -> dict[str, Any]:
         "cloudwatch_logs_options": logs,
         "subnets": _listed(settings.ecs_subnets or ""),
         "security_groups": _listed(settings.ecs_security_groups or ""),
-        # The worker takes its own password out of the task's environment only where it is told of
-        # the secret by this field.
+        # The worker removes its own password from the task's environment only if this field names
+        # the secret.
         "prefect_api_auth_string_secret_arn": secrets.pop(PREFECT_AUTH, None),
         "secrets": [{"name": name, "valueFrom": arn} for name, arn in secrets.items()],
         "env": {
@@ -187,7 +184,7 @@ def _listed(text: str) -> list[str]:
 
 
 def _secrets(text: str) -> dict[str, str]:
-    """ARNs by variable. Raises ``PoolError`` for what is no ARN, without showing it: it may be the
+    """ARNs by variable. Raises ``PoolError`` for an invalid ARN without showing it: it may be the
     secret itself.
     """
     pairs = [one.partition("=") for one in _listed(text)]

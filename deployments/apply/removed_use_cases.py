@@ -1,7 +1,7 @@
-"""Deployments and automations that Laurel made for a use case which has no file any more.
+"""Deployments and automations that Laurel made for a use case that no longer has a file.
 
-They are told and stay: a file may be missing only because ``PYTHONPATH`` is another one today. A
-person removes them by name, and what the use case has in the lake and in MLflow stays even then.
+They are reported and stay: a file may be missing only because ``PYTHONPATH`` has changed. A person
+removes them by name; even then the use case's data in the lake and in MLflow stay.
 """
 
 from collections import defaultdict
@@ -17,7 +17,7 @@ _PAGE = 200  # an answer of Prefect's API holds no more
 
 
 async def find_removed(client: PrefectClient, known: Collection[str]) -> dict[str, int]:
-    """How many deployments of Laurel's each use case has that is not ``known``."""
+    """The number of Laurel's deployments for each use case that is not ``known``."""
     counts: dict[str, int] = defaultdict(int)
     async for deployment in _ours(client):
         if deployment.name not in known:
@@ -26,8 +26,8 @@ async def find_removed(client: PrefectClient, known: Collection[str]) -> dict[st
 
 
 async def remove(client: PrefectClient, use_case: str) -> list[str]:
-    """Delete Laurel's deployments and automations of the use case. Gives the kinds and names of
-    what is removed.
+    """Delete Laurel's deployments and automations of the use case. Returns the kind and name of
+    each.
     """
     removed = []
     for deployment in [one async for one in _ours(client) if one.name == use_case]:
@@ -42,7 +42,9 @@ async def remove(client: PrefectClient, use_case: str) -> list[str]:
 
 
 async def _ours(client: PrefectClient) -> AsyncIterator[DeploymentResponse]:
-    """Deployments as ``deployments.apply`` makes them: by their tags and their parameter."""
+    """The deployments that ``deployments.apply`` made, recognized by their tags and their
+    parameter.
+    """
     tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=["laurel"]))
     deployments: list[DeploymentResponse] = []
     while len(deployments) % _PAGE == 0:

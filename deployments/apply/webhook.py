@@ -1,8 +1,8 @@
-"""MLflow's registry calls the service when an alias moves: the webhook, kept as the settings want
-it.
+"""The webhook by which MLflow's registry calls the service when an alias moves, configured from the
+settings.
 
-Without it new champions are found by polling, so nothing here may fail a start: what MLflow refuses
-is said, and that is all."""
+Without it new champions are found by polling, so nothing here may fail a start: a refusal by MLflow
+is only reported."""
 
 from typing import Any, Literal
 
@@ -10,18 +10,18 @@ from blocks.settings import Settings
 
 NAME = "laurel-model-service"
 EVENTS = [{"entity": "MODEL_VERSION_ALIAS", "action": action} for action in ("CREATED", "DELETED")]
-_TIMEOUT_SECONDS = 30  # a test call to a service that is away takes MLflow about ten seconds
+_TIMEOUT_SECONDS = 30  # a test call to an unreachable service takes MLflow about ten seconds
 _UNSIGNED = 401  # what the service answers to another secret's signature
 
 
 class Refused(RuntimeError):
-    """MLflow cannot have the webhook: says why, and what follows from it."""
+    """MLflow does not take the webhook; the message says why, and what follows."""
 
 
 def apply_webhook(settings: Settings) -> Literal["created", "updated", "unchanged"]:
     """Have MLflow call the service, signed with ``settings.serving_webhook_secret``.
 
-    MLflow never tells the secret that it has, so it is asked to make a test call. Raises
+    MLflow never reveals the secret that it has, so it is asked to make a test call. Raises
     ``Refused``."""
     import httpx
 
@@ -50,8 +50,8 @@ def apply_webhook(settings: Settings) -> Literal["created", "updated", "unchange
 
 
 def _find(mlflow: Any) -> dict[str, Any] | None:
-    """Our webhook, ``None`` where there is none; a second one of the same name would call a second
-    time, and is removed.
+    """Laurel's webhook, or ``None``. A second webhook with the same name would call a second time,
+    and is removed.
     """
     listed: list[dict[str, Any]] = []
     page = None

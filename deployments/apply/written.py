@@ -1,4 +1,4 @@
-"""What prefect.yaml says of deployments, for each use case and for the pool that there is."""
+"""The deployments of prefect.yaml, for each use case and for the type of the pool."""
 
 import copy
 from typing import Any
@@ -13,11 +13,11 @@ from deployments.servers.environment import flow_run_environment
 def written_deployments(
     settings: Settings, use_cases: list[str], pool_type: PoolType = "process"
 ) -> list[dict[str, Any]]:
-    """The entries of prefect.yaml for ``use_cases``, and the same for each of them that has none
+    """The entries of prefect.yaml for ``use_cases``, and copies of them for those that have none
     there.
 
-    A process pool runs the code of this checkout; in an ECS task it lies where the image has it,
-    and the image says where to import from."""
+    A process pool runs the code of this checkout; an ECS task runs the image's code, and the image
+    says where to import from."""
     text = (settings.home / "prefect.yaml").read_text()
     home = str(settings.home) if pool_type == "process" else settings.ecs_home
     for name, value in {
@@ -33,8 +33,8 @@ def written_deployments(
                 "job_variables": _without_pythonpath(spec["work_pool"]["job_variables"]),
             }
     for spec in written:
-        # With the deployment it reaches the run no matter who started the worker, and with which
-        # environment.
+        # Through the deployment it reaches the run, whatever environment the worker was started
+        # with.
         env = {**spec["work_pool"]["job_variables"]["env"], **flow_run_environment(settings)}
         spec["work_pool"] = {
             **spec["work_pool"],

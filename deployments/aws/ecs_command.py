@@ -1,12 +1,12 @@
 """Run a command inside the cluster, which reaches Prefect and the services, and pass on its output
 and exit code.
 
-    python -m deployments.aws.ecs_command laurel -- python -m deployments.runs.run_and_wait
-        --use-case flights
+    python -m deployments.aws.ecs_command laurel -- \\
+        python -m deployments.runs.run_and_wait --use-case flights
 
-``laurel`` is the stack's name: its parameters /laurel/config/... say which cluster and network, the
+``laurel`` is the stack's name: its parameters /laurel/config/... name the cluster and network, the
 task definition is laurel-command, the log group /laurel/command. AWS credentials come from the
-default chain: in a workflow, the role that it assumed by OIDC. Interrupted, or when the time is
+default chain: in a workflow, the role that it assumed by OIDC. If it is interrupted, or the time is
 over, it stops the command."""
 
 import argparse
@@ -26,12 +26,12 @@ NEEDED = ("LAUREL_ECS_CLUSTER", "LAUREL_ECS_SUBNETS", "LAUREL_ECS_SECURITY_GROUP
 
 
 class CommandLost(RuntimeError):
-    """The command did not start, or its end is not known; the message says why."""
+    """The command did not start, or its outcome is unknown; the message says why."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """The stack ``name`` as one command needs it. ``client`` makes a client of an AWS service."""
+    """The stack ``name`` as a command needs it. ``client`` makes a client for an AWS service."""
 
     name: str
     client: Callable[[str], Any]
@@ -107,21 +107,21 @@ class Cluster:
 
 
 class _Log:
-    """What a container said, line by line, as CloudWatch gets it."""
+    """A container's output, line by line, as CloudWatch gets it."""
 
     def __init__(self, logs: Any, group: str, stream: str) -> None:
         self._logs, self._place = logs, {"logGroupName": group, "logStreamName": stream}
         self._token: str | None = None
 
     def pass_on(self, say: Callable[[str], None]) -> int:
-        """Say what is new; returns how many lines that was."""
+        """Pass on the new lines; returns how many there were."""
         lines = 0
         while True:
             token = {"nextToken": self._token} if self._token else {}
             try:
                 page = self._logs.get_log_events(**self._place, startFromHead=True, **token)
             except self._logs.exceptions.ResourceNotFoundException:
-                return lines  # nothing was said yet
+                return lines  # no output yet
             for event in page["events"]:
                 say(event["message"])
             lines += len(page["events"])
@@ -130,8 +130,8 @@ class _Log:
             self._token = page["nextForwardToken"]
 
     def wait_for_the_rest(self, say: Callable[[str], None], poll_seconds: float) -> None:
-        """The last lines reach CloudWatch some seconds after the task has ended: look until two
-        looks find nothing.
+        """The last lines reach CloudWatch some seconds after the task has ended: poll until two
+        polls find nothing.
         """
         quiet = 0
         while quiet < 2:
@@ -157,7 +157,7 @@ def _exit_code(task: dict[str, Any]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. Exit code: the command's own; 1 too where it did not run."""
+    """The command line. Exit code: the command's own, or 1 if it did not run."""
     import boto3
 
     parser = argparse.ArgumentParser(

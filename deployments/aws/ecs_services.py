@@ -6,12 +6,12 @@ deployment fails.
     python -m deployments.aws.ecs_services restore laurel before.json
     python -m deployments.aws.ecs_services tags laurel
 
-The record holds each service's task definition and the images in it, by digest where they are
-pinned so. Restoring brings back task definitions that were deregistered meanwhile (as Terraform
-does with the old ones), as new revisions of the same content. Waiting ends well only when every
-service runs images of that tag: ECS itself goes back to the old ones where new tasks do not get
-well, and a service that did so is stable too. The tags that run are told as Terraform's variables.
-AWS credentials come from the default chain: in a workflow, the role that it assumed by OIDC."""
+The record holds each service's task definition and its images, by digest if they are pinned so.
+``restore`` registers task definitions that were deregistered meanwhile (Terraform does that with
+old ones) as new revisions with the same content. ``wait`` succeeds only if every service runs
+images with that tag: ECS itself rolls back if new tasks do not become healthy, and then the service
+is stable too. ``tags`` prints the running tags as Terraform's variables. AWS credentials come from
+the default chain: in a workflow, the role that it assumed by OIDC."""
 
 import argparse
 import json
@@ -25,7 +25,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 POLL_SECONDS = 5.0
 SERVICES = ("prefect", "mlflow", "worker", "serving")
-# What a description has, and a registration does not take.
+# Fields of a description that a registration does not accept.
 _GIVEN = (
     "taskDefinitionArn",
     "revision",
@@ -41,12 +41,14 @@ Record = dict[str, dict[str, Any]]
 
 
 class RestoreFailed(RuntimeError):
-    """Not every service runs again what it ran; the message names each that does not."""
+    """Not every service runs its former task definition again; the message names each that does
+    not.
+    """
 
 
 def record(ecs: Any, cluster: str, services: Sequence[str] = SERVICES) -> Record:
-    """``{service: {"task_definition": ARN, "images": {container: image}}}`` of those services that
-    are there.
+    """``{service: {"task_definition": ARN, "images": {container: image}}}`` of the services that
+    exist.
     """
     found: Record = {}
     for service in _describe(ecs, cluster, services):
@@ -58,7 +60,7 @@ def record(ecs: Any, cluster: str, services: Sequence[str] = SERVICES) -> Record
 
 
 def tags(ecs: Any, ssm: Any, stack: str) -> dict[str, str]:
-    """Terraform's variable -> tag of the images that run now; empty where nothing does yet."""
+    """Terraform's variable -> tag of the running image; empty if nothing runs yet."""
     flows = ssm.get_parameters(Names=[f"/{stack}/config/LAUREL_ECS_IMAGE"])["Parameters"]
     now = {name: next(iter(was["images"].values())) for name, was in record(ecs, stack).items()}
     images = {
@@ -70,11 +72,11 @@ def tags(ecs: Any, ssm: Any, stack: str) -> dict[str, str]:
 
 
 def restore(ecs: Any, cluster: str, before: Record, say: Callable[[str], None]) -> list[str]:
-    """Have every recorded service run its recorded task definition. Returns the names of those that
-    ran another one.
+    """Have every recorded service run its recorded task definition. Returns the services that ran
+    another one.
 
-    A service that the failed deployment made is left alone. Raises ``RestoreFailed`` where a
-    recorded one is gone."""
+    A service that the failed deployment created is left alone. Raises ``RestoreFailed`` if a
+    recorded service is gone."""
     now = {
         service["serviceName"]: service["taskDefinition"]
         for service in _describe(ecs, cluster, list(before))
@@ -101,10 +103,10 @@ def restore(ecs: Any, cluster: str, before: Record, say: Callable[[str], None]) 
 def wait_until_stable(
     ecs: Any, cluster: str, names: Sequence[str], timeout_seconds: float, tag: str | None = None
 ) -> None:
-    """Return when each service runs as many tasks as it wants, all of its newest deployment, and of
-    images with ``tag``.
+    """Return when each service runs its desired number of tasks, all from its newest deployment,
+    with images that have ``tag``.
 
-    Raises ``RestoreFailed``, at once where a service is stable with images of another tag.
+    Raises ``RestoreFailed``; at once if a service is stable with images of another tag.
     """
     end = time.monotonic() + timeout_seconds
     while True:
@@ -161,8 +163,8 @@ def _describe(ecs: Any, cluster: str, services: Sequence[str]) -> list[dict[str,
 
 
 def _active(ecs: Any, arn: str) -> str:
-    """``arn``, or a new revision of the same content where that one was deregistered: a service
-    takes no inactive one.
+    """``arn``, or, if it was deregistered, a new revision with the same content: a service does not
+    accept an inactive one.
     """
     definition = ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"]
     if definition["status"] == "ACTIVE":
@@ -176,7 +178,7 @@ def _short(arn: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. Exit code 1 where AWS refuses, or services do not come back."""
+    """The command line. Exit code 1 if AWS refuses, or services do not come back."""
     import boto3
 
     parser = argparse.ArgumentParser(

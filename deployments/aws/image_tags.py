@@ -3,10 +3,10 @@ and nothing is deployed.
 
     python -m deployments.aws.image_tags
 
-It prints a line for each of Terraform's variables: ``TF_VAR_image_tag`` (laurel-flows),
+It prints one line for each of Terraform's variables: ``TF_VAR_image_tag`` (laurel-flows),
 ``TF_VAR_servers_image_tag`` (laurel-flows as Prefect, MLflow and the worker use it: without flows
 and use cases) and ``TF_VAR_serving_image_tag``. Each contains the month, so that the base image,
-whose patches are in no commit, is at most a month old. Needs git, and no package."""
+whose patches are in no commit, is at most a month old. It needs git, but no Python package."""
 
 import argparse
 import hashlib
@@ -16,12 +16,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# The part of laurel-flows that the servers run; a test compares it with what they import.
+# The part of laurel-flows that the servers use; a test compares it with their imports.
 SERVERS = ("blocks", "deployments", "pyproject.toml", "requirements.lock")
 
 
 def copied(dockerfile: Path) -> list[str]:
-    """Paths of the repository that the image is made of, its Dockerfile among them."""
+    """Paths in the repository that go into the image, its Dockerfile included."""
     lines = dockerfile.read_text().replace("\\\n", " ").splitlines()
     copies = [
         line.split()[1:-1] for line in lines if line.startswith("COPY ") and "--from=" not in line
@@ -34,8 +34,8 @@ def copied(dockerfile: Path) -> list[str]:
 
 
 def digest(paths: Sequence[str]) -> str:
-    """Of the committed content of files and folders, their names and modes. Raises ``ValueError``
-    for a path that git does not know.
+    """A digest of files and folders as committed: content, names and modes. Raises ``ValueError``
+    for a path that git does not track.
     """
     listing = subprocess.run(
         ["git", "ls-files", "--stage", "--", *paths],

@@ -1,12 +1,13 @@
-"""``model.tar.gz`` for SageMaker: the model package of a version, as ``python -m serving serve``
-finds it in ``/opt/ml/model``.
+"""``model.tar.gz`` for SageMaker: a version's model package, as ``python -m serving serve`` reads
+it from ``/opt/ml/model``.
 
-    python -m deployments.aws.sagemaker_package flights                        the champion, as
-        model.tar.gz in this folder
+    python -m deployments.aws.sagemaker_package flights
     python -m deployments.aws.sagemaker_package flights --version 7 --output build/flights-7.tar.gz
 
-The same version gives the same bytes. What is served by the endpoint is this version until another
-archive takes its place: an endpoint with model data does not watch the registry."""
+The first command packs the champion as model.tar.gz in this folder. The same version gives the
+same bytes. The endpoint serves this version until another archive replaces it: an endpoint with
+model data does not watch the registry.
+"""
 
 import argparse
 import gzip
@@ -24,8 +25,8 @@ from pydantic import ValidationError
 from blocks.registry import CHAMPION, ModelRegistry, ModelVersion, RegistryAway, RegistryError
 from blocks.settings import Settings
 
-# What the service reads: serving/outside/model_folder.py. The drift check's reference stays at
-# home.
+# The files that the service reads (serving/outside/model_folder.py), without the drift check's
+# reference.
 _FILES = ("package.json", "model.onnx", "smoke.json")
 _RECORD = "champion.json"
 
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def write_archive(
     registry: ModelRegistry, use_case: str, number: str | None, output: Path
 ) -> ModelVersion:
-    """Pack a version's package, the champion's where ``number`` is ``None``, into ``output``; gives
+    """Pack the package of version ``number``, by default the champion's, into ``output``; returns
     the version.
 
     Raises ``RegistryAway``, ``RegistryError``, ``OSError``.
@@ -85,7 +86,7 @@ def write_archive(
 
 
 def _archive(contents: dict[str, bytes]) -> bytes:
-    """A tar.gz of these files without times and owners, so that it says nothing but its content."""
+    """A tar.gz of these files without times and owners: it depends only on their content."""
     packed = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as zipped,

@@ -1,1 +1,1 @@
-"""Whether what runs is right."""
+"""Whether the running stack is correct."""

@@ -3,8 +3,8 @@ crown.
 
     python -m deployments.checks.audit [use case ...]
 
-Prints a line for each, and ends with exit code 1 where anything is wrong or cannot be checked.
-Prefect's server is not asked."""
+It prints one line for each, and exits with 1 if anything is wrong or cannot be checked. It does not
+use Prefect's server."""
 
 import argparse
 import os
@@ -40,8 +40,8 @@ def main() -> None:
     )
     parser.add_argument("use_cases", nargs="*", metavar="use case", help="the use case's name")
     wanted = parser.parse_args().use_cases
-    # MLflow's library reads it when it first asks: a server that is away is a line of the audit,
-    # and not minutes of waiting.
+    # MLflow's library reads it before its first request: an unreachable server becomes a line of
+    # the audit, and not minutes of waiting.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     settings = read_stack_settings()
     store, registry = Lake.of(settings), ModelRegistry.of(settings)

@@ -1,11 +1,10 @@
-"""Ask a running model service for one real prediction of each use case, and check version and
-answer.
+"""Ask a running model service for real predictions of each use case, and check version and answer.
 
     python -m deployments.checks.smoke flights --url https://models.example.com
 
-The rows are the ones that the champion's own package brings as examples; the key is
-LAUREL_SERVING_KEY. Nothing of it gets into the prediction log. A use case for which nobody was
-crowned yet, as on a new stack, is said and passes: the registry is asked."""
+The rows are the examples in the champion's own package; the key is LAUREL_SERVING_KEY. Nothing goes
+into the prediction log. A use case without a champion so far, as on a new stack, is reported and
+passes; the registry decides that."""
 
 import argparse
 import math
@@ -24,9 +23,7 @@ POLL_SECONDS = 1.0
 
 
 class SmokeFailed(RuntimeError):
-    """The service answers, and not as it should; the message says what was expected and what
-    came.
-    """
+    """The service gives a wrong answer; the message says what was expected and what came."""
 
 
 class NotReady(SmokeFailed):
@@ -34,9 +31,9 @@ class NotReady(SmokeFailed):
 
 
 def check_service(service: ModelService, use_case: str, version: str | None = None) -> str:
-    """Send the champion's examples and return what was found, in words.
+    """Send the champion's examples and return the result, in words.
 
-    ``version``: the one that has to serve; ``None`` takes what the service says of itself. Raises
+    ``version`` has to serve; ``None`` accepts the version that the service reports. Raises
     ``SmokeFailed`` and ``ServiceAway``."""
     said = service.describe(use_case)
     if not said.get("ready"):
@@ -49,8 +46,8 @@ def check_service(service: ModelService, use_case: str, version: str | None = No
 
 
 def judge_answer(use_case: str, version: str, rows: int, answer: dict[str, Any]) -> str:
-    """What ``answer`` to ``rows`` rows says, in words. Raises ``SmokeFailed`` where it is not one
-    of that version, as it should be.
+    """Describe a correct ``answer`` to ``rows`` rows. Raises ``SmokeFailed`` if it is wrong or from
+    another version.
     """
     if str(answer.get("model_version")) != version:
         raise SmokeFailed(
@@ -79,11 +76,11 @@ def _is_answer(one: dict[str, Any]) -> bool:
 
 
 def is_crowned(registry: ModelRegistry, service: ModelService, use_case: str) -> bool:
-    """Whether there is a champion that the service has to serve. The registry is asked only where
-    the service has none.
+    """Whether there is a champion that the service has to serve. The registry is asked only if the
+    service has none.
 
-    An alias that somebody deleted does not mean that nobody was crowned: a version that was keeps
-    its tag."""
+    A deleted alias does not mean that there never was a champion: a crowned version keeps its
+    tag."""
     try:
         if service.describe(use_case).get("ready") or registry.at(use_case, CHAMPION) is not None:
             return True
@@ -91,15 +88,13 @@ def is_crowned(registry: ModelRegistry, service: ModelService, use_case: str) ->
     except ServiceRefuses:
         raise
     except ServiceAway:
-        return True  # check_within waits for the service, and says what is wrong with it
+        return True  # check_within waits for the service, and reports its error
 
 
 def check_within(
     service: ModelService, use_case: str, version: str | None, timeout_seconds: float
 ) -> str:
-    """``check_service``, again and again until it passes or the time is over; then the last error
-    is raised.
-    """
+    """Repeat ``check_service`` until it passes or the time is over; then raise the last error."""
     end = time.monotonic() + timeout_seconds
     while True:
         try:
@@ -113,7 +108,7 @@ def check_within(
 
 
 def served_within(service: ModelService, timeout_seconds: float) -> list[str]:
-    """The use cases that the service serves, as soon as it says so. Raises ``ServiceAway`` when the
+    """The use cases that the service serves, as soon as it answers. Raises ``ServiceAway`` when the
     time is over.
     """
     end = time.monotonic() + timeout_seconds
@@ -129,14 +124,14 @@ def served_within(service: ModelService, timeout_seconds: float) -> list[str]:
 
 
 def listed(settings: Settings) -> list[str]:
-    """The use cases that the settings name, ``*`` among them, as the service reads them: blanks do
-    not count.
+    """The use cases that the settings name, possibly ``*``, parsed as the service does: blanks are
+    ignored.
     """
     return [name.strip() for name in settings.serving_use_cases.split(",") if name.strip()]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. Exit code 1 where one use case does not pass in time."""
+    """The command line. Exit code 1 if a use case does not pass in time."""
     parser = argparse.ArgumentParser(
         prog="python -m deployments.checks.smoke", description=(__doc__ or "").splitlines()[0]
     )

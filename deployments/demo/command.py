@@ -1,9 +1,9 @@
 """The loop on real flights, from an empty stack to the second champion: what ``make demo`` runs.
 
-Every step is a run of a deployment on the work pool, and the second retrain is started by the
-automation alone. What is told at the end was measured; where the data say something else than the
-story, that is told, and the exit code is 1. The story is ``play``; how its steps drive the stack is
-in ``demo_steps.py``, and how it is told in ``demo_story.py``."""
+Every step is a run of a deployment on the work pool, and only the automation starts the second
+retrain. The summary at the end shows measurements; if the data contradict the story, it says so,
+and the exit code is 1. The story is ``play``; ``steps.py`` drives the stack, and ``story.py``
+prints the summary."""
 
 import argparse
 import json
@@ -39,13 +39,13 @@ from deployments.servers.environment import prefect_auth
 from deployments.servers.errors import in_a_line
 from deployments.supervision.supervisor import Supervisor
 
-# A server is away: which one died is told by ``StackWatch``.
+# A server is unreachable: ``StackWatch`` says which one died.
 AWAY = (httpx.HTTPError, ConnectionError, RegistryError)
 
 
 def play(demo: Demo) -> Story:
-    """The whole story, on a stack that is up. Raises ``DemoFailed`` where a step does not end as it
-    should.
+    """Run the whole story on a running stack. Raises ``DemoFailed`` if a step does not end as
+    expected.
     """
     with ThreadPoolExecutor(1) as aside:
         demo.refuse_models()
@@ -72,11 +72,11 @@ def play(demo: Demo) -> Story:
 
 
 def live_until_drift(demo: Demo, frames: dict[str, pl.DataFrame], traffic: Traffic) -> set[Any]:
-    """One month after the other is asked for, and checked as soon as the lake has it. Meanwhile
+    """Send one month after the other, and check each as soon as it is in the lake. Meanwhile
     somebody retrains by hand.
 
-    The last month is checked when that retrain is over, for there is one at a time. Returns the
-    retrains so far, the automation's not."""
+    The last month is checked after that retrain, since only one runs at a time. Returns the
+    retrains so far, without the automation's."""
     checks: list[tuple[str, Future[tuple[FlowRun, float]]]] = []
     by_hand: FlowRun | None = None
     with ThreadPoolExecutor(len(WATCHED)) as aside:
@@ -95,8 +95,8 @@ def live_until_drift(demo: Demo, frames: dict[str, pl.DataFrame], traffic: Traff
 
 
 def start_stack(settings: Settings, stages: Stages) -> Settings:
-    """Bring the servers up and give the settings in force; deployments are applied once Prefect
-    answers, while others start.
+    """Start the servers and return the settings in force; deployments are applied once Prefect
+    answers, while other servers start.
     """
     with stages.stage("servers up, deployments applied") as stage:
         applying: list[Future[Any]] = []
@@ -113,8 +113,8 @@ def start_stack(settings: Settings, stages: Stages) -> Settings:
 
 
 def _begin(work: Callable[[], Any]) -> Future[Any]:
-    """``work`` at work in a thread that nobody has to wait for: a client asks a server that was
-    stopped for a minute more.
+    """Run ``work`` in a daemon thread: a client would go on asking a stopped server for another
+    minute.
     """
     future: Future[Any] = Future()
 
@@ -129,7 +129,7 @@ def _begin(work: Callable[[], Any]) -> Future[Any]:
 
 
 def play_on(settings: Settings, stages: Stages, watch: StackWatch | None = None) -> Story:
-    """The story on servers that run, with no schedule in between. Raises ``DemoFailed``."""
+    """Run the story on running servers, with schedules paused. Raises ``DemoFailed``."""
     with (
         SyncPrefectClient(settings.prefect_api_url, auth_string=prefect_auth(settings)) as prefect,
         schedules_paused(prefect, resume_after_errors=watch is None),
@@ -138,14 +138,14 @@ def play_on(settings: Settings, stages: Stages, watch: StackWatch | None = None)
 
 
 def keep_and_tell(story: Story, settings: Settings, console: Console) -> None:
-    """Put the story into the state folder, and before people."""
+    """Print the story, and save it in the state folder."""
     tell(story, settings, console)
     (settings.state / "demo.json").write_text(json.dumps(asdict(story), indent=1))
 
 
 def run_against_running() -> int:
-    """Play the demo on servers that others started, in Compose or elsewhere; nothing of theirs is
-    started, stopped or deleted.
+    """Run the demo on servers that others started, in Compose or elsewhere; it starts, stops and
+    deletes none of them.
     """
     console, settings = Console(), read_stack_settings()
     try:
@@ -163,8 +163,8 @@ def run_against_running() -> int:
 
 
 def run(keep: bool) -> int:
-    """Play the demo; 0 only if the loop closed as told. Its own stack stays up with ``keep``, and
-    never after an error.
+    """Run the demo; 0 only if the loop closed as expected. Its own stack stays up with ``keep``,
+    but never after an error.
     """
     console = Console()
     try:
@@ -211,7 +211,7 @@ def _run_in(folder: Path, keep: bool, console: Console) -> int:
 
 
 def _farewell(settings: Settings) -> str:
-    """How to go on with the stack that stays up, from a shell that knows nothing of it."""
+    """How to use the stack that stays up, from a fresh shell."""
     if state_in_use().resolve() == settings.state.resolve():
         return (
             "The demo's stack stays up: `make status`, `make down`. For prefect's commands: "
@@ -222,8 +222,8 @@ def _farewell(settings: Settings) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. Exit code 0: the loop closed as told; 1: it did not, or a step failed; 130:
-    interrupted.
+    """The command line. Exit code 0: the loop closed as expected; 1: it did not, or a step failed;
+    130: interrupted.
     """
     parser = argparse.ArgumentParser(
         prog="python -m deployments.demo", description=__doc__.splitlines()[0] if __doc__ else None

@@ -1,5 +1,5 @@
-"""Where the demo plays: a state folder of its own, which it alone makes and removes, with settings
-of its own.
+"""Where the demo runs: its own state folder, which only the demo makes and removes, with its own
+settings.
 """
 
 import fcntl
@@ -14,7 +14,7 @@ from deployments.local import stack as local
 from deployments.local.settings import running_settings
 from deployments.local.state_folder import DEMO_MARK, forget, is_demos, make_for_demo
 
-# Settings that lead to other people's servers and files.
+# Settings that point to other people's servers and files.
 ELSEWHERE = (
     "prefect_url",
     "mlflow_url",
@@ -37,11 +37,11 @@ PORTS = ("prefect_port", "mlflow_port", "s3_port", "serving_port")
 
 @contextmanager
 def demo_folder() -> Iterator[Path]:
-    """An empty state folder for one demo; what an earlier demo left there is stopped and removed.
+    """An empty state folder for one demo; an earlier demo's stack there is stopped and removed.
 
-    It is the one beside the user's own, or the one that ``LAUREL_STATE`` names, if that is new,
-    empty or a demo's. Raises ``DemoFailed`` where both hold what no demo made, or another demo is
-    playing there."""
+    It is the folder beside the user's own, or the folder in ``LAUREL_STATE`` if that is new, empty
+    or a demo's. Raises ``DemoFailed`` if both hold files that no demo made, or if another demo is
+    running there."""
     own = own_state().resolve()
     is_named = own != (REPOSITORY / ".laurel").resolve()
     folder = own if is_named and _is_free(own) else demo_state(own)
@@ -87,10 +87,10 @@ def _played_alone(folder: Path) -> Iterator[None]:
 
 
 def demo_settings(folder: Path, say: Callable[[str], None]) -> Settings:
-    """The settings of the demo's stack: servers and files of its own whatever the shell says, and
-    ports that are free.
+    """The settings of the demo's stack: its own servers and files, whatever the shell says, and
+    free ports.
 
-    ``say`` is told what is not as the shell or the defaults have it. Raises ``StackError``.
+    ``say`` gets a line about each difference from the shell or the defaults. Raises ``StackError``.
     """
     settings = Settings.read(folder)
     ignored = [name for name in ELSEWHERE if name in settings.model_fields_set]

@@ -1,5 +1,5 @@
-"""Months replayed as callers would send them: a request an hour, labels as feedback a day later,
-and steady traffic.
+"""Months replayed as callers would send them: one request for each hour of flights, labels as
+feedback a day later, and steady traffic.
 """
 
 import threading
@@ -16,13 +16,13 @@ from pydantic import SecretStr
 from usecases.definition import UseCase
 
 TRAFFIC_PAUSE_SECONDS = 0.02
-# A late answer on a busy machine is late, and no failed request.
+# On a busy machine an answer may be late, which is not a failed request.
 ANSWER_SECONDS = 120
 
 
 @dataclass
 class Answers:
-    """What the callers got, in all. Added to from several threads; each addition is one append."""
+    """All answers that the callers got. Several threads add to it; each addition is one append."""
 
     times: list[tuple[float, str]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Answers:
         """The longest wait between two answers within ``around_seconds`` of the first answer of
         ``version``, in ms.
 
-        NaN where that version never answered, or not twice.
+        NaN if that version never answered, or only once.
         """
         first = min((moment for moment, by in self.times if by == version), default=None)
         if first is None:
@@ -48,8 +48,8 @@ class Answers:
 
 
 class Caller:
-    """One client of the service: sends rows of a use case, with ``key`` where one is asked for, and
-    counts what comes back.
+    """One client of the service: sends rows of a use case, with ``key`` if the service requires
+    one, and counts the answers.
     """
 
     def __init__(
@@ -61,8 +61,8 @@ class Caller:
         self._answers = answers
 
     def predict(self, rows: list[dict[str, Any]]) -> list[str]:
-        """Ask for ``rows`` and return the prediction ids; none where the request failed, which is
-        counted.
+        """Request predictions for ``rows`` and return their ids; none if the request failed, which
+        is counted.
         """
         answer = self._post("predict", {"rows": rows})
         return [one["id"] for one in answer["predictions"]] if answer else []
@@ -99,7 +99,7 @@ def _hours(case: UseCase, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 def replay(case: UseCase, frame: pl.DataFrame, caller: Caller) -> int:
     """Send a period: one request for the rows of each hour, and at the end of each day its known
-    labels. Returns rows sent.
+    labels. Returns the number of rows.
     """
     waiting: list[dict[str, Any]] = []
     day = None
@@ -123,7 +123,7 @@ def replay(case: UseCase, frame: pl.DataFrame, caller: Caller) -> int:
 
 
 class Traffic:
-    """Single rows, steadily, from a thread of its own, for as long as the context is open."""
+    """Sends single rows steadily, from its own thread, while the context is open."""
 
     def __init__(self, caller: Caller, rows: list[dict[str, Any]]) -> None:
         """``rows`` may be replaced at any time, for example when a month is over."""

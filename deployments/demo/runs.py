@@ -1,4 +1,4 @@
-"""Runs of the demo's deployments on the work pool: started, waited for, and found where the
+"""Runs of the demo's deployments on the work pool: how they are started, awaited, and found if the
 automation started them.
 """
 
@@ -27,10 +27,9 @@ from deployments.demo.story import USE_CASE
 from deployments.local.watch import StackWatch
 from deployments.supervision.signs_of_life import LOG_LINES, Sign, Vigil, cpu_seconds
 
-# A run that works for longer than that without a word, a new state or any use of the processor is
-# taken for dead.
+# A run counts as dead after this long without a log line, a new state or CPU use.
 RUN_QUIET_SECONDS = 900.0
-# Where nobody watches the servers: how long Prefect may be away.
+# How long Prefect may be unreachable, if nothing watches the servers.
 AWAY_SECONDS = 300.0
 AUTOMATION_SECONDS = 600.0
 POLL_SECONDS = 0.25
@@ -40,14 +39,14 @@ T = TypeVar("T")
 
 
 class DemoFailed(RuntimeError):
-    """The loop did not do what it should; the message says which step, and what its log says."""
+    """The loop did not do what it should; the message has the step and the end of its log."""
 
 
 class Runs:
-    """The runs of ``<flow>/flights``, by the name of the flow.
+    """The runs of ``<flow>/flights``, by the flow's name.
 
-    ``watch`` sees the local stack's programs, and is ``None`` where the servers are somebody
-    else's; ``say`` tells a person what is waited for."""
+    ``watch`` sees the local stack's programs, and is ``None`` if the servers are somebody else's;
+    ``say`` reports progress while a run is awaited."""
 
     def __init__(
         self,
@@ -67,7 +66,7 @@ class Runs:
     def wait(self, run: FlowRun, name: str) -> FlowRun:
         """Wait for the run to end, as long as it shows signs of life.
 
-        Raises ``DemoFailed`` where it does not complete, with the last lines of its log.
+        Raises ``DemoFailed`` with the last lines of its log if it does not complete.
         """
         vigil = self.vigil(run, name)
         while True:
@@ -85,7 +84,7 @@ class Runs:
             time.sleep(POLL_SECONDS)
 
     def vigil(self, run: FlowRun, name: str) -> Vigil:
-        """How long nothing has been heard of the run."""
+        """A watch on the run's signs of life."""
 
         def say(seconds: float) -> None:
             state, parts, lines = self.read(run).state, self.subflows(run), self._log_lines(run, 1)
@@ -101,7 +100,7 @@ class Runs:
         return self._ask(lambda: self._prefect.read_flow_run(run.id))
 
     def subflows(self, run: FlowRun) -> list[tuple[str, FlowRun]]:
-        """The runs inside of ``run``, in order, each with the name of its flow."""
+        """The subflow runs of ``run``, in order, each with the name of its flow."""
         inside = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
         names = {flow.id: flow.name for flow in self._ask(self._prefect.read_flows)}
         runs = self._ask(lambda: self._prefect.read_flow_runs(flow_run_filter=inside))
@@ -115,7 +114,7 @@ class Runs:
         return {run.id for run in self._of(self._deployment_id("retrain"))}
 
     def await_automatic_retrain(self, known: set[UUID]) -> FlowRun | None:
-        """The retrain that the automation starts; None where none comes. ``known`` are the runs
+        """The retrain that the automation starts, or None if none comes. ``known`` are the runs
         before the event.
         """
         deployment_id = self._deployment_id("retrain")
@@ -135,11 +134,10 @@ class Runs:
         return self._ask(lambda: self._prefect.read_flow_runs(deployment_filter=wanted))
 
     def _ask(self, question: Callable[[], T]) -> T:
-        """The answer, asked for again while Prefect is away and may come back. Raises
-        ``StackError`` where it will not.
+        """The answer to ``question``, repeated while Prefect is unreachable and may come back.
+        Raises ``StackError`` if it will not.
 
-        Prefect's client would wait for a minute by itself, and nobody would be told why nothing
-        happens."""
+        Prefect's client would wait for a minute by itself, without a message."""
         since = time.monotonic()
         while True:
             if self._watch:
@@ -161,7 +159,7 @@ class Runs:
         )
 
     def _logs(self, run: FlowRun, limit: int) -> list[Log]:
-        """The latest lines of the run and of the runs inside of it, in order."""
+        """The latest log lines of the run and its subflows, in order."""
         ids = [run.id, *(part.id for _, part in self.subflows(run))]
         wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=ids))
         latest = self._ask(
@@ -177,7 +175,7 @@ class Runs:
         ]
 
     def _traces(self, run: FlowRun) -> str:
-        """What a person reads of a run that failed. A link helps only where the servers stay."""
+        """What a person reads about a failed run. A link helps only if the servers stay up."""
         pages = (self._settings.prefect_pages, self._settings.mlflow_pages) if self._watch else ()
         lines = [line for line in self._log_lines(run) if not any(page in line for page in pages)]
         text = "".join(f"\n    {line}" for line in lines)
@@ -190,7 +188,7 @@ class Runs:
 
 
 def _processes_of(run: FlowRun) -> list[Any]:
-    """The processes of this machine in which the run is at work."""
+    """The processes on this machine that execute the run."""
     import psutil
 
     processes = []
@@ -205,10 +203,10 @@ def _processes_of(run: FlowRun) -> list[Any]:
 
 @contextmanager
 def schedules_paused(prefect: SyncPrefectClient, resume_after_errors: bool) -> Iterator[None]:
-    """No schedule fires while the demo plays: a daily check in the middle of a replayed month would
+    """No schedule fires while the demo runs: a daily check in the middle of a replayed month would
     judge half of it.
 
-    After an error they are resumed where the servers stay.
+    After an error they are resumed only if the servers stay up.
     """
     paused = [
         (d.id, schedule.id)

@@ -1,4 +1,4 @@
-"""A live view of stages and their times; a line each where the output is no terminal."""
+"""A live view of stages and their times; one line per stage if the output is not a terminal."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from rich.text import Text
 
 @dataclass
 class Stage:
-    """One step: ``said`` is what came of it, ``seconds`` its duration once it is over."""
+    """One step: ``said`` is its outcome, ``seconds`` its duration once it is over."""
 
     name: str
     started: float
@@ -29,7 +29,7 @@ class Stage:
 
 
 class Stages:
-    """Stages in order, shown while they run. ``below`` gives the line under the table, and may be
+    """Stages in order, shown while they run. ``below`` returns the line under the table, and may be
     set at any time.
     """
 
@@ -59,9 +59,9 @@ class Stages:
     @contextmanager
     def stage(self, name: str, since: float | None = None) -> Iterator[Stage]:
         """Show ``name`` as running, and then how long it took. An exception marks it as failed and
-        goes on.
+        propagates.
 
-        ``since`` (``time.monotonic``) is for what began before anybody waited for it.
+        ``since`` (``time.monotonic``) is the start, if it was before the call.
         """
         stage = Stage(name, time.monotonic() if since is None else since)
         self._all.append(stage)
@@ -80,7 +80,7 @@ class Stages:
         self._print(self._all[-1])
 
     def tell(self, line: str) -> None:
-        """Something to know while a stage runs; it stays, above the live view."""
+        """Print a line while a stage runs; it stays above the live view."""
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     @property

@@ -1,5 +1,5 @@
-"""The steps of the demo: each drives the stack, shows itself as a stage, and notes in the story
-what came of it.
+"""The steps of the demo: each drives the stack, shows itself as a stage, and notes its outcome in
+the story.
 """
 
 import json
@@ -32,7 +32,7 @@ from deployments.supervision.signs_of_life import (
 from deployments.supervision.supervisor import Supervisor
 from usecases.definition import Source, UseCase, load
 
-# On a machine that is busy with other things an answer may take long, and is one.
+# On a busy machine an answer may take this long.
 ANSWER_SECONDS = 60
 
 
@@ -64,7 +64,7 @@ class Demo:
         )
 
     def refuse_models(self) -> None:
-        """Raises ``DemoFailed`` where the stack has models of the use case already."""
+        """Raises ``DemoFailed`` if the stack already has models of the use case."""
         if self.registry.versions(USE_CASE):
             raise DemoFailed(
                 f"The servers already have models of {USE_CASE!r}, and the demo must begin "
@@ -74,7 +74,7 @@ class Demo:
 
     def watch_retrain(self, run: FlowRun, label: str) -> None:
         """Wait for a retrain, add the times of its subflows to the stages, and note the champion
-        that serves after it.
+        that serves afterwards.
         """
         with self.stages.stage(label) as stage:
             run = self.runs.wait(run, label)
@@ -85,7 +85,7 @@ class Demo:
         self._note_champion()
 
     def _note_champion(self) -> None:
-        """Take from the service what it says of the champion it serves."""
+        """Note the champion that the service reports."""
         said = self._service()
         if not said.get("ready"):
             raise DemoFailed(f"The service serves no champion: {said.get('last_error')}")
@@ -112,19 +112,19 @@ class Demo:
         )
 
     def steady_traffic(self, frame: pl.DataFrame) -> Traffic:
-        """A caller that asks for one flight of ``frame`` after the other; its answers are counted
+        """A caller that requests one flight of ``frame`` after the other; its answers are counted
         with all the others.
         """
         return Traffic(self._new_caller(), self.some_rows(frame))
 
     def some_rows(self, frame: pl.DataFrame) -> list[dict[str, Any]]:
-        """Flights from all of a month for the steady traffic, so that it leaves the month's
-        distribution as it is.
+        """Flights from the whole month for the steady traffic, so that it does not change the
+        month's distribution.
         """
         return as_rows(self.case, frame.sample(1000, seed=7))
 
     def send_month(self, month: str, frame: pl.DataFrame) -> None:
-        """A month of requests, and of labels that follow."""
+        """Send a month of requests and then its labels."""
         with self.stages.stage(f"{month}: requests") as stage:
             rows = replay(self.case, frame, self.caller)
             stage.note(f"{rows:,} predictions, then their labels")
@@ -136,7 +136,7 @@ class Demo:
 
     def start_check(self, month: str, rows: int) -> tuple[FlowRun, float]:
         """Start the month's drift check when the first ``rows`` of the log are in the lake. Returns
-        the run, and when it was started.
+        the run and its start.
         """
         vigil = Vigil(
             self._carried,
@@ -181,7 +181,7 @@ class Demo:
             )
 
     def read_contest(self) -> None:
-        """The contest that the retrain came to."""
+        """Note the contest that the retrain held."""
         self.story.contest = self._latest_contest()
 
     def _latest_contest(self) -> dict[str, Any]:
@@ -205,8 +205,8 @@ class Demo:
         ]
 
     def watch_rejection(self, run: FlowRun) -> None:
-        """Wait for the retrain that somebody started by hand, whose challenger has learned what the
-        champion has, and nothing more.
+        """Wait for the retrain that somebody started by hand; its challenger has learned the same
+        months as the champion.
         """
         with self.stages.stage(f"{WATCHED[0]}: a retrain by hand") as stage:
             run = self.runs.wait(run, f"retrain through {WATCHED[0]}")
@@ -215,8 +215,8 @@ class Demo:
         self._note_champion()
 
     def roll_back(self) -> None:
-        """To the first champion and forth again, under traffic; how long it took until the service
-        served it, from the start of the run.
+        """Roll back to the first champion and then to the second, under traffic, and measure from
+        the start of each run until the service serves the version.
         """
         first, second = (one["version"] for one in self.story.champions)
         for target, reason in ((first, "the demo goes back"), (second, "and forth")):
@@ -235,7 +235,7 @@ class Demo:
                 stage.note(f"served {seconds:.1f} s after the run began")
 
     def _await_served(self, version: str, run: FlowRun) -> datetime:
-        """When the service says that it serves ``version``, to which ``run`` rolls back. Raises
+        """The time at which the service reports ``version``, to which ``run`` rolls back. Raises
         ``DemoFailed``.
         """
         name = f"rollback to version {version}"
@@ -243,7 +243,7 @@ class Demo:
         while self._service().get("version") != version:
             state = self.runs.read(run).state
             if (state and state.is_final()) or vigil.quiet_seconds() > QUIET_SECONDS:
-                self.runs.wait(run, name)  # says why, where the run failed
+                self.runs.wait(run, name)  # raises with the reason if the run failed
                 if self._service().get("version") != version:
                     raise DemoFailed(
                         f"The {name} completed, but the service serves another version."
@@ -252,15 +252,15 @@ class Demo:
         return datetime.now(UTC)
 
     def compare_champions(self) -> FlowRun:
-        """Ingest the month after the story, and compare both champions on its flights, which
-        neither has seen.
+        """Ingest the month after the story, and start the comparison of both champions on its
+        flights, which neither has seen.
         """
         first, second = (one["version"] for one in self.story.champions)
         self.runs.wait(self.runs.start("ingest", through=LATER), f"ingest through {LATER}")
         return self.runs.start("compare", window=LATER, champion=first, challenger=second)
 
     def read_comparison(self, run: FlowRun) -> None:
-        """Wait for the comparison, and note what it found."""
+        """Wait for the comparison, and note its result."""
         first, second = (one["version"] for one in self.story.champions)
         with self.stages.stage(f"{LATER}: both champions") as stage:
             self.runs.wait(run, "compare")
@@ -280,7 +280,7 @@ class Demo:
             stage.note(f"ROC AUC {number(main['champion'])} and {number(main['challenger'])}")
 
     def ended(self) -> Story:
-        """The story with its counts and times, now that nothing is sent any more."""
+        """The story with its counts and times, after the last request."""
         story = self.story
         story.requests, story.failed_requests = self.answers.requests, len(self.answers.failures)
         story.swap_gap_ms = round(self.answers.longest_gap_ms(story.champions[-1]["version"]), 1)

@@ -1,4 +1,4 @@
-"""What the demo's story is about, what happened in it, and how that is told at the end."""
+"""What the demo's story is about, what happened in it, and the summary at the end."""
 
 import math
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ FIRST, WATCHED, LATER = "2013-03", ("2013-04", "2013-05", "2013-06"), "2013-07"
 
 @dataclass
 class Story:
-    """What happened, as ``.laurel/demo.json`` says it."""
+    """What happened, as saved in ``.laurel/demo.json``."""
 
     stages: dict[str, float] = field(default_factory=dict)
     champions: list[dict[str, Any]] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Story:
     seconds: float = 0.0
 
     def departures(self) -> list[str]:
-        """Where the data said something else than the story; empty when the loop closed as told."""
+        """Where the data contradicted the story; empty if the loop closed as expected."""
         quiet = [
             month for month in WATCHED[:-1] if self.drift.get(month, {}).get("verdict") != "stable"
         ]
@@ -60,7 +60,7 @@ class Story:
 
 
 def number(value: float | None, sign: str = "") -> str:
-    """Four decimals; None, as the records have it, is not known."""
+    """Four decimals; None, as in the records, is "not known"."""
     return "not known" if value is None else f"{value:{sign}.4f}"
 
 
@@ -70,7 +70,7 @@ def _gain(found: dict[str, Any]) -> str:
 
 
 def tell(story: Story, settings: Settings, console: Console) -> None:
-    """What happened, in words, and where to look."""
+    """Print what happened, and where to look."""
     say = partial(console.print, highlight=False, soft_wrap=True)
     first, second = (*story.champions, *[{}] * 2)[:2]
     later, contest = story.later_rows, story.contest

@@ -1,1 +1,1 @@
-"""What a workflow says on a pull request."""
+"""What a workflow reports on a pull request."""

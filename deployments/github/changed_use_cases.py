@@ -3,7 +3,7 @@ differs between two commits.
 
     python -m deployments.github.changed_use_cases origin/main HEAD        ["flights"]
 
-The files are read and never run: they may come from a pull request.
+The files are parsed but never run: they may come from a pull request.
 """
 
 import argparse
@@ -16,18 +16,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 FOLDER = "usecases"
-# What every use case is built of. Names of use cases are names of modules, and nothing else gets
+# Modules that every use case is built on. A use case's name is a module's name; nothing else gets
 # into a workflow.
 _SHARED = ("definition", "__init__")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class GitFailed(RuntimeError):
-    """git does not know a commit, or there is no repository; the message is git's own."""
+    """git does not know a commit, or there is no repository; the message is from git."""
 
 
 def changed_files(repository: Path, base: str, head: str) -> list[str]:
-    """Files of ``usecases/`` that differ between ``head`` and where it left ``base``. Raises
+    """Files in ``usecases/`` that differ between ``head`` and its merge base with ``base``. Raises
     ``GitFailed``.
     """
     command = [
@@ -51,8 +51,8 @@ def changed_files(repository: Path, base: str, head: str) -> list[str]:
 
 
 def touched(folder: Path, files: Iterable[str]) -> list[str]:
-    """Use cases in ``folder`` that are, or import, one of ``files`` (``usecases/...``); sorted. A
-    deleted one is not there any more.
+    """Use cases in ``folder`` that are, or import, one of ``files`` (``usecases/...``); sorted.
+    Deleted use cases are not among them.
     """
     changed = {
         name.removeprefix(f"{FOLDER}/").partition("/")[0].removesuffix(".py") for name in files
@@ -80,8 +80,8 @@ def _imports(path: Path) -> list[str]:
     try:
         tree = ast.parse(path.read_bytes(), filename=str(path))
     except (SyntaxError, ValueError):
-        # it is touched where it changed itself, and its own run then says what is wrong; others go
-        # on
+        # a broken file counts as touched if it changed itself, and its own run then reports the
+        # error; others go on
         return []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -93,7 +93,7 @@ def _imports(path: Path) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line: prints the names as a JSON array, as a workflow's matrix takes them."""
+    """The command line: prints the names as a JSON array for a workflow's matrix."""
     parser = argparse.ArgumentParser(
         prog="python -m deployments.github.changed_use_cases",
         description=__doc__.splitlines()[0] if __doc__ else None,

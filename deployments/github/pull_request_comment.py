@@ -1,11 +1,11 @@
 """Write a Markdown file as a comment on a pull request, or update that comment.
 
-    python -m deployments.github.pull_request_comment --repository our/models --number 12 --name
-        contest-flights contest.md
+    python -m deployments.github.pull_request_comment --repository our/models --number 12 \\
+        --name contest-flights contest.md
 
 The token is LAUREL_GITHUB_TOKEN; in a workflow it is the job's own, with the permission
-``pull-requests: write``. The comment is found again by a marker that readers do not see, and only
-among comments of bots: a comment that a person wrote is never changed, whatever it holds."""
+``pull-requests: write``. A hidden marker identifies the comment, and only comments by bots are
+searched: a person's comment is never changed, whatever it contains."""
 
 import argparse
 import re
@@ -39,13 +39,13 @@ _ADVICE = {
 
 
 class CommentRefused(RuntimeError):
-    """GitHub did not take the comment. The message says what it answered, and what to do."""
+    """GitHub refused the comment. The message has its answer, and what to do."""
 
 
 def write_comment(
     github: httpx.Client, repository: str, number: int, name: str, body: str
 ) -> Literal["created", "updated", "unchanged"]:
-    """Have one comment of that ``name`` on the pull request, with ``body`` as its text. Raises
+    """Create or update the comment ``name`` on the pull request, with ``body`` as its text. Raises
     ``CommentRefused``.
     """
     mark = marker(name)
@@ -62,7 +62,7 @@ def write_comment(
 
 
 def marker(name: str) -> str:
-    """What the comment begins with. Raises ``ValueError`` for a name that could end the HTML
+    """The beginning of the comment. Raises ``ValueError`` for a name that could end the HTML
     comment.
     """
     if not re.fullmatch(r"[a-z0-9_-]+", name):
@@ -71,8 +71,8 @@ def marker(name: str) -> str:
 
 
 def fitted(text: str, limit: int = LIMIT) -> str:
-    """``text``, cut at the end of a line where it is longer than ``limit``, with a word about it,
-    and nothing left open.
+    """``text``; if it is longer than ``limit``, cut at the end of a line, with a note, and with
+    fences and folds closed.
     """
     if len(text) <= limit:
         return text
@@ -113,8 +113,8 @@ def _ask(
 
 
 def client(api_url: str, token: str) -> httpx.Client:
-    """Requests as GitHub wants them; an answer of 5xx is not asked for again, a connection that
-    fails is, twice.
+    """A client with GitHub's headers. It retries a failed connection twice, but not an answer of
+    5xx.
     """
     headers = {
         "Authorization": f"Bearer {token}",
@@ -127,7 +127,7 @@ def client(api_url: str, token: str) -> httpx.Client:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. Exit code 1 where GitHub does not take the comment."""
+    """The command line. Exit code 1 if GitHub refuses the comment."""
     parser = argparse.ArgumentParser(
         prog="python -m deployments.github.pull_request_comment",
         description=__doc__.splitlines()[0] if __doc__ else None,

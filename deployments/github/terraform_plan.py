@@ -1,8 +1,9 @@
 """Make a comment from ``terraform show``'s text of a plan: the summary as heading, the whole text
 folded.
 
-terraform show -no-color plan | python -m deployments.github.terraform_plan --title "cluster"
-plan.md"""
+    terraform show -no-color plan | \\
+        python -m deployments.github.terraform_plan --title "cluster" plan.md
+"""
 
 import argparse
 import re
@@ -17,8 +18,8 @@ _CHANGE = re.compile(
 
 
 def plan_comment(text: str, title: str) -> str:
-    """Markdown of the plan ``text``. What is destroyed or replaced is listed before the fold.
-    Raises ``ValueError`` for another text.
+    """The plan ``text`` as Markdown. Destroyed and replaced resources are listed before the fold.
+    Raises ``ValueError`` if it is not a plan.
     """
     found = _SUM.search(text)
     if found is None:
@@ -33,7 +34,7 @@ def plan_comment(text: str, title: str) -> str:
     parts = [f"## Terraform, {title}: {found[1].removeprefix('Plan: ').rstrip('.:')}"]
     if lost:
         parts.append("\n".join(["**Destroyed or replaced:**", *lost]))
-    # No line of a plan begins with a fence; inside of one, text of a pull request cannot become
+    # No line of a plan begins with a fence; inside a fence, text from a pull request cannot become
     # markup.
     inside = text.strip().replace("```", "'''")
     parts.append(f"<details>\n<summary>The plan</summary>\n\n```text\n{inside}\n```\n\n</details>")
@@ -41,7 +42,7 @@ def plan_comment(text: str, title: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. Exit code 1 where standard input holds no plan."""
+    """The command line. Exit code 1 if standard input holds no plan."""
     parser = argparse.ArgumentParser(
         prog="python -m deployments.github.terraform_plan",
         description=(__doc__ or "").splitlines()[0],

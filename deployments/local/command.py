@@ -2,8 +2,8 @@
 
     python -m deployments.local up|down|status|exports|reset [--forget]
 
-``exports`` prints what a shell needs so that ``prefect`` and ``mlflow`` speak to the stack that
-runs."""
+``exports`` prints the variables that point ``prefect`` and ``mlflow`` in a shell at the running
+stack."""
 
 import argparse
 import shlex
@@ -37,8 +37,8 @@ EXPORTED = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line. Exit code 0: done, or all running; 1: failed; 3: not (all) running; 130:
-    interrupted.
+    """The command line. Exit code 0: done, or everything is running; 1: failed; 3: not everything
+    is running; 130: interrupted.
     """
     description = (__doc__ or "").splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m deployments.local", description=description)
@@ -71,15 +71,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def raise_on_interrupts() -> None:
-    """Whatever ends this process politely raises ``KeyboardInterrupt``, once, so that it cleans
-    up.
+    """Any signal that asks this process to end raises ``KeyboardInterrupt``, once, so that it
+    cleans up.
     """
     for number in INTERRUPTS:
         signal.signal(number, _interrupt)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    # A second one would cut the clean-up short.
+    # A second signal would cut the clean-up short.
     for other in INTERRUPTS:
         signal.signal(other, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -114,8 +114,8 @@ def _print_up() -> int:
 
 
 def _settings_for_start(state: Path) -> Settings:
-    """A stack that runs keeps what it was started with, unless this shell says otherwise, which is
-    then refused.
+    """A running stack keeps the settings of its start; if this shell's settings differ, the start
+    is refused later.
     """
     if local.is_up(state):
         return running_settings(state, fixed=())
@@ -155,7 +155,7 @@ def _print_status() -> int:
 
 
 def _print_table(settings: Settings) -> bool:
-    """Whether all of it runs."""
+    """Print the programs' states. Returns whether all of them run."""
     from rich.console import Console
     from rich.table import Table
 
@@ -171,7 +171,7 @@ def _print_table(settings: Settings) -> bool:
 
 
 def _other_demo(settings: Settings) -> Path | None:
-    """The folder of a demo's stack that runs beside the one of these settings."""
+    """The folder of the demo's stack, if that runs beside the stack of these settings."""
     demo = demo_state(own_state())
     return demo if demo.resolve() != settings.state.resolve() and local.is_up(demo) else None
 
@@ -187,7 +187,7 @@ def _print_exports() -> int:
 
 
 def _reset(without_question: bool) -> int:
-    """Stop the stack and remove what it holds, once that was agreed to."""
+    """Stop the stack and remove its data, after a confirmation."""
     settings = read_stack_settings()
     held = contents(settings.state)
     if not held:

@@ -1,4 +1,4 @@
-"""Which ports the local stack needs, and whether they can be had."""
+"""The ports that the local stack needs, and whether they are available."""
 
 import os
 import socket
@@ -12,7 +12,7 @@ from deployments.servers.seaweedfs import SEAWEEDFS_PORTS, is_local, sockets
 
 @dataclass(frozen=True)
 class Port:
-    """One port of ``host`` and the setting that moves it, as ``LAUREL_S3_PORT + 2``."""
+    """One port of ``host`` and the setting that moves it, such as ``LAUREL_S3_PORT + 2``."""
 
     number: int
     label: str
@@ -47,7 +47,7 @@ def needed(settings: Settings) -> list[Port]:
 
 
 def check(settings: Settings) -> None:
-    """Raises ``PortError`` that names each port that cannot be had, and what to paste instead."""
+    """Raises ``PortError``, which names each unavailable port and has a command with free ones."""
     problems = _problems(settings)
     if problems:
         free = _moved(settings, dict.fromkeys(port.field for port, _ in problems))
@@ -59,10 +59,10 @@ def check(settings: Settings) -> None:
 
 
 def settle(settings: Settings, movable: Collection[str]) -> tuple[Settings, list[str]]:
-    """The settings with free ports where those of ``movable`` (names of settings) are taken, and a
+    """The settings with free ports instead of taken ones, for the settings in ``movable``, and a
     line about each.
 
-    Raises ``PortError`` for the others that cannot be had.
+    Raises ``PortError`` for other unavailable ports.
     """
     taken: dict[str, str] = {}
     for port, problem in _problems(settings):
@@ -100,8 +100,8 @@ def _problems(settings: Settings) -> list[tuple[Port, str]]:
 
 
 def _moved(settings: Settings, names: Collection[str]) -> dict[str, int]:
-    """For each of these settings the next number at which all of its ports are free; none where
-    there is no such number.
+    """For each of these settings the next number at which all of its ports are free, if there is
+    one.
     """
     moved: dict[str, int] = {}
     for name in names:
@@ -119,10 +119,10 @@ def _problems_of(settings: Settings, name: str) -> list[tuple[Port, str]]:
 
 
 def _obstacle(port: Port) -> str | None:
-    """Why the port cannot be had.
+    """Why the port is unavailable.
 
-    Connecting finds a listener on all addresses, which does not hinder binding on BSD and macOS;
-    binding finds the rest."""
+    Connecting detects a listener on all addresses, which does not prevent binding on BSD and macOS;
+    binding detects the rest."""
     with socket.socket() as probe:
         probe.settimeout(1)
         if probe.connect_ex((port.host, port.number)) == 0:
@@ -135,6 +135,6 @@ def _obstacle(port: Port) -> str | None:
             return f"cannot be opened on {port.host} ({error.strerror})"
     foreign = [path for path in sockets(port.number) if path.lstat().st_uid != os.geteuid()]
     if foreign and port.field == "s3_port":
-        # SeaweedFS would neither listen there nor go around it: it starts, and never answers.
+        # SeaweedFS would neither listen there nor fail: it starts, and never answers.
         return f"is blocked for SeaweedFS by another user's {foreign[0]}"
     return None

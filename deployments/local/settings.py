@@ -1,4 +1,4 @@
-"""The settings of the stack that runs, for a verb in any shell."""
+"""The settings of the running stack, for a command in any shell."""
 
 import os
 import sys
@@ -10,11 +10,11 @@ from deployments.supervision.supervisor import Supervisor
 
 
 def read_stack_settings() -> Settings:
-    """The running stack's settings, those of this shell where none runs; a difference is told on
+    """The running stack's settings, or this shell's if no stack runs; differences are printed on
     standard error.
 
-    The folders of the stack's ``PYTHONPATH`` can be imported from afterwards: use cases of the
-    user's are in them."""
+    Afterwards the folders of the stack's ``PYTHONPATH`` can be imported from: they hold the user's
+    use cases."""
     settings = running_settings(state_in_use())
     for line in Settings.differences(settings.state):
         print(line, file=sys.stderr)
@@ -24,10 +24,11 @@ def read_stack_settings() -> Settings:
 
 
 def running_settings(state: Path, fixed: Collection[str] = PLACES) -> Settings:
-    """``Settings.of_stack`` with the secrets that the stack was given, which no file holds: they
-    are asked of its process.
+    """``Settings.of_stack`` with the stack's secrets, which no file holds: they come from its
+    process.
 
-    What stands in the state folder's ``env`` is newer. Raises ``pydantic.ValidationError``.
+    The state folder's ``env`` takes precedence, since it is newer. Raises
+    ``pydantic.ValidationError``.
     """
     path = state / "env"
     kept = (

@@ -1,7 +1,7 @@
 """The local stack, real servers under supervisor: Prefect, SeaweedFS, MLflow, the model service and
 a worker.
 
-What it keeps is in ``settings.state`` (``.laurel/``), with a log a program in ``.laurel/logs/``.
+Its data are in ``settings.state`` (``.laurel/``), with a log for each program in ``.laurel/logs/``.
 Its command line is ``python -m deployments.local`` (``deployments/local/command.py``)."""
 
 import fcntl
@@ -25,7 +25,7 @@ __all__ = ["StackError", "Status", "down", "environment", "is_up", "prepare", "s
 
 @dataclass(frozen=True)
 class Status:
-    """One program as supervisord sees it, ``state`` being ``RUNNING``, ``STARTING``, ``BACKOFF``,
+    """One program as supervisord sees it. ``state`` is ``RUNNING``, ``STARTING``, ``BACKOFF``,
     ``FATAL``, ``STOPPED``...
     """
 
@@ -42,13 +42,12 @@ def up(
     say: Callable[[str], None] = lambda text: None,
     moves: Collection[str] = (),
 ) -> Settings:
-    """Start what is not running, wait until all of it is ready, and give the settings in force,
-    made secrets included.
+    """Start what is not running, wait until everything is ready, and return the settings in force,
+    including created secrets.
 
-    ``on_ready`` is told each program and how many seconds it took, ``say`` what a person should
-    know. A port of ``moves`` (names of settings) that is taken gives way to a free one. Where a
-    start fails or is interrupted, everything is stopped again, unless it ran before. Raises
-    ``StackError``."""
+    ``on_ready`` gets each program and its seconds, ``say`` lines for a person. A taken port of
+    ``moves`` (names of settings) is replaced by a free one. If a start fails or is interrupted,
+    everything is stopped again, unless it ran before. Raises ``StackError``."""
     settings = settings.model_copy(update={"state": settings.state.resolve()})
     if foreign := strangers(settings.state):
         names = ", ".join(path.name for path in foreign)
@@ -66,7 +65,7 @@ def up(
             say("The stack is already up.")
             return settings
         if not states:
-            # A supervisord that was killed leaves its programs behind, and those hold the ports.
+            # A killed supervisord leaves its programs behind, and they hold the ports.
             _stop(supervisor, settings)
             settings, lines = ports.settle(settings, moves)
             for line in lines:
@@ -86,7 +85,7 @@ def up(
 
 
 def prepare(settings: Settings, say: Callable[[str], None]) -> Settings:
-    """The settings in force, with the secrets that are made for a local stack and kept in its state
+    """The settings in force, with the secrets that a local stack creates and keeps in its state
     folder.
     """
     settings = webhook.prepare(seaweedfs.prepare(settings, seaweedfs.find_weed(), say))
@@ -94,8 +93,8 @@ def prepare(settings: Settings, say: Callable[[str], None]) -> Settings:
 
 
 def _other_settings(settings: Settings, changed: list[str]) -> str:
-    """Which settings are other ones than the running stack's, with both values; a secret by its
-    name alone.
+    """A message about the settings that differ from the running stack's, with both values; a secret
+    only by name.
     """
     running, here = started_with(settings.state), settings.plain_values()
     lines = [
@@ -114,12 +113,12 @@ def _other_settings(settings: Settings, changed: list[str]) -> str:
 
 
 def is_up(state: Path) -> bool:
-    """Whether a stack with this state folder runs."""
+    """Whether a stack runs in this state folder."""
     return bool(Supervisor(state.resolve()).states())
 
 
 def down(settings: Settings) -> bool:
-    """Stop everything, flow runs too, also what a killed supervisord left behind. False where
+    """Stop everything, including flow runs and what a killed supervisord left behind. False if
     nothing ran.
     """
     settings = settings.model_copy(update={"state": settings.state.resolve()})

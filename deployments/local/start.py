@@ -1,5 +1,5 @@
-"""The local stack comes up: each program as soon as what it waits for is ready, all of them watched
-until the last one is.
+"""The start of the local stack: each program starts as soon as the program that it waits for is
+ready, and all are watched until the last is ready.
 """
 
 import time
@@ -25,11 +25,10 @@ ALIVE = ("STARTING", "RUNNING")
 
 
 class Start:
-    """One start of programs under ``supervisor``. ``joins``: some of them run already, and will
-    whatever happens here.
+    """One start of programs under ``supervisor``. ``joins``: some of them run already, and go on
+    even if this start fails.
 
-    ``on_ready`` is told each program and how many seconds it took, ``say`` what a person should
-    know meanwhile."""
+    ``on_ready`` gets each program and its seconds, ``say`` lines for a person."""
 
     def __init__(
         self,
@@ -43,10 +42,10 @@ class Start:
         self._vigils: dict[str, Vigil] = {}
 
     def bring_up(self, wanted: list[Program]) -> None:
-        """Start everything, and wait until all of it is ready.
+        """Start everything, and wait until everything is ready.
 
-        Raises ``StackError`` for a program that dies, or that does nothing for ``QUIET_SECONDS``
-        and is not ready."""
+        Raises ``StackError`` for a program that dies, or that makes no progress for
+        ``QUIET_SECONDS`` before it is ready."""
         waiting = {program.name: program for program in wanted}
         while waiting:
             states = self._supervisor.states()
@@ -58,7 +57,7 @@ class Start:
             time.sleep(POLL_SECONDS)
 
     def _is_done(self, program: Program, states: dict[str, dict[str, Any]]) -> bool:
-        """Start the program where it was not yet. Whether nobody has to wait for it any more."""
+        """Start the program if it has not started. Returns whether the wait for it is over."""
         name = program.name
         if name not in self._started:
             if obstacle := program.obstacle():
@@ -100,8 +99,8 @@ class Start:
         return f"{name} is not ready after {seconds:.0f} s, but is working. {lines[-1].strip()}"
 
     def _check_alive(self, then: dict[str, Any], states: dict[str, dict[str, Any]]) -> None:
-        """A program that has another process now than ``then`` died as well: supervisord starts it
-        again at once.
+        """A program with another process than ``then`` died as well: supervisord restarts it at
+        once.
         """
         name = then["name"]
         if name not in states:

@@ -1,4 +1,4 @@
-"""The state folder: what the stack makes in it, and how that, and nothing else, is removed."""
+"""The state folder: what the stack makes in it, and how to remove exactly that."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ _EXPLANATION = (
 
 
 def note_start(settings: Settings) -> None:
-    """Keep what the stack is started with, secrets left out, for verbs in other shells."""
+    """Save the stack's settings, without secrets, for commands in other shells."""
     write_private(settings.state / STARTED, json.dumps(settings.plain_values(), indent=1))
 
 
@@ -39,8 +39,8 @@ def is_stacks(state: Path) -> bool:
 
 
 def strangers(state: Path) -> list[Path]:
-    """Files that a stack would take for its own, in a folder where none was ever started. Settings
-    and keys may be there before.
+    """Files that a stack would take for its own, in a folder where no stack was ever started.
+    Settings and keys may exist before.
     """
     return (
         []
@@ -50,15 +50,15 @@ def strangers(state: Path) -> list[Path]:
 
 
 def contents(state: Path) -> list[Path]:
-    """What the stack has made in this folder; nothing where none was ever started, whatever the
-    names in it.
+    """What the stack has made in this folder; nothing if no stack was ever started here, whatever
+    the files' names.
     """
     return [state / name for name in MADE if (state / name).exists()] if is_stacks(state) else []
 
 
 def forget(state: Path) -> None:
-    """Remove what the stack has made, and the folder itself where nothing else is in it. Other
-    files stay.
+    """Remove what the stack has made, and the folder itself if nothing else is in it. Other files
+    stay.
     """
     for path in contents(state):
         if path.is_dir() and not path.is_symlink():
@@ -71,15 +71,13 @@ def forget(state: Path) -> None:
 
 
 def is_demos(state: Path) -> bool:
-    """Whether the demo made this folder, and nobody has started a stack of their own in it
-    since.
-    """
+    """Whether the demo made this folder, and nobody has started their own stack in it since."""
     return (state / DEMO_MARK).exists()
 
 
 def make_for_demo(state: Path) -> None:
-    """Make the folder, or take an empty one, for the demo. Raises ``FileExistsError`` for a folder
-    of somebody else.
+    """Make the folder, or take an empty one, for the demo. Raises ``FileExistsError`` for somebody
+    else's folder.
     """
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     if any(state.iterdir()):
@@ -88,9 +86,7 @@ def make_for_demo(state: Path) -> None:
 
 
 def take_over(state: Path) -> bool:
-    """From now on the folder is a person's, and the demo leaves it alone. False where it was so
-    already.
-    """
+    """Make the folder a person's, so that the demo leaves it alone. False if it was already."""
     was_demos = is_demos(state)
     (state / DEMO_MARK).unlink(missing_ok=True)
     return was_demos

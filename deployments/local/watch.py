@@ -1,6 +1,4 @@
-"""A local stack under watch: which of its programs dies is said at once, with the end of its
-log.
-"""
+"""A watch on the local stack: a program that dies is reported at once, with the end of its log."""
 
 import threading
 from collections.abc import Callable
@@ -17,10 +15,10 @@ GIVEN_UP = "FATAL"
 
 
 class StackWatch:
-    """Looks at each program once a second, from a thread, while the context is open. ``say`` is
-    told who died.
+    """Checks each program once a second, from a thread, while the context is open. ``say`` gets a
+    line about a program that died.
 
-    supervisord starts such a program again. ``check`` raises once it does that no more, or the
+    supervisord restarts such a program. ``check`` raises once supervisord has given up, or the
     stack is gone."""
 
     def __init__(self, supervisor: Supervisor, say: Callable[[str], None]) -> None:
@@ -47,9 +45,7 @@ class StackWatch:
         self._thread.join()
 
     def check(self) -> None:
-        """Raises ``StackError`` where a program is dead for good, with the last lines of its
-        log.
-        """
+        """Raises ``StackError`` with the last lines of its log if a program is dead for good."""
         if self._end is not None:
             raise StackError(self._end)
 

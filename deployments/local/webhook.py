@@ -1,4 +1,4 @@
-"""The secrets with which the local MLflow calls the model service, made once and kept in
+"""The secrets with which the local MLflow calls the model service, created once and kept in
 ``.laurel/env``.
 """
 
@@ -12,7 +12,7 @@ from deployments.servers.seaweedfs import remember
 
 
 def prepare(settings: Settings) -> Settings:
-    """The settings in force: where MLflow or the service runs elsewhere, only what was given."""
+    """The settings in force. If MLflow or the service runs elsewhere, nothing is created."""
     made = {}
     if settings.mlflow_url is None and settings.mlflow_webhook_key is None:
         made["mlflow_webhook_key"] = base64.urlsafe_b64encode(

@@ -3,8 +3,8 @@
 
     python -m deployments.runs.incoming <key> <write>
 
-EventBridge runs this inside the cluster, since Prefect is private. ``write`` names this write of
-the object (S3's sequencer): an event that is delivered twice starts one run. Where the command
+EventBridge runs this inside the cluster, since Prefect is private. ``write`` identifies this write
+of the object (S3's sequencer): an event that is delivered twice starts one run. If the command
 fails, EventBridge keeps the event's task in the dead-letter queue."""
 
 import sys
@@ -29,8 +29,8 @@ class IncomingError(Exception):
 
 
 def use_case_of(key: str) -> str | None:
-    """The use case of ``incoming/<use case>/<name>``; ``None`` for the folder's own object, which
-    S3's console makes.
+    """The use case of ``incoming/<use case>/<name>``; ``None`` for the folder object that S3's
+    console makes.
 
     Raises ``IncomingError`` for any other key.
     """
@@ -44,7 +44,7 @@ def use_case_of(key: str) -> str | None:
 
 
 def start_ingest(prefect: SyncPrefectClient, use_case: str, key: str, write: str) -> UUID:
-    """The run that ingests; a second call for the same write gives the same run. Raises
+    """Start the ingest run; a second call for the same write returns the same run. Raises
     ``IncomingError``.
     """
     try:
@@ -65,7 +65,7 @@ def patiently(
     patience_seconds: float = PATIENCE_SECONDS,
     pause_seconds: float = PAUSE_SECONDS,
 ) -> UUID:
-    """``start``, again while the server is away (a deployment of Prefect's takes a minute). Raises
+    """Repeat ``start`` while the server is unreachable (deploying Prefect takes a minute). Raises
     ``httpx.HTTPError`` in the end.
     """
     since = time.monotonic()

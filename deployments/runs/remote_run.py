@@ -1,4 +1,4 @@
-"""A run of a use case's flow on the work pool, started from elsewhere and waited for, through the
+"""A run of a use case's flow on the work pool, started and awaited from elsewhere, through the
 Prefect API alone.
 """
 
@@ -34,11 +34,11 @@ class RunProblem(RuntimeError):
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait: for the end, for a worker where the pool has none, for a server that is
-    away; and between two looks.
+    """How long to wait: for the end, for a worker if the pool has none, for an unreachable server;
+    and between two polls.
 
-    A run that works has no limit of its own: Prefect marks one that it hears nothing of as crashed.
-    ``crash_seconds``: a run that lost its instance is scheduled again a little later
+    A working run has no limit of its own: Prefect marks a silent run as crashed. ``crash_seconds``:
+    a run that lost its instance is scheduled again a little later
     (``deployments/apply/automations.py``)."""
 
     timeout_seconds: float = math.inf
@@ -50,8 +50,8 @@ class Patience:
 
 @dataclass(frozen=True)
 class RemoteRuns:
-    """Runs of ``<flow>/<use case>``, as the server of ``prefect`` sees them. ``say`` is told every
-    step forward.
+    """Runs of ``<flow>/<use case>``, as the server of ``prefect`` sees them. ``say`` gets a line
+    for every step.
     """
 
     prefect: SyncPrefectClient
@@ -61,11 +61,11 @@ class RemoteRuns:
     def start(
         self, flow: str, use_case: str, parameters: dict[str, Any], image: str | None = None
     ) -> FlowRun:
-        """Start a run, in containers of ``image`` where one is named. Raises ``RunProblem`` where
-        there is no deployment.
+        """Start a run, in a container of ``image`` if given. Raises ``RunProblem`` if there is no
+        deployment.
 
-        A use case that is new in ``image`` has no deployment yet: another one's of the same flow
-        starts it, since a deployment differs from the others in the name of the use case alone."""
+        A use case that is new in ``image`` has no deployment yet: another use case's deployment of
+        the same flow starts it, since deployments of a flow differ only in the use case's name."""
         deployment = self._deployment(flow, use_case, borrow=image is not None)
         found = self.prefect.create_flow_run_from_deployment(
             deployment.id,
@@ -82,9 +82,9 @@ class RemoteRuns:
     def wait(self, run: FlowRun, patience: Patience) -> FlowRun:
         """Return the run when it is over, however it ended.
 
-        Raises ``RunProblem`` where it does not start or end in time, and ``httpx.HTTPError`` where
-        the server stays away. A run that has not begun by then is cancelled, so that it does not
-        begin when nobody expects it any more."""
+        Raises ``RunProblem`` if it does not start or end in time, and ``httpx.HTTPError`` if the
+        server stays unreachable. A run that has not started by then is cancelled, so that it does
+        not start unexpectedly later."""
         begun, heard = time.monotonic(), time.monotonic()
         told: set[str] = set()
         crashed: float | None = None
@@ -112,7 +112,7 @@ class RemoteRuns:
             time.sleep(patience.poll_seconds)
 
     def parts(self, run: FlowRun) -> list[tuple[str, FlowRun]]:
-        """The runs inside of ``run``, in order, each with the name of its flow."""
+        """The subflow runs of ``run``, in order, each with the name of its flow."""
         inside = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
         parts = sorted(
             self.prefect.read_flow_runs(flow_run_filter=inside), key=lambda one: str(one.start_time)
@@ -166,9 +166,7 @@ class RemoteRuns:
             raise RunProblem(f"{late} and continues unwatched.")
 
     def _idle(self, pool: str) -> str | None:
-        """Why no run of the pool starts; ``None`` where it has a worker, which is then just
-        busy.
-        """
+        """Why no run of the pool starts; ``None`` if it has a worker, which is then just busy."""
         status = self.prefect.read_work_pool(pool).status
         if status == WorkPoolStatus.PAUSED:
             return f"the work pool {pool!r} is paused. Resume it: prefect work-pool resume {pool}"

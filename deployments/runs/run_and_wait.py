@@ -1,9 +1,9 @@
 """Start a flow of a use case on the work pool, wait for its end, and report the outcome.
 
-    python -m deployments.runs.run_and_wait --use-case flights --parameter reason="pull request 12"
-        --report contest.md
+    python -m deployments.runs.run_and_wait --use-case flights \\
+        --parameter reason="pull request 12" --report contest.md
 
-Asks the Prefect API alone (LAUREL_PREFECT_URL, LAUREL_PREFECT_AUTH). Exit code 0: the run
+It uses only the Prefect API (LAUREL_PREFECT_URL, LAUREL_PREFECT_AUTH). Exit code 0: the run
 completed; 1: it did not, and the report says why."""
 
 import argparse
@@ -24,7 +24,7 @@ from deployments.runs.run_report import Report, as_lines, read_report
 
 
 def run_and_wait(settings: Settings, asked: argparse.Namespace, patience: Patience) -> Report:
-    """Start, wait and report; a problem of any kind is in the report."""
+    """Start a run, wait for it and report; the report has any problem."""
     links = dict(asked.link)
     said = f"The Prefect API at {settings.prefect_api_url}"
     problem = ""

@@ -1,6 +1,4 @@
-"""What a run came to, as Markdown for people: the contest that it held, its steps, and where to
-look.
-"""
+"""A run's outcome as Markdown for people: the contest that it held, its steps, and links."""
 
 import base64
 from collections.abc import Mapping
@@ -18,20 +16,17 @@ from prefect.client.schemas.sorting import ArtifactSort
 
 from blocks.slack import Message
 
-# A log keeps neither empty lines nor long ones: a report goes through it in pieces that are marked
-# so.
+# A log keeps neither empty nor long lines: a report goes through it in marked pieces.
 _PIECE = "report: "
 _PIECE_LENGTH = 1000
 
-# Ends of a retrain that hold a contest; one that ends otherwise says itself why there was none.
+# Outcomes of a retrain that held a contest; any other outcome explains itself why there was none.
 CONTESTED = ("Completed", "Champion stays", "No champion yet")
 
 
 @dataclass(frozen=True)
 class Step:
-    """One flow inside of the run: its name, the name of the state that it ended in, and how long it
-    took.
-    """
+    """One subflow of the run: its name, the name of its final state, and its duration."""
 
     name: str
     state: str
@@ -40,11 +35,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Report:
-    """How a run of ``flow`` for ``use_case`` ended. ``problem`` is ``None`` for a run that
-    completed.
+    """How a run of ``flow`` for ``use_case`` ended. ``problem`` is ``None`` if it completed.
 
-    ``outcome`` is what happened, in sentences; the first one is the headline. ``contest`` is the
-    decision in words, as Markdown, ``None`` where none was held. ``links`` are label to URL."""
+    ``outcome`` is what happened, in sentences; the first is the headline. ``contest`` is the
+    decision in words, as Markdown, or ``None`` without a contest. ``links`` maps labels to URLs."""
 
     use_case: str
     flow: str
@@ -56,7 +50,7 @@ class Report:
 
     @property
     def markdown(self) -> str:
-        """The whole report. Headings in the contest stand one level below the report's own."""
+        """The whole report. Headings in the contest are one level below the report's own."""
         headline, rest = self._sentences()
         parts = [f"## {self.use_case}: {headline}", *rest]
         if self.problem:
@@ -78,7 +72,7 @@ class Report:
 
     @property
     def message(self) -> Message:
-        """The same for Slack: the outcome, the reasons of the decision, the links."""
+        """The report for Slack: the outcome, the reasons of the decision, the links."""
         headline, rest = self._sentences()
         reasons = [
             line.removeprefix("- ")
@@ -93,7 +87,7 @@ class Report:
         )
 
     def _sentences(self) -> tuple[str, list[str]]:
-        """The first sentence of the outcome, and what follows it, if anything does."""
+        """The first sentence of the outcome, and the rest, if there is any."""
         headline, separator, rest = self.outcome.partition(". ")
         return headline + separator.rstrip(), [rest] if rest else []
 
@@ -106,7 +100,7 @@ def read_report(
     parts: list[tuple[str, FlowRun]],
     links: Mapping[str, str],
 ) -> Report:
-    """The report of a run that is over, from what it left on the Prefect server."""
+    """The report of a finished run, from its artifacts on the Prefect server."""
     contest, outcome = (
         _artifact(prefect, use_case, what, run, parts) for what in ("contest", "retrain")
     )
@@ -149,8 +143,8 @@ def _artifact(
     run: FlowRun,
     parts: list[tuple[str, FlowRun]],
 ) -> tuple[str | None, str | None]:
-    """Text and description of the latest artifact of that key that this very run left; both
-    ``None`` where it left none.
+    """Text and description of this run's latest artifact with that key; both ``None`` if it left
+    none.
     """
     key = f"{use_case}-{what}".replace("_", "-").lower()
     found = prefect.read_artifacts(
@@ -165,7 +159,7 @@ def _artifact(
 
 
 def as_lines(text: str) -> list[str]:
-    """``text`` in lines that pass through any log unharmed, for ``FromLines``."""
+    """``text`` in lines that survive any log, for ``FromLines``."""
     code = base64.b64encode(text.encode()).decode()
     return [
         f"{_PIECE}{code[start : start + _PIECE_LENGTH]}"
@@ -174,18 +168,18 @@ def as_lines(text: str) -> list[str]:
 
 
 class FromLines:
-    """Puts a text together again from the lines that ``as_lines`` made; ``text`` is empty where
-    there were none.
-    """
+    """Reassembles a text from the lines that ``as_lines`` made; ``text`` is empty without them."""
 
     def __init__(self) -> None:
         self._code, self.text = "", ""
 
     def took(self, line: str) -> bool:
-        """Whether ``line`` is a piece of the text, and not something that was said beside it."""
+        """Whether ``line`` is a piece of the text, and not other output."""
         if not line.startswith(_PIECE):
             return False
         self._code += line.removeprefix(_PIECE).strip()
-        whole = len(self._code) // 4 * 4  # bytes are coded in fours; a piece may end within one
+        whole = (
+            len(self._code) // 4 * 4
+        )  # bytes are encoded in groups of four; a piece may end within a group
         self.text = base64.b64decode(self._code[:whole]).decode(errors="ignore")
         return True

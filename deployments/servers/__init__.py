@@ -1,1 +1,1 @@
-"""Each server as the settings want it, and the environment of all."""
+"""Each server, set up from the settings, and the environment of all."""

@@ -1,8 +1,8 @@
-"""The lake's bucket, where an S3 server starts with none: made, and proven writable.
+"""Create the lake's bucket on a new S3 server, and prove that it is writable.
 
     python -m deployments.servers.bucket
 
-Done again it changes nothing. In AWS the bucket is Terraform's.
+A second run changes nothing. On AWS Terraform creates the bucket.
 """
 
 import sys
@@ -15,7 +15,7 @@ PATIENCE_SECONDS = 120
 
 
 def main() -> int:
-    """Exit code 0: an object can be written to the lake; 1: not within two minutes."""
+    """Exit code 0: the lake is writable; 1: it is not within two minutes."""
     settings = Settings.read()
     since = time.monotonic()
     while not bucket_is_writable(settings):

@@ -1,5 +1,4 @@
-"""The PostgreSQL databases that the settings name, created where they are missing: RDS creates only
-one.
+"""Create the missing PostgreSQL databases that the settings name: RDS creates only one.
 
     python -m deployments.servers.databases
 
@@ -21,9 +20,10 @@ from sqlalchemy.engine import URL, make_url
 
 from blocks.settings import Settings
 
-# Every PostgreSQL server has it; a database can be created only from another one.
+# Every PostgreSQL server has it; a database can be created only from another database.
 MAINTENANCE = "postgres"
-# Both services prepare at the same time; this lock of the maintenance database has them take turns.
+# Both services prepare at the same time; with this lock of the maintenance database they take
+# turns.
 _LOCK = 0x1A03E1
 _ROUNDS = 4096  # PostgreSQL's own number
 
@@ -68,7 +68,7 @@ async def make_missing(urls: list[URL], administrator: URL | None = None) -> lis
             if administrator:
                 await _hand_over(connection, url, administrator)
         except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
-            pass  # somebody who takes no lock, and was quicker
+            pass  # another client without the lock was quicker
         finally:
             await connection.close()
     return created
@@ -82,21 +82,21 @@ async def _make_user(connection: asyncpg.Connection, url: URL) -> None:
     name = _quoted(url.username or "")
     exists = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", url.username)
     verb = "ALTER" if exists else "CREATE"
-    # The server may log statements: it gets what it keeps of a password, and not the password.
+    # The server may log statements: it gets its stored form of the password, and not the password.
     await connection.execute(f"{verb} ROLE {name} LOGIN PASSWORD '{_verifier(url.password or '')}'")
     await connection.execute(f"GRANT {name} TO CURRENT_USER")
 
 
 async def _hand_over(connection: asyncpg.Connection, url: URL, administrator: URL) -> None:
-    """The database, and what the administrator has in it, to the user of the URL; nobody else may
-    connect.
+    """Give the database, and what the administrator has in it, to the user of the URL; nobody else
+    may connect.
     """
     database, owner = _quoted(url.database or ""), _quoted(url.username or "")
     await connection.execute(f"ALTER DATABASE {database} OWNER TO {owner}")
     await connection.execute(f"REVOKE CONNECT, TEMPORARY ON DATABASE {database} FROM PUBLIC")
     inside = await _connect(administrator, url.database or "")
     try:
-        # Under PostgreSQL 15 it belongs to the owner of the database by itself.
+        # Since PostgreSQL 15 the database's owner owns it by default.
         await inside.execute(f"GRANT ALL ON SCHEMA public TO {owner}")
         for (statement,) in await inside.fetch(_OWNED, administrator.username):
             await inside.execute(f"{statement}{owner}")
@@ -132,7 +132,7 @@ async def _connect(url: URL, database: str) -> asyncpg.Connection:
 
 
 def addresses(settings: Settings) -> list[URL]:
-    """Of the databases on PostgreSQL that the settings name."""
+    """URLs of the PostgreSQL databases that the settings name."""
     stores: list[SecretStr | None] = [
         settings.prefect_database,
         settings.mlflow_store,
@@ -143,7 +143,7 @@ def addresses(settings: Settings) -> list[URL]:
 
 
 def main() -> None:
-    """Ends with code 1 and the reason where a server cannot be reached or refuses."""
+    """Exits with 1 and the reason if a server cannot be reached or refuses."""
     try:
         settings = Settings.read()
         urls = addresses(settings)

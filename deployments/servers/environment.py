@@ -1,5 +1,5 @@
-"""The environment in which the processes of Laurel run, servers and clients alike: Laurel's
-settings, Prefect's and MLflow's.
+"""The environment of Laurel's processes, servers and clients alike: Laurel's settings, Prefect's
+and MLflow's.
 """
 
 from pydantic import SecretStr
@@ -8,28 +8,28 @@ from blocks.settings import Settings
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """What a process needs in its environment to work with the servers of these settings, their
-    passwords included.
+    """The variables that a process needs to work with the servers of these settings, including
+    passwords.
     """
     return {
         **_exported(settings),
         **_passwords(settings),
         "PREFECT_API_URL": settings.prefect_api_url,
-        # Runs name their own page by it: in Slack, in MLflow and in the ledger.
+        # Runs use it to link to their own page: in Slack, in MLflow and in the ledger.
         "PREFECT_UI_URL": settings.prefect_pages,
         "PREFECT_HOME": str(settings.state / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         **flow_run_environment(settings),
         "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        # The default lets a client hang for minutes on a server that is away; tasks have retries of
-        # their own.
+        # By default a client hangs for minutes on an unreachable server; tasks have their own
+        # retries.
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "PYTHONPATH": settings.flow_run_pythonpath,
-        # Threads that spin while they wait make a fit ten times as long when something else wants
-        # the cores.
+        # Threads that spin while they wait make a fit take ten times as long if something else
+        # needs the cores.
         "OMP_WAIT_POLICY": "PASSIVE",
         # The matrices are narrow: a second BLAS thread doubles the time of a logistic regression.
         "OPENBLAS_NUM_THREADS": "1",
@@ -38,20 +38,19 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def flow_run_environment(settings: Settings) -> dict[str, str]:
-    """What must hold in each flow run, whoever starts it: the automations and a restart of the
-    server rely on it.
+    """The variables of every flow run, whoever starts it: the automations and a restart of the
+    server rely on them.
     """
     return {
-        # Prefect's default is 180 s, and the automation that finds dead runs counts in these.
+        # Prefect's default is 180 s; the automation that finds dead runs counts these heartbeats.
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(settings.heartbeat_seconds),
-        # 2 + 4 + ... + 64 s, each a little more or less: a server that is away for a minute fails
-        # no run.
+        # 2 + 4 + ... + 64 s, with jitter: if the server is away for a minute, no run fails.
         "PREFECT_CLIENT_MAX_RETRIES": "6",
     }
 
 
 def prefect_auth(settings: Settings) -> str | None:
-    """What Prefect's clients show its server, as they want it: ``user:password``."""
+    """Prefect's credentials for its clients: ``user:password``."""
     return settings.prefect_auth.get_secret_value() if settings.prefect_auth else None
 
 

@@ -1,16 +1,15 @@
 """What can go wrong with the local stack.
 
-StackError            the stack could not be brought up: says which part, why, and what to do
-├── PortError         a port is taken, asked for twice or no port at all: names its setting
-├── StorageError      the lake of these settings cannot be served here: says what to set
-├── OpenServerError   Prefect or MLflow would listen for others than this machine and ask for no
-│                     password
-└── SupervisorError   supervisord did not start: carries what it said
+StackError              the stack could not be started: which part, why, and what to do
+├── PortError           a port is taken, assigned twice or invalid: names its setting
+├── StorageError        no server here can serve the lake of these settings: what to set
+├── OpenServerError     Prefect or MLflow would be open to others without a password
+└── SupervisorError     supervisord did not start: carries its output
 """
 
 
 class StackError(RuntimeError):
-    """Base of all: nothing that this start began is left running."""
+    """Base class: nothing that this start began is left running."""
 
 
 class PortError(StackError):
@@ -30,8 +29,8 @@ class SupervisorError(StackError):
 
 
 def in_a_line(error: OSError) -> str:
-    """What a person does about a file of the state folder that cannot be used. Raises the error
-    where it is about no file.
+    """What to do about an unusable file of the state folder. Raises the error again if it is not
+    about a file.
     """
     if error.filename is None:
         raise error

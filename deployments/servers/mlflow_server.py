@@ -3,10 +3,10 @@ users.
 
     python -m deployments.servers.mlflow_server
 
-The same command for the local stack, in Compose and on ECS. With a password MLflow runs its app
-``basic-auth``; its one user, the administrator, is that of the settings, and has their password
-from the next start on. Others are made through MLflow's API, and may do nothing until they are
-granted it."""
+The same command serves the local stack, Compose and ECS. With a password MLflow runs its app
+``basic-auth``; its administrator has the settings' name and password, which each start sets again.
+Other users are created through MLflow's API, and may do nothing until they are granted
+permissions."""
 
 import io
 import os
@@ -23,18 +23,17 @@ from deployments.servers.errors import OpenServerError
 from deployments.servers.passwords import insist_on_mlflow
 from deployments.servers.seaweedfs import write_private
 
-# Relative: the state folder, in which the server runs, may have a name that has another meaning in
-# an address.
+# Relative: the server runs in the state folder, whose name may have a special meaning in a URL.
 STORE, USERS = "sqlite:///mlflow/mlflow.db", "sqlite:///mlflow/users.db"
 AUTHENTICATION = "mlflow/basic_auth.ini"
-# A password is proven by tens of milliseconds of hashing. Proven once, it is believed for this
-# long; a change of it through MLflow's API ends that at once, since one process answers.
+# Verifying a password takes tens of milliseconds of hashing. The result is cached for this long; a
+# change through MLflow's API takes effect at once, since a single process answers.
 BELIEVED_SECONDS = 300
 
 
 def command(settings: Settings) -> list[str]:
-    """The arguments of ``mlflow``. No secret is among them: whoever lists processes reads them.
-    Raises ``OpenServerError``.
+    """The arguments of ``mlflow``. They contain no secret: anyone who lists processes can read
+    them. Raises ``OpenServerError``.
     """
     insist_on_mlflow(settings)
     # By default four processes answer and more run jobs: 45 s to start, 1.4 GB.
@@ -54,15 +53,15 @@ def command(settings: Settings) -> list[str]:
 
 
 def variables(settings: Settings) -> dict[str, str]:
-    """The server's own environment, beside what every process has."""
+    """The server's own variables, in addition to those of every process."""
     store = settings.mlflow_store.get_secret_value() if settings.mlflow_store else STORE
     found = {
         "MLFLOW_BACKEND_STORE_URI": store,
-        # A server that found its own address as tracking store would ask itself.
+        # With its own address as tracking store the server would send requests to itself.
         "MLFLOW_TRACKING_URI": store,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         # The service is on this machine or this network and speaks HTTP, which MLflow refuses to
-        # call by default. It keeps the list of its webhooks for this many seconds.
+        # call by default. The list of webhooks is cached for this many seconds.
         "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
         "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
         "MLFLOW_WEBHOOK_CACHE_TTL": "1",
@@ -78,7 +77,7 @@ def variables(settings: Settings) -> dict[str, str]:
         found["MLFLOW_AUTH_CONFIG_PATH"] = str(settings.state / AUTHENTICATION)
         found["MLFLOW_AUTH_ADMIN_USERNAME"] = settings.mlflow_username
         found["MLFLOW_AUTH_ADMIN_PASSWORD"] = settings.mlflow_password.get_secret_value()
-        # It signs the form that makes users, and nothing that outlives this process.
+        # It signs only the form that creates users, and nothing that outlives this process.
         found["MLFLOW_FLASK_SERVER_SECRET_KEY"] = secrets.token_hex(32)
     return found
 
@@ -86,7 +85,7 @@ def variables(settings: Settings) -> dict[str, str]:
 def _artifacts(settings: Settings) -> dict[str, str]:
     lake = settings.lake.rstrip("/")
     if not lake.startswith("s3://"):
-        # MLflow takes a folder's address for an encoded one, the lake takes it as it is written.
+        # MLflow decodes a folder's address, but the lake takes it literally.
         return {
             "MLFLOW_ARTIFACTS_DESTINATION": f"file://{quote(lake.removeprefix('file://'))}/mlflow"
         }
@@ -106,13 +105,13 @@ def _artifacts(settings: Settings) -> dict[str, str]:
 
 
 def _names(settings: Settings) -> dict[str, str]:
-    """By which names MLflow may be called, and that its own pages come from there. Nothing where
-    its defaults are enough.
+    """The host names that MLflow accepts, and the origins of its own pages. Empty if its defaults
+    are enough.
     """
     listed = [name.strip() for name in settings.mlflow_allowed_hosts.split(",") if name.strip()]
     if (
         settings.is_exposed and settings.host == settings.own_host
-    ):  # otherwise every address, and none of them is known
+    ):  # otherwise it listens on every address, and none is known
         listed.append(f"{settings.host}:{settings.mlflow_port}")
     if not listed:
         return {}
@@ -123,7 +122,7 @@ def _names(settings: Settings) -> dict[str, str]:
         *listed,
         *(f"{name}:*" for name in listed if ":" not in name),
     ]
-    # Whole origins: flask-cors takes one with a star for the beginning of any other.
+    # Complete origins: flask-cors treats an origin with a star as a prefix of any other.
     ports = ("", f":{settings.mlflow_port}")
     called = [name if ":" in name else f"{name}{port}" for name in listed for port in ports]
     origins = [
@@ -136,8 +135,8 @@ def _names(settings: Settings) -> dict[str, str]:
 
 
 def write_authentication(settings: Settings) -> None:
-    """MLflow's file on its users. The address of their database may hold a password, so its owner
-    alone reads it.
+    """Write MLflow's configuration of users. The database's address may contain a password, so only
+    the owner may read it.
     """
     users = settings.mlflow_auth_store.get_secret_value() if settings.mlflow_auth_store else USERS
     parser = ConfigParser()
@@ -152,9 +151,7 @@ def write_authentication(settings: Settings) -> None:
 
 
 def take_over_password(settings: Settings) -> None:
-    """Let the administrator have the settings' password: MLflow reads it only where there is no
-    such user yet.
-    """
+    """Give the administrator the settings' password, which MLflow uses only to create the user."""
     from mlflow.server.auth import bootstrap_admin_user, store
 
     assert settings.mlflow_username and settings.mlflow_password
@@ -165,7 +162,7 @@ def take_over_password(settings: Settings) -> None:
 
 
 def main() -> None:
-    """Runs until it is told to end; ends with code 1 and the reason where it is not to run."""
+    """Runs until it is stopped; exits with 1 and the reason if it may not run."""
     try:
         settings = Settings.read()
         settings = settings.model_copy(update={"state": settings.state.resolve()})

@@ -1,5 +1,5 @@
-"""Passwords of Prefect and MLflow, and a key of the service: made for a local stack that others can
-reach; the first two insisted on.
+"""Passwords of Prefect and MLflow, and a key of the service: created for a local stack that others
+can reach; the first two are mandatory.
 """
 
 import secrets
@@ -12,12 +12,12 @@ from deployments.servers.errors import OpenServerError
 from deployments.servers.seaweedfs import remember
 
 USER = "laurel"
-SHORTEST_MLFLOW_PASSWORD = 12  # MLflow refuses to make a user with less
+SHORTEST_MLFLOW_PASSWORD = 12  # MLflow refuses a shorter password
 
 
 def prepare(settings: Settings, say: Callable[[str], None]) -> Settings:
-    """The settings in force: beyond loopback with passwords and a key, made and kept in
-    ``.laurel/env`` where none were given.
+    """The settings in force: beyond loopback with passwords and a key; missing ones are created and
+    kept in ``.laurel/env``.
     """
     if not settings.is_exposed:
         return settings
@@ -43,7 +43,7 @@ def prepare(settings: Settings, say: Callable[[str], None]) -> Settings:
 
 
 def insist_on_prefect(settings: Settings) -> None:
-    """Raises ``OpenServerError`` where Prefect's server would let in everybody who reaches it."""
+    """Raises ``OpenServerError`` if anyone who reaches Prefect's server could use it."""
     if settings.is_exposed and not settings.prefect_auth:
         raise OpenServerError(
             _refusal("Prefect's server", settings.host, "LAUREL_PREFECT_AUTH=user:password")
@@ -51,8 +51,8 @@ def insist_on_prefect(settings: Settings) -> None:
 
 
 def insist_on_mlflow(settings: Settings) -> None:
-    """Raises ``OpenServerError`` where MLflow would let in everybody who reaches it, or its
-    password is one that MLflow refuses.
+    """Raises ``OpenServerError`` if anyone who reaches MLflow could use it, or if MLflow would
+    refuse the password.
     """
     if settings.is_exposed and not (settings.mlflow_username and settings.mlflow_password):
         raise OpenServerError(

@@ -1,5 +1,5 @@
-"""The S3 server of the local stack: SeaweedFS, its random keys, and the folder that stands in where
-it does not run.
+"""The S3 server of the local stack: SeaweedFS, its random keys, and the folder that replaces it on
+platforms where it does not run.
 """
 
 import errno
@@ -18,8 +18,8 @@ from pydantic import SecretStr
 from blocks.settings import Settings
 from deployments.servers.errors import StorageError
 
-# Distance of each SeaweedFS port from LAUREL_S3_PORT. Left to itself it derives gRPC ports as port
-# + 10000 and opens 8181 and 9101 too.
+# Distance of each SeaweedFS port from LAUREL_S3_PORT. By default SeaweedFS derives gRPC ports as
+# port + 10000 and opens 8181 and 9101 too.
 SEAWEEDFS_PORTS = {
     "s3.port": 0,
     "s3.port.grpc": 1,
@@ -45,11 +45,11 @@ def find_weed() -> Path | None:
 
 
 def prepare(settings: Settings, weed: Path | None, say: Callable[[str], None]) -> Settings:
-    """The settings in force: with S3 keys, made and kept in ``.laurel/env`` the first time, or with
-    a folder as lake.
+    """The settings in force: with S3 keys, created the first time and kept in ``.laurel/env``, or
+    with a folder as lake.
 
-    Raises ``StorageError`` where an ``s3://`` lake was asked for and no SeaweedFS can serve it, or
-    one key is given alone."""
+    Raises ``StorageError`` if the settings name an ``s3://`` lake that no SeaweedFS can serve, or
+    only one of the keys."""
     if not is_local(settings):
         return settings
     if weed is None:
@@ -84,9 +84,7 @@ def _in_folder(settings: Settings, say: Callable[[str], None]) -> Settings:
 
 
 def remember(state: Path, values: dict[str, str]) -> None:
-    """Set these variables in ``.laurel/env``, which only its owner may read; its other lines
-    stay.
-    """
+    """Set these variables in ``.laurel/env``, which only its owner may read; other lines stay."""
     path = state / "env"
     lines = path.read_text().splitlines() if path.exists() else []
     kept = [line for line in lines if line.partition("=")[0].strip() not in values]
@@ -96,7 +94,7 @@ def remember(state: Path, values: dict[str, str]) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file whole, readable by its owner alone from its first byte on."""
+    """Replace a file atomically; from its first byte on only its owner may read it."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)
@@ -104,7 +102,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def write_keys(settings: Settings) -> None:
-    """Tell SeaweedFS the one identity that it knows."""
+    """Write the only identity that SeaweedFS accepts."""
     assert settings.s3_access_key and settings.s3_secret_key
     keys = {
         "accessKey": settings.s3_access_key.get_secret_value(),
@@ -135,22 +133,22 @@ def weed_command(settings: Settings) -> list[str]:
         # Each bucket takes seven volumes; the default of eight makes the second bucket fail.
         "-volume.max=100",
         "-volume.preStopSeconds=0",
-        # With its old Raft log a single master waits 10 to 20 s for an election; without, it takes
-        # volume ids from the volumes.
+        # With its old Raft log a single master waits 10 to 20 s for an election; without it, it
+        # takes volume ids from the volumes.
         "-master.resumeState=false",
         "-master.telemetry=false",
     ]
 
 
 def weed_environment() -> dict[str, str]:
-    """Keys without which any local program, or a web page in a browser, could read and write
-    objects around S3.
+    """JWT keys; without them any local program or web page could bypass S3 to read and write
+    objects.
     """
     return {f"WEED_JWT_{name}_KEY": secrets.token_hex(32) for name in JWT_KEYS}
 
 
 def bucket_is_writable(settings: Settings) -> bool:
-    """Create the lake's bucket where it is missing, and prove that an object can be written."""
+    """Create the lake's bucket if it is missing, and prove that an object can be written."""
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
@@ -184,8 +182,8 @@ def bucket_is_writable(settings: Settings) -> bool:
 
 
 def remove_sockets(settings: Settings) -> None:
-    """SeaweedFS leaves sockets named by port in the shared temporary folder. Those of a server that
-    lives stay.
+    """Remove the sockets that SeaweedFS leaves in the shared temporary folder. A live server's
+    sockets stay.
     """
     for distance in SEAWEEDFS_PORTS.values():
         for left in sockets(settings.s3_port + distance):
@@ -195,7 +193,7 @@ def remove_sockets(settings: Settings) -> None:
 
 
 def sockets(port: int) -> list[Path]:
-    """What SeaweedFS, whoever started it, has for this port in the shared temporary folder. No
-    option moves it.
+    """The sockets of any user's SeaweedFS for this port in the shared temporary folder. No option
+    moves them.
     """
     return list(Path("/tmp").glob(f"seaweedfs-*-{port}.sock"))  # noqa: S108 - where weed puts them

@@ -2,7 +2,7 @@
 
     python -m deployments.servers.worker [--type process|ecs] [--name NAME]
 
-The same command for the local stack, in Compose and on ECS. Its place is taken by ``prefect worker
+The same command serves the local stack, Compose and ECS. The process becomes ``prefect worker
 start``."""
 
 import argparse
@@ -17,9 +17,9 @@ from blocks.settings import Settings
 from deployments.servers.environment import environment
 
 POOL = "ec2"
-# All at their defaults: a run waits up to 10 s for the next look, cancelling one does nothing, and
-# where a proxy lets no websocket through it is heard of two minutes later, when the server has
-# called the run cancelled already (CANCELLING_SECONDS).
+# With the defaults a run waits up to 10 s for the next poll, and cancelling it does nothing. If a
+# proxy blocks websockets, the worker hears of a cancellation only after two minutes, when the
+# server has already marked the run as cancelled (CANCELLING_SECONDS).
 QUICK = {
     "PREFECT_WORKER_QUERY_SECONDS": "1",
     "PREFECT_WORKER_ENABLE_CANCELLATION": "true",
@@ -28,7 +28,7 @@ QUICK = {
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """This process becomes the worker, or ends with code 1 and what is wrong with the settings."""
+    """This process becomes the worker, or exits with 1 and the error in the settings."""
     parser = argparse.ArgumentParser(
         prog="python -m deployments.servers.worker",
         description=__doc__.splitlines()[0] if __doc__ else None,
@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     if given.type == "ecs":
         line.append(
             "--no-create-pool-if-not-found"
-        )  # its template comes of the settings: python -m deployments.apply --pool-type ecs
+        )  # its template comes from the settings: python -m deployments.apply --pool-type ecs
     if given.with_healthcheck:
         line.append("--with-healthcheck")
     os.execve(sys.executable, line, {**os.environ, **environment(settings), **QUICK})  # noqa: S606 - no shell is wanted

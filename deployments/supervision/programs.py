@@ -1,5 +1,5 @@
-"""What the local stack runs: each program's command and environment, what it waits for, and how one
-knows that it is ready.
+"""The local stack's programs: each one's command and environment, what it waits for, and how to
+tell that it is ready.
 """
 
 import base64
@@ -26,8 +26,8 @@ PROBE_SECONDS = 10
 class Program:
     """One long-running process. Paths in its command are relative to the state folder.
 
-    ``ready`` is told when it was started (seconds of the epoch); ``obstacle`` says why it is not to
-    be started, if so."""
+    ``ready`` gets its start time (seconds of the epoch); ``obstacle`` returns a reason not to start
+    it, or ``None``."""
 
     name: str
     command: list[str]
@@ -41,9 +41,7 @@ class Program:
 
 
 def programs(settings: Settings) -> list[Program]:
-    """The programs of these settings, servers first; what the settings say runs elsewhere is left
-    out.
-    """
+    """The programs of these settings, servers first, without those that run elsewhere."""
     found = [_worker(settings)]
     if settings.serving_url is None:
         found.insert(0, _service(settings))
@@ -77,7 +75,7 @@ def _seaweedfs(settings: Settings) -> Program:
             answers(url, sensible=range(200, 500)) and seaweedfs.bucket_is_writable(settings)
         ),
         seaweedfs.weed_environment(),
-        # Its filer waits 15 s for its own subscribers before it goes on; killing it loses nothing
+        # On SIGTERM its filer waits 15 s for its own subscribers; killing it loses nothing
         # (docs/decisions/0003).
         stop_seconds=2,
     )
@@ -121,7 +119,9 @@ def _worker(settings: Settings) -> Program:
 
 
 def _other_pool(settings: Settings) -> str | None:
-    """Where there is no pool ``ec2`` yet, the worker makes one of its own type."""
+    """Why no worker should start: the pool ``ec2`` has another type. The worker makes a missing
+    pool.
+    """
     status, found = ask(
         f"{settings.prefect_api_url}/work_pools/{POOL}", auth=prefect_auth(settings)
     )
@@ -153,8 +153,8 @@ def answers(url: str, sensible: range = range(200, 300)) -> bool:
 
 
 def ask(url: str, body: dict[str, Any] | None = None, auth: str | None = None) -> tuple[int, Any]:
-    """Status and JSON of one request (POST with a body), status 0 where nobody answers. No proxy is
-    asked: the stack is here.
+    """Status and JSON of one request (POST with a body), status 0 if there is no answer. It uses no
+    proxy: the stack is local.
 
     ``auth`` is ``user:password``.
     """

@@ -1,8 +1,8 @@
-"""Whether something is at work: it lives, and its log grows or it uses the processor. Waits follow
-that, and not a clock.
+"""Signs of life: a program is alive, and its log grows or it uses the CPU. Waits depend on these,
+and not on a clock.
 
-On a machine that is busy with other things a start takes minutes instead of seconds, and is no
-failure. Something that does nothing at all for long is one, on every machine."""
+On a busy machine a start may take minutes instead of seconds, which is not a failure. A program
+that does nothing for long has failed, on any machine."""
 
 import time
 from collections.abc import Callable, Hashable, Iterable
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     import psutil
 
 QUIET_SECONDS = 120.0
-# What an idle server uses of the processor within that time is less, and what a starved one at work
-# gets is more.
+# An idle server uses less CPU within that time, and a starved one that works gets more.
 WORK_SECONDS = 3.0
 TELL_SECONDS = 30.0
 LOOK_SECONDS = 1.0
@@ -25,8 +24,8 @@ LOG_LINES = 15
 
 @dataclass(frozen=True)
 class Sign:
-    """``mark`` is another one as soon as something happened; ``cpu_seconds`` is what the processes
-    have used so far.
+    """``mark`` changes as soon as something happens; ``cpu_seconds`` is the processes' CPU time so
+    far.
     """
 
     mark: Hashable
@@ -34,9 +33,9 @@ class Sign:
 
 
 class Vigil:
-    """One wait: how long it has lasted, and how long nothing has shown a sign of life.
+    """One wait: how long it has lasted, and how long there has been no sign of life.
 
-    ``say`` is told every ``TELL_SECONDS`` how long the wait has lasted.
+    Every ``TELL_SECONDS``, ``say`` gets how long the wait has lasted.
     """
 
     def __init__(
@@ -54,13 +53,13 @@ class Vigil:
         return time.monotonic() - self._begun
 
     def quiet_seconds(self) -> float:
-        """Since when there was no sign of life; looks for one, every ``look_seconds``."""
+        """The seconds since the last sign of life; checks for one every ``look_seconds``."""
         now = time.monotonic()
         if now - self._looked >= self._look_seconds:
             self._looked = now
             sign = self._look()
             used = sign.cpu_seconds - self._last.cpu_seconds
-            # Less than before: a process has gone, and others are counted from here on.
+            # Less than before: a process has gone, and counting starts again with the others.
             if sign.mark != self._last.mark or used >= WORK_SECONDS or used < 0:
                 self._last, self._alive = sign, now
         if now - self._told >= TELL_SECONDS:
@@ -70,7 +69,7 @@ class Vigil:
 
 
 def cpu_seconds(processes: "Iterable[psutil.Process]") -> float:
-    """What these processes have used of the processor, those that are gone left out."""
+    """The CPU time of these processes, without those that are gone."""
     import psutil
 
     total = 0.0
@@ -82,7 +81,7 @@ def cpu_seconds(processes: "Iterable[psutil.Process]") -> float:
 
 
 def family(pid: int) -> "list[psutil.Process]":
-    """The process and all below it, empty where it is gone."""
+    """The process and all its descendants; empty if it is gone."""
     import psutil
 
     try:
@@ -93,8 +92,8 @@ def family(pid: int) -> "list[psutil.Process]":
 
 
 def log_size(log: Path) -> tuple[int, int]:
-    """Bytes and moment of the last change; another pair as soon as a line was written, also after a
-    rotation.
+    """Bytes and time of the last change; the pair changes as soon as a line is written, even after
+    a rotation.
     """
     try:
         status = log.stat()
@@ -104,9 +103,7 @@ def log_size(log: Path) -> tuple[int, int]:
 
 
 def last_lines(log: Path, lines: int = LOG_LINES) -> str:
-    """What a person reads of a program that failed: the end of its log, indented, under the log's
-    path.
-    """
+    """What a person reads about a failed program: the log's path and its last lines, indented."""
     written = log.read_text(errors="replace").splitlines()[-lines:] if log.exists() else []
     if not written:
         return f"It left nothing in {log}."

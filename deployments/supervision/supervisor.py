@@ -1,5 +1,5 @@
-"""supervisord under the local stack: its configuration, its start, its remote control, and what is
-left when it dies.
+"""supervisord under the local stack: its configuration, its start, its remote control, and its
+leftovers when it dies.
 """
 
 import hashlib
@@ -29,27 +29,28 @@ if TYPE_CHECKING:
     import psutil
 
 MARKER = "LAUREL_STACK"
-# What the shell says of Laurel is in the settings, which every program is given whole.
+# Prefixes of variables that are not inherited: the shell's are in the settings, which every program
+# gets.
 FOREIGN = ("LAUREL_", "PREFECT_", "MLFLOW_", "WEED_")
-# A Unix socket's address holds 104 bytes (macOS), and multiprocessing adds 32 to the temporary
+# A Unix socket's path may have 104 bytes (macOS), and multiprocessing adds 32 to the temporary
 # folder's.
 LONGEST_TEMPORARY = 68
 SOCKET, PID_FILE = "supervisord.sock", "supervisord.pid"
 GRACE_SECONDS = 5
 SHUTDOWN_SECONDS = 60
 TRIES = 10
-# For a run to say that it crashed. One in the middle of a fit does not hear the signal: it is
-# killed, and found by its silence.
+# Time for a run to report its crash. In the middle of a fit a run ignores the signal: it is killed,
+# and detected by its silence.
 RUN_SECONDS = 15
 
 
 def fingerprints(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that a stack was started with, in a form that tells no secret."""
+    """The variables that a stack was started with, hashed so that they reveal no secret."""
     return {name: hashlib.sha256(value.encode()).hexdigest() for name, value in environment.items()}
 
 
 class Supervisor:
-    """One stack's supervisord, found by its state folder, in which ``supervisorctl -c
+    """The supervisord of one stack, identified by its state folder, in which ``supervisorctl -c
     supervisord.conf`` works as well.
     """
 
@@ -69,8 +70,8 @@ class Supervisor:
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)
         }
-        # Without bytecode every process compiles all that it imports, again and again: seconds
-        # each.
+        # Without bytecode every process compiles everything that it imports, which takes seconds
+        # each time.
         inherited.pop("PYTHONDONTWRITEBYTECODE", None)
         whole = {
             **inherited,
@@ -78,8 +79,8 @@ class Supervisor:
             "HOME": inherited.get("HOME") or str(self.state),
             "PATH": os.pathsep.join([str(BIN), inherited.get("PATH") or os.defpath]),
             "PYTHONUNBUFFERED": "1",
-            # Prefect's worker and others put files of fixed names there, which a second user of the
-            # machine could not write.
+            # Prefect's worker and others put files with fixed names there, which a second user of
+            # the machine could not write.
             "TMPDIR": str(self.state / temporary),
             MARKER: str(self.state),
             **{
@@ -104,7 +105,7 @@ class Supervisor:
             )
 
     def _make_temporary(self) -> str:
-        """A folder for everything temporary, relative to the state folder; a short link to it where
+        """Make a folder for temporary files, relative to the state folder; a short link to it if
         its path is too long.
         """
         (self.state / "tmp").mkdir(mode=0o700, exist_ok=True)
@@ -116,7 +117,7 @@ class Supervisor:
         return str(link)
 
     def changed_variables(self, environment: Mapping[str, str]) -> list[str]:
-        """The variables that the running stack was started with otherwise."""
+        """The variables that differ from those of the running stack."""
         before, now = (
             json.loads(self._read("laurel", "settings") or "{}"),
             fingerprints(environment),
@@ -126,7 +127,7 @@ class Supervisor:
         )
 
     def environment(self) -> dict[str, str]:
-        """The environment of the running supervisord, empty where none runs."""
+        """The environment of the running supervisord; empty if none runs."""
         import psutil
 
         with suppress(OSError, ValueError, psutil.Error):
@@ -139,24 +140,24 @@ class Supervisor:
         return self.state / "logs" / f"{name}.log"
 
     def states(self) -> dict[str, dict[str, Any]]:
-        """What supervisord says of each program (``statename``, ``pid``, ``start``, ...), empty
-        where it does not run.
+        """supervisord's information on each program (``statename``, ``pid``, ``start``, ...); empty
+        if it does not run.
         """
         for _ in range(TRIES):
             with suppress(OSError):
                 return {info["name"]: info for info in self._call("getAllProcessInfo")}
             if not self.environment():
                 break
-            time.sleep(0.2)  # it lives, and the machine is busy
+            time.sleep(0.2)  # it is alive, but the machine is busy
         return {}
 
     def run(self, name: str) -> None:
         self._call("startProcess", name, False)
 
     def shut_down(self) -> None:
-        """Stop everything, and whatever supervisord left.
+        """Stop everything, including what supervisord left.
 
-        The worker goes first, then its runs, which can still tell the server that they end, then
+        The worker goes first, then its runs, which can still report their end to the server, then
         the service, which has a log to upload."""
         with suppress(OSError, xmlrpc.client.Fault):
             self._call("stopProcess", "worker")
@@ -172,16 +173,16 @@ class Supervisor:
     def _end_leftovers(self) -> None:
         pid_file = self.state / PID_FILE
         pid = pid_file.read_text().strip() if pid_file.exists() else ""
-        # supervisord first: it would start again whatever else is ended, and told to end it ends
-        # its programs in order.
+        # supervisord first: it would restart anything else, and when it is stopped it stops its
+        # programs in order.
         _end([process for process in self.leftovers() if str(process.pid) == pid], SHUTDOWN_SECONDS)
         for _ in range(3):
-            # A flow run's process has a session of its own, so nothing ends with the worker; it may
-            # start others meanwhile.
+            # A flow run's process has its own session, so it does not end with the worker, and it
+            # may start others meanwhile.
             _end(self.leftovers(), GRACE_SECONDS)
 
     def leftovers(self) -> "list[psutil.Process]":
-        """All living processes that carry this stack's mark in their environment."""
+        """All live processes with this stack's mark in their environment."""
         import psutil
 
         found = []
@@ -194,9 +195,7 @@ class Supervisor:
         return found
 
     def _call(self, method: str, *arguments: Any) -> Any:
-        """Raises ``OSError`` where supervisord does not run, ``xmlrpc.client.Fault`` where it
-        refuses.
-        """
+        """Raises ``OSError`` if supervisord does not run, ``xmlrpc.client.Fault`` if it refuses."""
         temporary = self._read("laurel", "temporary")
         if temporary is None:
             raise FileNotFoundError(self.configuration)
@@ -270,8 +269,8 @@ def _configuration(programs: list[Program], own: dict[str, str | int], socket: s
 
 
 def _alias(program: Program, variable: str) -> str:
-    """A program's own variable as supervisord knows it: in its file a value with `` #`` or a quote
-    would be cut short.
+    """The name under which supervisord gets a program's own variable: in its file a value with ``
+    #`` or a quote would be cut short.
     """
     return f"LAUREL_STACK_{program.name}_{variable}".upper()
 

@@ -17,7 +17,7 @@ LONGEST_CELL = 60
 
 
 class TablesError(Exception):
-    """A README or a block is not as the tables need it; the message says which and what to do."""
+    """A README or a block does not fit; the message says which and what to do."""
 
 
 def folders() -> list[Path]:
@@ -28,15 +28,12 @@ def folders() -> list[Path]:
 
 
 def with_tables(readme: Path) -> str:
-    """The README's text with the tables of its folder. Raises ``TablesError`` without a place for
-    them.
-    """
+    """The README's text with its folder's tables. Raises ``TablesError`` if it has no markers."""
     before, begin, rest = (readme.read_text() if readme.exists() else "").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise TablesError(
-            f"{readme} has no place for its tables: put these lines where they belong:\n"
-            f"{BEGIN}\n{END}"
+            f"{readme} has no place for its tables: add these lines to it:\n{BEGIN}\n{END}"
         )
     return f"{before}{BEGIN}\n{tables(readme.parent)}\n{END}{after}"
 
@@ -64,15 +61,15 @@ def tables(folder: Path) -> str:
 
 def blocks(folder: Path, kind: str) -> Iterator[tuple[str, dict[str, str]]]:
     """Name and attributes (as written) of each ``variable`` or ``output``. Raises ``TablesError``
-    where one is not described.
+    if one has no description.
     """
     for path in sorted(folder.glob("*.tf")):
         text = path.read_text()
         found = re.findall(rf'^{kind} "(\w+)" {{\n(.*?)^}}', text, re.DOTALL | re.MULTILINE)
         if len(found) != len(re.findall(rf'^\s*{kind} "', text, re.MULTILINE)):
             raise TablesError(
-                f"{path}: a {kind} is not laid out over lines of its own. Write an attribute "
-                "a line; run terraform fmt."
+                f"{path}: a {kind} is not laid out over several lines. Write one attribute per "
+                "line; run terraform fmt."
             )
         for name, body in found:
             attributes = dict(
