@@ -7,14 +7,14 @@ from prefect.states import State
 from pydantic import Field
 
 from blocks.registry import ModelVersion
-from flows.runs import TOLD, completed, named
+from flows.runs import OPTIONS, completed, run_name
 from tasks.steps.adopt import find_adopted, make_watchable, vacate
 from tasks.steps.crown import Crowning, crown
 
 Words = Annotated[str, Field(min_length=1, max_length=2000, pattern=r"\S")]
 
 
-@flow(name="adopt", flow_run_name=named("version", before="version "), **TOLD)
+@flow(name="adopt", flow_run_name=run_name("version", before="version "), **OPTIONS)
 async def adopt(
     use_case: str, version: str, by: Words, why: Words, seed: int = 0
 ) -> State[ModelVersion]:
@@ -33,11 +33,13 @@ async def adopt(
             f"{use_case} has no champion after version {before}, decided by {reason}. A retrain "
             "makes the next one."
         )
-    chosen = make_watchable(adoption.version, reason, seed)
+    champion = make_watchable(adoption.version, reason, seed)
     who = {"by": by, "why": why}
-    seconds = crown(chosen, Crowning(adoption.champion, [reason], "adoption", adoption.holder, who))
+    seconds = crown(
+        champion, Crowning(adoption.champion, [reason], "adoption", adoption.holder, who)
+    )
     return completed(
-        f"Version {chosen.number} is champion of {use_case} after {before}, in service "
+        f"Version {champion.number} is champion of {use_case} after {before}, in service "
         f"{seconds:.1f} s after it was crowned: {reason}",
-        chosen,
+        champion,
     )

@@ -11,7 +11,7 @@ from prefect.states import State
 from pydantic import Field
 
 from blocks.registry import ModelVersion
-from flows.runs import TOLD, completed, ended, named
+from flows.runs import OPTIONS, completed, ended, run_name
 from tasks.ledger.outcomes import crowned, refused
 from tasks.steps.approve.answer import TIME_LIMIT, end_waiting, judge_answer
 from tasks.steps.approve.ask import ask_people, find_question, in_words
@@ -35,7 +35,7 @@ class Answer(RunInput):
     why: str = Field("", max_length=2000, description="Why: it goes to the ledger as well.")
 
 
-@flow(name="approve", flow_run_name=named("version", before="version "), **TOLD)
+@flow(name="approve", flow_run_name=run_name("version", before="version "), **OPTIONS)
 async def approve(
     use_case: str, version: str, asked_by: str = "", time_limit_of: str | None = None
 ) -> State[ModelVersion]:

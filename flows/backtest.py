@@ -5,15 +5,15 @@ from typing import Any
 from prefect import flow
 from prefect.states import State
 
-from flows.runs import TOLD, completed, named
+from flows.runs import OPTIONS, completed, run_name
 from tasks.backtest.replay import Backtest
 from tasks.steps.backtest import in_short, replay_history, report_backtest
 
 
 @flow(
     name="backtest",
-    flow_run_name=named("through", before="through ", otherwise="all history"),
-    **TOLD,
+    flow_run_name=run_name("through", before="through ", otherwise="all history"),
+    **OPTIONS,
 )
 async def backtest(
     use_case: str,
@@ -29,6 +29,6 @@ async def backtest(
     The first champion wins on the period ``start`` (default: the third labelled one). ``policy``
     overrides the use case's own: ``{"drift": {"share": 0.2}, "retrain": {"cooldown_hours": 24}}``.
     No champion and no alias changes."""
-    found = replay_history(use_case, start, through, policy or {}, dataset_version, seed)
-    report_backtest(found)
-    return completed(in_short(found), found)
+    replay = replay_history(use_case, start, through, policy or {}, dataset_version, seed)
+    report_backtest(replay)
+    return completed(in_short(replay), replay)

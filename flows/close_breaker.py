@@ -3,11 +3,11 @@
 from prefect import flow
 from prefect.states import State
 
-from flows.runs import TOLD, completed, named
+from flows.runs import OPTIONS, completed, run_name
 from tasks.steps.retrain import close
 
 
-@flow(name="close_breaker", flow_run_name=named("by", before="by "), **TOLD)
+@flow(name="close_breaker", flow_run_name=run_name("by", before="by "), **OPTIONS)
 async def close_breaker(use_case: str, by: str, why: str) -> State[None]:
     """Close the governor's breaker, which opened after several rejected challengers in a row.
 

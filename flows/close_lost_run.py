@@ -3,11 +3,11 @@
 from prefect import flow
 from prefect.states import Completed, State
 
-from flows.runs import TOLD, named
+from flows.runs import OPTIONS, run_name
 from tasks.ledger.lost_runs import close_run, take_crown_back
 
 
-@flow(name="close_lost_run", flow_run_name=named("run", before="run "), **TOLD)
+@flow(name="close_lost_run", flow_run_name=run_name("run", before="run "), **OPTIONS)
 async def close_lost_run(use_case: str, run: str) -> State[None]:
     """Report that ``run`` (a flow run's id) crashed or was cancelled, and write its end to the
     ledger.

@@ -3,12 +3,12 @@
 from prefect import flow
 from prefect.states import State
 
-from flows.runs import TOLD, completed, named
+from flows.runs import OPTIONS, completed, run_name
 from tasks.contest.verdict import Contest
 from tasks.steps.compare import compare_versions, in_short, report_comparison
 
 
-@flow(name="compare", flow_run_name=named("window"), **TOLD)
+@flow(name="compare", flow_run_name=run_name("window"), **OPTIONS)
 async def compare(
     use_case: str, window: str, champion: str, challenger: str, seed: int = 0
 ) -> State[Contest]:

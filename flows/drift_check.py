@@ -3,7 +3,7 @@
 from prefect import flow
 from prefect.states import State
 
-from flows.runs import TOLD, completed, named
+from flows.runs import OPTIONS, completed, run_name
 from tasks.steps.drift_check.judge import (
     Checked,
     check_window,
@@ -15,7 +15,7 @@ from tasks.steps.drift_check.record import emit_drift, in_short, record_check, r
 from tasks.steps.drift_check.silence import emit_seen, find_silence
 
 
-@flow(name="drift_check", flow_run_name=named("window"), **TOLD)
+@flow(name="drift_check", flow_run_name=run_name("window"), **OPTIONS)
 async def drift_check(
     use_case: str, window: str | None = None, seed: int = 0, silent_for_hours: float | None = None
 ) -> State[Checked]:

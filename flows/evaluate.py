@@ -4,7 +4,7 @@ from prefect import flow
 from prefect.states import State
 
 from blocks.registry import ModelVersion
-from flows.runs import TOLD, completed, ended, named
+from flows.runs import OPTIONS, completed, ended, run_name
 from tasks.steps.evaluate import (
     below,
     fit_and_score_tuned,
@@ -17,7 +17,7 @@ from tasks.steps.evaluate import (
 from tasks.steps.train import find_training
 
 
-@flow(name="evaluate", flow_run_name=named("training"), **TOLD)
+@flow(name="evaluate", flow_run_name=run_name("training"), **OPTIONS)
 async def evaluate(use_case: str, training: str | None = None) -> State[ModelVersion]:
     """Judge the candidates of ``training`` (default: the latest) on its hold-out and register the
     best as challenger.
@@ -26,8 +26,8 @@ async def evaluate(use_case: str, training: str | None = None) -> State[ModelVer
     If that does not pass either, nothing is registered and the run completes as *Below the
     gate*."""
     trained = find_training(use_case, training)
-    scored = [score_candidate(trained.plan, fitted) for fitted in trained.fitted]
-    best = report_scores(trained.plan, scored)
+    candidates = [score_candidate(trained.plan, fitted) for fitted in trained.fitted]
+    best = report_scores(trained.plan, candidates)
     if not best.passed:
         recipe = tune_candidates(trained.plan)
         if recipe is not None:

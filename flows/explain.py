@@ -5,11 +5,11 @@ from datetime import datetime
 from prefect import flow
 from prefect.states import State
 
-from flows.runs import TOLD, completed, named
+from flows.runs import OPTIONS, completed, run_name
 from tasks.ledger.explanations import Explanation, Question, explain_ledger
 
 
-@flow(name="explain", flow_run_name=named("at", otherwise="now"), **TOLD)
+@flow(name="explain", flow_run_name=run_name("at", otherwise="now"), **OPTIONS)
 async def explain(
     use_case: str, at: datetime | None = None, question: Question | None = None
 ) -> State[Explanation]:

@@ -3,12 +3,12 @@
 from prefect import flow
 from prefect.states import State
 
-from flows.runs import TOLD, completed, named
+from flows.runs import OPTIONS, completed, run_name
 from tasks.data.dataset import DatasetVersion
 from tasks.steps.ingest import find_periods, publish_dataset, take_in
 
 
-@flow(name="ingest", flow_run_name=named("through"), **TOLD)
+@flow(name="ingest", flow_run_name=run_name("through"), **OPTIONS)
 async def ingest(
     use_case: str, through: str | None = None, since: str | None = None
 ) -> State[DatasetVersion]:
@@ -18,6 +18,6 @@ async def ingest(
     version. The same source gives the same version, and writes nothing. A batch that is broken as a
     whole is refused before anything is visible."""
     periods = find_periods(use_case, through, since)
-    taken = [take_in(use_case, period) for period in periods]
-    dataset = publish_dataset(use_case, taken, since)
+    batches = [take_in(use_case, period) for period in periods]
+    dataset = publish_dataset(use_case, batches, since)
     return completed(dataset.in_short, dataset)

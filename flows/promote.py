@@ -4,7 +4,7 @@ from prefect import flow
 from prefect.states import State
 
 from blocks.registry import ModelVersion
-from flows.runs import TOLD, ended, named
+from flows.runs import OPTIONS, ended, run_name
 from tasks.ledger.outcomes import asks, contest_ended, crowned
 from tasks.steps.approve.ask import ask_for_approval, asks_person
 from tasks.steps.crown import Crowning, crown
@@ -15,8 +15,8 @@ from tasks.steps.refit import refit_winner
 
 @flow(
     name="promote",
-    flow_run_name=named("version", before="version ", otherwise="challenger"),
-    **TOLD,
+    flow_run_name=run_name("version", before="version ", otherwise="challenger"),
+    **OPTIONS,
 )
 async def promote(use_case: str, version: str | None = None, seed: int = 0) -> State[ModelVersion]:
     """Hold the contest between challenger (or ``version``) and champion; refit, package and deploy

@@ -10,7 +10,7 @@ from blocks.registry import ModelVersion
 from flows.evaluate import evaluate
 from flows.ingest import ingest
 from flows.promote import promote
-from flows.runs import TOLD, completed, named
+from flows.runs import OPTIONS, completed, run_name
 from flows.train import train
 from tasks.steps.retrain import (
     ask_governor,
@@ -39,7 +39,7 @@ class Ended:
     winner: ModelVersion | None = None
 
 
-@flow(name="retrain", flow_run_name=named("through"), **TOLD)
+@flow(name="retrain", flow_run_name=run_name("through"), **OPTIONS)
 async def retrain(
     use_case: str, through: str | None = None, reason: str = "asked for", by_hand: bool = True
 ) -> State[ModelVersion]:

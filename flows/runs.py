@@ -16,18 +16,22 @@ from tasks.outside.blocks_of_run import tell, thread_of
 T = TypeVar("T")
 
 
-def named(*parameters: str, before: str = "", otherwise: str = "latest") -> Callable[[], str]:
+def run_name(*parameters: str, before: str = "", otherwise: str = "latest") -> Callable[[], str]:
     """A function for the run's name: the use case and the first of ``parameters`` that is set,
     prefixed with ``before``.
     """
 
     def name() -> str:
-        given = runtime.flow_run.parameters
-        found = next(
-            (f"{before}{given[parameter]}" for parameter in parameters if given.get(parameter)),
+        arguments = runtime.flow_run.parameters
+        value = next(
+            (
+                f"{before}{arguments[parameter]}"
+                for parameter in parameters
+                if arguments.get(parameter)
+            ),
             otherwise,
         )
-        return f"{given['use_case']} {found}"
+        return f"{arguments['use_case']} {value}"
 
     return name
 
@@ -55,13 +59,13 @@ def tell_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> 
             state.message or state.name or "no message",
         )
         # Inside the run the notifier adds the link, with the UI's address for people.
-        failed = flow_failed(
+        message = flow_failed(
             use_case,
             flow=flow.name,
             error=error,
             run_url=None if runtime.flow_run.id else url_for(flow_run),
         )
-        tell(failed, thread=thread_of(flow_run))
+        tell(message, thread=thread_of(flow_run))
 
 
 def tell_crash(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -72,7 +76,7 @@ def tell_crash(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> No
         tell_failure(flow, flow_run, state)
 
 
-TOLD: dict[str, Any] = {
+OPTIONS: dict[str, Any] = {
     "on_failure": [tell_failure],
     "on_crashed": [tell_crash],
     # The storage for results of flows and steps. Compressed, since Prefect takes a flow's plain

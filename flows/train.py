@@ -3,7 +3,7 @@
 from prefect import flow, get_run_logger
 from prefect.states import State
 
-from flows.runs import TOLD, completed, named
+from flows.runs import OPTIONS, completed, run_name
 from tasks.steps.train import (
     NothingToDo,
     Training,
@@ -15,7 +15,7 @@ from tasks.steps.train import (
 )
 
 
-@flow(name="train", flow_run_name=named("holdout", "dataset_version"), **TOLD)
+@flow(name="train", flow_run_name=run_name("holdout", "dataset_version"), **OPTIONS)
 async def train(
     use_case: str, dataset_version: str | None = None, holdout: str | None = None, seed: int = 0
 ) -> State[Training]:

@@ -80,11 +80,13 @@ def uv_variables(options: Mapping[str, str], environment: Mapping[str, str]) -> 
         variables.setdefault(
             "SSL_CERT_FILE", next(filter(None, bundles))
         )  # pip honours the last two as well
-    own = {name: (name, *OWN_NAMES.get(name, ())) for name in variables if name.startswith("UV_")}
+    synonyms = {
+        name: (name, *OWN_NAMES.get(name, ())) for name in variables if name.startswith("UV_")
+    }
     return {
         name: value
         for name, value in variables.items()
-        if not any(environment.get(other) for other in own.get(name, ()))
+        if not any(environment.get(synonym) for synonym in synonyms.get(name, ()))
     }
 
 

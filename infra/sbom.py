@@ -31,9 +31,9 @@ def main(images: list[str]) -> int:
         try:
             document = describe(image)
         except (subprocess.CalledProcessError, OSError) as error:
-            said = getattr(error, "stderr", None)
+            stderr = getattr(error, "stderr", None)
             print(
-                f"{image} cannot be read: {said.decode().strip() if said else error}. Build "
+                f"{image} cannot be read: {stderr.decode().strip() if stderr else error}. Build "
                 "it first: make images",
                 file=sys.stderr,
             )
@@ -92,11 +92,11 @@ def _packages(image: str) -> Iterator[dict[str, Any]]:
 
 def python_component(metadata: bytes) -> dict[str, Any]:
     """A Python package, from its file METADATA (UTF-8, by its specification)."""
-    said = HeaderParser().parsestr(metadata.decode(errors="replace"))
-    name, version = said["Name"], said["Version"]
+    headers = HeaderParser().parsestr(metadata.decode(errors="replace"))
+    name, version = headers["Name"], headers["Version"]
     normal = name.lower().replace("_", "-").replace(".", "-")
-    licence = said["License-Expression"] or (
-        said["License"] if said["License"] and len(said["License"]) < 100 else None
+    licence = headers["License-Expression"] or (
+        headers["License"] if headers["License"] and len(headers["License"]) < 100 else None
     )
     return _component(name, version, f"pkg:pypi/{normal}@{quote(version)}", licence)
 
@@ -108,16 +108,16 @@ def _interpreter(configuration: str) -> dict[str, Any]:
 
 def _debian(status: bytes) -> Iterable[dict[str, Any]]:
     for paragraph in status.strip().split(b"\n\n"):
-        said = BytesParser().parsebytes(paragraph, headersonly=True)
-        if said["Status"].endswith(" installed"):
-            name, version = quote(said["Package"]), quote(said["Version"], safe="")
-            purl = f"pkg:deb/debian/{name}@{version}?arch={said['Architecture']}"
-            yield _component(said["Package"], said["Version"], purl, None)
+        fields = BytesParser().parsebytes(paragraph, headersonly=True)
+        if fields["Status"].endswith(" installed"):
+            name, version = quote(fields["Package"]), quote(fields["Version"], safe="")
+            purl = f"pkg:deb/debian/{name}@{version}?arch={fields['Architecture']}"
+            yield _component(fields["Package"], fields["Version"], purl, None)
 
 
 def _component(name: str, version: str, purl: str, licence: str | None) -> dict[str, Any]:
-    found = {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl}
-    return found | (
+    component = {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl}
+    return component | (
         {"licenses": [{"license": {"name": " ".join(licence.split())}}]} if licence else {}
     )
 

@@ -36,11 +36,11 @@ def retrain_on_drift(use_case: str, retrain_id: UUID) -> AutomationCore:
     it may run.
     """
     window = {"__prefect_kind": "jinja", "template": "{{ event.payload.window }}"}
-    said = (
+    template = (
         "drift in {{ event.payload.window }}: {{ event.payload.columns | join(', ') or "
         "event.payload.cause }}"
     )
-    reason = {"__prefect_kind": "jinja", "template": said}
+    reason = {"__prefect_kind": "jinja", "template": template}
     return AutomationCore(
         name=f"retrain {use_case} on drift",
         description=(

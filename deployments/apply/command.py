@@ -69,7 +69,7 @@ class Applied:
 
 async def apply(
     settings: Settings,
-    said: Callable[[Applied], None] = lambda one: None,
+    report: Callable[[Applied], None] = lambda applied: None,
     pool_type: PoolType | None = None,
 ) -> list[Applied]:
     """Create or update everything that differs. Without ``pool_type`` a work pool stays as it is.
@@ -77,45 +77,47 @@ async def apply(
     All files of use cases are loaded before anything is written: a broken file is *refused*, with
     the reason in its name. Raises ``httpx.HTTPError`` if Prefect does not answer, ``PoolError`` if
     the pool cannot have that type."""
-    done: list[Applied] = []
+    applied_objects: list[Applied] = []
 
     def add(kind: str, name: str, change: Change) -> None:
-        done.append(Applied(kind, name, change))
-        said(done[-1])
+        applied_objects.append(Applied(kind, name, change))
+        report(applied_objects[-1])
 
     cases, faults = load_all(known())
     for fault in faults.values():
         add(USE_CASE, str(fault), "refused")
     async with get_client() as client:
-        changed, pool_type = await apply_pool(client, settings, pool_type)
-        add("work pool", f"{POOL} ({pool_type})", changed)
+        pool_change, pool_type = await apply_pool(client, settings, pool_type)
+        add("work pool", f"{POOL} ({pool_type})", pool_change)
         add("work queue", f"{POOL}/{TRAINING}", await apply_limits(client, settings, pool_type))
         for name, block in blocks(settings).items():
             add("block", f"{block._block_type_slug}/{name}", await _block(name, block))
         ids: dict[str, dict[str, UUID]] = defaultdict(dict)  # by flow, then by use case
-        standing = _Standing(client)
+        existing = _PrefectObjects(client)
         for spec in written_deployments(settings, list(cases), pool_type):
-            flow = await standing.flow(spec["entrypoint"])
+            flow = await existing.flow(spec["entrypoint"])
             change, deployment_id = await _deployment(
-                client, flow, spec, await standing.deployment(flow, spec["name"])
+                client, flow, spec, await existing.deployment(flow, spec["name"])
             )
             add("deployment", f"{flow.name}/{spec['name']}", change)
             ids[flow.name][spec["name"]] = deployment_id
-        wanted = [retrain_on_drift(name, found) for name, found in ids["retrain"].items()]
-        wanted += [
-            tell_silence(name, found, cases[name].drift.silent_hours)
-            for name, found in ids["drift_check"].items()
+        automations = [
+            retrain_on_drift(name, by_use_case) for name, by_use_case in ids["retrain"].items()
         ]
-        for name, closer in ids["close_lost_run"].items():
-            others = [
-                found[name]
-                for flow, found in ids.items()
-                if flow != "close_lost_run" and name in found
+        automations += [
+            tell_silence(name, by_use_case, cases[name].drift.silent_hours)
+            for name, by_use_case in ids["drift_check"].items()
+        ]
+        for name, close_id in ids["close_lost_run"].items():
+            watched = [
+                by_use_case[name]
+                for flow, by_use_case in ids.items()
+                if flow != "close_lost_run" and name in by_use_case
             ]
-            wanted.append(close_lost_run(name, closer, others))
-        wanted += [crash_on_lost_heartbeat(settings.heartbeat_seconds), crash_on_lost_start()]
-        wanted += [rerun_lost_run()] if pool_type == "ecs" else []
-        for automation in wanted:
+            automations.append(close_lost_run(name, close_id, watched))
+        automations += [crash_on_lost_heartbeat(settings.heartbeat_seconds), crash_on_lost_start()]
+        automations += [rerun_lost_run()] if pool_type == "ecs" else []
+        for automation in automations:
             add("automation", automation.name, await _automation(client, automation))
         for name, count in (await find_removed(client, {*cases, *faults})).items():
             add(
@@ -130,33 +132,33 @@ async def apply(
                 "MLflow to the model service",
                 await asyncio.to_thread(apply_webhook, settings),
             )
-        except Refused as refused:
-            add("webhook", f"MLflow to the model service: {refused}", "refused")
-    return done
+        except Refused as refusal:
+            add("webhook", f"MLflow to the model service: {refusal}", "refused")
+    return applied_objects
 
 
 def blocks(settings: Settings) -> dict[str, Block]:
     """The blocks that flows load, by document name, as the settings describe them."""
-    found = warehouse.Warehouse.of(settings)
+    database = warehouse.Warehouse.of(settings)
     return {
         lake.BLOCK: lake.Lake.of(settings),
         results.BLOCK: results.Results.of(settings),
         registry.BLOCK: registry.ModelRegistry.of(settings),
         service.BLOCK: service.ModelService.of(settings),
         slack.BLOCK: slack.SlackNotifier.of(settings),
-        **({warehouse.BLOCK: found} if found else {}),
+        **({warehouse.BLOCK: database} if database else {}),
     }
 
 
-async def _block(name: str, wanted: Block) -> Change:
+async def _block(name: str, block: Block) -> Change:
     try:
-        found: Block = await type(wanted).aload(name)
+        stored: Block = await type(block).aload(name)
     except ValueError:
-        await wanted.asave(name)
+        await block.asave(name)
         return "created"
-    if _content(found) == _content(wanted):
+    if _content(stored) == _content(block):
         return "unchanged"
-    await wanted.asave(name, overwrite=True)
+    await block.asave(name, overwrite=True)
     return "updated"
 
 
@@ -180,8 +182,8 @@ class _Deployable:
     schema: dict[str, Any]
 
 
-class _Standing:
-    """What Prefect has: read once for each flow, and once for the deployments of each use case."""
+class _PrefectObjects:
+    """Prefect's flows and deployments: read once for each flow, and once for each use case."""
 
     def __init__(self, client: PrefectClient) -> None:
         self._client = client
@@ -198,17 +200,20 @@ class _Standing:
 
     async def deployment(self, flow: _Deployable, name: str) -> DeploymentResponse | None:
         if name not in self._deployments:
-            found = await self._client.read_deployments(
+            deployments = await self._client.read_deployments(
                 deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[name]))
             )
-            self._deployments[name] = {one.flow_id: one for one in found}
+            self._deployments[name] = {deployment.flow_id: deployment for deployment in deployments}
         return self._deployments[name].get(flow.id)
 
 
 async def _deployment(
-    client: PrefectClient, flow: _Deployable, spec: dict[str, Any], found: DeploymentResponse | None
+    client: PrefectClient,
+    flow: _Deployable,
+    spec: dict[str, Any],
+    existing: DeploymentResponse | None,
 ) -> tuple[Change, UUID]:
-    wanted: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "description": spec["description"],
         "entrypoint": spec["entrypoint"],
         "parameters": spec["parameters"],
@@ -220,62 +225,66 @@ async def _deployment(
         "parameter_openapi_schema": flow.schema,
     }
     schedules = [
-        DeploymentScheduleCreate(schedule=_cron(one), active=one.get("active", True))
-        for one in spec["schedules"]
+        DeploymentScheduleCreate(schedule=_cron(schedule), active=schedule.get("active", True))
+        for schedule in spec["schedules"]
     ]
-    if found is not None:
-        if _same(found, wanted) and [one.schedule for one in found.schedules] == [
-            one.schedule for one in schedules
+    if existing is not None:
+        if _same(existing, fields) and [schedule.schedule for schedule in existing.schedules] == [
+            schedule.schedule for schedule in schedules
         ]:
-            return "unchanged", found.id
-        switched = {one.schedule.model_dump_json(): one.active for one in found.schedules}
+            return "unchanged", existing.id
+        active = {
+            schedule.schedule.model_dump_json(): schedule.active for schedule in existing.schedules
+        }
         schedules = [
-            one.model_copy(
-                update={"active": switched.get(one.schedule.model_dump_json(), one.active)}
+            schedule.model_copy(
+                update={"active": active.get(schedule.schedule.model_dump_json(), schedule.active)}
             )
-            for one in schedules
+            for schedule in schedules
         ]
-    made = await client.create_deployment(
-        flow.id, spec["name"], schedules=schedules, enforce_parameter_schema=True, **wanted
+    deployment_id = await client.create_deployment(
+        flow.id, spec["name"], schedules=schedules, enforce_parameter_schema=True, **fields
     )
-    return "updated" if found else "created", made
+    return "updated" if existing else "created", deployment_id
 
 
 def _cron(spec: dict[str, Any]) -> CronSchedule:
     return CronSchedule(cron=spec["cron"], timezone=spec["timezone"])
 
 
-def _same(found: DeploymentResponse, wanted: dict[str, Any]) -> bool:
-    return all(getattr(found, field) == value for field, value in wanted.items())
+def _same(existing: DeploymentResponse, fields: dict[str, Any]) -> bool:
+    return all(getattr(existing, field) == value for field, value in fields.items())
 
 
 async def _automation(client: PrefectClient, wanted: AutomationCore) -> Change:
-    found = await client.read_automations_by_name(wanted.name)
-    if not found:
+    existing = await client.read_automations_by_name(wanted.name)
+    if not existing:
         await client.create_automation(wanted)
         return "created"
     # A second automation with the same name would fire a second time.
-    for extra in found[1:]:
-        await client.delete_automation(extra.id)
-    core = AutomationCore.model_validate(found[0].model_dump(exclude={"id", "created", "updated"}))
+    for duplicate in existing[1:]:
+        await client.delete_automation(duplicate.id)
+    core = AutomationCore.model_validate(
+        existing[0].model_dump(exclude={"id", "created", "updated"})
+    )
     wanted = wanted.model_copy(update={"enabled": core.enabled})
     # Not as JSON: a list made from a set has another order in another process.
     if core.model_dump() == wanted.model_dump():
         return "unchanged"
-    await client.update_automation(found[0].id, wanted)
+    await client.update_automation(existing[0].id, wanted)
     return "updated"
 
 
 def apply_now(
     settings: Settings,
-    said: Callable[[Applied], None] = lambda one: None,
+    report: Callable[[Applied], None] = lambda applied: None,
     pool_type: PoolType | None = None,
 ) -> list[Applied]:
     """``apply``, to the server that the settings name, from code that is not async."""
     with temporary_settings(
         {PREFECT_API_URL: settings.prefect_api_url, PREFECT_API_AUTH_STRING: prefect_auth(settings)}
     ):
-        return asyncio.run(apply(settings, said, pool_type))
+        return asyncio.run(apply(settings, report, pool_type))
 
 
 def remove_now(settings: Settings, use_case: str) -> list[str]:
@@ -289,12 +298,12 @@ def remove_now(settings: Settings, use_case: str) -> list[str]:
     with temporary_settings(
         {PREFECT_API_URL: settings.prefect_api_url, PREFECT_API_AUTH_STRING: prefect_auth(settings)}
     ):
-        gone = asyncio.run(_remove(use_case))
-    if not gone:
+        removed = asyncio.run(_remove(use_case))
+    if not removed:
         raise ValueError(
             f"Prefect has no deployment or automation that Laurel made for {use_case!r}."
         )
-    return gone
+    return removed
 
 
 async def _remove(use_case: str) -> list[str]:
@@ -326,10 +335,10 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         if arguments.remove:
-            for gone in remove_now(read_stack_settings(), arguments.remove):
-                print(f"removed    {gone}")
+            for removed in remove_now(read_stack_settings(), arguments.remove):
+                print(f"removed    {removed}")
             return
-        done = apply_now(read_stack_settings(), _print, arguments.pool_type)
+        applied = apply_now(read_stack_settings(), _print, arguments.pool_type)
     except (PoolError, ValueError) as error:
         sys.exit(f"{error}")
     except httpx.TransportError as error:
@@ -338,16 +347,16 @@ def main() -> None:
             f"Prefect at {read_stack_settings().prefect_api_url} does not answer "
             f"({type(error).__name__}: {error}). {way}."
         )
-    refused = [one.name for one in done if (one.kind, one.change) == (USE_CASE, "refused")]
-    if refused:
+    broken = [item.name for item in applied if (item.kind, item.change) == (USE_CASE, "refused")]
+    if broken:
         print(
             "\nEverything is applied except the use cases with broken files:",
-            *refused,
+            *broken,
             sep="\n  ",
             file=sys.stderr,
         )
         sys.exit(0 if arguments.tolerate_broken else 1)
 
 
-def _print(one: Applied) -> None:
-    print(f"{one.change:9}  {one.kind} {one.name}", flush=True)
+def _print(applied: Applied) -> None:
+    print(f"{applied.change:9}  {applied.kind} {applied.name}", flush=True)

@@ -43,35 +43,37 @@ class PoolError(ValueError):
 
 
 async def apply_pool(
-    client: PrefectClient, settings: Settings, asked: PoolType | None
+    client: PrefectClient, settings: Settings, requested: PoolType | None
 ) -> tuple[Literal["created", "updated", "unchanged"], PoolType]:
     """Make the pool, or update its job template. Returns the change, and the type in force.
 
     A missing pool becomes a process pool, unless ``asked`` says otherwise. Without ``asked`` an ECS
     pool's template stays as it is; in a process pool's template only the command is filled in.
     Raises ``PoolError`` for a pool of another type, and for missing settings of an ECS pool."""
-    template = ecs_template(settings) if asked == "ecs" else None
+    template = ecs_template(settings) if requested == "ecs" else None
     try:
-        found = await client.read_work_pool(POOL)
+        pool = await client.read_work_pool(POOL)
     except ObjectNotFound:
         await client.create_work_pool(
             WorkPoolCreate(
-                name=POOL, type=asked or "process", base_job_template=template or process_template()
+                name=POOL,
+                type=requested or "process",
+                base_job_template=template or process_template(),
             )
         )
-        return "created", asked or "process"
-    if found.type not in ("process", "ecs") or asked not in (None, found.type):
+        return "created", requested or "process"
+    if pool.type not in ("process", "ecs") or requested not in (None, pool.type):
         raise PoolError(
-            f"The work pool {POOL!r} is of type {found.type!r}, and Prefect cannot change a "
+            f"The work pool {POOL!r} is of type {pool.type!r}, and Prefect cannot change a "
             "pool's type. Stop its workers, let its runs "
             f"end, then: prefect work-pool delete {POOL} && python -m deployments.apply "
-            f"--pool-type {asked or 'process'}. "
+            f"--pool-type {requested or 'process'}. "
             "The deployments stay and join the new pool; runs that wait in the old one are lost."
         )
-    in_force: PoolType = "ecs" if found.type == "ecs" else "process"
+    in_force: PoolType = "ecs" if pool.type == "ecs" else "process"
     if in_force == "process":
-        template = process_template(found.base_job_template)
-    if template is None or found.base_job_template == template:
+        template = process_template(pool.base_job_template)
+    if template is None or pool.base_job_template == template:
         return "unchanged", in_force
     await client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
     return "updated", in_force
@@ -95,14 +97,14 @@ async def apply_limits(
     if queue.concurrency_limit != limit:
         await client.update_work_queue(queue.id, concurrency_limit=limit)
         change = "updated" if change == "unchanged" else change
-    whole = limit + OTHER_RUNS if runs or pool.concurrency_limit is None else pool.concurrency_limit
-    if pool.concurrency_limit != whole:
-        await client.update_work_pool(POOL, WorkPoolUpdate(concurrency_limit=whole))
+    total = limit + OTHER_RUNS if runs or pool.concurrency_limit is None else pool.concurrency_limit
+    if pool.concurrency_limit != total:
+        await client.update_work_pool(POOL, WorkPoolUpdate(concurrency_limit=total))
         change = "updated" if change == "unchanged" else change
     return change
 
 
-def process_template(found: dict[str, Any] | None = None) -> dict[str, Any]:
+def process_template(existing: dict[str, Any] | None = None) -> dict[str, Any]:
     """``found``, or else the process worker's own job template, with Laurel's command to start a
     run, unless somebody chose another.
 
@@ -110,7 +112,7 @@ def process_template(found: dict[str, Any] | None = None) -> dict[str, Any]:
     (docs/decisions/0015-starting-a-run.md)."""
     from prefect.workers.process import ProcessWorker
 
-    template = copy.deepcopy(found or ProcessWorker.get_default_base_job_template())
+    template = copy.deepcopy(existing or ProcessWorker.get_default_base_job_template())
     command = template["variables"]["properties"].get("command")
     if command is not None and command.get("default") is None:
         command["default"] = ENGINE
@@ -124,15 +126,15 @@ def ecs_template(settings: Settings) -> dict[str, Any]:
     from prefect_aws.workers.ecs_worker import ECSWorker
 
     defaults = _defaults(settings)
-    own = yaml.safe_load(ECS_TEMPLATE.read_text())
+    additions = yaml.safe_load(ECS_TEMPLATE.read_text())
     template = copy.deepcopy(ECSWorker.get_default_base_job_template())
     fields = template["variables"]["properties"]
-    for name, field in own["variables"].items():
+    for name, field in additions["variables"].items():
         fields[name] = {**fields.get(name, {}), **field}
-    defaults["env"] = {**own["env"], **defaults["env"]}
+    defaults["env"] = {**additions["env"], **defaults["env"]}
     for name, value in defaults.items():
         fields[name] = {**fields[name], "default": value}
-    _merge(template["job_configuration"], own["job_configuration"])
+    _merge(template["job_configuration"], additions["job_configuration"])
     return template
 
 
@@ -180,29 +182,29 @@ def _defaults(settings: Settings) -> dict[str, Any]:
 
 
 def _listed(text: str) -> list[str]:
-    return [one.strip() for one in text.split(",") if one.strip()]
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _secrets(text: str) -> dict[str, str]:
     """ARNs by variable. Raises ``PoolError`` for an invalid ARN without showing it: it may be the
     secret itself.
     """
-    pairs = [one.partition("=") for one in _listed(text)]
-    wrong = [
+    pairs = [entry.partition("=") for entry in _listed(text)]
+    invalid = [
         str(place)
         for place, (name, _, arn) in enumerate(pairs, 1)
         if not name or not arn.startswith("arn:")
     ]
-    if wrong:
+    if invalid:
         raise PoolError(
             "LAUREL_ECS_SECRETS is NAME=ARN,NAME=ARN with ARNs of Secrets Manager; entry "
-            f"{', '.join(wrong)} is not."
+            f"{', '.join(invalid)} is not."
         )
     return {name: arn for name, _, arn in pairs}
 
 
-def _merge(into: dict[str, Any], own: dict[str, Any]) -> None:
-    for name, value in own.items():
+def _merge(into: dict[str, Any], additions: dict[str, Any]) -> None:
+    for name, value in additions.items():
         if isinstance(value, dict) and isinstance(into.get(name), dict):
             _merge(into[name], value)
         else:

@@ -30,7 +30,9 @@ async def remove(client: PrefectClient, use_case: str) -> list[str]:
     each.
     """
     removed = []
-    for deployment in [one async for one in _ours(client) if one.name == use_case]:
+    for deployment in [
+        candidate async for candidate in _ours(client) if candidate.name == use_case
+    ]:
         flow = await client.read_flow(deployment.flow_id)
         await client.delete_deployment(deployment.id)
         removed.append(f"deployment {flow.name}/{use_case}")

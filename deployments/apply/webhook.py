@@ -27,7 +27,7 @@ def apply_webhook(settings: Settings) -> Literal["created", "updated", "unchange
 
     assert settings.serving_webhook_secret is not None
     url = f"{settings.serving_base_url}/webhooks/mlflow"
-    wanted: dict[str, Any] = {"name": NAME, "url": url, "events": EVENTS, "status": "ACTIVE"}
+    fields: dict[str, Any] = {"name": NAME, "url": url, "events": EVENTS, "status": "ACTIVE"}
     secret = {"secret": settings.serving_webhook_secret.get_secret_value()}
     user, password = settings.mlflow_username, settings.mlflow_password
     auth = (user, password.get_secret_value()) if user and password else None
@@ -36,16 +36,16 @@ def apply_webhook(settings: Settings) -> Literal["created", "updated", "unchange
         auth=auth,
         timeout=_TIMEOUT_SECONDS,
     ) as mlflow:
-        found = _find(mlflow)
-        if found is None:
-            _ask(mlflow, "POST", "webhooks", wanted | secret)
+        webhook = _find(mlflow)
+        if webhook is None:
+            _ask(mlflow, "POST", "webhooks", fields | secret)
             return "created"
-        place = f"webhooks/{found['webhook_id']}"
-        if {name: found.get(name) for name in wanted} == wanted:
+        place = f"webhooks/{webhook['webhook_id']}"
+        if {name: webhook.get(name) for name in fields} == fields:
             answer = _ask(mlflow, "POST", f"{place}/test", {})
             if answer.get("result", {}).get("response_status") != _UNSIGNED:
                 return "unchanged"
-        _ask(mlflow, "PATCH", place, wanted | secret)
+        _ask(mlflow, "PATCH", place, fields | secret)
         return "updated"
 
 
@@ -53,15 +53,15 @@ def _find(mlflow: Any) -> dict[str, Any] | None:
     """Laurel's webhook, or ``None``. A second webhook with the same name would call a second time,
     and is removed.
     """
-    listed: list[dict[str, Any]] = []
+    webhooks: list[dict[str, Any]] = []
     page = None
     while page != "":
         answer = _ask(mlflow, "GET", "webhooks", params={"page_token": page} if page else None)
-        listed += [one for one in answer.get("webhooks", []) if one["name"] == NAME]
+        webhooks += [webhook for webhook in answer.get("webhooks", []) if webhook["name"] == NAME]
         page = answer.get("next_page_token", "")
-    for extra in listed[1:]:
-        _ask(mlflow, "DELETE", f"webhooks/{extra['webhook_id']}")
-    return listed[0] if listed else None
+    for duplicate in webhooks[1:]:
+        _ask(mlflow, "DELETE", f"webhooks/{duplicate['webhook_id']}")
+    return webhooks[0] if webhooks else None
 
 
 def _ask(
@@ -74,15 +74,15 @@ def _ask(
     import httpx
 
     try:
-        answer = mlflow.request(method, path, json=body, params=params)
-        said: Any = answer.json()
+        response = mlflow.request(method, path, json=body, params=params)
+        content: Any = response.json()
     except (httpx.HTTPError, ValueError) as error:
         raise Refused(
             f"MLflow did not answer as expected ({error}); new champions are found by polling"
         ) from error
-    if answer.status_code != 200 or not isinstance(said, dict):
-        reason = str(said.get("message") if isinstance(said, dict) else said)[:200]
+    if response.status_code != 200 or not isinstance(content, dict):
+        reason = str(content.get("message") if isinstance(content, dict) else content)[:200]
         raise Refused(
-            f"MLflow answered {answer.status_code} ({reason}); new champions are found by polling"
+            f"MLflow answered {response.status_code} ({reason}); new champions are found by polling"
         )
-    return said
+    return content

@@ -25,14 +25,14 @@ def written_deployments(
         "LAUREL_PYTHONPATH": settings.flow_run_pythonpath,
     }.items():
         text = text.replace("{{ $" + name + " }}", value)
-    written = yaml.safe_load(text)["deployments"]
+    specs = yaml.safe_load(text)["deployments"]
     if pool_type == "ecs":
-        for spec in written:
+        for spec in specs:
             spec["work_pool"] = {
                 **spec["work_pool"],
                 "job_variables": _without_pythonpath(spec["work_pool"]["job_variables"]),
             }
-    for spec in written:
+    for spec in specs:
         # Through the deployment it reaches the run, whatever environment the worker was started
         # with.
         env = {**spec["work_pool"]["job_variables"]["env"], **flow_run_environment(settings)}
@@ -40,9 +40,9 @@ def written_deployments(
             **spec["work_pool"],
             "job_variables": {**spec["work_pool"]["job_variables"], "env": env},
         }
-    named = {spec["name"] for spec in written}
-    model = [spec for spec in written if spec["name"] == written[0]["name"]]
-    return [spec for spec in written if spec["name"] in use_cases] + [
+    named = {spec["name"] for spec in specs}
+    model = [spec for spec in specs if spec["name"] == specs[0]["name"]]
+    return [spec for spec in specs if spec["name"] in use_cases] + [
         _for_use_case(spec, use_case)
         for use_case in use_cases
         if use_case not in named
@@ -51,12 +51,12 @@ def written_deployments(
 
 
 def _for_use_case(spec: dict[str, Any], use_case: str) -> dict[str, Any]:
-    own = copy.deepcopy(spec)
+    copied = copy.deepcopy(spec)
     return {
-        **own,
+        **copied,
         "name": use_case,
         "tags": ["laurel", use_case],
-        "parameters": {**own["parameters"], "use_case": use_case},
+        "parameters": {**copied["parameters"], "use_case": use_case},
     }
 
 

@@ -69,12 +69,12 @@ class Cluster:
             raise
 
     def _start(self, ecs: Any, command: list[str]) -> tuple[str, str]:
-        found = self._configuration()
+        configuration = self._configuration()
         network = {
-            "subnets": found["LAUREL_ECS_SUBNETS"].split(","),
-            "securityGroups": found["LAUREL_ECS_SECURITY_GROUPS"].split(","),
+            "subnets": configuration["LAUREL_ECS_SUBNETS"].split(","),
+            "securityGroups": configuration["LAUREL_ECS_SECURITY_GROUPS"].split(","),
         }
-        cluster = found["LAUREL_ECS_CLUSTER"]
+        cluster = configuration["LAUREL_ECS_CLUSTER"]
         answer = ecs.run_task(
             cluster=cluster,
             taskDefinition=f"{self.name}-{CONTAINER}",
@@ -83,7 +83,9 @@ class Cluster:
             startedBy="github",
         )
         if not answer["tasks"]:
-            reasons = "; ".join(one.get("reason", "no reason given") for one in answer["failures"])
+            reasons = "; ".join(
+                failure.get("reason", "no reason given") for failure in answer["failures"]
+            )
             raise CommandLost(
                 f"ECS did not start the command in the cluster {cluster!r}: {reasons}"
             )
@@ -92,18 +94,18 @@ class Cluster:
     def _configuration(self) -> dict[str, str]:
         path = f"/{self.name}/config"
         pages = self.client("ssm").get_paginator("get_parameters_by_path").paginate(Path=path)
-        found = {
-            one["Name"].rpartition("/")[2]: one["Value"]
+        configuration = {
+            parameter["Name"].rpartition("/")[2]: parameter["Value"]
             for page in pages
-            for one in page["Parameters"]
+            for parameter in page["Parameters"]
         }
-        missing = [name for name in NEEDED if name not in found]
+        missing = [name for name in NEEDED if name not in configuration]
         if missing:
             raise CommandLost(
                 f"The parameter store has no {', '.join(missing)} under {path}: is there a "
                 "stack with that name in this region?"
             )
-        return found
+        return configuration
 
 
 class _Log:
@@ -140,15 +142,15 @@ class _Log:
 
 
 def _describe(ecs: Any, cluster: str, arn: str) -> dict[str, Any]:
-    found = ecs.describe_tasks(cluster=cluster, tasks=[arn])["tasks"]
-    if not found:
+    tasks = ecs.describe_tasks(cluster=cluster, tasks=[arn])["tasks"]
+    if not tasks:
         raise CommandLost(f"ECS no longer knows the task {arn}.")
-    return dict(found[0])
+    return dict(tasks[0])
 
 
 def _exit_code(task: dict[str, Any]) -> int:
     container: dict[str, Any] = next(
-        (one for one in task["containers"] if one["name"] == CONTAINER), {}
+        (candidate for candidate in task["containers"] if candidate["name"] == CONTAINER), {}
     )
     if "exitCode" not in container:
         reason = container.get("reason") or task.get("stoppedReason") or "no reason given"
@@ -176,21 +178,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "command", nargs="+", help="after --: what to run, as in a shell of the image laurel-flows"
     )
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     report = FromLines()
 
     def say(line: str) -> None:
-        if not report.took(line):
+        if not report.take(line):
             print(line, flush=True)
 
     try:
-        code = Cluster(asked.name, boto3.client).run(asked.command, say, asked.timeout_minutes * 60)
-    except (CommandLost, ClientError, BotoCoreError) as lost:
-        print(lost, file=sys.stderr)
-        report.text = report.text or f"> **The command did not finish.** {lost}\n"
+        code = Cluster(options.name, boto3.client).run(
+            options.command, say, options.timeout_minutes * 60
+        )
+    except (CommandLost, ClientError, BotoCoreError) as error:
+        print(error, file=sys.stderr)
+        report.text = report.text or f"> **The command did not finish.** {error}\n"
         code = 1
-    if asked.report:
-        asked.report.write_text(report.text)
+    if options.report:
+        options.report.write_text(report.text)
     return code
 
 

@@ -50,23 +50,26 @@ def record(ecs: Any, cluster: str, services: Sequence[str] = SERVICES) -> Record
     """``{service: {"task_definition": ARN, "images": {container: image}}}`` of the services that
     exist.
     """
-    found: Record = {}
+    by_service: Record = {}
     for service in _describe(ecs, cluster, services):
-        found[service["serviceName"]] = {
+        by_service[service["serviceName"]] = {
             "task_definition": service["taskDefinition"],
             "images": _images(ecs, service),
         }
-    return found
+    return by_service
 
 
 def tags(ecs: Any, ssm: Any, stack: str) -> dict[str, str]:
     """Terraform's variable -> tag of the running image; empty if nothing runs yet."""
     flows = ssm.get_parameters(Names=[f"/{stack}/config/LAUREL_ECS_IMAGE"])["Parameters"]
-    now = {name: next(iter(was["images"].values())) for name, was in record(ecs, stack).items()}
+    images_by_service = {
+        name: next(iter(recorded["images"].values()))
+        for name, recorded in record(ecs, stack).items()
+    }
     images = {
         "image_tag": flows[0]["Value"] if flows else "",
-        "servers_image_tag": now.get("prefect", ""),
-        "serving_image_tag": now.get("serving", ""),
+        "servers_image_tag": images_by_service.get("prefect", ""),
+        "serving_image_tag": images_by_service.get("serving", ""),
     }
     return {variable: image.rpartition(":")[2] for variable, image in images.items()}
 
@@ -77,25 +80,25 @@ def restore(ecs: Any, cluster: str, before: Record, say: Callable[[str], None]) 
 
     A service that the failed deployment created is left alone. Raises ``RestoreFailed`` if a
     recorded service is gone."""
-    now = {
+    running = {
         service["serviceName"]: service["taskDefinition"]
         for service in _describe(ecs, cluster, list(before))
     }
     restored = []
-    for name, was in before.items():
-        if name in now and now[name] != was["task_definition"]:
-            definition = _active(ecs, was["task_definition"])
+    for name, recorded in before.items():
+        if name in running and running[name] != recorded["task_definition"]:
+            definition = _active(ecs, recorded["task_definition"])
             ecs.update_service(cluster=cluster, service=name, taskDefinition=definition)
             say(
                 f"{name}: restored to {_short(definition)}, which runs "
-                f"{', '.join(was['images'].values())}"
+                f"{', '.join(recorded['images'].values())}"
             )
             restored.append(name)
-    gone = sorted(set(before) - set(now))
-    if gone:
+    missing = sorted(set(before) - set(running))
+    if missing:
         raise RestoreFailed(
             f"These services are gone from the cluster {cluster!r}, and only Terraform can "
-            f"create them again: {', '.join(gone)}"
+            f"create them again: {', '.join(missing)}"
         )
     return restored
 
@@ -110,29 +113,30 @@ def wait_until_stable(
     """
     end = time.monotonic() + timeout_seconds
     while True:
-        found = _describe(ecs, cluster, names)
-        unstable = [one for one in found if not _is_stable(one)]
-        other = [
-            one["serviceName"]
-            for one in found
-            if tag and _is_stable(one) and not _has_tag(_images(ecs, one), tag)
+        descriptions = _describe(ecs, cluster, names)
+        unstable = [service for service in descriptions if not _is_stable(service)]
+        rolled_back = [
+            service["serviceName"]
+            for service in descriptions
+            if tag and _is_stable(service) and not _has_tag(_images(ecs, service), tag)
         ]
-        missing = sorted(set(names) - {one["serviceName"] for one in found})
-        if other or missing:
-            reason = "ECS rolled them back" if other else "they do not exist"
+        missing = sorted(set(names) - {service["serviceName"] for service in descriptions})
+        if rolled_back or missing:
+            reason = "ECS rolled them back" if rolled_back else "they do not exist"
             raise RestoreFailed(
-                f"Without images of {tag}: {', '.join(other + missing)}; {reason}. The "
+                f"Without images of {tag}: {', '.join(rolled_back + missing)}; {reason}. The "
                 "services' events in the ECS console say why."
             )
         if not unstable:
             return
         if time.monotonic() > end:
-            told = ", ".join(
-                f"{one['serviceName']} ({one['runningCount']} of {one['desiredCount']} tasks)"
-                for one in unstable
+            counts = ", ".join(
+                f"{service['serviceName']} "
+                f"({service['runningCount']} of {service['desiredCount']} tasks)"
+                for service in unstable
             )
             raise RestoreFailed(
-                f"Not stable within {timeout_seconds:g} s: {told}. The services' events in "
+                f"Not stable within {timeout_seconds:g} s: {counts}. The services' events in "
                 "the ECS console say why."
             )
         time.sleep(POLL_SECONDS)
@@ -158,8 +162,8 @@ def _images(ecs: Any, service: dict[str, Any]) -> dict[str, str]:
 def _describe(ecs: Any, cluster: str, services: Sequence[str]) -> list[dict[str, Any]]:
     if not services:
         return []
-    found = ecs.describe_services(cluster=cluster, services=list(services))["services"]
-    return [service for service in found if service["status"] == "ACTIVE"]
+    descriptions = ecs.describe_services(cluster=cluster, services=list(services))["services"]
+    return [service for service in descriptions if service["status"] == "ACTIVE"]
 
 
 def _active(ecs: Any, arn: str) -> str:
@@ -200,28 +204,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--prefix", default="TF_VAR_", help="tags: the prefix of each name (default: TF_VAR_)"
     )
-    asked = parser.parse_args(arguments)
-    if asked.file is None and asked.what not in ("wait", "tags"):
-        parser.error(f"{asked.what} needs a file")
-    names: list[str] = asked.service or list(SERVICES)
+    options = parser.parse_args(arguments)
+    if options.file is None and options.what not in ("wait", "tags"):
+        parser.error(f"{options.what} needs a file")
+    names: list[str] = options.service or list(SERVICES)
     try:
         ecs = boto3.client("ecs")
-        if asked.what == "record":
-            found = record(ecs, asked.cluster, names)
-            asked.file.write_text(json.dumps(found, indent=1))
-            print(f"{len(found)} services of {asked.cluster}: {', '.join(found) or 'none yet'}")
-        elif asked.what == "tags":
-            for variable, tag in tags(ecs, boto3.client("ssm"), asked.cluster).items():
-                print(f"{asked.prefix}{variable}={tag}")
-        elif asked.what == "wait":
-            wait_until_stable(ecs, asked.cluster, names, asked.timeout_seconds, asked.tag)
+        if options.what == "record":
+            recorded = record(ecs, options.cluster, names)
+            options.file.write_text(json.dumps(recorded, indent=1))
+            print(
+                f"{len(recorded)} services of {options.cluster}: "
+                f"{', '.join(recorded) or 'none yet'}"
+            )
+        elif options.what == "tags":
+            for variable, tag in tags(ecs, boto3.client("ssm"), options.cluster).items():
+                print(f"{options.prefix}{variable}={tag}")
+        elif options.what == "wait":
+            wait_until_stable(ecs, options.cluster, names, options.timeout_seconds, options.tag)
             print(f"{len(names)} services are stable")
         else:
-            restored = restore(ecs, asked.cluster, json.loads(asked.file.read_text()), print)
-            wait_until_stable(ecs, asked.cluster, restored, asked.timeout_seconds)
+            restored = restore(ecs, options.cluster, json.loads(options.file.read_text()), print)
+            wait_until_stable(ecs, options.cluster, restored, options.timeout_seconds)
             print(f"{len(restored)} services restored")
-    except (RestoreFailed, ClientError, BotoCoreError) as failed:
-        print(failed, file=sys.stderr)
+    except (RestoreFailed, ClientError, BotoCoreError) as error:
+        print(error, file=sys.stderr)
         return 1
     return 0
 

@@ -42,17 +42,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--output", type=Path, default=Path("model.tar.gz"), help="default: %(default)s"
     )
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
         version = write_archive(
-            ModelRegistry.of(Settings.read()), asked.use_case, asked.version, asked.output
+            ModelRegistry.of(Settings.read()), options.use_case, options.version, options.output
         )
     except (RegistryAway, RegistryError, OSError, ValidationError) as error:
         print(f"No archive was made: {error}", file=sys.stderr)
         return 1
     print(
-        f"{asked.output}: {asked.use_case} version {version.number}, "
-        f"{asked.output.stat().st_size / 1e6:.1f} MB"
+        f"{options.output}: {options.use_case} version {version.number}, "
+        f"{options.output.stat().st_size / 1e6:.1f} MB"
     )
     return 0
 
@@ -73,13 +73,13 @@ def write_archive(
     with tempfile.TemporaryDirectory() as folder:
         package = registry.download_package(version, Path(folder))
         contents = {name: (package / name).read_bytes() for name in _FILES}
-    expected = version.tags.get("laurel.package_sha256")
-    if hashlib.sha256(contents["package.json"]).hexdigest() != expected:
+    digest = version.tags.get("laurel.package_sha256")
+    if hashlib.sha256(contents["package.json"]).hexdigest() != digest:
         raise RegistryError(
             f"The package of {use_case!r} version {version.number} is not the registered one: "
             "its digest differs."
         )
-    contents[_RECORD] = json.dumps({"version": version.number, "sha256": expected}).encode()
+    contents[_RECORD] = json.dumps({"version": version.number, "sha256": digest}).encode()
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_bytes(_archive(contents))
     return version
@@ -87,16 +87,16 @@ def write_archive(
 
 def _archive(contents: dict[str, bytes]) -> bytes:
     """A tar.gz of these files without times and owners: it depends only on their content."""
-    packed = io.BytesIO()
+    buffer = io.BytesIO()
     with (
-        gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as zipped,
+        gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as zipped,
         tarfile.open(fileobj=zipped, mode="w") as archive,
     ):
         for name, data in sorted(contents.items()):
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(data), 0o644
             archive.addfile(entry, io.BytesIO(data))
-    return packed.getvalue()
+    return buffer.getvalue()
 
 
 if __name__ == "__main__":

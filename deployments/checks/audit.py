@@ -39,7 +39,7 @@ def main() -> None:
         description="Check the ledgers of use cases; by default all of them.",
     )
     parser.add_argument("use_cases", nargs="*", metavar="use case", help="the use case's name")
-    wanted = parser.parse_args().use_cases
+    requested = parser.parse_args().use_cases
     # MLflow's library reads it before its first request: an unreachable server becomes a line of
     # the audit, and not minutes of waiting.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -49,12 +49,12 @@ def main() -> None:
         names = audited_use_cases(store)
     except LakeAway as error:
         sys.exit(f"The ledgers cannot be checked: {error}")
-    if strangers := sorted(set(wanted) - set(names)):
+    if strangers := sorted(set(requested) - set(names)):
         sys.exit(
             f"Unknown use case {', '.join(strangers)}. Use cases with a ledger or a file: "
             f"{', '.join(names)}."
         )
-    audits = [audit_ledger(store, registry, name) for name in wanted or names]
+    audits = [audit_ledger(store, registry, name) for name in requested or names]
     for audit in audits:
         print(in_a_line(audit), flush=True)
     sys.exit(1 if any(audit.faults for audit in audits) else 0)

@@ -35,13 +35,14 @@ def check_service(service: ModelService, use_case: str, version: str | None = No
 
     ``version`` has to serve; ``None`` accepts the version that the service reports. Raises
     ``SmokeFailed`` and ``ServiceAway``."""
-    said = service.describe(use_case)
-    if not said.get("ready"):
+    description = service.describe(use_case)
+    if not description.get("ready"):
         raise NotReady(
-            f"{use_case}: the service has no champion yet, last error: {said.get('last_error')}"
+            f"{use_case}: the service has no champion yet, "
+            f"last error: {description.get('last_error')}"
         )
-    expected = version or str(said["version"])
-    rows = said["examples"]
+    expected = version or str(description["version"])
+    rows = description["examples"]
     return judge_answer(use_case, expected, len(rows), service.predict(use_case, rows))
 
 
@@ -56,22 +57,22 @@ def judge_answer(use_case: str, version: str, rows: int, answer: dict[str, Any])
     predictions = answer.get("predictions") or []
     if len(predictions) != rows:
         raise SmokeFailed(f"{use_case}: {len(predictions)} predictions for {rows} rows")
-    wrong = [one for one in predictions if not _is_answer(one)]
-    if wrong:
+    invalid = [prediction for prediction in predictions if not _is_answer(prediction)]
+    if invalid:
         raise SmokeFailed(
-            f"{use_case}: not a prediction, with a score from 0 to 1 and a decision: {wrong[0]}"
+            f"{use_case}: not a prediction, with a score from 0 to 1 and a decision: {invalid[0]}"
         )
-    scores = ", ".join(f"{one['score']:.4f}" for one in predictions)
+    scores = ", ".join(f"{prediction['score']:.4f}" for prediction in predictions)
     return f"{use_case}: version {version} answers, {rows} rows, scores {scores}"
 
 
-def _is_answer(one: dict[str, Any]) -> bool:
-    score = one.get("score")
+def _is_answer(prediction: dict[str, Any]) -> bool:
+    score = prediction.get("score")
     return (
         isinstance(score, float | int)
         and math.isfinite(score)
         and 0 <= score <= 1
-        and isinstance(one.get("decision"), bool)
+        and isinstance(prediction.get("decision"), bool)
     )
 
 
@@ -148,21 +149,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=120,
         help="how long a new container may take to take over (default: 120)",
     )
-    asked, settings = parser.parse_args(arguments), read_stack_settings()
-    service = ModelService(url=asked.url or settings.serving_base_url, key=settings.serving_key)
-    names = asked.use_case or listed(settings)
-    if asked.version and (len(names) > 1 or "*" in names):
+    options, settings = parser.parse_args(arguments), read_stack_settings()
+    service = ModelService(url=options.url or settings.serving_base_url, key=settings.serving_key)
+    names = options.use_case or listed(settings)
+    if options.version and (len(names) > 1 or "*" in names):
         parser.error("--version is for one use case")
     try:
-        for use_case in served_within(service, asked.timeout_seconds) if "*" in names else names:
-            if asked.version is None and not is_crowned(
+        for use_case in served_within(service, options.timeout_seconds) if "*" in names else names:
+            if options.version is None and not is_crowned(
                 ModelRegistry.of(settings), service, use_case
             ):
                 print(f"{use_case}: the service answers; there was no champion yet")
             else:
-                print(check_within(service, use_case, asked.version, asked.timeout_seconds))
-    except (ServiceAway, SmokeFailed, RegistryError) as failed:
-        print(failed, file=sys.stderr)
+                print(check_within(service, use_case, options.version, options.timeout_seconds))
+    except (ServiceAway, SmokeFailed, RegistryError) as error:
+        print(error, file=sys.stderr)
         return 1
     return 0
 

@@ -56,9 +56,9 @@ def play(demo: Demo) -> Story:
         demo.watch_retrain(first, "champion 1")
         frames = months.result()
         with demo.steady_traffic(frames[WATCHED[0]]) as traffic:
-            known = live_until_drift(demo, frames, traffic)
+            retrains = live_until_drift(demo, frames, traffic)
             with demo.stages.stage("drift event to retrain, by the automation"):
-                run = demo.runs.await_automatic_retrain(known)
+                run = demo.runs.await_automatic_retrain(retrains)
             if run is not None:
                 demo.watch_retrain(run, "champion 2")
                 demo.read_contest()
@@ -87,11 +87,11 @@ def live_until_drift(demo: Demo, frames: dict[str, pl.DataFrame], traffic: Traff
                 by_hand = demo.runs.start("retrain", through=month, reason="somebody asks for one")
             elif month == WATCHED[-1]:
                 demo.watch_rejection(by_hand)
-            known = demo.runs.known_retrains()
+            retrains = demo.runs.known_retrains()
             checks.append((month, aside.submit(demo.start_check, month, demo.rows_logged())))
         for month, check in checks:
             demo.judge_month(month, *check.result())
-    return known
+    return retrains
 
 
 def start_stack(settings: Settings, stages: Stages) -> Settings:
@@ -99,15 +99,15 @@ def start_stack(settings: Settings, stages: Stages) -> Settings:
     answers, while other servers start.
     """
     with stages.stage("servers up, deployments applied") as stage:
-        applying: list[Future[Any]] = []
+        futures: list[Future[Any]] = []
 
         def on_ready(name: str, seconds: float) -> None:
-            stage.note(f"{stage.said}{name} {seconds:.0f} s  ")
+            stage.note(f"{stage.result}{name} {seconds:.0f} s  ")
             if name == "prefect":
-                applying.append(_begin(lambda: apply_now(settings)))
+                futures.append(_begin(lambda: apply_now(settings)))
 
         settings = stack.up(settings, on_ready=on_ready, say=stages.tell)
-        for future in applying:
+        for future in futures:
             future.result()
     return settings
 
@@ -184,14 +184,14 @@ def run(keep: bool) -> int:
 
 
 def _run_in(folder: Path, keep: bool, console: Console) -> int:
-    finished, settings = False, Settings.read(folder)
+    succeeded, settings = False, Settings.read(folder)
     try:
         with Stages(console) as stages:
             settings = start_stack(demo_settings(folder, stages.tell), stages)
             with StackWatch(Supervisor(settings.state), stages.tell) as watch:
                 story = play_on(settings, stages, watch)
         keep_and_tell(story, settings, console)
-        finished = True
+        succeeded = True
     except (DemoFailed, stack.StackError, *AWAY) as error:
         console.print(f"\n{error}", style="red", markup=False, highlight=False, soft_wrap=True)
         console.print(f"All logs: {folder / 'logs'}", highlight=False, soft_wrap=True)
@@ -200,7 +200,7 @@ def _run_in(folder: Path, keep: bool, console: Console) -> int:
         console.print("\nInterrupted; stopping the demo's stack.")
         return 130
     finally:
-        if not (finished and keep):
+        if not (succeeded and keep):
             stack.down(settings)
     console.print(
         _farewell(settings) if keep else "The demo's stack is down.",
@@ -236,10 +236,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_true",
         help="run on the servers that the settings name, and leave them running",
     )
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     raise_on_interrupts()
-    if given.down and given.against_running:
+    if options.down and options.against_running:
         parser.error(
             "--down stops the stack that the demo starts; with --against-running it starts none"
         )
-    return run_against_running() if given.against_running else run(keep=not given.down)
+    return run_against_running() if options.against_running else run(keep=not options.down)

@@ -40,9 +40,11 @@ class Answers:
         first = min((moment for moment, by in self.times if by == version), default=None)
         if first is None:
             return float("nan")
-        near = sorted(moment for moment, _ in self.times if abs(moment - first) <= around_seconds)
+        moments = sorted(
+            moment for moment, _ in self.times if abs(moment - first) <= around_seconds
+        )
         return 1000 * max(
-            (late - early for early, late in zip(near, near[1:], strict=False)),
+            (late - early for early, late in zip(moments, moments[1:], strict=False)),
             default=float("nan"),
         )
 
@@ -65,29 +67,29 @@ class Caller:
         is counted.
         """
         answer = self._post("predict", {"rows": rows})
-        return [one["id"] for one in answer["predictions"]] if answer else []
+        return [prediction["id"] for prediction in answer["predictions"]] if answer else []
 
     def feedback(self, labels: list[dict[str, Any]]) -> None:
         self._post("feedback", {"feedback": labels})
 
     def _post(self, what: str, body: dict[str, Any]) -> dict[str, Any] | None:
         try:
-            answer = self._http.post(
+            response = self._http.post(
                 f"/v1/{self._case.name}/{what}", content=msgspec.json.encode(body)
             )
-            answer.raise_for_status()
+            response.raise_for_status()
         except httpx.HTTPError as error:
             self._answers.failures.append(f"{what}: {error}")
             return None
-        said: dict[str, Any] = msgspec.json.decode(answer.content)
-        self._answers.times.append((time.monotonic(), str(said.get("model_version", ""))))
-        return said
+        content: dict[str, Any] = msgspec.json.decode(response.content)
+        self._answers.times.append((time.monotonic(), str(content.get("model_version", ""))))
+        return content
 
 
 def as_rows(case: UseCase, frame: pl.DataFrame) -> list[dict[str, Any]]:
     """Rows as a caller sends them: the input columns, and the local event time as text."""
-    told = pl.col(case.event_time).dt.strftime("%Y-%m-%dT%H:%M:%S")
-    return frame.select(*case.column_names, told).to_dicts()
+    event_time = pl.col(case.event_time).dt.strftime("%Y-%m-%dT%H:%M:%S")
+    return frame.select(*case.column_names, event_time).to_dicts()
 
 
 def _hours(case: UseCase, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -101,24 +103,24 @@ def replay(case: UseCase, frame: pl.DataFrame, caller: Caller) -> int:
     """Send a period: one request for the rows of each hour, and at the end of each day its known
     labels. Returns the number of rows.
     """
-    waiting: list[dict[str, Any]] = []
+    labels: list[dict[str, Any]] = []
     day = None
     for rows in _hours(case, frame.sort(case.event_time)):
         today = rows[case.event_time][0].date()
-        if day is not None and today != day and waiting:
-            caller.feedback(waiting)
-            waiting = []
+        if day is not None and today != day and labels:
+            caller.feedback(labels)
+            labels = []
         day = today
-        sent = as_rows(case, rows)
-        ids = caller.predict(sent)
-        known = zip(ids, rows[case.label].to_list(), sent, strict=False)
-        waiting += [
+        requested = as_rows(case, rows)
+        ids = caller.predict(requested)
+        labelled = zip(ids, rows[case.label].to_list(), requested, strict=False)
+        labels += [
             {"id": i, "label": int(y), "event_time": row[case.event_time]}
-            for i, y, row in known
+            for i, y, row in labelled
             if y is not None
         ]
-    if waiting:
-        caller.feedback(waiting)
+    if labels:
+        caller.feedback(labels)
     return len(frame)
 
 

@@ -87,11 +87,16 @@ class Runs:
         """A watch on the run's signs of life."""
 
         def say(seconds: float) -> None:
-            state, parts, lines = self.read(run).state, self.subflows(run), self._log_lines(run, 1)
-            inside = f", in {parts[-1][0]}" if parts else ""
+            state, subflows, lines = (
+                self.read(run).state,
+                self.subflows(run),
+                self._log_lines(run, 1),
+            )
+            location = f", in {subflows[-1][0]}" if subflows else ""
             last = f" Its log: {lines[-1].strip()}" if lines else ""
             self._say(
-                f"{name}: {state.name if state else 'unknown'}{inside}, for {seconds:.0f} s.{last}"
+                f"{name}: {state.name if state else 'unknown'}{location}, "
+                f"for {seconds:.0f} s.{last}"
             )
 
         return Vigil(lambda: self._sign(run), say, LOOK_SECONDS)
@@ -101,9 +106,9 @@ class Runs:
 
     def subflows(self, run: FlowRun) -> list[tuple[str, FlowRun]]:
         """The subflow runs of ``run``, in order, each with the name of its flow."""
-        inside = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
+        of_run = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
         names = {flow.id: flow.name for flow in self._ask(self._prefect.read_flows)}
-        runs = self._ask(lambda: self._prefect.read_flow_runs(flow_run_filter=inside))
+        runs = self._ask(lambda: self._prefect.read_flow_runs(flow_run_filter=of_run))
         return [
             (names[part.flow_id], part)
             for part in sorted(runs, key=lambda part: str(part.start_time))
@@ -130,8 +135,8 @@ class Runs:
         return self._ask(lambda: self._prefect.read_deployment_by_name(f"{name}/{USE_CASE}")).id
 
     def _of(self, deployment_id: UUID) -> list[FlowRun]:
-        wanted = DeploymentFilter(id=DeploymentFilterId(any_=[deployment_id]))
-        return self._ask(lambda: self._prefect.read_flow_runs(deployment_filter=wanted))
+        of_deployment = DeploymentFilter(id=DeploymentFilterId(any_=[deployment_id]))
+        return self._ask(lambda: self._prefect.read_flow_runs(deployment_filter=of_deployment))
 
     def _ask(self, question: Callable[[], T]) -> T:
         """The answer to ``question``, repeated while Prefect is unreachable and may come back.
@@ -153,18 +158,18 @@ class Runs:
     def _sign(self, run: FlowRun) -> Sign:
         state = self.read(run).state
         lines = self._logs(run, 1)
-        own = _processes_of(run) if self._watch else []
+        processes = _processes_of(run) if self._watch else []
         return Sign(
-            (state.id if state else None, lines[-1].id if lines else None), cpu_seconds(own)
+            (state.id if state else None, lines[-1].id if lines else None), cpu_seconds(processes)
         )
 
     def _logs(self, run: FlowRun, limit: int) -> list[Log]:
         """The latest log lines of the run and its subflows, in order."""
         ids = [run.id, *(part.id for _, part in self.subflows(run))]
-        wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=ids))
+        of_runs = LogFilter(flow_run_id=LogFilterFlowRunId(any_=ids))
         latest = self._ask(
             lambda: self._prefect.read_logs(
-                log_filter=wanted, limit=limit, sort=LogSort.TIMESTAMP_DESC
+                log_filter=of_runs, limit=limit, sort=LogSort.TIMESTAMP_DESC
             )
         )
         return latest[::-1]

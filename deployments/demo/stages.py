@@ -16,16 +16,16 @@ from rich.text import Text
 
 @dataclass
 class Stage:
-    """One step: ``said`` is its outcome, ``seconds`` its duration once it is over."""
+    """One step: ``result`` is its outcome, ``seconds`` its duration once it is over."""
 
     name: str
     started: float
-    said: str = ""
+    result: str = ""
     seconds: float | None = None
     failed: bool = False
 
-    def note(self, said: str) -> None:
-        self.said = said
+    def note(self, result: str) -> None:
+        self.result = result
 
 
 class Stages:
@@ -74,9 +74,9 @@ class Stages:
             stage.seconds = time.monotonic() - stage.started
             self._print(stage)
 
-    def add(self, name: str, seconds: float, said: str = "") -> None:
+    def add(self, name: str, seconds: float, result: str = "") -> None:
         """A stage that was timed elsewhere, such as a subflow."""
-        self._all.append(Stage(name, 0.0, said, seconds))
+        self._all.append(Stage(name, 0.0, result, seconds))
         self._print(self._all[-1])
 
     def tell(self, line: str) -> None:
@@ -97,7 +97,7 @@ class Stages:
         if not self._console.is_terminal:
             mark = "failed" if stage.failed else "done"
             self._console.print(
-                f"{mark:7}{stage.seconds:7.1f} s  {stage.name}  {stage.said}",
+                f"{mark:7}{stage.seconds:7.1f} s  {stage.name}  {stage.result}",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -107,9 +107,11 @@ class Stages:
         for stage in self._all:
             if stage.seconds is None:
                 mark: Text | Spinner = Spinner("dots")
-                spent = time.monotonic() - stage.started
+                seconds = time.monotonic() - stage.started
             else:
                 mark = Text("✗", style="red") if stage.failed else Text("✓", style="green")
-                spent = stage.seconds
-            table.add_row(mark, stage.name, Text(f"{spent:6.1f} s", style="dim"), Text(stage.said))
+                seconds = stage.seconds
+            table.add_row(
+                mark, stage.name, Text(f"{seconds:6.1f} s", style="dim"), Text(stage.result)
+            )
         return Group(table, Text(self.below(), style="dim"))

@@ -80,31 +80,31 @@ class Demo:
             run = self.runs.wait(run, label)
             stage.note(str(run.state.name if run.state else ""))
         for name, part in self.runs.subflows(run):
-            said = part.state.name if part.state else ""
-            self.stages.add(f"{label}: {name}", part.total_run_time.total_seconds(), str(said))
+            state = part.state.name if part.state else ""
+            self.stages.add(f"{label}: {name}", part.total_run_time.total_seconds(), str(state))
         self._note_champion()
 
     def _note_champion(self) -> None:
         """Note the champion that the service reports."""
-        said = self._service()
-        if not said.get("ready"):
-            raise DemoFailed(f"The service serves no champion: {said.get('last_error')}")
-        score = said["metrics"][self.case.gate.metric.name]
+        description = self._service()
+        if not description.get("ready"):
+            raise DemoFailed(f"The service serves no champion: {description.get('last_error')}")
+        score = description["metrics"][self.case.gate.metric.name]
         champion = {
-            "version": said["version"],
+            "version": description["version"],
             "roc_auc": score,
-            "trained_through": said["trained_through"],
-            "recipe": said["recipe"],
+            "trained_through": description["trained_through"],
+            "recipe": description["recipe"],
         }
-        if champion["version"] not in [one["version"] for one in self.story.champions]:
+        if champion["version"] not in [known["version"] for known in self.story.champions]:
             self.story.champions.append(champion)
 
     def _service(self) -> dict[str, Any]:
         key = self.settings.serving_key
         headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
         url = f"{self.settings.serving_base_url}/v1/{USE_CASE}"
-        said: dict[str, Any] = httpx.get(url, headers=headers, timeout=ANSWER_SECONDS).json()
-        return said
+        description: dict[str, Any] = httpx.get(url, headers=headers, timeout=ANSWER_SECONDS).json()
+        return description
 
     def _new_caller(self) -> Caller:
         return Caller(
@@ -185,7 +185,7 @@ class Demo:
         self.story.contest = self._latest_contest()
 
     def _latest_contest(self) -> dict[str, Any]:
-        decision = next(one for one in reversed(self._ledger()) if one["kind"] == "contest")
+        decision = next(entry for entry in reversed(self._ledger()) if entry["kind"] == "contest")
         main = (decision["contest"] or {}).get("main", {})
         return {
             "difference": main.get("gain"),
@@ -218,7 +218,7 @@ class Demo:
         """Roll back to the first champion and then to the second, under traffic, and measure from
         the start of each run until the service serves the version.
         """
-        first, second = (one["version"] for one in self.story.champions)
+        first, second = (champion["version"] for champion in self.story.champions)
         for target, reason in ((first, "the demo goes back"), (second, "and forth")):
             with self.stages.stage(f"rollback to version {target}") as stage:
                 run = self.runs.start("rollback", version=target, reason=reason)
@@ -255,13 +255,13 @@ class Demo:
         """Ingest the month after the story, and start the comparison of both champions on its
         flights, which neither has seen.
         """
-        first, second = (one["version"] for one in self.story.champions)
+        first, second = (champion["version"] for champion in self.story.champions)
         self.runs.wait(self.runs.start("ingest", through=LATER), f"ingest through {LATER}")
         return self.runs.start("compare", window=LATER, champion=first, challenger=second)
 
     def read_comparison(self, run: FlowRun) -> None:
         """Wait for the comparison, and note its result."""
-        first, second = (one["version"] for one in self.story.champions)
+        first, second = (champion["version"] for champion in self.story.champions)
         with self.stages.stage(f"{LATER}: both champions") as stage:
             self.runs.wait(run, "compare")
             contest = json.loads(

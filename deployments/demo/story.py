@@ -35,28 +35,28 @@ class Story:
         quiet = [
             month for month in WATCHED[:-1] if self.drift.get(month, {}).get("verdict") != "stable"
         ]
-        found = [
+        departures = [
             f"{month} was {self.drift.get(month, {}).get('verdict', 'not checked')}, not stable"
             for month in quiet
         ]
         if self.drift.get(WATCHED[-1], {}).get("verdict") != "drifted":
-            found.append(f"{WATCHED[-1]} did not drift")
+            departures.append(f"{WATCHED[-1]} did not drift")
         if len(self.champions) != 2:
-            found.append(f"{len(self.champions)} champions, not two")
+            departures.append(f"{len(self.champions)} champions, not two")
         if self.contest.get("verdict") != "promote":
-            found.append(f"the contest ended with {self.contest.get('verdict')}")
+            departures.append(f"the contest ended with {self.contest.get('verdict')}")
         if (self.rejection.get("holdout"), self.rejection.get("verdict")) != (WATCHED[0], "keep"):
-            found.append(
+            departures.append(
                 f"the retrain by hand held a contest on {self.rejection.get('holdout')}: "
                 f"{self.rejection.get('verdict')}"
             )
         if len(self.rollbacks) != 2:
-            found.append("the crown did not go back and forth")
+            departures.append("the crown did not go back and forth")
         if self.failed_requests:
-            found.append(f"{self.failed_requests} requests failed")
+            departures.append(f"{self.failed_requests} requests failed")
         if not self.later_rows:
-            found.append("the later rows were not scored")
-        return found
+            departures.append("the later rows were not scored")
+        return departures
 
 
 def number(value: float | None, sign: str = "") -> str:
@@ -64,8 +64,8 @@ def number(value: float | None, sign: str = "") -> str:
     return "not known" if value is None else f"{value:{sign}.4f}"
 
 
-def _gain(found: dict[str, Any]) -> str:
-    gain, low, high = (number(found[name], "+") for name in ("difference", "low", "high"))
+def _gain(contest: dict[str, Any]) -> str:
+    gain, low, high = (number(contest[name], "+") for name in ("difference", "low", "high"))
     return f"gain {gain}, 90 % interval [{low}, {high}]"
 
 
@@ -80,16 +80,19 @@ def tell(story: Story, settings: Settings, console: Console) -> None:
             f"Champion 1 (version {first['version']}, {first['recipe']}) learned flights "
             f"through {first['trained_through']}."
         )
-    if kept := story.rejection:
-        scores = f"challenger {number(kept['challenger'])}, champion {number(kept['champion'])}"
-        say(
-            f"Retrained by hand, contest on {kept['holdout']}: {scores}, {_gain(kept)}: "
-            f"{kept['verdict']}. {' '.join(kept['reasons'])}"
+    if rejection := story.rejection:
+        scores = (
+            f"challenger {number(rejection['challenger'])}, "
+            f"champion {number(rejection['champion'])}"
         )
-    for month, found in story.drift.items():
         say(
-            f"{month}: {found['verdict']}"
-            + (f", report {found['report']}" if found["verdict"] == "drifted" else "")
+            f"Retrained by hand, contest on {rejection['holdout']}: {scores}, {_gain(rejection)}: "
+            f"{rejection['verdict']}. {' '.join(rejection['reasons'])}"
+        )
+    for month, check in story.drift.items():
+        say(
+            f"{month}: {check['verdict']}"
+            + (f", report {check['report']}" if check["verdict"] == "drifted" else "")
         )
     if second:
         scores = (
@@ -100,10 +103,10 @@ def tell(story: Story, settings: Settings, console: Console) -> None:
             f"Champion 2 (version {second['version']}) learned flights through "
             f"{second['trained_through']}."
         )
-    for one in story.rollbacks:
+    for rollback in story.rollbacks:
         say(
-            f"Rolled back from version {one['from']} to {one['to']}: served "
-            f"{one['seconds']:.1f} s after the run began."
+            f"Rolled back from version {rollback['from']} to {rollback['to']}: served "
+            f"{rollback['seconds']:.1f} s after the run began."
         )
     if later:
         scores = f"ROC AUC {number(later['champion_1'])} and {number(later['champion_2'])}"

@@ -41,13 +41,13 @@ def changed_files(repository: Path, base: str, head: str) -> list[str]:
         "--",
         FOLDER,
     ]
-    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
-    if done.returncode:
+    diff = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+    if diff.returncode:
         raise GitFailed(
             f"git cannot compare {base!r} and {head!r} (is the whole history checked out?): "
-            f"{done.stderr.strip()}"
+            f"{diff.stderr.strip()}"
         )
-    return [name for name in done.stdout.split("\0") if name]
+    return [name for name in diff.stdout.split("\0") if name]
 
 
 def touched(folder: Path, files: Iterable[str]) -> list[str]:
@@ -64,15 +64,15 @@ def touched(folder: Path, files: Iterable[str]) -> list[str]:
 
 def _needs(name: str, modules: dict[str, Path]) -> set[str]:
     """``name`` and every module and subpackage of ``usecases`` that it imports, directly or not."""
-    found, open_ = set[str](), [name]
-    while open_:
-        one = open_.pop()
-        if one in found or one in _SHARED:
+    needed, pending = set[str](), [name]
+    while pending:
+        module = pending.pop()
+        if module in needed or module in _SHARED:
             continue
-        found.add(one)
-        if one in modules:
-            open_ += _imports(modules[one])
-    return found
+        needed.add(module)
+        if module in modules:
+            pending += _imports(modules[module])
+    return needed
 
 
 def _imports(path: Path) -> list[str]:
@@ -104,25 +104,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--use-case", help="this use case, changed or not, if its file exists")
     parser.add_argument("--repository", type=Path, default=Path(), help="default: this folder")
-    asked = parser.parse_args(arguments)
-    if asked.use_case:
-        found = touched(asked.repository / FOLDER, [f"{FOLDER}/{asked.use_case}.py"])
-        if asked.use_case not in found:
+    options = parser.parse_args(arguments)
+    if options.use_case:
+        names = touched(options.repository / FOLDER, [f"{FOLDER}/{options.use_case}.py"])
+        if options.use_case not in names:
             print(
-                f"There is no use case {asked.use_case!r}: no such file in {FOLDER}/.",
+                f"There is no use case {options.use_case!r}: no such file in {FOLDER}/.",
                 file=sys.stderr,
             )
             return 1
-        print(json.dumps([asked.use_case]))
+        print(json.dumps([options.use_case]))
         return 0
-    if not asked.base:
+    if not options.base:
         parser.error("name a commit to compare with, or a use case")
     try:
-        files = changed_files(asked.repository, asked.base, asked.head)
-    except GitFailed as failed:
-        print(failed, file=sys.stderr)
+        files = changed_files(options.repository, options.base, options.head)
+    except GitFailed as error:
+        print(error, file=sys.stderr)
         return 1
-    print(json.dumps(touched(asked.repository / FOLDER, files)))
+    print(json.dumps(touched(options.repository / FOLDER, files)))
     return 0
 
 

@@ -51,13 +51,13 @@ def write_comment(
     mark = marker(name)
     text = fitted(f"{mark}\n{body}")
     comments = f"/repos/{repository}/issues/{number}/comments"
-    found = _find(github, comments, mark)
-    if found is None:
+    existing = _find(github, comments, mark)
+    if existing is None:
         _ask(github, "POST", comments, {"body": text})
         return "created"
-    if found["body"].replace("\r\n", "\n").strip() == text.strip():
+    if existing["body"].replace("\r\n", "\n").strip() == text.strip():
         return "unchanged"
-    _ask(github, "PATCH", f"/repos/{repository}/issues/comments/{found['id']}", {"body": text})
+    _ask(github, "PATCH", f"/repos/{repository}/issues/comments/{existing['id']}", {"body": text})
     return "updated"
 
 
@@ -100,16 +100,16 @@ def _ask(
     github: httpx.Client, method: str, path: str, body: dict[str, str] | None = None
 ) -> httpx.Response:
     try:
-        answer = github.request(method, path, json=body)
+        response = github.request(method, path, json=body)
     except httpx.HTTPError as error:
         raise CommentRefused(f"GitHub at {github.base_url} does not answer: {error}") from error
-    if answer.is_error:
-        said = " ".join(answer.text[:300].split())
-        advice = _ADVICE.get(answer.status_code, "")
+    if response.is_error:
+        content = " ".join(response.text[:300].split())
+        advice = _ADVICE.get(response.status_code, "")
         raise CommentRefused(
-            f"GitHub answered {answer.status_code} to {method} {path}: {said} {advice}".strip()
+            f"GitHub answered {response.status_code} to {method} {path}: {content} {advice}".strip()
         )
-    return answer
+    return response
 
 
 def client(api_url: str, token: str) -> httpx.Client:
@@ -141,18 +141,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--api-url", default="https://api.github.com", help="set it for GitHub Enterprise"
     )
-    asked, token = parser.parse_args(arguments), Settings.read().github_token
+    options, token = parser.parse_args(arguments), Settings.read().github_token
     if token is None:
         parser.error("LAUREL_GITHUB_TOKEN is not set: in a workflow it is ${{ github.token }}")
     try:
-        with client(asked.api_url, token.get_secret_value()) as github:
-            done = write_comment(
-                github, asked.repository, asked.number, asked.name, asked.file.read_text()
+        with client(options.api_url, token.get_secret_value()) as github:
+            change = write_comment(
+                github, options.repository, options.number, options.name, options.file.read_text()
             )
-    except CommentRefused as refused:
-        print(refused, file=sys.stderr)
+    except CommentRefused as error:
+        print(error, file=sys.stderr)
         return 1
-    print(f"{done}  comment {asked.name} on pull request {asked.number}")
+    print(f"{change}  comment {options.name} on pull request {options.number}")
     return 0
 
 

@@ -21,23 +21,23 @@ def plan_comment(text: str, title: str) -> str:
     """The plan ``text`` as Markdown. Destroyed and replaced resources are listed before the fold.
     Raises ``ValueError`` if it is not a plan.
     """
-    found = _SUM.search(text)
-    if found is None:
+    summary = _SUM.search(text)
+    if summary is None:
         raise ValueError(
             "This is not the text of a Terraform plan: it has neither 'Plan: ...' nor 'No changes.'"
         )
-    lost = [
-        f"- `{one['what']}` {one['how']}"
-        for one in _CHANGE.finditer(text)
-        if "destroyed" in one["how"] or "replaced" in one["how"]
+    losses = [
+        f"- `{change['what']}` {change['how']}"
+        for change in _CHANGE.finditer(text)
+        if "destroyed" in change["how"] or "replaced" in change["how"]
     ]
-    parts = [f"## Terraform, {title}: {found[1].removeprefix('Plan: ').rstrip('.:')}"]
-    if lost:
-        parts.append("\n".join(["**Destroyed or replaced:**", *lost]))
+    parts = [f"## Terraform, {title}: {summary[1].removeprefix('Plan: ').rstrip('.:')}"]
+    if losses:
+        parts.append("\n".join(["**Destroyed or replaced:**", *losses]))
     # No line of a plan begins with a fence; inside a fence, text from a pull request cannot become
     # markup.
-    inside = text.strip().replace("```", "'''")
-    parts.append(f"<details>\n<summary>The plan</summary>\n\n```text\n{inside}\n```\n\n</details>")
+    fenced = text.strip().replace("```", "'''")
+    parts.append(f"<details>\n<summary>The plan</summary>\n\n```text\n{fenced}\n```\n\n</details>")
     return "\n\n".join(parts) + "\n"
 
 
@@ -49,11 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("file", type=Path, help="Markdown to write")
     parser.add_argument("--title", required=True, help="the stack's name")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        asked.file.write_text(plan_comment(sys.stdin.read(), asked.title))
-    except ValueError as wrong:
-        print(wrong, file=sys.stderr)
+        options.file.write_text(plan_comment(sys.stdin.read(), options.title))
+    except ValueError as error:
+        print(error, file=sys.stderr)
         return 1
     return 0
 

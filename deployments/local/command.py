@@ -128,10 +128,10 @@ def _settings_for_start(state: Path) -> Settings:
 
 def _print_down() -> int:
     settings = read_stack_settings()
-    stopped = local.down(settings)
+    was_up = local.down(settings)
     print(
         f"Everything in {settings.state} is stopped."
-        if stopped
+        if was_up
         else f"Nothing is running in {settings.state}."
     )
     if demo := _other_demo(settings):
@@ -189,12 +189,12 @@ def _print_exports() -> int:
 def _reset(without_question: bool) -> int:
     """Stop the stack and remove its data, after a confirmation."""
     settings = read_stack_settings()
-    held = contents(settings.state)
-    if not held:
+    paths = contents(settings.state)
+    if not paths:
         print(f"There is no stack in {settings.state}.")
         return 0
     if not without_question:
-        names = ", ".join(path.name for path in held)
+        names = ", ".join(path.name for path in paths)
         print(
             f"This stops the stack in {settings.state} and permanently removes its models, "
             f"ledger, lake and keys: {names}"

@@ -64,18 +64,18 @@ def settle(settings: Settings, movable: Collection[str]) -> tuple[Settings, list
 
     Raises ``PortError`` for other unavailable ports.
     """
-    taken: dict[str, str] = {}
+    problems: dict[str, str] = {}
     for port, problem in _problems(settings):
         if port.field in movable:
-            taken.setdefault(port.field, problem)
-    moved = _moved(settings, taken)
-    settled = settings.model_copy(update=moved)
-    check(settled)
+            problems.setdefault(port.field, problem)
+    numbers = _moved(settings, problems)
+    result = settings.model_copy(update=numbers)
+    check(result)
     lines = []
-    for name, number in moved.items():
-        reason = taken[name].partition(";")[0]
+    for name, number in numbers.items():
+        reason = problems[name].partition(";")[0]
         lines.append(f"{reason}: this stack uses {number} (LAUREL_{name.upper()}={number}).")
-    return settled, lines
+    return result, lines
 
 
 def _problems(settings: Settings) -> list[tuple[Port, str]]:
@@ -86,7 +86,7 @@ def _problems(settings: Settings) -> list[tuple[Port, str]]:
             refusal = f"does not exist; set {port.setting} to a port between 1 and 65535."
             problems.append((port, f"Port {port.number} ({port.label}) {refusal}"))
         elif rivals := [
-            other.label for other in ports if other.number == port.number and other != port
+            rival.label for rival in ports if rival.number == port.number and rival != port
         ]:
             refusal = (
                 f"is assigned to both {port.label} and {', '.join(rivals)}; set "
@@ -103,15 +103,15 @@ def _moved(settings: Settings, names: Collection[str]) -> dict[str, int]:
     """For each of these settings the next number at which all of its ports are free, if there is
     one.
     """
-    moved: dict[str, int] = {}
+    numbers: dict[str, int] = {}
     for name in names:
         for number in range(max(1, getattr(settings, name) + 1), 65_536):
-            trial = settings.model_copy(update={**moved, name: number})
-            rest = [port for port, _ in _problems_of(trial, name)]
-            if not rest:
-                moved[name] = number
+            trial = settings.model_copy(update={**numbers, name: number})
+            taken = [port for port, _ in _problems_of(trial, name)]
+            if not taken:
+                numbers[name] = number
                 break
-    return moved
+    return numbers
 
 
 def _problems_of(settings: Settings, name: str) -> list[tuple[Port, str]]:

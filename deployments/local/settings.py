@@ -31,13 +31,13 @@ def running_settings(state: Path, fixed: Collection[str] = PLACES) -> Settings:
     ``pydantic.ValidationError``.
     """
     path = state / "env"
-    kept = (
+    in_file = (
         {line.partition("=")[0].strip() for line in path.read_text().splitlines()}
         if path.exists()
         else set()
     )
     environment = Supervisor(state.resolve()).environment()
     private = {
-        name: environment[name] for name in private_variables() - kept if name in environment
+        name: environment[name] for name in private_variables() - in_file if name in environment
     }
     return Settings.of_stack(state, fixed, private)

@@ -71,12 +71,12 @@ def up(
             for line in lines:
                 say(line)
         try:
-            wanted = programs(settings)
+            to_start = programs(settings)
             if not states:
                 _lay_out(settings)
-                supervisor.start(wanted, environment(settings))
+                supervisor.start(to_start, environment(settings))
                 note_start(settings)
-            Start(supervisor, on_ready, say, joins=bool(states)).bring_up(wanted)
+            Start(supervisor, on_ready, say, joins=bool(states)).bring_up(to_start)
         except BaseException:
             if not states:
                 _stop(supervisor, settings)
@@ -126,24 +126,24 @@ def down(settings: Settings) -> bool:
     if not is_stacks(settings.state) and not supervisor.leftovers():
         return False
     with _alone(settings.state):
-        ran = bool(supervisor.leftovers())
+        was_up = bool(supervisor.leftovers())
         _stop(supervisor, settings)
-    return ran
+    return was_up
 
 
 def status(settings: Settings) -> list[Status]:
     """Each program of the stack, running or not."""
     states = Supervisor(settings.state.resolve()).states()
-    found = []
+    statuses = []
     for program in programs(settings):
         info = states.get(program.name, {"statename": "STOPPED", "pid": 0})
         pid = info["pid"] or None
-        found.append(
+        statuses.append(
             Status(
                 program.name, info["statename"], pid, program.url, _memory_bytes(pid) if pid else 0
             )
         )
-    return found
+    return statuses
 
 
 @contextmanager

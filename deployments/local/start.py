@@ -41,12 +41,12 @@ class Start:
         self._started: dict[str, dict[str, Any]] = {}
         self._vigils: dict[str, Vigil] = {}
 
-    def bring_up(self, wanted: list[Program]) -> None:
+    def bring_up(self, to_start: list[Program]) -> None:
         """Start everything, and wait until everything is ready.
 
         Raises ``StackError`` for a program that dies, or that makes no progress for
         ``QUIET_SECONDS`` before it is ready."""
-        waiting = {program.name: program for program in wanted}
+        waiting = {program.name: program for program in to_start}
         while waiting:
             states = self._supervisor.states()
             for info in self._started.values():
@@ -109,5 +109,7 @@ class Start:
             raise self._failure(name, "died")
 
     def _failure(self, name: str, event: str) -> StackError:
-        rest = "the other programs keep running" if self._joins else "everything was stopped"
-        return StackError(f"{name} {event}; {rest}. {last_lines(self._supervisor.log(name))}")
+        consequence = "the other programs keep running" if self._joins else "everything was stopped"
+        return StackError(
+            f"{name} {event}; {consequence}. {last_lines(self._supervisor.log(name))}"
+        )

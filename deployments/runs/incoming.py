@@ -35,8 +35,8 @@ def use_case_of(key: str) -> str | None:
     Raises ``IncomingError`` for any other key.
     """
     folder, _, rest = key.partition("/")
-    use_case, found, name = rest.partition("/")
-    if folder != FOLDER or not use_case or not found:
+    use_case, separator, name = rest.partition("/")
+    if folder != FOLDER or not use_case or not separator:
         raise IncomingError(
             f"{key!r} belongs to no use case. Put the object at {FOLDER}/<use case>/<name>."
         )

@@ -67,7 +67,7 @@ class RemoteRuns:
         A use case that is new in ``image`` has no deployment yet: another use case's deployment of
         the same flow starts it, since deployments of a flow differ only in the use case's name."""
         deployment = self._deployment(flow, use_case, borrow=image is not None)
-        found = self.prefect.create_flow_run_from_deployment(
+        run = self.prefect.create_flow_run_from_deployment(
             deployment.id,
             parameters={**parameters, "use_case": use_case},
             job_variables={"image": image} if image else None,
@@ -75,9 +75,9 @@ class RemoteRuns:
         )
         self.say(
             f"Started {flow} of {use_case} on the work pool {deployment.work_pool_name}: "
-            f"{self.page(found)}"
+            f"{self.page(run)}"
         )
-        return found
+        return run
 
     def wait(self, run: FlowRun, patience: Patience) -> FlowRun:
         """Return the run when it is over, however it ended.
@@ -85,37 +85,38 @@ class RemoteRuns:
         Raises ``RunProblem`` if it does not start or end in time, and ``httpx.HTTPError`` if the
         server stays unreachable. A run that has not started by then is cancelled, so that it does
         not start unexpectedly later."""
-        begun, heard = time.monotonic(), time.monotonic()
-        told: set[str] = set()
-        crashed: float | None = None
+        started, last_answer = time.monotonic(), time.monotonic()
+        lines: set[str] = set()
+        crashed_at: float | None = None
         while True:
-            waited = time.monotonic() - begun
+            waited = time.monotonic() - started
             try:
                 run = self.prefect.read_flow_run(run.id)
-                self._tell(run, waited, told)
+                self._tell(run, waited, lines)
                 if run.state is not None and run.state.is_crashed():
-                    crashed = crashed or time.monotonic()
+                    crashed_at = crashed_at or time.monotonic()
                     if (
-                        time.monotonic() - crashed >= patience.crash_seconds
+                        time.monotonic() - crashed_at >= patience.crash_seconds
                         or waited >= patience.timeout_seconds
                     ):
                         return run
                 elif run.state is not None and run.state.is_final():
                     return run
                 else:
-                    crashed = None
+                    crashed_at = None
                 self._check(run, waited, patience)
-                heard = time.monotonic()
+                last_answer = time.monotonic()
             except httpx.TransportError:
-                if time.monotonic() - heard > patience.outage_seconds:
+                if time.monotonic() - last_answer > patience.outage_seconds:
                     raise
             time.sleep(patience.poll_seconds)
 
     def parts(self, run: FlowRun) -> list[tuple[str, FlowRun]]:
         """The subflow runs of ``run``, in order, each with the name of its flow."""
-        inside = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
+        of_run = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
         parts = sorted(
-            self.prefect.read_flow_runs(flow_run_filter=inside), key=lambda one: str(one.start_time)
+            self.prefect.read_flow_runs(flow_run_filter=of_run),
+            key=lambda part: str(part.start_time),
         )
         return [(self.prefect.read_flow(part.flow_id).name, part) for part in parts]
 
@@ -126,22 +127,22 @@ class RemoteRuns:
         try:
             return self.prefect.read_deployment_by_name(f"{flow}/{use_case}")
         except ObjectNotFound as error:
-            others = (
+            deployments = (
                 self.prefect.read_deployments(
                     flow_filter=FlowFilter(name=FlowFilterName(any_=[flow]))
                 )
                 if borrow
                 else []
             )
-            if not others:
+            if not deployments:
                 raise RunProblem(f"There is no deployment '{flow}/{use_case}'. {APPLY}") from error
-            return min(others, key=lambda one: one.name)
+            return min(deployments, key=lambda candidate: candidate.name)
 
-    def _tell(self, run: FlowRun, waited: float, told: set[str]) -> None:
-        for name, one in [("run", run), *self.parts(run)]:
-            line = f"{name}: {one.state.name if one.state else 'unknown'}"
-            if line not in told:
-                told.add(line)
+    def _tell(self, run: FlowRun, waited: float, lines: set[str]) -> None:
+        for name, part in [("run", run), *self.parts(run)]:
+            line = f"{name}: {part.state.name if part.state else 'unknown'}"
+            if line not in lines:
+                lines.add(line)
                 self.say(f"{waited:6.0f} s  {line}")
 
     def _check(self, run: FlowRun, waited: float, patience: Patience) -> None:
@@ -156,14 +157,14 @@ class RemoteRuns:
                     f"cancelled: {reason}"
                 )
         if waited > patience.timeout_seconds:
-            late = f"The run did not end within {patience.timeout_seconds:g} s"
+            problem = f"The run did not end within {patience.timeout_seconds:g} s"
             if state in (StateType.SCHEDULED, StateType.PENDING):
                 self._cancel(run, "the caller no longer waits for it")
                 raise RunProblem(
-                    f"{late}; it had not started (no machine free in the work pool {pool!r}?) "
+                    f"{problem}; it had not started (no machine free in the work pool {pool!r}?) "
                     "and was cancelled."
                 )
-            raise RunProblem(f"{late} and continues unwatched.")
+            raise RunProblem(f"{problem} and continues unwatched.")
 
     def _idle(self, pool: str) -> str | None:
         """Why no run of the pool starts; ``None`` if it has a worker, which is then just busy."""

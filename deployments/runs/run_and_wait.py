@@ -23,10 +23,10 @@ from deployments.runs.remote_run import Patience, RemoteRuns, RunProblem
 from deployments.runs.run_report import Report, as_lines, read_report
 
 
-def run_and_wait(settings: Settings, asked: argparse.Namespace, patience: Patience) -> Report:
+def run_and_wait(settings: Settings, options: argparse.Namespace, patience: Patience) -> Report:
     """Start a run, wait for it and report; the report has any problem."""
-    links = dict(asked.link)
-    said = f"The Prefect API at {settings.prefect_api_url}"
+    links = dict(options.link)
+    api = f"The Prefect API at {settings.prefect_api_url}"
     problem = ""
     auth = settings.prefect_auth.get_secret_value() if settings.prefect_auth else None
     try:
@@ -34,10 +34,10 @@ def run_and_wait(settings: Settings, asked: argparse.Namespace, patience: Patien
             runs = RemoteRuns(
                 prefect, settings.prefect_api_url.removesuffix("/").removesuffix("/api"), say
             )
-            run = runs.start(asked.flow, asked.use_case, dict(asked.parameter), asked.image)
+            run = runs.start(options.flow, options.use_case, dict(options.parameter), options.image)
             links = {"flow run": runs.page(run), **links}
             run = runs.wait(run, patience)
-            return read_report(prefect, asked.flow, asked.use_case, run, runs.parts(run), links)
+            return read_report(prefect, options.flow, options.use_case, run, runs.parts(run), links)
     except RunProblem as error:
         problem = str(error)
     except httpx.HTTPStatusError as error:
@@ -47,13 +47,15 @@ def run_and_wait(settings: Settings, asked: argparse.Namespace, patience: Patien
             if status in (401, 403)
             else ""
         )
-        problem = f"{said} answered {status}.{hint}"
+        problem = f"{api} answered {status}.{hint}"
     except httpx.HTTPError as error:
         problem = (
-            f"{said} does not answer ({type(error).__name__}). Is LAUREL_PREFECT_URL right, "
+            f"{api} does not answer ({type(error).__name__}). Is LAUREL_PREFECT_URL right, "
             "and reachable from here?"
         )
-    return Report(asked.use_case, asked.flow, f"{asked.flow} did not finish", problem, links=links)
+    return Report(
+        options.use_case, options.flow, f"{options.flow} did not finish", problem, links=links
+    )
 
 
 def say(line: str) -> None:
@@ -61,23 +63,23 @@ def say(line: str) -> None:
 
 
 def pair(text: str) -> tuple[str, str]:
-    name, found, value = text.partition("=")
-    if not found or not name:
+    name, separator, value = text.partition("=")
+    if not separator or not name:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     return name, value
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    arguments = argparse.ArgumentParser(
         prog="python -m deployments.runs.run_and_wait", description=(__doc__ or "").splitlines()[0]
     )
-    made.add_argument("--use-case", required=True, help="name of its file in usecases/")
-    made.add_argument(
+    arguments.add_argument("--use-case", required=True, help="name of its file in usecases/")
+    arguments.add_argument(
         "--flow",
         default="retrain",
         help="a flow with a deployment for each use case (default: retrain)",
     )
-    made.add_argument(
+    arguments.add_argument(
         "--parameter",
         type=pair,
         action="append",
@@ -85,30 +87,30 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="a parameter of the flow",
     )
-    made.add_argument(
+    arguments.add_argument(
         "--image",
         help=("container image of the run, if the pool runs containers; default: the deployment's"),
     )
     patience = "limit for the whole run (default: as long as Prefect hears from it)"
-    made.add_argument("--timeout-minutes", type=float, default=math.inf, help=patience)
-    made.add_argument(
+    arguments.add_argument("--timeout-minutes", type=float, default=math.inf, help=patience)
+    arguments.add_argument(
         "--worker-minutes",
         type=float,
         default=5,
         help="how long to wait for a worker if none is online (default: 5)",
     )
-    made.add_argument(
+    arguments.add_argument(
         "--poll-seconds", type=float, default=5, help="pause between two polls (default: 5)"
     )
-    made.add_argument(
+    arguments.add_argument(
         "--report", type=Path, metavar="FILE", help="write the outcome to this file, as Markdown"
     )
-    made.add_argument(
+    arguments.add_argument(
         "--print-report",
         action="store_true",
         help="print the report, encoded, for deployments.aws.ecs_command to write to a file",
     )
-    made.add_argument(
+    arguments.add_argument(
         "--link",
         type=pair,
         action="append",
@@ -116,27 +118,27 @@ def parser() -> argparse.ArgumentParser:
         metavar="LABEL=URL",
         help="a link that the report shows",
     )
-    made.add_argument(
+    arguments.add_argument(
         "--tell-slack",
         action="store_true",
         help="send the outcome to Slack (LAUREL_SLACK_TOKEN, LAUREL_SLACK_CHANNEL)",
     )
-    return made
+    return arguments
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    asked, settings = parser().parse_args(arguments), read_stack_settings()
+    options, settings = parser().parse_args(arguments), read_stack_settings()
     patience = Patience(
-        asked.timeout_minutes * 60, asked.worker_minutes * 60, poll_seconds=asked.poll_seconds
+        options.timeout_minutes * 60, options.worker_minutes * 60, poll_seconds=options.poll_seconds
     )
-    report = run_and_wait(settings, asked, patience)
-    if asked.report:
-        asked.report.write_text(report.markdown)
-    for line in as_lines(report.markdown) if asked.print_report else []:
+    report = run_and_wait(settings, options, patience)
+    if options.report:
+        options.report.write_text(report.markdown)
+    for line in as_lines(report.markdown) if options.print_report else []:
         say(line)
-    if asked.tell_slack:
+    if options.tell_slack:
         SlackNotifier.of(settings).send(report.message)
     print(report.problem or report.outcome, file=sys.stderr if report.problem else sys.stdout)
     return 1 if report.problem else 0

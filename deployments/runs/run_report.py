@@ -104,21 +104,23 @@ def read_report(
     contest, outcome = (
         _artifact(prefect, use_case, what, run, parts) for what in ("contest", "retrain")
     )
-    name, said = (run.state.name or "", run.state.message or "") if run.state else ("unknown", "")
+    name, message = (
+        (run.state.name or "", run.state.message or "") if run.state else ("unknown", "")
+    )
     problem = _problem(run, contest[0], flow)
     return Report(
         use_case=use_case,
         flow=flow,
-        outcome=outcome[1] or (f"{flow} {name}" if problem else f"{name}. {said}".strip(". ")),
+        outcome=outcome[1] or (f"{flow} {name}" if problem else f"{name}. {message}".strip(". ")),
         problem=problem,
         contest=contest[0],
         steps=[
             Step(
                 part,
-                one.state.name or "" if one.state else "unknown",
-                one.total_run_time.total_seconds(),
+                subflow.state.name or "" if subflow.state else "unknown",
+                subflow.total_run_time.total_seconds(),
             )
-            for part, one in parts
+            for part, subflow in parts
         ],
         links=links,
     )
@@ -127,8 +129,8 @@ def read_report(
 def _problem(run: FlowRun, contest: str | None, flow: str) -> str | None:
     state = run.state
     if state is None or not state.is_completed():
-        said = f": {state.message}" if state and state.message else "."
-        return f"It ended as {state.name if state else 'unknown'}{said}"
+        message = f": {state.message}" if state and state.message else "."
+        return f"It ended as {state.name if state else 'unknown'}{message}"
     if state.name == "Skipped":
         return f"It was skipped: {state.message}. Start it again when the other run is over."
     if flow == "retrain" and state.name in CONTESTED and contest is None:
@@ -147,7 +149,7 @@ def _artifact(
     none.
     """
     key = f"{use_case}-{what}".replace("_", "-").lower()
-    found = prefect.read_artifacts(
+    artifacts = prefect.read_artifacts(
         artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])),
         flow_run_filter=FlowRunFilter(
             id=FlowRunFilterId(any_=[run.id, *(part.id for _, part in parts)])
@@ -155,7 +157,7 @@ def _artifact(
         sort=ArtifactSort.CREATED_DESC,
         limit=1,
     )
-    return (str(found[0].data), found[0].description) if found else (None, None)
+    return (str(artifacts[0].data), artifacts[0].description) if artifacts else (None, None)
 
 
 def as_lines(text: str) -> list[str]:
@@ -173,13 +175,13 @@ class FromLines:
     def __init__(self) -> None:
         self._code, self.text = "", ""
 
-    def took(self, line: str) -> bool:
+    def take(self, line: str) -> bool:
         """Whether ``line`` is a piece of the text, and not other output."""
         if not line.startswith(_PIECE):
             return False
         self._code += line.removeprefix(_PIECE).strip()
-        whole = (
+        length = (
             len(self._code) // 4 * 4
         )  # bytes are encoded in groups of four; a piece may end within a group
-        self.text = base64.b64decode(self._code[:whole]).decode(errors="ignore")
+        self.text = base64.b64decode(self._code[:length]).decode(errors="ignore")
         return True

@@ -94,14 +94,14 @@ async def _hand_over(connection: asyncpg.Connection, url: URL, administrator: UR
     database, owner = _quoted(url.database or ""), _quoted(url.username or "")
     await connection.execute(f"ALTER DATABASE {database} OWNER TO {owner}")
     await connection.execute(f"REVOKE CONNECT, TEMPORARY ON DATABASE {database} FROM PUBLIC")
-    inside = await _connect(administrator, url.database or "")
+    database_connection = await _connect(administrator, url.database or "")
     try:
         # Since PostgreSQL 15 the database's owner owns it by default.
-        await inside.execute(f"GRANT ALL ON SCHEMA public TO {owner}")
-        for (statement,) in await inside.fetch(_OWNED, administrator.username):
-            await inside.execute(f"{statement}{owner}")
+        await database_connection.execute(f"GRANT ALL ON SCHEMA public TO {owner}")
+        for (statement,) in await database_connection.fetch(_OWNED, administrator.username):
+            await database_connection.execute(f"{statement}{owner}")
     finally:
-        await inside.close()
+        await database_connection.close()
 
 
 def _verifier(password: str) -> str:

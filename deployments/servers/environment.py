@@ -70,10 +70,10 @@ def _exported(settings: Settings) -> dict[str, str]:
 
 
 def _passwords(settings: Settings) -> dict[str, str]:
-    shown = {}
+    passwords = {}
     if auth := prefect_auth(settings):
-        shown["PREFECT_API_AUTH_STRING"] = auth
+        passwords["PREFECT_API_AUTH_STRING"] = auth
     if settings.mlflow_username and settings.mlflow_password:
-        shown["MLFLOW_TRACKING_USERNAME"] = settings.mlflow_username
-        shown["MLFLOW_TRACKING_PASSWORD"] = settings.mlflow_password.get_secret_value()
-    return shown
+        passwords["MLFLOW_TRACKING_USERNAME"] = settings.mlflow_username
+        passwords["MLFLOW_TRACKING_PASSWORD"] = settings.mlflow_password.get_secret_value()
+    return passwords

@@ -55,7 +55,7 @@ def command(settings: Settings) -> list[str]:
 def variables(settings: Settings) -> dict[str, str]:
     """The server's own variables, in addition to those of every process."""
     store = settings.mlflow_store.get_secret_value() if settings.mlflow_store else STORE
-    found = {
+    values = {
         "MLFLOW_BACKEND_STORE_URI": store,
         # With its own address as tracking store the server would send requests to itself.
         "MLFLOW_TRACKING_URI": store,
@@ -70,16 +70,16 @@ def variables(settings: Settings) -> dict[str, str]:
     }
     if settings.mlflow_webhook_key:
         # Without it MLflow could not read its own webhooks after a restart.
-        found["MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"] = (
+        values["MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"] = (
             settings.mlflow_webhook_key.get_secret_value()
         )
     if settings.mlflow_username and settings.mlflow_password:
-        found["MLFLOW_AUTH_CONFIG_PATH"] = str(settings.state / AUTHENTICATION)
-        found["MLFLOW_AUTH_ADMIN_USERNAME"] = settings.mlflow_username
-        found["MLFLOW_AUTH_ADMIN_PASSWORD"] = settings.mlflow_password.get_secret_value()
+        values["MLFLOW_AUTH_CONFIG_PATH"] = str(settings.state / AUTHENTICATION)
+        values["MLFLOW_AUTH_ADMIN_USERNAME"] = settings.mlflow_username
+        values["MLFLOW_AUTH_ADMIN_PASSWORD"] = settings.mlflow_password.get_secret_value()
         # It signs only the form that creates users, and nothing that outlives this process.
-        found["MLFLOW_FLASK_SERVER_SECRET_KEY"] = secrets.token_hex(32)
-    return found
+        values["MLFLOW_FLASK_SERVER_SECRET_KEY"] = secrets.token_hex(32)
+    return values
 
 
 def _artifacts(settings: Settings) -> dict[str, str]:
@@ -89,44 +89,44 @@ def _artifacts(settings: Settings) -> dict[str, str]:
         return {
             "MLFLOW_ARTIFACTS_DESTINATION": f"file://{quote(lake.removeprefix('file://'))}/mlflow"
         }
-    found = {
+    values = {
         "MLFLOW_ARTIFACTS_DESTINATION": f"{lake}/mlflow",
         "AWS_DEFAULT_REGION": settings.s3_region,
     }
     if settings.s3_endpoint_url:
-        found |= {
+        values |= {
             "MLFLOW_S3_ENDPOINT_URL": settings.s3_endpoint_url,
             "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE": "path",
         }
     if settings.s3_access_key and settings.s3_secret_key:
-        found |= {"AWS_ACCESS_KEY_ID": settings.s3_access_key.get_secret_value()}
-        found |= {"AWS_SECRET_ACCESS_KEY": settings.s3_secret_key.get_secret_value()}
-    return found
+        values |= {"AWS_ACCESS_KEY_ID": settings.s3_access_key.get_secret_value()}
+        values |= {"AWS_SECRET_ACCESS_KEY": settings.s3_secret_key.get_secret_value()}
+    return values
 
 
 def _names(settings: Settings) -> dict[str, str]:
     """The host names that MLflow accepts, and the origins of its own pages. Empty if its defaults
     are enough.
     """
-    listed = [name.strip() for name in settings.mlflow_allowed_hosts.split(",") if name.strip()]
+    names = [name.strip() for name in settings.mlflow_allowed_hosts.split(",") if name.strip()]
     if (
         settings.is_exposed and settings.host == settings.own_host
     ):  # otherwise it listens on every address, and none is known
-        listed.append(f"{settings.host}:{settings.mlflow_port}")
-    if not listed:
+        names.append(f"{settings.host}:{settings.mlflow_port}")
+    if not names:
         return {}
     from mlflow.server.security_utils import get_default_allowed_hosts
 
     hosts = [
         *get_default_allowed_hosts(),
-        *listed,
-        *(f"{name}:*" for name in listed if ":" not in name),
+        *names,
+        *(f"{name}:*" for name in names if ":" not in name),
     ]
     # Complete origins: flask-cors treats an origin with a star as a prefix of any other.
     ports = ("", f":{settings.mlflow_port}")
-    called = [name if ":" in name else f"{name}{port}" for name in listed for port in ports]
+    addresses = [name if ":" in name else f"{name}{port}" for name in names for port in ports]
     origins = [
-        f"{scheme}://{name}" for name in dict.fromkeys(called) for scheme in ("http", "https")
+        f"{scheme}://{name}" for name in dict.fromkeys(addresses) for scheme in ("http", "https")
     ]
     return {
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),

@@ -21,25 +21,28 @@ def prepare(settings: Settings, say: Callable[[str], None]) -> Settings:
     """
     if not settings.is_exposed:
         return settings
-    made: dict[str, str | SecretStr] = {}
+    created: dict[str, str | SecretStr] = {}
     if settings.prefect_url is None and not settings.prefect_auth:
-        made["prefect_auth"] = SecretStr(f"{USER}:{secrets.token_urlsafe(24)}")
+        created["prefect_auth"] = SecretStr(f"{USER}:{secrets.token_urlsafe(24)}")
     if settings.mlflow_url is None and not settings.mlflow_username:
-        made |= {"mlflow_username": USER, "mlflow_password": SecretStr(secrets.token_urlsafe(24))}
+        created |= {
+            "mlflow_username": USER,
+            "mlflow_password": SecretStr(secrets.token_urlsafe(24)),
+        }
     if settings.serving_url is None and not settings.serving_key:
-        made["serving_key"] = SecretStr(secrets.token_urlsafe(32))
-    if not made:
+        created["serving_key"] = SecretStr(secrets.token_urlsafe(32))
+    if not created:
         return settings
     plain = {
         name: value.get_secret_value() if isinstance(value, SecretStr) else value
-        for name, value in made.items()
+        for name, value in created.items()
     }
     remember(settings.state, {f"LAUREL_{name.upper()}": value for name, value in plain.items()})
     say(
         f"Others can reach {settings.host}: Prefect and MLflow require passwords, the "
         f"service a key; all are in {settings.state / 'env'}."
     )
-    return settings.model_copy(update=made)
+    return settings.model_copy(update=created)
 
 
 def insist_on_prefect(settings: Settings) -> None:

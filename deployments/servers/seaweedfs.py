@@ -40,8 +40,8 @@ def is_local(settings: Settings) -> bool:
 
 
 def find_weed() -> Path | None:
-    found = shutil.which("weed", path=str(BIN))
-    return Path(found) if found else None
+    path = shutil.which("weed", path=str(BIN))
+    return Path(path) if path else None
 
 
 def prepare(settings: Settings, weed: Path | None, say: Callable[[str], None]) -> Settings:
@@ -87,9 +87,10 @@ def remember(state: Path, values: dict[str, str]) -> None:
     """Set these variables in ``.laurel/env``, which only its owner may read; other lines stay."""
     path = state / "env"
     lines = path.read_text().splitlines() if path.exists() else []
-    kept = [line for line in lines if line.partition("=")[0].strip() not in values]
+    other_lines = [line for line in lines if line.partition("=")[0].strip() not in values]
     write_private(
-        path, "\n".join([*kept, *(f"{name}={value}" for name, value in values.items())]) + "\n"
+        path,
+        "\n".join([*other_lines, *(f"{name}={value}" for name, value in values.items())]) + "\n",
     )
 
 
@@ -186,10 +187,10 @@ def remove_sockets(settings: Settings) -> None:
     sockets stay.
     """
     for distance in SEAWEEDFS_PORTS.values():
-        for left in sockets(settings.s3_port + distance):
+        for socket_path in sockets(settings.s3_port + distance):
             with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
-                if probe.connect_ex(str(left)) == errno.ECONNREFUSED:
-                    left.unlink()
+                if probe.connect_ex(str(socket_path)) == errno.ECONNREFUSED:
+                    socket_path.unlink()
 
 
 def sockets(port: int) -> list[Path]:

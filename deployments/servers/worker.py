@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         action="store_true",
         help="answer GET /health (PREFECT_WORKER_WEBSERVER_HOST and _PORT)",
     )
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
         settings = Settings.read()
     except ValidationError as error:
@@ -63,15 +63,15 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         "--pool",
         POOL,
         "--type",
-        given.type,
+        options.type,
         "--name",
-        given.name,
+        options.name,
     ]
-    if given.type == "ecs":
+    if options.type == "ecs":
         line.append(
             "--no-create-pool-if-not-found"
         )  # its template comes from the settings: python -m deployments.apply --pool-type ecs
-    if given.with_healthcheck:
+    if options.with_healthcheck:
         line.append("--with-healthcheck")
     os.execve(sys.executable, line, {**os.environ, **environment(settings), **QUICK})  # noqa: S606 - no shell is wanted
 

@@ -42,16 +42,16 @@ class Program:
 
 def programs(settings: Settings) -> list[Program]:
     """The programs of these settings, servers first, without those that run elsewhere."""
-    found = [_worker(settings)]
+    listing = [_worker(settings)]
     if settings.serving_url is None:
-        found.insert(0, _service(settings))
+        listing.insert(0, _service(settings))
     if settings.mlflow_url is None:
-        found.insert(0, _mlflow(settings))
+        listing.insert(0, _mlflow(settings))
     if seaweedfs.is_local(settings):
-        found.insert(0, _seaweedfs(settings))
+        listing.insert(0, _seaweedfs(settings))
     if settings.prefect_url is None:
-        found.insert(0, _prefect(settings))
-    return found
+        listing.insert(0, _prefect(settings))
+    return listing
 
 
 def _prefect(settings: Settings) -> Program:
@@ -122,13 +122,11 @@ def _other_pool(settings: Settings) -> str | None:
     """Why no worker should start: the pool ``ec2`` has another type. The worker makes a missing
     pool.
     """
-    status, found = ask(
-        f"{settings.prefect_api_url}/work_pools/{POOL}", auth=prefect_auth(settings)
-    )
-    if status != 200 or found["type"] == "process":
+    status, pool = ask(f"{settings.prefect_api_url}/work_pools/{POOL}", auth=prefect_auth(settings))
+    if status != 200 or pool["type"] == "process":
         return None
     return (
-        f"No worker was started: the work pool {POOL!r} is of type {found['type']!r}, so its "
+        f"No worker was started: the work pool {POOL!r} is of type {pool['type']!r}, so its "
         "runs go elsewhere."
     )
 
@@ -141,9 +139,9 @@ def _is_online(settings: Settings, started: float) -> bool:
     if status != 200:
         return False
     beats = [
-        one["last_heartbeat_time"]
-        for one in workers
-        if one["name"] == WORKER and one["last_heartbeat_time"]
+        worker["last_heartbeat_time"]
+        for worker in workers
+        if worker["name"] == WORKER and worker["last_heartbeat_time"]
     ]
     return any(datetime.fromisoformat(beat).timestamp() >= started for beat in beats)
 

@@ -62,18 +62,20 @@ class Supervisor:
         """Start an empty supervisord in the background. Raises ``SupervisorError``."""
         self._forget()
         temporary = self._make_temporary()
-        own: dict[str, str | int] = {
+        section: dict[str, str | int] = {
             "settings": json.dumps(fingerprints(environment)),
             "temporary": temporary,
         }
-        write_private(self.configuration, _configuration(programs, own, f"{temporary}/{SOCKET}"))
+        write_private(
+            self.configuration, _configuration(programs, section, f"{temporary}/{SOCKET}")
+        )
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)
         }
         # Without bytecode every process compiles everything that it imports, which takes seconds
         # each time.
         inherited.pop("PYTHONDONTWRITEBYTECODE", None)
-        whole = {
+        variables = {
             **inherited,
             **environment,
             "HOME": inherited.get("HOME") or str(self.state),
@@ -90,18 +92,18 @@ class Supervisor:
             },
         }
         command = [str(BIN / "supervisord"), "-c", self.configuration.name]
-        done = subprocess.run(
+        launch = subprocess.run(
             command,
             cwd=self.state,
-            env=whole,
+            env=variables,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,
         )
-        if done.returncode != 0:
+        if launch.returncode != 0:
             raise SupervisorError(
-                f"supervisord did not start: {(done.stderr or done.stdout).strip()}"
+                f"supervisord did not start: {(launch.stderr or launch.stdout).strip()}"
             )
 
     def _make_temporary(self) -> str:
@@ -185,14 +187,14 @@ class Supervisor:
         """All live processes with this stack's mark in their environment."""
         import psutil
 
-        found = []
+        processes = []
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
                 if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(
                     MARKER
                 ) == str(self.state):
-                    found.append(process)
-        return found
+                    processes.append(process)
+        return processes
 
     def _call(self, method: str, *arguments: Any) -> Any:
         """Raises ``OSError`` if supervisord does not run, ``xmlrpc.client.Fault`` if it refuses."""
@@ -242,9 +244,9 @@ def _end(processes: "list[psutil.Process]", seconds: float) -> None:
     psutil.wait_procs(stubborn, timeout=GRACE_SECONDS)
 
 
-def _configuration(programs: list[Program], own: dict[str, str | int], socket: str) -> str:
+def _configuration(programs: list[Program], section: dict[str, str | int], socket: str) -> str:
     sections: dict[str, dict[str, str | int]] = {
-        "laurel": own,
+        "laurel": section,
         "supervisord": {
             "logfile": "logs/supervisord.log",
             "pidfile": PID_FILE,
@@ -276,10 +278,12 @@ def _alias(program: Program, variable: str) -> str:
 
 
 def _section(program: Program) -> dict[str, str | int]:
-    own = ",".join(f'{name}="%(ENV_{_alias(program, name)})s"' for name in program.environment)
+    environment = ",".join(
+        f'{name}="%(ENV_{_alias(program, name)})s"' for name in program.environment
+    )
     section: dict[str, str | int] = {
         "command": shlex.join(program.command).replace("%", "%%"),
-        "environment": own,
+        "environment": environment,
         "autostart": "false",
         "autorestart": "true",
         "startretries": 10,

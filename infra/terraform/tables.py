@@ -65,18 +65,18 @@ def blocks(folder: Path, kind: str) -> Iterator[tuple[str, dict[str, str]]]:
     """
     for path in sorted(folder.glob("*.tf")):
         text = path.read_text()
-        found = re.findall(rf'^{kind} "(\w+)" {{\n(.*?)^}}', text, re.DOTALL | re.MULTILINE)
-        if len(found) != len(re.findall(rf'^\s*{kind} "', text, re.MULTILINE)):
+        matches = re.findall(rf'^{kind} "(\w+)" {{\n(.*?)^}}', text, re.DOTALL | re.MULTILINE)
+        if len(matches) != len(re.findall(rf'^\s*{kind} "', text, re.MULTILINE)):
             raise TablesError(
                 f"{path}: a {kind} is not laid out over several lines. Write one attribute per "
                 "line; run terraform fmt."
             )
-        for name, body in found:
+        for name, body in matches:
             attributes = dict(
                 re.findall(r"^  (\w+) += (.+?)\n(?=  \w|\n|  #|\Z)", body, re.DOTALL | re.MULTILINE)
             )
-            wanted = {"description", "type"} if kind == "variable" else {"description"}
-            if missing := wanted - attributes.keys():
+            required = {"description", "type"} if kind == "variable" else {"description"}
+            if missing := required - attributes.keys():
                 raise TablesError(
                     f"{path}: {kind} {name!r} has no {' and no '.join(sorted(missing))}. Write it."
                 )

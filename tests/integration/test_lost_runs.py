@@ -35,7 +35,7 @@ from deployments.apply import automations
 from deployments.apply.command import apply_now
 from deployments.servers.environment import environment
 from deployments.servers.seaweedfs import BIN
-from flows.runs import TOLD
+from flows.runs import OPTIONS
 from serving.records.ledger import Decision
 from tasks.ledger.entries import append, now, read
 from tasks.ledger.governor import Refusal
@@ -408,7 +408,7 @@ def test_run_waits_for_prefect_where_its_server_is_away(alone: Stack) -> None:
         thread.start()
         return thread
 
-    @flow(name="waits", **TOLD)
+    @flow(name="waits", **OPTIONS)
     async def waits(use_case: str) -> list[str]:
         threads, texts = [send_away()], [report("step")]
         threads[-1].join()
