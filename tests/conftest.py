@@ -155,8 +155,9 @@ def stack(
     asked = local_settings(
         tmp_path_factory.mktemp("stack"),
         PYTHONPATH=str(FIXTURES),
-        serving_use_cases="flights,toy,toy_github,toy_contest,toy_drift,toy_retrain,toy_approval,toy_hasty,"
-        "toy_rollback,toy_slack,toy_late,toy_reign,toy_schema,toy_small,toy_governor,toy_hopeless,toy_long",
+        serving_use_cases="flights,toy,toy_github,toy_contest,toy_drift,toy_retrain,toy_approval,"
+        "toy_hasty,toy_rollback,toy_slack,toy_late,toy_reign,toy_schema,toy_small,toy_governor,"
+        "toy_hopeless,toy_long",
         # MLflow's webhook tells of a champion at once. Twice a second for each of these use cases
         # took MLflow a quarter of a core.
         serving_poll_seconds=5.0,

@@ -30,7 +30,8 @@ from deployments.servers.environment import prefect_auth
 settings = Settings.read()
 with SyncPrefectClient(settings.prefect_api_url, auth_string=prefect_auth(settings)) as prefect:
     runs = Runs(settings, prefect)
-    print(runs.wait(runs.start("retrain", through=sys.argv[1], reason="asked for by the test"), "retrain").state)
+    run = runs.start("retrain", through=sys.argv[1], reason="asked for by the test")
+    print(runs.wait(run, "retrain").state)
 """
 
 

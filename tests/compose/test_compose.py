@@ -27,7 +27,8 @@ from blocks.warehouse import Warehouse
 settings = Settings.read()
 with create_engine(settings.warehouse_url.get_secret_value()).begin() as connection:
     connection.execute(text("CREATE TABLE orders (id INT PRIMARY KEY, at DATETIME, returned BOOL)"))
-    connection.execute(text("INSERT INTO orders VALUES (1, '2024-01-03 10:00', 1), (2, '2024-01-04 11:00', 0)"))
+    rows = "(1, '2024-01-03 10:00', 1), (2, '2024-01-04 11:00', 0)"
+    connection.execute(text(f"INSERT INTO orders VALUES {rows}"))
 warehouse = Warehouse.of(settings)
 (month,) = warehouse.months("SELECT * FROM orders", "at")
 print(month, len(warehouse.read("SELECT * FROM orders", "at", month)))
@@ -50,10 +51,16 @@ from blocks.settings import Settings
 
 lake = Lake.of(Settings.read())
 paths = [path for path in lake.list("predictions/flights") if path.endswith(".parquet")]
-found = collections.Counter(one for path in paths for one in pl.read_parquet(io.BytesIO(lake.read(path)), columns=["id"])["id"].to_list())
-asked = json.load(sys.stdin)
-missing, repeated = [one for one in asked if not found[one]], [one for one in found if found[one] > 1]
-print(json.dumps({"asked": len(asked), "missing": missing[:5], "missing_count": len(missing), "repeated": repeated[:5]}))
+frames = [pl.read_parquet(io.BytesIO(lake.read(path)), columns=["id"]) for path in paths]
+logged = collections.Counter(id for frame in frames for id in frame["id"].to_list())
+acknowledged = json.load(sys.stdin)
+missing = [id for id in acknowledged if not logged[id]]
+print(json.dumps({
+    "asked": len(acknowledged),
+    "missing": missing[:5],
+    "missing_count": len(missing),
+    "repeated": [id for id, count in logged.items() if count > 1][:5],
+}))
 """
 
 

@@ -34,11 +34,14 @@ def read(value, kind, where):
         return value
     model = getattr(kserve, kind, None) or getattr(kubernetes.client, kind, None)
     assert model is not None, f"{where}: no model of {kind}"
-    names = {told: name for name, told in model.attribute_map.items()}
+    attributes = {field: attribute for attribute, field in model.attribute_map.items()}
     for name in value:
-        assert name in names, f"{where}: unknown field {name!r}"
+        assert name in attributes, f"{where}: unknown field {name!r}"
     kinds = model.openapi_types
-    return model(**{names[name]: read(one, kinds[names[name]], f"{where}.{name}") for name, one in value.items()})
+    return model(**{
+        attributes[name]: read(content, kinds[attributes[name]], f"{where}.{name}")
+        for name, content in value.items()
+    })
 
 def verdict(text):
     try:

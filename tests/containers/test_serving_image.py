@@ -70,21 +70,30 @@ def test_it_holds_the_service_and_what_that_imports_and_no_way_to_become_root(im
     found = python(
         image,
         """
-import importlib.util, json, os, pathlib
-code = sorted(str(path.relative_to("/opt/laurel")) for path in pathlib.Path("/opt/laurel").rglob("*.py"))
-others = ["pip", "setuptools", "mlflow", "prefect", "pandas", "sklearn", "polars", "evidently", "optuna", "boto3", "pytest"]
-there = [name for name in others if importlib.util.find_spec(name)]
-files = (path for top in ("/usr", "/opt", "/bin", "/sbin") for path in pathlib.Path(top).rglob("*") if path.is_file())
-setuid = [str(path) for path in files if path.stat().st_mode & 0o6000]
-uncompiled = [name for name in code if not pathlib.Path("/opt/laurel", importlib.util.cache_from_source(name)).exists()]
-print(json.dumps({"code": code, "there": there, "setuid": setuid, "uncompiled": uncompiled, "uid": os.getuid(), "gid": os.getgid()}))
+import importlib.util, json, os
+from pathlib import Path
+
+root = Path("/opt/laurel")
+code = sorted(str(path.relative_to(root)) for path in root.rglob("*.py"))
+forbidden = ["pip", "setuptools", "mlflow", "prefect", "pandas", "sklearn", "polars", "evidently"]
+forbidden += ["optuna", "boto3", "pytest"]
+cached = importlib.util.cache_from_source
+paths = [path for top in ("/usr", "/opt", "/bin", "/sbin") for path in Path(top).rglob("*")]
+print(json.dumps({
+    "code": code,
+    "forbidden": [name for name in forbidden if importlib.util.find_spec(name)],
+    "setuid": [str(path) for path in paths if path.is_file() and path.stat().st_mode & 0o6000],
+    "uncompiled": [name for name in code if not Path(root, cached(name)).exists()],
+    "uid": os.getuid(),
+    "gid": os.getgid(),
+}))
 """,
     )
     ours = sorted(
         path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "serving").rglob("*.py")
     )
     assert found["code"] == ["blocks/__init__.py", "blocks/settings.py", *ours]
-    assert (found["there"], found["setuid"], found["uncompiled"]) == ([], [], [])
+    assert (found["forbidden"], found["setuid"], found["uncompiled"]) == ([], [], [])
     assert (found["uid"], found["gid"]) == (10001, 10001)
 
 
@@ -94,9 +103,11 @@ def test_it_is_small(image: str) -> None:
         """
 import json, os
 def size(top):
-    found = [os.lstat(os.path.join(folder, name)) for folder, _, names in os.walk(top) for name in names]
-    return sum({(one.st_dev, one.st_ino): one.st_size for one in found}.values()) / 1e6
-print(json.dumps({"packages": size("/opt/venv"), "code": size("/opt/laurel"), "base": sum(map(size, ("/usr", "/etc", "/var")))}))
+    paths = [os.path.join(folder, name) for folder, _, names in os.walk(top) for name in names]
+    files = map(os.lstat, paths)
+    return sum({(file.st_dev, file.st_ino): file.st_size for file in files}.values()) / 1e6
+base = sum(map(size, ("/usr", "/etc", "/var")))
+print(json.dumps({"packages": size("/opt/venv"), "code": size("/opt/laurel"), "base": base}))
 """,
     )
     total = sum(sizes.values())

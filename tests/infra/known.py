@@ -20,15 +20,23 @@ _ECR = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 # A reference of Terraform -> an expression in which {0} is the resource. The short names are those
 # of the stacks' own loops.
 _NAMES = {
-    r"\b(aws_iam_role\.\w+(?:\[[^\]]+\])?)\.arn\b": f'"arn:aws:iam::{ACCOUNT}:role/${{{{{{0}}.name}}}}"',
-    r"\b(aws_cloudwatch_log_group\.\w+(?:\[[^\]]+\])?)\.arn\b": f'"arn:aws:logs:{_HERE}:log-group:${{{{{{0}}.name}}}}"',
+    r"\b(aws_iam_role\.\w+(?:\[[^\]]+\])?)\.arn\b": (
+        f'"arn:aws:iam::{ACCOUNT}:role/${{{{{{0}}.name}}}}"'
+    ),
+    r"\b(aws_cloudwatch_log_group\.\w+(?:\[[^\]]+\])?)\.arn\b": (
+        f'"arn:aws:logs:{_HERE}:log-group:${{{{{{0}}.name}}}}"'
+    ),
     r"\b(aws_s3_bucket\.\w+)\.arn\b": '"arn:aws:s3:::${{{0}.bucket}}"',
     r"\b(aws_s3_bucket\.\w+)\.id\b": "{0}.bucket",
     r"\b(aws_sqs_queue\.\w+)\.arn\b": f'"arn:aws:sqs:{_HERE}:${{{{{{0}}.name}}}}"',
     r"\b(aws_ecs_cluster\.\w+)\.arn\b": f'"arn:aws:ecs:{_HERE}:cluster/${{{{{{0}}.name}}}}"',
-    r"\b(aws_kms_key\.\w+)\.arn\b": f'"arn:aws:kms:{_HERE}:key/0a1b2c3d-0000-4000-8000-000000000000"',
+    r"\b(aws_kms_key\.\w+)\.arn\b": (
+        f'"arn:aws:kms:{_HERE}:key/0a1b2c3d-0000-4000-8000-000000000000"'
+    ),
     r"(?<=[ {])(parameter)\.arn\b": f'"arn:aws:ssm:{_HERE}:parameter${{{{{{0}}.name}}}}"',
-    r"(?<=[ {])(secret)\.arn\b": f'"arn:aws:secretsmanager:{_HERE}:secret:${{{{{{0}}.name}}}}-AbCdEf"',
+    r"(?<=[ {])(secret)\.arn\b": (
+        f'"arn:aws:secretsmanager:{_HERE}:secret:${{{{{{0}}.name}}}}-AbCdEf"'
+    ),
     r"(?<=[ {])(repository)\.arn\b": f'"arn:aws:ecr:{_HERE}:repository/${{{{{{0}}.name}}}}"',
     r"(?<=[ {])(repository)\.repository_url\b": f'"{_ECR}/${{{{{{0}}.name}}}}"',
     r"\b(aws_lb\.\w+)\.arn_suffix\b": '"app/${{{0}.name}}/0a1b"',
@@ -58,7 +66,8 @@ def _name_all(folder: Path) -> None:
         written = expression.format(match.group(1))
         if not re.fullmatch(r'[\w.]+\.[\w.]+(\["[\w-]+"\])?', match.group(1)):  # of a loop
             return written
-        return f"local.known_{list(local).index(written) if local.setdefault(written, written) else ''}"
+        local.setdefault(written, written)
+        return f"local.known_{list(local).index(written)}"
 
     for path in sorted(folder.glob("*.tf")):
         text = path.read_text()

@@ -38,7 +38,8 @@ provider "aws" {
   skip_credentials_validation = true
   skip_metadata_api_check     = "true"
   s3_use_path_style           = true
-  # What moto's server does not know it answers with 500, which the provider would otherwise try again for minutes.
+  # moto's server answers unknown requests with 500, which the provider would otherwise retry for
+  # minutes.
   max_retries                 = 2
 }
 """
@@ -170,9 +171,12 @@ class Stack:
         if not reach_out:
             environment |= {"HTTP_PROXY": NOWHERE, "HTTPS_PROXY": NOWHERE, "NO_PROXY": "127.0.0.1"}
         done = subprocess.run(
-            ["terraform", command, "-no-color", *arguments] if command != "state" else ["terraform", command, *arguments],
-            cwd=self.folder, env=environment, capture_output=True, text=True,
-        )  # fmt: skip
+            ["terraform", command, *(["-no-color"] if command != "state" else []), *arguments],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
         if done.returncode:
             raise TerraformError(
                 f"terraform {command} of {self.name} failed:\n{done.stdout}\n{done.stderr}"

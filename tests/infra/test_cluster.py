@@ -337,10 +337,18 @@ def test_no_role_may_do_everything_and_none_passes_more_than_it_must(aws: Aws) -
         for action in one["Action"]
     }
     assert unbound == {
-        "ecr:GetAuthorizationToken", "ecs:DeregisterTaskDefinition", "ecs:DescribeTaskDefinition", "ecs:DiscoverPollEndpoint", "ecs:Poll",
-        "ecs:StartTelemetrySession", "ssm:UpdateInstanceInformation", "ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel",
-        "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel",
-    }  # fmt: skip
+        "ecr:GetAuthorizationToken",
+        "ecs:DeregisterTaskDefinition",
+        "ecs:DescribeTaskDefinition",
+        "ecs:DiscoverPollEndpoint",
+        "ecs:Poll",
+        "ecs:StartTelemetrySession",
+        "ssm:UpdateInstanceInformation",
+        "ssmmessages:CreateControlChannel",
+        "ssmmessages:CreateDataChannel",
+        "ssmmessages:OpenControlChannel",
+        "ssmmessages:OpenDataChannel",
+    }
     passed = {
         role: one["Resource"]
         for role, statements in found.items()
@@ -685,7 +693,9 @@ def test_github_gets_a_role_for_one_repository_and_environment_without_any_key(a
         assert trust["Condition"] == {
             "StringEquals": {
                 "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
-                "token.actions.githubusercontent.com:sub": f"repo:example/laurel:environment:{environment}",
+                "token.actions.githubusercontent.com:sub": (
+                    f"repo:example/laurel:environment:{environment}"
+                ),
             }
         }
     assert iam.list_users()["Users"] == []

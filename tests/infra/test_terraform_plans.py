@@ -148,13 +148,24 @@ def reached(
 # What works by itself once it is made, and what it must have for as long: whoever uses the one (a
 # role, a group, a subnet) needs the other too (its rights, its rules, its routes).
 AT_WORK = (
-    "aws_ecs_service", "aws_autoscaling_group", "aws_instance", "aws_nat_gateway", "aws_lb", "aws_flow_log", "aws_cloudwatch_event_target",
-    "aws_sagemaker_model", "aws_cloudformation_stack",
-)  # fmt: skip
+    "aws_ecs_service",
+    "aws_autoscaling_group",
+    "aws_instance",
+    "aws_nat_gateway",
+    "aws_lb",
+    "aws_flow_log",
+    "aws_cloudwatch_event_target",
+    "aws_sagemaker_model",
+    "aws_cloudformation_stack",
+)
 OWNERS = {
-    "aws_iam_role_policy": "aws_iam_role", "aws_iam_role_policy_attachment": "aws_iam_role", "aws_sqs_queue_policy": "aws_sqs_queue",
-    "aws_vpc_security_group_egress_rule": "aws_security_group", "aws_route": "aws_route_table", "aws_route_table_association": "aws_subnet",
-}  # fmt: skip
+    "aws_iam_role_policy": "aws_iam_role",
+    "aws_iam_role_policy_attachment": "aws_iam_role",
+    "aws_sqs_queue_policy": "aws_sqs_queue",
+    "aws_vpc_security_group_egress_rule": "aws_security_group",
+    "aws_route": "aws_route_table",
+    "aws_route_table_association": "aws_subnet",
+}
 
 
 def module(address: str) -> str:
@@ -337,8 +348,10 @@ def test_an_update_of_the_endpoint_keeps_its_instances_and_shifts_under_alarms(
     ]
     update = properties["DeploymentConfig"]["BlueGreenUpdatePolicy"]
     assert update["TrafficRoutingConfiguration"] == {
-        "Type": "CANARY", "WaitIntervalInSeconds": 300, "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 10},
-    }  # fmt: skip
+        "Type": "CANARY",
+        "WaitIntervalInSeconds": 300,
+        "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 10},
+    }
     (stack,) = plan.planned("aws_cloudformation_stack").values()
     waited_minutes = (
         update["TerminationWaitInSeconds"]

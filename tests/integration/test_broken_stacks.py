@@ -39,8 +39,15 @@ from endless import endless
 async def main():
     async with get_client() as client:
         flow_id = await client.create_flow(endless)
-        await client.create_deployment(flow_id, "test", work_pool_name="ec2", entrypoint="endless.py:endless",
-            pull_steps=[{"prefect.deployments.steps.set_working_directory": {"directory": sys.argv[1]}}], enforce_parameter_schema=False)
+        step = "prefect.deployments.steps.set_working_directory"
+        await client.create_deployment(
+            flow_id,
+            "test",
+            work_pool_name="ec2",
+            entrypoint="endless.py:endless",
+            pull_steps=[{step: {"directory": sys.argv[1]}}],
+            enforce_parameter_schema=False,
+        )
     await run_deployment("endless/test", parameters={"pid_file": sys.argv[2]}, timeout=0)
 
 asyncio.run(main())

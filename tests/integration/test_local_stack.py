@@ -177,7 +177,8 @@ def test_bucket_of_the_lake_is_there_for_the_keys_and_for_nobody_else(stack: Set
     with pytest.raises(s3(stack).exceptions.ClientError, match="InvalidAccessKeyId"):
         s3(stack, access_key="guessed").list_buckets()
     assert httpx.get(f"{stack.s3_endpoint_url}/laurel/private/of-laurel").status_code == 403
-    filer = f"http://{stack.host}:{stack.s3_port + local.seaweedfs.SEAWEEDFS_PORTS['filer.port']}/buckets/laurel/private"
+    filer_port = stack.s3_port + local.seaweedfs.SEAWEEDFS_PORTS["filer.port"]
+    filer = f"http://{stack.host}:{filer_port}/buckets/laurel/private"
     assert httpx.get(f"{filer}/of-laurel").status_code == 401
     assert httpx.put(f"{filer}/planted", content=b"x").status_code == 401
 

@@ -25,14 +25,18 @@ WATCH = """(() => {
     self.changes = 0;
     const watcher = new MutationObserver(found => { self.changes += found.length; });
     const deeply = { childList: true, subtree: true, characterData: true };
-    for (const live of document.querySelectorAll('[role=status], [role=alert], [aria-live]')) watcher.observe(live, deeply);
+    const live = document.querySelectorAll('[role=status], [role=alert], [aria-live]');
+    for (const element of live) watcher.observe(element, deeply);
     self.asked = performance.getEntriesByType('resource').length;
 })()"""
-NAMELESS = """[...document.querySelectorAll('input, select, button, a, [role=img], [role=region], nav, section')]
-    .filter(one => !one.labels?.length && !one.textContent?.trim() && !one.ariaLabel && !one.hasAttribute('aria-labelledby'))
-    .map(one => one.outerHTML)"""
+NAMELESS = """[...document.querySelectorAll(
+        'input, select, button, a, [role=img], [role=region], nav, section')]
+    .filter(element => !element.labels?.length && !element.textContent?.trim()
+        && !element.ariaLabel && !element.hasAttribute('aria-labelledby'))
+    .map(element => element.outerHTML)"""
 REFERENCES = """['aria-describedby', 'aria-labelledby'].flatMap(name =>
-    [...document.querySelectorAll(`[${name}]`)].flatMap(one => one.getAttribute(name).split(' ')))"""
+    [...document.querySelectorAll(`[${name}]`)]
+        .flatMap(element => element.getAttribute(name).split(' ')))"""
 RECORDS = "document.querySelectorAll('.drift li').length"
 
 

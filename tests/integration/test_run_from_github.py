@@ -155,9 +155,9 @@ def test_next_contest_stands_in_the_same_comment_with_both_scores(
     assert (
         f"| hold-out | roc_auc | {main['champion']:.4f} | {main['challenger']:.4f} |" in ran.report
     )
-    assert [line.split(" | ")[0] for line in ran.report.splitlines() if line.endswith(" |")][-4:] == [
-        "| ingest", "| train", "| evaluate", "| promote"
-    ]  # fmt: skip
+    rows = [line for line in ran.report.splitlines() if line.endswith(" |")]
+    steps = [row.split(" | ")[0] for row in rows[-4:]]
+    assert steps == ["| ingest", "| train", "| evaluate", "| promote"]
     assert (
         "/runs/flow-run/" in ran.report
         and "[workflow run](https://github.example/run/7)" in ran.report

@@ -262,17 +262,21 @@ for name in sys.argv[1:]:
     with tempfile.TemporaryDirectory() as folder:
         lake = Lake(url=f"file://{folder}", credentials=None)
         window, holdout = case.source.periods()[:2]
-        dataset, _ = write_version(lake, case, [ingest_period(lake, case, period) for period in (window, holdout)])
+        periods = [ingest_period(lake, case, period) for period in (window, holdout)]
+        dataset, _ = write_version(lake, case, periods)
         assert dataset.rows > 0 and dataset.quarantined == 0
-        rows, later = (read_periods(lake, dataset, [period], case.label) for period in (window, holdout))
+        rows = read_periods(lake, dataset, [window], case.label)
+        later = read_periods(lake, dataset, [holdout], case.label)
         for candidate in case.candidates:
             fitted = fit(case, candidate, candidate.params, rows, seed=7)
             reached = score(case.gate.metric, labels(case, later), predict(fitted, case, later))
             assert case.gate.passes(reached), reached
             scores = {case.gate.metric.name: reached}
-            origin = Origin(candidate.name, dict(candidate.params), dataset.version, dataset.digests([window]), scores)
-            made = make_package(Path(folder) / candidate.name, case, fitted, origin, rows, later, seed=7)
-            assert made.manifest.parity.changed_decisions == 0
+            params, digests = dict(candidate.params), dataset.digests([window])
+            origin = Origin(candidate.name, params, dataset.version, digests, scores)
+            target = Path(folder) / candidate.name
+            package = make_package(target, case, fitted, origin, rows, later, seed=7)
+            assert package.manifest.parity.changed_decisions == 0
             print("packaged", name, candidate.name)
 """
 

@@ -59,8 +59,8 @@ def test_it_runs_without_rights_and_writes_only_where_it_may(
     image = (REPOSITORY / "infra" / "images" / "serving" / "Dockerfile").read_text()
     assert predictor["securityContext"]["runAsNonRoot"] is True
     assert (
-        "USER "
-        f"{predictor['securityContext']['runAsUser']}:{predictor['securityContext']['runAsGroup']}\n"
+        f"USER {predictor['securityContext']['runAsUser']}:"
+        f"{predictor['securityContext']['runAsGroup']}\n"
     ) in image
     rights = container["securityContext"]
     assert rights == {

@@ -29,7 +29,10 @@ USE_CASE = UseCase(
     title="Orders that are sent back",
     question="Will it be sent back?",
     source=Orders(),
-    columns=(Column(name="price", kind="number", low=0, high=5000, typical=(10, 200)), Column(name="shop", kind="category")),
+    columns=(
+        Column(name="price", kind="number", low=0, high=5000, typical=(10, 200)),
+        Column(name="shop", kind="category"),
+    ),
     label="returned",
     event_time="shipped_at",
     key=("order",),

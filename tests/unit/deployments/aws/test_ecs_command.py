@@ -229,6 +229,6 @@ def test_report_of_a_command_that_never_ran_says_so(cloud: Cloud, tmp_path: Path
 def test_lines_of_a_report_are_its_text_again(text: str) -> None:
     found = FromLines()
     assert (
-        all(found.took(line) and len(line) < 1100 for line in as_lines(text)) and found.text == text
+        all(found.take(line) and len(line) < 1100 for line in as_lines(text)) and found.text == text
     )
-    assert not found.took("reporting: nothing")
+    assert not found.take("reporting: nothing")

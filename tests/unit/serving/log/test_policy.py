@@ -43,7 +43,8 @@ def test_columns_that_are_left_out_are_not_in_what_is_logged_and_the_others_as_t
     ) % SECRET.encode()
     kept = log_request_of(leaving_out(manifest, "carrier"))(body)
     assert kept == (
-        b'{"rows":[{"distance":1,"wind":1.50e1,"time_hour":"2013-06-01T15:00:00"},{"distance":0.1,"wind":null,"time_hour":null}]}'
+        b'{"rows":[{"distance":1,"wind":1.50e1,"time_hour":"2013-06-01T15:00:00"},'
+        b'{"distance":0.1,"wind":null,"time_hour":null}]}'
     )
 
 

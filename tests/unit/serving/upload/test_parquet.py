@@ -224,9 +224,12 @@ def test_wherever_a_crash_cut_a_segment_the_whole_lines_are_read(tmp_path: Path)
         b"1\n",
         b"garbage\n",
         b'{"rows":1,"time":1,"request":{"rows":[{"dist\n',
-        b'{"rows":1,"time":1,"request":{"rows":[null]},"answer":{"predictions":[{"id":"x","score":1,"decision":true}],"model_version":"3"}}\n',
-        b'{"rows":1,"time":1,"request":{"rows":[{}]},"answer":{"predictions":[],"model_version":"3"}}\n',
-        b'{"rows":1,"time":1,"request":{"rows":[{}]},"answer":{"predictions":[{"id":"x","score":null,"decision":true}],"model_version":"3"}}\n',
+        b'{"rows":1,"time":1,"request":{"rows":[null]},"answer":'
+        b'{"predictions":[{"id":"x","score":1,"decision":true}],"model_version":"3"}}\n',
+        b'{"rows":1,"time":1,"request":{"rows":[{}]},"answer":'
+        b'{"predictions":[],"model_version":"3"}}\n',
+        b'{"rows":1,"time":1,"request":{"rows":[{}]},"answer":'
+        b'{"predictions":[{"id":"x","score":null,"decision":true}],"model_version":"3"}}\n',
         b'{"rows":1,"time":1,"request":{"rows":[{"carrier":"\xff"}]},"answer":'
         b'{"predictions":[{"id":"x","score":1,"decision":true}],"model_version":"3"}}\n',
         b'{"rows":1,"time":1,"request":{"rows":[{}]}}\n',
@@ -360,7 +363,8 @@ from pathlib import Path
 from serving.upload.parquet import convert, give_back_memory
 
 def megabytes(name):
-    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name)) / 1024
+    lines = [line for line in open("/proc/self/status") if line.startswith(name)]
+    return int(lines[0].split()[1]) / 1024
 
 small, large = map(Path, sys.argv[1:])
 convert(small)

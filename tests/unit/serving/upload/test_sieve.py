@@ -145,7 +145,7 @@ def test_a_row_that_ends_the_process_is_found_by_trying_each_part_in_another(
     assert sieve.aside.rows == 1 and "ends the process that reads it (status 11)" in reason
 
 
-def test_what_is_set_aside_lies_beside_the_segment_with_the_reason_and_can_be_read_once_it_is_mended(
+def test_lines_set_aside_lie_beside_the_segment_with_the_reason_and_can_be_read_once_repaired(
     tmp_path: Path,
 ) -> None:
     texts: list[Any] = ["AA", 5, "UA"]

@@ -252,11 +252,14 @@ from usecases.definition import load
 
 case = load("toy")
 training = pl.concat([toy_rows(f"2024-0{month}", rows_a_day=15) for month in (1, 2, 3)])
-origin = Origin("x", {"a": 1, "b": 2}, "2024-03-abc", {"2024-01": "a1", "2024-02": "b2"}, {"roc_auc": 0.8, "log_loss": 0.4})
+scores = {"roc_auc": 0.8, "log_loss": 0.4}
+digests = {"2024-01": "a1", "2024-02": "b2"}
+origin = Origin("x", {"a": 1, "b": 2}, "2024-03-abc", digests, scores)
+holdout = toy_rows("2024-04", rows_a_day=15)
 for candidate in case.candidates:
     fitted = fit(case, candidate, candidate.params, training, 7)
-    made = make_package(Path(sys.argv[1]) / candidate.name, case, fitted, origin, training, toy_rows("2024-04", rows_a_day=15), 7)
-    print(made.sha256)
+    folder = Path(sys.argv[1]) / candidate.name
+    print(make_package(folder, case, fitted, origin, training, holdout, 7).sha256)
 """
 
 
