@@ -23,9 +23,9 @@ class StandIn:
 
     def image(self) -> str:
         """The name of what is to run. The variable wins, as it does in compose.yaml."""
-        given = os.environ.get(self.variable)
-        if given or not self._was_imported():
-            return given or self.name
+        name_in_environment = os.environ.get(self.variable)
+        if name_in_environment or not self._was_imported():
+            return name_in_environment or self.name
         if self.broken not in _docker(
             "run", "--rm", "--network", "none", "--entrypoint", "cat", self.name, ENTRYPOINT
         ):
@@ -44,10 +44,10 @@ class StandIn:
 
     def _was_imported(self) -> bool:
         """Whether the engine has an image of that name which came from no registry."""
-        found = subprocess.run(
+        listing = subprocess.run(
             ["docker", "image", "inspect", self.name], capture_output=True, text=True, check=False
         )
-        return found.returncode == 0 and not json.loads(found.stdout)[0]["RepoDigests"]
+        return listing.returncode == 0 and not json.loads(listing.stdout)[0]["RepoDigests"]
 
 
 STAND_INS = (
@@ -78,7 +78,7 @@ STAND_INS = (
 
 def database_images() -> dict[str, str]:
     """Names by the variable of compose.yaml."""
-    return {one.variable: one.image() for one in STAND_INS}
+    return {stand_in.variable: stand_in.image() for stand_in in STAND_INS}
 
 
 def _docker(*arguments: str, stdin: str | None = None) -> str:

@@ -50,9 +50,11 @@ class Stack:
         lines = (folder / ".env").read_text().splitlines()
         secrets = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
         free = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
-        ports = {name: one.getsockname()[1] for name, one in zip(PORTS, free, strict=True)}
-        for one in free:
-            one.close()
+        ports = {
+            name: listener.getsockname()[1] for name, listener in zip(PORTS, free, strict=True)
+        }
+        for listener in free:
+            listener.close()
         return cls(folder / ".env", secrets, ports, database_images())
 
     @property
@@ -69,31 +71,31 @@ class Stack:
         """The standard output of a command that means this project. Raises ``AssertionError`` as
         ``compose`` does.
         """
-        own = {f"{name}_PORT": str(port) for name, port in self.ports.items()}
-        own |= {
+        ports = {f"{name}_PORT": str(port) for name, port in self.ports.items()}
+        ports |= {
             "COMPOSE_PROJECT_NAME": PROJECT,
             "COMPOSE_ENV_FILES": str(self.env_file),
             **self.images,
         }
         # Whatever else the shell or a .env of the checkout says must not reach this project.
-        kept = {
+        inherited = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("LAUREL_", "COMPOSE_"))
         }
-        done = subprocess.run(
+        process = subprocess.run(
             line,
             cwd=REPOSITORY,
-            env={**kept, **own},
+            env={**inherited, **ports},
             input=stdin,
             capture_output=True,
             text=True,
             check=False,
         )
-        assert done.returncode == 0 or not check, (
-            f"{' '.join(line)}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert process.returncode == 0 or not check, (
+            f"{' '.join(line)}: exit code {process.returncode}\n{process.stdout}\n{process.stderr}"
         )
-        return done.stdout
+        return process.stdout
 
     def build(self) -> None:
         self.compose("build", "--quiet")
@@ -120,10 +122,10 @@ class Stack:
     def champion(self) -> dict[str, Any]:
         """What the service says of the one that it serves."""
         headers = {"Authorization": f"Bearer {self.secrets['LAUREL_SERVING_KEY']}"}
-        said: dict[str, Any] = httpx.get(
+        description: dict[str, Any] = httpx.get(
             f"{self.serving_url}/v1/flights", headers=headers, timeout=10
         ).json()
-        return said
+        return description
 
     def insist_on_champion(self) -> None:
         """Where the demo was not played before, train one."""
@@ -140,10 +142,10 @@ class Stack:
         """What Docker says of the service's container, also where it has ended."""
         ids = self.compose("ps", "--all", "--quiet", service).split()
         assert len(ids) == 1, f"{service} has {len(ids)} containers"
-        found: list[dict[str, Any]] = json.loads(
+        containers: list[dict[str, Any]] = json.loads(
             subprocess.check_output(["docker", "inspect", ids[0]], text=True)
         )
-        return found[0]
+        return containers[0]
 
     def kill(self, service: str) -> None:
         """Kill the container's first process, as the kernel would for want of memory.
@@ -176,10 +178,10 @@ class Stack:
         """
         since = time.monotonic()
         while time.monotonic() - since < HEAL_SECONDS:
-            now = self.container(service)
+            container = self.container(service)
             if (
-                now["RestartCount"] > killed["RestartCount"]
-                and now["State"].get("Health", {}).get("Status") == "healthy"
+                container["RestartCount"] > killed["RestartCount"]
+                and container["State"].get("Health", {}).get("Status") == "healthy"
             ):
                 return time.monotonic() - since
             time.sleep(0.5)

@@ -93,7 +93,7 @@ def test_containers_are_confined(stack: Stack) -> None:
 
 
 def test_no_secret_is_in_a_command_line_or_a_log(stack: Stack) -> None:
-    said = stack.logs() + json.dumps(
+    output = stack.logs() + json.dumps(
         [stack.container(name)["Config"]["Cmd"] for name in (*LONG_RUNNING, "bucket", "apply")]
     )
     names = {
@@ -103,17 +103,17 @@ def test_no_secret_is_in_a_command_line_or_a_log(stack: Stack) -> None:
     assert [
         name
         for name, value in stack.secrets.items()
-        if name not in names and value.rpartition(":")[2] in said
+        if name not in names and value.rpartition(":")[2] in output
     ] == []
 
 
 def test_images_carry_no_tests_and_no_secrets(stack: Stack) -> None:
-    listed = stack.inside(
+    listing = stack.inside(
         "sh",
         "-c",
         "ls -A /opt/laurel; find / -xdev -name '.env*' -not -path '/proc/*' 2>/dev/null || true",
     )
-    assert set(listed.split()) == {
+    assert set(listing.split()) == {
         "blocks",
         "deployments",
         "flows",
@@ -157,9 +157,9 @@ def test_applied_again_nothing_changes(stack: Stack) -> None:
 
 
 def test_the_demo_closes_the_loop(stack: Stack) -> None:
-    said = stack.inside("python", "-m", "deployments.demo", "--against-running")
-    print(said)
-    assert " 0 failed" in said and "Champion 2" in said
+    output = stack.inside("python", "-m", "deployments.demo", "--against-running")
+    print(output)
+    assert " 0 failed" in output and "Champion 2" in output
 
 
 @pytest.mark.parametrize("service", KILLED)
@@ -167,22 +167,22 @@ def test_a_killed_container_heals_and_fails_nobody_but_the_services_own_callers(
     stack: Stack, traffic: Traffic, service: str
 ) -> None:
     time.sleep(3)  # some traffic before
-    begun, failed = len(traffic.acknowledged), len(traffic.failures)
+    acknowledged_before, failures_before = len(traffic.acknowledged), len(traffic.failures)
     before = stack.container(service)
     killed = time.time()
     stack.kill(service)
     seconds = stack.wait_until_healed(service, before)
     healed = time.time()
     time.sleep(5)  # and after
-    failures = traffic.failures[failed:]
-    answered = len(traffic.acknowledged) - begun
+    failures = traffic.failures[failures_before:]
+    acknowledged = len(traffic.acknowledged) - acknowledged_before
     print(
         f"\n{service} killed: healthy after {seconds:.1f} s, {len(failures)} requests "
-        f"failed, {answered} rows answered"
+        f"failed, {acknowledged} rows answered"
     )
-    assert answered > 0
+    assert acknowledged > 0
     if service == "serving":
-        assert all(killed - 1 <= one.sent <= healed for one in failures)
+        assert all(killed - 1 <= failure.sent <= healed for failure in failures)
     else:
         assert failures == []
 
@@ -195,8 +195,8 @@ def test_after_all_that_every_service_is_healthy(stack: Stack) -> None:
 def expressions() -> list[str]:
     """What the dashboard's panels, and its annotations, ask Prometheus."""
     board = json.loads((REPOSITORY / "infra/grafana/dashboards/serving.json").read_text())
-    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
-    return [*asked, *(one["expr"] for one in board["annotations"]["list"])]
+    queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    return [*queries, *(annotation["expr"] for annotation in board["annotations"]["list"])]
 
 
 @pytest.mark.parametrize("expression", expressions())
@@ -204,12 +204,12 @@ def test_prometheus_answers_what_the_dashboard_asks(stack: Stack, expression: st
     """Every figure of the board is one that the service has. Nothing to see is right only for what
     may never have happened.
     """
-    asked = expression.replace("$use_case", ".*")
+    query = expression.replace("$use_case", ".*")
     answer = httpx.get(
-        f"http://127.0.0.1:{stack.ports['PROMETHEUS']}/api/v1/query", params={"query": asked}
+        f"http://127.0.0.1:{stack.ports['PROMETHEUS']}/api/v1/query", params={"query": query}
     ).json()
     assert answer["status"] == "success", answer
-    assert answer["data"]["result"] or "swap" in asked, f"{asked} gives nothing"
+    assert answer["data"]["result"] or "swap" in query, f"{query} gives nothing"
 
 
 def test_mysql_is_a_warehouse_and_can_keep_mlflows_runs(stack: Stack) -> None:
@@ -227,7 +227,9 @@ def test_a_retrain_still_works(stack: Stack, traffic: Traffic) -> None:
     served = stack.champion()["trained_through"]
     print(stack.retrain("2013-08"))
     assert stack.champion()["trained_through"] >= served
-    assert traffic.failures == [] or all(one.sent < time.time() - 5 for one in traffic.failures)
+    assert traffic.failures == [] or all(
+        failure.sent < time.time() - 5 for failure in traffic.failures
+    )
 
 
 def test_every_acknowledged_prediction_is_in_the_lake_once(stack: Stack, traffic: Traffic) -> None:
@@ -236,9 +238,9 @@ def test_every_acknowledged_prediction_is_in_the_lake_once(stack: Stack, traffic
         if stack.champion()["log"]["rows_waiting"] == 0:
             break
         time.sleep(1)
-    found = json.loads(stack.inside("python", "-c", COUNT, stdin=json.dumps(traffic.acknowledged)))
-    print(f"\n{found['asked']} rows were acknowledged, {len(traffic.failures)} requests failed")
-    assert found["asked"] > 1000 and found["missing_count"] == 0 and found["repeated"] == []
+    counts = json.loads(stack.inside("python", "-c", COUNT, stdin=json.dumps(traffic.acknowledged)))
+    print(f"\n{counts['asked']} rows were acknowledged, {len(traffic.failures)} requests failed")
+    assert counts["asked"] > 1000 and counts["missing_count"] == 0 and counts["repeated"] == []
 
 
 def test_a_backup_brings_everything_back(stack: Stack, tmp_path: Path) -> None:

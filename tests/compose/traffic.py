@@ -58,7 +58,9 @@ class Traffic:
                     self.failures.append(Failure(sent, type(error).__name__))
                     continue
                 if answer.status_code == 200:
-                    self.acknowledged += [one["id"] for one in answer.json()["predictions"]]
+                    self.acknowledged += [
+                        prediction["id"] for prediction in answer.json()["predictions"]
+                    ]
                 else:
                     self.failures.append(Failure(sent, f"{answer.status_code} {answer.text[:200]}"))
 

@@ -53,8 +53,8 @@ class Container:
         environment: dict[str, str],
         volumes: dict[str, str],
     ) -> Self:
-        given = [f"--env={name}={value}" for name, value in environment.items()]
-        given += [f"--volume={source}:{target}" for source, target in volumes.items()]
+        variables = [f"--env={name}={value}" for name, value in environment.items()]
+        variables += [f"--volume={source}:{target}" for source, target in volumes.items()]
         began = time.monotonic()
         return cls(
             docker(
@@ -63,7 +63,7 @@ class Container:
                 "--publish",
                 "127.0.0.1::8080",
                 *HARDENED,
-                *given,
+                *variables,
                 image,
                 *arguments,
             ).strip(),
@@ -80,7 +80,7 @@ class Container:
             lambda: self.client.get("/ready").status_code == 200, "the container is ready"
         )
 
-    def wait_until(self, what: Callable[[], bool], told: str) -> None:
+    def wait_until(self, what: Callable[[], bool], description: str) -> None:
         """Look again and again; a container that has ended is not waited for."""
 
         def done() -> bool:
@@ -89,7 +89,7 @@ class Container:
             )
             return what()
 
-        wait_until(done, told)
+        wait_until(done, description)
 
     def inspect(self) -> dict[str, Any]:
         return json.loads(docker("inspect", self.id))[0]
@@ -99,10 +99,10 @@ class Container:
         return int(docker("wait", self.id))
 
     def logs(self) -> str:
-        done = subprocess.run(
+        process = subprocess.run(
             ["docker", "logs", self.id], capture_output=True, text=True, check=True
         )
-        return done.stdout + done.stderr
+        return process.stdout + process.stderr
 
     def remove(self) -> None:
         docker("rm", "--force", "--volumes", self.id)

@@ -38,8 +38,8 @@ def server(engine: None) -> Iterator[str]:
 
 
 def is_ready(container: str) -> bool:
-    asked = ["docker", "exec", container, "pg_isready", "--host", "127.0.0.1"]
-    return subprocess.run(asked, capture_output=True, check=False).returncode == 0
+    command = ["docker", "exec", container, "pg_isready", "--host", "127.0.0.1"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def make(server: str, prefix: str = "") -> subprocess.CompletedProcess[str]:
@@ -68,7 +68,9 @@ def test_missing_databases_are_made_once(server: str) -> None:
 def test_two_at_the_same_time_both_end_well(server: str) -> None:
     with ThreadPoolExecutor() as both:
         ended = list(both.map(make, [server, server], ["new_", "new_"]))
-    assert [one.returncode for one in ended] == [0, 0], [one.stderr for one in ended]
+    assert [process.returncode for process in ended] == [0, 0], [
+        process.stderr for process in ended
+    ]
 
 
 def test_a_server_that_refuses_is_named(server: str) -> None:

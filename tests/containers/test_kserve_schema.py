@@ -65,7 +65,7 @@ def verdicts() -> list[str]:
     """Of the manifest, and of the manifest with each of ``CHANGES``."""
     text = MANIFEST.read_text()
     assert all(text.count(right) == 1 for right in CHANGES)
-    asked = [text, *(text.replace(right, wrong) for right, (wrong, _) in CHANGES.items())]
+    manifests = [text, *(text.replace(right, wrong) for right, (wrong, _) in CHANGES.items())]
     command = [
         str(Path(sys.executable).with_name("uv")),
         "tool",
@@ -77,11 +77,11 @@ def verdicts() -> list[str]:
         "-c",
         CHECK,
     ]
-    done = subprocess.run(
-        command, input=json.dumps(asked), capture_output=True, text=True, check=False
+    process = subprocess.run(
+        command, input=json.dumps(manifests), capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout)
 
 
 def test_it_fits_kserve_s_schema(verdicts: list[str]) -> None:
@@ -90,5 +90,5 @@ def test_it_fits_kserve_s_schema(verdicts: list[str]) -> None:
 
 @pytest.mark.parametrize("place", range(len(CHANGES)))
 def test_the_check_tells_what_does_not_fit(verdicts: list[str], place: int) -> None:
-    told = list(CHANGES.values())[place][1]
-    assert told in verdicts[1 + place]
+    verdict = list(CHANGES.values())[place][1]
+    assert verdict in verdicts[1 + place]

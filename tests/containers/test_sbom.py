@@ -25,18 +25,18 @@ sys.exit(wrong and str(wrong.data))
 
 @pytest.fixture(scope="module")
 def document(image: str) -> dict[str, Any]:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "infra/sbom.py", image],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     file = REPOSITORY / "dist" / f"{image}.sbom.json"
-    found = json.loads(file.read_text())
+    content = json.loads(file.read_text())
     file.unlink()
-    return found
+    return content
 
 
 def validate(document: dict[str, Any]) -> subprocess.CompletedProcess[str]:
@@ -49,8 +49,8 @@ def validate(document: dict[str, Any]) -> subprocess.CompletedProcess[str]:
 
 def test_it_is_cyclonedx_1_5(document: dict[str, Any]) -> None:
     assert document["specVersion"] == "1.5"
-    done = validate(document)
-    assert done.returncode == 0, done.stderr
+    process = validate(document)
+    assert process.returncode == 0, process.stderr
     broken = validate(document | {"components": [{"type": "no such type", "name": "x"}]})
     assert broken.returncode == 1 and "no such type" in broken.stderr
 
@@ -62,23 +62,34 @@ def test_its_python_packages_are_those_of_the_lock(document: dict[str, Any]) -> 
     pinned = [Requirement(line.strip()) for line in lines]
     here = {"python_full_version": "3.11.2", "python_version": "3.11"}
     locked = {
-        f"pkg:pypi/{one.name}@{str(one.specifier)[2:]}"
-        for one in pinned
-        if one.marker is None or one.marker.evaluate(here)
+        f"pkg:pypi/{item.name}@{str(item.specifier)[2:]}"
+        for item in pinned
+        if item.marker is None or item.marker.evaluate(here)
     }
-    found = {one["purl"] for one in document["components"] if one["purl"].startswith("pkg:pypi/")}
-    assert len(locked) > 20 and found == locked
+    purls = {
+        item["purl"] for item in document["components"] if item["purl"].startswith("pkg:pypi/")
+    }
+    assert len(locked) > 20 and purls == locked
 
 
 def test_debian_s_packages_and_python_itself_are_in_it(document: dict[str, Any]) -> None:
     names = {
-        one["name"] for one in document["components"] if one["purl"].startswith("pkg:deb/debian/")
+        component["name"]
+        for component in document["components"]
+        if component["purl"].startswith("pkg:deb/debian/")
     }
     assert {"libc6", "base-files", "ca-certificates"} <= names
-    assert any(one["purl"].startswith("pkg:generic/python@3.11") for one in document["components"])
+    assert any(
+        component["purl"].startswith("pkg:generic/python@3.11")
+        for component in document["components"]
+    )
 
 
 def test_an_image_that_was_not_built_is_told(engine: None) -> None:
     command = [sys.executable, "infra/sbom.py", "laurel-nobody"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert done.returncode == 1 and "make images" in done.stderr and "Traceback" not in done.stderr
+    process = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (
+        process.returncode == 1
+        and "make images" in process.stderr
+        and "Traceback" not in process.stderr
+    )

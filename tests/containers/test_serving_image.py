@@ -67,7 +67,7 @@ def python(image: str, code: str) -> Any:
 
 
 def test_it_holds_the_service_and_what_that_imports_and_no_way_to_become_root(image: str) -> None:
-    found = python(
+    contents = python(
         image,
         """
 import importlib.util, json, os
@@ -92,9 +92,9 @@ print(json.dumps({
     ours = sorted(
         path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "serving").rglob("*.py")
     )
-    assert found["code"] == ["blocks/__init__.py", "blocks/settings.py", *ours]
-    assert (found["forbidden"], found["setuid"], found["uncompiled"]) == ([], [], [])
-    assert (found["uid"], found["gid"]) == (10001, 10001)
+    assert contents["code"] == ["blocks/__init__.py", "blocks/settings.py", *ours]
+    assert (contents["forbidden"], contents["setuid"], contents["uncompiled"]) == ([], [], [])
+    assert (contents["uid"], contents["gid"]) == (10001, 10001)
 
 
 def test_it_is_small(image: str) -> None:
@@ -164,11 +164,11 @@ def test_kserve_s_protocol_is_answered_to_nvidia_s_client(run: Run, model: Path)
     assert metadata["versions"] == ["7"]
     values = {"BYTES": "AA", "FP32": 800.0, "FP64": 800.0}
     inputs = []
-    for one in metadata["inputs"]:
-        tensor = triton.InferInput(one["name"], [1, 1], one["datatype"])
-        tensor.set_data_from_numpy(_array(ROW[one["name"]], one["datatype"]), binary_data=True)
+    for field in metadata["inputs"]:
+        tensor = triton.InferInput(field["name"], [1, 1], field["datatype"])
+        tensor.set_data_from_numpy(_array(ROW[field["name"]], field["datatype"]), binary_data=True)
         inputs.append(tensor)
-    assert {one["datatype"] for one in metadata["inputs"]} <= set(values)
+    assert {field["datatype"] for field in metadata["inputs"]} <= set(values)
     answer = client.infer("toy", inputs, headers=headers)
     score = answer.as_numpy(metadata["outputs"][0]["name"])
     assert score is not None and float(score.ravel()[0]) == pytest.approx(
@@ -186,11 +186,9 @@ def _array(value: Any, datatype: str) -> Any:
 def test_without_a_key_it_refuses_to_start_and_says_what_to_set(run: Run) -> None:
     container = run(environment={"LAUREL_MLFLOW_URL": NOWHERE})
     assert container.wait() == 1
-    said = container.logs()
+    log = container.logs()
     assert (
-        "asks for keys on 0.0.0.0" in said
-        and "LAUREL_SERVING_KEY" in said
-        and "Traceback" not in said
+        "asks for keys on 0.0.0.0" in log and "LAUREL_SERVING_KEY" in log and "Traceback" not in log
     )
 
 
@@ -285,10 +283,10 @@ def test_a_container_that_is_stopped_under_load_loses_nothing_that_it_acknowledg
         caller.join(60)
     assert container.wait() == 0
     docker("cp", f"{container.id}:/var/lib/laurel/lake", str(tmp_path / "lake"))
-    kept = [
+    logged = [
         row["id"]
         for path in (tmp_path / "lake").rglob("*.parquet")
         for row in pq.ParquetFile(path).read().to_pylist()
     ]
-    assert len(kept) == len(set(kept)) and set(acknowledged) <= set(kept)
-    print(f"\n{len(acknowledged)} acknowledged, {len(kept)} in the lake")
+    assert len(logged) == len(set(logged)) and set(acknowledged) <= set(logged)
+    print(f"\n{len(acknowledged)} acknowledged, {len(logged)} in the lake")

@@ -135,33 +135,33 @@ def task_containers(
     parameters hold, by variable.
     """
     definitions = {
-        one["family"]: json.loads(one["container_definitions"])
-        for one in plan.planned("aws_ecs_task_definition").values()
+        entry["family"]: json.loads(entry["container_definitions"])
+        for entry in plan.planned("aws_ecs_task_definition").values()
     }
     containers = {}
     for definition in definitions[family]:
         image = Image.read("serving" if "-serving:" in definition["image"] else "flows")
-        named = [one["name"] for one in definition.get("secrets", [])]
-        environment = {one["name"]: one["value"] for one in definition.get("environment", [])}
+        named = [entry["name"] for entry in definition.get("secrets", [])]
+        environment = {entry["name"]: entry["value"] for entry in definition.get("environment", [])}
         environment |= {name: values[name] for name in named}
         line = [
             *(definition.get("entryPoint") or image.entry_point),
             *(definition.get("command") or image.command),
         ]
-        own = folder / definition["name"]
-        own.mkdir(parents=True, exist_ok=True)
+        root = folder / definition["name"]
+        root.mkdir(parents=True, exist_ok=True)
         health = (definition.get("healthCheck") or {}).get("command", [])
         containers[definition["name"]] = Container(
-            definition["name"], line, _environment(image, environment, own), health, own
+            definition["name"], line, _environment(image, environment, root), health, root
         )
     return containers
 
 
-def _environment(image: Image, given: dict[str, str], folder: Path) -> dict[str, str]:
+def _environment(image: Image, declared: dict[str, str], folder: Path) -> dict[str, str]:
     """The image's variables under the container's, with the image's folders where they are here."""
     state = folder / "state"
     state.mkdir(exist_ok=True)
-    merged = image.environment | given
+    merged = image.environment | declared
     merged = {
         name: re.sub(r"^/var/lib/laurel", str(state), value) for name, value in merged.items()
     }
@@ -183,5 +183,6 @@ def parameters(plan: Plan) -> dict[str, str]:
     """
     planned: dict[str, Any] = plan.planned("aws_ssm_parameter")
     return {
-        one["name"].rpartition("/")[2]: one.get("value", "unknown-yet") for one in planned.values()
+        parameter["name"].rpartition("/")[2]: parameter.get("value", "unknown-yet")
+        for parameter in planned.values()
     }

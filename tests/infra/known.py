@@ -63,16 +63,16 @@ def _name_all(folder: Path) -> None:
     local: dict[str, str] = {}
 
     def name(match: re.Match[str], expression: str) -> str:
-        written = expression.format(match.group(1))
+        expanded = expression.format(match.group(1))
         if not re.fullmatch(r'[\w.]+\.[\w.]+(\["[\w-]+"\])?', match.group(1)):  # of a loop
-            return written
-        local.setdefault(written, written)
-        return f"local.known_{list(local).index(written)}"
+            return expanded
+        local.setdefault(expanded, expanded)
+        return f"local.known_{list(local).index(expanded)}"
 
     for path in sorted(folder.glob("*.tf")):
         text = path.read_text()
         for reference, expression in _NAMES.items():
             text = re.sub(reference, lambda match, to=expression: name(match, to), text)  # type: ignore[misc]
         path.write_text(text)
-    lines = [f"  known_{index} = {written}" for index, written in enumerate(local)]
+    lines = [f"  known_{index} = {expanded}" for index, expanded in enumerate(local)]
     (folder / "known.tf").write_text("\n".join(["locals {", *lines, "}", ""]))

@@ -71,13 +71,13 @@ class Plan:
     @property
     def changes(self) -> dict[str, list[str]]:
         """Address -> actions, of all that is not left as it is."""
-        found = {
+        by_address = {
             change["address"]: change["change"]["actions"]
             for change in self.document.get("resource_changes", [])
         }
         return {
             address: actions
-            for address, actions in found.items()
+            for address, actions in by_address.items()
             if actions not in (["no-op"], ["read"])
         }
 
@@ -87,9 +87,9 @@ class Plan:
         """
         changes = self.document.get("resource_changes", [])
         return {
-            one["address"]: one["change"]["after"]
-            for one in changes
-            if one["type"] == kind and one["change"]["after"] is not None
+            resource_change["address"]: resource_change["change"]["after"]
+            for resource_change in changes
+            if resource_change["type"] == kind and resource_change["change"]["after"] is not None
         }
 
 
@@ -170,18 +170,18 @@ class Stack:
         environment |= {"CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1"}
         if not reach_out:
             environment |= {"HTTP_PROXY": NOWHERE, "HTTPS_PROXY": NOWHERE, "NO_PROXY": "127.0.0.1"}
-        done = subprocess.run(
+        process = subprocess.run(
             ["terraform", command, *(["-no-color"] if command != "state" else []), *arguments],
             cwd=self.folder,
             env=environment,
             capture_output=True,
             text=True,
         )
-        if done.returncode:
+        if process.returncode:
             raise TerraformError(
-                f"terraform {command} of {self.name} failed:\n{done.stdout}\n{done.stderr}"
+                f"terraform {command} of {self.name} failed:\n{process.stdout}\n{process.stderr}"
             )
-        return done.stdout
+        return process.stdout
 
 
 @dataclass(frozen=True)
@@ -222,5 +222,5 @@ class Terraform:
         finally:
             stack.destroy()
         assert stack.standing() == []
-        left = self.aws.standing() - before
-        assert not left, f"terraform destroy of {name} left behind: {dict(left)}"
+        leftovers = self.aws.standing() - before
+        assert not leftovers, f"terraform destroy of {name} left behind: {dict(leftovers)}"

@@ -31,7 +31,7 @@ def planned(terraform: Terraform) -> Stack:
     """Planned with the volume's id and the bucket's name as they would be known in the end."""
     stack = terraform.stack("single", name="laurel-plan", **REQUIRED)
     stack.override("image", IMAGE)
-    known = (
+    values = (
         'locals {\n  known = { BOX_VOLUME = "vol-0a1b2c", BOX_LAKE = "s3://laurel-plan-lake" }\n}\n'
     )
     files = stack.folder / "cloud_init.tf"
@@ -40,7 +40,7 @@ def planned(terraform: Terraform) -> Stack:
         .replace("aws_ebs_volume.data.id", "local.known.BOX_VOLUME")
         .replace("module.lake.url", "local.known.BOX_LAKE")
     )
-    files.write_text(text + known + 'output "cloud_init" {\n  value = local.cloud_init\n}\n')
+    files.write_text(text + values + 'output "cloud_init" {\n  value = local.cloud_init\n}\n')
     return stack
 
 
@@ -57,13 +57,13 @@ def written(text: str) -> dict[str, str]:
 @pytest.mark.skipif(shutil.which("cloud-init") is None, reason="needs cloud-init")
 def test_cloud_init_accepts_it(planned: Stack, tmp_path: Path) -> None:
     (tmp_path / "user-data").write_text(cloud_init(planned))
-    done = subprocess.run(
+    process = subprocess.run(
         ["cloud-init", "schema", "--config-file", "user-data"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
 def test_it_fits_and_holds_the_programs_as_they_are(planned: Stack) -> None:
@@ -92,11 +92,11 @@ def test_docker_waits_for_the_volume_and_keeps_everything_on_it(planned: Stack) 
 def test_pages_are_on_loopback_unless_their_port_is_listed(planned: Stack) -> None:
     alone = written(cloud_init(planned))["/etc/laurel/box.env"]
     assert alone.count("_ADDRESS=127.0.0.1\n") == 4
-    listed = written(cloud_init(planned, inbound=[{"port": 5001, "cidrs": ["10.0.0.0/16"]}]))[
+    compose = written(cloud_init(planned, inbound=[{"port": 5001, "cidrs": ["10.0.0.0/16"]}]))[
         "/etc/laurel/box.env"
     ]
-    assert listed.count("_ADDRESS=127.0.0.1\n") == 3
-    assert "BOX_SERVING_ADDRESS=0.0.0.0\n" in listed
+    assert compose.count("_ADDRESS=127.0.0.1\n") == 3
+    assert "BOX_SERVING_ADDRESS=0.0.0.0\n" in compose
 
 
 def test_images_of_ecr_are_pulled_with_the_role(planned: Stack) -> None:
@@ -136,11 +136,11 @@ def disk(tmp_path: Path) -> Path:
 def volume(file: Path, folder: Path) -> Iterator[subprocess.CompletedProcess[str]]:
     """The program on that disk; afterwards the folder is unmounted, as when the box goes."""
     with block_device(file) as device:
-        done = subprocess.run(
+        process = subprocess.run(
             [BOX / "laurel-volume", device, folder], capture_output=True, text=True
         )
         try:
-            yield done
+            yield process
         finally:
             if folder.is_mount():
                 subprocess.run(["umount", folder], check=True)
@@ -149,12 +149,14 @@ def volume(file: Path, folder: Path) -> Iterator[subprocess.CompletedProcess[str
 @on_a_block_device
 def test_an_empty_volume_is_formatted_once_and_keeps_its_data(disk: Path, tmp_path: Path) -> None:
     folder = tmp_path / "srv"
-    with volume(disk, folder) as first:
-        assert (first.returncode, "making a file system" in first.stdout) == (0, True), first.stderr
+    with volume(disk, folder) as process:
+        assert (process.returncode, "making a file system" in process.stdout) == (0, True), (
+            process.stderr
+        )
         (folder / "champion").write_text("version 2")
-    with volume(disk, folder) as second:
-        assert (second.returncode, "making a file system" in second.stdout) == (0, False), (
-            second.stderr
+    with volume(disk, folder) as again:
+        assert (again.returncode, "making a file system" in again.stdout) == (0, False), (
+            again.stderr
         )
         assert (folder / "champion").read_text() == "version 2"
 
@@ -203,21 +205,21 @@ def test_a_volume_with_something_else_on_it_is_never_formatted(
             file.seek(300_000)
             file.write(b"somebody's own bytes")
     before = disk.read_bytes()
-    with volume(disk, tmp_path / "srv") as done:
-        assert done.returncode != 0
+    with volume(disk, tmp_path / "srv") as process:
+        assert process.returncode != 0
     assert disk.read_bytes() == before
 
 
 def test_a_volume_that_never_comes_is_told(tmp_path: Path) -> None:
     environment = os.environ | {"BOX_VOLUME_WAIT_SECONDS": "1"}
-    done = subprocess.run(
+    process = subprocess.run(
         [BOX / "laurel-volume", tmp_path / "nothing", tmp_path / "srv"],
         env=environment,
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 1
-    assert "Attach it to this instance as /dev/sdf" in done.stderr
+    assert process.returncode == 1
+    assert "Attach it to this instance as /dev/sdf" in process.stderr
 
 
 COMPOSE = next(
@@ -235,13 +237,15 @@ def test_on_the_box_the_lake_is_the_bucket_and_no_key_of_it_is_given(tmp_path: P
     subprocess.run(
         [REPOSITORY / "infra/compose/make-env", tmp_path], check=True, capture_output=True
     )
-    told = {
+    variables = {
         "BOX_LAKE": "s3://laurel-lake",
         "BOX_REGION": "eu-west-1",
         "BOX_SERVING_ADDRESS": "0.0.0.0",
     }
-    told |= {f"BOX_{page}_ADDRESS": "127.0.0.1" for page in ("GRAFANA", "PREFECT", "MLFLOW")}
-    (tmp_path / "box.env").write_text("".join(f"{name}={value}\n" for name, value in told.items()))
+    variables |= {f"BOX_{page}_ADDRESS": "127.0.0.1" for page in ("GRAFANA", "PREFECT", "MLFLOW")}
+    (tmp_path / "box.env").write_text(
+        "".join(f"{name}={value}\n" for name, value in variables.items())
+    )
     files = [
         "--env-file",
         tmp_path / ".env",
@@ -261,9 +265,9 @@ def test_on_the_box_the_lake_is_the_bucket_and_no_key_of_it_is_given(tmp_path: P
         "observability",
         "config",
     ]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    services = yaml.safe_load(done.stdout)["services"]
+    process = subprocess.run(command, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    services = yaml.safe_load(process.stdout)["services"]
     assert not {"seaweedfs", "bucket"} & set(services)
     for name in ("mlflow", "apply", "worker", "serving"):
         environment = services[name]["environment"]

@@ -114,8 +114,8 @@ def apply(stack: Stack) -> None:
             stack.apply()
             return
         except TerraformError as error:
-            wrong = [line for line in str(error).splitlines() if line.startswith("Error: ")]
-            if attempt == ATTEMPTS or not all("StatusCode: 500" in line for line in wrong):
+            errors = [line for line in str(error).splitlines() if line.startswith("Error: ")]
+            if attempt == ATTEMPTS or not all("StatusCode: 500" in line for line in errors):
                 raise
 
 
@@ -133,7 +133,7 @@ def bare(terraform: Terraform) -> Stack:
 
 def policies(aws: Aws) -> dict[str, list[dict[str, Any]]]:
     """The statements of each role of the stack, actions and resources as lists."""
-    iam, found = aws.client("iam"), {}
+    iam, by_role = aws.client("iam"), {}
     for role in iam.list_roles()["Roles"]:
         names = iam.list_role_policies(RoleName=role["RoleName"])["PolicyNames"]
         documents = [
@@ -141,12 +141,16 @@ def policies(aws: Aws) -> dict[str, list[dict[str, Any]]]:
             for name in names
         ]
         statements = [statement for document in documents for statement in document["Statement"]]
-        found[role["RoleName"]] = [
-            {**one, "Action": listed(one["Action"]), "Resource": listed(one["Resource"])}
-            for one in statements
+        by_role[role["RoleName"]] = [
+            {
+                **statement,
+                "Action": listed(statement["Action"]),
+                "Resource": listed(statement["Resource"]),
+            }
+            for statement in statements
         ]
         assert iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"] == []
-    return {name: statements for name, statements in found.items() if name.startswith("laurel-")}
+    return {name: statements for name, statements in by_role.items() if name.startswith("laurel-")}
 
 
 def listed(value: str | list[str]) -> list[str]:
@@ -166,10 +170,12 @@ def test_second_apply_changes_nothing(cluster: Stack) -> None:
 
 def test_no_secret_is_in_the_state_nor_in_the_plan(cluster: Stack, aws: Aws) -> None:
     secrets = aws.client("secretsmanager")
-    kept = (cluster.folder / "terraform.tfstate").read_text() + json.dumps(cluster.plan().document)
+    documents = (cluster.folder / "terraform.tfstate").read_text() + json.dumps(
+        cluster.plan().document
+    )
     values = {
-        one["Name"]: secrets.get_secret_value(SecretId=one["Name"])["SecretString"]
-        for one in secrets.list_secrets()["SecretList"]
+        secret["Name"]: secrets.get_secret_value(SecretId=secret["Name"])["SecretString"]
+        for secret in secrets.list_secrets()["SecretList"]
     }
     databases = {f"laurel/database/{user}" for user in ("laurel", "prefect", "mlflow")}
     assert (
@@ -195,7 +201,7 @@ def test_no_secret_is_in_the_state_nor_in_the_plan(cluster: Stack, aws: Aws) -> 
     ]
     assert len(set(random)) == 6
     assert min(map(len, random)) >= 32
-    assert [value for value in random if value in kept] == []
+    assert [value for value in random if value in documents] == []
 
 
 def test_only_listed_addresses_come_in_and_only_to_the_load_balancer(aws: Aws) -> None:
@@ -288,7 +294,7 @@ def test_all_that_is_stored_is_encrypted_with_a_key_that_rotates(aws: Aws) -> No
     ]
     assert {queue["KmsMasterKeyId"] for queue in queues} == {arn}
     assert {
-        one["KmsKeyId"] for one in aws.client("secretsmanager").list_secrets()["SecretList"]
+        secret["KmsKeyId"] for secret in aws.client("secretsmanager").list_secrets()["SecretList"]
     } == {arn}
 
 
@@ -302,7 +308,7 @@ def test_every_log_is_encrypted_and_ends(aws: Aws) -> None:
         for name, group in groups.items()
         if name.startswith(("/laurel/", "/aws/rds/instance/laurel/"))
     }
-    wanted = {
+    expected = {
         f"/laurel/{name}"
         for name in [
             "prefect",
@@ -314,27 +320,27 @@ def test_every_log_is_encrypted_and_ends(aws: Aws) -> None:
             "refused-connections",
         ]
     }
-    assert wanted <= set(ours)
+    assert expected <= set(ours)
     assert {group["retentionInDays"] for group in ours.values()} == {30}
     assert all("kmsKeyId" in group for group in ours.values())
 
 
 def test_no_role_may_do_everything_and_none_passes_more_than_it_must(aws: Aws) -> None:
-    found = policies(aws)
+    by_role = policies(aws)
     assert [
         action
-        for statements in found.values()
-        for one in statements
-        for action in one["Action"]
+        for statements in by_role.values()
+        for statement in statements
+        for action in statement["Action"]
         if "*" in action
     ] == []
     # Actions for which AWS knows no narrower resource, and no others.
     unbound = {
         action
-        for statements in found.values()
-        for one in statements
-        if "*" in one["Resource"]
-        for action in one["Action"]
+        for statements in by_role.values()
+        for statement in statements
+        if "*" in statement["Resource"]
+        for action in statement["Action"]
     }
     assert unbound == {
         "ecr:GetAuthorizationToken",
@@ -349,21 +355,21 @@ def test_no_role_may_do_everything_and_none_passes_more_than_it_must(aws: Aws) -
         "ssmmessages:OpenControlChannel",
         "ssmmessages:OpenDataChannel",
     }
-    passed = {
-        role: one["Resource"]
-        for role, statements in found.items()
-        for one in statements
-        if "iam:PassRole" in one["Action"]
+    passed_roles = {
+        role: statement["Resource"]
+        for role, statements in by_role.items()
+        for statement in statements
+        if "iam:PassRole" in statement["Action"]
     }
-    assert set(passed) == {
+    assert set(passed_roles) == {
         "laurel-worker",
         "laurel-incoming",
         "laurel-github-deploy",
         "laurel-github-train",
     }
-    assert names(passed["laurel-github-train"]) == {"laurel-command", "laurel-command-start"}
-    assert names(passed["laurel-worker"]) == {"laurel-flow-run", "laurel-flow-run-start"}
-    assert names(passed["laurel-incoming"]) == {"laurel-command", "laurel-command-start"}
+    assert names(passed_roles["laurel-github-train"]) == {"laurel-command", "laurel-command-start"}
+    assert names(passed_roles["laurel-worker"]) == {"laurel-flow-run", "laurel-flow-run-start"}
+    assert names(passed_roles["laurel-incoming"]) == {"laurel-command", "laurel-command-start"}
 
 
 def names(arns: list[str]) -> set[str]:
@@ -371,14 +377,14 @@ def names(arns: list[str]) -> set[str]:
 
 
 def test_each_task_reaches_only_its_part_of_the_lake_and_only_its_secrets(aws: Aws) -> None:
-    found = policies(aws)
+    by_role = policies(aws)
 
     def prefixes(role: str, action: str) -> set[str]:
         resources = [
             resource
-            for one in found[role]
-            if action in one["Action"]
-            for resource in one["Resource"]
+            for statement in by_role[role]
+            if action in statement["Action"]
+            for resource in statement["Resource"]
         ]
         return {resource.partition("123456789012/")[2] for resource in resources}
 
@@ -393,18 +399,20 @@ def test_each_task_reaches_only_its_part_of_the_lake_and_only_its_secrets(aws: A
     }
     assert "decisions/*" not in prefixes("laurel-flow-run", "s3:DeleteObject")
     ledger = [
-        one
-        for one in found["laurel-flow-run"]
-        if "s3:PutObject" in one["Action"] and "decisions/*" in str(one["Resource"])
+        statement
+        for statement in by_role["laurel-flow-run"]
+        if "s3:PutObject" in statement["Action"] and "decisions/*" in str(statement["Resource"])
     ]
-    assert [one["Condition"] for one in ledger] == [{"Null": {"s3:if-none-match": "false"}}]
+    assert [statement["Condition"] for statement in ledger] == [
+        {"Null": {"s3:if-none-match": "false"}}
+    ]
     assert prefixes("laurel-mlflow", "s3:PutObject") == {"mlflow/*"}
-    assert found["laurel-prefect"] == found["laurel-command"] == []
+    assert by_role["laurel-prefect"] == by_role["laurel-command"] == []
     secrets = {
-        role: one["Resource"]
-        for role, statements in found.items()
-        for one in statements
-        if "secretsmanager:GetSecretValue" in one["Action"]
+        role: statement["Resource"]
+        for role, statements in by_role.items()
+        for statement in statements
+        if "secretsmanager:GetSecretValue" in statement["Action"]
     }
     short = {
         role: {arn.rpartition(":")[2].rpartition("-")[0] for arn in arns}
@@ -482,9 +490,9 @@ def test_services_run_the_images_with_their_secrets_and_a_root_that_nobody_write
         "worker": "flows",
         "serving": "serving",
     }.items():
-        found = containers(aws, f"laurel-{service}")
-        assert found[service]["image"].endswith(f"/laurel-{repository}:v1")
-        assert all(container["readonlyRootFilesystem"] for container in found.values())
+        by_name = containers(aws, f"laurel-{service}")
+        assert by_name[service]["image"].endswith(f"/laurel-{repository}:v1")
+        assert all(container["readonlyRootFilesystem"] for container in by_name.values())
     assert containers(aws, "laurel-serving")["serving"]["portMappings"][0]["containerPort"] == 8080
     assert containers(aws, "laurel-prefect")["preparation"]["command"] == [
         "python",
@@ -492,31 +500,31 @@ def test_services_run_the_images_with_their_secrets_and_a_root_that_nobody_write
         "deployments.servers.databases",
     ]
     worker = {
-        one["name"]: one["value"]
-        for one in containers(aws, "laurel-worker")["worker"]["environment"]
+        variable["name"]: variable["value"]
+        for variable in containers(aws, "laurel-worker")["worker"]["environment"]
     }
     assert (
         worker["PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME"] == "laurel-ecs-tasks-events"
     )
-    asked = {one["name"] for one in containers(aws, "laurel-mlflow")["mlflow"]["secrets"]}
+    names = {variable["name"] for variable in containers(aws, "laurel-mlflow")["mlflow"]["secrets"]}
     assert {
         "LAUREL_MLFLOW_PASSWORD",
         "LAUREL_MLFLOW_USERNAME",
         "LAUREL_MLFLOW_STORE",
         "LAUREL_MLFLOW_AUTH_STORE",
         "LAUREL_LAKE",
-    } <= asked
+    } <= names
     assert "LAUREL_PREFECT_AUTH" in {
-        one["name"] for one in containers(aws, "laurel-prefect")["prefect"]["secrets"]
+        variable["name"] for variable in containers(aws, "laurel-prefect")["prefect"]["secrets"]
     }
 
 
 def test_deployments_roll_and_go_back_and_serving_grows_by_requests_and_cpu(planned: Plan) -> None:
-    services = {one["name"]: one for one in planned.planned("aws_ecs_service").values()}
+    services = {item["name"]: item for item in planned.planned("aws_ecs_service").values()}
     assert set(services) == {"prefect", "mlflow", "worker", "serving"}
     for service in services.values():
         assert service["deployment_circuit_breaker"] == [{"enable": True, "rollback": True}]
-        assert [one["capacity_provider"] for one in service["capacity_provider_strategy"]] == [
+        assert [item["capacity_provider"] for item in service["capacity_provider_strategy"]] == [
             "laurel-services"
         ]
     assert (
@@ -529,7 +537,7 @@ def test_deployments_roll_and_go_back_and_serving_grows_by_requests_and_cpu(plan
         for policy in planned.planned("aws_appautoscaling_policy").values()
     ]
     assert {
-        one["predefined_metric_specification"][0]["predefined_metric_type"] for one in scaled
+        item["predefined_metric_specification"][0]["predefined_metric_type"] for item in scaled
     } == {
         "ALBRequestCountPerTarget",
         "ECSServiceAverageCPUUtilization",
@@ -541,11 +549,13 @@ def test_deployments_roll_and_go_back_and_serving_grows_by_requests_and_cpu(plan
 def test_database_takes_tls_only_and_the_budget_tells_before_it_is_spent(planned: Plan) -> None:
     (group,) = planned.planned("aws_db_parameter_group").values()
     assert {"rds.force_ssl": "1"}.items() <= {
-        one["name"]: one["value"] for one in group["parameter"]
+        item["name"]: item["value"] for item in group["parameter"]
     }.items()
     (budget,) = planned.planned("aws_budgets_budget").values()
-    told = {(one["notification_type"], one["threshold"]) for one in budget["notification"]}
-    assert told == {("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100)}
+    notifications = {
+        (item["notification_type"], item["threshold"]) for item in budget["notification"]
+    }
+    assert notifications == {("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100)}
 
 
 def test_health_of_the_service_decides_who_gets_requests(aws: Aws) -> None:
@@ -555,12 +565,12 @@ def test_health_of_the_service_decides_who_gets_requests(aws: Aws) -> None:
 
 def test_every_alarm_tells_somebody(aws: Aws) -> None:
     alarms = {
-        one["AlarmName"]: one
-        for one in aws.client("cloudwatch").describe_alarms(AlarmNamePrefix="laurel-")[
+        item["AlarmName"]: item
+        for item in aws.client("cloudwatch").describe_alarms(AlarmNamePrefix="laurel-")[
             "MetricAlarms"
         ]
     }
-    wanted = {
+    expected = {
         "5xx",
         "latency",
         "no-healthy-target",
@@ -571,11 +581,11 @@ def test_every_alarm_tells_somebody(aws: Aws) -> None:
         "dead-letters",
         "database-disk",
     }
-    assert set(alarms) == {f"laurel-{name}" for name in wanted}
+    assert set(alarms) == {f"laurel-{name}" for name in expected}
     (topic,) = [
-        one["TopicArn"]
-        for one in aws.client("sns").list_topics()["Topics"]
-        if one["TopicArn"].endswith("laurel-alarms")
+        item["TopicArn"]
+        for item in aws.client("sns").list_topics()["Topics"]
+        if item["TopicArn"].endswith("laurel-alarms")
     ]
     assert all(alarm["AlarmActions"] == [topic] for alarm in alarms.values())
     assert alarms["laurel-latency"]["ExtendedStatistic"] == "p99"
@@ -584,8 +594,8 @@ def test_every_alarm_tells_somebody(aws: Aws) -> None:
         f"laurel-{name}"
         for name in ["no-healthy-target", "no-worker", "no-prefect", "no-mlflow", "no-prediction"]
     }
-    (told,) = aws.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
-    assert (told["Protocol"], told["Endpoint"]) == ("email", "ml@example.org")
+    (subscription,) = aws.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "ml@example.org")
     (dashboard,) = aws.client("cloudwatch").list_dashboards(DashboardNamePrefix="laurel")[
         "DashboardEntries"
     ]
@@ -602,10 +612,10 @@ def test_predictions_are_counted_from_the_access_log_as_the_service_writes_it(aw
 
     from serving.edge.access_log import Entry
 
-    (found,) = aws.client("logs").describe_metric_filters(logGroupName="/laurel/serving")[
+    (metric_filter,) = aws.client("logs").describe_metric_filters(logGroupName="/laurel/serving")[
         "metricFilters"
     ]
-    assert found["filterPattern"] == "{ $.rows > 0 && $.status = 200 }"
+    assert metric_filter["filterPattern"] == "{ $.rows > 0 && $.status = 200 }"
     line = json.loads(
         msgspec.json.encode(Entry(0.0, "1", "POST", "/v1/flights/predict", 200, 1.0, rows=3))
     )
@@ -634,8 +644,8 @@ def test_an_object_in_incoming_starts_ingest_and_what_fails_is_kept(aws: Aws) ->
         "0055AED6DCD90281E5",
     ]
     assert override["name"] in containers(aws, "laurel-command")
-    (failed,) = events.list_targets_by_rule(Rule="laurel-failed-commands")["Targets"]
-    assert failed["Arn"].endswith(":laurel-dead-letters")
+    (target,) = events.list_targets_by_rule(Rule="laurel-failed-commands")["Targets"]
+    assert target["Arn"].endswith(":laurel-dead-letters")
 
 
 def test_the_worker_hears_of_tasks_that_end(aws: Aws) -> None:
@@ -661,26 +671,30 @@ def test_configuration_is_all_that_the_work_pool_asks_for(aws: Aws) -> None:
     pages = ssm.get_paginator("get_parameters_by_path").paginate(
         Path="/laurel/config", Recursive=True
     )
-    found = {
-        one["Name"].rpartition("/")[2]: one["Value"] for page in pages for one in page["Parameters"]
+    parameters = {
+        item["Name"].rpartition("/")[2]: item["Value"]
+        for page in pages
+        for item in page["Parameters"]
     }
-    known = {f"LAUREL_{name.upper()}" for name in Settings.model_fields}
-    assert set(found) <= known
+    setting_names = {f"LAUREL_{name.upper()}" for name in Settings.model_fields}
+    assert set(parameters) <= setting_names
     assert {
         f"LAUREL_{name.upper()}"
         for name, field in Settings.model_fields.items()
         if name.startswith("ecs_") and not field.default
-    } <= set(found)
-    assert found["LAUREL_ECS_CAPACITY_PROVIDER"] == "laurel-flows"
-    assert found["LAUREL_ECS_IMAGE"].endswith("/laurel-flows:v1")
-    assert found["LAUREL_ECS_SECRETS"].startswith("PREFECT_API_AUTH_STRING=arn:aws:secretsmanager:")
+    } <= set(parameters)
+    assert parameters["LAUREL_ECS_CAPACITY_PROVIDER"] == "laurel-flows"
+    assert parameters["LAUREL_ECS_IMAGE"].endswith("/laurel-flows:v1")
+    assert parameters["LAUREL_ECS_SECRETS"].startswith(
+        "PREFECT_API_AUTH_STRING=arn:aws:secretsmanager:"
+    )
     # And what a task finds in its environment is something that the settings know.
     for service in ("prefect", "mlflow", "worker", "serving", "command"):
         (main,) = [
-            one for name, one in containers(aws, f"laurel-{service}").items() if name == service
+            item for name, item in containers(aws, f"laurel-{service}").items() if name == service
         ]
-        asked = {one["name"] for one in [*main.get("secrets", []), *main.get("environment", [])]}
-        assert {name for name in asked if name.startswith("LAUREL_")} <= known
+        names = {item["name"] for item in [*main.get("secrets", []), *main.get("environment", [])]}
+        assert {name for name in names if name.startswith("LAUREL_")} <= setting_names
 
 
 def test_github_gets_a_role_for_one_repository_and_environment_without_any_key(aws: Aws) -> None:
@@ -699,20 +713,20 @@ def test_github_gets_a_role_for_one_repository_and_environment_without_any_key(a
             }
         }
     assert iam.list_users()["Users"] == []
-    statements = {one["Sid"]: one for one in policies(aws)["laurel-github-deploy"]}
+    statements = {item["Sid"]: item for item in policies(aws)["laurel-github-deploy"]}
     assert {arn.rpartition("/")[2] for arn in statements["Push"]["Resource"]} == {
         "laurel-flows",
         "laurel-serving",
     }
     assert names(statements["PassRoles"]["Resource"]) == {
-        f"laurel-{one}{start}"
-        for one in ["prefect", "mlflow", "worker", "serving", "command"]
+        f"laurel-{item}{start}"
+        for item in ["prefect", "mlflow", "worker", "serving", "command"]
         for start in ["", "-start"]
     }
-    trains = {one["Sid"]: one for one in policies(aws)["laurel-github-train"]}
+    trains = {item["Sid"]: item for item in policies(aws)["laurel-github-train"]}
     assert {arn.rpartition("/")[2] for arn in trains["Push"]["Resource"]} == {"laurel-train"}
     assert "ecs:UpdateService" not in {
-        action for one in trains.values() for action in one["Action"]
+        action for item in trains.values() for action in item["Action"]
     }
     assert (
         trains["Command"]["Resource"]
@@ -722,11 +736,13 @@ def test_github_gets_a_role_for_one_repository_and_environment_without_any_key(a
 
 
 def test_jobs_get_roles_for_terraform_only_where_their_policies_are_named(bare: Stack) -> None:
-    wanted = {"plan": ["arn:aws:iam::aws:policy/ReadOnlyAccess"]}
-    plan = bare.plan(github={"repository": "example/laurel", "terraform_policy_arns": wanted})
+    terraform_policies = {"plan": ["arn:aws:iam::aws:policy/ReadOnlyAccess"]}
+    plan = bare.plan(
+        github={"repository": "example/laurel", "terraform_policy_arns": terraform_policies}
+    )
     roles = {address for address in plan.planned("aws_iam_role") if "module.github" in address}
     assert roles == {
-        f'module.github[0].aws_iam_role.main["{one}"]' for one in ("deploy", "train", "plan")
+        f'module.github[0].aws_iam_role.main["{role}"]' for role in ("deploy", "train", "plan")
     }
 
 
@@ -734,9 +750,9 @@ def test_before_the_first_image_nothing_runs_and_no_alarm_misses_it(bare: Stack)
     plan = bare.plan()
     assert plan.planned("aws_ecs_service") == plan.planned("aws_ecs_task_definition") == {}
     assert not [
-        one
-        for one in plan.planned("aws_cloudwatch_metric_alarm").values()
-        if one["treat_missing_data"] == "breaching"
+        alarm
+        for alarm in plan.planned("aws_cloudwatch_metric_alarm").values()
+        if alarm["treat_missing_data"] == "breaching"
     ]
     assert len(plan.planned("aws_ecr_repository")) == 3
 
@@ -747,7 +763,7 @@ def test_without_being_asked_nothing_is_deleted_with_what_it_holds(bare: Stack) 
     assert (database["deletion_protection"], database["skip_final_snapshot"]) == (True, False)
     (balancer,) = plan.planned("aws_lb").values()
     assert balancer["enable_deletion_protection"] is True
-    assert [one["force_destroy"] for one in plan.planned("aws_s3_bucket").values()] == [False]
+    assert [bucket["force_destroy"] for bucket in plan.planned("aws_s3_bucket").values()] == [False]
     assert not plan.planned("aws_iam_openid_connect_provider")
 
 

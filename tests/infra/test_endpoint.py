@@ -64,8 +64,8 @@ def test_second_apply_changes_nothing(endpoint: Stack) -> None:
 def test_the_endpoint_serves_the_archive_with_the_image(endpoint: Stack, sagemaker: Any) -> None:
     # Moto's CloudFormation gives the endpoint a name of its own; that of the template is in
     # test_terraform_plans.py.
-    (made,) = sagemaker.list_endpoints()["Endpoints"]
-    served = sagemaker.describe_endpoint(EndpointName=made["EndpointName"])
+    (summary,) = sagemaker.list_endpoints()["Endpoints"]
+    served = sagemaker.describe_endpoint(EndpointName=summary["EndpointName"])
     (variant,) = sagemaker.describe_endpoint_config(
         EndpointConfigName=served["EndpointConfigName"]
     )["ProductionVariants"]
@@ -87,8 +87,11 @@ def test_role_may_fetch_what_it_serves_and_write_its_log_and_nothing_else(endpoi
     ]["Statement"]
     allowed = {statement["Sid"]: statement for statement in statements}
     assert set(allowed) == {"Models", "Login", "Image", "Log", "Numbers", "PredictionLog"}
-    assert not [one for one in statements if "*" in str(one["Action"])]
-    assert {name for name, one in allowed.items() if one["Resource"] == "*"} == {"Login", "Numbers"}
+    assert not [statement for statement in statements if "*" in str(statement["Action"])]
+    assert {name for name, statement in allowed.items() if statement["Resource"] == "*"} == {
+        "Login",
+        "Numbers",
+    }
     assert allowed["Models"]["Resource"] == "arn:aws:s3:::laurel-models/flights/7/model.tar.gz"
     assert (
         allowed["Image"]["Resource"]
@@ -139,10 +142,10 @@ def test_two_variants_share_scale_and_a_bad_deployment_is_taken_back(terraform: 
         "modules/endpoint", image=IMAGE, variants=variants, kms_key_arn=key, capture=capture
     ).plan()
     targets = plan.planned("aws_appautoscaling_target").values()
-    assert {one["resource_id"] for one in targets} == {
+    assert {item["resource_id"] for item in targets} == {
         f"endpoint/laurel/variant/{name}" for name in variants
     }
-    assert {(one["min_capacity"], one["max_capacity"]) for one in targets} == {(1, 4)}
+    assert {(item["min_capacity"], item["max_capacity"]) for item in targets} == {(1, 4)}
     for policy in plan.planned("aws_appautoscaling_policy").values():
         (tracked,) = policy["target_tracking_scaling_policy_configuration"]
         assert (
@@ -152,8 +155,8 @@ def test_two_variants_share_scale_and_a_bad_deployment_is_taken_back(terraform: 
         assert tracked["target_value"] == 6000
     (configuration,) = plan.planned("aws_sagemaker_endpoint_configuration").values()
     weights = {
-        one["variant_name"]: one["initial_variant_weight"]
-        for one in configuration["production_variants"]
+        item["variant_name"]: item["initial_variant_weight"]
+        for item in configuration["production_variants"]
     }
     assert weights == {"champion": 9, "challenger": 1}
     assert configuration["kms_key_arn"] == key

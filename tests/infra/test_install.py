@@ -64,14 +64,14 @@ def revision(repository: Path, tag: str) -> dict[str, str]:
 
 
 def install(
-    data: Path, programs: Path, told: dict[str, str], mounted: bool = True
+    data: Path, programs: Path, variables: dict[str, str], mounted: bool = True
 ) -> subprocess.CompletedProcess[str]:
     data.mkdir(exist_ok=True)
     mounts = (
         "mount -t tmpfs none /srv && mkdir /srv/laurel && "
         f'{"mount --bind" if mounted else "true"} "{data}" /srv/laurel && '
     )
-    environment = os.environ | told | {"PATH": f"{programs}:{os.environ['PATH']}"}
+    environment = os.environ | variables | {"PATH": f"{programs}:{os.environ['PATH']}"}
     command = ["unshare", "--mount", "sh", "-c", f'{mounts} exec "{BOX}/laurel-install"']
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
@@ -79,8 +79,8 @@ def install(
 def test_a_revision_is_installed_once(tmp_path: Path, repository: Path, programs: Path) -> None:
     data = tmp_path / "data"
     for _ in range(2):
-        done = install(data, programs, revision(repository, "v1"))
-        assert done.returncode == 0, done.stderr
+        process = install(data, programs, revision(repository, "v1"))
+        assert process.returncode == 0, process.stderr
     assert (data / "app/revision").read_text() == "v1"
     assert (programs / "asked").read_text() == "laurel-compose build --quiet COMMIT=set\n"
 
@@ -93,8 +93,8 @@ def test_another_revision_keeps_the_passwords_and_only_root_reads_them(
     before = secrets.read_text()
     assert "POSTGRES_PASSWORD=" in before
     assert stat.S_IMODE(secrets.stat().st_mode) == 0o600
-    done = install(data, programs, revision(repository, "v2"))
-    assert done.returncode == 0, done.stderr
+    process = install(data, programs, revision(repository, "v2"))
+    assert process.returncode == 0, process.stderr
     assert (data / "app/revision").read_text() == "v2"
     assert secrets.read_text() == before
 
@@ -103,8 +103,8 @@ def test_images_that_are_named_are_pulled_and_nothing_is_built(
     tmp_path: Path, repository: Path, programs: Path
 ) -> None:
     images = {"LAUREL_FLOWS_IMAGE": "flows:1", "LAUREL_SERVING_IMAGE": "serving:1"}
-    done = install(tmp_path / "data", programs, revision(repository, "v1") | images)
-    assert done.returncode == 0, done.stderr
+    process = install(tmp_path / "data", programs, revision(repository, "v1") | images)
+    assert process.returncode == 0, process.stderr
     assert (
         programs / "asked"
     ).read_text() == "docker pull --quiet flows:1 COMMIT=\ndocker pull --quiet serving:1 COMMIT=\n"
@@ -113,16 +113,16 @@ def test_images_that_are_named_are_pulled_and_nothing_is_built(
 def test_nothing_is_installed_on_the_small_disk(
     tmp_path: Path, repository: Path, programs: Path
 ) -> None:
-    done = install(tmp_path / "data", programs, revision(repository, "v1"), mounted=False)
-    assert done.returncode == 1
-    assert "not mounted" in done.stderr
+    process = install(tmp_path / "data", programs, revision(repository, "v1"), mounted=False)
+    assert process.returncode == 1
+    assert "not mounted" in process.stderr
     assert not (programs / "asked").exists()
 
 
 def test_a_revision_that_is_not_there_fails_and_is_tried_again_next_time(
     tmp_path: Path, repository: Path, programs: Path
 ) -> None:
-    done = install(tmp_path / "data", programs, revision(repository, "v9"))
-    assert done.returncode != 0
-    assert "v9" in done.stderr
+    process = install(tmp_path / "data", programs, revision(repository, "v9"))
+    assert process.returncode != 0
+    assert "v9" in process.stderr
     assert not (tmp_path / "data/installed").exists()

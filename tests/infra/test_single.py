@@ -170,8 +170,8 @@ def test_a_sick_box_is_moved_or_started_again_and_somebody_is_told(
         assert alarms[metric]["Dimensions"] == [
             {"Name": "InstanceId", "Value": instance["InstanceId"]}
         ]
-    (told,) = box.aws.client("sns").list_subscriptions()["Subscriptions"]
-    assert (told["Protocol"], told["Endpoint"]) == ("email", "ml@example.org")
+    (subscription,) = box.aws.client("sns").list_subscriptions()["Subscriptions"]
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "ml@example.org")
 
 
 def test_snapshots_are_made_daily_of_the_data_volume_and_kept(planned: Stack) -> None:

@@ -43,12 +43,12 @@ def values(cluster_plan: Plan) -> dict[str, str]:
     """What Parameter Store and Secrets Manager hold, names of hosts and passwords as they are
     here.
     """
-    stored = {
+    known = {
         name: value.replace("prefect.laurel.internal", "127.0.0.1")
         for name, value in parameters(cluster_plan).items()
     }
     database = "127.0.0.1:5432"
-    return stored | {
+    return known | {
         "LAUREL_MLFLOW_URL": "http://127.0.0.1:5000",
         "LAUREL_SERVING_URL": "http://127.0.0.1:8080",
         "LAUREL_PREFECT_AUTH": "laurel:prefect-password",
@@ -69,20 +69,20 @@ def containers(
     folder = tmp_path_factory.mktemp("tasks")
     tasks = {}
     for service in (*SERVERS, "command"):
-        made = task_containers(cluster_plan, f"laurel-{service}", values, folder / service)
-        for container in made.values():
+        task = task_containers(cluster_plan, f"laurel-{service}", values, folder / service)
+        for container in task.values():
             container.environment.update(NOWHERE)
-        tasks[service] = made
+        tasks[service] = task
     return tasks
 
 
 @pytest.fixture(scope="module")
 def network() -> Iterator[Network]:
     with own_network() as network:
-        if taken := network.refuses(4200, 5000, 5432, 8080):
+        if taken_ports := network.refuses(4200, 5000, 5432, 8080):
             pytest.skip(
-                f"needs root on Linux for a network of its own, or the ports {taken} of this "
-                "machine"
+                f"needs root on Linux for a network of its own, or the ports {taken_ports} of "
+                "this machine"
             )
         yield network
 
@@ -94,9 +94,9 @@ def stack(network: Network, containers: Tasks) -> Iterator[set[str]]:
     """
     with ExitStack() as running, network.inside():
         running.enter_context(postgres(5432))
-        for service, made in containers.items():
-            if "preparation" in made:
-                ended = made["preparation"].run()
+        for service, by_name in containers.items():
+            if "preparation" in by_name:
+                ended = by_name["preparation"].run()
                 assert ended.returncode == 0, f"preparation of {service}: {ended.stderr}"
         started = []
         for service in ("prefect", "mlflow", "worker"):
@@ -104,14 +104,14 @@ def stack(network: Network, containers: Tasks) -> Iterator[set[str]]:
                 f"{service} is healthy before it runs"
             )
             started.append(running.enter_context(containers[service][service].running()))
-        for one in started:
+        for program in started:
             wait_until(
-                one.is_well,
-                f"{one.container.name} is well; see {one.container.folder}",
+                program.is_well,
+                f"{program.container.name} is well; see {program.container.folder}",
                 seconds=600,
             )
         with network.left():
-            yield {one.container.name for one in started}
+            yield {program.container.name for program in started}
 
 
 @needs_postgres
@@ -162,9 +162,9 @@ def test_a_command_runs_with_the_environment_of_its_task(
     command = containers["command"]["command"]
     assert command.run().returncode == 0  # the image's own: Prefect's version
     (target,) = [
-        one
-        for one in cluster_plan.planned("aws_cloudwatch_event_target").values()
-        if one.get("input_transformer")
+        target
+        for target in cluster_plan.planned("aws_cloudwatch_event_target").values()
+        if target.get("input_transformer")
     ]
     filled = (
         target["input_transformer"][0]["input_template"]
@@ -206,8 +206,8 @@ def test_every_container_of_the_plan_is_one_that_is_run_here(
     cluster_plan: Plan, containers: Tasks
 ) -> None:
     planned = {
-        one["family"].removeprefix("laurel-")
-        for one in cluster_plan.planned("aws_ecs_task_definition").values()
+        definition["family"].removeprefix("laurel-")
+        for definition in cluster_plan.planned("aws_ecs_task_definition").values()
     }
     assert planned == set(containers)
     assert {name for made in containers.values() for name in made} == {
@@ -231,15 +231,15 @@ def test_an_instance_tells_the_agent_what_the_agent_knows(
         )
         (tmp_path / "ecs.config").unlink(missing_ok=True)
         subprocess.run(["sh", "-eu"], input=script, text=True, check=True)
-        written = dict(
+        agent_settings = dict(
             line.split("=", 1) for line in (tmp_path / "ecs.config").read_text().splitlines()
         )
-        assert written["ECS_CLUSTER"] == "laurel"
+        assert agent_settings["ECS_CLUSTER"] == "laurel"
         # Images that no container uses go; prefer-cached would keep each for good, and the disk
         # would fill up.
-        assert written["ECS_IMAGE_PULL_BEHAVIOR"] in ("once", "default")
-        assert written["ECS_DISABLE_IMAGE_CLEANUP"] == "false"
-        assert set(written) <= AGENT
+        assert agent_settings["ECS_IMAGE_PULL_BEHAVIOR"] in ("once", "default")
+        assert agent_settings["ECS_DISABLE_IMAGE_CLEANUP"] == "false"
+        assert set(agent_settings) <= AGENT
 
 
 # Of https://github.com/aws/amazon-ecs-agent, README: what is set here, and what one would set next.

@@ -53,7 +53,9 @@ def endpoint_plan(endpoint: Stack) -> Plan:
 def test_instances_are_replaced_before_they_are_old_and_when_there_is_a_newer_image(
     cluster_plan: Plan,
 ) -> None:
-    groups = {one["name"]: one for one in cluster_plan.planned("aws_autoscaling_group").values()}
+    groups = {
+        group["name"]: group for group in cluster_plan.planned("aws_autoscaling_group").values()
+    }
     assert {group["max_instance_lifetime"] for group in groups.values()} == {30 * DAY}
     (refresh,) = groups["laurel-services"]["instance_refresh"]
     (preferences,) = refresh["preferences"]
@@ -72,15 +74,18 @@ def test_ecs_can_go_back_to_a_revision_that_a_newer_one_took_the_place_of(
     cluster_plan: Plan,
 ) -> None:
     definitions = cluster_plan.planned("aws_ecs_task_definition").values()
-    assert {one["family"]: one["skip_destroy"] for one in definitions} == {
+    assert {definition["family"]: definition["skip_destroy"] for definition in definitions} == {
         f"laurel-{name}": True for name in ("prefect", "mlflow", "worker", "serving", "command")
     }
 
 
 def test_only_what_must_not_run_twice_is_away_while_it_is_deployed(cluster_plan: Plan) -> None:
     bounds = {
-        one["name"]: (one["deployment_minimum_healthy_percent"], one["deployment_maximum_percent"])
-        for one in cluster_plan.planned("aws_ecs_service").values()
+        service["name"]: (
+            service["deployment_minimum_healthy_percent"],
+            service["deployment_maximum_percent"],
+        )
+        for service in cluster_plan.planned("aws_ecs_service").values()
     }
     assert bounds == {
         "prefect": (0, 100),
@@ -96,7 +101,9 @@ def test_a_use_case_that_changed_starts_no_server_anew(other_plan: Plan) -> None
     """
     tags = {}
     for definition in other_plan.planned("aws_ecs_task_definition").values():
-        images = {one["image"] for one in json.loads(definition["container_definitions"])}
+        images = {
+            container["image"] for container in json.loads(definition["container_definitions"])
+        }
         tags[definition["family"].rpartition("-")[2]] = {
             image.rpartition(":")[2] for image in images
         }
@@ -109,9 +116,9 @@ def test_the_service_serves_every_use_case_unless_some_are_named(
 ) -> None:
     def served(plan: Plan) -> str:
         (value,) = [
-            one["value"]
-            for one in plan.planned("aws_ssm_parameter").values()
-            if one["name"].endswith("/LAUREL_SERVING_USE_CASES")
+            parameter["value"]
+            for parameter in plan.planned("aws_ssm_parameter").values()
+            if parameter["name"].endswith("/LAUREL_SERVING_USE_CASES")
         ]
         return str(value)
 
@@ -121,12 +128,12 @@ def test_the_service_serves_every_use_case_unless_some_are_named(
 
 def edges(stack: Stack) -> dict[str, set[str]]:
     """Resource -> those that it names."""
-    found: dict[str, set[str]] = {}
+    targets: dict[str, set[str]] = {}
     for source, target in re.findall(
         r'^\s*"([^"]+)" -> "([^"]+)";', stack.run("graph"), re.MULTILINE
     ):
-        found.setdefault(source, set()).add(target)
-    return found
+        targets.setdefault(source, set()).add(target)
+    return targets
 
 
 def reached(
@@ -135,14 +142,14 @@ def reached(
     """All that ``node`` depends on, by way of such resources as ``through`` lets pass: what is made
     before it, and destroyed after it.
     """
-    seen: set[str] = set()
+    visited: set[str] = set()
     ask = [node]
     while ask:
-        for target in direct.get(ask.pop(), set()) - seen:
-            seen.add(target)
+        for target in direct.get(ask.pop(), set()) - visited:
+            visited.add(target)
             if through(target):
                 ask.append(target)
-    return seen
+    return visited
 
 
 # What works by itself once it is made, and what it must have for as long: whoever uses the one (a
@@ -184,7 +191,7 @@ def lacking(direct: dict[str, set[str]]) -> list[str]:
     """``service lacks policy`` for each that uses an owner and does not wait for what belongs to
     it.
     """
-    found = []
+    faults = []
     for worker in direct:
         if kind(worker) not in AT_WORK:
             continue
@@ -193,12 +200,12 @@ def lacking(direct: dict[str, set[str]]) -> list[str]:
             reached(direct, worker),
         )
         for part, named in direct.items():
-            owners = {one for one in named if kind(one) == OWNERS.get(kind(part))}
+            owners = {address for address in named if kind(address) == OWNERS.get(kind(part))}
             # A rule names two groups: its own, and the one that it lets in or out.
-            owners = {one for one in owners if module(one) == module(part)} or owners
+            owners = {address for address in owners if module(address) == module(part)} or owners
             if owners & uses and part not in above and worker not in reached(direct, part):
-                found.append(f"{worker} lacks {part}")
-    return sorted(found)
+                faults.append(f"{worker} lacks {part}")
+    return sorted(faults)
 
 
 def test_what_works_has_its_rights_rules_and_routes_until_it_is_gone(
@@ -280,27 +287,27 @@ LIMITS: dict[str, tuple[str, str]] = {
 
 def test_every_name_is_one_that_aws_takes(other_plan: Plan) -> None:
     for resource, (attribute, pattern) in LIMITS.items():
-        names = [one[attribute] for one in other_plan.planned(resource).values()]
+        names = [item[attribute] for item in other_plan.planned(resource).values()]
         assert names, resource
-        assert [one for one in names if not re.fullmatch(pattern, one)] == [], resource
+        assert [item for item in names if not re.fullmatch(pattern, item)] == [], resource
 
 
 def test_every_graph_shows_a_metric_that_somebody_publishes(cluster_plan: Plan) -> None:
     (dashboard,) = cluster_plan.planned("aws_cloudwatch_dashboard").values()
     widgets = json.loads(dashboard["dashboard_body"])["widgets"]
     published = metrics(cluster_plan)
-    shown = {(line[0], line[1]) for widget in widgets for line in widget["properties"]["metrics"]}
+    graphed = {(line[0], line[1]) for widget in widgets for line in widget["properties"]["metrics"]}
     watched = {
         (metric["namespace"], metric["metric_name"])
         for alarm in cluster_plan.planned("aws_cloudwatch_metric_alarm").values()
         for metric in (
             [alarm]
             if alarm.get("metric_name")
-            else [one["metric"][0] for one in alarm["metric_query"] if one["metric"]]
+            else [query["metric"][0] for query in alarm["metric_query"] if query["metric"]]
         )
     }
     assert watched
-    assert (shown | watched) - published == set()
+    assert (graphed | watched) - published == set()
 
 
 def metrics(plan: Plan) -> set[tuple[str, str]]:
@@ -314,17 +321,20 @@ def metrics(plan: Plan) -> set[tuple[str, str]]:
         "HTTPCode_ELB_5XX_Count",
         "HTTPCode_Target_4XX_Count",
     )
-    found = {("AWS/ApplicationELB", name) for name in (*balancer, "HealthyHostCount")}
-    found |= {
+    published = {("AWS/ApplicationELB", name) for name in (*balancer, "HealthyHostCount")}
+    published |= {
         ("AWS/ECS", "CPUUtilization"),
         ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
         ("AWS/RDS", "FreeStorageSpace"),
     }
     for group in plan.planned("aws_autoscaling_group").values():
-        found |= {("AWS/AutoScaling", name) for name in group.get("enabled_metrics") or []}
-    for one in plan.planned("aws_cloudwatch_log_metric_filter").values():
-        found |= {(made["namespace"], made["name"]) for made in one["metric_transformation"]}
-    return found
+        published |= {("AWS/AutoScaling", name) for name in group.get("enabled_metrics") or []}
+    for metric_filter in plan.planned("aws_cloudwatch_log_metric_filter").values():
+        published |= {
+            (transformation["namespace"], transformation["name"])
+            for transformation in metric_filter["metric_transformation"]
+        }
+    return published
 
 
 def stack_of(plan: Plan) -> dict[str, Any]:
@@ -359,8 +369,8 @@ def test_an_update_of_the_endpoint_keeps_its_instances_and_shifts_under_alarms(
     ) / 60
     assert int(stack["timeouts"]["update"].removesuffix("m")) > 2 * waited_minutes
     alarms_of = {
-        one["AlarmName"]
-        for one in properties["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
+        alarm["AlarmName"]
+        for alarm in properties["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
     }
     assert alarms_of == {"laurel-champion-5xx", "laurel-champion-latency"}
 

@@ -41,13 +41,13 @@ Guard = Callable[..., AbstractContextManager[GuardedS3]]
 
 def role(plan: Plan, address: str) -> Policies:
     """All policies of the role whose ``aws_iam_role_policy`` addresses begin so."""
-    found = [
-        one["policy"]
-        for name, one in plan.planned("aws_iam_role_policy").items()
+    policies = [
+        policy["policy"]
+        for name, policy in plan.planned("aws_iam_role_policy").items()
         if name.startswith(f"{address}.aws_iam_role_policy.")
     ]
-    assert found, f"the plan has no policy of {address}"
-    return Policies.of(*found)
+    assert policies, f"the plan has no policy of {address}"
+    return Policies.of(*policies)
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +76,13 @@ def guard(s3: Any) -> Guard:
 
 
 def settings(guarded: GuardedS3, bucket: str = BUCKET) -> Settings:
-    given = {
+    values = {
         "lake": f"s3://{bucket}",
         "s3_endpoint": guarded.url,
         "s3_access_key": "key",
         "s3_secret_key": "secret",
     }
-    return Settings.model_validate(given)
+    return Settings.model_validate(values)
 
 
 def test_the_service_writes_its_log_and_reads_its_history_from_the_first_minute_on(
@@ -98,7 +98,7 @@ def test_the_service_writes_its_log_and_reads_its_history_from_the_first_minute_
         assert History(lake).report("flights", "2013-06") is None
         s3.put_object(Bucket=BUCKET, Key="reports/flights/2013-06/verdict.json", Body=b"{}")
         s3.put_object(Bucket=BUCKET, Key="decisions/flights/00000001.json", Body=b"{}")
-        assert [one.outcome for one in History(lake).drift("flights", 10)] == ["unreadable"]
+        assert [check.outcome for check in History(lake).drift("flights", 10)] == ["unreadable"]
         assert len(History(lake).decisions("flights", 10)) == 1
         assert guarded.refused == []
         for folder in ("datasets", "mlflow", "predictions"):
@@ -111,13 +111,13 @@ def test_the_service_writes_its_log_and_reads_its_history_from_the_first_minute_
 def flows_use(lake: Lake) -> None:
     """Each kind of object that flows keep or read, by the code that does so."""
     assert versions(lake, "flights") == []
-    made = {"use_case": "flights", "version": "2013-06-0a1b2c3d", "schema": {}, "periods": []}
+    manifest = {"use_case": "flights", "version": "2013-06-0a1b2c3d", "schema": {}, "periods": []}
     path = "datasets/flights/2013-06-0a1b2c3d/manifest.json"
     assert not lake.exists(path)
-    lake.write(path, json.dumps(made).encode())
+    lake.write(path, json.dumps(manifest).encode())
     assert versions(lake, "flights") == ["2013-06-0a1b2c3d"]
     with lake.open(path) as stream:
-        assert json.loads(stream.read()) == made
+        assert json.loads(stream.read()) == manifest
     for number in (1, 2):
         text = {
             "use_case": "flights",
@@ -197,7 +197,9 @@ def test_mlflow_keeps_gives_lists_and_deletes_artifacts(
         (tmp_path / "model.onnx").write_bytes(b"\0" * (9 << 20))  # in parts
         assert artifacts.list_artifacts() == []
         artifacts.log_artifact(str(tmp_path / "model.onnx"), "model")
-        assert [one.path for one in artifacts.list_artifacts("model")] == ["model/model.onnx"]
+        assert [artifact.path for artifact in artifacts.list_artifacts("model")] == [
+            "model/model.onnx"
+        ]
         assert Path(artifacts.download_artifacts("model", str(tmp_path))).is_dir()
         artifacts.delete_artifacts("model")
         assert artifacts.list_artifacts() == []
@@ -220,12 +222,12 @@ def test_an_endpoint_of_sagemaker_writes_its_log(terraform: Terraform, guard: Gu
 def test_ecs_may_fetch_all_that_a_task_is_started_with(cluster_plan: Plan) -> None:
     """Image, log, secrets and parameters of each container, by the execution role of its task."""
     definitions = {
-        address.partition(".aws_ecs")[0]: one
-        for address, one in cluster_plan.planned("aws_ecs_task_definition").items()
+        address.partition(".aws_ecs")[0]: definition
+        for address, definition in cluster_plan.planned("aws_ecs_task_definition").items()
     }
     for module, definition in definitions.items():
-        own = "command_execution_role" if module == "module.flow_runs" else "execution_role"
-        policies = role(cluster_plan, f"{module}.module.{own}")
+        role_name = "command_execution_role" if module == "module.flow_runs" else "execution_role"
+        policies = role(cluster_plan, f"{module}.module.{role_name}")
         for container in json.loads(definition["container_definitions"]):
             for secret in container.get("secrets", []):
                 arn = secret["valueFrom"]
@@ -259,14 +261,14 @@ def called_methods(*files: Path) -> set[str]:
     names = set()
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
-            called = (
+            function = (
                 node.func
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
                 else None
             )
-            owner = called.value.id if called and isinstance(called.value, ast.Name) else ""
-            if called and re.fullmatch(r"(\w*_)?(ecs|logs|ssm|sqs|client)(_client)?", owner):
-                names.add("".join(part.title() for part in called.attr.split("_")))
+            owner = function.value.id if function and isinstance(function.value, ast.Name) else ""
+            if function and re.fullmatch(r"(\w*_)?(ecs|logs|ssm|sqs|client)(_client)?", owner):
+                names.add("".join(part.title() for part in function.attr.split("_")))
     return names
 
 
@@ -287,7 +289,7 @@ def test_the_worker_may_do_all_that_prefect_aws_does(cluster_plan: Plan) -> None
         f"arn:aws:sqs:{HERE}:laurel-ecs-tasks-events",
         f"arn:aws:logs:{HERE}:log-group:/laurel/flow-runs:log-stream:x",
     )
-    wanted: dict[str, tuple[str, str, dict[str, str]]] = {
+    requests_by_method: dict[str, tuple[str, str, dict[str, str]]] = {
         "RunTask": ("ecs", definition, IN_CLUSTER),
         "RegisterTaskDefinition": ("ecs", definition, {}),
         "DescribeTaskDefinition": ("ecs", "*", {}),
@@ -302,14 +304,16 @@ def test_the_worker_may_do_all_that_prefect_aws_does(cluster_plan: Plan) -> None
     }
     # Of a network that is to be found by its VPC; ours is named.
     unused = {"DescribeSubnets", "DescribeVpcs"}
-    done = called_methods(folder / "workers/ecs_worker.py", folder / "observers/ecs.py") - {
+    calls = called_methods(folder / "workers/ecs_worker.py", folder / "observers/ecs.py") - {
         "ReadFlowRun",
         "Emit",
         "Aexit",
     }
-    assert {"RunTask", "ReceiveMessage", "GetLogEvents"} <= done
-    assert done - unused - set(wanted) == set(), "prefect-aws asks AWS for something new"
-    for name, (service, resource, context) in wanted.items():
+    assert {"RunTask", "ReceiveMessage", "GetLogEvents"} <= calls
+    assert calls - unused - set(requests_by_method) == set(), (
+        "prefect-aws asks AWS for something new"
+    )
+    for name, (service, resource, context) in requests_by_method.items():
         assert policies.allow(f"{service}:{name}", resource, context), name
     for name, resource in {"RunTask": task, "RegisterTaskDefinition": definition}.items():
         assert policies.allow("ecs:TagResource", resource, {"ecs:CreateAction": name})
@@ -328,8 +332,8 @@ def test_a_deployment_may_do_all_that_its_programs_do(cluster_plan: Plan) -> Non
     policies = {
         name: Policies.of(
             *[
-                one["policy"]
-                for address, one in cluster_plan.planned("aws_iam_role_policy").items()
+                policy["policy"]
+                for address, policy in cluster_plan.planned("aws_iam_role_policy").items()
                 if owner in address
             ]
         )
@@ -342,7 +346,7 @@ def test_a_deployment_may_do_all_that_its_programs_do(cluster_plan: Plan) -> Non
         f"arn:aws:ecs:{HERE}:service/laurel/prefect",
         f"arn:aws:ecs:{HERE}:task-definition/laurel-prefect:3",
     )
-    wanted: dict[str, tuple[str, str, dict[str, str]]] = {
+    requests_by_method: dict[str, tuple[str, str, dict[str, str]]] = {
         "DescribeServices": ("ecs", service, {}),
         "UpdateService": ("ecs", service, {}),
         "DescribeTaskDefinition": ("ecs", "*", {}),
@@ -352,18 +356,18 @@ def test_a_deployment_may_do_all_that_its_programs_do(cluster_plan: Plan) -> Non
         "StopTask": ("ecs", f"arn:aws:ecs:{HERE}:task/laurel/0a1b", {}),
         "GetLogEvents": ("logs", f"arn:aws:logs:{HERE}:log-group:/laurel/command:log-stream:x", {}),
     }
-    wanted["GetParameters"] = (
+    requests_by_method["GetParameters"] = (
         "ssm",
         f"arn:aws:ssm:{HERE}:parameter/laurel/config/LAUREL_ECS_IMAGE",
         {},
     )
-    done = called_methods(
+    calls = called_methods(
         REPOSITORY / "deployments/aws/ecs_services.py",
         REPOSITORY / "deployments/aws/ecs_command.py",
     )
-    assert {"RunTask", "UpdateService"} <= done
-    assert done - set(wanted) == set(), "a program asks AWS for something new"
-    for name, (kind, resource, context) in wanted.items():
+    assert {"RunTask", "UpdateService"} <= calls
+    assert calls - set(requests_by_method) == set(), "a program asks AWS for something new"
+    for name, (kind, resource, context) in requests_by_method.items():
         assert policies["deploy"].allow(f"{kind}:{name}", resource, context), name
     for action in (
         "ecr:PutImage",
@@ -384,7 +388,7 @@ def test_a_pull_request_that_trains_cannot_leave_an_image_for_a_deployment_to_ta
     deployment finds and runs.
     """
     roles = cluster_plan.planned("aws_iam_role_policy")
-    own = {
+    training_images = {
         name: Policies.of(
             roles[f'module.github[0].aws_iam_role_policy.command["{name}"]']["policy"]
         )
@@ -392,11 +396,11 @@ def test_a_pull_request_that_trains_cannot_leave_an_image_for_a_deployment_to_ta
     }
     pushed = {
         name: {
-            one
-            for one in ("flows", "serving", "train")
-            if allowed.allow("ecr:PutImage", f"arn:aws:ecr:{HERE}:repository/laurel-{one}")
+            repository
+            for repository in ("flows", "serving", "train")
+            if allowed.allow("ecr:PutImage", f"arn:aws:ecr:{HERE}:repository/laurel-{repository}")
         }
-        for name, allowed in own.items()
+        for name, allowed in training_images.items()
     }
     assert pushed == {"train": {"train"}, "deploy": {"flows", "serving"}}
     image = f"arn:aws:ecr:{HERE}:repository/laurel-train"
@@ -446,18 +450,18 @@ def test_the_role_of_pull_requests_may_do_all_that_a_plan_does(
     stack = terraform.stack("cluster", **CLUSTER)
     httpx.post(f"{aws.url}/moto-api/recorder/start-recording").raise_for_status()
     stack.plan()
-    done = requests(aws)
+    calls = requests(aws)
     assert {"sts:GetCallerIdentity", "ssm:GetParameter", "secretsmanager:GetRandomPassword"} <= set(
-        done
+        calls
     )
-    own = cluster_plan.planned("aws_iam_role_policy")[
+    policy = cluster_plan.planned("aws_iam_role_policy")[
         "module.github[0].aws_iam_role_policy.plan[0]"
     ]["policy"]
-    policies = Policies.of(own, managed("ReadOnlyAccess"))
+    policies = Policies.of(policy, managed("ReadOnlyAccess"))
     # GetCallerIdentity needs no right.
     assert [
         action
-        for action in done
+        for action in calls
         if action != "sts:GetCallerIdentity" and not policies.allow(action, "*")
     ] == []
     assert not policies.allow(

@@ -49,32 +49,32 @@ def template(**changed: Any) -> dict[str, Any]:
 
 
 def test_every_missing_setting_is_named_in_one_error() -> None:
-    with pytest.raises(PoolError) as refused:
+    with pytest.raises(PoolError) as caught:
         ecs_template(Settings.model_validate({"ecs_cluster": "laurel"}))
-    missing = {f"LAUREL_ECS_{name.upper()}" for name in REQUIRED if name != "cluster"} | {
+    variables = {f"LAUREL_ECS_{name.upper()}" for name in REQUIRED if name != "cluster"} | {
         "LAUREL_PREFECT_URL"
     }
     assert {
-        word.strip(":,") for word in str(refused.value).split() if word.startswith("LAUREL_")
-    } == missing
+        word.strip(":,") for word in str(caught.value).split() if word.startswith("LAUREL_")
+    } == variables
 
 
 @pytest.mark.parametrize(
     "text", ["hunter2", "PASSWORD=hunter2", f"A={SECRET_ARN},B=hunter2", "=hunter2"]
 )
 def test_secret_that_is_given_instead_of_its_address_is_refused_and_not_shown(text: str) -> None:
-    with pytest.raises(PoolError, match="LAUREL_ECS_SECRETS is NAME=ARN") as refused:
+    with pytest.raises(PoolError, match="LAUREL_ECS_SECRETS is NAME=ARN") as caught:
         template(ecs_secrets=text)
-    assert "hunter2" not in str(refused.value)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_all_fields_of_the_library_stay_and_every_field_that_is_used_is_there() -> None:
-    made, library = template(), ECSWorker.get_default_base_job_template()
-    fields = made["variables"]["properties"]
+    own_template, library = template(), ECSWorker.get_default_base_job_template()
+    fields = own_template["variables"]["properties"]
     assert fields.keys() > library["variables"]["properties"].keys()
-    assert made["job_configuration"].keys() == library["job_configuration"].keys()
+    assert own_template["job_configuration"].keys() == library["job_configuration"].keys()
     assert {
-        placeholder.name for placeholder in find_placeholders(made["job_configuration"])
+        placeholder.name for placeholder in find_placeholders(own_template["job_configuration"])
     } <= fields.keys()
     assert all("title" in field for field in fields.values())
 
@@ -106,16 +106,16 @@ def test_secrets_of_the_settings_are_in_no_template() -> None:
 def test_process_pool_gets_the_command_unless_somebody_chose_one_and_nothing_else_is_touched() -> (
     None
 ):
-    own = ProcessWorker.get_default_base_job_template()
-    made = process_template(own)
-    assert made["variables"]["properties"].pop("command")["default"] == ENGINE
-    assert own["variables"]["properties"].pop("command")["default"] is None
-    assert made == own
-    chosen = process_template()
-    chosen["variables"]["properties"]["command"]["default"] = "nice python -m prefect.engine"
-    assert process_template(chosen) == chosen
-    del chosen["variables"]["properties"]["command"]
-    assert process_template(chosen) == chosen
+    default = ProcessWorker.get_default_base_job_template()
+    completed = process_template(default)
+    assert completed["variables"]["properties"].pop("command")["default"] == ENGINE
+    assert default["variables"]["properties"].pop("command")["default"] is None
+    assert completed == default
+    custom = process_template()
+    custom["variables"]["properties"]["command"]["default"] = "nice python -m prefect.engine"
+    assert process_template(custom) == custom
+    del custom["variables"]["properties"]["command"]
+    assert process_template(custom) == custom
 
 
 def event(
@@ -143,7 +143,7 @@ def event(
 
 
 @pytest.mark.parametrize(
-    ("told", "again"),
+    ("received", "again"),
     [
         (event("Crashed", 1), True),
         (event("Crashed", 2), True),
@@ -156,11 +156,11 @@ def event(
     ids=["first", "second", "third", "never started", "subflow", "perhaps alive", "failed"],
 )
 def test_only_a_run_that_is_surely_gone_is_run_again_and_not_for_ever(
-    told: ReceivedEvent, again: bool
+    received: ReceivedEvent, again: bool
 ) -> None:
     """By the server's own matching."""
     trigger = ServerTrigger.model_validate_json(rerun_lost_run().trigger.model_dump_json())
-    assert (trigger.covers(told) and trigger.starts_after(told.event)) == again
+    assert (trigger.covers(received) and trigger.starts_after(received.event)) == again
 
 
 def test_silent_run_is_crashed_under_a_name_that_is_not_run_again() -> None:
@@ -190,8 +190,11 @@ def test_prefect_beats_as_often_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -
     """
     for name, value in flow_run_environment(Settings()).items():
         monkeypatch.setenv(name, value)
-    found = PrefectSettings()
-    assert (found.flows.heartbeat_frequency, found.client.max_retries) == (30, 6)
+    prefect_settings = PrefectSettings()
+    assert (prefect_settings.flows.heartbeat_frequency, prefect_settings.client.max_retries) == (
+        30,
+        6,
+    )
 
 
 def test_a_frequency_that_prefect_would_refuse_is_refused_when_it_is_read() -> None:
@@ -210,11 +213,11 @@ def heartbeat(*tags: str) -> ReceivedEvent:
             "prefect.resource.role": "deployment",
         }
     )
-    found = event("heartbeat", 1)
-    return found.model_copy(
+    beat = event("heartbeat", 1)
+    return beat.model_copy(
         update={
             "related": ReceivedEvent.model_validate(
-                found.model_dump() | {"related": related}
+                beat.model_dump() | {"related": related}
             ).related
         }
     )
@@ -255,7 +258,7 @@ CLOSER, WATCHED = uuid4(), uuid4()
 
 
 @pytest.mark.parametrize(
-    ("name", "message", "deployment", "told"),
+    ("name", "message", "deployment", "closes"),
     [
         ("Crashed", "it died", WATCHED, True),
         ("Cancelled", "", WATCHED, True),
@@ -268,7 +271,7 @@ CLOSER, WATCHED = uuid4(), uuid4()
     ],
 )
 def test_whatever_ends_a_run_without_a_word_is_told_and_nothing_else(
-    name: str, message: str, deployment: UUID, told: bool
+    name: str, message: str, deployment: UUID, closes: bool
 ) -> None:
     """By the server's own matching. The closer's own crash would start another closer, and so
     on.
@@ -277,13 +280,13 @@ def test_whatever_ends_a_run_without_a_word_is_told_and_nothing_else(
     trigger = ServerTrigger.model_validate_json(
         close_lost_run("toy", CLOSER, [WATCHED]).trigger.model_dump_json()
     )
-    found = event(name, 1, state=name).model_dump()
-    found["resource"]["prefect.state-message"] = message
-    found["related"] = [
+    fields = event(name, 1, state=name).model_dump()
+    fields["resource"]["prefect.state-message"] = message
+    fields["related"] = [
         {
             "prefect.resource.id": f"prefect.deployment.{deployment}",
             "prefect.resource.role": "deployment",
         }
     ]
-    happened = ReceivedEvent.model_validate(found)
-    assert (trigger.covers(happened) and trigger.expects(happened.event)) == told
+    happened = ReceivedEvent.model_validate(fields)
+    assert (trigger.covers(happened) and trigger.expects(happened.event)) == closes

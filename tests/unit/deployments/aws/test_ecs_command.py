@@ -80,11 +80,11 @@ class Cloud:
             self.ssm.put_parameter(Name=f"/laurel/config/{name}", Value=value, Type="String")
 
     def watch(self) -> None:
-        done: set[str] = set()
+        finished: set[str] = set()
         while not self.ended.is_set():
             for arn, task in list(ecs_backends[ACCOUNT][REGION].tasks.get("laurel", {}).items()):
-                if arn not in done and task.last_status != "STOPPED" and not self.slow:
-                    done.add(arn)
+                if arn not in finished and task.last_status != "STOPPED" and not self.slow:
+                    finished.add(arn)
                     self._run(arn, task)
             time.sleep(0.05)
 
@@ -96,7 +96,7 @@ class Cloud:
             )
             return
         (override,) = task.overrides["containerOverrides"]
-        ran = subprocess.run(
+        process = subprocess.run(
             [sys.executable, *override["command"][1:]], capture_output=True, text=True, check=False
         )
         stream = {
@@ -106,13 +106,13 @@ class Cloud:
         # As Docker's log driver: a line an event, and none for an empty one.
         events = [
             {"timestamp": int(time.time() * 1000), "message": line}
-            for line in ran.stdout.splitlines()
+            for line in process.stdout.splitlines()
             if line
         ]
         self.logs.create_log_stream(**stream)
         if events:
             self.logs.put_log_events(**stream, logEvents=events)
-        task.containers[0].exitCode = ran.returncode
+        task.containers[0].exitCode = process.returncode
         self.ecs.stop_task(cluster="laurel", task=arn, reason="Essential container in task exited")
 
 
@@ -124,23 +124,27 @@ def stack() -> Iterator[Cloud]:
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
         host, port = server.get_host_and_port()
         url = f"http://{host}:{port}"
-        made = {
+        credentials = {
             "AWS_ENDPOINT_URL": url,
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",
         }
-        for name, value in {**made, "AWS_DEFAULT_REGION": REGION, "AWS_MAX_ATTEMPTS": "1"}.items():
+        for name, value in {
+            **credentials,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_MAX_ATTEMPTS": "1",
+        }.items():
             variables.setenv(name, value)
         # A task of moto's is another step nearer to its end each time that it is looked at, unless
         # it is told to stay.
         stay = {"model_name": "ecs::task", "transition": {"progression": "manual", "times": 10_000}}
         httpx.post(f"{url}/moto-api/state-manager/set-transition", json=stay).raise_for_status()
-        found = Cloud(*(boto3.client(service) for service in ("ecs", "logs", "ssm")))
-        found.build()
-        agent = threading.Thread(target=found.watch, daemon=True)
+        cloud = Cloud(*(boto3.client(service) for service in ("ecs", "logs", "ssm")))
+        cloud.build()
+        agent = threading.Thread(target=cloud.watch, daemon=True)
         agent.start()
-        yield found
-        found.ended.set()
+        yield cloud
+        cloud.ended.set()
         agent.join()
         httpx.post(
             f"{url}/moto-api/state-manager/unset-transition", json={"model_name": "ecs::task"}
@@ -156,11 +160,11 @@ def cloud(stack: Cloud) -> Cloud:
 
 
 def run(code: str, timeout_seconds: float = 60) -> tuple[int, list[str]]:
-    said: list[str] = []
+    lines: list[str] = []
     arguments = {"timeout_seconds": timeout_seconds, "poll_seconds": 0.05}
     return Cluster("laurel", boto3.client).run(
-        ["python", "-c", code], said.append, **arguments
-    ), said
+        ["python", "-c", code], lines.append, **arguments
+    ), lines
 
 
 @pytest.mark.parametrize("code", [0, 3])
@@ -227,8 +231,9 @@ def test_report_of_a_command_that_never_ran_says_so(cloud: Cloud, tmp_path: Path
 
 @pytest.mark.parametrize("text", ["", "x", "ü" * 700, "a\n\n\nb\n"])
 def test_lines_of_a_report_are_its_text_again(text: str) -> None:
-    found = FromLines()
+    report = FromLines()
     assert (
-        all(found.take(line) and len(line) < 1100 for line in as_lines(text)) and found.text == text
+        all(report.take(line) and len(line) < 1100 for line in as_lines(text))
+        and report.text == text
     )
-    assert not found.take("reporting: nothing")
+    assert not report.take("reporting: nothing")

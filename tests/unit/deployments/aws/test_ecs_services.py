@@ -25,13 +25,13 @@ def ecs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     server.start()
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     host, port = server.get_host_and_port()
-    made = {
+    credentials = {
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
     }
     for name, value in {
-        **made,
+        **credentials,
         "AWS_DEFAULT_REGION": "us-east-1",
         "MOTO_ECS_SERVICE_RUNNING": "1",
     }.items():
@@ -117,8 +117,8 @@ def test_tags_that_run_are_told_as_variables_of_terraform(
     }
     boto3.client("ssm").put_parameter(**image)
     assert main(["tags", CLUSTER, "--prefix", "BEFORE_"]) == 0
-    told = capsys.readouterr().out.splitlines()
-    assert told == [
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
         "BEFORE_image_tag=flows-2",
         "BEFORE_servers_image_tag=servers-1",
         "BEFORE_serving_image_tag=serving-1",
@@ -129,14 +129,14 @@ def test_restored_are_the_services_that_changed_and_no_others(ecs: Any) -> None:
     old, same = serve(ecs, "serving"), serve(ecs, "mlflow")
     before = record(ecs, CLUSTER)
     deploy(ecs, "serving")
-    said: list[str] = []
-    assert restore(ecs, CLUSTER, before, said.append) == ["serving"]
+    lines: list[str] = []
+    assert restore(ecs, CLUSTER, before, lines.append) == ["serving"]
     assert (
         running(ecs, "serving")["taskDefinitionArn"],
         running(ecs, "mlflow")["taskDefinitionArn"],
     ) == (old, same)
-    assert said == ["serving: restored to serving:1, which runs registry.example/serving:old"]
-    assert restore(ecs, CLUSTER, before, said.append) == []
+    assert lines == ["serving: restored to serving:1, which runs registry.example/serving:old"]
+    assert restore(ecs, CLUSTER, before, lines.append) == []
 
 
 def test_deregistered_definition_comes_back_with_the_same_content(ecs: Any) -> None:
@@ -145,8 +145,8 @@ def test_deregistered_definition_comes_back_with_the_same_content(ecs: Any) -> N
     deploy(ecs, "serving")
     ecs.deregister_task_definition(taskDefinition=old)
     restore(ecs, CLUSTER, before, lambda line: None)
-    now = running(ecs, "serving")
-    assert now["taskDefinitionArn"] != old and now["status"] == "ACTIVE"
+    definition = running(ecs, "serving")
+    assert definition["taskDefinitionArn"] != old and definition["status"] == "ACTIVE"
     for field in (
         "containerDefinitions",
         "cpu",
@@ -155,15 +155,15 @@ def test_deregistered_definition_comes_back_with_the_same_content(ecs: Any) -> N
         "requiresCompatibilities",
         "family",
     ):
-        assert now[field] == content[field]
+        assert definition[field] == content[field]
 
 
 def test_service_that_the_deployment_made_is_left_alone(ecs: Any) -> None:
     serve(ecs, "serving")
     before = record(ecs, CLUSTER)
-    made = serve(ecs, "added")
+    arn = serve(ecs, "added")
     assert restore(ecs, CLUSTER, before, lambda line: None) == []
-    assert running(ecs, "added")["taskDefinitionArn"] == made
+    assert running(ecs, "added")["taskDefinitionArn"] == arn
 
 
 def test_service_that_is_gone_is_said_after_the_others_are_back(ecs: Any) -> None:

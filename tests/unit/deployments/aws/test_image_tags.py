@@ -21,14 +21,14 @@ FLOWS, SERVERS, SERVING = "image_tag", "servers_image_tag", "serving_image_tag"
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of this checkout, committed in a repository of their own."""
     folder = tmp_path_factory.mktemp("repository")
-    listed = subprocess.run(
+    listing = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
         check=True,
     )
-    for name in listed.stdout.splitlines():
+    for name in listing.stdout.splitlines():
         if (REPOSITORY / name).is_file() and not name.startswith(("tests/", "docs/images/")):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(REPOSITORY / name, folder / name)
@@ -98,8 +98,8 @@ def test_a_path_that_git_does_not_know_is_refused(checkout: Path) -> None:
 
 def test_the_command_prints_what_github_s_environment_takes() -> None:
     line = [sys.executable, "-S", "-m", "deployments.aws.image_tags", "--month", "202611"]
-    done = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert [text.partition("=")[0] for text in done.stdout.splitlines()] == [
+    process = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert [text.partition("=")[0] for text in process.stdout.splitlines()] == [
         f"TF_VAR_{name}" for name in (FLOWS, SERVERS, SERVING)
     ]
 

@@ -17,14 +17,14 @@ def asking(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Deployments are applied by a client that goes on asking until the test is over; set once it
     has begun.
     """
-    begun, over = threading.Event(), threading.Event()
+    started, over = threading.Event(), threading.Event()
 
     def ask(settings: Settings) -> None:
-        begun.set()
+        started.set()
         over.wait(60)
 
     monkeypatch.setattr(command, "apply_now", ask)
-    yield begun
+    yield started
     over.set()
 
 

@@ -25,7 +25,7 @@ def put(path: Path) -> Path:
 
 
 def test_stack_and_files_of_the_user_stay_however_often_the_demo_is_played(own: Path) -> None:
-    kept = [
+    files = [
         put(own / name)
         for name in (
             "mlflow/mlflow.db",
@@ -39,7 +39,7 @@ def test_stack_and_files_of_the_user_stay_however_often_the_demo_is_played(own: 
         with demo_folder() as folder:
             assert folder == own.with_name("own-demo")
             put(folder / "mlflow" / "mlflow.db")
-    assert [path.read_text() for path in kept] == ["mine"] * len(kept)
+    assert [path.read_text() for path in files] == ["mine"] * len(files)
     assert not is_demos(own)
 
 
@@ -47,10 +47,10 @@ def test_mark_of_the_former_demo_in_a_folder_of_the_user_s_is_no_leave_to_remove
     own: Path,
 ) -> None:
     put(own / "made-by-demo")
-    kept = put(own / "mlflow" / "mlflow.db")
+    file = put(own / "mlflow" / "mlflow.db")
     with demo_folder():
         pass
-    assert kept.exists()
+    assert file.exists()
 
 
 def test_demo_begins_with_an_empty_folder_each_time_and_keeps_what_is_not_a_stack_s(
@@ -69,15 +69,15 @@ def test_demo_begins_with_an_empty_folder_each_time_and_keeps_what_is_not_a_stac
 
 def test_folder_of_a_demo_in_which_the_user_has_started_a_stack_is_the_user_s(own: Path) -> None:
     with demo_folder() as folder:
-        kept = put(folder / "mlflow" / "mlflow.db")
+        file = put(folder / "mlflow" / "mlflow.db")
     assert take_over(own)
     with demo_folder() as folder:
         assert folder != own
-    assert kept.exists()
+    assert file.exists()
 
 
 def test_demo_refuses_where_both_folders_hold_what_no_demo_made(own: Path) -> None:
-    kept = [put(own / "a"), put(own.with_name("own-demo") / "b")]
+    files = [put(own / "a"), put(own.with_name("own-demo") / "b")]
     with (
         pytest.raises(
             DemoFailed,
@@ -86,15 +86,15 @@ def test_demo_refuses_where_both_folders_hold_what_no_demo_made(own: Path) -> No
         demo_folder(),
     ):
         pass
-    assert all(path.exists() for path in kept)
+    assert all(path.exists() for path in files)
 
 
 def test_second_demo_at_the_same_time_leaves_the_first_one_alone(own: Path) -> None:
     with demo_folder() as folder:
-        kept = put(folder / "mlflow" / "mlflow.db")
+        file = put(folder / "mlflow" / "mlflow.db")
         with pytest.raises(DemoFailed, match="Another demo is running"), demo_folder():
             pass
-        assert kept.exists()
+        assert file.exists()
 
 
 def test_no_variable_leads_the_demo_to_servers_and_files_of_others(
@@ -135,15 +135,15 @@ def test_taken_port_makes_the_demo_move_even_where_it_was_named(
 
 
 def test_forgetting_a_stack_leaves_other_files_and_folders(tmp_path: Path) -> None:
-    kept = [
+    other_files = [
         put(tmp_path / "state" / name) for name in ("thesis.tex", "photos/1.jpg", "benchmarks/x")
     ]
-    gone = [
+    stack_files = [
         put(tmp_path / "state" / name) for name in ("mlflow/mlflow.db", "env", "logs/a.log", "lock")
     ]
     forget(tmp_path / "state")
-    assert all(path.exists() for path in kept)
-    assert not any(path.exists() for path in gone)
+    assert all(path.exists() for path in other_files)
+    assert not any(path.exists() for path in stack_files)
 
 
 def test_repository_s_own_folder_is_never_the_demo_s(

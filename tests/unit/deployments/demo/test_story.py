@@ -28,7 +28,7 @@ def test_a_closed_loop_departs_nowhere() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "departure"),
     [
         ({"drift": {}}, "not checked"),
         ({"champions": [{"version": "2"}]}, "1 champions"),
@@ -47,11 +47,11 @@ def test_a_closed_loop_departs_nowhere() -> None:
         ({"rollbacks": [{"to": "2"}]}, "did not go back and forth"),
     ],
 )
-def test_every_departure_is_said(change: dict, said: str) -> None:
+def test_every_departure_is_said(change: dict, departure: str) -> None:
     story = closed()
     for name, value in change.items():
         setattr(story, name, value)
-    assert any(said in departure for departure in story.departures())
+    assert any(departure in line for line in story.departures())
 
 
 def test_a_quiet_month_that_drifts_is_a_departure() -> None:

@@ -149,13 +149,13 @@ def test_command_runs_without_any_package(repository: Repository) -> None:
         "-S",
         str(REPOSITORY / "deployments" / "github" / "changed_use_cases.py"),
     ]
-    done = subprocess.run(
+    process = subprocess.run(
         [*bare, "HEAD", "HEAD", "--repository", str(repository.folder)],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+    assert (process.returncode, process.stdout) == (0, "[]\n"), process.stderr
 
 
 def test_modules_that_import_each_other_are_followed_to_their_end(tmp_path: Path) -> None:

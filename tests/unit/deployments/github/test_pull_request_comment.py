@@ -28,18 +28,18 @@ def github() -> Iterator[GitHubServer]:
 
 @pytest.fixture
 def speaking(github: GitHubServer) -> Iterator[httpx.Client]:
-    with client(github.url, github.token) as made:
-        yield made
+    with client(github.url, github.token) as http:
+        yield http
 
 
 def test_second_writing_changes_the_first_comment_and_makes_no_other(
     github: GitHubServer, speaking: httpx.Client
 ) -> None:
-    done = [
+    outcomes = [
         write_comment(speaking, github.repository, 12, "contest-flights", body)
         for body in ("first", "second", "second")
     ]
-    assert done == ["created", "updated", "unchanged"]
+    assert outcomes == ["created", "updated", "unchanged"]
     assert [comment["body"] for comment in github.comments] == [
         "<!-- laurel:contest-flights -->\nsecond"
     ]

@@ -21,11 +21,11 @@ TWO = (
 
 
 def terraform(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
+    process = subprocess.run(
         ["terraform", *arguments], cwd=folder, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
 def planned(folder: Path, text: str) -> str:
@@ -81,8 +81,8 @@ def test_text_that_is_no_plan_is_refused_and_writes_nothing(text: str, tmp_path:
         "laurel",
         str(tmp_path / "plan.md"),
     ]
-    done = subprocess.run(
+    process = subprocess.run(
         command, input=text, cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, (tmp_path / "plan.md").exists()) == (1, False)
-    assert "not the text of a Terraform plan" in done.stderr
+    assert (process.returncode, (tmp_path / "plan.md").exists()) == (1, False)
+    assert "not the text of a Terraform plan" in process.stderr

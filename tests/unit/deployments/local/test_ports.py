@@ -26,7 +26,7 @@ def test_each_port_in_use_is_named_with_its_setting_before_anything_starts(
     assert variable == "LAUREL_MLFLOW_PORT"
     ports.check(settings.model_copy(update={"mlflow_port": int(number)}))
     assert not (tmp_path / "state" / "logs").exists()
-    assert [one.state for one in stack.status(settings)] == ["STOPPED"] * 5
+    assert [program.state for program in stack.status(settings)] == ["STOPPED"] * 5
 
 
 def test_port_that_seaweedfs_derives_is_named_with_its_distance(
@@ -80,14 +80,14 @@ def test_usual_port_that_is_taken_gives_way_to_a_free_one_and_that_is_told(
     local_settings, tmp_path: Path, taken_port: int
 ) -> None:
     settings = local_settings(tmp_path).model_copy(update={"mlflow_port": taken_port})
-    settled, lines = ports.settle(settings, ["mlflow_port"])
-    ports.check(settled)
-    moved = settled.mlflow_port
-    assert settled == settings.model_copy(update={"mlflow_port": moved})
+    result, lines = ports.settle(settings, ["mlflow_port"])
+    ports.check(result)
+    number = result.mlflow_port
+    assert result == settings.model_copy(update={"mlflow_port": number})
     assert lines == [
         (
             f"Port {taken_port} (LAUREL_MLFLOW_PORT) is in use by another program: this stack "
-            f"uses {moved} (LAUREL_MLFLOW_PORT={moved})."
+            f"uses {number} (LAUREL_MLFLOW_PORT={number})."
         )
     ]
     with pytest.raises(PortError, match="LAUREL_MLFLOW_PORT"):
@@ -98,10 +98,10 @@ def test_all_ports_of_seaweedfs_move_together(
     local_settings, tmp_path: Path, taken_port: int
 ) -> None:
     settings = local_settings(tmp_path).model_copy(update={"s3_port": taken_port - S3_LAST})
-    settled, (line,) = ports.settle(settings, ["s3_port"])
-    assert settled.s3_port > taken_port
-    assert f"LAUREL_S3_PORT={settled.s3_port}" in line
-    ports.check(settled)
+    result, (line,) = ports.settle(settings, ["s3_port"])
+    assert result.s3_port > taken_port
+    assert f"LAUREL_S3_PORT={result.s3_port}" in line
+    ports.check(result)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can put another user's file there")
@@ -109,12 +109,14 @@ def test_sockets_that_another_user_s_seaweedfs_left_make_its_ports_taken(
     local_settings, tmp_path: Path
 ) -> None:
     settings = local_settings(tmp_path)
-    left = Path(f"/tmp/seaweedfs-filer-grpc-{settings.s3_port + S3_LAST}.sock")
+    socket_path = Path(f"/tmp/seaweedfs-filer-grpc-{settings.s3_port + S3_LAST}.sock")
     try:
         with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(str(left))
-        os.chown(left, 65_534, 65_534)
-        with pytest.raises(PortError, match=f"is blocked for SeaweedFS by another user's {left}"):
+            listener.bind(str(socket_path))
+        os.chown(socket_path, 65_534, 65_534)
+        with pytest.raises(
+            PortError, match=f"is blocked for SeaweedFS by another user's {socket_path}"
+        ):
             ports.check(settings)
     finally:
-        left.unlink(missing_ok=True)
+        socket_path.unlink(missing_ok=True)

@@ -65,17 +65,17 @@ def bring_up(supervisor: Supervisor, code: str, ready: Callable[[float], bool]) 
 def test_program_that_is_at_work_is_waited_for_beyond_every_limit_and_the_wait_is_told(
     works: str, start: Callable[..., Supervisor], tmp_path: Path
 ) -> None:
-    done = tmp_path / "done"
+    marker = tmp_path / "done"
     code = "\n".join(
         [
             "import pathlib, time",
             f"end = time.time() + {3 * QUIET}",
             f"while time.time() < end: {works}",
-            f"pathlib.Path({str(done)!r}).touch()",
+            f"pathlib.Path({str(marker)!r}).touch()",
             SLEEPS,
         ]
     )
-    lines = bring_up(start(code), code, lambda started: done.exists())
+    lines = bring_up(start(code), code, lambda started: marker.exists())
     assert any(line.startswith("slow is not ready after") for line in lines)
 
 

@@ -74,8 +74,10 @@ def test_each_program_gets_a_user_who_owns_its_databases_and_reaches_no_other(
     )
     with ThreadPoolExecutor() as both:
         ended = list(both.map(lambda _: prepare(administrator, tmp_path), range(2)))
-    assert [one.returncode for one in ended] == [0, 0], [one.stderr for one in ended]
-    assert sorted(one.stdout for one in ended) == [
+    assert [process.returncode for process in ended] == [0, 0], [
+        process.stderr for process in ended
+    ]
+    assert sorted(process.stdout for process in ended) == [
         "All 3 databases exist.\n",
         "Created: mlflow, mlflow_auth.\n",
     ]

@@ -84,23 +84,23 @@ def test_passwords_are_made_once_for_a_stack_that_others_reach_and_only_their_ow
 ) -> None:
     monkeypatch.setenv("LAUREL_STATE", str(tmp_path))
     monkeypatch.setenv("LAUREL_HOST", "0.0.0.0")
-    said: list[str] = []
-    made = passwords.prepare(Settings.read(), said.append)
-    assert made.prefect_auth and made.mlflow_password and made.serving_key
+    lines: list[str] = []
+    settings = passwords.prepare(Settings.read(), lines.append)
+    assert settings.prefect_auth and settings.mlflow_password and settings.serving_key
     secrets = [
-        one.get_secret_value()
-        for one in (made.prefect_auth, made.mlflow_password, made.serving_key)
+        secret.get_secret_value()
+        for secret in (settings.prefect_auth, settings.mlflow_password, settings.serving_key)
     ]
-    assert made.mlflow_username and len(set(secrets)) == 3 and min(map(len, secrets)) >= 32
+    assert settings.mlflow_username and len(set(secrets)) == 3 and min(map(len, secrets)) >= 32
     assert stat.S_IMODE((tmp_path / "env").stat().st_mode) == 0o600
-    assert str(tmp_path / "env") in said[0] and not [
-        secret for secret in secrets if secret in said[0]
+    assert str(tmp_path / "env") in lines[0] and not [
+        secret for secret in secrets if secret in lines[0]
     ]
     again = Settings.read()
     assert (again.prefect_auth, again.mlflow_password, again.serving_key) == (
-        made.prefect_auth,
-        made.mlflow_password,
-        made.serving_key,
+        settings.prefect_auth,
+        settings.mlflow_password,
+        settings.serving_key,
     )
     assert passwords.prepare(again, silent) == again
 
@@ -153,14 +153,14 @@ def test_mlflow_answers_to_the_names_that_are_listed_and_its_pages_may_come_from
         .keys()
         .isdisjoint({"MLFLOW_SERVER_ALLOWED_HOSTS", "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"})
     )
-    found = mlflow_server.variables(
+    listed = mlflow_server.variables(
         Settings(host="0.0.0.0", **GIVEN, mlflow_allowed_hosts="mlflow, box.example:8443")
     )
-    hosts = found["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    hosts = listed["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
     assert {"mlflow", "mlflow:*", "box.example:8443", "localhost:*", "10.*"} <= set(hosts)
     assert not {"box.example", "box.example:*", "*"} & set(hosts)
-    origins = found["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"].split(",")
+    origins = listed["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"].split(",")
     assert {"http://mlflow:5000", "https://mlflow", "https://box.example:8443"} <= set(origins)
     assert not [origin for origin in origins if "*" in origin]
-    own = mlflow_server.variables(Settings(host="192.0.2.7", **GIVEN))
-    assert "192.0.2.7:5000" in own["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    by_default = mlflow_server.variables(Settings(host="192.0.2.7", **GIVEN))
+    assert "192.0.2.7:5000" in by_default["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")

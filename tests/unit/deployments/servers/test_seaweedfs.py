@@ -24,20 +24,23 @@ def read(state: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 def test_s3_keys_are_made_once_and_read_back_by_the_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = seaweedfs.prepare(read(tmp_path, monkeypatch), WEED, print)
-    assert first.s3_access_key and first.s3_secret_key
+    settings = seaweedfs.prepare(read(tmp_path, monkeypatch), WEED, print)
+    assert settings.s3_access_key and settings.s3_secret_key
     again = seaweedfs.prepare(read(tmp_path, monkeypatch), WEED, print)
-    assert (again.s3_access_key, again.s3_secret_key) == (first.s3_access_key, first.s3_secret_key)
+    assert (again.s3_access_key, again.s3_secret_key) == (
+        settings.s3_access_key,
+        settings.s3_secret_key,
+    )
 
 
 def test_s3_keys_of_two_stacks_differ_and_only_their_owner_can_read_them(tmp_path: Path) -> None:
-    made = []
+    stacks = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        made.append(seaweedfs.prepare(Settings(state=tmp_path / name), WEED, print))
+        stacks.append(seaweedfs.prepare(Settings(state=tmp_path / name), WEED, print))
         assert mode(tmp_path / name / "env") == 0o600
-    assert made[0].s3_access_key != made[1].s3_access_key
-    assert made[0].s3_secret_key != made[1].s3_secret_key
+    assert stacks[0].s3_access_key != stacks[1].s3_access_key
+    assert stacks[0].s3_secret_key != stacks[1].s3_secret_key
 
 
 def test_other_lines_of_the_env_file_stay_and_a_lax_mode_is_tightened(tmp_path: Path) -> None:
@@ -52,10 +55,10 @@ def test_other_lines_of_the_env_file_stay_and_a_lax_mode_is_tightened(tmp_path: 
 
 
 def test_keys_that_somebody_set_are_taken_and_not_written_down(tmp_path: Path) -> None:
-    given = Settings(
+    settings = Settings(
         state=tmp_path, s3_access_key=SecretStr("mine"), s3_secret_key=SecretStr("too")
     )
-    assert seaweedfs.prepare(given, WEED, print) == given
+    assert seaweedfs.prepare(settings, WEED, print) == settings
     assert not (tmp_path / "env").exists()
 
 
@@ -69,13 +72,13 @@ def test_one_key_without_the_other_is_refused(tmp_path: Path) -> None:
 def test_platform_without_seaweedfs_gets_a_folder_and_is_told_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said: list[str] = []
-    found = seaweedfs.prepare(Settings(state=tmp_path), None, said.append)
-    assert found.lake == f"file://{tmp_path}/lake"
-    assert said == [
+    lines: list[str] = []
+    settings = seaweedfs.prepare(Settings(state=tmp_path), None, lines.append)
+    assert settings.lake == f"file://{tmp_path}/lake"
+    assert lines == [
         f"SeaweedFS has no binary for this platform: the lake is the folder {tmp_path}/lake."
     ]
-    assert read(tmp_path, monkeypatch).lake == found.lake
+    assert read(tmp_path, monkeypatch).lake == settings.lake
 
 
 def test_platform_without_seaweedfs_refuses_an_s3_lake_that_was_asked_for(tmp_path: Path) -> None:
@@ -86,11 +89,11 @@ def test_platform_without_seaweedfs_refuses_an_s3_lake_that_was_asked_for(tmp_pa
 
 
 def test_lake_elsewhere_needs_neither_seaweedfs_nor_keys(tmp_path: Path) -> None:
-    for given in (
+    for settings in (
         Settings(state=tmp_path, lake="file:///lake"),
         Settings(state=tmp_path, s3_endpoint="aws"),
     ):
-        assert seaweedfs.prepare(given, None, print) == given
+        assert seaweedfs.prepare(settings, None, print) == settings
 
 
 def test_sockets_of_a_seaweedfs_that_lives_are_not_swept_away_with_dead_ones(
@@ -101,8 +104,8 @@ def test_sockets_of_a_seaweedfs_that_lives_are_not_swept_away_with_dead_ones(
         Path(f"/tmp/seaweedfs-{name}-{settings.s3_port}.sock") for name in ("s3", "s3-grpc")
     )
     try:
-        with socket.socket(socket.AF_UNIX) as gone:
-            gone.bind(str(dead))
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(dead))
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(living))
             listener.listen()

@@ -54,14 +54,14 @@ def test_s3_keys_reach_only_the_programs_that_need_them() -> None:
 
 
 def test_environment_points_at_the_stack_and_at_no_folder_of_the_user() -> None:
-    given = environment(
+    variables = environment(
         Settings(
             state=Path("/state"), prefect_port=1, mlflow_port=2, slack_token=SecretStr("xoxb-1")
         )
     )
-    assert given["PREFECT_API_URL"] == "http://127.0.0.1:1/api"
-    assert given["MLFLOW_TRACKING_URI"] == "http://127.0.0.1:2"
-    assert given["PREFECT_HOME"] == "/state/prefect"
-    assert given["LAUREL_STATE"] == "/state"
-    assert given["LAUREL_SLACK_TOKEN"] == "xoxb-1"
-    assert "LAUREL_S3_ENDPOINT" not in given
+    assert variables["PREFECT_API_URL"] == "http://127.0.0.1:1/api"
+    assert variables["MLFLOW_TRACKING_URI"] == "http://127.0.0.1:2"
+    assert variables["PREFECT_HOME"] == "/state/prefect"
+    assert variables["LAUREL_STATE"] == "/state"
+    assert variables["LAUREL_SLACK_TOKEN"] == "xoxb-1"
+    assert "LAUREL_S3_ENDPOINT" not in variables
