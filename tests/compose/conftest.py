@@ -1,4 +1,4 @@
-"""compose.yaml for real, under a project of its own. Run by `make compose-test`; `make test` leaves
+"""The real compose.yaml, as a separate project. `make compose-test` runs it; `make test` leaves
 this folder out.
 """
 
@@ -14,7 +14,7 @@ from tests.compose.traffic import Traffic
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Collected only where this folder, or a file in it, is asked for by name."""
+    """Collected only if this folder, or a file in it, is named."""
     here = Path(__file__).parent
     asked = [
         Path(config.invocation_params.dir, argument.partition("::")[0]).resolve()
@@ -25,8 +25,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """All services, built from this checkout and healthy; taken down with all that they keep,
-    whatever happens.
+    """All services, built from this checkout and healthy; whatever happens, they are removed with
+    their data.
     """
     if (
         shutil.which("docker") is None
@@ -50,7 +50,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def traffic(stack: Stack) -> Iterator[Traffic]:
-    """Callers who ask for predictions from the first test that wants them to the end."""
+    """Callers that request predictions from the first test that uses them to the end."""
     stack.insist_on_champion()
     with Traffic(stack.serving_url, stack.secrets["LAUREL_SERVING_KEY"]) as traffic:
         yield traffic

@@ -1,5 +1,5 @@
-"""Which database images the test runs: the published ones, or what stands in for them on an engine
-that reaches no registry.
+"""The database images of the test: the published ones, or substitutes on an engine that reaches no
+registry.
 """
 
 import json
@@ -12,8 +12,8 @@ ENTRYPOINT = "/usr/local/bin/docker-entrypoint.sh"
 
 @dataclass(frozen=True)
 class StandIn:
-    """An imported image whose entrypoint does not get its database up, and the ``sed`` expressions
-    that mend it.
+    """An imported image whose entrypoint fails to start its database, and the ``sed`` expressions
+    that repair it.
     """
 
     variable: str
@@ -22,7 +22,7 @@ class StandIn:
     expressions: tuple[str, ...]
 
     def image(self) -> str:
-        """The name of what is to run. The variable wins, as it does in compose.yaml."""
+        """The name of the image to run. The variable takes precedence, as in compose.yaml."""
         name_in_environment = os.environ.get(self.variable)
         if name_in_environment or not self._was_imported():
             return name_in_environment or self.name
@@ -43,7 +43,7 @@ class StandIn:
         return mended
 
     def _was_imported(self) -> bool:
-        """Whether the engine has an image of that name which came from no registry."""
+        """Whether the engine has an image with that name that came from no registry."""
         listing = subprocess.run(
             ["docker", "image", "inspect", self.name], capture_output=True, text=True, check=False
         )

@@ -1,5 +1,5 @@
-"""A Compose project of a test's own: its secrets, ports, containers and volumes are its own, and
-gone afterwards.
+"""A Compose project for a test, with its own secrets, ports, containers and volumes, which are
+removed afterwards.
 """
 
 import json
@@ -63,12 +63,12 @@ class Stack:
 
     def compose(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         """The standard output of ``docker compose`` in this project. Raises ``AssertionError`` with
-        all that was said where it fails.
+        its whole output if it fails.
         """
         return self.run("docker", "compose", "--profile", "*", *arguments, stdin=stdin, check=check)
 
     def run(self, *line: str, stdin: str | None = None, check: bool = True) -> str:
-        """The standard output of a command that means this project. Raises ``AssertionError`` as
+        """The standard output of a command for this project. Raises ``AssertionError`` as
         ``compose`` does.
         """
         ports = {f"{name}_PORT": str(port) for name, port in self.ports.items()}
@@ -101,9 +101,7 @@ class Stack:
         self.compose("build", "--quiet")
 
     def up(self) -> None:
-        """Start what is not running, all but Grafana: what that shows is asked of Prometheus
-        itself.
-        """
+        """Start what is not running, except Grafana: its queries go to Prometheus directly."""
         self.compose("up", "--detach", "--wait", *LONG_RUNNING)
 
     def down(self) -> None:
@@ -113,14 +111,12 @@ class Stack:
         return self.compose("logs", "--no-color", "--tail", "40", check=False)
 
     def inside(self, *line: str, stdin: str | None = None, **settings: str) -> str:
-        """Run a command in a container of the flows' image, with the settings that flows have, and
-        these.
-        """
+        """Run a command in a container of the flows' image, with the flows' settings and these."""
         more = [f"--env={name}={value}" for name, value in settings.items()]
         return self.compose("run", "--rm", "--no-deps", "-T", *more, "apply", *line, stdin=stdin)
 
     def champion(self) -> dict[str, Any]:
-        """What the service says of the one that it serves."""
+        """The service's description of its champion."""
         headers = {"Authorization": f"Bearer {self.secrets['LAUREL_SERVING_KEY']}"}
         description: dict[str, Any] = httpx.get(
             f"{self.serving_url}/v1/flights", headers=headers, timeout=10
@@ -128,18 +124,16 @@ class Stack:
         return description
 
     def insist_on_champion(self) -> None:
-        """Where the demo was not played before, train one."""
+        """Train a champion if the demo did not run before."""
         if not self.champion()["ready"]:
             self.retrain("2013-03")
 
     def retrain(self, through: str) -> str:
-        """Run the deployment on the worker. Raises ``AssertionError`` where the run does not
-        complete.
-        """
+        """Run the deployment on the worker. Raises ``AssertionError`` if it does not complete."""
         return self.inside("python", "-c", RETRAIN, through)
 
     def container(self, service: str) -> dict[str, Any]:
-        """What Docker says of the service's container, also where it has ended."""
+        """Docker's information on the service's container, even if it has ended."""
         ids = self.compose("ps", "--all", "--quiet", service).split()
         assert len(ids) == 1, f"{service} has {len(ids)} containers"
         containers: list[dict[str, Any]] = json.loads(
@@ -148,10 +142,10 @@ class Stack:
         return containers[0]
 
     def kill(self, service: str) -> None:
-        """Kill the container's first process, as the kernel would for want of memory.
-
-        Not by ``docker kill``: Docker takes that for the wish of a person, and does not start the
-        container again."""
+        """Kill the container's first process, as the kernel would if memory ran out. Not by
+        ``docker kill``: Docker takes that for a person's decision, and does not restart the
+        container.
+        """
         pid = self.container(service)["State"]["Pid"]
         script = f"import os; os.kill({pid}, 9)"
         line = [

@@ -1,5 +1,5 @@
-"""The stack of compose.yaml, from an empty machine to the second champion, and what it loses when
-its parts are killed: nothing.
+"""The stack of compose.yaml, from an empty machine to the second champion, and proof that it loses
+nothing when its parts are killed.
 """
 
 import json
@@ -16,7 +16,7 @@ from tests.compose.traffic import Traffic
 pytestmark = pytest.mark.timeout(1200)
 FLOWS = ("prefect", "mlflow", "worker", "apply", "bucket")
 OURS = (*FLOWS, "serving")
-# All but the one that shows; the service comes last, and it alone may fail requests.
+# All but Prometheus; the service comes last, and only it may fail requests.
 KILLED = ("worker", "prefect", "seaweedfs", "mlflow", "postgres", "serving")
 
 LOAD_AND_READ = """
@@ -99,7 +99,7 @@ def test_no_secret_is_in_a_command_line_or_a_log(stack: Stack) -> None:
     names = {
         "LAUREL_MLFLOW_USERNAME",
         "LAUREL_S3_ACCESS_KEY",
-    }  # no secrets: SeaweedFS says by which name of a key it is called
+    }  # no secrets: SeaweedFS logs the name of the key in use
     assert [
         name
         for name, value in stack.secrets.items()
@@ -193,7 +193,7 @@ def test_after_all_that_every_service_is_healthy(stack: Stack) -> None:
 
 
 def expressions() -> list[str]:
-    """What the dashboard's panels, and its annotations, ask Prometheus."""
+    """The Prometheus queries of the dashboard's panels and annotations."""
     board = json.loads((REPOSITORY / "infra/grafana/dashboards/serving.json").read_text())
     queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     return [*queries, *(annotation["expr"] for annotation in board["annotations"]["list"])]
@@ -201,8 +201,8 @@ def expressions() -> list[str]:
 
 @pytest.mark.parametrize("expression", expressions())
 def test_prometheus_answers_what_the_dashboard_asks(stack: Stack, expression: str) -> None:
-    """Every figure of the board is one that the service has. Nothing to see is right only for what
-    may never have happened.
+    """Every figure on the board is one that the service has. An empty answer is right only for
+    events that may never have happened.
     """
     query = expression.replace("$use_case", ".*")
     answer = httpx.get(

@@ -1,5 +1,5 @@
-"""Callers of the service: a few threads that ask for one flight after the other, and remember what
-they were promised.
+"""Callers of the service: a few threads that request one flight after the other, and remember the
+acknowledged predictions.
 """
 
 import threading
@@ -65,7 +65,7 @@ class Traffic:
                     self.failures.append(Failure(sent, f"{answer.status_code} {answer.text[:200]}"))
 
     def end(self) -> None:
-        """No request is under way afterwards."""
+        """No request is in progress afterwards."""
         self._stop.set()
         for thread in self._threads:
             if thread.is_alive():

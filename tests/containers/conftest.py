@@ -1,5 +1,5 @@
-"""``laurel-serving`` for real, on a Docker engine. Run by `make images-test`; `make test` leaves
-this folder out, for an image is built.
+"""The real ``laurel-serving`` on a Docker engine. `make images-test` runs it; `make test` leaves
+this folder out, since it builds an image.
 """
 
 import subprocess
@@ -17,7 +17,7 @@ Run = Callable[..., Container]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Collected only where this folder, or a file in it, is asked for by name."""
+    """Collected only if this folder, or a file in it, is named."""
     here = Path(__file__).parent
     asked = [
         Path(config.invocation_params.dir, argument.partition("::")[0]).resolve()
@@ -47,8 +47,8 @@ def image(engine: None) -> str:
 
 @pytest.fixture
 def run(image: str, volume: str) -> Iterator[Run]:
-    """``run("serve", environment={...}, volumes={...})``: a container, hardened as the manifests
-    have it; gone before ``volume`` goes.
+    """``run("serve", environment={...}, volumes={...})``: a container, hardened as in the
+    manifests; removed before ``volume``.
     """
     started: list[Container] = []
 

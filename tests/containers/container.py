@@ -12,8 +12,8 @@ import httpx
 
 from tests.fixtures.processes import wait_until
 
-# What the manifests ask for: nothing can be written but the volume and /tmp, nobody can become more
-# than he is.
+# As the manifests require: only the volume and /tmp are writable, and no process can gain
+# privileges.
 HARDENED = (
     "--read-only",
     "--tmpfs",
@@ -28,7 +28,7 @@ HARDENED = (
 
 
 def docker(*arguments: str) -> str:
-    """Standard output. Raises ``subprocess.CalledProcessError`` with what was said as a note."""
+    """Standard output. Raises ``subprocess.CalledProcessError`` with its output as a note."""
     try:
         return subprocess.run(
             ["docker", *arguments], capture_output=True, text=True, check=True
@@ -81,7 +81,7 @@ class Container:
         )
 
     def wait_until(self, what: Callable[[], bool], description: str) -> None:
-        """Look again and again; a container that has ended is not waited for."""
+        """Poll until it is so; fails at once if the container has ended."""
 
         def done() -> bool:
             assert self.inspect()["State"]["Running"], (

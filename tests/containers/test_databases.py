@@ -1,6 +1,4 @@
-"""``python -m deployments.servers.databases`` on a real PostgreSQL that has no database of Laurel's
-yet.
-"""
+"""``python -m deployments.servers.databases`` on a real PostgreSQL without Laurel's databases."""
 
 import os
 import subprocess

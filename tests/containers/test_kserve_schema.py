@@ -1,5 +1,5 @@
-"""KServe's manifest against KServe's own models (generated from its API), which run in an
-environment of their own. No cluster.
+"""KServe's manifest against KServe's own models (generated from its API), which run in a separate
+environment, without a cluster.
 """
 
 import json
@@ -13,8 +13,8 @@ from blocks.settings import REPOSITORY
 
 MANIFEST = REPOSITORY / "infra" / "kserve" / "inference-service.yaml"
 CHECKER = "kserve==0.21.0"
-# Every field must be known to the model of its place, and be of its type; the models themselves ask
-# for what is required.
+# The model at each place must know every field and its type; the models themselves check required
+# fields.
 CHECK = r"""
 import json, re, sys
 import kserve, kubernetes.client, yaml
@@ -62,7 +62,7 @@ CHANGES = {
 
 @pytest.fixture(scope="module")
 def verdicts() -> list[str]:
-    """Of the manifest, and of the manifest with each of ``CHANGES``."""
+    """The verdicts on the manifest, and on the manifest with each of ``CHANGES``."""
     text = MANIFEST.read_text()
     assert all(text.count(right) == 1 for right in CHANGES)
     manifests = [text, *(text.replace(right, wrong) for right, (wrong, _) in CHANGES.items())]

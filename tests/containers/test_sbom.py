@@ -1,4 +1,4 @@
-"""The list of what is in the image, held against the lock and against CycloneDX's own schema."""
+"""The list of the image's contents, compared with the lock and with CycloneDX's own schema."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 
 from blocks.settings import REPOSITORY
 
-# The schema comes with CycloneDX's own library, which runs in an environment of its own.
+# The schema comes with CycloneDX's own library, which runs in a separate environment.
 CHECKER = "cyclonedx-python-lib[json-validation]==11.12.0"
 CHECK = """
 import sys

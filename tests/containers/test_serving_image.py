@@ -29,7 +29,7 @@ NOWHERE = "http://127.0.0.1:1"
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A package as an archive is unpacked, readable for the container's user."""
+    """A package unpacked from an archive, readable for the container's user."""
     folder = tmp_path / "model"
     sha256 = write_package(folder, bias=1.0)
     (folder / "champion.json").write_bytes(msgspec.json.encode({"version": "7", "sha256": sha256}))
@@ -38,9 +38,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def keyed(run: Run, model: Path, volume: str | None = None, **settings: str) -> Container:
-    """A container that serves ``model`` to whoever has the key of its environment; ``client`` has
-    it.
-    """
+    """A container that serves ``model`` with a key in its environment; ``client`` has the key."""
     key = make_key()
     environment = {
         "LAUREL_SERVING_KEY": key,
@@ -57,7 +55,7 @@ def keyed(run: Run, model: Path, volume: str | None = None, **settings: str) -> 
 
 
 def python(image: str, code: str) -> Any:
-    """What ``code`` prints as JSON, run in the image."""
+    """Run ``code`` in the image and parse its output as JSON."""
     return json.loads(
         docker("run", "--rm", "--read-only", "--entrypoint", "python", image, "-c", code)
     )
@@ -129,7 +127,7 @@ def test_building_again_gives_the_same_layers(image: str) -> None:
     docker("image", "rm", f"{image}-again")
     assert (
         first["Id"] != again["Id"] or first["Created"] == again["Created"]
-    )  # it was built again, and its time alone differs
+    )  # it was built again, and only its time differs
     assert first["RootFS"]["Layers"] == again["RootFS"]["Layers"]
 
 

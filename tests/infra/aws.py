@@ -1,4 +1,4 @@
-"""The AWS of the tests: moto's server, clients at it, and a list of what stands there."""
+"""The AWS of the tests: moto's server, clients for it, and a count of its resources."""
 
 import json
 import os
@@ -24,9 +24,7 @@ START_SECONDS = 60
 
 @dataclass(frozen=True)
 class Aws:
-    """Moto's server at ``url``; it knows no other account than its own, and no credentials but
-    made-up ones.
-    """
+    """Moto's server at ``url``; it knows only its own account and invented credentials."""
 
     url: str
 
@@ -34,8 +32,8 @@ class Aws:
         return boto3.client(service, endpoint_url=self.url, region_name=REGION, **KEY)
 
     def standing(self) -> Counter[str]:
-        """How many of each kind stand there, whatever made them: a destroy must bring the count
-        back to what it was.
+        """The number of resources of each kind, whoever made them: a destroy must restore the
+        count.
         """
         return Counter(
             {f"{service} {kind}": count for service, kind, count in self._counts() if count}
@@ -51,7 +49,7 @@ class Aws:
 
     def _entries(self, service: str, operation: str, key: str) -> list[Any]:
         more = {"Scope": "Local"} if operation == "list_policies" else {}
-        # An empty list of queues is left out of the answer.
+        # The answer omits an empty list of queues.
         return list(getattr(self.client(service), operation)(**more).get(key, []))
 
 
@@ -115,7 +113,7 @@ LISTS: list[tuple[str, str, str, Any]] = [
 
 @contextmanager
 def moto_server(folder: Path) -> Iterator[Aws]:
-    """Moto's server on a free port of 127.0.0.1, for as long as the context lasts; its log is in
+    """Moto's server on a free port of 127.0.0.1, while the context is open; its log is in
     ``folder``.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -128,7 +126,7 @@ def moto_server(folder: Path) -> Iterator[Aws]:
         "-p",
         str(port),
     ]
-    # A recording of requests would otherwise be a file of the checkout.
+    # Otherwise a recording of requests would be a file in the checkout.
     environment = os.environ | {
         "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
         "MOTO_RECORDER_FILEPATH": str(folder / "recording"),

@@ -1,5 +1,5 @@
-"""Terraform for real, at moto's server. Run by `make infra-test`; `make test` leaves this folder
-out, for it needs Terraform.
+"""Real Terraform against moto's server. `make infra-test` runs it; `make test` leaves this folder
+out, since it needs Terraform.
 """
 
 import shutil
@@ -12,7 +12,7 @@ from tests.infra.aws import Aws, moto_server
 from tests.infra.known import known
 from tests.infra.terraform import Plan, Stack, Terraform
 
-# What the stacks take in the tests of their plans, each part of them switched on.
+# The stacks' variables in the tests of their plans, with every part switched on.
 READ_ONLY = "arn:aws:iam::aws:policy/ReadOnlyAccess"
 CLUSTER = {
     "image_tag": "v1",
@@ -24,7 +24,7 @@ CLUSTER = {
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Collected only where this folder, or a file in it, is asked for by name."""
+    """Collected only if this folder, or a file in it, is named."""
     here = Path(__file__).parent
     asked = [
         Path(config.invocation_params.dir, argument.partition("::")[0]).resolve()
@@ -53,7 +53,7 @@ def terraform(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Terraform:
 
 @pytest.fixture(scope="session")
 def known_cluster(terraform: Terraform) -> Stack:
-    """The stack cluster with nothing unknown in it, for plans."""
+    """The stack cluster without unknown values, for plans."""
     return known(terraform, "cluster", **CLUSTER)
 
 
@@ -75,7 +75,7 @@ def single_plan(terraform: Terraform) -> Plan:
     # Moto's server knows Amazon's images and not Canonical's.
     image = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
     stack.override("image", f'data "aws_ssm_parameter" "ami" {{\n  name = "{image}"\n}}\n')
-    # Of user data a plan shows a digest alone.
+    # A plan shows only a digest of user data.
     (stack.folder / "cloud_init_output.tf").write_text(
         'output "cloud_init" {\n  value = local.cloud_init\n}\n'
     )

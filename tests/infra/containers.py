@@ -1,8 +1,8 @@
-"""What stacks, Compose and Dockerfiles have containers run, run here: the same command with the
-same environment, without an engine.
+"""Runs the containers of stacks, Compose and Dockerfiles without an engine: the same command with
+the same environment.
 
-Of the image there are its variables, its entry point and its command, as its Dockerfile says; its
-files are this checkout."""
+The image's variables, entry point and command come from its Dockerfile; its files are this
+checkout."""
 
 import json
 import re
@@ -56,7 +56,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Container:
-    """One that is to be run in ``folder``, which stands for its file system's /var/lib/laurel."""
+    """A container to run in ``folder``, which replaces /var/lib/laurel."""
 
     name: str
     line: list[str]
@@ -65,7 +65,7 @@ class Container:
     folder: Path
 
     def run(self, line: list[str] | None = None) -> subprocess.CompletedProcess[str]:
-        """The container's command, or another one in its environment, to its end."""
+        """Run the container's command, or another in its environment, to its end."""
         return subprocess.run(
             _here(line or self.line),
             env=self.environment,
@@ -102,19 +102,19 @@ class Container:
 
 @dataclass(frozen=True)
 class Running:
-    """A container that was started."""
+    """A running container."""
 
     container: Container
     process: "subprocess.Popen[bytes]"
 
     def is_well(self) -> bool:
-        """Its health check says so. Raises ``AssertionError`` with its last lines where it has
+        """Whether its health check passes. Raises ``AssertionError`` with its last lines if it has
         ended.
         """
-        assert self.process.poll() is None, f"{self.container.name} ended:\n{self.said()}"
+        assert self.process.poll() is None, f"{self.container.name} ended:\n{self.log()}"
         return self.container.is_healthy()
 
-    def said(self) -> str:
+    def log(self) -> str:
         folder = self.container.folder
         return "\n".join(
             path.read_text()[-3000:]
@@ -178,8 +178,8 @@ def _environment(image: Image, declared: dict[str, str], folder: Path) -> dict[s
 
 
 def parameters(plan: Plan) -> dict[str, str]:
-    """Variable -> value of the Parameter Store; ids that AWS makes up (of subnets, security groups)
-    are ``unknown-yet``.
+    """Variable -> value of the Parameter Store; ids that AWS generates (of subnets, security
+    groups) are ``unknown-yet``.
     """
     planned: dict[str, Any] = plan.planned("aws_ssm_parameter")
     return {

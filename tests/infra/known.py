@@ -1,10 +1,9 @@
-"""Plans in which everything is known: what AWS names only when it makes it (ARNs, addresses) is
-written as AWS would name it.
+"""Plans without unknown values: ARNs and addresses that AWS generates are written as AWS would name
+them.
 
-A plan leaves out what it does not know yet, and with one unknown ARN a whole task definition or
-policy. So the copy of the stack that is planned here says
-``"arn:aws:iam::123456789012:role/${aws_iam_role.task.name}"`` where the stack says
-``aws_iam_role.task.arn``."""
+A plan omits unknown values, and with one unknown ARN a whole task definition or policy. So the copy
+of the stack that is planned here has ``"arn:aws:iam::123456789012:role/${aws_iam_role.task.name}"``
+instead of ``aws_iam_role.task.arn``."""
 
 import re
 from pathlib import Path
@@ -47,7 +46,7 @@ _NAMES = {
 
 
 def known(terraform: Terraform, name: str, /, **variables: Any) -> Stack:
-    """The stack ``name`` with nothing unknown in its policies, task definitions and user data; to
+    """The stack ``name`` without unknown values in its policies, task definitions and user data; to
     be planned, never applied.
     """
     stack = terraform.stack(name, **variables)
@@ -57,8 +56,8 @@ def known(terraform: Terraform, name: str, /, **variables: Any) -> Stack:
 
 
 def _name_all(folder: Path) -> None:
-    """Through locals: a data source that names a resource which is yet to be made waits for it,
-    whatever it wants of it.
+    """Through locals: a data source that names a resource waits until the resource exists, whatever
+    it reads from it.
     """
     local: dict[str, str] = {}
 

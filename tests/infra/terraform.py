@@ -1,4 +1,4 @@
-"""A stack of ``infra/terraform`` in a folder of its own, at moto's server: plan, apply, destroy.
+"""A stack of ``infra/terraform`` in its own folder, against moto's server: plan, apply, destroy.
 
 The real program and the real provider run. A test-only override file makes moto's server the only
 AWS that they know."""
@@ -17,7 +17,7 @@ from blocks.settings import REPOSITORY
 from tests.infra.aws import REGION, Aws
 
 INFRA = REPOSITORY / "infra"
-# Nobody listens on the discard port: what does not go to moto's server goes nowhere.
+# Nothing listens on the discard port: a request that does not go to moto's server goes nowhere.
 NOWHERE = "http://127.0.0.1:9"
 # What would change a command here; the rest (a mirror, a cache of plugins) belongs to the machine.
 OF_A_USER = ("TF_VAR_", "TF_CLI_ARGS", "TF_DATA_DIR", "TF_WORKSPACE", "TF_LOG")
@@ -59,7 +59,7 @@ resource "aws_s3_bucket_notification" "lake" {
 
 
 class TerraformError(Exception):
-    """Terraform ended with an error; the message is what it wrote."""
+    """Terraform ended with an error; the message is its output."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Plan:
 
     @property
     def changes(self) -> dict[str, list[str]]:
-        """Address -> actions, of all that is not left as it is."""
+        """Address -> actions, for everything that changes."""
         by_address = {
             change["address"]: change["change"]["actions"]
             for change in self.document.get("resource_changes", [])
@@ -82,8 +82,8 @@ class Plan:
         }
 
     def planned(self, kind: str) -> dict[str, dict[str, Any]]:
-        """Address -> attributes as they will be, of each resource of the type ``kind``; what is not
-        known yet is missing.
+        """Address -> planned attributes of each resource of the type ``kind``; unknown values are
+        missing.
         """
         changes = self.document.get("resource_changes", [])
         return {
@@ -128,7 +128,7 @@ class Stack:
         return Plan(json.loads(self.run("show", "-json", "test.tfplan")))
 
     def apply(self, **variables: Any) -> Plan:
-        """Plan, and apply that plan; the variables stay for what comes after. Raises
+        """Plan, and apply that plan; the variables are kept for later commands. Raises
         ``TerraformError``.
         """
         plan = self.plan(**variables)
@@ -186,7 +186,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class Terraform:
-    """Makes stacks, each in a folder of its own below ``scratch``."""
+    """Makes stacks, each in its own folder below ``scratch``."""
 
     aws: Aws
     scratch: Path
@@ -208,7 +208,7 @@ class Terraform:
     def applied(
         self, name: str, overrides: dict[str, str] | None = None, /, **variables: Any
     ) -> Iterator[Stack]:
-        """The stack, applied; at the end destroyed, and nothing may be left of it.
+        """The stack, applied; at the end it is destroyed, and nothing of it may be left.
 
         ``overrides``: texts by name, for ``Stack.override``: ``{"moto": 'resource "aws_x" "y" {
         count = 0 }'}``."""

@@ -1,5 +1,5 @@
-"""What the box is told, and the programs that it is told with: cloud-init, the data volume on a
-real block device, Compose.
+"""The box's configuration and its programs: cloud-init, the data volume on a real block device,
+Compose.
 """
 
 import os
@@ -28,7 +28,7 @@ on_a_block_device = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def planned(terraform: Terraform) -> Stack:
-    """Planned with the volume's id and the bucket's name as they would be known in the end."""
+    """Planned with a final volume id and bucket name."""
     stack = terraform.stack("single", name="laurel-plan", **REQUIRED)
     stack.override("image", IMAGE)
     values = (
@@ -134,7 +134,7 @@ def disk(tmp_path: Path) -> Path:
 
 @contextmanager
 def volume(file: Path, folder: Path) -> Iterator[subprocess.CompletedProcess[str]]:
-    """The program on that disk; afterwards the folder is unmounted, as when the box goes."""
+    """Run the program on that disk; afterwards the folder is unmounted, as when the box is lost."""
     with block_device(file) as device:
         process = subprocess.run(
             [BOX / "laurel-volume", device, folder], capture_output=True, text=True

@@ -1,5 +1,5 @@
-"""The stack cluster: applied at moto's server, looked at with boto3, applied again, destroyed; by
-its plan, where moto knows too little.
+"""The stack cluster: applied to moto's server, inspected with boto3, applied again, destroyed;
+parts that moto lacks are tested by the plan.
 """
 
 import json
@@ -12,7 +12,7 @@ import pytest
 from tests.infra.aws import Aws
 from tests.infra.terraform import Plan, Stack, Terraform, TerraformError
 
-# Some resources are looked at for a minute before the provider believes in them, moto's or not.
+# The provider polls some resources for a minute before it believes in them.
 pytestmark = pytest.mark.timeout(1200)
 ATTEMPTS = 5
 VARIABLES = {
@@ -106,8 +106,8 @@ def cluster(terraform: Terraform, aws: Aws) -> Iterator[Stack]:
 
 
 def apply(stack: Stack) -> None:
-    """Moto's server answers 500 where one thread lists what another one changes: then, and only
-    then, again.
+    """Apply, and retry only after a 500: moto's server answers so if one thread lists what another
+    changes.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -121,7 +121,7 @@ def apply(stack: Stack) -> None:
 
 @pytest.fixture(scope="module")
 def planned(terraform: Terraform) -> Plan:
-    """The plan of the stack as it is, nothing left out."""
+    """The plan of the whole stack."""
     return terraform.stack("cluster", **VARIABLES).plan()
 
 
@@ -334,7 +334,7 @@ def test_no_role_may_do_everything_and_none_passes_more_than_it_must(aws: Aws) -
         for action in statement["Action"]
         if "*" in action
     ] == []
-    # Actions for which AWS knows no narrower resource, and no others.
+    # Only actions for which AWS has no narrower resource.
     unbound = {
         action
         for statements in by_role.values()
@@ -589,7 +589,7 @@ def test_every_alarm_tells_somebody(aws: Aws) -> None:
     ]
     assert all(alarm["AlarmActions"] == [topic] for alarm in alarms.values())
     assert alarms["laurel-latency"]["ExtendedStatistic"] == "p99"
-    # What must be there and is not, is an alarm too.
+    # Missing data raise an alarm too, if there must be some.
     assert {name for name, alarm in alarms.items() if alarm["TreatMissingData"] == "breaching"} == {
         f"laurel-{name}"
         for name in ["no-healthy-target", "no-worker", "no-prefect", "no-mlflow", "no-prediction"]
@@ -688,7 +688,7 @@ def test_configuration_is_all_that_the_work_pool_asks_for(aws: Aws) -> None:
     assert parameters["LAUREL_ECS_SECRETS"].startswith(
         "PREFECT_API_AUTH_STRING=arn:aws:secretsmanager:"
     )
-    # And what a task finds in its environment is something that the settings know.
+    # Every variable in a task's environment is a known setting.
     for service in ("prefect", "mlflow", "worker", "serving", "command"):
         (main,) = [
             item for name, item in containers(aws, f"laurel-{service}").items() if name == service

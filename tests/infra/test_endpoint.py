@@ -1,8 +1,7 @@
-"""The module endpoint: a SageMaker endpoint of laurel-serving, applied and destroyed at moto's
-server.
-
-Moto's SageMaker keeps models, configurations and endpoints, and starts nothing: that the image
-answers SageMaker's contract is the matter of the service's own tests."""
+"""The module endpoint: a SageMaker endpoint of laurel-serving, applied to moto's server and
+destroyed. Moto's SageMaker keeps models, configurations and endpoints, but starts nothing; the
+service's own tests check that the image fulfils SageMaker's contract.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -129,8 +128,8 @@ def test_a_new_champion_is_a_new_model_that_stands_before_the_old_one_goes(endpo
 
 
 def test_two_variants_share_scale_and_a_bad_deployment_is_taken_back(terraform: Terraform) -> None:
-    """By a plan, with two variants: moto's server does not keep how an endpoint is to be
-    deployed.
+    """By a plan, with two variants: moto's server does not keep an endpoint's deployment
+    configuration.
     """
     variants = {
         "champion": {"model_data_url": URL, "weight": 9},

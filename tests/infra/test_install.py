@@ -1,8 +1,7 @@
-"""The program that brings a revision onto the data volume, in a mount namespace of its own: nothing
-of this machine's /srv is touched.
-
-Docker's part is done by a stand-in that writes down what it was asked for; the images are built for
-real by the tests of Compose."""
+"""The program that installs a revision on the data volume, in its own mount namespace: it does not
+touch this machine's /srv. A fake docker records its arguments; the tests of Compose build the real
+images.
+"""
 
 import os
 import shutil
@@ -29,7 +28,7 @@ COMMIT = {
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """Two tagged revisions, with the real maker of passwords in both."""
+    """Two tagged revisions, both with the real script that makes passwords."""
     folder = tmp_path / "repository"
     (folder / "infra/compose").mkdir(parents=True)
     shutil.copy(REPOSITORY / "infra/compose/make-env", folder / "infra/compose/make-env")
@@ -48,7 +47,7 @@ def repository(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def programs(tmp_path: Path) -> Path:
-    """A folder with the stand-in, which writes to ``asked`` beside it."""
+    """A folder with the fake, which writes to ``asked`` beside it."""
     folder = tmp_path / "programs"
     folder.mkdir()
     for name in ("docker", "laurel-compose"):

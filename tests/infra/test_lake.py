@@ -1,4 +1,4 @@
-"""The module lake: what a bucket of Laurel's is, and what it refuses."""
+"""The module lake: the bucket's configuration, and what it refuses."""
 
 import json
 from collections.abc import Iterator

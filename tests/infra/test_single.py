@@ -1,4 +1,4 @@
-"""The stack single: applied at moto's server, looked at with boto3, applied again, restored from a
+"""The stack single: applied to moto's server, inspected with boto3, applied again, restored from a
 snapshot, destroyed.
 """
 
@@ -54,7 +54,7 @@ def box(terraform: Terraform) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def planned(terraform: Terraform) -> Stack:
-    """A stack that is only planned, whole, but for the image."""
+    """A stack that is only planned, complete except for the image."""
     stack = terraform.stack("single", name="laurel-plan", **REQUIRED)
     stack.override("image", IMAGE)
     return stack
@@ -103,7 +103,7 @@ def test_disks_are_encrypted_and_the_data_volume_outlives_the_box(
 
 def test_only_imdsv2_is_answered(instance: Any) -> None:
     assert instance["MetadataOptions"]["HttpTokens"] == "required"
-    # Containers are a hop further away.
+    # Containers are one hop further away.
     assert instance["MetadataOptions"]["HttpPutResponseHopLimit"] == 2
 
 
@@ -253,7 +253,7 @@ def test_spot_box_stops_and_comes_back_when_it_is_taken_away(planned: Stack) -> 
 def test_image_is_of_the_architecture_of_the_box(
     terraform: Terraform, instance_type: str, architecture: str
 ) -> None:
-    """Moto's server says which parameter it was asked for, since it does not have it."""
+    """Moto's server names the requested parameter in its error, since it does not have it."""
     with pytest.raises(
         TerraformError, match=f"canonical/ubuntu/server/24.04/stable/current/{architecture}/hvm"
     ):

@@ -1,6 +1,4 @@
-"""What holds for every stack and module: it is valid by itself, and its README's tables are
-current.
-"""
+"""Every stack and module is valid by itself, and its README's tables are current."""
 
 import pytest
 

@@ -1,8 +1,8 @@
-"""Every command, entry point and health check that a stack has its containers run, run: out of the
-plan, with the task's environment.
+"""Runs every command, entry point and health check of a stack's containers, taken from the plan,
+with the task's environment.
 
-A health check must fail while nobody answers, and succeed when the program is well: one that never
-does has ECS end the deployment."""
+A health check must fail until the program answers, and then succeed: if it never does, ECS ends the
+deployment."""
 
 import base64
 import json
@@ -40,9 +40,7 @@ needs_postgres = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def values(cluster_plan: Plan) -> dict[str, str]:
-    """What Parameter Store and Secrets Manager hold, names of hosts and passwords as they are
-    here.
-    """
+    """The contents of Parameter Store and Secrets Manager, with local host names and passwords."""
     known = {
         name: value.replace("prefect.laurel.internal", "127.0.0.1")
         for name, value in parameters(cluster_plan).items()
@@ -65,7 +63,7 @@ def values(cluster_plan: Plan) -> dict[str, str]:
 def containers(
     cluster_plan: Plan, values: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Tasks:
-    """Task -> its containers by name; of AWS they find nothing."""
+    """Task -> its containers by name; they cannot reach AWS."""
     folder = tmp_path_factory.mktemp("tasks")
     tasks = {}
     for service in (*SERVERS, "command"):
@@ -89,8 +87,8 @@ def network() -> Iterator[Network]:
 
 @pytest.fixture(scope="module")
 def stack(network: Network, containers: Tasks) -> Iterator[set[str]]:
-    """Prefect, MLflow and the worker at once, each after its preparation, as ECS starts them; gives
-    the names of those that got well.
+    """Prefect, MLflow and the worker at once, each after its preparation, as ECS starts them;
+    returns the names of the healthy ones.
     """
     with ExitStack() as running, network.inside():
         running.enter_context(postgres(5432))
@@ -118,8 +116,8 @@ def stack(network: Network, containers: Tasks) -> Iterator[set[str]]:
 def test_prefect_mlflow_and_worker_get_well_with_the_environment_of_their_tasks(
     stack: set[str],
 ) -> None:
-    """The worker before there is a pool: the pool is made by a command that runs when all services
-    are well.
+    """The worker before there is a pool: a later command makes the pool, once all services are
+    healthy.
     """
     assert stack == {"prefect", "mlflow", "worker"}
 
@@ -156,8 +154,8 @@ def test_health_checks_of_compose_find_the_same_servers_well(
 def test_a_command_runs_with_the_environment_of_its_task(
     stack: set[str], network: Network, containers: Tasks, cluster_plan: Plan
 ) -> None:
-    """What EventBridge starts for a new object: it reaches Prefect, and says that the deployment is
-    yet to be made.
+    """The command that EventBridge starts for a new object: it reaches Prefect, and says that the
+    deployment does not exist yet.
     """
     command = containers["command"]["command"]
     assert command.run().returncode == 0  # the image's own: Prefect's version
@@ -190,7 +188,7 @@ def test_the_model_service_is_well_by_its_own_check_and_by_that_of_its_image(
         for check in (serving.health, image.health):
             assert not serving.is_healthy(check)
         with serving.running() as running:
-            wait_until(running.is_well, f"the service is well; it said:\n{running.said()}")
+            wait_until(running.is_well, f"the service is well; it said:\n{running.log()}")
             assert serving.is_healthy(image.health)
         for check in (serving.health, image.health):
             assert not serving.is_healthy(check)
@@ -222,9 +220,7 @@ def test_every_container_of_the_plan_is_one_that_is_run_here(
 def test_an_instance_tells_the_agent_what_the_agent_knows(
     cluster_plan: Plan, tmp_path: Path
 ) -> None:
-    """The user data are run, with /etc/ecs elsewhere. The agent takes names that it does not know
-    for nothing.
-    """
+    """Run the user data, with /etc/ecs elsewhere. The agent ignores unknown names."""
     for template in cluster_plan.planned("aws_launch_template").values():
         script = (
             base64.b64decode(template["user_data"]).decode().replace("/etc/ecs/", f"{tmp_path}/")
@@ -235,14 +231,15 @@ def test_an_instance_tells_the_agent_what_the_agent_knows(
             line.split("=", 1) for line in (tmp_path / "ecs.config").read_text().splitlines()
         )
         assert agent_settings["ECS_CLUSTER"] == "laurel"
-        # Images that no container uses go; prefer-cached would keep each for good, and the disk
-        # would fill up.
+        # Unused images are removed; prefer-cached would keep every image, and the disk would fill
+        # up.
         assert agent_settings["ECS_IMAGE_PULL_BEHAVIOR"] in ("once", "default")
         assert agent_settings["ECS_DISABLE_IMAGE_CLEANUP"] == "false"
         assert set(agent_settings) <= AGENT
 
 
-# Of https://github.com/aws/amazon-ecs-agent, README: what is set here, and what one would set next.
+# From the README of https://github.com/aws/amazon-ecs-agent: the variables in use, and likely
+# additions.
 AGENT = {
     "ECS_CLUSTER",
     "ECS_ENABLE_SPOT_INSTANCE_DRAINING",
@@ -262,8 +259,8 @@ AGENT = {
 
 @pytest.fixture
 def box(tmp_path: Path) -> dict[str, str]:
-    """A box on which /srv/laurel and /etc/laurel are folders here, and docker and mountpoint say
-    what they were asked.
+    """A box on which /srv/laurel and /etc/laurel are test folders, and docker and mountpoint print
+    their arguments.
     """
     bin_folder = tmp_path / "bin"
     bin_folder.mkdir()

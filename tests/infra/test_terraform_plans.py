@@ -1,5 +1,5 @@
-"""What a plan must say for the stack to come up, stay up, and go down: limits of AWS that it tells
-only when something is made.
+"""What a plan must contain for the stack to come up, stay up, and go down: limits that AWS checks
+only when it creates something.
 """
 
 import itertools
@@ -62,7 +62,7 @@ def test_instances_are_replaced_before_they_are_old_and_when_there_is_a_newer_im
     # They are protected from scaling in: by default a refresh would leave them as they are.
     assert groups["laurel-services"]["protect_from_scale_in"] is True
     assert preferences["scale_in_protected_instances"] == "Refresh"
-    # New ones first: Prefect's only task is at home on one of two.
+    # New instances first: Prefect's only task runs on one of the two.
     assert (preferences["min_healthy_percentage"], preferences["max_healthy_percentage"]) == (
         100,
         200,
@@ -96,9 +96,7 @@ def test_only_what_must_not_run_twice_is_away_while_it_is_deployed(cluster_plan:
 
 
 def test_a_use_case_that_changed_starts_no_server_anew(other_plan: Plan) -> None:
-    """The tags are made of the content: of another flows image only the command hears, and the
-    pool.
-    """
+    """Tags come from the content: a new flows image affects only the command and the pool."""
     tags = {}
     for definition in other_plan.planned("aws_ecs_task_definition").values():
         images = {
@@ -127,7 +125,7 @@ def test_the_service_serves_every_use_case_unless_some_are_named(
 
 
 def edges(stack: Stack) -> dict[str, set[str]]:
-    """Resource -> those that it names."""
+    """Resource -> the resources that it names."""
     targets: dict[str, set[str]] = {}
     for source, target in re.findall(
         r'^\s*"([^"]+)" -> "([^"]+)";', stack.run("graph"), re.MULTILINE
@@ -139,7 +137,7 @@ def edges(stack: Stack) -> dict[str, set[str]]:
 def reached(
     direct: dict[str, set[str]], node: str, through: Callable[[str], bool] = bool
 ) -> set[str]:
-    """All that ``node`` depends on, by way of such resources as ``through`` lets pass: what is made
+    """All that ``node`` depends on, through resources that ``through`` accepts: they are created
     before it, and destroyed after it.
     """
     visited: set[str] = set()
@@ -152,8 +150,8 @@ def reached(
     return visited
 
 
-# What works by itself once it is made, and what it must have for as long: whoever uses the one (a
-# role, a group, a subnet) needs the other too (its rights, its rules, its routes).
+# Resources that work by themselves, and what they need meanwhile: a user of a role, a group or a
+# subnet also needs its rights, its rules or its routes.
 AT_WORK = (
     "aws_ecs_service",
     "aws_autoscaling_group",
@@ -211,8 +209,8 @@ def lacking(direct: dict[str, set[str]]) -> list[str]:
 def test_what_works_has_its_rights_rules_and_routes_until_it_is_gone(
     terraform: Terraform, needs: dict[str, set[str]]
 ) -> None:
-    """By the graph: what is not upstream of a service may be made after it, and be destroyed while
-    its agents still report.
+    """By the graph: a resource that is not upstream of a service may be created after it, and
+    destroyed while its agents still report.
     """
     for found in (
         needs,
@@ -263,7 +261,7 @@ def test_no_alarm_looks_back_further_than_cloudwatch_does(
         ), alarm["alarm_name"]
 
 
-# What the names of the plan may be: letters, length, and beginnings that AWS refuses.
+# The permitted names in a plan: letters, length, and prefixes that AWS refuses.
 LIMITS: dict[str, tuple[str, str]] = {
     "aws_ecs_capacity_provider": ("name", r"(?!aws|ecs|fargate)[\w-]{1,255}"),
     "aws_ecs_cluster": ("name", r"[\w-]{1,255}"),
@@ -311,8 +309,8 @@ def test_every_graph_shows_a_metric_that_somebody_publishes(cluster_plan: Plan) 
 
 
 def metrics(plan: Plan) -> set[tuple[str, str]]:
-    """Namespace and name of what is published: by AWS unasked, by groups that are told to, and by
-    filters of logs.
+    """Namespace and name of every published metric: AWS's own, those of groups with metrics
+    enabled, and those of log filters.
     """
     balancer = (
         "RequestCount",

@@ -1,6 +1,4 @@
-"""What the code asks of AWS is allowed by the role that it has, and by no luck: IAM is played with
-the policies out of the plans.
-"""
+"""Each role allows what its code asks of AWS: a fake IAM applies the policies from the plans."""
 
 import ast
 import base64
@@ -52,7 +50,7 @@ def role(plan: Plan, address: str) -> Policies:
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[Any]:
-    """A client of an S3 that refuses nobody."""
+    """A client of an S3 that allows everything."""
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -92,7 +90,7 @@ def test_the_service_writes_its_log_and_reads_its_history_from_the_first_minute_
         lake = open_lake(settings(guarded))
         for folder in ("predictions", "feedback"):
             lake.put(f"{folder}/flights/date=2013-06-01/one.parquet", b"rows")
-        # Before there is a decision, a drift check or a report.
+        # Before the first decision, drift check or report.
         assert History(lake).decisions("flights", 10) == []
         assert History(lake).drift("flights", 10) == []
         assert History(lake).report("flights", "2013-06") is None
@@ -109,7 +107,7 @@ def test_the_service_writes_its_log_and_reads_its_history_from_the_first_minute_
 
 
 def flows_use(lake: Lake) -> None:
-    """Each kind of object that flows keep or read, by the code that does so."""
+    """Write and read each kind of object that flows use, with the code that does so."""
     assert versions(lake, "flights") == []
     manifest = {"use_case": "flights", "version": "2013-06-0a1b2c3d", "schema": {}, "periods": []}
     path = "datasets/flights/2013-06-0a1b2c3d/manifest.json"
@@ -143,7 +141,7 @@ def flows_use(lake: Lake) -> None:
     buffer = pl.DataFrame({"a": list(range(1_000_000))}).write_csv().encode()
     lake.write(
         "datasets/flights/periods/large.parquet", buffer[: 6 << 20]
-    )  # in parts, as S3 takes what is large
+    )  # in parts, as S3 requires for large objects
 
 
 def test_flow_runs_keep_and_read_all_that_they_do(
@@ -384,8 +382,8 @@ def test_a_deployment_may_do_all_that_its_programs_do(cluster_plan: Plan) -> Non
 def test_a_pull_request_that_trains_cannot_leave_an_image_for_a_deployment_to_take(
     cluster_plan: Plan,
 ) -> None:
-    """Tags are made of the content, so it could push its own image under the tag that the next
-    deployment finds and runs.
+    """Tags come from the content, so it could push its own image under the tag that the next
+    deployment would run.
     """
     roles = cluster_plan.planned("aws_iam_role_policy")
     training_images = {
@@ -419,9 +417,7 @@ def managed(name: str) -> dict[str, Any]:
 
 
 def requests(aws: Aws) -> list[str]:
-    """What was asked of AWS since the recording began, as IAM's actions; reads of S3 by their
-    method alone.
-    """
+    """The requests to AWS since the recording began, as IAM actions; S3 reads only by method."""
     httpx.post(f"{aws.url}/moto-api/recorder/stop-recording").raise_for_status()
     lines = httpx.get(f"{aws.url}/moto-api/recorder/download-recording").text.splitlines()
     return sorted({_action(json.loads(line)) for line in lines})
@@ -444,8 +440,8 @@ def _action(request: dict[str, Any]) -> str:
 def test_the_role_of_pull_requests_may_do_all_that_a_plan_does(
     terraform: Terraform, aws: Aws, cluster_plan: Plan
 ) -> None:
-    """Recorded while Terraform plans: data sources, and the passwords that are made anew at each
-    plan and kept nowhere.
+    """Recorded while Terraform plans: data sources, and the passwords that each plan generates and
+    nothing stores.
     """
     stack = terraform.stack("cluster", **CLUSTER)
     httpx.post(f"{aws.url}/moto-api/recorder/start-recording").raise_for_status()
@@ -471,7 +467,7 @@ def test_the_role_of_pull_requests_may_do_all_that_a_plan_does(
 
 
 def test_the_flow_log_may_find_and_fill_its_group(cluster_plan: Plan) -> None:
-    """What AWS asks of such a role:
+    """What AWS requires of such a role:
     https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-iam-role.html
     """
     policies = role(cluster_plan, "module.network")

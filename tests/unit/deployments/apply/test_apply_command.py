@@ -1,4 +1,4 @@
-"""``python -m deployments.apply`` where Prefect is away."""
+"""``python -m deployments.apply`` if Prefect is unreachable."""
 
 import pytest
 

@@ -121,7 +121,7 @@ def test_process_pool_gets_the_command_unless_somebody_chose_one_and_nothing_els
 def event(
     name: str, runs: int, *, state: str = "Crashed", of_deployment: bool = True
 ) -> ReceivedEvent:
-    """What Prefect's server says of a flow run that has been run ``runs`` times."""
+    """An event of Prefect's server about a flow run in its attempt number ``runs``."""
     role = "deployment" if of_deployment else "flow"
     return ReceivedEvent.model_validate(
         {
@@ -185,9 +185,7 @@ def test_three_heartbeats_may_be_missed_and_the_server_be_away_for_a_minute(seco
 
 
 def test_prefect_beats_as_often_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By Prefect's own reading of its environment: the name of the variable is Prefect's to
-    change.
-    """
+    """Read by Prefect itself: Prefect may change the variable's name."""
     for name, value in flow_run_environment(Settings()).items():
         monkeypatch.setenv(name, value)
     prefect_settings = PrefectSettings()
@@ -241,7 +239,7 @@ def test_only_runs_that_beat_as_laurel_told_them_are_watched(
     "name", ["Suspended", "Resuming", "Running", "AwaitingRetry", "Champion stays", "Cancelled"]
 )
 def test_run_that_waits_or_came_to_an_end_is_owed_no_heartbeat_and_no_start(name: str) -> None:
-    """By the server's own matching: any word of the run ends the wait, and none of these begins
+    """By the server's own matching: any event of the run ends the wait, and none of these starts
     another.
     """
     happened = heartbeat("laurel").model_copy(update={"event": f"prefect.flow-run.{name}"})

@@ -1,4 +1,4 @@
-"""A command inside the cluster, on moto's ECS, with an agent that runs it for real and passes its
+"""A command inside the cluster, on moto's ECS, with an agent that really runs it and passes its
 output to CloudWatch.
 """
 
@@ -30,8 +30,8 @@ REGION, ACCOUNT = "eu-central-1", "123456789012"
 
 @dataclass
 class Cloud:
-    """The stack ``laurel`` as a command sees it, and an agent that runs what is asked for as an
-    instance's would.
+    """The stack ``laurel`` as a command sees it, and an agent that runs tasks as an instance's
+    agent would.
     """
 
     ecs: Any
@@ -42,7 +42,7 @@ class Cloud:
     slow: bool = False
 
     def build(self) -> None:
-        """What Terraform makes, as far as a command needs it, and an instance in the cluster."""
+        """The parts of Terraform's stack that a command needs, and an instance in the cluster."""
         ec2 = boto3.client("ec2")
         vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
         ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
@@ -103,7 +103,7 @@ class Cloud:
             "logGroupName": "/laurel/command",
             "logStreamName": f"command/command/{arn.rpartition('/')[2]}",
         }
-        # As Docker's log driver: a line an event, and none for an empty one.
+        # Like Docker's log driver: one event per line, and none for an empty line.
         events = [
             {"timestamp": int(time.time() * 1000), "message": line}
             for line in process.stdout.splitlines()
@@ -135,8 +135,8 @@ def stack() -> Iterator[Cloud]:
             "AWS_MAX_ATTEMPTS": "1",
         }.items():
             variables.setenv(name, value)
-        # A task of moto's is another step nearer to its end each time that it is looked at, unless
-        # it is told to stay.
+        # Each time that a moto task is described it moves a step towards its end, unless it is set
+        # to stay.
         stay = {"model_name": "ecs::task", "transition": {"progression": "manual", "times": 10_000}}
         httpx.post(f"{url}/moto-api/state-manager/set-transition", json=stay).raise_for_status()
         cloud = Cloud(*(boto3.client(service) for service in ("ecs", "logs", "ssm")))

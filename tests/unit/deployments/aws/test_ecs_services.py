@@ -1,4 +1,4 @@
-"""Services put back to what they ran, on moto's ECS."""
+"""Services restored to what they ran, on moto's ECS."""
 
 import json
 import logging
@@ -39,7 +39,7 @@ def ecs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     client = boto3.client("ecs")
     client.create_cluster(clusterName=CLUSTER)
     yield client
-    # What moto holds belongs to the process, not to the server.
+    # moto's state belongs to the process, not to the server.
     httpx.post(f"http://{host}:{port}/moto-api/reset").raise_for_status()
     server.stop()
 
@@ -190,7 +190,7 @@ def test_service_that_does_not_get_its_tasks_is_not_stable(
 
 
 def test_wait_is_over_only_when_images_of_the_tag_run(ecs: Any) -> None:
-    """A service that ECS itself put back is stable, and not deployed."""
+    """A service that ECS itself rolled back is stable, but not deployed."""
     serve(ecs, "serving", "v2")
     serve(ecs, "worker", "v1")
     wait_until_stable(ecs, CLUSTER, ["serving"], timeout_seconds=0, tag="v2")

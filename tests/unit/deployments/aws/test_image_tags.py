@@ -1,5 +1,5 @@
-"""Tags follow the content of the images: in a copy of this repository, one file after the other is
-changed.
+"""Tags follow the content of the images: the tests change one file after the other in a copy of
+this repository.
 """
 
 import shutil
@@ -19,7 +19,7 @@ FLOWS, SERVERS, SERVING = "image_tag", "servers_image_tag", "serving_image_tag"
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of this checkout, committed in a repository of their own."""
+    """The files of this checkout, committed in a separate repository."""
     folder = tmp_path_factory.mktemp("repository")
     listing = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"],
@@ -44,8 +44,8 @@ def checkout(copy: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def changed_by(checkout: Path, name: str) -> set[str]:
-    """The variables whose tag is another one after a line was added to the file; the file is put
-    back.
+    """The variables whose tag changes after a line is added to the file; the file is restored
+    afterwards.
     """
     before = image_tags.tags("202611")
     path = checkout / name

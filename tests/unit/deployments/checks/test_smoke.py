@@ -1,4 +1,4 @@
-"""Whether somebody was crowned, as the smoke test asks it."""
+"""Whether there ever was a champion, as the smoke test decides it."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ class Vacant(ModelService):
 
 
 class Registry(ModelRegistry):
-    """A registry in which nobody has the alias ``champion``."""
+    """A registry in which no version has the alias ``champion``."""
 
     _tags: dict[str, str] = {}
 

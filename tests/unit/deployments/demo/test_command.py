@@ -1,4 +1,4 @@
-"""How the demo begins, and how it ends where it cannot."""
+"""How the demo begins, and how it ends if it cannot begin."""
 
 import threading
 from collections.abc import Iterator

@@ -11,7 +11,7 @@ from deployments.local.state_folder import forget, is_demos, take_over
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that ``LAUREL_STATE`` names: not there yet."""
+    """The folder that ``LAUREL_STATE`` names; it does not exist yet."""
     for name in [name for name in os.environ if name.startswith("LAUREL_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("LAUREL_STATE", str(tmp_path / "own"))

@@ -1,5 +1,5 @@
-"""The demo's questions to Prefect while servers are away: who died is said at once, and nobody
-waits a minute for a dead one.
+"""The demo's requests to Prefect while servers are unreachable: it reports at once which server
+died, and does not wait a minute for a dead one.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from deployments.supervision.supervisor import Supervisor
 
 @pytest.fixture
 def prefect() -> SyncPrefectClient:
-    """A client of a server that was there a moment ago, which it would therefore ask again for a
+    """A client of a server that answered a moment ago, so the client would go on asking for a
     minute.
     """
     client = SyncPrefectClient("http://127.0.0.1:9/api")

@@ -1,4 +1,4 @@
-"""What the demo says of itself: it must not call a story closed that did not close."""
+"""The demo's own summary: it must not report a closed loop that did not close."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The comment of a plan, of real plans where Terraform is installed."""
+"""The comment of a plan, with real plans if Terraform is installed."""
 
 import shutil
 import subprocess
@@ -29,7 +29,7 @@ def terraform(folder: Path, *arguments: str) -> str:
 
 
 def planned(folder: Path, text: str) -> str:
-    """What ``terraform show`` says of the plan for ``text``."""
+    """The output of ``terraform show`` for the plan of ``text``."""
     (folder / "main.tf").write_text(text)
     terraform(folder, "init", "-input=false")
     terraform(folder, "plan", "-input=false", "-out=plan")

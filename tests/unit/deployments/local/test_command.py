@@ -7,7 +7,7 @@ from deployments.local.command import main
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A stopped stack's folder, with a file of somebody else in it; nobody sits at a terminal."""
+    """A stopped stack's folder, with somebody else's file in it; there is no terminal."""
     monkeypatch.setenv("LAUREL_STATE", str(tmp_path))
     monkeypatch.setattr("deployments.local.command.raise_on_interrupts", lambda: None)
     for name in ("mlflow/mlflow.db", "env", "thesis.tex", "lock"):
@@ -54,7 +54,7 @@ def test_exports_are_lines_that_a_shell_takes(
 
 @pytest.fixture
 def foreign(state: Path) -> Path:
-    """A folder of somebody else's, with names in it that a stack would use."""
+    """Somebody else's folder, with file names in it that a stack would use."""
     (state / "lock").unlink()
     (state / "logs").mkdir()
     (state / "logs" / "thesis.log").write_text("mine")

@@ -1,5 +1,5 @@
-"""A start under a real supervisord, of programs of a line: waits follow signs of life, and not a
-clock.
+"""A start of one-line programs under a real supervisord: waits depend on signs of life, and not on
+a clock.
 """
 
 import os

@@ -1,5 +1,5 @@
-"""``python -m deployments.servers.databases`` on a real PostgreSQL, with an administrator as RDS
-has one: no superuser.
+"""``python -m deployments.servers.databases`` on a real PostgreSQL, with an administrator like that
+of RDS, which is not a superuser.
 """
 
 import os
@@ -27,7 +27,7 @@ PREFECT, MLFLOW = "pre-fect's", "ml-flow"
 
 @pytest.fixture(scope="module")
 def administrator() -> Iterator[str]:
-    """``laurel:password@host:port``; the database prefect is there already, as AWS makes it."""
+    """``laurel:password@host:port``; the database prefect exists already, as on AWS."""
     with postgres() as login:
         yield login
 
@@ -39,7 +39,7 @@ def login(administrator: str, user: str, password: str) -> str:
 def prepare(
     administrator: str, folder: Path, *, password: str = PREFECT, admin: bool = True
 ) -> subprocess.CompletedProcess[str]:
-    """The command as both services run it, here with both their settings at once."""
+    """The command that both services run, here with the settings of both."""
     mlflow = login(administrator, "mlflow", MLFLOW)
     urls = {
         "LAUREL_PREFECT_DATABASE": (

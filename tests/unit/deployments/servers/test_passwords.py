@@ -1,6 +1,4 @@
-"""Who is let in by Prefect and MLflow beyond loopback: nobody without a password, and no server
-without one.
-"""
+"""Prefect and MLflow beyond loopback: no access without a password, and no server without one."""
 
 import stat
 from configparser import ConfigParser
