@@ -1,1 +1,1 @@
-"""A run that is started from elsewhere, waited for, and told."""
+"""Runs that are started, awaited and reported from elsewhere."""

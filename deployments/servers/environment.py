@@ -38,7 +38,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def flow_run_environment(settings: Settings) -> dict[str, str]:
-    """The variables of every flow run, whoever starts it: the automations and a restart of the
+    """The variables of every flow run, however it starts: the automations and a restart of the
     server rely on them.
     """
     return {

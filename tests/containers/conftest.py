@@ -19,11 +19,11 @@ Run = Callable[..., Container]
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Collected only if this folder, or a file in it, is named."""
     here = Path(__file__).parent
-    asked = [
+    paths = [
         Path(config.invocation_params.dir, argument.partition("::")[0]).resolve()
         for argument in config.args
     ]
-    return None if any(path == here or here in path.parents for path in asked) else True
+    return None if any(path == here or here in path.parents for path in paths) else True
 
 
 @pytest.fixture(scope="session")

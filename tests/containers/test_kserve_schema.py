@@ -23,12 +23,12 @@ PLAIN = {"str": str, "int": int, "bool": bool, "float": (int, float), "object": 
 PLAIN |= {"ResourceQuantity": (str, int), "IntOrString": (str, int)}
 
 def read(value, kind, where):
-    if found := re.fullmatch(r"[Ll]ist\[(.+)\]", kind):
+    if match := re.fullmatch(r"[Ll]ist\[(.+)\]", kind):
         assert isinstance(value, list), f"{where}: a list is expected"
-        return [read(one, found[1], f"{where}[{place}]") for place, one in enumerate(value)]
-    if found := re.fullmatch(r"[Dd]ict[([]str, (.+)[)\]]", kind):
+        return [read(item, match[1], f"{where}[{place}]") for place, item in enumerate(value)]
+    if match := re.fullmatch(r"[Dd]ict[([]str, (.+)[)\]]", kind):
         assert isinstance(value, dict), f"{where}: an object is expected"
-        return {name: read(one, found[1], f"{where}.{name}") for name, one in value.items()}
+        return {name: read(item, match[1], f"{where}.{name}") for name, item in value.items()}
     if kind in PLAIN:
         assert isinstance(value, PLAIN[kind]), f"{where}: {kind} is expected, got {value!r}"
         return value

@@ -32,7 +32,7 @@ class Aws:
         return boto3.client(service, endpoint_url=self.url, region_name=REGION, **KEY)
 
     def standing(self) -> Counter[str]:
-        """The number of resources of each kind, whoever made them: a destroy must restore the
+        """The number of resources of each kind, however it was made: a destroy must restore the
         count.
         """
         return Counter(

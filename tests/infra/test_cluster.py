@@ -781,7 +781,7 @@ def test_with_a_certificate_the_balancer_speaks_https_and_may_be_open(bare: Stac
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("variables", "message"),
     [
         ({"allowed_cidrs": ["0.0.0.0/0"]}, "Without a certificate"),
         (
@@ -815,7 +815,7 @@ def test_with_a_certificate_the_balancer_speaks_https_and_may_be_open(bare: Stac
     ],
 )
 def test_what_would_not_be_safe_or_not_work_is_refused_by_plan(
-    bare: Stack, wrong: dict[str, Any], said: str
+    bare: Stack, variables: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(TerraformError, match=said):
-        bare.plan(**wrong)
+    with pytest.raises(TerraformError, match=message):
+        bare.plan(**variables)

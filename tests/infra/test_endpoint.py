@@ -167,7 +167,7 @@ def test_two_variants_share_scale_and_a_bad_deployment_is_taken_back(terraform: 
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("variables", "message"),
     [
         ({"image": "docker.io/laurel-serving:1.0"}, "one of ECR"),
         (
@@ -178,9 +178,9 @@ def test_two_variants_share_scale_and_a_bad_deployment_is_taken_back(terraform: 
     ],
 )
 def test_what_sagemaker_would_refuse_late_is_refused_by_plan(
-    terraform: Terraform, wrong: dict[str, Any], told: str
+    terraform: Terraform, variables: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(TerraformError, match=told):
+    with pytest.raises(TerraformError, match=message):
         terraform.stack(
-            "modules/endpoint", **({"image": IMAGE, "variants": ARCHIVE} | wrong)
+            "modules/endpoint", **({"image": IMAGE, "variants": ARCHIVE} | variables)
         ).plan()

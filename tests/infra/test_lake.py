@@ -99,9 +99,9 @@ def test_destroy_refuses_while_an_object_is_there(lake: Stack, s3: Any) -> None:
         s3.delete_object(Bucket=BUCKET, Key=version["Key"], VersionId=version["VersionId"])
 
 
-@pytest.mark.parametrize("wrong", [{"noncurrent_days": 0}, {"predictions_cold_days": 29}])
+@pytest.mark.parametrize("variables", [{"noncurrent_days": 0}, {"predictions_cold_days": 29}])
 def test_days_that_s3_would_refuse_are_refused_by_plan(
-    terraform: Terraform, wrong: dict[str, int]
+    terraform: Terraform, variables: dict[str, int]
 ) -> None:
     with pytest.raises(TerraformError, match="at least"):
-        terraform.stack("modules/lake", bucket="laurel-test-wrong", **wrong).plan()
+        terraform.stack("modules/lake", bucket="laurel-test-wrong", **variables).plan()

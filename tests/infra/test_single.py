@@ -201,12 +201,16 @@ def test_budget_tells_whoever_left_an_address(planned: Stack) -> None:
         "USD",
         "MONTHLY",
     )
-    assert {told["notification_type"]: told["threshold"] for told in budget["notification"]} == {
+    assert {
+        notification["notification_type"]: notification["threshold"]
+        for notification in budget["notification"]
+    } == {
         "ACTUAL": 80,
         "FORECASTED": 100,
     }
     assert all(
-        told["subscriber_email_addresses"] == ["ml@example.org"] for told in budget["notification"]
+        notification["subscriber_email_addresses"] == ["ml@example.org"]
+        for notification in budget["notification"]
     )
 
 

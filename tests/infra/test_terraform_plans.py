@@ -212,13 +212,13 @@ def test_what_works_has_its_rights_rules_and_routes_until_it_is_gone(
     """By the graph: a resource that is not upstream of a service may be created after it, and
     destroyed while its agents still report.
     """
-    for found in (
+    for graph in (
         needs,
         edges(terraform.stack("single")),
         edges(terraform.stack("modules/endpoint")),
     ):
-        assert [worker for worker in found if kind(worker) in AT_WORK]
-        assert lacking(found) == []
+        assert [worker for worker in graph if kind(worker) in AT_WORK]
+        assert lacking(graph) == []
 
 
 def test_destroy_keeps_nat_egress_and_the_role_of_the_instances_to_the_end(

@@ -67,8 +67,8 @@ def guard(s3: Any) -> Guard:
         s3.create_bucket(Bucket=bucket)
         for stored in s3.list_objects_v2(Bucket=bucket).get("Contents", []):
             s3.delete_object(Bucket=bucket, Key=stored["Key"])
-        with guarded_s3(s3.meta.endpoint_url, policies) as found:
-            yield found
+        with guarded_s3(s3.meta.endpoint_url, policies) as guarded_store:
+            yield guarded_store
 
     return guarded
 
