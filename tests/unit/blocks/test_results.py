@@ -14,7 +14,7 @@ from blocks.lake import Lake
 from blocks.registry import ModelVersion
 from blocks.results import Results
 from blocks.settings import Settings
-from flows.runs import TOLD
+from flows.runs import OPTIONS
 from tasks.outside.blocks_of_run import RESUMED
 from tasks.steps.train import Plan, Recipe
 
@@ -62,7 +62,7 @@ def test_result_that_is_not_there_is_an_error(results: Results) -> None:
 )
 def test_what_steps_and_flows_return_comes_back_as_it_was(returned: Any) -> None:
     """As a step's record, and as the bare bytes in which Prefect keeps what a flow returned."""
-    serializer: Serializer[Any] = Serializer(type=TOLD["result_serializer"])
+    serializer: Serializer[Any] = Serializer(type=OPTIONS["result_serializer"])
     record = ResultRecord(
         result=returned, metadata=ResultRecordMetadata(serializer=serializer, storage_key="key")
     )
