@@ -19,7 +19,8 @@ import polars as pl
 from tasks.data.sources import source_of
 from tasks.measures.estimate import Curve, calibrate_scores, estimate, isotonic_curve
 from tasks.measures.intervals import LEVEL, day_counts, days_of, intervals
-from tasks.measures.metrics import Reweighted, reweighted
+from tasks.measures.measure import Reweighted
+from tasks.measures.metrics import reweighted
 from tasks.models import modelling
 from tasks.packages.packaging import Holdout
 from tasks.steps.evaluate import judge_holdout

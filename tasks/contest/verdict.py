@@ -64,7 +64,7 @@ def hold(
     )
     unjudged = {name: size for name, size in sizes.items() if size < policy.slice_minimum_rows}
     little = too_little(policy, truth, len(names))
-    verdict, reasons = _judge(policy, main, guards, by_slice, unjudged, little)
+    verdict, reasons = _judge(policy, metric, main, guards, by_slice, unjudged, little)
     return Contest(
         verdict=verdict,
         reasons=reasons,
@@ -196,6 +196,7 @@ def _known(value: float) -> float | None:
 
 def _judge(
     policy: Promotion,
+    metric: Metric,
     main: Comparison,
     guards: list[Comparison],
     slices: dict[str, Comparison],
@@ -212,9 +213,7 @@ def _judge(
             f"{main.metric} does not exist on every replicate: a class is missing on some days."
         ]
     against, doubts = _against(policy, main, guards, slices), []
-    if main.gain > policy.suspicious_gain or (
-        main.challenger > policy.suspicious_score and main.metric == "roc_auc"
-    ):
+    if main.gain > policy.suspicious_gain or policy.too_good(metric, main.challenger):
         doubts = [
             (
                 f"{main.metric} {main.challenger:.4f} (gain {main.gain:+.4f}) is too good to be "

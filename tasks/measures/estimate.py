@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tasks.measures.metrics import score
+from tasks.measures.metrics import measure_of, score
 from usecases.definition import LOG_LOSS, Metric
 
 Curve = Sequence[tuple[float, float]]
@@ -89,34 +89,9 @@ def estimate(metric: Metric, scores: np.ndarray, chances: np.ndarray) -> float:
     """The expected score of ``scores`` ``(n_rows,)`` where row i is a positive with probability
     ``chances[i]``.
 
-    Exact for the means (log loss, Brier). For ROC AUC the expected count of pairs that are ranked
-    rightly, by the expected count of pairs; ties count half. NaN where it does not exist: no rows,
-    a score that is no finite number, no chance of one of the classes, or a metric that has no such
-    expectation."""
+    NaN where it does not exist: no rows, a score that is no finite number, no chance of one of the
+    classes, or a metric that has no such expectation."""
     if not len(scores) or not (np.isfinite(scores).all() and np.isfinite(chances).all()):
         return float("nan")
-    if metric.name == "roc_auc":
-        return _expected_auc(scores, chances)
-    if metric.name == "brier":
-        return float(np.mean(chances * (1 - scores) ** 2 + (1 - chances) * scores**2))
-    if metric.name != "log_loss":
-        return float("nan")
-    least = np.finfo(float).eps
-    sure = np.clip(np.asarray(scores, dtype=float), least, 1 - least)
-    return float(-np.mean(chances * np.log(sure) + (1 - chances) * np.log1p(-sure)))
-
-
-def _expected_auc(scores: np.ndarray, chances: np.ndarray) -> float:
-    """Sums over all pairs of two different rows, by one sort; a row is never paired with itself."""
-    order = np.argsort(scores, kind="stable")
-    ranked, positive = np.asarray(scores)[order], np.asarray(chances, dtype=float)[order]
-    negative = 1 - positive
-    below = np.concatenate(([0.0], np.cumsum(negative)))
-    first, last = (
-        np.searchsorted(ranked, ranked, side="left"),
-        np.searchsorted(ranked, ranked, side="right"),
-    )
-    itself = positive @ negative
-    right = positive @ ((below[first] + below[last]) / 2) - itself / 2
-    pairs = positive.sum() * negative.sum() - itself
-    return float(right / pairs) if pairs > 0 else float("nan")
+    expect = measure_of(metric).expect
+    return float("nan") if expect is None else expect(scores, chances)

@@ -11,7 +11,7 @@ import numpy as np
 
 from tasks.measures.metrics import score
 from tasks.messages.wording import metric_name, number
-from usecases.definition import Metric
+from usecases.definition import ROC_AUC, Metric
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,9 +28,9 @@ def axes_of(title: str, width: float = 5.5, height: float = 4.5):  # noqa: ANN20
     return figure, axes
 
 
-def roc(truth: np.ndarray, predicted: np.ndarray, auc: float) -> "Figure":
-    """The ROC curve of probabilities ``(n_rows,)``; ``auc`` is the area beneath it, whatever the
-    gate's metric is.
+def roc(truth: np.ndarray, predicted: np.ndarray) -> "Figure":
+    """The ROC curve of probabilities ``(n_rows,)`` with the area beneath it, whatever the gate's
+    metric is.
     """
     order = np.argsort(-predicted)
     # Rows of one score count together: their order among themselves would draw a curve that is not
@@ -39,7 +39,8 @@ def roc(truth: np.ndarray, predicted: np.ndarray, auc: float) -> "Figure":
     hits = np.append(0, np.cumsum(truth[order])[ends]) / max(truth.sum(), 1)
     alarms = np.append(0, np.cumsum(1 - truth[order])[ends]) / max((1 - truth).sum(), 1)
     shown = np.linspace(0, len(hits) - 1, min(len(hits), 500)).astype(int)
-    figure, axes = axes_of(f"ROC on the hold-out, AUC {number(auc)}")
+    area = score(ROC_AUC, truth, predicted)
+    figure, axes = axes_of(f"ROC on the hold-out, AUC {number(area)}")
     axes.plot(alarms[shown], hits[shown])
     axes.plot([0, 1], [0, 1], linestyle=":", color="grey")
     axes.set_xlabel("false positive rate")

@@ -11,6 +11,7 @@ from typing import Concatenate, ParamSpec, TypeVar, cast
 from blocks.slack import Language, Message, Status, Step
 from tasks.messages.words_en import WORDS as ENGLISH
 from tasks.messages.words_ko import WORDS as KOREAN
+from usecases.definition import METRICS
 
 CATALOGUES: Mapping[Language, Mapping[str, str]] = {"en": ENGLISH, "ko": KOREAN}
 
@@ -32,7 +33,8 @@ class Say:
 
     def metric(self, metric: str) -> str:
         """As people write it: ``roc_auc`` is ROC AUC."""
-        return CATALOGUES[self.language].get(f"metric.{metric}", metric.replace("_", " "))
+        registered = METRICS.get(metric)
+        return registered.in_words(self.language) if registered else metric.replace("_", " ")
 
     def number(self, value: float | None, signed: bool = False) -> str:
         """Four decimals, or the words for a score that does not exist."""

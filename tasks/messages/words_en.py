@@ -3,9 +3,6 @@ it around.
 """
 
 WORDS = {
-    "metric.roc_auc": "ROC AUC",
-    "metric.log_loss": "log loss",
-    "metric.brier": "Brier score",
     "not known": "not known",
     "none": "none",
     "unknown share": "an unknown share",

@@ -5,9 +5,6 @@ No particle follows a value: which one is right would depend on how the value is
 """
 
 WORDS = {
-    "metric.roc_auc": "ROC AUC",
-    "metric.log_loss": "로그 손실",
-    "metric.brier": "브라이어 점수",
     "not known": "알 수 없음",
     "none": "없음",
     "unknown share": "알 수 없는 비율",

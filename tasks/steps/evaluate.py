@@ -30,7 +30,7 @@ from tasks.models.tuning import Tuned, inner_split, tune
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, tell
 from tasks.packages.packaging import Holdout, Origin, make_package
 from tasks.steps.train import Fitted, Plan, Recipe, plan_tags, run_tags, training_rows
-from usecases.definition import ROC_AUC, UseCase, load
+from usecases.definition import UseCase, load
 from usecases.definition.columns import Frozen
 
 if TYPE_CHECKING:
@@ -343,7 +343,7 @@ def draw(case: UseCase, fitted: "Pipeline", rows: pl.DataFrame, seed: int) -> di
     )
     names = [column.name for column in case.matrix_columns]
     return {
-        "plots/roc.png": plots.roc(truth, predicted, score(ROC_AUC, truth, predicted)),
+        "plots/roc.png": plots.roc(truth, predicted),
         "plots/calibration.png": plots.calibration(truth, predicted),
         "plots/importance.png": plots.importance(names, lost, case.gate.metric),
     }

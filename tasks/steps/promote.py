@@ -187,7 +187,7 @@ def _without_champion(
     little = too_little(
         case.promotion, modelling.labels(case, rows), blocks_of(case, rows).n_unique()
     )
-    if name == "roc_auc" and gate_score > case.promotion.suspicious_score:
+    if case.promotion.too_good(gate.metric, gate_score):
         verdict, reasons = (
             "suspicious",
             [f"{name} {gate_score:.4f} is too good to be true: look for a leak"],

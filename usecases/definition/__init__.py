@@ -6,19 +6,18 @@ imported."""
 
 from usecases.definition.behaviours import ColumnChange, Direction, Invariance, MinimumFunction
 from usecases.definition.columns import LOG_COLUMNS, Column, Frozen, Layout
-from usecases.definition.contest import (
-    BRIER,
-    CALIBRATION_ERROR,
-    LOG_LOSS,
-    ROC_AUC,
-    Gate,
-    Guard,
-    Metric,
-    Promotion,
-)
+from usecases.definition.contest import Gate, Guard, Promotion
 from usecases.definition.drift import SCORE, DriftPolicy, usual_method
 from usecases.definition.files import known, load, load_all, place_of
 from usecases.definition.kinds import DistanceMethod
+from usecases.definition.metrics import (
+    BRIER,
+    CALIBRATION_ERROR,
+    LOG_LOSS,
+    METRICS,
+    ROC_AUC,
+    Metric,
+)
 from usecases.definition.policies import (
     Approval,
     EventTimePolicy,
@@ -49,6 +48,7 @@ __all__ = [
     "LOG_LOSS",
     "LabelPolicy",
     "Layout",
+    "METRICS",
     "Metric",
     "MinimumFunction",
     "PredictionLogPolicy",

@@ -1,4 +1,4 @@
-"""What decides on a challenger: metrics, the gate, and the rule of the contest."""
+"""What decides on a challenger: the gate, and the rule of the contest."""
 
 import math
 from typing import Literal, Self
@@ -6,59 +6,28 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from usecases.definition.columns import Frozen
-
-
-class Metric(Frozen):
-    """A score by name (see ``tasks/measures/metrics.py``) that knows which way is better; it is
-    never negated.
-    """
-
-    name: Literal["roc_auc", "log_loss", "brier", "calibration_error"]
-    higher_is_better: bool
-
-    @model_validator(mode="after")
-    def _direction_is_the_metrics_own(self) -> Self:
-        if self.higher_is_better != (self.name == "roc_auc"):
-            better = "higher" if self.name == "roc_auc" else "lower"
-            raise ValueError(f"a {better} {self.name} is better: import {self.name.upper()}")
-        return self
-
-    @property
-    def largest(self) -> float:
-        """No score is beyond it; all scores start at 0."""
-        return math.inf if self.name == "log_loss" else 1.0
-
-    def gain(self, challenger: float, champion: float) -> float:
-        """How much better the challenger is, positive when it is, whatever the metric's
-        direction.
-        """
-        return challenger - champion if self.higher_is_better else champion - challenger
-
-
-ROC_AUC = Metric(name="roc_auc", higher_is_better=True)
-LOG_LOSS = Metric(name="log_loss", higher_is_better=False)
-BRIER = Metric(name="brier", higher_is_better=False)
-CALIBRATION_ERROR = Metric(name="calibration_error", higher_is_better=False)
+from usecases.definition.metrics import Metric, RegisteredMetric
 
 
 class Gate(Frozen):
     """The absolute floor on the hold-out: a candidate below ``threshold`` is never registered."""
 
-    metric: Metric
+    metric: RegisteredMetric
     threshold: float
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:
-        name, largest = self.metric.name, self.metric.largest
-        if not 0 <= self.threshold <= largest or math.isinf(self.threshold):
+        metric = self.metric
+        reachable = metric.lowest <= self.threshold <= metric.highest
+        if not reachable or math.isinf(self.threshold):
             percent = (
                 f"; for {self.threshold:g} percent write {self.threshold / 100:g}"
-                if self.threshold > 1
+                if metric.highest == 1 < self.threshold <= 100
                 else ""
             )
             raise ValueError(
-                f"the threshold is {self.threshold:g}, and {name} lies between 0 and "
-                f"{largest:g}{percent}"
+                f"the threshold is {self.threshold:g}, and {metric.name} lies between "
+                f"{metric.lowest:g} and {metric.highest:g}{percent}"
             )
         return self
 
@@ -72,7 +41,7 @@ class Guard(Frozen):
     unit).
     """
 
-    metric: Metric
+    metric: RegisteredMetric
     tolerance: float = Field(ge=0, allow_inf_nan=False)
 
 
@@ -114,3 +83,7 @@ class Promotion(Frozen):
             if repeated := sorted({name for name in names if names.count(name) > 1}):
                 raise ValueError(f"{field} named twice: {repeated}")
         return self
+
+    def too_good(self, metric: Metric, score: float) -> bool:
+        """Whether the score is so near perfection that a leak is likelier than a good model."""
+        return metric.near_perfect_is_suspicious and score > self.suspicious_score

@@ -12,12 +12,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from usecases.definition.columns import Frozen
+from usecases.definition.metrics import constants
 from usecases.definition.use_case import UseCase, UseCaseError, refuse_name
 
 _OURS = Path(__file__).parent
-_EXAMPLES = {
-    "Metric": "ROC_AUC, LOG_LOSS, BRIER or CALIBRATION_ERROR, imported from usecases.definition"
-}
 
 
 def known() -> list[str]:
@@ -185,10 +183,7 @@ def _explain(fault: Any, owner: str) -> str:
         value if isinstance(value, str | int | float | bool | tuple | list | None) else type(value)
     )
     if kind == "model_type":
-        return (
-            f"{owner}.{where} is {shown!r}: write "
-            f"{_EXAMPLES.get(fault['ctx']['class_name'], fault['ctx']['class_name'] + '(...)')}"
-        )
+        return f"{owner}.{where} is {shown!r}: write {_example(fault['ctx']['class_name'])}"
     if kind == "callable_type":
         return (
             f"{owner}.{where} is {shown!r}: input should be callable: name the function, "
@@ -196,6 +191,12 @@ def _explain(fault: Any, owner: str) -> str:
             "quotes and parentheses"
         )
     return f"{owner}.{where} is {shown!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
+
+
+def _example(class_name: str) -> str:
+    if class_name == "Metric":
+        return f"{constants()}, imported from usecases.definition"
+    return f"{class_name}(...)"
 
 
 def _nearest_field(owner: str, name: str) -> str:

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from usecases.definition.behaviours import Direction, Invariance, MinimumFunction, misfits
 from usecases.definition.columns import LOG_COLUMNS, Column, Frozen, Layout
-from usecases.definition.contest import ROC_AUC, Gate, Promotion
+from usecases.definition.contest import Gate, Promotion
 from usecases.definition.drift import DriftPolicy
 from usecases.definition.kinds import KINDS
 from usecases.definition.policies import (
@@ -144,12 +144,18 @@ class UseCase(Frozen):
             raise ValueError("no baseline candidate: train would have nothing to fit")
         if repeated := _repeated([candidate.name for candidate in self.candidates]):
             raise ValueError(f"candidates named twice: {repeated}")
-        beyond = self.promotion.suspicious_score
-        if self.gate.metric == ROC_AUC and self.gate.threshold > beyond:
+        metric, threshold = self.gate.metric, self.gate.threshold
+        if self.promotion.too_good(metric, threshold):
             raise ValueError(
-                f"the gate asks for a ROC AUC of {self.gate.threshold:g}, and "
-                "promotion.suspicious_score "
-                f"takes one above {beyond:g} for a leak: nothing could be promoted"
+                f"the gate asks for a {metric.in_words()} of {threshold:g}, and "
+                "promotion.suspicious_score takes one above "
+                f"{self.promotion.suspicious_score:g} for a leak: nothing could be promoted"
+            )
+        guards = [guard.metric for guard in self.promotion.guards]
+        if strangers := [one.name for one in guards if one.target != metric.target]:
+            raise ValueError(
+                f"guards name {strangers}, which do not judge {metric.target} labels as the "
+                f"gate's {metric.name} does"
             )
         return self
 

@@ -37,7 +37,7 @@ def curve_of(figure: Figure) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_roc_curve_lies_on_that_of_scikit_learn() -> None:
-    figure = roc(TRUTH, PREDICTED, score(ROC_AUC, TRUTH, PREDICTED))
+    figure = roc(TRUTH, PREDICTED)
     alarms, hits = curve_of(figure)
     wanted = roc_curve(TRUTH, PREDICTED, drop_intermediate=False)
     far = [
@@ -51,7 +51,7 @@ def test_the_roc_curve_lies_on_that_of_scikit_learn() -> None:
 
 
 def test_scores_that_tie_draw_a_straight_line_whatever_the_order_of_the_rows() -> None:
-    curve = curve_of(roc(np.sort(TRUTH)[::-1], np.full(2000, 0.3), 0.5))
+    curve = curve_of(roc(np.sort(TRUTH)[::-1], np.full(2000, 0.3)))
     np.testing.assert_array_equal(curve, [[0, 1], [0, 1]])
 
 
@@ -67,9 +67,9 @@ def test_the_calibration_of_honest_probabilities_lies_on_the_diagonal() -> None:
 
 
 def test_few_rows_are_drawn_too() -> None:
-    drawn(roc(TRUTH[:3], PREDICTED[:3], 1.0))
+    drawn(roc(TRUTH[:3], PREDICTED[:3]))
     drawn(calibration(TRUTH[:3], PREDICTED[:3]))
-    drawn(roc(np.zeros(5, dtype=int), PREDICTED[:5], float("nan")))
+    drawn(roc(np.zeros(5, dtype=int), PREDICTED[:5]))
 
 
 @pytest.mark.parametrize("metric", [ROC_AUC, LOG_LOSS], ids=lambda metric: metric.name)

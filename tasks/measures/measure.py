@@ -1,0 +1,77 @@
+"""How a metric is computed: a score as a function of how often each block of rows counts.
+
+A paired block bootstrap asks for the same score hundreds of times, with whole days counted 0, 1, 2…
+times. A measure reduces the rows once to statistics of each block, after which a replicate costs a
+few multiplications; one that has no such statistics scores the repeated rows again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from usecases.definition import Metric
+
+Reweighted = Callable[[np.ndarray], np.ndarray]
+"""Takes counts ``(n_replicates, n_blocks)``, gives scores ``(n_replicates,)``; NaN where a score
+does not exist.
+"""
+
+Reweight = Callable[[np.ndarray, np.ndarray, np.ndarray, int], Reweighted]
+"""Takes truth and finite predictions ``(n_rows,)``, the block of each row in 0..n_blocks-1
+``(n_rows,)``, and n_blocks.
+"""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How ``metric`` is computed.
+
+    ``expect`` takes scores and the chance of a positive ``(n_rows,)`` and gives the score to be
+    expected before any label is known; ``None`` where there is no such expectation. One that is
+    ``always`` measured is reported whatever a use case's gate and guards are."""
+
+    metric: Metric
+    reweight: Reweight
+    expect: Callable[[np.ndarray, np.ndarray], float] | None = None
+    always: bool = False
+
+
+def measure_rows(
+    metric: Metric, row_score: Callable[[np.ndarray, np.ndarray], np.ndarray], always: bool = False
+) -> Measure:
+    """The mean of ``row_score(truth, predicted)`` ``(n_rows,)`` over the rows."""
+
+    def reweight(
+        truth: np.ndarray, predicted: np.ndarray, block: np.ndarray, blocks: int
+    ) -> Reweighted:
+        scores = row_score(np.asarray(truth, dtype=float), np.asarray(predicted, dtype=float))
+        total = np.bincount(block, weights=scores, minlength=blocks)
+        rows = np.bincount(block, minlength=blocks)
+
+        def at(counts: np.ndarray) -> np.ndarray:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                return (counts @ total) / (counts @ rows)
+
+        return at
+
+    def expect(scores: np.ndarray, chances: np.ndarray) -> float:
+        scores = np.asarray(scores, dtype=float)
+        if_positive, if_negative = (row_score(np.full(len(scores), y), scores) for y in (1.0, 0.0))
+        return float(np.mean(chances * if_positive + (1 - chances) * if_negative))
+
+    return Measure(metric, reweight, expect, always)
+
+
+def measure_again(metric: Metric, score: Callable[[np.ndarray, np.ndarray], float]) -> Measure:
+    """Any ``score(truth, predicted)``: each replicate is computed anew on its repeated rows."""
+
+    def reweight(
+        truth: np.ndarray, predicted: np.ndarray, block: np.ndarray, blocks: int
+    ) -> Reweighted:
+        def once(times: np.ndarray) -> float:
+            rows = np.repeat(np.arange(len(truth)), times.astype(np.int64)[block])
+            return float(score(truth[rows], predicted[rows])) if len(rows) else float("nan")
+
+        return lambda counts: np.array([once(times) for times in counts])
+
+    return Measure(metric, reweight)
