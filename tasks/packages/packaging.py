@@ -32,7 +32,7 @@ from tasks.data.kinds import KINDS
 from tasks.drift.verdict import calibrate, draw_reference, monitored
 from tasks.models.cross_fitting import cross_fit
 from tasks.models.modelling import inputs
-from tasks.packages.onnx_export import export, thresholds
+from tasks.packages.exporters.registry import export, thresholds
 from usecases.definition import SCORE, UseCase
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from blocks.saved_models import saved_types
 from tasks.models import modelling
 from tasks.models.tuning import check_search
 from tasks.outside.user_code import UseCaseFailed, calling
-from tasks.packages.onnx_export import NotConvertible, export
+from tasks.packages.exporters.exporter import NotConvertible
+from tasks.packages.exporters.registry import export
 from tasks.packages.packaging import with_nulls
 from usecases.definition import Candidate, UseCase
 

@@ -15,7 +15,7 @@ from polars.testing import assert_frame_equal
 
 from tasks.data.validation import BatchRefused, batch_problems, validate
 from tasks.models.modelling import fit, labels, predict
-from tasks.packages.onnx_export import export
+from tasks.packages.exporters.registry import export
 from usecases._flights_features import MISSING_ZONES, SCHEMAS
 from usecases._flights_source import FlightsSource
 from usecases.definition import SourceError, load

@@ -18,7 +18,7 @@ from tasks.data.sources import source_of
 from tasks.models import modelling
 from tasks.models.tuning import check_search
 from tasks.outside.user_code import UseCaseFailed
-from tasks.packages.onnx_export import NotConvertible
+from tasks.packages.exporters.exporter import NotConvertible
 from tasks.packages.rehearsal import draw_sample, rehearse
 from usecases.definition import Candidate, Range, Search, SourceAway, SourceError, UseCase
 

@@ -24,7 +24,7 @@ from serving.package.manifest import MANIFEST, MODEL, REFERENCE, SMOKE, write
 from serving.package.model import Package, load
 from tasks.models.cross_fitting import cross_fit
 from tasks.models.modelling import fit, inputs, predict
-from tasks.packages.onnx_export import NotConvertible
+from tasks.packages.exporters.exporter import NotConvertible
 from tasks.packages.packaging import (
     SMOKE_ROWS,
     Made,

@@ -5,7 +5,10 @@ import numpy as np
 import onnxruntime
 import pytest
 import skl2onnx
+from onnx import TensorProto, helper, numpy_helper
 from skl2onnx.common.data_types import FloatTensorType
+from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
+from skl2onnx.operator_converters.linear_classifier import convert_sklearn_linear_classifier
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
@@ -24,7 +27,9 @@ from sklearn.preprocessing import OneHotEncoder, SplineTransformer, StandardScal
 from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 
-from tasks.packages.onnx_export import NotConvertible, export, thresholds
+from tasks.packages.exporters import registry
+from tasks.packages.exporters.exporter import OUTPUT, Exporter, NotConvertible, finish
+from tasks.packages.exporters.registry import EXPORTERS, export, thresholds
 
 # skl2onnx writes booleans into a field of integers, which protobuf below 7 allows.
 pytestmark = pytest.mark.filterwarnings("ignore:Field onnx.AttributeProto:DeprecationWarning")
@@ -365,3 +370,87 @@ def test_other_classes_than_zero_and_one_are_refused(labels: np.ndarray) -> None
 def test_true_and_false_are_one_and_zero() -> None:
     model = HistGradientBoostingClassifier(max_iter=3).fit(TRAIN, LABELS.astype(bool))
     same(exported(model, LATER), model.predict_proba(LATER)[:, 1])
+
+
+class Line:
+    """A classifier of a library that Laurel does not know: the mean of one column decides."""
+
+    def fit(self, matrix: np.ndarray, labels: np.ndarray) -> "Line":
+        self.classes_ = np.unique(labels)
+        self.middle = float(np.nanmean(matrix[:, NUMBER]))
+        return self
+
+    def predict_proba(self, matrix: np.ndarray) -> np.ndarray:
+        positive = 1 / (1 + np.exp(self.middle - matrix[:, NUMBER]))
+        return np.column_stack([1 - positive, positive])
+
+
+def write_line(model: Any, n_features: int) -> tuple[bytes, str]:
+    constants = [
+        numpy_helper.from_array(np.array(NUMBER, np.int64), "column"),
+        numpy_helper.from_array(np.array(model.middle), "middle"),
+    ]
+    nodes = [
+        helper.make_node("Gather", ["matrix", "column"], ["value"], axis=1),
+        helper.make_node("Sub", ["value", "middle"], ["margin"]),
+        helper.make_node("Sigmoid", ["margin"], ["probability"]),
+        helper.make_node("Cast", ["probability"], [OUTPUT], to=TensorProto.FLOAT),
+    ]
+    matrix = helper.make_tensor_value_info("matrix", TensorProto.DOUBLE, [None, n_features])
+    return finish(helper.make_graph(nodes, "line", [matrix], [], constants)), "float64"
+
+
+LINE = Exporter(
+    "Line",
+    lambda model: isinstance(model, Line),
+    write_line,
+    lambda model: {NUMBER: np.array([model.middle])},
+)
+
+
+def test_a_model_of_another_library_is_exported_once_it_has_an_exporter(
+    monkeypatch: pytest.MonkeyPatch, boosted: HistGradientBoostingClassifier
+) -> None:
+    monkeypatch.setattr(registry, "EXPORTERS", [*EXPORTERS, LINE])
+    model = Line().fit(TRAIN, LABELS)
+    same(exported(model, LATER), model.predict_proba(LATER)[:, 1])
+    assert thresholds(model) == {NUMBER: [model.middle]}
+    same(exported(boosted, LATER), boosted.predict_proba(LATER)[:, 1])
+
+
+def test_the_first_exporter_that_takes_a_model_exports_it(
+    monkeypatch: pytest.MonkeyPatch, boosted: HistGradientBoostingClassifier
+) -> None:
+    eager = Exporter("all", lambda model: True, lambda model, n_features: (b"mine", "float32"))
+    monkeypatch.setattr(registry, "EXPORTERS", [eager, *EXPORTERS])
+    assert export(boosted, 4) == (b"mine", "float32")
+    monkeypatch.setattr(registry, "EXPORTERS", [*EXPORTERS, eager])
+    assert export(boosted, 4)[1] == "float64"
+
+
+def test_a_model_that_no_exporter_takes_is_refused_with_what_is_supported() -> None:
+    model = Line().fit(TRAIN, LABELS)
+    message = (
+        r"Line of the library 'tests' cannot become ONNX: no exporter takes it\. "
+        r"Supported: HistGradientBoostingClassifier, what skl2onnx converts of scikit-learn\. "
+        r"Replace that step, or add an exporter to tasks/packages/exporters/registry\.py"
+    )
+    with pytest.raises(NotConvertible, match=message):
+        export(model, 4)
+
+
+def test_a_class_that_a_converter_was_registered_for_goes_through_skl2onnx() -> None:
+    class Own(LogisticRegression):
+        """A converter of skl2onnx is written for exactly this class."""
+
+    model = Own().fit(WHOLE, LABELS)
+    with pytest.raises(NotConvertible, match="Own of the library .* no exporter takes it"):
+        export(model, 4)
+    skl2onnx.update_registered_converter(
+        Own,
+        "OwnLogisticRegression",
+        calculate_linear_classifier_output_shapes,
+        convert_sklearn_linear_classifier,
+        options={name: [True, False] for name in ("zipmap", "nocl", "raw_scores")},
+    )
+    same(exported(model, WHOLE), model.predict_proba(WHOLE.astype(np.float32))[:, 1])

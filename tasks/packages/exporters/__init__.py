@@ -1,0 +1,1 @@
+"""A fitted model becomes ONNX: an exporter for each library."""

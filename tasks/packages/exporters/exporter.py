@@ -1,0 +1,51 @@
+"""What an exporter is, and what every exported model has in common.
+
+Input ``matrix`` ``(n_rows, n_features)``, one output ``(n_rows,)``: the probability of the positive
+class."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+OUTPUT = "positive_class_score"  # a name that no converter uses for a node of its own
+OPSETS = {"": 17, "ai.onnx.ml": 3}
+
+
+class NotConvertible(ValueError):
+    """A step cannot be served as ONNX; the message names it and the way out."""
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """One way from a fitted model to ONNX: exactly, or not at all.
+
+    ``supports`` says in words which models it ``takes``. ``export`` gives the ONNX bytes of a model
+    on ``n_features`` and the dtype of its matrix (``float64`` or ``float32``), and raises
+    ``NotConvertible``. ``thresholds`` are the values, by feature position, beside which its
+    conversion would go wrong first."""
+
+    supports: str
+    takes: Callable[[Any], bool]
+    export: Callable[[Any, int], tuple[bytes, str]]
+    thresholds: Callable[[Any], dict[int, np.ndarray]] = lambda model: {}
+
+
+def library_of(model: Any) -> str:
+    """The package that the model's class comes from: ``sklearn``."""
+    return type(model).__module__.partition(".")[0]
+
+
+def finish(graph: Any) -> bytes:
+    """The model of ``graph`` as bytes; its one output is the float32 node ``OUTPUT``."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [None]))
+    made = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid(*one) for one in OPSETS.items()], ir_version=9
+    )
+    onnx.checker.check_model(made)
+    return made.SerializeToString()

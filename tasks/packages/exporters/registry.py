@@ -1,0 +1,46 @@
+"""The exporters, in the order in which they are asked: the first that takes a model exports it."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tasks.packages.exporters.boosting import BOOSTING
+from tasks.packages.exporters.exporter import Exporter, NotConvertible, library_of
+from tasks.packages.exporters.scikit_learn import SCIKIT_LEARN
+
+if TYPE_CHECKING:
+    from sklearn.base import ClassifierMixin
+
+EXPORTERS: list[Exporter] = [BOOSTING, SCIKIT_LEARN]
+
+
+def export(model: "ClassifierMixin", n_features: int) -> tuple[bytes, str]:
+    """The ONNX bytes of ``model`` and the dtype of its matrix (``float64`` or ``float32``).
+
+    Raises ``NotConvertible``, also for a model that no exporter takes."""
+    exporter = _exporter_of(model)
+    if list(model.classes_) != [0, 1]:
+        raise NotConvertible(
+            f"{type(model).__name__} was fitted on the classes {list(model.classes_)}, "
+            "expected 0 and 1."
+        )
+    return exporter.export(model, n_features)
+
+
+def thresholds(model: "ClassifierMixin") -> dict[int, np.ndarray]:
+    """The values, by feature position, beside which the conversion of ``model`` would go wrong
+    first.
+    """
+    return _exporter_of(model).thresholds(model)
+
+
+def _exporter_of(model: Any) -> Exporter:
+    for exporter in EXPORTERS:
+        if exporter.takes(model):
+            return exporter
+    supported = ", ".join(exporter.supports for exporter in EXPORTERS)
+    raise NotConvertible(
+        f"{type(model).__name__} of the library {library_of(model)!r} cannot become ONNX: no "
+        f"exporter takes it. Supported: {supported}. Replace that step, or add an exporter to "
+        "tasks/packages/exporters/registry.py."
+    )

@@ -1,0 +1,76 @@
+"""What of scikit-learn is known to convert wrongly, without a word: it is refused by name of the
+step (docs/decisions/0006-onnx.md).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tasks.packages.exporters.exporter import NotConvertible
+
+# Where scikit-learn keeps the estimators inside another one.
+_HOLDERS = (
+    *("steps", "transformers_", "transformer_list"),
+    *("estimator", "estimators_", "best_estimator_", "final_estimator_", "calibrated_classifiers_"),
+)
+
+
+def refuse_traps(model: Any) -> None:
+    """Raises ``NotConvertible`` for the first step of ``model`` that would score otherwise."""
+    for step in steps_of(model):
+        _refuse_known_traps(step, alone=step is model)
+
+
+def steps_of(model: Any) -> Iterator[Any]:
+    """``model`` and every estimator inside it: steps, columns' transformers, members of an
+    ensemble.
+    """
+    yield model
+    for holder in _HOLDERS:
+        yield from _held(getattr(model, holder, None))
+
+
+def _held(value: Any) -> Iterator[Any]:
+    if isinstance(value, (list, tuple, np.ndarray)):
+        for one in value:
+            yield from _held(one)
+    elif hasattr(value, "__dict__"):
+        yield from steps_of(value)
+
+
+def _learned_nulls(tree: Any) -> bool:
+    """Whether a tree shows that it was trained on missing values: where it saw none, they are sent
+    to the larger child.
+
+    A single tree may have learned just that; the proof on rows with nulls
+    (tasks/packages/packaging.py) catches it."""
+    inner = tree.children_left >= 0
+    left, right = tree.children_left[inner], tree.children_right[inner]
+    larger = tree.n_node_samples[left] > tree.n_node_samples[right]
+    return bool(np.any(tree.missing_go_to_left[inner].astype(bool) != larger))
+
+
+def _refuse_known_traps(step: Any, alone: bool) -> None:
+    name = type(step).__name__
+    categorical = getattr(step, "is_categorical_", None)
+    if name.startswith("HistGradientBoosting") and categorical is not None and np.any(categorical):
+        raise NotConvertible(
+            f"{name} with categorical_features scores wrongly in ONNX. Leave the codes as "
+            "numbers: drop categorical_features."
+        )
+    if name.startswith("HistGradientBoosting") and not alone:
+        raise NotConvertible(
+            f"{name} inside another step loses its double thresholds in ONNX. Let the "
+            "candidate build it alone: it takes "
+            "codes and missing values as they are."
+        )
+    members = getattr(step, "estimators_", ())
+    whole = (step, *(members.ravel() if isinstance(members, np.ndarray) else members))
+    if any(_learned_nulls(one.tree_) for one in whole if hasattr(one, "tree_")):
+        raise NotConvertible(
+            f"{name} trained on missing values scores wrongly in ONNX. Put a SimpleImputer "
+            "before it."
+        )
+    if name == "LinearDiscriminantAnalysis":
+        raise NotConvertible(f"{name} has other probabilities in ONNX. Use LogisticRegression.")
