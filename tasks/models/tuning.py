@@ -15,8 +15,9 @@ import numpy as np
 import polars as pl
 
 from tasks.measures.metrics import score
+from tasks.models.growing import grow_of
 from tasks.models.modelling import build, encoder, inputs, labels
-from tasks.outside.user_code import UseCaseFailed, calling
+from tasks.outside.user_code import calling
 from usecases.definition import Candidate, Metric, Range, UseCase
 
 GROUP = 4
@@ -104,6 +105,7 @@ def tune(
                     candidate,
                     case,
                     {k: _suggest(trial, k, r) for k, r in search.space.items()},
+                    resource,
                     seed,
                 )
                 for trial in asked
@@ -140,18 +142,7 @@ def check_search(case: UseCase, candidate: Candidate, seed: int) -> None:
     for end in ("low", "high"):
         params = {name: _end(within, end) for name, within in search.space.items()}
         estimator = build(case, candidate, {**candidate.params, **params}, seed)
-    needed = [
-        name for name in (search.resource[0], "warm_start") if name not in estimator.get_params()
-    ]
-    if needed:
-        raise UseCaseFailed(
-            f"{case.name}: search of candidate {candidate.name!r} grows "
-            f"{search.resource[0]!r} with warm_start, and the "
-            f"{type(estimator).__name__} that build gives has no parameter "
-            f"{' and no '.join(map(repr, needed))}. "
-            "Name one that grows, such as ('max_iter', (20, 50, 100)) of "
-            "HistGradientBoostingClassifier, or drop search."
-        )
+        grow_of(case, candidate, search.resource[0], estimator)
 
 
 def _end(within: Range, end: str) -> float | int:
@@ -181,16 +172,23 @@ class _Split:
 
 
 class _Climb:
-    """One trial on its way up the rungs; the estimator grows (warm start) and is not fitted
+    """One trial on its way up the rungs; the estimator grows and is not fitted
     anew.
     """
 
     def __init__(
-        self, trial: Any, candidate: Candidate, case: UseCase, params: Mapping[str, Any], seed: int
+        self,
+        trial: Any,
+        candidate: Candidate,
+        case: UseCase,
+        params: Mapping[str, Any],
+        resource: str,
+        seed: int,
     ) -> None:
         self.trial, self.params = trial, params
         self._case, self._candidate = case, candidate
         self.estimator = build(case, candidate, {**candidate.params, **params}, seed)
+        self._grow = grow_of(case, candidate, resource, self.estimator)
         self.value, self.pruned = float("nan"), False
 
     def reach(self, resource: str, rung: int, data: _Split, metric: Metric) -> float:
@@ -198,8 +196,9 @@ class _Climb:
         with calling(
             self._case.name, call, "docs/use-cases.md says what Search asks of an estimator."
         ):
-            self.estimator.set_params(**{resource: rung, "warm_start": True})
-            self.estimator.fit(data.fit_matrix, data.fit_labels)
+            self.estimator = self._grow(
+                self.estimator, resource, rung, data.fit_matrix, data.fit_labels
+            )
         return score(
             metric, data.check_labels, self.estimator.predict_proba(data.check_matrix)[:, 1]
         )
