@@ -1,6 +1,5 @@
 """The fits of a backtest: each is made once, and charged to every strategy that asks for it."""
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from tasks.drift.verdict import calibrate
 from tasks.measures.metrics import score
 from tasks.models import modelling
 from tasks.models.cross_fitting import cross_fit
+from tasks.models.executors import core_threads
 from tasks.models.tuning import inner_split, tune
 from usecases.definition import SCORE, Candidate, UseCase
 
@@ -155,9 +155,8 @@ class History:
         def search() -> Mapping[str, Any]:
             self.say(f"HPO of {candidate.name} on {periods[0]}..{periods[-1]}")
             rows, check = inner_split(self.case, periods, self.labelled(*periods))
-            return tune(
-                self.case, candidate, rows, check, self.seed, os.cpu_count() or 1, first
-            ).params
+            with core_threads() as threads:
+                return tune(self.case, candidate, rows, check, self.seed, threads, first).params
 
         return self._once(
             ("tune", candidate.name, periods, [sorted(one.items()) for one in first]), search

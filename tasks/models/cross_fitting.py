@@ -6,8 +6,6 @@ spread), so a window would differ from them though nothing changed. Each block's
 a clone fitted on the other blocks (cross-fitting: Stone 1974), and that clone's permutation
 importance (Breiman 2001) is taken on the same unseen rows."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +14,7 @@ import polars as pl
 
 from tasks.measures.plots import permutation_importance
 from tasks.models import modelling
-from tasks.models.tuning import one_thread
+from tasks.models.executors import core_threads
 from usecases.definition import UseCase
 
 if TYPE_CHECKING:
@@ -47,8 +45,6 @@ def cross_fit(case: UseCase, fitted: "Pipeline", training: pl.DataFrame, seed: i
 
     A clone is fitted on at most 50,000 rows, and its importance is taken on at most 4,000.
     """
-    from threadpoolctl import threadpool_limits
-
     fold, truth = _folds(case, training), modelling.labels(case, training)
     scores = np.full(len(training), np.nan)
 
@@ -65,12 +61,7 @@ def cross_fit(case: UseCase, fitted: "Pipeline", training: pl.DataFrame, seed: i
             model, matrix, truth[inside], case.gate.metric, seed, rows=_IMPORTANCE_ROWS
         )
 
-    # A fold a core. scikit-learn's own threads wait for one another at each split: where other
-    # programs use the cores, for a minute.
-    with (
-        threadpool_limits(1, user_api="blas"),
-        ThreadPoolExecutor(os.cpu_count() or 1, initializer=one_thread) as threads,
-    ):
+    with core_threads() as threads:
         lost = [
             found
             for found in threads.map(leave_out, range(fold.max(initial=0) + 1))

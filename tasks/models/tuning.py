@@ -2,23 +2,27 @@
 same seed.
 
 Trials are asked for in groups of fixed size and climb the rungs together; a group's scores are told
-in its own order, whatever order the threads finish in. What TPE and the pruner see therefore does
-not depend on the number of cores. The split lies inside the training window (its last period), so
+in its own order, whatever order the workers finish in. What TPE and the pruner see therefore does
+not depend on the number of workers. The split lies inside the training window (its last period), so
 the hold-out stays unseen."""
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from tasks.measures.metrics import score
+from tasks.models.climbing import Climb, Split, climb_all
 from tasks.models.growing import grow_of
 from tasks.models.modelling import build, encoder, inputs, labels
-from tasks.outside.user_code import calling
-from usecases.definition import Candidate, Metric, Range, UseCase
+from usecases.definition import Candidate, Metric, Range, Search, UseCase
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import Trial as OptunaTrial
+    from optuna.trial import TrialState
 
 GROUP = 4
 
@@ -51,83 +55,88 @@ def tune(
     fit_rows: pl.DataFrame,
     check_rows: pl.DataFrame,
     seed: int,
-    workers: int,
+    executor: Executor,
     first: tuple[Mapping[str, Any], ...] = (),
     progress: Callable[[int, int, float], None] = lambda done, trials, best: None,
 ) -> Tuned:
     """Search ``candidate.search`` on ``fit_rows``, scored by the gate's metric on ``check_rows``.
 
-    ``first`` are tried before any other (defaults, the champion's parameters); ``progress`` gets
-    trials done, in all, and the best score. Raises ``ValueError`` for a candidate without a search
-    space, or rows of a single class."""
-    import optuna
-    from threadpoolctl import threadpool_limits
-
+    Trials are fitted in ``executor``. ``first`` are tried before any other (defaults, the
+    champion's parameters); ``progress`` gets trials done, in all, and the best score. Raises
+    ``ValueError`` for a candidate without a search space, or rows of a single class, and
+    ``WorkersLost``."""
     search = candidate.search
     if search is None:
         raise ValueError(f"Candidate {candidate.name!r} of {case.name!r} has no search space.")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    split = _split(case, fit_rows, check_rows)
+    study = _study(case.gate.metric, search, seed, first)
+    trials: list[Trial] = []
+    while len(trials) < search.trials:
+        group = [
+            _RunningTrial(study.ask(), case, candidate, search, seed)
+            for _ in range(min(GROUP, search.trials - len(trials)))
+        ]
+        _climb_rungs(executor, group, search.resource[1], split)
+        for trial in group:
+            study.tell(trial.asked, None if trial.pruned else trial.score, _state(trial.pruned))
+            trials.append(trial.record())
+        progress(len(trials), search.trials, study.best_value)
     resource, rungs = search.resource
-    metric = case.gate.metric
-    codes = encoder(case).fit(inputs(case, fit_rows))
-    data = _Split(
-        codes.transform(inputs(case, fit_rows)),
-        labels(case, fit_rows),
-        codes.transform(inputs(case, check_rows)),
-        labels(case, check_rows),
+    return Tuned(
+        candidate.name,
+        {**candidate.params, **study.best_params, resource: rungs[-1]},
+        float(study.best_value),
+        tuple(trials),
     )
-    if min(len(np.unique(data.fit_labels)), len(np.unique(data.check_labels))) < 2:
-        raise ValueError(
-            f"HPO of {case.name!r} needs both classes of {case.label!r} on either side of "
-            "its inner split."
-        )
+
+
+def _study(
+    metric: Metric, search: Search, seed: int, first: tuple[Mapping[str, Any], ...]
+) -> "Study":
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         direction="maximize" if metric.higher_is_better else "minimize",
         sampler=optuna.samplers.TPESampler(
             seed=seed, n_startup_trials=2 * GROUP, constant_liar=True
         ),
-        pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=rungs[0], reduction_factor=2),
+        pruner=optuna.pruners.SuccessiveHalvingPruner(
+            min_resource=search.resource[1][0], reduction_factor=2
+        ),
     )
     for params in first:
         study.enqueue_trial(
             {name: params[name] for name in search.space if name in params}, skip_if_exists=True
         )
-    done: list[Trial] = []
-    with (
-        threadpool_limits(1, user_api="blas"),
-        ThreadPoolExecutor(workers, initializer=one_thread) as threads,
-    ):
-        while len(done) < search.trials:
-            asked = [study.ask() for _ in range(min(GROUP, search.trials - len(done)))]
-            climbs = [
-                _Climb(
-                    trial,
-                    candidate,
-                    case,
-                    {k: _suggest(trial, k, r) for k, r in search.space.items()},
-                    resource,
-                    seed,
-                )
-                for trial in asked
-            ]
-            for rung in rungs:
-                alive = [climb for climb in climbs if not climb.pruned]
-                values = threads.map(
-                    lambda climb, rung=rung: climb.reach(resource, rung, data, metric), alive
-                )
-                for climb, value in zip(alive, list(values), strict=True):
-                    climb.told(value, rung, last=rung == rungs[-1])
-            for climb in climbs:
-                study.tell(climb.trial, None if climb.pruned else climb.value, _state(climb.pruned))
-                done.append(Trial(climb.trial.number, climb.params, climb.value, climb.pruned))
-            progress(len(done), search.trials, study.best_value)
-    best = study.best_trial
-    return Tuned(
-        candidate.name,
-        {**candidate.params, **best.params, resource: rungs[-1]},
-        float(study.best_value),
-        tuple(done),
+    return study
+
+
+def _split(case: UseCase, fit_rows: pl.DataFrame, check_rows: pl.DataFrame) -> Split:
+    codes = encoder(case).fit(inputs(case, fit_rows))
+    split = Split(
+        codes.transform(inputs(case, fit_rows)),
+        labels(case, fit_rows),
+        codes.transform(inputs(case, check_rows)),
+        labels(case, check_rows),
     )
+    if min(len(np.unique(split.fit_labels)), len(np.unique(split.check_labels))) < 2:
+        raise ValueError(
+            f"HPO of {case.name!r} needs both classes of {case.label!r} on either side of "
+            "its inner split."
+        )
+    return split
+
+
+def _climb_rungs(
+    executor: Executor, group: list["_RunningTrial"], rungs: tuple[int, ...], split: Split
+) -> None:
+    """Take the trials of a group up the rungs together, and prune them on the way."""
+    for rung in rungs:
+        alive = [trial for trial in group if not trial.pruned]
+        answers = climb_all(executor, [trial.step(rung, split) for trial in alive])
+        for trial, (estimator, score) in zip(alive, answers, strict=True):
+            trial.take(estimator, score, rung, last=rung == rungs[-1])
 
 
 def check_search(case: UseCase, candidate: Candidate, seed: int) -> None:
@@ -163,70 +172,48 @@ def inner_split(
     return rows.filter(~last), rows.filter(last)
 
 
-@dataclass(frozen=True)
-class _Split:
-    fit_matrix: np.ndarray
-    fit_labels: np.ndarray
-    check_matrix: np.ndarray
-    check_labels: np.ndarray
-
-
-class _Climb:
-    """One trial on its way up the rungs; the estimator grows and is not fitted
-    anew.
-    """
+class _RunningTrial:
+    """A trial that climbs the rungs; ``asked`` is Optuna's own object of it."""
 
     def __init__(
-        self,
-        trial: Any,
-        candidate: Candidate,
-        case: UseCase,
-        params: Mapping[str, Any],
-        resource: str,
-        seed: int,
+        self, asked: "OptunaTrial", case: UseCase, candidate: Candidate, search: Search, seed: int
     ) -> None:
-        self.trial, self.params = trial, params
-        self._case, self._candidate = case, candidate
-        self.estimator = build(case, candidate, {**candidate.params, **params}, seed)
-        self._grow = grow_of(case, candidate, resource, self.estimator)
-        self.value, self.pruned = float("nan"), False
+        self.asked = asked
+        self.params = {name: _suggest(asked, name, within) for name, within in search.space.items()}
+        self.score, self.pruned = float("nan"), False
+        self._case, self._candidate, self._resource = case, candidate, search.resource[0]
+        self._estimator = build(case, candidate, {**candidate.params, **self.params}, seed)
+        self._grow = grow_of(case, candidate, self._resource, self._estimator)
 
-    def reach(self, resource: str, rung: int, data: _Split, metric: Metric) -> float:
-        call = f"a trial of candidate {self._candidate.name!r} with {dict(self.params)}"
-        with calling(
-            self._case.name, call, "docs/use-cases.md says what Search asks of an estimator."
-        ):
-            self.estimator = self._grow(
-                self.estimator, resource, rung, data.fit_matrix, data.fit_labels
-            )
-        return score(
-            metric, data.check_labels, self.estimator.predict_proba(data.check_matrix)[:, 1]
+    def step(self, rung: int, split: Split) -> Climb:
+        return Climb(
+            self._case.name,
+            f"a trial of candidate {self._candidate.name!r} with {self.params}",
+            self._estimator,
+            self._grow,
+            self._resource,
+            rung,
+            split,
+            self._case.gate.metric,
         )
 
-    def told(self, value: float, rung: int, last: bool) -> None:
-        self.value = value
-        self.trial.report(value, rung)
-        self.pruned = not last and self.trial.should_prune()
+    def take(self, estimator: Any, score: float, rung: int, last: bool) -> None:
+        """What the step to ``rung`` gave."""
+        self._estimator, self.score = estimator, score
+        self.asked.report(score, rung)
+        self.pruned = not last and self.asked.should_prune()
+
+    def record(self) -> Trial:
+        return Trial(self.asked.number, self.params, self.score, self.pruned)
 
 
-def one_thread() -> None:
-    """Trials share the cores among themselves; an estimator's own threads would only fight over
-    them.
-
-    OpenMP's limit is one of the thread that sets it, and ends with it; that of BLAS is the whole
-    process's, so ``tune`` gives it back."""
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(1, user_api="openmp")
-
-
-def _suggest(trial: Any, name: str, within: Range) -> float | int:
+def _suggest(trial: "OptunaTrial", name: str, within: Range) -> float | int:
     if within.integer:
         return trial.suggest_int(name, int(within.low), int(within.high), log=within.log)
     return trial.suggest_float(name, within.low, within.high, log=within.log)
 
 
-def _state(pruned: bool) -> Any:
+def _state(pruned: bool) -> "TrialState":
     from optuna.trial import TrialState
 
     return TrialState.PRUNED if pruned else TrialState.COMPLETE

@@ -2,7 +2,6 @@
 registration.
 """
 
-import os
 import tempfile
 import time
 from dataclasses import replace
@@ -26,6 +25,7 @@ from tasks.measures.intervals import days_of, intervals
 from tasks.measures.metrics import metrics_of, score
 from tasks.messages.announcements import metric_name, number, training_finished, tuning_finished
 from tasks.models import modelling
+from tasks.models.executors import core_threads
 from tasks.models.tuning import Tuned, inner_split, tune
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, tell
 from tasks.packages.packaging import Holdout, Origin, make_package
@@ -171,7 +171,7 @@ def tune_candidates(plan: Plan) -> Recipe | None:
     case = load(plan.use_case)
     _, rows = training_rows(case, plan)
     fit_rows, check_rows = inner_split(case, plan.periods, rows)
-    metric, found = case.gate.metric, list[Tuned]()
+    metric, searches = case.gate.metric, list[Tuned]()
     for candidate in (c for c in case.candidates if c.search):
         known = [recipe.params for recipe in plan.recipes if recipe.candidate == candidate.name]
         bar = create_progress_artifact(
@@ -192,24 +192,16 @@ def tune_candidates(plan: Plan) -> Recipe | None:
             update_progress_artifact(bar, 100.0 * done / trials)
 
         first = (*known, candidate.params)
-        found.append(
-            tune(
-                case,
-                candidate,
-                fit_rows,
-                check_rows,
-                plan.seed,
-                os.cpu_count() or 1,
-                first,
-                progress,
+        with core_threads() as threads:
+            searches.append(
+                tune(case, candidate, fit_rows, check_rows, plan.seed, threads, first, progress)
             )
-        )
-        _report_trials(case, found[-1])
-    if not found:
+        _report_trials(case, searches[-1])
+    if not searches:
         return None
-    best = max(found, key=lambda tuned: metric.gain(tuned.score, 0.0))
-    pruned = sum(trial.pruned for tuned in found for trial in tuned.trials)
-    why = f"best of {sum(len(tuned.trials) for tuned in found)} trials, {pruned} pruned"
+    best = max(searches, key=lambda tuned: metric.gain(tuned.score, 0.0))
+    pruned = sum(trial.pruned for tuned in searches for trial in tuned.trials)
+    why = f"best of {sum(len(tuned.trials) for tuned in searches)} trials, {pruned} pruned"
     return Recipe(candidate=best.candidate, params=dict(best.params), why=why)
 
 

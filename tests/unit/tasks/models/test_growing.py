@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from usecases.toy import toy_rows
 
 from tasks.models import growing
+from tasks.models.executors import core_threads
 from tasks.models.growing import GROWERS, Grower
 from tasks.models.tuning import check_search, tune
 from tasks.outside.user_code import UseCaseFailed
@@ -70,7 +71,8 @@ def test_each_trial_goes_on_with_what_its_last_rung_gave(
     monkeypatch.setattr(growing, "GROWERS", [*GROWERS, RESUME])
     reached.clear()
     check_search(case, CANDIDATE, seed=7)
-    found = tune(case, CANDIDATE, *sides, 7, 2)
+    with core_threads(2) as threads:
+        found = tune(case, CANDIDATE, *sides, 7, threads)
     assert len(found.trials) == 5
     assert found.params["rounds"] == RUNGS[-1]
     assert all(model.history == RUNGS[: len(model.history)] for model in reached)

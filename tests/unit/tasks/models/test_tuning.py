@@ -1,3 +1,6 @@
+import pickle
+from collections.abc import Collection
+from concurrent.futures import BrokenExecutor, Executor, Future
 from typing import Any
 
 import polars as pl
@@ -6,9 +9,35 @@ from threadpoolctl import threadpool_info
 from usecases.toy import toy_rows
 
 from tasks.measures.metrics import score
+from tasks.models.climbing import WorkersLost
+from tasks.models.executors import core_threads
 from tasks.models.modelling import fit, labels, predict
 from tasks.models.tuning import Tuned, tune
+from tasks.outside.user_code import UseCaseFailed
 from usecases.definition import LOG_LOSS, ROC_AUC, Gate, UseCase, load
+
+
+class AtOnce(Executor):
+    """Does all work in this thread; what goes there and what comes back is pickled, as for a worker
+    elsewhere. The workers of the submissions ``lost``, by their number, die.
+    """
+
+    def __init__(self, lost: Collection[int] = ()) -> None:
+        self.submitted, self._lost = 0, lost
+
+    def submit(self, call: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        future = Future[Any]()
+        if self.submitted in self._lost:
+            future.set_exception(BrokenExecutor("a worker died"))
+        else:
+            call, args = pickle.loads(pickle.dumps((call, args)))
+            try:
+                future.set_result(pickle.loads(pickle.dumps(call(*args))))
+            except UseCaseFailed as error:
+                future.set_exception(error)
+        self.submitted += 1
+        return future
+
 
 CHAMPION = {"learning_rate": 0.11, "max_leaf_nodes": 13, "max_iter": 40}
 DEFAULT = {"learning_rate": 0.1, "max_leaf_nodes": 31}
@@ -32,7 +61,18 @@ def search(
     workers: int = 2,
     **more: Any,
 ) -> Tuned:
-    return tune(case, case.candidate("boosting"), *sides, seed, workers, **more)
+    with core_threads(workers) as threads:
+        return search_in(threads, case, sides, seed, **more)
+
+
+def search_in(
+    executor: Executor,
+    case: UseCase,
+    sides: tuple[pl.DataFrame, pl.DataFrame],
+    seed: int = 7,
+    **more: Any,
+) -> Tuned:
+    return tune(case, case.candidate("boosting"), *sides, seed, executor, **more)
 
 
 def test_the_process_has_its_threads_back_afterwards(
@@ -157,7 +197,7 @@ def test_a_candidate_without_a_search_space_is_refused_by_name(
     case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame]
 ) -> None:
     with pytest.raises(ValueError, match="'logistic' of 'toy' has no search space"):
-        tune(case, case.candidate("logistic"), *sides, 7, 1)
+        tune(case, case.candidate("logistic"), *sides, 7, AtOnce())
 
 
 @pytest.mark.parametrize("side", [0, 1], ids=["fitted on", "scored on"])
@@ -170,3 +210,47 @@ def test_a_single_class_on_either_side_is_refused(
     ]
     with pytest.raises(ValueError, match="needs both classes of 'won'"):
         search(case, (given[0], given[1]))
+
+
+def test_another_executor_gives_the_same(
+    case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame], tuned: Tuned
+) -> None:
+    assert search_in(AtOnce(), case, sides, first=(CHAMPION, DEFAULT)) == tuned
+
+
+def test_a_lost_worker_costs_no_trial(
+    case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame], tuned: Tuned
+) -> None:
+    once, whole = AtOnce(lost={1, 5}), AtOnce()
+    assert search_in(once, case, sides, first=(CHAMPION, DEFAULT)) == tuned
+    search_in(whole, case, sides, first=(CHAMPION, DEFAULT))
+    assert once.submitted == whole.submitted + 2
+
+
+def test_workers_that_are_lost_again_end_the_search_with_a_reason(
+    case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame]
+) -> None:
+    with pytest.raises(
+        WorkersLost, match="toy: HPO lost its workers at max_iter=10.*a worker died"
+    ):
+        search_in(AtOnce(lost=range(100)), case, sides)
+
+
+def test_as_many_trials_as_asked_are_made_though_they_come_in_groups(
+    case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame]
+) -> None:
+    boosting = case.candidate("boosting")
+    assert boosting.search is not None
+    few = boosting.model_copy(update={"search": boosting.search.model_copy(update={"trials": 6})})
+    found = tune(case, few, *sides, 7, AtOnce())
+    assert [trial.number for trial in found.trials] == list(range(6))
+
+
+def test_an_error_of_a_trial_is_not_taken_for_a_lost_worker(
+    case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame]
+) -> None:
+    executor = AtOnce()
+    broken = case.candidate("boosting").model_copy(update={"params": {"max_bins": 1000}})
+    with pytest.raises(UseCaseFailed, match="toy: a trial of candidate 'boosting'"):
+        tune(case, broken, *sides, 7, executor)
+    assert executor.submitted == 4

@@ -1,0 +1,91 @@
+"""One step of a trial on its way up the rungs: what travels to a worker, and what comes back."""
+
+from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tasks.measures.metrics import score
+from tasks.models.growing import Grow
+from tasks.outside.user_code import calling
+from usecases.definition import Metric
+
+_LOST = (BrokenExecutor, CancelledError)
+
+
+class WorkersLost(RuntimeError):
+    """The executor lost a worker, and the next one too."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """What trials are fitted on, and what they are scored on: matrices ``(n_rows, n_features)`` and
+    labels ``(n_rows,)``.
+    """
+
+    fit_matrix: np.ndarray
+    fit_labels: np.ndarray
+    check_matrix: np.ndarray
+    check_labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Climb:
+    """Grow ``estimator`` to ``rung`` and score it by ``metric``. ``call`` names the trial, for an
+    error of the use case's code.
+    """
+
+    use_case: str
+    call: str
+    estimator: Any
+    grow: Grow
+    resource: str
+    rung: int
+    split: Split
+    metric: Metric
+
+
+def climb(step: Climb) -> tuple[Any, float]:
+    """The grown estimator and its score. It needs nothing of the process that it runs in, and takes
+    one core there.
+    """
+    from threadpoolctl import threadpool_limits
+
+    split, wanted = step.split, "docs/use-cases.md says what Search asks of an estimator."
+    with threadpool_limits(1, user_api="openmp"):
+        with calling(step.use_case, step.call, wanted):
+            grown = step.grow(
+                step.estimator, step.resource, step.rung, split.fit_matrix, split.fit_labels
+            )
+        predicted = grown.predict_proba(split.check_matrix)[:, 1]
+    return grown, score(step.metric, split.check_labels, predicted)
+
+
+def climb_all(executor: Executor, steps: Sequence[Climb]) -> list[tuple[Any, float]]:
+    """``climb`` of all ``steps``, in their order. What a lost worker had is asked for once more.
+
+    Raises ``WorkersLost``, and what ``climb`` raises."""
+    futures: list[Future[tuple[Any, float]]] = []
+    try:
+        futures.extend(executor.submit(climb, step) for step in steps)
+        return [_result(executor, *pair) for pair in zip(futures, steps, strict=True)]
+    except _LOST as error:
+        raise WorkersLost(
+            f"{steps[0].use_case}: HPO lost its workers at {steps[0].resource}={steps[0].rung} "
+            f"({type(error).__name__}: {error}). Was there enough memory? Start the run again, "
+            "with fewer workers if it is lost again."
+        ) from error
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _result(
+    executor: Executor, future: "Future[tuple[Any, float]]", step: Climb
+) -> tuple[Any, float]:
+    try:
+        return future.result()
+    except _LOST:
+        return executor.submit(climb, step).result()
