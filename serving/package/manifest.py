@@ -8,7 +8,7 @@ is loaded.
     reference.parquet   rows and scores that the drift check compares with (never read by the
                         service)
 
-``tasks/packages/packaging.py`` makes and proves it; the service and the contest read it here. This
+``tasks/packages`` makes and proves it; the service and the contest read it here. This
 module imports no training library. The manifest's own digest is a tag of the model version, so a
 package is verified from the registry down."""
 

@@ -13,7 +13,7 @@ from tasks.models.tuning import check_search
 from tasks.outside.user_code import UseCaseFailed, calling
 from tasks.packages.exporters.exporter import NotConvertible
 from tasks.packages.exporters.registry import export
-from tasks.packages.packaging import with_nulls
+from tasks.packages.proof import with_nulls
 from usecases.definition import Candidate, UseCase
 
 ROWS_OF_A_CLASS = 300

@@ -44,7 +44,7 @@ def _learned_nulls(tree: Any) -> bool:
     to the larger child.
 
     A single tree may have learned just that; the proof on rows with nulls
-    (tasks/packages/packaging.py) catches it."""
+    (tasks/packages/proof.py) catches it."""
     inner = tree.children_left >= 0
     left, right = tree.children_left[inner], tree.children_right[inner]
     larger = tree.n_node_samples[left] > tree.n_node_samples[right]

@@ -29,11 +29,10 @@ from tasks.packages.packaging import (
     SMOKE_ROWS,
     Made,
     Origin,
-    ParityBroken,
     make_package,
-    prove,
     score_rows,
 )
+from tasks.packages.proof import ParityBroken, prove
 from usecases.definition import SCORE, Candidate, Promotion, UseCase
 
 ORIGIN = Origin(

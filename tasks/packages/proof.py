@@ -1,0 +1,127 @@
+"""The proof of a model package: the ONNX model must answer as the pipeline does."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from serving.package.manifest import Parity
+from serving.package.model import Package
+from tasks.data.kinds import KINDS
+from tasks.models.modelling import inputs
+from tasks.packages.exporters.registry import thresholds
+from usecases.definition import UseCase
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+
+class ParityBroken(ValueError):
+    """The ONNX model does not answer as the pipeline it was made of: it must not be served."""
+
+
+def prove(
+    case: UseCase, fitted: "Pipeline", package: Package, rows: pl.DataFrame, seed: int
+) -> Parity:
+    """Compare package and pipeline on ``rows``, on rows moved beside the model's thresholds, and on
+    rows with nulls.
+
+    A decision counts as changed when both scores are further than the tolerance from the decision
+    threshold. Raises ``ParityBroken`` with the worst row."""
+    chance = np.random.default_rng(seed)
+    rows = pl.concat([rows.select(case.column_names), _with_nulls(case, rows, chance)])
+    matrix = _encoded_alike(case, fitted, package, rows)
+    beside = _beside_thresholds(matrix, thresholds(fitted.named_steps["model"]), chance)
+    everything = np.vstack([matrix, beside])
+    try:
+        expected = fitted.named_steps["model"].predict_proba(everything)[:, 1]
+    except ValueError as error:
+        raise ParityBroken(
+            "The pipeline refuses rows that the service lets through, with nulls in "
+            f"nullable columns and unknown categories: {error}"
+        ) from error
+    scores = package.score(everything.astype(package.manifest.dtype))
+    parity = _parity(case, scores, expected)
+    if parity.changed_decisions or not parity.largest_difference <= case.parity_tolerance:
+        worst = int(np.abs(scores - expected).argmax())
+        raise ParityBroken(
+            f"ONNX and scikit-learn disagree by up to {parity.largest_difference:.2g} "
+            f"(tolerated {case.parity_tolerance:g}), {parity.changed_decisions} decisions "
+            f"change; worst is row {worst} of the proof: "
+            f"{dict(zip(package.names, everything[worst].tolist(), strict=True))}."
+        )
+    return parity
+
+
+def _encoded_alike(
+    case: UseCase, fitted: "Pipeline", package: Package, rows: pl.DataFrame
+) -> np.ndarray:
+    """The matrix ``(n_rows, n_features)`` that the pipeline encodes, as the service does.
+
+    Raises ``ParityBroken`` with the first column that differs."""
+    frame = inputs(case, rows)
+    matrix = np.asarray(fitted.named_steps["encode"].transform(frame), dtype=np.float64)
+    encoded = package.encode({name: rows[name].to_list() for name in package.names})
+    same = (encoded == matrix.astype(encoded.dtype)) | (np.isnan(encoded) & np.isnan(matrix))
+    if not same.all():
+        column = package.names[int(np.flatnonzero(~same.all(axis=0))[0])]
+        raise ParityBroken(
+            f"The service would encode column {column!r} otherwise than the pipeline does."
+        )
+    return matrix
+
+
+def _parity(case: UseCase, scores: np.ndarray, expected: np.ndarray) -> Parity:
+    limit, tolerance = case.decision_threshold, case.parity_tolerance
+    unsure = np.minimum(np.abs(scores - limit), np.abs(expected - limit)) <= tolerance
+    changed = ((scores >= limit) != (expected >= limit)) & ~unsure
+    difference = np.abs(scores - expected)
+    return Parity(len(scores), float(difference.max()), int(changed.sum()))
+
+
+def with_nulls(case: UseCase, rows: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """A hundred of ``rows`` with nulls and unknown categories wherever the service lets them
+    through.
+    """
+    return _with_nulls(case, rows, np.random.default_rng(seed), wanted=100)
+
+
+def _beside_thresholds(
+    matrix: np.ndarray, splits: dict[int, np.ndarray], chance: np.random.Generator, rows: int = 2000
+) -> np.ndarray:
+    """Real rows with one value moved onto, just under or just over a split ``(rows, n_features)``;
+    none without splits.
+    """
+    if not splits:
+        return matrix[:0]
+    moved = matrix[chance.integers(0, len(matrix), rows)].copy()
+    features = chance.choice(list(splits), rows)
+    for row, feature in enumerate(features):
+        at = chance.choice(splits[int(feature)])
+        moved[row, feature] = chance.choice(
+            [at, np.nextafter(at, np.inf), np.nextafter(at, -np.inf)]
+        )
+    return moved
+
+
+def _with_nulls(
+    case: UseCase, rows: pl.DataFrame, chance: np.random.Generator, wanted: int = 500
+) -> pl.DataFrame:
+    """Real rows with nulls and unknown categories wherever the service lets them through: in all
+    such places in the first.
+    """
+    some = rows.select(case.column_names)[chance.integers(0, len(rows), wanted)]
+    for column in case.columns:
+        for value in [
+            *KINDS[column.kind].unknown_values,
+            *[None] * column.nullable,
+        ]:
+            changed = chance.random(wanted) < 0.3
+            changed[0] = True
+            some = some.with_columns(
+                pl.when(pl.Series(changed))
+                .then(pl.lit(value))
+                .otherwise(column.name)
+                .alias(column.name)
+            )
+    return some
