@@ -22,12 +22,7 @@ import msgspec
 from serving.errors import PackageError
 from serving.package.kinds import check_kind
 
-FORMAT = 3
-_READABLE = (
-    1,
-    2,
-    3,
-)  # where an older one says nothing of what was added since, the defaults below hold
+FORMAT = 3  # why the first one has this number: docs/decisions/0018-package.md
 MANIFEST = "package.json"
 MODEL = "model.onnx"
 SMOKE = "smoke.json"
@@ -147,12 +142,7 @@ def write(folder: Path, files: Mapping[str, bytes], manifest: Manifest) -> str:
     whole = msgspec.structs.replace(
         manifest, files={name: digest(data) for name, data in files.items()}
     )
-    content = msgspec.to_builtins(whole)
-    if not whole.provisional:
-        del content[
-            "provisional"
-        ]  # a service from before this field reads all but provisional packages
-    data = msgspec.json.format(msgspec.json.encode(content))
+    data = msgspec.json.format(msgspec.json.encode(whole))
     (folder / MANIFEST).write_bytes(data)
     return digest(data)
 
@@ -165,12 +155,12 @@ def read_manifest(data: bytes, expected_digest: str | None = None) -> Manifest:
             "version's tag."
         )
     try:
-        form = msgspec.json.decode(data, type=dict).get("format")
-        if form not in _READABLE:
-            known = " and ".join(map(str, _READABLE))
+        content = msgspec.json.decode(data, type=dict)
+        if content.get("format") != FORMAT:
             raise PackageError(
-                f"The package has format {form!r}, this code reads {known}: register the "
-                "model again."
+                f"{MANIFEST} of {content.get('use_case')!r} has format {content.get('format')!r}, "
+                f"and this version of Laurel reads format {FORMAT}. Register the model again with "
+                "this version, or run the version that made the package."
             )
         return _MANIFEST.decode(data)
     except msgspec.DecodeError as error:
