@@ -4,13 +4,14 @@ said.
 Rooms, from the lowest to the highest; each may import those above it in this list, and no other:
 
     errors        what can go wrong
-    package       the model package: manifest, and model (it encodes rows and scores them)
+    package       the model package: manifest, model (it encodes rows and scores them), outputs
+                  (what it says of a row), kinds
     records       what flows write and the service reads: contest, performance, drift, ledger,
                   chain
     metrics       counters for Prometheus, traffic for the page
     outside       registry (MLflow), model_folder in its stead, prefect_api, slack, lake
     formats       rows in: bodies by media type; rows, columns, csv_rows, tensors, arrow, mlflow;
-                  encodings, event_window, feedback
+                  encodings, event_window, feedback; outputs in every form
     log           prediction_log, segments, folders, policy
     upload        uploader, carrier, parquet, row_tables, column_tables, sieve, line_halves
     champions     use_cases, package_cache, champion, trouble

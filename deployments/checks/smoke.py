@@ -43,12 +43,19 @@ def check_service(service: ModelService, use_case: str, version: str | None = No
         )
     expected = version or str(description["version"])
     rows = description["examples"]
-    return judge_answer(use_case, expected, len(rows), service.predict(use_case, rows))
+    answer = service.predict(use_case, rows)
+    return judge_answer(use_case, expected, len(rows), answer, description["schema"]["outputs"])
 
 
-def judge_answer(use_case: str, version: str, rows: int, answer: dict[str, Any]) -> str:
-    """Describe a correct ``answer`` to ``rows`` rows. Raises ``SmokeFailed`` if it is wrong or from
-    another version.
+def judge_answer(
+    use_case: str,
+    version: str,
+    rows: int,
+    answer: dict[str, Any],
+    outputs: Sequence[dict[str, Any]],
+) -> str:
+    """Describe a correct ``answer`` to ``rows`` rows, with the ``outputs`` that the service lists.
+    Raises ``SmokeFailed`` if it is wrong or from another version.
     """
     if str(answer.get("model_version")) != version:
         raise SmokeFailed(
@@ -57,23 +64,41 @@ def judge_answer(use_case: str, version: str, rows: int, answer: dict[str, Any])
     predictions = answer.get("predictions") or []
     if len(predictions) != rows:
         raise SmokeFailed(f"{use_case}: {len(predictions)} predictions for {rows} rows")
-    invalid = [prediction for prediction in predictions if not _is_answer(prediction)]
+    invalid = [
+        prediction
+        for prediction in predictions
+        if not all(_has(prediction, output) for output in outputs)
+    ]
     if invalid:
-        raise SmokeFailed(
-            f"{use_case}: not a prediction, with a score from 0 to 1 and a decision: {invalid[0]}"
-        )
-    scores = ", ".join(f"{prediction['score']:.4f}" for prediction in predictions)
+        wanted = " and ".join(map(_describe, outputs))
+        raise SmokeFailed(f"{use_case}: not a prediction, with {wanted}: {invalid[0]}")
+    numbers = [output["name"] for output in outputs if output["kind"] == "number"]
+    scores = ", ".join(
+        "/".join(f"{prediction[name]:.4f}" for name in numbers) for prediction in predictions
+    )
     return f"{use_case}: version {version} answers, {rows} rows, scores {scores}"
 
 
-def _is_answer(prediction: dict[str, Any]) -> bool:
-    score = prediction.get("score")
-    return (
-        isinstance(score, float | int)
-        and math.isfinite(score)
-        and 0 <= score <= 1
-        and isinstance(prediction.get("decision"), bool)
-    )
+def _has(prediction: dict[str, Any], output: dict[str, Any]) -> bool:
+    """Whether the prediction has a value of ``output``, of its kind and within its bounds."""
+    value = prediction.get(output["name"])
+    if output["kind"] == "decision":
+        return isinstance(value, bool)
+    if output["kind"] == "category":
+        return value in output["categories"]
+    low, high = _bounds(output)
+    return isinstance(value, float | int) and math.isfinite(value) and low <= value <= high
+
+
+def _describe(output: dict[str, Any]) -> str:
+    low, high = _bounds(output)
+    bounded = math.isfinite(low) or math.isfinite(high)
+    return f"a {output['name']}" + (f" from {low:g} to {high:g}" if bounded else "")
+
+
+def _bounds(output: dict[str, Any]) -> tuple[float, float]:
+    low, high = output.get("low"), output.get("high")
+    return -math.inf if low is None else low, math.inf if high is None else high
 
 
 def is_crowned(registry: ModelRegistry, service: ModelService, use_case: str) -> bool:

@@ -18,6 +18,7 @@ from serving.champions.package_cache import PackageCache
 from serving.champions.trouble import Trouble
 from serving.errors import PackageError, RegistryAway
 from serving.formats.event_window import EventWindow
+from serving.formats.outputs import AnswerForm
 from serving.formats.rows import RowReader
 from serving.log.policy import LogRequest, log_request_of
 from serving.log.segments import header_of
@@ -41,6 +42,7 @@ class Champion:
     sha256: str
     package: Package
     reader: RowReader
+    form: AnswerForm
     log_header: bytes
     column_header: bytes
     log_request: LogRequest
@@ -72,6 +74,7 @@ class Champion:
             sha256,
             package,
             reader,
+            AnswerForm(manifest.outputs),
             *headers,
             log_request_of(manifest),
             events,

@@ -4,15 +4,17 @@ schemas and examples in it.
 ``/v1/{use_case}/predict`` stands there once for each use case that has a champion, with the row
 that its package wants, and it changes with the champion."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from serving.champions.champion import Champion
+from serving.formats.outputs import OUTPUT_KINDS
 from serving.package.kinds import KINDS
 from serving.package.manifest import Feature
+from serving.package.outputs import Output
 
 PREDICT_PATH = "/v1/{use_case}/predict"
 CSV = "text/csv"
@@ -50,23 +52,13 @@ def _json(schema: dict[str, Any], example: Any = None) -> dict[str, Any]:
     }
 
 
-_PREDICTION = _object(
-    ["id", "score", "decision"],
-    id={"type": "string"},
-    score={"type": "number", "minimum": 0, "maximum": 1},
-    decision={"type": "boolean"},
-)
-_ANSWER = _object(
-    ["predictions", "model_version", "use_case"],
-    predictions=_list(_PREDICTION),
-    model_version={"type": "string"},
-    use_case={"type": "string"},
-    warnings={
-        "type": "array",
-        "items": {"type": "string"},
-        "description": "categories that look like a mistake, scored as unknown",
-    },
-)
+_ID = {"type": "string"}
+_ANY_PREDICTION = {
+    "type": "object",
+    "required": ["id"],
+    "properties": {"id": _ID},
+    "description": "its id, and the outputs that GET /v1/{use_case} lists",
+}
 _FEEDBACK = _object(
     ["id", "label"],
     id={"type": "string", "minLength": 1, "maxLength": 128, "description": "of the prediction"},
@@ -115,8 +107,43 @@ def _answers(*statuses: int) -> dict[str, Any]:
     }
 
 
+def prediction_schema(outputs: Sequence[Output]) -> dict[str, Any]:
+    """What an answer says of a row."""
+    return _object(
+        ["id", *(output.name for output in outputs)],
+        id=_ID,
+        **{output.name: _output(output) for output in outputs},
+    )
+
+
+def _output(output: Output) -> dict[str, Any]:
+    bounds = {"minimum": output.low, "maximum": output.high}
+    schema: dict[str, Any] = {"type": OUTPUT_KINDS[output.kind].schema}
+    schema |= {name: bound for name, bound in bounds.items() if bound is not None}
+    if output.categories:
+        schema["enum"] = output.categories
+    return schema | ({"description": output.description} if output.description else {})
+
+
+def _answer(prediction: dict[str, Any]) -> dict[str, Any]:
+    return _object(
+        ["predictions", "model_version", "use_case"],
+        predictions=_list(prediction),
+        model_version={"type": "string"},
+        use_case={"type": "string"},
+        warnings={
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "categories that look like a mistake, scored as unknown",
+        },
+    )
+
+
 def _predict(
-    row: dict[str, Any], columns: dict[str, Any], example: Mapping[str, Any] | None
+    row: dict[str, Any],
+    columns: dict[str, Any],
+    prediction: dict[str, Any],
+    example: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     rows = _object(["rows"], rows=_list(row))
     by_column = _object(["columns"], columns=columns)
@@ -137,7 +164,7 @@ def _predict(
             }
         },
     }
-    answer = _json(_ANSWER) | {
+    answer = _json(_answer(prediction)) | {
         CSV: {"schema": {"type": "string"}},
         ARROW: {"schema": {"type": "string", "format": "binary"}},
     }
@@ -150,7 +177,7 @@ def _predict(
     }
 
 
-PREDICT = {"parameters": [_LOG]} | _predict(_ANY_ROW, {"type": "object"}, None)
+PREDICT = {"parameters": [_LOG]} | _predict(_ANY_ROW, {"type": "object"}, _ANY_PREDICTION, None)
 FEEDBACK = {
     "requestBody": {
         "required": True,
@@ -285,5 +312,10 @@ def _champion_route(general: Mapping[str, Any], name: str, champion: Champion) -
         "summary": f"Score rows of {name} with version {champion.version}",
         "description": title,
         "parameters": [_LOG],
-        **_predict(row, columns, champion.package.smoke.rows[0]),
+        **_predict(
+            row,
+            columns,
+            prediction_schema(champion.package.manifest.outputs),
+            champion.package.smoke.rows[0],
+        ),
     }

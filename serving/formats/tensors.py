@@ -8,7 +8,7 @@ there."""
 
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -20,7 +20,6 @@ from serving.formats.columns import ColumnReader, list_numbers
 from serving.formats.rows import Asked, check_count, moved, shown
 from serving.package.kinds import TEXTS
 
-OUTPUTS = {"score": "FP64", "decision": "BOOL", "prediction_id": "BYTES"}
 _ELSEWHERE = {
     "shared_memory_region",
     "classification",
@@ -64,8 +63,10 @@ class Inference(msgspec.Struct):
 _INFERENCE = msgspec.json.Decoder(Inference)
 
 
-def read_inference(head: bytes) -> Inference:
-    """The JSON part of a request. Raises ``InputError``, ``MalformedBody`` where it is no JSON."""
+def read_inference(head: bytes, outputs: Collection[str]) -> Inference:
+    """The JSON part of a request to a model with ``outputs``. Raises ``InputError``,
+    ``MalformedBody`` where it is no JSON.
+    """
     try:
         inference = _INFERENCE.decode(head)
     except msgspec.ValidationError as error:
@@ -76,9 +77,9 @@ def read_inference(head: bytes) -> Inference:
         hint = "; null stands for a number that is missing" if b"NaN" in head else ""
         raise MalformedBody(f"The request's JSON cannot be read: {error}{hint}.") from error
     for output in inference.outputs or ():
-        if output.name not in OUTPUTS:
+        if output.name not in outputs:
             raise InputError(
-                f"Output {shown(output.name)} is not known; there are {', '.join(OUTPUTS)}."
+                f"Output {shown(output.name)} is not known; there are {', '.join(outputs)}."
             )
         if not _ELSEWHERE.isdisjoint(output.parameters or ()):
             raise InputError(

@@ -34,9 +34,20 @@ class Column(msgspec.Struct, frozen=True):
         check_kind(self.name, self.kind)
 
 
+class OutputColumn(msgspec.Struct, frozen=True):
+    """An output as the log keeps it, of a kind of ``serving/package/outputs.py``."""
+
+    name: str
+    kind: str
+
+
+# What a segment holds that a service from before ``Header.outputs`` left behind.
+_BINARY = (OutputColumn("score", "number"), OutputColumn("decision", "decision"))
+
+
 class Header(msgspec.Struct, frozen=True):
     """What the lines of a segment have in common. ``sample_rate`` (0-1] of the requests were kept;
-    ``columns`` are those kept.
+    ``columns`` are those kept, ``outputs`` what was answered.
     """
 
     kind: Kind
@@ -47,6 +58,7 @@ class Header(msgspec.Struct, frozen=True):
     sample_rate: float = 1.0
     by_column: bool = False
     format: int = FORMAT
+    outputs: tuple[OutputColumn, ...] = _BINARY
 
 
 # Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
@@ -75,6 +87,7 @@ def header_of(manifest: Manifest, version: str, *, by_column: bool = False) -> b
         columns,
         manifest.log_sample_rate,
         by_column,
+        outputs=tuple(OutputColumn(output.name, output.kind) for output in manifest.outputs),
     )
     return msgspec.json.encode(header)
 

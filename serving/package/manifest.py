@@ -1,10 +1,11 @@
 """The model package: a folder with all that the service needs, and nothing that runs code when it
 is loaded.
 
-    package.json        the manifest below: schema, metrics, what it was trained on, SHA-256 of
-                        every other file
-    model.onnx          one tensor "matrix" (n_rows, n_features) in, one tensor (n_rows,) out
-    smoke.json          rows with the scores that the scikit-learn pipeline gave them
+    package.json        the manifest below: schema, outputs, metrics, what it was trained on,
+                        SHA-256 of every other file
+    model.onnx          one tensor "matrix" (n_rows, n_features) in, one tensor of numbers out:
+                        (n_rows,) for one output of kind "number", else (n_rows, n_numbers)
+    smoke.json          rows with the numbers that the scikit-learn pipeline gave them
     reference.parquet   rows and scores that the drift check compares with (never read by the
                         service)
 
@@ -21,6 +22,7 @@ import msgspec
 
 from serving.errors import PackageError
 from serving.package.kinds import check_kind
+from serving.package.outputs import Output
 
 FORMAT = 3  # why the first one has this number: docs/decisions/0018-package.md
 MANIFEST = "package.json"
@@ -50,18 +52,6 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         check_kind(self.name, self.kind)
 
 
-class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One thing that is said of a row: a "number" in ``low``-``high``, or a "decision" (true or
-    false).
-    """
-
-    name: str
-    kind: str
-    low: float | None = None
-    high: float | None = None
-    description: str = ""
-
-
 class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How far the ONNX model is from the pipeline it was made of, on ``rows`` real and boundary
     rows.
@@ -73,7 +63,9 @@ class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a package says of itself. Scores are probabilities of ``label`` being true, in 0-1."""
+    """What a package says of itself. ``outputs`` are what an answer says of a row, in their order;
+    ``decision_threshold`` is that of an output of kind "decision".
+    """
 
     format: int = FORMAT
     use_case: str
@@ -85,11 +77,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     # again, to the byte
     created: str = ""
     features: list[Feature]
-    outputs: list[Output] = []
+    outputs: list[Output]
     label: str
     event_time: str
     dtype: str
-    decision_threshold: float
+    decision_threshold: float | None = None
     metrics: dict[str, float]
     dataset_version: str
     trained_on: dict[str, str]
@@ -122,10 +114,10 @@ _MANIFEST = msgspec.json.Decoder(Manifest)
 
 
 class Smoke(msgspec.Struct, frozen=True):
-    """Rows and what they must score."""
+    """Rows and the numbers that the model must give them: one for a row, or a list of several."""
 
     rows: list[dict[str, Any]]
-    scores: list[float]
+    scores: list[float | list[float]]
 
 
 def digest(data: bytes) -> str:

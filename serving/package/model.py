@@ -21,6 +21,7 @@ from serving.package.manifest import (
     digest,
     read_manifest,
 )
+from serving.package.outputs import check_outputs, count_numbers, number_places, values_of
 
 _SMOKE = msgspec.json.Decoder(Smoke)
 
@@ -30,14 +31,20 @@ Stranger = tuple[
 
 
 class Package:
-    """A loaded package: encodes rows and scores them. Safe to use from several threads."""
+    """A loaded package: encodes rows and scores them. Safe to use from several threads.
+
+    ``values_of`` makes the values of the outputs of what ``score`` gives. Raises ``PackageError``
+    for a model that does not load, and for outputs that cannot be."""
 
     def __init__(self, manifest: Manifest, model: bytes, smoke: Smoke) -> None:
         import onnxruntime
 
+        names = [feature.name for feature in manifest.features]
+        check_outputs(manifest.outputs, names, manifest.decision_threshold)
+        self.values_of = values_of(manifest.outputs, manifest.decision_threshold)
         self.manifest = manifest
         self.smoke = smoke
-        self.names = [feature.name for feature in manifest.features]
+        self.names = names
         self._codes = {
             f.name: _codes(f.categories or []) for f in manifest.features if KINDS[f.kind].coded
         }
@@ -129,7 +136,9 @@ class Package:
         return self._alike[position].get(_alike(value))
 
     def score(self, matrix: np.ndarray) -> np.ndarray:
-        """Probabilities ``(n_rows,)`` in 0-1 of a matrix made by ``encode``."""
+        """The model's numbers of a matrix made by ``encode``: ``(n_rows,)``, or ``(n_rows,
+        n_numbers)`` of several outputs of kind "number".
+        """
         return self._session.run(None, {"matrix": matrix})[0]
 
     def predict(self, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
@@ -141,7 +150,14 @@ class Package:
         """
         rows = self.smoke.rows
         got = self.predict({name: [row[name] for row in rows] for name in self.names})
-        difference = np.abs(got - np.asarray(self.smoke.scores))
+        expected = np.asarray(self.smoke.scores)
+        count = len(number_places(self.manifest.outputs))
+        if count_numbers(got) != count or count_numbers(expected) != count:
+            raise PackageError(
+                f"{MODEL} gives {count_numbers(got)} numbers for a row, {SMOKE} has "
+                f"{count_numbers(expected)}, and {count} outputs of {MANIFEST} are numbers."
+            )
+        difference = np.abs(got.reshape(-1, count) - expected.reshape(-1, count))
         if not rows or not np.all(difference <= tolerance):
             largest = difference.max(initial=0)
             raise PackageError(

@@ -1,5 +1,6 @@
 """Why a row scores what it scores: how much each field moves the score away from that of other
-rows, in probability.
+rows, in the score's own unit, such as probability. The score is the number that the package gives;
+of several, such as a probability for each class, the largest one of the row.
 
 Shapley values by permutations (Štrumbelj and Kononenko 2014,
 https://doi.org/10.1007/s10115-013-0679-x; Lundberg and Lee 2017, https://arxiv.org/abs/1705.07874):
@@ -51,17 +52,28 @@ class Contribution(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """``base``, the mean score of the background rows, and all contributions add up to ``score``.
-    The largest come first.
+    """``base``, the mean score of the background rows, and all contributions add up to the score.
+    The largest come first. ``outputs`` are what an answer says of the row; ``explains`` names the
+    one that is the score, where several are numbers.
     """
 
     use_case: str
-    score: float
-    decision: bool
+    outputs: dict[str, Any]
+    explains: str | None
     base: float
     contributions: list[Contribution]
     model_version: str
     method: str
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """As it is answered: with its outputs side by side, as ``/predict`` has them."""
+        explains = {"explains": self.explains} if self.explains else {}
+        rest = {
+            name: getattr(self, name)
+            for name in ("base", "contributions", "model_version", "method")
+        }
+        return {"use_case": self.use_case, **self.outputs, **explains, **rest}
 
 
 def explain(champion: Champion, row: tuple[Any, ...]) -> Explanation:
@@ -74,19 +86,27 @@ def explain(champion: Champion, row: tuple[Any, ...]) -> Explanation:
     background = package.encode(
         {name: [example[name] for example in examples[: begins[-1] + 1]] for name in package.names}
     )
-    score, base, found = shapley_values(
-        package.score, package.encode_rows([row])[0], background, orders, begins
-    )
-    told = [
+    matrix = package.encode_rows([row])
+    numbers = package.score(matrix)  # alone, as /predict scores it
+    number = int(numbers.reshape(-1).argmax())
+
+    def score_rows(rows: np.ndarray) -> np.ndarray:
+        scores = package.score(rows)
+        return scores if scores.ndim == 1 else scores[:, number]
+
+    _, base, credits = shapley_values(score_rows, matrix[0], background, orders, begins)
+    contributions = [
         Contribution(name, value, credit)
-        for name, value, credit in zip(package.names, row, found.tolist(), strict=False)
+        for name, value, credit in zip(package.names, row, credits.tolist(), strict=False)
     ]
+    form = champion.form
+    values = [value for (value,) in package.values_of(numbers)]
     return Explanation(
         package.manifest.use_case,
-        score,
-        score >= package.manifest.decision_threshold,
+        dict(zip(form.names, values, strict=True)),
+        form.names[form.numbers[number]] if len(form.numbers) > 1 else None,
         base,
-        sorted(told, key=lambda one: -abs(one.contribution)),
+        sorted(contributions, key=lambda one: -abs(one.contribution)),
         champion.version,
         f"Shapley values: {len(orders)} walks from {len(background)} background rows",
     )
@@ -162,10 +182,10 @@ def add_routes(app: FastAPI, service: Service) -> None:
         waiting += 1
         try:
             async with turn:
-                said = await service.scorer.run(
+                explanation = await service.scorer.run(
                     lambda: explain(champion, read_rows(champion.reader, kind, body, 1).rows[0])
                 )
-            return json_response(said)
+            return json_response(explanation.content)
         finally:
             waiting -= 1
 
@@ -194,24 +214,26 @@ _DOCUMENT: dict[str, Any] = {
     },
     "responses": {
         "200": {
-            "description": "base and contributions add up to score",
+            "description": "base and contributions add up to the score",
             "content": {
                 "application/json": {
                     "schema": {
                         "type": "object",
                         "required": [
                             "use_case",
-                            "score",
-                            "decision",
                             "base",
                             "contributions",
                             "model_version",
                             "method",
                         ],
+                        "description": "with the model's outputs, such as score and decision, "
+                        "as /predict says them",
                         "properties": {
                             "use_case": {"type": "string"},
-                            "score": {"type": "number", "description": "as /predict says it"},
-                            "decision": {"type": "boolean"},
+                            "explains": {
+                                "type": "string",
+                                "description": "which output, where several are numbers",
+                            },
                             "base": {
                                 "type": "number",
                                 "description": "mean score of the background rows",

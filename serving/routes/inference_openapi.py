@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from serving.formats.tensors import OUTPUTS
-
 HEAD_LENGTH = "Inference-Header-Content-Length"
 
 
@@ -55,7 +53,9 @@ _REQUEST = _object(
     outputs={
         "type": "array",
         "items": _object(
-            ["name"], name={"type": "string", "enum": list(OUTPUTS)}, parameters=_PARAMETERS
+            ["name"],
+            name={"type": "string", "description": "one that GET /v2/models/{model} lists"},
+            parameters=_PARAMETERS,
         ),
     },
 )

@@ -2,8 +2,9 @@
 and OpenVINO speak.
 
 A model is a use case; its version is the champion's, and no other is there. Its inputs are a tensor
-for each feature (``serving/formats/tensors.py``), its outputs ``score`` (FP64), ``decision`` (BOOL)
-and ``prediction_id`` (BYTES), in JSON or as binary tensors. Refusals are the protocol's ``{"error":
+for each feature (``serving/formats/tensors.py``), its outputs one for each output of the package,
+such as ``score`` (FP64) and ``decision`` (BOOL), and ``prediction_id`` (BYTES), in JSON or as
+binary tensors. Refusals are the protocol's ``{"error":
 "..."}`` (``serving/edge/refusals.py``): 400 for a request that does not fit, 404 for an unknown
 model or version, 503 while there is none yet."""
 
@@ -23,7 +24,7 @@ from serving.edge.requests import read_body, read_content_type, read_flag
 from serving.errors import InputError, Refused
 from serving.formats.columns import columns_of
 from serving.formats.rows import Asked
-from serving.formats.tensors import LENGTH, OUTPUTS, Inference, Output, ask_pieces, read_inference
+from serving.formats.tensors import LENGTH, Inference, Output, ask_pieces, read_inference
 from serving.routes.inference_openapi import (
     ERRORS,
     HEAD_LENGTH,
@@ -74,7 +75,8 @@ def describe_model(champion: Champion, model: str) -> dict[str, Any]:
         for name, datatype, optional in [*kinds, (reader.event_time, "BYTES", True)]
     ]
     outputs = [
-        {"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in OUTPUTS.items()
+        {"name": name, "datatype": datatype, "shape": [-1]}
+        for name, datatype in champion.form.tensors.items()
     ]
     return {
         "name": model,
@@ -87,29 +89,26 @@ def describe_model(champion: Champion, model: str) -> dict[str, Any]:
 
 def write_answer(scored: Scored, model: str, inference: Inference) -> tuple[bytes, int | None]:
     """The answer, and the length of its JSON part where binary tensors follow it."""
-    columns: dict[str, list[Any]] = {
-        "score": scored.scores,
-        "decision": scored.decisions,
-        "prediction_id": scored.ids,
-    }
+    datatypes = scored.champion.form.tensors
+    columns = dict(zip(datatypes, [*scored.values, scored.ids], strict=True))
     every = (inference.parameters or {}).get("binary_data_output") is True
     outputs, tail = [], []
-    for asked in inference.outputs or map(Output, OUTPUTS):
-        values = columns[asked.name]
-        said: dict[str, Any] = {
-            "name": asked.name,
-            "datatype": OUTPUTS[asked.name],
+    for wanted in inference.outputs or map(Output, datatypes):
+        values, datatype = columns[wanted.name], datatypes[wanted.name]
+        output: dict[str, Any] = {
+            "name": wanted.name,
+            "datatype": datatype,
             "shape": [len(values)],
         }
-        if (asked.parameters or {}).get("binary_data", every) is True:
-            tail.append(_to_bytes(OUTPUTS[asked.name], values))
-            outputs.append(said | {"parameters": {"binary_data_size": len(tail[-1])}})
+        if (wanted.parameters or {}).get("binary_data", every) is True:
+            tail.append(_to_bytes(datatype, values))
+            outputs.append(output | {"parameters": {"binary_data_size": len(tail[-1])}})
         else:
-            outputs.append(said | {"data": values})
-    told = {"model_name": model, "model_version": scored.version} | (
+            outputs.append(output | {"data": values})
+    model_of = {"model_name": model, "model_version": scored.version} | (
         {"id": inference.id} if inference.id else {}
     )
-    head = msgspec.json.encode(told | {"outputs": outputs})
+    head = msgspec.json.encode(model_of | {"outputs": outputs})
     return b"".join([head, *tail]), len(head) if tail else None
 
 
@@ -204,7 +203,7 @@ async def _infer(service: "Service", model: str, request: Request) -> Response:
 
     def pieces(champion: Champion, size: int | None) -> Iterator[Asked]:
         check_version(champion, model, version)
-        read.append(read_inference(body[:length]))
+        read.append(read_inference(body[:length], champion.form.tensors))
         return ask_pieces(
             columns_of(champion.reader), read[0], memoryview(body)[length:], most, size or most
         )

@@ -2,13 +2,13 @@
 endpoint changes only the address.
 
 What is taken and answered is what ``mlflow models serve`` takes and answers with Laurel's own
-models (their ``predict_proba``): see ``serving/formats/mlflow/rows.py``, and ``{"predictions":
-[[probability of false, of true], ...]}``. Statuses are MLflow's too: 400 for rows that do not fit,
-415 for another content type; the error is its ``{"error_code", "message"}``. Where the package's
-schema says more than MLflow's signature, the schema holds: values out of range, nulls where there
-are none and numbers for categories, which MLflow lets through, are refused; a nullable field may be
-left out. Columns that are no fields are left out, as there, and the answer's header
-``X-Laurel-Ignored-Columns`` names them.
+models: see ``serving/formats/mlflow/rows.py``, and ``{"predictions": [[probability of false, of
+true], ...]}`` for a package that decides by a probability (its pipeline's ``predict_proba``).
+Statuses are MLflow's too: 400 for rows that do not fit, 415 for another content type; the error is
+its ``{"error_code", "message"}``. Where the package's schema says more than MLflow's signature, the
+schema holds: values out of range, nulls where there are none and numbers for categories, which
+MLflow lets through, are refused; a nullable field may be left out. Columns that are no fields are
+left out, as there, and the answer's header ``X-Laurel-Ignored-Columns`` names them.
 
 The rows are scored by the champion of ``X-Laurel-Use-Case`` (or of SageMaker's
 ``X-Amzn-SageMaker-Target-Model``), or of the first use case of the settings; where they name none,
@@ -81,10 +81,16 @@ def check_content_type(request: Request) -> str:
 
 
 def write_answer(scored: Scored) -> bytes:
-    """``predict_proba`` of the pipeline that the champion was made of: a column for false, a column
-    for true.
+    """What the pipeline that the champion was made of gives: a probability of each class for a
+    row, of false and of true where the package decides; a number for each row where it has one.
     """
-    return msgspec.json.encode({"predictions": [(1 - score, score) for score in scored.scores]})
+    first, *others = numbers = scored.numbers
+    predictions: list[Any] = first
+    if others:
+        predictions = list(zip(*numbers, strict=True))
+    elif scored.champion.form.is_chance:
+        predictions = [(1 - score, score) for score in first]
+    return msgspec.json.encode({"predictions": predictions})
 
 
 def choose_use_case(request: Request, default: str | None) -> str:
@@ -179,16 +185,17 @@ _SHAPES = [
     _shape("instances", {"anyOf": [_RECORDS, _COLUMNS]}),
     _shape("inputs", {"anyOf": [_RECORDS, _COLUMNS]}),
 ]
-_PAIR = {
+_CHANCES = {
     "type": "array",
     "minItems": 2,
-    "maxItems": 2,
     "items": {"type": "number", "minimum": 0, "maximum": 1},
+    "description": "of each class; of false and of true where the model decides",
 }
+_NUMBER = {"type": "number", "description": "of a model of one number that is no probability"}
 _PREDICTIONS = {
     "type": "object",
     "required": ["predictions"],
-    "properties": {"predictions": {"type": "array", "items": _PAIR}},
+    "properties": {"predictions": {"type": "array", "items": {"anyOf": [_CHANCES, _NUMBER]}}},
 }
 _TEXT = {"type": "string"}
 _MLFLOW_ERROR = {

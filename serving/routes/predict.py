@@ -7,7 +7,7 @@
     application/vnd.apache.arrow.stream, .file   a column for each field, not compressed
 
 The schema, the checks and the refusals are the same for all. The answer is JSON, or what ``Accept``
-prefers: CSV or an Arrow stream with ``id``, ``score``, ``decision`` and ``model_version``."""
+prefers: CSV or an Arrow stream with ``id``, the outputs of the package, and ``model_version``."""
 
 import asyncio
 import importlib

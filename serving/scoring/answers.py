@@ -21,29 +21,9 @@ def choose_answer(accept: str) -> str:
 
 def write_answer(scored: Scored, kind: str) -> bytes:
     """The answer as ``kind``, which ``choose_answer`` gave."""
+    form = scored.champion.form
     if kind == CSV:
-        lines = zip(scored.ids, scored.scores, scored.decisions, strict=True)
-        said = [
-            f"{name},{score!r},{str(decision).lower()},{scored.version}"
-            for name, score, decision in lines
-        ]
-        return "\n".join(["id,score,decision,model_version", *said, ""]).encode()
+        return form.csv(scored.ids, scored.values, scored.version)
     if kind == ARROW:
-        return _write_arrow(scored)
+        return form.arrow(scored.ids, scored.values, scored.version)
     return answer_json(scored)
-
-
-def _write_arrow(scored: Scored) -> bytes:
-    import pyarrow as pa
-
-    columns = {
-        "id": pa.array(scored.ids, pa.string()),
-        "score": pa.array(scored.scores, pa.float64()),
-        "decision": pa.array(scored.decisions, pa.bool_()),
-        "model_version": pa.repeat(pa.scalar(scored.version, pa.string()), len(scored.ids)),
-    }
-    sink = pa.BufferOutputStream()
-    batch = pa.record_batch(columns)
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    return sink.getvalue().to_pybytes()

@@ -19,19 +19,13 @@ from serving.package.kinds import KINDS
 from serving.scoring.predictions import Scored
 
 
-class _Predictions(msgspec.Struct):
-    id: Sequence[str]
-    score: Sequence[float]
-    decision: Sequence[bool]
-
-
 class _Written(msgspec.Struct):
     rows: int
     time: int
     numbers: bytes
     texts: dict[str, list[Any]]
     event_time: list[Any]
-    predictions: _Predictions
+    predictions: dict[str, list[Any]]
     model_version: list[str]
 
 
@@ -51,7 +45,7 @@ def column_line(scored: Scored, rows: Sequence[tuple[Any, ...]]) -> bytes:
         _numbers(scored.matrix, rows, [place for place, _, packed in kept if packed]),
         {name: [row[place] for row in rows] for place, name, packed in kept if not packed},
         [row[-1] for row in rows],
-        _Predictions(scored.ids, scored.scores, scored.decisions),
+        {"id": scored.ids} | dict(zip(scored.champion.form.names, scored.values, strict=True)),
         [scored.version],
     )
     return msgspec.json.encode(line) + b"\n"

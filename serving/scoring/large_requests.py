@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 
 from serving.champions.champion import Champion
 from serving.errors import Overloaded
@@ -104,19 +105,19 @@ class Gathered:
 
     champion: Champion
     ids: list[str] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    decisions: list[bool] = field(default_factory=list)
+    values: list[list[Any]] = field(default_factory=list)
     unknown: list[UnknownCategory] = field(default_factory=list)
 
     def add(self, scored: Scored) -> None:
         self.unknown = merge(self.unknown, scored.unknown, len(self.ids))
         self.ids += scored.ids
-        self.scores += scored.scores
-        self.decisions += scored.decisions
+        self.values = self.values or [[] for _ in scored.values]
+        for column, more in zip(self.values, scored.values, strict=True):
+            column += more
 
     @property
     def scored(self) -> Scored:
-        return Scored(self.champion, self.ids, self.scores, self.decisions, NO_MATRIX, self.unknown)
+        return Scored(self.champion, self.ids, self.values, NO_MATRIX, self.unknown)
 
 
 def score_pieces(

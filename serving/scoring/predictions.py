@@ -1,5 +1,5 @@
 """What a prediction is, from checked rows to the answer's JSON. No HTTP, no log, no threads: see
-``serving/scoring/scorer.py``.
+``serving/scoring/scorer.py``. What an answer says of a row are the outputs of the package.
 """
 
 import math
@@ -17,30 +17,13 @@ from serving.errors import PackageError
 from serving.formats.rows import spans
 from serving.package.manifest import Manifest
 from serving.package.model import Package, Stranger
+from serving.package.outputs import Values
 from serving.scoring.remarks import MOST_SHOWN, UnknownCategory, merge
 
 Score = Callable[[Package, np.ndarray], np.ndarray]
 
 NO_MATRIX = np.empty((0, 0))
 _ANSWER_ROWS = 1000
-
-
-class Prediction(msgspec.Struct):
-    """``score`` is the probability (0-1) that the label is true, ``decision`` whether it reaches
-    the package's threshold.
-    """
-
-    id: str
-    score: float
-    decision: bool
-
-
-class Answer(msgspec.Struct):
-    """What a caller gets, in the order of the rows."""
-
-    predictions: list[Prediction]
-    model_version: str
-    use_case: str
 
 
 class _Rest(msgspec.Struct, omit_defaults=True):
@@ -52,7 +35,7 @@ class _Rest(msgspec.Struct, omit_defaults=True):
 
 
 class Scored(msgspec.Struct, frozen=True):
-    """Rows that one champion has scored, in their order: ids, scores (0-1) and decisions have one
+    """Rows that one champion has scored, in their order: ids and each output's ``values`` have one
     entry a row, the matrix a row.
 
     ``unknown`` are categories that look like a mistake. There is no matrix of a large request,
@@ -60,8 +43,7 @@ class Scored(msgspec.Struct, frozen=True):
 
     champion: Champion
     ids: list[str]
-    scores: list[float]
-    decisions: list[bool]
+    values: Values
     matrix: np.ndarray
     unknown: Sequence[UnknownCategory] = ()
 
@@ -72,6 +54,11 @@ class Scored(msgspec.Struct, frozen=True):
     @property
     def version(self) -> str:
         return self.champion.version
+
+    @property
+    def numbers(self) -> Values:
+        """Values of the outputs of kind "number"."""
+        return [self.values[place] for place in self.champion.form.numbers]
 
     @property
     def use_case(self) -> str:
@@ -97,10 +84,10 @@ class PredictionIds:
         return [f"{self._prefix}{number:08x}" for number in range(first, first + rows)]
 
 
-def check_finite(version: str, scores: Sequence[float]) -> None:
+def check_finite(version: str, numbers: Sequence[float]) -> None:
     """Raises ``PackageError`` naming the first row that has no number."""
-    if not all(map(math.isfinite, scores)):
-        row = next(i for i, score in enumerate(scores) if not math.isfinite(score))
+    if not all(map(math.isfinite, numbers)):
+        row = next(i for i, number in enumerate(numbers) if not math.isfinite(number))
         raise PackageError(
             f"Version {version} gives no number for row {row}. Roll back, and look at the "
             "row's values."
@@ -116,18 +103,16 @@ def predict(
     package = champion.package
     strangers: list[Stranger] = []
     matrix = package.encode_rows(rows, strangers)
-    scores: list[float] = score(package, matrix).tolist()
-    check_finite(champion.version, scores)
-    threshold = package.manifest.decision_threshold
+    values = package.values_of(score(package, matrix))
+    for place in champion.form.numbers:
+        check_finite(champion.version, values[place])
     unknown = _unknown(package, strangers) if strangers else ()
-    return Scored(
-        champion,
-        ids.take(len(scores)),
-        scores,
-        [score >= threshold for score in scores],
-        matrix,
-        unknown,
-    )
+    return Scored(champion, ids.take(len(rows)), values, matrix, unknown)
+
+
+def cut(values: Values, start: int, end: int) -> Values:
+    """The values of the rows from ``start`` to ``end``."""
+    return [column[start:end] for column in values]
 
 
 def _unknown(package: Package, strangers: Sequence[Stranger]) -> list[UnknownCategory]:
@@ -142,14 +127,12 @@ def answer_json(scored: Scored) -> bytes:
     """The native answer; that of many rows is written in pieces, so that other threads have their
     turn.
     """
+    form = scored.champion.form
     if not scored.unknown and len(scored.ids) <= _ANSWER_ROWS:
-        predictions = list(map(Prediction, scored.ids, scored.scores, scored.decisions))
-        return msgspec.json.encode(Answer(predictions, scored.version, scored.use_case))
+        return form.json(scored.ids, scored.values, scored.version, scored.use_case)
     parts = [
         msgspec.json.encode(
-            list(
-                map(Prediction, scored.ids[at:end], scored.scores[at:end], scored.decisions[at:end])
-            )
+            list(map(form.prediction, scored.ids[at:end], *cut(scored.values, at, end)))
         )[1:-1]
         for at, end in spans(len(scored.ids), _ANSWER_ROWS)
     ]

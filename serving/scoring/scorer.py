@@ -34,7 +34,14 @@ from serving.scoring.large_requests import (
     piece_rows,
     score_pieces,
 )
-from serving.scoring.predictions import NO_MATRIX, PredictionIds, Scored, answer_json, predict
+from serving.scoring.predictions import (
+    NO_MATRIX,
+    PredictionIds,
+    Scored,
+    answer_json,
+    cut,
+    predict,
+)
 from serving.scoring.remarks import UnknownCategory
 
 # About 32 rows of 30 features: for one row a thread doubles the CPU time, for 1000 it is what keeps
@@ -364,13 +371,9 @@ def _parts(scored: Scored, asked: Sequence[Asked]) -> list[Scored]:
     parts, start = [], 0
     for one in asked:
         end = start + len(one.rows)
-        ids, scores, decisions = (
-            scored.ids[start:end],
-            scored.scores[start:end],
-            scored.decisions[start:end],
-        )
+        values = cut(scored.values, start, end)
         unknown = _within(scored.unknown, start, end) if scored.unknown else ()
-        parts.append(Scored(scored.champion, ids, scores, decisions, NO_MATRIX, unknown))
+        parts.append(Scored(scored.champion, scored.ids[start:end], values, NO_MATRIX, unknown))
         start = end
     return parts
 

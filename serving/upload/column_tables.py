@@ -31,7 +31,7 @@ class ColumnTables:
     def __init__(self, header: Header) -> None:
         import pyarrow as pa
 
-        from serving.upload.row_tables import schema_of
+        from serving.upload.row_tables import answered, schema_of
 
         self.problem = ""
         self.schema = schema = schema_of(header)
@@ -39,11 +39,12 @@ class ColumnTables:
         self._numbers = [name for name in packed if packed[name]]
         self._texts = [name for name in packed if not packed[name]]
         self._sample_rate = header.sample_rate
+        self._answered = answered(header)
 
         def lists_of(name: str) -> Any:
             return pa.list_(schema.field(name).type)
 
-        predictions = pa.struct([(name, lists_of(name)) for name in ("id", "score", "decision")])
+        predictions = pa.struct([(name, lists_of(name)) for name in self._answered])
         self._read_as = pa.schema(
             [
                 ("texts", pa.struct([(name, lists_of(name)) for name in self._texts])),
@@ -89,7 +90,7 @@ class ColumnTables:
         read = read_json(memoryview(b"".join(map(_texts, found))), self._read_as)
         texts, event_time, predictions, version = read.combine_chunks().to_batches()[0].columns
         lists = {name: texts.field(name) for name in self._texts} | {
-            name: predictions.field(name) for name in ("id", "score", "decision")
+            name: predictions.field(name) for name in self._answered
         }
         lists["event_time"] = event_time
         lengths = _plain(

@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from serving.errors import InputError
 from serving.formats.feedback import read_feedback
+from serving.formats.outputs import OUTPUT_KINDS, prediction_type
 from serving.log.segments import Header
 from serving.package.kinds import KINDS
 
@@ -37,17 +38,6 @@ class _Label(msgspec.Struct):
     event_time: datetime | None
 
 
-class _Said(msgspec.Struct):
-    id: str
-    score: float
-    decision: bool
-
-
-class _Answer(msgspec.Struct):
-    predictions: list[_Said]
-    model_version: str
-
-
 def schema_of(header: Header) -> Any:
     """The lake's columns, and for feedback ``event_time``; ``received`` is by the service's clock.
     Inputs left out are not among them.
@@ -66,13 +56,17 @@ def schema_of(header: Header) -> Any:
     inputs = [
         (column.name, pa.type_for_alias(KINDS[column.kind].lake_type)) for column in header.columns
     ]
-    answered = [
-        ("score", pa.float64()),
-        ("decision", pa.bool_()),
-        ("model_version", pa.string()),
-        ("sample_rate", pa.float64()),
+    outputs = [
+        (output.name, pa.type_for_alias(OUTPUT_KINDS[output.kind].arrow))
+        for output in header.outputs
     ]
-    return pa.schema([*known, *inputs, *answered])
+    about = [("model_version", pa.string()), ("sample_rate", pa.float64())]
+    return pa.schema([*known, *inputs, *outputs, *about])
+
+
+def answered(header: Header) -> list[str]:
+    """What the log says of a row by the answer: its id and its outputs."""
+    return ["id", *(output.name for output in header.outputs)]
 
 
 class FeedbackTables:
@@ -116,6 +110,7 @@ class PredictionTables:
         self.schema = schema_of(header)
         self._sample_rate = header.sample_rate
         self._names = [column.name for column in header.columns]
+        self._answered = answered(header)
         self._event_time = header.event_time
         row = pa.struct(
             [
@@ -123,8 +118,9 @@ class PredictionTables:
                 (header.event_time, pa.timestamp("us")),
             ]
         )
-        said = pa.struct([self.schema.field(name) for name in ("id", "score", "decision")])
-        answer = pa.struct([("predictions", pa.list_(said)), self.schema.field("model_version")])
+        prediction = pa.struct([self.schema.field(name) for name in self._answered])
+        predictions = ("predictions", pa.list_(prediction))
+        answer = pa.struct([predictions, self.schema.field("model_version")])
         self._line = pa.schema(
             [
                 ("time", pa.int64()),
@@ -170,13 +166,13 @@ class PredictionTables:
         import pyarrow as pa
 
         time, request, answer = read.columns
-        rows, said, version = (
+        rows, predictions, version = (
             request.field("rows"),
             answer.field("predictions"),
             answer.field("model_version"),
         )
-        each, told = rows.flatten(), said.flatten()
-        answered = {name: told.field(name) for name in ("id", "score", "decision")}
+        each, given = rows.flatten(), predictions.flatten()
+        outputs = {name: given.field(name) for name in self._answered}
         if any(
             column.null_count
             for column in (
@@ -184,18 +180,18 @@ class PredictionTables:
                 request,
                 answer,
                 rows,
-                said,
+                predictions,
                 version,
                 each,
-                told,
-                *answered.values(),
+                given,
+                *outputs.values(),
             )
         ):
             return None
-        if not rows.value_lengths().equals(said.value_lengths()):
+        if not rows.value_lengths().equals(predictions.value_lengths()):
             return None
         line = rows.value_parent_indices()
-        columns = answered | {name: each.field(name) for name in self._names}
+        columns = outputs | {name: each.field(name) for name in self._names}
         columns["time"] = time.take(line).cast(self.schema.field("time").type)
         columns["event_time"] = each.field(self._event_time)
         columns["model_version"] = version.take(line)
@@ -226,8 +222,10 @@ def _line_type(header: Header) -> Any:
     }
     row: Any = msgspec.defstruct("Row", fields, rename=renamed, gc=False)
     request = msgspec.defstruct("Request", [("rows", list[row])])
+    predictions: Any = list[prediction_type(header.outputs)]  # type: ignore[misc]
+    answer = msgspec.defstruct("Answer", [("predictions", predictions), ("model_version", str)])
     return msgspec.defstruct(
-        "PredictionLine", [("request", request), ("answer", _Answer)], bases=(_Line,)
+        "PredictionLine", [("request", request), ("answer", answer)], bases=(_Line,)
     )
 
 

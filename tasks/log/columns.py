@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 RATE = "sample_rate"
 _BEFORE = {"id": "text", "time": "time", "event_time": "time"}
-_AFTER = {"score": "number", "decision": "truth value", "model_version": "text", RATE: "number"}
+_AFTER = {"model_version": "text", RATE: "number"}
+_OUTPUTS = {"number": "number", "decision": "truth value", "category": "text"}  # by their kind
 
 
 class Intake:
@@ -30,7 +31,8 @@ class Intake:
         inputs: dict[str, str] = {
             column.name: KINDS[column.kind].log_type for column in case.columns
         }
-        everything = _BEFORE | inputs | _AFTER
+        outputs = {output.name: _OUTPUTS[output.kind] for output in case.outputs}
+        everything = _BEFORE | inputs | outputs | _AFTER
         if strangers := sorted(set(columns or ()) - set(everything)):
             raise ValueError(
                 f"The prediction log of {case.name!r} has no columns {strangers}; it has "

@@ -118,15 +118,20 @@ def _requests(rows: Counter[float]) -> float:
 
 
 class Tally:
-    """Counts the use case's columns and the score over batches; from several threads. ``rates`` are
-    the sample rates met.
+    """Counts the use case's columns, and the outputs that are no decisions, over batches; from
+    several threads. ``rates`` are the sample rates met.
     """
 
     def __init__(self, case: UseCase, columns: Collection[str] | None) -> None:
-        inputs = {column.name: KINDS[column.kind].counted for column in case.columns}
+        counted = {column.name: KINDS[column.kind].counted for column in case.columns}
+        counted |= {
+            output.name: output.kind == "category"
+            for output in case.outputs
+            if output.kind != "decision"
+        }
         self._columns = {
-            name: _Column(counted)
-            for name, counted in (inputs | {"score": False}).items()
+            name: _Column(is_counted)
+            for name, is_counted in counted.items()
             if columns is None or name in columns
         }
         self._met: set[str] = set()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 import polars as pl
+from msgspec import UNSET
 
 from serving.package.manifest import (
     MANIFEST,
@@ -18,7 +19,6 @@ from serving.package.manifest import (
     SMOKE,
     Feature,
     Manifest,
-    Output,
     Parity,
     Smoke,
     read_manifest,
@@ -26,6 +26,7 @@ from serving.package.manifest import (
 )
 from serving.package.model import Package
 from serving.package.model import load as load_package
+from serving.package.outputs import Output
 from tasks.data.kinds import KINDS
 from tasks.drift.verdict import calibrate, draw_reference, monitored
 from tasks.models.cross_fitting import cross_fit
@@ -239,12 +240,14 @@ def _features(case: UseCase, fitted: "Pipeline") -> list[Feature]:
 
 
 def _outputs(case: UseCase) -> list[Output]:
-    chance = Output("score", "number", 0.0, 1.0, f"probability that {case.label} is true")
     return [
-        chance,
         Output(
-            "decision",
-            "decision",
-            description=f"whether the score reaches {case.decision_threshold:g}",
-        ),
+            output.name,
+            output.kind,
+            output.low,
+            output.high,
+            output.description,
+            list(output.categories) or UNSET,
+        )
+        for output in case.outputs
     ]

@@ -82,7 +82,7 @@ def crown(version: ModelVersion, why: Crowning) -> float:
     store.set_alias(version, CHAMPION)
     try:
         seconds = service().wait_until_serves(use_case, version.number, patience)
-        _try_smoke_rows(use_case, version, package.smoke.rows, package.smoke.scores)
+        _try_smoke_rows(use_case, version, package)
     except BaseException as error:  # a cancelled run must not leave an untried champion either
         _give_back(store, version, why)
         tell(
@@ -216,16 +216,16 @@ def _tell(version: ModelVersion, why: Crowning, seconds: float, smoke_rows: int)
     )
 
 
-def _try_smoke_rows(
-    use_case: str, version: ModelVersion, rows: list[dict], expected: list[float]
-) -> None:
+def _try_smoke_rows(use_case: str, version: ModelVersion, package: Package) -> None:
     """Raises ``NotServed`` where the service answers a smoke row otherwise than the pipeline did,
     or with another version.
     """
-    answer = service().predict(use_case, rows)
+    answer = service().predict(use_case, package.smoke.rows)
     if answer["model_version"] != version.number:
         raise NotServed(f"smoke rows were answered by version {answer['model_version']}")
-    got = np.array([one["score"] for one in answer["predictions"]])
-    worst = float(np.abs(got - np.array(expected)).max())
+    names = [output.name for output in package.manifest.outputs if output.kind == "number"]
+    scores = [[prediction[name] for name in names] for prediction in answer["predictions"]]
+    expected = np.array(package.smoke.scores).reshape(len(package.smoke.rows), -1)
+    worst = float(np.abs(np.array(scores) - expected).max())
     if not worst <= SMOKE_TOLERANCE:
         raise NotServed(f"smoke rows score otherwise than expected, by up to {worst:.2g}")

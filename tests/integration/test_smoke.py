@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from deployments.checks.smoke import SmokeFailed, judge_answer, main
 from tests.fakes.registry import RegistryServer
 from tests.fixtures.api_keys import put_key
-from tests.fixtures.packages import write_package
+from tests.fixtures.packages import OUTPUTS, write_package
 from tests.fixtures.processes import ServiceProcess, free_port
 
 
@@ -126,4 +127,4 @@ GOOD = {"id": "a", "score": 0.5, "decision": True}
 )
 def test_answer_that_is_none_does_not_pass(answer: dict[str, object], said: str) -> None:
     with pytest.raises(SmokeFailed, match=said):
-        judge_answer("toy", "1", 1, answer)
+        judge_answer("toy", "1", 1, answer, msgspec.to_builtins(OUTPUTS))

@@ -18,6 +18,7 @@ from usecases.definition.metrics import (
     ROC_AUC,
     Metric,
 )
+from usecases.definition.outputs import Output
 from usecases.definition.policies import (
     Approval,
     EventTimePolicy,
@@ -51,6 +52,7 @@ __all__ = [
     "METRICS",
     "Metric",
     "MinimumFunction",
+    "Output",
     "PredictionLogPolicy",
     "Promotion",
     "ROC_AUC",

@@ -7,10 +7,8 @@ from pydantic_core import PydanticCustomError
 
 from usecases.definition.kinds import KINDS
 
-# What the prediction log says of a row beside its inputs.
-LOG_COLUMNS = frozenset(
-    {"id", "time", "event_time", "score", "decision", "model_version", "sample_rate"}
-)
+# What the prediction log says of a row beside its inputs and outputs.
+LOG_COLUMNS = frozenset({"id", "time", "event_time", "model_version", "sample_rate"})
 
 
 class Frozen(BaseModel):

@@ -11,6 +11,7 @@ from usecases.definition.columns import LOG_COLUMNS, Column, Frozen, Layout
 from usecases.definition.contest import Gate, Promotion
 from usecases.definition.drift import DriftPolicy
 from usecases.definition.kinds import KINDS
+from usecases.definition.outputs import Output, binary_outputs
 from usecases.definition.policies import (
     Approval,
     EventTimePolicy,
@@ -133,7 +134,8 @@ class UseCase(Frozen):
                 "prediction_log.leave_out names every input column: nothing would be left to "
                 "watch for drift"
             )
-        if taken := sorted(set(names) & LOG_COLUMNS):
+        outputs = {output.name for output in self.outputs}
+        if taken := sorted(set(names) & (LOG_COLUMNS | outputs)):
             raise ValueError(
                 f"the prediction log has columns of its own named {taken}: call the input "
                 "columns otherwise"
@@ -185,6 +187,11 @@ class UseCase(Frozen):
             categories=tuple(at for at, name in enumerate(lists) if name == "categories"),
             numbers=tuple(at for at, name in enumerate(lists) if name == "numbers"),
         )
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """What a model of this use case says of a row."""
+        return binary_outputs(self.label, self.decision_threshold)
 
     @property
     def column_names(self) -> list[str]:

@@ -38,7 +38,7 @@ def test_something_must_be_left_to_watch() -> None:
         with_policy(leave_out=tuple(NAMES))
 
 
-@pytest.mark.parametrize("name", sorted(LOG_COLUMNS))
+@pytest.mark.parametrize("name", [*sorted(LOG_COLUMNS), "score", "decision"])
 def test_an_input_cannot_have_the_name_of_a_column_that_the_log_adds(name: str) -> None:
     case = load("toy")
     parts = {field: getattr(case, field) for field in UseCase.model_fields}

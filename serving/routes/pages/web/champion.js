@@ -39,7 +39,7 @@ function crowned(said, decisions, places, open) {
       [say("recipe"), said.recipe],
       [say("trainedThrough"), said.trained_through],
       [say("since"), moment(said.since)],
-      [say("decidesAt"), percent(said.decision_threshold, 1)],
+      said.decision_threshold === null ? null : [say("decidesAt"), percent(said.decision_threshold, 1)],
       [say("workers"), workersOf(said.workers)],
       [say("parity"), say("parityRows", count(said.parity.rows), count(said.parity.changed_decisions))],
       [say("dataset"), said.dataset_version],

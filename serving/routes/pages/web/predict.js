@@ -134,7 +134,7 @@ function answerPanel(champion) {
     const about = aboutAnswer(answer, milliseconds, logged);
     details.replaceChildren(text("p", "hint", say("explaining")), about);
     try {
-      details.replaceChildren(...reasons(await ask(`${path}/explain`, { body: { rows: [row] } })), about);
+      details.replaceChildren(...reasons(champion(), await ask(`${path}/explain`, { body: { rows: [row] } })), about);
     } catch (error) {
       details.replaceChildren(text("p", "hint", say("noWhy", error.message)), about);
     }
@@ -142,7 +142,15 @@ function answerPanel(champion) {
   return { element, refuse, predict };
 }
 
-function verdict(said, { score, decision }) {
+const numbersOf = said => said.schema.outputs.filter(output => output.kind === "number");
+const isChance = output => output.low === 0 && output.high === 1;
+
+function verdict(said, prediction) {
+  const outputs = said.schema.outputs;
+  const decides = outputs.find(output => output.kind === "decision");
+  const [number] = numbersOf(said);
+  if (!decides || !isChance(number)) return [facts(outputs.map(output => [spelled(output.name), valueOf(prediction[output.name])]))];
+  const [score, decision] = [prediction[number.name], prediction[decides.name]];
   const threshold = said.decision_threshold;
   const label = spelled(said.schema.label).toLowerCase();
   return [
@@ -153,20 +161,24 @@ function verdict(said, { score, decision }) {
 }
 
 /** The largest contributions as bars to both sides of nothing, the others together. */
-function reasons({ base, contributions }) {
+function reasons(said, { base, contributions, explains }) {
+  const numbers = numbersOf(said);
+  const chance = isChance(numbers.find(output => output.name === explains) ?? numbers[0]);
+  const points = (value, write) => chance ? write(100 * value, 1) : write(value);
   const [told, rest] = [contributions.slice(0, TOLD_FIELDS), contributions.slice(TOLD_FIELDS)];
   const rows = told.map(one => [`${spelled(one.field)} = ${valueOf(one.value)}`, one.contribution]);
   if (rest.length) rows.push([say("others", rest.length), rest.reduce((sum, one) => sum + one.contribution, 0)]);
   const most = Math.max(...rows.map(([, points]) => Math.abs(points)), 1e-9);
-  const items = rows.map(([words, points]) => node("li", { className: points < 0 ? "lowers" : "raises" },
+  const items = rows.map(([words, moved]) => node("li", { className: moved < 0 ? "lowers" : "raises" },
     text("span", "what", words),
-    text("span", "points", signed(100 * points, 1)),
-    text("span", "unseen", `, ${say(points < 0 ? "lowers" : "raises", fixed(100 * Math.abs(points), 1))}`),
-    bar("points-bar", 0.5, 0.5 + points / most / 2)));
-  return [text("h3", "", say("why")), text("p", "hint", say("base", percent(base, 1))), node("ol", { className: "reasons" }, ...items)];
+    text("span", "points", points(moved, signed)),
+    text("span", "unseen", `, ${say(moved < 0 ? "lowers" : "raises", points(Math.abs(moved), fixed))}`),
+    bar("points-bar", 0.5, 0.5 + moved / most / 2)));
+  const compared = chance ? say("base", percent(base, 1)) : say("baseNumber", plain(base), spelled(explains ?? numbers[0].name));
+  return [text("h3", "", say("why")), text("p", "hint", compared), node("ol", { className: "reasons" }, ...items)];
 }
 
-const valueOf = value => typeof value === "number" ? plain(value) : value ?? say("unknown");
+const valueOf = value => typeof value === "number" ? plain(value) : typeof value === "boolean" ? say(value ? "decisionYes" : "decisionNo") : value ?? say("unknown");
 
 function aboutAnswer(answer, milliseconds, logged) {
   return facts([

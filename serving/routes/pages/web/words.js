@@ -127,6 +127,7 @@ const WORDS = {
   why: ["Why", "이유"],
   explaining: ["Working out why…", "이유를 계산하는 중…"],
   base: ["The rows it is compared with score {0} on average. This row’s values move that, in percentage points:", "비교 대상 행들의 평균은 {0}입니다. 이 행의 값이 움직인 크기(%포인트):"],
+  baseNumber: ["The rows it is compared with have {0} on average ({1}). This row’s values move that:", "비교 대상 행들의 평균은 {0}입니다({1}). 이 행의 값이 움직인 크기:"],
   others: ["{0} other fields together", "나머지 필드 {0}개 합계"],
   raises: ["raises it by {0}", "{0} 높임"],
   lowers: ["lowers it by {0}", "{0} 낮춤"],

@@ -112,7 +112,7 @@ def check_scored_and_logged(rows: list[tuple[Any, ...]], request: bytes) -> None
     scored = predict(
         champion(), rows, PredictionIds(), lambda package, matrix: Package.score(package, matrix)
     )
-    assert all(0 <= score <= 1 for score in scored.scores)
+    assert all(0 <= score <= 1 for score in scored.values[0])
     tables = PredictionTables(msgspec.json.decode(champion().log_header, type=Header))
     table, torn = tables.read(line_of(request, answer_json(scored), len(rows)))
     assert torn == 0
@@ -121,7 +121,7 @@ def check_scored_and_logged(rows: list[tuple[Any, ...]], request: bytes) -> None
         for row in logged(table)
     ] == rows
     assert [(row["id"], row["score"]) for row in logged(table)] == list(
-        zip(scored.ids, scored.scores, strict=True)
+        zip(scored.ids, scored.values[0], strict=True)
     )
 
 
@@ -170,7 +170,7 @@ def test_tensors_are_refused_in_words_or_scored_and_logged(
     refused_or_scored(
         lambda: ask(
             columns_of(champion().reader),
-            read_inference(body[:length]),
+            read_inference(body[:length], champion().form.tensors),
             memoryview(body)[length:],
             MAX_ROWS,
         )

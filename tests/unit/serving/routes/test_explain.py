@@ -64,12 +64,12 @@ def test_base_and_contributions_add_up_to_the_score_that_predict_gives(
 ) -> None:
     said = explain(champion, row)
     assert said.base + sum(one.contribution for one in said.contributions) == pytest.approx(
-        said.score, abs=1e-6
+        said.outputs["score"], abs=1e-6
     )
     fields = dict(zip(("carrier", "distance", "wind"), row, strict=True))
-    assert said.score == pytest.approx(expected_score(fields, bias=-1.0), rel=1e-5)
-    assert said.score == champion.package.score(champion.package.encode_rows([row]))[0]
-    assert said.decision is (said.score >= 0.5)
+    assert said.outputs["score"] == pytest.approx(expected_score(fields, bias=-1.0), rel=1e-5)
+    assert said.outputs["score"] == champion.package.score(champion.package.encode_rows([row]))[0]
+    assert said.outputs["decision"] is (said.outputs["score"] >= 0.5)
     assert (said.model_version, said.use_case) == ("7", "toy")
 
 

@@ -59,13 +59,18 @@ def tensor(name: str, values: np.ndarray, binary: bool = True, column: bool = Fa
     return given.set_data_from_numpy(values, binary_data=binary)
 
 
+OUTPUTS = ("score", "decision", "prediction_id")
+
+
 def written(*inputs: InferInput, **more: Any) -> tuple[bytes, int | None]:
     return InferenceServerClient.generate_request_body(list(inputs), **more)
 
 
 def read(body: bytes, length: int | None = None, max_rows: int = MAX_ROWS) -> Asked:
     size = len(body) if length is None else length
-    return ask(columns_of(READER), read_inference(body[:size]), memoryview(body)[size:], max_rows)
+    return ask(
+        columns_of(READER), read_inference(body[:size], OUTPUTS), memoryview(body)[size:], max_rows
+    )
 
 
 def by_hand(*inputs: dict[str, Any], **more: Any) -> bytes:
@@ -130,7 +135,10 @@ def test_an_empty_text_stays_one_where_a_category_has_no_null() -> None:
     required = RowReader([Feature("carrier", "category", nullable=False)], EVENT_TIME)
     body, length = written(tensor("carrier", np.array(["", "AA"], object)))
     asked = ask(
-        columns_of(required), read_inference(body[:length]), memoryview(body)[length:], MAX_ROWS
+        columns_of(required),
+        read_inference(body[:length], OUTPUTS),
+        memoryview(body)[length:],
+        MAX_ROWS,
     )
     assert asked.rows == [("", None), ("AA", None)]
 
@@ -344,8 +352,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Scored:
     return Scored(
         Champion.crown("toy", "7", "", model.load(folder)),
         ["a-0", "a-1"],
-        [0.1, 0.75],
-        [False, True],
+        [[0.1, 0.75], [False, True]],
         np.zeros((2, 3)),
     )
 
@@ -376,7 +383,7 @@ def test_the_real_client_reads_the_answer(
     scored: Scored, outputs: list[InferRequestedOutput] | None
 ) -> None:
     body, length = written(ONE, outputs=outputs, request_id="q1")
-    answer, head = write_answer(scored, "toy", read_inference(body[:length]))
+    answer, head = write_answer(scored, "toy", read_inference(body[:length], OUTPUTS))
     result = InferResult.from_response_body(answer, header_length=head)
     assert result.as_numpy("score").tolist() == [0.1, 0.75]
     assert result.as_numpy("decision").tolist() == [False, True]
@@ -394,7 +401,7 @@ def test_the_real_client_reads_the_answer(
 
 def test_an_answer_is_json_unless_binary_is_asked_for(scored: Scored) -> None:
     answer, head = write_answer(
-        scored, "toy", read_inference(by_hand(DISTANCE, outputs=[{"name": "score"}]))
+        scored, "toy", read_inference(by_hand(DISTANCE, outputs=[{"name": "score"}]), OUTPUTS)
     )
     assert head is None
     assert json.loads(answer) == {

@@ -417,8 +417,7 @@ def test_the_answer_has_both_classes_probabilities(tmp_path: Path) -> None:
     scored = Scored(
         Champion.crown("toy", "7", "", model.load(tmp_path)),
         ["a-0", "a-1"],
-        [0.1, 0.75],
-        [False, True],
+        [[0.1, 0.75], [False, True]],
         np.zeros((2, 3)),
     )
     assert json.loads(write_answer(scored)) == {"predictions": [[0.9, 0.1], [0.25, 0.75]]}

@@ -622,8 +622,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Scored:
     return Scored(
         Champion.crown("toy", "7", "", model.load(folder)),
         ["a-0", "a-1"],
-        [0.1, 0.75],
-        [False, True],
+        [[0.1, 0.75], [False, True]],
         np.zeros((2, 3)),
     )
 

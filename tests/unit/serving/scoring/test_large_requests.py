@@ -28,8 +28,9 @@ from serving.metrics.counters import Metrics
 from serving.package.model import load
 from serving.routes import mlflow_protocol
 from serving.scoring.large_requests import WHOLE_CELLS, Cells, count_cells, giving_way
-from serving.scoring.predictions import NO_MATRIX, Answer, Scored, answer_json
+from serving.scoring.predictions import NO_MATRIX, Scored, answer_json
 from serving.scoring.scorer import Scorer
+from tests.fixtures.answers import Answer
 from tests.fixtures.packages import expected_score, write_package
 
 COUNT = 20_000
@@ -146,7 +147,8 @@ def test_binary_tensors_in_pieces_are_the_rows_of_the_whole(champion: Champion) 
         for name, kind, array in (("distance", "FP32", distance), ("wind", "FP64", wind))
     ]
     inference = read_inference(
-        json.dumps({"id": None, "parameters": None, "outputs": None, "inputs": inputs}).encode()
+        json.dumps({"id": None, "parameters": None, "outputs": None, "inputs": inputs}).encode(),
+        champion.form.tensors,
     )
     tail = memoryview(distance.tobytes() + wind.tobytes())
     columns = columns_of(champion.reader)
@@ -278,7 +280,7 @@ def test_a_large_request_is_answered_and_logged_whole_in_a_segment_of_its_own(
 ) -> None:
     works, log = scorer(tmp_path)
     scored = asyncio.run(predict(works, champion, CSV, as_csv(ROWS)))
-    assert scored.scores == pytest.approx([expected_score(row) for row in ROWS], abs=1e-5)
+    assert scored.values[0] == pytest.approx([expected_score(row) for row in ROWS], abs=1e-5)
     (segment,) = log.closed
     assert (segment.rows, log.state("toy").rows_waiting) == (COUNT, COUNT)
     lines = [msgspec.json.decode(line) for line in segment.path.read_bytes().splitlines()[1:]]
@@ -288,7 +290,7 @@ def test_a_large_request_is_answered_and_logged_whole_in_a_segment_of_its_own(
     )
     answer = msgspec.json.decode(answer_json(scored), type=Answer)
     assert [(said.id, said.score) for said in answer.predictions] == list(
-        zip(scored.ids, scored.scores, strict=True)
+        zip(scored.ids, scored.values[0], strict=True)
     )
 
 
@@ -424,7 +426,7 @@ def test_an_answer_of_some_rows_is_written_while_a_large_request_is_at_work_and_
     busy, over = threading.Event(), threading.Event()
 
     def answered(rows: int) -> Scored:
-        return Scored(champion, ["a"] * rows, [0.5] * rows, [True] * rows, NO_MATRIX)
+        return Scored(champion, ["a"] * rows, [[0.5] * rows, [True] * rows], NO_MATRIX)
 
     async def write() -> tuple[str, bool, str]:
         blocking = asyncio.create_task(

@@ -17,8 +17,8 @@ from serving.log.prediction_log import PredictionLog
 from serving.metrics.counters import Metrics
 from serving.package.manifest import Smoke
 from serving.package.model import Package, load
-from serving.scoring.predictions import Answer
 from serving.scoring.scorer import LOOP_BODY_BYTES, Scorer
+from tests.fixtures.answers import Answer
 from tests.fixtures.packages import expected_score, model, write_package
 
 ROW = {"carrier": "AA", "distance": 800.0, "wind": 3.0}

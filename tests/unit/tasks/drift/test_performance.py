@@ -39,6 +39,7 @@ MANIFEST = Manifest(
     params={},
     created="",
     features=[],
+    outputs=[],
     label="won",
     event_time="at",
     dtype="float32",

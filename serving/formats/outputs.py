@@ -1,0 +1,93 @@
+"""How the outputs of a package look in each form of an answer, in the prediction log and in the
+lake: prepared once for a champion, so that an answer pays for its values only.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from serving.package.outputs import Output, Values, number_places
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if set(text) & set('",\r\n') else text
+
+
+class Kind(NamedTuple):
+    """A kind of output, in every form."""
+
+    value: type  # in Python, and so in JSON
+    arrow: str  # alias of the Arrow type, in answers and in the lake
+    tensor: str  # datatype of the Open Inference Protocol
+    schema: str  # type in JSON Schema
+    text: Callable[[Any], str]  # in CSV
+
+
+OUTPUT_KINDS = {
+    "number": Kind(float, "double", "FP64", "number", repr),
+    "decision": Kind(bool, "bool", "BOOL", "boolean", lambda value: "true" if value else "false"),
+    "category": Kind(str, "string", "BYTES", "string", _quoted),
+}
+
+
+class _Answer(msgspec.Struct):
+    predictions: list[Any]
+    model_version: str
+    use_case: str
+
+
+class AnswerForm:
+    """The outputs of one package. ``prediction`` makes what JSON says of a row: of its id and a
+    value for each output, in their order.
+    """
+
+    def __init__(self, outputs: Sequence[Output]) -> None:
+        self.outputs = outputs
+        self.names = [output.name for output in outputs]
+        self.numbers = number_places(outputs)
+        self.tensors = {output.name: OUTPUT_KINDS[output.kind].tensor for output in outputs}
+        self.tensors["prediction_id"] = "BYTES"
+        self.prediction = prediction_type(outputs)
+        first = outputs[self.numbers[0]]
+        # One probability, of which a decision is made.
+        decides = any(output.kind == "decision" for output in outputs)
+        self.is_chance = decides and (first.low, first.high) == (0, 1)
+        self._head = ",".join(["id", *map(_quoted, self.names), "model_version"])
+        self._texts = [OUTPUT_KINDS[output.kind].text for output in outputs]
+        self._arrow = [OUTPUT_KINDS[output.kind].arrow for output in outputs]
+
+    def json(self, ids: Sequence[str], values: Values, version: str, use_case: str) -> bytes:
+        predictions = list(map(self.prediction, ids, *values))
+        return msgspec.json.encode(_Answer(predictions, version, use_case))
+
+    def csv(self, ids: Sequence[str], values: Values, version: str) -> bytes:
+        columns: list[Iterable[str]] = [
+            map(text, column) for text, column in zip(self._texts, values, strict=True)
+        ]
+        lines = [",".join([*row, version]) for row in zip(ids, *columns, strict=True)]
+        return "\n".join([self._head, *lines, ""]).encode()
+
+    def arrow(self, ids: Sequence[str], values: Values, version: str) -> bytes:
+        """An Arrow stream of one batch."""
+        import pyarrow as pa
+
+        columns = {"id": pa.array(ids, pa.string())}
+        for name, alias, column in zip(self.names, self._arrow, values, strict=True):
+            columns[name] = pa.array(column, pa.type_for_alias(alias))
+        columns["model_version"] = pa.repeat(pa.scalar(version, pa.string()), len(ids))
+        sink = pa.BufferOutputStream()
+        batch = pa.record_batch(columns)
+        with pa.ipc.new_stream(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        return sink.getvalue().to_pybytes()
+
+
+def prediction_type(outputs: Iterable[Any]) -> Any:
+    """What JSON says of a row, for ``outputs`` that have a name and a kind."""
+    outputs = list(outputs)
+    fields = [
+        (f"o{place}", OUTPUT_KINDS[output.kind].value) for place, output in enumerate(outputs)
+    ]
+    renamed = {f"o{place}": output.name for place, output in enumerate(outputs)}
+    return msgspec.defstruct("Prediction", [("id", str), *fields], rename=renamed)

@@ -1,0 +1,106 @@
+"""The outputs of a package: what an answer says of a row, a value for each output.
+
+The model gives numbers, one for each output of kind "number". The other kinds follow from them: a
+"decision" is whether the only number reaches the package's threshold, and a "category" names the
+largest number. An answer has the outputs in the order of the manifest, in every form."""
+
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import UNSET, UnsetType
+
+from serving.errors import PackageError
+
+KINDS = ("number", "decision", "category")
+# What answers, explanations and the prediction log say of a row beside the outputs.
+RESERVED = frozenset(
+    {"id", "prediction_id", "time", "event_time", "model_version", "sample_rate", "use_case"}
+    | {"base", "contributions", "explains", "method"}
+)
+
+Values = Sequence[list[Any]]  # a list for each output, with a value for each row
+
+
+class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One thing that is said of a row: a "number" in ``low``-``high``, a "decision" (true or
+    false), or a "category", one of ``categories``, which are in the order of the numbers.
+    """
+
+    name: str
+    kind: str
+    low: float | None = None
+    high: float | None = None
+    description: str = ""
+    categories: list[str] | UnsetType = UNSET
+
+
+def check_outputs(
+    outputs: Sequence[Output], features: Sequence[str], threshold: float | None
+) -> None:
+    """Raises ``PackageError`` for outputs that cannot be answered or logged beside ``features``."""
+    names = [output.name for output in outputs]
+    numbers = number_places(outputs)
+    if not numbers:
+        raise PackageError("The package has no output of kind 'number': there is no answer.")
+    if taken := sorted({name for name in names if names.count(name) > 1 or not name}):
+        raise PackageError(f"The package has outputs with the same or no name: {taken}.")
+    if taken := sorted((RESERVED | {*features}) & {*names}):
+        raise PackageError(
+            f"Outputs of the package are named {taken}, as columns of the prediction log are: "
+            "name them otherwise."
+        )
+    for output in outputs:
+        if problem := _problem(output, len(numbers), threshold):
+            raise PackageError(f"Output {output.name!r} of the package {problem}.")
+
+
+def _problem(output: Output, numbers: int, threshold: float | None) -> str:
+    if output.kind not in KINDS:
+        return f"is of kind {output.kind!r}; known are {', '.join(KINDS)}"
+    if output.kind == "decision" and (numbers != 1 or threshold is None):
+        return f"decides on one number by a threshold: there are {numbers}, threshold {threshold}"
+    if output.kind == "category" and len(output.categories or ()) != max(numbers, 2):
+        return f"names {len(output.categories or ())} categories for {numbers} numbers"
+    return ""
+
+
+def number_places(outputs: Sequence[Output]) -> list[int]:
+    """Where the numbers of the model stand among the outputs."""
+    return [place for place, output in enumerate(outputs) if output.kind == "number"]
+
+
+def count_numbers(numbers: np.ndarray) -> int:
+    """How many numbers a row has, in what a model gave for some rows."""
+    return 1 if numbers.ndim == 1 else int(numbers.shape[1])
+
+
+def values_of(outputs: Sequence[Output], threshold: float | None) -> Callable[[np.ndarray], Values]:
+    """A function that makes the values of all outputs of the model's numbers ``(n_rows,)`` or
+    ``(n_rows, n_numbers)``. It costs a microsecond and the lists.
+    """
+    places = number_places(outputs)
+    takes = [_take(output, place, places, threshold) for place, output in enumerate(outputs)]
+
+    def values(numbers: np.ndarray) -> Values:
+        columns = [numbers.tolist()] if numbers.ndim == 1 else numbers.T.tolist()
+        return [take(columns, numbers) for take in takes]
+
+    return values
+
+
+def _take(
+    output: Output, place: int, places: Sequence[int], threshold: float | None
+) -> Callable[[list[list[float]], np.ndarray], list[Any]]:
+    if output.kind == "decision":
+        assert threshold is not None
+        limit = threshold
+        # Python compares in full precision; numpy would round the limit to the model's.
+        return lambda columns, numbers: [number >= limit for number in columns[0]]
+    if output.kind == "category":
+        names = np.array(output.categories or [], dtype=object)
+        return lambda columns, numbers: names[numbers.argmax(axis=1)].tolist()
+    take = itemgetter(places.index(place))
+    return lambda columns, numbers: take(columns)
