@@ -23,7 +23,7 @@ from serving.formats.rows import RowReader
 from serving.log.policy import LogRequest, log_request_of
 from serving.log.segments import header_of
 from serving.metrics.counters import Metrics
-from serving.outside.registry import Crowned, Registry
+from serving.outside.registry import CHAMPION, Crowned, Registry
 from serving.outside.slack import Slack
 from serving.package.model import Package
 
@@ -36,9 +36,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Champion:
-    """A version that serves. Never changed: whoever holds it can finish with it."""
+    """A version that is loaded, in its role: the champion serves. Never changed: whoever holds it
+    can finish with it.
+    """
 
     version: str
+    role: str
     sha256: str
     package: Package
     reader: RowReader
@@ -54,7 +57,9 @@ class Champion:
     )
 
     @classmethod
-    def crown(cls, use_case: str, version: str, sha256: str, package: Package) -> "Champion":
+    def crown(
+        cls, use_case: str, version: str, sha256: str, package: Package, role: str = CHAMPION
+    ) -> "Champion":
         """Raises ``PackageError`` where the package is another use case's, or its schema
         contradicts itself.
         """
@@ -65,17 +70,20 @@ class Champion:
             reader = RowReader(manifest.features, manifest.event_time, manifest.dtype)
         except (ValueError, TypeError) as error:
             raise PackageError(f"The package's schema contradicts itself: {error}.") from error
-        headers = header_of(manifest, version), header_of(manifest, version, by_column=True)
+        header = header_of(manifest, version, role)
+        column_header = header_of(manifest, version, role, by_column=True)
         events = EventWindow(
             manifest.event_time, manifest.event_past_days, manifest.event_future_days
         )
         return cls(
             version,
+            role,
             sha256,
             package,
             reader,
             AnswerForm(manifest.outputs),
-            *headers,
+            header,
+            column_header,
             log_request_of(manifest),
             events,
             datetime.now(UTC),

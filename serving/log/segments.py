@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 
+from serving.outside.registry import CHAMPION
 from serving.package.kinds import check_kind
 from serving.package.manifest import Manifest
 
@@ -47,7 +48,7 @@ _BINARY = (OutputColumn("score", "number"), OutputColumn("decision", "decision")
 
 class Header(msgspec.Struct, frozen=True):
     """What the lines of a segment have in common. ``sample_rate`` (0-1] of the requests were kept;
-    ``columns`` are those kept, ``outputs`` what was answered.
+    ``columns`` are those kept, ``outputs`` what was answered by the version in its ``role``.
     """
 
     kind: Kind
@@ -59,6 +60,7 @@ class Header(msgspec.Struct, frozen=True):
     by_column: bool = False
     format: int = FORMAT
     outputs: tuple[OutputColumn, ...] = _BINARY
+    role: str = CHAMPION  # of all that a service from before this field left behind
 
 
 # Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
@@ -70,9 +72,11 @@ class Unreadable(ValueError):
     """The segment has no header that this code reads."""
 
 
-def header_of(manifest: Manifest, version: str, *, by_column: bool = False) -> bytes:
-    """The header line of a champion's predictions. ``by_column``: their lines are those of
-    ``serving/scoring/column_lines.py``.
+def header_of(
+    manifest: Manifest, version: str, role: str = CHAMPION, *, by_column: bool = False
+) -> bytes:
+    """The header line of a version's predictions in its role. ``by_column``: their lines are those
+    of ``serving/scoring/column_lines.py``.
     """
     columns = [
         Column(feature.name, feature.kind)
@@ -88,6 +92,7 @@ def header_of(manifest: Manifest, version: str, *, by_column: bool = False) -> b
         manifest.log_sample_rate,
         by_column,
         outputs=tuple(OutputColumn(output.name, output.kind) for output in manifest.outputs),
+        role=role,
     )
     return msgspec.json.encode(header)
 

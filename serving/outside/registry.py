@@ -20,7 +20,7 @@ from serving.errors import PackageError, RegistryAway
 if TYPE_CHECKING:
     import httpx
 
-ALIAS = "champion"
+CHAMPION = "champion"  # an alias in the registry, and so the role of the version that has it
 PACKAGE_TAG = "laurel.package"
 DIGEST_TAG = "laurel.package_sha256"
 LEDGER_TAG = "laurel.ledger"
@@ -97,7 +97,7 @@ class Registry:
         Raises ``RegistryAway`` where MLflow cannot be reached or gives no sensible answer.
         """
         answer = self._get(
-            "/api/2.0/mlflow/registered-models/alias", {"name": model, "alias": ALIAS}
+            "/api/2.0/mlflow/registered-models/alias", {"name": model, "alias": CHAMPION}
         )
         if answer.status_code in (400, 404) and self._has_no_champion(answer):
             return None

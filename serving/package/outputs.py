@@ -17,8 +17,8 @@ from serving.errors import PackageError
 KINDS = ("number", "decision", "category")
 # What answers, explanations and the prediction log say of a row beside the outputs.
 RESERVED = frozenset(
-    {"id", "prediction_id", "time", "event_time", "model_version", "sample_rate", "use_case"}
-    | {"base", "contributions", "explains", "method"}
+    {"id", "prediction_id", "time", "event_time", "model_version", "sample_rate", "role"}
+    | {"use_case", "base", "contributions", "explains", "method"}
 )
 
 Values = Sequence[list[Any]]  # a list for each output, with a value for each row

@@ -39,6 +39,7 @@ class ColumnTables:
         self._numbers = [name for name in packed if packed[name]]
         self._texts = [name for name in packed if not packed[name]]
         self._sample_rate = header.sample_rate
+        self._role = header.role
         self._answered = answered(header)
 
         def lists_of(name: str) -> Any:
@@ -76,7 +77,7 @@ class ColumnTables:
         """One table of all lines. Raises one of ``_UNREADABLE`` where any of them is not whole."""
         import pyarrow as pa
 
-        from serving.upload.row_tables import read_json
+        from serving.upload.row_tables import read_json, repeat_text
 
         found = list(map(self._decoder.decode, lines))
         counts = np.array([line.rows for line in found])
@@ -104,6 +105,7 @@ class ColumnTables:
         columns["time"] = _plain(
             self.schema.field("time").type, np.repeat([line.time for line in found], counts)
         )
+        columns["role"] = repeat_text(self._role, int(counts.sum()))
         columns["sample_rate"] = _plain(pa.float64(), np.full(counts.sum(), self._sample_rate))
         columns["model_version"] = version.flatten().take(
             _plain(pa.int64(), np.repeat(np.arange(len(found)), counts))

@@ -1,7 +1,7 @@
 """A closed segment as Parquet files, one for each day that its rows are about.
 
     predictions/<use_case>/date=YYYY-MM-DD/<segment>.parquet   id, time, event_time, the inputs,
-        the outputs, model_version, sample_rate
+        the outputs, model_version, sample_rate, role
     feedback/<use_case>/date=YYYY-MM-DD/<segment>.parquet      id, label, time, received
     <kind>/<use_case>/other-days/<segment>.parquet             the same, of the days beyond the
         first 400 of a segment

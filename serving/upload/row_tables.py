@@ -60,7 +60,7 @@ def schema_of(header: Header) -> Any:
         (output.name, pa.type_for_alias(OUTPUT_KINDS[output.kind].arrow))
         for output in header.outputs
     ]
-    about = [("model_version", pa.string()), ("sample_rate", pa.float64())]
+    about = [("model_version", pa.string()), ("sample_rate", pa.float64()), ("role", pa.string())]
     return pa.schema([*known, *inputs, *outputs, *about])
 
 
@@ -109,6 +109,7 @@ class PredictionTables:
         self.problem = ""
         self.schema = schema_of(header)
         self._sample_rate = header.sample_rate
+        self._role = header.role
         self._names = [column.name for column in header.columns]
         self._answered = answered(header)
         self._event_time = header.event_time
@@ -197,6 +198,7 @@ class PredictionTables:
         columns["model_version"] = version.take(line)
         rates = pa.py_buffer(np.full(len(each), self._sample_rate))
         columns["sample_rate"] = pa.Array.from_buffers(pa.float64(), len(each), [None, rates])
+        columns["role"] = repeat_text(self._role, len(each))
         return pa.Table.from_arrays(
             [columns[name] for name in self.schema.names], schema=self.schema
         )
@@ -227,6 +229,16 @@ def _line_type(header: Header) -> Any:
     return msgspec.defstruct(
         "PredictionLine", [("request", request), ("answer", answer)], bases=(_Line,)
     )
+
+
+def repeat_text(text: str, rows: int) -> Any:
+    """An Arrow column that says the same in every row."""
+    import pyarrow as pa
+
+    data = text.encode()
+    ends = np.arange(rows + 1, dtype=np.int32) * np.int32(len(data))
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(data * rows)]
+    return pa.Array.from_buffers(pa.string(), rows, buffers)
 
 
 def read_json(data: memoryview, schema: Any) -> Any:

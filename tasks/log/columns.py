@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from pyarrow import Array, RecordBatch, Schema
 
 RATE = "sample_rate"
+ROLE = "role"
+_CHAMPION = "champion"  # whose are all rows of files from before roles
 _BEFORE = {"id": "text", "time": "time", "event_time": "time"}
-_AFTER = {"model_version": "text", RATE: "number"}
+_AFTER = {"model_version": "text", RATE: "number", ROLE: "text"}
 _OUTPUTS = {"number": "number", "decision": "truth value", "category": "text"}  # by their kind
 
 
@@ -96,6 +98,9 @@ class Intake:
             # A row says nothing of its rate in logs older than the rate; above 1 and not above 0
             # there is none.
             rates = np.where((given > 0) & (given <= 1), given, 1.0)
+        if ROLE in self._kinds:
+            given_roles = arrays.get(ROLE, pa.nulls(len(batch), pa.string())).cast(pa.string())
+            arrays[ROLE] = given_roles.fill_null(_CHAMPION)
         kept = {name: array for name, array in arrays.items() if name in self._kinds}
         return pa.RecordBatch.from_arrays(list(kept.values()), names=list(kept)), rates
 

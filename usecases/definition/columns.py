@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 from usecases.definition.kinds import KINDS
 
 # What the prediction log says of a row beside its inputs and outputs.
-LOG_COLUMNS = frozenset({"id", "time", "event_time", "model_version", "sample_rate"})
+LOG_COLUMNS = frozenset({"id", "time", "event_time", "model_version", "sample_rate", "role"})
 
 
 class Frozen(BaseModel):

@@ -169,7 +169,7 @@ def rows_in_lake(scored: Scored, folder: Path, header: bytes, line: bytes) -> di
     return {key: pq.read_table(pa.BufferReader(data)).to_pylist() for key, data in files.items()}
 
 
-def test_the_lake_has_the_columns_that_it_had(
+def test_the_lake_has_the_columns_that_it_had_and_the_role(
     scored: Scored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "time_ns", lambda: NOW)
@@ -189,14 +189,15 @@ def test_the_lake_has_the_columns_that_it_had(
         "decision": True,
         "model_version": "3",
         "sample_rate": 1.0,
+        "role": "champion",
     }
 
 
-def test_a_segment_from_before_its_header_had_outputs_is_still_carried(
+def test_a_segment_from_before_its_header_had_outputs_and_role_is_still_carried(
     scored: Scored, tmp_path: Path
 ) -> None:
     for header, line in lines(scored).items():
         older = msgspec.json.decode(header)
-        del older["outputs"]
+        del older["outputs"], older["role"]
         now = rows_in_lake(scored, tmp_path, header, line)
         assert rows_in_lake(scored, tmp_path, msgspec.json.encode(older), line) == now

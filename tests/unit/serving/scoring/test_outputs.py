@@ -98,9 +98,9 @@ def other_case(name: str) -> UseCase:
     return Other(**parts | changed | policies)
 
 
-def crown(folder: Path, kind: PackageKind | None = None) -> Champion:
+def crown(folder: Path, kind: PackageKind | None = None, role: str = "champion") -> Champion:
     digest = write_package(folder, kind=kind)
-    return Champion.crown("toy", "3", digest, load(folder, digest))
+    return Champion.crown("toy", "3", digest, load(folder, digest), role)
 
 
 def approx(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -257,6 +257,17 @@ def test_a_champion_of_another_kind_does_not_mix_its_log_with_the_one_before(
 ) -> None:
     headers = {crown(tmp_path / name, KINDS[name]()).log_header for name in KINDS}
     assert len(headers | {crown(tmp_path / "binary").log_header}) == 3
+
+
+@pytest.mark.parametrize("rows", [1, 4], ids=["by row", "by column"])
+def test_the_log_says_in_which_role_a_version_answered(tmp_path: Path, rows: int) -> None:
+    log = PredictionLog(tmp_path / "log", 3600, 10**6, 10**9)
+    log.start()
+    shadow = crown(tmp_path / "package", value_kind(), role="shadow")
+    scorer = Scorer(log, Metrics(), threads=1, queue_limit=4, max_rows=100)
+    carry_answers(scorer, log, shadow, rows, tmp_path / "lake")
+    found = read(tmp_path / "lake", other_case("value")).rows
+    assert found["role"].to_list() == ["shadow"] * 4
 
 
 NUMBER = Output("value", "number")

@@ -91,6 +91,7 @@ def understood(asked: bytes, first: int = 0) -> list[dict[str, Any]]:
             "decision": number % 2 == 0,
             "model_version": "3",
             "sample_rate": 0.25,
+            "role": "champion",
         }
         expected.append(said | {"event_time": event_time} | dict(zip(NAMES, inputs, strict=True)))
     return expected

@@ -126,6 +126,7 @@ def test_the_columns_of_both_logs_have_the_types_that_readers_expect(
         ("decision", "bool"),
         ("model_version", "string"),
         ("sample_rate", "double"),
+        ("role", "string"),
     ]
     assert [(field.name, str(field.type)) for field in feedback] == [
         ("id", "string"),

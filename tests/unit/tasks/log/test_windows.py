@@ -57,6 +57,7 @@ def predictions(
         "decision": count % 2 == 0,
         "model_version": ["3"] * rows,
         "sample_rate": [rate] * rows,
+        "role": ["champion"] * rows,
     }
     whole = {name: value for name, value in (known | columns).items() if value is not ...}
     return pl.DataFrame(
@@ -196,6 +197,16 @@ def test_rates_within_one_file_are_evened_too(lake: Lake, case: UseCase, plant: 
     rows = read(lake, case).rows
     assert 400 < (rows["first"] < 5000).sum() < 600
     assert (rows["first"] >= 5000).sum() == 500
+
+
+def test_each_row_has_its_role_and_rows_from_before_roles_are_the_champions(
+    lake: Lake, case: UseCase, plant: Plant
+) -> None:
+    plant("2024-06-01", 1, predictions(3, role=...))
+    plant("2024-06-02", 2, predictions(3, 3, role=["shadow", "champion", None]))
+    rows = read(lake, case).rows.sort("first")
+    assert rows["role"].to_list() == ["champion"] * 3 + ["shadow", "champion", "champion"]
+    assert "role" not in read(lake, case, columns=["score"]).rows.columns
 
 
 def test_columns_that_a_part_of_the_files_lacks_are_told_and_null_there(
