@@ -100,8 +100,12 @@ class Refusal:
     message: str
 
 
+ROLES = (CHAMPION,)  # each is an alias, and is followed on its own; only the champion answers
+
+
 class ChampionWatch:
-    """Follows the alias of one use case. ``champion`` is the only thing that a request reads.
+    """Follows the alias of one use case that is named as its ``role``. ``champion`` is the version
+    that has it, and of the role ``champion`` the only thing that a request reads.
 
     ``on_swap`` is called after each swap, on the thread that swapped. People are told in ``slack``,
     once for all workers, of a version that is refused, and of a registry that has been away for
@@ -117,8 +121,10 @@ class ChampionWatch:
         slack: Slack | None = None,
         on_swap: Callable[[], None] = lambda: None,
         away_seconds: float = 60.0,
+        role: str = CHAMPION,
     ) -> None:
         self.use_case = use_case
+        self.role = role
         self.champion: Champion | None = None
         self.alias_version: str | None = None
         self.checked: datetime | None = None
@@ -145,10 +151,7 @@ class ChampionWatch:
             found = self._cache.last_good()
             if found is not None:
                 last, package = found
-                self._swap(
-                    Champion.crown(self.use_case, last.version, last.sha256, package),
-                    "from this disk",
-                )
+                self._swap(self._load(last.version, last.sha256, package), "from this disk")
         except PackageError as error:
             self._trouble.fail("package", f"The last good package cannot be restored: {error}")
 
@@ -172,10 +175,12 @@ class ChampionWatch:
                         self._crown(champion, crowned)
                         break
                     crowned = newest
-                if crowned is None:
+                if crowned is None and self.role == CHAMPION:
                     self._trouble.say(
                         f"No version of {self.use_case!r} has the alias 'champion'. {self._keeps}"
                     )
+                elif crowned is None:
+                    self._let_go()
             except RegistryAway as error:
                 self._miss(error)
 
@@ -206,7 +211,7 @@ class ChampionWatch:
             raise
 
     def _look(self) -> Crowned | None:
-        crowned = self._registry.champion(self.use_case)
+        crowned = self._registry.at(self.use_case, self.role)
         self._away, self.checked = 0, datetime.now(UTC)
         self.alias_version = crowned.version if crowned else None
         return crowned
@@ -238,13 +243,22 @@ class ChampionWatch:
         else:
             try:
                 package = self._cache.get(crowned, self._registry)
-                champion = Champion.crown(
-                    self.use_case, crowned.version, crowned.sha256 or "", package
-                )
+                champion = self._load(crowned.version, crowned.sha256 or "", package)
                 return replace(champion, created=crowned.created)
             except (PackageError, OSError) as error:
                 self._refuse(crowned, error)
         return None
+
+    def _load(self, version: str, sha256: str, package: Package) -> Champion:
+        return Champion.crown(self.use_case, version, sha256, package, self.role)
+
+    def _let_go(self) -> None:
+        """Nobody has the role any more. Somebody must answer, so that a champion stays."""
+        if self.champion is not None:
+            logger.info("let go use_case=%s role=%s", self.use_case, self.role)
+        self.champion = None
+        self._cache.forget()
+        self._be_well()
 
     def _crown(self, champion: Champion, crowned: Crowned) -> None:
         try:
@@ -257,14 +271,16 @@ class ChampionWatch:
 
     def _swap(self, champion: Champion, source: str) -> None:
         old, self.champion = self.champion, champion
-        self._metrics.crowned(
-            self.use_case,
-            champion.version,
-            champion.package.manifest.recipe,
-            swapped=old is not None,
-        )
+        if self.role == CHAMPION:
+            self._metrics.crowned(
+                self.use_case,
+                champion.version,
+                champion.package.manifest.recipe,
+                swapped=old is not None,
+            )
         logger.info(
-            "champion serves use_case=%s version=%s before=%s source=%r",
+            "%s serves use_case=%s version=%s before=%s source=%r",
+            self.role,
             self.use_case,
             champion.version,
             old and old.version,

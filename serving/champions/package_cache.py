@@ -5,9 +5,9 @@ have it in common.
 <folder>/<version>.lock   held (flock) by the worker that fetches the version; the others wait, and
                           find it on the disk
 <folder>/champion.json    the last version that was served, so that a restart with the registry away
-                          serves it
+                          serves it; <role>.json of each other role
 <folder>/look             touched to make every worker look at the alias now
-<folder>/told/            one file for each failure that people were told of
+<folder>/told/<role>/     one file for each failure that people were told of
 """
 
 import fcntl
@@ -22,13 +22,14 @@ from pathlib import Path
 
 import msgspec
 
-from serving.champions.use_cases import RECORD
+from serving.champions.use_cases import RECORD_SUFFIX
 from serving.errors import PackageError
-from serving.outside.registry import Crowned, Registry
+from serving.outside.registry import CHAMPION, Crowned, Registry
 from serving.package.manifest import MANIFEST, MODEL, SMOKE
 from serving.package.model import Package, load
 
 FILES = (MANIFEST, MODEL, SMOKE)
+_TOLD = "told"  # the folder of the failures that people were told of, by role
 _STALE_SECONDS = 3600.0
 _LONGEST_FETCH_SECONDS = 60.0
 _TURN_SECONDS = 0.02
@@ -49,14 +50,24 @@ class LastGood(msgspec.Struct, frozen=True):
 _LAST_GOOD = msgspec.json.Decoder(LastGood)
 
 
-class PackageCache:
-    """The packages of one use case."""
+def _read_record(path: Path) -> LastGood | None:
+    """``None`` where there is no record that can be read."""
+    try:
+        return _LAST_GOOD.decode(path.read_bytes())
+    except (OSError, msgspec.DecodeError):
+        return None
 
-    def __init__(self, folder: Path) -> None:
+
+class PackageCache:
+    """The packages of one use case, as one ``role`` sees them: each role has a record of its own,
+    and what any of them has recorded stays on the disk.
+    """
+
+    def __init__(self, folder: Path, role: str = CHAMPION) -> None:
         self.folder = folder
-        self._record = folder / RECORD
+        self._record = folder / f"{role}{RECORD_SUFFIX}"
         self._look = folder / "look"
-        self._told = folder / "told"
+        self._told = folder / _TOLD / role
 
     def get(self, crowned: Crowned, registry: Registry) -> Package:
         """The verified package of a version, from disk or from the registry.
@@ -133,19 +144,41 @@ class PackageCache:
         return last, load(self.folder / last.version, last.sha256)
 
     def keep(self, version: str, sha256: str) -> None:
-        """Record what is served now, and delete all but it and the one before."""
+        """Record what the role has now, and delete all but what the roles have and had before.
+
+        Raises ``OSError``, also where another role's swap has deleted the package meanwhile."""
+        with self._alone():
+            if not (self.folder / version).is_dir():
+                raise FileNotFoundError(f"its package in {self.folder} was deleted meanwhile")
+            before = _read_record(self._record)
+            previous = None
+            if before is not None:
+                previous = before.version if before.version != version else before.previous
+            partial = self._record.with_suffix(f".{secrets.token_hex(4)}.partial")
+            partial.write_bytes(msgspec.json.encode(LastGood(version, sha256, previous)))
+            partial.replace(self._record)
+            self._delete_others()
+
+    def forget(self) -> None:
+        """No version has the role any more. Its packages go with the next swap of any role."""
+        self._record.unlink(missing_ok=True)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """What roles and workers keep is read and deleted by one at a time."""
+        handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            before = _LAST_GOOD.decode(self._record.read_bytes())
-        except (OSError, msgspec.DecodeError):
-            before = None
-        previous = None
-        if before is not None:
-            previous = before.version if before.version != version else before.previous
-        partial = self._record.with_suffix(f".{secrets.token_hex(4)}.partial")
-        partial.write_bytes(msgspec.json.encode(LastGood(version, sha256, previous)))
-        partial.replace(self._record)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def _delete_others(self) -> None:
+        """Delete the packages that no role has or had before."""
+        records = map(_read_record, self.folder.glob(f"*{RECORD_SUFFIX}"))
+        kept = {name for last in records if last for name in (last.version, last.previous)}
         for folder in self.folder.iterdir():
-            if not folder.is_dir() or folder.name in (version, previous, self._told.name):
+            if not folder.is_dir() or folder.name in kept | {_TOLD}:
                 continue
             # Another worker may be downloading: its folder is left alone until it is old.
             fresh = (

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from blocks.settings import Settings
 from serving.errors import RegistryAway
-from serving.outside.registry import Registry
+from serving.outside.registry import CHAMPION, Registry
 
 ALL = "*"
-RECORD = "champion.json"  # in a use case's folder of the service's disk: what was served last
+RECORD_SUFFIX = ".json"  # in a use case's folder of the service's disk, by role: what it had last
+_RECORD = f"{CHAMPION}{RECORD_SUFFIX}"
 MOST = 100  # each is asked for in the registry every few seconds, and is a series of each metric
 _OURS = ("log", "workers")  # folders beside those of the use cases
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -87,7 +88,7 @@ def cached_in(state: Path) -> set[str]:
     """
     return {
         path.parent.name
-        for path in (state / "serving").glob(f"*/{RECORD}")
+        for path in (state / "serving").glob(f"*/{_RECORD}")
         if is_name(path.parent.name)
     }
 

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from serving.errors import PackageError, RegistryAway
-from serving.outside.registry import Crowned, Registry
+from serving.outside.registry import CHAMPION, Crowned, Registry
 from serving.package.manifest import MANIFEST, digest, read_manifest
 
 RECORD = "champion.json"
@@ -43,12 +43,12 @@ class ModelFolder(Registry):
         super().__init__(str(folder))
         self._folder = folder
 
-    def champion(self, model: str) -> Crowned | None:
-        """``None`` where there is no package. Raises ``RegistryAway`` where the folder cannot be
-        read.
+    def at(self, model: str, alias: str) -> Crowned | None:
+        """``None`` where there is no package, and for another alias than the champion's. Raises
+        ``RegistryAway`` where the folder cannot be read.
         """
         try:
-            if not (self._folder / MANIFEST).exists():
+            if alias != CHAMPION or not (self._folder / MANIFEST).exists():
                 return None
             sha256 = digest((self._folder / MANIFEST).read_bytes())
             record = self._folder / RECORD

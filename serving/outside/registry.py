@@ -91,13 +91,16 @@ class Registry:
             self._client.close()
 
     def champion(self, model: str) -> Crowned | None:
-        """The version with the alias ``champion``; ``None`` where there is no such model or no such
-        alias.
+        """As ``at`` says of the alias ``champion``."""
+        return self.at(model, CHAMPION)
+
+    def at(self, model: str, alias: str) -> Crowned | None:
+        """The version with an alias; ``None`` where there is no such model or no such alias.
 
         Raises ``RegistryAway`` where MLflow cannot be reached or gives no sensible answer.
         """
         answer = self._get(
-            "/api/2.0/mlflow/registered-models/alias", {"name": model, "alias": CHAMPION}
+            "/api/2.0/mlflow/registered-models/alias", {"name": model, "alias": alias}
         )
         if answer.status_code in (400, 404) and self._has_no_champion(answer):
             return None

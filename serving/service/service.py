@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from blocks.settings import Settings
-from serving.champions.champion import Champion, ChampionWatch
+from serving.champions.champion import ROLES, Champion, ChampionWatch
 from serving.champions.package_cache import PackageCache
 from serving.champions.use_cases import MOST, all_of, named_by, serves_all
 from serving.edge.access_log import AccessLog
@@ -33,7 +33,7 @@ from serving.metrics.traffic import Traffic
 from serving.outside.lake import NO_LAKE, open_lake
 from serving.outside.model_folder import ModelFolder
 from serving.outside.prefect_api import PrefectApi
-from serving.outside.registry import Registry
+from serving.outside.registry import CHAMPION, Registry
 from serving.outside.slack import Slack
 from serving.scoring.predictions import Scored
 from serving.scoring.scorer import LOOP_BODY_BYTES, Call, Read, Scorer
@@ -93,7 +93,9 @@ class Service:
     ``open_path`` asks nobody for a key, and so the service starts without any.
     """
 
-    def __init__(self, settings: Settings, open_path: str | None = None) -> None:
+    def __init__(
+        self, settings: Settings, open_path: str | None = None, roles: Sequence[str] = ROLES
+    ) -> None:
         self.settings = settings
         self.metrics = Metrics()
         self.traffic = Traffic()
@@ -121,7 +123,10 @@ class Service:
         self._slack = Slack.of(settings)
         self._named = named_by(settings)
         self.serves_all = serves_all(settings)
+        self._roles = roles
         self.watches: dict[str, ChampionWatch] = {}
+        # Of the roles beside the champion, by use case and role: loaded, and asked by no request.
+        self.beside: dict[str, dict[str, ChampionWatch]] = {}
         self.hot_routes: dict[bytes, HotRoute] = {}
         self._feedback_headers: dict[str, bytes] = {}
         for name in all_of(settings) if self.serves_all else self._named:
@@ -163,8 +168,8 @@ class Service:
         self.log.start()
         self.access_log.start()
         self.uploader.start()
-        for watch in self.watches.values():
-            await self._follow(watch)
+        for name in self.watches:
+            await self._follow(name)
         self._tasks.append(asyncio.create_task(self._tick()))
         if self.serves_all:
             self._tasks.append(asyncio.create_task(self._find_use_cases()))
@@ -352,23 +357,32 @@ class Service:
             if name in self._named or self.watches[name].alias_version is not None
         ]
 
-    def _add(self, name: str) -> ChampionWatch:
-        cache = PackageCache(self.settings.state / "serving" / name)
-        poll_seconds = self.settings.serving_poll_seconds
-        watch = ChampionWatch(
-            name, self.registry, cache, poll_seconds, self.metrics, self._slack, self._tell_of_swap
-        )
-        self.watches[name] = watch
+    def _add(self, name: str) -> None:
+        watches = {role: self._watch_of(name, role) for role in self._roles}
+        watch = self.watches[name] = watches.pop(CHAMPION)
+        self.beside[name] = watches
         path = PREDICT_PATH.replace("{use_case}", name).encode()
         self.hot_routes[path] = HotRoute(
             PREDICT_PATH, path.decode(), name, watch, self.metrics.routes[name, PREDICT_PATH]
         )
         self._feedback_headers[name] = feedback_header(name)
-        return watch
 
-    async def _follow(self, watch: ChampionWatch) -> None:
-        await asyncio.to_thread(watch.restore)
-        self._tasks.append(asyncio.create_task(watch.run()))
+    def _watch_of(self, name: str, role: str) -> ChampionWatch:
+        return ChampionWatch(
+            name,
+            self.registry,
+            PackageCache(self.settings.state / "serving" / name, role),
+            self.settings.serving_poll_seconds,
+            self.metrics,
+            self._slack,
+            self._tell_of_swap,
+            role=role,
+        )
+
+    async def _follow(self, name: str) -> None:
+        for watch in (self.watches[name], *self.beside[name].values()):
+            await asyncio.to_thread(watch.restore)
+            self._tasks.append(asyncio.create_task(watch.run()))
 
     def find_unserved(self, models: Sequence[str]) -> list[str]:
         """Use cases that there are by now, and that are not served yet: as many as there is room
@@ -387,7 +401,8 @@ class Service:
                 models = await asyncio.to_thread(self.registry.models)
             for name in await asyncio.to_thread(self.find_unserved, models):
                 logger.info("use case is served from now on use_case=%s", name)
-                await self._follow(self._add(name))
+                self._add(name)
+                await self._follow(name)
             await asyncio.sleep(self.settings.serving_poll_seconds)
 
     def is_ready(self, use_case: str | None = None) -> bool:

@@ -28,6 +28,7 @@ class RegistryServer(LoopbackServer):
         self.artifacts = artifacts
         self.versions: dict[tuple[str, int], dict[str, str]] = {}
         self.champions: dict[str, int] = {}
+        self.aliases: dict[tuple[str, str], int] = {}
         self.others: list[str] = []
         self.asked: list[str] = []
         self.broken = False
@@ -107,6 +108,7 @@ class RegistryServer(LoopbackServer):
                 404, "RESOURCE_DOES_NOT_EXIST", f"Registered Model with name={model} not found"
             )
         version = self.champions.get(model) if alias == "champion" else None
+        version = version or self.aliases.get((model, alias))
         if version is None:
             return _error(
                 400, "INVALID_PARAMETER_VALUE", f"Registered model alias {alias} not found."
