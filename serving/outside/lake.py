@@ -1,29 +1,20 @@
-"""Objects by key in an S3 bucket or a folder: the prediction log is written there, drift reports
-and decisions are read.
-
-An object is there whole or not at all.
+"""The lake as the service asks it: the prediction log is written there, drift reports and decisions
+are read.
 """
 
-import secrets
-from datetime import UTC, datetime
-from functools import cached_property
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Protocol
 
+from blocks.clients.objects import Access, Bucket, Folder, Patience, Stored, open_objects
 from blocks.settings import Settings
 from serving.errors import LakeAway
 
 NO_LAKE = "none"
-
-
-class Stored(NamedTuple):
-    """An object as a listing tells of it. With another ``size`` or ``modified`` it is another
-    object under the same key.
-    """
-
-    key: str
-    size: int
-    modified: datetime
+# Uploader and page try again by themselves, so a try is short.
+_UPLOAD = Patience(connect_seconds=2, request_seconds=10, attempts=2)
+_PAGE = Patience(connect_seconds=1, request_seconds=2, attempts=1)
 
 
 class Lake(Protocol):
@@ -41,131 +32,57 @@ class Lake(Protocol):
         """
 
 
-class FolderLake:
-    """Objects as files: written beside and renamed."""
+class _ObjectLake:
+    """A folder or a bucket. Whatever is in the way of an object is ``LakeAway``."""
+
+    _objects: Folder | Bucket
+
+    def put(self, key: str, data: bytes | memoryview) -> None:
+        with self._asking(key, "written"):
+            self._objects.put(key, data)
+
+    def get(self, key: str) -> bytes:
+        with self._asking(key, "read"):
+            return self._objects.get(key)
+
+    def list(self, prefix: str) -> list[Stored]:
+        with self._asking(prefix, "listed"):
+            return self._objects.list(prefix)
+
+    @contextmanager
+    def _asking(self, key: str, to_be: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise LakeAway(self._describe(key, to_be, error)) from error
+
+    def _describe(self, key: str, to_be: str, error: OSError) -> str:
+        raise NotImplementedError
+
+
+class FolderLake(_ObjectLake):
+    """Objects as files."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self._objects = Folder(root)
 
-    def put(self, key: str, data: bytes | memoryview) -> None:
-        target = self._root / key
-        partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}.partial")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(data)
-            partial.replace(target)
-        except OSError as error:
-            raise LakeAway(f"{target} cannot be written: {error.strerror}.") from error
-
-    def get(self, key: str) -> bytes:
-        try:
-            return (self._root / key).read_bytes()
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise LakeAway(
-                f"{key} cannot be read in the lake's folder: {error.strerror}."
-            ) from error
-
-    def list(self, prefix: str) -> list[Stored]:
-        if (
-            self._root.exists() and not self._root.is_dir()
-        ):  # ``rglob`` would find nothing in it and say nothing
-            raise LakeAway(f"{prefix} cannot be listed: the lake's folder is a file.")
-        found = []
-        for path in (self._root / prefix).rglob("*"):
-            try:
-                if path.suffix == ".partial" or not path.is_file():
-                    continue
-                stat = path.stat()
-            except FileNotFoundError:  # gone since it was found
-                continue
-            except OSError as error:
-                raise LakeAway(
-                    f"{prefix} cannot be listed in the lake's folder: {error.strerror}."
-                ) from error
-            found.append(
-                Stored(
-                    path.relative_to(self._root).as_posix(),
-                    stat.st_size,
-                    datetime.fromtimestamp(stat.st_mtime, UTC),
-                )
-            )
-        return sorted(found)
+    def _describe(self, key: str, to_be: str, error: OSError) -> str:
+        # Callers see what happens to reports and decisions, and no path of this machine with it.
+        folder = self._objects.root if to_be == "written" else "the lake's folder"
+        return f"{key} cannot be {to_be} in {folder}: {error.strerror or error}."
 
 
-class BucketLake:
+class BucketLake(_ObjectLake):
     """Objects of an S3 bucket that exists already, below a prefix."""
 
-    def __init__(
-        self, bucket: str, prefix: str, settings: Settings, *, waited_for: bool = False
-    ) -> None:
-        self._waited_for = waited_for
-        self._bucket = bucket
-        self._root = f"{bucket}/{prefix}" if prefix else bucket
-        self._settings = settings
+    def __init__(self, bucket: Bucket) -> None:
+        self._objects = bucket
+        self._place = bucket.access.endpoint_url or "AWS"
 
-    @cached_property
-    def _files(self) -> Any:
-        from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
-
-        settings = self._settings
-        key, secret = settings.s3_access_key, settings.s3_secret_key
-        # Uploader and page try again by themselves, so a try is short. Delayed open: one PUT
-        # instead of a multipart upload.
-        return S3FileSystem(
-            endpoint_override=settings.s3_endpoint_url,
-            access_key=key.get_secret_value() if key else None,
-            secret_key=secret.get_secret_value() if secret else None,
-            region=settings.s3_region,
-            connect_timeout=1 if self._waited_for else 2,
-            request_timeout=2 if self._waited_for else 10,
-            retry_strategy=AwsStandardS3RetryStrategy(max_attempts=1 if self._waited_for else 2),
-            allow_delayed_open=True,
-        )
-
-    def put(self, key: str, data: bytes | memoryview) -> None:
-        try:
-            with self._files.open_output_stream(f"{self._root}/{key}") as stream:
-                stream.write(data)
-        except OSError as error:
-            raise self._away(key, "written", error) from error
-
-    def get(self, key: str) -> bytes:
-        try:
-            with self._files.open_input_stream(f"{self._root}/{key}") as stream:
-                return bytes(stream.read())
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise self._away(key, "read", error) from error
-
-    def list(self, prefix: str) -> list[Stored]:
-        from pyarrow.fs import FileSelector, FileType
-
-        try:
-            # The bucket itself is not asked for: the service may list these folders of it and
-            # nothing else.
-            found = self._files.get_file_info(
-                FileSelector(f"{self._root}/{prefix}", recursive=True)
-            )
-        except FileNotFoundError:  # no object below it; a missing bucket is another error
-            return []
-        except OSError as error:
-            raise self._away(prefix, "read", error) from error
-        start = len(self._root) + 1
-        return sorted(
-            Stored(one.path[start:], one.size, one.mtime)
-            for one in found
-            if one.type == FileType.File
-        )
-
-    def _away(self, key: str, what: str, error: OSError) -> LakeAway:
-        where = self._settings.s3_endpoint_url or "AWS"
-        hint = (
-            f"Create the bucket {self._bucket!r} first. " if "NO_SUCH_BUCKET" in str(error) else ""
-        )
-        return LakeAway(f"s3://{self._root}/{key} cannot be {what} at {where}. {hint}{error}")
+    def _describe(self, key: str, to_be: str, error: OSError) -> str:
+        return f"s3://{self._objects.root}/{key} cannot be {to_be} at {self._place}: {error}"
 
 
 class NoLake:
@@ -192,13 +109,18 @@ def open_lake(settings: Settings, *, waited_for: bool = False) -> Lake:
     """
     if settings.lake == NO_LAKE:
         return NoLake()
-    scheme, _, rest = settings.lake.partition("://")
-    if scheme == "file" and rest:
-        return FolderLake(Path(rest))
-    if scheme == "s3" and rest:
-        bucket, _, prefix = rest.strip("/").partition("/")
-        return BucketLake(bucket, prefix, settings, waited_for=waited_for)
-    raise ValueError(
-        f"LAUREL_LAKE is {settings.lake!r}; it must be s3://bucket[/prefix], file:///folder "
-        "or none."
+    key, secret = settings.s3_access_key, settings.s3_secret_key
+    access = Access(
+        settings.s3_endpoint_url,
+        key.get_secret_value() if key else None,
+        secret.get_secret_value() if secret else None,
+        region=settings.s3_region,
     )
+    try:
+        objects = open_objects(settings.lake, access, _PAGE if waited_for else _UPLOAD)
+    except ValueError as error:
+        raise ValueError(
+            f"LAUREL_LAKE is {settings.lake!r}; it must be s3://bucket[/prefix], file:///folder "
+            "or none."
+        ) from error
+    return FolderLake(objects.root) if isinstance(objects, Folder) else BucketLake(objects)

@@ -87,10 +87,12 @@ print(json.dumps({
 }))
 """,
     )
-    ours = sorted(
-        path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "serving").rglob("*.py")
-    )
-    assert contents["code"] == ["blocks/__init__.py", "blocks/settings.py", *ours]
+    ours = [
+        path.relative_to(REPOSITORY).as_posix()
+        for folder in ("blocks/clients", "serving")
+        for path in (REPOSITORY / folder).rglob("*.py")
+    ]
+    assert contents["code"] == sorted(["blocks/__init__.py", "blocks/settings.py", *ours])
     assert (contents["forbidden"], contents["setuid"], contents["uncompiled"]) == ([], [], [])
     assert (contents["uid"], contents["gid"]) == (10001, 10001)
 

@@ -9,12 +9,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-import boto3
 import httpx
 import polars as pl
 import pytest
 from moto.iam.aws_managed_policies import aws_managed_policies_data
-from moto.server import ThreadedMotoServer
 
 from blocks.lake import Lake, LakeAway
 from blocks.results import Results
@@ -27,13 +25,13 @@ from tasks.data.dataset import versions
 from tasks.drift import quarantine
 from tasks.ledger import entries
 from tests.fakes.iam import GuardedS3, Policies, guarded_s3
+from tests.fixtures.s3 import empty_bucket, lake_settings, s3_client, s3_server
 from tests.infra.aws import Aws
 from tests.infra.conftest import CLUSTER
 from tests.infra.known import ACCOUNT
 from tests.infra.terraform import Plan, Terraform
 
 BUCKET = f"laurel-lake-{ACCOUNT}"
-KEYS = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
 Guard = Callable[..., AbstractContextManager[GuardedS3]]
 
 
@@ -51,11 +49,8 @@ def role(plan: Plan, address: str) -> Policies:
 @pytest.fixture(scope="module")
 def s3() -> Iterator[Any]:
     """A client of an S3 that allows everything."""
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield boto3.client("s3", endpoint_url=f"http://{host}:{port}", **KEYS)
-    server.stop()
+    with s3_server() as url:
+        yield s3_client(url)
 
 
 @pytest.fixture
@@ -64,9 +59,7 @@ def guard(s3: Any) -> Guard:
 
     @contextmanager
     def guarded(policies: Policies, bucket: str = BUCKET) -> Iterator[GuardedS3]:
-        s3.create_bucket(Bucket=bucket)
-        for stored in s3.list_objects_v2(Bucket=bucket).get("Contents", []):
-            s3.delete_object(Bucket=bucket, Key=stored["Key"])
+        empty_bucket(s3.meta.endpoint_url, bucket)
         with guarded_s3(s3.meta.endpoint_url, policies) as guarded_store:
             yield guarded_store
 
@@ -74,13 +67,7 @@ def guard(s3: Any) -> Guard:
 
 
 def settings(guarded: GuardedS3, bucket: str = BUCKET) -> Settings:
-    values = {
-        "lake": f"s3://{bucket}",
-        "s3_endpoint": guarded.url,
-        "s3_access_key": "key",
-        "s3_secret_key": "secret",
-    }
-    return Settings.model_validate(values)
+    return lake_settings(guarded.url, f"s3://{bucket}")
 
 
 def test_the_service_writes_its_log_and_reads_its_history_from_the_first_minute_on(

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from blocks.lake import Lake, LakeAway
 from blocks.settings import Settings
+from tests.fixtures.s3 import empty_bucket, lake_settings
 
 
 @pytest.fixture
@@ -170,3 +171,21 @@ def test_of_two_that_create_an_object_one_is_refused_and_what_is_there_stays(lak
     with pytest.raises(FileExistsError):
         lake.create("decisions/toy/1", b"second")
     assert (lake.read("decisions/toy/1"), lake.list("")) == (b"first", ["decisions/toy/1"])
+
+
+def test_a_bucket_says_itself_who_came_first(s3: str) -> None:
+    empty_bucket(s3, "flows")
+    lake = Lake.of(lake_settings(s3, "s3://flows/below"))
+    lake.create("decisions/toy/1", b"first")
+    with pytest.raises(FileExistsError, match="is in the lake s3://flows/below already"):
+        lake.create("decisions/toy/1", b"second")
+    assert (lake.read("decisions/toy/1"), lake.list("")) == (b"first", ["decisions/toy/1"])
+
+
+def test_a_missing_bucket_is_a_lake_that_is_away_and_not_an_empty_one(s3: str) -> None:
+    """An empty ledger would say that nothing was ever decided."""
+    lake = Lake.of(lake_settings(s3, "s3://missing"))
+    with pytest.raises(LakeAway, match="Create the bucket 'missing' first"):
+        lake.list("decisions/toy")
+    with pytest.raises(LakeAway, match="'missing'|NoSuchBucket"):
+        lake.create("decisions/toy/1", b".")

@@ -71,6 +71,7 @@ def changed_by(checkout: Path, name: str) -> set[str]:
         ("serving/server/app.py", {FLOWS, SERVING}),
         ("deployments/servers/prefect_server.py", {FLOWS, SERVERS}),
         ("blocks/settings.py", {FLOWS, SERVERS, SERVING}),
+        ("blocks/clients/objects.py", {FLOWS, SERVERS, SERVING}),
         ("blocks/slack.py", {FLOWS, SERVERS}),
         ("requirements.lock", {FLOWS, SERVERS}),
         ("requirements-serving.lock", {SERVING}),
@@ -117,6 +118,30 @@ def test_servers_import_nothing_of_the_repository_but_what_their_tag_is_made_of(
     ).stdout.split()
     assert not {"flows", "serving", "tasks", "usecases"} & set(loaded)
     assert {"blocks", "deployments"} <= set(loaded)
+
+
+def test_the_service_imports_nothing_of_the_repository_but_what_its_image_has() -> None:
+    names = sorted(
+        ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
+        for path in (REPOSITORY / "serving").rglob("*.py")
+        if path.name != "__main__.py"
+    )
+    program = (
+        f"import importlib, sys\nfor name in {names}: importlib.import_module(name)\n"
+        "for module in list(sys.modules.values()): print(getattr(module, '__file__', None))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    tops = ("blocks", "deployments", "flows", "serving", "tasks", "usecases")
+    ours = [path for top in tops for path in loaded if path.startswith(f"{REPOSITORY / top}/")]
+    image = image_tags.copied(REPOSITORY / "infra/images/serving/Dockerfile")
+    assert len(ours) > len(names)
+    assert [
+        path
+        for path in ours
+        if not any(Path(path).is_relative_to(REPOSITORY / part) for part in image)
+    ] == []
 
 
 def test_a_push_deploys_when_it_touches_what_images_or_stack_are_made_of() -> None:

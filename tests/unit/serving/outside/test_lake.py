@@ -7,14 +7,11 @@ from blocks.settings import Settings
 from serving.errors import LakeAway
 from serving.outside.lake import Lake, open_lake
 from tests.fakes.iam import Policies, guarded_s3
+from tests.fixtures.s3 import empty_bucket, lake_settings
 
 
 def bucket(s3: str, lake: str) -> Lake:
-    return open_lake(
-        Settings.model_validate(
-            {"lake": lake, "s3_endpoint": s3, "s3_access_key": "key", "s3_secret_key": "secret"}
-        )
-    )
+    return open_lake(lake_settings(s3, lake))
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -22,18 +19,7 @@ def lake(request: pytest.FixtureRequest, s3: str, tmp_path: Path) -> Lake:
     """Both kinds keep the same promises."""
     if request.param == "folder":
         return open_lake(Settings(lake=f"file://{tmp_path}/lake"))
-    import boto3
-
-    client = boto3.client(
-        "s3",
-        endpoint_url=s3,
-        aws_access_key_id="key",
-        aws_secret_access_key="secret",
-        region_name="us-east-1",
-    )
-    client.create_bucket(Bucket="reading")
-    for stored in client.list_objects_v2(Bucket="reading").get("Contents", []):
-        client.delete_object(Bucket="reading", Key=stored["Key"])
+    empty_bucket(s3, "reading")
     return bucket(s3, "s3://reading/some/prefix")
 
 
@@ -97,15 +83,7 @@ def test_a_role_that_may_list_two_folders_alone_finds_them_empty_at_first(s3: st
     """As on AWS (infra/terraform/cluster/serving.tf), where the bucket itself may not be asked
     for.
     """
-    import boto3
-
-    boto3.client(
-        "s3",
-        endpoint_url=s3,
-        aws_access_key_id="key",
-        aws_secret_access_key="secret",
-        region_name="us-east-1",
-    ).create_bucket(Bucket="narrow")
+    empty_bucket(s3, "narrow")
     listing = {
         "Action": "s3:ListBucket",
         "Resource": "arn:aws:s3:::narrow",

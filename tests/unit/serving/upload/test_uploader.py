@@ -21,6 +21,7 @@ from serving.upload.carrier import Carried, carry
 from serving.upload.parquet import convert
 from serving.upload.uploader import Uploader
 from tests.fixtures.packages import write_package
+from tests.fixtures.s3 import empty_bucket, lake_settings
 
 ROWS: list[dict[str, Any]] = [
     {"carrier": "AA", "distance": 100, "wind": None, "time_hour": "2013-06-01T23:30:00"},
@@ -278,24 +279,9 @@ def test_a_lake_of_an_unknown_kind_is_refused_with_what_it_must_be() -> None:
         open_lake(Settings(lake="hdfs://somewhere"))
 
 
-def settings(s3: str, lake: str) -> Settings:
-    return Settings.model_validate(
-        {"lake": lake, "s3_endpoint": s3, "s3_access_key": "key", "s3_secret_key": "secret"}
-    )
-
-
 def test_objects_reach_a_bucket_below_the_prefix(s3: str) -> None:
-    import boto3
-
-    client = boto3.client(
-        "s3",
-        endpoint_url=s3,
-        aws_access_key_id="key",
-        aws_secret_access_key="secret",
-        region_name="us-east-1",
-    )
-    client.create_bucket(Bucket="there")
-    lake = open_lake(settings(s3, "s3://there/some/prefix"))
+    client = empty_bucket(s3, "there")
+    lake = open_lake(lake_settings(s3, "s3://there/some/prefix"))
     assert isinstance(lake, BucketLake)
     for content in (b"first", b"second"):
         lake.put("predictions/toy/date=2013-06-01/a.parquet", content)
@@ -309,4 +295,4 @@ def test_objects_reach_a_bucket_below_the_prefix(s3: str) -> None:
 
 def test_a_missing_bucket_is_told_by_name(s3: str) -> None:
     with pytest.raises(LakeAway, match="Create the bucket 'missing' first"):
-        open_lake(settings(s3, "s3://missing")).put("a", b"x")
+        open_lake(lake_settings(s3, "s3://missing")).put("a", b"x")

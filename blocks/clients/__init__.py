@@ -1,0 +1,1 @@
+"""Clients of MLflow and the lake that flows and the service share; without Prefect."""

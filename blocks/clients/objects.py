@@ -1,0 +1,213 @@
+"""Objects by key, in a folder or in an S3 bucket. An object is there whole or not at all.
+
+What is in the way is an ``OSError``; ``FileNotFoundError`` means that there is no such object. The
+lake of flows (``blocks/lake.py``) and that of the service (``serving/outside/lake.py``) say what
+follows from it. pyarrow is imported with the first request that needs it."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pyarrow import NativeFile
+    from pyarrow.fs import S3FileSystem
+
+
+class Stored(NamedTuple):
+    """An object as a listing describes it. With another ``size`` or ``modified`` (UTC) it is
+    another object under the same key.
+    """
+
+    key: str
+    size: int
+    modified: datetime
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where an S3 server is, and who asks it. Without an endpoint it is AWS itself; without keys
+    AWS's default chain is used.
+    """
+
+    endpoint_url: str | None = None
+    access_key: str | None = None
+    secret_key: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    region: str | None = None
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long one request may take, and how often it is tried. The defaults of AWS wait for
+    minutes.
+    """
+
+    connect_seconds: float
+    request_seconds: float
+    attempts: int
+
+
+class Folder:
+    """Objects as files below ``root``: written beside their place and renamed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def put(self, key: str, data: bytes | memoryview) -> None:
+        """Write or replace the object: readers see the old one or the new one, never a part."""
+        with self._written(key, data) as (partial, target):
+            partial.replace(target)
+
+    def create(self, key: str, data: bytes | memoryview) -> None:
+        """Write the object if there is none: of two at once, one gets ``FileExistsError``."""
+        with self._written(key, data) as (partial, target):
+            os.link(partial, target)
+
+    @contextmanager
+    def _written(self, key: str, data: bytes | memoryview) -> Iterator[tuple[Path, Path]]:
+        """A finished file beside the object's place, and that place."""
+        target = self.root / key
+        partial = target.with_name(f"{target.name}.{uuid.uuid4().hex}.partial")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise NotADirectoryError(f"{target.parent} is a file") from error
+        try:
+            partial.write_bytes(data)
+            yield partial, target
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def get(self, key: str) -> bytes:
+        return (self.root / key).read_bytes()
+
+    def open(self, key: str) -> "NativeFile":
+        """The object to be read in parts, and closed by the caller."""
+        from pyarrow.fs import LocalFileSystem
+
+        return LocalFileSystem().open_input_file(str(self.root / key))
+
+    def exists(self, key: str) -> bool:
+        return (self.root / key).is_file()
+
+    def list(self, prefix: str) -> list[Stored]:
+        """What is in the folder ``prefix`` and below it, sorted by key; nothing if there is no such
+        folder.
+        """
+        if self.root.is_file():
+            raise NotADirectoryError("the lake's folder is a file")
+        objects = []
+        # A folder that is a link leads to objects as well: a lake may lie on several disks.
+        for folder, _, names in os.walk(self.root / prefix, onerror=_pass_on, followlinks=True):
+            for name in names:
+                path = Path(folder, name)
+                try:
+                    stat = path.stat()
+                except FileNotFoundError:  # gone since it was listed
+                    continue
+                if not name.endswith(".partial"):
+                    key = path.relative_to(self.root).as_posix()
+                    modified = datetime.fromtimestamp(stat.st_mtime, UTC)
+                    objects.append(Stored(key, stat.st_size, modified))
+        return sorted(objects)
+
+
+class Bucket:
+    """Objects of an S3 bucket that exists already; ``root`` is the bucket, and a prefix in it."""
+
+    def __init__(self, root: str, access: Access, patience: Patience) -> None:
+        self.root = root
+        self.access = access
+        self._patience = patience
+
+    @cached_property
+    def _files(self) -> "S3FileSystem":
+        from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
+
+        # Delayed open: an object of a few megabytes is one PUT instead of a multipart upload.
+        return S3FileSystem(
+            endpoint_override=self.access.endpoint_url,
+            access_key=self.access.access_key,
+            secret_key=self.access.secret_key,
+            session_token=self.access.session_token,
+            region=self.access.region,
+            connect_timeout=self._patience.connect_seconds,
+            request_timeout=self._patience.request_seconds,
+            retry_strategy=AwsStandardS3RetryStrategy(max_attempts=self._patience.attempts),
+            allow_delayed_open=True,
+        )
+
+    def put(self, key: str, data: bytes | memoryview) -> None:
+        """Write or replace the object: readers see the old one or the new one, never a part."""
+        with self._asking(), self._files.open_output_stream(f"{self.root}/{key}") as stream:
+            stream.write(data)
+
+    def get(self, key: str) -> bytes:
+        with self._asking(), self._files.open_input_stream(f"{self.root}/{key}") as stream:
+            return bytes(stream.read())
+
+    def open(self, key: str) -> "NativeFile":
+        """The object to be read in parts, and closed by the caller."""
+        with self._asking():
+            return self._files.open_input_file(f"{self.root}/{key}")
+
+    def exists(self, key: str) -> bool:
+        from pyarrow.fs import FileType
+
+        with self._asking():
+            return self._files.get_file_info(f"{self.root}/{key}").type == FileType.File
+
+    def list(self, prefix: str) -> list[Stored]:
+        """What is in the folder ``prefix`` and below it, sorted by key; nothing if there is no such
+        folder.
+        """
+        from pyarrow.fs import FileSelector, FileType
+
+        folder = f"{self.root}/{prefix}".rstrip("/")
+        try:
+            # With ``allow_not_found`` a missing bucket would be an empty one. The bucket itself is
+            # not asked for: a role may list some of its folders and nothing else.
+            with self._asking():
+                found = self._files.get_file_info(FileSelector(folder, recursive=True))
+        except FileNotFoundError:
+            return []
+        start = len(self.root) + 1
+        return sorted(
+            Stored(info.path[start:], info.size, info.mtime)
+            for info in found
+            if info.type == FileType.File
+        )
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if "NO_SUCH_BUCKET" not in str(error):
+                raise
+            bucket = self.root.partition("/")[0]
+            raise OSError(f"Create the bucket {bucket!r} first. {error}") from error
+
+
+def open_objects(url: str, access: Access, patience: Patience) -> Folder | Bucket:
+    """The folder or bucket of ``url``; it is asked for nothing yet. Raises ``ValueError``."""
+    scheme, _, root = url.partition("://")
+    if scheme == "s3" and root and not root.startswith("/"):
+        return Bucket(root.rstrip("/"), access, patience)
+    # A relative folder would lie wherever each process happens to start.
+    if scheme == "file" and root.startswith("/"):
+        return Folder(Path(root))
+    raise ValueError(
+        f"The lake's url is {url!r}; it must be s3://bucket[/prefix] or file:///folder."
+    )
+
+
+def _pass_on(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
