@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any, Self
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
-from blocks.registry_api import ApiError, RegistryApi, tags_of
+from blocks.clients.registry import (
+    DIGEST_TAG,
+    PACKAGE_TAG,
+    ApiError,
+    Limits,
+    RegistryApi,
+    Unreachable,
+    Version,
+)
 from blocks.saved_models import saved_types
 from blocks.settings import Settings
 
@@ -27,8 +35,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 BLOCK = "registry"
-CHAMPION = "champion"
-CHALLENGER = "challenger"
+_LIMITS = Limits(connect_seconds=3, request_seconds=30)
 
 
 class RegistryAway(ConnectionError):
@@ -100,17 +107,12 @@ class ModelRegistry(Block):
     @cached_property
     def _api(self) -> RegistryApi:
         return RegistryApi(
-            self.tracking_uri,
-            (self.username, self.password.get_secret_value())
-            if self.username and self.password
-            else None,
+            self.tracking_uri, _LIMITS, username=self.username, password=self.password
         )
 
     @contextmanager
     def _ask(self, what: str) -> Iterator[RegistryApi]:
         """MLflow's registry, without its library."""
-        import httpx
-
         try:
             yield self._api
         except ApiError as error:
@@ -119,7 +121,7 @@ class ModelRegistry(Block):
                     f"MLflow at {self.tracking_uri} could not {what}: {str(error)[:300]}"
                 ) from error
             raise self._refusal(what, error.code, str(error)) from error
-        except httpx.HTTPError as error:
+        except Unreachable as error:
             raise RegistryAway(
                 f"MLflow at {self.tracking_uri} could not {what}: {error}"
             ) from error
@@ -300,8 +302,8 @@ class ModelRegistry(Block):
             model_id = models[0].model_id if models else None
             whole = {
                 **tags,
-                "laurel.package": f"{run.info.artifact_uri}/package",
-                "laurel.package_sha256": package_sha256,
+                PACKAGE_TAG: f"{run.info.artifact_uri}/package",
+                DIGEST_TAG: package_sha256,
             }
             made = client.create_model_version(
                 use_case,
@@ -316,19 +318,20 @@ class ModelRegistry(Block):
     def at(self, use_case: str, alias: str) -> ModelVersion | None:
         """The version that carries the alias, or None."""
         with self._ask(f"find the {alias} of {use_case!r}") as api:
-            found = api.at(use_case, alias)
-        return _version(found) if found else None
+            version = api.at(use_case, alias)
+        return _version(use_case, version) if version else None
 
     def version(self, use_case: str, number: str) -> ModelVersion:
         """Raises ``RegistryError`` where there is no such version."""
         with self._ask(f"find version {number} of {use_case!r}") as api:
-            return _version(api.version(use_case, number))
+            return _version(use_case, api.version(use_case, number))
 
     def versions(self, use_case: str) -> list[ModelVersion]:
         """All versions, newest first; none for a use case that has no model yet."""
         with self._ask(f"list the versions of {use_case!r}") as api:
-            found = api.versions(use_case)
-        return sorted((_version(one) for one in found), key=lambda v: int(v.number), reverse=True)
+            versions = api.versions(use_case)
+        newest_first = sorted(versions, key=lambda version: int(version.number), reverse=True)
+        return [_version(use_case, version) for version in newest_first]
 
     def set_alias(self, version: ModelVersion, alias: str) -> None:
         with self._ask(f"make version {version.number} of {version.use_case!r} its {alias}") as api:
@@ -358,17 +361,19 @@ class ModelRegistry(Block):
         """The version's package, in a new folder below ``folder``. Raises ``RegistryError`` for a
         version without one.
         """
-        if "laurel.package" not in version.tags:
+        if PACKAGE_TAG not in version.tags:
             raise RegistryError(
                 f"Version {version.number} of {version.use_case!r} has no model package: it "
                 "was not registered by Laurel."
             )
         what = f"download the package of {version.use_case!r} version {version.number}"
-        if RegistryApi.serves(version.tags["laurel.package"]):
+        package = version.tags[PACKAGE_TAG]
+        if RegistryApi.serves(package):
             target = folder / "package"
             target.mkdir(parents=True)
             with self._ask(what) as api:
-                api.download(version.tags["laurel.package"], target)
+                for name in api.files(package):
+                    api.download(package, name, target)
             return target
         with self._reach(what) as client:
             return Path(client.download_artifacts(version.run_id, "package", str(folder)))
@@ -401,10 +406,8 @@ class ModelRegistry(Block):
         return f"{server}/#/{path}?workflowType=machine_learning"
 
 
-def _version(found: Mapping[str, Any]) -> ModelVersion:
-    return ModelVersion(
-        found["name"], str(found["version"]), found.get("run_id", ""), tags_of(found)
-    )
+def _version(use_case: str, version: Version) -> ModelVersion:
+    return ModelVersion(use_case, version.number, version.run_id, version.tags)
 
 
 def _run(found: Any) -> Run:

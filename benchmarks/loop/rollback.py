@@ -24,7 +24,8 @@ from typing import Any
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
 
-from blocks.registry import CHAMPION, ModelRegistry
+from blocks.clients.registry import CHAMPION
+from blocks.registry import ModelRegistry
 from blocks.settings import Settings
 from tasks.packages.registered import opened
 

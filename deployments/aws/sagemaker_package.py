@@ -22,7 +22,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from blocks.registry import CHAMPION, ModelRegistry, ModelVersion, RegistryAway, RegistryError
+from blocks.clients.registry import CHAMPION, DIGEST_TAG
+from blocks.registry import ModelRegistry, ModelVersion, RegistryAway, RegistryError
 from blocks.settings import Settings
 
 # The files that the service reads (serving/outside/model_folder.py), without the drift check's
@@ -73,7 +74,7 @@ def write_archive(
     with tempfile.TemporaryDirectory() as folder:
         package = registry.download_package(version, Path(folder))
         contents = {name: (package / name).read_bytes() for name in _FILES}
-    digest = version.tags.get("laurel.package_sha256")
+    digest = version.tags.get(DIGEST_TAG)
     if hashlib.sha256(contents["package.json"]).hexdigest() != digest:
         raise RegistryError(
             f"The package of {use_case!r} version {version.number} is not the registered one: "

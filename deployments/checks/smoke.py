@@ -13,7 +13,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from blocks.registry import CHAMPION, ModelRegistry, RegistryError
+from blocks.clients.registry import CHAMPION
+from blocks.registry import ModelRegistry, RegistryError
 from blocks.service import ModelService, ServiceAway, ServiceRefuses
 from blocks.settings import Settings
 from deployments.local.settings import read_stack_settings

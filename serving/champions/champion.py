@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from blocks.clients.registry import CHAMPION
 from serving.champions.package_cache import PackageCache
 from serving.champions.trouble import Trouble
 from serving.errors import PackageError, RegistryAway
@@ -23,7 +24,7 @@ from serving.formats.rows import RowReader
 from serving.log.policy import LogRequest, log_request_of
 from serving.log.segments import header_of
 from serving.metrics.counters import Metrics
-from serving.outside.registry import CHAMPION, Crowned, Registry
+from serving.outside.registry import Crowned, Registry
 from serving.outside.slack import Slack
 from serving.package.model import Package
 

@@ -22,9 +22,10 @@ from pathlib import Path
 
 import msgspec
 
+from blocks.clients.registry import CHAMPION
 from serving.champions.use_cases import RECORD_SUFFIX
 from serving.errors import PackageError
-from serving.outside.registry import CHAMPION, Crowned, Registry
+from serving.outside.registry import Crowned, Registry
 from serving.package.manifest import MANIFEST, MODEL, SMOKE
 from serving.package.model import Package, load
 

@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
+from blocks.clients.registry import CHAMPION
 from blocks.settings import Settings
 from serving.errors import RegistryAway
-from serving.outside.registry import CHAMPION, Registry
+from serving.outside.registry import Registry
 
 ALL = "*"
 RECORD_SUFFIX = ".json"  # in a use case's folder of the service's disk, by role: what it had last

@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from serving.outside.registry import CHAMPION
+from blocks.clients.registry import CHAMPION
 from serving.package.kinds import check_kind
 from serving.package.manifest import Manifest
 

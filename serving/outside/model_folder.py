@@ -16,8 +16,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from blocks.clients.registry import CHAMPION
 from serving.errors import PackageError, RegistryAway
-from serving.outside.registry import CHAMPION, Crowned, Registry
+from serving.outside.registry import Crowned, Registry
 from serving.package.manifest import MANIFEST, digest, read_manifest
 
 RECORD = "champion.json"

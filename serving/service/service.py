@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from blocks.clients.registry import CHAMPION
 from blocks.settings import Settings
 from serving.champions.champion import ROLES, Champion, ChampionWatch
 from serving.champions.package_cache import PackageCache
@@ -33,7 +34,7 @@ from serving.metrics.traffic import Traffic
 from serving.outside.lake import NO_LAKE, open_lake
 from serving.outside.model_folder import ModelFolder
 from serving.outside.prefect_api import PrefectApi
-from serving.outside.registry import CHAMPION, Registry
+from serving.outside.registry import Registry
 from serving.outside.slack import Slack
 from serving.scoring.predictions import Scored
 from serving.scoring.scorer import LOOP_BODY_BYTES, Call, Read, Scorer

@@ -3,10 +3,11 @@
 import re
 from dataclasses import dataclass
 
+from blocks.clients.registry import CHAMPION, LEDGER_TAG
 from blocks.lake import Lake, LakeAway
-from blocks.registry import CHAMPION, ModelRegistry, RegistryAway, RegistryError
+from blocks.registry import ModelRegistry, RegistryAway, RegistryError
 from serving.records.ledger import Entry
-from tasks.ledger.entries import HEAD, LedgerBroken, find_tampering, read
+from tasks.ledger.entries import LedgerBroken, find_tampering, read
 from tasks.ledger.reign import last_crowned
 from usecases.definition import known
 
@@ -37,7 +38,7 @@ def audit_ledger(store: Lake, registry: ModelRegistry, use_case: str) -> Audit:
     """
     try:
         entries = len(store.list(f"decisions/{use_case}"))
-        head = registry.model_tags(use_case).get(HEAD)
+        head = registry.model_tags(use_case).get(LEDGER_TAG)
         has_model = head is not None or bool(registry.versions(use_case))
         holder = registry.at(use_case, CHAMPION)
         champion = holder.number if holder else None
@@ -54,13 +55,13 @@ def _chain_faults(
 ) -> list[str]:
     if head is not None and not re.fullmatch(r"\d{1,8} [0-9a-f]{64}", head):
         return [
-            f"MLflow's model says {head!r} in the tag {HEAD}, which is no place and SHA-256",
+            f"MLflow's model says {head!r} in the tag {LEDGER_TAG}, which is no place and SHA-256",
             *find_tampering(store, use_case, None),
         ]
     faults = find_tampering(store, use_case, head)
     # Before the first version there is no model to note the head on.
     if head is None and has_model and entries:
-        faults.append(f"MLflow's model has no tag {HEAD}: nothing vouches for the last entry")
+        faults.append(f"MLflow's model has no tag {LEDGER_TAG}: nothing vouches for the last entry")
     return faults
 
 

@@ -20,13 +20,13 @@ from typing import TypedDict
 from prefect.runtime import flow_run
 from pydantic import ValidationError
 
+from blocks.clients.registry import LEDGER_TAG
 from blocks.lake import Lake
 from serving.records.chain import FIRST, digest, find_fault, path_of, place_of
 from serving.records.ledger import Decision, Entry, Kind
 from serving.records.record import decode, encode, fields_of
 from tasks.outside.blocks_of_run import lake, registry
 
-HEAD = "laurel.ledger"
 _READERS = 8
 _BETWEEN = 32
 
@@ -75,7 +75,9 @@ def record(decision: Decision, after: int | None = None) -> Entry:
     Raises ``LedgerBroken``, ``LakeAway``, ``RegistryAway``, and ``Overtaken`` as ``append`` does.
     """
     entry = append(lake(), decision, after)
-    registry().tag_model(decision.use_case, {HEAD: f"{entry.sequence} {digest(encode(entry))}"})
+    registry().tag_model(
+        decision.use_case, {LEDGER_TAG: f"{entry.sequence} {digest(encode(entry))}"}
+    )
     return entry
 
 

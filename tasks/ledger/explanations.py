@@ -10,7 +10,7 @@ from typing import Literal
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 
-from blocks.registry import CHAMPION
+from blocks.clients.registry import CHAMPION
 from serving.records.chain import path_of
 from serving.records.ledger import Decision, Entry
 from tasks.ledger.entries import read

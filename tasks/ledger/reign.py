@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 
 from prefect import get_run_logger
 
+from blocks.clients.registry import CHAMPION, DIGEST_TAG, LEDGER_TAG, PACKAGE_TAG
 from blocks.lake import Lake
-from blocks.registry import CHAMPION, ModelRegistry, ModelVersion, RegistryError
+from blocks.registry import ModelRegistry, ModelVersion, RegistryError
 from blocks.service import ServiceAway
 from serving.records.chain import path_of
 from serving.records.ledger import Decision, Entry
-from tasks.ledger.entries import HEAD, read, record, stamp
+from tasks.ledger.entries import read, record, stamp
 from tasks.messages.announcements import adopted, alias_restored, deployment_failed
 from tasks.outside.blocks_of_run import lake, registry, service, tell
 
@@ -161,9 +162,7 @@ def _version_of(
     found = {version.number: version for version in there}
     version, sha256 = found.get(entry.version), entry.facts.get(PACKAGE_SHA256)
     return (
-        None
-        if version is None or sha256 not in (None, version.tags.get("laurel.package_sha256"))
-        else version
+        None if version is None or sha256 not in (None, version.tags.get(DIGEST_TAG)) else version
     )
 
 
@@ -265,7 +264,7 @@ def _take_over(reign: Reign) -> Reign:
     assert reign.holder is not None
     use_case, number = reign.use_case, reign.holder.number
     alias = f"MLflow's alias champion of {use_case!r} is at version {number}"
-    head = registry().model_tags(use_case).get(HEAD, "").partition(" ")[0]
+    head = registry().model_tags(use_case).get(LEDGER_TAG, "").partition(" ")[0]
     entries = len(lake().list(f"decisions/{use_case}"))
     if head.isdecimal() and int(head) > entries:
         lost = (
@@ -276,12 +275,12 @@ def _take_over(reign: Reign) -> Reign:
             f"{alias}, and {lost}: bring decisions/{use_case} back. "
             f"{way_to_adopt(use_case, number)}"
         )
-    if "laurel.package" not in reign.holder.tags:
+    if PACKAGE_TAG not in reign.holder.tags:
         foreign = "which has no model package: it was not registered by Laurel"
         raise CrownUnclear(f"{alias}, {foreign}. {way_to_adopt(use_case, NOBODY)}")
     reason = f"version {number} had MLflow's alias champion before the ledger crowned anybody"
     facts: dict[str, float | str | None] = {
-        PACKAGE_SHA256: reign.holder.tags.get("laurel.package_sha256"),
+        PACKAGE_SHA256: reign.holder.tags.get(DIGEST_TAG),
         "by": "MLflow's alias",
     }
     entry = record(

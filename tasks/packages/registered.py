@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from blocks.clients.registry import DIGEST_TAG
 from blocks.registry import ModelRegistry, ModelVersion
 from serving.errors import PackageError
 from serving.package.manifest import Manifest
@@ -28,7 +29,7 @@ def opened(registry: ModelRegistry, version: ModelVersion) -> Iterator[tuple[Pac
     with tempfile.TemporaryDirectory(prefix="laurel-package-") as temporary:
         folder = registry.download_package(version, Path(temporary))
         try:
-            package = load_package(folder, version.tags["laurel.package_sha256"])
+            package = load_package(folder, version.tags[DIGEST_TAG])
         except PackageError as error:
             raise PackageError(
                 f"The package of version {version.number} of {version.use_case!r} cannot be "

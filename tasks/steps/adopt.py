@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from prefect import task
 
-from blocks.registry import CHAMPION, ModelVersion, RegistryError
+from blocks.clients.registry import CHAMPION
+from blocks.registry import ModelVersion, RegistryError
 from serving.records.ledger import Decision
 from tasks.ledger.entries import record, stamp
 from tasks.ledger.reign import NOBODY, look

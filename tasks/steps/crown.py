@@ -11,7 +11,8 @@ import numpy as np
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 
-from blocks.registry import CHAMPION, ModelRegistry, ModelVersion
+from blocks.clients.registry import CHAMPION, DIGEST_TAG
+from blocks.registry import ModelRegistry, ModelVersion
 from blocks.service import ServiceAway
 from blocks.settings import Settings
 from serving.package.model import Package
@@ -154,7 +155,7 @@ def _record(
         facts={
             "recipe": package.manifest.recipe,
             "refit_of": version.tags.get("laurel.refit_of"),
-            PACKAGE_SHA256: version.tags.get("laurel.package_sha256"),
+            PACKAGE_SHA256: version.tags.get(DIGEST_TAG),
             "provisional": package.manifest.provisional or None,
             **why.facts,
             **facts,

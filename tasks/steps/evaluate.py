@@ -16,7 +16,8 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from blocks.registry import CHALLENGER, ModelVersion
+from blocks.clients.registry import CHALLENGER
+from blocks.registry import ModelVersion
 from tasks.data.dataset import read_periods, read_version
 from tasks.ledger.outcomes import Outcome, against_gate, below_the_gate
 from tasks.measures import plots

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 from prefect import task
 
-from blocks.registry import CHALLENGER, ModelVersion, RegistryError
+from blocks.clients.registry import CHALLENGER
+from blocks.registry import ModelVersion, RegistryError
 from serving.package.manifest import Manifest
 from serving.records.contest import Verdict
 from serving.records.ledger import Decision

@@ -11,7 +11,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext, TaskRunContext
 
-from blocks.registry import CHAMPION
+from blocks.clients.registry import CHAMPION
 from serving.records.ledger import Decision, Entry
 from tasks.ledger.entries import Overtaken, read, record, root_run, stamp
 from tasks.ledger.governor import Refusal, breaker_of, may_retrain, open_starts

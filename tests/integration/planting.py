@@ -25,8 +25,9 @@ from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import State
 
+from blocks.clients.registry import CHALLENGER, CHAMPION
 from blocks.lake import Lake
-from blocks.registry import CHALLENGER, CHAMPION, ModelRegistry, ModelVersion
+from blocks.registry import ModelRegistry, ModelVersion
 from blocks.settings import Settings
 from deployments.local import stack as local
 from deployments.servers.seaweedfs import BIN

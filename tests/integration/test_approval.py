@@ -15,7 +15,8 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 from pydantic import SecretStr
 
-from blocks.registry import CHALLENGER, CHAMPION, ModelVersion
+from blocks.clients.registry import CHALLENGER, CHAMPION
+from blocks.registry import ModelVersion
 from blocks.slack import BLOCK, SlackNotifier
 from flows.approve import approve
 from flows.ingest import ingest

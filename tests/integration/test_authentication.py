@@ -24,7 +24,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from blocks.registry import CHAMPION, ModelRegistry, ModelVersion, RegistryError
+from blocks.clients.registry import CHAMPION
+from blocks.registry import ModelRegistry, ModelVersion, RegistryError
 from blocks.settings import REPOSITORY, Settings
 from deployments.apply.command import apply_now
 from deployments.apply.webhook import Refused, apply_webhook

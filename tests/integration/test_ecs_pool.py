@@ -22,8 +22,9 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.states import Crashed, Running
 from pydantic import SecretStr
 
+from blocks.clients.registry import CHAMPION
 from blocks.lake import Lake
-from blocks.registry import CHAMPION, ModelRegistry
+from blocks.registry import ModelRegistry
 from blocks.settings import REPOSITORY, Settings
 from deployments.apply.command import apply_now
 from deployments.apply.pools import PoolError

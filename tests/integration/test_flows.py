@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 from usecases.toy import toy_rows
 
-from blocks.registry import CHALLENGER, RegistryError
+from blocks.clients.registry import CHALLENGER
+from blocks.registry import RegistryError
 from flows.evaluate import evaluate
 from flows.ingest import ingest
 from flows.promote import promote

@@ -19,7 +19,7 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.schedules import IntervalSchedule
 
-from blocks.registry import CHAMPION
+from blocks.clients.registry import CHAMPION
 from blocks.settings import REPOSITORY
 from deployments.checks.audit import main
 from flows.close_breaker import close_breaker

@@ -4,7 +4,8 @@ import polars as pl
 import pytest
 from usecases.toy import toy_rows
 
-from blocks.registry import CHAMPION, ModelVersion
+from blocks.clients.registry import CHAMPION
+from blocks.registry import ModelVersion
 from flows.drift_check import drift_check
 from flows.ingest import ingest
 from tests.integration.planting import Loop

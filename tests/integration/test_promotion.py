@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from blocks.registry import CHALLENGER, ModelVersion
+from blocks.clients.registry import CHALLENGER
+from blocks.registry import ModelVersion
 from flows.compare import compare
 from flows.ingest import ingest
 from flows.promote import promote

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from blocks.registry import CHAMPION, ModelVersion
+from blocks.clients.registry import CHAMPION
+from blocks.registry import ModelVersion
 from flows.adopt import adopt
 from flows.drift_check import drift_check
 from flows.explain import explain

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from blocks.registry import CHAMPION, ModelRegistry, ModelVersion, RegistryError
+from blocks.clients.registry import CHAMPION
+from blocks.registry import ModelRegistry, ModelVersion, RegistryError
 from blocks.settings import REPOSITORY
 from deployments.aws.sagemaker_package import main, write_archive
 from serving.outside.model_folder import ModelFolder, use_case_in

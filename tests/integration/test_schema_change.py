@@ -10,7 +10,8 @@ import pytest
 import usecases.toy_schema
 from usecases.toy import ToySource, toy_rows
 
-from blocks.registry import CHALLENGER, ModelVersion
+from blocks.clients.registry import CHALLENGER
+from blocks.registry import ModelVersion
 from flows.compare import compare
 from flows.drift_check import drift_check
 from flows.ingest import ingest

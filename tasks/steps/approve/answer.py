@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from prefect import get_run_logger, task
 
-from blocks.registry import CHALLENGER
+from blocks.clients.registry import CHALLENGER
 from serving.records.ledger import Decision
 from tasks.ledger.entries import author, decision_of, now, read, record
 from tasks.ledger.reign import find_champion, look

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from blocks.registry import CHAMPION, ModelRegistry, ModelVersion, RegistryAway, RegistryError
-from blocks.registry_api import RegistryApi
+from blocks.clients.registry import CHAMPION, Limits, RegistryApi
+from blocks.registry import ModelRegistry, ModelVersion, RegistryAway, RegistryError
 from serving.package.model import load as load_package
 from tests.fakes.registry import RegistryServer
 from tests.fixtures.mlflow_server import mlflow_server, register
@@ -30,8 +30,8 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelRegistry
 def test_versions_come_newest_first_and_from_all_pages(registry: ModelRegistry) -> None:
     assert [version.number for version in registry.versions("toy")] == ["3", "2", "1"]
     assert registry.versions("nobody") == []
-    paged = RegistryApi(registry.tracking_uri, None).versions("toy", page=2)
-    assert sorted(found["version"] for found in paged) == ["1", "2", "3"]
+    paged = RegistryApi(registry.tracking_uri, Limits(3, 30)).versions("toy", page=2)
+    assert sorted(version.number for version in paged) == ["1", "2", "3"]
 
 
 def test_alias_is_set_moved_and_taken(registry: ModelRegistry) -> None:

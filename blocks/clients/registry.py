@@ -1,0 +1,310 @@
+"""MLflow's registry over its REST API: versions, aliases, tags, and the files of a package.
+
+MLflow's own client costs two seconds of imports and 100 MB: the service has no room for it, and a
+rollback no time. It still does what needs it, runs and models (``blocks/registry.py``). httpx is
+imported with the first request: it costs as long as ONNX Runtime, and the service's first answer
+need not wait. https://mlflow.org/docs/latest/rest-api.html"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from pydantic import SecretStr
+
+if TYPE_CHECKING:
+    import httpx
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+# Tags of a version: where its package is, and the SHA-256 of the package's manifest.
+PACKAGE_TAG = "laurel.package"
+DIGEST_TAG = "laurel.package_sha256"
+# Tag of a model: the head of its ledger.
+LEDGER_TAG = "laurel.ledger"
+_API = "/api/2.0/mlflow"
+_ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
+# A 404 without a code of MLflow's own is another program's, or a wrong path: it says nothing of a
+# model.
+_CODES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}
+_OUTAGES = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+
+
+class Unreachable(ConnectionError):
+    """Nobody answers, or the answer breaks off."""
+
+
+class ApiError(Exception):
+    """MLflow's refusal, with the status of its answer. ``code`` is its own word for it, such as
+    RESOURCE_DOES_NOT_EXIST.
+    """
+
+    def __init__(self, code: str, status: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+
+    @property
+    def is_outage(self) -> bool:
+        return self.code in _OUTAGES
+
+
+class StrangeAnswer(ApiError):
+    """The answer is not one that MLflow would give."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("INTERNAL_ERROR", 200, message)
+
+
+@dataclass(frozen=True)
+class Version:
+    """A model version as MLflow describes it. ``created`` is when it was registered (ISO 8601)."""
+
+    number: str
+    run_id: str
+    tags: Mapping[str, str]
+    created: str | None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a connection and one request may take."""
+
+    connect_seconds: float
+    request_seconds: float
+
+
+class RegistryApi:
+    """A client of one MLflow server. Safe to use from several threads. Its methods raise
+    ``Unreachable`` and ``ApiError``.
+
+    The password is shown to that server and to no other: no redirect is followed. Without
+    ``trust_env`` no proxy of the environment is asked.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        limits: Limits,
+        *,
+        username: str | None = None,
+        password: SecretStr | None = None,
+        trust_env: bool = True,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._limits = limits
+        self._username, self._password = username, password
+        self._trust_env = trust_env
+
+    @property
+    def shows_password(self) -> bool:
+        return bool(self._username and self._password)
+
+    @cached_property
+    def _client(self) -> "httpx.Client":
+        import httpx
+
+        auth = (
+            (self._username, self._password.get_secret_value())
+            if self._username and self._password
+            else None
+        )
+        timeout = httpx.Timeout(self._limits.request_seconds, connect=self._limits.connect_seconds)
+        return httpx.Client(auth=auth, timeout=timeout, trust_env=self._trust_env)
+
+    def close(self) -> None:
+        """A download that is going on breaks off with its next piece."""
+        if "_client" in self.__dict__:
+            self._client.close()
+
+    def at(self, model: str, alias: str) -> Version | None:
+        """The version with the alias; ``None`` where there is no such model or alias."""
+        try:
+            return _version(
+                self._ask("GET", "registered-models/alias", {"name": model, "alias": alias})
+            )
+        except ApiError as error:
+            # MLflow says INVALID_PARAMETER_VALUE for a model without the alias, and DOES_NOT_EXIST
+            # for no model.
+            if error.code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
+    def version(self, model: str, number: str) -> Version:
+        return _version(self._ask("GET", "model-versions/get", {"name": model, "version": number}))
+
+    def versions(self, model: str, page: int = 1000) -> list[Version]:
+        """All of them, asked for ``page`` at a time."""
+        query = {"filter": f"name = '{model}'", "max_results": str(page)}
+        with _reading("its model versions have"):
+            return [
+                _version({"model_version": version})
+                for answer in self._pages("model-versions/search", query)
+                for version in answer.get("model_versions", [])
+            ]
+
+    def models(self, tags: Iterable[str], page: int = 200, most_pages: int = 10) -> list[str]:
+        """Names of the models that carry one of ``tags``, or whose latest version does. A server
+        that several teams share may hold thousands of others: a few pages are read.
+        """
+        wanted, names = set(tags), list[str]()
+        pages = self._pages("registered-models/search", {"max_results": str(page)})
+        with _reading("its models have"):
+            for answer in islice(pages, most_pages):
+                for model in answer.get("registered_models", []):
+                    carriers = [model, *model.get("latest_versions", [])]
+                    if any(wanted & tags_of(carrier).keys() for carrier in carriers):
+                        names.append(str(model["name"]))
+        return names
+
+    def _pages(self, path: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        token = ""
+        while True:
+            answer = self._ask("GET", path, {**query, **({"page_token": token} if token else {})})
+            yield answer
+            token = answer.get("next_page_token", "")
+            if not token:
+                return
+
+    def set_alias(self, model: str, alias: str, number: str) -> None:
+        self._ask(
+            "POST", "registered-models/alias", {"name": model, "alias": alias, "version": number}
+        )
+
+    def remove_alias(self, model: str, alias: str) -> None:
+        self._ask("DELETE", "registered-models/alias", {"name": model, "alias": alias})
+
+    def tag_version(self, model: str, number: str, tags: Mapping[str, str]) -> None:
+        for key, value in tags.items():
+            self._ask(
+                "POST",
+                "model-versions/set-tag",
+                {"name": model, "version": number, "key": key, "value": value},
+            )
+
+    def tag_model(self, model: str, tags: Mapping[str, str]) -> bool:
+        """False where there is no such model."""
+        try:
+            for key, value in tags.items():
+                self._ask(
+                    "POST", "registered-models/set-tag", {"name": model, "key": key, "value": value}
+                )
+        except ApiError as error:
+            if error.code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return False
+        return True
+
+    def model_tags(self, model: str) -> dict[str, str]:
+        """None where there is no such model."""
+        try:
+            answer = self._ask("GET", "registered-models/get", {"name": model})
+        except ApiError as error:
+            if error.code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return {}
+        with _reading("its model has"):
+            return tags_of(answer["registered_model"])
+
+    @staticmethod
+    def serves(package: str) -> bool:
+        """Whether MLflow's server hands out the files of the package's URI itself."""
+        parts = urlsplit(package)
+        return parts.scheme == "mlflow-artifacts" and not parts.netloc
+
+    def files(self, package: str) -> list[str]:
+        """Names of the files of the package's URI, which lie side by side."""
+        with self._reaching() as client:
+            answer = client.get(f"{self.url}{_ARTIFACTS}", params={"path": _path_of(package)})
+        listed = self._read(answer).get("files", [])
+        with _reading("its files have"):
+            return [Path(file["path"]).name for file in listed if not file.get("is_dir")]
+
+    def download(self, package: str, name: str, folder: Path) -> None:
+        """Write the file ``name`` of the package's URI into ``folder``."""
+        address = f"{self.url}{_ARTIFACTS}/{quote(f'{_path_of(package)}/{name}')}"
+        with self._reaching() as client, client.stream("GET", address) as answer:
+            if answer.status_code != 200:
+                answer.read()
+            _check(answer)
+            with (folder / name).open("wb") as file:
+                for piece in answer.iter_bytes():
+                    file.write(piece)
+
+    def _ask(self, method: str, path: str, values: Mapping[str, str]) -> dict[str, Any]:
+        given: dict[str, Any] = {"params": values} if method == "GET" else {"json": values}
+        with self._reaching() as client:
+            answer = client.request(method, f"{self.url}{_API}/{path}", **given)
+        return self._read(answer)
+
+    @contextmanager
+    def _reaching(self) -> Iterator["httpx.Client"]:
+        import httpx
+
+        try:
+            yield self._client
+        except (httpx.HTTPError, RuntimeError) as error:
+            # RuntimeError: the client was closed meanwhile
+            raise Unreachable(str(error) or type(error).__name__) from error
+
+    def _read(self, answer: "httpx.Response") -> dict[str, Any]:
+        _check(answer)
+        try:
+            body = answer.json()
+        except ValueError as error:
+            raise StrangeAnswer("no JSON") from error
+        if not isinstance(body, dict):
+            raise StrangeAnswer("no JSON object")
+        return body
+
+
+def _check(answer: "httpx.Response") -> None:
+    if answer.status_code == 200:
+        return
+    # Without a code of MLflow's own it was the server before it, or its login.
+    code = _CODES.get(answer.status_code, "INTERNAL_ERROR")
+    message = f"{answer.status_code} {answer.text[:200]}"
+    if answer.status_code >= 400 and answer.status_code not in _CODES:
+        with suppress(ValueError, KeyError, TypeError, AttributeError):
+            body = answer.json()
+            code, message = str(body["error_code"]), str(body.get("message", ""))
+    raise ApiError(code, answer.status_code, message)
+
+
+def _path_of(package: str) -> str:
+    return urlsplit(package).path.strip("/")
+
+
+@contextmanager
+def _reading(subject: str) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StrangeAnswer(f"{subject} no {error}") from error
+
+
+def _version(answer: Mapping[str, Any]) -> Version:
+    with _reading("its model version has"):
+        version = answer["model_version"]
+        return Version(
+            str(int(version["version"])),
+            version.get("run_id", ""),
+            tags_of(version),
+            _moment(version.get("creation_timestamp")),
+        )
+
+
+def _moment(milliseconds: object) -> str | None:
+    """MLflow's milliseconds since 1970 as ISO 8601."""
+    if not isinstance(milliseconds, int | str) or not int(milliseconds):
+        return None
+    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC).isoformat(timespec="seconds")
+
+
+def tags_of(entity: Mapping[str, Any]) -> dict[str, str]:
+    return {tag["key"]: tag.get("value", "") for tag in entity.get("tags", [])}
