@@ -5,12 +5,16 @@ What was seen is on the disk, so that no other worker of this machine, and none 
 takes it again."""
 
 import hashlib
+import hmac
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import Request
+from pydantic import SecretStr
 
 from serving.errors import Refused
 
@@ -54,6 +58,56 @@ class Seen:
         except FileExistsError:
             return False
         return True
+
+
+@dataclass(frozen=True)
+class Caller:
+    """How a caller writes its signature, and how a call that does not count is refused."""
+
+    write: Callable[[bytes], bytes]
+    forged: str
+    seen_before: str
+    not_remembered: str
+    too_old_status: int
+    seen_before_status: int
+
+
+class Signatures:
+    """Tells calls of one caller from forged ones, and new ones from old ones."""
+
+    def __init__(self, caller: Caller, secret: str, seen: Seen) -> None:
+        self._caller = caller
+        self._secret = secret.encode()
+        self._seen = seen
+
+    @classmethod
+    def of(cls, caller: Caller, secret: SecretStr | None, folder: Path) -> "Signatures | None":
+        """``None`` where there is no secret: no call can be told from a forged one then."""
+        text = secret.get_secret_value() if secret else ""
+        return cls(caller, text, Seen(folder)) if text else None
+
+    def check(self, signed: bytes, signature: str, timestamp: str, name: str) -> None:
+        """``signed`` are the bytes that the signature is of; a call counts once for each ``name``.
+
+        Raises ``Refused`` for a call that is forged, old, or was there before, or cannot be
+        remembered.
+        """
+        expected = self._caller.write(hmac.digest(self._secret, signed, hashlib.sha256))
+        if not hmac.compare_digest(expected, signature.encode()):
+            raise Refused(401, "bad_signature", self._caller.forged)
+        if not is_of_now(timestamp):
+            raise Refused(
+                self._caller.too_old_status,
+                "too_old",
+                f"The call's timestamp is not within {LONGEST_AGE_SECONDS} s of this "
+                "machine's clock.",
+            )
+        try:
+            is_new = self._seen.is_new(name)
+        except OSError as error:
+            raise Refused(503, "disk_refuses", self._caller.not_remembered) from error
+        if not is_new:
+            raise Refused(self._caller.seen_before_status, "seen_before", self._caller.seen_before)
 
 
 async def read_small_body(request: Request, who: str) -> bytes:

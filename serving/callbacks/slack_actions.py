@@ -6,8 +6,6 @@ A call that is forged, old or was there before is refused with 401. Slack waits 
 answer, so a call is answered at once, the work is done after that, and its outcome is told to the
 one who pressed, through the call's ``response_url``."""
 
-import hashlib
-import hmac
 import logging
 from collections.abc import Iterator
 
@@ -15,8 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.background import BackgroundTask
 
-from blocks.settings import Settings
-from serving.callbacks.signatures import LONGEST_AGE_SECONDS, Seen, is_of_now, read_small_body
+from serving.callbacks.signatures import Caller, Signatures, read_small_body
 from serving.callbacks.slack_press import Press, read_press
 from serving.callbacks.slack_replies import Replies
 from serving.errors import Refused, ServingError
@@ -41,51 +38,14 @@ _DOCUMENT = {
 logger = logging.getLogger(__name__)
 
 
-class Signatures:
-    """Tells Slack's calls from others, and new ones from old ones."""
-
-    def __init__(self, secret: str, seen: Seen) -> None:
-        self._secret = secret.encode()
-        self._seen = seen
-
-    @classmethod
-    def of(cls, settings: Settings) -> "Signatures | None":
-        """``None`` where there is no secret: no call can be told from a forged one then."""
-        secret = (
-            settings.slack_signing_secret.get_secret_value()
-            if settings.slack_signing_secret
-            else ""
-        )
-        return cls(secret, Seen(folder_of(settings) / "slack")) if secret else None
-
-    def check(self, timestamp: str, signature: str, body: bytes) -> None:
-        """Raises ``Refused`` for a call that is forged, old, or was there before, or cannot be
-        remembered.
-        """
-        expected = (
-            b"v0="
-            + hmac.digest(self._secret, b"v0:" + timestamp.encode() + b":" + body, hashlib.sha256)
-            .hex()
-            .encode()
-        )
-        if not hmac.compare_digest(expected, signature.encode()):
-            raise Refused(
-                401, "bad_signature", "The signature is not that of LAUREL_SLACK_SIGNING_SECRET."
-            )
-        if not is_of_now(timestamp):
-            raise Refused(
-                401,
-                "too_old",
-                f"The call's timestamp is not within {LONGEST_AGE_SECONDS} s of this "
-                "machine's clock.",
-            )
-        try:
-            if not self._seen.is_new(signature):
-                raise Refused(401, "seen_before", "A call with this signature was accepted before.")
-        except OSError as error:
-            raise Refused(
-                503, "disk_refuses", "The call cannot be remembered now. Press again later."
-            ) from error
+_SLACK = Caller(
+    write=lambda digest: b"v0=" + digest.hex().encode(),
+    forged="The signature is not that of LAUREL_SLACK_SIGNING_SECRET.",
+    seen_before="A call with this signature was accepted before.",
+    not_remembered="The call cannot be remembered now. Press again later.",
+    too_old_status=401,
+    seen_before_status=401,
+)
 
 
 class Desk:
@@ -179,7 +139,8 @@ class Desk:
 
 
 def add_routes(app: FastAPI, service: Service) -> None:
-    signatures = Signatures.of(service.settings)
+    settings = service.settings
+    signatures = Signatures.of(_SLACK, settings.slack_signing_secret, folder_of(settings) / "slack")
     desk = Desk(service)
 
     @app.post(PATH, tags=["operation"], openapi_extra=_DOCUMENT, response_class=Response)
@@ -195,11 +156,10 @@ def add_routes(app: FastAPI, service: Service) -> None:
             )
         body = await read_small_body(request, "Slack")
         try:
-            signatures.check(
-                request.headers.get("x-slack-request-timestamp", ""),
-                request.headers.get("x-slack-signature", ""),
-                body,
-            )
+            timestamp = request.headers.get("x-slack-request-timestamp", "")
+            signature = request.headers.get("x-slack-signature", "")
+            signed = f"v0:{timestamp}:".encode() + body
+            signatures.check(signed, signature, timestamp, name=signature)
         except Refused as error:
             logger.warning(
                 "slack call refused reason=%s client=%s",
