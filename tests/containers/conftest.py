@@ -10,6 +10,7 @@ import pytest
 
 from blocks.settings import REPOSITORY
 from tests.containers.container import Container, docker
+from tests.fixtures.collecting import is_named
 
 IMAGE = "laurel-serving:test"
 DOCKERFILE = REPOSITORY / "infra" / "images" / "serving" / "Dockerfile"
@@ -18,12 +19,7 @@ Run = Callable[..., Container]
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Collected only if this folder, or a file in it, is named."""
-    here = Path(__file__).parent
-    paths = [
-        Path(config.invocation_params.dir, argument.partition("::")[0]).resolve()
-        for argument in config.args
-    ]
-    return None if any(path == here or here in path.parents for path in paths) else True
+    return None if is_named(Path(__file__).parent, config) else True
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.collecting import is_named
 from tests.infra.aws import Aws, moto_server
 from tests.infra.known import known
 from tests.infra.terraform import Plan, Stack, Terraform
@@ -25,12 +26,7 @@ CLUSTER = {
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Collected only if this folder, or a file in it, is named."""
-    here = Path(__file__).parent
-    paths = [
-        Path(config.invocation_params.dir, argument.partition("::")[0]).resolve()
-        for argument in config.args
-    ]
-    return None if any(path == here or here in path.parents for path in paths) else True
+    return None if is_named(Path(__file__).parent, config) else True
 
 
 @pytest.fixture(scope="session")

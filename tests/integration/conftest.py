@@ -11,7 +11,7 @@ import pytest
 from blocks.settings import Settings
 from tests.fakes.registry import RegistryServer
 from tests.fakes.slack import SlackServer
-from tests.fixtures.packages import write_package
+from tests.fixtures.toy_services import toy_registry, two_toys
 
 if TYPE_CHECKING:
     from tests.integration.planting import Loop
@@ -67,13 +67,15 @@ def loop(applied: Settings, slack: SlackServer, request: pytest.FixtureRequest) 
         yield loop
 
 
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
+    """A registry with one version of ``toy``, which is champion."""
+    with toy_registry(tmp_path_factory.mktemp("registry")) as server:
+        yield server
+
+
 @pytest.fixture
 def mlflow(tmp_path: Path) -> Iterator[RegistryServer]:
     """A registry with two versions of ``toy``, which score otherwise; the first is champion."""
-    with RegistryServer(tmp_path / "artifacts") as server:
-        for version in (1, 2):
-            server.register(
-                "toy", version, lambda folder, bias=version: write_package(folder, bias=float(bias))
-            )
-        server.crown("toy", 1)
+    with two_toys(tmp_path / "artifacts", champion=1) as server:
         yield server

@@ -14,21 +14,12 @@ import pytest
 from tests.fakes.registry import RegistryServer
 from tests.fixtures.api_keys import put_key
 from tests.fixtures.nginx import needs_nginx, proxied
-from tests.fixtures.packages import write_package
 from tests.fixtures.processes import ServiceProcess, wait_until
 from tests.fixtures.raw_http import exchange, read_answers
 
 ROW = {"carrier": "AA", "distance": 800.0, "wind": 3.0}
 JSON = {"content-type": "application/json"}
 PREFIX = "/models/laurel"
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
-    with RegistryServer(tmp_path_factory.mktemp("registry")) as server:
-        server.register("toy", 1, lambda package: write_package(package, bias=1.0))
-        server.crown("toy", 1)
-        yield server
 
 
 @pytest.fixture(scope="module")

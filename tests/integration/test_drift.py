@@ -18,8 +18,6 @@ from blocks.registry import ModelVersion
 from deployments.apply.automations import tell_silence
 from deployments.demo.replay import Answers, Caller, replay
 from flows.drift_check import drift_check
-from flows.ingest import ingest
-from flows.promote import promote
 from tasks.drift import quarantine
 from tasks.drift.drivers import drifted_columns
 from tasks.packages.packaging import score_rows
@@ -35,10 +33,8 @@ DEPLOYED = (CASE,)
 @pytest.fixture(scope="module")
 def champion(loop: Loop) -> Iterator[ModelVersion]:
     """Trained on January to March, so that its thresholds are calibrated."""
-    with loop.no_retrain_on_drift(CASE):
-        loop.run(ingest, CASE, through="2024-03")
-        loop.plant(CASE, "2024-03", ["2024-01", "2024-02"])
-        yield loop.run(promote, CASE).result
+    with loop.first_champion(CASE, through="2024-03") as version:
+        yield version
 
 
 def plant(

@@ -13,18 +13,9 @@ import pytest
 from tests.fakes.registry import RegistryServer
 from tests.fixtures.api_keys import put_key
 from tests.fixtures.lake_records import write_check, write_decision
-from tests.fixtures.packages import write_package
 from tests.fixtures.processes import ServiceProcess, wait_until
 
 ROW = {"carrier": "AA", "distance": 800.0, "wind": 3.0, "time_hour": "2013-06-01T15:00:00"}
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
-    with RegistryServer(tmp_path_factory.mktemp("registry")) as server:
-        server.register("toy", 1, lambda package: write_package(package, bias=1.0))
-        server.crown("toy", 1)
-        yield server
 
 
 @pytest.fixture(scope="module")

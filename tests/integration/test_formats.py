@@ -11,9 +11,9 @@ import psutil
 import pyarrow as pa
 import pytest
 
-from tests.fakes.registry import RegistryServer
-from tests.fixtures.packages import expected_score, write_package
+from tests.fixtures.packages import expected_score
 from tests.fixtures.processes import ServiceProcess
+from tests.fixtures.toy_services import toy_service
 
 ARROW = "application/vnd.apache.arrow.stream"
 ROWS: list[dict[str, Any]] = [
@@ -26,13 +26,8 @@ SCORES = [expected_score(row, bias=1.0) for row in ROWS]
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    folder = tmp_path_factory.mktemp("formats")
-    with RegistryServer(folder / "artifacts") as registry:
-        registry.register("toy", 1, lambda package: write_package(package, bias=1.0))
-        registry.crown("toy", 1)
-        with ServiceProcess(folder, registry.url) as service:
-            service.wait_for_version("1")
-            yield service
+    with toy_service(tmp_path_factory.mktemp("formats")) as service:
+        yield service
 
 
 def arrow(rows: list[dict[str, Any]], **options: Any) -> bytes:

@@ -10,10 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fakes.registry import RegistryServer
-from tests.fixtures.packages import write_package
 from tests.fixtures.processes import REPOSITORY, ServiceProcess
 from tests.fixtures.raw_http import Answer, exchange, read_answers
+from tests.fixtures.toy_services import toy_service
 
 ROW = {"carrier": "AA", "distance": 800.0, "wind": 3.0}
 BODY = json.dumps({"rows": [ROW]}).encode()
@@ -43,13 +42,8 @@ PATHS = {"/v1/toy/predict": BODY, "/v1/toy/predict?log=false": BODY, "/v1/toy/fe
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    folder = tmp_path_factory.mktemp("framing")
-    with RegistryServer(folder / "artifacts") as registry:
-        registry.register("toy", 1, lambda package: write_package(package, bias=1.0))
-        registry.crown("toy", 1)
-        with ServiceProcess(folder, registry.url, serving_request_seconds=3) as process:
-            process.wait_for_version("1")
-            yield process
+    with toy_service(tmp_path_factory.mktemp("framing"), serving_request_seconds=3) as service:
+        yield service
 
 
 def post(path: str, body: bytes, *lines: str, version: str = "1.1") -> bytes:

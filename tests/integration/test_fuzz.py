@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.prefect import PrefectServer
-from tests.fakes.registry import RegistryServer
 from tests.fixtures.api_keys import put_key
-from tests.fixtures.packages import write_package
 from tests.fixtures.processes import ServiceProcess
+from tests.fixtures.toy_services import toy_registry
 
 # All checks, but: a schema cannot say that columns are of one length, that a text is CSV, or that
 # no November has 31 days, so what is documented may be refused; and the ping of MLflow and
@@ -41,10 +40,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
         folder / "state" / "serving" / "keys.json",
         scopes=["predict", "feedback", "operate", "decide"],
     )
-    with RegistryServer(folder / "artifacts") as registry, PrefectServer() as prefect:
+    with toy_registry(folder / "artifacts") as registry, PrefectServer() as prefect:
         prefect.deploy("rollback/toy")
-        registry.register("toy", 1, lambda package: write_package(package, bias=1.0))
-        registry.crown("toy", 1)
         secrets = {
             "serving_webhook_secret": "only for this test",
             "slack_signing_secret": "only for this test",

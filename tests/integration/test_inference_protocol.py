@@ -12,9 +12,9 @@ import pytest
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
-from tests.fakes.registry import RegistryServer
-from tests.fixtures.packages import expected_score, write_package
+from tests.fixtures.packages import expected_score
 from tests.fixtures.processes import ServiceProcess, wait_until
+from tests.fixtures.toy_services import toy_service
 
 ROWS: list[dict[str, Any]] = [
     {"carrier": "AA", "distance": 800.0, "wind": 3.0},
@@ -26,13 +26,8 @@ SCORES = [expected_score(row, bias=1.0) for row in ROWS]
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    folder = tmp_path_factory.mktemp("inference")
-    with RegistryServer(folder / "artifacts") as registry:
-        registry.register("toy", 4, lambda package: write_package(package, bias=1.0))
-        registry.crown("toy", 4)
-        with ServiceProcess(folder, registry.url) as service:
-            service.wait_for_version("4")
-            yield service
+    with toy_service(tmp_path_factory.mktemp("inference"), version=4) as service:
+        yield service
 
 
 @pytest.fixture(scope="module")

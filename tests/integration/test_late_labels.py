@@ -13,8 +13,6 @@ from usecases.toy import toy_rows
 
 from blocks.registry import ModelVersion
 from flows.drift_check import drift_check
-from flows.ingest import ingest
-from flows.promote import promote
 from serving.records.drift import Checked
 from tasks.packages.registered import read_manifest
 from tests.fixtures.processes import wait_until
@@ -28,10 +26,8 @@ AT_ONCE = 280
 
 @pytest.fixture(scope="module")
 def champion(loop: Loop) -> Iterator[ModelVersion]:
-    with loop.no_retrain_on_drift(CASE):
-        loop.run(ingest, CASE, through="2024-03")
-        loop.plant(CASE, "2024-03", ["2024-01", "2024-02"])
-        yield loop.run(promote, CASE).result
+    with loop.first_champion(CASE, through="2024-03") as version:
+        yield version
 
 
 @pytest.fixture(scope="module")

@@ -14,19 +14,10 @@ import httpx
 import pytest
 
 from tests.fakes.registry import RegistryServer
-from tests.fixtures.packages import write_package
 from tests.fixtures.processes import ServiceProcess, wait_until
 
 ROW = {"carrier": "AA", "distance": 800.0, "wind": 3.0}
 PROBES = ("/ready", "/ping", "/v2/health/ready", "/v2/models/toy/ready")
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> RegistryServer:
-    with RegistryServer(tmp_path_factory.mktemp("registry")) as server:
-        server.register("toy", 1, lambda package: write_package(package, bias=1.0))
-        server.crown("toy", 1)
-        yield server
 
 
 def statuses_until_gone(

@@ -22,6 +22,7 @@ from serving.package.manifest import MANIFEST, read_manifest, write
 from tests.fakes.registry import RegistryServer
 from tests.fixtures.packages import write_package
 from tests.fixtures.processes import ServiceProcess, wait_until
+from tests.fixtures.toy_services import toy_registry
 
 ROW = {"carrier": "AA", "distance": 800.0, "wind": 3.0, "time_hour": "2013-06-01T15:00:00"}
 SECRET = "7f3a Erika Mustermann"
@@ -30,9 +31,7 @@ LONG = 3600
 
 @pytest.fixture
 def mlflow(tmp_path: Path) -> Iterator[RegistryServer]:
-    with RegistryServer(tmp_path / "artifacts") as server:
-        server.register("toy", 1, lambda folder: write_package(folder, bias=1.0))
-        server.crown("toy", 1)
+    with toy_registry(tmp_path / "artifacts") as server:
         yield server
 
 

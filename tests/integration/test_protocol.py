@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fakes.registry import RegistryServer
-from tests.fixtures.packages import expected_score, write_package
+from tests.fixtures.packages import expected_score
 from tests.fixtures.processes import ServiceProcess, wait_until
+from tests.fixtures.toy_services import toy_service
 
 ROW = {"carrier": "AA", "distance": 800.0, "wind": 3.0}
 BODY = json.dumps({"rows": [ROW]}).encode()
@@ -22,19 +22,14 @@ BODY = json.dumps({"rows": [ROW]}).encode()
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    folder = tmp_path_factory.mktemp("protocol")
-    with RegistryServer(folder / "artifacts") as registry:
-        registry.register("toy", 1, lambda package: write_package(package, bias=1.0))
-        registry.crown("toy", 1)
-        limits = {
-            "serving_request_seconds": 2,
-            "serving_idle_seconds": 3,
-            "serving_connections": 20,
-            "serving_max_body_megabytes": 1,
-        }
-        with ServiceProcess(folder, registry.url, **limits) as process:
-            process.wait_for_version("1")
-            yield process
+    limits = {
+        "serving_request_seconds": 2,
+        "serving_idle_seconds": 3,
+        "serving_connections": 20,
+        "serving_max_body_megabytes": 1,
+    }
+    with toy_service(tmp_path_factory.mktemp("protocol"), **limits) as service:
+        yield service
 
 
 @pytest.fixture
@@ -42,14 +37,8 @@ def patient(tmp_path: Path) -> Iterator[ServiceProcess]:
     """A service that lets nobody go while others connect, however long that takes on a busy
     machine.
     """
-    with RegistryServer(tmp_path / "artifacts") as registry:
-        registry.register("toy", 1, lambda package: write_package(package, bias=1.0))
-        registry.crown("toy", 1)
-        with ServiceProcess(
-            tmp_path, registry.url, serving_connections=20, serving_idle_seconds=250
-        ) as process:
-            process.wait_for_version("1")
-            yield process
+    with toy_service(tmp_path, serving_connections=20, serving_idle_seconds=250) as service:
+        yield service
 
 
 class Caller:

@@ -14,11 +14,10 @@ import httpx
 import pytest
 
 from serving.keys.file import make_key
-from tests.fakes.registry import RegistryServer
 from tests.fixtures.api_keys import put_key
-from tests.fixtures.packages import write_package
 from tests.fixtures.processes import ServiceProcess, wait_until
 from tests.fixtures.raw_http import exchange, read_answers
+from tests.fixtures.toy_services import toy_registry
 
 ROW = {"carrier": "AA", "distance": 800.0, "wind": 3.0}
 BODY = json.dumps({"rows": [ROW]}).encode()
@@ -43,9 +42,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
         "serving_path_prefix": PREFIX,
         "serving_require_keys": True,
     }
-    with RegistryServer(folder / "artifacts") as registry:
-        registry.register("toy", 1, lambda package: write_package(package, bias=1.0))
-        registry.crown("toy", 1)
+    with toy_registry(folder / "artifacts") as registry:
         process = ServiceProcess(folder, registry.url, **limits)
         # As on systems that begin with few: what is needed beyond is the service's own affair.
         process._command = ["bash", "-c", 'ulimit -Sn 64; exec "$@"', "bash", *process._command]

@@ -11,7 +11,6 @@ from blocks.registry import ModelVersion
 from flows.adopt import adopt
 from flows.drift_check import drift_check
 from flows.explain import explain
-from flows.ingest import ingest
 from flows.promote import promote
 from flows.rollback import rollback
 from tasks.ledger.audits import audit_ledger
@@ -23,10 +22,8 @@ TO_MAY = ["2024-01", "2024-02", "2024-03", "2024-04", "2024-05"]
 
 @pytest.fixture(scope="module")
 def first(loop: Loop) -> Iterator[ModelVersion]:
-    with loop.no_retrain_on_drift(CASE):
-        loop.run(ingest, CASE, through="2024-06")
-        loop.plant(CASE, "2024-03", TO_MAY[:2])
-        yield loop.run(promote, CASE).result
+    with loop.first_champion(CASE, through="2024-06") as version:
+        yield version
 
 
 @pytest.fixture(scope="module")

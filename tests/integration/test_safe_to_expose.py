@@ -23,7 +23,6 @@ from serving.keys.command import main as keys_command
 from serving.keys.file import make_key, read_keys
 from tests.fakes.registry import RegistryServer
 from tests.fixtures.api_keys import put_key
-from tests.fixtures.packages import write_package
 from tests.fixtures.processes import ServiceProcess, start_in_vain, wait_until
 
 ROW = {"carrier": "ZQ", "distance": 812.25, "wind": 3.0, "time_hour": "2013-06-01T15:00:00"}
@@ -41,14 +40,6 @@ LIMITS = {
     "serving_max_body_megabytes": 1,
     "serving_queue_requests": 1,
 }
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
-    with RegistryServer(tmp_path_factory.mktemp("registry")) as server:
-        server.register("toy", 1, lambda package: write_package(package, bias=1.0))
-        server.crown("toy", 1)
-        yield server
 
 
 @contextmanager

@@ -17,8 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving.outside.registry import Registry
 from tests.fakes.registry import RegistryServer
 from tests.fixtures.mlflow_server import mlflow_server, register
-from tests.fixtures.packages import expected_score, write_package
+from tests.fixtures.packages import expected_score
 from tests.fixtures.processes import ServiceProcess, wait_until
+from tests.fixtures.toy_services import toy_service
 
 ROW = {"carrier": "AA", "distance": 800.0, "wind": 3.0, "time_hour": "2013-06-01T15:00:00"}
 NOWHERE = "http://127.0.0.1:1"
@@ -27,13 +28,8 @@ NOWHERE = "http://127.0.0.1:1"
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     """One service for all tests that only ask it something."""
-    folder = tmp_path_factory.mktemp("shared")
-    with RegistryServer(folder / "artifacts") as registry:
-        registry.register("toy", 1, lambda package: write_package(package, bias=1.0))
-        registry.crown("toy", 1)
-        with ServiceProcess(folder, registry.url) as service:
-            service.wait_for_version("1")
-            yield service
+    with toy_service(tmp_path_factory.mktemp("shared")) as service:
+        yield service
 
 
 def test_predictions_and_feedback_reach_the_lake(mlflow: RegistryServer, tmp_path: Path) -> None:

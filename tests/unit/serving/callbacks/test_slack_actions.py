@@ -26,8 +26,8 @@ from serving.errors import InputError
 from serving.service.service import Service
 from tests.fakes.prefect import PrefectServer
 from tests.fakes.registry import RegistryServer
-from tests.fixtures.packages import write_package
 from tests.fixtures.slack_calls import PATH, SECRET, ReplyServer, form, payload, signed
+from tests.fixtures.toy_services import two_toys
 
 TEN_MINUTES = 600
 HOOK = "https://hooks.slack.com/actions/T01/1/abc"
@@ -43,12 +43,7 @@ def prefect() -> Iterator[PrefectServer]:
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[RegistryServer]:
-    with RegistryServer(tmp_path / "artifacts") as server:
-        for version in (1, 2):
-            server.register(
-                "toy", version, lambda folder, bias=version: write_package(folder, bias=float(bias))
-            )
-        server.crown("toy", 2)
+    with two_toys(tmp_path / "artifacts", champion=2) as server:
         yield server
 
 
