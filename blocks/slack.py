@@ -26,40 +26,14 @@ from slack_sdk.http_retry.builtin_handlers import (
 )
 
 from blocks.message import (
-    FACTS,
-    SECTION_LIMIT,
     TEXT_LIMIT,
-    Button,
-    Confirm,
     Language,
     Message,
-    Picture,
-    Status,
     Step,
     checklist,
     escaped,
 )
 from blocks.settings import Settings
-
-__all__ = [
-    "BLOCK",
-    "FACTS",
-    "RUN_LINK",
-    "SECTION_LIMIT",
-    "TEXT_LIMIT",
-    "Button",
-    "Confirm",
-    "Language",
-    "Message",
-    "Picture",
-    "Posted",
-    "Refused",
-    "SlackNotifier",
-    "Status",
-    "Step",
-    "checklist",
-    "escaped",
-]
 
 BLOCK = "slack"
 RUN_LINK = "flow run"

@@ -161,6 +161,7 @@ def _own_stack() -> Iterator["Settings"]:
     from blocks.settings import Settings
     from deployments.apply.command import apply_now
     from deployments.local import stack
+    from deployments.servers.environment import environment
 
     ports = {
         "LAUREL_PREFECT_PORT": "4290",
@@ -174,7 +175,7 @@ def _own_stack() -> Iterator["Settings"]:
         settings = stack.up(Settings.read())
         print(f"stack ready: {time.perf_counter() - start:.1f} s")
         try:
-            os.environ |= stack.environment(settings)
+            os.environ |= environment(settings)
             start = time.perf_counter()
             apply_now(settings)
             print(f"deployments applied: {time.perf_counter() - start:.1f} s")

@@ -14,7 +14,6 @@ from benchmarks.serving.model import REPOSITORY, Row
 from benchmarks.serving.process import BenchmarkFailed
 from benchmarks.serving.servers import Server
 
-GENERATORS = ("wrk", "python")
 BODIES = {1: 1000, 100: 40, 1000: 8}
 SCRIPT = Path(__file__).resolve().parent / "wrk.lua"
 

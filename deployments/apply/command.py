@@ -41,12 +41,13 @@ from deployments.apply.automations import (
     retrain_on_drift,
     tell_silence,
 )
-from deployments.apply.pools import POOL, TRAINING, PoolError, PoolType, apply_limits, apply_pool
+from deployments.apply.pools import TRAINING, PoolError, PoolType, apply_limits, apply_pool
 from deployments.apply.removed_use_cases import find_removed, remove
 from deployments.apply.webhook import Refused, apply_webhook
 from deployments.apply.written import written_deployments
 from deployments.local.settings import read_stack_settings
 from deployments.servers.environment import prefect_auth
+from deployments.servers.worker import POOL
 from usecases.definition import known, load_all
 
 Change = Literal["created", "updated", "unchanged", "refused", "no file"]

@@ -20,8 +20,6 @@ from deployments.servers.errors import StackError
 from deployments.supervision.programs import programs
 from deployments.supervision.supervisor import Supervisor
 
-__all__ = ["StackError", "Status", "down", "environment", "is_up", "prepare", "status", "up"]
-
 
 @dataclass(frozen=True)
 class Status:

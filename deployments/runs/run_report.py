@@ -14,7 +14,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import ArtifactSort
 
-from blocks.slack import Message
+from blocks.message import Message
 
 # A log keeps neither empty nor long lines: a report goes through it in marked pieces.
 _PIECE = "report: "

@@ -13,10 +13,8 @@ from urllib.parse import urlsplit
 
 from blocks.settings import Settings
 from deployments.servers import seaweedfs
-from deployments.servers.environment import environment, prefect_auth
+from deployments.servers.environment import prefect_auth
 from deployments.servers.worker import POOL
-
-__all__ = ["Program", "answers", "ask", "environment", "programs"]
 
 WORKER = "local"
 PROBE_SECONDS = 10

@@ -8,7 +8,6 @@ import ipaddress
 from collections.abc import Iterable
 
 Headers = Iterable[tuple[bytes, bytes]]
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # What proxies, tunnels and content networks add: one of them is enough.

@@ -20,13 +20,11 @@ import polars as pl
 from blocks.lake import Lake
 from tasks.log.columns import Intake
 from tasks.log.facts import ColumnFacts, Tally
-from tasks.log.files import LogDamaged, find_files, for_each, read_batches, span
+from tasks.log.files import find_files, for_each, read_batches, span
 from usecases.definition import UseCase
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatch
-
-__all__ = ["ColumnFacts", "LogDamaged", "Window", "read_window"]
 
 LIMIT_FILES = (
     5000  # a service with little traffic uploads every few seconds: half a million files in a month

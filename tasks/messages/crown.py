@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from blocks.slack import Button, Confirm, Message, Picture
+from blocks.message import Button, Confirm, Message, Picture
 from serving.records.contest import Contest
 from serving.records.ledger import Decision
 from tasks.messages.links import NO_LINKS, Links

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from blocks.slack import Message, Status
+from blocks.message import Message, Status
 from tasks.messages.links import NO_LINKS, Links
 from tasks.messages.wording import Say, spoken
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from blocks.slack import Message, Picture
+from blocks.message import Message, Picture
 from tasks.messages.links import NO_LINKS, Links
 from tasks.messages.wording import Say, spoken
 

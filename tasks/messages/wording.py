@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
-from blocks.slack import Language, Message, Status, Step
+from blocks.message import Language, Message, Status, Step
 from tasks.messages.words_en import WORDS as ENGLISH
 from tasks.messages.words_ko import WORDS as KOREAN
 from usecases.definition import METRICS

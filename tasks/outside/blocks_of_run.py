@@ -20,12 +20,13 @@ from prefect.settings import get_current_settings
 
 from blocks.lake import BLOCK as LAKE
 from blocks.lake import Lake, LakeAway
+from blocks.message import Message
 from blocks.registry import BLOCK as REGISTRY
 from blocks.registry import ModelRegistry, RegistryAway
 from blocks.service import BLOCK as SERVICE
 from blocks.service import ModelService, ServiceAway
 from blocks.slack import BLOCK as SLACK
-from blocks.slack import Message, SlackNotifier
+from blocks.slack import SlackNotifier
 from blocks.warehouse import BLOCK as WAREHOUSE
 from blocks.warehouse import Warehouse, WarehouseAway
 from tasks.outside.slack_threads import tell_in_thread

@@ -15,7 +15,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from blocks.lake import Lake, LakeAway
-from blocks.slack import Message, Posted, Refused, SlackNotifier, Step
+from blocks.message import Message, Step
+from blocks.slack import Posted, Refused, SlackNotifier
 
 HEAD_WAIT_SECONDS = 150
 """How old the claim on a head may be that nobody posted yet: longer than a post may take, which is

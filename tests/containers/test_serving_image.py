@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 import tritonclient.http as triton
 
+from blocks.settings import REPOSITORY
 from serving.keys.file import make_key
-from tests.containers.conftest import DOCKERFILE, REPOSITORY, Run
+from tests.containers.conftest import DOCKERFILE, Run
 from tests.containers.container import Container, docker
 from tests.fixtures.packages import expected_score, write_package
 

@@ -30,6 +30,7 @@ from blocks.lake import Lake
 from blocks.registry import ModelRegistry, ModelVersion
 from blocks.settings import Settings
 from deployments.local import stack as local
+from deployments.servers.environment import environment
 from deployments.servers.seaweedfs import BIN
 from flows.ingest import ingest
 from flows.promote import promote
@@ -86,7 +87,7 @@ class Loop:
         afterwards.
         """
         with (
-            mock.patch.dict(os.environ, local.environment(settings)),
+            mock.patch.dict(os.environ, environment(settings)),
             temporary_settings({PREFECT_API_URL: settings.prefect_api_url}),
             SyncPrefectClient(settings.prefect_api_url) as prefect,
             httpx.Client(

@@ -29,6 +29,7 @@ from blocks.settings import REPOSITORY, Settings
 from deployments.apply.command import apply_now
 from deployments.apply.pools import PoolError
 from deployments.local import stack
+from deployments.servers.environment import environment
 from deployments.servers.seaweedfs import BIN
 from tasks.data.dataset import versions
 from tests.conftest import FIXTURES, LocalSettings
@@ -447,7 +448,7 @@ def test_crowning_that_was_lost_half_way_gives_the_alias_back_to_who_was_crowned
     )
     given = {
         **os.environ,
-        **stack.environment(place.settings),
+        **environment(place.settings),
         "LAUREL_PROMOTE_TIMEOUT_SECONDS": "1",
     }
     done = subprocess.run(

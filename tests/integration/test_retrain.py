@@ -21,7 +21,7 @@ from prefect.client.schemas.objects import FlowRun
 from usecases.toy import toy_rows
 
 from blocks.settings import REPOSITORY
-from deployments.local import stack
+from deployments.servers.environment import environment
 from flows.drift_check import drift_check
 from flows.explain import explain
 from flows.retrain import retrain
@@ -73,7 +73,7 @@ def killed_ingest(loop: Loop) -> int:
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=REPOSITORY,
-        env={**os.environ, **stack.environment(loop.settings)},
+        env={**os.environ, **environment(loop.settings)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -15,7 +15,8 @@ from prefect.states import Scheduled
 from pydantic import SecretStr
 from usecases.toy import toy_rows
 
-from blocks.slack import BLOCK, Message, SlackNotifier
+from blocks.message import Message
+from blocks.slack import BLOCK, SlackNotifier
 from flows.drift_check import drift_check
 from flows.retrain import retrain
 from tasks.outside.blocks_of_run import tell

@@ -12,8 +12,9 @@ import pytest
 
 from blocks.lake import Lake, LakeAway
 from blocks.settings import Settings
+from tasks.log.files import LogDamaged
 from tasks.log.labels import read_labels
-from tasks.log.windows import LogDamaged, read_window
+from tasks.log.windows import read_window
 from usecases.definition import UseCase, load
 
 

@@ -19,8 +19,8 @@ from tasks.drift.performance import find_cause, join_verdict
 from tasks.drift.verdict import Evidence, judge, measure, monitored, without
 from tasks.ledger.entries import now
 from tasks.ledger.reign import find_champion as reigning
-from tasks.log.files import find_months
-from tasks.log.windows import LogDamaged, Window, read_window
+from tasks.log.files import LogDamaged, find_months
+from tasks.log.windows import Window, read_window
 from tasks.outside.blocks_of_run import PATIENT, lake, registry
 from tasks.packages.own_columns import as_champion
 from tasks.packages.registered import opened

@@ -13,21 +13,19 @@ from prefect.logging.handlers import APILogHandler
 from prefect.runtime import flow_run
 from prefect.testing.utilities import prefect_test_harness
 
-from blocks.settings import Settings
-from blocks.slack import (
+from blocks.message import (
     FACTS,
-    RUN_LINK,
     SECTION_LIMIT,
     TEXT_LIMIT,
     Button,
     Confirm,
     Message,
     Picture,
-    Refused,
-    SlackNotifier,
     Step,
     escaped,
 )
+from blocks.settings import Settings
+from blocks.slack import RUN_LINK, Refused, SlackNotifier
 from tests.fakes.slack import ALWAYS, CHANNEL_ID, PNG, SlackServer
 
 TOKEN = "xoxb-test"

@@ -3,8 +3,8 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from blocks.settings import Settings
-from deployments.local.stack import environment
 from deployments.servers import mlflow_server, prefect_server
+from deployments.servers.environment import environment
 from deployments.supervision.programs import programs
 
 KEYS = {"s3_access_key": SecretStr("access"), "s3_secret_key": SecretStr("secret")}

@@ -14,8 +14,8 @@ import pytest
 
 from blocks.lake import Lake
 from tasks.log.facts import MOST_CATEGORIES
-from tasks.log.files import find_months
-from tasks.log.windows import LogDamaged, Window, read_window
+from tasks.log.files import LogDamaged, find_months
+from tasks.log.windows import Window, read_window
 from usecases.definition import UseCase
 
 Plant = Callable[..., str]

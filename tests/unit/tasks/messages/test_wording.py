@@ -3,7 +3,8 @@ from string import Formatter
 
 import pytest
 
-from blocks.slack import _RUN_LINKS, Message
+from blocks.message import Message
+from blocks.slack import _RUN_LINKS
 from tasks.messages.wording import CATALOGUES, Say, metric_name, number, spoken
 from tasks.messages.words_en import WORDS as ENGLISH
 from tasks.messages.words_ko import WORDS as KOREAN

@@ -12,7 +12,8 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 
 from blocks.lake import Lake, LakeAway
-from blocks.slack import Button, Message, Picture, SlackNotifier, Step
+from blocks.message import Button, Message, Picture, Step
+from blocks.slack import SlackNotifier
 from tasks.outside.blocks_of_run import thread_of
 from tasks.outside.slack_threads import HEAD_WAIT_SECONDS, tell_in_thread
 from tests.fakes.slack import ALWAYS, CHANNEL_ID, PNG, SlackServer
