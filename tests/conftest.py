@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings as searching
 
 from blocks.settings import Settings
 from deployments.local import ports as local_ports
@@ -27,6 +28,14 @@ FIXTURES = Path(__file__).parent / "fixtures"
 EXIT_STATUS = pytest.StashKey[int]()
 STACK_MODULES = pytest.StashKey[Path]()
 END_SECONDS = 5
+# A change's tests search the same examples each time; --hypothesis-profile=nightly searches new ones.
+searching.register_profile(
+    "ci", max_examples=200, derandomize=True, deadline=None, database=None, print_blob=True
+)
+searching.register_profile(
+    "nightly", searching.get_profile("ci"), max_examples=1500, derandomize=False
+)
+searching.load_profile("ci")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -38,8 +38,8 @@ def modules(script: str) -> list[str]:
     return re.findall(r"python -m ((?:\w+\.)*\w+)", script)
 
 
-def test_there_are_three_workflows() -> None:
-    assert [path.stem for path in WORKFLOWS] == ["ci", "deploy", "train"]
+def test_there_are_four_workflows() -> None:
+    assert [path.stem for path in WORKFLOWS] == ["ci", "deploy", "nightly", "train"]
 
 
 @each_workflow
@@ -169,6 +169,7 @@ def test_every_module_that_is_run_is_there_and_takes_the_options_that_it_is_give
         "--output",
         "--repository-name",
         "--image-ids",
+        "--hypothesis-profile",
     }
     assert given - known - foreign == set()
 

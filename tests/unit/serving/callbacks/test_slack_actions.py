@@ -624,13 +624,7 @@ def pressed(draw: st.DrawFn) -> bytes:
     return bytes(body)
 
 
-@searching(
-    max_examples=400,
-    derandomize=True,
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+@searching(suppress_health_check=list(HealthCheck))
 @example(b"payload=%FF")
 @example(b"payload=" + b"[" * 60_000)
 @example(b"payload={}&payload={}")
@@ -664,7 +658,6 @@ def test_whatever_bytes_come_they_are_refused_in_words_or_read_as_a_press(body: 
 def test_the_search_finds_presses_and_refusals() -> None:
     found: list[bool] = []
 
-    @searching(max_examples=100, derandomize=True, deadline=None, database=None)
     @given(pressed())
     def search(body: bytes) -> None:
         try:

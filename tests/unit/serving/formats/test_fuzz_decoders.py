@@ -1,12 +1,10 @@
 """Whatever bytes come, a decoder refuses them in words or reads them, and what it read can be
 scored and logged as it was sent.
 
-A longer search than the suite's, with new examples each time: ``python -m
-tests.unit.serving.formats.test_fuzz_decoders 20000``."""
+A longer search than the suite's, with new examples each time: ``--hypothesis-profile=nightly``."""
 
 import json
 import math
-import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -53,17 +51,9 @@ from tests.fixtures.odd_bodies import (
 )
 from tests.fixtures.packages import write_package
 
-pytestmark = pytest.mark.slow("searches for twenty seconds")
+pytestmark = pytest.mark.slow("searches for ten seconds")
 
-LONG = __name__ == "__main__"
-EXAMPLES = int(sys.argv[1]) if LONG else 400
-SEARCH = settings(
-    max_examples=EXAMPLES,
-    derandomize=not LONG,
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+SEARCH = settings(suppress_health_check=list(HealthCheck))
 MAX_ROWS = 500
 LONGEST_REFUSAL_BYTES = 3000
 
@@ -213,7 +203,7 @@ def test_the_search_finds_bodies_that_are_read_and_bodies_that_are_refused(
 ) -> None:
     read: list[bool] = []
 
-    @settings(SEARCH, max_examples=400)
+    @SEARCH
     @given(found)
     def search(body: bytes) -> None:
         read.append(
@@ -222,13 +212,3 @@ def test_the_search_finds_bodies_that_are_read_and_bodies_that_are_refused(
 
     search()
     assert 10 < sum(read) < len(read) - 10
-
-
-if LONG:
-    for name, test in list(globals().items()):
-        if (
-            name.startswith("test_")
-            and name != "test_the_search_finds_bodies_that_are_read_and_bodies_that_are_refused"
-        ):
-            test()
-            print(name)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
 
@@ -314,7 +314,6 @@ def test_more_values_than_declared_are_found_before_they_are_decoded() -> None:
 BODY, LENGTH = written(*[tensor(name, values) for name, values in COLUMNS.items()])
 
 
-@settings(max_examples=1000, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=6),
     st.integers(0, 2000),

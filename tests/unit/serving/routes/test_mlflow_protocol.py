@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
@@ -370,7 +370,6 @@ JSON_VALUES = st.recursive(
 SHAPES = st.sampled_from(["dataframe_split", "dataframe_records", "instances", "inputs", "params"])
 
 
-@settings(max_examples=1000, deadline=None)
 @given(st.dictionaries(SHAPES, JSON_VALUES, min_size=1, max_size=2))
 def test_any_json_is_read_or_refused(content: Any) -> None:
     with suppress(InputError):

@@ -13,7 +13,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.champions.champion import Champion
@@ -528,7 +528,6 @@ CHANGES = st.lists(
 
 
 @pytest.mark.slow("searches for seconds")
-@settings(max_examples=1500, deadline=None)
 @given(st.sampled_from(SEEDS), CHANGES, st.integers(0, 3000))
 def test_damaged_arrow_is_read_or_refused_and_nothing_else(
     seed: bytes, changes: list[tuple[int, int]], cut: int
@@ -544,7 +543,6 @@ def test_damaged_arrow_is_read_or_refused_and_nothing_else(
         assert len(str(error)) < 600
 
 
-@settings(max_examples=500, deadline=None)
 @given(
     st.sampled_from([CSV, JSON]),
     st.one_of(

@@ -67,7 +67,7 @@ def in_lake(path: Path) -> list[dict[str, Any]]:
     return [{**row, "time": None, "key": key} for key, row in found]
 
 
-@settings(max_examples=80, derandomize=True, deadline=None, database=None)
+@settings(max_examples=80)  # each writes and reads files
 @given(requests=st.lists(st.lists(ROWS, min_size=1, max_size=4), min_size=1, max_size=3))
 def test_both_forms_of_a_line_say_the_same(
     tmp_path_factory: pytest.TempPathFactory, champion: Champion, requests: list

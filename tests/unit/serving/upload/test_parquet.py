@@ -15,7 +15,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.formats.event_window import MOST_DAYS
@@ -25,7 +25,6 @@ from serving.package.manifest import Feature
 from serving.upload.parquet import convert
 from serving.upload.row_tables import PredictionTables
 
-SEARCH = settings(max_examples=150, derandomize=True, deadline=None, database=None)
 FEATURES = [
     Feature("carrier", "category", nullable=True),
     Feature("ĝares, all {of} them", "category", nullable=True),
@@ -150,7 +149,6 @@ def requests(draw: st.DrawFn) -> bytes:
 
 
 @pytest.mark.slow("searches for seconds")
-@SEARCH
 @given(st.lists(requests(), min_size=1, max_size=5))
 def test_what_the_service_understood_is_what_the_lake_says(asked: list[bytes]) -> None:
     lines, expected = [], []
@@ -176,7 +174,6 @@ def tables() -> PredictionTables:
     return PredictionTables(HEADER)
 
 
-@SEARCH
 @given(
     st.lists(
         st.fixed_dictionaries({name: FIELDS[name] for name in ("carrier", "distance")}),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.records.ledger import Decision, Kind
@@ -313,7 +313,6 @@ def test_trusted_times_are_in_the_order_of_the_ledger_and_none_is_to_come(ago: l
     assert times == sorted(times) and all(time <= NOON for time in times)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["start", "reject", "crown"]), hours), max_size=12))
 def test_whatever_stands_there_who_asks_again_when_told_to_is_let_through_in_the_end(
     said: list[tuple[str, float]],
