@@ -20,7 +20,13 @@ from pydantic import SecretStr
 from blocks.service import ModelService, ServiceAway, ServiceRefuses
 from tests.fakes.registry import RegistryServer
 from tests.fixtures.callers import Callers
-from tests.fixtures.processes import REPOSITORY, ServiceProcess, start_in_vain, wait_until
+from tests.fixtures.processes import (
+    REPOSITORY,
+    ServiceProcess,
+    start_in_vain,
+    start_process_in_vain,
+    wait_until,
+)
 
 ROW = {"carrier": "AA", "distance": 800.0, "wind": 3.0, "time_hour": "2013-06-01T15:00:00"}
 
@@ -190,7 +196,7 @@ def test_bad_settings_are_told_once_and_nothing_is_left(tmp_path: Path) -> None:
 def test_what_hinders_the_first_worker_ends_the_service_before_others_start(tmp_path: Path) -> None:
     (tmp_path / "state" / "serving").mkdir(parents=True)
     (tmp_path / "state" / "serving" / "log").write_text("a file where the prediction log should be")
-    code, said = start_in_vain(tmp_path, serving_workers=3)
+    code, said = start_process_in_vain(tmp_path, serving_workers=3)
     assert code != 0 and said.count("Started server process") == 1
 
 
