@@ -32,7 +32,7 @@ RUN_QUIET_SECONDS = 900.0
 # How long Prefect may be unreachable, if nothing watches the servers.
 AWAY_SECONDS = 300.0
 AUTOMATION_SECONDS = 600.0
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.5
 LOOK_SECONDS = 5.0
 
 T = TypeVar("T")
