@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from hypothesis import settings as searching
 
@@ -27,6 +28,7 @@ LocalSettings = Callable[..., Settings]
 FIXTURES = Path(__file__).parent / "fixtures"
 EXIT_STATUS = pytest.StashKey[int]()
 STACK_MODULES = pytest.StashKey[Path]()
+AUTHORITIES = pytest.StashKey[str | None]()
 END_SECONDS = 5
 # A change's tests search the same examples each time; --hypothesis-profile=nightly searches new ones.
 searching.register_profile(
@@ -46,6 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[STACK_MODULES] = home / "lanes"
     config.stash[STACK_MODULES].mkdir()
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+    config.stash[AUTHORITIES] = getattr(config, "workerinput", os.environ).get("SSL_CERT_FILE")
     for name in [
         name for name in os.environ if name.startswith(("LAUREL_", "PREFECT_", "MLFLOW_", "AWS_"))
     ]:
@@ -62,6 +65,7 @@ def pytest_configure(config: pytest.Config) -> None:
         # Threads of a fit that wait for each other must not spin: where tests share two cores with
         # servers that made seconds minutes.
         "OMP_WAIT_POLICY": "passive",
+        "SSL_CERT_FILE": str(write_one_authority(home / "authority.pem")),
         # Whatever the machine is set up for, no test may reach AWS.
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": str(home / "aws-config"),
@@ -69,9 +73,20 @@ def pytest_configure(config: pytest.Config) -> None:
     }
 
 
+def write_one_authority(file: Path) -> Path:
+    """Whom clients trust. Each new client of HTTP reads all authorities, which takes it 25 ms of a
+    core, and a flow run makes dozens of clients. The tests' servers speak no TLS.
+    """
+    everybody = Path(certifi.where()).read_text()
+    first, end, _ = everybody[everybody.index("-----BEGIN") :].partition("END CERTIFICATE-----")
+    file.write_text(f"{first}{end}\n")
+    return file
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     node.workerinput["stack_modules"] = str(node.config.stash[STACK_MODULES] / node.gateway.id)
+    node.workerinput["SSL_CERT_FILE"] = node.config.stash[AUTHORITIES]
 
 
 @pytest.hookimpl(tryfirst=True)  # before the collection is told to whoever divides it
@@ -118,6 +133,20 @@ def mlflow_forgets_its_experiment() -> Iterator[None]:
     yield
     for name in ("MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID"):
         os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="module")
+def all_authorities(pytestconfig: pytest.Config) -> Iterator[None]:
+    """For tests whose programs ask servers of the Internet: clients trust whom they trusted before
+    the tests.
+    """
+    before = pytestconfig.stash[AUTHORITIES]
+    with pytest.MonkeyPatch.context() as patch:
+        if before is None:
+            patch.delenv("SSL_CERT_FILE")
+        else:
+            patch.setenv("SSL_CERT_FILE", before)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -50,3 +50,8 @@ def traffic(stack: Stack) -> Iterator[Traffic]:
     stack.insist_on_champion()
     with Traffic(stack.serving_url, stack.secrets["LAUREL_SERVING_KEY"]) as traffic:
         yield traffic
+
+
+@pytest.fixture(autouse=True, scope="module")
+def trusting(all_authorities: None) -> None:
+    """Programs here load packages, providers or images."""

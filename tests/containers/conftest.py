@@ -67,3 +67,8 @@ def volume(image: str) -> Iterator[str]:
     name = docker("volume", "create").strip()
     yield name
     docker("volume", "rm", "--force", name)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def trusting(all_authorities: None) -> None:
+    """Programs here load packages, providers or images."""

@@ -76,3 +76,8 @@ def single_plan(terraform: Terraform) -> Plan:
         'output "cloud_init" {\n  value = local.cloud_init\n}\n'
     )
     return stack.plan()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def trusting(all_authorities: None) -> None:
+    """Programs here load packages, providers or images."""
