@@ -75,6 +75,9 @@ class Place:
         state = self.prefect.read_flow_run(run.id).state
         return state.name if state and state.name else ""
 
+    def past_states(self, run: FlowRun) -> list[str]:
+        return [state.name or "" for state in self.prefect.read_flow_run_states(run.id)]
+
     def wait_for(self, run: FlowRun, *states: str) -> None:
         wait_until(
             lambda: self.state(run) in states,
@@ -321,7 +324,7 @@ def test_the_tasks_own_command_completes_the_run_on_an_empty_disk(
 @contextmanager
 def in_mid_train(
     place: Place, run: FlowRun, name: str, attempt: int = 1
-) -> Iterator["subprocess.Popen[bytes]"]:
+) -> Iterator[tuple[Instance, "subprocess.Popen[bytes]"]]:
     """The run on an instance of its own, held in the middle of its first fit. What is left of it is
     killed.
     """
@@ -334,17 +337,9 @@ def in_mid_train(
             f"{run.name} is in mid-train on {name}: {instance.disk / 'log'}",
             seconds=180,
         )
-        yield process
+        yield instance, process
     finally:
-        with_all_its_processes(process, signal.SIGKILL)
-
-
-def with_all_its_processes(process: "subprocess.Popen[bytes]", how: signal.Signals) -> None:
-    if process.poll() is None or how == signal.SIGKILL:
-        try:
-            os.killpg(process.pid, how)
-        except ProcessLookupError:
-            return
+        instance.take_away()
         process.wait(60)
 
 
@@ -365,11 +360,15 @@ def lost(place: Place) -> FlowRun:
     from its queue.
     """
     run = place.run(f"retrain/{CASE}", through="2024-03")
-    with in_mid_train(place, run, "taken-away") as process:
-        with_all_its_processes(process, signal.SIGKILL)
+    with in_mid_train(place, run, "taken-away") as (instance, _):
+        instance.take_away()
         assert place.state(run) == "Running"
         place.cloud.tell_lost(place.task(run))
-        place.wait_for(run, "Crashed")
+        wait_until(
+            lambda: "Crashed" in place.past_states(run),  # it is in the queue again soon after
+            f"{run.name} is crashed",
+            seconds=180,
+        )
     return run
 
 
@@ -472,7 +471,7 @@ def test_crowning_that_was_lost_half_way_gives_the_alias_back_to_who_was_crowned
 def test_run_on_an_instance_that_gives_notice_goes_back_into_the_queue(place: Place) -> None:
     """A spot notice: the agent drains the instance, and SIGTERM comes to the task first."""
     run = place.run(f"retrain/{CASE}", through="2024-05")
-    with in_mid_train(place, run, "draining") as process:
+    with in_mid_train(place, run, "draining") as (_, process):
         process.send_signal(signal.SIGTERM)
         assert process.wait(120) == 0
         place.wait_for(
