@@ -1,7 +1,8 @@
 """Runs that die without a word, on a real Prefect server and worker: who is crashed, who is told,
 and who gets the place.
 
-Heartbeats are told by requests, a second apart, so that the limit can be short.
+Heartbeats are told by requests, a second apart, so that the limit can be short. In the order of the
+file: what falls silent does so together, and what ends by itself is asked for when it has ended.
 """
 
 import asyncio
@@ -46,9 +47,13 @@ from tests.fakes.slack import SlackServer
 from tests.fixtures.processes import free_port, wait_until
 
 BEAT = 1
-AWAY_SECONDS = 5
 LOST_AFTER = 10
 """The least that Prefect takes."""
+CANCELLING_SECONDS = 20
+START = (
+    "from deployments.servers import prefect_server\n"
+    f"prefect_server.CANCELLING_SECONDS = {CANCELLING_SECONDS}\nprefect_server.main()"
+)
 CASE = "toy_retrain"
 
 
@@ -67,16 +72,16 @@ class NoModels(Handler):
 
 
 class Server:
-    """Prefect's server as the product starts it."""
+    """Prefect's server as the product starts it, except that it waits for less than a minute until
+    it ends a cancelled run.
+    """
 
     def __init__(self, settings: Settings, options: dict[str, Any]) -> None:
         self._health, self._options = f"{settings.prefect_api_url}/health", options
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "deployments.servers.prefect_server"], **self._options
-        )
+        self._process = subprocess.Popen([sys.executable, "-c", START], **self._options)
         wait_until(
             lambda: httpx.get(self._health).status_code == 200, "Prefect answers", seconds=120
         )
@@ -220,7 +225,16 @@ def cancelling(alone: Stack) -> FlowRun:
 
 
 @pytest.fixture(scope="module")
-def killed(alone: Stack, cancelling: FlowRun) -> FlowRun:
+def foreign(alone: Stack, cancelling: FlowRun) -> FlowRun:
+    """A run that is none of Laurel's, and beats once."""
+    run = alone.run()
+    alone.beat(run, "another-team")
+    time.sleep(BEAT)
+    return run
+
+
+@pytest.fixture(scope="module")
+def killed(alone: Stack, foreign: FlowRun) -> FlowRun:
     """A run that beat, and then no more."""
     run = alone.run()
     alone.start(run)
@@ -268,6 +282,24 @@ def test_place_of_a_dead_run_goes_to_one_of_five_that_start_at_once(alone: Stack
             )
 
 
+def test_run_that_beats_again_after_an_outage_gets_its_state_back_and_nobody_is_told(
+    alone: Stack, killed: FlowRun
+) -> None:
+    """It falls silent together with the run that was killed."""
+    run = alone.run()
+    alone.start(run)
+    alone.beat(run)
+    wait_until(lambda: alone.state(run) == automations.SILENT, "it was not heard", seconds=60)
+
+    def beats_and_runs() -> bool:
+        alone.beat(run)
+        time.sleep(BEAT)
+        return alone.state(run) == "Running"
+
+    wait_until(beats_and_runs, "it has its state back", seconds=120)
+    assert (alone.verdicts(run), alone.told(run)) == (["started"], [])
+
+
 def test_run_that_stops_beating_is_crashed_told_once_and_ended_in_the_ledger(
     alone: Stack, killed: FlowRun
 ) -> None:
@@ -284,46 +316,11 @@ def test_run_that_stops_beating_is_crashed_told_once_and_ended_in_the_ledger(
 
 
 def test_run_of_somebody_else_is_left_alone_however_seldom_it_beats(
-    alone: Stack, killed: FlowRun
+    alone: Stack, foreign: FlowRun, killed: FlowRun
 ) -> None:
-    """It began to beat before the other, and is no run of Laurel's."""
-    other = alone.run()
-    alone.beat(other, "another-team")
-    time.sleep(BEAT)
-    ours = alone.run()
-    alone.beat(ours)
-    alone.beat(ours)
-    wait_until(lambda: alone.state(ours) == automations.SILENT, "ours is crashed", seconds=60)
-    time.sleep(2 * BEAT)
-    assert alone.state(other) == "Running"
-
-
-def test_run_that_beats_again_after_an_outage_gets_its_state_back_and_nobody_is_told(
-    alone: Stack,
-) -> None:
-    run = alone.run()
-    alone.start(run)
-    alone.beat(run)
-    wait_until(lambda: alone.state(run) == automations.SILENT, "it was not heard", seconds=60)
-
-    def beats_and_runs() -> bool:
-        alone.beat(run)
-        time.sleep(BEAT)
-        return alone.state(run) == "Running"
-
-    wait_until(beats_and_runs, "it has its state back", seconds=120)
-    assert (alone.verdicts(run), alone.told(run)) == (["started"], [])
-
-
-def test_cancelled_run_without_a_worker_ends_and_is_told(alone: Stack, cancelling: FlowRun) -> None:
-    wait_until(lambda: alone.state(cancelling) == "Cancelled", "the server ends it", seconds=120)
-    wait_until(
-        lambda: alone.verdicts(cancelling) == ["started", "cancelled"],
-        "the ledger has its end",
-        seconds=120,
-    )
-    wait_until(lambda: len(alone.told(cancelling)) == 1, "people are told")
-    assert alone.told(cancelling) == [f"{CASE}: flow retrain was cancelled"]
+    """It began to beat before the other, which was crashed a while ago."""
+    assert alone.state(killed) == automations.SILENT
+    assert alone.state(foreign) == "Running"
 
 
 @pytest.mark.parametrize("step", ["record_end", "skip_retrain", "close"])
@@ -386,6 +383,17 @@ def test_flow_runs_beat_as_often_as_the_automation_counts(alone: Stack, tmp_path
         )
 
 
+def test_cancelled_run_without_a_worker_ends_and_is_told(alone: Stack, cancelling: FlowRun) -> None:
+    wait_until(lambda: alone.state(cancelling) == "Cancelled", "the server ends it", seconds=120)
+    wait_until(
+        lambda: alone.verdicts(cancelling) == ["started", "cancelled"],
+        "the ledger has its end",
+        seconds=120,
+    )
+    wait_until(lambda: len(alone.told(cancelling)) == 1, "people are told")
+    assert alone.told(cancelling) == [f"{CASE}: flow retrain was cancelled"]
+
+
 def test_run_waits_for_prefect_where_its_server_is_away(alone: Stack) -> None:
     """In a step, where one ends and the next begins, and in a subflow."""
 
@@ -398,13 +406,9 @@ def test_run_waits_for_prefect_where_its_server_is_away(alone: Stack) -> None:
     async def part() -> str:
         return report("part")
 
-    def restart() -> None:
-        time.sleep(AWAY_SECONDS)
-        alone.server.start()
-
     def send_away() -> threading.Thread:
         alone.server.stop()
-        thread = threading.Thread(target=restart)
+        thread = threading.Thread(target=alone.server.start)
         thread.start()
         return thread
 
