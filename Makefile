@@ -26,8 +26,8 @@ help: ## Show this list
 demo: venv ## Run the whole loop on real flights, on a stack of its own that stays up (KEEP=0: stops it)
 	@$(BIN)/python -m deployments.demo $(if $(filter 0,$(KEEP)),--down)
 
-test: venv ## Run all tests, on real servers, in two lanes (ARGS='-k ports': some)
-	@$(BIN)/pytest -n 2 $(ARGS)
+test: venv ## Run all tests, on real servers, in three lanes (ARGS='-k ports': some)
+	@$(BIN)/pytest -n 3 $(ARGS)
 
 test-quick: venv ## Run the unit tests that start no server, for use while editing
 	@$(BIN)/pytest -n 2 -m "not slow" tests/unit $(ARGS)

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from xdist.scheduler import loadscope
 
-from tests.lanes import Lanes, Timetable
+from blocks.settings import REPOSITORY
+from tests.lanes import DEAREST, Lanes, Timetable
 
 STACK = [
-    f"tests/integration/test_{name}.py" for name in ("apply", "drift", "flows", "reign", "retrain")
-]
+    f"tests/integration/test_{name}.py" for name in ("approval", "drift", "flows", "reign", "rollback")
+]  # fmt: skip
 OTHERS = [
     "tests/e2e/test_demo.py",
     "tests/integration/test_swap.py",
@@ -39,7 +40,7 @@ class Lane:
 
 @pytest.fixture
 def lanes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """``lanes(modules)``: the two lanes, and the scheduler that has divided the first work of three
+    """``lanes(modules)``: two lanes, and the scheduler that has divided the first work of three
     tests a module.
     """
     monkeypatch.setattr(loadscope, "parse_tx_spec_config", lambda config: [1, 2])
@@ -72,14 +73,19 @@ def work(scheduler: Any, node: Lane, tests: list[str]) -> list[str]:
     return list(dict.fromkeys(tests[index].partition("::")[0] for index in node.sent))
 
 
-def test_one_lane_takes_the_stack_s_modules_in_order_and_the_other_the_rest_longest_first(
+def test_one_lane_takes_the_stack_s_modules_and_the_other_the_rest_dearest_first(
     lanes: Any,
 ) -> None:
-    scheduler, (first, second), tests = lanes([OTHERS[2], *STACK, OTHERS[3], OTHERS[1], OTHERS[0]])
+    mixed = [OTHERS[2], *reversed(STACK), OTHERS[3], OTHERS[1], OTHERS[0]]
+    scheduler, (first, second), tests = lanes(mixed)
+    assert tests[first.sent[0]].startswith(STACK[0])
     assert tests[second.sent[0]].startswith(OTHERS[0])
-    before = len(scheduler.workqueue)
-    assert before == 7
-    assert work(scheduler, first, tests)[:5] == STACK
+    assert work(scheduler, second, tests)[:4] == OTHERS
+
+
+def test_what_is_not_named_among_the_dearest_keeps_its_place_after_them(lanes: Any) -> None:
+    scheduler, (first, _), tests = lanes([*reversed(STACK), *OTHERS])
+    assert work(scheduler, first, tests)[:5] == [STACK[0], STACK[1], STACK[4], STACK[3], STACK[2]]
 
 
 def test_a_lane_whose_own_work_is_done_helps_the_other(lanes: Any) -> None:
@@ -93,11 +99,15 @@ def test_a_lane_without_a_stack_starts_one_only_while_there_is_enough_to_do_on_i
     lanes: Any,
 ) -> None:
     scheduler, (first, second), tests = lanes([*STACK, *OTHERS])
-    assert work(scheduler, second, tests) == [*OTHERS, STACK[-1], *STACK[1:-1]]
+    assert work(scheduler, second, tests) == [*OTHERS, *STACK[1:]]
     assert work(scheduler, first, tests) == STACK[:1]
     scheduler, (first, second), tests = lanes([*STACK[:3], *OTHERS])
     assert work(scheduler, second, tests) == OTHERS and second.shutting_down
     assert work(scheduler, first, tests) == STACK[:3]
+
+
+def test_the_dearest_modules_are_there() -> None:
+    assert [module for module in DEAREST if not (REPOSITORY / module).exists()] == []
 
 
 def test_every_test_is_run_once(lanes: Any) -> None:

@@ -1,0 +1,37 @@
+"""What ``.ci/run`` adds to make's verbs, by its own functions in a shell."""
+
+import re
+import subprocess
+
+import pytest
+
+from blocks.settings import REPOSITORY
+
+SCRIPT = (REPOSITORY / ".ci" / "run").read_text()
+# In the shell ``SECONDS`` is the clock, and may be set forward.
+WAIT = "wait_for() { SECONDS=$((SECONDS + $1)); return $2; }"
+
+
+def run(line: str) -> subprocess.CompletedProcess[str]:
+    functions = "".join(re.findall(r"^\w+\(\) \{.*?^\}\n", SCRIPT, re.DOTALL | re.MULTILINE))
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", f"{functions}{WAIT}\n{line}"],
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(("seconds", "code"), [(900, 0), (901, 1)])
+def test_a_command_that_takes_longer_than_it_may_fails(seconds: int, code: int) -> None:
+    done = run(f"within 15 wait_for {seconds} 0")
+    assert done.returncode == code
+    assert ("took 16 minutes; at most 15 are allowed" in done.stderr) == bool(code)
+
+
+def test_a_command_that_fails_in_time_fails() -> None:
+    done = run("within 15 wait_for 1 3\necho went on")
+    assert done.returncode == 3 and "went on" not in done.stdout
+
+
+def test_all_tests_have_a_quarter_of_an_hour() -> None:
+    assert re.search(r"^PYTEST_ADDOPTS=\S+ within 15 make test$", SCRIPT, re.MULTILINE)
