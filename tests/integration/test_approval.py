@@ -7,6 +7,7 @@ In the order of the file: the first answer makes the first champion.
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -97,7 +98,24 @@ def stays(
 
 
 @pytest.fixture(scope="module")
-def first_question(loop: Loop) -> dict[str, Any]:
+def hasty_question(loop: Loop) -> dict[str, Any]:
+    """Asked before all others: its time is over while they are answered."""
+    loop.run(ingest, HASTY, through="2024-03")
+    return asked(loop, loop.plant(HASTY, "2024-03", TO_MAY[:2]), HASTY)
+
+
+def test_question_says_until_when_it_can_be_answered(
+    loop: Loop, hasty_question: dict[str, Any]
+) -> None:
+    began, until = (
+        datetime.fromisoformat(time)
+        for time in (hasty_question["time"], hasty_question["facts"]["until"])
+    )
+    assert 0 < (until - began).total_seconds() <= 30
+
+
+@pytest.fixture(scope="module")
+def first_question(loop: Loop, hasty_question: dict[str, Any]) -> dict[str, Any]:
     loop.run(ingest, CASE, through="2024-06")
     return asked(loop, loop.plant(CASE, "2024-03", TO_MAY[:2]))
 
@@ -319,10 +337,8 @@ def test_run_that_no_contest_started_crowns_nobody(loop: Loop, champion: ModelVe
     assert loop.crowned(CASE) == champion.number
 
 
-def test_nobodys_answer_is_a_no(loop: Loop) -> None:
-    case = HASTY
-    loop.run(ingest, case, through="2024-03")
-    question = asked(loop, loop.plant(case, "2024-03", TO_MAY[:2]), case)
+def test_nobodys_answer_is_a_no(loop: Loop, hasty_question: dict[str, Any]) -> None:
+    case, question = HASTY, hasty_question
     assert ended(loop, question["run"]).state.name == "Expired"  # type: ignore[union-attr]
     entry = approvals(loop, case)[-1]
     assert (entry["verdict"], entry["facts"]["by"]) == ("expired", "the time limit")

@@ -30,6 +30,7 @@ from blocks.settings import REPOSITORY, Settings
 from deployments.apply.command import apply_now
 from deployments.apply.webhook import Refused, apply_webhook
 from deployments.local import stack as local
+from deployments.runs import run_and_wait
 from deployments.servers.environment import environment, prefect_auth
 from tests.conftest import FIXTURES, LocalSettings
 from tests.fixtures.browser import CHROMIUM, MISSING, Browser
@@ -314,6 +315,37 @@ def test_mlflow_s_webhook_brings_a_new_champion_to_a_service_that_never_asks(
         registry.set_alias(crowned, CHAMPION)  # the ledger knows of no twin
     assert not [one for one in (password, secret) if one in service.output.read_text()]
     assert apply_webhook(guarded) == "updated"
+
+
+@pytest.mark.parametrize(
+    ("password", "said"),
+    [
+        (None, "answered 401. Set LAUREL_PREFECT_AUTH to the server's user:password."),
+        ("laurel:wrong", "answered 401. Set LAUREL_PREFECT_AUTH to the server's user:password."),
+        ("the right one", "There is no deployment 'retrain/toy_github'."),
+    ],
+)
+def test_who_runs_a_deployment_from_elsewhere_wants_the_right_password(
+    guarded: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    password: str | None,
+    said: str,
+) -> None:
+    """``python -m deployments.runs.run_and_wait``, in this process."""
+    right = prefect_auth(guarded) or ""
+    monkeypatch.setenv("LAUREL_PREFECT_URL", guarded.prefect_api_url)
+    if password:
+        monkeypatch.setenv(
+            "LAUREL_PREFECT_AUTH", right if password == "the right one" else password
+        )
+    report = tmp_path / "report.md"
+    code = run_and_wait.main(
+        ["--use-case", "toy_github", "--report", str(report), "--poll-seconds", "0.2"]
+    )
+    assert (code, said in report.read_text()) == (1, True), report.read_text()
+    assert right.partition(":")[2] not in report.read_text() + "".join(capfd.readouterr())
 
 
 def test_clients_with_another_password_say_which_setting_is_wrong_and_not_what_it_holds(

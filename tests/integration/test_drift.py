@@ -225,26 +225,18 @@ def test_report_can_be_read_in_mlflow(loop: Loop, champion: ModelVersion) -> Non
             "second",
             "column 'second' is 100.0% null, tolerated 5.0%",
         ),
-        ({"group": pl.lit("a")}, "group", "column 'group' is constant ('a')"),
-        ({"steady": pl.col("steady") * 1.609}, "steady", "column 'steady' has median "),
-        ({"first": pl.col("first") * 60}, "first", "column 'first' is 59.4 times what it was"),
-        (
-            {"group": pl.col("group") + "!"},
-            "group",
-            "column 'group' has 100.0% categories that the reference has not",
-        ),
         (
             {"steady": pl.lit("five")},
             "steady",
             "column 'steady' is a text and not a number in 1 of 1 files",
         ),
-        ({"score": pl.lit(0.5)}, "score", "column 'score' is constant (0.5)"),
     ],
-    ids=["nulls", "constant", "unit", "unit by a factor", "categories", "type", "scores"],
+    ids=["nulls", "type"],
 )
 def test_broken_window_alerts_goes_into_quarantine_and_is_no_drift(
     loop: Loop, champion: ModelVersion, spoil: dict[str, Any], column: str, said: str
 ) -> None:
+    """What else is broken: ``tests/unit/tasks/drift/test_broken.py``."""
     before = len(events(loop))
     plant(loop, champion, "2024-07", toy_rows("2024-04"), **spoil)
     outcome = loop.run(drift_check, CASE, window="2024-07")

@@ -2,21 +2,17 @@
 misbehave.
 """
 
-import json
 import signal
 import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.outside.registry import Registry
 from tests.fakes.registry import RegistryServer
-from tests.fixtures.mlflow_server import mlflow_server, register
 from tests.fixtures.packages import expected_score
 from tests.fixtures.processes import ServiceProcess, wait_until
 from tests.fixtures.toy_services import toy_service
@@ -405,39 +401,3 @@ def metric(service: ServiceProcess, name: str, **labels: str) -> float:
     families = text_string_to_metric_families(service.client.get("/metrics").text)
     samples = [sample for family in families for sample in family.samples if sample.name == name]
     return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
-
-
-@pytest.fixture(scope="module")
-def real_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as url:
-        yield url
-
-
-def test_the_service_follows_the_alias_of_a_real_mlflow(real_mlflow: str, tmp_path: Path) -> None:
-    from mlflow import MlflowClient
-
-    client = MlflowClient(real_mlflow)
-    client.create_registered_model("of another team")
-    with ServiceProcess(tmp_path, real_mlflow) as service:
-        wait_until(lambda: service.describe()["last_error"] is not None, "a missing model is told")
-        answers: dict[str, Any] = {}
-        for bias in (1.0, -2.0):
-            version = register(real_mlflow, tmp_path / f"package {bias}", bias)
-            assert Registry(real_mlflow).models() == ["toy"]
-            client.set_registered_model_alias("toy", "champion", version)
-            service.wait_for_version(version)
-            answers[version] = (bias, service.predict(ROW)["predictions"][0]["score"])
-        assert [score for _, score in answers.values()] == pytest.approx(
-            [expected_score(ROW, bias) for bias, _ in answers.values()], rel=1e-5
-        )
-        client.delete_registered_model_alias("toy", "champion")
-        wait_until(
-            lambda: "keeps serving" in str(service.describe()["last_error"]),
-            "the alias's absence is told",
-        )
-        assert (
-            json.loads((tmp_path / "state" / "serving" / "toy" / "champion.json").read_bytes())[
-                "version"
-            ]
-            == version
-        )

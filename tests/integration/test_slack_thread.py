@@ -2,21 +2,26 @@
 meanwhile. In the order of the file.
 """
 
+import asyncio
 import json
 import os
 import signal
 import time
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect import flow, task
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.logging.handlers import APILogHandler
+from prefect.runtime import flow_run
 from prefect.states import Scheduled
 from pydantic import SecretStr
 from usecases.toy import toy_rows
 
 from blocks.message import Message
-from blocks.slack import BLOCK, SlackNotifier
+from blocks.slack import BLOCK, RUN_LINK, SlackNotifier
 from flows.drift_check import drift_check
 from flows.retrain import retrain
 from tasks.outside.blocks_of_run import tell
@@ -220,3 +225,32 @@ def test_drift_is_told_with_its_picture_and_what_the_governor_refuses_has_a_thre
         120,
     )
     assert len(threads(loop, before)) == 2
+
+
+def test_flow_run_log_holds_the_message_where_nothing_is_configured(loop: Loop) -> None:
+    SlackNotifier(channel="#ml", ui_url="http://ui").save("told-to-the-log")
+
+    @flow
+    async def announce() -> str:
+        (await SlackNotifier.aload("told-to-the-log")).send(Message("toy: v2 takes the crown"))
+        return str(flow_run.id)
+
+    run_id = asyncio.run(announce())
+    APILogHandler().flush()
+    logs = loop.prefect.read_logs(
+        log_filter=LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(run_id)]))
+    )
+    assert f"toy: v2 takes the crown\n{RUN_LINK}: http://ui/runs/flow-run/{run_id}" in [
+        log.message for log in logs
+    ]
+
+
+def test_saved_block_shows_its_token_to_nobody_and_still_sends_with_it(loop: Loop) -> None:
+    SlackNotifier.of(loop.settings).save("told-to-slack")
+    shown = loop.prefect.read_block_document_by_name(
+        "told-to-slack", "laurel-slack-notifier", include_secrets=False
+    )
+    assert loop.slack.token not in shown.model_dump_json()
+    loaded = SlackNotifier.load("told-to-slack")
+    assert isinstance(loaded, SlackNotifier)
+    assert loaded.send(Message("toy: sent by a saved block")) == loop.slack.messages[-1]["ts"]

@@ -3,6 +3,7 @@ own webhook.
 """
 
 import base64
+import json
 import secrets
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pydantic import SecretStr
 
 from blocks.settings import Settings
 from deployments.apply.webhook import NAME, Refused, apply_webhook
+from serving.outside.registry import Registry
 from serving.package.manifest import MANIFEST, digest
 from tests.fakes.registry import RegistryServer
 from tests.fakes.slack import SlackServer
@@ -182,6 +184,40 @@ def test_mlflow_s_webhook_brings_the_champion_to_all_workers_without_a_poll(
         wait_until(
             lambda: "Version 1 keeps serving" in str(service.describe()["last_error"]),
             "the alias's absence is told",
+        )
+
+
+def test_the_service_follows_the_alias_of_a_real_mlflow(
+    calling_mlflow: str, tmp_path: Path
+) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(calling_mlflow)
+    client.create_registered_model("of another team")
+    with ServiceProcess(tmp_path, calling_mlflow) as service:
+        wait_until(
+            lambda: service.describe()["last_error"] is not None, "a missing champion is told"
+        )
+        answers: dict[str, Any] = {}
+        for bias in (1.0, -2.0):
+            version = register(calling_mlflow, tmp_path / f"package {bias}", bias)
+            assert Registry(calling_mlflow).models() == ["toy"]
+            client.set_registered_model_alias("toy", "champion", version)
+            service.wait_for_version(version)
+            answers[version] = (bias, service.predict(ROW)["predictions"][0]["score"])
+        assert [score for _, score in answers.values()] == pytest.approx(
+            [expected_score(ROW, bias) for bias, _ in answers.values()], rel=1e-5
+        )
+        client.delete_registered_model_alias("toy", "champion")
+        wait_until(
+            lambda: "keeps serving" in str(service.describe()["last_error"]),
+            "the alias's absence is told",
+        )
+        assert (
+            json.loads((tmp_path / "state" / "serving" / "toy" / "champion.json").read_bytes())[
+                "version"
+            ]
+            == version
         )
 
 

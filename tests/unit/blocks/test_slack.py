@@ -1,4 +1,3 @@
-import asyncio
 import json
 import logging
 from collections.abc import Iterator
@@ -6,12 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from prefect import flow
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
-from prefect.logging.handlers import APILogHandler
-from prefect.runtime import flow_run
-from prefect.testing.utilities import prefect_test_harness
 
 from blocks.message import (
     FACTS,
@@ -25,7 +18,7 @@ from blocks.message import (
     escaped,
 )
 from blocks.settings import Settings
-from blocks.slack import RUN_LINK, Refused, SlackNotifier
+from blocks.slack import Refused, SlackNotifier
 from tests.fakes.slack import ALWAYS, CHANNEL_ID, PNG, SlackServer
 
 TOKEN = "xoxb-test"
@@ -442,44 +435,3 @@ def test_message_that_was_deleted_is_told_apart_from_other_refusals(slack: Slack
     with pytest.raises(Refused, match="channel_not_found") as other:
         block.edit(replace(posted, channel="#ml"), WON.text, WON.blocks, ())
     assert (gone.value.is_gone, other.value.is_gone) == (True, False)
-
-
-@pytest.fixture(scope="module")
-def prefect_server() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("DO_NOT_TRACK", "1")
-        environment.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-        with prefect_test_harness(server_startup_timeout=None):  # what tests/conftest.py sets
-            yield
-
-
-@pytest.mark.slow("starts Prefect")
-def test_flow_run_log_holds_the_message_where_nothing_is_configured(prefect_server: None) -> None:
-    SlackNotifier(channel="#ml", ui_url="http://ui").save("told-to-the-log")
-
-    @flow
-    async def announce() -> str:
-        (await SlackNotifier.aload("told-to-the-log")).send(WON)
-        return str(flow_run.id)
-
-    run_id = asyncio.run(announce())
-    APILogHandler().flush()
-    with get_client(sync_client=True) as client:
-        logs = client.read_logs(log_filter=LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id])))
-    assert f"{WON.text}\n{RUN_LINK}: http://ui/runs/flow-run/{run_id}" in [
-        log.message for log in logs
-    ]
-
-
-def test_saved_block_shows_its_token_to_nobody_and_still_sends_with_it(
-    prefect_server: None, slack: SlackServer
-) -> None:
-    notifier(slack).save("told-to-slack")
-    with get_client(sync_client=True) as client:
-        shown = client.read_block_document_by_name(
-            "told-to-slack", "laurel-slack-notifier", include_secrets=False
-        )
-    assert TOKEN not in shown.model_dump_json()
-    loaded = SlackNotifier.load("told-to-slack")
-    assert isinstance(loaded, SlackNotifier)
-    assert loaded.send(WON) == slack.messages[0]["ts"]

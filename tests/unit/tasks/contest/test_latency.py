@@ -29,10 +29,10 @@ def packaged(folder: Path, trees: int) -> Package:
 
 @pytest.mark.slow("converts a large model")
 def test_a_heavy_package_is_too_slow_and_a_light_one_is_not(tmp_path: Path) -> None:
-    """Three hundred trees against two: the rule here has no floor, so that a quick machine says the
+    """Eighty trees against two: the rule here has no floor, so that a quick machine says the
     same as a slow one.
     """
-    light, heavy = packaged(tmp_path / "light", 2), packaged(tmp_path / "heavy", 300)
+    light, heavy = packaged(tmp_path / "light", 2), packaged(tmp_path / "heavy", 80)
     rule = Promotion(latency_ratio=1.5, latency_floor_milliseconds=0)
     found = time_packages(light, heavy, toy_rows("2024-02"))
     assert [one.rows for one in found] == [1, 100]

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from blocks.lake import Lake
+from tasks.log import labels as log_labels
 from tasks.log.files import LogDamaged
 from tasks.log.labels import SCHEMA, read_labels
 
@@ -86,18 +87,18 @@ def test_an_id_that_was_asked_for_twice_comes_once(lake: Lake) -> None:
     assert labels(lake, "a", "a") == {"a": (True, 1)}
 
 
-@pytest.mark.slow("more than a million labels")
-def test_many_labels_are_searched_in_parts(lake: Lake) -> None:
+def test_many_labels_are_searched_in_parts(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_labels, "_GATHERED_ROWS", 500)
     for number in range(30):
         plant(
             lake,
             "2024-06-02",
             f"{number:04d}",
-            *[(f"{number}-{one}", one % 2 == 0, one) for one in range(50_000)],
+            *[(f"{number}-{one}", one % 2 == 0, one) for one in range(50)],
         )
-    assert labels(lake, "0-0", "17-49999", "29-1") == {
+    assert labels(lake, "0-0", "17-49", "29-1") == {
         "0-0": (True, 1),
-        "17-49999": (False, 1),
+        "17-49": (False, 1),
         "29-1": (False, 1),
     }
 
