@@ -30,7 +30,7 @@ EXIT_STATUS = pytest.StashKey[int]()
 STACK_MODULES = pytest.StashKey[Path]()
 AUTHORITIES = pytest.StashKey[str | None]()
 END_SECONDS = 5
-# A change's tests search the same examples each time; --hypothesis-profile=nightly searches new ones.
+# A change is tried on the same examples each time; --hypothesis-profile=nightly searches new ones.
 searching.register_profile(
     "ci", max_examples=200, derandomize=True, deadline=None, database=None, print_blob=True
 )

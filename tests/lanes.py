@@ -15,7 +15,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 STACK = "stack"
-# What takes longest comes first (`make test` says the minutes of each), then what is not named here.
+# The longest modules come first (`make test` says their minutes), then those not named here.
 DEAREST = (
     "tests/e2e/test_demo.py",
     # Applies again and again what the modules before it have had applied: nothing as yet.

@@ -169,7 +169,7 @@ def test_next_contest_stands_in_the_same_comment_with_both_scores(
     )
 
 
-def test_scripts_of_the_workflow_retrain_and_comment_as_a_runner_runs_them_and_say_that_nothing_is_newer(
+def test_the_workflow_s_scripts_retrain_and_comment_on_a_runner_and_say_that_nothing_is_newer(
     loop: Loop, github: GitHubServer, tmp_path: Path
 ) -> None:
     """The text of train.yml's own steps, in a checkout, with a runner's variables."""

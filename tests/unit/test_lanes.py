@@ -13,8 +13,9 @@ from blocks.settings import REPOSITORY
 from tests.lanes import DEAREST, Lanes, Timetable
 
 STACK = [
-    f"tests/integration/test_{name}.py" for name in ("approval", "drift", "flows", "reign", "rollback")
-]  # fmt: skip
+    f"tests/integration/test_{name}.py"
+    for name in ("approval", "drift", "flows", "reign", "rollback")
+]
 OTHERS = [
     "tests/e2e/test_demo.py",
     "tests/integration/test_swap.py",
