@@ -5,7 +5,7 @@ are the settings'."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,15 +27,11 @@ class WarehouseAway(ConnectionError):
 
 
 class WarehouseError(RuntimeError):
-    """The database answered that it cannot be done: no such table or column, no such period, no
-    driver.
-    """
+    """The database answered that it cannot be done: no such table or column, no driver."""
 
 
 class Warehouse(Block):
-    """A database by its SQLAlchemy URL. Months are those of a column with local dates and times, as
-    ``2024-01``.
-    """
+    """A database by its SQLAlchemy URL, read by a column with local dates and times."""
 
     _block_type_name = "Laurel warehouse"
     _block_type_slug = "laurel-warehouse"
@@ -50,35 +46,28 @@ class Warehouse(Block):
         """The warehouse of these settings; ``None`` where they name none."""
         return cls(url=settings.warehouse_url) if settings.warehouse_url else None
 
-    def months(self, query: str, event_time: str, now: datetime | None = None) -> list[str]:
-        """The months that ``query`` has rows of and that are over, oldest first. ``now`` is UTC.
-
-        A month counts as over a day after it ended, wherever on earth its times are local to.
-        Raises ``WarehouseAway``, ``WarehouseError``."""
+    def days(self, query: str, event_time: str) -> list[date]:
+        """The days that ``query`` has rows of, oldest first. Raises ``WarehouseAway``,
+        ``WarehouseError``.
+        """
         from sqlalchemy import extract, select
 
         rows = _rows(query, event_time)
-        parts = [extract(part, rows.c[event_time]) for part in ("year", "month")]
+        parts = [extract(part, rows.c[event_time]) for part in ("year", "month", "day")]
         wanted = select(*parts).where(rows.c[event_time].is_not(None)).distinct()
         with self._reach(query) as engine, engine.connect() as connection:
-            found = sorted((int(year), int(month)) for year, month in connection.execute(wanted))
-        running = (now or datetime.now(UTC)) - timedelta(days=1)
-        return [
-            f"{year}-{month:02d}"
-            for year, month in found
-            if (year, month) < (running.year, running.month)
-        ]
+            return sorted(date(*map(int, row)) for row in connection.execute(wanted))
 
-    def read(self, query: str, event_time: str, month: str) -> "pl.DataFrame":
-        """Every row of a month, fetched in pieces. Raises ``WarehouseAway``, ``WarehouseError``."""
+    def read(self, query: str, event_time: str, start: datetime, end: datetime) -> "pl.DataFrame":
+        """Every row from ``start`` to before ``end``, fetched in pieces; a frame without columns if
+        there is none. Raises ``WarehouseAway``, ``WarehouseError``.
+        """
         import polars as pl
         from sqlalchemy import select, text
 
-        first = datetime.fromisoformat(f"{month}-01")
-        next_first = (first + timedelta(days=31)).replace(day=1)
         rows = _rows(query, event_time)
         moment = rows.c[event_time]
-        wanted = select(text("*")).select_from(rows).where(moment >= first, moment < next_first)
+        wanted = select(text("*")).select_from(rows).where(moment >= start, moment < end)
         with (
             self._reach(query) as engine,
             engine.connect().execution_options(yield_per=CHUNK_ROWS) as connection,
@@ -87,7 +76,7 @@ class Warehouse(Block):
             names = list(result.keys())
             chunks = [_frame([tuple(row) for row in part], names) for part in result.partitions()]
         if not chunks:
-            raise WarehouseError(f"The query has no rows of {month}: {query}")
+            return pl.DataFrame()
         frame = pl.concat(chunks, how="vertical_relaxed")
         # A day without a time is one at midnight.
         return (

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from usecases.definition import SourceError
+from usecases.definition import MONTHS, SourceError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -65,7 +65,7 @@ class FlightsSource:
             self._table(name, schema) for name, schema in SCHEMAS.items()
         )
         year = features(flights, weather, planes, airports)
-        months = year.with_columns(period=pl.col("event_time").dt.strftime("%Y-%m")).partition_by(
+        months = year.with_columns(period=MONTHS.names(pl.col("event_time"))).partition_by(
             "period", as_dict=True, include_key=False
         )
         return {str(period): month for (period,), month in months.items()}

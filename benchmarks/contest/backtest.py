@@ -52,13 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "|---|---|---:|---|---:|---|---:|",
         markup=False,
     )
-    for month in replayed.replays["policy"].months:
+    for period in replayed.replays["policy"].periods:
         score, share = (
-            "-" if value is None else f"{value:.4f}" for value in (month.score, month.share)
+            "-" if value is None else f"{value:.4f}" for value in (period.score, period.share)
         )
         line = (
-            f"| {month.period} | {month.champion} | {score} | {month.drift} | {share} | "
-            f"{month.outcome} | {month.fit_seconds:.1f} |"
+            f"| {period.period} | {period.champion} | {score} | {period.drift} | {share} | "
+            f"{period.outcome} | {period.fit_seconds:.1f} |"
         )
         console.print(line, markup=False)
     if options.json:

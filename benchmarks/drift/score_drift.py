@@ -19,7 +19,7 @@ from tasks.drift.drivers import drifted_columns
 from tasks.drift.verdict import Evidence, calibrate, judge, measure, sample
 from tasks.models import modelling
 from tasks.models.cross_fitting import cross_fit
-from usecases.definition import SCORE, Column, SqlSource, UseCase, load
+from usecases.definition import SCORE, Column, SqlSource, UseCase, load, period_named
 
 _SCORES = Column(name=SCORE, kind="number")
 
@@ -56,7 +56,8 @@ def main() -> None:
     arguments = parser.parse_args()
     case = load("flights")
     months = read_months(case)
-    learned = [month for month in months if month <= arguments.through]
+    last = period_named(arguments.through)
+    learned = [month for month in months if period_named(month) <= last]
     training = pl.concat([months[month] for month in learned]).filter(
         pl.col(case.label).is_not_null()
     )
@@ -74,7 +75,7 @@ def main() -> None:
         f"spread of the scores of {len(training):,} training rows: own {own.std():.3f}, out "
         f"of sample {unseen.scores.std():.3f}"
     )
-    of_month = training[case.event_time].dt.strftime("%Y-%m")
+    of_month = training.select(case.period_of_rows).to_series()
     for name, scores in (("own", own), ("out of sample", unseen.scores)):
         print(
             f"each month against the others, {name}: "

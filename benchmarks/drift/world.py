@@ -16,7 +16,7 @@ from tasks.drift.broken import find_broken
 from tasks.drift.verdict import Evidence, calibrate, judge, measure, monitored
 from tasks.models import modelling
 from tasks.models.cross_fitting import cross_fit
-from usecases.definition import SCORE, UseCase, load
+from usecases.definition import SCORE, UseCase, load, period_named
 
 EVIDENTLY_LIMIT, EVIDENTLY_SHARE = (
     0.1,
@@ -126,7 +126,7 @@ def _by_month(
     from threadpoolctl import threadpool_limits
 
     def months(rows: pl.DataFrame) -> pl.Series:
-        return rows[case.event_time].dt.strftime("%Y-%m")
+        return rows.select(case.period_of_rows).to_series()
 
     @cache
     def without(month: str) -> Any:
@@ -149,7 +149,9 @@ def _by_month(
 @lru_cache(maxsize=2)
 def _rows(use_case: str, through: str) -> pl.DataFrame:
     case = load(use_case)
-    months = [month for month in source_of(case).periods() if month <= through]
+    months = [
+        month for month in source_of(case).periods() if period_named(month) <= period_named(through)
+    ]
     return pl.concat([read_month(use_case, month) for month in months]).filter(
         pl.col(case.label).is_not_null()
     )
@@ -165,7 +167,8 @@ def read_month(use_case: str, month: str) -> pl.DataFrame:
 
 
 def months_after(use_case: str, through: str) -> list[str]:
-    return [month for month in source_of(load(use_case)).periods() if month > through]
+    last, months = period_named(through), source_of(load(use_case)).periods()
+    return [month for month in months if period_named(month) > last]
 
 
 def draw_rows(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.backtest.replay import Month
+from tasks.backtest.replay import PeriodOutcome
 from tasks.measures.plots import axes_of
 from tasks.messages.wording import metric_name
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def draw_backtest(replays: Mapping[str, Sequence[Month]], metric: str) -> "Figure":
+def draw_backtest(replays: Mapping[str, Sequence[PeriodOutcome]], metric: str) -> "Figure":
     """The score of whoever served, period by period and strategy by strategy; a circle where a
     challenger won, a cross where none did.
     """
     figure, axes = axes_of("Backtest", width=8)
-    for strategy, months in replays.items():
-        names = [month.period for month in months]
-        scores = [np.nan if month.score is None else month.score for month in months]
+    for strategy, periods in replays.items():
+        names = [period.period for period in periods]
+        scores = [np.nan if period.score is None else period.score for period in periods]
         (line,) = axes.plot(names, scores, marker=".", label=strategy)
         for outcomes, mark in ((("promoted",), "o"), (("kept", "below the gate"), "x")):
-            at = [i for i, month in enumerate(months) if month.outcome in outcomes]
+            at = [i for i, period in enumerate(periods) if period.outcome in outcomes]
             axes.scatter(
                 [names[i] for i in at],
                 [scores[i] for i in at],

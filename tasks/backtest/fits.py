@@ -13,7 +13,7 @@ from tasks.models import modelling
 from tasks.models.cross_fitting import cross_fit
 from tasks.models.executors import core_threads
 from tasks.models.tuning import inner_split, tune
-from usecases.definition import SCORE, Candidate, UseCase
+from usecases.definition import SCORE, Candidate, UseCase, names_before, period_named
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -64,7 +64,10 @@ class History:
         )
 
     def before(self, period: str) -> tuple[str, ...]:
-        return tuple(name for name in self.periods if name < period)
+        return names_before(period, self.periods)
+
+    def after(self, period: str) -> list[str]:
+        return [name for name in self.periods if period_named(name) > period_named(period)]
 
     def first_champion(self, holdout: str) -> Champion:
         """As the first retrain makes it. Raises ``ValueError`` where nobody passes the gate."""

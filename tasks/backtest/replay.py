@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from pydantic import ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from serving.records.contest import Comparison
 from serving.records.drift import DriftVerdict
@@ -26,14 +26,14 @@ from tasks.drift.verdict import SCORE, Evidence, judge, measure, monitored, samp
 from tasks.ledger.governor import may_retrain
 from tasks.measures.metrics import score
 from tasks.models import modelling
-from usecases.definition import UseCase, UseCaseError
+from usecases.definition import UseCase, UseCaseError, period_named
 from usecases.definition.columns import Frozen
 
 Strategy = Literal["policy", "never", "monthly"]
 STRATEGIES: tuple[Strategy, ...] = ("policy", "never", "monthly")
 
 
-class Month(Frozen):
+class PeriodOutcome(Frozen):
     """One period under one strategy. ``score`` is the gate's metric of the champion that served it;
     ``None``: it does not exist.
     """
@@ -54,16 +54,19 @@ class Replay(Frozen):
     rows.
     """
 
+    model_config = ConfigDict(serialize_by_alias=True)
+
     strategy: Strategy
-    months: list[Month]
+    # Records in the lake have always called them months.
+    periods: list[PeriodOutcome] = Field(alias="months")
     pooled: float | None
 
     def count(self, *outcomes: str) -> int:
-        return sum(month.outcome in outcomes for month in self.months)
+        return sum(period.outcome in outcomes for period in self.periods)
 
     @property
     def drifted(self) -> int:
-        return sum(month.drift == "drifted" for month in self.months)
+        return sum(period.drift == "drifted" for period in self.periods)
 
     @property
     def retrains(self) -> int:
@@ -71,7 +74,7 @@ class Replay(Frozen):
 
     @property
     def fit_seconds(self) -> float:
-        return sum(month.fit_seconds for month in self.months)
+        return sum(period.fit_seconds for period in self.periods)
 
 
 class Backtest(Frozen):
@@ -118,7 +121,7 @@ def run(
     """Replay all strategies from the champion that wins on ``start``. Raises ``ValueError`` for too
     short a history.
     """
-    later = [period for period in history.periods if period > start]
+    later = history.after(start)
     if start not in history.periods or not history.before(start) or not later:
         known = ", ".join(history.periods)
         raise ValueError(
@@ -157,7 +160,7 @@ def replay(
     """One strategy from ``champion`` on; with the scores that its champions of the moment gave to
     all labelled rows of ``periods``.
     """
-    months: list[Month] = []
+    lived: list[PeriodOutcome] = []
     answered: list[np.ndarray] = []
     beyond: list[bool] = []
     ledger = Simulated(case)
@@ -177,8 +180,8 @@ def replay(
                 champion, outcome, seconds, why = retrain(case, history, champion, period)
                 reasons += why
                 ledger.ended(period, outcome)
-        months.append(
-            Month(
+        lived.append(
+            PeriodOutcome(
                 period=period,
                 rows=len(rows),
                 champion=served,
@@ -193,7 +196,7 @@ def replay(
     scores = np.concatenate(answered)
     pooled = score(case.gate.metric, modelling.labels(case, history.labelled(*periods)), scores)
     return Replay(
-        strategy=strategy, months=months, pooled=pooled if np.isfinite(pooled) else None
+        strategy=strategy, months=lived, pooled=pooled if np.isfinite(pooled) else None
     ), scores
 
 
@@ -296,6 +299,5 @@ class Simulated:
 
 
 def _end(period: str) -> datetime:
-    """When the month is over, UTC."""
-    year, month = map(int, period.split("-"))
-    return datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
+    """When the period is over, UTC."""
+    return period_named(period).end.replace(tzinfo=UTC)

@@ -11,7 +11,7 @@ from tasks.contest.verdict import hold
 from tasks.data.dataset import DatasetVersion
 from tasks.data.row_digests import Seen
 from tasks.models import modelling
-from usecases.definition import UseCase
+from usecases.definition import UseCase, period_named
 
 
 def judge_rows(
@@ -53,10 +53,11 @@ def seen(
     digest = dataset.digests([holdout])[holdout]
     if holdout in trained_on or digest in trained_on.values():
         return [f"{who} was trained on {holdout}, so it cannot be judged on it"]
-    if max(trained_on) > holdout:
+    last = max(trained_on, key=period_named)
+    if period_named(last) > period_named(holdout):
         return [
             (
-                f"{who} was trained through {max(trained_on)}, later than {holdout}: it knows "
+                f"{who} was trained through {last}, later than {holdout}: it knows "
                 "the future of those rows"
             )
         ]

@@ -5,8 +5,8 @@
     datasets/<use_case>/<version>/manifest.json                which period files make up the
         version; written last
 
-A version is ``<last period>-<digest of its content>``. Versions share period files, so a new month
-costs a month. A period that changes at its source (labels came, a fault was mended) makes a second
+A version is ``<last period>-<digest of its content>``. Versions share period files, so a new period
+costs a period. A period that changes at its source (labels came, a fault was mended) makes a second
 version of the same last period: the one published later is the one that is meant where none is
 named."""
 
@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from blocks.lake import Lake, LakeAway
 from tasks.data.sources import source_of
 from tasks.data.validation import Validated, validate
-from usecases.definition import UseCase
+from usecases.definition import UseCase, period_named
 from usecases.definition.columns import Frozen
 
 
@@ -242,7 +242,8 @@ def _manifest_path(use_case: str, version: str) -> str:
 def versions(lake: Lake, use_case: str) -> list[str]:
     """Names of the complete versions, in order of their last period."""
     paths = lake.list(f"datasets/{use_case}")
-    return [path.split("/")[2] for path in paths if path.endswith("/manifest.json")]
+    names = [path.split("/")[2] for path in paths if path.endswith("/manifest.json")]
+    return sorted(names, key=lambda name: period_named(_last_period(name)))
 
 
 def read_version(lake: Lake, use_case: str, version: str | None = None) -> DatasetVersion:
@@ -337,7 +338,7 @@ def read_periods(
         raise DatasetMissing(
             f"The periods {wanted} of dataset {dataset.version} do not fit together: "
             f"{str(error).splitlines()[0]}. "
-            "Give a column the same type in each month, and ingest again: prefect "
+            "Give a column the same type in each period, and ingest again: prefect "
             f"deployment run 'ingest/{dataset.use_case}'."
         ) from error
     rows = rows.filter(pl.col(label).is_not_null()) if label else rows

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from blocks.lake import Lake
-from usecases.definition import UseCase
+from usecases.definition import UseCase, period_named
 
 _BYTES = 16
 
@@ -104,7 +104,7 @@ class Seen:
         hold-out; empty where it may.
         """
         same, corrected, example = 0, 0, ""
-        for period, sha256 in sorted(trained_on.items()):
+        for period, sha256 in sorted(trained_on.items(), key=lambda item: period_named(item[0])):
             try:
                 if sha256 not in self._found:
                     self._found[sha256] = self._shared(period, sha256)

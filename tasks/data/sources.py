@@ -5,7 +5,7 @@ what may come from there.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -13,11 +13,8 @@ import polars as pl
 from blocks.warehouse import Warehouse, WarehouseError
 from tasks.outside.blocks_of_run import warehouse
 from tasks.outside.user_code import UseCaseFailed, calling, describe_value
-from usecases.definition import Source, SourceError, SqlSource, UseCase
+from usecases.definition import PeriodKind, Source, SourceError, SqlSource, UseCase, period_named
 
-_MONTH = re.compile(r"(19|20)\d\d-(0[1-9]|1[0-2])")
-_MONTHS = "periods() gives the complete months, oldest first, as ['2024-01', '2024-02']."
-_ROWS = "read(period) gives a Polars frame with every row of that month."
 _CONVERSIONS = {
     "pandas.DataFrame": "polars.from_pandas(frame)",
     "polars.LazyFrame": "frame.collect()",
@@ -34,8 +31,9 @@ def source_of(case: UseCase) -> Source:
     a query and there is no warehouse.
     """
     if isinstance(case.source, SqlSource):
-        return Checked(case.name, Query(warehouse(), case.source.query, case.event_time))
-    return Checked(case.name, case.source)
+        query = Query(warehouse(), case.source.query, case.event_time, case.period_kind)
+        return Checked(case.name, case.period_kind, query)
+    return Checked(case.name, case.period_kind, case.source)
 
 
 @dataclass(frozen=True)
@@ -46,38 +44,50 @@ class Checked:
     for whatever else goes wrong."""
 
     use_case: str
+    kind: PeriodKind
     source: Source
 
     def periods(self) -> list[str]:
-        """Months of the form ``2024-01``, each once, oldest first."""
-        with calling(self.use_case, "periods()", _MONTHS):
+        """Names of periods, each once, oldest first."""
+        first = self.kind.containing(date(2024, 1, 1))
+        wanted = (
+            f"periods() gives the complete {self.kind.noun}s, oldest first, as "
+            f"{[first.name, self.kind.next(first).name]}."
+        )
+        with calling(self.use_case, "periods()", wanted):
             answer: Any = self.source.periods()
             is_list = isinstance(answer, Iterable) and not isinstance(
                 answer, str | bytes | dict | pl.DataFrame
             )
-            months = list(answer) if is_list else None
-        if months is None:
+            names = list(answer) if is_list else None
+        if names is None:
             raise UseCaseFailed(
-                f"{self.use_case}: periods() gave {describe_value(answer)}. {_MONTHS}"
+                f"{self.use_case}: periods() gave {describe_value(answer)}. {wanted}"
             )
-        for month in months:
-            if not isinstance(month, str) or not _MONTH.fullmatch(month):
+        for name in names:
+            if not isinstance(name, str) or not self._may_be(name):
                 raise UseCaseFailed(
                     f"{self.use_case}: periods() gave "
-                    f"{describe_value(month)}{_as_month(month)}. {_MONTHS}"
+                    f"{describe_value(name)}{_as_month(name)}. {wanted}"
                 )
-        if repeated := sorted({month for month in months if months.count(month) > 1}):
-            raise UseCaseFailed(f"{self.use_case}: periods() names {repeated} twice. {_MONTHS}")
-        return sorted(months)
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise UseCaseFailed(f"{self.use_case}: periods() names {repeated} twice. {wanted}")
+        return sorted(names, key=period_named)
+
+    def _may_be(self, name: str) -> bool:
+        """A year with a digit too few or too many is a typing error."""
+        period = self.kind.find(name)
+        return period is not None and 1900 <= period.last.year <= 2099
 
     def read(self, period: str) -> pl.DataFrame:
-        """The rows of the month, a Polars frame."""
+        """The rows of the period, a Polars frame."""
         call = f"read({period!r})"
-        with calling(self.use_case, call, _ROWS):
+        wanted = f"read(period) gives a Polars frame with every row of that {self.kind.noun}."
+        with calling(self.use_case, call, wanted):
             rows: Any = self.source.read(period)
         if not isinstance(rows, pl.DataFrame):
             raise UseCaseFailed(
-                f"{self.use_case}: {call} gave {describe_value(rows)}{_as_frame(rows)}. {_ROWS}"
+                f"{self.use_case}: {call} gave {describe_value(rows)}{_as_frame(rows)}. {wanted}"
             )
         return rows
 
@@ -106,15 +116,26 @@ class Query:
     warehouse: Warehouse
     query: str
     event_time: str
+    kind: PeriodKind
 
-    def periods(self) -> list[str]:
+    def periods(self, now: datetime | None = None) -> list[str]:
+        """The periods that are over at ``now`` (UTC): a day after their end, wherever on earth
+        their times are local to.
+        """
         try:
-            return self.warehouse.months(self.query, self.event_time)
+            days = self.warehouse.days(self.query, self.event_time)
         except WarehouseError as error:
             raise SourceError(str(error)) from error
+        yesterday = ((now or datetime.now(UTC)) - timedelta(days=1)).date()
+        periods = sorted({self.kind.containing(day) for day in days})
+        return [period.name for period in periods if period.last < yesterday]
 
     def read(self, period: str) -> pl.DataFrame:
+        span = period_named(period)
         try:
-            return self.warehouse.read(self.query, self.event_time, period)
+            rows = self.warehouse.read(self.query, self.event_time, span.start, span.end)
         except WarehouseError as error:
             raise SourceError(str(error)) from error
+        if rows.is_empty():
+            raise SourceError(f"The query has no rows of {period}: {self.query}")
+        return rows

@@ -152,7 +152,7 @@ def _wrong_types(case: UseCase, rows: pl.DataFrame) -> list[str]:
 
 
 def _wrong_time(event_time: str, dtype: pl.DataType) -> list[str]:
-    """A zone is refused here: beside months without one it would fail in the middle of train."""
+    """A zone is refused here: beside periods without one it would fail in the middle of train."""
     if not isinstance(dtype, pl.Datetime):
         hint = (
             f". In read: rows.with_columns(pl.col({event_time!r}).str.to_datetime())"
@@ -191,9 +191,9 @@ def _row_reasons(case: UseCase, period: str, batch: pl.DataFrame) -> pl.Series:
         for name, check, row in error.failure_cases.select("column", "check", "index").iter_rows():
             faults.setdefault(row, []).append(f"{name}: {check}")
     checked = {
-        f"{case.event_time}: outside {period}": batch[case.event_time]
-        .dt.strftime("%Y-%m")
-        .ne_missing(period),
+        f"{case.event_time}: outside {period}": batch.select(
+            case.period_of_rows.ne_missing(period)
+        ).to_series(),
         f"{', '.join(case.key)}: missing": batch.select(
             pl.any_horizontal(pl.col(case.key).is_null())
         ).to_series(),

@@ -5,6 +5,7 @@ import msgspec
 from blocks.lake import Lake
 from serving.records.drift import Checked
 from tasks.drift.quarantine import quarantined
+from usecases.definition import kind_of, period_named
 
 # As the service does: a check of another version of Laurel counts as well.
 _CHECKED = msgspec.json.Decoder(Checked)
@@ -22,13 +23,10 @@ def beyond_before(
     if windows < 1:
         return []
     left_out, found = quarantined(store, use_case), list[bool]()
-    for path in sorted(_verdicts(store, use_case, window), reverse=True):
+    for name in _windows_before(store, use_case, window):
+        path = f"reports/{use_case}/{name}/verdict.json"
         checked = _read(path, store.read(path))
-        if (
-            checked.champion != champion
-            or path.split("/")[2] in left_out
-            or checked.verdict.beyond is None
-        ):
+        if checked.champion != champion or name in left_out or checked.verdict.beyond is None:
             continue
         found.append(checked.verdict.beyond)
         if len(found) == windows:
@@ -36,14 +34,13 @@ def beyond_before(
     return found[::-1]
 
 
-def _verdicts(store: Lake, use_case: str, window: str) -> list[str]:
+def _windows_before(store: Lake, use_case: str, window: str) -> list[str]:
+    """The checked windows before ``window``, the latest first."""
     paths = [path for path in store.list(f"reports/{use_case}") if path.endswith("/verdict.json")]
     # Days and months are checked alike; a month is not the predecessor of one of its days.
-    return [
-        path
-        for path in paths
-        if len(path.split("/")[2]) == len(window) and path.split("/")[2] < window
-    ]
+    kind, this = kind_of(window), period_named(window)
+    checked = [period for path in paths if (period := kind.find(path.split("/")[2]))]
+    return [period.name for period in sorted(checked, reverse=True) if period < this]
 
 
 def _read(path: str, data: bytes) -> Checked:

@@ -10,10 +10,10 @@ from blocks.lake import Lake
 from serving.package.manifest import Manifest
 from serving.records.performance import Performance
 from tasks.drift.performance import judge_performance
-from tasks.log.files import LogDamaged, find_files, for_each, read_batches, span
+from tasks.log.files import LogDamaged, find_files, for_each, read_batches
 from tasks.log.labels import read_labels
 from tasks.log.windows import Window, read_window
-from usecases.definition import UseCase
+from usecases.definition import UseCase, period_named
 
 LIMIT_ROWS = 1_000_000
 _COLUMNS = ("id", "time", "event_time", "score", "model_version", "sample_rate")
@@ -79,5 +79,6 @@ def count_unknown(store: Lake, use_case: str, window: str, ids: pl.Series) -> in
             with lock:
                 found.append(strangers)
 
-    for_each(find_files(store, "feedback", use_case, *span(window)), take)
+    period = period_named(window)
+    for_each(find_files(store, "feedback", use_case, period.first, period.last), take)
     return pl.concat(found).n_unique()

@@ -71,15 +71,13 @@ def calibrate(
     """The drift reference of a model: a sample of its ``training`` rows, the threshold of each
     column, calibrated or not.
 
-    Each month is held against a sample of the other months; ``DriftPolicy`` says how the largest
-    distance becomes the threshold. With fewer months than the policy wants, the floor is all there
+    Each period is held against a sample of the others; ``DriftPolicy`` says how the largest
+    distance becomes the threshold. With fewer periods than the policy wants, the floor is all there
     is, and the third value is False. A column ``score`` of ``training`` (out of sample:
     ``tasks/models/cross_fitting.py``) is calibrated like the inputs."""
     policy, kept = case.drift, _kept(case, training)
-    rows = training.select(kept).with_columns(
-        pl.col(case.event_time).dt.strftime("%Y-%m").alias("_block")
-    )
-    blocks = rows["_block"].unique().sort().to_list()
+    rows = training.select(kept).with_columns(case.period_of_rows.alias("_block"))
+    blocks = rows["_block"].unique(maintain_order=True).to_list()
     calibrated = len(blocks) >= policy.minimum_blocks
     columns = monitored(case, kept)
     largest = {column.name: 0.0 for column in columns}

@@ -2,14 +2,14 @@
 wrong with a damaged one.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from blocks.lake import Lake, LakeAway
-from usecases.definition import UseCase
+from usecases.definition import Period, UseCase
+from usecases.definition.periods import DAYS
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatch, Schema
@@ -21,32 +21,6 @@ _BATCH_ROWS = 32_768
 
 class LogDamaged(ValueError):
     """A file of the prediction log cannot be read; the message names it."""
-
-
-def span(window: str) -> tuple[date, date]:
-    """First and last day of ``2013``, ``2013-06`` or ``2013-06-05``. Raises ``ValueError`` for
-    anything else.
-    """
-    parts = (
-        [int(part) for part in window.split("-")]
-        if re.fullmatch(r"\d{4}(-\d\d){0,2}", window)
-        else []
-    )
-    try:
-        first = date(*(parts + [1, 1])[:3])
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            "A window is a year, a month or a day, such as '2013-06' or '2013-06-05'; got "
-            f"{window!r}."
-        ) from error
-    if len(parts) == 3:
-        return first, first
-    after = (
-        date(first.year + 1, 1, 1)
-        if len(parts) == 1
-        else (first + timedelta(days=31)).replace(day=1)
-    )
-    return first, after - timedelta(days=1)
 
 
 def find_files(store: Lake, kind: str, use_case: str, first: date, last: date | None) -> list[str]:
@@ -70,18 +44,17 @@ def day_of(path: str) -> str:
     )
 
 
-def find_months(store: Lake, case: UseCase) -> list[str]:
-    """The months of the prediction log, sorted. Days later than any event may be are no news: a
-    caller's clock put them there.
+def logged_periods(store: Lake, case: UseCase) -> list[Period]:
+    """The periods of the prediction log, oldest first. Days later than any event may be are left
+    out: a caller's clock put them there.
     """
-    days = {
-        day
-        for path in store.list(f"predictions/{case.name}")
-        if re.fullmatch(r"\d{4}-\d\d-\d\d", day := day_of(path))
-    }
+    folders = {day_of(path) for path in store.list(f"predictions/{case.name}")}
+    found = [DAYS.find(folder) for folder in folders]
+    days = {day.first for day in found if day is not None}
     future = case.event_times.future_days
     last = date.max if future is None else (datetime.now(UTC) + timedelta(days=future + 1)).date()
-    return sorted({day[:7] for day in days if day <= last.isoformat()})
+    days = {day for day in days if day <= last}
+    return sorted({case.period_kind.containing(day) for day in days})
 
 
 def for_each(paths: Iterable[str], work: Callable[[str], None]) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from blocks.lake import Lake
-from tasks.log.files import LogDamaged, find_files, for_each, read_batches, span
+from tasks.log.files import LogDamaged, find_files, for_each, read_batches
+from usecases.definition import period_named
 
 if TYPE_CHECKING:
     from pyarrow import Schema
@@ -39,9 +40,9 @@ def read_labels(
     the day on which it came: so all of it is read from the day before ``window`` (clocks, time
     zones) to ``late_days`` after it (``None``: to the end). Raises ``LogDamaged``, ``LakeAway``,
     ``ValueError``."""
-    first, last = span(window)
-    until = None if late_days is None else last + timedelta(days=late_days)
-    paths = find_files(store, "feedback", use_case, _before(first), until)
+    period = period_named(window)
+    until = None if late_days is None else period.last + timedelta(days=late_days)
+    paths = find_files(store, "feedback", use_case, _before(period.first), until)
     search = _Search(ids)
 
     def take(path: str) -> None:

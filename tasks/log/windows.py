@@ -20,8 +20,8 @@ import polars as pl
 from blocks.lake import Lake
 from tasks.log.columns import Intake
 from tasks.log.facts import ColumnFacts, Tally
-from tasks.log.files import find_files, for_each, read_batches, span
-from usecases.definition import UseCase
+from tasks.log.files import find_files, for_each, read_batches
+from usecases.definition import UseCase, period_named
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatch
@@ -62,8 +62,8 @@ def read_window(
     columns: Collection[str] | None = None,
     limit_files: int = LIMIT_FILES,
 ) -> Window:
-    """At most ``limit_rows`` of the predictions of ``window`` (a month or a day, ``2013-06``), from
-    at most ``limit_files`` files.
+    """At most ``limit_rows`` of the predictions of ``window``, the name of a period (``2013-06``),
+    from at most ``limit_files`` files.
 
     ``columns``: only these, of the use case's and the log's own. Numbers come as Float64 (NaN as
     null), categories as String, whatever the files hold. Memory is bounded by ``limit_rows``; of
@@ -74,7 +74,8 @@ def read_window(
             f"A window needs room for a row and a file: got limit_rows {limit_rows}, "
             f"limit_files {limit_files}."
         )
-    paths = find_files(store, "predictions", case.name, *span(window))
+    period = period_named(window)
+    paths = find_files(store, "predictions", case.name, period.first, period.last)
     read = sorted(sorted(paths, key=lambda path: _draw(seed, path))[:limit_files])
     intake, sample, tally = Intake(case, columns), _Sample(limit_rows), Tally(case, columns)
 

@@ -15,7 +15,7 @@ import polars as pl
 from tasks.measures.plots import permutation_importance
 from tasks.models import modelling
 from tasks.models.executors import core_threads
-from usecases.definition import UseCase
+from usecases.definition import UseCase, period_named
 
 if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
@@ -90,11 +90,12 @@ def _without(
 
 
 def _folds(case: UseCase, rows: pl.DataFrame) -> np.ndarray:
-    """The fold of each row ``(n_rows,)``: its month, neighbours together where there are more than
+    """The fold of each row ``(n_rows,)``: its period, neighbours together where there are more than
     three; two halves of a single one.
     """
-    months = rows[case.event_time].dt.strftime("%Y-%m")
-    number = months.rank("dense").to_numpy().astype(np.int64) - 1
+    names = rows.select(case.period_of_rows).to_series()
+    order = sorted(names.unique(), key=period_named)
+    number = names.replace_strict(order, range(len(order)), return_dtype=pl.Int64).to_numpy()
     if number.max(initial=0) == 0:
         return (rows[case.event_time].rank("ordinal").to_numpy() > len(rows) / 2).astype(np.int64)
     return number * min(_FOLDS, number.max() + 1) // (number.max() + 1)

@@ -165,7 +165,7 @@ def inner_split(
     """The training window without its last period, and that period; a single period is cut at three
     quarters of its time.
     """
-    last = pl.col(case.event_time).dt.strftime("%Y-%m") == periods[-1]
+    last = case.period_of_rows == periods[-1]
     if len(periods) == 1:
         ordered = rows.sort(case.event_time)
         return ordered[: len(rows) * 3 // 4], ordered[len(rows) * 3 // 4 :]

@@ -33,7 +33,7 @@ from tasks.models.cross_fitting import cross_fit
 from tasks.models.modelling import inputs
 from tasks.packages.exporters.registry import export
 from tasks.packages.proof import prove
-from usecases.definition import SCORE, UseCase
+from usecases.definition import SCORE, UseCase, period_named
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -78,7 +78,7 @@ class Origin:
 
     @property
     def trained_through(self) -> str:
-        return max(self.trained_on)
+        return max(self.trained_on, key=period_named)
 
 
 def make_package(

@@ -13,7 +13,7 @@ from tasks.data.dataset import DatasetMissing, read_periods, read_version
 from tasks.measures import plots
 from tasks.messages.announcements import metric_name, number
 from tasks.outside.blocks_of_run import PATIENT, artifact_key, lake
-from usecases.definition import load
+from usecases.definition import load, period_named
 
 _FIRST = 2  # two periods to learn from, then the one that judges
 
@@ -32,7 +32,11 @@ def replay_history(
     """
     case, log = with_policy(load(use_case), policy), get_run_logger()
     dataset = read_version(lake(), use_case, dataset_version)
-    periods = [one for one in dataset.labelled_periods if through is None or one <= through]
+    periods = [
+        period
+        for period in dataset.labelled_periods
+        if through is None or period_named(period) <= period_named(through)
+    ]
     if len(periods) < _FIRST + 2:
         raise DatasetMissing(
             f"Dataset {dataset.version} of {use_case!r} has labelled periods {periods}: a "
@@ -64,18 +68,22 @@ def report_backtest(found: Backtest) -> None:
         [_line(one, metric) for one in found.replays.values()],
         key=artifact_key(use_case, "backtest-strategies"),
     )
-    months = [
-        {"strategy": name, **month.model_dump(exclude={"reasons"}), "why": "; ".join(month.reasons)}
-        for name, one in found.replays.items()
-        for month in one.months
+    periods = [
+        {
+            "strategy": name,
+            **period.model_dump(exclude={"reasons"}),
+            "why": "; ".join(period.reasons),
+        }
+        for name, replay in found.replays.items()
+        for period in replay.periods
     ]
     create_table_artifact(
-        months,
+        periods,
         key=artifact_key(use_case, "backtest-periods"),
         description=f"From {found.first_champion} on",
     )
     picture = plots.png(
-        draw_backtest({name: one.months for name, one in found.replays.items()}, metric)
+        draw_backtest({name: one.periods for name, one in found.replays.items()}, metric)
     )
     url = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
     create_image_artifact(

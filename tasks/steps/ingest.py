@@ -18,7 +18,7 @@ from tasks.data.sources import source_of
 from tasks.data.validation import BatchRefused
 from tasks.messages.announcements import ingest_refused
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, tell
-from usecases.definition import load
+from usecases.definition import load, period_named
 
 
 class NoPeriod(LookupError):
@@ -31,10 +31,11 @@ def find_periods(use_case: str, through: str | None, since: str | None) -> list[
     ``SourceError``.
     """
     known = source_of(load(use_case)).periods()
+    first, last = since and period_named(since), through and period_named(through)
     wanted = [
-        period
-        for period in known
-        if (through is None or period <= through) and (since is None or period >= since)
+        name
+        for name in known
+        if (not last or period_named(name) <= last) and (not first or period_named(name) >= first)
     ]
     if not wanted or (through is not None and through not in known):
         has = f"{known[0]} to {known[-1]}" if known else "nothing"
@@ -83,7 +84,9 @@ def publish_dataset(use_case: str, taken: list[PeriodFile], since: str | None) -
                 "no earlier dataset of %s: the version begins at %s", use_case, since
             )
         else:
-            earlier = [file for file in before.periods if file.period < since]
+            earlier = [
+                file for file in before.periods if period_named(file.period) < period_named(since)
+            ]
             verify_periods(store, case, before, earlier)
     dataset, new = write_version(store, case, [*earlier, *taken])
     said = "new" if new else "unchanged, nothing was written"

@@ -5,7 +5,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import polars as pl
 from prefect import task
 
 from blocks.registry import ModelVersion
@@ -17,7 +16,7 @@ from tasks.outside.blocks_of_run import RESUMED, lake, registry
 from tasks.packages.packaging import Holdout, Origin, make_package
 from tasks.packages.registered import opened
 from tasks.steps.train import run_tags
-from usecases.definition import load
+from usecases.definition import load, period_named
 
 
 @task(**RESUMED)
@@ -25,18 +24,18 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
     """Fit the winner's recipe on everything up to and with the hold-out, package and prove it, and
     register it.
 
-    The recipe won, not the weights: the newest month is the one that tells most about the next.
+    The recipe won, not the weights: the newest period is the one that tells most about the next.
     """
     case, store = load(challenger.use_case), registry()
     with opened(store, challenger) as (package, _):
         won = package.manifest
     dataset = read_version(lake(), case.name, won.dataset_version)
-    periods = (*sorted(won.trained_on), decision.holdout)
+    periods = (*sorted(won.trained_on, key=period_named), decision.holdout)
     rows = read_periods(lake(), dataset, periods, case.label)
     start = time.monotonic()
     fitted = modelling.fit(case, case.candidate(won.recipe), won.params, rows, seed)
     seconds = time.monotonic() - start
-    proof = rows.filter(pl.col(case.event_time).dt.strftime("%Y-%m") == decision.holdout)
+    proof = rows.filter(case.period_of_rows == decision.holdout)
     tags = {
         **run_tags(dataset, periods),
         "laurel.refit_of": challenger.number,

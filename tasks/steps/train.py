@@ -22,7 +22,7 @@ from tasks.models import modelling
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, tell
 from tasks.packages.registered import read_manifest
 from tasks.packages.rehearsal import rehearse
-from usecases.definition import UseCase, load
+from usecases.definition import UseCase, load, names_before, period_named
 from usecases.definition.columns import Frozen
 
 
@@ -101,8 +101,8 @@ def plan_training(
     case, dataset = load(use_case), read_version(lake(), use_case, dataset_version)
     labelled = dataset.labelled_periods
     judged = holdout or (labelled[-1] if labelled else "")
-    periods = tuple(period for period in labelled if period < judged)
-    if judged not in labelled or not periods:
+    periods = names_before(judged, labelled) if judged in labelled else ()
+    if not periods:
         raise DatasetMissing(
             f"Dataset {dataset.version} of {use_case!r} has labelled periods {labelled}: a "
             f"hold-out{f' {holdout}' if holdout else ''} "
@@ -117,7 +117,7 @@ def plan_training(
     champion = find_champion(use_case)
     if champion is not None:
         manifest = read_manifest(registry(), champion)
-        if manifest.trained_through >= judged:
+        if period_named(manifest.trained_through) >= period_named(judged):
             seen = (
                 f"Champion {champion.number} of {use_case!r} has learned {manifest.trained_through}"
             )
@@ -163,7 +163,7 @@ def _check_classes(case: UseCase, dataset: DatasetVersion, holdout: str) -> None
     """Raises ``HoldoutOfOneClass`` before anything is fitted that could not be judged."""
     labels = read_periods(lake(), dataset, [holdout], case.label)[case.label]
     if labels.n_unique() < 2:
-        others = [period for period in dataset.labelled_periods if period < holdout][1:]
+        others = names_before(holdout, dataset.labelled_periods)[1:]
         way = (
             f"prefect deployment run 'train/{case.name}' --param holdout={others[-1]}"
             if others
@@ -250,7 +250,7 @@ def run_tags(dataset: DatasetVersion, periods: tuple[str, ...]) -> dict[str, str
     tags = {
         "laurel.dataset_version": dataset.version,
         "laurel.data_digest": " ".join(digest[:12] for digest in digests.values()),
-        "laurel.trained_through": max(digests),
+        "laurel.trained_through": max(digests, key=period_named),
         "laurel.flow_run": flow_run.ui_url or "",
     }
     commit = _git_commit()

@@ -23,6 +23,8 @@ LOAD_AND_READ = """
 from sqlalchemy import create_engine, text
 from blocks.settings import Settings
 from blocks.warehouse import Warehouse
+from tasks.data.sources import Query
+from usecases.definition import MONTHS
 
 settings = Settings.read()
 with create_engine(settings.warehouse_url.get_secret_value()).begin() as connection:
@@ -30,8 +32,9 @@ with create_engine(settings.warehouse_url.get_secret_value()).begin() as connect
     rows = "(1, '2024-01-03 10:00', 1), (2, '2024-01-04 11:00', 0)"
     connection.execute(text(f"INSERT INTO orders VALUES {rows}"))
 warehouse = Warehouse.of(settings)
-(month,) = warehouse.months("SELECT * FROM orders", "at")
-print(month, len(warehouse.read("SELECT * FROM orders", "at", month)))
+query = Query(warehouse, "SELECT * FROM orders", "at", MONTHS)
+(month,) = query.periods()
+print(month, len(query.read(month)))
 """
 KEEP_RUN = """
 import os

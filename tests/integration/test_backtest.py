@@ -18,7 +18,7 @@ def test_a_backtest_leaves_figures_and_a_plot_and_touches_no_champion(loop: Loop
     found = outcome.result
     # The world changes in May; it takes two months of the new one until anybody passes the gate
     # there.
-    outcomes = [month.outcome for month in found.replays["policy"].months]
+    outcomes = [month.outcome for month in found.replays["policy"].periods]
     assert outcomes == ["quiet", "below the gate", "below the gate", "promoted", "quiet"]
     table = {line["strategy"]: line for line in loop.artifact("toy-rollback-backtest-strategies")}
     assert (

@@ -18,7 +18,7 @@ from flows.ingest import ingest
 from tasks.data.sources import Query
 from tests.fixtures import mariadb
 from tests.integration.planting import Loop
-from usecases.definition import SourceError
+from usecases.definition import MONTHS, SourceError
 
 pytestmark = pytest.mark.skipif(
     not mariadb.installed(), reason="needs MariaDB: apt-get install mariadb-server"
@@ -81,11 +81,11 @@ def test_without_an_address_there_is_no_warehouse() -> None:
 def test_a_month_counts_from_the_day_after_its_end(
     warehouse: Warehouse, now: datetime, over: list[str]
 ) -> None:
-    assert warehouse.months(QUERY, "at", now) == over
+    assert Query(warehouse, QUERY, "at", MONTHS).periods(now) == over
 
 
 def test_all_rows_of_a_month_are_read_in_pieces_and_no_others(warehouse: Warehouse) -> None:
-    found = warehouse.read(QUERY, "at", "2024-01").sort("id")
+    found = Query(warehouse, QUERY, "at", MONTHS).read("2024-01").sort("id")
     wanted = games("2024-01").sort("id")
     assert len(found) == len(wanted) > CHUNK_ROWS
     assert found["id"].to_list() == wanted["id"].to_list()
@@ -94,7 +94,8 @@ def test_all_rows_of_a_month_are_read_in_pieces_and_no_others(warehouse: Warehou
 
 
 def test_a_day_without_a_time_is_one_at_midnight(warehouse: Warehouse) -> None:
-    found = warehouse.read("SELECT id, DATE(at) AS day FROM games", "day", "2024-02")
+    days = "SELECT id, DATE(at) AS day FROM games"
+    found = warehouse.read(days, "day", datetime(2024, 2, 1), datetime(2024, 3, 1))
     assert found.schema["day"] == pl.Datetime("us") and found["day"].dt.hour().max() == 0
 
 
@@ -110,13 +111,13 @@ def test_a_query_that_is_refused_is_told_with_itself(
     warehouse: Warehouse, query: str, said: str
 ) -> None:
     with pytest.raises((SourceError, WarehouseAway), match=re.escape(said)) as refused:
-        Query(warehouse, query, "at").periods()
+        Query(warehouse, query, "at", MONTHS).periods()
     assert query in str(refused.value)
 
 
 def test_a_month_without_rows_is_told(warehouse: Warehouse) -> None:
     with pytest.raises(SourceError, match="no rows of 2023-12"):
-        Query(warehouse, QUERY, "at").read("2023-12")
+        Query(warehouse, QUERY, "at", MONTHS).read("2023-12")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_a_warehouse_that_cannot_be_used_is_told_without_its_password(
     url: str, pattern: str, other: str, kind: type[Exception]
 ) -> None:
     with pytest.raises(kind) as refused:
-        Warehouse(url=SecretStr(re.sub(pattern, other, url))).months(QUERY, "at")
+        Warehouse(url=SecretStr(re.sub(pattern, other, url))).days(QUERY, "at")
     shown = "".join(str(error) for error in (refused.value, refused.value.__cause__) if error)
     assert shown and "w/rd" not in shown and "w%2Frd" not in shown
 

@@ -19,6 +19,14 @@ from usecases.definition.metrics import (
     Metric,
 )
 from usecases.definition.outputs import Output
+from usecases.definition.periods import (
+    MONTHS,
+    Period,
+    PeriodKind,
+    kind_of,
+    names_before,
+    period_named,
+)
 from usecases.definition.policies import (
     Approval,
     EventTimePolicy,
@@ -50,9 +58,12 @@ __all__ = [
     "LabelPolicy",
     "Layout",
     "METRICS",
+    "MONTHS",
     "Metric",
     "MinimumFunction",
     "Output",
+    "Period",
+    "PeriodKind",
     "PredictionLogPolicy",
     "Promotion",
     "ROC_AUC",
@@ -66,9 +77,12 @@ __all__ = [
     "SqlSource",
     "UseCase",
     "UseCaseError",
+    "kind_of",
     "known",
     "load",
     "load_all",
+    "names_before",
+    "period_named",
     "place_of",
     "usual_method",
 ]

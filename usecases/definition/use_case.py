@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,6 +13,7 @@ from usecases.definition.contest import Gate, Promotion
 from usecases.definition.drift import DriftPolicy
 from usecases.definition.kinds import KINDS
 from usecases.definition.outputs import Output, binary_outputs
+from usecases.definition.periods import MONTHS, PeriodKind
 from usecases.definition.policies import (
     Approval,
     EventTimePolicy,
@@ -21,6 +23,9 @@ from usecases.definition.policies import (
 )
 from usecases.definition.recipes import Candidate
 from usecases.definition.sources import Source, SqlSource
+
+if TYPE_CHECKING:
+    import polars as pl
 
 # Names of modules, of deployments, of models, of folders, and of paths in the service.
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -192,6 +197,18 @@ class UseCase(Frozen):
     def outputs(self) -> tuple[Output, ...]:
         """What a model of this use case says of a row."""
         return binary_outputs(self.label, self.decision_threshold)
+
+    @property
+    def period_kind(self) -> PeriodKind:
+        """How its event time is cut into periods."""
+        return MONTHS
+
+    @property
+    def period_of_rows(self) -> "pl.Expr":
+        """The name of each row's period."""
+        import polars as pl
+
+        return self.period_kind.names(pl.col(self.event_time))
 
     @property
     def column_names(self) -> list[str]:

@@ -19,7 +19,7 @@ from tasks.drift.performance import find_cause, join_verdict
 from tasks.drift.verdict import Evidence, judge, measure, monitored, without
 from tasks.ledger.entries import now
 from tasks.ledger.reign import find_champion as reigning
-from tasks.log.files import LogDamaged, find_months
+from tasks.log.files import LogDamaged, logged_periods
 from tasks.log.windows import Window, read_window
 from tasks.outside.blocks_of_run import PATIENT, lake, registry
 from tasks.packages.own_columns import as_champion
@@ -42,8 +42,8 @@ def find_champion(use_case: str) -> ModelVersion:
 
 @task(**PATIENT)
 def latest_window(use_case: str) -> str:
-    """The latest month of the prediction log, which is not empty."""
-    return find_months(lake(), load(use_case))[-1]
+    """The latest period of the prediction log, which is not empty."""
+    return logged_periods(lake(), load(use_case))[-1].name
 
 
 @task(task_run_name="check {window}", **PATIENT)

@@ -11,9 +11,9 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
-from tasks.log.files import find_months
+from tasks.log.files import logged_periods
 from tasks.outside.blocks_of_run import PATIENT, lake
-from usecases.definition import load
+from usecases.definition import load, period_named
 
 SEEN = "laurel.predictions.seen"
 SEEN_WITHIN = timedelta(days=1)
@@ -57,17 +57,17 @@ def find_silence(use_case: str, window: str | None, silent_for_hours: float | No
 
     None where there are predictions.
     """
-    months = find_months(lake(), load(use_case))
-    if not months:
+    periods = logged_periods(lake(), load(use_case))
+    if not periods:
         return (
             f"the prediction log of {use_case!r} is empty: nothing was predicted, or it "
             "was not "
             "uploaded yet"
         )
-    if window is not None and window[:7] not in months:
+    if window is not None and not any(map(period_named(window).overlaps, periods)):
         return (
             f"the prediction log of {use_case!r} has no predictions of {window}; it has "
-            f"{', '.join(months)}"
+            f"{', '.join(period.name for period in periods)}"
         )
     last = last_arrival(use_case)
     if (

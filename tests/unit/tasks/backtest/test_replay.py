@@ -39,14 +39,14 @@ def found(case: UseCase, one_thread: None) -> Backtest:
 
 
 def outcomes(found: Backtest, strategy: str) -> dict[str, str]:
-    return {month.period: month.outcome for month in found.replays[strategy].months}
+    return {month.period: month.outcome for month in found.replays[strategy].periods}
 
 
 def test_the_policy_retrains_when_the_world_changed_and_not_before(found: Backtest) -> None:
     assert outcomes(found, "policy") == dict(
         zip(PERIODS, ["quiet", "promoted", "quiet", "quiet", "quiet"], strict=True)
     )
-    drift = {month.period: month.drift for month in found.replays["policy"].months}
+    drift = {month.period: month.drift for month in found.replays["policy"].periods}
     assert drift["2024-04"] == "stable" and drift["2024-05"] == "drifted"
 
 
@@ -65,7 +65,7 @@ def test_the_gain_is_that_of_the_champions_of_the_moment_on_all_rows(
     gain = found.gains["never"]
     assert gain.gain == pytest.approx(policy.pooled - never.pooled)
     assert gain.low is not None and gain.low > 0.05
-    assert gain.rows == sum(month.rows for month in policy.months)
+    assert gain.rows == sum(month.rows for month in policy.periods)
 
 
 def test_a_month_is_answered_by_who_was_champion_before_its_labels_came(
@@ -81,7 +81,7 @@ def test_a_month_is_answered_by_who_was_champion_before_its_labels_came(
         case.gate.metric, modelling.labels(case, rows), modelling.predict(first.fitted, case, rows)
     )
     for strategy in ("policy", "never", "monthly"):
-        may = next(month for month in found.replays[strategy].months if month.period == "2024-05")
+        may = next(month for month in found.replays[strategy].periods if month.period == "2024-05")
         assert may.score == pytest.approx(expected) or strategy == "monthly"
     assert first.trained_on == ("2024-01", "2024-02", "2024-03")
 
@@ -107,9 +107,9 @@ def test_the_governor_refuses_in_a_replay_as_it_does_in_life(
     )
     found = run(slow, history(slow, 6), START, "test", {})
     policy = found.replays["policy"]
-    assert policy.months[0].outcome in ("promoted", "kept", "below the gate")
-    assert [month.outcome for month in policy.months[1:]] == ["refused", "refused"]
-    assert "the next may start 8760 h after it" in " ".join(policy.months[1].reasons)
+    assert policy.periods[0].outcome in ("promoted", "kept", "below the gate")
+    assert [month.outcome for month in policy.periods[1:]] == ["refused", "refused"]
+    assert "the next may start 8760 h after it" in " ".join(policy.periods[1].reasons)
 
 
 @pytest.mark.parametrize(

@@ -425,7 +425,7 @@ def test_months_that_do_not_fit_together_are_named(lake: Lake, case: UseCase) ->
         DatasetMissing,
         match=(
             r"\['2024-01', '2024-02'\] of dataset .* do not fit together: .*same type in each "
-            r"month"
+            r"period"
         ),
     ):
         read_periods(lake, dataset, [JANUARY, FEBRUARY])
