@@ -33,7 +33,7 @@ class Contest:
 
     Those of ``main`` hold by themselves; those of all ``guards`` and ``slices`` hold together.
     ``unjudged``: the slices that were too small to be judged, with their rows. ``verdict`` is what
-    the scores say: a decision may know more (``tasks/steps/promote.py``)."""
+    the scores say: a decision may know more (``tasks/contest/decide.py``)."""
 
     verdict: Annotated[str, OneOf(Verdict)]
     reasons: list[str]

@@ -1,18 +1,29 @@
-"""The fits of a backtest: each is made once, and charged to every strategy that asks for it."""
+"""The fits of a backtest, and the packages made of them: each is made once, and charged to every
+strategy that asks for it.
+"""
 
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from serving.package.model import Package
+from serving.package.model import load as load_package
+from tasks.contest.decide import Contestant
+from tasks.contest.fairness import why_unfair
+from tasks.data.row_digests import Seen
 from tasks.drift.verdict import calibrate
 from tasks.measures.metrics import score
 from tasks.models import modelling
 from tasks.models.cross_fitting import cross_fit
 from tasks.models.executors import core_threads
-from tasks.models.tuning import inner_split, tune
+from tasks.models.selection import Recipe, best_of, best_trial, choose_recipes, first_trials
+from tasks.models.tuning import Tuned, inner_split, tune
+from tasks.packages.packaging import Origin, make_package
 from usecases.definition import SCORE, Candidate, UseCase, names_before, period_named
 
 if TYPE_CHECKING:
@@ -20,20 +31,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Champion:
-    """Who serves at some moment of the replay. ``name`` says recipe and last period, such as
-    "boosting through 2013-03".
+class Model:
+    """A recipe fitted on the periods ``trained_on``. ``score`` is the gate's metric that it reached
+    on ``holdout``; a refit has that of the model that won.
     """
 
-    candidate: Candidate
-    params: Mapping[str, Any]
+    recipe: Recipe
     fitted: "Pipeline"
     trained_on: tuple[str, ...]
-    holdout: pl.DataFrame
+    holdout: str
+    score: float
 
     @property
     def name(self) -> str:
-        return f"{self.candidate.name} through {self.trained_on[-1]}"
+        """Recipe and last period, such as "boosting through 2013-03"."""
+        return f"{self.recipe.candidate} through {self.trained_on[-1]}"
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        return (self.recipe.candidate, sorted(self.recipe.params.items()), self.trained_on)
 
 
 @dataclass(frozen=True)
@@ -69,59 +85,46 @@ class History:
     def after(self, period: str) -> list[str]:
         return [name for name in self.periods if period_named(name) > period_named(period)]
 
-    def first_champion(self, holdout: str) -> Champion:
-        """As the first retrain makes it. Raises ``ValueError`` where nobody passes the gate."""
-        found, score_of, _ = self.challenger(holdout, None)
-        if not self.case.gate.passes(score_of):
-            name, gate = self.case.gate.metric.name, self.case.gate.threshold
-            raise ValueError(
-                f"Nobody passes the gate of {name} {gate:g} on {holdout} ({score_of:.4f}): "
-                "begin the backtest with a later period."
-            )
-        return self.refit(found, holdout)[0]
-
-    def challenger(self, holdout: str, champion: Champion | None) -> tuple[Champion, float, float]:
-        """The best candidate on ``holdout``, after HPO where none passes the gate; its score there;
-        and what its fits cost in seconds.
+    def challenger(self, holdout: str, champion: Model | None) -> tuple[Model, float]:
+        """The best candidate on ``holdout``, after HPO where none passes the gate; and what its
+        fits cost in seconds.
         """
-        case, seen = self.case, self.before(holdout)
-        recipes: list[tuple[Candidate, Mapping[str, Any]]] = [
-            (one, dict(one.params)) for one in case.candidates if one.baseline
+        gate, learned = self.case.gate, self.before(holdout)
+        recipes = choose_recipes(self.case, champion.recipe if champion else None)
+        entered = [self._enter(recipe, learned, holdout) for recipe in recipes]
+        seconds = sum(cost for _, cost in entered)
+        best = best_of(gate.metric, [model for model, _ in entered], lambda model: model.score)
+        if gate.passes(best.score):
+            return best, seconds
+        searches = [
+            self._search(candidate, learned, first_trials(candidate, recipes))
+            for candidate in self.case.candidates
+            if candidate.search
         ]
-        if champion is not None:
-            recipes = [one for one in recipes if one[0].name != champion.candidate.name] + [
-                (champion.candidate, champion.params)
-            ]
-        judged = self.labelled(holdout)
-        truth, seconds = modelling.labels(case, judged), 0.0
-        best: tuple[Champion, float] | None = None
+        tuned = best_trial(gate.metric, [search for search, _ in searches])
+        if tuned is None:
+            return best, seconds
+        best, cost = self._enter(tuned, learned, holdout)
+        return best, seconds + cost + sum(spent for _, spent in searches)
 
-        def enter(candidate: Candidate, params: Mapping[str, Any]) -> None:
-            nonlocal best, seconds
-            fitted, cost = self._fit(candidate, params, seen)
-            seconds += cost
-            reached = score(case.gate.metric, truth, modelling.predict(fitted, case, judged))
-            if best is None or case.gate.metric.gain(reached, best[1]) > 0:
-                best = Champion(candidate, params, fitted, seen, judged), reached
-
-        for candidate, params in recipes:
-            enter(candidate, params)
-        assert best is not None
-        if not case.gate.passes(best[1]):
-            for candidate in (one for one in case.candidates if one.search):
-                known = [params for one, params in recipes if one.name == candidate.name]
-                params, cost = self._tuned(candidate, seen, (*known, candidate.params))
-                seconds += cost
-                enter(candidate, params)
-        return *best, seconds
-
-    def refit(self, won: Champion, holdout: str) -> tuple[Champion, float]:
+    def refit(self, won: Model) -> tuple[Model, float]:
         """The recipe fitted with the hold-out in, and what that cost in seconds."""
-        periods = (*won.trained_on, holdout)
-        fitted, seconds = self._fit(won.candidate, won.params, periods)
-        return Champion(won.candidate, won.params, fitted, periods, won.holdout), seconds
+        periods = (*won.trained_on, won.holdout)
+        fitted, seconds = self._fit(won.recipe, periods)
+        return Model(won.recipe, fitted, periods, won.holdout, won.score), seconds
 
-    def watch(self, champion: Champion) -> Watch:
+    def contestant(self, model: Model, holdout: str) -> Contestant:
+        """The model's package on the labelled rows of ``holdout``, and why it may not be judged on
+        them.
+        """
+        rows = self.labelled(holdout)
+        # Periods of a replay are what they are: their names are digest enough.
+        digests = {period: period for period in model.trained_on}
+        seen = Seen(self.case, rows, lambda period, digest: self.periods[period])
+        unfair = why_unfair(model.name, digests, holdout, holdout, seen)
+        return Contestant(self._package(model), rows, unfair)
+
+    def watch(self, champion: Model) -> Watch:
         """Calibrated on what the champion was trained on, as its package would be."""
 
         def calibrated() -> Watch:
@@ -132,34 +135,68 @@ class History:
             )
             return Watch(reference, thresholds, enough, crossed.importance)
 
-        found: Watch = self._once(
-            (
-                "watch",
-                champion.candidate.name,
-                sorted(champion.params.items()),
-                champion.trained_on,
-            ),
-            calibrated,
-        )[0]
-        return found
+        watch: Watch = self._once(("watch", *champion.key), calibrated)[0]
+        return watch
 
-    def _fit(
-        self, candidate: Candidate, params: Mapping[str, Any], periods: tuple[str, ...]
-    ) -> tuple["Pipeline", float]:
+    def _enter(self, recipe: Recipe, periods: tuple[str, ...], holdout: str) -> tuple[Model, float]:
+        fitted, seconds = self._fit(recipe, periods)
+        rows = self.labelled(holdout)
+        truth, scores = (
+            modelling.labels(self.case, rows),
+            modelling.predict(fitted, self.case, rows),
+        )
+        reached = score(self.case.gate.metric, truth, scores)
+        return Model(recipe, fitted, periods, holdout, reached), seconds
+
+    def _package(self, model: Model) -> Package:
+        """As ``register_challenger`` and ``refit_winner`` make it, but for the drift thresholds,
+        which ``watch`` makes.
+        """
+
+        def make() -> Package:
+            case, recipe = self.case, model.recipe
+            origin = Origin(
+                recipe.candidate,
+                recipe.params,
+                dataset_version="backtest",
+                trained_on={period: period for period in model.trained_on},
+                metrics={case.gate.metric.name: model.score},
+            )
+            training, proof = self.labelled(*model.trained_on), self.labelled(model.holdout)
+            with tempfile.TemporaryDirectory(prefix="laurel-backtest-") as folder:
+                made = make_package(
+                    Path(folder),
+                    case,
+                    model.fitted,
+                    origin,
+                    training,
+                    proof,
+                    self.seed,
+                    watched=False,
+                )
+                return load_package(made.folder, made.sha256)
+
+        package: Package = self._once(("package", *model.key), make)[0]
+        return package
+
+    def _fit(self, recipe: Recipe, periods: tuple[str, ...]) -> tuple["Pipeline", float]:
+        candidate = self.case.candidate(recipe.candidate)
+
         def fit() -> "Pipeline":
             self.say(f"fitting {candidate.name} on {periods[0]}..{periods[-1]}")
-            return modelling.fit(self.case, candidate, params, self.labelled(*periods), self.seed)
+            rows = self.labelled(*periods)
+            return modelling.fit(self.case, candidate, recipe.params, rows, self.seed)
 
-        return self._once(("fit", candidate.name, sorted(params.items()), periods), fit)
+        return self._once(("fit", candidate.name, sorted(recipe.params.items()), periods), fit)
 
-    def _tuned(
+    def _search(
         self, candidate: Candidate, periods: tuple[str, ...], first: tuple[Mapping[str, Any], ...]
-    ) -> tuple[Mapping[str, Any], float]:
-        def search() -> Mapping[str, Any]:
+    ) -> tuple[Tuned, float]:
+        def search() -> Tuned:
             self.say(f"HPO of {candidate.name} on {periods[0]}..{periods[-1]}")
             rows, check = inner_split(self.case, periods, self.labelled(*periods))
             with core_threads() as threads:
-                return tune(self.case, candidate, rows, check, self.seed, threads, first).params
+                return tune(self.case, candidate, rows, check, self.seed, threads, first)
 
         return self._once(
             ("tune", candidate.name, periods, [sorted(one.items()) for one in first]), search

@@ -4,9 +4,9 @@ in, a record out.
 Every period the champion of that moment answers all rows; then its labels are there, and the
 strategy decides: ``policy`` retrains where the drift check says so and the governor lets it,
 ``monthly`` always, ``never`` not at all. A retrain is the loop's: the candidates and the champion's
-recipe are fitted on what came before the period, HPO below the gate, the contest on the period
-itself, and a refit with the period where the challenger wins (``tasks/backtest/fits.py`` makes the
-fits)."""
+recipe are fitted on what came before the period, HPO below the gate, the decision on the period
+itself (``tasks/contest/decide.py``), and a refit with the period where the challenger wins
+(``tasks/backtest/fits.py`` makes the fits and packages)."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,8 +19,8 @@ from pydantic import ConfigDict, Field, ValidationError
 from serving.records.contest import Comparison
 from serving.records.drift import DriftVerdict
 from serving.records.ledger import Decision, Kind
-from tasks.backtest.fits import Champion, History
-from tasks.contest.decide import judge_rows
+from tasks.backtest.fits import History, Model
+from tasks.contest.decide import decide, judge_rows
 from tasks.drift.broken import find_broken
 from tasks.drift.verdict import SCORE, Evidence, judge, measure, monitored, sample
 from tasks.ledger.governor import may_retrain
@@ -128,7 +128,7 @@ def run(
             f"A backtest needs a period before its start {start!r} and one after it; the "
             f"labelled periods are {known}."
         )
-    first = history.first_champion(start)
+    first = first_champion(case, history, start)
     replays, scores = {}, {}
     for strategy in STRATEGIES:
         replays[strategy], scores[strategy] = replay(case, history, first, strategy, later)
@@ -155,7 +155,7 @@ def run(
 
 
 def replay(
-    case: UseCase, history: History, champion: Champion, strategy: Strategy, periods: list[str]
+    case: UseCase, history: History, champion: Model, strategy: Strategy, periods: list[str]
 ) -> tuple[Replay, np.ndarray]:
     """One strategy from ``champion`` on; with the scores that its champions of the moment gave to
     all labelled rows of ``periods``.
@@ -200,9 +200,7 @@ def replay(
     ), scores
 
 
-def check(
-    history: History, champion: Champion, period: str, earlier: Sequence[bool]
-) -> DriftVerdict:
+def check(history: History, champion: Model, period: str, earlier: Sequence[bool]) -> DriftVerdict:
     """The drift check of all rows of ``period``, labelled or not, under ``champion``."""
     case, watch = history.case, history.watch(champion)
     rows = history.periods[period]
@@ -230,14 +228,32 @@ def check(
     return judge(case.drift, evidence)
 
 
+def first_champion(case: UseCase, history: History, holdout: str) -> Model:
+    """As the first retrain makes it. Raises ``ValueError`` where nobody is crowned."""
+    challenger, _ = history.challenger(holdout, None)
+    if not case.gate.passes(challenger.score):
+        name, gate = case.gate.metric.name, case.gate.threshold
+        raise ValueError(
+            f"Nobody passes the gate of {name} {gate:g} on {holdout} ({challenger.score:.4f}): "
+            "begin the backtest with a later period."
+        )
+    judgement = decide(case, history.contestant(challenger, holdout), None, history.seed)
+    if not judgement.promoted:
+        raise ValueError(
+            f"Nobody is crowned on {holdout}: {'; '.join(judgement.reasons)} Begin the backtest "
+            "with a later period."
+        )
+    return history.refit(challenger)[0]
+
+
 def retrain(
-    case: UseCase, history: History, champion: Champion, period: str
-) -> tuple[Champion, str, float, list[str]]:
-    """Challenger, gate, contest on ``period``, refit of the winner: who is champion then, the
+    case: UseCase, history: History, champion: Model, period: str
+) -> tuple[Model, str, float, list[str]]:
+    """Challenger, gate, decision on ``period``, refit of the winner: who is champion then, the
     outcome, seconds of fits, and why.
     """
-    challenger, reached, seconds = history.challenger(period, champion)
-    metric = case.gate.metric
+    challenger, seconds = history.challenger(period, champion)
+    metric, reached = case.gate.metric, challenger.score
     if not case.gate.passes(reached):
         return (
             champion,
@@ -245,18 +261,16 @@ def retrain(
             seconds,
             [f"{metric.name} {reached:.4f} on {period} misses the gate of {case.gate.threshold:g}"],
         )
-    rows = history.labelled(period)
-    contest = judge_rows(
+    judgement = decide(
         case,
-        rows,
-        modelling.predict(champion.fitted, case, rows),
-        modelling.predict(challenger.fitted, case, rows),
+        history.contestant(challenger, period),
+        history.contestant(champion, period),
         history.seed,
     )
-    if not contest.promoted:
-        return champion, "kept", seconds, contest.reasons
-    winner, cost = history.refit(challenger, period)
-    return winner, "promoted", seconds + cost, contest.reasons
+    if not judgement.promoted:
+        return champion, "kept", seconds, judgement.reasons
+    winner, cost = history.refit(challenger)
+    return winner, "promoted", seconds + cost, judgement.reasons
 
 
 class Simulated:

@@ -1,17 +1,95 @@
-"""Who may be judged on what, and the contest of two models' scores on the same labelled rows. Pure,
-but for the digests of rows.
-"""
+"""What becomes of a challenger: all that is judged on the rows of the hold-out, and the verdict on
+it. Pure: packages and rows in, a judgement out.
+
+``promote`` asks it of registered versions, ``backtest`` of the models of a replayed history."""
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
 
-from serving.package.model import Manifest
-from serving.records.contest import Contest
-from tasks.contest.verdict import hold
-from tasks.data.dataset import DatasetVersion
-from tasks.data.row_digests import Seen
+from serving.package.model import Package
+from serving.records.contest import Behaviour, Contest, Latency, Verdict
+from tasks.contest.behaviour import failures, try_behaviours
+from tasks.contest.latency import time_packages, too_slow
+from tasks.contest.leaks import doubt, strongest_column
+from tasks.contest.verdict import hold, too_little, weigh
+from tasks.measures.metrics import score
 from tasks.models import modelling
-from usecases.definition import UseCase, period_named
+from tasks.packages.packaging import score_rows
+from usecases.definition import ROC_AUC, UseCase
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A model as it enters a contest: its package, and the labelled rows of the hold-out with the
+    package's own columns.
+
+    ``unfair``: why it may not be judged on them. ``unscored``: there are no such rows, since it is
+    of another schema."""
+
+    package: Package
+    rows: pl.DataFrame
+    unfair: list[str] = field(default_factory=list)
+    unscored: bool = False
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict and all that led to it. ``contest`` is ``None`` where there was none; ``facts``
+    are what the ledger keeps beside it.
+    """
+
+    verdict: Verdict
+    reasons: list[str]
+    gate_score: float | None
+    facts: dict[str, Any]
+    behaviours: list[Behaviour] = field(default_factory=list)
+    contest: Contest | None = None
+    latency: list[Latency] = field(default_factory=list)
+
+    @property
+    def promoted(self) -> bool:
+        return self.verdict == "promote"
+
+
+def decide(
+    case: UseCase, challenger: Contestant, champion: Contestant | None, seed: int
+) -> Judgement:
+    """Whether ``challenger`` takes the crown from ``champion`` (``None``: nobody has it)."""
+    rows, package = challenger.rows, challenger.package
+    truth = modelling.labels(case, rows)
+    judgement = Judgement(
+        "unfair",
+        challenger.unfair,
+        package.manifest.metrics.get(case.gate.metric.name),
+        {"rows": float(len(rows)), "positives": float(truth.sum())},
+    )
+    if challenger.unfair:
+        return judgement
+    scores = score_rows(package, rows)
+    if judgement.gate_score is None:  # the use case had another gate when it was evaluated
+        reached = score(case.gate.metric, truth, scores)
+        judgement = replace(judgement, gate_score=None if math.isnan(reached) else reached)
+    judgement = replace(judgement, behaviours=try_behaviours(case, package, rows, seed))
+    if champion is None:
+        return _without_champion(case, judgement, rows, scores)
+    if champion.unfair:
+        why = {"unscored": "the champion is of another schema"} if champion.unscored else {}
+        return replace(judgement, reasons=champion.unfair, facts={**judgement.facts, **why})
+    before = score_rows(champion.package, champion.rows)
+    latency = time_packages(champion.package, package, rows, champion.rows)
+    contest = judge_rows(case, rows, before, scores, seed)
+    judgement = replace(
+        judgement,
+        contest=contest,
+        latency=latency,
+        verdict=cast(Verdict, contest.verdict),
+        reasons=contest.reasons,
+    )
+    return _weighed(case, judgement, rows, scores, before)
 
 
 def judge_rows(
@@ -21,7 +99,7 @@ def judge_rows(
     rule's columns.
     """
     policy = case.promotion
-    block = blocks_of(case, rows).to_numpy()
+    block = _blocks(case, rows).to_numpy()
     slices = {
         f"{name}={value}": (rows[name] == value).fill_null(False).to_numpy()
         for name in policy.slices
@@ -39,48 +117,58 @@ def judge_rows(
     )
 
 
-def blocks_of(case: UseCase, rows: pl.DataFrame) -> pl.Series:
+def _blocks(case: UseCase, rows: pl.DataFrame) -> pl.Series:
     width = {"hour": "1h", "day": "1d", "week": "1w"}[case.promotion.block]
     return rows[case.event_time].dt.truncate(width)
 
 
-def seen(
-    who: str, trained_on: dict[str, str], dataset: DatasetVersion, holdout: str, rows: Seen
-) -> list[str]:
-    """Why a contest on ``holdout`` would be unfair: by the period's name, by the digest of its
-    file, and by the digests of its rows.
+def _weighed(
+    case: UseCase,
+    judgement: Judgement,
+    rows: pl.DataFrame,
+    scores: np.ndarray,
+    champion: np.ndarray | None,
+) -> Judgement:
+    """The verdict on the scores, with what else is known: how the package behaves, how long it
+    takes, whether one column tells all.
     """
-    digest = dataset.digests([holdout])[holdout]
-    if holdout in trained_on or digest in trained_on.values():
-        return [f"{who} was trained on {holdout}, so it cannot be judged on it"]
-    last = max(trained_on, key=period_named)
-    if period_named(last) > period_named(holdout):
-        return [
-            (
-                f"{who} was trained through {last}, later than {holdout}: it knows "
-                "the future of those rows"
-            )
-        ]
-    return rows.why_unfair(who, trained_on)
+    truth = modelling.labels(case, rows)
+    column, alone = strongest_column(case, rows)
+    theirs = None if champion is None else score(ROC_AUC, truth, champion)
+    doubts = doubt(
+        case.promotion.suspicious_column, column, alone, score(ROC_AUC, truth, scores), theirs
+    )
+    against = [*failures(judgement.behaviours), *too_slow(case.promotion, judgement.latency)]
+    verdict, reasons = weigh(judgement.verdict, judgement.reasons, against, doubts)
+    facts = {
+        **judgement.facts,
+        "strongest_column": column,
+        "strongest_column_roc_auc": None if math.isnan(alone) else alone,
+    }
+    return replace(judgement, verdict=verdict, reasons=reasons, facts=facts)
 
 
-def other_schema(case: UseCase, who: str, manifest: Manifest) -> list[str]:
-    """Why a challenger made for other columns is not judged: the use case has changed since, and so
-    has what callers send.
-    """
-    made, wanted = (
-        {(one.name, one.kind) for one in manifest.features},
-        {(one.name, one.kind) for one in case.columns},
-    )
-    if made == wanted and manifest.label == case.label:
-        return []
-    differ = sorted(
-        {name for name, _ in made ^ wanted}
-        | ({manifest.label, case.label} if manifest.label != case.label else set())
-    )
-    return [
-        (
-            f"{who} was made for another schema; it differs in {', '.join(differ)}. Make one: "
-            f"prefect deployment run 'retrain/{case.name}'"
+def _without_champion(
+    case: UseCase, judgement: Judgement, rows: pl.DataFrame, scores: np.ndarray
+) -> Judgement:
+    """Nobody to contest: the gate decides, and a score too good to be true is suspicious here too.
+
+    On too little evidence the crown is provisional: a small table must lead to a model, and nobody
+    may take that one for proven."""
+    gate, name = case.gate, case.gate.metric.name
+    gate_score = math.nan if judgement.gate_score is None else judgement.gate_score
+    reasons = [f"no champion yet; {name} {gate_score:.4f} against the gate of {gate.threshold:g}"]
+    verdict: Verdict = "promote" if gate.passes(gate_score) else "keep"
+    blocks = _blocks(case, rows).n_unique()
+    little = too_little(case.promotion, modelling.labels(case, rows), blocks)
+    if case.promotion.too_good(gate.metric, gate_score):
+        verdict, reasons = (
+            "suspicious",
+            [f"{name} {gate_score:.4f} is too good to be true: look for a leak"],
         )
-    ]
+    if little is not None:
+        reasons.append(f"the evidence is thin, so a crown is provisional: {little}")
+    judgement = _weighed(
+        case, replace(judgement, verdict=verdict, reasons=reasons), rows, scores, None
+    )
+    return replace(judgement, facts={**judgement.facts, "provisional": little})

@@ -12,7 +12,7 @@ is not was corrected since: the model has seen that one as well."""
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import polars as pl
@@ -21,6 +21,8 @@ from blocks.lake import Lake
 from usecases.definition import UseCase, period_named
 
 _BYTES = 16
+# The rows of a period, by its name and the SHA-256 of its file.
+ReadPeriod = Callable[[str, str], pl.DataFrame]
 
 
 class CannotProve(LookupError):
@@ -81,22 +83,19 @@ def _encode(values: pl.Series) -> np.ndarray:
 
 
 class Seen:
-    """What models were trained on, held against one hold-out. Each file of the lake is read once,
-    whatever models name it.
+    """What models were trained on, held against one hold-out. Each period's rows are read once,
+    whatever models name them.
     """
 
-    def __init__(self, lake: Lake, case: UseCase, holdout: pl.DataFrame) -> None:
+    def __init__(self, case: UseCase, holdout: pl.DataFrame, read: ReadPeriod) -> None:
         """``holdout`` has only rows with a label, as the rows that a model is trained on have."""
-        self._lake, self._case = lake, case
+        self._case, self._read = case, read
         self._key = list(case.key)
         self._whole = sorted({*case.key, case.event_time, case.label, *case.column_names})
         self._holdout = dict(
             zip(row_digests(holdout, self._key), row_digests(holdout, self._whole), strict=True)
         )
         self._span = (holdout[case.event_time].min(), holdout[case.event_time].max())
-        self._paths = {
-            path.rpartition("-")[2]: path for path in lake.list(f"datasets/{case.name}/periods")
-        }
         self._found: dict[str, tuple[int, int, str]] = {}
 
     def why_unfair(self, who: str, trained_on: Mapping[str, str]) -> list[str]:
@@ -130,6 +129,10 @@ class Seen:
         one.
         """
         rows = self._read(period, sha256)
+        # Under another name of the label nobody knows which rows had one: all may have been trained
+        # on.
+        if self._case.label in rows.columns:
+            rows = rows.filter(pl.col(self._case.label).is_not_null())
         missing = [name for name in self._key if name not in rows.columns]
         if missing:
             raise CannotProve(
@@ -157,24 +160,24 @@ class Seen:
         )
         return same, len(shared) - same, example
 
-    def _read(self, period: str, sha256: str) -> pl.DataFrame:
-        path = self._paths.get(f"{sha256[:16]}.parquet")
+
+def rows_in(lake: Lake, case: UseCase) -> ReadPeriod:
+    """Reads the rows of a period as they lie in the lake. Raises ``CannotProve``."""
+    paths = {path.rpartition("-")[2]: path for path in lake.list(f"datasets/{case.name}/periods")}
+
+    def read(period: str, sha256: str) -> pl.DataFrame:
+        path = paths.get(f"{sha256[:16]}.parquet")
         if path is None:
             raise CannotProve(
                 f"the file with the rows of {period} (SHA-256 {sha256[:16]}…) is gone from "
                 "the lake. Train it again."
             )
-        data = self._lake.read(path)
+        data = lake.read(path)
         if hashlib.sha256(data).hexdigest() != sha256:
             raise CannotProve(
                 f"{path} was changed: its SHA-256 is not the one that the package names. "
                 "Train it again."
             )
-        rows = pl.read_parquet(io.BytesIO(data))
-        # Under another name of the label nobody knows which rows had one: all may have been trained
-        # on.
-        return (
-            rows.filter(pl.col(self._case.label).is_not_null())
-            if self._case.label in rows.columns
-            else rows
-        )
+        return pl.read_parquet(io.BytesIO(data))
+
+    return read

@@ -15,6 +15,10 @@ from tasks.messages.announcements import metric_name, number
 from tasks.outside.blocks_of_run import PATIENT, artifact_key, lake
 from usecases.definition import load, period_named
 
+NOT_JUDGED = (
+    "Not judged: performance on late labels, and what people would answer. A challenger that wins "
+    "is taken for approved; a suspicious one stays out."
+)
 _FIRST = 2  # two periods to learn from, then the one that judges
 
 
@@ -152,4 +156,5 @@ def in_words(found: Backtest, metric: str) -> str:
             f"- Against {against}: {name} {number(gain.gain, signed=True)}, interval "
             f"{interval}, on {gain.rows:,} rows."
         )
+    lines.append(f"- {NOT_JUDGED}")
     return "\n".join(lines)

@@ -5,9 +5,10 @@ from prefect.artifacts import create_table_artifact
 
 from serving.records.contest import Contest
 from serving.records.record import encode, fields_of
-from tasks.contest.decide import judge_rows, seen
+from tasks.contest.decide import judge_rows
+from tasks.contest.fairness import why_unfair
 from tasks.data.dataset import read_periods, read_version
-from tasks.data.row_digests import Seen
+from tasks.data.row_digests import Seen, rows_in
 from tasks.messages.announcements import metric_name, number
 from tasks.outside.blocks_of_run import PATIENT, artifact_key, lake, registry
 from tasks.packages.own_columns import OtherColumns, own_rows
@@ -31,11 +32,12 @@ def compare_versions(
     """
     case, store, dataset = load(use_case), registry(), read_version(lake(), use_case)
     rows = read_periods(lake(), dataset, [window], case.label)
-    rows_seen, scores = Seen(lake(), case, rows), []
+    rows_seen, scores = Seen(case, rows, rows_in(lake(), case)), []
+    sha256 = dataset.digests([window])[window]
     for version in (champion, challenger):
         with opened(store, store.version(use_case, version)) as (package, _):
-            if unfair := seen(
-                f"version {version}", package.manifest.trained_on, dataset, window, rows_seen
+            if unfair := why_unfair(
+                f"version {version}", package.manifest.trained_on, window, sha256, rows_seen
             ):
                 raise UnfairComparison("; ".join(unfair))
             try:

@@ -27,10 +27,11 @@ from tasks.measures.metrics import metrics_of, score
 from tasks.messages.announcements import metric_name, number, training_finished, tuning_finished
 from tasks.models import modelling
 from tasks.models.executors import core_threads
+from tasks.models.selection import Recipe, best_of, best_trial, first_trials
 from tasks.models.tuning import Tuned, inner_split, tune
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, tell
 from tasks.packages.packaging import Holdout, Origin, make_package
-from tasks.steps.train import Fitted, Plan, Recipe, plan_tags, run_tags, training_rows
+from tasks.steps.train import Fitted, Plan, plan_tags, run_tags, training_rows
 from usecases.definition import UseCase, load
 from usecases.definition.columns import Frozen
 
@@ -120,7 +121,7 @@ def report_scores(plan: Plan, scored: list[Scored]) -> Scored:
     """The table of scores and the message about the gate. Returns the best by the gate's metric."""
     case = load(plan.use_case)
     metric = case.gate.metric
-    best = best_of(case, scored)
+    best = best_of(metric, scored, lambda candidate: candidate.scores[metric.name])
     table = [
         {"candidate": s.fitted.recipe.candidate, **_rounded(s.scores), "passes the gate": s.passed}
         for s in scored
@@ -149,19 +150,6 @@ def _rounded(scores: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in scores.items()}
 
 
-def best_of(case: UseCase, scored: list[Scored]) -> Scored:
-    """The best by the gate's metric; the earlier one where two tie, and a NaN never."""
-    name = case.gate.metric.name
-    best = scored[0]
-    for one in scored[1:]:
-        if (
-            case.gate.metric.gain(one.scores[name], best.scores[name]) > 0
-            or best.scores[name] != best.scores[name]
-        ):
-            best = one
-    return best
-
-
 @task(name="tune", **RESUMED)
 def tune_candidates(plan: Plan) -> Recipe | None:
     """HPO of every candidate with a search space, inside the training window: the best trial as a
@@ -174,7 +162,6 @@ def tune_candidates(plan: Plan) -> Recipe | None:
     fit_rows, check_rows = inner_split(case, plan.periods, rows)
     metric, searches = case.gate.metric, list[Tuned]()
     for candidate in (c for c in case.candidates if c.search):
-        known = [recipe.params for recipe in plan.recipes if recipe.candidate == candidate.name]
         bar = create_progress_artifact(
             0.0,
             key=artifact_key(case.name, "tuning"),
@@ -192,18 +179,13 @@ def tune_candidates(plan: Plan) -> Recipe | None:
             )
             update_progress_artifact(bar, 100.0 * done / trials)
 
-        first = (*known, candidate.params)
+        first = first_trials(candidate, plan.recipes)
         with core_threads() as threads:
             searches.append(
                 tune(case, candidate, fit_rows, check_rows, plan.seed, threads, first, progress)
             )
         _report_trials(case, searches[-1])
-    if not searches:
-        return None
-    best = max(searches, key=lambda tuned: metric.gain(tuned.score, 0.0))
-    pruned = sum(trial.pruned for tuned in searches for trial in tuned.trials)
-    why = f"best of {sum(len(tuned.trials) for tuned in searches)} trials, {pruned} pruned"
-    return Recipe(candidate=best.candidate, params=dict(best.params), why=why)
+    return best_trial(metric, searches)
 
 
 def _report_trials(case: UseCase, tuned: Tuned) -> None:

@@ -4,7 +4,6 @@ recipe.
 
 import subprocess
 import time
-from typing import Any
 from uuid import uuid4
 
 import polars as pl
@@ -19,19 +18,12 @@ from tasks.data.dataset import DatasetMissing, DatasetVersion, read_periods, rea
 from tasks.ledger.reign import find_champion
 from tasks.messages.announcements import training_started
 from tasks.models import modelling
+from tasks.models.selection import Recipe, choose_recipes, is_candidate
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, tell
 from tasks.packages.registered import read_manifest
 from tasks.packages.rehearsal import rehearse
 from usecases.definition import UseCase, load, names_before, period_named
 from usecases.definition.columns import Frozen
-
-
-class Recipe(Frozen):
-    """A candidate's name, and the parameters to fit it with."""
-
-    candidate: str
-    params: dict[str, Any]
-    why: str
 
 
 class Plan(Frozen):
@@ -109,12 +101,7 @@ def plan_training(
             "and at least one period before it are needed. Ingest more: prefect deployment "
             f"run 'ingest/{use_case}'."
         )
-    recipes = [
-        Recipe(candidate=c.name, params=dict(c.params), why="baseline")
-        for c in case.candidates
-        if c.baseline
-    ]
-    champion = find_champion(use_case)
+    champion, reigning = find_champion(use_case), None
     if champion is not None:
         manifest = read_manifest(registry(), champion)
         if period_named(manifest.trained_through) >= period_named(judged):
@@ -127,7 +114,7 @@ def plan_training(
                     "its labels."
                 )
             )
-        recipes = _with_champions(case, recipes, champion, manifest)
+        reigning = _recipe_of(case, champion, manifest)
     _check_classes(case, dataset, judged)
     return Plan(
         id=f"{judged}-{uuid4().hex[:8]}",
@@ -135,28 +122,22 @@ def plan_training(
         dataset_version=dataset.version,
         periods=periods,
         holdout=judged,
-        recipes=tuple(recipes),
+        recipes=choose_recipes(case, reigning),
         seed=seed,
     )
 
 
-def _with_champions(
-    case: UseCase, recipes: list[Recipe], champion: ModelVersion, manifest: Manifest
-) -> list[Recipe]:
-    """The champion's recipe competes with its own parameters. One that the use case does not have
-    any more cannot be fitted.
-    """
-    if manifest.recipe not in [candidate.name for candidate in case.candidates]:
-        said = (
+def _recipe_of(case: UseCase, champion: ModelVersion, manifest: Manifest) -> Recipe:
+    """The champion's recipe, and a warning if the use case does not have it any more."""
+    if not is_candidate(case, manifest.recipe):
+        warning = (
             "champion %s of %s was made by %r, which is no candidate of the use case any more: "
             "it does not compete again"
         )
-        get_run_logger().warning(said, champion.number, case.name, manifest.recipe)
-        return recipes
-    recipe = Recipe(
+        get_run_logger().warning(warning, champion.number, case.name, manifest.recipe)
+    return Recipe(
         candidate=manifest.recipe, params=manifest.params, why=f"champion {champion.number}"
     )
-    return [*(one for one in recipes if one.candidate != manifest.recipe), recipe]
 
 
 def _check_classes(case: UseCase, dataset: DatasetVersion, holdout: str) -> None:

@@ -31,7 +31,9 @@ def test_a_backtest_leaves_figures_and_a_plot_and_touches_no_champion(loop: Loop
         f"2024-{month:02d}" for month in range(4, 9)
     }
     assert loop.artifact("toy-rollback-backtest-plot").startswith("data:image/png;base64,")
-    assert "Against never retraining: ROC AUC +" in loop.artifact("toy-rollback-backtest")
+    page = loop.artifact("toy-rollback-backtest")
+    assert "Against never retraining: ROC AUC +" in page
+    assert "Not judged: performance on late labels, and what people would answer." in page
     assert (loop.crowned(CASE), len(loop.decisions(CASE))) == (crowned, decisions)
 
 

@@ -18,8 +18,9 @@ from flows.promote import promote
 from flows.train import train
 from serving.package.manifest import MANIFEST, digest
 from tasks.data.dataset import DatasetVersion, read_periods, read_version, versions
+from tasks.models.selection import Recipe
 from tasks.packages.registered import opened
-from tasks.steps.train import Recipe, Training, plan_tags
+from tasks.steps.train import Training, plan_tags
 from tests.integration.planting import Loop, Outcome
 
 FILES = "toy_files"

@@ -10,9 +10,9 @@ import pytest
 from blocks.lake import Lake
 from tasks.backtest.fits import History
 from tasks.backtest.replay import run
-from tasks.contest.decide import seen
+from tasks.contest.fairness import why_unfair
 from tasks.data.dataset import ingest_period, read_periods, read_version, write_version
-from tasks.data.row_digests import Seen
+from tasks.data.row_digests import Seen, rows_in
 from tasks.data.sources import Checked, Query
 from tasks.data.validation import validate
 from tasks.drift.history import beyond_before
@@ -61,13 +61,14 @@ def test_a_model_of_week_ten_knows_the_future_of_week_nine(weekly: UseCase, lake
     files = [ingest_period(lake, weekly, week) for week in EIGHT_TO_TEN]
     dataset, _ = write_version(lake, weekly, files)
     rows = of_weeks(weekly, "2024-W9")
-    digests = Seen(lake, weekly, rows)
+    digests = Seen(weekly, rows, rows_in(lake, weekly))
     later = dataset.digests(["2024-W8", "2024-W10"])
-    (reason,) = seen("champion 1", later, dataset, "2024-W9", digests)
+    (reason,) = why_unfair("champion 1", later, "2024-W9", files[1].sha256, digests)
     assert "was trained through 2024-W10, later than 2024-W9" in reason
     assert Origin("boosting", {}, dataset.version, later, {}).trained_through == "2024-W10"
-    ten = Seen(lake, weekly, of_weeks(weekly, "2024-W10"))
-    assert seen("champion 1", dataset.digests(EIGHT_TO_TEN[:2]), dataset, "2024-W10", ten) == []
+    ten = Seen(weekly, of_weeks(weekly, "2024-W10"), rows_in(lake, weekly))
+    earlier = dataset.digests(EIGHT_TO_TEN[:2])
+    assert why_unfair("champion 1", earlier, "2024-W10", files[2].sha256, ten) == []
 
 
 def test_tuning_checks_on_the_last_week_and_drift_is_calibrated_by_weeks(weekly: UseCase) -> None:

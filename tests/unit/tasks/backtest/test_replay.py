@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from tasks.backtest.fits import History
-from tasks.backtest.replay import Backtest, run, with_policy
+from tasks.backtest.replay import Backtest, first_champion, run, with_policy
 from tasks.measures.metrics import score
 from tasks.models import modelling
 from usecases.definition import ROC_AUC, Gate, UseCase, UseCaseError, load
@@ -75,7 +75,7 @@ def test_a_month_is_answered_by_who_was_champion_before_its_labels_came(
     from rows it judged on.
     """
     past = history(case)
-    first = past.first_champion(START)
+    first = first_champion(case, past, START)
     rows = past.labelled("2024-05")
     expected = score(
         case.gate.metric, modelling.labels(case, rows), modelling.predict(first.fitted, case, rows)

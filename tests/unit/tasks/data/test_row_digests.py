@@ -11,7 +11,7 @@ from usecases.toy import USE_CASE as TOY
 
 from blocks.lake import Lake
 from tasks.data.dataset import DatasetVersion, read_periods, write_period, write_version
-from tasks.data.row_digests import Seen, row_digests
+from tasks.data.row_digests import Seen, row_digests, rows_in
 from tasks.data.validation import Validated, validate
 from usecases.definition import UseCase
 
@@ -143,7 +143,7 @@ def test_no_rows_have_no_digests() -> None:
 
 def test_months_that_share_no_row_are_fair(lake: Lake, dataset: DatasetVersion) -> None:
     assert (
-        Seen(lake, TOY, holdout(lake, dataset)).why_unfair(
+        Seen(TOY, holdout(lake, dataset), rows_in(lake, TOY)).why_unfair(
             "champion 3", dataset.digests(MONTHS[:2])
         )
         == []
@@ -161,7 +161,9 @@ def test_rows_of_the_holdout_in_a_training_month_are_counted_with_an_example(
             "2024-02": pl.concat([TOY.source.read("2024-02"), march[:7]]),
         },
     )
-    (said,) = Seen(lake, TOY, march).why_unfair("challenger 4", mixed.digests(MONTHS[:2]))
+    (said,) = Seen(TOY, march, rows_in(lake, TOY)).why_unfair(
+        "challenger 4", mixed.digests(MONTHS[:2])
+    )
     assert said == (
         "challenger 4 was trained on 7 rows of the hold-out (0 of them corrected since), "
         f"such as id={march['id'][0]} in 2024-02"
@@ -175,7 +177,9 @@ def test_a_row_that_was_corrected_since_counts_too(lake: Lake, dataset: DatasetV
         won=pl.col("won") ^ pl.Series([0, 0, 1], dtype=pl.Int8),
     )
     mixed = publish(lake, {"2024-02": pl.concat([TOY.source.read("2024-02"), before])})
-    (said,) = Seen(lake, TOY, march).why_unfair("champion 3", mixed.digests(["2024-02"]))
+    (said,) = Seen(TOY, march, rows_in(lake, TOY)).why_unfair(
+        "champion 3", mixed.digests(["2024-02"])
+    )
     assert "trained on 3 rows of the hold-out (2 of them corrected since)" in said
 
 
@@ -183,7 +187,10 @@ def test_a_row_without_a_label_was_not_trained_on(lake: Lake, dataset: DatasetVe
     march = holdout(lake, dataset)
     unlabelled = march[:7].with_columns(pl.lit(None, dtype=pl.Int8).alias("won"))
     mixed = publish(lake, {"2024-02": pl.concat([TOY.source.read("2024-02"), unlabelled])})
-    assert Seen(lake, TOY, march).why_unfair("champion 3", mixed.digests(["2024-02"])) == []
+    assert (
+        Seen(TOY, march, rows_in(lake, TOY)).why_unfair("champion 3", mixed.digests(["2024-02"]))
+        == []
+    )
 
 
 def test_rows_are_found_where_the_event_time_is_part_of_the_key(
@@ -193,14 +200,16 @@ def test_rows_are_found_where_the_event_time_is_part_of_the_key(
     case = TOY.model_copy(update={"key": ("id", "at")})
     march = holdout(lake, dataset)
     mixed = publish(lake, {"2024-02": pl.concat([TOY.source.read("2024-02"), march[-2:]])}, case)
-    (said,) = Seen(lake, case, march).why_unfair("champion 3", mixed.digests(["2024-02"]))
+    (said,) = Seen(case, march, rows_in(lake, case)).why_unfair(
+        "champion 3", mixed.digests(["2024-02"])
+    )
     assert "2 rows of the hold-out" in said and "at=2024-03-28 12:00:00" in said
 
 
 def test_a_training_file_that_is_gone_proves_nothing(
     lake: Lake, dataset: DatasetVersion, tmp_path: Path
 ) -> None:
-    seen = Seen(lake, TOY, holdout(lake, dataset))
+    seen = Seen(TOY, holdout(lake, dataset), rows_in(lake, TOY))
     (said,) = seen.why_unfair("champion 3", {"2024-01": "0123456789abcdef" * 4})
     assert "champion 3 cannot be shown not to have seen the hold-out" in said
     assert "2024-01 (SHA-256 0123456789abcdef…) is gone from the lake" in said
@@ -211,7 +220,7 @@ def test_a_training_file_that_was_changed_proves_nothing(
 ) -> None:
     january = dataset.periods[0]
     lake.write(january.path, lake.read(dataset.periods[1].path))
-    (said,) = Seen(lake, TOY, holdout(lake, dataset)).why_unfair(
+    (said,) = Seen(TOY, holdout(lake, dataset), rows_in(lake, TOY)).why_unfair(
         "champion 3", dataset.digests(MONTHS[:2])
     )
     assert f"{january.path} was changed" in said
@@ -222,12 +231,14 @@ def test_a_training_file_without_the_key_proves_nothing(
 ) -> None:
     case = TOY.model_copy(update={"key": ("id", "ticket")})
     march = holdout(lake, dataset).with_columns(ticket=pl.col("id"))
-    (said,) = Seen(lake, case, march).why_unfair("champion 3", dataset.digests(MONTHS[:1]))
+    (said,) = Seen(case, march, rows_in(lake, case)).why_unfair(
+        "champion 3", dataset.digests(MONTHS[:1])
+    )
     assert "the rows of 2024-01 have no ['ticket']" in said
 
 
 def test_a_file_is_read_once_for_both_models(lake: Lake, dataset: DatasetVersion) -> None:
-    seen = Seen(lake, TOY, holdout(lake, dataset))
+    seen = Seen(TOY, holdout(lake, dataset), rows_in(lake, TOY))
     assert seen.why_unfair("challenger 4", dataset.digests(MONTHS[:2])) == []
     for one in dataset.periods[:2]:
         (Path(lake.url.removeprefix("file://")) / one.path).unlink()
@@ -241,7 +252,7 @@ def test_rows_as_ingest_writes_them_are_found(lake: Lake) -> None:
         lake, TOY, [write_period(lake, TOY, month, one) for month, one in months.items()]
     )
     march = read_periods(lake, made, ["2024-03"], TOY.label)
-    (said,) = Seen(lake, TOY, march).why_unfair("champion 3", made.digests(MONTHS))
+    (said,) = Seen(TOY, march, rows_in(lake, TOY)).why_unfair("champion 3", made.digests(MONTHS))
     assert (
         f"{len(march)} rows of the hold-out (0 of them corrected since)" in said
         and said.endswith("in 2024-03")
@@ -253,6 +264,11 @@ def test_rows_of_a_file_from_before_the_label_was_renamed_are_found(
 ) -> None:
     march = holdout(lake, dataset).rename({"won": "victory"})
     case = TOY.model_copy(update={"label": "victory"})
-    assert Seen(lake, case, march).why_unfair("champion 3", dataset.digests(MONTHS[:2])) == []
-    (said,) = Seen(lake, case, march).why_unfair("champion 3", dataset.digests(["2024-03"]))
+    assert (
+        Seen(case, march, rows_in(lake, case)).why_unfair("champion 3", dataset.digests(MONTHS[:2]))
+        == []
+    )
+    (said,) = Seen(case, march, rows_in(lake, case)).why_unfair(
+        "champion 3", dataset.digests(["2024-03"])
+    )
     assert f"was trained on {len(march)} rows of the hold-out" in said

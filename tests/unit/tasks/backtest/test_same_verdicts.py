@@ -1,0 +1,156 @@
+"""The backtest and the loop say the same of the same challenger on the same months."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from usecases.toy import toy_rows
+
+from blocks.lake import Lake
+from blocks.registry import ModelVersion
+from serving.records.ledger import Decision
+from tasks.backtest.fits import History, Model
+from tasks.backtest.replay import first_champion, retrain
+from tasks.data.dataset import DatasetVersion, ingest_period, read_periods, write_version
+from tasks.models import modelling
+from tasks.packages.packaging import Origin, make_package
+from tasks.steps import promote
+from usecases.definition import ROC_AUC, Gate, MinimumFunction, UseCase, load
+
+START, MONTH = "2024-03", "2024-07"
+PERIODS = [f"2024-{month:02d}" for month in range(1, 8)]
+
+
+def always(case: UseCase, recipe: str, **changed: Any) -> UseCase:
+    """The toy with ``recipe`` as its only candidate, and no search."""
+    candidate = case.candidate(recipe).model_copy(update={"baseline": True, "search": None})
+    gate = Gate(metric=ROC_AUC, threshold=0.3)
+    return case.model_copy(update={"candidates": (candidate,), "gate": gate, **changed})
+
+
+def patient(case: UseCase) -> UseCase:
+    """The toy's world changes so much that a gain is large: none of it is a leak."""
+    promotion = {"suspicious_gain": 0.9, "suspicious_score": 1.0}
+    return case.model_copy(update={"promotion": case.promotion.model_copy(update=promotion)})
+
+
+UNREACHABLE = MinimumFunction(
+    name="always sure",
+    rows=({"first": 0.0, "second": 0.0, "steady": 5.0, "group": "a"},),
+    low=0.999,
+)
+
+
+@pytest.fixture(scope="module")
+def toy() -> UseCase:
+    return patient(load("toy"))
+
+
+def history(lake: Lake, dataset: DatasetVersion, case: UseCase) -> History:
+    return History(case, {name: read_periods(lake, dataset, [name]) for name in PERIODS}, seed=0)
+
+
+def world(lake: Lake, case: UseCase, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Any:
+    """A dataset of which ``change`` alters the months from May on."""
+
+    class Months:
+        def read(self, period: str) -> pl.DataFrame:
+            rows = toy_rows(period)
+            return change(rows) if period >= "2024-05" else rows
+
+    made = case.model_copy(update={"source": Months()})
+    return write_version(lake, case, [ingest_period(lake, made, name) for name in PERIODS])[0]
+
+
+class Folder:
+    """A registry of packages, which lie in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def add(
+        self,
+        case: UseCase,
+        lake: Lake,
+        dataset: DatasetVersion,
+        model: Model,
+    ) -> ModelVersion:
+        """Fit, package and register the model as ``train``, ``evaluate`` and ``refit`` do."""
+        number = str(1 + len(list(self.folder.iterdir())))
+        training = read_periods(lake, dataset, model.trained_on, case.label)
+        proof = read_periods(lake, dataset, [model.holdout], case.label)
+        name, params = model.recipe.candidate, model.recipe.params
+        fitted = modelling.fit(case, load("toy").candidate(name), params, training, 0)
+        origin = Origin(
+            name,
+            params,
+            dataset.version,
+            dataset.digests(model.trained_on),
+            {case.gate.metric.name: model.score},
+        )
+        made = make_package(
+            self.folder / number, case, fitted, origin, training, proof, 0, watched=False
+        )
+        tags = {"laurel.holdout": model.holdout, "laurel.package_sha256": made.sha256}
+        return ModelVersion(case.name, number, "", tags)
+
+    def download_package(self, version: ModelVersion, into: Path) -> Path:
+        return Path(shutil.copytree(self.folder / version.number, into / "package"))
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [
+        ("better", "promote"),
+        ("worse", "keep"),
+        ("misbehaves", "keep"),
+        ("leaks", "suspicious"),
+    ],
+)
+def test_the_backtest_promotes_whom_promote_would(
+    name: str,
+    verdict: str,
+    toy: UseCase,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    one_thread: None,
+) -> None:
+    before = always(toy, "boosting")
+    case = {
+        "worse": always(toy, "logistic"),
+        "misbehaves": always(toy, "boosting", behaviours=(UNREACHABLE,)),
+    }.get(name, before)
+    lake = Lake(url=f"file://{tmp_path}/lake")
+    leaking = (
+        (lambda rows: rows.with_columns(steady=5 + 0.1 * pl.col("won")))
+        if name == "leaks"
+        else (lambda rows: rows)
+    )
+    dataset = world(lake, toy, leaking)
+    champion = first_champion(before, history(lake, dataset, before), START)
+    past = history(lake, dataset, case)
+    served, outcome, _, reasons = retrain(case, past, champion, MONTH)
+
+    challenger, _ = past.challenger(MONTH, champion)
+    (tmp_path / "packages").mkdir()
+    registry = Folder(tmp_path / "packages")
+    reigning = registry.add(case, lake, dataset, champion)
+    version = registry.add(case, lake, dataset, challenger)
+    for place, value in {
+        "registry": lambda: registry,
+        "lake": lambda: lake,
+        "load": lambda use_case: case,
+        "find_champion": lambda use_case: reigning,
+    }.items():
+        monkeypatch.setattr(promote, place, value)
+    decision: Decision = promote.hold_contest.fn(version, 0)
+
+    assert (decision.verdict, decision.champion) == (verdict, reigning.number)
+    assert outcome == ("promoted" if decision.promoted else "kept")
+    assert reasons == decision.reasons
+    assert served.trained_on == (
+        (*challenger.trained_on, MONTH) if decision.promoted else champion.trained_on
+    )
