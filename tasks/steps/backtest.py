@@ -1,10 +1,9 @@
 """The steps of ``backtest``: history out of the lake, the replay, and what people see of it."""
 
-import base64
 from typing import Any
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from tasks.backtest.figure import draw_backtest
 from tasks.backtest.fits import History
@@ -13,6 +12,7 @@ from tasks.data.dataset import DatasetMissing, read_periods, read_version
 from tasks.measures import plots
 from tasks.messages.announcements import metric_name, number
 from tasks.outside.blocks_of_run import PATIENT, artifact_key, lake
+from tasks.steps.pictures import show_picture
 from usecases.definition import load, period_named
 
 NOT_JUDGED = (
@@ -86,14 +86,12 @@ def report_backtest(found: Backtest) -> None:
         key=artifact_key(use_case, "backtest-periods"),
         description=f"From {found.first_champion} on",
     )
-    picture = plots.png(
-        draw_backtest({name: one.periods for name, one in found.replays.items()}, metric)
-    )
-    url = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
-    create_image_artifact(
-        url,
-        key=artifact_key(use_case, "backtest-plot"),
-        description=f"{metric_name(metric)} of whoever served",
+    replays = {name: replay.periods for name, replay in found.replays.items()}
+    show_picture(
+        use_case,
+        "backtest-plot",
+        plots.png(draw_backtest(replays, metric)),
+        f"{metric_name(metric)} of whoever served",
     )
     said = "backtest use_case=%s from=%s retrains=%d promoted=%d fit_seconds=%.1f"
     policy = found.replays["policy"]

@@ -1,10 +1,9 @@
 """What was decided about the crown: the record of it, and who is told."""
 
-import base64
 import math
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_image_artifact, create_markdown_artifact
+from prefect.artifacts import create_markdown_artifact
 
 from blocks.registry import ModelVersion
 from serving.records.chain import path_of
@@ -15,6 +14,7 @@ from tasks.measures import plots
 from tasks.messages.announcements import contest_decided, first_champion, number
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, registry, tell
 from tasks.steps.approve.ask import asks_person
+from tasks.steps.pictures import show_picture
 from usecases.definition import load
 
 
@@ -39,11 +39,8 @@ def record_decision(decision: Decision, challenger: ModelVersion) -> None:
         picture = plots.png(
             plots.contest_interval(contest.main.low, contest.main.gain, contest.main.high, metric)
         )
-        url = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
-        create_image_artifact(
-            url,
-            key=artifact_key(use_case, "contest-interval"),
-            description="Right of the line the challenger is better",
+        show_picture(
+            use_case, "contest-interval", picture, "Right of the line the challenger is better"
         )
     said = "contest use_case=%s challenger=%s verdict=%s: %s"
     get_run_logger().info(
