@@ -15,7 +15,6 @@ from usecases.definition import ROC_AUC, Metric
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from sklearn.base import ClassifierMixin
 
 
 def axes_of(title: str, width: float = 5.5, height: float = 4.5):  # noqa: ANN201 - a matplotlib pair, imported where it is used
@@ -59,32 +58,8 @@ def calibration(truth: np.ndarray, predicted: np.ndarray, bins: int = 10) -> "Fi
     return figure
 
 
-def permutation_importance(
-    model: "ClassifierMixin",
-    matrix: np.ndarray,
-    truth: np.ndarray,
-    metric: Metric,
-    seed: int,
-    rows: int = 2000,
-) -> np.ndarray:
-    """What the score loses when one column is shuffled ``(n_features,)``, on at most ``rows`` rows
-    (Breiman 2001).
-    """
-    chance = np.random.default_rng(seed)
-    chosen = chance.permutation(len(matrix))[:rows]
-    matrix, truth = matrix[chosen].copy(), truth[chosen]
-    whole = score(metric, truth, model.predict_proba(matrix)[:, 1])
-    lost = np.empty(matrix.shape[1])
-    for feature in range(matrix.shape[1]):
-        kept = matrix[:, feature].copy()
-        matrix[:, feature] = chance.permutation(kept)
-        lost[feature] = metric.gain(whole, score(metric, truth, model.predict_proba(matrix)[:, 1]))
-        matrix[:, feature] = kept
-    return lost
-
-
 def importance(names: list[str], lost: np.ndarray, metric: Metric) -> "Figure":
-    """Bars of ``permutation_importance``, the largest on top."""
+    """Bars of what the score loses without a column ``(n_features,)``, the largest on top."""
     order = np.argsort(lost)
     figure, axes = axes_of(
         "Permutation importance on the hold-out", height=max(3.0, 0.25 * len(names))

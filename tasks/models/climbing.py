@@ -9,6 +9,7 @@ import numpy as np
 
 from tasks.measures.metrics import score
 from tasks.models.growing import Grow
+from tasks.models.modelling import scores_of
 from tasks.outside.user_code import calling
 from usecases.definition import Metric
 
@@ -59,7 +60,7 @@ def climb(step: Climb) -> tuple[Any, float]:
             grown = step.grow(
                 step.estimator, step.resource, step.rung, split.fit_matrix, split.fit_labels
             )
-        predicted = grown.predict_proba(split.check_matrix)[:, 1]
+        predicted = scores_of(grown, split.check_matrix)
     return grown, score(step.metric, split.check_labels, predicted)
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from tasks.measures.plots import permutation_importance
 from tasks.models import modelling
 from tasks.models.executors import core_threads
+from tasks.models.importance import permutation_importance
 from usecases.definition import UseCase, period_named
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def cross_fit(case: UseCase, fitted: "Pipeline", training: pl.DataFrame, seed: i
         if len(others) < case.minimum_training_rows or len(np.unique(truth[others])) < 2:
             return None
         matrix, model = _without(case, fitted, training, others, inside)
-        scores[inside] = model.predict_proba(matrix)[:, 1]
+        scores[inside] = modelling.scores_of(model, matrix)
         if len(np.unique(truth[inside])) < 2:
             return None
         return permutation_importance(

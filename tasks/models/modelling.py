@@ -156,4 +156,10 @@ def check_rows(case: UseCase, rows: pl.DataFrame) -> None:
 
 def predict(fitted: "Pipeline", case: UseCase, rows: pl.DataFrame) -> np.ndarray:
     """Probabilities ``(n_rows,)`` of the positive class."""
-    return fitted.predict_proba(inputs(case, rows))[:, 1]
+    return scores_of(fitted, inputs(case, rows))
+
+
+def scores_of(fitted: Any, matrix: "np.ndarray | pd.DataFrame") -> np.ndarray:
+    """Probabilities ``(n_rows,)`` of the positive class, of a pipeline or of the model in it."""
+    scores: np.ndarray = fitted.predict_proba(matrix)[:, 1]
+    return scores

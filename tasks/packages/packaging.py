@@ -30,7 +30,7 @@ from serving.package.outputs import Output
 from tasks.data.kinds import KINDS
 from tasks.drift.verdict import calibrate, draw_reference, monitored
 from tasks.models.cross_fitting import cross_fit
-from tasks.models.modelling import inputs
+from tasks.models.modelling import predict
 from tasks.packages.exporters.registry import export
 from tasks.packages.proof import prove
 from usecases.definition import SCORE, UseCase, period_named
@@ -123,7 +123,7 @@ def _smoke(case: UseCase, fitted: "Pipeline", proof: pl.DataFrame, seed: int) ->
     rows = _with_stand_ins(case, proof.sample(min(SMOKE_ROWS, len(proof)), seed=seed))
     return Smoke(
         rows.select(case.column_names).to_dicts(),
-        fitted.predict_proba(inputs(case, rows))[:, 1].tolist(),
+        predict(fitted, case, rows).tolist(),
     )
 
 

@@ -8,7 +8,7 @@ import polars as pl
 from serving.package.manifest import Parity
 from serving.package.model import Package
 from tasks.data.kinds import KINDS
-from tasks.models.modelling import inputs
+from tasks.models.modelling import inputs, scores_of
 from tasks.packages.exporters.registry import thresholds
 from usecases.definition import UseCase
 
@@ -34,7 +34,7 @@ def prove(
     beside = _beside_thresholds(matrix, thresholds(fitted.named_steps["model"]), chance)
     everything = np.vstack([matrix, beside])
     try:
-        expected = fitted.named_steps["model"].predict_proba(everything)[:, 1]
+        expected = scores_of(fitted.named_steps["model"], everything)
     except ValueError as error:
         raise ParityBroken(
             "The pipeline refuses rows that the service lets through, with nulls in "

@@ -27,6 +27,7 @@ from tasks.measures.metrics import metrics_of, score
 from tasks.messages.announcements import metric_name, number, training_finished, tuning_finished
 from tasks.models import modelling
 from tasks.models.executors import core_threads
+from tasks.models.importance import permutation_importance
 from tasks.models.selection import Recipe, best_of, best_trial, first_trials
 from tasks.models.tuning import Tuned, inner_split, tune
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, tell
@@ -313,7 +314,7 @@ def draw(case: UseCase, fitted: "Pipeline", rows: pl.DataFrame, seed: int) -> di
     """The plots of a registered model, by artifact path."""
     truth, predicted = modelling.labels(case, rows), modelling.predict(fitted, case, rows)
     matrix = fitted.named_steps["encode"].transform(modelling.inputs(case, rows))
-    lost = plots.permutation_importance(
+    lost = permutation_importance(
         fitted.named_steps["model"], matrix, truth, case.gate.metric, seed
     )
     names = [column.name for column in case.matrix_columns]

@@ -1,0 +1,26 @@
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from tasks.models.importance import permutation_importance
+from usecases.definition import LOG_LOSS, ROC_AUC, Metric
+
+
+@pytest.mark.parametrize("metric", [ROC_AUC, LOG_LOSS], ids=lambda metric: metric.name)
+def test_the_column_that_decides_is_the_most_important_whatever_the_direction(
+    metric: Metric,
+) -> None:
+    chance = np.random.default_rng(3)
+    matrix = chance.normal(size=(3000, 3))
+    truth = (matrix[:, 1] * 2 + matrix[:, 2] * 0.5 + chance.normal(size=3000) > 0).astype(int)
+    kept = matrix.copy()
+    lost = permutation_importance(
+        LogisticRegression().fit(matrix, truth), matrix, truth, metric, seed=1
+    )
+    assert lost[1] > lost[2] > 0.005
+    assert abs(lost[0]) < 0.005
+    np.testing.assert_array_equal(matrix, kept)
+    again = permutation_importance(
+        LogisticRegression().fit(matrix, truth), matrix, truth, metric, seed=1
+    )
+    np.testing.assert_array_equal(lost, again)
