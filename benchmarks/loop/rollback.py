@@ -27,7 +27,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from blocks.clients.registry import CHAMPION
 from blocks.registry import ModelRegistry
 from blocks.settings import Settings
-from tasks.packages.registered import opened
+from tasks.packages.registered import open_package
 
 CALLERS = 2
 
@@ -130,7 +130,7 @@ def measure(
     champion = registry.at(use_case, CHAMPION)
     if champion is None:
         raise RuntimeError(f"{use_case!r} has no champion to roll back from.")
-    with opened(registry, champion) as (package, _):
+    with open_package(registry, champion) as (package, _):
         rows = package.smoke.rows[:1]
     auth = settings.prefect_auth.get_secret_value() if settings.prefect_auth else None
     key = settings.serving_key.get_secret_value() if settings.serving_key else None

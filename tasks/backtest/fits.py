@@ -120,8 +120,8 @@ class History:
         rows = self.labelled(holdout)
         # Periods of a replay are what they are: their names are digest enough.
         digests = {period: period for period in model.trained_on}
-        seen = Seen(self.case, rows, lambda period, digest: self.periods[period])
-        unfair = why_unfair(model.name, digests, holdout, holdout, seen)
+        seen_rows = Seen(self.case, rows, lambda period, digest: self.periods[period])
+        unfair = why_unfair(model.name, digests, holdout, holdout, seen_rows)
         return Contestant(self._package(model), rows, unfair)
 
     def watch(self, champion: Model) -> Watch:
@@ -164,7 +164,7 @@ class History:
             )
             training, proof = self.labelled(*model.trained_on), self.labelled(model.holdout)
             with tempfile.TemporaryDirectory(prefix="laurel-backtest-") as folder:
-                made = make_package(
+                package = make_package(
                     Path(folder),
                     case,
                     model.fitted,
@@ -174,7 +174,7 @@ class History:
                     self.seed,
                     watched=False,
                 )
-                return load_package(made.folder, made.sha256)
+                return load_package(package.folder, package.sha256)
 
         package: Package = self._once(("package", *model.key), make)[0]
         return package
@@ -199,13 +199,13 @@ class History:
                 return tune(self.case, candidate, rows, check, self.seed, threads, first)
 
         return self._once(
-            ("tune", candidate.name, periods, [sorted(one.items()) for one in first]), search
+            ("tune", candidate.name, periods, [sorted(params.items()) for params in first]), search
         )
 
     def _once(self, key: object, work: Callable[[], Any]) -> tuple[Any, float]:
         """What ``work`` makes, and what it took when it was made."""
         if repr(key) not in self._fits:
             begun = time.monotonic()
-            made = work()
-            self._fits[repr(key)] = made, time.monotonic() - begun
+            result = work()
+            self._fits[repr(key)] = result, time.monotonic() - begun
         return self._fits[repr(key)]

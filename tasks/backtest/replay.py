@@ -123,10 +123,10 @@ def run(
     """
     later = history.after(start)
     if start not in history.periods or not history.before(start) or not later:
-        known = ", ".join(history.periods)
+        periods = ", ".join(history.periods)
         raise ValueError(
             f"A backtest needs a period before its start {start!r} and one after it; the "
-            f"labelled periods are {known}."
+            f"labelled periods are {periods}."
         )
     first = first_champion(case, history, start)
     replays, scores = {}, {}
@@ -161,13 +161,13 @@ def replay(
     all labelled rows of ``periods``.
     """
     lived: list[PeriodOutcome] = []
-    answered: list[np.ndarray] = []
+    answers: list[np.ndarray] = []
     beyond: list[bool] = []
     ledger = Simulated(case)
     for period in periods:
         rows = history.labelled(period)
-        answered.append(modelling.predict(champion.fitted, case, rows))
-        reached = score(case.gate.metric, modelling.labels(case, rows), answered[-1])
+        answers.append(modelling.predict(champion.fitted, case, rows))
+        reached = score(case.gate.metric, modelling.labels(case, rows), answers[-1])
         verdict = check(history, champion, period, beyond) if strategy == "policy" else None
         beyond += [bool(verdict.beyond)] if verdict else []
         seconds, served, reasons = 0.0, champion.name, list(verdict.reasons) if verdict else []
@@ -193,7 +193,7 @@ def replay(
                 reasons=reasons,
             )
         )
-    scores = np.concatenate(answered)
+    scores = np.concatenate(answers)
     pooled = score(case.gate.metric, modelling.labels(case, history.labelled(*periods)), scores)
     return Replay(
         strategy=strategy, months=lived, pooled=pooled if np.isfinite(pooled) else None

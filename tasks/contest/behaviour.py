@@ -21,18 +21,18 @@ def try_behaviours(
     """Each test of ``case`` on up to ``ROWS`` of ``rows``, which need no labels."""
     some = rows.sample(min(ROWS, len(rows)), seed=seed).select(case.column_names)
     columns = {column.name: column for column in case.columns}
-    found = []
+    results = []
     for test in case.behaviours:
         if isinstance(test, MinimumFunction):
-            found.append(_minimum_function(case, test, package, some))
+            results.append(_minimum_function(case, test, package, some))
         else:
-            found.append(_changed(test, columns[test.column], package, some))
-    return found
+            results.append(_changed(test, columns[test.column], package, some))
+    return results
 
 
-def failures(found: list[Behaviour]) -> list[str]:
+def failures(results: list[Behaviour]) -> list[str]:
     """What stands in the decision of a challenger that did not behave."""
-    return [one.reason for one in found if not one.passed]
+    return [result.reason for result in results if not result.passed]
 
 
 def _minimum_function(
@@ -44,11 +44,11 @@ def _minimum_function(
     reason = ""
     if not inside.all():
         worst = int(np.argmax(np.maximum(test.low - scores, scores - test.high)))
-        wanted = f"{test.low:g} to {test.high:g}"
+        bounds = f"{test.low:g} to {test.high:g}"
         reason = (
             f"{test.name!r} fails: row {worst + 1} of the test scores "
             f"{scores[worst]:.4f} and "
-            f"must score {wanted}."
+            f"must score {bounds}."
         )
     return Behaviour(
         name=test.name,
@@ -67,30 +67,32 @@ def _changed(
     value.
     """
     before, after = _pairs(test, column, rows)
-    asked = f"with {column.name} {_change(test)}"
+    condition = f"with {column.name} {_change(test)}"
     if before.is_empty():
-        reason = f"{test.name!r} cannot be tried: no row of the hold-out changes {asked}."
+        reason = f"{test.name!r} cannot be tried: no row of the hold-out changes {condition}."
         return Behaviour(
             name=test.name, kind=test.kind, passed=False, rows=0, held=0, reason=reason
         )
     was, becomes = score_rows(package, before), score_rows(package, after)
-    moved = becomes - was
+    change = becomes - was
     wrong = (
-        np.abs(moved) if isinstance(test, Invariance) else moved * (-1 if test.moves == "up" else 1)
+        np.abs(change)
+        if isinstance(test, Invariance)
+        else change * (-1 if test.moves == "up" else 1)
     )
-    held = wrong <= test.tolerance
+    passed = wrong <= test.tolerance
     worst = int(np.argmax(wrong))
     reason = ""
-    if held.mean() < test.share:
+    if passed.mean() < test.share:
         reason = (
-            f"{test.name!r} fails {asked}: {int(held.sum())} of {len(held)} rows hold and "
+            f"{test.name!r} fails {condition}: {int(passed.sum())} of {len(passed)} rows hold and "
             f"{test.share:.0%} must; the worst goes from "
             f"{was[worst]:.4f} to {becomes[worst]:.4f} (tolerated {test.tolerance:g}): "
             f"{before.row(worst, named=True)}."
         )
     elif isinstance(test, Direction) and test.mean and not -wrong.mean() >= test.mean:
         reason = (
-            f"{test.name!r} fails {asked}: the score moves {test.moves} by "
+            f"{test.name!r} fails {condition}: the score moves {test.moves} by "
             f"{-wrong.mean():.4f} "
             f"on average, and must by {test.mean:g}."
         )
@@ -98,8 +100,8 @@ def _changed(
         name=test.name,
         kind=test.kind,
         passed=not reason,
-        rows=len(held),
-        held=int(held.sum()),
+        rows=len(passed),
+        held=int(passed.sum()),
         reason=reason,
     )
 

@@ -10,41 +10,42 @@ from usecases.definition import UseCase, period_named
 
 
 def why_unfair(
-    who: str, trained_on: Mapping[str, str], holdout: str, sha256: str, rows: Seen
+    contestant: str, trained_on: Mapping[str, str], holdout: str, sha256: str, rows: Seen
 ) -> list[str]:
     """Why ``who`` may not be judged on ``holdout``: by the period's name, by the digest of its
     rows' file, and by the digests of its rows; empty where it may.
     """
     if holdout in trained_on or sha256 in trained_on.values():
-        return [f"{who} was trained on {holdout}, so it cannot be judged on it"]
+        return [f"{contestant} was trained on {holdout}, so it cannot be judged on it"]
     last = max(trained_on, key=period_named)
     if period_named(last) > period_named(holdout):
         return [
             (
-                f"{who} was trained through {last}, later than {holdout}: it knows "
+                f"{contestant} was trained through {last}, later than {holdout}: it knows "
                 "the future of those rows"
             )
         ]
-    return rows.why_unfair(who, trained_on)
+    return rows.why_unfair(contestant, trained_on)
 
 
-def other_schema(case: UseCase, who: str, manifest: Manifest) -> list[str]:
+def other_schema(case: UseCase, contestant: str, manifest: Manifest) -> list[str]:
     """Why a challenger made for other columns is not judged: the use case has changed since, and so
     has what callers send.
     """
-    made, wanted = (
-        {(one.name, one.kind) for one in manifest.features},
-        {(one.name, one.kind) for one in case.columns},
+    learned, declared = (
+        {(feature.name, feature.kind) for feature in manifest.features},
+        {(column.name, column.kind) for column in case.columns},
     )
-    if made == wanted and manifest.label == case.label:
+    if learned == declared and manifest.label == case.label:
         return []
     differ = sorted(
-        {name for name, _ in made ^ wanted}
+        {name for name, _ in learned ^ declared}
         | ({manifest.label, case.label} if manifest.label != case.label else set())
     )
     return [
         (
-            f"{who} was made for another schema; it differs in {', '.join(differ)}. Make one: "
+            f"{contestant} was made for another schema; it differs in {', '.join(differ)}. "
+            "Make one: "
             f"prefect deployment run 'retrain/{case.name}'"
         )
     ]

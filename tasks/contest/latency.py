@@ -28,7 +28,7 @@ def time_packages(
 
     ``theirs``: the same rows with the champion's own columns, where those differ. A machine that is
     busy for a while spoils a round of both, and the median is of the others."""
-    found = []
+    timings = []
     theirs = rows if theirs is None else theirs
     for size, calls in CALLS.items():
         requests = (
@@ -37,31 +37,32 @@ def time_packages(
         )
         _round(champion, challenger, *requests)  # the first calls are slow, and are not counted
         rounds = [_round(champion, challenger, *requests) for _ in range(ROUNDS)]
-        first, second = (statistics.median(one[who] for one in rounds) for who in (0, 1))
-        found.append(
+        first, second = (statistics.median(times[side] for times in rounds) for side in (0, 1))
+        timings.append(
             Latency(rows=size, champion_milliseconds=first, challenger_milliseconds=second)
         )
-    return found
+    return timings
 
 
-def too_slow(policy: Promotion, found: list[Latency]) -> list[str]:
+def too_slow(policy: Promotion, timings: list[Latency]) -> list[str]:
     """Why the challenger is too slow: by the ratio and by the floor, both of which are wide, since
     machines are noisy.
     """
     slow = [
-        one
-        for one in found
-        if one.challenger_milliseconds > policy.latency_ratio * one.champion_milliseconds
-        and one.challenger_milliseconds - one.champion_milliseconds
+        timing
+        for timing in timings
+        if timing.challenger_milliseconds > policy.latency_ratio * timing.champion_milliseconds
+        and timing.challenger_milliseconds - timing.champion_milliseconds
         > policy.latency_floor_milliseconds
     ]
     return [
         (
-            f"It takes {one.challenger_milliseconds:.1f} ms for {one.rows} "
-            f"row{'s' * (one.rows > 1)}, and the champion "
-            f"{one.champion_milliseconds:.1f} ms: more than {policy.latency_ratio:g} times as long."
+            f"It takes {timing.challenger_milliseconds:.1f} ms for {timing.rows} "
+            f"row{'s' * (timing.rows > 1)}, and the champion "
+            f"{timing.champion_milliseconds:.1f} ms: more than {policy.latency_ratio:g} "
+            "times as long."
         )
-        for one in slow
+        for timing in slow
     ]
 
 

@@ -21,12 +21,12 @@ def strongest_column(case: UseCase, rows: pl.DataFrame) -> tuple[str, float]:
     quantile), counted on every other row and told of the rest, so that a column with many values
     does not rank rows by their own labels. Null is a value."""
     truth = modelling.labels(case, rows)
-    found = {
+    scores = {
         column.name: score(ROC_AUC, truth, _alone(column, rows[column.name], truth))
         for column in case.columns
     }
-    name = max(found, key=lambda name: -1.0 if np.isnan(found[name]) else found[name])
-    return name, found[name]
+    name = max(scores, key=lambda name: -1.0 if np.isnan(scores[name]) else scores[name])
+    return name, scores[name]
 
 
 def doubt(
@@ -56,12 +56,12 @@ def _alone(column: Column, values: pl.Series, truth: np.ndarray) -> np.ndarray:
     """
     groups = KINDS[column.kind].groups(values)
     half, shares = np.arange(len(truth)) % 2, np.empty(len(truth))
-    for told in (0, 1):
-        counted = half != told
-        rows = np.bincount(groups[counted], minlength=groups.max(initial=0) + 1)
-        positives = np.bincount(groups[counted], weights=truth[counted], minlength=len(rows))
-        whole = truth[counted].mean() if counted.any() else 0.0
-        shares[half == told] = np.where(rows > 0, positives / np.maximum(rows, 1), whole)[
-            groups[half == told]
+    for fold in (0, 1):
+        learned = half != fold
+        rows = np.bincount(groups[learned], minlength=groups.max(initial=0) + 1)
+        positives = np.bincount(groups[learned], weights=truth[learned], minlength=len(rows))
+        whole = truth[learned].mean() if learned.any() else 0.0
+        shares[half == fold] = np.where(rows > 0, positives / np.maximum(rows, 1), whole)[
+            groups[half == fold]
         ]
     return shares

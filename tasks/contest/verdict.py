@@ -49,8 +49,8 @@ def hold(
     counts = _block_counts(len(names), policy.replicates, seed)
     everywhere = np.ones(len(truth), dtype=bool)
 
-    def race(one: Metric, rows: np.ndarray) -> _Race:
-        return _race(one, truth[rows], champion[rows], challenger[rows], home[rows], counts)
+    def race(metric: Metric, rows: np.ndarray) -> _Race:
+        return _race(metric, truth[rows], champion[rows], challenger[rows], home[rows], counts)
 
     sizes = {name: int(rows.sum()) for name, rows in (slices or {}).items()}
     large = [name for name, size in sizes.items() if size >= policy.slice_minimum_rows]
@@ -85,8 +85,8 @@ def too_little(policy: Promotion, truth: np.ndarray, blocks: int) -> str | None:
     """
     rows = len(truth)
     if rows < policy.minimum_rows or blocks < policy.minimum_blocks:
-        wanted = f"{policy.minimum_rows} rows in {policy.minimum_blocks} blocks"
-        return f"{rows} labelled rows in {blocks} blocks; the rule wants at least {wanted}."
+        needed = f"{policy.minimum_rows} rows in {policy.minimum_blocks} blocks"
+        return f"{rows} labelled rows in {blocks} blocks; the rule wants at least {needed}."
     positives = int(np.sum(truth))
     rarer = min(positives, rows - positives)
     if rarer < policy.minimum_class_rows:
@@ -101,10 +101,10 @@ def _block_counts(blocks: int, replicates: int, seed: int) -> np.ndarray:
     """How often each block is drawn ``(replicates + 1, blocks)``; the first row is the data as they
     are.
     """
-    drawn = np.random.default_rng(seed).multinomial(
+    draws = np.random.default_rng(seed).multinomial(
         blocks, np.full(blocks, 1 / blocks), size=replicates
     )
-    return np.vstack([np.ones(blocks), drawn])
+    return np.vstack([np.ones(blocks), draws])
 
 
 @dataclass(frozen=True)
@@ -156,13 +156,13 @@ def _bounded(family: list[_Race], confidence: float) -> list[Comparison]:
     member does not set the bounds of the others, and the quantile is that of the worst member of
     each replicate (single-step max-t). For a family of one these are the quantiles of its
     replicates."""
-    known = [one for one in family if one.known]
-    errors = [float(np.nanstd(one.gains[1:])) for one in known]
-    if known:
+    judged = [race for race in family if race.known]
+    errors = [float(np.nanstd(race.gains[1:])) for race in judged]
+    if judged:
         away = np.array(
             [
-                (one.gains[1:] - one.gains[0]) / (error or 1.0)
-                for one, error in zip(known, errors, strict=True)
+                (race.gains[1:] - race.gains[0]) / (error or 1.0)
+                for race, error in zip(judged, errors, strict=True)
             ]
         )
         away = away[:, np.isfinite(away).any(axis=0)]
@@ -171,19 +171,19 @@ def _bounded(family: list[_Race], confidence: float) -> list[Comparison]:
             np.quantile(np.nanmax(away, axis=0), confidence),
         )
     bounds = {
-        id(one): (one.gains[0] + down * error, one.gains[0] + up * error)
-        for one, error in zip(known, errors, strict=True)
+        id(race): (race.gains[0] + down * error, race.gains[0] + up * error)
+        for race, error in zip(judged, errors, strict=True)
     }
-    return [_comparison(one, *bounds.get(id(one), (np.nan, np.nan))) for one in family]
+    return [_comparison(race, *bounds.get(id(race), (np.nan, np.nan))) for race in family]
 
 
-def _comparison(one: _Race, low: float, high: float) -> Comparison:
+def _comparison(race: _Race, low: float, high: float) -> Comparison:
     return Comparison(
-        metric=one.metric.name,
-        rows=one.rows,
-        champion=_known(one.champion),
-        challenger=_known(one.challenger),
-        gain=_known(one.gains[0]),
+        metric=race.metric.name,
+        rows=race.rows,
+        champion=_known(race.champion),
+        challenger=_known(race.challenger),
+        gain=_known(race.gains[0]),
         low=_known(low),
         high=_known(high),
     )

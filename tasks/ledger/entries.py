@@ -95,8 +95,8 @@ def append(store: Lake, decision: Decision, after: int | None = None) -> Entry:
             data = store.read(places[-1])
             sequence, previous = place_of(places[-1]) + 1, digest(data)
             _decode(places[-1], data)
-        if after is None and (known := _known(store, places, decision)):
-            return known
+        if after is None and (recorded := _known(store, places, decision)):
+            return recorded
         if after not in (None, sequence - 1):
             raise Overtaken(
                 f"Entry {sequence - 1} of {decision.use_case!r} was added after entry "
@@ -149,11 +149,11 @@ def read(store: Lake, use_case: str, last: int | None = None) -> list[Entry]:
     cannot be read.
     """
     places = [path for path in store.list(f"decisions/{use_case}") if place_of(path)]
-    wanted = places if last is None else places[-last:]
+    selected = places if last is None else places[-last:]
     with ThreadPoolExecutor(_READERS) as readers:
         return [
             _decode(path, data)
-            for path, data in zip(wanted, readers.map(store.read, wanted), strict=True)
+            for path, data in zip(selected, readers.map(store.read, selected), strict=True)
         ]
 
 
@@ -184,11 +184,11 @@ def _fault(path: str, data: bytes, digests: dict[int, str]) -> str:
 def _fault_of_head(use_case: str, head: str | None, digests: dict[int, str]) -> str:
     if head is None:
         return ""
-    place, _, wanted = head.partition(" ")
+    place, _, digest_ = head.partition(" ")
     path = path_of(use_case, int(place))
     if int(place) not in digests:
         return f"{path} is missing: MLflow's model names it as the head"
-    if digests[int(place)] != wanted:
+    if digests[int(place)] != digest_:
         return f"{path} was changed: its SHA-256 is not the one on MLflow's model"
     return ""
 

@@ -38,9 +38,9 @@ class Explanation:
     @property
     def in_short(self) -> str:
         """Who reigned; the rest is on the run's page."""
-        who = f"Version {self.champion} was" if self.champion else "Nobody was"
+        subject = f"Version {self.champion} was" if self.champion else "Nobody was"
         return (
-            f"{who} champion of {self.use_case} at {short(self.at)}. The whole answer is this "
+            f"{subject} champion of {self.use_case} at {short(self.at)}. The whole answer is this "
             "run's artifact."
         )
 
@@ -54,24 +54,31 @@ def explain_ledger(use_case: str, at: datetime | None, question: Question | None
     cannot be read."""
     case, now = load(use_case), datetime.now(UTC)
     moment = now if at is None else at if at.tzinfo else at.replace(tzinfo=UTC)
-    known = until(read(lake(), use_case), moment, now)
-    crowned = last_crowned(known)
+    entries = until(read(lake(), use_case), moment, now)
+    crowned = last_crowned(entries)
     parts = []
     if question != "retrain":
-        parts.append(champion_in_words(use_case, known, moment))
+        parts.append(champion_in_words(use_case, entries, moment))
         if moment >= now:
             holder = registry().at(use_case, CHAMPION)
             parts += alias_in_words(crowned, holder.number if holder else None)
     if question != "champion":
-        parts.append(retrain_in_words(use_case, case.retrain, known, moment))
-    found = Explanation(use_case, moment, crowned.version if crowned else None, "\n\n".join(parts))
+        parts.append(retrain_in_words(use_case, case.retrain, entries, moment))
+    explanation = Explanation(
+        use_case, moment, crowned.version if crowned else None, "\n\n".join(parts)
+    )
     create_markdown_artifact(
-        found.text, key=artifact_key(use_case, "explanation"), description=f"At {short(moment)}"
+        explanation.text,
+        key=artifact_key(use_case, "explanation"),
+        description=f"At {short(moment)}",
     )
     get_run_logger().info(
-        "explained use_case=%s at=%s champion=%s", use_case, moment.isoformat(), found.champion
+        "explained use_case=%s at=%s champion=%s",
+        use_case,
+        moment.isoformat(),
+        explanation.champion,
     )
-    return found
+    return explanation
 
 
 def until(entries: Sequence[Entry], moment: datetime, now: datetime) -> list[Entry]:
@@ -121,30 +128,30 @@ def champion_in_words(use_case: str, entries: Sequence[Entry], moment: datetime)
     return "\n\n".join(lines)
 
 
-def _how_it_was_crowned_first(entries: Sequence[Entry], moved: Entry) -> list[str]:
-    before = [one for one in entries if one.sequence < moved.sequence]
-    found = [
-        one
-        for one in before
-        if (one.kind, one.verdict, one.version) == ("crown", "crowned", moved.version)
+def _how_it_was_crowned_first(entries: Sequence[Entry], rollback: Entry) -> list[str]:
+    before = [entry for entry in entries if entry.sequence < rollback.sequence]
+    crowns = [
+        entry
+        for entry in before
+        if (entry.kind, entry.verdict, entry.version) == ("crown", "crowned", rollback.version)
     ]
     return (
-        [f"It was first crowned at {_when(found[-1])}.", *_how_it_was_crowned(before, found[-1])]
-        if found
+        [f"It was first crowned at {_when(crowns[-1])}.", *_how_it_was_crowned(before, crowns[-1])]
+        if crowns
         else []
     )
 
 
 def _how_it_was_crowned(entries: Sequence[Entry], crowned: Entry) -> list[str]:
     before = [
-        one
-        for one in entries
-        if one.sequence < crowned.sequence
-        and one.challenger == (crowned.challenger or crowned.version)
+        entry
+        for entry in entries
+        if entry.sequence < crowned.sequence
+        and entry.challenger == (crowned.challenger or crowned.version)
     ]
     came = f"after version {crowned.champion}" if crowned.champion else "as the first champion"
     lines = [f"It took the crown {came}: {_reasons(crowned)}. {_where(crowned)}"]
-    contest = next((one for one in reversed(before) if one.kind == "contest"), None)
+    contest = next((entry for entry in reversed(before) if entry.kind == "contest"), None)
     lines.append(
         _contest_in_words(contest) if contest else "No contest that led to it stands in the ledger."
     )
@@ -154,16 +161,16 @@ def _how_it_was_crowned(entries: Sequence[Entry], crowned: Entry) -> list[str]:
         f"{crowned.holdout or 'a hold-out that is not known'}."
     )
     lines += [
-        _answer_in_words(one)
-        for one in before
-        if one.kind == "approval" and contest and one.sequence > contest.sequence
+        _answer_in_words(entry)
+        for entry in before
+        if entry.kind == "approval" and contest and entry.sequence > contest.sequence
     ]
     return lines
 
 
 def _contest_in_words(entry: Entry) -> str:
     against = f"champion {entry.champion}" if entry.champion else "no champion"
-    said = (
+    sentence = (
         f"**Contest:** challenger {entry.challenger} against {against} on {entry.holdout}: "
         f"*{entry.verdict}*, {_reasons(entry)}."
     )
@@ -174,21 +181,21 @@ def _contest_in_words(entry: Entry) -> str:
             f"{number(main.gain, signed=True)}"
         )
         interval = f"[{number(main.low, signed=True)}, {number(main.high, signed=True)}]"
-        said += (
+        sentence += (
             f" {scores}, {sure:.0%} interval {interval}, on {main.rows:,} rows in "
             f"{entry.contest.blocks} blocks."
         )
     elif entry.gate_score is not None:
-        said += f" It scored {number(entry.gate_score)} on the hold-out."
-    return f"{said} {_where(entry)}"
+        sentence += f" It scored {number(entry.gate_score)} on the hold-out."
+    return f"{sentence} {_where(entry)}"
 
 
 def _answer_in_words(entry: Entry) -> str:
-    who, why = entry.facts.get("by"), entry.facts.get("why")
+    person, why = entry.facts.get("by"), entry.facts.get("why")
     if entry.verdict == "asked":
         return f"**Approval** was asked for at {_when(entry)}. {_where(entry)}"
     return (
-        f"**Approval:** {entry.verdict} by {who or 'nobody'} at "
+        f"**Approval:** {entry.verdict} by {person or 'nobody'} at "
         f"{_when(entry)}{f': {why}' if why else ''}. {_where(entry)}"
     )
 
@@ -197,19 +204,24 @@ def alias_in_words(crowned: Entry | None, holder: str | None) -> list[str]:
     """A warning where MLflow's alias ``champion``, at version ``holder``, is not where the ledger
     put it; nothing where it is.
     """
-    wanted = crowned.version if crowned else None
-    if wanted == holder:
+    expected = crowned.version if crowned else None
+    if expected == holder:
         return []
-    ledger = f"the ledger crowned version {wanted} last" if wanted else "the ledger crowned nobody"
+    ledger = (
+        f"the ledger crowned version {expected} last" if expected else "the ledger crowned nobody"
+    )
     alias = f"is at version {holder}" if holder else "is gone"
-    what = "gone" if holder is None else "moved"
+    change = "gone" if holder is None else "moved"
     way = (
         "The next flow sets it again."
         if holder is None
         else "The flow `adopt` settles who is champion."
     )
     return [
-        f"**The alias was {what} by hand:** MLflow's alias `champion` {alias}, and {ledger}. {way}"
+        (
+            f"**The alias was {change} by hand:** MLflow's alias `champion` {alias}, and "
+            f"{ledger}. {way}"
+        )
     ]
 
 
@@ -225,11 +237,11 @@ def retrain_in_words(
         ("Refusals", "refusal"),
         ("Drift checks", "drift"),
     ):
-        found = [one for one in entries if one.kind == kind][-RECENT:]
-        listed = "\n".join(f"- {_when(one)}: {_in_a_line(one)}" for one in reversed(found))
+        recent = [entry for entry in entries if entry.kind == kind][-RECENT:]
+        listed = "\n".join(f"- {_when(entry)}: {_in_a_line(entry)}" for entry in reversed(recent))
         lines.append(
             f"**{title}**, the latest first:\n\n{listed}"
-            if found
+            if recent
             else f"**{title}:** none stands in the ledger."
         )
     breaker = breaker_of(policy, entries, moment)
@@ -249,23 +261,24 @@ def retrain_in_words(
 
 def _last_word(use_case: str, entries: Sequence[Entry]) -> str:
     last = next(
-        (one for one in reversed(entries) if one.kind in ("drift", "refusal", "retrain")), None
+        (entry for entry in reversed(entries) if entry.kind in ("drift", "refusal", "retrain")),
+        None,
     )
     if last is None:
         return (
             "Nothing asked for a retrain: no drift check and no retrain stands in the ledger. "
             f"Check: `drift_check/{use_case}`."
         )
-    said = _in_a_line(last)
+    line = _in_a_line(last)
     match last.kind, last.verdict:
         case "retrain", "started":
             text = (
-                f"It did start, at {_when(last)} ({said}), and has no end: it is at work, "
+                f"It did start, at {_when(last)} ({line}), and has no end: it is at work, "
                 "or it "
                 f"was killed. {_where(last)}"
             )
         case "retrain", _:
-            text = f"It did, and this came of it at {_when(last)}: {said}. {_where(last)}"
+            text = f"It did, and this came of it at {_when(last)}: {line}. {_where(last)}"
         case "refusal", _:
             text = (
                 f"A retrain was wanted at {_when(last)} and refused: {_reasons(last)}. "
@@ -280,13 +293,13 @@ def _last_word(use_case: str, entries: Sequence[Entry]) -> str:
         case _, "stable":
             text = (
                 "The last check found no drift, and nothing else starts a retrain by itself: "
-                f"{said}. {_where(last)}"
+                f"{line}. {_where(last)}"
             )
         case _:
             text = (
                 "The last check did not find drift but something else, and that never "
                 "retrains: "
-                f"{said}. {_where(last)}"
+                f"{line}. {_where(last)}"
             )
     return text
 

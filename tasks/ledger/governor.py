@@ -45,17 +45,17 @@ def may_retrain(policy: RetrainPolicy, entries: Sequence[Decision], at: datetime
     their clocks say. Raises ``ValueError`` for a time without a zone, be it ``at`` or an entry's.
     """
     times = trusted_times(entries, at)
-    asked = (
+    requests = (
         _waiting(entries, at),
         _open_breaker(policy, entries, times, at),
         _budget(policy, entries, times, at),
     )
-    found = [
+    starts = [
         refusal
-        for refusal in (*asked, _cooldown(policy, entries, times, at))
+        for refusal in (*requests, _cooldown(policy, entries, times, at))
         if refusal is not None
     ]
-    return max(found, key=lambda refusal: refusal.until or at, default=None)
+    return max(starts, key=lambda refusal: refusal.until or at, default=None)
 
 
 def breaker_of(policy: RetrainPolicy, entries: Sequence[Decision], at: datetime) -> Breaker:
@@ -77,27 +77,27 @@ def trusted_times(entries: Sequence[Decision], at: datetime) -> list[datetime]:
         raise ValueError(
             f"{at} has no time zone: give one, such as {at.isoformat(timespec='seconds')}+00:00."
         )
-    told = [_moment(entry.use_case, entry.time) for entry in entries]
+    times = [_moment(entry.use_case, entry.time) for entry in entries]
     latest = datetime.min.replace(tzinfo=UTC)
-    for place, time in enumerate(told):
+    for place, time in enumerate(times):
         if time <= at:
-            told[place] = latest = max(latest, time)
+            times[place] = latest = max(latest, time)
     following = at
-    for place in reversed(range(len(told))):
-        told[place] = following = min(told[place], following)
-    return told
+    for place in reversed(range(len(times))):
+        times[place] = following = min(times[place], following)
+    return times
 
 
-def _moment(use_case: str, written: str) -> datetime:
+def _moment(use_case: str, text: str) -> datetime:
     try:
-        time = datetime.fromisoformat(written)
+        time = datetime.fromisoformat(text)
     except ValueError as error:
         raise ValueError(
-            f"The ledger of {use_case!r} says {written!r} of a time, which is not ISO 8601."
+            f"The ledger of {use_case!r} says {text!r} of a time, which is not ISO 8601."
         ) from error
     if time.tzinfo is None:
         raise ValueError(
-            f"The ledger of {use_case!r} says {written!r} of a time, which names no time zone."
+            f"The ledger of {use_case!r} says {text!r} of a time, which names no time zone."
         )
     return time
 
@@ -141,18 +141,18 @@ def _cooldown(
     at once.
     """
     started, idle = _starts(entries, times)
-    counted = [time for run, time in started.items() if idle.get(run) != "cancelled"]
-    if not counted:
+    counted_times = [time for run, time in started.items() if idle.get(run) != "cancelled"]
+    if not counted_times:
         return None
-    last = max(counted)
+    last = max(counted_times)
     until = last + timedelta(hours=policy.cooldown_hours)
     if until <= at:
         return None
-    said = (
+    message = (
         f"the last retrain started at {short(last)}, and the next may start "
         f"{policy.cooldown_hours:g} h after it, at {short(until)}"
     )
-    return Refusal("cooldown", said, until)
+    return Refusal("cooldown", message, until)
 
 
 def _budget(
@@ -166,35 +166,35 @@ def _budget(
     if len(today) < policy.runs_per_day:
         return None
     until = today[-policy.runs_per_day] + DAY
-    said = (
+    message = (
         f"{len(today)} retrains started within 24 h, of {policy.runs_per_day} a day; the next "
         f"may start at {short(until)}"
     )
-    return Refusal("budget", said, until)
+    return Refusal("budget", message, until)
 
 
 def _waiting(entries: Sequence[Decision], at: datetime) -> Refusal | None:
     """A challenger that waits for a person's answer is a retrain that has not ended; its time limit
     ends the wait in any case.
     """
-    answered = {
+    answers = {
         entry.run for entry in entries if entry.kind == "approval" and entry.verdict != "asked"
     }
     for entry in reversed(entries):
         limit = entry.facts.get("until")
         if (
             (entry.kind, entry.verdict) == ("approval", "asked")
-            and entry.run not in answered
+            and entry.run not in answers
             and isinstance(limit, str)
         ):
             until = _moment(entry.use_case, limit)
             if until > at:
-                said = (
+                message = (
                     f"challenger {entry.challenger} waits for approval until "
                     f"{short(until)}: run "
                     f"{entry.run}"
                 )
-                return Refusal("running", said, until)
+                return Refusal("running", message, until)
     return None
 
 
@@ -202,7 +202,7 @@ def _breaker(
     policy: RetrainPolicy, entries: Sequence[Decision], times: Sequence[datetime], at: datetime
 ) -> Breaker:
     rejected = _rejected(entries, times)
-    crashes = sum(who.startswith(CRASHED) for who in rejected)
+    crashes = sum(author.startswith(CRASHED) for author in rejected)
     if len(rejected) < policy.breaker_rejections:
         return Breaker(len(rejected), None, crashes)
     until = max(rejected.values()) + timedelta(hours=policy.breaker_hours)
@@ -218,12 +218,12 @@ def _open_breaker(
     challengers, crashes = breaker.rejections - breaker.crashes, breaker.crashes
     row = [f"{challengers} challengers in a row were not promoted"] if challengers else []
     row += [f"{crashes} {'runs' if crashes > 1 else 'run'} crashed"] if crashes else []
-    said = (
+    message = (
         f"the breaker is open: {' and '.join(row)}. It closes at {short(breaker.open_until)}, "
         f"or by hand: prefect deployment run 'close_breaker/{entries[-1].use_case}' --param "
         "by=<who> --param why=<why>"
     )
-    return Refusal("breaker", said, breaker.open_until)
+    return Refusal("breaker", message, breaker.open_until)
 
 
 def _rejected(entries: Sequence[Decision], times: Sequence[datetime]) -> dict[str, datetime]:
@@ -234,7 +234,7 @@ def _rejected(entries: Sequence[Decision], times: Sequence[datetime]) -> dict[st
     challenger that waits for approval is none yet."""
     rejected: dict[str, datetime] = {}
     for place, (entry, time) in enumerate(zip(entries, times, strict=True)):
-        who = (
+        author = (
             f"version {entry.challenger or entry.version}"
             if entry.challenger or entry.version
             else f"run {entry.run or place}"
@@ -257,11 +257,11 @@ def _rejected(entries: Sequence[Decision], times: Sequence[datetime]) -> dict[st
                 "approval",
                 "rejected" | "expired",
             ):
-                rejected[who] = time
+                rejected[author] = time
             case ("crown", "failed") | ("retrain", "below the gate"):
-                rejected[who] = time
+                rejected[author] = time
             case ("approval", "asked"):
-                rejected.pop(who, None)
+                rejected.pop(author, None)
     return rejected
 
 

@@ -148,10 +148,10 @@ def _beats_again(client: SyncPrefectClient, run: FlowRun, since: datetime) -> bo
 
     The run's machine may have another clock than the server, which ``since`` is of.
     """
-    beats = known = _heartbeats(client, run)
+    beats = previous = _heartbeats(client, run)
     between = beats[0] - beats[1] if len(beats) > 1 else PREFECTS_HEARTBEAT
     until = time.monotonic() + (min(between, PREFECTS_HEARTBEAT) + BEAT_LATE).total_seconds()
-    while not (beats and (beats[0] > since or beats[:1] != known[:1])):
+    while not (beats and (beats[0] > since or beats[:1] != previous[:1])):
         if time.monotonic() > until:
             return False
         time.sleep(LOOK_SECONDS)

@@ -101,11 +101,11 @@ def _scores(case: UseCase, manifest: Manifest, decision: Decision) -> str:
         rows.append(
             (name, f"{value:.4f}", "not known" if low is None else f"{low:.4f} to {high:.4f}")
         )
-    said = (
+    sentence = (
         f"Of its recipe on {decision.holdout or 'the hold-out'}, fitted on what came before; "
         "this version has learned those rows as well."
     )
-    parts = [said, _table(("metric", "score", "90 % interval"), rows)]
+    parts = [sentence, _table(("metric", "score", "90 % interval"), rows)]
     if decision.contest is not None:
         parts += ["### Against the champion", _contest(decision.contest)]
     else:
@@ -127,21 +127,21 @@ def _contest(contest: Contest) -> str:
         *contest.slices.items(),
     ]
     rows = []
-    for name, one in named:
+    for name, comparison in named:
         interval = (
             "not known"
-            if one.low is None or one.high is None
-            else f"{one.low:+.4f} to {one.high:+.4f}"
+            if comparison.low is None or comparison.high is None
+            else f"{comparison.low:+.4f} to {comparison.high:+.4f}"
         )
         rows.append(
             (
                 name,
-                one.metric,
-                _number(one.champion),
-                _number(one.challenger),
-                _number(one.gain, "+"),
+                comparison.metric,
+                _number(comparison.champion),
+                _number(comparison.challenger),
+                _number(comparison.gain, "+"),
                 interval,
-                f"{one.rows:,}",
+                f"{comparison.rows:,}",
             )
         )
     return _table(
@@ -160,25 +160,25 @@ def _contest(contest: Contest) -> str:
 
 def _data(manifest: Manifest, dataset: DatasetVersion) -> str:
     rows = []
-    for one in dataset.periods:
-        if one.period in manifest.trained_on:
-            bad = sum(one.quarantine.values())
+    for period in dataset.periods:
+        if period.period in manifest.trained_on:
+            bad = sum(period.quarantine.values())
             rows.append(
                 (
-                    one.period,
-                    f"{one.rows:,}",
-                    f"{one.labelled:,}",
+                    period.period,
+                    f"{period.rows:,}",
+                    f"{period.labelled:,}",
                     f"{bad:,}",
-                    f"`{one.sha256[:16]}`",
+                    f"`{period.sha256[:16]}`",
                 )
             )
-    said = (
+    sentence = (
         f"Dataset version `{manifest.dataset_version}`, from {dataset.source}. It was "
         "fitted on "
         "the labelled rows of these periods:"
     )
     return "\n\n".join(
-        [said, _table(("period", "rows", "labelled", "in quarantine", "SHA-256"), rows)]
+        [sentence, _table(("period", "rows", "labelled", "in quarantine", "SHA-256"), rows)]
     )
 
 
@@ -195,35 +195,35 @@ def _inputs(case: UseCase, manifest: Manifest) -> str:
         )
     )
     rows = []
-    for one in sorted(
+    for feature in sorted(
         manifest.features, key=lambda feature: -manifest.drift_importance.get(feature.name, 0.0)
     ):
         weight, limit = (
-            manifest.drift_importance.get(one.name),
-            manifest.drift_thresholds.get(one.name),
+            manifest.drift_importance.get(feature.name),
+            manifest.drift_thresholds.get(feature.name),
         )
         bounds = (
             ""
-            if one.low is None and one.high is None
-            else f"{_bound(one.low)} to {_bound(one.high)}"
+            if feature.low is None and feature.high is None
+            else f"{_bound(feature.low)} to {_bound(feature.high)}"
         )
-        seen = f"{len(one.categories)} categories" if one.categories else bounds
+        values = f"{len(feature.categories)} categories" if feature.categories else bounds
         watched = "not watched" if limit is None else f"{limit:.3f}"
         rows.append(
             (
-                one.name,
-                one.kind,
-                seen,
-                "yes" if one.nullable else "no",
+                feature.name,
+                feature.kind,
+                values,
+                "yes" if feature.nullable else "no",
                 _share(weight),
                 watched,
-                one.description,
+                feature.description,
             )
         )
     limits = {
         name: far
         for name, far in manifest.drift_thresholds.items()
-        if name not in {one.name for one in manifest.features}
+        if name not in {feature.name for feature in manifest.features}
     }
     others = [
         f"The distribution of its {name} is watched too, with threshold {far:.3f}."
@@ -239,10 +239,10 @@ def _inputs(case: UseCase, manifest: Manifest) -> str:
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     lines = [list(head), *map(list, rows)]
-    drawn = [
+    pictures = [
         f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
     ]
-    return "\n".join([drawn[0], f"|{'---|' * len(lines[0])}", *drawn[1:]])
+    return "\n".join([pictures[0], f"|{'---|' * len(lines[0])}", *pictures[1:]])
 
 
 def _number(value: float | None, sign: str = "") -> str:

@@ -75,7 +75,7 @@ def refused(contest: Decision, answer: Decision) -> str:
 def in_a_sentence(decision: Decision) -> str:
     """Verdict, scores, gate, rows and reasons of a contest."""
     gate, rows = load(decision.use_case).gate, decision.facts.get("rows")
-    judged = (
+    verdict = (
         f" on {_count(rows)} of {decision.holdout}"
         if isinstance(rows, float)
         else f" on {decision.holdout}"
@@ -86,7 +86,7 @@ def in_a_sentence(decision: Decision) -> str:
     )
     return (
         f"{decision.verdict}: {_scores(decision, gate)}, "
-        f"{against_gate(gate, decision.gate_score)},{judged}{blocks}. {reasons}"
+        f"{against_gate(gate, decision.gate_score)},{verdict}{blocks}. {reasons}"
     )
 
 

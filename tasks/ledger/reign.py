@@ -159,8 +159,8 @@ def _version_of(
         if holder is not None and holder.number == entry.version
         else models.versions(entry.use_case)
     )
-    found = {version.number: version for version in there}
-    version, sha256 = found.get(entry.version), entry.facts.get(PACKAGE_SHA256)
+    versions = {version.number: version for version in there}
+    version, sha256 = versions.get(entry.version), entry.facts.get(PACKAGE_SHA256)
     return (
         None if version is None or sha256 not in (None, version.tags.get(DIGEST_TAG)) else version
     )
@@ -212,9 +212,9 @@ def _crowning_until(reign: Reign) -> datetime | None:
     """Until when the crowning of the version with the alias may take; ``None`` where none was begun
     and left without an end.
     """
-    said = reign.holder.tags.get(CROWNING, ENDED) if reign.holder else ENDED
+    state = reign.holder.tags.get(CROWNING, ENDED) if reign.holder else ENDED
     try:
-        return datetime.fromisoformat(said)
+        return datetime.fromisoformat(state)
     except ValueError:
         return None
 
@@ -338,15 +338,15 @@ def _compare_service(reign: Reign) -> None:
     if served == reign.champion:
         return
     if reign.champion is not None:
-        said = "the service serves version %s of %s, and the champion is version %s: %s"
+        message = "the service serves version %s of %s, and the champion is version %s: %s"
         get_run_logger().warning(
-            said, served, reign.use_case, reign.champion, described.get("last_error")
+            message, served, reign.use_case, reign.champion, described.get("last_error")
         )
         return
-    known = reign.entry is not None or any(
+    is_known = reign.entry is not None or any(
         entry.version == served for entry in read(lake(), reign.use_case) if entry.kind == "crown"
     )
-    if not known and any(
+    if not is_known and any(
         version.number == served for version in registry().versions(reign.use_case)
     ):
         raise CrownUnclear(

@@ -35,7 +35,7 @@ def first_champion(
     """There was nobody to contest: the gate alone decided. ``provisional``: on too little evidence,
     and why.
     """
-    found = {
+    values = {
         "version": version,
         "candidate": candidate,
         "metric": say.metric(metric),
@@ -43,7 +43,7 @@ def first_champion(
         "gate": gate,
     }
     return Message(
-        headline=say("first.provisional" if provisional else "first", use_case=use_case, **found),
+        headline=say("first.provisional" if provisional else "first", use_case=use_case, **values),
         facts={} if rows is None else {say("judged on"): say("rows", rows=rows)},
         details=(provisional,) if provisional else (),
         links=links,
@@ -295,9 +295,11 @@ def rolled_back(
     """``seconds`` from the alias to the service's word that it serves ``version``; ``None``: not
     measured.
     """
-    said = say("rolled back", use_case=use_case, from_version=from_version, version=version)
+    message = say("rolled back", use_case=use_case, from_version=from_version, version=version)
     return Message(
-        headline=said if seconds is None else say("rolled back.after", said=said, seconds=seconds),
+        headline=message
+        if seconds is None
+        else say("rolled back.after", said=message, seconds=seconds),
         details=(reason,) if reason else (),
         links=links,
         emoji=":rewind:",
@@ -319,9 +321,13 @@ def adopted(
     """A crown without a contest. ``seconds`` from the alias to the service's word; ``None``: the
     version had the alias already.
     """
-    said = say("adopted", use_case=use_case, version=version, before=champion_before or say("none"))
+    message = say(
+        "adopted", use_case=use_case, version=version, before=champion_before or say("none")
+    )
     return Message(
-        headline=said if seconds is None else say("rolled back.after", said=said, seconds=seconds),
+        headline=message
+        if seconds is None
+        else say("rolled back.after", said=message, seconds=seconds),
         details=(reason,),
         links=links,
         emoji=":crown:",
@@ -342,8 +348,8 @@ def crown_vacated(
     """``by`` took the crown from whoever had it: the next first champion is judged by the gate
     alone.
     """
-    said = say("vacated", use_case=use_case, by=by, before=champion_before or say("none"))
-    return Message(headline=said, details=(why,), links=links, emoji=":crown:", broadcast=True)
+    message = say("vacated", use_case=use_case, by=by, before=champion_before or say("none"))
+    return Message(headline=message, details=(why,), links=links, emoji=":crown:", broadcast=True)
 
 
 @spoken

@@ -105,12 +105,12 @@ def training_finished(
     ``hpo``: whether a search follows when it does not; where none does, ``outcome`` says how the
     run ends. The hold-out has ``rows``."""
     name, score = say.metric(metric), say.number(scores[best])
-    said = "gate.passed" if passed else "gate.missed.hpo" if hpo else "gate.missed"
+    key = "gate.passed" if passed else "gate.missed.hpo" if hpo else "gate.missed"
     short = "gate.passed.step" if passed else "gate.hpo.step" if hpo else "gate.missed.step"
     status: Status = "done" if passed else "running" if hpo else "failed"
     return Message(
         headline=say(
-            said, use_case=use_case, best=best, metric=name, score=score, holdout=holdout, gate=gate
+            key, use_case=use_case, best=best, metric=name, score=score, holdout=holdout, gate=gate
         ),
         facts={
             **{candidate: f"{name} {say.number(value)}" for candidate, value in scores.items()},
@@ -147,20 +147,20 @@ def tuning_finished(
 
     ``why`` is how the search came to it: "best of 20 trials, 11 pruned". ``outcome``: how the run
     ends where that does not pass."""
-    found = {
+    values = {
         "candidate": candidate,
         "metric": say.metric(metric),
         "after": say.number(after),
         "gate": gate,
     }
-    said = "hpo.passed" if passed else "hpo.missed"
+    key = "hpo.passed" if passed else "hpo.missed"
     return Message(
-        headline=say(said, use_case=use_case, before=say.number(before), **found),
+        headline=say(key, use_case=use_case, before=say.number(before), **values),
         facts={say("search"): why, **{name: _short(value) for name, value in params.items()}},
         details=() if passed else (say("hpo.none"), *([outcome] if outcome else [])),
         links=links,
         emoji=":white_check_mark:" if passed else ":no_entry:",
-        steps=(say.step("gate", "done" if passed else "failed", say(f"{said}.step", **found)),),
+        steps=(say.step("gate", "done" if passed else "failed", say(f"{key}.step", **values)),),
         closes="" if passed else "skipped",
     )
 

@@ -41,12 +41,14 @@ def drift_checked(
         raise ValueError(f"Unknown drift verdict {verdict!r}; known: {', '.join(_DRIFT)}.")
     if verdict == "stable" and not tell_stable:
         return None
-    said = say(f"drift.{verdict}", use_case=use_case, window=window)
+    message = say(f"drift.{verdict}", use_case=use_case, window=window)
     listed = ", ".join(f"{name} {times:.1f}×" for name, times in columns.items()) or say("none")
     return Message(
-        headline=said
+        headline=message
         if share is None
-        else say("drift.measured", said=said, share=say.percent(share), limit=say.percent(limit)),
+        else say(
+            "drift.measured", said=message, share=say.percent(share), limit=say.percent(limit)
+        ),
         facts={say("drift.columns"): listed} if columns else {},
         details=(*reasons, say("drift.quarantined")) if verdict == "broken" else reasons,
         links=links,

@@ -67,13 +67,13 @@ def spoken(make: Callable[Concatenate[Say, P], M]) -> Callable[P, M]:
         message = make(Say("en"), *args, **kwargs)
         if message is None:
             return message
-        made = {
+        by_language = {
             language: make(Say(language), *args, **kwargs)
             for language in CATALOGUES
             if language != "en"
         }
         others: dict[str, Message] = {
-            language: one for language, one in made.items() if one is not None
+            language: text for language, text in by_language.items() if text is not None
         }
         return cast(M, replace(message, translations=others))
 

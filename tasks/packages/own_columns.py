@@ -36,10 +36,10 @@ def as_champion(case: UseCase, manifest: Manifest) -> UseCase:
     A column that the use case dropped is judged by its distance alone: nobody says what it may hold
     any more.
     """
-    known = {column.name: column for column in case.columns}
+    declared = {column.name: column for column in case.columns}
 
     def column(feature: Feature) -> Column:
-        own = known.get(feature.name)
+        own = declared.get(feature.name)
         if own is not None and own.kind == feature.kind:
             return own
         return Column(
@@ -80,8 +80,8 @@ def own_rows(
 
 def _lacking(features: Mapping[str, Feature], rows: pl.DataFrame) -> dict[str, str]:
     """The features that ``rows`` cannot give, and why."""
-    found = {name: _misfit(feature, rows) for name, feature in features.items()}
-    return {name: why for name, why in found.items() if why}
+    misfits = {name: _misfit(feature, rows) for name, feature in features.items()}
+    return {name: why for name, why in misfits.items() if why}
 
 
 def _misfit(feature: Feature, rows: pl.DataFrame) -> str:
@@ -95,19 +95,19 @@ def _misfit(feature: Feature, rows: pl.DataFrame) -> str:
         return f"is {now[0] if now else values.dtype} now and was a {feature.kind}"
     if not feature.nullable and values.null_count():
         return f"is null in {values.null_count()} rows, and was never null"
-    known = values.drop_nulls()
+    present = values.drop_nulls()
     if (
         feature.categories
         and fits
-        and len(known)
-        and not known.cast(pl.String).is_in(feature.categories).any()
+        and len(present)
+        and not present.cast(pl.String).is_in(feature.categories).any()
     ):
         return f"has none of the values that it knew, such as {feature.categories[0]!r}"
     return ""
 
 
 def _filled(
-    case: UseCase, rows: pl.DataFrame, other: pl.DataFrame, wanted: Mapping[str, Feature]
+    case: UseCase, rows: pl.DataFrame, other: pl.DataFrame, features: Mapping[str, Feature]
 ) -> pl.DataFrame:
     """``rows`` with those of the ``wanted`` columns that ``other`` has for every one of them, by
     the use case's key.
@@ -115,19 +115,23 @@ def _filled(
     keys = list(case.key)
     if not set(keys) <= set(other.columns):
         return rows
-    names = list(_fitting(wanted, other))
+    names = list(_fitting(features, other))
     if not names:
         return rows
-    typed = [KINDS[wanted[name].kind].normalize(name) for name in names]
+    typed = [KINDS[features[name].kind].normalize(name) for name in names]
     same_keys = [pl.col(key).cast(rows.schema[key], strict=False) for key in keys]
-    known = other.select(*same_keys, *typed, pl.lit(True).alias(_THERE)).unique(keys, keep="first")
-    joined = rows.drop(names, strict=False).join(known, on=keys, how="left", maintain_order="left")
+    matching = other.select(*same_keys, *typed, pl.lit(True).alias(_THERE)).unique(
+        keys, keep="first"
+    )
+    joined = rows.drop(names, strict=False).join(
+        matching, on=keys, how="left", maintain_order="left"
+    )
     return rows if joined[_THERE].null_count() else joined.drop(_THERE)
 
 
-def _fitting(wanted: Mapping[str, Feature], other: pl.DataFrame) -> Iterator[str]:
+def _fitting(features: Mapping[str, Feature], other: pl.DataFrame) -> Iterator[str]:
     """Nulls are judged on the rows that are scored, and not on all of ``other``."""
-    for name, feature in wanted.items():
+    for name, feature in features.items():
         some = other.filter(pl.col(name).is_not_null()) if name in other.columns else other
         if not _misfit(feature, some):
             yield name

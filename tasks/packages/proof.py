@@ -83,7 +83,7 @@ def with_nulls(case: UseCase, rows: pl.DataFrame, seed: int) -> pl.DataFrame:
     """A hundred of ``rows`` with nulls and unknown categories wherever the service lets them
     through.
     """
-    return _with_nulls(case, rows, np.random.default_rng(seed), wanted=100)
+    return _with_nulls(case, rows, np.random.default_rng(seed), count=100)
 
 
 def _beside_thresholds(
@@ -94,29 +94,29 @@ def _beside_thresholds(
     """
     if not splits:
         return matrix[:0]
-    moved = matrix[chance.integers(0, len(matrix), rows)].copy()
+    nudged = matrix[chance.integers(0, len(matrix), rows)].copy()
     features = chance.choice(list(splits), rows)
     for row, feature in enumerate(features):
         at = chance.choice(splits[int(feature)])
-        moved[row, feature] = chance.choice(
+        nudged[row, feature] = chance.choice(
             [at, np.nextafter(at, np.inf), np.nextafter(at, -np.inf)]
         )
-    return moved
+    return nudged
 
 
 def _with_nulls(
-    case: UseCase, rows: pl.DataFrame, chance: np.random.Generator, wanted: int = 500
+    case: UseCase, rows: pl.DataFrame, chance: np.random.Generator, count: int = 500
 ) -> pl.DataFrame:
     """Real rows with nulls and unknown categories wherever the service lets them through: in all
     such places in the first.
     """
-    some = rows.select(case.column_names)[chance.integers(0, len(rows), wanted)]
+    some = rows.select(case.column_names)[chance.integers(0, len(rows), count)]
     for column in case.columns:
         for value in [
             *KINDS[column.kind].unknown_values,
             *[None] * column.nullable,
         ]:
-            changed = chance.random(wanted) < 0.3
+            changed = chance.random(count) < 0.3
             changed[0] = True
             some = some.with_columns(
                 pl.when(pl.Series(changed))

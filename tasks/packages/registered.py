@@ -20,7 +20,7 @@ _WAY = (
 
 
 @contextmanager
-def opened(registry: ModelRegistry, version: ModelVersion) -> Iterator[tuple[Package, Path]]:
+def open_package(registry: ModelRegistry, version: ModelVersion) -> Iterator[tuple[Package, Path]]:
     """The version's package, verified as the service verifies it, and its folder, which is removed
     afterwards.
 
@@ -40,5 +40,5 @@ def opened(registry: ModelRegistry, version: ModelVersion) -> Iterator[tuple[Pac
 
 def read_manifest(registry: ModelRegistry, version: ModelVersion) -> Manifest:
     """The manifest of the version's package."""
-    with opened(registry, version) as (package, _):
+    with open_package(registry, version) as (package, _):
         return package.manifest

@@ -76,10 +76,10 @@ def draw_sample(case: UseCase, rows: pl.DataFrame, seed: int) -> pl.DataFrame:
     of_a_class = max(ROWS_OF_A_CLASS, case.minimum_training_rows)
     order = pl.int_range(len(rows), eager=True).shuffle(seed)
     truth = rows[case.label]
-    drawn = [
+    samples = [
         order.filter(truth.gather(order) == value).head(of_a_class) for value in truth.unique()
     ]
     for name in case.column_names:
         is_null = rows[name].is_null().gather(order)
-        drawn += [order.filter(mask).head(ROWS_OF_A_KIND) for mask in (is_null, ~is_null)]
-    return rows[pl.concat(drawn).unique(maintain_order=True)]
+        samples += [order.filter(mask).head(ROWS_OF_A_KIND) for mask in (is_null, ~is_null)]
+    return rows[pl.concat(samples).unique(maintain_order=True)]

@@ -54,22 +54,22 @@ def replay_history(
 
 
 @task(**PATIENT)
-def report_backtest(found: Backtest) -> None:
+def report_backtest(backtest: Backtest) -> None:
     """Into the lake, and onto the run's page: a table of the strategies, one of the periods, a
     plot.
     """
-    use_case, metric = found.use_case, load(found.use_case).gate.metric.name
+    use_case, metric = backtest.use_case, load(backtest.use_case).gate.metric.name
     lake().write(
-        f"reports/{use_case}/backtest/{found.dataset_version}-from-{found.start}.json",
-        found.model_dump_json(indent=1).encode(),
+        f"reports/{use_case}/backtest/{backtest.dataset_version}-from-{backtest.start}.json",
+        backtest.model_dump_json(indent=1).encode(),
     )
     create_markdown_artifact(
-        in_words(found, metric),
+        in_words(backtest, metric),
         key=artifact_key(use_case, "backtest"),
         description="What the policy would have done",
     )
     create_table_artifact(
-        [_line(one, metric) for one in found.replays.values()],
+        [_line(replay, metric) for replay in backtest.replays.values()],
         key=artifact_key(use_case, "backtest-strategies"),
     )
     periods = [
@@ -78,72 +78,81 @@ def report_backtest(found: Backtest) -> None:
             **period.model_dump(exclude={"reasons"}),
             "why": "; ".join(period.reasons),
         }
-        for name, replay in found.replays.items()
+        for name, replay in backtest.replays.items()
         for period in replay.periods
     ]
     create_table_artifact(
         periods,
         key=artifact_key(use_case, "backtest-periods"),
-        description=f"From {found.first_champion} on",
+        description=f"From {backtest.first_champion} on",
     )
-    replays = {name: replay.periods for name, replay in found.replays.items()}
+    replays = {name: replay.periods for name, replay in backtest.replays.items()}
     show_picture(
         use_case,
         "backtest-plot",
         plots.png(draw_backtest(replays, metric)),
         f"{metric_name(metric)} of whoever served",
     )
-    said = "backtest use_case=%s from=%s retrains=%d promoted=%d fit_seconds=%.1f"
-    policy = found.replays["policy"]
+    message = "backtest use_case=%s from=%s retrains=%d promoted=%d fit_seconds=%.1f"
+    policy = backtest.replays["policy"]
     get_run_logger().info(
-        said, use_case, found.start, policy.retrains, policy.count("promoted"), policy.fit_seconds
+        message,
+        use_case,
+        backtest.start,
+        policy.retrains,
+        policy.count("promoted"),
+        policy.fit_seconds,
     )
 
 
-def in_short(found: Backtest) -> str:
+def in_short(backtest: Backtest) -> str:
     """What the policy did, and what it gained, in a sentence."""
-    name, policy = metric_name(load(found.use_case).gate.metric.name), found.replays["policy"]
+    name, policy = metric_name(load(backtest.use_case).gate.metric.name), backtest.replays["policy"]
     gains = ", ".join(
-        f"{number(gain.gain, signed=True)} against {other!r}" for other, gain in found.gains.items()
+        f"{number(gain.gain, signed=True)} against {other!r}"
+        for other, gain in backtest.gains.items()
     )
     did = (
         f"{policy.retrains} retrains, {policy.count('promoted')} promoted, {name} "
         f"{number(policy.pooled)}"
     )
     return (
-        f"From {found.start} on, {found.first_champion} first: {did} ({gains}). Nothing was "
+        f"From {backtest.start} on, {backtest.first_champion} first: {did} ({gains}). Nothing was "
         "decided."
     )
 
 
-def _line(one: Replay, metric: str) -> dict[str, Any]:
+def _line(replay: Replay, metric: str) -> dict[str, Any]:
     return {
-        "strategy": one.strategy,
-        "drifted": one.drifted if one.strategy == "policy" else None,
-        "refused": one.count("refused"),
-        "retrains": one.retrains,
-        "promoted": one.count("promoted"),
-        "fit seconds": round(one.fit_seconds, 1),
-        f"{metric} of all rows": None if one.pooled is None else round(one.pooled, 4),
+        "strategy": replay.strategy,
+        "drifted": replay.drifted if replay.strategy == "policy" else None,
+        "refused": replay.count("refused"),
+        "retrains": replay.retrains,
+        "promoted": replay.count("promoted"),
+        "fit seconds": round(replay.fit_seconds, 1),
+        f"{metric} of all rows": None if replay.pooled is None else round(replay.pooled, 4),
     }
 
 
-def in_words(found: Backtest, metric: str) -> str:
+def in_words(backtest: Backtest, metric: str) -> str:
     """The strategies side by side, and what the policy gained, as Markdown."""
     name = metric_name(metric)
     lines = [
-        f"# Backtest from {found.start}, first champion {found.first_champion}",
+        f"# Backtest from {backtest.start}, first champion {backtest.first_champion}",
         f"| strategy | drifted | refused | retrains | promoted | fit seconds | {name} |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
-    for one in found.replays.values():
-        drifted = str(one.drifted) if one.strategy == "policy" else "-"
-        counts = f"{drifted} | {one.count('refused')} | {one.retrains} | {one.count('promoted')}"
+    for replay in backtest.replays.values():
+        drifted = str(replay.drifted) if replay.strategy == "policy" else "-"
+        counts = (
+            f"{drifted} | {replay.count('refused')} | {replay.retrains} | "
+            f"{replay.count('promoted')}"
+        )
         lines.append(
-            f"| {one.strategy} | {counts} | {one.fit_seconds:.1f} | {number(one.pooled)} |"
+            f"| {replay.strategy} | {counts} | {replay.fit_seconds:.1f} | {number(replay.pooled)} |"
         )
     lines.append("")
-    for other, gain in found.gains.items():
+    for other, gain in backtest.gains.items():
         against = "never retraining" if other == "never" else "retraining each month"
         interval = (
             "not known"

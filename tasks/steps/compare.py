@@ -13,7 +13,7 @@ from tasks.messages.announcements import metric_name, number
 from tasks.outside.blocks_of_run import PATIENT, artifact_key, lake, registry
 from tasks.packages.own_columns import OtherColumns, own_rows
 from tasks.packages.packaging import score_rows
-from tasks.packages.registered import opened
+from tasks.packages.registered import open_package
 from usecases.definition import load
 
 
@@ -35,7 +35,7 @@ def compare_versions(
     rows_seen, scores = Seen(case, rows, rows_in(lake(), case)), []
     sha256 = dataset.digests([window])[window]
     for version in (champion, challenger):
-        with opened(store, store.version(use_case, version)) as (package, _):
+        with open_package(store, store.version(use_case, version)) as (package, _):
             if unfair := why_unfair(
                 f"version {version}", package.manifest.trained_on, window, sha256, rows_seen
             ):
@@ -75,9 +75,9 @@ def report_comparison(
     table = [
         {
             name: round(value, 4) if isinstance(value, float) else value
-            for name, value in fields_of(one).items()
+            for name, value in fields_of(comparison).items()
         }
-        for one in (contest.main, *contest.guards)
+        for comparison in (contest.main, *contest.guards)
     ]
     create_table_artifact(
         table,

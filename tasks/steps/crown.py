@@ -21,7 +21,7 @@ from tasks.ledger.entries import read, record, stamp
 from tasks.ledger.reign import CROWNING, ENDED, PACKAGE_SHA256
 from tasks.messages.announcements import adopted, deployed, deployment_failed, rolled_back
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, service, tell
-from tasks.packages.registered import opened
+from tasks.packages.registered import open_package
 from usecases.definition import load
 
 CROWNED_AT = "laurel.crowned_at"
@@ -72,7 +72,7 @@ def crown(version: ModelVersion, why: Crowning) -> float:
     cannot serve and ``ChampionChanged``, each before anything is changed; ``NotServed`` after the
     alias is back with whoever had it."""
     use_case, store = version.use_case, registry()
-    with opened(store, version) as (package, _):
+    with open_package(store, version) as (package, _):
         pass
     _check_champion(store, version, why)
     patience = Settings.read().promote_timeout_seconds
@@ -171,8 +171,15 @@ def stands(entries: Sequence[Entry], decision: Decision) -> bool:
     of the ledger.
     """
 
-    def event(one: Decision) -> tuple[Any, ...]:
-        return one.run, one.kind, one.verdict, one.version, one.challenger, one.champion
+    def event(decision: Decision) -> tuple[Any, ...]:
+        return (
+            decision.run,
+            decision.kind,
+            decision.verdict,
+            decision.version,
+            decision.challenger,
+            decision.champion,
+        )
 
     return decision.run is not None and any(event(entry) == event(decision) for entry in entries)
 

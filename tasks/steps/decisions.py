@@ -23,11 +23,11 @@ def record_decision(decision: Decision, challenger: ModelVersion) -> None:
     """Into the ledger, onto the version's tags, into the run's artifacts, and to people."""
     use_case = decision.use_case
     entry = record(decision)
-    told = {
+    values = {
         "laurel.verdict": decision.verdict,
         "laurel.reasons": "; ".join(decision.reasons)[:4000],
     }
-    registry().tag(challenger, {**told, "laurel.decision": path_of(use_case, entry.sequence)})
+    registry().tag(challenger, {**values, "laurel.decision": path_of(use_case, entry.sequence)})
     create_markdown_artifact(
         _in_words(decision),
         key=artifact_key(use_case, "contest"),
@@ -42,12 +42,12 @@ def record_decision(decision: Decision, challenger: ModelVersion) -> None:
         show_picture(
             use_case, "contest-interval", picture, "Right of the line the challenger is better"
         )
-    said = "contest use_case=%s challenger=%s verdict=%s: %s"
+    message = "contest use_case=%s challenger=%s verdict=%s: %s"
     get_run_logger().info(
-        said, use_case, challenger.number, decision.verdict, "; ".join(decision.reasons)
+        message, use_case, challenger.number, decision.verdict, "; ".join(decision.reasons)
     )
-    gate, counted = load(use_case).gate.threshold, decision.facts.get("rows")
-    rows = int(counted) if isinstance(counted, float) else None
+    gate, row_count = load(use_case).gate.threshold, decision.facts.get("rows")
+    rows = int(row_count) if isinstance(row_count, float) else None
     links = {"MLflow version": registry().version_url(challenger)}
     if decision.champion is None and decision.promoted:
         tell(
@@ -100,16 +100,19 @@ def _in_words(decision: Decision) -> str:
         *(("guard", guard) for guard in contest.guards),
         *contest.slices.items(),
     ]
-    for name, one in named:
+    for name, comparison in named:
         scores = (
-            f"{number(one.champion)} | {number(one.challenger)} | {number(one.gain, signed=True)}"
+            f"{number(comparison.champion)} | {number(comparison.challenger)} | "
+            f"{number(comparison.gain, signed=True)}"
         )
         interval = (
             "not known"
-            if one.low is None
-            else f"[{number(one.low, signed=True)}, {number(one.high, signed=True)}]"
+            if comparison.low is None
+            else f"[{number(comparison.low, signed=True)}, {number(comparison.high, signed=True)}]"
         )
-        lines.append(f"| {name} | {one.metric} | {scores} | {interval} | {one.rows:,} |")
+        lines.append(
+            f"| {name} | {comparison.metric} | {scores} | {interval} | {comparison.rows:,} |"
+        )
     kind = (
         f"{contest.replicates} paired bootstrap replicates of {contest.blocks} whole blocks, "
         f"seed {contest.seed}"
@@ -120,24 +123,24 @@ def _in_words(decision: Decision) -> str:
             "Too small to be judged: "
             + ", ".join(f"{name} ({rows:,} rows)" for name, rows in contest.unjudged.items()),
         ]
-    told = (
+    sentence = (
         f"The interval holds {2 * contest.confidence - 1:.0%}: {kind}. Those of guards and "
         "slices hold together."
     )
-    return "\n".join([*lines, "", told, *_of_the_package(decision)])
+    return "\n".join([*lines, "", sentence, *_of_the_package(decision)])
 
 
 def _judged(decision: Decision) -> str:
     """Score, gate and rows, where there is a table of scores and where there is none."""
     gate, rows = load(decision.use_case).gate, decision.facts.get("rows")
-    counted = (
+    counts = (
         f"{rows:,.0f} rows ({decision.facts.get('positives'):,.0f} positive)"
         if isinstance(rows, float)
         else "rows that are not known"
     )
     return (
         f"{gate.metric.name} {number(decision.gate_score)}, "
-        f"{against_gate(gate, decision.gate_score)}; judged on {counted}."
+        f"{against_gate(gate, decision.gate_score)}; judged on {counts}."
     )
 
 
@@ -145,18 +148,21 @@ def _of_the_package(decision: Decision) -> list[str]:
     """How the challenger's package behaves, and how long it takes beside the champion's."""
     lines = []
     if decision.behaviours:
-        lines += ["", "| behaviour | | rows | of them hold |", "|---|---|---:|---:|"]
+        lines += ["", "| behaviour | | rows | rows that pass |", "|---|---|---:|---:|"]
         lines += [
-            f"| {one.name} | {'passes' if one.passed else 'fails'} | {one.rows:,} | {one.held:,} |"
-            for one in decision.behaviours
+            (
+                f"| {behaviour.name} | {'passes' if behaviour.passed else 'fails'} | "
+                f"{behaviour.rows:,} | {behaviour.held:,} |"
+            )
+            for behaviour in decision.behaviours
         ]
     if decision.latency:
         lines += ["", "| rows of a request | champion | challenger |", "|---:|---:|---:|"]
         lines += [
             (
-                f"| {one.rows} | {one.champion_milliseconds:.2f} ms | "
-                f"{one.challenger_milliseconds:.2f} ms |"
+                f"| {timing.rows} | {timing.champion_milliseconds:.2f} ms | "
+                f"{timing.challenger_milliseconds:.2f} ms |"
             )
-            for one in decision.latency
+            for timing in decision.latency
         ]
     return lines

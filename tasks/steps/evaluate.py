@@ -65,8 +65,12 @@ def judge_holdout(
     """
     truth, predicted = modelling.labels(case, rows), modelling.predict(fitted, case, rows)
     days = days_of(rows[case.event_time])
-    found = intervals(metrics_of(case), truth, predicted, days, seed)
-    bounds = {name: one.bounds for name, one in found.items() if one.bounds is not None}
+    bounds_by_metric = intervals(metrics_of(case), truth, predicted, days, seed)
+    bounds = {
+        name: interval.bounds
+        for name, interval in bounds_by_metric.items()
+        if interval.bounds is not None
+    }
     return Holdout(period, bounds, fit_calibration(predicted, truth, days))
 
 
@@ -127,8 +131,8 @@ def report_scores(plan: Plan, scored: list[Scored]) -> Scored:
         {"candidate": s.fitted.recipe.candidate, **_rounded(s.scores), "passes the gate": s.passed}
         for s in scored
     ]
-    said = f"Scores on {plan.holdout}; the gate is {metric.name} {case.gate.threshold:g}"
-    create_table_artifact(table, key=artifact_key(plan.use_case, "scores"), description=said)
+    message = f"Scores on {plan.holdout}; the gate is {metric.name} {case.gate.threshold:g}"
+    create_table_artifact(table, key=artifact_key(plan.use_case, "scores"), description=message)
     tell(
         training_finished(
             plan.use_case,
@@ -169,16 +173,16 @@ def tune_candidates(plan: Plan) -> Recipe | None:
             description=f"HPO of {candidate.name} for {plan.id}",
         )
 
-        def progress(done: int, trials: int, best: float, bar: Any = bar) -> None:
+        def progress(finished: int, trials: int, best: float, bar: Any = bar) -> None:
             get_run_logger().info(
                 "tuning use_case=%s trials=%d of %d best_%s=%.4f",
                 case.name,
-                done,
+                finished,
                 trials,
                 metric.name,
                 best,
             )
-            update_progress_artifact(bar, 100.0 * done / trials)
+            update_progress_artifact(bar, 100.0 * finished / trials)
 
         first = first_trials(candidate, plan.recipes)
         with core_threads() as threads:
@@ -240,9 +244,12 @@ def fit_and_score_tuned(plan: Plan, recipe: Recipe, before: Scored) -> Scored:
         example=modelling.inputs(case, rows.head(5)),
     )
     name = case.gate.metric.name
-    made = Fitted(recipe=recipe, run_id=run_id, rows=len(rows), fit_seconds=seconds)
+    candidate_run = Fitted(recipe=recipe, run_id=run_id, rows=len(rows), fit_seconds=seconds)
     best = Scored(
-        fitted=made, scores=scores, passed=case.gate.passes(scores[name]), rows=len(holdout)
+        fitted=candidate_run,
+        scores=scores,
+        passed=case.gate.passes(scores[name]),
+        rows=len(holdout),
     )
     tell(
         tuning_finished(
@@ -276,11 +283,11 @@ def register_challenger(plan: Plan, best: Scored) -> ModelVersion:
     )
     origin = replace(origin, holdout=judge_holdout(case, fitted, plan.holdout, proof, plan.seed))
     with tempfile.TemporaryDirectory() as folder:
-        made = make_package(
+        package = make_package(
             Path(folder), case, fitted, origin, rows, proof, plan.seed, watched=False
         )
-        store.log_package(best.fitted.run_id, made.folder, draw(case, fitted, proof, plan.seed))
-    parity = made.manifest.parity
+        store.log_package(best.fitted.run_id, package.folder, draw(case, fitted, proof, plan.seed))
+    parity = package.manifest.parity
     proven = {
         "parity_rows": float(parity.rows),
         "parity_largest_difference": parity.largest_difference,
@@ -290,7 +297,7 @@ def register_challenger(plan: Plan, best: Scored) -> ModelVersion:
     version = store.register(
         plan.use_case,
         best.fitted.run_id,
-        made.sha256,
+        package.sha256,
         {
             "laurel.holdout": plan.holdout,
             "laurel.training": plan.id,
@@ -305,7 +312,7 @@ def register_challenger(plan: Plan, best: Scored) -> ModelVersion:
         "challenger use_case=%s version=%s parity=%s",
         plan.use_case,
         version.number,
-        made.manifest.parity,
+        package.manifest.parity,
     )
     return version
 
@@ -314,12 +321,12 @@ def draw(case: UseCase, fitted: "Pipeline", rows: pl.DataFrame, seed: int) -> di
     """The plots of a registered model, by artifact path."""
     truth, predicted = modelling.labels(case, rows), modelling.predict(fitted, case, rows)
     matrix = fitted.named_steps["encode"].transform(modelling.inputs(case, rows))
-    lost = permutation_importance(
+    losses = permutation_importance(
         fitted.named_steps["model"], matrix, truth, case.gate.metric, seed
     )
     names = [column.name for column in case.matrix_columns]
     return {
         "plots/roc.png": plots.roc(truth, predicted),
         "plots/calibration.png": plots.calibration(truth, predicted),
-        "plots/importance.png": plots.importance(names, lost, case.gate.metric),
+        "plots/importance.png": plots.importance(names, losses, case.gate.metric),
     }

@@ -30,20 +30,20 @@ def find_periods(use_case: str, through: str | None, since: str | None) -> list[
     """Complete periods of the source up to ``through``, from ``since`` on. Raises ``NoPeriod``,
     ``SourceError``.
     """
-    known = source_of(load(use_case)).periods()
+    available = source_of(load(use_case)).periods()
     first, last = since and period_named(since), through and period_named(through)
-    wanted = [
+    selected = [
         name
-        for name in known
+        for name in available
         if (not last or period_named(name) <= last) and (not first or period_named(name) >= first)
     ]
-    if not wanted or (through is not None and through not in known):
-        has = f"{known[0]} to {known[-1]}" if known else "nothing"
+    if not selected or (through is not None and through not in available):
+        has = f"{available[0]} to {available[-1]}" if available else "nothing"
         raise NoPeriod(
             f"The source of {use_case!r} has no complete period in "
             f"{since or 'the beginning'}..{through or 'now'}; it has {has}."
         )
-    return wanted
+    return selected
 
 
 @task(task_run_name="ingest {period}", **RESUMED)
@@ -53,7 +53,7 @@ def take_in(use_case: str, period: str) -> PeriodFile:
     """
     case = load(use_case)
     try:
-        taken = ingest_period(lake(), case, period)
+        period_file = ingest_period(lake(), case, period)
     except BatchRefused as refused:
         tell(ingest_refused(use_case, period=period, problems=[str(refused)]))
         raise
@@ -61,14 +61,14 @@ def take_in(use_case: str, period: str) -> PeriodFile:
         "ingested use_case=%s period=%s rows=%d quarantined=%d",
         use_case,
         period,
-        taken.rows,
-        sum(taken.quarantine.values()),
+        period_file.rows,
+        sum(period_file.quarantine.values()),
     )
-    return taken
+    return period_file
 
 
 @task(**RESUMED)
-def publish_dataset(use_case: str, taken: list[PeriodFile], since: str | None) -> DatasetVersion:
+def publish_dataset(use_case: str, files: list[PeriodFile], since: str | None) -> DatasetVersion:
     """Make the version of ``taken`` visible, with the periods before ``since`` from the version
     before.
 
@@ -88,37 +88,41 @@ def publish_dataset(use_case: str, taken: list[PeriodFile], since: str | None) -
                 file for file in before.periods if period_named(file.period) < period_named(since)
             ]
             verify_periods(store, case, before, earlier)
-    dataset, new = write_version(store, case, [*earlier, *taken])
-    said = "new" if new else "unchanged, nothing was written"
+    dataset, new = write_version(store, case, [*earlier, *files])
+    message = "new" if new else "unchanged, nothing was written"
     get_run_logger().info(
-        "dataset use_case=%s version=%s rows=%d: %s", use_case, dataset.version, dataset.rows, said
+        "dataset use_case=%s version=%s rows=%d: %s",
+        use_case,
+        dataset.version,
+        dataset.rows,
+        message,
     )
     create_markdown_artifact(
-        _validation_report(dataset, said),
+        _validation_report(dataset, message),
         key=artifact_key(use_case, "validation"),
         description=f"Validation of {dataset.version}",
     )
     return dataset
 
 
-def _validation_report(dataset: DatasetVersion, said: str) -> str:
+def _validation_report(dataset: DatasetVersion, message: str) -> str:
     lines = [
         f"# Dataset `{dataset.version}`",
         (
             f"{dataset.rows:,} rows of {dataset.window} from {dataset.source}; "
-            f"{dataset.quarantined:,} in quarantine; {said}."
+            f"{dataset.quarantined:,} in quarantine; {message}."
         ),
         "",
         "| period | rows | labelled | quarantined | why |",
         "|---|---:|---:|---:|---|",
     ]
-    for one in dataset.periods:
+    for period in dataset.periods:
         why = (
-            "; ".join(f"{reason} ({rows})" for reason, rows in list(one.quarantine.items())[:5])
+            "; ".join(f"{reason} ({rows})" for reason, rows in list(period.quarantine.items())[:5])
             or "–"
         )
         lines.append(
-            f"| {one.period} | {one.rows:,} | {one.labelled / one.rows:.1%} | "
-            f"{sum(one.quarantine.values()):,} | {why} |"
+            f"| {period.period} | {period.rows:,} | {period.labelled / period.rows:.1%} | "
+            f"{sum(period.quarantine.values()):,} | {why} |"
         )
     return "\n".join(lines)

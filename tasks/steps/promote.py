@@ -21,7 +21,7 @@ from tasks.ledger.outcomes import next_step
 from tasks.ledger.reign import find_champion
 from tasks.outside.blocks_of_run import RESUMED, lake, registry
 from tasks.packages.own_columns import OtherColumns, own_rows
-from tasks.packages.registered import opened
+from tasks.packages.registered import open_package
 from tasks.steps.approve.ask import asks_person
 from usecases.definition import UseCase, load
 
@@ -34,13 +34,13 @@ def find_challenger(use_case: str, number: str | None) -> ModelVersion:
     case, store = load(use_case), registry()
     if number is not None:
         return store.version(case.name, number)
-    found = store.at(case.name, CHALLENGER)
-    if found is None:
+    version = store.at(case.name, CHALLENGER)
+    if version is None:
         raise RegistryError(
             f"{use_case!r} has no challenger. Make one: prefect deployment run "
             f"'evaluate/{use_case}'."
         )
-    return found
+    return version
 
 
 @task(task_run_name="contest of version {challenger.number}", **RESUMED)
@@ -67,15 +67,15 @@ def _judge(
 ) -> Decision:
     holdout = challenger.tags.get("laurel.holdout", "")
     with ExitStack() as packages:
-        package, _ = packages.enter_context(opened(registry(), challenger))
+        package, _ = packages.enter_context(open_package(registry(), challenger))
         ground = _Ground.of(case, package.manifest, holdout)
-        who = f"challenger {challenger.number}"
-        unfair = ground.why_unfair(who, package.manifest) or other_schema(
-            case, who, package.manifest
+        contestant = f"challenger {challenger.number}"
+        unfair = ground.why_unfair(contestant, package.manifest) or other_schema(
+            case, contestant, package.manifest
         )
         other = None
         if champion is not None and not unfair:
-            theirs, _ = packages.enter_context(opened(registry(), champion))
+            theirs, _ = packages.enter_context(open_package(registry(), champion))
             other = ground.enter_champion(f"champion {champion.number}", theirs)
         judgement = decide(case, Contestant(package, ground.rows, unfair), other, seed)
     return Decision(
@@ -113,19 +113,19 @@ class _Ground:
         rows = read_periods(lake(), dataset, [holdout], case.label)
         return cls(case, dataset, holdout, rows, Seen(case, rows, rows_in(lake(), case)))
 
-    def why_unfair(self, who: str, manifest: Manifest) -> list[str]:
+    def why_unfair(self, contestant: str, manifest: Manifest) -> list[str]:
         sha256 = self.dataset.digests([self.holdout])[self.holdout]
-        return why_unfair(who, manifest.trained_on, self.holdout, sha256, self.seen)
+        return why_unfair(contestant, manifest.trained_on, self.holdout, sha256, self.seen)
 
-    def enter_champion(self, who: str, package: Package) -> Contestant:
+    def enter_champion(self, contestant: str, package: Package) -> Contestant:
         """The champion with its own columns of the rows; without any if it is of another schema."""
         manifest = package.manifest
-        if unfair := self.why_unfair(who, manifest):
+        if unfair := self.why_unfair(contestant, manifest):
             return Contestant(package, self.rows, unfair)
         try:
             return Contestant(package, _rows_of(self.case, manifest, self.rows, self.holdout))
         except OtherColumns as error:
-            reason = f"{who} cannot be scored: {error}"
+            reason = f"{contestant} cannot be scored: {error}"
             return Contestant(package, self.rows.clear(), [reason], unscored=True)
 
 

@@ -14,7 +14,7 @@ from tasks.ledger.model_card import as_page, model_card
 from tasks.models import modelling
 from tasks.outside.blocks_of_run import RESUMED, lake, registry
 from tasks.packages.packaging import Holdout, Origin, make_package
-from tasks.packages.registered import opened
+from tasks.packages.registered import open_package
 from tasks.steps.train import run_tags
 from usecases.definition import load, period_named
 
@@ -27,7 +27,7 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
     The recipe won, not the weights: the newest period is the one that tells most about the next.
     """
     case, store = load(challenger.use_case), registry()
-    with opened(store, challenger) as (package, _):
+    with open_package(store, challenger) as (package, _):
         won = package.manifest
     dataset = read_version(lake(), case.name, won.dataset_version)
     periods = (*sorted(won.trained_on, key=period_named), decision.holdout)
@@ -41,7 +41,7 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
         "laurel.refit_of": challenger.number,
         "laurel.holdout": decision.holdout,
     }
-    judged = Holdout(won.holdout or decision.holdout, won.holdout_intervals, won.calibration)
+    judged_on = Holdout(won.holdout or decision.holdout, won.holdout_intervals, won.calibration)
     provisional = str(decision.facts.get("provisional") or "")
     origin = Origin(
         won.recipe,
@@ -49,11 +49,11 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
         dataset.version,
         dataset.digests(periods),
         won.metrics,
-        judged,
+        judged_on,
         provisional,
     )
     with tempfile.TemporaryDirectory() as folder:
-        made = make_package(Path(folder), case, fitted, origin, rows, proof, seed)
+        refitted = make_package(Path(folder), case, fitted, origin, rows, proof, seed)
         run_id = store.log_run(
             case.name,
             f"{won.recipe} refit through {decision.holdout}",
@@ -66,13 +66,13 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
             tags=tags,
             model=fitted,
             example=modelling.inputs(case, rows.head(5)),
-            package=made.folder,
+            package=refitted.folder,
         )
     name = case.gate.metric.name
     version = store.register(
         case.name,
         run_id,
-        made.sha256,
+        refitted.sha256,
         {
             "laurel.refit_of": challenger.number,
             "laurel.recipe": won.recipe,
@@ -85,7 +85,7 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
         about=f"{case.title}. {case.question}",
     )
     store.tag(challenger, {"laurel.refit": version.number})
-    card = model_card(case, made.manifest, version.number, decision, dataset)
+    card = model_card(case, refitted.manifest, version.number, decision, dataset)
     store.log_texts(run_id, {"model_card.md": card, "model_card.html": as_page(card)})
     store.tag(version, {"laurel.model_card": store.artifact_url(run_id, "model_card.html")})
     return version

@@ -80,10 +80,10 @@ def _refuse_second(use_case: str, holders: list[FlowRun]) -> Refusal | None:
     """The word of the place: who holds it, and the way out."""
     names = ", ".join(f"{run.name!r} ({run.id})" for run in holders)
     way = " or ".join(f"prefect flow-run cancel {run.id}" for run in holders)
-    said = (
+    message = (
         f"another retrain of {use_case!r} is at work: run {names}. Let it end, or cancel it: {way}"
     )
-    return Refusal("running", said) if holders else None
+    return Refusal("running", message) if holders else None
 
 
 def _refuse(policy: RetrainPolicy, by_hand: bool, entries: list[Entry]) -> Refusal | None:
@@ -98,13 +98,13 @@ def _is_scheduled() -> bool:
 
 
 def _start(use_case: str, reason: str, by_hand: bool, entries: list[Entry]) -> None:
-    who = "the schedule" if _is_scheduled() else "a person" if by_hand else "the automation"
+    author = "the schedule" if _is_scheduled() else "a person" if by_hand else "the automation"
     start = Decision(
         use_case=use_case,
         kind="retrain",
         verdict="started",
         reasons=[reason],
-        facts={"started_by": who},
+        facts={"started_by": author},
         **stamp(),
     )
     record(start, after=entries[-1].sequence if entries else 0)
@@ -149,7 +149,7 @@ def failure_recorded(use_case: str) -> Iterator[None]:
 
 
 @task(**PATIENT)
-def record_end(use_case: str, verdict: str, said: str, version: str | None = None) -> None:
+def record_end(use_case: str, verdict: str, message: str, version: str | None = None) -> None:
     """What a retrain came to, in a word of ``Decision`` and a sentence; ``version`` is the one that
     it crowned.
 
@@ -161,14 +161,14 @@ def record_end(use_case: str, verdict: str, said: str, version: str | None = Non
             use_case=use_case,
             kind="retrain",
             verdict=verdict,
-            reasons=[said],
+            reasons=[message],
             version=version,
             promoted=promoted,
             **stamp(),
         )
     )
     if verdict == "nothing to do":  # every other end has been told by what led to it
-        tell(retrain_ended(use_case, outcome=said))
+        tell(retrain_ended(use_case, outcome=message))
 
 
 @task(**RESUMED)

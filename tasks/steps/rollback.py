@@ -37,16 +37,16 @@ def find_predecessor(use_case: str, number: str | None) -> Return:
         raise RegistryError(
             f"{use_case!r} has no champion to roll back from: the ledger crowned nobody."
         )
-    wanted = number if number is not None else predecessor(read(lake(), use_case), reign.champion)
-    if wanted is None:
+    target = number if number is not None else predecessor(read(lake(), use_case), reign.champion)
+    if target is None:
         raise RegistryError(
             f"The ledger of {use_case!r} has no champion before version {reign.champion}. "
             f"Name a version to go to: prefect deployment run 'rollback/{use_case}' --param "
             "version=<version>"
         )
-    if wanted == reign.champion:
-        raise RegistryError(f"Version {wanted} of {use_case!r} is the champion already.")
-    return Return(reign.champion, reign.alias, registry().version(use_case, wanted))
+    if target == reign.champion:
+        raise RegistryError(f"Version {target} of {use_case!r} is the champion already.")
+    return Return(reign.champion, reign.alias, registry().version(use_case, target))
 
 
 def predecessor(entries: Sequence[Decision], champion: str) -> str | None:

@@ -62,7 +62,7 @@ class Training(Frozen):
     @property
     def in_short(self) -> str:
         """What was fitted on what, in a sentence."""
-        recipes, rows = ", ".join(one.recipe.candidate for one in self.fitted), self.fitted[0].rows
+        recipes, rows = ", ".join(fit.recipe.candidate for fit in self.fitted), self.fitted[0].rows
         return (
             f"Training {self.plan.id}: {recipes} fitted on {rows:,} rows of "
             f"{self.plan.window}, "
@@ -92,8 +92,8 @@ def plan_training(
     ``HoldoutOfOneClass``, and ``CrownUnclear``."""
     case, dataset = load(use_case), read_version(lake(), use_case, dataset_version)
     labelled = dataset.labelled_periods
-    judged = holdout or (labelled[-1] if labelled else "")
-    periods = names_before(judged, labelled) if judged in labelled else ()
+    period = holdout or (labelled[-1] if labelled else "")
+    periods = names_before(period, labelled) if period in labelled else ()
     if not periods:
         raise DatasetMissing(
             f"Dataset {dataset.version} of {use_case!r} has labelled periods {labelled}: a "
@@ -104,24 +104,24 @@ def plan_training(
     champion, reigning = find_champion(use_case), None
     if champion is not None:
         manifest = read_manifest(registry(), champion)
-        if period_named(manifest.trained_through) >= period_named(judged):
+        if period_named(manifest.trained_through) >= period_named(period):
             seen = (
                 f"Champion {champion.number} of {use_case!r} has learned {manifest.trained_through}"
             )
             return NothingToDo(
                 reason=(
-                    f"{seen}; the latest labelled period is {judged}. Ingest a later one, with "
+                    f"{seen}; the latest labelled period is {period}. Ingest a later one, with "
                     "its labels."
                 )
             )
         reigning = _recipe_of(case, champion, manifest)
-    _check_classes(case, dataset, judged)
+    _check_classes(case, dataset, period)
     return Plan(
-        id=f"{judged}-{uuid4().hex[:8]}",
+        id=f"{period}-{uuid4().hex[:8]}",
         use_case=use_case,
         dataset_version=dataset.version,
         periods=periods,
-        holdout=judged,
+        holdout=period,
         recipes=choose_recipes(case, reigning),
         seed=seed,
     )
@@ -179,7 +179,11 @@ def rehearse_candidates(plan: Plan) -> list[str]:
 @task(**RESUMED)
 def announce_training(plan: Plan) -> None:
     dataset = read_version(lake(), plan.use_case, plan.dataset_version)
-    rows = sum(one.labelled for one in dataset.periods if one.period in plan.periods)
+    rows = sum(
+        period_file.labelled
+        for period_file in dataset.periods
+        if period_file.period in plan.periods
+    )
     tell(
         training_started(
             plan.use_case,
@@ -273,9 +277,12 @@ def find_training(use_case: str, training: str | None) -> Training:
     runs = registry().runs(load(use_case).name, {"laurel.training": training} if training else {})
     named = [run for run in runs if "laurel.training" in run.tags]
     for name in dict.fromkeys(run.tags["laurel.training"] for run in named):
-        found = _training([run for run in named if run.tags["laurel.training"] == name])
-        if all(recipe in [one.recipe for one in found.fitted] for recipe in found.plan.recipes):
-            return found
+        training_run = _training([run for run in named if run.tags["laurel.training"] == name])
+        if all(
+            recipe in [fit.recipe for fit in training_run.fitted]
+            for recipe in training_run.plan.recipes
+        ):
+            return training_run
     wanted = f" {training!r}" if training else ""
     raise LookupError(
         f"{use_case!r} has no finished training{wanted} in MLflow. Start one: prefect "
@@ -305,14 +312,14 @@ def report_training(plan: Plan, fitted: list[Fitted]) -> Training:
     create_table_artifact(
         [
             {
-                "candidate": one.recipe.candidate,
-                "because": one.recipe.why,
-                "rows": one.rows,
+                "candidate": fit.recipe.candidate,
+                "because": fit.recipe.why,
+                "rows": fit.rows,
                 "window": plan.window,
-                "fit seconds": round(one.fit_seconds, 2),
-                "run": store.run_url(one.run_id),
+                "fit seconds": round(fit.fit_seconds, 2),
+                "run": store.run_url(fit.run_id),
             }
-            for one in fitted
+            for fit in fitted
         ],
         key=artifact_key(plan.use_case, "candidates"),
         description=f"Candidates of training {plan.id}, to be judged on {plan.holdout}",

@@ -21,7 +21,7 @@ from flows.drift_check import drift_check
 from tasks.drift import quarantine
 from tasks.drift.drivers import drifted_columns
 from tasks.packages.packaging import score_rows
-from tasks.packages.registered import opened
+from tasks.packages.registered import open_package
 from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop
 from usecases.definition import load
@@ -43,7 +43,7 @@ def plant(
     """Rows into the prediction log of ``window``, with what the champion answers to them; then
     ``spoiled``.
     """
-    with opened(loop.registry, champion) as (package, _):
+    with open_package(loop.registry, champion) as (package, _):
         scores = score_rows(package, rows)
     logged = rows.select(
         pl.int_range(pl.len()).cast(pl.String).alias("id"),

@@ -19,7 +19,7 @@ from flows.train import train
 from serving.package.manifest import MANIFEST, digest
 from tasks.data.dataset import DatasetVersion, read_periods, read_version, versions
 from tasks.models.selection import Recipe
-from tasks.packages.registered import opened
+from tasks.packages.registered import open_package
 from tasks.steps.train import Training, plan_tags
 from tests.integration.planting import Loop, Outcome
 
@@ -211,7 +211,7 @@ def test_challenger_has_signature_input_example_and_plots(loop: Loop, evaluated:
 def test_package_of_the_challenger_is_the_one_that_was_proven(
     loop: Loop, evaluated: Outcome
 ) -> None:
-    with opened(loop.registry, evaluated.result) as (package, folder):
+    with open_package(loop.registry, evaluated.result) as (package, folder):
         manifest = package.manifest
         assert (
             digest((folder / MANIFEST).read_bytes())

@@ -82,17 +82,17 @@ def _boosting(model: Any, n_features: int) -> bytes:
 
 def _thresholds(model: Any) -> dict[int, np.ndarray]:
     """Where the trees of ``model`` split, by feature position."""
-    found: dict[int, list[np.ndarray]] = {}
+    by_feature: dict[int, list[np.ndarray]] = {}
     for (tree,) in model._predictors:
         # A split on null alone has an infinite threshold: no value lies beside it.
         inner = tree.nodes[
             ~tree.nodes["is_leaf"].astype(bool) & np.isfinite(tree.nodes["num_threshold"])
         ]
         for feature in np.unique(inner["feature_idx"]):
-            found.setdefault(int(feature), []).append(
+            by_feature.setdefault(int(feature), []).append(
                 inner["num_threshold"][inner["feature_idx"] == feature]
             )
-    return {feature: np.unique(np.concatenate(values)) for feature, values in found.items()}
+    return {feature: np.unique(np.concatenate(values)) for feature, values in by_feature.items()}
 
 
 BOOSTING = Exporter("HistGradientBoostingClassifier", _takes, _export, _thresholds)

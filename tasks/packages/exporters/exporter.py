@@ -44,8 +44,8 @@ def finish(graph: Any) -> bytes:
 
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [None]))
-    made = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid(*one) for one in OPSETS.items()], ir_version=9
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid(*opset) for opset in OPSETS.items()], ir_version=9
     )
-    onnx.checker.check_model(made)
-    return made.SerializeToString()
+    onnx.checker.check_model(model)
+    return model.SerializeToString()

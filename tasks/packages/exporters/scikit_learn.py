@@ -41,13 +41,13 @@ def _by_skl2onnx(model: Any, n_features: int) -> bytes:
     from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
 
     try:
-        made = skl2onnx.to_onnx(
+        proto = skl2onnx.to_onnx(
             model,
             initial_types=[("matrix", FloatTensorType([None, n_features]))],
             options={"zipmap": False},
             target_opset=OPSETS,
         )
-        return finish(_one_score(made.graph))
+        return finish(_one_score(proto.graph))
     except (
         MissingShapeCalculator,
         MissingConverter,

@@ -33,8 +33,8 @@ def steps_of(model: Any) -> Iterator[Any]:
 
 def _held(value: Any) -> Iterator[Any]:
     if isinstance(value, (list, tuple, np.ndarray)):
-        for one in value:
-            yield from _held(one)
+        for part in value:
+            yield from _held(part)
     elif hasattr(value, "__dict__"):
         yield from steps_of(value)
 
@@ -67,7 +67,7 @@ def _refuse_known_traps(step: Any, alone: bool) -> None:
         )
     members = getattr(step, "estimators_", ())
     whole = (step, *(members.ravel() if isinstance(members, np.ndarray) else members))
-    if any(_learned_nulls(one.tree_) for one in whole if hasattr(one, "tree_")):
+    if any(_learned_nulls(tree.tree_) for tree in whole if hasattr(tree, "tree_")):
         raise NotConvertible(
             f"{name} trained on missing values scores wrongly in ONNX. Put a SimpleImputer "
             "before it."

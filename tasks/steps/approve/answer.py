@@ -28,13 +28,13 @@ def judge_answer(question: Decision, approved: bool, by: str, why: str) -> Decis
     champion has the crown than the one that the challenger contested. A run that is started again
     finds its answer in the ledger."""
     entries = read(lake(), question.use_case)
-    found = [
+    questions = [
         entry
         for entry in entries
         if entry.kind == "approval" and entry.run == question.run and entry.verdict != "asked"
     ]
-    if found:  # what follows is done again: nobody knows how far the try before came
-        decision = decision_of(found[-1])
+    if questions:  # what follows is done again: nobody knows how far the try before came
+        decision = decision_of(questions[-1])
     else:
         verdict, reason = _judge(question, approved, by, why)
         decision = replace(
@@ -60,13 +60,13 @@ def judge_answer(question: Decision, approved: bool, by: str, why: str) -> Decis
 
 
 def _judge(question: Decision, approved: bool, by: str, why: str) -> tuple[str, str]:
-    said = f": {why}" if why else ""
+    suffix = f": {why}" if why else ""
     if newer := newer_question(question):
         return "rejected", f"withdrawn, since challenger {newer.challenger} asks now"
     if is_expired(question, by, answered_at(str(question.run))):
         return "expired", f"nobody answered within {question.facts['hours']:g} hours"
     if not approved:
-        return "rejected", f"{by} rejected it{said}"
+        return "rejected", f"{by} rejected it{suffix}"
     reign = look(lake(), registry(), question.use_case)
     # An alias that was deleted is set again, or the run fails and says why: that nobody has it does
     # not mean that nobody reigns.
@@ -76,12 +76,12 @@ def _judge(question: Decision, approved: bool, by: str, why: str) -> tuple[str, 
             f"{by} approved it, too late: it contested champion {question.champion or 'none'}, and "
             f"{'version ' + champion.number if champion else 'nobody'} has the crown now"
         )
-    return "approved", f"{by} approved it{said}"
+    return "approved", f"{by} approved it{suffix}"
 
 
-def is_expired(question: Decision, by: str, answered: datetime) -> bool:
+def is_expired(question: Decision, by: str, moment: datetime) -> bool:
     """Whether an answer came at the time limit or later, or is the time limit's own."""
-    return by == TIME_LIMIT or answered >= time_limit(question)
+    return by == TIME_LIMIT or moment >= time_limit(question)
 
 
 def seconds_early(question: Decision, at: datetime) -> float:
@@ -110,20 +110,20 @@ def end_waiting(use_case: str, run: str) -> str:
     state = say_no(run, TIME_LIMIT, "nobody answered")
     if state is None:
         return "Nobody answered: it is rejected."
-    ended = ended_as(run)
-    if ended is None:
+    end = ended_as(run)
+    if end is None:
         return f"The run that waits is {state}: it will find its time over."
     question = next(
         (
-            one
-            for one in pending([decision_of(entry) for entry in read(lake(), use_case)])
-            if one.run == run
+            question
+            for question in pending([decision_of(entry) for entry in read(lake(), use_case)])
+            if question.run == run
         ),
         None,
     )
     if question is None:
         return "It was answered before."
-    why = f"the run that waited ended as {ended}"
+    why = f"the run that waited ended as {end}"
     decision = replace(
         question,
         time=now(),
@@ -138,7 +138,7 @@ def end_waiting(use_case: str, run: str) -> str:
     if holder is not None and holder.number == question.challenger:
         store.remove_alias(use_case, CHALLENGER)
     _tell(decision)
-    return f"Nobody answered, and the run that waited ended as {ended}."
+    return f"Nobody answered, and the run that waited ended as {end}."
 
 
 def _tell(decision: Decision) -> None:

@@ -176,9 +176,9 @@ def time_limit(question: Decision) -> datetime:
 
 def newer_question(question: Decision) -> Decision | None:
     """The last question of the use case, where that is not this one."""
-    asked: list[Entry] = [
-        one
-        for one in read(lake(), question.use_case)
-        if one.kind == "approval" and one.verdict == "asked"
+    questions: list[Entry] = [
+        entry
+        for entry in read(lake(), question.use_case)
+        if entry.kind == "approval" and entry.verdict == "asked"
     ]
-    return asked[-1] if asked and asked[-1].run != question.run else None
+    return questions[-1] if questions and questions[-1].run != question.run else None

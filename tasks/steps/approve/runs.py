@@ -45,38 +45,40 @@ def open_runs(use_case: str, version: str, asked_by: str, until: datetime) -> tu
 
         def create(key: str, name: str, at: datetime, **more: str) -> str:
             later: State[Any] = Scheduled(scheduled_time=at)
-            made = client.create_flow_run_from_deployment(
+            flow_run = client.create_flow_run_from_deployment(
                 deployment,
                 parameters={**parameters, **more},
                 state=later,
                 idempotency_key=key,
                 name=name,
             )
-            return str(made.id)
+            return str(flow_run.id)
 
         name = f"{use_case} version {version}"
         waiting = create(key, name, until)
         limits = {"time limit": until, "time limit again": until + SECOND_TRY}
         return waiting, [
-            create(f"{key} {what}", f"{name}, {what}", at, time_limit_of=waiting)
-            for what, at in limits.items()
+            create(f"{key} {limit}", f"{name}, {limit}", at, time_limit_of=waiting)
+            for limit, at in limits.items()
         ]
 
 
 def begin(run: str) -> None:
     """Let the run that waits start now, where it has not started yet."""
     with get_client(sync_client=True) as client:
-        found = client.read_flow_run(UUID(run))
-        if found.state is not None and found.state.is_scheduled() and found.run_count == 0:
-            client.set_flow_run_state(found.id, Scheduled())
+        flow_run = client.read_flow_run(UUID(run))
+        if flow_run.state is not None and flow_run.state.is_scheduled() and flow_run.run_count == 0:
+            client.set_flow_run_state(flow_run.id, Scheduled())
 
 
 def call_off(run: str, why: str) -> None:
     """Cancel a run that has not started."""
     with get_client(sync_client=True) as client:
-        found = client.read_flow_run(UUID(run))
-        if found.state is not None and found.state.is_scheduled():
-            client.set_flow_run_state(found.id, Cancelled(message=f"{NOT_NEEDED}{why}"), force=True)
+        flow_run = client.read_flow_run(UUID(run))
+        if flow_run.state is not None and flow_run.state.is_scheduled():
+            client.set_flow_run_state(
+                flow_run.id, Cancelled(message=f"{NOT_NEEDED}{why}"), force=True
+            )
 
 
 def say_no(run: str, by: str, why: str) -> str | None:
@@ -108,8 +110,8 @@ def answered_at(run: str) -> datetime:
     """
     with get_client(sync_client=True) as client:
         states = client.read_flow_run_states(UUID(run))
-    taken = [state.timestamp for state in states if state.name == "Resuming"]
-    return max(taken, default=datetime.now(UTC))
+    resumed = [state.timestamp for state in states if state.name == "Resuming"]
+    return max(resumed, default=datetime.now(UTC))
 
 
 def ended_as(run: str) -> str | None:

@@ -23,7 +23,7 @@ from tasks.log.files import LogDamaged, logged_periods
 from tasks.log.windows import Window, read_window
 from tasks.outside.blocks_of_run import PATIENT, lake, registry
 from tasks.packages.own_columns import as_champion
-from tasks.packages.registered import opened
+from tasks.packages.registered import open_package
 from usecases.definition import UseCase, load
 
 
@@ -32,12 +32,12 @@ def find_champion(use_case: str) -> ModelVersion:
     """Raises ``RegistryError`` where nobody was crowned yet, and ``CrownUnclear`` where nobody can
     say who is.
     """
-    found = reigning(load(use_case).name)
-    if found is None:
+    reign = reigning(load(use_case).name)
+    if reign is None:
         raise RegistryError(
             f"No champion for {use_case!r}. Train one: prefect deployment run 'retrain/{use_case}'."
         )
-    return found
+    return reign
 
 
 @task(**PATIENT)
@@ -53,7 +53,7 @@ def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
 
     The columns are the champion's, which its predictions were logged with, whatever the use case
     has by now."""
-    with opened(registry(), champion) as (package, folder):
+    with open_package(registry(), champion) as (package, folder):
         manifest = package.manifest
         reference = pl.read_parquet(folder / REFERENCE)
     case = as_champion(load(champion.use_case), manifest)
@@ -76,18 +76,18 @@ def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
     if verdict.share is not None:
         path, url = _report(case, champion, manifest, reference, read, verdict)
     performance = check_performance(lake(), case, manifest, champion.number, read, seed)
-    judged = join_verdict(verdict, performance)
+    joined = join_verdict(verdict, performance)
     return Checked(
         use_case=case.name,
         champion=champion.number,
         time=now(),
-        verdict=judged,
+        verdict=joined,
         report_path=path,
         report_url=url,
         label_coverage=performance.coverage,
         scores={**performance.scores},
         performance=performance,
-        cause=find_cause(verdict, performance) if judged.outcome == "drifted" else None,
+        cause=find_cause(verdict, performance) if joined.outcome == "drifted" else None,
     )
 
 

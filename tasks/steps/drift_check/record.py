@@ -103,9 +103,9 @@ def report_check(checked: Checked) -> None:
     about = f"{said} Judged on {verdict.how or 'nothing'}."
     create_table_artifact(_table(verdict), key=artifact_key(case.name, "drift"), description=about)
     if checked.performance is not None:
-        shown = performance_rows(checked.performance)
+        table = performance_rows(checked.performance)
         create_table_artifact(
-            shown,
+            table,
             key=artifact_key(case.name, "performance"),
             description=say_performance(checked.performance),
         )
@@ -138,34 +138,34 @@ def in_short(checked: Checked) -> str:
     """
     verdict = checked.verdict
     reasons = " ".join(f"{reason.removesuffix('.')}." for reason in verdict.reasons)
-    judged = f"on {verdict.rows:,} predictions of version {checked.champion}"
-    what = f"{checked.use_case} {verdict.window}".strip()
-    return f"{what}: {verdict.outcome}, {judged}. {reasons}"
+    basis = f"on {verdict.rows:,} predictions of version {checked.champion}"
+    subject = f"{checked.use_case} {verdict.window}".strip()
+    return f"{subject}: {verdict.outcome}, {basis}. {reasons}"
 
 
 def _picture(verdict: DriftVerdict) -> bytes | None:
     """Drawn where people are told: of a window that drifted."""
     if verdict.outcome != "drifted" or not verdict.distances:
         return None
-    counted = {
+    counts = {
         name: weight(verdict, name)
         for name in verdict.distances
         if verdict.importance and name not in verdict.described
     }
-    known = {name: far for name, far in verdict.distances.items() if far is not None}
-    return plots.png(plots.drift_by_column(known, verdict.thresholds, counted))
+    distances = {name: far for name, far in verdict.distances.items() if far is not None}
+    return plots.png(plots.drift_by_column(distances, verdict.thresholds, counts))
 
 
 def _worse(checked: Checked, performance: Performance, links: dict[str, str]) -> Message:
     """The data look as ever; the labels say otherwise."""
     metric = load(checked.use_case).gate.metric.name
-    held = performance.holdout[metric]
+    holdout = performance.holdout[metric]
     return performance_worse(
         checked.use_case,
         window=checked.verdict.window,
         metric=metric,
         value=performance.metrics[metric].value,
-        holdout=(held.low, held.high),
+        holdout=(holdout.low, holdout.high),
         coverage=performance.coverage,
         reasons=[*performance.reasons, *checked.verdict.reasons[:1]],
         links=links,
