@@ -2,8 +2,11 @@ import os
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from moto import mock_aws
+from prefect_aws import AwsCredentials
 from pydantic import SecretStr
 
 from blocks.lake import Lake, LakeAway
@@ -189,3 +192,18 @@ def test_a_missing_bucket_is_a_lake_that_is_away_and_not_an_empty_one(s3: str) -
         lake.list("decisions/toy")
     with pytest.raises(LakeAway, match="'missing'|NoSuchBucket"):
         lake.create("decisions/toy/1", b".")
+
+
+def test_lakes_with_the_same_keys_share_a_client_and_those_of_an_assumed_role_do_not() -> None:
+    def clients(**credentials: str) -> list[Any]:
+        keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", **credentials}
+        lakes = [Lake(url="s3://b", credentials=AwsCredentials(**keys)) for _ in range(2)]
+        return [lake._s3 for lake in lakes]
+
+    first, second = clients(region_name="eu-west-1")
+    assert first is second
+    assert clients(region_name="eu-central-1")[0] is not first
+    with mock_aws():
+        role = "arn:aws:iam::123456789012:role/laurel"
+        first, second = clients(region_name="eu-west-1", assume_role_arn=role)
+        assert first is not second
