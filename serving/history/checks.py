@@ -18,10 +18,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from blocks.clients.objects import Stored
 from serving.errors import LakeAway, Refused
 from serving.history.drift import DriftCheck, drift_check, read_check, report_key
 from serving.history.ledger import Approval, Link, ToldEntry, chain, pending, read_link
-from serving.outside.lake import Lake, Stored
+from serving.outside.lake import Lake
 from serving.records.drift import Checked
 from serving.records.ledger import Kind
 

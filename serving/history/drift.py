@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from serving.outside.lake import Stored
+from blocks.clients.objects import Stored
 from serving.records.drift import Checked
 from serving.records.performance import Performance
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from serving.outside.lake import Stored
+from blocks.clients.objects import Stored
 from serving.records.chain import digest, find_fault, place_of
 from serving.records.contest import Contest
 from serving.records.ledger import Entry

@@ -22,11 +22,11 @@ from serving.records.ledger import Decision, Kind
 from tasks.backtest.fits import History, Model
 from tasks.contest.decide import decide, judge_rows
 from tasks.drift.broken import find_broken
-from tasks.drift.verdict import SCORE, Evidence, judge, measure, monitored, sample
+from tasks.drift.verdict import Evidence, judge, measure, monitored, sample
 from tasks.ledger.governor import may_retrain
 from tasks.measures.metrics import score
 from tasks.models import modelling
-from usecases.definition import UseCase, UseCaseError, period_named
+from usecases.definition import SCORE, UseCase, UseCaseError, period_named
 from usecases.definition.columns import Frozen
 
 Strategy = Literal["policy", "never", "monthly"]

@@ -7,7 +7,7 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
-from blocks.slack import Message
+from blocks.message import Message
 from serving.records.drift import Checked, DriftVerdict
 from serving.records.ledger import Decision
 from serving.records.performance import Performance

@@ -11,10 +11,11 @@ from typing import Any, get_args
 import pytest
 from starlette.testclient import TestClient
 
+from blocks.clients.objects import Stored
 from blocks.settings import Settings
 from serving.errors import LakeAway, Refused
 from serving.history.checks import History
-from serving.outside.lake import FolderLake, Stored
+from serving.outside.lake import FolderLake
 from serving.records.ledger import Kind
 from serving.server.app import create_app
 from tests.fixtures.lake_records import write_check, write_decision

@@ -11,13 +11,8 @@ from blocks.lake import Lake
 from serving.records.contest import Comparison, Contest
 from serving.records.ledger import Decision, Entry, Kind
 from tasks.ledger.entries import append, read
-from tasks.ledger.explanations import (
-    alias_in_words,
-    champion_in_words,
-    last_crowned,
-    retrain_in_words,
-    until,
-)
+from tasks.ledger.explanations import alias_in_words, champion_in_words, retrain_in_words, until
+from tasks.ledger.reign import last_crowned
 from usecases.definition import RetrainPolicy
 
 MORNING = datetime(2026, 11, 21, 8, tzinfo=UTC)

@@ -7,8 +7,8 @@ import pytest
 from sklearn.metrics import accuracy_score, mean_absolute_error
 from usecases.toy import toy_rows
 
+from serving.records.contest import Contest
 from tasks.contest.decide import judge_rows
-from tasks.contest.verdict import Contest
 from tasks.measures.estimate import estimate
 from tasks.measures.measure import Measure, measure_again, measure_rows
 from tasks.measures.metrics import MEASURES, metrics_of, reweighted, score

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from blocks.slack import RUN_LINK, Message, SlackNotifier
+from blocks.message import Message
+from blocks.slack import RUN_LINK, SlackNotifier
 from serving.records.contest import Comparison, Contest
 from serving.records.ledger import Decision
 from tasks.messages import announcements
