@@ -81,7 +81,7 @@ def _inherit(arguments: list[str]) -> tuple[socket.socket, socket.socket]:
     """
     if len(arguments) != 2 or not all(number.isdigit() for number in arguments):
         raise ValueError(
-            f"it knows no argument but '{sagemaker.ARGUMENT}' (SageMaker's), and was given "
+            f"the only argument is '{sagemaker.ARGUMENT}' (for SageMaker), but it got "
             f"{' '.join(arguments)!r}."
         )
     listener, line = (socket.socket(fileno=int(number)) for number in arguments)
@@ -101,7 +101,7 @@ def _listen(settings: Settings) -> socket.socket:
         raise OSError(
             f"it cannot listen on {settings.host} port {settings.serving_port} "
             f"({error.strerror or error}); "
-            "set LAUREL_HOST or LAUREL_SERVING_PORT to others."
+            "change LAUREL_HOST or LAUREL_SERVING_PORT."
         ) from error
 
 

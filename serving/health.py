@@ -27,7 +27,7 @@ def is_healthy(port: int) -> bool:
 if __name__ == "__main__":
     if len(sys.argv) != 2 or not sys.argv[1].isdecimal():
         print(
-            "usage: python -m serving.health <port>, that on which the service listens",
+            "usage: python -m serving.health <port>, the port on which the service listens",
             file=sys.stderr,
         )
         sys.exit(2)

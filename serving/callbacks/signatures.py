@@ -119,6 +119,6 @@ async def read_small_body(request: Request, who: str) -> bytes:
             raise Refused(
                 413,
                 "body_too_large",
-                f"A call of {who} is no larger than {_LARGEST_BYTES // 1024} KiB.",
+                f"A call from {who} is no larger than {_LARGEST_BYTES // 1024} KiB.",
             )
     return body

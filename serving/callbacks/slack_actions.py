@@ -25,14 +25,14 @@ PATH = "/slack/actions"
 _DOCUMENT = {
     "requestBody": {
         "required": True,
-        "description": "Slack's own: its field payload is the JSON of an interaction",
+        "description": "Slack's form: its field payload holds an interaction as JSON",
         "content": {
             "application/x-www-form-urlencoded": {
                 "schema": {"type": "object", "properties": {"payload": {"type": "string"}}}
             }
         },
     },
-    "responses": {"200": {"description": "Taken; what becomes of it is told in Slack"}},
+    "responses": {"200": {"description": "Accepted; the outcome is reported in Slack"}},
 }
 
 logger = logging.getLogger(__name__)
@@ -40,9 +40,9 @@ logger = logging.getLogger(__name__)
 
 _SLACK = Caller(
     write=lambda digest: b"v0=" + digest.hex().encode(),
-    forged="The signature is not that of LAUREL_SLACK_SIGNING_SECRET.",
+    forged="The signature does not match LAUREL_SLACK_SIGNING_SECRET.",
     seen_before="A call with this signature was accepted before.",
-    not_remembered="The call cannot be remembered now. Press again later.",
+    not_remembered="The call cannot be recorded now. Press again later.",
     too_old_status=401,
     seen_before_status=401,
 )
@@ -67,7 +67,7 @@ class Desk:
                 raise Refused(
                     403,
                     "not_listed",
-                    f"{press.by} is not among those who may: LAUREL_SLACK_APPROVERS lists them.",
+                    f"{press.by} may not do this: LAUREL_SLACK_APPROVERS lists who may.",
                 )
             outcome = self._roll_back(press) if press.action == "rollback" else self._answer(press)
             logger.info(
@@ -108,7 +108,7 @@ class Desk:
             raise Refused(
                 409,
                 "moved_on",
-                f"Version {press.left} of {press.use_case!r} is not the champion any more; "
+                f"Version {press.left} of {press.use_case!r} is no longer the champion; "
                 "nothing was rolled back.",
             )
         reason = (
@@ -152,7 +152,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
             raise Refused(
                 404,
                 "no_slack",
-                "This service takes no calls of Slack: LAUREL_SLACK_SIGNING_SECRET is not set.",
+                "This service accepts no calls from Slack: LAUREL_SLACK_SIGNING_SECRET is not set.",
             )
         body = await read_small_body(request, "Slack")
         try:

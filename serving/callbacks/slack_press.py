@@ -102,19 +102,17 @@ def read_press(body: bytes) -> Press | None:
             "payload"
         ]
     except (ValueError, KeyError) as error:
-        raise MalformedBody(
-            "Slack's call is a form with one field, payload; this is none."
-        ) from error
+        raise MalformedBody("Slack's call must be a form with one field, payload.") from error
     try:
         call = _CALL.decode(payload)
         pressed = next((one for one in call.actions if one.action_id in _ACTIONS), None)
         return _press(call, pressed) if call.type == "block_actions" and pressed else None
     except msgspec.ValidationError as error:
         raise InputError(
-            f"The payload is not one of Slack's with a button of Laurel: {error}.", field="payload"
+            f"The payload is not Slack's for a button of Laurel: {error}.", field="payload"
         ) from error
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise MalformedBody("The payload of Slack's call is no JSON.") from error
+        raise MalformedBody("The payload of Slack's call is not JSON.") from error
 
 
 def _press(call: _Call, pressed: _Action) -> Press:

@@ -17,11 +17,11 @@ _LONGEST_TEXT = 2000
 # serving/callbacks/slack_actions.py.
 WORDS = {
     "approved": (
-        "Approved by {by}: version {version} of {use_case}. <{page}|The approve run> goes on.",
+        "Approved by {by}: version {version} of {use_case}. <{page}|The approve run> continues.",
         "{by} 님이 승인했습니다: {use_case} 버전 {version}. <{page}|승인 실행>이 계속됩니다.",
     ),
     "rejected": (
-        "Rejected by {by}: version {version} of {use_case}. <{page}|The approve run> goes on.",
+        "Rejected by {by}: version {version} of {use_case}. <{page}|The approve run> continues.",
         "{by} 님이 거절했습니다: {use_case} 버전 {version}. <{page}|승인 실행>이 계속됩니다.",
     ),
     "rolling_back": (
@@ -30,16 +30,16 @@ WORDS = {
         "{by} 님이 {use_case} 버전 {left}에서 버전 {version}(으)로 롤백합니다: <{page}|롤백 실행>.",
     ),
     "rolling_back_one": (
-        "{by} rolls {use_case} back from version {left} to the champion before it: "
+        "{by} rolls {use_case} back from version {left} to the previous champion: "
         "<{page}|the rollback's run>.",
         "{by} 님이 {use_case} 버전 {left}에서 바로 이전 챔피언으로 롤백합니다: <{page}|롤백 실행>.",
     ),
     "rolling_already": (
-        "This button has started a rollback already: <{page}|its run>.",
+        "This button has already started a rollback: <{page}|its run>.",
         "이 버튼으로 이미 롤백을 시작했습니다: <{page}|실행>.",
     ),
     "answered": (
-        "Nothing was done: somebody answered already, and the approve run goes on.",
+        "Nothing was done: somebody has already answered, and the approve run continues.",
         "처리하지 않았습니다. 이미 다른 사람이 응답하여 승인 실행이 계속되고 있습니다.",
     ),
     "over": (
@@ -47,28 +47,27 @@ WORDS = {
         "처리하지 않았습니다. 승인 실행이 끝났습니다. 이미 응답했거나 기한이 지났습니다.",
     ),
     "not_yet": (
-        "The approve run has not begun to wait for an answer yet. Press again in a moment.",
+        "The approve run is not waiting for an answer yet. Press again in a moment.",
         "승인 실행이 아직 응답을 기다리지 않습니다. 잠시 후 다시 누르세요.",
     ),
     "unknown_run": (
-        "Nothing was done: Prefect knows no approve run like this one.",
+        "Nothing was done: Prefect has no such approve run.",
         "처리하지 않았습니다. Prefect에 이런 승인 실행이 없습니다.",
     ),
     "moved_on": (
-        "Nothing was rolled back: another version is champion now than when this button was made.",
+        "Nothing was rolled back: the champion has changed since this button was made.",
         "롤백하지 않았습니다. 이 버튼이 만들어진 뒤 챔피언이 바뀌었습니다.",
     ),
     "not_listed": (
-        "Nothing was done: you are not among those who may. LAUREL_SLACK_APPROVERS lists them.",
+        "Nothing was done: you may not do this. LAUREL_SLACK_APPROVERS lists who may.",
         "처리하지 않았습니다. 권한이 없습니다. LAUREL_SLACK_APPROVERS에 등록된 사람만 할 수 있습니다.",
     ),
     "prefect_away": (
-        "Prefect is away, so the answer was not taken. Press again later. {error}",
+        "Prefect is unreachable, so nothing was done. Press again later. {error}",
         "Prefect에 연결할 수 없어 처리하지 못했습니다. 나중에 다시 누르세요. {error}",
     ),
     "registry_away": (
-        "Nothing was rolled back, since nobody knows now who the champion is. Press again "
-        "later. {error}",
+        "Nothing was rolled back: the current champion is unknown. Press again later. {error}",
         "지금 챔피언을 확인할 수 없어 롤백하지 않았습니다. 나중에 다시 누르세요. {error}",
     ),
     "refused": ("Nothing was done. {error}", "처리하지 않았습니다. {error}"),

@@ -24,10 +24,10 @@ _LONGEST_ID = 256
 _MLFLOW = Caller(
     write=lambda digest: b"v1," + base64.b64encode(digest),
     forged=(
-        "The signature is not that of LAUREL_SERVING_WEBHOOK_SECRET. Run deployments.apply again."
+        "The signature does not match LAUREL_SERVING_WEBHOOK_SECRET. Run deployments.apply again."
     ),
     seen_before="A call with this delivery id was accepted before.",
-    not_remembered="The call cannot be remembered now; the poll finds the champion.",
+    not_remembered="The call cannot be recorded now; the next poll finds the champion.",
     too_old_status=403,
     seen_before_status=409,
 )
@@ -52,12 +52,14 @@ def add_routes(app: FastAPI, service: Service) -> None:
             raise Refused(
                 404,
                 "no_webhook",
-                "This service takes no webhooks: LAUREL_SERVING_WEBHOOK_SECRET is not set.",
+                "This service accepts no webhooks: LAUREL_SERVING_WEBHOOK_SECRET is not set.",
             )
         names = ("X-MLflow-Delivery-Id", "X-MLflow-Timestamp", "X-MLflow-Signature")
         headers = [request.headers.get(name, "")[:_LONGEST_ID] for name in names]
         if not all(headers):
-            raise Refused(401, "unsigned", f"A call of MLflow has the headers {', '.join(names)}.")
+            raise Refused(
+                401, "unsigned", f"A call from MLflow has the headers {', '.join(names)}."
+            )
         delivery, timestamp, signature = headers
         body = await read_small_body(request, "MLflow")
         signed = f"{delivery}.{timestamp}.".encode() + body

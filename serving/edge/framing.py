@@ -22,7 +22,7 @@ def check_head(method: bytes, target: bytes, version: str, headers: Headers) -> 
     Raises ``Refused``: the connection must be closed then, whatever follows in it.
     """
     if method == b"CONNECT":
-        raise Refused(405, "method_not_allowed", "This is no proxy: it opens no tunnels.")
+        raise Refused(405, "method_not_allowed", "This server is not a proxy: it opens no tunnels.")
     if version not in _VERSIONS:
         raise Refused(
             400, "malformed_request", "The request's version is neither HTTP/1.1 nor HTTP/1.0."
@@ -32,8 +32,8 @@ def check_head(method: bytes, target: bytes, version: str, headers: Headers) -> 
         raise Refused(
             400,
             "malformed_request",
-            "Transfer-Encoding must be 'chunked', once, in HTTP/1.1; where the body ends is "
-            "not known.",
+            "Transfer-Encoding must be 'chunked', once, in HTTP/1.1; otherwise the end of the "
+            "body is unknown.",
         )
     hosts = [value for name, value in headers if name == b"host"]
     if len(hosts) > 1:

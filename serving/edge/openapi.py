@@ -22,13 +22,13 @@ ARROW = "application/vnd.apache.arrow.stream"
 
 _LABEL = {
     "anyOf": [{"type": "integer", "enum": [0, 1]}, {"type": "boolean"}],
-    "description": "1.0 and 0.0 are taken as well",
+    "description": "1.0 and 0.0 are accepted too",
 }
 _LOCAL = {
     "type": "string",
     "pattern": r"^(19|20)\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
     r"T([01]\d|2[0-3]):[0-5]\d:[0-5]\d$",
-    "description": "local, without a zone",
+    "description": "local time, without a time zone",
     "example": "2013-06-01T15:00:00",
 }
 
@@ -67,7 +67,7 @@ _FEEDBACK = _object(
     time={
         "type": ["string", "null"],
         "format": "date-time",
-        "description": "when the label was known; default: now",
+        "description": "when the label became known; default: now",
     },
 )
 _ERROR = _object(
@@ -94,14 +94,14 @@ _ANY_ROW = {
 
 def _answers(*statuses: int) -> dict[str, Any]:
     said = {
-        400: "No JSON",
+        400: "Invalid JSON",
         404: "Unknown",
         408: "Too slow",
         409: "Too late",
         413: "Too large",
-        415: "Another content type",
+        415: "Unsupported content type",
     }
-    said |= {422: "Content that does not fit", 503: "Not now"}
+    said |= {422: "Invalid content", 503: "Temporarily unavailable"}
     return {
         str(status): {"description": said[status], "content": _json(_ERROR)} for status in statuses
     }
@@ -153,14 +153,14 @@ def _predict(
         CSV: {
             "schema": {
                 "type": "string",
-                "description": "a line of names, then rows; an empty field is null",
+                "description": "a header line, then rows; an empty field is null",
             }
         },
         ARROW: {
             "schema": {
                 "type": "string",
                 "format": "binary",
-                "description": "an Arrow IPC stream, not compressed",
+                "description": "an uncompressed Arrow IPC stream",
             }
         },
     }
@@ -185,7 +185,7 @@ FEEDBACK = {
     },
     "responses": {
         "200": {
-            "description": "Kept",
+            "description": "Stored",
             "content": _json(_object(["accepted"], accepted={"type": "integer"})),
         },
         **_answers(400, 413, 415, 422, 503),
@@ -215,12 +215,12 @@ APPROVAL = _operation(
         by={
             "type": ["string", "null"],
             "maxLength": 1000,
-            "description": "who says so; default: the name of the key",
+            "description": "who decides; default: the name of the key",
         },
         why=_WORDS,
     ),
     200,
-    "Answered: the run goes on",
+    "Answered: the run continues",
     _object(
         ["use_case", "run", "approved", "by", "page"],
         use_case=_STRING,
@@ -233,22 +233,23 @@ APPROVAL = _operation(
 ROLLBACK = _operation(
     _object(
         [],
-        version=_VERSION | {"description": "to which; default: the champion before this one"},
+        version=_VERSION
+        | {"description": "the version to return to; default: the previous champion"},
         why=_WORDS,
         champion=_VERSION
         | {
             "description": (
-                "the version that you see serving: 409 where another one is champion by now"
+                "the version that you see serving: 409 if another one has become champion"
             )
         },
     ),
     202,
-    "Started: the run's page says how it goes",
+    "Started: the run's page shows its progress",
     _object(["use_case", "run", "page"], use_case=_STRING, run=_STRING, page=_STRING),
 )
 ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"description": "Refused: the message says where and why", "content": _json(_ERROR)},
-    "5XX": {"description": "Not now", "content": _json(_ERROR)},
+    "5XX": {"description": "Failed, or temporarily unavailable", "content": _json(_ERROR)},
 }
 
 

@@ -81,7 +81,7 @@ def classify(
         )
         if whole is not None:
             message = (
-                f"The service failed; its log tells why, under request id {request_id.decode()}."
+                f"The service failed; its log says why, under request id {request_id.decode()}."
             )
     if status == 503:
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} | headers
@@ -144,7 +144,7 @@ def add_error_answers(app: FastAPI) -> None:
         if error.status_code == 404:
             code, message = (
                 "not_found",
-                f"There is nothing at {request.url.path}; / and /openapi.json list what there is.",
+                f"There is nothing at {request.url.path}; / and /openapi.json list the routes.",
             )
         return error_response(Refused(error.status_code, code, message, error.headers), request)
 

@@ -49,7 +49,7 @@ def answer_run(prefect: PrefectApi, use_case: str, run: str, answer: Answer) -> 
     reason = _resume(prefect, use_case, found, said)
     if reason is not None:
         raise not_waiting(find_approval(prefect, use_case, run)) or Refused(
-            409, "not_accepted", f"Prefect did not accept it: {reason}"
+            409, "not_accepted", f"Prefect did not accept the answer: {reason}"
         )
     return found
 
@@ -74,7 +74,7 @@ def find_approval(prefect: PrefectApi, use_case: str, run: str) -> Run:
         404,
         "unknown_run",
         f"{use_case!r} has no approve run {run[:40]!r}; GET /v1/{use_case}/approvals lists "
-        "those that wait.",
+        "the waiting ones.",
     )
     try:
         wanted = str(uuid.UUID(run))
@@ -105,12 +105,14 @@ def not_waiting(run: Run) -> Refused | None:
             "answered, or its time was up.",
         )
     if state == "answered":
-        return Refused(409, "answered", "Somebody answered already, and the approve run goes on.")
+        return Refused(
+            409, "answered", "Somebody has already answered, and the approve run continues."
+        )
     return (
         Refused(
             409,
             "not_yet",
-            "The approve run has not begun to wait for an answer yet. Try again in a moment.",
+            "The approve run is not waiting for an answer yet. Try again in a moment.",
         )
         if state == "begins"
         else None

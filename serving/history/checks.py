@@ -112,7 +112,7 @@ class History:
             raise Refused(
                 404,
                 "report_too_large",
-                f"The report of {window} has {found.size / 1e6:.0f} MB; open it in MLflow.",
+                f"The report of {window} is {found.size / 1e6:.0f} MB; open it in MLflow.",
             )
         try:
             return self._lake.get(found.key)
@@ -150,13 +150,12 @@ class History:
     def _record(self, stored: Stored, read: Callable[[bytes], T]) -> T | str:
         if stored.size > _LARGEST_RECORD:
             return (
-                f"{stored.key} is larger than {_LARGEST_RECORD // 2**20} MiB: it is no "
-                "record of "
-                "ours."
+                f"{stored.key} is larger than {_LARGEST_RECORD // 2**20} MiB: it is not a record "
+                "of Laurel's."
             )
         try:
             return read(self._lake.get(stored.key))
         except FileNotFoundError:
-            return f"{stored.key} went away while it was read."
+            return f"{stored.key} disappeared while it was read."
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return f"{stored.key} cannot be read: {error}."

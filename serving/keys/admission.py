@@ -24,7 +24,7 @@ _READING = frozenset(("GET", "HEAD", "OPTIONS"))
 _OWN_SITE = frozenset((b"same-origin", b"none"))  # "none": typed or bookmarked by the user
 _LOOPBACK_NAMES = rb"localhost|127(?:\.\d{1,3}){3}|\[::1\]"
 _SETTINGS = (
-    "list it in LAUREL_SERVING_ALLOWED_HOSTS, or ask for keys with LAUREL_SERVING_REQUIRE_KEYS=true"
+    "list it in LAUREL_SERVING_ALLOWED_HOSTS, or require keys with LAUREL_SERVING_REQUIRE_KEYS=true"
 )
 
 
@@ -103,8 +103,8 @@ class Admission:
             else "A proxy forwarded this"
         )
         raise Forbidden(
-            f"{way}, so others than this machine may reach a service that asks for no keys. "
-            f"If that is meant for the name {_shown(host)}, {_SETTINGS}."
+            f"{way}, so callers from elsewhere may reach a service that requires no keys. "
+            f"If this is intended for the name {_shown(host)}, {_SETTINGS}."
         )
 
 
@@ -116,7 +116,7 @@ def _refuse_other_sites(headers: Mapping[bytes, bytes]) -> None:
             return
     elif site in _OWN_SITE:
         return
-    raise Forbidden("A web page of another origin may not send this.")
+    raise Forbidden("A web page of another origin may not send this request.")
 
 
 def _shown(host: bytes) -> str:

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeysError as error:
         _fail(str(error))
     except ValidationError as error:
-        _fail(f"Settings that cannot be: {error}")
+        _fail(f"Invalid settings: {error}")
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -50,29 +50,29 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         action="append",
         required=True,
         choices=SCOPES,
-        help="what it may do; may be given several times",
+        help="what the key may do; can be repeated",
     )
     add.add_argument(
-        "--days", type=_positive, help="valid for so long; default: until it is removed"
+        "--days", type=_positive, help="days until the key expires; default: it never does"
     )
     commands.add_parser("list", help="names, scopes and dates")
-    remove = commands.add_parser("remove", help="all keys of this name end now")
+    remove = commands.add_parser("remove", help="revoke all keys of this name now")
     rotate = commands.add_parser(
-        "rotate", help="make a second key of this name; the one before it ends later"
+        "rotate", help="make a second key of this name; the first one expires later"
     )
     rotate.add_argument(
         "--keep-hours",
         type=_not_negative,
         default=24.0,
-        help="the old key is valid for so long (default: %(default)g)",
+        help="hours for which the old key stays valid (default: %(default)g)",
     )
     rotate.add_argument(
         "--days",
         type=_positive,
-        help="the new key is valid for so long; default: as long as the old one was made for",
+        help="days until the new key expires; default: the lifetime of the old key",
     )
     for command in (add, remove, rotate):
-        command.add_argument("name", help="of the caller: letters, digits, . _ -")
+        command.add_argument("name", help="name of the caller: letters, digits, . _ -")
     return parser.parse_args(arguments)
 
 
@@ -82,7 +82,7 @@ def _add(path: Path, arguments: argparse.Namespace) -> None:
     def add(keys: list[Key]) -> list[Key]:
         if any(key.name == arguments.name and not key.expired(now) for key in keys):
             raise KeysError(
-                f"{arguments.name!r} has a key. Another one for it: python -m serving.keys "
+                f"{arguments.name!r} already has a key. To replace it: python -m serving.keys "
                 f"rotate {arguments.name}"
             )
         return [
@@ -97,7 +97,7 @@ def _add(path: Path, arguments: argparse.Namespace) -> None:
         ]
 
     change_keys(path, add)
-    _show(key, f"Key of {arguments.name!r}, in {path}. Keep it now: it is not shown again.")
+    _show(key, f"Key of {arguments.name!r}, in {path}. Store it now: it is not shown again.")
 
 
 def _rotate(path: Path, arguments: argparse.Namespace) -> None:
@@ -123,7 +123,7 @@ def _rotate(path: Path, arguments: argparse.Namespace) -> None:
     change_keys(path, rotate)
     _show(
         key,
-        f"New key of {arguments.name!r}; the old one ends {_written(end)}. Keep it now: it is "
+        f"New key of {arguments.name!r}; the old key expires {_written(end)}. Store it now: it is "
         "not shown again.",
     )
 
@@ -139,8 +139,8 @@ def _remove(path: Path, arguments: argparse.Namespace) -> None:
     _say(f"Removed {arguments.name!r}.")
     if not remaining:
         _say(
-            "No key is left: a service that asks for keys now refuses every request, and "
-            "does not start again without one."
+            "No key is left: a service that requires keys now refuses every request, and "
+            "does not start without a key."
         )
 
 
@@ -175,13 +175,14 @@ def _key(
         )
     except msgspec.ValidationError as error:
         raise KeysError(
-            f"{name!r} is no name for a key: 1 to 64 letters, digits, dots, dashes or underscores."
+            f"{name!r} is not a valid key name: use 1 to 64 letters, digits, dots, dashes or "
+            "underscores."
         ) from error
 
 
 def _unknown(name: str, keys: list[Key]) -> KeysError:
     return KeysError(
-        f"There is no key of {name!r}. There are: "
+        f"There is no key for {name!r}. There are keys for: "
         f"{', '.join(sorted({key.name for key in keys})) or 'none'}."
     )
 
@@ -204,7 +205,7 @@ def _number(text: str, lowest: float) -> float:
     except ValueError:
         number = -1
     if not lowest <= number <= 36_500:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from {lowest:.2g} to 36500")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {lowest:.2g} to 36500")
     return number
 
 

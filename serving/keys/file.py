@@ -79,16 +79,16 @@ def read_keys(path: Path) -> tuple[list[Key], Stamp]:
             status = os.fstat(file.fileno())
             if status.st_mode & _FORBIDDEN_MODE:
                 raise KeysError(
-                    f"Others than its owner may change or read {path} (mode "
+                    f"Users other than the owner may change or read {path} (mode "
                     f"{status.st_mode & 0o777:o}): chmod 600 {path}"
                 )
             data = file.read()
     except OSError as error:
-        raise KeysError(f"The file of keys cannot be read: {path}: {error.strerror}.") from error
+        raise KeysError(f"The key file cannot be read: {path}: {error.strerror}.") from error
     try:
         keys = _DECODER.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise KeysError(f"{path} is no file of keys: {error}.") from error
+        raise KeysError(f"{path} is not a key file: {error}.") from error
     return keys, stamp_of(status)
 
 
@@ -108,7 +108,7 @@ def change_keys(path: Path, edit: Callable[[list[Key]], list[Key]]) -> list[Key]
             keys = edit(read_keys(path)[0] if path.exists() else [])
             _write_private(path, msgspec.json.format(msgspec.json.encode(keys)) + b"\n")
     except OSError as error:
-        raise KeysError(f"The file of keys cannot be written: {path}: {error.strerror}.") from error
+        raise KeysError(f"The key file cannot be written: {path}: {error.strerror}.") from error
     return keys
 
 

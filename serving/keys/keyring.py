@@ -79,21 +79,21 @@ class Keys:
             return
         if not self._own_is_good:
             raise KeysError(
-                "LAUREL_SERVING_KEY is no key for callers: it must be 32 random characters "
+                "LAUREL_SERVING_KEY is not a valid key: it must be 32 random characters "
                 "or more, without spaces."
             )
         if not self._path.exists():
             if self._needs_file:
                 raise KeysError(
-                    f"The service asks for keys on {where}, and there is no {self._path}. "
+                    f"The service requires keys on {where}, but there is no {self._path}. "
                     f"Make a key: {_MAKE}. {_OR}"
                 )
             return
         keys, self._stamp = read_keys(self._path)
         if self._needs_file and all(key.expired(datetime.now(UTC)) for key in keys):
             raise KeysError(
-                f"The service asks for keys on {where}, and {self._path} has none that is "
-                f"valid. Make one: {_MAKE}. {_OR}"
+                f"The service requires keys on {where}, but {self._path} has no valid "
+                f"key. Make one: {_MAKE}. {_OR}"
             )
         self._take(keys)
 
@@ -107,7 +107,7 @@ class Keys:
             stamp = stamp_of(self._path.stat())
         except OSError as error:
             if self._had_file or not isinstance(error, FileNotFoundError):
-                self._stay(None, f"The file of keys cannot be read: {error.strerror}.")
+                self._stay(None, f"The key file cannot be read: {error.strerror}.")
             return
         if stamp == self._stamp:
             return
@@ -135,9 +135,7 @@ class Keys:
         presented = _sent(headers)
         if len(presented) not in self._lengths:
             raise Unauthorized(
-                f"This key is not known here: {_HOW}."
-                if presented
-                else f"A key is needed here: {_HOW}."
+                f"This key is unknown: {_HOW}." if presented else f"A key is required: {_HOW}."
             )
         digest = hashlib.sha256(presented).digest()
         match = None
@@ -145,7 +143,7 @@ class Keys:
             if hmac.compare_digest(digest, known.digest):
                 match = known
         if match is None:
-            raise Unauthorized(f"This key is not known here: {_HOW}.")
+            raise Unauthorized(f"This key is unknown: {_HOW}.")
         if time.time() >= match.expires:
             raise Unauthorized(
                 f"The key of {match.name!r} expired at {_written(match.expires)}; ask for another."
@@ -170,8 +168,7 @@ class Keys:
             logger.error("keys unchanged path=%s: %s", self._path, why)
         self._stamp = stamp
         self.last_error = (
-            "The file of keys is gone or broken: the keys that were read before "
-            "stay in force. "
+            "The key file is missing or broken: the keys that were read before stay in force. "
             "The service's log says more."
         )
 

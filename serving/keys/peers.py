@@ -41,7 +41,7 @@ class Peers:
             self._find_user(_NOBODY_HERE, _NOBODY_HERE)
         except (AttributeError, OSError) as error:  # not Linux, or a sandbox
             self.close()
-            logger.warning("whose process calls is not known on this system: %s", error)
+            logger.warning("this system does not tell which user a caller belongs to: %s", error)
 
     def is_own(self, caller: Address, here: Address) -> bool:
         """Whether the process that connected is of the service's own user, or root's; true where
@@ -52,7 +52,7 @@ class Peers:
         try:
             return self._find_user(caller, here) in self._own
         except OSError as error:
-            logger.error("whose process calls could not be found out, so it is refused: %s", error)
+            logger.error("the caller's user could not be determined, so it is refused: %s", error)
             return False
 
     def close(self) -> None:

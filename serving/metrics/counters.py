@@ -81,7 +81,7 @@ class Metrics:
             ["use_case"],
             registry=self.registry,
         )
-        failures = "Looks at the alias that failed"
+        failures = "Failed checks of the alias"
         self.swap_failures = Counter(
             "laurel_swap_failures", failures, ["use_case", "reason"], registry=self.registry
         )
@@ -161,8 +161,7 @@ class Metrics:
         for use_case, count in list(self.rows.items()):
             rows.add_metric([use_case], count)
         help_text = (
-            "Values that are no category of a closed set, or are one with other case "
-            "or blanks, "
+            "Values outside a closed set of categories, or with other case or blanks, "
             "scored as unknown"
         )
         unknown = CounterMetricFamily(
@@ -170,7 +169,7 @@ class Metrics:
         )
         for (use_case, field), count in list(self.unknown_categories.items()):
             unknown.add_metric([use_case, field], count)
-        help_text = "Requests with columns that are no fields and were left out"
+        help_text = "Requests with columns that are not fields and were left out"
         ignored = CounterMetricFamily(
             "laurel_ignored_columns_requests", help_text, labels=["use_case"]
         )

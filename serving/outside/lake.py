@@ -98,7 +98,7 @@ class NoLake:
         raise self._away()
 
     def _away(self) -> LakeAway:
-        return LakeAway("This service has no lake: LAUREL_LAKE says where there is one.")
+        return LakeAway("This service has no lake: LAUREL_LAKE names none.")
 
 
 def open_lake(settings: Settings, *, waited_for: bool = False) -> Lake:

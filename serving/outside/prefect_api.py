@@ -152,7 +152,7 @@ class PrefectApi:
     def _read(self, answer: "httpx.Response", decoder: msgspec.json.Decoder[T]) -> T:
         if answer.status_code not in (200, 201):
             hint = (
-                ": LAUREL_PREFECT_AUTH is not what it asks for"
+                ": it does not accept LAUREL_PREFECT_AUTH"
                 if answer.status_code in (401, 403)
                 else ""
             )

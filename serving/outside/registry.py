@@ -107,7 +107,7 @@ class Registry:
         ``RegistryAway`` otherwise."""
         if urlsplit(package).scheme != "mlflow-artifacts":
             raise PackageError(
-                f"The package lies at {package!r}; the service reads mlflow-artifacts:/... only. "
+                f"The package is at {package!r}; the service reads only mlflow-artifacts:/... "
                 "Start MLflow with --artifacts-destination, so that it proxies artifacts."
             )
         for name in names:
@@ -127,7 +127,7 @@ class Registry:
         except ApiError as error:
             if file and error.status == 404:
                 raise PackageError(
-                    f"The package has no {file}: MLflow knows no such artifact."
+                    f"The package has no {file}: MLflow has no such artifact."
                 ) from error
             raise RegistryAway(
                 f"MLflow at {self.url} answers {error.status}{f' for {file}' if file else ''}"
@@ -139,7 +139,7 @@ class Registry:
             return ""
         names = "LAUREL_MLFLOW_USERNAME and LAUREL_MLFLOW_PASSWORD"
         return (
-            f": {names} are not what it asks for"
+            f": it does not accept {names}"
             if self._api.shows_password
-            else f": it asks for a password; set {names}"
+            else f": it requires a password; set {names}"
         )

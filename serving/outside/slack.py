@@ -70,4 +70,4 @@ class Slack:
             AttributeError,
         ) as error:
             reason = f"{type(error).__name__}: {error}".replace(self._token, "<token>")
-            logger.warning("Slack (%s) was not told: %s", self._channel, reason)
+            logger.warning("Slack (%s) did not get a message: %s", self._channel, reason)

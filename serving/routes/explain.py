@@ -132,7 +132,7 @@ def shapley_values(
     scores = score_rows(np.concatenate([background, between])).astype(np.float64)
     if not (np.isfinite(score) and np.isfinite(scores).all()):
         raise PackageError(
-            "The model gives no number for this row, or for one between it and the package's "
+            "The model returns no number for this row, or for one between it and the package's "
             "smoke rows."
         )
     start, on_the_way = (
@@ -171,8 +171,8 @@ def add_routes(app: FastAPI, service: Service) -> None:
 
     @app.post("/v1/{use_case}/explain", openapi_extra=_DOCUMENT, tags=["model"])
     async def explain_row(use_case: str, request: Request) -> Response:
-        """Why one row scores what it scores: what each field adds. It is not logged, and costs as
-        much as some 6000 rows.
+        """Explain the score of one row: what each field adds. It is not logged, and costs as much
+        as scoring some 6000 rows.
         """
         nonlocal waiting
         champion = service.champion(use_case)
@@ -193,7 +193,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
 _DOCUMENT: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "one row, in any form that /predict takes",
+        "description": "one row, in any form that /predict accepts",
         "content": {
             "application/json": {
                 "schema": {
@@ -227,12 +227,12 @@ _DOCUMENT: dict[str, Any] = {
                             "method",
                         ],
                         "description": "with the model's outputs, such as score and decision, "
-                        "as /predict says them",
+                        "as /predict returns them",
                         "properties": {
                             "use_case": {"type": "string"},
                             "explains": {
                                 "type": "string",
-                                "description": "which output, where several are numbers",
+                                "description": "the explained output, if several are numbers",
                             },
                             "base": {
                                 "type": "number",

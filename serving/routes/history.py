@@ -28,8 +28,8 @@ _MOST = 200
 _MOST_QUESTIONS = 20
 
 T = TypeVar("T")
-Limit = Annotated[int, Query(ge=1, le=_MOST, description="how many, the latest first")]
-OfKind = Annotated[Kind | None, Query(description="only those of this kind, among the last 1000")]
+Limit = Annotated[int, Query(ge=1, le=_MOST, description="how many at most, the latest first")]
+OfKind = Annotated[Kind | None, Query(description="only entries of this kind, among the last 1000")]
 
 
 def add_routes(app: FastAPI, service: Service) -> None:
@@ -48,13 +48,13 @@ def add_routes(app: FastAPI, service: Service) -> None:
         if not done:
             reading.cancel()  # one that has not begun will not
             raise LakeAway(
-                f"The lake has not answered within {_PATIENCE_SECONDS:g} seconds. Try again later."
+                f"The lake did not answer within {_PATIENCE_SECONDS:g} seconds. Try again later."
             )
         return reading.result()
 
     @app.get("/v1/{use_case}/drift", tags=["history"])
     async def drift(use_case: str, limit: Limit = 50) -> Response:
-        """What the drift checks of the last windows found, and what drove it."""
+        """The drift checks of the last windows, with what drove their outcomes."""
         return json_response(
             {
                 "use_case": use_case,
@@ -91,8 +91,8 @@ def add_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/{use_case}/approvals", tags=["history"])
     async def approvals(use_case: str) -> Response:
-        """Challengers that wait for somebody to approve or reject them: the contest's figures, the
-        run that waits, until when.
+        """Challengers that wait for approval: the contest's figures, the run that waits, and until
+        when.
         """
         service.check_loop(use_case)
         questions = await ask(use_case, lambda: history.approvals(use_case)[:_MOST_QUESTIONS])

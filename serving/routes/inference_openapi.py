@@ -13,7 +13,7 @@ def _answer(schema: dict[str, Any]) -> dict[str, Any]:
     return {
         "responses": {
             "200": {
-                "description": "As the protocol has it",
+                "description": "As the protocol defines it",
                 "content": {"application/json": {"schema": schema}},
             }
         }
@@ -54,7 +54,7 @@ _REQUEST = _object(
         "type": "array",
         "items": _object(
             ["name"],
-            name={"type": "string", "description": "one that GET /v2/models/{model} lists"},
+            name={"type": "string", "description": "an output that GET /v2/models/{model} lists"},
             parameters=_PARAMETERS,
         ),
     },
@@ -70,7 +70,7 @@ _BINARY = {"application/octet-stream": {"schema": {"type": "string", "format": "
 _ERROR = {"application/json": {"schema": _object(["error"], error=_TEXT)}}
 ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"description": "Refused: the message says where and why", "content": _ERROR},
-    "5XX": {"description": "Not now", "content": _ERROR},
+    "5XX": {"description": "Failed, or temporarily unavailable", "content": _ERROR},
 }
 INFER = {
     "parameters": [
@@ -78,7 +78,7 @@ INFER = {
             "name": HEAD_LENGTH,
             "in": "header",
             "schema": {"type": "integer"},
-            "description": "bytes of JSON, where tensors follow it",
+            "description": "bytes of JSON, if binary tensors follow it",
         }
     ],
     "requestBody": {

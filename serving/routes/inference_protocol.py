@@ -131,7 +131,7 @@ def add_routes(app: FastAPI, service: "Service") -> None:
 def _add_server_routes(app: FastAPI, service: "Service") -> None:
     @app.get("/v2", tags=["inference protocol"])
     async def server() -> dict[str, Any]:
-        """The server and the extensions of the protocol that it has."""
+        """The server, and the extensions of the protocol that it supports."""
         return {"name": "laurel", "version": VERSION, "extensions": ["binary_tensor_data"]}
 
     @app.get("/v2/health/live", tags=["inference protocol"])
@@ -145,7 +145,7 @@ def _add_server_routes(app: FastAPI, service: "Service") -> None:
         tags=["inference protocol"],
     )
     async def ready() -> Response:
-        """Every model has a champion; 503 until then, and when the service is about to end."""
+        """Every model has a champion; 503 until then, and when the service is about to stop."""
         ready = service.is_ready()
         return json_response({"ready": ready}, 200 if ready else 503)
 
@@ -182,7 +182,7 @@ def _add_model_routes(
 
     @app.post(f"{path}/infer", **described("infer", INFER))
     async def infer(request: Request) -> Response:
-        """Score rows, a tensor for each feature."""
+        """Score rows, given as a tensor for each feature."""
         return await _infer(service, request.path_params["model"], request)
 
 

@@ -74,8 +74,8 @@ def check_content_type(request: Request) -> str:
             raise Refused(
                 415,
                 "unsupported_media_type",
-                f"The Content-Type says {parameter.strip()[:100]!r}; only charset=utf-8 may "
-                "stand there.",
+                f"The Content-Type has {parameter.strip()[:100]!r}; only charset=utf-8 is "
+                "allowed there.",
             )
     return kind
 
@@ -145,7 +145,7 @@ def add_routes(app: FastAPI, service: "Service") -> None:
     )
     async def ping() -> Response:
         """The default use case has a champion; 503 until then, and when the service is about to
-        end. The body is MLflow's: a newline.
+        stop. The body is MLflow's: a newline.
         """
         ready = service.is_ready(service.default_use_case)
         return PlainTextResponse(
@@ -159,7 +159,7 @@ def _shape(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
         "required": [name],
-        "properties": {name: schema, "params": {"description": "taken and not used"}},
+        "properties": {name: schema, "params": {"description": "accepted and ignored"}},
     }
 
 
@@ -189,9 +189,9 @@ _CHANCES = {
     "type": "array",
     "minItems": 2,
     "items": {"type": "number", "minimum": 0, "maximum": 1},
-    "description": "of each class; of false and of true where the model decides",
+    "description": "of each class; of false and of true if the model decides",
 }
-_NUMBER = {"type": "number", "description": "of a model of one number that is no probability"}
+_NUMBER = {"type": "number", "description": "of a model with one number that is not a probability"}
 _PREDICTIONS = {
     "type": "object",
     "required": ["predictions"],
@@ -206,7 +206,7 @@ _MLFLOW_ERROR = {
 _ERROR_CONTENT = {"application/json": {"schema": _MLFLOW_ERROR}}
 _ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"description": "Refused: the message says where and why", "content": _ERROR_CONTENT},
-    "5XX": {"description": "Not now", "content": _ERROR_CONTENT},
+    "5XX": {"description": "Failed, or temporarily unavailable", "content": _ERROR_CONTENT},
 }
 _INVOCATIONS = {
     "parameters": [
@@ -214,7 +214,7 @@ _INVOCATIONS = {
             "name": name,
             "in": "header",
             "schema": _TEXT,
-            "description": "the use case, where it is not the first one",
+            "description": "the use case, if it is not the first one",
         }
         for name in ("X-Laurel-Use-Case", "X-Amzn-SageMaker-Target-Model")
     ],

@@ -17,7 +17,7 @@ from serving.errors import InputError, MalformedBody, Refused
 from serving.history.approvals import LONGEST_WORDS, VERSION, Answer, answer_run, roll_back
 from serving.service.service import Service
 
-_NOBODY = "somebody at this service, which asks for no key"
+_NOBODY = "somebody at this service, which requires no key"
 _Words = Annotated[str, Meta(max_length=LONGEST_WORDS)]
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
     @app.post("/v1/{use_case}/approvals/{run}", openapi_extra=APPROVAL, tags=["operation"])
     async def answer(use_case: str, run: str, request: Request) -> Response:
         """Approve or reject the challenger that an approve run asks about. The first answer counts;
-        409 when it came or the time is up.
+        409 if there is one already or the time is up.
         """
         service.check_loop(use_case)
         said = _read(_ANSWER, await read_body(request))
@@ -106,4 +106,4 @@ def _read(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     except msgspec.ValidationError as error:
         raise InputError(f"{error}.") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedBody(f"The body is no JSON: {error}.") from error
+        raise MalformedBody(f"The body is not JSON: {error}.") from error

@@ -113,8 +113,8 @@ def _document_of(app: FastAPI, service: Service) -> Callable[[], dict[str, Any]]
 def _add_model_routes(app: FastAPI, service: Service) -> None:
     @app.post("/v1/{use_case}/feedback", openapi_extra=FEEDBACK, tags=["model"])
     async def feedback(use_case: str, request: Request) -> Response:
-        """Tell what became of predicted rows. Sending the same again does no harm: the latest
-        counts.
+        """Report the true labels of predicted rows. Sending a label again does no harm: the latest
+        one counts.
         """
         service.watch(use_case)
         return json_response(
@@ -130,7 +130,7 @@ def _add_model_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1", tags=["model"])
     async def describe_all() -> Response:
-        """Every use case that is served here."""
+        """Every use case that this service serves."""
         return json_response({"use_cases": [describe(service, name) for name in service.watches]})
 
 
@@ -142,7 +142,7 @@ def _add_operator_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/ready", tags=["operation"])
     async def ready() -> Response:
-        """Every use case has a champion; 503 until then, and when the service is about to end."""
+        """Every use case has a champion; 503 until then, and when the service is about to stop."""
         service.check_stays()
         if missing := service.not_ready():
             raise NotReady(f"No champion for {', '.join(missing)}. GET /v1/<use case> says why.")
@@ -157,7 +157,7 @@ def _add_operator_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/version", tags=["operation"])
     async def version() -> dict[str, Any]:
-        """Of this service and of what it runs on."""
+        """The versions of this service and of its runtime."""
         return {
             "laurel": VERSION,
             "onnxruntime": onnxruntime.__version__,

@@ -91,7 +91,7 @@ class PredictProtocol(HttpToolsProtocol):
             self._go_on_without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self._refuse(
-                self.refusal or Refused(400, "malformed_request", "What came is no HTTP request.")
+                self.refusal or Refused(400, "malformed_request", "This is not an HTTP request.")
             )
         else:
             if self.silent and self.receiving:
@@ -274,7 +274,9 @@ class PredictProtocol(HttpToolsProtocol):
         elif self.spare and waited > _SPARE_SECONDS and not answering:
             self._refuse(Overloaded(_NO_ROOM))
         elif self.receiving and waited > request_seconds:
-            self._refuse(TooSlow(f"The request was not there after {request_seconds:g} seconds."))
+            self._refuse(
+                TooSlow(f"The request was not complete after {request_seconds:g} seconds.")
+            )
         elif not self.receiving and not answering and waited > idle_seconds:
             self.transport.close()
 

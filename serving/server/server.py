@@ -38,8 +38,8 @@ def allow_files(settings: Settings) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     if most < wanted:
         logger.warning(
-            "the system allows %d open files, and LAUREL_SERVING_CONNECTIONS=%d may need %d: "
-            "raise the limit (ulimit -Hn), or set fewer",
+            "the system allows %d open files, but LAUREL_SERVING_CONNECTIONS=%d may need %d: "
+            "raise the limit (ulimit -Hn), or allow fewer connections",
             *(most, settings.serving_connections, wanted),
         )
 

@@ -39,7 +39,7 @@ def describe(service: Service, use_case: str) -> dict[str, Any]:
             "lag_seconds": service.log.lag_seconds(use_case),
             "last_error": service.uploader.last_error
             if service.uploader.alive
-            else "The uploader ended; restart the service.",
+            else "The uploader has stopped; restart the service.",
         },
     }
     if watch.champion is not None:
@@ -100,13 +100,13 @@ def families(service: Service) -> Iterable[Metric]:
     )
     dropped = CounterMetricFamily(
         "laurel_log_rows_dropped",
-        "Rows answered and not logged: backlog or disk full",
+        "Rows answered but not logged: backlog or disk full",
         labels=["use_case"],
     )
     torn = CounterMetricFamily(
         "laurel_log_lines_torn", "Lines of the log that could not be read", labels=["use_case"]
     )
-    set_aside = "Rows that could not be made into Parquet, set aside on this disk"
+    set_aside = "Rows that could not be converted to Parquet, set aside on this disk"
     unreadable = CounterMetricFamily("laurel_log_rows_unreadable", set_aside, labels=["use_case"])
     lag = GaugeMetricFamily(
         "laurel_log_lag_seconds",

@@ -204,7 +204,7 @@ class Service:
             )
             if self.serves_all:
                 way = (
-                    "A new one is served once its file is in usecases/, or its first version in "
+                    "A new one is served once its file is in usecases/, or its first version is in "
                     "the registry."
                 )
                 raise UnseenUseCase(f"{served} {way}") from None
@@ -288,8 +288,8 @@ class Service:
         )
         if rows is None:
             raise NotReady(
-                "Feedback cannot be kept now: backlog or disk of the prediction log is full, "
-                "or there is no lake. Try later."
+                "Feedback cannot be stored now: the prediction log's backlog or disk is full, or "
+                "there is no lake. Try again later."
             )
         return rows
 
@@ -424,7 +424,7 @@ class Service:
         self._probed = time.monotonic()
         if self.leaving:
             raise NotReady(
-                "This service is about to end: it answers what it is sent, and takes no new "
+                "This service is about to stop: it still answers requests, but takes no new "
                 "callers."
             )
 

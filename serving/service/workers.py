@@ -105,7 +105,7 @@ class WorkerBoard:
                 partial.replace(self._path("json"))
         except OSError as error:
             if not self._failing:
-                logger.error("worker cannot tell the others of itself: %s", error)
+                logger.error("worker cannot publish its figures to the others: %s", error)
             self._failing = True
             return False
         self._failing = False

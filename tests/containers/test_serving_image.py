@@ -189,7 +189,7 @@ def test_without_a_key_it_refuses_to_start_and_says_what_to_set(run: Run) -> Non
     assert container.wait() == 1
     log = container.logs()
     assert (
-        "asks for keys on 0.0.0.0" in log and "LAUREL_SERVING_KEY" in log and "Traceback" not in log
+        "requires keys on 0.0.0.0" in log and "LAUREL_SERVING_KEY" in log and "Traceback" not in log
     )
 
 

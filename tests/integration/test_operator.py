@@ -226,7 +226,7 @@ def test_a_forged_run_lets_nothing_else_go_on(operated: Operated) -> None:
             == 404
         )
         assert operated.press("laurel.approve", {"use_case": CASE, "run": run}) == 200
-        assert "knows no approve run" in operated.told(number)
+        assert "has no such approve run" in operated.told(number)
     assert (operated.state(other), operated.state(foreign)) == ("PAUSED", "PAUSED")
 
 
@@ -250,7 +250,7 @@ def test_a_rollback_is_a_run_of_its_deployment_and_a_button_starts_one(operated:
         operated.told(number)
     assert "rolls operated back" in operated.told(
         1
-    ) and "started a rollback already" in operated.told(2)
+    ) and "already started a rollback" in operated.told(2)
     assert (
         operated.told(1).split("flow-run/")[1][:36] == operated.told(2).split("flow-run/")[1][:36]
     )

@@ -204,10 +204,10 @@ def test_examples_follow_each_other(browser: Browser, shared: ServiceProcess) ->
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        ("", "This is needed."),
+        ("", "This field is required."),
         ("9999", "At most 5,000."),
         ("-1", "At least 0."),
-        ("1e", "This is no number."),
+        ("1e", "This is not a number."),
     ],
 )
 def test_a_wrong_value_is_told_beside_its_field_which_gets_the_focus(
@@ -444,7 +444,7 @@ def test_decisions_of_every_kind_are_told_in_words_and_a_tampered_one_is_marked(
         )
         assert told == [
             "Rolled back from version 2 to 1",
-            "Version 2 got into service",
+            "Version 2 entered service",
             "Challenger 4 was rejected",
             "No retrain: cooldown",
             "Drift check of 2013-06",

@@ -170,7 +170,7 @@ def test_triton_s_client_reads_every_refusal_and_speaks_gzip_both_ways(
             answer = client.infer("toy", tensors(), headers=dict(key), **packed)
             assert answer.as_numpy("score").shape == (40,)
         for what, told in (
-            (lambda: client.infer("toy", tensors()), "A key is needed here"),
+            (lambda: client.infer("toy", tensors()), "A key is required"),
             (lambda: client.infer("nothing", tensors(), headers=dict(key)), "Unknown use case"),
             (lambda: client.get_trace_settings(headers=dict(key)), "There is nothing at"),
             (

@@ -112,7 +112,7 @@ def test_a_service_that_others_could_reach_does_not_start_without_a_key_and_says
 @pytest.mark.parametrize(
     ("broken", "told"),
     [
-        (lambda file: file.write_text("["), "is no file of keys"),
+        (lambda file: file.write_text("["), "is not a key file"),
         (lambda file: file.chmod(0o644), "chmod 600"),
         (lambda file: file.write_text("[]\n"), "python -m serving.keys add"),
     ],
@@ -286,7 +286,7 @@ def test_keys_change_without_a_restart_and_without_a_lost_request_in_every_worke
         assert "expired at" in predict(service, new).json()["error"]["message"]
         keys_command(["remove", "caller"])
         wait_until(
-            lambda: "not known here" in predict(service, new).text, "the removal is heard of"
+            lambda: "key is unknown" in predict(service, new).text, "the removal is heard of"
         )
 
 

@@ -178,7 +178,7 @@ def test_bad_settings_are_told_once_and_nothing_is_left(tmp_path: Path) -> None:
                 {"serving_workers": 3, "serving_use_cases": "no/name"},
                 "LAUREL_SERVING_USE_CASES is 'no/name'",
             ),
-            ({"serving_workers": 3, "host": "0.0.0.0"}, "asks for keys on 0.0.0.0"),
+            ({"serving_workers": 3, "host": "0.0.0.0"}, "requires keys on 0.0.0.0"),
             (
                 {"serving_workers": 3, "serving_port": port},
                 f"cannot listen on 127.0.0.1 port {port}",

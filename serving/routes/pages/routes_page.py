@@ -78,7 +78,7 @@ def _purpose(route: Document) -> str:
 def _describe(document: Document, method: str, path: str, route: Document) -> str:
     scope = scope_of(method.upper(), path)
     needs = (
-        f"Needs a key with the scope <code>{scope}</code>, where keys are asked for."
+        f"Needs a key with the scope <code>{scope}</code>, if the service requires keys."
         if scope
         else "Needs no key."
     )
@@ -154,7 +154,7 @@ def _table(title: str, rows: list[tuple[str, str, str]]) -> str:
         for name, kind, about in rows
     )
     head = (
-        '<thead><tr><th scope="col">Name</th><th scope="col">May be</th><th '
+        '<thead><tr><th scope="col">Name</th><th scope="col">Allowed</th><th '
         'scope="col">Meaning</th></tr></thead>'
     )
     region = (

@@ -328,7 +328,8 @@ def test_the_second_of_two_answers_is_told_that_it_comes_too_late(
     worker.press("laurel.reject", {"use_case": "toy", "run": run}, user="U999")
     assert prefect.answers[run]["approved"] is True
     assert (
-        replies.texts[0].startswith("Approved") and "somebody answered already" in replies.texts[1]
+        replies.texts[0].startswith("Approved")
+        and "somebody has already answered" in replies.texts[1]
     )
 
 
@@ -381,7 +382,7 @@ def test_a_forged_value_lets_no_other_run_go_on(
     for run in others:
         assert worker.press("laurel.approve", {"use_case": "toy", "run": run}).status_code == 200
     assert prefect.answers == {} and len(replies.told) == len(others)
-    assert all("knows no approve run" in text for text in replies.texts)
+    assert all("has no such approve run" in text for text in replies.texts)
     assert not any(asked.endswith("/resume") for asked in prefect.asked)
 
 
@@ -398,7 +399,10 @@ def test_with_prefect_away_the_one_who_pressed_is_told_to_press_again(
         == 200
     )
     assert (
-        all("Prefect is away" in text and "Press again later" in text for text in replies.texts)
+        all(
+            "Prefect is unreachable" in text and "Press again later" in text
+            for text in replies.texts
+        )
         and len(replies.texts) == 2
     )
     prefect.broken = False
@@ -421,7 +425,7 @@ def test_a_password_that_prefect_does_not_take_is_told(
 
 
 @pytest.mark.parametrize(
-    ("version", "told"), [("1", "to version 1"), (None, "to the champion before it")]
+    ("version", "told"), [("1", "to version 1"), (None, "to the previous champion")]
 )
 def test_rollback_starts_the_flow_once_for_each_button(
     worker: Worker, prefect: PrefectServer, replies: ReplyServer, version: str | None, told: str
@@ -432,14 +436,14 @@ def test_rollback_starts_the_flow_once_for_each_button(
     assert prefect.started == [
         {"use_case": "toy", "version": version, "reason": "minsu (U1) asked for it in Slack"}
     ]
-    assert told in replies.texts[0] and "started a rollback already" in replies.texts[1]
+    assert told in replies.texts[0] and "already started a rollback" in replies.texts[1]
 
 
 def test_a_rollback_from_what_is_not_champion_any_more_does_nothing(
     worker: Worker, prefect: PrefectServer, replies: ReplyServer
 ) -> None:
     worker.press("laurel.rollback", {"use_case": "toy", "version": None, "from": "1"})
-    assert prefect.started == [] and "another version is champion now" in replies.texts[0]
+    assert prefect.started == [] and "the champion has changed" in replies.texts[0]
 
 
 def test_nothing_is_rolled_back_while_nobody_knows_the_champion(
@@ -448,7 +452,7 @@ def test_nothing_is_rolled_back_while_nobody_knows_the_champion(
     Worker(tmp_path, prefect.url, "http://127.0.0.1:1", replies).press(
         "laurel.rollback", {"use_case": "toy", "version": None, "from": "2"}
     )
-    assert prefect.started == [] and "nobody knows now who the champion is" in replies.texts[0]
+    assert prefect.started == [] and "the current champion is unknown" in replies.texts[0]
 
 
 def test_only_those_who_are_listed_may_where_there_is_a_list(
@@ -463,7 +467,7 @@ def test_only_those_who_are_listed_may_where_there_is_a_list(
         )
     assert (
         prefect.asked == []
-        and all("not among those who may" in text for text in replies.texts)
+        and all("you may not do this" in text for text in replies.texts)
         and len(replies.texts) == 6
     )
     worker.press("laurel.approve", {"use_case": "toy", "run": run}, user="U222")

@@ -63,7 +63,7 @@ def test_where_the_file_has_the_same_key_its_scopes_hold(path: Path) -> None:
 def test_a_broken_file_stops_the_start_though_the_environment_has_a_key(path: Path) -> None:
     put_key(path)
     path.write_text("[")
-    with pytest.raises(KeysError, match="is no file of keys"):
+    with pytest.raises(KeysError, match="is not a key file"):
         loaded(path)
 
 

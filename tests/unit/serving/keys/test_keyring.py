@@ -76,7 +76,8 @@ def test_nothing_else_stands_on_standard_output_so_that_a_key_can_be_piped(tmp_p
     )
     assert (again.returncode, again.stdout) == (1, "")
     assert (
-        again.stderr == "'web' has a key. Another one for it: python -m serving.keys rotate web\n"
+        again.stderr
+        == "'web' already has a key. To replace it: python -m serving.keys rotate web\n"
     )
 
 
@@ -253,7 +254,7 @@ def test_a_broken_file_stops_a_start_and_leaves_the_keys_of_a_running_service(
     secret = put_key(path)
     keys = loaded(path)
     path.write_text(text)
-    with pytest.raises(KeysError, match="is no file of keys"):
+    with pytest.raises(KeysError, match="is not a key file"):
         loaded(path)
     for _ in range(3):
         keys.reload()
@@ -352,15 +353,15 @@ def test_rotating_never_makes_an_old_key_live_longer_and_forgets_what_has_expire
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["remove", "wep"], "There is no key of 'wep'. There are: web."),
-        (["rotate", "wep"], "There is no key of 'wep'. There are: web."),
+        (["remove", "wep"], "There is no key for 'wep'. There are keys for: web."),
+        (["rotate", "wep"], "There is no key for 'wep'. There are keys for: web."),
         (["add", "web", "--scope", "predict"], "python -m serving.keys rotate web"),
-        (["add", "a b", "--scope", "predict"], "'a b' is no name for a key"),
-        (["add", "x" * 65, "--scope", "predict"], "is no name for a key"),
+        (["add", "a b", "--scope", "predict"], "'a b' is not a valid key name"),
+        (["add", "x" * 65, "--scope", "predict"], "is not a valid key name"),
         (["add", "new", "--scope", "all"], "invalid choice: 'all'"),
         (["add", "new"], "--scope"),
-        (["add", "new", "--scope", "predict", "--days", "-1"], "'-1' is no number from"),
-        (["rotate", "web", "--keep-hours", "nan"], "'nan' is no number from"),
+        (["add", "new", "--scope", "predict", "--days", "-1"], "'-1' is not a number from"),
+        (["rotate", "web", "--keep-hours", "nan"], "'nan' is not a number from"),
     ],
 )
 def test_a_command_that_cannot_be_done_says_why_and_changes_nothing(
@@ -387,7 +388,7 @@ def test_a_command_leaves_a_broken_file_alone(
     path.chmod(0o600)
     with pytest.raises(SystemExit):
         command("add", "web", "--scope", "predict")
-    assert "is no file of keys" in capsys.readouterr().err and path.read_text() == "["
+    assert "is not a key file" in capsys.readouterr().err and path.read_text() == "["
 
 
 def test_commands_at_the_same_time_lose_no_key(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_without_a_password_none_is_shown(guard: Guard) -> None:
     with pytest.raises(
         RegistryAway,
         match=(
-            "answers 401: it asks for a password; set LAUREL_MLFLOW_USERNAME and "
+            "answers 401: it requires a password; set LAUREL_MLFLOW_USERNAME and "
             "LAUREL_MLFLOW_PASSWORD"
         ),
     ):
@@ -90,7 +90,8 @@ def test_a_wrong_password_is_said_to_be_wrong_and_not_shown(guard: Guard, tmp_pa
         lambda: mlflow.download("mlflow-artifacts:/1/package", ("model.onnx",), tmp_path),
     ):
         with pytest.raises(
-            RegistryAway, match="LAUREL_MLFLOW_PASSWORD are not what it asks for"
+            RegistryAway,
+            match="it does not accept LAUREL_MLFLOW_USERNAME and LAUREL_MLFLOW_PASSWORD",
         ) as caught:
             ask()
         assert "hush" not in str(caught.value)
