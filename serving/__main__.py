@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 def main(arguments: list[str]) -> int:
     """The exit code."""
     gc.disable()  # until all is loaded: what the imports make is no garbage
-    told = [sagemaker.ARGUMENT] if arguments[:1] == [sagemaker.ARGUMENT] else []
-    sockets, line, open_path = arguments[len(told) :], None, sagemaker.OPEN_PATH if told else None
+    mode = [sagemaker.ARGUMENT] if arguments[:1] == [sagemaker.ARGUMENT] else []
+    sockets, line, open_path = arguments[len(mode) :], None, sagemaker.OPEN_PATH if mode else None
     try:
-        settings = _settings(for_sagemaker=bool(told))
+        settings = _settings(for_sagemaker=bool(mode))
         if sockets:
             listener, line = _inherit(sockets)
         else:
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
             begin_run(folder_of(settings))
             if settings.serving_workers > 1:
                 become_parent(
-                    listener, settings.serving_workers, settings.serving_leave_seconds, told
+                    listener, settings.serving_workers, settings.serving_leave_seconds, mode
                 )
         server = _server(settings, line, open_path)
     except (ValueError, OSError, KeysError, PackageError) as error:

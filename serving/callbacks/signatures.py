@@ -32,7 +32,7 @@ def is_of_now(timestamp: str) -> bool:
     )
 
 
-class Seen:
+class ReplayGuard:
     """Remembers names for as long as a call that bears them could still be of now."""
 
     def __init__(self, folder: Path) -> None:
@@ -43,10 +43,10 @@ class Seen:
         remembered.
         """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for seen in self._folder.iterdir():
+        for record in self._folder.iterdir():
             with suppress(FileNotFoundError):  # another worker clears up as well
-                if time.time() - seen.stat().st_mtime > _KEPT_SECONDS:
-                    seen.unlink()
+                if time.time() - record.stat().st_mtime > _KEPT_SECONDS:
+                    record.unlink()
         try:
             os.close(
                 os.open(
@@ -66,25 +66,25 @@ class Caller:
 
     write: Callable[[bytes], bytes]
     forged: str
-    seen_before: str
-    not_remembered: str
+    repeated: str
+    unrecorded: str
     too_old_status: int
-    seen_before_status: int
+    repeated_status: int
 
 
 class Signatures:
     """Tells calls of one caller from forged ones, and new ones from old ones."""
 
-    def __init__(self, caller: Caller, secret: str, seen: Seen) -> None:
+    def __init__(self, caller: Caller, secret: str, guard: ReplayGuard) -> None:
         self._caller = caller
         self._secret = secret.encode()
-        self._seen = seen
+        self._guard = guard
 
     @classmethod
     def of(cls, caller: Caller, secret: SecretStr | None, folder: Path) -> "Signatures | None":
         """``None`` where there is no secret: no call can be told from a forged one then."""
         text = secret.get_secret_value() if secret else ""
-        return cls(caller, text, Seen(folder)) if text else None
+        return cls(caller, text, ReplayGuard(folder)) if text else None
 
     def check(self, signed: bytes, signature: str, timestamp: str, name: str) -> None:
         """``signed`` are the bytes that the signature is of; a call counts once for each ``name``.
@@ -103,14 +103,14 @@ class Signatures:
                 "machine's clock.",
             )
         try:
-            is_new = self._seen.is_new(name)
+            is_new = self._guard.is_new(name)
         except OSError as error:
-            raise Refused(503, "disk_refuses", self._caller.not_remembered) from error
+            raise Refused(503, "disk_refuses", self._caller.unrecorded) from error
         if not is_new:
-            raise Refused(self._caller.seen_before_status, "seen_before", self._caller.seen_before)
+            raise Refused(self._caller.repeated_status, "seen_before", self._caller.repeated)
 
 
-async def read_small_body(request: Request, who: str) -> bytes:
+async def read_small_body(request: Request, sender: str) -> bytes:
     """Raises ``Refused`` for a body that is larger than any of ``who``."""
     body = b""
     async for piece in request.stream():
@@ -119,6 +119,6 @@ async def read_small_body(request: Request, who: str) -> bytes:
             raise Refused(
                 413,
                 "body_too_large",
-                f"A call from {who} is no larger than {_LARGEST_BYTES // 1024} KiB.",
+                f"A call from {sender} is no larger than {_LARGEST_BYTES // 1024} KiB.",
             )
     return body

@@ -41,10 +41,10 @@ logger = logging.getLogger(__name__)
 _SLACK = Caller(
     write=lambda digest: b"v0=" + digest.hex().encode(),
     forged="The signature does not match LAUREL_SLACK_SIGNING_SECRET.",
-    seen_before="A call with this signature was accepted before.",
-    not_remembered="The call cannot be recorded now. Press again later.",
+    repeated="A call with this signature was accepted before.",
+    unrecorded="The call cannot be recorded now. Press again later.",
     too_old_status=401,
-    seen_before_status=401,
+    repeated_status=401,
 )
 
 
@@ -91,24 +91,24 @@ class Desk:
         answer = Answer(press.action == "approve", press.by, press.why)
         run = answer_run(self._service.prefect, press.use_case, press.run, answer)
         version = str(run.parameters.get("version", "?"))
-        said = {
+        values = {
             "by": press.by,
             "use_case": press.use_case,
             "version": version,
             "page": self._page(run.id),
         }
-        return self._replies.say("approved" if answer.approved else "rejected", **said)
+        return self._replies.say("approved" if answer.approved else "rejected", **values)
 
     def _roll_back(self, press: Press) -> str:
         """A button that is older than the champion does nothing: it would take the crown from
         another version than the one it names.
         """
         crowned = self._service.registry.champion(press.use_case)
-        if crowned is None or crowned.version != press.left:
+        if crowned is None or crowned.version != press.from_version:
             raise Refused(
                 409,
                 "moved_on",
-                f"Version {press.left} of {press.use_case!r} is no longer the champion; "
+                f"Version {press.from_version} of {press.use_case!r} is no longer the champion; "
                 "nothing was rolled back.",
             )
         reason = (
@@ -126,13 +126,13 @@ class Desk:
             if press.version
             else "rolling_back_one"
         )
-        said = {
+        values = {
             "by": press.by,
             "use_case": press.use_case,
-            "left": press.left,
+            "from_version": press.from_version,
             "version": press.version or "",
         }
-        return self._replies.say(name, **said, page=self._page(started.id))
+        return self._replies.say(name, **values, page=self._page(started.id))
 
     def _page(self, run: str) -> str:
         return f"{self._pages}/runs/flow-run/{run}"
@@ -167,8 +167,8 @@ def add_routes(app: FastAPI, service: Service) -> None:
                 request.client.host if request.client else "",
             )
             raise
-        pressed = read_press(body)
-        return Response(background=BackgroundTask(desk.act, pressed) if pressed else None)
+        button_press = read_press(body)
+        return Response(background=BackgroundTask(desk.act, button_press) if button_press else None)
 
 
 def _names(listed: str) -> Iterator[str]:

@@ -25,8 +25,8 @@ class Press:
     """A button was pressed by ``by``, whom Slack calls ``user``. ``once`` is the same for each
     press of the same button.
 
-    approve, reject: ``run`` is the approve run. rollback: ``left`` was the champion when the button
-    was made, ``version`` is to follow it (``None``: its predecessor)."""
+    approve, reject: ``run`` is the approve run. rollback: ``from_version`` was the champion when
+    the button was made, ``version`` is to follow it (``None``: its predecessor)."""
 
     action: str
     use_case: str
@@ -36,7 +36,7 @@ class Press:
     once: str
     why: str = ""
     run: str = ""
-    left: str = ""
+    from_version: str = ""
     version: str | None = None
 
 
@@ -51,12 +51,12 @@ class _Action(msgspec.Struct):
     value: str | None = None
 
 
-class _Typed(msgspec.Struct):
+class _Input(msgspec.Struct):
     value: str | None = None
 
 
 class _State(msgspec.Struct):
-    values: dict[str, dict[str, _Typed]] = {}
+    values: dict[str, dict[str, _Input]] = {}
 
 
 class _Container(msgspec.Struct):
@@ -78,9 +78,9 @@ class _Approval(msgspec.Struct):
     run: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
-class _Rollback(msgspec.Struct, rename={"left": "from"}):
+class _Rollback(msgspec.Struct, rename={"from_version": "from"}):
     use_case: Annotated[str, Meta(pattern=USE_CASE)]
-    left: Annotated[str, Meta(pattern=VERSION)]
+    from_version: Annotated[str, Meta(pattern=VERSION)]
     version: Annotated[str, Meta(pattern=VERSION)] | None = None
 
 
@@ -105,7 +105,7 @@ def read_press(body: bytes) -> Press | None:
         raise MalformedBody("Slack's call must be a form with one field, payload.") from error
     try:
         call = _CALL.decode(payload)
-        pressed = next((one for one in call.actions if one.action_id in _ACTIONS), None)
+        pressed = next((action for action in call.actions if action.action_id in _ACTIONS), None)
         return _press(call, pressed) if call.type == "block_actions" and pressed else None
     except msgspec.ValidationError as error:
         raise InputError(
@@ -116,32 +116,32 @@ def read_press(body: bytes) -> Press | None:
 
 
 def _press(call: _Call, pressed: _Action) -> Press:
-    action, value, where = (
+    action, value, container = (
         _ACTIONS[pressed.action_id],
         pressed.value or "",
         call.container or _Container(),
     )
-    said: _Approval | _Rollback = (_ROLLBACK if action == "rollback" else _APPROVAL).decode(value)
-    given = (
-        {"run": said.run}
-        if isinstance(said, _Approval)
-        else {"left": said.left, "version": said.version}
+    button: _Approval | _Rollback = (_ROLLBACK if action == "rollback" else _APPROVAL).decode(value)
+    fields = (
+        {"run": button.run}
+        if isinstance(button, _Approval)
+        else {"from_version": button.from_version, "version": button.version}
     )
     return Press(
         action=action,
-        use_case=said.use_case,
+        use_case=button.use_case,
         by=f"{call.user.username or call.user.name or 'somebody'} ({call.user.id})",
         user=call.user.id,
         response_url=call.response_url,
         once=hashlib.sha256(
-            f"{where.channel_id} {where.message_ts} {value}".encode(errors="replace")
+            f"{container.channel_id} {container.message_ts} {value}".encode(errors="replace")
         ).hexdigest(),
-        why=_typed(call.state),
-        **given,
+        why=_read_reason(call.state),
+        **fields,
     )
 
 
-def _typed(state: _State | None) -> str:
+def _read_reason(state: _State | None) -> str:
     """What stands in the message's own field for the reason, where it has one."""
     blocks = state.values.values() if state else ()
     return next((block[_WHY].value or "" for block in blocks if _WHY in block), "")

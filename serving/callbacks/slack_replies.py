@@ -25,14 +25,14 @@ WORDS = {
         "{by} 님이 거절했습니다: {use_case} 버전 {version}. <{page}|승인 실행>이 계속됩니다.",
     ),
     "rolling_back": (
-        "{by} rolls {use_case} back from version {left} to version {version}: <{page}|the "
+        "{by} rolls {use_case} back from version {from_version} to version {version}: <{page}|the "
         "rollback's run>.",
-        "{by} 님이 {use_case} 버전 {left}에서 버전 {version}(으)로 롤백합니다: <{page}|롤백 실행>.",
+        "{by} 님이 {use_case} 버전 {from_version}에서 버전 {version}(으)로 롤백합니다: <{page}|롤백 실행>.",
     ),
     "rolling_back_one": (
-        "{by} rolls {use_case} back from version {left} to the previous champion: "
+        "{by} rolls {use_case} back from version {from_version} to the previous champion: "
         "<{page}|the rollback's run>.",
-        "{by} 님이 {use_case} 버전 {left}에서 바로 이전 챔피언으로 롤백합니다: <{page}|롤백 실행>.",
+        "{by} 님이 {use_case} 버전 {from_version}에서 바로 이전 챔피언으로 롤백합니다: <{page}|롤백 실행>.",
     ),
     "rolling_already": (
         "This button has already started a rollback: <{page}|its run>.",
@@ -86,9 +86,9 @@ class Replies:
         self._origin = HOOKS if settings.slack_api_url == SLACK else _origin(settings.slack_api_url)
         self._language = ("en", "ko").index(settings.slack_language)
 
-    def say(self, name: str, **filled: str) -> str:
+    def say(self, name: str, **values: str) -> str:
         return WORDS[name][self._language].format(
-            **{key: _escaped(value) for key, value in filled.items()}
+            **{key: _escape(value) for key, value in values.items()}
         )
 
     def refused(self, error: Exception) -> str:
@@ -111,13 +111,13 @@ class Replies:
                 "slack reply not sent: the call's response_url is not at %s", self._origin
             )
             return
-        said = {
+        message = {
             "response_type": "ephemeral",
             "replace_original": False,
             "text": text[:_LONGEST_TEXT],
         }
         try:
-            answer = httpx.post(response_url, json=said, timeout=_TIMEOUT_SECONDS)
+            answer = httpx.post(response_url, json=message, timeout=_TIMEOUT_SECONDS)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             logger.warning("slack reply not sent: %s", type(error).__name__)
             return
@@ -138,5 +138,5 @@ def _origin(url: str) -> str:
         return ""
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

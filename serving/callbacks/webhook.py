@@ -26,10 +26,10 @@ _MLFLOW = Caller(
     forged=(
         "The signature does not match LAUREL_SERVING_WEBHOOK_SECRET. Run deployments.apply again."
     ),
-    seen_before="A call with this delivery id was accepted before.",
-    not_remembered="The call cannot be recorded now; the next poll finds the champion.",
+    repeated="A call with this delivery id was accepted before.",
+    unrecorded="The call cannot be recorded now; the next poll finds the champion.",
     too_old_status=403,
-    seen_before_status=409,
+    repeated_status=409,
 )
 
 

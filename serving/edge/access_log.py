@@ -13,7 +13,7 @@ import msgspec
 
 from serving.edge.log_output import write_all
 
-Wanted = Literal["all", "errors", "off"]
+Requests = Literal["all", "errors", "off"]
 _MOST_LINES = 100_000
 _EVERY_SECONDS = 0.25
 
@@ -37,10 +37,10 @@ class Entry(msgspec.Struct):
 class AccessLog:
     """``add`` is called on the event loop and costs about a microsecond."""
 
-    def __init__(self, wanted: Wanted, descriptor: int = 1) -> None:
+    def __init__(self, requests: Requests, descriptor: int = 1) -> None:
         self.dropped = 0
         self._descriptor = descriptor
-        self._wanted = wanted
+        self._requests = requests
         self._entries: deque[Entry] = deque()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
@@ -65,7 +65,7 @@ class AccessLog:
         client: str = "",
     ) -> None:
         """Keep a request that ends now."""
-        if self._wanted == "off" or (self._wanted == "errors" and status < 400):
+        if self._requests == "off" or (self._requests == "errors" and status < 400):
             return
         if len(self._entries) >= _MOST_LINES:
             self.dropped += 1
@@ -92,8 +92,8 @@ class AccessLog:
     def _write(self) -> None:
         encoder = msgspec.json.Encoder()
         while self._entries:
-            some = [self._entries.popleft() for _ in range(min(1000, len(self._entries)))]
+            entries = [self._entries.popleft() for _ in range(min(1000, len(self._entries)))]
             try:
-                write_all(self._descriptor, encoder.encode_lines(some))
+                write_all(self._descriptor, encoder.encode_lines(entries))
             except OSError:  # nobody reads it any more
-                self.dropped += len(some)
+                self.dropped += len(entries)

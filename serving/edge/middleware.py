@@ -48,9 +48,9 @@ class Edge:
             nonlocal status, started
             if message["type"] == "http.response.start":
                 started, status = True, message["status"]
-                there = {name for name, _ in message["headers"]}
+                present = {name for name, _ in message["headers"]}
                 message["headers"].append((b"x-request-id", request_id))
-                message["headers"].extend(pair for pair in _SECURITY if pair[0] not in there)
+                message["headers"].extend(pair for pair in _SECURITY if pair[0] not in present)
             await send(message)
 
         try:

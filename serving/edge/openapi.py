@@ -93,7 +93,7 @@ _ANY_ROW = {
 
 
 def _answers(*statuses: int) -> dict[str, Any]:
-    said = {
+    descriptions = {
         400: "Invalid JSON",
         404: "Unknown",
         408: "Too slow",
@@ -101,9 +101,10 @@ def _answers(*statuses: int) -> dict[str, Any]:
         413: "Too large",
         415: "Unsupported content type",
     }
-    said |= {422: "Invalid content", 503: "Temporarily unavailable"}
+    descriptions |= {422: "Invalid content", 503: "Temporarily unavailable"}
     return {
-        str(status): {"description": said[status], "content": _json(_ERROR)} for status in statuses
+        str(status): {"description": descriptions[status], "content": _json(_ERROR)}
+        for status in statuses
     }
 
 
@@ -197,12 +198,12 @@ _VERSION = {"type": ["string", "null"], "pattern": "^[1-9][0-9]{0,9}$"}
 
 
 def _operation(
-    body: dict[str, Any], status: int, told: str, answer: dict[str, Any]
+    body: dict[str, Any], status: int, description: str, answer: dict[str, Any]
 ) -> dict[str, Any]:
     return {
         "requestBody": {"required": True, "content": _json(body)},
         "responses": {
-            str(status): {"description": told, "content": _json(answer)},
+            str(status): {"description": description, "content": _json(answer)},
             **_answers(400, 404, 409, 413, 415, 422, 503),
         },
     }
@@ -268,10 +269,12 @@ def _value(feature: Feature) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": [json_type, "null"] if feature.nullable else json_type}
     bounds = {"minimum": feature.low, "maximum": feature.high}
     schema |= {name: bound for name, bound in bounds.items() if bound is not None}
-    known = feature.categories or []
+    categories = feature.categories or []
     words = [
         feature.description,
-        f"known: {', '.join(known[:20])}{', ...' if len(known) > 20 else ''}" if known else "",
+        f"known: {', '.join(categories[:20])}{', ...' if len(categories) > 20 else ''}"
+        if categories
+        else "",
     ]
     if description := "; ".join(filter(None, words)):
         schema["description"] = description

@@ -71,15 +71,15 @@ def classify(
     status, code, headers = _place(error)
     message = str(error)
     if status == 500:
-        whole = None if isinstance(error, ServingError) else error
+        unexpected = None if isinstance(error, ServingError) else error
         logger.error(
             "request failed path=%r request_id=%s: %s",
             path,
             request_id.decode(),
             message,
-            exc_info=whole,
+            exc_info=unexpected,
         )
-        if whole is not None:
+        if unexpected is not None:
             message = (
                 f"The service failed; its log says why, under request id {request_id.decode()}."
             )
@@ -132,7 +132,7 @@ def add_error_answers(app: FastAPI) -> None:
     for.
     """
 
-    async def known(request: Request, error: Exception) -> Response:
+    async def refused(request: Request, error: Exception) -> Response:
         return error_response(error, request)
 
     async def http(request: Request, error: Exception) -> Response:
@@ -158,8 +158,8 @@ def add_error_answers(app: FastAPI) -> None:
     async def gone(_: Request, __: Exception) -> Response:
         return Response(status_code=499)  # nobody reads it; it is counted
 
-    app.add_exception_handler(ServingError, known)
-    app.add_exception_handler(Refused, known)
+    app.add_exception_handler(ServingError, refused)
+    app.add_exception_handler(Refused, refused)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(ClientDisconnect, gone)

@@ -54,7 +54,7 @@ class Budget:
     _SMALL = 64 * 1024
 
     def __init__(self, limit_bytes: int) -> None:
-        self._left = limit_bytes
+        self._free_bytes = limit_bytes
 
     def take(self, size: int) -> bool:
         """Whether a body of ``size`` bytes may come. Small ones always may: the number of
@@ -62,14 +62,14 @@ class Budget:
         """
         if size <= self._SMALL:
             return True
-        if size > self._left:
+        if size > self._free_bytes:
             return False
-        self._left -= size
+        self._free_bytes -= size
         return True
 
     def give(self, size: int) -> None:
         if size > self._SMALL:
-            self._left += size
+            self._free_bytes += size
 
 
 async def read_body(request: Request) -> bytes:
@@ -92,17 +92,17 @@ async def read_body(request: Request) -> bytes:
     declared = request.headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > limit:
         raise too_large
-    pieces, size, taken = [], 0, 0
+    pieces, size, reserved = [], 0, 0
     try:
-        async for sent in request.stream():
-            for piece in gunzip.unpack(sent) if gunzip else (sent,):
+        async for chunk in request.stream():
+            for piece in gunzip.unpack(chunk) if gunzip else (chunk,):
                 size += len(piece)
                 if size > limit:
                     raise too_large
-                while taken < size:
+                while reserved < size:
                     if not budget.take(STEP_BYTES):
                         raise Overloaded("Too many large requests at once. Try again later.")
-                    taken += STEP_BYTES
+                    reserved += STEP_BYTES
                 pieces.append(piece)
                 if gunzip:
                     await asyncio.sleep(0)  # a step takes a millisecond: the others have their turn
@@ -114,7 +114,7 @@ async def read_body(request: Request) -> bytes:
             else await asyncio.to_thread(b"".join, pieces)
         )
     finally:
-        for _ in range(0, taken, STEP_BYTES):
+        for _ in range(0, reserved, STEP_BYTES):
             budget.give(STEP_BYTES)
 
 
@@ -129,9 +129,9 @@ def read_flag(request: Request, name: str, *, default: bool) -> bool:
     """A query parameter that is ``true`` or ``false``. Raises ``InputError`` for anything else."""
     if not request.scope["query_string"]:
         return default
-    given = request.query_params.get(name)
-    if given not in (None, "true", "false"):
+    value = request.query_params.get(name)
+    if value not in (None, "true", "false"):
         raise InputError(
-            f"Query parameter {name!r}: expected true or false, got {given!r}.", field=name
+            f"Query parameter {name!r}: expected true or false, got {value!r}.", field=name
         )
-    return default if given is None else given == "true"
+    return default if value is None else value == "true"

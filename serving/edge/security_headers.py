@@ -48,18 +48,18 @@ def page_headers(html: str) -> Headers:
 
     Raises ``ValueError`` where the page has what these headers forbid: a script from elsewhere, an
     ``on...`` or ``style`` attribute."""
-    found = _Inline()
-    found.feed(html)
-    found.close()
-    if found.refused:
+    inline = _Inline()
+    inline.feed(html)
+    inline.close()
+    if inline.refused:
         raise ValueError(
-            f"The page's own policy would block {', '.join(found.refused)}: put it into its "
+            f"The page's own policy would block {', '.join(inline.refused)}: put it into its "
             "<script> or <style>."
         )
     policy = [
         "default-src 'none'",
-        _sources("script-src", found.blocks["script"]),
-        _sources("style-src", found.blocks["style"]),
+        _sources("script-src", inline.blocks["script"]),
+        _sources("style-src", inline.blocks["style"]),
         "connect-src 'self'",
         "img-src 'self' data:",
         "base-uri 'none'",

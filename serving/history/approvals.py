@@ -11,7 +11,7 @@ import uuid
 from dataclasses import dataclass
 
 from serving.errors import PrefectAway, Refused
-from serving.outside.prefect_api import ENDED, PrefectApi, Run, Started
+from serving.outside.prefect_api import ENDED, PrefectApi, Run, StartedRun
 
 LONGEST_WORDS = 1000
 _PAUSES_SECONDS = (0.2, 0.6, 1.5)
@@ -42,30 +42,32 @@ def answer_run(prefect: PrefectApi, use_case: str, run: str, answer: Answer) -> 
 
     Raises ``Refused``: 404 for a run that is none, 409 for one that does not wait; ``PrefectAway``.
     """
-    found = find_approval(prefect, use_case, run)
-    if refusal := not_waiting(found):
+    approve_run = find_approval(prefect, use_case, run)
+    if refusal := not_waiting(approve_run):
         raise refusal
-    said = {"approved": answer.approved, "by": tidy(answer.by), "why": tidy(answer.why)}
-    reason = _resume(prefect, use_case, found, said)
+    run_input = {"approved": answer.approved, "by": tidy(answer.by), "why": tidy(answer.why)}
+    reason = _resume(prefect, use_case, approve_run, run_input)
     if reason is not None:
         raise not_waiting(find_approval(prefect, use_case, run)) or Refused(
             409, "not_accepted", f"Prefect did not accept the answer: {reason}"
         )
-    return found
+    return approve_run
 
 
-def _resume(prefect: PrefectApi, use_case: str, run: Run, said: dict[str, object]) -> str | None:
+def _resume(
+    prefect: PrefectApi, use_case: str, run: Run, run_input: dict[str, object]
+) -> str | None:
     """Of answers at the same moment Prefect takes one and fails at others (503, SQLite's lock):
     what the run says then is the truth.
     """
     for seconds in _PAUSES_SECONDS:
         try:
-            return prefect.resume(run.id, said)
+            return prefect.resume(run.id, run_input)
         except PrefectAway:
             time.sleep(seconds)
             if refusal := not_waiting(find_approval(prefect, use_case, run.id)):
                 raise refusal from None
-    return prefect.resume(run.id, said)
+    return prefect.resume(run.id, run_input)
 
 
 def find_approval(prefect: PrefectApi, use_case: str, run: str) -> Run:
@@ -77,21 +79,23 @@ def find_approval(prefect: PrefectApi, use_case: str, run: str) -> Run:
         "the waiting ones.",
     )
     try:
-        wanted = str(uuid.UUID(run))
+        run_id = str(uuid.UUID(run))
     except ValueError:
         raise unknown from None
-    found = prefect.run(wanted)
+    approve_run = prefect.run(run_id)
     deployment = (
-        prefect.deployment(f"approve/{use_case}") if found and found.deployment_id else None
+        prefect.deployment(f"approve/{use_case}")
+        if approve_run and approve_run.deployment_id
+        else None
     )
     if (
-        found is None
+        approve_run is None
         or deployment is None
-        or found.deployment_id != deployment
-        or found.parameters.get("use_case") != use_case
+        or approve_run.deployment_id != deployment
+        or approve_run.parameters.get("use_case") != use_case
     ):
         raise unknown
-    return found
+    return approve_run
 
 
 def not_waiting(run: Run) -> Refused | None:
@@ -132,7 +136,7 @@ def state_of(run: Run) -> str:
 
 def roll_back(
     prefect: PrefectApi, use_case: str, version: str | None, reason: str, once: str | None = None
-) -> Started:
+) -> StartedRun:
     """Start the flow that gives the crown back to the previous champion or to ``version``. Raises
     ``Refused``, ``PrefectAway``.
     """

@@ -21,7 +21,7 @@ import msgspec
 from blocks.clients.objects import Stored
 from serving.errors import LakeAway, Refused
 from serving.history.drift import DriftCheck, drift_check, read_check, report_key
-from serving.history.ledger import Approval, Link, ToldEntry, chain, pending, read_link
+from serving.history.ledger import Approval, CheckedEntry, Link, chain, pending, read_link
 from serving.outside.lake import Lake
 from serving.records.drift import Checked
 from serving.records.ledger import Kind
@@ -56,22 +56,22 @@ class History:
     def drift(self, use_case: str, limit: int) -> list[DriftCheck]:
         """The checks of the last ``limit`` windows, the latest window first."""
         listed = self._list(f"reports/{use_case}")
-        there = {stored.key for stored in listed}
-        found = [
+        keys = {stored.key for stored in listed}
+        verdicts = [
             (stored.key.split("/"), stored)
             for stored in listed
             if stored.key.endswith("/verdict.json")
         ]
         last = sorted(
-            ((parts[2], stored) for parts, stored in found if len(parts) == 4), reverse=True
+            ((parts[2], stored) for parts, stored in verdicts if len(parts) == 4), reverse=True
         )[:limit]
         read = self._read([stored for _, stored in last], read_check)
         return [
-            drift_check(window, stored, said, there)
-            for (window, stored), said in zip(last, read, strict=True)
+            drift_check(window, stored, check, keys)
+            for (window, stored), check in zip(last, read, strict=True)
         ]
 
-    def decisions(self, use_case: str, limit: int, kind: Kind | None = None) -> list[ToldEntry]:
+    def decisions(self, use_case: str, limit: int, kind: Kind | None = None) -> list[CheckedEntry]:
         """The last ``limit`` decisions (of that kind, as far back as one looks), the latest first.
         What cannot be read is of any kind.
         """
@@ -84,7 +84,7 @@ class History:
         """The questions that have no answer in the ledger, the latest first."""
         return pending(self._ledger(use_case, _SEARCHED_FOR_QUESTIONS))
 
-    def _ledger(self, use_case: str, most: int) -> list[ToldEntry]:
+    def _ledger(self, use_case: str, most: int) -> list[CheckedEntry]:
         """The last ``most`` entries in order, each held against the one before it."""
         listed = self._list(f"decisions/{use_case}")
         stored = [item for item in listed if item.key.endswith(".json")][-most - 1 :]
@@ -102,50 +102,50 @@ class History:
         """
         listed = {stored.key: stored for stored in self._list(f"reports/{use_case}")}
         verdict = listed.get(f"reports/{use_case}/{window}/verdict.json")
-        (said,) = self._read([verdict], read_check) if verdict else (None,)
-        found = (
-            listed.get(report_key(use_case, window, said)) if isinstance(said, Checked) else None
+        (check,) = self._read([verdict], read_check) if verdict else (None,)
+        stored = (
+            listed.get(report_key(use_case, window, check)) if isinstance(check, Checked) else None
         )
-        if found is None:
+        if stored is None:
             return None
-        if found.size > _LARGEST_REPORT:
+        if stored.size > _LARGEST_REPORT:
             raise Refused(
                 404,
                 "report_too_large",
-                f"The report of {window} is {found.size / 1e6:.0f} MB; open it in MLflow.",
+                f"The report of {window} is {stored.size / 1e6:.0f} MB; open it in MLflow.",
             )
         try:
-            return self._lake.get(found.key)
+            return self._lake.get(stored.key)
         except FileNotFoundError:
             return None
 
     def _list(self, prefix: str) -> list[Stored]:
         """One thread at a time asks the lake; who waited for it gets its answer."""
         with self._listing:
-            at, found = self._listed.get(prefix, (float("-inf"), []))
+            at, listing = self._listed.get(prefix, (float("-inf"), []))
             if time.monotonic() - at >= self._listing_seconds:
                 try:
-                    found = self._lake.list(prefix)
+                    listing = self._lake.list(prefix)
                 except LakeAway as error:
-                    found = error
-                self._listed[prefix] = (time.monotonic(), found)
-        if isinstance(found, LakeAway):
-            raise LakeAway(str(found))
-        return found
+                    listing = error
+                self._listed[prefix] = (time.monotonic(), listing)
+        if isinstance(listing, LakeAway):
+            raise LakeAway(str(listing))
+        return listing
 
-    def _read(self, wanted: Sequence[Stored], read: Callable[[bytes], T]) -> list[T | str]:
+    def _read(self, objects: Sequence[Stored], read: Callable[[bytes], T]) -> list[T | str]:
         """What ``read`` makes of the content of each, or the words that say why it cannot be
         had.
         """
         with self._reading:
-            if missing := [stored for stored in wanted if stored not in self._records]:
+            if missing := [stored for stored in objects if stored not in self._records]:
                 with ThreadPoolExecutor(min(_READERS, len(missing))) as readers:
-                    found = list(readers.map(lambda stored: self._record(stored, read), missing))
-                self._records |= zip(missing, found, strict=True)
-            said = [self._records[stored] for stored in wanted]
+                    records = list(readers.map(lambda stored: self._record(stored, read), missing))
+                self._records |= zip(missing, records, strict=True)
+            contents = [self._records[stored] for stored in objects]
             while len(self._records) > self._most_records:
                 self._records.popitem(last=False)
-        return said
+        return contents
 
     def _record(self, stored: Stored, read: Callable[[bytes], T]) -> T | str:
         if stored.size > _LARGEST_RECORD:

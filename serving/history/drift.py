@@ -65,18 +65,20 @@ def read_check(data: bytes) -> Checked:
     return _DECODER.decode(data)
 
 
-def drift_check(window: str, stored: Stored, said: Checked | str, there: set[str]) -> DriftCheck:
-    if isinstance(said, str):
+def drift_check(window: str, stored: Stored, check: Checked | str, keys: set[str]) -> DriftCheck:
+    if isinstance(check, str):
         return DriftCheck(
-            window=window, outcome="unreadable", checked=stored.modified, reasons=[said]
+            window=window, outcome="unreadable", checked=stored.modified, reasons=[check]
         )
-    verdict, use_case = said.verdict, stored.key.split("/")[1]
-    counted = {
-        name: far for name, far in verdict.distances.items() if name not in verdict.described
+    verdict, use_case = check.verdict, stored.key.split("/")[1]
+    distances = {
+        name: distance
+        for name, distance in verdict.distances.items()
+        if name not in verdict.described
     }
     columns = [
-        DriftColumn(name, far, verdict.thresholds.get(name), verdict.importance.get(name))
-        for name, far in counted.items()
+        DriftColumn(name, distance, verdict.thresholds.get(name), verdict.importance.get(name))
+        for name, distance in distances.items()
     ]
     return DriftCheck(
         window=window,
@@ -88,17 +90,17 @@ def drift_check(window: str, stored: Stored, said: Checked | str, there: set[str
         rows=verdict.rows,
         columns=len(columns),
         drivers=sorted(columns, key=_drive, reverse=True)[:_DRIVERS],
-        champion=said.champion,
-        label_coverage=said.label_coverage,
-        scores=said.scores,
+        champion=check.champion,
+        label_coverage=check.label_coverage,
+        scores=check.scores,
         report=f"/v1/{use_case}/drift/{quote(window, safe='')}/report"
-        if report_key(use_case, window, said) in there
+        if report_key(use_case, window, check) in keys
         else None,
-        report_url=said.report_url,
+        report_url=check.report_url,
         weighted=bool(verdict.importance),
         how=verdict.how,
-        cause=said.cause,
-        performance=said.performance,
+        cause=check.cause,
+        performance=check.performance,
     )
 
 
@@ -119,8 +121,10 @@ def _beyond(column: DriftColumn) -> float:
     )
 
 
-def report_key(use_case: str, window: str, said: Checked) -> str:
+def report_key(use_case: str, window: str, check: Checked) -> str:
     """Empty where the check made no report. An older check of the window may have left one: it is
     not this one's.
     """
-    return f"reports/{use_case}/{window}/champion-{said.champion}.html" if said.report_path else ""
+    return (
+        f"reports/{use_case}/{window}/champion-{check.champion}.html" if check.report_path else ""
+    )

@@ -16,7 +16,7 @@ from serving.records.ledger import Entry
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ToldEntry(Entry):
+class CheckedEntry(Entry):
     """An entry, and whether the chain holds there. Nothing is checked here, so that its ``kind``
     may be one that only a newer version knows.
 
@@ -51,13 +51,13 @@ class Link(NamedTuple):
     (``None`` where they could not be had).
     """
 
-    entry: ToldEntry | str
+    entry: CheckedEntry | str
     sha256: str | None
 
 
 # Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
 # (docs/decisions/0012-hot-path.md).
-_DECODER = msgspec.json.Decoder(ToldEntry)
+_DECODER = msgspec.json.Decoder(CheckedEntry)
 
 
 def read_link(data: bytes) -> Link:
@@ -68,7 +68,7 @@ def read_link(data: bytes) -> Link:
         return Link(f"It cannot be read: {error}.", sha256)
 
 
-def chain(stored: Sequence[Stored], links: Sequence[Link]) -> list[ToldEntry]:
+def chain(stored: Sequence[Stored], links: Sequence[Link]) -> list[CheckedEntry]:
     """The entries in the order of their places, each held against the one before it. The first has
     none here to be held against.
     """
@@ -76,7 +76,7 @@ def chain(stored: Sequence[Stored], links: Sequence[Link]) -> list[ToldEntry]:
     digests = {place: link.sha256 for place, link in zip(places, links, strict=True)}
     entries = []
     for item, link in zip(stored, links, strict=True):
-        entry = link.entry if isinstance(link.entry, ToldEntry) else None
+        entry = link.entry if isinstance(link.entry, CheckedEntry) else None
         fault = find_fault(item.key, entry, digests, first_place=places[0])
         # What an entry says of being tampered with is nothing to go by.
         entries.append(
@@ -89,8 +89,8 @@ def chain(stored: Sequence[Stored], links: Sequence[Link]) -> list[ToldEntry]:
     return entries
 
 
-def _unreadable(key: str, reason: str) -> ToldEntry:
-    return ToldEntry(
+def _unreadable(key: str, reason: str) -> CheckedEntry:
+    return CheckedEntry(
         use_case=key.split("/")[1],
         time=key.rpartition("/")[2].removesuffix(".json"),
         kind="",
@@ -103,24 +103,24 @@ def _unreadable(key: str, reason: str) -> ToldEntry:
     )
 
 
-def pending(entries: Sequence[ToldEntry]) -> list[Approval]:
+def pending(entries: Sequence[CheckedEntry]) -> list[Approval]:
     """The questions of ``entries`` (in order) that have no answer there, the latest first; each
     with the contest that led to it.
     """
     approvals = [entry for entry in entries if entry.kind == "approval"]
-    answered = {entry.run for entry in approvals if entry.verdict != "asked"}
+    answered_runs = {entry.run for entry in approvals if entry.verdict != "asked"}
     contests = {entry.challenger: entry for entry in entries if entry.contest is not None}
     return [
         _approval(question, question.run, contests.get(question.challenger, question))
         for question in reversed(approvals)
-        if question.verdict == "asked" and question.run and question.run not in answered
+        if question.verdict == "asked" and question.run and question.run not in answered_runs
     ]
 
 
-def _approval(question: ToldEntry, run: str, contested: ToldEntry) -> Approval:
+def _approval(question: CheckedEntry, run: str, contest_entry: CheckedEntry) -> Approval:
     until = question.facts.get("until")
-    contested = question if question.contest else contested
-    champion = contested.champion if question.champion is None else question.champion
+    contest_entry = question if question.contest else contest_entry
+    champion = contest_entry.champion if question.champion is None else question.champion
     return Approval(
         run=run,
         asked=question.time,
@@ -128,7 +128,7 @@ def _approval(question: ToldEntry, run: str, contested: ToldEntry) -> Approval:
         challenger=question.challenger,
         champion=champion,
         reasons=question.reasons,
-        holdout=question.holdout or contested.holdout,
-        contest=contested.contest,
+        holdout=question.holdout or contest_entry.holdout,
+        contest=contest_entry.contest,
         sequence=question.sequence,
     )

@@ -54,13 +54,13 @@ class Admission:
         listed = b"|".join(
             re.escape(name.strip().encode()) for name in allowed_hosts.split(",") if name.strip()
         )
-        self._listed = (
+        self._allowed_names = (
             re.compile(rb"(?:" + listed + rb")(?::\d{1,5})?", re.IGNORECASE)
             if listed
             else re.compile(rb"(?!)")
         )
         names = _LOOPBACK_NAMES + (b"|" + listed if listed else b"")
-        self._known = re.compile(rb"(?:" + names + rb")(?::\d{1,5})?", re.IGNORECASE)
+        self._own_names = re.compile(rb"(?:" + names + rb")(?::\d{1,5})?", re.IGNORECASE)
 
     def admit(
         self,
@@ -88,14 +88,14 @@ class Admission:
 
     def _refuse_other_names(self, headers: Mapping[bytes, bytes]) -> None:
         host = headers.get(b"host", b"")
-        if not self._known.fullmatch(host):
+        if not self._own_names.fullmatch(host):
             raise Forbidden(
-                f"Without keys this service does not answer to the name {_shown(host)}: "
+                f"Without keys this service does not answer to the name {_quote(host)}: "
                 f"{_SETTINGS}."
             )
 
     def _refuse_other_machines(self, host: bytes, *, foreign: bool) -> None:
-        if self._listed.fullmatch(host):
+        if self._allowed_names.fullmatch(host):
             return
         way = (
             "A process of another user of this machine sent this"
@@ -104,7 +104,7 @@ class Admission:
         )
         raise Forbidden(
             f"{way}, so callers from elsewhere may reach a service that requires no keys. "
-            f"If this is intended for the name {_shown(host)}, {_SETTINGS}."
+            f"If this is intended for the name {_quote(host)}, {_SETTINGS}."
         )
 
 
@@ -119,5 +119,5 @@ def _refuse_other_sites(headers: Mapping[bytes, bytes]) -> None:
     raise Forbidden("A web page of another origin may not send this request.")
 
 
-def _shown(host: bytes) -> str:
+def _quote(host: bytes) -> str:
     return repr(host[:80].decode("ascii", "replace"))

@@ -123,8 +123,8 @@ def _rotate(path: Path, arguments: argparse.Namespace) -> None:
     change_keys(path, rotate)
     _show(
         key,
-        f"New key of {arguments.name!r}; the old key expires {_written(end)}. Store it now: it is "
-        "not shown again.",
+        f"New key of {arguments.name!r}; the old key expires {_format_time(end)}. Store it now: it "
+        "is not shown again.",
     )
 
 
@@ -151,9 +151,9 @@ def _list(path: Path, _: argparse.Namespace) -> None:
         end = (
             "never expires"
             if key.expires is None
-            else f"{'expired' if key.expired(now) else 'expires'} {_written(key.expires)}"
+            else f"{'expired' if key.expired(now) else 'expires'} {_format_time(key.expires)}"
         )
-        print(f"{key.name}  {','.join(key.scopes)}  made {_written(key.created)}  {end}")
+        print(f"{key.name}  {','.join(key.scopes)}  made {_format_time(key.created)}  {end}")
     if not keys:
         _say(f"No keys in {path}. Make one: python -m serving.keys add NAME --scope predict")
 
@@ -209,7 +209,7 @@ def _number(text: str, lowest: float) -> float:
     return number
 
 
-def _written(moment: datetime) -> str:
+def _format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="minutes").removesuffix("+00:00") + "Z"
 
 

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _LoadedKey:
     digest: bytes
     name: str
     scopes: frozenset[str]
@@ -55,12 +55,12 @@ class Keys:
         self.required = required
         self.last_error: str | None = None
         self._path = path
-        self._own_is_good = own is None or bool(_OWN.fullmatch(own))
+        self._is_own_valid = own is None or bool(_OWN.fullmatch(own))
         self._own = (
             ()
             if own is None
             else (
-                _Known(
+                _LoadedKey(
                     hashlib.sha256(own.encode()).digest(), OWN_NAME, frozenset(SCOPES), math.inf
                 ),
             )
@@ -69,7 +69,7 @@ class Keys:
         self._needs_file = not (own or may_lack)
         self._had_file = False
         self._stamp: Stamp | None = None
-        self._known: dict[int, tuple[_Known, ...]] = _by_first_byte(self._own)
+        self._keys_by_byte: dict[int, tuple[_LoadedKey, ...]] = _by_first_byte(self._own)
 
     def load(self, where: str = "loopback") -> None:
         """Read the keys before the service begins to listen (``where``). Raises ``KeysError`` where
@@ -77,7 +77,7 @@ class Keys:
         """
         if not self.required:
             return
-        if not self._own_is_good:
+        if not self._is_own_valid:
             raise KeysError(
                 "LAUREL_SERVING_KEY is not a valid key: it must be 32 random characters "
                 "or more, without spaces."
@@ -132,21 +132,22 @@ class Keys:
         scopes."""
         if not scope or not self.required:
             return ""
-        presented = _sent(headers)
+        presented = _presented_key(headers)
         if len(presented) not in self._lengths:
             raise Unauthorized(
                 f"This key is unknown: {_HOW}." if presented else f"A key is required: {_HOW}."
             )
         digest = hashlib.sha256(presented).digest()
         match = None
-        for known in self._known.get(digest[0], ()):
-            if hmac.compare_digest(digest, known.digest):
-                match = known
+        for key in self._keys_by_byte.get(digest[0], ()):
+            if hmac.compare_digest(digest, key.digest):
+                match = key
         if match is None:
             raise Unauthorized(f"This key is unknown: {_HOW}.")
         if time.time() >= match.expires:
             raise Unauthorized(
-                f"The key of {match.name!r} expired at {_written(match.expires)}; ask for another."
+                f"The key of {match.name!r} expired at {_format_time(match.expires)}; "
+                "ask for another."
             )
         if scope not in match.scopes:
             raise Forbidden(
@@ -160,7 +161,7 @@ class Keys:
         later one counts.
         """
         self._had_file = True
-        self._known = _by_first_byte([*self._own, *map(_known_of, keys)])
+        self._keys_by_byte = _by_first_byte([*self._own, *map(_load, keys)])
 
     def _stay(self, stamp: Stamp | None, why: str) -> None:
         """Once for each state of the file, not each time that it is looked at."""
@@ -173,15 +174,15 @@ class Keys:
         )
 
 
-def _sent(headers: Mapping[bytes, bytes]) -> bytes:
+def _presented_key(headers: Mapping[bytes, bytes]) -> bytes:
     authorization = headers.get(b"authorization", b"")
     if authorization[:7].lower() == b"bearer ":
         return authorization[7:].strip()
     return headers.get(b"x-api-key", b"")
 
 
-def _known_of(key: Key) -> _Known:
-    return _Known(
+def _load(key: Key) -> _LoadedKey:
+    return _LoadedKey(
         bytes.fromhex(key.sha256),
         key.name,
         frozenset(key.scopes),
@@ -189,15 +190,15 @@ def _known_of(key: Key) -> _Known:
     )
 
 
-def _by_first_byte(keys: Iterable[_Known]) -> dict[int, tuple[_Known, ...]]:
+def _by_first_byte(keys: Iterable[_LoadedKey]) -> dict[int, tuple[_LoadedKey, ...]]:
     """Two keys seldom share their digest's first byte, so a check does not grow with their
     number.
     """
-    by_digest: dict[int, tuple[_Known, ...]] = {}
-    for known in keys:
-        by_digest[known.digest[0]] = (*by_digest.get(known.digest[0], ()), known)
+    by_digest: dict[int, tuple[_LoadedKey, ...]] = {}
+    for key in keys:
+        by_digest[key.digest[0]] = (*by_digest.get(key.digest[0], ()), key)
     return by_digest
 
 
-def _written(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

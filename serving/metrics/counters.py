@@ -53,7 +53,7 @@ class RouteStats:
         self.statuses: Tally[int] = Tally()
         self.latency = Histogram(LATENCY_BOUNDS)
 
-    def answered(self, status: int, seconds: float) -> None:
+    def count(self, status: int, seconds: float) -> None:
         self.statuses[status] += 1
         self.latency.observe(seconds)
 
@@ -122,8 +122,8 @@ class Metrics:
                 (sample.name, frozenset(sample.labels.items())): sample.value
                 for sample in family.samples
             }
-            theirs = {key: values for key, values in more.items() if key[0] in names}
-            together = (
+            other_values = {key: values for key, values in more.items() if key[0] in names}
+            combine = (
                 max
                 if family.name.endswith(
                     ("_info", "_start_time_seconds", "_max_fds", "_lag_seconds")
@@ -131,11 +131,11 @@ class Metrics:
                 else sum
             )
             family.samples = []
-            for key in dict.fromkeys([*own, *theirs]):
+            for key in dict.fromkeys([*own, *other_values]):
                 family.add_sample(
                     key[0],
                     dict(key[1]),
-                    together([*theirs.get(key, []), *([own[key]] if key in own else [])]),
+                    combine([*other_values.get(key, []), *([own[key]] if key in own else [])]),
                 )
         merged = CollectorRegistry()
         merged.register(_Collector(families.values))

@@ -31,11 +31,11 @@ class Traffic:
     """
 
     def __init__(self) -> None:
-        self._past: dict[str, deque[Flow]] = defaultdict(deque)
+        self._history: dict[str, deque[Flow]] = defaultdict(deque)
 
     def add(self, use_case: str, flows: Sequence[Flow]) -> None:
         """Called each second with what every worker has counted so far."""
-        past = self._past[use_case]
+        past = self._history[use_case]
         past.append(sum_flows(flows))
         while len(past) > 1 and past[-1].at - past[0].at > _WINDOW_SECONDS:
             past.popleft()
@@ -45,7 +45,7 @@ class Traffic:
         last ten seconds.
         """
         now = sum_flows(flows)
-        past = self._past[use_case]
+        past = self._history[use_case]
         first = past[0] if past else now._replace(at=now.at - 1.0)
         seconds = max(now.at - first.at, 1e-3)
         recent = [b - a for a, b in zip(first.latency, now.latency, strict=True)]
@@ -90,11 +90,11 @@ def quantile(counts: Sequence[int], share: float) -> float | None:
     total = sum(counts)
     if not total:
         return None
-    wanted, below = share * total, 0
+    target, below = share * total, 0
     for place, count in enumerate(counts):
-        if count and below + count >= wanted:
+        if count and below + count >= target:
             low = LATENCY_BOUNDS[place - 1] if place else 0.0
             high = LATENCY_BOUNDS[min(place, len(LATENCY_BOUNDS) - 1)]
-            return low + (high - low) * (wanted - below) / count
+            return low + (high - low) * (target - below) / count
         below += count
     return LATENCY_BOUNDS[-1]

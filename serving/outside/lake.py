@@ -38,27 +38,27 @@ class _ObjectLake:
     _objects: Folder | Bucket
 
     def put(self, key: str, data: bytes | memoryview) -> None:
-        with self._asking(key, "written"):
+        with self._translate_errors(key, "written"):
             self._objects.put(key, data)
 
     def get(self, key: str) -> bytes:
-        with self._asking(key, "read"):
+        with self._translate_errors(key, "read"):
             return self._objects.get(key)
 
     def list(self, prefix: str) -> list[Stored]:
-        with self._asking(prefix, "listed"):
+        with self._translate_errors(prefix, "listed"):
             return self._objects.list(prefix)
 
     @contextmanager
-    def _asking(self, key: str, to_be: str) -> Iterator[None]:
+    def _translate_errors(self, key: str, operation: str) -> Iterator[None]:
         try:
             yield
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise LakeAway(self._describe(key, to_be, error)) from error
+            raise LakeAway(self._describe(key, operation, error)) from error
 
-    def _describe(self, key: str, to_be: str, error: OSError) -> str:
+    def _describe(self, key: str, operation: str, error: OSError) -> str:
         raise NotImplementedError
 
 
@@ -68,10 +68,10 @@ class FolderLake(_ObjectLake):
     def __init__(self, root: Path) -> None:
         self._objects = Folder(root)
 
-    def _describe(self, key: str, to_be: str, error: OSError) -> str:
+    def _describe(self, key: str, operation: str, error: OSError) -> str:
         # Callers see what happens to reports and decisions, and no path of this machine with it.
-        folder = self._objects.root if to_be == "written" else "the lake's folder"
-        return f"{key} cannot be {to_be} in {folder}: {error.strerror or error}."
+        folder = self._objects.root if operation == "written" else "the lake's folder"
+        return f"{key} cannot be {operation} in {folder}: {error.strerror or error}."
 
 
 class BucketLake(_ObjectLake):
@@ -81,8 +81,8 @@ class BucketLake(_ObjectLake):
         self._objects = bucket
         self._place = bucket.access.endpoint_url or "AWS"
 
-    def _describe(self, key: str, to_be: str, error: OSError) -> str:
-        return f"s3://{self._objects.root}/{key} cannot be {to_be} at {self._place}: {error}"
+    def _describe(self, key: str, operation: str, error: OSError) -> str:
+        return f"s3://{self._objects.root}/{key} cannot be {operation} at {self._place}: {error}"
 
 
 class NoLake:
@@ -101,8 +101,8 @@ class NoLake:
         return LakeAway("This service has no lake: LAUREL_LAKE names none.")
 
 
-def open_lake(settings: Settings, *, waited_for: bool = False) -> Lake:
-    """The lake that the settings name; nothing is asked of it yet. ``waited_for``: a person waits,
+def open_lake(settings: Settings, *, for_page: bool = False) -> Lake:
+    """The lake that the settings name; nothing is asked of it yet. ``for_page``: a person waits,
     who can ask again.
 
     Raises ``ValueError`` for a URL of another kind.
@@ -117,7 +117,7 @@ def open_lake(settings: Settings, *, waited_for: bool = False) -> Lake:
         region=settings.s3_region,
     )
     try:
-        objects = open_objects(settings.lake, access, _PAGE if waited_for else _UPLOAD)
+        objects = open_objects(settings.lake, access, _PAGE if for_page else _UPLOAD)
     except ValueError as error:
         raise ValueError(
             f"LAUREL_LAKE is {settings.lake!r}; it must be s3://bucket[/prefix], file:///folder "

@@ -52,10 +52,10 @@ class ModelFolder(Registry):
             if alias != CHAMPION or not (self._folder / MANIFEST).exists():
                 return None
             sha256 = digest((self._folder / MANIFEST).read_bytes())
-            record = self._folder / RECORD
+            path = self._folder / RECORD
             said = (
-                _RECORD.decode(record.read_bytes())
-                if record.exists()
+                _RECORD.decode(path.read_bytes())
+                if path.exists()
                 else _Record(sha256[:_VERSION_LENGTH], sha256)
             )
         except (OSError, msgspec.DecodeError) as error:

@@ -37,7 +37,7 @@ class Run(msgspec.Struct, frozen=True):
     run_count: int
 
 
-class Started(NamedTuple):
+class StartedRun(NamedTuple):
     """A run of a deployment. ``is_new``: it was made by this request, and not by an earlier one of
     the same name.
     """
@@ -114,27 +114,27 @@ class PrefectApi:
         """Let a run that waits for input go on with ``answer``. ``None``, or why Prefect did not
         accept it: it does not wait (any more).
         """
-        said = self._read(
+        orchestration = self._read(
             self._ask("POST", f"/flow_runs/{quote(run, safe='')}/resume", {"run_input": answer}),
             _ORCHESTRATION,
         )
         return (
             None
-            if said.status == "ACCEPT"
-            else (said.details and said.details.reason) or said.status
+            if orchestration.status == "ACCEPT"
+            else (orchestration.details and orchestration.details.reason) or orchestration.status
         )
 
     def start(
         self, deployment: str, parameters: dict[str, Any], once: str | None = None
-    ) -> Started:
+    ) -> StartedRun:
         """A new run of the deployment with this id. Requests with the same ``once`` start one run,
         which all of them get.
         """
-        asked = {"parameters": parameters} | ({"idempotency_key": once} if once else {})
+        body = {"parameters": parameters} | ({"idempotency_key": once} if once else {})
         answer = self._ask(
-            "POST", f"/deployments/{quote(deployment, safe='')}/create_flow_run", asked
+            "POST", f"/deployments/{quote(deployment, safe='')}/create_flow_run", body
         )
-        return Started(self._read(answer, _DEPLOYMENT).id, answer.status_code == _CREATED)
+        return StartedRun(self._read(answer, _DEPLOYMENT).id, answer.status_code == _CREATED)
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> "httpx.Response":
         import httpx

@@ -86,7 +86,7 @@ class Registry:
 
         Raises ``RegistryAway`` where MLflow cannot be reached or gives no sensible answer.
         """
-        with self._asking():
+        with self._translate_errors():
             version = self._api.at(model, alias)
         if version is None:
             return None
@@ -97,7 +97,7 @@ class Registry:
         """Names of the registered models that are Laurel's: their latest version has a package, or
         the model a ledger. Raises ``RegistryAway``.
         """
-        with self._asking():
+        with self._translate_errors():
             return self._api.models((LEDGER_TAG, PACKAGE_TAG))
 
     def download(self, package: str, names: tuple[str, ...], folder: Path) -> None:
@@ -111,11 +111,11 @@ class Registry:
                 "Start MLflow with --artifacts-destination, so that it proxies artifacts."
             )
         for name in names:
-            with self._asking(name):
+            with self._translate_errors(name):
                 self._api.download(package, name, folder)
 
     @contextmanager
-    def _asking(self, file: str = "") -> Iterator[None]:
+    def _translate_errors(self, file: str = "") -> Iterator[None]:
         """For an answer, or for the ``file`` of a package."""
         try:
             yield
@@ -131,10 +131,10 @@ class Registry:
                 ) from error
             raise RegistryAway(
                 f"MLflow at {self.url} answers {error.status}{f' for {file}' if file else ''}"
-                f"{self._way_out(error.status)}."
+                f"{self._hint(error.status)}."
             ) from error
 
-    def _way_out(self, status: int) -> str:
+    def _hint(self, status: int) -> str:
         if status not in (401, 403):
             return ""
         names = "LAUREL_MLFLOW_USERNAME and LAUREL_MLFLOW_PASSWORD"

@@ -106,7 +106,7 @@ def explain(champion: Champion, row: tuple[Any, ...]) -> Explanation:
         dict(zip(form.names, values, strict=True)),
         form.names[form.numbers[number]] if len(form.numbers) > 1 else None,
         base,
-        sorted(contributions, key=lambda one: -abs(one.contribution)),
+        sorted(contributions, key=lambda item: -abs(item.contribution)),
         champion.version,
         f"Shapley values: {len(orders)} walks from {len(background)} background rows",
     )
@@ -140,10 +140,10 @@ def shapley_values(
         scores[len(background) :].reshape(count, fields - 1),
     )
     path = np.concatenate([start[begins][:, None], on_the_way, np.full((count, 1), score)], axis=1)
-    credited = (
+    credits = (
         np.bincount(orders.ravel(), weights=np.diff(path, axis=1).ravel(), minlength=fields) / count
     )
-    return score, float(start.mean()), credited
+    return score, float(start.mean()), credits
 
 
 @lru_cache(maxsize=16)

@@ -34,7 +34,7 @@ OfKind = Annotated[Kind | None, Query(description="only entries of this kind, am
 
 def add_routes(app: FastAPI, service: Service) -> None:
     """``/v1/{use_case}/drift``, its reports, ``/decisions`` and ``/approvals``."""
-    history = History(open_lake(service.settings, waited_for=True))
+    history = History(open_lake(service.settings, for_page=True))
     turns = asyncio.Semaphore(_AT_ONCE)
     readers = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="history")
 
@@ -44,8 +44,8 @@ def add_routes(app: FastAPI, service: Service) -> None:
         """
         service.watch(use_case)
         reading = asyncio.get_running_loop().run_in_executor(readers, work)
-        done, _ = await asyncio.wait([reading], timeout=_PATIENCE_SECONDS)
-        if not done:
+        finished, _ = await asyncio.wait([reading], timeout=_PATIENCE_SECONDS)
+        if not finished:
             reading.cancel()  # one that has not begun will not
             raise LakeAway(
                 f"The lake did not answer within {_PATIENCE_SECONDS:g} seconds. Try again later."
@@ -67,15 +67,15 @@ def add_routes(app: FastAPI, service: Service) -> None:
         """Evidently's report of a window's latest check. Its scripts run in an origin of their own
         and reach nothing.
         """
-        found = await ask(use_case, lambda: history.report(use_case, window))
-        if found is None:
+        html = await ask(use_case, lambda: history.report(use_case, window))
+        if html is None:
             raise Refused(
                 404,
                 "no_report",
                 f"There is no drift report of {use_case} for {window!r}; GET "
                 f"/v1/{use_case}/drift lists them.",
             )
-        return HTMLResponse(found, headers=dict(REPORT_HEADERS))
+        return HTMLResponse(html, headers=dict(REPORT_HEADERS))
 
     @app.get("/v1/{use_case}/decisions", tags=["history"])
     async def decisions(use_case: str, limit: Limit = 50, kind: OfKind = None) -> Response:
@@ -97,21 +97,23 @@ def add_routes(app: FastAPI, service: Service) -> None:
         service.check_loop(use_case)
         questions = await ask(use_case, lambda: history.approvals(use_case)[:_MOST_QUESTIONS])
         async with turns:
-            asked, trouble = await asyncio.to_thread(look_up, service.prefect, questions)
-        return json_response({"use_case": use_case, "approvals": asked, "prefect": trouble})
+            open_questions, trouble = await asyncio.to_thread(look_up, service.prefect, questions)
+        return json_response(
+            {"use_case": use_case, "approvals": open_questions, "prefect": trouble}
+        )
 
 
-def look_up(prefect: PrefectApi, asked: list[Approval]) -> tuple[list[Approval], str | None]:
+def look_up(prefect: PrefectApi, questions: list[Approval]) -> tuple[list[Approval], str | None]:
     """The questions with the state of their runs, without those whose run is over; and why Prefect
     cannot be asked now.
     """
-    told: list[Approval] = []
-    for number, one in enumerate(asked):
+    open_questions: list[Approval] = []
+    for number, question in enumerate(questions):
         try:
-            run = prefect.run(one.run)
+            run = prefect.run(question.run)
         except PrefectAway as error:
-            return [*told, *asked[number:]], str(error)
+            return [*open_questions, *questions[number:]], str(error)
         state = state_of(run) if run else "over"
         if state != "over":
-            told.append(msgspec.structs.replace(one, state=state))
-    return told, None
+            open_questions.append(msgspec.structs.replace(question, state=state))
+    return open_questions, None

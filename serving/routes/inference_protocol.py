@@ -43,15 +43,15 @@ if TYPE_CHECKING:
 _TYPES = ("application/json", "application/octet-stream")
 
 
-def head_length(given: str | None, size: int) -> int:
+def head_length(header: str | None, size: int) -> int:
     """How many bytes of a body are its JSON. Raises ``InputError`` for a header that says another
     than a part of it.
     """
-    if given is None:
+    if header is None:
         return size
-    if not re.fullmatch(r"[0-9]{1,12}", given) or int(given) > size:
-        raise InputError(f"{HEAD_LENGTH} is {given[:20]!r}; the body has {size} bytes.")
-    return int(given)
+    if not re.fullmatch(r"[0-9]{1,12}", header) or int(header) > size:
+        raise InputError(f"{HEAD_LENGTH} is {header[:20]!r}; the body has {size} bytes.")
+    return int(header)
 
 
 def check_version(champion: Champion, model: str, version: str | None) -> None:
@@ -91,16 +91,16 @@ def write_answer(scored: Scored, model: str, inference: Inference) -> tuple[byte
     """The answer, and the length of its JSON part where binary tensors follow it."""
     datatypes = scored.champion.form.tensors
     columns = dict(zip(datatypes, [*scored.values, scored.ids], strict=True))
-    every = (inference.parameters or {}).get("binary_data_output") is True
+    all_binary = (inference.parameters or {}).get("binary_data_output") is True
     outputs, tail = [], []
-    for wanted in inference.outputs or map(Output, datatypes):
-        values, datatype = columns[wanted.name], datatypes[wanted.name]
+    for requested in inference.outputs or map(Output, datatypes):
+        values, datatype = columns[requested.name], datatypes[requested.name]
         output: dict[str, Any] = {
-            "name": wanted.name,
+            "name": requested.name,
             "datatype": datatype,
             "shape": [len(values)],
         }
-        if (wanted.parameters or {}).get("binary_data", every) is True:
+        if (requested.parameters or {}).get("binary_data", all_binary) is True:
             tail.append(_to_bytes(datatype, values))
             outputs.append(output | {"parameters": {"binary_data_size": len(tail[-1])}})
         else:

@@ -41,8 +41,8 @@ def read_rows(reader: RowReader, content_type: str, body: bytes, max_rows: int) 
     """Raises ``InputError`` naming row and field. ``content_type`` is one that
     ``check_content_type`` has passed.
     """
-    (asked,) = read_pieces(reader, content_type, body, max_rows, None)
-    return asked
+    (rows,) = read_pieces(reader, content_type, body, max_rows, None)
+    return rows
 
 
 def read_pieces(
@@ -127,9 +127,9 @@ def add_routes(app: FastAPI, service: "Service") -> None:
         ignored: dict[str, None] = {}
 
         def pieces(champion: Champion, size: int | None) -> Iterator[Asked]:
-            for asked in read_pieces(champion.reader, kind, body, max_rows, size):
-                ignored.update(dict.fromkeys(asked.ignored))
-                yield asked
+            for rows in read_pieces(champion.reader, kind, body, max_rows, size):
+                ignored.update(dict.fromkeys(rows.ignored))
+                yield rows
 
         scored = await service.score(use_case, body, kind, pieces, logged=logged)
         service.metrics.ignored_columns[use_case] += bool(ignored)

@@ -48,16 +48,16 @@ def add_routes(app: FastAPI, service: Service) -> None:
         409 if there is one already or the time is up.
         """
         service.check_loop(use_case)
-        said = _read(_ANSWER, await read_body(request))
-        given = Answer(said.approved, _author(said.by, request), said.why)
-        found = await asyncio.to_thread(answer_run, service.prefect, use_case, run, given)
+        decision = _read(_ANSWER, await read_body(request))
+        reply = Answer(decision.approved, _author(decision.by, request), decision.why)
+        approve_run = await asyncio.to_thread(answer_run, service.prefect, use_case, run, reply)
         return json_response(
             {
                 "use_case": use_case,
-                "run": found.id,
-                "approved": said.approved,
-                "by": given.by,
-                "page": _page(service, found.id),
+                "run": approve_run.id,
+                "approved": decision.approved,
+                "by": reply.by,
+                "page": _page(service, approve_run.id),
             }
         )
 
@@ -69,31 +69,31 @@ def add_routes(app: FastAPI, service: Service) -> None:
         once its package is proven to work.
         """
         service.check_loop(use_case)
-        said = _read(_ROLLBACK, await read_body(request))
+        target = _read(_ROLLBACK, await read_body(request))
         serving = service.watch(use_case).alias_version
-        if said.champion is not None and said.champion != serving:
+        if target.champion is not None and target.champion != serving:
             raise Refused(
                 409,
                 "moved_on",
-                f"Version {said.champion} of {use_case!r} is not the champion; nothing was "
+                f"Version {target.champion} of {use_case!r} is not the champion; nothing was "
                 "rolled back.",
             )
         author = _author(None, request)
-        reason = f"{author}: {said.why}" if said.why.strip() else f"{author} asked for it"
+        reason = f"{author}: {target.why}" if target.why.strip() else f"{author} asked for it"
         started = await asyncio.to_thread(
-            roll_back, service.prefect, use_case, said.version, reason
+            roll_back, service.prefect, use_case, target.version, reason
         )
         return json_response(
             {"use_case": use_case, "run": started.id, "page": _page(service, started.id)}, 202
         )
 
 
-def _author(said: str | None, request: Request) -> str:
+def _author(name: str | None, request: Request) -> str:
     """The key is what is known for certain, so it is named beside whoever the caller says to be."""
-    key, said = request.scope.get("laurel.key", ""), (said or "").strip()
-    if key and said and said != key:
-        return f"{said} (with the key {key})"
-    return said or key or _NOBODY
+    key, name = request.scope.get("laurel.key", ""), (name or "").strip()
+    if key and name and name != key:
+        return f"{name} (with the key {key})"
+    return name or key or _NOBODY
 
 
 def _page(service: Service, run: str) -> str:

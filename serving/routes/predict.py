@@ -54,5 +54,5 @@ def add_routes(app: FastAPI, service: "Service") -> None:
             logged=logged,
         )
         headers = remark_headers((), scored.unknown)
-        written = await service.scorer.write(scored, lambda: write_answer(scored, answer))
-        return Response(written, headers=headers, media_type=answer)
+        content = await service.scorer.write(scored, lambda: write_answer(scored, answer))
+        return Response(content, headers=headers, media_type=answer)

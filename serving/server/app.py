@@ -96,12 +96,12 @@ def _document_of(app: FastAPI, service: Service) -> Callable[[], dict[str, Any]]
         served = tuple(champion.version if champion else None for champion in champions.values())
         if served not in documents:
             documents.clear()
-            documents[served] = made = make_document(app, champions)
+            documents[served] = openapi = make_document(app, champions)
             if service.settings.serving_path_prefix:
-                made["servers"] = [{"url": service.settings.serving_path_prefix}]
+                openapi["servers"] = [{"url": service.settings.serving_path_prefix}]
             if service.keys.required:
-                made["security"] = [{"key": []}, {"header": []}]
-                for path, methods in made["paths"].items():
+                openapi["security"] = [{"key": []}, {"header": []}]
+                for path, methods in openapi["paths"].items():
                     for method, route in methods.items():
                         if not service.scope_of(method.upper(), path):
                             route["security"] = []

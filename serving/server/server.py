@@ -31,16 +31,16 @@ def allow_files(settings: Settings) -> None:
     """Let the process have a file for each connection, and for all else: systems begin with as few
     as 256 or 1024.
     """
-    wanted = settings.serving_connections + SPARE_CONNECTIONS + _OTHER_FILES
+    needed = settings.serving_connections + SPARE_CONNECTIONS + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    if most < wanted:
+    if most < needed:
         logger.warning(
             "the system allows %d open files, but LAUREL_SERVING_CONNECTIONS=%d may need %d: "
             "raise the limit (ulimit -Hn), or allow fewer connections",
-            *(most, settings.serving_connections, wanted),
+            *(most, settings.serving_connections, needed),
         )
 
 
@@ -75,28 +75,28 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._line = line
         self._service: Service = config.app.state.service  # type: ignore[union-attr]
-        self._told_at = 0.0
+        self._signal_time = 0.0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """From now on load balancers are told to send to others."""
         super().handle_exit(sig, frame)
         self._service.leaving = True
-        self._told_at = self._told_at or time.monotonic()
+        self._signal_time = self._signal_time or time.monotonic()
 
     async def main_loop(self) -> None:
         """Answer until a signal ends it, and then for as long as load balancers need to notice and
         begun requests to finish.
         """
         await super().main_loop()
-        begun = [
+        cycles = [
             connection.cycle
             for connection in self._service.connections
             if connection.cycle is not None
         ]
-        while not self.force_exit and (self._stays() or self._drains(begun)):
+        while not self.force_exit and (self._stays() or self._drains(cycles)):
             await asyncio.sleep(_PAUSE_SECONDS)
-        left = self._told_at + DRAIN_SECONDS - time.monotonic()
-        self.config.timeout_graceful_shutdown = max(1, math.ceil(left))
+        remaining = self._signal_time + DRAIN_SECONDS - time.monotonic()
+        self.config.timeout_graceful_shutdown = max(1, math.ceil(remaining))
 
     def _stays(self) -> bool:
         """Ctrl-C comes from somebody who waits; where nobody asks whether the service is ready,
@@ -104,13 +104,15 @@ class Server(uvicorn.Server):
         """
         if signal.SIGINT in self._captured_signals:
             return False
-        wanted = self._service.settings.serving_leave_seconds
-        seconds = wanted if self._service.is_probed() else min(wanted, _UNPROBED_SECONDS)
-        return time.monotonic() - self._told_at < seconds
+        leave_seconds = self._service.settings.serving_leave_seconds
+        seconds = (
+            leave_seconds if self._service.is_probed() else min(leave_seconds, _UNPROBED_SECONDS)
+        )
+        return time.monotonic() - self._signal_time < seconds
 
-    def _drains(self, begun: list[Any]) -> bool:
-        return time.monotonic() - self._told_at < DRAIN_SECONDS and not all(
-            call.response_complete or call.disconnected for call in begun
+    def _drains(self, cycles: list[Any]) -> bool:
+        return time.monotonic() - self._signal_time < DRAIN_SECONDS and not all(
+            call.response_complete or call.disconnected for call in cycles
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -38,16 +38,16 @@ class Worker:
     the other is gone.
     """
 
-    def __init__(self, listener: socket.socket, told: list[str]) -> None:
-        self.line, theirs = socket.socketpair()
-        with theirs:
-            inherited = (listener.fileno(), theirs.fileno())
+    def __init__(self, listener: socket.socket, arguments: list[str]) -> None:
+        self.line, worker_end = socket.socketpair()
+        with worker_end:
+            inherited = (listener.fileno(), worker_end.fileno())
             # Ctrl-C reaches the whole group of processes; the workers are told by the parent, once,
             # with SIGTERM.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
             try:
                 self.process = subprocess.Popen(
-                    [sys.executable, "-m", "serving", *told, *map(str, inherited)],
+                    [sys.executable, "-m", "serving", *arguments, *map(str, inherited)],
                     pass_fds=inherited,
                 )
             finally:
@@ -55,7 +55,7 @@ class Worker:
         self.started = time.monotonic()
         self.serves = False
 
-    def hear(self) -> int | None:
+    def read_line(self) -> int | None:
         """Read what the line has: the exit code of a worker that is gone, ``None`` of one that
         lives.
         """
@@ -72,10 +72,10 @@ class Supervisor:
     """
 
     def __init__(
-        self, listener: socket.socket, count: int, leave_seconds: float, told: list[str]
+        self, listener: socket.socket, count: int, leave_seconds: float, arguments: list[str]
     ) -> None:
         self._listener = listener
-        self._told = told
+        self._arguments = arguments
         self._count = count
         self._end_seconds = max(DRAIN_SECONDS, leave_seconds) + _UPLOAD_SECONDS
         self._workers: list[Worker] = []
@@ -97,10 +97,10 @@ class Supervisor:
             self._start_missing()
             # Before the first one serves, only its word is waited for.
             missing = self._has_served and len(self._workers) < self._count
-            gone = self._wait(self._next_start - time.monotonic() if missing else None)
+            dead = self._wait(self._next_start - time.monotonic() if missing else None)
             if self._stops:
                 return self._end()
-            for worker, code in gone:
+            for worker, code in dead:
                 if not self._has_served:
                     return abs(code) or 1  # it has said why
                 self._replace(worker, code)
@@ -112,7 +112,7 @@ class Supervisor:
         """The first worker alone: what hinders it hinders all, and is to be said once."""
         if time.monotonic() >= self._next_start:
             while len(self._workers) < (self._count if self._has_served else 1):
-                self._workers.append(Worker(self._listener, self._told))
+                self._workers.append(Worker(self._listener, self._arguments))
 
     def _wait(self, seconds: float | None) -> list[tuple[Worker, int]]:
         """Wait for a signal or a word of a worker, at most ``seconds``. Gives the workers that are
@@ -124,13 +124,12 @@ class Supervisor:
         )
         if self._signals in ready:
             self._signals.recv(4096)
-        heard = [(worker, worker.hear()) for line, worker in lines.items() if line in ready]
-        gone = [(worker, code) for worker, code in heard if code is not None]
-        self._workers = [
-            worker for worker in self._workers if worker not in [one for one, _ in gone]
-        ]
-        self._has_served |= any(worker.serves for worker, _ in heard)
-        return gone
+        codes = [(worker, worker.read_line()) for line, worker in lines.items() if line in ready]
+        dead = [(worker, code) for worker, code in codes if code is not None]
+        dead_workers = [worker for worker, _ in dead]
+        self._workers = [worker for worker in self._workers if worker not in dead_workers]
+        self._has_served |= any(worker.serves for worker, _ in codes)
+        return dead
 
     def _replace(self, worker: Worker, code: int) -> None:
         """Have another started: at once for one that had long served, else later and later."""
@@ -147,10 +146,14 @@ class Supervisor:
         """
         logger.info("stopping workers=%d", len(self._workers))
         self._listener.close()
-        end, asked = time.monotonic() + self._end_seconds, len(self._stops)
+        end, earlier_stops = time.monotonic() + self._end_seconds, len(self._stops)
         for worker in self._workers:
             worker.process.terminate()
-        while self._workers and time.monotonic() < end and signal.SIGINT not in self._stops[asked:]:
+        while (
+            self._workers
+            and time.monotonic() < end
+            and signal.SIGINT not in self._stops[earlier_stops:]
+        ):
             self._wait(end - time.monotonic())
         for worker in self._workers:
             logger.error("worker killed pid=%d", worker.process.pid)
@@ -160,7 +163,7 @@ class Supervisor:
 
 
 def become_parent(
-    listener: socket.socket, workers: int, leave_seconds: float, told: list[str]
+    listener: socket.socket, workers: int, leave_seconds: float, arguments: list[str]
 ) -> NoReturn:
     """Go on as the parent of ``workers`` workers: the same process, without the memory that reading
     the settings took.
@@ -173,16 +176,16 @@ def become_parent(
         str(listener.fileno()),
         str(workers),
         str(leave_seconds),
-        *told,
+        *arguments,
     ]
     os.execv(sys.executable, command)  # noqa: S606 - this very program
 
 
 def main() -> int:
     begin_log()
-    listener, count, leave_seconds, *told = sys.argv[1:]
+    listener, count, leave_seconds, *arguments = sys.argv[1:]
     return Supervisor(
-        socket.socket(fileno=int(listener)), int(count), float(leave_seconds), told
+        socket.socket(fileno=int(listener)), int(count), float(leave_seconds), arguments
     ).run()
 
 

@@ -19,7 +19,7 @@ def describe(service: Service, use_case: str) -> dict[str, Any]:
     """Champion, watch, traffic and log of a use case. Raises ``UnknownUseCase``."""
     watch = service.watch(use_case)
     state = service.log.state(use_case)
-    said: dict[str, Any] = {
+    description: dict[str, Any] = {
         "use_case": use_case,
         "ready": watch.champion is not None,
         "version": None,
@@ -43,8 +43,8 @@ def describe(service: Service, use_case: str) -> dict[str, Any]:
         },
     }
     if watch.champion is not None:
-        said |= _describe_champion(watch.champion)
-    return said
+        description |= _describe_champion(watch.champion)
+    return description
 
 
 def _describe_champion(champion: Champion) -> dict[str, Any]:

@@ -276,10 +276,10 @@ class Service:
             (champion.events if champion else EventWindow()).check_feedback(
                 [label.event_time for label in labels]
             )
-            kept = self.log.append(
+            is_logged = self.log.append(
                 self._feedback_headers[use_case], use_case, line_of(body, b"", rows), rows
             )
-            return rows if kept else None
+            return rows if is_logged else None
 
         rows = (
             await self.scorer.run(keep)
@@ -296,7 +296,7 @@ class Service:
     def account(self, call: HotCall, status: int, rows: int, address: str) -> None:
         """Count an answer of the hot path."""
         seconds = time.perf_counter() - call.began
-        call.route.stats.answered(status, seconds)
+        call.route.stats.count(status, seconds)
         self.access_log.add(
             call.request_id, "POST", call.route.target, status, seconds, rows, call.key, address
         )
@@ -313,7 +313,7 @@ class Service:
             or ""
         )
         route = getattr(scope.get("route"), "path", "other")
-        self.metrics.routes[use_case if use_case in self.watches else "", route].answered(
+        self.metrics.routes[use_case if use_case in self.watches else "", route].count(
             status, seconds
         )
         client = scope.get("client")
@@ -330,7 +330,7 @@ class Service:
 
     def account_refusal(self, request_id: bytes, status: int, seconds: float, address: str) -> None:
         """Count an answer to what was not yet a request."""
-        self.metrics.routes["", "other"].answered(status, seconds)
+        self.metrics.routes["", "other"].count(status, seconds)
         self.access_log.add(request_id, "", "", status, seconds, 0, "", address)
 
     @property

@@ -46,7 +46,7 @@ def workers(board: WorkerBoard, champion: Champion | None, use_case: str) -> lis
     """Each living worker, and the version that it serves (``None``: none yet). ``champion`` is this
     worker's.
     """
-    said = [
+    rows = [
         {
             "id": board.id,
             "version": champion.version if champion else None,
@@ -56,10 +56,10 @@ def workers(board: WorkerBoard, champion: Champion | None, use_case: str) -> lis
     for sibling in board.others():
         if sibling.alive:
             other = sibling.facts["use_cases"].get(use_case, {})
-            said.append(
+            rows.append(
                 {"id": sibling.id, "version": other.get("version"), "since": other.get("since")}
             )
-    return sorted(said, key=lambda one: int(one["id"] or 0))
+    return sorted(rows, key=lambda row: int(row["id"] or 0))
 
 
 def snapshots(board: WorkerBoard) -> list[list[Any]]:

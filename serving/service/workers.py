@@ -51,8 +51,8 @@ def begin_run(folder: Path) -> None:
         _name_run(folder)
         for lock in folder.glob("*.lock"):
             if not _is_held(lock):  # a worker of the run before may be finishing its last requests
-                for left in folder.glob(f"{lock.stem}.*"):
-                    left.unlink(missing_ok=True)
+                for file in folder.glob(f"{lock.stem}.*"):
+                    file.unlink(missing_ok=True)
 
 
 class WorkerBoard:
@@ -83,11 +83,11 @@ class WorkerBoard:
             if not (self.folder / "run").exists():
                 _name_run(self.folder)
             self._run = (self.folder / "run").read_text()
-            taken = [
+            numbers = [
                 int(lock.stem.rpartition(".")[2])
                 for lock in self.folder.glob(f"{self._run}.*.lock")
             ]
-            self.id = str(max(taken, default=0) + 1)
+            self.id = str(max(numbers, default=0) + 1)
             self._lock = os.open(self._path("lock"), os.O_RDWR | os.O_CREAT, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX)
 
@@ -95,13 +95,13 @@ class WorkerBoard:
         """Say ``facts`` (fit for JSON, or JSON already) to the siblings. ``False``, and one line of
         the log, where the disk refuses.
         """
-        said = facts if isinstance(facts, bytes) else msgspec.json.encode(facts)
+        content = facts if isinstance(facts, bytes) else msgspec.json.encode(facts)
         try:
             with self._turn:
                 if self._lock < 0:
                     self.join()
                 partial = self._path("partial")
-                partial.write_bytes(said)
+                partial.write_bytes(content)
                 partial.replace(self._path("json"))
         except OSError as error:
             if not self._failing:
@@ -118,10 +118,13 @@ class WorkerBoard:
         if not self._run:
             return []
         own = self._path("json")
-        found = [
+        siblings = [
             self._read(path) for path in self.folder.glob(f"{self._run}.*.json") if path != own
         ]
-        return sorted((one for one in found if one is not None), key=lambda one: int(one.id))
+        return sorted(
+            (sibling for sibling in siblings if sibling is not None),
+            key=lambda sibling: int(sibling.id),
+        )
 
     def leave(self) -> None:
         """Be dead to the others from now on. What was published last stays."""

@@ -43,18 +43,18 @@ def describe_routes(document: Document) -> str:
 
 def _routes(document: Document) -> Iterator[tuple[str, str, Document]]:
     """The ones that most callers come for are first."""
-    found = [
+    routes = [
         (method, path, route)
         for path, methods in document["paths"].items()
         for method, route in methods.items()
     ]
-    tags = list(dict.fromkeys(["model", "history", *(_tag(route) for *_, route in found)]))
+    tags = list(dict.fromkeys(["model", "history", *(_tag(route) for *_, route in routes)]))
     last = {"operation": len(tags)}
     yield from sorted(
-        found,
-        key=lambda one: (
-            last.get(_tag(one[2]), tags.index(_tag(one[2]))),
-            not one[1].endswith("/predict"),
+        routes,
+        key=lambda item: (
+            last.get(_tag(item[2]), tags.index(_tag(item[2]))),
+            not item[1].endswith("/predict"),
         ),
     )
 
@@ -86,7 +86,7 @@ def _describe(document: Document, method: str, path: str, route: Document) -> st
         f'<section class="card route" id="{_anchor(method, path)}">',
         f"<h2><code>{method.upper()} {escape(path)}</code></h2>",
         f'<p class="lead">{_purpose(route)}</p><p class="hint">{needs}</p>',
-        _table("Parameters", [_parameter(one) for one in route.get("parameters", ())]),
+        _table("Parameters", [_parameter(parameter) for parameter in route.get("parameters", ())]),
     ]
     if body := route.get("requestBody"):
         parts += [_content(document, "What goes in", body)]
@@ -98,8 +98,8 @@ def _describe(document: Document, method: str, path: str, route: Document) -> st
                 )
             ]
     refusals = [
-        f"<code>{status}</code> {escape(said['description'])}"
-        for status, said in route["responses"].items()
+        f"<code>{status}</code> {escape(answer['description'])}"
+        for status, answer in route["responses"].items()
         if status[0] in "45"
     ]
     parts += [
@@ -111,11 +111,11 @@ def _describe(document: Document, method: str, path: str, route: Document) -> st
 
 def _parameter(parameter: Document) -> tuple[str, str, str]:
     schema = parameter.get("schema", {})
-    told = [
+    words = [
         parameter.get("description", schema.get("description", "")),
         "" if "default" not in schema else f"default {_text(schema['default'])}",
     ]
-    return f"{parameter['name']} ({parameter['in']})", _type(schema), "; ".join(filter(None, told))
+    return f"{parameter['name']} ({parameter['in']})", _type(schema), "; ".join(filter(None, words))
 
 
 def _content(document: Document, title: str, described: Document) -> str:
@@ -175,12 +175,12 @@ def _fields(
     if "anyOf" in schema and "properties" in (first := _resolved(document, schema["anyOf"][0])):
         schema = first
     for name, field in schema.get("properties", {}).items():
-        found = _resolved(document, field)
-        yield f"{before}{name}", found
+        resolved = _resolved(document, field)
+        yield f"{before}{name}", resolved
         yield from _fields(
             document,
-            found.get("items", {}) if found.get("type") == "array" else found,
-            f"{before}{name}{'[]' if 'items' in found else ''}.",
+            resolved.get("items", {}) if resolved.get("type") == "array" else resolved,
+            f"{before}{name}{'[]' if 'items' in resolved else ''}.",
         )
 
 
@@ -189,7 +189,7 @@ def _type(schema: Document) -> str:
     if "enum" in schema:
         return "one of " + ", ".join(_text(value) for value in schema["enum"])
     if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(_type(one) for one in schema["anyOf"]))
+        return " or ".join(dict.fromkeys(_type(option) for option in schema["anyOf"]))
     kind = schema.get("type", "anything")
     words = " or ".join(kind) if isinstance(kind, list) else kind
     bounds = [
@@ -210,7 +210,7 @@ def sketch(document: Document, schema: Document) -> Any:
     if "anyOf" in schema:
         return sketch(document, schema["anyOf"][0])
     kind = schema.get("type")
-    kind = next(one for one in kind if one != "null") if isinstance(kind, list) else kind
+    kind = next(name for name in kind if name != "null") if isinstance(kind, list) else kind
     if kind == "object":
         return {
             name: sketch(document, field) for name, field in schema.get("properties", {}).items()

@@ -2,10 +2,10 @@
 const KEY = "laurel.key";
 
 class Failure extends Error {
-  constructor(status, told = {}) {
-    super(told.message ?? `HTTP ${status}`);
+  constructor(status, refusal = {}) {
+    super(refusal.message ?? `HTTP ${status}`);
     this.status = status;
-    this.field = told.field;
+    this.field = refusal.field;
   }
 }
 
@@ -17,19 +17,19 @@ const keptKey = () => stored("sessionStorage", KEY);
 /** The answer itself, whatever it holds. Throws `Failure` for a refusal, with the service's own words; status 0 where none came. */
 async function request(path, { body } = {}) {
   const headers = { ...(keptKey() ? { Authorization: `Bearer ${keptKey()}` } : {}) };
-  const sent = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };
+  const method = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let answer;
   try {
-    answer = await fetch(`${prefix}${path}`, { cache: "no-store", signal: AbortSignal.timeout(30000), ...sent, headers });
+    answer = await fetch(`${prefix}${path}`, { cache: "no-store", signal: AbortSignal.timeout(30000), ...method, headers });
   } catch (error) {
     throw new Failure(0, { message: error.message });
   }
   if (!answer.ok) {
-    const told = await answer.json().catch(() => ({}));
-    throw new Failure(answer.status, told.error);
+    const refusal = await answer.json().catch(() => ({}));
+    throw new Failure(answer.status, refusal.error);
   }
   return answer;
 }
 
-const ask = async (path, sent) => (await request(path, sent)).json();
+const ask = async (path, options) => (await request(path, options)).json();

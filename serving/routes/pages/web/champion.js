@@ -5,63 +5,63 @@ function championPanel(name, places) {
   let shown = "";
   return {
     element,
-    update(said, decisions) {
-      const now = JSON.stringify([said.version, said.provisional, said.since, said.alias.version, said.last_error, said.log.last_error, said.workers, decisions]);
-      if (now === shown) return;
-      shown = now;
+    update(state, decisions) {
+      const content = JSON.stringify([state.version, state.provisional, state.since, state.alias.version, state.last_error, state.log.last_error, state.workers, decisions]);
+      if (content === shown) return;
+      shown = content;
       const open = element.querySelector("details")?.open ?? false;
-      replaceInside(element, ...(said.ready ? crowned(said, decisions, places, open) : vacant(said)));
+      replaceInside(element, ...(state.ready ? crowned(state, decisions, places, open) : vacant(state)));
     },
   };
 }
 
-function vacant(said) {
+function vacant(state) {
   return [
-    head(said.use_case, said.use_case, text("span", "badge without", say("noChampion"))),
-    text("p", "lead", say("trainOne", said.use_case)),
-    command(`prefect deployment run 'retrain/${said.use_case}'`),
-    ...troubles(said),
+    head(state.use_case, state.use_case, text("span", "badge without", say("noChampion"))),
+    text("p", "lead", say("trainOne", state.use_case)),
+    command(`prefect deployment run 'retrain/${state.use_case}'`),
+    ...troubles(state),
   ];
 }
 
-function crowned(said, decisions, places, open) {
-  const gain = gainOf(said, decisions);
-  const scores = Object.entries(said.metrics).map(([metric, value]) => node("div", { className: "figure" },
+function crowned(state, decisions, places, open) {
+  const gain = gainOf(state, decisions);
+  const scores = Object.entries(state.metrics).map(([metric, value]) => node("div", { className: "figure" },
     text("span", "value", fixed(value)), text("span", "name", say("onHoldout", metric)),
     gain?.metric === metric ? text("span", "more", `${say("gainOver", signed(gain.gain))}, ${say("between", signed(gain.low), signed(gain.high))}`) : null));
   return [
-    head(said.use_case, said.title, text("span", "badge", say("serves", said.version))),
-    text("p", "lead", said.question),
-    said.provisional ? text("p", "trouble", say("provisionally", said.provisional)) : null,
-    ...troubles(said),
+    head(state.use_case, state.title, text("span", "badge", say("serves", state.version))),
+    text("p", "lead", state.question),
+    state.provisional ? text("p", "trouble", say("provisionally", state.provisional)) : null,
+    ...troubles(state),
     node("div", { className: "figures" }, ...scores),
     facts([
-      [say("recipe"), said.recipe],
-      [say("trainedThrough"), said.trained_through],
-      [say("since"), moment(said.since)],
-      said.decision_threshold === null ? null : [say("decidesAt"), percent(said.decision_threshold, 1)],
-      [say("workers"), workersOf(said.workers)],
-      [say("parity"), say("parityRows", count(said.parity.rows), count(said.parity.changed_decisions))],
-      [say("dataset"), said.dataset_version],
+      [say("recipe"), state.recipe],
+      [say("trainedThrough"), state.trained_through],
+      [say("since"), moment(state.since)],
+      state.decision_threshold === null ? null : [say("decidesAt"), percent(state.decision_threshold, 1)],
+      [say("workers"), workersOf(state.workers)],
+      [say("parity"), say("parityRows", count(state.parity.rows), count(state.parity.changed_decisions))],
+      [say("dataset"), state.dataset_version],
     ]),
     node("p", { className: "links" },
-      link(`${places.mlflow}/#/models/${encodeURIComponent(said.use_case)}/versions/${said.version}`, say("inMlflow", said.version)),
+      link(`${places.mlflow}/#/models/${encodeURIComponent(state.use_case)}/versions/${state.version}`, say("inMlflow", state.version)),
       link(`${places.prefect}/deployments`, say("inPrefect"))),
-    node("details", { open }, text("summary", "", say("fields", count(said.schema.features.length))), schemaTable(said.schema.features)),
+    node("details", { open }, text("summary", "", say("fields", count(state.schema.features.length))), schemaTable(state.schema.features)),
   ];
 }
 
 const head = (name, title, badge) => node("div", { className: "head" }, node("h2", { id: `champion-${name}`, textContent: title }), badge);
 
-function troubles(said) {
-  const told = [];
-  if (said.ready && said.alias.version && said.alias.version !== said.version && said.last_error) told.push(say("swapFailed", said.alias.version, said.version));
-  return [...told, said.last_error, said.log.last_error].filter(Boolean).map(words => text("p", "trouble", words));
+function troubles(state) {
+  const notes = [];
+  if (state.ready && state.alias.version && state.alias.version !== state.version && state.last_error) notes.push(say("swapFailed", state.alias.version, state.version));
+  return [...notes, state.last_error, state.log.last_error].filter(Boolean).map(words => text("p", "trouble", words));
 }
 
 /** The gain of the contest that led to this champion: the last one that was won before its package was made. */
-function gainOf(said, decisions) {
-  const won = (decisions ?? []).filter(one => one.verdict === "promote" && Date.parse(one.time) <= Date.parse(said.created));
+function gainOf(state, decisions) {
+  const won = (decisions ?? []).filter(decision => decision.verdict === "promote" && Date.parse(decision.time) <= Date.parse(state.created));
   return won[0]?.contest?.main;
 }
 

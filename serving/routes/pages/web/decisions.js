@@ -15,52 +15,52 @@ const HEADLINES = {
 const GOOD = ["promote", "promoted", "approved", "crowned", "stable", "adopted", "restored"];
 const BAD = ["failed", "crashed", "broken", "unreadable"];
 const WARY = ["drifted", "asked", "expired", "rejected", "suspicious", "silent", "waits for approval", "breaker", "rollback", "vacated", "cancelled", "no champion yet"];
-const TOLD_FACTS = ["by", "why", "until", "asked_by", "time_limit", "seed", "contest", "package_sha256"]; // said elsewhere, or of no use to people
+const HIDDEN_FACTS = ["by", "why", "until", "asked_by", "time_limit", "seed", "contest", "package_sha256"]; // shown elsewhere, or of no use to people
 const MOST_FACTS = 8;
 
 const decisionsPanel = name => historyPanel(name, "decisions", decisionItems, "decisionsNone", "retrain");
 
 const bounded = main => main && Number.isFinite(main.low) && Number.isFinite(main.high);
-const verdictOf = one => VERDICTS[one.verdict] ? say(VERDICTS[one.verdict]) : one.verdict in SIGNS ? say(one.verdict) : one.verdict;
+const verdictOf = entry => VERDICTS[entry.verdict] ? say(VERDICTS[entry.verdict]) : entry.verdict in SIGNS ? say(entry.verdict) : entry.verdict;
 
 /** What all contests of `records` are drawn on. */
 function scaleOf(records) {
-  const contests = records.map(one => one.contest?.main).filter(bounded);
+  const contests = records.map(entry => entry.contest?.main).filter(bounded);
   return [Math.min(0, ...contests.map(main => main.low)), Math.max(0, ...contests.map(main => main.high))];
 }
 
 function decisionItems(decisions) {
   const scale = scaleOf(decisions);
-  return decisions.map(one => {
+  return decisions.map(entry => {
     const item = node("li", {},
-      node("div", { className: "head" }, text("h3", "", headline(one)), node("span", { className: "chips" }, one.tampered ? chip("broken", say("tampered"), "✕") : null, verdictChip(one))),
-      text("p", "hint", [KINDS[one.kind] ? say(KINDS[one.kind]) : one.kind, moment(one.time)].filter(Boolean).join(" · ")),
-      one.tampered ? text("p", "trouble", one.fault) : null,
-      ...contestParts(one, scale),
-      ...one.reasons.map(reason => text("p", "reason", reason)),
-      answerOf(one),
-      factsOf(one),
-      node("p", { className: "links" }, one.contest ? text("span", "hint", say("contestRows", count(one.contest.main.rows), one.holdout)) : null,
-        /^https?:/.test(one.by) ? about(link(one.by, say("flowRun")), moment(one.time)) : text("span", "hint", one.by)));
-    item.dataset.kind = one.kind;
+      node("div", { className: "head" }, text("h3", "", headline(entry)), node("span", { className: "chips" }, entry.tampered ? chip("broken", say("tampered"), "✕") : null, verdictChip(entry))),
+      text("p", "hint", [KINDS[entry.kind] ? say(KINDS[entry.kind]) : entry.kind, moment(entry.time)].filter(Boolean).join(" · ")),
+      entry.tampered ? text("p", "trouble", entry.fault) : null,
+      ...contestParts(entry, scale),
+      ...entry.reasons.map(reason => text("p", "reason", reason)),
+      answerOf(entry),
+      factsOf(entry),
+      node("p", { className: "links" }, entry.contest ? text("span", "hint", say("contestRows", count(entry.contest.main.rows), entry.holdout)) : null,
+        /^https?:/.test(entry.by) ? about(link(entry.by, say("flowRun")), moment(entry.time)) : text("span", "hint", entry.by)));
+    item.dataset.kind = entry.kind;
     return item;
   });
 }
 
-function verdictChip(one) {
-  if (one.promoted && one.kind !== "rollback") return chip("stable", verdictOf(one), "♛");
-  if (GOOD.includes(one.verdict)) return chip("stable", verdictOf(one), "✓");
-  if (BAD.includes(one.verdict)) return chip("broken", verdictOf(one), "✕");
-  return chip(WARY.includes(one.verdict) ? "drifted" : "kept", verdictOf(one), WARY.includes(one.verdict) ? "▲" : "·");
+function verdictChip(entry) {
+  if (entry.promoted && entry.kind !== "rollback") return chip("stable", verdictOf(entry), "♛");
+  if (GOOD.includes(entry.verdict)) return chip("stable", verdictOf(entry), "✓");
+  if (BAD.includes(entry.verdict)) return chip("broken", verdictOf(entry), "✕");
+  return chip(WARY.includes(entry.verdict) ? "drifted" : "kept", verdictOf(entry), WARY.includes(entry.verdict) ? "▲" : "·");
 }
 
-function headline(one) {
-  const { kind, verdict, promoted, challenger, champion, time } = one;
-  const which = one.version ?? challenger ?? "?";
+function headline(entry) {
+  const { kind, verdict, promoted, challenger, champion, time } = entry;
+  const which = entry.version ?? challenger ?? "?";
   if (kind === "rollback") return say(verdict === "failed" ? "notRolledBack" : "rolledBack", which, champion);
-  if (kind === "drift") return say("driftOf", one.window || time);
-  if (kind === "retrain") return say("retrainWas", verdictOf(one));
-  if (kind === "refusal") return say("retrainRefused", verdictOf(one));
+  if (kind === "drift") return say("driftOf", entry.window || time);
+  if (kind === "retrain") return say("retrainWas", verdictOf(entry));
+  if (kind === "refusal") return say("retrainRefused", verdictOf(entry));
   if (HEADLINES[`${kind} ${verdict}`]) return say(HEADLINES[`${kind} ${verdict}`], kind === "crown" ? which : challenger ?? which);
   if (kind !== "contest" || challenger === null) return time;
   if (champion === null) return say(promoted ? "firstChampion" : "notFirst", challenger);
@@ -71,10 +71,10 @@ function headline(one) {
 function contestParts({ contest, behaviours, latency }, [from, to]) {
   if (!contest) return [];
   const { main, guards, slices, confidence } = contest;
-  const gains = [...guards.map(one => [one.metric, one]), ...Object.entries(slices)].map(([name, one]) => [name, `${signed(one.gain)} (${say("between", signed(one.low), signed(one.high))})`]);
-  const tried = [...(behaviours ?? []).map(one => [one.name, one.passed ? say("behaved", count(one.held), count(one.rows)) : `✕ ${one.reason}`]),
-    ...(latency ?? []).map(one => [say("latencyOf", count(one.rows)), say("latencies", plain(one.champion_milliseconds, 2), plain(one.challenger_milliseconds, 2))])];
-  const others = [...gains, ...tried];
+  const gains = [...guards.map(comparison => [comparison.metric, comparison]), ...Object.entries(slices)].map(([name, comparison]) => [name, `${signed(comparison.gain)} (${say("between", signed(comparison.low), signed(comparison.high))})`]);
+  const checks = [...(behaviours ?? []).map(behaviour => [behaviour.name, behaviour.passed ? say("behaved", count(behaviour.held), count(behaviour.rows)) : `✕ ${behaviour.reason}`]),
+    ...(latency ?? []).map(timing => [say("latencyOf", count(timing.rows)), say("latencies", plain(timing.champion_milliseconds, 2), plain(timing.challenger_milliseconds, 2))])];
+  const others = [...gains, ...checks];
   return [
     text("p", "", say("contestScores", main.metric, fixed(main.champion), fixed(main.challenger))),
     bounded(main) ? intervalChart(main, from, to) : null,
@@ -91,8 +91,8 @@ function answerOf({ kind, facts }) {
 }
 
 function factsOf({ facts }) {
-  const told = Object.entries(facts).filter(([name, value]) => !TOLD_FACTS.includes(name) && value !== null).slice(0, MOST_FACTS);
+  const visible = Object.entries(facts).filter(([name, value]) => !HIDDEN_FACTS.includes(name) && value !== null).slice(0, MOST_FACTS);
   const until = facts.until ? [say("until", moment(facts.until))] : [];
-  const words = [...until, ...told.map(([name, value]) => `${spelled(name)} ${typeof value === "number" ? plain(value) : value}`)];
+  const words = [...until, ...visible.map(([name, value]) => `${spelled(name)} ${typeof value === "number" ? plain(value) : value}`)];
   return words.length ? text("p", "hint", words.join(" · ")) : null;
 }

@@ -2,17 +2,17 @@
 
 /** An element with its properties; those in `attributes` are set as attributes, a `null` among the children is left out. */
 function node(tag, { attributes = {}, ...properties } = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children.filter(child => child !== null));
-  return made;
+  const element = Object.assign(document.createElement(tag), properties);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children.filter(child => child !== null));
+  return element;
 }
 
-function drawn(tag, attributes = {}, ...children) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
+function drawSvg(tag, attributes = {}, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
 }
 
 const text = (tag, className, textContent) => node(tag, { className, textContent });
@@ -49,23 +49,23 @@ function sparkline(points, label) {
   const paths = pieces.filter(piece => piece.length > 1).flatMap(piece => {
     const line = piece.map(([x, y]) => `${x} ${y}`).join(" L");
     return [
-      drawn("path", { class: "area", d: `M${piece[0][0]} ${height} L${line} L${piece.at(-1)[0]} ${height} Z` }),
-      drawn("path", { class: "line", d: `M${line}` }),
+      drawSvg("path", { class: "area", d: `M${piece[0][0]} ${height} L${line} L${piece.at(-1)[0]} ${height} Z` }),
+      drawSvg("path", { class: "line", d: `M${line}` }),
     ];
   });
   const attributes = { class: "spark", viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": label };
-  return drawn("svg", attributes, ...paths);
+  return drawSvg("svg", attributes, ...paths);
 }
 
 /** Zero, the gain, and the interval around it, all on one scale. */
 function intervalChart({ gain, low, high }, from, to) {
   const [width, height, middle] = [220, 22, 11];
   const place = value => (8 + ((value - from) / (to - from || 1)) * (width - 16)).toFixed(1);
-  return drawn("svg", { class: "interval", viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true" },
-    drawn("line", { class: "axis", x1: 0, x2: width, y1: middle, y2: middle }),
-    drawn("line", { class: "zero", x1: place(0), x2: place(0), y1: 1, y2: height - 1 }),
-    drawn("line", { class: "range", x1: place(low), x2: place(high), y1: middle, y2: middle }),
-    drawn("circle", { class: "gain", cx: place(gain), cy: middle, r: 4.5 }));
+  return drawSvg("svg", { class: "interval", viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true" },
+    drawSvg("line", { class: "axis", x1: 0, x2: width, y1: middle, y2: middle }),
+    drawSvg("line", { class: "zero", x1: place(0), x2: place(0), y1: 1, y2: height - 1 }),
+    drawSvg("line", { class: "range", x1: place(low), x2: place(high), y1: middle, y2: middle }),
+    drawSvg("circle", { class: "gain", cx: place(gain), cy: middle, r: 4.5 }));
 }
 
 /** A bar that is filled from one share (0-1) to another, with marks at others. */

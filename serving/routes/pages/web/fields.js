@@ -7,10 +7,10 @@ class Problem extends Error {}
 const INPUTS = { number: numberInput, category: categoryInput };
 
 function fieldOf(feature, form) {
-  const make = INPUTS[feature.kind];
-  if (!make) return { name: feature.name, element: text("p", "hint", `${spelled(feature.name)}: ${say("strangeKind", feature.kind)}`), read: () => null, write() {}, tell() {} };
+  const makeInput = INPUTS[feature.kind];
+  if (!makeInput) return { name: feature.name, element: text("p", "hint", `${spelled(feature.name)}: ${say("strangeKind", feature.kind)}`), read: () => null, write() {}, tell() {} };
   const id = `${form}-${feature.name}`;
-  const input = make(feature, id);
+  const input = makeInput(feature, id);
   return labelled(feature.name, id, input, hintOf(feature));
 }
 
@@ -38,9 +38,9 @@ function labelled(name, id, input, hint) {
 
 /** What the field is and may be. That it may stay empty is seen in the empty field, and heard here. */
 function hintOf(feature) {
-  const known = feature.kind === "category" && feature.categories?.length;
+  const size = feature.kind === "category" && feature.categories?.length;
   const range = feature.kind === "number" ? rangeOf(feature.low, feature.high) : "";
-  const others = known > LONGEST_SELECT ? `${say("knownValues", count(known))}, ${say("otherValues")}` : "";
+  const others = size > LONGEST_SELECT ? `${say("knownValues", count(size))}, ${say("otherValues")}` : "";
   return [[feature.description, range, others].filter(Boolean).join(" · "), feature.nullable ? text("span", "unseen", `, ${say("mayBeEmpty")}`) : ""];
 }
 
@@ -73,9 +73,9 @@ function choice(feature) {
     control,
     read: () => JSON.parse(control.value),
     write(value) {
-      const wanted = JSON.stringify(value);
-      if (![...control.options].some(one => one.value === wanted)) control.append(option(value));
-      control.value = wanted;
+      const json = JSON.stringify(value);
+      if (![...control.options].some(candidate => candidate.value === json)) control.append(option(value));
+      control.value = json;
     },
   };
 }

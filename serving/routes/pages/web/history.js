@@ -8,29 +8,29 @@ function historyPanel(name, kind, items, none, flow) {
   const element = node("section", { className: `card ${kind}`, attributes: { "aria-labelledby": id } }, node("h2", { id, textContent: say(kind) }), list);
   let shown = "";
   let all = false;
-  const showRecords = found => {
-    const records = items(found);
-    const rest = node("button", { type: "button", textContent: say("showAll", count(records.length)) });
+  const showRecords = records => {
+    const entries = items(records);
+    const rest = node("button", { type: "button", textContent: say("showAll", count(entries.length)) });
     rest.addEventListener("click", () => {
       all = true;
-      showRecords(found);
+      showRecords(records);
     });
-    const few = !all && records.length > FIRST_RECORDS + 1;
-    replaceInside(list, node("ol", { className: "records" }, ...(few ? records.slice(0, FIRST_RECORDS) : records)), few ? rest : null);
+    const few = !all && entries.length > FIRST_RECORDS + 1;
+    replaceInside(list, node("ol", { className: "records" }, ...(few ? entries.slice(0, FIRST_RECORDS) : entries)), few ? rest : null);
   };
   return {
     element,
-    /** `found` are the records, or the failure to get them. What was shown stays under a failure. */
-    update(found) {
-      const now = found instanceof Error ? `! ${found.message}` : JSON.stringify(found);
-      if (now === shown) return;
-      shown = now;
+    /** `records` are the records, or the failure to get them. What was shown stays under a failure. */
+    update(records) {
+      const content = records instanceof Error ? `! ${records.message}` : JSON.stringify(records);
+      if (content === shown) return;
+      shown = content;
       list.querySelector(":scope > .trouble, :scope > .hint")?.remove();
-      if (found instanceof Error) {
-        const words = found.status === 403 ? say("historyScope") : say("historyAway", found.message);
-        list.prepend(text("p", found.status === 403 ? "hint" : "trouble", words));
-      } else if (found.length) {
-        showRecords(found);
+      if (records instanceof Error) {
+        const words = records.status === 403 ? say("historyScope") : say("historyAway", records.message);
+        list.prepend(text("p", records.status === 403 ? "hint" : "trouble", words));
+      } else if (records.length) {
+        showRecords(records);
       } else {
         replaceInside(list, text("p", "lead", say(none)), command(`prefect deployment run '${flow}/${name}'`));
       }
@@ -66,17 +66,17 @@ function driftItem(check) {
 /** What the labels say, and what the scores let one expect where labels are few. */
 function performanceParts({ performance }) {
   if (!performance) return [];
-  const real = Object.entries(performance.metrics).filter(([, one]) => Number.isFinite(one.value)).map(([metric, one]) => {
+  const real = Object.entries(performance.metrics).filter(([, figure]) => Number.isFinite(figure.value)).map(([metric, figure]) => {
     const { low, high } = performance.holdout[metric] ?? {};
-    return Number.isFinite(low) ? say("realisedAgainst", metric, fixed(one.value), fixed(low), fixed(high)) : `${metric} ${fixed(one.value)}`;
+    return Number.isFinite(low) ? say("realisedAgainst", metric, fixed(figure.value), fixed(low), fixed(high)) : `${metric} ${fixed(figure.value)}`;
   });
-  const guessed = Object.entries(performance.estimates).filter(([, one]) => Number.isFinite(one.value)).map(([metric, one]) =>
-    Number.isFinite(one.error) ? say("estimatedOff", metric, fixed(one.value), signed(one.error)) : say("estimated", metric, fixed(one.value)));
-  const told = [performance.provisional ? say("provisional", percent(performance.coverage)) : "", ...real].filter(Boolean);
+  const estimated = Object.entries(performance.estimates).filter(([, figure]) => Number.isFinite(figure.value)).map(([metric, figure]) =>
+    Number.isFinite(figure.error) ? say("estimatedOff", metric, fixed(figure.value), signed(figure.error)) : say("estimated", metric, fixed(figure.value)));
+  const measured = [performance.provisional ? say("provisional", percent(performance.coverage)) : "", ...real].filter(Boolean);
   return [
     performance.verdict === "worse" ? text("p", "trouble", performance.reasons.join(" ")) : null,
-    told.length ? text("p", "", told.join(" · ")) : null,
-    guessed.length ? text("p", "hint", guessed.join(" · ")) : null,
+    measured.length ? text("p", "", measured.join(" · ")) : null,
+    estimated.length ? text("p", "hint", estimated.join(" · ")) : null,
   ].filter(Boolean);
 }
 
@@ -89,9 +89,9 @@ function reportLinks({ window: checked, report, report_url: elsewhere }) {
 }
 
 /** The same words stand in many rows: who hears them one by one hears which row it is. */
-function about(made, what) {
-  made.append?.(text("span", "unseen", ` ${say("reportFor", what)}`));
-  return made;
+function about(element, row) {
+  element.append?.(text("span", "unseen", ` ${say("reportFor", row)}`));
+  return element;
 }
 
 /** A link cannot send the key, so the report is fetched and handed over as a file. */

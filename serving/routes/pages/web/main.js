@@ -7,7 +7,7 @@ const places = { mlflow: part("mlflow").dataset.address, prefect: part("prefect"
 const views = new Map();
 const pasts = new Map();
 let timer = 0;
-let told = "";
+let statusWords = "";
 
 class View {
   constructor(name) {
@@ -17,42 +17,42 @@ class View {
     this.try = tryPanel(name);
     this.drift = driftPanel(name);
     this.decisions = decisionsPanel(name);
-    this.approvals = approvalsPanel(name, () => { this.asked = -Infinity; });
-    this.rollback = rollbackPanel(name, () => { this.asked = -Infinity; });
+    this.approvals = approvalsPanel(name, () => { this.historyTime = -Infinity; });
+    this.rollback = rollbackPanel(name, () => { this.historyTime = -Infinity; });
     this.questions = null;
-    this.known = null;
-    this.asked = -Infinity;
+    this.latestDecisions = null;
+    this.historyTime = -Infinity;
     this.served = null;
     this.element = node("div", {}, node("div", { className: "top" }, this.champion.element, this.traffic.element), this.approvals.element, this.try.element,
       node("div", { className: "pair" }, this.drift.element, node("div", {}, this.decisions.element, this.rollback.element)));
   }
 
-  update(said, typed) {
-    this.champion.update(said, this.known);
-    this.traffic.update(said, pasts.get(this.name));
-    this.try.update(said, typed);
-    this.rollback.update(said, this.questions);
-    if (said.version !== this.served || performance.now() - this.asked > HISTORY_MILLISECONDS) this.#askHistory(said);
+  update(state, typed) {
+    this.champion.update(state, this.latestDecisions);
+    this.traffic.update(state, pasts.get(this.name));
+    this.try.update(state, typed);
+    this.rollback.update(state, this.questions);
+    if (state.version !== this.served || performance.now() - this.historyTime > HISTORY_MILLISECONDS) this.#askHistory(state);
   }
 
-  async #askHistory(said) {
-    this.asked = performance.now();
-    this.served = said.version;
+  async #askHistory(state) {
+    this.historyTime = performance.now();
+    this.served = state.version;
     const path = `/v1/${encodeURIComponent(this.name)}`;
-    const [drift, decisions] = await Promise.all(["drift", "decisions"].map(kind => ask(`${path}/${kind}`).then(found => found[kind], error => error)));
+    const [drift, decisions] = await Promise.all(["drift", "decisions"].map(kind => ask(`${path}/${kind}`).then(answer => answer[kind], error => error)));
     this.drift.update(drift);
     this.decisions.update(decisions);
     this.questions = await ask(`${path}/approvals`).catch(error => error);
     this.approvals.update(this.questions);
-    this.rollback.update(said, this.questions);
-    if (!(decisions instanceof Error)) this.champion.update(said, this.known = decisions);
+    this.rollback.update(state, this.questions);
+    if (!(decisions instanceof Error)) this.champion.update(state, this.latestDecisions = decisions);
   }
 }
 
-const wanted = () => decodeURIComponent(location.hash.slice(1));
+const hashName = () => decodeURIComponent(location.hash.slice(1));
 
 function showUseCases(names) {
-  const chosen = names.includes(wanted()) ? wanted() : names[0];
+  const chosen = names.includes(hashName()) ? hashName() : names[0];
   const tabs = part("use-cases");
   tabs.hidden = names.length < 2;
   const shown = [...tabs.querySelectorAll("a")].map(tab => tab.dataset.name);
@@ -71,22 +71,22 @@ function showUseCases(names) {
 }
 
 function show(useCases, typed) {
-  const names = useCases.map(said => said.use_case);
+  const names = useCases.map(state => state.use_case);
   const chosen = showUseCases(names);
-  const said = useCases.find(one => one.use_case === chosen);
+  const state = useCases.find(state => state.use_case === chosen);
   if (!views.has(chosen)) views.set(chosen, new View(chosen));
   const view = views.get(chosen);
-  view.update(said, typed);
+  view.update(state, typed);
   if (part("views").firstElementChild !== view.element) part("views").replaceChildren(view.element);
-  document.title = `Laurel: ${said.title ?? said.use_case}`;
-  const serving = useCases.filter(one => one.ready).map(one => say("versionOf", one.use_case, one.version));
-  const waiting = useCases.filter(one => !one.ready).map(one => one.use_case);
+  document.title = `Laurel: ${state.title ?? state.use_case}`;
+  const serving = useCases.filter(state => state.ready).map(state => say("versionOf", state.use_case, state.version));
+  const waiting = useCases.filter(state => !state.ready).map(state => state.use_case);
   tell([serving.length ? say("serving", serving.join(", ")) : "", waiting.length ? say("noneYet", waiting.join(", ")) : ""].filter(Boolean).join(" "));
 }
 
 /** The status line is read out whenever it changes, so it changes only when there is something new. */
 function tell(words) {
-  if (words !== told) part("fresh").textContent = told = words;
+  if (words !== statusWords) part("fresh").textContent = statusWords = words;
 }
 
 let latest = null;
@@ -96,9 +96,9 @@ async function refresh() {
   if (!document.hidden) {
     try {
       latest = (await ask("/v1")).use_cases;
-      for (const said of latest) {
-        if (!pasts.has(said.use_case)) pasts.set(said.use_case, []);
-        remember(pasts.get(said.use_case), said);
+      for (const state of latest) {
+        if (!pasts.has(state.use_case)) pasts.set(state.use_case, []);
+        remember(pasts.get(state.use_case), state);
       }
       showKeyForm(null);
       show(latest);
@@ -112,7 +112,7 @@ async function refresh() {
   timer = setTimeout(refresh, REFRESH_MILLISECONDS);
 }
 
-/** The form for a key, where the service asks for one; a key that was refused is forgotten and told. */
+/** The form for a key, if the service requires one; a refused key is forgotten, and the refusal is shown. */
 function showKeyForm(error) {
   part("key-form").hidden = error === null;
   part("forget-key").hidden = error !== null || !keptKey();
@@ -157,7 +157,7 @@ function speak() {
 for (const button of document.querySelectorAll("[data-language]")) {
   button.addEventListener("click", () => {
     language = stored("localStorage", "laurel.language", button.dataset.language) ?? button.dataset.language;
-    const typed = views.get(latest && showUseCases(latest.map(said => said.use_case)))?.try.values();
+    const typed = views.get(latest && showUseCases(latest.map(state => state.use_case)))?.try.values();
     views.clear();
     speak();
     if (latest) show(latest, typed);

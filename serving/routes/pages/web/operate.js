@@ -11,38 +11,38 @@ function approvalsPanel(name, changed) {
   let shown = "";
   return {
     element,
-    update(found) {
-      const asked = found instanceof Error ? [] : found.approvals;
-      const now = JSON.stringify([asked, found.prefect]);
-      if (now === shown) return;
-      shown = now;
-      element.hidden = !asked.length;
-      trouble.hidden = !found.prefect;
-      trouble.textContent = found.prefect ? say("prefectAway", found.prefect) : "";
-      list.replaceChildren(...asked.map(one => approvalItem(name, one, scaleOf(asked), changed)));
+    update(answer) {
+      const questions = answer instanceof Error ? [] : answer.approvals;
+      const content = JSON.stringify([questions, answer.prefect]);
+      if (content === shown) return;
+      shown = content;
+      element.hidden = !questions.length;
+      trouble.hidden = !answer.prefect;
+      trouble.textContent = answer.prefect ? say("prefectAway", answer.prefect) : "";
+      list.replaceChildren(...questions.map(question => approvalItem(name, question, scaleOf(questions), changed)));
     },
   };
 }
 
-function approvalItem(name, one, scale, changed) {
-  const headed = one.champion === null ? say("asksFirst", one.challenger) : say("asks", one.challenger, one.champion);
+function approvalItem(name, question, scale, changed) {
+  const title = question.champion === null ? say("asksFirst", question.challenger) : say("asks", question.challenger, question.champion);
   return node("li", {},
-    node("div", { className: "head" }, text("h3", "", headed), chip("drifted", say("verdictAsked"), "▲")),
-    text("p", "hint", [say("askedAt", moment(one.asked)), one.until ? say("until", moment(one.until)) : ""].filter(Boolean).join(" · ")),
-    ...contestParts(one, scale),
-    ...one.reasons.map(reason => text("p", "reason", reason)),
-    one.state === "answered" ? text("p", "lead", say("answeredAlready")) : one.state === "begins" ? text("p", "lead", say("beginsSoon")) : answerForm(name, one, changed));
+    node("div", { className: "head" }, text("h3", "", title), chip("drifted", say("verdictAsked"), "▲")),
+    text("p", "hint", [say("askedAt", moment(question.asked)), question.until ? say("until", moment(question.until)) : ""].filter(Boolean).join(" · ")),
+    ...contestParts(question, scale),
+    ...question.reasons.map(reason => text("p", "reason", reason)),
+    question.state === "answered" ? text("p", "lead", say("answeredAlready")) : question.state === "begins" ? text("p", "lead", say("beginsSoon")) : answerForm(name, question, changed));
 }
 
-function answerForm(name, one, changed) {
-  const id = `answer-${name}-${one.run}`;
+function answerForm(name, question, changed) {
+  const id = `answer-${name}-${question.run}`;
   const why = textField(`${id}-why`, say("whyOptional"));
   const by = keptKey() ? null : textField(`${id}-by`, say("yourName"));
   const buttons = [["approve", "primary", true], ["reject", "", false]].map(([word, className, approved]) => {
     const button = node("button", { type: "button", className, textContent: say(word) });
-    button.addEventListener("click", () => send(form, `/v1/${encodeURIComponent(name)}/approvals/${encodeURIComponent(one.run)}`,
-      { approved, why: why.value(), ...(by?.value() ? { by: by.value() } : {}) }, said => say(approved ? "approvedBy" : "rejectedBy", said.by), changed));
-    return about(button, say("challengerNumber", one.challenger));
+    button.addEventListener("click", () => send(form, `/v1/${encodeURIComponent(name)}/approvals/${encodeURIComponent(question.run)}`,
+      { approved, why: why.value(), ...(by?.value() ? { by: by.value() } : {}) }, answer => say(approved ? "approvedBy" : "rejectedBy", answer.by), changed));
+    return about(button, say("challengerNumber", question.challenger));
   });
   const form = node("div", { className: "decide" }, node("div", { className: "grid" }, why.element, by?.element ?? null), node("div", { className: "actions" }, ...buttons));
   return form;
@@ -59,10 +59,10 @@ async function send(form, path, body, words, changed) {
   form.querySelector(":scope > .trouble")?.remove();
   for (const button of buttons) button.disabled = true;
   try {
-    const said = await ask(path, { body });
-    const done = node("p", { className: "lead", role: "status", tabIndex: -1 }, `${words(said)} `, link(said.page, say("flowRun")));
-    form.replaceChildren(done);
-    done.focus({ preventScroll: true });
+    const answer = await ask(path, { body });
+    const outcome = node("p", { className: "lead", role: "status", tabIndex: -1 }, `${words(answer)} `, link(answer.page, say("flowRun")));
+    form.replaceChildren(outcome);
+    outcome.focus({ preventScroll: true });
     changed();
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
@@ -81,11 +81,11 @@ function rollbackPanel(name, changed) {
   let serving = null;
   return {
     element,
-    /** `found` is the answer to the question for approvals: who may not ask that may not roll back either, and neither can a service without a loop. */
-    update(said, found) {
-      element.hidden = !said.ready || found === null || [401, 403, 404].includes(found.status);
-      if (element.hidden || said.version === serving) return;
-      serving = said.version;
+    /** `answer` is the answer to the question for approvals: who may not ask that may not roll back either, and neither can a service without a loop. */
+    update(state, answer) {
+      element.hidden = !state.ready || answer === null || [401, 403, 404].includes(answer.status);
+      if (element.hidden || state.version === serving) return;
+      serving = state.version;
       body.replaceChildren(rollbackForm(name, id, serving, changed));
     },
   };
@@ -104,18 +104,18 @@ function rollbackForm(name, id, serving, changed) {
   const form = node("form", { className: "decide", noValidate: true },
     node("div", { className: "grid" }, node("div", {}, node("label", { htmlFor: version.id, textContent: say("toVersion") }), version, problem), why.element),
     node("div", { className: "actions" }, start), question);
-  const wanted = () => version.value.trim();
+  const chosenVersion = () => version.value.trim();
   form.addEventListener("submit", event => {
     event.preventDefault();
-    problem.textContent = !version.validity.valid || wanted() === serving ? say("noSuchVersion", serving) : "";
+    problem.textContent = !version.validity.valid || chosenVersion() === serving ? say("noSuchVersion", serving) : "";
     if (problem.textContent) return version.focus();
-    sure.textContent = wanted() ? say("sureTo", serving, wanted()) : say("surePrevious", serving);
+    sure.textContent = chosenVersion() ? say("sureTo", serving, chosenVersion()) : say("surePrevious", serving);
     return question.showModal();
   });
   no.addEventListener("click", () => question.close());
   yes.addEventListener("click", () => {
     question.close();
-    send(form, `/v1/${encodeURIComponent(name)}/rollback`, { version: wanted() || null, why: why.value(), champion: serving }, () => say("rollbackStarted"), changed);
+    send(form, `/v1/${encodeURIComponent(name)}/rollback`, { version: chosenVersion() || null, why: why.value(), champion: serving }, () => say("rollbackStarted"), changed);
   });
   return form;
 }

@@ -1,5 +1,5 @@
 // The try-it panel: a form made from the champion's schema, and the answer with its reasons.
-const TOLD_FIELDS = 8;
+const SHOWN_FIELDS = 8;
 
 function tryPanel(name) {
   const element = node("section", { className: "card try", attributes: { "aria-labelledby": `try-${name}` } });
@@ -10,27 +10,27 @@ function tryPanel(name) {
     element,
     values: () => form?.values() ?? null,
     /** A new champion that asks for the same fields takes over the form as it is, with whatever is being typed. */
-    update(said, before) {
-      element.hidden = !said.ready;
-      if (!said.ready) return;
-      champion = said;
-      const asked = JSON.stringify(said.schema);
-      if (asked === schema) return;
+    update(state, before) {
+      element.hidden = !state.ready;
+      if (!state.ready) return;
+      champion = state;
+      const schemaText = JSON.stringify(state.schema);
+      if (schemaText === schema) return;
       const typed = before ?? form?.values() ?? null;
       const focused = element.contains(document.activeElement) ? document.activeElement.id : "";
-      schema = asked;
-      form = tryForm(said, () => champion, typed);
+      schema = schemaText;
+      form = tryForm(state, () => champion, typed);
       element.replaceChildren(node("h2", { id: `try-${name}`, textContent: say("tryIt") }), text("p", "lead", say("tryWhy")), form.element);
       if (focused) part(focused)?.focus({ preventScroll: true });
     },
   };
 }
 
-/** `champion()` is what serves now; `said` is it when the form is made. */
-function tryForm(said, champion, typed) {
-  const id = `form-${said.use_case}`;
-  const fields = [...said.schema.features.map(feature => fieldOf(feature, id)), timeField(said.schema.event_time, id)];
-  const kinds = Object.fromEntries(said.schema.features.map(feature => [feature.name, feature.kind]));
+/** `champion()` is what serves now; `state` is it when the form is made. */
+function tryForm(state, champion, typed) {
+  const id = `form-${state.use_case}`;
+  const fields = [...state.schema.features.map(feature => fieldOf(feature, id)), timeField(state.schema.event_time, id)];
+  const kinds = Object.fromEntries(state.schema.features.map(feature => [feature.name, feature.kind]));
   const group = (words, belongs) => {
     const inside = fields.filter(belongs);
     return inside.length ? node("fieldset", {}, text("legend", "", words), node("div", { className: "grid" }, ...inside.map(field => field.element))) : null;
@@ -55,9 +55,9 @@ function tryForm(said, champion, typed) {
 
   let example = 0;
   const fill = row => fields.forEach(field => { if (field.name in row) { field.write(row[field.name]); field.tell(""); } });
-  const show = wanted => {
+  const show = index => {
     const examples = champion().examples;
-    example = wanted % examples.length;
+    example = index % examples.length;
     which.textContent = say("exampleOf", example + 1, examples.length);
     fill(examples[example]);
   };
@@ -84,7 +84,7 @@ function tryForm(said, champion, typed) {
   return { element: form, values: () => ({ row: Object.fromEntries(fields.map(field => [field.name, raw(field)])), example, logged: log.checked }) };
 }
 
-/** The row as it is typed; nothing where a field is wrong, which is then said beside it. */
+/** The row as it is typed; nothing where a field is wrong, and the problem is shown beside it. */
 function readRow(fields, answer) {
   const row = {};
   const wrong = [];
@@ -122,7 +122,7 @@ function answerPanel(champion) {
     try {
       answer = await ask(`${path}/predict?log=${logged}`, { body: { rows: [row] } });
     } catch (error) {
-      const field = fields.find(one => one.name === error.field);
+      const field = fields.find(candidate => candidate.name === error.field);
       field?.tell(error.message);
       field?.control?.focus();
       refuse(say("failed", error.message));
@@ -142,17 +142,17 @@ function answerPanel(champion) {
   return { element, refuse, predict };
 }
 
-const numbersOf = said => said.schema.outputs.filter(output => output.kind === "number");
+const numbersOf = state => state.schema.outputs.filter(output => output.kind === "number");
 const isChance = output => output.low === 0 && output.high === 1;
 
-function verdict(said, prediction) {
-  const outputs = said.schema.outputs;
+function verdict(state, prediction) {
+  const outputs = state.schema.outputs;
   const decides = outputs.find(output => output.kind === "decision");
-  const [number] = numbersOf(said);
+  const [number] = numbersOf(state);
   if (!decides || !isChance(number)) return [facts(outputs.map(output => [spelled(output.name), valueOf(prediction[output.name])]))];
   const [score, decision] = [prediction[number.name], prediction[decides.name]];
-  const threshold = said.decision_threshold;
-  const label = spelled(said.schema.label).toLowerCase();
+  const threshold = state.decision_threshold;
+  const label = spelled(state.schema.label).toLowerCase();
   return [
     node("p", { className: "verdict" }, text("strong", "", say(decision ? "decisionYes" : "decisionNo")), text("span", "chance", percent(score, 1))),
     bar("gauge", 0, score, ["threshold", threshold]),
@@ -161,13 +161,13 @@ function verdict(said, prediction) {
 }
 
 /** The largest contributions as bars to both sides of nothing, the others together. */
-function reasons(said, { base, contributions, explains }) {
-  const numbers = numbersOf(said);
+function reasons(state, { base, contributions, explains }) {
+  const numbers = numbersOf(state);
   const chance = isChance(numbers.find(output => output.name === explains) ?? numbers[0]);
   const points = (value, write) => chance ? write(100 * value, 1) : write(value);
-  const [told, rest] = [contributions.slice(0, TOLD_FIELDS), contributions.slice(TOLD_FIELDS)];
-  const rows = told.map(one => [`${spelled(one.field)} = ${valueOf(one.value)}`, one.contribution]);
-  if (rest.length) rows.push([say("others", rest.length), rest.reduce((sum, one) => sum + one.contribution, 0)]);
+  const [largest, others] = [contributions.slice(0, SHOWN_FIELDS), contributions.slice(SHOWN_FIELDS)];
+  const rows = largest.map(item => [`${spelled(item.field)} = ${valueOf(item.value)}`, item.contribution]);
+  if (others.length) rows.push([say("others", others.length), others.reduce((sum, item) => sum + item.contribution, 0)]);
   const most = Math.max(...rows.map(([, points]) => Math.abs(points)), 1e-9);
   const items = rows.map(([words, moved]) => node("li", { className: moved < 0 ? "lowers" : "raises" },
     text("span", "what", words),

@@ -19,8 +19,8 @@ function trafficPanel(name) {
       const shown = [rate(traffic.requests_per_second), rate(traffic.rows_per_second), latency(traffic.seconds_p50), latency(traffic.seconds_p99)];
       figures.forEach((figure, place) => { figure.value.textContent = shown[place]; });
       charts.replaceChildren(
-        chart("requestsPerSecond", "chartRequests", past.map(one => [one.at, one.requests]), rate),
-        chart("most", "chartLatency", past.map(one => [one.at, one.p99]), latency));
+        chart("requestsPerSecond", "chartRequests", past.map(sample => [sample.at, sample.requests]), rate),
+        chart("most", "chartLatency", past.map(sample => [sample.at, sample.p99]), latency));
       totals.textContent = say("totals", count(traffic.requests), count(traffic.rows), count(traffic.errors));
       const lag = waiting.rows_waiting ? say("logLag", plain(waiting.lag_seconds, 0)) : "";
       log.textContent = `${say("logState", count(waiting.rows_uploaded), count(waiting.rows_waiting))} ${lag}`;
@@ -35,8 +35,8 @@ const latency = seconds => seconds === null ? "–" : say("milliseconds", plain(
 
 /** The newest sample is at the right edge, one of two minutes ago at the left. */
 function chart(name, words, samples, shown) {
-  const known = samples.map(([, value]) => value).filter(value => value !== null);
-  const label = say(words, shown(samples.at(-1)[1]), shown(known.length ? Math.max(...known) : null));
+  const values = samples.map(([, value]) => value).filter(value => value !== null);
+  const label = say(words, shown(samples.at(-1)[1]), shown(values.length ? Math.max(...values) : null));
   const points = samples.map(([at, value]) => [1 - (samples.at(-1)[0] - at) / KEPT_MILLISECONDS, value]);
   return node("figure", {}, sparkline(points, label), text("figcaption", "hint", `${say(name)}, ${say("lastTwoMinutes")}`));
 }

@@ -278,11 +278,11 @@ const WORDS = {
 };
 
 const LANGUAGES = ["en", "ko"];
-let language = keptLanguage();
+let language = savedLanguage();
 
-function keptLanguage() {
-  const kept = stored("localStorage", "laurel.language");
-  if (LANGUAGES.includes(kept)) return kept;
+function savedLanguage() {
+  const saved = stored("localStorage", "laurel.language");
+  if (LANGUAGES.includes(saved)) return saved;
   return (navigator.language ?? "en").toLowerCase().startsWith("ko") ? "ko" : "en";
 }
 

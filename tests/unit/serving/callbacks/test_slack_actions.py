@@ -1,4 +1,4 @@
-"""Buttons pressed in Slack: who is believed, what is done, and what is told. Prefect, MLflow and
+"""Buttons pressed in Slack: who is believed, what is done, and what is words. Prefect, MLflow and
 Slack are small real servers.
 """
 
@@ -59,24 +59,24 @@ class Worker:
     def __init__(
         self, folder: Path, prefect_url: str, mlflow_url: str, replies: ReplyServer, **changed: Any
     ) -> None:
-        given: dict[str, Any] = {
+        settings: dict[str, Any] = {
             "state": folder,
             "lake": f"file://{folder}/lake",
             "serving_use_cases": "toy",
             "prefect_url": prefect_url,
         }
-        given |= {
+        settings |= {
             "mlflow_url": mlflow_url,
             "prefect_auth": "admin:secret",
             "slack_signing_secret": SECRET,
         }
-        given |= {
+        settings |= {
             "slack_api_url": f"{replies.url}/api/",
             "prefect_page_url": "https://prefect.example",
         }
         app = FastAPI()
         add_error_answers(app)
-        add_routes(app, Service(Settings.model_validate(given | changed)))
+        add_routes(app, Service(Settings.model_validate(settings | changed)))
         self.client = TestClient(app)
         self.response_url = f"{replies.url}/actions/1"
 
@@ -115,12 +115,12 @@ def test_a_press_answers_the_approve_run_in_the_name_of_who_pressed(
     assert prefect.answers == {
         run: {"approved": approved, "by": "minsu (U012ABC)", "why": "looks good to me"}
     }
-    (told,) = replies.told
-    assert (told["response_type"], told["replace_original"]) == ("ephemeral", False)
-    assert told["text"].startswith(
+    (message,) = replies.told
+    assert (message["response_type"], message["replace_original"]) == ("ephemeral", False)
+    assert message["text"].startswith(
         f"{'Approved' if approved else 'Rejected'} by minsu (U012ABC): version 3 of toy."
     )
-    assert f"<https://prefect.example/runs/flow-run/{run}|" in told["text"]
+    assert f"<https://prefect.example/runs/flow-run/{run}|" in message["text"]
 
 
 def test_the_outcome_is_told_in_the_language_of_the_messages(
@@ -135,7 +135,7 @@ def test_the_outcome_is_told_in_the_language_of_the_messages(
 
 def test_every_reply_is_there_in_both_languages_with_the_same_places_to_fill() -> None:
     for english, korean in WORDS.values():
-        filled = dict.fromkeys(("by", "use_case", "version", "left", "page", "error"), "x")
+        filled = dict.fromkeys(("by", "use_case", "version", "from_version", "page", "error"), "x")
         assert english.format(**filled) and any(
             "가" <= letter <= "힣" for letter in korean.format(**filled)
         )
@@ -210,7 +210,7 @@ def test_headers_that_are_none_of_slack_s_are_refused(
             HOOK,
         )
     )
-    headers = {name: said.encode() for name, said in signed(body).items()} | {
+    headers = {name: value.encode() for name, value in signed(body).items()} | {
         header: value.encode()
     }
     assert worker.send(body, headers).status_code == 401  # type: ignore[arg-type]
@@ -383,7 +383,7 @@ def test_a_forged_value_lets_no_other_run_go_on(
         assert worker.press("laurel.approve", {"use_case": "toy", "run": run}).status_code == 200
     assert prefect.answers == {} and len(replies.told) == len(others)
     assert all("has no such approve run" in text for text in replies.texts)
-    assert not any(asked.endswith("/resume") for asked in prefect.asked)
+    assert not any(path.endswith("/resume") for path in prefect.asked)
 
 
 def test_with_prefect_away_the_one_who_pressed_is_told_to_press_again(
@@ -425,10 +425,10 @@ def test_a_password_that_prefect_does_not_take_is_told(
 
 
 @pytest.mark.parametrize(
-    ("version", "told"), [("1", "to version 1"), (None, "to the previous champion")]
+    ("version", "words"), [("1", "to version 1"), (None, "to the previous champion")]
 )
 def test_rollback_starts_the_flow_once_for_each_button(
-    worker: Worker, prefect: PrefectServer, replies: ReplyServer, version: str | None, told: str
+    worker: Worker, prefect: PrefectServer, replies: ReplyServer, version: str | None, words: str
 ) -> None:
     value = {"use_case": "toy", "version": version, "from": "2"}
     for user in ("U1", "U2"):
@@ -436,7 +436,7 @@ def test_rollback_starts_the_flow_once_for_each_button(
     assert prefect.started == [
         {"use_case": "toy", "version": version, "reason": "minsu (U1) asked for it in Slack"}
     ]
-    assert told in replies.texts[0] and "already started a rollback" in replies.texts[1]
+    assert words in replies.texts[0] and "already started a rollback" in replies.texts[1]
 
 
 def test_a_rollback_from_what_is_not_champion_any_more_does_nothing(
@@ -516,19 +516,19 @@ def test_words_of_people_are_text_in_the_reply_and_one_line_in_the_ledger(
     worker: Worker, prefect: PrefectServer, replies: ReplyServer
 ) -> None:
     run = prefect.suspended("approve/toy", use_case="toy", version="3")
-    said = payload(
+    call = payload(
         "laurel.approve",
         {"use_case": "toy", "run": run},
         worker.response_url,
         why="a\r\nb\x00" + "c" * 5000,
     )
-    body = form(said | {"user": {"id": "U1", "username": "<!channel> & \u202etxt"}})
+    body = form(call | {"user": {"id": "U1", "username": "<!channel> & \u202etxt"}})
     worker.send(body, signed(body))
-    kept = prefect.answers[run]
+    answer = prefect.answers[run]
     assert (
-        kept["by"] == "<!channel> & txt (U1)"
-        and kept["why"].startswith("a b c")
-        and len(kept["why"]) == 1000
+        answer["by"] == "<!channel> & txt (U1)"
+        and answer["why"].startswith("a b c")
+        and len(answer["why"]) == 1000
     )
     assert "&lt;!channel&gt; &amp;" in replies.texts[0]
 
@@ -646,28 +646,28 @@ def pressed(draw: st.DrawFn) -> bytes:
 @given(st.binary(max_size=200) | pressed())
 def test_whatever_bytes_come_they_are_refused_in_words_or_read_as_a_press(body: bytes) -> None:
     try:
-        found = read_press(body)
+        press = read_press(body)
     except InputError as error:
         assert 0 < len(str(error)) < 3000
         return
-    assert found is None or isinstance(found, Press)
-    if found:
+    assert press is None or isinstance(press, Press)
+    if press:
         assert (
-            found.action in ("approve", "reject", "rollback")
-            and found.use_case
-            and (found.run or found.left)
+            press.action in ("approve", "reject", "rollback")
+            and press.use_case
+            and (press.run or press.from_version)
         )
 
 
 def test_the_search_finds_presses_and_refusals() -> None:
-    found: list[bool] = []
+    results: list[bool] = []
 
     @given(pressed())
     def search(body: bytes) -> None:
         try:
-            found.append(read_press(body) is not None)
+            results.append(read_press(body) is not None)
         except InputError:
-            found.append(False)
+            results.append(False)
 
     search()
-    assert 5 < sum(found) < len(found) - 5
+    assert 5 < sum(results) < len(results) - 5

@@ -26,7 +26,7 @@ BODY = (
 
 def make_client(state: Path, secret: str | None = SECRET) -> TestClient:
     """A worker's routes; several with the same ``state`` are workers of one service."""
-    given = {
+    settings = {
         "state": state,
         "lake": f"file://{state}/lake",
         "serving_use_cases": "toy,other",
@@ -34,7 +34,7 @@ def make_client(state: Path, secret: str | None = SECRET) -> TestClient:
     }
     app = FastAPI()
     add_error_answers(app)
-    add_routes(app, Service(Settings.model_validate(given)))
+    add_routes(app, Service(Settings.model_validate(settings)))
     return TestClient(app)
 
 
@@ -136,9 +136,9 @@ def test_what_was_seen_is_forgotten_when_its_age_alone_refuses_it(tmp_path: Path
         assert call(client, f"d-{number}").status_code == 202
     (folder,) = tmp_path.rglob("deliveries")
     assert len(list(folder.iterdir())) == 20
-    for seen in folder.iterdir():
+    for record in folder.iterdir():
         old = time.time() - 2 * LONGEST_AGE_SECONDS - 90
-        os.utime(seen, (old, old))
+        os.utime(record, (old, old))
     assert call(client, "d-new").status_code == 202
     assert len(list(folder.iterdir())) == 1
 

@@ -89,11 +89,11 @@ def test_generators_of_clients_find_what_they_need_in_every_route(tmp_path: Path
     """openapi-python-client leaves a route out, or its answer, where a list does not say of what it
     is.
     """
-    made = document(tmp_path)
+    openapi = document(tmp_path)
     assert [
-        schema for schema in schemas(made) if schema["type"] == "array" and "items" not in schema
+        schema for schema in schemas(openapi) if schema["type"] == "array" and "items" not in schema
     ] == []
-    for path, methods in made["paths"].items():
+    for path, methods in openapi["paths"].items():
         for method, route in methods.items():
             answers = [
                 answer for status, answer in route["responses"].items() if status.startswith("2")

@@ -21,14 +21,14 @@ def test_scripts_and_styles_are_named_by_what_stands_between_their_tags_to_the_l
         '\n"use strict";\nif (1 < 2 && "</b>é&amp;") {}\n',
         "\n  p > a { color: #123; }\n",
     )
-    found = policy(
+    directives = policy(
         page_headers(
             f"<html><style>{style}</style><p>so &amp; "
             f"so</p><script>{script}</script><script>2</script></html>"
         )
     )
-    assert found["script-src"] == [sha256(script), sha256("2")]
-    assert found["style-src"] == [sha256(style)]
+    assert directives["script-src"] == [sha256(script), sha256("2")]
+    assert directives["style-src"] == [sha256(style)]
 
 
 def test_a_page_without_scripts_may_run_none() -> None:
@@ -36,15 +36,15 @@ def test_a_page_without_scripts_may_run_none() -> None:
 
 
 def test_a_page_asks_only_the_service_and_stands_in_no_frame() -> None:
-    found = policy(page_headers("<p>hello</p>"))
-    wanted = {
+    directives = policy(page_headers("<p>hello</p>"))
+    expected = {
         "default-src": "'none'",
         "connect-src": "'self'",
         "frame-ancestors": "'none'",
         "base-uri": "'none'",
         "form-action": "'self'",
     }
-    assert {name: " ".join(found[name]) for name in wanted} == wanted
+    assert {name: " ".join(directives[name]) for name in expected} == expected
 
 
 @pytest.mark.parametrize(
@@ -62,20 +62,20 @@ def test_a_page_that_its_own_policy_would_break_is_refused(html: str) -> None:
 
 
 def test_the_page_can_live_with_its_policy() -> None:
-    found = policy(page_headers(home_page("http://127.0.0.1:4200", "http://127.0.0.1:5000")))
-    assert len(found["style-src"]) == len(found["script-src"]) == 1
+    directives = policy(page_headers(home_page("http://127.0.0.1:4200", "http://127.0.0.1:5000")))
+    assert len(directives["style-src"]) == len(directives["script-src"]) == 1
     assert not any(
         "unsafe" in value or value == "'none'"
         for name in ("script-src", "style-src")
-        for value in found[name]
+        for value in directives[name]
     )
 
 
 def test_a_report_has_an_origin_of_its_own_and_reaches_nothing() -> None:
-    found = policy(REPORT_HEADERS)
-    assert found["sandbox"] == ["allow-scripts"] and found["default-src"] == ["'none'"]
-    assert "connect-src" not in found and not any(
-        value in ("'self'", "*", "https:") for values in found.values() for value in values
+    directives = policy(REPORT_HEADERS)
+    assert directives["sandbox"] == ["allow-scripts"] and directives["default-src"] == ["'none'"]
+    assert "connect-src" not in directives and not any(
+        value in ("'self'", "*", "https:") for values in directives.values() for value in values
     )
 
 

@@ -38,9 +38,9 @@ class Counting(FolderLake):
         self._ask(prefix)
         return super().list(prefix)
 
-    def _ask(self, what: str) -> None:
+    def _ask(self, request: str) -> None:
         with self._lock:
-            self.asked.append(what)
+            self.asked.append(request)
         if self.away:
             raise LakeAway("nobody is there")
 
@@ -68,7 +68,7 @@ def test_a_drift_check_is_told_as_the_flow_wrote_it(root: Path, history: History
     assert [driver.name for driver in check.drivers] == ["distance", "wind", "carrier"]
     assert (check.label_coverage, check.scores) == (0.96, {"roc_auc": 0.7633})
     assert check.performance is not None and check.performance.verdict == "provisional"
-    assert {name: one.value for name, one in check.performance.estimates.items()} == {
+    assert {name: entry.value for name, entry in check.performance.estimates.items()} == {
         "roc_auc": 0.7701,
         "log_loss": None,
     }
@@ -150,25 +150,29 @@ def test_what_a_newer_version_wrote_is_told_as_far_as_it_is_known(
     entry = json.loads(path.read_text())
     entry["contest"] |= {"verdict": "shadow", "arms": {"b": 1}}
     path.write_text(json.dumps(entry | {"kind": "rollout", "verdict": "widened", "share": 0.1}))
-    (told,) = history.drift("toy", 50)
-    assert (told.outcome, told.cause, told.columns) == ("seasonal", "season", 3)
-    assert told.performance is not None and told.performance.verdict == "better"
-    (decision,) = history.decisions("toy", 50)
+    (drift_check,) = history.drift("toy", 50)
+    assert (drift_check.outcome, drift_check.cause, drift_check.columns) == (
+        "seasonal",
+        "season",
+        3,
+    )
+    assert drift_check.performance is not None and drift_check.performance.verdict == "better"
+    (decision,) = history.drift_check("toy", 50)
     assert (decision.kind, decision.verdict, decision.tampered) == ("rollout", "widened", False)
     assert decision.contest is not None and decision.contest.verdict == "shadow"
-    assert history.decisions("toy", 50, "contest") == []
+    assert history.drift_check("toy", 50, "contest") == []
 
 
 def test_a_check_of_before_there_were_weights_and_performance_is_told_as_well(
     root: Path, history: History
 ) -> None:
     verdict = write_check(root, "2013-06", "drifted") / "verdict.json"
-    said = json.loads(verdict.read_text())
+    content = json.loads(verdict.read_text())
     for name in ("performance", "cause", "time"):
-        said.pop(name, None)
+        content.pop(name, None)
     for name in ("importance", "described", "how", "beyond"):
-        said["verdict"].pop(name, None)
-    verdict.write_text(json.dumps(said))
+        content["verdict"].pop(name, None)
+    verdict.write_text(json.dumps(content))
     (check,) = history.drift("toy", 50)
     assert (check.outcome, check.performance, check.weighted, check.columns) == (
         "drifted",
@@ -204,10 +208,10 @@ def test_every_kind_of_the_ledger_is_told_in_its_order_and_the_chain_holds(
     root: Path, history: History
 ) -> None:
     fill_ledger(root)
-    told = history.decisions("toy", 50)
-    assert [one.kind for one in told] == ["contest", *reversed(KINDS)]
-    assert [one.sequence for one in told] == list(range(9, 0, -1))
-    assert not any(one.tampered for one in told) and told[1].facts == {
+    decisions = history.decisions("toy", 50)
+    assert [entry.kind for entry in decisions] == ["contest", *reversed(KINDS)]
+    assert [entry.sequence for entry in decisions] == list(range(9, 0, -1))
+    assert not any(entry.tampered for entry in decisions) and decisions[1].facts == {
         "rows": 3.0,
         "driver": "distance",
         "none": None,
@@ -218,8 +222,10 @@ def test_every_kind_of_the_ledger_is_told_in_its_order_and_the_chain_holds(
 @pytest.mark.parametrize("kind", KINDS)
 def test_decisions_of_one_kind_can_be_asked_for(root: Path, history: History, kind: Any) -> None:
     fill_ledger(root)
-    told = history.decisions("toy", 50, kind)
-    assert {one.kind for one in told} == {kind} and len(told) == (2 if kind == "contest" else 1)
+    decisions = history.decisions("toy", 50, kind)
+    assert {entry.kind for entry in decisions} == {kind} and len(decisions) == (
+        2 if kind == "contest" else 1
+    )
     assert (
         len(history.decisions("toy", 1, "contest")) == 1
         and history.decisions("toy", 1, "contest")[0].promoted
@@ -228,14 +234,16 @@ def test_decisions_of_one_kind_can_be_asked_for(root: Path, history: History, ki
 
 def test_what_cannot_be_read_is_told_among_those_of_any_kind(root: Path, history: History) -> None:
     fill_ledger(root)[3].write_text("{")
-    assert [one.verdict for one in history.decisions("toy", 50, "drift")] == [
+    assert [entry.verdict for entry in history.decisions("toy", 50, "drift")] == [
         "drifted",
         "unreadable",
     ]
 
 
 def tampered(history: History, limit: int = 50) -> dict[int, str]:
-    return {one.sequence: one.fault for one in history.decisions("toy", limit) if one.tampered}
+    return {
+        entry.sequence: entry.fault for entry in history.decisions("toy", limit) if entry.tampered
+    }
 
 
 def test_an_entry_that_was_edited_is_given_away_by_the_one_after_it(
@@ -371,8 +379,8 @@ def test_many_who_ask_at_once_are_one_to_the_lake(root: Path) -> None:
     lake = Counting(root)
     history = History(lake, listing_seconds=60)
     with ThreadPoolExecutor(16) as callers:
-        said = list(callers.map(lambda _: history.drift("toy", 50), range(64)))
-    assert all(len(checks) == 1 for checks in said)
+        answers = list(callers.map(lambda _: history.drift("toy", 50), range(64)))
+    assert all(len(checks) == 1 for checks in answers)
     assert len(lake.asked) == 2
 
 
@@ -488,18 +496,18 @@ def test_a_report_that_memory_should_not_hold_is_refused(root: Path, history: Hi
 @pytest.fixture
 def hung_s3() -> Iterator[str]:
     """An S3 server that takes connections and says nothing."""
-    taken: list[socket.socket] = []
+    sockets: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def accept() -> None:
             with suppress(OSError):
                 while True:
-                    taken.append(listener.accept()[0])
+                    sockets.append(listener.accept()[0])
 
         threading.Thread(target=accept, daemon=True).start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         listener.shutdown(socket.SHUT_RDWR)
-    for connection in taken:
+    for connection in sockets:
         connection.close()
 
 
@@ -507,14 +515,14 @@ def hung_s3() -> Iterator[str]:
 def test_a_lake_that_says_nothing_is_told_as_away_while_somebody_still_waits(
     hung_s3: str, tmp_path: Path, path: str
 ) -> None:
-    given = {
+    settings = {
         "lake": "s3://laurel",
         "s3_endpoint": hung_s3,
         "s3_access_key": "key",
         "s3_secret_key": "secret",
         "state": tmp_path,
     }
-    app = create_app(Settings.model_validate(given | {"serving_use_cases": "toy"}))
+    app = create_app(Settings.model_validate(settings | {"serving_use_cases": "toy"}))
     answer = TestClient(app, base_url="http://localhost").get(f"/v1/toy/{path}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "lake_away")
     assert answer.elapsed.total_seconds() < 3

@@ -20,8 +20,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "serving" / "keys.json"
 
 
-def loaded(path: Path, own: str | None = OWN, **given: bool) -> Keys:
-    keys = Keys(path, required=True, own=own, **given)
+def loaded(path: Path, own: str | None = OWN, **options: bool) -> Keys:
+    keys = Keys(path, required=True, own=own, **options)
     keys.load()
     return keys
 

@@ -67,10 +67,10 @@ def test_a_key_is_shown_once_and_only_its_digest_is_kept_where_only_the_owner_re
 def test_nothing_else_stands_on_standard_output_so_that_a_key_can_be_piped(tmp_path: Path) -> None:
     environment = {**os.environ, "LAUREL_STATE": str(tmp_path)}
     arguments = [sys.executable, "-m", "serving.keys", "add", "web", "--scope", "predict"]
-    done = subprocess.run(
+    process = subprocess.run(
         arguments, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True
     )
-    assert re.fullmatch(r"laurel_\S{43}\n", done.stdout) and "not shown again" in done.stderr
+    assert re.fullmatch(r"laurel_\S{43}\n", process.stdout) and "not shown again" in process.stderr
     again = subprocess.run(
         arguments, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
     )
@@ -107,8 +107,8 @@ def test_a_key_that_is_not_exactly_right_is_refused_and_not_repeated(
     path: Path, change: Callable[[str], str]
 ) -> None:
     secret = put_key(path)
-    said = refused(loaded(path), bearer(change(secret)))
-    assert "Authorization: Bearer laurel_..." in said and secret[10:20] not in said
+    message = refused(loaded(path), bearer(change(secret)))
+    assert "Authorization: Bearer laurel_..." in message and secret[10:20] not in message
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_a_changed_file_is_in_force_after_the_next_look(path: Path) -> None:
         "web",
         "other",
     )
-    change_keys(path, lambda kept: kept[1:])
+    change_keys(path, lambda keys: keys[1:])
     keys.reload()
     refused(keys, bearer(old))
     assert keys.check(bearer(new), "predict") == "other"
@@ -336,8 +336,8 @@ def test_a_rotated_name_has_two_keys_until_the_old_one_ends(path: Path, command:
     newest = command("rotate", "web", "--keep-hours", "0")
     keys.reload()
     assert keys.check(bearer(newest), "predict") == "web"
-    for ended in (old, new):
-        assert "expired" in refused(keys, bearer(ended))
+    for key in (old, new):
+        assert "expired" in refused(keys, bearer(key))
 
 
 def test_rotating_never_makes_an_old_key_live_longer_and_forgets_what_has_expired(
@@ -351,7 +351,7 @@ def test_rotating_never_makes_an_old_key_live_longer_and_forgets_what_has_expire
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["remove", "wep"], "There is no key for 'wep'. There are keys for: web."),
         (["rotate", "wep"], "There is no key for 'wep'. There are keys for: web."),
@@ -369,14 +369,14 @@ def test_a_command_that_cannot_be_done_says_why_and_changes_nothing(
     command: Command,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
-    told: str,
+    message: str,
 ) -> None:
     put_key(path)
     before = path.read_bytes()
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         command(*arguments)
-    assert ended.value.code not in (0, None)
-    assert told in capsys.readouterr().err
+    assert exit_info.value.code not in (0, None)
+    assert message in capsys.readouterr().err
     assert path.read_bytes() == before
 
 

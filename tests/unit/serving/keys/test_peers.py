@@ -14,9 +14,9 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tell
 
 @pytest.fixture
 def peers() -> Iterator[Peers]:
-    found = Peers()
-    yield found
-    found.close()
+    peers = Peers()
+    yield peers
+    peers.close()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ PROXIES = TrustedProxies("10.0.0.0/8, 2001:db8::/32,127.0.0.1")
 
 
 @pytest.mark.parametrize(
-    ("said", "caller"),
+    ("forwarded", "caller"),
     [
         ([], "10.0.0.1"),
         ([b"203.0.113.7"], "203.0.113.7"),
@@ -27,8 +27,10 @@ PROXIES = TrustedProxies("10.0.0.0/8, 2001:db8::/32,127.0.0.1")
         ([b"\xff, 1.2.3.4.5"], "10.0.0.1"),
     ],
 )
-def test_the_caller_is_the_last_that_is_no_trusted_proxy(said: list[bytes], caller: str) -> None:
-    headers = [(b"x-forwarded-for", value) for value in said]
+def test_the_caller_is_the_last_that_is_no_trusted_proxy(
+    forwarded: list[bytes], caller: str
+) -> None:
+    headers = [(b"x-forwarded-for", value) for value in forwarded]
     assert PROXIES.find_caller(headers, "10.0.0.1") == caller
 
 

@@ -19,10 +19,10 @@ def read(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     }
 
 
-def counted(requests: int, seconds: float, status: int = 200) -> Metrics:
+def metrics_of(requests: int, seconds: float, status: int = 200) -> Metrics:
     metrics = Metrics()
     for _ in range(requests):
-        metrics.routes["toy", PREDICT].answered(status, seconds)
+        metrics.routes["toy", PREDICT].count(status, seconds)
         metrics.rows["toy"] += 2
         metrics.batches.observe(1)
     metrics.crowned("toy", "3", "logistic", swapped=True)
@@ -30,7 +30,7 @@ def counted(requests: int, seconds: float, status: int = 200) -> Metrics:
 
 
 def test_prometheus_reads_what_was_counted() -> None:
-    figures = read(counted(3, 0.003).text())
+    figures = read(metrics_of(3, 0.003).text())
     assert (
         figures[
             "laurel_requests_total", (("route", PREDICT), ("status", "200"), ("use_case", "toy"))
@@ -51,11 +51,11 @@ def test_prometheus_reads_what_was_counted() -> None:
 
 
 def test_counts_of_other_workers_are_added_and_the_model_is_not() -> None:
-    one, other = counted(3, 0.003), counted(2, 0.3, status=503)
-    other.swap_failures.labels("toy", "package").inc()
-    other.watch(lambda: [GaugeMetricFamily("laurel_log_lag_seconds", "lag", value=7.0)])
-    one.watch(lambda: [GaugeMetricFamily("laurel_log_lag_seconds", "lag", value=5.0)])
-    figures = read(one.text([json.loads(json.dumps(other.snapshot()))]))
+    first, second = metrics_of(3, 0.003), metrics_of(2, 0.3, status=503)
+    second.swap_failures.labels("toy", "package").inc()
+    second.watch(lambda: [GaugeMetricFamily("laurel_log_lag_seconds", "lag", value=7.0)])
+    first.watch(lambda: [GaugeMetricFamily("laurel_log_lag_seconds", "lag", value=5.0)])
+    figures = read(first.text([json.loads(json.dumps(second.snapshot()))]))
     key = (("route", PREDICT), ("status", "503"), ("use_case", "toy"))
     assert figures["laurel_requests_total", key] == 2
     assert figures["laurel_rows_total", (("use_case", "toy"),)] == 10
@@ -73,7 +73,7 @@ def test_counts_of_other_workers_are_added_and_the_model_is_not() -> None:
 
 
 def test_a_new_champion_replaces_the_old_one_s_label() -> None:
-    metrics = counted(1, 0.1)
+    metrics = metrics_of(1, 0.1)
     metrics.crowned("toy", "4", "trees", swapped=True)
     assert [labels for (name, labels) in read(metrics.text()) if name == "laurel_model_info"] == [
         (("recipe", "trees"), ("use_case", "toy"), ("version", "4"))
@@ -81,12 +81,12 @@ def test_a_new_champion_replaces_the_old_one_s_label() -> None:
 
 
 def test_traffic_is_that_of_predictions_and_feedback() -> None:
-    metrics = counted(3, 0.003)
-    metrics.routes["toy", "/v1/{use_case}/feedback"].answered(422, 0.001)
-    metrics.routes["toy", "/invocations"].answered(200, 0.001)
-    metrics.routes["toy", "/v2/models/{model}/infer"].answered(200, 0.001)
-    metrics.routes["toy", "/v1/{use_case}"].answered(200, 0.001)
-    metrics.routes["other", PREDICT].answered(200, 0.001)
+    metrics = metrics_of(3, 0.003)
+    metrics.routes["toy", "/v1/{use_case}/feedback"].count(422, 0.001)
+    metrics.routes["toy", "/invocations"].count(200, 0.001)
+    metrics.routes["toy", "/v2/models/{model}/infer"].count(200, 0.001)
+    metrics.routes["toy", "/v1/{use_case}"].count(200, 0.001)
+    metrics.routes["other", PREDICT].count(200, 0.001)
     flow = flow_of(metrics, "toy")
     assert (flow.requests, flow.errors, flow.rows, sum(flow.latency)) == (6, 1, 6, 6)
 
@@ -106,10 +106,15 @@ def test_rates_are_those_of_the_last_ten_seconds_over_all_workers() -> None:
                 flow(float(second), 7, 5),
             ],
         )
-    said = traffic.describe("toy", [flow(100.0, 1500, 3), flow(100.0, 7, 5)])
-    assert (said["requests"], said["rows"]) == (1507, 3014)
-    assert said["requests_per_second"] == pytest.approx(500 / 11, rel=0.1)
-    assert LATENCY_BOUNDS[2] < said["seconds_p50"] < said["seconds_p99"] <= LATENCY_BOUNDS[3]
+    description = traffic.describe("toy", [flow(100.0, 1500, 3), flow(100.0, 7, 5)])
+    assert (description["requests"], description["rows"]) == (1507, 3014)
+    assert description["requests_per_second"] == pytest.approx(500 / 11, rel=0.1)
+    assert (
+        LATENCY_BOUNDS[2]
+        < description["seconds_p50"]
+        < description["seconds_p99"]
+        <= LATENCY_BOUNDS[3]
+    )
 
 
 def test_latency_of_no_request_is_unknown() -> None:

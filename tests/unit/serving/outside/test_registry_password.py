@@ -35,8 +35,8 @@ class _Handler(BaseHTTPRequestHandler):
     server: Guard
 
     def do_GET(self) -> None:
-        self.server.heard.append(shown := self.headers.get("Authorization"))
-        self.send_response(self.server.status if shown == SHOWN else 401)
+        self.server.heard.append(header := self.headers.get("Authorization"))
+        self.send_response(self.server.status if header == SHOWN else 401)
         if self.server.location:
             self.send_header("Location", self.server.location + self.path)
         self.send_header("Content-Length", str(len(ABSENT)))

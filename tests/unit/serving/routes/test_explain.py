@@ -24,22 +24,23 @@ def brute_force(score: Score, row: np.ndarray, background: np.ndarray) -> np.nda
     """Shapley values by their definition: every subset of the other fields, weighted."""
     fields = len(row)
 
-    def worth(chosen: tuple[int, ...]) -> float:
+    def worth(coalition: tuple[int, ...]) -> float:
         mixed = background.copy()
-        mixed[:, list(chosen)] = row[list(chosen)]
+        mixed[:, list(coalition)] = row[list(coalition)]
         return float(score(mixed).mean())
 
-    found = np.zeros(fields)
+    credits = np.zeros(fields)
     for field in range(fields):
         others = [other for other in range(fields) if other != field]
         for size in range(fields):
             weight = (
                 math.factorial(size) * math.factorial(fields - size - 1) / math.factorial(fields)
             )
-            found[field] += weight * sum(
-                worth((*chosen, field)) - worth(chosen) for chosen in combinations(others, size)
+            credits[field] += weight * sum(
+                worth((*coalition, field)) - worth(coalition)
+                for coalition in combinations(others, size)
             )
-    return found
+    return credits
 
 
 def tangled(matrix: np.ndarray) -> np.ndarray:
@@ -62,15 +63,20 @@ def tangled(matrix: np.ndarray) -> np.ndarray:
 def test_base_and_contributions_add_up_to_the_score_that_predict_gives(
     champion: Champion, row: tuple
 ) -> None:
-    said = explain(champion, row)
-    assert said.base + sum(one.contribution for one in said.contributions) == pytest.approx(
-        said.outputs["score"], abs=1e-6
-    )
+    explanation = explain(champion, row)
+    assert explanation.base + sum(
+        item.contribution for item in explanation.contributions
+    ) == pytest.approx(explanation.outputs["score"], abs=1e-6)
     fields = dict(zip(("carrier", "distance", "wind"), row, strict=True))
-    assert said.outputs["score"] == pytest.approx(expected_score(fields, bias=-1.0), rel=1e-5)
-    assert said.outputs["score"] == champion.package.score(champion.package.encode_rows([row]))[0]
-    assert said.outputs["decision"] is (said.outputs["score"] >= 0.5)
-    assert (said.model_version, said.use_case) == ("7", "toy")
+    assert explanation.outputs["score"] == pytest.approx(
+        expected_score(fields, bias=-1.0), rel=1e-5
+    )
+    assert (
+        explanation.outputs["score"]
+        == champion.package.score(champion.package.encode_rows([row]))[0]
+    )
+    assert explanation.outputs["decision"] is (explanation.outputs["score"] >= 0.5)
+    assert (explanation.model_version, explanation.use_case) == ("7", "toy")
 
 
 def test_the_base_is_the_mean_score_of_the_smoke_rows(champion: Champion) -> None:
@@ -84,21 +90,21 @@ def test_few_fields_have_exactly_their_shapley_values(champion: Champion) -> Non
     background = package.encode(
         {name: [row[name] for row in package.smoke.rows] for name in package.names}
     )
-    wanted = brute_force(package.score, package.encode_rows([ROW])[0], background)
-    found = {one.field: one.contribution for one in explain(champion, ROW).contributions}
-    assert [found[name] for name in package.names] == pytest.approx(wanted.tolist(), abs=1e-6)
-    assert min(abs(wanted)) > 0.01
+    expected = brute_force(package.score, package.encode_rows([ROW])[0], background)
+    credits = {item.field: item.contribution for item in explain(champion, ROW).contributions}
+    assert [credits[name] for name in package.names] == pytest.approx(expected.tolist(), abs=1e-6)
+    assert min(abs(expected)) > 0.01
 
 
 def test_the_largest_contribution_comes_first_with_the_value_that_makes_it(
     champion: Champion,
 ) -> None:
-    said = explain(champion, ("UA", 5000.0, None)).contributions
-    assert [abs(one.contribution) for one in said] == sorted(
-        (abs(one.contribution) for one in said), reverse=True
+    contributions = explain(champion, ("UA", 5000.0, None)).contributions
+    assert [abs(item.contribution) for item in contributions] == sorted(
+        (abs(item.contribution) for item in contributions), reverse=True
     )
-    assert (said[0].field, said[0].value) == ("distance", 5000.0)
-    assert {one.field: one.value for one in said} == {
+    assert (contributions[0].field, contributions[0].value) == ("distance", 5000.0)
+    assert {item.field: item.value for item in contributions} == {
         "carrier": "UA",
         "distance": 5000.0,
         "wind": None,
@@ -107,19 +113,19 @@ def test_the_largest_contribution_comes_first_with_the_value_that_makes_it(
 
 def test_a_field_that_differs_from_no_background_row_adds_nothing() -> None:
     background = np.array([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
-    _, _, found = shapley_values(
+    _, _, credits = shapley_values(
         tangled, np.array([1.0, 5.0, 5.0, 5.0, 5.0, 5.0]), background, *walks(6, 2)
     )
-    assert found[0] == 0 and found[-1] == 0 and np.abs(found[1:-1]).min() > 0
+    assert credits[0] == 0 and credits[-1] == 0 and np.abs(credits[1:-1]).min() > 0
 
 
 def test_many_fields_come_close_to_their_shapley_values_and_add_up_exactly() -> None:
     chance = np.random.default_rng(3)
     row, background = chance.normal(size=9), chance.normal(size=(20, 9))
-    score, base, found = shapley_values(tangled, row, background, *walks(9, 20))
-    assert base + found.sum() == pytest.approx(score, abs=1e-12)
-    wanted = brute_force(tangled, row, background)
-    assert np.abs(found - wanted).max() < 0.02 < np.abs(wanted).max()
+    score, base, credits = shapley_values(tangled, row, background, *walks(9, 20))
+    assert base + credits.sum() == pytest.approx(score, abs=1e-12)
+    expected = brute_force(tangled, row, background)
+    assert np.abs(credits - expected).max() < 0.02 < np.abs(expected).max()
 
 
 def test_where_fields_do_not_act_on_each_other_any_walk_is_exact() -> None:
@@ -129,8 +135,8 @@ def test_where_fields_do_not_act_on_each_other_any_walk_is_exact() -> None:
         chance.normal(size=12),
         chance.normal(size=(7, 12)),
     )
-    _, _, found = shapley_values(lambda matrix: matrix @ weights, row, background, *walks(12, 7))
-    assert found == pytest.approx((weights * (row - background.mean(axis=0))).tolist(), abs=1e-9)
+    _, _, credits = shapley_values(lambda matrix: matrix @ weights, row, background, *walks(12, 7))
+    assert credits == pytest.approx((weights * (row - background.mean(axis=0))).tolist(), abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -166,5 +172,5 @@ def test_a_model_that_gives_no_number_on_the_way_is_no_explanation() -> None:
 def test_an_unknown_carrier_is_told_as_it_was_sent(champion: Champion) -> None:
     assert "ZZ" not in CARRIERS
     assert ("carrier", "ZZ") in [
-        (one.field, one.value) for one in explain(champion, ("ZZ", 1.0, 1.0)).contributions
+        (item.field, item.value) for item in explain(champion, ("ZZ", 1.0, 1.0)).contributions
     ]

@@ -55,14 +55,14 @@ MAX_ROWS = 1000
 
 def tensor(name: str, values: np.ndarray, binary: bool = True, column: bool = False) -> InferInput:
     values = values.reshape(-1, 1) if column else values
-    given = InferInput(name, list(values.shape), TYPES[str(values.dtype)])
-    return given.set_data_from_numpy(values, binary_data=binary)
+    infer_input = InferInput(name, list(values.shape), TYPES[str(values.dtype)])
+    return infer_input.set_data_from_numpy(values, binary_data=binary)
 
 
 OUTPUTS = ("score", "decision", "prediction_id")
 
 
-def written(*inputs: InferInput, **more: Any) -> tuple[bytes, int | None]:
+def write(*inputs: InferInput, **more: Any) -> tuple[bytes, int | None]:
     return InferenceServerClient.generate_request_body(list(inputs), **more)
 
 
@@ -88,11 +88,9 @@ DISTANCE = {"name": "distance", "shape": [2], "datatype": "FP64", "data": [1, 2.
 
 @pytest.mark.parametrize("column", [False, True])
 def test_binary_tensors_of_the_real_client_are_rows(column: bool) -> None:
-    asked = read(
-        *written(*[tensor(name, values, column=column) for name, values in COLUMNS.items()])
-    )
-    assert asked.rows == ROWS
-    assert READER.read(asked.request) == ROWS
+    batch = read(*write(*[tensor(name, values, column=column) for name, values in COLUMNS.items()]))
+    assert batch.rows == ROWS
+    assert READER.read(batch.request) == ROWS
 
 
 @pytest.mark.parametrize("column", [False, True])
@@ -106,9 +104,9 @@ def test_json_tensors_are_rows(column: bool) -> None:
             "name": name,
             "datatype": kinds[name],
             "shape": [3, 1] if column else [3],
-            "data": [[value] for value in held] if column else held,
+            "data": [[value] for value in data] if column else data,
         }
-        for name, held in values.items()
+        for name, data in values.items()
     ]
     times = {
         "name": "time_hour",
@@ -121,43 +119,46 @@ def test_json_tensors_are_rows(column: bool) -> None:
 
 def test_json_and_binary_tensors_may_come_together() -> None:
     inputs = [tensor(name, values, binary=name != "distance") for name, values in COLUMNS.items()]
-    assert read(*written(*inputs)).rows == ROWS
+    assert read(*write(*inputs)).rows == ROWS
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int8", "uint64"])
 def test_numbers_come_as_any_numeric_type(dtype: str) -> None:
-    assert [
-        row[1] for row in read(*written(tensor("distance", np.array([1, 100], dtype)))).rows
-    ] == [1.0, 100.0]
+    assert [row[1] for row in read(*write(tensor("distance", np.array([1, 100], dtype)))).rows] == [
+        1.0,
+        100.0,
+    ]
 
 
 def test_an_empty_text_stays_one_where_a_category_has_no_null() -> None:
     required = RowReader([Feature("carrier", "category", nullable=False)], EVENT_TIME)
-    body, length = written(tensor("carrier", np.array(["", "AA"], object)))
-    asked = ask(
+    body, length = write(tensor("carrier", np.array(["", "AA"], object)))
+    batch = ask(
         columns_of(required),
         read_inference(body[:length], OUTPUTS),
         memoryview(body)[length:],
         MAX_ROWS,
     )
-    assert asked.rows == [("", None), ("AA", None)]
+    assert batch.rows == [("", None), ("AA", None)]
 
 
 @pytest.mark.parametrize(
-    ("values", "row", "told"),
+    ("values", "row", "message"),
     [
         (np.array([1.0, 5000.1]), 1, "expected `float` <= 5000.0, got 5000.1"),
         (np.array([1.0, np.nan]), 1, "expected a finite number, got nan"),
         (np.array([-np.inf, 1.0]), 0, "got -inf"),
     ],
 )
-def test_a_wrong_value_is_refused_by_row_and_field(values: np.ndarray, row: int, told: str) -> None:
-    error = refusal(*written(tensor("distance", values)))
-    assert (error.row, error.field) == (row, "distance") and told in str(error)
+def test_a_wrong_value_is_refused_by_row_and_field(
+    values: np.ndarray, row: int, message: str
+) -> None:
+    error = refusal(*write(tensor("distance", values)))
+    assert (error.row, error.field) == (row, "distance") and message in str(error)
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"name": "speed"}, "Tensor 'speed' is not a known feature"),
         ({"name": "wind"}, "Field 'distance' is missing"),
@@ -188,12 +189,12 @@ def test_a_wrong_value_is_refused_by_row_and_field(values: np.ndarray, row: int,
         ({"parameters": {"binary_data_size": 16}}, "has data, and binary data as well"),
     ],
 )
-def test_a_tensor_that_does_not_fit_is_refused(changed: dict[str, Any], told: str) -> None:
-    assert told in str(refusal(by_hand(DISTANCE | changed)))
+def test_a_tensor_that_does_not_fit_is_refused(changed: dict[str, Any], message: str) -> None:
+    assert message in str(refusal(by_hand(DISTANCE | changed)))
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         (by_hand(DISTANCE, DISTANCE), "comes twice"),
         (
@@ -226,9 +227,9 @@ def test_a_tensor_that_does_not_fit_is_refused(changed: dict[str, Any], told: st
         (b'{"inputs": 5}', "not one of the Open Inference Protocol"),
     ],
 )
-def test_a_request_that_does_not_fit_is_refused(body: bytes, told: str) -> None:
+def test_a_request_that_does_not_fit_is_refused(body: bytes, message: str) -> None:
     error = refusal(body)
-    assert told in str(error) and not isinstance(error, MalformedBody)
+    assert message in str(error) and not isinstance(error, MalformedBody)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +269,7 @@ TWO = struct.pack("<2d", 1, 2)
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         (binary(17, TWO), "binary_data_size is 17, and 16 bytes are left"),
         (binary(10**18, TWO), "16 bytes are left"),
@@ -290,9 +291,9 @@ TWO = struct.pack("<2d", 1, 2)
     ],
 )
 def test_binary_tensors_that_lie_about_their_size_are_refused(
-    body: tuple[bytes, int], told: str
+    body: tuple[bytes, int], message: str
 ) -> None:
-    assert told in str(refusal(*body))
+    assert message in str(refusal(*body))
 
 
 def test_more_values_than_declared_are_found_before_they_are_decoded() -> None:
@@ -311,7 +312,7 @@ def test_more_values_than_declared_are_found_before_they_are_decoded() -> None:
         tracemalloc.stop()
 
 
-BODY, LENGTH = written(*[tensor(name, values) for name, values in COLUMNS.items()])
+BODY, LENGTH = write(*[tensor(name, values) for name, values in COLUMNS.items()])
 
 
 @given(
@@ -334,10 +335,10 @@ def test_a_damaged_request_is_read_or_refused_and_nothing_else(
         assert len(str(error)) < 800
 
 
-@pytest.mark.parametrize("given", ["-1", "1.5", "x", "", "11", "²", "9" * 30, " 1"])
-def test_a_length_of_the_json_that_cannot_be_is_refused(given: str) -> None:
+@pytest.mark.parametrize("header", ["-1", "1.5", "x", "", "11", "²", "9" * 30, " 1"])
+def test_a_length_of_the_json_that_cannot_be_is_refused(header: str) -> None:
     with pytest.raises(InputError, match="Inference-Header-Content-Length"):
-        head_length(given, 10)
+        head_length(header, 10)
 
 
 def test_the_length_of_the_json_is_the_header_s_or_the_body_s() -> None:
@@ -381,19 +382,23 @@ ONE = tensor("distance", np.array([1.0]))
 def test_the_real_client_reads_the_answer(
     scored: Scored, outputs: list[InferRequestedOutput] | None
 ) -> None:
-    body, length = written(ONE, outputs=outputs, request_id="q1")
+    body, length = write(ONE, outputs=outputs, request_id="q1")
     answer, head = write_answer(scored, "toy", read_inference(body[:length], OUTPUTS))
     result = InferResult.from_response_body(answer, header_length=head)
     assert result.as_numpy("score").tolist() == [0.1, 0.75]
     assert result.as_numpy("decision").tolist() == [False, True]
     assert [
-        str(one.decode() if isinstance(one, bytes) else one)
-        for one in result.as_numpy("prediction_id")
+        str(item.decode() if isinstance(item, bytes) else item)
+        for item in result.as_numpy("prediction_id")
     ] == ["a-0", "a-1"]
-    said = result.get_response()
-    assert (said["model_name"], said["model_version"], said["id"]) == ("toy", "7", "q1")
+    description = result.get_response()
+    assert (description["model_name"], description["model_version"], description["id"]) == (
+        "toy",
+        "7",
+        "q1",
+    )
     if outputs:
-        assert [output["name"] for output in said["outputs"]] == [
+        assert [output["name"] for output in description["outputs"]] == [
             output.name() for output in outputs
         ]
 
@@ -411,17 +416,18 @@ def test_an_answer_is_json_unless_binary_is_asked_for(scored: Scored) -> None:
 
 
 def test_a_model_is_described_by_its_tensors(scored: Scored) -> None:
-    said = describe_model(scored.champion, "toy")
-    assert (said["name"], said["versions"]) == ("toy", ["7"])
+    description = describe_model(scored.champion, "toy")
+    assert (description["name"], description["versions"]) == ("toy", ["7"])
     assert {
-        (one["name"], one["datatype"], one["parameters"]["optional"]) for one in said["inputs"]
+        (item["name"], item["datatype"], item["parameters"]["optional"])
+        for item in description["inputs"]
     } == {
         ("carrier", "BYTES", True),
         ("distance", "FP64", False),
         ("wind", "FP64", True),
         ("time_hour", "BYTES", True),
     }
-    assert {one["name"]: one["datatype"] for one in said["outputs"]} == {
+    assert {item["name"]: item["datatype"] for item in description["outputs"]} == {
         "score": "FP64",
         "decision": "BOOL",
         "prediction_id": "BYTES",

@@ -43,9 +43,9 @@ def read(
     content: Any, kind: str = "application/json", max_rows: int = 100
 ) -> list[tuple[Any, ...]]:
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
-    asked = read_rows(READER, kind, body, max_rows)
-    assert READER.read(asked.request) == asked.rows  # what is logged can be read again
-    return asked.rows
+    batch = read_rows(READER, kind, body, max_rows)
+    assert READER.read(batch.request) == batch.rows  # what is logged can be read again
+    return batch.rows
 
 
 def refusal(content: Any, kind: str = "application/json", max_rows: int = 100) -> InputError:
@@ -113,10 +113,10 @@ def test_numbers_may_be_nan_as_python_writes_it_and_true_and_false() -> None:
         (None, 1.0, None, None)
     ]
     assert read(b'{"inputs": {"distance": [1.5], "wind": [NaN]}}') == [(None, 1.5, None, None)]
-    kept = (
+    numbers = (
         b'{"inputs": {"carrier": ["NaN, \\"NaN\\", Infinity"], "distance": [1.5], "wind": [NaN]}}'
     )
-    assert read(kept) == [('NaN, "NaN", Infinity', 1.5, None, None)]
+    assert read(numbers) == [('NaN, "NaN", Infinity', 1.5, None, None)]
 
 
 LOCAL = datetime(2013, 6, 1, 15)
@@ -195,9 +195,9 @@ def test_what_pandas_writes_by_default_keeps_its_event_times(write: str) -> None
     ],
 )
 def test_columns_that_are_no_fields_are_named_so_that_a_header_can_hold_them(content: Any) -> None:
-    asked = read_rows(READER, "application/json", json.dumps(content).encode(), 100)
-    assert list(asked.ignored) == ["distnace", "a,b\r\n"]
-    assert remark_headers(asked.ignored, ()) == {
+    batch = read_rows(READER, "application/json", json.dumps(content).encode(), 100)
+    assert list(batch.ignored) == ["distnace", "a,b\r\n"]
+    assert remark_headers(batch.ignored, ()) == {
         "X-Laurel-Ignored-Columns": "distnace, a%2Cb%0D%0A"
     }
 
@@ -208,7 +208,7 @@ def test_a_header_that_names_ignored_columns_is_short_whatever_came() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "row", "field", "told"),
+    ("content", "row", "field", "message"),
     [
         ({"dataframe_records": [{"distance": 1}, {"wind": 1}]}, 1, "distance", "is missing"),
         (
@@ -283,11 +283,11 @@ def test_a_header_that_names_ignored_columns_is_short_whatever_came() -> None:
     ],
 )
 def test_what_does_not_fit_is_refused_by_row_and_field(
-    content: Any, row: int | None, field: str | None, told: str
+    content: Any, row: int | None, field: str | None, message: str
 ) -> None:
     error = refusal(content)
     assert (error.row, error.field) == (row, field)
-    assert told in str(error) and not isinstance(error, MalformedBody)
+    assert message in str(error) and not isinstance(error, MalformedBody)
 
 
 @pytest.mark.parametrize(

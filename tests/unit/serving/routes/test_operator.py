@@ -32,14 +32,14 @@ def prefect() -> Iterator[PrefectServer]:
 
 def client_of(folder: Path, prefect_url: str, **changed: Any) -> TestClient:
     """A worker of the service that nobody started: its routes and all that stands before them."""
-    given = {
+    settings = {
         "state": folder / "state",
         "lake": f"file://{folder}/lake",
         "serving_use_cases": "toy,other",
         "prefect_url": prefect_url,
     }
-    given |= {"mlflow_url": "http://127.0.0.1:1", "prefect_page_url": "https://prefect.example"}
-    app = create_app(Settings.model_validate(given | changed))
+    settings |= {"mlflow_url": "http://127.0.0.1:1", "prefect_page_url": "https://prefect.example"}
+    app = create_app(Settings.model_validate(settings | changed))
     app.state.service.watches["toy"].alias_version = "2"
     app.state.service.keys.load("loopback")
     return TestClient(app, base_url="http://127.0.0.1")
@@ -55,7 +55,7 @@ def ask(
 ) -> None:
     """One entry of the ledger about the question."""
     facts = {"until": UNTIL} if verdict == "asked" else {"by": "somebody", "why": ""}
-    given = {
+    settings = {
         "kind": "approval",
         "run": run,
         "challenger": challenger,
@@ -63,7 +63,7 @@ def ask(
         "promoted": False,
         "facts": facts,
     }
-    write_decision(lake, changed.pop("time", ASKED), verdict, **given | changed)
+    write_decision(lake, changed.pop("time", ASKED), verdict, **settings | changed)
 
 
 def waiting(prefect: PrefectServer, lake: Path, challenger: str = "3") -> str:
@@ -78,16 +78,22 @@ def test_open_questions_are_listed_with_their_contest_and_until_when(
     write_decision(tmp_path / "lake", "2026-11-21T04:59:00.000+00:00", "suspicious", contest=None)
     write_decision(tmp_path / "lake", "2026-11-21T04:59:30.000+00:00", "keep")
     run = waiting(prefect, tmp_path / "lake")
-    said = client.get("/v1/toy/approvals").json()
-    (one,) = said["approvals"]
-    assert (one["run"], one["challenger"], one["champion"], one["state"]) == (
+    content = client.get("/v1/toy/approvals").json()
+    (approval,) = content["approvals"]
+    assert (approval["run"], approval["challenger"], approval["champion"], approval["state"]) == (
         run,
         "3",
         "2",
         "waiting",
     )
-    assert (one["asked"], one["until"], one["contest"]["main"]["gain"]) == (ASKED, UNTIL, 0.0263)
-    assert said["prefect"] is None and client.get("/v1/other/approvals").json()["approvals"] == []
+    assert (approval["asked"], approval["until"], approval["contest"]["main"]["gain"]) == (
+        ASKED,
+        UNTIL,
+        0.0263,
+    )
+    assert (
+        content["prefect"] is None and client.get("/v1/other/approvals").json()["approvals"] == []
+    )
 
 
 @pytest.mark.parametrize("verdict", ["approved", "rejected", "expired"])
@@ -96,7 +102,9 @@ def test_a_question_that_has_its_answer_is_open_no_more(
 ) -> None:
     first, second = waiting(prefect, tmp_path / "lake"), waiting(prefect, tmp_path / "lake", "4")
     ask(tmp_path / "lake", first, verdict)
-    assert [one["run"] for one in client.get("/v1/toy/approvals").json()["approvals"]] == [second]
+    assert [
+        approval["run"] for approval in client.get("/v1/toy/approvals").json()["approvals"]
+    ] == [second]
 
 
 def test_a_question_whose_run_is_gone_or_over_is_open_no_more(
@@ -112,9 +120,11 @@ def test_with_prefect_away_questions_are_listed_as_far_as_the_ledger_knows(
     tmp_path: Path, prefect: PrefectServer
 ) -> None:
     run = waiting(prefect, tmp_path / "lake")
-    said = client_of(tmp_path, "http://127.0.0.1:1/api").get("/v1/toy/approvals").json()
-    assert [(one["run"], one["state"]) for one in said["approvals"]] == [(run, "unknown")]
-    assert "cannot be reached" in said["prefect"]
+    content = client_of(tmp_path, "http://127.0.0.1:1/api").get("/v1/toy/approvals").json()
+    assert [(approval["run"], approval["state"]) for approval in content["approvals"]] == [
+        (run, "unknown")
+    ]
+    assert "cannot be reached" in content["prefect"]
 
 
 @pytest.mark.parametrize("approved", [True, False])
@@ -160,8 +170,12 @@ def test_of_two_answers_at_once_one_counts(
             )
         )
     assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
-    (taken,) = [answer.json() for answer in answers if answer.status_code == 200]
-    assert prefect.answers[run] == {"approved": taken["approved"], "by": taken["by"], "why": ""}
+    (accepted,) = [answer.json() for answer in answers if answer.status_code == 200]
+    assert prefect.answers[run] == {
+        "approved": accepted["approved"],
+        "by": accepted["by"],
+        "why": "",
+    }
 
 
 def test_no_other_run_of_prefect_can_be_answered(
@@ -182,7 +196,7 @@ def test_no_other_run_of_prefect_can_be_answered(
             (404, "unknown_run"),
             (404, "not_found"),
         ], run
-    assert prefect.answers == {} and not any(asked.endswith("/resume") for asked in prefect.asked)
+    assert prefect.answers == {} and not any(path.endswith("/resume") for path in prefect.asked)
 
 
 @pytest.mark.parametrize(
@@ -285,15 +299,15 @@ def test_who_answers_is_named_by_the_key_whatever_he_calls_himself(
     secret = put_key(tmp_path / "state" / "serving" / "keys.json", name="ops", scopes=["decide"])
     client = client_of(tmp_path, prefect.url, serving_require_keys=True)
     named = {"authorization": f"Bearer {secret}"}
-    told = []
+    messages = []
     for by in (None, "minsu"):
         run = waiting(prefect, tmp_path / "lake")
-        told.append(
+        messages.append(
             client.post(
                 f"/v1/toy/approvals/{run}", json={"approved": True, "by": by}, headers=named
             ).json()["by"]
         )
-    assert told == ["ops", "minsu (with the key ops)"]
+    assert messages == ["ops", "minsu (with the key ops)"]
 
 
 @pytest.mark.parametrize(

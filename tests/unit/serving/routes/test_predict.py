@@ -126,9 +126,9 @@ def refusal(kind: str, body: bytes, max_rows: int = MAX_ROWS) -> InputError:
 @pytest.mark.parametrize("form", [*FORMS, *WRITERS])
 def test_every_form_gives_the_same_rows_and_says_them_again_as_native_json(form: str) -> None:
     kind, write = (FORMS | WRITERS)[form]
-    asked = read_rows(READER, kind, write(TABLE), MAX_ROWS)
-    assert asked.rows == ROWS
-    assert READER.read(asked.request) == ROWS
+    batch = read_rows(READER, kind, write(TABLE), MAX_ROWS)
+    assert batch.rows == ROWS
+    assert READER.read(batch.request) == ROWS
 
 
 def test_plain_json_is_logged_as_it_came() -> None:
@@ -138,7 +138,7 @@ def test_plain_json_is_logged_as_it_came() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
-    ("field", "values", "place", "told"),
+    ("field", "values", "place", "message"),
     [
         ("distance", [1.0, 5000.1], (1, "distance"), "expected `float` <= 5000.0, got 5000.1"),
         ("distance", [1.0, -1.0], (1, "distance"), "expected `float` >= 0.0, got -1.0"),
@@ -154,11 +154,11 @@ def test_plain_json_is_logged_as_it_came() -> None:
     ],
 )
 def test_every_form_refuses_the_same_by_row_and_field(
-    form: str, field: str, values: list[Any], place: tuple[int, str] | None, told: str
+    form: str, field: str, values: list[Any], place: tuple[int, str] | None, message: str
 ) -> None:
     kind, write = FORMS[form]
     error = refusal(kind, write(pa.table({"distance": [1.0, 2.0]} | {field: values})))
-    assert told in str(error)
+    assert message in str(error)
     assert error.field == field
     assert place is None or (
         (error.row, error.field) == place and f"Row {place[0]}, field {field!r}" in str(error)
@@ -228,7 +228,7 @@ def test_a_number_that_is_none_is_refused_elsewhere(kind: str, body: bytes) -> N
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         (
             b'{"columns": {"distance": [1, 2], "wind": [1]}}',
@@ -253,9 +253,9 @@ def test_a_number_that_is_none_is_refused_elsewhere(kind: str, body: bytes) -> N
         (b'{"columns": {"a` - at `$.columns.b": [1]}}', "is not a known field"),
     ],
 )
-def test_columns_of_another_shape_are_refused(body: bytes, told: str) -> None:
+def test_columns_of_another_shape_are_refused(body: bytes, message: str) -> None:
     error = refusal(JSON, body)
-    assert told in str(error) and not isinstance(error, MalformedBody)
+    assert message in str(error) and not isinstance(error, MalformedBody)
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_csv_is_read_as_spreadsheets_and_pandas_write_it(
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         (b"", "no row"),
         (b"distance\n", "no row"),
@@ -322,8 +322,8 @@ def test_csv_is_read_as_spreadsheets_and_pandas_write_it(
         (b"," * 20_000 + b"\n1", "too many names"),
     ],
 )
-def test_csv_that_is_wrong_is_refused(body: bytes, told: str) -> None:
-    assert told in str(refusal(CSV, body))
+def test_csv_that_is_wrong_is_refused(body: bytes, message: str) -> None:
+    assert message in str(refusal(CSV, body))
 
 
 @pytest.mark.parametrize("compression", ["lz4", "zstd"])
@@ -350,9 +350,9 @@ def dictionary_of_one(text: str, rows: int) -> pa.Array:
 
 def views_of_one(text: str, rows: int) -> pa.Array:
     """All views point to the same text."""
-    _, views, held = pa.array([text], pa.string_view()).buffers()
+    _, views, buffer = pa.array([text], pa.string_view()).buffers()
     return pa.Array.from_buffers(
-        pa.string_view(), rows, [None, pa.py_buffer(views.to_pybytes()[:16] * rows), held]
+        pa.string_view(), rows, [None, pa.py_buffer(views.to_pybytes()[:16] * rows), buffer]
     )
 
 
@@ -414,8 +414,8 @@ def test_a_body_of_many_batches_is_read_up_to_a_bound() -> None:
 def deltas() -> bytes:
     sink = pa.BufferOutputStream()
     batches = [
-        pa.record_batch({"carrier": pa.array(known).dictionary_encode()})
-        for known in (["AA"], ["AA", "UA"])
+        pa.record_batch({"carrier": pa.array(categories).dictionary_encode()})
+        for categories in (["AA"], ["AA", "UA"])
     ]
     with pa.ipc.new_stream(
         sink, batches[0].schema, options=pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
@@ -446,7 +446,7 @@ def big_endian() -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         (
             ipc(pa.table({"distance": ["1"]})),
@@ -490,8 +490,8 @@ def big_endian() -> bytes:
         (as_file(TABLE)[:-3], "cannot be read as Arrow"),
     ],
 )
-def test_arrow_that_is_not_taken_is_refused(body: bytes, told: str) -> None:
-    assert told in str(refusal(ARROW, body))
+def test_arrow_that_is_not_taken_is_refused(body: bytes, message: str) -> None:
+    assert message in str(refusal(ARROW, body))
 
 
 def test_the_frame_that_pandas_gives_is_taken_as_it_is() -> None:
@@ -551,9 +551,9 @@ def test_damaged_arrow_is_read_or_refused_and_nothing_else(
     ),
 )
 def test_any_bytes_as_csv_or_json_are_read_or_refused(kind: str, body: bytes) -> None:
-    for one in (body, b"distance,wind\n" + body, b'{"columns": {"distance": [' + body):
+    for start in (body, b"distance,wind\n" + body, b'{"columns": {"distance": [' + body):
         try:
-            read(kind, one)
+            read(kind, start)
         except InputError:
             continue
 
@@ -627,9 +627,9 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Scored:
 
 def test_the_answer_is_the_same_in_every_form(scored: Scored) -> None:
     table = pa.ipc.open_stream(write_answer(scored, ARROW)).read_all()
-    said = json.loads(write_answer(scored, JSON))
-    assert said["model_version"] == "7"
-    assert table.to_pylist() == [row | {"model_version": "7"} for row in said["predictions"]]
+    content = json.loads(write_answer(scored, JSON))
+    assert content["model_version"] == "7"
+    assert table.to_pylist() == [row | {"model_version": "7"} for row in content["predictions"]]
     assert (
         write_answer(scored, CSV).decode()
         == "id,score,decision,model_version\na-0,0.1,false,7\na-1,0.75,true,7\n"

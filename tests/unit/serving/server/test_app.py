@@ -43,11 +43,11 @@ def test_addresses_cannot_break_out_of_the_page() -> None:
 
 
 def test_the_map_of_the_service_names_every_module() -> None:
-    said = set(re.findall(r"\w+", serving.__doc__ or ""))
+    words = set(re.findall(r"\w+", serving.__doc__ or ""))
     modules = {path.stem for path in (REPOSITORY / "serving").rglob("*.py")} - {"__init__"}
     # What stands in a room of a room is named by that: rows and messages of arrow, rows and pieces
     # of mlflow.
-    assert len(modules) > 40 and modules - said == {"messages", "pieces", "local_times"}
+    assert len(modules) > 40 and modules - words == {"messages", "pieces", "local_times"}
 
 
 @pytest.mark.parametrize("turns", range(5))
@@ -65,7 +65,7 @@ def test_a_swap_at_the_moment_of_the_end_loses_no_cancellation(tmp_path: Path, t
         for _ in range(turns):
             await asyncio.sleep(0)
         ticks.cancel()
-        done, _ = await asyncio.wait([ticks], timeout=0.5)
-        return bool(done)
+        finished, _ = await asyncio.wait([ticks], timeout=0.5)
+        return bool(finished)
 
     assert asyncio.run(end_at_a_swap())

@@ -40,45 +40,45 @@ class Sibling:
         self.process.communicate()
 
 
-def joined(folder: Path) -> WorkerBoard:
+def join(folder: Path) -> WorkerBoard:
     board = WorkerBoard(folder)
     board.publish({"served": 0})
     return board
 
 
-def seen(board: WorkerBoard) -> list[tuple[str, bool, int]]:
-    return [(one.id, one.alive, one.facts["served"]) for one in board.others()]
+def published(board: WorkerBoard) -> list[tuple[str, bool, int]]:
+    return [(sibling.id, sibling.alive, sibling.facts["served"]) for sibling in board.others()]
 
 
 def test_a_worker_hears_what_the_others_said_last(tmp_path: Path) -> None:
-    first, second = joined(tmp_path), joined(tmp_path)
+    first, second = join(tmp_path), join(tmp_path)
     second.publish({"served": 1})
     second.publish(b'{"served": 2}')
-    assert seen(first) == [("2", True, 2)]
-    assert seen(second) == [("1", True, 0)]
+    assert published(first) == [("2", True, 2)]
+    assert published(second) == [("1", True, 0)]
 
 
 def test_a_worker_that_was_killed_is_dead_and_what_it_counted_stays(tmp_path: Path) -> None:
-    board = joined(tmp_path)
+    board = join(tmp_path)
     sibling = Sibling(tmp_path, served=7)
-    assert seen(board) == [(sibling.id, True, 7)]
+    assert published(board) == [(sibling.id, True, 7)]
     sibling.die()
-    assert [seen(board), seen(board)] == [[(sibling.id, False, 7)]] * 2
+    assert [published(board), published(board)] == [[(sibling.id, False, 7)]] * 2
 
 
 def test_a_worker_that_replaces_a_dead_one_has_a_number_of_its_own(tmp_path: Path) -> None:
-    board = joined(tmp_path)
+    board = join(tmp_path)
     sibling = Sibling(tmp_path, served=7)
     sibling.die()
-    joined(tmp_path).leave()
-    assert [one[0] for one in seen(board)] == ["2", "3"]
+    join(tmp_path).leave()
+    assert [sibling[0] for sibling in published(board)] == ["2", "3"]
 
 
 def test_workers_that_join_at_once_have_different_numbers(tmp_path: Path) -> None:
     siblings = [Sibling(tmp_path, served=number) for number in range(4)]
-    assert sorted(one.id for one in siblings) == ["1", "2", "3", "4"]
-    for one in siblings:
-        one.die()
+    assert sorted(sibling.id for sibling in siblings) == ["1", "2", "3", "4"]
+    for sibling in siblings:
+        sibling.die()
 
 
 def test_a_new_run_forgets_the_dead_of_the_one_before(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_new_run_forgets_the_dead_of_the_one_before(tmp_path: Path) -> None:
     sibling.die()
     begin_run(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "turn"]
-    assert seen(joined(tmp_path)) == []
+    assert published(join(tmp_path)) == []
 
 
 def test_a_worker_of_the_run_before_that_finishes_its_work_is_no_sibling(tmp_path: Path) -> None:
@@ -94,24 +94,24 @@ def test_a_worker_of_the_run_before_that_finishes_its_work_is_no_sibling(tmp_pat
     counted twice.
     """
     begin_run(tmp_path)
-    last = joined(tmp_path)
+    last = join(tmp_path)
     begin_run(tmp_path)
-    new, other = joined(tmp_path), joined(tmp_path)
-    assert (new.id, seen(new)) == ("1", [("2", True, 0)])
-    assert last.publish({"served": 9}) and seen(other) == [("1", True, 0)]
+    new, other = join(tmp_path), join(tmp_path)
+    assert (new.id, published(new)) == ("1", [("2", True, 0)])
+    assert last.publish({"served": 9}) and published(other) == [("1", True, 0)]
 
 
 def test_two_services_on_one_disk_are_told_apart_by_their_port(tmp_path: Path) -> None:
-    one, other = (
+    first, other = (
         folder_of(Settings.model_validate({"state": tmp_path, "serving_port": port}))
         for port in (5001, 5002)
     )
-    assert joined(one).others() == joined(other).others() == []
-    assert tmp_path in one.parents and tmp_path in other.parents
+    assert join(first).others() == join(other).others() == []
+    assert tmp_path in first.parents and tmp_path in other.parents
 
 
 def test_facts_are_there_whole_while_they_are_being_written(tmp_path: Path) -> None:
-    board, writer = joined(tmp_path), joined(tmp_path)
+    board, writer = join(tmp_path), join(tmp_path)
     over = threading.Event()
 
     def write() -> None:
@@ -120,10 +120,10 @@ def test_facts_are_there_whole_while_they_are_being_written(tmp_path: Path) -> N
 
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(write)
-        found = [seen(board) for _ in range(300)]
+        views = [published(board) for _ in range(300)]
         over.set()
         writing.result(30)
-    assert {tuple(one) for one in found} <= {(("2", True, 0),), (("2", True, 1),)}
+    assert {tuple(sibling) for sibling in views} <= {(("2", True, 0),), (("2", True, 1),)}
     assert not list(tmp_path.glob("*.partial"))
 
 

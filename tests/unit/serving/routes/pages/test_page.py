@@ -39,12 +39,12 @@ def test_every_script_of_the_folder_is_in_the_page_and_nothing_is_left_to_fill_i
 
 
 def test_the_page_names_no_address_but_those_it_was_given() -> None:
-    found = set(
+    matches = set(
         re.findall(
             r"(?:https?:)?//\w[\w-]*\.[\w.:-]+", re.sub(r"^\s*//.*", "", HOME, flags=re.MULTILINE)
         )
     )
-    assert found == {
+    assert matches == {
         "http://127.0.0.1:4200",
         "http://127.0.0.1:5000",
         "http://www.w3.org",
@@ -75,10 +75,10 @@ def test_korean_texts_are_korean() -> None:
 
 def test_every_text_that_is_asked_for_exists_and_none_is_left_over() -> None:
     code = "\n".join(SCRIPTS.values()) + HOME.partition("<script>")[0]
-    asked = set(re.findall(r'\bsay\("(\w+)"', code)) | set(
+    names = set(re.findall(r'\bsay\("(\w+)"', code)) | set(
         re.findall(r'data-(?:say|label)="(\w+)"', code)
     )
-    assert asked - set(WORDS) == set()
+    assert names - set(WORDS) == set()
     quoted = set(re.findall(r'"(\w+)"', code)) | {
         "stable",
         "drifted",
@@ -86,15 +86,15 @@ def test_every_text_that_is_asked_for_exists_and_none_is_left_over() -> None:
         "inconclusive",
         "unreadable",
     }
-    assert set(WORDS) - asked - quoted == set()
+    assert set(WORDS) - names - quoted == set()
 
 
 def test_the_runs_that_the_page_tells_to_start_are_of_flows_that_there_are() -> None:
-    told = re.findall(
+    flows = re.findall(
         r"historyPanel\(name, .*\"(\w+)\"\);", SCRIPTS["history.js"] + SCRIPTS["decisions.js"]
     ) + re.findall(r"deployment run '(\w+)/", SCRIPTS["champion.js"])
-    assert sorted(set(told)) == ["drift_check", "retrain"]
-    for flow in told:
+    assert sorted(set(flows)) == ["drift_check", "retrain"]
+    for flow in flows:
         assert (
             f'name="{flow}"'
             in (Path(serving.__file__).parent.parent / "flows" / f"{flow}.py").read_text()
@@ -115,13 +115,13 @@ def test_every_verdict_of_the_ledger_has_its_words() -> None:
         for word in words.split(",")
     }
     assert {"adopted", "vacated", "restored", "crashed", "cancelled"} < verdicts
-    told = {
+    named = {
         name.strip() for name in re.findall(r'([\w ]+)"?: "verdict\w+"', SCRIPTS["decisions.js"])
     }
-    shown = told | set(
+    words = named | set(
         re.findall(r"(\w+): \"", re.findall("const SIGNS = (.*)", SCRIPTS["history.js"])[0])
     )
-    assert verdicts - shown == set()
+    assert verdicts - words == set()
     assert set(re.findall(r'(\w+): "kind\w+"', SCRIPTS["decisions.js"])) == set(get_args(Kind))
 
 
@@ -134,8 +134,8 @@ def relative_luminance(colour: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def contrast(one: str, other: str) -> float:
-    low, high = sorted((relative_luminance(one), relative_luminance(other)))
+def contrast(colour: str, other: str) -> float:
+    low, high = sorted((relative_luminance(colour), relative_luminance(other)))
     return (high + 0.05) / (low + 0.05)
 
 
@@ -217,7 +217,7 @@ def test_the_routes_page_shows_an_example_of_each_json_body(document: dict) -> N
 
 def test_what_the_document_says_cannot_break_out_of_the_routes_page(document: dict) -> None:
     evil = '<img src=x onerror="alert(1)">'
-    shown = routes_page(
+    html = routes_page(
         {
             **document,
             "paths": {
@@ -231,8 +231,8 @@ def test_what_the_document_says_cannot_break_out_of_the_routes_page(document: di
             },
         }
     )
-    assert "<img" not in shown
-    page_headers(shown)
+    assert "<img" not in html
+    page_headers(html)
 
 
 def test_the_routes_page_lives_with_its_policy(document: dict) -> None:
