@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str]) -> int:
-    """The exit code."""
-    gc.disable()  # until all is loaded: what the imports make is no garbage
+    """Run the service, and return the exit code."""
+    gc.disable()  # until all is loaded: the imports make no garbage
     mode = [sagemaker.ARGUMENT] if arguments[:1] == [sagemaker.ARGUMENT] else []
     sockets, line, open_path = arguments[len(mode) :], None, sagemaker.OPEN_PATH if mode else None
     try:
@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _settings(*, for_sagemaker: bool) -> Settings:
-    """Raises ``ValueError``, or ``PackageError`` where a model folder is named that has no
+    """Read the settings. Raises ``ValueError``, or ``PackageError`` if the model folder has no
     package.
     """
     settings = Settings.read()
@@ -76,9 +76,7 @@ def _settings(*, for_sagemaker: bool) -> Settings:
 
 
 def _inherit(arguments: list[str]) -> tuple[socket.socket, socket.socket]:
-    """The listening socket and the line of a worker. Raises ``ValueError`` for arguments that
-    nobody but a user can have given.
-    """
+    """Return a worker's listening socket and line. Raises ``ValueError`` for other arguments."""
     if len(arguments) != 2 or not all(number.isdigit() for number in arguments):
         raise ValueError(
             f"the only argument is '{sagemaker.ARGUMENT}' (for SageMaker), but it got "
@@ -89,8 +87,8 @@ def _inherit(arguments: list[str]) -> tuple[socket.socket, socket.socket]:
 
 
 def _listen(settings: Settings) -> socket.socket:
-    """Raises ``OSError`` that names the address. Callers may connect from now on; they are answered
-    when all is loaded.
+    """Listen on the settings' address; callers are answered once all is loaded. Raises ``OSError``
+    naming it.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
@@ -106,11 +104,11 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _server(settings: Settings, line: socket.socket | None, open_path: str | None) -> "Server":
-    """Raises ``ValueError`` for settings that cannot be."""
+    """Build the server. Raises ``ValueError`` for invalid settings."""
     begin_log()
     logging.getLogger("httpx").setLevel(
         logging.WARNING
-    )  # a line for each look at the alias tells nobody anything
+    )  # a line for each check of the alias is noise
     from serving.server.server import Server, allow_files, uvicorn_config
 
     allow_files(settings)

@@ -1,8 +1,7 @@
-"""``python -m serving.health <port>``: exit code 0 where the service of this container answers.
+"""``python -m serving.health <port>``: exit code 0 if the service of this container answers.
 Docker's health check runs it.
 
-It imports next to nothing: it is run every few seconds for as long as the container lives.
-"""
+It imports next to nothing, because it runs every few seconds for the life of the container."""
 
 import http.client
 import sys
@@ -11,8 +10,8 @@ _TIMEOUT_SECONDS = 3.0
 
 
 def is_healthy(port: int) -> bool:
-    """Whether the service on this machine says so at ``/health``. A refused or dropped connection
-    counts as no.
+    """Whether ``/health`` on this machine answers 200. A refused or dropped connection counts as
+    no.
     """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_SECONDS)
     try:

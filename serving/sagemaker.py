@@ -2,9 +2,9 @@
 
 SageMaker runs an image as ``docker run <image> serve``, asks ``GET /ping`` and sends ``POST
 /invocations`` to port 8080. Nobody else reaches that container, and whoever calls the endpoint has
-passed IAM. SageMaker sends no header with a key, so ``/invocations`` asks for none; the rest of the
-service goes on asking (``/ping`` and the other open routes never did). The argument is the switch,
-and no setting is: none can take the lock off by accident.
+passed IAM. SageMaker sends no key, so ``/invocations`` requires none; all other routes still do
+(``/ping`` and the other open routes never did). Only the argument switches this on: no setting can
+remove the lock by accident.
 
 https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
 """
@@ -20,12 +20,12 @@ MODEL_FOLDER = Path("/opt/ml/model")
 
 
 def settings_for(settings: Settings) -> Settings:
-    """Every address, SageMaker's port, its model if it brought one, and no prediction log unless
-    ``LAUREL_LAKE`` says where to.
+    """Listen on every address at SageMaker's port, serve its model if there is one, and keep no
+    prediction log unless ``LAUREL_LAKE`` names a lake.
     """
     from serving.package.manifest import (
         MANIFEST,
-    )  # NumPy comes with it: not for those who are not asked to serve so
+    )  # imports NumPy, which only SageMaker's mode needs here
 
     changed: dict[str, object] = {
         "host": "0.0.0.0",  # noqa: S104 - all of a container

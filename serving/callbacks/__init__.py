@@ -1,1 +1,1 @@
-"""Calls from MLflow and Slack, which are signed instead of keyed."""
+"""Calls from MLflow and Slack, which carry signatures, not keys."""

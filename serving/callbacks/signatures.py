@@ -1,8 +1,7 @@
-"""What calls from outside have in common that are signed instead of keyed: they are small, of now,
-and each counts once.
+"""Checks for signed calls from outside: they are small and recent, and each counts once.
 
-What was seen is on the disk, so that no other worker of this machine, and none after a restart,
-takes it again."""
+Accepted calls are recorded on the disk, so that no other worker of this machine, and none after a
+restart, accepts them again."""
 
 import hashlib
 import hmac
@@ -19,12 +18,14 @@ from pydantic import SecretStr
 from serving.errors import Refused
 
 LONGEST_AGE_SECONDS = 300
-_KEPT_SECONDS = 2 * LONGEST_AGE_SECONDS + 60  # a timestamp may lie as far in the future
+_KEPT_SECONDS = 2 * LONGEST_AGE_SECONDS + 60  # a timestamp may be as far in the future
 _LARGEST_BYTES = 64 * 1024
 
 
 def is_of_now(timestamp: str) -> bool:
-    """Whether the seconds since the epoch are near this machine's clock, before or after it."""
+    """Whether a timestamp (seconds since the epoch) is near this machine's clock, before or after
+    it.
+    """
     return (
         timestamp.isascii()
         and timestamp.isdecimal()
@@ -33,18 +34,16 @@ def is_of_now(timestamp: str) -> bool:
 
 
 class ReplayGuard:
-    """Remembers names for as long as a call that bears them could still be of now."""
+    """Remembers names for as long as a call with that name could still be recent."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def is_new(self, name: str) -> bool:
-        """Whether nobody asked this about ``name`` before. Raises ``OSError`` where it cannot be
-        remembered.
-        """
+        """Whether ``name`` is new. Raises ``OSError`` if it cannot be recorded."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for record in self._folder.iterdir():
-            with suppress(FileNotFoundError):  # another worker clears up as well
+            with suppress(FileNotFoundError):  # another worker may delete it first
                 if time.time() - record.stat().st_mtime > _KEPT_SECONDS:
                     record.unlink()
         try:
@@ -62,7 +61,7 @@ class ReplayGuard:
 
 @dataclass(frozen=True)
 class Caller:
-    """How a caller writes its signature, and how a call that does not count is refused."""
+    """How a caller writes its signature, and how an invalid call is refused."""
 
     write: Callable[[bytes], bytes]
     forged: str
@@ -73,7 +72,7 @@ class Caller:
 
 
 class Signatures:
-    """Tells calls of one caller from forged ones, and new ones from old ones."""
+    """Tells calls of one caller from forged ones, and new calls from old ones."""
 
     def __init__(self, caller: Caller, secret: str, guard: ReplayGuard) -> None:
         self._caller = caller
@@ -82,15 +81,14 @@ class Signatures:
 
     @classmethod
     def of(cls, caller: Caller, secret: SecretStr | None, folder: Path) -> "Signatures | None":
-        """``None`` where there is no secret: no call can be told from a forged one then."""
+        """``None`` without a secret: forged calls cannot be detected then."""
         text = secret.get_secret_value() if secret else ""
         return cls(caller, text, ReplayGuard(folder)) if text else None
 
     def check(self, signed: bytes, signature: str, timestamp: str, name: str) -> None:
-        """``signed`` are the bytes that the signature is of; a call counts once for each ``name``.
+        """Check a call with the signed bytes ``signed``; a call counts once for each ``name``.
 
-        Raises ``Refused`` for a call that is forged, old, or was there before, or cannot be
-        remembered.
+        Raises ``Refused`` for a call that is forged, old or repeated, or that cannot be recorded.
         """
         expected = self._caller.write(hmac.digest(self._secret, signed, hashlib.sha256))
         if not hmac.compare_digest(expected, signature.encode()):
@@ -111,7 +109,7 @@ class Signatures:
 
 
 async def read_small_body(request: Request, sender: str) -> bytes:
-    """Raises ``Refused`` for a body that is larger than any of ``who``."""
+    """Read a body. Raises ``Refused`` if it is larger than any call from ``sender``."""
     body = b""
     async for piece in request.stream():
         body += piece

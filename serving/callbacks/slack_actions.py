@@ -2,9 +2,9 @@
 
 Slack signs each call (https://docs.slack.dev/authentication/verifying-requests-from-slack) with the
 app's signing secret: ``X-Slack-Signature: v0=<hex of HMAC-SHA256>`` over ``v0:<timestamp>:<body>``.
-A call that is forged, old or was there before is refused with 401. Slack waits three seconds for an
-answer, so a call is answered at once, the work is done after that, and its outcome is told to the
-one who pressed, through the call's ``response_url``."""
+A forged, old or repeated call is refused with 401. Slack waits three seconds for an answer, so a
+call is answered at once, the work is done after that, and its outcome goes to the person who
+pressed, through the call's ``response_url``."""
 
 import logging
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ _SLACK = Caller(
 
 
 class Desk:
-    """Does what was asked for with a button, and tells the one who pressed it what came of that."""
+    """Does what a button asks for, and reports the outcome to the person who pressed it."""
 
     def __init__(self, service: Service) -> None:
         settings = service.settings
@@ -59,8 +59,8 @@ class Desk:
         self._pages = settings.prefect_pages
 
     def act(self, press: Press) -> None:
-        """Blocking. Everything that can be in the way is told in Slack; the log has it without what
-        was written.
+        """Act on a press; blocking. Every obstacle is reported in Slack; the log has it without the
+        person's own text.
         """
         try:
             if self._approvers and press.user not in self._approvers:
@@ -100,8 +100,8 @@ class Desk:
         return self._replies.say("approved" if answer.approved else "rejected", **values)
 
     def _roll_back(self, press: Press) -> str:
-        """A button that is older than the champion does nothing: it would take the crown from
-        another version than the one it names.
+        """Start a rollback. A button older than the champion does nothing: it would take the crown
+        from a version that it does not name.
         """
         crowned = self._service.registry.champion(press.use_case)
         if crowned is None or crowned.version != press.from_version:
@@ -145,7 +145,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
 
     @app.post(PATH, tags=["operation"], openapi_extra=_DOCUMENT, response_class=Response)
     async def press(request: Request) -> Response:
-        """Slack says that somebody pressed a button. Signed with the app's signing secret; each
+        """Slack reports that somebody pressed a button. Signed with the app's signing secret; each
         call counts once.
         """
         if signatures is None:

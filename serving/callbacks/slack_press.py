@@ -1,8 +1,7 @@
-"""What Slack sends when a button is pressed, as far as it matters here
+"""The parts of Slack's call for a pressed button that matter here
 (https://docs.slack.dev/reference/interaction-payloads/block_actions-payload).
 
-The values of the buttons are those that ``tasks/messages/announcements.py`` gives them.
-"""
+``tasks/messages/announcements.py`` sets the values of the buttons."""
 
 import hashlib
 from dataclasses import dataclass
@@ -84,7 +83,7 @@ class _Rollback(msgspec.Struct, rename={"from_version": "from"}):
     version: Annotated[str, Meta(pattern=VERSION)] | None = None
 
 
-# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
+# Made now, by one thread: msgspec ends the process if two threads meet a type for the first time
 # (docs/decisions/0012-hot-path.md).
 _CALL = msgspec.json.Decoder(_Call)
 _APPROVAL = msgspec.json.Decoder(_Approval)
@@ -92,11 +91,11 @@ _ROLLBACK = msgspec.json.Decoder(_Rollback)
 
 
 def read_press(body: bytes) -> Press | None:
-    """Decode the form with its field ``payload``. ``None`` for what is no button of ours: links and
-    menus are told as well.
+    """Decode the form with its field ``payload``. ``None`` for other elements: Slack reports links
+    and menus too.
 
-    Raises ``MalformedBody`` for no such form or no JSON, ``InputError`` for content that is not as
-    Slack or Laurel writes it."""
+    Raises ``MalformedBody`` for another form or invalid JSON, ``InputError`` for content that
+    differs from Slack's or Laurel's."""
     try:
         (payload,) = parse_qs(body.decode(), strict_parsing=True, max_num_fields=_MOST_FIELDS)[
             "payload"
@@ -142,6 +141,6 @@ def _press(call: _Call, pressed: _Action) -> Press:
 
 
 def _read_reason(state: _State | None) -> str:
-    """What stands in the message's own field for the reason, where it has one."""
+    """The text in the message's own field for the reason; empty if there is none."""
     blocks = state.values.values() if state else ()
     return next((block[_WHY].value or "" for block in blocks if _WHY in block), "")

@@ -1,4 +1,4 @@
-"""What the one who pressed a button is told, and nobody else: an ephemeral message through the
+"""Replies to the person who pressed a button, and to nobody else: an ephemeral message through the
 call's own ``response_url``.
 """
 
@@ -78,8 +78,8 @@ logger = logging.getLogger(__name__)
 
 
 class Replies:
-    """Sends to Slack alone, whatever address a call names; where ``slack_api_url`` is another
-    server, a test's, to that one alone.
+    """Sends to Slack alone, whatever address a call names; if ``slack_api_url`` is another server,
+    such as a test's, to that one alone.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -92,7 +92,7 @@ class Replies:
         )
 
     def refused(self, error: Exception) -> str:
-        """Why nothing was done."""
+        """The reply that says why nothing was done."""
         name = (
             error.code
             if isinstance(error, Refused) and error.code in WORDS
@@ -101,8 +101,8 @@ class Replies:
         return self.say(name, error=str(error))
 
     def send(self, response_url: str, text: str) -> None:
-        """Blocking. What cannot be sent is logged, without the address: whoever knows it may write
-        in the channel.
+        """Send a reply; blocking. A failure is logged without the address: anyone who knows it may
+        write in the channel.
         """
         import httpx
 
@@ -126,7 +126,7 @@ class Replies:
 
 
 def _origin(url: str) -> str:
-    """Scheme, host and port; empty for an address that is none, or that names a user."""
+    """Scheme, host and port; empty for an invalid address, or one that names a user."""
     try:
         parts = urlsplit(url)
         return (

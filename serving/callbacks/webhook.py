@@ -1,9 +1,9 @@
-"""MLflow's webhook: a reason to look at the aliases now, and never something to believe.
+"""MLflow's webhook: a reason to check the aliases now, and never a source of facts.
 
 MLflow signs each call as the Standard Webhooks do: ``X-MLflow-Signature: v1,<base64 of
 HMAC-SHA256>`` over delivery id, timestamp and body, joined by dots (mlflow/webhooks/delivery.py). A
-call that is old, or was seen before by any worker, is refused. What a call says does not matter:
-each worker asks the registry who the champion is."""
+call that is old, or that any worker has accepted before, is refused. The content of a call does not
+matter: each worker asks the registry for the champion."""
 
 import base64
 
@@ -34,7 +34,7 @@ _MLFLOW = Caller(
 
 
 def deliveries_of(settings: Settings) -> Signatures | None:
-    """``None`` where the settings have no secret of MLflow's."""
+    """``None`` if the settings have no webhook secret."""
     return Signatures.of(
         _MLFLOW, settings.serving_webhook_secret, folder_of(settings) / "deliveries"
     )
@@ -45,7 +45,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
 
     @app.post(PATH, tags=["operation"])
     async def mlflow(request: Request) -> Response:
-        """MLflow says that an alias has moved: every worker looks at the registry now. Signed with
+        """MLflow reports that an alias has moved: every worker checks the registry now. Signed with
         the webhook's secret.
         """
         if deliveries is None:

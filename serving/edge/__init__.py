@@ -1,1 +1,1 @@
-"""What holds for every request."""
+"""Rules that every request passes."""

@@ -1,8 +1,8 @@
-"""One line of JSON for each request on standard output: who asked what, with what outcome. Never a
-feature, never a key.
+"""One line of JSON for each request on standard output: who sent which request, and the outcome.
+Never a feature, never a key.
 
-Lines are gathered and written by a thread: a reader of standard output that is slow must not hold
-up answers. What cannot be written soon is dropped and counted."""
+A thread writes the lines, so that a slow reader of standard output does not hold up answers. Lines
+beyond the backlog are dropped and counted."""
 
 import threading
 import time
@@ -49,7 +49,7 @@ class AccessLog:
         self._thread.start()
 
     def stop(self) -> None:
-        """Write what is left, as long as somebody reads it."""
+        """Write the lines that are left, as long as somebody reads them."""
         self._stopping.set()
         self._thread.join(2.0)
 
@@ -64,7 +64,7 @@ class AccessLog:
         key: str = "",
         client: str = "",
     ) -> None:
-        """Keep a request that ends now."""
+        """Log a request that ends now."""
         if self._requests == "off" or (self._requests == "errors" and status < 400):
             return
         if len(self._entries) >= _MOST_LINES:

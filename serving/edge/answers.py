@@ -1,4 +1,4 @@
-"""Answers: the constant head of those on the hot path, and JSON for the others."""
+"""Answers: the constant head of answers on the hot path, and JSON for the others."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -19,8 +19,8 @@ def json_response(
 
 
 class _Heads:
-    """The constant part of answers on the hot path: made again when uvicorn's ``Date`` changes,
-    once a second.
+    """The constant part of answers on the hot path; rebuilt when uvicorn's ``Date`` changes, once a
+    second.
     """
 
     def __init__(self) -> None:

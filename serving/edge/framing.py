@@ -1,10 +1,9 @@
-"""Where a request begins and ends, and what is refused because two programs could read it in two
-ways.
+"""Where a request begins and ends. A request that two programs could read in two ways is refused.
 
-A proxy in front of the service must see the same requests in a connection as the service does: a
-body that one of them reads as a request is answered to another caller (request smuggling). The
-parser (llhttp) refuses most of what is ambiguous. What it lets pass or treats as special is here:
-upgrades, tunnels, codings of transfer, old versions, two names of one server."""
+A proxy in front of the service must see the same requests in a connection as the service does: if
+only one of them reads a body as a request, its answer goes to another caller (request smuggling).
+The parser (llhttp) refuses most ambiguous requests. This module checks the rest: upgrades, tunnels,
+transfer codings, old versions, two names for one server."""
 
 import re
 
@@ -17,10 +16,9 @@ _VERSIONS = frozenset(("1.0", "1.1"))
 
 
 def check_head(method: bytes, target: bytes, version: str, headers: Headers) -> bytes:
-    """The target without the server's name. Header names come in lower case.
+    """Return the target without the server's name. Header names come in lower case.
 
-    Raises ``Refused``: the connection must be closed then, whatever follows in it.
-    """
+    Raises ``Refused``: then close the connection, whatever follows in it."""
     if method == b"CONNECT":
         raise Refused(405, "method_not_allowed", "This server is not a proxy: it opens no tunnels.")
     if version not in _VERSIONS:
@@ -42,8 +40,8 @@ def check_head(method: bytes, target: bytes, version: str, headers: Headers) -> 
 
 
 def strip_prefix(target: bytes, prefix: bytes) -> bytes:
-    """``target`` as the service knows it, where a proxy has the service below ``prefix`` and leaves
-    that in place.
+    """Return ``target`` without ``prefix``, for a proxy that serves the service below a path and
+    keeps the path.
     """
     rest = target[len(prefix) :]
     if not prefix or not target.startswith(prefix) or rest[:1] not in (b"", b"/", b"?"):
@@ -52,8 +50,8 @@ def strip_prefix(target: bytes, prefix: bytes) -> bytes:
 
 
 def without_upgrade(method: bytes, target: bytes, version: str, headers: Headers) -> bytes:
-    """The same request's head without its wish for another protocol: there is none here to upgrade
-    to (RFC 9110, 7.8).
+    """Return the request's head without its wish for another protocol: there is none to upgrade to
+    (RFC 9110, 7.8).
     """
     lines = [b"%b %b HTTP/%b" % (method, target, version.encode())]
     for name, value in headers:
@@ -66,8 +64,8 @@ def without_upgrade(method: bytes, target: bytes, version: str, headers: Headers
 
 
 def _path_of(method: bytes, target: bytes, hosts: list[bytes]) -> bytes:
-    """A target that names its server (RFC 9112, 3.2.2) must name the one that ``Host`` names: rules
-    are about ``Host``.
+    """Return the path of a target that names its server (RFC 9112, 3.2.2); it must be the server
+    that ``Host`` names, because the rules check ``Host``.
     """
     if target == b"*" and method == b"OPTIONS":
         return target

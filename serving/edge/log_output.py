@@ -1,8 +1,8 @@
-"""Lines on standard output and standard error, written so that a reader who does not read holds up
-neither an answer nor the end.
+"""Lines on standard output and standard error, written so that a reader who stops reading holds up
+neither an answer nor the end of the process.
 
-A pipe that is full blocks whoever writes to it. So only threads write, which the process ends with
-or without; never by way of ``sys.stdout``, which Python flushes at its end and would wait for."""
+A full pipe blocks its writer. So only daemon threads write, and the process ends without waiting
+for them; they never use ``sys.stdout``, which Python flushes at its end and would wait for."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ _END_SECONDS = 2.0
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Raises ``OSError`` where the reader is gone."""
+    """Write all of ``data``. Raises ``OSError`` if the reader is gone."""
     rest = memoryview(data)
     while rest:
         try:
@@ -49,7 +49,7 @@ class LogHandler(logging.Handler):
         self._waiting.set()
 
     def close(self) -> None:
-        """Write what is left, as long as somebody reads it."""
+        """Write the lines that are left, as long as somebody reads them."""
         self._ending = True
         self._waiting.set()
         self._thread.join(_END_SECONDS)
@@ -68,7 +68,7 @@ class LogHandler(logging.Handler):
 
 
 def begin_log() -> None:
-    """Let all loggers of this process write to standard error, from INFO on."""
+    """Send all loggers of this process to standard error, from INFO on."""
     sys.stderr.flush()
     handler = LogHandler()
     logging.basicConfig(

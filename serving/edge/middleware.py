@@ -1,5 +1,5 @@
-"""What holds for every request that is not on the hot path: an id, admission, security headers,
-errors in one shape, a count and a line in the access log.
+"""Rules for every request off the hot path: an id, admission, security headers, errors in one
+shape, a count and a line in the access log.
 """
 
 import time
@@ -36,8 +36,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         method = scope["method"]
-        # What GET answers, HEAD does, without the body: that uvicorn leaves out, by a scope of its
-        # own.
+        # HEAD is answered like GET; uvicorn leaves out the body, by a scope of its own.
         scope = {**scope, "method": "GET" if method == "HEAD" else method}
         scope["laurel.request_id"] = request_id = (
             find_request_id(scope["headers"]) or self._ids.take()
@@ -62,7 +61,7 @@ class Edge:
                 )
                 return
             await self._app(scope, receive, send_complete)
-        except Exception as error:  # noqa: BLE001 - the last place that can tell the caller; ``classify`` logs it whole
+        except Exception as error:  # noqa: BLE001 - the last place that can answer; ``classify`` logs it whole
             if started:
                 raise
             await json_response(*classify(error, scope["path"], request_id))(

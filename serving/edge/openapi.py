@@ -1,8 +1,8 @@
-"""The OpenAPI document: FastAPI's, with the bodies that msgspec decodes, and the champions' own
-schemas and examples in it.
+"""The OpenAPI document: FastAPI's, with the bodies that msgspec decodes and the champions' own
+schemas and examples.
 
-``/v1/{use_case}/predict`` stands there once for each use case that has a champion, with the row
-that its package wants, and it changes with the champion."""
+``/v1/{use_case}/predict`` appears once for each use case with a champion, with the row of its
+package, and changes with the champion."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -109,7 +109,7 @@ def _answers(*statuses: int) -> dict[str, Any]:
 
 
 def prediction_schema(outputs: Sequence[Output]) -> dict[str, Any]:
-    """What an answer says of a row."""
+    """Return the schema of one row's answer."""
     return _object(
         ["id", *(output.name for output in outputs)],
         id=_ID,
@@ -255,7 +255,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 
 
 def row_schema(champion: Champion) -> dict[str, Any]:
-    """What a row of this champion must be."""
+    """Return the schema of this champion's rows."""
     manifest = champion.package.manifest
     properties = {feature.name: _value(feature) for feature in manifest.features}
     properties[manifest.event_time] = _LOCAL | {"type": ["string", "null"]}
@@ -282,7 +282,7 @@ def _value(feature: Feature) -> dict[str, Any]:
 
 
 def make_document(app: FastAPI, champions: Mapping[str, Champion | None]) -> dict[str, Any]:
-    """The document as it is now. Use cases without a champion keep to the general path."""
+    """Return the current document. Use cases without a champion share the general path."""
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )

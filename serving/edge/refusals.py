@@ -63,11 +63,10 @@ logger = logging.getLogger(__name__)
 def classify(
     error: Exception, path: str, request_id: bytes
 ) -> tuple[dict[str, Any], int, dict[str, str]]:
-    """Content, status and headers that tell ``error`` to the caller; what only the operator may
-    know goes to the log.
+    """Return content, status and headers that report ``error`` to the caller; details for the
+    operator go to the log.
 
-    ``path`` is as the caller wrote it, or as much of it as came.
-    """
+    ``path`` is as the caller wrote it, or as much of it as arrived."""
     status, code, headers = _place(error)
     message = str(error)
     if status == 500:
@@ -109,7 +108,7 @@ def classify(
 
 
 def error_answer(error: Exception, path: str, request_id: bytes) -> tuple[int, bytes, bytes]:
-    """For the hot path: status, body, and the headers as they go out."""
+    """Return status, body and raw headers for the hot path."""
     content, status, headers = classify(error, path, request_id)
     return (
         status,
@@ -119,8 +118,8 @@ def error_answer(error: Exception, path: str, request_id: bytes) -> tuple[int, b
 
 
 def error_response(error: Exception, request: Request) -> Response:
-    """For a route."""
-    # Not ``request.url``: that is made of the Host header too.
+    """Return the response of a route."""
+    # Not ``request.url``, which also depends on the Host header.
     content, status, headers = classify(
         error, request.scope["path"], request.scope.get("laurel.request_id", b"")
     )
@@ -128,9 +127,7 @@ def error_response(error: Exception, request: Request) -> Response:
 
 
 def add_error_answers(app: FastAPI) -> None:
-    """No answer of the service holds a stack trace, and each has the shape that its path asks
-    for.
-    """
+    """Give every error answer the shape that its path requires, and never a stack trace."""
 
     async def refused(request: Request, error: Exception) -> Response:
         return error_response(error, request)

@@ -1,4 +1,4 @@
-"""What is read of a request: its id, its body, its media type and its flags."""
+"""The parts of a request that routes read: its id, its body, its media type and its flags."""
 
 import asyncio
 import re
@@ -11,7 +11,7 @@ from serving.formats.encodings import STEP_BYTES, Gunzip, check_charset, is_comp
 
 Headers = list[tuple[bytes, bytes]]
 
-# A larger body is joined on a thread: its memory is new, and to touch it takes milliseconds.
+# A larger body is joined on a thread: touching its new memory takes milliseconds.
 LARGE_BODY_BYTES = 1 << 20
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
@@ -19,15 +19,15 @@ _PROBES = frozenset((b"/health", b"/ready", b"/ping"))
 
 
 def is_probe(method: bytes, target: bytes) -> bool:
-    """Whether a request asks only whether the service is well: it is answered when there is room
-    for nothing else.
+    """Whether a request only asks for the service's health: it is answered even without room for
+    others.
     """
     path = target.partition(b"?")[0]
     return method in (b"GET", b"HEAD") and (path in _PROBES or path.startswith(b"/v2/health/"))
 
 
 class RequestIds:
-    """Ids for callers that bring none: a random part of the process, and a count."""
+    """Ids for requests without one: a random part for the process, and a count."""
 
     def __init__(self) -> None:
         self._prefix = f"{secrets.token_hex(6)}-".encode()
@@ -39,7 +39,7 @@ class RequestIds:
 
 
 def find_request_id(headers: Headers) -> bytes | None:
-    """The caller's own ``X-Request-Id``, where it is fit to stand in logs."""
+    """The caller's own ``X-Request-Id``, if it is safe to log."""
     for name, value in headers:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return value
@@ -47,8 +47,8 @@ def find_request_id(headers: Headers) -> bytes | None:
 
 
 class Budget:
-    """Bytes of request bodies that the process holds at a time: large ones must not add up to more
-    than its memory.
+    """Bytes of request bodies that the process may hold: large bodies together must fit into its
+    memory.
     """
 
     _SMALL = 64 * 1024
@@ -73,11 +73,10 @@ class Budget:
 
 
 async def read_body(request: Request) -> bytes:
-    """The body, unpacked and unread. Raises ``Refused`` for its coding or its size, ``Overloaded``
-    where too many are large.
+    """Return the body, unpacked but not parsed. Raises ``Refused`` for its coding or its size,
+    ``Overloaded`` for too many large bodies.
 
-    What counts is the size of what it holds, not of what was sent.
-    """
+    The limit applies to the unpacked size, not to the bytes sent."""
     service = request.app.state.service
     limit, budget = service.max_body_bytes, service.budget
     check_charset(request.headers.get("content-type", ""))
@@ -119,9 +118,7 @@ async def read_body(request: Request) -> bytes:
 
 
 def read_content_type(request: Request) -> str:
-    """The body's media type in lower case, without parameters; JSON where the caller says
-    nothing.
-    """
+    """The body's media type in lower case, without parameters; JSON if the caller names none."""
     return request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
 
 

@@ -1,7 +1,7 @@
-"""What each answer tells a browser not to do with it. Names and values as in
+"""The headers that restrict what a browser may do with an answer. Names and values as in
 https://owasp.org/www-project-secure-headers/.
 
-``Strict-Transport-Security`` is not among them: it belongs to whoever ends TLS in front of the
+``Strict-Transport-Security`` is missing: it belongs to the server that ends TLS in front of the
 service."""
 
 import base64
@@ -27,9 +27,9 @@ _DOCUMENT: Headers = [
     ("X-Frame-Options", "DENY"),
 ]
 
-# A drift report is a document with scripts that others wrote, about data that others sent. Its
-# origin is its own: it can neither read the service nor ask it anything, and "default-src 'none'"
-# lets it load nothing and tell nobody.
+# A drift report holds scripts that others wrote, about data that others sent. It has an origin of
+# its own: it can neither read the service nor call it, and "default-src 'none'" lets it load
+# nothing and send nothing.
 REPORT_HEADERS: Headers = [
     *_DOCUMENT,
     ("Cache-Control", "private, no-store"),
@@ -43,10 +43,10 @@ REPORT_HEADERS: Headers = [
 
 
 def page_headers(html: str) -> Headers:
-    """For a page of ours: only the scripts and styles that stand in ``html`` run, told by their
-    SHA-256.
+    """Headers for a page of ours: only the scripts and styles within ``html`` run, identified by
+    their SHA-256.
 
-    Raises ``ValueError`` where the page has what these headers forbid: a script from elsewhere, an
+    Raises ``ValueError`` if the page has content that these headers forbid: an external script, an
     ``on...`` or ``style`` attribute."""
     inline = _Inline()
     inline.feed(html)
@@ -82,9 +82,7 @@ def _sources(directive: str, blocks: list[str]) -> str:
 
 
 class _Inline(HTMLParser):
-    """Collects what stands between ``<script>`` and ``</script>``, ``<style>`` and ``</style>``, to
-    the letter.
-    """
+    """Collects the exact content of each ``<script>`` and ``<style>``."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=False)

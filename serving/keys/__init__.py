@@ -1,1 +1,1 @@
-"""Who may call."""
+"""Admission: who may call."""

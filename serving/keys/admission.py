@@ -1,16 +1,16 @@
-"""Who is let in, asked once for each request before anything else is done for it: keys, web pages
-of others, names of others.
+"""Admission, checked once for each request before anything else: keys, foreign web pages, foreign
+host names.
 
-On loopback no key is asked for, and every web page that a developer has open can send requests to
-loopback. Two rules keep them out. A page of another origin changes nothing: browsers say where a
+On loopback no key is required, and every web page that a developer has open can send requests to
+loopback. Two rules keep them out. A page of another origin changes nothing: browsers report where a
 request comes from in ``Sec-Fetch-Site`` and ``Origin`` (the algorithm is that of Go's
 ``http.CrossOriginProtection``, https://words.filippo.io/csrf/). And a page whose own name was made
-to point to 127.0.0.1 (DNS rebinding) still sends that name as ``Host``, which is none that the
-service answers to.
+to point to 127.0.0.1 (DNS rebinding) still sends that name as ``Host``, to which the service does
+not answer.
 
-Two more keep out whoever comes through a proxy on this machine: the process that connected must
-belong to the service's own user (``serving/keys/peers.py``), and nothing in the request may say
-that it was forwarded (``serving/keys/proxies.py``)."""
+Two more rules keep out callers that come through a proxy on this machine: the process that
+connected must belong to the service's own user (``serving/keys/peers.py``), and no header of the
+request may show that it was forwarded (``serving/keys/proxies.py``)."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -29,16 +29,12 @@ _SETTINGS = (
 
 
 def keys_needed(host: str, required: bool) -> bool:
-    """Whether callers must have keys: where it is ``required``, and wherever others than this
-    machine can reach ``host``.
-    """
+    """Whether callers need keys: if ``required``, or if other machines can reach ``host``."""
     return required or not is_loopback(host)
 
 
 def keys_of(settings: Settings, *, may_lack: bool = False) -> Keys:
-    """The keys that these settings ask for, not read yet. ``may_lack``: the service starts without
-    any.
-    """
+    """The keys for these settings, not read yet. ``may_lack``: the service starts without any."""
     own = settings.serving_key.get_secret_value() if settings.serving_key else None
     needed = keys_needed(settings.host, settings.serving_require_keys)
     return Keys(settings.serving_keys_path, needed, own or None, may_lack=may_lack)
@@ -71,8 +67,8 @@ class Admission:
         version: str = "1.1",
         foreign: bool = False,
     ) -> str:
-        """The name of the key that sent this; empty where none is needed. ``scope`` is empty where
-        anybody is welcome.
+        """Return the name of the request's key; empty if none is required. ``scope`` is empty if
+        anybody may call.
 
         Header names come in lower case. ``foreign``: another user of this machine connected. Raises
         ``Unauthorized``, ``Forbidden``."""

@@ -1,4 +1,4 @@
-"""``python -m serving.keys``: make, list, remove and rotate API keys. A service that runs takes
+"""``python -m serving.keys``: make, list, remove and rotate API keys. A running service applies
 changes within a second or two.
 
     python -m serving.keys add web --scope predict --scope feedback --days 90
@@ -6,8 +6,8 @@ changes within a second or two.
     python -m serving.keys rotate web --keep-hours 24
     python -m serving.keys remove web
 
-A new key is all that is written to standard output, so that it can be piped to where it is kept;
-the rest goes to standard error."""
+Only a new key goes to standard output, so that it can be piped to its store; the rest goes to
+standard error."""
 
 import argparse
 import sys
@@ -161,7 +161,7 @@ def _list(path: Path, _: argparse.Namespace) -> None:
 def _key(
     name: str, scopes: Sequence[str], key: str, now: datetime, lifetime: timedelta | None
 ) -> Key:
-    """Checked as the service will check it. Raises ``KeysError``."""
+    """Make a key, checked as the service will check it. Raises ``KeysError``."""
     try:
         return msgspec.convert(
             {

@@ -5,8 +5,8 @@ a key.
         "2026-11-21T04:00:00Z", "expires": "2027-02-19T04:00:00Z"}]
 
 A key is ``laurel_`` and 43 random characters, 256 bits. A plain SHA-256 of it is enough: slow
-hashes and salts protect passwords, which people choose and others can guess; nobody guesses 256
-random bits, however fast the hash."""
+hashes and salts protect passwords, which people choose and others can guess; nobody can guess 256
+random bits, however fast the hash is."""
 
 import fcntl
 import hashlib
@@ -27,9 +27,8 @@ PREFIX = "laurel_"
 KEY_LENGTH = len(PREFIX) + 43
 SCOPES = ("predict", "feedback", "operate", "decide")
 
-# Whoever may write the file may let himself in, so that is the owner's alone. A group may read it:
-# orchestrators mount secrets so for a service that is not root, and what is read there opens
-# nothing.
+# Anyone who can write the file can let himself in, so only the owner may. A group may read it:
+# orchestrators mount secrets that way for a service that is not root, and the digests open nothing.
 _FORBIDDEN_MODE = stat.S_IWGRP | stat.S_IXGRP | stat.S_IRWXO
 
 Scope = Literal["predict", "feedback", "operate", "decide"]
@@ -58,7 +57,7 @@ _DECODER = msgspec.json.Decoder(list[Key])
 
 
 def make_key() -> str:
-    """A new key: to be shown once, and kept by whoever uses it."""
+    """Return a new key, to be shown once and stored by its user."""
     return PREFIX + secrets.token_urlsafe(32)
 
 
@@ -71,8 +70,8 @@ def stamp_of(status: os.stat_result) -> Stamp:
 
 
 def read_keys(path: Path) -> tuple[list[Key], Stamp]:
-    """The keys, and which state of the file they are of. Raises ``KeysError`` for a file that is
-    missing, broken, or open to others.
+    """Return the keys and the stamp of the file. Raises ``KeysError`` for a file that is missing,
+    broken, or open to others.
     """
     try:
         with path.open("rb") as file:
@@ -93,11 +92,10 @@ def read_keys(path: Path) -> tuple[list[Key], Stamp]:
 
 
 def change_keys(path: Path, edit: Callable[[list[Key]], list[Key]]) -> list[Key]:
-    """Replace the keys by what ``edit`` makes of them: whole or not at all, and one change after
-    the other.
+    """Replace the keys by the result of ``edit``: whole or not at all, and one change after the
+    other.
 
-    A missing file counts as one without keys. Raises ``KeysError``.
-    """
+    A missing file counts as one without keys. Raises ``KeysError``."""
     path = path.resolve()  # a link stays a link
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -113,8 +111,8 @@ def change_keys(path: Path, edit: Callable[[list[Key]], list[Key]]) -> list[Key]
 
 
 def _write_private(path: Path, data: bytes) -> None:
-    """Readable by its owner alone from its first byte on, and on the disk before it takes the old
-    one's place.
+    """Write a file that only its owner can read from its first byte on, and sync it before it
+    replaces the old one.
     """
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:

@@ -2,13 +2,13 @@
 
     python -m serving.keys add web --scope predict     (``serving/keys/command.py``)
 
-Beside the keys of the file there may be one of the service's own environment
-(``LAUREL_SERVING_KEY``), good for everything: containers that are given secrets by their
-environment need no file.
+Beside the keys of the file there may be one from the service's own environment
+(``LAUREL_SERVING_KEY``), valid for everything: containers that get secrets from their environment
+need no file.
 
-A check costs about a microsecond: one SHA-256 of what was sent, and comparisons in constant time
-with the few digests that begin with the same byte. There is deliberately no cache by what was sent.
-It would save a third of that, keep keys themselves in memory for as long as the process lives, and
+A check costs about a microsecond: one SHA-256 of the key sent, and comparisons in constant time
+with the few digests that begin with the same byte. There is deliberately no cache by key: it would
+save a third of that, but keep the keys themselves in memory for the life of the process, and
 compare them byte by byte."""
 
 import hashlib
@@ -43,11 +43,11 @@ class _LoadedKey:
 
 
 class Keys:
-    """The keys of one service. Where none is ``required``, the file is never looked at and
-    everybody may do everything.
+    """The keys of one service. If none is ``required``, the file is never read and everybody may do
+    everything.
 
-    ``own`` is the key of the service's environment. ``may_lack``: the service is of use to those
-    who have no key, and starts without any."""
+    ``own`` is the key from the service's environment. ``may_lack``: the service is useful without
+    keys, and starts without any."""
 
     def __init__(
         self, path: Path, required: bool, own: str | None = None, *, may_lack: bool = False
@@ -72,8 +72,8 @@ class Keys:
         self._keys_by_byte: dict[int, tuple[_LoadedKey, ...]] = _by_first_byte(self._own)
 
     def load(self, where: str = "loopback") -> None:
-        """Read the keys before the service begins to listen (``where``). Raises ``KeysError`` where
-        no caller could have a good one.
+        """Read the keys before the service listens on ``where``. Raises ``KeysError`` if no caller
+        could have a valid key.
         """
         if not self.required:
             return
@@ -98,8 +98,8 @@ class Keys:
         self._take(keys)
 
     def reload(self) -> None:
-        """Read the file again if it changed. One that is broken or gone is told, and the keys that
-        were read before stay.
+        """Read the file again if it changed. If it is broken or missing, log it and keep the keys
+        that were read before.
         """
         if not self.required:
             return
@@ -125,11 +125,10 @@ class Keys:
         return self.identify(dict(headers), scope)
 
     def identify(self, headers: Mapping[bytes, bytes], scope: str) -> str:
-        """The name of the key that allows ``scope`` (empty: anybody may); empty where none is asked
-        for.
+        """Return the name of the key that allows ``scope`` (empty: anybody may); empty if none is
+        required.
 
-        Raises ``Unauthorized`` without a key that is good now, ``Forbidden`` where it has other
-        scopes."""
+        Raises ``Unauthorized`` without a valid key, ``Forbidden`` if the key has other scopes."""
         if not scope or not self.required:
             return ""
         presented = _presented_key(headers)
@@ -157,14 +156,14 @@ class Keys:
         return match.name
 
     def _take(self, keys: Iterable[Key]) -> None:
-        """What the file says of a key goes before what the environment does: of two that match, the
+        """Use these keys. The file's entry comes after the environment's: of two that match, the
         later one counts.
         """
         self._had_file = True
         self._keys_by_byte = _by_first_byte([*self._own, *map(_load, keys)])
 
     def _stay(self, stamp: Stamp | None, why: str) -> None:
-        """Once for each state of the file, not each time that it is looked at."""
+        """Keep the keys; log once for each state of the file, not at each look."""
         if stamp is not None or self._stamp is not None:
             logger.error("keys unchanged path=%s: %s", self._path, why)
         self._stamp = stamp
@@ -191,9 +190,7 @@ def _load(key: Key) -> _LoadedKey:
 
 
 def _by_first_byte(keys: Iterable[_LoadedKey]) -> dict[int, tuple[_LoadedKey, ...]]:
-    """Two keys seldom share their digest's first byte, so a check does not grow with their
-    number.
-    """
+    """Two digests seldom share their first byte, so a check does not slow down with more keys."""
     by_digest: dict[int, tuple[_LoadedKey, ...]] = {}
     for key in keys:
         by_digest[key.digest[0]] = (*by_digest.get(key.digest[0], ()), key)

@@ -1,5 +1,5 @@
-"""Whose process is at the other end of a connection on this machine: the kernel knows, and no
-caller can say otherwise.
+"""Which user's process is at the other end of a connection on this machine: the kernel knows, and
+no caller can fake it.
 
 Linux answers for one pair of addresses over netlink (``sock_diag(7)``), to anybody, in some ten
 microseconds."""
@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 
 
 class Peers:
-    """Tells own callers from those of other users of the machine. One for each process; its socket
-    lives as long.
+    """Tells the service's own user from other users of the machine. One for each process; its
+    socket lives as long.
     """
 
     def __init__(self) -> None:
@@ -44,9 +44,7 @@ class Peers:
             logger.warning("this system does not tell which user a caller belongs to: %s", error)
 
     def is_own(self, caller: Address, here: Address) -> bool:
-        """Whether the process that connected is of the service's own user, or root's; true where
-        the system does not tell.
-        """
+        """Whether the service's own user or root connected; true if the system does not tell."""
         if self._netlink is None:
             return True
         try:
@@ -61,8 +59,8 @@ class Peers:
             self._netlink = None
 
     def _find_user(self, caller: Address, here: Address) -> int | None:
-        """The user of the socket that is bound to ``caller`` and connected to ``here``; ``None``
-        where no process holds it.
+        """The user of the socket that is bound to ``caller`` and connected to ``here``; ``None`` if
+        no process has it.
         """
         assert self._netlink is not None
         family = socket.AF_INET6 if ":" in caller[0] else socket.AF_INET

@@ -1,8 +1,8 @@
-"""What a proxy in front of the service may say, and what tells that there is one.
+"""Headers of a proxy in front of the service, and signs that there is one.
 
-Nothing that a request says of its way here is believed of itself: any caller can write any header.
+No header is trusted by itself, because any caller can write any header.
 ``LAUREL_SERVING_TRUSTED_PROXIES`` names the networks of the proxies whose ``X-Forwarded-For`` is
-believed."""
+trusted."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 Headers = Iterable[tuple[bytes, bytes]]
 IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# What proxies, tunnels and content networks add: one of them is enough.
+# Headers that proxies, tunnels and content networks add: one of them is enough.
 _MARKS = (
     *(
         b"x-forwarded",
@@ -35,7 +35,7 @@ _MARKS = (
 )
 
 
-# What callers send themselves: to look a name up here costs less than to compare it with all marks.
+# Headers that callers send themselves: a look-up here costs less than a comparison with all marks.
 _ORDINARY = frozenset(
     (
         b"host",
@@ -51,11 +51,11 @@ _ORDINARY = frozenset(
 
 
 def is_forwarded(names: Iterable[bytes], version: str, connection: bytes) -> bool:
-    """Whether a request came through a proxy, as far as it tells.
+    """Whether a request shows that it came through a proxy.
 
-    ``names`` are its headers' in lower case. A proxy that adds none is told by its version where it
-    is nginx with ``proxy_pass`` alone (before 1.29.7): HTTP/1.0 that asks to close a connection,
-    which HTTP/1.0 does unasked."""
+    ``names`` are its headers' in lower case. nginx with ``proxy_pass`` alone (before 1.29.7) adds
+    none, and shows by its version: HTTP/1.0 with ``Connection: close``, which HTTP/1.0 does anyway.
+    """
     for name in names:
         if name not in _ORDINARY and name.startswith(_MARKS):
             return True
@@ -64,7 +64,7 @@ def is_forwarded(names: Iterable[bytes], version: str, connection: bytes) -> boo
 
 class TrustedProxies:
     """The proxies of ``networks``: addresses or networks separated by commas. Raises ``ValueError``
-    for others.
+    if invalid.
     """
 
     def __init__(self, networks: str) -> None:
@@ -80,16 +80,16 @@ class TrustedProxies:
             ) from error
 
     def trust(self, address: str) -> bool:
-        """Whether what ``address`` says of its callers is believed."""
+        """Whether ``address`` is a trusted proxy."""
         ip = _read_ip(address)
         return ip is not None and self._include(ip)
 
     def find_caller(self, headers: Headers, address: str) -> str:
-        """Who called the trusted proxy at ``address``: the last in ``X-Forwarded-For`` that is no
-        trusted proxy itself.
+        """Return the caller of the trusted proxy at ``address``: the last in ``X-Forwarded-For``
+        that is not a trusted proxy itself.
 
-        What stands before that one was written by a caller. Where it is no address, the proxy that
-        wrote it down stays."""
+        A caller wrote the entries before that one. If the entry is not an address, the proxy that
+        wrote it is the caller."""
         named = b",".join(value for name, value in headers if name == b"x-forwarded-for").decode(
             "latin-1"
         )
@@ -107,8 +107,8 @@ class TrustedProxies:
 
 
 def _read_ip(text: str) -> IP | None:
-    """An address as proxies write it: also with a port, in brackets, or IPv4 within IPv6. ``None``
-    for anything else.
+    """Parse an address as proxies write it: also with a port, in brackets, or IPv4 within IPv6.
+    ``None`` if invalid.
     """
     if text.startswith("["):
         text = text[1:].partition("]")[0]

@@ -17,8 +17,8 @@ _OPERATE = ("/metrics", "/drift", "/decisions", "/report", "/approvals")
 
 
 def scope_of(method: str, path: str) -> str:
-    """Which scope a key needs for a request; empty where none is needed. What is not named here
-    needs ``predict``.
+    """The scope that a key needs for a request; empty if none is needed. Unlisted paths need
+    ``predict``.
     """
     if (
         path in _OPEN
@@ -29,7 +29,7 @@ def scope_of(method: str, path: str) -> str:
     if path.endswith("/feedback"):
         return "feedback"
     if path.endswith("/rollback") or _is_answer(path):
-        return "decide"  # who may look, such as Prometheus, may not change who serves
+        return "decide"  # a reader such as Prometheus must not change the champion
     return "operate" if path.endswith(_OPERATE) else "predict"
 
 

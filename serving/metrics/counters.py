@@ -1,8 +1,8 @@
-"""What Prometheus scrapes at ``/metrics``. One ``Metrics`` for each process.
+"""Figures that Prometheus scrapes at ``/metrics``. One ``Metrics`` for each process.
 
 Requests are counted in plain integers on the event loop's thread: a prediction takes some 25 µs,
-and the client library's locks alone would add a tenth to it. Worker processes share what
-``snapshot`` gives, and each answers for all of them."""
+and the client library's locks alone would add a tenth to it. Worker processes share their
+``snapshot``, and each answers for all of them."""
 
 from bisect import bisect_left
 from collections import Counter as Tally
@@ -45,7 +45,7 @@ class Histogram:
 
 
 class RouteStats:
-    """Requests of one use case (empty: none) to one route, by status, and how long they took."""
+    """Requests of one use case (empty: none) to one route, by status, and their latency."""
 
     __slots__ = ("latency", "statuses")
 
@@ -59,10 +59,10 @@ class RouteStats:
 
 
 class Metrics:
-    """Counters of the service. ``use_case`` is empty where a request concerns none."""
+    """Counters of the service. ``use_case`` is empty for a request without one."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second series for each counter, that nobody plots
+        disable_created_metrics()  # a second series for each counter, which nobody plots
         self.routes: dict[tuple[str, str], RouteStats] = defaultdict(RouteStats)
         self.rows: Tally[str] = Tally()
         self.unknown_categories: Tally[tuple[str, str]] = Tally()
@@ -89,14 +89,14 @@ class Metrics:
         ProcessCollector(registry=self.registry)
 
     def crowned(self, use_case: str, version: str, recipe: str, *, swapped: bool) -> None:
-        """A champion begins to serve; ``swapped`` where another did until now."""
+        """A champion begins to serve; ``swapped`` if another served until now."""
         self.model.remove_by_labels({"use_case": use_case})
         self.model.labels(use_case, version, recipe).set(1)
         if swapped:
             self.swaps.labels(use_case).inc()
 
     def watch(self, families: Callable[[], Iterable[Metric]]) -> None:
-        """Ask for more figures at each scrape: of the queue, of the prediction log."""
+        """Collect more figures at each scrape: of the queue, of the prediction log."""
         self.registry.register(_Collector(families))
 
     def snapshot(self) -> list[Any]:

@@ -1,5 +1,5 @@
-"""The live figures of the page: how much comes in and how fast it is answered, over all workers and
-the last ten seconds.
+"""The live figures of the page: how many requests come in and how fast they are answered, over all
+workers and the last ten seconds.
 """
 
 import time
@@ -34,7 +34,7 @@ class Traffic:
         self._history: dict[str, deque[Flow]] = defaultdict(deque)
 
     def add(self, use_case: str, flows: Sequence[Flow]) -> None:
-        """Called each second with what every worker has counted so far."""
+        """Called each second with the counts of every worker so far."""
         past = self._history[use_case]
         past.append(sum_flows(flows))
         while len(past) > 1 and past[-1].at - past[0].at > _WINDOW_SECONDS:
@@ -61,7 +61,7 @@ class Traffic:
 
 
 def sum_flows(flows: Sequence[Flow]) -> Flow:
-    """Of all workers together."""
+    """The sum over all workers."""
     return Flow(
         max(flow.at for flow in flows),
         sum(flow.requests for flow in flows),
@@ -72,7 +72,7 @@ def sum_flows(flows: Sequence[Flow]) -> Flow:
 
 
 def flow_of(metrics: Metrics, use_case: str) -> Flow:
-    """What this process has counted so far of predictions and feedback."""
+    """This process's counts of predictions and feedback so far."""
     requests = errors = 0
     latency = [0] * (len(LATENCY_BOUNDS) + 1)
     for (name, route), stats in metrics.routes.items():

@@ -1,4 +1,4 @@
-"""The FastAPI application: HTTP and nothing else. What a route does is in
+"""The FastAPI application: HTTP and nothing else. The work of the routes is in
 ``serving/service/service.py``.
 """
 
@@ -30,11 +30,10 @@ from serving.service.siblings import snapshots
 
 
 def create_app(settings: Settings, open_path: str | None = None) -> FastAPI:
-    """The service's ASGI application. Starting it (lifespan) restores champions and begins to
-    watch; building it does no I/O.
+    """The service's ASGI application. Its lifespan restores champions and begins to watch; building
+    it does no I/O.
 
-    ``open_path`` asks nobody for a key.
-    """
+    ``open_path`` requires no key."""
     service = Service(settings, open_path)
 
     @asynccontextmanager
@@ -50,7 +49,7 @@ def create_app(settings: Settings, open_path: str | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        # a redirect would lead to whatever name the caller says that this is
+        # a redirect would lead to the host name that the caller sent
         redirect_slashes=False,
         responses=ERRORS,
         telemetry={
@@ -58,7 +57,7 @@ def create_app(settings: Settings, open_path: str | None = None) -> FastAPI:
             "metrics": False,
             "logs": False,
             "auto_configure": False,
-        },  # asked for at every request otherwise
+        },  # otherwise looked up at every request
     )
     app.state.service = service
     app.openapi = _document_of(app, service)  # type: ignore[method-assign]
@@ -86,8 +85,8 @@ def create_app(settings: Settings, open_path: str | None = None) -> FastAPI:
 
 
 def _document_of(app: FastAPI, service: Service) -> Callable[[], dict[str, Any]]:
-    """The OpenAPI document as it is now. It takes 20 ms to make and needs no key: it is made once
-    for each set of champions.
+    """The current OpenAPI document. It takes 20 ms to make and needs no key: it is made once for
+    each set of champions.
     """
     documents: dict[tuple[str | None, ...], dict[str, Any]] = {}
 

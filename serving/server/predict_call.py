@@ -11,7 +11,7 @@ from serving.service.service import HotRoute, Service
 
 
 class Asker(Protocol):
-    """The connection that a call came by."""
+    """The connection of a call."""
 
     service: Service
 
@@ -21,7 +21,7 @@ class Asker(Protocol):
 
 
 class _Nobody:
-    """Stands where uvicorn sets an event that a task would wait for."""
+    """Replaces the event on which uvicorn would wake a task."""
 
     def set(self) -> None: ...
 
@@ -30,8 +30,8 @@ _NOBODY = _Nobody()
 
 
 class PredictCall:
-    """One request on its way. To uvicorn it is a request-response cycle: it has the attributes that
-    uvicorn looks at.
+    """One request on the hot path. To uvicorn it is a request-response cycle: it has the attributes
+    that uvicorn reads.
     """
 
     __slots__ = (

@@ -1,15 +1,14 @@
 """The hot path: predictions answered inside uvicorn's HTTP protocol, before a task, a scope or a
-router is made for them.
+router exists for them.
 
-uvicorn parses the request as ever (httptools). ``POST /v1/{use_case}/predict`` with plain JSON
+uvicorn parses the request as usual (httptools). ``POST /v1/{use_case}/predict`` with plain JSON
 becomes a ``PredictCall``; the ``Scorer`` answers it at the end of the event loop's turn, and the
-answer is written to the socket. Everything else, and whatever is unusual about such a request (a
-query, another content type, chunks, HTTP/1.0), takes the way through ASGI, where FastAPI has a
-route of the same name and the same answers: ``serving/server/app.py``. What this saves is measured
-in docs/serving-performance.md.
+answer is written to the socket. All other requests, and unusual ones of this kind (a query, another
+content type, chunks, HTTP/1.0), go through ASGI, where FastAPI has a route of the same name with
+the same answers: ``serving/server/app.py``. docs/serving-performance.md has the measured gain.
 
-It also does what ASGI cannot: a caller that dawdles over its request, or does not read its answers,
-is let go. And it sees to it that what is a body for the caller is never a request here
+It also does what ASGI cannot: it closes the connection of a caller that dawdles over its request or
+does not read its answers. And it ensures that what is a body for the caller is never a request here
 (``serving/edge/framing.py``)."""
 
 import asyncio
@@ -29,7 +28,7 @@ from serving.server.predict_call import PredictCall
 from serving.service.service import Service
 
 _MOST_HEAD_BYTES = 64 * 1024
-_GZIP_BODY_BYTES = 16 * 1024  # the answer to a smaller body is hardly worth compressing
+_GZIP_BODY_BYTES = 16 * 1024  # a smaller answer is hardly worth compressing
 SPARE_CONNECTIONS = 64
 _SPARE_SECONDS = 1.0
 _NO_ROOM = "Too many connections. Try again later."
@@ -74,16 +73,16 @@ class PredictProtocol(HttpToolsProtocol):
                 self.service.budget.give(call.size)
                 self.service.account(
                     call, 499, 0, self.address_of(call.headers)
-                )  # the caller went away before its turn
+                )  # the caller left before its turn
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Head and trailers must end some time: the parser itself would gather them for ever.
+        """Parse data, and bound head and trailers: the parser itself would collect them for ever.
 
-        What began a request is not counted, what goes on with it is, unless it brings a piece of
+        The data that begins a request is not counted; further data is, unless it brings a piece of
         the body."""
         if self.refusal is not None:
-            return  # what follows a request that was refused is nobody's
+            return  # data after a refused request belongs to no request
         self.silent = self.receiving
         try:
             self.parser.feed_data(data)
@@ -106,8 +105,8 @@ class PredictProtocol(HttpToolsProtocol):
                     )
 
     def _go_on_without_upgrade(self, rest: bytes) -> None:
-        """The parser takes all that follows such a head for another protocol. Another parser reads
-        the head without, and the rest.
+        """The parser takes all that follows such a head for another protocol. A new parser reads
+        the head without the upgrade, and the rest.
         """
         head = without_upgrade(
             self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers
@@ -116,7 +115,7 @@ class PredictProtocol(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(
             lenient_data_after_close=True
-        )  # as uvicorn's: it is passed over
+        )  # as in uvicorn: it is ignored
         self.data_received(head)
         self.data_received(rest)
 
@@ -132,7 +131,7 @@ class PredictProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.in_head:
-            # trailers are no headers: what was admitted by its headers must not change them later
+            # trailers are not headers: a request admitted by its headers must not change them later
             return
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
@@ -156,7 +155,7 @@ class PredictProtocol(HttpToolsProtocol):
         try:
             call.key = self.service.admission.admit(
                 "POST", self.headers, "predict"
-            )  # a stranger's body takes no room
+            )  # the body of a stranger takes no room
             if not self.service.budget.take(size):
                 raise Overloaded("Too many large requests at once. Try again later.")
         except ServingError as error:
@@ -188,7 +187,7 @@ class PredictProtocol(HttpToolsProtocol):
         )
         call.body = call.pieces[0] if len(call.pieces) == 1 else b"".join(call.pieces)
         call.pieces = []
-        if not self.pipeline:  # else it waits its turn, and uvicorn starts it
+        if not self.pipeline:  # otherwise it waits its turn, and uvicorn starts it
             self._begin(call)
 
     def on_response_complete(self) -> None:
@@ -199,7 +198,7 @@ class PredictProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         self.since = time.perf_counter()
         super().pause_writing()
-        self.flow.pause_reading()  # nobody reads the answers: no more questions
+        self.flow.pause_reading()  # nobody reads the answers: read no more requests
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -207,7 +206,9 @@ class PredictProtocol(HttpToolsProtocol):
             self._go_on()
 
     def _go_on(self) -> None:
-        """An answer is on its way: the next request that waits, or else room for new ones."""
+        """Continue after an answer: with the next request that waits, or else with room for new
+        ones.
+        """
         if self.flow.write_paused or self.transport.is_closing():
             return
         following = self.pipeline.pop() if self.pipeline else None
@@ -227,7 +228,7 @@ class PredictProtocol(HttpToolsProtocol):
         call.body, call.asked = (
             b"",
             None,
-        )  # the connection holds its last call for as long as it is idle
+        )  # an idle connection keeps its last call
         self.service.budget.give(call.size)
         self.service.account(
             call, status, rows, self.address_of(call.headers) if self.proxied else self.address
@@ -251,8 +252,8 @@ class PredictProtocol(HttpToolsProtocol):
         self.on_response_complete()
 
     def address_of(self, headers: Headers) -> str:
-        """Who sent these headers: the address at the other end, or the one that a trusted proxy
-        there names.
+        """The sender of these headers: the address at the other end, or the one that a trusted
+        proxy names.
         """
         return (
             self.service.proxies.find_caller(headers, self.address)
@@ -261,8 +262,8 @@ class PredictProtocol(HttpToolsProtocol):
         )
 
     def sweep(self, now: float, request_seconds: float, idle_seconds: float) -> None:
-        """Let go of a caller that dawdles. ``now`` is of ``time.perf_counter``; called every
-        second.
+        """Close the connection of a caller that dawdles. ``now`` is of ``time.perf_counter``;
+        called every second.
         """
         waited = now - self.since
         answering = (
@@ -281,7 +282,7 @@ class PredictProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _plain_size(self) -> int:
-        """The body's size in bytes; -1 for a request that goes the way through ASGI."""
+        """The body's size in bytes; -1 for a request that goes through ASGI."""
         parser = self.parser
         if (
             parser.get_method() != b"POST"
@@ -330,15 +331,15 @@ class PredictProtocol(HttpToolsProtocol):
         self.in_head = False
 
     def _check_head(self) -> bytes:
-        """The request's target. Raises ``Refused``, ``Overloaded``."""
+        """Return the request's target. Raises ``Refused``, ``Overloaded``."""
         method = self.parser.get_method()
         if self.spare and not is_probe(method, self.url):
             raise Overloaded(_NO_ROOM)
         return check_head(method, self.url, self.parser.get_http_version(), self.headers)
 
     def _make_room(self) -> None:
-        """A connection too many may ask whether the service is well, and must ask at once: the
-        oldest that has not goes first.
+        """A connection over the limit may ask for the service's health, and must ask at once: the
+        oldest that has not is closed first.
         """
         spare = [
             connection
@@ -360,15 +361,15 @@ class PredictProtocol(HttpToolsProtocol):
             if call.refusal is not None:
                 raise call.refusal
             self.service.begin(call)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller hears of it and the log keeps it
+        except Exception as error:  # noqa: BLE001 - any failure is answered and logged
             call.fail(error)
 
     def _refuse(self, error: ServingError | Refused) -> None:
-        """Answer and close, as soon as the requests before this one have their answers."""
+        """Answer and close, once the requests before this one have their answers."""
         last, self.refusal = self.cycle, error
         call = (
             last if self.receiving and not self.in_head else None
-        )  # what is being received, where its head was taken
+        )  # the request being received, if its head was accepted
         if self.pipeline or (last is not None and last is not call and not last.response_complete):
             if self.pipeline and self.pipeline[0][0] is call:
                 self.pipeline.popleft()
@@ -377,7 +378,7 @@ class PredictProtocol(HttpToolsProtocol):
         if call is not None and (
             call.response_complete or getattr(call, "response_started", False)
         ):
-            self.transport.close()  # a second answer would be taken for that of another request
+            self.transport.close()  # a second answer would pass for another request's
             return
         target, sender, is_head = b"", [], False
         if self.receiving:

@@ -28,8 +28,8 @@ _PAUSE_SECONDS = 0.05
 
 
 def allow_files(settings: Settings) -> None:
-    """Let the process have a file for each connection, and for all else: systems begin with as few
-    as 256 or 1024.
+    """Let the process open a file for each connection, and for all else: the default limit can be
+    256 or 1024.
     """
     needed = settings.serving_connections + SPARE_CONNECTIONS + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -45,7 +45,7 @@ def allow_files(settings: Settings) -> None:
 
 
 def uvicorn_config(settings: Settings, open_path: str | None = None) -> uvicorn.Config:
-    """Raises ``ValueError`` for settings that cannot be."""
+    """uvicorn's configuration. Raises ``ValueError`` for invalid settings."""
     return uvicorn.Config(
         create_app(settings, open_path),
         host=settings.host,
@@ -67,9 +67,7 @@ logger = logging.getLogger(__name__)
 
 
 class Server(uvicorn.Server):
-    """Answers on a socket that is bound already. ``line`` leads to the parent, where there is
-    one.
-    """
+    """Answers on a socket that is bound already. ``line`` leads to the parent, if there is one."""
 
     def __init__(self, config: uvicorn.Config, line: socket.socket | None = None) -> None:
         super().__init__(config)
@@ -78,14 +76,14 @@ class Server(uvicorn.Server):
         self._signal_time = 0.0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """From now on load balancers are told to send to others."""
+        """From now on load balancers are told to send requests elsewhere."""
         super().handle_exit(sig, frame)
         self._service.leaving = True
         self._signal_time = self._signal_time or time.monotonic()
 
     async def main_loop(self) -> None:
-        """Answer until a signal ends it, and then for as long as load balancers need to notice and
-        begun requests to finish.
+        """Answer until a signal ends it, then for as long as load balancers need to notice and open
+        requests to finish.
         """
         await super().main_loop()
         cycles = [
@@ -99,9 +97,7 @@ class Server(uvicorn.Server):
         self.config.timeout_graceful_shutdown = max(1, math.ceil(remaining))
 
     def _stays(self) -> bool:
-        """Ctrl-C comes from somebody who waits; where nobody asks whether the service is ready,
-        there is no load balancer.
-        """
+        """Ctrl-C comes from somebody who waits; without probes there is no load balancer."""
         if signal.SIGINT in self._captured_signals:
             return False
         leave_seconds = self._service.settings.serving_leave_seconds
@@ -116,9 +112,9 @@ class Server(uvicorn.Server):
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve, and say so."""
+        """Serve, and report it to the parent."""
         await super().startup(sockets)
-        # What is in memory now stays: looking through it for garbage would hold up every answer for
+        # What is in memory now stays: a garbage collection through it would delay every answer by
         # 17 ms at some swap.
         gc.freeze()
         gc.enable()
@@ -130,6 +126,6 @@ class Server(uvicorn.Server):
 
 
 def _end_with_parent(line: socket.socket) -> None:
-    """Let the process end in order when its parent is gone: nobody else would end it."""
+    """End the process in order when its parent is gone: nobody else would end it."""
     line.recv(1)
     os.kill(os.getpid(), signal.SIGTERM)

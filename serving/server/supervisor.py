@@ -1,13 +1,13 @@
-"""The parent of several workers: it holds the socket that they answer on, and starts another worker
-for each that dies.
+"""The parent of several workers: it holds the socket on which they answer, and replaces each worker
+that dies.
 
-    python -m serving.server.supervisor <listening socket> <workers> <leave seconds> [what else
-        ``python -m serving`` was told]
+    python -m serving.server.supervisor <listening socket> <workers> <leave seconds> [further
+        arguments of ``python -m serving``]
 
-``python -m serving`` becomes this program when more than one worker is asked for, after it has read
-the settings. It imports nothing that answers requests, so it takes little more memory than an empty
-Python. All workers inherit the one listening socket: connections that wait in it are lost with no
-worker, and a free worker takes them before a busy one does."""
+``python -m serving`` becomes this program for more than one worker, after it has read the settings.
+It imports nothing that answers requests, so it takes little more memory than an empty Python. All
+workers inherit the one listening socket: no worker loses the connections that wait in it, and a
+free worker takes them before a busy one does."""
 
 import logging
 import os
@@ -23,10 +23,10 @@ from typing import NoReturn
 from serving.edge.log_output import begin_log
 
 DRAIN_SECONDS = 8.0  # for a worker's last answers
-# its last upload (8), and what is left of the twenty seconds after which process managers kill
+# its last upload (8), and the rest of the twenty seconds after which process managers kill
 _UPLOAD_SECONDS = 11.0
 _LONGEST_PAUSE_SECONDS = 30.0
-_STEADY_SECONDS = 60.0  # a worker that has lived this long did not die of its start
+_STEADY_SECONDS = 60.0  # a worker that lived this long did not fail at its start
 _STOPS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 READY = b"1"
 
@@ -34,16 +34,16 @@ logger = logging.getLogger("serving.server.supervisor")
 
 
 class Worker:
-    """One worker process. On its line it says that it serves; the line's end tells either side that
-    the other is gone.
+    """One worker process. On its line it reports that it serves; the end of the line tells each
+    side that the other is gone.
     """
 
     def __init__(self, listener: socket.socket, arguments: list[str]) -> None:
         self.line, worker_end = socket.socketpair()
         with worker_end:
             inherited = (listener.fileno(), worker_end.fileno())
-            # Ctrl-C reaches the whole group of processes; the workers are told by the parent, once,
-            # with SIGTERM.
+            # Ctrl-C reaches the whole process group; the parent tells the workers, once, with
+            # SIGTERM.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
             try:
                 self.process = subprocess.Popen(
@@ -56,9 +56,7 @@ class Worker:
         self.serves = False
 
     def read_line(self) -> int | None:
-        """Read what the line has: the exit code of a worker that is gone, ``None`` of one that
-        lives.
-        """
+        """Read the line: the exit code of a dead worker, ``None`` for a living one."""
         if self.line.recv(1) == READY:
             self.serves = True
             return None
@@ -67,9 +65,7 @@ class Worker:
 
 
 class Supervisor:
-    """Keeps ``count`` workers alive until a signal ends it. ``told`` are arguments for each of
-    them.
-    """
+    """Keeps ``count`` workers alive until a signal ends it. ``arguments`` are for each of them."""
 
     def __init__(
         self, listener: socket.socket, count: int, leave_seconds: float, arguments: list[str]
@@ -90,33 +86,33 @@ class Supervisor:
             signal.signal(number, self._stop)
 
     def run(self) -> int:
-        """The exit code: 0 when it was asked to end, that of the first worker where none could ever
-        serve.
+        """Run until a signal. Return 0 then, or the first worker's exit code if no worker could
+        ever serve.
         """
         while True:
             self._start_missing()
-            # Before the first one serves, only its word is waited for.
+            # Before the first one serves, wait for it alone.
             missing = self._has_served and len(self._workers) < self._count
             dead = self._wait(self._next_start - time.monotonic() if missing else None)
             if self._stops:
                 return self._end()
             for worker, code in dead:
                 if not self._has_served:
-                    return abs(code) or 1  # it has said why
+                    return abs(code) or 1  # it has reported why
                 self._replace(worker, code)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._stops.append(number)
 
     def _start_missing(self) -> None:
-        """The first worker alone: what hinders it hinders all, and is to be said once."""
+        """Start missing workers; the first alone: what stops it stops all, and is reported once."""
         if time.monotonic() >= self._next_start:
             while len(self._workers) < (self._count if self._has_served else 1):
                 self._workers.append(Worker(self._listener, self._arguments))
 
     def _wait(self, seconds: float | None) -> list[tuple[Worker, int]]:
-        """Wait for a signal or a word of a worker, at most ``seconds``. Gives the workers that are
-        gone, and their exit codes.
+        """Wait for a signal or a worker, at most ``seconds``. Return the dead workers and their
+        exit codes.
         """
         lines = {worker.line: worker for worker in self._workers}
         ready, _, _ = select.select(
@@ -132,7 +128,7 @@ class Supervisor:
         return dead
 
     def _replace(self, worker: Worker, code: int) -> None:
-        """Have another started: at once for one that had long served, else later and later."""
+        """Start another worker: at once for one that served for long, otherwise later each time."""
         steady = time.monotonic() - worker.started >= _STEADY_SECONDS
         self._pause = 0.0 if steady else min(max(2 * self._pause, 0.5), _LONGEST_PAUSE_SECONDS)
         self._next_start = time.monotonic() + self._pause
@@ -141,9 +137,7 @@ class Supervisor:
         )
 
     def _end(self) -> int:
-        """Let all workers finish. A second Ctrl-C, or too long a wait, kills those that are
-        left.
-        """
+        """Let all workers finish. A second Ctrl-C, or too long a wait, kills the rest."""
         logger.info("stopping workers=%d", len(self._workers))
         self._listener.close()
         end, earlier_stops = time.monotonic() + self._end_seconds, len(self._stops)
@@ -165,8 +159,8 @@ class Supervisor:
 def become_parent(
     listener: socket.socket, workers: int, leave_seconds: float, arguments: list[str]
 ) -> NoReturn:
-    """Go on as the parent of ``workers`` workers: the same process, without the memory that reading
-    the settings took.
+    """Continue as the parent of ``workers`` workers: the same process, without the memory that
+    reading the settings took.
     """
     listener.set_inheritable(True)
     command = [

@@ -1,5 +1,5 @@
-"""What the service says of itself: ``GET /v1/{use_case}``, and the figures of queue and prediction
-log at ``/metrics``.
+"""The service's description of itself: ``GET /v1/{use_case}``, and the figures of queue and
+prediction log at ``/metrics``.
 """
 
 from collections.abc import Iterable

@@ -1,5 +1,5 @@
-"""All that lives as long as the process: watches, scorer, prediction log, keys. Routes read it and
-hold nothing themselves.
+"""Everything that lives as long as the process: watches, scorer, prediction log, keys. Routes use
+it and hold no state themselves.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ _BODY_BUDGET = 16  # largest bodies at a time
 _CARRIER_IDLE_SECONDS = 5.0
 _PROBED_SECONDS = 120.0
 _SHUTDOWN_SECONDS = (
-    8.0  # with the drain of uvicorn less than what process managers wait before they kill
+    8.0  # together with uvicorn's drain shorter than process managers wait before they kill
 )
 
 logger = logging.getLogger(__name__)
@@ -59,8 +59,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class HotRoute:
-    """What the hot path needs to know of a use case, found by the request's path: ``target``, of
-    the route ``path``.
+    """A use case as the hot path needs it, found by the request's path: ``target``, of the route
+    ``path``.
     """
 
     path: str
@@ -80,7 +80,7 @@ class HotCall(Call, Protocol):
 
 
 class Connection(Protocol):
-    """One that is open: ``cycle`` is its request that came last."""
+    """An open connection; ``cycle`` is its latest request."""
 
     cycle: Any
 
@@ -88,11 +88,10 @@ class Connection(Protocol):
 
 
 class Service:
-    """The parts of one service. Constructing it does no I/O. Raises ``ValueError`` for settings
-    that cannot be.
+    """The parts of one service. Constructing it does no I/O. Raises ``ValueError`` for invalid
+    settings.
 
-    ``open_path`` asks nobody for a key, and so the service starts without any.
-    """
+    ``open_path`` requires no key, so the service starts without any."""
 
     def __init__(
         self, settings: Settings, open_path: str | None = None, roles: Sequence[str] = ROLES
@@ -126,7 +125,7 @@ class Service:
         self.serves_all = serves_all(settings)
         self._roles = roles
         self.watches: dict[str, ChampionWatch] = {}
-        # Of the roles beside the champion, by use case and role: loaded, and asked by no request.
+        # The roles beside the champion, by use case and role: loaded, but no request reaches them.
         self.beside: dict[str, dict[str, ChampionWatch]] = {}
         self.hot_routes: dict[bytes, HotRoute] = {}
         self._feedback_headers: dict[str, bytes] = {}
@@ -139,9 +138,7 @@ class Service:
             settings.log_backlog_megabytes * 1_000_000,
             settings.log_durability,
         )
-        open_lake(
-            settings
-        )  # so that an address that is none is refused now, and not by the carrier
+        open_lake(settings)  # an invalid address is refused now, and not by the carrier
         self.uploader = Uploader(
             self.log,
             Carrier(_CARRIER_IDLE_SECONDS),
@@ -176,9 +173,7 @@ class Service:
             self._tasks.append(asyncio.create_task(self._find_use_cases()))
 
     async def stop(self) -> None:
-        """Every request has been answered when this is called: what was logged is uploaded if the
-        lake takes it.
-        """
+        """Stop after the last answer: the logged rows are uploaded if the lake accepts them."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -194,7 +189,7 @@ class Service:
             self.peers.close()
 
     def watch(self, use_case: str) -> ChampionWatch:
-        """Raises ``UnknownUseCase``."""
+        """Return the use case's watch. Raises ``UnknownUseCase``."""
         try:
             return self.watches[use_case]
         except KeyError:
@@ -211,7 +206,7 @@ class Service:
             raise UnknownUseCase(served) from None
 
     def champion(self, use_case: str) -> Champion:
-        """Raises ``UnknownUseCase``, ``NotReady``."""
+        """Return the champion. Raises ``UnknownUseCase``, ``NotReady``."""
         champion = self.watch(use_case).champion
         if champion is None:
             raise NotReady(
@@ -221,8 +216,8 @@ class Service:
         return champion
 
     def check_loop(self, use_case: str) -> None:
-        """Raises ``UnknownUseCase``, and ``Refused`` where the model came as files: no run of
-        Prefect changes what is served then.
+        """Raises ``UnknownUseCase``, and ``Refused`` if the model came as files: no run of Prefect
+        can change it then.
         """
         self.watch(use_case)
         if self.settings.serving_model_folder is not None:
@@ -235,7 +230,7 @@ class Service:
             )
 
     def admit(self, scope: "Scope") -> str:
-        """The name of the caller's key; empty where none is asked for. Raises ``Unauthorized``,
+        """The name of the caller's key; empty if none is required. Raises ``Unauthorized``,
         ``Forbidden``.
         """
         method, needed = scope["method"], self.scope_of(scope["method"], scope["path"])
@@ -245,27 +240,25 @@ class Service:
         )
 
     def scope_of(self, method: str, path: str) -> str:
-        """Which scope a key needs for a request to this service; empty where none is needed."""
+        """The scope that a key needs for a request to this service; empty if none is needed."""
         return "" if path == self._open_path else scope_of(method, path)
 
     def begin(self, call: HotCall) -> None:
-        """The hot path's request is there, and was admitted: have it answered. Raises
-        ``ServingError``.
-        """
+        """Have a complete, admitted request of the hot path answered. Raises ``ServingError``."""
         call.champion = self.champion(call.route.use_case)
         self.scorer.submit(call)
 
     async def score(
         self, use_case: str, body: bytes, kind: str, read: Read, *, logged: bool
     ) -> Scored:
-        """Rows that ``read`` makes of ``body``, whose media type is ``kind``, scored and logged.
+        """Score and log the rows that ``read`` makes from ``body``, whose media type is ``kind``.
 
         Raises ``UnknownUseCase``, ``NotReady``, ``InputError``, ``PackageError``, ``Overloaded``.
         """
         return await self.scorer.score(self.champion(use_case), body, kind, read, logged=logged)
 
     async def keep_feedback(self, use_case: str, body: bytes) -> int:
-        """How many labels were kept. Raises ``InputError``, or ``NotReady``: feedback that is lost
+        """Store labels, and return how many. Raises ``InputError``, or ``NotReady``: lost feedback
         must not be acknowledged.
         """
 
@@ -329,14 +322,14 @@ class Service:
         )
 
     def account_refusal(self, request_id: bytes, status: int, seconds: float, address: str) -> None:
-        """Count an answer to what was not yet a request."""
+        """Count the answer to data that was not yet a request."""
         self.metrics.routes["", "other"].count(status, seconds)
         self.access_log.add(request_id, "", "", status, seconds, 0, "", address)
 
     @property
     def default_use_case(self) -> str | None:
-        """Who answers where a caller names none: the first of the settings, else the only one there
-        is, or that has a champion.
+        """The use case for callers that name none: the first of the settings, else the only one, or
+        the only one with a champion.
         """
         if self._named:
             return self._named[0]
@@ -347,8 +340,9 @@ class Service:
     def not_ready(self) -> list[str]:
         """Use cases that should have a champion and have none.
 
-        One that nobody named may still be trained for the first time: it must not take the others
-        out of a load balancer. With no champion at all, all of them are missing."""
+        A use case that the settings do not name may still wait for its first training: it must not
+        take the others out of a load balancer. If there is no champion at all, all use cases are
+        missing."""
         missing = [name for name, watch in self.watches.items() if watch.champion is None]
         if len(missing) == len(self.watches):
             return missing or ["any use case"]
@@ -386,19 +380,17 @@ class Service:
             self._tasks.append(asyncio.create_task(watch.run()))
 
     def find_unserved(self, models: Sequence[str]) -> list[str]:
-        """Use cases that there are by now, and that are not served yet: as many as there is room
-        for.
-        """
+        """New use cases that are not served yet: as many as there is room for."""
         names = [name for name in all_of(self.settings, models) if name not in self.watches]
         return names[: max(0, MOST - len(self.watches))]
 
     async def _find_use_cases(self) -> None:
-        """Serve a use case from when it has a file, or its first version is registered. What is
-        served once stays until a restart.
+        """Serve a use case once it has a file, or its first version is registered. It stays served
+        until a restart.
         """
         models: list[str] = []
         while True:
-            with suppress(RegistryAway):  # each watch says so already
+            with suppress(RegistryAway):  # each watch logs it already
                 models = await asyncio.to_thread(self.registry.models)
             for name in await asyncio.to_thread(self.find_unserved, models):
                 logger.info("use case is served from now on use_case=%s", name)
@@ -407,8 +399,8 @@ class Service:
             await asyncio.sleep(self.settings.serving_poll_seconds)
 
     def is_ready(self, use_case: str | None = None) -> bool:
-        """Asked by load balancers, and answered no when the service is about to end: they then send
-        to others.
+        """Whether to send requests here. No when the service is about to stop, so that load
+        balancers send elsewhere.
         """
         self._probed = time.monotonic()
         if self.leaving:
@@ -416,11 +408,11 @@ class Service:
         return self.watches[use_case].champion is not None if use_case else not self.not_ready()
 
     def is_probed(self) -> bool:
-        """Whether somebody asked for its readiness of late."""
+        """Whether a readiness probe came lately."""
         return time.monotonic() - self._probed < _PROBED_SECONDS
 
     def check_stays(self) -> None:
-        """Raises ``NotReady`` when the service is about to end."""
+        """Raises ``NotReady`` when the service is about to stop."""
         self._probed = time.monotonic()
         if self.leaving:
             raise NotReady(
@@ -429,15 +421,15 @@ class Service:
             )
 
     def _tell_of_swap(self) -> None:
-        """Called on the thread that swapped: whoever asks any worker which version serves must soon
-        get the answer for all.
+        """Called on the thread that swapped: any worker must soon report the new version of all
+        workers.
         """
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._swapped.set)
 
     async def _tick(self) -> None:
-        """Each second, and at a swap: let go of callers that dawdle, read the keys again, keep the
-        figures, tell the other workers.
+        """Each second, and at a swap: close slow connections, reread the keys, record the figures,
+        tell the other workers.
         """
         settings = self.settings
         while True:

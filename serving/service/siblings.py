@@ -1,5 +1,5 @@
-"""What the workers of one service know of each other: every answer about the service is an answer
-for all of them.
+"""What the workers of one service know of each other: every answer about the service covers all of
+them.
 """
 
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from serving.metrics.counters import Metrics
 from serving.metrics.traffic import Flow, flow_of
 from serving.service.workers import WorkerBoard
 
-# What a dead worker has counted stays counted; what it held is gone.
+# The counts of a dead worker stay; its other figures are gone.
 _COUNTING = ("_total", "_bucket", "_count", "_sum")
 
 
 def facts(watches: Mapping[str, ChampionWatch], log: PredictionLog, metrics: Metrics) -> bytes:
-    """JSON that this worker publishes."""
+    """Return the JSON that this worker publishes."""
     return msgspec.json.encode(
         {
             "use_cases": {
@@ -37,15 +37,13 @@ def facts(watches: Mapping[str, ChampionWatch], log: PredictionLog, metrics: Met
 
 
 def flows(board: WorkerBoard, metrics: Metrics, use_case: str) -> list[Flow]:
-    """What each worker has counted, the dead ones too."""
+    """The counts of each worker, dead ones too."""
     others = [sibling.facts["use_cases"].get(use_case) for sibling in board.others()]
     return [flow_of(metrics, use_case), *[Flow(*other["flow"]) for other in others if other]]
 
 
 def workers(board: WorkerBoard, champion: Champion | None, use_case: str) -> list[dict[str, Any]]:
-    """Each living worker, and the version that it serves (``None``: none yet). ``champion`` is this
-    worker's.
-    """
+    """Each living worker and its version (``None``: none yet). ``champion`` is this worker's."""
     rows = [
         {
             "id": board.id,
@@ -63,7 +61,7 @@ def workers(board: WorkerBoard, champion: Champion | None, use_case: str) -> lis
 
 
 def snapshots(board: WorkerBoard) -> list[list[Any]]:
-    """The figures of the other workers, to be added to our own at ``/metrics``."""
+    """The figures of the other workers, to add to our own at ``/metrics``."""
     return [
         sibling.facts["metrics"]
         if sibling.alive

@@ -1,13 +1,11 @@
-"""What the workers of one service say to each other, on the disk: nothing else is shared between
-them.
+"""The facts that the workers of one service share, on the disk: they share nothing else.
 
-    <folder>/run               name of the run that is going on: files of an earlier one are
-                               nobody's
+    <folder>/run               name of the current run: files of an earlier run are ignored
     <folder>/<run>.<n>.lock    held (flock) by worker ``n`` for as long as it lives
-    <folder>/<run>.<n>.json    what it said last
+    <folder>/<run>.<n>.json    the facts that it published last
 
-A worker that died leaves its lock free and its last words: what it had counted stays counted. A
-worker that was started in its stead has a number of its own."""
+A dead worker leaves its lock free, and its last facts: its counts stay counted. The worker that
+replaces it has a number of its own."""
 
 import fcntl
 import logging
@@ -35,14 +33,14 @@ class Sibling(msgspec.Struct, frozen=True):
 
 
 def folder_of(settings: Settings) -> Path:
-    """Where the workers of this service meet: a service is told from another on the same disk by
-    its port.
+    """The folder that the workers of this service share; services on the same disk differ by their
+    port.
     """
     return settings.state / "serving" / "workers" / str(settings.serving_port)
 
 
 def begin_run(folder: Path) -> None:
-    """Forget what earlier runs left. Called once, before the first worker starts. Raises
+    """Delete what earlier runs left. Called once, before the first worker starts. Raises
     ``OSError``.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -50,7 +48,7 @@ def begin_run(folder: Path) -> None:
         fcntl.flock(turn, fcntl.LOCK_EX)
         _name_run(folder)
         for lock in folder.glob("*.lock"):
-            if not _is_held(lock):  # a worker of the run before may be finishing its last requests
+            if not _is_held(lock):  # a worker of the last run may be finishing its requests
                 for file in folder.glob(f"{lock.stem}.*"):
                     file.unlink(missing_ok=True)
 
@@ -74,9 +72,7 @@ class WorkerBoard:
         return cls(folder_of(settings))
 
     def join(self) -> None:
-        """Take the next number of this run; ``publish`` does it where nobody did. Raises
-        ``OSError``.
-        """
+        """Take the run's next number; ``publish`` does it if nobody did. Raises ``OSError``."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with (self.folder / "turn").open("w") as turn:
             fcntl.flock(turn, fcntl.LOCK_EX)
@@ -92,8 +88,8 @@ class WorkerBoard:
             fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def publish(self, facts: dict[str, Any] | bytes) -> bool:
-        """Say ``facts`` (fit for JSON, or JSON already) to the siblings. ``False``, and one line of
-        the log, where the disk refuses.
+        """Publish ``facts`` (fit for JSON, or JSON already) to the siblings. ``False``, and one
+        line of the log, if the disk fails.
         """
         content = facts if isinstance(facts, bytes) else msgspec.json.encode(facts)
         try:
@@ -112,9 +108,7 @@ class WorkerBoard:
         return True
 
     def others(self) -> list[Sibling]:
-        """All other workers of this run that have published, the dead ones too, in the order of
-        their numbers.
-        """
+        """All other workers of this run that have published, dead ones too, by number."""
         if not self._run:
             return []
         own = self._path("json")
@@ -127,7 +121,7 @@ class WorkerBoard:
         )
 
     def leave(self) -> None:
-        """Be dead to the others from now on. What was published last stays."""
+        """Count as dead from now on. The facts published last stay."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -141,10 +135,10 @@ class WorkerBoard:
         try:
             alive = _is_held(
                 path.with_suffix(".lock")
-            )  # before reading: what a dead one said is then its last word
+            )  # before reading: the facts of a dead worker are then its last
             facts = msgspec.json.decode(path.read_bytes(), type=dict)
         except (OSError, msgspec.DecodeError):
-            return None  # another run began and cleared it away
+            return None  # another run began and deleted it
         sibling = Sibling(path.stem.rpartition(".")[2], alive, facts)
         if not alive:
             self._dead[path] = sibling
@@ -156,7 +150,7 @@ def _name_run(folder: Path) -> None:
 
 
 def _is_held(lock: Path) -> bool:
-    """Whether its worker lives. Raises ``OSError`` where there is no such lock."""
+    """Whether its worker lives. Raises ``OSError`` if there is no such lock."""
     file = os.open(lock, os.O_RDONLY)
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

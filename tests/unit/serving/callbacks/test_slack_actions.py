@@ -347,7 +347,7 @@ def test_of_two_answers_at_once_one_counts(
             )
         )
     assert len([text for text in replies.texts if text.startswith("Approved")]) == 1
-    assert len([text for text in replies.texts if "answered already" in text]) == 3
+    assert len([text for text in replies.texts if "has already answered" in text]) == 3
 
 
 @pytest.mark.parametrize("state", ["COMPLETED", "FAILED", "CANCELLED", "CRASHED"])

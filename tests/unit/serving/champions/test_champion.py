@@ -194,7 +194,7 @@ def test_a_version_without_its_tags_is_refused(
     ("uri", "told"),
     [
         ("mlflow-artifacts:/1/nowhere/package", "no package.json"),
-        ("s3://bucket/package", "reads mlflow-artifacts:/"),
+        ("s3://bucket/package", "reads only mlflow-artifacts:/"),
     ],
 )
 def test_a_package_that_is_elsewhere_is_refused(

@@ -157,10 +157,10 @@ def test_what_a_newer_version_wrote_is_told_as_far_as_it_is_known(
         3,
     )
     assert drift_check.performance is not None and drift_check.performance.verdict == "better"
-    (decision,) = history.drift_check("toy", 50)
+    (decision,) = history.decisions("toy", 50)
     assert (decision.kind, decision.verdict, decision.tampered) == ("rollout", "widened", False)
     assert decision.contest is not None and decision.contest.verdict == "shadow"
-    assert history.drift_check("toy", 50, "contest") == []
+    assert history.decisions("toy", 50, "contest") == []
 
 
 def test_a_check_of_before_there_were_weights_and_performance_is_told_as_well(
