@@ -1,1 +1,1 @@
-"""The flows' records, as the service tells them."""
+"""The flows' records, as the service reports them."""

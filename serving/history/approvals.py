@@ -1,9 +1,8 @@
-"""What people may ask of the loop through the service: answer an approve run that waits, and start
-a rollback.
+"""What people may change in the loop through the service: answer a waiting approve run, and start a
+rollback.
 
-A button in Slack or a request names a run by its id. Whatever they say, only a run of the
-deployment ``approve/<use case>`` for that very use case is answered: a forged id must not let any
-other run of Prefect go on."""
+A button in Slack or a request names a run by its id. Only a run of the deployment ``approve/<use
+case>`` for that very use case is answered: a forged id must not resume any other run of Prefect."""
 
 import re
 import time
@@ -21,7 +20,7 @@ VERSION = r"^[1-9][0-9]{0,9}\Z"
 
 @dataclass(frozen=True)
 class Answer:
-    """What a person said to the question whether the challenger may take the crown."""
+    """A person's answer to the question whether the challenger may take the crown."""
 
     approved: bool
     by: str
@@ -29,7 +28,7 @@ class Answer:
 
 
 def tidy(words: str) -> str:
-    """One line without control characters, no longer than the ledger should hold."""
+    """One line without control characters, no longer than the ledger may hold."""
     return " ".join(
         re.sub(
             r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]", " ", words
@@ -38,9 +37,9 @@ def tidy(words: str) -> str:
 
 
 def answer_run(prefect: PrefectApi, use_case: str, run: str, answer: Answer) -> Run:
-    """Let the approve run go on with the answer.
+    """Resume the approve run with the answer.
 
-    Raises ``Refused``: 404 for a run that is none, 409 for one that does not wait; ``PrefectAway``.
+    Raises ``Refused``: 404 for an unknown run, 409 for a run that does not wait; ``PrefectAway``.
     """
     approve_run = find_approval(prefect, use_case, run)
     if refusal := not_waiting(approve_run):
@@ -57,8 +56,8 @@ def answer_run(prefect: PrefectApi, use_case: str, run: str, answer: Answer) -> 
 def _resume(
     prefect: PrefectApi, use_case: str, run: Run, run_input: dict[str, object]
 ) -> str | None:
-    """Of answers at the same moment Prefect takes one and fails at others (503, SQLite's lock):
-    what the run says then is the truth.
+    """Resume a run. Of answers at the same moment Prefect takes one and fails at the others (503,
+    SQLite's lock): the run's state decides then.
     """
     for seconds in _PAUSES_SECONDS:
         try:
@@ -71,7 +70,7 @@ def _resume(
 
 
 def find_approval(prefect: PrefectApi, use_case: str, run: str) -> Run:
-    """The approve run of the use case with this id. Raises ``Refused`` where there is none."""
+    """The approve run of the use case with this id. Raises ``Refused`` if there is none."""
     unknown = Refused(
         404,
         "unknown_run",
@@ -99,7 +98,7 @@ def find_approval(prefect: PrefectApi, use_case: str, run: str) -> Run:
 
 
 def not_waiting(run: Run) -> Refused | None:
-    """Why the run cannot be answered now; ``None`` where it waits."""
+    """Why the run cannot be answered now; ``None`` if it waits."""
     state = state_of(run)
     if state == "over":
         return Refused(
@@ -125,7 +124,7 @@ def not_waiting(run: Run) -> Refused | None:
 
 def state_of(run: Run) -> str:
     """begins, waiting, answered or over. A run begins once, is suspended, and begins a second time
-    when it was answered.
+    when it is answered.
     """
     if run.state_type == "PAUSED":
         return "waiting"

@@ -1,13 +1,13 @@
-"""Drift reports and decisions of a use case, read from the lake as the flows left them there.
+"""Drift reports and decisions of a use case, read from the lake as the flows wrote them.
 
     reports/<use_case>/<window>/verdict.json           the latest check of a window: it is replaced
                                                        when the window is checked again
     reports/<use_case>/<window>/champion-<n>.html      Evidently's report of that check
     decisions/<use_case>/<place>.json                  the ledger; a decision never changes
 
-What cannot be read is listed as unreadable, beside the others. Records are kept in memory for as
-long as their size and time of change stay the same, and a listing for two seconds, a failed one
-too: many pages that are open ask the lake as often as one does."""
+Unreadable records are listed as such, beside the others. Records stay in memory while their size
+and time of change stay the same, and a listing for two seconds, a failed one too: many open pages
+ask the lake as often as one does."""
 
 import threading
 import time
@@ -31,7 +31,7 @@ _RECORDS = 2000
 _READERS = 8
 _LARGEST_RECORD = 2**20
 _LARGEST_REPORT = 64 * 2**20
-_SEARCHED = 1000  # entries of the ledger that are looked through for those of a kind
+_SEARCHED = 1000  # entries of the ledger that are searched for those of a kind
 _SEARCHED_FOR_QUESTIONS = 300  # and for questions that wait: a question has a time limit
 
 T = TypeVar("T")
@@ -72,8 +72,8 @@ class History:
         ]
 
     def decisions(self, use_case: str, limit: int, kind: Kind | None = None) -> list[CheckedEntry]:
-        """The last ``limit`` decisions (of that kind, as far back as one looks), the latest first.
-        What cannot be read is of any kind.
+        """The last ``limit`` decisions (of that kind, among the last entries), the latest first. An
+        unreadable entry is of any kind.
         """
         entries = self._ledger(use_case, limit if kind is None else _SEARCHED)
         return [entry for entry in entries if kind is None or entry.kind in (kind, "")][-limit:][
@@ -81,11 +81,11 @@ class History:
         ]
 
     def approvals(self, use_case: str) -> list[Approval]:
-        """The questions that have no answer in the ledger, the latest first."""
+        """The questions without an answer in the ledger, the latest first."""
         return pending(self._ledger(use_case, _SEARCHED_FOR_QUESTIONS))
 
     def _ledger(self, use_case: str, most: int) -> list[CheckedEntry]:
-        """The last ``most`` entries in order, each held against the one before it."""
+        """The last ``most`` entries in order, each checked against the one before it."""
         listed = self._list(f"decisions/{use_case}")
         stored = [item for item in listed if item.key.endswith(".json")][-most - 1 :]
         links = [
@@ -95,11 +95,10 @@ class History:
         return chain(stored, links)[-most:]
 
     def report(self, use_case: str, window: str) -> bytes | None:
-        """Evidently's HTML of the latest check of ``window``; ``None`` where that made none. Only
-        what was listed is ever read.
+        """Evidently's HTML of the latest check of ``window``; ``None`` if it has none. Only listed
+        keys are ever read.
 
-        Raises ``Refused`` where it is too large to be held in memory.
-        """
+        Raises ``Refused`` if it is too large to hold in memory."""
         listed = {stored.key: stored for stored in self._list(f"reports/{use_case}")}
         verdict = listed.get(f"reports/{use_case}/{window}/verdict.json")
         (check,) = self._read([verdict], read_check) if verdict else (None,)
@@ -120,7 +119,7 @@ class History:
             return None
 
     def _list(self, prefix: str) -> list[Stored]:
-        """One thread at a time asks the lake; who waited for it gets its answer."""
+        """One thread at a time asks the lake; threads that waited for it get its answer."""
         with self._listing:
             at, listing = self._listed.get(prefix, (float("-inf"), []))
             if time.monotonic() - at >= self._listing_seconds:
@@ -134,9 +133,7 @@ class History:
         return listing
 
     def _read(self, objects: Sequence[Stored], read: Callable[[bytes], T]) -> list[T | str]:
-        """What ``read`` makes of the content of each, or the words that say why it cannot be
-        had.
-        """
+        """The content of each object as ``read`` returns it, or the reason why it is unreadable."""
         with self._reading:
             if missing := [stored for stored in objects if stored not in self._records]:
                 with ThreadPoolExecutor(min(_READERS, len(missing))) as readers:

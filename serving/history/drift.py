@@ -1,5 +1,5 @@
-"""The drift checks that the flows keep in the lake, as the service tells them. Of the decisions:
-``serving/history/ledger.py``.
+"""The drift checks that the flows keep in the lake, as the service reports them. For the decisions
+see ``serving/history/ledger.py``.
 """
 
 from datetime import datetime
@@ -15,8 +15,8 @@ _DRIVERS = 5
 
 
 class DriftColumn(msgspec.Struct, frozen=True):
-    """How far a column is from the champion's reference; null where that is not known. ``weight``
-    (0-1): its part in the share.
+    """How far a column is from the champion's reference; null if unknown. ``weight`` (0-1): its
+    part in the share.
     """
 
     name: str
@@ -30,7 +30,7 @@ class DriftCheck(msgspec.Struct, frozen=True, kw_only=True):
     nearest to) their threshold.
 
     ``outcome`` is that of the verdict, or ``unreadable``. ``weighted``: the share counts columns by
-    what the model makes of them. ``report`` is the path of Evidently's report here, ``report_url``
+    their weight in the model. ``report`` is the path of Evidently's report here, ``report_url``
     that in MLflow."""
 
     window: str
@@ -53,7 +53,7 @@ class DriftCheck(msgspec.Struct, frozen=True, kw_only=True):
     performance: Performance | None = None
 
 
-# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
+# Made now, by one thread: msgspec ends the process if two threads meet a type for the first time
 # (docs/decisions/0012-hot-path.md).
 _DECODER = msgspec.json.Decoder(Checked)
 
@@ -105,15 +105,13 @@ def drift_check(window: str, stored: Stored, check: Checked | str, keys: set[str
 
 
 def _drive(column: DriftColumn) -> tuple[bool, float, float]:
-    """What drives the share comes first: beyond the threshold, then by weight, then by distance."""
+    """Sort key of what drives the share: beyond the threshold, then by weight, then by distance."""
     beyond = _beyond(column)
     return beyond >= 1, column.weight or 0.0, beyond
 
 
 def _beyond(column: DriftColumn) -> float:
-    """The distance in thresholds; a column without a distance is what one wants to hear of
-    first.
-    """
+    """The distance in thresholds; a column without a distance comes first."""
     return (
         column.distance / column.threshold
         if column.distance is not None and column.threshold
@@ -122,9 +120,7 @@ def _beyond(column: DriftColumn) -> float:
 
 
 def report_key(use_case: str, window: str, check: Checked) -> str:
-    """Empty where the check made no report. An older check of the window may have left one: it is
-    not this one's.
-    """
+    """Empty if the check made no report: a report by an older check does not count."""
     return (
         f"reports/{use_case}/{window}/champion-{check.champion}.html" if check.report_path else ""
     )

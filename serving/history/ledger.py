@@ -1,7 +1,7 @@
-"""The ledger as the service tells it: every decision, whether the chain holds as far as it was
-read, and which questions wait.
+"""The ledger as the service reports it: every decision, whether the chain holds as far as it was
+read, and the open questions.
 
-``make audit`` goes through all of the chain and asks MLflow for its head."""
+``make audit`` checks the whole chain and asks MLflow for its head."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +17,10 @@ from serving.records.ledger import Entry
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckedEntry(Entry):
-    """An entry, and whether the chain holds there. Nothing is checked here, so that its ``kind``
-    may be one that only a newer version knows.
+    """An entry, and whether the chain holds there. Its ``kind`` is not checked, because a newer
+    version may have written it.
 
-    ``verdict`` is ``unreadable`` for what cannot be read. ``tampered``: the chain does not hold,
+    ``verdict`` is ``unreadable`` for an unreadable entry. ``tampered``: the chain does not hold,
     and ``fault`` says where it breaks."""
 
     tampered: bool = False
@@ -28,11 +28,10 @@ class CheckedEntry(Entry):
 
 
 class Approval(msgspec.Struct, frozen=True, kw_only=True):
-    """A question that nobody answered yet: may ``challenger`` take the crown? ``run`` is the
-    approve run that waits for the answer.
+    """An open question: may ``challenger`` take the crown? ``run`` is the approve run that waits
+    for the answer.
 
-    ``state`` is what Prefect says of that run: waiting, answered, begins, or unknown.
-    """
+    ``state`` is that run's state in Prefect: waiting, answered, begins, or unknown."""
 
     run: str
     asked: str
@@ -47,15 +46,15 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Link(NamedTuple):
-    """The entry in an object of the ledger, or why it cannot be read, and the SHA-256 of its bytes
-    (``None`` where they could not be had).
+    """The entry in an object of the ledger, or why it is unreadable, and the SHA-256 of its bytes
+    (``None`` if they could not be read).
     """
 
     entry: CheckedEntry | str
     sha256: str | None
 
 
-# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
+# Made now, by one thread: msgspec ends the process if two threads meet a type for the first time
 # (docs/decisions/0012-hot-path.md).
 _DECODER = msgspec.json.Decoder(CheckedEntry)
 
@@ -69,8 +68,8 @@ def read_link(data: bytes) -> Link:
 
 
 def chain(stored: Sequence[Stored], links: Sequence[Link]) -> list[CheckedEntry]:
-    """The entries in the order of their places, each held against the one before it. The first has
-    none here to be held against.
+    """The entries in order, each checked against the one before it. The first has none here to
+    check against.
     """
     places = [place_of(item.key) for item in stored]
     digests = {place: link.sha256 for place, link in zip(places, links, strict=True)}
@@ -78,7 +77,7 @@ def chain(stored: Sequence[Stored], links: Sequence[Link]) -> list[CheckedEntry]
     for item, link in zip(stored, links, strict=True):
         entry = link.entry if isinstance(link.entry, CheckedEntry) else None
         fault = find_fault(item.key, entry, digests, first_place=places[0])
-        # What an entry says of being tampered with is nothing to go by.
+        # An entry's own word on tampering does not count.
         entries.append(
             replace(
                 entry or _unreadable(item.key, str(link.entry)),
@@ -104,8 +103,8 @@ def _unreadable(key: str, reason: str) -> CheckedEntry:
 
 
 def pending(entries: Sequence[CheckedEntry]) -> list[Approval]:
-    """The questions of ``entries`` (in order) that have no answer there, the latest first; each
-    with the contest that led to it.
+    """The questions of ``entries`` (in order) without an answer there, the latest first; each with
+    the contest that led to it.
     """
     approvals = [entry for entry in entries if entry.kind == "approval"]
     answered_runs = {entry.run for entry in approvals if entry.verdict != "asked"}

@@ -1,1 +1,1 @@
-"""MLflow, Prefect, Slack and the lake, as far as the service asks them."""
+"""Clients of MLflow, Prefect, Slack and the lake, with just the calls that the service needs."""

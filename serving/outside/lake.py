@@ -1,5 +1,5 @@
-"""The lake as the service asks it: the prediction log is written there, drift reports and decisions
-are read.
+"""The lake for the service: it writes the prediction log there, and reads drift reports and
+decisions.
 """
 
 from collections.abc import Iterator
@@ -12,28 +12,28 @@ from blocks.settings import Settings
 from serving.errors import LakeAway
 
 NO_LAKE = "none"
-# Uploader and page try again by themselves, so a try is short.
+# Uploader and page retry by themselves, so each try is short.
 _UPLOAD = Patience(connect_seconds=2, request_seconds=10, attempts=2)
 _PAGE = Patience(connect_seconds=1, request_seconds=2, attempts=1)
 
 
 class Lake(Protocol):
-    """Anything that holds objects."""
+    """A store of objects."""
 
     def put(self, key: str, data: bytes | memoryview) -> None:
         """Write or replace the object. Raises ``LakeAway``."""
 
     def get(self, key: str) -> bytes:
-        """Raises ``FileNotFoundError`` where there is no such object, ``LakeAway``."""
+        """Return an object. Raises ``FileNotFoundError`` if there is none, ``LakeAway``."""
 
     def list(self, prefix: str) -> list[Stored]:
-        """What is in the folder ``prefix`` and below it, sorted by key; nothing if there is no such
-        folder. Raises ``LakeAway``.
+        """Return what is in the folder ``prefix`` and below it, sorted by key; nothing if there is
+        no such folder. Raises ``LakeAway``.
         """
 
 
 class _ObjectLake:
-    """A folder or a bucket. Whatever is in the way of an object is ``LakeAway``."""
+    """A folder or a bucket. Any obstacle is raised as ``LakeAway``."""
 
     _objects: Folder | Bucket
 
@@ -69,7 +69,7 @@ class FolderLake(_ObjectLake):
         self._objects = Folder(root)
 
     def _describe(self, key: str, operation: str, error: OSError) -> str:
-        # Callers see what happens to reports and decisions, and no path of this machine with it.
+        # Callers see this message for reports and decisions, so it names no path of this machine.
         folder = self._objects.root if operation == "written" else "the lake's folder"
         return f"{key} cannot be {operation} in {folder}: {error.strerror or error}."
 
@@ -86,7 +86,7 @@ class BucketLake(_ObjectLake):
 
 
 class NoLake:
-    """Where the service is to keep nothing: nothing is written, and there is nothing to read."""
+    """For a service that keeps nothing: it writes nothing and has nothing to read."""
 
     def put(self, key: str, data: bytes | memoryview) -> None:
         raise self._away()
@@ -102,11 +102,10 @@ class NoLake:
 
 
 def open_lake(settings: Settings, *, for_page: bool = False) -> Lake:
-    """The lake that the settings name; nothing is asked of it yet. ``for_page``: a person waits,
-    who can ask again.
+    """The lake that the settings name; nothing is read yet. ``for_page``: a person waits, who can
+    ask again.
 
-    Raises ``ValueError`` for a URL of another kind.
-    """
+    Raises ``ValueError`` for a URL of another kind."""
     if settings.lake == NO_LAKE:
         return NoLake()
     key, secret = settings.s3_access_key, settings.s3_secret_key

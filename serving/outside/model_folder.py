@@ -1,4 +1,4 @@
-"""A model package in a folder, in the registry's stead: where containers are given their model as
+"""A model package in a folder, in place of the registry: for containers that get their model as
 files.
 
     <folder>/package.json, model.onnx, smoke.json     the package (serving/package/model.py)
@@ -7,8 +7,8 @@ files.
 
 With ``champion.json`` the package is verified against its digest, and answers and log name the
 registry's version. Without it the version is the beginning of the manifest's own digest. The folder
-may be read-only: what is served lies in the state folder, as always. Another package that is put
-there is served as soon as it is whole."""
+may be read-only: the served copy is in the state folder, as always. A new package in the folder is
+served as soon as it is complete."""
 
 from pathlib import Path
 from typing import Annotated
@@ -36,7 +36,7 @@ _RECORD = msgspec.json.Decoder(_Record)
 
 
 class ModelFolder(Registry):
-    """The one package in ``folder`` is champion, whatever the use case is called: a package knows
+    """The one package in ``folder`` is champion, whatever the use case is called: a package names
     its own.
     """
 
@@ -45,8 +45,8 @@ class ModelFolder(Registry):
         self._folder = folder
 
     def at(self, model: str, alias: str) -> Crowned | None:
-        """``None`` where there is no package, and for another alias than the champion's. Raises
-        ``RegistryAway`` where the folder cannot be read.
+        """``None`` without a package, and for another alias than the champion's. Raises
+        ``RegistryAway`` if the folder cannot be read.
         """
         try:
             if alias != CHAMPION or not (self._folder / MANIFEST).exists():
@@ -65,11 +65,11 @@ class ModelFolder(Registry):
         return Crowned(said.version, str(self._folder), said.sha256)
 
     def models(self) -> list[str]:
-        """None: the one package is served under the name that it has."""
+        """None: the one package is served under its own name."""
         return []
 
     def download(self, package: str, names: tuple[str, ...], folder: Path) -> None:
-        """Copy the files ``names``. Raises ``PackageError`` for one that is not there or cannot be
+        """Copy the files ``names``. Raises ``PackageError`` for a file that is missing or cannot be
         read.
         """
         for name in names:
@@ -82,7 +82,7 @@ class ModelFolder(Registry):
 
 
 def use_case_in(folder: Path) -> str:
-    """Which use case the package in ``folder`` is of. Raises ``PackageError``."""
+    """The use case of the package in ``folder``. Raises ``PackageError``."""
     try:
         return read_manifest((folder / MANIFEST).read_bytes()).use_case
     except OSError as error:

@@ -1,8 +1,8 @@
-"""What the service asks of Prefect, over its REST API: to go on with a run that waits for an
-answer, and to start a deployment.
+"""The service's calls to Prefect's REST API: resume a run that waits for an answer, and start a
+deployment.
 
-Prefect's own client is far too heavy for the service (docs/decisions); these five requests are all
-that is needed. httpx is imported with the first of them. Who may ask for what is not known here:
+Prefect's own client is far too heavy for the service (docs/decisions); these five requests suffice.
+httpx is imported with the first of them. Who may call is decided elsewhere:
 ``serving/history/approvals.py`` and ``serving/routes/operate.py``."""
 
 from functools import cached_property
@@ -25,8 +25,8 @@ T = TypeVar("T")
 
 
 class Run(msgspec.Struct, frozen=True):
-    """A flow run. ``run_count`` says how often it began: a run that was suspended and goes on
-    begins again.
+    """A flow run. ``run_count`` is the number of its starts: a run that was suspended and resumes
+    starts again.
     """
 
     id: str
@@ -38,8 +38,8 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class StartedRun(NamedTuple):
-    """A run of a deployment. ``is_new``: it was made by this request, and not by an earlier one of
-    the same name.
+    """A run of a deployment. ``is_new``: this request made it, and not an earlier one of the same
+    name.
     """
 
     id: str
@@ -59,7 +59,7 @@ class _Orchestration(msgspec.Struct, frozen=True):
     details: _Reason | None = None
 
 
-# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
+# Made now, by one thread: msgspec ends the process if two threads meet a type for the first time
 # (docs/decisions/0012-hot-path.md).
 _RUN = msgspec.json.Decoder(Run)
 _DEPLOYMENT = msgspec.json.Decoder(_Deployment)
@@ -70,8 +70,7 @@ class PrefectApi:
     """A client of one Prefect server. Safe to use from several threads; every method raises
     ``PrefectAway``.
 
-    ``auth`` (user:password) is shown to that server and to no other: no redirect is followed.
-    """
+    ``auth`` (user:password) goes to that server and to no other: no redirect is followed."""
 
     def __init__(self, url: str, auth: str | None = None, timeout_seconds: float = 10.0) -> None:
         self.url = url.rstrip("/")
@@ -89,7 +88,7 @@ class PrefectApi:
     def _client(self) -> "httpx.Client":
         import httpx
 
-        # trust_env=False: an inner address, as that of the registry is.
+        # trust_env=False: an internal address, like the registry's.
         user, _, password = (self._auth or "").partition(":")
         timeout = httpx.Timeout(self._timeout_seconds, connect=_CONNECT_SECONDS)
         return httpx.Client(
@@ -101,18 +100,18 @@ class PrefectApi:
             self._client.close()
 
     def run(self, run: str) -> Run | None:
-        """``None`` where there is no such run."""
+        """``None`` if there is no such run."""
         answer = self._ask("GET", f"/flow_runs/{quote(run, safe='')}")
         return None if answer.status_code in (404, 422) else self._read(answer, _RUN)
 
     def deployment(self, name: str) -> str | None:
-        """The id of ``<flow>/<deployment>``; ``None`` where there is none."""
+        """The id of ``<flow>/<deployment>``; ``None`` if there is none."""
         answer = self._ask("GET", f"/deployments/name/{quote(name)}")
         return None if answer.status_code == 404 else self._read(answer, _DEPLOYMENT).id
 
     def resume(self, run: str, answer: dict[str, Any]) -> str | None:
-        """Let a run that waits for input go on with ``answer``. ``None``, or why Prefect did not
-        accept it: it does not wait (any more).
+        """Resume a run that waits for input with ``answer``. ``None``, or why Prefect did not
+        accept it: the run does not wait (any more).
         """
         orchestration = self._read(
             self._ask("POST", f"/flow_runs/{quote(run, safe='')}/resume", {"run_input": answer}),
@@ -127,8 +126,8 @@ class PrefectApi:
     def start(
         self, deployment: str, parameters: dict[str, Any], once: str | None = None
     ) -> StartedRun:
-        """A new run of the deployment with this id. Requests with the same ``once`` start one run,
-        which all of them get.
+        """Start the deployment with this id. Requests with the same ``once`` start one run, and all
+        get it.
         """
         body = {"parameters": parameters} | ({"idempotency_key": once} if once else {})
         answer = self._ask(

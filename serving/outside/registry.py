@@ -1,6 +1,4 @@
-"""What the service asks of MLflow: which models there are, who is champion, and the files of its
-package.
-"""
+"""The service's calls to MLflow: the models, the champion, and the files of its package."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,11 +28,11 @@ _CONNECT_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Crowned:
-    """The model version that the alias names, and where its package is: ``package`` is a URI,
-    ``sha256`` of its manifest.
+    """The model version that the alias names, and its package: ``package`` is a URI, ``sha256`` of
+    its manifest.
 
-    ``created`` is when it was registered (ISO 8601); a package says nothing of time, so that it can
-    be made again to the byte."""
+    ``created`` is when it was registered (ISO 8601); a package holds no time, so that it can be
+    rebuilt to the byte."""
 
     version: str
     package: str | None
@@ -53,7 +51,8 @@ class Registry:
         username: str | None = None,
         password: SecretStr | None = None,
     ) -> None:
-        # The registry is an inner address: a proxy of the environment would only lose the request.
+        # The registry is an internal address: a proxy of the environment would only lose the
+        # request.
         self._api = RegistryApi(
             url,
             Limits(_CONNECT_SECONDS, timeout_seconds),
@@ -72,20 +71,19 @@ class Registry:
         )
 
     def close(self) -> None:
-        """A download that is going on breaks off with its next piece, so that the end of the
-        process does not wait for it.
+        """A running download ends with its next piece, so that the end of the process does not wait
+        for it.
         """
         self._api.close()
 
     def champion(self, model: str) -> Crowned | None:
-        """As ``at`` says of the alias ``champion``."""
+        """``at`` for the alias ``champion``."""
         return self.at(model, CHAMPION)
 
     def at(self, model: str, alias: str) -> Crowned | None:
-        """The version with an alias; ``None`` where there is no such model or no such alias.
+        """The version with an alias; ``None`` if there is no such model or no such alias.
 
-        Raises ``RegistryAway`` where MLflow cannot be reached or gives no sensible answer.
-        """
+        Raises ``RegistryAway`` if MLflow is unreachable or gives no sensible answer."""
         with self._translate_errors():
             version = self._api.at(model, alias)
         if version is None:
@@ -94,8 +92,8 @@ class Registry:
         return Crowned(version.number, tags.get(PACKAGE_TAG), tags.get(DIGEST_TAG), version.created)
 
     def models(self) -> list[str]:
-        """Names of the registered models that are Laurel's: their latest version has a package, or
-        the model a ledger. Raises ``RegistryAway``.
+        """Names of Laurel's registered models: their latest version has a package, or the model a
+        ledger. Raises ``RegistryAway``.
         """
         with self._translate_errors():
             return self._api.models((LEDGER_TAG, PACKAGE_TAG))
@@ -103,8 +101,8 @@ class Registry:
     def download(self, package: str, names: tuple[str, ...], folder: Path) -> None:
         """Write the files ``names`` of the package's URI into ``folder``.
 
-        Raises ``PackageError`` for a file that is not there or a URI that is not MLflow's,
-        ``RegistryAway`` otherwise."""
+        Raises ``PackageError`` for a missing file or a URI that is not MLflow's, ``RegistryAway``
+        otherwise."""
         if urlsplit(package).scheme != "mlflow-artifacts":
             raise PackageError(
                 f"The package is at {package!r}; the service reads only mlflow-artifacts:/... "
@@ -116,7 +114,7 @@ class Registry:
 
     @contextmanager
     def _translate_errors(self, file: str = "") -> Iterator[None]:
-        """For an answer, or for the ``file`` of a package."""
+        """Errors of an answer, or of the ``file`` of a package, as the service's own."""
         try:
             yield
         except Unreachable as error:

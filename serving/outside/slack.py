@@ -1,5 +1,5 @@
-"""Telling people in Slack what the service cannot mend itself. No answer and no swap waits for
-it.
+"""Messages to people in Slack about problems that the service cannot solve itself. No answer and no
+swap waits for them.
 """
 
 import logging
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class Slack:
-    """One channel. Without a token nothing is sent: the service's own log has said it already."""
+    """One channel. Without a token nothing is sent: the service's own log has it already."""
 
     def __init__(self, token: str, channel: str, api_url: str) -> None:
         self._token = token
@@ -60,7 +60,7 @@ class Slack:
             client.chat_postMessage(
                 channel=self._channel, text=safe[:_TEXT_LIMIT], unfurl_links=False
             )
-        # What a peer that is not Slack provokes comes through the SDK as it is.
+        # Errors that a peer other than Slack provokes pass through the SDK unchanged.
         except (
             SlackClientError,
             OSError,

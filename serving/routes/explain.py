@@ -44,7 +44,7 @@ _SEED = 0
 
 
 class Contribution(msgspec.Struct, frozen=True):
-    """What ``field`` adds to the score by being ``value``."""
+    """The amount that ``field`` adds to the score by being ``value``."""
 
     field: str
     value: Any
@@ -67,7 +67,7 @@ class Explanation(msgspec.Struct, frozen=True):
 
     @property
     def content(self) -> dict[str, Any]:
-        """As it is answered: with its outputs side by side, as ``/predict`` has them."""
+        """The content of the answer: with the outputs side by side, as in ``/predict``."""
         explains = {"explains": self.explains} if self.explains else {}
         rest = {
             name: getattr(self, name)
@@ -77,8 +77,8 @@ class Explanation(msgspec.Struct, frozen=True):
 
 
 def explain(champion: Champion, row: tuple[Any, ...]) -> Explanation:
-    """The explanation of a row that ``champion.reader`` has read. Raises ``PackageError`` where the
-    model gives no number.
+    """The explanation of a row that ``champion.reader`` has read. Raises ``PackageError`` if the
+    model returns no number.
     """
     package = champion.package
     examples = package.smoke.rows
@@ -122,8 +122,8 @@ def shapley_values(
     """The row's score, the background's mean score, and the credit of each field ``(n_features,)``.
 
     ``score_rows`` scores a matrix; ``row`` ``(n_features,)`` and ``background`` ``(n_background,
-    n_features)`` are encoded as it wants them; ``orders`` and ``begins`` are of ``walks``. Raises
-    ``PackageError`` where the model gives no number."""
+    n_features)`` are encoded for it; ``orders`` and ``begins`` are from ``walks``. Raises
+    ``PackageError`` if the model returns no number."""
     count, fields = orders.shape
     place = np.argsort(orders, axis=1)
     changed = place[:, None, :] < np.arange(1, fields)[None, :, None]
@@ -148,8 +148,8 @@ def shapley_values(
 
 @lru_cache(maxsize=16)
 def walks(fields: int, examples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Orders of the fields ``(n_walks, fields)``, and the background row that each begins at
-    ``(n_walks,)``: each as often as any other.
+    """Orders of the fields ``(n_walks, fields)``, and the background row at which each begins
+    ``(n_walks,)``: each row as often as any other.
     """
     if fields <= _EXACT_FIELDS:
         every = np.array(list(permutations(range(fields))))
@@ -163,7 +163,7 @@ def walks(fields: int, examples: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def add_routes(app: FastAPI, service: Service) -> None:
-    """``POST /v1/{use_case}/explain``: one at a time, on one thread of those that score, so that
+    """``POST /v1/{use_case}/explain``: one at a time, on one of the threads that score, so that
     predictions keep the others.
     """
     turn = asyncio.Semaphore(1)

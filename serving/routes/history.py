@@ -39,14 +39,14 @@ def add_routes(app: FastAPI, service: Service) -> None:
     readers = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="history")
 
     async def ask(use_case: str, work: Callable[[], T]) -> T:
-        """Raises ``LakeAway`` where the lake says nothing in time: the thread that waits for it
-        goes on, and nobody with it.
+        """Raises ``LakeAway`` if the lake does not answer in time: its thread goes on waiting, and
+        nobody with it.
         """
         service.watch(use_case)
         reading = asyncio.get_running_loop().run_in_executor(readers, work)
         finished, _ = await asyncio.wait([reading], timeout=_PATIENCE_SECONDS)
         if not finished:
-            reading.cancel()  # one that has not begun will not
+            reading.cancel()  # work that has not begun never will
             raise LakeAway(
                 f"The lake did not answer within {_PATIENCE_SECONDS:g} seconds. Try again later."
             )
@@ -105,7 +105,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
 
 def look_up(prefect: PrefectApi, questions: list[Approval]) -> tuple[list[Approval], str | None]:
     """The questions with the state of their runs, without those whose run is over; and why Prefect
-    cannot be asked now.
+    is unreachable, if it is.
     """
     open_questions: list[Approval] = []
     for number, question in enumerate(questions):

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of the Open Inference Protocol's routes."""
+"""The OpenAPI document's part for the Open Inference Protocol's routes."""
 
 from typing import Any
 

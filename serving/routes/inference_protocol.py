@@ -1,7 +1,7 @@
-"""The Open Inference Protocol, version 2, below ``/v2``: what clients of KServe, Triton, MLServer
-and OpenVINO speak.
+"""The Open Inference Protocol, version 2, below ``/v2``: for clients of KServe, Triton, MLServer
+and OpenVINO.
 
-A model is a use case; its version is the champion's, and no other is there. Its inputs are a tensor
+A model is a use case; its only version is the champion's. Its inputs are a tensor
 for each feature (``serving/formats/tensors.py``), its outputs one for each output of the package,
 such as ``score`` (FP64) and ``decision`` (BOOL), and ``prediction_id`` (BYTES), in JSON or as
 binary tensors. Refusals are the protocol's ``{"error":
@@ -44,9 +44,7 @@ _TYPES = ("application/json", "application/octet-stream")
 
 
 def head_length(header: str | None, size: int) -> int:
-    """How many bytes of a body are its JSON. Raises ``InputError`` for a header that says another
-    than a part of it.
-    """
+    """The length of a body's JSON in bytes. Raises ``InputError`` for an invalid header."""
     if header is None:
         return size
     if not re.fullmatch(r"[0-9]{1,12}", header) or int(header) > size:
@@ -65,7 +63,7 @@ def check_version(champion: Champion, model: str, version: str | None) -> None:
 
 
 def describe_model(champion: Champion, model: str) -> dict[str, Any]:
-    """What ``GET /v2/models/{model}`` answers. ``optional`` tensors may be left out, and their
+    """The answer of ``GET /v2/models/{model}``. ``optional`` tensors may be left out, and their
     values null.
     """
     reader = columns_of(champion.reader)
@@ -88,7 +86,7 @@ def describe_model(champion: Champion, model: str) -> dict[str, Any]:
 
 
 def write_answer(scored: Scored, model: str, inference: Inference) -> tuple[bytes, int | None]:
-    """The answer, and the length of its JSON part where binary tensors follow it."""
+    """The answer, and the length of its JSON part if binary tensors follow it."""
     datatypes = scored.champion.form.tensors
     columns = dict(zip(datatypes, [*scored.values, scored.ids], strict=True))
     all_binary = (inference.parameters or {}).get("binary_data_output") is True

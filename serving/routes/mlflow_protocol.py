@@ -1,5 +1,5 @@
-"""``POST /invocations`` and ``GET /ping``: who called ``mlflow models serve`` or a SageMaker
-endpoint changes only the address.
+"""``POST /invocations`` and ``GET /ping``: callers of ``mlflow models serve`` or of a SageMaker
+endpoint change only the address.
 
 What is taken and answered is what ``mlflow models serve`` takes and answers with Laurel's own
 models: see ``serving/formats/mlflow/rows.py``, and ``{"predictions": [[probability of false, of
@@ -38,8 +38,8 @@ _JSON, _CSV = "application/json", "text/csv"
 
 
 def read_rows(reader: RowReader, content_type: str, body: bytes, max_rows: int) -> Asked:
-    """Raises ``InputError`` naming row and field. ``content_type`` is one that
-    ``check_content_type`` has passed.
+    """Read all rows. Raises ``InputError`` naming row and field. ``content_type`` has passed
+    ``check_content_type``.
     """
     (rows,) = read_pieces(reader, content_type, body, max_rows, None)
     return rows
@@ -48,7 +48,7 @@ def read_rows(reader: RowReader, content_type: str, body: bytes, max_rows: int) 
 def read_pieces(
     reader: RowReader, content_type: str, body: bytes, max_rows: int, size: int | None
 ) -> Iterator[Asked]:
-    """The same, about ``size`` rows at a time; ``None``: all at once."""
+    """Read about ``size`` rows at a time; ``None``: all at once."""
     if content_type == _CSV:
         yield from read_csv(reader, body, max_rows, size)
     elif size is None:
@@ -58,8 +58,8 @@ def read_pieces(
 
 
 def check_content_type(request: Request) -> str:
-    """The body's type. Raises ``Refused`` for one that is not read, and for parameters such as
-    those of MLflow 1's ``format=``.
+    """The body's type. Raises ``Refused`` for an unsupported type, and for parameters such as
+    MLflow 1's ``format=``.
     """
     kind = read_content_type(request)
     if kind not in (_JSON, _CSV):
@@ -81,8 +81,8 @@ def check_content_type(request: Request) -> str:
 
 
 def write_answer(scored: Scored) -> bytes:
-    """What the pipeline that the champion was made of gives: a probability of each class for a
-    row, of false and of true where the package decides; a number for each row where it has one.
+    """The output of the champion's own pipeline: a probability of each class for a row, of false
+    and of true if the package decides; a number for each row if it has one.
     """
     first, *others = numbers = scored.numbers
     predictions: list[Any] = first
@@ -94,9 +94,7 @@ def write_answer(scored: Scored) -> bytes:
 
 
 def choose_use_case(request: Request, default: str | None) -> str:
-    """The use case that the caller names, or ``default``. Raises ``Refused`` where there is
-    neither.
-    """
+    """The use case that the caller names, or ``default``. Raises ``Refused`` without either."""
     named = (
         request.headers.get("x-laurel-use-case")
         or request.headers.get("x-amzn-sagemaker-target-model")

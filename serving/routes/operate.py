@@ -1,4 +1,4 @@
-"""What an operator may do over HTTP, and the page in his name: answer an approve run, and start a
+"""What an operator may do over HTTP, or the page in his name: answer an approve run, and start a
 rollback. Prefect does the work.
 """
 
@@ -35,7 +35,7 @@ class _Rollback(msgspec.Struct, forbid_unknown_fields=True):
     champion: Annotated[str, Meta(pattern=VERSION)] | None = None
 
 
-# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
+# Made now, by one thread: msgspec ends the process if two threads meet a type for the first time
 # (docs/decisions/0012-hot-path.md).
 _ANSWER = msgspec.json.Decoder(_Answer)
 _ROLLBACK = msgspec.json.Decoder(_Rollback)
@@ -89,7 +89,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
 
 
 def _author(name: str | None, request: Request) -> str:
-    """The key is what is known for certain, so it is named beside whoever the caller says to be."""
+    """The key is the only certain identity, so it stands beside the name that the caller claims."""
     key, name = request.scope.get("laurel.key", ""), (name or "").strip()
     if key and name and name != key:
         return f"{name} (with the key {key})"

@@ -1,4 +1,4 @@
-"""``POST /v1/{use_case}/predict`` in every form that rows come in and answers go out.
+"""``POST /v1/{use_case}/predict`` in every format of rows and of answers.
 
     application/json                             {"rows": [{...}, ...]} or {"columns": {"<field>":
                                                  [...], ...}}

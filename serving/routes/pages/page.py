@@ -1,5 +1,5 @@
-"""The two pages of the service: plain HTML with one style and one script in it. Nothing comes from
-outside, nothing is built.
+"""The two pages of the service: plain HTML, each with one style, the first with one script. Nothing
+comes from outside, and nothing is built.
 """
 
 from collections.abc import Mapping
@@ -43,8 +43,8 @@ _LOGO = (
 
 
 def home_page(prefect_url: str, mlflow_url: str, prefix: str = "") -> str:
-    """The page at ``/``: who serves, a form to ask, live traffic, drift and decisions, kept fresh
-    by asking ``/v1`` below ``prefix``.
+    """The page at ``/``: the champion, a form to predict, live traffic, drift and decisions,
+    refreshed from ``/v1`` below ``prefix``.
     """
     script = "\n".join(
         (_FOLDER / "web" / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS

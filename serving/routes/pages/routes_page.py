@@ -14,9 +14,7 @@ _TITLES = {"mlflow": "MLflow"}
 
 
 def list_routes(document: Document) -> str:
-    """Bodies of a table: the routes of each tag, linked to their descriptions, and what they are
-    for.
-    """
+    """Bodies of a table: the routes of each tag, linked to their descriptions."""
     groups: dict[str, list[str]] = {}
     for method, path, route in _routes(document):
         name = (
@@ -42,7 +40,7 @@ def describe_routes(document: Document) -> str:
 
 
 def _routes(document: Document) -> Iterator[tuple[str, str, Document]]:
-    """The ones that most callers come for are first."""
+    """The routes, those that most callers need first."""
     routes = [
         (method, path, route)
         for path, methods in document["paths"].items()
@@ -119,7 +117,7 @@ def _parameter(parameter: Document) -> tuple[str, str, str]:
 
 
 def _content(document: Document, title: str, described: Document) -> str:
-    """Every content type, what its fields are, and an example."""
+    """Every content type with its fields and an example."""
     parts = [
         f"<h3>{escape(title)}</h3>",
         f'<p class="hint">{escape(described["description"])}</p>'
@@ -168,8 +166,8 @@ def _table(title: str, rows: list[tuple[str, str, str]]) -> str:
 def _fields(
     document: Document, schema: Document, before: str = ""
 ) -> Iterator[tuple[str, Document]]:
-    """Every field below an object, as ``rows[].distance``. Of alternatives the first is told; the
-    example shows no more either.
+    """Every field below an object, as ``rows[].distance``. Of alternatives only the first is
+    listed, as in the example.
     """
     schema = _resolved(document, schema)
     if "anyOf" in schema and "properties" in (first := _resolved(document, schema["anyOf"][0])):
@@ -185,7 +183,7 @@ def _fields(
 
 
 def _type(schema: Document) -> str:
-    """In a few words: type, and what bounds it."""
+    """In a few words: the type and its bounds."""
     if "enum" in schema:
         return "one of " + ", ".join(_text(value) for value in schema["enum"])
     if "anyOf" in schema:
@@ -201,7 +199,7 @@ def _type(schema: Document) -> str:
 
 
 def sketch(document: Document, schema: Document) -> Any:
-    """A value of the schema's shape, where it has no example of its own."""
+    """A value of the schema's shape, for a schema without an example."""
     schema = _resolved(document, schema)
     if "example" in schema:
         return schema["example"]

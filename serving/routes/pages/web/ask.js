@@ -1,4 +1,4 @@
-// Requests to the service. A key, where it asks for one, is kept for this tab only.
+// Requests to the service. A key, if it requires one, is kept for this tab only.
 const KEY = "laurel.key";
 
 class Failure extends Error {
@@ -9,12 +9,12 @@ class Failure extends Error {
   }
 }
 
-/** Where a proxy has the service below a path, that path: the service's own settings say so. */
+/** The path below which a proxy serves the service, from the service's own settings; else empty. */
 const prefix = document.body?.dataset?.prefix ?? "";
 
 const keptKey = () => stored("sessionStorage", KEY);
 
-/** The answer itself, whatever it holds. Throws `Failure` for a refusal, with the service's own words; status 0 where none came. */
+/** The raw answer. Throws `Failure` for a refusal, with the service's own message; status 0 without an answer. */
 async function request(path, { body } = {}) {
   const headers = { ...(keptKey() ? { Authorization: `Bearer ${keptKey()}` } : {}) };
   const method = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };

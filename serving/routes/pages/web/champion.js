@@ -1,4 +1,4 @@
-// Who serves: the card at the top.
+// The card at the top: the champion.
 
 function championPanel(name, places) {
   const element = node("section", { className: "card champion", attributes: { "aria-labelledby": `champion-${name}` } });
@@ -59,7 +59,7 @@ function troubles(state) {
   return [...notes, state.last_error, state.log.last_error].filter(Boolean).map(words => text("p", "trouble", words));
 }
 
-/** The gain of the contest that led to this champion: the last one that was won before its package was made. */
+/** The gain of the contest that led to this champion: the last one won before its package was made. */
 function gainOf(state, decisions) {
   const won = (decisions ?? []).filter(decision => decision.verdict === "promote" && Date.parse(decision.time) <= Date.parse(state.created));
   return won[0]?.contest?.main;

@@ -1,4 +1,4 @@
-// The ledger: every decision of the use case, the latest first, in words.
+// The ledger in words: every decision of the use case, the latest first.
 const KINDS = { contest: "kindContest", approval: "kindApproval", crown: "kindCrown", rollback: "kindRollback", drift: "kindDrift", retrain: "kindRetrain", refusal: "kindRefusal", breaker: "kindBreaker" };
 const VERDICTS = {
   promote: "verdictPromote", keep: "verdictKeep", suspicious: "verdictSuspicious", unfair: "verdictUnfair",
@@ -23,7 +23,7 @@ const decisionsPanel = name => historyPanel(name, "decisions", decisionItems, "d
 const bounded = main => main && Number.isFinite(main.low) && Number.isFinite(main.high);
 const verdictOf = entry => VERDICTS[entry.verdict] ? say(VERDICTS[entry.verdict]) : entry.verdict in SIGNS ? say(entry.verdict) : entry.verdict;
 
-/** What all contests of `records` are drawn on. */
+/** The common scale of all contests in `records`. */
 function scaleOf(records) {
   const contests = records.map(entry => entry.contest?.main).filter(bounded);
   return [Math.min(0, ...contests.map(main => main.low)), Math.max(0, ...contests.map(main => main.high))];
@@ -67,7 +67,7 @@ function headline(entry) {
   return say(promoted ? "took" : "stays", challenger, champion);
 }
 
-/** Scores, gain and interval of a contest; its slices and guards, for who wants to see them. */
+/** Scores, gain and interval of a contest, with its slices and guards to unfold. */
 function contestParts({ contest, behaviours, latency }, [from, to]) {
   if (!contest) return [];
   const { main, guards, slices, confidence } = contest;

@@ -1,4 +1,4 @@
-// Elements, without a library. Text always goes in as text.
+// Elements, without a library. Text is always inserted as text.
 
 /** An element with its properties; those in `attributes` are set as attributes, a `null` among the children is left out. */
 function node(tag, { attributes = {}, ...properties } = {}, ...children) {
@@ -21,7 +21,7 @@ function facts(pairs, className = "facts") {
   return node("dl", { className }, ...pairs.filter(Boolean).map(([name, value]) => node("div", {}, text("dt", "", name), node("dd", {}, value))));
 }
 
-/** A link to a page elsewhere; plain text where the address is none that a browser should follow. */
+/** A link to another page; plain text if a browser should not follow the address. */
 function link(address, words, more = "") {
   if (!/^https?:\/\//.test(address) && !address.startsWith("/")) return document.createTextNode(words);
   return node("a", { href: address, target: "_blank", rel: "noopener noreferrer", textContent: words, className: more });
@@ -29,7 +29,7 @@ function link(address, words, more = "") {
 
 const command = words => node("pre", { className: "command", tabIndex: 0 }, text("code", "", words));
 
-/** New content for an element; who has the focus in it has it again, at the same place. */
+/** New content for an element; the focus in it returns to the same place. */
 function replaceInside(element, ...children) {
   const reachable = () => [...element.querySelectorAll("a, button, summary, [tabindex]")];
   const place = reachable().indexOf(document.activeElement);

@@ -1,9 +1,9 @@
-// The fields of the try-it form. Each has `element`, `name`, `read()` (a value, or throws `Problem`), `write(value)` and `tell(problem)`.
+// The fields of the try-it form. Each field has `element`, `name`, `read()` (a value, or throws `Problem`), `write(value)` and `tell(problem)`.
 const LONGEST_SELECT = 20;
 
 class Problem extends Error {}
 
-// A kind of input that is new (an image, say) gets its entry here; until then the page says that it cannot ask for it.
+// A new kind of input (such as an image) needs an entry here; until then the page says that it has no input for it.
 const INPUTS = { number: numberInput, category: categoryInput };
 
 function fieldOf(feature, form) {
@@ -36,7 +36,7 @@ function labelled(name, id, input, hint) {
   return field;
 }
 
-/** What the field is and may be. That it may stay empty is seen in the empty field, and heard here. */
+/** The field's meaning and range. An empty field shows that it may be empty; this text says it to a screen reader. */
 function hintOf(feature) {
   const size = feature.kind === "category" && feature.categories?.length;
   const range = feature.kind === "number" ? rangeOf(feature.low, feature.high) : "";
@@ -57,7 +57,7 @@ function numberInput(feature) {
       if (feature.high !== null && value > feature.high) throw new Problem(say("tooHigh", plain(feature.high)));
       return value;
     },
-    // Six digits tell as much as sixteen, and can be read.
+    // Six digits say as much as sixteen, and are legible.
     write: value => { control.value = value === null ? "" : Number(value.toPrecision(6)); },
   };
 }

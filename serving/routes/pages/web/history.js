@@ -1,4 +1,4 @@
-// What the flows left in the lake: a panel of records, and the drift checks in it.
+// The flows' records in the lake: a panel of records, and the drift checks.
 const SIGNS = { stable: "✓", drifted: "▲", broken: "✕", inconclusive: "?", unreadable: "!" };
 const FIRST_RECORDS = 5;
 
@@ -20,7 +20,7 @@ function historyPanel(name, kind, items, none, flow) {
   };
   return {
     element,
-    /** `records` are the records, or the failure to get them. What was shown stays under a failure. */
+    /** `records` may be the failure to get them; the earlier records stay below a failure. */
     update(records) {
       const content = records instanceof Error ? `! ${records.message}` : JSON.stringify(records);
       if (content === shown) return;
@@ -63,7 +63,7 @@ function driftItem(check) {
   return node("li", {}, ...parts);
 }
 
-/** What the labels say, and what the scores let one expect where labels are few. */
+/** Performance from the labels, and estimated from the scores if labels are few. */
 function performanceParts({ performance }) {
   if (!performance) return [];
   const real = Object.entries(performance.metrics).filter(([, figure]) => Number.isFinite(figure.value)).map(([metric, figure]) => {
@@ -88,7 +88,7 @@ function reportLinks({ window: checked, report, report_url: elsewhere }) {
   return links.length ? node("p", { className: "links" }, ...links) : null;
 }
 
-/** The same words stand in many rows: who hears them one by one hears which row it is. */
+/** Many rows have the same words: this adds the row's name for a screen reader. */
 function about(element, row) {
   element.append?.(text("span", "unseen", ` ${say("reportFor", row)}`));
   return element;

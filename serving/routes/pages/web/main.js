@@ -1,4 +1,4 @@
-// The page: one view for each use case, kept fresh by asking the service.
+// The page: one view for each use case, refreshed from the service.
 const REFRESH_MILLISECONDS = 2000;
 const HISTORY_MILLISECONDS = 30_000;
 
@@ -84,7 +84,7 @@ function show(useCases, typed) {
   tell([serving.length ? say("serving", serving.join(", ")) : "", waiting.length ? say("noneYet", waiting.join(", ")) : ""].filter(Boolean).join(" "));
 }
 
-/** The status line is read out whenever it changes, so it changes only when there is something new. */
+/** A screen reader reads the status line at each change, so it changes only for news. */
 function tell(words) {
   if (words !== statusWords) part("fresh").textContent = statusWords = words;
 }

@@ -1,8 +1,8 @@
-// What an operator decides here: whether a challenger may take the crown, and whether the crown goes back.
+// An operator's decisions: may a challenger take the crown, and does the crown go back?
 const LONGEST_WORDS = 1000;
-const READ_MILLISECONDS = 5000; // a refusal stands so long before the question goes
+const READ_MILLISECONDS = 5000; // a refusal stays this long before the question goes
 
-/** A card that is there only while it has something to ask. */
+/** A card that shows only while there is a question. */
 function approvalsPanel(name, changed) {
   const id = `approvals-${name}`;
   const list = node("ol", { className: "records" });
@@ -53,7 +53,7 @@ function textField(id, label) {
   return { element: node("div", {}, node("label", { htmlFor: id, textContent: label }), input), value: () => input.value.trim() };
 }
 
-/** Send it; the answer takes the place of the buttons, a refusal stands below them. */
+/** Sends a form; the answer replaces the buttons, a refusal appears below them. */
 async function send(form, path, body, words, changed) {
   const buttons = [...form.querySelectorAll("button")];
   form.querySelector(":scope > .trouble")?.remove();
@@ -72,7 +72,7 @@ async function send(form, path, body, words, changed) {
   }
 }
 
-/** Rollback: the previous champion or a version by its number, why, and a question before anything happens. */
+/** Rollback to the previous champion or a version number, with a reason, and a question before anything happens. */
 function rollbackPanel(name, changed) {
   const id = `rollback-${name}`;
   const body = node("div", {});
@@ -81,7 +81,7 @@ function rollbackPanel(name, changed) {
   let serving = null;
   return {
     element,
-    /** `answer` is the answer to the question for approvals: who may not ask that may not roll back either, and neither can a service without a loop. */
+    /** `answer` is that of `/approvals`: a key that may not read it may not roll back either, and a service without a loop cannot. */
     update(state, answer) {
       element.hidden = !state.ready || answer === null || [401, 403, 404].includes(answer.status);
       if (element.hidden || state.version === serving) return;

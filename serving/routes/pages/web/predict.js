@@ -9,7 +9,7 @@ function tryPanel(name) {
   return {
     element,
     values: () => form?.values() ?? null,
-    /** A new champion that asks for the same fields takes over the form as it is, with whatever is being typed. */
+    /** A new champion with the same fields keeps the form as it is, with the text being typed. */
     update(state, before) {
       element.hidden = !state.ready;
       if (!state.ready) return;
@@ -26,7 +26,7 @@ function tryPanel(name) {
   };
 }
 
-/** `champion()` is what serves now; `state` is it when the form is made. */
+/** `champion()` is the current champion; `state` is the one at the time the form is made. */
 function tryForm(state, champion, typed) {
   const id = `form-${state.use_case}`;
   const fields = [...state.schema.features.map(feature => fieldOf(feature, id)), timeField(state.schema.event_time, id)];
@@ -84,7 +84,7 @@ function tryForm(state, champion, typed) {
   return { element: form, values: () => ({ row: Object.fromEntries(fields.map(field => [field.name, raw(field)])), example, logged: log.checked }) };
 }
 
-/** The row as it is typed; nothing where a field is wrong, and the problem is shown beside it. */
+/** The row as typed; `null` if a field is wrong, with the problem beside that field. */
 function readRow(fields, answer) {
   const row = {};
   const wrong = [];
@@ -105,7 +105,7 @@ function readRow(fields, answer) {
 }
 
 function answerPanel(champion) {
-  // Two live regions: the sentence with the answer, and refusals. Reasons and details are read by who goes there.
+  // Two live regions: the sentence with the answer, and refusals. A reader goes to reasons and details on its own.
   const status = node("div", { className: "said", role: "status" }, text("p", "hint", say("answerHere")));
   const alert = node("div", { role: "alert" });
   const details = node("div", { className: "details" });
@@ -160,7 +160,7 @@ function verdict(state, prediction) {
   ];
 }
 
-/** The largest contributions as bars to both sides of nothing, the others together. */
+/** The largest contributions as bars to both sides of zero, the others together. */
 function reasons(state, { base, contributions, explains }) {
   const numbers = numbersOf(state);
   const chance = isChance(numbers.find(output => output.name === explains) ?? numbers[0]);

@@ -1,4 +1,4 @@
-// What comes in and how fast it is answered. The service counts; the page remembers two minutes of it.
+// Requests and their latency. The service counts; the page keeps the last two minutes.
 const KEPT_MILLISECONDS = 120_000;
 
 function trafficPanel(name) {
@@ -33,7 +33,7 @@ function trafficPanel(name) {
 const rate = value => value === null ? "–" : plain(value, value < 10 ? 1 : 0);
 const latency = seconds => seconds === null ? "–" : say("milliseconds", plain(1000 * seconds, seconds < 0.01 ? 2 : 1));
 
-/** The newest sample is at the right edge, one of two minutes ago at the left. */
+/** The newest sample is at the right edge; one from two minutes ago is at the left edge. */
 function chart(name, words, samples, shown) {
   const values = samples.map(([, value]) => value).filter(value => value !== null);
   const label = say(words, shown(samples.at(-1)[1]), shown(values.length ? Math.max(...values) : null));
@@ -41,7 +41,7 @@ function chart(name, words, samples, shown) {
   return node("figure", {}, sparkline(points, label), text("figcaption", "hint", `${say(name)}, ${say("lastTwoMinutes")}`));
 }
 
-/** Adds what the service says now to what it said in the last two minutes. Rates are between two answers. */
+/** Adds the service's current figures to those of the last two minutes. Rates are between two answers. */
 function remember(past, { traffic }) {
   const now = performance.now();
   const before = past.at(-1);

@@ -1,4 +1,4 @@
-// What the page says, in English and in Korean. {0}, {1}... stand for what is filled in.
+// The page's words in English and Korean. {0}, {1}... are placeholders for values.
 const WORDS = {
   elsewhere: ["Elsewhere", "바로 가기"],
   routes: ["API", "API"],
@@ -286,7 +286,7 @@ function savedLanguage() {
   return (navigator.language ?? "en").toLowerCase().startsWith("ko") ? "ko" : "en";
 }
 
-/** What was kept under a name; null where the browser keeps nothing. */
+/** The value stored under a name; null if the browser stores nothing. */
 function stored(store, name, value) {
   try {
     if (value === null) window[store].removeItem(name);
