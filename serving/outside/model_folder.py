@@ -53,7 +53,7 @@ class ModelFolder(Registry):
                 return None
             sha256 = digest((self._folder / MANIFEST).read_bytes())
             path = self._folder / RECORD
-            said = (
+            record = (
                 _RECORD.decode(path.read_bytes())
                 if path.exists()
                 else _Record(sha256[:_VERSION_LENGTH], sha256)
@@ -62,7 +62,7 @@ class ModelFolder(Registry):
             raise RegistryAway(
                 f"The model package in {self._folder} cannot be read: {error}."
             ) from error
-        return Crowned(said.version, str(self._folder), said.sha256)
+        return Crowned(record.version, str(self._folder), record.sha256)
 
     def models(self) -> list[str]:
         """None: the one package is served under its own name."""
