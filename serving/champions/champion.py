@@ -66,7 +66,7 @@ class Champion:
         """
         manifest = package.manifest
         if manifest.use_case != use_case:
-            raise PackageError(f"The package is of {manifest.use_case!r}, not of {use_case!r}.")
+            raise PackageError(f"The package is for {manifest.use_case!r}, not for {use_case!r}.")
         try:
             reader = RowReader(manifest.features, manifest.event_time, manifest.dtype)
         except (ValueError, TypeError) as error:
@@ -206,7 +206,7 @@ class ChampionWatch:
                     await asyncio.sleep(min(left, _GLANCE_SECONDS))
         except Exception as error:
             self._trouble.last = (
-                f"The watch of the alias ended ({type(error).__name__}). Restart the service."
+                f"The service stopped following the alias ({type(error).__name__}). Restart it."
             )
             logger.exception("watch ended use_case=%s", self.use_case)
             raise
@@ -256,7 +256,7 @@ class ChampionWatch:
     def _let_go(self) -> None:
         """Nobody has the role any more. Somebody must answer, so that a champion stays."""
         if self.champion is not None:
-            logger.info("let go use_case=%s role=%s", self.use_case, self.role)
+            logger.info("no version serves use_case=%s role=%s", self.use_case, self.role)
         self.champion = None
         self._cache.forget()
         self._be_well()
@@ -315,7 +315,7 @@ class ChampionWatch:
         if time.monotonic() - self._away_since >= self._away_seconds:
             self._trouble.tell(
                 "registry",
-                "the registry is away, so that a new champion would not be noticed",
+                "the registry is unreachable, so a new champion would not be noticed",
                 self._keeps,
             )
 

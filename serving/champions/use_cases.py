@@ -37,8 +37,7 @@ def named_by(settings: Settings) -> list[str]:
     if not names or not all(name == ALL or is_name(name) for name in names):
         raise ValueError(
             f"LAUREL_SERVING_USE_CASES is {settings.serving_use_cases!r}; it must name use "
-            "cases, such as 'flights' or 'flights,digits', "
-            "or be '*', which serves every one."
+            "cases, such as 'flights' or 'flights,digits', or be '*', which serves all of them."
         )
     return [name for name in dict.fromkeys(names) if name != ALL]
 
@@ -107,7 +106,7 @@ def refuse_misspelled(settings: Settings, registry: Registry) -> None:
     try:
         known |= set(registry.models())
     except RegistryAway as error:
-        logger.warning("the registry cannot say which use cases there are: %s", error)
+        logger.warning("the registry cannot list its use cases: %s", error)
     for name in strangers:
         nearest = difflib.get_close_matches(name, known, n=1)
         if name not in known and nearest:
@@ -142,7 +141,7 @@ def all_of(settings: Settings, models: Iterable[str] = ()) -> list[str]:
 def _log_cut(count: int) -> None:
     """Once for each ``count``: it is counted at every poll."""
     logger.error(
-        "of %d use cases %d are served; name those to serve in LAUREL_SERVING_USE_CASES",
-        count,
+        "%d of %d use cases are served; name those to serve in LAUREL_SERVING_USE_CASES",
         MOST,
+        count,
     )

@@ -172,8 +172,8 @@ class ColumnReader:
         for name, length in lengths.items():
             if length != count:
                 raise InputError(
-                    f"Field {name!r} has {length} values, {next(iter(lengths))!r} has "
-                    f"{count}: all need as many.",
+                    f"Field {name!r} has {length} values, but {next(iter(lengths))!r} has "
+                    f"{count}: all fields need the same number.",
                     field=name,
                 )
         filled = [[None] * count if values is UNSET else values for values in given]

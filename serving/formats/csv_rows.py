@@ -77,7 +77,7 @@ def read_tables(
             f"The body is not UTF-8: {error.reason} at byte {_bad_byte(body)}."
         ) from error
     except csv.Error as error:
-        raise InputError(f"The body is no CSV: {error}.") from error
+        raise InputError(f"The body is not CSV: {error}.") from error
 
 
 def _table(names: list[str], rows: list[list[str]], first: int, nulls: Set[str]) -> Table:
@@ -100,7 +100,9 @@ def _check_names(reader: ColumnReader, names: list[str]) -> None:
     if len(set(names)) < len(names):
         twice = Counter(names).most_common(1)[0][0]
         if not _looks_like_values(reader, names):
-            raise InputError(f"Field {shown(twice)} stands twice in the header.", field=twice[:100])
+            raise InputError(
+                f"Field {shown(twice)} appears twice in the header.", field=twice[:100]
+            )
     if names and _looks_like_values(reader, names):
         expected = (
             "expected the fields' names, such as "
@@ -124,7 +126,7 @@ def _lines(body: bytes) -> Iterator[list[str]]:
     Raises ``InputError`` for a first line that is far too long, ``UnicodeDecodeError``,
     ``csv.Error``."""
     if body.count(b",", 0, body.find(b"\n") if b"\n" in body else len(body)) >= _MOST_NAMES:
-        raise InputError(f"The header has too many names; at most {_MOST_NAMES} can be.")
+        raise InputError(f"The header has too many names; at most {_MOST_NAMES} are allowed.")
     if b'"' in body or (b"\r" in body and body.count(b"\r") != body.count(b"\r\n")):
         text = io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline="")
         yield from (line for line in csv.reader(text, strict=True) if line)

@@ -42,9 +42,8 @@ def is_compressed(content_encoding: str) -> bool:
     codings = [coding for coding in codings if coding not in ("", "identity")]
     if codings and (len(codings) > 1 or codings[0] not in _GZIP):
         message = (
-            f"The body's Content-Encoding is {content_encoding[:100]!r}; send gzip, or "
-            "the body "
-            "as it is."
+            f"The body's Content-Encoding is {content_encoding[:100]!r}; send gzip, or an "
+            "uncompressed body."
         )
         raise Refused(415, "unsupported_media_type", message, {"Accept-Encoding": "gzip, identity"})
     return bool(codings)
@@ -68,7 +67,7 @@ class Gunzip:
         except zlib.error:
             raise _broken("is not gzip") from None
         if piece or self._stream.unused_data:
-            raise _broken("goes on after the end of the gzip stream")
+            raise _broken("continues after the end of the gzip stream")
 
     def finish(self) -> None:
         """Raises ``Refused`` for a stream without its end."""
@@ -80,7 +79,7 @@ def _broken(what: str) -> Refused:
     return Refused(
         415,
         "unsupported_media_type",
-        f"The body's Content-Encoding says gzip, and the body {what}.",
+        f"The body's Content-Encoding is gzip, but the body {what}.",
     )
 
 

@@ -84,7 +84,7 @@ class EventWindow:
         if before is not None or len(known) > MOST_DAYS:
             days |= {time.date() for time in known}
         if len(days) > MOST_DAYS:
-            span = f"the rows are of {len(days):,} days, from {min(days)} to {max(days)}"
+            span = f"the rows fall on {len(days):,} days, from {min(days)} to {max(days)}"
             raise InputError(
                 f"Field {field!r}: {span}; send rows of at most {MOST_DAYS} days in one request.",
                 field=field,

@@ -238,7 +238,7 @@ def wrong_value(
 def check_count(rows: int, max_rows: int) -> None:
     """Raises ``InputError`` for no row, and for more than may be asked at a time."""
     if not rows:
-        raise InputError("The body has no row; at least one is needed.")
+        raise InputError("The body has no rows; at least one is needed.")
     if rows > max_rows:
         raise InputError(f"The body has too many rows; send at most {max_rows} rows at a time.")
 
@@ -277,12 +277,12 @@ def malformed(error: Exception, body: bytes, listed: str) -> InputError:
                             field,
                         )
             return MalformedBody(
-                "The body has NaN or Infinity, which JSON has not: send null for a number "
-                "that is missing."
+                "The body has NaN or Infinity, which JSON does not allow: send null for a "
+                "missing number."
             )
         except (ValueError, TypeError, AttributeError, RecursionError):
             pass  # no JSON in any dialect: said below
-    return MalformedBody(f"The body is no JSON: {error}.")
+    return MalformedBody(f"The body is not JSON: {error}.")
 
 
 def place_of(row: int | None, field: str | None) -> str:

@@ -71,19 +71,19 @@ def read_inference(head: bytes, outputs: Collection[str]) -> Inference:
         inference = _INFERENCE.decode(head)
     except msgspec.ValidationError as error:
         raise InputError(
-            f"The request is not one of the Open Inference Protocol: {str(error)[:300]}."
+            f"The request does not follow the Open Inference Protocol: {str(error)[:300]}."
         ) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        hint = "; null stands for a number that is missing" if b"NaN" in head else ""
+        hint = "; send null for a missing number" if b"NaN" in head else ""
         raise MalformedBody(f"The request's JSON cannot be read: {error}{hint}.") from error
     for output in inference.outputs or ():
         if output.name not in outputs:
             raise InputError(
-                f"Output {shown(output.name)} is not known; there are {', '.join(outputs)}."
+                f"Output {shown(output.name)} is unknown; the outputs are {', '.join(outputs)}."
             )
         if not _ELSEWHERE.isdisjoint(output.parameters or ()):
             raise InputError(
-                f"Output {output.name!r}: shared memory and classification are not offered here."
+                f"Output {output.name!r}: shared memory and classification are not supported."
             )
     return inference
 
@@ -132,7 +132,7 @@ def _columns(
     for tensor in inference.inputs:
         count = _check(reader, tensor, max_rows)
         if tensor.name in columns:
-            raise InputError(f"Tensor {tensor.name!r} comes twice.", field=tensor.name)
+            raise InputError(f"Tensor {tensor.name!r} appears twice.", field=tensor.name)
         if "binary_data_size" in (tensor.parameters or ()):
             size = _size(tensor, len(tail))
             columns[tensor.name] = _from_bytes(reader, tensor, tail[:size], count)
@@ -174,11 +174,11 @@ def _size(tensor: Tensor, left: int) -> int:
     size = (tensor.parameters or {})["binary_data_size"]
     if tensor.data is not UNSET:
         raise InputError(
-            f"Tensor {tensor.name!r} has data, and binary data as well.", field=tensor.name
+            f"Tensor {tensor.name!r} has both data and binary data.", field=tensor.name
         )
     if type(size) is not int or not 0 <= size <= left:
         raise InputError(
-            f"Tensor {tensor.name!r}: binary_data_size is {shown(size)}, and {left} bytes "
+            f"Tensor {tensor.name!r}: binary_data_size is {shown(size)}, but {left} bytes "
             "are left.",
             field=tensor.name,
         )
@@ -249,7 +249,7 @@ def _texts(tensor: Tensor, data: bytes, count: int) -> list[str]:
 def _check_length(tensor: Tensor, length: int, count: int) -> None:
     if length != count:
         raise InputError(
-            f"Tensor {tensor.name!r}: its shape declares {count} values, its data has "
-            "another number.",
+            f"Tensor {tensor.name!r}: its shape declares {count} values, but its data "
+            "has a different number.",
             field=tensor.name,
         )

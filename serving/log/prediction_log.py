@@ -94,7 +94,9 @@ class PredictionLog:
             segment = self._open.get(header)
             if self._bytes + len(lines) + (0 if segment else len(header) + 1) > self._backlog_bytes:
                 return self._drop(
-                    use_case, rows, "the backlog is full: the lake has been away too long"
+                    use_case,
+                    rows,
+                    "the backlog is full: the lake has been unreachable for too long",
                 )
             try:
                 if segment is None:
@@ -105,7 +107,9 @@ class PredictionLog:
                 finally:
                     self._bytes += segment.size - before
             except OSError as error:
-                return self._drop(use_case, rows, f"the disk refuses: {error.strerror or error}")
+                return self._drop(
+                    use_case, rows, f"the disk refused the write: {error.strerror or error}"
+                )
             self._dropping = ""
             self.states[use_case].rows_waiting += rows
             reached = segment.size
@@ -121,7 +125,9 @@ class PredictionLog:
             try:
                 return Draft(self, use_case, self._create(header, use_case, ".draft"), "")
             except OSError as error:
-                return Draft(self, use_case, None, f"the disk refuses: {error.strerror or error}")
+                return Draft(
+                    self, use_case, None, f"the disk refused the write: {error.strerror or error}"
+                )
 
     def take_draft(self, segment: Segment, rows: int) -> bool:
         """Make a draft a closed segment of the log. ``False`` where the backlog is full: the rows
@@ -132,7 +138,9 @@ class PredictionLog:
         with self._lock:
             if self._bytes + segment.size > self._backlog_bytes:
                 return self._drop(
-                    segment.use_case, rows, "the backlog is full: the lake has been away too long"
+                    segment.use_case,
+                    rows,
+                    "the backlog is full: the lake has been unreachable for too long",
                 )
             self._bytes += segment.size
         path = segment.path.with_suffix(".jsonl")
@@ -246,7 +254,9 @@ class PredictionLog:
         try:
             segment.close()
         except OSError as error:
-            logger.error("segment may not be on the disk segment=%s: %s", segment.path.name, error)
+            logger.error(
+                "segment may be missing on the disk segment=%s: %s", segment.path.name, error
+            )
         self.closed.append(segment)
         self.wake.set()
 
@@ -263,7 +273,7 @@ class PredictionLog:
                 return self._drop(
                     segment.use_case,
                     rows,
-                    f"the disk does not keep what it took: {error.strerror or error}",
+                    f"the disk lost the rows that it accepted: {error.strerror or error}",
                 )
         return True
 
@@ -307,7 +317,7 @@ class Draft:
             try:
                 self._segment.append(line, rows)
             except OSError as error:
-                self._problem = f"the disk refuses: {error.strerror or error}"
+                self._problem = f"the disk refused the write: {error.strerror or error}"
                 self.discard()
 
     def keep(self, rows: int) -> bool:
@@ -323,7 +333,7 @@ class Draft:
             kept = self._log.drop(
                 self._use_case,
                 rows,
-                f"the disk does not keep what it took: {error.strerror or error}",
+                f"the disk lost the rows that it accepted: {error.strerror or error}",
             )
         if not kept:
             self.discard()

@@ -180,7 +180,7 @@ class Segment:
             written = os.write(self._file, lines)
             if written != len(lines):
                 raise OSError(
-                    f"only {written} of {len(lines)} bytes could be written to {self.path.name}"
+                    f"only {written} of {len(lines)} bytes were written to {self.path.name}"
                 )
         except OSError:
             if written:
@@ -198,7 +198,7 @@ class Segment:
             if self._synced >= size:
                 return
             if self._failed or self._file < 0:
-                raise OSError(f"{self.path.name} could not be brought to the disk")
+                raise OSError(f"{self.path.name} could not be synced to the disk")
             reached = self.size
             try:
                 os.fdatasync(self._file)
@@ -260,5 +260,7 @@ def read_header(path: Path) -> tuple[Header, int]:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Unreadable(f"{path.name} has no header: {error}") from error
     if not first.endswith(b"\n") or header.format != FORMAT:
-        raise Unreadable(f"{path.name} is of format {header.format}, this code reads {FORMAT}")
+        raise Unreadable(
+            f"{path.name} has format {header.format}, but this code reads format {FORMAT}"
+        )
     return header, len(first)

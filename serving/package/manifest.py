@@ -151,7 +151,7 @@ def read_manifest(data: bytes, expected_digest: str | None = None) -> Manifest:
         if content.get("format") != FORMAT:
             raise PackageError(
                 f"{MANIFEST} of {content.get('use_case')!r} has format {content.get('format')!r}, "
-                f"and this version of Laurel reads format {FORMAT}. Register the model again with "
+                f"but this version of Laurel reads format {FORMAT}. Register the model again with "
                 "this version, or run the version that made the package."
             )
         return _MANIFEST.decode(data)

@@ -161,7 +161,7 @@ class Package:
         if not rows or not np.all(difference <= tolerance):
             largest = difference.max(initial=0)
             raise PackageError(
-                f"Smoke rows do not score what they should: off by up to {largest:.2g} over "
+                f"Smoke rows do not score as they should: off by up to {largest:.2g} over "
                 f"{len(rows)} rows."
             )
 

@@ -46,11 +46,11 @@ def check_outputs(
     if not numbers:
         raise PackageError("The package has no output of kind 'number': there is no answer.")
     if taken := sorted({name for name in names if names.count(name) > 1 or not name}):
-        raise PackageError(f"The package has outputs with the same or no name: {taken}.")
+        raise PackageError(f"The package has outputs with a repeated or missing name: {taken}.")
     if taken := sorted((RESERVED | {*features}) & {*names}):
         raise PackageError(
-            f"Outputs of the package are named {taken}, as columns of the prediction log are: "
-            "name them otherwise."
+            f"Outputs of the package have names of columns of the prediction log: {taken}. "
+            "Rename them."
         )
     for output in outputs:
         if problem := _problem(output, len(numbers), threshold):
@@ -59,9 +59,9 @@ def check_outputs(
 
 def _problem(output: Output, numbers: int, threshold: float | None) -> str:
     if output.kind not in KINDS:
-        return f"is of kind {output.kind!r}; known are {', '.join(KINDS)}"
+        return f"is of kind {output.kind!r}; the known kinds are {', '.join(KINDS)}"
     if output.kind == "decision" and (numbers != 1 or threshold is None):
-        return f"decides on one number by a threshold: there are {numbers}, threshold {threshold}"
+        return f"needs one number and a threshold: got {numbers} numbers, threshold {threshold}"
     if output.kind == "category" and len(output.categories or ()) != max(numbers, 2):
         return f"names {len(output.categories or ())} categories for {numbers} numbers"
     return ""

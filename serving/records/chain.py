@@ -39,13 +39,15 @@ def find_fault(
     was read from ``first_place`` on, ``None`` where there is none."""
     place, folder = place_of(path), path.rpartition("/")[0]
     if not place:
-        return f"{path} is no entry of the ledger"
+        return f"{path} is not an entry of the ledger"
     if entry is None:
         return ""
     if entry.sequence != place:
-        return f"{path} says of itself that it is entry {entry.sequence}"
+        return f"{path} claims to be entry {entry.sequence}"
     if place == 1:
-        return "" if entry.previous == FIRST else f"{path} is the first and names one before it"
+        return (
+            "" if entry.previous == FIRST else f"{path} is the first entry but names one before it"
+        )
     if place == first_place and place - 1 not in digests:
         return ""
     before = f"{folder}/{_name(place - 1)}"

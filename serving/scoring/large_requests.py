@@ -89,9 +89,9 @@ class Cells:
         """Raises ``Overloaded``."""
         if self.held and self.held + cells > self._limit:
             raise Overloaded(
-                f"Large requests of {self.held:,} values are waiting already, and this one "
-                f"has about {cells:,}; "
-                f"at most {self._limit:,} may wait. Try again later, or send fewer rows at a time."
+                f"Large requests with {self.held:,} values are already waiting, and this one has "
+                f"about {cells:,}; at most {self._limit:,} may wait. Try again later, or send "
+                "fewer rows at a time."
             )
         self.held += cells
 

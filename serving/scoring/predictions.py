@@ -89,7 +89,7 @@ def check_finite(version: str, numbers: Sequence[float]) -> None:
     if not all(map(math.isfinite, numbers)):
         row = next(i for i, number in enumerate(numbers) if not math.isfinite(number))
         raise PackageError(
-            f"Version {version} gives no number for row {row}. Roll back, and look at the "
+            f"Version {version} gives no finite number for row {row}. Roll back, and look at the "
             "row's values."
         )
 

@@ -33,8 +33,8 @@ class UnknownCategory(msgspec.Struct, frozen=True):
         value = self.value if len(self.value) <= _LONGEST else f"{self.value[: _LONGEST - 3]}..."
         hint = f" Did you mean {self.nearest!r}?" if self.nearest else ""
         return (
-            f"Row {self.row}, field {self.field!r}: {value!r} is no category of it and was "
-            f"scored as unknown ({self.rows} rows).{hint}"
+            f"Row {self.row}, field {self.field!r}: {value!r} is not one of its categories and "
+            f"was scored as unknown ({self.rows} rows).{hint}"
         )
 
 

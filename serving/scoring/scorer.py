@@ -199,7 +199,7 @@ class Scorer:
     def _enter(self, cells: int) -> None:
         if self.large >= self._queue_limit:
             raise Overloaded(
-                f"{self.large} large requests are waiting already. Try again later, or send "
+                f"{self.large} large requests are already waiting. Try again later, or send "
                 "fewer rows at a time."
             )
         self.cells.take(cells)

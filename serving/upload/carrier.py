@@ -111,7 +111,7 @@ class Carrier:
         else ``LakeAway``, ``OSError``.
         """
         if self._ended_at[path] >= _CHANCES:
-            raise Unreadable(f"{path.name} ended the process that carries it {_CHANCES} times")
+            raise Unreadable(f"{path.name} ended its upload process {_CHANCES} times")
         try:
             said = self._ask(path)
         except CarrierEnded:
@@ -143,10 +143,7 @@ class Carrier:
             self._process = None
             process.kill()
             process.communicate()
-            told = (
-                f"the process that carries the log ended (status {process.returncode}) at "
-                f"{path.name}"
-            )
+            told = f"the upload process ended (status {process.returncode}) at {path.name}"
             raise CarrierEnded(told) from error
 
     def _running(self) -> subprocess.Popen[bytes]:

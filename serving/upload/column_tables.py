@@ -98,7 +98,7 @@ class ColumnTables:
             pa.int32(), counts.astype(np.int32)
         )  # compared over there: to_numpy imports pandas
         if any(not column.value_lengths().equals(lengths) for column in lists.values()):
-            raise ValueError("columns of different lengths")
+            raise ValueError("the columns have different lengths")
         columns = dict(zip(self._numbers, map(_nullable, numbers), strict=True)) | {
             name: one.flatten() for name, one in lists.items()
         }

@@ -63,7 +63,7 @@ def halve(line: bytes, header: Header) -> tuple[bytes, bytes]:
     whole = decoder.decode(line)
     middle = whole.rows // 2
     if whole.rows < 2 or any(length != whole.rows for length in _lengths(whole, header)):
-        raise ValueError("the line does not have as many values as rows")
+        raise ValueError("the line has a different number of values and rows")
     first, second = (_part(whole, start, end) for start, end in ((0, middle), (middle, whole.rows)))
     return first, second
 

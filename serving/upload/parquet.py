@@ -137,7 +137,7 @@ def _with_days(table: Any, names: list[str]) -> Any:
     if len(table) and not (
         reached["min"] > _OTHER_DAYS and reached["max"] + _EPOCH <= date.max.toordinal()
     ):
-        raise ValueError("an event time is in no calendar")
+        raise ValueError("an event time is outside the calendar")
     return table.select(names).append_column(_DAY, days)
 
 

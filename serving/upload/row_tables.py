@@ -206,7 +206,7 @@ class PredictionTables:
     def _line_again(self, line: bytes) -> bytes:
         found = self._decoder.decode(line)
         if len(found.request.rows) != len(found.answer.predictions):
-            raise ValueError("not one prediction for each row")
+            raise ValueError("the number of predictions is not the number of rows")
         return msgspec.json.encode(found)
 
 

@@ -80,7 +80,7 @@ class Uploader:
                 self._fail(str(error))
                 return
             if self._failures:
-                logger.info("the lake takes the prediction log again")
+                logger.info("the lake accepts the prediction log again")
             self._failures, self._retry_at, self.last_error = 0, 0.0, None
 
     def _carry(self, segment: Segment) -> None:
@@ -98,7 +98,7 @@ class Uploader:
 
     def _fail(self, message: str) -> None:
         if self._failures == 0:
-            logger.warning("prediction log waits on this disk: %s", message)
+            logger.warning("the prediction log waits on this disk: %s", message)
         self.last_error = message
         self._failures += 1
         self._retry_at = time.monotonic() + min(

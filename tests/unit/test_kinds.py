@@ -68,8 +68,8 @@ def test_a_package_with_an_unknown_kind_is_refused_by_feature(tmp_path: Path) ->
     spoiled = manifest.replace(b'"kind": "number"', b'"kind": "image"', 1)
     with pytest.raises(
         PackageError,
-        match=r"package.json cannot be read: 'distance' is of kind 'image', and this code knows "
-        r"category and number",
+        match=r"package.json cannot be read: 'distance' is of kind 'image', but this code knows "
+        r"only category and number",
     ):
         read_manifest(spoiled)
     with pytest.raises(ValueError, match="'photo' is of kind 'image'"):

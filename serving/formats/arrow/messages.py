@@ -90,7 +90,7 @@ def check_file(body: "pa.Buffer", most_messages: int) -> int:
     _check_order(footer.table(1))
     blocks = [*footer.blocks(2), *footer.blocks(3)]
     if any(offset < 0 or size < 0 or offset + size > body.size for offset, size in blocks):
-        raise InputError("The body cannot be read as Arrow: a part lies outside of it.")
+        raise InputError("The body cannot be read as Arrow: a part lies outside the body.")
     return _count_rows(
         (pa.ipc.read_message(body[offset : offset + size]) for offset, size in blocks),
         most_messages,
@@ -102,7 +102,7 @@ def _count_rows(messages: "Iterable[pa.Message]", most_messages: int) -> int:
     for number, message in enumerate(messages):
         if number > most_messages:
             raise InputError(
-                f"The body has more than {most_messages} batches; put the rows into fewer of them."
+                f"The body has more than {most_messages} batches; put the rows into fewer batches."
             )
         rows += _check_message(_Table.root(bytes(message.metadata)))
     return rows
@@ -121,7 +121,7 @@ def _check_message(message: _Table) -> int:
             )
         content = content.table(1)
     elif kind != _BATCH:
-        raise InputError("The body is no table: it holds another kind of Arrow message.")
+        raise InputError("The body is not a table: it has another kind of Arrow message.")
     if content.has(3):
         raise InputError("The body's buffers are compressed; write them without compression.")
     length = content.number(0, "<q")

@@ -123,7 +123,7 @@ def _check_schema(reader: ColumnReader, schema: "pa.Schema") -> None:
         if not fits:
             raise InputError(f"Field {name!r} must be {wanted}; it is {arrow_type}.", field=name)
     if len(set(schema.names)) < len(schema.names):
-        raise InputError("A field stands twice in the body's schema.")
+        raise InputError("A field appears twice in the body's schema.")
 
 
 def _list(array: "pa.Array", nullable: bool) -> list[Any]:
@@ -170,6 +170,6 @@ def _texts(array: "pa.Array") -> list[Any]:
 def _check_text(length: int) -> None:
     if length > _MOST_TEXT:
         raise InputError(
-            f"The body's texts are longer than {_MOST_TEXT} characters together; send fewer "
+            f"The body's texts have more than {_MOST_TEXT} characters in total; send fewer "
             "rows at a time."
         )

@@ -73,7 +73,7 @@ def read_json(reader: RowReader, body: bytes, max_rows: int) -> Asked:
             return _read_records(reader, body, shape, content, max_rows)
         return _read_columns(reader, body, shape, content, max_rows)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedBody(f"The body is no JSON: {error}.") from error
+        raise MalformedBody(f"The body is not JSON: {error}.") from error
 
 
 def find_shape(members: Mapping[str, msgspec.Raw]) -> str:
@@ -107,7 +107,7 @@ def open_body(body: bytes) -> tuple[bytes, dict[str, msgspec.Raw]]:
         ) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         hint = "; send a finite number, or null, instead of Infinity" if b"Infinity" in body else ""
-        raise MalformedBody(f"The body is no JSON: {error}{hint}.") from error
+        raise MalformedBody(f"The body is not JSON: {error}{hint}.") from error
 
 
 def _without_nan(body: bytes) -> bytes:
@@ -116,8 +116,7 @@ def _without_nan(body: bytes) -> bytes:
         return body.replace(b"NaN", b"null")
     if len(body) > FLOOD_BYTES:  # one by one it would take seconds
         raise InputError(
-            "A body of this size, with NaN among its texts, must have null for a number that "
-            "is missing."
+            "A body of this size, with NaN in its texts, must have null for a missing number."
         )
     return _WORDS.sub(lambda word: b"null" if word[0] == b"NaN" else word[0], body)
 
@@ -210,7 +209,7 @@ def _read_split(reader: RowReader, content: bytes, max_rows: int) -> Asked:
 
 
 def explain_split(error: msgspec.ValidationError) -> InputError:
-    form = '{"columns": ["<field>", ...], "data": [[...], ...]}, and "index" if you like'
+    form = '{"columns": ["<field>", ...], "data": [[...], ...]}, and optionally "index"'
     return InputError(f"The body's dataframe_split must be {form}: {str(error)[:200]}.")
 
 
@@ -233,7 +232,7 @@ def convert_split(
     nulls = [None] * len(data)
     for name, column in zip(names, chain(zip_longest(*data), repeat(nulls)), strict=False):
         if name in columns:
-            raise InputError(f"Field {name!r} stands twice among the columns.", field=name)
+            raise InputError(f"Field {name!r} appears twice among the columns.", field=name)
         columns[name] = column
     return convert_known(columns_of(reader), columns, max_rows)
 

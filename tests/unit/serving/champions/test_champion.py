@@ -509,7 +509,7 @@ def test_slack_hears_of_a_registry_only_when_it_has_been_away_for_long(
             watch.check()
         wait_until(lambda: len(slack.messages) == 1, "Slack is told")
         assert (
-            "registry is away" in slack.messages[0]["text"]
+            "registry is unreachable" in slack.messages[0]["text"]
             and "answers 500" in slack.messages[0]["text"]
         )
         mlflow.broken = False

@@ -61,7 +61,7 @@ def test_without_a_window_the_days_of_one_request_are_bounded_all_the_same() -> 
         rows(*[first + timedelta(days=day % MOST_DAYS) for day in range(2 * MOST_DAYS)])
     )
     with pytest.raises(
-        InputError, match=rf"the rows are of {MOST_DAYS + 1} days, from 1000-01-01 to"
+        InputError, match=rf"the rows fall on {MOST_DAYS + 1} days, from 1000-01-01 to"
     ):
         everywhere.check_rows(rows(*[first + timedelta(days=day) for day in range(MOST_DAYS + 1)]))
 

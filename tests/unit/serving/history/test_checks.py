@@ -268,7 +268,7 @@ def test_an_entry_that_is_gone_or_says_another_place_or_is_none_is_told(
     paths[6].write_text(paths[6].read_text().replace('"sequence": 7', '"sequence": 17'))
     assert "entry 17" in tampered(history)[17]
     (root / "decisions" / "toy" / "2026-11-21T05:00:00.json").write_text(paths[0].read_text())
-    assert any("no entry of the ledger" in fault for fault in tampered(history).values())
+    assert any("not an entry of the ledger" in fault for fault in tampered(history).values())
 
 
 def test_an_entry_cannot_say_of_itself_that_all_is_well(root: Path, history: History) -> None:
@@ -281,7 +281,7 @@ def test_an_entry_cannot_say_of_itself_that_all_is_well(root: Path, history: His
 def test_a_forged_first_entry_is_told(root: Path, history: History) -> None:
     path = fill_ledger(root)[0]
     path.write_text(path.read_text().replace("0" * 64, "1" * 64))
-    assert "the first and names one before it" in tampered(history)[1]
+    assert "the first entry but names one before it" in tampered(history)[1]
 
 
 @pytest.mark.parametrize("outcome", ["broken", "inconclusive"])

@@ -89,7 +89,7 @@ def test_a_package_of_another_format_is_refused_with_both_numbers_and_a_remedy(
     content = json.loads((tmp_path / "package.json").read_bytes())
     (tmp_path / "package.json").write_text(json.dumps(content | {"format": number}))
     refusal = (
-        f"package.json of 'toy' has format {number}, and this version of Laurel reads format 3. "
+        f"package.json of 'toy' has format {number}, but this version of Laurel reads format 3. "
         "Register the model again"
     )
     with pytest.raises(PackageError, match=refusal):

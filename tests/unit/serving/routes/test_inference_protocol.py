@@ -175,18 +175,18 @@ def test_a_wrong_value_is_refused_by_row_and_field(
         ({"shape": [2, 1, 1]}, "expected shape"),
         ({"shape": []}, "expected shape"),
         ({"shape": [0], "data": []}, "no row"),
-        ({"shape": [1.5]}, "not one of the Open Inference Protocol"),
-        ({"shape": 2}, "not one of the Open Inference Protocol"),
+        ({"shape": [1.5]}, "does not follow the Open Inference Protocol"),
+        ({"shape": 2}, "does not follow the Open Inference Protocol"),
         ({"data": 5, "shape": [1]}, "data must be a list"),
         ({"data": {"a,": 1}}, "data must be a list"),
         ({"data": [1, "far"]}, "expected `float`, got 'far'"),
         ({"data": [1, None]}, "got `null`"),
-        ({"data": [[1], [2, 3]]}, "another number"),
+        ({"data": [[1], [2, 3]]}, "a different number"),
         ({"data": [[1], []]}, "data must be a list of values: Expected `array` of length >= 1"),
         ({"data": [1, [2]]}, "data must be a list of values"),
         ({"data": [[[1]], 2]}, "data must be a list"),
         ({"data": [True, 1]}, "got `bool`"),
-        ({"parameters": {"binary_data_size": 16}}, "has data, and binary data as well"),
+        ({"parameters": {"binary_data_size": 16}}, "has both data and binary data"),
     ],
 )
 def test_a_tensor_that_does_not_fit_is_refused(changed: dict[str, Any], message: str) -> None:
@@ -196,7 +196,7 @@ def test_a_tensor_that_does_not_fit_is_refused(changed: dict[str, Any], message:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (by_hand(DISTANCE, DISTANCE), "comes twice"),
+        (by_hand(DISTANCE, DISTANCE), "appears twice"),
         (
             by_hand(
                 {"name": "carrier", "shape": [2], "datatype": "FP64", "data": [1, 2]}, DISTANCE
@@ -211,7 +211,7 @@ def test_a_tensor_that_does_not_fit_is_refused(changed: dict[str, Any], message:
         ),
         (
             by_hand(DISTANCE, outputs=[{"name": "label"}]),
-            "Output 'label' is not known; there are score, decision, prediction_id",
+            "Output 'label' is unknown; the outputs are score, decision, prediction_id",
         ),
         (
             by_hand(DISTANCE, outputs=[{"name": "score", "parameters": {"classification": 2}}]),
@@ -223,8 +223,8 @@ def test_a_tensor_that_does_not_fit_is_refused(changed: dict[str, Any], message:
             ),
             "not offered",
         ),
-        (b"[]", "not one of the Open Inference Protocol"),
-        (b'{"inputs": 5}', "not one of the Open Inference Protocol"),
+        (b"[]", "does not follow the Open Inference Protocol"),
+        (b'{"inputs": 5}', "does not follow the Open Inference Protocol"),
     ],
 )
 def test_a_request_that_does_not_fit_is_refused(body: bytes, message: str) -> None:
@@ -271,7 +271,7 @@ TWO = struct.pack("<2d", 1, 2)
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (binary(17, TWO), "binary_data_size is 17, and 16 bytes are left"),
+        (binary(17, TWO), "binary_data_size is 17, but 16 bytes are left"),
         (binary(10**18, TWO), "16 bytes are left"),
         (binary(-1, TWO), "binary_data_size is -1"),
         (binary("16", TWO), "binary_data_size is '16'"),

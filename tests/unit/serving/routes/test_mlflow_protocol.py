@@ -262,7 +262,7 @@ def test_a_header_that_names_ignored_columns_is_short_whatever_came() -> None:
             {"dataframe_split": {"columns": ["wind", "wind"], "data": [[1, 2]]}},
             None,
             "wind",
-            "stands twice",
+            "appears twice",
         ),
         ({"dataframe_split": {"columns": NAMES, "data": []}}, None, None, "no row"),
         (

@@ -322,7 +322,7 @@ def test_the_days_of_all_pieces_count_together(champion: Champion, tmp_path: Pat
     works, _ = scorer(tmp_path)
     days = np.datetime64("2013-01-01T00:00:00") + np.arange(MOST_DAYS + 1).astype("timedelta64[D]")
     rows = [{**one, "time_hour": str(days[number % len(days)])} for number, one in enumerate(ROWS)]
-    with pytest.raises(InputError, match=f"the rows are of {MOST_DAYS + 1} days"):
+    with pytest.raises(InputError, match=f"the rows fall on {MOST_DAYS + 1} days"):
         asyncio.run(predict(works, champion, CSV, as_csv(rows)))
 
 

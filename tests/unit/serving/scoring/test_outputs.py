@@ -162,7 +162,7 @@ def test_the_inference_protocol_has_a_tensor_for_each_output(
     assert head is None and [tensors[n]["shape"] for n in form.names] == [[4]] * len(form.names)
     rows = zip(*(tensors[n]["data"] for n in form.names), strict=True)
     assert [dict(zip(form.names, row, strict=True)) for row in rows] == wanted
-    with pytest.raises(InputError, match=f"'score' is not known; there are {form.names[0]}"):
+    with pytest.raises(InputError, match=f"'score' is unknown; the outputs are {form.names[0]}"):
         read_inference(b'{"inputs":[],"outputs":[{"name":"score"}]}', form.tensors)
 
 
@@ -277,11 +277,11 @@ NUMBER = Output("value", "number")
     ("outputs", "threshold", "message"),
     [
         ([], 0.5, "no output of kind 'number'"),
-        ([NUMBER, NUMBER], None, r"the same or no name: \['value'\]"),
+        ([NUMBER, NUMBER], None, r"a repeated or missing name: \['value'\]"),
         ([Output("distance", "number")], None, r"named \['distance'\], as columns"),
         ([Output("event_time", "number")], None, r"named \['event_time'\], as columns"),
         ([NUMBER, Output("mood", "feeling")], None, "'mood' of the package is of kind 'feeling'"),
-        (OUTPUTS, None, "'decision' of the package decides on one number by a threshold"),
+        (OUTPUTS, None, "'decision' of the package needs one number and a threshold"),
         (
             [NUMBER, Output("class", "category", categories=["a", "b", "c"])],
             None,

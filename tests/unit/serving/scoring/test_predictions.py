@@ -40,7 +40,7 @@ def test_a_model_that_gives_no_number_is_an_error_and_not_a_decision(tmp_path: P
     broken = Package(
         champion.package.manifest, model(bias=0.0, last="Log"), Smoke([], [])
     )  # the log of a negative margin
-    with pytest.raises(PackageError, match="no number for row 1"):
+    with pytest.raises(PackageError, match="no finite number for row 1"):
         other = Champion.crown("toy", "4", "0", broken)
         predict(
             other,

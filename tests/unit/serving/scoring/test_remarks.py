@@ -51,8 +51,8 @@ def test_a_category_with_other_case_or_blanks_is_told_with_the_one_that_is_meant
     answer, metrics = asked(crown(tmp_path, closed=False), tmp_path, "UA", carrier, carrier)
     assert answer["warnings"] == [
         (
-            f"Row 1, field 'carrier': {carrier!r} is no category of it and was scored as unknown "
-            "(2 rows). Did you mean 'AA'?"
+            f"Row 1, field 'carrier': {carrier!r} is not one of its categories and "
+            "was scored as unknown (2 rows). Did you mean 'AA'?"
         )
     ]
     assert metrics.unknown_categories["toy", "carrier"] == 2
@@ -64,7 +64,8 @@ def test_an_unknown_category_is_told_where_the_set_is_closed_and_is_nothing_new_
 ) -> None:
     answer, _ = asked(crown(tmp_path / "closed", closed=True), tmp_path, "AA", "ZZ", None)
     assert answer["warnings"] == [
-        "Row 1, field 'carrier': 'ZZ' is no category of it and was scored as unknown (1 rows)."
+        "Row 1, field 'carrier': 'ZZ' is not one of its categories and was scored as "
+        "unknown (1 rows)."
     ]
     answer, metrics = asked(crown(tmp_path / "open", closed=False), tmp_path, "AA", "ZZ", None)
     assert "warnings" not in answer and not metrics.unknown_categories

@@ -109,9 +109,7 @@ def test_a_killed_process_costs_one_try_and_a_segment_that_kills_it_each_time_is
         killer.join()
         assert carrier.carry(segment) == Carried(3, 0)  # others are converted meanwhile
         carrier.rest(now=True)
-    with pytest.raises(
-        Unreadable, match=r"endless\.jsonl ended the process that carries it 3 times"
-    ):
+    with pytest.raises(Unreadable, match=r"endless\.jsonl ended its upload process 3 times"):
         carrier.carry(endless)
 
 

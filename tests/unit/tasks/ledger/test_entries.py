@@ -149,8 +149,8 @@ def test_what_is_no_entry_or_lies_about_its_place_is_named(lake: Lake) -> None:
     lake.write("decisions/toy/2026-11-21.json", b"{}")
     lake.write("decisions/toy/00000003.json", lake.read("decisions/toy/00000002.json"))
     assert find_tampering(lake, "toy", None) == [
-        "decisions/toy/2026-11-21.json is no entry of the ledger",
-        "decisions/toy/00000003.json says of itself that it is entry 2",
+        "decisions/toy/2026-11-21.json is not an entry of the ledger",
+        "decisions/toy/00000003.json claims to be entry 2",
     ]
 
 
