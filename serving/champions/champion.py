@@ -137,9 +137,9 @@ class ChampionWatch:
         self._on_swap = on_swap
         self._away_seconds = away_seconds
         self._turn = threading.Lock()
-        self._away = 0
-        self._away_since = 0.0
-        self._refused: Refusal | None = None
+        self._failed_looks = 0
+        self._outage_began = 0.0
+        self._refusal: Refusal | None = None
 
     @property
     def last_error(self) -> str | None:
@@ -149,9 +149,9 @@ class ChampionWatch:
     def restore(self) -> None:
         """Serve what was served before the restart, if it is still whole. Asks nobody."""
         try:
-            found = self._cache.last_good()
-            if found is not None:
-                last, package = found
+            cached = self._cache.last_good()
+            if cached is not None:
+                last, package = cached
                 self._swap(self._load(last.version, last.sha256, package), "from this disk")
         except PackageError as error:
             self._trouble.fail("package", f"The last good package cannot be restored: {error}")
@@ -159,7 +159,7 @@ class ChampionWatch:
     def poke(self) -> None:
         """Let every worker look at the alias now. Where the disk refuses, the poll is enough."""
         with suppress(OSError):
-            self._cache.ask_for_look()
+            self._cache.request_look()
 
     def check(self) -> None:
         """Look at the alias and follow it. Blocking: called in a thread; a second call waits for
@@ -178,12 +178,13 @@ class ChampionWatch:
                     crowned = newest
                 if crowned is None and self.role == CHAMPION:
                     self._trouble.say(
-                        f"No version of {self.use_case!r} has the alias 'champion'. {self._keeps}"
+                        f"No version of {self.use_case!r} has the alias 'champion'. "
+                        f"{self._fallback}"
                     )
                 elif crowned is None:
-                    self._let_go()
+                    self._vacate()
             except RegistryAway as error:
-                self._miss(error)
+                self._note_outage(error)
 
     def wait_seconds(self) -> float:
         """Until the next look: the poll with jitter, doubled for each failure of the registry in a
@@ -191,19 +192,19 @@ class ChampionWatch:
         """
         longest = max(self._poll_seconds, _LONGEST_WAIT_SECONDS)
         jitter = random.uniform(0.8, 1.2)  # noqa: S311
-        return min(self._poll_seconds * 2 ** min(self._away, 10), longest) * jitter
+        return min(self._poll_seconds * 2 ** min(self._failed_looks, 10), longest) * jitter
 
     async def run(self) -> None:
         """Look until cancelled: at each poll, and at once when any worker is poked."""
         try:
             while True:
-                asked = self._cache.asked_for_look()
+                last_request = self._cache.look_requested_at()
                 await asyncio.to_thread(self.check)
                 end = time.monotonic() + self.wait_seconds()
                 while (
-                    left := end - time.monotonic()
-                ) > 0 and self._cache.asked_for_look() == asked:
-                    await asyncio.sleep(min(left, _GLANCE_SECONDS))
+                    seconds_left := end - time.monotonic()
+                ) > 0 and self._cache.look_requested_at() == last_request:
+                    await asyncio.sleep(min(seconds_left, _GLANCE_SECONDS))
         except Exception as error:
             self._trouble.last = (
                 f"The service stopped following the alias ({type(error).__name__}). Restart it."
@@ -213,7 +214,7 @@ class ChampionWatch:
 
     def _look(self) -> Crowned | None:
         crowned = self._registry.at(self.use_case, self.role)
-        self._away, self.checked = 0, datetime.now(UTC)
+        self._failed_looks, self.checked = 0, datetime.now(UTC)
         self.alias_version = crowned.version if crowned else None
         return crowned
 
@@ -234,13 +235,13 @@ class ChampionWatch:
                 now.created != crowned.created
             ):  # it was restored from this disk, which does not know
                 self.champion = replace(now, created=crowned.created)
-            self._be_well()
+            self._clear_trouble()
         elif (
-            (refused := self._refused)
-            and refused.crowned == crowned
-            and time.monotonic() < refused.retry_at
+            (refusal := self._refusal)
+            and refusal.crowned == crowned
+            and time.monotonic() < refusal.retry_at
         ):
-            self._trouble.say(refused.message)
+            self._trouble.say(refusal.message)
         else:
             try:
                 package = self._cache.get(crowned, self._registry)
@@ -253,13 +254,13 @@ class ChampionWatch:
     def _load(self, version: str, sha256: str, package: Package) -> Champion:
         return Champion.crown(self.use_case, version, sha256, package, self.role)
 
-    def _let_go(self) -> None:
+    def _vacate(self) -> None:
         """Nobody has the role any more. Somebody must answer, so that a champion stays."""
         if self.champion is not None:
             logger.info("no version serves use_case=%s role=%s", self.use_case, self.role)
         self.champion = None
         self._cache.forget()
-        self._be_well()
+        self._clear_trouble()
 
     def _crown(self, champion: Champion, crowned: Crowned) -> None:
         try:
@@ -268,7 +269,7 @@ class ChampionWatch:
             self._refuse(crowned, error)
             return
         self._swap(champion, "from the registry")
-        self._be_well()
+        self._clear_trouble()
 
     def _swap(self, champion: Champion, source: str) -> None:
         old, self.champion = self.champion, champion
@@ -289,37 +290,37 @@ class ChampionWatch:
         )
         self._on_swap()
 
-    def _be_well(self) -> None:
-        self._refused = None
+    def _clear_trouble(self) -> None:
+        self._refusal = None
         self._trouble.end()
 
     def _refuse(self, crowned: Crowned, error: Exception) -> None:
         message = f"Version {crowned.version} is refused: {error}"
         failures = (
-            self._refused.failures + 1 if self._refused and self._refused.crowned == crowned else 1
+            self._refusal.failures + 1 if self._refusal and self._refusal.crowned == crowned else 1
         )
         wait_seconds = min(self._poll_seconds * 2 ** min(failures, 10), _LONGEST_REFUSAL_SECONDS)
-        self._refused = Refusal(crowned, failures, time.monotonic() + wait_seconds, message)
+        self._refusal = Refusal(crowned, failures, time.monotonic() + wait_seconds, message)
         self._trouble.fail("package", message)
         self._trouble.tell(
             f"version {crowned.version} {crowned.sha256}",
             f"version {crowned.version} cannot be served",
-            self._keeps,
+            self._fallback,
         )
 
-    def _miss(self, error: RegistryAway) -> None:
-        self._away += 1
-        if self._away == 1:
-            self._away_since = time.monotonic()
+    def _note_outage(self, error: RegistryAway) -> None:
+        self._failed_looks += 1
+        if self._failed_looks == 1:
+            self._outage_began = time.monotonic()
         self._trouble.fail("registry", str(error))
-        if time.monotonic() - self._away_since >= self._away_seconds:
+        if time.monotonic() - self._outage_began >= self._away_seconds:
             self._trouble.tell(
                 "registry",
                 "the registry is unreachable, so a new champion would not be noticed",
-                self._keeps,
+                self._fallback,
             )
 
     @property
-    def _keeps(self) -> str:
+    def _fallback(self) -> str:
         now = self.champion
         return f"Version {now.version} keeps serving." if now else "There is nothing to serve yet."

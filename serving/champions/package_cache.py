@@ -30,7 +30,7 @@ from serving.package.manifest import MANIFEST, MODEL, SMOKE
 from serving.package.model import Package, load
 
 FILES = (MANIFEST, MODEL, SMOKE)
-_TOLD = "told"  # the folder of the failures that people were told of, by role
+_REPORTS = "told"  # the folder of the failures that people were told of, by role
 _STALE_SECONDS = 3600.0
 _LONGEST_FETCH_SECONDS = 60.0
 _TURN_SECONDS = 0.02
@@ -68,7 +68,7 @@ class PackageCache:
         self.folder = folder
         self._record = folder / f"{role}{RECORD_SUFFIX}"
         self._look = folder / "look"
-        self._told = folder / _TOLD / role
+        self._reports = folder / _REPORTS / role
 
     def get(self, crowned: Crowned, registry: Registry) -> Package:
         """The verified package of a version, from disk or from the registry.
@@ -81,11 +81,11 @@ class PackageCache:
                 "laurel.package_sha256, so it was not registered by Laurel. "
                 "Register it with `evaluate`, or give the alias to a version that has them."
             )
-        if found := self._load(crowned.version, crowned.sha256):
-            return found
+        if cached_package := self._load(crowned.version, crowned.sha256):
+            return cached_package
         with self._turn(crowned.version):
-            if found := self._load(crowned.version, crowned.sha256):
-                return found  # another worker has fetched it meanwhile
+            if cached_package := self._load(crowned.version, crowned.sha256):
+                return cached_package  # another worker has fetched it meanwhile
             return self._fetch(crowned.version, crowned.package, crowned.sha256, registry)
 
     def _load(self, version: str, sha256: str) -> Package | None:
@@ -177,9 +177,9 @@ class PackageCache:
     def _delete_others(self) -> None:
         """Delete the packages that no role has or had before."""
         records = map(_read_record, self.folder.glob(f"*{RECORD_SUFFIX}"))
-        kept = {name for last in records if last for name in (last.version, last.previous)}
+        versions = {name for last in records if last for name in (last.version, last.previous)}
         for folder in self.folder.iterdir():
-            if not folder.is_dir() or folder.name in kept | {_TOLD}:
+            if not folder.is_dir() or folder.name in versions | {_REPORTS}:
                 continue
             # Another worker may be downloading: its folder is left alone until it is old.
             fresh = (
@@ -189,7 +189,7 @@ class PackageCache:
             if not fresh:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def ask_for_look(self) -> None:
+    def request_look(self) -> None:
         """Let every worker look at the alias now. Raises ``OSError``."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._look.touch()
@@ -198,7 +198,7 @@ class PackageCache:
             self._look, ns=(now, now)
         )  # the kernel's own stamps are milliseconds apart: a second request would not be seen
 
-    def asked_for_look(self) -> int:
+    def look_requested_at(self) -> int:
         """When somebody asked last (ns), 0 where nobody did: another answer than before means
         now.
         """
@@ -207,15 +207,15 @@ class PackageCache:
         except OSError:
             return 0
 
-    def is_first_to_tell(self, failure: str) -> bool:
+    def claim_report(self, failure: str) -> bool:
         """Whether no worker has told people of ``failure`` yet; whoever asks first is the one to
         tell. Raises ``OSError``.
         """
-        self._told.mkdir(parents=True, exist_ok=True)
+        self._reports.mkdir(parents=True, exist_ok=True)
         try:
             os.close(
                 os.open(
-                    self._told / hashlib.sha256(failure.encode()).hexdigest()[:32],
+                    self._reports / hashlib.sha256(failure.encode()).hexdigest()[:32],
                     os.O_CREAT | os.O_EXCL,
                     0o600,
                 )
@@ -224,6 +224,6 @@ class PackageCache:
             return False
         return True
 
-    def forget_told(self) -> None:
+    def forget_reports(self) -> None:
         """All is well: the same failure would be news again."""
-        shutil.rmtree(self._told, ignore_errors=True)
+        shutil.rmtree(self._reports, ignore_errors=True)

@@ -26,7 +26,7 @@ class Trouble:
         self._metrics = metrics
         self._slack = slack
         self._logged: str | None = None
-        self._told: set[str] = set()
+        self._reports: set[str] = set()
 
     def say(self, message: str) -> None:
         """Show what is no failure of the service's, such as an alias that nobody has given."""
@@ -40,17 +40,17 @@ class Trouble:
         self._metrics.swap_failures.labels(self._use_case, reason).inc()
         self.say(message)
 
-    def tell(self, failure: str, headline: str, keeps: str) -> None:
+    def tell(self, failure: str, headline: str, fallback: str) -> None:
         """Tell Slack what is wrong, where no worker has done it: again only after all was well."""
-        if self._slack is None or failure in self._told:
+        if self._slack is None or failure in self._reports:
             return
-        self._told.add(failure)
+        self._reports.add(failure)
         with suppress(OSError):
-            if self._cache.is_first_to_tell(failure):
-                self._slack.tell(f":warning: {self._use_case}: {headline}\n{self.last}\n{keeps}")
+            if self._cache.claim_report(failure):
+                self._slack.tell(f":warning: {self._use_case}: {headline}\n{self.last}\n{fallback}")
 
     def end(self) -> None:
         """All is well."""
         self.last = self._logged = None
-        self._told.clear()
-        self._cache.forget_told()
+        self._reports.clear()
+        self._cache.forget_reports()

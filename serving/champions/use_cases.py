@@ -22,7 +22,7 @@ ALL = "*"
 RECORD_SUFFIX = ".json"  # in a use case's folder of the service's disk, by role: what it had last
 _RECORD = f"{CHAMPION}{RECORD_SUFFIX}"
 MOST = 100  # each is asked for in the registry every few seconds, and is a series of each metric
-_OURS = ("log", "workers")  # folders beside those of the use cases
+_RESERVED = ("log", "workers")  # folders beside those of the use cases
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _USE_CASE = re.compile(rb"^USE_CASE\b", re.MULTILINE)
 
@@ -33,7 +33,7 @@ def named_by(settings: Settings) -> list[str]:
     """The use cases that the settings name, in their order, without ``*``. Raises ``ValueError``
     for a name that cannot be.
     """
-    names = _listed(settings)
+    names = _names_in(settings)
     if not names or not all(name == ALL or is_name(name) for name in names):
         raise ValueError(
             f"LAUREL_SERVING_USE_CASES is {settings.serving_use_cases!r}; it must name use "
@@ -44,15 +44,15 @@ def named_by(settings: Settings) -> list[str]:
 
 def serves_all(settings: Settings) -> bool:
     """Whether use cases that the settings do not name are served as well."""
-    return ALL in _listed(settings)
+    return ALL in _names_in(settings)
 
 
-def _listed(settings: Settings) -> list[str]:
+def _names_in(settings: Settings) -> list[str]:
     return [name.strip() for name in settings.serving_use_cases.split(",") if name.strip()]
 
 
 def is_name(name: str) -> bool:
-    return _NAME.fullmatch(name) is not None and name not in _OURS
+    return _NAME.fullmatch(name) is not None and name not in _RESERVED
 
 
 def files_of(settings: Settings) -> set[str]:
@@ -99,28 +99,28 @@ def refuse_misspelled(settings: Settings, registry: Registry) -> None:
     A name that is like no other may be of a model that is still to be trained: it is said in the
     log. An image has no files to know the names from, and takes all."""
     files = files_of(settings)
-    known = files | cached_in(settings.state)
-    strangers = [name for name in named_by(settings) if name not in known]
-    if not strangers or not files:
+    known_names = files | cached_in(settings.state)
+    unknown_names = [name for name in named_by(settings) if name not in known_names]
+    if not unknown_names or not files:
         return
     try:
-        known |= set(registry.models())
+        known_names |= set(registry.models())
     except RegistryAway as error:
         logger.warning("the registry cannot list its use cases: %s", error)
-    for name in strangers:
-        nearest = difflib.get_close_matches(name, known, n=1)
-        if name not in known and nearest:
+    for name in unknown_names:
+        nearest = difflib.get_close_matches(name, known_names, n=1)
+        if name not in known_names and nearest:
             raise ValueError(
                 f"LAUREL_SERVING_USE_CASES names {name!r}, which has neither a file in "
                 "usecases/ nor a model in the registry. "
-                f"Did you mean {nearest[0]!r}? Known: {', '.join(sorted(known))}. Leave it "
+                f"Did you mean {nearest[0]!r}? Known: {', '.join(sorted(known_names))}. Leave it "
                 "unset, or '*', to serve all of them."
             )
-        if name not in known:
+        if name not in known_names:
             logger.warning(
                 "use case %r has neither a file nor a model here; known: %s",
                 name,
-                ", ".join(sorted(known)) or "none",
+                ", ".join(sorted(known_names)) or "none",
             )
 
 

@@ -9,7 +9,7 @@ from serving.errors import InputError, Refused
 from serving.formats.arrow.rows import read_arrow, read_arrow_pieces
 from serving.formats.columns import columns_of
 from serving.formats.csv_rows import read_csv, read_csv_pieces
-from serving.formats.rows import Asked, RowReader, check_count, refuse_flood
+from serving.formats.rows import CheckedRows, RowReader, check_count, refuse_flood
 
 JSON = "application/json"
 CSV = "text/csv"
@@ -20,7 +20,7 @@ _HAS_COLUMNS = re.compile(rb'\s*\{\s*"columns"')
 _ROW_BYTES = (20, 5000)
 
 
-def read_rows(reader: RowReader, content_type: str, body: bytes, max_rows: int) -> Asked:
+def read_rows(reader: RowReader, content_type: str, body: bytes, max_rows: int) -> CheckedRows:
     """Rows of a body. Raises ``Refused`` for a type that is not read here, ``InputError`` naming
     row and field.
     """
@@ -30,17 +30,17 @@ def read_rows(reader: RowReader, content_type: str, body: bytes, max_rows: int) 
         return read_csv(columns_of(reader), body, max_rows)
     if content_type in (ARROW, ARROW_FILE):
         return read_arrow(columns_of(reader), body, max_rows)
-    known = ", ".join((JSON, CSV, ARROW))
+    media_types = ", ".join((JSON, CSV, ARROW))
     raise Refused(
         415,
         "unsupported_media_type",
-        f"The body's Content-Type is {content_type[:100]!r}; send {known} or {ARROW_FILE}.",
+        f"The body's Content-Type is {content_type[:100]!r}; send {media_types} or {ARROW_FILE}.",
     )
 
 
 def read_pieces(
     reader: RowReader, content_type: str, body: bytes, max_rows: int, size: int | None
-) -> Iterator[Asked]:
+) -> Iterator[CheckedRows]:
     """The same rows, about ``size`` at a time where the form can be read so; ``None``: all at once.
 
     Raises as ``read_rows`` does, perhaps after some pieces.
@@ -57,7 +57,7 @@ def read_pieces(
         for rows in reader.read_pieces(body, size * _row_bytes(body)):
             count += len(rows)
             check_count(count, max_rows)
-            yield Asked(rows, b"")
+            yield CheckedRows(rows, b"")
     elif content_type == JSON and _HAS_COLUMNS.match(body):
         yield from columns_of(reader).read_pieces(body, max_rows, size)
     else:
@@ -71,7 +71,7 @@ def _row_bytes(body: bytes) -> int:
     return min(max(body.find(b"}", start, start + most) - start, least), most)
 
 
-def read_json(reader: RowReader, body: bytes, max_rows: int) -> Asked:
+def read_json(reader: RowReader, body: bytes, max_rows: int) -> CheckedRows:
     """Rows of either JSON form. Raises ``InputError`` naming row and field, ``MalformedBody`` where
     the body is no JSON.
     """
@@ -85,4 +85,4 @@ def read_json(reader: RowReader, body: bytes, max_rows: int) -> Asked:
             return columns_of(reader).read(body, max_rows)
         raise
     check_count(len(rows), max_rows)
-    return Asked(rows, body)
+    return CheckedRows(rows, body)

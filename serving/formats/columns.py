@@ -19,22 +19,22 @@ from serving.formats.rows import (
     EVENT_TIME,
     FLOOD_BYTES,
     LOCAL_TIME,
-    LONGEST_TOLD,
+    LONGEST_MESSAGE,
     OBJECT,
-    Asked,
+    CheckedRows,
     RowReader,
     check_count,
+    json_names,
     malformed,
     place_of,
-    renamed,
-    shown,
+    shorten,
     value_type,
     wrong_value,
 )
 from serving.package.kinds import KINDS
 
 _WHERE = re.compile(
-    r"^(?P<what>.*?)(?: - at `\$(?:\.columns(?:\.(?P<field>(?:(?! - at "
+    r"^(?P<problem>.*?)(?: - at `\$(?:\.columns(?:\.(?P<field>(?:(?! - at "
     r"`).)+?))?(?:\[(?P<row>\d+)\])?)?`)?$",
     re.DOTALL,
 )
@@ -43,13 +43,13 @@ Columns = Mapping[str, Sequence[Any]]
 _Parts = dict[str, msgspec.Raw]
 
 
-class _Held(msgspec.Struct, forbid_unknown_fields=True):
+class _Request(msgspec.Struct, forbid_unknown_fields=True):
     columns: _Parts
 
 
 # Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
 # (docs/decisions/0012-hot-path.md).
-_HELD = msgspec.json.Decoder(_Held)
+_REQUEST = msgspec.json.Decoder(_Request)
 
 
 class ColumnReader:
@@ -72,7 +72,7 @@ class ColumnReader:
             for i, feature in enumerate(reader.features)
         ]
         fields.append(("event_time", list[EVENT_TIME] | UnsetType, UNSET))
-        names = renamed(reader.features, reader.event_time)
+        names = json_names(reader.features, reader.event_time)
         columns = msgspec.defstruct(
             "Columns", fields, rename=names, kw_only=True, forbid_unknown_fields=True
         )
@@ -91,7 +91,7 @@ class ColumnReader:
             "Row", [(name, Any) for name, _, _ in fields], rename=names, gc=False
         )
 
-    def read(self, body: bytes, max_rows: int) -> Asked:
+    def read(self, body: bytes, max_rows: int) -> CheckedRows:
         """Rows of ``{"columns": {"distance": [...], ...}}``, all of the same length.
 
         Raises ``InputError`` naming row and field, ``MalformedBody`` where the body is no JSON.
@@ -99,20 +99,20 @@ class ColumnReader:
         if len(body) > FLOOD_BYTES:
             self.refuse_flood(body, "columns", max_rows)
         try:
-            return self._ask(self._decoder.decode(body).columns, max_rows)
+            return self._transpose(self._decoder.decode(body).columns, max_rows)
         except msgspec.ValidationError as error:
             raise _explain(error, lambda: msgspec.json.decode(body), self.event_time) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise malformed(error, body, "rows") from error
 
-    def read_pieces(self, body: bytes, max_rows: int, size: int) -> Iterator[Asked]:
+    def read_pieces(self, body: bytes, max_rows: int, size: int) -> Iterator[CheckedRows]:
         """The same, ``size`` rows at a time, the columns one by one: numbers wait as an array.
         Raises as ``read`` does.
         """
         self.refuse_flood(body, "columns", max_rows)
         try:
-            held = _HELD.decode(body)
-            columns = {name: self._column(name, held.columns[name]) for name in held.columns}
+            request = _REQUEST.decode(body)
+            columns = {name: self._column(name, request.columns[name]) for name in request.columns}
             missing = [
                 name
                 for name, nullable in self.nullable.items()
@@ -127,7 +127,7 @@ class ColumnReader:
         (count,) = lengths
         check_count(count, max_rows)
         for at in range(0, count, size):
-            yield self._ask_lists(
+            yield self._transpose_lists(
                 {
                     name: self._values(name, values[at : at + size])
                     for name, values in columns.items()
@@ -142,29 +142,29 @@ class ColumnReader:
     def _values(self, name: str, values: Any) -> list[Any]:
         return list_numbers(values, self.nullable[name]) if name in self._packed else values
 
-    def _ask_lists(self, columns: Mapping[str, list[Any]]) -> Asked:
+    def _transpose_lists(self, columns: Mapping[str, list[Any]]) -> CheckedRows:
         """Columns that were checked already, all of the same length."""
         count = len(next(iter(columns.values())))
         filled = [columns.get(name) or [None] * count for name in [*self.names, self.event_time]]
-        return self.ask_rows(list(zip(*filled, strict=True)))
+        return self.wrap_rows(list(zip(*filled, strict=True)))
 
-    def convert(self, columns: Columns, max_rows: int, *, text: bool = False) -> Asked:
+    def convert(self, columns: Columns, max_rows: int, *, text: bool = False) -> CheckedRows:
         """The same of Python values; with ``text`` numbers may be written as text. Raises
         ``InputError``.
         """
         request = {"columns": columns}
         try:
-            return self._ask(
+            return self._transpose(
                 msgspec.convert(request, self._request, strict=not text).columns, max_rows
             )
         except msgspec.ValidationError as error:
             raise _explain(error, lambda: request, self.event_time) from error
 
-    def _ask(self, columns: Any, max_rows: int) -> Asked:
-        given = msgspec.structs.astuple(columns)
+    def _transpose(self, columns: Any, max_rows: int) -> CheckedRows:
+        lists = msgspec.structs.astuple(columns)
         lengths = {
             name: len(values)
-            for name, values in zip([*self.names, self.event_time], given, strict=True)
+            for name, values in zip([*self.names, self.event_time], lists, strict=True)
             if values is not UNSET
         }
         count = next(iter(lengths.values()), 0)
@@ -176,23 +176,23 @@ class ColumnReader:
                     f"{count}: all fields need the same number.",
                     field=name,
                 )
-        filled = [[None] * count if values is UNSET else values for values in given]
-        return self.ask_rows(list(zip(*filled, strict=True)))
+        filled = [[None] * count if values is UNSET else values for values in lists]
+        return self.wrap_rows(list(zip(*filled, strict=True)))
 
-    def ask_rows(self, rows: list[tuple[Any, ...]], ignored: Sequence[str] = ()) -> Asked:
+    def wrap_rows(self, rows: list[tuple[Any, ...]], ignored: Sequence[str] = ()) -> CheckedRows:
         """Rows that were checked already, as ``RowReader.read`` gives them."""
-        return Asked(
+        return CheckedRows(
             rows, lambda: msgspec.json.encode({"rows": list(starmap(self._row, rows))}), ignored
         )
 
-    def refuse_flood(self, body: bytes, held: str, max_rows: int) -> None:
+    def refuse_flood(self, body: bytes, key: str, max_rows: int) -> None:
         """Two bytes of JSON become a number of 32: columns of a large body that are far too long
         are found before they are decoded.
 
         Raises ``InputError``; what is wrong otherwise is said better by the decoder that knows the
         schema."""
         try:
-            columns = msgspec.json.decode(msgspec.json.decode(body, type=_Parts)[held], type=_Parts)
+            columns = msgspec.json.decode(msgspec.json.decode(body, type=_Parts)[key], type=_Parts)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
             return
         for name in self._packed:
@@ -224,29 +224,31 @@ def _explain(
     error: msgspec.ValidationError, request: Callable[[], Any], event_time: str
 ) -> InputError:
     """The refusal in words for the caller; ``request`` gives what came, to tell the value."""
-    told = str(error)
-    place = _WHERE.match(told) if len(told) <= LONGEST_TOLD else None
+    message = str(error)
+    place = _WHERE.match(message) if len(message) <= LONGEST_MESSAGE else None
     if place is None:
-        return InputError(f"{told[:200]}.")
-    what, field = place["what"], place["field"]
-    if about := OBJECT.match(what):
-        missing = about["what"] == "missing required"
+        return InputError(f"{message[:200]}.")
+    problem, field = place["problem"], place["field"]
+    if object_match := OBJECT.match(problem):
+        missing = object_match["problem"] == "missing required"
         return InputError(
-            f"{place_of(None, about['field'])} "
+            f"{place_of(None, object_match['field'])} "
             f"{'is missing' if missing else 'is not a known field'}.",
-            field=about["field"],
+            field=object_match["field"],
         )
     if field is None:
         return InputError(
             f'The body must be {{"columns": {{"<field>": [...], ...}}}}: '
-            f"{what[:1].lower()}{what[1:]}.",
+            f"{problem[:1].lower()}{problem[1:]}.",
             field="columns",
         )
     if place["row"] is None:
-        return InputError(f"{place_of(None, field)}: {what[:1].lower()}{what[1:]}.", field=field)
+        return InputError(
+            f"{place_of(None, field)}: {problem[:1].lower()}{problem[1:]}.", field=field
+        )
     row = int(place["row"])
     try:
-        got = shown(request()["columns"][field][row])
+        got = shorten(request()["columns"][field][row])
     except (
         msgspec.DecodeError,
         UnicodeDecodeError,
@@ -256,4 +258,4 @@ def _explain(
         TypeError,
     ):
         got = None  # no JSON further on, or the same name once more
-    return wrong_value(what, row, field, {event_time: LOCAL_TIME}, got)
+    return wrong_value(problem, row, field, {event_time: LOCAL_TIME}, got)

@@ -11,7 +11,7 @@ from itertools import islice
 
 from serving.errors import InputError
 from serving.formats.columns import ColumnReader, Columns, nulls_of
-from serving.formats.rows import Asked, check_count, moved, shown
+from serving.formats.rows import CheckedRows, check_count, shift_row, shorten
 from serving.package.kinds import parse_number
 
 _MOST_NAMES = 10_000
@@ -20,27 +20,29 @@ _BLOCK_BYTES = 64 * 1024  # decoded and split at once
 Table = dict[str, list[str | None]]
 
 
-def read_csv(reader: ColumnReader, body: bytes, max_rows: int) -> Asked:
+def read_csv(reader: ColumnReader, body: bytes, max_rows: int) -> CheckedRows:
     """Rows whose columns are fields, the event time among them if it is known. Raises
     ``InputError`` naming row and field.
     """
-    (asked,) = read_csv_pieces(reader, body, max_rows, max_rows)
-    return asked
+    (piece,) = read_csv_pieces(reader, body, max_rows, max_rows)
+    return piece
 
 
-def read_csv_pieces(reader: ColumnReader, body: bytes, max_rows: int, size: int) -> Iterator[Asked]:
+def read_csv_pieces(
+    reader: ColumnReader, body: bytes, max_rows: int, size: int
+) -> Iterator[CheckedRows]:
     """The same, ``size`` rows at a time. Raises as ``read_csv`` does, perhaps after some pieces."""
     row = 0
     for table in read_tables(reader, body, max_rows, size):
         try:
-            asked = convert_text(reader, table, max_rows)
+            piece = convert_text(reader, table, max_rows)
         except InputError as error:
-            raise moved(error, row) from error
-        yield asked
-        row += len(asked.rows)
+            raise shift_row(error, row) from error
+        yield piece
+        row += len(piece.rows)
 
 
-def convert_text(reader: ColumnReader, columns: Columns, max_rows: int) -> Asked:
+def convert_text(reader: ColumnReader, columns: Columns, max_rows: int) -> CheckedRows:
     """Columns in which numbers may be written as text. Raises ``InputError``."""
     try:
         return reader.convert(columns, max_rows, text=True)
@@ -98,10 +100,11 @@ def _table(names: list[str], rows: list[list[str]], first: int, nulls: Set[str])
 
 def _check_names(reader: ColumnReader, names: list[str]) -> None:
     if len(set(names)) < len(names):
-        twice = Counter(names).most_common(1)[0][0]
+        repeated_name = Counter(names).most_common(1)[0][0]
         if not _looks_like_values(reader, names):
             raise InputError(
-                f"Field {shown(twice)} appears twice in the header.", field=twice[:100]
+                f"Field {shorten(repeated_name)} appears twice in the header.",
+                field=repeated_name[:100],
             )
     if names and _looks_like_values(reader, names):
         expected = (
@@ -110,14 +113,16 @@ def _check_names(reader: ColumnReader, names: list[str]) -> None:
         )
         raise InputError(
             f"The first line of the CSV is a row of values: {expected}; got "
-            f"{shown(','.join(names))}."
+            f"{shorten(','.join(names))}."
         )
 
 
 def _looks_like_values(reader: ColumnReader, names: list[str]) -> bool:
     """Whether a first line is no header: it has no field's name, and a number."""
-    known = {*reader.names, reader.event_time}
-    return known.isdisjoint(names) and any(isinstance(parse_number(name), float) for name in names)
+    field_names = {*reader.names, reader.event_time}
+    return field_names.isdisjoint(names) and any(
+        isinstance(parse_number(name), float) for name in names
+    )
 
 
 def _lines(body: bytes) -> Iterator[list[str]]:

@@ -75,11 +75,11 @@ class Gunzip:
             raise _broken("ends before the gzip stream does")
 
 
-def _broken(what: str) -> Refused:
+def _broken(problem: str) -> Refused:
     return Refused(
         415,
         "unsupported_media_type",
-        f"The body's Content-Encoding is gzip, but the body {what}.",
+        f"The body's Content-Encoding is gzip, but the body {problem}.",
     )
 
 
@@ -134,11 +134,15 @@ class GzipAnswers:
                         if len(body) > _LOOP_BYTES
                         else _compress(body)
                     )
-                    kept = [pair for pair in head["headers"] if pair[0] != b"content-length"]
+                    headers = [pair for pair in head["headers"] if pair[0] != b"content-length"]
                     coding = [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
                     head = {
                         **head,
-                        "headers": [*kept, *coding, (b"content-length", str(len(packed)).encode())],
+                        "headers": [
+                            *headers,
+                            *coding,
+                            (b"content-length", str(len(packed)).encode()),
+                        ],
                     }
                     message = {**message, "body": packed}
                 await send(head)

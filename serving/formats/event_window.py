@@ -14,7 +14,7 @@ from serving.errors import InputError
 
 MOST_DAYS = 400
 LABEL_DAYS = 731  # a label may come this much later than its prediction
-_KNOWN_SECONDS = 60.0
+_VALID_SECONDS = 60.0
 _ZONE = timedelta(hours=14)  # event times are local times, and now is UTC
 
 
@@ -32,7 +32,7 @@ class EventWindow:
         self._field = field
         self._past_days = past_days
         self._future_days = future_days
-        self._earliest, self._latest, self._known_until = datetime.max, datetime.min, 0.0
+        self._earliest, self._latest, self._valid_until = datetime.max, datetime.min, 0.0
 
     def check_rows(self, rows: Sequence[tuple[Any, ...]], days: set[date] | None = None) -> None:
         """Rows as ``RowReader`` gives them, the event time last. Raises ``InputError`` naming the
@@ -43,11 +43,11 @@ class EventWindow:
         if len(rows) == 1 and days is None:  # the hot path
             time = rows[0][-1]
             if time is None or (
-                self._earliest <= time <= self._latest and monotonic() < self._known_until
+                self._earliest <= time <= self._latest and monotonic() < self._valid_until
             ):
                 return
             self._earliest, self._latest = _around_now(self._past_days, self._future_days)
-            self._known_until = monotonic() + _KNOWN_SECONDS
+            self._valid_until = monotonic() + _VALID_SECONDS
         self.check([row[-1] for row in rows], self._field, self._past_days, days)
 
     def check_feedback(self, times: Sequence[datetime | None]) -> None:
@@ -66,11 +66,11 @@ class EventWindow:
         before: set[date] | None = None,
     ) -> None:
         """Raises ``InputError`` naming the row and ``field``."""
-        known = [time for time in times if time is not None]
-        if not known:
+        event_times = [time for time in times if time is not None]
+        if not event_times:
             return
         earliest, latest = _around_now(past_days, self._future_days)
-        first, last = min(known), max(known)
+        first, last = min(event_times), max(event_times)
         if first < earliest or last > latest:
             outside = first if first < earliest else last
             row = times.index(outside)
@@ -81,8 +81,8 @@ class EventWindow:
                 f"Row {row}, field {field!r}: {expected}, got {outside.isoformat()}.", row, field
             )
         days = set() if before is None else before
-        if before is not None or len(known) > MOST_DAYS:
-            days |= {time.date() for time in known}
+        if before is not None or len(event_times) > MOST_DAYS:
+            days |= {time.date() for time in event_times}
         if len(days) > MOST_DAYS:
             span = f"the rows fall on {len(days):,} days, from {min(days)} to {max(days)}"
             raise InputError(

@@ -9,7 +9,7 @@ from msgspec import Meta
 from serving.errors import InputError
 from serving.formats.rows import LOCAL_TIME, explain, malformed
 
-_WANTED = {
+_EXPECTED = {
     "id": "the id of a prediction, a text of 1 to 128 characters",
     "label": "0, 1, true or false",
     "event_time": LOCAL_TIME,
@@ -29,17 +29,17 @@ class Feedback(msgspec.Struct, forbid_unknown_fields=True):
     event_time: Annotated[datetime, Meta(tz=False)] | None = None
     time: datetime | None = None
 
-    def known_at(self, came: datetime) -> datetime:
+    def known_at(self, received: datetime) -> datetime:
         """``time`` in UTC (UTC is meant where it names no zone), or when the feedback came.
 
         What came is known: a clock that is ahead must not make a label last, and win over every
         correction, until that day."""
         if self.time is None:
-            return came
-        told = (
+            return received
+        label_time = (
             self.time.replace(tzinfo=UTC) if self.time.tzinfo is None else self.time.astimezone(UTC)
         )
-        return min(told, came)
+        return min(label_time, received)
 
 
 class _Request(msgspec.Struct, forbid_unknown_fields=True):
@@ -57,24 +57,26 @@ def read_feedback(body: bytes) -> list[Feedback]:
     for no JSON.
     """
     try:
-        given = _DECODER.decode(body).feedback
+        entries = _DECODER.decode(body).feedback
     except msgspec.ValidationError as error:
-        raise explain(error, body, "feedback", _WANTED) from error
+        raise explain(error, body, "feedback", _EXPECTED) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise malformed(error, body, "feedback") from error
-    for row, one in enumerate(given):
-        if one.label not in (0, 1):
+    for row, entry in enumerate(entries):
+        if entry.label not in (0, 1):
             raise InputError(
-                f"Row {row}, field 'label': expected {_WANTED['label']}, got {one.label!r}.",
+                f"Row {row}, field 'label': expected {_EXPECTED['label']}, got {entry.label!r}.",
                 row,
                 "label",
             )
         try:
-            one.known_at(_ANY)
+            entry.known_at(_ANY)
         except (
             OverflowError
         ) as error:  # the first or last day there is, in a zone that pushes it over the edge
             raise InputError(
-                f"Row {row}, field 'time': expected {_WANTED['time']}, got {one.time}.", row, "time"
+                f"Row {row}, field 'time': expected {_EXPECTED['time']}, got {entry.time}.",
+                row,
+                "time",
             ) from error
-    return given
+    return entries

@@ -21,15 +21,15 @@ from serving.package.kinds import KINDS
 from serving.package.manifest import Feature
 
 _WHERE = re.compile(
-    r"^(?P<what>.*?)(?: - at "
+    r"^(?P<problem>.*?)(?: - at "
     r"`\$(?:\.(?P<list>\w+))?(?:\[(?P<row>\d+)\])?(?:\.(?P<field>(?:(?! - at `).)+))?`)?$",
     re.DOTALL,
 )
 OBJECT = re.compile(
-    r"^Object (?P<what>missing required|contains unknown) field `(?P<field>.+)`$", re.DOTALL
+    r"^Object (?P<problem>missing required|contains unknown) field `(?P<field>.+)`$", re.DOTALL
 )
 EVENT_TIME: Any = Annotated[datetime, Meta(tz=False)] | None
-LONGEST_TOLD = 1000
+LONGEST_MESSAGE = 1000
 _TOKENS = re.compile(
     rb'"(?:[^"\\]++|\\(?:.|\Z))*+(?:"|\Z)|[{\[]', re.DOTALL
 )  # whole texts, and what opens an object or a list
@@ -46,7 +46,7 @@ FLOOD_BYTES = (
 LOCAL_TIME = "a local date and time without a zone, such as '2013-06-01T15:00:00'"
 
 
-class Asked(msgspec.Struct):
+class CheckedRows(msgspec.Struct):
     """Checked rows as ``RowReader.read`` gives them, and the native JSON that says the same, for
     the prediction log.
 
@@ -58,7 +58,7 @@ class Asked(msgspec.Struct):
     ignored: Sequence[str] = ()
 
     @property
-    def request(self) -> bytes:
+    def json(self) -> bytes:
         if not isinstance(self.source, bytes):
             self.source = self.source()
         return self.source
@@ -77,8 +77,8 @@ class RowReader:
         self.dtype = dtype
         row = row_type(self.features, event_time, dtype, forbid_unknown_fields=True)
         self._list_decoder = msgspec.json.Decoder(list[row])  # type: ignore[valid-type]
-        listed: Any = Annotated[list[row], Meta(min_length=1)]  # type: ignore[valid-type]
-        request: Any = msgspec.defstruct("Request", [("rows", listed)], forbid_unknown_fields=True)
+        rows: Any = Annotated[list[row], Meta(min_length=1)]  # type: ignore[valid-type]
+        request: Any = msgspec.defstruct("Request", [("rows", rows)], forbid_unknown_fields=True)
         self._decoder = msgspec.json.Decoder(request)
 
     def read(self, body: bytes) -> list[tuple[Any, ...]]:
@@ -110,7 +110,7 @@ class RowReader:
             try:
                 rows, at = self._read_piece(body, at, size, end)
             except InputError as error:
-                raise moved(error, row) from error
+                raise shift_row(error, row) from error
             yield rows
             row += len(rows)
 
@@ -139,7 +139,7 @@ class RowReader:
         return self.read(b'{"rows":[%b' % body[at:]), end
 
 
-def moved(error: InputError, rows: int) -> InputError:
+def shift_row(error: InputError, rows: int) -> InputError:
     """A refusal of a piece of the body, which ``rows`` rows came before."""
     if error.row is None:
         return error
@@ -168,14 +168,14 @@ def row_type(
     return msgspec.defstruct(
         "Row",
         fields,
-        rename=renamed(features, event_time),
+        rename=json_names(features, event_time),
         kw_only=True,
         forbid_unknown_fields=forbid_unknown_fields,
         gc=False,
     )
 
 
-def renamed(features: Sequence[Feature], event_time: str) -> dict[str, str]:
+def json_names(features: Sequence[Feature], event_time: str) -> dict[str, str]:
     """Names in JSON of the structs' fields, which must be identifiers."""
     return {f"f{i}": feature.name for i, feature in enumerate(features)} | {
         "event_time": event_time
@@ -189,47 +189,51 @@ def value_type(feature: Feature, dtype: str) -> Any:
 
 
 def explain(
-    error: msgspec.ValidationError, body: bytes, listed: str, wanted: Mapping[str, str]
+    error: msgspec.ValidationError, body: bytes, key: str, expected: Mapping[str, str]
 ) -> InputError:
     """The same refusal in words for the caller: which row, which field, what was expected and what
     came.
 
     ``wanted`` says what a field must be where msgspec's own words are not enough.
     """
-    told = str(error)
-    place = _WHERE.match(told) if len(told) <= LONGEST_TOLD else None
+    message = str(error)
+    place = _WHERE.match(message) if len(message) <= LONGEST_MESSAGE else None
     if place is None:  # a field's name that fills the body is not sent back
-        return InputError(f"{told[:200]}.")
-    what, field = place["what"], place["field"]
+        return InputError(f"{message[:200]}.")
+    problem, field = place["problem"], place["field"]
     row = int(place["row"]) if place["row"] is not None else None
-    if about := OBJECT.match(what):
-        missing = about["what"] == "missing required"
-        field = about["field"]
-        what = "is missing" if missing else "is not a known field"
-        return InputError(f"{place_of(row, field)} {what}.", row, field)
+    if object_match := OBJECT.match(problem):
+        missing = object_match["problem"] == "missing required"
+        field = object_match["field"]
+        problem = "is missing" if missing else "is not a known field"
+        return InputError(f"{place_of(row, field)} {problem}.", row, field)
     if field is None and row is None:
-        what = what[:1].lower() + what[1:]
+        problem = problem[:1].lower() + problem[1:]
         return InputError(
-            f'The body must be {{"{listed}": [{{...}}, ...]}} with at least one row: {what}.',
+            f'The body must be {{"{key}": [{{...}}, ...]}} with at least one row: {problem}.',
             field=place["list"],
         )
-    return wrong_value(what, row, field, wanted, _value(body, listed, row, field))
+    return wrong_value(problem, row, field, expected, _value(body, key, row, field))
 
 
 def wrong_value(
-    what: str, row: int | None, field: str | None, wanted: Mapping[str, str], got: str | None
+    problem: str, row: int | None, field: str | None, expected: Mapping[str, str], got: str | None
 ) -> InputError:
     """One value is not what it must be. ``what`` are msgspec's words, ``got`` the value where it
     can be told.
     """
-    what = f"expected {wanted[field]}" if field and field in wanted else what[:1].lower() + what[1:]
+    problem = (
+        f"expected {expected[field]}"
+        if field and field in expected
+        else problem[:1].lower() + problem[1:]
+    )
     if got == "nan":
-        what = "expected a finite number"
+        problem = "expected a finite number"
     elif got is not None:
-        what = what.removesuffix(", got `str`")  # the text itself says more
+        problem = problem.removesuffix(", got `str`")  # the text itself says more
     return InputError(
         f"{place_of(row, field)}: "
-        f"{what}{'' if ', got' in what or got is None else f', got {got}'}.",
+        f"{problem}{'' if ', got' in problem or got is None else f', got {got}'}.",
         row,
         field,
     )
@@ -252,21 +256,21 @@ def refuse_flood(body: bytes, max_rows: int) -> None:
     most = max_rows + _OPEN_AROUND_ROWS
     if len(body) <= FLOOD_BYTES or body.count(b"{") + body.count(b"[") <= most:
         return
-    opened = (1 for token in _TOKENS.finditer(body) if body[token.start()] != _QUOTE)
-    if sum(islice(opened, most + 1)) > most:
+    openings = (1 for token in _TOKENS.finditer(body) if body[token.start()] != _QUOTE)
+    if sum(islice(openings, most + 1)) > most:
         raise InputError(
             f"The body has too many rows or nested values; send at most {max_rows} rows at a time."
         )
 
 
-def malformed(error: Exception, body: bytes, listed: str) -> InputError:
+def malformed(error: Exception, body: bytes, key: str) -> InputError:
     """A body that is no JSON; where it is only so for NaN or Infinity, which some writers emit, the
     field is named.
     """
     if len(body) <= FLOOD_BYTES and (b"NaN" in body or b"Infinity" in body):
         try:
             content = json.loads(body)
-            for number, row in enumerate(content.get(listed, [])):
+            for number, row in enumerate(content.get(key, [])):
                 for field, value in row.items():
                     if isinstance(value, float) and not math.isfinite(value):
                         field.encode()  # half of a surrogate pair is no text: ValueError
@@ -292,12 +296,12 @@ def place_of(row: int | None, field: str | None) -> str:
     return f"Row {row}" if field is None else f"Row {row}, field {field!r}"
 
 
-def _value(body: bytes, listed: str, row: int | None, field: str | None) -> str | None:
+def _value(body: bytes, key: str, row: int | None, field: str | None) -> str | None:
     """What came at that place, shortened; ``None`` where it cannot be told."""
     if row is None or field is None:
         return None
     try:
-        return shown(msgspec.json.decode(body)[listed][row][field])
+        return shorten(msgspec.json.decode(body)[key][row][field])
     except (
         msgspec.DecodeError,
         UnicodeDecodeError,
@@ -309,10 +313,10 @@ def _value(body: bytes, listed: str, row: int | None, field: str | None) -> str 
         return None
 
 
-def shown(value: Any) -> str:
+def shorten(value: Any) -> str:
     """A caller's value in a message, shortened."""
-    said = repr(value)
-    return said if len(said) <= 40 else f"{said[:37]}..."
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def spans(count: int, size: int) -> list[tuple[int, int]]:

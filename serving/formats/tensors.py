@@ -17,10 +17,10 @@ from msgspec import UNSET, Meta, UnsetType
 
 from serving.errors import InputError, MalformedBody
 from serving.formats.columns import ColumnReader, list_numbers
-from serving.formats.rows import Asked, check_count, moved, shown
+from serving.formats.rows import CheckedRows, check_count, shift_row, shorten
 from serving.package.kinds import TEXTS
 
-_ELSEWHERE = {
+_UNSUPPORTED = {
     "shared_memory_region",
     "classification",
 }  # what Triton knows besides, and would be missed without a word
@@ -79,27 +79,29 @@ def read_inference(head: bytes, outputs: Collection[str]) -> Inference:
     for output in inference.outputs or ():
         if output.name not in outputs:
             raise InputError(
-                f"Output {shown(output.name)} is unknown; the outputs are {', '.join(outputs)}."
+                f"Output {shorten(output.name)} is unknown; the outputs are {', '.join(outputs)}."
             )
-        if not _ELSEWHERE.isdisjoint(output.parameters or ()):
+        if not _UNSUPPORTED.isdisjoint(output.parameters or ()):
             raise InputError(
                 f"Output {output.name!r}: shared memory and classification are not supported."
             )
     return inference
 
 
-def ask(reader: ColumnReader, inference: Inference, tail: memoryview, max_rows: int) -> Asked:
+def read_tensors(
+    reader: ColumnReader, inference: Inference, tail: memoryview, max_rows: int
+) -> CheckedRows:
     """The rows of a request; ``tail`` are its binary tensors, in the order of the inputs. Raises
     ``InputError``.
     """
-    (asked,) = ask_pieces(reader, inference, tail, max_rows, max_rows)
-    return asked
+    (request,) = read_tensor_pieces(reader, inference, tail, max_rows, max_rows)
+    return request
 
 
-def ask_pieces(
+def read_tensor_pieces(
     reader: ColumnReader, inference: Inference, tail: memoryview, max_rows: int, size: int
-) -> Iterator[Asked]:
-    """The same, ``size`` rows at a time. Raises as ``ask`` does, perhaps after some pieces."""
+) -> Iterator[CheckedRows]:
+    """The same, ``size`` rows at a time. Raises as ``read_tensors`` does, perhaps late."""
     columns = _columns(reader, inference, tail, max_rows)
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) != 1 or max(lengths.values()) <= size:
@@ -117,7 +119,7 @@ def ask_pieces(
                 max_rows,
             )
         except InputError as error:
-            raise moved(error, at) from error
+            raise shift_row(error, at) from error
 
 
 def _values(reader: ColumnReader, name: str, values: Any) -> list[Any]:
@@ -150,17 +152,17 @@ def _check(reader: ColumnReader, tensor: Tensor, max_rows: int) -> int:
     """
     name, shape = tensor.name, tensor.shape
     if name not in reader.kinds and name != reader.event_time:
-        raise InputError(f"Tensor {shown(name)} is not a known feature.", field=name[:100])
-    wanted = _datatypes(reader, name)
-    if tensor.datatype not in wanted:
+        raise InputError(f"Tensor {shorten(name)} is not a known feature.", field=name[:100])
+    datatypes = _datatypes(reader, name)
+    if tensor.datatype not in datatypes:
         raise InputError(
-            f"Tensor {name!r}: expected datatype {', '.join(wanted)}, "
-            f"got {shown(tensor.datatype)}.",
+            f"Tensor {name!r}: expected datatype {', '.join(datatypes)}, "
+            f"got {shorten(tensor.datatype)}.",
             field=name,
         )
     if not 1 <= len(shape) <= 2 or shape[0] < 0 or shape[1:] not in ([], [1]):
         raise InputError(
-            f"Tensor {name!r}: expected shape [n] or [n, 1], got {shown(shape)}.", field=name
+            f"Tensor {name!r}: expected shape [n] or [n, 1], got {shorten(shape)}.", field=name
         )
     check_count(shape[0], max_rows)
     return shape[0]
@@ -170,15 +172,15 @@ def _datatypes(reader: ColumnReader, name: str) -> Mapping[str, np.dtype | None]
     return TEXTS if name == reader.event_time else reader.kinds[name].datatypes
 
 
-def _size(tensor: Tensor, left: int) -> int:
+def _size(tensor: Tensor, bytes_left: int) -> int:
     size = (tensor.parameters or {})["binary_data_size"]
     if tensor.data is not UNSET:
         raise InputError(
             f"Tensor {tensor.name!r} has both data and binary data.", field=tensor.name
         )
-    if type(size) is not int or not 0 <= size <= left:
+    if type(size) is not int or not 0 <= size <= bytes_left:
         raise InputError(
-            f"Tensor {tensor.name!r}: binary_data_size is {shown(size)}, but {left} bytes "
+            f"Tensor {tensor.name!r}: binary_data_size is {shorten(size)}, but {bytes_left} bytes "
             "are left.",
             field=tensor.name,
         )
@@ -212,9 +214,9 @@ def _from_bytes(reader: ColumnReader, tensor: Tensor, data: memoryview, count: i
     dtype = _datatypes(reader, tensor.name)[tensor.datatype]
     if dtype is not None:
         if len(data) != count * dtype.itemsize:
-            wanted = f"{count} values of {tensor.datatype} have {count * dtype.itemsize} bytes"
+            expected = f"{count} values of {tensor.datatype} have {count * dtype.itemsize} bytes"
             raise InputError(
-                f"Tensor {tensor.name!r}: {wanted}, got {len(data)}.", field=tensor.name
+                f"Tensor {tensor.name!r}: {expected}, got {len(data)}.", field=tensor.name
             )
         return np.frombuffer(data, dtype)
     texts = _texts(tensor, bytes(data), count)

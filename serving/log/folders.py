@@ -29,7 +29,7 @@ class LogFolders:
         self._locks: dict[Path, int] = {}
 
     @property
-    def made(self) -> bool:
+    def exists(self) -> bool:
         return self.own in self._locks
 
     def adopt(self) -> list[Path]:
@@ -37,17 +37,17 @@ class LogFolders:
         Raises ``OSError``.
         """
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        found: list[Path] = []
+        all_segments: list[Path] = []
         with self._turn():
             for folder in sorted(self._root.iterdir()):
                 if folder.is_dir() and self._lock(folder):
                     for draft in folder.glob("*.draft"):  # of a request that was never answered
                         draft.unlink()
                     segments = sorted(folder.glob("*.jsonl"))
-                    found += segments
+                    all_segments += segments
                     if not segments:
                         self._leave(folder)
-        return found
+        return all_segments
 
     def make(self) -> None:
         """Make and lock ``own``; may be tried again. Raises ``OSError``."""

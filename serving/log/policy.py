@@ -39,14 +39,14 @@ def is_chosen(manifest: Manifest) -> bool:
 
 def _without(manifest: Manifest) -> Callable[[bytes], bytes]:
     """Reads the kept columns only, as the bytes that they came as, and writes them again."""
-    kept = [
+    columns = [
         feature.name for feature in manifest.features if feature.name not in manifest.log_leave_out
     ] + [manifest.event_time]
     fields: list[tuple[str, Any, Any]] = [
-        (f"f{i}", msgspec.Raw, msgspec.Raw(b"null")) for i in range(len(kept))
+        (f"f{i}", msgspec.Raw, msgspec.Raw(b"null")) for i in range(len(columns))
     ]
     row: Any = msgspec.defstruct(
-        "Row", fields, rename={f"f{i}": name for i, name in enumerate(kept)}, gc=False
+        "Row", fields, rename={f"f{i}": name for i, name in enumerate(columns)}, gc=False
     )
     decoder = msgspec.json.Decoder(msgspec.defstruct("Request", [("rows", list[row])]))
     return lambda request: msgspec.json.encode(decoder.decode(request))

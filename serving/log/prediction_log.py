@@ -24,7 +24,7 @@ from serving.log.segments import Segment, Unreadable, sync_folder
 SEGMENT_BYTES = 64_000_000
 # A disk that took no new segment is not asked again at once: each try costs what a hundred appends
 # cost.
-_REFUSED_SECONDS = 0.1
+_RETRY_SECONDS = 0.1
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class PredictionLog:
         self._folders = LogFolders(folder, self.blocking)
         self._count = 0
         self._dropping = ""
-        self._refused: tuple[float, str] = (0.0, "")
+        self._refusal: tuple[float, str] = (0.0, "")
 
     def start(self) -> None:
         """Adopt what dead processes left, its rows counted, and make a folder for this one.
@@ -184,7 +184,7 @@ class PredictionLog:
             state.rows_uploaded += rows
             state.lines_torn += torn
             state.rows_unreadable += unreadable
-            self._forget(segment)
+            self._remove(segment)
 
     def set_aside(self, segment: Segment) -> None:
         """A segment that nobody can read stays on disk under another name. Its rows count as
@@ -194,7 +194,7 @@ class PredictionLog:
         with self._lock:
             self.state(segment.use_case).lines_torn += 1
             self.state(segment.use_case).rows_unreadable += segment.rows
-            self._forget(segment)
+            self._remove(segment)
 
     def lag_seconds(self, use_case: str) -> float:
         """Age of the oldest row that is not in the lake; 0 where all are."""
@@ -213,7 +213,7 @@ class PredictionLog:
     def _adopt(self) -> None:
         for path in self._folders.adopt():
             try:
-                segment = Segment.found(path)
+                segment = Segment.recover(path)
             except Unreadable as error:
                 logger.error("segment set aside: %s", error)
                 path.rename(path.with_suffix(".unreadable"))
@@ -229,11 +229,11 @@ class PredictionLog:
         return segment
 
     def _create(self, header: bytes, use_case: str, suffix: str) -> Segment:
-        until, reason = self._refused
+        until, reason = self._refusal
         if time.monotonic() < until:
             raise OSError(errno.ENOSPC, reason)
         try:
-            if not self._folders.made:
+            if not self._folders.exists:
                 self._folders.make()
             self._count += 1
             own = self._folders.own
@@ -244,7 +244,7 @@ class PredictionLog:
                 durable=self.blocking,
             )
         except OSError as error:
-            self._refused = (time.monotonic() + _REFUSED_SECONDS, error.strerror or str(error))
+            self._refusal = (time.monotonic() + _RETRY_SECONDS, error.strerror or str(error))
             raise
         self.state(use_case)
         return segment
@@ -285,7 +285,7 @@ class PredictionLog:
                 if segment.use_case == use_case
             ]
 
-    def _forget(self, segment: Segment) -> None:
+    def _remove(self, segment: Segment) -> None:
         self.closed.remove(segment)
         self._bytes -= segment.size
         self.state(segment.use_case).rows_waiting -= segment.rows
@@ -328,16 +328,16 @@ class Draft:
             return self._log.drop(self._use_case, rows, self._problem)
         try:
             self._segment.close()
-            kept = self._log.take_draft(self._segment, rows)
+            is_kept = self._log.take_draft(self._segment, rows)
         except OSError as error:
-            kept = self._log.drop(
+            is_kept = self._log.drop(
                 self._use_case,
                 rows,
                 f"the disk lost the rows that it accepted: {error.strerror or error}",
             )
-        if not kept:
+        if not is_kept:
             self.discard()
-        return kept
+        return is_kept
 
     def discard(self) -> None:
         """Nothing of the request is to be kept."""

@@ -132,7 +132,7 @@ class Segment:
         self.since = since
         self.opened = time.monotonic()
         self._file = -1
-        self._spoiled = False
+        self._has_torn_line = False
         self._durable = durable
         self._synced = 0
         self._failed = False
@@ -154,7 +154,7 @@ class Segment:
         return segment
 
     @classmethod
-    def found(cls, path: Path) -> "Segment":
+    def recover(cls, path: Path) -> "Segment":
         """One that was left behind, with its whole lines' rows counted. Raises ``Unreadable``,
         ``OSError``.
         """
@@ -173,21 +173,21 @@ class Segment:
         """With the operating system when this returns. Raises ``OSError``; then nothing stays of
         it, or a torn line.
         """
-        if self._spoiled:
+        if self._has_torn_line:
             lines = b"\n" + lines
-        written = 0
+        byte_count = 0
         try:
-            written = os.write(self._file, lines)
-            if written != len(lines):
+            byte_count = os.write(self._file, lines)
+            if byte_count != len(lines):
                 raise OSError(
-                    f"only {written} of {len(lines)} bytes were written to {self.path.name}"
+                    f"only {byte_count} of {len(lines)} bytes were written to {self.path.name}"
                 )
         except OSError:
-            if written:
-                self._take_back(written)
+            if byte_count:
+                self._take_back(byte_count)
             raise
-        self._spoiled = False
-        self.size += written
+        self._has_torn_line = False
+        self.size += byte_count
         self.rows += rows
 
     def sync(self, size: int) -> None:
@@ -224,13 +224,13 @@ class Segment:
             self._release()
         self.path.unlink(missing_ok=True)
 
-    def _take_back(self, written: int) -> None:
+    def _take_back(self, byte_count: int) -> None:
         """A part of a line would spoil the next one."""
         try:
             os.ftruncate(self._file, self.size)
         except OSError:
-            self._spoiled = True
-            self.size += written
+            self._has_torn_line = True
+            self.size += byte_count
 
     def _release(self) -> None:
         if self._file >= 0:

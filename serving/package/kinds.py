@@ -49,8 +49,8 @@ class Kind:
 def check_kind(name: str, kind: str) -> None:
     """Raises ``ValueError`` if the input ``name`` is of a kind that this code does not know."""
     if kind not in KINDS:
-        known = " and ".join(KINDS)
-        raise ValueError(f"{name!r} is of kind {kind!r}, but this code knows only {known}")
+        known_kinds = " and ".join(KINDS)
+        raise ValueError(f"{name!r} is of kind {kind!r}, but this code knows only {known_kinds}")
 
 
 def parse_number(value: Any) -> Any:

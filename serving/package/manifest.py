@@ -131,10 +131,10 @@ def write(folder: Path, files: Mapping[str, bytes], manifest: Manifest) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         (folder / name).write_bytes(data)
-    whole = msgspec.structs.replace(
+    complete = msgspec.structs.replace(
         manifest, files={name: digest(data) for name, data in files.items()}
     )
-    data = msgspec.json.format(msgspec.json.encode(whole))
+    data = msgspec.json.format(msgspec.json.encode(complete))
     (folder / MANIFEST).write_bytes(data)
     return digest(data)
 

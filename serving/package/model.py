@@ -25,7 +25,7 @@ from serving.package.outputs import check_outputs, count_numbers, number_places,
 
 _SMOKE = msgspec.json.Decoder(Smoke)
 
-Stranger = tuple[
+UnknownValue = tuple[
     int, int, str
 ]  # row, position of the feature, and the value that is none of its categories
 
@@ -46,17 +46,20 @@ class Package:
         self.smoke = smoke
         self.names = names
         self._codes = {
-            f.name: _codes(f.categories or []) for f in manifest.features if KINDS[f.kind].coded
+            feature.name: _codes(feature.categories or [])
+            for feature in manifest.features
+            if KINDS[feature.kind].coded
         }
-        known = [
+        codes_by_position = [
             (position, self._codes[name])
             for position, name in enumerate(self.names)
             if name in self._codes
         ]
-        self._coded = [(position, {**codes, None: -1}) for position, codes in known]
+        self._coded = [(position, {**codes, None: -1}) for position, codes in codes_by_position]
         self._closed = [feature.closed for feature in manifest.features]
         self._alike = {
-            position: {_alike(value): value for value in codes} for position, codes in known
+            position: {_normalize(value): value for value in codes}
+            for position, codes in codes_by_position
         }
         self._dtype = np.dtype(manifest.dtype)
         # One thread: the defaults cost three times as much a row and fight with the other workers
@@ -95,21 +98,21 @@ class Package:
         return matrix
 
     def encode_rows(
-        self, rows: Sequence[Sequence[Any]], strangers: list[Stranger] | None = None
+        self, rows: Sequence[Sequence[Any]], unknown_values: list[UnknownValue] | None = None
     ) -> np.ndarray:
         """The same matrix, of rows with values in the order of ``names``: five times as fast as
         ``encode`` for one row.
 
         The rows must have been checked: a number or null for a number, a text or null for a
         category. What follows the features in a row is left out. Unknown categories that are likely
-        a mistake are added to ``strangers``."""
+        a mistake are added to ``unknown_values``."""
         filled = [list(row[: len(self.names)]) for row in rows]
         for position, codes in self._coded:
             try:
                 for values, row in zip(filled, rows, strict=True):
                     values[position] = codes[row[position]]
             except KeyError:
-                self._encode_column(position, codes, rows, filled, strangers)
+                self._encode_column(position, codes, rows, filled, unknown_values)
         return np.array(filled, dtype=self._dtype)
 
     def _encode_column(
@@ -118,7 +121,7 @@ class Package:
         codes: Mapping[str | None, int],
         rows: Sequence[Sequence[Any]],
         filled: list[list[Any]],
-        strangers: list[Stranger] | None,
+        unknown_values: list[UnknownValue] | None,
     ) -> None:
         """A column with unknown categories, which few have."""
         for number, row in enumerate(rows):
@@ -126,14 +129,14 @@ class Package:
             filled[number][position] = codes.get(value, -1)
             if (
                 value not in codes
-                and strangers is not None
+                and unknown_values is not None
                 and (self._closed[position] or self.nearest(position, value) is not None)
             ):
-                strangers.append((number, position, value))
+                unknown_values.append((number, position, value))
 
     def nearest(self, position: int, value: str) -> str | None:
         """The category that ``value`` would be with other case or without blanks around it."""
-        return self._alike[position].get(_alike(value))
+        return self._alike[position].get(_normalize(value))
 
     def score(self, matrix: np.ndarray) -> np.ndarray:
         """The model's numbers of a matrix made by ``encode``: ``(n_rows,)``, or ``(n_rows,
@@ -166,7 +169,7 @@ class Package:
             )
 
 
-def _alike(value: str) -> str:
+def _normalize(value: str) -> str:
     return value.strip().casefold()
 
 
@@ -182,12 +185,12 @@ def load(folder: Path, expected_digest: str | None = None) -> Package:
     try:
         manifest = read_manifest((folder / MANIFEST).read_bytes(), expected_digest)
         # The reference is here in the flows, which read it, and not in the service.
-        here = [
+        file_names = [
             MODEL,
             SMOKE,
             *[name for name in manifest.files if name == REFERENCE and (folder / name).exists()],
         ]
-        contents = {name: (folder / name).read_bytes() for name in here}
+        contents = {name: (folder / name).read_bytes() for name in file_names}
     except OSError as error:
         raise PackageError(
             f"The package in {folder.name} is incomplete: {error.strerror}: "

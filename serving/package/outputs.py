@@ -45,12 +45,14 @@ def check_outputs(
     numbers = number_places(outputs)
     if not numbers:
         raise PackageError("The package has no output of kind 'number': there is no answer.")
-    if taken := sorted({name for name in names if names.count(name) > 1 or not name}):
-        raise PackageError(f"The package has outputs with a repeated or missing name: {taken}.")
-    if taken := sorted((RESERVED | {*features}) & {*names}):
+    if invalid_names := sorted({name for name in names if names.count(name) > 1 or not name}):
         raise PackageError(
-            f"Outputs of the package have names of columns of the prediction log: {taken}. "
-            "Rename them."
+            f"The package has outputs with a repeated or missing name: {invalid_names}."
+        )
+    if reserved_names := sorted((RESERVED | {*features}) & {*names}):
+        raise PackageError(
+            "Outputs of the package have names of columns of the prediction log: "
+            f"{reserved_names}. Rename them."
         )
     for output in outputs:
         if problem := _problem(output, len(numbers), threshold):

@@ -63,4 +63,8 @@ class Performance:
 
     @property
     def scores(self) -> dict[str, float]:
-        return {name: one.value for name, one in self.metrics.items() if one.value is not None}
+        return {
+            name: interval.value
+            for name, interval in self.metrics.items()
+            if interval.value is not None
+        }

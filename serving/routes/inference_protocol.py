@@ -23,8 +23,8 @@ from serving.edge.answers import json_response
 from serving.edge.requests import read_body, read_content_type, read_flag
 from serving.errors import InputError, Refused
 from serving.formats.columns import columns_of
-from serving.formats.rows import Asked
-from serving.formats.tensors import LENGTH, Inference, Output, ask_pieces, read_inference
+from serving.formats.rows import CheckedRows
+from serving.formats.tensors import LENGTH, Inference, Output, read_inference, read_tensor_pieces
 from serving.routes.inference_openapi import (
     ERRORS,
     HEAD_LENGTH,
@@ -199,10 +199,10 @@ async def _infer(service: "Service", model: str, request: Request) -> Response:
     read: list[Inference] = []
     most = service.settings.serving_max_rows
 
-    def pieces(champion: Champion, size: int | None) -> Iterator[Asked]:
+    def pieces(champion: Champion, size: int | None) -> Iterator[CheckedRows]:
         check_version(champion, model, version)
         read.append(read_inference(body[:length], champion.form.tensors))
-        return ask_pieces(
+        return read_tensor_pieces(
             columns_of(champion.reader), read[0], memoryview(body)[length:], most, size or most
         )
 

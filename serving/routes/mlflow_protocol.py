@@ -27,7 +27,7 @@ from serving.edge.requests import read_body, read_content_type, read_flag
 from serving.errors import Refused
 from serving.formats.mlflow.pieces import read_json_pieces
 from serving.formats.mlflow.rows import read_csv, read_json
-from serving.formats.rows import Asked, RowReader
+from serving.formats.rows import CheckedRows, RowReader
 from serving.scoring.predictions import Scored
 from serving.scoring.remarks import remark_headers
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _JSON, _CSV = "application/json", "text/csv"
 
 
-def read_rows(reader: RowReader, content_type: str, body: bytes, max_rows: int) -> Asked:
+def read_rows(reader: RowReader, content_type: str, body: bytes, max_rows: int) -> CheckedRows:
     """Read all rows. Raises ``InputError`` naming row and field. ``content_type`` has passed
     ``check_content_type``.
     """
@@ -47,7 +47,7 @@ def read_rows(reader: RowReader, content_type: str, body: bytes, max_rows: int) 
 
 def read_pieces(
     reader: RowReader, content_type: str, body: bytes, max_rows: int, size: int | None
-) -> Iterator[Asked]:
+) -> Iterator[CheckedRows]:
     """Read about ``size`` rows at a time; ``None``: all at once."""
     if content_type == _CSV:
         yield from read_csv(reader, body, max_rows, size)
@@ -124,7 +124,7 @@ def add_routes(app: FastAPI, service: "Service") -> None:
         body = await read_body(request)
         ignored: dict[str, None] = {}
 
-        def pieces(champion: Champion, size: int | None) -> Iterator[Asked]:
+        def pieces(champion: Champion, size: int | None) -> Iterator[CheckedRows]:
             for rows in read_pieces(champion.reader, kind, body, max_rows, size):
                 ignored.update(dict.fromkeys(rows.ignored))
                 yield rows

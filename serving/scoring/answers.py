@@ -10,13 +10,13 @@ def choose_answer(accept: str) -> str:
     """The media type of the answer: the one that ``Accept`` prefers, JSON where it names none that
     there is.
     """
-    wanted = []
-    for number, given in enumerate(accept.lower().split(",")[:20]):
-        kind, *parameters = (part.strip() for part in given.split(";"))
+    candidates = []
+    for number, media_range in enumerate(accept.lower().split(",")[:20]):
+        kind, *parameters = (part.strip() for part in media_range.split(";"))
         quality = next((part[2:] for part in parameters if part.startswith("q=")), "1")
         if kind in _ANSWERS and quality.replace(".", "", 1).isdecimal() and float(quality) > 0:
-            wanted.append((-float(quality), number, _ANSWERS[kind]))
-    return min(wanted)[2] if wanted else JSON
+            candidates.append((-float(quality), number, _ANSWERS[kind]))
+    return min(candidates)[2] if candidates else JSON
 
 
 def write_answer(scored: Scored, kind: str) -> bytes:

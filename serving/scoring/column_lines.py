@@ -19,7 +19,7 @@ from serving.package.kinds import KINDS
 from serving.scoring.predictions import Scored
 
 
-class _Written(msgspec.Struct):
+class _ColumnLine(msgspec.Struct):
     rows: int
     time: int
     numbers: bytes
@@ -34,16 +34,16 @@ def column_line(scored: Scored, rows: Sequence[tuple[Any, ...]]) -> bytes:
     inputs that the use case leaves out.
     """
     manifest = scored.manifest
-    kept = [
+    columns = [
         (place, feature.name, KINDS[feature.kind].packed)
         for place, feature in enumerate(manifest.features)
         if feature.name not in manifest.log_leave_out
     ]
-    line = _Written(
+    line = _ColumnLine(
         len(rows),
         time.time_ns() // 1000,
-        _numbers(scored.matrix, rows, [place for place, _, packed in kept if packed]),
-        {name: [row[place] for row in rows] for place, name, packed in kept if not packed},
+        _numbers(scored.matrix, rows, [place for place, _, packed in columns if packed]),
+        {name: [row[place] for row in rows] for place, name, packed in columns if not packed},
         [row[-1] for row in rows],
         {"id": scored.ids} | dict(zip(scored.champion.form.names, scored.values, strict=True)),
         [scored.version],

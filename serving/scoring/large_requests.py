@@ -17,7 +17,7 @@ from typing import Any
 
 from serving.champions.champion import Champion
 from serving.errors import Overloaded
-from serving.formats.rows import Asked, spans
+from serving.formats.rows import CheckedRows, spans
 from serving.log.prediction_log import Draft
 from serving.scoring.column_lines import column_line
 from serving.scoring.predictions import NO_MATRIX, PredictionIds, Score, Scored, predict
@@ -100,7 +100,7 @@ class Cells:
 
 
 @dataclass
-class Gathered:
+class ScoredPieces:
     """What came of the pieces of one request."""
 
     champion: Champion
@@ -122,7 +122,7 @@ class Gathered:
 
 def score_pieces(
     champion: Champion,
-    pieces: Iterable[Asked],
+    pieces: Iterable[CheckedRows],
     ids: PredictionIds,
     score: Score,
     others: Callable[[], int],
@@ -133,25 +133,25 @@ def score_pieces(
 
     Raises what reading and ``predict`` raise; then nothing of the request may be kept.
     """
-    gathered, days = Gathered(champion), set[date]()
-    seen = others()
+    scored_pieces, days = ScoredPieces(champion), set[date]()
+    answers_before = others()
     for rows in _cut(pieces, piece_rows(len(champion.reader.features))):
-        began = time.perf_counter()
+        start = time.perf_counter()
         champion.events.check_rows(rows, days)
         scored = predict(champion, rows, ids, score)
-        gathered.add(scored)
+        scored_pieces.add(scored)
         if draft is not None:
             draft.add(column_line(scored, rows), len(rows))
-        now = others()
+        answers_now = others()
         # Asleep, this thread wants no interpreter. Without others it only gives way for a moment.
-        time.sleep(time.perf_counter() - began if now != seen else 0)
-        seen = now
-    return gathered.scored
+        time.sleep(time.perf_counter() - start if answers_now != answers_before else 0)
+        answers_before = answers_now
+    return scored_pieces.scored
 
 
-def _cut(pieces: Iterable[Asked], size: int) -> Iterator[Sequence[tuple[object, ...]]]:
-    for asked in pieces:
-        if len(asked.rows) <= size:
-            yield asked.rows
+def _cut(pieces: Iterable[CheckedRows], size: int) -> Iterator[Sequence[tuple[object, ...]]]:
+    for piece in pieces:
+        if len(piece.rows) <= size:
+            yield piece.rows
         else:
-            yield from (asked.rows[at:end] for at, end in spans(len(asked.rows), size))
+            yield from (piece.rows[at:end] for at, end in spans(len(piece.rows), size))

@@ -16,7 +16,7 @@ from serving.champions.champion import Champion
 from serving.errors import PackageError
 from serving.formats.rows import spans
 from serving.package.manifest import Manifest
-from serving.package.model import Package, Stranger
+from serving.package.model import Package, UnknownValue
 from serving.package.outputs import Values
 from serving.scoring.remarks import MOST_SHOWN, UnknownCategory, merge
 
@@ -101,25 +101,25 @@ def predict(
     no number.
     """
     package = champion.package
-    strangers: list[Stranger] = []
-    matrix = package.encode_rows(rows, strangers)
+    unknown_values: list[UnknownValue] = []
+    matrix = package.encode_rows(rows, unknown_values)
     values = package.values_of(score(package, matrix))
     for place in champion.form.numbers:
         check_finite(champion.version, values[place])
-    unknown = _unknown(package, strangers) if strangers else ()
+    unknown = _unknown(package, unknown_values) if unknown_values else ()
     return Scored(champion, ids.take(len(rows)), values, matrix, unknown)
 
 
-def cut(values: Values, start: int, end: int) -> Values:
+def slice_values(values: Values, start: int, end: int) -> Values:
     """The values of the rows from ``start`` to ``end``."""
     return [column[start:end] for column in values]
 
 
-def _unknown(package: Package, strangers: Sequence[Stranger]) -> list[UnknownCategory]:
+def _unknown(package: Package, unknown_values: Sequence[UnknownValue]) -> list[UnknownCategory]:
     """One for each row; ``merge`` counts them."""
     return [
         UnknownCategory(package.names[at], value, row, 1, package.nearest(at, value))
-        for row, at, value in strangers
+        for row, at, value in unknown_values
     ]
 
 
@@ -132,7 +132,7 @@ def answer_json(scored: Scored) -> bytes:
         return form.json(scored.ids, scored.values, scored.version, scored.use_case)
     parts = [
         msgspec.json.encode(
-            list(map(form.prediction, scored.ids[at:end], *cut(scored.values, at, end)))
+            list(map(form.prediction, scored.ids[at:end], *slice_values(scored.values, at, end)))
         )[1:-1]
         for at, end in spans(len(scored.ids), _ANSWER_ROWS)
     ]

@@ -58,9 +58,11 @@ def header_list(names: Iterable[str]) -> str:
     """Names as a header may hold them, percent-encoded, separated by commas; what is too much is
     only counted, as ``+3``.
     """
-    every = list(names)
-    shown = [_encoded(name) for name in every[:MOST_SHOWN]]
-    return ", ".join(shown + ([f"+{len(every) - MOST_SHOWN}"] if len(every) > MOST_SHOWN else []))
+    all_names = list(names)
+    texts = [_encoded(name) for name in all_names[:MOST_SHOWN]]
+    return ", ".join(
+        texts + ([f"+{len(all_names) - MOST_SHOWN}"] if len(all_names) > MOST_SHOWN else [])
+    )
 
 
 def _encoded(name: str) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 from serving.champions.champion import Champion
 from serving.errors import Overloaded
 from serving.formats.bodies import JSON, read_json, read_pieces
-from serving.formats.rows import Asked
+from serving.formats.rows import CheckedRows
 from serving.log.policy import is_chosen
 from serving.log.prediction_log import PredictionLog
 from serving.log.segments import line_of
@@ -39,8 +39,8 @@ from serving.scoring.predictions import (
     PredictionIds,
     Scored,
     answer_json,
-    cut,
     predict,
+    slice_values,
 )
 from serving.scoring.remarks import UnknownCategory
 
@@ -56,7 +56,7 @@ _DIVIDED_ROWS = 200
 _COLUMN_ROWS = 4  # from here on one line of the log by column costs less than one for each request
 
 T = TypeVar("T")
-Read = Callable[[Champion, int | None], Iterable[Asked]]
+Read = Callable[[Champion, int | None], Iterable[CheckedRows]]
 
 
 class Call(Protocol):
@@ -66,7 +66,7 @@ class Call(Protocol):
 
     champion: Champion
     body: bytes
-    asked: Asked | None
+    checked_rows: CheckedRows | None
 
     def succeed(self, answer: bytes, rows: int) -> None: ...
 
@@ -118,9 +118,9 @@ class Scorer:
             if cells > _LOOP_CELLS or len(call.body) > LOOP_BODY_BYTES:
                 self._submit_large(call, cells)
                 return
-        call.asked = _read(call, self._max_rows)
+        call.checked_rows = _read(call, self._max_rows)
         self._batch.append(call)
-        self._batch_rows += len(call.asked.rows)
+        self._batch_rows += len(call.checked_rows.rows)
         if self._batch_rows > _LOOP_ROWS:
             self._flush()
         elif len(self._batch) == 1:
@@ -143,11 +143,11 @@ class Scorer:
                     read(champion, piece_rows(len(champion.reader.features))),
                     logged=logged,
                 )
-            (asked,) = read(champion, None)
-            champion.events.check_rows(asked.rows)
-            scored = predict(champion, asked.rows, self._ids, self._divide)
+            (request,) = read(champion, None)
+            champion.events.check_rows(request.rows)
+            scored = predict(champion, request.rows, self._ids, self._divide)
             if logged:
-                self._keep(scored, [asked], [answer_json(scored)])
+                self._keep(scored, [request], [answer_json(scored)])
             return scored
 
         if cells > _LOOP_CELLS or len(body) > LOOP_BODY_BYTES or self._log.blocking:
@@ -212,14 +212,14 @@ class Scorer:
     def _submit_large(self, call: Call, cells: int) -> None:
         self._enter(cells)
 
-        def done(future: "asyncio.Future[list[Outcome]]") -> None:
+        def finish(future: "asyncio.Future[list[Outcome]]") -> None:
             self._leave(cells)
-            self._tell(future.result())
+            self._deliver(future.result())
 
         work = self._work_pieces if cells > WHOLE_CELLS else self._work
         asyncio.get_running_loop().run_in_executor(
             self._thread(cells), work, [call]
-        ).add_done_callback(done)
+        ).add_done_callback(finish)
 
     def _work_pieces(self, calls: list[Call]) -> list[Outcome]:
         """One large request of plain JSON."""
@@ -235,7 +235,9 @@ class Scorer:
         except Exception as error:  # noqa: BLE001 - handed to the caller's ``fail``
             return [(call, error, 0, ())]
 
-    def _score_pieces(self, champion: Champion, pieces: Iterable[Asked], *, logged: bool) -> Scored:
+    def _score_pieces(
+        self, champion: Champion, pieces: Iterable[CheckedRows], *, logged: bool
+    ) -> Scored:
         """All of the request is kept in the log, or nothing of it."""
         use_case = champion.package.manifest.use_case
         logged = logged and is_chosen(champion.package.manifest)
@@ -261,17 +263,17 @@ class Scorer:
             return
         batch, self._batch, self._batch_rows = self._batch, [], 0
         if not self._log.blocking:
-            self._tell(self._work(batch))
+            self._deliver(self._work(batch))
             return
         self._syncing = True
 
-        def done(future: "asyncio.Future[list[Outcome]]") -> None:
+        def finish(future: "asyncio.Future[list[Outcome]]") -> None:
             self._syncing = False
-            self._tell(future.result())
+            self._deliver(future.result())
             self._flush()
 
         asyncio.get_running_loop().run_in_executor(self._pool, self._work, batch).add_done_callback(
-            done
+            finish
         )
 
     def _work(self, calls: list[Call]) -> list[Outcome]:
@@ -282,11 +284,11 @@ class Scorer:
         if any(
             call.champion is not champion for call in calls
         ):  # other use cases, or a swap between two of them
-            kinds = {id(call.champion): call.champion for call in calls}
+            champions = {id(call.champion): call.champion for call in calls}
             return [
                 outcome
-                for kind in kinds.values()
-                for outcome in self._work([call for call in calls if call.champion is kind])
+                for each in champions.values()
+                for outcome in self._work([call for call in calls if call.champion is each])
             ]
         try:
             return self._score(champion, calls)
@@ -298,40 +300,48 @@ class Scorer:
             )
 
     def _score(self, champion: Champion, calls: list[Call]) -> list[Outcome]:
-        asked = [call.asked or _read(call, self._max_rows) for call in calls]
-        rows = asked[0].rows if len(asked) == 1 else [row for one in asked for row in one.rows]
+        requests = [call.checked_rows or _read(call, self._max_rows) for call in calls]
+        rows = (
+            requests[0].rows
+            if len(requests) == 1
+            else [row for request in requests for row in request.rows]
+        )
         scored = predict(champion, rows, self._ids, self._divide)
-        parts = _parts(scored, asked)
+        parts = _parts(scored, requests)
         answers = list(map(answer_json, parts))
-        self._keep(scored, asked, answers)
+        self._keep(scored, requests, answers)
         return [
             (call, answer, len(part.ids), part.unknown)
             for call, answer, part in zip(calls, answers, parts, strict=True)
         ]
 
-    def _keep(self, scored: Scored, asked: Sequence[Asked], answers: Sequence[bytes]) -> None:
+    def _keep(
+        self, scored: Scored, requests: Sequence[CheckedRows], answers: Sequence[bytes]
+    ) -> None:
         """One write for all of them, without what the use case leaves out. Where it cannot be kept
         it is counted, and answered.
         """
         champion, use_case, count = scored.champion, scored.use_case, len(scored.ids)
         manifest = champion.package.manifest
-        if count >= _COLUMN_ROWS and (len(asked) == 1 or manifest.log_sample_rate >= 1):
+        if count >= _COLUMN_ROWS and (len(requests) == 1 or manifest.log_sample_rate >= 1):
             if is_chosen(manifest):
                 rows = (
-                    asked[0].rows if len(asked) == 1 else [row for one in asked for row in one.rows]
+                    requests[0].rows
+                    if len(requests) == 1
+                    else [row for request in requests for row in request.rows]
                 )
                 self._log.append(champion.column_header, use_case, column_line(scored, rows), count)
             return
-        lines, kept = [], 0
-        for one, answer in zip(asked, answers, strict=True):
-            request = champion.log_request(one.request)
-            if request is not None:
-                lines.append(line_of(request, answer, len(one.rows)))
-                kept += len(one.rows)
+        lines, row_count = [], 0
+        for request, answer in zip(requests, answers, strict=True):
+            body = champion.log_request(request.json)
+            if body is not None:
+                lines.append(line_of(body, answer, len(request.rows)))
+                row_count += len(request.rows)
         if lines:
-            self._log.append(champion.log_header, use_case, b"".join(lines), kept)
+            self._log.append(champion.log_header, use_case, b"".join(lines), row_count)
 
-    def _tell(self, outcomes: list[Outcome]) -> None:
+    def _deliver(self, outcomes: list[Outcome]) -> None:
         self._metrics.batches.observe(len(outcomes))
         self._answered += len(outcomes)
         for call, answer, count, unknown in outcomes:
@@ -358,20 +368,20 @@ class Scorer:
         return np.concatenate([package.score(parts[0]), *[other.result() for other in others]])
 
 
-def _read(call: Call, max_rows: int) -> Asked:
-    asked = read_json(call.champion.reader, call.body, max_rows)
-    call.champion.events.check_rows(asked.rows)
-    return asked
+def _read(call: Call, max_rows: int) -> CheckedRows:
+    request = read_json(call.champion.reader, call.body, max_rows)
+    call.champion.events.check_rows(request.rows)
+    return request
 
 
-def _parts(scored: Scored, asked: Sequence[Asked]) -> list[Scored]:
+def _parts(scored: Scored, requests: Sequence[CheckedRows]) -> list[Scored]:
     """What was scored together, for each of those who asked."""
-    if len(asked) == 1:
+    if len(requests) == 1:
         return [scored]
     parts, start = [], 0
-    for one in asked:
-        end = start + len(one.rows)
-        values = cut(scored.values, start, end)
+    for request in requests:
+        end = start + len(request.rows)
+        values = slice_values(scored.values, start, end)
         unknown = _within(scored.unknown, start, end) if scored.unknown else ()
         parts.append(Scored(scored.champion, scored.ids[start:end], values, NO_MATRIX, unknown))
         start = end

@@ -6,7 +6,7 @@ from serving.champions.champion import Champion
 from serving.edge.refusals import error_answer
 from serving.edge.requests import find_request_id
 from serving.errors import ServingError
-from serving.formats.rows import Asked
+from serving.formats.rows import CheckedRows
 from serving.service.service import HotRoute, Service
 
 
@@ -36,7 +36,7 @@ class PredictCall:
 
     __slots__ = (
         *(
-            "asked",
+            "checked_rows",
             "began",
             "body",
             "champion",
@@ -69,7 +69,7 @@ class PredictCall:
         self.refusal: ServingError | None = None
         self.pieces: list[bytes] = []
         self.body = b""
-        self.asked: Asked | None = None
+        self.checked_rows: CheckedRows | None = None
         self.champion: Champion = None  # type: ignore[assignment]  # set when the body is there
         self.more_body = True
         self.keep_alive = True

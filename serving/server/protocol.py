@@ -225,10 +225,8 @@ class PredictProtocol(HttpToolsProtocol):
     ) -> None:
         """Write the answer of ``call`` and count it."""
         call.response_complete = True
-        call.body, call.asked = (
-            b"",
-            None,
-        )  # an idle connection keeps its last call
+        # An idle connection keeps its last call.
+        call.body, call.checked_rows = b"", None
         self.service.budget.give(call.size)
         self.service.account(
             call, status, rows, self.address_of(call.headers) if self.proxied else self.address

@@ -31,7 +31,7 @@ _CHANCES = 3
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-class Carried(msgspec.Struct, frozen=True):
+class Receipt(msgspec.Struct, frozen=True):
     """The lake has these rows; ``torn`` lines could not be read, among them whole ones with
     ``unreadable`` rows.
     """
@@ -52,19 +52,19 @@ class _Task(msgspec.Struct):
     careful: bool = False
 
 
-class _Said(msgspec.Struct):
+class _Outcome(msgspec.Struct):
     """Where there is a ``problem`` the lake may have a part, which the next try writes again."""
 
-    carried: Carried | None = None
+    receipt: Receipt | None = None
     problem: str = ""
     unreadable: bool = False
 
 
-_SAID = msgspec.json.Decoder(_Said)
+_OUTCOME = msgspec.json.Decoder(_Outcome)
 _TASK = msgspec.json.Decoder(_Task)
 
 
-def carry(path: Path, lake: Lake, *, durable: bool, careful: bool = False) -> Carried:
+def carry(path: Path, lake: Lake, *, durable: bool, careful: bool = False) -> Receipt:
     """Convert the segment and give its files to the lake. Raises ``Unreadable``, ``LakeAway``,
     ``OSError``.
     """
@@ -78,10 +78,10 @@ def carry(path: Path, lake: Lake, *, durable: bool, careful: bool = False) -> Ca
     if durable and isinstance(lake, FolderLake):
         # its files are with the kernel only, and the segment, which is on the disk, goes now
         os.sync()
-    carried = Carried(converted.rows, converted.torn, converted.aside.rows)
+    receipt = Receipt(converted.rows, converted.torn, converted.aside.rows)
     del converted
     give_back_memory()
-    return carried
+    return receipt
 
 
 def _set_aside(path: Path, aside: "SetAside") -> None:
@@ -106,22 +106,22 @@ class Carrier:
         self._used = 0.0
         self._ended_at: Counter[Path] = Counter()
 
-    def carry(self, path: Path) -> Carried:
+    def carry(self, path: Path) -> Receipt:
         """Raises ``Unreadable`` for a file that is no segment, or that ended the process each time;
         else ``LakeAway``, ``OSError``.
         """
         if self._ended_at[path] >= _CHANCES:
             raise Unreadable(f"{path.name} ended its upload process {_CHANCES} times")
         try:
-            said = self._ask(path)
+            outcome = self._ask(path)
         except CarrierEnded:
             self._ended_at[path] += 1
             raise
         self._used = time.monotonic()
         del self._ended_at[path]
-        if said.carried is None:
-            raise Unreadable(said.problem) if said.unreadable else LakeAway(said.problem)
-        return said.carried
+        if outcome.receipt is None:
+            raise Unreadable(outcome.problem) if outcome.unreadable else LakeAway(outcome.problem)
+        return outcome.receipt
 
     def rest(self, *, now: bool = False) -> None:
         """End the process if it had nothing to do for a while, or ``now``."""
@@ -131,20 +131,20 @@ class Carrier:
             self._process.communicate()
             self._process = None
 
-    def _ask(self, path: Path) -> _Said:
+    def _ask(self, path: Path) -> _Outcome:
         process = self._running()
         assert process.stdin is not None and process.stdout is not None
         task = _Task(str(path.absolute()), careful=self._ended_at[path] > 0)
         try:
             process.stdin.write(msgspec.json.encode(task) + b"\n")
             process.stdin.flush()
-            return _SAID.decode(process.stdout.readline())
+            return _OUTCOME.decode(process.stdout.readline())
         except (BrokenPipeError, msgspec.DecodeError) as error:
             self._process = None
             process.kill()
             process.communicate()
-            told = f"the upload process ended (status {process.returncode}) at {path.name}"
-            raise CarrierEnded(told) from error
+            message = f"the upload process ended (status {process.returncode}) at {path.name}"
+            raise CarrierEnded(message) from error
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
@@ -161,20 +161,20 @@ class Carrier:
         return self._process
 
 
-def main(questions: IO[bytes], answers: IO[bytes]) -> None:
+def main(tasks: IO[bytes], answers: IO[bytes]) -> None:
     """Carry until there are no more segments."""
     from blocks.settings import Settings
 
     settings = Settings.read()
     lake = open_lake(settings)
-    for line in questions:
+    for line in tasks:
         try:
             task = _TASK.decode(line)
             durable = settings.log_durability == "fsync"
-            said = _Said(carry(Path(task.path), lake, durable=durable, careful=task.careful))
+            outcome = _Outcome(carry(Path(task.path), lake, durable=durable, careful=task.careful))
         except (Unreadable, LakeAway, OSError) as error:
-            said = _Said(problem=str(error), unreadable=isinstance(error, Unreadable))
-        answers.write(msgspec.json.encode(said) + b"\n")
+            outcome = _Outcome(problem=str(error), unreadable=isinstance(error, Unreadable))
+        answers.write(msgspec.json.encode(outcome) + b"\n")
         answers.flush()
 
 

@@ -15,7 +15,7 @@ from serving.package.kinds import KINDS
 _UNREADABLE = (ValueError, TypeError, AttributeError, ArithmeticError)
 
 
-class _Read(msgspec.Struct):
+class _ColumnLine(msgspec.Struct):
     rows: int
     time: int
     numbers: bytes
@@ -31,7 +31,7 @@ class ColumnTables:
     def __init__(self, header: Header) -> None:
         import pyarrow as pa
 
-        from serving.upload.row_tables import answered, schema_of
+        from serving.upload.row_tables import answer_names, schema_of
 
         self.problem = ""
         self.schema = schema = schema_of(header)
@@ -40,12 +40,12 @@ class ColumnTables:
         self._texts = [name for name in packed if not packed[name]]
         self._sample_rate = header.sample_rate
         self._role = header.role
-        self._answered = answered(header)
+        self._answer_names = answer_names(header)
 
         def lists_of(name: str) -> Any:
             return pa.list_(schema.field(name).type)
 
-        predictions = pa.struct([(name, lists_of(name)) for name in self._answered])
+        predictions = pa.struct([(name, lists_of(name)) for name in self._answer_names])
         self._read_as = pa.schema(
             [
                 ("texts", pa.struct([(name, lists_of(name)) for name in self._texts])),
@@ -54,7 +54,7 @@ class ColumnTables:
                 ("model_version", pa.list_(pa.string())),
             ]
         )
-        self._decoder = msgspec.json.Decoder(_Read)
+        self._decoder = msgspec.json.Decoder(_ColumnLine)
 
     def read(self, data: memoryview) -> tuple[Any, int]:
         """The rows of whole lines, in their order, and how many lines could not be read."""
@@ -79,19 +79,21 @@ class ColumnTables:
 
         from serving.upload.row_tables import read_json, repeat_text
 
-        found = list(map(self._decoder.decode, lines))
-        counts = np.array([line.rows for line in found])
+        line_records = list(map(self._decoder.decode, lines))
+        counts = np.array([line.rows for line in line_records])
         numbers = np.concatenate(
             [
                 np.frombuffer(line.numbers, np.float64).reshape(len(self._numbers), line.rows)
-                for line in found
+                for line in line_records
             ],
             axis=1,
         )
-        read = read_json(memoryview(b"".join(map(_texts, found))), self._read_as)
-        texts, event_time, predictions, version = read.combine_chunks().to_batches()[0].columns
+        text_table = read_json(memoryview(b"".join(map(_texts, line_records))), self._read_as)
+        texts, event_time, predictions, version = (
+            text_table.combine_chunks().to_batches()[0].columns
+        )
         lists = {name: texts.field(name) for name in self._texts} | {
-            name: predictions.field(name) for name in self._answered
+            name: predictions.field(name) for name in self._answer_names
         }
         lists["event_time"] = event_time
         lengths = _plain(
@@ -100,15 +102,15 @@ class ColumnTables:
         if any(not column.value_lengths().equals(lengths) for column in lists.values()):
             raise ValueError("the columns have different lengths")
         columns = dict(zip(self._numbers, map(_nullable, numbers), strict=True)) | {
-            name: one.flatten() for name, one in lists.items()
+            name: column.flatten() for name, column in lists.items()
         }
         columns["time"] = _plain(
-            self.schema.field("time").type, np.repeat([line.time for line in found], counts)
+            self.schema.field("time").type, np.repeat([line.time for line in line_records], counts)
         )
         columns["role"] = repeat_text(self._role, int(counts.sum()))
         columns["sample_rate"] = _plain(pa.float64(), np.full(counts.sum(), self._sample_rate))
         columns["model_version"] = version.flatten().take(
-            _plain(pa.int64(), np.repeat(np.arange(len(found)), counts))
+            _plain(pa.int64(), np.repeat(np.arange(len(line_records)), counts))
         )
         table = pa.Table.from_arrays(
             [columns[name] for name in self.schema.names], schema=self.schema
@@ -117,7 +119,7 @@ class ColumnTables:
         return table
 
 
-def _texts(line: _Read) -> bytes:
+def _texts(line: _ColumnLine) -> bytes:
     """What is text in a line, as a line of its own."""
     parts = (
         bytes(line.texts),
@@ -139,7 +141,9 @@ def _plain(kind: Any, values: np.ndarray) -> Any:
 def _nullable(values: np.ndarray) -> Any:
     import pyarrow as pa
 
-    known = np.packbits(~np.isnan(values), bitorder="little")
+    validity = np.packbits(~np.isnan(values), bitorder="little")
     return pa.Array.from_buffers(
-        pa.float64(), len(values), [pa.py_buffer(known), pa.py_buffer(np.ascontiguousarray(values))]
+        pa.float64(),
+        len(values),
+        [pa.py_buffer(validity), pa.py_buffer(np.ascontiguousarray(values))],
     )

@@ -71,9 +71,9 @@ def halve(line: bytes, header: Header) -> tuple[bytes, bytes]:
 def _lengths(line: Any, header: Header) -> list[float]:
     if isinstance(line, _ColumnLine):
         numbers = sum(KINDS[column.kind].packed for column in header.columns)
-        counted = len(line.numbers) / 8 / numbers if numbers else line.rows
+        number_count = len(line.numbers) / 8 / numbers if numbers else line.rows
         return [
-            counted,
+            number_count,
             *(
                 len(values)
                 for values in (line.event_time, *line.texts.values(), *line.predictions.values())
@@ -85,22 +85,22 @@ def _lengths(line: Any, header: Header) -> list[float]:
 
 
 def _part(line: Any, start: int, end: int) -> bytes:
-    changed: dict[str, Any] = {"rows": end - start}
+    changes: dict[str, Any] = {"rows": end - start}
     if isinstance(line, _ColumnLine):
         size = len(line.numbers) // line.rows  # of one row's numbers; they stand column by column
         columns = [
             line.numbers[at : at + 8 * line.rows]
             for at in range(0, size * line.rows, 8 * line.rows)
         ]
-        changed["numbers"] = b"".join(column[8 * start : 8 * end] for column in columns)
-        changed["texts"] = {name: values[start:end] for name, values in line.texts.items()}
-        changed["event_time"] = line.event_time[start:end]
-        changed["predictions"] = {
+        changes["numbers"] = b"".join(column[8 * start : 8 * end] for column in columns)
+        changes["texts"] = {name: values[start:end] for name, values in line.texts.items()}
+        changes["event_time"] = line.event_time[start:end]
+        changes["predictions"] = {
             name: values[start:end] for name, values in line.predictions.items()
         }
     elif isinstance(line, _FeedbackLine):
-        changed["request"] = _FeedbackRequest(line.request.feedback[start:end])
+        changes["request"] = _FeedbackRequest(line.request.feedback[start:end])
     else:
-        changed["request"] = _Request(line.request.rows[start:end])
-        changed["answer"] = _Answer(line.answer.predictions[start:end], line.answer.model_version)
-    return msgspec.json.encode(msgspec.structs.replace(line, **changed)) + b"\n"
+        changes["request"] = _Request(line.request.rows[start:end])
+        changes["answer"] = _Answer(line.answer.predictions[start:end], line.answer.model_version)
+    return msgspec.json.encode(msgspec.structs.replace(line, **changes)) + b"\n"

@@ -129,13 +129,13 @@ def _with_days(table: Any, names: list[str]) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    came = table["received" if "received" in table.column_names else "time"].cast(
+    received = table["received" if "received" in table.column_names else "time"].cast(
         pa.timestamp("us")
     )
-    days = pc.coalesce(table["event_time"], came).cast(pa.date32()).cast(pa.int32())
-    reached = pc.min_max(days).as_py()
+    days = pc.coalesce(table["event_time"], received).cast(pa.date32()).cast(pa.int32())
+    bounds = pc.min_max(days).as_py()
     if len(table) and not (
-        reached["min"] > _OTHER_DAYS and reached["max"] + _EPOCH <= date.max.toordinal()
+        bounds["min"] > _OTHER_DAYS and bounds["max"] + _EPOCH <= date.max.toordinal()
     ):
         raise ValueError("an event time is outside the calendar")
     return table.select(names).append_column(_DAY, days)
@@ -147,12 +147,12 @@ def _fullest_days(reader: _Reader) -> frozenset[int]:
 
     rows: Counter[int] = Counter()
     for table in reader.tables():
-        counted = pc.value_counts(table[_DAY])
+        counts = pc.value_counts(table[_DAY])
         rows.update(
             dict(
                 zip(
-                    counted.field("values").to_pylist(),
-                    counted.field("counts").to_pylist(),
+                    counts.field("values").to_pylist(),
+                    counts.field("counts").to_pylist(),
                     strict=True,
                 )
             )
@@ -161,22 +161,22 @@ def _fullest_days(reader: _Reader) -> frozenset[int]:
 
 
 def _write(
-    reader: _Reader, header: Header, kept: Collection[int] | None
+    reader: _Reader, header: Header, kept_days: Collection[int] | None
 ) -> Iterator[tuple[str, memoryview]]:
     """Key and content of each file. Raises ``_TooManyDays`` where nobody said which days are
     ``kept``.
     """
     import pyarrow as pa
 
-    days = _Days(reader.schema, kept)
-    gathered: list[Any] = []
+    days = _Days(reader.schema, kept_days)
+    tables: list[Any] = []
     for table in reader.tables():
-        gathered.append(table)
-        if sum(table.nbytes for table in gathered) >= _GROUP_BYTES:
-            days.write(pa.concat_tables(gathered))
-            gathered = []
-    if gathered:
-        days.write(pa.concat_tables(gathered))
+        tables.append(table)
+        if sum(table.nbytes for table in tables) >= _GROUP_BYTES:
+            days.write(pa.concat_tables(tables))
+            tables = []
+    if tables:
+        days.write(pa.concat_tables(tables))
     return days.finish(f"{header.kind}/{header.use_case}", f"{reader.name}.parquet")
 
 
@@ -213,9 +213,9 @@ class _Days:
     once, so that few wait in memory.
     """
 
-    def __init__(self, schema: Any, kept: Collection[int] | None) -> None:
+    def __init__(self, schema: Any, kept_days: Collection[int] | None) -> None:
         self._schema = schema
-        self._kept = None if kept is None else np.array(sorted(kept), dtype=np.int32)
+        self._kept_days = None if kept_days is None else np.array(sorted(kept_days), dtype=np.int32)
         # Ids and measured numbers hardly repeat: a dictionary of them costs as much time as all the
         # rest, and room.
         self._repeated = [
@@ -232,7 +232,7 @@ class _Days:
 
         # Sorted once and then cut: to look for each of a month's days in all rows takes ten times
         # as long.
-        days = self._kept_or_other(table[_DAY].combine_chunks())
+        days = self._merge_other_days(table[_DAY].combine_chunks())
         order = pc.sort_indices(days)  # stable
         runs = pc.run_end_encode(days.take(order))
         table = table.drop_columns(_DAY)
@@ -245,25 +245,25 @@ class _Days:
     def finish(self, folder: str, name: str) -> Iterator[tuple[str, memoryview]]:
         for day in sorted(self._writers):
             self._writers[day].close()
-            where = (
+            day_folder = (
                 "other-days"
                 if day == _OTHER_DAYS
                 else f"date={date.fromordinal(day + _EPOCH).isoformat()}"
             )
-            yield f"{folder}/{where}/{name}", memoryview(self._sinks.pop(day).getvalue())
+            yield f"{folder}/{day_folder}/{name}", memoryview(self._sinks.pop(day).getvalue())
 
-    def _kept_or_other(self, days: Any) -> Any:
+    def _merge_other_days(self, days: Any) -> Any:
         """All other days are one, whose rows are written together: each ``write_table`` makes a row
         group, 0.1 MB of metadata.
         """
         import pyarrow as pa
 
-        if self._kept is None:
+        if self._kept_days is None:
             return days
         numbers = np.frombuffer(
             days.buffers()[1], np.int32, len(days), 4 * days.offset
         )  # to_numpy imports pandas
-        mapped = np.where(np.isin(numbers, self._kept), numbers, np.int32(_OTHER_DAYS))
+        mapped = np.where(np.isin(numbers, self._kept_days), numbers, np.int32(_OTHER_DAYS))
         return pa.Array.from_buffers(days.type, len(mapped), [None, pa.py_buffer(mapped)])
 
     def _writer(self, day: int) -> Any:
@@ -271,7 +271,7 @@ class _Days:
         import pyarrow.parquet as pq
 
         if day not in self._writers:
-            if self._kept is None and len(self._writers) >= MOST_DAYS:
+            if self._kept_days is None and len(self._writers) >= MOST_DAYS:
                 raise _TooManyDays
             self._sinks[day] = pa.BufferOutputStream()
             self._writers[day] = pq.ParquetWriter(

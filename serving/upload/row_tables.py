@@ -44,14 +44,14 @@ def schema_of(header: Header) -> Any:
     """
     import pyarrow as pa
 
-    known = [
+    common = [
         ("id", pa.string()),
         ("time", pa.timestamp("us", tz="UTC")),
         ("event_time", pa.timestamp("us")),
     ]
     if header.kind == "feedback":
         return pa.schema(
-            [known[0], ("label", pa.bool_()), known[1], ("received", known[1][1]), known[2]]
+            [common[0], ("label", pa.bool_()), common[1], ("received", common[1][1]), common[2]]
         )
     inputs = [
         (column.name, pa.type_for_alias(KINDS[column.kind].lake_type)) for column in header.columns
@@ -60,11 +60,15 @@ def schema_of(header: Header) -> Any:
         (output.name, pa.type_for_alias(OUTPUT_KINDS[output.kind].arrow))
         for output in header.outputs
     ]
-    about = [("model_version", pa.string()), ("sample_rate", pa.float64()), ("role", pa.string())]
-    return pa.schema([*known, *inputs, *outputs, *about])
+    metadata = [
+        ("model_version", pa.string()),
+        ("sample_rate", pa.float64()),
+        ("role", pa.string()),
+    ]
+    return pa.schema([*common, *inputs, *outputs, *metadata])
 
 
-def answered(header: Header) -> list[str]:
+def answer_names(header: Header) -> list[str]:
     """What the log says of a row by the answer: its id and its outputs."""
     return ["id", *(output.name for output in header.outputs)]
 
@@ -81,22 +85,28 @@ class FeedbackTables:
 
     def read(self, data: memoryview) -> tuple[Any, int]:
         """The rows of whole lines, and how many lines could not be read."""
-        kept, torn, self.problem = _rewritten(data, self._labels)
+        lines, torn, self.problem = _rewrite_lines(data, self._write_labels)
         return (
-            read_json(memoryview(b"".join(kept)), self.schema)
-            if kept
+            read_json(memoryview(b"".join(lines)), self.schema)
+            if lines
             else self.schema.empty_table()
         ), torn
 
-    def _labels(self, line: bytes) -> bytes:
-        found = self._decoder.decode(line)
-        came = datetime.fromtimestamp(found.time / 1e6, UTC)
-        given = read_feedback(bytes(found.request))
+    def _write_labels(self, line: bytes) -> bytes:
+        record = self._decoder.decode(line)
+        received = datetime.fromtimestamp(record.time / 1e6, UTC)
+        entries = read_feedback(bytes(record.request))
         return b"\n".join(
             msgspec.json.encode(
-                _Label(one.id, bool(one.label), one.known_at(came), came, one.event_time)
+                _Label(
+                    entry.id,
+                    bool(entry.label),
+                    entry.known_at(received),
+                    received,
+                    entry.event_time,
+                )
             )
-            for one in given
+            for entry in entries
         )
 
 
@@ -111,7 +121,7 @@ class PredictionTables:
         self._sample_rate = header.sample_rate
         self._role = header.role
         self._names = [column.name for column in header.columns]
-        self._answered = answered(header)
+        self._answer_names = answer_names(header)
         self._event_time = header.event_time
         row = pa.struct(
             [
@@ -119,7 +129,7 @@ class PredictionTables:
                 (header.event_time, pa.timestamp("us")),
             ]
         )
-        prediction = pa.struct([self.schema.field(name) for name in self._answered])
+        prediction = pa.struct([self.schema.field(name) for name in self._answer_names])
         predictions = ("predictions", pa.list_(prediction))
         answer = pa.struct([predictions, self.schema.field("model_version")])
         self._line = pa.schema(
@@ -137,22 +147,22 @@ class PredictionTables:
 
         if (table := self.read_fast(data)) is not None:
             return table, 0
-        kept, torn, self.problem = _rewritten(data, self._line_again)
-        if not kept:
+        lines, torn, self.problem = _rewrite_lines(data, self._rewrite_line)
+        if not lines:
             return self.schema.empty_table(), torn
-        if (table := self.read_fast(memoryview(b"".join(kept)))) is not None:
+        if (table := self.read_fast(memoryview(b"".join(lines)))) is not None:
             return table, torn
-        alone = [table for line in kept if (table := self.read_fast(memoryview(line))) is not None]
-        return pa.concat_tables([self.schema.empty_table(), *alone]), torn + len(kept) - len(alone)
+        alone = [table for line in lines if (table := self.read_fast(memoryview(line))) is not None]
+        return pa.concat_tables([self.schema.empty_table(), *alone]), torn + len(lines) - len(alone)
 
     def read_fast(self, data: memoryview) -> Any:
         """The table, or ``None`` where a line must be read with more care."""
         import pyarrow as pa
 
         try:
-            read = read_json(data, self._line)
+            lines = read_json(data, self._line)
             table = (
-                self._flatten(read.combine_chunks().to_batches()[0]) if read is not None else None
+                self._flatten(lines.combine_chunks().to_batches()[0]) if lines is not None else None
             )
             if table is not None:
                 table.validate(full=True)  # pyarrow takes any bytes for text
@@ -160,20 +170,20 @@ class PredictionTables:
         except (pa.ArrowInvalid, UnicodeDecodeError):
             return None
 
-    def _flatten(self, read: Any) -> Any:
+    def _flatten(self, lines: Any) -> Any:
         """One row for each row of each request; ``None`` where anything is missing that a line must
         have.
         """
         import pyarrow as pa
 
-        time, request, answer = read.columns
+        time, request, answer = lines.columns
         rows, predictions, version = (
             request.field("rows"),
             answer.field("predictions"),
             answer.field("model_version"),
         )
-        each, given = rows.flatten(), predictions.flatten()
-        outputs = {name: given.field(name) for name in self._answered}
+        row_values, predicted_values = rows.flatten(), predictions.flatten()
+        outputs = {name: predicted_values.field(name) for name in self._answer_names}
         if any(
             column.null_count
             for column in (
@@ -183,8 +193,8 @@ class PredictionTables:
                 rows,
                 predictions,
                 version,
-                each,
-                given,
+                row_values,
+                predicted_values,
                 *outputs.values(),
             )
         ):
@@ -192,22 +202,22 @@ class PredictionTables:
         if not rows.value_lengths().equals(predictions.value_lengths()):
             return None
         line = rows.value_parent_indices()
-        columns = outputs | {name: each.field(name) for name in self._names}
+        columns = outputs | {name: row_values.field(name) for name in self._names}
         columns["time"] = time.take(line).cast(self.schema.field("time").type)
-        columns["event_time"] = each.field(self._event_time)
+        columns["event_time"] = row_values.field(self._event_time)
         columns["model_version"] = version.take(line)
-        rates = pa.py_buffer(np.full(len(each), self._sample_rate))
-        columns["sample_rate"] = pa.Array.from_buffers(pa.float64(), len(each), [None, rates])
-        columns["role"] = repeat_text(self._role, len(each))
+        rates = pa.py_buffer(np.full(len(row_values), self._sample_rate))
+        columns["sample_rate"] = pa.Array.from_buffers(pa.float64(), len(row_values), [None, rates])
+        columns["role"] = repeat_text(self._role, len(row_values))
         return pa.Table.from_arrays(
             [columns[name] for name in self.schema.names], schema=self.schema
         )
 
-    def _line_again(self, line: bytes) -> bytes:
-        found = self._decoder.decode(line)
-        if len(found.request.rows) != len(found.answer.predictions):
+    def _rewrite_line(self, line: bytes) -> bytes:
+        record = self._decoder.decode(line)
+        if len(record.request.rows) != len(record.answer.predictions):
             raise ValueError("the number of predictions is not the number of rows")
-        return msgspec.json.encode(found)
+        return msgspec.json.encode(record)
 
 
 def _line_type(header: Header) -> Any:
@@ -258,18 +268,20 @@ def read_json(data: memoryview, schema: Any) -> Any:
     parsing = json.ParseOptions(
         explicit_schema=schema, newlines_in_values=False, unexpected_field_behavior="ignore"
     )
-    found = json.read_json(pa.py_buffer(data), reading, parsing)
-    return found if len(found) == len(ends) else None
+    table = json.read_json(pa.py_buffer(data), reading, parsing)
+    return table if len(table) == len(ends) else None
 
 
-def _rewritten(data: memoryview, write: Callable[[bytes], bytes]) -> tuple[list[bytes], int, str]:
+def _rewrite_lines(
+    data: memoryview, write: Callable[[bytes], bytes]
+) -> tuple[list[bytes], int, str]:
     """The lines as ``write`` gives them, how many it could not read, and why it could not read the
     last of those.
     """
-    kept, torn, problem = [], 0, ""
+    lines, torn, problem = [], 0, ""
     for line in bytes(data).split(b"\n")[:-1]:
         try:
-            kept.append(write(line) + b"\n")
+            lines.append(write(line) + b"\n")
         except (InputError, msgspec.DecodeError, ValueError, OverflowError) as error:
             torn, problem = torn + 1, str(error)
-    return kept, torn, problem
+    return lines, torn, problem

@@ -9,17 +9,17 @@ from typing import Protocol
 from serving.errors import LakeAway
 from serving.log.prediction_log import PredictionLog
 from serving.log.segments import Segment, Unreadable
-from serving.upload.carrier import Carried
+from serving.upload.carrier import Receipt
 
 _LONGEST_WAIT_SECONDS = 30.0
 
 logger = logging.getLogger(__name__)
 
 
-class Carries(Protocol):
+class SegmentCarrier(Protocol):
     """What brings one segment to the lake: ``serving/upload/carrier.py``."""
 
-    def carry(self, path: Path) -> Carried:
+    def carry(self, path: Path) -> Receipt:
         """Raises ``Unreadable``, ``LakeAway``, ``OSError``."""
 
     def rest(self, *, now: bool = False) -> None:
@@ -31,7 +31,7 @@ class Uploader:
     meanwhile segments wait.
     """
 
-    def __init__(self, log: PredictionLog, carrier: Carries, tick_seconds: float) -> None:
+    def __init__(self, log: PredictionLog, carrier: SegmentCarrier, tick_seconds: float) -> None:
         self.last_error: str | None = None
         self._log = log
         self._carrier = carrier
@@ -86,15 +86,15 @@ class Uploader:
     def _carry(self, segment: Segment) -> None:
         """Bring the segment to the lake, and forget it. Raises ``LakeAway``, ``OSError``."""
         try:
-            carried = self._carrier.carry(segment.path)
+            receipt = self._carrier.carry(segment.path)
         except Unreadable as error:
             logger.error("segment set aside: %s", error)
             self._log.set_aside(segment)
             return
-        if carried.torn:
+        if receipt.torn:
             message = "unreadable lines are set aside segment=%s lines=%d rows=%d in_the_lake=%d"
-            logger.error(message, segment.path.name, carried.torn, carried.unreadable, carried.rows)
-        self._log.uploaded(segment, carried.rows, carried.torn, carried.unreadable)
+            logger.error(message, segment.path.name, receipt.torn, receipt.unreadable, receipt.rows)
+        self._log.uploaded(segment, receipt.rows, receipt.torn, receipt.unreadable)
 
     def _fail(self, message: str) -> None:
         if self._failures == 0:

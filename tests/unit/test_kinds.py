@@ -23,7 +23,7 @@ from serving.edge.openapi import row_schema
 from serving.errors import PackageError
 from serving.formats.bodies import ARROW, CSV, JSON, read_rows
 from serving.formats.columns import columns_of
-from serving.formats.tensors import ask, read_inference
+from serving.formats.tensors import read_inference, read_tensors
 from serving.log.segments import Column as LoggedColumn
 from serving.log.segments import Unreadable, line_of, read_header
 from serving.package import kinds as serving_kinds
@@ -259,8 +259,8 @@ def test_tensors_are_read_and_described(champion: Champion, binary: bool) -> Non
         del tensors[-1]["data"]
         tensors[-1]["parameters"] = {"binary_data_size": len(tail)}
     head = msgspec.json.encode({"inputs": tensors})
-    asked = ask(columns_of(champion.reader), read_inference(head), memoryview(tail), 10)
-    assert [row[4] for row in asked.rows] == [True, False]
+    request = read_tensors(columns_of(champion.reader), read_inference(head), memoryview(tail), 10)
+    assert [row[4] for row in request.rows] == [True, False]
     (member,) = [
         one for one in describe_model(champion, "toy")["inputs"] if one["name"] == "member"
     ]

@@ -51,8 +51,8 @@ class _Table:
             return []
         start = self._follow(field)
         count = self._read("<I", start)
-        found = _BLOCK.iter_unpack(self._data[start + 4 : start + 4 + count * _BLOCK.size])
-        return [(offset, metadata + content) for offset, metadata, content in found]
+        blocks = _BLOCK.iter_unpack(self._data[start + 4 : start + 4 + count * _BLOCK.size])
+        return [(offset, metadata + content) for offset, metadata, content in blocks]
 
     def _follow(self, field: int) -> int:
         at = self._find(field)

@@ -15,7 +15,7 @@ import numpy as np
 from serving.errors import InputError
 from serving.formats.arrow.messages import check_file, check_stream
 from serving.formats.columns import ColumnReader, list_numbers
-from serving.formats.rows import LOCAL_TIME, Asked, check_count, moved, shown
+from serving.formats.rows import LOCAL_TIME, CheckedRows, check_count, shift_row, shorten
 from serving.package.kinds import is_arrow_text
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _MOST_BATCHES = 100
 _MOST_TEXT = 16 * 2**20  # characters that a dictionary, or views of one text, may spell out
 
 
-def read_arrow(reader: ColumnReader, body: bytes, max_rows: int) -> Asked:
+def read_arrow(reader: ColumnReader, body: bytes, max_rows: int) -> CheckedRows:
     """Rows of a body in which each column is a field: numbers, texts or dictionaries of them, the
     event time a timestamp or text.
 
@@ -35,12 +35,12 @@ def read_arrow(reader: ColumnReader, body: bytes, max_rows: int) -> Asked:
     pieces = list(read_arrow_pieces(reader, body, max_rows, max_rows))
     if len(pieces) == 1:
         return pieces[0]
-    return reader.ask_rows([row for piece in pieces for row in piece.rows])
+    return reader.wrap_rows([row for piece in pieces for row in piece.rows])
 
 
 def read_arrow_pieces(
     reader: ColumnReader, body: bytes, max_rows: int, size: int
-) -> Iterator[Asked]:
+) -> Iterator[CheckedRows]:
     """The same, at most ``size`` rows at a time. Raises as ``read_arrow`` does, perhaps after some
     pieces.
     """
@@ -50,16 +50,16 @@ def read_arrow_pieces(
     try:
         for columns in _columns(reader, pa.py_buffer(body), max_rows, size):
             try:
-                asked = reader.convert(columns, max_rows)
+                piece = reader.convert(columns, max_rows)
             except InputError as error:
-                raise moved(error, row) from error
-            yield asked
-            row += len(asked.rows)
+                raise shift_row(error, row) from error
+            yield piece
+            row += len(piece.rows)
     except InputError:
         raise
     except (pa.ArrowException, OSError, EOFError, ValueError, OverflowError, struct.error) as error:
-        told = str(error).partition("\n")[0][:200].rstrip(".")
-        raise InputError(f"The body cannot be read as Arrow: {told}.") from error
+        message = str(error).partition("\n")[0][:200].rstrip(".")
+        raise InputError(f"The body cannot be read as Arrow: {message}.") from error
 
 
 def _columns(
@@ -112,16 +112,16 @@ def _check_schema(reader: ColumnReader, schema: "pa.Schema") -> None:
 
     for name, arrow_type in zip(schema.names, schema.types, strict=True):
         if name == reader.event_time:
-            wanted = f"timestamps that are {LOCAL_TIME}"
+            expected = f"timestamps that are {LOCAL_TIME}"
             is_local = types.is_timestamp(arrow_type) and arrow_type.tz is None
             fits = is_local or is_arrow_text(arrow_type)
         elif name in reader.kinds:
-            wanted = reader.kinds[name].arrow
+            expected = reader.kinds[name].arrow
             fits = reader.kinds[name].fits_arrow(arrow_type)
         else:
-            raise InputError(f"Field {shown(name)} is not a known field.", field=name[:100])
+            raise InputError(f"Field {shorten(name)} is not a known field.", field=name[:100])
         if not fits:
-            raise InputError(f"Field {name!r} must be {wanted}; it is {arrow_type}.", field=name)
+            raise InputError(f"Field {name!r} must be {expected}; it is {arrow_type}.", field=name)
     if len(set(schema.names)) < len(schema.names):
         raise InputError("A field appears twice in the body's schema.")
 
@@ -139,10 +139,10 @@ def _list(array: "pa.Array", nullable: bool) -> list[Any]:
             pa.timestamp("us"), safe=kind.unit != "ns"
         ).to_pylist()  # nanoseconds are cut, years that overflow refused
     if types.is_dictionary(kind):
-        known = _texts(array.dictionary)
-        found = [None if code is None else known[code] for code in array.indices.to_pylist()]
-        _check_text(sum(len(text) for text in found if text))
-        return found
+        texts = _texts(array.dictionary)
+        values = [None if code is None else texts[code] for code in array.indices.to_pylist()]
+        _check_text(sum(len(text) for text in values if text))
+        return values
     if types.is_integer(kind) or types.is_floating(kind):
         if array.null_count and not nullable:
             return array.to_pylist()

@@ -19,13 +19,13 @@ from typing import Any
 import msgspec
 
 from serving.errors import InputError
-from serving.formats.rows import EVENT_TIME, LOCAL_TIME, place_of, shown
+from serving.formats.rows import EVENT_TIME, LOCAL_TIME, place_of, shorten
 
 _EPOCH = datetime(1970, 1, 1)
 _LEAST_MILLISECONDS = 10**11  # 1973: a smaller number is one of seconds or days, or no time at all
 _MILLISECONDS = re.compile(r"-?\d{12,15}")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
-_WANTED = f"expected {LOCAL_TIME}, or the milliseconds that pandas writes for one"
+_EXPECTED = f"expected {LOCAL_TIME}, or the milliseconds that pandas writes for one"
 
 
 def read_local(values: Sequence[Any], field: str) -> list[datetime | None]:
@@ -52,4 +52,4 @@ def _read(value: Any, row: int, field: str) -> datetime:
             return _EPOCH + timedelta(milliseconds=float(value))
     except (msgspec.ValidationError, OverflowError, ValueError):
         pass
-    raise InputError(f"{place_of(row, field)}: {_WANTED}; got {shown(value)}.", row, field)
+    raise InputError(f"{place_of(row, field)}: {_EXPECTED}; got {shorten(value)}.", row, field)

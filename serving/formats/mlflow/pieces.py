@@ -14,14 +14,14 @@ from serving.errors import InputError
 from serving.formats.columns import columns_of
 from serving.formats.mlflow.rows import (
     check_index,
-    convert_known,
+    convert_fields,
     convert_split,
     explain_split,
     find_shape,
     open_body,
     read_json,
 )
-from serving.formats.rows import Asked, RowReader, check_count, moved, refuse_flood, spans
+from serving.formats.rows import CheckedRows, RowReader, check_count, refuse_flood, shift_row, spans
 
 _BETWEEN_OBJECTS = re.compile(rb"\}\s*,\s*(?=\{)")
 _BETWEEN_LISTS = re.compile(rb"\]\s*,\s*(?=\[)")
@@ -43,7 +43,9 @@ _ROWS = msgspec.json.Decoder(list[list[Any]])
 _COLUMNS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def read_json_pieces(reader: RowReader, body: bytes, max_rows: int, size: int) -> Iterator[Asked]:
+def read_json_pieces(
+    reader: RowReader, body: bytes, max_rows: int, size: int
+) -> Iterator[CheckedRows]:
     """The rows of ``read_json``, about ``size`` at a time. Raises as it does, perhaps after some
     pieces.
     """
@@ -52,17 +54,17 @@ def read_json_pieces(reader: RowReader, body: bytes, max_rows: int, size: int) -
     shape = find_shape(members)
     row = 0
     try:
-        for asked in _pieces(reader, body, shape, bytes(members[shape]), max_rows, size):
-            row += len(asked.rows)
+        for piece in _pieces(reader, body, shape, bytes(members[shape]), max_rows, size):
+            row += len(piece.rows)
             check_count(row, max_rows)
-            yield asked
+            yield piece
     except InputError as error:
-        raise moved(error, row) from error
+        raise shift_row(error, row) from error
 
 
 def _pieces(
     reader: RowReader, body: bytes, shape: str, content: bytes, max_rows: int, size: int
-) -> Iterator[Asked]:
+) -> Iterator[CheckedRows]:
     """Each raises by its own row numbers."""
     if shape == "dataframe_split":
         yield from _split_pieces(reader, content, max_rows, size)
@@ -98,7 +100,9 @@ def cut_list(content: bytes, size: int, between: re.Pattern[bytes]) -> Iterator[
     yield b"[%b]" % content[at:end]
 
 
-def _split_pieces(reader: RowReader, content: bytes, max_rows: int, size: int) -> Iterator[Asked]:
+def _split_pieces(
+    reader: RowReader, content: bytes, max_rows: int, size: int
+) -> Iterator[CheckedRows]:
     count = widest = 0
     try:
         split = _SPLIT.decode(content)
@@ -115,7 +119,7 @@ def _split_pieces(reader: RowReader, content: bytes, max_rows: int, size: int) -
 
 def _column_pieces(
     reader: RowReader, body: bytes, shape: str, content: bytes, max_rows: int, size: int
-) -> Iterator[Asked]:
+) -> Iterator[CheckedRows]:
     columns = columns_of(reader)
     columns.refuse_flood(body, shape, max_rows)
     try:
@@ -137,4 +141,4 @@ def _column_pieces(
             name: values[at:end] if isinstance(values, list) else [values] * (end - at)
             for name, values in fields.items()
         }
-        yield convert_known(columns, members | piece, max_rows)
+        yield convert_fields(columns, members | piece, max_rows)

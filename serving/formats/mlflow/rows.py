@@ -21,13 +21,13 @@ from serving.formats.csv_rows import convert_text, read_tables
 from serving.formats.mlflow.local_times import read_local
 from serving.formats.rows import (
     FLOOD_BYTES,
-    Asked,
+    CheckedRows,
     RowReader,
     check_count,
     explain,
-    moved,
     refuse_flood,
     row_type,
+    shift_row,
 )
 
 # What pandas reads as null, as MLflow does with its defaults.
@@ -46,21 +46,21 @@ _SHAPES = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 def read_csv(
     reader: RowReader, body: bytes, max_rows: int, size: int | None = None
-) -> Iterator[Asked]:
+) -> Iterator[CheckedRows]:
     """About ``size`` rows at a time; ``None``: all at once. Raises ``InputError`` naming row and
     field, perhaps after some pieces.
     """
     columns, row = columns_of(reader), 0
     for table in read_tables(columns, body, max_rows, size or max_rows, _CSV_NULLS):
         try:
-            asked = convert_known(columns, table, max_rows)
+            request = convert_fields(columns, table, max_rows)
         except InputError as error:
-            raise moved(error, row) from error
-        yield asked
-        row += len(asked.rows)
+            raise shift_row(error, row) from error
+        yield request
+        row += len(request.rows)
 
 
-def read_json(reader: RowReader, body: bytes, max_rows: int) -> Asked:
+def read_json(reader: RowReader, body: bytes, max_rows: int) -> CheckedRows:
     """Raises ``InputError`` naming row and field, ``MalformedBody`` where the body is no JSON."""
     refuse_flood(body, max_rows)
     body, members = open_body(body)
@@ -138,7 +138,7 @@ def _records_of(reader: RowReader, *, exact: bool) -> Any:
 
 def _read_records(
     reader: RowReader, body: bytes, shape: str, content: bytes, max_rows: int
-) -> Asked:
+) -> CheckedRows:
     columns = columns_of(reader)
     ignored: Sequence[str] = ()
     try:
@@ -148,51 +148,51 @@ def _read_records(
             decoded = _records_of(reader, exact=False).decode(content)
             ignored = _ignored(columns, _NAMES.decode(content))
     except msgspec.ValidationError as error:
-        refused = _explain(error, body, shape)
-        return _read_loosely(columns, content, refused, max_rows)
+        refusal = _explain(error, body, shape)
+        return _read_loosely(columns, content, refusal, max_rows)
     rows = list(map(msgspec.structs.astuple, decoded))
     check_count(len(rows), max_rows)
     times = read_local([row[-1] for row in rows], columns.event_time)
-    return columns.ask_rows(
+    return columns.wrap_rows(
         [(*row[:-1], time) for row, time in zip(rows, times, strict=True)], ignored
     )
 
 
 def _ignored(reader: ColumnReader, rows: Iterable[Iterable[str]]) -> list[str]:
     """Names in any of ``rows`` that are no fields, in the order in which they come."""
-    known = {*reader.names, reader.event_time}
-    return list(dict.fromkeys(name for row in rows for name in row if name not in known))
+    field_names = {*reader.names, reader.event_time}
+    return list(dict.fromkeys(name for row in rows for name in row if name not in field_names))
 
 
 def _explain(error: msgspec.ValidationError, body: bytes, shape: str) -> InputError:
-    refused = explain(error, body, shape, {})
-    if refused.field is None:
+    refusal = explain(error, body, shape, {})
+    if refusal.field is None:
         return InputError(
-            f"{refused} The model's columns have names: send records, dataframe_split with "
+            f"{refusal} The model's columns have names: send records, dataframe_split with "
             "columns, or columns.",
-            refused.row,
+            refusal.row,
         )
-    return refused
+    return refusal
 
 
 def _read_loosely(
-    columns: ColumnReader, content: bytes, refused: InputError, max_rows: int
-) -> Asked:
+    columns: ColumnReader, content: bytes, refusal: InputError, max_rows: int
+) -> CheckedRows:
     """Records once more, for numbers that pandas reads as such and JSON does not. Raises
     ``refused`` where there are others.
     """
     try:
         rows = msgspec.json.decode(content, type=list[dict[str, Any]])
-        known = {
+        fields = {
             name: [row.get(name) for row in rows] for name in [*columns.names, columns.event_time]
         }
-        asked = convert_known(columns, known, max_rows)
-        return columns.ask_rows(asked.rows, _ignored(columns, rows))
+        request = convert_fields(columns, fields, max_rows)
+        return columns.wrap_rows(request.rows, _ignored(columns, rows))
     except (msgspec.ValidationError, InputError):
-        raise refused from None
+        raise refusal from None
 
 
-def _read_split(reader: RowReader, content: bytes, max_rows: int) -> Asked:
+def _read_split(reader: RowReader, content: bytes, max_rows: int) -> CheckedRows:
     try:
         split = _SPLIT.decode(content)
     except msgspec.ValidationError as error:
@@ -221,7 +221,7 @@ def check_index(index: Sequence[Any] | None, rows: int) -> None:
 
 def convert_split(
     reader: RowReader, names: Sequence[str], data: Sequence[Sequence[Any]], max_rows: int
-) -> Asked:
+) -> CheckedRows:
     """Rows of values in the order of ``names``, those that a short row lacks null. Raises
     ``InputError`` naming row and field.
     """
@@ -234,7 +234,7 @@ def convert_split(
         if name in columns:
             raise InputError(f"Field {name!r} appears twice among the columns.", field=name)
         columns[name] = column
-    return convert_known(columns_of(reader), columns, max_rows)
+    return convert_fields(columns_of(reader), columns, max_rows)
 
 
 class _Split(msgspec.Struct, forbid_unknown_fields=True):
@@ -251,30 +251,30 @@ _NAMES = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
 def _read_columns(
     reader: RowReader, body: bytes, shape: str, content: bytes, max_rows: int
-) -> Asked:
-    known = columns_of(reader)
+) -> CheckedRows:
+    columns = columns_of(reader)
     if len(body) > FLOOD_BYTES:
-        known.refuse_flood(body, shape, max_rows)
+        columns.refuse_flood(body, shape, max_rows)
     try:
-        given = msgspec.json.decode(content, type=dict[str, Any])
+        members = msgspec.json.decode(content, type=dict[str, Any])
     except msgspec.ValidationError as error:
         raise InputError(
             f"The body's {shape} must be columns or records, each value under its field's name."
         ) from error
-    count = next((len(values) for values in given.values() if isinstance(values, list)), 1)
+    count = next((len(values) for values in members.values() if isinstance(values, list)), 1)
     spread = {
         name: values if isinstance(values, list) else [values] * count
-        for name, values in given.items()
+        for name, values in members.items()
     }
-    return convert_known(known, spread, max_rows)
+    return convert_fields(columns, spread, max_rows)
 
 
-def convert_known(reader: ColumnReader, columns: Mapping[str, Any], max_rows: int) -> Asked:
+def convert_fields(reader: ColumnReader, columns: Mapping[str, Any], max_rows: int) -> CheckedRows:
     """Columns of which those that are no features are left out, and named. Raises
     ``InputError``.
     """
-    known = {name: columns[name] for name in reader.names if name in columns}
+    fields = {name: columns[name] for name in reader.names if name in columns}
     if reader.event_time in columns:
-        known[reader.event_time] = read_local(columns[reader.event_time], reader.event_time)
-    asked = convert_text(reader, known, max_rows)
-    return reader.ask_rows(asked.rows, _ignored(reader, [columns]))
+        fields[reader.event_time] = read_local(columns[reader.event_time], reader.event_time)
+    request = convert_text(reader, fields, max_rows)
+    return reader.wrap_rows(request.rows, _ignored(reader, [columns]))

@@ -66,7 +66,7 @@ def call(
 
 def looks(state: Path) -> list[int]:
     """When the workers were last asked to look at each alias."""
-    return [PackageCache(state / "serving" / name).asked_for_look() for name in ("toy", "other")]
+    return [PackageCache(state / "serving" / name).look_requested_at() for name in ("toy", "other")]
 
 
 def test_a_call_of_mlflow_makes_all_watches_look_now(client: TestClient, tmp_path: Path) -> None:

@@ -30,10 +30,10 @@ class BusyRegistry(RegistryServer):
     while_fetching: Callable[[str], None] = staticmethod(lambda path: None)
 
     def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, bytes]:
-        said = super().answer(path, query)
+        answer = super().answer(path, query)
         if "mlflow-artifacts" in path:
             self.while_fetching(path)
-        return said
+        return answer
 
 
 @pytest.fixture
@@ -55,14 +55,14 @@ def watch_of(
     away_seconds: float = 60.0,
 ) -> ChampionWatch:
     """A worker's watch: several with the same ``folder`` are workers of one service."""
-    told = Slack(slack.token, "#ml", slack.url) if slack else None
+    client = Slack(slack.token, "#ml", slack.url) if slack else None
     return ChampionWatch(
         "toy",
         Registry(url),
         PackageCache(folder / "cache"),
         poll_seconds,
         Metrics(),
-        told,
+        client,
         away_seconds=away_seconds,
     )
 
@@ -83,12 +83,12 @@ def flip_byte(path: Path) -> None:
 
 
 def test_the_watch_follows_the_alias_and_back(mlflow: RegistryServer, watch: ChampionWatch) -> None:
-    seen = []
+    versions = []
     for crowned in (1, 2, 1):
         mlflow.crown("toy", crowned)
         watch.check()
-        seen.append(version(watch))
-    assert seen == ["1", "2", "1"]
+        versions.append(version(watch))
+    assert versions == ["1", "2", "1"]
     assert watch.last_error is None
 
 
@@ -308,8 +308,8 @@ def test_404_of_another_program_is_no_word_on_a_champion(tmp_path: Path) -> None
 def test_a_package_of_another_format_is_refused(mlflow: BusyRegistry, watch: ChampionWatch) -> None:
     watch.check()
     manifest = mlflow.package_folder("toy", 2) / MANIFEST
-    said = msgspec.json.decode(manifest.read_bytes()) | {"format": 99}
-    manifest.write_bytes(msgspec.json.encode(said))
+    document = msgspec.json.decode(manifest.read_bytes()) | {"format": 99}
+    manifest.write_bytes(msgspec.json.encode(document))
     mlflow.versions["toy", 2]["laurel.package_sha256"] = digest(manifest.read_bytes())
     mlflow.crown("toy", 2)
     watch.check()
@@ -402,10 +402,10 @@ def test_workers_that_want_the_same_version_at_once_fetch_it_once(
 def test_a_worker_whose_sibling_dies_in_the_middle_of_a_fetch_fetches_itself(
     mlflow: BusyRegistry, tmp_path: Path
 ) -> None:
-    left = tmp_path / "cache" / "1.0123abcd.partial"
-    left.mkdir(parents=True)
+    partial = tmp_path / "cache" / "1.0123abcd.partial"
+    partial.mkdir(parents=True)
     (tmp_path / "cache" / "1.lock").touch()  # nobody holds it any more
-    (left / "package.json").write_text("half")
+    (partial / "package.json").write_text("half")
     watch = watch_of(mlflow.url, tmp_path)
     watch.check()
     assert version(watch) == "1"
@@ -430,9 +430,9 @@ def test_a_poke_of_any_worker_makes_all_look_long_before_their_poll(
     assert asyncio.run(follow()) == ["2", "2"]
 
 
-async def until(what: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
-        while not what():
+        while not condition():
             await asyncio.sleep(0.01)
 
 
@@ -472,11 +472,11 @@ def test_slack_hears_of_a_refused_version_once_from_all_workers(
             for watch in watches:
                 watch.check()
         wait_until(lambda: len(slack.messages) == 1, "Slack is told")
-        told = slack.messages[0]["text"]
+        text = slack.messages[0]["text"]
         assert (
-            "toy: version 2 cannot be served" in told
-            and "model.onnx was changed" in told
-            and "Version 1 keeps serving." in told
+            "toy: version 2 cannot be served" in text
+            and "model.onnx was changed" in text
+            and "Version 1 keeps serving." in text
         )
 
         mlflow.crown("toy", 1)
@@ -519,7 +519,9 @@ def test_slack_hears_of_a_registry_only_when_it_has_been_away_for_long(
         mlflow.broken = True
         hasty[0].check()
         wait_until(
-            lambda: [one["text"].count("answers 500") for one in slack.messages].count(1) == 2,
+            lambda: (
+                [message["text"].count("answers 500") for message in slack.messages].count(1) == 2
+            ),
             "its own absence is news again",
         )
         assert len(slack.messages) == 3, "the one that was cut off has told it once"

@@ -73,11 +73,11 @@ def test_the_service_has_one_role_today() -> None:
 def test_each_role_is_swapped_on_its_own(
     mlflow: RegistryServer, watches: list[ChampionWatch]
 ) -> None:
-    seen = []
+    versions = []
     for champion, shadow in [(1, 2), (1, 3), (4, 3), (3, 4)]:
         name(mlflow, champion, shadow)
-        seen.append(look(watches))
-    assert seen == [["1", "2"], ["1", "3"], ["4", "3"], ["3", "4"]]
+        versions.append(look(watches))
+    assert versions == [["1", "2"], ["1", "3"], ["4", "3"], ["3", "4"]]
     assert [watch.champion.role for watch in watches if watch.champion] == ["champion", SHADOW]
     assert [watch.last_error for watch in watches] == [None, None]
 
@@ -138,8 +138,8 @@ def test_a_package_that_another_role_deleted_before_it_was_kept_is_fetched_again
     other = watches_of(mlflow.url, tmp_path)[0]
     fetch = shadow._cache.get
 
-    def fetch_while_another_swaps(*asked: Any) -> Any:
-        package = fetch(*asked)
+    def fetch_while_another_swaps(*arguments: Any) -> Any:
+        package = fetch(*arguments)
         other.check()
         return package
 

@@ -24,12 +24,12 @@ NOWHERE = Registry("http://127.0.0.1:1")
 FILE = "USE_CASE = UseCase()\n"
 
 
-def settings_of(folder: Path, **given: Any) -> Settings:
+def settings_of(folder: Path, **settings: Any) -> Settings:
     """Settings of a home of its own, with the use cases that are written there."""
     (folder / "usecases" / "definition").mkdir(parents=True, exist_ok=True)
     (folder / "usecases" / "definition" / "__init__.py").write_text(FILE)
     return Settings.model_validate(
-        {"home": folder, "state": folder / "state", "lake": f"file://{folder}/lake", **given}
+        {"home": folder, "state": folder / "state", "lake": f"file://{folder}/lake", **settings}
     )
 
 
@@ -205,7 +205,7 @@ def test_misspelled_name_ends_the_start_in_a_line(tmp_path: Path) -> None:
         "LAUREL_MLFLOW_URL": "http://127.0.0.1:1",
     }
     command = [sys.executable, "-m", "serving"]
-    ended = subprocess.run(
+    process = subprocess.run(
         command,
         cwd=REPOSITORY,
         env=environment,
@@ -214,11 +214,12 @@ def test_misspelled_name_ends_the_start_in_a_line(tmp_path: Path) -> None:
         check=False,
         timeout=60,
     )
-    assert ended.returncode == 1 and "Traceback" not in ended.stderr
+    assert process.returncode == 1 and "Traceback" not in process.stderr
     assert (
-        "The model service does not start: LAUREL_SERVING_USE_CASES names 'flihgts'" in ended.stderr
+        "The model service does not start: LAUREL_SERVING_USE_CASES names 'flihgts'"
+        in process.stderr
     )
-    assert "Did you mean 'flights'?" in ended.stderr
+    assert "Did you mean 'flights'?" in process.stderr
 
 
 @pytest.mark.slow("starts the service with workers")

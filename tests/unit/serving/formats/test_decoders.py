@@ -12,10 +12,10 @@ def test_no_struct_is_met_for_the_first_time_while_requests_are_answered() -> No
     """Two threads that meet one together may end the process (docs/decisions/0012-hot-path.md):
     decoders are made at import.
     """
-    found = [
-        f"{path.name}: {given}"
+    types = [
+        f"{path.name}: {type_}"
         for path in sorted((REPOSITORY / "serving").rglob("*.py"))
-        for given in re.findall(r"json\.decode\(.*?type=(.*)", path.read_text())
-        if not BUILT_IN.match(given)
+        for type_ in re.findall(r"json\.decode\(.*?type=(.*)", path.read_text())
+        if not BUILT_IN.match(type_)
     ]
-    assert found == []
+    assert types == []

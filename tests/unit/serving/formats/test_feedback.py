@@ -13,8 +13,8 @@ CAME = datetime(2026, 11, 21, 4, tzinfo=UTC)
     [(b"0", 0), (b"1", 1), (b"true", 1), (b"false", 0), (b"1.0", 1), (b"0.0", 0)],
 )
 def test_a_label_is_a_bit_in_every_spelling(label: bytes, truth: int) -> None:
-    (given,) = read_feedback(b'{"feedback": [{"id": "a", "label": ' + label + b"}]}")
-    assert bool(given.label) is bool(truth)
+    (entry,) = read_feedback(b'{"feedback": [{"id": "a", "label": ' + label + b"}]}")
+    assert bool(entry.label) is bool(truth)
 
 
 @pytest.mark.parametrize("label", [b"2", b"-1", b"0.5", b"1.1", b"1e400", b'"1"', b"null", b"[]"])
@@ -55,15 +55,15 @@ def test_no_json_is_malformed() -> None:
     ],
 )
 def test_the_time_of_a_label_is_kept_in_utc(time: str, known: datetime) -> None:
-    (given,) = read_feedback(
+    (entry,) = read_feedback(
         b'{"feedback": [{"id": "a", "label": 1, "time": "%s"}]}' % time.encode()
     )
-    assert given.known_at(CAME) == known
+    assert entry.known_at(CAME) == known
 
 
 def test_the_time_of_a_label_is_that_of_its_arrival_where_none_is_given() -> None:
-    (given,) = read_feedback(b'{"feedback": [{"id": "a", "label": 1}]}')
-    assert given.known_at(CAME) == CAME
+    (entry,) = read_feedback(b'{"feedback": [{"id": "a", "label": 1}]}')
+    assert entry.known_at(CAME) == CAME
 
 
 def test_a_time_that_no_calendar_holds_in_utc_is_refused() -> None:
@@ -75,17 +75,17 @@ def test_a_time_that_no_calendar_holds_in_utc_is_refused() -> None:
 
 def test_a_label_from_a_clock_that_is_ahead_was_known_when_it_came() -> None:
     """Or it would win over every correction until that day."""
-    (given,) = read_feedback(
+    (entry,) = read_feedback(
         b'{"feedback": [{"id": "a", "label": 1, "time": "2031-01-01T00:00:00Z"}]}'
     )
-    assert given.known_at(CAME) == CAME
+    assert entry.known_at(CAME) == CAME
 
 
 def test_a_label_from_a_clock_that_is_behind_is_kept_as_it_says() -> None:
-    (given,) = read_feedback(
+    (entry,) = read_feedback(
         b'{"feedback": [{"id": "a", "label": 1, "time": "1970-01-01T00:00:00Z"}]}'
     )
-    assert given.known_at(CAME) == datetime(1970, 1, 1, tzinfo=UTC)
+    assert entry.known_at(CAME) == datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def test_one_row_of_many_that_is_wrong_refuses_the_request_whole() -> None:

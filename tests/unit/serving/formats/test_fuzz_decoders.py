@@ -24,8 +24,8 @@ from serving.formats.bodies import ARROW, CSV, JSON, read_rows
 from serving.formats.columns import columns_of
 from serving.formats.feedback import read_feedback
 from serving.formats.mlflow import rows as mlflow_rows
-from serving.formats.rows import Asked
-from serving.formats.tensors import ask, read_inference
+from serving.formats.rows import CheckedRows
+from serving.formats.tensors import read_inference, read_tensors
 from serving.log.segments import Header, feedback_header, line_of
 from serving.package.model import Package, load
 from serving.routes import mlflow_protocol
@@ -68,8 +68,8 @@ def refused_or(read: Callable[[], Any]) -> Any:
         status, answer, _ = error_answer(error, "/v1/toy/predict", b"1")
         assert status in (400, 413, 415, 422)
         assert len(answer) < LONGEST_REFUSAL_BYTES
-        said = json.loads(answer)["error"]
-        assert said["message"] and 0 <= said.get("row", 0) < 10_000
+        document = json.loads(answer)["error"]
+        assert document["message"] and 0 <= document.get("row", 0) < 10_000
         return None
 
 
@@ -80,12 +80,12 @@ def champion() -> Champion:
         return Champion.crown("toy", "1", digest, load(Path(folder), digest))
 
 
-def refused_or_scored(read: Callable[[], Asked]) -> bool:
+def refused_or_scored(read: Callable[[], CheckedRows]) -> bool:
     """Whether it was scored."""
-    asked = refused_or(read)
-    if asked is not None:
-        check_scored_and_logged(asked.rows, asked.request)
-    return asked is not None
+    request = refused_or(read)
+    if request is not None:
+        check_scored_and_logged(request.rows, request.json)
+    return request is not None
 
 
 def check_scored_and_logged(rows: list[tuple[Any, ...]], request: bytes) -> None:
@@ -158,7 +158,7 @@ def test_tensors_are_refused_in_words_or_scored_and_logged(
     length = len(head) if cut is None else cut % (len(head) + len(tail) + 1)
     body = head + tail
     refused_or_scored(
-        lambda: ask(
+        lambda: read_tensors(
             columns_of(champion().reader),
             read_inference(body[:length], champion().form.tensors),
             memoryview(body)[length:],

@@ -41,8 +41,8 @@ def test_columns_that_are_left_out_are_not_in_what_is_logged_and_the_others_as_t
         b'{"rows": [{"wind" : 1.50e1,\n "carrier":"%b", "distance":1, '
         b'"time_hour":"2013-06-01T15:00:00"},{"distance":0.1}]}'
     ) % SECRET.encode()
-    kept = log_request_of(leaving_out(manifest, "carrier"))(body)
-    assert kept == (
+    logged = log_request_of(leaving_out(manifest, "carrier"))(body)
+    assert logged == (
         b'{"rows":[{"distance":1,"wind":1.50e1,"time_hour":"2013-06-01T15:00:00"},'
         b'{"distance":0.1,"wind":null,"time_hour":null}]}'
     )
@@ -53,8 +53,8 @@ def test_a_key_that_is_named_twice_is_left_out_twice(manifest: Manifest) -> None
         SECRET.encode(),
         SECRET.encode(),
     )
-    kept = log_request_of(leaving_out(manifest, "carrier"))(body)
-    assert kept is not None and json.loads(kept) == {
+    logged = log_request_of(leaving_out(manifest, "carrier"))(body)
+    assert logged is not None and json.loads(logged) == {
         "rows": [{"distance": 2, "wind": None, "time_hour": None}]
     }
 
@@ -73,14 +73,14 @@ def test_what_is_left_out_reaches_neither_this_disk_nor_the_lake(
     spare = leaving_out(manifest, "carrier")
     log = PredictionLog(tmp_path / "log", 3600.0, 1000, 10**6)
     log.start()
-    said: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "predictions": [{"id": "a", "score": 0.5, "decision": True}],
         "model_version": "3",
         "use_case": "toy",
     }
-    kept = log_request_of(spare)(json.dumps({"rows": [ROW]}).encode())
-    assert kept is not None
-    log.append(header_of(spare, "3"), "toy", line_of(kept, json.dumps(said).encode(), 1), 1)
+    logged = log_request_of(spare)(json.dumps({"rows": [ROW]}).encode())
+    assert logged is not None
+    log.append(header_of(spare, "3"), "toy", line_of(logged, json.dumps(fields).encode(), 1), 1)
     log.close_old(everything=True)
     (data,) = convert(log.closed[0].path).files.values()
     (row,) = pq.read_table(pa.BufferReader(data)).to_pylist()
@@ -99,15 +99,18 @@ def test_a_share_of_the_requests_is_logged_each_by_chance(manifest: Manifest) ->
     """
     log_request = log_request_of(leaving_out(manifest, rate=0.1))
     body = json.dumps({"rows": [ROW]}).encode()
-    kept = [log_request(body) for _ in range(20_000)]
-    assert 1700 < sum(one is body for one in kept) < 2300
-    assert sum(one is None for one in kept) + sum(one is body for one in kept) == 20_000
-    gaps = [number for number, one in enumerate(kept) if one is not None]
+    requests = [log_request(body) for _ in range(20_000)]
+    assert 1700 < sum(request is body for request in requests) < 2300
+    assert (
+        sum(request is None for request in requests) + sum(request is body for request in requests)
+        == 20_000
+    )
+    gaps = [number for number, request in enumerate(requests) if request is not None]
     assert len({later - earlier for earlier, later in zip(gaps, gaps[1:], strict=False)}) > 10
 
 
 def test_sampling_and_leaving_out_go_together(manifest: Manifest) -> None:
     log_request = log_request_of(leaving_out(manifest, "carrier", rate=0.5))
-    kept = [log_request(json.dumps({"rows": [ROW]}).encode()) for _ in range(200)]
-    assert 50 < sum(one is None for one in kept) < 150
-    assert all(SECRET.encode() not in one for one in kept if one is not None)
+    requests = [log_request(json.dumps({"rows": [ROW]}).encode()) for _ in range(200)]
+    assert 50 < sum(request is None for request in requests) < 150
+    assert all(SECRET.encode() not in request for request in requests if request is not None)

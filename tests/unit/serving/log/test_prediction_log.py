@@ -23,27 +23,27 @@ def body(number: int) -> bytes:
 
 
 def make_log(folder: Path, **other: object) -> PredictionLog:
-    given: dict[str, object] = {
+    settings: dict[str, object] = {
         "flush_seconds": LONG,
         "flush_rows": 1000,
         "backlog_bytes": 10**6,
     } | other
-    log = PredictionLog(folder, **given)  # type: ignore[arg-type]
+    log = PredictionLog(folder, **settings)  # type: ignore[arg-type]
     log.start()
     return log
 
 
 def bodies(log: PredictionLog) -> list[bytes]:
     """The requests of the closed segments, line by line."""
-    kept = []
+    requests = []
     for segment in log.closed:
         _, start = read_header(segment.path)
-        kept += [
+        requests += [
             json.loads(line)["request"]
             for line in segment.path.read_bytes()[start:].splitlines()
             if line
         ]
-    return [json.dumps(request).encode() for request in kept]
+    return [json.dumps(request).encode() for request in requests]
 
 
 def test_a_line_is_with_the_operating_system_when_append_returns(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_newlines_between_the_tokens_of_a_request_do_not_break_the_line(tmp_path
     )
     log.append(HEADER, "toy", line_of(body(2), b"", 1), 1)
     log.close_old(everything=True)
-    assert [json.loads(kept)["feedback"][0]["id"] for kept in bodies(log)] == ["1", "2"]
+    assert [json.loads(request)["feedback"][0]["id"] for request in bodies(log)] == ["1", "2"]
 
 
 def test_a_segment_closes_when_it_has_its_rows(tmp_path: Path) -> None:
@@ -83,10 +83,10 @@ def test_beyond_the_backlog_rows_are_dropped_and_counted_and_room_made_is_used_a
     tmp_path: Path,
 ) -> None:
     log = make_log(tmp_path, flush_rows=1, backlog_bytes=600)
-    kept = [log.append(HEADER, "toy", line_of(body(number), b"", 1), 1) for number in range(20)]
-    assert kept[0] and not kept[-1]
+    results = [log.append(HEADER, "toy", line_of(body(number), b"", 1), 1) for number in range(20)]
+    assert results[0] and not results[-1]
     state = log.state("toy")
-    assert state.rows_dropped == kept.count(False) and state.rows_waiting == kept.count(True)
+    assert state.rows_dropped == results.count(False) and state.rows_waiting == results.count(True)
     assert sum(path.stat().st_size for path in tmp_path.glob("*/*.jsonl")) <= 600
     log.uploaded(log.closed[0], rows=1, torn=0)
     assert log.append(HEADER, "toy", line_of(body(99), b"", 1), 1)
@@ -137,12 +137,12 @@ limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
 handles = len(os.listdir("/proc/self/fd"))
 for _ in range(3000):
-    log._refused = (0.0, "")  # each of them tries again
+    log._refusal = (0.0, "")  # each of them tries again
     assert not log.append(feedback_header("toy"), "toy", line_of(b"{{}}", b"", 1), 1)
 assert len(os.listdir("/proc/self/fd")) == handles
 assert log.state("toy").rows_dropped == 3000
 resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-log._refused = (0.0, "")
+log._refusal = (0.0, "")
 assert log.append(feedback_header("toy"), "toy", line_of(b"{{}}", b"", 1), 1)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -196,7 +196,7 @@ def test_a_part_that_cannot_be_taken_back_costs_no_other_line(tmp_path: Path) ->
     segment.path.write_bytes(segment.path.read_bytes() + part)
     assert log.append(HEADER, "toy", line_of(body(3), b"", 1), 1)
     assert segment.size == segment.path.stat().st_size == log.bytes_waiting("toy")
-    assert Segment.found(segment.path).rows == 2
+    assert Segment.recover(segment.path).rows == 2
     log.close_old(everything=True)
     assert convert(segment.path).rows == 2
 
@@ -357,7 +357,7 @@ def test_a_torn_last_line_is_dropped_and_counted(tmp_path: Path) -> None:
     log.close_old(everything=True)
     path = log.closed[0].path
     path.write_bytes(path.read_bytes()[:-5])
-    assert Segment.found(path).rows == 2
+    assert Segment.recover(path).rows == 2
     converted = convert(path)
     assert converted.torn == 1 and len(converted.files) == 1
 

@@ -30,10 +30,10 @@ def test_rows_and_columns_encode_to_the_same_matrix(tmp_path: Path) -> None:
 
 def test_scores_are_those_of_the_formula(tmp_path: Path) -> None:
     package = load(tmp_path, write_package(tmp_path, bias=-1.0))
-    wanted = [
+    expected = [
         expected_score({"carrier": c, "distance": d, "wind": w}, bias=-1.0) for c, d, w in ROWS[:3]
     ]
-    np.testing.assert_allclose(package.score(package.encode_rows(ROWS[:3])), wanted, rtol=1e-5)
+    np.testing.assert_allclose(package.score(package.encode_rows(ROWS[:3])), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["package.json", MODEL, SMOKE])

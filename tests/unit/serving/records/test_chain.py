@@ -92,6 +92,6 @@ def test_the_audit_and_the_service_find_the_same(
     for number in range(4):
         write_decision(tmp_path, f"2026-11-21T05:00:0{number}+00:00", "keep")
     harm(tmp_path / "decisions" / "toy")
-    found = find_tampering(Lake(url=f"file://{tmp_path}"), "toy", None)
+    faults = find_tampering(Lake(url=f"file://{tmp_path}"), "toy", None)
     entries = History(FolderLake(tmp_path), listing_seconds=0).decisions("toy", 50)
-    assert found and {f"{fault}." for fault in found} == {e.fault for e in entries if e.tampered}
+    assert faults and {f"{fault}." for fault in faults} == {e.fault for e in entries if e.tampered}

@@ -104,9 +104,9 @@ class Report(BaseModel):
 @pytest.mark.parametrize(("kind", "fields"), RECORDS)
 def test_both_readers_read_what_either_writes(kind: type, fields: dict[str, Any]) -> None:
     content = kind(**fields)
-    written, told = encode(content), msgspec.json.encode(content)
-    assert json.loads(written) == json.loads(told)
-    for data in (written, told):
+    by_pydantic, by_msgspec = encode(content), msgspec.json.encode(content)
+    assert json.loads(by_pydantic) == json.loads(by_msgspec)
+    for data in (by_pydantic, by_msgspec):
         assert decode(kind, data) == content == msgspec.json.decode(data, type=kind)
 
 

@@ -17,8 +17,8 @@ from tritonclient.http import InferenceServerClient, InferInput, InferRequestedO
 from serving.champions.champion import Champion
 from serving.errors import InputError, MalformedBody, Refused
 from serving.formats.columns import columns_of
-from serving.formats.rows import Asked, RowReader
-from serving.formats.tensors import ask, read_inference
+from serving.formats.rows import CheckedRows, RowReader
+from serving.formats.tensors import read_inference, read_tensors
 from serving.package import model
 from serving.package.manifest import Feature
 from serving.routes.inference_protocol import (
@@ -66,9 +66,9 @@ def write(*inputs: InferInput, **more: Any) -> tuple[bytes, int | None]:
     return InferenceServerClient.generate_request_body(list(inputs), **more)
 
 
-def read(body: bytes, length: int | None = None, max_rows: int = MAX_ROWS) -> Asked:
+def read(body: bytes, length: int | None = None, max_rows: int = MAX_ROWS) -> CheckedRows:
     size = len(body) if length is None else length
-    return ask(
+    return read_tensors(
         columns_of(READER), read_inference(body[:size], OUTPUTS), memoryview(body)[size:], max_rows
     )
 
@@ -90,7 +90,7 @@ DISTANCE = {"name": "distance", "shape": [2], "datatype": "FP64", "data": [1, 2.
 def test_binary_tensors_of_the_real_client_are_rows(column: bool) -> None:
     batch = read(*write(*[tensor(name, values, column=column) for name, values in COLUMNS.items()]))
     assert batch.rows == ROWS
-    assert READER.read(batch.request) == ROWS
+    assert READER.read(batch.json) == ROWS
 
 
 @pytest.mark.parametrize("column", [False, True])
@@ -133,7 +133,7 @@ def test_numbers_come_as_any_numeric_type(dtype: str) -> None:
 def test_an_empty_text_stays_one_where_a_category_has_no_null() -> None:
     required = RowReader([Feature("carrier", "category", nullable=False)], EVENT_TIME)
     body, length = write(tensor("carrier", np.array(["", "AA"], object)))
-    batch = ask(
+    batch = read_tensors(
         columns_of(required),
         read_inference(body[:length], OUTPUTS),
         memoryview(body)[length:],

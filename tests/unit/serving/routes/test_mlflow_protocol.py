@@ -44,7 +44,7 @@ def read(
 ) -> list[tuple[Any, ...]]:
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     batch = read_rows(READER, kind, body, max_rows)
-    assert READER.read(batch.request) == batch.rows  # what is logged can be read again
+    assert READER.read(batch.json) == batch.rows  # what is logged can be read again
     return batch.rows
 
 

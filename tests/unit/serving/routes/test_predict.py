@@ -128,12 +128,12 @@ def test_every_form_gives_the_same_rows_and_says_them_again_as_native_json(form:
     kind, write = (FORMS | WRITERS)[form]
     batch = read_rows(READER, kind, write(TABLE), MAX_ROWS)
     assert batch.rows == ROWS
-    assert READER.read(batch.request) == ROWS
+    assert READER.read(batch.json) == ROWS
 
 
 def test_plain_json_is_logged_as_it_came() -> None:
     body = by_row(TABLE)
-    assert read_rows(READER, JSON, body, MAX_ROWS).request is body
+    assert read_rows(READER, JSON, body, MAX_ROWS).json is body
 
 
 @pytest.mark.parametrize("form", FORMS)

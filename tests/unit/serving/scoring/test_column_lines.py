@@ -44,7 +44,7 @@ def score(champion: Champion, rows: list[tuple[Any, ...]]) -> Scored:
     return predict(champion, rows, PredictionIds(), Package.score)
 
 
-def asked(rows: list[tuple[Any, ...]]) -> bytes:
+def request_of(rows: list[tuple[Any, ...]]) -> bytes:
     names = ("carrier", "distance", "wind", "time_hour")
     return msgspec.json.encode({"rows": [dict(zip(names, row, strict=True)) for row in rows]})
 
@@ -58,13 +58,13 @@ def segment(folder: Path, header: bytes, *lines: bytes) -> Path:
 def in_lake(path: Path) -> list[dict[str, Any]]:
     converted = convert(path)
     assert converted.torn == 0
-    found = [
+    rows = [
         (key, row)
         for key, data in sorted(converted.files.items())
         for row in pq.read_table(pa.BufferReader(data)).to_pylist()
     ]
-    assert len(found) == converted.rows
-    return [{**row, "time": None, "key": key} for key, row in found]
+    assert len(rows) == converted.rows
+    return [{**row, "time": None, "key": key} for key, row in rows]
 
 
 @settings(max_examples=80)  # each writes and reads files
@@ -79,10 +79,10 @@ def test_both_forms_of_a_line_say_the_same(
     ]
     pairs = list(zip(scored, requests, strict=True))
     by_column = [
-        column_line(one, [(*row[:1], float(row[1]), *row[2:]) for row in rows])
-        for one, rows in pairs
+        column_line(scored, [(*row[:1], float(row[1]), *row[2:]) for row in rows])
+        for scored, rows in pairs
     ]
-    by_row = [line_of(asked(rows), answer_json(one), len(rows)) for one, rows in pairs]
+    by_row = [line_of(request_of(rows), answer_json(scored), len(rows)) for scored, rows in pairs]
     assert in_lake(segment(folder, champion.column_header, *by_column)) == in_lake(
         segment(folder, champion.log_header, *by_row)
     )
@@ -126,15 +126,15 @@ def test_a_line_that_a_crash_left_costs_no_other_line(tmp_path: Path, champion: 
     path = segment(tmp_path, champion.column_header, whole, short, b"{}\n", whole, whole[:50])
     converted = convert(path)
     assert (converted.rows, converted.torn) == (6, 3)
-    assert Segment.found(path).rows >= 6
+    assert Segment.recover(path).rows >= 6
 
 
 def test_a_segment_left_behind_counts_its_rows(tmp_path: Path, champion: Champion) -> None:
     rows = [("AA", 1.0, None, None)] * 7
-    found = Segment.found(
+    recovered = Segment.recover(
         segment(tmp_path, champion.column_header, column_line(score(champion, rows), rows))
     )
-    assert (found.rows, found.use_case) == (7, "toy")
+    assert (recovered.rows, recovered.use_case) == (7, "toy")
 
 
 @pytest.mark.parametrize("kind", ["number", "category"])
@@ -150,11 +150,11 @@ def test_a_use_case_of_one_kind_of_inputs_is_kept_too(
     )
     rows = [("AA", 7.0, None, None), ("UA", 8.0, 1.0, None)]
     line = column_line(score(only, rows), rows)
-    kept = in_lake(segment(tmp_path, only.column_header, line, line))
-    assert [row.get("distance") for row in kept] == (
+    lake_rows = in_lake(segment(tmp_path, only.column_header, line, line))
+    assert [row.get("distance") for row in lake_rows] == (
         [7.0, 8.0] * 2 if kind == "number" else [None] * 4
     )
-    assert [row.get("carrier") for row in kept] == (
+    assert [row.get("carrier") for row in lake_rows] == (
         ["AA", "UA"] * 2 if kind == "category" else [None] * 4
     )
 
@@ -167,7 +167,7 @@ def test_reading_lines_by_column_does_not_import_pandas(tmp_path: Path, champion
         "import sys, pathlib, serving.upload.parquet as p; "
         "print(p.convert(pathlib.Path(sys.argv[1])).rows, 'pandas' in sys.modules)"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
     )
-    assert done.stdout.split() == ["2", "False"]
+    assert process.stdout.split() == ["2", "False"]

@@ -21,8 +21,8 @@ from serving.errors import InputError, Overloaded
 from serving.formats.bodies import ARROW, CSV, JSON, read_pieces, read_rows
 from serving.formats.columns import columns_of
 from serving.formats.event_window import MOST_DAYS
-from serving.formats.rows import Asked
-from serving.formats.tensors import ask, ask_pieces, read_inference
+from serving.formats.rows import CheckedRows
+from serving.formats.tensors import read_inference, read_tensor_pieces, read_tensors
 from serving.log.prediction_log import PredictionLog
 from serving.metrics.counters import Metrics
 from serving.package.model import load
@@ -152,8 +152,8 @@ def test_binary_tensors_in_pieces_are_the_rows_of_the_whole(champion: Champion) 
     )
     tail = memoryview(distance.tobytes() + wind.tobytes())
     columns = columns_of(champion.reader)
-    pieces = list(ask_pieces(columns, inference, tail, 5000, 300))
-    assert [row for piece in pieces for row in piece.rows] == ask(
+    pieces = list(read_tensor_pieces(columns, inference, tail, 5000, 300))
+    assert [row for piece in pieces for row in piece.rows] == read_tensors(
         columns, inference, tail, 5000
     ).rows and len(pieces) == 17
 
@@ -175,7 +175,7 @@ def invocation(shape: str, rows: list[dict[str, Any]]) -> bytes:
 
 def read_invocation(
     champion: Champion, body: bytes, size: int | None, max_rows: int = 100_000
-) -> list[Asked]:
+) -> list[CheckedRows]:
     return list(mlflow_protocol.read_pieces(champion.reader, JSON, body, max_rows, size))
 
 
@@ -200,12 +200,12 @@ def test_what_is_wrong_in_a_late_piece_of_an_invocation_is_told_as_of_the_whole(
     champion: Champion, shape: str, bad: dict[str, Any]
 ) -> None:
     body = invocation(shape, [*ROWS[:15_000], {**ROWS[1], **bad}, *ROWS[15_000:]])
-    told = []
+    messages = []
     for size in (None, 500):
         with pytest.raises(InputError) as refusal:
             read_invocation(champion, body, size)
-        told.append((str(refusal.value), refusal.value.row, refusal.value.field))
-    assert told[0] == told[1] and told[0][1:] == (15_000, next(iter(bad)))
+        messages.append((str(refusal.value), refusal.value.row, refusal.value.field))
+    assert messages[0] == messages[1] and messages[0][1:] == (15_000, next(iter(bad)))
     with pytest.raises(InputError, match="at most 19999 rows"):
         read_invocation(champion, invocation(shape, ROWS), 500, COUNT - 1)
 
@@ -270,7 +270,7 @@ async def predict(works: Scorer, champion: Champion, kind: str, body: bytes) -> 
         champion,
         body,
         kind,
-        lambda one, size: read_pieces(one.reader, kind, body, 100_000, size),
+        lambda served, size: read_pieces(served.reader, kind, body, 100_000, size),
         logged=True,
     )
 
@@ -286,10 +286,10 @@ def test_a_large_request_is_answered_and_logged_whole_in_a_segment_of_its_own(
     lines = [msgspec.json.decode(line) for line in segment.path.read_bytes().splitlines()[1:]]
     assert (
         len(lines) > 5
-        and [one for line in lines for one in line["predictions"]["id"]] == scored.ids
+        and [id_ for line in lines for id_ in line["predictions"]["id"]] == scored.ids
     )
     answer = msgspec.json.decode(answer_json(scored), type=Answer)
-    assert [(said.id, said.score) for said in answer.predictions] == list(
+    assert [(prediction.id, prediction.score) for prediction in answer.predictions] == list(
         zip(scored.ids, scored.values[0], strict=True)
     )
 
@@ -321,7 +321,7 @@ def test_a_late_bad_row_leaves_nothing_of_its_request(
 def test_the_days_of_all_pieces_count_together(champion: Champion, tmp_path: Path) -> None:
     works, _ = scorer(tmp_path)
     days = np.datetime64("2013-01-01T00:00:00") + np.arange(MOST_DAYS + 1).astype("timedelta64[D]")
-    rows = [{**one, "time_hour": str(days[number % len(days)])} for number, one in enumerate(ROWS)]
+    rows = [{**row, "time_hour": str(days[number % len(days)])} for number, row in enumerate(ROWS)]
     with pytest.raises(InputError, match=f"the rows fall on {MOST_DAYS + 1} days"):
         asyncio.run(predict(works, champion, CSV, as_csv(rows)))
 
@@ -425,7 +425,7 @@ def test_an_answer_of_some_rows_is_written_while_a_large_request_is_at_work_and_
     works, _ = scorer(tmp_path / "log")
     busy, over = threading.Event(), threading.Event()
 
-    def answered(rows: int) -> Scored:
+    def scored_rows(rows: int) -> Scored:
         return Scored(champion, ["a"] * rows, [[0.5] * rows, [True] * rows], NO_MATRIX)
 
     async def write() -> tuple[str, bool, str]:
@@ -433,8 +433,8 @@ def test_an_answer_of_some_rows_is_written_while_a_large_request_is_at_work_and_
             works.run(lambda: (busy.set(), over.wait(30)), WHOLE_CELLS + 1)
         )
         await asyncio.to_thread(busy.wait, 30)
-        some = await works.write(answered(2000), lambda: "some")
-        many = asyncio.create_task(works.write(answered(WHOLE_CELLS), lambda: "many"))
+        some = await works.write(scored_rows(2000), lambda: "some")
+        many = asyncio.create_task(works.write(scored_rows(WHOLE_CELLS), lambda: "many"))
         await asyncio.sleep(0.05)
         waits = not many.done()
         over.set()

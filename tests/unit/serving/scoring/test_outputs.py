@@ -19,7 +19,7 @@ from serving.champions.champion import Champion
 from serving.edge.openapi import prediction_schema
 from serving.errors import InputError, PackageError
 from serving.formats.bodies import ARROW, CSV, JSON, read_rows
-from serving.formats.rows import Asked
+from serving.formats.rows import CheckedRows
 from serving.formats.tensors import Inference, read_inference
 from serving.log.prediction_log import PredictionLog
 from serving.metrics.counters import Metrics
@@ -32,7 +32,7 @@ from serving.routes.explain import explain
 from serving.scoring.answers import write_answer
 from serving.scoring.predictions import PredictionIds, Scored, predict
 from serving.scoring.scorer import Scorer
-from serving.upload.carrier import Carried, carry
+from serving.upload.carrier import Receipt, carry
 from serving.upload.uploader import Uploader
 from tasks.log.windows import Window, read_window
 from tests.fixtures.packages import (
@@ -66,7 +66,7 @@ class InProcess:
     def __init__(self, folder: Path) -> None:
         self._lake = FolderLake(folder)
 
-    def carry(self, path: Path) -> Carried:
+    def carry(self, path: Path) -> Receipt:
         return carry(path, self._lake, durable=False)
 
     def rest(self, *, now: bool = False) -> None: ...
@@ -119,7 +119,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def wanted(name: str) -> list[dict[str, Any]]:
+def predictions_of(name: str) -> list[dict[str, Any]]:
     return approx(WANTED[name])
 
 
@@ -137,9 +137,9 @@ def test_the_native_answer_has_the_outputs_of_each_row_in_json_csv_and_arrow(
     scored: Scored, wanted: list[dict[str, Any]]
 ) -> None:
     names = scored.champion.form.names
-    said = json.loads(write_answer(scored, JSON))
-    assert [list(row) for row in said["predictions"]] == [["id", *names]] * 4
-    assert [{n: row[n] for n in names} for row in said["predictions"]] == wanted
+    answer = json.loads(write_answer(scored, JSON))
+    assert [list(row) for row in answer["predictions"]] == [["id", *names]] * 4
+    assert [{n: row[n] for n in names} for row in answer["predictions"]] == wanted
     table = pa.ipc.open_stream(write_answer(scored, ARROW)).read_all()
     assert table.column_names == ["id", *names, "model_version"]
     assert table.select(names).to_pylist() == wanted
@@ -201,7 +201,9 @@ def test_an_explanation_is_of_the_number_that_the_answer_goes_by(
     content = explanation.content
     assert {n: content[n] for n in wanted[1]} == wanted[1]
     assert content.get("explains") == (None if name == "value" else "p0")
-    total = explanation.base + sum(one.contribution for one in explanation.contributions)
+    total = explanation.base + sum(
+        contribution.contribution for contribution in explanation.contributions
+    )
     assert total == pytest.approx(content["value" if name == "value" else "p0"], rel=1e-5)
 
 
@@ -230,12 +232,12 @@ def carry_answers(
 ) -> None:
     """Score ``ROWS``, so many in a request, and bring the log to the lake."""
 
-    async def ask(asked: Sequence[tuple[Any, ...]]) -> None:
-        named = [dict(zip(NAMES, row, strict=True)) for row in asked]
+    async def ask(rows: Sequence[tuple[Any, ...]]) -> None:
+        named = [dict(zip(NAMES, row, strict=True)) for row in rows]
         body = msgspec.json.encode({"rows": named})
 
-        def read(one: Champion, size: int | None) -> list[Asked]:
-            return [read_rows(one.reader, JSON, body, 100)]
+        def read(served: Champion, size: int | None) -> list[CheckedRows]:
+            return [read_rows(served.reader, JSON, body, 100)]
 
         await scorer.score(champion, body, JSON, read, logged=True)
 
@@ -266,8 +268,8 @@ def test_the_log_says_in_which_role_a_version_answered(tmp_path: Path, rows: int
     shadow = crown(tmp_path / "package", value_kind(), role="shadow")
     scorer = Scorer(log, Metrics(), threads=1, queue_limit=4, max_rows=100)
     carry_answers(scorer, log, shadow, rows, tmp_path / "lake")
-    found = read(tmp_path / "lake", other_case("value")).rows
-    assert found["role"].to_list() == ["shadow"] * 4
+    lake_rows = read(tmp_path / "lake", other_case("value")).rows
+    assert lake_rows["role"].to_list() == ["shadow"] * 4
 
 
 NUMBER = Output("value", "number")

@@ -27,11 +27,11 @@ def test_an_answer_has_a_score_a_decision_and_an_id_for_each_row_in_order(tmp_pa
     read = champion.reader.read(json.dumps({"rows": rows}).encode())
     answer = json.loads(answer_json(predict(champion, read, PredictionIds(), Package.score)))
     assert (answer["model_version"], answer["use_case"]) == ("3", "toy")
-    assert [said["score"] for said in answer["predictions"]] == pytest.approx(
+    assert [prediction["score"] for prediction in answer["predictions"]] == pytest.approx(
         [expected_score(row) for row in rows], rel=1e-5
     )
-    assert [said["decision"] for said in answer["predictions"]] == [False, True]
-    ids = [said["id"] for said in answer["predictions"]]
+    assert [prediction["decision"] for prediction in answer["predictions"]] == [False, True]
+    ids = [prediction["id"] for prediction in answer["predictions"]]
     assert len(set(ids)) == 2 and ids == sorted(ids)
 
 
@@ -57,8 +57,8 @@ def test_ids_of_two_processes_never_meet() -> None:
 
 def test_ids_follow_the_order_of_answers() -> None:
     ids = PredictionIds()
-    taken = [*ids.take(300), *ids.take(1), *ids.take(300)]
-    assert taken == sorted(taken) and len(set(taken)) == 601
+    all_ids = [*ids.take(300), *ids.take(1), *ids.take(300)]
+    assert all_ids == sorted(all_ids) and len(set(all_ids)) == 601
 
 
 def test_a_package_of_another_use_case_is_not_crowned(tmp_path: Path) -> None:

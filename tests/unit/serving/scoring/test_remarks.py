@@ -31,7 +31,7 @@ def crown(folder: Path, closed: bool) -> Champion:
     return Champion.crown("toy", "1", digest, load(folder, digest))
 
 
-def asked(champion: Champion, folder: Path, *carriers: Any) -> tuple[dict[str, Any], Metrics]:
+def answer_rows(champion: Champion, folder: Path, *carriers: Any) -> tuple[dict[str, Any], Metrics]:
     body, metrics = (
         msgspec.json.encode({"rows": [{**ROW, "carrier": carrier} for carrier in carriers]}),
         Metrics(),
@@ -39,7 +39,7 @@ def asked(champion: Champion, folder: Path, *carriers: Any) -> tuple[dict[str, A
     works = Scorer(
         NoPredictionLog(folder / "log", 1, 1, 1), metrics, threads=1, queue_limit=1, max_rows=10**5
     )
-    read = lambda one, size: read_pieces(one.reader, JSON, body, 10**5, size)  # noqa: E731
+    read = lambda served, size: read_pieces(served.reader, JSON, body, 10**5, size)  # noqa: E731
     scored = asyncio.run(works.score(champion, body, JSON, read, logged=False))
     return msgspec.json.decode(answer_json(scored)), metrics
 
@@ -48,7 +48,7 @@ def asked(champion: Champion, folder: Path, *carriers: Any) -> tuple[dict[str, A
 def test_a_category_with_other_case_or_blanks_is_told_with_the_one_that_is_meant(
     tmp_path: Path, carrier: str
 ) -> None:
-    answer, metrics = asked(crown(tmp_path, closed=False), tmp_path, "UA", carrier, carrier)
+    answer, metrics = answer_rows(crown(tmp_path, closed=False), tmp_path, "UA", carrier, carrier)
     assert answer["warnings"] == [
         (
             f"Row 1, field 'carrier': {carrier!r} is not one of its categories and "
@@ -62,12 +62,14 @@ def test_a_category_with_other_case_or_blanks_is_told_with_the_one_that_is_meant
 def test_an_unknown_category_is_told_where_the_set_is_closed_and_is_nothing_new_where_it_is_open(
     tmp_path: Path,
 ) -> None:
-    answer, _ = asked(crown(tmp_path / "closed", closed=True), tmp_path, "AA", "ZZ", None)
+    answer, _ = answer_rows(crown(tmp_path / "closed", closed=True), tmp_path, "AA", "ZZ", None)
     assert answer["warnings"] == [
         "Row 1, field 'carrier': 'ZZ' is not one of its categories and was scored as "
         "unknown (1 rows)."
     ]
-    answer, metrics = asked(crown(tmp_path / "open", closed=False), tmp_path, "AA", "ZZ", None)
+    answer, metrics = answer_rows(
+        crown(tmp_path / "open", closed=False), tmp_path, "AA", "ZZ", None
+    )
     assert "warnings" not in answer and not metrics.unknown_categories
 
 
@@ -75,7 +77,7 @@ def test_a_large_request_of_ever_so_many_mistakes_has_a_short_list_and_counts_al
     tmp_path: Path,
 ) -> None:
     carriers = [f"no {number}" if number % 2 else "aa" for number in range(20_000)]
-    answer, metrics = asked(crown(tmp_path, closed=True), tmp_path, *carriers)
+    answer, metrics = answer_rows(crown(tmp_path, closed=True), tmp_path, *carriers)
     assert (
         len(answer["warnings"]) == 10
         and "(10000 rows). Did you mean 'AA'?" in answer["warnings"][0]

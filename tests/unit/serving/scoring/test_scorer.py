@@ -12,7 +12,7 @@ import pytest
 
 from serving.champions.champion import Champion
 from serving.errors import InputError, Overloaded, PackageError
-from serving.formats.rows import Asked
+from serving.formats.rows import CheckedRows
 from serving.log.prediction_log import PredictionLog
 from serving.metrics.counters import Metrics
 from serving.package.manifest import Smoke
@@ -30,7 +30,7 @@ class Asking:
     def __init__(self, champion: Champion, *rows: dict[str, Any]) -> None:
         self.champion = champion
         self.body = msgspec.json.encode({"rows": rows})
-        self.asked: Asked | None = None
+        self.checked_rows: CheckedRows | None = None
         self.answer: Answer | None = None
         self.error: Exception | None = None
         self.told = asyncio.Event()
@@ -47,7 +47,7 @@ class Asking:
     @property
     def scores(self) -> list[float]:
         assert self.answer is not None, self.error
-        return [said.score for said in self.answer.predictions]
+        return [prediction.score for prediction in self.answer.predictions]
 
 
 class Gate(Package):
@@ -78,7 +78,7 @@ def scorer(folder: Path, queue_limit: int = 4, max_rows: int = 100_000) -> Score
     return Scorer(log, Metrics(), threads=2, queue_limit=queue_limit, max_rows=max_rows)
 
 
-async def answered(calls: Sequence[Asking]) -> None:
+async def wait_for_answers(calls: Sequence[Asking]) -> None:
     async with asyncio.timeout(20):
         for call in calls:
             await call.told.wait()
@@ -102,12 +102,14 @@ def test_requests_of_one_turn_are_scored_in_one_run_and_each_gets_its_own_rows(
         ]
         for call in calls:
             works.submit(call)
-        await answered(calls)
+        await wait_for_answers(calls)
         assert batches(champion) == [7]
         assert [score for call in calls for score in call.scores] == pytest.approx(
             [expected_score(row) for row in rows], rel=1e-5
         )
-        ids = [said.id for call in calls if call.answer for said in call.answer.predictions]
+        ids = [
+            prediction.id for call in calls if call.answer for prediction in call.answer.predictions
+        ]
         assert len(set(ids)) == 7 and ids == sorted(ids)
         lines = next((tmp_path / "log").rglob("*.jsonl")).read_bytes().splitlines()[1:]
         assert [msgspec.json.decode(line)["rows"] for line in lines] == [7]
@@ -129,7 +131,7 @@ def test_a_request_that_came_before_a_swap_is_answered_by_the_champion_that_it_m
         calls = [Asking(old, ROW), Asking(new, ROW), Asking(other, ROW), Asking(old, ROW)]
         for call in calls:
             works.submit(call)
-        await answered(calls)
+        await wait_for_answers(calls)
         expected = [expected_score(ROW, bias) for bias in (0.0, 1.0, 2.0, 0.0)]
         assert [call.scores[0] for call in calls] == pytest.approx(expected, rel=1e-5)
         assert [
@@ -157,7 +159,7 @@ def test_a_row_that_the_model_cannot_score_fails_its_own_request_only(tmp_path: 
         )
         works.submit(good)
         works.submit(bad)
-        await answered([good, bad])
+        await wait_for_answers([good, bad])
         assert good.scores and isinstance(bad.error, PackageError) and "row 0" in str(bad.error)
         lines = next((tmp_path / "log").rglob("*.jsonl")).read_bytes().splitlines()[1:]
         assert len(lines) == 1, "what was not answered must not be logged"
@@ -172,7 +174,7 @@ def test_a_large_request_is_divided_and_comes_back_in_order(tmp_path: Path) -> N
         call = Asking(champion, *rows)
         assert len(call.body) > LOOP_BODY_BYTES
         works.submit(call)
-        await answered([call])
+        await wait_for_answers([call])
         assert sorted(batches(champion)) == [1000, 1000]
         assert call.scores == pytest.approx([expected_score(row) for row in rows], rel=1e-5)
 
@@ -194,11 +196,11 @@ def test_more_large_requests_than_may_wait_are_refused_and_those_that_wait_are_a
         small = Asking(champion, ROW)
         champion.package.open.set()
         works.submit(small)
-        await answered([*calls, small])
+        await wait_for_answers([*calls, small])
         assert [len(call.scores) for call in calls] == [1000] * 3
         assert works.large == 0
         works.submit(again := Asking(champion, *[ROW] * 1000))
-        await answered([again])
+        await wait_for_answers([again])
 
     asyncio.run(run())
 
@@ -212,7 +214,7 @@ def test_a_refused_row_reaches_the_caller_before_anything_is_scored(tmp_path: Pa
         works.submit(large)
         with pytest.raises(InputError, match="at most 3 rows"):
             works.submit(Asking(champion, ROW, ROW, ROW, ROW))
-        await answered([large])
+        await wait_for_answers([large])
         assert isinstance(large.error, InputError)
         assert batches(champion) == []
 

@@ -11,7 +11,7 @@ import pytest
 
 from serving.errors import LakeAway
 from serving.log.segments import Unreadable, feedback_header, line_of
-from serving.upload.carrier import Carried, Carrier, CarrierEnded
+from serving.upload.carrier import Carrier, CarrierEnded, Receipt
 from tests.fixtures.processes import wait_until
 
 pytestmark = pytest.mark.slow("starts the carrier's process again and again")
@@ -41,7 +41,11 @@ def segment(tmp_path: Path) -> Path:
 
 def carriers() -> list[psutil.Process]:
     """Those that this process started."""
-    return [one for one in psutil.Process().children() if "serving.upload.carrier" in one.cmdline()]
+    return [
+        child
+        for child in psutil.Process().children()
+        if "serving.upload.carrier" in child.cmdline()
+    ]
 
 
 def kill_the_next() -> threading.Thread:
@@ -59,10 +63,10 @@ def kill_the_next() -> threading.Thread:
 def test_segments_reach_the_lake_by_way_of_one_process(segment: Path, lake: Path) -> None:
     carrier = Carrier(idle_seconds=60)
     for _ in range(2):
-        assert carrier.carry(segment) == Carried(3, 0)
+        assert carrier.carry(segment) == Receipt(3, 0)
     assert len(carriers()) == 1
-    (found,) = lake.rglob("*.parquet")
-    assert pq.ParquetFile(found).read()["id"].to_pylist() == ["a", "b", "c"]
+    (file,) = lake.rglob("*.parquet")
+    assert pq.ParquetFile(file).read()["id"].to_pylist() == ["a", "b", "c"]
     carrier.rest(now=True)
     assert not carriers()
 
@@ -78,7 +82,7 @@ def test_a_wrong_segment_is_told_from_a_lake_that_is_away_and_the_process_goes_o
     with pytest.raises(LakeAway, match="Not a directory"):
         carrier.carry(segment)
     lake.unlink()
-    assert carrier.carry(segment) == Carried(3, 0)
+    assert carrier.carry(segment) == Receipt(3, 0)
     assert len(carriers()) == 1
     carrier.rest(now=True)
 
@@ -87,11 +91,11 @@ def test_the_process_rests_when_nothing_came_for_a_while_and_is_started_again(
     segment: Path, lake: Path
 ) -> None:
     carrier = Carrier(idle_seconds=0)
-    assert carrier.carry(segment) == Carried(3, 0)
+    assert carrier.carry(segment) == Receipt(3, 0)
     first = carriers()[0].pid
     carrier.rest()
     assert not carriers()
-    assert carrier.carry(segment) == Carried(3, 0)
+    assert carrier.carry(segment) == Receipt(3, 0)
     assert carriers()[0].pid != first
     carrier.rest(now=True)
 
@@ -107,7 +111,7 @@ def test_a_killed_process_costs_one_try_and_a_segment_that_kills_it_each_time_is
         with pytest.raises(CarrierEnded, match=r"ended \(status -9\) at endless\.jsonl"):
             carrier.carry(endless)
         killer.join()
-        assert carrier.carry(segment) == Carried(3, 0)  # others are converted meanwhile
+        assert carrier.carry(segment) == Receipt(3, 0)  # others are converted meanwhile
         carrier.rest(now=True)
     with pytest.raises(Unreadable, match=r"endless\.jsonl ended its upload process 3 times"):
         carrier.carry(endless)
@@ -144,7 +148,7 @@ def test_a_row_that_crashes_the_process_costs_one_try_and_itself(
     carrier = Carrier(idle_seconds=60)
     with pytest.raises(CarrierEnded, match=r"ended \(status -11\) at a segment\.jsonl"):
         carrier.carry(segment)
-    assert carrier.carry(segment) == Carried(2, 1, 1)
+    assert carrier.carry(segment) == Receipt(2, 1, 1)
     assert len(carriers()) == 1  # only forks of it crashed
     (table,) = lake.rglob("*.parquet")
     assert pq.ParquetFile(table).read()["id"].to_pylist() == ["a", "c"]

@@ -47,7 +47,7 @@ def request(*rows: dict[str, Any]) -> bytes:
     return json.dumps({"rows": rows}).encode()
 
 
-def line(asked: bytes, count: int, first: int = 0) -> bytes:
+def line(request: bytes, count: int, first: int = 0) -> bytes:
     predictions = [
         {"id": f"id-{number}", "score": number / 7, "decision": number % 2 == 0}
         for number in range(first, first + count)
@@ -58,7 +58,7 @@ def line(asked: bytes, count: int, first: int = 0) -> bytes:
         "use_case": "toy",
         "something": {"new": [1]},
     }
-    return line_of(asked, json.dumps(answer).encode(), count)
+    return line_of(request, json.dumps(answer).encode(), count)
 
 
 def segment(folder: Path, *lines: bytes, header: Header = HEADER) -> Path:
@@ -69,22 +69,22 @@ def segment(folder: Path, *lines: bytes, header: Header = HEADER) -> Path:
 
 def rows_of(files: dict[str, bytes]) -> list[dict[str, Any]]:
     """All rows, in the order of their ids; ``time``, which is now, is left out."""
-    found = [
+    rows = [
         row for data in files.values() for row in pq.read_table(pa.BufferReader(data)).to_pylist()
     ]
     return sorted(
-        ({name: value for name, value in row.items() if name != "time"} for row in found),
+        ({name: value for name, value in row.items() if name != "time"} for row in rows),
         key=lambda row: int(row["id"][3:]),
     )
 
 
-def understood(asked: bytes, first: int = 0) -> list[dict[str, Any]]:
+def understood(request: bytes, first: int = 0) -> list[dict[str, Any]]:
     """The same rows as the service reads them when they come."""
     expected = []
     for number, (*inputs, event_time) in enumerate(
-        RowReader(FEATURES, "time_hour").read(asked), first
+        RowReader(FEATURES, "time_hour").read(request), first
     ):
-        said = {
+        answer = {
             "id": f"id-{number}",
             "score": number / 7,
             "decision": number % 2 == 0,
@@ -92,7 +92,7 @@ def understood(asked: bytes, first: int = 0) -> list[dict[str, Any]]:
             "sample_rate": 0.25,
             "role": "champion",
         }
-        expected.append(said | {"event_time": event_time} | dict(zip(NAMES, inputs, strict=True)))
+        expected.append(answer | {"event_time": event_time} | dict(zip(NAMES, inputs, strict=True)))
     return expected
 
 
@@ -185,8 +185,8 @@ def test_both_ways_of_reading_give_the_same(rows: list[dict[str, Any]]) -> None:
     fast = b"".join(line(request(row), 1, number) for number, row in enumerate(rows))
     careful = b"".join(line(with_repeated_key(row), 1, number) for number, row in enumerate(rows))
     assert tables().read_fast(fast) is not None and tables().read_fast(careful) is None
-    (one, torn), (other, more) = tables().read(fast), tables().read(careful)
-    assert one.drop_columns("time").equals(other.drop_columns("time")) and torn == more == 0
+    (table, torn), (other, more) = tables().read(fast), tables().read(careful)
+    assert table.drop_columns("time").equals(other.drop_columns("time")) and torn == more == 0
 
 
 def test_a_line_that_needs_care_among_many_costs_no_row_and_no_order(tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_lines_longer_than_what_is_read_at_a_time_are_whole(tmp_path: Path) -> N
         )
         for start in range(0, 60_000, 20_000)
     ]
-    assert all(len(one) > 2_000_000 for one in lines)
+    assert all(len(text) > 2_000_000 for text in lines)
     converted = convert(segment(tmp_path, *lines))
     assert list(converted.files) == [
         f"predictions/toy/date=2013-06-0{day}/a-000001.parquet" for day in (1, 2, 3)
@@ -312,7 +312,7 @@ def test_a_segment_of_an_older_service_has_a_sample_rate_of_one(tmp_path: Path) 
 
 
 def test_feedback_is_read_in_both_spellings_of_a_label_and_with_any_zone(tmp_path: Path) -> None:
-    given = [
+    entries = [
         {"id": "a", "label": 1, "time": "2013-07-01T01:00:00+02:00"},
         {"id": "b", "label": False, "time": "2013-07-01T00:00:00.1234567"},
         {
@@ -323,16 +323,16 @@ def test_feedback_is_read_in_both_spellings_of_a_label_and_with_any_zone(tmp_pat
         },
     ]
     path = tmp_path / "a.jsonl"
-    body = json.dumps({"feedback": given}, indent=1).encode()
+    body = json.dumps({"feedback": entries}, indent=1).encode()
     path.write_bytes(feedback_header("toy") + b"\n" + line_of(body, b"", 3) + b"null\n")
     converted = convert(path)
-    found = {
+    files = {
         key.split("/")[2]: pq.read_table(pa.BufferReader(data)).to_pylist()
         for key, data in converted.files.items()
     }
     assert (converted.rows, converted.torn) == (3, 1)
-    came = found[f"date={date(2013, 6, 1)}"][0]["received"]
-    assert found == {
+    came = files[f"date={date(2013, 6, 1)}"][0]["received"]
+    assert files == {
         f"date={date(2013, 6, 1)}": [
             {"id": "c", "label": False, "time": datetime(2013, 7, 1, tzinfo=UTC), "received": came}
         ],
@@ -400,11 +400,11 @@ def test_a_large_segment_takes_little_memory_and_gives_it_back_and_no_pandas_is_
         paths.append(
             segment(tmp_path / name, lines, header=msgspec.structs.replace(HEADER, columns=columns))
         )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", MEMORY, *map(str, paths)], capture_output=True, text=True, check=True
     )
-    most, left, pandas = done.stdout.split()
-    assert float(most) < most_megabytes and float(left) < left_megabytes
+    most, rest, pandas = process.stdout.split()
+    assert float(most) < most_megabytes and float(rest) < left_megabytes
     assert pandas == "False"
 
 
@@ -433,8 +433,8 @@ def test_a_segment_of_ever_so_many_days_makes_a_bounded_number_of_files_and_lose
         and others.schema.names
         == pq.read_schema(pa.BufferReader(next(iter(converted.files.values())))).names
     )
-    known = pq.read_table(
+    table = pq.read_table(
         pa.BufferReader(converted.files["predictions/toy/date=2013-06-01/a-000001.parquet"])
     )
-    assert len(known) == 200
+    assert len(table) == 200
     assert convert(tmp_path / "a-000001.jsonl") == converted

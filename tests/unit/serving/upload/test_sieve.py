@@ -12,7 +12,7 @@ import pytest
 
 from serving.log.segments import Column, Header, feedback_header, line_of
 from serving.outside.lake import FolderLake
-from serving.upload.carrier import Carried, carry
+from serving.upload.carrier import Receipt, carry
 from serving.upload.line_halves import halve
 from serving.upload.parquet import convert
 from serving.upload.sieve import Sieve
@@ -60,9 +60,9 @@ def segment(folder: Path, header: bytes, *lines: bytes) -> Path:
 
 def ids(files: dict[str, memoryview]) -> list[str]:
     return [
-        one
+        id_
         for data in files.values()
-        for one in pq.read_table(pa.BufferReader(data))["id"].to_pylist()
+        for id_ in pq.read_table(pa.BufferReader(data))["id"].to_pylist()
     ]
 
 
@@ -80,8 +80,8 @@ def test_one_bad_row_of_a_thousand_that_were_scored_together_is_set_aside_alone(
     assert (converted.rows, converted.torn, converted.aside.rows) == (1005, 1, 1)
     expected = [*range(3), *[number for number in range(1000) if number != 617], *range(3)]
     assert ids(converted.files) == [f"id-{number}" for number in expected]
-    ((reason, kept),) = converted.aside.lines
-    assert reason and b'"id-617"' in kept and b"id-616" not in kept
+    ((reason, line_aside),) = converted.aside.lines
+    assert reason and b'"id-617"' in line_aside and b"id-616" not in line_aside
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_lines_set_aside_lie_beside_the_segment_with_the_reason_and_can_be_read_
     path = segment(
         tmp_path, msgspec.json.encode(BY_COLUMN), column_line(3, texts={"carrier": texts})
     )
-    assert carry(path, FolderLake(tmp_path / "lake"), durable=False) == Carried(2, 1, 1)
+    assert carry(path, FolderLake(tmp_path / "lake"), durable=False) == Receipt(2, 1, 1)
     lines = path.with_suffix(".unreadable").read_bytes().splitlines(keepends=True)
     assert lines[0] == msgspec.json.encode(BY_COLUMN) + b"\n"
     assert json.loads(lines[1])["unreadable"] and b'"id-1"' in lines[2]

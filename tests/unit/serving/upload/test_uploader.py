@@ -17,7 +17,7 @@ from serving.log.prediction_log import PredictionLog
 from serving.log.segments import Header, feedback_header, header_of, line_of
 from serving.outside.lake import BucketLake, FolderLake, Lake, open_lake
 from serving.package.model import load
-from serving.upload.carrier import Carried, carry
+from serving.upload.carrier import Receipt, carry
 from serving.upload.parquet import convert
 from serving.upload.uploader import Uploader
 from tests.fixtures.packages import write_package
@@ -58,23 +58,25 @@ def answer(log: PredictionLog, champion: bytes, rows: list[dict[str, Any]]) -> d
         {"id": secrets.token_hex(8), "score": 0.1 + number, "decision": number > 0}
         for number in range(len(rows))
     ]
-    said = {"predictions": predictions, "model_version": version, "use_case": "toy"}
+    answer_document = {"predictions": predictions, "model_version": version, "use_case": "toy"}
     log.append(
         champion,
         "toy",
-        line_of(json.dumps({"rows": rows}).encode(), json.dumps(said).encode(), len(rows)),
+        line_of(
+            json.dumps({"rows": rows}).encode(), json.dumps(answer_document).encode(), len(rows)
+        ),
         len(rows),
     )
-    return said
+    return answer_document
 
 
 def read(files: dict[str, bytes]) -> dict[str, pa.Table]:
     return {key: pq.read_table(pa.BufferReader(data)) for key, data in files.items()}
 
 
-def wait_for(what: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     end = time.monotonic() + seconds
-    while not what():
+    while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)
 
@@ -82,7 +84,7 @@ def wait_for(what: Callable[[], bool], seconds: float = 30.0) -> None:
 def test_predictions_become_one_file_for_each_day_of_their_events(
     log: PredictionLog, champion: bytes
 ) -> None:
-    said = answer(log, champion, ROWS)["predictions"]
+    predictions = answer(log, champion, ROWS)["predictions"]
     log.close_old(everything=True)
     segment = log.closed[0].path
     tables = read(convert(segment).files)
@@ -98,7 +100,7 @@ def test_predictions_become_one_file_for_each_day_of_their_events(
     assert (second["carrier"], second["distance"], second["wind"]) == ("new", 200.5, -3.5)
     assert second["model_version"] == "3"
     assert [(row["id"], row["score"], row["decision"]) for row in (first, second)] == [
-        tuple(one.values()) for one in said[:2]
+        tuple(prediction.values()) for prediction in predictions[:2]
     ]
 
 
@@ -141,7 +143,7 @@ def test_feedback_goes_to_the_day_of_its_event_and_else_to_the_day_it_came(
     log: PredictionLog,
 ) -> None:
     """Not to the day of its own time: a clock that is wrong could put it where nobody looks."""
-    given = [
+    entries = [
         {
             "id": "a",
             "label": 1,
@@ -151,7 +153,10 @@ def test_feedback_goes_to_the_day_of_its_event_and_else_to_the_day_it_came(
         {"id": "b", "label": False, "time": "2013-07-01T00:00:00Z"},
     ]
     log.append(
-        feedback_header("toy"), "toy", line_of(json.dumps({"feedback": given}).encode(), b"", 2), 2
+        feedback_header("toy"),
+        "toy",
+        line_of(json.dumps({"feedback": entries}).encode(), b"", 2),
+        2,
     )
     log.close_old(everything=True)
     segment = log.closed[0].path
@@ -172,8 +177,8 @@ def test_feedback_goes_to_the_day_of_its_event_and_else_to_the_day_it_came(
 def test_two_champions_never_share_a_segment(
     log: PredictionLog, champion: bytes, tmp_path: Path
 ) -> None:
-    for one in (champion, header(tmp_path / "next", "4"), champion):
-        answer(log, one, ROWS)
+    for segment_header in (champion, header(tmp_path / "next", "4"), champion):
+        answer(log, segment_header, ROWS)
     log.close_old(everything=True)
     assert [segment.rows for segment in log.closed] == [6, 3]
 
@@ -184,7 +189,7 @@ class InThisProcess:
     def __init__(self, lake: Lake) -> None:
         self.lake = lake
 
-    def carry(self, path: Path) -> Carried:
+    def carry(self, path: Path) -> Receipt:
         return carry(path, self.lake, durable=False)
 
     def rest(self, *, now: bool = False) -> None: ...
