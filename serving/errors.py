@@ -1,23 +1,23 @@
-"""The service's own errors. But for ``Refused`` they know nothing of HTTP.
+"""The service's own errors. Only ``Refused`` knows HTTP.
 
 ServingError
 ├── PackageError      a model package is damaged, of another format, or does not answer its own
 │                     smoke rows
 ├── InputError        rows that cannot be scored: names the row and the field
-│   └── MalformedBody a body that is no JSON at all
+│   └── MalformedBody a body that is not JSON
 ├── NotReady          no champion is loaded for a use case
 ├── UnknownUseCase    a use case that this service does not serve
-│   └── UnseenUseCase one that it does not serve yet, since it serves all that there are
-├── Unauthorized      no key, or none that is good now
-├── Forbidden         a key without the scope, or a web page that has no business here
-├── Overloaded        more is being asked than can be answered in time
-├── TooSlow           a request that does not come to its end
-├── KeysError         the file of keys cannot be used; the service does not start
-├── RegistryAway      MLflow cannot be reached or gives no sensible answer
-├── PrefectAway       Prefect cannot be reached or gives no sensible answer
-└── LakeAway          the lake cannot take the prediction log now
+│   └── UnseenUseCase one that it does not serve yet, since it serves all existing ones
+├── Unauthorized      no key, or no valid one
+├── Forbidden         a key without the scope, or a foreign web page
+├── Overloaded        too many requests to answer in time
+├── TooSlow           a request that does not end
+├── KeysError         the file of keys is unusable; the service does not start
+├── RegistryAway      MLflow is unreachable or gives no sensible answer
+├── PrefectAway       Prefect is unreachable or gives no sensible answer
+└── LakeAway          the lake cannot store the prediction log now
 
-Refused               a request whose form says already which status it gets
+Refused               a request whose form alone decides its status
 """
 
 from collections.abc import Mapping
@@ -32,8 +32,8 @@ class PackageError(ServingError):
 
 
 class InputError(ServingError):
-    """A request's rows do not fit the package's schema. ``row`` counts from 0; ``None`` where it is
-    the whole body.
+    """A request's rows do not match the package's schema. ``row`` counts from 0; ``None`` means the
+    whole body.
     """
 
     def __init__(self, message: str, row: int | None = None, field: str | None = None) -> None:
@@ -43,11 +43,11 @@ class InputError(ServingError):
 
 
 class MalformedBody(InputError):
-    """The body is no JSON."""
+    """The body is not JSON."""
 
 
 class NotReady(ServingError):
-    """Ask again later, or train a champion."""
+    """Try again later, or train a champion."""
 
 
 class UnknownUseCase(ServingError):
@@ -55,49 +55,47 @@ class UnknownUseCase(ServingError):
 
 
 class UnseenUseCase(UnknownUseCase):
-    """The service serves every use case that there is, and has seen none of this name so far."""
+    """The service serves every existing use case, and has not seen this name so far."""
 
 
 class Unauthorized(ServingError):
-    """Send a key that is known here and has not expired. The answer asks for ``Bearer``."""
+    """Send a known key that has not expired. The answer asks for ``Bearer``."""
 
 
 class Forbidden(ServingError):
-    """The request is not allowed, whoever sends it again: its key lacks the scope, or it comes from
-    where none may come.
+    """The request is not allowed, and repeating it does not help: its key lacks the scope, or its
+    origin is not allowed.
     """
 
 
 class KeysError(ServingError):
-    """There is no usable key where one is asked for. For the operator: the message names the file,
+    """Keys are required and there is no usable one. For the operator: the message names the file,
     and no caller sees it.
     """
 
 
 class RegistryAway(ServingError):
-    """The registry cannot be asked now; the loaded package stays."""
+    """The registry is unreachable now; the loaded package stays."""
 
 
 class PrefectAway(ServingError):
-    """Prefect cannot be asked now: nothing was started, and no run was answered as far as is
-    known.
-    """
+    """Prefect is unreachable now: nothing was started, and no run was answered as far as known."""
 
 
 class LakeAway(ServingError):
-    """The lake cannot be reached or refuses; the prediction log waits on disk."""
+    """The lake is unreachable or refuses; the prediction log waits on disk."""
 
 
 class Overloaded(ServingError):
-    """Too much at once: ask again later."""
+    """There are too many requests: try again later."""
 
 
 class TooSlow(ServingError):
-    """The caller dawdles over its request."""
+    """The caller sends its request too slowly."""
 
 
 class Refused(Exception):
-    """A request that is refused for its form, before anybody looks at its content."""
+    """A request that is refused for its form, before its content is read."""
 
     def __init__(
         self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None

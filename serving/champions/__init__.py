@@ -1,1 +1,1 @@
-"""Who serves, and how the service follows the crown."""
+"""The versions that serve, and how the service follows the crown."""

@@ -1,8 +1,9 @@
-"""The champion of a use case: who it is, and how the service follows the crown.
+"""The champion of a use case, and how the service follows the crown.
 
-The alias is asked for every few seconds, and at once when MLflow's webhook calls. A new version is
-fetched beside the old one and proven on its smoke rows; then one assignment swaps it, and requests
-in flight finish on the object they hold. Whatever fails, the old one keeps serving."""
+The service looks up the alias every few seconds, and at once when MLflow's webhook calls. It
+fetches a new version beside the old one and proves it on its smoke rows; then one assignment swaps
+them, and requests in flight finish on the old object. After any failure the old version keeps
+serving."""
 
 import asyncio
 import logging
@@ -37,8 +38,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Champion:
-    """A version that is loaded, in its role: the champion serves. Never changed: whoever holds it
-    can finish with it.
+    """A loaded version in its role: the champion serves. It never changes, so a request can finish
+    with it.
     """
 
     version: str
@@ -52,17 +53,15 @@ class Champion:
     log_request: LogRequest
     events: EventWindow
     since: datetime
-    created: str | None = (
-        # when the version was registered, as the registry says; a package says nothing of time
-        None
-    )
+    # the registration time, from the registry; a package has no time
+    created: str | None = None
 
     @classmethod
     def crown(
         cls, use_case: str, version: str, sha256: str, package: Package, role: str = CHAMPION
     ) -> "Champion":
-        """Raises ``PackageError`` where the package is another use case's, or its schema
-        contradicts itself.
+        """Prepare a version to serve. Raises ``PackageError`` if the package is for another use
+        case, or its schema contradicts itself.
         """
         manifest = package.manifest
         if manifest.use_case != use_case:
@@ -101,16 +100,15 @@ class Refusal:
     message: str
 
 
-ROLES = (CHAMPION,)  # each is an alias, and is followed on its own; only the champion answers
+ROLES = (CHAMPION,)  # each is an alias of its own; only the champion answers
 
 
 class ChampionWatch:
-    """Follows the alias of one use case that is named as its ``role``. ``champion`` is the version
-    that has it, and of the role ``champion`` the only thing that a request reads.
+    """Follows the alias ``role`` of one use case. ``champion`` is the version that has it, and in
+    the role ``champion`` the only attribute that a request reads.
 
-    ``on_swap`` is called after each swap, on the thread that swapped. People are told in ``slack``,
-    once for all workers, of a version that is refused, and of a registry that has been away for
-    ``away_seconds``."""
+    ``on_swap`` is called after each swap, on the thread that swapped. ``slack`` reports, once for
+    all workers, a refused version, and a registry that was unreachable for ``away_seconds``."""
 
     def __init__(
         self,
@@ -143,11 +141,11 @@ class ChampionWatch:
 
     @property
     def last_error(self) -> str | None:
-        """Why the alias is not followed now; ``None`` where it is."""
+        """Why the alias is not followed now; ``None`` if it is."""
         return self._trouble.last
 
     def restore(self) -> None:
-        """Serve what was served before the restart, if it is still whole. Asks nobody."""
+        """Serve the version from before the restart, if it is still whole. Makes no request."""
         try:
             cached = self._cache.last_good()
             if cached is not None:
@@ -157,7 +155,7 @@ class ChampionWatch:
             self._trouble.fail("package", f"The last good package cannot be restored: {error}")
 
     def poke(self) -> None:
-        """Let every worker look at the alias now. Where the disk refuses, the poll is enough."""
+        """Let every worker look at the alias now. If the disk refuses, the poll is enough."""
         with suppress(OSError):
             self._cache.request_look()
 
@@ -168,8 +166,8 @@ class ChampionWatch:
         with self._turn:
             try:
                 crowned = self._look()
-                # The alias may move while a package is being fetched: nothing is served that the
-                # registry no longer names.
+                # The alias may move while a package is fetched: only a version that the registry
+                # still names may serve.
                 while crowned is not None and (champion := self._prepare(crowned)) is not None:
                     newest = self._look_again(crowned)
                     if newest == crowned:
@@ -187,8 +185,8 @@ class ChampionWatch:
                 self._note_outage(error)
 
     def wait_seconds(self) -> float:
-        """Until the next look: the poll with jitter, doubled for each failure of the registry in a
-        row.
+        """Seconds until the next look: the poll with jitter, doubled for each failure of the
+        registry in a row.
         """
         longest = max(self._poll_seconds, _LONGEST_WAIT_SECONDS)
         jitter = random.uniform(0.8, 1.2)  # noqa: S311
@@ -219,21 +217,17 @@ class ChampionWatch:
         return crowned
 
     def _look_again(self, crowned: Crowned) -> Crowned | None:
-        """What the registry says now; what it said before, where it is away in this very moment."""
+        """The registry's version now; the previous one if the registry is unreachable."""
         try:
             return self._look()
         except RegistryAway:
             return crowned
 
     def _prepare(self, crowned: Crowned) -> Champion | None:
-        """The champion that ``crowned`` asks for, proven; ``None`` where nothing is to be
-        swapped.
-        """
+        """The proven champion of ``crowned``; ``None`` if there is nothing to swap."""
         now = self.champion
         if now and (now.version, now.sha256) == (crowned.version, crowned.sha256):
-            if (
-                now.created != crowned.created
-            ):  # it was restored from this disk, which does not know
+            if now.created != crowned.created:  # restored from this disk, which has no time
                 self.champion = replace(now, created=crowned.created)
             self._clear_trouble()
         elif (
@@ -255,7 +249,7 @@ class ChampionWatch:
         return Champion.crown(self.use_case, version, sha256, package, self.role)
 
     def _vacate(self) -> None:
-        """Nobody has the role any more. Somebody must answer, so that a champion stays."""
+        """Drop the version of an alias that is gone. A champion stays, since one must answer."""
         if self.champion is not None:
             logger.info("no version serves use_case=%s role=%s", self.use_case, self.role)
         self.champion = None

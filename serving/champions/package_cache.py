@@ -1,13 +1,12 @@
-"""Packages on the service's own disk: fetched whole and verified, or not there at all. Its workers
-have it in common.
+"""Cache packages on the service's disk, fetched whole and verified. All workers share the cache.
 
 <folder>/<version>/       package.json, model.onnx, smoke.json
 <folder>/<version>.lock   held (flock) by the worker that fetches the version; the others wait, and
                           find it on the disk
-<folder>/champion.json    the last version that was served, so that a restart with the registry away
-                          serves it; <role>.json of each other role
+<folder>/champion.json    the last served version, so that a restart without a registry serves it;
+                          <role>.json for each other role
 <folder>/look             touched to make every worker look at the alias now
-<folder>/told/<role>/     one file for each failure that people were told of
+<folder>/told/<role>/     one file for each reported failure
 """
 
 import fcntl
@@ -30,14 +29,14 @@ from serving.package.manifest import MANIFEST, MODEL, SMOKE
 from serving.package.model import Package, load
 
 FILES = (MANIFEST, MODEL, SMOKE)
-_REPORTS = "told"  # the folder of the failures that people were told of, by role
+_REPORTS = "told"  # the folder of the reported failures, by role
 _STALE_SECONDS = 3600.0
 _LONGEST_FETCH_SECONDS = 60.0
 _TURN_SECONDS = 0.02
 
 
 class LastGood(msgspec.Struct, frozen=True):
-    """What was served last; ``previous`` is kept on disk as well, for a rollback without a
+    """The last served version; ``previous`` is also kept on disk, for a rollback without a
     download.
     """
 
@@ -46,13 +45,13 @@ class LastGood(msgspec.Struct, frozen=True):
     previous: str | None = None
 
 
-# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
+# Made at import, by one thread: msgspec crashes if two threads meet a type for the first time
 # (docs/decisions/0012-hot-path.md).
 _LAST_GOOD = msgspec.json.Decoder(LastGood)
 
 
 def _read_record(path: Path) -> LastGood | None:
-    """``None`` where there is no record that can be read."""
+    """The record; ``None`` if there is no readable one."""
     try:
         return _LAST_GOOD.decode(path.read_bytes())
     except (OSError, msgspec.DecodeError):
@@ -60,8 +59,8 @@ def _read_record(path: Path) -> LastGood | None:
 
 
 class PackageCache:
-    """The packages of one use case, as one ``role`` sees them: each role has a record of its own,
-    and what any of them has recorded stays on the disk.
+    """The packages of one use case for one ``role``: each role has its own record, and the packages
+    of all records stay on the disk.
     """
 
     def __init__(self, folder: Path, role: str = CHAMPION) -> None:
@@ -73,8 +72,8 @@ class PackageCache:
     def get(self, crowned: Crowned, registry: Registry) -> Package:
         """The verified package of a version, from disk or from the registry.
 
-        Raises ``PackageError`` for one that must not be served, ``RegistryAway``, or ``OSError``
-        where the disk refuses."""
+        Raises ``PackageError`` for one that must not be served, ``RegistryAway``, or ``OSError`` if
+        the disk refuses."""
         if not crowned.package or not crowned.sha256:
             raise PackageError(
                 f"Version {crowned.version} has no tags laurel.package and "
@@ -89,8 +88,8 @@ class PackageCache:
             return self._fetch(crowned.version, crowned.package, crowned.sha256, registry)
 
     def _load(self, version: str, sha256: str) -> Package | None:
-        """What is on this disk; ``None`` where it is not there, or damaged, or registered anew
-        under the same number.
+        """The package on this disk; ``None`` if it is absent, damaged, or registered again with the
+        same number.
         """
         target = self.folder / version
         try:
@@ -114,7 +113,7 @@ class PackageCache:
 
     @contextmanager
     def _turn(self, version: str) -> Iterator[None]:
-        """Fetch a version alone. A worker that takes too long over it is not waited for any more:
+        """Fetch a version alone. After too long a wait for another worker, fetch it as well:
         fetching twice does no harm.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -133,8 +132,8 @@ class PackageCache:
                 path.unlink(missing_ok=True)
 
     def last_good(self) -> tuple[LastGood, Package] | None:
-        """What was served last, verified again; ``None`` where nothing was. Raises ``PackageError``
-        where it is damaged.
+        """The last served version, verified again; ``None`` if there is none. Raises
+        ``PackageError`` if it is damaged.
         """
         try:
             last = _LAST_GOOD.decode(self._record.read_bytes())
@@ -145,9 +144,9 @@ class PackageCache:
         return last, load(self.folder / last.version, last.sha256)
 
     def keep(self, version: str, sha256: str) -> None:
-        """Record what the role has now, and delete all but what the roles have and had before.
+        """Record the role's version; delete all packages but each role's current and previous one.
 
-        Raises ``OSError``, also where another role's swap has deleted the package meanwhile."""
+        Raises ``OSError``, also if another role's swap has deleted the package meanwhile."""
         with self._alone():
             if not (self.folder / version).is_dir():
                 raise FileNotFoundError(f"its package in {self.folder} was deleted meanwhile")
@@ -161,12 +160,12 @@ class PackageCache:
             self._delete_others()
 
     def forget(self) -> None:
-        """No version has the role any more. Its packages go with the next swap of any role."""
+        """Remove the role's record. The next swap of any role deletes its packages."""
         self._record.unlink(missing_ok=True)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """What roles and workers keep is read and deleted by one at a time."""
+        """Lock the packages of all roles and workers."""
         handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -175,13 +174,13 @@ class PackageCache:
             os.close(handle)
 
     def _delete_others(self) -> None:
-        """Delete the packages that no role has or had before."""
+        """Delete the packages that are no role's current or previous one."""
         records = map(_read_record, self.folder.glob(f"*{RECORD_SUFFIX}"))
         versions = {name for last in records if last for name in (last.version, last.previous)}
         for folder in self.folder.iterdir():
             if not folder.is_dir() or folder.name in versions | {_REPORTS}:
                 continue
-            # Another worker may be downloading: its folder is left alone until it is old.
+            # Another worker may be downloading: its folder is kept until it is old.
             fresh = (
                 folder.name.endswith(".partial")
                 and time.time() - folder.stat().st_mtime < _STALE_SECONDS
@@ -194,22 +193,19 @@ class PackageCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._look.touch()
         now = time.time_ns()
-        os.utime(
-            self._look, ns=(now, now)
-        )  # the kernel's own stamps are milliseconds apart: a second request would not be seen
+        # the kernel's own stamps are milliseconds apart: they would hide a second request
+        os.utime(self._look, ns=(now, now))
 
     def look_requested_at(self) -> int:
-        """When somebody asked last (ns), 0 where nobody did: another answer than before means
-        now.
-        """
+        """The time of the last request (ns), 0 without one: a changed time means look now."""
         try:
             return self._look.stat().st_mtime_ns
         except OSError:
             return 0
 
     def claim_report(self, failure: str) -> bool:
-        """Whether no worker has told people of ``failure`` yet; whoever asks first is the one to
-        tell. Raises ``OSError``.
+        """Whether this worker is the first to claim the report of ``failure``, and must send it.
+        Raises ``OSError``.
         """
         self._reports.mkdir(parents=True, exist_ok=True)
         try:
@@ -225,5 +221,5 @@ class PackageCache:
         return True
 
     def forget_reports(self) -> None:
-        """All is well: the same failure would be news again."""
+        """Forget reported failures: after a success the same failure is news again."""
         shutil.rmtree(self._reports, ignore_errors=True)

@@ -1,5 +1,5 @@
-"""What keeps a use case from following the crown: shown, counted, logged once in a row, and told to
-people once for all workers.
+"""Report what keeps a use case from following the crown: shown, counted, logged once in a row, and
+sent to Slack once for all workers.
 """
 
 import logging
@@ -13,8 +13,8 @@ logger = logging.getLogger(__name__)
 
 
 class Trouble:
-    """Of one use case, as this worker has it. ``last`` is what is wrong now, ``None`` where all is
-    well.
+    """The trouble of one use case in this worker. ``last`` is the current message, ``None`` if all
+    is well.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Trouble:
         self._reports: set[str] = set()
 
     def say(self, message: str) -> None:
-        """Show what is no failure of the service's, such as an alias that nobody has given."""
+        """Show a message that is not a failure of the service, such as a missing alias."""
         self.last = message
         if message != self._logged:  # not at every poll
             self._logged = message
@@ -41,7 +41,7 @@ class Trouble:
         self.say(message)
 
     def tell(self, failure: str, headline: str, fallback: str) -> None:
-        """Tell Slack what is wrong, where no worker has done it: again only after all was well."""
+        """Tell Slack what is wrong if no worker has: again only after all was well."""
         if self._slack is None or failure in self._reports:
             return
         self._reports.add(failure)
@@ -50,7 +50,7 @@ class Trouble:
                 self._slack.tell(f":warning: {self._use_case}: {headline}\n{self.last}\n{fallback}")
 
     def end(self) -> None:
-        """All is well."""
+        """Clear the trouble: all is well."""
         self.last = self._logged = None
         self._reports.clear()
         self._cache.forget_reports()

@@ -1,9 +1,9 @@
-"""Which use cases a service serves: those that ``LAUREL_SERVING_USE_CASES`` names, and with ``*``,
-its default, all that there are.
+"""List the use cases that a service serves: those that ``LAUREL_SERVING_USE_CASES`` names, and with
+``*``, its default, all existing ones.
 
-All are the files in ``usecases/``, here and on ``PYTHONPATH``, the models of Laurel's in the
-registry, and those whose last good package is on this disk. Names are all that is read of a file:
-importing it would bring the training libraries. An image has no files, and asks the registry."""
+Existing use cases are the files in ``usecases/``, here and on ``PYTHONPATH``, Laurel's models in
+the registry, and those whose last good package is on this disk. Only the name of a file is used: an
+import would load the training libraries. An image has no files, and asks the registry."""
 
 import difflib
 import logging
@@ -19,9 +19,11 @@ from serving.errors import RegistryAway
 from serving.outside.registry import Registry
 
 ALL = "*"
-RECORD_SUFFIX = ".json"  # in a use case's folder of the service's disk, by role: what it had last
+RECORD_SUFFIX = (
+    ".json"  # in a use case's folder of the service's disk: the last version of each role
+)
 _RECORD = f"{CHAMPION}{RECORD_SUFFIX}"
-MOST = 100  # each is asked for in the registry every few seconds, and is a series of each metric
+MOST = 100  # each is looked up in the registry every few seconds, and is a series of each metric
 _RESERVED = ("log", "workers")  # folders beside those of the use cases
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _USE_CASE = re.compile(rb"^USE_CASE\b", re.MULTILINE)
@@ -31,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 def named_by(settings: Settings) -> list[str]:
     """The use cases that the settings name, in their order, without ``*``. Raises ``ValueError``
-    for a name that cannot be.
+    for an impossible name.
     """
     names = _names_in(settings)
     if not names or not all(name == ALL or is_name(name) for name in names):
@@ -43,7 +45,7 @@ def named_by(settings: Settings) -> list[str]:
 
 
 def serves_all(settings: Settings) -> bool:
-    """Whether use cases that the settings do not name are served as well."""
+    """Whether the service also serves use cases that the settings do not name."""
     return ALL in _names_in(settings)
 
 
@@ -56,7 +58,7 @@ def is_name(name: str) -> bool:
 
 
 def files_of(settings: Settings) -> set[str]:
-    """Names of the use cases that have a file here; none in an image, which holds no use cases."""
+    """Names of the use cases that have a file here; none in an image, which has no use cases."""
     folders = [
         settings.home,
         *(Path(folder) for folder in settings.pythonpath.split(os.pathsep) if folder),
@@ -83,8 +85,8 @@ def _defines(file: Path) -> bool:
 
 
 def cached_in(state: Path) -> set[str]:
-    """Use cases whose last good package is on this disk: they serve at once, also while the
-    registry is away.
+    """Use cases whose last good package is on this disk: they serve at once, even without the
+    registry.
     """
     return {
         path.parent.name
@@ -94,10 +96,10 @@ def cached_in(state: Path) -> set[str]:
 
 
 def refuse_misspelled(settings: Settings, registry: Registry) -> None:
-    """Refuse a name that nobody knows, with the nearest that somebody does. Raises ``ValueError``.
+    """Refuse an unknown name, and suggest the nearest known one. Raises ``ValueError``.
 
-    A name that is like no other may be of a model that is still to be trained: it is said in the
-    log. An image has no files to know the names from, and takes all."""
+    A name that resembles no other may belong to an untrained model: it is only logged. An image has
+    no files to know the names from, and accepts all names."""
     files = files_of(settings)
     known_names = files | cached_in(settings.state)
     unknown_names = [name for name in named_by(settings) if name not in known_names]
@@ -125,8 +127,8 @@ def refuse_misspelled(settings: Settings, registry: Registry) -> None:
 
 
 def all_of(settings: Settings, models: Iterable[str] = ()) -> list[str]:
-    """Every use case that is served: those named first, then all others by name, ``MOST``
-    together.
+    """Every served use case: those in the settings first, then all others by name, at most
+    ``MOST``.
     """
     others = sorted(
         name for name in {*files_of(settings), *cached_in(settings.state), *models} if is_name(name)
@@ -139,7 +141,7 @@ def all_of(settings: Settings, models: Iterable[str] = ()) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _log_cut(count: int) -> None:
-    """Once for each ``count``: it is counted at every poll."""
+    """Log once for each ``count``, since every poll counts."""
     logger.error(
         "%d of %d use cases are served; name those to serve in LAUREL_SERVING_USE_CASES",
         MOST,

@@ -1,1 +1,1 @@
-"""Rows in every form that a body can have, checked by one schema."""
+"""Rows in every form of body, checked by one schema."""

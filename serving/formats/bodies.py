@@ -1,6 +1,4 @@
-"""Rows of a body in every form that they come in, by its media type. The schema, the checks and the
-refusals are the same for all.
-"""
+"""Read the rows of a body by its media type. Schema, checks and refusals are the same for all."""
 
 import re
 from collections.abc import Iterator
@@ -21,8 +19,8 @@ _ROW_BYTES = (20, 5000)
 
 
 def read_rows(reader: RowReader, content_type: str, body: bytes, max_rows: int) -> CheckedRows:
-    """Rows of a body. Raises ``Refused`` for a type that is not read here, ``InputError`` naming
-    row and field.
+    """Rows of a body. Raises ``Refused`` for an unsupported type, ``InputError`` naming row and
+    field.
     """
     if content_type == JSON:
         return read_json(reader, body, max_rows)
@@ -41,7 +39,7 @@ def read_rows(reader: RowReader, content_type: str, body: bytes, max_rows: int) 
 def read_pieces(
     reader: RowReader, content_type: str, body: bytes, max_rows: int, size: int | None
 ) -> Iterator[CheckedRows]:
-    """The same rows, about ``size`` at a time where the form can be read so; ``None``: all at once.
+    """The same rows, about ``size`` at a time if the form allows it; ``None``: all at once.
 
     Raises as ``read_rows`` does, perhaps after some pieces.
     """
@@ -72,16 +70,14 @@ def _row_bytes(body: bytes) -> int:
 
 
 def read_json(reader: RowReader, body: bytes, max_rows: int) -> CheckedRows:
-    """Rows of either JSON form. Raises ``InputError`` naming row and field, ``MalformedBody`` where
-    the body is no JSON.
+    """Rows of either JSON form. Raises ``InputError`` naming row and field, ``MalformedBody`` if
+    the body is not JSON.
     """
     refuse_flood(body, max_rows)
     try:
         rows = reader.read(body)
     except InputError as error:
-        if (
-            error.field == "columns" and error.row is None
-        ):  # no field of the row form: it is the other
+        if error.field == "columns" and error.row is None:  # the column form
             return columns_of(reader).read(body, max_rows)
         raise
     check_count(len(rows), max_rows)

@@ -1,8 +1,8 @@
-"""Rows that come column by column: JSON's column form, CSV, Arrow, tensors. Checked by the same
-types as ``serving/formats/rows.py``.
+"""Read rows that come column by column: JSON's column form, CSV, Arrow, tensors. The types of
+``serving/formats/rows.py`` check them.
 
-Whatever brings columns hands them over here and gets what the row form gives: tuples to score, and
-the rows as native JSON for the prediction log."""
+Each of these forms passes its columns to this module and gets the result of the row form: tuples to
+score, and the rows as native JSON for the prediction log."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,14 +47,14 @@ class _Request(msgspec.Struct, forbid_unknown_fields=True):
     columns: _Parts
 
 
-# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
+# Made at import, by one thread: msgspec crashes if two threads meet a type for the first time
 # (docs/decisions/0012-hot-path.md).
 _REQUEST = msgspec.json.Decoder(_Request)
 
 
 class ColumnReader:
-    """Reads columns of one schema. ``kinds`` and ``nullable`` say of each feature what it is, and
-    whether it may be null.
+    """Reads columns of one schema. ``kinds`` has the kind of each feature, and ``nullable`` whether
+    it may be null.
     """
 
     def __init__(self, reader: RowReader) -> None:
@@ -94,7 +94,7 @@ class ColumnReader:
     def read(self, body: bytes, max_rows: int) -> CheckedRows:
         """Rows of ``{"columns": {"distance": [...], ...}}``, all of the same length.
 
-        Raises ``InputError`` naming row and field, ``MalformedBody`` where the body is no JSON.
+        Raises ``InputError`` naming row and field, ``MalformedBody`` if the body is not JSON.
         """
         if len(body) > FLOOD_BYTES:
             self.refuse_flood(body, "columns", max_rows)
@@ -122,7 +122,7 @@ class ColumnReader:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
             missing, lengths = [""], set()
         if missing or len(lengths) != 1:
-            yield self.read(body, max_rows)  # which says what is wrong
+            yield self.read(body, max_rows)  # which explains the error
             return
         (count,) = lengths
         check_count(count, max_rows)
@@ -135,7 +135,7 @@ class ColumnReader:
             )
 
     def _column(self, name: str, values: msgspec.Raw) -> Any:
-        """Raises ``KeyError`` for no field, ``msgspec.DecodeError``."""
+        """Raises ``KeyError`` for an unknown field, ``msgspec.DecodeError``."""
         decoded = self._lists[name].decode(values)
         return np.array(decoded, dtype=np.float64) if name in self._packed else decoded
 
@@ -143,15 +143,13 @@ class ColumnReader:
         return list_numbers(values, self.nullable[name]) if name in self._packed else values
 
     def _transpose_lists(self, columns: Mapping[str, list[Any]]) -> CheckedRows:
-        """Columns that were checked already, all of the same length."""
+        """Rows of checked columns, all of the same length."""
         count = len(next(iter(columns.values())))
         filled = [columns.get(name) or [None] * count for name in [*self.names, self.event_time]]
         return self.wrap_rows(list(zip(*filled, strict=True)))
 
     def convert(self, columns: Columns, max_rows: int, *, text: bool = False) -> CheckedRows:
-        """The same of Python values; with ``text`` numbers may be written as text. Raises
-        ``InputError``.
-        """
+        """Rows of Python values; with ``text``, numbers may be text. Raises ``InputError``."""
         request = {"columns": columns}
         try:
             return self._transpose(
@@ -180,17 +178,17 @@ class ColumnReader:
         return self.wrap_rows(list(zip(*filled, strict=True)))
 
     def wrap_rows(self, rows: list[tuple[Any, ...]], ignored: Sequence[str] = ()) -> CheckedRows:
-        """Rows that were checked already, as ``RowReader.read`` gives them."""
+        """Wrap checked rows, as ``RowReader.read`` returns them."""
         return CheckedRows(
             rows, lambda: msgspec.json.encode({"rows": list(starmap(self._row, rows))}), ignored
         )
 
     def refuse_flood(self, body: bytes, key: str, max_rows: int) -> None:
-        """Two bytes of JSON become a number of 32: columns of a large body that are far too long
-        are found before they are decoded.
+        """Find columns of a large body that are far too long before they are decoded: two bytes of
+        JSON become a number of 32.
 
-        Raises ``InputError``; what is wrong otherwise is said better by the decoder that knows the
-        schema."""
+        Raises ``InputError``; the decoder that knows the schema explains all other errors better.
+        """
         try:
             columns = msgspec.json.decode(msgspec.json.decode(body, type=_Parts)[key], type=_Parts)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
@@ -201,12 +199,12 @@ class ColumnReader:
 
 @lru_cache(maxsize=32)
 def columns_of(reader: RowReader) -> ColumnReader:
-    """The column reader of the same schema; made at its first use."""
+    """The column reader of the same schema, made at its first use."""
     return ColumnReader(reader)
 
 
 def list_numbers(array: np.ndarray, nullable: bool) -> list[Any]:
-    """The values of an array, in which NaN says null."""
+    """The values of an array, in which NaN means null."""
     values = array.tolist()
     return (
         nulls_of(values, nullable) if array.dtype.kind == "f" and np.isnan(array).any() else values
@@ -214,8 +212,8 @@ def list_numbers(array: np.ndarray, nullable: bool) -> list[Any]:
 
 
 def nulls_of(values: list[Any], nullable: bool) -> list[Any]:
-    """NaN is how arrays of numbers say null: it becomes one where the schema has any, and is
-    refused elsewhere.
+    """Replace NaN, the null of arrays of numbers, by null if the field may be null; otherwise the
+    schema refuses it.
     """
     return [None if value != value else value for value in values] if nullable else values
 
@@ -223,7 +221,7 @@ def nulls_of(values: list[Any], nullable: bool) -> list[Any]:
 def _explain(
     error: msgspec.ValidationError, request: Callable[[], Any], event_time: str
 ) -> InputError:
-    """The refusal in words for the caller; ``request`` gives what came, to tell the value."""
+    """The refusal in words for the caller; ``request`` returns the request, to quote the value."""
     message = str(error)
     place = _WHERE.match(message) if len(message) <= LONGEST_MESSAGE else None
     if place is None:
@@ -257,5 +255,5 @@ def _explain(
         IndexError,
         TypeError,
     ):
-        got = None  # no JSON further on, or the same name once more
+        got = None  # invalid JSON further on, or a repeated name
     return wrong_value(problem, row, field, {event_time: LOCAL_TIME}, got)

@@ -1,5 +1,5 @@
-"""Rows as CSV: a header line with the fields' names, then a line for each row, in UTF-8. An empty
-value is null.
+"""Read rows of CSV: a header line with the fields' names, then a line for each row, in UTF-8. An
+empty value is null.
 """
 
 import codecs
@@ -21,8 +21,8 @@ Table = dict[str, list[str | None]]
 
 
 def read_csv(reader: ColumnReader, body: bytes, max_rows: int) -> CheckedRows:
-    """Rows whose columns are fields, the event time among them if it is known. Raises
-    ``InputError`` naming row and field.
+    """Rows whose columns are fields, with the event time if it is known. Raises ``InputError``
+    naming row and field.
     """
     (piece,) = read_csv_pieces(reader, body, max_rows, max_rows)
     return piece
@@ -47,7 +47,7 @@ def convert_text(reader: ColumnReader, columns: Columns, max_rows: int) -> Check
     try:
         return reader.convert(columns, max_rows, text=True)
     except InputError:
-        # Either it is wrong, or it is a number as JSON does not write it: +1, .5, NaN.
+        # Either a value is wrong, or a number has a form that JSON lacks: +1, .5, NaN.
         parsed = {
             name: nulls_of(list(map(kind.parse, columns[name])), reader.nullable[name])
             for name, kind in reader.kinds.items()
@@ -62,8 +62,8 @@ def read_tables(
     """The columns by name, as text, ``size`` rows at a time; empty values and ``nulls`` are
     ``None``. Empty lines are left out.
 
-    Raises ``InputError`` for no row or too many, for a row of another length than the header, for a
-    name that comes twice, and for a first line of values."""
+    Raises ``InputError`` for no rows or too many, a row whose length differs from the header's, a
+    repeated name, and a first line of values."""
     try:
         lines = _lines(body)
         names = next(lines, [])
@@ -118,7 +118,7 @@ def _check_names(reader: ColumnReader, names: list[str]) -> None:
 
 
 def _looks_like_values(reader: ColumnReader, names: list[str]) -> bool:
-    """Whether a first line is no header: it has no field's name, and a number."""
+    """Whether the first line is a row of values: it has a number, and no field's name."""
     field_names = {*reader.names, reader.event_time}
     return field_names.isdisjoint(names) and any(
         isinstance(parse_number(name), float) for name in names
@@ -126,9 +126,9 @@ def _looks_like_values(reader: ColumnReader, names: list[str]) -> bool:
 
 
 def _lines(body: bytes) -> Iterator[list[str]]:
-    """The values of each line that is not empty; the body becomes text block by block.
+    """The values of each non-empty line; the body is decoded block by block.
 
-    Raises ``InputError`` for a first line that is far too long, ``UnicodeDecodeError``,
+    Raises ``InputError`` for a far too long first line, ``UnicodeDecodeError``,
     ``csv.Error``."""
     if body.count(b",", 0, body.find(b"\n") if b"\n" in body else len(body)) >= _MOST_NAMES:
         raise InputError(f"The header has too many names; at most {_MOST_NAMES} are allowed.")
@@ -136,7 +136,7 @@ def _lines(body: bytes) -> Iterator[list[str]]:
         text = io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline="")
         yield from (line for line in csv.reader(text, strict=True) if line)
         return
-    # Nothing is quoted: what csv would do, in a third of its time.
+    # Nothing is quoted: the same as csv, in a third of its time.
     at, most = len(codecs.BOM_UTF8) if body.startswith(codecs.BOM_UTF8) else 0, -1
     while at < len(body):
         end = body.find(b"\n", at + _BLOCK_BYTES)
@@ -144,15 +144,14 @@ def _lines(body: bytes) -> Iterator[list[str]]:
         for line in block.replace("\r\n", "\n").removesuffix("\r").split("\n"):
             if line:
                 values = line.split(",", most)
-                most = (
-                    len(values) if most < 0 else most
-                )  # no more values are made of a line than one over the header
+                # A line is split into at most one value more than the header has.
+                most = len(values) if most < 0 else most
                 yield values
         at = end + 1 if end >= 0 else len(body)
 
 
 def _bad_byte(body: bytes) -> int:
-    """Where a body stops being UTF-8."""
+    """The position at which a body stops being UTF-8."""
     try:
         return len(body.decode())
     except UnicodeDecodeError as error:

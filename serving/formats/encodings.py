@@ -1,8 +1,8 @@
-"""Compressed bodies and answers, and bodies in other alphabets than UTF-8: ``Content-Encoding``,
+"""Handle compressed bodies and answers, and the character set of bodies: ``Content-Encoding``,
 ``Accept-Encoding``, ``charset``.
 
 A small compressed body can become a large one, so it is unpacked in steps, and each step is counted
-before the next is made."""
+before the next."""
 
 import asyncio
 import zlib
@@ -14,18 +14,18 @@ from serving.errors import Refused
 
 STEP_BYTES = 256 * 1024
 SMALLEST_ANSWER_BYTES = 1024
-_LOOP_BYTES = 64 * 1024  # what takes more than a millisecond is compressed on a thread
+_LOOP_BYTES = (
+    64 * 1024
+)  # a larger answer takes more than a millisecond, and is compressed on a thread
 _GZIP = frozenset(("gzip", "x-gzip"))
 _UTF8 = frozenset(("utf-8", "utf8", "us-ascii", "ascii"))
-_WINDOW = 31  # zlib's way to say: gzip, not zlib
+_WINDOW = 31  # zlib's code for gzip
 
 Headers = Iterable[tuple[bytes, bytes]]
 
 
 def check_charset(content_type: str) -> None:
-    """Raises ``Refused`` where a body says that it is not UTF-8: read as if it were, names would be
-    other names.
-    """
+    """Raises ``Refused`` if a body is not UTF-8: read as UTF-8, its names would change."""
     for parameter in content_type.split(";")[1:]:
         name, _, value = (part.strip().lower() for part in parameter.partition("="))
         if name == "charset" and value.strip('"') not in _UTF8:
@@ -50,14 +50,14 @@ def is_compressed(content_encoding: str) -> bool:
 
 
 class Gunzip:
-    """Unpacks one body that comes in pieces."""
+    """Unpacks one body that arrives in pieces."""
 
     def __init__(self) -> None:
         self._stream = zlib.decompressobj(_WINDOW)
 
     def unpack(self, piece: bytes) -> Iterator[bytes]:
-        """What ``piece`` holds, in steps of at most ``STEP_BYTES``. Raises ``Refused`` for what is
-        no gzip.
+        """The content of ``piece``, in steps of at most ``STEP_BYTES``. Raises ``Refused`` if it is
+        not gzip.
         """
         try:
             while piece and not self._stream.eof:
@@ -70,7 +70,7 @@ class Gunzip:
             raise _broken("continues after the end of the gzip stream")
 
     def finish(self) -> None:
-        """Raises ``Refused`` for a stream without its end."""
+        """Raises ``Refused`` for an incomplete stream."""
         if not self._stream.eof:
             raise _broken("ends before the gzip stream does")
 
@@ -84,7 +84,7 @@ def _broken(problem: str) -> Refused:
 
 
 def accepts_gzip(headers: Headers) -> bool:
-    """Whether a caller asks for gzip and likes nothing better (RFC 9110, 12.5.3)."""
+    """Whether a caller accepts gzip and prefers nothing else (RFC 9110, 12.5.3)."""
     accepted = (
         b",".join(value for name, value in headers if name == b"accept-encoding")
         .decode("latin-1")
@@ -103,9 +103,7 @@ def accepts_gzip(headers: Headers) -> bool:
 
 
 class GzipAnswers:
-    """ASGI middleware: an answer that is worth it goes out as gzip where the caller asks for
-    that.
-    """
+    """ASGI middleware that compresses a large answer if the caller accepts gzip."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

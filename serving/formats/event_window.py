@@ -1,8 +1,7 @@
-"""When the events of a use case may be: the time that a caller states decides the folders of the
-lake, so it is bounded.
+"""Bound the event times of a use case: the time that a caller states decides the lake's folders.
 
-The package's manifest states a window around now (``EventTimePolicy`` of the use case). Whatever it
-states, one request has events of at most ``MOST_DAYS`` days: each day costs a file of the lake for
+The package's manifest states a window around now (``EventTimePolicy`` of the use case). In any
+case, one request has events on at most ``MOST_DAYS`` days: each day costs a file of the lake for
 each segment of the prediction log."""
 
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ _ZONE = timedelta(hours=14)  # event times are local times, and now is UTC
 
 
 class EventWindow:
-    """The window of one use case. ``field`` is its event time; ``None`` days: no bound on that
+    """The window of one use case. ``field`` is its event time; ``None`` days: unbounded on that
     side.
     """
 
@@ -35,10 +34,10 @@ class EventWindow:
         self._earliest, self._latest, self._valid_until = datetime.max, datetime.min, 0.0
 
     def check_rows(self, rows: Sequence[tuple[Any, ...]], days: set[date] | None = None) -> None:
-        """Rows as ``RowReader`` gives them, the event time last. Raises ``InputError`` naming the
-        row.
+        """Check rows of ``RowReader``, which have the event time last. Raises ``InputError`` naming
+        the row.
 
-        ``days`` are those of the request's rows before these ones; those of these are added.
+        ``days`` are the days of the request's earlier rows; the days of these rows are added.
         """
         if len(rows) == 1 and days is None:  # the hot path
             time = rows[0][-1]
@@ -51,7 +50,7 @@ class EventWindow:
         self.check([row[-1] for row in rows], self._field, self._past_days, days)
 
     def check_feedback(self, times: Sequence[datetime | None]) -> None:
-        """Event times of labels, which may be ``LABEL_DAYS`` older than those of predictions.
+        """Check event times of labels, which may be ``LABEL_DAYS`` older than those of predictions.
         Raises ``InputError`` naming the row.
         """
         self.check(
@@ -100,7 +99,7 @@ def _around_now(past_days: float | None, future_days: float | None) -> tuple[dat
 
 
 def _moved(now: datetime, distance: timedelta) -> datetime:
-    """Within the calendar."""
+    """``now`` moved by ``distance``, within the calendar."""
     try:
         return now + distance
     except OverflowError:

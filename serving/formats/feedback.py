@@ -1,4 +1,4 @@
-"""Feedback as callers send it: what became of the rows that were predicted."""
+"""Read feedback of callers: the labels of the predicted rows."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -18,22 +18,21 @@ _EXPECTED = {
 
 
 class Feedback(msgspec.Struct, forbid_unknown_fields=True):
-    """The label of one prediction. ``event_time`` (local) is that of the predicted row, ``time``
+    """The label of one prediction. ``event_time`` (local) is that of the predicted row, ``time`` is
     when the label was known.
     """
 
     id: Annotated[str, Meta(min_length=1, max_length=128)]
-    label: (
-        bool | Annotated[float, Meta(ge=0, le=1)]
-    )  # 1.0 is how a column of numbers with gaps writes a label
+    # a column of numbers with gaps writes a label as 1.0
+    label: bool | Annotated[float, Meta(ge=0, le=1)]
     event_time: Annotated[datetime, Meta(tz=False)] | None = None
     time: datetime | None = None
 
     def known_at(self, received: datetime) -> datetime:
-        """``time`` in UTC (UTC is meant where it names no zone), or when the feedback came.
+        """``time`` in UTC (a time without a zone is UTC), or at the latest ``received``.
 
-        What came is known: a clock that is ahead must not make a label last, and win over every
-        correction, until that day."""
+        A label that was received is known: a clock that is ahead must not make it win over every
+        correction until that day."""
         if self.time is None:
             return received
         label_time = (
@@ -46,15 +45,14 @@ class _Request(msgspec.Struct, forbid_unknown_fields=True):
     feedback: Annotated[list[Feedback], Meta(min_length=1)]
 
 
-_ANY = datetime(
-    2000, 1, 1, tzinfo=UTC
-)  # for the check of the calendar, which does not ask when the feedback came
+# for the check of the calendar, which does not depend on when the feedback was received
+_ANY = datetime(2000, 1, 1, tzinfo=UTC)
 _DECODER = msgspec.json.Decoder(_Request)
 
 
 def read_feedback(body: bytes) -> list[Feedback]:
     """Decode ``{"feedback": [...]}``. Raises ``InputError`` naming row and field, ``MalformedBody``
-    for no JSON.
+    if the body is not JSON.
     """
     try:
         entries = _DECODER.decode(body).feedback
@@ -71,9 +69,7 @@ def read_feedback(body: bytes) -> list[Feedback]:
             )
         try:
             entry.known_at(_ANY)
-        except (
-            OverflowError
-        ) as error:  # the first or last day there is, in a zone that pushes it over the edge
+        except OverflowError as error:  # the calendar's first or last day, pushed out by its zone
             raise InputError(
                 f"Row {row}, field 'time': expected {_EXPECTED['time']}, got {entry.time}.",
                 row,

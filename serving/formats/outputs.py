@@ -1,5 +1,5 @@
-"""How the outputs of a package look in each form of an answer, in the prediction log and in the
-lake: prepared once for a champion, so that an answer pays for its values only.
+"""Write the outputs of a package in each form of an answer, in the prediction log and in the lake.
+The form is prepared once for a champion, so that an answer pays for its values only.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -38,8 +38,8 @@ class _Answer(msgspec.Struct):
 
 
 class AnswerForm:
-    """The outputs of one package. ``prediction`` makes what JSON says of a row: of its id and a
-    value for each output, in their order.
+    """The outputs of one package. ``prediction`` makes a row's JSON object, of its id and a value
+    for each output, in their order.
     """
 
     def __init__(self, outputs: Sequence[Output]) -> None:
@@ -50,7 +50,7 @@ class AnswerForm:
         self.tensors["prediction_id"] = "BYTES"
         self.prediction = prediction_type(outputs)
         first = outputs[self.numbers[0]]
-        # One probability, of which a decision is made.
+        # One probability, with a decision made from it.
         decides = any(output.kind == "decision" for output in outputs)
         self.is_chance = decides and (first.low, first.high) == (0, 1)
         self._head = ",".join(["id", *map(_quoted, self.names), "model_version"])
@@ -84,7 +84,7 @@ class AnswerForm:
 
 
 def prediction_type(outputs: Iterable[Any]) -> Any:
-    """What JSON says of a row, for ``outputs`` that have a name and a kind."""
+    """The type of a row in JSON, for ``outputs`` that have a name and a kind."""
     outputs = list(outputs)
     fields = [
         (f"o{place}", OUTPUT_KINDS[output.kind].value) for place, output in enumerate(outputs)

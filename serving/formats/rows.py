@@ -1,9 +1,9 @@
-"""Rows as callers send them: JSON decoded into typed rows, checked in the same pass, refused by row
-and field.
+"""Read rows of callers: JSON decoded into typed rows, checked in the same pass, refused by row and
+field.
 
 The types are made from a package's features, so that msgspec checks presence, type and range in C:
-a row of 27 fields costs about a microsecond. What it says of a wrong one is told again in the
-caller's words, with the value that came."""
+a row of 27 fields costs about a microsecond. Its errors are translated for the caller, with the
+value that was sent."""
 
 import json
 import math
@@ -30,9 +30,8 @@ OBJECT = re.compile(
 )
 EVENT_TIME: Any = Annotated[datetime, Meta(tz=False)] | None
 LONGEST_MESSAGE = 1000
-_TOKENS = re.compile(
-    rb'"(?:[^"\\]++|\\(?:.|\Z))*+(?:"|\Z)|[{\[]', re.DOTALL
-)  # whole texts, and what opens an object or a list
+# whole texts, and the openings of objects and lists
+_TOKENS = re.compile(rb'"(?:[^"\\]++|\\(?:.|\Z))*+(?:"|\Z)|[{\[]', re.DOTALL)
 _QUOTE = ord('"')
 _OPEN_AROUND_ROWS = 8
 _BEFORE_ROWS = re.compile(rb'\s*\{\s*"rows"\s*:\s*\[\s*(?=\{)')
@@ -40,18 +39,15 @@ _BETWEEN_ROWS = re.compile(rb"\}\s*,\s*(?=\{)")
 _AFTER_ROWS = re.compile(rb"(?<=\})\s*\]\s*\}\s*\Z")
 _LONGEST_TAIL = 1000
 _TRIES = 8
-FLOOD_BYTES = (
-    4 * 2**20
-)  # bodies above it are looked at for the number of their rows before they are decoded
+FLOOD_BYTES = 4 * 2**20  # the rows of a larger body are counted before it is decoded
 LOCAL_TIME = "a local date and time without a zone, such as '2013-06-01T15:00:00'"
 
 
 class CheckedRows(msgspec.Struct):
-    """Checked rows as ``RowReader.read`` gives them, and the native JSON that says the same, for
-    the prediction log.
+    """Checked rows of ``RowReader.read``, and the same rows as native JSON for the prediction log.
 
-    ``source`` is the JSON, or makes it when it is first asked for: many rows are logged without it.
-    ``ignored`` are names of columns that are no fields."""
+    ``source`` is the JSON, or makes it at its first use: many rows are logged without it.
+    ``ignored`` are names of columns that are not fields."""
 
     rows: list[tuple[Any, ...]]
     source: bytes | Callable[[], bytes]
@@ -85,7 +81,7 @@ class RowReader:
         """Rows as tuples: the features' values (null: ``None``), and last the event time or
         ``None``.
 
-        Raises ``InputError`` naming row and field, ``MalformedBody`` where the body is no JSON.
+        Raises ``InputError`` naming row and field, ``MalformedBody`` if the body is not JSON.
         """
         try:
             return list(map(msgspec.structs.astuple, self._decoder.decode(body).rows))
@@ -117,7 +113,7 @@ class RowReader:
     def _read_piece(
         self, body: bytes, at: int, size: int, end: int
     ) -> tuple[list[tuple[Any, ...]], int]:
-        """Rows from ``at`` on, and where the next one begins."""
+        """Rows from ``at`` on, and the position of the next one."""
         stop = at + size
         for _ in range(_TRIES):
             cut = _BETWEEN_ROWS.search(body, stop, end) if stop < end else None
@@ -133,14 +129,12 @@ class RowReader:
                     error, b'{"rows":%b}' % part, "rows", {self.event_time: LOCAL_TIME}
                 ) from error
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                stop = (
-                    cut.end()
-                )  # what looked like the end of a row stands in a text, or this is no JSON
+                stop = cut.end()  # the apparent end of a row is in a text, or this is not JSON
         return self.read(b'{"rows":[%b' % body[at:]), end
 
 
 def shift_row(error: InputError, rows: int) -> InputError:
-    """A refusal of a piece of the body, which ``rows`` rows came before."""
+    """The refusal of a piece of the body that follows ``rows`` rows."""
     if error.row is None:
         return error
     message = str(error).replace(f"ow {error.row}", f"ow {error.row + rows}", 1)
@@ -163,8 +157,8 @@ def row_type(
         for i, feature in enumerate(features)
     ]
     fields.append(("event_time", event_time_type, None))
-    # Required fields may follow optional ones, which only keyword fields allow; the order of
-    # astuple stays ours.
+    # Required fields may follow optional ones, which only keyword fields allow; astuple keeps the
+    # order of ``fields``.
     return msgspec.defstruct(
         "Row",
         fields,
@@ -183,7 +177,7 @@ def json_names(features: Sequence[Feature], event_time: str) -> dict[str, str]:
 
 
 def value_type(feature: Feature, dtype: str) -> Any:
-    """What one value of the feature may be."""
+    """The type of one value of the feature."""
     of_kind = KINDS[feature.kind].value_type(feature.low, feature.high, dtype)
     return of_kind | None if feature.nullable else of_kind
 
@@ -191,14 +185,13 @@ def value_type(feature: Feature, dtype: str) -> Any:
 def explain(
     error: msgspec.ValidationError, body: bytes, key: str, expected: Mapping[str, str]
 ) -> InputError:
-    """The same refusal in words for the caller: which row, which field, what was expected and what
-    came.
+    """The same refusal in words for the caller: row, field, expected value and received value.
 
-    ``wanted`` says what a field must be where msgspec's own words are not enough.
+    ``expected`` describes a field's values if msgspec's own words are not enough.
     """
     message = str(error)
     place = _WHERE.match(message) if len(message) <= LONGEST_MESSAGE else None
-    if place is None:  # a field's name that fills the body is not sent back
+    if place is None:  # a field's name that fills the body is not returned
         return InputError(f"{message[:200]}.")
     problem, field = place["problem"], place["field"]
     row = int(place["row"]) if place["row"] is not None else None
@@ -219,8 +212,8 @@ def explain(
 def wrong_value(
     problem: str, row: int | None, field: str | None, expected: Mapping[str, str], got: str | None
 ) -> InputError:
-    """One value is not what it must be. ``what`` are msgspec's words, ``got`` the value where it
-    can be told.
+    """The refusal of one value. ``problem`` is msgspec's message, ``got`` the value if it can be
+    shown.
     """
     problem = (
         f"expected {expected[field]}"
@@ -240,7 +233,7 @@ def wrong_value(
 
 
 def check_count(rows: int, max_rows: int) -> None:
-    """Raises ``InputError`` for no row, and for more than may be asked at a time."""
+    """Raises ``InputError`` for no rows, and for more rows than are allowed at a time."""
     if not rows:
         raise InputError("The body has no rows; at least one is needed.")
     if rows > max_rows:
@@ -248,8 +241,8 @@ def check_count(rows: int, max_rows: int) -> None:
 
 
 def refuse_flood(body: bytes, max_rows: int) -> None:
-    """Three bytes of JSON become a row of hundreds: in a large body, rows that are far too many are
-    found before they are decoded.
+    """Find far too many rows in a large body before they are decoded: three bytes of JSON become a
+    row of hundreds.
 
     Raises ``InputError``.
     """
@@ -264,8 +257,8 @@ def refuse_flood(body: bytes, max_rows: int) -> None:
 
 
 def malformed(error: Exception, body: bytes, key: str) -> InputError:
-    """A body that is no JSON; where it is only so for NaN or Infinity, which some writers emit, the
-    field is named.
+    """The refusal of a body that is not JSON; if NaN or Infinity, which some writers emit, is the
+    only reason, it names the field.
     """
     if len(body) <= FLOOD_BYTES and (b"NaN" in body or b"Infinity" in body):
         try:
@@ -273,7 +266,7 @@ def malformed(error: Exception, body: bytes, key: str) -> InputError:
             for number, row in enumerate(content.get(key, [])):
                 for field, value in row.items():
                     if isinstance(value, float) and not math.isfinite(value):
-                        field.encode()  # half of a surrogate pair is no text: ValueError
+                        field.encode()  # half of a surrogate pair is not text: ValueError
                         return InputError(
                             f"{place_of(number, field)}: expected a finite number or null, "
                             f"got {value}.",
@@ -285,19 +278,19 @@ def malformed(error: Exception, body: bytes, key: str) -> InputError:
                 "missing number."
             )
         except (ValueError, TypeError, AttributeError, RecursionError):
-            pass  # no JSON in any dialect: said below
+            pass  # not JSON in any dialect: refused below
     return MalformedBody(f"The body is not JSON: {error}.")
 
 
 def place_of(row: int | None, field: str | None) -> str:
-    """How a refusal begins."""
+    """The start of a refusal."""
     if row is None:
         return "The body" if field is None else f"Field {field!r}"
     return f"Row {row}" if field is None else f"Row {row}, field {field!r}"
 
 
 def _value(body: bytes, key: str, row: int | None, field: str | None) -> str | None:
-    """What came at that place, shortened; ``None`` where it cannot be told."""
+    """The value at that place, shortened; ``None`` if it cannot be shown."""
     if row is None or field is None:
         return None
     try:
@@ -320,5 +313,5 @@ def shorten(value: Any) -> str:
 
 
 def spans(count: int, size: int) -> list[tuple[int, int]]:
-    """Where pieces of at most ``size`` begin and end."""
+    """Start and end of pieces of at most ``size``."""
     return [(at, min(at + size, count)) for at in range(0, count, size)]

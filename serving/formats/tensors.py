@@ -1,10 +1,9 @@
-"""Requests of the Open Inference Protocol, version 2: JSON, or JSON followed by binary tensors.
+"""Read requests of the Open Inference Protocol, version 2: JSON, or JSON and binary tensors.
 
 A tensor for each feature, of shape [n] or [n, 1]: numbers of any numeric type, categories and the
 event time as BYTES (UTF-8). A tensor of a nullable feature may be left out. Null is JSON's null; in
 binary it is NaN for a number, and an empty text for a category that may be null or for the event
-time. Nothing is allocated by what a body declares: sizes and shapes are compared with what is
-there."""
+time. No memory is allocated for declared sizes: sizes and shapes are compared with the data."""
 
 import re
 import struct
@@ -20,10 +19,8 @@ from serving.formats.columns import ColumnReader, list_numbers
 from serving.formats.rows import CheckedRows, check_count, shift_row, shorten
 from serving.package.kinds import TEXTS
 
-_UNSUPPORTED = {
-    "shared_memory_region",
-    "classification",
-}  # what Triton knows besides, and would be missed without a word
+# Triton supports these: a silent omission would mislead callers.
+_UNSUPPORTED = {"shared_memory_region", "classification"}
 
 _Value = float | int | str | bool | None
 _FLAT: Any = msgspec.json.Decoder(list[_Value])
@@ -33,7 +30,7 @@ LENGTH = struct.Struct("<I")
 
 
 class Tensor(msgspec.Struct):
-    """An input. ``parameters`` has ``binary_data_size``, or else there is ``data``."""
+    """An input. Either ``parameters`` has ``binary_data_size``, or there is ``data``."""
 
     name: str
     shape: list[int]
@@ -43,15 +40,15 @@ class Tensor(msgspec.Struct):
 
 
 class Output(msgspec.Struct):
-    """One that is asked for."""
+    """A requested output."""
 
     name: str
     parameters: dict[str, Any] | None = None
 
 
 class Inference(msgspec.Struct):
-    """A request without its binary tensors. What may be left out may be null: generated clients
-    write it so.
+    """A request without its binary tensors. Optional members may be null: generated clients write
+    them so.
     """
 
     inputs: list[Tensor]
@@ -65,7 +62,7 @@ _INFERENCE = msgspec.json.Decoder(Inference)
 
 def read_inference(head: bytes, outputs: Collection[str]) -> Inference:
     """The JSON part of a request to a model with ``outputs``. Raises ``InputError``,
-    ``MalformedBody`` where it is no JSON.
+    ``MalformedBody`` if it is not JSON.
     """
     try:
         inference = _INFERENCE.decode(head)
@@ -129,7 +126,7 @@ def _values(reader: ColumnReader, name: str, values: Any) -> list[Any]:
 def _columns(
     reader: ColumnReader, inference: Inference, tail: memoryview, max_rows: int
 ) -> dict[str, Any]:
-    """Lists, or arrays of numbers, of the lengths that were declared. Raises ``InputError``."""
+    """Lists, or arrays of numbers, of the declared lengths. Raises ``InputError``."""
     columns: dict[str, Any] = {}
     for tensor in inference.inputs:
         count = _check(reader, tensor, max_rows)
@@ -147,8 +144,8 @@ def _columns(
 
 
 def _check(reader: ColumnReader, tensor: Tensor, max_rows: int) -> int:
-    """The number of rows that the tensor declares. Raises ``InputError`` for a name, shape or type
-    that does not fit.
+    """The number of rows that the tensor declares. Raises ``InputError`` for a wrong name, shape or
+    type.
     """
     name, shape = tensor.name, tensor.shape
     if name not in reader.kinds and name != reader.event_time:
@@ -191,9 +188,7 @@ def _from_json(tensor: Tensor, count: int) -> list[Any]:
     if tensor.data is UNSET:
         raise InputError(f"Tensor {tensor.name!r} has no data.", field=tensor.name)
     raw = bytes(tensor.data)
-    if (
-        tensor.datatype != "BYTES"
-    ):  # numbers hold no commas: no list is made that is longer than it should be
+    if tensor.datatype != "BYTES":  # numbers have no commas, so their count is known beforehand
         _check_length(tensor, raw.count(b",") + 1, count)
     try:
         values = (
@@ -224,7 +219,7 @@ def _from_bytes(reader: ColumnReader, tensor: Tensor, data: memoryview, count: i
 
 
 def _texts(tensor: Tensor, data: bytes, count: int) -> list[str]:
-    """Texts of which each has its length before it, in four bytes."""
+    """Texts, each after its length in four bytes."""
     texts: list[str] = []
     at = 0
     while at < len(data) and len(texts) <= count:

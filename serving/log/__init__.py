@@ -1,1 +1,1 @@
-"""What was answered, on this machine's disk before the answer goes out."""
+"""The prediction log on this machine's disk, written before the answer is sent."""

@@ -1,8 +1,8 @@
-"""Whose segments are whose: each process locks a folder of its own, and takes over those whose
-owner died.
+"""Decide which process owns which segments: each locks its own folder, and takes over the folders
+of dead processes.
 
-<root>/lock              held while folders are made, taken or left, so that nobody takes one
-                         between its making and its locking
+<root>/lock              held while folders are made, taken or left, so that no process takes one
+                         between its creation and its locking
 <root>/<process>/lock    held (flock) as long as the process lives, however it ends
 """
 
@@ -18,8 +18,8 @@ from serving.log.segments import sync_folder
 
 
 class LogFolders:
-    """The folders of this process: ``own``, and those that it took over. Names sort by the start of
-    their process.
+    """The folders of this process: ``own``, and those that it took over. Names sort by the start
+    time of their process.
     """
 
     def __init__(self, root: Path, durable: bool) -> None:
@@ -33,15 +33,15 @@ class LogFolders:
         return self.own in self._locks
 
     def adopt(self) -> list[Path]:
-        """The segments that dead processes left, ours from now on, oldest first. Needs no room.
-        Raises ``OSError``.
+        """Take over the segments of dead processes, oldest first. Needs no disk space. Raises
+        ``OSError``.
         """
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
         all_segments: list[Path] = []
         with self._turn():
             for folder in sorted(self._root.iterdir()):
                 if folder.is_dir() and self._lock(folder):
-                    for draft in folder.glob("*.draft"):  # of a request that was never answered
+                    for draft in folder.glob("*.draft"):  # of an unanswered request
                         draft.unlink()
                     segments = sorted(folder.glob("*.jsonl"))
                     all_segments += segments
@@ -50,7 +50,7 @@ class LogFolders:
         return all_segments
 
     def make(self) -> None:
-        """Make and lock ``own``; may be tried again. Raises ``OSError``."""
+        """Make and lock ``own``; may be repeated. Raises ``OSError``."""
         with self._turn():
             self.own.mkdir(exist_ok=True, mode=0o700)
             self._lock(self.own)
@@ -59,7 +59,7 @@ class LogFolders:
                 sync_folder(folder)
 
     def leave(self) -> None:
-        """Let go of all; those that hold nothing more go."""
+        """Release all folders, and remove the empty ones."""
         if self._locks:
             with self._turn():
                 for folder in list(self._locks):
@@ -72,7 +72,7 @@ class LogFolders:
             yield
 
     def _lock(self, folder: Path) -> bool:
-        """Whether nobody alive had it, and it is ours from now on."""
+        """Lock the folder; ``False`` if a live process has it."""
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

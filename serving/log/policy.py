@@ -1,5 +1,5 @@
-"""What the prediction log may keep of a request, as the use case says: a share of the requests,
-without some of the columns.
+"""Decide what the prediction log keeps of a request, as the use case states: a share of the
+requests, without some of the columns.
 """
 
 import random
@@ -14,18 +14,18 @@ LogRequest = Callable[[bytes], bytes | None]
 
 
 def keep_all(request: bytes) -> bytes:
-    """The rule of use cases that say nothing."""
+    """The default rule of use cases."""
     return request
 
 
 def log_request_of(manifest: Manifest) -> LogRequest:
-    """A function that gives what to log of ``{"rows": [{...}]}``: ``None`` where chance leaves the
-    request out.
+    """A function that returns the part of ``{"rows": [{...}]}`` to log: ``None`` if the request is
+    not in the sample.
 
-    Columns that are left out are not in what it returns, whose rows are those of the request; a
-    value stands as it was sent. ``keep_all`` itself where everything is kept, so that a caller can
-    save the call. Each request is chosen on its own. The request must have been checked. An answer
-    is logged as it is: it must hold no inputs."""
+    It returns the request's rows without the columns to leave out; a value stays as it was sent. It
+    is ``keep_all`` itself if everything is kept, so that a caller can save the call. Each request
+    is sampled independently, and must have been checked. An answer is logged as it is: it must not
+    have inputs."""
     write = _without(manifest) if manifest.log_leave_out else keep_all
     if manifest.log_sample_rate >= 1:
         return write
@@ -33,12 +33,12 @@ def log_request_of(manifest: Manifest) -> LogRequest:
 
 
 def is_chosen(manifest: Manifest) -> bool:
-    """Whether a request is in the sample that is logged: asked once for each."""
+    """Whether a request is in the logged sample: called once for each."""
     return manifest.log_sample_rate >= 1 or random.random() < manifest.log_sample_rate  # noqa: S311 - a sample, no secret
 
 
 def _without(manifest: Manifest) -> Callable[[bytes], bytes]:
-    """Reads the kept columns only, as the bytes that they came as, and writes them again."""
+    """A function that reads only the columns to keep, as their bytes, and writes them again."""
     columns = [
         feature.name for feature in manifest.features if feature.name not in manifest.log_leave_out
     ] + [manifest.event_time]

@@ -1,10 +1,10 @@
-"""The prediction log: what was acknowledged is on this machine before the answer goes out, and in
-the lake soon after.
+"""The prediction log: an acknowledged row is on this machine before the answer is sent, and in the
+lake soon after.
 
     <folder>/<process>/<segment>.jsonl    see serving/log/segments.py and serving/log/folders.py
 
 ``serving/upload/uploader.py`` carries closed segments to the lake, those of dead processes first.
-From ``append`` on the operating system holds the lines, or with durability "fsync" the disk does:
+After ``append`` the operating system has the lines, or with durability "fsync" the disk has them:
 docs/decisions/0010-prediction-log.md."""
 
 import errno
@@ -20,10 +20,10 @@ import msgspec
 from serving.log.folders import LogFolders
 from serving.log.segments import Segment, Unreadable, sync_folder
 
-# A segment is closed at this size, whatever its rows: one of wide rows would take long to convert.
+# A segment is closed at this size, whatever its rows: wide rows would take long to convert.
 SEGMENT_BYTES = 64_000_000
-# A disk that took no new segment is not asked again at once: each try costs what a hundred appends
-# cost.
+# A disk that refused a new segment is not tried again at once: a try costs as much as a hundred
+# appends.
 _RETRY_SECONDS = 0.1
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -41,8 +41,8 @@ class LogState(msgspec.Struct):
 
 
 class PredictionLog:
-    """Appends from any thread; gives closed segments to one uploader. ``blocking``: an append waits
-    for the disk.
+    """Appends from any thread, and passes closed segments to one uploader. ``blocking``: an append
+    waits for the disk.
     """
 
     def __init__(
@@ -69,10 +69,10 @@ class PredictionLog:
         self._refusal: tuple[float, str] = (0.0, "")
 
     def start(self) -> None:
-        """Adopt what dead processes left, its rows counted, and make a folder for this one.
+        """Adopt the segments of dead processes, count their rows, and make a folder for this one.
 
-        Raises ``OSError``, but not for a full disk: rows are dropped then, and the folder is made
-        when there is room."""
+        Raises ``OSError``, but not for a full disk: rows are then dropped, and the folder is made
+        when there is space."""
         try:
             self._adopt()
             self._folders.make()
@@ -88,8 +88,8 @@ class PredictionLog:
         """Keep ``lines`` (one of ``line_of`` or several joined, ``rows`` rows in all) with one
         write.
 
-        ``False`` where they had to be dropped (and are counted), since backlog or disk is full: all
-        of them, never a part."""
+        ``False`` if backlog or disk is full: all of the lines are dropped and counted, never only
+        some."""
         with self._lock:
             segment = self._open.get(header)
             if self._bytes + len(lines) + (0 if segment else len(header) + 1) > self._backlog_bytes:
@@ -118,8 +118,8 @@ class PredictionLog:
         return self._sync(segment, reached, header, rows) if self.blocking else True
 
     def draft(self, header: bytes, use_case: str) -> "Draft":
-        """For one large request, whose lines come piece by piece: nobody waits for its writes, and
-        all of it is kept or nothing.
+        """A draft for one large request, whose lines come piece by piece: no other request waits
+        for its writes, and all of it is kept or nothing.
         """
         with self._lock:
             try:
@@ -130,11 +130,11 @@ class PredictionLog:
                 )
 
     def take_draft(self, segment: Segment, rows: int) -> bool:
-        """Make a draft a closed segment of the log. ``False`` where the backlog is full: the rows
-        are counted as dropped.
+        """Make a draft a closed segment of the log. ``False`` if the backlog is full: the rows are
+        counted as dropped.
 
-        Raises ``OSError``. The file gets its name without the lock: a disk that is slow to do so
-        holds up no small request."""
+        Raises ``OSError``. The file is renamed without the lock: a slow disk does not delay small
+        requests."""
         with self._lock:
             if self._bytes + segment.size > self._backlog_bytes:
                 return self._drop(
@@ -148,9 +148,7 @@ class PredictionLog:
             segment.path.rename(path)
             segment.path = path
             if self.blocking:
-                sync_folder(
-                    path.parent
-                )  # under its old name it would be forgotten after a loss of power
+                sync_folder(path.parent)  # a power loss would bring back its old name
         except OSError:
             with self._lock:
                 self._bytes -= segment.size
@@ -163,7 +161,7 @@ class PredictionLog:
         return True
 
     def drop(self, use_case: str, rows: int, reason: str) -> bool:
-        """Count rows that are answered and not logged. Always ``False``."""
+        """Count rows that are answered but not logged. Always ``False``."""
         with self._lock:
             return self._drop(use_case, rows, reason)
 
@@ -175,8 +173,8 @@ class PredictionLog:
                     self._close(header)
 
     def uploaded(self, segment: Segment, rows: int, torn: int, unreadable: int = 0) -> None:
-        """The lake has the closed segment: ``rows`` of it, and not its ``torn`` lines with
-        ``unreadable`` rows. Forget it here.
+        """Remove a closed segment after its upload: the lake has ``rows`` of it, without its
+        ``torn`` lines of ``unreadable`` rows.
         """
         segment.path.unlink(missing_ok=True)
         with self._lock:
@@ -187,9 +185,7 @@ class PredictionLog:
             self._remove(segment)
 
     def set_aside(self, segment: Segment) -> None:
-        """A segment that nobody can read stays on disk under another name. Its rows count as
-        unreadable.
-        """
+        """Rename an unreadable segment, which stays on disk. Its rows count as unreadable."""
         segment.path.rename(segment.path.with_suffix(".unreadable"))
         with self._lock:
             self.state(segment.use_case).lines_torn += 1
@@ -197,16 +193,16 @@ class PredictionLog:
             self._remove(segment)
 
     def lag_seconds(self, use_case: str) -> float:
-        """Age of the oldest row that is not in the lake; 0 where all are."""
+        """Age of the oldest row that is not in the lake; 0 if all are."""
         waiting = self._waiting(use_case)
         return max(0.0, time.time() - min(segment.since for segment in waiting)) if waiting else 0.0
 
     def bytes_waiting(self, use_case: str) -> int:
-        """On this disk, for the lake to take."""
+        """Bytes on this disk that wait for the lake."""
         return sum(segment.size for segment in self._waiting(use_case))
 
     def stop(self) -> None:
-        """Let go of the folders; those that are empty go."""
+        """Release the folders, and remove the empty ones."""
         self.close_old(everything=True)
         self._folders.leave()
 
@@ -261,8 +257,8 @@ class PredictionLog:
         self.wake.set()
 
     def _sync(self, segment: Segment, size: int, header: bytes, rows: int) -> bool:
-        """Wait for the disk without the lock: whoever appends meanwhile is synced by the next of
-        those who wait.
+        """Wait for the disk without the lock: the next waiting thread syncs the rows that are
+        appended meanwhile.
         """
         try:
             segment.sync(size)
@@ -299,8 +295,8 @@ class PredictionLog:
 
 
 class Draft:
-    """The lines of one large request, in a file of its own; a crash forgets it, since nobody was
-    answered.
+    """The lines of one large request, in a separate file; a crash discards it, since no answer was
+    sent.
     """
 
     def __init__(
@@ -312,7 +308,7 @@ class Draft:
         self._problem = problem
 
     def add(self, line: bytes, rows: int) -> None:
-        """A disk that refuses is told at the end."""
+        """Add a line; ``keep`` reports a failed write."""
         if self._segment is not None:
             try:
                 self._segment.append(line, rows)
@@ -321,8 +317,8 @@ class Draft:
                 self.discard()
 
     def keep(self, rows: int) -> bool:
-        """Give all lines to the log: on the disk first, if it is durable. ``False`` where they had
-        to be dropped, and were counted.
+        """Pass all lines to the log: on the disk first, if it is durable. ``False`` if they were
+        dropped and counted.
         """
         if self._segment is None:
             return self._log.drop(self._use_case, rows, self._problem)
@@ -340,14 +336,14 @@ class Draft:
         return is_kept
 
     def discard(self) -> None:
-        """Nothing of the request is to be kept."""
+        """Remove all lines of the request."""
         if self._segment is not None:
             segment, self._segment = self._segment, None
             segment.abandon()
 
 
 class NoPredictionLog(PredictionLog):
-    """The log of a service without a lake: it keeps nothing, and counts nothing as lost."""
+    """The log of a service without a lake: it keeps no rows, and counts none as lost."""
 
     def draft(self, header: bytes, use_case: str) -> Draft:
         return Draft(self, use_case, None, "")

@@ -1,8 +1,8 @@
-"""Segments of the prediction log: local files of JSON lines, written before the answer goes out.
+"""Segments of the prediction log: local files of JSON lines, written before the answer is sent.
 
-The first line is the header, then one line for each request: the request as it came and the answer
-as it went. Nothing is encoded again on the request's path, and a segment can be read without any
-package (``serving/upload/row_tables.py`` does)."""
+The first line is the header, then one line for each request, with the bytes of the request and of
+the answer. Nothing is encoded again on the request's path, and ``serving/upload/row_tables.py``
+reads a segment without any package."""
 
 import os
 import re
@@ -24,8 +24,8 @@ _LINE = re.compile(rb'\{"rows":(\d+),"time":(\d+),.*\}\n', re.DOTALL)
 
 
 class Column(msgspec.Struct, frozen=True):
-    """An input as the log keeps it. Raises ``ValueError`` for an unknown kind, which msgspec makes
-    an error of the header.
+    """An input in the log. Raises ``ValueError`` for an unknown kind, which msgspec makes an error
+    of the header.
     """
 
     name: str
@@ -36,19 +36,19 @@ class Column(msgspec.Struct, frozen=True):
 
 
 class OutputColumn(msgspec.Struct, frozen=True):
-    """An output as the log keeps it, of a kind of ``serving/package/outputs.py``."""
+    """An output in the log, of a kind of ``serving/package/outputs.py``."""
 
     name: str
     kind: str
 
 
-# What a segment holds that a service from before ``Header.outputs`` left behind.
+# The outputs in segments of a service from before ``Header.outputs``.
 _BINARY = (OutputColumn("score", "number"), OutputColumn("decision", "decision"))
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What the lines of a segment have in common. ``sample_rate`` (0-1] of the requests were kept;
-    ``columns`` are those kept, ``outputs`` what was answered by the version in its ``role``.
+    """The common facts of a segment's lines. ``sample_rate`` (0-1] of the requests were kept;
+    ``columns`` are the kept inputs, ``outputs`` the answers of the version in its ``role``.
     """
 
     kind: Kind
@@ -60,10 +60,10 @@ class Header(msgspec.Struct, frozen=True):
     by_column: bool = False
     format: int = FORMAT
     outputs: tuple[OutputColumn, ...] = _BINARY
-    role: str = CHAMPION  # of all that a service from before this field left behind
+    role: str = CHAMPION  # the role in segments from before this field
 
 
-# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
+# Made at import, by one thread: msgspec crashes if two threads meet a type for the first time
 # (docs/decisions/0012-hot-path.md).
 _HEADER = msgspec.json.Decoder(Header)
 
@@ -75,8 +75,8 @@ class Unreadable(ValueError):
 def header_of(
     manifest: Manifest, version: str, role: str = CHAMPION, *, by_column: bool = False
 ) -> bytes:
-    """The header line of a version's predictions in its role. ``by_column``: their lines are those
-    of ``serving/scoring/column_lines.py``.
+    """The header line of a version's predictions in its role. ``by_column``: lines of
+    ``serving/scoring/column_lines.py`` follow.
     """
     columns = [
         Column(feature.name, feature.kind)
@@ -102,8 +102,8 @@ def feedback_header(use_case: str) -> bytes:
 
 
 def line_of(request: bytes, answer: bytes, rows: int) -> bytes:
-    """The line of one request. Both are valid JSON, so that a newline in them stands between tokens
-    and may become a space.
+    """The line of one request. Request and answer are valid JSON, so a newline in them is between
+    tokens and may become a space.
     """
     now = time.time_ns() // 1000
     if answer:
@@ -117,10 +117,10 @@ def line_of(request: bytes, answer: bytes, rows: int) -> bytes:
 
 
 class Segment:
-    """A segment of this process or of a dead one. ``append`` is the only thing on a request's path.
+    """A segment of this process or of a dead one. Only ``append`` is on a request's path.
 
     ``since`` is the time of its first line (seconds since 1970). With ``durable``, ``sync`` brings
-    what was appended to the disk."""
+    the appended lines to the disk."""
 
     def __init__(
         self, path: Path, use_case: str, rows: int, size: int, since: float, durable: bool = False
@@ -140,7 +140,7 @@ class Segment:
 
     @classmethod
     def create(cls, path: Path, header: bytes, use_case: str, durable: bool = False) -> "Segment":
-        """Raises ``OSError`` where the disk refuses; nothing stays of it then."""
+        """Create the file. Raises ``OSError`` if the disk refuses, and then leaves no file."""
         segment = cls(path, use_case, 0, 0, time.time(), durable)
         segment._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         try:
@@ -155,8 +155,8 @@ class Segment:
 
     @classmethod
     def recover(cls, path: Path) -> "Segment":
-        """One that was left behind, with its whole lines' rows counted. Raises ``Unreadable``,
-        ``OSError``.
+        """A segment of a dead process, with the rows of its whole lines counted. Raises
+        ``Unreadable``, ``OSError``.
         """
         header, start = read_header(path)
         rows, first = 0, 0
@@ -170,8 +170,8 @@ class Segment:
         return cls(path, header.use_case, rows, stat.st_size, first / 1e6 or stat.st_mtime)
 
     def append(self, lines: bytes, rows: int) -> None:
-        """With the operating system when this returns. Raises ``OSError``; then nothing stays of
-        it, or a torn line.
+        """Pass lines to the operating system. Raises ``OSError``, and then leaves nothing of them,
+        or a torn line.
         """
         if self._has_torn_line:
             lines = b"\n" + lines
@@ -191,8 +191,8 @@ class Segment:
         self.rows += rows
 
     def sync(self, size: int) -> None:
-        """Return when the first ``size`` bytes are on the disk: one of the threads that wait syncs
-        for all. Raises ``OSError``.
+        """Return when the first ``size`` bytes are on the disk: one waiting thread syncs for all.
+        Raises ``OSError``.
         """
         with self._syncing:
             if self._synced >= size:
@@ -203,14 +203,14 @@ class Segment:
             try:
                 os.fdatasync(self._file)
             except OSError:
-                # the kernel forgets what it could not write: a second try would succeed and prove
-                # nothing
+                # the kernel forgets data that it could not write: a second try would succeed and
+                # prove nothing
                 self._failed = True
                 raise
             self._synced = reached
 
     def close(self) -> None:
-        """Raises ``OSError`` where ``durable`` could not be kept; it is closed all the same."""
+        """Close the file. Raises ``OSError`` if a ``durable`` sync fails; it is still closed."""
         try:
             if self._durable and self._file >= 0:
                 self.sync(self.size)
@@ -219,13 +219,13 @@ class Segment:
                 self._release()
 
     def abandon(self) -> None:
-        """Close it without a look at its lines, and remove it."""
+        """Close and remove the file, whatever its lines."""
         with self._syncing:
             self._release()
         self.path.unlink(missing_ok=True)
 
     def _take_back(self, byte_count: int) -> None:
-        """A part of a line would spoil the next one."""
+        """Remove a part of a line, which would damage the next one."""
         try:
             os.ftruncate(self._file, self.size)
         except OSError:
@@ -239,8 +239,8 @@ class Segment:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the folder's entries to the disk: without it a new file may be gone after a loss of
-    power. Raises ``OSError``.
+    """Bring the folder's entries to the disk: otherwise a power loss may remove a new file. Raises
+    ``OSError``.
     """
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -250,8 +250,8 @@ def sync_folder(folder: Path) -> None:
 
 
 def read_header(path: Path) -> tuple[Header, int]:
-    """The header and where the lines begin. Raises ``Unreadable`` where the file does not begin
-    with a header of this format.
+    """The header, and the position of the first line. Raises ``Unreadable`` if the file does not
+    begin with a header of this format.
     """
     with path.open("rb") as file:
         first = file.readline()

@@ -1,6 +1,6 @@
-"""What the service does with each kind of input, from a request's value to the lake's column.
+"""The service's rules for each kind of input, from a request's value to the lake's column.
 
-What a use case says of a kind is in ``usecases/definition/kinds.py``, and what the flows do is in
+A use case's rules are in ``usecases/definition/kinds.py``, and the flows' rules in
 ``tasks/data/kinds.py``: the service imports neither."""
 
 from collections.abc import Callable, Mapping
@@ -21,17 +21,17 @@ TEXTS: Mapping[str, np.dtype | None] = {"BYTES": None}
 
 @dataclass(frozen=True)
 class Kind:
-    """What is done with the inputs of one kind.
+    """The rules for inputs of one kind.
 
-    ``value_type(low, high, dtype)`` is what msgspec checks a value by, and ``json_type`` how JSON
-    Schema names it. ``coded`` values stand in the matrix as the number of their category, others as
-    they are. ``packed`` ones are float64, null as NaN: many of them are held, and logged, as an
-    array. ``parse`` reads a text of CSV that msgspec does not, if there is any such.
+    msgspec checks a value by ``value_type(low, high, dtype)``; ``json_type`` is its name in JSON
+    Schema. ``coded`` values are in the matrix as the number of their category, others unchanged.
+    ``packed`` values are float64, null as NaN: many of them are stored and logged as an array.
+    ``parse``, if any, reads texts of CSV that msgspec does not read.
 
     A tensor has one of ``datatypes``, each with its NumPy type unless it is text; ``datatype`` is
-    the one that the model's metadata names. An Arrow column that ``fits_arrow`` is taken, and
-    ``arrow`` says which ones are. In the prediction log a value is of ``log_type``, and in the lake
-    of the Arrow type ``lake_type``."""
+    the one in the model's metadata. An Arrow column is accepted if ``fits_arrow``, and ``arrow``
+    describes such columns. In the prediction log a value has ``log_type``, and in the lake the
+    Arrow type ``lake_type``."""
 
     value_type: Callable[[float | None, float | None, str], Any]
     json_type: str
@@ -54,7 +54,7 @@ def check_kind(name: str, kind: str) -> None:
 
 
 def parse_number(value: Any) -> Any:
-    """The number that Python reads in a text, true as 1; the value itself where it reads none."""
+    """The number that Python reads in a text, true as 1; the value itself if there is none."""
     try:
         return (
             float(value)

@@ -1,17 +1,17 @@
-"""The model package: a folder with all that the service needs, and nothing that runs code when it
-is loaded.
+"""The model package: a folder with all that the service needs, and without code that runs at
+loading.
 
     package.json        the manifest below: schema, outputs, metrics, what it was trained on,
                         SHA-256 of every other file
     model.onnx          one tensor "matrix" (n_rows, n_features) in, one tensor of numbers out:
                         (n_rows,) for one output of kind "number", else (n_rows, n_numbers)
-    smoke.json          rows with the numbers that the scikit-learn pipeline gave them
-    reference.parquet   rows and scores that the drift check compares with (never read by the
-                        service)
+    smoke.json          rows with the scikit-learn pipeline's numbers for them
+    reference.parquet   rows and scores for the drift check's comparison (the service never reads
+                        it)
 
-``tasks/packages`` makes and proves it; the service and the contest read it here. This
-module imports no training library. The manifest's own digest is a tag of the model version, so a
-package is verified from the registry down."""
+``tasks/packages`` makes and proves it; the service and the contest read it here. This module
+imports no training library. The manifest's digest is a tag of the model version, so a package is
+verified from the registry down."""
 
 import hashlib
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One input. ``categories`` (kind "category") in the order of their codes; unknown or null is
     code -1.
 
-    ``closed``: the use case states all categories there are, so that any other one is a mistake.
+    ``closed``: the use case states all categories, so any other one is a mistake.
     Raises ``ValueError`` for an unknown kind, which msgspec makes an error of the manifest.
     """
 
@@ -53,9 +53,7 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How far the ONNX model is from the pipeline it was made of, on ``rows`` real and boundary
-    rows.
-    """
+    """The distance of the ONNX model from its pipeline, on ``rows`` real and boundary rows."""
 
     rows: int
     largest_difference: float
@@ -63,7 +61,7 @@ class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a package says of itself. ``outputs`` are what an answer says of a row, in their order;
+    """The description of a package. ``outputs`` are the values of a row's answer, in order;
     ``decision_threshold`` is that of an output of kind "decision".
     """
 
@@ -73,8 +71,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     question: str
     recipe: str
     params: dict[str, Any]
-    # packages made before November 2026 say when: a package that says nothing of time can be made
-    # again, to the byte
+    # packages from before November 2026 have their time: a package without a time can be made
+    # again, byte for byte
     created: str = ""
     features: list[Feature]
     outputs: list[Output]
@@ -90,17 +88,14 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     drift_thresholds: dict[str, float]
     drift_calibrated: bool
     drift_importance: dict[str, float] = {}  # of each input, 0-1, all together 1; none: not known
-    drift_methods: dict[
-        str, str
-    ] = {}  # the distance that each threshold is of; none: the usual one of the column's kind
+    # the distance of each threshold; none: the default of the column's kind
+    drift_methods: dict[str, str] = {}
     holdout: str = ""
     holdout_intervals: dict[str, tuple[float, float]] = {}  # of each metric, two-sided at 90 %
-    calibration: list[
-        tuple[float, float]
-    ] = []  # score and share of positives there, rising: a line between them
-    provisional: str = (
-        ""  # why the crown is provisional: on too little evidence; empty where it is not
-    )
+    # score and share of positives at it, rising, with lines between them
+    calibration: list[tuple[float, float]] = []
+    # why the crown is provisional, on too little evidence; empty if it is not
+    provisional: str = ""
     log_sample_rate: float = 1.0
     log_leave_out: list[str] = []
     event_past_days: float | None = None  # an event may be this long before now; none: no bound
@@ -108,13 +103,13 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     files: dict[str, str]
 
 
-# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
+# Made at import, by one thread: msgspec crashes if two threads meet a type for the first time
 # (docs/decisions/0012-hot-path.md).
 _MANIFEST = msgspec.json.Decoder(Manifest)
 
 
 class Smoke(msgspec.Struct, frozen=True):
-    """Rows and the numbers that the model must give them: one for a row, or a list of several."""
+    """Rows and the model's expected numbers for them: one for a row, or a list of several."""
 
     rows: list[dict[str, Any]]
     scores: list[float | list[float]]
@@ -140,7 +135,7 @@ def write(folder: Path, files: Mapping[str, bytes], manifest: Manifest) -> str:
 
 
 def read_manifest(data: bytes, expected_digest: str | None = None) -> Manifest:
-    """Raises ``PackageError`` for a manifest that was changed, or is of another format."""
+    """Read a manifest. Raises ``PackageError`` if it was changed, or has another format."""
     if expected_digest is not None and digest(data) != expected_digest:
         raise PackageError(
             f"{MANIFEST} is not the one that was registered: its SHA-256 differs from the "

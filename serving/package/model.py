@@ -33,8 +33,8 @@ UnknownValue = tuple[
 class Package:
     """A loaded package: encodes rows and scores them. Safe to use from several threads.
 
-    ``values_of`` makes the values of the outputs of what ``score`` gives. Raises ``PackageError``
-    for a model that does not load, and for outputs that cannot be."""
+    ``values_of`` makes the values of the outputs from the result of ``score``. Raises
+    ``PackageError`` for a model that does not load, and for invalid outputs."""
 
     def __init__(self, manifest: Manifest, model: bytes, smoke: Smoke) -> None:
         import onnxruntime
@@ -80,7 +80,7 @@ class Package:
         """The matrix ``(n_rows, n_features)`` of raw columns: null numbers become NaN, unknown
         categories -1.
 
-        Raises ``InputError`` for a missing column or a value that is no number.
+        Raises ``InputError`` for a missing column or a value that is not a number.
         """
         missing = [name for name in self.names if name not in columns]
         if missing:
@@ -100,12 +100,12 @@ class Package:
     def encode_rows(
         self, rows: Sequence[Sequence[Any]], unknown_values: list[UnknownValue] | None = None
     ) -> np.ndarray:
-        """The same matrix, of rows with values in the order of ``names``: five times as fast as
+        """The same matrix, from rows with values in the order of ``names``: five times as fast as
         ``encode`` for one row.
 
         The rows must have been checked: a number or null for a number, a text or null for a
-        category. What follows the features in a row is left out. Unknown categories that are likely
-        a mistake are added to ``unknown_values``."""
+        category. Values after the features in a row are left out. Unknown categories that are
+        likely a mistake are added to ``unknown_values``."""
         filled = [list(row[: len(self.names)]) for row in rows]
         for position, codes in self._coded:
             try:
@@ -123,7 +123,7 @@ class Package:
         filled: list[list[Any]],
         unknown_values: list[UnknownValue] | None,
     ) -> None:
-        """A column with unknown categories, which few have."""
+        """Encode a column with unknown categories, which are rare."""
         for number, row in enumerate(rows):
             value = row[position]
             filled[number][position] = codes.get(value, -1)
@@ -135,7 +135,7 @@ class Package:
                 unknown_values.append((number, position, value))
 
     def nearest(self, position: int, value: str) -> str | None:
-        """The category that ``value`` would be with other case or without blanks around it."""
+        """The category that equals ``value`` apart from case and surrounding blanks."""
         return self._alike[position].get(_normalize(value))
 
     def score(self, matrix: np.ndarray) -> np.ndarray:
@@ -148,7 +148,7 @@ class Package:
         return self.score(self.encode(columns))
 
     def check_smoke(self, tolerance: float = 1e-4) -> None:
-        """Raises ``PackageError`` where a smoke row does not score what it scored when the package
+        """Raises ``PackageError`` if a smoke row's score differs from its score when the package
         was made.
         """
         rows = self.smoke.rows
@@ -184,7 +184,7 @@ def load(folder: Path, expected_digest: str | None = None) -> Package:
     smoke row."""
     try:
         manifest = read_manifest((folder / MANIFEST).read_bytes(), expected_digest)
-        # The reference is here in the flows, which read it, and not in the service.
+        # Only the flows, which read the reference, have it here.
         file_names = [
             MODEL,
             SMOKE,
@@ -204,9 +204,7 @@ def load(folder: Path, expected_digest: str | None = None) -> Package:
         package.check_smoke()
     except PackageError:
         raise
-    except (
-        Exception
-    ) as error:  # what ONNX Runtime raises for a graph of another shape has no common base
+    except Exception as error:  # ONNX Runtime's errors for another graph have no common base
         raise PackageError(
             f"The package does not answer its smoke rows: {str(error).splitlines()[0]}"
         ) from error

@@ -1,4 +1,4 @@
-"""The outputs of a package: what an answer says of a row, a value for each output.
+"""The outputs of a package: a row's answer has a value for each of them.
 
 The model gives numbers, one for each output of kind "number". The other kinds follow from them: a
 "decision" is whether the only number reaches the package's threshold, and a "category" names the
@@ -15,7 +15,7 @@ from msgspec import UNSET, UnsetType
 from serving.errors import PackageError
 
 KINDS = ("number", "decision", "category")
-# What answers, explanations and the prediction log say of a row beside the outputs.
+# Names of a row's other values in answers, explanations and the prediction log.
 RESERVED = frozenset(
     {"id", "prediction_id", "time", "event_time", "model_version", "sample_rate", "role"}
     | {"use_case", "base", "contributions", "explains", "method"}
@@ -25,8 +25,8 @@ Values = Sequence[list[Any]]  # a list for each output, with a value for each ro
 
 
 class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One thing that is said of a row: a "number" in ``low``-``high``, a "decision" (true or
-    false), or a "category", one of ``categories``, which are in the order of the numbers.
+    """One value of a row's answer: a "number" in ``low``-``high``, a "decision" (true or false), or
+    a "category", one of ``categories``, which are in the order of the numbers.
     """
 
     name: str
@@ -70,17 +70,17 @@ def _problem(output: Output, numbers: int, threshold: float | None) -> str:
 
 
 def number_places(outputs: Sequence[Output]) -> list[int]:
-    """Where the numbers of the model stand among the outputs."""
+    """The positions of the model's numbers among the outputs."""
     return [place for place, output in enumerate(outputs) if output.kind == "number"]
 
 
 def count_numbers(numbers: np.ndarray) -> int:
-    """How many numbers a row has, in what a model gave for some rows."""
+    """The count of numbers for each row in a model's result."""
     return 1 if numbers.ndim == 1 else int(numbers.shape[1])
 
 
 def values_of(outputs: Sequence[Output], threshold: float | None) -> Callable[[np.ndarray], Values]:
-    """A function that makes the values of all outputs of the model's numbers ``(n_rows,)`` or
+    """A function that makes the values of all outputs from the model's numbers ``(n_rows,)`` or
     ``(n_rows, n_numbers)``. It costs a microsecond and the lists.
     """
     places = number_places(outputs)

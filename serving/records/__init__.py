@@ -1,1 +1,1 @@
-"""What flows write and the service reads: each record once."""
+"""The records that flows write and the service reads, each declared once."""

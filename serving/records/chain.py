@@ -2,7 +2,7 @@
 
     decisions/<use case>/00000017.json
 
-Whoever reads a stretch of it finds here what is wrong with an entry in its place."""
+Every reader of a part of it finds the faults of its entries here."""
 
 import hashlib
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ def path_of(use_case: str, sequence: int) -> str:
 
 
 def place_of(path: str) -> int:
-    """0 for an object that is no entry."""
+    """The place of an entry; 0 for an object that is not an entry."""
     name, _, kind = path.rpartition("/")[2].partition(".")
     is_place = len(name) == _DIGITS and name.isascii() and name.isdecimal()
     return int(name) if kind == "json" and is_place else 0
@@ -31,12 +31,12 @@ def digest(data: bytes) -> str:
 def find_fault(
     path: str, entry: Entry | None, digests: Mapping[int, str | None], first_place: int = 1
 ) -> str:
-    """What is wrong with the object at ``path``, or with the one before it, in a sentence without
-    its full stop; empty where the chain holds.
+    """The fault of the object at ``path``, or of the one before it, as a sentence without its full
+    stop; empty if the chain holds.
 
-    ``entry`` is its content, ``None`` where that cannot be read: the entry after it, which holds
-    its digest, says then whether it was changed. ``digests`` are the SHA-256 by place of all that
-    was read from ``first_place`` on, ``None`` where there is none."""
+    ``entry`` is its content, ``None`` if it is unreadable: the next entry, which has its digest,
+    then shows whether it was changed. ``digests`` are the SHA-256 by place of all objects read from
+    ``first_place`` on, ``None`` for an object without one."""
     place, folder = place_of(path), path.rpartition("/")[0]
     if not place:
         return f"{path} is not an entry of the ledger"

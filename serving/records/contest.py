@@ -11,10 +11,10 @@ BehaviourKind = Literal["invariance", "direction", "minimum function"]
 
 @record
 class Comparison:
-    """One score of both, and the gain with its interval; a gain is positive when the challenger is
+    """One score of both, and the gain with its interval; a gain is positive if the challenger is
     better.
 
-    ``None``: not known. Rows of one class have no score and no gain; where replicates have only one
+    ``None``: unknown. Rows of one class have no score and no gain; if replicates have only one
     class, there is no interval."""
 
     metric: str
@@ -32,8 +32,8 @@ class Contest:
     ``confidence`` (0-1) each.
 
     Those of ``main`` hold by themselves; those of all ``guards`` and ``slices`` hold together.
-    ``unjudged``: the slices that were too small to be judged, with their rows. ``verdict`` is what
-    the scores say: a decision may know more (``tasks/contest/decide.py``)."""
+    ``unjudged``: the slices that were too small to judge, with their rows. ``verdict`` follows from
+    the scores alone: a decision may know more (``tasks/contest/decide.py``)."""
 
     verdict: Annotated[str, OneOf(Verdict)]
     reasons: list[str]
@@ -53,9 +53,9 @@ class Contest:
 
 @record
 class Behaviour:
-    """How a behavioural test of the challenger went (``tasks/contest/behaviour.py``).
+    """The result of a behavioural test of the challenger (``tasks/contest/behaviour.py``).
 
-    ``held``: of the ``rows`` tried, those that did as they must. ``reason`` is empty for a pass.
+    ``held``: the number of the tested ``rows`` that pass. ``reason`` is empty for a pass.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Behaviour:
 
 @record
 class Latency:
-    """How long both packages take for a request of ``rows`` rows (``tasks/contest/latency.py``)."""
+    """Both packages' time for a request with ``rows`` rows (``tasks/contest/latency.py``)."""
 
     rows: int
     champion_milliseconds: float

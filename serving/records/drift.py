@@ -14,13 +14,13 @@ Cause = Literal["data", "performance", "data and performance"]
 
 @record
 class DriftVerdict:
-    """What the check of a window found. Columns that weigh ``share`` (0-1) are beyond their
-    threshold; drift begins at ``limit``.
+    """The result of a window's check. Columns with a total weight of ``share`` (0-1) are beyond
+    their threshold; drift begins at ``limit``.
 
-    ``beyond``: whether the share of this window reaches the limit; None where there is no share.
-    ``distances`` are ``None`` where they are not known. ``importance`` is the weight of each column
-    that counts, all together 1; ``described`` ones have a distance and do not count. ``how`` says
-    how the window was read."""
+    ``beyond``: whether the share of this window reaches the limit; ``None`` without a share.
+    Unknown ``distances`` are ``None``. ``importance`` is the weight of each column that counts, all
+    together 1; ``described`` columns have a distance and do not count. ``how`` describes how the
+    window was read."""
 
     outcome: Annotated[str, OneOf(Outcome)]
     window: str
@@ -39,11 +39,11 @@ class DriftVerdict:
 
 @record
 class Checked:
-    """A verdict with where its report lies, and the champion's performance on the labels that have
-    come. ``time`` is UTC, in ISO 8601; only a check from before it was written has none.
+    """A verdict with the place of its report, and the champion's performance on the received
+    labels. ``time`` is UTC, in ISO 8601; only checks from before this field have none.
 
-    ``label_coverage`` and ``scores`` are those of ``performance``; ``cause`` says by what a drift
-    was seen."""
+    ``label_coverage`` and ``scores`` are those of ``performance``; ``cause`` is the kind of
+    evidence for a drift."""
 
     use_case: str
     champion: str

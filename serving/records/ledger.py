@@ -1,4 +1,4 @@
-"""An entry of the ledger. How entries hold together: ``serving/records/chain.py``."""
+"""An entry of the ledger. ``serving/records/chain.py`` has the rules of their chain."""
 
 from dataclasses import field
 from typing import Annotated, Literal
@@ -11,7 +11,7 @@ Kind = Literal["contest", "approval", "crown", "rollback", "drift", "retrain", "
 
 @record
 class Decision:
-    """What was decided, why, and by which run.
+    """A decision, its reasons, and its run.
 
     ``kind`` and the words of its ``verdict``:
     contest    promote, keep, suspicious, unfair, inconclusive: ``challenger`` against ``champion``
@@ -28,10 +28,10 @@ class Decision:
     drift      stable, drifted, broken, inconclusive, silent: what a check of ``window`` against
                ``champion`` found
     retrain    started, and then promoted, kept, no champion yet, below the gate, nothing to do,
-               waits for approval, failed, or crashed and cancelled, which somebody else writes for
-               the run that died
+               waits for approval, failed, or crashed and cancelled, which another process writes
+               for the dead run
     refusal    running, cooldown, budget, breaker: why no retrain was started
-    breaker    closed: somebody closed the breaker by hand
+    breaker    closed: a person closed the breaker by hand
 
     ``time`` is UTC, in ISO 8601. ``by`` is who decided: a flow run's page, or a few words.
     """

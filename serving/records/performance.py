@@ -1,4 +1,4 @@
-"""How well a champion did on a window, from the labels that came."""
+"""The record of a champion's performance on a window, from the received labels."""
 
 from dataclasses import field
 from typing import Annotated, Literal
@@ -10,8 +10,8 @@ PerformanceVerdict = Literal["level", "worse", "provisional", "unknown"]
 
 @record
 class Interval:
-    """A score with its two-sided bounds at 90 %. ``None``: not known, since a class is missing, or
-    is on some replicates.
+    """A score with its two-sided bounds at 90 %. ``None``: unknown, since a class is missing, at
+    least on some replicates.
     """
 
     value: float | None = None
@@ -25,8 +25,8 @@ class Interval:
 
 @record
 class Estimate:
-    """The expected score of all rows, labelled or not. ``error`` is estimate less realised on the
-    rows whose label came.
+    """The expected score of all rows, labelled or not. ``error`` is the estimate minus the realised
+    score on the labelled rows.
     """
 
     value: float | None = None
@@ -35,13 +35,13 @@ class Estimate:
 
 @record
 class Performance:
-    """The champion's scores on a window, and what they are worth.
+    """The champion's scores on a window, and their evidence.
 
-    ``rows`` were answered by this champion, ``other_rows`` by other versions, which are left out.
+    This champion answered ``rows``; other versions answered ``other_rows``, which are left out.
     ``labels`` of the ``rows`` have come (``coverage``, 0-1), on ``days`` days; ``repeated`` of them
-    more than once, ``skewed`` before there was anything to know. ``unknown_ids`` are labels for ids
-    that the window does not hold; ``None``: not counted, since the window was sampled.
-    ``provisional``: the labels are too few yet. ``metrics`` are those of the window, ``holdout``
+    came more than once, ``skewed`` ones before the outcome could be known. ``unknown_ids`` are
+    labels for ids outside the window; ``None``: not counted, since the window was sampled.
+    ``provisional``: there are too few labels yet. ``metrics`` are those of the window, ``holdout``
     the champion's own on its hold-out."""
 
     champion: str | None

@@ -1,11 +1,9 @@
-"""What a record is: a frozen dataclass that flows write by pydantic, and the service reads by
-msgspec.
+"""A record is a frozen dataclass that flows write by pydantic, and the service reads by msgspec.
 
-Whoever makes one, from arguments or from JSON, has each field checked by pydantic: a field that the
-record does not have, a number that is not finite, and a word that is not one of ``OneOf`` are
-refused. msgspec checks the types alone and leaves out unknown fields, so that the service tells
-what a newer version wrote. Records have slots: without them msgspec leaves out the default of a
-field that the JSON does not have."""
+pydantic checks each field of a new record, from arguments or from JSON: it refuses an unknown
+field, a number that is not finite, and a word that is not one of ``OneOf``. msgspec checks the
+types alone and leaves out unknown fields, so that the service can show records of a newer version.
+Records have slots: without them msgspec leaves out the default of a field that the JSON lacks."""
 
 import dataclasses
 from typing import Any, TypeVar, cast, dataclass_transform
@@ -22,13 +20,13 @@ _CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False, revalidate_instances="
     frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,)
 )
 def record(kind: type[T]) -> type[T]:
-    """Make a record of the class, which is made by keywords."""
+    """Make the class a record, which takes keyword arguments."""
     make = dataclass(frozen=True, kw_only=True, slots=True, config=_CONFIG)
     return cast("type[T]", make(kind))
 
 
 class OneOf:
-    """Beside ``str`` in ``Annotated``: a writer uses one of these words, and a reader takes any."""
+    """Beside ``str`` in ``Annotated``: a writer uses one of these words, a reader accepts any."""
 
     def __init__(self, words: Any) -> None:
         self._words = words
@@ -38,12 +36,12 @@ class OneOf:
 
 
 def encode(content: object) -> bytes:
-    """The record as JSON, as it is kept in the lake."""
+    """The record as the lake's JSON."""
     return TypeAdapter(type(content)).dump_json(content, indent=1)
 
 
 def decode(kind: type[T], data: bytes) -> T:
-    """The record of a writer. Raises pydantic's ``ValidationError``."""
+    """Read a record strictly. Raises pydantic's ``ValidationError``."""
     return TypeAdapter(kind).validate_json(data)
 
 

@@ -1,4 +1,4 @@
-"""Predictions in every form that an answer can have: JSON, or what ``Accept`` prefers."""
+"""Write predictions in each form of answer: JSON, or the form that ``Accept`` prefers."""
 
 from serving.formats.bodies import ARROW, CSV, JSON
 from serving.scoring.predictions import Scored, answer_json
@@ -7,8 +7,8 @@ _ANSWERS = {JSON: JSON, CSV: CSV, ARROW: ARROW, "*/*": JSON, "application/*": JS
 
 
 def choose_answer(accept: str) -> str:
-    """The media type of the answer: the one that ``Accept`` prefers, JSON where it names none that
-    there is.
+    """The media type of the answer: the one that ``Accept`` prefers, JSON if it names no supported
+    one.
     """
     candidates = []
     for number, media_range in enumerate(accept.lower().split(",")[:20]):
@@ -20,7 +20,7 @@ def choose_answer(accept: str) -> str:
 
 
 def write_answer(scored: Scored, kind: str) -> bytes:
-    """The answer as ``kind``, which ``choose_answer`` gave."""
+    """The answer as ``kind``, a result of ``choose_answer``."""
     form = scored.champion.form
     if kind == CSV:
         return form.csv(scored.ids, scored.values, scored.version)

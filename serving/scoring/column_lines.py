@@ -1,12 +1,11 @@
-"""Requests that were scored together in the prediction log, by column: a third of what each row as
-JSON would cost.
+"""Write requests that were scored together to the prediction log, by column: a third of the cost of
+JSON rows.
 
     {"rows":n,"time":µs,"numbers":"<base64>","texts":{"<input>":[...]},"event_time":[...],"predictions":{"id":[...],...},"model_version":["3"]}
 
-The rows have been decoded to be scored, so their numbers lie in a matrix: they go to the log as
-they are, float64, one column after the other, null as NaN, and come out without being parsed. The
-rest is text, and small. Which inputs are ``numbers`` says their kind (``packed`` in
-``serving/package/kinds.py``)."""
+The rows were decoded for scoring, so their numbers are in a matrix: the log stores them unchanged,
+float64, one column after the other, null as NaN, and they are read without parsing. The rest is
+text, and small. Inputs of a ``packed`` kind are ``numbers`` (``serving/package/kinds.py``)."""
 
 import time
 from collections.abc import Sequence
@@ -30,8 +29,8 @@ class _ColumnLine(msgspec.Struct):
 
 
 def column_line(scored: Scored, rows: Sequence[tuple[Any, ...]]) -> bytes:
-    """The line of ``rows`` (as ``RowReader`` gives them) of one request or several, without the
-    inputs that the use case leaves out.
+    """The line of ``rows`` (from ``RowReader``) of one or several requests, without the inputs that
+    the use case leaves out.
     """
     manifest = scored.manifest
     columns = [
@@ -52,8 +51,8 @@ def column_line(scored: Scored, rows: Sequence[tuple[Any, ...]]) -> bytes:
 
 
 def _numbers(matrix: np.ndarray, rows: Sequence[tuple[Any, ...]], places: list[int]) -> bytes:
-    """``(n_numbers, n_rows)`` in float64. A matrix of less precision is not what was asked: it is
-    made again from the rows.
+    """``(n_numbers, n_rows)`` in float64. A matrix of less precision differs from the request: the
+    numbers are then taken from the rows.
     """
     if matrix.dtype == np.float64:
         return matrix[:, places].T.tobytes()

@@ -1,10 +1,9 @@
-"""Requests of many rows: what they may take of the process, and how they are scored without holding
-up the small ones.
+"""Score requests with many rows within limits, and without delaying small requests.
 
-Python runs one thread at a time. A large request is read, scored and written down in pieces of some
-thousand values, each a few milliseconds, after which the thread lets the event loop have its turn;
-one such request is at work at a time, and the others wait. So a request holds its body and its
-answer, and not all of its rows as objects of Python; the prediction log gets them piece by piece.
+Python runs one thread at a time. A large request is read, scored and logged in pieces of some
+thousand values, each a few milliseconds, after which the thread yields to the event loop; one such
+request runs at a time, and the others wait. So a request keeps its body and its answer in memory,
+but not all of its rows as Python objects; the prediction log gets them piece by piece.
 """
 
 import sys
@@ -24,7 +23,7 @@ from serving.scoring.predictions import NO_MATRIX, PredictionIds, Score, Scored,
 from serving.scoring.remarks import UnknownCategory, merge
 
 PIECE_CELLS = 4000
-# up to here a request is one piece: 1300 rows of 30 columns, which are there in some 15 ms
+# up to this size a request is one piece: 1300 rows of 30 columns take some 15 ms
 WHOLE_CELLS = 40_000
 _SWITCH_SECONDS = 0.001
 _SAMPLES = 16
@@ -32,8 +31,8 @@ _SAMPLE_BYTES = 1024
 
 
 def count_cells(body: bytes, kind: str, features: int, max_rows: int) -> int:
-    """How many values the rows of a body have, estimated without reading it: columns that are left
-    out count as well.
+    """The estimated number of values in a body, without reading it: columns that are left out count
+    as well.
     """
     if "csv" in kind:
         rows, values = _count(body, b"\n"), _count(body, b",")
@@ -45,8 +44,8 @@ def count_cells(body: bytes, kind: str, features: int, max_rows: int) -> int:
 
 
 def _count(body: bytes, letter: bytes) -> int:
-    """How often it stands in ``body``; of a large one in samples, since counting them all would
-    hold up the event loop.
+    """The count of ``letter`` in ``body``; of a large body in samples, since a full count would
+    delay the event loop.
     """
     if len(body) <= _SAMPLES * _SAMPLE_BYTES:
         return body.count(letter)
@@ -59,11 +58,10 @@ def _count(body: bytes, letter: bytes) -> int:
 
 @contextmanager
 def giving_way() -> Iterator[None]:
-    """Answers of other threads wait for the interpreter a millisecond at each of their steps, and
-    not five as by default.
+    """Let other threads wait a millisecond for the interpreter at each step, not the default five.
 
-    For one thread at a time. It is not always on: a busy service without large requests answers
-    fewer then."""
+    For one thread at a time. It is not always on: it slows a busy service without large requests.
+    """
     before = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_SECONDS)
     try:
@@ -77,8 +75,8 @@ def piece_rows(features: int) -> int:
 
 
 class Cells:
-    """The values of large requests that wait or are being scored, at most ``limit``; one request
-    alone may have more.
+    """Counts the values of large requests that wait or are scored, at most ``limit``; a single
+    request may have more.
     """
 
     def __init__(self, limit: int) -> None:
@@ -101,7 +99,7 @@ class Cells:
 
 @dataclass
 class ScoredPieces:
-    """What came of the pieces of one request."""
+    """The results of the pieces of one request."""
 
     champion: Champion
     ids: list[str] = field(default_factory=list)
@@ -128,10 +126,10 @@ def score_pieces(
     others: Callable[[], int],
     draft: Draft | None,
 ) -> Scored:
-    """Score all rows of ``pieces`` and write them to ``draft``. ``others`` counts answers: while
-    others are answered, they go first.
+    """Score all rows of ``pieces`` and write them to ``draft``. ``others`` counts answers: other
+    requests go first.
 
-    Raises what reading and ``predict`` raise; then nothing of the request may be kept.
+    Raises the errors of reading and ``predict``; then nothing of the request may be kept.
     """
     scored_pieces, days = ScoredPieces(champion), set[date]()
     answers_before = others()
@@ -143,7 +141,7 @@ def score_pieces(
         if draft is not None:
             draft.add(column_line(scored, rows), len(rows))
         answers_now = others()
-        # Asleep, this thread wants no interpreter. Without others it only gives way for a moment.
+        # While asleep, this thread needs no interpreter. Without others it only yields once.
         time.sleep(time.perf_counter() - start if answers_now != answers_before else 0)
         answers_before = answers_now
     return scored_pieces.scored

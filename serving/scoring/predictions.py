@@ -1,5 +1,5 @@
-"""What a prediction is, from checked rows to the answer's JSON. No HTTP, no log, no threads: see
-``serving/scoring/scorer.py``. What an answer says of a row are the outputs of the package.
+"""Make predictions, from checked rows to the answer's JSON, without HTTP, log or threads: these are
+in ``serving/scoring/scorer.py``. The answer for a row has the outputs of the package.
 """
 
 import math
@@ -27,7 +27,7 @@ _ANSWER_ROWS = 1000
 
 
 class _Rest(msgspec.Struct, omit_defaults=True):
-    """What follows the predictions."""
+    """The members after the predictions."""
 
     model_version: str
     use_case: str
@@ -35,11 +35,11 @@ class _Rest(msgspec.Struct, omit_defaults=True):
 
 
 class Scored(msgspec.Struct, frozen=True):
-    """Rows that one champion has scored, in their order: ids and each output's ``values`` have one
-    entry a row, the matrix a row.
+    """Rows that one champion has scored, in order: ids and each output's ``values`` have one entry
+    for each row, the matrix one row.
 
-    ``unknown`` are categories that look like a mistake. There is no matrix of a large request,
-    scored in pieces, and of a part of a batch."""
+    ``unknown`` are categories that look like a mistake. A large request, scored in pieces, and a
+    part of a batch have no matrix."""
 
     champion: Champion
     ids: list[str]
@@ -66,11 +66,11 @@ class Scored(msgspec.Struct, frozen=True):
 
 
 class PredictionIds:
-    """Ids such as ``019aa3f2c1b-4fa2c1-0000002a``: start of the process (ms, hex), a random part,
-    and a count.
+    """Makes ids such as ``019aa3f2c1b-4fa2c1-0000002a``: start of the process (ms, hex), a random
+    part, and a count.
 
-    Unique across processes and restarts; sorted as text they are in the order of the process's
-    answers. An id costs 0.2 µs."""
+    They are unique across processes and restarts; sorted as text they have the order of the
+    process's answers. An id costs 0.2 µs."""
 
     def __init__(self) -> None:
         self._prefix = f"{time.time_ns() // 1_000_000:011x}-{secrets.token_hex(3)}-"
@@ -85,7 +85,7 @@ class PredictionIds:
 
 
 def check_finite(version: str, numbers: Sequence[float]) -> None:
-    """Raises ``PackageError`` naming the first row that has no number."""
+    """Raises ``PackageError`` naming the first row without a finite number."""
     if not all(map(math.isfinite, numbers)):
         row = next(i for i, number in enumerate(numbers) if not math.isfinite(number))
         raise PackageError(
@@ -97,8 +97,8 @@ def check_finite(version: str, numbers: Sequence[float]) -> None:
 def predict(
     champion: Champion, rows: Sequence[tuple[Any, ...]], ids: PredictionIds, score: Score
 ) -> Scored:
-    """Score rows that ``champion.reader`` has read. Raises ``PackageError`` where the model gives
-    no number.
+    """Score rows that ``champion.reader`` has read. Raises ``PackageError`` if the model gives a
+    number that is not finite.
     """
     package = champion.package
     unknown_values: list[UnknownValue] = []
@@ -116,7 +116,7 @@ def slice_values(values: Values, start: int, end: int) -> Values:
 
 
 def _unknown(package: Package, unknown_values: Sequence[UnknownValue]) -> list[UnknownCategory]:
-    """One for each row; ``merge`` counts them."""
+    """One unknown category for each row; ``merge`` counts them."""
     return [
         UnknownCategory(package.names[at], value, row, 1, package.nearest(at, value))
         for row, at, value in unknown_values
@@ -124,9 +124,7 @@ def _unknown(package: Package, unknown_values: Sequence[UnknownValue]) -> list[U
 
 
 def answer_json(scored: Scored) -> bytes:
-    """The native answer; that of many rows is written in pieces, so that other threads have their
-    turn.
-    """
+    """The native answer; for many rows it is written in pieces, so that other threads can run."""
     form = scored.champion.form
     if not scored.unknown and len(scored.ids) <= _ANSWER_ROWS:
         return form.json(scored.ids, scored.values, scored.version, scored.use_case)

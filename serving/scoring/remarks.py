@@ -1,8 +1,8 @@
-"""What an answer says beside the scores: columns that nothing was made of, and categories that were
-scored as unknown.
+"""Write an answer's remarks beside the scores: ignored columns, and categories that were scored as
+unknown.
 
-A caller who misspelled a name or a value gets an answer all the same, as the protocol or the use
-case has it, and is told."""
+A caller who misspelled a name or a value still gets an answer, as the protocol or the use case
+requires, with a remark."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -18,8 +18,8 @@ _LONGEST = 60
 
 
 class UnknownCategory(msgspec.Struct, frozen=True):
-    """A value that is none of the field's categories. ``rows`` have it, ``row`` is the first;
-    ``nearest`` is the category it looks like.
+    """A value that is not one of the field's categories. ``rows`` have it, ``row`` is the first;
+    ``nearest`` is the category that it resembles.
     """
 
     field: str
@@ -41,7 +41,7 @@ class UnknownCategory(msgspec.Struct, frozen=True):
 def merge(
     categories: Sequence[UnknownCategory], more: Iterable[UnknownCategory], first_row: int
 ) -> list[UnknownCategory]:
-    """Those of rows that begin at ``first_row`` added to those of the rows before; at most
+    """Add the unknown categories of rows from ``first_row`` on to those of earlier rows; at most
     ``_MOST_KEPT`` different ones are kept.
     """
     by_value = {(category.field, category.value): category for category in categories}
@@ -55,8 +55,8 @@ def merge(
 
 
 def header_list(names: Iterable[str]) -> str:
-    """Names as a header may hold them, percent-encoded, separated by commas; what is too much is
-    only counted, as ``+3``.
+    """Names for a header, percent-encoded, separated by commas; excess names are only counted, as
+    ``+3``.
     """
     all_names = list(names)
     texts = [_encoded(name) for name in all_names[:MOST_SHOWN]]
@@ -66,8 +66,8 @@ def header_list(names: Iterable[str]) -> str:
 
 
 def _encoded(name: str) -> str:
-    """In ASCII, without a comma, and short: a proxy takes a few kilobytes of headers and no
-    more.
+    """The name in ASCII, without a comma, and short: a proxy accepts only a few kilobytes of
+    headers.
     """
     whole = quote(name[:_LONGEST], safe=" ()=")
     if len(whole) <= _LONGEST and len(name) <= _LONGEST:
@@ -77,7 +77,7 @@ def _encoded(name: str) -> str:
 
 
 def remark_headers(ignored: Sequence[str], unknown: Sequence[Any]) -> dict[str, str]:
-    """The headers of an answer, each name and value once; none where there is nothing to say."""
+    """The headers of an answer, each name and value once; none without remarks."""
     values = dict.fromkeys(f"{category.field}={category.value}" for category in unknown)
     headers = {IGNORED_HEADER: header_list(ignored)} if ignored else {}
     return headers | ({UNKNOWN_HEADER: header_list(values)} if unknown else {})

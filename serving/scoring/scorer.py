@@ -1,12 +1,11 @@
-"""Who scores what, when and on which thread.
+"""Schedule the scoring of requests on the event loop and on threads.
 
 Small requests that arrive in the same turn of the event loop are scored together at its end: one
-call of the model, one write of the prediction log, and nobody waits for a request that has not
-come. A request of many rows goes to a thread, so that it holds up nobody; while it is the only one
-there, its rows are divided among the cores. One of very many rows is scored in pieces
+call of the model, one write of the prediction log, and no request waits for one that has not come.
+A request with many rows goes to a thread, so that it delays no other; while it is the only one
+there, its rows are divided among the cores. A request with very many rows is scored in pieces
 (``serving/scoring/large_requests.py``). More than ``queue_limit`` large requests at once, or more
-than ``queue_cells`` values in them, are refused: a caller that is told to come back is better off
-than one that waits without end."""
+than ``queue_cells`` values in them, are refused: a refusal is better than an endless wait."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
@@ -44,16 +43,18 @@ from serving.scoring.predictions import (
 )
 from serving.scoring.remarks import UnknownCategory
 
-# About 32 rows of 30 features: for one row a thread doubles the CPU time, for 1000 it is what keeps
-# the others from waiting.
+# About 32 rows of 30 features: for one row a thread doubles the CPU time, for 1000 rows it keeps
+# other requests from waiting.
 LOOP_BODY_BYTES = 32 * 1024
 _LOOP_ANSWER_ROWS = 1000
 _QUEUE_CELLS = 10_000_000
-_GLANCE_BYTES = 4096  # three bytes can be a row: above it, values are counted and not only bytes
+_GLANCE_BYTES = (
+    4096  # three bytes can be a row: above this size, values are counted, not only bytes
+)
 _LOOP_CELLS = 4000
 _LOOP_ROWS = 64
 _DIVIDED_ROWS = 200
-_COLUMN_ROWS = 4  # from here on one line of the log by column costs less than one for each request
+_COLUMN_ROWS = 4  # from this size on, one log line by column costs less than one for each request
 
 T = TypeVar("T")
 Read = Callable[[Champion, int | None], Iterable[CheckedRows]]
@@ -110,7 +111,7 @@ class Scorer:
         self._pieces.shutdown()
 
     def submit(self, call: Call) -> None:
-        """Answer ``call`` soon. Raises ``InputError`` for rows that do not fit the schema,
+        """Answer ``call`` soon. Raises ``InputError`` for rows that do not match the schema,
         ``Overloaded``.
         """
         if len(call.body) > _GLANCE_BYTES:
@@ -129,7 +130,7 @@ class Scorer:
     async def score(
         self, champion: Champion, body: bytes, kind: str, read: Read, *, logged: bool
     ) -> Scored:
-        """Rows of any form, scored and logged. ``read`` gives them in pieces of about so many rows;
+        """Score and log rows of any form. ``read`` returns them in pieces of about the given size;
         ``kind`` is the body's media type.
 
         Raises ``InputError``, ``PackageError``, ``Overloaded``.
@@ -160,8 +161,8 @@ class Scorer:
         return scored
 
     async def run(self, work: Callable[[], T], cells: int = 0) -> T:
-        """On a thread. Raises ``Overloaded`` where too many wait already, and what ``work``
-        raises.
+        """Run ``work`` on a thread. Raises ``Overloaded`` if too many wait already, and the errors
+        of ``work``.
         """
         self._enter(cells)
         try:
@@ -170,8 +171,8 @@ class Scorer:
             self._leave(cells)
 
     async def write(self, scored: Scored, work: Callable[[], T]) -> T:
-        """``work`` writes the answer of ``scored``: on the thread that scores requests of as many
-        rows, unless they are few.
+        """Run ``work``, which writes the answer of ``scored``: on the thread that scores requests
+        of this size, unless the rows are few.
         """
         if len(scored.ids) <= _LOOP_ANSWER_ROWS:
             return work()
@@ -186,7 +187,7 @@ class Scorer:
         )
 
     def _cells(self, champion: Champion, body: bytes, kind: str) -> int:
-        """How many values a body has; 0 for one that is small whatever is in it."""
+        """The number of values in a body; 0 for one that is small in any case."""
         return (
             count_cells(body, kind, len(champion.reader.features), self._max_rows)
             if len(body) > _GLANCE_BYTES
@@ -238,7 +239,7 @@ class Scorer:
     def _score_pieces(
         self, champion: Champion, pieces: Iterable[CheckedRows], *, logged: bool
     ) -> Scored:
-        """All of the request is kept in the log, or nothing of it."""
+        """Score a request and keep all of it in the log, or nothing."""
         use_case = champion.package.manifest.use_case
         logged = logged and is_chosen(champion.package.manifest)
         draft = self._log.draft(champion.column_header, use_case) if logged else None
@@ -256,9 +257,7 @@ class Scorer:
         return scored
 
     def _flush(self) -> None:
-        """Score what has gathered. While a batch is being synced to the disk, the next one gathers
-        behind it.
-        """
+        """Score the waiting requests. While one batch is synced to the disk, the next one fills."""
         if self._syncing or not self._batch:
             return
         batch, self._batch, self._batch_rows = self._batch, [], 0
@@ -277,13 +276,12 @@ class Scorer:
         )
 
     def _work(self, calls: list[Call]) -> list[Outcome]:
-        """Score and log ``calls``. Where they fail together each is tried alone, so that nobody
-        pays for another's row.
+        """Score and log ``calls``. If they fail together, each is tried alone, so that no call
+        fails because of another's row.
         """
         champion = calls[0].champion
-        if any(
-            call.champion is not champion for call in calls
-        ):  # other use cases, or a swap between two of them
+        # other use cases, or a swap between two calls
+        if any(call.champion is not champion for call in calls):
             champions = {id(call.champion): call.champion for call in calls}
             return [
                 outcome
@@ -318,8 +316,8 @@ class Scorer:
     def _keep(
         self, scored: Scored, requests: Sequence[CheckedRows], answers: Sequence[bytes]
     ) -> None:
-        """One write for all of them, without what the use case leaves out. Where it cannot be kept
-        it is counted, and answered.
+        """Log all requests with one write, without the columns to leave out. Rows that cannot be
+        logged are counted, and still answered.
         """
         champion, use_case, count = scored.champion, scored.use_case, len(scored.ids)
         manifest = champion.package.manifest
@@ -358,9 +356,7 @@ class Scorer:
             self._metrics.unknown_categories[use_case, category.field] += category.rows
 
     def _divide(self, package: Package, matrix: np.ndarray) -> np.ndarray:
-        """Scores of a matrix, its rows divided among the cores where there are many and nobody else
-        wants them.
-        """
+        """Scores of a matrix; many rows are divided among cores that no other request needs."""
         if self.large > 1 or self._threads == 1 or len(matrix) < _DIVIDED_ROWS:
             return package.score(matrix)
         parts = np.array_split(matrix, self._threads)
@@ -375,7 +371,7 @@ def _read(call: Call, max_rows: int) -> CheckedRows:
 
 
 def _parts(scored: Scored, requests: Sequence[CheckedRows]) -> list[Scored]:
-    """What was scored together, for each of those who asked."""
+    """The part of a batch for each of its requests."""
     if len(requests) == 1:
         return [scored]
     parts, start = [], 0
@@ -389,7 +385,7 @@ def _parts(scored: Scored, requests: Sequence[CheckedRows]) -> list[Scored]:
 
 
 def _within(unknown: Sequence[UnknownCategory], start: int, end: int) -> Sequence[UnknownCategory]:
-    """Those of the rows from ``start`` to ``end``, which are counted from 0 again."""
+    """The unknown categories of the rows from ``start`` to ``end``, counted from 0 again."""
     return [
         msgspec.structs.replace(category, row=category.row - start)
         for category in unknown

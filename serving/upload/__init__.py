@@ -1,1 +1,1 @@
-"""The prediction log goes to the lake, from a process of its own."""
+"""The upload of the prediction log to the lake, in a separate process."""

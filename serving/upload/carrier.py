@@ -1,13 +1,14 @@
-"""Segments go to the lake from a process of its own, beside the one that answers.
+"""Upload segments to the lake from a separate process, beside the one that answers.
 
-Making Parquet takes an interpreter and memory: there it takes them from nobody, they are gone when
-nothing waits, and what ends pyarrow ends no service. It is started when a segment is there, and let
-go when none has come for a while.
+Making Parquet takes an interpreter and memory: a separate process takes them from no request and
+frees them when nothing waits, and a crash of pyarrow does not end the service. It is started for a
+segment, and ended when none has come for a while.
 
-Its standard input takes a segment a line, as JSON; its standard output says of each in a line of
-JSON what became of it. Rows that nobody can read, or that ended the process once, are set aside
-alone: ``<segment>.unreadable`` beside the segment holds them and why. It ends with its standard
-input, and so with the process that started it. Lake and durability are those of its own settings.
+Its standard input takes one segment a line, as JSON; its standard output has the outcome of each in
+a line of JSON. Unreadable rows, and rows that ended the process once, are set aside alone:
+``<segment>.unreadable`` beside the segment has them, each with its reason. The process ends with
+its standard input, and so with the process that started it. It reads lake and durability from its
+own settings.
 """
 
 import os
@@ -32,7 +33,7 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """The lake has these rows; ``torn`` lines could not be read, among them whole ones with
+    """The rows that the lake has; ``torn`` lines could not be read, among them whole ones with
     ``unreadable`` rows.
     """
 
@@ -42,18 +43,18 @@ class Receipt(msgspec.Struct, frozen=True):
 
 
 class CarrierEnded(OSError):
-    """The process ended while it had a segment: killed, for want of memory, or by the segment."""
+    """The process ended while it had a segment: killed, out of memory, or by the segment."""
 
 
 class _Task(msgspec.Struct):
-    """``careful``: some row may end the process."""
+    """A segment to upload. ``careful``: one of its rows may end the process."""
 
     path: str
     careful: bool = False
 
 
 class _Outcome(msgspec.Struct):
-    """Where there is a ``problem`` the lake may have a part, which the next try writes again."""
+    """With a ``problem``, the lake may have a part, which the next try writes again."""
 
     receipt: Receipt | None = None
     problem: str = ""
@@ -65,7 +66,7 @@ _TASK = msgspec.json.Decoder(_Task)
 
 
 def carry(path: Path, lake: Lake, *, durable: bool, careful: bool = False) -> Receipt:
-    """Convert the segment and give its files to the lake. Raises ``Unreadable``, ``LakeAway``,
+    """Convert the segment and put its files into the lake. Raises ``Unreadable``, ``LakeAway``,
     ``OSError``.
     """
     from serving.upload.parquet import convert, give_back_memory
@@ -76,7 +77,7 @@ def carry(path: Path, lake: Lake, *, durable: bool, careful: bool = False) -> Re
     if converted.aside.lines:
         _set_aside(path, converted.aside)
     if durable and isinstance(lake, FolderLake):
-        # its files are with the kernel only, and the segment, which is on the disk, goes now
+        # only the kernel has its files, and the segment, which is on the disk, is removed next
         os.sync()
     receipt = Receipt(converted.rows, converted.torn, converted.aside.rows)
     del converted
@@ -85,7 +86,7 @@ def carry(path: Path, lake: Lake, *, durable: bool, careful: bool = False) -> Re
 
 
 def _set_aside(path: Path, aside: "SetAside") -> None:
-    """The segment's header, and then each line after a line that says why it is here. The lines are
+    """Write the segment's header, and then each line after a line with its reason. The file is
     readable as a segment again.
     """
     with path.open("rb") as file:
@@ -98,7 +99,7 @@ def _set_aside(path: Path, aside: "SetAside") -> None:
 
 
 class Carrier:
-    """The process as the uploader sees it. For one thread."""
+    """The uploader's handle of the process. For one thread."""
 
     def __init__(self, idle_seconds: float) -> None:
         self._idle_seconds = idle_seconds
@@ -107,8 +108,8 @@ class Carrier:
         self._ended_at: Counter[Path] = Counter()
 
     def carry(self, path: Path) -> Receipt:
-        """Raises ``Unreadable`` for a file that is no segment, or that ended the process each time;
-        else ``LakeAway``, ``OSError``.
+        """Upload one segment. Raises ``Unreadable`` for a file that is not a segment, or that ended
+        the process each time; else ``LakeAway``, ``OSError``.
         """
         if self._ended_at[path] >= _CHANCES:
             raise Unreadable(f"{path.name} ended its upload process {_CHANCES} times")
@@ -124,7 +125,7 @@ class Carrier:
         return outcome.receipt
 
     def rest(self, *, now: bool = False) -> None:
-        """End the process if it had nothing to do for a while, or ``now``."""
+        """End the process if it was idle for a while, or ``now``."""
         if self._process is not None and (
             now or time.monotonic() - self._used >= self._idle_seconds
         ):
@@ -149,8 +150,7 @@ class Carrier:
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             command = [sys.executable, "-m", "serving.upload.carrier"]
-            # A session of its own: what stops the service from the keyboard lets the last segments
-            # be carried.
+            # A new session: a keyboard interrupt of the service does not stop the last uploads.
             self._process = subprocess.Popen(
                 command,
                 cwd=_REPOSITORY,
@@ -162,7 +162,7 @@ class Carrier:
 
 
 def main(tasks: IO[bytes], answers: IO[bytes]) -> None:
-    """Carry until there are no more segments."""
+    """Upload segments until there are no more."""
     from blocks.settings import Settings
 
     settings = Settings.read()

@@ -1,5 +1,5 @@
-"""Lines that hold their rows by column (``serving/scoring/column_lines.py``) as Arrow tables in the
-columns of the lake.
+"""Read lines with rows by column (``serving/scoring/column_lines.py``) as Arrow tables in the
+lake's columns.
 """
 
 from typing import Any
@@ -10,8 +10,8 @@ import numpy as np
 from serving.log.segments import Header
 from serving.package.kinds import KINDS
 
-# pyarrow's own errors are among them; TypeError and AttributeError come of a line that has
-# something else in a place.
+# pyarrow's own errors are among them; a line with a value of another type causes TypeError and
+# AttributeError.
 _UNREADABLE = (ValueError, TypeError, AttributeError, ArithmeticError)
 
 
@@ -26,7 +26,7 @@ class _ColumnLine(msgspec.Struct):
 
 
 class ColumnTables:
-    """Reads such lines of segments with one header. ``problem``: of the last bad line."""
+    """Reads such lines of segments with one header. ``problem``: that of the last bad line."""
 
     def __init__(self, header: Header) -> None:
         import pyarrow as pa
@@ -57,14 +57,14 @@ class ColumnTables:
         self._decoder = msgspec.json.Decoder(_ColumnLine)
 
     def read(self, data: memoryview) -> tuple[Any, int]:
-        """The rows of whole lines, in their order, and how many lines could not be read."""
+        """The rows of whole lines, in order, and the number of unreadable lines."""
         import pyarrow as pa
 
         lines = bytes(data).split(b"\n")[:-1]
         try:
             return self._table(lines), 0
         except _UNREADABLE:
-            pass  # one of them at least: each is tried alone
+            pass  # at least one line is bad: each is tried alone
         tables, torn = [self.schema.empty_table()], 0
         for line in lines:
             try:
@@ -74,7 +74,7 @@ class ColumnTables:
         return pa.concat_tables(tables), torn
 
     def _table(self, lines: list[bytes]) -> Any:
-        """One table of all lines. Raises one of ``_UNREADABLE`` where any of them is not whole."""
+        """One table of all lines. Raises one of ``_UNREADABLE`` if any of them is not whole."""
         import pyarrow as pa
 
         from serving.upload.row_tables import read_json, repeat_text
@@ -98,7 +98,7 @@ class ColumnTables:
         lists["event_time"] = event_time
         lengths = _plain(
             pa.int32(), counts.astype(np.int32)
-        )  # compared over there: to_numpy imports pandas
+        )  # compared in Arrow: to_numpy imports pandas
         if any(not column.value_lengths().equals(lengths) for column in lists.values()):
             raise ValueError("the columns have different lengths")
         columns = dict(zip(self._numbers, map(_nullable, numbers), strict=True)) | {
@@ -120,7 +120,7 @@ class ColumnTables:
 
 
 def _texts(line: _ColumnLine) -> bytes:
-    """What is text in a line, as a line of its own."""
+    """The text members of a line, as a separate line."""
     parts = (
         bytes(line.texts),
         bytes(line.event_time),

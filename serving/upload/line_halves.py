@@ -1,7 +1,7 @@
-"""A line of the prediction log as two lines of half its rows each: so a row that spoils its line is
-found and set aside alone.
+"""Split a line of the prediction log into two lines with half of its rows each, so that a bad row
+is found and set aside alone.
 
-No row is decoded: values stay the bytes that they are.
+No row is decoded: values keep their bytes.
 """
 
 from typing import Any
@@ -54,8 +54,8 @@ _LINE, _FEEDBACK, _COLUMNS = (
 
 
 def halve(line: bytes, header: Header) -> tuple[bytes, bytes]:
-    """Both end with a newline. Raises ``ValueError`` (msgspec's errors are among them) for a line
-    that is not whole.
+    """Two lines, both with a newline at the end. Raises ``ValueError`` (msgspec's errors are among
+    them) for a line that is not whole.
     """
     decoder: Any = (
         _FEEDBACK if header.kind == "feedback" else _COLUMNS if header.by_column else _LINE
@@ -87,7 +87,9 @@ def _lengths(line: Any, header: Header) -> list[float]:
 def _part(line: Any, start: int, end: int) -> bytes:
     changes: dict[str, Any] = {"rows": end - start}
     if isinstance(line, _ColumnLine):
-        size = len(line.numbers) // line.rows  # of one row's numbers; they stand column by column
+        size = (
+            len(line.numbers) // line.rows
+        )  # of one row's numbers, which are stored column by column
         columns = [
             line.numbers[at : at + 8 * line.rows]
             for at in range(0, size * line.rows, 8 * line.rows)

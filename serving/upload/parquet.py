@@ -1,4 +1,4 @@
-"""A closed segment as Parquet files, one for each day that its rows are about.
+"""Convert a closed segment to Parquet files, one for each day of its events.
 
     predictions/<use_case>/date=YYYY-MM-DD/<segment>.parquet   id, time, event_time, the inputs,
         the outputs, model_version, sample_rate, role
@@ -6,12 +6,12 @@
     <kind>/<use_case>/other-days/<segment>.parquet             the same, of the days beyond the
         first 400 of a segment
 
-``date`` is the day of the event, since windows are chosen by event time. Where the caller told none
-it is the day of the answer, or on which the feedback was received: a caller's clock decides no
-folder. Callers decide the event times, so a segment makes files of at most ``MOST_DAYS`` days,
-those with the most rows; all other rows share one file that no window has. The same segment always
-gives the same files: an upload that is repeated changes nothing. pyarrow costs 40 MB and is
-imported here, in a process of its own: ``serving/upload/carrier.py``."""
+``date`` is the day of the event, since windows are chosen by event time. Without an event time it
+is the day of the answer, or the day on which the feedback was received: a caller's clock decides no
+folder. Callers decide the event times, so a segment makes files for at most ``MOST_DAYS`` days,
+those with the most rows; all other rows share one file that no window reads. The same segment
+always gives the same files: a repeated upload changes nothing. pyarrow costs 40 MB and is imported
+only in the separate process of ``serving/upload/carrier.py``."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -30,7 +30,7 @@ from serving.upload.row_tables import FeedbackTables, PredictionTables
 from serving.upload.sieve import SetAside, Sieve, unreadable
 
 _SLICE_BYTES = 3_000_000
-# in smaller groups each of a segment's days costs the same again, in time and in bytes
+# with smaller groups, each of a segment's days costs the same again, in time and in bytes
 _GROUP_BYTES = 8_000_000
 _DAY = "_day"
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -39,8 +39,8 @@ _OTHER_DAYS = date.min.toordinal() - _EPOCH - 1  # no day
 
 @dataclass(frozen=True)
 class Converted:
-    """Files by their key in the lake, the rows in them, and how many lines could not be read: those
-    ``aside``, and a torn last one.
+    """Files by their key in the lake, their number of rows, and the number of unreadable lines:
+    those ``aside``, and a torn last one.
     """
 
     files: dict[str, memoryview]
@@ -50,8 +50,8 @@ class Converted:
 
 
 def convert(path: Path, *, careful: bool = False) -> Converted:
-    """``careful``: rows that end the process are found as well. Raises ``Unreadable`` for a file
-    that is no segment, ``OSError``.
+    """Convert the segment; ``careful`` also finds rows that end the process. Raises ``Unreadable``
+    for a file that is not a segment, ``OSError``.
     """
     import pyarrow as pa
 
@@ -62,11 +62,9 @@ def convert(path: Path, *, careful: bool = False) -> Converted:
         files = None
         with suppress(_TooManyDays):
             files = dict(_write(reader, header, None))
-        if (
-            files is None
-            # rare enough to be read twice more; the exception, and with it the open files, is gone
-            # by now
-        ):
+        # rare enough to read the segment twice more; the exception, and with it the open files, is
+        # gone by now
+        if files is None:
             files = dict(_write(reader, header, _fullest_days(reader)))
     except unreadable() as error:
         raise Unreadable(f"{path.name} cannot be converted: {error}") from error
@@ -74,20 +72,18 @@ def convert(path: Path, *, careful: bool = False) -> Converted:
 
 
 def give_back_memory() -> None:
-    """What a conversion needed goes back to the operating system; it takes a millisecond."""
+    """Return a conversion's memory to the operating system; it takes a millisecond."""
     import pyarrow as pa
 
     pa.default_memory_pool().release_unused()
 
 
 class _TooManyDays(Exception):
-    """The segment's rows are of more days than files are made for."""
+    """The segment's rows have more days than files are made for."""
 
 
 class _Reader:
-    """The rows of a segment, as often as they are asked for; the counts are those of the last
-    time.
-    """
+    """Reads the rows of a segment, any number of times; the counts are those of the last time."""
 
     def __init__(self, path: Path, header: Header, start: int, careful: bool) -> None:
         self.name = path.stem
@@ -123,7 +119,7 @@ class _Reader:
 
 
 def _with_days(table: Any, names: list[str]) -> Any:
-    """The columns ``names``, and the day of each row. Raises ``ValueError`` where one is in no
+    """The columns ``names``, and the day of each row. Raises ``ValueError`` if a day is outside the
     calendar.
     """
     import pyarrow as pa
@@ -142,7 +138,7 @@ def _with_days(table: Any, names: list[str]) -> Any:
 
 
 def _fullest_days(reader: _Reader) -> frozenset[int]:
-    """The days with the most rows; of equal ones the later."""
+    """The days with the most rows; of equal days the later."""
     import pyarrow.compute as pc
 
     rows: Counter[int] = Counter()
@@ -163,8 +159,8 @@ def _fullest_days(reader: _Reader) -> frozenset[int]:
 def _write(
     reader: _Reader, header: Header, kept_days: Collection[int] | None
 ) -> Iterator[tuple[str, memoryview]]:
-    """Key and content of each file. Raises ``_TooManyDays`` where nobody said which days are
-    ``kept``.
+    """Key and content of each file. Raises ``_TooManyDays`` if ``kept_days`` is ``None`` and there
+    are too many.
     """
     import pyarrow as pa
 
@@ -187,10 +183,9 @@ def _line_reader(header: Header) -> Any:
 
 
 def _slices(path: Path, start: int) -> Iterator[memoryview]:
-    """Whole lines, about as many as make a slice; last what has no newline at its end, which a
-    crash left.
+    """Slices of whole lines; the last slice may be a line without a newline, which a crash left.
 
-    All in the same memory: a slice is gone when the next one is asked for.
+    All slices share memory: the next one overwrites a slice.
     """
     buffer, filled = bytearray(_SLICE_BYTES), 0
     with path.open("rb", buffering=0) as file:
@@ -202,22 +197,22 @@ def _slices(path: Path, start: int) -> Iterator[memoryview]:
                 yield memoryview(buffer)[:end]
                 buffer[: filled - end] = buffer[end:filled]
                 filled -= end
-            if filled == len(buffer):  # a line that is longer than the buffer
+            if filled == len(buffer):  # a line is longer than the buffer
                 buffer = buffer + bytearray(len(buffer))
     if filled:
         yield memoryview(buffer)[:filled]
 
 
 class _Days:
-    """Parquet files in the making, one for each day. A group of rows goes to all of its days at
-    once, so that few wait in memory.
+    """Parquet files that are being written, one for each day. A group of rows goes to all of its
+    days at once, so that few rows wait in memory.
     """
 
     def __init__(self, schema: Any, kept_days: Collection[int] | None) -> None:
         self._schema = schema
         self._kept_days = None if kept_days is None else np.array(sorted(kept_days), dtype=np.int32)
-        # Ids and measured numbers hardly repeat: a dictionary of them costs as much time as all the
-        # rest, and room.
+        # Ids and measured numbers hardly repeat: a dictionary of them costs space, and as much time
+        # as all the rest.
         self._repeated = [
             field.name
             for field in schema
@@ -230,7 +225,7 @@ class _Days:
         """Rows keep their order within a day. Raises ``_TooManyDays``."""
         import pyarrow.compute as pc
 
-        # Sorted once and then cut: to look for each of a month's days in all rows takes ten times
+        # Sorted once and then cut: a search for each of a month's days in all rows takes ten times
         # as long.
         days = self._merge_other_days(table[_DAY].combine_chunks())
         order = pc.sort_indices(days)  # stable
@@ -253,8 +248,8 @@ class _Days:
             yield f"{folder}/{day_folder}/{name}", memoryview(self._sinks.pop(day).getvalue())
 
     def _merge_other_days(self, days: Any) -> Any:
-        """All other days are one, whose rows are written together: each ``write_table`` makes a row
-        group, 0.1 MB of metadata.
+        """Merge all other days into one, whose rows are written together: each ``write_table``
+        makes a row group, 0.1 MB of metadata.
         """
         import pyarrow as pa
 

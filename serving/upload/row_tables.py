@@ -1,10 +1,10 @@
-"""Lines of a segment as Arrow tables in the columns of the lake.
+"""Read lines of a segment as Arrow tables in the lake's columns.
 
-pyarrow reads and flattens them. What it does not read (repeated keys, fractions of a second beyond
-the sixth digit, lines that a crash left) is read line by line by msgspec, which decoded the request
-when it came, and written again in a form that both read alike.
+pyarrow reads and flattens them. msgspec, which decoded the request when it came, reads the rest
+line by line (repeated keys, fractions of a second beyond the sixth digit, lines that a crash left),
+and writes it again in a form that both read alike.
 
-No array and no scalar is made of Python values: ``pyarrow.array`` imports pandas where it is
+No array and no scalar is made of Python values: ``pyarrow.array`` imports pandas if it is
 installed, 50 MB."""
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ class _Label(msgspec.Struct):
 
 def schema_of(header: Header) -> Any:
     """The lake's columns, and for feedback ``event_time``; ``received`` is by the service's clock.
-    Inputs left out are not among them.
+    Inputs that the log leaves out are not among them.
     """
     import pyarrow as pa
 
@@ -69,13 +69,13 @@ def schema_of(header: Header) -> Any:
 
 
 def answer_names(header: Header) -> list[str]:
-    """What the log says of a row by the answer: its id and its outputs."""
+    """The names of an answer's values for a row: its id and its outputs."""
     return ["id", *(output.name for output in header.outputs)]
 
 
 class FeedbackTables:
-    """Reads lines of feedback, all by msgspec: a label has two spellings, and there are few.
-    ``problem``: of the last bad line.
+    """Reads lines of feedback, all by msgspec: a label has two spellings, and there are few lines.
+    ``problem``: that of the last bad line.
     """
 
     def __init__(self, header: Header) -> None:
@@ -84,7 +84,7 @@ class FeedbackTables:
         self._decoder = msgspec.json.Decoder(_FeedbackLine)
 
     def read(self, data: memoryview) -> tuple[Any, int]:
-        """The rows of whole lines, and how many lines could not be read."""
+        """The rows of whole lines, and the number of unreadable lines."""
         lines, torn, self.problem = _rewrite_lines(data, self._write_labels)
         return (
             read_json(memoryview(b"".join(lines)), self.schema)
@@ -111,7 +111,7 @@ class FeedbackTables:
 
 
 class PredictionTables:
-    """Reads lines of predictions that have one header. ``problem``: of the last bad line."""
+    """Reads lines of predictions with one header. ``problem``: that of the last bad line."""
 
     def __init__(self, header: Header) -> None:
         import pyarrow as pa
@@ -142,7 +142,7 @@ class PredictionTables:
         self._decoder = msgspec.json.Decoder(_line_type(header))
 
     def read(self, data: memoryview) -> tuple[Any, int]:
-        """The rows of whole lines, and how many lines could not be read."""
+        """The rows of whole lines, and the number of unreadable lines."""
         import pyarrow as pa
 
         if (table := self.read_fast(data)) is not None:
@@ -156,7 +156,7 @@ class PredictionTables:
         return pa.concat_tables([self.schema.empty_table(), *alone]), torn + len(lines) - len(alone)
 
     def read_fast(self, data: memoryview) -> Any:
-        """The table, or ``None`` where a line must be read with more care."""
+        """The table, or ``None`` if a line must be read with more care."""
         import pyarrow as pa
 
         try:
@@ -165,15 +165,13 @@ class PredictionTables:
                 self._flatten(lines.combine_chunks().to_batches()[0]) if lines is not None else None
             )
             if table is not None:
-                table.validate(full=True)  # pyarrow takes any bytes for text
+                table.validate(full=True)  # pyarrow accepts any bytes as text
             return table
         except (pa.ArrowInvalid, UnicodeDecodeError):
             return None
 
     def _flatten(self, lines: Any) -> Any:
-        """One row for each row of each request; ``None`` where anything is missing that a line must
-        have.
-        """
+        """One row for each row of each request; ``None`` if a required value is missing."""
         import pyarrow as pa
 
         time, request, answer = lines.columns
@@ -221,7 +219,7 @@ class PredictionTables:
 
 
 def _line_type(header: Header) -> Any:
-    """The rows were checked when they came: nothing is required here, and no range holds."""
+    """The type of a line. Its rows were checked when they came: no field is required or bounded."""
     fields: list[tuple[str, Any, Any]] = [
         ("event_time", Annotated[datetime, Meta(tz=False)] | None, None)
     ]
@@ -242,7 +240,7 @@ def _line_type(header: Header) -> Any:
 
 
 def repeat_text(text: str, rows: int) -> Any:
-    """An Arrow column that says the same in every row."""
+    """An Arrow column with the same text in every row."""
     import pyarrow as pa
 
     data = text.encode()
@@ -252,8 +250,8 @@ def repeat_text(text: str, rows: int) -> Any:
 
 
 def read_json(data: memoryview, schema: Any) -> Any:
-    """The lines as a table, on this thread. ``None`` where there are not as many objects as lines.
-    Raises ``ArrowInvalid``.
+    """Read the lines as a table, on this thread. ``None`` if the number of objects is not that of
+    lines. Raises ``ArrowInvalid``.
     """
     import pyarrow as pa
     from pyarrow import json
@@ -261,9 +259,7 @@ def read_json(data: memoryview, schema: Any) -> Any:
     letters = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(letters == ord("\n"))
     if letters[0] != ord("{") or not (letters[ends[:-1] + 1] == ord("{")).all():
-        return (
-            None  # a line that is no object, such as null, would end the process inside of pyarrow
-        )
+        return None  # a line that is not an object, such as null, would crash pyarrow
     reading = json.ReadOptions(use_threads=False, block_size=len(data) + 1)
     parsing = json.ParseOptions(
         explicit_schema=schema, newlines_in_values=False, unexpected_field_behavior="ignore"
@@ -275,8 +271,8 @@ def read_json(data: memoryview, schema: Any) -> Any:
 def _rewrite_lines(
     data: memoryview, write: Callable[[bytes], bytes]
 ) -> tuple[list[bytes], int, str]:
-    """The lines as ``write`` gives them, how many it could not read, and why it could not read the
-    last of those.
+    """The lines as ``write`` returns them, the number of unreadable lines, and the error of the
+    last of these.
     """
     lines, torn, problem = [], 0, ""
     for line in bytes(data).split(b"\n")[:-1]:

@@ -1,8 +1,8 @@
-"""Lines of a segment that cannot be read are kept apart from those that can, down to single rows.
+"""Separate the unreadable rows of a segment from its readable ones.
 
-What fails is halved until one row is left. A row may fail with an error, or end the process that
-reads it (pyarrow is C++): where processes have ended, ``careful`` tries each part in a process of
-its own first."""
+A part that fails is halved until one row is left. A row may fail with an error, or end the process
+that reads it (pyarrow is C++): if processes have ended, ``careful`` first tries each part in a
+separate process."""
 
 import os
 import re
@@ -14,22 +14,20 @@ from serving.log.segments import Header
 from serving.upload.line_halves import halve
 
 _ROWS = re.compile(rb'\{"rows":(\d{1,9}),')
-_MOST_HALVES = 20_000  # of a segment: some seconds. Beyond it a part is set aside as large as it is
+_MOST_HALVES = 20_000  # of a segment: some seconds. After that, a part is set aside whole
 _LONGEST_REASON = 200
 
 
 @dataclass
 class SetAside:
-    """``lines`` that cannot be read, each with why, and the ``rows`` in them as far as that can be
-    told.
-    """
+    """Unreadable ``lines``, each with its reason, and the number of ``rows`` in them, if known."""
 
     rows: int = 0
     lines: list[tuple[str, bytes]] = field(default_factory=list)
 
 
 class Sieve:
-    """``read`` makes a table of lines, and raises for any that it cannot read."""
+    """Sorts lines by ``read``, which makes a table of lines and raises for an unreadable one."""
 
     def __init__(
         self, header: Header, read: Callable[[bytes | memoryview], Any], careful: bool
@@ -41,7 +39,7 @@ class Sieve:
         self._halves = 0
 
     def tables(self, lines: bytes | memoryview) -> list[Any]:
-        """Of all rows of whole ``lines`` that can be read, in their order."""
+        """Tables of all readable rows of whole ``lines``, in order."""
         waiting: list[bytes | memoryview] = [lines]
         tables = []
         while waiting:
@@ -55,7 +53,7 @@ class Sieve:
         return tables
 
     def _halved(self, part: bytes, error: Exception) -> list[bytes]:
-        """Nothing where it cannot be halved: then it is set aside."""
+        """Two halves of ``part``, or nothing if it cannot be halved: then it is set aside."""
         lines = [line + b"\n" for line in part.split(b"\n")[:-1]]
         self._halves += 1
         if self._halves <= _MOST_HALVES:
@@ -65,20 +63,20 @@ class Sieve:
             try:
                 return list(halve(part, self._header))
             except ValueError:
-                pass  # one row, or no line of ours
+                pass  # one row, or a foreign line
         reason = str(error).replace("\n", " ")[:_LONGEST_REASON] or type(error).__name__
         self.aside.lines += [(reason, line) for line in lines]
         self.aside.rows += sum(int(match[1]) for line in lines if (match := _ROWS.match(line)))
         return []
 
     def _try_apart(self, part: bytes | memoryview) -> None:
-        """Raises ``ValueError`` where reading ``part`` ends the process that does it."""
+        """Read ``part`` in a child process. Raises ``ValueError`` if that process ends by it."""
         child = os.fork()
         if child == 0:
             try:
                 self._read(part)
             except unreadable():
-                pass  # this process will hear of it as well
+                pass  # this process meets the same error
             finally:
                 os._exit(0)
         _, status = os.waitpid(child, 0)
@@ -89,7 +87,7 @@ class Sieve:
 
 
 def unreadable() -> tuple[type[Exception], ...]:
-    """What reading raises for lines that are not what they should be."""
+    """The errors that reading raises for bad lines."""
     import pyarrow as pa
 
     return (

@@ -1,4 +1,4 @@
-"""The thread that carries closed segments to the lake, oldest first, for as long as it takes."""
+"""The thread that uploads closed segments to the lake, oldest first, and repeats failed uploads."""
 
 import logging
 import threading
@@ -17,18 +17,18 @@ logger = logging.getLogger(__name__)
 
 
 class SegmentCarrier(Protocol):
-    """What brings one segment to the lake: ``serving/upload/carrier.py``."""
+    """Uploads one segment to the lake: ``serving/upload/carrier.py``."""
 
     def carry(self, path: Path) -> Receipt:
         """Raises ``Unreadable``, ``LakeAway``, ``OSError``."""
 
     def rest(self, *, now: bool = False) -> None:
-        """There is nothing to do, or with ``now`` will never be."""
+        """Release resources while idle, or for good with ``now``."""
 
 
 class Uploader:
-    """One for each log. A lake that is away is asked again after 1, 2, 4 ... 30 seconds, and
-    meanwhile segments wait.
+    """The uploader of one log. It retries an unreachable lake after 1, 2, 4 ... 30 seconds, and
+    segments wait meanwhile.
     """
 
     def __init__(self, log: PredictionLog, carrier: SegmentCarrier, tick_seconds: float) -> None:
@@ -49,9 +49,7 @@ class Uploader:
         return self._thread.is_alive()
 
     def stop(self, timeout_seconds: float) -> None:
-        """Close what is open and try once to upload all; what does not get there waits for the next
-        start.
-        """
+        """Close open segments and try once to upload all; the rest waits for the next start."""
         self._stopping.set()
         self._log.wake.set()
         self._thread.join(timeout_seconds)
@@ -60,9 +58,8 @@ class Uploader:
         while not self._stopping.is_set():
             self._log.wake.wait(self._tick_seconds)
             self._log.wake.clear()
-            if (
-                self._failures == 0
-            ):  # while the lake is away segments grow: few large ones wait instead of many small
+            # While the lake is unreachable, segments grow: few large ones wait, not many small.
+            if self._failures == 0:
                 self._log.close_old()
             if time.monotonic() >= self._retry_at:
                 self._upload()
@@ -84,7 +81,7 @@ class Uploader:
             self._failures, self._retry_at, self.last_error = 0, 0.0, None
 
     def _carry(self, segment: Segment) -> None:
-        """Bring the segment to the lake, and forget it. Raises ``LakeAway``, ``OSError``."""
+        """Upload the segment and remove it. Raises ``LakeAway``, ``OSError``."""
         try:
             receipt = self._carrier.carry(segment.path)
         except Unreadable as error:

@@ -1,10 +1,9 @@
-"""What an Arrow IPC body is about to ask of its reader, found in its messages before anything of
-them is decoded.
+"""Check the messages of an Arrow IPC body before any of them is decoded.
 
-Arrow's own library reads whatever a body says: buffers that are compressed are decompressed to the
-size that they declare, and a batch of nulls may be of any length. Numbers of fields are those of
-Arrow's format files ``Message.fbs``, ``Schema.fbs`` and ``File.fbs``; the tables have been verified
-by that library before they are looked at here."""
+Arrow's own library trusts a body: it decompresses buffers to the size that they declare, and a
+batch of nulls may have any length. The numbers of fields are those of Arrow's format files
+``Message.fbs``, ``Schema.fbs`` and ``File.fbs``; that library verifies the tables before this
+module reads them."""
 
 import struct
 from collections.abc import Iterable
@@ -21,9 +20,7 @@ _ENDING = len(b"\0\0\0\0ARROW1")  # the footer's length, and the format's name
 
 
 class _Table:
-    """A table of FlatBuffers: its fields by number, each read as what the format says that it
-    is.
-    """
+    """A table of FlatBuffers: its fields by number, each read with the format's type."""
 
     def __init__(self, data: bytes, position: int) -> None:
         self._data = data
@@ -38,7 +35,7 @@ class _Table:
         return self._find(field) > 0
 
     def number(self, field: int, form: str) -> int:
-        """0 where it is left out."""
+        """The field's number, 0 if it is left out."""
         at = self._find(field)
         return self._read(form, at) if at else 0
 
@@ -46,7 +43,7 @@ class _Table:
         return _Table(self._data, self._follow(field))
 
     def blocks(self, field: int) -> list[tuple[int, int]]:
-        """Where the messages of a file lie: offset and size in bytes."""
+        """Offset and size in bytes of a file's messages."""
         if not self.has(field):
             return []
         start = self._follow(field)
@@ -72,7 +69,7 @@ class _Table:
 
 
 def check_stream(body: "pa.Buffer", most_messages: int) -> int:
-    """The number of rows that a stream declares. Raises ``InputError`` for what is not taken here,
+    """The number of rows that a stream declares. Raises ``InputError`` for unsupported content,
     ``pa.ArrowException``, ``OSError``.
     """
     import pyarrow as pa
@@ -81,7 +78,7 @@ def check_stream(body: "pa.Buffer", most_messages: int) -> int:
 
 
 def check_file(body: "pa.Buffer", most_messages: int) -> int:
-    """The same of a file that ``pa.ipc.open_file`` has opened, and so verified its footer."""
+    """The same for a file whose footer ``pa.ipc.open_file`` has verified."""
     import pyarrow as pa
 
     end = body.size - _ENDING

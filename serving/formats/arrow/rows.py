@@ -1,10 +1,10 @@
-"""Rows as Arrow IPC, a stream or a file: what pyarrow, pandas, Polars, Spark and DuckDB write
-without copying a value.
+"""Read rows of Arrow IPC, a stream or a file: the format that pyarrow, pandas, Polars, Spark and
+DuckDB write without copying a value.
 
-Nothing is believed that the body declares: messages are looked at before anything is decoded or
-allocated (compression, deltas, the number of rows), types are taken from a list, and every array is
-validated in full before a value of it is read. pyarrow costs 40 MB and is imported at the first
-such request."""
+The body's declarations are not trusted: messages are checked before anything is decoded or
+allocated (compression, deltas, the number of rows), only listed types are accepted, and every array
+is fully validated before its values are read. pyarrow costs 40 MB and is imported at the first such
+request."""
 
 import struct
 from collections.abc import Iterator
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 _MAGIC = b"ARROW1"
 _MOST_BATCHES = 100
-_MOST_TEXT = 16 * 2**20  # characters that a dictionary, or views of one text, may spell out
+_MOST_TEXT = 16 * 2**20  # characters that a dictionary, or views of one text, may expand to
 
 
 def read_arrow(reader: ColumnReader, body: bytes, max_rows: int) -> CheckedRows:
     """Rows of a body in which each column is a field: numbers, texts or dictionaries of them, the
     event time a timestamp or text.
 
-    Null is null, and so is NaN where the field may be null. Raises ``InputError`` naming row and
+    Null is null, and so is NaN if the field may be null. Raises ``InputError`` naming row and
     field."""
     pieces = list(read_arrow_pieces(reader, body, max_rows, max_rows))
     if len(pieces) == 1:
@@ -88,7 +88,7 @@ def _columns(
 def _pieces(
     reader: ColumnReader, batch: "pa.RecordBatch", size: int
 ) -> Iterator[dict[str, list[Any]]]:
-    """A dictionary is spelled out once, and not for each piece."""
+    """Columns of each piece; a dictionary is expanded once, not for each piece."""
     import pyarrow.types as types
 
     named = list(zip(batch.schema.names, batch.columns, strict=True))
@@ -105,8 +105,8 @@ def _pieces(
 
 
 def _check_schema(reader: ColumnReader, schema: "pa.Schema") -> None:
-    """Raises ``InputError`` for a column that is no field, comes twice, or is of a type that is
-    none of a field's.
+    """Raises ``InputError`` for an unknown or repeated column, or a type that the field does not
+    accept.
     """
     import pyarrow.types as types
 

@@ -1,1 +1,1 @@
-"""Rows as ``mlflow models serve`` takes them."""
+"""Rows in the forms that ``mlflow models serve`` accepts."""

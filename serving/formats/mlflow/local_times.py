@@ -1,13 +1,13 @@
-"""The event time of a row as MLflow's callers write it, in the convention of use cases: local,
-without a zone.
+"""Read the event time that MLflow's callers write, in the convention of use cases: local, without
+a zone.
 
-pandas writes a column of times in four ways. Three say a local time; one with a zone says a moment,
-and nobody here knows the zone of the place that the row is about.
+pandas writes a column of times in four ways. Three are local times; one with a zone is a moment,
+and the service does not know the zone of the row's place.
 
     to_json()                      1370098800000                   milliseconds of the local time,
                                    read as if it were UTC
     to_json(date_format="iso")     "2013-06-01T15:00:00.000"
-    to_csv()                       "2013-06-01 15:00:00", "2013-06-01" where every time is midnight
+    to_csv()                       "2013-06-01 15:00:00", "2013-06-01" if every time is midnight
     with a time zone               "2013-06-01T15:00:00+00:00", "...Z"   refused, as everywhere
 """
 
@@ -22,14 +22,14 @@ from serving.errors import InputError
 from serving.formats.rows import EVENT_TIME, LOCAL_TIME, place_of, shorten
 
 _EPOCH = datetime(1970, 1, 1)
-_LEAST_MILLISECONDS = 10**11  # 1973: a smaller number is one of seconds or days, or no time at all
+_LEAST_MILLISECONDS = 10**11  # 1973: a smaller number counts seconds or days, or is not a time
 _MILLISECONDS = re.compile(r"-?\d{12,15}")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _EXPECTED = f"expected {LOCAL_TIME}, or the milliseconds that pandas writes for one"
 
 
 def read_local(values: Sequence[Any], field: str) -> list[datetime | None]:
-    """The values of an event-time column; null and NaN are ``None``. Raises ``InputError`` naming
+    """The times of an event-time column; null and NaN are ``None``. Raises ``InputError`` naming
     the row.
     """
     return [

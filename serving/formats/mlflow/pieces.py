@@ -1,8 +1,8 @@
-"""Large JSON bodies of ``/invocations``, some rows at a time: ``serving/formats/mlflow/rows.py``
-reads each piece as a body of its own.
+"""Read large JSON bodies of ``/invocations``, some rows at a time:
+``serving/formats/mlflow/rows.py`` reads each piece as a separate body.
 
-Rows stay bytes until their piece is read, so that neither their objects fill the memory nor their
-decoding keeps other threads waiting."""
+Rows stay bytes until their piece is read, so that their objects do not fill the memory and their
+decoding does not keep other threads waiting."""
 
 import re
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ class _Split(msgspec.Struct, forbid_unknown_fields=True):
     index: list[Any] | None = None
 
 
-# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
+# Made at import, by one thread: msgspec crashes if two threads meet a type for the first time
 # (docs/decisions/0012-hot-path.md).
 _SPLIT = msgspec.json.Decoder(_Split)
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
@@ -65,7 +65,7 @@ def read_json_pieces(
 def _pieces(
     reader: RowReader, body: bytes, shape: str, content: bytes, max_rows: int, size: int
 ) -> Iterator[CheckedRows]:
-    """Each raises by its own row numbers."""
+    """The pieces; errors count rows from the start of a piece."""
     if shape == "dataframe_split":
         yield from _split_pieces(reader, content, max_rows, size)
     elif content.startswith(b"["):
@@ -76,8 +76,8 @@ def _pieces(
 
 
 def cut_list(content: bytes, size: int, between: re.Pattern[bytes]) -> Iterator[bytes]:
-    """A JSON list as shorter ones of about ``size`` entries, which ``between`` parts. The last one
-    has all that could not be cut.
+    """Cut a JSON list into lists of about ``size`` entries, separated by ``between``. The last list
+    has all entries that could not be cut.
     """
     least, most = _ROW_BYTES
     first = between.search(content, 0, most)
@@ -88,11 +88,8 @@ def cut_list(content: bytes, size: int, between: re.Pattern[bytes]) -> Iterator[
         part = b"[%b]" % content[at : cut.start() + 1]
         try:
             _LIST.decode(part)
-        except (
-            msgspec.DecodeError,
-            UnicodeDecodeError,
-            RecursionError,
-        ):  # what looked like the end of an entry stands within one
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            # the apparent end of an entry is inside an entry
             stop, tries = cut.end(), tries + 1
             continue
         yield part
@@ -133,7 +130,7 @@ def _column_pieces(
     }
     lengths = {len(values) for values in fields.values() if isinstance(values, list)}
     if len(lengths) != 1:
-        yield read_json(reader, body, max_rows)  # which says what is wrong, or spreads one value
+        yield read_json(reader, body, max_rows)  # which explains the error, or repeats one value
         return
     (count,) = lengths
     for at, end in spans(count, size):

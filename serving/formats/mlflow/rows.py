@@ -1,11 +1,10 @@
-"""Rows as ``mlflow models serve`` takes them: four JSON shapes and CSV. The pure part of
-``serving/routes/mlflow_protocol.py``.
+"""Read rows in the forms that ``mlflow models serve`` accepts: four JSON shapes and CSV. This is
+the pure part of ``serving/routes/mlflow_protocol.py``.
 
-As with a model of named columns there: order and index do not matter, columns that are no features
-are left out (the answer names them), numbers may be written as text or as true and false, NaN is
+The rules are MLflow's for a model with named columns: order and index do not matter, columns that
+are not features are left out (the answer names them), numbers may be text or true and false, NaN is
 null, a short row of ``dataframe_split`` is filled with nulls, one value stands for a whole column
-of ``inputs`` or ``instances``. Values without names are refused, as there: their order would be a
-guess."""
+of ``inputs`` or ``instances``. Values without names are refused: their order would be a guess."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,7 +29,7 @@ from serving.formats.rows import (
     shift_row,
 )
 
-# What pandas reads as null, as MLflow does with its defaults.
+# pandas reads these as null, and so does MLflow with its defaults.
 _CSV_NULLS = frozenset(
     (
         *("#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
@@ -61,7 +60,7 @@ def read_csv(
 
 
 def read_json(reader: RowReader, body: bytes, max_rows: int) -> CheckedRows:
-    """Raises ``InputError`` naming row and field, ``MalformedBody`` where the body is no JSON."""
+    """Raises ``InputError`` naming row and field, ``MalformedBody`` if the body is not JSON."""
     refuse_flood(body, max_rows)
     body, members = open_body(body)
     shape = find_shape(members)
@@ -77,7 +76,7 @@ def read_json(reader: RowReader, body: bytes, max_rows: int) -> CheckedRows:
 
 
 def find_shape(members: Mapping[str, msgspec.Raw]) -> str:
-    """The one of the four shapes that a body has. Raises ``InputError``."""
+    """The body's shape, one of four. Raises ``InputError``."""
     shapes = [shape for shape in _SHAPES if shape in members]
     if len(shapes) != 1:
         got = f"got {', '.join(shapes)}" if shapes else "got none of them"
@@ -88,8 +87,8 @@ def find_shape(members: Mapping[str, msgspec.Raw]) -> str:
 
 
 def open_body(body: bytes) -> tuple[bytes, dict[str, msgspec.Raw]]:
-    """The body, and its members: another body where it held NaN, which Python and pandas write, and
-    JSON has not.
+    """The body and its members. NaN, which Python and pandas write and JSON does not allow, is
+    replaced in the body.
 
     Raises ``InputError``, ``MalformedBody``.
     """
@@ -111,10 +110,10 @@ def open_body(body: bytes) -> tuple[bytes, dict[str, msgspec.Raw]]:
 
 
 def _without_nan(body: bytes) -> bytes:
-    """The same with null for each NaN that stands outside of texts."""
+    """The body with null for each NaN outside of texts."""
     if _NO_TEXT_HAS_NAN.match(body):
         return body.replace(b"NaN", b"null")
-    if len(body) > FLOOD_BYTES:  # one by one it would take seconds
+    if len(body) > FLOOD_BYTES:  # replacing them one by one would take seconds
         raise InputError(
             "A body of this size, with NaN in its texts, must have null for a missing number."
         )
@@ -123,8 +122,8 @@ def _without_nan(body: bytes) -> bytes:
 
 @lru_cache(maxsize=32)
 def _records_of(reader: RowReader, *, exact: bool) -> Any:
-    """Decodes ``[{...}]``, an ``exact`` one without columns that are no features. ``read_local``
-    reads the event time.
+    """A decoder of ``[{...}]``; an ``exact`` one refuses columns that are not features.
+    ``read_local`` reads the event time.
     """
     row = row_type(
         reader.features,
@@ -159,7 +158,7 @@ def _read_records(
 
 
 def _ignored(reader: ColumnReader, rows: Iterable[Iterable[str]]) -> list[str]:
-    """Names in any of ``rows`` that are no fields, in the order in which they come."""
+    """Names in any of ``rows`` that are not fields, in their order."""
     field_names = {*reader.names, reader.event_time}
     return list(dict.fromkeys(name for row in rows for name in row if name not in field_names))
 
@@ -178,8 +177,8 @@ def _explain(error: msgspec.ValidationError, body: bytes, shape: str) -> InputEr
 def _read_loosely(
     columns: ColumnReader, content: bytes, refusal: InputError, max_rows: int
 ) -> CheckedRows:
-    """Records once more, for numbers that pandas reads as such and JSON does not. Raises
-    ``refused`` where there are others.
+    """Read records again, with numbers that pandas accepts and JSON does not. Raises ``refusal``
+    for any other error.
     """
     try:
         rows = msgspec.json.decode(content, type=list[dict[str, Any]])
@@ -222,7 +221,7 @@ def check_index(index: Sequence[Any] | None, rows: int) -> None:
 def convert_split(
     reader: RowReader, names: Sequence[str], data: Sequence[Sequence[Any]], max_rows: int
 ) -> CheckedRows:
-    """Rows of values in the order of ``names``, those that a short row lacks null. Raises
+    """Rows of values in the order of ``names``; the missing values of a short row are null. Raises
     ``InputError`` naming row and field.
     """
     for row, values in enumerate(data):
@@ -243,7 +242,7 @@ class _Split(msgspec.Struct, forbid_unknown_fields=True):
     index: list[Any] | None = None
 
 
-# Made now, by one thread: msgspec ends the process where two threads meet a type for the first time
+# Made at import, by one thread: msgspec crashes if two threads meet a type for the first time
 # (docs/decisions/0012-hot-path.md).
 _SPLIT = msgspec.json.Decoder(_Split)
 _NAMES = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
@@ -270,9 +269,7 @@ def _read_columns(
 
 
 def convert_fields(reader: ColumnReader, columns: Mapping[str, Any], max_rows: int) -> CheckedRows:
-    """Columns of which those that are no features are left out, and named. Raises
-    ``InputError``.
-    """
+    """Rows of the fields' columns; other columns are left out and named. Raises ``InputError``."""
     fields = {name: columns[name] for name in reader.names if name in columns}
     if reader.event_time in columns:
         fields[reader.event_time] = read_local(columns[reader.event_time], reader.event_time)
