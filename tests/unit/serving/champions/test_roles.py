@@ -35,7 +35,7 @@ def mlflow(tmp_path: Path) -> Iterator[RegistryServer]:
 
 
 def watches_of(url: str, folder: Path) -> list[ChampionWatch]:
-    """The champion's and the shadow's, of one worker."""
+    """The watches of the champion and the shadow, of one worker."""
     return [
         ChampionWatch(
             "toy", Registry(url), PackageCache(folder / "cache", role), 1e-6, Metrics(), role=role

@@ -25,7 +25,7 @@ FILE = "USE_CASE = UseCase()\n"
 
 
 def settings_of(folder: Path, **settings: Any) -> Settings:
-    """Settings of a home of its own, with the use cases that are written there."""
+    """Settings with a separate home, and the use cases in it."""
     (folder / "usecases" / "definition").mkdir(parents=True, exist_ok=True)
     (folder / "usecases" / "definition" / "__init__.py").write_text(FILE)
     return Settings.model_validate(

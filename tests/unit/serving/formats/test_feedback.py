@@ -74,7 +74,7 @@ def test_a_time_that_no_calendar_holds_in_utc_is_refused() -> None:
 
 
 def test_a_label_from_a_clock_that_is_ahead_was_known_when_it_came() -> None:
-    """Or it would win over every correction until that day."""
+    """Otherwise it would win over every correction until that day."""
     (entry,) = read_feedback(
         b'{"feedback": [{"id": "a", "label": 1, "time": "2031-01-01T00:00:00Z"}]}'
     )
@@ -89,7 +89,7 @@ def test_a_label_from_a_clock_that_is_behind_is_kept_as_it_says() -> None:
 
 
 def test_one_row_of_many_that_is_wrong_refuses_the_request_whole() -> None:
-    """So that it can be sent again as it is: half of it is not in the log."""
+    """The caller can send it again unchanged: the log has no part of it."""
     rows = ", ".join(['{"id": "a", "label": 1}'] * 20 + ['{"id": "b", "label": 0.5}'])
     with pytest.raises(InputError, match=r"Row 20, field 'label': expected 0, 1, true or false"):
         read_feedback(f'{{"feedback": [{rows}]}}'.encode())

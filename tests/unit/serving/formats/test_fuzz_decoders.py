@@ -1,5 +1,5 @@
-"""Whatever bytes come, a decoder refuses them in words or reads them, and what it read can be
-scored and logged as it was sent.
+"""A decoder refuses any bytes in words or reads them, and the rows that it read can be scored and
+logged as they were sent.
 
 A longer search than the suite's, with new examples each time: ``--hypothesis-profile=nightly``."""
 
@@ -81,7 +81,7 @@ def champion() -> Champion:
 
 
 def refused_or_scored(read: Callable[[], CheckedRows]) -> bool:
-    """Whether it was scored."""
+    """Whether the request was scored."""
     request = refused_or(read)
     if request is not None:
         check_scored_and_logged(request.rows, request.json)

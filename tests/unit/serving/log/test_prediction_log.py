@@ -94,7 +94,7 @@ def test_beyond_the_backlog_rows_are_dropped_and_counted_and_room_made_is_used_a
 
 @contextmanager
 def full_disk(log: PredictionLog) -> Iterator[None]:
-    """The open segment's file is a device that takes no byte, and cannot even be cut."""
+    """The open segment's file is a device that accepts no byte and cannot be truncated."""
     (segment,) = log._open.values()
     real, full = os.dup(segment._file), os.open("/dev/full", os.O_WRONLY)
     os.dup2(full, segment._file)

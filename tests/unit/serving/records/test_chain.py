@@ -1,4 +1,4 @@
-"""What is wrong with the chain is found by one rule, whoever reads it."""
+"""One rule finds the faults of the chain, for every reader."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One class for who writes and who reads: the one is strict, the other takes what it can."""
+"""One class for writers and readers: the writer is strict, the reader is lenient."""
 
 import json
 import math

@@ -1,7 +1,7 @@
 """A lake from before the records stood in one place: tests/fixtures/lake_before_records, with an
 entry of each kind, was written by the pydantic models that tasks had then.
 
-Entries are chained by the SHA-256 of their bytes, so that not one may be spelled in another way."""
+Entries are chained by the SHA-256 of their bytes, so none may be spelled in another way."""
 
 import shutil
 from dataclasses import replace

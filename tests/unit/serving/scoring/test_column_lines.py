@@ -160,7 +160,7 @@ def test_a_use_case_of_one_kind_of_inputs_is_kept_too(
 
 
 def test_reading_lines_by_column_does_not_import_pandas(tmp_path: Path, champion: Champion) -> None:
-    """pyarrow imports it for a conversion here and there: 35 MB, and half a second."""
+    """pyarrow imports it for some conversions: 35 MB, and half a second."""
     rows = [("AA", 1.0, None, None), ("BB", 2.0, 3.0, None)]
     path = segment(tmp_path, champion.column_header, column_line(score(champion, rows), rows))
     code = (

@@ -61,7 +61,7 @@ WANTED: dict[str, list[dict[str, Any]]] = {
 
 
 class InProcess:
-    """Carries segments as the process beside the service does, in this one."""
+    """Uploads segments as the separate process does, in this one."""
 
     def __init__(self, folder: Path) -> None:
         self._lake = FolderLake(folder)
@@ -73,7 +73,7 @@ class InProcess:
 
 
 class Other(UseCase):
-    """A use case whose models say other things of a row than a score and a decision."""
+    """A use case whose models have other outputs than a score and a decision."""
 
     @property
     def outputs(self) -> tuple[definition.Output, ...]:
@@ -230,7 +230,7 @@ def test_what_was_answered_is_in_the_lake_and_read_back_by_the_flows(
 def carry_answers(
     scorer: Scorer, log: PredictionLog, champion: Champion, rows: int, lake: Path
 ) -> None:
-    """Score ``ROWS``, so many in a request, and bring the log to the lake."""
+    """Score ``ROWS``, some in each request, and upload the log to the lake."""
 
     async def ask(rows: Sequence[tuple[Any, ...]]) -> None:
         named = [dict(zip(NAMES, row, strict=True)) for row in rows]

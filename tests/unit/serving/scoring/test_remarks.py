@@ -1,4 +1,4 @@
-"""What an answer says beside the scores: a caller who misspelled a category or a column is told."""
+"""An answer's remarks: they tell a caller of a misspelled category or column."""
 
 import asyncio
 from pathlib import Path

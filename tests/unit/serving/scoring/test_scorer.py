@@ -1,4 +1,4 @@
-"""Requests that arrive together are scored together, and nobody pays for another."""
+"""Requests that arrive together are scored together, and none fails because of another."""
 
 import asyncio
 import threading
@@ -25,7 +25,7 @@ ROW = {"carrier": "AA", "distance": 800.0, "wind": 3.0}
 
 
 class Asking:
-    """A caller that keeps what it is told."""
+    """A caller that keeps its answer."""
 
     def __init__(self, champion: Champion, *rows: dict[str, Any]) -> None:
         self.champion = champion
@@ -51,7 +51,7 @@ class Asking:
 
 
 class Gate(Package):
-    """A package that counts its runs and scores only when it may."""
+    """A package that counts its runs and waits for permission to score."""
 
     def __init__(self, package: Package) -> None:
         self.__dict__.update(package.__dict__)

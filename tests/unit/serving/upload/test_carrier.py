@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow("starts the carrier's process again and again")
 
 @pytest.fixture
 def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The lake that the process finds in its environment."""
+    """The lake in the process's environment."""
     monkeypatch.setenv("LAUREL_LAKE", f"file://{tmp_path}/lake")
     monkeypatch.setenv("LAUREL_STATE", str(tmp_path))
     return tmp_path / "lake"
@@ -40,7 +40,7 @@ def segment(tmp_path: Path) -> Path:
 
 
 def carriers() -> list[psutil.Process]:
-    """Those that this process started."""
+    """The carriers that this process started."""
     return [
         child
         for child in psutil.Process().children()

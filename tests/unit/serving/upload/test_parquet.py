@@ -79,7 +79,7 @@ def rows_of(files: dict[str, bytes]) -> list[dict[str, Any]]:
 
 
 def understood(request: bytes, first: int = 0) -> list[dict[str, Any]]:
-    """The same rows as the service reads them when they come."""
+    """The same rows as the service reads them on arrival."""
     expected = []
     for number, (*inputs, event_time) in enumerate(
         RowReader(FEATURES, "time_hour").read(request), first

@@ -1,4 +1,4 @@
-"""A row that nobody can read costs itself, and no row of anybody else."""
+"""An unreadable row costs only itself."""
 
 import json
 import os

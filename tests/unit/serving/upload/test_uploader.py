@@ -31,7 +31,7 @@ ROWS: list[dict[str, Any]] = [
 
 
 def header(folder: Path, version: str, **other: Any) -> bytes:
-    """Of a real package's manifest; ``other`` changes fields of it."""
+    """The header of a real package's manifest; ``other`` changes fields of it."""
     digest = write_package(folder)
     return header_of(msgspec.structs.replace(load(folder, digest).manifest, **other), version)
 
@@ -142,7 +142,7 @@ def test_the_columns_of_both_logs_have_the_types_that_readers_expect(
 def test_feedback_goes_to_the_day_of_its_event_and_else_to_the_day_it_came(
     log: PredictionLog,
 ) -> None:
-    """Not to the day of its own time: a clock that is wrong could put it where nobody looks."""
+    """Not to the day of its own time: a wrong clock could hide it in another folder."""
     entries = [
         {
             "id": "a",
@@ -184,7 +184,7 @@ def test_two_champions_never_share_a_segment(
 
 
 class InThisProcess:
-    """Carries without a process of its own."""
+    """Uploads without a separate process."""
 
     def __init__(self, lake: Lake) -> None:
         self.lake = lake
@@ -196,7 +196,7 @@ class InThisProcess:
 
 
 class Stubborn:
-    """A lake that refuses until it is told to take."""
+    """A lake that refuses until it is switched on."""
 
     def __init__(self, lake: Lake) -> None:
         self.lake = lake
