@@ -127,7 +127,7 @@ class _Race:
         return replace(self, everywhere=False)
 
     @property
-    def known(self) -> bool:
+    def is_measured(self) -> bool:
         exists = np.isfinite(self.gains)
         return bool(exists.all() if self.everywhere else exists[0] and exists[1:].any())
 
@@ -156,7 +156,7 @@ def _bounded(family: list[_Race], confidence: float) -> list[Comparison]:
     member does not set the bounds of the others, and the quantile is that of the worst member of
     each replicate (single-step max-t). For a family of one these are the quantiles of its
     replicates."""
-    judged = [race for race in family if race.known]
+    judged = [race for race in family if race.is_measured]
     errors = [float(np.nanstd(race.gains[1:])) for race in judged]
     if judged:
         away = np.array(
@@ -181,15 +181,15 @@ def _comparison(race: _Race, low: float, high: float) -> Comparison:
     return Comparison(
         metric=race.metric.name,
         rows=race.rows,
-        champion=_known(race.champion),
-        challenger=_known(race.challenger),
-        gain=_known(race.gains[0]),
-        low=_known(low),
-        high=_known(high),
+        champion=_finite(race.champion),
+        challenger=_finite(race.challenger),
+        gain=_finite(race.gains[0]),
+        low=_finite(low),
+        high=_finite(high),
     )
 
 
-def _known(value: float) -> float | None:
+def _finite(value: float) -> float | None:
     """As the record has it: JSON has no NaN, so what was written as one could not be read back."""
     return float(value) if np.isfinite(value) else None
 

@@ -95,7 +95,7 @@ def append(store: Lake, decision: Decision, after: int | None = None) -> Entry:
             data = store.read(places[-1])
             sequence, previous = place_of(places[-1]) + 1, digest(data)
             _decode(places[-1], data)
-        if after is None and (recorded := _known(store, places, decision)):
+        if after is None and (recorded := _same_event(store, places, decision)):
             return recorded
         if after not in (None, sequence - 1):
             raise Overtaken(
@@ -110,7 +110,7 @@ def append(store: Lake, decision: Decision, after: int | None = None) -> Entry:
         return entry
 
 
-def _known(store: Lake, places: Sequence[str], decision: Decision) -> Entry | None:
+def _same_event(store: Lake, places: Sequence[str], decision: Decision) -> Entry | None:
     """The entry of the same event, of those that other runs can have added between a step and its
     second try.
 

@@ -42,7 +42,7 @@ SMOKE_ROWS = 100  # they are what explanations compare with as well (serving/rou
 
 
 @dataclass(frozen=True)
-class Made:
+class SavedPackage:
     """Where the package lies, the digest of its manifest, and the manifest."""
 
     folder: Path
@@ -90,7 +90,7 @@ def make_package(
     proof: pl.DataFrame,
     seed: int,
     watched: bool = True,
-) -> Made:
+) -> SavedPackage:
     """Write the package of ``fitted`` into ``folder``, proven on all rows of ``proof`` and on rows
     beside thresholds.
 
@@ -115,7 +115,7 @@ def make_package(
     }
     sha256 = write(folder, files, manifest)
     load_package(folder, sha256)
-    return Made(folder, sha256, read_manifest((folder / MANIFEST).read_bytes()))
+    return SavedPackage(folder, sha256, read_manifest((folder / MANIFEST).read_bytes()))
 
 
 def _smoke(case: UseCase, fitted: "Pipeline", proof: pl.DataFrame, seed: int) -> Smoke:

@@ -26,7 +26,7 @@ def history(case: UseCase, last: int = 8) -> History:
 def case() -> UseCase:
     """The toy with one recipe and no search, so that a replay takes seconds."""
     toy = load("toy")
-    boosting = next(one for one in toy.candidates if one.name == "boosting")
+    boosting = next(candidate for candidate in toy.candidates if candidate.name == "boosting")
     fitted_always = boosting.model_copy(update={"baseline": True, "search": None})
     return toy.model_copy(
         update={"candidates": (fitted_always,), "gate": Gate(metric=ROC_AUC, threshold=0.6)}
@@ -34,42 +34,42 @@ def case() -> UseCase:
 
 
 @pytest.fixture(scope="module")
-def found(case: UseCase, one_thread: None) -> Backtest:
+def backtest(case: UseCase, one_thread: None) -> Backtest:
     return run(case, history(case), START, "test", {})
 
 
-def outcomes(found: Backtest, strategy: str) -> dict[str, str]:
-    return {month.period: month.outcome for month in found.replays[strategy].periods}
+def outcomes(backtest: Backtest, strategy: str) -> dict[str, str]:
+    return {month.period: month.outcome for month in backtest.replays[strategy].periods}
 
 
-def test_the_policy_retrains_when_the_world_changed_and_not_before(found: Backtest) -> None:
-    assert outcomes(found, "policy") == dict(
+def test_the_policy_retrains_when_the_world_changed_and_not_before(backtest: Backtest) -> None:
+    assert outcomes(backtest, "policy") == dict(
         zip(PERIODS, ["quiet", "promoted", "quiet", "quiet", "quiet"], strict=True)
     )
-    drift = {month.period: month.drift for month in found.replays["policy"].periods}
+    drift = {month.period: month.drift for month in backtest.replays["policy"].periods}
     assert drift["2024-04"] == "stable" and drift["2024-05"] == "drifted"
 
 
-def test_never_does_nothing_and_monthly_retrains_each_month(found: Backtest) -> None:
-    assert set(outcomes(found, "never").values()) == {"quiet"}
-    assert found.replays["never"].fit_seconds == 0
-    assert found.replays["monthly"].retrains == 5
-    assert found.replays["monthly"].fit_seconds > found.replays["policy"].fit_seconds > 0
+def test_never_does_nothing_and_monthly_retrains_each_month(backtest: Backtest) -> None:
+    assert set(outcomes(backtest, "never").values()) == {"quiet"}
+    assert backtest.replays["never"].fit_seconds == 0
+    assert backtest.replays["monthly"].retrains == 5
+    assert backtest.replays["monthly"].fit_seconds > backtest.replays["policy"].fit_seconds > 0
 
 
 def test_the_gain_is_that_of_the_champions_of_the_moment_on_all_rows(
-    case: UseCase, found: Backtest
+    case: UseCase, backtest: Backtest
 ) -> None:
-    policy, never = found.replays["policy"], found.replays["never"]
+    policy, never = backtest.replays["policy"], backtest.replays["never"]
     assert policy.pooled is not None and never.pooled is not None
-    gain = found.gains["never"]
+    gain = backtest.gains["never"]
     assert gain.gain == pytest.approx(policy.pooled - never.pooled)
     assert gain.low is not None and gain.low > 0.05
     assert gain.rows == sum(month.rows for month in policy.periods)
 
 
 def test_a_month_is_answered_by_who_was_champion_before_its_labels_came(
-    case: UseCase, found: Backtest
+    case: UseCase, backtest: Backtest
 ) -> None:
     """May promotes, and May itself was still answered by the first champion: no strategy profits
     from rows it judged on.
@@ -81,7 +81,9 @@ def test_a_month_is_answered_by_who_was_champion_before_its_labels_came(
         case.gate.metric, modelling.labels(case, rows), modelling.predict(first.fitted, case, rows)
     )
     for strategy in ("policy", "never", "monthly"):
-        may = next(month for month in found.replays[strategy].periods if month.period == "2024-05")
+        may = next(
+            month for month in backtest.replays[strategy].periods if month.period == "2024-05"
+        )
         assert may.score == pytest.approx(expected) or strategy == "monthly"
     assert first.trained_on == ("2024-01", "2024-02", "2024-03")
 
@@ -90,9 +92,9 @@ def test_another_policy_gives_another_history(case: UseCase, one_thread: None) -
     deaf = with_policy(
         case, {"drift": {"share": 1.0, "thresholds": {column.name: 1e6 for column in case.columns}}}
     )
-    found = run(deaf, history(deaf, 6), START, "test", {"drift": {"share": 1.0}})
-    assert found.replays["policy"].retrains == 0
-    assert found.policy["drift"]["share"] == 1.0
+    backtest = run(deaf, history(deaf, 6), START, "test", {"drift": {"share": 1.0}})
+    assert backtest.replays["policy"].retrains == 0
+    assert backtest.policy["drift"]["share"] == 1.0
 
 
 def test_the_governor_refuses_in_a_replay_as_it_does_in_life(
@@ -105,15 +107,15 @@ def test_the_governor_refuses_in_a_replay_as_it_does_in_life(
             "drift": {"share": 1e-6, "thresholds": {"first": 1e-9}},
         },
     )
-    found = run(slow, history(slow, 6), START, "test", {})
-    policy = found.replays["policy"]
+    backtest = run(slow, history(slow, 6), START, "test", {})
+    policy = backtest.replays["policy"]
     assert policy.periods[0].outcome in ("promoted", "kept", "below the gate")
     assert [month.outcome for month in policy.periods[1:]] == ["refused", "refused"]
     assert "the next may start 8760 h after it" in " ".join(policy.periods[1].reasons)
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"drifts": {"share": 0.2}}, "no part 'drifts'"),
         ({"drift": {"shares": 0.2}}, "shares"),
@@ -121,9 +123,9 @@ def test_the_governor_refuses_in_a_replay_as_it_does_in_life(
     ],
 )
 def test_a_policy_that_cannot_be_is_refused_by_name(
-    case: UseCase, changed: dict, said: str
+    case: UseCase, changed: dict, message: str
 ) -> None:
-    with pytest.raises(UseCaseError, match=said):
+    with pytest.raises(UseCaseError, match=message):
         with_policy(case, changed)
 
 

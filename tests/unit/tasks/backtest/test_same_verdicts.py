@@ -61,8 +61,8 @@ def world(lake: Lake, case: UseCase, change: Callable[[pl.DataFrame], pl.DataFra
             rows = toy_rows(period)
             return change(rows) if period >= "2024-05" else rows
 
-    made = case.model_copy(update={"source": Months()})
-    return write_version(lake, case, [ingest_period(lake, made, name) for name in PERIODS])[0]
+    monthly = case.model_copy(update={"source": Months()})
+    return write_version(lake, case, [ingest_period(lake, monthly, name) for name in PERIODS])[0]
 
 
 class Folder:
@@ -91,10 +91,10 @@ class Folder:
             dataset.digests(model.trained_on),
             {case.gate.metric.name: model.score},
         )
-        made = make_package(
+        saved = make_package(
             self.folder / number, case, fitted, origin, training, proof, 0, watched=False
         )
-        tags = {"laurel.holdout": model.holdout, "laurel.package_sha256": made.sha256}
+        tags = {"laurel.holdout": model.holdout, "laurel.package_sha256": saved.sha256}
         return ModelVersion(case.name, number, "", tags)
 
     def download_package(self, version: ModelVersion, into: Path) -> Path:

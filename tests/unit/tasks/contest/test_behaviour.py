@@ -24,7 +24,7 @@ ROWS = pl.DataFrame(
         "id": np.arange(4000),
         "at": [datetime(2024, 1, 1, 12) + timedelta(days=at // 100) for at in range(4000)],
         "first": np.random.default_rng(1).normal(0, 1, 4000),
-        "second": [None if one % 50 == 0 else 0.5 for one in range(4000)],
+        "second": [None if at % 50 == 0 else 0.5 for at in range(4000)],
         "steady": np.random.default_rng(2).normal(5, 1, 4000),
         "group": np.random.default_rng(3).choice(["a", "b", "c"], 4000),
     }
@@ -57,7 +57,7 @@ def case(*behaviours: Invariance | Direction | MinimumFunction) -> UseCase:
     return UseCase(**{**dict(TOY), "behaviours": behaviours})
 
 
-def tried(
+def try_all(
     package: Package,
     *behaviours: Invariance | Direction | MinimumFunction,
     rows: pl.DataFrame = ROWS,
@@ -66,7 +66,7 @@ def tried(
 
 
 def test_a_model_that_behaves_passes_with_the_rows_that_were_tried(package: Package) -> None:
-    found = tried(
+    behaviours = try_all(
         package,
         Direction(name="more is better", column="steady", add=1, moves="up", mean=0.05),
         Invariance(name="no favourites", column="group", to=("a", "c"), tolerance=0.2),
@@ -74,40 +74,49 @@ def test_a_model_that_behaves_passes_with_the_rows_that_were_tried(package: Pack
             name="sure of it", rows=({**ROW, "steady": 9.0}, {**ROW, "steady": 8.0}), low=0.9
         ),
     )
-    assert [(one.passed, one.reason) for one in found] == [(True, "")] * 3
-    assert [one.kind for one in found] == ["direction", "invariance", "minimum function"]
-    assert (found[0].rows, found[0].held, found[2].rows) == (2000, 2000, 2)
-    assert 2000 < found[1].rows == found[1].held < 4000, (
+    assert [(behaviour.passed, behaviour.reason) for behaviour in behaviours] == [(True, "")] * 3
+    assert [behaviour.kind for behaviour in behaviours] == [
+        "direction",
+        "invariance",
+        "minimum function",
+    ]
+    assert (behaviours[0].rows, behaviours[0].held, behaviours[2].rows) == (2000, 2000, 2)
+    assert 2000 < behaviours[1].rows == behaviours[1].held < 4000, (
         "rows that have the value already are not tried"
     )
-    assert failures(found) == []
+    assert failures(behaviours) == []
 
 
 def test_a_score_that_moves_the_wrong_way_fails_with_the_row_and_both_scores(
     package: Package,
 ) -> None:
-    (found,) = tried(
+    (behaviour,) = try_all(
         package,
         Direction(name="less is better", column="steady", add=1, moves="down", tolerance=0.01),
     )
-    assert not found.passed and found.held < found.rows
-    assert "'less is better' fails with steady +1:" in found.reason and "'steady': " in found.reason
+    assert not behaviour.passed and behaviour.held < behaviour.rows
+    assert (
+        "'less is better' fails with steady +1:" in behaviour.reason
+        and "'steady': " in behaviour.reason
+    )
     before, after = (
-        float(found.reason.split(word)[1].split()[0]) for word in ("goes from ", " to ")
+        float(behaviour.reason.split(word)[1].split()[0]) for word in ("goes from ", " to ")
     )
     assert after > before + 0.01
 
 
 def test_the_worst_row_is_the_one_that_is_told(package: Package) -> None:
-    (found,) = tried(package, Invariance(name="flat", column="steady", to=(5,), tolerance=0.0))
+    (behaviour,) = try_all(
+        package, Invariance(name="flat", column="steady", to=(5,), tolerance=0.0)
+    )
     rows = ROWS.sample(2000, seed=0)
-    moved = np.abs(
+    change = np.abs(
         package.predict(
             {name: rows.with_columns(steady=pl.lit(5.0))[name].to_list() for name in package.names}
         )
         - package.predict({name: rows[name].to_list() for name in package.names})
     )
-    assert f"'steady': {rows['steady'][int(moved.argmax())]}" in found.reason
+    assert f"'steady': {rows['steady'][int(change.argmax())]}" in behaviour.reason
 
 
 @pytest.mark.parametrize(("share", "passes"), [(0.2, True), (1.0, False)])
@@ -115,22 +124,23 @@ def test_it_must_hold_for_the_share_of_the_rows(
     package: Package, share: float, passes: bool
 ) -> None:
     """Far from the middle the score hardly moves, near it it does."""
-    (found,) = tried(
+    (behaviour,) = try_all(
         package, Invariance(name="steady", column="steady", to=(5.5,), tolerance=0.2, share=share)
     )
-    assert 0.2 < found.held / found.rows < 1
-    assert found.passed == passes
+    assert 0.2 < behaviour.held / behaviour.rows < 1
+    assert behaviour.passed == passes
 
 
 def test_a_model_that_does_not_look_at_the_column_fails_where_it_must_move(
     package: Package,
 ) -> None:
     still = Direction(name="first counts", column="first", add=1, moves="up", tolerance=0.1)
-    (passed,) = tried(package, still)
-    (found,) = tried(package, still.model_copy(update={"mean": 0.05}))
-    assert passed.passed and not found.passed and found.held == found.rows
+    (passed,) = try_all(package, still)
+    (behaviour,) = try_all(package, still.model_copy(update={"mean": 0.05}))
+    assert passed.passed and not behaviour.passed and behaviour.held == behaviour.rows
     assert (
-        "the score moves up by" in found.reason and "on average, and must by 0.05" in found.reason
+        "the score moves up by" in behaviour.reason
+        and "on average, and must by 0.05" in behaviour.reason
     )
 
 
@@ -139,17 +149,18 @@ def test_what_is_added_stays_within_the_column_and_nulls_stay_out(package: Packa
     would refuse.
     """
     rows = ROWS.with_columns(second=pl.when(pl.col("second").is_null()).then(None).otherwise(10.0))
-    (found,) = tried(
+    (behaviour,) = try_all(
         package, Direction(name="second", column="second", add=5, moves="up"), rows=rows
     )
-    assert not found.passed and found.rows == 0
+    assert not behaviour.passed and behaviour.rows == 0
     assert (
-        found.reason == "'second' cannot be tried: no row of the hold-out changes with second +5."
+        behaviour.reason
+        == "'second' cannot be tried: no row of the hold-out changes with second +5."
     )
 
 
 def test_a_null_and_a_category_can_be_set(package: Package) -> None:
-    null, group = tried(
+    null, group = try_all(
         package,
         Invariance(name="gap", column="second", to=(None,), tolerance=0.3),
         Direction(name="group", column="group", to="b", moves="down", tolerance=0.3),
@@ -159,16 +170,16 @@ def test_a_null_and_a_category_can_be_set(package: Package) -> None:
 
 
 def test_a_row_outside_its_range_fails_with_its_score(package: Package) -> None:
-    (found,) = tried(
+    (behaviour,) = try_all(
         package,
         MinimumFunction(
             name="certain", rows=({**ROW, "steady": 9.0}, {**ROW, "steady": 2.0}), low=0.9
         ),
     )
-    assert (found.passed, found.held, found.rows) == (False, 1, 2)
+    assert (behaviour.passed, behaviour.held, behaviour.rows) == (False, 1, 2)
     assert (
-        "'certain' fails: row 2 of the test scores 0.0" in found.reason
-        and "must score 0.9 to 1" in found.reason
+        "'certain' fails: row 2 of the test scores 0.0" in behaviour.reason
+        and "must score 0.9 to 1" in behaviour.reason
     )
 
 
@@ -183,15 +194,17 @@ def test_the_same_seed_tries_the_same_rows(package: Package) -> None:
 
 
 def test_the_record_reads_back_from_its_json(package: Package) -> None:
-    for one in tried(package, Invariance(name="flat", column="steady", to=(5,), tolerance=0.0)):
-        assert decode(Behaviour, encode(one)) == one
+    for behaviour in try_all(
+        package, Invariance(name="flat", column="steady", to=(5,), tolerance=0.0)
+    ):
+        assert decode(Behaviour, encode(behaviour)) == behaviour
 
 
 WHOLE = {"first": 1.0, "steady": 5.0, "group": "a"}
 
 
 @pytest.mark.parametrize(
-    ("kind", "parts", "said"),
+    ("kind", "parts", "message"),
     [
         (
             Invariance,
@@ -245,20 +258,20 @@ WHOLE = {"first": 1.0, "steady": 5.0, "group": "a"}
     ],
 )
 def test_a_behaviour_that_does_not_fit_the_columns_is_refused_when_loaded(
-    kind: Any, parts: dict[str, Any], said: str
+    kind: Any, parts: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ValidationError, match=said):
+    with pytest.raises(ValidationError, match=message):
         case(kind(name="x", **parts))
 
 
 def test_two_behaviours_of_one_name_are_refused() -> None:
-    one = MinimumFunction(name="x", rows=(WHOLE,))
+    function = MinimumFunction(name="x", rows=(WHOLE,))
     with pytest.raises(ValidationError, match=r"behaviours named twice: \['x'\]"):
-        case(one, one)
+        case(function, function)
 
 
 def test_a_package_folder_is_not_needed_once_it_is_loaded(package: Package, tmp_path: Path) -> None:
-    assert tried(package, MinimumFunction(name="x", rows=(WHOLE,)))[0].passed
+    assert try_all(package, MinimumFunction(name="x", rows=(WHOLE,)))[0].passed
 
 
 @pytest.mark.slow("fits a model of flights")
@@ -279,7 +292,7 @@ def test_the_flights_boosting_behaves_and_one_that_learned_the_opposite_does_not
     learned = january.with_columns(late=1 - pl.col("late")) if flipped else january
     boosting = flights.candidate("boosting")
     fitted = modelling.fit(flights, boosting, boosting.params, learned, seed=7)
-    made = make_package(
+    saved = make_package(
         tmp_path,
         flights,
         fitted,
@@ -288,8 +301,11 @@ def test_the_flights_boosting_behaves_and_one_that_learned_the_opposite_does_not
         march[:500],
         seed=7,
     )
-    found = {one.name: one for one in try_behaviours(flights, load(made.folder), march, seed=0)}
-    failed = [name for name, one in found.items() if not one.passed]
+    behaviours = {
+        behaviour.name: behaviour
+        for behaviour in try_behaviours(flights, load(saved.folder), march, seed=0)
+    }
+    failed = [name for name, behaviour in behaviours.items() if not behaviour.passed]
     assert {"overdue departures", "a stormy evening"} <= set(failed) if flipped else not failed, (
-        failures(list(found.values()))
+        failures(list(behaviours.values()))
     )

@@ -34,9 +34,9 @@ def test_a_heavy_package_is_too_slow_and_a_light_one_is_not(tmp_path: Path) -> N
     """
     light, heavy = packaged(tmp_path / "light", 2), packaged(tmp_path / "heavy", 80)
     rule = Promotion(latency_ratio=1.5, latency_floor_milliseconds=0)
-    found = time_packages(light, heavy, toy_rows("2024-02"))
-    assert [one.rows for one in found] == [1, 100]
-    assert any("ms for 100 rows" in reason for reason in too_slow(rule, found))
+    latencies = time_packages(light, heavy, toy_rows("2024-02"))
+    assert [latency.rows for latency in latencies] == [1, 100]
+    assert any("ms for 100 rows" in reason for reason in too_slow(rule, latencies))
     assert too_slow(rule, time_packages(heavy, light, toy_rows("2024-02"))) == []
 
 
@@ -60,13 +60,13 @@ def test_a_heavy_package_is_too_slow_and_a_light_one_is_not(tmp_path: Path) -> N
 def test_both_the_ratio_and_the_floor_must_be_passed(
     champion: float, challenger: float, slow: bool
 ) -> None:
-    said = too_slow(
+    reasons = too_slow(
         Promotion(),
         [Latency(rows=1, champion_milliseconds=champion, challenger_milliseconds=challenger)],
     )
-    assert bool(said) == slow
+    assert bool(reasons) == slow
     if slow:
-        assert said[0].startswith(
+        assert reasons[0].startswith(
             f"It takes {challenger:.1f} ms for 1 row, and the champion {champion:.1f} ms: "
             "more than 3 times"
         )

@@ -35,8 +35,8 @@ def test_a_category_that_tells_the_label_is_found() -> None:
 def test_a_column_with_a_value_for_each_row_does_not_rank_rows_by_their_own_label() -> None:
     rows = toy_rows("2024-03")
     names = pl.Series([f"order {at}" for at in range(len(rows))])
-    told = strongest_column(TOY, rows.with_columns(group=names))
-    assert told[1] < 0.6
+    strongest = strongest_column(TOY, rows.with_columns(group=names))
+    assert strongest[1] < 0.6
 
 
 def test_labels_of_one_class_have_no_strongest_column() -> None:
@@ -60,10 +60,10 @@ def test_labels_of_one_class_have_no_strongest_column() -> None:
 def test_a_column_is_suspicious_where_it_says_all_and_is_new(
     share: float | None, alone: float, challenger: float, champion: float | None, suspicious: bool
 ) -> None:
-    said = doubt(share, "refund_date", alone, challenger, champion)
-    assert bool(said) == suspicious
-    if said:
-        assert said == [
+    doubts = doubt(share, "refund_date", alone, challenger, champion)
+    assert bool(doubts) == suspicious
+    if doubts:
+        assert doubts == [
             (
                 "'refund_date' alone has a ROC AUC of 0.9000, and the whole model 0.9100: look "
                 "for a leak in that column."

@@ -50,8 +50,8 @@ class World:
         """Probabilities of a model that mistakes the log-odds by ``noise``, shrunk as a calibrated
         one's would be.
         """
-        seen = self.margin + self.chance.normal(0, noise, len(self.day))
-        return probability(seen * 1.7 / (1.7 + noise**2))
+        log_odds = self.margin + self.chance.normal(0, noise, len(self.day))
+        return probability(log_odds * 1.7 / (1.7 + noise**2))
 
     def contest(
         self,
@@ -67,21 +67,21 @@ class World:
 def test_a_better_challenger_is_promoted_with_the_numbers_of_both() -> None:
     world = World()
     champion, challenger = world.model(1.5), world.model(0.8)
-    found = world.contest(champion, challenger)
-    assert (found.verdict, found.promoted) == ("promote", True)
-    assert found.main.champion == pytest.approx(score(ROC_AUC, world.truth, champion))
-    assert found.main.challenger == pytest.approx(score(ROC_AUC, world.truth, challenger))
-    assert found.main.gain == pytest.approx(found.main.challenger - found.main.champion)
-    assert 0 < found.main.low < found.main.gain < found.main.high
-    assert (found.blocks, found.main.rows, found.replicates) == (DAYS, DAYS * A_DAY, 400)
-    assert f"{found.main.low:+.4f}" in found.reasons[0]
+    result = world.contest(champion, challenger)
+    assert (result.verdict, result.promoted) == ("promote", True)
+    assert result.main.champion == pytest.approx(score(ROC_AUC, world.truth, champion))
+    assert result.main.challenger == pytest.approx(score(ROC_AUC, world.truth, challenger))
+    assert result.main.gain == pytest.approx(result.main.challenger - result.main.champion)
+    assert 0 < result.main.low < result.main.gain < result.main.high
+    assert (result.blocks, result.main.rows, result.replicates) == (DAYS, DAYS * A_DAY, 400)
+    assert f"{result.main.low:+.4f}" in result.reasons[0]
 
 
 def test_a_worse_challenger_is_not_promoted() -> None:
     world = World()
-    found = world.contest(world.model(0.8), world.model(1.5))
-    assert (found.verdict, found.promoted) == ("keep", False)
-    assert found.main.high < 0
+    result = world.contest(world.model(0.8), world.model(1.5))
+    assert (result.verdict, result.promoted) == ("keep", False)
+    assert result.main.high < 0
 
 
 def test_a_worse_challenger_is_not_promoted_where_less_is_better() -> None:
@@ -99,16 +99,16 @@ def test_a_worse_challenger_is_not_promoted_where_less_is_better() -> None:
 def test_identical_scores_keep_the_champion() -> None:
     world = World()
     scores = world.model(1.0)
-    found = world.contest(scores, scores.copy())
-    assert found.verdict == "keep"
-    assert (found.main.low, found.main.gain, found.main.high) == (0, 0, 0)
+    result = world.contest(scores, scores.copy())
+    assert result.verdict == "keep"
+    assert (result.main.low, result.main.gain, result.main.high) == (0, 0, 0)
 
 
 def test_the_same_ranking_on_another_scale_keeps_the_champion() -> None:
     world = World()
     scores = world.model(1.0)
-    found = world.contest(scores, scores * 0.999)
-    assert (found.verdict, found.main.gain) == ("keep", 0)
+    result = world.contest(scores, scores * 0.999)
+    assert (result.verdict, result.main.gain) == ("keep", 0)
 
 
 def test_a_gain_that_is_not_sure_keeps_the_champion() -> None:
@@ -117,19 +117,19 @@ def test_a_gain_that_is_not_sure_keeps_the_champion() -> None:
         (world.model(1.0), world.model(0.99)),
         key=lambda scores: score(ROC_AUC, world.truth, scores),
     )
-    found = world.contest(worse, better)
-    assert found.verdict == "keep"
-    assert found.main.gain > 0 > found.main.low
-    assert "not surely above zero" in found.reasons[0]
+    result = world.contest(worse, better)
+    assert result.verdict == "keep"
+    assert result.main.gain > 0 > result.main.low
+    assert "not surely above zero" in result.reasons[0]
 
 
 def test_the_leaky_challenger_is_suspicious_whatever_else_speaks_for_it() -> None:
     world = World()
     leaky = np.clip(0.6 * world.truth + 0.4 * world.model(1.0), 0.001, 0.999)
-    found = world.contest(world.model(1.0), leaky)
-    assert (found.verdict, found.promoted) == ("suspicious", False)
-    assert found.main.low > 0
-    assert "leak" in found.reasons[0]
+    result = world.contest(world.model(1.0), leaky)
+    assert (result.verdict, result.promoted) == ("suspicious", False)
+    assert result.main.low > 0
+    assert "leak" in result.reasons[0]
 
 
 @pytest.mark.parametrize(("gain", "best"), [(0.02, 0.98), (0.2, 0.7)], ids=["gain", "score"])
@@ -150,26 +150,26 @@ def test_either_limit_makes_a_challenger_suspicious(gain: float, best: float) ->
 @pytest.mark.parametrize(("days", "a_day"), [(9, 400), (40, 12)], ids=["few blocks", "few rows"])
 def test_too_little_to_judge_on_is_inconclusive(days: int, a_day: int) -> None:
     world = World(days, a_day)
-    found = world.contest(world.model(2.5), world.model(0.2))
-    assert (found.verdict, found.promoted) == ("inconclusive", False)
-    assert f"{days * a_day} labelled rows in {days} blocks" in found.reasons[0]
+    result = world.contest(world.model(2.5), world.model(0.2))
+    assert (result.verdict, result.promoted) == ("inconclusive", False)
+    assert f"{days * a_day} labelled rows in {days} blocks" in result.reasons[0]
 
 
 def test_days_without_a_class_are_inconclusive_and_never_fine() -> None:
     world = World()
     world.truth = np.where(world.day == 0, world.truth, 0)
-    found = world.contest(world.model(2.5), world.model(0.2))
-    assert found.verdict == "inconclusive"
-    assert (found.main.low, found.main.high) == (None, None)
+    result = world.contest(world.model(2.5), world.model(0.2))
+    assert result.verdict == "inconclusive"
+    assert (result.main.low, result.main.high) == (None, None)
 
 
 def test_a_guard_that_is_lost_keeps_the_champion() -> None:
     world = World()
     overconfident = probability(4 * np.log(1 / (1 / world.model(0.8) - 1)))
-    found = world.contest(world.model(1.5), overconfident)
-    assert found.main.low > 0
-    assert found.verdict == "keep"
-    assert ["log_loss" in reason for reason in found.reasons] == [True]
+    result = world.contest(world.model(1.5), overconfident)
+    assert result.main.low > 0
+    assert result.verdict == "keep"
+    assert ["log_loss" in reason for reason in result.reasons] == [True]
     assert world.contest(
         world.model(1.5), overconfident, RULE.model_copy(update={"guards": ()})
     ).promoted
@@ -187,9 +187,9 @@ def test_a_guard_may_be_lost_by_no_more_than_the_tolerance() -> None:
             Promotion(suspicious_gain=0.2, guards=(Guard(metric=LOG_LOSS, tolerance=tolerance),)),
         ).verdict
 
-    lost = -world.contest(champion, colder).guards[0].low
-    assert lost > 0
-    assert (verdict(lost + 1e-6), verdict(lost - 1e-6)) == ("promote", "keep")
+    loss = -world.contest(champion, colder).guards[0].low
+    assert loss > 0
+    assert (verdict(loss + 1e-6), verdict(loss - 1e-6)) == ("promote", "keep")
 
 
 def with_a_worse_slice(world: World, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -203,40 +203,40 @@ def test_a_slice_that_gets_worse_keeps_the_champion() -> None:
     small = np.arange(len(world.day)) % 10 == 0
     champion, challenger = with_a_worse_slice(world, small)
     assert world.contest(champion, challenger).promoted
-    found = world.contest(champion, challenger, slices={"origin=JFK": ~small, "origin=EWR": small})
-    assert found.verdict == "keep"
-    assert ["origin=EWR gets worse" in reason for reason in found.reasons] == [True]
-    assert found.slices["origin=JFK"].gain > 0 > found.slices["origin=EWR"].high
+    result = world.contest(champion, challenger, slices={"origin=JFK": ~small, "origin=EWR": small})
+    assert result.verdict == "keep"
+    assert ["origin=EWR gets worse" in reason for reason in result.reasons] == [True]
+    assert result.slices["origin=JFK"].gain > 0 > result.slices["origin=EWR"].high
 
 
 def test_a_slice_of_few_days_counts_though_some_replicates_have_none_of_it() -> None:
     world = World(days=60)
     few = world.day < 4
     champion, challenger = with_a_worse_slice(world, few)
-    found = world.contest(champion, challenger, slices={"holiday=yes": few})
-    assert found.main.low > 0
-    assert (found.verdict, found.slices["holiday=yes"].rows) == ("keep", 4 * A_DAY)
-    assert np.isfinite([found.slices["holiday=yes"].low, found.slices["holiday=yes"].high]).all()
+    result = world.contest(champion, challenger, slices={"holiday=yes": few})
+    assert result.main.low > 0
+    assert (result.verdict, result.slices["holiday=yes"].rows) == ("keep", 4 * A_DAY)
+    assert np.isfinite([result.slices["holiday=yes"].low, result.slices["holiday=yes"].high]).all()
 
 
 def test_a_slice_with_one_class_is_said_to_be_unknown() -> None:
     world = World()
     world.truth[world.day == 5] = 0
     rule = Promotion(suspicious_gain=0.2, slice_minimum_rows=100)
-    found = world.contest(
+    result = world.contest(
         world.model(1.5), world.model(0.8), rule, slices={"day=5": world.day == 5}
     )
-    assert found.unjudged == {}
-    assert found.promoted
-    one = found.slices["day=5"]
-    assert (one.champion, one.challenger, one.gain, one.low, one.high) == (
+    assert result.unjudged == {}
+    assert result.promoted
+    friday = result.slices["day=5"]
+    assert (friday.champion, friday.challenger, friday.gain, friday.low, friday.high) == (
         None,
         None,
         None,
         None,
         None,
     )
-    assert any("day=5 could not be compared" in reason for reason in found.reasons)
+    assert any("day=5 could not be compared" in reason for reason in result.reasons)
 
 
 def test_a_slice_that_is_too_small_is_said_to_be_unjudged_and_a_slight_loss_is_tolerated() -> None:
@@ -244,12 +244,12 @@ def test_a_slice_that_is_too_small_is_said_to_be_unjudged_and_a_slight_loss_is_t
     small = np.arange(len(world.day)) % 20 == 0
     champion, challenger = with_a_worse_slice(world, small)
     assert small.sum() < RULE.slice_minimum_rows
-    found = world.contest(champion, challenger, slices={"rare": small})
-    assert (found.promoted, found.slices, found.unjudged) == (True, {}, {"rare": 300})
-    assert found.reasons[1] == "Not judged, of fewer than 500 rows: rare (300)."
-    judged = RULE.model_copy(update={"slice_minimum_rows": 100})
-    assert world.contest(champion, challenger, judged, slices={"rare": small}).verdict == "keep"
-    tolerant = judged.model_copy(update={"slice_tolerance": 0.9})
+    result = world.contest(champion, challenger, slices={"rare": small})
+    assert (result.promoted, result.slices, result.unjudged) == (True, {}, {"rare": 300})
+    assert result.reasons[1] == "Not judged, of fewer than 500 rows: rare (300)."
+    strict = RULE.model_copy(update={"slice_minimum_rows": 100})
+    assert world.contest(champion, challenger, strict, slices={"rare": small}).verdict == "keep"
+    tolerant = strict.model_copy(update={"slice_tolerance": 0.9})
     assert world.contest(champion, challenger, tolerant, slices={"rare": small}).promoted
 
 
@@ -262,11 +262,13 @@ def test_a_slice_that_is_not_surely_level_keeps_the_champion() -> None:
     rule = RULE.model_copy(update={"slice_minimum_rows": 100, "slice_tolerance": 0.005})
     champion = world.model(1.3)
     challenger = np.where(rare, world.model(1.3), world.model(0.9))
-    found = world.contest(champion, challenger, rule, slices={"rare": rare, "usual": ~rare})
-    one = found.slices["rare"]
-    assert found.verdict == "keep" and one.low < -0.005 < one.high
-    assert [reason.startswith("rare may get worse: roc_auc ") for reason in found.reasons] == [True]
-    assert f"at worst {one.low:+.4f}, tolerated -0.005" in found.reasons[0]
+    result = world.contest(champion, challenger, rule, slices={"rare": rare, "usual": ~rare})
+    rare_slice = result.slices["rare"]
+    assert result.verdict == "keep" and rare_slice.low < -0.005 < rare_slice.high
+    assert [reason.startswith("rare may get worse: roc_auc ") for reason in result.reasons] == [
+        True
+    ]
+    assert f"at worst {rare_slice.low:+.4f}, tolerated -0.005" in result.reasons[0]
     assert world.contest(champion, challenger, rule, slices={"usual": ~rare}).promoted
 
 
@@ -284,9 +286,9 @@ def test_a_slice_may_be_lost_by_no_more_than_the_tolerance() -> None:
             slices={"rare": rare},
         ).verdict
 
-    lost = -world.contest(champion, challenger, slices={"rare": rare}).slices["rare"].low
-    assert lost > 0
-    assert (verdict(lost + 1e-6), verdict(lost - 1e-6)) == ("promote", "keep")
+    loss = -world.contest(champion, challenger, slices={"rare": rare}).slices["rare"].low
+    assert loss > 0
+    assert (verdict(loss + 1e-6), verdict(loss - 1e-6)) == ("promote", "keep")
 
 
 def test_bounds_of_a_family_hold_together_and_those_of_one_are_its_quantiles() -> None:
@@ -334,13 +336,13 @@ def test_the_joint_bounds_hold_as_often_as_they_say() -> None:
     for seed in range(60):
         world = World(days=40, a_day=60, day_effect=1.0, seed=seed)
         piece = world.chance.integers(0, 6, len(world.day))
-        found = world.contest(
+        result = world.contest(
             world.model(1.0),
             world.model(1.0),
             Promotion(replicates=300, slice_minimum_rows=100),
             slices={f"{at}": piece == at for at in range(6)},
         )
-        missed += any(one.low > 0 for one in found.slices.values())
+        missed += any(comparison.low > 0 for comparison in result.slices.values())
     assert missed <= 8
 
 
@@ -364,9 +366,9 @@ def test_worse_calibration_keeps_the_champion_though_the_ranking_is_better() -> 
     shifted = probability(np.log(challenger / (1 - challenger)) + 0.8)
     rule = Promotion(suspicious_gain=0.2, guards=(Guard(metric=CALIBRATION_ERROR, tolerance=0.03),))
     assert world.contest(champion, challenger, rule).promoted
-    found = world.contest(champion, shifted, rule)
-    assert found.main.low > 0 and found.verdict == "keep"
-    assert ["calibration_error may get worse" in reason for reason in found.reasons] == [True]
+    result = world.contest(champion, shifted, rule)
+    assert result.main.low > 0 and result.verdict == "keep"
+    assert ["calibration_error may get worse" in reason for reason in result.reasons] == [True]
 
 
 def test_a_suspicious_challenger_that_loses_a_guard_is_kept_out_with_both_reasons() -> None:
@@ -375,8 +377,10 @@ def test_a_suspicious_challenger_that_loses_a_guard_is_kept_out_with_both_reason
     champion, challenger = world.model(1.5), world.model(0.8)
     overconfident = probability(4 * np.log(challenger / (1 - challenger)))
     rule = Promotion(suspicious_gain=0.02, guards=(Guard(metric=LOG_LOSS, tolerance=0.01),))
-    found = world.contest(champion, overconfident, rule)
-    assert found.verdict == "keep" and "leak" in found.reasons[0] and "log_loss" in found.reasons[1]
+    result = world.contest(champion, overconfident, rule)
+    assert (
+        result.verdict == "keep" and "leak" in result.reasons[0] and "log_loss" in result.reasons[1]
+    )
     assert world.contest(champion, challenger, rule).verdict == "suspicious"
 
 
@@ -428,7 +432,7 @@ def test_the_interval_by_days_holds_the_true_gain_as_often_as_it_says() -> None:
     for seed in range(80):
         world = World(days=30, a_day=40, day_effect=1.0, seed=seed)
         shift = world.chance.normal(0, 1, (2, 30))
-        champion, challenger = (probability(world.margin + one[world.day]) for one in shift)
+        champion, challenger = (probability(world.margin + effects[world.day]) for effects in shift)
         promoted += world.contest(champion, challenger, Promotion(replicates=200)).promoted
     assert promoted <= 8
 
@@ -450,10 +454,10 @@ def test_a_guard_that_is_not_known_keeps_the_champion() -> None:
     world.truth = np.where(world.day == 0, world.truth, 0)
     colder, cold = world.model(0.8) * 0.5, world.model(0.8) * 0.2
     rule = Promotion(suspicious_gain=1, guards=(Guard(metric=ROC_AUC, tolerance=0.01),))
-    found = world.contest(colder, cold, rule, LOG_LOSS)
-    assert found.main.low is not None and found.main.low > 0
-    assert (found.verdict, found.guards[0].low) == ("keep", None)
-    assert found.reasons == [
+    result = world.contest(colder, cold, rule, LOG_LOSS)
+    assert result.main.low is not None and result.main.low > 0
+    assert (result.verdict, result.guards[0].low) == ("keep", None)
+    assert result.reasons == [
         "roc_auc does not exist on every replicate, so it may get worse by more than 0.01."
     ]
 
@@ -472,16 +476,17 @@ def records() -> dict[str, Contest]:
 
 
 def test_every_record_reads_back_from_its_json_as_it_was() -> None:
-    found = records()
-    known = {
-        name: (one.main.gain is not None, one.main.low is not None) for name, one in found.items()
+    contests = records()
+    measured = {
+        name: (contest.main.gain is not None, contest.main.low is not None)
+        for name, contest in contests.items()
     }
-    assert known == {
+    assert measured == {
         "usual": (True, True),
         "no interval": (True, False),
         "no score": (False, False),
     }
-    for contest in found.values():
+    for contest in contests.values():
         assert decode(Contest, encode(contest)) == contest
 
 
@@ -501,30 +506,30 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
-@pytest.mark.parametrize("who", ["champion", "challenger", "truth"])
-def test_values_that_are_no_numbers_are_refused(who: str, wrong: float) -> None:
+@pytest.mark.parametrize("array", ["champion", "challenger", "truth"])
+def test_values_that_are_no_numbers_are_refused(array: str, wrong: float) -> None:
     world = World(days=10, a_day=60)
-    given: dict[str, Any] = {
+    arrays: dict[str, Any] = {
         "champion": world.model(1.5),
         "challenger": world.model(0.8),
         "truth": world.truth.astype(float),
     }
-    given[who][7] = wrong
+    arrays[array][7] = wrong
     with pytest.raises(ValueError, match="finite"):
-        hold(RULE, ROC_AUC, block=world.day, **given)
+        hold(RULE, ROC_AUC, block=world.day, **arrays)
 
 
-@pytest.mark.parametrize("who", ["champion", "challenger", "block"])
-def test_arrays_of_different_lengths_are_refused_by_name(who: str) -> None:
+@pytest.mark.parametrize("array", ["champion", "challenger", "block"])
+def test_arrays_of_different_lengths_are_refused_by_name(array: str) -> None:
     world = World(days=10, a_day=60)
-    given: dict[str, Any] = {
+    arrays: dict[str, Any] = {
         "champion": world.model(1.5),
         "challenger": world.model(0.8),
         "block": world.day,
     }
-    given[who] = given[who][:-1]
-    with pytest.raises(ValueError, match=f"599 {who} values for 600 labels"):
-        hold(RULE, ROC_AUC, world.truth, **given)
+    arrays[array] = arrays[array][:-1]
+    with pytest.raises(ValueError, match=f"599 {array} values for 600 labels"):
+        hold(RULE, ROC_AUC, world.truth, **arrays)
 
 
 def test_no_rows_are_refused() -> None:

@@ -18,8 +18,8 @@ def lake(tmp_path: Path) -> Lake:
     return Lake(url=f"file://{tmp_path}/lake")
 
 
-def decision(number: int, time: str = "2026-11-21T10:00:00.000+00:00", **given: str) -> Decision:
-    said = {"kind": "contest", "verdict": "keep"} | given
+def decision(number: int, time: str = "2026-11-21T10:00:00.000+00:00", **changes: str) -> Decision:
+    parts = {"kind": "contest", "verdict": "keep"} | changes
     return Decision(
         **(
             {
@@ -29,7 +29,7 @@ def decision(number: int, time: str = "2026-11-21T10:00:00.000+00:00", **given: 
                 "by": "a test",
                 "run": None,
             }
-            | said
+            | parts
         )
     )
 
@@ -38,9 +38,9 @@ def filled(lake: Lake, entries: int = 4) -> list[Entry]:
     return [append(lake, decision(number)) for number in range(entries)]
 
 
-def change(lake: Lake, sequence: int, **given: object) -> None:
+def change(lake: Lake, sequence: int, **changes: object) -> None:
     path = path_of("toy", sequence)
-    lake.write(path, json.dumps(json.loads(lake.read(path)) | given, indent=1).encode())
+    lake.write(path, json.dumps(json.loads(lake.read(path)) | changes, indent=1).encode())
 
 
 def head_of(entry: Entry) -> str:
@@ -105,8 +105,8 @@ def test_writers_at_the_same_time_each_get_a_place_of_their_own(lake: Lake) -> N
 def test_the_order_is_that_of_the_places_whatever_the_clocks_say(lake: Lake) -> None:
     append(lake, decision(1, "2026-11-21T12:00:00.000+00:00"))
     append(lake, decision(2, "2026-11-21T09:00:00.000+00:00", kind="rollback", verdict="rollback"))
-    found = latest(read(lake, "toy"), "contest", "rollback")
-    assert found is not None and found.reasons == ["reason 2"]
+    entry = latest(read(lake, "toy"), "contest", "rollback")
+    assert entry is not None and entry.reasons == ["reason 2"]
     assert find_tampering(lake, "toy", None) == []
 
 

@@ -34,7 +34,7 @@ def clock(hours: float) -> str:
     return (MORNING + timedelta(hours=hours)).isoformat(timespec="milliseconds")
 
 
-def said(hours: float, kind: Kind, verdict: str, *reasons: str, **given: object) -> Decision:
+def entry_at(hours: float, kind: Kind, verdict: str, *reasons: str, **changes: object) -> Decision:
     fields = {
         "use_case": "toy",
         "time": clock(hours),
@@ -44,7 +44,7 @@ def said(hours: float, kind: Kind, verdict: str, *reasons: str, **given: object)
         "by": "http://p/run",
         "run": None,
     }
-    return Decision(**(fields | given))
+    return Decision(**(fields | changes))
 
 
 def ledger(folder: Path, *decisions: Decision) -> list[Entry]:
@@ -55,7 +55,7 @@ def ledger(folder: Path, *decisions: Decision) -> list[Entry]:
 
 
 HISTORY = (
-    said(
+    entry_at(
         0,
         "contest",
         "promote",
@@ -65,7 +65,7 @@ HISTORY = (
         dataset_version="d1",
         gate_score=0.95,
     ),
-    said(
+    entry_at(
         0.1,
         "crown",
         "crowned",
@@ -75,7 +75,7 @@ HISTORY = (
         holdout="2024-03",
         dataset_version="d1",
     ),
-    said(
+    entry_at(
         1,
         "contest",
         "suspicious",
@@ -86,8 +86,8 @@ HISTORY = (
         dataset_version="d2",
         contest=CONTEST,
     ),
-    said(1.1, "approval", "asked", challenger="3", run="asker", facts={"until": clock(25)}),
-    said(
+    entry_at(1.1, "approval", "asked", challenger="3", run="asker", facts={"until": clock(25)}),
+    entry_at(
         2,
         "approval",
         "approved",
@@ -95,7 +95,7 @@ HISTORY = (
         run="asker",
         facts={"by": "Kim", "why": "the new sensor"},
     ),
-    said(
+    entry_at(
         2.1,
         "crown",
         "crowned",
@@ -106,7 +106,7 @@ HISTORY = (
         holdout="2024-05",
         dataset_version="d2",
     ),
-    said(3, "rollback", "rollback", "too many complaints", version="2", champion="4"),
+    entry_at(3, "rollback", "rollback", "too many complaints", version="2", champion="4"),
 )
 
 
@@ -167,12 +167,12 @@ def test_after_a_rollback_it_is_the_earlier_one_with_the_reason_and_how_it_got_t
 
 
 def test_a_crowning_that_failed_changes_no_champion(tmp_path: Path) -> None:
-    failed = said(4, "crown", "failed", "not served", version="6", challenger="5", champion="2")
+    failed = entry_at(4, "crown", "failed", "not served", version="6", challenger="5", champion="2")
     assert "**Version 2**" in champion_at(ledger(tmp_path, *HISTORY, failed), 5)
 
 
 def test_a_champion_without_a_contest_in_the_ledger_is_told_as_such(tmp_path: Path) -> None:
-    text = champion_at(ledger(tmp_path, said(0, "crown", "crowned", version="7")), 1)
+    text = champion_at(ledger(tmp_path, entry_at(0, "crown", "crowned", version="7")), 1)
     assert (
         "No contest that led to it stands in the ledger." in text
         and "dataset version `not known`" in text
@@ -193,7 +193,7 @@ def test_an_alias_that_was_moved_by_hand_is_told(tmp_path: Path) -> None:
     assert "is at version 9, and the ledger crowned nobody" in alias_in_words(None, "9")[0]
 
 
-START = said(0, "retrain", "started", "drift in 2024-05: first", run="r1")
+START = entry_at(0, "retrain", "started", "drift in 2024-05: first", run="r1")
 
 
 @pytest.mark.parametrize(
@@ -201,35 +201,35 @@ START = said(0, "retrain", "started", "drift in 2024-05: first", run="r1")
     [
         ([], "Nothing asked for a retrain: no drift check and no retrain stands in the ledger."),
         (
-            [said(0, "drift", "stable", "all well", window="2024-05")],
+            [entry_at(0, "drift", "stable", "all well", window="2024-05")],
             "The last check found no drift, and nothing else starts a retrain by itself",
         ),
         (
-            [said(0, "drift", "broken", "unit jump", window="2024-05")],
+            [entry_at(0, "drift", "broken", "unit jump", window="2024-05")],
             "something else, and that never retrains: *broken* in 2024-05: unit jump",
         ),
         (
-            [said(0, "drift", "silent", window="2024-05")],
+            [entry_at(0, "drift", "silent", window="2024-05")],
             "something else, and that never retrains: *silent* in 2024-05",
         ),
         (
-            [said(0, "drift", "drifted", window="2024-05")],
+            [entry_at(0, "drift", "drifted", window="2024-05")],
             "look at the automation `retrain toy on drift` and at the worker",
         ),
         ([START], "and has no end: it is at work, or it was killed"),
         (
-            [START, said(0, "retrain", "nothing to do", "no later labels", run="r1")],
+            [START, entry_at(0, "retrain", "nothing to do", "no later labels", run="r1")],
             "this came of it at 2026-11-21 08:00 UTC: *nothing to do*: no later",
         ),
         (
-            [START, said(0.2, "refusal", "cooldown", "too soon")],
+            [START, entry_at(0.2, "refusal", "cooldown", "too soon")],
             "A retrain was wanted at 2026-11-21 08:12 UTC and refused: too soon",
         ),
     ],
     ids=lambda value: (
         None
         if isinstance(value, str)
-        else " ".join(f"{one.kind} {one.verdict}" for one in value) or "empty"
+        else " ".join(f"{decision.kind} {decision.verdict}" for decision in value) or "empty"
     ),
 )
 def test_why_it_did_not_retrain_is_the_last_word_of_check_refusal_or_run(
@@ -242,12 +242,12 @@ def test_why_it_did_not_retrain_is_the_last_word_of_check_refusal_or_run(
 
 def test_the_answer_lists_what_happened_and_says_how_far_the_breaker_is(tmp_path: Path) -> None:
     policy = RetrainPolicy(cooldown_hours=1, breaker_rejections=2, breaker_hours=10)
-    kept = [
-        said(one, "contest", "keep", "no better", challenger=str(one + 2), champion="1")
-        for one in (1, 2)
+    contests = [
+        entry_at(hour, "contest", "keep", "no better", challenger=str(hour + 2), champion="1")
+        for hour in (1, 2)
     ]
     entries = ledger(
-        tmp_path, said(0.9, "drift", "drifted", "share 0.5", window="2024-05"), START, *kept
+        tmp_path, entry_at(0.9, "drift", "drifted", "share 0.5", window="2024-05"), START, *contests
     )
     text = retrain_in_words("toy", policy, entries, MORNING + timedelta(hours=3))
     assert "**Breaker:** open until 2026-11-21 20:00 UTC; 2 of 2 rejections in a row." in text
@@ -257,7 +257,10 @@ def test_the_answer_lists_what_happened_and_says_how_far_the_breaker_is(tmp_path
         and "**Refusals:** none stands in the ledger." in text
     )
     crashed = ledger(
-        tmp_path / "crashed", START, said(1, "retrain", "crashed", "killed", run=START.run), kept[1]
+        tmp_path / "crashed",
+        START,
+        entry_at(1, "retrain", "crashed", "killed", run=START.run),
+        contests[1],
     )
     assert "2 of 2 rejections in a row, 1 of them runs that crashed." in retrain_in_words(
         "toy", policy, crashed, MORNING + timedelta(hours=3)
@@ -269,8 +272,8 @@ def test_the_answer_lists_what_happened_and_says_how_far_the_breaker_is(tmp_path
 def test_an_entry_whose_clock_was_ahead_is_not_left_out_for_ever(tmp_path: Path) -> None:
     entries = ledger(
         tmp_path,
-        said(24 * 365, "crown", "crowned", version="2"),
-        said(1, "drift", "stable", window="2024-05"),
+        entry_at(24 * 365, "crown", "crowned", version="2"),
+        entry_at(1, "drift", "stable", window="2024-05"),
     )
     assert "**Version 2**" in champion_at(entries, 1)
     assert "Nobody" in champion_at(entries, 0.5)

@@ -19,9 +19,9 @@ FREE = RetrainPolicy(cooldown_hours=0, runs_per_day=1000, breaker_rejections=100
 _runs = count(1)
 
 
-def entry(kind: Kind, verdict: str, hours_ago: float = 10, **given: object) -> Decision:
+def entry(kind: Kind, verdict: str, hours_ago: float = 10, **changes: object) -> Decision:
     time = (NOON - hours_ago * HOUR).isoformat(timespec="milliseconds")
-    said = {
+    fields = {
         "use_case": "toy",
         "time": time,
         "kind": kind,
@@ -30,7 +30,7 @@ def entry(kind: Kind, verdict: str, hours_ago: float = 10, **given: object) -> D
         "by": "a test",
         "run": None,
     }
-    return Decision(**(said | given))
+    return Decision(**(fields | changes))
 
 
 def start(hours_ago: float, run: str | None = None) -> Decision:
@@ -103,15 +103,15 @@ def test_a_run_that_found_nothing_to_do_uses_the_cooldown_and_not_the_budget() -
 def test_a_crashed_run_uses_the_cooldown_and_not_the_budget_and_a_cancelled_one_neither() -> None:
     policy = FREE.model_copy(update={"cooldown_hours": 1, "runs_per_day": 2})
     cancelled = [
-        one
+        decision
         for run in "abcd"
-        for one in (start(0.5, run), entry("retrain", "cancelled", 0.4, run=run))
+        for decision in (start(0.5, run), entry("retrain", "cancelled", 0.4, run=run))
     ]
     assert may_retrain(policy, cancelled, NOON) is None
     crashed = [
-        one
+        decision
         for run in "abcd"
-        for one in (start(0.5, run), entry("retrain", "crashed", 0.4, run=run))
+        for decision in (start(0.5, run), entry("retrain", "crashed", 0.4, run=run))
     ]
     assert refused(may_retrain(policy, crashed, NOON)) == "cooldown"
     assert may_retrain(policy, crashed, NOON + HOUR) is None
@@ -120,7 +120,9 @@ def test_a_crashed_run_uses_the_cooldown_and_not_the_budget_and_a_cancelled_one_
 def test_runs_that_crash_again_and_again_open_the_breaker() -> None:
     policy = FREE.model_copy(update={"breaker_rejections": 3, "breaker_hours": 72})
     crashes = [
-        one for run in "abc" for one in (start(5, run), entry("retrain", "crashed", 4, run=run))
+        decision
+        for run in "abc"
+        for decision in (start(5, run), entry("retrain", "crashed", 4, run=run))
     ]
     refusal = may_retrain(policy, crashes, NOON)
     assert refusal is not None and refusal.reason.startswith(
@@ -141,8 +143,11 @@ def test_runs_that_crash_again_and_again_open_the_breaker() -> None:
 
 def test_a_start_is_open_until_its_run_has_an_end() -> None:
     ledger = [start(3, "a"), start(2, "b"), entry("retrain", "crashed", 1, run="a")]
-    assert [one.run for one in open_starts(ledger)] == ["b"]
-    assert [one.run for one in open_starts([*ledger, start(0.5, "a")])] == ["b", "a"]
+    assert [start_entry.run for start_entry in open_starts(ledger)] == ["b"]
+    assert [start_entry.run for start_entry in open_starts([*ledger, start(0.5, "a")])] == [
+        "b",
+        "a",
+    ]
 
 
 def test_a_run_that_was_lost_and_noted_its_start_again_counts_once() -> None:
@@ -195,7 +200,7 @@ def test_a_promotion_and_a_hand_each_begin_the_count_again(closing: Decision) ->
 
 
 @pytest.mark.parametrize(
-    ("said", "rejections"),
+    ("decision", "rejections"),
     [
         (rejection(2, verdict="keep"), 1),
         (rejection(2, verdict="suspicious"), 1),
@@ -216,27 +221,27 @@ def test_a_promotion_and_a_hand_each_begin_the_count_again(closing: Decision) ->
     ],
     ids=lambda value: f"{value.kind} {value.verdict}" if isinstance(value, Decision) else None,
 )
-def test_what_counts_as_a_rejected_challenger(said: Decision, rejections: int) -> None:
-    assert breaker_of(FREE, [said], NOON).rejections == rejections
+def test_what_counts_as_a_rejected_challenger(decision: Decision, rejections: int) -> None:
+    assert breaker_of(FREE, [decision], NOON).rejections == rejections
 
 
 def test_one_challenger_is_rejected_once_however_often_the_ledger_says_so() -> None:
     """The contest kept it, somebody held the contest again, and the run that made it ended as
     kept.
     """
-    one = [rejection(2), rejection(2), entry("retrain", "kept", run="a run", challenger="2")]
-    assert breaker_of(FREE, one, NOON).rejections == 1
+    entries = [rejection(2), rejection(2), entry("retrain", "kept", run="a run", challenger="2")]
+    assert breaker_of(FREE, entries, NOON).rejections == 1
 
 
 def test_a_suspicious_challenger_is_no_rejection_until_the_person_says_no() -> None:
-    asked = entry(
+    question = entry(
         "approval", "asked", challenger="2", run="asker", facts={"until": (NOON - HOUR).isoformat()}
     )
-    told = [rejection(2, verdict="suspicious"), asked]
-    assert breaker_of(FREE, told, NOON).rejections == 0
+    entries = [rejection(2, verdict="suspicious"), question]
+    assert breaker_of(FREE, entries, NOON).rejections == 0
     assert (
         breaker_of(
-            FREE, [*told, entry("approval", "rejected", challenger="2", run="asker")], NOON
+            FREE, [*entries, entry("approval", "rejected", challenger="2", run="asker")], NOON
         ).rejections
         == 1
     )
@@ -245,17 +250,19 @@ def test_a_suspicious_challenger_is_no_rejection_until_the_person_says_no() -> N
 def test_while_a_challenger_waits_for_approval_none_starts_until_the_answer_or_the_time_limit() -> (
     None
 ):
-    asked = entry(
+    question = entry(
         "approval", "asked", challenger="2", run="asker", facts={"until": (NOON + HOUR).isoformat()}
     )
-    refusal = may_retrain(FREE, [asked], NOON)
+    refusal = may_retrain(FREE, [question], NOON)
     assert refusal is not None and (refusal.verdict, refusal.until) == ("running", NOON + HOUR)
     assert refusal.reason == "challenger 2 waits for approval until 2026-11-21 13:00 UTC: run asker"
     assert (
-        may_retrain(FREE, [asked, entry("approval", "approved", challenger="2", run="asker")], NOON)
+        may_retrain(
+            FREE, [question, entry("approval", "approved", challenger="2", run="asker")], NOON
+        )
         is None
     )
-    assert may_retrain(FREE, [asked], NOON + HOUR) is None
+    assert may_retrain(FREE, [question], NOON + HOUR) is None
 
 
 def test_of_several_reasons_the_one_that_lasts_longest_is_told() -> None:
@@ -309,24 +316,24 @@ hours = st.floats(-1000, 1000)
 
 @given(st.lists(hours, max_size=12))
 def test_trusted_times_are_in_the_order_of_the_ledger_and_none_is_to_come(ago: list[float]) -> None:
-    times = trusted_times([start(one) for one in ago], NOON)
+    times = trusted_times([start(hours_ago) for hours_ago in ago], NOON)
     assert times == sorted(times) and all(time <= NOON for time in times)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["start", "reject", "crown"]), hours), max_size=12))
 def test_whatever_stands_there_who_asks_again_when_told_to_is_let_through_in_the_end(
-    said: list[tuple[str, float]],
+    events: list[tuple[str, float]],
 ) -> None:
     """Each refusal is recorded, as the flow does it: at most once for each rule it is refused
     again.
     """
     policy = RetrainPolicy(cooldown_hours=3, runs_per_day=2, breaker_rejections=2, breaker_hours=30)
-    made = {
+    makers = {
         "start": lambda ago: start(ago),
         "reject": lambda ago: rejection(next(_runs), ago),
         "crown": lambda ago: entry("crown", "crowned", ago),
     }
-    entries, at = [made[what](ago) for what, ago in said], NOON
+    entries, at = [makers[event](ago) for event, ago in events], NOON
     for _ in range(8):
         refusal = may_retrain(policy, entries, at)
         if refusal is None:

@@ -84,7 +84,7 @@ def prefect(monkeypatch: pytest.MonkeyPatch) -> Prefect:
 @pytest.fixture
 def messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """What people are told; the ledger is in ``tmp_path``."""
-    told: list[str] = []
+    texts: list[str] = []
     models = Registry()
     for module in ("tasks.ledger.lost_runs", "tasks.ledger.entries"):
         monkeypatch.setattr(f"{module}.lake", lambda: Lake(url=f"file://{tmp_path}"))
@@ -92,10 +92,10 @@ def messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[s
     monkeypatch.setattr(lost_runs, "run_page", lambda run: None)
 
     def tell(message: Message, thread: str | None = None) -> None:
-        told.append(message.headline)
+        texts.append(message.headline)
 
     monkeypatch.setattr(lost_runs, "tell", tell)
-    yield told
+    yield texts
 
 
 def start(folder: Path, run: FlowRun) -> None:
@@ -120,9 +120,9 @@ def verdicts(folder: Path) -> list[str]:
 
 
 def found_loss(run: FlowRun) -> Loss:
-    found = find_run(str(run.id))
-    assert isinstance(found, Loss)
-    return found
+    found_run = find_run(str(run.id))
+    assert isinstance(found_run, Loss)
+    return found_run
 
 
 def test_crash_is_settled_soon_though_the_server_s_clock_is_an_hour_ahead(
@@ -141,8 +141,12 @@ def test_silenced_run_that_beats_by_a_clock_of_an_hour_ago_gets_its_state_back(
     run = prefect.become("CRASHED", SILENT, now)
     prefect.beats = [now - HOUR - timedelta(seconds=120), now - HOUR - timedelta(seconds=90)]
     prefect.to_come = [prefect.beats[-1], now - HOUR]
-    found = find_run(str(run.id))
-    assert isinstance(found, FlowRun) and found.state is not None and found.state.name == "Running"
+    found_run = find_run(str(run.id))
+    assert (
+        isinstance(found_run, FlowRun)
+        and found_run.state is not None
+        and found_run.state.name == "Running"
+    )
 
 
 def test_run_that_is_found_dead_ends_in_prefect_and_frees_its_place_in_the_pool(

@@ -39,14 +39,14 @@ def case() -> UseCase:
 @pytest.fixture
 def manifest(tmp_path: Path, case: UseCase) -> Manifest:
     write_package(tmp_path)
-    found = read_manifest((tmp_path / "package.json").read_bytes())
+    package_manifest = read_manifest((tmp_path / "package.json").read_bytes())
     return msgspec.structs.replace(
-        found,
+        package_manifest,
         metrics={"roc_auc": 0.7223},
         holdout_intervals={"roc_auc": (0.7101, 0.7345)},
         trained_on={"2026-01": "a" * 64},
-        drift_importance={found.features[0].name: 0.25},
-        drift_thresholds={found.features[0].name: 0.125, "score": 0.2},
+        drift_importance={package_manifest.features[0].name: 0.25},
+        drift_thresholds={package_manifest.features[0].name: 0.125, "score": 0.2},
     )
 
 
@@ -73,7 +73,7 @@ def dataset() -> DatasetVersion:
     )
 
 
-def decided(**given: Any) -> Decision:
+def contest_decision(**changes: Any) -> Decision:
     contest = Contest(
         verdict="promote",
         reasons=[],
@@ -85,7 +85,7 @@ def decided(**given: Any) -> Decision:
         guards=[comparison("log_loss", 0.002)],
         slices={"region=north": comparison(gain=-0.003, rows=321)},
     )
-    said = {
+    fields = {
         "kind": "contest",
         "verdict": "promote",
         "reasons": ["It wins."],
@@ -94,18 +94,18 @@ def decided(**given: Any) -> Decision:
         "contest": contest,
     }
     versions = {"challenger": "4", "champion": "2", "holdout": "2026-02"}
-    return Decision(**({"use_case": "toy", "time": now(), **versions} | said | given))
+    return Decision(**({"use_case": "toy", "time": now(), **versions} | fields | changes))
 
 
 def row(card: str, first: str) -> list[str]:
-    found = next(line for line in card.splitlines() if line.startswith(f"| {first} |"))
-    return [cell.strip() for cell in re.split(r"(?<!\\)\|", found)[1:-1]]
+    line_of_row = next(line for line in card.splitlines() if line.startswith(f"| {first} |"))
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", line_of_row)[1:-1]]
 
 
 def test_the_card_says_data_scores_slices_watch_and_decision(
     case: UseCase, manifest: Manifest, dataset: DatasetVersion
 ) -> None:
-    card = model_card(case, manifest, "5", decided(), dataset)
+    card = model_card(case, manifest, "5", contest_decision(), dataset)
     assert card.startswith(f"# {case.title}: version 5\n")
     assert row(card, "roc_auc") == ["roc_auc", "0.7223", "0.7101 to 0.7345"]
     assert row(card, "region=north") == [
@@ -128,7 +128,7 @@ def test_the_card_says_data_scores_slices_watch_and_decision(
 def test_a_period_that_was_not_trained_on_is_not_among_the_data(
     case: UseCase, manifest: Manifest, dataset: DatasetVersion
 ) -> None:
-    assert "| 2026-02 |" not in model_card(case, manifest, "5", decided(), dataset)
+    assert "| 2026-02 |" not in model_card(case, manifest, "5", contest_decision(), dataset)
 
 
 def test_what_is_not_known_is_said_and_not_left_out(
@@ -137,7 +137,7 @@ def test_what_is_not_known_is_said_and_not_left_out(
     bare = msgspec.structs.replace(
         manifest, holdout_intervals={}, drift_importance={}, drift_thresholds={}
     )
-    card = model_card(case, bare, "1", decided(contest=None, champion=None), dataset)
+    card = model_card(case, bare, "1", contest_decision(contest=None, champion=None), dataset)
     assert row(card, "roc_auc")[2] == "not known"
     assert row(card, manifest.features[0].name)[4:6] == ["not known", "not watched"]
     assert "There was no champion to be compared with." in card
@@ -149,7 +149,9 @@ def test_words_of_people_break_no_table_and_run_nothing(
 ) -> None:
     odd = msgspec.structs.replace(manifest, recipe="a | b <script>alert(1)</script>")
     page = as_page(
-        model_card(case, odd, "5", decided(reasons=["<img src=x onerror=alert(1)>"]), dataset)
+        model_card(
+            case, odd, "5", contest_decision(reasons=["<img src=x onerror=alert(1)>"]), dataset
+        )
     )
     assert "<script>" not in page and "<img" not in page
     assert "<td>a | b &lt;script&gt;alert(1)&lt;/script&gt;</td>" in page

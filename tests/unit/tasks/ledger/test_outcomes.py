@@ -52,14 +52,16 @@ def decision(
     return Decision(**{**parts, **changed})
 
 
-def with_step(case: UseCase, found: Decision, asks: bool = False) -> Decision:
-    return replace(found, facts={**found.facts, "next": outcomes.next_step(case, found, asks)})
+def with_step(case: UseCase, contest: Decision, asks: bool = False) -> Decision:
+    return replace(
+        contest, facts={**contest.facts, "next": outcomes.next_step(case, contest, asks)}
+    )
 
 
 def test_lost_contest_says_scores_gate_rows_reasons_and_what_to_do(case: UseCase) -> None:
-    ended = outcomes.contest_ended(with_step(case, decision("keep")))
-    assert ended.name == "Champion stays"
-    assert ended.message == (
+    outcome = outcomes.contest_ended(with_step(case, decision("keep")))
+    assert outcome.name == "Champion stays"
+    assert outcome.message == (
         "Challenger 4: keep: ROC AUC 0.8000 against 0.8100 of champion 3 (gain -0.0100, at "
         "least -0.0200), gate 0.75 passed "
         "(higher is better), on 1,680 rows of 2024-06 in 28 blocks. The gain is not surely "
@@ -72,24 +74,28 @@ def test_lost_contest_says_scores_gate_rows_reasons_and_what_to_do(case: UseCase
 def test_without_a_champion_nobody_stays_and_each_verdict_says_what_to_do(
     case: UseCase, verdict: str
 ) -> None:
-    ended = outcomes.contest_ended(with_step(case, decision(verdict, champion=None)))
-    assert ended.name == "No champion yet"
+    outcome = outcomes.contest_ended(with_step(case, decision(verdict, champion=None)))
+    assert outcome.name == "No champion yet"
     assert (
         f"Challenger 4: {verdict}: ROC AUC 0.8000 (there is no champion), gate 0.75 passed"
-        in ended.message
+        in outcome.message
     )
-    assert "prefect deployment run '" in ended.message and "1,680 rows of 2024-06" in ended.message
+    assert (
+        "prefect deployment run '" in outcome.message and "1,680 rows of 2024-06" in outcome.message
+    )
 
 
 def test_champion_that_could_not_be_scored_leaves_a_person_to_judge(case: UseCase) -> None:
-    found = decision(
+    unscored = decision(
         "unfair",
         contest=None,
         facts={"rows": 1680.0, "unscored": "the champion is of another schema"},
     )
-    ended = outcomes.contest_ended(with_step(case, found))
-    assert "(champion 3 was not scored)" in ended.message and "docs/renaming.md" in ended.message
-    assert "adopt/toy' --param version=4" in ended.message
+    outcome = outcomes.contest_ended(with_step(case, unscored))
+    assert (
+        "(champion 3 was not scored)" in outcome.message and "docs/renaming.md" in outcome.message
+    )
+    assert "adopt/toy' --param version=4" in outcome.message
 
 
 def test_score_that_does_not_exist_misses_the_gate_in_words(case: UseCase) -> None:
@@ -100,9 +106,9 @@ def test_score_that_does_not_exist_misses_the_gate_in_words(case: UseCase) -> No
 
 def test_below_the_gate_says_score_gate_rows_and_which_way_is_better(case: UseCase) -> None:
     other = case.model_copy(update={"gate": Gate(metric=LOG_LOSS, threshold=0.3)})
-    ended = outcomes.below_the_gate(other, "boosting", 0.45, 1, "2024-06", tuned=True)
-    assert ended.name == "Below the gate"
-    assert ended.message.startswith(
+    outcome = outcomes.below_the_gate(other, "boosting", 0.45, 1, "2024-06", tuned=True)
+    assert outcome.name == "Below the gate"
+    assert outcome.message.startswith(
         "boosting scores log loss 0.4500 on 1 row of 2024-06, gate 0.3 missed (lower is "
         "better), also after HPO: no challenger"
     )
@@ -115,11 +121,11 @@ def test_roc_plot_of_a_use_case_with_another_gate_names_the_area_beneath_its_cur
     lossy = case.model_copy(update={"gate": Gate(metric=LOG_LOSS, threshold=0.6)})
     rows = pl.concat([toy_rows("2024-01"), toy_rows("2024-02")])
     fitted = modelling.fit(lossy, lossy.candidate("boosting"), {"max_iter": 10}, rows, seed=1)
-    drawn = evaluate.draw(lossy, fitted, rows, seed=1)
+    plots = evaluate.draw(lossy, fitted, rows, seed=1)
     truth, predicted = modelling.labels(lossy, rows), modelling.predict(fitted, lossy, rows)
     titles = {
         path: figure.axes[0].get_title()
-        for path, figure in drawn.items()
+        for path, figure in plots.items()
         if isinstance(figure, Figure)
     }
     assert (
@@ -129,4 +135,4 @@ def test_roc_plot_of_a_use_case_with_another_gate_names_the_area_beneath_its_cur
     assert not np.isclose(
         score(ROC_AUC, truth, predicted), score(LOG_LOSS, truth, predicted), atol=1e-3
     )
-    assert "log loss" in drawn["plots/importance.png"].axes[0].get_xlabel()
+    assert "log loss" in plots["plots/importance.png"].axes[0].get_xlabel()

@@ -47,14 +47,14 @@ class Registry:
     def versions(self, use_case: str) -> list[ModelVersion]:
         return list(self.held.values())
 
-    def set_alias(self, found: ModelVersion, alias: str) -> None:
-        self.alias = found.number
+    def set_alias(self, version: ModelVersion, alias: str) -> None:
+        self.alias = version.number
 
     def remove_alias(self, use_case: str, alias: str) -> None:
         self.alias = None
 
-    def tag(self, found: ModelVersion, tags: dict[str, str]) -> None:
-        self.held[found.number] = version(found.number, **tags)
+    def tag(self, model_version: ModelVersion, tags: dict[str, str]) -> None:
+        self.held[model_version.number] = version(model_version.number, **tags)
 
     def tag_model(self, use_case: str, tags: dict[str, str]) -> bool:
         self.tags |= tags
@@ -121,19 +121,19 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    made = World(tmp_path)
+    new_world = World(tmp_path)
     for name in ("tasks.ledger.reign", "tasks.ledger.entries"):
-        monkeypatch.setattr(f"{name}.lake", lambda: made.lake)
-        monkeypatch.setattr(f"{name}.registry", lambda: made.registry)
-    monkeypatch.setattr(reign, "service", lambda: made.service)
-    monkeypatch.setattr(reign, "tell", made.tell)
+        monkeypatch.setattr(f"{name}.lake", lambda: new_world.lake)
+        monkeypatch.setattr(f"{name}.registry", lambda: new_world.registry)
+    monkeypatch.setattr(reign, "service", lambda: new_world.service)
+    monkeypatch.setattr(reign, "tell", new_world.tell)
     with disable_run_logger():
-        yield made
+        yield new_world
 
 
 def champion(world: World) -> str | None:
-    found = find_champion(CASE)
-    return found.number if found else None
+    version = find_champion(CASE)
+    return version.number if version else None
 
 
 def refused(world: World) -> str:
@@ -179,8 +179,8 @@ def test_deleted_version_is_refused_by_name_and_can_be_rolled_back_from(world: W
         and "rollback/toy" in message
         and "adopt/toy" in message
     )
-    found = find_reign(CASE)
-    assert (found.champion, found.version, found.alias) == ("4", None, None)
+    reign_now = find_reign(CASE)
+    assert (reign_now.champion, reign_now.version, reign_now.alias) == ("4", None, None)
 
 
 def test_another_package_under_the_champion_s_number_is_not_the_champion(world: World) -> None:

@@ -28,7 +28,7 @@ SCORES = {"logistic": 0.7123, "forest": 0.7419}
 
 
 def finished(**changed: Any) -> Message:
-    asked = {
+    values = {
         "metric": "roc_auc",
         "scores": SCORES,
         "best": "forest",
@@ -37,11 +37,11 @@ def finished(**changed: Any) -> Message:
         "holdout": "2013-03",
         **changed,
     }
-    return announcements.training_finished("flights", **asked)
+    return announcements.training_finished("flights", **values)
 
 
 def tuned(**changed: Any) -> Message:
-    found = {
+    values = {
         "metric": "roc_auc",
         "candidate": "hgb",
         "before": 0.7419,
@@ -53,7 +53,7 @@ def tuned(**changed: Any) -> Message:
         "why": "best of 20 trials, 11 pruned",
         "params": {"learning_rate": 0.0612345, "max_iter": 200},
     }
-    return announcements.tuning_finished("flights", **{**found, **search, **changed})
+    return announcements.tuning_finished("flights", **{**values, **search, **changed})
 
 
 def decision(verdict: str, kind: str = "contest", **changed: Any) -> Decision:
@@ -82,28 +82,28 @@ def decision(verdict: str, kind: str = "contest", **changed: Any) -> Decision:
         "contest": contest,
     }
     names = {"champion_version": "champion", "challenger_version": "challenger"}
-    given = {names.get(name, name): value for name, value in changed.items()}
-    return Decision(kind=kind, verdict=verdict, **{**parts, **given})
+    changes = {names.get(name, name): value for name, value in changed.items()}
+    return Decision(kind=kind, verdict=verdict, **{**parts, **changes})
 
 
 def contest(verdict: str, **changed: Any) -> Message:
-    shown = {name: changed.pop(name) for name in ("asks", "gate", "picture") if name in changed}
-    return announcements.contest_decided(decision(verdict, **changed), metric="roc_auc", **shown)
+    options = {name: changed.pop(name) for name in ("asks", "gate", "picture") if name in changed}
+    return announcements.contest_decided(decision(verdict, **changed), metric="roc_auc", **options)
 
 
 def drift(verdict: str, **changed: Any) -> Message | None:
     return announcements.drift_checked("flights", verdict=verdict, **{**DRIFT, **changed})
 
 
-def asked(verdict: str = "promote", **changed: Any) -> Message:
-    given = {"reasons": ["2013-06"], "facts": {"contest": verdict}, **changed}
-    question = decision("asked", kind="approval", **given)
+def question_message(verdict: str = "promote", **changed: Any) -> Message:
+    parts = {"reasons": ["2013-06"], "facts": {"contest": verdict}, **changed}
+    question = decision("asked", kind="approval", **parts)
     return announcements.approval_asked(question, metric="roc_auc", hours=24.0)
 
 
-def answered(verdict: str) -> Message:
-    who = {"challenger_version": "4", "champion_version": "3", "by": "Ana", "reason": "2013-06"}
-    return announcements.approval_answered("flights", verdict=verdict, **who)
+def answer_message(verdict: str) -> Message:
+    values = {"challenger_version": "4", "champion_version": "3", "by": "Ana", "reason": "2013-06"}
+    return announcements.approval_answered("flights", verdict=verdict, **values)
 
 
 def served(before: str | None = "3") -> Message:
@@ -138,12 +138,12 @@ EVERY: dict[str, Callable[[], Any]] = {
         for verdict in ("promote", "suspicious")
     },
     "contest with its picture": lambda: contest("keep", picture=b"drawn"),
-    "approval asked": lambda: asked(),
-    "approval asked, no champion": lambda: asked(
+    "approval asked": lambda: question_message(),
+    "approval asked, no champion": lambda: question_message(
         champion_version=None, champion=None, low=None, high=None, verdict="suspicious"
     ),
     **{
-        f"approval {verdict}": lambda verdict=verdict: answered(verdict)
+        f"approval {verdict}": lambda verdict=verdict: answer_message(verdict)
         for verdict in ("approved", "rejected", "expired")
     },
     "retrain started": lambda: announcements.retrain_started("flights", reason="2013-06 drifted"),
@@ -236,7 +236,16 @@ def test_every_message_names_its_use_case_first_and_is_accepted_by_slack(kind: s
 def test_every_announcement_is_in_this_table() -> None:
     called = {
         name
-        for make in (*EVERY.values(), finished, tuned, contest, drift, asked, answered, served)
+        for make in (
+            *EVERY.values(),
+            finished,
+            tuned,
+            contest,
+            drift,
+            question_message,
+            answer_message,
+            served,
+        )
         for name in make.__code__.co_names
     }
     assert {
@@ -278,11 +287,11 @@ def words_of(message: Message) -> str:
     """
     texts = [
         text
-        for one in message.buttons
-        for text in (one.text, *(vars(one.confirm).values() if one.confirm else ()))
+        for button in message.buttons
+        for text in (button.text, *(vars(button.confirm).values() if button.confirm else ()))
     ]
     steps = [(step.title, step.outcome) for step in message.steps]
-    pictures = [(one.title, one.alt) for one in message.pictures]
+    pictures = [(picture.title, picture.alt) for picture in message.pictures]
     return " ".join(
         str(part)
         for part in (
@@ -304,20 +313,20 @@ def test_every_message_is_whole_in_both_languages(kind: str) -> None:
     assert korean.headline.startswith("flights: ")
     assert re.search("[가-힣]", korean.headline)
     assert not re.search("[가-힣]", words_of(english.in_language("en")))
-    left = set(re.findall(r"[A-Za-z][A-Za-z_0-9]*", words_of(korean))) - VALUES
-    assert not left, f"{left} of {words_of(korean)}"
+    english_words = set(re.findall(r"[A-Za-z][A-Za-z_0-9]*", words_of(korean))) - VALUES
+    assert not english_words, f"{english_words} of {words_of(korean)}"
     assert len(korean.facts) == len(english.facts)
     assert (
         re.findall(r"[+-]?\d+\.\d+", words_of(korean)) != []
         or re.findall(r"[+-]?\d+\.\d+", words_of(english)) == []
     )
     shape = (
-        [(one.action_id, one.value, one.style) for one in english.buttons],
-        [(one.stage, one.status) for one in english.steps],
+        [(button.action_id, button.value, button.style) for button in english.buttons],
+        [(step.stage, step.status) for step in english.steps],
     )
     assert shape == (
-        [(one.action_id, one.value, one.style) for one in korean.buttons],
-        [(one.stage, one.status) for one in korean.steps],
+        [(button.action_id, button.value, button.style) for button in korean.buttons],
+        [(step.stage, step.status) for step in korean.steps],
     )
     assert (korean.broadcast, korean.closes, len(korean.pictures)) == (
         english.broadcast,
@@ -333,9 +342,9 @@ def test_every_message_is_whole_in_both_languages(kind: str) -> None:
 
 
 def test_asking_has_both_buttons_for_the_run_that_waits() -> None:
-    message = asked()
+    message = question_message()
     value = {"use_case": "flights", "run": "f00d"}
-    assert [(one.action_id, one.value) for one in message.buttons] == [
+    assert [(button.action_id, button.value) for button in message.buttons] == [
         ("laurel.approve", value),
         ("laurel.reject", value),
     ]
@@ -361,8 +370,8 @@ def test_a_leak_that_a_person_judges_is_not_told_as_refused() -> None:
 
 def test_training_started_says_windows_rows_and_data() -> None:
     text = EVERY["training started"]().text
-    for said in ("2013-01..2013-02", "2013-03", "51,955", "9f3c", "logistic"):
-        assert said in text
+    for fact in ("2013-01..2013-02", "2013-03", "51,955", "9f3c", "logistic"):
+        assert fact in text
 
 
 def test_missed_gate_announces_hpo_and_every_candidate_with_its_score() -> None:

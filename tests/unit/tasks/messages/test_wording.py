@@ -65,11 +65,11 @@ def test_numbers_are_written_alike_and_what_is_not_known_is_said_in_words() -> N
 
 def test_callers_get_english_that_holds_the_other_language() -> None:
     @spoken
-    def told(say: Say, count: int) -> Message | None:
+    def count_message(say: Say, count: int) -> Message | None:
         return Message(say("rows", rows=count)) if count else None
 
-    message = told(1000)
+    message = count_message(1000)
     assert message is not None
     assert (message.headline, message.in_language("ko").headline) == ("1,000 rows", "1,000행")
     assert message.in_language("en").translations == {}
-    assert told(0) is None
+    assert count_message(0) is None

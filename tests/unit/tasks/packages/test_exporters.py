@@ -68,11 +68,11 @@ WHOLE = np.nan_to_num(TRAIN, nan=5.0)
 def beside_thresholds(model: HistGradientBoostingClassifier, rows: np.ndarray) -> np.ndarray:
     """``rows``, each with all of its values on a split, or one double-ulp above or below it."""
     chance = np.random.default_rng(2)
-    moved = rows.copy()
+    shifted = rows.copy()
     for feature, splits in thresholds(model).items():
         at = chance.choice(splits, len(rows))
-        moved[:, feature] = np.nextafter(at, chance.choice([-np.inf, np.inf], len(rows)))
-    return moved
+        shifted[:, feature] = np.nextafter(at, chance.choice([-np.inf, np.inf], len(rows)))
+    return shifted
 
 
 def answers(data: bytes, matrix: np.ndarray) -> np.ndarray:
@@ -88,13 +88,13 @@ def exported(model: Any, matrix: np.ndarray) -> np.ndarray:
 
 def float32_answers(model: Any, matrix: np.ndarray) -> np.ndarray:
     """What skl2onnx alone would make of the model."""
-    made = skl2onnx.to_onnx(
+    model_proto = skl2onnx.to_onnx(
         model,
         initial_types=[("matrix", FloatTensorType([None, matrix.shape[1]]))],
         options={"zipmap": False},
     )
     session = onnxruntime.InferenceSession(
-        made.SerializeToString(), providers=["CPUExecutionProvider"]
+        model_proto.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     return session.run(None, {"matrix": matrix.astype(np.float32)})[1][:, 1]
 
@@ -187,8 +187,8 @@ def test_thresholds_are_those_of_all_trees() -> None:
     inner = np.concatenate(
         [tree.nodes[tree.nodes["is_leaf"] == 0] for (tree,) in model._predictors]
     )
-    found = thresholds(model)
-    assert {(f, t) for f, splits in found.items() for t in splits} == set(
+    splits_by_feature = thresholds(model)
+    assert {(f, t) for f, splits in splits_by_feature.items() for t in splits} == set(
         zip(inner["feature_idx"], inner["num_threshold"], strict=True)
     )
     assert thresholds(LogisticRegression().fit(WHOLE, LABELS)) == {}

@@ -35,7 +35,7 @@ def test_the_package_carries_the_policy_and_its_reference_no_column_that_is_left
     case: UseCase, training: pl.DataFrame, tmp_path: Path
 ) -> None:
     fitted = fit(case, case.candidate("boosting"), {"max_iter": 20}, training, 7)
-    made = make_package(
+    saved = make_package(
         tmp_path,
         case,
         fitted,
@@ -44,15 +44,15 @@ def test_the_package_carries_the_policy_and_its_reference_no_column_that_is_left
         toy_rows("2024-04"),
         7,
     )
-    manifest = load(made.folder, made.sha256).manifest
+    manifest = load(saved.folder, saved.sha256).manifest
     assert (manifest.log_sample_rate, manifest.log_leave_out) == (0.5, ["group"])
     assert set(manifest.drift_thresholds) == {"first", "second", "steady", "score"}
-    reference = pl.read_parquet(made.folder / REFERENCE)
+    reference = pl.read_parquet(saved.folder / REFERENCE)
     assert "group" not in reference.columns and {"first", "second", "steady", "score"} <= set(
         reference.columns
     )
     assert "group" in [feature.name for feature in manifest.features]
-    smoke = load(made.folder, made.sha256).smoke.rows
+    smoke = load(saved.folder, saved.sha256).smoke.rows
     assert {row["group"] for row in smoke} == {"unknown"} and len(
         {row["first"] for row in smoke}
     ) == len(smoke)
@@ -67,8 +67,8 @@ def test_numbers_that_are_left_out_have_a_stand_in_in_the_rows_that_the_service_
     )
     fitted = fit(case, case.candidate("boosting"), {"max_iter": 20}, training, 7)
     origin = Origin("boosting", {}, "0", {"2024-03": "0"}, {})
-    made = make_package(tmp_path, case, fitted, origin, training, toy_rows("2024-04"), 7)
-    smoke = load(made.folder, made.sha256).smoke.rows
+    saved = make_package(tmp_path, case, fitted, origin, training, toy_rows("2024-04"), 7)
+    smoke = load(saved.folder, saved.sha256).smoke.rows
     assert len({row["first"] for row in smoke}) == 1 and all(
         isinstance(row["first"], float) for row in smoke
     )
@@ -80,15 +80,15 @@ def test_a_window_without_the_column_is_judged_by_the_others(
 ) -> None:
     reference, thresholds, _ = calibrate(case, training, 7)
     window = toy_rows("2024-04").drop("group")
-    judged = without(case, case.prediction_log.leave_out)
+    log_case = without(case, case.prediction_log.leave_out)
     assert (
         [column.name for column in monitored(case)]
-        == [column.name for column in monitored(judged)]
+        == [column.name for column in monitored(log_case)]
         == ["first", "second", "steady"]
     )
     assert set(thresholds) == {"first", "second", "steady"}
-    assert find_broken(judged, reference.drop("group"), window) == []
-    assert find_broken(judged, reference.drop("group"), window.drop("first")) == [
+    assert find_broken(log_case, reference.drop("group"), window) == []
+    assert find_broken(log_case, reference.drop("group"), window.drop("first")) == [
         "column 'first' is missing"
     ]
 

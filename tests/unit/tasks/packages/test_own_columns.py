@@ -85,10 +85,10 @@ def test_dropped_column_comes_from_a_source_that_still_gives_it(
     case: UseCase, lake: Lake, manifest: Manifest, source: Any
 ) -> None:
     rows = toy_rows(MONTH).sample(fraction=0.5, seed=1, shuffle=True)
-    found = own_rows(lake, without_steady(case, source), manifest, rows.drop("steady"), MONTH)
+    completed = own_rows(lake, without_steady(case, source), manifest, rows.drop("steady"), MONTH)
     assert (
-        found["id"].to_list() == rows["id"].to_list()
-        and found["steady"].to_list() == rows["steady"].to_list()
+        completed["id"].to_list() == rows["id"].to_list()
+        and completed["steady"].to_list() == rows["steady"].to_list()
     )
 
 
@@ -100,12 +100,12 @@ def test_dropped_column_comes_from_an_older_file_of_the_lake(
     keep(lake, rows.drop("steady"), "newest")
     keep(lake, rows.head(100), "half")
     keep(lake, rows.reverse())
-    found = own_rows(lake, without_steady(case, source), manifest, rows.drop("steady"), MONTH)
-    assert found["steady"].to_list() == rows["steady"].to_list()
+    completed = own_rows(lake, without_steady(case, source), manifest, rows.drop("steady"), MONTH)
+    assert completed["steady"].to_list() == rows["steady"].to_list()
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "reason"),
     [
         ({"steady": None}, "'steady' (a number) is missing"),
         ({"steady": pl.lit("high")}, "'steady' is a category now and was a number"),
@@ -122,7 +122,7 @@ def test_dropped_column_comes_from_an_older_file_of_the_lake(
     ids=["gone", "number to category", "category to number", "categories written anew", "nulls"],
 )
 def test_what_is_not_its_own_column_is_named(
-    case: UseCase, lake: Lake, manifest: Manifest, change: dict[str, pl.Expr | None], said: str
+    case: UseCase, lake: Lake, manifest: Manifest, change: dict[str, pl.Expr | None], reason: str
 ) -> None:
     changed = {name: value for name, value in change.items() if value is not None}
     rows = (
@@ -132,7 +132,7 @@ def test_what_is_not_its_own_column_is_named(
     )
     with pytest.raises(OtherColumns, match="do not have its columns") as caught:
         own_rows(lake, case.model_copy(update={"source": Gone()}), manifest, rows, MONTH)
-    assert said in str(caught.value)
+    assert reason in str(caught.value)
 
 
 def test_a_new_category_and_a_column_that_was_added_are_no_other_schema(
@@ -157,9 +157,9 @@ def test_the_champion_s_log_is_judged_by_the_champion_s_columns(
 ) -> None:
     columns = tuple(column for column in case.columns if column.name != "steady")
     changed = case.model_copy(update={"columns": (*columns, Column(name="added", kind="number"))})
-    judged = as_champion(changed, manifest)
-    assert judged.column_names == ["group", "first", "second", "steady"]
-    assert judged.columns[1] == case.columns[0] and (
-        judged.columns[3].typical,
-        judged.columns[3].null_tolerance,
+    champion_case = as_champion(changed, manifest)
+    assert champion_case.column_names == ["group", "first", "second", "steady"]
+    assert champion_case.columns[1] == case.columns[0] and (
+        champion_case.columns[3].typical,
+        champion_case.columns[3].null_tolerance,
     ) == (None, 1.0)

@@ -27,8 +27,8 @@ from tasks.models.modelling import fit, inputs, predict
 from tasks.packages.exporters.exporter import NotConvertible
 from tasks.packages.packaging import (
     SMOKE_ROWS,
-    Made,
     Origin,
+    SavedPackage,
     make_package,
     score_rows,
 )
@@ -93,30 +93,30 @@ def boosted(case: UseCase, training: pl.DataFrame) -> Pipeline:
 
 
 @pytest.fixture(scope="module")
-def made(
+def saved(
     case: UseCase,
     boosted: Pipeline,
     training: pl.DataFrame,
     proof: pl.DataFrame,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Made:
+) -> SavedPackage:
     return make_package(
         tmp_path_factory.mktemp("package"), case, boosted, ORIGIN, training, proof, 7
     )
 
 
 @pytest.fixture
-def copy(made: Made, tmp_path: Path) -> Path:
+def copy(saved: SavedPackage, tmp_path: Path) -> Path:
     """The package once more, to be spoiled."""
-    for path in made.folder.iterdir():
+    for path in saved.folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     return tmp_path
 
 
 def test_the_package_answers_as_the_pipeline_does(
-    made: Made, boosted: Pipeline, case: UseCase, proof: pl.DataFrame
+    saved: SavedPackage, boosted: Pipeline, case: UseCase, proof: pl.DataFrame
 ) -> None:
-    package = load(made.folder, made.sha256)
+    package = load(saved.folder, saved.sha256)
     np.testing.assert_allclose(
         score_rows(package, proof), predict(boosted, case, proof), rtol=0, atol=1e-6
     )
@@ -126,10 +126,10 @@ def test_the_logistic_baseline_is_packaged_too(
     case: UseCase, training: pl.DataFrame, proof: pl.DataFrame, tmp_path: Path
 ) -> None:
     fitted = fit(case, case.candidate("logistic"), {}, training, 7)
-    found = make_package(tmp_path, case, fitted, ORIGIN, training, proof, 7)
-    assert (found.manifest.dtype, found.manifest.parity.changed_decisions) == ("float32", 0)
+    saved = make_package(tmp_path, case, fitted, ORIGIN, training, proof, 7)
+    assert (saved.manifest.dtype, saved.manifest.parity.changed_decisions) == ("float32", 0)
     np.testing.assert_allclose(
-        score_rows(load(tmp_path, found.sha256), proof),
+        score_rows(load(tmp_path, saved.sha256), proof),
         predict(fitted, case, proof),
         rtol=0,
         atol=1e-6,
@@ -137,9 +137,9 @@ def test_the_logistic_baseline_is_packaged_too(
 
 
 def test_the_package_encodes_as_the_pipeline_does(
-    made: Made, boosted: Pipeline, case: UseCase, proof: pl.DataFrame
+    saved: SavedPackage, boosted: Pipeline, case: UseCase, proof: pl.DataFrame
 ) -> None:
-    package = load(made.folder, made.sha256)
+    package = load(saved.folder, saved.sha256)
     encoded = package.encode({name: proof[name].to_list() for name in package.names})
     np.testing.assert_array_equal(
         encoded, boosted.named_steps["encode"].transform(inputs(case, proof))
@@ -174,16 +174,16 @@ def test_a_use_case_with_columns_of_one_kind_is_packaged(
     columns = tuple(column for column in case.columns if column.kind == kind)
     narrow = case.model_copy(update={"columns": columns, "promotion": Promotion()})
     fitted = fit(narrow, narrow.candidate("boosting"), {"max_iter": 5}, training, 7)
-    made = make_package(tmp_path, narrow, fitted, ORIGIN, training, proof, 7)
-    assert [feature.name for feature in made.manifest.features] == [
+    narrow_package = make_package(tmp_path, narrow, fitted, ORIGIN, training, proof, 7)
+    assert [feature.name for feature in narrow_package.manifest.features] == [
         column.name for column in columns
     ]
 
 
 def test_the_manifest_says_what_the_model_is_and_comes_from(
-    made: Made, case: UseCase, proof: pl.DataFrame
+    saved: SavedPackage, case: UseCase, proof: pl.DataFrame
 ) -> None:
-    manifest = made.manifest
+    manifest = saved.manifest
     assert (manifest.use_case, manifest.recipe, manifest.dataset_version) == (
         "toy",
         "boosting",
@@ -201,20 +201,20 @@ def test_the_manifest_says_what_the_model_is_and_comes_from(
     assert 0 < manifest.parity.largest_difference < 1e-6
 
 
-def test_a_package_is_four_files_of_which_none_is_a_pickle(made: Made) -> None:
-    assert sorted(path.name for path in made.folder.iterdir()) == [
+def test_a_package_is_four_files_of_which_none_is_a_pickle(saved: SavedPackage) -> None:
+    assert sorted(path.name for path in saved.folder.iterdir()) == [
         MODEL,
         MANIFEST,
         REFERENCE,
         SMOKE,
     ]
-    assert set(made.manifest.files) == {MODEL, REFERENCE, SMOKE}
+    assert set(saved.manifest.files) == {MODEL, REFERENCE, SMOKE}
 
 
 def test_the_smoke_rows_are_real_rows_with_the_scores_of_the_pipeline(
-    made: Made, boosted: Pipeline, case: UseCase, proof: pl.DataFrame
+    saved: SavedPackage, boosted: Pipeline, case: UseCase, proof: pl.DataFrame
 ) -> None:
-    smoke = load(made.folder).smoke
+    smoke = load(saved.folder).smoke
     rows = pl.DataFrame(smoke.rows, schema={name: proof.schema[name] for name in case.column_names})
     assert len(rows) == SMOKE_ROWS
     assert rows.join(proof, on=case.column_names, how="semi", nulls_equal=True).equals(rows)
@@ -222,20 +222,20 @@ def test_the_smoke_rows_are_real_rows_with_the_scores_of_the_pipeline(
 
 
 def test_the_reference_holds_training_rows_with_scores_of_models_that_have_not_seen_them(
-    made: Made, case: UseCase, boosted: Pipeline, training: pl.DataFrame
+    saved: SavedPackage, case: UseCase, boosted: Pipeline, training: pl.DataFrame
 ) -> None:
-    reference = pl.read_parquet(made.folder / REFERENCE)
+    reference = pl.read_parquet(saved.folder / REFERENCE)
     assert len(reference) == len(training)
     assert reference[SCORE].equals(cross_fit(case, boosted, training, 7).scores)
-    assert made.manifest.drift_calibrated
-    assert set(made.manifest.drift_thresholds) == {"first", "second", "steady", "group", "score"}
-    assert made.manifest.drift_methods == dict.fromkeys(
+    assert saved.manifest.drift_calibrated
+    assert set(saved.manifest.drift_thresholds) == {"first", "second", "steady", "group", "score"}
+    assert saved.manifest.drift_methods == dict.fromkeys(
         ("first", "second", "steady", "score"), "wasserstein"
     ) | {"group": "jensenshannon"}
 
 
-def test_the_package_says_what_the_model_uses(made: Made, case: UseCase) -> None:
-    used = made.manifest.drift_importance
+def test_the_package_says_what_the_model_uses(saved: SavedPackage, case: UseCase) -> None:
+    used = saved.manifest.drift_importance
     assert set(used) == set(case.column_names) and sum(used.values()) == pytest.approx(1)
     assert min(used["first"], used["second"]) > max(used["steady"], used["group"])
 
@@ -289,14 +289,19 @@ def test_the_same_data_code_and_seed_give_the_same_bytes_in_another_process(tmp_
     ] == []
 
 
-def test_a_package_says_nothing_of_time(made: Made) -> None:
-    assert made.manifest.created == ""
+def test_a_package_says_nothing_of_time(saved: SavedPackage) -> None:
+    assert saved.manifest.created == ""
 
 
 def tampered(data: bytes, name: str, change: Any) -> bytes:
     """The ONNX model with ``change`` applied to one tensor attribute of its trees."""
     model = onnx.load_from_string(data)
-    (attribute,) = [one for node in model.graph.node for one in node.attribute if one.name == name]
+    (attribute,) = [
+        attribute_proto
+        for node in model.graph.node
+        for attribute_proto in node.attribute
+        if attribute_proto.name == name
+    ]
     attribute.t.CopyFrom(
         numpy_helper.from_array(change(numpy_helper.to_array(attribute.t)), attribute.t.name)
     )
@@ -304,9 +309,9 @@ def tampered(data: bytes, name: str, change: Any) -> bytes:
 
 
 def one_leaf_moved(leaves: np.ndarray) -> np.ndarray:
-    moved = leaves.copy()
-    moved[np.abs(leaves).argmax()] += 0.01
-    return moved
+    changed = leaves.copy()
+    changed[np.abs(leaves).argmax()] += 0.01
+    return changed
 
 
 @pytest.mark.parametrize(
@@ -329,11 +334,16 @@ def one_leaf_moved(leaves: np.ndarray) -> np.ndarray:
     ],
 )
 def test_a_model_that_answers_otherwise_is_not_proven(
-    made: Made, case: UseCase, boosted: Pipeline, proof: pl.DataFrame, name: str, change: Any
+    saved: SavedPackage,
+    case: UseCase,
+    boosted: Pipeline,
+    proof: pl.DataFrame,
+    name: str,
+    change: Any,
 ) -> None:
-    honest = load(made.folder)
+    honest = load(saved.folder)
     wrong = Package(
-        honest.manifest, tampered((made.folder / MODEL).read_bytes(), name, change), honest.smoke
+        honest.manifest, tampered((saved.folder / MODEL).read_bytes(), name, change), honest.smoke
     )
     prove(case, boosted, honest, proof, 7)
     with pytest.raises(ParityBroken, match="ONNX and scikit-learn disagree"):
@@ -341,18 +351,18 @@ def test_a_model_that_answers_otherwise_is_not_proven(
 
 
 def test_missing_values_that_take_the_other_way_are_not_proven(
-    made: Made, case: UseCase, boosted: Pipeline, proof: pl.DataFrame
+    saved: SavedPackage, case: UseCase, boosted: Pipeline, proof: pl.DataFrame
 ) -> None:
     """The proof need not have nulls itself: where the service lets them through, they are tried."""
-    model = onnx.load_from_string((made.folder / MODEL).read_bytes())
+    model = onnx.load_from_string((saved.folder / MODEL).read_bytes())
     (ways,) = [
-        one
+        attribute_proto
         for node in model.graph.node
-        for one in node.attribute
-        if one.name == "nodes_missing_value_tracks_true"
+        for attribute_proto in node.attribute
+        if attribute_proto.name == "nodes_missing_value_tracks_true"
     ]
     ways.ints[:] = [1 - way for way in ways.ints]
-    honest = load(made.folder)
+    honest = load(saved.folder)
     with pytest.raises(ParityBroken, match="ONNX and scikit-learn disagree"):
         prove(
             case,
@@ -364,9 +374,9 @@ def test_missing_values_that_take_the_other_way_are_not_proven(
 
 
 def test_a_difference_within_the_tolerance_only_is_proven(
-    made: Made, case: UseCase, boosted: Pipeline, proof: pl.DataFrame
+    saved: SavedPackage, case: UseCase, boosted: Pipeline, proof: pl.DataFrame
 ) -> None:
-    package = load(made.folder)
+    package = load(saved.folder)
     largest = prove(case, boosted, package, proof, 7).largest_difference
     prove(case.model_copy(update={"parity_tolerance": largest * 1.01}), boosted, package, proof, 7)
     with pytest.raises(ParityBroken, match=f"tolerated {largest * 0.99:g}"):
@@ -376,11 +386,11 @@ def test_a_difference_within_the_tolerance_only_is_proven(
 
 
 def test_another_pipeline_than_the_packaged_one_is_not_proven(
-    made: Made, case: UseCase, training: pl.DataFrame, proof: pl.DataFrame
+    saved: SavedPackage, case: UseCase, training: pl.DataFrame, proof: pl.DataFrame
 ) -> None:
     other = fit(case, case.candidate("boosting"), {"max_iter": 41}, training, 7)
     with pytest.raises(ParityBroken):
-        prove(case, other, load(made.folder), proof, 7)
+        prove(case, other, load(saved.folder), proof, 7)
 
 
 @pytest.mark.parametrize(
@@ -393,7 +403,7 @@ def test_another_pipeline_than_the_packaged_one_is_not_proven(
     ids=["other order", "one less", "columns changed places"],
 )
 def test_another_encoding_than_the_pipelines_is_told_by_column(
-    made: Made,
+    saved: SavedPackage,
     case: UseCase,
     boosted: Pipeline,
     proof: pl.DataFrame,
@@ -401,14 +411,14 @@ def test_another_encoding_than_the_pipelines_is_told_by_column(
     names: list[str] | None,
     column: str,
 ) -> None:
-    package = load(made.folder)
+    package = load(saved.folder)
     features = {feature.name: feature for feature in package.manifest.features}
     if categories is not None:
         features["group"] = msgspec.structs.replace(features["group"], categories=categories)
     manifest = msgspec.structs.replace(
         package.manifest, features=[features[name] for name in names or features]
     )
-    wrong = Package(manifest, (made.folder / MODEL).read_bytes(), package.smoke)
+    wrong = Package(manifest, (saved.folder / MODEL).read_bytes(), package.smoke)
     with pytest.raises(ParityBroken, match=f"encode column '{column}' otherwise"):
         prove(case, boosted, wrong, proof, 7)
 
@@ -482,38 +492,42 @@ def test_a_model_that_does_not_convert_leaves_no_package(
 @pytest.mark.parametrize("name", [MODEL, MANIFEST, REFERENCE, SMOKE])
 @pytest.mark.parametrize("place", [0.0, 0.5, 1.0], ids=["first", "middle", "last"])
 def test_one_flipped_byte_in_any_file_is_refused(
-    copy: Path, made: Made, name: str, place: float
+    copy: Path, saved: SavedPackage, name: str, place: float
 ) -> None:
-    load(copy, made.sha256)
+    load(copy, saved.sha256)
     data = bytearray((copy / name).read_bytes())
     data[round(place * (len(data) - 1))] ^= 1
     (copy / name).write_bytes(data)
     with pytest.raises(PackageError, match=name):
-        load(copy, made.sha256)
+        load(copy, saved.sha256)
 
 
-def test_a_manifest_of_another_package_is_refused_by_its_digest(copy: Path, made: Made) -> None:
+def test_a_manifest_of_another_package_is_refused_by_its_digest(
+    copy: Path, saved: SavedPackage
+) -> None:
     """Whole and consistent in itself, but not the one that was registered."""
-    manifest = msgspec.structs.replace(made.manifest, decision_threshold=0.1)
+    manifest = msgspec.structs.replace(saved.manifest, decision_threshold=0.1)
     other = write(
         copy, {name: (copy / name).read_bytes() for name in (MODEL, SMOKE, REFERENCE)}, manifest
     )
     load(copy, other)
     with pytest.raises(PackageError, match="not the one that was registered"):
-        load(copy, made.sha256)
+        load(copy, saved.sha256)
 
 
-def test_wrong_smoke_answers_are_refused_even_with_right_digests(copy: Path, made: Made) -> None:
+def test_wrong_smoke_answers_are_refused_even_with_right_digests(
+    copy: Path, saved: SavedPackage
+) -> None:
     smoke = msgspec.json.decode((copy / SMOKE).read_bytes())
     smoke["scores"][3] += 0.001
     files = {name: (copy / name).read_bytes() for name in (MODEL, REFERENCE)}
     with pytest.raises(PackageError, match="Smoke rows do not score"):
-        load(copy, write(copy, {**files, SMOKE: msgspec.json.encode(smoke)}, made.manifest))
+        load(copy, write(copy, {**files, SMOKE: msgspec.json.encode(smoke)}, saved.manifest))
     none = msgspec.json.encode({"rows": [], "scores": []})
     with pytest.raises(PackageError, match="over 0 rows"):
-        load(copy, write(copy, {**files, SMOKE: none}, made.manifest))
+        load(copy, write(copy, {**files, SMOKE: none}, saved.manifest))
 
 
-def test_the_service_needs_no_reference(copy: Path, made: Made) -> None:
+def test_the_service_needs_no_reference(copy: Path, saved: SavedPackage) -> None:
     (copy / REFERENCE).unlink()
-    load(copy, made.sha256)
+    load(copy, saved.sha256)

@@ -25,7 +25,7 @@ class FolderRegistry:
 
 
 @pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, ModelVersion, Path]:
+def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, ModelVersion, Path]:
     write_package(tmp_path / "made")
     sha256 = digest((tmp_path / "made" / MANIFEST).read_bytes())
     temporary = tmp_path / "temporary"
@@ -37,8 +37,10 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, ModelVer
     return FolderRegistry(tmp_path / "made"), version, temporary
 
 
-def test_nothing_of_a_package_stays_after_it_was_read(made: tuple[Any, ModelVersion, Path]) -> None:
-    registry, version, temporary = made
+def test_nothing_of_a_package_stays_after_it_was_read(
+    packaged: tuple[Any, ModelVersion, Path],
+) -> None:
+    registry, version, temporary = packaged
     with opened(registry, version) as (package, folder):
         assert package.manifest.use_case == "toy"
         assert (folder / MODEL).is_file()
@@ -46,9 +48,9 @@ def test_nothing_of_a_package_stays_after_it_was_read(made: tuple[Any, ModelVers
 
 
 def test_nothing_stays_of_a_package_that_is_not_the_registered_one(
-    made: tuple[Any, ModelVersion, Path],
+    packaged: tuple[Any, ModelVersion, Path],
 ) -> None:
-    registry, version, temporary = made
+    registry, version, temporary = packaged
     other = ModelVersion("toy", "1", "run", {**version.tags, "laurel.package_sha256": "0" * 64})
     with pytest.raises(PackageError, match="SHA-256"), opened(registry, other):
         pass

@@ -11,13 +11,13 @@ from tasks.steps.rollback import predecessor
 Kind = Literal["crown", "rollback", "contest"]
 
 
-def moved(version: str | None, kind: Kind = "crown", verdict: str | None = None) -> Decision:
-    said = verdict or {"crown": "crowned", "rollback": "rollback", "contest": "promote"}[kind]
+def crown_move(version: str | None, kind: Kind = "crown", verdict: str | None = None) -> Decision:
+    outcome = verdict or {"crown": "crowned", "rollback": "rollback", "contest": "promote"}[kind]
     return Decision(
         use_case="toy",
         time=now(),
         kind=kind,
-        verdict=said,
+        verdict=outcome,
         reasons=[],
         by="a test",
         run=None,
@@ -28,8 +28,8 @@ def moved(version: str | None, kind: Kind = "crown", verdict: str | None = None)
 def history(*versions: str) -> list[Decision]:
     """``"2"`` was crowned, ``"<2"`` was rolled back to."""
     return [
-        moved(one.removeprefix("<"), "rollback" if one.startswith("<") else "crown")
-        for one in versions
+        crown_move(version.removeprefix("<"), "rollback" if version.startswith("<") else "crown")
+        for version in versions
     ]
 
 
@@ -63,8 +63,8 @@ def test_champion_that_the_ledger_does_not_know_stands_on_top() -> None:
 def test_what_failed_or_moved_no_crown_does_not_count() -> None:
     entries = [
         *history("1", "2"),
-        moved("3", verdict="failed"),
-        moved("1", "rollback", "failed"),
-        moved("7", "contest"),
+        crown_move("3", verdict="failed"),
+        crown_move("1", "rollback", "failed"),
+        crown_move("7", "contest"),
     ]
     assert predecessor(entries, "2") == "1"

@@ -14,8 +14,8 @@ from tasks.steps.crown import stands
 from usecases.definition import Approval
 
 
-def approval(verdict: str, run: str, challenger: str = "3", **given: object) -> Decision:
-    said = {
+def approval(verdict: str, run: str, challenger: str = "3", **changes: object) -> Decision:
+    fields = {
         "use_case": "toy",
         "time": now(),
         "kind": "approval",
@@ -25,7 +25,7 @@ def approval(verdict: str, run: str, challenger: str = "3", **given: object) -> 
         "run": run,
         "challenger": challenger,
     }
-    return Decision(**(said | given))
+    return Decision(**(fields | changes))
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,10 @@ def test_a_champion_that_could_not_be_scored_is_for_a_person_to_judge() -> None:
     policies = {
         ask: Approval.model_validate({"ask": ask}) for ask in ("never", "when_unsure", "always")
     }
-    asked = {ask: needs_answer(policy, "unfair", unscored=True) for ask, policy in policies.items()}
-    assert asked == {"never": False, "when_unsure": True, "always": True}
+    needed = {
+        ask: needs_answer(policy, "unfair", unscored=True) for ask, policy in policies.items()
+    }
+    assert needed == {"never": False, "when_unsure": True, "always": True}
 
 
 def test_nobody_is_asked_where_the_use_case_says_nothing() -> None:
@@ -67,14 +69,15 @@ def test_pending_are_the_questions_without_an_answer_oldest_first() -> None:
         approval("asked", "d"),
         approval("expired", "c"),
     ]
-    assert [one.run for one in pending(entries)] == ["b", "d"]
+    assert [question.run for question in pending(entries)] == ["b", "d"]
     assert pending([*entries, approval("approved", "b"), approval("rejected", "d")]) == []
 
 
 def test_answers_to_other_runs_and_other_kinds_close_no_question() -> None:
     other = replace(approval("asked", "a"), kind="retrain", verdict="kept")
     assert [
-        one.run for one in pending([approval("asked", "a"), other, approval("rejected", "z")])
+        question.run
+        for question in pending([approval("asked", "a"), other, approval("rejected", "z")])
     ] == ["a"]
 
 
