@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 
 
 def draw_backtest(replays: Mapping[str, Sequence[PeriodOutcome]], metric: str) -> "Figure":
-    """The score of whoever served, period by period and strategy by strategy; a circle where a
-    challenger won, a cross where none did.
-    """
+    """The score of the version that served, period by period and strategy by strategy; a circle
+    where a challenger won, a cross where none did."""
     figure, axes = axes_of("Backtest", width=8)
     for strategy, periods in replays.items():
         names = [period.period for period in periods]

@@ -110,7 +110,7 @@ def with_policy(case: UseCase, changed: Mapping[str, Mapping[str, Any]]) -> UseC
             )
         except (ValidationError, TypeError) as error:
             raise UseCaseError(
-                f"The policy's part {part!r} cannot be {dict(fields)!r}: {error}"
+                f"The policy's part {part!r} does not accept {dict(fields)!r}: {error}"
             ) from error
     return case
 
@@ -234,14 +234,14 @@ def first_champion(case: UseCase, history: History, holdout: str) -> Model:
     if not case.gate.passes(challenger.score):
         name, gate = case.gate.metric.name, case.gate.threshold
         raise ValueError(
-            f"Nobody passes the gate of {name} {gate:g} on {holdout} ({challenger.score:.4f}): "
-            "begin the backtest with a later period."
+            f"No candidate passes the gate of {name} {gate:g} on {holdout} "
+            f"({challenger.score:.4f}): start the backtest with a later period."
         )
     judgement = decide(case, history.contestant(challenger, holdout), None, history.seed)
     if not judgement.promoted:
         raise ValueError(
-            f"Nobody is crowned on {holdout}: {'; '.join(judgement.reasons)} Begin the backtest "
-            "with a later period."
+            f"No candidate is crowned on {holdout}: {'; '.join(judgement.reasons)} Start the "
+            "backtest with a later period."
         )
     return history.refit(challenger)[0]
 

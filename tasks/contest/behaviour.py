@@ -46,8 +46,7 @@ def _minimum_function(
         worst = int(np.argmax(np.maximum(test.low - scores, scores - test.high)))
         bounds = f"{test.low:g} to {test.high:g}"
         reason = (
-            f"{test.name!r} fails: row {worst + 1} of the test scores "
-            f"{scores[worst]:.4f} and "
+            f"{test.name!r} fails: row {worst + 1} of the test scores {scores[worst]:.4f} and "
             f"must score {bounds}."
         )
     return Behaviour(
@@ -85,16 +84,14 @@ def _changed(
     reason = ""
     if passed.mean() < test.share:
         reason = (
-            f"{test.name!r} fails {condition}: {int(passed.sum())} of {len(passed)} rows hold and "
-            f"{test.share:.0%} must; the worst goes from "
-            f"{was[worst]:.4f} to {becomes[worst]:.4f} (tolerated {test.tolerance:g}): "
-            f"{before.row(worst, named=True)}."
+            f"{test.name!r} fails {condition}: {int(passed.sum())} of {len(passed)} rows pass and "
+            f"{test.share:.0%} must; the worst goes from {was[worst]:.4f} to {becomes[worst]:.4f} "
+            f"(tolerated {test.tolerance:g}): {before.row(worst, named=True)}."
         )
     elif isinstance(test, Direction) and test.mean and not -wrong.mean() >= test.mean:
         reason = (
             f"{test.name!r} fails {condition}: the score moves {test.moves} by "
-            f"{-wrong.mean():.4f} "
-            f"on average, and must by {test.mean:g}."
+            f"{-wrong.mean():.4f} on average and must move by {test.mean:g}."
         )
     return Behaviour(
         name=test.name,

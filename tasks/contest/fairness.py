@@ -44,8 +44,7 @@ def other_schema(case: UseCase, contestant: str, manifest: Manifest) -> list[str
     )
     return [
         (
-            f"{contestant} was made for another schema; it differs in {', '.join(differ)}. "
-            "Make one: "
-            f"prefect deployment run 'retrain/{case.name}'"
+            f"{contestant} was made for another schema; it differs in {', '.join(differ)}. Make "
+            f"one: prefect deployment run 'retrain/{case.name}'"
         )
     ]

@@ -86,12 +86,12 @@ def too_little(policy: Promotion, truth: np.ndarray, blocks: int) -> str | None:
     rows = len(truth)
     if rows < policy.minimum_rows or blocks < policy.minimum_blocks:
         needed = f"{policy.minimum_rows} rows in {policy.minimum_blocks} blocks"
-        return f"{rows} labelled rows in {blocks} blocks; the rule wants at least {needed}."
+        return f"{rows} labelled rows in {blocks} blocks; the rule requires at least {needed}."
     positives = int(np.sum(truth))
     rarer = min(positives, rows - positives)
     if rarer < policy.minimum_class_rows:
         return (
-            f"{positives} positive rows of {rows}; the rule wants at least "
+            f"{positives} positive rows of {rows}; the rule requires at least "
             f"{policy.minimum_class_rows} of each class."
         )
     return None
@@ -221,8 +221,7 @@ def _judge(
             )
         ]
     won = (
-        f"The gain in {main.metric}, {main.gain:+.4f}, is above zero at "
-        f"{policy.confidence:.0%}: "
+        f"The gain in {main.metric}, {main.gain:+.4f}, is above zero at {policy.confidence:.0%}: "
         f"at least {main.low:+.4f}."
     )
     unknown = [name for name, result in slices.items() if result.low is None]
@@ -232,7 +231,7 @@ def _judge(
     ]
     if unjudged:
         names = ", ".join(f"{name} ({rows})" for name, rows in unjudged.items())
-        unseen.append(f"Not judged, of fewer than {policy.slice_minimum_rows} rows: {names}.")
+        unseen.append(f"Not judged, with fewer than {policy.slice_minimum_rows} rows: {names}.")
     return weigh("promote", [won, *unseen], against, doubts)
 
 
@@ -258,7 +257,7 @@ def _against(
     if main.low is None or main.low <= 0:
         gain, low = _signed(main.gain), _signed(main.low)
         against.append(
-            f"The gain in {main.metric}, {gain}, is not surely above zero: its lower bound "
+            f"The gain in {main.metric}, {gain}, is not reliably above zero: its lower bound "
             f"is {low}."
         )
     for guard, result in zip(policy.guards, guards, strict=True):
@@ -269,8 +268,8 @@ def _against(
             )
         elif result.low <= -guard.tolerance:
             against.append(
-                f"{result.metric} may get worse by {-result.low:.4f}, more than the "
-                f"tolerated {guard.tolerance:g}."
+                f"{result.metric} may get worse by {-result.low:.4f}, more than the tolerated "
+                f"{guard.tolerance:g}."
             )
     for name, result in slices.items():
         if result.low is not None and result.low <= -policy.slice_tolerance:

@@ -70,16 +70,16 @@ def _alias_faults(entries: list[Entry], champion: str | None) -> list[str]:
     if (crowned.version if crowned else None) == champion:
         return []
     if crowned is None:
-        ledger = "no entry crowned anybody"
+        ledger = "no entry crowned a version"
     else:
         crown = f"version {crowned.version} last" if crowned.version else None
         ledger = f"entry {crowned.sequence} " + (
-            f"crowned {crown}" if crown else "gave the crown to nobody"
+            f"crowned {crown}" if crown else "left the crown vacant"
         )
     return [
         (
             f"the alias {CHAMPION} in MLflow is "
-            f"{f'at version {champion}' if champion else 'gone'}, and {ledger}: it was moved by "
-            "hand"
+            f"{f'at version {champion}' if champion else 'gone'}, and {ledger}: somebody "
+            "moved it by hand"
         )
     ]

@@ -99,8 +99,8 @@ def append(store: Lake, decision: Decision, after: int | None = None) -> Entry:
             return recorded
         if after not in (None, sequence - 1):
             raise Overtaken(
-                f"Entry {sequence - 1} of {decision.use_case!r} was added after entry "
-                f"{after} was read."
+                f"Entry {sequence - 1} of {decision.use_case!r} was added after entry {after} was "
+                "read."
             )
         entry = Entry(**fields_of(decision), sequence=sequence, previous=previous)
         try:

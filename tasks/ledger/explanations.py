@@ -40,7 +40,7 @@ class Explanation:
         """Who reigned; the rest is on the run's page."""
         subject = f"Version {self.champion} was" if self.champion else "Nobody was"
         return (
-            f"{subject} champion of {self.use_case} at {short(self.at)}. The whole answer is this "
+            f"{subject} champion of {self.use_case} at {short(self.at)}. The full answer is this "
             "run's artifact."
         )
 
@@ -153,12 +153,12 @@ def _how_it_was_crowned(entries: Sequence[Entry], crowned: Entry) -> list[str]:
     lines = [f"It took the crown {came}: {_reasons(crowned)}. {_where(crowned)}"]
     contest = next((entry for entry in reversed(before) if entry.kind == "contest"), None)
     lines.append(
-        _contest_in_words(contest) if contest else "No contest that led to it stands in the ledger."
+        _contest_in_words(contest) if contest else "The ledger has no contest that led to it."
     )
     version = contest.dataset_version if contest else crowned.dataset_version
     lines.append(
         f"**Data:** dataset version `{version or 'not known'}`, judged on "
-        f"{crowned.holdout or 'a hold-out that is not known'}."
+        f"{crowned.holdout or 'an unknown hold-out'}."
     )
     lines += [
         _answer_in_words(entry)
@@ -193,7 +193,7 @@ def _contest_in_words(entry: Entry) -> str:
 def _answer_in_words(entry: Entry) -> str:
     person, why = entry.facts.get("by"), entry.facts.get("why")
     if entry.verdict == "asked":
-        return f"**Approval** was asked for at {_when(entry)}. {_where(entry)}"
+        return f"**Approval** was requested at {_when(entry)}. {_where(entry)}"
     return (
         f"**Approval:** {entry.verdict} by {person or 'nobody'} at "
         f"{_when(entry)}{f': {why}' if why else ''}. {_where(entry)}"
@@ -242,18 +242,18 @@ def retrain_in_words(
         lines.append(
             f"**{title}**, the latest first:\n\n{listed}"
             if recent
-            else f"**{title}:** none stands in the ledger."
+            else f"**{title}:** the ledger has none."
         )
     breaker = breaker_of(policy, entries, moment)
     state = f"open until {short(breaker.open_until)}" if breaker.open_until else "closed"
-    crashes = f", {breaker.crashes} of them runs that crashed" if breaker.crashes else ""
+    crashes = f", {breaker.crashes} of them crashed runs" if breaker.crashes else ""
     lines.append(
-        f"**Breaker:** {state}; {breaker.rejections} of {policy.breaker_rejections} "
-        f"rejections in a row{crashes}."
+        f"**Breaker:** {state}; {breaker.rejections} of {policy.breaker_rejections} rejections in "
+        f"a row{crashes}."
     )
     refusal = may_retrain(policy, entries, moment)
     lines.append(
-        "**A retrain by itself** could start at that time: "
+        "**An automatic retrain** could start at that time: "
         f"{f'no, {refusal.reason}' if refusal else 'yes'}."
     )
     return "\n\n".join(lines)
@@ -266,39 +266,37 @@ def _last_word(use_case: str, entries: Sequence[Entry]) -> str:
     )
     if last is None:
         return (
-            "Nothing asked for a retrain: no drift check and no retrain stands in the ledger. "
-            f"Check: `drift_check/{use_case}`."
+            "Nothing requested a retrain: the ledger has no drift check and no retrain. Check: "
+            f"`drift_check/{use_case}`."
         )
     line = _in_a_line(last)
     match last.kind, last.verdict:
         case "retrain", "started":
             text = (
-                f"It did start, at {_when(last)} ({line}), and has no end: it is at work, "
-                "or it "
+                f"It started at {_when(last)} ({line}) and has not ended: it is running, or it "
                 f"was killed. {_where(last)}"
             )
         case "retrain", _:
-            text = f"It did, and this came of it at {_when(last)}: {line}. {_where(last)}"
+            text = f"It did, with this result at {_when(last)}: {line}. {_where(last)}"
         case "refusal", _:
             text = (
-                f"A retrain was wanted at {_when(last)} and refused: {_reasons(last)}. "
+                f"A retrain was requested at {_when(last)} and refused: {_reasons(last)}. "
                 f"{_where(last)}"
             )
         case _, "drifted":
             text = (
-                f"The check of {last.window} found drift at {_when(last)}, and no retrain "
-                "was started or refused since: look at the "
-                f"automation `retrain {use_case} on drift` and at the worker. {_where(last)}"
+                f"The check of {last.window} found drift at {_when(last)}, and no retrain has "
+                f"started or been refused since: look at the automation `retrain {use_case} on "
+                f"drift` and at the worker. {_where(last)}"
             )
         case _, "stable":
             text = (
-                "The last check found no drift, and nothing else starts a retrain by itself: "
+                "The last check found no drift, and nothing else starts an automatic retrain: "
                 f"{line}. {_where(last)}"
             )
         case _:
             text = (
-                "The last check did not find drift but something else, and that never "
-                "retrains: "
+                "The last check found something other than drift, which never starts a retrain: "
                 f"{line}. {_where(last)}"
             )
     return text

@@ -93,11 +93,11 @@ def _moment(use_case: str, text: str) -> datetime:
         time = datetime.fromisoformat(text)
     except ValueError as error:
         raise ValueError(
-            f"The ledger of {use_case!r} says {text!r} of a time, which is not ISO 8601."
+            f"The ledger of {use_case!r} has the time {text!r}, which is not ISO 8601."
         ) from error
     if time.tzinfo is None:
         raise ValueError(
-            f"The ledger of {use_case!r} says {text!r} of a time, which names no time zone."
+            f"The ledger of {use_case!r} has the time {text!r}, which names no time zone."
         )
     return time
 
@@ -167,8 +167,8 @@ def _budget(
         return None
     until = today[-policy.runs_per_day] + DAY
     message = (
-        f"{len(today)} retrains started within 24 h, of {policy.runs_per_day} a day; the next "
-        f"may start at {short(until)}"
+        f"{len(today)} retrains started within 24 h, and {policy.runs_per_day} are allowed a day; "
+        f"the next may start at {short(until)}"
     )
     return Refusal("budget", message, until)
 
@@ -190,8 +190,7 @@ def _waiting(entries: Sequence[Decision], at: datetime) -> Refusal | None:
             until = _moment(entry.use_case, limit)
             if until > at:
                 message = (
-                    f"challenger {entry.challenger} waits for approval until "
-                    f"{short(until)}: run "
+                    f"challenger {entry.challenger} waits for approval until {short(until)}: run "
                     f"{entry.run}"
                 )
                 return Refusal("running", message, until)

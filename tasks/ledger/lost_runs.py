@@ -66,13 +66,13 @@ def find_run(run_id: str | None) -> FlowRun | Loss | None:
             try:
                 run = client.read_flow_run(flow_run_id)
             except ObjectNotFound:
-                return Loss(str(flow_run_id), "crashed", "Prefect knows no such run any more")
+                return Loss(str(flow_run_id), "crashed", "Prefect no longer knows this run")
             state = run.state
             if state is None or not state.is_final():
                 return (
                     run
                     if state is None or _beats(client, run)
-                    else _lost(run, "crashed", "it stopped without a word")
+                    else _lost(run, "crashed", "it stopped silently")
                 )
             if state.name == SILENT and _revive(client, run):
                 return client.read_flow_run(flow_run_id)

@@ -42,9 +42,8 @@ def model_card(
         "## Proof",
         (
             f"The package answers as its scikit-learn pipeline does: {manifest.parity.rows:,} "
-            "rows compared, largest difference "
-            f"{manifest.parity.largest_difference:.2g}, {manifest.parity.changed_decisions} "
-            "decisions changed."
+            f"rows compared, largest difference {manifest.parity.largest_difference:.2g}, "
+            f"{manifest.parity.changed_decisions} decisions changed."
         ),
     ]
     return "\n\n".join(parts) + "\n"
@@ -102,14 +101,14 @@ def _scores(case: UseCase, manifest: Manifest, decision: Decision) -> str:
             (name, f"{value:.4f}", "not known" if low is None else f"{low:.4f} to {high:.4f}")
         )
     sentence = (
-        f"Of its recipe on {decision.holdout or 'the hold-out'}, fitted on what came before; "
-        "this version has learned those rows as well."
+        f"Of its recipe on {decision.holdout or 'the hold-out'}, fitted on earlier rows; this "
+        "version has learned those rows too."
     )
     parts = [sentence, _table(("metric", "score", "90 % interval"), rows)]
     if decision.contest is not None:
         parts += ["### Against the champion", _contest(decision.contest)]
     else:
-        parts.append("There was no champion to be compared with.")
+        parts.append("There was no champion to compare with.")
     unjudged = [
         name
         for name in case.promotion.slices
@@ -173,8 +172,7 @@ def _data(manifest: Manifest, dataset: DatasetVersion) -> str:
                 )
             )
     sentence = (
-        f"Dataset version `{manifest.dataset_version}`, from {dataset.source}. It was "
-        "fitted on "
+        f"Dataset version `{manifest.dataset_version}`, from {dataset.source}. It was fitted on "
         "the labelled rows of these periods:"
     )
     return "\n\n".join(
@@ -230,8 +228,8 @@ def _inputs(case: UseCase, manifest: Manifest) -> str:
         for name, far in limits.items()
     ]
     policy = (
-        f"A window is drifted from a share of {case.drift.share:.0%} on, and is judged from "
-        f"{case.drift.minimum_rows:,} predictions on."
+        f"A window has drifted from a share of {case.drift.share:.0%} on and is judged from "
+        f"{case.drift.minimum_rows:,} predictions."
     )
     head = ("input", "kind", "range", "may be null", "importance", "drift threshold", "what it is")
     return "\n\n".join([" ".join([how, policy, *others]), _table(head, rows)])

@@ -50,10 +50,9 @@ def asks(decision: Decision, run: str) -> Outcome:
 
 def crowned(decision: Decision, version: str, seconds: float) -> Outcome:
     """``version``, the winner fitted again, serves ``seconds`` after it got the alias."""
-    after = f"after version {decision.champion}" if decision.champion else "as the first one"
+    after = f"after version {decision.champion}" if decision.champion else "as the first champion"
     sentence = (
-        f"Version {version} is champion of {decision.use_case} {after}, in service "
-        f"{seconds:.1f} "
+        f"Version {version} is champion of {decision.use_case} {after}, in service {seconds:.1f} "
         "s after it was crowned."
     )
     return Outcome(
@@ -133,7 +132,8 @@ def below_the_gate(
         f"usecases/{case.name}.py"
     )
     return Outcome(
-        BELOW, f"{sentence}: no challenger is registered, and whoever serves goes on. {way}."
+        BELOW,
+        f"{sentence}: no challenger is registered, and the champion, if any, keeps serving. {way}.",
     )
 
 
@@ -147,12 +147,11 @@ def next_step(case: UseCase, decision: Decision, asks_person: bool) -> str | Non
         "keep": "Nothing is broken: the next retrain tries again."
         if decision.champion
         else (
-            "Nobody serves yet: mend what is named, and start again: prefect deployment run "
+            "No version serves yet: fix what is named, and start again: prefect deployment run "
             f"'retrain/{case.name}'."
         ),
         "suspicious": (
-            "Look for a column that was written after the label was known. If there "
-            "is none, "
+            "Look for a column that was written after the label was known. If there is none, "
             f"crown it by hand: {adopt}"
         ),
         "inconclusive": (
@@ -166,10 +165,10 @@ def next_step(case: UseCase, decision: Decision, asks_person: bool) -> str | Non
     if decision.verdict == "promote":
         return None
     if asks_person:
-        return "A person is asked: see the approve run."
+        return "A person must decide: see the approve run."
     if decision.facts.get("unscored"):
         return (
-            "Let the source give the old columns too until the next crown (docs/renaming.md), "
+            "Let the source keep the old columns until the next crowning (docs/renaming.md), "
             f"or crown without a contest: {adopt}"
         )
     return ways[decision.verdict]

@@ -172,16 +172,12 @@ def unclear(reign: Reign) -> str:
     way = way_to_adopt(reign.use_case, str(reign.alias))
     if reign.entry is None or reign.champion is None:
         where = f" ({path_of(reign.use_case, reign.entry.sequence)})" if reign.entry else ""
-        return f"{alias}, and the ledger gave the crown to nobody{where}. {way}"
+        return f"{alias}, and the ledger left the crown vacant{where}. {way}"
     path = path_of(reign.use_case, reign.entry.sequence)
-    other = (
-        f" Or name version {reign.champion} there, and it has the crown again."
-        if reign.version
-        else ""
-    )
+    other = f" Or name version {reign.champion} there to crown it again." if reign.version else ""
     return (
-        f"{alias}, and the ledger crowned version {reign.champion} last ({path}): it was moved "
-        f"by hand. {way}{other}"
+        f"{alias}, and the ledger crowned version {reign.champion} last ({path}): somebody moved "
+        f"it by hand. {way}{other}"
     )
 
 
@@ -191,7 +187,7 @@ def gone(reign: Reign) -> str:
     path = path_of(reign.use_case, entry.sequence) if entry else ""
     return (
         f"Champion {reign.champion} of {reign.use_case!r}, which the ledger crowned last "
-        f"({path}), is not in MLflow any more."
+        f"({path}), is no longer in MLflow."
     )
 
 
@@ -205,7 +201,7 @@ def way_to_adopt(use_case: str, version: str) -> str:
         f"prefect deployment run 'adopt/{use_case}' --param version={version} --param by=<you> "
         "--param why=<why>"
     )
-    return f"Say who is champion: {run} (version={NOBODY} begins anew, with nobody)."
+    return f"Say who is champion: {run} (version={NOBODY} starts over with no champion)."
 
 
 def _crowning_until(reign: Reign) -> datetime | None:
@@ -231,8 +227,7 @@ def _end_crowning(reign: Reign) -> Reign:
         store.set_alias(reign.version, CHAMPION)
     store.tag(untried, {CROWNING: ENDED})
     reason = (
-        f"the run that crowned version {untried.number} ended before it was tried; the "
-        "alias is "
+        f"the run that crowned version {untried.number} ended before it was proven; the alias is "
         f"back at {reign.champion or 'nobody'}"
     )
     record(
@@ -268,12 +263,10 @@ def _take_over(reign: Reign) -> Reign:
     entries = len(lake().list(f"decisions/{use_case}"))
     if head.isdecimal() and int(head) > entries:
         lost = (
-            f"the ledger that MLflow's model names has {head} entries, of which the lake holds "
-            f"{entries}"
+            f"MLflow's model names a ledger of {head} entries, and the lake has {entries} of them"
         )
         raise CrownUnclear(
-            f"{alias}, and {lost}: bring decisions/{use_case} back. "
-            f"{way_to_adopt(use_case, number)}"
+            f"{alias}, and {lost}: restore decisions/{use_case}. {way_to_adopt(use_case, number)}"
         )
     if PACKAGE_TAG not in reign.holder.tags:
         foreign = "which has no model package: it was not registered by Laurel"
@@ -301,7 +294,7 @@ def _take_over(reign: Reign) -> Reign:
 def _restore_alias(reign: Reign) -> Reign:
     assert reign.version is not None
     registry().set_alias(reign.version, CHAMPION)
-    reason = "MLflow's alias champion was deleted by hand; it is where the ledger put it again"
+    reason = "MLflow's alias champion was deleted by hand; it is set again where the ledger put it"
     record(
         Decision(
             use_case=reign.use_case,
@@ -350,7 +343,7 @@ def _compare_service(reign: Reign) -> None:
         version.number == served for version in registry().versions(reign.use_case)
     ):
         raise CrownUnclear(
-            f"The service serves version {served} of {reign.use_case!r}, and neither the "
-            "ledger nor MLflow's alias knows a champion: "
-            f"both were lost. {way_to_adopt(reign.use_case, str(served))}"
+            f"The service serves version {served} of {reign.use_case!r}, and neither the ledger "
+            "nor MLflow's alias knows a champion: both were lost. "
+            f"{way_to_adopt(reign.use_case, str(served))}"
         )

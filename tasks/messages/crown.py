@@ -299,7 +299,7 @@ def rolled_back(
     return Message(
         headline=message
         if seconds is None
-        else say("rolled back.after", said=message, seconds=seconds),
+        else say("rolled back.after", sentence=message, seconds=seconds),
         details=(reason,) if reason else (),
         links=links,
         emoji=":rewind:",
@@ -327,7 +327,7 @@ def adopted(
     return Message(
         headline=message
         if seconds is None
-        else say("rolled back.after", said=message, seconds=seconds),
+        else say("rolled back.after", sentence=message, seconds=seconds),
         details=(reason,),
         links=links,
         emoji=":crown:",

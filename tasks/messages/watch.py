@@ -47,7 +47,7 @@ def drift_checked(
         headline=message
         if share is None
         else say(
-            "drift.measured", said=message, share=say.percent(share), limit=say.percent(limit)
+            "drift.measured", sentence=message, share=say.percent(share), limit=say.percent(limit)
         ),
         facts={say("drift.columns"): listed} if columns else {},
         details=(*reasons, say("drift.quarantined")) if verdict == "broken" else reasons,

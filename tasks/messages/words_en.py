@@ -26,44 +26,36 @@ WORDS = {
         "{use_case}: {best} scores {metric} {score} on {holdout}: it passes the gate of {gate:g}"
     ),
     "gate.missed.hpo": (
-        "{use_case}: {best} scores {metric} {score} on {holdout}: it misses "
-        "the gate of "
-        "{gate:g}, so HPO starts"
+        "{use_case}: {best} scores {metric} {score} on {holdout}: it misses the gate of {gate:g}, "
+        "so HPO starts"
     ),
     "gate.missed": (
-        "{use_case}: {best} scores {metric} {score} on {holdout}: it misses the "
-        "gate of "
-        "{gate:g}, "
+        "{use_case}: {best} scores {metric} {score} on {holdout}: it misses the gate of {gate:g}, "
         "and no candidate has a search space, so no challenger is registered"
     ),
     "gate.passed.step": "{best}: {metric} {score}, gate {gate:g}",
     "gate.missed.step": "{best}: {metric} {score}, misses the gate of {gate:g}",
     "gate.hpo.step": "{best}: {metric} {score}, misses the gate of {gate:g}; HPO runs",
     "hpo.passed": (
-        "{use_case}: HPO found {candidate} with {metric} {after} (was {before}); it "
-        "passes the "
+        "{use_case}: HPO found {candidate} with {metric} {after} (was {before}); it passes the "
         "gate of {gate:g}"
     ),
     "hpo.missed": (
-        "{use_case}: HPO found {candidate} with {metric} {after} (was {before}); it "
-        "still misses "
+        "{use_case}: HPO found {candidate} with {metric} {after} (was {before}); it still misses "
         "the gate of {gate:g}"
     ),
-    "hpo.none": "No challenger is registered. The champion, where there is one, goes on serving.",
+    "hpo.none": "No challenger is registered. The champion, if there is one, keeps serving.",
     "hpo.passed.step": "{candidate}: {metric} {after} after HPO, gate {gate:g}",
     "hpo.missed.step": "{candidate}: {metric} {after} after HPO, misses the gate of {gate:g}",
     "search": "search",
     # contest
     "first": (
-        "{use_case}: version {version} ({candidate}) becomes the first champion with "
-        "{metric} "
+        "{use_case}: version {version} ({candidate}) becomes the first champion with {metric} "
         "{score}, gate {gate:g}"
     ),
     "first.provisional": (
-        "{use_case}: version {version} ({candidate}) becomes the first "
-        "champion, provisionally, "
-        "on too little evidence, "
-        "with {metric} {score}, gate {gate:g}"
+        "{use_case}: version {version} ({candidate}) becomes the first champion, provisionally, "
+        "on too little evidence, with {metric} {score}, gate {gate:g}"
     ),
     "first.provisional.step": "version {version} becomes the first champion, provisionally",
     "first.step": "version {version} becomes the first champion",
@@ -74,37 +66,32 @@ WORDS = {
         "{use_case}: challenger v{challenger} is not promoted; {kept} ({metric}: {scores})"
     ),
     "contest.suspicious": (
-        "{use_case}: challenger v{challenger} is refused, it looks like a "
-        "leak; {kept} "
+        "{use_case}: challenger v{challenger} is refused because it looks like a leak; {kept} "
         "({metric}: {scores})"
     ),
     "contest.unfair": (
-        "{use_case}: challenger v{challenger} is refused, the contest would be "
-        "unfair; {kept} "
-        "({metric}: {scores})"
+        "{use_case}: challenger v{challenger} is refused because the contest would be unfair; "
+        "{kept} ({metric}: {scores})"
     ),
     "contest.inconclusive": (
         "{use_case}: too little data to judge challenger v{challenger}; {kept} ({metric}: {scores})"
     ),
     "contest.promote.asks": (
-        "{use_case}: challenger v{challenger} beats champion v{champion}, "
-        "and a person is asked "
-        "({metric}: {scores})"
+        "{use_case}: challenger v{challenger} beats champion v{champion}, and a person must "
+        "approve it ({metric}: {scores})"
     ),
     "contest.suspicious.asks": (
-        "{use_case}: challenger v{challenger} looks like a leak, so a "
-        "person is asked; "
-        "{kept} so far ({metric}: {scores})"
+        "{use_case}: challenger v{challenger} looks like a leak, so a person must decide; {kept} "
+        "so far ({metric}: {scores})"
     ),
     "contest.unfair.asks": (
-        "{use_case}: challenger v{challenger} cannot be compared, so a "
-        "person is asked; "
-        "{kept} so far ({metric}: {scores})"
+        "{use_case}: challenger v{challenger} cannot be compared, so a person must decide; {kept} "
+        "so far ({metric}: {scores})"
     ),
     "contest.promote.step": "challenger v{challenger} wins",
     "contest.keep.step": "challenger v{challenger} is not promoted",
     "contest.suspicious.step": "it looks like a leak",
-    "contest.unfair.step": "refused: it would be unfair",
+    "contest.unfair.step": "refused: the contest would be unfair",
     "contest.inconclusive.step": "too little data",
     "kept": "champion v{champion} keeps the crown",
     "no champion": "there is still no champion",
@@ -119,91 +106,82 @@ WORDS = {
     "rows.blocks": "{rows:,} rows in {blocks} blocks",
     "contest.picture": "Gain of the challenger",
     "contest.picture.alt": (
-        "The gain against zero, with its interval: {gain}. Right of the "
-        "line the challenger is "
+        "The gain against zero, with its interval: {gain}. Right of the line the challenger is "
         "better."
     ),
     # approval
     "approval.asked": (
-        "{use_case}: may challenger v{challenger} take the crown? No answer "
-        "within {hours:g} "
-        "hours is a no"
+        "{use_case}: may challenger v{challenger} take the crown? No answer within {hours:g} "
+        "hours counts as a no"
     ),
     "approval.contest": "contest",
-    "approval.crown": "crown now",
-    "approval.nobody": "nobody: there is no champion yet",
-    "approval.waits.step": "waits for approval",
+    "approval.crown": "current champion",
+    "approval.nobody": "none yet",
+    "approval.waits.step": "waiting for approval",
     "approval.otherwise": (
         "Answer on the page of the approve run in Prefect (Resume), or on the service's page."
     ),
     "approval.approve": "Approve",
     "approval.reject": "Reject",
     "approval.sure": "Crown challenger v{challenger}?",
-    "approval.sure.text": "It is fitted again with the newest rows, and then serves {use_case}.",
+    "approval.sure.text": "It is refitted with the newest rows and then serves {use_case}.",
     "not now": "Not now",
     "approval.approved": (
-        "{use_case}: challenger v{challenger} is approved by {by}; it is fitted again and crowned"
+        "{use_case}: {by} approved challenger v{challenger}; it is refitted and crowned"
     ),
     "approval.rejected": "{use_case}: challenger v{challenger} is rejected; {kept}",
     "approval.expired": (
-        "{use_case}: nobody answered for challenger v{challenger}, so it is rejected; {kept}"
+        "{use_case}: nobody answered about challenger v{challenger}, so it is rejected; {kept}"
     ),
     "approval.approved.step": "approved by {by}",
     "approval.rejected.step": "rejected",
     "approval.expired.step": "nobody answered in time",
     # deploy
     "deployed": (
-        "{use_case}: version {version} serves after {seconds:.1f} s, and {smoke_rows} "
-        "smoke "
+        "{use_case}: version {version} serves after {seconds:.1f} s, and {smoke_rows} smoke "
         "requests passed"
     ),
     "deployed.step": "version {version} serves after {seconds:.1f} s",
     "deployed.otherwise": (
-        "To go back to version {champion}: the deployment "
-        "rollback/{use_case} in Prefect, or the "
+        "To go back to version {champion}: the deployment rollback/{use_case} in Prefect, or the "
         "service's page."
     ),
     "rollback.button": "Roll back",
     "rollback.sure": "Roll back to version {champion}?",
     "rollback.sure.text": (
-        "Version {champion} is proven to load and answer, and then serves "
-        "{use_case} instead of "
-        "version {version}."
+        "Laurel checks that version {champion} loads and answers. Then it serves {use_case} "
+        "instead of version {version}."
     ),
     "deployment.failed": (
-        "{use_case}: deployment of version {version} failed, the alias is "
-        "back at version "
+        "{use_case}: deployment of version {version} failed; the alias is back at version "
         "{restored}"
     ),
     "deployment.failed.first": (
-        "{use_case}: deployment of version {version} failed, the alias "
-        "is removed; there is no "
-        "earlier champion"
+        "{use_case}: deployment of version {version} failed; the alias is removed, and there "
+        "is no earlier champion"
     ),
     "deployment.failed.step": "version {version} is not in service",
     "rolled back": "{use_case}: rolled back from version {from_version} to version {version}",
-    "rolled back.after": "{said}, served after {seconds:.1f} s",
+    "rolled back.after": "{sentence}; it serves after {seconds:.1f} s",
     "adopted": (
-        "{use_case}: version {version} is champion by hand, without a contest (before: {before})"
+        "{use_case}: version {version} was made champion by hand, without a contest (before: "
+        "{before})"
     ),
     "vacated": (
-        "{use_case}: {by} gave the crown to nobody (before: {before}); the next first "
-        "champion "
-        "is judged by the gate alone"
+        "{use_case}: {by} left the crown vacant (before: {before}); the gate alone judges "
+        "the next champion"
     ),
-    "restored": "{use_case}: the alias of champion {version} was deleted by hand, and is set again",
+    "restored": "{use_case}: the alias of champion {version} was deleted by hand and is set again",
     # drift
     "drift.stable": "{use_case}: no drift in {window}",
     "drift.drifted": "{use_case}: the data drifted in {window}",
     "drift.broken": "{use_case}: the data are broken, so nothing is retrained ({window})",
     "drift.inconclusive": "{use_case}: no verdict on drift in {window}",
     "drift.measured": (
-        "{said}, {share} of what the model uses is beyond its threshold (limit {limit})"
+        "{sentence}, {share} of what the model uses is beyond its threshold (limit {limit})"
     ),
     "drift.quarantined": (
-        "The window is in quarantine: nothing is decided from it until a "
-        "later check finds it "
-        "sound."
+        "The window is in quarantine: no decision uses it until a later check finds it sound."
     ),
     "drift.columns": "drifted columns",
     "drift.picture": "Drift by column, {window}",
@@ -211,18 +189,17 @@ WORDS = {
         "Each column's distance as a multiple of its threshold. Beyond the line: {columns}."
     ),
     "performance.worse": (
-        "{use_case}: the champion does worse in {window} than on its hold-out, {metric} {value}"
+        "{use_case}: the champion performs worse in {window} than on its hold-out: {metric} {value}"
     ),
     "performance.holdout": "hold-out interval",
-    "performance.coverage": "labels have come for",
+    "performance.coverage": "labels arrived for",
     "silent": "{use_case}: no predictions to check for drift",
     # the rest
     "flow run": "flow run",
     "flow failed": "{use_case}: flow {flow} failed: {error}",
     "run cancelled": "{use_case}: flow {flow} was cancelled",
     "breaker closed": (
-        "{use_case}: {by} closed the breaker after {rejections} rejected "
-        "challengers; retrains "
-        "may start by themselves again"
+        "{use_case}: {by} closed the breaker after {rejections} rejected challengers; automatic "
+        "retrains may start again"
     ),
 }

@@ -25,8 +25,7 @@ WORDS = {
     "dataset version": "데이터셋 버전",
     # gate
     "gate.passed": (
-        "{use_case}: 홀드아웃 {holdout}에서 {best} 모델의 {metric} 값은 {score}입니다. "
-        "게이트({gate:g})를 통과했습니다"
+        "{use_case}: 홀드아웃 {holdout}에서 {best} 모델의 {metric} 값은 {score}입니다. 게이트({gate:g})를 통과했습니다"
     ),
     "gate.missed.hpo": "{use_case}: 홀드아웃 {holdout}에서 {best} 모델의 {metric} 값은 {score}입니다. "
     "게이트({gate:g})에 미달하여 하이퍼파라미터 탐색(HPO)을 시작합니다",
@@ -36,8 +35,7 @@ WORDS = {
     "gate.missed.step": "{best}: {metric} {score}, 게이트 {gate:g} 미달",
     "gate.hpo.step": "{best}: {metric} {score}, 게이트 {gate:g} 미달, HPO 진행 중",
     "hpo.passed": (
-        "{use_case}: HPO 결과 {candidate} 모델의 {metric} 값은 {after}입니다(이전 {before}). "
-        "게이트({gate:g})를 "
+        "{use_case}: HPO 결과 {candidate} 모델의 {metric} 값은 {after}입니다(이전 {before}). 게이트({gate:g})를 "
         "통과했습니다"
     ),
     "hpo.missed": "{use_case}: HPO 결과 {candidate} 모델의 {metric} 값은 {after}입니다(이전 {before}). "
@@ -56,33 +54,26 @@ WORDS = {
     "first.provisional.step": "버전 {version} 모델이 임시 첫 챔피언이 되었습니다",
     "first.step": "버전 {version} 모델이 첫 챔피언이 되었습니다",
     "contest.promote": (
-        "{use_case}: v{challenger} 챌린저가 v{champion} 챔피언보다 우수하여 승격합니다 ({metric}: "
-        "{scores})"
+        "{use_case}: v{challenger} 챌린저가 v{champion} 챔피언보다 우수하여 승격합니다 ({metric}: {scores})"
     ),
     "contest.keep": "{use_case}: v{challenger} 챌린저를 승격하지 않습니다. {kept} ({metric}: {scores})",
     "contest.suspicious": (
-        "{use_case}: 데이터 누수가 의심되어 v{challenger} 챌린저를 거부했습니다. {kept} "
-        "({metric}: {scores})"
+        "{use_case}: 데이터 누수가 의심되어 v{challenger} 챌린저를 거부했습니다. {kept} ({metric}: {scores})"
     ),
     "contest.unfair": (
-        "{use_case}: 공정한 비교가 불가능하여 v{challenger} 챌린저를 거부했습니다. {kept} ({metric}: "
-        "{scores})"
+        "{use_case}: 공정한 비교가 불가능하여 v{challenger} 챌린저를 거부했습니다. {kept} ({metric}: {scores})"
     ),
     "contest.inconclusive": (
-        "{use_case}: 데이터가 부족하여 v{challenger} 챌린저를 평가할 수 없습니다. {kept} "
-        "({metric}: {scores})"
+        "{use_case}: 데이터가 부족하여 v{challenger} 챌린저를 평가할 수 없습니다. {kept} ({metric}: {scores})"
     ),
     "contest.promote.asks": (
-        "{use_case}: v{challenger} 챌린저가 v{champion} 챔피언보다 우수하며, 승인을 요청합니다 "
-        "({metric}: {scores})"
+        "{use_case}: v{challenger} 챌린저가 v{champion} 챔피언보다 우수하며, 승인을 요청합니다 ({metric}: {scores})"
     ),
     "contest.suspicious.asks": (
-        "{use_case}: v{challenger} 챌린저에서 데이터 누수가 의심되어 승인을 요청합니다. {kept} "
-        "({metric}: {scores})"
+        "{use_case}: v{challenger} 챌린저에서 데이터 누수가 의심되어 승인을 요청합니다. {kept} ({metric}: {scores})"
     ),
     "contest.unfair.asks": (
-        "{use_case}: v{challenger} 챌린저를 비교할 수 없어 사람의 판단을 요청합니다. 현재 {kept} "
-        "({metric}: {scores})"
+        "{use_case}: v{challenger} 챌린저를 비교할 수 없어 사람의 판단을 요청합니다. 현재 {kept} ({metric}: {scores})"
     ),
     "contest.promote.step": "v{challenger} 챌린저 승리",
     "contest.keep.step": "v{challenger} 챌린저 승격 안 함",
@@ -135,7 +126,7 @@ WORDS = {
     "deployment.failed.first": "{use_case}: 버전 {version} 모델의 배포에 실패하여 챔피언 별칭을 제거했습니다. 이전 챔피언은 없습니다",
     "deployment.failed.step": "버전 {version} 모델은 서비스되지 않습니다",
     "rolled back": "{use_case}: 버전 {from_version} 모델에서 버전 {version} 모델로 롤백했습니다",
-    "rolled back.after": "{said}. {seconds:.1f}초 만에 서비스하기 시작했습니다",
+    "rolled back.after": "{sentence}. {seconds:.1f}초 만에 서비스하기 시작했습니다",
     "adopted": "{use_case}: 비교 평가 없이 버전 {version} 모델을 직접 챔피언으로 지정했습니다(이전 챔피언: {before})",
     "vacated": "{use_case}: 챔피언을 비웠습니다(담당자: {by}, 이전 챔피언: {before}). 다음 첫 챔피언은 게이트만으로 정합니다",
     "restored": "{use_case}: 누군가 지운 챔피언 별칭을 버전 {version} 모델에 다시 설정했습니다",
@@ -144,7 +135,7 @@ WORDS = {
     "drift.drifted": "{use_case}: {window} 기간의 데이터에서 드리프트가 감지되었습니다",
     "drift.broken": "{use_case}: {window} 기간의 데이터가 손상되어 재학습하지 않습니다",
     "drift.inconclusive": "{use_case}: {window} 기간의 드리프트를 판정할 수 없습니다",
-    "drift.measured": "{said}. 임계값을 초과한 컬럼의 중요도 합은 {share}입니다(한도 {limit})",
+    "drift.measured": "{sentence}. 임계값을 초과한 컬럼의 중요도 합은 {share}입니다(한도 {limit})",
     "drift.quarantined": "이 기간은 격리되었습니다. 이후 점검에서 정상으로 확인될 때까지 판단에 사용하지 않습니다.",
     "drift.columns": "드리프트 컬럼",
     "drift.picture": "컬럼별 드리프트, {window}",
@@ -158,7 +149,6 @@ WORDS = {
     "flow failed": "{use_case}: {flow} 플로우가 실패했습니다. 오류: {error}",
     "run cancelled": "{use_case}: {flow} 플로우가 취소되었습니다",
     "breaker closed": (
-        "{use_case}: {rejections}회 연속 챌린저 거부로 열린 차단기를 닫았습니다(담당자: {by}). 자동 재학습을 "
-        "다시 허용합니다"
+        "{use_case}: {rejections}회 연속 챌린저 거부로 열린 차단기를 닫았습니다(담당자: {by}). 자동 재학습을 다시 허용합니다"
     ),
 }

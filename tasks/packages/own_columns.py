@@ -102,7 +102,7 @@ def _misfit(feature: Feature, rows: pl.DataFrame) -> str:
         and len(present)
         and not present.cast(pl.String).is_in(feature.categories).any()
     ):
-        return f"has none of the values that it knew, such as {feature.categories[0]!r}"
+        return f"has none of the values that the model knows, such as {feature.categories[0]!r}"
     return ""
 
 

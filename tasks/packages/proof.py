@@ -37,8 +37,8 @@ def prove(
         expected = scores_of(fitted.named_steps["model"], everything)
     except ValueError as error:
         raise ParityBroken(
-            "The pipeline refuses rows that the service lets through, with nulls in "
-            f"nullable columns and unknown categories: {error}"
+            "The pipeline refuses rows that the service lets through, with nulls in nullable "
+            f"columns and unknown categories: {error}"
         ) from error
     scores = package.score(everything.astype(package.manifest.dtype))
     parity = _parity(case, scores, expected)
@@ -66,7 +66,7 @@ def _encoded_alike(
     if not same.all():
         column = package.names[int(np.flatnonzero(~same.all(axis=0))[0])]
         raise ParityBroken(
-            f"The service would encode column {column!r} otherwise than the pipeline does."
+            f"The service would encode column {column!r} differently from the pipeline."
         )
     return matrix
 

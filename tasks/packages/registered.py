@@ -13,9 +13,8 @@ from serving.package.model import Package
 from serving.package.model import load as load_package
 
 _WAY = (
-    "Bring its files back into MLflow's store, or let another version reign: the flows "
-    "rollback "
-    "and adopt."
+    "Bring its files back into MLflow's store, or crown another version with the flow rollback "
+    "or adopt."
 )
 
 

@@ -62,8 +62,8 @@ def _check_saving(case: UseCase, name: str, fitted: Any) -> None:
         strangers = saved_types(fitted)[1]
     if strangers:
         raise UseCaseFailed(
-            f"{case.name}: {name} holds types that are not scikit-learn's and are not saved: "
-            f"{strangers}. {remedy}"
+            f"{case.name}: {name} contains types that do not belong to scikit-learn and cannot be "
+            f"saved: {strangers}. {remedy}"
         )
 
 

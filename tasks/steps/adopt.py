@@ -34,7 +34,7 @@ class Adoption:
 def find_adopted(use_case: str, number: str) -> Adoption:
     """The version that is to be crowned, whatever ledger and alias say now.
 
-    Raises ``RegistryError`` where there is no such version, and where it is the champion already.
+    Raises ``RegistryError`` where there is no such version, and where it is already the champion.
     """
     case = load(use_case)
     reign = look(lake(), registry(), case.name)
@@ -43,7 +43,7 @@ def find_adopted(use_case: str, number: str) -> Adoption:
     version = registry().version(case.name, number)
     if reign.agrees and reign.champion == version.number:
         raise RegistryError(
-            f"Version {number} of {use_case!r} is the champion already, by the ledger and in "
+            f"Version {number} of {use_case!r} is already the champion, by the ledger and in "
             "MLflow."
         )
     return Adoption(version, reign.champion, reign.alias)
@@ -81,7 +81,7 @@ def vacate(use_case: str, adoption: Adoption, by: str, why: str) -> None:
     if adoption.holder is not None:
         registry().remove_alias(use_case, CHAMPION)
     facts: dict[str, float | str | None] = {"by": by, "why": why}
-    reason = f"{by} gave the crown to nobody: {why}"
+    reason = f"{by} left the crown vacant: {why}"
     record(
         Decision(
             use_case=use_case,

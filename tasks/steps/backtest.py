@@ -16,8 +16,8 @@ from tasks.steps.pictures import show_picture
 from usecases.definition import load, period_named
 
 NOT_JUDGED = (
-    "Not judged: performance on late labels, and what people would answer. A challenger that wins "
-    "is taken for approved; a suspicious one stays out."
+    "Not judged: performance on late labels, and people's answers. A winning challenger counts as "
+    "approved; a suspicious one is not promoted."
 )
 _FIRST = 2  # two periods to learn from, then the one that judges
 
@@ -44,8 +44,8 @@ def replay_history(
     if len(periods) < _FIRST + 2:
         raise DatasetMissing(
             f"Dataset {dataset.version} of {use_case!r} has labelled periods {periods}: a "
-            f"backtest needs {_FIRST + 2} or more. "
-            f"Ingest more: prefect deployment run 'ingest/{use_case}'."
+            f"backtest needs {_FIRST + 2} or more. Ingest more: prefect deployment run "
+            f"'ingest/{use_case}'."
         )
     rows = {period: read_periods(lake(), dataset, [period]) for period in periods}
     return run(
@@ -91,7 +91,7 @@ def report_backtest(backtest: Backtest) -> None:
         use_case,
         "backtest-plot",
         plots.png(draw_backtest(replays, metric)),
-        f"{metric_name(metric)} of whoever served",
+        f"{metric_name(metric)} of the version that served",
     )
     message = "backtest use_case=%s from=%s retrains=%d promoted=%d fit_seconds=%.1f"
     policy = backtest.replays["policy"]

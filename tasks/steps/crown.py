@@ -116,9 +116,9 @@ def _check_champion(store: ModelRegistry, version: ModelVersion, why: Crowning) 
     # The version itself: this run had given it the alias before it was interrupted.
     if number not in (why.alias, version.number):
         raise ChampionChanged(
-            f"Version {version.number} of {version.use_case!r} does not get the crown: "
-            f"version {number} has it by now, and the decision "
-            f"was made against {why.alias}. Decide again."
+            f"Version {version.number} of {version.use_case!r} is not crowned: version "
+            f"{number} has the crown now, and the decision was made against {why.alias}. "
+            "Decide again."
         )
 
 
@@ -236,4 +236,4 @@ def _try_smoke_rows(use_case: str, version: ModelVersion, package: Package) -> N
     expected = np.array(package.smoke.scores).reshape(len(package.smoke.rows), -1)
     worst = float(np.abs(np.array(scores) - expected).max())
     if not worst <= SMOKE_TOLERANCE:
-        raise NotServed(f"smoke rows score otherwise than expected, by up to {worst:.2g}")
+        raise NotServed(f"the scores of smoke rows differ from those expected by up to {worst:.2g}")

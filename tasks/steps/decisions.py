@@ -136,7 +136,7 @@ def _judged(decision: Decision) -> str:
     counts = (
         f"{rows:,.0f} rows ({decision.facts.get('positives'):,.0f} positive)"
         if isinstance(rows, float)
-        else "rows that are not known"
+        else "an unknown number of rows"
     )
     return (
         f"{gate.metric.name} {number(decision.gate_score)}, "

@@ -54,7 +54,7 @@ def hold_contest(challenger: ModelVersion, seed: int) -> Decision:
     champion = find_champion(case.name)
     if champion is not None and champion.number == challenger.number:
         raise RegistryError(
-            f"Version {champion.number} of {case.name!r} is the champion already: it cannot "
+            f"Version {champion.number} of {case.name!r} is already the champion: it cannot "
             "contest itself."
         )
     decision = _judge(case, champion, challenger, seed)
@@ -135,7 +135,7 @@ def _rows_of(case: UseCase, manifest: Manifest, rows: pl.DataFrame, holdout: str
     """
     if manifest.label != case.label:
         raise OtherColumns(
-            f"it says whether {manifest.label!r} is true, and the use case asks for {case.label!r}"
+            f"it predicts {manifest.label!r}, and the use case asks for {case.label!r}"
         )
     return own_rows(lake(), case, manifest, rows, holdout)
 

@@ -53,8 +53,8 @@ def ask_governor(use_case: str, reason: str, by_hand: bool) -> Refusal | None:
             return None
         for start in starts:
             note = (
-                "a retrain of use_case=%s has a start and no end: whether its run %s lives is "
-                "looked at, for three minutes at most"
+                "a retrain of use_case=%s has started and not ended: checking whether its run %s "
+                "is alive, for three minutes at most"
             )
             get_run_logger().info(note, use_case, start.run)
         runs = [find_run(start.run) for start in starts]
@@ -81,7 +81,8 @@ def _refuse_second(use_case: str, holders: list[FlowRun]) -> Refusal | None:
     names = ", ".join(f"{run.name!r} ({run.id})" for run in holders)
     way = " or ".join(f"prefect flow-run cancel {run.id}" for run in holders)
     message = (
-        f"another retrain of {use_case!r} is at work: run {names}. Let it end, or cancel it: {way}"
+        f"another retrain of {use_case!r} is running: run {names}. Wait for it to end, or cancel "
+        f"it: {way}"
     )
     return Refusal("running", message) if holders else None
 

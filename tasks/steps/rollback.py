@@ -45,7 +45,7 @@ def find_predecessor(use_case: str, number: str | None) -> Return:
             "version=<version>"
         )
     if target == reign.champion:
-        raise RegistryError(f"Version {target} of {use_case!r} is the champion already.")
+        raise RegistryError(f"Version {target} of {use_case!r} is already the champion.")
     return Return(reign.champion, reign.alias, registry().version(use_case, target))
 
 

@@ -64,8 +64,7 @@ class Training(Frozen):
         """What was fitted on what, in a sentence."""
         recipes, rows = ", ".join(fit.recipe.candidate for fit in self.fitted), self.fitted[0].rows
         return (
-            f"Training {self.plan.id}: {recipes} fitted on {rows:,} rows of "
-            f"{self.plan.window}, "
+            f"Training {self.plan.id}: {recipes} fitted on {rows:,} rows of {self.plan.window}, "
             f"to be judged on {self.plan.holdout}."
         )
 
@@ -97,9 +96,8 @@ def plan_training(
     if not periods:
         raise DatasetMissing(
             f"Dataset {dataset.version} of {use_case!r} has labelled periods {labelled}: a "
-            f"hold-out{f' {holdout}' if holdout else ''} "
-            "and at least one period before it are needed. Ingest more: prefect deployment "
-            f"run 'ingest/{use_case}'."
+            f"hold-out{f' {holdout}' if holdout else ''} and at least one period before it are "
+            f"needed. Ingest more: prefect deployment run 'ingest/{use_case}'."
         )
     champion, reigning = find_champion(use_case), None
     if champion is not None:
@@ -131,7 +129,7 @@ def _recipe_of(case: UseCase, champion: ModelVersion, manifest: Manifest) -> Rec
     """The champion's recipe, and a warning if the use case does not have it any more."""
     if not is_candidate(case, manifest.recipe):
         warning = (
-            "champion %s of %s was made by %r, which is no candidate of the use case any more: "
+            "champion %s of %s came from %r, which is no longer a candidate of the use case: "
             "it does not compete again"
         )
         get_run_logger().warning(warning, champion.number, case.name, manifest.recipe)
@@ -152,9 +150,9 @@ def _check_classes(case: UseCase, dataset: DatasetVersion, holdout: str) -> None
         )
         raise HoldoutOfOneClass(
             f"The hold-out {holdout} of {case.name!r} has {len(labels):,} labelled rows, and "
-            f"{case.label!r} is {labels[0]} in all of them: "
-            "nothing can be judged on one class. See whether its labels have all come; "
-            f"ingest more, or name another hold-out: {way}."
+            f"{case.label!r} is {labels[0]} in all of them: nothing can be judged on one class. "
+            "Check whether all of its labels have arrived; ingest more, or name another "
+            f"hold-out: {way}."
         )
 
 

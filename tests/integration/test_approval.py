@@ -299,7 +299,7 @@ def test_newer_challenger_withdraws_the_older_question(
     (entry,) = [
         one for one in approvals(loop) if one["run"] == older["run"] and one["verdict"] != "asked"
     ]
-    assert entry["reasons"] == [f"withdrawn, since challenger {question['challenger']} asks now"]
+    assert entry["reasons"] == [f"withdrawn: challenger {question['challenger']} asks now"]
     assert state_of(loop, question["run"]) == "Suspended"
     challenger = loop.registry.at(CASE, CHALLENGER)
     assert challenger and challenger.number == question["challenger"]
@@ -314,7 +314,7 @@ def test_question_whose_run_was_cancelled_gets_its_answer_at_the_time_limit(
     assert outcome.name == "Time limit" and "ended as Cancelled" in outcome.message
     entry = approvals(loop)[-1]
     assert (entry["verdict"], entry["run"]) == ("expired", question["run"])
-    assert end(loop, question).message == "It was answered before."
+    assert end(loop, question).message == "It was already answered."
     assert loop.crowned(CASE) == champion.number
     assert loop.registry.at(CASE, CHALLENGER) is None
 

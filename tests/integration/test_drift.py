@@ -95,8 +95,8 @@ def test_an_empty_log_is_told_and_recorded_as_silent(loop: Loop, champion: Model
     )
     assert found["reasons"] == [
         (
-            "the prediction log of 'toy_drift' is empty: nothing was predicted, or it was not "
-            "uploaded yet"
+            "the prediction log of 'toy_drift' is empty: nothing was predicted, or it has "
+            "not been uploaded yet"
         )
     ]
     assert loop.lake.list(f"reports/{CASE}") == [] and events(loop, "laurel.predictions.seen") == []

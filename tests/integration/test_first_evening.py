@@ -13,7 +13,7 @@ from tests.integration.planting import Loop, Outcome
 from usecases.definition import load
 
 CASE = "toy_small"
-THIN = "140 labelled rows in 28 blocks; the rule wants at least 500 rows in 10 blocks."
+THIN = "140 labelled rows in 28 blocks; the rule requires at least 500 rows in 10 blocks."
 
 
 @pytest.fixture(scope="module")

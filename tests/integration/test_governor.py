@@ -312,8 +312,8 @@ def test_an_alias_that_was_moved_by_hand_is_told_by_explain_and_by_the_audit(loo
         in loop.run(explain, CASE).result.text
     )
     said = (
-        f"the alias champion in MLflow is at version {version.number}, and no entry crowned "
-        "anybody: it was moved by hand"
+        f"the alias champion in MLflow is at version {version.number}, and no entry crowned a "
+        "version: somebody moved it by hand"
     )
     assert audit(CASE) == (1, [f"{CASE}: NOT WHOLE: {said}"])
     loop.registry.remove_alias(CASE, CHAMPION)

@@ -203,7 +203,7 @@ def test_rest_that_comes_late_and_without_an_event_time_makes_it_performance_dri
     assert (payload["cause"], payload["window"], payload["columns"]) == ("performance", WINDOW, [])
     assert (
         len(outcome.told) == 1
-        and f"{CASE}: the champion does worse in {WINDOW} than on its hold-out, ROC AUC"
+        and f"{CASE}: the champion performs worse in {WINDOW} than on its hold-out: ROC AUC"
         in outcome.told[0]
     )
     decision = loop.decisions(CASE)[-1]

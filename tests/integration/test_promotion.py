@@ -207,7 +207,7 @@ def test_winner_that_cannot_be_served_does_not_keep_the_alias(
     won, failed, told = outcome.told
     assert "beats champion" in won
     assert (
-        f"failed, the alias is back at version {champion.number}" in failed
+        f"failed; the alias is back at version {champion.number}" in failed
         and "does not answer" in failed
     )
     assert told.startswith(f"{CASE}: flow promote failed: NotServed: Version")
@@ -308,7 +308,7 @@ def test_champion_does_not_contest_itself(loop: Loop, won: Outcome) -> None:
     outcome = loop.run(promote, CASE, version=won.result.number)
     assert (
         outcome.name == "Failed"
-        and "is the champion already: it cannot contest itself" in outcome.message
+        and "is already the champion: it cannot contest itself" in outcome.message
     )
 
 

@@ -112,14 +112,14 @@ def test_adoption_settles_who_is_champion_and_the_ledger_says_who_said_so(
         "the contest cannot see what I see",
     )
     assert (
-        f"version {moved.number} is champion by hand, without a contest (before: {second.number})"
-        in outcome.told[0]
-    )
+        f"version {moved.number} was made champion by hand, without a contest (before: "
+        f"{second.number})"
+    ) in outcome.told[0]
     assert audit_ledger(loop.lake, loop.registry, CASE).faults == ()
     words = loop.run(explain, CASE, question="champion").result
     assert words.champion == moved.number and "It got the crown by hand" in words.text
     again = loop.run(adopt, CASE, version=moved.number, by="Ana", why="again")
-    assert again.name == "Failed" and "is the champion already" in again.message
+    assert again.name == "Failed" and "is already the champion" in again.message
 
 
 def test_adoption_of_what_cannot_serve_changes_nothing(
@@ -165,10 +165,10 @@ def test_crown_that_is_given_to_nobody_makes_room_for_a_first_champion(
         and loop.crowned(CASE) is None
         and loop.served(CASE) == second.number
     )
-    assert "gave the crown to nobody" in outcome.told[0]
+    assert "left the crown vacant" in outcome.told[0]
     challenger = loop.plant(CASE, "2024-03", TO_MAY[:2])
     won = loop.run(promote, CASE)
-    assert won.name == "Completed" and "as the first one" in won.message
+    assert won.name == "Completed" and "as the first champion" in won.message
     contest = loop.decisions(CASE, "contest")[-1]
     assert (contest["champion"], contest["challenger"], contest["verdict"]) == (
         None,

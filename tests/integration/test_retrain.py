@@ -114,7 +114,7 @@ def test_second_retrain_at_the_same_time_says_why_it_does_not_run(
     outcome = loop.run(retrain, CASE)
     assert (outcome.name, outcome.state.is_completed()) == ("Skipped", True)
     assert (
-        f"another retrain of 'toy_retrain' is at work: run 'toy_retrain 2024-03' ({first.id})"
+        f"another retrain of 'toy_retrain' is running: run 'toy_retrain 2024-03' ({first.id})"
         in outcome.message
     )
     assert len(outcome.told) == 1 and outcome.told[0].startswith(
@@ -207,7 +207,7 @@ def test_drift_retrains_on_the_worker_and_the_new_champion_serves(loop: Loop) ->
         and f"against champion {before} on 2024-07: *promote*" in words.text
     )
     assert (
-        "moved by hand" not in words.text
+        "by hand" not in words.text
         and f"dataset version `{entry['dataset_version']}`" in words.text
     )
 
@@ -282,6 +282,6 @@ def test_of_two_retrains_for_the_first_time_at_once_one_runs_and_the_other_is_sk
         ("Skipped", True),
     ]
     assert skipped.message == (
-        f"another retrain of 'toy_hopeless' is at work: run 'toy_hopeless latest' ({ran.run_id}). "
-        f"Let it end, or cancel it: prefect flow-run cancel {ran.run_id}"
+        f"another retrain of 'toy_hopeless' is running: run 'toy_hopeless latest' ({ran.run_id}). "
+        f"Wait for it to end, or cancel it: prefect flow-run cancel {ran.run_id}"
     )

@@ -81,7 +81,7 @@ def test_first_champion_has_none_to_go_back_to(loop: Loop, second: ModelVersion)
     ("version", "said"),
     [
         ("999", "version 999 of 'toy_rollback'"),
-        ("champion", "is the champion already"),
+        ("champion", "is already the champion"),
         ("bare", "has no model package"),
     ],
 )

@@ -117,7 +117,7 @@ def test_champion_of_another_label_answers_another_question(
     loop.run(ingest, CASE, through="2024-05")
     outcome, entry = contest(loop, "2024-04")
     assert (outcome.name, entry["verdict"]) == ("Champion stays", "unfair")
-    assert "it says whether 'won' is true, and the use case asks for 'victory'" in outcome.message
+    assert "it predicts 'won', and the use case asks for 'victory'" in outcome.message
 
 
 def test_drift_of_a_champion_of_the_former_schema_is_judged_by_its_own_columns(

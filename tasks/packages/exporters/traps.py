@@ -61,9 +61,8 @@ def _refuse_known_traps(step: Any, alone: bool) -> None:
         )
     if name.startswith("HistGradientBoosting") and not alone:
         raise NotConvertible(
-            f"{name} inside another step loses its double thresholds in ONNX. Let the "
-            "candidate build it alone: it takes "
-            "codes and missing values as they are."
+            f"{name} inside another step loses its double thresholds in ONNX. Let the candidate "
+            "build it alone: it takes codes and missing values as they are."
         )
     members = getattr(step, "estimators_", ())
     whole = (step, *(members.ravel() if isinstance(members, np.ndarray) else members))

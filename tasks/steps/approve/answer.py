@@ -62,7 +62,7 @@ def judge_answer(question: Decision, approved: bool, by: str, why: str) -> Decis
 def _judge(question: Decision, approved: bool, by: str, why: str) -> tuple[str, str]:
     suffix = f": {why}" if why else ""
     if newer := newer_question(question):
-        return "rejected", f"withdrawn, since challenger {newer.challenger} asks now"
+        return "rejected", f"withdrawn: challenger {newer.challenger} asks now"
     if is_expired(question, by, answered_at(str(question.run))):
         return "expired", f"nobody answered within {question.facts['hours']:g} hours"
     if not approved:
@@ -105,14 +105,14 @@ def end_waiting(use_case: str, run: str) -> str:
         if question.run == run
     ]
     if not waiting:
-        return "It was answered before."
+        return "It was already answered."
     time.sleep(seconds_early(waiting[0], datetime.now(UTC)))
     state = say_no(run, TIME_LIMIT, "nobody answered")
     if state is None:
         return "Nobody answered: it is rejected."
     end = ended_as(run)
     if end is None:
-        return f"The run that waits is {state}: it will find its time over."
+        return f"The waiting run is {state}: it will find that its time is over."
     question = next(
         (
             question
@@ -122,7 +122,7 @@ def end_waiting(use_case: str, run: str) -> str:
         None,
     )
     if question is None:
-        return "It was answered before."
+        return "It was already answered."
     why = f"the run that waited ended as {end}"
     decision = replace(
         question,

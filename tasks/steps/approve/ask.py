@@ -114,7 +114,8 @@ def find_question(use_case: str, version: str) -> Decision:
             return decision_of(entry)
     way = f"prefect deployment run 'promote/{use_case}' --param version={version}"
     raise NoQuestion(
-        f"No contest of version {version} of {use_case!r} asks in this run. Hold one: {way}"
+        f"No contest of version {version} of {use_case!r} asks for approval in this run. "
+        f"Hold one: {way}"
     )
 
 
@@ -163,7 +164,7 @@ def in_words(question: Decision) -> str:
             f"- {main.metric}: challenger {number(main.challenger)}, champion "
             f"{number(main.champion)}"
         )
-    return "\n".join([*lines, "", f"No answer until {question.facts['until']} is a no."])
+    return "\n".join([*lines, "", f"No answer until {question.facts['until']} counts as a no."])
 
 
 def _who(champion: str | None) -> str:

@@ -60,9 +60,8 @@ def find_silence(use_case: str, window: str | None, silent_for_hours: float | No
     periods = logged_periods(lake(), load(use_case))
     if not periods:
         return (
-            f"the prediction log of {use_case!r} is empty: nothing was predicted, or it "
-            "was not "
-            "uploaded yet"
+            f"the prediction log of {use_case!r} is empty: nothing was predicted, or it has not "
+            "been uploaded yet"
         )
     if window is not None and not any(map(period_named(window).overlaps, periods)):
         return (
@@ -77,8 +76,7 @@ def find_silence(use_case: str, window: str | None, silent_for_hours: float | No
     ):
         at = f"{last.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
         return (
-            f"no prediction of {use_case!r} has reached the lake for {silent_for_hours:g} "
-            "hours; "
+            f"no prediction of {use_case!r} has reached the lake for {silent_for_hours:g} hours; "
             f"the last came on {at}"
         )
     return None

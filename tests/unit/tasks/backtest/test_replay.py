@@ -143,5 +143,5 @@ def test_a_history_in_which_nobody_passes_the_gate_is_refused(
         rows = case.source.read(period)  # type: ignore[union-attr]
         labels = np.random.default_rng(3).integers(0, 2, len(rows))
         noise[period] = rows.with_columns(pl.Series(case.label, labels, dtype=pl.Int8))
-    with pytest.raises(ValueError, match="Nobody passes the gate"):
+    with pytest.raises(ValueError, match="No candidate passes the gate"):
         run(case, History(case, noise, seed=0), "2024-02", "test", {})

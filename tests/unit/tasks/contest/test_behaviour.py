@@ -140,7 +140,7 @@ def test_a_model_that_does_not_look_at_the_column_fails_where_it_must_move(
     assert passed.passed and not behaviour.passed and behaviour.held == behaviour.rows
     assert (
         "the score moves up by" in behaviour.reason
-        and "on average, and must by 0.05" in behaviour.reason
+        and "on average and must move by 0.05" in behaviour.reason
     )
 
 

@@ -120,7 +120,7 @@ def test_a_gain_that_is_not_sure_keeps_the_champion() -> None:
     result = world.contest(worse, better)
     assert result.verdict == "keep"
     assert result.main.gain > 0 > result.main.low
-    assert "not surely above zero" in result.reasons[0]
+    assert "not reliably above zero" in result.reasons[0]
 
 
 def test_the_leaky_challenger_is_suspicious_whatever_else_speaks_for_it() -> None:
@@ -246,7 +246,7 @@ def test_a_slice_that_is_too_small_is_said_to_be_unjudged_and_a_slight_loss_is_t
     assert small.sum() < RULE.slice_minimum_rows
     result = world.contest(champion, challenger, slices={"rare": small})
     assert (result.promoted, result.slices, result.unjudged) == (True, {}, {"rare": 300})
-    assert result.reasons[1] == "Not judged, of fewer than 500 rows: rare (300)."
+    assert result.reasons[1] == "Not judged, with fewer than 500 rows: rare (300)."
     strict = RULE.model_copy(update={"slice_minimum_rows": 100})
     assert world.contest(champion, challenger, strict, slices={"rare": small}).verdict == "keep"
     tolerant = strict.model_copy(update={"slice_tolerance": 0.9})

@@ -174,7 +174,7 @@ def test_a_crowning_that_failed_changes_no_champion(tmp_path: Path) -> None:
 def test_a_champion_without_a_contest_in_the_ledger_is_told_as_such(tmp_path: Path) -> None:
     text = champion_at(ledger(tmp_path, entry_at(0, "crown", "crowned", version="7")), 1)
     assert (
-        "No contest that led to it stands in the ledger." in text
+        "The ledger has no contest that led to it." in text
         and "dataset version `not known`" in text
     )
 
@@ -199,31 +199,32 @@ START = entry_at(0, "retrain", "started", "drift in 2024-05: first", run="r1")
 @pytest.mark.parametrize(
     ("last", "words"),
     [
-        ([], "Nothing asked for a retrain: no drift check and no retrain stands in the ledger."),
+        ([], "Nothing requested a retrain: the ledger has no drift check and no retrain."),
         (
             [entry_at(0, "drift", "stable", "all well", window="2024-05")],
-            "The last check found no drift, and nothing else starts a retrain by itself",
+            "The last check found no drift, and nothing else starts an automatic retrain",
         ),
         (
             [entry_at(0, "drift", "broken", "unit jump", window="2024-05")],
-            "something else, and that never retrains: *broken* in 2024-05: unit jump",
+            "something other than drift, which never starts a retrain: *broken* in 2024-05: "
+            "unit jump",
         ),
         (
             [entry_at(0, "drift", "silent", window="2024-05")],
-            "something else, and that never retrains: *silent* in 2024-05",
+            "something other than drift, which never starts a retrain: *silent* in 2024-05",
         ),
         (
             [entry_at(0, "drift", "drifted", window="2024-05")],
             "look at the automation `retrain toy on drift` and at the worker",
         ),
-        ([START], "and has no end: it is at work, or it was killed"),
+        ([START], "and has not ended: it is running, or it was killed"),
         (
             [START, entry_at(0, "retrain", "nothing to do", "no later labels", run="r1")],
-            "this came of it at 2026-11-21 08:00 UTC: *nothing to do*: no later",
+            "with this result at 2026-11-21 08:00 UTC: *nothing to do*: no later",
         ),
         (
             [START, entry_at(0.2, "refusal", "cooldown", "too soon")],
-            "A retrain was wanted at 2026-11-21 08:12 UTC and refused: too soon",
+            "A retrain was requested at 2026-11-21 08:12 UTC and refused: too soon",
         ),
     ],
     ids=lambda value: (
@@ -251,10 +252,10 @@ def test_the_answer_lists_what_happened_and_says_how_far_the_breaker_is(tmp_path
     )
     text = retrain_in_words("toy", policy, entries, MORNING + timedelta(hours=3))
     assert "**Breaker:** open until 2026-11-21 20:00 UTC; 2 of 2 rejections in a row." in text
-    assert "**A retrain by itself** could start at that time: no, the breaker is open" in text
+    assert "**An automatic retrain** could start at that time: no, the breaker is open" in text
     assert (
         "- 2026-11-21 08:54 UTC: *drifted* in 2024-05: share 0.5" in text
-        and "**Refusals:** none stands in the ledger." in text
+        and "**Refusals:** the ledger has none." in text
     )
     crashed = ledger(
         tmp_path / "crashed",
@@ -262,7 +263,7 @@ def test_the_answer_lists_what_happened_and_says_how_far_the_breaker_is(tmp_path
         entry_at(1, "retrain", "crashed", "killed", run=START.run),
         contests[1],
     )
-    assert "2 of 2 rejections in a row, 1 of them runs that crashed." in retrain_in_words(
+    assert "2 of 2 rejections in a row, 1 of them crashed runs." in retrain_in_words(
         "toy", policy, crashed, MORNING + timedelta(hours=3)
     )
     later = retrain_in_words("toy", policy, entries, MORNING + timedelta(hours=12))

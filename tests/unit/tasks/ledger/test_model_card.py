@@ -140,7 +140,7 @@ def test_what_is_not_known_is_said_and_not_left_out(
     card = model_card(case, bare, "1", contest_decision(contest=None, champion=None), dataset)
     assert row(card, "roc_auc")[2] == "not known"
     assert row(card, manifest.features[0].name)[4:6] == ["not known", "not watched"]
-    assert "There was no champion to be compared with." in card
+    assert "There was no champion to compare with." in card
     assert "against no champion" in card
 
 

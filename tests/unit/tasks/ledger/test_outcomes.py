@@ -39,7 +39,7 @@ def decision(
         "time": now(),
         "kind": "contest",
         "verdict": verdict,
-        "reasons": ["The gain is not surely above zero"],
+        "reasons": ["The gain is not reliably above zero"],
         "by": "a test",
         "run": None,
         "challenger": "4",
@@ -64,7 +64,7 @@ def test_lost_contest_says_scores_gate_rows_reasons_and_what_to_do(case: UseCase
     assert outcome.message == (
         "Challenger 4: keep: ROC AUC 0.8000 against 0.8100 of champion 3 (gain -0.0100, at "
         "least -0.0200), gate 0.75 passed "
-        "(higher is better), on 1,680 rows of 2024-06 in 28 blocks. The gain is not surely "
+        "(higher is better), on 1,680 rows of 2024-06 in 28 blocks. The gain is not reliably "
         "above zero. "
         "Nothing is broken: the next retrain tries again."
     )

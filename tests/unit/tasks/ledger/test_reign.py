@@ -190,7 +190,7 @@ def test_another_package_under_the_champion_s_number_is_not_the_champion(world: 
         CASE, "4", "another run", {"laurel.package_sha256": "another"}
     )
     world.registry.alias = None
-    assert "is not in MLflow any more" in refused(world)
+    assert "is no longer in MLflow" in refused(world)
 
 
 def test_alias_that_was_moved_is_refused_by_both_numbers(world: World) -> None:
@@ -211,7 +211,7 @@ def test_registry_from_before_the_ledger_is_taken_into_it(world: World) -> None:
 def test_alias_beside_a_ledger_that_was_lost_is_refused(world: World) -> None:
     world.registry.alias = "9"
     world.registry.tags = {"laurel.ledger": "17 abc"}
-    assert "has 17 entries, of which the lake holds 0" in refused(world)
+    assert "a ledger of 17 entries, and the lake has 0 of them" in refused(world)
 
 
 def test_champion_that_laurel_did_not_register_is_refused(world: World) -> None:
@@ -237,7 +237,7 @@ def test_crown_that_a_person_gave_to_nobody_is_no_champion_yet(world: World) -> 
     world.service.away, world.service.version = False, "4"
     assert champion(world) is None
     world.registry.alias = "9"
-    assert "gave the crown to nobody" in refused(world)
+    assert "left the crown vacant" in refused(world)
 
 
 def test_crowning_under_way_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -363,7 +363,7 @@ def test_only_a_champion_with_one_before_it_has_a_way_back() -> None:
 
 def test_a_leak_that_a_person_judges_is_not_told_as_refused() -> None:
     message = contest("suspicious", asks=True)
-    assert "a person is asked" in message.headline and "refused" not in message.headline
+    assert "a person must decide" in message.headline and "refused" not in message.headline
     assert [step.status for step in message.steps] == ["done"], "whether it is deployed is open"
     assert [step.status for step in contest("suspicious").steps] == ["done", "skipped"]
 

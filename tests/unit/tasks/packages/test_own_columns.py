@@ -112,7 +112,7 @@ def test_dropped_column_comes_from_an_older_file_of_the_lake(
         ({"group": pl.lit(3.0)}, "'group' is a number now and was a category"),
         (
             {"group": pl.col("group").str.to_uppercase()},
-            "'group' has none of the values that it knew, such as 'a'",
+            "'group' has none of the values that the model knows, such as 'a'",
         ),
         (
             {"first": pl.when(pl.col("id") % 2 == 0).then("first")},

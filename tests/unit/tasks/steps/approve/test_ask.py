@@ -88,7 +88,7 @@ def test_question_says_who_asks_and_until_when() -> None:
     )
     assert "May challenger 3 of toy take the crown from champion 2?" in words
     assert "The contest on 2024-06 says: suspicious." in words and "- too good" in words
-    assert "No answer until 2026-11-22T10:00:00.000+00:00 is a no." in words
+    assert "No answer until 2026-11-22T10:00:00.000+00:00 counts as a no." in words
 
 
 def test_an_answer_at_the_time_limit_or_by_it_is_no_answer() -> None:
