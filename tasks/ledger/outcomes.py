@@ -50,11 +50,11 @@ def asks(decision: Decision, run: str) -> Outcome:
 
 def crowned(decision: Decision, version: str, seconds: float) -> Outcome:
     """``version``, the winner fitted again, serves ``seconds`` after it got the alias."""
-    after = f"after version {decision.champion}" if decision.champion else "as the first champion"
-    sentence = (
-        f"Version {version} is champion of {decision.use_case} {after}, in service {seconds:.1f} "
-        "s after it was crowned."
+    case, before = decision.use_case, decision.champion
+    reigns = (
+        f"champion of {case} after version {before}" if before else f"the first champion of {case}"
     )
+    sentence = f"Version {version} is {reigns}, in service {seconds:.1f} s after it was crowned."
     return Outcome(
         CROWNED, f"{sentence} Challenger {decision.challenger}: {in_a_sentence(decision)}"
     )

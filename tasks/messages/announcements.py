@@ -7,16 +7,14 @@ drift report, ledger). Callers leave out ``say``: what they get is the English m
 itself in the other languages (``tasks/messages/wording.py``). The words are in
 ``tasks/messages/words_en.py`` and ``tasks/messages/words_ko.py``."""
 
-from tasks.messages.crown import (
+from tasks.messages.approval import approval_answered, approval_asked
+from tasks.messages.contest import contest_decided, first_champion
+from tasks.messages.deployment import (
     adopted,
     alias_restored,
-    approval_answered,
-    approval_asked,
-    contest_decided,
     crown_vacated,
     deployed,
     deployment_failed,
-    first_champion,
     rolled_back,
 )
 from tasks.messages.links import NO_LINKS, Links

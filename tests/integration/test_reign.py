@@ -168,7 +168,7 @@ def test_crown_that_is_given_to_nobody_makes_room_for_a_first_champion(
     assert "left the crown vacant" in outcome.told[0]
     challenger = loop.plant(CASE, "2024-03", TO_MAY[:2])
     won = loop.run(promote, CASE)
-    assert won.name == "Completed" and "as the first champion" in won.message
+    assert won.name == "Completed" and "the first champion of" in won.message
     contest = loop.decisions(CASE, "contest")[-1]
     assert (contest["champion"], contest["challenger"], contest["verdict"]) == (
         None,

@@ -116,11 +116,11 @@ def test_retrain_started_from_outside_crowns_the_first_champion_and_says_so(
     champion = loop.crowned(CASE)
     assert champion is not None and loop.served(CASE) == champion
     assert done.stdout.splitlines()[-1].startswith(
-        f"Version {champion} is champion of {CASE} as the first champion, "
+        f"Version {champion} is the first champion of {CASE}, "
     )
     assert "run: Running" in done.stdout and "promote: Completed" in done.stdout
     assert report.read_text().startswith(
-        f"## {CASE}: Version {champion} is champion of {CASE} as the first champion, "
+        f"## {CASE}: Version {champion} is the first champion of {CASE}, "
     )
     assert "\n\n### Promote: challenger " in report.read_text()
     assert [text for text in loop.told(CASE, before) if "retrain from GitHub: Version" in text]

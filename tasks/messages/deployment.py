@@ -1,0 +1,159 @@
+"""What people are told of the crown once it moves: deployment, rollback and the crown by hand."""
+
+from dataclasses import replace
+
+from blocks.message import Button, Confirm, Message
+from tasks.messages.links import NO_LINKS, Links
+from tasks.messages.wording import Say, spoken
+
+
+@spoken
+def deployed(
+    say: Say,
+    use_case: str,
+    *,
+    version: str,
+    seconds: float,
+    smoke_rows: int,
+    champion_before: str | None = None,
+    links: Links = NO_LINKS,
+) -> Message:
+    """``seconds`` from the alias to the service's own word that it serves ``version``.
+
+    ``champion_before`` is the version that a press of the button goes back to; ``None``: there was
+    none, and there is no button."""
+    message = Message(
+        headline=say(
+            "deployed", use_case=use_case, version=version, seconds=seconds, smoke_rows=smoke_rows
+        ),
+        links=links,
+        emoji=":rocket:",
+        steps=(say.step("deploy", "done", say("deployed.step", version=version, seconds=seconds)),),
+    )
+    return (
+        _with_way_back(say, message, use_case, version, champion_before)
+        if champion_before
+        else message
+    )
+
+
+@spoken
+def rolled_back(
+    say: Say,
+    use_case: str,
+    *,
+    version: str,
+    from_version: str,
+    reason: str,
+    seconds: float | None = None,
+    links: Links = NO_LINKS,
+) -> Message:
+    """``seconds`` from the alias to the service's word that it serves ``version``; ``None``: not
+    measured.
+    """
+    message = say("rolled back", use_case=use_case, from_version=from_version, version=version)
+    return Message(
+        headline=message
+        if seconds is None
+        else say("rolled back.after", sentence=message, seconds=seconds),
+        details=(reason,) if reason else (),
+        links=links,
+        emoji=":rewind:",
+        broadcast=True,
+    )
+
+
+@spoken
+def adopted(
+    say: Say,
+    use_case: str,
+    *,
+    version: str,
+    champion_before: str | None,
+    reason: str,
+    seconds: float | None = None,
+    links: Links = NO_LINKS,
+) -> Message:
+    """A crown without a contest. ``seconds`` from the alias to the service's word; ``None``: the
+    version had the alias already.
+    """
+    message = say(
+        "adopted", use_case=use_case, version=version, before=champion_before or say("none")
+    )
+    return Message(
+        headline=message
+        if seconds is None
+        else say("rolled back.after", sentence=message, seconds=seconds),
+        details=(reason,),
+        links=links,
+        emoji=":crown:",
+        broadcast=True,
+    )
+
+
+@spoken
+def crown_vacated(
+    say: Say,
+    use_case: str,
+    *,
+    champion_before: str | None,
+    by: str,
+    why: str,
+    links: Links = NO_LINKS,
+) -> Message:
+    """``by`` took the crown from whoever had it: the next first champion is judged by the gate
+    alone.
+    """
+    message = say("vacated", use_case=use_case, by=by, before=champion_before or say("none"))
+    return Message(headline=message, details=(why,), links=links, emoji=":crown:", broadcast=True)
+
+
+@spoken
+def alias_restored(say: Say, use_case: str, *, version: str, links: Links = NO_LINKS) -> Message:
+    """Somebody deleted the alias of a champion that is whole."""
+    return Message(
+        headline=say("restored", use_case=use_case, version=version),
+        links=links,
+        emoji=":adhesive_bandage:",
+        broadcast=True,
+    )
+
+
+@spoken
+def deployment_failed(
+    say: Say,
+    use_case: str,
+    *,
+    version: str,
+    reason: str,
+    restored_version: str | None,
+    links: Links = NO_LINKS,
+) -> Message:
+    """``restored_version`` has the champion alias again; ``None`` where there was no champion
+    before.
+    """
+    key = "deployment.failed" if restored_version else "deployment.failed.first"
+    return Message(
+        headline=say(key, use_case=use_case, version=version, restored=restored_version),
+        details=(reason,),
+        links=links,
+        emoji=":rotating_light:",
+        steps=(say.step("deploy", "failed", say("deployment.failed.step", version=version)),),
+        broadcast=True,
+    )
+
+
+def _with_way_back(say: Say, message: Message, use_case: str, version: str, before: str) -> Message:
+    sure = Confirm(
+        say("rollback.sure", champion=before),
+        say("rollback.sure.text", champion=before, version=version, use_case=use_case),
+        say("rollback.button"),
+        say("not now"),
+    )
+    value = {"use_case": use_case, "version": before, "from": version}
+    button = Button(say("rollback.button"), "laurel.rollback", value, "danger", sure)
+    return replace(
+        message,
+        buttons=(button,),
+        otherwise=say("deployed.otherwise", use_case=use_case, champion=before),
+    )
