@@ -1,6 +1,5 @@
-"""The fits of a backtest, and the packages made of them: each is made once, and charged to every
-strategy that asks for it.
-"""
+"""The fits of a backtest, and their packages: each is made once, and charged to every strategy that
+requests it."""
 
 import tempfile
 import time
@@ -32,9 +31,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Model:
-    """A recipe fitted on the periods ``trained_on``. ``score`` is the gate's metric that it reached
-    on ``holdout``; a refit has that of the model that won.
-    """
+    """A recipe fitted on the periods ``trained_on``. ``score`` is the gate's metric on ``holdout``;
+    a refit has that of the model that won."""
 
     recipe: Recipe
     fitted: "Pipeline"
@@ -54,9 +52,8 @@ class Model:
 
 @dataclass(frozen=True)
 class Watch:
-    """What a champion's windows are held against: its drift reference, the thresholds, and the
-    importance of the inputs.
-    """
+    """What a champion's windows are compared with: its drift reference, the thresholds, and the
+    importance of the inputs."""
 
     reference: pl.DataFrame
     thresholds: Mapping[str, float]
@@ -86,9 +83,8 @@ class History:
         return [name for name in self.periods if period_named(name) > period_named(period)]
 
     def challenger(self, holdout: str, champion: Model | None) -> tuple[Model, float]:
-        """The best candidate on ``holdout``, after HPO where none passes the gate; and what its
-        fits cost in seconds.
-        """
+        """Return the best candidate on ``holdout``, after HPO if none passes the gate, and the
+        seconds of its fits."""
         gate, learned = self.case.gate, self.before(holdout)
         recipes = choose_recipes(self.case, champion.recipe if champion else None)
         entered = [self._enter(recipe, learned, holdout) for recipe in recipes]
@@ -108,24 +104,23 @@ class History:
         return best, seconds + cost + sum(spent for _, spent in searches)
 
     def refit(self, won: Model) -> tuple[Model, float]:
-        """The recipe fitted with the hold-out in, and what that cost in seconds."""
+        """Return the recipe fitted with the hold-out included, and the seconds of that fit."""
         periods = (*won.trained_on, won.holdout)
         fitted, seconds = self._fit(won.recipe, periods)
         return Model(won.recipe, fitted, periods, won.holdout, won.score), seconds
 
     def contestant(self, model: Model, holdout: str) -> Contestant:
-        """The model's package on the labelled rows of ``holdout``, and why it may not be judged on
-        them.
-        """
+        """Return the model's package on the labelled rows of ``holdout``, and why it may not be
+        judged on them."""
         rows = self.labelled(holdout)
-        # Periods of a replay are what they are: their names are digest enough.
+        # Periods of a replay do not change: their names serve as digests.
         digests = {period: period for period in model.trained_on}
         seen_rows = Seen(self.case, rows, lambda period, digest: self.periods[period])
         unfair = why_unfair(model.name, digests, holdout, holdout, seen_rows)
         return Contestant(self._package(model), rows, unfair)
 
     def watch(self, champion: Model) -> Watch:
-        """Calibrated on what the champion was trained on, as its package would be."""
+        """Calibrate on the champion's training rows, as its package would be."""
 
         def calibrated() -> Watch:
             rows = self.labelled(*champion.trained_on)
@@ -149,9 +144,8 @@ class History:
         return Model(recipe, fitted, periods, holdout, reached), seconds
 
     def _package(self, model: Model) -> Package:
-        """As ``register_challenger`` and ``refit_winner`` make it, but for the drift thresholds,
-        which ``watch`` makes.
-        """
+        """Package as ``register_challenger`` and ``refit_winner`` do, without the drift thresholds,
+        which ``watch`` makes."""
 
         def make() -> Package:
             case, recipe = self.case, model.recipe
@@ -203,7 +197,7 @@ class History:
         )
 
     def _once(self, key: object, work: Callable[[], Any]) -> tuple[Any, float]:
-        """What ``work`` makes, and what it took when it was made."""
+        """Return what ``work`` makes, and the seconds that it took when it was made."""
         if repr(key) not in self._fits:
             begun = time.monotonic()
             result = work()

@@ -1,11 +1,11 @@
 """A policy on trial: history replayed period by period, as the loop would have lived it. Pure: rows
 in, a record out.
 
-Every period the champion of that moment answers all rows; then its labels are there, and the
-strategy decides: ``policy`` retrains where the drift check says so and the governor lets it,
-``monthly`` always, ``never`` not at all. A retrain is the loop's: the candidates and the champion's
+In every period the current champion scores all rows; then the labels arrive, and the strategy
+decides: ``policy`` retrains if the drift check says so and the governor allows it, ``monthly``
+always, ``never`` not at all. A retrain works as in the loop: the candidates and the champion's
 recipe are fitted on what came before the period, HPO below the gate, the decision on the period
-itself (``tasks/contest/decide.py``), and a refit with the period where the challenger wins
+itself (``tasks/contest/decide.py``), and a refit with the period if the challenger wins
 (``tasks/backtest/fits.py`` makes the fits and packages)."""
 
 from collections.abc import Mapping, Sequence
@@ -35,8 +35,7 @@ STRATEGIES: tuple[Strategy, ...] = ("policy", "never", "monthly")
 
 class PeriodOutcome(Frozen):
     """One period under one strategy. ``score`` is the gate's metric of the champion that served it;
-    ``None``: it does not exist.
-    """
+    ``None``: it does not exist."""
 
     period: str
     rows: int
@@ -93,9 +92,8 @@ class Backtest(Frozen):
 
 
 def with_policy(case: UseCase, changed: Mapping[str, Mapping[str, Any]]) -> UseCase:
-    """The use case under another policy: ``{"drift": {"share": 0.2}, "retrain": {...}}``. Raises
-    ``UseCaseError`` naming the field.
-    """
+    """Return the use case under another policy: ``{"drift": {"share": 0.2}, "retrain": {...}}``.
+    Raises ``UseCaseError`` naming the field."""
     parts = ("drift", "retrain", "promotion", "labels")
     for part, fields in changed.items():
         if part not in parts:
@@ -157,9 +155,8 @@ def run(
 def replay(
     case: UseCase, history: History, champion: Model, strategy: Strategy, periods: list[str]
 ) -> tuple[Replay, np.ndarray]:
-    """One strategy from ``champion`` on; with the scores that its champions of the moment gave to
-    all labelled rows of ``periods``.
-    """
+    """Replay one strategy from ``champion`` on; also return its champions' scores of all labelled
+    rows of ``periods``."""
     lived: list[PeriodOutcome] = []
     answers: list[np.ndarray] = []
     beyond: list[bool] = []
@@ -201,7 +198,7 @@ def replay(
 
 
 def check(history: History, champion: Model, period: str, earlier: Sequence[bool]) -> DriftVerdict:
-    """The drift check of all rows of ``period``, labelled or not, under ``champion``."""
+    """Check all rows of ``period``, labelled or not, for drift under ``champion``."""
     case, watch = history.case, history.watch(champion)
     rows = history.periods[period]
     rows = rows.with_columns(
@@ -229,7 +226,7 @@ def check(history: History, champion: Model, period: str, earlier: Sequence[bool
 
 
 def first_champion(case: UseCase, history: History, holdout: str) -> Model:
-    """As the first retrain makes it. Raises ``ValueError`` where nobody is crowned."""
+    """Make the first champion as a first retrain does. Raises ``ValueError`` if none wins."""
     challenger, _ = history.challenger(holdout, None)
     if not case.gate.passes(challenger.score):
         name, gate = case.gate.metric.name, case.gate.threshold
@@ -249,9 +246,9 @@ def first_champion(case: UseCase, history: History, holdout: str) -> Model:
 def retrain(
     case: UseCase, history: History, champion: Model, period: str
 ) -> tuple[Model, str, float, list[str]]:
-    """Challenger, gate, decision on ``period``, refit of the winner: who is champion then, the
-    outcome, seconds of fits, and why.
-    """
+    """Run challenger, gate, decision on ``period`` and refit of the winner.
+
+    Returns the champion afterwards, the outcome, seconds of fits, and the reasons."""
     challenger, seconds = history.challenger(period, champion)
     metric, reached = case.gate.metric, challenger.score
     if not case.gate.passes(reached):
@@ -274,18 +271,15 @@ def retrain(
 
 
 class Simulated:
-    """The ledger of a replay, as the governor reads it: a retrain happens when its period is
-    over.
-    """
+    """A replay's ledger, as the governor reads it: a retrain happens at the end of its period."""
 
     def __init__(self, case: UseCase) -> None:
         self._case = case
         self._entries: list[Decision] = []
 
     def refusal(self, period: str) -> str | None:
-        """Why the governor refuses a retrain after ``period``; where it does not, the retrain is
-        started.
-        """
+        """Return why the governor refuses a retrain after ``period``; if it does not, the retrain
+        starts."""
         refused = may_retrain(self._case.retrain, self._entries, _end(period))
         if refused is None:
             self._add(period, "retrain", "started")
@@ -313,5 +307,5 @@ class Simulated:
 
 
 def _end(period: str) -> datetime:
-    """When the period is over, UTC."""
+    """Return the end of the period, UTC."""
     return period_named(period).end.replace(tzinfo=UTC)

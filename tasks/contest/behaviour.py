@@ -1,8 +1,8 @@
-"""Behavioural tests of a model package: what it must do whatever it scores (Ribeiro et al. 2020,
-*Beyond Accuracy*, CheckList).
+"""Behavioural tests of a model package: what it must do on any rows (Ribeiro et al. 2020, *Beyond
+Accuracy*, CheckList).
 
-They are declared in the use case (``usecases/definition/behaviours.py``), and tried on the package,
-which is what serves."""
+The use case declares them (``usecases/definition/behaviours.py``). They test the package, because
+the package is what serves."""
 
 import numpy as np
 import polars as pl
@@ -12,13 +12,13 @@ from serving.records.contest import Behaviour
 from tasks.packages.packaging import score_rows
 from usecases.definition import Column, Direction, Invariance, MinimumFunction, UseCase
 
-ROWS = 2000  # tried at most: they are drawn with the contest's seed
+ROWS = 2000  # at most, drawn with the contest's seed
 
 
 def try_behaviours(
     case: UseCase, package: Package, rows: pl.DataFrame, seed: int
 ) -> list[Behaviour]:
-    """Each test of ``case`` on up to ``ROWS`` of ``rows``, which need no labels."""
+    """Run each test of ``case`` on up to ``ROWS`` of ``rows``, which need no labels."""
     some = rows.sample(min(ROWS, len(rows)), seed=seed).select(case.column_names)
     columns = {column.name: column for column in case.columns}
     results = []
@@ -31,7 +31,7 @@ def try_behaviours(
 
 
 def failures(results: list[Behaviour]) -> list[str]:
-    """What stands in the decision of a challenger that did not behave."""
+    """Return the reasons that the decision gives for a challenger that failed tests."""
     return [result.reason for result in results if not result.passed]
 
 
@@ -62,9 +62,8 @@ def _minimum_function(
 def _changed(
     test: Invariance | Direction, column: Column, package: Package, rows: pl.DataFrame
 ) -> Behaviour:
-    """The tests that change one column: before and after, one pair of scores for each row and
-    value.
-    """
+    """Run a test that changes one column: one pair of scores, before and after, for each row and
+    value."""
     before, after = _pairs(test, column, rows)
     condition = f"with {column.name} {_change(test)}"
     if before.is_empty():
@@ -106,7 +105,7 @@ def _changed(
 def _pairs(
     test: Invariance | Direction, column: Column, rows: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows as they are, and with the column changed; only those in which that is another value."""
+    """Return rows as they are, and with the column changed; only rows whose value changes."""
     if isinstance(test, Direction) and test.add is not None:
         changes = [(pl.col(column.name) + test.add).clip(column.low, column.high)]
     else:

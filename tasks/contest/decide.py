@@ -1,7 +1,7 @@
-"""What becomes of a challenger: all that is judged on the rows of the hold-out, and the verdict on
-it. Pure: packages and rows in, a judgement out.
+"""The decision on a challenger: all that is judged on the rows of the hold-out, and the verdict.
+Pure: packages and rows in, a judgement out.
 
-``promote`` asks it of registered versions, ``backtest`` of the models of a replayed history."""
+``promote`` judges registered versions with it, ``backtest`` the models of a replayed history."""
 
 import math
 from dataclasses import dataclass, field, replace
@@ -27,8 +27,8 @@ class Contestant:
     """A model as it enters a contest: its package, and the labelled rows of the hold-out with the
     package's own columns.
 
-    ``unfair``: why it may not be judged on them. ``unscored``: there are no such rows, since it is
-    of another schema."""
+    ``unfair``: why it may not be judged on them. ``unscored``: there are no such rows, because it
+    has another schema."""
 
     package: Package
     rows: pl.DataFrame
@@ -38,9 +38,8 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdict and all that led to it. ``contest`` is ``None`` where there was none; ``facts``
-    are what the ledger keeps beside it.
-    """
+    """The verdict and all that led to it. ``contest`` is ``None`` if there was none; ``facts`` are
+    what the ledger keeps with it."""
 
     verdict: Verdict
     reasons: list[str]
@@ -58,7 +57,8 @@ class Judgement:
 def decide(
     case: UseCase, challenger: Contestant, champion: Contestant | None, seed: int
 ) -> Judgement:
-    """Whether ``challenger`` takes the crown from ``champion`` (``None``: nobody has it)."""
+    """Decide whether ``challenger`` takes the crown from ``champion`` (``None``: there is no
+    champion)."""
     rows, package = challenger.rows, challenger.package
     truth = modelling.labels(case, rows)
     judgement = Judgement(
@@ -95,9 +95,8 @@ def decide(
 def judge_rows(
     case: UseCase, rows: pl.DataFrame, champion: np.ndarray, challenger: np.ndarray, seed: int
 ) -> Contest:
-    """The contest on labelled ``rows``: blocks from the event time, slices from the promotion
-    rule's columns.
-    """
+    """Hold the contest on labelled ``rows``: blocks from the event time, slices from the promotion
+    rule's columns."""
     policy = case.promotion
     block = _blocks(case, rows).to_numpy()
     slices = {
@@ -129,9 +128,7 @@ def _weighed(
     scores: np.ndarray,
     champion: np.ndarray | None,
 ) -> Judgement:
-    """The verdict on the scores, with what else is known: how the package behaves, how long it
-    takes, whether one column tells all.
-    """
+    """Weigh the verdict on the scores with behaviour, latency and a column that leaks the label."""
     truth = modelling.labels(case, rows)
     column, alone = strongest_column(case, rows)
     theirs = None if champion is None else score(ROC_AUC, truth, champion)
@@ -151,10 +148,10 @@ def _weighed(
 def _without_champion(
     case: UseCase, judgement: Judgement, rows: pl.DataFrame, scores: np.ndarray
 ) -> Judgement:
-    """Nobody to contest: the gate decides, and a score too good to be true is suspicious here too.
+    """Judge by the gate without a champion; a score too good to be true is suspicious here too.
 
     On too little evidence the crown is provisional: a small table must lead to a model, and nobody
-    may take that one for proven."""
+    may mistake that model for a proven one."""
     gate, name = case.gate, case.gate.metric.name
     gate_score = math.nan if judgement.gate_score is None else judgement.gate_score
     reasons = [f"no champion yet; {name} {gate_score:.4f} against the gate of {gate.threshold:g}"]

@@ -1,6 +1,4 @@
-"""Who may be judged on which rows: a model must not have learned them, nor be made for other
-columns.
-"""
+"""Who may be judged on which rows: a model must not have learned them, nor need other columns."""
 
 from collections.abc import Mapping
 
@@ -12,9 +10,9 @@ from usecases.definition import UseCase, period_named
 def why_unfair(
     contestant: str, trained_on: Mapping[str, str], holdout: str, sha256: str, rows: Seen
 ) -> list[str]:
-    """Why ``who`` may not be judged on ``holdout``: by the period's name, by the digest of its
-    rows' file, and by the digests of its rows; empty where it may.
-    """
+    """Return why the contestant may not be judged on ``holdout``; empty if it may.
+
+    It compares the period's name, the digest of its rows' file, and the digests of its rows."""
     if holdout in trained_on or sha256 in trained_on.values():
         return [f"{contestant} was trained on {holdout}, so it cannot be judged on it"]
     last = max(trained_on, key=period_named)
@@ -29,9 +27,8 @@ def why_unfair(
 
 
 def other_schema(case: UseCase, contestant: str, manifest: Manifest) -> list[str]:
-    """Why a challenger made for other columns is not judged: the use case has changed since, and so
-    has what callers send.
-    """
+    """Return why a challenger built for other columns is not judged: the use case has changed
+    since, and so has what callers send."""
     learned, declared = (
         {(feature.name, feature.kind) for feature in manifest.features},
         {(column.name, column.kind) for column in case.columns},

@@ -1,9 +1,8 @@
-"""How long a package takes to answer, beside the champion's: both in this process, in turns, so
-that what slows one slows the other.
+"""How long a package takes to answer, compared with the champion's: both in this process, in turns,
+so that what slows one slows the other.
 
-It is the processor's time of this thread, in which ONNX Runtime answers as well
-(``serving/package/model.py``): a busy machine does not count.
-"""
+The time is the processor time of this thread, in which ONNX Runtime answers as well
+(``serving/package/model.py``): a busy machine does not count."""
 
 import statistics
 import time
@@ -23,11 +22,11 @@ QUANTILE = 0.9
 def time_packages(
     champion: Package, challenger: Package, rows: pl.DataFrame, theirs: pl.DataFrame | None = None
 ) -> list[Latency]:
-    """Requests of one and of a hundred of ``rows``: the slow calls (``QUANTILE``) of a round, and
-    the median round.
+    """Time requests of one row and of a hundred of ``rows``: the slow calls (``QUANTILE``) of a
+    round, and the median round.
 
-    ``theirs``: the same rows with the champion's own columns, where those differ. A machine that is
-    busy for a while spoils a round of both, and the median is of the others."""
+    ``theirs``: the same rows with the champion's own columns, if those differ. A machine that is
+    busy for a while spoils a round for both, and the median ignores it."""
     timings = []
     theirs = rows if theirs is None else theirs
     for size, calls in CALLS.items():
@@ -35,7 +34,7 @@ def time_packages(
             [_request(champion, theirs, at * size, size) for at in range(calls)],
             [_request(challenger, rows, at * size, size) for at in range(calls)],
         )
-        _round(champion, challenger, *requests)  # the first calls are slow, and are not counted
+        _round(champion, challenger, *requests)  # the first calls are slow and do not count
         rounds = [_round(champion, challenger, *requests) for _ in range(ROUNDS)]
         first, second = (statistics.median(times[side] for times in rounds) for side in (0, 1))
         timings.append(
@@ -45,9 +44,8 @@ def time_packages(
 
 
 def too_slow(policy: Promotion, timings: list[Latency]) -> list[str]:
-    """Why the challenger is too slow: by the ratio and by the floor, both of which are wide, since
-    machines are noisy.
-    """
+    """Return why the challenger is too slow: by the ratio and by the floor, both wide because
+    machines are noisy."""
     slow = [
         timing
         for timing in timings
@@ -67,9 +65,8 @@ def too_slow(policy: Promotion, timings: list[Latency]) -> list[str]:
 
 
 def _request(package: Package, rows: pl.DataFrame, first: int, size: int) -> list[tuple]:
-    """``size`` rows from ``first`` on, and around to the beginning, in the package's own order of
-    columns.
-    """
+    """Return ``size`` rows from ``first`` on, wrapping around, in the package's own order of
+    columns."""
     places = [(first + at) % len(rows) for at in range(size)]
     return rows.select(package.names)[places].rows()
 
@@ -77,7 +74,7 @@ def _request(package: Package, rows: pl.DataFrame, first: int, size: int) -> lis
 def _round(
     champion: Package, challenger: Package, theirs: list[list[tuple]], ours: list[list[tuple]]
 ) -> tuple[float, float]:
-    """Milliseconds at the quantile of both, each call of one right after one of the other."""
+    """Return milliseconds at the quantile of both; calls alternate between the two."""
     spent: tuple[list[float], list[float]] = ([], [])
     for pair in zip(theirs, ours, strict=True):
         for package, request, times in zip((champion, challenger), pair, spent, strict=True):

@@ -1,5 +1,5 @@
-"""Whether one column alone says what the whole model says: the sign of a column that was written
-after the label was known.
+"""Whether one column alone says what the whole model says, as a column does that was written after
+the label was known.
 
 A leak shows as a single input that ranks the hold-out as well as the model does (Kaufman et al.
 2012, *Leakage in Data Mining*)."""
@@ -14,11 +14,10 @@ from usecases.definition import ROC_AUC, Column, UseCase
 
 
 def strongest_column(case: UseCase, rows: pl.DataFrame) -> tuple[str, float]:
-    """The input that alone ranks labelled ``rows`` best, and its ROC AUC; NaN where they have one
-    class.
+    """Return the input that alone ranks labelled ``rows`` best, and its ROC AUC; NaN for one class.
 
     A column ranks by the share of positives among the rows of its value (a number's: of its
-    quantile), counted on every other row and told of the rest, so that a column with many values
+    quantile). Every other row is counted and the rest are ranked, so that a column with many values
     does not rank rows by their own labels. Null is a value."""
     truth = modelling.labels(case, rows)
     scores = {
@@ -32,11 +31,10 @@ def strongest_column(case: UseCase, rows: pl.DataFrame) -> tuple[str, float]:
 def doubt(
     share: float | None, column: str, alone: float, challenger: float, champion: float | None
 ) -> list[str]:
-    """Why the column makes the challenger suspicious. All are ROC AUC; ``share`` is of the lift
-    over chance.
+    """Return why the column makes the challenger suspicious. All are ROC AUC; ``share`` is of the
+    lift over chance.
 
-    A column that ranks no better than the champion is not new: the champion lives with it.
-    """
+    A column that ranks no better than the champion is not new: the champion lives with it."""
     tells_all = challenger > 0.5 and alone - 0.5 >= (share or 0.0) * (
         challenger - 0.5
     )  # false for a NaN
@@ -51,9 +49,8 @@ def doubt(
 
 
 def _alone(column: Column, values: pl.Series, truth: np.ndarray) -> np.ndarray:
-    """For each row the share of positives among the rows of the other half that have its value; of
-    all where none has.
-    """
+    """Return for each row the share of positives among rows of the other half with its value; of
+    all rows if none has it."""
     groups = KINDS[column.kind].groups(values)
     half, shares = np.arange(len(truth)) % 2, np.empty(len(truth))
     for fold in (0, 1):

@@ -80,9 +80,8 @@ def hold(
 
 
 def too_little(policy: Promotion, truth: np.ndarray, blocks: int) -> str | None:
-    """Why labels ``truth`` ``(n_rows,)`` in ``blocks`` blocks tell too little to crown anybody on;
-    ``None`` where they tell enough.
-    """
+    """Return why labels ``truth`` ``(n_rows,)`` in ``blocks`` blocks are too few to crown a
+    version; ``None`` if they suffice."""
     rows = len(truth)
     if rows < policy.minimum_rows or blocks < policy.minimum_blocks:
         needed = f"{policy.minimum_rows} rows in {policy.minimum_blocks} blocks"
@@ -98,9 +97,8 @@ def too_little(policy: Promotion, truth: np.ndarray, blocks: int) -> str | None:
 
 
 def _block_counts(blocks: int, replicates: int, seed: int) -> np.ndarray:
-    """How often each block is drawn ``(replicates + 1, blocks)``; the first row is the data as they
-    are.
-    """
+    """Return how often each block is drawn ``(replicates + 1, blocks)``; the first row is the
+    original data."""
     draws = np.random.default_rng(seed).multinomial(
         blocks, np.full(blocks, 1 / blocks), size=replicates
     )
@@ -109,9 +107,8 @@ def _block_counts(blocks: int, replicates: int, seed: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Race:
-    """Scores of both and gains ``(replicates + 1,)``, the data as they are first; NaN where a
-    replicate has no score.
-    """
+    """Scores of both and gains ``(replicates + 1,)``, the original data first; NaN if a replicate
+    has no score."""
 
     metric: Metric
     rows: int
@@ -121,9 +118,8 @@ class _Race:
     everywhere: bool = True
 
     def partly(self) -> "_Race":
-        """Judged on the replicates that have the score, since a slice of few days is absent from
-        some of them.
-        """
+        """Judge on the replicates that have the score: a slice of few days is absent from some of
+        them."""
         return replace(self, everywhere=False)
 
     @property
@@ -149,10 +145,10 @@ def _race(
 
 
 def _bounded(family: list[_Race], confidence: float) -> list[Comparison]:
-    """The comparisons of a family, with lower bounds that hold all together with ``confidence``,
-    and upper ones that do.
+    """Return the comparisons of a family, with lower bounds that hold jointly with ``confidence``,
+    and upper bounds that do.
 
-    Each replicate's gains are put into standard errors from the measured gain, so that a noisy
+    Each replicate's gains are expressed in standard errors from the measured gain, so that a noisy
     member does not set the bounds of the others, and the quantile is that of the worst member of
     each replicate (single-step max-t). For a family of one these are the quantiles of its
     replicates."""
@@ -190,7 +186,7 @@ def _comparison(race: _Race, low: float, high: float) -> Comparison:
 
 
 def _finite(value: float) -> float | None:
-    """As the record has it: JSON has no NaN, so what was written as one could not be read back."""
+    """Return the value for the record: JSON has no NaN, so a NaN could not be read back."""
     return float(value) if np.isfinite(value) else None
 
 
@@ -203,9 +199,8 @@ def _judge(
     unjudged: dict[str, int],
     little: str | None,
 ) -> tuple[Verdict, list[str]]:
-    """Too little first, then every reason against, then too good to be true; promotion needs none
-    of them.
-    """
+    """Check for too little data first, then every reason against, then a score too good to be true;
+    promotion needs none of them."""
     if little is not None:
         return "inconclusive", [little]
     if main.low is None or main.gain is None or main.challenger is None:
@@ -238,10 +233,10 @@ def _judge(
 def weigh(
     verdict: Verdict, reasons: list[str], against: list[str], doubts: list[str]
 ) -> tuple[Verdict, list[str]]:
-    """What a verdict becomes with more to say: what speaks ``against`` keeps the champion,
-    ``doubts`` make a winner suspicious.
+    """Combine a verdict with further findings: reasons ``against`` keep the champion, ``doubts``
+    make a winner suspicious.
 
-    Only a challenger with nothing against it is called suspicious, so that a person is asked where
+    Only a challenger with nothing against it becomes suspicious, so that a person is asked only if
     a yes could be right."""
     if verdict in ("promote", "suspicious") and against:
         return "keep", [*doubts, *(reasons if verdict == "suspicious" else []), *against]

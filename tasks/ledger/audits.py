@@ -1,4 +1,4 @@
-"""Whether a ledger is whole, and whether MLflow's champion is the one that it crowned last."""
+"""Whether a ledger is intact, and whether MLflow's champion is the one that it crowned last."""
 
 import re
 from dataclasses import dataclass
@@ -14,9 +14,8 @@ from usecases.definition import known
 
 @dataclass(frozen=True)
 class Audit:
-    """``faults`` name what is wrong; where the ledger is not ``checked``, why it cannot be. Without
-    any it is whole.
-    """
+    """``faults`` name what is wrong; if the ledger is not ``checked``, they say why. Without any it
+    is intact."""
 
     use_case: str
     entries: int
@@ -26,16 +25,15 @@ class Audit:
 
 
 def audited_use_cases(store: Lake) -> list[str]:
-    """The known use cases, and those that are known no more and left a ledger. Raises
-    ``LakeAway``.
-    """
+    """Return the known use cases, and those gone that left a ledger. Raises ``LakeAway``."""
     return sorted({*known(), *(path.split("/")[1] for path in store.list("decisions"))})
 
 
 def audit_ledger(store: Lake, registry: ModelRegistry, use_case: str) -> Audit:
-    """The chain with its head on MLflow's model, and the alias ``champion`` against the last crown.
-    What cannot be asked is a fault.
-    """
+    """Check the chain against its head on MLflow's model, and the alias ``champion`` against the
+    last crown.
+
+    A check that cannot be made is a fault."""
     try:
         entries = len(store.list(f"decisions/{use_case}"))
         head = registry.model_tags(use_case).get(LEDGER_TAG)

@@ -1,14 +1,12 @@
-"""The ledger: every decision of a use case, one JSON object each, which nobody may change
-afterwards.
+"""The ledger: every decision of a use case, one JSON object each, tamper-evident.
 
     decisions/<use_case>/00000017.json      {"sequence": 17, "previous": "<SHA-256 of
                                             00000016.json>", "kind": "contest", ...}
 
-An entry is created only where there is none yet (``Lake.create``), so of two writers one takes the
-next place. Each holds the SHA-256 of the one before it, and MLflow's model the one of the latest
-(tag ``laurel.ledger``): an entry that was edited, removed or slipped in is named by
-``find_tampering``. The order is that of the places: clocks of machines differ, and a place does
-not."""
+An entry is created only if its place is free (``Lake.create``), so of two writers one takes the
+next place. Each holds the SHA-256 of the one before it, and MLflow's model that of the latest (tag
+``laurel.ledger``): ``find_tampering`` names an entry that was edited, removed or inserted. The
+order is that of the places: clocks of machines differ, and places do not."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,9 +34,7 @@ class LedgerBroken(RuntimeError):
 
 
 class Overtaken(RuntimeError):
-    """Somebody else took the place that was asked for: what was read of the ledger is no longer all
-    of it.
-    """
+    """Somebody else took the place: the ledger has grown since it was read."""
 
 
 class Stamp(TypedDict):
@@ -50,22 +46,22 @@ class Stamp(TypedDict):
 
 
 def stamp() -> Stamp:
-    """The stamp of this moment and this flow run."""
+    """Return the stamp of this moment and this flow run."""
     return {"time": now(), "by": author(), "run": root_run()}
 
 
 def now() -> str:
-    """UTC, to the millisecond, in ISO 8601."""
+    """Return the time in UTC, to the millisecond, in ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def author() -> str:
-    """The page of the flow run that decides."""
+    """Return the page of the flow run that decides."""
     return flow_run.ui_url or "a direct call"
 
 
 def root_run() -> str | None:
-    """The outermost flow run: that of ``retrain`` for a contest within it."""
+    """Return the outermost flow run: that of ``retrain`` for a contest within it."""
     return str(flow_run.root_flow_run_id) if flow_run.id else None
 
 
@@ -82,11 +78,12 @@ def record(decision: Decision, after: int | None = None) -> Entry:
 
 
 def append(store: Lake, decision: Decision, after: int | None = None) -> Entry:
-    """Take the next place. An event that its run has told already (a step that is tried again) is
-    not added twice.
+    """Take the next place. An event that its run has already recorded (a retried step) is not added
+    twice.
 
-    With ``after`` (a sequence, 0 for an empty ledger) it takes the place after that one, or none:
-    whoever decided by what was read up to there must read again. Raises ``Overtaken``."""
+    With ``after`` (a sequence, 0 for an empty ledger) the entry takes exactly the place after that
+    one: a decision based on what was read up to there must otherwise read again. Raises
+    ``Overtaken``."""
     while True:
         paths = store.list(f"decisions/{decision.use_case}")
         places = [path for path in paths if place_of(path)]
@@ -106,23 +103,23 @@ def append(store: Lake, decision: Decision, after: int | None = None) -> Entry:
         try:
             store.create(path_of(entry.use_case, sequence), encode(entry))
         except FileExistsError:
-            continue  # somebody else was first
+            continue  # another writer was first
         return entry
 
 
 def _same_event(store: Lake, places: Sequence[str], decision: Decision) -> Entry | None:
-    """The entry of the same event, of those that other runs can have added between a step and its
-    second try.
+    """Return the entry of the same event, among those that other runs may have added between a step
+    and its retry.
 
     An event is what its run decided, without the clock: each try of a step reads another time, and
-    says the same otherwise. Of a direct call, which has no run, the time belongs to it. A run that
+    says the same otherwise. A direct call has no run, so its time belongs to the event. A run that
     was started again ends once more: an end belongs to the start before it."""
     event = _event(decision)
     latest_places = places[-_BETWEEN:]
     with ThreadPoolExecutor(_READERS) as readers:
         contents = list(readers.map(store.read, latest_places))
     for path, data in zip(reversed(latest_places), reversed(contents), strict=True):
-        with suppress(LedgerBroken):  # the audit names it; here it is no reason not to go on
+        with suppress(LedgerBroken):  # the audit names it; it need not stop this
             entry = _decode(path, data)
             if _event(decision_of(entry)) == event:
                 return entry
@@ -140,14 +137,13 @@ def _event(decision: Decision) -> Decision:
 
 
 def decision_of(entry: Entry) -> Decision:
-    """The entry without its place."""
+    """Return the entry without its place."""
     return Decision(**{field.name: getattr(entry, field.name) for field in fields(Decision)})
 
 
 def read(store: Lake, use_case: str, last: int | None = None) -> list[Entry]:
-    """The entries in order, or the ``last`` ones of them. Raises ``LedgerBroken`` for one that
-    cannot be read.
-    """
+    """Return the entries in order, or only the ``last`` ones. Raises ``LedgerBroken`` for an
+    unreadable one."""
     places = [path for path in store.list(f"decisions/{use_case}") if place_of(path)]
     selected = places if last is None else places[-last:]
     with ThreadPoolExecutor(_READERS) as readers:
@@ -158,11 +154,10 @@ def read(store: Lake, use_case: str, last: int | None = None) -> list[Entry]:
 
 
 def find_tampering(store: Lake, use_case: str, head: str | None) -> list[str]:
-    """What is wrong with the chain; empty for a whole one. ``head`` is the model's tag
+    """Return what is wrong with the chain; empty for an intact one. ``head`` is the model's tag
     ``laurel.ledger``: place and SHA-256.
 
-    A changed entry is named by the one after it, which holds its digest, or by the head.
-    """
+    The entry after a changed one, which holds its digest, or the head reveals the change."""
     paths = store.list(f"decisions/{use_case}")
     with ThreadPoolExecutor(_READERS) as readers:
         places = [path for path in paths if place_of(path)]
@@ -194,7 +189,7 @@ def _fault_of_head(use_case: str, head: str | None, digests: dict[int, str]) -> 
 
 
 def latest(entries: Sequence[Entry], *kinds: Kind) -> Entry | None:
-    """The last entry of one of ``kinds``."""
+    """Return the last entry of one of ``kinds``."""
     return next((entry for entry in reversed(entries) if entry.kind in kinds), None)
 
 

@@ -1,6 +1,5 @@
-"""Answers from the ledger, in words: who was champion and why, and why no retrain ran. Pure, but
-for the thin task at the end.
-"""
+"""Answers from the ledger, in words: who was champion and why, and why no retrain ran. Pure, except
+for the thin task at the top."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,9 +25,8 @@ RECENT = 5
 
 @dataclass(frozen=True)
 class Explanation:
-    """``champion`` is the version that had the crown at ``at``, ``None`` where nobody had; ``text``
-    is Markdown.
-    """
+    """``champion`` is the version that had the crown at ``at``, ``None`` if there was none;
+    ``text`` is Markdown."""
 
     use_case: str
     at: datetime
@@ -37,7 +35,7 @@ class Explanation:
 
     @property
     def in_short(self) -> str:
-        """Who reigned; the rest is on the run's page."""
+        """Say who was champion; the rest is on the run's page."""
         subject = f"Version {self.champion} was" if self.champion else "Nobody was"
         return (
             f"{subject} champion of {self.use_case} at {short(self.at)}. The full answer is this "
@@ -47,11 +45,11 @@ class Explanation:
 
 @task(**PATIENT)
 def explain_ledger(use_case: str, at: datetime | None, question: Question | None) -> Explanation:
-    """What the ledger answers for the moment ``at`` (UTC where it names no zone; default: now), as
-    an artifact too.
+    """Answer from the ledger for the moment ``at`` (UTC if it names no zone; default: now), as an
+    artifact too.
 
-    Raises ``UseCaseError`` that names the known use cases, ``LedgerBroken`` for an entry that
-    cannot be read."""
+    Raises ``UseCaseError`` that names the known use cases, ``LedgerBroken`` for an unreadable
+    entry."""
     case, now = load(use_case), datetime.now(UTC)
     moment = now if at is None else at if at.tzinfo else at.replace(tzinfo=UTC)
     entries = until(read(lake(), use_case), moment, now)
@@ -82,9 +80,8 @@ def explain_ledger(use_case: str, at: datetime | None, question: Question | None
 
 
 def until(entries: Sequence[Entry], moment: datetime, now: datetime) -> list[Entry]:
-    """The entries that stood in the ledger at ``moment``. Clocks are not believed more than the
-    governor believes them.
-    """
+    """Return the entries that were in the ledger at ``moment``. Clocks are trusted only as far as
+    the governor trusts them."""
     return [
         entry
         for entry, time in zip(entries, trusted_times(entries, now), strict=True)
@@ -93,9 +90,8 @@ def until(entries: Sequence[Entry], moment: datetime, now: datetime) -> list[Ent
 
 
 def champion_in_words(use_case: str, entries: Sequence[Entry], moment: datetime) -> str:
-    """Who had the crown after the last of ``entries``, since when, from whom, and what led to
-    it.
-    """
+    """Say who had the crown after the last of ``entries``, since when, from whom, and what led to
+    it."""
     title = f"# Who was champion of {use_case} at {short(moment)}"
     crowned = last_crowned(entries)
     if crowned is None:
@@ -201,9 +197,7 @@ def _answer_in_words(entry: Entry) -> str:
 
 
 def alias_in_words(crowned: Entry | None, holder: str | None) -> list[str]:
-    """A warning where MLflow's alias ``champion``, at version ``holder``, is not where the ledger
-    put it; nothing where it is.
-    """
+    """Warn if MLflow's alias ``champion``, at ``holder``, is not where the ledger put it."""
     expected = crowned.version if crowned else None
     if expected == holder:
         return []
@@ -228,9 +222,8 @@ def alias_in_words(crowned: Entry | None, holder: str | None) -> list[str]:
 def retrain_in_words(
     use_case: str, policy: RetrainPolicy, entries: Sequence[Entry], moment: datetime
 ) -> str:
-    """What came of the last word on a retrain, what stood in its way lately, and whether one could
-    start at ``moment``.
-    """
+    """Say what the latest request for a retrain led to, what recently prevented one, and whether
+    one could start at ``moment``."""
     lines = [f"# Why did {use_case} not retrain, at {short(moment)}", _last_word(use_case, entries)]
     for title, kind in (
         ("Retrains", "retrain"),

@@ -1,6 +1,5 @@
-"""The governor: whether ``retrain`` may run by itself now. All it knows is what stands in the
-ledger, so a restart forgets nothing.
-"""
+"""The governor: whether ``retrain`` may start automatically now. All it knows is in the ledger, so
+a restart forgets nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ Reason = Literal["running", "cooldown", "budget", "breaker"]
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why no retrain is started, in a sentence, and until when; ``None`` where nobody knows."""
+    """Why no retrain starts, in a sentence, and until when; ``None`` if nobody knows."""
 
     verdict: Reason
     reason: str
@@ -29,8 +28,8 @@ class Breaker:
     """``rejections`` challengers in a row were not promoted; ``open_until`` is ``None`` while the
     breaker is closed.
 
-    ``crashes`` of them are runs that crashed before there was a challenger to judge.
-    """
+    ``crashes`` counts the rejections that are runs which crashed before there was a challenger to
+    judge."""
 
     rejections: int
     open_until: datetime | None
@@ -38,12 +37,10 @@ class Breaker:
 
 
 def may_retrain(policy: RetrainPolicy, entries: Sequence[Decision], at: datetime) -> Refusal | None:
-    """Whether a run that nobody asked for by hand may start. Of several reasons against it, the one
-    that lasts longest.
+    """Return why an automatic run may not start; of several reasons, the one that lasts longest.
 
-    ``entries`` of one use case, oldest first: their order is the order of what happened, whatever
-    their clocks say. Raises ``ValueError`` for a time without a zone, be it ``at`` or an entry's.
-    """
+    ``entries`` of one use case, oldest first: their order is the order of events, whatever their
+    clocks say. Raises ``ValueError`` for a time without a zone, be it ``at`` or an entry's."""
     times = trusted_times(entries, at)
     requests = (
         _waiting(entries, at),
@@ -59,20 +56,18 @@ def may_retrain(policy: RetrainPolicy, entries: Sequence[Decision], at: datetime
 
 
 def breaker_of(policy: RetrainPolicy, entries: Sequence[Decision], at: datetime) -> Breaker:
-    """How far the breaker is. Once its time is over it lets one run go: a rejection of that one
-    opens it again.
-    """
+    """Return the state of the breaker. Once its time is over it lets one run go: a rejection of
+    that one opens it again."""
     return _breaker(policy, entries, trusted_times(entries, at), at)
 
 
 def trusted_times(entries: Sequence[Decision], at: datetime) -> list[datetime]:
-    """When each entry was written, never after ``at`` and never before an entry that stands
-    earlier.
+    """Return when each entry was written, never after ``at`` and never before an earlier entry.
 
-    A clock that is ahead must not hold retrains back for ever: a time that is still to come counts
-    as that of the next entry whose time is not (a refusal is one, so asking sets it), and as ``at``
-    where there is none. A clock that is behind must not let one through: its entry counts as of the
-    latest time before it."""
+    A clock that is ahead must not hold retrains back for ever: a future time counts as that of the
+    next entry whose time is past (a refusal is one, so a request sets it), and as ``at`` if there
+    is none. A clock that is behind must not let one through: its entry counts as of the latest time
+    before it."""
     if at.tzinfo is None:
         raise ValueError(
             f"{at} has no time zone: give one, such as {at.isoformat(timespec='seconds')}+00:00."
@@ -103,9 +98,8 @@ def _moment(use_case: str, text: str) -> datetime:
 
 
 def open_starts(entries: Sequence[Decision]) -> list[Decision]:
-    """The starts without an end: runs that are at work, and such as died without a word. Oldest
-    first.
-    """
+    """Return the starts without an end: runs that are running, and runs that died silently. Oldest
+    first."""
     started: dict[str | None, Decision] = {}
     for entry in entries:
         if (entry.kind, entry.verdict) == ("retrain", "started"):
@@ -118,9 +112,8 @@ def open_starts(entries: Sequence[Decision]) -> list[Decision]:
 def _starts(
     entries: Sequence[Decision], times: Sequence[datetime]
 ) -> tuple[dict[str, datetime], dict[str, str]]:
-    """When each run started, and the ends of those that fitted nothing to the end: they found
-    nothing to do, crashed, or were cancelled.
-    """
+    """Return when each run started, and the ends of those that fitted nothing to the end: they
+    found nothing to do, crashed, or were cancelled."""
     started: dict[str, datetime] = {}
     idle: dict[str, str] = {}
     for place, (entry, time) in enumerate(zip(entries, times, strict=True)):
@@ -128,7 +121,7 @@ def _starts(
         if (entry.kind, entry.verdict) == ("retrain", "started"):
             started.setdefault(run, time)
         elif entry.kind == "retrain":
-            idle.pop(run, None)  # a run that crashed and was started again comes to another end
+            idle.pop(run, None)  # a run that crashed and was started again has another end
             if entry.verdict in ("nothing to do", "crashed", "cancelled"):
                 idle[run] = entry.verdict
     return started, idle
@@ -137,9 +130,8 @@ def _starts(
 def _cooldown(
     policy: RetrainPolicy, entries: Sequence[Decision], times: Sequence[datetime], at: datetime
 ) -> Refusal | None:
-    """After a run that a person cancelled nobody needs to wait; one that crashed may crash again,
-    at once.
-    """
+    """Refuse for the cooldown. It ignores runs that a person cancelled; one that crashed may crash
+    again at once."""
     started, idle = _starts(entries, times)
     counted_times = [time for run, time in started.items() if idle.get(run) != "cancelled"]
     if not counted_times:
@@ -158,9 +150,8 @@ def _cooldown(
 def _budget(
     policy: RetrainPolicy, entries: Sequence[Decision], times: Sequence[datetime], at: datetime
 ) -> Refusal | None:
-    """Runs that found nothing to do, crashed, or were cancelled are not counted: the breaker ends a
-    row of crashes.
-    """
+    """Refuse beyond the budget. Runs that found nothing to do, crashed, or were cancelled are not
+    counted: the breaker ends a row of crashes."""
     started, idle = _starts(entries, times)
     today = sorted(time for run, time in started.items() if run not in idle and time + DAY > at)
     if len(today) < policy.runs_per_day:
@@ -174,9 +165,8 @@ def _budget(
 
 
 def _waiting(entries: Sequence[Decision], at: datetime) -> Refusal | None:
-    """A challenger that waits for a person's answer is a retrain that has not ended; its time limit
-    ends the wait in any case.
-    """
+    """Refuse while a challenger waits for an answer: that retrain has not ended, and its time limit
+    ends the wait in any case."""
     answers = {
         entry.run for entry in entries if entry.kind == "approval" and entry.verdict != "asked"
     }
@@ -226,10 +216,11 @@ def _open_breaker(
 
 
 def _rejected(entries: Sequence[Decision], times: Sequence[datetime]) -> dict[str, datetime]:
-    """The challengers, each once, that were not promoted since the last one that was: who and when.
+    """Return the challengers, each once, that were not promoted since the last promotion: which and
+    when.
 
-    A failed run is none: it is told as a failure, and cooldown and budget hold it. One that crashed
-    counts: no budget ends a run that takes its machine down, is started again, and so on. A
+    A failed run is none: it is reported as a failure, and cooldown and budget hold it. A crashed
+    run counts: no budget ends a run that takes its machine down, is started again, and so on. A
     challenger that waits for approval is none yet."""
     rejected: dict[str, datetime] = {}
     for place, (entry, time) in enumerate(zip(entries, times, strict=True)):
@@ -238,9 +229,7 @@ def _rejected(entries: Sequence[Decision], times: Sequence[datetime]) -> dict[st
             if entry.challenger or entry.version
             else f"run {entry.run or place}"
         )
-        if (
-            entry.kind == "retrain"
-        ):  # a run that was started again after a crash comes to another end
+        if entry.kind == "retrain":  # a run that was started again after a crash has another end
             rejected.pop(f"{CRASHED} {entry.run}", None)
         match entry.kind, entry.verdict:
             case ("retrain", "crashed"):
@@ -265,5 +254,5 @@ def _rejected(entries: Sequence[Decision], times: Sequence[datetime]) -> dict[st
 
 
 def short(time: datetime) -> str:
-    """To the minute, in UTC, as people read it."""
+    """Return the time to the minute, in UTC, as people read it."""
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

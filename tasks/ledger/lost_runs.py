@@ -1,6 +1,4 @@
-"""Runs that died without a word: which they are, and what the ledger and people are told of
-them.
-"""
+"""Runs that died silently: which they are, and what the ledger and people learn of them."""
 
 import time
 from dataclasses import dataclass
@@ -38,9 +36,8 @@ LOOK_SECONDS = 1
 
 @dataclass(frozen=True)
 class Loss:
-    """A run that is over, and whose end nobody has told: ``verdict`` is the ledger's word, ``run``
-    is ``None`` where Prefect has none.
-    """
+    """A run that is over, and whose end nobody has reported: ``verdict`` is the ledger's word,
+    ``run`` is ``None`` if Prefect has none."""
 
     run_id: str
     verdict: str
@@ -49,13 +46,13 @@ class Loss:
 
 
 def find_run(run_id: str | None) -> FlowRun | Loss | None:
-    """The flow run if it lives (or will go on), its loss if it does not, ``None`` for what is no
-    flow run's id.
+    """Return the flow run if it lives (or will go on), its loss if it does not, ``None`` for an id
+    of no flow run.
 
     It lives as long as it has a state that is not final and beats. A run that an automation crashed
-    for its silence is looked at once more, for a heartbeat and a little longer: a server that was
-    away, or a machine that slept, heard none. If it beats, it gets its state back. Waits for that,
-    and for a crash of which Prefect has not said its last word."""
+    for its silence is checked once more, for a heartbeat and a little longer: a server that was
+    unreachable, or a machine that slept, received none. If it beats, it gets its state back. Waits
+    for that, and for a crash whose final state Prefect has not set yet."""
     try:
         flow_run_id = UUID(str(run_id))
     except ValueError:
@@ -105,8 +102,8 @@ def _lost(run: FlowRun, verdict: str, reason: str) -> Loss:
 
 
 def _beats(client: SyncPrefectClient, run: FlowRun) -> bool:
-    """Whether a run that says of itself that it is at work was heard of lately. One that waits to
-    begin or to go on is not asked.
+    """Return whether a run that claims to be running was heard of lately. One that waits to begin
+    or to go on is not checked.
 
     The automation judges sooner, by the frequency that Laurel's deployments have. Here no frequency
     is known, as for a run that somebody started by hand, so that Prefect's own is the least."""
@@ -119,11 +116,11 @@ def _beats(client: SyncPrefectClient, run: FlowRun) -> bool:
         return True
     return _beats_again(
         client, run, datetime.now(UTC) - BEAT_LATE
-    )  # after an outage the next heartbeat tells
+    )  # after an outage the next heartbeat decides
 
 
 def _revive(client: SyncPrefectClient, run: FlowRun) -> bool:
-    """Give a run that was silenced the state that it had, if it only waits, or beats again."""
+    """Give a silenced run its former state, if it only waits, or beats again."""
     assert run.state is not None
     states = sorted(client.read_flow_run_states(run.id), key=lambda state: state.timestamp)
     former = next((state for state in reversed(states) if state.name != SILENT), None)
@@ -143,11 +140,10 @@ def _revive(client: SyncPrefectClient, run: FlowRun) -> bool:
 
 
 def _beats_again(client: SyncPrefectClient, run: FlowRun, since: datetime) -> bool:
-    """Whether a heartbeat comes that is younger than ``since``, or another than there is, by the
-    time the next one is due.
+    """Return whether a heartbeat younger than ``since``, or a new one, comes by the time the next
+    one is due.
 
-    The run's machine may have another clock than the server, which ``since`` is of.
-    """
+    The run's machine may have another clock than the server, which set ``since``."""
     beats = previous = _heartbeats(client, run)
     between = beats[0] - beats[1] if len(beats) > 1 else PREFECTS_HEARTBEAT
     until = time.monotonic() + (min(between, PREFECTS_HEARTBEAT) + BEAT_LATE).total_seconds()
@@ -160,7 +156,7 @@ def _beats_again(client: SyncPrefectClient, run: FlowRun, since: datetime) -> bo
 
 
 def _heartbeats(client: SyncPrefectClient, run: FlowRun) -> list[datetime]:
-    """When the run beat, the latest two first."""
+    """Return when the run beat, the latest two first."""
     heartbeats = {
         "event": {"name": ["prefect.flow-run.heartbeat"]},
         "any_resource": {"id": [f"prefect.flow-run.{run.id}"]},
@@ -175,8 +171,7 @@ def report_loss(use_case: str, loss: Loss) -> None:
     """End the run's start in the ledger, its subflows and itself in Prefect, and tell people in its
     thread.
 
-    Done again it changes nothing.
-    """
+    Repeating it changes nothing."""
     if any(start.run == loss.run_id for start in open_starts(read(lake(), use_case))):
         by = run_page(loss.run_id) or "a direct call"
         record(
@@ -194,7 +189,7 @@ def report_loss(use_case: str, loss: Loss) -> None:
         return
     is_over = loss.run.state is not None and loss.run.state.is_final()
     _end_in_prefect(loss, is_over)
-    # What came to an end of its own told it itself, and so did a crash that no automation watches.
+    # A run that ended on its own reported it, and so did a crash that no automation watches.
     if is_over and (loss.verdict == "failed" or loss.run.deployment_id is None):
         return
     try:
@@ -212,9 +207,8 @@ def report_loss(use_case: str, loss: Loss) -> None:
 
 
 def _end_in_prefect(loss: Loss, is_over: bool) -> None:
-    """A dead run that is not over takes a place in the pool, and its subflows died with it: nobody
-    watches them.
-    """
+    """End a dead run that takes a place in the pool, and its subflows, which died with it: nobody
+    watches them."""
     run = loss.run
     assert run is not None
     inside = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
@@ -232,9 +226,8 @@ def _end_in_prefect(loss: Loss, is_over: bool) -> None:
 
 @task(**PATIENT)
 def close_run(use_case: str, run: str) -> str | None:
-    """Report the loss of ``run``. Returns what became of it; ``None`` where nothing is lost: it
-    goes on, or never began.
-    """
+    """Report the loss of ``run``. Returns what became of it; ``None`` if nothing is lost: it goes
+    on, or never began."""
     loss = find_run(run)
     if not isinstance(loss, Loss):
         return None
@@ -249,7 +242,6 @@ def close_run(use_case: str, run: str) -> str | None:
 
 @task(**PATIENT)
 def take_crown_back(use_case: str) -> None:
-    """A run that was killed between alias and proof leaves an untried champion in service: the next
-    flow may be a day away.
-    """
+    """Take the crown back from an unproven champion that a killed run left in service: the next
+    flow may be a day away."""
     end_crowning(use_case)

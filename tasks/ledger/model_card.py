@@ -2,7 +2,7 @@
 what it is, and why it serves.
 
 Markdown for people who read text, and the same as a page of HTML. All of it comes from records: the
-package's manifest, the dataset version, the decision. What is not known is said to be so, and
+package's manifest, the dataset version, the decision. Unknown facts are marked as unknown, and
 nothing is judged here."""
 
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ _STYLE = (
 def model_card(
     case: UseCase, manifest: Manifest, version: str, decision: Decision, dataset: DatasetVersion
 ) -> str:
-    """The card as Markdown. ``decision`` is the one that gave ``version`` the crown."""
+    """Return the card as Markdown. ``decision`` is the one that gave ``version`` the crown."""
     parts = [
         f"# {case.title}: version {version}",
         manifest.question,
@@ -50,11 +50,11 @@ def model_card(
 
 
 def as_page(markdown: str) -> str:
-    """The card as one page of HTML that needs nothing else."""
+    """Return the card as one self-contained page of HTML."""
     from markdown_it import MarkdownIt
 
     title = markdown.partition("\n")[0].removeprefix("# ")
-    # Text of the use case and of people stands in it: HTML among that is shown, not run.
+    # It contains text of the use case and of people: HTML in it is shown, not run.
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
     return (
         '<!doctype html><html lang="en"><meta '
@@ -91,9 +91,8 @@ def _decision(decision: Decision) -> str:
 
 
 def _scores(case: UseCase, manifest: Manifest, decision: Decision) -> str:
-    """The recipe's, fitted before the hold-out; the version itself has learned the hold-out and has
-    no score on it.
-    """
+    """Return the recipe's scores, fitted before the hold-out; the version itself has learned the
+    hold-out and has no score on it."""
     rows = []
     for name, value in manifest.metrics.items():
         low, high = manifest.holdout_intervals.get(name, (None, None))

@@ -1,9 +1,8 @@
 """How a run ended, in one sentence: the verdict, score, gate and rows, why, and what to do now.
 Pure.
 
-The state's message, the ledger's entry, Slack and the pages all say this sentence, or its parts.
-Nobody words an outcome a second time.
-"""
+The state's message, the ledger's entry, Slack and the pages all use this sentence, or its parts. An
+outcome is put into words nowhere else."""
 
 from dataclasses import dataclass
 
@@ -28,7 +27,7 @@ class Outcome:
 
 
 def contest_ended(decision: Decision) -> Outcome:
-    """A contest that crowned nobody."""
+    """Describe a contest that crowned no version."""
     name = STAYS if decision.champion else NOBODY_YET
     return Outcome(
         name,
@@ -40,7 +39,7 @@ def contest_ended(decision: Decision) -> Outcome:
 
 
 def asks(decision: Decision, run: str) -> Outcome:
-    """A contest after which a person is asked, in ``run``."""
+    """Describe a contest after which a person is asked, in ``run``."""
     sentence = (
         f"Challenger {decision.challenger} waits for an answer in run {run}. "
         f"{in_a_sentence(decision)}"
@@ -49,7 +48,7 @@ def asks(decision: Decision, run: str) -> Outcome:
 
 
 def crowned(decision: Decision, version: str, seconds: float) -> Outcome:
-    """``version``, the winner fitted again, serves ``seconds`` after it got the alias."""
+    """Describe that ``version``, the refitted winner, serves ``seconds`` after it got the alias."""
     case, before = decision.use_case, decision.champion
     reigns = (
         f"champion of {case} after version {before}" if before else f"the first champion of {case}"
@@ -61,7 +60,7 @@ def crowned(decision: Decision, version: str, seconds: float) -> Outcome:
 
 
 def refused(contest: Decision, answer: Decision) -> str:
-    """A challenger that a person, or the time limit, kept out after its ``contest``."""
+    """Describe a challenger that a person, or the time limit, rejected after its ``contest``."""
     serves = (
         f"champion {answer.champion} stays" if answer.champion else "there is still no champion"
     )
@@ -72,7 +71,7 @@ def refused(contest: Decision, answer: Decision) -> str:
 
 
 def in_a_sentence(decision: Decision) -> str:
-    """Verdict, scores, gate, rows and reasons of a contest."""
+    """Return verdict, scores, gate, rows and reasons of a contest."""
     gate, rows = load(decision.use_case).gate, decision.facts.get("rows")
     verdict = (
         f" on {_count(rows)} of {decision.holdout}"
@@ -107,7 +106,7 @@ def _scores(decision: Decision, gate: Gate) -> str:
 
 
 def against_gate(gate: Gate, score: float | None) -> str:
-    """Whether the score passes, and which way is better."""
+    """Say whether the score passes, and which way is better."""
     passed = "passed" if score is not None and gate.passes(score) else "missed"
     return (
         f"gate {gate.threshold:g} {passed} "
@@ -118,7 +117,7 @@ def against_gate(gate: Gate, score: float | None) -> str:
 def below_the_gate(
     case: UseCase, candidate: str, score: float, rows: int, holdout: str, tuned: bool
 ) -> Outcome:
-    """The best candidate does not pass."""
+    """Describe that the best candidate does not pass."""
     metric, searched = (
         metric_name(case.gate.metric.name),
         "also after HPO" if tuned else "and no candidate has a search space",
@@ -138,7 +137,7 @@ def below_the_gate(
 
 
 def next_step(case: UseCase, decision: Decision, asks_person: bool) -> str | None:
-    """What a person can do about a verdict; nothing is to be done about a promotion."""
+    """Say what a person can do about a verdict; ``None`` for a promotion."""
     adopt = (
         f"prefect deployment run 'adopt/{case.name}' --param version={decision.challenger} "
         "--param by=<you> --param why=<why>"

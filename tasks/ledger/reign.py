@@ -1,10 +1,9 @@
-"""Who is champion: the ledger knows, MLflow's alias ``champion`` is only where that is written, and
-the service is where it shows.
+"""Who is champion: the ledger decides, MLflow's alias ``champion`` only records it, and the service
+shows it.
 
-Promote, rollback and drift check hold the three against each other before they do anything. An
-alias that was deleted while its version is whole is set again, and told. Whatever else differs is
-refused by name, with the flow that settles it: nothing is crowned on a guess.
-"""
+Promote, rollback and drift check compare the three before they do anything. An alias that was
+deleted while its version is intact is set again, and reported. Any other difference is refused with
+an explanation and the flow that settles it: nothing is crowned on a guess."""
 
 import time
 from collections.abc import Sequence
@@ -47,12 +46,11 @@ class CrownUnclear(RegistryError):
 
 @dataclass(frozen=True)
 class Reign:
-    """``entry`` of the ledger crowned the champion last (``None``: nobody was ever crowned);
+    """``entry`` of the ledger crowned the champion last (``None``: no version was ever crowned);
     ``holder`` has MLflow's alias.
 
-    ``version`` is the champion's in MLflow: ``None`` where nobody reigns, and where it was deleted
-    since.
-    """
+    ``version`` is the champion's in MLflow: ``None`` if there is no champion, and if it was deleted
+    since."""
 
     use_case: str
     entry: Entry | None
@@ -75,11 +73,11 @@ class Reign:
 
 
 def find_champion(use_case: str) -> ModelVersion | None:
-    """The champion, with the alias where the ledger put it; ``None`` where nobody was crowned yet.
+    """Return the champion, with the alias where the ledger put it; ``None`` if no version was
+    crowned yet.
 
-    Raises ``CrownUnclear`` where that cannot be said, ``RegistryAway`` and ``LakeAway``: what is
-    away is not "no champion".
-    """
+    Raises ``CrownUnclear`` if it is unclear, ``RegistryAway`` and ``LakeAway``: an unreachable
+    store does not mean "no champion"."""
     reign = find_reign(use_case)
     if reign.champion is not None and reign.version is None:
         raise CrownUnclear(
@@ -89,12 +87,12 @@ def find_champion(use_case: str) -> ModelVersion | None:
 
 
 def find_reign(use_case: str) -> Reign:
-    """Champion and alias, once a crowning under way has ended and a deleted alias is set again.
+    """Return champion and alias, once a crowning under way has ended and a deleted alias is set
+    again.
 
     A champion whose version was deleted from MLflow is returned: ``rollback`` can go on from there.
     An alias from before the ledger is taken into it. Raises ``CrownUnclear`` for an alias that
-    somebody moved, and where a ledger was lost.
-    """
+    somebody moved, and for a lost ledger."""
     reign = look(lake(), registry(), use_case)
     while (
         not reign.agrees
@@ -116,22 +114,21 @@ def find_reign(use_case: str) -> Reign:
 
 
 def end_crowning(use_case: str) -> None:
-    """Take back the alias of a crowning whose run was killed, once its time is over; nothing where
-    none is under way.
-    """
+    """Take back the alias of a crowning whose run was killed, once its time is over; nothing if
+    none is under way."""
     reign = look(lake(), registry(), use_case)
     if not reign.agrees and _crowning_until(reign) is not None:
         find_reign(use_case)
 
 
 def look(store: Lake, models: ModelRegistry, use_case: str) -> Reign:
-    """What ledger and MLflow say now. Nothing is changed."""
+    """Return what ledger and MLflow say now. Nothing is changed."""
     entry, holder = last_move(store, use_case), models.at(use_case, CHAMPION)
     return Reign(use_case, entry, _version_of(models, entry, holder), holder)
 
 
 def last_move(store: Lake, use_case: str) -> Entry | None:
-    """The entry of the ledger by which the crown last moved."""
+    """Return the entry of the ledger by which the crown last moved."""
     recent = read(store, use_case, _RECENT_ENTRIES)
     return last_crowned(recent) or (
         last_crowned(read(store, use_case)) if len(recent) == _RECENT_ENTRIES else None
@@ -139,7 +136,7 @@ def last_move(store: Lake, use_case: str) -> Entry | None:
 
 
 def last_crowned(entries: Sequence[Entry]) -> Entry | None:
-    """The entry by which the crown last moved; one that gave it to nobody has no version."""
+    """Return the entry by which the crown last moved; one that left it vacant has no version."""
     return next(
         (entry for entry in reversed(entries) if (entry.kind, entry.verdict) in _MOVES), None
     )
@@ -148,10 +145,9 @@ def last_crowned(entries: Sequence[Entry]) -> Entry | None:
 def _version_of(
     models: ModelRegistry, entry: Entry | None, holder: ModelVersion | None
 ) -> ModelVersion | None:
-    """The version that ``entry`` crowned.
+    """Return the version that ``entry`` crowned.
 
-    A model that was deleted and made again counts from 1: the package tells who it is.
-    """
+    A model that was deleted and registered again counts from 1: the package identifies it."""
     if entry is None or entry.version is None:
         return None
     there = (
@@ -167,7 +163,7 @@ def _version_of(
 
 
 def unclear(reign: Reign) -> str:
-    """Why nobody can say who is champion, and what a person can do."""
+    """Say why the champion is unclear, and what a person can do."""
     alias = f"MLflow's alias champion of {reign.use_case!r} is at version {reign.alias}"
     way = way_to_adopt(reign.use_case, str(reign.alias))
     if reign.entry is None or reign.champion is None:
@@ -182,7 +178,7 @@ def unclear(reign: Reign) -> str:
 
 
 def gone(reign: Reign) -> str:
-    """That the champion's version was deleted."""
+    """Say that the champion's version was deleted."""
     entry = reign.entry
     path = path_of(reign.use_case, entry.sequence) if entry else ""
     return (
@@ -196,7 +192,7 @@ def way_back(use_case: str) -> str:
 
 
 def way_to_adopt(use_case: str, version: str) -> str:
-    """The command that crowns a version by hand, as a sentence."""
+    """Return the command that crowns a version by hand, as a sentence."""
     run = (
         f"prefect deployment run 'adopt/{use_case}' --param version={version} --param by=<you> "
         "--param why=<why>"
@@ -205,9 +201,8 @@ def way_to_adopt(use_case: str, version: str) -> str:
 
 
 def _crowning_until(reign: Reign) -> datetime | None:
-    """Until when the crowning of the version with the alias may take; ``None`` where none was begun
-    and left without an end.
-    """
+    """Return until when the crowning of the version with the alias may take; ``None`` if none is
+    under way."""
     state = reign.holder.tags.get(CROWNING, ENDED) if reign.holder else ENDED
     try:
         return datetime.fromisoformat(state)
@@ -216,9 +211,8 @@ def _crowning_until(reign: Reign) -> datetime | None:
 
 
 def _end_crowning(reign: Reign) -> Reign:
-    """A run that was killed between alias and proof leaves an untried champion: the alias goes
-    back, as after any failure.
-    """
+    """Put the alias back, as after any failure: a run that was killed between alias and proof
+    leaves an unproven champion."""
     assert reign.holder is not None
     store, use_case, untried = registry(), reign.use_case, reign.holder
     if reign.version is None:
@@ -250,12 +244,11 @@ def _end_crowning(reign: Reign) -> Reign:
 
 
 def _take_over(reign: Reign) -> Reign:
-    """A registry from before the ledger: the alias contradicts nothing there, so it is what the
-    ledger begins with, and told.
+    """Begin the ledger with the alias of a registry from before the ledger, and report it: nothing
+    contradicts it there.
 
-    Raises ``CrownUnclear`` where MLflow's model names a ledger that is gone, and for a version that
-    is not of Laurel.
-    """
+    Raises ``CrownUnclear`` if MLflow's model names a ledger that is gone, and for a version that is
+    not of Laurel."""
     assert reign.holder is not None
     use_case, number = reign.use_case, reign.holder.number
     alias = f"MLflow's alias champion of {use_case!r} is at version {number}"
@@ -314,12 +307,11 @@ def _restore_alias(reign: Reign) -> Reign:
 
 
 def _compare_service(reign: Reign) -> None:
-    """Warn where another version serves than reigns. Raises ``CrownUnclear`` where one serves and
-    nobody was ever crowned.
+    """Warn if the service serves another version than the champion. Raises ``CrownUnclear`` if one
+    serves and no version was ever crowned.
 
-    A service that is away says nothing. One goes on serving a version whose first crowning failed,
-    and that is no champion.
-    """
+    An unreachable service proves nothing. A service keeps serving a version whose first crowning
+    failed, and that is no champion."""
     try:
         described = service().describe(reign.use_case)
     except ServiceAway as error:

@@ -1,11 +1,11 @@
 """What people are told, and in which words: plain values or a record in, a message out. Nothing is
 sent here.
 
-Every headline begins with the use case and holds the outcome, with both scores where two were
-compared, since a notification shows no more than that. ``links`` are label to URL (MLflow run,
-drift report, ledger). Callers leave out ``say``: what they get is the English message, which holds
-itself in the other languages (``tasks/messages/wording.py``). The words are in
-``tasks/messages/words_en.py`` and ``tasks/messages/words_ko.py``."""
+Every headline begins with the use case and holds the outcome, and both scores if two were compared,
+because a notification shows no more than that. ``links`` map a label to a URL (MLflow run, drift
+report, ledger). Callers leave out ``say``: they get the English message, which holds its own
+translations (``tasks/messages/wording.py``). The words are in ``tasks/messages/words_en.py`` and
+``tasks/messages/words_ko.py``."""
 
 from tasks.messages.approval import approval_answered, approval_asked
 from tasks.messages.contest import contest_decided, first_champion

@@ -13,7 +13,8 @@ _ANSWERS = {"approved": ":white_check_mark:", "rejected": ":no_entry:", "expired
 def approval_asked(
     say: Say, question: Decision, *, metric: str, hours: float, links: Links = NO_LINKS
 ) -> Message:
-    """``question`` is the ledger's entry; its ``run`` is the one of ``approve`` that waits."""
+    """Ask for an answer to ``question``, the ledger's entry; its ``run`` is the waiting ``approve``
+    run."""
     use_case, challenger = question.use_case, question.challenger
     value = {"use_case": use_case, "run": str(question.run)}
     sure = Confirm(
@@ -65,11 +66,10 @@ def approval_answered(
     reason: str,
     links: Links = NO_LINKS,
 ) -> Message:
-    """``verdict`` is approved, rejected or expired; ``reason`` says who answered and why, or why
-    the answer counts for nothing.
+    """Tell that ``verdict`` is approved, rejected or expired.
 
-    Raises ``ValueError`` for another verdict.
-    """
+    ``reason`` says who answered and why, or why the answer does not count. Raises ``ValueError``
+    for another verdict."""
     if verdict not in _ANSWERS:
         raise ValueError(f"Unknown answer {verdict!r}; known: {', '.join(_ANSWERS)}.")
     approved, kept = verdict == "approved", champion_stays(say, champion_version)

@@ -29,9 +29,8 @@ def first_champion(
     provisional: str = "",
     links: Links = NO_LINKS,
 ) -> Message:
-    """There was nobody to contest: the gate alone decided. ``provisional``: on too little evidence,
-    and why.
-    """
+    """Tell that the gate alone made the first champion. ``provisional`` says why the evidence is
+    thin."""
     values = {
         "version": version,
         "candidate": candidate,
@@ -67,13 +66,13 @@ def contest_decided(
     picture: bytes | None = None,
     links: Links = NO_LINKS,
 ) -> Message:
-    """What was decided by the use case's ``metric``, with both scores, and the gain where there was
-    a contest.
+    """Tell the verdict by the use case's ``metric``: both scores, and the gain if there was a
+    contest.
 
-    ``gate`` is the threshold of the metric. ``asks``: a person is asked before anything follows.
-    ``picture`` is a PNG of the interval. Where nobody is champion, ``first_champion`` tells of the
-    one that becomes it. Raises ``ValueError`` for a verdict that is none of promote, keep,
-    suspicious, unfair, inconclusive."""
+    ``gate`` is the threshold of the metric. ``asks``: a person must decide before anything follows.
+    ``picture`` is a PNG of the interval. If there is no champion, ``first_champion`` announces the
+    new one. Raises ``ValueError`` for a verdict other than promote, keep, suspicious, unfair,
+    inconclusive."""
     verdict = decision.verdict
     if verdict not in _CONTEST:
         raise ValueError(f"Unknown contest verdict {verdict!r}; known: {', '.join(_CONTEST)}.")
@@ -104,7 +103,7 @@ def contest_step(say: Say, verdict: str, decision: Decision) -> str:
 
 
 def _contest_facts(say: Say, decision: Decision, metric: str, gate: float | None) -> dict[str, str]:
-    """Scores, gain, gate and rows, as far as they are known."""
+    """Return scores, gain, gate and rows as far as they are known."""
     challenger, champion = _both_scores(decision)
     facts = {
         say("challenger", challenger=decision.challenger): f"{metric} {say.number(challenger)}"
@@ -120,7 +119,7 @@ def _contest_facts(say: Say, decision: Decision, metric: str, gate: float | None
 
 
 def _judged_on(say: Say, decision: Decision) -> str:
-    """Empty where nobody counted the rows."""
+    """Return the rows in words; empty if nobody counted them."""
     if contest := decision.contest:
         return say("rows.blocks", rows=contest.main.rows, blocks=contest.blocks)
     rows = decision.facts.get("rows")
@@ -147,7 +146,7 @@ def _gain(say: Say, contest: Contest | None) -> str:
 
 
 def _both_scores(decision: Decision) -> tuple[float | None, float | None]:
-    """Of challenger and champion. Without a contest the challenger has the score of its gate."""
+    """Return challenger's and champion's scores; without a contest, the gate score alone."""
     if decision.contest is None:
         return decision.gate_score, None
     return decision.contest.main.challenger, decision.contest.main.champion

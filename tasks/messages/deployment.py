@@ -18,10 +18,10 @@ def deployed(
     champion_before: str | None = None,
     links: Links = NO_LINKS,
 ) -> Message:
-    """``seconds`` from the alias to the service's own word that it serves ``version``.
+    """Tell that ``version`` serves, ``seconds`` after it got the alias.
 
-    ``champion_before`` is the version that a press of the button goes back to; ``None``: there was
-    none, and there is no button."""
+    ``champion_before`` is the version that the button goes back to; ``None``: there was none, so
+    there is no button."""
     message = Message(
         headline=say(
             "deployed", use_case=use_case, version=version, seconds=seconds, smoke_rows=smoke_rows
@@ -48,9 +48,8 @@ def rolled_back(
     seconds: float | None = None,
     links: Links = NO_LINKS,
 ) -> Message:
-    """``seconds`` from the alias to the service's word that it serves ``version``; ``None``: not
-    measured.
-    """
+    """Tell of a rollback. ``seconds`` pass from the alias to the service's report; ``None``: not
+    measured."""
     message = say("rolled back", use_case=use_case, from_version=from_version, version=version)
     return Message(
         headline=message
@@ -74,9 +73,10 @@ def adopted(
     seconds: float | None = None,
     links: Links = NO_LINKS,
 ) -> Message:
-    """A crown without a contest. ``seconds`` from the alias to the service's word; ``None``: the
-    version had the alias already.
-    """
+    """Tell of a crown without a contest.
+
+    ``seconds`` pass from the alias to the service's report; ``None``: the version already had the
+    alias."""
     message = say(
         "adopted", use_case=use_case, version=version, before=champion_before or say("none")
     )
@@ -101,16 +101,14 @@ def crown_vacated(
     why: str,
     links: Links = NO_LINKS,
 ) -> Message:
-    """``by`` took the crown from whoever had it: the next first champion is judged by the gate
-    alone.
-    """
+    """Tell that ``by`` took the crown away: the gate alone judges the next champion."""
     message = say("vacated", use_case=use_case, by=by, before=champion_before or say("none"))
     return Message(headline=message, details=(why,), links=links, emoji=":crown:", broadcast=True)
 
 
 @spoken
 def alias_restored(say: Say, use_case: str, *, version: str, links: Links = NO_LINKS) -> Message:
-    """Somebody deleted the alias of a champion that is whole."""
+    """Tell that somebody deleted the alias of an intact champion, and that it is set again."""
     return Message(
         headline=say("restored", use_case=use_case, version=version),
         links=links,
@@ -129,9 +127,8 @@ def deployment_failed(
     restored_version: str | None,
     links: Links = NO_LINKS,
 ) -> Message:
-    """``restored_version`` has the champion alias again; ``None`` where there was no champion
-    before.
-    """
+    """Tell of a failure. ``restored_version`` has the champion alias again; ``None``: there was
+    none."""
     key = "deployment.failed" if restored_version else "deployment.failed.first"
     return Message(
         headline=say(key, use_case=use_case, version=version, restored=restored_version),

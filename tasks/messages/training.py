@@ -9,7 +9,7 @@ from tasks.messages.wording import Say, spoken
 
 @spoken
 def retrain_started(say: Say, use_case: str, *, reason: str, links: Links = NO_LINKS) -> Message:
-    """The head of the run's thread: why it runs, and the stages that are to come."""
+    """Open the run's thread: why it runs, and the stages ahead."""
     return Message(
         headline=say("retrain.started", use_case=use_case, reason=reason),
         links=links,
@@ -23,7 +23,7 @@ def retrain_started(say: Say, use_case: str, *, reason: str, links: Links = NO_L
 
 @spoken
 def retrain_ended(say: Say, use_case: str, *, outcome: str, links: Links = NO_LINKS) -> Message:
-    """For a retrain that ends without another message: it found nothing to do."""
+    """Tell of a retrain that ends without another message because it found nothing to do."""
     return Message(
         headline=say("retrain.ended", use_case=use_case, outcome=outcome),
         links=links,
@@ -35,7 +35,7 @@ def retrain_ended(say: Say, use_case: str, *, outcome: str, links: Links = NO_LI
 
 @spoken
 def retrain_skipped(say: Say, use_case: str, *, reason: str, links: Links = NO_LINKS) -> Message:
-    """The governor, or another retrain, did not let it start."""
+    """Tell that the governor, or another retrain, did not let it start."""
     return Message(
         headline=say("retrain.skipped", use_case=use_case, reason=reason),
         links=links,
@@ -69,7 +69,7 @@ def training_started(
     dataset_version: str,
     links: Links = NO_LINKS,
 ) -> Message:
-    """``rows`` of ``window`` are trained on; ``holdout`` is the later period that judges."""
+    """Tell that training uses ``rows`` of ``window``; the later ``holdout`` judges."""
     return Message(
         headline=say("training.started", use_case=use_case, window=window, holdout=holdout),
         facts={
@@ -99,11 +99,10 @@ def training_finished(
     outcome: str = "",
     links: Links = NO_LINKS,
 ) -> Message:
-    """``scores`` on the hold-out by candidate. Whether ``best`` passes is the gate's to say: it
-    knows the metric's direction.
+    """Tell the ``scores`` on the hold-out by candidate, and whether ``best`` passes.
 
-    ``hpo``: whether a search follows when it does not; where none does, ``outcome`` says how the
-    run ends. The hold-out has ``rows``."""
+    The gate decides that, because it knows the metric's direction. ``hpo``: whether a search
+    follows a miss; if not, ``outcome`` says how the run ends. The hold-out has ``rows``."""
     name, score = say.metric(metric), say.number(scores[best])
     key = "gate.passed" if passed else "gate.missed.hpo" if hpo else "gate.missed"
     short = "gate.passed.step" if passed else "gate.hpo.step" if hpo else "gate.missed.step"
@@ -142,11 +141,11 @@ def tuning_finished(
     outcome: str = "",
     links: Links = NO_LINKS,
 ) -> Message:
-    """``before`` is the best untuned candidate's score on the hold-out, ``after`` that of the best
-    trial, refitted.
+    """Tell what HPO brought: ``before`` is the best untuned score on the hold-out, ``after`` that
+    of the best trial, refitted.
 
-    ``why`` is how the search came to it: "best of 20 trials, 11 pruned". ``outcome``: how the run
-    ends where that does not pass."""
+    ``why`` says how the search found it: "best of 20 trials, 11 pruned". ``outcome`` says how the
+    run ends if that score does not pass."""
     values = {
         "candidate": candidate,
         "metric": say.metric(metric),

@@ -1,4 +1,4 @@
-"""What people are told of what is watched: drift, the prediction log, failures, the breaker."""
+"""What people are told of monitoring: drift, the prediction log, failures, the breaker."""
 
 from collections.abc import Mapping, Sequence
 
@@ -30,13 +30,13 @@ def drift_checked(
     picture: bytes | None = None,
     links: Links = NO_LINKS,
 ) -> Message | None:
-    """``None`` for a stable window, unless ``tell_stable``: a daily "all is well" teaches people to
-    look away.
+    """Tell the verdict on a window; ``None`` for a stable one, unless ``tell_stable``.
 
-    ``share`` (0-1) is the weight of the columns beyond their threshold (``None``: not computed),
-    drift begins at ``limit``; ``columns`` are the drifted ones with their distance as a multiple of
-    their threshold, in the order of the verdict: what drove it first. ``picture`` is a PNG of the
-    distances of all columns. Raises ``ValueError`` for an unknown verdict."""
+    A daily "all is well" teaches people to look away. ``share`` (0-1) is the weight of the columns
+    beyond their threshold (``None``: not computed), and drift begins at ``limit``; ``columns`` are
+    the drifted ones with their distance as a multiple of their threshold, in the order of the
+    verdict: the main cause first. ``picture`` is a PNG of the distances of all columns. Raises
+    ``ValueError`` for an unknown verdict."""
     if verdict not in _DRIFT:
         raise ValueError(f"Unknown drift verdict {verdict!r}; known: {', '.join(_DRIFT)}.")
     if verdict == "stable" and not tell_stable:
@@ -79,9 +79,9 @@ def performance_worse(
     reasons: Sequence[str],
     links: Links = NO_LINKS,
 ) -> Message:
-    """The labels of ``coverage`` (0-1) of the window say that the champion is below its ``holdout``
-    interval; the data look as ever.
-    """
+    """Tell that the champion is below its ``holdout`` interval though the data look normal.
+
+    ``coverage`` (0-1) is the share of the window that has labels."""
     low, high = (say.number(bound) for bound in holdout)
     return Message(
         headline=say(
@@ -106,7 +106,7 @@ def performance_worse(
 def predictions_missing(
     say: Say, use_case: str, *, reasons: Sequence[str], links: Links = NO_LINKS
 ) -> Message:
-    """There is nothing to check for drift: the first of ``reasons`` says what is missing."""
+    """Tell that no predictions can be checked: the first of ``reasons`` says why."""
     return Message(
         headline=say("silent", use_case=use_case),
         details=reasons,
@@ -126,10 +126,9 @@ def flow_failed(
     run_url: str | None = None,
     links: Links = NO_LINKS,
 ) -> Message:
-    """``error`` is the exception's own message, or that of the failed state.
+    """Tell of a failure. ``error`` is the message of the exception or of the failed state.
 
-    ``run_url`` is for callers outside of the run: inside, the link comes by itself.
-    """
+    ``run_url`` is for callers outside the run: inside it, the link is added automatically."""
     first, _, rest = error.removeprefix(_PREFECT_SAYS).strip().partition("\n")
     run = {say("flow run"): run_url} if run_url else {}
     return Message(
@@ -152,7 +151,7 @@ def run_cancelled(
     run_url: str | None = None,
     links: Links = NO_LINKS,
 ) -> Message:
-    """Somebody ended a run that had begun. ``why`` is what Prefect's state says."""
+    """Tell that somebody cancelled a started run. ``why`` is the message of Prefect's state."""
     return Message(
         headline=say("run cancelled", use_case=use_case, flow=flow),
         details=(why,) if why else (),
@@ -167,7 +166,8 @@ def run_cancelled(
 def breaker_closed(
     say: Say, use_case: str, *, by: str, why: str, rejections: int, links: Links = NO_LINKS
 ) -> Message:
-    """``rejections`` challengers in a row had not been promoted; the count begins again."""
+    """Tell that the breaker is closed after ``rejections`` in a row, and that the count starts
+    again."""
     return Message(
         headline=say("breaker closed", use_case=use_case, by=by, rejections=rejections),
         details=(why,) if why else (),

@@ -1,6 +1,5 @@
 """The words of announcements, in each language: a catalogue of whole sentences with named values,
-and how numbers are written.
-"""
+and the format of numbers."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -21,23 +20,22 @@ M = TypeVar("M", bound=Message | None)
 
 @dataclass(frozen=True)
 class Say:
-    """Says things in one language."""
+    """Put things into words of one language."""
 
     language: Language
 
     def __call__(self, key: str, **values: object) -> str:
-        """The sentence of that key. Raises ``KeyError`` where there is none, or a value of it is
-        missing.
-        """
+        """Return the sentence of that key. Raises ``KeyError`` if the key or one of its values is
+        missing."""
         return CATALOGUES[self.language][key].format(**values)
 
     def metric(self, metric: str) -> str:
-        """As people write it: ``roc_auc`` is ROC AUC."""
+        """Return the metric as people write it: ``roc_auc`` is ROC AUC."""
         registered = METRICS.get(metric)
         return registered.in_words(self.language) if registered else metric.replace("_", " ")
 
     def number(self, value: float | None, signed: bool = False) -> str:
-        """Four decimals, or the words for a score that does not exist."""
+        """Return four decimals, or the words for a score that does not exist."""
         if value is None or not math.isfinite(value):
             return self("not known")
         return f"{value:+.4f}" if signed else f"{value:.4f}"
@@ -53,14 +51,13 @@ class Say:
         )
 
     def step(self, stage: str, status: Status, outcome: str = "") -> Step:
-        """A line of the checklist in the head of the run's thread."""
+        """Return a line of the checklist at the head of the run's thread."""
         return Step(stage, status, outcome, self(f"stage.{stage}"))
 
 
 def spoken(make: Callable[Concatenate[Say, P], M]) -> Callable[P, M]:
-    """An announcement in every language: callers leave out ``say`` and get the English message,
-    which holds the others.
-    """
+    """Make an announcement in every language: callers leave out ``say`` and get the English
+    message, which holds the others."""
 
     @wraps(make)
     def announce(*args: P.args, **kwargs: P.kwargs) -> M:
@@ -81,10 +78,10 @@ def spoken(make: Callable[Concatenate[Say, P], M]) -> Callable[P, M]:
 
 
 def metric_name(metric: str) -> str:
-    """As people write it in English: ``roc_auc`` is ROC AUC."""
+    """Return the metric as people write it in English: ``roc_auc`` is ROC AUC."""
     return Say("en").metric(metric)
 
 
 def number(value: float | None, signed: bool = False) -> str:
-    """Four decimals, or the English words for a score that does not exist."""
+    """Return four decimals, or the English words for a score that does not exist."""
     return Say("en").number(value, signed)

@@ -1,6 +1,5 @@
-"""The words of announcements in English. Each sentence is whole: a translation must be able to turn
-it around.
-"""
+"""The words of announcements in English. Each sentence is whole, so that a translation may reorder
+it."""
 
 WORDS = {
     "not known": "not known",

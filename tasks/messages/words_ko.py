@@ -1,8 +1,7 @@
 """The words of announcements in Korean, in the formal register. Names of metrics, flows and
 parameters stay as they are in code.
 
-No particle follows a value: which one is right would depend on how the value is read aloud.
-"""
+No particle follows a value: the right one would depend on how the value is read aloud."""
 
 WORDS = {
     "not known": "알 수 없음",

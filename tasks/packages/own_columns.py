@@ -1,10 +1,9 @@
-"""A model scores rows with the columns that it was made for, also where the use case has others by
-now.
+"""A model scores rows with the columns that it was trained with, even if the use case now has
+others.
 
-What the rows lack is taken by their key from the use case's source, which may go on giving an old
-column, and from files of the same period that an earlier schema left in the lake. A column of
-another kind, or one whose categories were all written anew, is not its own.
-"""
+Missing columns are joined by key from the use case's source, which may still provide an old column,
+and from files of the same period that an earlier schema left in the lake. A column of another kind,
+or one whose categories were all renamed, is not its own."""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -24,18 +23,14 @@ _THERE = "_there"
 
 
 class OtherColumns(LookupError):
-    """The rows that a model would be scored on are not to be had with its own columns.
-
-    The message names them.
-    """
+    """The rows to score are not available with the model's own columns. The message names them."""
 
 
 def as_champion(case: UseCase, manifest: Manifest) -> UseCase:
-    """The use case with the inputs of the package: those are what its prediction log has.
+    """Return the use case with the inputs of the package: those are what its prediction log has.
 
-    A column that the use case dropped is judged by its distance alone: nobody says what it may hold
-    any more.
-    """
+    A column that the use case dropped is judged by its distance alone: nothing declares its values
+    any more."""
     declared = {column.name: column for column in case.columns}
 
     def column(feature: Feature) -> Column:
@@ -58,10 +53,9 @@ def as_champion(case: UseCase, manifest: Manifest) -> UseCase:
 def own_rows(
     store: Lake, case: UseCase, manifest: Manifest, rows: pl.DataFrame, period: str
 ) -> pl.DataFrame:
-    """``rows`` of ``period`` with the columns of the package.
+    """Return ``rows`` of ``period`` with the columns of the package.
 
-    Raises ``OtherColumns``, and ``LakeAway``.
-    """
+    Raises ``OtherColumns``, and ``LakeAway``."""
     features = {feature.name: feature for feature in manifest.features}
     lacking = _lacking(features, rows)
     for other in _elsewhere(store, case, period) if lacking else ():
@@ -79,13 +73,13 @@ def own_rows(
 
 
 def _lacking(features: Mapping[str, Feature], rows: pl.DataFrame) -> dict[str, str]:
-    """The features that ``rows`` cannot give, and why."""
+    """Return the features that ``rows`` cannot provide, and why."""
     misfits = {name: _misfit(feature, rows) for name, feature in features.items()}
     return {name: why for name, why in misfits.items() if why}
 
 
 def _misfit(feature: Feature, rows: pl.DataFrame) -> str:
-    """Why a column of ``rows`` is not the feature; empty where it is."""
+    """Return why a column of ``rows`` is not the feature; empty if it is."""
     if feature.name not in rows.columns:
         return f"(a {feature.kind}) is missing"
     values = rows[feature.name]
@@ -109,9 +103,8 @@ def _misfit(feature: Feature, rows: pl.DataFrame) -> str:
 def _filled(
     case: UseCase, rows: pl.DataFrame, other: pl.DataFrame, features: Mapping[str, Feature]
 ) -> pl.DataFrame:
-    """``rows`` with those of the ``wanted`` columns that ``other`` has for every one of them, by
-    the use case's key.
-    """
+    """Return ``rows`` with those ``features`` that ``other`` has for every row, joined by the use
+    case's key."""
     keys = list(case.key)
     if not set(keys) <= set(other.columns):
         return rows
@@ -130,7 +123,8 @@ def _filled(
 
 
 def _fitting(features: Mapping[str, Feature], other: pl.DataFrame) -> Iterator[str]:
-    """Nulls are judged on the rows that are scored, and not on all of ``other``."""
+    """Yield the features that ``other`` can provide. Nulls are judged on the scored rows, not on
+    all of ``other``."""
     for name, feature in features.items():
         some = other.filter(pl.col(name).is_not_null()) if name in other.columns else other
         if not _misfit(feature, some):
@@ -138,12 +132,11 @@ def _fitting(features: Mapping[str, Feature], other: pl.DataFrame) -> Iterator[s
 
 
 def _elsewhere(store: Lake, case: UseCase, period: str) -> Iterator[pl.DataFrame]:
-    """The rows of the period as the source gives them now, with whatever other columns it has, and
-    as earlier schemas kept them.
-    """
+    """Yield the rows of the period as the source provides them now, with any other columns, and as
+    earlier schemas kept them."""
     with suppress(
         SourceError, NotRegistered, WarehouseAway
-    ):  # the lake may have what the source has no more
+    ):  # the lake may have what the source no longer has
         yield source_of(case).read(period)
     for path in store.list(f"datasets/{case.name}/periods"):
         if path.rpartition("/")[2].startswith(f"{period}-"):

@@ -38,7 +38,7 @@ from usecases.definition import SCORE, UseCase, period_named
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-SMOKE_ROWS = 100  # they are what explanations compare with as well (serving/routes/explain.py)
+SMOKE_ROWS = 100  # explanations compare with them too (serving/routes/explain.py)
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ class Holdout:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a pipeline comes from. ``trained_on`` maps a period to the SHA-256 of its rows.
+    """Where a pipeline comes from. ``trained_on`` maps a period to the SHA-256 of its rows.
 
-    A refit has the ``metrics`` and the ``holdout`` of the model that won: its own rows hold the
-    hold-out. ``provisional`` says why its crown is; empty where it is not."""
+    A refit has the ``metrics`` and the ``holdout`` of the model that won: its own rows include the
+    hold-out. ``provisional`` says why its crown is provisional; empty if it is not."""
 
     recipe: str
     params: dict[str, Any]
@@ -95,10 +95,9 @@ def make_package(
     beside thresholds.
 
     ``training`` are the rows it was fitted on: a sample of them, scored out of sample, is the drift
-    reference and gives the thresholds. One that is not ``watched``, such as a challenger's, which
-    is fitted again before it serves, has no thresholds: they cost several fits. Raises
-    ``NotConvertible``, ``ParityBroken``, or ``PackageError`` where ONNX Runtime does not take the
-    model."""
+    reference and yields the thresholds. A package that is not ``watched``, such as a challenger's,
+    which is refitted before it serves, has no thresholds: they cost several fits. Raises
+    ``NotConvertible``, ``ParityBroken``, or ``PackageError`` if ONNX Runtime rejects the model."""
     model, dtype = export(fitted.named_steps["model"], len(case.columns))
     smoke = _smoke(case, fitted, proof, seed)
     manifest = _manifest(case, fitted, origin, dtype)
@@ -128,7 +127,7 @@ def _smoke(case: UseCase, fitted: "Pipeline", proof: pl.DataFrame, seed: int) ->
 
 
 def _manifest(case: UseCase, fitted: "Pipeline", origin: Origin, dtype: str) -> Manifest:
-    """All but what is measured on rows: parity, and what drift is judged by."""
+    """Return all but what is measured on rows: parity, and what drift is judged by."""
     return Manifest(
         **_declared(case),
         **_derived(origin),
@@ -142,7 +141,7 @@ def _manifest(case: UseCase, fitted: "Pipeline", origin: Origin, dtype: str) -> 
 
 
 def _declared(case: UseCase) -> dict[str, Any]:
-    """The fields of the manifest that the use case says."""
+    """Return the fields of the manifest that the use case declares."""
     return {
         "use_case": case.name,
         "title": case.title,
@@ -159,7 +158,7 @@ def _declared(case: UseCase) -> dict[str, Any]:
 
 
 def _derived(origin: Origin) -> dict[str, Any]:
-    """The fields of the manifest that say what the pipeline comes from."""
+    """Return the fields of the manifest that describe the pipeline's origin."""
     return {
         "recipe": origin.recipe,
         "params": origin.params,
@@ -175,7 +174,7 @@ def _derived(origin: Origin) -> dict[str, Any]:
 
 
 def _as_parquet(case: UseCase, reference: pl.DataFrame) -> bytes:
-    """The reference without the columns that the prediction log does not have either."""
+    """Return the reference without the columns that the prediction log leaves out."""
     data = io.BytesIO()
     reference.drop(case.prediction_log.leave_out).write_parquet(data, compression="zstd")
     return data.getvalue()
@@ -184,9 +183,8 @@ def _as_parquet(case: UseCase, reference: pl.DataFrame) -> bytes:
 def _with_reference(
     case: UseCase, fitted: "Pipeline", manifest: Manifest, training: pl.DataFrame, seed: int
 ) -> tuple[Manifest, pl.DataFrame]:
-    """The manifest with what drift is judged by, and the reference: training rows with scores of
-    models that have not seen them.
-    """
+    """Return the manifest with what drift is judged by, and the reference: training rows with
+    scores of models that have not seen them."""
     unseen = cross_fit(case, fitted, training, seed)
     reference, limits, calibrated = calibrate(
         case, training.with_columns(unseen.scores.alias(SCORE)), seed
@@ -203,14 +201,13 @@ def _with_reference(
 
 
 def score_rows(package: Package, rows: pl.DataFrame) -> np.ndarray:
-    """Scores ``(n_rows,)`` of a package: what the service would answer to these rows."""
+    """Return scores ``(n_rows,)`` of a package: what the service would answer to these rows."""
     return package.predict({name: rows[name].to_list() for name in package.names})
 
 
 def _with_stand_ins(case: UseCase, rows: pl.DataFrame) -> pl.DataFrame:
-    """``rows``, which the service shows as examples, without the values that the use case keeps out
-    of the log.
-    """
+    """Return ``rows``, which the service shows as examples, without the values that the use case
+    keeps out of the log."""
     for column in case.columns:
         if column.name in case.prediction_log.leave_out:
             stand_in = KINDS[column.kind].stand_in

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ParityBroken(ValueError):
-    """The ONNX model does not answer as the pipeline it was made of: it must not be served."""
+    """The ONNX model does not answer as its pipeline does: it must not be served."""
 
 
 def prove(
@@ -56,7 +56,7 @@ def prove(
 def _encoded_alike(
     case: UseCase, fitted: "Pipeline", package: Package, rows: pl.DataFrame
 ) -> np.ndarray:
-    """The matrix ``(n_rows, n_features)`` that the pipeline encodes, as the service does.
+    """Return the matrix ``(n_rows, n_features)`` that both the pipeline and the service encode.
 
     Raises ``ParityBroken`` with the first column that differs."""
     frame = inputs(case, rows)
@@ -80,18 +80,16 @@ def _parity(case: UseCase, scores: np.ndarray, expected: np.ndarray) -> Parity:
 
 
 def with_nulls(case: UseCase, rows: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """A hundred of ``rows`` with nulls and unknown categories wherever the service lets them
-    through.
-    """
+    """Return a hundred of ``rows`` with nulls and unknown categories wherever the service accepts
+    them."""
     return _with_nulls(case, rows, np.random.default_rng(seed), count=100)
 
 
 def _beside_thresholds(
     matrix: np.ndarray, splits: dict[int, np.ndarray], chance: np.random.Generator, rows: int = 2000
 ) -> np.ndarray:
-    """Real rows with one value moved onto, just under or just over a split ``(rows, n_features)``;
-    none without splits.
-    """
+    """Return real rows with one value moved onto, just under or just over a split ``(rows,
+    n_features)``; none without splits."""
     if not splits:
         return matrix[:0]
     nudged = matrix[chance.integers(0, len(matrix), rows)].copy()
@@ -107,9 +105,8 @@ def _beside_thresholds(
 def _with_nulls(
     case: UseCase, rows: pl.DataFrame, chance: np.random.Generator, count: int = 500
 ) -> pl.DataFrame:
-    """Real rows with nulls and unknown categories wherever the service lets them through: in all
-    such places in the first.
-    """
+    """Return real rows with nulls and unknown categories wherever the service accepts them: in all
+    such places in the first."""
     some = rows.select(case.column_names)[chance.integers(0, len(rows), count)]
     for column in case.columns:
         for value in [

@@ -20,8 +20,8 @@ _WAY = (
 
 @contextmanager
 def open_package(registry: ModelRegistry, version: ModelVersion) -> Iterator[tuple[Package, Path]]:
-    """The version's package, verified as the service verifies it, and its folder, which is removed
-    afterwards.
+    """Open the version's package, verified as the service verifies it, and its folder, which is
+    removed afterwards.
 
     Raises ``RegistryError`` for a version without a package, ``serving.errors.PackageError`` for a
     damaged or missing one: both name it."""
@@ -38,6 +38,6 @@ def open_package(registry: ModelRegistry, version: ModelVersion) -> Iterator[tup
 
 
 def read_manifest(registry: ModelRegistry, version: ModelVersion) -> Manifest:
-    """The manifest of the version's package."""
+    """Return the manifest of the version's package."""
     with open_package(registry, version) as (package, _):
         return package.manifest

@@ -1,6 +1,5 @@
 """A rehearsal on a few rows, before minutes of work: each candidate is built, fitted, saved and
-converted once.
-"""
+converted once."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,13 +22,12 @@ ROWS_OF_A_KIND = 20
 def rehearse(
     case: UseCase, candidate: Candidate, params: Mapping[str, Any], rows: pl.DataFrame, seed: int
 ) -> bool:
-    """Take ``candidate`` through all that comes after the fit, on a sample of the labelled
-    ``rows``.
+    """Take ``candidate`` through every step after the fit, on a sample of the labelled ``rows``.
 
     ``False`` if the sample is too small to fit this model on: the fit itself then shows what is
     wrong, if anything is. Raises ``ValueError`` for rows that nothing can be trained on,
-    ``UseCaseFailed`` for what cannot be built, saved, or asked about nulls, and ``NotConvertible``
-    for a step that cannot become ONNX."""
+    ``UseCaseFailed`` for a model that cannot be built, saved, or scored on nulls, and
+    ``NotConvertible`` for a step that cannot become ONNX."""
     modelling.check_rows(case, rows)
     check_search(case, candidate, seed)
     modelling.build(case, candidate, params, seed)
@@ -68,11 +66,11 @@ def _check_saving(case: UseCase, name: str, fitted: Any) -> None:
 
 
 def draw_sample(case: UseCase, rows: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Some rows of each class, enough to train on, and for each column some in which it has a value
-    and some in which it has none.
+    """Return some rows of each class, enough to train on, and for each column some with a value and
+    some without.
 
-    All as far as there are any: a model may learn that there are nulls, and refuse them where it
-    has seen none. Only the rows that are drawn are copied."""
+    All as far as there are any: a model may learn that there are nulls, and refuse them if it has
+    seen none. Only the drawn rows are copied."""
     of_a_class = max(ROWS_OF_A_CLASS, case.minimum_training_rows)
     order = pl.int_range(len(rows), eager=True).shuffle(seed)
     truth = rows[case.label]

@@ -1,6 +1,4 @@
-"""A crown by a person's word, without a contest: the way out where nobody else can say who is
-champion.
-"""
+"""A crown given by a person, without a contest: the way out if the champion is unclear."""
 
 from dataclasses import dataclass
 
@@ -20,10 +18,9 @@ from usecases.definition import load
 
 @dataclass(frozen=True)
 class Adoption:
-    """``version`` is to have the crown, and nobody where it is ``None``.
+    """``version`` is to have the crown; ``None`` leaves it vacant.
 
-    ``champion`` has it by the ledger, ``holder`` by MLflow's alias.
-    """
+    ``champion`` has it by the ledger, ``holder`` by MLflow's alias."""
 
     version: ModelVersion | None
     champion: str | None
@@ -32,10 +29,9 @@ class Adoption:
 
 @task(**RESUMED)
 def find_adopted(use_case: str, number: str) -> Adoption:
-    """The version that is to be crowned, whatever ledger and alias say now.
+    """Return the version to crown, whatever ledger and alias say now.
 
-    Raises ``RegistryError`` where there is no such version, and where it is already the champion.
-    """
+    Raises ``RegistryError`` if there is no such version, and if it is already the champion."""
     case = load(use_case)
     reign = look(lake(), registry(), case.name)
     if number == NOBODY:
@@ -51,8 +47,8 @@ def find_adopted(use_case: str, number: str) -> Adoption:
 
 @task(**RESUMED)
 def make_watchable(version: ModelVersion, reason: str, seed: int) -> ModelVersion:
-    """The version itself; of a challenger, whose package has no drift thresholds, its recipe fitted
-    again as that of a winner is.
+    """Return the version itself; for a challenger, whose package has no drift thresholds, its
+    recipe refitted as a winner's is.
 
     Without thresholds each drift check of it would be inconclusive, and nothing would ever retrain.
     """
@@ -73,11 +69,9 @@ def make_watchable(version: ModelVersion, reason: str, seed: int) -> ModelVersio
 
 @task(**RESUMED)
 def vacate(use_case: str, adoption: Adoption, by: str, why: str) -> None:
-    """Take the crown from whoever has it: the next challenger that passes the gate becomes the
-    first champion.
+    """Leave the crown vacant: the next challenger that passes the gate becomes the first champion.
 
-    The service serves on.
-    """
+    The service keeps serving."""
     if adoption.holder is not None:
         registry().remove_alias(use_case, CHAMPION)
     facts: dict[str, float | str | None] = {"by": by, "why": why}

@@ -19,7 +19,7 @@ NOT_JUDGED = (
     "Not judged: performance on late labels, and people's answers. A winning challenger counts as "
     "approved; a suspicious one is not promoted."
 )
-_FIRST = 2  # two periods to learn from, then the one that judges
+_FIRST = 2  # two periods to train on, then the one that judges
 
 
 @task(**PATIENT)
@@ -31,9 +31,8 @@ def replay_history(
     dataset_version: str | None,
     seed: int,
 ) -> Backtest:
-    """Read the labelled periods and replay them. Raises ``DatasetMissing``, ``UseCaseError`` for a
-    policy that cannot be.
-    """
+    """Read the labelled periods and replay them. Raises ``DatasetMissing``, and ``UseCaseError``
+    for an invalid policy."""
     case, log = with_policy(load(use_case), policy), get_run_logger()
     dataset = read_version(lake(), use_case, dataset_version)
     periods = [
@@ -55,9 +54,8 @@ def replay_history(
 
 @task(**PATIENT)
 def report_backtest(backtest: Backtest) -> None:
-    """Into the lake, and onto the run's page: a table of the strategies, one of the periods, a
-    plot.
-    """
+    """Write the backtest into the lake and onto the run's page: a table of the strategies, one of
+    the periods, a plot."""
     use_case, metric = backtest.use_case, load(backtest.use_case).gate.metric.name
     lake().write(
         f"reports/{use_case}/backtest/{backtest.dataset_version}-from-{backtest.start}.json",
@@ -106,7 +104,7 @@ def report_backtest(backtest: Backtest) -> None:
 
 
 def in_short(backtest: Backtest) -> str:
-    """What the policy did, and what it gained, in a sentence."""
+    """Say what the policy did, and what it gained, in a sentence."""
     name, policy = metric_name(load(backtest.use_case).gate.metric.name), backtest.replays["policy"]
     gains = ", ".join(
         f"{number(gain.gain, signed=True)} against {other!r}"
@@ -135,7 +133,7 @@ def _line(replay: Replay, metric: str) -> dict[str, Any]:
 
 
 def in_words(backtest: Backtest, metric: str) -> str:
-    """The strategies side by side, and what the policy gained, as Markdown."""
+    """Return the strategies side by side, and what the policy gained, as Markdown."""
     name = metric_name(metric)
     lines = [
         f"# Backtest from {backtest.start}, first champion {backtest.first_champion}",

@@ -18,18 +18,15 @@ from usecases.definition import load
 
 
 class UnfairComparison(ValueError):
-    """One of the versions was trained on the rows that it would be scored on, or needs columns that
-    they do not have.
-    """
+    """A version was trained on the rows to score, or needs columns that they do not have."""
 
 
 @task(**PATIENT)
 def compare_versions(
     use_case: str, window: str, champion: str, challenger: str, seed: int
 ) -> Contest:
-    """The contest of two versions on ``window``. Raises ``UnfairComparison``, ``RegistryError``,
-    ``DatasetMissing``.
-    """
+    """Hold the contest of two versions on ``window``. Raises ``UnfairComparison``,
+    ``RegistryError``, ``DatasetMissing``."""
     case, store, dataset = load(use_case), registry(), read_version(lake(), use_case)
     rows = read_periods(lake(), dataset, [window], case.label)
     rows_seen, scores = Seen(case, rows, rows_in(lake(), case)), []
@@ -52,7 +49,7 @@ def compare_versions(
 
 
 def in_short(window: str, champion: str, challenger: str, contest: Contest) -> str:
-    """Both scores and the gain, in a sentence."""
+    """Return both scores and the gain, in a sentence."""
     main = contest.main
     scores = (
         f"version {champion} {number(main.champion)}, version {challenger} "
@@ -69,7 +66,7 @@ def in_short(window: str, champion: str, challenger: str, contest: Contest) -> s
 def report_comparison(
     use_case: str, window: str, champion: str, challenger: str, contest: Contest
 ) -> None:
-    """Into the lake, as an artifact, and both scores in the log."""
+    """Write the comparison into the lake and an artifact, and both scores into the log."""
     path = f"reports/{use_case}/{window}/comparison-{champion}-{challenger}.json"
     lake().write(path, encode(contest))
     table = [

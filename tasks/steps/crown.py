@@ -1,6 +1,5 @@
-"""The crown: a version gets the alias, and is tried where it serves. Whatever fails there, the
-alias goes back.
-"""
+"""The crown: a version gets the alias, and is proven where it serves. If anything fails there, the
+alias goes back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ from usecases.definition import load
 CROWNED_AT = "laurel.crowned_at"
 SMOKE_TOLERANCE = 1e-4
 RECENT_ENTRIES = 50
-# what the proof may take beyond the wait for the service, before others take the run for dead
+# extra time of the proof beyond the wait for the service, before others consider the run dead
 SMOKE_SECONDS = 60
 _VERDICTS = {"crown": "crowned", "rollback": "rollback", "adoption": "adopted"}
 
@@ -39,16 +38,16 @@ class NotServed(RuntimeError):
 
 
 class ChampionChanged(RuntimeError):
-    """Somebody else has the crown than when it was decided who gets it. The alias is as it was."""
+    """The champion is no longer the one of the decision. The alias is as it was."""
 
 
 @dataclass(frozen=True)
 class Crowning:
     """Why the crown moves, and from whom: ``champion`` has it until now, by the ledger (``None``:
-    nobody).
+    there is none).
 
-    ``holder`` has MLflow's alias, where that is not the champion: somebody moved or deleted it, and
-    a person settles that. An adoption is a crown that a person gave; its ``facts`` say who and why.
+    ``holder`` has MLflow's alias, if that is not the champion: somebody moved or deleted it, and a
+    person settles that. An adoption is a crown that a person gave; its ``facts`` say who and why.
     """
 
     champion: str | None
@@ -66,11 +65,11 @@ class Crowning:
 @task(task_run_name="crown version {version.number}", **RESUMED)
 def crown(version: ModelVersion, why: Crowning) -> float:
     """Prove that the package loads and answers, give ``version`` the alias, wait for the service,
-    try it there, and record it.
+    prove it there, and record it.
 
-    Returns seconds from alias to served. Raises ``RegistryError`` or ``PackageError`` for what
-    cannot serve and ``ChampionChanged``, each before anything is changed; ``NotServed`` after the
-    alias is back with whoever had it."""
+    Returns seconds from alias to served. Raises ``RegistryError`` or ``PackageError`` for a version
+    that cannot serve and ``ChampionChanged``, each before anything is changed; ``NotServed`` after
+    the alias is back at its former place."""
     use_case, store = version.use_case, registry()
     with open_package(store, version) as (package, _):
         pass
@@ -79,12 +78,12 @@ def crown(version: ModelVersion, why: Crowning) -> float:
     until = datetime.now(UTC) + timedelta(seconds=patience + SMOKE_SECONDS)
     store.tag(
         version, {CROWNING: until.isoformat(timespec="seconds")}
-    )  # whoever looks meanwhile waits, and knows of a killed run
+    )  # others wait meanwhile, and can tell a killed run
     store.set_alias(version, CHAMPION)
     try:
         seconds = service().wait_until_serves(use_case, version.number, patience)
         _try_smoke_rows(use_case, version, package)
-    except BaseException as error:  # a cancelled run must not leave an untried champion either
+    except BaseException as error:  # a cancelled run must not leave an unproven champion either
         _give_back(store, version, why)
         tell(
             deployment_failed(
@@ -113,7 +112,7 @@ def crown(version: ModelVersion, why: Crowning) -> float:
 def _check_champion(store: ModelRegistry, version: ModelVersion, why: Crowning) -> None:
     holder = store.at(version.use_case, CHAMPION)
     number = holder.number if holder else None
-    # The version itself: this run had given it the alias before it was interrupted.
+    # The version itself: this run gave it the alias before it was interrupted.
     if number not in (why.alias, version.number):
         raise ChampionChanged(
             f"Version {version.number} of {version.use_case!r} is not crowned: version "
@@ -137,7 +136,7 @@ def _record(
     reasons: Sequence[str],
     facts: dict[str, Any],
 ) -> None:
-    """Into the ledger, once: a step that is run again finds what it wrote."""
+    """Record the crown in the ledger, once: a step that is run again finds its entry."""
     decision = Decision(
         use_case=version.use_case,
         kind="rollback" if why.kind == "rollback" else "crown",
@@ -167,9 +166,8 @@ def _record(
 
 
 def stands(entries: Sequence[Entry], decision: Decision) -> bool:
-    """Whether the same run has recorded the same outcome already. ``entries`` are the latest ones
-    of the ledger.
-    """
+    """Return whether the same run has recorded the same outcome already. ``entries`` are the latest
+    ones of the ledger."""
 
     def event(decision: Decision) -> tuple[Any, ...]:
         return (
@@ -225,9 +223,8 @@ def _tell(version: ModelVersion, why: Crowning, seconds: float, smoke_rows: int)
 
 
 def _try_smoke_rows(use_case: str, version: ModelVersion, package: Package) -> None:
-    """Raises ``NotServed`` where the service answers a smoke row otherwise than the pipeline did,
-    or with another version.
-    """
+    """Raises ``NotServed`` if the service scores a smoke row differently from the pipeline, or
+    answers with another version."""
     answer = service().predict(use_case, package.smoke.rows)
     if answer["model_version"] != version.number:
         raise NotServed(f"smoke rows were answered by version {answer['model_version']}")

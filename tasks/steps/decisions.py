@@ -1,4 +1,4 @@
-"""What was decided about the crown: the record of it, and who is told."""
+"""Decisions about the crown: their record, and who is told."""
 
 import math
 
@@ -20,7 +20,8 @@ from usecases.definition import load
 
 @task(**RESUMED)
 def record_decision(decision: Decision, challenger: ModelVersion) -> None:
-    """Into the ledger, onto the version's tags, into the run's artifacts, and to people."""
+    """Record the decision in the ledger, the version's tags and the run's artifacts, and tell
+    people."""
     use_case = decision.use_case
     entry = record(decision)
     values = {
@@ -131,7 +132,7 @@ def _in_words(decision: Decision) -> str:
 
 
 def _judged(decision: Decision) -> str:
-    """Score, gate and rows, where there is a table of scores and where there is none."""
+    """Return score, gate and rows, with or without a table of scores."""
     gate, rows = load(decision.use_case).gate, decision.facts.get("rows")
     counts = (
         f"{rows:,.0f} rows ({decision.facts.get('positives'):,.0f} positive)"
@@ -145,7 +146,7 @@ def _judged(decision: Decision) -> str:
 
 
 def _of_the_package(decision: Decision) -> list[str]:
-    """How the challenger's package behaves, and how long it takes beside the champion's."""
+    """Return how the challenger's package behaves, and how long it takes beside the champion's."""
     lines = []
     if decision.behaviours:
         lines += ["", "| behaviour | | rows | rows that pass |", "|---|---|---:|---:|"]

@@ -42,8 +42,7 @@ if TYPE_CHECKING:
 
 class Scored(Frozen):
     """A fitted recipe and its scores on the hold-out of ``rows`` rows, by metric name. ``passed``
-    is the gate's word.
-    """
+    is the gate's answer."""
 
     fitted: Fitted
     scores: dict[str, float]
@@ -52,7 +51,7 @@ class Scored(Frozen):
 
 
 def score_holdout(case: UseCase, fitted: "Pipeline", rows: pl.DataFrame) -> dict[str, float]:
-    """Scores by metric name on labelled rows that ``fitted`` has not seen."""
+    """Return scores by metric name on labelled rows that ``fitted`` has not seen."""
     truth, predicted = modelling.labels(case, rows), modelling.predict(fitted, case, rows)
     return {metric.name: score(metric, truth, predicted) for metric in metrics_of(case)}
 
@@ -60,9 +59,8 @@ def score_holdout(case: UseCase, fitted: "Pipeline", rows: pl.DataFrame) -> dict
 def judge_holdout(
     case: UseCase, fitted: "Pipeline", period: str, rows: pl.DataFrame, seed: int
 ) -> Holdout:
-    """How sure the scores on the hold-out are, and the calibration there: what the window of a
-    later champion is held against.
-    """
+    """Return the intervals of the scores on the hold-out, and the calibration there: a later
+    champion's window is compared with them."""
     truth, predicted = modelling.labels(case, rows), modelling.predict(fitted, case, rows)
     days = days_of(rows[case.event_time])
     bounds_by_metric = intervals(metrics_of(case), truth, predicted, days, seed)
@@ -103,7 +101,7 @@ def score_candidate(plan: Plan, fitted: Fitted) -> Scored:
 
 
 def below(plan: Plan, best: Scored) -> Outcome:
-    """That not even the ``best`` passes the gate."""
+    """Describe that not even the ``best`` passes the gate."""
     case, recipe = load(plan.use_case), best.fitted.recipe
     tuned = any(candidate.search for candidate in case.candidates)
     return below_the_gate(
@@ -112,7 +110,7 @@ def below(plan: Plan, best: Scored) -> Outcome:
 
 
 def judged_well(plan: Plan, best: Scored) -> str:
-    """What the challenger reached on the hold-out, in a sentence."""
+    """Say what the challenger scored on the hold-out, in a sentence."""
     gate = load(plan.use_case).gate
     score = best.scores[gate.metric.name]
     reached = (
@@ -123,7 +121,8 @@ def judged_well(plan: Plan, best: Scored) -> str:
 
 @task(**RESUMED)
 def report_scores(plan: Plan, scored: list[Scored]) -> Scored:
-    """The table of scores and the message about the gate. Returns the best by the gate's metric."""
+    """Write the table of scores and the message about the gate. Returns the best by the gate's
+    metric."""
     case = load(plan.use_case)
     metric = case.gate.metric
     best = best_of(metric, scored, lambda candidate: candidate.scores[metric.name])
@@ -157,10 +156,10 @@ def _rounded(scores: dict[str, float]) -> dict[str, float]:
 
 @task(name="tune", **RESUMED)
 def tune_candidates(plan: Plan) -> Recipe | None:
-    """HPO of every candidate with a search space, inside the training window: the best trial as a
-    recipe.
+    """Tune every candidate with a search space, inside the training window: the best trial becomes
+    a recipe.
 
-    The champion's parameters and the candidate's own are tried first. None where no candidate has a
+    The champion's parameters and the candidate's own are tried first. None if no candidate has a
     search space."""
     case = load(plan.use_case)
     _, rows = training_rows(case, plan)
@@ -217,8 +216,7 @@ def _short(value: Any) -> Any:
 @task(**RESUMED)
 def fit_and_score_tuned(plan: Plan, recipe: Recipe, before: Scored) -> Scored:
     """Refit the best trial on the whole training window, score it on the hold-out, and tell what
-    HPO brought.
-    """
+    HPO brought."""
     case = load(plan.use_case)
     dataset, rows = training_rows(case, plan)
     start = time.monotonic()
@@ -318,7 +316,7 @@ def register_challenger(plan: Plan, best: Scored) -> ModelVersion:
 
 
 def draw(case: UseCase, fitted: "Pipeline", rows: pl.DataFrame, seed: int) -> dict[str, Any]:
-    """The plots of a registered model, by artifact path."""
+    """Return the plots of a registered model, by artifact path."""
     truth, predicted = modelling.labels(case, rows), modelling.predict(fitted, case, rows)
     matrix = fitted.named_steps["encode"].transform(modelling.inputs(case, rows))
     losses = permutation_importance(

@@ -22,14 +22,13 @@ from usecases.definition import load, period_named
 
 
 class NoPeriod(LookupError):
-    """The window asked for holds no complete period of the source."""
+    """The requested window holds no complete period of the source."""
 
 
 @task(**RESUMED)
 def find_periods(use_case: str, through: str | None, since: str | None) -> list[str]:
-    """Complete periods of the source up to ``through``, from ``since`` on. Raises ``NoPeriod``,
-    ``SourceError``.
-    """
+    """Return complete periods of the source up to ``through``, from ``since`` on. Raises
+    ``NoPeriod``, ``SourceError``."""
     available = source_of(load(use_case)).periods()
     first, last = since and period_named(since), through and period_named(through)
     selected = [
@@ -69,11 +68,10 @@ def take_in(use_case: str, period: str) -> PeriodFile:
 
 @task(**RESUMED)
 def publish_dataset(use_case: str, files: list[PeriodFile], since: str | None) -> DatasetVersion:
-    """Make the version of ``taken`` visible, with the periods before ``since`` from the version
-    before.
+    """Make the version of ``taken`` visible, with the periods before ``since`` from the previous
+    version.
 
-    Raises ``DatasetMissing`` or ``ColumnsDiffer`` if those periods cannot stand beside the new
-    ones."""
+    Raises ``DatasetMissing`` or ``ColumnsDiffer`` if those periods do not fit the new ones."""
     store, case = lake(), load(use_case)
     earlier: list[PeriodFile] = []
     if since is not None:

@@ -1,4 +1,4 @@
-"""The steps of ``promote``: which challenger there is, and the contest that it is given."""
+"""The steps of ``promote``: the challenger, and its contest."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -28,9 +28,8 @@ from usecases.definition import UseCase, load
 
 @task(**RESUMED)
 def find_challenger(use_case: str, number: str | None) -> ModelVersion:
-    """The named version, or the one with the alias. Raises ``RegistryError`` where there is
-    none.
-    """
+    """Return the named version, or the one with the alias. Raises ``RegistryError`` if there is
+    none."""
     case, store = load(use_case), registry()
     if number is not None:
         return store.version(case.name, number)
@@ -45,11 +44,10 @@ def find_challenger(use_case: str, number: str | None) -> ModelVersion:
 
 @task(task_run_name="contest of version {challenger.number}", **RESUMED)
 def hold_contest(challenger: ModelVersion, seed: int) -> Decision:
-    """Champion and challenger, each from its own package and with its own columns, on the same rows
-    that neither was trained on.
+    """Judge champion and challenger, each from its own package and with its own columns, on the
+    same rows that neither was trained on.
 
-    Raises ``CrownUnclear`` where nobody can say who is champion.
-    """
+    Raises ``CrownUnclear`` if the champion is unclear."""
     case = load(challenger.use_case)
     champion = find_champion(case.name)
     if champion is not None and champion.number == challenger.number:
@@ -118,7 +116,8 @@ class _Ground:
         return why_unfair(contestant, manifest.trained_on, self.holdout, sha256, self.seen)
 
     def enter_champion(self, contestant: str, package: Package) -> Contestant:
-        """The champion with its own columns of the rows; without any if it is of another schema."""
+        """Return the champion with its own columns of the rows; without rows if it has another
+        schema."""
         manifest = package.manifest
         if unfair := self.why_unfair(contestant, manifest):
             return Contestant(package, self.rows, unfair)
@@ -130,9 +129,8 @@ class _Ground:
 
 
 def _rows_of(case: UseCase, manifest: Manifest, rows: pl.DataFrame, holdout: str) -> pl.DataFrame:
-    """The hold-out with the champion's columns. Raises ``OtherColumns``, also where it answers
-    another question.
-    """
+    """Return the hold-out with the champion's columns. Raises ``OtherColumns``, also if it predicts
+    another label."""
     if manifest.label != case.label:
         raise OtherColumns(
             f"it predicts {manifest.label!r}, and the use case asks for {case.label!r}"
@@ -142,9 +140,7 @@ def _rows_of(case: UseCase, manifest: Manifest, rows: pl.DataFrame, holdout: str
 
 @task(**RESUMED)
 def retire_challenger(challenger: ModelVersion) -> None:
-    """Take the alias from a challenger that was judged: it wants the crown no more, whoever has it
-    now.
-    """
+    """Take the alias from a challenger that was judged, whoever has the crown now."""
     holder = registry().at(challenger.use_case, CHALLENGER)
     if holder is not None and holder.number == challenger.number:
         registry().remove_alias(challenger.use_case, CHALLENGER)

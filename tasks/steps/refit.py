@@ -1,4 +1,4 @@
-"""The winner of a contest, fitted again on all that is known."""
+"""The winner of a contest, refitted on all that is known."""
 
 import math
 import tempfile
@@ -21,11 +21,10 @@ from usecases.definition import load, period_named
 
 @task(**RESUMED)
 def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> ModelVersion:
-    """Fit the winner's recipe on everything up to and with the hold-out, package and prove it, and
+    """Fit the winner's recipe on everything through the hold-out, package and prove it, and
     register it.
 
-    The recipe won, not the weights: the newest period is the one that tells most about the next.
-    """
+    The recipe won, not the weights: the newest period says most about the next."""
     case, store = load(challenger.use_case), registry()
     with open_package(store, challenger) as (package, _):
         won = package.manifest

@@ -1,6 +1,5 @@
-"""What stands around a retrain: one at a time for each use case, the governor's word, and what the
-ledger and people are told.
-"""
+"""What surrounds a retrain: one at a time for each use case, the governor's answer, and what the
+ledger and people learn."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -31,15 +30,15 @@ from usecases.definition import RetrainPolicy, load
 
 @task(**PATIENT)
 def ask_governor(use_case: str, reason: str, by_hand: bool) -> Refusal | None:
-    """Note the start in the ledger, unless another retrain is at work or the governor refuses.
+    """Note the start in the ledger, unless another retrain is running or the governor refuses.
 
-    A person's run is not refused by the governor, and counts as any other; what a schedule starts
-    nobody started by hand.
+    The governor does not refuse a person's run, and counts it as any other; a run that a schedule
+    starts was not started by hand.
 
     The start is the use case's place: of runs that start at once one writes it, and it is free when
-    the run's end stands there. Of a run that died without an end, the start is closed here. A run
-    that goes on finds its own start, and is not refused by it; one that is started again asks
-    again, since its start may have been closed and its place have gone to another. Raises
+    the run's end is there. The start of a run that died without an end is closed here. A run that
+    goes on finds its own start, and is not refused by it; one that is started again asks again,
+    because its start may have been closed and its place have gone to another. Raises
     ``UseCaseError`` before anything is noted."""
     policy = load(use_case).retrain
     while True:
@@ -48,7 +47,7 @@ def ask_governor(use_case: str, reason: str, by_hand: bool) -> Refusal | None:
         if any(start.run is not None and start.run == root_run() for start in starts):
             if (
                 context := TaskRunContext.get()
-            ) and context.task_run.run_count > 1:  # it was noted and not told
+            ) and context.task_run.run_count > 1:  # it was noted but not announced
                 tell(retrain_started(use_case, reason=reason))
             return None
         for start in starts:
@@ -77,7 +76,7 @@ def ask_governor(use_case: str, reason: str, by_hand: bool) -> Refusal | None:
 
 
 def _refuse_second(use_case: str, holders: list[FlowRun]) -> Refusal | None:
-    """The word of the place: who holds it, and the way out."""
+    """Refuse because another run holds the place, and say how to free it."""
     names = ", ".join(f"{run.name!r} ({run.id})" for run in holders)
     way = " or ".join(f"prefect flow-run cancel {run.id}" for run in holders)
     message = (
@@ -113,7 +112,7 @@ def _start(use_case: str, reason: str, by_hand: bool, entries: list[Entry]) -> N
 
 @task(**RESUMED)
 def skip_retrain(use_case: str, reason: str, refusal: Refusal) -> None:
-    """Into the ledger and to people. ``reason`` is why a retrain was wanted."""
+    """Record the refusal and tell people. ``reason`` is why a retrain was requested."""
     until = refusal.until.isoformat(timespec="milliseconds") if refusal.until else None
     facts: dict[str, float | str | None] = {"until": until, "wanted": reason}
     record(
@@ -138,24 +137,23 @@ def skip_retrain(use_case: str, reason: str, refusal: Refusal) -> None:
 
 @contextmanager
 def failure_recorded(use_case: str) -> Iterator[None]:
-    """A run that fails says so in the ledger, and then fails. One that is killed cannot:
-    ``close_lost_run`` does it then.
-    """
+    """Record the failure of a run in the ledger, and then fail. A killed run cannot:
+    ``close_lost_run`` records it then."""
     try:
         yield
     except Exception as error:
-        with suppress(ConnectionError):  # what the run failed of may be that the lake is away
+        with suppress(ConnectionError):  # the run may have failed because the lake is unreachable
             record_end(use_case, "failed", f"{type(error).__name__}: {error}")
         raise
 
 
 @task(**PATIENT)
 def record_end(use_case: str, verdict: str, message: str, version: str | None = None) -> None:
-    """What a retrain came to, in a word of ``Decision`` and a sentence; ``version`` is the one that
-    it crowned.
+    """Record how a retrain ended, in a word of ``Decision`` and a sentence; ``version`` is the one
+    that it crowned.
 
-    A run that is started again and comes to the same end records it again: without an end it would
-    hold its place."""
+    A run that is started again and ends the same way records it again: without an end it would hold
+    its place."""
     promoted = version is not None
     record(
         Decision(
@@ -168,13 +166,13 @@ def record_end(use_case: str, verdict: str, message: str, version: str | None = 
             **stamp(),
         )
     )
-    if verdict == "nothing to do":  # every other end has been told by what led to it
+    if verdict == "nothing to do":  # the step that led to any other end has announced it
         tell(retrain_ended(use_case, outcome=message))
 
 
 @task(**RESUMED)
 def report_retrain(use_case: str, reason: str, outcome: str | None) -> None:
-    """What a retrain came to, on one card: why it ran, how it ended, and who is champion now."""
+    """Write one card: why the retrain ran, how it ended, and who is champion now."""
     store, case = registry(), load(use_case)
     lines = [f"# {case.title}", f"**Why:** {reason}", f"**Outcome:** {outcome}"]
     champion = store.at(use_case, CHAMPION)
@@ -200,15 +198,14 @@ def report_retrain(use_case: str, reason: str, outcome: str | None) -> None:
 @task(**PATIENT)
 def close(use_case: str, by: str, why: str) -> int:
     """Close the breaker. Returns how many rejections in a row are forgiven; 0, and nothing is
-    recorded, where it never opened.
-    """
+    recorded, if it never opened."""
     policy, entries = load(use_case).retrain, read(lake(), use_case)
     own = [
         entry
         for entry in entries
         if entry.kind == "breaker" and entry.run is not None and entry.run == root_run()
     ]
-    if own:  # closed by the try before
+    if own:  # closed by the previous try
         return int(own[-1].facts["rejections"] or 0)
     rejections = breaker_of(policy, entries, datetime.now(UTC)).rejections
     if rejections < policy.breaker_rejections:

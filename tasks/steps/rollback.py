@@ -1,4 +1,4 @@
-"""Which version the crown goes back to."""
+"""Which version gets the crown back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +16,7 @@ from usecases.definition import load
 @dataclass(frozen=True)
 class Return:
     """The crown goes from ``champion``, by the ledger, to ``target``; ``holder`` has MLflow's alias
-    (``None``: nobody).
-    """
+    (``None``: no version)."""
 
     champion: str
     holder: str | None
@@ -26,12 +25,12 @@ class Return:
 
 @task(**RESUMED)
 def find_predecessor(use_case: str, number: str | None) -> Return:
-    """The champion, and the version to go back to: the named one, or the champion before it by the
-    ledger.
+    """Return the champion, and the version to go back to: the named one, or the champion before it
+    by the ledger.
 
-    A champion whose version was deleted can be rolled back from. Raises ``RegistryError`` where
-    there is no champion, no such version, or no earlier champion; ``CrownUnclear`` where the alias
-    was moved by hand."""
+    A champion whose version was deleted can be rolled back from. Raises ``RegistryError`` if there
+    is no champion, no such version, or no earlier champion; ``CrownUnclear`` if somebody moved the
+    alias by hand."""
     reign = find_reign(load(use_case).name)
     if reign.champion is None:
         raise RegistryError(
@@ -50,13 +49,13 @@ def find_predecessor(use_case: str, number: str | None) -> Return:
 
 
 def predecessor(entries: Sequence[Decision], champion: str) -> str | None:
-    """The champion before ``champion``; ``None``: there is none. ``entries`` are the ledger's,
-    oldest first.
+    """Return the champion before ``champion``; ``None``: there is none. ``entries`` are the
+    ledger's, oldest first.
 
-    The champions form a stack. A crowning puts one on top; a rollback takes off all above the
-    version that it goes back to, so that what was rolled back from is not gone back to by the next
-    one. A rollback to a version that is not in the stack any more puts it on top again. A champion
-    that no entry knows (an alias that was set by hand) stands on top of them all."""
+    The champions form a stack. A crowning pushes one; a rollback pops all above the version that it
+    goes back to, so that the next rollback does not return to the version just left. A rollback to
+    a version that is no longer in the stack pushes it again. A champion without an entry (an alias
+    that was set by hand) is above them all."""
     stack: list[str] = []
     for entry in entries:
         if (

@@ -1,6 +1,5 @@
-"""Whether the service would serve the use case at all: asked before the work, and not only when
-somebody is crowned.
-"""
+"""Whether the service would serve the use case at all: checked before the work, and not only when a
+version is crowned."""
 
 from prefect import get_run_logger, task
 
@@ -9,11 +8,11 @@ from tasks.outside.blocks_of_run import PATIENT, service
 
 @task(**PATIENT)
 def check_service(use_case: str) -> str | None:
-    """Say in the run's log what keeps a new champion of the use case from being served now;
-    ``None`` if nothing does.
+    """Log what keeps the service from serving a new champion of the use case now; ``None`` if
+    nothing does.
 
     A service that does not answer may be back when there is something to serve. Raises
-    ``ServiceRefuses`` if the service never will serve the use case as it is set up."""
+    ``ServiceRefuses`` if the service can never serve the use case as it is set up."""
     hindrance = service().check_serves(use_case)
     if hindrance:
         get_run_logger().warning(

@@ -1,6 +1,4 @@
-"""The steps of ``train``: what to train on and who is judged on what, then a fit for each
-recipe.
-"""
+"""The steps of ``train``: the training rows and the hold-out, then a fit for each recipe."""
 
 import subprocess
 import time
@@ -27,9 +25,8 @@ from usecases.definition.columns import Frozen
 
 
 class Plan(Frozen):
-    """Who is trained on what: ``periods`` end strictly before ``holdout``, the latest labelled
-    period.
-    """
+    """What is trained on which periods: ``periods`` end strictly before ``holdout``, the latest
+    labelled period."""
 
     id: str
     use_case: str
@@ -61,7 +58,7 @@ class Training(Frozen):
 
     @property
     def in_short(self) -> str:
-        """What was fitted on what, in a sentence."""
+        """Say what was fitted on what, in a sentence."""
         recipes, rows = ", ".join(fit.recipe.candidate for fit in self.fitted), self.fitted[0].rows
         return (
             f"Training {self.plan.id}: {recipes} fitted on {rows:,} rows of {self.plan.window}, "
@@ -86,7 +83,7 @@ def plan_training(
     """Choose windows and recipes. Windows expand; the hold-out is the latest labelled period,
     unless one is named.
 
-    The champion's recipe always competes, refitted on the longer window. ``NothingToDo`` when no
+    The champion's recipe always competes, refitted on the longer window. ``NothingToDo`` if no
     labelled period is newer than the champion. Raises ``DatasetMissing`` for a window without rows,
     ``HoldoutOfOneClass``, and ``CrownUnclear``."""
     case, dataset = load(use_case), read_version(lake(), use_case, dataset_version)
@@ -126,7 +123,7 @@ def plan_training(
 
 
 def _recipe_of(case: UseCase, champion: ModelVersion, manifest: Manifest) -> Recipe:
-    """The champion's recipe, and a warning if the use case does not have it any more."""
+    """Return the champion's recipe, and warn if the use case no longer has it."""
     if not is_candidate(case, manifest.recipe):
         warning = (
             "champion %s of %s came from %r, which is no longer a candidate of the use case: "
@@ -159,10 +156,10 @@ def _check_classes(case: UseCase, dataset: DatasetVersion, holdout: str) -> None
 @task(task_run_name="rehearse", **RESUMED)
 def rehearse_candidates(plan: Plan) -> list[str]:
     """Take each recipe, and each candidate that HPO may reach, through fit and packaging on a few
-    rows. Gives their names.
+    rows. Returns their names.
 
-    Raises ``UseCaseFailed`` or ``NotConvertible``: what cannot be served is told before it is
-    trained for minutes."""
+    Raises ``UseCaseFailed`` or ``NotConvertible``: a model that cannot be served is reported before
+    it trains for minutes."""
     case = load(plan.use_case)
     _, rows = training_rows(case, plan)
     params = {
@@ -222,13 +219,13 @@ def fit_candidate(plan: Plan, recipe: Recipe) -> Fitted:
 
 
 def training_rows(case: UseCase, plan: Plan) -> tuple[DatasetVersion, pl.DataFrame]:
-    """The dataset version of the plan, and the labelled rows of its training window."""
+    """Return the dataset version of the plan, and the labelled rows of its training window."""
     dataset = read_version(lake(), plan.use_case, plan.dataset_version)
     return dataset, read_periods(lake(), dataset, plan.periods, case.label)
 
 
 def run_tags(dataset: DatasetVersion, periods: tuple[str, ...]) -> dict[str, str]:
-    """Where a run's model comes from: data, code, and the flow run that made it."""
+    """Return where a run's model comes from: data, code, and the flow run that made it."""
     digests = dataset.digests(periods)
     tags = {
         "laurel.dataset_version": dataset.version,
@@ -241,9 +238,8 @@ def run_tags(dataset: DatasetVersion, periods: tuple[str, ...]) -> dict[str, str
 
 
 def _git_commit() -> str | None:
-    """The commit of the code that runs: what the settings say, else the checkout; None where
-    neither knows.
-    """
+    """Return the commit of the running code: what the settings say, else the checkout; None if
+    neither knows."""
     settings = Settings.read()
     if settings.commit:
         return settings.commit
@@ -257,7 +253,7 @@ def _git_commit() -> str | None:
 
 
 def plan_tags(plan: Plan, recipe: Recipe) -> dict[str, str]:
-    """What ``find_training`` reads back."""
+    """Return the tags that ``find_training`` reads back."""
     return {
         "laurel.training": plan.id,
         "laurel.plan": plan.model_dump_json(),
@@ -267,11 +263,10 @@ def plan_tags(plan: Plan, recipe: Recipe) -> dict[str, str]:
 
 @task(**RESUMED)
 def find_training(use_case: str, training: str | None) -> Training:
-    """The training of that id, or the latest one, from its MLflow runs. Raises ``LookupError``
-    where there is none.
+    """Return the training of that id, or the latest one, from its MLflow runs. Raises
+    ``LookupError`` if there is none.
 
-    One whose run was killed before all of its recipes were fitted is passed over.
-    """
+    A training whose run was killed before all of its recipes were fitted is skipped."""
     runs = registry().runs(load(use_case).name, {"laurel.training": training} if training else {})
     named = [run for run in runs if "laurel.training" in run.tags]
     for name in dict.fromkeys(run.tags["laurel.training"] for run in named):
@@ -305,7 +300,7 @@ def _training(runs: list[Run]) -> Training:
 
 @task(**RESUMED)
 def report_training(plan: Plan, fitted: list[Fitted]) -> Training:
-    """The table of candidates, as an artifact, and the record that ``evaluate`` takes."""
+    """Write the table of candidates as an artifact. Returns the record that ``evaluate`` takes."""
     store: ModelRegistry = registry()
     create_table_artifact(
         [

@@ -21,9 +21,9 @@ class NotConvertible(ValueError):
 class Exporter:
     """One way from a fitted model to ONNX: exactly, or not at all.
 
-    ``supports`` says in words which models it ``takes``. ``export`` gives the ONNX bytes of a model
-    on ``n_features`` and the dtype of its matrix (``float64`` or ``float32``), and raises
-    ``NotConvertible``. ``thresholds`` are the values, by feature position, beside which its
+    ``supports`` describes in words the models that ``takes`` accepts. ``export`` returns the ONNX
+    bytes of a model on ``n_features`` and the dtype of its matrix (``float64`` or ``float32``), and
+    raises ``NotConvertible``. ``thresholds`` are the values, by feature position, beside which its
     conversion would go wrong first."""
 
     supports: str
@@ -33,12 +33,12 @@ class Exporter:
 
 
 def library_of(model: Any) -> str:
-    """The package that the model's class comes from: ``sklearn``."""
+    """Return the package that the model's class comes from: ``sklearn``."""
     return type(model).__module__.partition(".")[0]
 
 
 def finish(graph: Any) -> bytes:
-    """The model of ``graph`` as bytes; its one output is the float32 node ``OUTPUT``."""
+    """Return the model of ``graph`` as bytes; its one output is the float32 node ``OUTPUT``."""
     import onnx
     from onnx import TensorProto, helper
 

@@ -1,4 +1,4 @@
-"""The exporters, in the order in which they are asked: the first that takes a model exports it."""
+"""The exporters in order: the first that takes a model exports it."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ EXPORTERS: list[Exporter] = [BOOSTING, SCIKIT_LEARN]
 
 
 def export(model: "ClassifierMixin", n_features: int) -> tuple[bytes, str]:
-    """The ONNX bytes of ``model`` and the dtype of its matrix (``float64`` or ``float32``).
+    """Return the ONNX bytes of ``model`` and the dtype of its matrix (``float64`` or ``float32``).
 
     Raises ``NotConvertible``, also for a model that no exporter takes."""
     exporter = _exporter_of(model)
@@ -28,9 +28,8 @@ def export(model: "ClassifierMixin", n_features: int) -> tuple[bytes, str]:
 
 
 def thresholds(model: "ClassifierMixin") -> dict[int, np.ndarray]:
-    """The values, by feature position, beside which the conversion of ``model`` would go wrong
-    first.
-    """
+    """Return the values, by feature position, beside which the conversion of ``model`` would go
+    wrong first."""
     return _exporter_of(model).thresholds(model)
 
 

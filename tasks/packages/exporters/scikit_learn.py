@@ -1,6 +1,4 @@
-"""What skl2onnx converts: scikit-learn's own models, and classes that a converter was registered
-for.
-"""
+"""What skl2onnx converts: scikit-learn's own models, and classes with a registered converter."""
 
 from typing import Any
 
@@ -53,7 +51,7 @@ def _by_skl2onnx(model: Any, n_features: int) -> bytes:
         MissingConverter,
         NotImplementedError,
         RuntimeError,
-        AssertionError,  # KNNImputer's converter says no by one
+        AssertionError,  # KNNImputer's converter refuses with one
         onnx.checker.ValidationError,
     ) as error:
         steps = dict.fromkeys(type(step).__name__ for step in steps_of(model))
@@ -65,7 +63,7 @@ def _by_skl2onnx(model: Any, n_features: int) -> bytes:
 
 
 def _one_score(graph: Any) -> Any:
-    """The graph with the positive class's column of its probabilities as ``score``."""
+    """Return the graph with the positive class's column of its probabilities as ``score``."""
     from onnx import helper, numpy_helper
 
     probabilities = next(output.name for output in graph.output if "prob" in output.name)

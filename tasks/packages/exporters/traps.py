@@ -1,6 +1,5 @@
-"""What of scikit-learn is known to convert wrongly, without a word: it is refused by name of the
-step (docs/decisions/0006-onnx.md).
-"""
+"""Models of scikit-learn that are known to convert wrongly and silently: they are refused by the
+name of the step (docs/decisions/0006-onnx.md)."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +16,7 @@ _HOLDERS = (
 
 
 def refuse_traps(model: Any) -> None:
-    """Raises ``NotConvertible`` for the first step of ``model`` that would score otherwise."""
+    """Raises ``NotConvertible`` for the first step of ``model`` that would score differently."""
     for step in steps_of(model):
         _refuse_known_traps(step, alone=step is model)
 
@@ -40,11 +39,11 @@ def _held(value: Any) -> Iterator[Any]:
 
 
 def _learned_nulls(tree: Any) -> bool:
-    """Whether a tree shows that it was trained on missing values: where it saw none, they are sent
-    to the larger child.
+    """Return whether a tree shows that it was trained on missing values: if it saw none, they are
+    sent to the larger child.
 
-    A single tree may have learned just that; the proof on rows with nulls
-    (tasks/packages/proof.py) catches it."""
+    A single tree may have learned just that; the proof on rows with nulls (tasks/packages/proof.py)
+    catches it."""
     inner = tree.children_left >= 0
     left, right = tree.children_left[inner], tree.children_right[inner]
     larger = tree.n_node_samples[left] > tree.n_node_samples[right]

@@ -1,3 +1,2 @@
-"""The steps of ``approve``: a person is asked, the runs that wait for the answer, and what the
-answer is worth.
-"""
+"""The steps of ``approve``: the question to a person, the runs that wait for the answer, and the
+effect of the answer."""

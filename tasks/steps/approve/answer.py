@@ -1,6 +1,5 @@
-"""What the answer to an approval is worth: approved, rejected, or expired. It goes to the ledger,
-and to people.
-"""
+"""The effect of the answer to an approval: approved, rejected, or expired. It goes to the ledger,
+and to people."""
 
 import time
 from dataclasses import replace
@@ -22,18 +21,18 @@ TIME_LIMIT = "the time limit"
 
 @task(**RESUMED)
 def judge_answer(question: Decision, approved: bool, by: str, why: str) -> Decision:
-    """What the answer is worth, into the ledger and to people: approved, rejected, or expired.
+    """Judge the answer as approved, rejected, or expired, and record and tell it.
 
-    A yes counts for nothing after the time limit, when a newer challenger asks, or when another
-    champion has the crown than the one that the challenger contested. A run that is started again
-    finds its answer in the ledger."""
+    A yes does not count after the time limit, when a newer challenger asks, or when the champion is
+    no longer the one that the challenger contested. A run that is started again finds its answer in
+    the ledger."""
     entries = read(lake(), question.use_case)
     questions = [
         entry
         for entry in entries
         if entry.kind == "approval" and entry.run == question.run and entry.verdict != "asked"
     ]
-    if questions:  # what follows is done again: nobody knows how far the try before came
+    if questions:  # the rest is repeated: nobody knows how far the previous try came
         decision = decision_of(questions[-1])
     else:
         verdict, reason = _judge(question, approved, by, why)
@@ -68,8 +67,8 @@ def _judge(question: Decision, approved: bool, by: str, why: str) -> tuple[str, 
     if not approved:
         return "rejected", f"{by} rejected it{suffix}"
     reign = look(lake(), registry(), question.use_case)
-    # An alias that was deleted is set again, or the run fails and says why: that nobody has it does
-    # not mean that nobody reigns.
+    # A deleted alias is set again, or the run fails with the reason: no alias does not mean no
+    # champion.
     champion = find_champion(question.use_case) if reign.holder is None else reign.holder
     if (champion.number if champion else None) != question.champion:
         return "rejected", (
@@ -80,24 +79,23 @@ def _judge(question: Decision, approved: bool, by: str, why: str) -> tuple[str, 
 
 
 def is_expired(question: Decision, by: str, moment: datetime) -> bool:
-    """Whether an answer came at the time limit or later, or is the time limit's own."""
+    """Return whether an answer came at the time limit or later, or is the time limit's own."""
     return by == TIME_LIMIT or moment >= time_limit(question)
 
 
 def seconds_early(question: Decision, at: datetime) -> float:
-    """How long the time limit's run has to wait yet: Prefect rounds to seconds, and begins a run up
-    to half of one before its time.
+    """Return how long the time limit's run has to wait yet: Prefect rounds to seconds, and begins a
+    run up to half a second early.
 
-    At most a second: who starts that run by hand wants it over now.
-    """
+    At most a second: whoever starts that run by hand wants it over now."""
     return min(max((time_limit(question) - at).total_seconds(), 0.0), 1.0)
 
 
 @task(**PATIENT)
 def end_waiting(use_case: str, run: str) -> str:
-    """At the time limit: answer the run that waits with no. Returns what came of it.
+    """Reject the waiting run at the time limit. Returns what came of it.
 
-    Where the run is over without an answer (cancelled in Prefect, or crashed), the ledger gets its
+    If the run is over without an answer (cancelled in Prefect, or crashed), the ledger gets its
     *expired* here."""
     waiting = [
         question

@@ -1,6 +1,5 @@
-"""The question of an approval: whether somebody is asked, what is asked, and who is told. Answers:
-``tasks/steps/approve/answer.py``.
-"""
+"""The question of an approval: whether a person is asked, what is asked, and who is told. Answers:
+``tasks/steps/approve/answer.py``."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,26 +25,25 @@ class NoQuestion(LookupError):
 
 
 def needs_answer(policy: Approval, verdict: str, unscored: bool = False) -> bool:
-    """Whether a person must agree to what the contest found. Nobody is asked about a challenger
-    that lost.
+    """Return whether a person must agree to the contest's verdict. Nobody is asked about a
+    challenger that lost.
 
-    ``unscored``: the champion is of another schema and could not be scored, so that nobody but a
-    person can judge."""
+    ``unscored``: the champion has another schema and could not be scored, so that only a person can
+    judge."""
     unsure = verdict == "suspicious" or unscored
     return (verdict == "promote" and policy.ask == "always") or (unsure and policy.ask != "never")
 
 
 def asks_person(decision: Decision) -> bool:
-    """Whether the use case wants a person's word on the contest."""
+    """Return whether the use case wants a person's answer to the contest."""
     return needs_answer(
         load(decision.use_case).approval, decision.verdict, bool(decision.facts.get("unscored"))
     )
 
 
 def pending(entries: Sequence[Decision]) -> list[Decision]:
-    """The questions without an answer, oldest first. ``entries``: those of one use case, in the
-    ledger's order.
-    """
+    """Return the questions without an answer, oldest first. ``entries``: those of one use case, in
+    the ledger's order."""
     open_questions: dict[str | None, Decision] = {}
     for entry in entries:
         if entry.kind == "approval" and entry.verdict == "asked":
@@ -60,7 +58,7 @@ def ask_for_approval(challenger: ModelVersion, contest: Decision, seed: int) -> 
     """Put the question into the ledger and start the run that waits for its answer. Returns that
     run's id.
 
-    One question for each use case: an older one is withdrawn, since its contest is no longer the
+    A use case has one question: an older one is withdrawn, since its contest is no longer the
     latest."""
     use_case, before = challenger.use_case, read(lake(), challenger.use_case)
     hours = load(use_case).approval.hours
@@ -101,9 +99,8 @@ def ask_for_approval(challenger: ModelVersion, contest: Decision, seed: int) -> 
 
 @task(**RESUMED)
 def find_question(use_case: str, version: str) -> Decision:
-    """The question that this run waits with. Raises ``NoQuestion`` for a run that nobody's contest
-    started.
-    """
+    """Return the question of this waiting run. Raises ``NoQuestion`` for a run that no contest
+    started."""
     for entry in read(lake(), use_case):
         if (
             entry.kind == "approval"
@@ -121,9 +118,8 @@ def find_question(use_case: str, version: str) -> Decision:
 
 @task(**RESUMED)
 def ask_people(question: Decision) -> bool:
-    """Show the question and tell people. False where there is nothing to wait for: its time is
-    over, or a newer one is asked.
-    """
+    """Show the question and tell people. False if there is nothing to wait for: its time is over,
+    or a newer question replaced it."""
     if newer_question(question) or datetime.now(UTC) >= time_limit(question):
         return False
     use_case, challenger = question.use_case, str(question.challenger)
@@ -149,7 +145,7 @@ def ask_people(question: Decision) -> bool:
 
 
 def in_words(question: Decision) -> str:
-    """The question in Markdown, for the run's page and above its form."""
+    """Return the question in Markdown, for the run's page and above its form."""
     lines = [
         (
             f"**May challenger {question.challenger} of {question.use_case} take the crown from "
@@ -176,7 +172,7 @@ def time_limit(question: Decision) -> datetime:
 
 
 def newer_question(question: Decision) -> Decision | None:
-    """The last question of the use case, where that is not this one."""
+    """Return the last question of the use case, if it is not this one."""
     questions: list[Entry] = [
         entry
         for entry in read(lake(), question.use_case)

@@ -1,9 +1,9 @@
 """The runs of the deployment ``approve`` behind a question, on Prefect's server: one waits for the
-answer, others end the waiting.
+answer, others end the wait.
 
 They are rows of the server's database, and no process stays alive for them: the first is suspended,
 the others are scheduled for the time limit, when they answer the first with no. A restart of server
-or worker loses none that has not begun. One that begins while the server is restarted crashes, so a
+or worker loses none that has not begun. One that begins while the server restarts crashes, so a
 second one follows."""
 
 import time
@@ -27,11 +27,10 @@ SECOND_TRY = timedelta(minutes=15)
 
 
 def open_runs(use_case: str, version: str, asked_by: str, until: datetime) -> tuple[str, list[str]]:
-    """Create the run that waits and those of the time limit, and return their ids. Asked again by
-    the same run: the same ones.
+    """Create the waiting run and those of the time limit, and return their ids. The same run always
+    gets the same ones.
 
-    All are scheduled for ``until`` or later; ``begin`` starts the first.
-    """
+    All are scheduled for ``until`` or later; ``begin`` starts the first."""
     parameters = {"use_case": use_case, "version": version, "asked_by": asked_by}
     key = f"approve {asked_by} {version}"
     with get_client(sync_client=True) as client:
@@ -64,7 +63,7 @@ def open_runs(use_case: str, version: str, asked_by: str, until: datetime) -> tu
 
 
 def begin(run: str) -> None:
-    """Let the run that waits start now, where it has not started yet."""
+    """Let the waiting run start now, if it has not started yet."""
     with get_client(sync_client=True) as client:
         flow_run = client.read_flow_run(UUID(run))
         if flow_run.state is not None and flow_run.state.is_scheduled() and flow_run.run_count == 0:
@@ -82,11 +81,10 @@ def call_off(run: str, why: str) -> None:
 
 
 def say_no(run: str, by: str, why: str) -> str | None:
-    """Answer the run that waits with no. ``None``: it took the answer; otherwise the name of the
-    state that it is in instead.
+    """Answer the waiting run with no. ``None``: it took the answer; otherwise the name of its state
+    instead.
 
-    A run that has begun and does not wait yet is waited for.
-    """
+    A run that has begun and does not wait yet is waited for."""
     start = time.monotonic()
     with get_client(sync_client=True) as client:
         while True:
@@ -105,9 +103,8 @@ def say_no(run: str, by: str, why: str) -> str | None:
 
 
 def answered_at(run: str) -> datetime:
-    """When somebody's answer was taken, by the clock of Prefect's server; now for a run that waited
-    for none.
-    """
+    """Return when the answer was taken, by the clock of Prefect's server; now for a run that did
+    not wait."""
     with get_client(sync_client=True) as client:
         states = client.read_flow_run_states(UUID(run))
     resumed = [state.timestamp for state in states if state.name == "Resuming"]
@@ -115,7 +112,7 @@ def answered_at(run: str) -> datetime:
 
 
 def ended_as(run: str) -> str | None:
-    """The name of the run's last state; ``None`` while it is not over, or not begun."""
+    """Return the name of the run's last state; ``None`` while it is not over, or not begun."""
     with get_client(sync_client=True) as client:
         state = _state(client, run)
     return str(state.name) if state.is_final() else None

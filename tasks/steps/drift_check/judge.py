@@ -29,9 +29,8 @@ from usecases.definition import UseCase, load
 
 @task(**PATIENT)
 def find_champion(use_case: str) -> ModelVersion:
-    """Raises ``RegistryError`` where nobody was crowned yet, and ``CrownUnclear`` where nobody can
-    say who is.
-    """
+    """Return the champion. Raises ``RegistryError`` if no version was crowned yet, and
+    ``CrownUnclear`` if the champion is unclear."""
     reign = reigning(load(use_case).name)
     if reign is None:
         raise RegistryError(
@@ -42,17 +41,17 @@ def find_champion(use_case: str) -> ModelVersion:
 
 @task(**PATIENT)
 def latest_window(use_case: str) -> str:
-    """The latest period of the prediction log, which is not empty."""
+    """Return the latest period of the prediction log, which is not empty."""
     return logged_periods(lake(), load(use_case))[-1].name
 
 
 @task(task_run_name="check {window}", **PATIENT)
 def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
-    """Hold the window's predictions against the champion's own reference, and keep Evidently's
+    """Compare the window's predictions with the champion's own reference, and keep Evidently's
     report in the lake.
 
-    The columns are the champion's, which its predictions were logged with, whatever the use case
-    has by now."""
+    The columns are the champion's, with which its predictions were logged, whatever the use case
+    has now."""
     with open_package(registry(), champion) as (package, folder):
         manifest = package.manifest
         reference = pl.read_parquet(folder / REFERENCE)
@@ -94,9 +93,8 @@ def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
 def judge_window(
     case: UseCase, manifest: Manifest, reference: pl.DataFrame, read: Window, champion: str
 ) -> DriftVerdict:
-    """The verdict on what was ``read`` of a window, against the ``reference`` and thresholds of the
-    champion's package.
-    """
+    """Return the verdict on the predictions read of a window, against the ``reference`` and
+    thresholds of the champion's package."""
     policy, limits = case.drift, manifest.drift_thresholds
     days = None if read.rows.is_empty() else read.rows["event_time"].dt.date().n_unique()
     broken = (
@@ -130,9 +128,8 @@ def _report(
     read: Window,
     verdict: DriftVerdict,
 ) -> tuple[str, str]:
-    """The columns stand in it by weight; one without a distance, which cannot count, has no place
-    there.
-    """
+    """Return the report. Its columns are ordered by weight; one without a distance, which cannot
+    count, is left out."""
     finite = {name: far for name, far in verdict.distances.items() if far is not None}
     columns = sorted(
         (column for column in monitored(case, verdict.distances) if column.name in finite),
@@ -145,7 +142,7 @@ def _report(
 
 
 def unseen(champion: ModelVersion, window: str | None, why: str) -> Checked:
-    """What a check says where there are no predictions to check."""
+    """Return the verdict of a check without predictions."""
     case = load(champion.use_case)
     verdict = DriftVerdict(
         outcome="silent",

@@ -1,6 +1,5 @@
 """What a drift check leaves behind: verdict, quarantine and decision in the lake, artifacts, the
-message, and the event of drift.
-"""
+message, and the event of drift."""
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_table_artifact
@@ -35,9 +34,8 @@ EVENT = "laurel.drift.detected"
 
 @task(**PATIENT)
 def record_check(checked: Checked) -> None:
-    """The verdict into the lake and the ledger; a broken window goes into quarantine, and out of it
-    once it is found sound.
-    """
+    """Write the verdict into the lake and the ledger; a broken window goes into quarantine, and
+    leaves it once a check finds it sound."""
     verdict, store, case = checked.verdict, lake(), load(checked.use_case)
     if verdict.outcome != "silent":
         store.write(
@@ -87,7 +85,7 @@ def record_check(checked: Checked) -> None:
 
 @task(**PATIENT)
 def report_check(checked: Checked) -> None:
-    """The run's artifacts, the message, and the line in the log."""
+    """Write the run's artifacts, the message, and the line in the log."""
     verdict, case = checked.verdict, load(checked.use_case)
     get_run_logger().info(
         "drift use_case=%s window=%s outcome=%s share=%s",
@@ -133,9 +131,8 @@ def report_check(checked: Checked) -> None:
 
 
 def in_short(checked: Checked) -> str:
-    """The verdict with its reasons, in a line: the state of the run and the head of its
-    artifacts.
-    """
+    """Return the verdict with its reasons, in a line: the state of the run and the head of its
+    artifacts."""
     verdict = checked.verdict
     reasons = " ".join(f"{reason.removesuffix('.')}." for reason in verdict.reasons)
     basis = f"on {verdict.rows:,} predictions of version {checked.champion}"
@@ -144,7 +141,7 @@ def in_short(checked: Checked) -> str:
 
 
 def _picture(verdict: DriftVerdict) -> bytes | None:
-    """Drawn where people are told: of a window that drifted."""
+    """Return the picture of a window that drifted: people are told of no other."""
     if verdict.outcome != "drifted" or not verdict.distances:
         return None
     counts = {
@@ -157,7 +154,7 @@ def _picture(verdict: DriftVerdict) -> bytes | None:
 
 
 def _worse(checked: Checked, performance: Performance, links: dict[str, str]) -> Message:
-    """The data look as ever; the labels say otherwise."""
+    """Tell that the labels show a loss though the data look normal."""
     metric = load(checked.use_case).gate.metric.name
     holdout = performance.holdout[metric]
     return performance_worse(
@@ -173,9 +170,8 @@ def _worse(checked: Checked, performance: Performance, links: dict[str, str]) ->
 
 
 def _table(verdict: DriftVerdict) -> list[dict[str, str | float | bool]]:
-    """A row for each column: what drifted first, the weightiest before the others. Each says
-    whether it counts, and why.
-    """
+    """Return a row for each column: the drifted ones first, by weight. Each says whether it counts,
+    and why."""
     drifted = set(drifted_columns(verdict))
     return [_row_of_column(verdict, name, name in drifted) for name in ordered_columns(verdict)]
 
@@ -197,9 +193,7 @@ def _row_of_column(
 
 @task(cache_policy=NO_CACHE)
 def emit_drift(checked: Checked) -> None:
-    """Say it to Prefect: the automation of deployments/apply/automations.py turns this event into a
-    retrain.
-    """
+    """Emit the event that deployments/apply/automations.py turns into a retrain."""
     verdict = checked.verdict
     drivers = [
         {

@@ -1,9 +1,9 @@
-"""Predictions that do not come. Nobody calls, the service is down, or its log does not reach the
-lake: none of it is *stable*.
+"""Missing predictions. Nobody calls, the service is down, or its log does not reach the lake: none
+of it is *stable*.
 
-A drift check that finds predictions of the last day in the lake says ``laurel.predictions.seen``.
-The automation of deployments/apply/automations.py waits for that word, and starts ``drift_check``
-with ``silent_for_hours`` when it did not come."""
+A drift check that finds predictions of the last day in the lake emits ``laurel.predictions.seen``.
+The automation of deployments/apply/automations.py waits for that event, and starts ``drift_check``
+with ``silent_for_hours`` if it did not come."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -20,24 +20,19 @@ SEEN_WITHIN = timedelta(days=1)
 
 
 def resource_id(use_case: str) -> str:
-    """The Prefect resource that the events of a use case are about, and that the automations listen
-    to.
-    """
+    """Return the Prefect resource of a use case's events, to which the automations listen."""
     return f"laurel.use-case.{use_case}"
 
 
 def last_arrival(use_case: str) -> datetime | None:
-    """When the lake last got predictions of the use case, by the lake's own clock; None where there
-    are none.
-    """
+    """Return when the lake last got predictions of the use case, by the lake's own clock; None if
+    there are none."""
     return lake().newest(f"predictions/{use_case}")
 
 
 @task(cache_policy=NO_CACHE)
 def emit_seen(use_case: str) -> bool:
-    """Say to Prefect that predictions of the last day are in the lake. Returns whether there
-    are.
-    """
+    """Emit that predictions of the last day are in the lake. Returns whether there are."""
     last = last_arrival(use_case)
     if last is None or datetime.now(UTC) - last > SEEN_WITHIN:
         return False
@@ -52,11 +47,10 @@ def emit_seen(use_case: str) -> bool:
 
 @task(**PATIENT)
 def find_silence(use_case: str, window: str | None, silent_for_hours: float | None) -> str | None:
-    """Why there is nothing to check: no predictions at all, none of ``window``, or none that
+    """Return why there is nothing to check: no predictions at all, none of ``window``, or none that
     arrived within ``silent_for_hours``.
 
-    None where there are predictions.
-    """
+    None if there are predictions."""
     periods = logged_periods(lake(), load(use_case))
     if not periods:
         return (
