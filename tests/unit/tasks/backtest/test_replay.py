@@ -1,6 +1,4 @@
-"""The backtest replays what the loop would have done: on a toy whose world changes in May, and
-stays so.
-"""
+"""The backtest replays what the loop would have done: a toy whose world changes for good in May."""
 
 import numpy as np
 import polars as pl
@@ -71,9 +69,8 @@ def test_the_gain_is_that_of_the_champions_of_the_moment_on_all_rows(
 def test_a_month_is_answered_by_who_was_champion_before_its_labels_came(
     case: UseCase, backtest: Backtest
 ) -> None:
-    """May promotes, and May itself was still answered by the first champion: no strategy profits
-    from rows it judged on.
-    """
+    """May promotes, but the first champion still scored May: no strategy profits from rows it
+    judged on."""
     past = history(case)
     first = first_champion(case, past, START)
     rows = past.labelled("2024-05")

@@ -1,4 +1,4 @@
-"""The backtest and the loop say the same of the same challenger on the same months."""
+"""The backtest and the loop reach the same verdict on the same challenger and months."""
 
 import shutil
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def always(case: UseCase, recipe: str, **changed: Any) -> UseCase:
 
 
 def patient(case: UseCase) -> UseCase:
-    """The toy's world changes so much that a gain is large: none of it is a leak."""
+    """The toy's world changes so much that gains are large without a leak."""
     promotion = {"suspicious_gain": 0.9, "suspicious_score": 1.0}
     return case.model_copy(update={"promotion": case.promotion.model_copy(update=promotion)})
 
@@ -54,7 +54,7 @@ def history(lake: Lake, dataset: DatasetVersion, case: UseCase) -> History:
 
 
 def world(lake: Lake, case: UseCase, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Any:
-    """A dataset of which ``change`` alters the months from May on."""
+    """A dataset whose months from May on are altered by ``change``."""
 
     class Months:
         def read(self, period: str) -> pl.DataFrame:
@@ -66,7 +66,7 @@ def world(lake: Lake, case: UseCase, change: Callable[[pl.DataFrame], pl.DataFra
 
 
 class Folder:
-    """A registry of packages, which lie in a folder."""
+    """A registry of packages in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

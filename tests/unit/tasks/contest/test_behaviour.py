@@ -123,7 +123,7 @@ def test_the_worst_row_is_the_one_that_is_told(package: Package) -> None:
 def test_it_must_hold_for_the_share_of_the_rows(
     package: Package, share: float, passes: bool
 ) -> None:
-    """Far from the middle the score hardly moves, near it it does."""
+    """The score hardly moves far from the middle, and moves near it."""
     (behaviour,) = try_all(
         package, Invariance(name="steady", column="steady", to=(5.5,), tolerance=0.2, share=share)
     )
@@ -145,9 +145,8 @@ def test_a_model_that_does_not_look_at_the_column_fails_where_it_must_move(
 
 
 def test_what_is_added_stays_within_the_column_and_nulls_stay_out(package: Package) -> None:
-    """``second`` ends at 10 and is null in each fiftieth row: nothing is asked that the service
-    would refuse.
-    """
+    """``second`` ends at 10 and is null in each fiftieth row: no row is tried that the service
+    would refuse."""
     rows = ROWS.with_columns(second=pl.when(pl.col("second").is_null()).then(None).otherwise(10.0))
     (behaviour,) = try_all(
         package, Direction(name="second", column="second", add=5, moves="up"), rows=rows

@@ -29,9 +29,7 @@ def packaged(folder: Path, trees: int) -> Package:
 
 @pytest.mark.slow("converts a large model")
 def test_a_heavy_package_is_too_slow_and_a_light_one_is_not(tmp_path: Path) -> None:
-    """Eighty trees against two: the rule here has no floor, so that a quick machine says the
-    same as a slow one.
-    """
+    """Eighty trees against two: the rule has no floor here, so fast and slow machines agree."""
     light, heavy = packaged(tmp_path / "light", 2), packaged(tmp_path / "heavy", 80)
     rule = Promotion(latency_ratio=1.5, latency_floor_milliseconds=0)
     latencies = time_packages(light, heavy, toy_rows("2024-02"))

@@ -47,9 +47,8 @@ class World:
         self.truth = (self.chance.random(len(self.day)) < probability(self.margin)).astype(int)
 
     def model(self, noise: float) -> np.ndarray:
-        """Probabilities of a model that mistakes the log-odds by ``noise``, shrunk as a calibrated
-        one's would be.
-        """
+        """Probabilities of a model that mistakes the log-odds by ``noise``, shrunk as if
+        calibrated."""
         log_odds = self.margin + self.chance.normal(0, noise, len(self.day))
         return probability(log_odds * 1.7 / (1.7 + noise**2))
 
@@ -193,7 +192,7 @@ def test_a_guard_may_be_lost_by_no_more_than_the_tolerance() -> None:
 
 
 def with_a_worse_slice(world: World, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A challenger that is better by far, except on ``rows``, where it guesses."""
+    """A challenger that is far better, except on ``rows``, where it guesses."""
     challenger = world.model(0.6)
     return world.model(1.5), np.where(rows, world.chance.permutation(challenger), challenger)
 
@@ -254,9 +253,8 @@ def test_a_slice_that_is_too_small_is_said_to_be_unjudged_and_a_slight_loss_is_t
 
 
 def test_a_slice_that_is_not_surely_level_keeps_the_champion() -> None:
-    """Both are equal there, and its few rows leave a larger loss than is tolerated possible: that
-    is not fine.
-    """
+    """Both are equal there, but so few rows do not rule out a loss beyond the tolerance: that is
+    not fine."""
     world = World()
     rare = np.arange(len(world.day)) % 40 == 0
     rule = RULE.model_copy(update={"slice_minimum_rows": 100, "slice_tolerance": 0.005})
@@ -329,9 +327,8 @@ def test_a_slice_that_is_the_same_as_another_costs_nothing() -> None:
 
 
 def test_the_joint_bounds_hold_as_often_as_they_say() -> None:
-    """60 worlds in which both models are equally good in six slices: one bound of them all may be
-    above zero in 5 %.
-    """
+    """60 worlds in which both models are equally good in six slices: in 5 % of them a bound may be
+    above zero."""
     missed = 0
     for seed in range(60):
         world = World(days=40, a_day=60, day_effect=1.0, seed=seed)
@@ -372,7 +369,7 @@ def test_worse_calibration_keeps_the_champion_though_the_ranking_is_better() -> 
 
 
 def test_a_suspicious_challenger_that_loses_a_guard_is_kept_out_with_both_reasons() -> None:
-    """A person is asked about a suspicious one: never about one that would not win."""
+    """A person is asked about a suspicious challenger, but never about one that would not win."""
     world = World()
     champion, challenger = world.model(1.5), world.model(0.8)
     overconfident = probability(4 * np.log(challenger / (1 - challenger)))
@@ -405,9 +402,8 @@ def test_more_to_say_never_helps_a_challenger(
 
 
 def test_the_interval_by_days_is_wider_than_by_rows_where_days_have_effects() -> None:
-    """One model knows how bad each day is and the other does not: 40 days tell much less than 6000
-    rows (a third of them here).
-    """
+    """One model knows how bad each day is and the other does not: 40 days say much less than 6000
+    rows (a third of them here)."""
     world = World(day_effect=1.5)
     knows = probability(world.margin)
     guesses = probability(world.margin + world.chance.normal(0, 1.5, DAYS)[world.day])
@@ -425,9 +421,7 @@ def test_the_interval_by_days_is_wider_than_by_rows_where_days_have_effects() ->
 
 
 def test_the_interval_by_days_holds_the_true_gain_as_often_as_it_says() -> None:
-    """80 worlds in which both models are equally good: a promotion is the 5 % mistake that the rule
-    allows.
-    """
+    """80 worlds in which both models are equally good: the rule may promote in 5 % of them."""
     promoted = 0
     for seed in range(80):
         world = World(days=30, a_day=40, day_effect=1.0, seed=seed)
@@ -447,9 +441,7 @@ def test_the_same_seed_gives_the_same_contest_and_another_seed_another_interval(
 
 
 def test_a_guard_that_is_not_known_keeps_the_champion() -> None:
-    """Log loss exists on rows of one class, ROC AUC does not: what cannot be compared was not
-    won.
-    """
+    """Log loss exists on rows of one class, ROC AUC does not: a missing comparison is no win."""
     world = World()
     world.truth = np.where(world.day == 0, world.truth, 0)
     colder, cold = world.model(0.8) * 0.5, world.model(0.8) * 0.2
@@ -463,9 +455,7 @@ def test_a_guard_that_is_not_known_keeps_the_champion() -> None:
 
 
 def records() -> dict[str, Contest]:
-    """A contest with all numbers, one without a class on most days, one without a second class at
-    all.
-    """
+    """A contest with all numbers, one without a class on most days, one with a single class."""
     worlds = {"usual": World(), "no interval": World(), "no score": World()}
     worlds["no interval"].truth[worlds["no interval"].day > 0] = 0
     worlds["no score"].truth[:] = 0

@@ -1,4 +1,4 @@
-"""The ledger: places are taken one by one, and whatever is done to an entry afterwards is named."""
+"""The ledger: places are taken one by one, and any later change to an entry is named."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

@@ -1,6 +1,5 @@
 """The governor, on planted ledgers: each rule says no and yes, and neither a restart nor a wrong
-clock leads it astray.
-"""
+clock misleads it."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -62,7 +61,7 @@ def test_within_the_cooldown_none_starts_and_after_it_one_does() -> None:
 
 
 def test_a_run_that_never_ended_counts_for_cooldown_and_budget() -> None:
-    """One that was killed: there is a start, and nothing after it."""
+    """A killed run: there is a start, and nothing after it."""
     killed = [start(0.5), start(0.1)]
     assert (
         refused(may_retrain(FREE.model_copy(update={"cooldown_hours": 1}), killed, NOON))
@@ -226,9 +225,8 @@ def test_what_counts_as_a_rejected_challenger(decision: Decision, rejections: in
 
 
 def test_one_challenger_is_rejected_once_however_often_the_ledger_says_so() -> None:
-    """The contest kept it, somebody held the contest again, and the run that made it ended as
-    kept.
-    """
+    """The contest kept the champion, somebody held the contest again, and the challenger's run
+    ended as kept."""
     entries = [rejection(2), rejection(2), entry("retrain", "kept", run="a run", challenger="2")]
     assert breaker_of(FREE, entries, NOON).rejections == 1
 
@@ -291,9 +289,7 @@ def test_a_clock_that_was_ahead_holds_a_retrain_back_for_one_cooldown_and_not_fo
 
 
 def test_a_clock_that_was_behind_lets_none_through() -> None:
-    """The start says of itself that it is a month old, and stands after an entry of half an hour
-    ago.
-    """
+    """The start claims to be a month old, and comes after an entry of half an hour ago."""
     policy = FREE.model_copy(update={"cooldown_hours": 1})
     behind = [entry("drift", "drifted", 0.5), start(24 * 30)]
     assert refused(may_retrain(policy, behind, NOON)) == "cooldown"
@@ -324,9 +320,7 @@ def test_trusted_times_are_in_the_order_of_the_ledger_and_none_is_to_come(ago: l
 def test_whatever_stands_there_who_asks_again_when_told_to_is_let_through_in_the_end(
     events: list[tuple[str, float]],
 ) -> None:
-    """Each refusal is recorded, as the flow does it: at most once for each rule it is refused
-    again.
-    """
+    """Each refusal is recorded, as in the flow: each rule refuses at most once more."""
     policy = RetrainPolicy(cooldown_hours=3, runs_per_day=2, breaker_rejections=2, breaker_hours=30)
     makers = {
         "start": lambda ago: start(ago),

@@ -1,6 +1,5 @@
-"""Runs that died: what Prefect, the ledger and people are told of them. Prefect's client is played
-by a small one.
-"""
+"""Runs that died: what Prefect, the ledger and people learn of them. A small fake stands in for
+Prefect's client."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -25,9 +24,7 @@ HOUR = timedelta(hours=1)
 
 
 class Prefect:
-    """A server with one flow run, and the times at which it beats: one more each time that somebody
-    asks.
-    """
+    """A server with one flow run, and the times of its heartbeats: each query adds one."""
 
     def __init__(self) -> None:
         self.states: list[State[Any]] = []
@@ -83,7 +80,7 @@ def prefect(monkeypatch: pytest.MonkeyPatch) -> Prefect:
 
 @pytest.fixture
 def messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What people are told; the ledger is in ``tmp_path``."""
+    """The texts that people get; the ledger is in ``tmp_path``."""
     texts: list[str] = []
     models = Registry()
     for module in ("tasks.ledger.lost_runs", "tasks.ledger.entries"):
@@ -99,7 +96,7 @@ def messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[s
 
 
 def start(folder: Path, run: FlowRun) -> None:
-    """What ``retrain`` notes when it begins, as its ``run_count``-th try."""
+    """The entry of ``retrain`` when it begins, as its ``run_count``-th try."""
     reasons = [f"try {run.run_count}"]
     append(
         Lake(url=f"file://{folder}"),
@@ -177,8 +174,7 @@ def test_run_that_crashes_twice_alike_ends_twice(
     prefect: Prefect, messages: list[str], tmp_path: Path
 ) -> None:
     """Somebody started it again in between. Without its second end it would hold its place for
-    ever.
-    """
+    ever."""
     for count in (1, 2):
         prefect.run = prefect.run.model_copy(update={"run_count": count})
         run = prefect.become("CRASHED", "Crashed", datetime.now(UTC) - HOUR, "killed")

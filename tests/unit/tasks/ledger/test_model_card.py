@@ -1,6 +1,4 @@
-"""The model card: made of the version's own records, honest about what is not known, and safe to
-open.
-"""
+"""The model card: made of the version's own records, honest about the unknown, and safe to open."""
 
 import re
 from pathlib import Path

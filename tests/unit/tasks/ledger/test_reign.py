@@ -1,6 +1,4 @@
-"""Who is champion: ledger, alias and service held against each other, on a small lake and a
-registry made by hand.
-"""
+"""Who is champion: ledger, alias and service compared, on a small lake and a fake registry."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -64,13 +62,13 @@ class Registry:
         return self.tags
 
     def delete(self, number: str) -> None:
-        """As MLflow does it: the aliases of a version go with it."""
+        """Delete as MLflow does: the aliases of a version go with it."""
         del self.held[number]
         self.alias = None if self.alias == number else self.alias
 
 
 class Service:
-    """What serves: a version, nothing, or nobody answers."""
+    """The service: it serves a version or nothing, or is unreachable."""
 
     def __init__(self) -> None:
         self.version: str | None = None
@@ -83,7 +81,7 @@ class Service:
 
 
 class World:
-    """All three, and what people are told."""
+    """Lake, registry and service, and the messages to people."""
 
     def __init__(self, root: Path) -> None:
         self.lake, self.registry, self.service = (
@@ -94,7 +92,7 @@ class World:
         self.told: list[str] = []
 
     def crown(self, number: str | None, verdict: str = "crowned") -> None:
-        """An entry of the ledger, and the alias where it says."""
+        """Add an entry to the ledger, and set the alias."""
         facts: dict[str, float | str | None] = {"package_sha256": f"sha {number}"}
         decision = Decision(
             use_case=CASE,
@@ -137,7 +135,7 @@ def champion(world: World) -> str | None:
 
 
 def refused(world: World) -> str:
-    """Why it is not said who reigns. Nothing is recorded and nothing moves."""
+    """Return why the champion is unclear. Nothing is recorded and nothing moves."""
     before = world.moves, world.registry.alias
     with pytest.raises(CrownUnclear) as caught:
         find_champion(CASE)
@@ -184,7 +182,7 @@ def test_deleted_version_is_refused_by_name_and_can_be_rolled_back_from(world: W
 
 
 def test_another_package_under_the_champion_s_number_is_not_the_champion(world: World) -> None:
-    """A registered model that was deleted and made again counts its versions from 1."""
+    """A registered model that was deleted and registered again counts its versions from 1."""
     world.crown("4")
     world.registry.held["4"] = ModelVersion(
         CASE, "4", "another run", {"laurel.package_sha256": "another"}

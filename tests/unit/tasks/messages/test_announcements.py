@@ -57,7 +57,7 @@ def tuned(**changed: Any) -> Message:
 
 
 def decision(verdict: str, kind: str = "contest", **changed: Any) -> Decision:
-    """A contest of version 4 against version 3, as the ledger has it."""
+    """A contest of version 4 against version 3, as in the ledger."""
     scores = {
         **SCORES_OF_BOTH,
         **{name: changed.pop(name) for name in [*changed] if name in SCORES_OF_BOTH},
@@ -282,9 +282,8 @@ VALUES = {
 
 
 def words_of(message: Message) -> str:
-    """All that people read of a message, its details apart: those are reasons, which stay as they
-    were recorded.
-    """
+    """Return all that people read of a message, except its details: those are recorded reasons,
+    which stay untranslated."""
     texts = [
         text
         for button in message.buttons

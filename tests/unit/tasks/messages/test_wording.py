@@ -33,7 +33,7 @@ def test_every_sentence_is_in_both_languages_with_the_same_values(key: str) -> N
 
 @pytest.mark.parametrize("key", sorted(KOREAN))
 def test_no_particle_hangs_on_a_value(key: str) -> None:
-    """Whether it is 이 or 가 depends on how the value is read aloud, which nobody knows here."""
+    """Whether it is 이 or 가 depends on how the value is read aloud, which is unknown here."""
     assert not re.search(r"\}(이|가|을|를|은|는|과|와|으로|로)(?![가-힣])", KOREAN[key])
 
 

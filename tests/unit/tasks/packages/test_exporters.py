@@ -39,9 +39,8 @@ CODE, NUMBER, GAPPY, EPOCH = range(4)
 
 
 def world(n: int, seed: int, nulls: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
-    """An encoded matrix: a code (-1: unknown), a number, one with nulls that mean something, and a
-    time in epoch seconds.
-    """
+    """An encoded matrix: a code (-1: unknown), a number, one with meaningful nulls, and a time in
+    epoch seconds."""
     chance = np.random.default_rng(seed)
     matrix = np.column_stack(
         [
@@ -66,7 +65,7 @@ WHOLE = np.nan_to_num(TRAIN, nan=5.0)
 
 
 def beside_thresholds(model: HistGradientBoostingClassifier, rows: np.ndarray) -> np.ndarray:
-    """``rows``, each with all of its values on a split, or one double-ulp above or below it."""
+    """Return ``rows`` with all values on a split, or one double-ulp above or below it."""
     chance = np.random.default_rng(2)
     shifted = rows.copy()
     for feature, splits in thresholds(model).items():
@@ -87,7 +86,7 @@ def exported(model: Any, matrix: np.ndarray) -> np.ndarray:
 
 
 def float32_answers(model: Any, matrix: np.ndarray) -> np.ndarray:
-    """What skl2onnx alone would make of the model."""
+    """Return the scores of skl2onnx's own export of the model."""
     model_proto = skl2onnx.to_onnx(
         model,
         initial_types=[("matrix", FloatTensorType([None, matrix.shape[1]]))],
@@ -100,7 +99,7 @@ def float32_answers(model: Any, matrix: np.ndarray) -> np.ndarray:
 
 
 def changed_decisions(got: np.ndarray, expected: np.ndarray) -> int:
-    """Decisions at one half that differ, and not by a hair."""
+    """Count decisions at one half that differ clearly."""
     return int((((got >= 0.5) != (expected >= 0.5)) & (np.abs(got - expected) > TOLERANCE)).sum())
 
 
@@ -111,7 +110,7 @@ def same(got: np.ndarray, expected: np.ndarray) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Small fits: on a busy machine, threads that wait for each other cost more than they bring."""
+    """Small fits: on a busy machine, threads that wait for each other cost more than they gain."""
     with threadpool_limits(1):
         yield
 
@@ -139,9 +138,7 @@ def test_boosting_is_exact_one_double_ulp_beside_its_thresholds(
 def test_single_precision_would_change_decisions_there(
     boosted: HistGradientBoostingClassifier,
 ) -> None:
-    """The reason for an export of our own: the usual one is wrong on exactly these rows, without a
-    word.
-    """
+    """The reason for our own export: the usual one is silently wrong on exactly these rows."""
     beside = beside_thresholds(boosted, LATER)
     assert (
         changed_decisions(float32_answers(boosted, beside), boosted.predict_proba(beside)[:, 1])
@@ -195,7 +192,7 @@ def test_thresholds_are_those_of_all_trees() -> None:
 
 
 def codes_and_numbers(last: Any) -> Any:
-    """The usual pipeline: codes to columns, gaps to the mean."""
+    """The usual pipeline: codes become columns, gaps the mean."""
     numbers = make_pipeline(SimpleImputer(), StandardScaler())
     encode = ColumnTransformer(
         [
@@ -276,9 +273,7 @@ def test_the_refused_forests_would_be_wrong(model: Any) -> None:
 
 @pytest.mark.parametrize("model", FORESTS, ids=lambda model: type(model).__name__)
 def test_the_same_forests_trained_without_nulls_are_not_refused(model: Any) -> None:
-    """Without nulls scikit-learn sends them to the larger child: that alone must not look like
-    having learned them.
-    """
+    """Without nulls scikit-learn sends them to the larger child: that is not learned."""
     fitted = model.fit(WHOLE, LABELS)
     assert any(tree.tree_.missing_go_to_left.any() for tree in fitted.estimators_)
     rows = np.nan_to_num(LATER, nan=5.0)
@@ -326,7 +321,7 @@ def test_linear_discriminant_analysis_is_refused_also_inside_a_pipeline() -> Non
 
 
 class HomeMade(ClassifierMixin, BaseEstimator):
-    """A classifier that nobody has written a converter for."""
+    """A classifier without a converter."""
 
     def fit(self, matrix: np.ndarray, labels: np.ndarray) -> "HomeMade":
         self.classes_ = np.unique(labels)
@@ -441,7 +436,7 @@ def test_a_model_that_no_exporter_takes_is_refused_with_what_is_supported() -> N
 
 def test_a_class_that_a_converter_was_registered_for_goes_through_skl2onnx() -> None:
     class Own(LogisticRegression):
-        """A converter of skl2onnx is written for exactly this class."""
+        """A classifier with a converter of skl2onnx for exactly this class."""
 
     model = Own().fit(WHOLE, LABELS)
     with pytest.raises(NotConvertible, match="Own of the library .* no exporter takes it"):

@@ -1,6 +1,5 @@
-"""A column that the prediction log leaves out is not monitored, and its absence is no fault of the
-data.
-"""
+"""A column that the prediction log leaves out is not monitored, and its absence does not count as
+broken data."""
 
 from pathlib import Path
 

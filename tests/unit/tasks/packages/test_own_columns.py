@@ -1,6 +1,4 @@
-"""A champion of a former schema is scored with its own columns, or it is said which are not to be
-had.
-"""
+"""A champion of a former schema is scored with its own columns, or the missing ones are named."""
 
 import io
 from pathlib import Path
@@ -27,7 +25,7 @@ FEATURES = [
 
 
 class Gone(ToySource):
-    """A source that does not have what it had."""
+    """A source that no longer has its former column."""
 
     def read(self, period: str) -> pl.DataFrame:
         raise SourceError(f"{period} was deleted.")
@@ -62,7 +60,7 @@ def lake(tmp_path: Path) -> Lake:
 
 
 def keep(lake: Lake, rows: pl.DataFrame, name: str = "older") -> None:
-    """A file of the month as an earlier schema left it."""
+    """Write a file of the month as an earlier schema left it."""
     data = io.BytesIO()
     rows.write_parquet(data)
     lake.write(f"datasets/toy/periods/{MONTH}-{name}.parquet", data.getvalue())

@@ -53,7 +53,7 @@ def training() -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def proof() -> pl.DataFrame:
-    """A later month, with unknown and null categories and with rows that have no number at all."""
+    """A later month, with unknown and null categories and with rows without any number."""
     rows = toy_rows("2024-05", rows_a_day=30)
     place = pl.int_range(pl.len())
     return rows.with_columns(
@@ -107,7 +107,7 @@ def saved(
 
 @pytest.fixture
 def copy(saved: SavedPackage, tmp_path: Path) -> Path:
-    """The package once more, to be spoiled."""
+    """A copy of the package, to be damaged."""
     for path in saved.folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     return tmp_path
@@ -151,7 +151,7 @@ def test_the_package_encodes_as_the_pipeline_does(
 def test_categories_that_were_null_in_training_have_no_code(
     nullable: UseCase, training: pl.DataFrame, tmp_path: Path
 ) -> None:
-    """The proof has no null category: the difference would be seen by callers first."""
+    """The proof has no null category: callers would be the first to see the difference."""
     some = training.with_columns(
         pl.when(pl.int_range(pl.len()) % 9 > 0).then("group").alias("group")
     )
@@ -353,7 +353,7 @@ def test_a_model_that_answers_otherwise_is_not_proven(
 def test_missing_values_that_take_the_other_way_are_not_proven(
     saved: SavedPackage, case: UseCase, boosted: Pipeline, proof: pl.DataFrame
 ) -> None:
-    """The proof need not have nulls itself: where the service lets them through, they are tried."""
+    """The proof need not have nulls itself: if the service accepts them, they are tried."""
     model = onnx.load_from_string((saved.folder / MODEL).read_bytes())
     (ways,) = [
         attribute_proto
@@ -426,9 +426,8 @@ def test_another_encoding_than_the_pipelines_is_told_by_column(
 def test_a_pipeline_that_takes_no_nulls_is_refused_where_a_column_may_be_null(
     case: UseCase, training: pl.DataFrame, proof: pl.DataFrame, tmp_path: Path
 ) -> None:
-    """ONNX would answer NaN where scikit-learn refuses, and the service lets nulls of this column
-    through.
-    """
+    """ONNX would answer NaN where scikit-learn refuses, and the service accepts nulls of this
+    column."""
     fitted = fitted_with(case, LogisticRegression(), training.drop_nulls())
     with pytest.raises(ParityBroken, match="refuses rows that the service lets through.*NaN"):
         make_package(tmp_path, case, fitted, ORIGIN, training, toy_rows("2024-04").drop_nulls(), 7)
@@ -464,7 +463,7 @@ def test_trees_that_never_saw_a_null_are_refused_where_a_column_may_be_null(
 def test_trees_that_learned_nulls_are_refused_one_way_or_the_other(
     case: UseCase, training: pl.DataFrame, tmp_path: Path
 ) -> None:
-    """By name where the trees show it, else by the proof."""
+    """By name if the trees show it, else by the proof."""
     wrong = 0
     for depth in range(2, 8):
         fitted = fitted_with(
@@ -505,7 +504,7 @@ def test_one_flipped_byte_in_any_file_is_refused(
 def test_a_manifest_of_another_package_is_refused_by_its_digest(
     copy: Path, saved: SavedPackage
 ) -> None:
-    """Whole and consistent in itself, but not the one that was registered."""
+    """Whole and consistent in itself, but not the registered one."""
     manifest = msgspec.structs.replace(saved.manifest, decision_threshold=0.1)
     other = write(
         copy, {name: (copy / name).read_bytes() for name in (MODEL, SMOKE, REFERENCE)}, manifest

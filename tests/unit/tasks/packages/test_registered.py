@@ -15,7 +15,7 @@ from tests.fixtures.packages import write_package
 
 
 class FolderRegistry:
-    """Gives out copies of one package, as MLflow does."""
+    """A registry that gives out copies of one package, as MLflow does."""
 
     def __init__(self, package: Path) -> None:
         self._package = package

@@ -1,4 +1,4 @@
-"""Which champion was the one before, by the ledger."""
+"""Which champion came before, by the ledger."""
 
 from typing import Literal
 
@@ -26,7 +26,7 @@ def crown_move(version: str | None, kind: Kind = "crown", verdict: str | None = 
 
 
 def history(*versions: str) -> list[Decision]:
-    """``"2"`` was crowned, ``"<2"`` was rolled back to."""
+    """Return the entries: ``"2"`` was crowned, ``"<2"`` was rolled back to."""
     return [
         crown_move(version.removeprefix("<"), "rollback" if version.startswith("<") else "crown")
         for version in versions

@@ -1,4 +1,4 @@
-"""Approval: who is asked, which questions wait, and what the question says."""
+"""Approval: who is asked, which questions wait, and what the question contains."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
