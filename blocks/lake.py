@@ -75,14 +75,14 @@ class Lake(Block):
 
     @cached_property
     def _objects(self) -> Folder | Bucket:
-        given = self.credentials or AwsCredentials()
-        secret = given.aws_secret_access_key
+        credentials = self.credentials or AwsCredentials()
+        secret = credentials.aws_secret_access_key
         access = Access(
-            given.aws_client_parameters.endpoint_url,
-            given.aws_access_key_id,
+            credentials.aws_client_parameters.endpoint_url,
+            credentials.aws_access_key_id,
             secret.get_secret_value() if secret else None,
-            given.aws_session_token,
-            given.region_name,
+            credentials.aws_session_token,
+            credentials.region_name,
         )
         # The time limits are short: a task tries again by itself.
         return open_objects(self.url, access, Patience(_CONNECT_SECONDS, _REQUEST_SECONDS, 3))
@@ -133,7 +133,7 @@ class Lake(Block):
         except ClientError as error:
             # 409: another write of the same key is under way, and whichever ends first is there.
             if error.response["ResponseMetadata"]["HTTPStatusCode"] in (409, 412):
-                raise FileExistsError(f"{path!r} is in the lake {self.url} already.") from error
+                raise FileExistsError(f"{path!r} is already in the lake {self.url}.") from error
             raise self._away(path, error) from error
         except BotoCoreError as error:
             raise self._away(path, error) from error

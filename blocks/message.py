@@ -63,7 +63,7 @@ class Button:
         if len(json.dumps(dict(self.value))) > BUTTON_VALUE_LIMIT:
             raise ValueError(
                 f"The value of the button {self.action_id!r} is longer than the "
-                f"{BUTTON_VALUE_LIMIT} characters that Slack takes."
+                f"{BUTTON_VALUE_LIMIT} characters that Slack accepts."
             )
 
     @property
@@ -167,11 +167,11 @@ class Message:
         built: list[dict[str, Any]] = [{"type": "section", "text": self._marked_headline}]
         if self.facts:
             pairs = list(self.facts.items())[:FACTS]
-            shown = [
+            fields = [
                 _mrkdwn(f"*{escaped(label, FACT_LIMIT)}*\n{escaped(value, FACT_LIMIT)}")
                 for label, value in pairs
             ]
-            built.append({"type": "section", "fields": shown})
+            built.append({"type": "section", "fields": fields})
         if self.details:
             listed = "\n".join(f"• {detail}" for detail in self.details)
             built.append({"type": "section", "text": _mrkdwn(escaped(listed, SECTION_LIMIT))})
@@ -180,7 +180,7 @@ class Message:
                 {
                     "type": "actions",
                     "block_id": BUTTONS_BLOCK,
-                    "elements": [one.element for one in self.buttons[:BUTTONS]],
+                    "elements": [button.element for button in self.buttons[:BUTTONS]],
                 }
             )
         links = _links(self.links)
@@ -193,8 +193,8 @@ class Message:
 
     def in_place_of_buttons(self, blocks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """``blocks`` of another message with this one's headline where the buttons were."""
-        said = {"type": "context", "elements": [self._marked_headline]}
-        return [said if block["type"] == "actions" else block for block in blocks]
+        headline = {"type": "context", "elements": [self._marked_headline]}
+        return [headline if block["type"] == "actions" else block for block in blocks]
 
 
 def checklist(steps: Sequence[Step]) -> dict[str, Any]:
@@ -228,7 +228,7 @@ def _links(links: Mapping[str, str]) -> str:
     """``<url|label>`` of each link; one that no longer fits is left to the log, since half a URL
     leads nowhere.
     """
-    shown = ""
+    text = ""
     for label, url in links.items():
         address = (
             url.replace("&", "&amp;")
@@ -238,6 +238,6 @@ def _links(links: Mapping[str, str]) -> str:
             .replace(" ", "%20")
         )
         link = f"<{address}|{escaped(label, FACT_LIMIT)}>"
-        if len(shown) + len(link) < LINKS_LIMIT:
-            shown += f" · {link}" if shown else link
-    return shown
+        if len(text) + len(link) < LINKS_LIMIT:
+            text += f" · {link}" if text else link
+    return text

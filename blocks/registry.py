@@ -78,10 +78,10 @@ class ModelRegistry(Block):
 
     tracking_uri: str = Field(description="address of the MLflow server")
     page_url: str | None = Field(
-        default=None, description="where people open its pages, if elsewhere"
+        default=None, description="address of its pages for people, if different"
     )
-    username: str | None = Field(default=None, description="user of MLflow, where it asks for one")
-    password: SecretStr | None = Field(default=None, description="password of that user")
+    username: str | None = Field(default=None, description="user of MLflow, if it requires one")
+    password: SecretStr | None = Field(default=None, description="that user's password")
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -111,23 +111,23 @@ class ModelRegistry(Block):
         )
 
     @contextmanager
-    def _ask(self, what: str) -> Iterator[RegistryApi]:
+    def _ask(self, action: str) -> Iterator[RegistryApi]:
         """MLflow's registry, without its library."""
         try:
             yield self._api
         except ApiError as error:
             if error.is_outage:
                 raise RegistryAway(
-                    f"MLflow at {self.tracking_uri} could not {what}: {str(error)[:300]}"
+                    f"MLflow at {self.tracking_uri} could not {action}: {str(error)[:300]}"
                 ) from error
-            raise self._refusal(what, error.code, str(error)) from error
+            raise self._refusal(action, error.code, str(error)) from error
         except Unreachable as error:
             raise RegistryAway(
-                f"MLflow at {self.tracking_uri} could not {what}: {error}"
+                f"MLflow at {self.tracking_uri} could not {action}: {error}"
             ) from error
 
     @contextmanager
-    def _reach(self, what: str) -> Iterator["MlflowClient"]:
+    def _reach(self, action: str) -> Iterator["MlflowClient"]:
         """MLflow's library, for runs and models."""
         import requests
         from mlflow.exceptions import MlflowException
@@ -143,24 +143,24 @@ class ModelRegistry(Block):
                 "REQUEST_LIMIT_EXCEEDED",
             ):
                 raise RegistryAway(
-                    f"MLflow at {self.tracking_uri} could not {what}: {str(error)[:300]}"
+                    f"MLflow at {self.tracking_uri} could not {action}: {str(error)[:300]}"
                 ) from error
-            raise self._refusal(what, error.error_code, error.message) from error
+            raise self._refusal(action, error.error_code, error.message) from error
         except requests.RequestException as error:
             raise RegistryAway(
-                f"MLflow at {self.tracking_uri} could not {what}: {error}"
+                f"MLflow at {self.tracking_uri} could not {action}: {error}"
             ) from error
 
-    def _refusal(self, what: str, code: str, message: str) -> RegistryError:
+    def _refusal(self, action: str, code: str, message: str) -> RegistryError:
         if code == "UNAUTHENTICATED":
             way = (
-                "Set LAUREL_MLFLOW_USERNAME and LAUREL_MLFLOW_PASSWORD, and tell the flows: "
-                "python -m deployments.apply"
+                "Set LAUREL_MLFLOW_USERNAME and LAUREL_MLFLOW_PASSWORD, and run "
+                "python -m deployments.apply."
             )
             return RegistryError(
-                f"MLflow at {self.tracking_uri} wants another password to {what}. {way}"
+                f"MLflow at {self.tracking_uri} rejected the password and did not {action}. {way}"
             )
-        return RegistryError(f"MLflow refused to {what}: {message}")
+        return RegistryError(f"MLflow refused to {action}: {message}")
 
     def log_run(
         self,
@@ -203,7 +203,7 @@ class ModelRegistry(Block):
         types, strangers = saved_types(model)
         if strangers:
             raise RegistryError(
-                "The pipeline holds types that are not scikit-learn's, and are not saved: "
+                "The pipeline contains types that are not scikit-learn's and cannot be saved: "
                 f"{strangers}."
             )
         mlflow.sklearn.log_model(
@@ -235,14 +235,14 @@ class ModelRegistry(Block):
             experiment = client.get_experiment_by_name(use_case)
             if experiment is None:
                 return []
-            wanted = " and ".join(
+            condition = " and ".join(
                 [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
                 + ["attributes.status = 'FINISHED'"]
             )
             return [
                 _run(run)
                 for run in client.search_runs(
-                    [experiment.experiment_id], wanted, order_by=["attributes.start_time DESC"]
+                    [experiment.experiment_id], condition, order_by=["attributes.start_time DESC"]
                 )
             ]
 
@@ -305,7 +305,7 @@ class ModelRegistry(Block):
                 PACKAGE_TAG: f"{run.info.artifact_uri}/package",
                 DIGEST_TAG: package_sha256,
             }
-            made = client.create_model_version(
+            version = client.create_model_version(
                 use_case,
                 source,
                 run_id=run_id,
@@ -313,7 +313,7 @@ class ModelRegistry(Block):
                 description=description,
                 model_id=model_id,
             )
-        return ModelVersion(use_case, str(made.version), run_id, whole)
+        return ModelVersion(use_case, str(version.version), run_id, whole)
 
     def at(self, use_case: str, alias: str) -> ModelVersion | None:
         """The version that carries the alias, or None."""
@@ -338,7 +338,7 @@ class ModelRegistry(Block):
             api.set_alias(version.use_case, alias, version.number)
 
     def remove_alias(self, use_case: str, alias: str) -> None:
-        with self._ask(f"take the alias {alias} from {use_case!r}") as api:
+        with self._ask(f"remove the alias {alias} from {use_case!r}") as api:
             api.remove_alias(use_case, alias)
 
     def tag(self, version: ModelVersion, tags: Mapping[str, str]) -> None:
@@ -366,16 +366,16 @@ class ModelRegistry(Block):
                 f"Version {version.number} of {version.use_case!r} has no model package: it "
                 "was not registered by Laurel."
             )
-        what = f"download the package of {version.use_case!r} version {version.number}"
+        action = f"download the package of {version.use_case!r} version {version.number}"
         package = version.tags[PACKAGE_TAG]
         if RegistryApi.serves(package):
             target = folder / "package"
             target.mkdir(parents=True)
-            with self._ask(what) as api:
+            with self._ask(action) as api:
                 for name in api.files(package):
                     api.download(package, name, target)
             return target
-        with self._reach(what) as client:
+        with self._reach(action) as client:
             return Path(client.download_artifacts(version.run_id, "package", str(folder)))
 
     def run_url(self, run_id: str) -> str:
@@ -410,11 +410,11 @@ def _version(use_case: str, version: Version) -> ModelVersion:
     return ModelVersion(use_case, version.number, version.run_id, version.tags)
 
 
-def _run(found: Any) -> Run:
+def _run(run: Any) -> Run:
     return Run(
-        found.info.run_id,
-        found.info.run_name,
-        dict(found.data.params),
-        dict(found.data.metrics),
-        dict(found.data.tags),
+        run.info.run_id,
+        run.info.run_name,
+        dict(run.data.params),
+        dict(run.data.metrics),
+        dict(run.data.tags),
     )

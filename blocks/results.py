@@ -23,12 +23,11 @@ class Results(WritableFileSystem):
     _block_type_name = "Laurel results"
     _block_type_slug = "laurel-results"
     _description = (
-        "Results of flow and task runs, kept in the lake under results/ until its "
-        "lifecycle rule "
-        "removes them."
+        "Results of flow and task runs, stored in the lake under results/ until its "
+        "lifecycle rule removes them."
     )
 
-    lake: Lake = Field(description="the lake that holds them")
+    lake: Lake = Field(description="the lake that stores them")
 
     @classmethod
     def of(cls, settings: Settings) -> Self:

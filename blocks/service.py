@@ -35,7 +35,7 @@ class ModelService(Block):
 
     url: str = Field(description="base address, for example http://127.0.0.1:5001")
     key: SecretStr | None = Field(
-        default=None, description="API key with the scope predict, where the service asks for one"
+        default=None, description="API key with the scope predict, if the service requires one"
     )
 
     @classmethod
@@ -59,17 +59,16 @@ class ModelService(Block):
                 f"The model service at {self.url} does not answer {path}: {error}"
             ) from error
         if answer.status_code >= 400:
-            said = (
+            message = (
                 f"The model service at {self.url} answered {answer.status_code} to {path}: "
                 f"{answer.text[:300]}"
             )
             if answer.status_code == 404 and '"unseen_use_case"' in answer.text:
-                raise ServiceAway(
-                    said
-                )  # it serves every use case there is: this one once it is there
+                # It serves every use case, and will serve this one as soon as it exists.
+                raise ServiceAway(message)
             if answer.status_code in _WAY_OUT:
-                raise ServiceRefuses(f"{said} {_WAY_OUT[answer.status_code]}")
-            raise ServiceAway(said)
+                raise ServiceRefuses(f"{message} {_WAY_OUT[answer.status_code]}")
+            raise ServiceAway(message)
         return answer.json()
 
     def describe(self, use_case: str) -> dict[str, Any]:
@@ -78,7 +77,7 @@ class ModelService(Block):
 
     def use_cases(self) -> list[str]:
         """Names of all use cases that the service serves. Raises ``ServiceAway``."""
-        return [said["use_case"] for said in self._ask("GET", "/v1")["use_cases"]]
+        return [entry["use_case"] for entry in self._ask("GET", "/v1")["use_cases"]]
 
     def check_serves(self, use_case: str) -> str | None:
         """Raises ``ServiceRefuses`` where the service will never serve the use case as it is set up
@@ -111,14 +110,14 @@ class ModelService(Block):
         last, limit, before = "nothing yet", timeout_seconds, None
         while time.monotonic() - changed < limit:
             try:
-                said = self.describe(use_case)
-                if _served(said) == {version}:
+                description = self.describe(use_case)
+                if _served(description) == {version}:
                     return time.monotonic() - start
                 last = (
-                    f"version {', '.join(sorted(map(str, _served(said))))}, last error: "
-                    f"{said.get('last_error')}"
+                    f"version {', '.join(sorted(map(str, _served(description))))}, last error: "
+                    f"{description.get('last_error')}"
                 )
-                limit = timeout_seconds * (AT_WORK if _is_at_work(said, version) else 1)
+                limit = timeout_seconds * (AT_WORK if _is_at_work(description, version) else 1)
             except ServiceRefuses:
                 raise
             except ServiceAway as error:
@@ -133,23 +132,25 @@ class ModelService(Block):
         )
 
 
-_KEY = "Set LAUREL_SERVING_KEY to a key that it knows and run python -m deployments.apply."
+_KEY = "Set LAUREL_SERVING_KEY to one of its keys and run python -m deployments.apply."
 _SERVED = (
-    "Add the use case to LAUREL_SERVING_USE_CASES and restart the service; unset, it serves "
-    "every one."
+    "Add the use case to LAUREL_SERVING_USE_CASES and restart the service; if the setting is "
+    "missing, it serves every use case."
 )
 _WAY_OUT = {401: _KEY, 403: _KEY, 404: _SERVED}
 
 
-def _served(said: dict[str, Any]) -> set[str | None]:
+def _served(description: dict[str, Any]) -> set[str | None]:
     """The versions that its workers serve; ``None`` stands for a worker that has no champion
     yet.
     """
-    return {worker["version"] for worker in said.get("workers") or [said]}
+    return {worker["version"] for worker in description.get("workers") or [description]}
 
 
-def _is_at_work(said: dict[str, Any], version: str) -> bool:
+def _is_at_work(description: dict[str, Any], version: str) -> bool:
     """Whether it has seen that the alias is at ``version``, and nothing hinders it from fetching
     and proving that.
     """
-    return (said.get("alias") or {}).get("version") == version and not said.get("last_error")
+    return (description.get("alias") or {}).get("version") == version and not description.get(
+        "last_error"
+    )

@@ -41,12 +41,12 @@ class Settings(BaseSettings):
         REPOSITORY / ".laurel", description="databases, logs and buckets of the local stack"
     )
     commit: str = Field(
-        "", description="commit of the code, where that is no checkout; images have it built in"
+        "", description="commit of the code, if it is not a checkout; images have it built in"
     )
     pythonpath: str = Field(
         "",
         validation_alias="PYTHONPATH",
-        description="folders of your own packages, `usecases` among them",
+        description="folders of your own packages, such as `usecases`",
     )
     host: str = Field("127.0.0.1", description="address that the local stack listens on")
     prefect_port: int = Field(4200, description="Prefect server and UI")
@@ -61,23 +61,23 @@ class Settings(BaseSettings):
     serving_url: str | None = Field(None, description="model service; default: the local stack's")
 
     prefect_page_url: str | None = Field(
-        None, description="where people open Prefect's pages; default: where programs ask its API"
+        None, description="address of Prefect's pages for people; default: the one for programs"
     )
     mlflow_page_url: str | None = Field(
-        None, description="where people open MLflow's pages; default: where programs ask it"
+        None, description="address of MLflow's pages for people; default: the one for programs"
     )
     serving_page_url: str | None = Field(
-        None, description="where people open the service's page; default: where programs ask it"
+        None, description="address of the service's page for people; default: the one for programs"
     )
 
     prefect_auth: SecretStr | None = Field(
-        None, description="user:password that Prefect's server asks for, and clients show"
+        None, description="user:password that Prefect's server requires and clients send"
     )
     mlflow_username: str | None = Field(
-        None, description="user of MLflow, its administrator; set with the password or not at all"
+        None, description="MLflow's administrator; set it together with the password"
     )
     mlflow_password: SecretStr | None = Field(
-        None, description="password of that user, 12 characters or more"
+        None, description="that user's password, at least 12 characters"
     )
     prefect_database: SecretStr | None = Field(
         None, description="SQLAlchemy URL of Prefect's database; default: SQLite in state"
@@ -89,10 +89,11 @@ class Settings(BaseSettings):
         None, description="SQLAlchemy URL of MLflow's users; default: SQLite"
     )
     database_admin: SecretStr | None = Field(
-        None, description="PostgreSQL URL of who makes users and databases of those three"
+        None,
+        description="PostgreSQL URL of a user that creates users and databases for these three",
     )
     mlflow_allowed_hosts: str = Field(
-        "", description="comma-separated names that MLflow is called by, beside localhost"
+        "", description="comma-separated host names of MLflow, in addition to localhost"
     )
 
     lake: str = Field(
@@ -123,9 +124,7 @@ class Settings(BaseSettings):
     )
     slack_approvers: str = Field(
         "",
-        description=(
-            "comma-separated Slack user ids that may press buttons; empty: everybody who sees them"
-        ),
+        description=("comma-separated Slack ids of users who may press buttons; empty: everybody"),
     )
 
     github_token: SecretStr | None = Field(
@@ -133,16 +132,17 @@ class Settings(BaseSettings):
     )
 
     serving_use_cases: str = Field(
-        "*", description="comma-separated use cases that the service serves; `*`: every one"
+        "*", description="comma-separated use cases that the service serves; `*`: all"
     )
     serving_workers: int = Field(
-        1, ge=1, le=64, description="processes that answer; a core each, with the disk in common"
+        1, ge=1, le=64, description="worker processes; each uses one core, all share the disk"
     )
     serving_key: SecretStr | None = Field(
-        None, description="key that flows show the service; its own, where it has it"
+        None,
+        description="key that flows send to the service; the service itself accepts it",
     )
     serving_model_folder: Path | None = Field(
-        None, description="a model package that is served instead of the registry's champion"
+        None, description="model package to serve instead of the registry's champion"
     )
     sagemaker_bind_to_port: int = Field(
         8080,
@@ -150,45 +150,49 @@ class Settings(BaseSettings):
         description="port of `python -m serving serve`",
     )
     serving_webhook_secret: SecretStr | None = Field(
-        None, description="signs MLflow's calls to the service; locally made; unset: refused"
+        None,
+        description="signs MLflow's calls to the service; the local stack makes it; unset: refused",
     )
     mlflow_webhook_key: SecretStr | None = Field(
-        None, description="encrypts the webhook secrets in the local MLflow's database; made"
+        None,
+        description="encrypts webhook secrets in the local MLflow's database; the stack makes it",
     )
     serving_poll_seconds: float = Field(
-        2.0, gt=0, description="how often the champion alias is asked for"
+        2.0, gt=0, description="how often the service reads the champion alias"
     )
     serving_require_keys: bool = Field(
         False,
-        description="ask callers for a key on loopback too; elsewhere one is always asked for",
+        description="require a key on loopback too; any other address always requires one",
     )
     serving_keys_file: Path | None = Field(
         None, description="digests of the keys; default: serving/keys.json in the state folder"
     )
     serving_allowed_hosts: str = Field(
-        "", description="comma-separated names that requests without a key may call the service by"
+        "", description="comma-separated host names that requests without a key may use"
     )
     serving_trusted_proxies: str = Field(
-        "", description="comma-separated networks of proxies that say who their callers are"
+        "", description="comma-separated networks of proxies that report their callers"
     )
     serving_path_prefix: str = Field(
-        "", description="path that a proxy has the service at, as /models; empty: its root"
+        "", description="path of the service behind a proxy, such as /models; empty: the root"
     )
     serving_leave_seconds: float = Field(
-        3.0, ge=0, le=60, description="how long it goes on answering at SIGTERM, where it is probed"
+        3.0, ge=0, le=60, description="how long it keeps answering after SIGTERM, if it is probed"
     )
-    serving_max_rows: int = Field(100_000, gt=0, description="rows of one request, at most")
-    serving_max_body_megabytes: int = Field(16, gt=0, description="size of one request, at most")
+    serving_max_rows: int = Field(
+        100_000, gt=0, description="maximum number of rows in one request"
+    )
+    serving_max_body_megabytes: int = Field(16, gt=0, description="maximum size of one request")
     serving_connections: int = Field(
         1000,
         gt=0,
-        description="connections of one worker at a time, at most; more are answered 503",
+        description="maximum connections of one worker at a time; more get a 503",
     )
     serving_queue_requests: int = Field(
-        64, gt=0, description="large requests in one worker, at most; more are answered 503"
+        64, gt=0, description="maximum large requests in one worker; more get a 503"
     )
     serving_request_seconds: float = Field(
-        30.0, gt=0, description="within this time a request must be there, and an answer read"
+        30.0, gt=0, description="time limit to receive a request, and to read an answer"
     )
     serving_idle_seconds: float = Field(
         75.0, gt=0, description="how long a connection without requests stays open"
@@ -197,23 +201,21 @@ class Settings(BaseSettings):
         "all", description="which requests get a line on standard output"
     )
     log_flush_seconds: float = Field(
-        5.0, gt=0, description="oldest age of a prediction before it is uploaded"
+        5.0, gt=0, description="maximum age of a prediction before it is uploaded"
     )
     log_flush_rows: int = Field(
         50_000, gt=0, description="rows of a log segment before it is uploaded"
     )
     log_durability: Literal["os", "fsync"] = Field(
-        "os", description="who has a prediction when it is answered: the kernel, or the disk"
+        "os", description="where a prediction is once it is answered: in the kernel, or on disk"
     )
     log_backlog_megabytes: int = Field(
-        512, gt=0, description="bound of predictions waiting on disk for the lake"
+        512, gt=0, description="maximum size of the predictions that wait on disk for the lake"
     )
 
-    ecs_cluster: str | None = Field(
-        None, description="ECS cluster that flow runs are started on, by name or ARN"
-    )
+    ecs_cluster: str | None = Field(None, description="ECS cluster of flow runs, by name or ARN")
     ecs_capacity_provider: str | None = Field(
-        None, description="capacity provider of the cluster that flow runs are placed on"
+        None, description="the cluster's capacity provider for flow runs"
     )
     ecs_image: str | None = Field(None, description="image of a flow run, with its tag or digest")
     ecs_task_role_arn: str | None = Field(None, description="role of the flow's code")
@@ -229,7 +231,7 @@ class Settings(BaseSettings):
     ecs_security_groups: str | None = Field(
         None, description="comma-separated security groups of flow runs"
     )
-    ecs_home: str = Field("/opt/laurel", description="where the image has the code")
+    ecs_home: str = Field("/opt/laurel", description="folder of the code in the image")
     ecs_secrets: str = Field(
         "",
         description="comma-separated NAME=ARN: secrets that ECS puts into a flow run's environment",
@@ -239,10 +241,13 @@ class Settings(BaseSettings):
         30,
         ge=30,
         le=3600,
-        description="how often a flow run says that it lives; Prefect's least is 30",
+        description="how often a flow run sends a heartbeat; Prefect's minimum is 30",
     )
     concurrent_runs: int | None = Field(
-        None, ge=1, le=1000, description="runs that train, at a time; unset: as Prefect has it"
+        None,
+        ge=1,
+        le=1000,
+        description="maximum training runs at a time; unset: Prefect's own limit",
     )
     promote_timeout_seconds: float = Field(
         60.0, gt=0, description="how long promote waits for the service to swap"
@@ -259,7 +264,7 @@ class Settings(BaseSettings):
         text = "-:-" if value is None else value.get_secret_value()
         if not all(text.partition(":")[::2]) or not text.isascii() or not text.isprintable():
             raise ValueError(
-                "is user:password, neither half empty, in ASCII (Prefect compares no other)"
+                "must be user:password in ASCII, neither half empty: Prefect compares nothing but ASCII"
             )
         return value
 
@@ -272,8 +277,8 @@ class Settings(BaseSettings):
             or path.split("/")[1] in ("v1", "v2", "invocations")
         ):
             raise ValueError(
-                "is no path such as /models; it must not begin with a path of the service's "
-                "own: /v1, /v2, /invocations"
+                "must be a path such as /models, and must not begin with one of the service's "
+                "own paths: /v1, /v2, /invocations"
             )
         return path
 
@@ -290,8 +295,8 @@ class Settings(BaseSettings):
     def _tells_no_password(cls, value: str | None) -> str | None:
         if value and "@" in urlsplit(value).netloc:
             raise ValueError(
-                "holds a password, and addresses are shown in logs and messages; passwords "
-                "have settings of their own"
+                "contains a password, but logs and messages show addresses; passwords have "
+                "their own settings"
             )
         return value
 
@@ -306,8 +311,8 @@ class Settings(BaseSettings):
             )
         if ":" in (self.mlflow_username or ""):
             raise ValueError(
-                "LAUREL_MLFLOW_USERNAME holds a colon, which ends the name where a password "
-                "is sent with it"
+                "LAUREL_MLFLOW_USERNAME contains a colon, but a colon ends the name when it is "
+                "sent with a password"
             )
         return self
 
@@ -359,11 +364,11 @@ class Settings(BaseSettings):
                 else {value}
             )
             if name in os.environ and name != "LAUREL_STATE" and started.get(name, "") not in same:
-                given, running = value or "not set", started.get(name) or "not set"
-                counts = running if _argument(name) in PLACES else given
+                here_value, stack_value = value or "not set", started.get(name) or "not set"
+                counts = stack_value if _argument(name) in PLACES else here_value
                 lines.append(
-                    f"{name}: {given} here, {running} in the stack that runs in {state}. "
-                    f"{counts} counts."
+                    f"{name}: {here_value} here, {stack_value} in the running stack of {state}. "
+                    f"{counts} is used."
                 )
         return lines
 
@@ -526,7 +531,7 @@ def is_loopback(host: str) -> bool:
     if not host:
         return False  # every address there is
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return False
-    return all(ipaddress.ip_address(address[0]).is_loopback for *_, address in found)
+    return all(ipaddress.ip_address(address[0]).is_loopback for *_, address in addresses)

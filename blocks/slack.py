@@ -47,7 +47,7 @@ _COPY_IT = (
 )
 ADVICE = {
     "invalid_auth": f"Slack does not know this token: {_COPY_IT}",
-    "not_authed": f"no token arrived: {_COPY_IT}",
+    "not_authed": f"no token was sent: {_COPY_IT}",
     "account_inactive": (
         f"the app was removed from the workspace: install it again, then {_COPY_IT}"
     ),
@@ -55,11 +55,11 @@ ADVICE = {
     "token_expired": f"the token has expired: {_COPY_IT}",
     "missing_scope": "give the app the scope {needed} and install it again",
     "channel_not_found": (
-        "check LAUREL_SLACK_CHANNEL; a private channel is only found after /invite of the app in it"
+        "check LAUREL_SLACK_CHANNEL; the app finds a private channel only after /invite in it"
     ),
     "not_in_channel": "type /invite @<the app> in the channel",
     "is_archived": "the channel is archived: name another one in LAUREL_SLACK_CHANNEL",
-    "ratelimited": "Slack asks for less; nothing to do if it stays rare",
+    "ratelimited": "Slack received too many messages; ignore this if it is rare",
 }
 GONE = {
     "message_not_found",
@@ -119,10 +119,10 @@ class _BoundedRateLimit(RateLimitErrorRetryHandler):
     def _can_retry(self, *, response: Any = None, **rest: Any) -> bool:
         if response is None or not super()._can_retry(response=response, **rest):
             return False
-        asked = [
+        waits = [
             value[0] for name, value in response.headers.items() if name.lower() == "retry-after"
         ]
-        return not asked or (asked[0].isdecimal() and int(asked[0]) <= LONGEST_WAIT_SECONDS)
+        return not waits or (waits[0].isdecimal() and int(waits[0]) <= LONGEST_WAIT_SECONDS)
 
 
 class SlackNotifier(Block):
@@ -131,13 +131,13 @@ class SlackNotifier(Block):
     _block_type_name = "Laurel Slack notifier"
     _block_type_slug = "laurel-slack-notifier"
     _description = (
-        "Tells a Slack channel what the loop does; without a token the run's log is told instead."
+        "Posts what the loop does to a Slack channel, or without a token to the run's log."
     )
 
     token: SecretStr | None = Field(
         default=None,
         description=(
-            "bot token (xoxb-...) with the scopes chat:write and files:write; unset: tell the log"
+            "bot token (xoxb-...) with the scopes chat:write and files:write; unset: use the log"
         ),
     )
     channel: str = Field(description="channel name or id")
@@ -150,13 +150,14 @@ class SlackNotifier(Block):
     )
     api_url: str = Field(default="https://slack.com/api/", description="changed only by tests")
     ui_url: str | None = Field(
-        default=None, description="Prefect UI as people reach it: messages link to their flow run"
+        default=None,
+        description="address of Prefect's UI for people: messages link to their flow run",
     )
     timeout_seconds: int = Field(
-        default=5, gt=0, description="for each attempt, to connect and to answer"
+        default=5, gt=0, description="time limit of each attempt, to connect and to answer"
     )
     retries: int = Field(
-        default=3, ge=0, description="attempts after the first, all reasons together"
+        default=3, ge=0, description="maximum attempts after the first, whatever the reason"
     )
 
     @classmethod
@@ -258,11 +259,11 @@ class SlackNotifier(Block):
         files = [
             {
                 "filename": f"{position}.png",
-                "content": one.png,
-                "title": one.title,
-                "alt_txt": one.alt,
+                "content": picture.png,
+                "title": picture.title,
+                "alt_txt": picture.alt,
             }
-            for position, one in enumerate(message.pictures, 1)
+            for position, picture in enumerate(message.pictures, 1)
         ]
         try:
             self._call(
@@ -271,21 +272,24 @@ class SlackNotifier(Block):
                 )
             )
         except Refused as refused:
-            titles = ", ".join(one.title for one in message.pictures)
+            titles = ", ".join(picture.title for picture in message.pictures)
             _log().warning(
-                "Slack (%s) did not take the pictures (%s): %s.", self.channel, titles, refused
+                "Slack (%s) rejected the pictures (%s): %s.", self.channel, titles, refused
             )
 
     def log_told(self, message: Message) -> None:
-        _log().info("Told Slack (%s): %s", self.channel, message.text)
+        _log().info("Posted to Slack (%s): %s", self.channel, message.text)
 
     def log_refusal(self, message: Message, refused: Refused) -> None:
         _log().warning(
-            "Slack (%s) was not told: %s. The message was:\n%s", self.channel, refused, message.text
+            "The message did not reach Slack (%s): %s. It was:\n%s",
+            self.channel,
+            refused,
+            message.text,
         )
 
-    def warn(self, what: str) -> None:
-        _log().warning("%s", what)
+    def warn(self, text: str) -> None:
+        _log().warning("%s", text)
 
     @property
     def _secret(self) -> str:
@@ -295,7 +299,7 @@ class SlackNotifier(Block):
         secret = self._secret
         try:
             if not re.fullmatch(r"[!-~]+", secret):  # the HTTP library would quote it in its error
-                raise SlackRequestError(f"the token holds characters that no token has: {_COPY_IT}")
+                raise SlackRequestError(f"the token contains invalid characters: {_COPY_IT}")
             answer: dict[str, Any] = ask(self._client).data
             return answer
         except _TROUBLE as error:
@@ -351,11 +355,11 @@ def _reason(error: Exception) -> tuple[str, str]:
     if not isinstance(error, SlackApiError):
         return f"{type(error).__name__}: {error}", ""
     data = error.response.data
-    given = data if isinstance(data, dict) else {}
+    fields = data if isinstance(data, dict) else {}
     code = (
-        str(given.get("error", "no reason given")) if isinstance(data, dict) else "no JSON object"
+        str(fields.get("error", "no reason given")) if isinstance(data, dict) else "no JSON object"
     )
     status = error.response.status_code
-    said = f"HTTP {status}, {code}" if status != 200 else code
-    advice = ADVICE.get(code, "").format(needed=given.get("needed") or "chat:write")
-    return (f"{said}: {advice}" if advice else said), code
+    reason = f"HTTP {status}, {code}" if status != 200 else code
+    advice = ADVICE.get(code, "").format(needed=fields.get("needed") or "chat:write")
+    return (f"{reason}: {advice}" if advice else reason), code

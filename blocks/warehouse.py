@@ -35,10 +35,10 @@ class Warehouse(Block):
 
     _block_type_name = "Laurel warehouse"
     _block_type_slug = "laurel-warehouse"
-    _description = "The SQL database that use cases with a SqlSource are read from."
+    _description = "The SQL database that use cases with a SqlSource read."
 
     url: SecretStr = Field(
-        description="SQLAlchemy URL, as mysql+pymysql://reader:...@host/database"
+        description="SQLAlchemy URL, such as mysql+pymysql://reader:...@host/database"
     )
 
     @classmethod
@@ -54,9 +54,9 @@ class Warehouse(Block):
 
         rows = _rows(query, event_time)
         parts = [extract(part, rows.c[event_time]) for part in ("year", "month", "day")]
-        wanted = select(*parts).where(rows.c[event_time].is_not(None)).distinct()
+        statement = select(*parts).where(rows.c[event_time].is_not(None)).distinct()
         with self._reach(query) as engine, engine.connect() as connection:
-            return sorted(date(*map(int, row)) for row in connection.execute(wanted))
+            return sorted(date(*map(int, row)) for row in connection.execute(statement))
 
     def read(self, query: str, event_time: str, start: datetime, end: datetime) -> "pl.DataFrame":
         """Every row from ``start`` to before ``end``, fetched in pieces; a frame without columns if
@@ -67,12 +67,12 @@ class Warehouse(Block):
 
         rows = _rows(query, event_time)
         moment = rows.c[event_time]
-        wanted = select(text("*")).select_from(rows).where(moment >= start, moment < end)
+        statement = select(text("*")).select_from(rows).where(moment >= start, moment < end)
         with (
             self._reach(query) as engine,
             engine.connect().execution_options(yield_per=CHUNK_ROWS) as connection,
         ):
-            result = connection.execute(wanted)
+            result = connection.execute(statement)
             names = list(result.keys())
             chunks = [_frame([tuple(row) for row in part], names) for part in result.partitions()]
         if not chunks:
@@ -107,18 +107,17 @@ class Warehouse(Block):
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
             # The error itself may show the URL, and with it the password.
             raise WarehouseError(
-                "LAUREL_WAREHOUSE_URL is no address that SQLAlchemy can use here "
-                f"({type(error).__name__}). It begins with the kind of "
-                "database and its driver, as mysql+pymysql:// or postgresql://, and the "
-                "driver must be installed."
+                f"SQLAlchemy cannot use LAUREL_WAREHOUSE_URL ({type(error).__name__}). The URL "
+                "must begin with the kind of database and its driver, such as mysql+pymysql:// "
+                "or postgresql://, and the driver must be installed."
             ) from None
         except (OperationalError, InterfaceError) as error:
             raise WarehouseAway(
-                f"The warehouse cannot be asked: {error.orig}. The query: {query}"
+                f"The warehouse did not answer: {error.orig}. The query: {query}"
             ) from error
         except DBAPIError as error:
             raise WarehouseError(
-                f"The warehouse refuses the query: {error.orig}. The query: {query}"
+                f"The warehouse rejected the query: {error.orig}. The query: {query}"
             ) from error
 
 

@@ -155,7 +155,7 @@ def local_settings() -> LocalSettings:
     a moment ago.
     """
 
-    def made(state: Path, **changed: object) -> Settings:
+    def make_settings(state: Path, **changed: object) -> Settings:
         while True:
             # Below the range that systems give out for outgoing connections, so that none takes a
             # port in between.
@@ -173,7 +173,7 @@ def local_settings() -> LocalSettings:
                 continue
             return settings
 
-    return made
+    return make_settings
 
 
 @pytest.fixture(scope="session")
@@ -190,7 +190,7 @@ def stack(
     """The whole local stack, running: Prefect, SeaweedFS, MLflow, the service and a worker. Started
     by the first test that asks.
     """
-    asked = local_settings(
+    requested = local_settings(
         tmp_path_factory.mktemp("stack"),
         PYTHONPATH=str(FIXTURES),
         serving_use_cases="flights,toy,toy_github,toy_contest,toy_drift,toy_retrain,toy_approval,"
@@ -203,7 +203,7 @@ def stack(
         slack_token=slack.token,
         slack_api_url=slack.url,
     )
-    settings = local.up(asked)
+    settings = local.up(requested)
     yield settings
     local.down(settings)
 

@@ -76,17 +76,17 @@ class Lanes(LoadScopeScheduling):
         return module_of(nodeid)
 
     def _assign_work_unit(self, node: Any) -> None:
-        chosen = self._choose(node)
-        if chosen is None:
+        module = self._choose(node)
+        if module is None:
             node.shutdown()
             return
-        self.workqueue.move_to_end(chosen, last=False)
+        self.workqueue.move_to_end(module, last=False)
         super()._assign_work_unit(node)
 
     def _choose(self, node: Any) -> str | None:
-        left = sorted(self.workqueue, key=_turn)
-        on_stack = [module for module in left if module in self._on_stack]
-        others = [module for module in left if module not in self._on_stack]
+        modules = sorted(self.workqueue, key=_turn)
+        on_stack = [module for module in modules if module in self._on_stack]
+        others = [module for module in modules if module not in self._on_stack]
         has_stack = not self._on_stack.isdisjoint(self.assigned_work[node])
         if has_stack or node is self.nodes[0]:
             return next(iter(on_stack + others), None)
@@ -128,7 +128,7 @@ class Timetable:
         """A line for each lane: until when it worked, and which modules took longest."""
         lines = []
         for lane, modules in sorted(self.seconds.items()):
-            longest = sorted(modules.items(), key=lambda one: -one[1])[:3]
+            longest = sorted(modules.items(), key=lambda item: -item[1])[:3]
             named = ", ".join(
                 f"{module.rpartition('/')[2].removesuffix('.py')} {seconds / 60:.1f}"
                 for module, seconds in longest

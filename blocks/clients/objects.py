@@ -174,13 +174,13 @@ class Bucket:
             # With ``allow_not_found`` a missing bucket would be an empty one. The bucket itself is
             # not asked for: a role may list some of its folders and nothing else.
             with self._asking():
-                found = self._files.get_file_info(FileSelector(folder, recursive=True))
+                infos = self._files.get_file_info(FileSelector(folder, recursive=True))
         except FileNotFoundError:
             return []
         start = len(self.root) + 1
         return sorted(
             Stored(info.path[start:], info.size, info.mtime)
-            for info in found
+            for info in infos
             if info.type == FileType.File
         )
 

@@ -152,13 +152,13 @@ class RegistryApi:
         """Names of the models that carry one of ``tags``, or whose latest version does. A server
         that several teams share may hold thousands of others: a few pages are read.
         """
-        wanted, names = set(tags), list[str]()
+        names_of_tags, names = set(tags), list[str]()
         pages = self._pages("registered-models/search", {"max_results": str(page)})
         with _reading("its models have"):
             for answer in islice(pages, most_pages):
                 for model in answer.get("registered_models", []):
                     carriers = [model, *model.get("latest_versions", [])]
-                    if any(wanted & tags_of(carrier).keys() for carrier in carriers):
+                    if any(names_of_tags & tags_of(carrier).keys() for carrier in carriers):
                         names.append(str(model["name"]))
         return names
 
@@ -237,9 +237,9 @@ class RegistryApi:
                     file.write(piece)
 
     def _ask(self, method: str, path: str, values: Mapping[str, str]) -> dict[str, Any]:
-        given: dict[str, Any] = {"params": values} if method == "GET" else {"json": values}
+        arguments: dict[str, Any] = {"params": values} if method == "GET" else {"json": values}
         with self._reaching() as client:
-            answer = client.request(method, f"{self.url}{_API}/{path}", **given)
+            answer = client.request(method, f"{self.url}{_API}/{path}", **arguments)
         return self._read(answer)
 
     @contextmanager
@@ -257,9 +257,9 @@ class RegistryApi:
         try:
             body = answer.json()
         except ValueError as error:
-            raise StrangeAnswer("no JSON") from error
+            raise StrangeAnswer("its answer is not JSON") from error
         if not isinstance(body, dict):
-            raise StrangeAnswer("no JSON object")
+            raise StrangeAnswer("its answer is not a JSON object")
         return body
 
 

@@ -62,19 +62,19 @@ class GitHubServer(LoopbackServer):
             return 401, {"message": "Bad credentials"}, {}
         if not headers.get("User-Agent") or not headers.get("X-GitHub-Api-Version"):
             return 403, {"message": "Request forbidden by administrative rules."}, {}
-        listed, one = _LISTED.fullmatch(path), _ONE.fullmatch(path)
-        found = listed or one
+        listing, single = _LISTED.fullmatch(path), _ONE.fullmatch(path)
+        match = listing or single
         if (
-            found is None
-            or found["repository"] != self.repository
-            or (listed and int(listed["number"]) not in self.numbers)
+            match is None
+            or match["repository"] != self.repository
+            or (listing and int(listing["number"]) not in self.numbers)
         ):
             return 404, {"message": "Not Found"}, {}
-        if method == "GET" and listed:
-            return self._page(int(listed["number"]), path, parse_qs(urlsplit(target).query))
+        if method == "GET" and listing:
+            return self._page(int(listing["number"]), path, parse_qs(urlsplit(target).query))
         if token == self.read_only:
             return 403, {"message": "Resource not accessible by integration"}, {}
-        return self._write(method, listed, one, body)
+        return self._write(method, listing, single, body)
 
     def _page(
         self, number: int, path: str, query: dict[str, list[str]]
@@ -83,20 +83,20 @@ class GitHubServer(LoopbackServer):
             min(int(query.get("per_page", ["30"])[0]), 100),
             int(query.get("page", ["1"])[0]),
         )
-        found = [comment for comment in self.comments if comment["number"] == number]
-        more = len(found) > page * size
+        comments = [comment for comment in self.comments if comment["number"] == number]
+        more = len(comments) > page * size
         headers = (
             {"Link": f'<{self.url}{path}?per_page={size}&page={page + 1}>; rel="next"'}
             if more
             else {}
         )
-        return 200, found[(page - 1) * size : page * size], headers
+        return 200, comments[(page - 1) * size : page * size], headers
 
     def _write(
-        self, method: str, listed: Any, one: Any, body: bytes
+        self, method: str, listing: Any, single: Any, body: bytes
     ) -> tuple[int, Any, dict[str, str]]:
-        said = json.loads(body or b"{}")
-        text = said.get("body") if isinstance(said, dict) else None
+        document = json.loads(body or b"{}")
+        text = document.get("body") if isinstance(document, dict) else None
         if not isinstance(text, str) or not text.strip():
             return (
                 422,
@@ -115,10 +115,10 @@ class GitHubServer(LoopbackServer):
                 },
                 {},
             )
-        if method == "POST" and listed:
-            return 201, self.write(int(listed["number"]), text), {}
-        for comment in self.comments if method == "PATCH" and one else []:
-            if comment["id"] == int(one["id"]):
+        if method == "POST" and listing:
+            return 201, self.write(int(listing["number"]), text), {}
+        for comment in self.comments if method == "PATCH" and single else []:
+            if comment["id"] == int(single["id"]):
                 comment["body"] = text
                 return 200, comment, {}
         return 404, {"message": "Not Found"}, {}
@@ -126,13 +126,13 @@ class GitHubServer(LoopbackServer):
 
 class _Handler(Handler):
     def _any(self) -> None:
-        status, said, headers = self.owner.answer(
+        status, document, headers = self.owner.answer(
             self.command, self.path, self.headers, self.body()
         )
         self.owner.requests.append((self.command, self.path, status))
         self.reply(
             status,
-            json.dumps(said).encode(),
+            json.dumps(document).encode(),
             {"Content-Type": "application/json; charset=utf-8", **headers},
         )
 

@@ -26,43 +26,46 @@ class Policies:
 
     @classmethod
     def of(cls, *documents: str | dict[str, Any]) -> Self:
-        read = [json.loads(one) if isinstance(one, str) else one for one in documents]
-        return cls([statement for document in read for statement in _list(document["Statement"])])
+        parsed = [
+            json.loads(document) if isinstance(document, str) else document
+            for document in documents
+        ]
+        return cls([statement for document in parsed for statement in _list(document["Statement"])])
 
     def allow(self, action: str, resource: str, context: Context | None = None) -> bool:
         """Whether a statement allows it and none denies it."""
         matching = [
-            one["Effect"]
-            for one in self.statements
-            if _matches(one, action, resource, context or {})
+            statement["Effect"]
+            for statement in self.statements
+            if _matches(statement, action, resource, context or {})
         ]
         return "Allow" in matching and "Deny" not in matching
 
 
 def _matches(statement: dict[str, Any], action: str, resource: str, context: Context) -> bool:
-    actions = [one.lower() for one in _list(statement.get("Action", []))]
-    if not any(fnmatch.fnmatchcase(action.lower(), one) for one in actions):
+    actions = [pattern.lower() for pattern in _list(statement.get("Action", []))]
+    if not any(fnmatch.fnmatchcase(action.lower(), pattern) for pattern in actions):
         return False
-    if not any(_like(resource, one) for one in _list(statement.get("Resource", "*"))):
+    if not any(_like(resource, pattern) for pattern in _list(statement.get("Resource", "*"))):
         return False
     conditions = statement.get("Condition", {})
     return all(
-        _holds(test, context.get(key), _list(wanted))
+        _holds(test, context.get(key), _list(expected))
         for test, keys in conditions.items()
-        for key, wanted in keys.items()
+        for key, expected in keys.items()
     )
 
 
-def _holds(test: str, value: str | None, wanted: list[str]) -> bool:
+def _holds(test: str, value: str | None, expected: list[str]) -> bool:
     """A key that the request does not have fulfils no condition but Null."""
     if test == "Null":
-        return (value is None) == (wanted == ["true"])
+        return (value is None) == (expected == ["true"])
     if value is None:
         return False
     if test in ("StringLike", "ArnLike", "ArnEquals"):
-        return any(_like(value, one) for one in wanted)
+        return any(_like(value, pattern) for pattern in expected)
     if test in ("StringEquals", "Bool"):
-        return value in wanted
+        return value in expected
     raise NotImplementedError(f"The condition {test} is not played here.")
 
 
@@ -101,7 +104,7 @@ def calls(method: str, path: str, headers: Mapping[str, str], body: bytes = b"")
     bucket, _, key = unquote(split.path).lstrip("/").partition("/")
     if not key and method == "POST" and "delete" in query:
         keys = re.findall(r"<Key>([^<]*)</Key>", body.decode())
-        return [Call("s3:DeleteObject", f"arn:aws:s3:::{bucket}/{one}", {}) for one in keys]
+        return [Call("s3:DeleteObject", f"arn:aws:s3:::{bucket}/{name}", {}) for name in keys]
     if not key:
         return [_of_bucket(method, f"arn:aws:s3:::{bucket}", query)]
     resource = f"arn:aws:s3:::{bucket}/{key}"
@@ -123,12 +126,12 @@ def calls(method: str, path: str, headers: Mapping[str, str], body: bytes = b"")
         ]
     if method in ("PUT", "POST"):
         condition = headers.get("if-none-match")
-        put = Call(
+        write = Call(
             "s3:PutObject", resource, {} if condition is None else {"s3:if-none-match": condition}
         )
         source = headers.get("x-amz-copy-source")
         return [
-            put,
+            write,
             *(
                 [Call("s3:GetObject", f"arn:aws:s3:::{unquote(source).lstrip('/')}", {})]
                 if source
@@ -167,7 +170,6 @@ class GuardedS3:
     url: str
     policies: Policies
     refused: list[Call] = field(default_factory=list)
-    answered: list[Call] = field(default_factory=list)
 
 
 @contextmanager
@@ -194,7 +196,6 @@ def guarded_s3(upstream: str, policies: Policies) -> Iterator[GuardedS3]:
                 if not policies.allow(call.action, call.resource, call.context)
             ]
             s3.refused += refused
-            s3.answered += needed
             if refused:
                 self._refuse(refused[0])
                 return

@@ -50,8 +50,8 @@ class Line:
                 near, _ = listener.accept()
                 far = socket.create_connection(self._target)
                 self._ends += [near, far]
-                for one, other in ((near, far), (far, near)):
-                    threading.Thread(target=_carry, args=(one, other), daemon=True).start()
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=_carry, args=(source, sink), daemon=True).start()
 
 
 def _carry(source: socket.socket, sink: socket.socket) -> None:

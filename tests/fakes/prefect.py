@@ -36,10 +36,10 @@ class FakeRun:
 
 @dataclass
 class PrefectServer(LoopbackServer):
-    """``answers``: the inputs of resumed runs; ``started``: the parameters of new ones; ``asked``:
-    the requests; ``broken``: a 500 for all.
+    """``answers``: the inputs of resumed runs; ``started``: the parameters of new ones;
+    ``requests``: method and path of each request; ``broken``: every answer is a 500.
 
-    ``contended``: as where answers come at the same moment, when Prefect answers 503 to all but the
+    ``contended``: as if answers came at the same moment, when Prefect answers 503 to all but the
     first."""
 
     auth: str | None = None
@@ -47,7 +47,7 @@ class PrefectServer(LoopbackServer):
     runs: dict[str, FakeRun] = field(default_factory=dict)
     deployments: dict[str, str] = field(default_factory=dict)
     started: list[dict[str, Any]] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     broken: bool = False
     contended: bool = False
 
@@ -81,10 +81,10 @@ class PrefectServer(LoopbackServer):
             return 401, {"exception_message": "Unauthorized"}
         parts = path.removeprefix("/api/").split("/")
         if method == "GET" and parts[:2] == ["deployments", "name"] and len(parts) == 4:
-            found = self.deployments.get("/".join(parts[2:]))
+            deployment_id = self.deployments.get("/".join(parts[2:]))
             return (
-                (200, {"id": found, "name": parts[3]})
-                if found
+                (200, {"id": deployment_id, "name": parts[3]})
+                if deployment_id
                 else (404, {"detail": "Deployment not found"})
             )
         if method == "GET" and parts[0] == "flow_runs" and len(parts) == 2:
@@ -100,14 +100,14 @@ class PrefectServer(LoopbackServer):
         return 404, {"detail": "Not Found"}
 
     def _described(self, run: FakeRun) -> dict[str, Any]:
-        said = {
+        description = {
             "id": run.id,
             "name": "wise-owl",
             "deployment_id": run.deployment_id,
             "parameters": run.parameters,
             "tags": [],
         }
-        return said | {
+        return description | {
             "state_type": run.state_type,
             "state_name": run.state_name,
             "run_count": run.begins,
@@ -125,15 +125,17 @@ class PrefectServer(LoopbackServer):
                 "reason": "Cannot resume a flow run that is not paused.",
             }
             return 200, {"state": None, "status": "ABORT", "details": details}
-        given = body.get("run_input") or {}
-        if wrong := [name for name, kind in ANSWER.items() if type(given.get(name)) is not kind]:
+        run_input = body.get("run_input") or {}
+        if wrong := [
+            name for name, kind in ANSWER.items() if type(run_input.get(name)) is not kind
+        ]:
             details = {
                 "type": "abort_details",
                 "reason": f"Reason: Validation failed for field {wrong[0]!r}.",
             }
             return 200, {"state": {"type": "PAUSED"}, "status": "REJECT", "details": details}
         run.state_type, run.state_name = "SCHEDULED", "Resuming"
-        self.answers[number] = given
+        self.answers[number] = run_input
         return 201, {
             "state": {"type": "SCHEDULED", "name": "Resuming"},
             "status": "ACCEPT",
@@ -167,9 +169,9 @@ class _Handler(Handler):
 
     def _answer(self, body: dict[str, Any]) -> None:
         prefect: PrefectServer = self.owner
-        prefect.asked.append(f"{self.command} {self.path}")
+        prefect.requests.append(f"{self.command} {self.path}")
         with prefect.turn:
-            status, said = prefect.answer(
+            status, document = prefect.answer(
                 self.command, self.path, self.headers.get("Authorization"), body
             )
-        self.reply(status, json.dumps(said).encode())
+        self.reply(status, json.dumps(document).encode())

@@ -20,8 +20,8 @@ CREATED_MILLISECONDS = 1_795_838_400_000  # when each version was registered: 20
 
 
 class RegistryServer(LoopbackServer):
-    """``artifacts`` is the folder behind the proxy, ``asked`` the paths of all requests, ``broken``
-    makes every answer a 500.
+    """``artifacts`` is the folder behind the proxy, ``requests`` the paths of all requests.
+    ``broken`` makes every answer a 500.
     """
 
     def __init__(self, artifacts: Path, port: int = 0) -> None:
@@ -30,7 +30,7 @@ class RegistryServer(LoopbackServer):
         self.champions: dict[str, int] = {}
         self.aliases: dict[tuple[str, str], int] = {}
         self.others: list[str] = []
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.broken = False
         super().__init__(_Handler, port)
 
@@ -90,7 +90,7 @@ class RegistryServer(LoopbackServer):
             answer | ({"next_page_token": str(start + size)} if start + size < len(names) else {})
         ).encode()
 
-    def _versions(self, wanted: str) -> list[dict[str, Any]]:
+    def _versions(self, condition: str) -> list[dict[str, Any]]:
         """Those of the model that ``wanted`` filters by: ``name = '...'``."""
         return [
             {
@@ -99,7 +99,7 @@ class RegistryServer(LoopbackServer):
                 "tags": [{"key": key, "value": value} for key, value in tags.items()],
             }
             for (model, version), tags in sorted(self.versions.items())
-            if wanted == f"name = '{model}'"
+            if condition == f"name = '{model}'"
         ]
 
     def _alias(self, model: str, alias: str) -> tuple[int, bytes]:
@@ -116,14 +116,16 @@ class RegistryServer(LoopbackServer):
         tags = [
             {"key": key, "value": value} for key, value in self.versions[model, version].items()
         ]
-        found: dict[str, Any] = {
+        model_version: dict[str, Any] = {
             "name": model,
             "version": str(version),
             "aliases": [alias],
             "status": "READY",
         }
-        found["creation_timestamp"] = CREATED_MILLISECONDS
-        return 200, json.dumps({"model_version": found | ({"tags": tags} if tags else {})}).encode()
+        model_version["creation_timestamp"] = CREATED_MILLISECONDS
+        return 200, json.dumps(
+            {"model_version": model_version | ({"tags": tags} if tags else {})}
+        ).encode()
 
 
 def _error(status: int, code: str, message: str) -> tuple[int, bytes]:
@@ -135,5 +137,5 @@ class _Handler(Handler):
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
-        self.owner.asked.append(parts.path)
+        self.owner.requests.append(parts.path)
         self.reply(*self.owner.answer(parts.path, parse_qs(parts.query)))

@@ -76,10 +76,10 @@ class SlackServer(LoopbackServer):
     @property
     def heads(self) -> list[dict[str, Any]]:
         """The messages that are in no thread, or that begin one."""
-        return [one for one in self.messages if not one.get("thread_ts")]
+        return [message for message in self.messages if not message.get("thread_ts")]
 
     def replies(self, head: dict[str, Any]) -> list[dict[str, Any]]:
-        return [one for one in self.messages if one.get("thread_ts") == head["ts"]]
+        return [message for message in self.messages if message.get("thread_ts") == head["ts"]]
 
     def delete(self, message: dict[str, Any]) -> None:
         """As a person does who deletes it in Slack."""
@@ -118,10 +118,13 @@ class SlackServer(LoopbackServer):
 
     def next_misbehaviour(self, method: str) -> Misbehaviour | None:
         with self._busy:
-            found = next((one for one in self.misbehaviours if one.method in ("", method)), None)
-            if found:
-                self.misbehaviours.remove(found)
-            return found
+            match = next(
+                (candidate for candidate in self.misbehaviours if candidate.method in ("", method)),
+                None,
+            )
+            if match:
+                self.misbehaviours.remove(match)
+            return match
 
     def answer(
         self, method: str, authorization: str | None, content_type: str, body: bytes
@@ -147,49 +150,54 @@ class SlackServer(LoopbackServer):
                 )
             if not content_type.startswith("application/json"):
                 return _refused("invalid_post_type")
-            said = json.loads(body)
-            if fault := _fault(said):
+            arguments = json.loads(body)
+            if fault := _fault(arguments):
                 return _refused(fault)
             if method == "chat.postMessage":
-                return self._post(said)
+                return self._post(arguments)
             if method == "chat.update":
-                return self._update(said)
+                return self._update(arguments)
             return _refused("unknown_method")
 
-    def _post(self, said: dict[str, Any]) -> dict[str, Any]:
+    def _post(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Takes the name or the id of a channel, and answers with its id."""
-        channel = self.channels.get(said.get("channel", ""), said.get("channel"))
+        channel = self.channels.get(arguments.get("channel", ""), arguments.get("channel"))
         if channel not in self.channels.values():
             return _refused("channel_not_found")
-        if said.get("thread_ts") and not self._at(said["thread_ts"]):
+        if arguments.get("thread_ts") and not self._at(arguments["thread_ts"]):
             return _refused("thread_not_found")
-        said |= {"channel": channel, "ts": f"1700000000.{self._posted:06d}"}
+        arguments |= {"channel": channel, "ts": f"1700000000.{self._posted:06d}"}
         self._posted += 1
-        self.messages.append(said)
-        return {"ok": True, "channel": channel, "ts": said["ts"], "message": said}
+        self.messages.append(arguments)
+        return {"ok": True, "channel": channel, "ts": arguments["ts"], "message": arguments}
 
-    def _update(self, said: dict[str, Any]) -> dict[str, Any]:
-        if said.get("channel") not in self.channels.values():
+    def _update(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        if arguments.get("channel") not in self.channels.values():
             return _refused("channel_not_found")
-        message = self._at(said.get("ts"))
+        message = self._at(arguments.get("ts"))
         if message is None:
             return _refused("message_not_found")
-        message.update(said)
-        self.edits.append(dict(said))
-        return {"ok": True, "channel": said["channel"], "ts": said["ts"], "text": said.get("text")}
+        message.update(arguments)
+        self.edits.append(dict(arguments))
+        return {
+            "ok": True,
+            "channel": arguments["channel"],
+            "ts": arguments["ts"],
+            "text": arguments.get("text"),
+        }
 
     def _at(self, ts: str | None) -> dict[str, Any] | None:
         return next((message for message in self.messages if message["ts"] == ts), None)
 
-    def _answer_upload(self, method: str, said: dict[str, str]) -> dict[str, Any]:
+    def _answer_upload(self, method: str, arguments: dict[str, str]) -> dict[str, Any]:
         if method == "files.getUploadURLExternal":
-            if not said.get("filename") or not said.get("length", "").isdecimal():
+            if not arguments.get("filename") or not arguments.get("length", "").isdecimal():
                 return _refused("invalid_arguments")
             file_id = f"F0{len(self._pending):08d}"
             self._pending[file_id] = {
                 "id": file_id,
-                "length": int(said["length"]),
-                "alt": said.get("alt_txt", ""),
+                "length": int(arguments["length"]),
+                "alt": arguments.get("alt_txt", ""),
                 "data": None,
             }
             return {
@@ -198,7 +206,7 @@ class SlackServer(LoopbackServer):
                 "file_id": file_id,
             }
         if method == "files.completeUploadExternal":
-            return self._share(said)
+            return self._share(arguments)
         return _refused("unknown_method")
 
     def take_file(self, file_id: str, data: bytes) -> int:
@@ -208,8 +216,8 @@ class SlackServer(LoopbackServer):
         self._pending[file_id]["data"] = data
         return 200
 
-    def _share(self, said: dict[str, str]) -> dict[str, Any]:
-        channel, shared = said.get("channel_id", ""), json.loads(said.get("files", "[]"))
+    def _share(self, arguments: dict[str, str]) -> dict[str, Any]:
+        channel, shared = arguments.get("channel_id", ""), json.loads(arguments.get("files", "[]"))
         if not re.fullmatch(r"[CGDZ][A-Z0-9]{8,}", channel):
             messages = [
                 (
@@ -221,36 +229,39 @@ class SlackServer(LoopbackServer):
         if channel not in self.channels.values():
             return _refused("channel_not_found")
         if (
-            any(self._pending.get(one["id"], {}).get("data") is None for one in shared)
+            any(self._pending.get(file["id"], {}).get("data") is None for file in shared)
             or not shared
         ):
             return _refused("file_not_found")
-        if said.get("thread_ts") and not self._at(said["thread_ts"]):
+        if arguments.get("thread_ts") and not self._at(arguments["thread_ts"]):
             return _refused("thread_not_found")
-        for one in shared:
+        for file in shared:
             self.files.append(
                 {
-                    **self._pending.pop(one["id"]),
-                    "title": one["title"],
-                    "thread_ts": said.get("thread_ts"),
+                    **self._pending.pop(file["id"]),
+                    "title": file["title"],
+                    "thread_ts": arguments.get("thread_ts"),
                     "channel": channel,
                 }
             )
-        return {"ok": True, "files": [{"id": one["id"], "title": one["title"]} for one in shared]}
+        return {
+            "ok": True,
+            "files": [{"id": file["id"], "title": file["title"]} for file in shared],
+        }
 
 
 def _refused(error: str) -> dict[str, Any]:
     return {"ok": False, "error": error}
 
 
-def _fault(said: dict[str, Any]) -> str | None:
+def _fault(arguments: dict[str, Any]) -> str | None:
     """Slack's name for what is wrong with a message's content, by the limits of its Block Kit
     reference.
     """
-    blocks = said.get("blocks") or []
-    if not said.get("text") and not blocks:
+    blocks = arguments.get("blocks") or []
+    if not arguments.get("text") and not blocks:
         return "no_text"
-    if len(said.get("text") or "") > 4000:
+    if len(arguments.get("text") or "") > 4000:
         return "msg_too_long"
     if len(blocks) > 50 or not all(_fits(block) for block in blocks):
         return "invalid_blocks"
@@ -270,21 +281,21 @@ def _fits(block: dict[str, Any]) -> bool:
         return (
             bool(texts)
             and len(fields) <= 10
-            and all(_text_fits(one, 2000) for one in fields)
-            and all(_text_fits(one, 3000) for one in texts)
+            and all(_text_fits(text, 2000) for text in fields)
+            and all(_text_fits(text, 3000) for text in texts)
         )
     if kind == "context":
         return 0 < len(block["elements"]) <= 10 and all(
-            _text_fits(one, 3000) for one in block["elements"]
+            _text_fits(element, 3000) for element in block["elements"]
         )
     if kind == "header":
         return _plain_fits(block["text"], 150)
     if kind == "actions":
-        ids = [one.get("action_id") for one in block["elements"]]
+        ids = [button.get("action_id") for button in block["elements"]]
         return (
             0 < len(ids) <= 25
             and len(set(ids)) == len(ids)
-            and all(_button_fits(one) for one in block["elements"])
+            and all(_button_fits(button) for button in block["elements"])
         )
     return kind == "divider"
 

@@ -108,7 +108,7 @@ def stack(network: Network, containers: Tasks) -> Iterator[set[str]]:
                 f"{program.container.name} is well; see {program.container.folder}",
                 seconds=600,
             )
-        with network.left():
+        with network.outside():
             yield {program.container.name for program in started}
 
 

@@ -138,7 +138,7 @@ def operated(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(autouse=True)
 def nothing_told(operated: Operated) -> None:
-    operated.replies.told.clear()
+    operated.replies.messages.clear()
 
 
 def by_route(operated: Operated, run: str, approved: bool) -> None:

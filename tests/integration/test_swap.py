@@ -52,13 +52,13 @@ def test_swaps_under_load_with_two_workers_fail_no_request(
                 mlflow.crown("toy", crowned)
                 service.wait_for_version(str(crowned), workers=2)
                 callers.wait_for(100)
-        asked = Counter(path for path in mlflow.asked if path.endswith("model.onnx"))
+        asked = Counter(path for path in mlflow.requests if path.endswith("model.onnx"))
     assert not callers.refused and not callers.broken
     expected = {
         (str(version), round(expected_score(ROW, bias=float(version)), 5))
         for version in range(1, 6)
     }
-    assert {(one.version, round(one.score, 5)) for one in callers.answered} == expected
+    assert {(one.version, round(one.score, 5)) for one in callers.predictions} == expected
     assert max(asked.values()) <= 2, (
         "one fetch of each version for both workers; version 1 was pruned and fetched again"
     )

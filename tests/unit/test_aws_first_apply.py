@@ -32,22 +32,22 @@ def commands() -> list[list[str]]:
     """
     lines = [line.partition("    #")[0] for block in blocks() for line in block.splitlines()]
     lines += re.findall(r"`(aws [^`]+)`", PAGE)
-    found = []
+    commands = []
     for line in lines:
         inner = re.findall(r"\$\((aws [^()]*)\)", line)
         outer = re.sub(r"\$\([^()]*\)", "value", re.sub(r"\$\([^()]*\)", "value", line))
-        found += [shlex.split(text) for text in (*inner, outer) if text.startswith("aws ")]
-    return found
+        commands += [shlex.split(text) for text in (*inner, outer) if text.startswith("aws ")]
+    return commands
 
 
 def options(words: list[str]) -> dict[str, list[str]]:
-    given: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     for word in words:
         if word.startswith("--"):
-            given[word.removeprefix("--")] = []
-        elif given:
-            list(given.values())[-1].append(word)
-    return given
+            values[word.removeprefix("--")] = []
+        elif values:
+            list(values.values())[-1].append(word)
+    return values
 
 
 @pytest.mark.parametrize("words", commands(), ids=lambda words: " ".join(words[1:3]))
@@ -58,25 +58,25 @@ def test_a_command_of_aws_names_what_aws_knows(words: list[str]) -> None:
     model = botocore.session.get_session().get_service_model({"s3api": "s3"}.get(service, service))
     names = {xform_name(name, "-"): name for name in model.operation_names}
     assert operation in names, f"{service} has no {operation}"
-    known = model.operation_model(names[operation])
-    members = known.input_shape.members if known.input_shape else {}
+    operation_model = model.operation_model(names[operation])
+    input_shape = operation_model.input_shape
+    members = input_shape.members if input_shape else {}
     parameters = {xform_name(name, "-"): shape for name, shape in members.items()}
-    given = options(rest)
-    assert set(given) <= set(parameters) | GLOBAL, set(given) - set(parameters)
-    # A command in the text is named, not given whole.
+    arguments = options(rest)
+    assert set(arguments) <= set(parameters) | GLOBAL, set(arguments) - set(parameters)
+    # A command in the text is named, not written in full.
     required = {
-        xform_name(name, "-")
-        for name in (known.input_shape.required_members if known.input_shape else [])
+        xform_name(name, "-") for name in (input_shape.required_members if input_shape else [])
     }
-    assert not given or required <= set(given), required - set(given)
-    for name, values in given.items():
+    assert not arguments or required <= set(arguments), required - set(arguments)
+    for name, values in arguments.items():
         shape = parameters.get(name)
         choices = getattr(shape, "enum", [])
         assert not choices or set(values) <= set(choices), values
         if shape is not None and shape.type_name == "structure" and values[0].startswith("{"):
             assert set(json.loads(values[0])) <= set(shape.members)
-    if query := given.get("query"):
-        assert_members(jmespath.compile(query[0]).parsed, known.output_shape)
+    if query := arguments.get("query"):
+        assert_members(jmespath.compile(query[0]).parsed, operation_model.output_shape)
 
 
 def assert_members(node: dict[str, Any], shape: Any) -> Any:
@@ -105,8 +105,8 @@ def assert_members(node: dict[str, Any], shape: Any) -> Any:
 
 
 def test_every_output_that_is_asked_for_is_one_of_the_stack() -> None:
-    asked = set(re.findall(r"tf output (?:-raw |-json )?(\w+)", PAGE))
-    assert asked and asked <= set(
+    outputs = set(re.findall(r"tf output (?:-raw |-json )?(\w+)", PAGE))
+    assert outputs and outputs <= set(
         re.findall(r'^output "(\w+)"', (TERRAFORM / "cluster/outputs.tf").read_text(), re.MULTILINE)
     )
     of_the_box = set(re.findall(r"single output -raw (\w+)", PAGE))
@@ -116,19 +116,19 @@ def test_every_output_that_is_asked_for_is_one_of_the_stack() -> None:
 
 
 def test_every_variable_that_is_named_is_one_of_a_stack() -> None:
-    known = {
+    variables = {
         name
         for stack in ("cluster", "single")
         for name in re.findall(
             r'^variable "(\w+)"', (TERRAFORM / stack / "variables.tf").read_text(), re.MULTILINE
         )
     }
-    asked = set(re.findall(r"-var (\w+)=", PAGE)) | {
+    names = set(re.findall(r"-var (\w+)=", PAGE)) | {
         name.partition(".")[0]
         for name in re.findall(r"`([a-z_]+(?:\.[a-z_]+)?)(?: = \S+)?`", PAGE)
         if "_" in name
     }
-    assert asked - known - {"skip_destroy"} == set()
+    assert names - variables - {"skip_destroy"} == set()
 
 
 def test_names_are_those_that_the_stack_gives() -> None:
@@ -136,14 +136,14 @@ def test_names_are_those_that_the_stack_gives() -> None:
     texts = "".join(path.read_text() for path in TERRAFORM.rglob("*.tf"))
     endings = set(re.findall(r"\blaurel-([a-z-]+)\b", PAGE)) - {"compose"}
     services = {"services", "flows", "serving", "mlflow", "worker", "prefect"}
-    said = {
+    strangers = {
         ending
         for ending in endings
         if ending not in services
         and f"-{ending}" not in texts
         and ending.split("-")[-1] not in texts
     }
-    assert said == set()
+    assert strangers == set()
     groups = set(re.findall(r"(?<![\w/])/laurel/([a-z-]+)", PAGE))
     assert groups <= {"serving", "prefect", "mlflow", "worker", "flow-runs", "command"}
 

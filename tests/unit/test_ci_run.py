@@ -23,14 +23,14 @@ def run(line: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(("seconds", "code"), [(900, 0), (901, 1)])
 def test_a_command_that_takes_longer_than_it_may_fails(seconds: int, code: int) -> None:
-    done = run(f"within 15 wait_for {seconds} 0")
-    assert done.returncode == code
-    assert ("took 16 minutes; at most 15 are allowed" in done.stderr) == bool(code)
+    process = run(f"within 15 wait_for {seconds} 0")
+    assert process.returncode == code
+    assert ("took 16 minutes; at most 15 are allowed" in process.stderr) == bool(code)
 
 
 def test_a_command_that_fails_in_time_fails() -> None:
-    done = run("within 15 wait_for 1 3\necho went on")
-    assert done.returncode == 3 and "went on" not in done.stdout
+    process = run("within 15 wait_for 1 3\necho went on")
+    assert process.returncode == 3 and "went on" not in process.stdout
 
 
 def test_all_tests_have_a_quarter_of_an_hour() -> None:

@@ -31,17 +31,18 @@ def secrets(folder: Path) -> dict[str, str]:
 
 
 def test_secrets_are_made_once_for_their_owner_and_never_shown(tmp_path: Path) -> None:
-    said = make_env(tmp_path)
-    made = secrets(tmp_path)
+    process = make_env(tmp_path)
+    before = secrets(tmp_path)
     assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir()] == [".env"]
     again = make_env(tmp_path)
-    assert secrets(tmp_path) == made
+    assert secrets(tmp_path) == before
     assert "stays as it is" in again.stderr
     assert [
         name
-        for name, value in made.items()
-        if value != "laurel" and value in said.stdout + said.stderr + again.stdout + again.stderr
+        for name, value in before.items()
+        if value != "laurel"
+        and value in process.stdout + process.stderr + again.stdout + again.stderr
     ] == []
 
 
@@ -49,8 +50,8 @@ def test_every_secret_is_random_and_long(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     make_env(tmp_path)
     make_env(tmp_path / "other")
-    made, others = secrets(tmp_path), secrets(tmp_path / "other")
-    random = {name: value for name, value in made.items() if name != "LAUREL_MLFLOW_USERNAME"}
+    own, others = secrets(tmp_path), secrets(tmp_path / "other")
+    random = {name: value for name, value in own.items() if name != "LAUREL_MLFLOW_USERNAME"}
     assert len(set(random.values())) == len(random)
     assert not set(random.values()) & set(others.values())
     assert [name for name, value in random.items() if len(value) < 20] == []
@@ -58,12 +59,12 @@ def test_every_secret_is_random_and_long(tmp_path: Path) -> None:
 
 def test_secrets_are_what_the_programs_take(tmp_path: Path) -> None:
     make_env(tmp_path)
-    made = secrets(tmp_path)
-    Fernet(made["LAUREL_MLFLOW_WEBHOOK_KEY"].encode())
-    assert re.fullmatch(r"laurel_[A-Za-z0-9_-]{43}", made["LAUREL_SERVING_KEY"])
+    values = secrets(tmp_path)
+    Fernet(values["LAUREL_MLFLOW_WEBHOOK_KEY"].encode())
+    assert re.fullmatch(r"laurel_[A-Za-z0-9_-]{43}", values["LAUREL_SERVING_KEY"])
     named = {
         name.removeprefix("LAUREL_").lower(): value
-        for name, value in made.items()
+        for name, value in values.items()
         if name.startswith("LAUREL_")
     }
     assert set(named) <= set(Settings.model_fields)
@@ -71,7 +72,7 @@ def test_secrets_are_what_the_programs_take(tmp_path: Path) -> None:
     # They stand in addresses of databases, where other characters would have to be encoded.
     assert [
         name
-        for name, value in made.items()
+        for name, value in values.items()
         if name.endswith("PASSWORD") and not re.fullmatch(r"[0-9a-f]+", value)
     ] == []
 

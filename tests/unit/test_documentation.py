@@ -90,11 +90,13 @@ def test_every_documented_command_of_make_exists(page: Path) -> None:
 
 
 def test_every_command_of_make_is_in_the_readme() -> None:
-    told = set(re.findall(r"^([a-z-]+):.*## ", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
-    assert {"demo", "test"} <= told
+    targets = set(
+        re.findall(r"^([a-z-]+):.*## ", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    )
+    assert {"demo", "test"} <= targets
     assert {
         re.match(r"`make ([a-z-]+)", row[0]).group(1) for row in rows(commands_of_readme())
-    } == told  # type: ignore[union-attr]
+    } == targets  # type: ignore[union-attr]
 
 
 def commands_of_readme() -> str:
@@ -104,7 +106,7 @@ def commands_of_readme() -> str:
 def test_every_setting_is_documented_with_its_default() -> None:
     documented = {name.strip("`"): default for name, default, _ in rows(SETTINGS.read_text())}
     assert documented == {
-        variable(name): written(field.default) for name, field in Settings.model_fields.items()
+        variable(name): cell_of(field.default) for name, field in Settings.model_fields.items()
     }
 
 
@@ -113,7 +115,7 @@ def variable(name: str) -> str:
     return alias if isinstance(alias, str) else f"LAUREL_{name.upper()}"
 
 
-def written(default: Any) -> str:
+def cell_of(default: Any) -> str:
     special = {
         None: "–",
         "": "–",
@@ -127,11 +129,11 @@ def written(default: Any) -> str:
 def test_every_variable_that_is_named_exists(page: Path) -> None:
     # Two are not settings: one marks the stack's processes, one is filled in when prefect.yaml is
     # applied.
-    known = {variable(name) for name in Settings.model_fields} | {
+    variables = {variable(name) for name in Settings.model_fields} | {
         "LAUREL_STACK",
         "LAUREL_PYTHONPATH",
     }
-    assert set(re.findall(r"LAUREL_[A-Z0-9_]+", page.read_text())) <= known
+    assert set(re.findall(r"LAUREL_[A-Z0-9_]+", page.read_text())) <= variables
 
 
 @each_page
@@ -158,17 +160,17 @@ def test_every_file_that_is_named_exists(page: Path) -> None:
     files are not ours.
     """
     rooms = "flows|tasks|blocks|serving|deployments|benchmarks|tests|docs|usecases"
-    found = re.findall(rf"`((?:{rooms})/[\w./-]+\.\w+)`", prose(page))
+    names = re.findall(rf"`((?:{rooms})/[\w./-]+\.\w+)`", prose(page))
     examples = {"usecases/returns.py", "usecases/churn.py", "usecases/orders/invent.py"}
     assert [
-        name for name in found if name not in examples and not (REPOSITORY / name).exists()
+        name for name in names if name not in examples and not (REPOSITORY / name).exists()
     ] == []
 
 
 @each_page
 def test_every_module_that_is_to_be_run_exists(page: Path) -> None:
-    found = re.findall(r"python -m ((?:deployments|benchmarks|serving)[\w.]*)", page.read_text())
-    paths = [REPOSITORY / name.replace(".", "/") for name in found]
+    names = re.findall(r"python -m ((?:deployments|benchmarks|serving)[\w.]*)", page.read_text())
+    paths = [REPOSITORY / name.replace(".", "/") for name in names]
     assert [
         str(path)
         for path in paths
@@ -185,8 +187,8 @@ def test_every_flow_is_on_the_page_of_the_loop_with_its_parameters() -> None:
         )
     }
     assert set(table) == flows
-    for name, asked in table.items():
-        assert re.findall(r"`(\w+)`", asked) == parameters(name)
+    for name, cell in table.items():
+        assert re.findall(r"`(\w+)`", cell) == parameters(name)
 
 
 def parameters(flow: str) -> list[str]:
@@ -300,7 +302,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(arguments: list[str], shop: Path) -> str:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(shop)])}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, *arguments],
         env=environment,
         cwd=shop,
@@ -308,8 +310,8 @@ def run(arguments: list[str], shop: Path) -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
 @pytest.fixture(scope="module")
@@ -414,13 +416,13 @@ def test_what_is_said_to_convert_is_packaged_without_a_changed_decision(
 
 
 def test_pictures_are_shown_and_small() -> None:
-    shown = {
+    targets = {
         target
         for page in PAGES
         for target in re.findall(r"!\[[^\]]+\]\(\S*images/([^)]+)\)", page.read_text())
     }
     files = list((REPOSITORY / "docs" / "images").iterdir())
-    assert {path.name for path in files} == shown
+    assert {path.name for path in files} == targets
     assert [path.name for path in files if path.stat().st_size > LARGEST_PICTURE_BYTES] == []
 
 

@@ -194,8 +194,8 @@ def test_the_order_of_the_matrix_is_the_table_s_and_not_the_alphabet_s(
     assert names == ["group", "first", "second", "steady", "member"]
     assert (case.layout.categories, case.layout.numbers) == ((0,), (1, 2, 3, 4))
     matrix = encoder(case).fit_transform(inputs(case, training))
-    wanted = training["member"].cast(pl.Float64).fill_null(np.nan).to_numpy()
-    np.testing.assert_array_equal(np.asarray(matrix, dtype=float)[:, 4], wanted)
+    expected = training["member"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    np.testing.assert_array_equal(np.asarray(matrix, dtype=float)[:, 4], expected)
 
 
 def test_a_batch_is_validated_by_the_kind(case: UseCase, training: pl.DataFrame) -> None:
@@ -262,7 +262,7 @@ def test_tensors_are_read_and_described(champion: Champion, binary: bool) -> Non
     request = read_tensors(columns_of(champion.reader), read_inference(head), memoryview(tail), 10)
     assert [row[4] for row in request.rows] == [True, False]
     (member,) = [
-        one for one in describe_model(champion, "toy")["inputs"] if one["name"] == "member"
+        column for column in describe_model(champion, "toy")["inputs"] if column["name"] == "member"
     ]
     assert member["datatype"] == "BOOL"
 
@@ -302,8 +302,8 @@ def test_drift_and_leaks_are_measured(case: UseCase, training: pl.DataFrame) -> 
     member, window = case.columns[0], training.with_columns(member=pl.col("member").not_())
     far = distance(member, training["member"], window["member"])
     assert far > 0.1 and distance(member, training["member"], training["member"]) == 0
-    found, _, _ = run_evidently([member], training, window, {"member": 0.1}, {})
-    assert found == {"member": pytest.approx(far)}
+    distances, _, _ = run_evidently([member], training, window, {"member": 0.1}, {})
+    assert distances == {"member": pytest.approx(far)}
     assert find_broken(case, training, training) == []
     assert find_broken(case, training, training.with_columns(member=pl.lit("yes"))) == [
         "column 'member' arrives as String, and it is a boolean"

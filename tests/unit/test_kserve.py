@@ -29,7 +29,7 @@ def container(predictor: dict[str, Any]) -> dict[str, Any]:
 def test_its_variables_are_settings_and_secrets_come_from_a_secret(
     container: dict[str, Any],
 ) -> None:
-    environment = {one["name"]: one for one in container["env"]}
+    environment = {variable["name"]: variable for variable in container["env"]}
     assert environment.pop("PROTOCOL")["value"] == "v2"
     fields = {
         f"LAUREL_{name.upper()}": str(field.annotation)
@@ -38,7 +38,9 @@ def test_its_variables_are_settings_and_secrets_come_from_a_secret(
     assert set(environment) <= set(fields)
     secrets = {name for name in environment if "SecretStr" in fields[name]}
     assert secrets == {
-        name for name, one in environment.items() if "secretKeyRef" in one.get("valueFrom", {})
+        name
+        for name, variable in environment.items()
+        if "secretKeyRef" in variable.get("valueFrom", {})
     }
     assert "LAUREL_SERVING_KEY" in secrets
 
@@ -47,10 +49,10 @@ def test_its_variables_are_settings_and_secrets_come_from_a_secret(
 def test_its_probes_ask_what_the_service_answers_without_a_key(
     container: dict[str, Any], probe: str
 ) -> None:
-    asked = container[probe]["httpGet"]
+    request = container[probe]["httpGet"]
     routes = {getattr(route, "path", None) for route in create_app(Settings()).routes}
-    assert asked["path"] in routes and scope_of("GET", asked["path"]) == ""
-    assert asked["port"] == container["ports"][0]["containerPort"] == 8080
+    assert request["path"] in routes and scope_of("GET", request["path"]) == ""
+    assert request["port"] == container["ports"][0]["containerPort"] == 8080
 
 
 def test_it_runs_without_rights_and_writes_only_where_it_may(
@@ -68,7 +70,7 @@ def test_it_runs_without_rights_and_writes_only_where_it_may(
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    mounted = {one["mountPath"]: one["name"] for one in container["volumeMounts"]}
+    mounted = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
     assert set(mounted) == {"/tmp", *re.findall(r"^VOLUME (\S+)$", image, re.MULTILINE)}
-    assert set(mounted.values()) == {one["name"] for one in predictor["volumes"]}
+    assert set(mounted.values()) == {volume["name"] for volume in predictor["volumes"]}
     assert predictor["automountServiceAccountToken"] is False

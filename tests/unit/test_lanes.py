@@ -67,10 +67,10 @@ def lanes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 def work(scheduler: Any, node: Lane, tests: list[str]) -> list[str]:
     """The lane does all that it is ever given; its modules, in their order."""
-    done = 0
-    while done < len(node.sent):
-        scheduler.mark_test_complete(node, node.sent[done])
-        done += 1
+    count = 0
+    while count < len(node.sent):
+        scheduler.mark_test_complete(node, node.sent[count])
+        count += 1
     return list(dict.fromkeys(tests[index].partition("::")[0] for index in node.sent))
 
 

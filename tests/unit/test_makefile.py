@@ -24,7 +24,7 @@ def test_clean_stops_both_stacks_whatever_the_shell_names(
     environment = {
         name: value for name, value in os.environ.items() if name != "LAUREL_STATE"
     } | named
-    done = subprocess.run(
+    process = subprocess.run(
         ["make", "-s", "clean"],
         cwd=tmp_path,
         env=environment,
@@ -34,7 +34,7 @@ def test_clean_stops_both_stacks_whatever_the_shell_names(
     )
     stopped = [
         line.removesuffix(": -m deployments.local down")
-        for line in done.stdout.splitlines()
+        for line in process.stdout.splitlines()
         if line.endswith(" down")
     ]
     assert stopped == [".laurel", ".laurel-demo", *states]

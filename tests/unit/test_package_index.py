@@ -59,8 +59,8 @@ def test_each_option_becomes_uv_s_variable() -> None:
 
 def test_variables_of_uv_s_own_stay_under_their_older_names_too() -> None:
     own = {"UV_INDEX_URL": "https://mine/simple", "UV_SYSTEM_CERTS": "false"}
-    found = uv_variables({"index-url": "https://of-pip/simple"}, own)
-    assert not {"UV_DEFAULT_INDEX", "UV_SYSTEM_CERTS"} & found.keys()
+    variables = uv_variables({"index-url": "https://of-pip/simple"}, own)
+    assert not {"UV_DEFAULT_INDEX", "UV_SYSTEM_CERTS"} & variables.keys()
 
 
 def test_without_any_configuration_only_the_system_s_certificates_are_added() -> None:
@@ -178,6 +178,6 @@ def test_uv_installs_from_a_mirror_that_pip_s_file_alone_names(
     )
     assert alone.returncode != 0
     command = [sys.executable, str(REPOSITORY / "infra" / "package_index.py"), *install]
-    done = subprocess.run(command, env=shell, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run(command, env=shell, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
     assert "the mirror" in (tmp_path / "installed" / "companyware.py").read_text()

@@ -27,8 +27,8 @@ def test_a_prefect_auth_that_no_client_could_show_is_refused_and_not_shown(
 
 def test_a_colon_in_prefect_s_password_is_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAUREL_PREFECT_AUTH", "user:with:colons")
-    found = Settings.read().prefect_auth
-    assert found and found.get_secret_value() == "user:with:colons"
+    auth = Settings.read().prefect_auth
+    assert auth and auth.get_secret_value() == "user:with:colons"
 
 
 @pytest.mark.parametrize(
@@ -64,17 +64,17 @@ def test_passwords_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     urls = dict.fromkeys(
         ("PREFECT_DATABASE", "MLFLOW_STORE", "MLFLOW_AUTH_STORE"), "postgresql://me:hush-hush@db/x"
     )
-    given = {
+    values = {
         "PREFECT_AUTH": "me:hush-hush",
         "MLFLOW_USERNAME": "me",
         "MLFLOW_PASSWORD": "hush-hush-hush",
     }
-    for name, value in (given | urls).items():
+    for name, value in (values | urls).items():
         monkeypatch.setenv(f"LAUREL_{name}", value)
-    found = Settings.read()
-    assert found.mlflow_store and "hush" in found.mlflow_store.get_secret_value()
-    for shown in (repr(found), str(found), found.model_dump_json()):
-        assert "hush" not in shown
+    settings = Settings.read()
+    assert settings.mlflow_store and "hush" in settings.mlflow_store.get_secret_value()
+    for text in (repr(settings), str(settings), settings.model_dump_json()):
+        assert "hush" not in text
 
 
 def test_a_server_on_every_address_is_reached_by_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,9 +84,9 @@ def test_a_server_on_every_address_is_reached_by_loopback(monkeypatch: pytest.Mo
         "192.0.2.7": "192.0.2.7",
     }.items():
         monkeypatch.setenv("LAUREL_HOST", host)
-        found = Settings.read()
-        assert found.is_exposed
-        assert (found.prefect_api_url, found.mlflow_tracking_uri) == (
+        settings = Settings.read()
+        assert settings.is_exposed
+        assert (settings.prefect_api_url, settings.mlflow_tracking_uri) == (
             f"http://{reached}:4200/api",
             f"http://{reached}:5000",
         )

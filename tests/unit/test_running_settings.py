@@ -35,9 +35,12 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_fresh_shell_speaks_to_the_ports_and_files_that_the_stack_was_started_with(
     state: Path,
 ) -> None:
-    found = Settings.of_stack()
-    assert (found.mlflow_tracking_uri, found.lake) == ("http://127.0.0.1:5050", "file:///lake")
-    assert found.serving_keys_path == state / "my-keys.json"
+    settings = Settings.of_stack()
+    assert (settings.mlflow_tracking_uri, settings.lake) == (
+        "http://127.0.0.1:5050",
+        "file:///lake",
+    )
+    assert settings.serving_keys_path == state / "my-keys.json"
     assert Settings.differences() == []
 
 
@@ -47,7 +50,7 @@ def test_a_port_of_this_shell_does_not_lead_to_another_program_and_both_values_a
     monkeypatch.setenv("LAUREL_MLFLOW_PORT", "6060")
     assert Settings.of_stack().mlflow_port == 5050
     assert Settings.differences() == [
-        f"LAUREL_MLFLOW_PORT: 6060 here, 5050 in the stack that runs in {state}. 5050 counts."
+        f"LAUREL_MLFLOW_PORT: 6060 here, 5050 in the running stack of {state}. 5050 is used."
     ]
 
 
@@ -57,7 +60,9 @@ def test_an_address_given_for_one_errand_counts_and_is_told(
     monkeypatch.setenv("LAUREL_MLFLOW_URL", "http://elsewhere:5000")
     assert Settings.of_stack().mlflow_tracking_uri == "http://elsewhere:5000"
     (line,) = Settings.differences()
-    assert line.startswith("LAUREL_MLFLOW_URL: http://elsewhere:5000 here, not set in the stack")
+    assert line.startswith(
+        "LAUREL_MLFLOW_URL: http://elsewhere:5000 here, not set in the running stack"
+    )
 
 
 def test_folders_that_laurel_itself_imports_from_are_no_difference(
@@ -70,7 +75,7 @@ def test_folders_that_laurel_itself_imports_from_are_no_difference(
     assert Settings.differences() == []
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
     assert Settings.differences()[0].startswith(
-        "PYTHONPATH: /elsewhere here, /packages in the stack"
+        "PYTHONPATH: /elsewhere here, /packages in the running stack"
     )
 
 
@@ -132,10 +137,10 @@ def test_stack_that_a_power_cut_ended_does_not_hide_the_demo_that_is_up(
 ) -> None:
     monkeypatch.setattr(module, "REPOSITORY", tmp_path)
     monkeypatch.delenv("LAUREL_STATE", raising=False)
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
     own, demo = tmp_path / ".laurel", tmp_path / ".laurel-demo"
-    for folder, pid in ((own, ended.pid), (demo, os.getpid())):
+    for folder, pid in ((own, process.pid), (demo, os.getpid())):
         folder.mkdir()
         (folder / STARTED).write_text("{}")
         (folder / "supervisord.pid").write_text(f"{pid}\n")

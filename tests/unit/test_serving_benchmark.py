@@ -46,7 +46,7 @@ def visited(rps: float, cold_s: float, rss_mb: float = 100.0) -> Visit:
     return Visit(cold_s, None, {(1, 32): Measure(load, Memory(rss_mb, rss_mb / 2), 1e6 / rps, 140)})
 
 
-def told(**changed: float) -> str:
+def line_of(**changed: float) -> str:
     figures = {
         "requests": 100,
         "seconds": 2.0,
@@ -81,9 +81,9 @@ def test_figures_are_medians_of_the_rounds() -> None:
 def test_ratios_are_to_the_same_case_of_mlflow_and_of_the_floor() -> None:
     rates = {"laurel": 5000, "mlflow": 50, "floor-asgi": 10_000}
     results = [
-        one
+        result
         for name, rps in rates.items()
-        for one in figures.results_of(name, [visited(rps, 1000 / rps)])
+        for result in figures.results_of(name, [visited(rps, 1000 / rps)])
     ]
     results += [{**results[1], "rows": 100, "rps": 7.0}, {**results[0], "rows": 1000}]
     laurel, mlflow, floor, hundred, thousand = figures.ratios(results)
@@ -104,21 +104,21 @@ def test_ratios_are_to_the_same_case_of_mlflow_and_of_the_floor() -> None:
 
 
 def test_the_figures_of_a_generator_are_read_from_the_end_of_what_it_said() -> None:
-    load = serving_load.read_figures(told(), "laurel", 0.5)
+    load = serving_load.read_figures(line_of(), "laurel", 0.5)
     assert (load.rps, load.p50_ms, load.p99_ms, load.generator_cpu) == (50, 1.5, 9, 0.25)
 
 
 @pytest.mark.parametrize("changed", [{"refused": 1}, {"broken": 1}, {"requests": 0}])
 def test_a_refusal_a_broken_connection_or_silence_fails_the_run(changed: dict[str, float]) -> None:
     with pytest.raises(BenchmarkFailed, match="laurel, 1 rows"):
-        serving_load.read_figures(told(**changed), "laurel, 1 rows", 0.5)
+        serving_load.read_figures(line_of(**changed), "laurel, 1 rows", 0.5)
 
 
 def test_silence_is_told_apart_from_failure_since_a_longer_run_may_hear_something() -> None:
     with pytest.raises(NothingInTime):
-        serving_load.read_figures(told(requests=0), "mlflow", 0.5)
+        serving_load.read_figures(line_of(requests=0), "mlflow", 0.5)
     with pytest.raises(BenchmarkFailed) as failure:
-        serving_load.read_figures(told(requests=0, broken=32), "mlflow", 0.5)
+        serving_load.read_figures(line_of(requests=0, broken=32), "mlflow", 0.5)
     assert not isinstance(failure.value, NothingInTime)
 
 
@@ -147,7 +147,7 @@ def test_bodies_differ_and_take_a_line_each(tmp_path: Path) -> None:
     ] == [100] * 3
 
 
-def judged(answers: list[client.Answer], broken: int = 0) -> dict[str, Any]:
+def judge(answers: list[client.Answer], broken: int = 0) -> dict[str, Any]:
     return swap.judge(answers, crowned=8.0, version="2", broken=broken)
 
 
@@ -155,19 +155,27 @@ def test_a_swap_is_judged_by_the_second_around_the_first_answer_of_the_new_versi
     old = [(0.01 * number, 0.002, 200, "1") for number in range(901)]
     new = [(0.01 * number, 0.006 if number < 940 else 0.5, 200, "2") for number in range(901, 1400)]
     warming_up = [(0.5, 3.0, 200, "1")] * 50
-    found = judged([*warming_up, *old, *new])
-    assert (found["p99_before_ms"], found["p99_swap_ms"], found["p99_ratio"], found["failed"]) == (
+    verdict = judge([*warming_up, *old, *new])
+    assert (
+        verdict["p99_before_ms"],
+        verdict["p99_swap_ms"],
+        verdict["p99_ratio"],
+        verdict["failed"],
+    ) == (
         2,
         500,
         250,
         0,
     )
-    assert (found["alias_to_first_answer_s"], found["alias_to_last_old_answer_s"]) == (1.01, 1.0)
+    assert (verdict["alias_to_first_answer_s"], verdict["alias_to_last_old_answer_s"]) == (
+        1.01,
+        1.0,
+    )
     later = [
         *old,
         *((end, 0.006 if end < 9.6 else 0.5, status, version) for end, _, status, version in new),
     ]
-    assert judged(later)["p99_ratio"] == 3
+    assert judge(later)["p99_ratio"] == 3
 
 
 def test_failed_requests_of_a_swap_are_answers_that_are_no_2xx_and_broken_connections() -> None:
@@ -175,12 +183,12 @@ def test_failed_requests_of_a_swap_are_answers_that_are_no_2xx_and_broken_connec
         (0.01 * number, 0.002, 503 if number in (820, 821) else 200, "2" if number > 830 else "1")
         for number in range(1000)
     ]
-    assert judged(answers, broken=3)["failed"] == 5
+    assert judge(answers, broken=3)["failed"] == 5
 
 
 def test_a_new_version_that_never_answers_fails_the_run() -> None:
     with pytest.raises(BenchmarkFailed, match="Version 2 did not answer"):
-        judged([(0.01 * number, 0.002, 200, "1") for number in range(1000)])
+        judge([(0.01 * number, 0.002, 200, "1") for number in range(1000)])
 
 
 def test_swaps_are_told_by_medians_and_delays_by_the_worst() -> None:
@@ -196,14 +204,19 @@ def test_swaps_are_told_by_medians_and_delays_by_the_worst() -> None:
         | {"alias_to_first_answer_s": late, "alias_to_last_old_answer_s": late}
         for failed, p99, late in ((0, 4.0, 1.0), (2, 8.0, 2.0), (1, 3.0, 0.5))
     ]
-    found = swap.summary(swaps)
-    assert (found["requests"], found["failed"], found["p99_swap_ms"], found["p99_ratio"]) == (
+    summary = swap.summary(swaps)
+    assert (
+        summary["requests"],
+        summary["failed"],
+        summary["p99_swap_ms"],
+        summary["p99_ratio"],
+    ) == (
         30,
         3,
         4,
         2,
     )
-    assert (found["longest_swap_ms"], found["alias_to_first_answer_s"]) == (8, 2)
+    assert (summary["longest_swap_ms"], summary["alias_to_first_answer_s"]) == (8, 2)
 
 
 def test_memory_and_cpu_are_of_the_whole_process_tree(tmp_path: Path) -> None:
@@ -273,17 +286,19 @@ def answering() -> Iterator[Answering]:
 def test_an_answer_that_is_not_the_pipelines_fails_the_run(
     answering: Answering, tmp_path: Path
 ) -> None:
-    def asked(score: float) -> Asked:
+    def visit_of(score: float) -> Asked:
         return Asked(ROWS, [score] * len(ROWS), tmp_path, "python", 0.1, 0)
 
-    assert visit.check(server(answering.server_port), asked(0.250001), 1) == 37
+    assert visit.check(server(answering.server_port), visit_of(0.250001), 1) == 37
     with pytest.raises(BenchmarkFailed, match="more than 1e-05 apart"):
-        visit.check(server(answering.server_port), asked(0.2502), 1)
+        visit.check(server(answering.server_port), visit_of(0.2502), 1)
     with pytest.raises(BenchmarkFailed, match="more than 1e-05 apart"):
-        visit.check(server(answering.server_port), asked(0.25), 100)  # one score for a hundred rows
+        visit.check(
+            server(answering.server_port), visit_of(0.25), 100
+        )  # one score for a hundred rows
     answering.status = 503
     with pytest.raises(BenchmarkFailed, match="answers 503"):
-        visit.check(server(answering.server_port), asked(0.25), 1)
+        visit.check(server(answering.server_port), visit_of(0.25), 1)
 
 
 def load_on(http: Answering) -> client.Load:
@@ -314,8 +329,8 @@ def test_the_generator_in_python_counts_refusals_and_broken_connections(
     answering.status = 500
     assert client.figures(load_on(answering), 0.2)["refused"] > 4
     answering.status = 0
-    found = client.figures(load_on(answering), 0.2)
-    assert found["requests"] == 0 and found["broken"] >= 4
+    results = client.figures(load_on(answering), 0.2)
+    assert results["requests"] == 0 and results["broken"] >= 4
 
 
 def test_a_stage_is_told_without_the_stages_below_it_and_without_the_stopwatch() -> None:
@@ -363,15 +378,15 @@ def test_the_picture_of_the_profile_is_small_and_shows_all_stages(tmp_path: Path
         profile.Profile(connections, stages, 20.0, 30_000.0, 1.0, {}) for connections in (1, 32)
     ]
     profile.draw(profiles, tmp_path / "picture.svg")
-    drawn = (tmp_path / "picture.svg").read_text()
-    assert len(drawn) < 200_000
+    picture = (tmp_path / "picture.svg").read_text()
+    assert len(picture) < 200_000
     assert all(
-        f"<!-- {name} -->" in drawn for name in (*stages, "Laurel, 32 conn.", "floor, 32 conn.")
+        f"<!-- {name} -->" in picture for name in (*stages, "Laurel, 32 conn.", "floor, 32 conn.")
     )
 
 
 def test_libraries_are_told_by_the_names_that_people_know() -> None:
-    said = """
+    output = """
 # Overhead  Shared Object
 #
     50.29%  libpython3.11.so.1.0
@@ -380,7 +395,7 @@ def test_libraries_are_told_by_the_names_that_people_know() -> None:
      3.77%  libstrange.so
      0.47%  _core.cpython-311-x86_64-linux-gnu.so
 """
-    shares = perf.read_shares(said)
+    shares = perf.read_shares(output)
     assert list(shares) == ["Python's interpreter", "kernel", "ONNX Runtime", "others"]
     assert list(shares.values()) == pytest.approx([0.5029, 0.3001, 0.1546, 0.0424])
 
@@ -435,28 +450,35 @@ def test_the_file_of_figures_has_results_and_says_who_was_skipped(tmp_path: Path
         "--json",
         str(file),
     ]
-    done = run(["benchmarks/serving/__main__.py", *options], tmp_path)
-    assert done.returncode == 0, done.stderr
-    said = json.loads(file.read_text())
-    assert {(one["server"], one["rows"], one["connections"]) for one in said["results"]} == {
+    process = run(["benchmarks/serving/__main__.py", *options], tmp_path)
+    assert process.returncode == 0, process.stderr
+    document = json.loads(file.read_text())
+    assert {
+        (result["server"], result["rows"], result["connections"]) for result in document["results"]
+    } == {
         ("floor-asgi", rows, connections)
         for rows, connections in ((1, 32), (1, 1), (100, 32), (1000, 32))
     }
     assert all(
-        isinstance(one[name], float) and one[name] > 0 for one in said["results"] for name in FIELDS
+        isinstance(result[name], float) and result[name] > 0
+        for result in document["results"]
+        for name in FIELDS
     )
-    assert [one["server"] for one in said["skipped"]] == ["mlserver"] and "mlserver" in done.stderr
-    assert (said["failed"], said["generator"], said["rounds"]) == ([], "python", 2)
-    assert len(said["machine"]["load_average"]) == 3 and said["machine"]["cores"] >= 1
+    assert [entry["server"] for entry in document["skipped"]] == [
+        "mlserver"
+    ] and "mlserver" in process.stderr
+    assert (document["failed"], document["generator"], document["rounds"]) == ([], "python", 2)
+    assert len(document["machine"]["load_average"]) == 3 and document["machine"]["cores"] >= 1
 
 
 def test_the_benchmark_runs_as_a_module_too_and_refuses_servers_that_it_does_not_know(
     tmp_path: Path,
 ) -> None:
-    done = run(["-m", "benchmarks.serving", "--only", "torchserve"], tmp_path)
+    process = run(["-m", "benchmarks.serving", "--only", "torchserve"], tmp_path)
     assert (
-        done.returncode == 1
-        and "Unknown server torchserve. There are: laurel, laurel-2-workers, mlflow" in done.stderr
+        process.returncode == 1
+        and "Unknown server torchserve. There are: laurel, laurel-2-workers, mlflow"
+        in process.stderr
     )
 
 

@@ -18,13 +18,13 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_defaults_are_the_local_stack(state: Path) -> None:
-    found = Settings.read()
-    assert found.state == state
-    assert found.prefect_api_url == "http://127.0.0.1:4200/api"
-    assert found.mlflow_tracking_uri == "http://127.0.0.1:5000"
-    assert found.serving_base_url == "http://127.0.0.1:5001"
-    assert found.s3_endpoint_url == "http://127.0.0.1:8333"
-    assert found.lake == "s3://laurel"
+    settings = Settings.read()
+    assert settings.state == state
+    assert settings.prefect_api_url == "http://127.0.0.1:4200/api"
+    assert settings.mlflow_tracking_uri == "http://127.0.0.1:5000"
+    assert settings.serving_base_url == "http://127.0.0.1:5001"
+    assert settings.s3_endpoint_url == "http://127.0.0.1:8333"
+    assert settings.lake == "s3://laurel"
 
 
 def test_no_secret_has_a_default(state: Path) -> None:
@@ -44,9 +44,9 @@ def test_the_environment_wins_over_the_file_and_the_file_over_the_default(
         "LAUREL_S3_PORT=7001\nLAUREL_MLFLOW_PORT=7002\nLAUREL_S3_ACCESS_KEY=of-the-file\n"
     )
     monkeypatch.setenv("LAUREL_S3_PORT", "8001")
-    found = Settings.read()
-    assert (found.s3_port, found.mlflow_port, found.prefect_port) == (8001, 7002, 4200)
-    assert found.s3_access_key == SecretStr("of-the-file")
+    settings = Settings.read()
+    assert (settings.s3_port, settings.mlflow_port, settings.prefect_port) == (8001, 7002, 4200)
+    assert settings.s3_access_key == SecretStr("of-the-file")
 
 
 def test_ports_and_host_make_the_addresses(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,12 +58,12 @@ def test_ports_and_host_make_the_addresses(state: Path, monkeypatch: pytest.Monk
         "S3_PORT": "4",
     }.items():
         monkeypatch.setenv(f"LAUREL_{name}", value)
-    found = Settings.read()
-    assert [found.prefect_api_url, found.mlflow_tracking_uri] == [
+    settings = Settings.read()
+    assert [settings.prefect_api_url, settings.mlflow_tracking_uri] == [
         "http://127.0.0.2:1/api",
         "http://127.0.0.2:2",
     ]
-    assert [found.serving_base_url, found.s3_endpoint_url] == [
+    assert [settings.serving_base_url, settings.s3_endpoint_url] == [
         "http://127.0.0.2:3",
         "http://127.0.0.2:4",
     ]
@@ -72,21 +72,21 @@ def test_ports_and_host_make_the_addresses(state: Path, monkeypatch: pytest.Monk
 def test_an_address_that_is_given_wins_over_the_port(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = {
+    values = {
         "PREFECT_URL": "https://p/api",
         "MLFLOW_URL": "https://m",
         "SERVING_URL": "https://s",
         "S3_ENDPOINT": "https://o",
     }
-    for name, value in given.items():
+    for name, value in values.items():
         monkeypatch.setenv(f"LAUREL_{name}", value)
-    found = Settings.read()
+    settings = Settings.read()
     assert [
-        found.prefect_api_url,
-        found.mlflow_tracking_uri,
-        found.serving_base_url,
-        found.s3_endpoint_url,
-    ] == list(given.values())
+        settings.prefect_api_url,
+        settings.mlflow_tracking_uri,
+        settings.serving_base_url,
+        settings.s3_endpoint_url,
+    ] == list(values.values())
 
 
 def test_aws_itself_has_no_endpoint(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,11 +110,11 @@ def test_each_wrong_variable_is_named_at_once(state: Path, monkeypatch: pytest.M
 def test_secrets_are_not_shown(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("S3_ACCESS_KEY", "S3_SECRET_KEY", "SLACK_TOKEN"):
         monkeypatch.setenv(f"LAUREL_{name}", "hush-hush")
-    found = Settings.read()
-    assert found.slack_token is not None
-    assert found.slack_token.get_secret_value() == "hush-hush"
-    for shown in (repr(found), str(found), found.model_dump_json()):
-        assert "hush-hush" not in shown
+    settings = Settings.read()
+    assert settings.slack_token is not None
+    assert settings.slack_token.get_secret_value() == "hush-hush"
+    for text in (repr(settings), str(settings), settings.model_dump_json()):
+        assert "hush-hush" not in text
 
 
 def test_settings_do_not_change(state: Path) -> None:

@@ -21,8 +21,8 @@ each_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path
 
 def read(path: Path) -> dict[str, Any]:
     """The workflow; ``on`` is a boolean in YAML 1.1, and a name here."""
-    found: dict[Any, Any] = yaml.safe_load(path.read_text())
-    return {"on" if key is True else key: value for key, value in found.items()}
+    document: dict[Any, Any] = yaml.safe_load(path.read_text())
+    return {"on" if key is True else key: value for key, value in document.items()}
 
 
 def jobs(path: Path) -> dict[str, dict[str, Any]]:
@@ -54,12 +54,12 @@ def test_every_action_is_pinned_by_a_commit_with_its_version_beside_it(path: Pat
 
 
 def test_an_action_has_one_commit_everywhere() -> None:
-    found = {
+    actions = {
         line
         for path in WORKFLOWS
         for line in re.findall(r"uses: (.+)$", path.read_text(), re.MULTILINE)
     }
-    assert len({line.partition("@")[0] for line in found}) == len(found)
+    assert len({line.partition("@")[0] for line in actions}) == len(actions)
 
 
 @each_workflow
@@ -126,8 +126,8 @@ def test_jobs_with_rights_on_pull_requests_are_closed_to_forks(path: Path) -> No
 @each_workflow
 def test_secrets_are_given_to_jobs_of_an_environment_only(path: Path) -> None:
     for name, job in jobs(path).items():
-        asked = set(re.findall(r"secrets\.(\w+)", yaml.safe_dump(job)))
-        assert not asked or "environment" in job, (name, asked)
+        secrets = set(re.findall(r"secrets\.(\w+)", yaml.safe_dump(job)))
+        assert not secrets or "environment" in job, (name, secrets)
 
 
 @each_workflow
@@ -141,8 +141,8 @@ def test_no_cache_is_read_or_written(path: Path) -> None:
 @each_workflow
 def test_every_command_of_make_is_there(path: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
-    asked = {target for script in runs(path) for target in re.findall(r"\bmake ([a-z-]+)", script)}
-    assert asked and asked <= targets
+    names = {target for script in runs(path) for target in re.findall(r"\bmake ([a-z-]+)", script)}
+    assert names and names <= targets
 
 
 @each_workflow
@@ -152,14 +152,14 @@ def test_every_module_that_is_run_is_there_and_takes_the_options_that_it_is_give
     for script in runs(path):
         for module in modules(script):
             assert file_of(module).exists(), module
-    given = {
+    used = {
         option
         for script in runs(path)
         for line in script.splitlines()
         for option in re.findall(r"(?<!\S)--[a-z][a-z-]+", line)
     }
     ours = {module for script in runs(path) for module in modules(script)}
-    known = {option for module in ours for option in options(file_of(module))}
+    own = {option for module in ours for option in options(file_of(module))}
     foreign = {
         "--tag",
         "--file",
@@ -171,7 +171,7 @@ def test_every_module_that_is_run_is_there_and_takes_the_options_that_it_is_give
         "--image-ids",
         "--hypothesis-profile",
     }
-    assert given - known - foreign == set()
+    assert used - own - foreign == set()
 
 
 def file_of(module: str) -> Path:
@@ -191,9 +191,11 @@ def options(file: Path) -> set[str]:
 
 
 def test_python_versions_are_those_that_the_project_takes() -> None:
-    asked = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["requires-python"]
+    required = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"][
+        "requires-python"
+    ]
     tested = jobs(REPOSITORY / ".github/workflows/ci.yml")["test"]["strategy"]["matrix"]["python"]
-    assert asked == f">={tested[0]}"
+    assert required == f">={tested[0]}"
     assert set(tested) == set(re.findall(r"\bpython(3\.\d+)\b", MAKEFILE))
 
 
@@ -216,10 +218,10 @@ def test_terraform_is_of_one_version_and_one_that_the_stacks_take() -> None:
 @each_workflow
 def test_every_script_is_one_that_bash_can_read(path: Path) -> None:
     for script in runs(path):
-        done = subprocess.run(
+        process = subprocess.run(
             ["bash", "-n"], input=script, capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, done.stderr
+        assert process.returncode == 0, process.stderr
 
 
 def test_every_folder_that_dependabot_looks_into_is_there() -> None:

@@ -107,13 +107,13 @@ def test_readers_see_one_whole_version_while_others_write(lake: Lake) -> None:
     threads = [threading.Thread(target=write_often, args=(data,)) for data in versions]
     for thread in threads:
         thread.start()
-    seen = []
+    contents = []
     while any(thread.is_alive() for thread in threads):
-        seen.append(lake.read("a"))
+        contents.append(lake.read("a"))
     for thread in threads:
         thread.join()
-    assert seen
-    assert set(seen) <= set(versions)
+    assert contents
+    assert set(contents) <= set(versions)
     assert lake.list("") == ["a"]
 
 
@@ -132,40 +132,43 @@ def test_another_url_is_refused_with_the_two_that_work(url: str) -> None:
 
 
 def test_a_folder_lake_needs_no_credentials(tmp_path: Path) -> None:
-    made = Lake.of(
+    lake = Lake.of(
         Settings(
             lake=f"file://{tmp_path}",
             s3_access_key=SecretStr("key"),
             s3_secret_key=SecretStr("secret"),
         )
     )
-    assert (made.url, made.credentials) == (f"file://{tmp_path}", None)
+    assert (lake.url, lake.credentials) == (f"file://{tmp_path}", None)
 
 
 def test_an_s3_lake_takes_keys_and_endpoint_from_the_settings() -> None:
-    made = Lake.of(
+    lake = Lake.of(
         Settings(
             s3_port=9999, s3_access_key=SecretStr("key"), s3_secret_key=SecretStr("very secret")
         )
     )
-    given = made.credentials
-    assert given is not None
-    assert given.aws_secret_access_key is not None
-    assert (given.aws_access_key_id, given.aws_secret_access_key.get_secret_value()) == (
+    credentials = lake.credentials
+    assert credentials is not None
+    assert credentials.aws_secret_access_key is not None
+    assert (
+        credentials.aws_access_key_id,
+        credentials.aws_secret_access_key.get_secret_value(),
+    ) == (
         "key",
         "very secret",
     )
-    assert given.aws_client_parameters.endpoint_url == "http://127.0.0.1:9999"
-    assert "very secret" not in repr(made)
+    assert credentials.aws_client_parameters.endpoint_url == "http://127.0.0.1:9999"
+    assert "very secret" not in repr(lake)
 
 
 def test_aws_itself_has_no_endpoint_and_may_have_no_keys() -> None:
-    given = Lake.of(Settings(s3_endpoint="aws")).credentials
-    assert given is not None
+    credentials = Lake.of(Settings(s3_endpoint="aws")).credentials
+    assert credentials is not None
     assert (
-        given.aws_client_parameters.endpoint_url,
-        given.aws_access_key_id,
-        given.aws_secret_access_key,
+        credentials.aws_client_parameters.endpoint_url,
+        credentials.aws_access_key_id,
+        credentials.aws_secret_access_key,
     ) == (None, None, None)
 
 
@@ -180,7 +183,7 @@ def test_a_bucket_says_itself_who_came_first(s3: str) -> None:
     empty_bucket(s3, "flows")
     lake = Lake.of(lake_settings(s3, "s3://flows/below"))
     lake.create("decisions/toy/1", b"first")
-    with pytest.raises(FileExistsError, match="is in the lake s3://flows/below already"):
+    with pytest.raises(FileExistsError, match="is already in the lake s3://flows/below"):
         lake.create("decisions/toy/1", b"second")
     assert (lake.read("decisions/toy/1"), lake.list("")) == (b"first", ["decisions/toy/1"])
 

@@ -38,8 +38,8 @@ def test_alias_is_set_moved_and_taken(registry: ModelRegistry) -> None:
     assert registry.at("toy", CHAMPION) is None and registry.at("nobody", CHAMPION) is None
     for number in ("1", "2"):
         registry.set_alias(registry.version("toy", number), CHAMPION)
-        found = registry.at("toy", CHAMPION)
-        assert found == registry.version("toy", number)
+        champion = registry.at("toy", CHAMPION)
+        assert champion == registry.version("toy", number)
     registry.remove_alias("toy", CHAMPION)
     assert registry.at("toy", CHAMPION) is None
 

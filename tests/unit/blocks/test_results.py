@@ -84,14 +84,14 @@ def key(run_id: Any, **inputs: Any) -> str | None:
 
 
 def test_step_outside_of_a_flow_is_nobodys_second_attempt() -> None:
-    one, other = uuid4(), uuid4()
-    assert key(one, plan=PLAN) == key(one, plan=PLAN.model_copy())
+    first, second = uuid4(), uuid4()
+    assert key(first, plan=PLAN) == key(first, plan=PLAN.model_copy())
     assert (
         len(
             {
-                key(one, plan=PLAN),
-                key(other, plan=PLAN),
-                key(one, plan=PLAN.model_copy(update={"seed": 1})),
+                key(first, plan=PLAN),
+                key(second, plan=PLAN),
+                key(first, plan=PLAN.model_copy(update={"seed": 1})),
             }
         )
         == 3

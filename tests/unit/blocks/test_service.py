@@ -28,10 +28,10 @@ class Service(ThreadingHTTPServer):
     @property
     def now(self) -> dict[str, Any]:
         end = self.begun
-        for seconds, said in self.descriptions:
+        for seconds, answer in self.descriptions:
             end += seconds
             if time.monotonic() < end:
-                return said
+                return answer
         return self.descriptions[-1][1]
 
 
@@ -76,7 +76,7 @@ def test_service_that_is_at_work_on_the_version_is_waited_for_beyond_the_limit(
 
 def test_each_change_in_what_it_says_begins_the_time_anew(service: Service) -> None:
     errors = [description("1", "1", f"MLflow is away, try {number}") for number in range(4)]
-    service.descriptions = [*((1.0, said) for said in errors), (0.0, description("2", "2"))]
+    service.descriptions = [*((1.0, error) for error in errors), (0.0, description("2", "2"))]
     assert wait(service, 2.5) >= 3.0
 
 

@@ -50,9 +50,9 @@ def notifier(slack: SlackServer, **changed: object) -> SlackNotifier:
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Ours: threads of Prefect's that outlive another test's server may complain at any time."""
     return [
-        one.getMessage()
-        for one in caplog.records
-        if one.levelno >= logging.WARNING and one.name == "laurel.slack"
+        record.getMessage()
+        for record in caplog.records
+        if record.levelno >= logging.WARNING and record.name == "laurel.slack"
     ]
 
 
@@ -216,10 +216,10 @@ def test_token_is_in_no_log_and_no_repr(
     caplog.set_level(logging.DEBUG)
     block = notifier(slack, token=token)
     assert block.send(WON) is None
-    told = caplog.text + repr(block) + str(block) + block.model_dump_json()
-    assert WON.text in told
-    assert "secret" not in told
-    assert "sécret" not in told
+    output = caplog.text + repr(block) + str(block) + block.model_dump_json()
+    assert WON.text in output
+    assert "secret" not in output
+    assert "sécret" not in output
 
 
 def test_settings_make_the_block() -> None:
@@ -242,9 +242,9 @@ def test_special_characters_reach_people_and_mention_nobody(slack: SlackServer) 
         )
     )
     [message] = slack.messages
-    sent = str(message["blocks"]) + message["text"]
+    payload = str(message["blocks"]) + message["text"]
     assert "a &lt; b &amp; &lt;!channel&gt;" in message["text"]
-    assert "<!channel>" not in sent
+    assert "<!channel>" not in payload
     assert message["blocks"][1]["fields"][0]["text"] == "*&lt;x&gt;*\n&amp;"
     assert message["blocks"][2]["text"]["text"] == "• p &gt; .05"
     assert message["blocks"][3]["elements"][0]["text"] == "<http://h/%7C%3Ca%20b%3E|&lt;l&gt;>"
@@ -298,7 +298,8 @@ def test_buttons_are_there_where_the_service_answers_them(slack: SlackServer) ->
     actions = message["blocks"][1]
     assert actions["block_id"] == "laurel"
     assert [
-        (one["action_id"], one["style"], json.loads(one["value"])) for one in actions["elements"]
+        (button["action_id"], button["style"], json.loads(button["value"]))
+        for button in actions["elements"]
     ] == [
         ("laurel.approve", "primary", {"use_case": "flights", "run": "f00d"}),
         ("laurel.reject", "danger", {"use_case": "flights", "run": "f00d"}),
@@ -355,18 +356,18 @@ def test_language_of_the_block_is_that_of_slack_and_of_the_log(
     slack: SlackServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    both = Message("flights: served", translations={"ko": Message("flights: 서비스 중")})
+    bilingual = Message("flights: served", translations={"ko": Message("flights: 서비스 중")})
     for token in (TOKEN, None):
-        notifier(slack, language="ko", token=token).send(both)
-    notifier(slack).send(both)
+        notifier(slack, language="ko", token=token).send(bilingual)
+    notifier(slack).send(bilingual)
     assert [message["text"] for message in slack.messages] == [
         "flights: 서비스 중",
         "flights: served",
     ]
     assert [record.getMessage() for record in caplog.records if record.name == "laurel.slack"] == [
-        "Told Slack (#ml): flights: 서비스 중",
+        "Posted to Slack (#ml): flights: 서비스 중",
         "flights: 서비스 중",
-        "Told Slack (#ml): flights: served",
+        "Posted to Slack (#ml): flights: served",
     ]
     assert SlackNotifier.of(Settings(slack_language="ko")).language == "ko"
 
@@ -401,7 +402,7 @@ def test_picture_that_slack_does_not_take_is_one_warning_and_the_text_is_told(
     )
     assert slack.files == []
     [warning] = warnings(caplog)
-    assert "did not take the pictures (Contest)" in warning and "500" in warning
+    assert "rejected the pictures (Contest)" in warning and "500" in warning
 
 
 def test_picture_for_a_channels_name_is_refused_as_slack_refuses_it(

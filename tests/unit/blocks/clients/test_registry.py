@@ -39,8 +39,8 @@ class _Parrot(Handler):
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (b"<html>", "no JSON"),
-        (b"[]", "no JSON object"),
+        (b"<html>", "its answer is not JSON"),
+        (b"[]", "its answer is not a JSON object"),
         (b"{}", "its model version has no 'model_version'"),
         (b'{"model_version": {"version": "latest"}}', "its model version has no"),
         (b'{"model_version": {"version": "1", "tags": 7}}', "its model version has no"),
@@ -72,9 +72,9 @@ def test_only_so_many_pages_of_models_are_read(tmp_path: Path) -> None:
             server.versions[model, 1] = {PACKAGE_TAG: "somewhere"}
         api = RegistryApi(server.url, LIMITS)
         assert api.models((PACKAGE_TAG,), page=3) == ["a", "z"]
-        server.asked.clear()
+        server.requests.clear()
         assert api.models((PACKAGE_TAG,), page=3, most_pages=2) == ["a"]
-        assert len(server.asked) == 2
+        assert len(server.requests) == 2
         assert api.models(("another tag",)) == []
 
 

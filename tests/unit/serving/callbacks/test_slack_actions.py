@@ -115,7 +115,7 @@ def test_a_press_answers_the_approve_run_in_the_name_of_who_pressed(
     assert prefect.answers == {
         run: {"approved": approved, "by": "minsu (U012ABC)", "why": "looks good to me"}
     }
-    (message,) = replies.told
+    (message,) = replies.messages
     assert (message["response_type"], message["replace_original"]) == ("ephemeral", False)
     assert message["text"].startswith(
         f"{'Approved' if approved else 'Rejected'} by minsu (U012ABC): version 3 of toy."
@@ -165,7 +165,7 @@ def test_a_call_that_is_forged_or_of_another_time_is_refused_and_logged_once(
     with caplog.at_level(logging.INFO):
         answer = worker.press("laurel.approve", {"use_case": "toy", "run": run}, **how)
     assert (answer.status_code, answer.json()["error"]["code"]) == (401, reason)
-    assert prefect.answers == {} and replies.told == [] and prefect.asked == []
+    assert prefect.answers == {} and replies.messages == [] and prefect.requests == []
     (line,) = [
         record.getMessage() for record in caplog.records if record.name.startswith("serving")
     ]
@@ -381,9 +381,9 @@ def test_a_forged_value_lets_no_other_run_go_on(
     ]
     for run in others:
         assert worker.press("laurel.approve", {"use_case": "toy", "run": run}).status_code == 200
-    assert prefect.answers == {} and len(replies.told) == len(others)
+    assert prefect.answers == {} and len(replies.messages) == len(others)
     assert all("has no such approve run" in text for text in replies.texts)
-    assert not any(path.endswith("/resume") for path in prefect.asked)
+    assert not any(path.endswith("/resume") for path in prefect.requests)
 
 
 def test_with_prefect_away_the_one_who_pressed_is_told_to_press_again(
@@ -466,7 +466,7 @@ def test_only_those_who_are_listed_may_where_there_is_a_list(
             "laurel.rollback", {"use_case": "toy", "version": None, "from": "2"}, user=user
         )
     assert (
-        prefect.asked == []
+        prefect.requests == []
         and all("you may not do this" in text for text in replies.texts)
         and len(replies.texts) == 6
     )
@@ -586,7 +586,7 @@ def test_what_is_no_button_of_laurel_s_starts_nothing(
         payload("laurel.approve", {"use_case": "toy", "run": "1"}, worker.response_url) | changed
     )
     assert worker.send(body, signed(body)).status_code == status
-    assert prefect.asked == [] and replies.told == []
+    assert prefect.requests == [] and replies.messages == []
 
 
 VALUES = st.recursive(

@@ -96,9 +96,9 @@ def test_the_same_version_is_fetched_once(mlflow: RegistryServer, watch: Champio
     for _ in range(3):
         watch.check()
     assert (
-        sum("artifacts" in path for path in mlflow.asked) == 3
+        sum("artifacts" in path for path in mlflow.requests) == 3
     )  # package.json, model.onnx, smoke.json
-    assert not any("reference" in path for path in mlflow.asked)
+    assert not any("reference" in path for path in mlflow.requests)
 
 
 def test_going_back_to_the_version_before_needs_no_download(
@@ -107,7 +107,7 @@ def test_going_back_to_the_version_before_needs_no_download(
     for crowned in (1, 2, 1):
         mlflow.crown("toy", crowned)
         watch.check()
-    assert sum("run-toy-1/" in path for path in mlflow.asked) == 3
+    assert sum("run-toy-1/" in path for path in mlflow.requests) == 3
 
 
 def test_only_the_last_two_packages_stay_on_disk(
@@ -168,7 +168,7 @@ def test_a_refused_version_is_not_fetched_at_every_look(
     flip_byte(mlflow.package_folder("toy", 1) / "model.onnx")
     for _ in range(3):
         watch.check()
-    assert sum("model.onnx" in path for path in mlflow.asked) == 1
+    assert sum("model.onnx" in path for path in mlflow.requests) == 1
     assert "refused" in str(watch.last_error)
 
 
@@ -395,7 +395,7 @@ def test_workers_that_want_the_same_version_at_once_fetch_it_once(
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(look, watches))
     assert [(version(watch), watch.last_error) for watch in watches] == [("1", None)] * 4
-    assert sum("artifacts" in path for path in mlflow.asked) == 3
+    assert sum("artifacts" in path for path in mlflow.requests) == 3
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["1", "champion.json"]
 
 
@@ -457,7 +457,7 @@ def test_a_download_ends_with_the_service(mlflow: BusyRegistry, tmp_path: Path) 
     mlflow.while_fetching = lambda path: registry.close()
     watch = ChampionWatch("toy", registry, PackageCache(tmp_path / "cache"), 1e-6, Metrics())
     watch.check()
-    assert version(watch) is None and "model.onnx" not in str(mlflow.asked)
+    assert version(watch) is None and "model.onnx" not in str(mlflow.requests)
     assert not list((tmp_path / "cache").iterdir())
 
 

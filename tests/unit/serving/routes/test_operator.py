@@ -196,7 +196,7 @@ def test_no_other_run_of_prefect_can_be_answered(
             (404, "unknown_run"),
             (404, "not_found"),
         ], run
-    assert prefect.answers == {} and not any(path.endswith("/resume") for path in prefect.asked)
+    assert prefect.answers == {} and not any(path.endswith("/resume") for path in prefect.requests)
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_who_may_look_may_not_decide(
     assert (
         answer.status_code == 403
         and f"'{scope}'" in answer.json()["error"]["message"]
-        and prefect.asked == []
+        and prefect.requests == []
     )
 
 
@@ -377,7 +377,7 @@ def test_a_service_of_a_model_folder_says_that_it_has_no_loop(
             answer.status_code == 404
             and "LAUREL_SERVING_MODEL_FOLDER" in answer.json()["error"]["message"]
         )
-    assert prefect.asked == []
+    assert prefect.requests == []
 
 
 def test_the_password_goes_to_prefect_and_a_wrong_one_is_told_without_it(tmp_path: Path) -> None:
