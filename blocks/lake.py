@@ -1,5 +1,5 @@
-"""The lake: named bytes under one root, on any S3 endpoint or in a folder. An object is there whole
-or not at all.
+"""The lake: named bytes under one root, on any S3 endpoint or in a folder. Each object is complete
+or absent.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ _CONNECT_SECONDS, _REQUEST_SECONDS = 3, 30
 
 
 class LakeAway(ConnectionError):
-    """The lake cannot be reached or refuses: worth a retry. The message names its address."""
+    """The lake is unreachable or rejects the request; a retry may help. It names its address."""
 
 
 @lru_cache(maxsize=8)
@@ -59,7 +59,7 @@ class Lake(Block):
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """The lake that the settings describe."""
+        """Return the lake that the settings describe."""
         if not settings.lake.startswith("s3://"):
             return cls(url=settings.lake, credentials=None)
         key, secret = settings.s3_access_key, settings.s3_secret_key
@@ -84,7 +84,7 @@ class Lake(Block):
             credentials.aws_session_token,
             credentials.region_name,
         )
-        # The time limits are short: a task tries again by itself.
+        # The time limits are short, since a task retries by itself.
         return open_objects(self.url, access, Patience(_CONNECT_SECONDS, _REQUEST_SECONDS, 3))
 
     @cached_property
@@ -107,14 +107,12 @@ class Lake(Block):
         return LakeAway(f"The lake {self.url} cannot be used for {path!r}: {error}")
 
     def write(self, path: str, data: bytes) -> None:
-        """Put the object there, replacing it. Readers see the old one or the new one, never a
-        part.
-        """
+        """Write or replace the object. Readers see the old one or the new one, never a part."""
         with self._reach(path) as objects:
             objects.put(path, data)
 
     def create(self, path: str, data: bytes) -> None:
-        """Put the object there if there is none, decided by whoever keeps it: of two at once, one
+        """Write the object if it does not exist. Storage decides: of two concurrent writers one
         fails. Raises ``FileExistsError``.
         """
         with self._reach(path) as objects:
@@ -124,14 +122,14 @@ class Lake(Block):
                 self._create_in_bucket(objects, path, data)
 
     def _create_in_bucket(self, objects: Bucket, path: str, data: bytes) -> None:
-        """By S3's conditional write (``If-None-Match: *``), which pyarrow does not know."""
+        """Use S3's conditional write (``If-None-Match: *``), which pyarrow does not support."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         bucket, _, key = f"{objects.root}/{path}".partition("/")
         try:
             self._s3.put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
         except ClientError as error:
-            # 409: another write of the same key is under way, and whichever ends first is there.
+            # 409: another write of the same key is in progress; the first one to finish wins.
             if error.response["ResponseMetadata"]["HTTPStatusCode"] in (409, 412):
                 raise FileExistsError(f"{path!r} is already in the lake {self.url}.") from error
             raise self._away(path, error) from error
@@ -139,15 +137,15 @@ class Lake(Block):
             raise self._away(path, error) from error
 
     def read(self, path: str) -> bytes:
-        """Raises ``FileNotFoundError`` where there is no such object, ``LakeAway`` where the lake
-        cannot be asked.
+        """Raises ``FileNotFoundError`` if there is no such object, ``LakeAway`` if the lake is
+        unreachable.
         """
         with self._reach(path) as objects:
             return objects.get(path)
 
     def open(self, path: str) -> "NativeFile":
-        """The object to be read in parts, and closed by the caller; reading it raises ``OSError``.
-        Raises as ``read`` does.
+        """Open the object to read it in parts; the caller closes it. Reading it raises ``OSError``.
+        Raises what ``read`` raises.
         """
         with self._reach(path) as objects:
             return objects.open(path)
@@ -157,15 +155,15 @@ class Lake(Block):
             return objects.exists(path)
 
     def newest(self, prefix: str) -> datetime | None:
-        """When the latest object in the folder ``prefix`` or below it was written, by the lake's
-        clock; None if there is none.
+        """Return when the latest object in or below the folder ``prefix`` was written, by the
+        lake's clock; ``None`` if there is none.
         """
         with self._reach(prefix) as objects:
             return max((stored.modified for stored in objects.list(prefix)), default=None)
 
     def list(self, prefix: str) -> list[str]:
-        """Paths of all objects in the folder ``prefix`` and below it, sorted; none if there is no
-        such folder.
+        """Return the sorted paths of all objects in and below the folder ``prefix``; none if the
+        folder does not exist.
         """
         with self._reach(prefix) as objects:
             return [stored.key for stored in objects.list(prefix)]

@@ -1,7 +1,6 @@
-"""A message: its parts as plain text, and the same within the limits of Slack's Block Kit. Nothing
-is sent here.
+"""A message as plain text, and in Slack's Block Kit within Slack's limits. Nothing is sent here.
 
-Limits are those of Slack's Block Kit reference (https://docs.slack.dev/reference/block-kit) and of
+The limits come from the Block Kit reference (https://docs.slack.dev/reference/block-kit) and from
 chat.postMessage."""
 
 import json
@@ -13,8 +12,8 @@ from typing import Any, Literal
 Language = Literal["en", "ko"]
 Status = Literal["pending", "running", "done", "failed", "skipped"]
 
-# In characters. The parts below stay under what a message may hold in all, about 12,000, which
-# Slack documents nowhere and answers with msg_blocks_too_long.
+# In characters. Together the parts below stay under the limit of a whole message, about 12,000.
+# Slack does not document this limit and answers msg_blocks_too_long.
 TEXT_LIMIT = 4000
 SECTION_LIMIT = 3000
 HEADLINE_LIMIT = 500
@@ -39,7 +38,7 @@ _MARKS: dict[Status, str] = {
 
 @dataclass(frozen=True)
 class Confirm:
-    """What Slack asks before it takes a press for one."""
+    """The question that Slack asks before it counts a press."""
 
     title: str
     text: str
@@ -49,8 +48,8 @@ class Confirm:
 
 @dataclass(frozen=True)
 class Button:
-    """A button that the service answers. ``value`` is sent back as JSON. Raises ``ValueError``
-    where that is longer than Slack takes.
+    """A button that the service answers. Slack sends ``value`` back as JSON. Raises ``ValueError``
+    if that is longer than Slack accepts.
     """
 
     text: str
@@ -88,7 +87,7 @@ class Button:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG that is uploaded beneath its message; ``alt`` says in words what it shows."""
+    """A PNG that is uploaded beneath its message; ``alt`` describes it in words."""
 
     png: bytes = field(repr=False)
     title: str
@@ -97,8 +96,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class Step:
-    """How far a stage of the run has come: a line of the checklist in the thread's head. ``title``
-    is the stage as people read it.
+    """The progress of a stage of the run: a line of the checklist in the thread's first message.
+    ``title`` is the stage's name for people.
     """
 
     stage: str
@@ -116,16 +115,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Message:
-    """What is told. All parts are plain text: escaping and cutting for Slack happen here, in one
-    place.
+    """A message to people. All parts are plain text; only this module escapes and cuts for Slack.
 
-    ``facts`` are short label-value pairs (at most 10 are shown in Slack), ``details`` sentences,
-    ``links`` label to URL. ``buttons`` are shown where somebody answers them; elsewhere
-    ``otherwise`` says in one sentence where to answer. ``steps`` are the stages that this message
-    changes in the head of its thread, and ``closes`` what becomes of the first stage still open
-    there (the ones after it are skipped). ``answers``: the buttons above it in the thread have had
-    their answer, which stands in their place from then on. ``broadcast``: the channel sees it too,
-    not the thread alone. ``translations`` are the same message in other languages than English."""
+    ``facts`` are short label-value pairs (Slack shows at most 10), ``details`` are sentences, and
+    ``links`` map labels to URLs. ``buttons`` are shown if somebody answers them; otherwise the
+    sentence ``otherwise`` says where to answer. ``steps`` are the stages that this message changes
+    in the first message of its thread. ``closes`` is the new status of the first stage that is
+    still open there; the stages after it are skipped. ``answers``: this message answers the buttons
+    above it in the thread, and replaces them. ``broadcast``: the channel sees the message too, not
+    only the thread. ``translations`` are the same message in languages other than English."""
 
     headline: str
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -142,18 +140,18 @@ class Message:
     translations: Mapping[str, "Message"] = field(default_factory=dict, repr=False)
 
     def in_language(self, language: Language) -> "Message":
-        """The same in ``language``, or as it is where nobody translated it."""
+        """Return the message in ``language``, or unchanged if there is no translation."""
         return self.translations.get(language) or replace(self, translations={})
 
     def without_buttons(self) -> "Message":
-        """For where nobody would answer a press."""
+        """Return the message for places where nobody answers a press."""
         details = (*self.details, self.otherwise) if self.otherwise else self.details
         return replace(self, buttons=(), otherwise="", details=details)
 
     @property
     def text(self) -> str:
-        """Everything but buttons and pictures, as lines: what the log says, and what Slack shows in
-        a notification.
+        """Everything but buttons and pictures, as lines: the text of the log and of Slack's
+        notifications.
         """
         lines = [self.headline, *(f"{label}: {value}" for label, value in self.facts.items())]
         lines += [f"- {detail}" for detail in self.details]
@@ -161,8 +159,8 @@ class Message:
 
     @property
     def blocks(self) -> list[dict[str, Any]]:
-        """The Block Kit form, within Slack's limits; what is cut there ends in an ellipsis, and is
-        whole in the log.
+        """The Block Kit form, within Slack's limits. Text that was cut ends in an ellipsis; the log
+        has all of it.
         """
         built: list[dict[str, Any]] = [{"type": "section", "text": self._marked_headline}]
         if self.facts:
@@ -192,27 +190,26 @@ class Message:
         return _mrkdwn(f"{self.emoji} *{headline}*".strip())
 
     def in_place_of_buttons(self, blocks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """``blocks`` of another message with this one's headline where the buttons were."""
+        """Replace the buttons in the ``blocks`` of another message with this message's headline."""
         headline = {"type": "context", "elements": [self._marked_headline]}
         return [headline if block["type"] == "actions" else block for block in blocks]
 
 
 def checklist(steps: Sequence[Step]) -> dict[str, Any]:
-    """The block of a thread's head that says how far each stage is."""
+    """The block that shows the progress of each stage in the first message of a thread."""
     return {"type": "section", "text": _mrkdwn("\n".join(step.line for step in steps))}
 
 
 def escaped(text: str, limit: int) -> str:
-    """``text`` with Slack's three special characters as entities, cut to ``limit`` characters,
-    never inside an entity.
+    """Return ``text`` with Slack's three special characters as entities, cut to ``limit``
+    characters, but never inside an entity.
     """
     safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return safe if len(safe) <= limit else re.sub(r"&\w*$", "", safe[: limit - 1]) + "…"
 
 
 def _mrkdwn(text: str) -> dict[str, Any]:
-    # Verbatim: words that look like a channel or a URL stay words; only what is marked as a link is
-    # one.
+    # Verbatim: words that look like a channel or a URL stay words; only marked links are links.
     return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
@@ -225,7 +222,7 @@ def _plain(text: str, limit: int) -> dict[str, Any]:
 
 
 def _links(links: Mapping[str, str]) -> str:
-    """``<url|label>`` of each link; one that no longer fits is left to the log, since half a URL
+    """Return ``<url|label>`` of each link. Only the log has links that do not fit, since half a URL
     leads nowhere.
     """
     text = ""

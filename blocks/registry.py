@@ -1,9 +1,9 @@
 """The registry: MLflow's runs, model versions and aliases, as the flows need them.
 
 A use case is one MLflow experiment and one registered model of the same name. The alias
-``champion`` is what serves, ``challenger`` is what wants to. A version's package lies beside its
-run's model, under ``package/``; the version's tags ``laurel.package`` and ``laurel.package_sha256``
-say where and what it must be."""
+``champion`` names the version that serves, ``challenger`` the one that wants to. A version's
+package lies beside its run's model, under ``package/``; the version's tags ``laurel.package`` and
+``laurel.package_sha256`` hold its place and its digest."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -39,13 +39,11 @@ _LIMITS = Limits(connect_seconds=3, request_seconds=30)
 
 
 class RegistryAway(ConnectionError):
-    """MLflow cannot be reached: worth a retry. The message names its address."""
+    """MLflow is unreachable; a retry may help. The message has its address."""
 
 
 class RegistryError(RuntimeError):
-    """MLflow answered that it cannot be done: no such version, no package. A retry would not
-    help.
-    """
+    """MLflow refused the request: no such version, no package. A retry does not help."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class ModelVersion:
 
 @dataclass(frozen=True)
 class Run:
-    """One MLflow run: what was fitted, and how it did."""
+    """One MLflow run: the parameters of a fit, and its metrics."""
 
     id: str
     name: str
@@ -98,7 +96,7 @@ class ModelRegistry(Block):
         from mlflow.environment_variables import MLFLOW_TRACKING_PASSWORD, MLFLOW_TRACKING_USERNAME
 
         if self.username and self.password:
-            # The one way to tell MLflow's library; it asks at each request.
+            # MLflow's library has no other way; it reads them at each request.
             MLFLOW_TRACKING_USERNAME.set(self.username)
             MLFLOW_TRACKING_PASSWORD.set(self.password.get_secret_value())
         mlflow.set_tracking_uri(self.tracking_uri)
@@ -135,8 +133,8 @@ class ModelRegistry(Block):
         try:
             yield self._client
         except MlflowException as error:
-            # A refusal carries a code of MLflow's own; a connection that failed is an internal
-            # error of its client.
+            # A refusal carries one of MLflow's codes; a failed connection is an internal error
+            # of its client.
             if error.error_code in (
                 "INTERNAL_ERROR",
                 "TEMPORARILY_UNAVAILABLE",
@@ -176,8 +174,8 @@ class ModelRegistry(Block):
         texts: Mapping[str, str] | None = None,
         package: Path | None = None,
     ) -> str:
-        """Write one finished run and return its id. ``example`` gives signature and input example
-        of ``model``.
+        """Write one finished run and return its id. The signature and input example of ``model``
+        come from ``example``.
         """
         import mlflow
 
@@ -249,7 +247,7 @@ class ModelRegistry(Block):
     def add_to_run(
         self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]
     ) -> None:
-        """Record what is learned of a run after it ended, such as its score on the hold-out."""
+        """Record what is only known after a run ended, such as its score on the hold-out."""
         from mlflow.entities import Metric, RunTag
 
         now = int(time.time() * 1000)
@@ -281,11 +279,11 @@ class ModelRegistry(Block):
         description: str,
         about: str = "",
     ) -> ModelVersion:
-        """Make a version of the run's model. It is complete, tags and package included, before any
+        """Register a version of the run's model. It is complete, with tags and package, before an
         alias points to it.
 
-        ``description`` is the version's; ``about`` describes the model itself, when it is its first
-        version."""
+        ``description`` belongs to the version; ``about`` describes the model and is used with its
+        first version."""
         from mlflow.exceptions import MlflowException
 
         with self._reach(f"register a version of {use_case!r}") as client:
@@ -316,18 +314,18 @@ class ModelRegistry(Block):
         return ModelVersion(use_case, str(version.version), run_id, whole)
 
     def at(self, use_case: str, alias: str) -> ModelVersion | None:
-        """The version that carries the alias, or None."""
+        """Return the version that has the alias, or ``None``."""
         with self._ask(f"find the {alias} of {use_case!r}") as api:
             version = api.at(use_case, alias)
         return _version(use_case, version) if version else None
 
     def version(self, use_case: str, number: str) -> ModelVersion:
-        """Raises ``RegistryError`` where there is no such version."""
+        """Raises ``RegistryError`` if there is no such version."""
         with self._ask(f"find version {number} of {use_case!r}") as api:
             return _version(use_case, api.version(use_case, number))
 
     def versions(self, use_case: str) -> list[ModelVersion]:
-        """All versions, newest first; none for a use case that has no model yet."""
+        """Return all versions, newest first; none if the use case has no model yet."""
         with self._ask(f"list the versions of {use_case!r}") as api:
             versions = api.versions(use_case)
         newest_first = sorted(versions, key=lambda version: int(version.number), reverse=True)
@@ -346,20 +344,18 @@ class ModelRegistry(Block):
             api.tag_version(version.use_case, version.number, tags)
 
     def tag_model(self, use_case: str, tags: Mapping[str, str]) -> bool:
-        """Tag the model itself, whatever its versions. False where the use case has no model
-        yet.
-        """
+        """Tag the model itself, not a version. Return False if the use case has no model yet."""
         with self._ask(f"tag the model {use_case!r}") as api:
             return api.tag_model(use_case, tags)
 
     def model_tags(self, use_case: str) -> Mapping[str, str]:
-        """The tags of the model itself; none where the use case has no model yet."""
+        """Return the tags of the model itself; none if the use case has no model yet."""
         with self._ask(f"read the model {use_case!r}") as api:
             return api.model_tags(use_case)
 
     def download_package(self, version: ModelVersion, folder: Path) -> Path:
-        """The version's package, in a new folder below ``folder``. Raises ``RegistryError`` for a
-        version without one.
+        """Download the version's package into a new folder below ``folder``. Raises
+        ``RegistryError`` if the version has none.
         """
         if PACKAGE_TAG not in version.tags:
             raise RegistryError(
@@ -401,7 +397,7 @@ class ModelRegistry(Block):
         return self._page(f"models/{use_case}")
 
     def _page(self, path: str) -> str:
-        # Without the mode MLflow's UI opens as a tool for prompts, with no models in its menu.
+        # Without the type, MLflow's UI opens as a tool for prompts, and its menu has no models.
         server = (self.page_url or self.tracking_uri).rstrip("/")
         return f"{server}/#/{path}?workflowType=machine_learning"
 

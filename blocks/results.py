@@ -1,5 +1,5 @@
-"""Where Prefect keeps what steps returned: in the lake, so that a run started again on another
-machine finds it.
+"""Prefect's storage for the results of steps: the lake, so that a run that restarts on another
+machine finds them.
 """
 
 from typing import Self
@@ -16,8 +16,8 @@ PREFIX = "results"
 
 
 class Results(WritableFileSystem):
-    """Prefect's result storage, as objects of the lake under ``results/``: S3 or a folder, with the
-    lake's own credentials.
+    """Prefect's result storage: objects of the lake under ``results/``, on S3 or in a folder, with
+    the lake's credentials.
     """
 
     _block_type_name = "Laurel results"
@@ -31,14 +31,14 @@ class Results(WritableFileSystem):
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """The result storage of the lake that the settings describe."""
+        """Return the result storage in the lake that the settings describe."""
         return cls(lake=Lake.of(settings))
 
-    # Prefect asks for the one from synchronous tasks, with ``_sync``, and for the other, with an
-    # "a", from async flows.
+    # Prefect calls these from synchronous tasks, with ``_sync``, and those with an "a" from async
+    # flows.
     def read_path(self, path: str, _sync: bool = True) -> bytes:  # type: ignore[override]
-        """Raises ``FileNotFoundError`` where there is no such result, ``LakeAway`` where the lake
-        cannot be asked.
+        """Raises ``FileNotFoundError`` if there is no such result, ``LakeAway`` if the lake is
+        unreachable.
         """
         return self.lake.read(f"{PREFIX}/{path}")
 

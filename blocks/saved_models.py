@@ -1,5 +1,5 @@
-"""What a fitted pipeline is made of, as skops saves it: only types of the libraries that fitted it
-are trusted.
+"""The types in a fitted pipeline, as skops saves it: only types of the libraries that fit it are
+trusted.
 """
 
 from typing import TYPE_CHECKING
@@ -11,8 +11,8 @@ _TRUSTED = ("sklearn", "numpy", "scipy")
 
 
 def saved_types(model: "Pipeline") -> tuple[list[str], list[str]]:
-    """Names of the types that the saved model brings beside skops' own, and of those that are
-    nobody's to trust.
+    """Return the names of the types in the saved model that skops does not trust by itself, and
+    those among them that must not be trusted.
     """
     import skops.io
 

@@ -1,4 +1,4 @@
-"""The model service as the flows see it: which version it serves, and answers to a few rows."""
+"""The model service as the flows see it: the version that it serves, and answers to a few rows."""
 
 import time
 from functools import cached_property
@@ -17,13 +17,11 @@ AT_WORK = 5
 
 
 class ServiceAway(ConnectionError):
-    """The service does not answer, or not in time. The message says what was asked of it."""
+    """The service does not answer, or not in time. The message names the request."""
 
 
 class ServiceRefuses(ServiceAway):
-    """The service answers, and waiting will not change what: another use case, no key or a wrong
-    one.
-    """
+    """The service refuses, and waiting does not help: another use case, no key or a wrong key."""
 
 
 class ModelService(Block):
@@ -72,19 +70,19 @@ class ModelService(Block):
         return answer.json()
 
     def describe(self, use_case: str) -> dict[str, Any]:
-        """What the service says of its champion. Raises ``ServiceAway``."""
+        """Return the service's description of its champion. Raises ``ServiceAway``."""
         return self._ask("GET", f"/v1/{use_case}")
 
     def use_cases(self) -> list[str]:
-        """Names of all use cases that the service serves. Raises ``ServiceAway``."""
+        """Return the names of all use cases that the service serves. Raises ``ServiceAway``."""
         return [entry["use_case"] for entry in self._ask("GET", "/v1")["use_cases"]]
 
     def check_serves(self, use_case: str) -> str | None:
-        """Raises ``ServiceRefuses`` where the service will never serve the use case as it is set up
-        now.
+        """Raises ``ServiceRefuses`` if the service will never serve the use case with its present
+        settings.
 
-        Says what else hinders it now and may be over by the time that there is something to serve;
-        ``None`` where nothing does."""
+        Return any other obstacle, which may be gone by the time that there is something to serve;
+        ``None`` if there is no obstacle."""
         try:
             self.describe(use_case)
         except ServiceRefuses:
@@ -94,18 +92,18 @@ class ModelService(Block):
         return None
 
     def predict(self, use_case: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Scores of ``rows``, as a caller gets them, left out of the prediction log. Raises
-        ``ServiceAway``.
+        """Return the scores of ``rows`` as a caller gets them, without an entry in the prediction
+        log. Raises ``ServiceAway``.
         """
         return self._ask("POST", f"/v1/{use_case}/predict?log=false", {"rows": rows})
 
     def wait_until_serves(self, use_case: str, version: str, timeout_seconds: float) -> float:
-        """Return after how many seconds the service says that all of its workers serve ``version``.
+        """Return the seconds until the service reports that all of its workers serve ``version``.
 
-        The time begins anew with each change in what it says, and is longer while it is at work on
-        that version, on a machine however slow. Raises ``ServiceRefuses`` at once where it never
-        will, and ``ServiceAway`` with what is served instead, and the last error, when the time is
-        over."""
+        The time limit starts again with each change in its report, and is longer while the service
+        works on that version, for the sake of slow machines. Raises ``ServiceRefuses`` at once
+        if it will never serve it. At the limit, raises ``ServiceAway`` with the versions served
+        instead and the last error."""
         start = changed = time.monotonic()
         last, limit, before = "nothing yet", timeout_seconds, None
         while time.monotonic() - changed < limit:
@@ -141,15 +139,13 @@ _WAY_OUT = {401: _KEY, 403: _KEY, 404: _SERVED}
 
 
 def _served(description: dict[str, Any]) -> set[str | None]:
-    """The versions that its workers serve; ``None`` stands for a worker that has no champion
-    yet.
-    """
+    """Return the versions that its workers serve; ``None`` for a worker without a champion."""
     return {worker["version"] for worker in description.get("workers") or [description]}
 
 
 def _is_at_work(description: dict[str, Any], version: str) -> bool:
-    """Whether it has seen that the alias is at ``version``, and nothing hinders it from fetching
-    and proving that.
+    """Whether it knows that the alias is at ``version``, and no error keeps it from fetching and
+    proving that version.
     """
     return (description.get("alias") or {}).get("version") == version and not description.get(
         "last_error"

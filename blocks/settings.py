@@ -1,9 +1,9 @@
-"""The one settings class: each ``LAUREL_*`` variable, its unit and its default. Nothing else reads
+"""The only settings class: each ``LAUREL_*`` variable, its unit and its default. Nothing else reads
 the environment.
 
-Precedence: environment, then ``.laurel/env`` (written by the local stack, mode 600: its random S3
-keys), then the defaults below. Importing this module reads nothing; ``Settings.read()`` does, and
-``Settings.of_stack()``, which speaks to the stack that runs: what it was started with is in
+Precedence: environment, then ``.laurel/env`` (the local stack writes its random S3 keys there, mode
+600), then the defaults below. Importing this module reads nothing. ``Settings.read()`` reads the
+environment; ``Settings.of_stack()`` also reads the settings of the running stack, from
 ``.laurel/started.json``."""
 
 import ipaddress
@@ -23,15 +23,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 REPOSITORY = Path(__file__).resolve().parent.parent
 STARTED = "started.json"
 _NONE: Mapping[str, str] = {}
-# Where a running stack listens is a fact: with another port, a shell would speak to another
-# program.
+# A running stack's ports cannot change: with another port, a shell would reach another program.
 PLACES = ("host", "prefect_port", "mlflow_port", "s3_port", "serving_port")
 
 
 class Settings(BaseSettings):
-    """Every setting of Laurel, from ``LAUREL_<NAME>``."""
+    """All settings of Laurel, from ``LAUREL_<NAME>``."""
 
-    # What was given is not shown in an error: it may be a secret.
+    # Errors do not show the value: it may be a secret.
     model_config = SettingsConfigDict(
         env_prefix="LAUREL_", extra="ignore", frozen=True, hide_input_in_errors=True
     )
@@ -264,7 +263,7 @@ class Settings(BaseSettings):
         text = "-:-" if value is None else value.get_secret_value()
         if not all(text.partition(":")[::2]) or not text.isascii() or not text.isprintable():
             raise ValueError(
-                "must be user:password in ASCII, neither half empty: Prefect compares nothing but ASCII"
+                "must be user:password in ASCII, neither half empty: Prefect compares only ASCII"
             )
         return value
 
@@ -318,8 +317,8 @@ class Settings(BaseSettings):
 
     @classmethod
     def read(cls, state: Path | None = None) -> Self:
-        """The settings of this process, for the state folder that the environment names, or for
-        ``state``.
+        """Read the settings of this process, for the state folder that the environment names, or
+        for ``state``.
 
         Raises ``pydantic.ValidationError`` naming each wrong variable.
         """
@@ -333,12 +332,12 @@ class Settings(BaseSettings):
         fixed: Collection[str] = PLACES,
         private: Mapping[str, str] = _NONE,
     ) -> Self:
-        """The settings of the stack that runs, also in a shell that knows nothing of them; else
+        """Read the settings of the running stack, even in a shell without them; if no stack runs,
         those of ``read``.
 
-        Those of ``fixed`` count in any case. Another setting may be given anew, for one errand;
-        ``differences`` names it. ``private`` are the running stack's secrets, by variable. Raises
-        ``pydantic.ValidationError``."""
+        The stack's values of ``fixed`` always apply. The environment may override another setting
+        for one command; ``differences`` names it. ``private`` are the running stack's secrets, by
+        variable. Raises ``pydantic.ValidationError``."""
         state = state or state_in_use()
         started = {**private, **started_with(state)}
         counts = {key for key in started if key not in os.environ or _argument(key) in fixed}
@@ -347,17 +346,17 @@ class Settings(BaseSettings):
 
     @classmethod
     def differences(cls, state: Path | None = None) -> list[str]:
-        """Each variable of this process that is not what the running stack was started with, with
-        both values.
+        """Name each variable of this process that differs from the running stack's, with both
+        values.
 
-        Secrets are left out. Empty where nothing runs.
+        Secrets are left out. Empty if no stack runs.
         """
         state = state or state_in_use()
         started = started_with(state)
         here = cls.read(state)
         lines = []
         for name, value in here.plain_values().items() if started else ():
-            # Laurel's own processes have the checkout before the folders that the stack was given.
+            # In Laurel's own processes the checkout comes before the folders of the stack.
             same = (
                 {value, value.removeprefix(f"{here.home}{os.pathsep}")}
                 if name == "PYTHONPATH"
@@ -373,7 +372,7 @@ class Settings(BaseSettings):
         return lines
 
     def plain_values(self) -> dict[str, str]:
-        """Each variable that has a value and is not private."""
+        """Return each variable that has a value and is not private."""
         values = {_variable(name): getattr(self, name) for name in type(self).model_fields}
         private = private_variables()
         return {
@@ -384,26 +383,26 @@ class Settings(BaseSettings):
 
     @property
     def is_exposed(self) -> bool:
-        """Whether others than this machine reach what listens on ``host``. A name is asked for all
-        of its addresses.
+        """Whether other machines reach servers on ``host``. Of a name, all addresses are
+        checked.
         """
         return not is_loopback(self.host)
 
     @property
     def own_host(self) -> str:
-        """Where this machine reaches what listens on ``host``."""
+        """The address at which this machine reaches servers on ``host``."""
         return "127.0.0.1" if self.host in ("", "0.0.0.0", "::") else self.host  # noqa: S104 - compared, not listened on
 
     @property
     def inner_host(self) -> str:
-        """Where the local S3 server listens: its inner ports ask nobody for a key, so that it never
-        leaves this machine.
+        """The address of the local S3 server. Its inner ports require no key, so it listens on this
+        machine only.
         """
         return "127.0.0.1" if self.is_exposed else self.host
 
     @property
     def flow_run_pythonpath(self) -> str:
-        """What flow runs import from: the checkout, and then the folders of this process's own
+        """The folders that flow runs import from: the checkout, then this process's
         ``PYTHONPATH``.
         """
         others = [
@@ -427,14 +426,14 @@ class Settings(BaseSettings):
 
     @property
     def prefect_pages(self) -> str:
-        """Where links to flow runs and artifacts lead."""
+        """The address in links to flow runs and artifacts."""
         return (
             self.prefect_page_url or self.prefect_api_url.rstrip("/").removesuffix("/api")
         ).rstrip("/")
 
     @property
     def mlflow_pages(self) -> str:
-        """Where links to runs, models and reports lead."""
+        """The address in links to runs, models and reports."""
         return (self.mlflow_page_url or self.mlflow_tracking_uri).rstrip("/")
 
     @property
@@ -443,7 +442,7 @@ class Settings(BaseSettings):
 
     @property
     def s3_endpoint_url(self) -> str | None:
-        """``None`` where AWS itself is meant."""
+        """The S3 endpoint; ``None`` for AWS itself."""
         return (
             None
             if self.s3_endpoint == "aws"
@@ -452,13 +451,13 @@ class Settings(BaseSettings):
 
 
 def own_state() -> Path:
-    """The state folder that ``LAUREL_STATE`` names, or the checkout's own."""
+    """Return the state folder that ``LAUREL_STATE`` names, or the checkout's."""
     return Path(os.environ.get("LAUREL_STATE") or REPOSITORY / ".laurel")
 
 
 def state_in_use() -> Path:
-    """``own_state()``; without ``LAUREL_STATE`` the demo's folder, as long as the demo's stack is
-    up and no other one.
+    """Return ``own_state()``; without ``LAUREL_STATE``, the demo's folder if the demo's stack is
+    the only one that runs.
     """
     own = own_state()
     demo = demo_state(own)
@@ -468,7 +467,7 @@ def state_in_use() -> Path:
 
 
 def _lives(state: Path) -> bool:
-    """Whether the process of the start is there: after a power cut its files still are."""
+    """Whether the stack's process exists: its files remain after a power cut."""
     with suppress(OSError, ValueError):
         os.kill(int((state / "supervisord.pid").read_text()), 0)
         return True
@@ -476,12 +475,12 @@ def _lives(state: Path) -> bool:
 
 
 def demo_state(state: Path) -> Path:
-    """Where the demo plays beside the stack of ``state``."""
+    """Return the state folder of the demo beside the stack of ``state``."""
     return state.with_name(f"{state.name}-demo")
 
 
 def private_variables() -> set[str]:
-    """The variables of secrets, and of the user whose password is one: half of a pair is
+    """Return the variables of secrets, and of MLflow's user: without its password it is
     refused.
     """
     fields = Settings.model_fields.items()
@@ -493,7 +492,7 @@ def private_variables() -> set[str]:
 
 
 def started_with(state: Path) -> dict[str, str]:
-    """What the stack of ``state`` was started with, by variable; empty where none runs."""
+    """Return the starting settings of the stack of ``state``, by variable; empty if none runs."""
     try:
         started = json.loads((state / STARTED).read_text())
     except (OSError, ValueError):
@@ -511,8 +510,8 @@ def _variable(name: str) -> str:
 
 
 def _argument(variable: str) -> str | None:
-    """By which name ``Settings`` takes the value of ``variable``; ``None`` for one that it does not
-    know (any more).
+    """Return the argument of ``Settings`` for ``variable``; ``None`` if it does not know the
+    variable (any more).
     """
     fields = {_variable(name): name for name in Settings.model_fields}
     if variable not in fields:
@@ -523,13 +522,13 @@ def _argument(variable: str) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine reaches what listens on ``host``: an address, or a name whose
-    addresses are all asked for.
+    """Whether only this machine reaches servers on ``host``, an address or a name. Of a name, all
+    addresses are checked.
     """
     with suppress(ValueError):  # a name, or an address in short form
         return ipaddress.ip_address(host).is_loopback
     if not host:
-        return False  # every address there is
+        return False  # it means every address
     try:
         addresses = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):

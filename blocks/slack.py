@@ -1,7 +1,7 @@
-"""Telling people in Slack, or in the run's log where no Slack is configured.
+"""Messages to people in Slack, or in the run's log if no Slack is configured.
 
-Telling never fails a flow: what Slack refuses ends as one warning in the run's log that holds the
-whole text."""
+A message never fails a flow: if Slack refuses it, one warning in the run's log has the whole
+text."""
 
 import logging
 import re
@@ -69,13 +69,13 @@ GONE = {
     "invalid_thread_ts",
     "cannot_reply_to_message",
 }
-"""Slack's answers where the message to be edited or replied to is there no more, or is nobody's to
-edit any more.
+"""Slack's answers if the message to edit or to reply to no longer exists, or can no longer be
+edited.
 """
 
-# Beside its own errors the SDK lets through what a peer that is not Slack provokes: OSError (away,
+# A server that is not Slack makes the SDK raise more than its own errors: OSError (unreachable,
 # timeout), HTTPException (not HTTP), ValueError and LookupError (not JSON, unknown charset),
-# AttributeError and TypeError (JSON, but no object).
+# AttributeError and TypeError (JSON, but not an object).
 _TROUBLE = (
     SlackClientError,
     OSError,
@@ -88,8 +88,8 @@ _TROUBLE = (
 
 
 class Refused(RuntimeError):
-    """Slack did not take it: the message says why and what to do, ``code`` is Slack's own word
-    where it gave one.
+    """Slack rejected the call. The message says why and what to do; ``code`` is Slack's error code,
+    if there is one.
     """
 
     def __init__(self, reason: str, code: str = "") -> None:
@@ -103,17 +103,15 @@ class Refused(RuntimeError):
 
 @dataclass(frozen=True)
 class Posted:
-    """A message in Slack. ``channel`` is its id: names are good for posting, and for nothing
-    else.
-    """
+    """A message in Slack. ``channel`` is its id: Slack accepts names only when posting."""
 
     channel: str
     ts: str
 
 
 class _BoundedRateLimit(RateLimitErrorRetryHandler):
-    """Waits as long as Slack asks in Retry-After, but not beyond ``LONGEST_WAIT_SECONDS``: a flow
-    must not sleep for a message.
+    """Wait for Slack's Retry-After, but not beyond ``LONGEST_WAIT_SECONDS``: a flow must not sleep
+    for a message.
     """
 
     def _can_retry(self, *, response: Any = None, **rest: Any) -> bool:
@@ -126,7 +124,7 @@ class _BoundedRateLimit(RateLimitErrorRetryHandler):
 
 
 class SlackNotifier(Block):
-    """Where, as whom and in which language messages are told."""
+    """The channel, the sender and the language of messages."""
 
     _block_type_name = "Laurel Slack notifier"
     _block_type_slug = "laurel-slack-notifier"
@@ -175,15 +173,15 @@ class SlackNotifier(Block):
 
     @property
     def is_connected(self) -> bool:
-        """Whether there is a Slack to tell, and not the log alone."""
+        """Whether messages go to Slack, and not only to the log."""
         return bool(self._secret)
 
     def send(self, message: Message, thread_ts: str | None = None) -> str | None:
-        """Tell ``message`` and return its ``ts``, which as ``thread_ts`` of a later call makes that
-        one a reply.
+        """Send ``message`` and return its ``ts``; a later call with this as ``thread_ts`` is a
+        reply.
 
-        Returns ``None`` where nothing was sent: no token, or a refusal that is then in the log.
-        Does not raise for either."""
+        Returns ``None`` if nothing was sent: there is no token, or Slack refused, which is then in
+        the log. Raises in neither case."""
         message = self.prepared(message)
         if not self.is_connected:
             _log().info("%s", message.text)
@@ -198,8 +196,8 @@ class SlackNotifier(Block):
         return posted.ts
 
     def prepared(self, message: Message) -> Message:
-        """``message`` in the block's language, with the link to the run, and with buttons only
-        where they are answered.
+        """Return ``message`` in the block's language, with the link to the run, and with buttons
+        only if somebody answers them.
         """
         message = message.in_language(self.language)
         if not (self.buttons and self.is_connected):
@@ -210,15 +208,13 @@ class SlackNotifier(Block):
         return replace(message, links={**message.links, label: page})
 
     def run_page(self, run_id: str | None) -> str | None:
-        """The page of a flow run, as people reach it; ``None`` where that is not known."""
+        """Return the address of a flow run's page for people; ``None`` if it is unknown."""
         return f"{self.ui_url}/runs/flow-run/{run_id}" if self.ui_url and run_id else None
 
     def post(
         self, message: Message, thread_ts: str | None = None, steps: tuple[Step, ...] = ()
     ) -> Posted:
-        """Post a prepared message, with the checklist where it is a thread's head. Raises
-        ``Refused``.
-        """
+        """Post a prepared message, with the checklist if it begins a thread. Raises ``Refused``."""
         text, blocks = _with_checklist(message.text, message.blocks, steps)
         broadcast = True if message.broadcast and thread_ts else None
         answer = self._call(
@@ -238,8 +234,8 @@ class SlackNotifier(Block):
     def edit(
         self, posted: Posted, text: str, blocks: list[dict[str, Any]], steps: tuple[Step, ...] = ()
     ) -> None:
-        """Write a posted message again, with the checklist as it is now where it is a thread's
-        head. Raises ``Refused``.
+        """Replace a posted message, with the current checklist if it begins a thread. Raises
+        ``Refused``.
         """
         text, blocks = _with_checklist(text, blocks, steps)
         self._call(
@@ -249,10 +245,10 @@ class SlackNotifier(Block):
         )
 
     def upload(self, message: Message, channel: str, thread_ts: str) -> None:
-        """Put the message's pictures into its thread. What Slack refuses is one warning: the text
-        is told already.
+        """Upload the message's pictures into its thread. If Slack refuses, one warning is enough:
+        the text has been posted.
 
-        ``channel`` is an id, since Slack takes no name here.
+        ``channel`` is an id, since Slack accepts no name here.
         """
         if not message.pictures:
             return
@@ -298,7 +294,7 @@ class SlackNotifier(Block):
     def _call(self, ask: Callable[[WebClient], Any]) -> dict[str, Any]:
         secret = self._secret
         try:
-            if not re.fullmatch(r"[!-~]+", secret):  # the HTTP library would quote it in its error
+            if not re.fullmatch(r"[!-~]+", secret):  # the HTTP library would show it in its error
                 raise SlackRequestError(f"the token contains invalid characters: {_COPY_IT}")
             answer: dict[str, Any] = ask(self._client).data
             return answer
@@ -308,8 +304,7 @@ class SlackNotifier(Block):
 
     @cached_property
     def _client(self) -> WebClient:
-        # The SDK logs each failed attempt as an error of its own; the one warning of ours says it
-        # all.
+        # The SDK logs an error for each failed attempt; our one warning is enough.
         silent = logging.Logger("laurel.slack.sdk", level=logging.CRITICAL + 1)
         kinds: list[type[RetryHandler]] = [
             _BoundedRateLimit,
@@ -328,7 +323,7 @@ class SlackNotifier(Block):
 def _with_checklist(
     text: str, blocks: list[dict[str, Any]], steps: tuple[Step, ...]
 ) -> tuple[str, list[dict[str, Any]]]:
-    """Text and blocks as Slack takes them, with the lines of the checklist after the headline."""
+    """Return text and blocks for Slack, with the lines of the checklist after the headline."""
     safe = escaped(text, TEXT_LIMIT)
     if not steps:
         return safe, blocks
@@ -341,7 +336,7 @@ def _with_checklist(
 
 
 def _log() -> Any:
-    """The run's logger inside a flow or task run, else ``laurel.slack``."""
+    """Return the run's logger inside a flow or task run, otherwise ``laurel.slack``."""
     try:
         return get_run_logger()
     except MissingContextError:
@@ -349,9 +344,7 @@ def _log() -> Any:
 
 
 def _reason(error: Exception) -> tuple[str, str]:
-    """One sentence, what went wrong and what to do where that is known; and Slack's own word for
-    it.
-    """
+    """Return one sentence with the error and, if known, what to do; and Slack's error code."""
     if not isinstance(error, SlackApiError):
         return f"{type(error).__name__}: {error}", ""
     data = error.response.data

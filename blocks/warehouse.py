@@ -1,7 +1,7 @@
-"""The warehouse: a SQL database that use cases take their rows from. It is read, never written.
+"""The warehouse: a SQL database that use cases read their rows from. Laurel never writes to it.
 
-A use case says which rows (``usecases.definition.SqlSource``); where the database is and who asks
-are the settings'."""
+A use case defines the rows (``usecases.definition.SqlSource``); the settings have the database's
+address and user."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,11 +23,11 @@ CHUNK_ROWS = 50_000
 
 
 class WarehouseAway(ConnectionError):
-    """The database cannot be reached, or did not answer to the end: worth a retry."""
+    """The database is unreachable, or its answer broke off; a retry may help."""
 
 
 class WarehouseError(RuntimeError):
-    """The database answered that it cannot be done: no such table or column, no driver."""
+    """The query is impossible: no such table or column, no driver."""
 
 
 class Warehouse(Block):
@@ -43,11 +43,11 @@ class Warehouse(Block):
 
     @classmethod
     def of(cls, settings: Settings) -> Self | None:
-        """The warehouse of these settings; ``None`` where they name none."""
+        """Return the warehouse of these settings; ``None`` if they name none."""
         return cls(url=settings.warehouse_url) if settings.warehouse_url else None
 
     def days(self, query: str, event_time: str) -> list[date]:
-        """The days that ``query`` has rows of, oldest first. Raises ``WarehouseAway``,
+        """Return the days that ``query`` has rows of, oldest first. Raises ``WarehouseAway``,
         ``WarehouseError``.
         """
         from sqlalchemy import extract, select
@@ -59,7 +59,7 @@ class Warehouse(Block):
             return sorted(date(*map(int, row)) for row in connection.execute(statement))
 
     def read(self, query: str, event_time: str, start: datetime, end: datetime) -> "pl.DataFrame":
-        """Every row from ``start`` to before ``end``, fetched in pieces; a frame without columns if
+        """Fetch every row from ``start`` to before ``end`` in chunks; a frame without columns if
         there is none. Raises ``WarehouseAway``, ``WarehouseError``.
         """
         import polars as pl
@@ -78,7 +78,7 @@ class Warehouse(Block):
         if not chunks:
             return pl.DataFrame()
         frame = pl.concat(chunks, how="vertical_relaxed")
-        # A day without a time is one at midnight.
+        # A date without a time means midnight.
         return (
             frame.with_columns(pl.col(event_time).cast(pl.Datetime("us")))
             if frame.schema[event_time] == pl.Date
@@ -105,7 +105,7 @@ class Warehouse(Block):
         try:
             yield self._engine
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-            # The error itself may show the URL, and with it the password.
+            # The original error may show the URL, and so the password.
             raise WarehouseError(
                 f"SQLAlchemy cannot use LAUREL_WAREHOUSE_URL ({type(error).__name__}). The URL "
                 "must begin with the kind of database and its driver, such as mysql+pymysql:// "
@@ -122,7 +122,7 @@ class Warehouse(Block):
 
 
 def _rows(query: str, event_time: str) -> "Subquery":
-    """``query`` as a table to select from, of which one column is known by name."""
+    """Return ``query`` as a table to select from, with one column known by name."""
     from sqlalchemy import column, text
 
     return text(query.strip().rstrip(";")).columns(column(event_time)).subquery("laurel_rows")

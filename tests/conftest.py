@@ -1,5 +1,5 @@
-"""What all tests share: an environment of their own, free ports, and one real local stack for the
-whole session.
+"""Shared by all tests: a separate environment, free ports, and one real local stack for the whole
+session.
 """
 
 import logging
@@ -30,7 +30,7 @@ EXIT_STATUS = pytest.StashKey[int]()
 STACK_MODULES = pytest.StashKey[Path]()
 AUTHORITIES = pytest.StashKey[str | None]()
 END_SECONDS = 5
-# A change is tried on the same examples each time; --hypothesis-profile=nightly searches new ones.
+# Each change runs on the same examples; --hypothesis-profile=nightly searches for new ones.
 searching.register_profile(
     "ci", max_examples=200, derandomize=True, deadline=None, database=None, print_blob=True
 )
@@ -41,8 +41,8 @@ searching.load_profile("ci")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Before anything imports Prefect, which reads its home when imported: nobody's own folders and
-    settings are touched.
+    """Keep tests away from the user's folders and settings. This runs before anything imports
+    Prefect, which reads its home then.
     """
     home = Path(tempfile.mkdtemp(prefix="laurel-tests-"))
     config.stash[STACK_MODULES] = home / "lanes"
@@ -57,16 +57,15 @@ def pytest_configure(config: pytest.Config) -> None:
         "HOME": str(home),
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        # What a test's own small server may take to start, on a machine that is busy with the other
-        # lane.
+        # A test's small server may take this long to start while other lanes use the machine.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "1",
-        # Threads of a fit that wait for each other must not spin: where tests share two cores with
-        # servers that made seconds minutes.
+        # Threads of a fit that wait for each other must not spin: when tests share two cores with
+        # servers, spinning turned seconds into minutes.
         "OMP_WAIT_POLICY": "passive",
         "SSL_CERT_FILE": str(write_one_authority(home / "authority.pem")),
-        # Whatever the machine is set up for, no test may reach AWS.
+        # No test may reach AWS, whatever the machine's configuration.
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": str(home / "aws-config"),
         "AWS_SHARED_CREDENTIALS_FILE": str(home / "aws-credentials"),
@@ -74,8 +73,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def write_one_authority(file: Path) -> Path:
-    """Whom clients trust. Each new client of HTTP reads all authorities, which takes it 25 ms of a
-    core, and a flow run makes dozens of clients. The tests' servers speak no TLS.
+    """Write the only authority that clients trust. Each new HTTP client reads all authorities in
+    25 ms of a core, and a flow run makes dozens of clients. The tests' servers use no TLS.
     """
     everybody = Path(certifi.where()).read_text()
     first, end, _ = everybody[everybody.index("-----BEGIN") :].partition("END CERTIFICATE-----")
@@ -89,7 +88,7 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["SSL_CERT_FILE"] = node.config.stash[AUTHORITIES]
 
 
-@pytest.hookimpl(tryfirst=True)  # before the collection is told to whoever divides it
+@pytest.hookimpl(tryfirst=True)  # before the scheduler gets the collection
 def pytest_collection_finish(session: pytest.Session) -> None:
     if lane := getattr(session.config, "workerinput", None):
         lanes.write_stack_modules(session.items, Path(lane["stack_modules"]))
@@ -98,7 +97,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     config.option.loadscopereorder = (
-        False  # xdist's order is by the number of tests, which says nothing here
+        False  # xdist orders by the number of tests, which is not their duration
     )
     config.pluginmanager.register(lanes.Timetable())
     return lanes.Lanes(config, log, config.stash[STACK_MODULES])
@@ -109,15 +108,15 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """The summary comes last.
+    """End the process soon after the summary.
 
-    Prefect has events left to tell to servers that are gone, tries each eleven times within some
-    eight seconds, and at the exit of the process waits for all of them. Nobody waits for them here.
-    A lane has handed in its last report by now: it does so at the session's end."""
+    Prefect still has events for servers that no longer run, tries each eleven times within about
+    eight seconds, and waits for all of them when the process exits. The tests do not wait.
+    A lane has sent its last report by now, at the end of its session."""
     logging.disable()
     logging.getLogger(
         "prefect._internal.concurrency"
-    ).disabled = True  # It does not ask whether logging is off.
+    ).disabled = True  # It ignores logging.disable.
     end = threading.Timer(
         END_SECONDS, os._exit, [config.stash.get(EXIT_STATUS, pytest.ExitCode.INTERNAL_ERROR)]
     )
@@ -127,8 +126,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def mlflow_forgets_its_experiment() -> Iterator[None]:
-    """``mlflow.set_experiment`` leaves an id in the environment, which means nothing to the MLflow
-    server of the next test.
+    """Remove the id that ``mlflow.set_experiment`` leaves in the environment: the MLflow server of
+    the next test does not know it.
     """
     yield
     for name in ("MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID"):
@@ -137,8 +136,8 @@ def mlflow_forgets_its_experiment() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def all_authorities(pytestconfig: pytest.Config) -> Iterator[None]:
-    """For tests whose programs ask servers of the Internet: clients trust whom they trusted before
-    the tests.
+    """For tests whose programs use servers on the Internet: clients trust the authorities that they
+    trusted before the tests.
     """
     before = pytestconfig.stash[AUTHORITIES]
     with pytest.MonkeyPatch.context() as patch:
@@ -151,14 +150,13 @@ def all_authorities(pytestconfig: pytest.Config) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def local_settings() -> LocalSettings:
-    """``local_settings(state, **changed)``: settings of a stack of its own, on ports that were free
-    a moment ago.
+    """``local_settings(state, **changed)``: settings of a separate stack, on ports that were free a
+    moment ago.
     """
 
     def make_settings(state: Path, **changed: object) -> Settings:
         while True:
-            # Below the range that systems give out for outgoing connections, so that none takes a
-            # port in between.
+            # Below the range for outgoing connections, so that none takes a port in the meantime.
             first = random.randrange(20_000, 32_000)
             ports = {
                 "prefect_port": first,
@@ -178,7 +176,7 @@ def local_settings() -> LocalSettings:
 
 @pytest.fixture(scope="session")
 def slack() -> Iterator[SlackServer]:
-    """The Slack that the stack tells."""
+    """The Slack that the stack posts to."""
     with SlackServer() as server:
         yield server
 
@@ -187,8 +185,8 @@ def slack() -> Iterator[SlackServer]:
 def stack(
     local_settings: LocalSettings, tmp_path_factory: pytest.TempPathFactory, slack: SlackServer
 ) -> Iterator[Settings]:
-    """The whole local stack, running: Prefect, SeaweedFS, MLflow, the service and a worker. Started
-    by the first test that asks.
+    """The whole local stack, running: Prefect, SeaweedFS, MLflow, the service and a worker. The
+    first test that uses it starts it.
     """
     requested = local_settings(
         tmp_path_factory.mktemp("stack"),
@@ -196,8 +194,8 @@ def stack(
         serving_use_cases="flights,toy,toy_github,toy_contest,toy_drift,toy_retrain,toy_approval,"
         "toy_hasty,toy_rollback,toy_slack,toy_late,toy_reign,toy_schema,toy_small,toy_governor,"
         "toy_hopeless,toy_long",
-        # MLflow's webhook tells of a champion at once. Twice a second for each of these use cases
-        # took MLflow a quarter of a core.
+        # MLflow's webhook reports a champion at once. Polling twice a second for each of these use
+        # cases took a quarter of a core in MLflow.
         serving_poll_seconds=5.0,
         log_flush_seconds=1.0,
         slack_token=slack.token,
@@ -210,6 +208,6 @@ def stack(
 
 @pytest.fixture
 def taken_port() -> Iterator[int]:
-    """A port on which somebody listens."""
+    """A port that is in use."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]

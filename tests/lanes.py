@@ -1,8 +1,8 @@
-"""Whole modules of tests, divided between processes: the lanes of ``pytest -n 3``.
+"""Divides whole modules of tests between processes: the lanes of ``pytest -n 3``.
 
 The first lane has the session's stack and takes the modules that need it. The others take the rest,
-and start stacks of their own only when nothing else is left. Whoever is free takes the dearest
-module that is left, so that all end together; a third lane works while the other two wait."""
+and start their own stacks only when nothing else remains. A free lane takes the longest remaining
+module, so that all end together; a third lane works while the other two wait."""
 
 import json
 import time
@@ -15,10 +15,10 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 STACK = "stack"
-# The longest modules come first (`make test` says their minutes), then those not named here.
+# The longest modules come first (`make test` prints their minutes), then those not listed here.
 DEAREST = (
     "tests/e2e/test_demo.py",
-    # Applies again and again what the modules before it have had applied: nothing as yet.
+    # It applies again what earlier modules have applied: at first nothing, which is fastest.
     "tests/integration/test_apply.py",
     "tests/integration/test_ecs_pool.py",
     "tests/integration/test_approval.py",
@@ -29,10 +29,10 @@ DEAREST = (
     "tests/integration/test_retrain.py",
     "tests/integration/test_slack_thread.py",
     "tests/integration/test_drift.py",
-    "tests/integration/test_watchdog.py",  # its run began with the lane's stack
+    "tests/integration/test_watchdog.py",  # its run starts with the lane's stack
 )
 FOLDERS = ("tests/integration/",)  # before all others
-# A second stack takes half a minute to start: it is worth it only while there is more to do.
+# A second stack takes half a minute to start, and is worth that only for enough modules.
 WORTH_A_STACK = 3
 
 
@@ -41,11 +41,11 @@ def module_of(nodeid: str) -> str:
 
 
 def write_stack_modules(items: Iterable[pytest.Item], file: Path) -> None:
-    """Which modules have a test that uses the session's stack: only a process that collects knows,
-    and the one that divides does not.
+    """Write down which modules use the session's stack: only a process that collects knows them,
+    and the scheduler does not collect.
 
-    With ``--dist loadgroup`` xdist would say it in the tests' ids. pytest 9.2 does not let it: the
-    mark has no effect."""
+    With ``--dist loadgroup`` xdist would put this into the tests' ids, but in pytest 9.2 the mark
+    has no effect."""
     file.write_text(
         json.dumps(
             sorted(
@@ -60,7 +60,7 @@ def write_stack_modules(items: Iterable[pytest.Item], file: Path) -> None:
 
 
 class Lanes(LoadScopeScheduling):
-    """A module is the unit of work: its fixtures are made once, and its tests keep their order."""
+    """A unit of work is a module: its fixtures are set up once, and its tests keep their order."""
 
     def __init__(self, config: pytest.Config, log: Any, stack_modules: Path) -> None:
         super().__init__(config, log)
@@ -104,8 +104,8 @@ def _turn(scope: str) -> tuple[int, int]:
 
 @dataclass
 class Timetable:
-    """What each lane did, by the reports of its tests: a plugin of the process that hears of all
-    lanes.
+    """The work of each lane, from the reports of its tests: a plugin of the process that receives
+    all reports.
     """
 
     began: float = field(default_factory=time.time)
@@ -125,7 +125,7 @@ class Timetable:
             terminalreporter.write_line(line)
 
     def lines(self) -> list[str]:
-        """A line for each lane: until when it worked, and which modules took longest."""
+        """Return a line for each lane: when it ended, and its longest modules."""
         lines = []
         for lane, modules in sorted(self.seconds.items()):
             longest = sorted(modules.items(), key=lambda item: -item[1])[:3]

@@ -1,8 +1,8 @@
-"""Objects by key, in a folder or in an S3 bucket. An object is there whole or not at all.
+"""Objects by key, in a folder or in an S3 bucket. Each object is complete or absent.
 
-What is in the way is an ``OSError``; ``FileNotFoundError`` means that there is no such object. The
-lake of flows (``blocks/lake.py``) and that of the service (``serving/outside/lake.py``) say what
-follows from it. pyarrow is imported with the first request that needs it."""
+Failures are ``OSError``; ``FileNotFoundError`` means that there is no such object. The lakes of
+flows (``blocks/lake.py``) and service (``serving/outside/lake.py``) decide what follows. pyarrow is
+imported with the first request that needs it."""
 
 import os
 import uuid
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 class Stored(NamedTuple):
-    """An object as a listing describes it. With another ``size`` or ``modified`` (UTC) it is
-    another object under the same key.
+    """An object in a listing. A different ``size`` or ``modified`` (UTC) means a different object
+    under the same key.
     """
 
     key: str
@@ -31,7 +31,7 @@ class Stored(NamedTuple):
 
 @dataclass(frozen=True)
 class Access:
-    """Where an S3 server is, and who asks it. Without an endpoint it is AWS itself; without keys
+    """Address and credentials of an S3 server. Without an endpoint it is AWS itself; without keys
     AWS's default chain is used.
     """
 
@@ -44,9 +44,7 @@ class Access:
 
 @dataclass(frozen=True)
 class Patience:
-    """How long one request may take, and how often it is tried. The defaults of AWS wait for
-    minutes.
-    """
+    """Time limits of one request, and how often it is tried. AWS's defaults wait for minutes."""
 
     connect_seconds: float
     request_seconds: float
@@ -54,7 +52,7 @@ class Patience:
 
 
 class Folder:
-    """Objects as files below ``root``: written beside their place and renamed."""
+    """Objects as files below ``root``, written under another name and then renamed."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -65,13 +63,13 @@ class Folder:
             partial.replace(target)
 
     def create(self, key: str, data: bytes | memoryview) -> None:
-        """Write the object if there is none: of two at once, one gets ``FileExistsError``."""
+        """Write the object if absent: of two concurrent writers one gets ``FileExistsError``."""
         with self._written(key, data) as (partial, target):
             os.link(partial, target)
 
     @contextmanager
     def _written(self, key: str, data: bytes | memoryview) -> Iterator[tuple[Path, Path]]:
-        """A finished file beside the object's place, and that place."""
+        """Yield the path of a complete file beside the object, and the object's path."""
         target = self.root / key
         partial = target.with_name(f"{target.name}.{uuid.uuid4().hex}.partial")
         try:
@@ -88,7 +86,7 @@ class Folder:
         return (self.root / key).read_bytes()
 
     def open(self, key: str) -> "NativeFile":
-        """The object to be read in parts, and closed by the caller."""
+        """Open the object to read it in parts; the caller closes it."""
         from pyarrow.fs import LocalFileSystem
 
         return LocalFileSystem().open_input_file(str(self.root / key))
@@ -97,19 +95,19 @@ class Folder:
         return (self.root / key).is_file()
 
     def list(self, prefix: str) -> list[Stored]:
-        """What is in the folder ``prefix`` and below it, sorted by key; nothing if there is no such
-        folder.
+        """Return the objects in and below the folder ``prefix``, sorted by key; none if it does not
+        exist.
         """
         if self.root.is_file():
             raise NotADirectoryError("the lake's folder is a file")
         objects = []
-        # A folder that is a link leads to objects as well: a lake may lie on several disks.
+        # Links to folders are followed: a lake may lie on several disks.
         for folder, _, names in os.walk(self.root / prefix, onerror=_pass_on, followlinks=True):
             for name in names:
                 path = Path(folder, name)
                 try:
                     stat = path.stat()
-                except FileNotFoundError:  # gone since it was listed
+                except FileNotFoundError:  # removed since it was listed
                     continue
                 if not name.endswith(".partial"):
                     key = path.relative_to(self.root).as_posix()
@@ -119,7 +117,7 @@ class Folder:
 
 
 class Bucket:
-    """Objects of an S3 bucket that exists already; ``root`` is the bucket, and a prefix in it."""
+    """Objects of an existing S3 bucket; ``root`` is the bucket and a prefix in it."""
 
     def __init__(self, root: str, access: Access, patience: Patience) -> None:
         self.root = root
@@ -153,7 +151,7 @@ class Bucket:
             return bytes(stream.read())
 
     def open(self, key: str) -> "NativeFile":
-        """The object to be read in parts, and closed by the caller."""
+        """Open the object to read it in parts; the caller closes it."""
         with self._asking():
             return self._files.open_input_file(f"{self.root}/{key}")
 
@@ -164,15 +162,15 @@ class Bucket:
             return self._files.get_file_info(f"{self.root}/{key}").type == FileType.File
 
     def list(self, prefix: str) -> list[Stored]:
-        """What is in the folder ``prefix`` and below it, sorted by key; nothing if there is no such
-        folder.
+        """Return the objects in and below the folder ``prefix``, sorted by key; none if it does not
+        exist.
         """
         from pyarrow.fs import FileSelector, FileType
 
         folder = f"{self.root}/{prefix}".rstrip("/")
         try:
-            # With ``allow_not_found`` a missing bucket would be an empty one. The bucket itself is
-            # not asked for: a role may list some of its folders and nothing else.
+            # With ``allow_not_found`` a missing bucket would look empty. The bucket itself is not
+            # requested: a role may have the right to list only some of its folders.
             with self._asking():
                 infos = self._files.get_file_info(FileSelector(folder, recursive=True))
         except FileNotFoundError:
@@ -196,11 +194,11 @@ class Bucket:
 
 
 def open_objects(url: str, access: Access, patience: Patience) -> Folder | Bucket:
-    """The folder or bucket of ``url``; it is asked for nothing yet. Raises ``ValueError``."""
+    """Return the folder or bucket of ``url``, without a request to it. Raises ``ValueError``."""
     scheme, _, root = url.partition("://")
     if scheme == "s3" and root and not root.startswith("/"):
         return Bucket(root.rstrip("/"), access, patience)
-    # A relative folder would lie wherever each process happens to start.
+    # A relative folder would depend on where each process starts.
     if scheme == "file" and root.startswith("/"):
         return Folder(Path(root))
     raise ValueError(

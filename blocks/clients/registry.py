@@ -1,9 +1,9 @@
 """MLflow's registry over its REST API: versions, aliases, tags, and the files of a package.
 
-MLflow's own client costs two seconds of imports and 100 MB: the service has no room for it, and a
-rollback no time. It still does what needs it, runs and models (``blocks/registry.py``). httpx is
-imported with the first request: it costs as long as ONNX Runtime, and the service's first answer
-need not wait. https://mlflow.org/docs/latest/rest-api.html"""
+MLflow's own client costs two seconds of imports and 100 MB: the service has no memory for it, and
+a rollback no time. Runs and models still need it (``blocks/registry.py``). httpx is imported with
+the first request: its import takes as long as ONNX Runtime's, and the service's first answer need
+not wait for it. https://mlflow.org/docs/latest/rest-api.html"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -29,18 +29,18 @@ DIGEST_TAG = "laurel.package_sha256"
 LEDGER_TAG = "laurel.ledger"
 _API = "/api/2.0/mlflow"
 _ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
-# A 404 without a code of MLflow's own is another program's, or a wrong path: it says nothing of a
-# model.
+# A 404 without one of MLflow's codes comes from another program or a wrong path: it says nothing
+# about a model.
 _CODES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}
 _OUTAGES = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
 
 
 class Unreachable(ConnectionError):
-    """Nobody answers, or the answer breaks off."""
+    """The server does not answer, or its answer breaks off."""
 
 
 class ApiError(Exception):
-    """MLflow's refusal, with the status of its answer. ``code`` is its own word for it, such as
+    """MLflow's refusal, with the status of its answer. ``code`` is MLflow's error code, such as
     RESOURCE_DOES_NOT_EXIST.
     """
 
@@ -55,7 +55,7 @@ class ApiError(Exception):
 
 
 class StrangeAnswer(ApiError):
-    """The answer is not one that MLflow would give."""
+    """MLflow would not give such an answer."""
 
     def __init__(self, message: str) -> None:
         super().__init__("INTERNAL_ERROR", 200, message)
@@ -63,7 +63,7 @@ class StrangeAnswer(ApiError):
 
 @dataclass(frozen=True)
 class Version:
-    """A model version as MLflow describes it. ``created`` is when it was registered (ISO 8601)."""
+    """A model version as MLflow describes it. ``created`` is its registration time (ISO 8601)."""
 
     number: str
     run_id: str
@@ -73,7 +73,7 @@ class Version:
 
 @dataclass(frozen=True)
 class Limits:
-    """How long a connection and one request may take."""
+    """Time limits of connecting and of one request."""
 
     connect_seconds: float
     request_seconds: float
@@ -83,8 +83,8 @@ class RegistryApi:
     """A client of one MLflow server. Safe to use from several threads. Its methods raise
     ``Unreachable`` and ``ApiError``.
 
-    The password is shown to that server and to no other: no redirect is followed. Without
-    ``trust_env`` no proxy of the environment is asked.
+    Only that server gets the password: no redirect is followed. Without ``trust_env`` the
+    environment's proxies are not used.
     """
 
     def __init__(
@@ -118,19 +118,19 @@ class RegistryApi:
         return httpx.Client(auth=auth, timeout=timeout, trust_env=self._trust_env)
 
     def close(self) -> None:
-        """A download that is going on breaks off with its next piece."""
+        """Close the client; a download in progress breaks off with its next piece."""
         if "_client" in self.__dict__:
             self._client.close()
 
     def at(self, model: str, alias: str) -> Version | None:
-        """The version with the alias; ``None`` where there is no such model or alias."""
+        """Return the version with the alias; ``None`` if there is no such model or alias."""
         try:
             return _version(
                 self._ask("GET", "registered-models/alias", {"name": model, "alias": alias})
             )
         except ApiError as error:
-            # MLflow says INVALID_PARAMETER_VALUE for a model without the alias, and DOES_NOT_EXIST
-            # for no model.
+            # MLflow answers INVALID_PARAMETER_VALUE if the model lacks the alias, and
+            # DOES_NOT_EXIST if there is no model.
             if error.code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
             raise
@@ -139,7 +139,7 @@ class RegistryApi:
         return _version(self._ask("GET", "model-versions/get", {"name": model, "version": number}))
 
     def versions(self, model: str, page: int = 1000) -> list[Version]:
-        """All of them, asked for ``page`` at a time."""
+        """Return all versions, fetched ``page`` at a time."""
         query = {"filter": f"name = '{model}'", "max_results": str(page)}
         with _reading("its model versions have"):
             return [
@@ -149,8 +149,9 @@ class RegistryApi:
             ]
 
     def models(self, tags: Iterable[str], page: int = 200, most_pages: int = 10) -> list[str]:
-        """Names of the models that carry one of ``tags``, or whose latest version does. A server
-        that several teams share may hold thousands of others: a few pages are read.
+        """Return the names of the models that have one of ``tags``, or whose latest version has
+        one. A server that several teams share may have thousands of others, so only a few pages
+        are read.
         """
         names_of_tags, names = set(tags), list[str]()
         pages = self._pages("registered-models/search", {"max_results": str(page)})
@@ -188,7 +189,7 @@ class RegistryApi:
             )
 
     def tag_model(self, model: str, tags: Mapping[str, str]) -> bool:
-        """False where there is no such model."""
+        """Return False if there is no such model."""
         try:
             for key, value in tags.items():
                 self._ask(
@@ -201,7 +202,7 @@ class RegistryApi:
         return True
 
     def model_tags(self, model: str) -> dict[str, str]:
-        """None where there is no such model."""
+        """Return the model's tags; none if there is no such model."""
         try:
             answer = self._ask("GET", "registered-models/get", {"name": model})
         except ApiError as error:
@@ -213,12 +214,12 @@ class RegistryApi:
 
     @staticmethod
     def serves(package: str) -> bool:
-        """Whether MLflow's server hands out the files of the package's URI itself."""
+        """Whether MLflow's server itself serves the files of the package's URI."""
         parts = urlsplit(package)
         return parts.scheme == "mlflow-artifacts" and not parts.netloc
 
     def files(self, package: str) -> list[str]:
-        """Names of the files of the package's URI, which lie side by side."""
+        """Return the names of the files of the package's URI, which is one folder."""
         with self._reaching() as client:
             answer = client.get(f"{self.url}{_ARTIFACTS}", params={"path": _path_of(package)})
         listed = self._read(answer).get("files", [])
@@ -249,7 +250,7 @@ class RegistryApi:
         try:
             yield self._client
         except (httpx.HTTPError, RuntimeError) as error:
-            # RuntimeError: the client was closed meanwhile
+            # RuntimeError: the client has been closed
             raise Unreachable(str(error) or type(error).__name__) from error
 
     def _read(self, answer: "httpx.Response") -> dict[str, Any]:
@@ -266,7 +267,7 @@ class RegistryApi:
 def _check(answer: "httpx.Response") -> None:
     if answer.status_code == 200:
         return
-    # Without a code of MLflow's own it was the server before it, or its login.
+    # Without one of MLflow's codes, the answer comes from a proxy before it, or from its login.
     code = _CODES.get(answer.status_code, "INTERNAL_ERROR")
     message = f"{answer.status_code} {answer.text[:200]}"
     if answer.status_code >= 400 and answer.status_code not in _CODES:
@@ -300,7 +301,7 @@ def _version(answer: Mapping[str, Any]) -> Version:
 
 
 def _moment(milliseconds: object) -> str | None:
-    """MLflow's milliseconds since 1970 as ISO 8601."""
+    """Return MLflow's milliseconds since 1970 as ISO 8601."""
     if not isinstance(milliseconds, int | str) or not int(milliseconds):
         return None
     return datetime.fromtimestamp(int(milliseconds) / 1000, UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""``make demo``, whole, as a newcomer starts it, but on ports and a folder of its own."""
+"""All of ``make demo``, as a newcomer starts it, but on separate ports and in its own folder."""
 
 import json
 import os

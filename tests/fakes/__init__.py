@@ -1,3 +1,1 @@
-"""Hand-written stand-ins for services that a test cannot run for real, each a real server on a free
-port.
-"""
+"""Hand-written fakes of services that a test cannot run, each a real server on a free port."""

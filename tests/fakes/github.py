@@ -1,9 +1,8 @@
-"""A small server that plays the part of GitHub's REST API that writes comments, on a free loopback
-port.
+"""A fake of GitHub's REST API for comments, on a free loopback port.
 
-It refuses what GitHub refuses (no token, a wrong one, one that may only read, an unknown repository
-or pull request, an empty or oversized body, another comment's id), gives lists in pages with a
-``Link`` header, and keeps what it accepts:
+It refuses what GitHub refuses (a missing, wrong or read-only token, an unknown repository or pull
+request, an empty or oversized body, another comment's id), returns lists in pages with a ``Link``
+header, and stores what it accepts:
 
     with GitHubServer() as github:
         github.pull_request(12)
@@ -24,7 +23,7 @@ _ONE = re.compile(r"/repos/(?P<repository>[^/]+/[^/]+)/issues/comments/(?P<id>\d
 
 
 class GitHubServer(LoopbackServer):
-    """``comments`` as GitHub keeps them, oldest first; ``requests`` are method, path and status of
+    """``comments`` as GitHub stores them, oldest first; ``requests`` are method, path and status of
     each call.
     """
 
@@ -38,11 +37,11 @@ class GitHubServer(LoopbackServer):
         super().__init__(_Handler)
 
     def pull_request(self, number: int) -> None:
-        """Open a pull request of that number."""
+        """Open a pull request with that number."""
         self.numbers.add(number)
 
     def write(self, number: int, body: str, kind: str = "Bot") -> dict[str, Any]:
-        """A comment of somebody, ``kind`` being ``Bot`` or ``User``."""
+        """Add somebody's comment; ``kind`` is ``Bot`` or ``User``."""
         comment = {
             "id": 1000 + len(self.comments),
             "number": number,
@@ -55,7 +54,7 @@ class GitHubServer(LoopbackServer):
     def answer(
         self, method: str, target: str, headers: Any, body: bytes
     ) -> tuple[int, Any, dict[str, str]]:
-        """Status, JSON and headers of GitHub's answer."""
+        """Return status, JSON and headers of GitHub's answer."""
         path = urlsplit(target).path
         scheme, _, token = headers.get("Authorization", "").partition(" ")
         if not token or scheme != "Bearer" or token not in (self.token, self.read_only):

@@ -1,7 +1,7 @@
-"""IAM, played: whether policies allow a request, and an S3 that refuses as IAM would.
+"""A fake of IAM: whether policies allow a request, and an S3 that refuses as IAM would.
 
-What is evaluated: ``Effect``, ``Action``, ``Resource`` with stars, and the conditions that the
-stacks use. A condition that is not known here raises, so that none is taken for fulfilled."""
+It evaluates ``Effect``, ``Action``, ``Resource`` with stars, and the conditions that the stacks
+use. An unknown condition raises, so that it never counts as fulfilled."""
 
 import fnmatch
 import http.client
@@ -33,7 +33,7 @@ class Policies:
         return cls([statement for document in parsed for statement in _list(document["Statement"])])
 
     def allow(self, action: str, resource: str, context: Context | None = None) -> bool:
-        """Whether a statement allows it and none denies it."""
+        """Whether a statement allows the action and none denies it."""
         matching = [
             statement["Effect"]
             for statement in self.statements
@@ -57,7 +57,7 @@ def _matches(statement: dict[str, Any], action: str, resource: str, context: Con
 
 
 def _holds(test: str, value: str | None, expected: list[str]) -> bool:
-    """A key that the request does not have fulfils no condition but Null."""
+    """Whether the condition holds. Of a key that the request lacks, only Null can hold."""
     if test == "Null":
         return (value is None) == (expected == ["true"])
     if value is None:
@@ -66,11 +66,11 @@ def _holds(test: str, value: str | None, expected: list[str]) -> bool:
         return any(_like(value, pattern) for pattern in expected)
     if test in ("StringEquals", "Bool"):
         return value in expected
-    raise NotImplementedError(f"The condition {test} is not played here.")
+    raise NotImplementedError(f"This fake does not know the condition {test}.")
 
 
 def _like(value: str, pattern: str) -> bool:
-    """IAM's stars and question marks; a bracket means itself."""
+    """Match IAM's stars and question marks; a bracket means itself."""
     return bool(
         re.fullmatch(
             "".join({"*": ".*", "?": "."}.get(letter, re.escape(letter)) for letter in pattern),
@@ -86,7 +86,7 @@ def _list(value: Any) -> list[Any]:
 
 @dataclass(frozen=True)
 class Call:
-    """What a request to S3 needs: the action, on what, and what conditions can ask of it."""
+    """The right that a request to S3 needs: action, resource, and the context of conditions."""
 
     action: str
     resource: str
@@ -94,8 +94,8 @@ class Call:
 
 
 def calls(method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> list[Call]:
-    """The rights that a request to S3 needs, by AWS's table of actions. Raises
-    ``NotImplementedError`` for one that is not in it.
+    """Return the rights that a request to S3 needs, by AWS's table of actions. Raises
+    ``NotImplementedError`` for a request that is not in it.
     """
     split = urlsplit(path)
     query = {
@@ -163,8 +163,8 @@ def _of_bucket(method: str, arn: str, query: dict[str, str]) -> Call:
 
 @dataclass
 class GuardedS3:
-    """An S3 at ``url`` that lets through what the policies allow; what it refused is in
-    ``refused``.
+    """An S3 at ``url`` that passes on what the policies allow; ``refused`` has the refused
+    calls.
     """
 
     url: str
@@ -174,7 +174,7 @@ class GuardedS3:
 
 @contextmanager
 def guarded_s3(upstream: str, policies: Policies) -> Iterator[GuardedS3]:
-    """In front of the S3 at ``upstream``, which refuses nobody."""
+    """Put a guard before the S3 at ``upstream``, which itself refuses nobody."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -214,7 +214,7 @@ def guarded_s3(upstream: str, policies: Policies) -> Iterator[GuardedS3]:
                 and needed[0].action == "s3:GetObject"
                 and not policies.allow("s3:ListBucket", bucket)
             ):
-                # Who may not list learns nothing about what is not there.
+                # Without the right to list, a caller does not learn that an object is missing.
                 s3.refused.append(Call("s3:ListBucket", bucket, {}))
                 self._refuse(needed[0])
                 return
@@ -258,7 +258,7 @@ def guarded_s3(upstream: str, policies: Policies) -> Iterator[GuardedS3]:
             if self.command != "HEAD":
                 self.wfile.write(text)
 
-        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815 - the names that the library wants
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815 - the library's names
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     s3 = GuardedS3(f"http://127.0.0.1:{server.server_address[1]}", policies)

@@ -1,5 +1,5 @@
-"""A TCP line to a server that is elsewhere, cut and mended as a test likes: to its caller the
-server is away, and back.
+"""A TCP line to another server that a test cuts and mends: its callers see the server go and come
+back.
 """
 
 import socket
@@ -9,8 +9,8 @@ from typing import Self
 
 
 class Line:
-    """Listens on a free loopback port. While it is cut, connections to ``port`` are refused and
-    open ones are closed.
+    """Listens on a free loopback port. While the line is cut, it refuses connections to ``port``
+    and closes the open ones.
     """
 
     def __init__(self, target_port: int) -> None:

@@ -1,5 +1,5 @@
-"""What the small servers here share: a free loopback port for as long as the ``with`` lasts, and
-quiet handlers that reply.
+"""Shared by the small servers here: a free loopback port while the ``with`` lasts, and quiet
+handlers that reply.
 """
 
 import threading
@@ -9,7 +9,7 @@ from typing import Any, Self
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request to a ``LoopbackServer``, which is its ``owner``."""
+    """One request to a ``LoopbackServer``, its ``owner``."""
 
     @property
     def owner(self) -> Any:
@@ -26,11 +26,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Quiet: a test that fails shows what the server keeps."""
+        """Say nothing: a failing test shows what the server stores."""
 
 
 class LoopbackServer:
-    """Listens from the start, answers inside of ``with``; ``port`` 0 is any that is free."""
+    """Listens from the start and answers inside of ``with``; ``port`` 0 means any free port."""
 
     def __init__(self, handler: type[Handler], port: int = 0) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)

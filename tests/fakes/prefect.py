@@ -1,5 +1,4 @@
-"""A small server that answers the requests that the service makes to Prefect's API, on a free
-loopback port.
+"""A fake of Prefect's API for the service's requests, on a free loopback port.
 
     with PrefectServer() as prefect:
         run = prefect.suspended("approve/toy", use_case="toy", version="3", asked_by="...")
@@ -7,8 +6,8 @@ loopback port.
         assert prefect.answers == {run: {"approved": True, "by": "me", "why": ""}}
 
 Shapes and statuses are those of Prefect 3.8: it refuses a run that does not wait (200 with ABORT),
-an answer that lacks a field or has one of another type (200 with REJECT), a wrong password (401)
-and what it does not know (404). ``tests/integration/test_operator.py`` asks a real one."""
+an answer that lacks a field or has a field of another type (200 with REJECT), a wrong password
+(401) and unknown paths (404). ``tests/integration/test_operator.py`` uses a real server."""
 
 import base64
 import json
@@ -24,7 +23,7 @@ ANSWER = {"approved": bool, "by": str}
 
 @dataclass
 class FakeRun:
-    """One flow run. ``begins``: how often it began to run."""
+    """One flow run. ``begins``: how often it started to run."""
 
     id: str
     deployment_id: str
@@ -64,7 +63,7 @@ class PrefectServer(LoopbackServer):
         return self.deployments.setdefault(name, str(uuid.uuid4()))
 
     def suspended(self, deployment: str, **parameters: Any) -> str:
-        """The id of a run that waits for its answer."""
+        """Add a run that waits for its answer, and return its id."""
         run = FakeRun(str(uuid.uuid4()), self.deploy(deployment), parameters, "PAUSED", "Suspended")
         self.runs[run.id] = run
         return run.id
@@ -115,7 +114,7 @@ class PrefectServer(LoopbackServer):
 
     def _resume(self, number: str, body: dict[str, Any]) -> tuple[int, Any]:
         run = self.runs.get(number)
-        if run is None:  # which Prefect does not foresee
+        if run is None:  # Prefect does not handle this case
             return 500, {"exception_message": "Internal Server Error"}
         if self.contended and run.state_type != "PAUSED":
             return 503, {"exception_message": "Service Unavailable"}

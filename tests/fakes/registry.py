@@ -1,12 +1,11 @@
-"""A small server that answers the three questions that the service asks MLflow, on a free loopback
-port.
+"""A fake of MLflow for the service's requests, on a free loopback port.
 
     with RegistryServer(folder) as mlflow:
         digest = mlflow.register("toy", 1, lambda package: write_package(package))
         mlflow.crown("toy", 1)
 
 The answers' shapes and statuses are those of MLflow 3.17; ``tests/integration/test_service.py``
-asks a real one as well."""
+uses a real server as well."""
 
 import json
 from collections.abc import Callable
@@ -38,8 +37,8 @@ class RegistryServer(LoopbackServer):
         return self.artifacts / "1" / f"run-{model}-{version}" / "artifacts" / "package"
 
     def register(self, model: str, version: int, write: Callable[[Path], str]) -> str:
-        """Keep the package that ``write`` makes, with the tags that Laurel gives a version; the
-        digest is returned.
+        """Store the package that ``write`` makes, with the tags that Laurel gives a version. Return
+        its digest.
         """
         digest = write(self.package_folder(model, version))
         uri = f"mlflow-artifacts:/1/run-{model}-{version}/artifacts/package"
@@ -71,8 +70,8 @@ class RegistryServer(LoopbackServer):
         return 404, b""
 
     def _search(self, size: int, start: int) -> tuple[int, bytes]:
-        """A page of the models, each with its latest version. ``others`` are models that are not
-        Laurel's.
+        """Return a page of the models, each with its latest version. ``others`` are models that do
+        not belong to Laurel.
         """
         latest = dict(sorted(self.versions))
         names = sorted({*latest, *self.others})
@@ -91,7 +90,7 @@ class RegistryServer(LoopbackServer):
         ).encode()
 
     def _versions(self, condition: str) -> list[dict[str, Any]]:
-        """Those of the model that ``wanted`` filters by: ``name = '...'``."""
+        """Return the versions of the model in ``condition``: ``name = '...'``."""
         return [
             {
                 "name": model,

@@ -1,9 +1,9 @@
-"""A small server that plays Slack's Web API on a free loopback port: chat.postMessage, chat.update,
-auth.test, and uploads.
+"""A fake of Slack's Web API on a free loopback port: chat.postMessage, chat.update, auth.test, and
+uploads.
 
 It refuses what Slack refuses (token, scope, channel, content type, empty or oversized messages, a
-channel's name where only its id will do, a file that was not sent), keeps what it accepts, and can
-be told to misbehave for the next calls:
+channel's name instead of its id, a file that was not sent), stores what it accepts, and misbehaves
+in the next calls if a test says so:
 
     with SlackServer() as slack:
         slack.rate_limit(times=2)
@@ -29,7 +29,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 @dataclass(frozen=True)
 class Misbehaviour:
     """``status`` 0 closes the connection without an answer, -1 keeps the caller waiting.
-    ``method``: of that call alone.
+    ``method``: only in that call.
     """
 
     status: int
@@ -39,10 +39,10 @@ class Misbehaviour:
 
 
 class SlackServer(LoopbackServer):
-    """``messages`` are the posted ones as Slack would keep them now, ``edits`` what chat.update
-    wrote, oldest first,
+    """``messages`` are the posted messages as Slack would show them now, ``edits`` the arguments of
+    chat.update, oldest first.
 
-    ``files`` the pictures that were shared, and ``statuses`` one HTTP status for each call.
+    ``files`` are the shared pictures, and ``statuses`` one HTTP status for each call.
     """
 
     def __init__(
@@ -75,14 +75,14 @@ class SlackServer(LoopbackServer):
 
     @property
     def heads(self) -> list[dict[str, Any]]:
-        """The messages that are in no thread, or that begin one."""
+        """The messages that are not replies."""
         return [message for message in self.messages if not message.get("thread_ts")]
 
     def replies(self, head: dict[str, Any]) -> list[dict[str, Any]]:
         return [message for message in self.messages if message.get("thread_ts") == head["ts"]]
 
     def delete(self, message: dict[str, Any]) -> None:
-        """As a person does who deletes it in Slack."""
+        """Delete the message, as a person would in Slack."""
         self.messages.remove(message)
 
     def rate_limit(self, times: int = 1, retry_after: str = "0", method: str = "") -> None:
@@ -100,7 +100,7 @@ class SlackServer(LoopbackServer):
         )
 
     def babble(self, body: str, times: int = 1) -> None:
-        """Answer 200 with a body that Slack would never send, as a proxy in between may."""
+        """Answer 200 with a body that Slack would never send, as a proxy may."""
         self._misbehave(Misbehaviour(200, body), times)
 
     def hang_up(self, times: int = 1, method: str = "") -> None:
@@ -110,7 +110,7 @@ class SlackServer(LoopbackServer):
         self._misbehave(Misbehaviour(-1), times)
 
     def behave(self) -> None:
-        """Forget the misbehaviours that were ordered and have not come yet."""
+        """Drop the misbehaviours that are still to come."""
         self.misbehaviours.clear()
 
     def _misbehave(self, misbehaviour: Misbehaviour, times: int) -> None:
@@ -129,7 +129,7 @@ class SlackServer(LoopbackServer):
     def answer(
         self, method: str, authorization: str | None, content_type: str, body: bytes
     ) -> dict[str, Any]:
-        """What Slack says to a call that nothing disturbs."""
+        """Return Slack's answer to an undisturbed call."""
         if not authorization:
             return _refused("not_authed")
         if authorization != f"Bearer {self.token}":
@@ -160,7 +160,7 @@ class SlackServer(LoopbackServer):
             return _refused("unknown_method")
 
     def _post(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Takes the name or the id of a channel, and answers with its id."""
+        """Accept a channel's name or id, and answer with its id."""
         channel = self.channels.get(arguments.get("channel", ""), arguments.get("channel"))
         if channel not in self.channels.values():
             return _refused("channel_not_found")
@@ -210,7 +210,7 @@ class SlackServer(LoopbackServer):
         return _refused("unknown_method")
 
     def take_file(self, file_id: str, data: bytes) -> int:
-        """The HTTP status of an upload: the bytes must be as many as were announced."""
+        """Return the HTTP status of an upload, which must have the announced length."""
         if file_id not in self._pending or len(data) != self._pending[file_id]["length"]:
             return 400
         self._pending[file_id]["data"] = data
@@ -255,7 +255,7 @@ def _refused(error: str) -> dict[str, Any]:
 
 
 def _fault(arguments: dict[str, Any]) -> str | None:
-    """Slack's name for what is wrong with a message's content, by the limits of its Block Kit
+    """Return Slack's error code for a message's content, by the limits of its Block Kit
     reference.
     """
     blocks = arguments.get("blocks") or []

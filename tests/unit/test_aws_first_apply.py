@@ -1,6 +1,4 @@
-"""The page on the first apply: each command is one that AWS's interface, Terraform's outputs and
-this repository know.
-"""
+"""The page on the first apply: its commands exist in AWS's CLI, Terraform and this repository."""
 
 import json
 import re
@@ -17,7 +15,7 @@ from blocks.settings import REPOSITORY
 
 PAGE = (REPOSITORY / "docs/aws-first-apply.md").read_text()
 TERRAFORM = REPOSITORY / "infra/terraform"
-# Of the command line itself, and not of a service.
+# Options of the command line itself, not of a service.
 GLOBAL = {"query", "output", "max-items", "region"}
 CUSTOM = {("s3", "cp"), ("logs", "tail"), ("sso", "login")}
 
@@ -27,8 +25,8 @@ def blocks() -> list[str]:
 
 
 def commands() -> list[list[str]]:
-    """Words of each ``aws`` command: those of blocks, those within others, and those in the text
-    that are given options.
+    """Return the words of each ``aws`` command: those in blocks, those within others, and those in
+    the text that have options.
     """
     lines = [line.partition("    #")[0] for block in blocks() for line in block.splitlines()]
     lines += re.findall(r"`(aws [^`]+)`", PAGE)
@@ -80,8 +78,8 @@ def test_a_command_of_aws_names_what_aws_knows(words: list[str]) -> None:
 
 
 def assert_members(node: dict[str, Any], shape: Any) -> Any:
-    """The query asks only for what the answer has. Returns the shape of its result, or ``None`` for
-    one that it made itself.
+    """Check that the query uses only members of the answer. Return the shape of its result, or
+    ``None`` for a result that it composes.
     """
     kind, children = node["type"], node["children"]
     if kind == "field":

@@ -1,4 +1,4 @@
-"""What ``.ci/run`` adds to make's verbs, by its own functions in a shell."""
+"""What ``.ci/run`` adds to make's commands, tested with its own functions in a shell."""
 
 import re
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 from blocks.settings import REPOSITORY
 
 SCRIPT = (REPOSITORY / ".ci" / "run").read_text()
-# In the shell ``SECONDS`` is the clock, and may be set forward.
+# In the shell ``SECONDS`` is the clock, and can be set forward.
 WAIT = "wait_for() { SECONDS=$((SECONDS + $1)); return $2; }"
 
 

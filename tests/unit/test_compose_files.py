@@ -1,5 +1,5 @@
-"""What compose.yaml and the files beside it say, without an engine: secrets, ports, images, and
-what containers may do.
+"""compose.yaml and the files beside it, checked without an engine: secrets, ports, images, and the
+containers' rights.
 """
 
 import re
@@ -69,7 +69,7 @@ def test_secrets_are_what_the_programs_take(tmp_path: Path) -> None:
     }
     assert set(named) <= set(Settings.model_fields)
     Settings.model_validate(named)
-    # They stand in addresses of databases, where other characters would have to be encoded.
+    # They are part of database URLs, where other characters would have to be encoded.
     assert [
         name
         for name, value in values.items()
@@ -120,13 +120,13 @@ def test_every_service_is_confined_healthy_and_restarted(name: str) -> None:
         )
     else:
         assert service["restart"] == "unless-stopped"
-        # The image of the service brings its own.
+        # The service's image has its own.
         assert "healthcheck" in service or name == "serving"
 
 
 def test_the_image_has_the_variables_that_the_local_stack_gives_every_process() -> None:
-    """Those that are the same everywhere: what runs in the image by itself, as an ECS task does,
-    has them too.
+    """The variables that are the same everywhere: a process that runs alone in the image, such as
+    an ECS task, has them too.
     """
     text = DOCKERFILE.read_text()
     image = dict(re.findall(r"^\s*(?:ENV )?(\w+)=(\S+?)(?: \\)?$", text, re.MULTILINE))

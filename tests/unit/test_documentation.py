@@ -1,5 +1,5 @@
-"""What the documentation says is so: commands, settings, links, variables, flows, fields, and both
-examples of a use case.
+"""The documentation is true: commands, settings, links, variables, flows, fields, and both examples
+of a use case.
 """
 
 import os
@@ -58,12 +58,12 @@ def code_blocks(page: Path, language: str) -> list[str]:
 
 
 def prose(page: Path) -> str:
-    """The page without its code blocks."""
+    """Return the page without its code blocks."""
     return re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
 def rows(text: str) -> list[list[str]]:
-    """The cells of every table row that begins with code."""
+    """Return the cells of every table row that begins with code."""
     return [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in text.splitlines()
@@ -72,14 +72,14 @@ def rows(text: str) -> list[list[str]]:
 
 
 def make_targets(text: str) -> set[str]:
-    """Targets in code: between backticks, or a line of a shell block."""
+    """Return the targets in code: between backticks, or in a line of a shell block."""
     inside = re.findall(r"`(?:\w+=\S+ )*make ([a-z-]+)", text)
     blocks = re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     return {*inside, *re.findall(r"^(?:\w+=\S+ )*make ([a-z-]+)", "\n".join(blocks), re.MULTILINE)}
 
 
 def anchor(heading: str) -> str:
-    """The anchor that GitHub gives a heading."""
+    """Return GitHub's anchor of a heading."""
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
@@ -127,7 +127,7 @@ def cell_of(default: Any) -> str:
 
 @each_page
 def test_every_variable_that_is_named_exists(page: Path) -> None:
-    # Two are not settings: one marks the stack's processes, one is filled in when prefect.yaml is
+    # Two are not settings: one marks the stack's processes, one is replaced when prefect.yaml is
     # applied.
     variables = {variable(name) for name in Settings.model_fields} | {
         "LAUREL_STACK",
@@ -156,8 +156,8 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
 
 @each_page
 def test_every_file_that_is_named_exists(page: Path) -> None:
-    """``flows/train.py`` and the like, in backticks; names with placeholders and the examples' own
-    files are not ours.
+    """Files such as ``flows/train.py``, in backticks. Names with placeholders and the files of the
+    examples are left out.
     """
     rooms = "flows|tasks|blocks|serving|deployments|benchmarks|tests|docs|usecases"
     names = re.findall(rf"`((?:{rooms})/[\w./-]+\.\w+)`", prose(page))
@@ -192,8 +192,8 @@ def test_every_flow_is_on_the_page_of_the_loop_with_its_parameters() -> None:
 
 
 def parameters(flow: str) -> list[str]:
-    """Of the flow's function, without the use case, which every one has. Read and not imported:
-    Prefect need not start.
+    """Return the parameters of the flow's function without the use case, which every flow has. The
+    source is parsed, not imported, so that Prefect need not start.
     """
     text = (REPOSITORY / "flows" / f"{flow}.py").read_text()
     signature = re.search(rf"^async def {flow}\((.*?)\) ->", text, re.DOTALL | re.MULTILINE)
@@ -225,7 +225,7 @@ def test_every_field_of_a_use_case_is_documented_with_its_default(kind: type[Bas
 
 
 def section(heading: str) -> str:
-    """The text under a heading of the page about use cases."""
+    """Return the text under a heading of the page about use cases."""
     return USE_CASES.read_text().split(f"\n{heading}\n", 1)[1].split("\n#", 1)[0]
 
 
@@ -247,8 +247,8 @@ def test_gate_and_guard_are_documented() -> None:
     }
 
 
-# A process of its own, one for both examples: their package is merged into `usecases` when that is
-# imported, as in a team's repository.
+# One separate process for both examples: their package is merged into `usecases` at its import, as
+# in a team's repository.
 FOLLOW = """
 import sys, tempfile
 from pathlib import Path
@@ -285,7 +285,7 @@ for name in sys.argv[1:]:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A team's repository: a package ``usecases`` with what the pages say to put there."""
+    """A team's repository: a package ``usecases`` with the files that the pages ask for."""
     room = tmp_path_factory.mktemp("shop")
     folder = room / "usecases"
     (folder / "orders").mkdir(parents=True)
@@ -316,7 +316,7 @@ def run(arguments: list[str], shop: Path) -> str:
 
 @pytest.fixture(scope="module")
 def packaged(shop: Path) -> list[str]:
-    """What was packaged of both examples, in their order."""
+    """Package both examples, and return the results in their order."""
     run([str(shop / "usecases" / "orders" / "invent.py")], shop)
     return [
         line.removeprefix("packaged ")
@@ -336,8 +336,8 @@ def test_the_example_of_a_use_case_is_ingested_fitted_and_packaged(
     ] == candidates
 
 
-# Arguments of the page's own words, and those without which a class cannot be built or has more
-# columns than there are.
+# Arguments that the page mentions, and those that a class requires or that keep its columns to the
+# existing ones.
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "BaggingClassifier": {"n_estimators": 3},
     "CalibratedClassifierCV": {"estimator": GaussianNB(), "method": "sigmoid"},
@@ -362,7 +362,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 def converting(kind: str) -> list[str]:
-    """The names in a row of the table of what converts."""
+    """Return the names in a row of the table of convertible classes."""
     row = re.search(rf"^\| {kind} \| (.*) \|$", section("## What converts"), re.MULTILINE)
     assert row is not None
     return re.findall(r"`([A-Z]\w+)`", row.group(1))
@@ -434,7 +434,7 @@ def test_the_picture_of_the_loop_loads_nothing_and_names_its_colours_for_dark_pa
 
 def test_figures_in_the_readme_stand_beside_the_command_that_makes_them() -> None:
     """A paragraph, table row or transcript with a measured time or size names the command, or the
-    one before it does.
+    previous one does.
     """
     paragraphs = [*re.split(r"\n\n|\n(?=[|-])", (REPOSITORY / "README.md").read_text())]
     measured = re.compile(r"\b\d[\d.,]* ?(?:ms|s|MB|GB|seconds|minutes)\b(?! late)")
@@ -444,5 +444,5 @@ def test_figures_in_the_readme_stand_beside_the_command_that_makes_them() -> Non
         for before, here in zip(["", *paragraphs], paragraphs, strict=False)
         if measured.search(here) and not command.search(here + before)
     ]
-    # A transcript may hold an empty line: its second part follows the first.
+    # A transcript may contain an empty line: its second part follows the first.
     assert [here for here in alone if not here.startswith("Champion 1 (version 2")] == []

@@ -1,5 +1,5 @@
-"""Every kind of column is known on all sides; and a kind that nobody here has heard of, registered
-once on each side, goes all the way from its definition to its drift.
+"""All sides know every kind of column. A new kind, registered once on each side, works all the way
+from its definition to its drift.
 """
 
 import io
@@ -87,7 +87,7 @@ def test_a_log_with_an_unknown_kind_is_unreadable_and_no_text(tmp_path: Path) ->
 
 @pytest.fixture(scope="module")
 def boolean() -> Iterator[None]:
-    """A third kind, true or false, in each of the tables."""
+    """Register a third kind, true or false, in each of the tables."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(
             defined_kinds.KINDS,
@@ -151,7 +151,7 @@ def case(boolean: None) -> UseCase:
 
 
 def rows_of(period: str) -> pl.DataFrame:
-    """Who won was more often a member."""
+    """Winners are more often members."""
     rows = toy_rows(period, rows_a_day=10)
     at = pl.int_range(pl.len())
     return rows.with_columns(

@@ -1,6 +1,4 @@
-"""KServe's manifest beside the service: its settings exist, its paths answer, and nothing in it has
-rights that it does not need.
-"""
+"""KServe's manifest and the service: its settings exist, its paths answer, its rights are few."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""How whole modules are divided between the lanes of ``make test``."""
+"""The division of whole modules between the lanes of ``make test``."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ OTHERS = [
 
 
 class Lane:
-    """A process that runs what it is sent at once, and says so."""
+    """A process that runs each test that it gets at once, and reports it."""
 
     def __init__(self, name: str) -> None:
         self.gateway = SimpleNamespace(id=name)
@@ -41,8 +41,8 @@ class Lane:
 
 @pytest.fixture
 def lanes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """``lanes(modules)``: two lanes, and the scheduler that has divided the first work of three
-    tests a module.
+    """``lanes(modules)``: two lanes, and a scheduler that has assigned the first work. A module has
+    three tests.
     """
     monkeypatch.setattr(loadscope, "parse_tx_spec_config", lambda config: [1, 2])
     (tmp_path / "gw0").write_text(json.dumps(STACK))
@@ -66,7 +66,7 @@ def lanes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def work(scheduler: Any, node: Lane, tests: list[str]) -> list[str]:
-    """The lane does all that it is ever given; its modules, in their order."""
+    """Let the lane do all of its work; return its modules in their order."""
     count = 0
     while count < len(node.sent):
         scheduler.mark_test_complete(node, node.sent[count])

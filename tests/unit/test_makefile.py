@@ -1,4 +1,4 @@
-"""What make's verbs hand to Laurel, by a Python that writes it down."""
+"""What make's commands pass to Laurel, recorded by a fake Python."""
 
 import os
 import shutil

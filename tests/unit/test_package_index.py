@@ -1,5 +1,5 @@
-"""uv gets what pip is configured with: from pip's own listing, and at a real index behind a
-certificate of one's own.
+"""uv gets pip's configuration: from pip's own listing, and with a real index behind a private
+certificate.
 """
 
 import os
@@ -83,7 +83,7 @@ def test_an_index_that_must_not_be_asked_is_not() -> None:
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
-    """An authority that no machine knows, and the certificate of 127.0.0.1 that it signed, with its
+    """An authority that no machine knows, and a certificate for 127.0.0.1 signed by it, with its
     key.
     """
     now = datetime.now(UTC)
@@ -118,8 +118,8 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def mirror(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A company's mirror with one package, behind a certificate of the company's: its address, and
-    the authority.
+    """A company's mirror with one package, behind the company's certificate: its address and the
+    authority.
     """
     wheel = tmp_path / "files" / "simple" / "companyware" / "companyware-1.0-py3-none-any.whl"
     wheel.parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Passwords among the settings: whole or refused by name, and never shown."""
+"""Passwords among the settings: complete or refused by name, and never shown."""
 
 from pathlib import Path
 

@@ -1,6 +1,4 @@
-"""The settings of a stack that runs, read in a shell that knows nothing of them, or something
-else.
-"""
+"""The settings of a running stack, read in a shell that lacks them or has other ones."""
 
 import json
 import os
@@ -17,7 +15,7 @@ from blocks.settings import STARTED, Settings, demo_state, own_state, state_in_u
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The state folder of a stack that was started with ports and a lake of its own."""
+    """The state folder of a stack that was started with its own ports and lake."""
     for name in [name for name in os.environ if name.startswith("LAUREL_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("LAUREL_STATE", str(tmp_path))

@@ -1,6 +1,4 @@
-"""The benchmark of the service: what it counts, what it refuses to count, and the file that it
-writes.
-"""
+"""The benchmark of the service: what it counts and what it refuses, and the file it writes."""
 
 import asyncio
 import json
@@ -248,7 +246,7 @@ def test_memory_and_cpu_are_of_the_whole_process_tree(tmp_path: Path) -> None:
 
 
 class Answering(ThreadingHTTPServer):
-    """Says the same scores to everybody; ``status`` may be changed."""
+    """Answers everybody with the same scores; tests may change ``status``."""
 
     daemon_threads = True
     status = 200
@@ -270,7 +268,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing on the test's terminal."""
+        """Write nothing to the test's terminal."""
 
 
 @pytest.fixture
@@ -348,7 +346,7 @@ def test_a_stage_is_told_without_the_stages_below_it_and_without_the_stopwatch()
         pass_time(8.25)
         for _ in range(2):
             below()
-            pass_time(0.5)  # what the stopwatch takes of its caller's time
+            pass_time(0.5)  # the stopwatch's own cost to its caller
 
     watch.timed(above, "above")()
     assert {stage: list(seconds) for stage, seconds in watch.seconds.items()} == {
@@ -401,7 +399,7 @@ def test_libraries_are_told_by_the_names_that_people_know() -> None:
 
 
 def test_the_stages_of_the_profile_are_in_the_service() -> None:
-    """In a process of its own: the stopwatch stays where it was put."""
+    """In a separate process, since the stopwatch cannot be removed."""
     code = (
         "from benchmarks.serving.stages import *; watch = Stopwatch(); [watch.watch(*one) for "
         "one in STAGES.items()]"
@@ -491,7 +489,7 @@ def test_a_run_that_is_told_to_end_leaves_no_server_behind(tmp_path: Path) -> No
         env=environment,
     ) as bench:
         below: list[psutil.Process] = []
-        while len(below) < 2 and bench.poll() is None:  # the server, and what makes load on it
+        while len(below) < 2 and bench.poll() is None:  # the server and its load generator
             time.sleep(0.05)
             below = psutil.Process(bench.pid).children(recursive=True)
         bench.terminate()

@@ -10,7 +10,7 @@ from blocks.settings import Settings
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A state folder of the test's own, said by the environment."""
+    """A separate state folder for the test, named in the environment."""
     for name in [name for name in os.environ if name.startswith("LAUREL_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("LAUREL_STATE", str(tmp_path))
@@ -136,8 +136,8 @@ def test_every_setting_that_is_a_duration_or_an_amount_names_its_unit() -> None:
 
 
 def test_nothing_else_reads_the_environment() -> None:
-    """Pools of environment variables grow where every module may look: the one class is the only
-    place.
+    """If every module may read the environment, variables multiply: one class is the only
+    reader.
     """
     ours = [
         path

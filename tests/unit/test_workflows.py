@@ -1,5 +1,5 @@
-"""The workflows of GitHub: pinned, bounded, with no more rights than they need, and calling only
-what is there.
+"""GitHub's workflows: pinned, with time limits, without needless rights, and calling only what
+exists.
 """
 
 import ast
@@ -20,7 +20,7 @@ each_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The workflow; ``on`` is a boolean in YAML 1.1, and a name here."""
+    """Return the workflow; ``on`` is a boolean in YAML 1.1, and a name here."""
     document: dict[Any, Any] = yaml.safe_load(path.read_text())
     return {"on" if key is True else key: value for key, value in document.items()}
 
@@ -30,7 +30,7 @@ def jobs(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def runs(path: Path) -> list[str]:
-    """The script of every step."""
+    """Return the script of every step."""
     return [step["run"] for job in jobs(path).values() for step in job["steps"] if "run" in step]
 
 
@@ -106,9 +106,7 @@ def test_checkouts_keep_no_token(path: Path) -> None:
 
 @each_workflow
 def test_no_expression_stands_in_a_script(path: Path) -> None:
-    """What an expression gives becomes part of the script: a branch named ``$(...)`` would be
-    run.
-    """
+    """An expression's value becomes part of the script: a branch named ``$(...)`` would run."""
     assert [script for script in runs(path) if "${{" in script] == []
 
 
@@ -132,7 +130,7 @@ def test_secrets_are_given_to_jobs_of_an_environment_only(path: Path) -> None:
 
 @each_workflow
 def test_no_cache_is_read_or_written(path: Path) -> None:
-    """A pull request could leave something in it for the next deployment."""
+    """A pull request could poison it for the next deployment."""
     assert "actions/cache" not in path.read_text() and not re.search(
         r"^\s+cache: ", path.read_text(), re.MULTILINE
     )
@@ -175,13 +173,13 @@ def test_every_module_that_is_run_is_there_and_takes_the_options_that_it_is_give
 
 
 def file_of(module: str) -> Path:
-    """Where the command of ``python -m module`` is: that of a folder is its module ``command``."""
+    """Return the file of ``python -m module``; a folder's is its module ``command``."""
     path = REPOSITORY / module.replace(".", "/")
     return path / "command.py" if (path / "__main__.py").exists() else path.with_suffix(".py")
 
 
 def options(file: Path) -> set[str]:
-    """The options that the module's parser knows, read from its text."""
+    """Return the options of the module's parser, read from its source."""
     texts = [
         node.value
         for node in ast.walk(ast.parse(file.read_text()))

@@ -83,7 +83,7 @@ def test_a_lake_that_refuses_is_away_and_named(lake: Lake, tmp_path: Path) -> No
 
 
 def test_an_unfinished_write_is_never_visible(lake: Lake, tmp_path: Path) -> None:
-    """What a killed writer leaves behind has the name that ``write`` gives to unfinished files."""
+    """A killed writer leaves a file with the name that ``write`` gives to unfinished files."""
     lake.write("a", b"whole")
     (tmp_path / "lake" / f"a.{'0' * 32}.partial").write_bytes(b"hal")
     assert (lake.list(""), lake.read("a")) == (["a"], b"whole")
@@ -126,7 +126,7 @@ def test_a_slash_at_the_end_of_the_url_changes_nothing(tmp_path: Path) -> None:
     "url", ["/folder", "file://", "gs://bucket", "s3://", "", "file://folder/below", "folder"]
 )
 def test_another_url_is_refused_with_the_two_that_work(url: str) -> None:
-    """A folder without its leading slash would lie wherever each flow run happens to start."""
+    """A folder without its leading slash would depend on where each flow run starts."""
     with pytest.raises(ValueError, match=r"must be s3://bucket\[/prefix\] or file:///folder"):
         Lake(url=url).list("datasets")
 
@@ -189,7 +189,7 @@ def test_a_bucket_says_itself_who_came_first(s3: str) -> None:
 
 
 def test_a_missing_bucket_is_a_lake_that_is_away_and_not_an_empty_one(s3: str) -> None:
-    """An empty ledger would say that nothing was ever decided."""
+    """An empty ledger would mean that nothing was ever decided."""
     lake = Lake.of(lake_settings(s3, "s3://missing"))
     with pytest.raises(LakeAway, match="Create the bucket 'missing' first"):
         lake.list("decisions/toy")

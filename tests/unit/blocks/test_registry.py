@@ -1,5 +1,5 @@
-"""The registry block against MLflow's own server: versions, aliases, tags and packages, asked for
-without MLflow's library.
+"""The registry block with a real MLflow server: versions, aliases, tags and packages, without
+MLflow's library.
 """
 
 from collections.abc import Iterator
@@ -81,7 +81,7 @@ def test_server_that_is_not_there_is_an_outage() -> None:
 
 
 def test_404_of_another_program_is_no_word_on_a_model(tmp_path: Path) -> None:
-    """A wrong path once read as "no champion", and the next challenger was crowned without a
+    """A wrong path once counted as "no champion", and the next challenger got the crown without a
     contest.
     """
     with RegistryServer(tmp_path) as server:

@@ -1,4 +1,4 @@
-"""Where Prefect keeps what steps returned."""
+"""Prefect's storage for the results of steps."""
 
 import asyncio
 from pathlib import Path
@@ -62,7 +62,7 @@ def test_result_that_is_not_there_is_an_error(results: Results) -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_what_steps_and_flows_return_comes_back_as_it_was(returned: Any) -> None:
-    """As a step's record, and as the bare bytes in which Prefect keeps what a flow returned."""
+    """As a step's record, and as the plain bytes in which Prefect stores a flow's result."""
     serializer: Serializer[Any] = Serializer(type=OPTIONS["result_serializer"])
     record = ResultRecord(
         result=returned, metadata=ResultRecordMetadata(serializer=serializer, storage_key="key")

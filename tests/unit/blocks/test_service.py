@@ -1,5 +1,5 @@
-"""Waiting for the model service: as long as it is at work on the new champion, on a machine however
-slow.
+"""Waiting for the model service: as long as it works on the new champion, even on a slow
+machine.
 """
 
 import json
@@ -15,8 +15,8 @@ from blocks.service import ModelService, ServiceAway
 
 
 class Service(ThreadingHTTPServer):
-    """A service that says what ``descriptions`` has, each for so many seconds; the last one for
-    ever.
+    """A service that answers with each of ``descriptions`` for its seconds, and with the last one
+    for ever.
     """
 
     descriptions: list[tuple[float, dict[str, Any]]]

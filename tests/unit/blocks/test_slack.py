@@ -48,7 +48,7 @@ def notifier(slack: SlackServer, **changed: object) -> SlackNotifier:
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Ours: threads of Prefect's that outlive another test's server may complain at any time."""
+    """Our warnings only: Prefect's threads may complain about another test's server at any time."""
     return [
         record.getMessage()
         for record in caplog.records
@@ -138,7 +138,7 @@ def test_connections_that_always_close_end_as_one_warning(
 def test_silent_slack_is_given_up_and_not_told_twice(
     slack: SlackServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # It may have posted the message before it fell silent, so a timeout is not tried again.
+    # Slack may have posted the message before it went silent, so a timeout is not retried.
     slack.keep_waiting()
     assert notifier(slack, timeout_seconds=1).send(WON) is None
     assert slack.statuses == [-1]

@@ -81,7 +81,7 @@ def test_a_folder_that_is_a_link_is_listed_too(tmp_path: Path) -> None:
 
 
 def test_a_parent_that_is_a_file_is_no_object_that_is_there_already(tmp_path: Path) -> None:
-    """``create`` tells two writers apart by ``FileExistsError``, and there is one here."""
+    """For ``create``, ``FileExistsError`` means a second writer, and here is only one."""
     lake = Folder(tmp_path)
     lake.put("a", b"a file")
     with pytest.raises(NotADirectoryError):

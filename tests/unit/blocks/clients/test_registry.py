@@ -1,6 +1,5 @@
-"""The client of MLflow against answers that MLflow would not give, in small servers. Against
-MLflow's own server: ``tests/unit/blocks/test_registry.py`` and
-``tests/integration/test_service.py``.
+"""MLflow's client with small servers whose answers MLflow would not give. With a real server:
+``tests/unit/blocks/test_registry.py`` and ``tests/integration/test_service.py``.
 """
 
 from pathlib import Path
@@ -24,7 +23,7 @@ LIMITS = Limits(connect_seconds=2, request_seconds=10)
 
 
 class Parrot(LoopbackServer):
-    """Gives the same answer to everything."""
+    """Gives the same answer to every request."""
 
     def __init__(self, status: int, body: bytes) -> None:
         self.status, self.body = status, body
@@ -56,7 +55,7 @@ def test_a_strange_answer_is_an_outage_and_names_no_version(body: bytes, why: st
 
 @pytest.mark.parametrize("status", [307, 401, 403])
 def test_only_mlflow_itself_says_that_there_is_no_champion(status: int) -> None:
-    """A login or a redirect before MLflow may borrow its words."""
+    """A login or a redirect before MLflow may use its error codes."""
     with (
         Parrot(status, b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}') as server,
         pytest.raises(ApiError) as caught,
