@@ -259,7 +259,12 @@ def test_tensors_are_read_and_described(champion: Champion, binary: bool) -> Non
         del tensors[-1]["data"]
         tensors[-1]["parameters"] = {"binary_data_size": len(tail)}
     head = msgspec.json.encode({"inputs": tensors})
-    request = read_tensors(columns_of(champion.reader), read_inference(head), memoryview(tail), 10)
+    request = read_tensors(
+        columns_of(champion.reader),
+        read_inference(head, champion.form.tensors),
+        memoryview(tail),
+        10,
+    )
     assert [row[4] for row in request.rows] == [True, False]
     (member,) = [
         column for column in describe_model(champion, "toy")["inputs"] if column["name"] == "member"
