@@ -232,7 +232,7 @@ def test_a_number_that_is_none_is_refused_elsewhere(kind: str, body: bytes) -> N
     [
         (
             b'{"columns": {"distance": [1, 2], "wind": [1]}}',
-            "Field 'wind' has 1 values, 'distance' has 2",
+            "Field 'wind' has 1 values, but 'distance' has 2",
         ),
         (b'{"columns": {"distance": 5}}', "Field 'distance': expected `array`, got `int`"),
         (b'{"columns": {"distance": null}}', "Field 'distance': expected `array`, got `null`"),
@@ -309,7 +309,7 @@ def test_csv_is_read_as_spreadsheets_and_pandas_write_it(
         (b"distance\nfar\n", "Row 0, field 'distance': expected `float`, got 'far'"),
         (b"distance\ninf\n", "got inf"),
         (b"distance\n1_0\n", "got '1_0'"),
-        (b'distance,carrier\n1,"x', "no CSV"),
+        (b'distance,carrier\n1,"x', "not CSV"),
         (b"distance\n\xff\n", "not UTF-8: invalid start byte at byte 9"),
         (
             b"carrier,distance\n" + (b"a" * 200 + b",1\n") * 900 + b"\xff\n",

@@ -119,7 +119,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def predictions_of(name: str) -> list[dict[str, Any]]:
+def expected_rows(name: str) -> list[dict[str, Any]]:
     return approx(WANTED[name])
 
 
@@ -134,25 +134,25 @@ def scored(champion: Champion) -> Scored:
 
 
 def test_the_native_answer_has_the_outputs_of_each_row_in_json_csv_and_arrow(
-    scored: Scored, wanted: list[dict[str, Any]]
+    scored: Scored, expected_rows: list[dict[str, Any]]
 ) -> None:
     names = scored.champion.form.names
     answer = json.loads(write_answer(scored, JSON))
     assert [list(row) for row in answer["predictions"]] == [["id", *names]] * 4
-    assert [{n: row[n] for n in names} for row in answer["predictions"]] == wanted
+    assert [{n: row[n] for n in names} for row in answer["predictions"]] == expected_rows
     table = pa.ipc.open_stream(write_answer(scored, ARROW)).read_all()
     assert table.column_names == ["id", *names, "model_version"]
-    assert table.select(names).to_pylist() == wanted
+    assert table.select(names).to_pylist() == expected_rows
     frame = pl.read_csv(write_answer(scored, CSV))
     assert frame.columns == ["id", *names, "model_version"]
     assert (
         frame.select(names).cast({n: pl.Float64 for n in names if n != "class"}).to_dicts()
-        == wanted
+        == expected_rows
     )
 
 
 def test_the_inference_protocol_has_a_tensor_for_each_output(
-    scored: Scored, wanted: list[dict[str, Any]]
+    scored: Scored, expected_rows: list[dict[str, Any]]
 ) -> None:
     form = scored.champion.form
     model = inference_protocol.describe_model(scored.champion, "toy")
@@ -161,7 +161,7 @@ def test_the_inference_protocol_has_a_tensor_for_each_output(
     tensors = {tensor["name"]: tensor for tensor in json.loads(answer)["outputs"]}
     assert head is None and [tensors[n]["shape"] for n in form.names] == [[4]] * len(form.names)
     rows = zip(*(tensors[n]["data"] for n in form.names), strict=True)
-    assert [dict(zip(form.names, row, strict=True)) for row in rows] == wanted
+    assert [dict(zip(form.names, row, strict=True)) for row in rows] == expected_rows
     with pytest.raises(InputError, match=f"'score' is unknown; the outputs are {form.names[0]}"):
         read_inference(b'{"inputs":[],"outputs":[{"name":"score"}]}', form.tensors)
 
@@ -174,9 +174,9 @@ def test_binary_tensors_hold_the_names_of_classes(tmp_path: Path) -> None:
 
 
 def test_mlflow_is_answered_with_what_the_pipeline_gives(
-    name: str, scored: Scored, wanted: list[dict[str, Any]]
+    name: str, scored: Scored, expected_rows: list[dict[str, Any]]
 ) -> None:
-    numbers = [[row[n] for n in row if n != "class"] for row in wanted]
+    numbers = [[row[n] for n in row if n != "class"] for row in expected_rows]
     predictions = json.loads(mlflow_protocol.write_answer(scored))["predictions"]
     assert predictions == (numbers if name == "classes" else [row[0] for row in numbers])
 
@@ -195,11 +195,11 @@ def test_the_schema_of_the_answer_is_made_of_the_outputs() -> None:
 
 
 def test_an_explanation_is_of_the_number_that_the_answer_goes_by(
-    name: str, champion: Champion, wanted: list[dict[str, Any]]
+    name: str, champion: Champion, expected_rows: list[dict[str, Any]]
 ) -> None:
     explanation = explain(champion, ROWS[1])
     content = explanation.content
-    assert {n: content[n] for n in wanted[1]} == wanted[1]
+    assert {n: content[n] for n in expected_rows[1]} == expected_rows[1]
     assert content.get("explains") == (None if name == "value" else "p0")
     total = explanation.base + sum(
         contribution.contribution for contribution in explanation.contributions
@@ -209,7 +209,7 @@ def test_an_explanation_is_of_the_number_that_the_answer_goes_by(
 
 @pytest.mark.parametrize("rows", [1, 4], ids=["by row", "by column"])
 def test_what_was_answered_is_in_the_lake_and_read_back_by_the_flows(
-    name: str, champion: Champion, wanted: list[dict[str, Any]], tmp_path: Path, rows: int
+    name: str, champion: Champion, expected_rows: list[dict[str, Any]], tmp_path: Path, rows: int
 ) -> None:
     log = PredictionLog(tmp_path / "log", 3600, 10**6, 10**9)
     log.start()
@@ -219,7 +219,7 @@ def test_what_was_answered_is_in_the_lake_and_read_back_by_the_flows(
     assert (window.counted, window.problems, window.partly) == (4, (), frozenset())
     by_carrier = {row["carrier"]: row for row in window.rows.to_dicts()}
     names = champion.form.names
-    assert [{n: by_carrier[row[0]][n] for n in names} for row in ROWS] == wanted
+    assert [{n: by_carrier[row[0]][n] for n in names} for row in ROWS] == expected_rows
     assert set(by_carrier[None]["model_version"]) == {"3"}
     if name == "classes":
         assert window.facts["class"].counts == {"red": 2, "green, dark": 1, "blue": 1}
@@ -280,8 +280,8 @@ NUMBER = Output("value", "number")
     [
         ([], 0.5, "no output of kind 'number'"),
         ([NUMBER, NUMBER], None, r"a repeated or missing name: \['value'\]"),
-        ([Output("distance", "number")], None, r"named \['distance'\], as columns"),
-        ([Output("event_time", "number")], None, r"named \['event_time'\], as columns"),
+        ([Output("distance", "number")], None, r"prediction log: \['distance'\]"),
+        ([Output("event_time", "number")], None, r"prediction log: \['event_time'\]"),
         ([NUMBER, Output("mood", "feeling")], None, "'mood' of the package is of kind 'feeling'"),
         (OUTPUTS, None, "'decision' of the package needs one number and a threshold"),
         (

@@ -63,7 +63,7 @@ def test_ids_follow_the_order_of_answers() -> None:
 
 def test_a_package_of_another_use_case_is_not_crowned(tmp_path: Path) -> None:
     digest = write_package(tmp_path, use_case="other")
-    with pytest.raises(PackageError, match="of 'other', not of 'toy'"):
+    with pytest.raises(PackageError, match="for 'other', not for 'toy'"):
         Champion.crown("toy", "1", digest, load(tmp_path, digest))
 
 
