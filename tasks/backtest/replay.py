@@ -176,7 +176,7 @@ def replay(
             else:
                 champion, outcome, seconds, why = retrain(case, history, champion, period)
                 reasons += why
-                ledger.ended(period, outcome)
+                ledger.record_end(period, outcome)
         lived.append(
             PeriodOutcome(
                 period=period,
@@ -285,7 +285,7 @@ class Simulated:
             self._add(period, "retrain", "started")
         return refused.reason if refused else None
 
-    def ended(self, period: str, outcome: str) -> None:
+    def record_end(self, period: str, outcome: str) -> None:
         if outcome == "kept":
             self._add(period, "contest", "keep")
         else:

@@ -152,13 +152,13 @@ def _bounded(family: list[_Race], confidence: float) -> list[Comparison]:
     member does not set the bounds of the others, and the quantile is that of the worst member of
     each replicate (single-step max-t). For a family of one these are the quantiles of its
     replicates."""
-    judged = [race for race in family if race.is_measured]
-    errors = [float(np.nanstd(race.gains[1:])) for race in judged]
-    if judged:
+    measured = [race for race in family if race.is_measured]
+    errors = [float(np.nanstd(race.gains[1:])) for race in measured]
+    if measured:
         away = np.array(
             [
                 (race.gains[1:] - race.gains[0]) / (error or 1.0)
-                for race, error in zip(judged, errors, strict=True)
+                for race, error in zip(measured, errors, strict=True)
             ]
         )
         away = away[:, np.isfinite(away).any(axis=0)]
@@ -168,7 +168,7 @@ def _bounded(family: list[_Race], confidence: float) -> list[Comparison]:
         )
     bounds = {
         id(race): (race.gains[0] + down * error, race.gains[0] + up * error)
-        for race, error in zip(judged, errors, strict=True)
+        for race, error in zip(measured, errors, strict=True)
     }
     return [_comparison(race, *bounds.get(id(race), (np.nan, np.nan))) for race in family]
 

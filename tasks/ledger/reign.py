@@ -255,11 +255,11 @@ def _take_over(reign: Reign) -> Reign:
     head = registry().model_tags(use_case).get(LEDGER_TAG, "").partition(" ")[0]
     entries = len(lake().list(f"decisions/{use_case}"))
     if head.isdecimal() and int(head) > entries:
-        lost = (
+        loss = (
             f"MLflow's model names a ledger of {head} entries, and the lake has {entries} of them"
         )
         raise CrownUnclear(
-            f"{alias}, and {lost}: restore decisions/{use_case}. {way_to_adopt(use_case, number)}"
+            f"{alias}, and {loss}: restore decisions/{use_case}. {way_to_adopt(use_case, number)}"
         )
     if PACKAGE_TAG not in reign.holder.tags:
         foreign = "which has no model package: it was not registered by Laurel"

@@ -103,7 +103,7 @@ class _Ground:
     dataset: DatasetVersion
     holdout: str
     rows: pl.DataFrame
-    seen: Seen
+    rows_seen: Seen
 
     @classmethod
     def of(cls, case: UseCase, manifest: Manifest, holdout: str) -> Self:
@@ -113,7 +113,7 @@ class _Ground:
 
     def why_unfair(self, contestant: str, manifest: Manifest) -> list[str]:
         sha256 = self.dataset.digests([self.holdout])[self.holdout]
-        return why_unfair(contestant, manifest.trained_on, self.holdout, sha256, self.seen)
+        return why_unfair(contestant, manifest.trained_on, self.holdout, sha256, self.rows_seen)
 
     def enter_champion(self, contestant: str, package: Package) -> Contestant:
         """Return the champion with its own columns of the rows; without rows if it has another

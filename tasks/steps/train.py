@@ -100,12 +100,12 @@ def plan_training(
     if champion is not None:
         manifest = read_manifest(registry(), champion)
         if period_named(manifest.trained_through) >= period_named(period):
-            seen = (
+            learned = (
                 f"Champion {champion.number} of {use_case!r} has learned {manifest.trained_through}"
             )
             return NothingToDo(
                 reason=(
-                    f"{seen}; the latest labelled period is {period}. Ingest a later one, with "
+                    f"{learned}; the latest labelled period is {period}. Ingest a later one, with "
                     "its labels."
                 )
             )
@@ -276,9 +276,9 @@ def find_training(use_case: str, training: str | None) -> Training:
             for recipe in training_run.plan.recipes
         ):
             return training_run
-    wanted = f" {training!r}" if training else ""
+    which = f" {training!r}" if training else ""
     raise LookupError(
-        f"{use_case!r} has no finished training{wanted} in MLflow. Start one: prefect "
+        f"{use_case!r} has no finished training{which} in MLflow. Start one: prefect "
         f"deployment run 'train/{use_case}'."
     )
 

@@ -97,8 +97,8 @@ def report_check(checked: Checked) -> None:
     if verdict.outcome == "silent":
         tell(predictions_missing(case.name, reasons=verdict.reasons))
         return
-    said = in_short(checked)
-    about = f"{said} Judged on {verdict.how or 'nothing'}."
+    summary = in_short(checked)
+    about = f"{summary} Judged on {verdict.how or 'nothing'}."
     create_table_artifact(_table(verdict), key=artifact_key(case.name, "drift"), description=about)
     if checked.performance is not None:
         table = performance_rows(checked.performance)
@@ -110,7 +110,7 @@ def report_check(checked: Checked) -> None:
     links = {}
     if checked.report_url:
         key, text = artifact_key(case.name, "drift-report"), f"Drift report {verdict.window}"
-        create_link_artifact(checked.report_url, link_text=text, key=key, description=said)
+        create_link_artifact(checked.report_url, link_text=text, key=key, description=summary)
         links["drift report"] = checked.report_url
     if checked.cause == "performance" and checked.performance is not None:
         tell(_worse(checked, checked.performance, links))
