@@ -263,7 +263,7 @@ def test_the_breaker_opens_after_rejections_in_a_row_and_a_hand_closes_it(loop: 
     assert loop.decisions(CASE)[-1] == entry
     # Of the other rules the budget lasts longest: three runs of today.
     assert loop.run(retrain, CASE, by_hand=False).message.startswith(
-        "4 retrains started within 24 h, of 3 a day"
+        "4 retrains started within 24 h, and 3 are allowed a day"
     )
 
 

@@ -79,7 +79,8 @@ def test_the_budget_is_of_any_24_hours_and_says_when_the_oldest_start_leaves_it(
     assert refusal is not None and (refusal.verdict, refusal.until) == ("budget", NOON + 0.5 * HOUR)
     assert (
         refusal.reason
-        == "3 retrains started within 24 h, of 3 a day; the next may start at 2026-11-21 12:30 UTC"
+        == "3 retrains started within 24 h, and 3 are allowed a day; the next may start at "
+        "2026-11-21 12:30 UTC"
     )
     assert may_retrain(policy, starts[1:], NOON) is None
     assert may_retrain(policy, starts, NOON + 0.5 * HOUR) is None
