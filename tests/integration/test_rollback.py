@@ -12,7 +12,7 @@ from blocks.registry import ModelVersion
 from flows.ingest import ingest
 from flows.promote import promote
 from flows.rollback import rollback
-from tasks.packages.registered import opened
+from tasks.packages.registered import open_package
 from tests.integration.planting import Loop, Outcome
 
 CASE = "toy_rollback"
@@ -173,7 +173,7 @@ def test_rollback_to_a_named_version(loop: Loop, second: ModelVersion) -> None:
 def test_no_request_fails_while_a_worker_rolls_back(
     loop: Loop, first: ModelVersion, second: ModelVersion
 ) -> None:
-    with opened(loop.registry, second) as (package, _):
+    with open_package(loop.registry, second) as (package, _):
         rows = package.smoke.rows[:1]
     with callers(loop.settings.serving_base_url, CASE, rows) as traffic:
         found, _ = measure(loop.settings, CASE, first.number, 2)

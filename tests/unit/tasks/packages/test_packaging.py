@@ -419,7 +419,7 @@ def test_another_encoding_than_the_pipelines_is_told_by_column(
         package.manifest, features=[features[name] for name in names or features]
     )
     wrong = Package(manifest, (saved.folder / MODEL).read_bytes(), package.smoke)
-    with pytest.raises(ParityBroken, match=f"encode column '{column}' otherwise"):
+    with pytest.raises(ParityBroken, match=f"encode column '{column}' differently"):
         prove(case, boosted, wrong, proof, 7)
 
 

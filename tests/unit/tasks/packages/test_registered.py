@@ -10,7 +10,7 @@ import pytest
 from blocks.registry import ModelVersion
 from serving.errors import PackageError
 from serving.package.manifest import MANIFEST, MODEL, digest
-from tasks.packages.registered import opened
+from tasks.packages.registered import open_package
 from tests.fixtures.packages import write_package
 
 
@@ -41,7 +41,7 @@ def test_nothing_of_a_package_stays_after_it_was_read(
     packaged: tuple[Any, ModelVersion, Path],
 ) -> None:
     registry, version, temporary = packaged
-    with opened(registry, version) as (package, folder):
+    with open_package(registry, version) as (package, folder):
         assert package.manifest.use_case == "toy"
         assert (folder / MODEL).is_file()
     assert list(temporary.iterdir()) == []
@@ -52,6 +52,6 @@ def test_nothing_stays_of_a_package_that_is_not_the_registered_one(
 ) -> None:
     registry, version, temporary = packaged
     other = ModelVersion("toy", "1", "run", {**version.tags, "laurel.package_sha256": "0" * 64})
-    with pytest.raises(PackageError, match="SHA-256"), opened(registry, other):
+    with pytest.raises(PackageError, match="SHA-256"), open_package(registry, other):
         pass
     assert list(temporary.iterdir()) == []
