@@ -38,7 +38,7 @@ class FlightsSource:
         if period not in self._months:
             raise SourceError(
                 f"There are no flights of {period!r} in {self._folder}: it has "
-                f"{', '.join(self.periods())}. Ask for one of these."
+                f"{', '.join(self.periods())}. Choose one of these."
             )
         return self._months[period]
 

@@ -188,7 +188,7 @@ def write_version(
     since. A manifest that cannot be read, or says something else, is written anew. Raises
     ``ValueError`` for no periods, ``LakeAway``."""
     if not periods:
-        raise ValueError(f"No period of {case.name!r} to make a dataset version of.")
+        raise ValueError(f"{case.name!r} has no period to make a dataset version from.")
     columns: dict[str, str] = {column.name: column.kind for column in case.columns}
     named = "\n".join(
         [f"{name} {kind}" for name, kind in columns.items()]
@@ -273,9 +273,9 @@ def _manifest(lake: Lake, use_case: str, version: str) -> DatasetVersion:
         return DatasetVersion.model_validate_json(lake.read(path))
     except ValidationError as error:
         raise DatasetMissing(
-            f"{path} is no manifest of a dataset version ({error.error_count()} faults): it "
-            "was cut short or changed. "
-            f"Ingest again, which writes it anew: prefect deployment run 'ingest/{use_case}'."
+            f"{path} is not a valid dataset manifest ({error.error_count()} faults): it "
+            "was truncated or changed. "
+            f"Ingest again to rewrite it: prefect deployment run 'ingest/{use_case}'."
         ) from error
 
 
@@ -299,7 +299,7 @@ def _read_verified(lake: Lake, dataset: DatasetVersion, file: PeriodFile) -> byt
     """The bytes of a period file. Raises ``DatasetMissing`` if they are gone or not those that the
     manifest names.
     """
-    again = f"Ingest {file.period} again, which writes it anew"
+    again = f"Ingest {file.period} again to rewrite it"
     try:
         data = lake.read(file.path)
     except FileNotFoundError as error:
@@ -308,7 +308,7 @@ def _read_verified(lake: Lake, dataset: DatasetVersion, file: PeriodFile) -> byt
         ) from error
     if hashlib.sha256(data).hexdigest() != file.sha256:
         raise DatasetMissing(
-            f"{file.path} was changed: its SHA-256 is not the manifest's. {again}."
+            f"{file.path} was changed: its SHA-256 differs from the manifest's. {again}."
         )
     return data
 
@@ -336,7 +336,7 @@ def read_periods(
         rows = pl.concat(frames, how="vertical_relaxed")
     except pl.exceptions.PolarsError as error:
         raise DatasetMissing(
-            f"The periods {wanted} of dataset {dataset.version} do not fit together: "
+            f"The periods {wanted} of dataset {dataset.version} cannot be combined: "
             f"{str(error).splitlines()[0]}. "
             "Give a column the same type in each period, and ingest again: prefect "
             f"deployment run 'ingest/{dataset.use_case}'."
@@ -344,6 +344,6 @@ def read_periods(
     rows = rows.filter(pl.col(label).is_not_null()) if label else rows
     if rows.is_empty():
         raise DatasetMissing(
-            f"Periods {wanted} of {dataset.use_case!r} hold no{' labelled' if label else ''} row."
+            f"Periods {wanted} of {dataset.use_case!r} have no{' labelled' if label else ''} rows."
         )
     return rows

@@ -88,7 +88,10 @@ def _find_strangers(
     strangers = (~now.is_in(before.unique().to_list())).sum() / rows
     if strangers <= policy.new_category_tolerance:
         return []
-    return [f"column {column.name!r} has {strangers:.1%} categories that the reference has not"]
+    return [
+        f"column {column.name!r} has categories that the reference lacks in "
+        f"{strangers:.1%} of the rows"
+    ]
 
 
 def _group_numbers(values: pl.Series) -> np.ndarray:

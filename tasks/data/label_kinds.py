@@ -61,6 +61,6 @@ def _remedy_for_text(label: str, values: pl.Series) -> str:
         )
     yes = next((value for value in distinct if value.strip().lower() in _YES), distinct[-1])
     return (
-        f". It says {shown}: say in read which ones are 1, as "
+        f". Its values are {shown}: say in read which ones are 1, as "
         f"rows.with_columns(pl.col({label!r}) == {yes!r}); null stays null"
     )

@@ -76,8 +76,8 @@ def _encode(values: pl.Series) -> np.ndarray:
         content = numbers.astype(">f8").view(np.uint8).reshape(-1, 8)
     else:
         raise TypeError(
-            f"Column {values.name!r} has the type {kind}, which has no digest: numbers, text "
-            "and times have."
+            f"Column {values.name!r} has type {kind}, which has no digest: only numbers, text "
+            "and times have one."
         )
     return np.concatenate([there, content * there], axis=1)
 
@@ -108,7 +108,7 @@ class Seen:
                 if sha256 not in self._found:
                     self._found[sha256] = self._shared(period, sha256)
             except CannotProve as error:
-                return [f"{who} cannot be shown not to have seen the hold-out: {error}"]
+                return [f"{who} may have seen the hold-out: {error}"]
             found = self._found[sha256]
             same, corrected, example = (
                 same + found[0],
@@ -136,7 +136,7 @@ class Seen:
         missing = [name for name in self._key if name not in rows.columns]
         if missing:
             raise CannotProve(
-                f"the rows of {period} have no {missing}, which name a row. Train it again."
+                f"the rows of {period} lack {missing}, which identify a row. Train the model again."
             )
         if (
             self._case.event_time in self._key
@@ -170,13 +170,13 @@ def rows_in(lake: Lake, case: UseCase) -> ReadPeriod:
         if path is None:
             raise CannotProve(
                 f"the file with the rows of {period} (SHA-256 {sha256[:16]}…) is gone from "
-                "the lake. Train it again."
+                "the lake. Train the model again."
             )
         data = lake.read(path)
         if hashlib.sha256(data).hexdigest() != sha256:
             raise CannotProve(
-                f"{path} was changed: its SHA-256 is not the one that the package names. "
-                "Train it again."
+                f"{path} was changed: its SHA-256 differs from the package's. "
+                "Train the model again."
             )
         return pl.read_parquet(io.BytesIO(data))
 

@@ -51,7 +51,7 @@ class Checked:
         """Names of periods, each once, oldest first."""
         first = self.kind.containing(date(2024, 1, 1))
         wanted = (
-            f"periods() gives the complete {self.kind.noun}s, oldest first, as "
+            f"periods() must return the complete {self.kind.noun}s, oldest first, such as "
             f"{[first.name, self.kind.next(first).name]}."
         )
         with calling(self.use_case, "periods()", wanted):
@@ -62,12 +62,12 @@ class Checked:
             names = list(answer) if is_list else None
         if names is None:
             raise UseCaseFailed(
-                f"{self.use_case}: periods() gave {describe_value(answer)}. {wanted}"
+                f"{self.use_case}: periods() returned {describe_value(answer)}. {wanted}"
             )
         for name in names:
             if not isinstance(name, str) or not self._may_be(name):
                 raise UseCaseFailed(
-                    f"{self.use_case}: periods() gave "
+                    f"{self.use_case}: periods() returned "
                     f"{describe_value(name)}{_as_month(name)}. {wanted}"
                 )
         if repeated := sorted({name for name in names if names.count(name) > 1}):
@@ -82,12 +82,13 @@ class Checked:
     def read(self, period: str) -> pl.DataFrame:
         """The rows of the period, a Polars frame."""
         call = f"read({period!r})"
-        wanted = f"read(period) gives a Polars frame with every row of that {self.kind.noun}."
+        wanted = f"read(period) must return a Polars frame with every row of that {self.kind.noun}."
         with calling(self.use_case, call, wanted):
             rows: Any = self.source.read(period)
         if not isinstance(rows, pl.DataFrame):
             raise UseCaseFailed(
-                f"{self.use_case}: {call} gave {describe_value(rows)}{_as_frame(rows)}. {wanted}"
+                f"{self.use_case}: {call} returned {describe_value(rows)}"
+                f"{_as_frame(rows)}. {wanted}"
             )
         return rows
 
@@ -137,5 +138,5 @@ class Query:
         except WarehouseError as error:
             raise SourceError(str(error)) from error
         if rows.is_empty():
-            raise SourceError(f"The query has no rows of {period}: {self.query}")
+            raise SourceError(f"The query has no rows for {period}: {self.query}")
         return rows

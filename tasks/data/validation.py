@@ -171,8 +171,7 @@ def _wrong_time(event_time: str, dtype: pl.DataType) -> list[str]:
     return [
         (
             f"column {event_time!r} holds {dtype}, expected the local date and time without a "
-            "zone. In read, with the zone that it is "
-            "local in: "
+            "zone. In read, with its local zone: "
             f"rows.with_columns(pl.col({event_time!r}).dt.convert_time_zone({zone!r}).dt.replace_time_zone(None))"
         )
     ]
@@ -236,6 +235,6 @@ def _row_schema(column: Column):  # noqa: ANN202 - pandera's Column, imported wh
 def _refusal(case: UseCase, period: str, problems: list[str]) -> str:
     found = "; ".join(problems)
     return (
-        f"{case.name} {period} is refused, nothing was written: {found}. Mend the source, or "
+        f"{case.name} {period} is refused and nothing was written: {found}. Repair the source, or "
         f"change usecases/{case.name}.py."
     )

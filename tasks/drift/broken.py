@@ -60,7 +60,7 @@ def _wrong_schema(case: UseCase, current: pl.DataFrame) -> list[str]:
             continue
         dtype = current.schema[column.name]
         if dtype != pl.Null and not KINDS[column.kind].holds(dtype):
-            found.append(f"column {column.name!r} arrives as {dtype}, and it is a {column.kind}")
+            found.append(f"column {column.name!r} arrives as {dtype}, but it is a {column.kind}")
     return found
 
 

@@ -50,11 +50,11 @@ def explain(verdict: DriftVerdict, name: str) -> str:
     count.
     """
     if verdict.distances[name] is None:
-        return "its distance is not known"
+        return "its distance is unknown"
     if times(verdict, name) < 1:
         return "within its threshold"
     if name in verdict.described:
-        return "beyond its threshold, and does not count: the policy only describes it"
+        return "beyond its threshold, but does not count: the policy only describes it"
     if weight(verdict, name) <= 0:
-        return "beyond its threshold, and does not count: the model does not use it"
+        return "beyond its threshold, but does not count: the model does not use it"
     return f"beyond its threshold: it drifted, and counts with {weight(verdict, name):.1%}"

@@ -143,19 +143,19 @@ def _judge(
             [
                 "this champion has no predictions here"
                 if not rows
-                else f"no label has come for {rows:,} predictions"
+                else f"no label has arrived for {rows:,} predictions"
             ],
         )
     little = []
     if labels / rows < policy.coverage:
         little.append(
             f"labels for {labels / rows:.0%} of {rows:,} predictions, {policy.coverage:.0%} "
-            "are wanted"
+            "are required"
         )
     if labels < policy.rows:
-        little.append(f"{labels} labels, {policy.rows} are wanted")
+        little.append(f"{labels} labels, {policy.rows} are required")
     if days < policy.days:
-        little.append(f"labels of {days} days, {policy.days} are wanted")
+        little.append(f"labels of {days} days, {policy.days} are required")
     if little:
         return "provisional", True, little
     now, then = found[metric.name], held.get(metric.name, Interval())
@@ -196,8 +196,8 @@ def _remarks(other_rows: int, unknown_ids: int) -> list[str]:
     said = [f"{other_rows:,} predictions of other versions are left out"] if other_rows else []
     if unknown_ids:
         said.append(
-            f"{unknown_ids:,} labels are for ids that this window does not hold: another "
-            "window's, not logged, or mistaken"
+            f"{unknown_ids:,} labels are for ids that are not in this window: from another "
+            "window, not logged, or mistaken"
         )
     return said
 
@@ -268,7 +268,7 @@ def find_cause(data: DriftVerdict, performance: Performance) -> Cause:
 
 def say_performance(performance: Performance) -> str:
     """In a sentence or two, for artifacts and messages."""
-    came = f"Labels have come for {performance.coverage:.0%} of {performance.rows:,} predictions"
+    came = f"Labels have arrived for {performance.coverage:.0%} of {performance.rows:,} predictions"
     return f"{performance.verdict.capitalize()}: {'; '.join(performance.reasons)}. {came}."
 
 

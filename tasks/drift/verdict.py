@@ -211,7 +211,7 @@ def _explain(policy: DriftPolicy, evidence: Evidence, verdict: DriftVerdict) -> 
     if windows > 1 and verdict.beyond:
         times = _times_beyond(policy, evidence, verdict)
         reasons.append(
-            f"{times} of the last {windows} windows are beyond the limit; drift is called at "
+            f"{times} of the last {windows} windows are beyond the limit; drift is declared at "
             f"{wanted}"
         )
     if not evidence.calibrated:

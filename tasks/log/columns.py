@@ -76,7 +76,7 @@ class Intake:
         wanted = {RATE: "number"} | self._kinds
         return [
             (
-                f"column {name!r} is a {kind} and not a {wanted[name]} in {len(paths)} of "
+                f"column {name!r} has type {kind} instead of {wanted[name]} in {len(paths)} of "
                 f"{files} files, such as {min(paths)}"
             )
             for (name, kind), paths in sorted(self._clashes.items())

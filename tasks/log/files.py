@@ -111,6 +111,6 @@ def read_batches(
     ) as error:  # pyarrow says OSError for a torn page as well as for a lost connection
         store.read(path)  # raises where it is the lake's fault
         raise LogDamaged(
-            f"{path} is no whole Parquet file ({error}). Restore it, or move it out of the "
+            f"{path} is not a complete Parquet file ({error}). Restore it, or move it out of the "
             "prediction log."
         ) from error

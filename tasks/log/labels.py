@@ -77,13 +77,13 @@ def _choose(path: str, schema: "Schema") -> list[str]:
 
     if missing := [name for name in _NAMES if name not in schema.names]:
         raise LogDamaged(
-            f"{path} is no feedback: it has no {', '.join(missing)}. Move it out of the "
+            f"{path} is not a feedback file: it has no {', '.join(missing)}. Move it out of the "
             "lake's folder feedback/."
         )
     label = schema.field("label").type
     if not types.is_boolean(label) and not types.is_null(label):
         raise LogDamaged(
-            f"{path} has labels that are {label}: they should be true or false. Correct it, "
+            f"{path} has labels of type {label}: they must be true or false. Correct it, "
             "or move it out of the feedback."
         )
     return [*_NAMES, *(["received"] if "received" in schema.names else [])]

@@ -118,7 +118,7 @@ def _said(
         return f"all {counted:,} predictions"
     whole = files[0] == files[1]
     of_files = "" if whole else f", from {files[0]:,} of {files[1]:,} files"
-    thinned = f", thinned to what a sample rate of {lowest:.3g} would have logged" if uneven else ""
+    thinned = f", thinned to a sample rate of {lowest:.3g}" if uneven else ""
     return (
         f"a random sample of {len(rows):,} of {'' if whole else 'about '}{counted:,} "
         f"predictions{of_files}{thinned} (seed {seed})"

@@ -84,7 +84,7 @@ def contest_interval(
         axes.plot([gain], [0], marker="o")
     axes.axvline(0, linestyle=":", color="grey")
     axes.set_yticks([])
-    axes.set_xlabel(f"gain in {metric_name(metric)}, positive where the challenger is better")
+    axes.set_xlabel(f"gain in {metric_name(metric)}, positive if the challenger is better")
     return figure
 
 

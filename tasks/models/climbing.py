@@ -54,7 +54,7 @@ def climb(step: Climb) -> tuple[Any, float]:
     """
     from threadpoolctl import threadpool_limits
 
-    split, wanted = step.split, "docs/use-cases.md says what Search asks of an estimator."
+    split, wanted = step.split, "docs/use-cases.md says what Search requires of an estimator."
     with threadpool_limits(1, user_api="openmp"):
         with calling(step.use_case, step.call, wanted):
             grown = step.grow(
@@ -76,7 +76,7 @@ def climb_all(executor: Executor, steps: Sequence[Climb]) -> list[tuple[Any, flo
         raise WorkersLost(
             f"{steps[0].use_case}: HPO lost its workers at {steps[0].resource}={steps[0].rung} "
             f"({type(error).__name__}: {error}). Was there enough memory? Start the run again, "
-            "with fewer workers if it is lost again."
+            "with fewer workers if they are lost again."
         ) from error
     finally:
         for future in futures:

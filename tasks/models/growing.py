@@ -53,7 +53,7 @@ def grow_of(case: UseCase, candidate: Candidate, resource: str, estimator: Any) 
             return grower.grow
     raise UseCaseFailed(
         f"{case.name}: search of candidate {candidate.name!r} grows {resource!r} with "
-        f"warm_start, and the {type(estimator).__name__} that build gives has no parameter "
+        f"warm_start, but the {type(estimator).__name__} that build returns has no parameter "
         f"{' and no '.join(map(repr, _missing(estimator, resource)))}. Name one that grows, such "
         "as ('max_iter', (20, 50, 100)) of HistGradientBoostingClassifier, add a grower to "
         "tasks/models/growing.py, or drop search."

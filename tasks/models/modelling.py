@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 _NO_PROBABILITIES = (
-    "without predict_proba: wrap it in CalibratedClassifierCV, or take another "
+    "without predict_proba: wrap it in CalibratedClassifierCV, or use another "
     "(SVC has it with probability=True, SGDClassifier with loss='log_loss')"
 )
 
@@ -78,23 +78,22 @@ def build(case: UseCase, candidate: Candidate, params: Mapping[str, Any], seed: 
 
     call = f"build of candidate {candidate.name!r} with {dict(params)}"
     wanted = (
-        "build(params, layout, seed) returns an unfitted scikit-learn classifier with "
+        "build(params, layout, seed) must return an unfitted scikit-learn classifier with "
         "predict_proba."
     )
     with calling(case.name, call, wanted):
         model = candidate.build(params, case.layout, seed)
     if isinstance(model, type):
-        problem = f"gave the class {model.__name__}: write {model.__name__}(**params)"
+        problem = f"returned the class {model.__name__}: write {model.__name__}(**params)"
     elif not (hasattr(model, "fit") and hasattr(model, "get_params")):
-        problem = f"gave {describe_value(model)}"
+        problem = f"returned {describe_value(model)}"
     elif is_regressor(model):
         problem = (
-            f"gave a {type(model).__name__}, which is a regressor: a use case is a "
-            "question of "
-            "yes or no"
+            f"returned a {type(model).__name__}, which is a regressor: a use case is a "
+            "yes-or-no question"
         )
     elif not hasattr(type(_last_step(model)), "predict_proba"):
-        problem = f"gave a {type(model).__name__} {_NO_PROBABILITIES}"
+        problem = f"returned a {type(model).__name__} {_NO_PROBABILITIES}"
     else:
         return model
     raise UseCaseFailed(f"{case.name}: {call} {problem}. {wanted}")
@@ -126,7 +125,7 @@ def fit(
     check_rows(case, rows)
     whole = pipeline(case, candidate, params, seed)
     call = f"fit of candidate {candidate.name!r} on {len(rows)} rows"
-    with calling(case.name, call, "It is fitted on the encoded matrix of docs/use-cases.md."):
+    with calling(case.name, call, "Models are fitted on the encoded matrix of docs/use-cases.md."):
         whole.fit(inputs(case, rows), labels(case, rows))
     if not hasattr(whole, "predict_proba"):
         raise NoProbabilities(
@@ -149,7 +148,7 @@ def check_rows(case: UseCase, rows: pl.DataFrame) -> None:
         raise ValueError(
             f"{case.name!r} has columns that are null in all {len(rows)} rows to train on: "
             f"{empty}. "
-            "Nothing can be learned of them: mend the source, or take them out of columns "
+            "Nothing can be learned from them: repair the source, or remove them from columns "
             "until they have values."
         )
 

@@ -122,7 +122,7 @@ def _split(case: UseCase, fit_rows: pl.DataFrame, check_rows: pl.DataFrame) -> S
     )
     if min(len(np.unique(split.fit_labels)), len(np.unique(split.check_labels))) < 2:
         raise ValueError(
-            f"HPO of {case.name!r} needs both classes of {case.label!r} on either side of "
+            f"HPO of {case.name!r} needs both classes of {case.label!r} on both sides of "
             "its inner split."
         )
     return split

@@ -102,7 +102,7 @@ def tell(message: Message, thread: str | None = None) -> None:
         httpx.HTTPError,
         PrefectException,
     ) as error:  # no lake, or Prefect is away: told all the same
-        notifier.warn(f"This is told outside of its run's thread: {error}")
+        notifier.warn(f"This message is posted outside its run's thread: {error}")
         notifier.send(message)
         return
     tell_in_thread(notifier, store, run, message)

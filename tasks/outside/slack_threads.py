@@ -82,8 +82,8 @@ def tell_in_thread(notifier: SlackNotifier, lake: Lake, run_id: str, message: Me
                 _keep_buttons(notifier, thread, posted, prepared)
         except LakeAway as error:
             notifier.warn(
-                f"Where the thread of run {run_id} is cannot be read, so this is told "
-                f"outside of it: {error}"
+                f"The thread of run {run_id} cannot be read, so this message is posted "
+                f"outside it: {error}"
             )
             notifier.send(message)
             return
@@ -92,8 +92,8 @@ def tell_in_thread(notifier: SlackNotifier, lake: Lake, run_id: str, message: Me
                 lake.write(_path(run_id), thread.model_dump_json().encode())
         except LakeAway as error:
             notifier.warn(
-                f"Where the thread of run {run_id} is cannot be kept, so it may be continued "
-                f"in another one: {error}"
+                f"The thread of run {run_id} cannot be recorded, so the run may continue "
+                f"in another thread: {error}"
             )
     if posted:
         notifier.upload(prepared, posted.channel, thread.ts)
@@ -146,7 +146,7 @@ def _edit(notifier: SlackNotifier, thread: Thread) -> None:
     except Refused as refused:
         if refused.is_gone:
             raise
-        notifier.warn(f"Slack did not take the run's checklist: {refused}.")
+        notifier.warn(f"Slack refused the run's checklist: {refused}.")
 
 
 def _keep_buttons(
@@ -171,8 +171,7 @@ def _keep_buttons(
     except Refused as refused:
         if not refused.is_gone:
             notifier.warn(
-                "Slack did not take the buttons away, and a press of them will change "
-                f"nothing: {refused}."
+                f"Slack did not remove the buttons, but pressing them changes nothing: {refused}."
             )
 
 

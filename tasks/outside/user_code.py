@@ -26,15 +26,14 @@ _OUTAGES = {
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
 _HINTS = {
     "contains NaN": (
-        "Numbers hold NaN for null: put a SimpleImputer before the classifier, or "
-        "use one that "
-        "takes NaN."
+        "Null numbers are NaN: put a SimpleImputer before the classifier, or "
+        "use one that accepts NaN."
     ),
     "unexpected keyword argument": (
-        "A name in params or in search.space is no parameter of what build makes."
+        "A name in params or in search.space is not a parameter of build's estimator."
     ),
     "could not convert string": (
-        "Categories come as whole numbers, at layout.categories; nothing is text any more."
+        "Categories arrive as whole numbers, at layout.categories; no column is text."
     ),
 }
 
@@ -63,9 +62,9 @@ def calling(use_case: str, call: str, wanted: str) -> Iterator[None]:
         )
         if is_outage(error):
             raise SourceAway(
-                f"{use_case}: {call} does not reach its source now{where}: {text}. It is "
-                "called again a few times; "
-                "if the source stays away, start the run again when it is back."
+                f"{use_case}: {call} cannot reach its source now{where}: {text}. It is "
+                "retried a few times; if the source stays unreachable, "
+                "start the run again when it is back."
             ) from error
         hint = next((f" {hint}" for part, hint in _HINTS.items() if part in str(error)), "")
         raise UseCaseFailed(f"{use_case}: {call} failed{where}: {text}. {wanted}{hint}") from error
@@ -100,7 +99,7 @@ def describe_value(value: Any) -> str:
         return "None (is a return missing?)"
     if inspect.iscoroutine(value):
         value.close()
-        return "a coroutine: write def, and not async def"
+        return "a coroutine: write def instead of async def"
     text = repr(value)
     kind = type(value)
     name = (

@@ -154,7 +154,9 @@ def test_first_window_beyond_the_limit_is_no_drift_yet(loop: Loop, champion: Mod
     outcome = loop.run(drift_check, CASE, window="2024-05")
     found = outcome.result.verdict
     assert (found.outcome, found.beyond) == ("stable", True) and found.share > 0.3
-    assert found.reasons[-1] == "1 of the last 3 windows are beyond the limit; drift is called at 2"
+    assert (
+        found.reasons[-1] == "1 of the last 3 windows are beyond the limit; drift is declared at 2"
+    )
     assert outcome.told == [] and events(loop) == []
 
 
@@ -228,7 +230,7 @@ def test_report_can_be_read_in_mlflow(loop: Loop, champion: ModelVersion) -> Non
         (
             {"steady": pl.lit("five")},
             "steady",
-            "column 'steady' is a text and not a number in 1 of 1 files",
+            "column 'steady' has type text instead of number in 1 of 1 files",
         ),
     ],
     ids=["nulls", "type"],

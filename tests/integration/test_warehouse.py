@@ -116,7 +116,7 @@ def test_a_query_that_is_refused_is_told_with_itself(
 
 
 def test_a_month_without_rows_is_told(warehouse: Warehouse) -> None:
-    with pytest.raises(SourceError, match="no rows of 2023-12"):
+    with pytest.raises(SourceError, match="no rows for 2023-12"):
         Query(warehouse, QUERY, "at", MONTHS).read("2023-12")
 
 

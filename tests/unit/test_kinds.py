@@ -178,12 +178,12 @@ def champion(
 
 def test_a_third_kind_is_defined_with_the_words_of_its_own(case: UseCase) -> None:
     assert case.columns[0].refuses(True) is None
-    assert case.columns[0].refuses("yes") == "'member' is a boolean, and 'yes' is none"
-    with pytest.raises(ValueError, match="'member' is a boolean, and low are for numbers"):
+    assert case.columns[0].refuses("yes") == "'member' is a boolean, but 'yes' is not"
+    with pytest.raises(ValueError, match="'member' is a boolean, but low are for numbers"):
         Column(name="member", kind="boolean", low=0)
     policy = case.drift.model_copy(update={"methods": {"boolean": "wasserstein"}})
     assert policy.problems(case.columns) == [
-        "drift.methods gives 'member' wasserstein, which needs numbers: it is a boolean"
+        "drift.methods gives 'member' wasserstein, which needs numbers, but it is a boolean"
     ]
 
 
@@ -311,6 +311,6 @@ def test_drift_and_leaks_are_measured(case: UseCase, training: pl.DataFrame) -> 
     assert distances == {"member": pytest.approx(far)}
     assert find_broken(case, training, training) == []
     assert find_broken(case, training, training.with_columns(member=pl.lit("yes"))) == [
-        "column 'member' arrives as String, and it is a boolean"
+        "column 'member' arrives as String, but it is a boolean"
     ]
     assert strongest_column(case, training)[0] == "member"

@@ -98,5 +98,5 @@ def misfits(
     column = columns[behaviour.column]
     adds = isinstance(behaviour, Direction) and behaviour.add is not None
     if adds and not KINDS[column.kind].addable:
-        return [f"{column.name!r} is no number that can be added to: say to="]
+        return [f"{column.name!r} is not a number, so nothing can be added to it: use to="]
     return [fault for value in behaviour.values() if (fault := column.refuses(value))]

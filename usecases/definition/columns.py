@@ -30,7 +30,7 @@ class Frozen(BaseModel):
         ):
             kind = type(value).__name__
             raise ValueError(
-                f"{info.field_name} is a {kind} without a comma behind it: write ({kind}(...),)"
+                f"{info.field_name} is a {kind} without a comma after it: write ({kind}(...),)"
             )
         return value
 
@@ -73,7 +73,7 @@ class Column(Frozen):
         ]
         if declared:
             raise ValueError(
-                f"column {self.name!r} is a {self.kind}, and {', '.join(declared)} are for "
+                f"column {self.name!r} is a {self.kind}, but {', '.join(declared)} are for "
                 f"{others[declared[0]].plural}"
             )
         categories = self.categories or ()
@@ -84,11 +84,11 @@ class Column(Frozen):
         for name, (low, high) in ranges.items():
             if low is not None and high is not None and not low <= high:
                 raise ValueError(
-                    f"column {self.name!r}: {name} is {low:g} to {high:g}, and nothing lies within"
+                    f"column {self.name!r}: {name} is {low:g} to {high:g}, an empty range"
                 )
         for middle in self.typical or ():
             if refusal := self.refuses(middle):
-                raise ValueError(f"column {self.name!r}: no median can be in typical: {refusal}")
+                raise ValueError(f"column {self.name!r}: typical is impossible: {refusal}")
         return self
 
     def refuses(self, value: str | float | None) -> str | None:
@@ -97,7 +97,7 @@ class Column(Frozen):
             return None if self.nullable else f"{self.name!r} may not be null"
         kind = KINDS[self.kind]
         if not kind.holds(value):
-            return f"{self.name!r} is a {self.kind}, and {value!r} is none"
+            return f"{self.name!r} is a {self.kind}, but {value!r} is not"
         return kind.refuses(self, value)
 
 

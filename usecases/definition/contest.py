@@ -26,7 +26,7 @@ class Gate(Frozen):
                 else ""
             )
             raise ValueError(
-                f"the threshold is {self.threshold:g}, and {metric.name} lies between "
+                f"the threshold is {self.threshold:g}, but {metric.name} lies between "
                 f"{metric.lowest:g} and {metric.highest:g}{percent}"
             )
         return self

@@ -72,13 +72,13 @@ class DriftPolicy(Frozen):
             "described": set(self.described),
         }
         found = [
-            f"drift.{field} names {strangers}, which are no columns; known: {', '.join(known)}"
+            f"drift.{field} names {strangers}, which are not columns; known: {', '.join(known)}"
             for field, names in named.items()
             if (strangers := sorted(names - set(known)))
         ]
         found += [
-            f"drift.methods gives {column.name!r} {method}, which needs {_who_can(method)}: it is "
-            f"a {column.kind}"
+            f"drift.methods gives {column.name!r} {method}, which needs {_who_can(method)}, but it "
+            f"is a {column.kind}"
             for column in columns
             if (method := self.method(column)) not in KINDS[column.kind].distances
         ]

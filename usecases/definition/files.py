@@ -98,11 +98,11 @@ def _checked(name: str, path: Path, module: Any) -> UseCase:
     if not isinstance(case, UseCase):
         comma = isinstance(case, tuple) and len(case) == 1
         hint = (
-            "Is there a comma behind the last parenthesis?"
+            "Is there a comma after the last parenthesis?"
             if comma
             else "Write USE_CASE = UseCase(...)."
         )
-        raise UseCaseError(f"{file}: USE_CASE is a {type(case).__name__}, and no UseCase. {hint}")
+        raise UseCaseError(f"{file}: USE_CASE is a {type(case).__name__}, not a UseCase. {hint}")
     if case.name != name:
         raise UseCaseError(
             f"{file} defines a use case named {case.name!r}: name and file must agree."
@@ -163,7 +163,7 @@ def _reason(error: BaseException) -> str:
             "read."
         )
     text = (error.msg if isinstance(error, SyntaxError) else str(error)).splitlines()
-    return f"{type(error).__name__}: {text[0] if text else 'no message'}. Mend the file."
+    return f"{type(error).__name__}: {text[0] if text else 'no message'}. Correct the file."
 
 
 def _explain(fault: Any, owner: str) -> str:

@@ -43,7 +43,7 @@ def _refuses_number(column: "Column", value: object) -> str | None:
     low, high = column.low, column.high
     if (low is None or value >= low) and (high is None or value <= high):
         return None
-    return f"{column.name!r} may be {low} to {high}, and not {value:g}"
+    return f"{column.name!r} must be {low} to {high}, not {value:g}"
 
 
 KINDS: dict[str, Kind] = {

@@ -25,10 +25,10 @@ class Range(Frozen):
         smallest = 1 if self.integer else 0
         if self.log and (self.low <= 0 or self.low < smallest):
             least = "at 1 or above" if self.integer else "above 0"
-            raise ValueError(f"low is {self.low:g}, and a logarithmic range begins {least}")
+            raise ValueError(f"low is {self.low:g}, but a logarithmic range begins {least}")
         if self.integer and (self.low % 1 or self.high % 1):
             raise ValueError(
-                f"{self.low:g} to {self.high:g} is to hold whole numbers: both ends must be ones"
+                f"{self.low:g} to {self.high:g} is an integer range: both ends must be integers"
             )
         return self
 
@@ -52,11 +52,11 @@ class Search(Frozen):
             or any(low >= high for low, high in zip(rungs, rungs[1:], strict=False))
         ):
             raise ValueError(
-                f"the rungs of {name!r} are {rungs}: they are one or more whole numbers "
+                f"the rungs of {name!r} are {rungs}: they must be one or more whole numbers "
                 "above 0 that grow, such as (20, 50, 100)"
             )
         if name in self.space:
-            raise ValueError(f"{name!r} is the resource that grows: take it out of space")
+            raise ValueError(f"{name!r} is the resource that grows: remove it from space")
         return self
 
 
@@ -90,6 +90,6 @@ class Candidate(Frozen):
             raise ValueError(
                 f"params of candidate {self.name!r} are recorded as JSON: {error}. Keep "
                 "text, numbers, "
-                "lists and None there, and make other objects in build"
+                "lists and None there, and create other objects in build"
             ) from error
         return self

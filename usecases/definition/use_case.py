@@ -47,9 +47,9 @@ def refuse_name(name: str) -> str | None:
         nearest = re.sub(r"[^a-z0-9_]", "_", name.lower()).lstrip("_0123456789")
         hint = f", such as {nearest!r}" if nearest else ""
         return (
-            f"{name!r} is no name of a use case: small letters, digits and _, a letter first{hint}"
+            f"{name!r} is no valid use case name: use a-z, digits and _, with a letter first{hint}"
         )
-    return f"{name!r} is taken by Laurel: choose another name" if name in TAKEN else None
+    return f"{name!r} is reserved by Laurel: choose another name" if name in TAKEN else None
 
 
 class UseCase(Frozen):
@@ -111,16 +111,18 @@ class UseCase(Frozen):
                     f"{reserved!r} is not known when predicting, so it cannot be an input column"
                 )
         if self.label == self.event_time:
-            raise ValueError(f"label and event_time are both {self.label!r}: they are two columns")
+            raise ValueError(
+                f"label and event_time are both {self.label!r}: they must be two columns"
+            )
         if repeated := _repeated(self.key):
             raise ValueError(f"key names columns twice: {repeated}")
         if self.label in self.key:
             raise ValueError(
-                f"key holds the label {self.label!r}, which comes late and changes: a row "
+                f"key contains the label {self.label!r}, which comes late and changes: a row "
                 "must keep its key"
             )
         if taken := sorted(RESERVED & {*names, *self.key, self.label, self.event_time}):
-            raise ValueError(f"Laurel has a column of its own named {taken}: call yours otherwise")
+            raise ValueError(f"Laurel itself uses the column names {taken}: rename yours")
         return self
 
     @model_validator(mode="after")
@@ -142,8 +144,7 @@ class UseCase(Frozen):
         outputs = {output.name for output in self.outputs}
         if taken := sorted(set(names) & (LOG_COLUMNS | outputs)):
             raise ValueError(
-                f"the prediction log has columns of its own named {taken}: call the input "
-                "columns otherwise"
+                f"the prediction log itself uses the column names {taken}: rename the input columns"
             )
         if problems := self.drift.problems(self.columns):
             raise ValueError("; ".join(problems))
@@ -154,9 +155,9 @@ class UseCase(Frozen):
         metric, threshold = self.gate.metric, self.gate.threshold
         if self.promotion.too_good(metric, threshold):
             raise ValueError(
-                f"the gate asks for a {metric.in_words()} of {threshold:g}, and "
-                "promotion.suspicious_score takes one above "
-                f"{self.promotion.suspicious_score:g} for a leak: nothing could be promoted"
+                f"the gate requires a {metric.in_words()} of {threshold:g}, but "
+                "promotion.suspicious_score treats one above "
+                f"{self.promotion.suspicious_score:g} as a leak: nothing could be promoted"
             )
         guards = [guard.metric for guard in self.promotion.guards]
         if strangers := [one.name for one in guards if one.target != metric.target]:

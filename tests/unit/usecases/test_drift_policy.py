@@ -23,20 +23,20 @@ def with_policy(**policy: Any) -> UseCase:
     [
         (
             {"thresholds": {"frist": 0.2}},
-            "drift.thresholds names ['frist'], which are no columns; known: first, second, "
+            "drift.thresholds names ['frist'], which are not columns; known: first, second, "
             "steady, group, score",
         ),
         (
             {"methods": {"numbers": "psi"}},
-            "drift.methods names ['numbers'], which are no columns; known: first,",
+            "drift.methods names ['numbers'], which are not columns; known: first,",
         ),
         (
             {"described": ("weekday",)},
-            "drift.described names ['weekday'], which are no columns; known: first,",
+            "drift.described names ['weekday'], which are not columns; known: first,",
         ),
         (
             {"methods": {"group": "wasserstein"}},
-            "drift.methods gives 'group' wasserstein, which needs numbers: it is a category",
+            "drift.methods gives 'group' wasserstein, which needs numbers, but it is a category",
         ),
         ({"methods": {"category": "wasserstein"}}, "drift.methods gives 'group' wasserstein"),
         (

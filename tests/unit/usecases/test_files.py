@@ -84,7 +84,7 @@ PARAMS = 'params={"C": 1.0}'
             "UseCase.key is the text 'order': write ('order',) with a comma",
         ),
         ('key=("order",)', 'key=("order", "order")', "key names columns twice: ['order']"),
-        ('key=("order",)', 'key=("order", "returned")', "key holds the label 'returned'"),
+        ('key=("order",)', 'key=("order", "returned")', "key contains the label 'returned'"),
         (
             'event_time="shipped_at"',
             'event_time="returned"',
@@ -93,12 +93,12 @@ PARAMS = 'params={"C": 1.0}'
         (
             "threshold=0.7",
             "threshold=70",
-            "Gate: the threshold is 70, and roc_auc lies between 0 and 1; for 70 percent write 0.7",
+            "Gate: the threshold is 70, but roc_auc lies between 0 and 1; for 70 percent write 0.7",
         ),
         (
             "threshold=0.7",
             "threshold=0.99",
-            "promotion.suspicious_score takes one above 0.97 for a leak",
+            "promotion.suspicious_score treats one above 0.97 as a leak",
         ),
         ("threshold=0.7", "threshold=float('nan')", "the threshold is nan"),
         (
@@ -109,13 +109,13 @@ PARAMS = 'params={"C": 1.0}'
         (
             "low=0, high=5000",
             "low=5000, high=0",
-            "column 'price': low to high is 5000 to 0, and nothing lies within",
+            "column 'price': low to high is 5000 to 0, an empty range",
         ),
         ("typical=(10, 200)", "typical=(200, 10)", "column 'price': typical is 200 to 10"),
         (
             "typical=(10, 200)",
             "typical=(10, 9000)",
-            "no median can be in typical: 'price' may be 0.0 to 5000.0, and not 9000",
+            "typical is impossible: 'price' must be 0.0 to 5000.0, not 9000",
         ),
         (
             "typical=(10, 200)",
@@ -125,7 +125,7 @@ PARAMS = 'params={"C": 1.0}'
         (
             'kind="category"',
             'kind="category", low=0',
-            "column 'shop' is a category, and low are for numbers",
+            "column 'shop' is a category, but low are for numbers",
         ),
         (
             'kind="category"',
@@ -145,7 +145,7 @@ PARAMS = 'params={"C": 1.0}'
         (
             'name="shop"',
             'name="quarantine_reason"',
-            "Laurel has a column of its own named ['quarantine_reason']",
+            "Laurel itself uses the column names ['quarantine_reason']",
         ),
         ("source=Orders()", "source=Orders", "source is the class Orders: write Orders()"),
         ("source=Orders()", "source='orders.csv'", "source is a str without periods and read()"),
@@ -178,7 +178,7 @@ PARAMS = 'params={"C": 1.0}'
         (
             PARAMS,
             RANGE.replace("(10, 20)", "(20, 10)"),
-            "the rungs of 'max_iter' are (20, 10): they are one or more whole numbers above 0",
+            "the rungs of 'max_iter' are (20, 10): they must be one or more whole numbers above 0",
         ),
         (PARAMS, RANGE.replace("(10, 20)", "(0, 10)"), "the rungs of 'max_iter' are (0, 10)"),
         (
@@ -189,13 +189,17 @@ PARAMS = 'params={"C": 1.0}'
         (
             PARAMS,
             RANGE.replace("low=0.1", "log=True, low=0"),
-            "Range: low is 0, and a logarithmic range begins above 0",
+            "Range: low is 0, but a logarithmic range begins above 0",
         ),
-        (PARAMS, RANGE.replace("low=0.1", "integer=True, low=0.1"), "both ends must be ones"),
+        (
+            PARAMS,
+            RANGE.replace("low=0.1", "integer=True, low=0.1"),
+            "both ends must be integers",
+        ),
         (
             PARAMS,
             RANGE.replace('"C"', '"max_iter"'),
-            "'max_iter' is the resource that grows: take it out of space",
+            "'max_iter' is the resource that grows: remove it from space",
         ),
         (PARAMS, RANGE.replace('{"C": Range(low=0.1, high=1)}', "{}"), "Search.space is"),
         (
@@ -218,7 +222,7 @@ PARAMS = 'params={"C": 1.0}'
         (
             "threshold=0.7),\n)",
             "threshold=0.7),\n),",
-            "USE_CASE is a tuple, and no UseCase. Is there a comma behind the last parenthesis?",
+            "USE_CASE is a tuple, not a UseCase. Is there a comma after the last parenthesis?",
         ),
     ],
 )
@@ -234,7 +238,7 @@ def test_mistake_is_told_in_a_line_with_its_file_when_it_is_loaded(
 @pytest.mark.parametrize(
     ("text", "place", "message"),
     [
-        ("x = 1\ndef (:\n", " line 2: ", "SyntaxError: invalid syntax. Mend the file."),
+        ("x = 1\ndef (:\n", " line 2: ", "SyntaxError: invalid syntax. Correct the file."),
         (
             "\nimport no_such_library\n",
             " line 2: ",
@@ -254,7 +258,7 @@ def test_mistake_is_told_in_a_line_with_its_file_when_it_is_loaded(
         ),
         (
             "USE_CASE = {}\n",
-            ": USE_CASE is a dict, and no UseCase",
+            ": USE_CASE is a dict, not a UseCase",
             "Write USE_CASE = UseCase(...).",
         ),
     ],
@@ -300,10 +304,10 @@ def test_names_that_cannot_be_are_told_and_the_others_are_loaded(
     assert "flights" in cases
     assert set(faults) == {"my-case", "2churn", "Churn", "log", "old.v2", "twice"}
     assert (
-        "'my-case' is no name of a use case: small letters, digits and _, a letter first, "
+        "'my-case' is no valid use case name: use a-z, digits and _, with a letter first, "
         "such as 'my_case'"
     ) in str(faults["my-case"])
-    assert "'log' is taken by Laurel" in str(faults["log"])
+    assert "'log' is reserved by Laurel" in str(faults["log"])
     assert str(faults["twice"]) == (
         f"{folder / 'twice.py'} and {other / 'twice.py'} are both named 'twice': rename one "
         "of them."
@@ -319,13 +323,13 @@ SIMPLE = 'Candidate(name="simple", build=build, params={"C": 1.0})'
         (
             f"({SIMPLE},)",
             f"({SIMPLE})",
-            "candidates is a Candidate without a comma behind it: write (Candidate(...),)",
+            "candidates is a Candidate without a comma after it: write (Candidate(...),)",
         ),
         (
             "gate=Gate(metric=ROC_AUC, threshold=0.7)",
             "gate=Gate(metric=ROC_AUC, threshold=0.7), "
             "promotion=Promotion(guards=Guard(metric=LOG_LOSS, tolerance=0.1))",
-            "guards is a Guard without a comma behind it: write (Guard(...),)",
+            "guards is a Guard without a comma after it: write (Guard(...),)",
         ),
         (
             "metric=ROC_AUC",

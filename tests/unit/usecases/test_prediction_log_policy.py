@@ -43,6 +43,6 @@ def test_an_input_cannot_have_the_name_of_a_column_that_the_log_adds(name: str) 
     case = load("toy")
     parts = {field: getattr(case, field) for field in UseCase.model_fields}
     with pytest.raises(
-        ValidationError, match=rf"the prediction log has columns of its own named \['{name}'\]"
+        ValidationError, match=rf"the prediction log itself uses the column names \['{name}'\]"
     ):
         UseCase(**parts | {"columns": (*case.columns, Column(name=name, kind="number"))})

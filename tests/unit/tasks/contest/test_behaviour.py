@@ -213,12 +213,12 @@ WHOLE = {"first": 1.0, "steady": 5.0, "group": "a"}
         (
             Invariance,
             {"column": "group", "to": (1,), "tolerance": 0.1},
-            "'group' is a category, and 1.0 is none",
+            "'group' is a category, but 1.0 is not",
         ),
         (
             Invariance,
             {"column": "steady", "to": (101,), "tolerance": 0.1},
-            "'steady' may be -10.0 to 100.0, and not 101",
+            "'steady' must be -10.0 to 100.0, not 101",
         ),
         (
             Invariance,
@@ -229,7 +229,7 @@ WHOLE = {"first": 1.0, "steady": 5.0, "group": "a"}
         (
             Direction,
             {"column": "group", "add": 1, "moves": "up"},
-            "'group' is no number that can be added to",
+            "'group' is not a number, so nothing can be added to it",
         ),
         (Direction, {"column": "steady", "moves": "up"}, "needs either add or to"),
         (

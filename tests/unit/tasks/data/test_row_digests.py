@@ -133,7 +133,7 @@ def test_values_do_not_run_into_each_other() -> None:
 
 
 def test_a_type_without_a_digest_is_refused_by_name() -> None:
-    with pytest.raises(TypeError, match=r"'tags' has the type List"):
+    with pytest.raises(TypeError, match=r"'tags' has type List"):
         row_digests(pl.DataFrame({"tags": [["a"]]}), ["tags"])
 
 
@@ -211,7 +211,7 @@ def test_a_training_file_that_is_gone_proves_nothing(
 ) -> None:
     seen = Seen(TOY, holdout(lake, dataset), rows_in(lake, TOY))
     (said,) = seen.why_unfair("champion 3", {"2024-01": "0123456789abcdef" * 4})
-    assert "champion 3 cannot be shown not to have seen the hold-out" in said
+    assert "champion 3 may have seen the hold-out" in said
     assert "2024-01 (SHA-256 0123456789abcdef…) is gone from the lake" in said
 
 
@@ -234,7 +234,7 @@ def test_a_training_file_without_the_key_proves_nothing(
     (said,) = Seen(case, march, rows_in(lake, case)).why_unfair(
         "champion 3", dataset.digests(MONTHS[:1])
     )
-    assert "the rows of 2024-01 have no ['ticket']" in said
+    assert "the rows of 2024-01 lack ['ticket']" in said
 
 
 def test_a_file_is_read_once_for_both_models(lake: Lake, dataset: DatasetVersion) -> None:

@@ -281,12 +281,12 @@ def test_unknown_labels_are_good_rows(case: UseCase, rows: pl.DataFrame) -> None
         (list(range(40)), "holds 0, 1, 2, 3, 4, ...: "),
         (
             ["0", "1"],
-            "holds String, expected 0, 1 or null. It says '0', '1': say in read which ones "
+            "holds String, expected 0, 1 or null. Its values are '0', '1': say in read which ones "
             "are 1, as rows.with_columns(",
         ),
         (["no", "Yes", None], "pl.col('won') == 'Yes')"),
         (["false", "true"], "pl.col('won') == 'true')"),
-        (["lost", "won"], "It says 'lost', 'won': say in read which ones are 1"),
+        (["lost", "won"], "Its values are 'lost', 'won': say in read which ones are 1"),
     ],
 )
 def test_label_that_is_not_0_or_1_refuses_the_batch_and_says_what_to_write(

@@ -60,7 +60,7 @@ def some(window: pl.DataFrame, share: float, column: str, value: object) -> pl.D
         ),
         (
             lambda rows: some(rows, 0.15, "group", "z"),
-            "column 'group' has 15.0% categories that the reference has not",
+            "column 'group' has categories that the reference lacks in 15.0% of the rows",
         ),
         (lambda rows: rows.with_columns(pl.col("steady") * 1.609), "column 'steady' has median"),
         (lambda rows: rows.with_columns(pl.col("first") * 25.4), "column 'first' is 25"),
@@ -68,11 +68,11 @@ def some(window: pl.DataFrame, share: float, column: str, value: object) -> pl.D
         (lambda rows: rows.drop("steady"), "column 'steady' is missing"),
         (
             lambda rows: rows.with_columns(pl.col("steady").cast(pl.String)),
-            "column 'steady' arrives as String, and it is a number",
+            "column 'steady' arrives as String, but it is a number",
         ),
         (
             lambda rows: rows.with_columns(group=pl.lit(3.5)),
-            "column 'group' arrives as Float64, and it is a category",
+            "column 'group' arrives as Float64, but it is a category",
         ),
         (
             lambda rows: some(rows, 0.2, "score", None),
@@ -182,6 +182,6 @@ def test_on_few_days_a_constant_and_an_odd_median_are_weather_and_the_rest_stays
     ]
     assert find_broken(case, training, calm.drop("group"), few) == ["column 'group' is missing"]
     assert (
-        "categories that the reference has not"
+        "categories that the reference lacks"
         in find_broken(case, training, calm.with_columns(pl.lit("z").alias("group")), few)[0]
     )

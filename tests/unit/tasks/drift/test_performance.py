@@ -152,9 +152,9 @@ def test_metric_where_less_is_better_is_worse_when_it_is_surely_more() -> None:
 @pytest.mark.parametrize(
     ("kept", "said"),
     [
-        (pl.int_range(pl.len()) % 10 < 7, "labels for 70% of 1,400 predictions, 80% are wanted"),
-        (pl.col("time").dt.day() <= 6, "labels of 6 days, 7 are wanted"),
-        (pl.int_range(pl.len()) < 499, "499 labels, 500 are wanted"),
+        (pl.int_range(pl.len()) % 10 < 7, "labels for 70% of 1,400 predictions, 80% are required"),
+        (pl.col("time").dt.day() <= 6, "labels of 6 days, 7 are required"),
+        (pl.int_range(pl.len()) < 499, "499 labels, 500 are required"),
     ],
     ids=["coverage", "days", "rows"],
 )
@@ -189,7 +189,7 @@ def test_without_a_label_nothing_is_known_but_the_estimate(labels: pl.DataFrame)
     )
     guess = found.estimates["roc_auc"]
     assert guess.value is not None and 0.8 < guess.value < 0.95 and guess.error is None
-    assert "no label has come" in found.reasons[0]
+    assert "no label has arrived" in found.reasons[0]
 
 
 def test_without_predictions_of_this_champion_nothing_is_known_of_it() -> None:
@@ -274,7 +274,7 @@ def test_labels_for_unknown_ids_are_counted_and_told_and_change_nothing() -> Non
     found = judged(logged, strange)
     assert (found.unknown_ids, found.scores) == (3, judged(logged, labels).scores)
     assert any(
-        reason.startswith("3 labels are for ids that this window does not hold")
+        reason.startswith("3 labels are for ids that are not in this window")
         for reason in found.reasons
     )
 
@@ -341,7 +341,7 @@ def test_table_says_not_known_and_not_nothing() -> None:
         and isinstance(row["estimated"], float)
     )
     assert say_performance(found).startswith(
-        "Unknown: no label has come for 1,400 predictions. Labels have come for 0%"
+        "Unknown: no label has arrived for 1,400 predictions. Labels have arrived for 0%"
     )
 
 

@@ -417,7 +417,7 @@ def test_drift_needs_k_of_the_last_n_windows_this_one_among_them(
         wanted, windows = k_of_n
         times = [*earlier, True][-windows:].count(True)
         assert found.reasons[-1] == (
-            f"{times} of the last {windows} windows are beyond the limit; drift is called at "
+            f"{times} of the last {windows} windows are beyond the limit; drift is declared at "
             f"{wanted}"
         )
 
@@ -650,11 +650,11 @@ def test_all_tellers_name_the_columns_in_one_order_and_each_says_why_it_counts_o
     assert table["unused"]["distance"] == 3.092 and not table["unused"]["drifted"]
     assert (
         table["unused"]["why"]
-        == "beyond its threshold, and does not count: the model does not use it"
+        == "beyond its threshold, but does not count: the model does not use it"
     )
     assert (
         table["shown"]["why"]
-        == "beyond its threshold, and does not count: the policy only describes it"
+        == "beyond its threshold, but does not count: the policy only describes it"
     )
     assert table["heavy"]["why"] == "beyond its threshold: it drifted, and counts with 70.0%"
     assert table["calm"]["why"] == "within its threshold"

@@ -110,11 +110,11 @@ def test_many_labels_are_searched_in_parts(lake: Lake, monkeypatch: pytest.Monke
             pl.DataFrame(
                 {"id": ["a"], "label": ["yes"], "time": [datetime(2024, 6, 1, tzinfo=UTC)]}
             ),
-            "labels that are large_string",
+            "labels of type large_string",
         ),
         (
             pl.DataFrame({"id": ["a"], "label": [3], "time": [datetime(2024, 6, 1, tzinfo=UTC)]}),
-            "labels that are int64",
+            "labels of type int64",
         ),
         (
             pl.DataFrame({"id": ["a"], "time": [datetime(2024, 6, 1, tzinfo=UTC)]}),

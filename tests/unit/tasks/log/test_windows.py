@@ -171,7 +171,7 @@ def test_rows_of_two_sample_rates_are_evened_so_that_each_request_counts_alike(
     assert found.counted == 11_000
     assert count == 500 if limit == 500 else 1850 < count < 2150
     assert (found.rows["group"] == "a").sum() / count == pytest.approx(0.5, abs=0.07)
-    assert "thinned to what a sample rate of 0.1 would have logged" in found.how
+    assert "thinned to a sample rate of 0.1" in found.how
     assert f"{count:,} of 11,000 predictions" in found.how
     assert found.sampled == (limit == 500)
     assert found.facts["group"].counts == pytest.approx({"a": 10_000, "b": 10_000})
@@ -231,20 +231,24 @@ def test_a_column_that_no_file_has_is_not_there(lake: Lake, case: UseCase, plant
 @pytest.mark.parametrize(
     ("column", "values", "said"),
     [
-        ("first", ["fast"] * 10, "column 'first' is a text and not a number in 1 of 2 files"),
-        ("first", [True] * 10, "column 'first' is a truth value and not a number in 1 of 2 files"),
-        ("group", [3.5] * 10, "column 'group' is a number and not a text in 1 of 2 files"),
+        ("first", ["fast"] * 10, "column 'first' has type text instead of number in 1 of 2 files"),
+        (
+            "first",
+            [True] * 10,
+            "column 'first' has type truth value instead of number in 1 of 2 files",
+        ),
+        ("group", [3.5] * 10, "column 'group' has type number instead of text in 1 of 2 files"),
         (
             "event_time",
             ["2024-06-01"] * 10,
-            "column 'event_time' is a text and not a time in 1 of 2 files",
+            "column 'event_time' has type text instead of time in 1 of 2 files",
         ),
         (
             "sample_rate",
             ["all"] * 10,
-            "column 'sample_rate' is a text and not a number in 1 of 2 files",
+            "column 'sample_rate' has type text instead of number in 1 of 2 files",
         ),
-        ("first", [[1.0]] * 10, "column 'first' is a large_list<"),
+        ("first", [[1.0]] * 10, "column 'first' has type large_list<"),
     ],
 )
 def test_a_type_that_is_not_the_use_cases_is_a_problem_and_no_crash(

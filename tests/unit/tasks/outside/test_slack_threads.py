@@ -213,7 +213,7 @@ def test_a_question_that_somebody_deleted_is_no_trouble_and_one_that_slack_keeps
     tell_in_thread(asking, lake, RUN, replace(ASKED, steps=()))
     slack.refuse("internal_error", method="chat.update")
     tell(slack, lake, replace(ANSWERED, steps=()))
-    assert ["buttons away" in warning for warning in warnings(caplog)] == [True]
+    assert ["remove the buttons" in warning for warning in warnings(caplog)] == [True]
 
 
 def test_pictures_are_in_the_thread_by_the_channels_id(slack: SlackServer, lake: Lake) -> None:
@@ -306,7 +306,7 @@ def test_a_lake_that_is_away_keeps_nobody_from_telling(
     (tmp_path / "lake").write_text("a file where a folder should be")
     tell(slack, Lake(url=f"file://{tmp_path}/lake", credentials=None), STARTED, GATE)
     assert len(slack.messages) == 2
-    assert "told outside" in warnings(caplog)[0]
+    assert "posted outside" in warnings(caplog)[0]
 
 
 class FullLake(Lake):
@@ -325,7 +325,7 @@ def test_a_thread_that_cannot_be_kept_is_told_once(
     tell(slack, FullLake(url=lake.url, credentials=None), STARTED)
     assert len(slack.messages) == 1
     [warning] = warnings(caplog)
-    assert "cannot be kept" in warning and "no space left" in warning
+    assert "cannot be recorded" in warning and "no space left" in warning
 
 
 def test_two_threads_that_tell_at_once_make_one_head(slack: SlackServer, lake: Lake) -> None:

@@ -53,20 +53,21 @@ def source(case: UseCase, **answers: Any) -> Any:
     [
         (
             None,
-            "toy: periods() gave None (is a return missing?). periods() gives the complete months",
+            "toy: periods() returned None (is a return missing?). periods() must return the "
+            "complete months",
         ),
-        ("2024-01", "periods() gave '2024-01' (str)"),
-        ({"2024-01": 1}, "periods() gave a dict"),
-        (["2024-1"], "periods() gave '2024-1' (str): write '2024-01'"),
-        (["202401"], "periods() gave '202401' (str): write '2024-01'"),
-        (["2024-01-31"], "periods() gave '2024-01-31' (str): write '2024-01'"),
-        (["2024-13"], "periods() gave '2024-13' (str). "),
+        ("2024-01", "periods() returned '2024-01' (str)"),
+        ({"2024-01": 1}, "periods() returned a dict"),
+        (["2024-1"], "periods() returned '2024-1' (str): write '2024-01'"),
+        (["202401"], "periods() returned '202401' (str): write '2024-01'"),
+        (["2024-01-31"], "periods() returned '2024-01-31' (str): write '2024-01'"),
+        (["2024-13"], "periods() returned '2024-13' (str). "),
         ([date(2024, 1, 1)], "write period.strftime('%Y-%m')"),
-        ([2024], "periods() gave 2024 (int)"),
+        ([2024], "periods() returned 2024 (int)"),
         (["2024-01", "2024-01"], "periods() names ['2024-01'] twice"),
         (
             KeyError("month"),
-            "toy: periods() failed: KeyError: 'month'. periods() gives the complete months",
+            "toy: periods() failed: KeyError: 'month'. periods() must return the complete months",
         ),
     ],
 )
@@ -98,23 +99,23 @@ async def read_later() -> pl.DataFrame:
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (None, "toy: read('2024-01') gave None (is a return missing?)"),
+        (None, "toy: read('2024-01') returned None (is a return missing?)"),
         (
             pd.DataFrame({"a": [1]}),
-            "gave a pandas.DataFrame: write return polars.from_pandas(frame). read(period) "
-            "gives a Polars frame",
+            "returned a pandas.DataFrame: write return polars.from_pandas(frame). read(period) "
+            "must return a Polars frame",
         ),
-        (ROWS.lazy(), "gave a polars.LazyFrame: write return frame.collect()"),
-        (ROWS.to_arrow(), "gave a pyarrow.Table: write return polars.from_arrow(table)"),
-        ([{"a": 1}], "gave a list: write return polars.DataFrame(rows)"),
+        (ROWS.lazy(), "returned a polars.LazyFrame: write return frame.collect()"),
+        (ROWS.to_arrow(), "returned a pyarrow.Table: write return polars.from_arrow(table)"),
+        ([{"a": 1}], "returned a list: write return polars.DataFrame(rows)"),
         (
             np.zeros((2, 2)),
-            "gave a numpy.ndarray: write return polars.DataFrame(matrix, schema=names)",
+            "returned a numpy.ndarray: write return polars.DataFrame(matrix, schema=names)",
         ),
-        (read_later, "gave a coroutine: write def, and not async def"),
+        (read_later, "returned a coroutine: write def instead of async def"),
         (
             ZeroDivisionError("division by zero"),
-            "toy: read('2024-01') failed: ZeroDivisionError: division by zero. read(period) gives",
+            "toy: read('2024-01') failed: ZeroDivisionError: division by zero. read(period) must return",
         ),
         (
             FileNotFoundError(2, "No such file", "orders.csv"),
@@ -165,7 +166,7 @@ def wrapped() -> None:
 def test_outage_of_a_source_is_one_that_is_waited_for(case: UseCase, answer: Any) -> None:
     with pytest.raises(
         SourceAway,
-        match=r"toy: read\('2024-01'\) does not reach its source now.*start the run again",
+        match=r"toy: read\('2024-01'\) cannot reach its source now.*start the run again",
     ):
         source(case, read=answer).read("2024-01")
 
@@ -200,22 +201,22 @@ def test_model_of_another_kind_is_refused_when_it_is_built(case: UseCase) -> Non
     from sklearn.svm import SVC, LinearSVC
 
     assert (
-        "gave a HistGradientBoostingRegressor, which is a regressor: a use case is a "
-        "question of yes or no"
+        "returned a HistGradientBoostingRegressor, which is a regressor: a use case is a "
+        "yes-or-no question"
     ) in told(case, candidate(HistGradientBoostingRegressor))
-    assert "gave a LinearSVC without predict_proba: wrap it in CalibratedClassifierCV" in told(
+    assert "returned a LinearSVC without predict_proba: wrap it in CalibratedClassifierCV" in told(
         case, candidate(LinearSVC)
     )
     undecided = candidate(lambda: make_pipeline(SimpleImputer(), SVC()))
     assert "candidate 'own' is fitted to a Pipeline without predict_proba" in told(case, undecided)
     assert (
-        "gave the class HistGradientBoostingClassifier: write "
+        "returned the class HistGradientBoostingClassifier: write "
         "HistGradientBoostingClassifier(**params)"
     ) in told(case, candidate(lambda: HistGradientBoostingClassifier))
-    assert "build of candidate 'own' with {} gave None (is a return missing?)" in told(
+    assert "build of candidate 'own' with {} returned None (is a return missing?)" in told(
         case, candidate(lambda: None)
     )
-    assert "gave a dict" in told(case, candidate(dict))
+    assert "returned a dict" in told(case, candidate(dict))
 
 
 def test_parameter_that_the_estimator_does_not_have_is_named(case: UseCase) -> None:
@@ -223,7 +224,7 @@ def test_parameter_that_the_estimator_does_not_have_is_named(case: UseCase) -> N
 
     message = told(case, candidate(HistGradientBoostingClassifier, params={"lerning_rate": 0.1}))
     assert "toy: build of candidate 'own' with {'lerning_rate': 0.1} failed: TypeError" in message
-    assert "'lerning_rate'" in message and "no parameter of what build makes" in message
+    assert "'lerning_rate'" in message and "not a parameter of build's estimator" in message
 
 
 @pytest.mark.parametrize(
@@ -261,7 +262,7 @@ def test_search_of_a_model_that_cannot_grow_is_told(case: UseCase) -> None:
         lambda **params: SVC(probability=True, **params),
         search=Search(space={"C": Range(low=1, high=2)}, resource=("max_iter", (5, 9))),
     )
-    assert "the SVC that build gives has no parameter 'warm_start'" in told(case, own)
+    assert "the SVC that build returns has no parameter 'warm_start'" in told(case, own)
 
 
 @pytest.mark.slow("searches for seconds")
@@ -325,7 +326,7 @@ def test_column_without_any_value_is_named(case: UseCase) -> None:
     message = told(case, case.candidates[0], ValueError, rows)
     assert (
         "columns that are null in all 560 rows to train on: ['second']" in message
-        and "take them out of columns" in message
+        and "remove them from columns" in message
     )
 
 
