@@ -69,15 +69,15 @@ def features(
     predict, the schedule of their day, and all flights of the eight days before with the
     ``dep_delay`` and ``arr_delay`` seen so far (null: not yet, or never). A feature without any
     observation is null; so is ``late`` where no arrival delay is known."""
-    known = _with_instants(flights, airports)
+    dated = _with_instants(flights, airports)
     columns = [
-        *_schedule(known),
-        *_plane(known, planes),
-        *_weather(known, weather),
-        *_live_state(known),
+        *_schedule(dated),
+        *_plane(dated, planes),
+        *_weather(dated, weather),
+        *_live_state(dated),
     ]
-    late = (known["arr_delay"] > LATE_MINUTES).cast(pl.Int8).alias("late")
-    return known.select("flight", event_time="local").hstack([*columns, late])
+    late = (dated["arr_delay"] > LATE_MINUTES).cast(pl.Int8).alias("late")
+    return dated.select("flight", event_time="local").hstack([*columns, late])
 
 
 def _with_instants(flights: pl.DataFrame, airports: pl.DataFrame) -> pl.DataFrame:
@@ -85,7 +85,7 @@ def _with_instants(flights: pl.DataFrame, airports: pl.DataFrame) -> pl.DataFram
     minutes gate to gate.
     """
     zones = dict(airports.select("faa", "tzone").drop_nulls().iter_rows()) | MISSING_ZONES
-    known = flights.select(
+    dated = flights.select(
         *(
             "flight",
             "carrier",
@@ -105,9 +105,9 @@ def _with_instants(flights: pl.DataFrame, airports: pl.DataFrame) -> pl.DataFram
         network=pl.lit("all"),
         leaves=pl.lit(None, dtype=pl.Int32),
     )
-    for zone in known["zone"].drop_nulls().unique():
+    for zone in dated["zone"].drop_nulls().unique():
         there = pl.col("scheduled").dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
-        known = known.with_columns(
+        dated = dated.with_columns(
             leaves=pl.when(pl.col("zone") == zone).then(_minute_of_day(there)).otherwise("leaves")
         )
     codes = (
@@ -117,7 +117,7 @@ def _with_instants(flights: pl.DataFrame, airports: pl.DataFrame) -> pl.DataFram
         .cast(pl.Int64)
         .name.suffix("_code")
     )
-    return known.with_columns(
+    return dated.with_columns(
         codes,
         cutoff=pl.col("scheduled") - LEAD,
         block=(_clock_minute("sched_arr_time") - pl.col("leaves")) % 1440,
@@ -133,8 +133,8 @@ def _minute_of_day(instant: pl.Expr) -> pl.Expr:
     return instant.dt.hour().cast(pl.Int32) * 60 + instant.dt.minute().cast(pl.Int32)
 
 
-def _schedule(known: pl.DataFrame) -> list[pl.Series]:
-    return known.select(
+def _schedule(flights: pl.DataFrame) -> list[pl.Series]:
+    return flights.select(
         "carrier",
         "origin",
         "destination",
@@ -148,11 +148,11 @@ def _schedule(known: pl.DataFrame) -> list[pl.Series]:
     ).get_columns()
 
 
-def _plane(known: pl.DataFrame, planes: pl.DataFrame) -> list[pl.Series]:
+def _plane(flights: pl.DataFrame, planes: pl.DataFrame) -> list[pl.Series]:
     described = planes.select("tailnum", built="year", plane_seats="seats").unique(
         "tailnum", keep="first"
     )
-    joined = known.select("tailnum", "year").join(
+    joined = flights.select("tailnum", "year").join(
         described, on="tailnum", how="left", maintain_order="left"
     )
     return joined.select(
@@ -160,7 +160,7 @@ def _plane(known: pl.DataFrame, planes: pl.DataFrame) -> list[pl.Series]:
     ).get_columns()
 
 
-def _weather(known: pl.DataFrame, weather: pl.DataFrame) -> list[pl.Series]:
+def _weather(flights: pl.DataFrame, weather: pl.DataFrame) -> list[pl.Series]:
     """Readings at the origin in the last hour that was over at the cutoff; null where the station
     sent none.
 
@@ -189,7 +189,7 @@ def _weather(known: pl.DataFrame, weather: pl.DataFrame) -> list[pl.Series]:
         pressure_hpa="pressure",
         visibility_miles="visib",
     )
-    last_full_hour = known.select(
+    last_full_hour = flights.select(
         "origin", hour=pl.col("cutoff").dt.truncate("1h") - timedelta(hours=1)
     )
     return (
@@ -199,42 +199,42 @@ def _weather(known: pl.DataFrame, weather: pl.DataFrame) -> list[pl.Series]:
     )
 
 
-def _live_state(known: pl.DataFrame) -> list[pl.Series]:
+def _live_state(flights: pl.DataFrame) -> list[pl.Series]:
     """What departures and arrivals observed up to the cutoff tell about delays now."""
-    left = pl.col("scheduled") + pl.duration(minutes="dep_delay")
+    departed = pl.col("scheduled") + pl.duration(minutes="dep_delay")
     landed = pl.col("scheduled") + pl.duration(minutes=pl.col("block") + pl.col("arr_delay"))
-    departures = known.select(
-        "origin_code", "carrier_code", delay="dep_delay", observed=left
+    departures = flights.select(
+        "origin_code", "carrier_code", delay="dep_delay", observed=departed
     ).drop_nulls()
-    arrivals = known.select(
+    arrivals = flights.select(
         "destination_code", "network_code", delay="arr_delay", observed=landed
     ).drop_nulls()
-    origin = _window(known, departures, "origin", timedelta(hours=2))
+    origin = _window(flights, departures, "origin", timedelta(hours=2))
     return [
         origin["count"].alias("origin_departures_2h"),
         origin["mean"].alias("origin_mean_delay_2h"),
         origin["late"].alias("origin_late_share_2h"),
-        _overdue(known).alias("origin_overdue_departures"),
-        _window(known, departures, "carrier", timedelta(hours=24))["mean"].alias(
+        _overdue(flights).alias("origin_overdue_departures"),
+        _window(flights, departures, "carrier", timedelta(hours=24))["mean"].alias(
             "carrier_mean_delay_24h"
         ),
-        _window(known, arrivals, "network", timedelta(hours=3))["mean"].alias(
+        _window(flights, arrivals, "network", timedelta(hours=3))["mean"].alias(
             "network_mean_delay_3h"
         ),
-        _window(known, arrivals, "destination", timedelta(hours=4))["mean"].alias(
+        _window(flights, arrivals, "destination", timedelta(hours=4))["mean"].alias(
             "destination_mean_delay_4h"
         ),
-        _window(known, arrivals, "destination", timedelta(hours=24))["mean"].alias(
+        _window(flights, arrivals, "destination", timedelta(hours=24))["mean"].alias(
             "destination_mean_delay_24h"
         ),
-        _window(known, arrivals, "destination", timedelta(days=7))["late"].alias(
+        _window(flights, arrivals, "destination", timedelta(days=7))["late"].alias(
             "destination_late_share_7d"
         ),
     ]
 
 
 def _window(
-    known: pl.DataFrame, events: pl.DataFrame, group: str, length: timedelta
+    flights: pl.DataFrame, events: pl.DataFrame, group: str, length: timedelta
 ) -> pl.DataFrame:
     """``count``, ``mean`` delay and ``late`` share of the group's events observed in ``(cutoff -
     length, cutoff]``.
@@ -245,7 +245,7 @@ def _window(
     order = np.argsort(line)
     delay = events["delay"].to_numpy()[order]
     begin, end = (
-        np.searchsorted(line[order], _line(known, group, at), side="right")
+        np.searchsorted(line[order], _line(flights, group, at), side="right")
         for at in (pl.col("cutoff") - length, pl.col("cutoff"))
     )
     total, late = (
@@ -262,7 +262,7 @@ def _window(
     )
 
 
-def _overdue(known: pl.DataFrame) -> pl.Series:
+def _overdue(flights: pl.DataFrame) -> pl.Series:
     """Flights of the origin that should have left 15 minutes before the cutoff or earlier, and have
     not.
 
@@ -274,10 +274,10 @@ def _overdue(known: pl.DataFrame) -> pl.Series:
     quits = pl.min_horizontal(
         joins + timedelta(hours=3), pl.when(pl.col("dep_delay").is_not_null()).then(departs)
     )
-    cutoff = _line(known, "origin", pl.col("cutoff"))
+    cutoff = _line(flights, "origin", pl.col("cutoff"))
     # Flights of the origins before it on the line have both joined and quit, so they cancel out.
     joined, gone = (
-        np.searchsorted(np.sort(_line(known, "origin", at)), cutoff, side="right")
+        np.searchsorted(np.sort(_line(flights, "origin", at)), cutoff, side="right")
         for at in (joins, quits)
     )
     return pl.Series(joined - gone)

@@ -14,7 +14,7 @@ from serving.package.model import Package
 from serving.package.model import load as load_package
 from tasks.contest.decide import Contestant
 from tasks.contest.fairness import why_unfair
-from tasks.data.row_digests import Seen
+from tasks.data.row_digests import HoldoutOverlap
 from tasks.drift.verdict import calibrate
 from tasks.measures.metrics import score
 from tasks.models import modelling
@@ -115,7 +115,7 @@ class History:
         rows = self.labelled(holdout)
         # Periods of a replay do not change: their names serve as digests.
         digests = {period: period for period in model.trained_on}
-        seen_rows = Seen(self.case, rows, lambda period, digest: self.periods[period])
+        seen_rows = HoldoutOverlap(self.case, rows, lambda period, digest: self.periods[period])
         unfair = why_unfair(model.name, digests, holdout, holdout, seen_rows)
         return Contestant(self._package(model), rows, unfair)
 

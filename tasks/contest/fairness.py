@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 
 from serving.package.manifest import Manifest
-from tasks.data.row_digests import Seen
+from tasks.data.row_digests import HoldoutOverlap
 from usecases.definition import UseCase, period_named
 
 
 def why_unfair(
-    contestant: str, trained_on: Mapping[str, str], holdout: str, sha256: str, rows: Seen
+    contestant: str, trained_on: Mapping[str, str], holdout: str, sha256: str, rows: HoldoutOverlap
 ) -> list[str]:
     """Return why the contestant may not be judged on ``holdout``; empty if it may.
 

@@ -73,11 +73,11 @@ class DatasetVersion(Frozen):
 
     @property
     def rows(self) -> int:
-        return sum(one.rows for one in self.periods)
+        return sum(file.rows for file in self.periods)
 
     @property
     def quarantined(self) -> int:
-        return sum(sum(one.quarantine.values()) for one in self.periods)
+        return sum(sum(file.quarantine.values()) for file in self.periods)
 
     @property
     def window(self) -> str:
@@ -98,15 +98,15 @@ class DatasetVersion(Frozen):
 
     def digests(self, periods: Iterable[str]) -> dict[str, str]:
         """SHA-256 of the content of each period: what a model says it was trained on."""
-        wanted = set(periods)
-        return {one.period: one.sha256 for one in self.periods if one.period in wanted}
+        names = set(periods)
+        return {file.period: file.sha256 for file in self.periods if file.period in names}
 
     @property
     def labelled_periods(self) -> list[str]:
         """Periods with at least half of their rows labelled, oldest first: a newer one may still be
         waiting for labels.
         """
-        return [one.period for one in self.periods if one.labelled * 2 >= one.rows > 0]
+        return [file.period for file in self.periods if file.labelled * 2 >= file.rows > 0]
 
 
 def _parquet(frame: pl.DataFrame) -> bytes:
@@ -192,10 +192,10 @@ def write_version(
     columns: dict[str, str] = {column.name: column.kind for column in case.columns}
     named = "\n".join(
         [f"{name} {kind}" for name, kind in columns.items()]
-        + [f"{one.period} {one.sha256}" for one in periods]
+        + [f"{file.period} {file.sha256}" for file in periods]
     )
     version = f"{periods[-1].period}-{hashlib.sha256(named.encode()).hexdigest()[:12]}"
-    made = DatasetVersion(
+    dataset = DatasetVersion(
         use_case=case.name,
         version=version,
         columns=columns,
@@ -204,10 +204,10 @@ def write_version(
         published=datetime.now(UTC).isoformat(timespec="microseconds"),
     )
     same = _published(lake, case.name, periods[-1].period)
-    if same and same[-1].content == made.content:
+    if same and same[-1].content == dataset.content:
         return same[-1], False
-    _write(lake, _manifest_path(case.name, version), made.model_dump_json(indent=1).encode())
-    return made, True
+    _write(lake, _manifest_path(case.name, version), dataset.model_dump_json(indent=1).encode())
+    return dataset, True
 
 
 def verify_periods(
@@ -218,12 +218,12 @@ def verify_periods(
 
     Raises ``DatasetMissing`` or ``ColumnsDiffer``, which name the period and what to ingest again.
     """
-    wanted = {*case.key, case.event_time, *case.column_names, case.label}
+    expected = {*case.key, case.event_time, *case.column_names, case.label}
     for file in files:
         columns = set(pl.read_parquet_schema(io.BytesIO(_read_verified(lake, dataset, file))))
         differences = [
             f"{verb} {sorted(names)}"
-            for verb, names in (("lacks", wanted - columns), ("still has", columns - wanted))
+            for verb, names in (("lacks", expected - columns), ("still has", columns - expected))
             if names
         ]
         if differences:
@@ -250,21 +250,21 @@ def read_version(lake: Lake, use_case: str, version: str | None = None) -> Datas
     """The manifest of ``version``, or of the one with the latest period that was published last.
     Raises ``DatasetMissing``.
     """
-    known = versions(lake, use_case)
-    if not known:
+    names = versions(lake, use_case)
+    if not names:
         raise DatasetMissing(
             f"The lake has no dataset of {use_case!r}. Make one: prefect deployment run "
             f"'ingest/{use_case}'."
         )
-    if version is not None and version not in known:
+    if version is not None and version not in names:
         raise DatasetMissing(
             f"The lake has no dataset version {version!r} of {use_case!r}; it has "
-            f"{', '.join(known)}."
+            f"{', '.join(names)}."
         )
     if version is not None:
         return _manifest(lake, use_case, version)
-    last = _published(lake, use_case, _last_period(known[-1]))
-    return last[-1] if last else _manifest(lake, use_case, known[-1])
+    last = _published(lake, use_case, _last_period(names[-1]))
+    return last[-1] if last else _manifest(lake, use_case, names[-1])
 
 
 def _manifest(lake: Lake, use_case: str, version: str) -> DatasetVersion:
@@ -320,23 +320,23 @@ def read_periods(
 
     Raises ``DatasetMissing`` where the version has not all of them, or they hold no row.
     """
-    wanted = list(periods)
-    files = {one.period: one for one in dataset.periods}
-    missing = [period for period in wanted if period not in files]
-    if missing or not wanted:
+    names = list(periods)
+    files = {file.period: file for file in dataset.periods}
+    missing = [period for period in names if period not in files]
+    if missing or not names:
         raise DatasetMissing(
             f"Dataset {dataset.version} of {dataset.use_case!r} has no period "
-            f"{missing or wanted}; it has {sorted(files)}."
+            f"{missing or names}; it has {sorted(files)}."
         )
     frames = [
         pl.read_parquet(io.BytesIO(_read_verified(lake, dataset, files[period])))
-        for period in wanted
+        for period in names
     ]
     try:
         rows = pl.concat(frames, how="vertical_relaxed")
     except pl.exceptions.PolarsError as error:
         raise DatasetMissing(
-            f"The periods {wanted} of dataset {dataset.version} cannot be combined: "
+            f"The periods {names} of dataset {dataset.version} cannot be combined: "
             f"{str(error).splitlines()[0]}. "
             "Give a column the same type in each period, and ingest again: prefect "
             f"deployment run 'ingest/{dataset.use_case}'."
@@ -344,6 +344,6 @@ def read_periods(
     rows = rows.filter(pl.col(label).is_not_null()) if label else rows
     if rows.is_empty():
         raise DatasetMissing(
-            f"Periods {wanted} of {dataset.use_case!r} have no{' labelled' if label else ''} rows."
+            f"Periods {names} of {dataset.use_case!r} have no{' labelled' if label else ''} rows."
         )
     return rows

@@ -97,9 +97,9 @@ def _find_strangers(
 def _group_numbers(values: pl.Series) -> np.ndarray:
     """A group for each quantile, and the first for null."""
     numbers = values.cast(pl.Float64).fill_null(np.nan).to_numpy()
-    known = numbers[~np.isnan(numbers)]
+    present = numbers[~np.isnan(numbers)]
     quantiles = np.linspace(0, 1, _LEAK_BINS + 1)[1:]
-    edges = np.unique(np.quantile(known, quantiles)) if len(known) else np.empty(0)
+    edges = np.unique(np.quantile(present, quantiles)) if len(present) else np.empty(0)
     return np.where(np.isnan(numbers), 0, 1 + np.searchsorted(edges, numbers, side="left"))
 
 

@@ -26,11 +26,11 @@ def label_problem(label: str, values: pl.Series) -> str | None:
     if not wrong:
         return None
     distinct = numbers.unique().sort().to_list()
-    shown = ", ".join(f"{value:g}" for value in distinct[:_SHOWN]) + (
+    examples = ", ".join(f"{value:g}" for value in distinct[:_SHOWN]) + (
         ", ..." if len(distinct) > _SHOWN else ""
     )
     return (
-        f"column {label!r} holds {shown}: {wrong:,} of {len(numbers):,} labels are neither 0 "
+        f"column {label!r} holds {examples}: {wrong:,} of {len(numbers):,} labels are neither 0 "
         "nor 1. "
         f"Say in read which ones are 1, {_remedy_for_numbers(label, distinct)}"
     )
@@ -50,7 +50,7 @@ def _remedy_for_text(label: str, values: pl.Series) -> str:
     if not isinstance(values.dtype, pl.String | pl.Categorical | pl.Enum):
         return ""
     distinct = values.cast(pl.String).drop_nulls().unique().sort().to_list()
-    shown = ", ".join(repr(value) for value in distinct[:_SHOWN]) + (
+    examples = ", ".join(repr(value) for value in distinct[:_SHOWN]) + (
         ", ..." if len(distinct) > _SHOWN else ""
     )
     if not distinct:
@@ -61,6 +61,6 @@ def _remedy_for_text(label: str, values: pl.Series) -> str:
         )
     yes = next((value for value in distinct if value.strip().lower() in _YES), distinct[-1])
     return (
-        f". Its values are {shown}: say in read which ones are 1, as "
+        f". Its values are {examples}: say in read which ones are 1, as "
         f"rows.with_columns(pl.col({label!r}) == {yes!r}); null stays null"
     )

@@ -41,9 +41,9 @@ def row_digests(rows: pl.DataFrame, columns: list[str]) -> list[bytes]:
     start = hashlib.blake2b("\0".join(names).encode(), digest_size=_BYTES)
     digests = []
     for at in range(0, len(data), step):
-        one = start.copy()
-        one.update(data[at : at + step])
-        digests.append(one.digest())
+        digest = start.copy()
+        digest.update(data[at : at + step])
+        digests.append(digest.digest())
     return digests
 
 
@@ -54,9 +54,9 @@ def _encode(values: pl.Series) -> np.ndarray:
         values = values.fill_nan(None)
     there = values.is_not_null().to_numpy().astype(np.uint8)[:, None]
     if kind in (pl.String, pl.Categorical, pl.Enum):
-        known = values.cast(pl.String).fill_null("")
-        codes = known.rank("dense").to_numpy() - 1
-        texts = known.unique().sort().to_list()
+        strings = values.cast(pl.String).fill_null("")
+        codes = strings.rank("dense").to_numpy() - 1
+        texts = strings.unique().sort().to_list()
         digests = b"".join(
             hashlib.blake2b(text.encode(), digest_size=_BYTES).digest() for text in texts
         )
@@ -82,7 +82,7 @@ def _encode(values: pl.Series) -> np.ndarray:
     return np.concatenate([there, content * there], axis=1)
 
 
-class Seen:
+class HoldoutOverlap:
     """What models were trained on, held against one hold-out. Each period's rows are read once,
     whatever models name them.
     """
@@ -98,7 +98,7 @@ class Seen:
         self._span = (holdout[case.event_time].min(), holdout[case.event_time].max())
         self._found: dict[str, tuple[int, int, str]] = {}
 
-    def why_unfair(self, who: str, trained_on: Mapping[str, str]) -> list[str]:
+    def why_unfair(self, model: str, trained_on: Mapping[str, str]) -> list[str]:
         """Why ``who``, trained on periods with the SHA-256 of their files, may not be judged on the
         hold-out; empty where it may.
         """
@@ -108,18 +108,18 @@ class Seen:
                 if sha256 not in self._found:
                     self._found[sha256] = self._shared(period, sha256)
             except CannotProve as error:
-                return [f"{who} may have seen the hold-out: {error}"]
-            found = self._found[sha256]
+                return [f"{model} may have seen the hold-out: {error}"]
+            overlap = self._found[sha256]
             same, corrected, example = (
-                same + found[0],
-                corrected + found[1],
-                example or (found[2] and f"{found[2]} in {period}"),
+                same + overlap[0],
+                corrected + overlap[1],
+                example or (overlap[2] and f"{overlap[2]} in {period}"),
             )
         if not same + corrected:
             return []
         return [
             (
-                f"{who} was trained on {same + corrected} rows of the hold-out ({corrected} of "
+                f"{model} was trained on {same + corrected} rows of the hold-out ({corrected} of "
                 f"them corrected since), such as {example}"
             )
         ]

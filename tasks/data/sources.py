@@ -50,11 +50,11 @@ class Checked:
     def periods(self) -> list[str]:
         """Names of periods, each once, oldest first."""
         first = self.kind.containing(date(2024, 1, 1))
-        wanted = (
+        expectation = (
             f"periods() must return the complete {self.kind.noun}s, oldest first, such as "
             f"{[first.name, self.kind.next(first).name]}."
         )
-        with calling(self.use_case, "periods()", wanted):
+        with calling(self.use_case, "periods()", expectation):
             answer: Any = self.source.periods()
             is_list = isinstance(answer, Iterable) and not isinstance(
                 answer, str | bytes | dict | pl.DataFrame
@@ -62,16 +62,16 @@ class Checked:
             names = list(answer) if is_list else None
         if names is None:
             raise UseCaseFailed(
-                f"{self.use_case}: periods() returned {describe_value(answer)}. {wanted}"
+                f"{self.use_case}: periods() returned {describe_value(answer)}. {expectation}"
             )
         for name in names:
             if not isinstance(name, str) or not self._may_be(name):
                 raise UseCaseFailed(
                     f"{self.use_case}: periods() returned "
-                    f"{describe_value(name)}{_as_month(name)}. {wanted}"
+                    f"{describe_value(name)}{_as_month(name)}. {expectation}"
                 )
         if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise UseCaseFailed(f"{self.use_case}: periods() names {repeated} twice. {wanted}")
+            raise UseCaseFailed(f"{self.use_case}: periods() names {repeated} twice. {expectation}")
         return sorted(names, key=period_named)
 
     def _may_be(self, name: str) -> bool:
@@ -82,13 +82,15 @@ class Checked:
     def read(self, period: str) -> pl.DataFrame:
         """The rows of the period, a Polars frame."""
         call = f"read({period!r})"
-        wanted = f"read(period) must return a Polars frame with every row of that {self.kind.noun}."
-        with calling(self.use_case, call, wanted):
+        expectation = (
+            f"read(period) must return a Polars frame with every row of that {self.kind.noun}."
+        )
+        with calling(self.use_case, call, expectation):
             rows: Any = self.source.read(period)
         if not isinstance(rows, pl.DataFrame):
             raise UseCaseFailed(
                 f"{self.use_case}: {call} returned {describe_value(rows)}"
-                f"{_as_frame(rows)}. {wanted}"
+                f"{_as_frame(rows)}. {expectation}"
             )
         return rows
 

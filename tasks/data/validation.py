@@ -35,8 +35,8 @@ class Validated:
     @property
     def reasons(self) -> dict[str, int]:
         """Rows in quarantine by reason; a row with two faults counts under both together."""
-        counted = self.quarantined[REASON].value_counts(sort=True)
-        return dict(zip(counted[REASON].to_list(), counted["count"].to_list(), strict=True))
+        counts = self.quarantined[REASON].value_counts(sort=True)
+        return dict(zip(counts[REASON].to_list(), counts["count"].to_list(), strict=True))
 
 
 def validate(case: UseCase, period: str, rows: pl.DataFrame) -> Validated:
@@ -50,10 +50,10 @@ def validate(case: UseCase, period: str, rows: pl.DataFrame) -> Validated:
     problems = _missing_columns(case, rows) or _wrong_types(case, rows)
     if problems:
         raise BatchRefused(_refusal(case, period, problems))
-    wanted = dict.fromkeys([*case.key, case.event_time, *case.column_names, case.label])
+    columns = dict.fromkeys([*case.key, case.event_time, *case.column_names, case.label])
     # Sources that come by way of pandas say NaN where they mean null, and count time in another
     # unit.
-    batch = rows.select(*wanted).with_columns(
+    batch = rows.select(*columns).with_columns(
         *(KINDS[column.kind].normalize(column.name) for column in case.columns),
         pl.col(case.label).cast(pl.Float64).fill_nan(None),
         pl.col(case.event_time).dt.cast_time_unit("us"),
@@ -114,10 +114,10 @@ def _median(values: pl.Series) -> float:
 
 
 def _missing_columns(case: UseCase, rows: pl.DataFrame) -> list[str]:
-    wanted = dict.fromkeys([*case.key, case.event_time, *case.column_names, case.label])
-    strangers = [name for name in rows.columns if name not in wanted]
+    columns = dict.fromkeys([*case.key, case.event_time, *case.column_names, case.label])
+    strangers = [name for name in rows.columns if name not in columns]
     problems = []
-    for name in wanted:
+    for name in columns:
         if name not in rows.columns:
             nearest = difflib.get_close_matches(name, strangers, n=1)
             problems.append(
@@ -207,8 +207,8 @@ def _row_reasons(case: UseCase, period: str, batch: pl.DataFrame) -> pl.Series:
         for row in is_bad.arg_true():
             faults.setdefault(row, []).append(reason)
     reasons: list[str | None] = [None] * len(batch)
-    for row, found in faults.items():
-        reasons[row] = "; ".join(sorted(set(found)))
+    for row, row_faults in faults.items():
+        reasons[row] = "; ".join(sorted(set(row_faults)))
     return pl.Series(reasons, dtype=pl.String)
 
 
@@ -233,8 +233,8 @@ def _row_schema(column: Column):  # noqa: ANN202 - pandera's Column, imported wh
 
 
 def _refusal(case: UseCase, period: str, problems: list[str]) -> str:
-    found = "; ".join(problems)
+    reasons = "; ".join(problems)
     return (
-        f"{case.name} {period} is refused and nothing was written: {found}. Repair the source, or "
-        f"change usecases/{case.name}.py."
+        f"{case.name} {period} is refused and nothing was written: {reasons}. Repair the source, "
+        f"or change usecases/{case.name}.py."
     )

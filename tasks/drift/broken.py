@@ -53,26 +53,26 @@ def named_columns(case: UseCase, reasons: Sequence[str]) -> list[str]:
 
 
 def _wrong_schema(case: UseCase, current: pl.DataFrame) -> list[str]:
-    found = []
+    problems = []
     for column in case.columns:
         if column.name not in current.columns:
-            found.append(f"column {column.name!r} is missing")
+            problems.append(f"column {column.name!r} is missing")
             continue
         dtype = current.schema[column.name]
         if dtype != pl.Null and not KINDS[column.kind].holds(dtype):
-            found.append(f"column {column.name!r} arrives as {dtype}, but it is a {column.kind}")
-    return found
+            problems.append(f"column {column.name!r} arrives as {dtype}, but it is a {column.kind}")
+    return problems
 
 
 def _odd_values(
     policy: DriftPolicy, column: Column, before: pl.Series, now: pl.Series, rows: int, whole: bool
 ) -> list[str]:
-    found = []
+    problems = []
     if now.is_empty() and not before.is_empty():
-        found.append(f"column {column.name!r} has no value at all")
+        problems.append(f"column {column.name!r} has no value at all")
     if whole and now.n_unique() == 1 and before.n_unique() > 1:
-        found.append(f"column {column.name!r} is constant ({now[0]!r})")
-    return found + KINDS[column.kind].find_oddities(policy, column, before, now, rows)
+        problems.append(f"column {column.name!r} is constant ({now[0]!r})")
+    return problems + KINDS[column.kind].find_oddities(policy, column, before, now, rows)
 
 
 def _odd_scores(reference: pl.DataFrame, current: pl.DataFrame) -> list[str]:
@@ -80,11 +80,11 @@ def _odd_scores(reference: pl.DataFrame, current: pl.DataFrame) -> list[str]:
         return []
     now, before = values(current[SCORE]), values(reference[SCORE])
     nulls = 1 - len(now) / len(current)
-    found = (
+    problems = (
         [f"column {SCORE!r} is missing in {nulls:.1%} of the predictions"]
         if nulls > _SCORE_NULLS
         else []
     )
     if now.n_unique() == 1 and before.n_unique() > 1:
-        found.append(f"column {SCORE!r} is constant ({now[0]!r})")
-    return found
+        problems.append(f"column {SCORE!r} is constant ({now[0]!r})")
+    return problems

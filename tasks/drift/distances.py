@@ -24,8 +24,8 @@ def distance(
     0.83 (natural logarithm). ``psi``: the population stability index, 0 and up. The latter two put
     numbers into bins of equal width over both sides, so that one value far away hides what the
     others do. Raises ``ValueError`` for another ``method``."""
-    left, right = values(reference), values(current)
-    if left.is_empty() or right.is_empty():
+    before, now = values(reference), values(current)
+    if before.is_empty() or now.is_empty():
         return float("nan")
     method = method or usual_method(column)
     if method not in ("wasserstein", "jensenshannon", "psi"):
@@ -34,8 +34,8 @@ def distance(
             "jensenshannon, psi."
         )
     if method == "wasserstein":
-        return _wasserstein(left.to_numpy(), right.to_numpy())
-    shares = KINDS[column.kind].shares(left, right)
+        return _wasserstein(before.to_numpy(), now.to_numpy())
+    shares = KINDS[column.kind].shares(before, now)
     return _jensenshannon(*shares) if method == "jensenshannon" else _psi(*shares)
 
 

@@ -46,16 +46,16 @@ def run_evidently(
         )
         for column in columns
     ]
-    found = Report(metrics, include_tests=True).run(*sides)
+    report = Report(metrics, include_tests=True).run(*sides)
     values = {}
-    for fingerprint, result in found.metric_results.items():
-        metric = found.context.get_metric(fingerprint).metric
+    for fingerprint, result in report.metric_results.items():
+        metric = report.context.get_metric(fingerprint).metric
         if isinstance(metric, ValueDrift):
             values[metric.column] = float(result.value)
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "report.html"
-        found.save_html(str(page))
-        return values, page.read_text(), found.json()
+        report.save_html(str(page))
+        return values, page.read_text(), report.json()
 
 
 def keep_report(

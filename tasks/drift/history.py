@@ -22,16 +22,16 @@ def beyond_before(
     out. Raises ``ValueError`` for a verdict that cannot be read."""
     if windows < 1:
         return []
-    left_out, found = quarantined(store, use_case), list[bool]()
+    left_out, flags = quarantined(store, use_case), list[bool]()
     for name in _windows_before(store, use_case, window):
         path = f"reports/{use_case}/{name}/verdict.json"
         checked = _read(path, store.read(path))
         if checked.champion != champion or name in left_out or checked.verdict.beyond is None:
             continue
-        found.append(checked.verdict.beyond)
-        if len(found) == windows:
+        flags.append(checked.verdict.beyond)
+        if len(flags) == windows:
             break
-    return found[::-1]
+    return flags[::-1]
 
 
 def _windows_before(store: Lake, use_case: str, window: str) -> list[str]:

@@ -69,16 +69,16 @@ def count_unknown(store: Lake, use_case: str, window: str, ids: pl.Series) -> in
     """How many ids have feedback under the days of ``window`` and no prediction among ``ids``.
     Raises ``LogDamaged``, ``LakeAway``.
     """
-    known, found, lock = ids.to_frame("id"), [pl.DataFrame(schema={"id": pl.String})], Lock()
+    predicted, unknown, lock = ids.to_frame("id"), [pl.DataFrame(schema={"id": pl.String})], Lock()
 
     def take(path: str) -> None:
         for batch in read_batches(store, path, lambda _: ["id"]):
             rows = pl.from_arrow(batch)
             assert isinstance(rows, pl.DataFrame)
-            strangers = rows.cast(pl.String).unique().join(known, on="id", how="anti")
+            strangers = rows.cast(pl.String).unique().join(predicted, on="id", how="anti")
             with lock:
-                found.append(strangers)
+                unknown.append(strangers)
 
     period = period_named(window)
     for_each(find_files(store, "feedback", use_case, period.first, period.last), take)
-    return pl.concat(found).n_unique()
+    return pl.concat(unknown).n_unique()

@@ -57,13 +57,13 @@ def judge_performance(
     unknown_ids = None if left_out is None else left_out + strangers
     joined = own.join(last, on="id", how="inner") if len(own) else pl.DataFrame()
     metrics = metrics_of(case)
-    held = {
+    holdout = {
         name: Interval(low=low, high=high)
         for name, (low, high) in manifest.holdout_intervals.items()
     }
-    found = _realised(metrics, joined, seed)
+    realised = _realised(metrics, joined, seed)
     days = joined["event_time"].cast(pl.Date).n_unique() if len(joined) else 0
-    verdict, provisional, reasons = _judge(case, held, found, len(own), len(joined), days)
+    verdict, provisional, reasons = _judge(case, holdout, realised, len(own), len(joined), days)
     return Performance(
         champion=version,
         verdict=verdict,
@@ -77,8 +77,8 @@ def judge_performance(
         unknown_ids=unknown_ids,
         repeated=int((joined["given"] > 1).sum()) if len(joined) else 0,
         skewed=_skewed(joined),
-        metrics=found if len(joined) else {},
-        holdout=held,
+        metrics=realised if len(joined) else {},
+        holdout=holdout,
         estimates=_estimates(case, manifest, own, joined),
         seed=seed,
     )
@@ -102,10 +102,10 @@ def last_labels(labels: pl.DataFrame) -> pl.DataFrame:
         "_row"
     )
     order = ["label_time", *(["received"] if "received" in labels.columns else []), "_row"]
-    given = pl.col("given").last() if "given" in labels.columns else pl.len()
+    count = pl.col("given").last() if "given" in labels.columns else pl.len()
     by_id = ordered.sort(order, nulls_last=False).group_by("id", maintain_order=True)
     return by_id.agg(
-        pl.col("label").last().cast(pl.Boolean), pl.col("label_time").last(), given.alias("given")
+        pl.col("label").last().cast(pl.Boolean), pl.col("label_time").last(), count.alias("given")
     )
 
 
@@ -128,8 +128,8 @@ def _realised(metrics: list[Metric], joined: pl.DataFrame, seed: int) -> dict[st
 
 def _judge(
     case: UseCase,
-    held: dict[str, Interval],
-    found: dict[str, Interval],
+    holdout: dict[str, Interval],
+    realised: dict[str, Interval],
     rows: int,
     labels: int,
     days: int,
@@ -158,7 +158,7 @@ def _judge(
         little.append(f"labels of {days} days, {policy.days} are required")
     if little:
         return "provisional", True, little
-    now, then = found[metric.name], held.get(metric.name, Interval())
+    now, then = realised[metric.name], holdout.get(metric.name, Interval())
     if now.bounds is None:
         return (
             "unknown",
@@ -182,24 +182,24 @@ def _judge(
         else now.bounds[0] > then.bounds[1]
     )
     ranges = [f"{low:.4f} to {high:.4f}" for low, high in (now.bounds, then.bounds)]
-    said = f"{metric.name} {now.value:.4f} ({ranges[0]} at {LEVEL:.0%}, {labels:,} labels)"
+    summary = f"{metric.name} {now.value:.4f} ({ranges[0]} at {LEVEL:.0%}, {labels:,} labels)"
     if worse:
-        return "worse", False, [f"{said} is worse than the champion's own hold-out, {ranges[1]}"]
+        return "worse", False, [f"{summary} is worse than the champion's own hold-out, {ranges[1]}"]
     return (
         "level",
         False,
-        [f"{said} is not surely worse than the champion's own hold-out, {ranges[1]}"],
+        [f"{summary} is not surely worse than the champion's own hold-out, {ranges[1]}"],
     )
 
 
 def _remarks(other_rows: int, unknown_ids: int) -> list[str]:
-    said = [f"{other_rows:,} predictions of other versions are left out"] if other_rows else []
+    remarks = [f"{other_rows:,} predictions of other versions are left out"] if other_rows else []
     if unknown_ids:
-        said.append(
+        remarks.append(
             f"{unknown_ids:,} labels are for ids that are not in this window: from another "
             "window, not logged, or mistaken"
         )
-    return said
+    return remarks
 
 
 def _skewed(joined: pl.DataFrame) -> int:
@@ -208,10 +208,10 @@ def _skewed(joined: pl.DataFrame) -> int:
     """
     if joined.is_empty() or "time" not in joined.columns:
         return 0
-    known, answered, event = (
+    label_time, answer_time, event_time = (
         _in_utc(joined[name]) for name in ("label_time", "time", "event_time")
     )
-    return int(((known < answered) & (known < event)).sum())
+    return int(((label_time < answer_time) & (label_time < event_time)).sum())
 
 
 def _estimates(
@@ -224,20 +224,24 @@ def _estimates(
         return {}
     enough = len(joined) >= case.labels.rows
     scores = own["score"].to_numpy()
-    known = joined["score"].to_numpy() if enough else scores[:0]
+    labelled_scores = joined["score"].to_numpy() if enough else scores[:0]
     chances, some = (
         calibrate_scores(manifest.calibration, scores),
-        calibrate_scores(manifest.calibration, known),
+        calibrate_scores(manifest.calibration, labelled_scores),
     )
     realised = _points(metrics_of(case), joined) if enough else {}
-    found: dict[str, Estimate] = {}
+    estimates: dict[str, Estimate] = {}
     for metric in metrics_of(case):
-        error = estimate(metric, known, some) - realised[metric.name] if enough else float("nan")
+        error = (
+            estimate(metric, labelled_scores, some) - realised[metric.name]
+            if enough
+            else float("nan")
+        )
         value = estimate(metric, scores, chances)
-        found[metric.name] = Estimate(
+        estimates[metric.name] = Estimate(
             value=value if np.isfinite(value) else None, error=error if np.isfinite(error) else None
         )
-    return found
+    return estimates
 
 
 def _points(metrics: list[Metric], joined: pl.DataFrame) -> dict[str, float]:
@@ -284,8 +288,8 @@ def performance_rows(performance: Performance) -> list[dict[str, str | float]]:
         )
         guess = performance.estimates.get(name, Estimate())
         numbers = (now.value, now.low, now.high, then.low, then.high, guess.value, guess.error)
-        told = ("not known" if number is None else round(number, 4) for number in numbers)
-        rows.append({"metric": name, **dict(zip(_TITLES, told, strict=True))})
+        values = ("not known" if number is None else round(number, 4) for number in numbers)
+        rows.append({"metric": name, **dict(zip(_TITLES, values, strict=True))})
     return rows
 
 
@@ -294,7 +298,7 @@ def performance_facts(performance: Performance | None) -> dict[str, float | str 
     if performance is None:
         return {}
     scores = {f"labelled {name}": value for name, value in performance.scores.items()}
-    estimated = {f"estimated {name}": one.value for name, one in performance.estimates.items()}
+    estimated = {f"estimated {name}": entry.value for name, entry in performance.estimates.items()}
     return {
         "performance": performance.verdict,
         "label coverage": performance.coverage,

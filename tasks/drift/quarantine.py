@@ -47,18 +47,20 @@ def put(store: Lake, quarantine: Quarantine) -> None:
 
 def lift(store: Lake, use_case: str, window: str, at: str) -> bool:
     """Whether there was something to lift."""
-    found = read(store, use_case, window)
-    if found is None or found.lifted is not None:
+    record = read(store, use_case, window)
+    if record is None or record.lifted is not None:
         return False
-    _write(store, found.model_copy(update={"lifted": at}))
+    _write(store, record.model_copy(update={"lifted": at}))
     return True
 
 
 def quarantined(store: Lake, use_case: str) -> dict[str, Quarantine]:
     """The windows that are to be left out, by name."""
     records = [path for path in store.list(f"reports/{use_case}") if path.endswith(f"/{_NAME}")]
-    found = [Quarantine.model_validate_json(store.read(path)) for path in records]
-    return {one.window: one for one in found if one.lifted is None}
+    quarantines = [Quarantine.model_validate_json(store.read(path)) for path in records]
+    return {
+        quarantine.window: quarantine for quarantine in quarantines if quarantine.lifted is None
+    }
 
 
 def _write(store: Lake, quarantine: Quarantine) -> None:

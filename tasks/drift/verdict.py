@@ -75,11 +75,11 @@ def calibrate(
     distance becomes the threshold. With fewer periods than the policy wants, the floor is all there
     is, and the third value is False. A column ``score`` of ``training`` (out of sample:
     ``tasks/models/cross_fitting.py``) is calibrated like the inputs."""
-    policy, kept = case.drift, _kept(case, training)
-    rows = training.select(kept).with_columns(case.period_of_rows.alias("_block"))
+    policy, names = case.drift, _kept(case, training)
+    rows = training.select(names).with_columns(case.period_of_rows.alias("_block"))
     blocks = rows["_block"].unique(maintain_order=True).to_list()
     calibrated = len(blocks) >= policy.minimum_blocks
-    columns = monitored(case, kept)
+    columns = monitored(case, names)
     largest = {column.name: 0.0 for column in columns}
     for block in blocks if calibrated else []:
         inside = sample(rows.filter(pl.col("_block") == block), policy.sample_rows, seed)
@@ -120,8 +120,10 @@ def measure(
         if column.name in thresholds and column.name in current.columns
     ]
     return {
-        one.name: distance(one, reference[one.name], current[one.name], methods.get(one.name))
-        for one in columns
+        column.name: distance(
+            column, reference[column.name], current[column.name], methods.get(column.name)
+        )
+        for column in columns
     }
 
 
@@ -176,9 +178,9 @@ def _too_few_days(policy: DriftPolicy, days: int) -> str:
 
 def _unmeasured(evidence: Evidence, weights: dict[str, float]) -> str | None:
     """Why the share cannot be had: a column that counts has no distance, or no input counts."""
-    counted = [name for name, weight in weights.items() if weight > 0]
-    unknown = [name for name in counted if not np.isfinite(evidence.distances[name])]
-    if unknown or all(name == SCORE for name in counted):
+    names = [name for name, weight in weights.items() if weight > 0]
+    unknown = [name for name in names if not np.isfinite(evidence.distances[name])]
+    if unknown or all(name == SCORE for name in names):
         return f"no distance for {', '.join(unknown) or 'any column that the model uses'}"
     return None
 
@@ -206,13 +208,13 @@ def _times_beyond(policy: DriftPolicy, evidence: Evidence, verdict: DriftVerdict
 
 
 def _explain(policy: DriftPolicy, evidence: Evidence, verdict: DriftVerdict) -> list[str]:
-    wanted, windows = policy.k_of_n
+    limit, windows = policy.k_of_n
     reasons = [_measured(verdict, bool(evidence.importance)), *_drivers(verdict)]
     if windows > 1 and verdict.beyond:
         times = _times_beyond(policy, evidence, verdict)
         reasons.append(
             f"{times} of the last {windows} windows are beyond the limit; drift is declared at "
-            f"{wanted}"
+            f"{limit}"
         )
     if not evidence.calibrated:
         reasons.append(
@@ -234,20 +236,20 @@ def weigh(
     if whole <= 0:
         return {}
     of_score = policy.score_weight if SCORE in measured and SCORE not in policy.described else 0.0
-    weights = {name: (1 - of_score) * one / whole for name, one in used.items()}
+    weights = {name: (1 - of_score) * use / whole for name, use in used.items()}
     return weights | ({SCORE: of_score} if of_score else {})
 
 
 def _measured(verdict: DriftVerdict, weighed: bool) -> str:
     drifted = len(drifted_columns(verdict))
-    counted = sum(weight > 0 for weight in verdict.importance.values())
+    columns = sum(weight > 0 for weight in verdict.importance.values())
     by = (
         "of the weight"
         if weighed
         else "counted alike, since the package does not say what the model uses"
     )
     return (
-        f"{drifted} of {counted} columns, {verdict.share:.0%} {by}, are beyond their threshold; "
+        f"{drifted} of {columns} columns, {verdict.share:.0%} {by}, are beyond their threshold; "
         f"the limit is {verdict.limit:.0%}"
     )
 

@@ -57,10 +57,10 @@ class Intake:
         there = [
             name for name in [*self._kinds, *({RATE} - {*self._kinds})] if name in schema.names
         ]
-        found = {name: _kind_of(schema.field(name).type) for name in there}
+        kinds = {name: _kind_of(schema.field(name).type) for name in there}
         with self._lock:
             self._held.update(there)
-            for name, kind in found.items():
+            for name, kind in kinds.items():
                 if kind not in (self._kinds.get(name, "number"), "nothing"):
                     self._clashes.setdefault((name, kind), []).append(path)
         return there
@@ -73,10 +73,10 @@ class Intake:
         """A line for each column that is of another type than the use case says, with the first
         file that has it so.
         """
-        wanted = {RATE: "number"} | self._kinds
+        expected = {RATE: "number"} | self._kinds
         return [
             (
-                f"column {name!r} has type {kind} instead of {wanted[name]} in {len(paths)} of "
+                f"column {name!r} has type {kind} instead of {expected[name]} in {len(paths)} of "
                 f"{files} files, such as {min(paths)}"
             )
             for (name, kind), paths in sorted(self._clashes.items())
@@ -94,21 +94,21 @@ class Intake:
         }
         rates = np.ones(len(batch))
         if RATE in arrays:
-            given = arrays[RATE].to_numpy(zero_copy_only=False)
+            logged_rates = arrays[RATE].to_numpy(zero_copy_only=False)
             # A row says nothing of its rate in logs older than the rate; above 1 and not above 0
             # there is none.
-            rates = np.where((given > 0) & (given <= 1), given, 1.0)
+            rates = np.where((logged_rates > 0) & (logged_rates <= 1), logged_rates, 1.0)
         if ROLE in self._kinds:
             given_roles = arrays.get(ROLE, pa.nulls(len(batch), pa.string())).cast(pa.string())
             arrays[ROLE] = given_roles.fill_null(_CHAMPION)
-        kept = {name: array for name, array in arrays.items() if name in self._kinds}
-        return pa.RecordBatch.from_arrays(list(kept.values()), names=list(kept)), rates
+        columns = {name: array for name, array in arrays.items() if name in self._kinds}
+        return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns)), rates
 
-    def frame(self, batch: "RecordBatch", chosen: np.ndarray) -> pl.DataFrame:
+    def frame(self, batch: "RecordBatch", positions: np.ndarray) -> pl.DataFrame:
         """Some rows of a conformed batch."""
         import pyarrow as pa
 
-        rows = pl.from_arrow(batch.take(pa.array(chosen)))
+        rows = pl.from_arrow(batch.take(pa.array(positions)))
         assert isinstance(rows, pl.DataFrame)
         return rows.with_columns(
             pl.col([name for name in self.texts if name in rows.columns]).cast(pl.String)
@@ -133,11 +133,11 @@ def _kind_of(kind: Any) -> str:
     return str(kind)
 
 
-def _conformed(array: "Array", wanted: str) -> "Array":
+def _conformed(array: "Array", kind: str) -> "Array":
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    is_text = wanted == "text" and _kind_of(array.type) == "text"
+    is_text = kind == "text" and _kind_of(array.type) == "text"
     if is_text and pa.types.is_dictionary(array.type):
         return array
     zone = getattr(array.type, "tz", None)
@@ -146,10 +146,10 @@ def _conformed(array: "Array", wanted: str) -> "Array":
         "text": pa.string(),
         "truth value": pa.bool_(),
         "time": pa.timestamp("us", tz=zone),
-    }[wanted]
-    if _kind_of(array.type) not in (wanted, "nothing"):
+    }[kind]
+    if _kind_of(array.type) not in (kind, "nothing"):
         return pa.nulls(len(array), target)  # one that is told as a problem
     array = array if array.type == target else array.cast(target, safe=False)
-    if wanted != "number" or not np.isnan(pc.sum(array).as_py() or 0.0):
+    if kind != "number" or not np.isnan(pc.sum(array).as_py() or 0.0):
         return array
     return pc.if_else(pc.is_nan(array), pa.scalar(None, target), array)

@@ -46,7 +46,7 @@ class ColumnFacts:
             return len(self.counts) == 1
         return self.minimum is not None and self.minimum == self.maximum
 
-    def strangers(self, known: Collection[str]) -> float | None:
+    def strangers(self, categories: Collection[str]) -> float | None:
         """The share of the requests (0-1) with a category that is not in ``known``; ``None`` where
         they were too many to count.
         """
@@ -54,7 +54,7 @@ class ColumnFacts:
             return None
         total = self.values + self.nulls
         return (
-            sum(count for name, count in self.counts.items() if name not in known) / total
+            sum(count for name, count in self.counts.items() if name not in categories) / total
             if total
             else 0.0
         )
@@ -95,9 +95,9 @@ class _Column:
                 max(self.high, extremes["max"].as_py()),
             )
         elif not self.too_many:
-            for one in pc.value_counts(array).to_pylist():
-                if one["values"] is not None:
-                    self.names.setdefault(one["values"], Counter())[rate] += one["counts"]
+            for entry in pc.value_counts(array).to_pylist():
+                if entry["values"] is not None:
+                    self.names.setdefault(entry["values"], Counter())[rate] += entry["counts"]
             if len(self.names) > MOST_CATEGORIES:
                 self.too_many, self.names = True, {}
 
@@ -149,14 +149,14 @@ class Tally:
     def add(self, batch: "RecordBatch", rates: np.ndarray) -> None:
         import pyarrow as pa
 
-        found = np.unique(rates)
-        for rate in found:
-            part = batch if len(found) == 1 else batch.filter(pa.array(rates == rate))
-            known = [name for name in part.schema.names if name in self._columns]
+        distinct_rates = np.unique(rates)
+        for rate in distinct_rates:
+            part = batch if len(distinct_rates) == 1 else batch.filter(pa.array(rates == rate))
+            names = [name for name in part.schema.names if name in self._columns]
             with self._lock:
                 self._rows[float(rate)] += len(part)
-                self._met.update(known)
-            for name in known:
+                self._met.update(names)
+            for name in names:
                 self._columns[name].take(part.column(name), float(rate))
 
     def facts(self) -> dict[str, ColumnFacts]:

@@ -49,8 +49,8 @@ def logged_periods(store: Lake, case: UseCase) -> list[Period]:
     out: a caller's clock put them there.
     """
     folders = {day_of(path) for path in store.list(f"predictions/{case.name}")}
-    found = [DAYS.find(folder) for folder in folders]
-    days = {day.first for day in found if day is not None}
+    parsed_days = [DAYS.find(folder) for folder in folders]
+    days = {day.first for day in parsed_days if day is not None}
     future = case.event_times.future_days
     last = date.max if future is None else (datetime.now(UTC) + timedelta(days=future + 1)).date()
     days = {day for day in days if day <= last}
@@ -64,8 +64,8 @@ def for_each(paths: Iterable[str], work: Callable[[str], None]) -> None:
     with ThreadPoolExecutor(_READERS) as readers:
         under_way = [readers.submit(work, path) for path in paths]
         try:
-            for one in under_way:
-                one.result()
+            for read in under_way:
+                read.result()
         except BaseException:
             readers.shutdown(wait=False, cancel_futures=True)
             raise
@@ -88,11 +88,11 @@ def read_batches(
             source: Any = pa.BufferReader(stream.read_buffer(_WHOLE_BYTES)) if small else stream
             about = pq.read_metadata(source)
             schema = about.schema.to_arrow_schema()
-            wanted = list(names(schema))
+            columns = list(names(schema))
             texts = [
                 name
                 for name in repeated
-                if name in wanted and pa.types.is_string(schema.field(name).type)
+                if name in columns and pa.types.is_string(schema.field(name).type)
             ]
             with pq.ParquetFile(
                 source, metadata=about, read_dictionary=texts, pre_buffer=not small
@@ -101,7 +101,7 @@ def read_batches(
                     file.num_row_groups
                 ):  # one after the other: pre_buffer holds all that it is given
                     yield from file.iter_batches(
-                        _BATCH_ROWS, row_groups=[group], columns=wanted, use_threads=False
+                        _BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False
                     )
     except (FileNotFoundError, LakeAway, LogDamaged):
         raise

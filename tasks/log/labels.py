@@ -59,10 +59,10 @@ def read_labels(
             line += len(rows)
 
     for_each(paths, take)
-    found = search.finish()
-    if found.is_empty():
+    labels = search.finish()
+    if labels.is_empty():
         return pl.DataFrame(schema=SCHEMA)
-    ordered = found.sort("time", "received", "segment", "line", nulls_last=False)
+    ordered = labels.sort("time", "received", "segment", "line", nulls_last=False)
     return ordered.group_by("id", maintain_order=True).agg(
         pl.col("label", "time").last(), pl.len().cast(pl.UInt32).alias("given")
     )

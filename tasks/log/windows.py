@@ -90,14 +90,16 @@ def read_window(
 
     for_each(read, take)
     logged = tally.rows
-    counted = logged if len(read) == len(paths) else round(logged * len(paths) / len(read))
+    total = logged if len(read) == len(paths) else round(logged * len(paths) / len(read))
     rows, lowest = sample.finish(intake.names, tally.rates), min(tally.rates, default=1.0)
     return Window(
         name=window,
         rows=rows,
-        counted=counted,
+        counted=total,
         files=len(paths),
-        how=_said(rows, counted, (len(read), len(paths)), len(tally.rates) > 1, lowest, seed),
+        how=_describe_sample(
+            rows, total, (len(read), len(paths)), len(tally.rates) > 1, lowest, seed
+        ),
         sampled=len(read) < len(paths) or sample.full,
         partly=frozenset(intake.partly(len(read))),
         problems=tuple(intake.problems(len(read))),
@@ -109,18 +111,18 @@ def _draw(seed: int, path: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {path}".encode()).digest()[:16])
 
 
-def _said(
-    rows: pl.DataFrame, counted: int, files: tuple[int, int], uneven: bool, lowest: float, seed: int
+def _describe_sample(
+    rows: pl.DataFrame, total: int, files: tuple[int, int], uneven: bool, lowest: float, seed: int
 ) -> str:
-    if not counted:
+    if not total:
         return "no predictions"
-    if len(rows) == counted:
-        return f"all {counted:,} predictions"
+    if len(rows) == total:
+        return f"all {total:,} predictions"
     whole = files[0] == files[1]
     of_files = "" if whole else f", from {files[0]:,} of {files[1]:,} files"
     thinned = f", thinned to a sample rate of {lowest:.3g}" if uneven else ""
     return (
-        f"a random sample of {len(rows):,} of {'' if whole else 'about '}{counted:,} "
+        f"a random sample of {len(rows):,} of {'' if whole else 'about '}{total:,} "
         f"predictions{of_files}{thinned} (seed {seed})"
     )
 
@@ -138,10 +140,10 @@ class _Sample:
 
     def add(self, batch: "RecordBatch", order: np.ndarray, intake: Intake) -> None:
         """A cut that another thread lowers meanwhile lets in too much here, never too little."""
-        chosen = np.flatnonzero(order < self._cut)
-        if not len(chosen):
+        positions = np.flatnonzero(order < self._cut)
+        if not len(positions):
             return
-        rows = intake.frame(batch, chosen).with_columns(pl.Series(_ORDER, order[chosen]))
+        rows = intake.frame(batch, positions).with_columns(pl.Series(_ORDER, order[positions]))
         with self._lock:
             self._kept.append(rows)
             self._waiting += len(rows)

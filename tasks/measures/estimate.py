@@ -46,9 +46,9 @@ def fit_calibration(
         return []
     fold = home * _FOLDS // len(names)  # days that follow each other, as weather does
     unseen = np.empty(len(scores))
-    for one in range(_FOLDS):
-        unseen[fold == one] = calibrate_scores(
-            isotonic_curve(scores[fold != one], truth[fold != one]), scores[fold == one]
+    for number in range(_FOLDS):
+        unseen[fold == number] = calibrate_scores(
+            isotonic_curve(scores[fold != number], truth[fold != number]), scores[fold == number]
         )
     gained = score(LOG_LOSS, truth, scores) - score(
         LOG_LOSS, truth, np.clip(unseen, _SURE, 1 - _SURE)

@@ -32,7 +32,7 @@ def intervals(
         return {metric.name: Interval() for metric in metrics}
     names, home = np.unique(days, return_inverse=True)
     counts = day_counts(len(names), seed)
-    found: dict[str, Interval] = {}
+    by_name: dict[str, Interval] = {}
     for metric in metrics:
         values = reweighted(metric, truth, predicted, home, len(names))(counts)
         value = float(values[0]) if np.isfinite(values[0]) else None
@@ -41,13 +41,13 @@ def intervals(
             if np.isfinite(values).all()
             else [None, None]
         )
-        found[metric.name] = Interval(value=value, low=bounds[0], high=bounds[1])
-    return found
+        by_name[metric.name] = Interval(value=value, low=bounds[0], high=bounds[1])
+    return by_name
 
 
 def day_counts(days: int, seed: int) -> np.ndarray:
     """How often each day is drawn ``(REPLICATES + 1, days)``; the first row is the data as they
     are.
     """
-    drawn = np.random.default_rng(seed).multinomial(days, np.full(days, 1 / days), size=REPLICATES)
-    return np.vstack([np.ones(days), drawn])
+    draws = np.random.default_rng(seed).multinomial(days, np.full(days, 1 / days), size=REPLICATES)
+    return np.vstack([np.ones(days), draws])

@@ -25,12 +25,12 @@ def measure_of(metric: Metric) -> Measure:
 def metrics_of(case: UseCase) -> list[Metric]:
     """The gate's metric, the guards', and what is always measured of the same kind of label."""
     always = [measure.metric for measure in MEASURES.values() if measure.always]
-    wanted = [
+    metrics = [
         case.gate.metric,
         *(guard.metric for guard in case.promotion.guards),
         *(metric for metric in always if metric.target == case.gate.metric.target),
     ]
-    return list({metric.name: metric for metric in wanted}.values())
+    return list({metric.name: metric for metric in metrics}.values())
 
 
 def score(metric: Metric, truth: np.ndarray, predicted: np.ndarray) -> float:

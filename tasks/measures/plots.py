@@ -37,10 +37,10 @@ def roc(truth: np.ndarray, predicted: np.ndarray) -> "Figure":
     ends = np.append(np.flatnonzero(np.diff(predicted[order])), len(truth) - 1)
     hits = np.append(0, np.cumsum(truth[order])[ends]) / max(truth.sum(), 1)
     alarms = np.append(0, np.cumsum(1 - truth[order])[ends]) / max((1 - truth).sum(), 1)
-    shown = np.linspace(0, len(hits) - 1, min(len(hits), 500)).astype(int)
+    points = np.linspace(0, len(hits) - 1, min(len(hits), 500)).astype(int)
     area = score(ROC_AUC, truth, predicted)
     figure, axes = axes_of(f"ROC on the hold-out, AUC {number(area)}")
-    axes.plot(alarms[shown], hits[shown])
+    axes.plot(alarms[points], hits[points])
     axes.plot([0, 1], [0, 1], linestyle=":", color="grey")
     axes.set_xlabel("false positive rate")
     axes.set_ylabel("true positive rate")
@@ -58,13 +58,13 @@ def calibration(truth: np.ndarray, predicted: np.ndarray, bins: int = 10) -> "Fi
     return figure
 
 
-def importance(names: list[str], lost: np.ndarray, metric: Metric) -> "Figure":
+def importance(names: list[str], losses: np.ndarray, metric: Metric) -> "Figure":
     """Bars of what the score loses without a column ``(n_features,)``, the largest on top."""
-    order = np.argsort(lost)
+    order = np.argsort(losses)
     figure, axes = axes_of(
         "Permutation importance on the hold-out", height=max(3.0, 0.25 * len(names))
     )
-    axes.barh([names[i] for i in order], lost[order])
+    axes.barh([names[i] for i in order], losses[order])
     axes.set_xlabel(f"{metric_name(metric.name)} lost when the column is shuffled")
     return figure
 

@@ -54,9 +54,9 @@ def climb(step: Climb) -> tuple[Any, float]:
     """
     from threadpoolctl import threadpool_limits
 
-    split, wanted = step.split, "docs/use-cases.md says what Search requires of an estimator."
+    split, expectation = step.split, "docs/use-cases.md says what Search requires of an estimator."
     with threadpool_limits(1, user_api="openmp"):
-        with calling(step.use_case, step.call, wanted):
+        with calling(step.use_case, step.call, expectation):
             grown = step.grow(
                 step.estimator, step.resource, step.rung, split.fit_matrix, split.fit_labels
             )

@@ -62,12 +62,12 @@ def cross_fit(case: UseCase, fitted: "Pipeline", training: pl.DataFrame, seed: i
         )
 
     with core_threads() as threads:
-        lost = [
-            found
-            for found in threads.map(leave_out, range(fold.max(initial=0) + 1))
-            if found is not None
+        losses = [
+            loss
+            for loss in threads.map(leave_out, range(fold.max(initial=0) + 1))
+            if loss is not None
         ]
-    return CrossFit(pl.Series(scores).fill_nan(None), _normalised(case, lost))
+    return CrossFit(pl.Series(scores).fill_nan(None), _normalised(case, losses))
 
 
 def _without(
@@ -101,10 +101,10 @@ def _folds(case: UseCase, rows: pl.DataFrame) -> np.ndarray:
     return number * min(_FOLDS, number.max() + 1) // (number.max() + 1)
 
 
-def _normalised(case: UseCase, lost: list[np.ndarray]) -> dict[str, float]:
-    if not lost:
+def _normalised(case: UseCase, losses: list[np.ndarray]) -> dict[str, float]:
+    if not losses:
         return {}
-    used = np.maximum(np.mean(lost, axis=0), 0)
+    used = np.maximum(np.mean(losses, axis=0), 0)
     whole = float(used.sum())
     names = [column.name for column in case.matrix_columns]
     return dict(zip(names, (used / whole).tolist(), strict=True)) if whole > 0 else {}

@@ -24,13 +24,15 @@ def permutation_importance(
     (Breiman 2001).
     """
     chance = np.random.default_rng(seed)
-    chosen = chance.permutation(len(matrix))[:rows]
-    matrix, truth = matrix[chosen].copy(), truth[chosen]
+    positions = chance.permutation(len(matrix))[:rows]
+    matrix, truth = matrix[positions].copy(), truth[positions]
     whole = score(metric, truth, modelling.scores_of(model, matrix))
-    lost = np.empty(matrix.shape[1])
+    losses = np.empty(matrix.shape[1])
     for feature in range(matrix.shape[1]):
-        kept = matrix[:, feature].copy()
-        matrix[:, feature] = chance.permutation(kept)
-        lost[feature] = metric.gain(whole, score(metric, truth, modelling.scores_of(model, matrix)))
-        matrix[:, feature] = kept
-    return lost
+        column = matrix[:, feature].copy()
+        matrix[:, feature] = chance.permutation(column)
+        losses[feature] = metric.gain(
+            whole, score(metric, truth, modelling.scores_of(model, matrix))
+        )
+        matrix[:, feature] = column
+    return losses

@@ -77,11 +77,11 @@ def build(case: UseCase, candidate: Candidate, params: Mapping[str, Any], seed: 
     from sklearn.base import is_regressor
 
     call = f"build of candidate {candidate.name!r} with {dict(params)}"
-    wanted = (
+    expectation = (
         "build(params, layout, seed) must return an unfitted scikit-learn classifier with "
         "predict_proba."
     )
-    with calling(case.name, call, wanted):
+    with calling(case.name, call, expectation):
         model = candidate.build(params, case.layout, seed)
     if isinstance(model, type):
         problem = f"returned the class {model.__name__}: write {model.__name__}(**params)"
@@ -96,7 +96,7 @@ def build(case: UseCase, candidate: Candidate, params: Mapping[str, Any], seed: 
         problem = f"returned a {type(model).__name__} {_NO_PROBABILITIES}"
     else:
         return model
-    raise UseCaseFailed(f"{case.name}: {call} {problem}. {wanted}")
+    raise UseCaseFailed(f"{case.name}: {call} {problem}. {expectation}")
 
 
 def _last_step(model: Any) -> Any:

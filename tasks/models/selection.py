@@ -41,8 +41,8 @@ def first_trials(candidate: Candidate, recipes: Sequence[Recipe]) -> tuple[Mappi
     """The parameters that HPO of ``candidate`` tries before any other: those of the ``recipes``
     that competed, and its own.
     """
-    known = [recipe.params for recipe in recipes if recipe.candidate == candidate.name]
-    return (*known, candidate.params)
+    params = [recipe.params for recipe in recipes if recipe.candidate == candidate.name]
+    return (*params, candidate.params)
 
 
 def best_of(

@@ -57,7 +57,7 @@ def tune(
     seed: int,
     executor: Executor,
     first: tuple[Mapping[str, Any], ...] = (),
-    progress: Callable[[int, int, float], None] = lambda done, trials, best: None,
+    progress: Callable[[int, int, float], None] = lambda number, trials, best: None,
 ) -> Tuned:
     """Search ``candidate.search`` on ``fit_rows``, scored by the gate's metric on ``check_rows``.
 
@@ -176,10 +176,10 @@ class _RunningTrial:
     """A trial that climbs the rungs; ``asked`` is Optuna's own object of it."""
 
     def __init__(
-        self, asked: "OptunaTrial", case: UseCase, candidate: Candidate, search: Search, seed: int
+        self, trial: "OptunaTrial", case: UseCase, candidate: Candidate, search: Search, seed: int
     ) -> None:
-        self.asked = asked
-        self.params = {name: _suggest(asked, name, within) for name, within in search.space.items()}
+        self.asked = trial
+        self.params = {name: _suggest(trial, name, within) for name, within in search.space.items()}
         self.score, self.pruned = float("nan"), False
         self._case, self._candidate, self._resource = case, candidate, search.resource[0]
         self._estimator = build(case, candidate, {**candidate.params, **self.params}, seed)

@@ -131,11 +131,11 @@ def thread_of(root: FlowRun) -> str:
     return str(root.id)
 
 
-def artifact_key(use_case: str, what: str) -> str:
+def artifact_key(use_case: str, kind: str) -> str:
     """The key of a use case's artifacts: Prefect takes no underscore there, and a module's name no
     dash.
     """
-    return f"{use_case}-{what}".replace("_", "-").lower()
+    return f"{use_case}-{kind}".replace("_", "-").lower()
 
 
 def _is_outage(_task: Any, _run: Any, state: Any) -> bool:
@@ -158,8 +158,8 @@ def _is_prefects(error: httpx.TransportError | httpx.HTTPStatusError) -> bool:
     ends.
     """
     api = urlsplit(str(get_current_settings().api.url))
-    asked = error.request.url
-    ours = (asked.scheme, asked.host, asked.port or DEFAULT_PORTS.get(asked.scheme)) == (
+    url = error.request.url
+    ours = (url.scheme, url.host, url.port or DEFAULT_PORTS.get(url.scheme)) == (
         api.scheme,
         api.hostname,
         api.port or DEFAULT_PORTS.get(api.scheme),

@@ -25,7 +25,7 @@ three waits of 30 s for a rate limit and ten tries of 5 s."""
 _ONE_AFTER_ANOTHER = threading.Lock()
 
 
-class Asked(BaseModel):
+class Question(BaseModel):
     """The last message with buttons, which nobody has answered yet."""
 
     ts: str
@@ -45,7 +45,7 @@ class Thread(BaseModel):
     text: str = ""
     blocks: list[dict[str, Any]] = []
     steps: dict[str, Step] = {}
-    asked: Asked | None = None
+    asked: Question | None = None
 
     @property
     def posted(self) -> Posted:
@@ -154,17 +154,17 @@ def _keep_buttons(
 ) -> None:
     """Remember the buttons of ``message``, or put it in the place of those that it answers."""
     if message.buttons:
-        thread.asked = Asked(ts=posted.ts, text=message.text, blocks=message.blocks)
+        thread.asked = Question(ts=posted.ts, text=message.text, blocks=message.blocks)
     if not message.answers or thread.asked is None:
         return
-    asked, thread.asked = thread.asked, None
-    is_head, blocks = asked.ts == thread.ts, message.in_place_of_buttons(asked.blocks)
+    question, thread.asked = thread.asked, None
+    is_head, blocks = question.ts == thread.ts, message.in_place_of_buttons(question.blocks)
     if is_head:
         thread.blocks = blocks
     try:
         notifier.edit(
-            Posted(thread.channel, asked.ts),
-            asked.text,
+            Posted(thread.channel, question.ts),
+            question.text,
             blocks,
             thread.checklist if is_head else (),
         )
@@ -203,11 +203,11 @@ def _may_post_head(lake: Lake, run_id: str, thread: Thread) -> bool:
             # By the clock of whoever claimed it, and no longer than that from now where that clock
             # is ahead.
             claimed = min(float(lake.read(claim)), time.time())
-            found = _wait_for_head(lake, run_id, thread.head, claimed + HEAD_WAIT_SECONDS)
-        if found is None:
+            posted_thread = _wait_for_head(lake, run_id, thread.head, claimed + HEAD_WAIT_SECONDS)
+        if posted_thread is None:
             thread.head += 1
         else:
-            vars(thread).update(vars(found))
+            vars(thread).update(vars(posted_thread))
     return False
 
 
@@ -216,9 +216,9 @@ def _wait_for_head(lake: Lake, run_id: str, head: int, until: float) -> Thread |
     ``until`` then (Unix seconds).
     """
     while True:
-        found = _read(lake, run_id)
-        if found.ts or found.head > head:
-            return found
+        thread = _read(lake, run_id)
+        if thread.ts or thread.head > head:
+            return thread
         if time.time() > until:
             return None
         time.sleep(0.2)

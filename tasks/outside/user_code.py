@@ -45,7 +45,7 @@ class UseCaseFailed(RuntimeError):
 
 
 @contextmanager
-def calling(use_case: str, call: str, wanted: str) -> Iterator[None]:
+def calling(use_case: str, call: str, expectation: str) -> Iterator[None]:
     """Around a call of the use case's code. Raises ``UseCaseFailed``, or ``SourceAway`` for an
     outage; its own errors pass.
     """
@@ -67,7 +67,9 @@ def calling(use_case: str, call: str, wanted: str) -> Iterator[None]:
                 "start the run again when it is back."
             ) from error
         hint = next((f" {hint}" for part, hint in _HINTS.items() if part in str(error)), "")
-        raise UseCaseFailed(f"{use_case}: {call} failed{where}: {text}. {wanted}{hint}") from error
+        raise UseCaseFailed(
+            f"{use_case}: {call} failed{where}: {text}. {expectation}{hint}"
+        ) from error
 
 
 def is_outage(error: BaseException) -> bool:

@@ -8,7 +8,7 @@ from serving.records.record import encode, fields_of
 from tasks.contest.decide import judge_rows
 from tasks.contest.fairness import why_unfair
 from tasks.data.dataset import read_periods, read_version
-from tasks.data.row_digests import Seen, rows_in
+from tasks.data.row_digests import HoldoutOverlap, rows_in
 from tasks.messages.announcements import metric_name, number
 from tasks.outside.blocks_of_run import PATIENT, artifact_key, lake, registry
 from tasks.packages.own_columns import OtherColumns, own_rows
@@ -29,7 +29,7 @@ def compare_versions(
     ``RegistryError``, ``DatasetMissing``."""
     case, store, dataset = load(use_case), registry(), read_version(lake(), use_case)
     rows = read_periods(lake(), dataset, [window], case.label)
-    rows_seen, scores = Seen(case, rows, rows_in(lake(), case)), []
+    rows_seen, scores = HoldoutOverlap(case, rows, rows_in(lake(), case)), []
     sha256 = dataset.digests([window])[window]
     for version in (champion, challenger):
         with open_package(store, store.version(use_case, version)) as (package, _):

@@ -15,7 +15,7 @@ from serving.records.ledger import Decision
 from tasks.contest.decide import Contestant, decide
 from tasks.contest.fairness import other_schema, why_unfair
 from tasks.data.dataset import DatasetVersion, read_periods, read_version
-from tasks.data.row_digests import Seen, rows_in
+from tasks.data.row_digests import HoldoutOverlap, rows_in
 from tasks.ledger.entries import stamp
 from tasks.ledger.outcomes import next_step
 from tasks.ledger.reign import find_champion
@@ -103,17 +103,17 @@ class _Ground:
     dataset: DatasetVersion
     holdout: str
     rows: pl.DataFrame
-    rows_seen: Seen
+    overlap: HoldoutOverlap
 
     @classmethod
     def of(cls, case: UseCase, manifest: Manifest, holdout: str) -> Self:
         dataset = read_version(lake(), case.name, manifest.dataset_version)
         rows = read_periods(lake(), dataset, [holdout], case.label)
-        return cls(case, dataset, holdout, rows, Seen(case, rows, rows_in(lake(), case)))
+        return cls(case, dataset, holdout, rows, HoldoutOverlap(case, rows, rows_in(lake(), case)))
 
     def why_unfair(self, contestant: str, manifest: Manifest) -> list[str]:
         sha256 = self.dataset.digests([self.holdout])[self.holdout]
-        return why_unfair(contestant, manifest.trained_on, self.holdout, sha256, self.rows_seen)
+        return why_unfair(contestant, manifest.trained_on, self.holdout, sha256, self.overlap)
 
     def enter_champion(self, contestant: str, package: Package) -> Contestant:
         """Return the champion with its own columns of the rows; without rows if it has another

@@ -88,13 +88,13 @@ def misfits(
     if strangers := sorted({name for row in rows for name in row} - set(columns)):
         return [f"{strangers} are not input columns; those are {list(columns)}"]
     if isinstance(behaviour, MinimumFunction):
-        asked = [(column, row.get(name)) for row in rows for name, column in columns.items()]
+        cells = [(column, row.get(name)) for row in rows for name, column in columns.items()]
         backwards = (
             [f"no score is within {behaviour.low:g} to {behaviour.high:g}"]
             if behaviour.low > behaviour.high
             else []
         )
-        return backwards + [fault for column, value in asked if (fault := column.refuses(value))]
+        return backwards + [fault for column, value in cells if (fault := column.refuses(value))]
     column = columns[behaviour.column]
     adds = isinstance(behaviour, Direction) and behaviour.add is not None
     if adds and not KINDS[column.kind].addable:

@@ -58,8 +58,8 @@ class Column(Frozen):
     @classmethod
     def _is_known(cls, kind: str) -> str:
         if kind not in KINDS:
-            known = " or ".join(map(repr, KINDS))
-            raise PydanticCustomError("unknown_kind", "Input should be {known}", {"known": known})
+            kinds = " or ".join(map(repr, KINDS))
+            raise PydanticCustomError("unknown_kind", "Input should be {known}", {"known": kinds})
         return kind
 
     @model_validator(mode="after")

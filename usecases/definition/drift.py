@@ -50,8 +50,8 @@ class DriftPolicy(Frozen):
 
     @model_validator(mode="after")
     def _possible(self) -> "DriftPolicy":
-        wanted, windows = self.k_of_n
-        if not 1 <= wanted <= windows:
+        times, windows = self.k_of_n
+        if not 1 <= times <= windows:
             raise ValueError(
                 f"k_of_n is {self.k_of_n}: it must be (k, n) with 1 <= k <= n, such as (2, "
                 "3) for two of the last three windows"
@@ -65,18 +65,18 @@ class DriftPolicy(Frozen):
 
     def problems(self, columns: tuple[Column, ...]) -> list[str]:
         """What it says of columns that there are not, or that cannot be."""
-        known = [*[column.name for column in columns], SCORE]
+        valid = [*[column.name for column in columns], SCORE]
         named = {
             "thresholds": set(self.thresholds),
             "methods": set(self.methods) - set(KINDS),
             "described": set(self.described),
         }
-        found = [
-            f"drift.{field} names {strangers}, which are not columns; known: {', '.join(known)}"
+        problems = [
+            f"drift.{field} names {strangers}, which are not columns; known: {', '.join(valid)}"
             for field, names in named.items()
-            if (strangers := sorted(names - set(known)))
+            if (strangers := sorted(names - set(valid)))
         ]
-        found += [
+        problems += [
             f"drift.methods gives {column.name!r} {method}, which needs {_who_can(method)}, but it "
             f"is a {column.kind}"
             for column in columns
@@ -85,8 +85,8 @@ class DriftPolicy(Frozen):
         if columns and not {column.name for column in columns if column.monitored} - set(
             self.described
         ):
-            found.append("drift.described names every monitored column: none would count")
-        return found
+            problems.append("drift.described names every monitored column: none would count")
+        return problems
 
 
 def _who_can(method: DistanceMethod) -> str:

@@ -179,18 +179,18 @@ def _explain(fault: Any, owner: str) -> str:
         return f"{owner} needs the field {where!r}"
     if kind == "tuple_type" and isinstance(value, str):
         return f"{owner}.{where} is the text {value!r}: write ({value!r},) with a comma"
-    shown = (
+    example = (
         value if isinstance(value, str | int | float | bool | tuple | list | None) else type(value)
     )
     if kind == "model_type":
-        return f"{owner}.{where} is {shown!r}: write {_example(fault['ctx']['class_name'])}"
+        return f"{owner}.{where} is {example!r}: write {_example(fault['ctx']['class_name'])}"
     if kind == "callable_type":
         return (
-            f"{owner}.{where} is {shown!r}: input should be callable: name the function, "
+            f"{owner}.{where} is {example!r}: input should be callable: name the function, "
             "without "
             "quotes and parentheses"
         )
-    return f"{owner}.{where} is {shown!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
+    return f"{owner}.{where} is {example!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
 
 
 def _example(class_name: str) -> str:

@@ -121,8 +121,8 @@ class UseCase(Frozen):
                 f"key contains the label {self.label!r}, which comes late and changes: a row "
                 "must keep its key"
             )
-        if taken := sorted(RESERVED & {*names, *self.key, self.label, self.event_time}):
-            raise ValueError(f"Laurel itself uses the column names {taken}: rename yours")
+        if in_use := sorted(RESERVED & {*names, *self.key, self.label, self.event_time}):
+            raise ValueError(f"Laurel itself uses the column names {in_use}: rename yours")
         return self
 
     @model_validator(mode="after")
@@ -142,9 +142,10 @@ class UseCase(Frozen):
                 "watch for drift"
             )
         outputs = {output.name for output in self.outputs}
-        if taken := sorted(set(names) & (LOG_COLUMNS | outputs)):
+        if in_use := sorted(set(names) & (LOG_COLUMNS | outputs)):
             raise ValueError(
-                f"the prediction log itself uses the column names {taken}: rename the input columns"
+                f"the prediction log itself uses the column names {in_use}: "
+                "rename the input columns"
             )
         if problems := self.drift.problems(self.columns):
             raise ValueError("; ".join(problems))
@@ -160,7 +161,7 @@ class UseCase(Frozen):
                 f"{self.promotion.suspicious_score:g} as a leak: nothing could be promoted"
             )
         guards = [guard.metric for guard in self.promotion.guards]
-        if strangers := [one.name for one in guards if one.target != metric.target]:
+        if strangers := [guard.name for guard in guards if guard.target != metric.target]:
             raise ValueError(
                 f"guards name {strangers}, which do not judge {metric.target} labels as the "
                 f"gate's {metric.name} does"
@@ -173,9 +174,9 @@ class UseCase(Frozen):
         if repeated := _repeated([behaviour.name for behaviour in self.behaviours]):
             raise ValueError(f"behaviours named twice: {repeated}")
         if faults := [
-            f"behaviour {one.name!r}: {fault}"
-            for one in self.behaviours
-            for fault in misfits(one, columns)
+            f"behaviour {behaviour.name!r}: {fault}"
+            for behaviour in self.behaviours
+            for fault in misfits(behaviour, columns)
         ]:
             raise ValueError("; ".join(faults))
         return self

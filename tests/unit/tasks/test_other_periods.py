@@ -12,7 +12,7 @@ from tasks.backtest.fits import History
 from tasks.backtest.replay import run
 from tasks.contest.fairness import why_unfair
 from tasks.data.dataset import ingest_period, read_periods, read_version, write_version
-from tasks.data.row_digests import Seen, rows_in
+from tasks.data.row_digests import HoldoutOverlap, rows_in
 from tasks.data.sources import Checked, Query
 from tasks.data.validation import validate
 from tasks.drift.history import beyond_before
@@ -61,12 +61,12 @@ def test_a_model_of_week_ten_knows_the_future_of_week_nine(weekly: UseCase, lake
     files = [ingest_period(lake, weekly, week) for week in EIGHT_TO_TEN]
     dataset, _ = write_version(lake, weekly, files)
     rows = of_weeks(weekly, "2024-W9")
-    digests = Seen(weekly, rows, rows_in(lake, weekly))
+    digests = HoldoutOverlap(weekly, rows, rows_in(lake, weekly))
     later = dataset.digests(["2024-W8", "2024-W10"])
     (reason,) = why_unfair("champion 1", later, "2024-W9", files[1].sha256, digests)
     assert "was trained through 2024-W10, later than 2024-W9" in reason
     assert Origin("boosting", {}, dataset.version, later, {}).trained_through == "2024-W10"
-    ten = Seen(weekly, of_weeks(weekly, "2024-W10"), rows_in(lake, weekly))
+    ten = HoldoutOverlap(weekly, of_weeks(weekly, "2024-W10"), rows_in(lake, weekly))
     earlier = dataset.digests(EIGHT_TO_TEN[:2])
     assert why_unfair("champion 1", earlier, "2024-W10", files[2].sha256, ten) == []
 
@@ -106,15 +106,15 @@ def test_a_backtest_by_weeks_learns_from_the_weeks_before(
         update={"candidates": (boosting,), "gate": Gate(metric=ROC_AUC, threshold=0.6)}
     )
     weeks = ["2024-W7", "2024-W8", "2024-W9", "2024-W10", "2024-W11"]
-    found = run(
+    result = run(
         case,
         History(case, {week: of_weeks(case, week) for week in weeks}, seed=0),
         "2024-W8",
         "",
         {},
     )
-    assert found.first_champion == "boosting through 2024-W8"
-    assert [lived.period for lived in found.replays["monthly"].periods] == weeks[2:]
+    assert result.first_champion == "boosting through 2024-W8"
+    assert [lived.period for lived in result.replays["monthly"].periods] == weeks[2:]
 
 
 @dataclass

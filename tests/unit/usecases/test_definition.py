@@ -134,17 +134,17 @@ def test_known_names_leave_out_the_definition_and_private_modules():
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones_and_the_nearest():
-    with pytest.raises(UseCaseError) as told:
+    with pytest.raises(UseCaseError) as error:
         load("flihgts")
-    assert "Unknown use case 'flihgts'" in str(told.value)
-    assert ", ".join(known()) in str(told.value)
-    assert "Did you mean 'flights'?" in str(told.value)
+    assert "Unknown use case 'flihgts'" in str(error.value)
+    assert ", ".join(known()) in str(error.value)
+    assert "Did you mean 'flights'?" in str(error.value)
 
 
 def test_nothing_is_guessed_for_a_name_that_is_near_to_none():
-    with pytest.raises(UseCaseError) as told:
+    with pytest.raises(UseCaseError) as error:
         load("zzzzzz")
-    assert "Did you mean" not in str(told.value)
+    assert "Did you mean" not in str(error.value)
 
 
 @pytest.fixture

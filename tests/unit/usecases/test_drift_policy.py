@@ -64,17 +64,17 @@ def test_a_policy_that_cannot_be_is_refused_with_what_is_wrong(
 
 
 def test_a_policy_may_name_columns_kinds_and_the_score() -> None:
-    found = with_policy(
+    policy = with_policy(
         thresholds={"first": 0.2, "score": 0.3},
         methods={"number": "psi", "steady": "wasserstein", "score": "jensenshannon"},
         described=("group",),
     ).drift
     methods = {
-        name: found.method(Column(name=name, kind="number"))
+        name: policy.method(Column(name=name, kind="number"))
         for name in ("first", "steady", "score")
     }
     assert methods == {"first": "psi", "steady": "wasserstein", "score": "jensenshannon"}
-    assert found.method(Column(name="group", kind="category")) == "jensenshannon"
+    assert policy.method(Column(name="group", kind="category")) == "jensenshannon"
 
 
 def test_what_flights_only_describes_is_the_calendar() -> None:

@@ -58,9 +58,9 @@ def refusal(folder: Path, name: str, text: str) -> str:
 
 
 def spoilt(name: str, part: str, other: str) -> str:
-    written = WRITTEN.format(name=name)
-    assert part in written
-    return written.replace(part, other)
+    text = WRITTEN.format(name=name)
+    assert part in text
+    return text.replace(part, other)
 
 
 def test_file_that_is_right_is_loaded(folder):
@@ -351,9 +351,9 @@ SIMPLE = 'Candidate(name="simple", build=build, params={"C": 1.0})'
 def test_slip_of_a_newcomer_has_one_remedy(
     folder: Path, part: str, other: str, remedy: str
 ) -> None:
-    told = refusal(folder, "slip", spoilt("slip", part, other))
-    assert remedy in told
-    assert ";" not in told
+    message = refusal(folder, "slip", spoilt("slip", part, other))
+    assert remedy in message
+    assert ";" not in message
 
 
 def test_file_that_an_editor_or_macos_left_is_no_use_case(folder: Path) -> None:

@@ -76,69 +76,78 @@ def weather_at(local_hour: str, **reading):
     return {"origin": "EWR", "time_hour": f"{hour:%Y-%m-%dT%H:%M:%SZ}", **usual, **reading}
 
 
-def asked(subject, *others, weather=()):
+def features_of(subject, *others, weather=()):
     """The features of ``subject`` among ``others``, by name."""
     flights = pl.DataFrame([*others, subject], schema=SCHEMAS["flights.csv.zip"])
     readings = pl.DataFrame(list(weather), schema=SCHEMAS["weather.csv"])
-    made = features(flights, readings, PLANES, AIRPORTS)
-    assert len(made) == len(flights)
-    return made.row(-1, named=True)
+    rows = features(flights, readings, PLANES, AIRPORTS)
+    assert len(rows) == len(flights)
+    return rows.row(-1, named=True)
 
 
 def test_a_departure_counts_from_the_minute_of_the_cutoff_and_for_two_hours():
     subject = flight("2013-02-05T12:00")
-    assert asked(subject, flight("2013-02-05T10:40", late=20))["origin_departures_2h"] == 1
-    assert asked(subject, flight("2013-02-05T10:40", late=21))["origin_departures_2h"] == 0
-    assert asked(subject, flight("2013-02-05T08:50", late=11))["origin_departures_2h"] == 1
-    assert asked(subject, flight("2013-02-05T08:50", late=10))["origin_departures_2h"] == 0
+    assert features_of(subject, flight("2013-02-05T10:40", late=20))["origin_departures_2h"] == 1
+    assert features_of(subject, flight("2013-02-05T10:40", late=21))["origin_departures_2h"] == 0
+    assert features_of(subject, flight("2013-02-05T08:50", late=11))["origin_departures_2h"] == 1
+    assert features_of(subject, flight("2013-02-05T08:50", late=10))["origin_departures_2h"] == 0
 
 
 def test_the_origin_state_is_of_this_origin_and_of_delays_over_15_minutes():
-    seen = [
+    others = [
         flight("2013-02-05T10:00", late=15),
         flight("2013-02-05T10:05", late=40),
         flight("2013-02-05T10:00", late=50, origin="JFK"),
     ]
-    made = asked(flight("2013-02-05T12:00"), *seen)
-    assert made["origin_departures_2h"] == 2
-    assert made["origin_mean_delay_2h"] == pytest.approx(27.5)
-    assert made["origin_late_share_2h"] == pytest.approx(0.5)
+    rows = features_of(flight("2013-02-05T12:00"), *others)
+    assert rows["origin_departures_2h"] == 2
+    assert rows["origin_mean_delay_2h"] == pytest.approx(27.5)
+    assert rows["origin_late_share_2h"] == pytest.approx(0.5)
 
 
 def test_the_carrier_state_is_of_all_origins_of_one_day():
-    seen = [
+    others = [
         flight("2013-02-04T12:00", late=30, origin="JFK"),
         flight("2013-02-05T09:00", late=10),
         flight("2013-02-05T09:00", late=90, carrier="AA"),
     ]
-    assert asked(flight("2013-02-05T12:00"), *seen)["carrier_mean_delay_24h"] == pytest.approx(20)
-    assert asked(flight("2013-02-05T12:31"), *seen)["carrier_mean_delay_24h"] == pytest.approx(20)
-    assert asked(flight("2013-02-05T13:31"), *seen)["carrier_mean_delay_24h"] == pytest.approx(10)
+    assert features_of(flight("2013-02-05T12:00"), *others)[
+        "carrier_mean_delay_24h"
+    ] == pytest.approx(20)
+    assert features_of(flight("2013-02-05T12:31"), *others)[
+        "carrier_mean_delay_24h"
+    ] == pytest.approx(20)
+    assert features_of(flight("2013-02-05T13:31"), *others)[
+        "carrier_mean_delay_24h"
+    ] == pytest.approx(10)
 
 
 def test_a_delay_past_midnight_is_seen_on_the_next_day():
     late_evening = flight("2013-02-05T23:50", late=30)
-    assert asked(flight("2013-02-06T01:19"), late_evening)["origin_departures_2h"] == 0
-    assert asked(flight("2013-02-06T01:20"), late_evening)["origin_departures_2h"] == 1
-    assert asked(flight("2013-02-05T23:59"), late_evening)["origin_departures_2h"] == 0
+    assert features_of(flight("2013-02-06T01:19"), late_evening)["origin_departures_2h"] == 0
+    assert features_of(flight("2013-02-06T01:20"), late_evening)["origin_departures_2h"] == 1
+    assert features_of(flight("2013-02-05T23:59"), late_evening)["origin_departures_2h"] == 0
 
 
 def test_an_overnight_arrival_is_seen_when_it_lands():
     red_eye = flight("2013-02-05T23:45", late=0, arrives_late=10)
-    assert asked(flight("2013-02-06T01:54"), red_eye)["destination_mean_delay_24h"] is None
-    assert asked(flight("2013-02-06T01:55"), red_eye)["destination_mean_delay_24h"] == 10
+    assert features_of(flight("2013-02-06T01:54"), red_eye)["destination_mean_delay_24h"] is None
+    assert features_of(flight("2013-02-06T01:55"), red_eye)["destination_mean_delay_24h"] == 10
 
 
 def test_arrival_at_2400_is_midnight():
-    made = asked(flight("2013-02-05T22:40", sched_arr_time=2400))
-    assert made["arrival_minute"] == 0
-    assert made["block_minutes"] == 80
+    rows = features_of(flight("2013-02-05T22:40", sched_arr_time=2400))
+    assert rows["arrival_minute"] == 0
+    assert rows["block_minutes"] == 80
 
 
 def test_an_arrival_is_seen_by_the_clock_of_its_destination():
     west = flight("2013-02-05T08:00", late=0, arrives_late=20, dest="LAX", sched_arr_time=1100)
-    assert asked(flight("2013-02-05T15:19", dest="LAX"), west)["destination_mean_delay_24h"] is None
-    landed = asked(flight("2013-02-05T15:20", dest="LAX"), west)
+    assert (
+        features_of(flight("2013-02-05T15:19", dest="LAX"), west)["destination_mean_delay_24h"]
+        is None
+    )
+    landed = features_of(flight("2013-02-05T15:20", dest="LAX"), west)
     assert (
         landed["destination_mean_delay_24h"]
         == landed["destination_mean_delay_4h"]
@@ -150,14 +159,14 @@ def test_an_arrival_is_seen_by_the_clock_of_its_destination():
 
 def test_windows_of_arrivals_end():
     landed = flight("2013-02-05T08:00", late=0, arrives_late=0)
-    made = asked(flight("2013-02-05T13:01"), landed)
-    assert made["network_mean_delay_3h"] is None
-    assert made["destination_mean_delay_4h"] == 0
-    assert asked(flight("2013-02-05T14:00"), landed)["destination_mean_delay_4h"] is None
-    assert asked(flight("2013-02-06T09:59"), landed)["destination_mean_delay_24h"] == 0
-    assert asked(flight("2013-02-06T10:00"), landed)["destination_mean_delay_24h"] is None
-    assert asked(flight("2013-02-12T09:59"), landed)["destination_late_share_7d"] == 0
-    assert asked(flight("2013-02-12T10:00"), landed)["destination_late_share_7d"] is None
+    rows = features_of(flight("2013-02-05T13:01"), landed)
+    assert rows["network_mean_delay_3h"] is None
+    assert rows["destination_mean_delay_4h"] == 0
+    assert features_of(flight("2013-02-05T14:00"), landed)["destination_mean_delay_4h"] is None
+    assert features_of(flight("2013-02-06T09:59"), landed)["destination_mean_delay_24h"] == 0
+    assert features_of(flight("2013-02-06T10:00"), landed)["destination_mean_delay_24h"] is None
+    assert features_of(flight("2013-02-12T09:59"), landed)["destination_late_share_7d"] == 0
+    assert features_of(flight("2013-02-12T10:00"), landed)["destination_late_share_7d"] is None
 
 
 @pytest.mark.parametrize(
@@ -172,13 +181,13 @@ def test_windows_of_arrivals_end():
     ],
 )
 def test_block_time_crosses_zones_and_midnight(departs, arrives, dest, block):
-    assert asked(flight(departs, dest=dest, sched_arr_time=arrives))["block_minutes"] == block
+    assert features_of(flight(departs, dest=dest, sched_arr_time=arrives))["block_minutes"] == block
 
 
 def test_a_flight_is_overdue_from_15_minutes_after_schedule_until_it_leaves():
     stuck = flight("2013-02-05T10:00", late=100)
     by_time = {
-        at: asked(flight(f"2013-02-05T{at}"), stuck)["origin_overdue_departures"]
+        at: features_of(flight(f"2013-02-05T{at}"), stuck)["origin_overdue_departures"]
         for at in ("11:14", "11:15", "12:39", "12:40")
     }
     assert by_time == {"11:14": 0, "11:15": 1, "12:39": 1, "12:40": 0}
@@ -186,10 +195,13 @@ def test_a_flight_is_overdue_from_15_minutes_after_schedule_until_it_leaves():
 
 def test_a_flight_that_never_leaves_is_overdue_for_three_hours():
     cancelled = flight("2013-02-05T10:00")
-    assert asked(flight("2013-02-05T14:14"), cancelled)["origin_overdue_departures"] == 1
-    assert asked(flight("2013-02-05T14:15"), cancelled)["origin_overdue_departures"] == 0
+    assert features_of(flight("2013-02-05T14:14"), cancelled)["origin_overdue_departures"] == 1
+    assert features_of(flight("2013-02-05T14:15"), cancelled)["origin_overdue_departures"] == 0
     assert (
-        asked(flight("2013-02-05T13:00", origin="LGA"), cancelled)["origin_overdue_departures"] == 0
+        features_of(flight("2013-02-05T13:00", origin="LGA"), cancelled)[
+            "origin_overdue_departures"
+        ]
+        == 0
     )
 
 
@@ -198,21 +210,21 @@ def test_the_weather_is_of_the_last_hour_that_was_over_at_the_cutoff():
         weather_at(f"2013-02-05T{hour:02d}:00", temp=float(hour), precip=hour / 100)
         for hour in range(12)
     ]
-    assert asked(flight("2013-02-05T10:59"), weather=hours)["temperature_f"] == 8
-    made = asked(flight("2013-02-05T11:00"), weather=hours)
-    assert made["temperature_f"] == 9
-    assert made["rain_1h_inches"] == pytest.approx(0.09)
-    assert made["rain_3h_inches"] == pytest.approx(0.09 + 0.08 + 0.07)
+    assert features_of(flight("2013-02-05T10:59"), weather=hours)["temperature_f"] == 8
+    rows = features_of(flight("2013-02-05T11:00"), weather=hours)
+    assert rows["temperature_f"] == 9
+    assert rows["rain_1h_inches"] == pytest.approx(0.09)
+    assert rows["rain_3h_inches"] == pytest.approx(0.09 + 0.08 + 0.07)
 
 
 def test_a_missing_or_impossible_reading_is_null():
-    made = asked(flight("2013-02-05T11:00"), weather=[weather_at("2013-02-05T08:00")])
-    assert made["temperature_f"] is None
-    made = asked(
+    rows = features_of(flight("2013-02-05T11:00"), weather=[weather_at("2013-02-05T08:00")])
+    assert rows["temperature_f"] is None
+    rows = features_of(
         flight("2013-02-05T11:00"), weather=[weather_at("2013-02-05T09:00", wind_speed=1048.36)]
     )
-    assert made["wind_speed_mph"] is None
-    assert made["temperature_f"] == 50
+    assert rows["wind_speed_mph"] is None
+    assert rows["temperature_f"] == 50
 
 
 def test_the_hour_that_the_clock_change_repeats_does_not_double_a_flight():
@@ -220,30 +232,30 @@ def test_the_hour_that_the_clock_change_repeats_does_not_double_a_flight():
         weather_at("2013-11-03T01:00", temp=40.0),
         weather_at("2013-11-03T01:00", temp=39.0, time_hour="2013-11-03T06:00:00Z"),
     )
-    assert asked(flight("2013-11-03T03:10"), weather=[first, second])["temperature_f"] == 39
+    assert features_of(flight("2013-11-03T03:10"), weather=[first, second])["temperature_f"] == 39
 
 
 def test_planes_and_schedule():
-    made = asked(
+    rows = features_of(
         flight("2013-02-05T12:10", tailnum="N1"),
         flight("2013-02-05T12:55", flight=2),
         flight("2013-02-05T13:00", flight=3),
     )
-    assert (made["plane_seats"], made["plane_age_years"]) == (180, 10)
+    assert (rows["plane_seats"], rows["plane_age_years"]) == (180, 10)
     assert (
-        made["day_of_week"],
-        made["departure_minute"],
-        made["arrival_minute"],
-        made["scheduled_departures_1h"],
+        rows["day_of_week"],
+        rows["departure_minute"],
+        rows["arrival_minute"],
+        rows["scheduled_departures_1h"],
     ) == ("Tue", 730, 790, 2)
-    assert made["padding_minutes"] == pytest.approx(60 - (200 / 8 + 50))
-    assert asked(flight("2013-02-05T12:10", tailnum=None))["plane_seats"] is None
-    assert asked(flight("2013-02-05T12:10", tailnum="N2"))["plane_age_years"] is None
+    assert rows["padding_minutes"] == pytest.approx(60 - (200 / 8 + 50))
+    assert features_of(flight("2013-02-05T12:10", tailnum=None))["plane_seats"] is None
+    assert features_of(flight("2013-02-05T12:10", tailnum="N2"))["plane_age_years"] is None
 
 
 def test_late_is_more_than_15_minutes_at_the_destination_or_unknown():
     assert [
-        asked(flight("2013-02-05T12:00", 0, minutes))["late"] for minutes in (15, 16, None)
+        features_of(flight("2013-02-05T12:00", 0, minutes))["late"] for minutes in (15, 16, None)
     ] == [0, 1, None]
 
 
@@ -257,7 +269,7 @@ def raw():
     clocks = dict.fromkeys(("dep_time", "arr_time", "air_time"), pl.Int32)
     tables = {}
     for name, schema in SCHEMAS.items():
-        wanted = {**schema, **clocks} if name.startswith("flights") else schema
+        columns = {**schema, **clocks} if name.startswith("flights") else schema
         data = (
             zipfile.ZipFile(folder / name).read("flights.csv")
             if name.endswith(".zip")
@@ -265,8 +277,8 @@ def raw():
         )
         tables[name.split(".")[0]] = pl.read_csv(
             data,
-            columns=list(wanted),
-            schema_overrides=wanted,
+            columns=list(columns),
+            schema_overrides=columns,
             infer_schema_length=0,
             null_values="NA",
         )
@@ -284,7 +296,7 @@ def storm(raw):
     zones = {code: ZoneInfo(zone) for code, zone in raw["airports"].drop_nulls().iter_rows()} | {
         k: ZoneInfo(v) for k, v in MISSING_ZONES.items()
     }
-    left, landed = [], []
+    departed, landed = [], []
     for row in days.iter_rows(named=True):
         scheduled = datetime.fromisoformat(row["time_hour"]) + timedelta(minutes=row["minute"])
         departure = (
@@ -295,7 +307,7 @@ def storm(raw):
         arrived = (
             departure is not None and row["arr_time"] is not None and row["air_time"] is not None
         )
-        left.append(departure)
+        departed.append(departure)
         landed.append(
             following(
                 departure + timedelta(minutes=row["air_time"]), row["arr_time"], zones[row["dest"]]
@@ -304,7 +316,7 @@ def storm(raw):
             else None
         )
     return days.with_columns(
-        left=pl.Series(left, dtype=pl.Datetime(time_zone="UTC")),
+        left=pl.Series(departed, dtype=pl.Datetime(time_zone="UTC")),
         landed=pl.Series(landed, dtype=pl.Datetime(time_zone="UTC")),
     )
 
@@ -317,7 +329,7 @@ def following(instant: datetime, clock: int, zone: ZoneInfo) -> datetime:
     )
 
 
-def chosen(storm):
+def chosen_rows(storm):
     """Some flights of the last five days, first and last of a day among them."""
     late_days = storm.with_row_index("row").filter(pl.col("day") >= 6)
     edges = (
@@ -349,7 +361,7 @@ def test_nothing_in_a_feature_is_known_later_than_an_hour_before(storm, raw):
     whole = features(
         storm.select(SCHEMAS["flights.csv.zip"].keys()), weather, raw["planes"], raw["airports"]
     ).drop("late")
-    for row in chosen(storm):
+    for row in chosen_rows(storm):
         cutoff = cutoff_of(storm, row)
         gone, down = pl.col("left") <= cutoff, pl.col("landed") <= cutoff
         forgotten = storm.with_columns(
@@ -367,7 +379,7 @@ def test_nothing_in_a_feature_is_known_later_than_an_hour_before(storm, raw):
 
 
 def test_what_is_seen_before_the_cutoff_changes_the_features(storm, raw):
-    row = next(row for row in chosen(storm) if storm["hour"][row] > 11)
+    row = next(row for row in chosen_rows(storm) if storm["hour"][row] > 11)
     subject, cutoff = storm.row(row, named=True), cutoff_of(storm, row)
     before = of_row(storm, raw["weather"], raw, row).row(0, named=True)
 
@@ -375,7 +387,7 @@ def test_what_is_seen_before_the_cutoff_changes_the_features(storm, raw):
         after = of_row(flights, weather, raw, row).row(0, named=True)
         return {name for name in after if after[name] != before[name]}
 
-    def one(where):
+    def first_row(where):
         numbered = storm.with_row_index("row")
         return pl.int_range(pl.len()) == numbered.filter(where)["row"][0]
 
@@ -383,13 +395,13 @@ def test_what_is_seen_before_the_cutoff_changes_the_features(storm, raw):
         cutoff - 1.5 * HOUR, cutoff - HOUR
     )
     assert "origin_mean_delay_2h" in changed(
-        storm.with_columns(dep_delay=pl.col("dep_delay") + 20 * one(departure))
+        storm.with_columns(dep_delay=pl.col("dep_delay") + 20 * first_row(departure))
     )
     arrival = (pl.col("dest") == subject["dest"]) & pl.col("landed").is_between(
         cutoff - 20 * HOUR, cutoff - HOUR
     )
     assert "destination_mean_delay_24h" in changed(
-        storm.with_columns(arr_delay=pl.col("arr_delay") + 20 * one(arrival))
+        storm.with_columns(arr_delay=pl.col("arr_delay") + 20 * first_row(arrival))
     )
     hour = f"{(cutoff - HOUR).replace(minute=0):%Y-%m-%dT%H:%M:%SZ}"
     reading = (pl.col("origin") == subject["origin"]) & (pl.col("time_hour") == hour)
@@ -417,8 +429,10 @@ def months(case):
     validated = {
         period: validate(case, period, case.source.read(period)) for period in case.source.periods()
     }
-    assert {period: one.reasons for period, one in validated.items() if len(one.quarantined)} == {}
-    return {period: one.good for period, one in validated.items()}
+    assert {
+        period: batch.reasons for period, batch in validated.items() if len(batch.quarantined)
+    } == {}
+    return {period: batch.good for period, batch in validated.items()}
 
 
 UNITS = {

@@ -24,14 +24,14 @@ def test_an_unknown_name_is_refused_with_the_known_ones_and_the_nearest(
     name: str, hint: str
 ) -> None:
     metric = Metric(name=name, higher_is_better=True)
-    known = "there are ROC_AUC, LOG_LOSS, BRIER or CALIBRATION_ERROR"
+    names = "there are ROC_AUC, LOG_LOSS, BRIER or CALIBRATION_ERROR"
     for refused in (
         lambda: Gate(metric=metric, threshold=0.5),
         lambda: Guard(metric=metric, tolerance=0.1),
     ):
         with pytest.raises(ValidationError) as error:
             refused()
-        assert f"no metric is named {name!r}; {known}" in str(error.value)
+        assert f"no metric is named {name!r}; {names}" in str(error.value)
         assert hint in str(error.value)
 
 
@@ -47,8 +47,8 @@ def test_a_metric_of_one_s_own_is_a_gate_and_a_guard_once_it_is_registered(
 
 def test_a_metric_that_is_written_out_is_the_registered_one() -> None:
     """Its bounds and words come with it."""
-    written = Metric(name="roc_auc", higher_is_better=True)
-    assert Gate(metric=written, threshold=0.7).metric == ROC_AUC
+    metric = Metric(name="roc_auc", higher_is_better=True)
+    assert Gate(metric=metric, threshold=0.7).metric == ROC_AUC
 
 
 def test_a_gate_lies_within_the_bounds_of_its_metric(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,8 +52,10 @@ def case() -> UseCase:
 def ingest(
     lake: Lake, case: UseCase, periods: list[str], **changed: pl.DataFrame
 ) -> tuple[DatasetVersion, bool]:
-    given = case.model_copy(update={"source": Months(**changed)})
-    return write_version(lake, given, [ingest_period(lake, given, period) for period in periods])
+    changed_case = case.model_copy(update={"source": Months(**changed)})
+    return write_version(
+        lake, changed_case, [ingest_period(lake, changed_case, period) for period in periods]
+    )
 
 
 def files(lake: Lake) -> dict[str, int]:
@@ -153,9 +155,9 @@ def test_versions_share_the_files_of_their_periods(lake: Lake, case: UseCase) ->
 
 def test_a_period_file_is_named_by_its_content(lake: Lake, case: UseCase) -> None:
     dataset, _ = ingest(lake, case, [JANUARY])
-    (one,) = dataset.periods
-    assert one.sha256 == hashlib.sha256(lake.read(one.path)).hexdigest()
-    assert one.path == f"datasets/toy/periods/2024-01-{one.sha256[:16]}.parquet"
+    (file,) = dataset.periods
+    assert file.sha256 == hashlib.sha256(lake.read(file.path)).hexdigest()
+    assert file.path == f"datasets/toy/periods/2024-01-{file.sha256[:16]}.parquet"
     assert dataset.version.startswith("2024-01-")
 
 
@@ -269,17 +271,17 @@ def test_no_period_makes_no_version(lake: Lake, case: UseCase) -> None:
 
 def test_rows_come_back_as_they_were_oldest_first(lake: Lake, case: UseCase) -> None:
     dataset, _ = ingest(lake, case, [JANUARY, FEBRUARY])
-    found = read_periods(lake, dataset, [JANUARY, FEBRUARY])
-    given = pl.concat([rows_of(JANUARY), rows_of(FEBRUARY)])
-    assert found.select(given.columns).sort("id").equals(given.sort("id"))
-    assert found["at"].is_sorted()
+    rows = read_periods(lake, dataset, [JANUARY, FEBRUARY])
+    source_rows = pl.concat([rows_of(JANUARY), rows_of(FEBRUARY)])
+    assert rows.select(source_rows.columns).sort("id").equals(source_rows.sort("id"))
+    assert rows["at"].is_sorted()
 
 
 def test_only_labelled_rows_are_read_where_a_label_is_asked_for(lake: Lake, case: UseCase) -> None:
     dataset, _ = ingest(lake, case, [JANUARY], m2024_01=rows_of(JANUARY, unlabel(100)))
     assert len(read_periods(lake, dataset, [JANUARY])) == 280
-    found = read_periods(lake, dataset, [JANUARY], label="won")
-    assert (len(found), found["won"].null_count()) == (180, 0)
+    rows = read_periods(lake, dataset, [JANUARY], label="won")
+    assert (len(rows), rows["won"].null_count()) == (180, 0)
     assert dataset.periods[0].labelled == 180
 
 
@@ -435,9 +437,9 @@ def test_months_that_do_not_fit_together_are_named(lake: Lake, case: UseCase) ->
 
 def test_digests_are_those_of_the_periods_asked_for(lake: Lake, case: UseCase) -> None:
     dataset, _ = ingest(lake, case, [JANUARY, FEBRUARY, MARCH])
-    found = dataset.digests([FEBRUARY, JANUARY, "2031-01"])
-    assert found == {one.period: one.sha256 for one in dataset.periods[:2]}
-    assert len(set(found.values())) == 2
+    digests = dataset.digests([FEBRUARY, JANUARY, "2031-01"])
+    assert digests == {file.period: file.sha256 for file in dataset.periods[:2]}
+    assert len(set(digests.values())) == 2
 
 
 def test_a_period_counts_as_labelled_from_half_of_its_labels_on(lake: Lake, case: UseCase) -> None:

@@ -11,7 +11,7 @@ from usecases.toy import USE_CASE as TOY
 
 from blocks.lake import Lake
 from tasks.data.dataset import DatasetVersion, read_periods, write_period, write_version
-from tasks.data.row_digests import Seen, row_digests, rows_in
+from tasks.data.row_digests import HoldoutOverlap, row_digests, rows_in
 from tasks.data.validation import Validated, validate
 from usecases.definition import UseCase
 
@@ -47,11 +47,15 @@ def dataset(lake: Lake) -> DatasetVersion:
 def publish(lake: Lake, rows: dict[str, pl.DataFrame], case: UseCase = TOY) -> DatasetVersion:
     """Periods of whatever rows, also of ones that belong to another month."""
     checked = {
-        month: Validated(good=one, quarantined=one[:0].with_columns(quarantine_reason=pl.lit("")))
-        for month, one in rows.items()
+        month: Validated(
+            good=frame, quarantined=frame[:0].with_columns(quarantine_reason=pl.lit(""))
+        )
+        for month, frame in rows.items()
     }
     return write_version(
-        lake, case, [write_period(lake, case, month, one) for month, one in checked.items()]
+        lake,
+        case,
+        [write_period(lake, case, month, validated) for month, validated in checked.items()],
     )[0]
 
 
@@ -64,11 +68,11 @@ def test_the_digest_of_a_row_is_written_down_and_stays() -> None:
     rows by them.
     """
     digests = row_digests(TABLE, ["id", "at", "size", "shop", "won"])
-    assert [one.hex() for one in digests] == DIGESTS
+    assert [digest.hex() for digest in digests] == DIGESTS
 
 
 def test_the_digest_is_blake2b_over_a_byte_for_there_and_big_endian_values() -> None:
-    names, one = (
+    names, digests = (
         b"id\0shop",
         b"\x01"
         + bytes.fromhex("3ff0000000000000")
@@ -77,7 +81,7 @@ def test_the_digest_is_blake2b_over_a_byte_for_there_and_big_endian_values() -> 
     )
     assert (
         row_digests(TABLE, ["shop", "id"])[0]
-        == hashlib.blake2b(names + one, digest_size=16).digest()
+        == hashlib.blake2b(names + digests, digest_size=16).digest()
     )
 
 
@@ -93,10 +97,10 @@ def test_another_process_with_another_hash_seed_gives_the_same_digests() -> None
         "PYTHONHASHSEED": "77",
         "PYTHONPATH": f"{Path.cwd()}:{Path.cwd() / 'tests/fixtures'}",
     }
-    said = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     ).stdout.split()
-    assert said == [one.hex() for one in row_digests(TABLE, TABLE.columns)]
+    assert output == [digest.hex() for digest in row_digests(TABLE, TABLE.columns)]
 
 
 def test_rows_differ_by_any_value_and_by_null_and_not_by_the_sign_of_zero() -> None:
@@ -128,8 +132,8 @@ def test_the_width_of_a_number_in_memory_does_not_matter() -> None:
 
 
 def test_values_do_not_run_into_each_other() -> None:
-    one, other = pl.DataFrame({"a": ["x", ""], "b": ["", "x"]}).pipe(row_digests, ["a", "b"])
-    assert one != other
+    first, second = pl.DataFrame({"a": ["x", ""], "b": ["", "x"]}).pipe(row_digests, ["a", "b"])
+    assert first != second
 
 
 def test_a_type_without_a_digest_is_refused_by_name() -> None:
@@ -143,7 +147,7 @@ def test_no_rows_have_no_digests() -> None:
 
 def test_months_that_share_no_row_are_fair(lake: Lake, dataset: DatasetVersion) -> None:
     assert (
-        Seen(TOY, holdout(lake, dataset), rows_in(lake, TOY)).why_unfair(
+        HoldoutOverlap(TOY, holdout(lake, dataset), rows_in(lake, TOY)).why_unfair(
             "champion 3", dataset.digests(MONTHS[:2])
         )
         == []
@@ -161,10 +165,10 @@ def test_rows_of_the_holdout_in_a_training_month_are_counted_with_an_example(
             "2024-02": pl.concat([TOY.source.read("2024-02"), march[:7]]),
         },
     )
-    (said,) = Seen(TOY, march, rows_in(lake, TOY)).why_unfair(
+    (reason,) = HoldoutOverlap(TOY, march, rows_in(lake, TOY)).why_unfair(
         "challenger 4", mixed.digests(MONTHS[:2])
     )
-    assert said == (
+    assert reason == (
         "challenger 4 was trained on 7 rows of the hold-out (0 of them corrected since), "
         f"such as id={march['id'][0]} in 2024-02"
     )
@@ -177,10 +181,10 @@ def test_a_row_that_was_corrected_since_counts_too(lake: Lake, dataset: DatasetV
         won=pl.col("won") ^ pl.Series([0, 0, 1], dtype=pl.Int8),
     )
     mixed = publish(lake, {"2024-02": pl.concat([TOY.source.read("2024-02"), before])})
-    (said,) = Seen(TOY, march, rows_in(lake, TOY)).why_unfair(
+    (reason,) = HoldoutOverlap(TOY, march, rows_in(lake, TOY)).why_unfair(
         "champion 3", mixed.digests(["2024-02"])
     )
-    assert "trained on 3 rows of the hold-out (2 of them corrected since)" in said
+    assert "trained on 3 rows of the hold-out (2 of them corrected since)" in reason
 
 
 def test_a_row_without_a_label_was_not_trained_on(lake: Lake, dataset: DatasetVersion) -> None:
@@ -188,7 +192,9 @@ def test_a_row_without_a_label_was_not_trained_on(lake: Lake, dataset: DatasetVe
     unlabelled = march[:7].with_columns(pl.lit(None, dtype=pl.Int8).alias("won"))
     mixed = publish(lake, {"2024-02": pl.concat([TOY.source.read("2024-02"), unlabelled])})
     assert (
-        Seen(TOY, march, rows_in(lake, TOY)).why_unfair("champion 3", mixed.digests(["2024-02"]))
+        HoldoutOverlap(TOY, march, rows_in(lake, TOY)).why_unfair(
+            "champion 3", mixed.digests(["2024-02"])
+        )
         == []
     )
 
@@ -200,19 +206,19 @@ def test_rows_are_found_where_the_event_time_is_part_of_the_key(
     case = TOY.model_copy(update={"key": ("id", "at")})
     march = holdout(lake, dataset)
     mixed = publish(lake, {"2024-02": pl.concat([TOY.source.read("2024-02"), march[-2:]])}, case)
-    (said,) = Seen(case, march, rows_in(lake, case)).why_unfair(
+    (reason,) = HoldoutOverlap(case, march, rows_in(lake, case)).why_unfair(
         "champion 3", mixed.digests(["2024-02"])
     )
-    assert "2 rows of the hold-out" in said and "at=2024-03-28 12:00:00" in said
+    assert "2 rows of the hold-out" in reason and "at=2024-03-28 12:00:00" in reason
 
 
 def test_a_training_file_that_is_gone_proves_nothing(
     lake: Lake, dataset: DatasetVersion, tmp_path: Path
 ) -> None:
-    seen = Seen(TOY, holdout(lake, dataset), rows_in(lake, TOY))
-    (said,) = seen.why_unfair("champion 3", {"2024-01": "0123456789abcdef" * 4})
-    assert "champion 3 may have seen the hold-out" in said
-    assert "2024-01 (SHA-256 0123456789abcdef…) is gone from the lake" in said
+    overlaps = HoldoutOverlap(TOY, holdout(lake, dataset), rows_in(lake, TOY))
+    (reason,) = overlaps.why_unfair("champion 3", {"2024-01": "0123456789abcdef" * 4})
+    assert "champion 3 may have seen the hold-out" in reason
+    assert "2024-01 (SHA-256 0123456789abcdef…) is gone from the lake" in reason
 
 
 def test_a_training_file_that_was_changed_proves_nothing(
@@ -220,10 +226,10 @@ def test_a_training_file_that_was_changed_proves_nothing(
 ) -> None:
     january = dataset.periods[0]
     lake.write(january.path, lake.read(dataset.periods[1].path))
-    (said,) = Seen(TOY, holdout(lake, dataset), rows_in(lake, TOY)).why_unfair(
+    (reason,) = HoldoutOverlap(TOY, holdout(lake, dataset), rows_in(lake, TOY)).why_unfair(
         "champion 3", dataset.digests(MONTHS[:2])
     )
-    assert f"{january.path} was changed" in said
+    assert f"{january.path} was changed" in reason
 
 
 def test_a_training_file_without_the_key_proves_nothing(
@@ -231,31 +237,35 @@ def test_a_training_file_without_the_key_proves_nothing(
 ) -> None:
     case = TOY.model_copy(update={"key": ("id", "ticket")})
     march = holdout(lake, dataset).with_columns(ticket=pl.col("id"))
-    (said,) = Seen(case, march, rows_in(lake, case)).why_unfair(
+    (reason,) = HoldoutOverlap(case, march, rows_in(lake, case)).why_unfair(
         "champion 3", dataset.digests(MONTHS[:1])
     )
-    assert "the rows of 2024-01 lack ['ticket']" in said
+    assert "the rows of 2024-01 lack ['ticket']" in reason
 
 
 def test_a_file_is_read_once_for_both_models(lake: Lake, dataset: DatasetVersion) -> None:
-    seen = Seen(TOY, holdout(lake, dataset), rows_in(lake, TOY))
-    assert seen.why_unfair("challenger 4", dataset.digests(MONTHS[:2])) == []
-    for one in dataset.periods[:2]:
-        (Path(lake.url.removeprefix("file://")) / one.path).unlink()
-    assert seen.why_unfair("champion 3", dataset.digests(MONTHS[:1])) == []
+    overlaps = HoldoutOverlap(TOY, holdout(lake, dataset), rows_in(lake, TOY))
+    assert overlaps.why_unfair("challenger 4", dataset.digests(MONTHS[:2])) == []
+    for file in dataset.periods[:2]:
+        (Path(lake.url.removeprefix("file://")) / file.path).unlink()
+    assert overlaps.why_unfair("champion 3", dataset.digests(MONTHS[:1])) == []
 
 
 def test_rows_as_ingest_writes_them_are_found(lake: Lake) -> None:
     """Through validation and Parquet, as in the loop."""
     months = {month: validate(TOY, month, TOY.source.read(month)) for month in MONTHS}
-    made, _ = write_version(
-        lake, TOY, [write_period(lake, TOY, month, one) for month, one in months.items()]
+    dataset_made, _ = write_version(
+        lake,
+        TOY,
+        [write_period(lake, TOY, month, validated) for month, validated in months.items()],
     )
-    march = read_periods(lake, made, ["2024-03"], TOY.label)
-    (said,) = Seen(TOY, march, rows_in(lake, TOY)).why_unfair("champion 3", made.digests(MONTHS))
+    march = read_periods(lake, dataset_made, ["2024-03"], TOY.label)
+    (reason,) = HoldoutOverlap(TOY, march, rows_in(lake, TOY)).why_unfair(
+        "champion 3", dataset_made.digests(MONTHS)
+    )
     assert (
-        f"{len(march)} rows of the hold-out (0 of them corrected since)" in said
-        and said.endswith("in 2024-03")
+        f"{len(march)} rows of the hold-out (0 of them corrected since)" in reason
+        and reason.endswith("in 2024-03")
     )
 
 
@@ -265,10 +275,12 @@ def test_rows_of_a_file_from_before_the_label_was_renamed_are_found(
     march = holdout(lake, dataset).rename({"won": "victory"})
     case = TOY.model_copy(update={"label": "victory"})
     assert (
-        Seen(case, march, rows_in(lake, case)).why_unfair("champion 3", dataset.digests(MONTHS[:2]))
+        HoldoutOverlap(case, march, rows_in(lake, case)).why_unfair(
+            "champion 3", dataset.digests(MONTHS[:2])
+        )
         == []
     )
-    (said,) = Seen(case, march, rows_in(lake, case)).why_unfair(
+    (reason,) = HoldoutOverlap(case, march, rows_in(lake, case)).why_unfair(
         "champion 3", dataset.digests(["2024-03"])
     )
-    assert f"was trained on {len(march)} rows of the hold-out" in said
+    assert f"was trained on {len(march)} rows of the hold-out" in reason

@@ -26,7 +26,7 @@ def rows() -> pl.DataFrame:
 def changed(case: UseCase, column: str, **update: Any) -> UseCase:
     """The use case with one column described otherwise."""
     columns = tuple(
-        one.model_copy(update=update) if one.name == column else one for one in case.columns
+        part.model_copy(update=update) if part.name == column else part for part in case.columns
     )
     return case.model_copy(update={"columns": columns})
 
@@ -38,39 +38,43 @@ def first(rows: pl.DataFrame, n: int, column: str, value: object) -> pl.DataFram
     )
 
 
-def ids(found: pl.DataFrame) -> list[int]:
-    return found["id"].to_list()
+def ids(frame: pl.DataFrame) -> list[int]:
+    return frame["id"].to_list()
 
 
-def adds_up(found: Validated, rows: pl.DataFrame) -> bool:
+def adds_up(validated: Validated, rows: pl.DataFrame) -> bool:
     """Every row is either good or in quarantine, as many times as it came."""
-    return sorted(ids(found.good) + ids(found.quarantined)) == sorted(ids(rows))
+    return sorted(ids(validated.good) + ids(validated.quarantined)) == sorted(ids(rows))
 
 
 def test_a_healthy_batch_passes_whole(case: UseCase, rows: pl.DataFrame) -> None:
-    found = validate(case, PERIOD, rows)
-    assert (len(found.good), len(found.quarantined), found.reasons) == (len(rows), 0, {})
-    assert found.good.columns == ["id", "at", "first", "second", "steady", "group", "won"]
-    assert found.good.schema["won"] == pl.Int8
+    validated = validate(case, PERIOD, rows)
+    assert (len(validated.good), len(validated.quarantined), validated.reasons) == (
+        len(rows),
+        0,
+        {},
+    )
+    assert validated.good.columns == ["id", "at", "first", "second", "steady", "group", "won"]
+    assert validated.good.schema["won"] == pl.Int8
 
 
 def test_columns_that_are_not_asked_for_are_left_out(case: UseCase, rows: pl.DataFrame) -> None:
-    found = validate(
+    validated = validate(
         case,
         PERIOD,
         rows.with_columns(pl.lit("x").alias("stranger")).select(
             reversed([*rows.columns, "stranger"])
         ),
     )
-    assert found.good.equals(validate(case, PERIOD, rows).good)
+    assert validated.good.equals(validate(case, PERIOD, rows).good)
 
 
 def refused(case: UseCase, rows: pl.DataFrame) -> str:
     with pytest.raises(BatchRefused) as raised:
         validate(case, PERIOD, rows)
-    said = str(raised.value)
-    assert said.startswith(f"toy {PERIOD}")
-    return said
+    message = str(raised.value)
+    assert message.startswith(f"toy {PERIOD}")
+    return message
 
 
 def test_an_empty_batch_is_refused(case: UseCase, rows: pl.DataFrame) -> None:
@@ -81,10 +85,10 @@ def test_an_empty_batch_is_refused(case: UseCase, rows: pl.DataFrame) -> None:
 def test_a_missing_column_is_refused_by_name(
     case: UseCase, rows: pl.DataFrame, column: str
 ) -> None:
-    said = refused(case, rows.drop(column))
-    assert f"column '{column}' is missing" in said
-    assert "nothing was written" in said
-    assert "usecases/toy.py" in said
+    message = refused(case, rows.drop(column))
+    assert f"column '{column}' is missing" in message
+    assert "nothing was written" in message
+    assert "usecases/toy.py" in message
 
 
 def test_a_renamed_column_is_refused_with_its_new_name(case: UseCase, rows: pl.DataFrame) -> None:
@@ -94,9 +98,9 @@ def test_a_renamed_column_is_refused_with_its_new_name(case: UseCase, rows: pl.D
 
 
 def test_every_missing_column_is_named_at_once(case: UseCase, rows: pl.DataFrame) -> None:
-    said = refused(case, rows.drop("first", "group"))
-    assert "'first' is missing" in said
-    assert "'group' is missing" in said
+    message = refused(case, rows.drop("first", "group"))
+    assert "'first' is missing" in message
+    assert "'group' is missing" in message
 
 
 @pytest.mark.parametrize(
@@ -113,9 +117,9 @@ def test_a_column_of_another_type_is_refused(
     case: UseCase, rows: pl.DataFrame, column: str, dtype: Any, wanted: str
 ) -> None:
     values = pl.lit(None, dtype=dtype) if column == "group" else pl.col(column).cast(dtype)
-    said = refused(case, rows.with_columns(values.alias(column)))
-    assert f"column '{column}' holds {dtype}" in said
-    assert wanted in said
+    message = refused(case, rows.with_columns(values.alias(column)))
+    assert f"column '{column}' holds {dtype}" in message
+    assert wanted in message
 
 
 def test_nulls_beyond_tolerance_are_refused_with_both_shares(
@@ -133,11 +137,11 @@ def test_nan_counts_as_null(case: UseCase, rows: pl.DataFrame) -> None:
     assert "column 'steady' is 50.0% null" in refused(
         case, first(rows, len(rows) // 2, "steady", float("nan"))
     )
-    found = validate(
+    validated = validate(
         changed(case, "second", low=None, high=None), PERIOD, first(rows, 5, "second", float("nan"))
     )
-    assert found.good["second"].is_nan().sum() == 0
-    assert found.good["second"].null_count() >= 5
+    assert validated.good["second"].is_nan().sum() == 0
+    assert validated.good["second"].null_count() >= 5
 
 
 def test_a_column_that_is_null_throughout_is_refused_and_not_a_crash(
@@ -149,9 +153,9 @@ def test_a_column_that_is_null_throughout_is_refused_and_not_a_crash(
 
 
 def test_a_changed_unit_is_refused_by_the_median(case: UseCase, rows: pl.DataFrame) -> None:
-    said = refused(case, rows.with_columns(pl.col("steady") * 1.609))
-    assert "column 'steady' has median 8.0" in said
-    assert "healthy batches 4 to 6: did its unit change?" in said
+    message = refused(case, rows.with_columns(pl.col("steady") * 1.609))
+    assert "column 'steady' has median 8.0" in message
+    assert "healthy batches 4 to 6: did its unit change?" in message
 
 
 def test_many_bad_rows_are_refused_with_the_reason_that_is_most_frequent(
@@ -159,14 +163,16 @@ def test_many_bad_rows_are_refused_with_the_reason_that_is_most_frequent(
 ) -> None:
     fifth = len(rows) // 5
     assert len(validate(case, PERIOD, first(rows, fifth, "first", 99.0)).quarantined) == fifth
-    said = refused(case, first(rows, fifth + 1, "first", 99.0))
-    assert "20% of the rows are bad (tolerated 20%), most often: first: outside -10 to 20" in said
+    message = refused(case, first(rows, fifth + 1, "first", 99.0))
+    assert (
+        "20% of the rows are bad (tolerated 20%), most often: first: outside -10 to 20" in message
+    )
 
 
 def test_several_problems_are_told_together(case: UseCase, rows: pl.DataFrame) -> None:
-    said = refused(case, first(rows.with_columns(pl.col("steady") * 10), 500, "second", None))
-    assert "did its unit change?" in said
-    assert "'second' is" in said
+    message = refused(case, first(rows.with_columns(pl.col("steady") * 10), 500, "second", None))
+    assert "did its unit change?" in message
+    assert "'second' is" in message
 
 
 @pytest.mark.parametrize(
@@ -183,10 +189,10 @@ def test_a_bad_row_goes_to_quarantine_with_its_reason(
     case: UseCase, rows: pl.DataFrame, column: str, value: object, reason: str
 ) -> None:
     bad = first(rows, 1, column, value)
-    found = validate(case, PERIOD, bad)
-    assert found.reasons == {reason: 1}
-    assert found.quarantined[REASON].to_list() == [reason]
-    assert found.good.equals(validate(case, PERIOD, rows[1:]).good)
+    validated = validate(case, PERIOD, bad)
+    assert validated.reasons == {reason: 1}
+    assert validated.quarantined[REASON].to_list() == [reason]
+    assert validated.good.equals(validate(case, PERIOD, rows[1:]).good)
 
 
 def test_the_quarantine_keeps_the_bad_value_as_it_came(case: UseCase, rows: pl.DataFrame) -> None:
@@ -204,20 +210,20 @@ def test_limits_themselves_are_inside(case: UseCase, rows: pl.DataFrame) -> None
 
 def test_infinity_is_bad_where_nothing_bounds_the_column(case: UseCase, rows: pl.DataFrame) -> None:
     open_ended = changed(case, "first", low=None, high=None)
-    found = validate(
+    validated = validate(
         open_ended, PERIOD, first(first(rows, 3, "first", float("inf")), 1, "first", float("-inf"))
     )
-    assert found.reasons == {"first: infinite": 3}
+    assert validated.reasons == {"first: infinite": 3}
 
 
 def test_one_open_limit_still_holds_the_other(case: UseCase, rows: pl.DataFrame) -> None:
-    found = validate(
+    validated = validate(
         changed(case, "first", high=None),
         PERIOD,
         first(first(rows, 2, "first", 1e9), 1, "first", -11.0),
     )
-    assert list(found.reasons) == ["first: outside -10 to inf"]
-    assert len(found.quarantined) == 1
+    assert list(validated.reasons) == ["first: outside -10 to inf"]
+    assert len(validated.quarantined) == 1
 
 
 def test_an_unknown_category_is_bad_only_where_the_set_is_closed(
@@ -232,19 +238,21 @@ def test_an_unknown_category_is_bad_only_where_the_set_is_closed(
 
 def test_a_duplicate_key_keeps_the_first_row(case: UseCase, rows: pl.DataFrame) -> None:
     twice = pl.concat([rows, rows[:3].with_columns(pl.col("first") + 1)])
-    found = validate(case, PERIOD, twice)
-    assert found.reasons == {"id: duplicate": 3}
-    assert found.good.equals(validate(case, PERIOD, rows).good)
-    assert adds_up(found, twice)
+    validated = validate(case, PERIOD, twice)
+    assert validated.reasons == {"id: duplicate": 3}
+    assert validated.good.equals(validate(case, PERIOD, rows).good)
+    assert adds_up(validated, twice)
 
 
 def test_rows_of_a_key_of_two_columns_are_duplicates_only_together(
     case: UseCase, rows: pl.DataFrame
 ) -> None:
-    both = case.model_copy(update={"key": ("id", "group")})
+    two_keys = case.model_copy(update={"key": ("id", "group")})
     other = pl.when(pl.col("group") == "a").then(pl.lit("b")).otherwise(pl.lit("a")).alias("group")
-    found = validate(both, PERIOD, pl.concat([rows, rows[:2], rows[2:5].with_columns(other)]))
-    assert found.reasons == {"id, group: duplicate": 2}
+    validated = validate(
+        two_keys, PERIOD, pl.concat([rows, rows[:2], rows[2:5].with_columns(other)])
+    )
+    assert validated.reasons == {"id, group: duplicate": 2}
 
 
 @pytest.mark.parametrize(
@@ -260,8 +268,8 @@ def test_a_row_of_another_period_is_bad(case: UseCase, rows: pl.DataFrame, at: s
 
 def test_unknown_labels_are_good_rows(case: UseCase, rows: pl.DataFrame) -> None:
     for unknown in (None, float("nan")):
-        found = validate(case, PERIOD, first(rows, 300, "won", unknown))
-        assert (found.reasons, found.good["won"].null_count()) == ({}, 300)
+        validated = validate(case, PERIOD, first(rows, 300, "won", unknown))
+        assert (validated.reasons, validated.good["won"].null_count()) == ({}, 300)
 
 
 @pytest.mark.parametrize(
@@ -309,26 +317,29 @@ def test_label_of_0_and_1_in_any_type_is_kept_as_it_is(
     case: UseCase, rows: pl.DataFrame, labels: list[Any]
 ) -> None:
     won = pl.Series("won", (labels * len(rows))[: len(rows)])
-    found = validate(case, PERIOD, rows.with_columns(won))
-    assert found.reasons == {}
-    assert set(found.good["won"]) == {
+    validated = validate(case, PERIOD, rows.with_columns(won))
+    assert validated.reasons == {}
+    assert set(validated.good["won"]) == {
         None if value is None or value != value else int(value) for value in labels
     }
 
 
 def test_label_that_the_remedy_made_passes(case: UseCase, rows: pl.DataFrame) -> None:
     rated = rows.with_columns(pl.Series("won", ([0, 1, 2, None] * len(rows))[: len(rows)]))
-    found = validate(case, PERIOD, rated.with_columns(pl.col("won") >= 1))
-    assert (found.good["won"].sum(), found.good["won"].null_count()) == (840, 420)
+    validated = validate(case, PERIOD, rated.with_columns(pl.col("won") >= 1))
+    assert (validated.good["won"].sum(), validated.good["won"].null_count()) == (840, 420)
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
 def test_event_time_with_a_zone_is_refused_with_the_line_that_takes_it_away(
     case: UseCase, rows: pl.DataFrame, zone: str
 ) -> None:
-    said = refused(case, rows.with_columns(pl.col("at").dt.replace_time_zone(zone)))
-    assert "expected the local date and time without a zone" in said
-    assert "pl.col('at').dt.convert_time_zone('" in said and ".dt.replace_time_zone(None))" in said
+    message = refused(case, rows.with_columns(pl.col("at").dt.replace_time_zone(zone)))
+    assert "expected the local date and time without a zone" in message
+    assert (
+        "pl.col('at').dt.convert_time_zone('" in message
+        and ".dt.replace_time_zone(None))" in message
+    )
 
 
 @pytest.mark.parametrize("unit", ["ns", "ms"])
@@ -343,8 +354,8 @@ def test_event_time_of_another_unit_makes_the_same_rows(
 def test_a_row_with_two_faults_counts_once_with_both_reasons(
     case: UseCase, rows: pl.DataFrame
 ) -> None:
-    found = validate(case, PERIOD, first(first(rows, 1, "steady", None), 2, "first", 99.0))
-    assert found.reasons == {
+    validated = validate(case, PERIOD, first(first(rows, 1, "steady", None), 2, "first", 99.0))
+    assert validated.reasons == {
         "first: outside -10 to 20": 1,
         "first: outside -10 to 20; steady: not_nullable": 1,
     }
@@ -353,11 +364,11 @@ def test_a_row_with_two_faults_counts_once_with_both_reasons(
 def test_good_and_quarantined_are_all_the_rows(case: UseCase, rows: pl.DataFrame) -> None:
     bad = first(first(first(rows, 60, "first", -50.0), 30, "second", 50.0), 10, "steady", None)
     bad = pl.concat([bad, rows[-5:], toy_rows("2024-03")[:4]])
-    found = validate(case, PERIOD, bad)
-    assert adds_up(found, bad)
-    assert len(found.quarantined) == 69
-    assert found.quarantined.columns == [*found.good.columns, REASON]
-    assert found.quarantined[REASON].null_count() == 0
+    validated = validate(case, PERIOD, bad)
+    assert adds_up(validated, bad)
+    assert len(validated.quarantined) == 69
+    assert validated.quarantined.columns == [*validated.good.columns, REASON]
+    assert validated.quarantined[REASON].null_count() == 0
 
 
 class Given:

@@ -105,9 +105,9 @@ def test_a_broken_window_is_told_with_the_reason_and_the_column(
     case: UseCase, training: pl.DataFrame, calm: pl.DataFrame, spoil: Any, said: str
 ) -> None:
     assert find_broken(case, training, calm) == []
-    found = find_broken(case, training, spoil(calm))
-    assert [reason for reason in found if reason.startswith(said)]
-    assert named_columns(case, found) == [said.split("'")[1]]
+    problems = find_broken(case, training, spoil(calm))
+    assert [reason for reason in problems if reason.startswith(said)]
+    assert named_columns(case, problems) == [said.split("'")[1]]
 
 
 def test_what_a_healthy_window_may_hold_is_not_broken(
@@ -140,7 +140,7 @@ def test_the_unit_of_a_column_that_is_mostly_zero_is_told_from_the_other_values(
     chance = np.random.default_rng(3)
     rain = [np.where(chance.random(4000) < 0.9, 0, chance.exponential(0.1, 4000)) for _ in range(2)]
     wet = case.model_copy(update={"columns": (Column(name="rain", kind="number"),)})
-    before, now = (pl.DataFrame({"rain": one}) for one in rain)
+    before, now = (pl.DataFrame({"rain": rain_values}) for rain_values in rain)
     assert find_broken(wet, before, now) == []
     assert find_broken(wet, before, now * 25.4)[0].endswith(
         "times what it was, small and large values alike: did its unit change?"

@@ -77,16 +77,15 @@ def test_nulls_are_left_out_and_nothing_left_gives_no_distance(
     values: list[Any] = [1.0, 2.0, 3.0] if column.kind == "number" else ["a", "b", "c"]
     dtype = pl.Float64 if column.kind == "number" else pl.String
     full, gappy, none = (
-        pl.Series("x", found, dtype=dtype)
-        for found in (values, [*values, None, None], [None, None])
+        pl.Series("x", side, dtype=dtype) for side in (values, [*values, None, None], [None, None])
     )
     assert distance(column, full, gappy, method) == distance(column, gappy, full, method) == 0
-    for left, right in (
+    for before, now in (
         (none, full),
         (full, none),
         (full, pl.Series("x", [None, None], dtype=pl.Null)),
     ):
-        assert math.isnan(distance(column, left, right, method))
+        assert math.isnan(distance(column, before, now, method))
 
 
 def test_an_unknown_distance_is_refused() -> None:

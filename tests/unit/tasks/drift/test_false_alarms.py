@@ -26,31 +26,31 @@ def champion(one_thread: None) -> Iterator[Champion]:
 def test_fewer_than_one_window_in_twenty_is_called_drifted_or_broken_where_nothing_changed(
     champion: Champion,
 ) -> None:
-    found = list(false_alarms(champion, 60, 7, SIZES))
-    assert [(row["drawn"], row["size"]) for row in found] == [
+    alarms = list(false_alarms(champion, 60, 7, SIZES))
+    assert [(row["drawn"], row["size"]) for row in alarms] == [
         ("rows", 600),
         ("rows", 2000),
         ("days", 14),
         ("stretch", 14),
     ]
-    for row in found:
+    for row in alarms:
         assert row["drifted"] + row["broken"] < LIMIT, row
         assert row["drifted"] <= row["high"]
-    assert not too_many(found)
+    assert not too_many(alarms)
 
 
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda one: dataclasses.replace(one, thresholds=dict.fromkeys(one.thresholds, 0.005)),
-        lambda one: dataclasses.replace(
-            one,
-            reference=one.reference.with_columns(
+        lambda study: dataclasses.replace(study, thresholds=dict.fromkeys(study.thresholds, 0.005)),
+        lambda study: dataclasses.replace(
+            study,
+            reference=study.reference.with_columns(
                 pl.col("first", "second", "steady", "score") + 0.3
             ),
         ),
-        lambda one: dataclasses.replace(
-            one, reference=one.reference.with_columns(group=pl.lit("z"))
+        lambda study: dataclasses.replace(
+            study, reference=study.reference.with_columns(group=pl.lit("z"))
         ),
     ],
     ids=["thresholds too low", "another reference", "unknown categories"],
@@ -67,12 +67,12 @@ def test_real_months_and_planted_shifts_are_seen(champion: Champion) -> None:
     assert verdicts == {"2024-06": "drifted", "2024-07": "drifted"}
     days = list(delay(champion, "2024-06"))
     assert (days[0]["verdict"], days[-1]["verdict"], len(days)) == ("inconclusive", "drifted", 28)
-    said = {(row["shift"], row["k"]): row for row in planted(champion, 3, (2000,), (), 7)}
+    by_plant = {(row["shift"], row["k"]): row for row in planted(champion, 3, (2000,), (), 7)}
     large = next(
-        row for (name, k), row in said.items() if k == "2" and row["expected"] == "drifted"
+        row for (name, k), row in by_plant.items() if k == "2" and row["expected"] == "drifted"
     )
     assert large["drifted"] + large["broken"] == 1
-    for row in said.values():
+    for row in by_plant.values():
         if row["expected"] == "broken":
             assert row["broken"] == 1, row
 

@@ -82,7 +82,7 @@ def window(
     return logged, labels
 
 
-def judged(logged: pl.DataFrame, labels: pl.DataFrame, **changed: Any) -> Performance:
+def judge(logged: pl.DataFrame, labels: pl.DataFrame, **changed: Any) -> Performance:
     manifest = msgspec.structs.replace(MANIFEST, **changed)
     return judge_performance(CASE, manifest, logged, labels, 0, "1")
 
@@ -91,53 +91,53 @@ def test_champion_that_holds_its_own_is_level_and_its_scores_are_those_of_the_la
     None
 ):
     logged, labels = window(skill=3.0)
-    found = judged(logged, labels)
+    performance = judge(logged, labels)
     truth, scores = labels["label"].to_numpy(), logged["score"].to_numpy()
     assert (
-        found.verdict,
-        found.provisional,
-        found.rows,
-        found.labels,
-        found.coverage,
-        found.days,
+        performance.verdict,
+        performance.provisional,
+        performance.rows,
+        performance.labels,
+        performance.coverage,
+        performance.days,
     ) == ("level", False, 1400, 1400, 1, 14)
-    assert found.scores == pytest.approx(
+    assert performance.scores == pytest.approx(
         {"roc_auc": score(ROC_AUC, truth, scores), "log_loss": score(LOG_LOSS, truth, scores)},
         rel=1e-12,
     )
-    one = found.metrics["roc_auc"]
+    interval = performance.metrics["roc_auc"]
     assert (
-        one.low is not None
-        and one.high is not None
-        and one.low < found.scores["roc_auc"] < one.high
+        interval.low is not None
+        and interval.high is not None
+        and interval.low < performance.scores["roc_auc"] < interval.high
     )
-    assert decode(Performance, encode(found)) == found
+    assert decode(Performance, encode(performance)) == performance
 
 
 def test_champion_whose_whole_interval_lies_below_its_holdout_is_worse() -> None:
     logged, labels = window(skill=1.0)
-    found = judged(logged, labels)
+    performance = judge(logged, labels)
     assert (
-        found.verdict == "worse"
-        and "is worse than the champion's own hold-out, 0.8800 to 0.9200" in found.reasons[0]
+        performance.verdict == "worse"
+        and "is worse than the champion's own hold-out, 0.8800 to 0.9200" in performance.reasons[0]
     )
 
 
 def test_point_below_the_bound_with_an_interval_that_reaches_it_is_not_worse() -> None:
     logged, labels = window(skill=1.0)
-    high = judged(logged, labels).metrics["roc_auc"].high
+    high = judge(logged, labels).metrics["roc_auc"].high
     assert high is not None
-    just = judged(logged, labels, holdout_intervals={"roc_auc": (high, 0.95)})
-    beyond = judged(logged, labels, holdout_intervals={"roc_auc": (high + 1e-9, 0.95)})
+    just = judge(logged, labels, holdout_intervals={"roc_auc": (high, 0.95)})
+    beyond = judge(logged, labels, holdout_intervals={"roc_auc": (high + 1e-9, 0.95)})
     assert (just.verdict, beyond.verdict) == ("level", "worse")
 
 
 def test_worse_loss_alone_alarms_nobody() -> None:
     logged, labels = window(skill=3.0)
-    found = judged(
+    performance = judge(
         logged, labels, holdout_intervals={"roc_auc": (0.8, 0.92), "log_loss": (0.01, 0.02)}
     )
-    assert found.verdict == "level" and found.scores["log_loss"] > 0.02
+    assert performance.verdict == "level" and performance.scores["log_loss"] > 0.02
 
 
 def test_metric_where_less_is_better_is_worse_when_it_is_surely_more() -> None:
@@ -162,9 +162,13 @@ def test_bad_metric_on_too_few_labels_is_provisional_and_never_worse(
     kept: pl.Expr, said: str
 ) -> None:
     logged, labels = window(skill=1.0)
-    found = judged(logged, labels.filter(kept))
-    assert (found.verdict, found.provisional) == ("provisional", True)
-    assert said in found.reasons and 0 < found.coverage < 1 and "roc_auc" in found.scores
+    performance = judge(logged, labels.filter(kept))
+    assert (performance.verdict, performance.provisional) == ("provisional", True)
+    assert (
+        said in performance.reasons
+        and 0 < performance.coverage < 1
+        and "roc_auc" in performance.scores
+    )
 
 
 def test_the_policy_of_the_use_case_says_what_is_enough() -> None:
@@ -180,56 +184,69 @@ def test_the_policy_of_the_use_case_says_what_is_enough() -> None:
 )
 def test_without_a_label_nothing_is_known_but_the_estimate(labels: pl.DataFrame) -> None:
     logged, _ = window()
-    found = judged(logged, labels)
-    assert (found.verdict, found.provisional, found.coverage, found.metrics) == (
+    performance = judge(logged, labels)
+    assert (
+        performance.verdict,
+        performance.provisional,
+        performance.coverage,
+        performance.metrics,
+    ) == (
         "unknown",
         True,
         0,
         {},
     )
-    guess = found.estimates["roc_auc"]
+    guess = performance.estimates["roc_auc"]
     assert guess.value is not None and 0.8 < guess.value < 0.95 and guess.error is None
-    assert "no label has arrived" in found.reasons[0]
+    assert "no label has arrived" in performance.reasons[0]
 
 
 def test_without_predictions_of_this_champion_nothing_is_known_of_it() -> None:
     logged, labels = window(version="0")
-    found = judged(logged, labels)
-    assert (found.verdict, found.rows, found.other_rows, found.unknown_ids) == (
+    performance = judge(logged, labels)
+    assert (
+        performance.verdict,
+        performance.rows,
+        performance.other_rows,
+        performance.unknown_ids,
+    ) == (
         "unknown",
         0,
         1400,
         0,
     )
     assert (
-        judged(pl.DataFrame(), labels).verdict == "unknown"
-        and judged(pl.DataFrame(), labels).unknown_ids == 1400
+        judge(pl.DataFrame(), labels).verdict == "unknown"
+        and judge(pl.DataFrame(), labels).unknown_ids == 1400
     )
 
 
 def test_what_other_versions_answered_is_left_out() -> None:
     ours, theirs = window(skill=3.0), window(skill=0.1, seed=2, version="0")
     logged, labels = (pl.concat(parts) for parts in zip(ours, theirs, strict=True))
-    both = judged(logged, labels)
-    assert both.scores == judged(*ours).scores and (both.rows, both.other_rows) == (1400, 1400)
-    assert "1,400 predictions of other versions are left out" in both.reasons
+    performance = judge(logged, labels)
+    assert performance.scores == judge(*ours).scores and (
+        performance.rows,
+        performance.other_rows,
+    ) == (1400, 1400)
+    assert "1,400 predictions of other versions are left out" in performance.reasons
 
 
 def test_package_without_an_interval_of_its_holdout_is_unknown_and_not_level() -> None:
-    found = judged(*window(skill=3.0), holdout_intervals={})
+    performance = judge(*window(skill=3.0), holdout_intervals={})
     assert (
-        found.verdict == "unknown"
-        and "no hold-out interval of roc_auc: retrain to get one" in found.reasons[0]
+        performance.verdict == "unknown"
+        and "no hold-out interval of roc_auc: retrain to get one" in performance.reasons[0]
     )
 
 
 def test_labels_of_one_class_have_no_score_and_no_verdict() -> None:
     logged, labels = window()
-    found = judged(logged, labels.with_columns(label=pl.lit(True)))
+    performance = judge(logged, labels.with_columns(label=pl.lit(True)))
     assert (
-        found.verdict == "unknown"
-        and "roc_auc" not in found.scores
-        and found.metrics["roc_auc"].value is None
+        performance.verdict == "unknown"
+        and "roc_auc" not in performance.scores
+        and performance.metrics["roc_auc"].value is None
     )
 
 
@@ -240,13 +257,13 @@ def test_last_label_by_the_time_it_was_known_wins_whatever_the_order_of_arrival(
         "label": [True, False, True, False],
         "time": [late, early, early, late],
     }
-    found = {
-        name: (label, given)
-        for name, label, given in last_labels(pl.DataFrame(rows))
+    performance = {
+        name: (label, count)
+        for name, label, count in last_labels(pl.DataFrame(rows))
         .select("id", "label", "given")
         .iter_rows()
     }
-    assert found == {"a": (True, 2), "b": (False, 2)}
+    assert performance == {"a": (True, 2), "b": (False, 2)}
 
 
 def test_of_two_labels_known_at_once_the_one_that_was_received_later_wins() -> None:
@@ -260,7 +277,7 @@ def test_of_two_labels_known_at_once_the_one_that_was_received_later_wins() -> N
 
 def test_the_same_feedback_twice_changes_no_score() -> None:
     logged, labels = window(skill=3.0)
-    once, twice = judged(logged, labels), judged(logged, pl.concat([labels, labels]))
+    once, twice = judge(logged, labels), judge(logged, pl.concat([labels, labels]))
     assert twice.scores == once.scores and (twice.labels, twice.repeated, once.repeated) == (
         1400,
         1400,
@@ -271,19 +288,23 @@ def test_the_same_feedback_twice_changes_no_score() -> None:
 def test_labels_for_unknown_ids_are_counted_and_told_and_change_nothing() -> None:
     logged, labels = window(skill=3.0)
     strange = pl.concat([labels, labels.head(3).with_columns(id=pl.col("id") + "?")])
-    found = judged(logged, strange)
-    assert (found.unknown_ids, found.scores) == (3, judged(logged, labels).scores)
+    performance = judge(logged, strange)
+    assert (performance.unknown_ids, performance.scores) == (3, judge(logged, labels).scores)
     assert any(
         reason.startswith("3 labels are for ids that are not in this window")
-        for reason in found.reasons
+        for reason in performance.reasons
     )
 
 
 @pytest.mark.parametrize("hours", [-24 * 365 * 60, -24, 24 * 365 * 5])
 def test_clock_that_is_wrong_loses_no_label(hours: int) -> None:
     logged, labels = window(skill=3.0)
-    found = judged(logged, labels.with_columns(pl.col("time") + timedelta(hours=hours)))
-    assert (found.labels, found.skewed, found.verdict) == (1400, 1400 if hours < 0 else 0, "level")
+    performance = judge(logged, labels.with_columns(pl.col("time") + timedelta(hours=hours)))
+    assert (performance.labels, performance.skewed, performance.verdict) == (
+        1400,
+        1400 if hours < 0 else 0,
+        "level",
+    )
 
 
 @pytest.mark.parametrize(
@@ -300,7 +321,7 @@ def test_worse_performance_is_drift_whatever_the_data_say(
     before = DriftVerdict(
         outcome=data, window="2024-06", rows=1400, share=None, limit=0.3, reasons=["the data"]
     )
-    worse = judged(*window(skill=1.0))
+    worse = judge(*window(skill=1.0))
     after = join_verdict(before, worse)
     assert (after.outcome, after.reasons) == (outcome, ["the data", worse.reasons[0]])
     assert find_cause(before, worse) == cause
@@ -315,7 +336,7 @@ def test_worse_performance_on_broken_data_stays_broken_since_a_retrain_would_lea
         limit=0.3,
         reasons=["no such unit"],
     )
-    after = join_verdict(before, judged(*window(skill=1.0)))
+    after = join_verdict(before, judge(*window(skill=1.0)))
     assert after.outcome == "broken" and len(after.reasons) == 2
 
 
@@ -324,23 +345,26 @@ def test_level_and_provisional_performance_leave_the_verdict_alone() -> None:
         outcome="stable", window="2024-06", rows=1400, share=0.0, limit=0.3, reasons=["quiet"]
     )
     logged, labels = window(skill=1.0)
-    for found in (
-        judged(*window(skill=3.0)),
-        judged(logged, labels.head(600)),
-        judged(logged, pl.DataFrame()),
+    for performance in (
+        judge(*window(skill=3.0)),
+        judge(logged, labels.head(600)),
+        judge(logged, pl.DataFrame()),
     ):
-        assert join_verdict(before, found) == before and find_cause(before, found) == "data"
+        assert (
+            join_verdict(before, performance) == before
+            and find_cause(before, performance) == "data"
+        )
 
 
 def test_table_says_not_known_and_not_nothing() -> None:
-    found = judged(window()[0], pl.DataFrame())
-    row = performance_rows(found)[0]
+    performance = judge(window()[0], pl.DataFrame())
+    row = performance_rows(performance)[0]
     assert (
         row["metric"] == "roc_auc"
         and row["realised"] == "not known"
         and isinstance(row["estimated"], float)
     )
-    assert say_performance(found).startswith(
+    assert say_performance(performance).startswith(
         "Unknown: no label has arrived for 1,400 predictions. Labels have arrived for 0%"
     )
 
@@ -371,8 +395,8 @@ def test_estimate_is_exactly_the_expectation_over_all_labels_there_could_be(metr
             if metric.name != "roc_auc" and probability
             else 0.0
         )
-    wanted = right / pairs if metric.name == "roc_auc" else mean
-    assert estimate(metric, scores, chances) == pytest.approx(wanted, rel=1e-12)
+    expected = right / pairs if metric.name == "roc_auc" else mean
+    assert estimate(metric, scores, chances) == pytest.approx(expected, rel=1e-12)
 
 
 def test_estimate_of_many_rows_is_what_their_labels_come_to() -> None:
@@ -402,13 +426,15 @@ def test_estimate_that_does_not_exist_is_no_number(
 def test_error_of_the_estimate_is_told_on_the_rows_whose_labels_came() -> None:
     logged, labels = window()
     half = labels.filter(pl.int_range(pl.len()) % 2 == 0)
-    found = judged(logged, half)
-    known = logged.filter(pl.int_range(pl.len()) % 2 == 0)["score"].to_numpy()
-    wanted = estimate(BRIER, known, known) - score(BRIER, half["label"].to_numpy(), known)
+    performance = judge(logged, half)
+    labelled_scores = logged.filter(pl.int_range(pl.len()) % 2 == 0)["score"].to_numpy()
+    expected = estimate(BRIER, labelled_scores, labelled_scores) - score(
+        BRIER, half["label"].to_numpy(), labelled_scores
+    )
     brier = CASE.model_copy(update={"gate": CASE.gate.model_copy(update={"metric": BRIER})})
-    told = judge_performance(brier, MANIFEST, logged, half, 0).estimates["brier"].error
-    assert told == pytest.approx(wanted) and found.estimates["roc_auc"].error is not None
-    assert judged(logged, labels.head(499)).estimates["roc_auc"].error is None
+    error = judge_performance(brier, MANIFEST, logged, half, 0).estimates["brier"].error
+    assert error == pytest.approx(expected) and performance.estimates["roc_auc"].error is not None
+    assert judge(logged, labels.head(499)).estimates["roc_auc"].error is None
 
 
 def test_scores_that_are_no_probabilities_get_a_curve_that_makes_them_such() -> None:
@@ -446,7 +472,7 @@ def test_calibration_that_cannot_be_proven_is_none_and_gives_no_estimate(
     logged, known = window(rows=rows, days=days)
     truth = known["label"].cast(float).to_numpy() if labels is None else np.full(rows, labels)
     assert fit_calibration(logged["score"].to_numpy(), truth, days_of(logged["event_time"])) == []
-    assert judged(*window(), calibration=[]).estimates == {}
+    assert judge(*window(), calibration=[]).estimates == {}
 
 
 def test_scores_that_are_all_the_same_have_a_curve_of_one_point() -> None:
@@ -509,15 +535,22 @@ def test_labels_are_found_under_later_days_and_unknown_ids_are_counted(tmp_path:
         "date=2024-06-02/a.parquet": pl.concat([labels.head(700), stranger]),
         "date=2026-01-01/b.parquet": labels.tail(700),
     }
-    found = checked(plant(tmp_path, logged, parts))
-    assert (found.rows, found.labels, found.unknown_ids, found.verdict) == (1400, 1400, 1, "level")
-    assert found.scores == judged(logged, labels).scores
+    performance = checked(plant(tmp_path, logged, parts))
+    assert (performance.rows, performance.labels, performance.unknown_ids, performance.verdict) == (
+        1400,
+        1400,
+        1,
+        "level",
+    )
+    assert performance.scores == judge(logged, labels).scores
 
 
 def test_window_that_was_sampled_for_its_columns_is_judged_on_more_rows(tmp_path: Any) -> None:
     logged, labels = window(skill=3.0)
-    found = checked(plant(tmp_path, logged, {"date=2024-06-02/a.parquet": labels}), limit_rows=100)
-    assert (found.rows, found.labels, found.unknown_ids) == (1400, 1400, 0)
+    performance = checked(
+        plant(tmp_path, logged, {"date=2024-06-02/a.parquet": labels}), limit_rows=100
+    )
+    assert (performance.rows, performance.labels, performance.unknown_ids) == (1400, 1400, 0)
 
 
 def test_feedback_that_cannot_be_read_leaves_the_performance_unknown(tmp_path: Any) -> None:
@@ -525,8 +558,10 @@ def test_feedback_that_cannot_be_read_leaves_the_performance_unknown(tmp_path: A
     lake = plant(
         tmp_path, logged, {"date=2024-06-02/a.parquet": labels.with_columns(label=pl.lit("yes"))}
     )
-    found = checked(lake)
-    assert found.verdict == "unknown" and "date=2024-06-02/a.parquet" in found.reasons[0]
+    performance = checked(lake)
+    assert (
+        performance.verdict == "unknown" and "date=2024-06-02/a.parquet" in performance.reasons[0]
+    )
 
 
 def test_unknown_ids_of_other_windows_are_not_this_windows(tmp_path: Any) -> None:

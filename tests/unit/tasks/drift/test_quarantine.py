@@ -50,8 +50,8 @@ def test_a_window_in_quarantine_stays_there_until_it_is_lifted(lake: Lake) -> No
     assert not quarantine.lift(lake, "toy", "2024-06", "2024-06-04T06:00:00+00:00")
     assert not quarantine.lift(lake, "toy", "2024-07", "2024-06-04T06:00:00+00:00")
     assert set(quarantine.quarantined(lake, "toy")) == {"2024-05"}
-    found = quarantine.read(lake, "toy", "2024-06")
-    assert found is not None and found.lifted == "2024-06-03T06:00:00+00:00"
+    record = quarantine.read(lake, "toy", "2024-06")
+    assert record is not None and record.lifted == "2024-06-03T06:00:00+00:00"
 
 
 def test_a_window_that_breaks_again_is_in_quarantine_again(lake: Lake) -> None:

@@ -68,15 +68,21 @@ def with_policy(case: UseCase, **policy: Any) -> UseCase:
 def test_a_month_like_the_ones_before_is_stable(
     case: UseCase, training: pl.DataFrame, calm: pl.DataFrame
 ) -> None:
-    found = check(case, training, calm)
-    assert (found.outcome, found.share, found.beyond, drifted_columns(found), found.calibrated) == (
+    verdict = check(case, training, calm)
+    assert (
+        verdict.outcome,
+        verdict.share,
+        verdict.beyond,
+        drifted_columns(verdict),
+        verdict.calibrated,
+    ) == (
         "stable",
         0,
         False,
         [],
         True,
     )
-    assert set(found.distances) == {"first", "second", "steady", "group"}
+    assert set(verdict.distances) == {"first", "second", "steady", "group"}
 
 
 def test_no_month_without_drift_fires(case: UseCase) -> None:
@@ -100,13 +106,13 @@ def test_no_month_without_drift_fires(case: UseCase) -> None:
 def test_a_world_that_changed_is_drifted_and_the_reasons_name_what_drove_it(
     case: UseCase, training: pl.DataFrame, changed: pl.DataFrame
 ) -> None:
-    found = check(
+    verdict = check(
         case, training, changed, {"first": 0.6, "second": 0.2, "steady": 0.1, "group": 0.1}
     )
-    assert (found.outcome, found.share, found.beyond) == ("drifted", 0.7, True)
-    assert drifted_columns(found) == ["first", "group"]
-    far = found.distances
-    assert found.reasons == [
+    assert (verdict.outcome, verdict.share, verdict.beyond) == ("drifted", 0.7, True)
+    assert drifted_columns(verdict) == ["first", "group"]
+    far = verdict.distances
+    assert verdict.reasons == [
         "2 of 4 columns, 70% of the weight, are beyond their threshold; the limit is 30%",
         f"first: distance {far['first']:.3g}, threshold 0.1, weight 60.0%",
         f"group: distance {far['group']:.3g}, threshold 0.1, weight 10.0%",
@@ -116,10 +122,10 @@ def test_a_world_that_changed_is_drifted_and_the_reasons_name_what_drove_it(
 def test_drift_of_columns_that_the_model_hardly_uses_is_stable(
     case: UseCase, training: pl.DataFrame, changed: pl.DataFrame
 ) -> None:
-    found = check(
+    verdict = check(
         case, training, changed, {"first": 0.2, "second": 0.75, "steady": 0.0, "group": 0.05}
     )
-    assert (found.outcome, found.share, drifted_columns(found)) == (
+    assert (verdict.outcome, verdict.share, drifted_columns(verdict)) == (
         "stable",
         0.25,
         ["first", "group"],
@@ -130,13 +136,15 @@ def test_a_column_that_the_model_does_not_use_causes_nothing(
     case: UseCase, training: pl.DataFrame, calm: pl.DataFrame
 ) -> None:
     """Not even alone, and not even far away; it is shown with its distance all the same."""
-    moved = calm.with_columns(pl.col("first") + 3)
-    found = check(case, training, moved, {"first": 0.0, "second": 0.5, "steady": 0.3, "group": 0.2})
-    assert (found.outcome, found.share, drifted_columns(found)) == ("stable", 0, [])
-    assert found.distances["first"] > 2
+    shifted = calm.with_columns(pl.col("first") + 3)
+    verdict = check(
+        case, training, shifted, {"first": 0.0, "second": 0.5, "steady": 0.3, "group": 0.2}
+    )
+    assert (verdict.outcome, verdict.share, drifted_columns(verdict)) == ("stable", 0, [])
+    assert verdict.distances["first"] > 2
     assert (
         check(
-            case, training, moved, {"first": 0.3, "second": 0.4, "steady": 0.2, "group": 0.1}
+            case, training, shifted, {"first": 0.3, "second": 0.4, "steady": 0.2, "group": 0.1}
         ).outcome
         == "drifted"
     )
@@ -196,7 +204,7 @@ def test_weights_are_shared_among_the_columns_that_could_be_measured() -> None:
 
 
 def test_a_window_in_which_nothing_that_the_model_uses_could_be_measured_is_inconclusive() -> None:
-    found = judge(
+    verdict = judge(
         DriftPolicy(),
         Evidence(
             window="2024-04",
@@ -207,7 +215,7 @@ def test_a_window_in_which_nothing_that_the_model_uses_could_be_measured_is_inco
             importance={"a": 0.0, "b": 1.0},
         ),
     )
-    assert (found.outcome, found.reasons) == (
+    assert (verdict.outcome, verdict.reasons) == (
         "inconclusive",
         ["no distance for any column that the model uses"],
     )
@@ -216,22 +224,22 @@ def test_a_window_in_which_nothing_that_the_model_uses_could_be_measured_is_inco
 def test_a_package_that_does_not_say_what_the_model_uses_counts_each_column_alike(
     case: UseCase, training: pl.DataFrame, calm: pl.DataFrame
 ) -> None:
-    found = check(case, training, calm.with_columns(pl.col("first") + 3))
-    assert (found.outcome, found.share, drifted_columns(found)) == ("stable", 0.25, ["first"])
-    assert "counted alike, since the package does not say what the model uses" in found.reasons[0]
+    verdict = check(case, training, calm.with_columns(pl.col("first") + 3))
+    assert (verdict.outcome, verdict.share, drifted_columns(verdict)) == ("stable", 0.25, ["first"])
+    assert "counted alike, since the package does not say what the model uses" in verdict.reasons[0]
 
 
 def test_described_columns_are_shown_and_never_count(
     case: UseCase, training: pl.DataFrame, changed: pl.DataFrame
 ) -> None:
-    found = check(with_policy(case, described=("first", "group")), training, changed)
-    assert (found.outcome, found.share, drifted_columns(found), found.described) == (
+    verdict = check(with_policy(case, described=("first", "group")), training, changed)
+    assert (verdict.outcome, verdict.share, drifted_columns(verdict), verdict.described) == (
         "stable",
         0,
         [],
         ["first", "group"],
     )
-    assert found.distances["first"] > found.thresholds["first"]
+    assert verdict.distances["first"] > verdict.thresholds["first"]
 
 
 def test_columns_that_are_not_monitored_do_not_count(
@@ -241,16 +249,21 @@ def test_columns_that_are_not_monitored_do_not_count(
         column.model_copy(update={"monitored": column.name not in ("first", "group")})
         for column in case.columns
     )
-    found = check(case.model_copy(update={"columns": columns}), training, changed)
-    assert (found.outcome, set(found.distances)) == ("stable", {"second", "steady"})
+    verdict = check(case.model_copy(update={"columns": columns}), training, changed)
+    assert (verdict.outcome, set(verdict.distances)) == ("stable", {"second", "steady"})
 
 
 def test_a_broken_window_has_no_share(
     case: UseCase, training: pl.DataFrame, changed: pl.DataFrame
 ) -> None:
-    found = check(case, training, changed.drop("steady"))
-    assert (found.outcome, found.share, found.beyond, found.distances) == ("broken", None, None, {})
-    assert found.reasons == ["column 'steady' is missing"]
+    verdict = check(case, training, changed.drop("steady"))
+    assert (verdict.outcome, verdict.share, verdict.beyond, verdict.distances) == (
+        "broken",
+        None,
+        None,
+        {},
+    )
+    assert verdict.reasons == ["column 'steady' is missing"]
 
 
 def test_a_column_that_never_had_a_value_is_inconclusive_and_no_crash(
@@ -258,12 +271,12 @@ def test_a_column_that_never_had_a_value_is_inconclusive_and_no_crash(
 ) -> None:
     columns = tuple(column.model_copy(update={"null_tolerance": 1.0}) for column in case.columns)
     empty = pl.lit(None, dtype=pl.Float64).alias("second")
-    found = check(
+    verdict = check(
         case.model_copy(update={"columns": columns}),
         training.with_columns(empty),
         calm.with_columns(empty),
     )
-    assert (found.outcome, found.share, found.reasons) == (
+    assert (verdict.outcome, verdict.share, verdict.reasons) == (
         "inconclusive",
         None,
         ["no distance for second"],
@@ -281,9 +294,9 @@ def test_few_rows_are_inconclusive_whatever_they_hold(
         calm[:0],
         pl.DataFrame(),
     ):
-        found = check(case, training, window)
-        assert (found.outcome, found.share) == ("inconclusive", None)
-        assert found.reasons == [
+        verdict = check(case, training, window)
+        assert (verdict.outcome, verdict.share) == ("inconclusive", None)
+        assert verdict.reasons == [
             f"{len(window)} predictions in the window, at least 500 are needed"
         ]
     assert check(case, training, changed[:500]).outcome == "drifted"
@@ -293,7 +306,7 @@ def test_few_rows_are_inconclusive_whatever_they_hold(
     "far", [{"a": math.nan, "b": 0.9, "c": 0.9}, {"a": math.inf, "b": 0.0}, {}]
 )
 def test_a_distance_that_is_no_number_is_inconclusive(far: dict[str, float]) -> None:
-    found = judge(
+    verdict = judge(
         DriftPolicy(),
         Evidence(
             window="2024-04",
@@ -303,8 +316,10 @@ def test_a_distance_that_is_no_number_is_inconclusive(far: dict[str, float]) -> 
             calibrated=True,
         ),
     )
-    assert (found.outcome, found.share) == ("inconclusive", None)
-    assert found.reasons == [f"no distance for {'a' if far else 'any column that the model uses'}"]
+    assert (verdict.outcome, verdict.share) == ("inconclusive", None)
+    assert verdict.reasons == [
+        f"no distance for {'a' if far else 'any column that the model uses'}"
+    ]
 
 
 def test_the_limits_themselves_are_drift() -> None:
@@ -320,7 +335,7 @@ def test_the_limits_themselves_are_drift() -> None:
         "i": 0.1,
         "j": 0.1,
     }
-    found = judge(
+    verdict = judge(
         DriftPolicy(),
         Evidence(
             window="2024-04",
@@ -330,7 +345,7 @@ def test_the_limits_themselves_are_drift() -> None:
             calibrated=True,
         ),
     )
-    assert (found.outcome, found.share) == ("drifted", 0.3)
+    assert (verdict.outcome, verdict.share) == ("drifted", 0.3)
     assert (
         judge(
             DriftPolicy(),
@@ -401,7 +416,7 @@ def test_drivers_are_named_by_weight_and_then_by_how_far_they_are_beyond_their_o
 def test_drift_needs_k_of_the_last_n_windows_this_one_among_them(
     k_of_n: tuple[int, int], earlier: list[bool], far: float, outcome: str
 ) -> None:
-    found = judge(
+    verdict = judge(
         DriftPolicy(k_of_n=k_of_n),
         Evidence(
             window="2024-06",
@@ -412,13 +427,13 @@ def test_drift_needs_k_of_the_last_n_windows_this_one_among_them(
             earlier=earlier,
         ),
     )
-    assert (found.outcome, found.beyond) == (outcome, far == 0.9)
-    if found.beyond and k_of_n[1] > 1:
-        wanted, windows = k_of_n
+    assert (verdict.outcome, verdict.beyond) == (outcome, far == 0.9)
+    if verdict.beyond and k_of_n[1] > 1:
+        times_needed, windows = k_of_n
         times = [*earlier, True][-windows:].count(True)
-        assert found.reasons[-1] == (
+        assert verdict.reasons[-1] == (
             f"{times} of the last {windows} windows are beyond the limit; drift is declared at "
-            f"{wanted}"
+            f"{times_needed}"
         )
 
 
@@ -459,11 +474,11 @@ def test_a_threshold_is_of_the_column_s_own_method(
     by_psi = with_policy(case, methods={"number": "psi", "group": "psi"}, floor=0.001)
     _, thresholds, _ = calibrate(by_psi, training, 7)
     months = [training.filter(pl.col("at").dt.month() == month) for month in (1, 2, 3)]
-    wanted = max(
-        distance(NUMBER, pl.concat(months[:i] + months[i + 1 :])["first"], one["first"], "psi")
-        for i, one in enumerate(months)
+    expected = max(
+        distance(NUMBER, pl.concat(months[:i] + months[i + 1 :])["first"], month["first"], "psi")
+        for i, month in enumerate(months)
     )
-    assert thresholds["first"] == pytest.approx(1.5 * wanted)
+    assert thresholds["first"] == pytest.approx(1.5 * expected)
     reference = calibrate(by_psi, training, 7)[0]
     far = measure(by_psi, reference, changed, thresholds, {"first": "psi"})
     assert far["first"] == distance(NUMBER, reference["first"], changed["first"], "psi") > 1
@@ -486,10 +501,10 @@ def test_fewer_than_three_months_are_uncalibrated_and_the_verdict_says_so(
     few = training.filter(pl.col("at").dt.month() <= months)
     _, thresholds, calibrated = calibrate(case, few, 7)
     assert (set(thresholds.values()), calibrated) == ({0.1}, False)
-    found = check(case, few, calm)
+    verdict = check(case, few, calm)
     assert (
-        not found.calibrated
-        and found.reasons[-1]
+        not verdict.calibrated
+        and verdict.reasons[-1]
         == "the thresholds are not calibrated: the champion was trained on too few months"
     )
 
@@ -548,9 +563,11 @@ def test_a_score_that_moves_is_drift_though_each_column_stays(
 
     paired = calm.with_columns(second=pl.col("first"))
     assert (verdict(calm).outcome, verdict(calm).share) == ("stable", 0)
-    found = verdict(paired)
-    assert (found.outcome, drifted_columns(found), found.share) == ("drifted", ["score"], 0.5)
-    assert found.importance["score"] == 0.5 and sum(found.importance.values()) == pytest.approx(1)
+    outcome = verdict(paired)
+    assert (outcome.outcome, drifted_columns(outcome), outcome.share) == ("drifted", ["score"], 0.5)
+    assert outcome.importance["score"] == 0.5 and sum(outcome.importance.values()) == pytest.approx(
+        1
+    )
 
 
 def test_the_score_is_not_judged_where_the_package_has_no_threshold_for_it(
@@ -577,7 +594,7 @@ def test_a_model_without_out_of_sample_scores_is_watched_by_its_inputs(
 
 def test_a_window_of_few_days_is_inconclusive_however_many_rows_it_has() -> None:
     policy = DriftPolicy(minimum_days=14)
-    found = judge(
+    verdict = judge(
         policy,
         Evidence(
             window="2024-04",
@@ -588,7 +605,7 @@ def test_a_window_of_few_days_is_inconclusive_however_many_rows_it_has() -> None
             days=13,
         ),
     )
-    assert (found.outcome, found.reasons) == (
+    assert (verdict.outcome, verdict.reasons) == (
         "inconclusive",
         ["13 days in the window, at least 14 are needed: days differ more than months do"],
     )
@@ -629,7 +646,7 @@ def test_all_tellers_name_the_columns_in_one_order_and_each_says_why_it_counts_o
     policy = DriftPolicy(minimum_rows=1, score_weight=0, described=("shown",))
     distances = {"light": 0.9, "heavy": 0.3, "unused": 3.092, "shown": 2.0, "calm": 0.1}
     limits = dict.fromkeys(distances, 0.2) | {"unused": 0.51}
-    found = judge(
+    verdict = judge(
         policy,
         Evidence(
             window="2024-06",
@@ -641,11 +658,11 @@ def test_all_tellers_name_the_columns_in_one_order_and_each_says_why_it_counts_o
         ),
     )
     assert (
-        drifted_columns(found) == ["heavy", "light"]
-        and list_drifted(found) == "heavy 1.5×, light 4.5×"
+        drifted_columns(verdict) == ["heavy", "light"]
+        and list_drifted(verdict) == "heavy 1.5×, light 4.5×"
     )
-    assert [reason.partition(":")[0] for reason in found.reasons[1:]] == ["heavy", "light"]
-    table = {row["column"]: row for row in _table(found)}
+    assert [reason.partition(":")[0] for reason in verdict.reasons[1:]] == ["heavy", "light"]
+    table = {row["column"]: row for row in _table(verdict)}
     assert list(table) == ["heavy", "light", "calm", "shown", "unused"]
     assert table["unused"]["distance"] == 3.092 and not table["unused"]["drifted"]
     assert (

@@ -25,7 +25,7 @@ def plant(lake: Lake, day: str, segment: str, *labels: tuple[str, Any, int]) -> 
     times = [start + timedelta(minutes=minute) for _, _, minute in labels]
     data = io.BytesIO()
     pl.DataFrame(
-        {"id": [one[0] for one in labels], "label": [one[1] for one in labels], "time": times}
+        {"id": [entry[0] for entry in labels], "label": [entry[1] for entry in labels], "time": times}
     ).write_parquet(data)
     path = f"feedback/toy/date={day}/{segment}.parquet"
     lake.write(path, data.getvalue())
@@ -33,11 +33,11 @@ def plant(lake: Lake, day: str, segment: str, *labels: tuple[str, Any, int]) -> 
 
 
 def labels(lake: Lake, *ids: str, late_days: int | None = None) -> dict[str, tuple[bool, int]]:
-    found = read_labels(lake, "toy", "2024-06", pl.Series(ids, dtype=pl.String), late_days)
-    assert found.schema == SCHEMA
+    labels = read_labels(lake, "toy", "2024-06", pl.Series(ids, dtype=pl.String), late_days)
+    assert labels.schema == SCHEMA
     return {
-        name: (label, given)
-        for name, label, given in found.select("id", "label", "given").iter_rows()
+        name: (label, count)
+        for name, label, count in labels.select("id", "label", "given").iter_rows()
     }
 
 
@@ -94,7 +94,10 @@ def test_many_labels_are_searched_in_parts(lake: Lake, monkeypatch: pytest.Monke
             lake,
             "2024-06-02",
             f"{number:04d}",
-            *[(f"{number}-{one}", one % 2 == 0, one) for one in range(50)],
+            *[
+                (f"{number}-{number_of_row}", number_of_row % 2 == 0, number_of_row)
+                for number_of_row in range(50)
+            ],
         )
     assert labels(lake, "0-0", "17-49", "29-1") == {
         "0-0": (True, 1),

@@ -46,13 +46,13 @@ def predictions(
     """``first`` counts the rows from ``start`` on, so that each is known again."""
     count = np.arange(start, start + rows)
     known: dict[str, Any] = {
-        "id": [f"id-{one}" for one in count],
+        "id": [f"id-{number}" for number in count],
         "time": [datetime(2024, 6, 1, tzinfo=UTC)] * rows,
         "event_time": [datetime(2024, 6, 1)] * rows,
         "first": count.astype(float),
         "second": np.where(count % 10 == 0, None, count).tolist(),
         "steady": [5.0] * rows,
-        "group": ["abc"[one % 3] for one in count],
+        "group": ["abc"[number % 3] for number in count],
         "score": (count % 100) / 100,
         "decision": count % 2 == 0,
         "model_version": ["3"] * rows,
@@ -80,25 +80,25 @@ def test_a_small_window_is_read_whole_from_all_of_its_days_and_no_other(
     plant("2024-06-30", 3, predictions(10, 50))
     plant("2024-05-31", 4, predictions(5, 900))
     plant("2024-07-01", 5, predictions(5, 800))
-    found = read(lake, case)
-    assert (found.counted, found.files, found.how, found.sampled) == (
+    window = read(lake, case)
+    assert (window.counted, window.files, window.how, window.sampled) == (
         60,
         3,
         "all 60 predictions",
         False,
     )
-    assert sorted(found.rows["first"]) == list(range(60))
-    assert found.rows.columns == predictions(1).columns
-    assert found.rows.sort("first").equals(predictions(60))
-    assert (found.partly, found.problems) == (frozenset(), ())
+    assert sorted(window.rows["first"]) == list(range(60))
+    assert window.rows.columns == predictions(1).columns
+    assert window.rows.sort("first").equals(predictions(60))
+    assert (window.partly, window.problems) == (frozenset(), ())
     assert sorted(read(lake, case, window="2024-06-30").rows["first"]) == list(range(30, 60))
 
 
 def test_nothing_logged_is_an_empty_window_and_no_crash(
     lake: Lake, case: UseCase, plant: Plant
 ) -> None:
-    for found in (read(lake, case), (plant("2024-06-01", 1, predictions(0)), read(lake, case))[1]):
-        assert (found.counted, len(found.rows), found.how, found.sampled) == (
+    for window in (read(lake, case), (plant("2024-06-01", 1, predictions(0)), read(lake, case))[1]):
+        assert (window.counted, len(window.rows), window.how, window.sampled) == (
             0,
             0,
             "no predictions",
@@ -145,14 +145,14 @@ def test_each_row_has_the_same_chance(lake: Lake, case: UseCase, plant: Plant) -
     """Of large and small files alike: 200 samples of 100 of 1,000 rows."""
     plant("2024-06-01", 1, predictions(900))
     plant("2024-06-02", 2, predictions(100, 900))
-    drawn = np.zeros(1000)
+    draws = np.zeros(1000)
     for seed in range(200):
-        drawn[read(lake, case, 100, seed).rows["first"].to_numpy().astype(int)] += 1
-    assert drawn.sum() == 20_000
-    share_of_small = drawn[900:].sum() / 20_000
+        draws[read(lake, case, 100, seed).rows["first"].to_numpy().astype(int)] += 1
+    assert draws.sum() == 20_000
+    share_of_small = draws[900:].sum() / 20_000
     assert share_of_small == pytest.approx(0.1, abs=4 * np.sqrt(0.1 * 0.9 / 20_000))
-    assert drawn.min() > 0
-    assert drawn.var() == pytest.approx(
+    assert draws.min() > 0
+    assert draws.var() == pytest.approx(
         200 * 0.1 * 0.9, rel=0.25
     )  # as of draws that know nothing of each other
 
@@ -166,15 +166,15 @@ def test_rows_of_two_sample_rates_are_evened_so_that_each_request_counts_alike(
     """
     plant("2024-06-01", 1, predictions(10_000, rate=1.0, group=["a"] * 10_000))
     plant("2024-06-02", 2, predictions(1000, 10_000, rate=0.1, group=["b"] * 1000))
-    found = read(lake, case, limit)
-    count = len(found.rows)
-    assert found.counted == 11_000
+    window = read(lake, case, limit)
+    count = len(window.rows)
+    assert window.counted == 11_000
     assert count == 500 if limit == 500 else 1850 < count < 2150
-    assert (found.rows["group"] == "a").sum() / count == pytest.approx(0.5, abs=0.07)
-    assert "thinned to a sample rate of 0.1" in found.how
-    assert f"{count:,} of 11,000 predictions" in found.how
-    assert found.sampled == (limit == 500)
-    assert found.facts["group"].counts == pytest.approx({"a": 10_000, "b": 10_000})
+    assert (window.rows["group"] == "a").sum() / count == pytest.approx(0.5, abs=0.07)
+    assert "thinned to a sample rate of 0.1" in window.how
+    assert f"{count:,} of 11,000 predictions" in window.how
+    assert window.sampled == (limit == 500)
+    assert window.facts["group"].counts == pytest.approx({"a": 10_000, "b": 10_000})
 
 
 @pytest.mark.parametrize("rates", [[0.2, 0.2], [None, 1.0], [None, None]])
@@ -187,9 +187,9 @@ def test_rows_of_one_sample_rate_all_stay(
         None,
         None,
     ] else None
-    found = read(lake, case)
-    assert len(found.rows) == found.counted == (700 if rates == [None, None] else 600)
-    assert found.how == f"all {found.counted} predictions"
+    window = read(lake, case)
+    assert len(window.rows) == window.counted == (700 if rates == [None, None] else 600)
+    assert window.how == f"all {window.counted} predictions"
 
 
 def test_rates_within_one_file_are_evened_too(lake: Lake, case: UseCase, plant: Plant) -> None:
@@ -214,18 +214,18 @@ def test_columns_that_a_part_of_the_files_lacks_are_told_and_null_there(
 ) -> None:
     plant("2024-06-01", 1, predictions(40))
     plant("2024-06-02", 2, predictions(10, 40, steady=..., group=...))
-    found = read(lake, case)
-    assert found.partly == {"steady", "group"}
-    assert found.rows.sort("first")["steady"].null_count() == 10
-    assert (found.facts["steady"].values, found.facts["steady"].nulls) == (40, 0)
+    window = read(lake, case)
+    assert window.partly == {"steady", "group"}
+    assert window.rows.sort("first")["steady"].null_count() == 10
+    assert (window.facts["steady"].values, window.facts["steady"].nulls) == (40, 0)
 
 
 def test_a_column_that_no_file_has_is_not_there(lake: Lake, case: UseCase, plant: Plant) -> None:
     plant("2024-06-01", 1, predictions(40, group=...))
-    found = read(lake, case)
-    assert "group" not in found.rows.columns
-    assert "group" not in found.facts
-    assert found.partly == frozenset()
+    window = read(lake, case)
+    assert "group" not in window.rows.columns
+    assert "group" not in window.facts
+    assert window.partly == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -256,13 +256,13 @@ def test_a_type_that_is_not_the_use_cases_is_a_problem_and_no_crash(
 ) -> None:
     plant("2024-06-01", 1, predictions(40))
     odd = plant("2024-06-02", 2, predictions(10, 40, **{column: values}))
-    found = read(lake, case)
-    assert len(found.problems) == 1
-    assert found.problems[0].startswith(said)
-    assert odd in found.problems[0]
-    assert len(found.rows) == 50
-    assert found.rows[column].null_count() == 10
-    assert found.rows.schema[column] == predictions(1).schema[column]
+    window = read(lake, case)
+    assert len(window.problems) == 1
+    assert window.problems[0].startswith(said)
+    assert odd in window.problems[0]
+    assert len(window.rows) == 50
+    assert window.rows[column].null_count() == 10
+    assert window.rows.schema[column] == predictions(1).schema[column]
 
 
 def test_whole_numbers_small_floats_and_empty_columns_are_no_problem(
@@ -282,11 +282,11 @@ def test_whole_numbers_small_floats_and_empty_columns_are_no_problem(
             pl.col("first").cast(pl.Float32), pl.lit(None).alias("group")
         ),
     )
-    found = read(lake, case)
-    assert found.problems == ()
-    assert (found.rows.schema["first"], found.rows.schema["group"]) == (pl.Float64, pl.String)
-    assert sorted(found.rows["first"]) == list(range(20))
-    assert found.facts["group"].nulls == 10
+    window = read(lake, case)
+    assert window.problems == ()
+    assert (window.rows.schema["first"], window.rows.schema["group"]) == (pl.Float64, pl.String)
+    assert sorted(window.rows["first"]) == list(range(20))
+    assert window.facts["group"].nulls == 10
 
 
 @pytest.mark.parametrize("harm", ["cut", "torn page", "no parquet", "empty"])
@@ -318,9 +318,9 @@ def test_a_file_that_is_too_large_to_be_fetched_at_once_is_read_in_parts(
     rows.write_parquet(data, row_group_size=30_000)
     assert len(data.getvalue()) > 4_000_000
     lake.write("predictions/toy/date=2024-06-01/large.parquet", data.getvalue())
-    found = read(lake, case, 200_000)
-    assert found.rows.sort("first").equals(rows)
-    assert read(lake, case, 50).rows.equals(found.rows.head(50))
+    window = read(lake, case, 200_000)
+    assert window.rows.sort("first").equals(rows)
+    assert read(lake, case, 50).rows.equals(window.rows.head(50))
 
 
 def test_facts_are_of_all_rows_and_not_of_the_sample(
@@ -333,13 +333,13 @@ def test_facts_are_of_all_rows_and_not_of_the_sample(
         2,
         predictions(10_000, 10_000, steady=[5.0] * 9999 + [6.0], group=["a"] * 9999 + ["z"]),
     )
-    found = read(lake, case, 10)
-    assert len(found.rows) == 10
-    steady, group, second = (found.facts[name] for name in ("steady", "group", "second"))
+    window = read(lake, case, 10)
+    assert len(window.rows) == 10
+    steady, group, second = (window.facts[name] for name in ("steady", "group", "second"))
     assert (steady.minimum, steady.maximum, steady.constant) == (5, 6, False)
     assert group.strangers(["a", "b", "c"]) == 1 / 20_000
     assert second.null_share == 0.1
-    assert (found.facts["score"].minimum, found.facts["score"].maximum) == (0, 0.99)
+    assert (window.facts["score"].minimum, window.facts["score"].maximum) == (0, 0.99)
 
 
 def test_a_constant_column_a_lost_one_and_nan_are_told(
@@ -370,7 +370,7 @@ def test_a_column_of_too_many_categories_is_not_counted(
         "2024-06-01",
         1,
         predictions(
-            MOST_CATEGORIES + 1, group=[f"name {one}" for one in range(MOST_CATEGORIES + 1)]
+            MOST_CATEGORIES + 1, group=[f"name {number}" for number in range(MOST_CATEGORIES + 1)]
         ),
     )
     group = read(lake, case, 10).facts["group"]
@@ -383,22 +383,22 @@ def test_of_very_many_files_a_part_is_read_and_that_is_said(
 ) -> None:
     for number in range(40):
         plant(f"2024-06-{number % 28 + 1:02d}", number, predictions(10, 10 * number))
-    found = read(lake, case, limit_files=8)
-    assert (found.counted, found.files, len(found.rows), found.sampled) == (400, 40, 80, True)
+    window = read(lake, case, limit_files=8)
+    assert (window.counted, window.files, len(window.rows), window.sampled) == (400, 40, 80, True)
     assert (
-        found.how == "a random sample of 80 of about 400 predictions, from 8 of 40 files (seed 7)"
+        window.how == "a random sample of 80 of about 400 predictions, from 8 of 40 files (seed 7)"
     )
-    assert read(lake, case, limit_files=8).rows.equals(found.rows)
-    assert not read(lake, case, seed=8, limit_files=8).rows.equals(found.rows)
+    assert read(lake, case, limit_files=8).rows.equals(window.rows)
+    assert not read(lake, case, seed=8, limit_files=8).rows.equals(window.rows)
 
 
 def test_only_the_columns_asked_for_are_read(lake: Lake, case: UseCase, plant: Plant) -> None:
     plant("2024-06-01", 1, predictions(1000, rate=1.0))
     plant("2024-06-02", 2, predictions(1000, 1000, rate=0.1))
-    found = read(lake, case, columns=("score", "id"))
-    assert found.rows.columns == ["id", "score"]
-    assert set(found.facts) == {"score"}
-    assert len(found.rows) < 1300  # the sample rate holds all the same
+    window = read(lake, case, columns=("score", "id"))
+    assert window.rows.columns == ["id", "score"]
+    assert set(window.facts) == {"score"}
+    assert len(window.rows) < 1300  # the sample rate holds all the same
     with pytest.raises(ValueError, match="no columns \\['speed'\\]"):
         read(lake, case, columns=("speed",))
 

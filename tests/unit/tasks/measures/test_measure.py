@@ -88,12 +88,12 @@ def test_reweighted_blocks_score_as_their_repeated_rows_do(metric: Metric) -> No
     truth, predicted, block = sample()
     by_hand = mean_error if metric == ERROR else accuracy
     counts = np.random.default_rng(1).multinomial(BLOCKS, np.full(BLOCKS, 1 / BLOCKS), size=20)
-    wanted = []
+    expected = []
     for times in counts:
         rows = np.repeat(np.arange(ROWS), times[block])
-        wanted.append(by_hand(truth[rows], predicted[rows]))
-    found = reweighted(metric, truth, predicted, block, BLOCKS)(counts.astype(float))
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12)
+        expected.append(by_hand(truth[rows], predicted[rows]))
+    scores = reweighted(metric, truth, predicted, block, BLOCKS)(counts.astype(float))
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-12)
     assert score(metric, truth, predicted) == pytest.approx(by_hand(truth, predicted))
 
 
@@ -110,16 +110,16 @@ def test_both_ways_of_measuring_are_alike() -> None:
 def test_no_rows_and_no_number_have_no_score(metric: Metric) -> None:
     assert np.isnan(score(metric, np.array([], dtype=int), np.array([])))
     assert np.isnan(score(metric, np.array([0, 1]), np.array([0.5, np.nan])))
-    drawn = reweighted(metric, np.array([0, 1]), np.array([0.2, 0.9]), np.array([0, 0]), 2)
-    assert np.isnan(drawn(np.array([[0.0, 2.0]]))[0]), "a replicate without rows"
+    scores = reweighted(metric, np.array([0, 1]), np.array([0.2, 0.9]), np.array([0, 0]), 2)
+    assert np.isnan(scores(np.array([[0.0, 2.0]]))[0]), "a replicate without rows"
 
 
 def test_a_mean_over_rows_has_an_expectation_before_labels_come() -> None:
     chance = np.random.default_rng(2)
     chances = chance.random(200_000)
     truth = (chance.random(200_000) < chances).astype(int)
-    wanted = score(ERROR, truth, chances)
-    assert estimate(ERROR, chances, chances) == pytest.approx(wanted, abs=0.005)
+    expected = score(ERROR, truth, chances)
+    assert estimate(ERROR, chances, chances) == pytest.approx(expected, abs=0.005)
     assert np.isnan(estimate(ACCURACY, chances, chances))
     assert np.isnan(estimate(CALIBRATION_ERROR, chances, chances))
 
@@ -167,8 +167,8 @@ def test_candidates_are_evaluated_by_it(own: UseCase) -> None:
     for name in ("mean_absolute_error", "accuracy"):
         low, high = bounds[name]
         assert low < scores[name] < high
-    drawn = evaluate.draw(own, fitted, holdout, seed=1)
-    label = drawn["plots/importance.png"].axes[0].get_xlabel()
+    pictures = evaluate.draw(own, fitted, holdout, seed=1)
+    label = pictures["plots/importance.png"].axes[0].get_xlabel()
     assert label == "absolute error lost when the column is shuffled"
 
 
@@ -186,22 +186,22 @@ def answers(right: float, sure: float) -> np.ndarray:
 
 
 def test_a_contest_is_won_by_it(own: UseCase) -> None:
-    found = contest(own, answers(0.9, 0.6), answers(0.7, 0.6))
-    assert (found.verdict, found.main.metric) == ("promote", "mean_absolute_error")
-    assert found.main.gain == pytest.approx(found.main.champion - found.main.challenger)  # type: ignore[operator]
-    assert [guard.metric for guard in found.guards] == ["accuracy"]
-    assert found.guards[0].gain == pytest.approx(0.2, abs=0.03)
-    assert {slice.metric for slice in found.slices.values()} <= {"mean_absolute_error"}
+    verdict = contest(own, answers(0.9, 0.6), answers(0.7, 0.6))
+    assert (verdict.verdict, verdict.main.metric) == ("promote", "mean_absolute_error")
+    assert verdict.main.gain == pytest.approx(verdict.main.champion - verdict.main.challenger)  # type: ignore[operator]
+    assert [guard.metric for guard in verdict.guards] == ["accuracy"]
+    assert verdict.guards[0].gain == pytest.approx(0.2, abs=0.03)
+    assert {slice.metric for slice in verdict.slices.values()} <= {"mean_absolute_error"}
 
 
 def test_its_guard_keeps_a_champion_whom_the_gate_s_metric_alone_would_depose(
     own: UseCase,
 ) -> None:
     """Surer and more often wrong: the absolute error falls, and so does the accuracy."""
-    found = contest(own, answers(0.8, 0.9), answers(0.9, 0.1))
-    assert found.main.low is not None and found.main.low > 0
-    assert found.verdict == "keep"
-    assert any("accuracy may get worse" in reason for reason in found.reasons)
+    verdict = contest(own, answers(0.8, 0.9), answers(0.9, 0.1))
+    assert verdict.main.low is not None and verdict.main.low > 0
+    assert verdict.verdict == "keep"
+    assert any("accuracy may get worse" in reason for reason in verdict.reasons)
 
 
 def test_its_perfect_score_is_no_leak_unless_it_says_so(

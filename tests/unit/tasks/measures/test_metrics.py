@@ -48,9 +48,9 @@ def test_block_counts_are_the_sample_weights_of_scikit_learn(metric: Metric, dec
     counts = np.random.default_rng(1).multinomial(BLOCKS, np.full(BLOCKS, 1 / BLOCKS), size=20)
     assert (counts == 0).any()
     assert counts.max() > 1
-    wanted = [by_scikit_learn(metric, truth, predicted, one[block]) for one in counts]
+    expected = [by_scikit_learn(metric, truth, predicted, times[block]) for times in counts]
     np.testing.assert_allclose(
-        reweighted(metric, truth, predicted, block, BLOCKS)(counts), wanted, rtol=0, atol=1e-12
+        reweighted(metric, truth, predicted, block, BLOCKS)(counts), expected, rtol=0, atol=1e-12
     )
 
 
@@ -81,11 +81,11 @@ def test_roc_auc_of_a_single_class_does_not_exist(label: int) -> None:
 
 def test_roc_auc_does_not_exist_where_the_blocks_drawn_have_a_single_class() -> None:
     truth, block = np.array([0, 1, 0, 0]), np.array([0, 0, 1, 1])
-    found = reweighted(ROC_AUC, truth, np.array([0.1, 0.9, 0.2, 0.3]), block, 2)(
+    scores = reweighted(ROC_AUC, truth, np.array([0.1, 0.9, 0.2, 0.3]), block, 2)(
         np.array([[1, 1], [0, 2], [2, 0]])
     )
-    assert found[0] == found[2] == 1
-    assert np.isnan(found[1])
+    assert scores[0] == scores[2] == 1
+    assert np.isnan(scores[1])
 
 
 @pytest.mark.parametrize("metric", [ROC_AUC, LOG_LOSS, BRIER], ids=lambda metric: metric.name)
@@ -129,13 +129,13 @@ def test_calibration_error_of_reweighted_blocks_is_that_of_the_repeated_rows() -
     )
     counts = np.array([[1, 1, 1, 1, 1, 1], [2, 0, 1, 1, 3, 0]])
     edges = np.quantile(predicted, np.linspace(0, 1, 11))
-    found = reweighted(CALIBRATION_ERROR, truth, predicted, block, 6)(counts)
-    for times, one in zip(counts, found, strict=True):
+    scores = reweighted(CALIBRATION_ERROR, truth, predicted, block, 6)(counts)
+    for times, value in zip(counts, scores, strict=True):
         rows = np.repeat(np.arange(3000), times[block])
         parts = [
             rows[(predicted[rows] >= low) & (predicted[rows] < high)]
             for low, high in itertools.pairwise([-1, *edges[1:-1], 2])
         ]
-        assert one == pytest.approx(
+        assert value == pytest.approx(
             sum(len(p) * abs(predicted[p].mean() - truth[p].mean()) for p in parts) / len(rows)
         )

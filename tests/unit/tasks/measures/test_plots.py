@@ -20,7 +20,7 @@ TRUTH = (np.random.default_rng(0).random(2000) < 0.4).astype(int)
 PREDICTED = np.clip(0.25 * TRUTH + np.random.default_rng(1).random(2000) * 0.75, 0, 1)
 
 
-def drawn(figure: Figure) -> bytes:
+def draw(figure: Figure) -> bytes:
     """The picture, which fails where a figure cannot be rendered."""
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=40)
@@ -37,15 +37,15 @@ def curve_of(figure: Figure) -> tuple[np.ndarray, np.ndarray]:
 def test_the_roc_curve_lies_on_that_of_scikit_learn() -> None:
     figure = roc(TRUTH, PREDICTED)
     alarms, hits = curve_of(figure)
-    wanted = roc_curve(TRUTH, PREDICTED, drop_intermediate=False)
+    expected = roc_curve(TRUTH, PREDICTED, drop_intermediate=False)
     far = [
-        (np.abs(wanted[0] - alarm) + np.abs(wanted[1] - hit)).min()
+        (np.abs(expected[0] - alarm) + np.abs(expected[1] - hit)).min()
         for alarm, hit in zip(alarms, hits, strict=True)
     ]
     assert max(far) < 1e-9
     assert (alarms[0], hits[0], alarms[-1], hits[-1]) == (0, 0, 1, 1)
     assert f"{score(ROC_AUC, TRUTH, PREDICTED):.4f}" in figure.axes[0].get_title()
-    drawn(figure)
+    draw(figure)
 
 
 def test_scores_that_tie_draw_a_straight_line_whatever_the_order_of_the_rows() -> None:
@@ -61,19 +61,19 @@ def test_the_calibration_of_honest_probabilities_lies_on_the_diagonal() -> None:
     assert len(predicted) == 10
     np.testing.assert_allclose(predicted, observed, atol=0.04)
     assert list(predicted) == sorted(predicted)
-    drawn(figure)
+    draw(figure)
 
 
 def test_few_rows_are_drawn_too() -> None:
-    drawn(roc(TRUTH[:3], PREDICTED[:3]))
-    drawn(calibration(TRUTH[:3], PREDICTED[:3]))
-    drawn(roc(np.zeros(5, dtype=int), PREDICTED[:5]))
+    draw(roc(TRUTH[:3], PREDICTED[:3]))
+    draw(calibration(TRUTH[:3], PREDICTED[:3]))
+    draw(roc(np.zeros(5, dtype=int), PREDICTED[:5]))
 
 
 def test_the_most_important_column_stands_on_top() -> None:
     figure = importance(["a", "b", "c"], np.array([0.1, 0.3, -0.01]), ROC_AUC)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["c", "a", "b"]
-    drawn(figure)
+    draw(figure)
 
 
 @pytest.mark.parametrize(
@@ -94,10 +94,10 @@ def test_every_contest_can_be_drawn(
     its picture.
     """
     figure = contest_interval(low, gain, high, "roc_auc")
-    shown = np.concatenate([line.get_xdata() for line in figure.axes[0].lines])
+    points = np.concatenate([line.get_xdata() for line in figure.axes[0].lines])
     for value in (low, gain, high):
-        assert value is None or value in shown
-    drawn(figure)
+        assert value is None or value in points
+    draw(figure)
 
 
 def test_the_column_furthest_beyond_its_threshold_stands_on_top_with_its_importance() -> None:

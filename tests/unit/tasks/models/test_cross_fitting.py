@@ -88,8 +88,8 @@ def test_a_column_of_one_value_weighs_nothing(case: UseCase, training: pl.DataFr
 
 
 def test_a_single_month_is_cut_in_two_halves(case: UseCase, fitted: Pipeline) -> None:
-    found = cross_fit(case, fitted, toy_rows("2024-01"), 7)
-    assert found.scores.null_count() == 0 and found.importance["first"] > 0.3
+    result = cross_fit(case, fitted, toy_rows("2024-01"), 7)
+    assert result.scores.null_count() == 0 and result.importance["first"] > 0.3
 
 
 def test_many_months_take_at_most_three_fits(case: UseCase) -> None:
@@ -104,8 +104,8 @@ def test_too_few_rows_to_fit_without_a_month_give_no_scores_and_no_weights(
     case: UseCase, training: pl.DataFrame, fitted: Pipeline
 ) -> None:
     strict = case.model_copy(update={"minimum_training_rows": len(training)})
-    found = cross_fit(strict, fitted, training, 7)
-    assert found.scores.null_count() == len(training) and found.importance == {}
+    result = cross_fit(strict, fitted, training, 7)
+    assert result.scores.null_count() == len(training) and result.importance == {}
 
 
 def test_the_same_seed_gives_the_same_scores_and_weights(

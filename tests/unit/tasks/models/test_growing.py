@@ -72,11 +72,11 @@ def test_each_trial_goes_on_with_what_its_last_rung_gave(
     reached.clear()
     check_search(case, CANDIDATE, seed=7)
     with core_threads(2) as threads:
-        found = tune(case, CANDIDATE, *sides, 7, threads)
-    assert len(found.trials) == 5
-    assert found.params["rounds"] == RUNGS[-1]
+        tuned = tune(case, CANDIDATE, *sides, 7, threads)
+    assert len(tuned.trials) == 5
+    assert tuned.params["rounds"] == RUNGS[-1]
     assert all(model.history == RUNGS[: len(model.history)] for model in reached)
-    finished = sum(not trial.pruned for trial in found.trials)
+    finished = sum(not trial.pruned for trial in tuned.trials)
     assert sum(model.history == RUNGS for model in reached) == finished > 0
 
 

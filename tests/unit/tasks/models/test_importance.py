@@ -13,14 +13,14 @@ def test_the_column_that_decides_is_the_most_important_whatever_the_direction(
     chance = np.random.default_rng(3)
     matrix = chance.normal(size=(3000, 3))
     truth = (matrix[:, 1] * 2 + matrix[:, 2] * 0.5 + chance.normal(size=3000) > 0).astype(int)
-    kept = matrix.copy()
-    lost = permutation_importance(
+    copy = matrix.copy()
+    losses = permutation_importance(
         LogisticRegression().fit(matrix, truth), matrix, truth, metric, seed=1
     )
-    assert lost[1] > lost[2] > 0.005
-    assert abs(lost[0]) < 0.005
-    np.testing.assert_array_equal(matrix, kept)
+    assert losses[1] > losses[2] > 0.005
+    assert abs(losses[0]) < 0.005
+    np.testing.assert_array_equal(matrix, copy)
     again = permutation_importance(
         LogisticRegression().fit(matrix, truth), matrix, truth, metric, seed=1
     )
-    np.testing.assert_array_equal(lost, again)
+    np.testing.assert_array_equal(losses, again)

@@ -28,25 +28,25 @@ def test_null_is_nan_in_text_and_in_numbers(case: UseCase, january: pl.DataFrame
     rows = january[:4].with_columns(
         pl.Series("group", ["a", None, "b", "c"]), pl.Series("second", [1, None, 3, 4])
     )
-    found = inputs(case, rows)
-    assert list(found.columns) == case.column_names
-    assert found["group"].dtype == object
-    assert found["group"].isna().tolist() == [False, True, False, False]
-    assert found["group"].dropna().tolist() == ["a", "b", "c"]
-    assert None not in found["group"].tolist()
-    assert [found[name].dtype for name in ("first", "second", "steady")] == [np.float64] * 3
-    np.testing.assert_array_equal(found["second"], [1, np.nan, 3, 4])
+    matrix = inputs(case, rows)
+    assert list(matrix.columns) == case.column_names
+    assert matrix["group"].dtype == object
+    assert matrix["group"].isna().tolist() == [False, True, False, False]
+    assert matrix["group"].dropna().tolist() == ["a", "b", "c"]
+    assert None not in matrix["group"].tolist()
+    assert [matrix[name].dtype for name in ("first", "second", "steady")] == [np.float64] * 3
+    np.testing.assert_array_equal(matrix["second"], [1, np.nan, 3, 4])
 
 
 def test_columns_without_any_value_are_still_text_and_numbers(
     case: UseCase, january: pl.DataFrame
 ) -> None:
-    found = inputs(
+    matrix = inputs(
         case, january[:3].with_columns(pl.lit(None).alias("group"), pl.lit(None).alias("second"))
     )
-    assert (found["group"].dtype, found["group"].isna().all()) == (object, True)
-    assert found["second"].dtype == np.float64
-    assert found["second"].isna().all()
+    assert (matrix["group"].dtype, matrix["group"].isna().all()) == (object, True)
+    assert matrix["second"].dtype == np.float64
+    assert matrix["second"].isna().all()
 
 
 def test_the_matrix_has_codes_first_and_then_numbers(case: UseCase, january: pl.DataFrame) -> None:
@@ -96,11 +96,11 @@ def test_predictions_are_probabilities_of_the_positive_class(
 def test_the_logistic_baseline_stays_under_the_gate_and_boosting_passes_it(
     case: UseCase, january: pl.DataFrame, march: pl.DataFrame
 ) -> None:
-    found = {}
+    results = {}
     for candidate in case.candidates:
         fitted = fit(case, candidate, candidate.params, january, 7)
-        found[candidate.name] = score(ROC_AUC, labels(case, march), predict(fitted, case, march))
-    assert {name: case.gate.passes(value) for name, value in found.items()} == {
+        results[candidate.name] = score(ROC_AUC, labels(case, march), predict(fitted, case, march))
+    assert {name: case.gate.passes(value) for name, value in results.items()} == {
         "logistic": False,
         "boosting": True,
     }
@@ -124,25 +124,25 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(
     case: UseCase, january: pl.DataFrame, march: pl.DataFrame
 ) -> None:
     params = {**SMALL, "max_features": 0.5}
-    one, again, other = (
+    first, again, other = (
         predict(fit(case, case.candidate("boosting"), params, january, seed), case, march)
         for seed in (1, 1, 2)
     )
-    np.testing.assert_array_equal(one, again)
-    assert not np.array_equal(one, other)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
 
 
 def test_the_candidate_is_built_with_its_parameters_layout_and_seed(
     case: UseCase, january: pl.DataFrame
 ) -> None:
-    given: list[tuple[Any, ...]] = []
+    calls: list[tuple[Any, ...]] = []
 
     def build(params: dict[str, Any], layout: Layout, seed: int) -> Any:
-        given.append((params, layout, seed))
+        calls.append((params, layout, seed))
         return boosting(params, layout, seed)
 
     fit(case, Candidate(name="x", build=build), SMALL, january, 11)
-    assert given == [(SMALL, case.layout, 11)]
+    assert calls == [(SMALL, case.layout, 11)]
 
 
 def test_too_few_rows_are_refused_with_both_numbers(case: UseCase, january: pl.DataFrame) -> None:

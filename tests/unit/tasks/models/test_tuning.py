@@ -22,8 +22,8 @@ class AtOnce(Executor):
     elsewhere. The workers of the submissions ``lost``, by their number, die.
     """
 
-    def __init__(self, lost: Collection[int] = ()) -> None:
-        self.submitted, self._lost = 0, lost
+    def __init__(self, lost_numbers: Collection[int] = ()) -> None:
+        self.submitted, self._lost = 0, lost_numbers
 
     def submit(self, call: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
         future = Future[Any]()
@@ -81,7 +81,7 @@ def test_the_process_has_its_threads_back_afterwards(
     """First in this file: once lost, they would be lost before, too."""
 
     def threads() -> list[tuple[str, int]]:
-        return sorted((one["filepath"], one["num_threads"]) for one in threadpool_info())
+        return sorted((pool["filepath"], pool["num_threads"]) for pool in threadpool_info())
 
     fit(case, case.candidate("boosting"), {"max_iter": 1}, sides[0], 7)
     before = threads()
@@ -119,8 +119,8 @@ def test_the_parameters_of_the_champion_are_tried_first(tuned: Tuned) -> None:
 def test_parameters_that_are_given_twice_are_tried_once(
     case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame]
 ) -> None:
-    found = search(case, sides, first=(CHAMPION, CHAMPION))
-    assert [dict(trial.params) for trial in found.trials].count(
+    tuned = search(case, sides, first=(CHAMPION, CHAMPION))
+    assert [dict(trial.params) for trial in tuned.trials].count(
         {"learning_rate": 0.11, "max_leaf_nodes": 13}
     ) == 1
 
@@ -128,13 +128,13 @@ def test_parameters_that_are_given_twice_are_tried_once(
 def test_all_trials_are_there_in_order_and_inside_the_search_space(
     case: UseCase, tuned: Tuned
 ) -> None:
-    wanted = case.candidate("boosting").search
-    assert wanted is not None
-    assert [trial.number for trial in tuned.trials] == list(range(wanted.trials))
+    space = case.candidate("boosting").search
+    assert space is not None
+    assert [trial.number for trial in tuned.trials] == list(range(space.trials))
     for trial in tuned.trials:
-        assert set(trial.params) == set(wanted.space)
+        assert set(trial.params) == set(space.space)
         assert all(
-            within.low <= trial.params[name] <= within.high for name, within in wanted.space.items()
+            within.low <= trial.params[name] <= within.high for name, within in space.space.items()
         )
         assert isinstance(trial.params["max_leaf_nodes"], int)
 
@@ -155,9 +155,9 @@ def test_the_best_is_the_best_of_the_trials_that_were_finished(tuned: Tuned) -> 
 def test_the_best_is_the_lowest_where_less_is_better(
     case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame]
 ) -> None:
-    found = search(case.model_copy(update={"gate": Gate(metric=LOG_LOSS, threshold=0.5)}), sides)
-    finished = [trial.score for trial in found.trials if not trial.pruned]
-    assert found.score == min(finished) < max(finished)
+    tuned = search(case.model_copy(update={"gate": Gate(metric=LOG_LOSS, threshold=0.5)}), sides)
+    finished = [trial.score for trial in tuned.trials if not trial.pruned]
+    assert tuned.score == min(finished) < max(finished)
 
 
 def test_fitting_the_best_anew_gives_its_score(
@@ -184,13 +184,13 @@ def test_the_rows_that_score_teach_nothing(
 def test_progress_is_told_up_to_the_last_trial(
     case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame]
 ) -> None:
-    told: list[tuple[int, int, float]] = []
-    found = search(
-        case, sides, progress=lambda done, trials, best: told.append((done, trials, best))
+    reports: list[tuple[int, int, float]] = []
+    tuned = search(
+        case, sides, progress=lambda done, trials, best: reports.append((done, trials, best))
     )
-    assert [done for done, _, _ in told] == [4, 8]
-    assert told[-1] == (8, 8, found.score)
-    assert told[0][2] <= told[1][2]
+    assert [number for number, _, _ in reports] == [4, 8]
+    assert reports[-1] == (8, 8, tuned.score)
+    assert reports[0][2] <= reports[1][2]
 
 
 def test_a_candidate_without_a_search_space_is_refused_by_name(
@@ -204,12 +204,12 @@ def test_a_candidate_without_a_search_space_is_refused_by_name(
 def test_a_single_class_on_either_side_is_refused(
     case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame], side: int
 ) -> None:
-    given = [
+    arguments = [
         rows.filter(pl.col("won") == 1) if place == side else rows
         for place, rows in enumerate(sides)
     ]
     with pytest.raises(ValueError, match="needs both classes of 'won'"):
-        search(case, (given[0], given[1]))
+        search(case, (arguments[0], arguments[1]))
 
 
 def test_another_executor_gives_the_same(
@@ -242,8 +242,8 @@ def test_as_many_trials_as_asked_are_made_though_they_come_in_groups(
     boosting = case.candidate("boosting")
     assert boosting.search is not None
     few = boosting.model_copy(update={"search": boosting.search.model_copy(update={"trials": 6})})
-    found = tune(case, few, *sides, 7, AtOnce())
-    assert [trial.number for trial in found.trials] == list(range(6))
+    tuned = tune(case, few, *sides, 7, AtOnce())
+    assert [trial.number for trial in tuned.trials] == list(range(6))
 
 
 def test_an_error_of_a_trial_is_not_taken_for_a_lost_worker(

@@ -80,9 +80,9 @@ def marks(head: dict[str, Any]) -> list[str]:
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [
-        one.getMessage()
-        for one in caplog.records
-        if one.levelno >= logging.WARNING and one.name == "laurel.slack"
+        record.getMessage()
+        for record in caplog.records
+        if record.levelno >= logging.WARNING and record.name == "laurel.slack"
     ]
 
 
@@ -223,10 +223,10 @@ def test_pictures_are_in_the_thread_by_the_channels_id(slack: SlackServer, lake:
         replace(STARTED, pictures=(PICTURE,)),
         replace(GATE, pictures=(PICTURE, PICTURE)),
     )
-    assert [(one["thread_ts"], one["channel"]) for one in slack.files] == [
+    assert [(file["thread_ts"], file["channel"]) for file in slack.files] == [
         (slack.heads[0]["ts"], CHANNEL_ID)
     ] * 3
-    assert [(one["data"], one["title"], one["alt"]) for one in slack.files] == [
+    assert [(file["data"], file["title"], file["alt"]) for file in slack.files] == [
         (PICTURE.png, PICTURE.title, PICTURE.alt)
     ] * 3
 
@@ -331,15 +331,15 @@ def test_a_thread_that_cannot_be_kept_is_told_once(
 def test_two_threads_that_tell_at_once_make_one_head(slack: SlackServer, lake: Lake) -> None:
     start = threading.Barrier(6)
 
-    def told(position: int) -> None:
+    def tell_one(position: int) -> None:
         start.wait()
         tell(slack, lake, Message(f"flights: {position}"))
 
-    tellers = [threading.Thread(target=told, args=(position,)) for position in range(6)]
-    for one in tellers:
-        one.start()
-    for one in tellers:
-        one.join()
+    tellers = [threading.Thread(target=tell_one, args=(position,)) for position in range(6)]
+    for teller in tellers:
+        teller.start()
+    for teller in tellers:
+        teller.join()
     assert len(slack.heads) == 1
     assert len(slack.messages) == 6
 

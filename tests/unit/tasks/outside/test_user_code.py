@@ -115,7 +115,7 @@ async def read_later() -> pl.DataFrame:
         (read_later, "returned a coroutine: write def instead of async def"),
         (
             ZeroDivisionError("division by zero"),
-            "toy: read('2024-01') failed: ZeroDivisionError: division by zero. read(period) must return",
+            "toy: read('2024-01') failed: ZeroDivisionError: division by zero. read(period) must",
         ),
         (
             FileNotFoundError(2, "No such file", "orders.csv"),
@@ -186,7 +186,7 @@ def candidate(make: Any, **changes: Any) -> Candidate:
     return Candidate(name="own", build=lambda params, layout, seed: make(**params), **changes)
 
 
-def told(
+def refusal(
     case: UseCase, own: Candidate, kind: type[Exception] = UseCaseFailed, rows: pl.DataFrame = ROWS
 ) -> str:
     with pytest.raises(kind) as raised:
@@ -203,26 +203,29 @@ def test_model_of_another_kind_is_refused_when_it_is_built(case: UseCase) -> Non
     assert (
         "returned a HistGradientBoostingRegressor, which is a regressor: a use case is a "
         "yes-or-no question"
-    ) in told(case, candidate(HistGradientBoostingRegressor))
-    assert "returned a LinearSVC without predict_proba: wrap it in CalibratedClassifierCV" in told(
-        case, candidate(LinearSVC)
+    ) in refusal(case, candidate(HistGradientBoostingRegressor))
+    assert (
+        "returned a LinearSVC without predict_proba: wrap it in CalibratedClassifierCV"
+        in refusal(case, candidate(LinearSVC))
     )
     undecided = candidate(lambda: make_pipeline(SimpleImputer(), SVC()))
-    assert "candidate 'own' is fitted to a Pipeline without predict_proba" in told(case, undecided)
+    assert "candidate 'own' is fitted to a Pipeline without predict_proba" in refusal(
+        case, undecided
+    )
     assert (
         "returned the class HistGradientBoostingClassifier: write "
         "HistGradientBoostingClassifier(**params)"
-    ) in told(case, candidate(lambda: HistGradientBoostingClassifier))
-    assert "build of candidate 'own' with {} returned None (is a return missing?)" in told(
+    ) in refusal(case, candidate(lambda: HistGradientBoostingClassifier))
+    assert "build of candidate 'own' with {} returned None (is a return missing?)" in refusal(
         case, candidate(lambda: None)
     )
-    assert "returned a dict" in told(case, candidate(dict))
+    assert "returned a dict" in refusal(case, candidate(dict))
 
 
 def test_parameter_that_the_estimator_does_not_have_is_named(case: UseCase) -> None:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    message = told(case, candidate(HistGradientBoostingClassifier, params={"lerning_rate": 0.1}))
+    message = refusal(case, candidate(HistGradientBoostingClassifier, params={"lerning_rate": 0.1}))
     assert "toy: build of candidate 'own' with {'lerning_rate': 0.1} failed: TypeError" in message
     assert "'lerning_rate'" in message and "not a parameter of build's estimator" in message
 
@@ -252,7 +255,7 @@ def test_search_that_the_estimator_cannot_follow_is_told_without_a_fit(
     )
     with pytest.raises(UseCaseFailed, match=message):
         check_search(case, own, seed=0)
-    assert message in told(case, own)
+    assert message in refusal(case, own)
 
 
 def test_search_of_a_model_that_cannot_grow_is_told(case: UseCase) -> None:
@@ -262,7 +265,7 @@ def test_search_of_a_model_that_cannot_grow_is_told(case: UseCase) -> None:
         lambda **params: SVC(probability=True, **params),
         search=Search(space={"C": Range(low=1, high=2)}, resource=("max_iter", (5, 9))),
     )
-    assert "the SVC that build returns has no parameter 'warm_start'" in told(case, own)
+    assert "the SVC that build returns has no parameter 'warm_start'" in refusal(case, own)
 
 
 @pytest.mark.slow("searches for seconds")
@@ -285,7 +288,7 @@ def test_model_that_is_not_converted_is_told_before_it_is_trained(case: UseCase)
     assert (
         "toy: candidate 'own' cannot be served: LinearDiscriminantAnalysis has other "
         "probabilities in ONNX"
-    ) in told(case, own, NotConvertible)
+    ) in refusal(case, own, NotConvertible)
 
 
 def test_model_that_cannot_be_saved_is_told_before_it_is_trained(case: UseCase) -> None:
@@ -294,13 +297,13 @@ def test_model_that_cannot_be_saved_is_told_before_it_is_trained(case: UseCase) 
     class Own(HistGradientBoostingClassifier):
         """Of the use case's own file."""
 
-    assert "candidate 'own'" in (message := told(case, candidate(Own))) and "sav" in message
+    assert "candidate 'own'" in (message := refusal(case, candidate(Own))) and "sav" in message
 
 
 def test_model_that_refuses_nulls_is_told_though_the_training_rows_have_none(case: UseCase) -> None:
     from sklearn.linear_model import LogisticRegression
 
-    message = told(case, candidate(LogisticRegression), rows=without_nulls(ROWS))
+    message = refusal(case, candidate(LogisticRegression), rows=without_nulls(ROWS))
     assert (
         "candidate 'own' on rows with nulls and unknown categories failed: ValueError: Input "
         "X contains NaN"
@@ -323,7 +326,7 @@ def test_fit_that_fails_names_use_case_candidate_and_remedy(case: UseCase) -> No
 
 def test_column_without_any_value_is_named(case: UseCase) -> None:
     rows = ROWS.with_columns(pl.lit(None, dtype=pl.Float64).alias("second"))
-    message = told(case, case.candidates[0], ValueError, rows)
+    message = refusal(case, case.candidates[0], ValueError, rows)
     assert (
         "columns that are null in all 560 rows to train on: ['second']" in message
         and "remove them from columns" in message
@@ -365,7 +368,7 @@ def test_model_that_has_learned_nulls_of_the_few_rows_that_have_them_is_not_refu
     own = candidate(strict_encoding)
     assert draw_sample(case, rows, seed=0)["group"].null_count() == 3
     assert rehearse(case, own, {}, rows, seed=0)
-    assert "unknown categories" in told(case, own, rows=many)
+    assert "unknown categories" in refusal(case, own, rows=many)
 
 
 def test_model_that_needs_more_rows_than_the_sample_has_is_left_to_its_fit(case: UseCase) -> None:
