@@ -97,7 +97,7 @@ def _number(
     nulls: float | None = None,
 ) -> Column:
     """``bounds`` are what a single row may hold. ``nulls`` is the tolerated share of nulls,
-    ``None`` where there are none.
+    ``None`` if there are none.
     """
     return Column(
         name=name,

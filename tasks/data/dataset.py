@@ -65,7 +65,7 @@ class DatasetVersion(Frozen):
 
     @property
     def content(self) -> tuple[Any, ...]:
-        """What the version's name stands for."""
+        """The content that the version's name stands for."""
         files = [
             (file.period, file.path, file.sha256, file.rows, file.labelled) for file in self.periods
         ]
@@ -97,7 +97,7 @@ class DatasetVersion(Frozen):
         )
 
     def digests(self, periods: Iterable[str]) -> dict[str, str]:
-        """SHA-256 of the content of each period: what a model says it was trained on."""
+        """SHA-256 of the content of each period: a model records them as its training data."""
         names = set(periods)
         return {file.period: file.sha256 for file in self.periods if file.period in names}
 
@@ -116,10 +116,10 @@ def _parquet(frame: pl.DataFrame) -> bytes:
 
 
 def _named(lake: Lake, folder: str, period: str, data: bytes) -> tuple[str, str]:
-    """Write ``data`` under a name made of its content, unless just that is there. Returns the path
+    """Write ``data`` under a name made from its content, unless it is there. Returns the path
     and the SHA-256.
 
-    The name is a claim: a file that was cut short, or is somebody else's, is written anew.
+    The name proves nothing: a truncated or foreign file is rewritten.
     """
     sha256 = hashlib.sha256(data).hexdigest()
     path = f"{folder}/{period}-{sha256[:16]}.parquet"
@@ -129,7 +129,7 @@ def _named(lake: Lake, folder: str, period: str, data: bytes) -> tuple[str, str]
 
 
 def _write(lake: Lake, path: str, data: bytes) -> None:
-    """Write, and read back: a full disk may cut a file short and say nothing. Raises
+    """Write, and read back: a full disk may truncate a file silently. Raises
     ``LakeAway``.
     """
     lake.write(path, data)
@@ -184,8 +184,8 @@ def write_version(
     """Write the manifest that makes ``periods`` a version. Returns it, and whether anything was
     written.
 
-    Nothing is, where the version is there and no other content of its last period was published
-    since. A manifest that cannot be read, or says something else, is written anew. Raises
+    Nothing is written if the version is there and no other content of its last period was published
+    since. A manifest that cannot be read, or differs, is rewritten. Raises
     ``ValueError`` for no periods, ``LakeAway``."""
     if not periods:
         raise ValueError(f"{case.name!r} has no period to make a dataset version from.")
@@ -318,7 +318,7 @@ def read_periods(
 ) -> pl.DataFrame:
     """The rows of ``periods``, oldest first; with ``label`` only those whose label is known.
 
-    Raises ``DatasetMissing`` where the version has not all of them, or they hold no row.
+    Raises ``DatasetMissing`` if the version lacks one of them, or they have no rows.
     """
     names = list(periods)
     files = {file.period: file for file in dataset.periods}

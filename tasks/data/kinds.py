@@ -26,8 +26,7 @@ Shares = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Kind:
-    """What is done with the columns of one kind. Series are without nulls where nothing else is
-    said.
+    """How columns of one kind are handled. Series have no nulls unless stated otherwise.
 
     A batch comes in any type that it ``holds``, becomes the ``dtype`` by ``normalize``, and a row
     with one of ``row_faults`` goes to quarantine. scikit-learn gets ``pandas_dtype``, null as NaN,
@@ -125,7 +124,7 @@ def _find_unit_change(
 
 
 def _unit_jump(before: pl.Series, now: pl.Series, factor: float) -> float | None:
-    """By what all values were multiplied; None where that is less than ``factor`` either way, or
+    """By what all values were multiplied; None if that is less than ``factor`` either way, or
     nothing that multiplies them all.
 
     Told from the sizes of the values that are not zero: it works for rain, whose median is zero.
@@ -167,7 +166,7 @@ KINDS: dict[str, Kind] = {
     "number": Kind(
         dtype=pl.Float64,
         holds=lambda dtype: dtype.is_numeric() or dtype == pl.Boolean,
-        # Sources that come by way of pandas say NaN where they mean null.
+        # Sources that use pandas say NaN for null.
         normalize=lambda name: pl.col(name).cast(pl.Float64).fill_nan(None),
         row_faults=lambda values: {"infinite": values.is_infinite().fill_null(False)},
         pandas_dtype=float,

@@ -100,7 +100,7 @@ class HoldoutOverlap:
 
     def why_unfair(self, model: str, trained_on: Mapping[str, str]) -> list[str]:
         """Why ``who``, trained on periods with the SHA-256 of their files, may not be judged on the
-        hold-out; empty where it may.
+        hold-out; empty if it may.
         """
         same, corrected, example = 0, 0, ""
         for period, sha256 in sorted(trained_on.items(), key=lambda item: period_named(item[0])):

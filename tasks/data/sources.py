@@ -27,7 +27,7 @@ _CONVERSIONS = {
 
 
 def source_of(case: UseCase) -> Source:
-    """What answers ``periods`` and ``read`` for the use case. Raises ``NotRegistered`` where it is
+    """What answers ``periods`` and ``read`` for the use case. Raises ``NotRegistered`` if it is
     a query and there is no warehouse.
     """
     if isinstance(case.source, SqlSource):
@@ -38,7 +38,7 @@ def source_of(case: UseCase) -> Source:
 
 @dataclass(frozen=True)
 class Checked:
-    """A source whose answers are what they should be.
+    """A source whose answers are checked.
 
     Raises ``SourceError`` as the source does, ``SourceAway`` for an outage, and ``UseCaseFailed``
     for whatever else goes wrong."""
@@ -96,7 +96,7 @@ class Checked:
 
 
 def _as_month(value: Any) -> str:
-    """What to write in its stead, where that can be known."""
+    """The suggested replacement, if one can be derived."""
     if isinstance(value, date):
         return ": write period.strftime('%Y-%m')"
     parts = re.match(r"((?:19|20)\d\d)\D?(\d\d?)(?!\d\d)", str(value))
@@ -112,8 +112,8 @@ def _as_frame(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Query:
-    """A query of the warehouse as a source. Raises ``SourceError`` where it is refused,
-    ``WarehouseAway`` where nobody answers.
+    """A query of the warehouse as a source. Raises ``SourceError`` if it is refused,
+    ``WarehouseAway`` if nobody answers.
     """
 
     warehouse: Warehouse

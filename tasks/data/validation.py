@@ -1,4 +1,4 @@
-"""What may enter the lake: rows one by one (pandera), and each batch as a whole.
+"""Validates what enters the lake: rows one by one (pandera), and each batch as a whole.
 
 A bad row goes to quarantine with its reason. A batch that is broken as a whole (a column missing or
 renamed, a unit changed, nulls beyond tolerance, a label that is not 0 or 1, a zone, empty) is
@@ -51,8 +51,7 @@ def validate(case: UseCase, period: str, rows: pl.DataFrame) -> Validated:
     if problems:
         raise BatchRefused(_refusal(case, period, problems))
     columns = dict.fromkeys([*case.key, case.event_time, *case.column_names, case.label])
-    # Sources that come by way of pandas say NaN where they mean null, and count time in another
-    # unit.
+    # Sources that use pandas say NaN for null, and count time in another unit.
     batch = rows.select(*columns).with_columns(
         *(KINDS[column.kind].normalize(column.name) for column in case.columns),
         pl.col(case.label).cast(pl.Float64).fill_nan(None),
@@ -152,7 +151,7 @@ def _wrong_types(case: UseCase, rows: pl.DataFrame) -> list[str]:
 
 
 def _wrong_time(event_time: str, dtype: pl.DataType) -> list[str]:
-    """A zone is refused here: beside periods without one it would fail in the middle of train."""
+    """A zone is refused here: next to periods without one it would fail in the middle of train."""
     if not isinstance(dtype, pl.Datetime):
         hint = (
             f". In read: rows.with_columns(pl.col({event_time!r}).str.to_datetime())"

@@ -1,1 +1,1 @@
-"""Whether the world is still the one that was learned."""
+"""Detects whether the world has changed since training."""

@@ -17,7 +17,7 @@ _EMPTY = 0.0001  # as Evidently does: an empty bin counts as this share
 def distance(
     column: Column, reference: pl.Series, current: pl.Series, method: str | None = None
 ) -> float:
-    """How far ``current`` is from ``reference``, nulls left out. NaN where one of them has no
+    """How far ``current`` is from ``reference``, nulls left out. NaN if one of them has no
     value.
 
     ``wasserstein``: in standard deviations of the reference, for numbers. ``jensenshannon``: 0 to
@@ -40,7 +40,7 @@ def distance(
 
 
 def values(side: pl.Series) -> pl.Series:
-    """Without nulls and NaN."""
+    """The values without nulls and NaN."""
     return (side.fill_nan(None) if side.dtype.is_float() else side).drop_nulls()
 
 

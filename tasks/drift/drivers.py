@@ -33,7 +33,7 @@ def ordered_columns(verdict: DriftVerdict) -> list[str]:
 
 
 def times(verdict: DriftVerdict, name: str) -> float:
-    """The column's distance as a multiple of its threshold; NaN where it is not known."""
+    """The column's distance as a multiple of its threshold; NaN if it is not known."""
     distance = verdict.distances[name]
     return math.nan if distance is None else distance / verdict.thresholds[name]
 
@@ -46,7 +46,7 @@ def weight(verdict: DriftVerdict, name: str) -> float:
 
 
 def explain(verdict: DriftVerdict, name: str) -> str:
-    """What became of the column, in words: a distance beyond the threshold alone does not make it
+    """The column's result in words: a distance beyond the threshold alone does not make it
     count.
     """
     if verdict.distances[name] is None:

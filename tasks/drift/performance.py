@@ -254,8 +254,8 @@ def _points(metrics: list[Metric], joined: pl.DataFrame) -> dict[str, float]:
 
 
 def join_verdict(verdict: DriftVerdict, performance: Performance) -> DriftVerdict:
-    """A champion that does worse is *drifted*, whatever the data look like; broken data stay
-    broken, for a retrain would learn them.
+    """A champion that performs worse is *drifted*, whatever the data look like; broken data stay
+    broken, since a retrain would learn them.
     """
     if performance.verdict != "worse":
         return verdict

@@ -46,7 +46,7 @@ def put(store: Lake, quarantine: Quarantine) -> None:
 
 
 def lift(store: Lake, use_case: str, window: str, at: str) -> bool:
-    """Whether there was something to lift."""
+    """Lift the quarantine of a window. Returns whether there was one."""
     record = read(store, use_case, window)
     if record is None or record.lifted is not None:
         return False
@@ -55,7 +55,7 @@ def lift(store: Lake, use_case: str, window: str, at: str) -> bool:
 
 
 def quarantined(store: Lake, use_case: str) -> dict[str, Quarantine]:
-    """The windows that are to be left out, by name."""
+    """The windows to leave out, by name."""
     records = [path for path in store.list(f"reports/{use_case}") if path.endswith(f"/{_NAME}")]
     quarantines = [Quarantine.model_validate_json(store.read(path)) for path in records]
     return {

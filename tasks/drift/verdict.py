@@ -148,7 +148,7 @@ def judge(policy: DriftPolicy, evidence: Evidence) -> DriftVerdict:
 
 
 def _undecided(policy: DriftPolicy, evidence: Evidence, weights: dict[str, float]) -> DriftVerdict:
-    """What was measured, before anything is said of it."""
+    """The measurements, before they are judged."""
     distances = evidence.distances
     return DriftVerdict(
         outcome="inconclusive",
@@ -177,7 +177,7 @@ def _too_few_days(policy: DriftPolicy, days: int) -> str:
 
 
 def _unmeasured(evidence: Evidence, weights: dict[str, float]) -> str | None:
-    """Why the share cannot be had: a column that counts has no distance, or no input counts."""
+    """Why the share is unknown: a column that counts has no distance, or no input counts."""
     names = [name for name, weight in weights.items() if weight > 0]
     unknown = [name for name in names if not np.isfinite(evidence.distances[name])]
     if unknown or all(name == SCORE for name in names):
@@ -229,7 +229,7 @@ def weigh(
     """The weight of each measured column in the share, all together 1; described columns have none.
 
     Where a score was measured it has ``score_weight``, and the inputs share the rest as the model
-    uses them. Empty where the model uses none of the inputs that were measured."""
+    uses them. Empty if the model uses none of the inputs that were measured."""
     inputs = [name for name in measured if name != SCORE and name not in policy.described]
     used = {name: importance.get(name, 0.0) if importance else 1.0 for name in inputs}
     whole = sum(used.values())
@@ -255,7 +255,7 @@ def _measured(verdict: DriftVerdict, weighed: bool) -> str:
 
 
 def _drivers(verdict: DriftVerdict) -> list[str]:
-    """What drove it, the weightiest first."""
+    """The drivers of the drift, the weightiest first."""
     return [
         (
             f"{name}: distance {verdict.distances[name]:.3g}, threshold "

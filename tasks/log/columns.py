@@ -25,8 +25,8 @@ _OUTPUTS = {"number": "number", "decision": "truth value", "category": "text"}  
 
 
 class Intake:
-    """Takes files of several champions and services alike; from several threads. ``names`` are the
-    columns asked for, in their order.
+    """Accepts files of several champions and services, from several threads. ``names`` are the
+    requested columns, in their order.
     """
 
     def __init__(self, case: UseCase, columns: Collection[str] | None) -> None:
@@ -51,7 +51,7 @@ class Intake:
         self._lock = Lock()
 
     def choose(self, path: str, schema: "Schema") -> list[str]:
-        """The columns to read of a file: those that are wanted, and its sample rate. Remembers what
+        """The columns to read from a file: the requested ones, and its sample rate. Remembers what
         is odd about it.
         """
         there = [
@@ -66,7 +66,7 @@ class Intake:
         return there
 
     def partly(self, files: int) -> list[str]:
-        """Inputs that some of so many files have, and others have not."""
+        """Inputs that only some of this many files have."""
         return [name for name in self._inputs if 0 < self._held[name] < files]
 
     def problems(self, files: int) -> list[str]:
@@ -148,7 +148,7 @@ def _conformed(array: "Array", kind: str) -> "Array":
         "time": pa.timestamp("us", tz=zone),
     }[kind]
     if _kind_of(array.type) not in (kind, "nothing"):
-        return pa.nulls(len(array), target)  # one that is told as a problem
+        return pa.nulls(len(array), target)  # reported as a problem
     array = array if array.type == target else array.cast(target, safe=False)
     if kind != "number" or not np.isnan(pc.sum(array).as_py() or 0.0):
         return array

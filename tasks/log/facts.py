@@ -1,4 +1,4 @@
-"""What is counted over all rows of a window, since a sample might miss it."""
+"""Facts counted over all rows of a window, since a sample might miss them."""
 
 import math
 from collections import Counter
@@ -24,7 +24,7 @@ class ColumnFacts:
     counts ``1 / r`` times.
 
     Rows of files without the column are not counted. ``minimum`` and ``maximum`` are of numbers,
-    ``None`` where there is no value. ``counts`` are requests by category; ``None`` of a number, and
+    ``None`` if there is no value. ``counts`` are requests by category; ``None`` of a number, and
     where there are more than 10,000."""
 
     values: float
@@ -47,7 +47,7 @@ class ColumnFacts:
         return self.minimum is not None and self.minimum == self.maximum
 
     def strangers(self, categories: Collection[str]) -> float | None:
-        """The share of the requests (0-1) with a category that is not in ``known``; ``None`` where
+        """The share of the requests (0-1) with a category that is not in ``known``; ``None`` if
         they were too many to count.
         """
         if self.counts is None:

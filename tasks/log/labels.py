@@ -90,7 +90,7 @@ def _choose(path: str, schema: "Schema") -> list[str]:
 
 
 class _Search:
-    """Keeps what is about the ids; from several threads."""
+    """Keeps the feedback on the ids, from several threads."""
 
     def __init__(self, ids: pl.Series) -> None:
         self._ids = ids.cast(pl.String).unique().alias("id").to_frame()

@@ -1,4 +1,4 @@
-"""How well a model probably does where no label has come yet, from its own scores.
+"""How well a model probably does before labels arrive, from its own scores.
 
 Confidence-based performance estimation (CBPE, NannyML:
 https://nannyml.readthedocs.io/en/stable/how_it_works/performance_estimation.html; the idea of
@@ -33,7 +33,7 @@ def fit_calibration(
 
     A curve counts only where it proves itself: fitted without a fifth of the ``days``, it must
     lower the log loss on those. Scores that are probabilities already get the diagonal, since a
-    curve would learn the weather of one month (docs/performance.md). Empty where nothing can be
+    curve would learn the weather of one month (docs/performance.md). Empty if nothing can be
     proven: too few rows or days, one class, or a score that is no number."""
     scores, truth = np.asarray(scores, dtype=float), np.asarray(truth, dtype=float)
     names, home = np.unique(days, return_inverse=True)
@@ -89,7 +89,7 @@ def estimate(metric: Metric, scores: np.ndarray, chances: np.ndarray) -> float:
     """The expected score of ``scores`` ``(n_rows,)`` where row i is a positive with probability
     ``chances[i]``.
 
-    NaN where it does not exist: no rows, a score that is no finite number, no chance of one of the
+    NaN if it does not exist: no rows, a score that is no finite number, no chance of one of the
     classes, or a metric that has no such expectation."""
     if not len(scores) or not (np.isfinite(scores).all() and np.isfinite(chances).all()):
         return float("nan")

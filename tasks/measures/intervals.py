@@ -1,4 +1,4 @@
-"""How sure a model's own score is: an interval by whole days.
+"""How certain a model's own score is: an interval by whole days.
 
 Rows of one day are not independent (late flights are late together), so whole days are drawn with
 replacement (block bootstrap, Künsch 1989), and each replicate is scored exactly

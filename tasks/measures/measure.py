@@ -12,7 +12,7 @@ import numpy as np
 from usecases.definition import Metric
 
 Reweighted = Callable[[np.ndarray], np.ndarray]
-"""Takes counts ``(n_replicates, n_blocks)``, gives scores ``(n_replicates,)``; NaN where a score
+"""Takes counts ``(n_replicates, n_blocks)``, gives scores ``(n_replicates,)``; NaN if a score
 does not exist.
 """
 
@@ -27,7 +27,7 @@ class Measure:
     """How ``metric`` is computed.
 
     ``expect`` takes scores and the chance of a positive ``(n_rows,)`` and gives the score to be
-    expected before any label is known; ``None`` where there is no such expectation. One that is
+    expected before any label is known; ``None`` if there is no such expectation. One that is
     ``always`` measured is reported whatever a use case's gate and guards are."""
 
     metric: Metric

@@ -36,7 +36,7 @@ def metrics_of(case: UseCase) -> list[Metric]:
 def score(metric: Metric, truth: np.ndarray, predicted: np.ndarray) -> float:
     """The score of ``predicted`` ``(n_rows,)`` against ``truth`` ``(n_rows,)``.
 
-    NaN where it does not exist (no rows, a prediction that is no finite number, or a single class
+    NaN if it does not exist (no rows, a prediction that is no finite number, or a single class
     for ROC AUC)."""
     return float(
         reweighted(metric, truth, predicted, np.zeros(len(truth), dtype=np.int64), 1)(

@@ -1,4 +1,4 @@
-"""What a fitted model uses."""
+"""Measures which columns a fitted model uses."""
 
 from typing import TYPE_CHECKING
 

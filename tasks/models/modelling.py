@@ -27,7 +27,7 @@ _NO_PROBABILITIES = (
 
 
 class NoProbabilities(UseCaseFailed):
-    """A fitted model says yes or no, and not how likely."""
+    """A fitted model gives decisions but no probabilities."""
 
 
 def inputs(case: UseCase, rows: pl.DataFrame) -> "pd.DataFrame":
@@ -42,7 +42,7 @@ def inputs(case: UseCase, rows: pl.DataFrame) -> "pd.DataFrame":
 
 
 def labels(case: UseCase, rows: pl.DataFrame) -> np.ndarray:
-    """Labels ``(n_rows,)`` in {0, 1}. Raises ``ValueError`` where one is unknown: it would count as
+    """Labels ``(n_rows,)`` in {0, 1}. Raises ``ValueError`` if one is unknown: it would count as
     0.
     """
     if unknown := rows[case.label].null_count():

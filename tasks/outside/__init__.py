@@ -1,3 +1,1 @@
-"""What a step needs of the world outside: blocks, what is worth trying again, threads in Slack, and
-a use case's own code.
-"""
+"""What a step needs from outside: blocks, retries, Slack threads and a use case's own code."""

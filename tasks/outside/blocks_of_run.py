@@ -1,6 +1,4 @@
-"""How a task reaches the outside world: the registered blocks, and when it is worth trying
-again.
-"""
+"""How a task reaches the outside world: the registered blocks, and when to retry."""
 
 import time
 from contextlib import suppress
@@ -78,7 +76,7 @@ def service() -> ModelService:
 
 
 def warehouse() -> Warehouse:
-    """Raises ``NotRegistered`` that says which setting brings it."""
+    """Raises ``NotRegistered``, which names the setting that registers it."""
     try:
         return _load(Warehouse, WAREHOUSE)
     except NotRegistered as error:
@@ -86,10 +84,10 @@ def warehouse() -> Warehouse:
 
 
 def tell(message: Message, thread: str | None = None) -> None:
-    """Say it in Slack, in the thread of this root flow run or of the run ``thread``; in the log
-    where Slack is not configured.
+    """Post it in Slack, in the thread of this root flow run or of the run ``thread``; log it
+    if Slack is not configured.
 
-    Never raises for Slack's sake.
+    Never raises because of Slack.
     """
     notifier: SlackNotifier = _load(SlackNotifier, SLACK)
     if not notifier.is_connected or not (thread or flow_run.id):
@@ -101,7 +99,7 @@ def tell(message: Message, thread: str | None = None) -> None:
         NotRegistered,
         httpx.HTTPError,
         PrefectException,
-    ) as error:  # no lake, or Prefect is away: told all the same
+    ) as error:  # no lake, or Prefect is unreachable: post it anyway
         notifier.warn(f"This message is posted outside its run's thread: {error}")
         notifier.send(message)
         return
@@ -116,7 +114,7 @@ def run_page(run_id: str) -> str | None:
 
 @lru_cache(maxsize=16)
 def _thread_of(run_id: str) -> str:
-    """The run whose thread ``run_id`` continues: its root's, or that of the run which asked for an
+    """The run whose thread ``run_id`` continues: its root's, or that of the run that requested an
     approval.
     """
     root = _root_of(run_id)
@@ -125,8 +123,8 @@ def _thread_of(run_id: str) -> str:
 
 
 def thread_of(root: FlowRun) -> str:
-    """The thread of a root run: its own, or that of the run which asked for it."""
-    with suppress(ValueError):  # where a person asked by a direct call, there is no run to continue
+    """The thread of a root run: its own, or that of the run that requested it."""
+    with suppress(ValueError):  # a person's direct call continues no run
         return str(UUID(str(root.parameters.get("asked_by"))))
     return str(root.id)
 
@@ -139,8 +137,8 @@ def artifact_key(use_case: str, kind: str) -> str:
 
 
 def _is_outage(_task: Any, _run: Any, state: Any) -> bool:
-    """Whether the task failed of a server that is away. Prefect's own, which answers all else that
-    a run asks, is waited for here.
+    """Whether an unreachable server failed the task. Prefect's own server, which a run needs for
+    everything else, is awaited here.
     """
     try:
         state.result()
@@ -148,13 +146,13 @@ def _is_outage(_task: Any, _run: Any, state: Any) -> bool:
         return True
     except (httpx.TransportError, httpx.HTTPStatusError) as error:
         return _is_prefects(error) and _wait_for_prefect()
-    except Exception:  # noqa: BLE001 - a fault of the data or the code: asked for again it would fail again
+    except Exception:  # noqa: BLE001 - a fault of the data or the code: a retry would fail as well
         return False
     return False
 
 
 def _is_prefects(error: httpx.TransportError | httpx.HTTPStatusError) -> bool:
-    """Whether a request to Prefect's server got no answer, or that of a server that starts or
+    """Whether a request to Prefect's server got no answer, or one from a server that starts or
     ends.
     """
     api = urlsplit(str(get_current_settings().api.url))
@@ -197,7 +195,7 @@ Nothing else is retried.
 
 
 def _root_run(context: TaskRunContext, _inputs: dict[str, Any]) -> str:
-    """Of a direct call the task run itself: it is nobody's second attempt."""
+    """For a direct call the task run itself, which is never a second attempt."""
     return _root_of(flow_run.id) if flow_run.id else str(context.task_run.id)
 
 
@@ -214,7 +212,7 @@ RESUMED: dict[str, Any] = {
     "cache_policy": CachePolicy.from_cache_key_fn(_root_run) + INPUTS + TASK_SOURCE,
     "persist_result": True,
 }
-"""As ``PATIENT``, and not done again where the same flow run is started again
+"""As ``PATIENT``, but not repeated when the same flow run is started again
 (docs/decisions/0014-ecs.md).
 
 The result of such a task is kept in the lake. It is JSON: what the task returns is a model, a

@@ -1,7 +1,7 @@
 """One thread in Slack for each root flow run. Its head is the run's first message, and is edited as
 the stages end.
 
-Where the thread is stands in the lake under ``slack/<root run id>.json``, so that another process
+The thread's place is in the lake under ``slack/<root run id>.json``, so that another process
 of the run, or the run that carries an approval on, continues it. Who may post a head is decided by
 the lake: the n-th head of a thread is posted by whoever creates ``slack/<root run id>/<n>.head``,
 and by nobody else. A second one is only wanted where the first failed or was deleted. Two processes
@@ -26,7 +26,7 @@ _ONE_AFTER_ANOTHER = threading.Lock()
 
 
 class Question(BaseModel):
-    """The last message with buttons, which nobody has answered yet."""
+    """The last message with buttons that nobody has answered yet."""
 
     ts: str
     text: str
@@ -34,7 +34,7 @@ class Question(BaseModel):
 
 
 class Thread(BaseModel):
-    """A thread as it stands: where, what its head says, how far the stages are, and what it asks.
+    """The state of a thread: its place, its head, its stages and its open question.
 
     ``head`` counts the heads that were tried.
     """
@@ -57,7 +57,7 @@ class Thread(BaseModel):
         return tuple(self.steps.values()) if len(self.steps) > 1 else ()
 
     def take(self, message: Message) -> bool:
-        """Bring the stages to where ``message`` says they are. Returns whether that changed any."""
+        """Update the stages from ``message``. Returns whether any changed."""
         before = dict(self.steps)
         self.steps |= {step.stage: step for step in message.steps}
         status = message.closes
@@ -69,8 +69,8 @@ class Thread(BaseModel):
 
 
 def tell_in_thread(notifier: SlackNotifier, lake: Lake, run_id: str, message: Message) -> None:
-    """Tell ``message`` in the thread of the root run ``run_id``. Raises nothing for Slack's sake,
-    nor for the lake's.
+    """Post ``message`` in the thread of the root run ``run_id``. Neither Slack nor the lake makes
+    it raise.
     """
     prepared, posted = notifier.prepared(message), None
     with _ONE_AFTER_ANOTHER:
@@ -104,7 +104,7 @@ def _path(run_id: str) -> str:
 
 
 def _read(lake: Lake, run_id: str) -> Thread:
-    """The thread, or an empty one where there is none or nobody can read what there is."""
+    """The thread, or an empty one if there is none or it is unreadable."""
     try:
         return Thread.model_validate_json(lake.read(_path(run_id)))
     except (FileNotFoundError, ValidationError):
@@ -117,7 +117,7 @@ def _tell(
     """Edit the head and reply, or post the head. ``thread`` is changed to what it is then. ``None``
     where Slack refused.
 
-    Raises ``LakeAway`` only before anything was told.
+    Raises ``LakeAway`` only before anything was posted.
     """
     is_head = not thread.ts and _may_post_head(lake, run_id, thread)
     changed = thread.take(message)
@@ -138,7 +138,7 @@ def _tell(
 
 
 def _edit(notifier: SlackNotifier, thread: Thread) -> None:
-    """Raises ``Refused`` only where the head is gone; otherwise the next message brings the
+    """Raises ``Refused`` only if the head is gone; otherwise the next message brings the
     checklist up to date.
     """
     try:
@@ -152,7 +152,7 @@ def _edit(notifier: SlackNotifier, thread: Thread) -> None:
 def _keep_buttons(
     notifier: SlackNotifier, thread: Thread, posted: Posted, message: Message
 ) -> None:
-    """Remember the buttons of ``message``, or put it in the place of those that it answers."""
+    """Remember the buttons of ``message``, or replace the buttons that it answers."""
     if message.buttons:
         thread.asked = Question(ts=posted.ts, text=message.text, blocks=message.blocks)
     if not message.answers or thread.asked is None:
@@ -212,7 +212,7 @@ def _may_post_head(lake: Lake, run_id: str, thread: Thread) -> bool:
 
 
 def _wait_for_head(lake: Lake, run_id: str, head: int, until: float) -> Thread | None:
-    """The thread with its head, or with the news that this one failed; ``None`` where neither comes
+    """The thread with its head, or with the news that this one failed; ``None`` if neither comes
     ``until`` then (Unix seconds).
     """
     while True:

@@ -1,5 +1,5 @@
-"""What the code of a use case does wrong, told as its author needs it: use case, function, what
-came, what is wanted.
+"""Errors in a use case's code, described for its author: use case, function, the value that
+came, and the expected one.
 """
 
 import errno
@@ -39,14 +39,14 @@ _HINTS = {
 
 
 class UseCaseFailed(RuntimeError):
-    """The code of a use case raised, or gave what it may not give. The message says what is
-    wanted.
+    """The code of a use case raised, or returned an invalid value. The message says what is
+    expected.
     """
 
 
 @contextmanager
 def calling(use_case: str, call: str, expectation: str) -> Iterator[None]:
-    """Around a call of the use case's code. Raises ``UseCaseFailed``, or ``SourceAway`` for an
+    """Wraps a call of the use case's code. Raises ``UseCaseFailed``, or ``SourceAway`` for an
     outage; its own errors pass.
     """
     try:
@@ -73,7 +73,7 @@ def calling(use_case: str, call: str, expectation: str) -> Iterator[None]:
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether a network or a server was away, and not what was asked of it wrong."""
+    """Whether a network or a server was unreachable, rather than the request wrong."""
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in chain:
@@ -90,13 +90,13 @@ def _is_away(error: BaseException) -> bool:
 
 
 def _answered(error: BaseException) -> bool:
-    """Whether a server answered with a fault of the caller's, such as 404."""
+    """Whether a server blamed the caller, such as with 404."""
     status = getattr(error, "code", None)
     return isinstance(status, int) and 400 <= status < 500
 
 
 def describe_value(value: Any) -> str:
-    """What came, in a few words: never the rows themselves."""
+    """The value in a few words, never the rows themselves."""
     if value is None:
         return "None (is a return missing?)"
     if inspect.iscoroutine(value):

@@ -12,9 +12,7 @@ LOG_COLUMNS = frozenset({"id", "time", "event_time", "model_version", "sample_ra
 
 
 class Frozen(BaseModel):
-    """What a definition is made of: nobody changes it, and a field that it does not have is
-    refused.
-    """
+    """A part of a definition: it is immutable, and an unknown field is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -92,7 +90,7 @@ class Column(Frozen):
         return self
 
     def refuses(self, value: str | float | None) -> str | None:
-        """Why ``value`` cannot stand in this column; ``None`` where it can."""
+        """Why ``value`` is invalid in this column; ``None`` if it is valid."""
         if value is None:
             return None if self.nullable else f"{self.name!r} may not be null"
         kind = KINDS[self.kind]

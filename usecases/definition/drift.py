@@ -12,7 +12,7 @@ SCORE = "score"  # the champion's answer, as the prediction log and the drift re
 
 
 def usual_method(column: Column) -> DistanceMethod:
-    """What suits the column's kind."""
+    """The usual distance method of the column's kind."""
     return KINDS[column.kind].distances[0]
 
 
@@ -64,7 +64,7 @@ class DriftPolicy(Frozen):
         return self.methods.get(column.name, of_kind)
 
     def problems(self, columns: tuple[Column, ...]) -> list[str]:
-        """What it says of columns that there are not, or that cannot be."""
+        """Its settings on columns that are missing or that cannot have them."""
         valid = [*[column.name for column in columns], SCORE]
         named = {
             "thresholds": set(self.thresholds),

@@ -127,7 +127,7 @@ def _check(part: Any) -> None:
 
 
 def _shown(path: Path) -> str:
-    """The file as it is told: ``usecases/returns.py``."""
+    """The file as messages name it: ``usecases/returns.py``."""
     return f"usecases/{path.name}"
 
 
@@ -150,7 +150,7 @@ def place_of(error: BaseException) -> str | None:
 
 
 def _reason(error: BaseException) -> str:
-    """What is wrong, in a line, and what to do."""
+    """The fault and its remedy, in a line."""
     if isinstance(error, ValidationError):
         faults = error.errors(include_url=False)
         # A tuple of which no part can be used is called too short as well.

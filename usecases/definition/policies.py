@@ -1,4 +1,4 @@
-"""What may happen by itself and what a person is asked; what labels are worth; what is logged of
+"""What may happen by itself and what needs a person; what labels are worth; what is logged of
 predictions.
 """
 

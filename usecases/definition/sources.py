@@ -33,7 +33,7 @@ class Source(Protocol):
         """The rows of one period: all columns of the use case, its event time and its label (null:
         unknown).
 
-        Raises ``SourceError`` where the period cannot be read.
+        Raises ``SourceError`` if the period cannot be read.
         """
 
 

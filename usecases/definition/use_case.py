@@ -197,7 +197,7 @@ class UseCase(Frozen):
 
     @property
     def outputs(self) -> tuple[Output, ...]:
-        """What a model of this use case says of a row."""
+        """The outputs of a model of this use case for a row."""
         return binary_outputs(self.label, self.decision_threshold)
 
     @property

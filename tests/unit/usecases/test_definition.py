@@ -58,7 +58,7 @@ def use_case(**changes):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         (
             {
@@ -89,8 +89,8 @@ def use_case(**changes):
         ({"treshold": 0.5}, "treshold"),
     ],
 )
-def test_a_contradiction_is_refused_by_name(changes, said):
-    with pytest.raises(ValidationError, match=said):
+def test_a_contradiction_is_refused_by_name(changes, message):
+    with pytest.raises(ValidationError, match=message):
         use_case(**changes)
 
 

@@ -19,7 +19,7 @@ def with_policy(**policy: Any) -> UseCase:
 
 
 @pytest.mark.parametrize(
-    ("policy", "said"),
+    ("policy", "message"),
     [
         (
             {"thresholds": {"frist": 0.2}},
@@ -56,11 +56,11 @@ def with_policy(**policy: Any) -> UseCase:
     ],
 )
 def test_a_policy_that_cannot_be_is_refused_with_what_is_wrong(
-    policy: dict[str, Any], said: str
+    policy: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValidationError) as caught:
         with_policy(**policy)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_policy_may_name_columns_kinds_and_the_score() -> None:

@@ -484,7 +484,7 @@ def test_a_damaged_file_is_named(tmp_path, content):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         (
             "planes.csv",
@@ -499,13 +499,13 @@ def test_a_damaged_file_is_named(tmp_path, content):
         ("weather.csv", "", r"weather\.csv cannot be read"),
     ],
 )
-def test_a_renamed_column_or_a_wrong_value_is_named(tmp_path, name, text, said):
+def test_a_renamed_column_or_a_wrong_value_is_named(tmp_path, name, text, message):
     installed = FlightsSource()._folder
     for file in SCHEMAS:
         (tmp_path / file).symlink_to(installed / file)
     (tmp_path / name).unlink()
     (tmp_path / name).write_text(text)
-    with pytest.raises(SourceError, match=said):
+    with pytest.raises(SourceError, match=message):
         FlightsSource(tmp_path).periods()
 
 

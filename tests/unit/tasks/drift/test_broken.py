@@ -30,7 +30,7 @@ def some(window: pl.DataFrame, share: float, column: str, value: object) -> pl.D
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (
             lambda rows: some(rows, 0.2, "steady", None),
@@ -102,12 +102,12 @@ def some(window: pl.DataFrame, share: float, column: str, value: object) -> pl.D
     ],
 )
 def test_a_broken_window_is_told_with_the_reason_and_the_column(
-    case: UseCase, training: pl.DataFrame, calm: pl.DataFrame, spoil: Any, said: str
+    case: UseCase, training: pl.DataFrame, calm: pl.DataFrame, spoil: Any, message: str
 ) -> None:
     assert find_broken(case, training, calm) == []
     problems = find_broken(case, training, spoil(calm))
-    assert [reason for reason in problems if reason.startswith(said)]
-    assert named_columns(case, problems) == [said.split("'")[1]]
+    assert [reason for reason in problems if reason.startswith(message)]
+    assert named_columns(case, problems) == [message.split("'")[1]]
 
 
 def test_what_a_healthy_window_may_hold_is_not_broken(

@@ -150,7 +150,7 @@ def test_metric_where_less_is_better_is_worse_when_it_is_surely_more() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kept", "said"),
+    ("selection", "message"),
     [
         (pl.int_range(pl.len()) % 10 < 7, "labels for 70% of 1,400 predictions, 80% are required"),
         (pl.col("time").dt.day() <= 6, "labels of 6 days, 7 are required"),
@@ -159,13 +159,13 @@ def test_metric_where_less_is_better_is_worse_when_it_is_surely_more() -> None:
     ids=["coverage", "days", "rows"],
 )
 def test_bad_metric_on_too_few_labels_is_provisional_and_never_worse(
-    kept: pl.Expr, said: str
+    selection: pl.Expr, message: str
 ) -> None:
     logged, labels = window(skill=1.0)
-    performance = judge(logged, labels.filter(kept))
+    performance = judge(logged, labels.filter(selection))
     assert (performance.verdict, performance.provisional) == ("provisional", True)
     assert (
-        said in performance.reasons
+        message in performance.reasons
         and 0 < performance.coverage < 1
         and "roc_auc" in performance.scores
     )

@@ -25,7 +25,11 @@ def plant(lake: Lake, day: str, segment: str, *labels: tuple[str, Any, int]) -> 
     times = [start + timedelta(minutes=minute) for _, _, minute in labels]
     data = io.BytesIO()
     pl.DataFrame(
-        {"id": [entry[0] for entry in labels], "label": [entry[1] for entry in labels], "time": times}
+        {
+            "id": [entry[0] for entry in labels],
+            "label": [entry[1] for entry in labels],
+            "time": times,
+        }
     ).write_parquet(data)
     path = f"feedback/toy/date={day}/{segment}.parquet"
     lake.write(path, data.getvalue())
@@ -107,7 +111,7 @@ def test_many_labels_are_searched_in_parts(lake: Lake, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("broken", "said"),
+    ("broken", "message"),
     [
         (
             pl.DataFrame(
@@ -126,11 +130,11 @@ def test_many_labels_are_searched_in_parts(lake: Lake, monkeypatch: pytest.Monke
     ],
     ids=["text", "number", "none"],
 )
-def test_feedback_of_another_shape_is_named(lake: Lake, broken: pl.DataFrame, said: str) -> None:
+def test_feedback_of_another_shape_is_named(lake: Lake, broken: pl.DataFrame, message: str) -> None:
     data = io.BytesIO()
     broken.write_parquet(data)
     lake.write("feedback/toy/date=2024-06-01/0001.parquet", data.getvalue())
-    with pytest.raises(LogDamaged, match=f"date=2024-06-01/0001.parquet.*{said}"):
+    with pytest.raises(LogDamaged, match=f"date=2024-06-01/0001.parquet.*{message}"):
         labels(lake, "a")
 
 

@@ -229,7 +229,7 @@ def test_a_column_that_no_file_has_is_not_there(lake: Lake, case: UseCase, plant
 
 
 @pytest.mark.parametrize(
-    ("column", "values", "said"),
+    ("column", "values", "message"),
     [
         ("first", ["fast"] * 10, "column 'first' has type text instead of number in 1 of 2 files"),
         (
@@ -252,13 +252,13 @@ def test_a_column_that_no_file_has_is_not_there(lake: Lake, case: UseCase, plant
     ],
 )
 def test_a_type_that_is_not_the_use_cases_is_a_problem_and_no_crash(
-    lake: Lake, case: UseCase, plant: Plant, column: str, values: list[Any], said: str
+    lake: Lake, case: UseCase, plant: Plant, column: str, values: list[Any], message: str
 ) -> None:
     plant("2024-06-01", 1, predictions(40))
     odd = plant("2024-06-02", 2, predictions(10, 40, **{column: values}))
     window = read(lake, case)
     assert len(window.problems) == 1
-    assert window.problems[0].startswith(said)
+    assert window.problems[0].startswith(message)
     assert odd in window.problems[0]
     assert len(window.rows) == 50
     assert window.rows[column].null_count() == 10
