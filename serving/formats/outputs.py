@@ -31,12 +31,6 @@ OUTPUT_KINDS = {
 }
 
 
-class _Answer(msgspec.Struct):
-    predictions: list[Any]
-    model_version: str
-    use_case: str
-
-
 class AnswerForm:
     """The outputs of one package. ``prediction`` makes a row's JSON object, of its id and a value
     for each output, in their order.
@@ -56,10 +50,6 @@ class AnswerForm:
         self._head = ",".join(["id", *map(_quoted, self.names), "model_version"])
         self._texts = [OUTPUT_KINDS[output.kind].text for output in outputs]
         self._arrow = [OUTPUT_KINDS[output.kind].arrow for output in outputs]
-
-    def json(self, ids: Sequence[str], values: Values, version: str, use_case: str) -> bytes:
-        predictions = list(map(self.prediction, ids, *values))
-        return msgspec.json.encode(_Answer(predictions, version, use_case))
 
     def csv(self, ids: Sequence[str], values: Values, version: str) -> bytes:
         columns: list[Iterable[str]] = [
@@ -90,4 +80,4 @@ def prediction_type(outputs: Iterable[Any]) -> Any:
         (f"o{place}", OUTPUT_KINDS[output.kind].value) for place, output in enumerate(outputs)
     ]
     renamed = {f"o{place}": output.name for place, output in enumerate(outputs)}
-    return msgspec.defstruct("Prediction", [("id", str), *fields], rename=renamed)
+    return msgspec.defstruct("Prediction", [("id", str), *fields], rename=renamed, gc=False)

@@ -26,6 +26,14 @@ NO_MATRIX = np.empty((0, 0))
 _ANSWER_ROWS = 1000
 
 
+class _Answer(msgspec.Struct, gc=False):
+    """The answer of few rows, in their order."""
+
+    predictions: list[Any]
+    model_version: str
+    use_case: str
+
+
 class _Rest(msgspec.Struct, omit_defaults=True):
     """The members after the predictions."""
 
@@ -125,12 +133,13 @@ def _unknown(package: Package, unknown_values: Sequence[UnknownValue]) -> list[U
 
 def answer_json(scored: Scored) -> bytes:
     """The native answer; for many rows it is written in pieces, so that other threads can run."""
-    form = scored.champion.form
+    prediction = scored.champion.form.prediction
     if not scored.unknown and len(scored.ids) <= _ANSWER_ROWS:
-        return form.json(scored.ids, scored.values, scored.version, scored.use_case)
+        predictions = list(map(prediction, scored.ids, *scored.values))
+        return msgspec.json.encode(_Answer(predictions, scored.version, scored.use_case))
     parts = [
         msgspec.json.encode(
-            list(map(form.prediction, scored.ids[at:end], *slice_values(scored.values, at, end)))
+            list(map(prediction, scored.ids[at:end], *slice_values(scored.values, at, end)))
         )[1:-1]
         for at, end in spans(len(scored.ids), _ANSWER_ROWS)
     ]
