@@ -205,17 +205,7 @@ class Loop:
 
     def objects(self, folder: str) -> dict[str, Any]:
         """Each object of the lake below ``folder`` with its time of writing."""
-        from pyarrow.fs import FileSelector, FileType
-
-        root = self.settings.lake.removeprefix("s3://")
-        found = self.lake._files.get_file_info(
-            FileSelector(f"{root}/{folder}", recursive=True, allow_not_found=True)
-        )
-        return {
-            one.path.removeprefix(f"{root}/"): one.mtime_ns
-            for one in found
-            if one.type == FileType.File
-        }
+        return {stored.key: stored.modified for stored in self.lake._objects.list(folder)}
 
     def decisions(self, use_case: str, *kinds: str) -> list[dict[str, Any]]:
         """The ledger, or its entries of ``kinds``, oldest first."""

@@ -160,7 +160,7 @@ def test_second_up_at_the_same_time_is_told_to_wait(
     settings = local_settings(tmp_path / "state")
     with (
         local._alone(settings.state),
-        pytest.raises(local.StackError, match="Another `up` or `down` is at work"),
+        pytest.raises(local.StackError, match="Another `up` or `down` is running"),
     ):
         local.up(settings)
 

@@ -91,7 +91,7 @@ def test_before_anything_happened_explain_and_audit_say_so(loop: Loop) -> None:
     assert found.champion is None
     assert (
         "Nobody: no contest was held before that." in found.text
-        and "Nothing asked for a retrain" in found.text
+        and "Nothing requested a retrain" in found.text
     )
     assert loop.artifact("toy-governor-explanation") == found.text
     assert audit(CASE) == audit_elsewhere(CASE) == (0, ["toy_governor: no entries"])

@@ -149,7 +149,7 @@ def test_the_real_client_is_told_what_is_wrong(client: InferenceServerClient) ->
         ),
         (
             lambda: client.infer("toy", tensors(True), request_compression_algorithm="deflate"),
-            "send gzip, or the body as it is",
+            "send gzip, or an uncompressed body",
             415,
         ),
     ):

@@ -326,7 +326,7 @@ def test_first_champion_that_cannot_be_served_loses_the_alias(
         loop.registry.at("toy_easy", CHALLENGER) is not None
         and loop.registry.versions("toy_easy")[0].number != challenger.number
     )
-    assert "the alias is removed; there is no earlier champion" in outcome.told[1]
+    assert "the alias is removed, and there is no earlier champion" in outcome.told[1]
     (failed,) = loop.decisions("toy_easy", "crown")
     assert (failed["verdict"], failed["champion"]) == ("failed", None)
 
