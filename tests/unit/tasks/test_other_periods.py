@@ -8,6 +8,9 @@ import polars as pl
 import pytest
 
 from blocks.lake import Lake
+from serving.records.drift import Checked as CheckedWindow
+from serving.records.drift import DriftVerdict
+from serving.records.record import encode
 from tasks.backtest.fits import History
 from tasks.backtest.replay import run
 from tasks.contest.fairness import why_unfair
@@ -17,6 +20,7 @@ from tasks.data.sources import Checked, Query
 from tasks.data.validation import validate
 from tasks.drift.history import beyond_before
 from tasks.drift.verdict import calibrate
+from tasks.ledger.entries import now
 from tasks.log.files import logged_periods
 from tasks.models.tuning import inner_split
 from tasks.outside.user_code import UseCaseFailed
@@ -83,9 +87,12 @@ def test_the_prediction_log_and_its_checks_go_by_weeks(weekly: UseCase, lake: La
     for day in ("2024-02-28", "2024-03-03", "2024-03-04"):
         lake.write(f"predictions/toy/date={day}/a.parquet", b"")
     assert [period.name for period in logged_periods(lake, weekly)] == ["2024-W9", "2024-W10"]
-    for window, beyond in {"2024-W8": "false", "2024-W9": "true", "2024-02": "false"}.items():
-        verdict = f'{{"champion": "1", "verdict": {{"outcome": "stable", "beyond": {beyond}}}}}'
-        lake.write(f"reports/toy/{window}/verdict.json", verdict.encode())
+    for window, beyond in {"2024-W8": False, "2024-W9": True, "2024-02": False}.items():
+        verdict = DriftVerdict(
+            outcome="stable", window=window, rows=9, share=0, limit=1, beyond=beyond, reasons=[]
+        )
+        checked = CheckedWindow(use_case="toy", champion="1", time=now(), verdict=verdict)
+        lake.write(f"reports/toy/{window}/verdict.json", encode(checked))
     assert beyond_before(lake, "toy", "1", "2024-W10", 5) == [False, True]
 
 
