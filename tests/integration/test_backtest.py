@@ -33,7 +33,7 @@ def test_a_backtest_leaves_figures_and_a_plot_and_touches_no_champion(loop: Loop
     assert loop.artifact("toy-rollback-backtest-plot").startswith("data:image/png;base64,")
     page = loop.artifact("toy-rollback-backtest")
     assert "Against never retraining: ROC AUC +" in page
-    assert "Not judged: performance on late labels, and what people would answer." in page
+    assert "Not judged: performance on late labels, and people's answers." in page
     assert (loop.crowned(CASE), len(loop.decisions(CASE))) == (crowned, decisions)
 
 
