@@ -129,7 +129,7 @@ def test_the_real_client_is_told_what_is_wrong(client: InferenceServerClient) ->
         (lambda: client.infer("toy", tensors(True)[1:]), "Field 'distance' is missing.", 400),
         (
             lambda: client.infer("toy", tensors(True), outputs=[InferRequestedOutput("label")]),
-            "Output 'label' is not known",
+            "Output 'label' is unknown",
             400,
         ),
         (

@@ -637,7 +637,7 @@ def test_a_service_that_asks_for_keys_is_used_with_one(browser: Browser, tmp_pat
 
         give("laurel_wrong")
         page.wait_for("document.getElementById('key-problem').innerText", "the wrong key is told")
-        assert "not known" in page.text("#key-problem") and page.focused() == "key"
+        assert "unknown" in page.text("#key-problem") and page.focused() == "key"
         give("schlüssel mit leerzeichen")
         assert "no spaces" in page.text("#key-problem")
         give(only_predict)
