@@ -104,7 +104,8 @@ def test_verb_in_a_shell_with_another_port_tells_both_and_takes_the_stack_s(
         stack.state, "deployments.checks.audit", "flights", LAUREL_MLFLOW_PORT=str(taken_port)
     )
     assert (
-        f"LAUREL_MLFLOW_PORT: {taken_port} here, {stack.mlflow_port} in the stack" in audit.stderr
+        f"LAUREL_MLFLOW_PORT: {taken_port} here, {stack.mlflow_port} in the running stack"
+        in audit.stderr
     )
     assert "NOT CHECKED" not in audit.stdout
     refused = fresh_shell(

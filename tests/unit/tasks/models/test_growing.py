@@ -82,8 +82,8 @@ def test_each_trial_goes_on_with_what_its_last_rung_gave(
 
 def test_a_model_that_no_grower_takes_is_refused_before_anything_is_fitted(case: UseCase) -> None:
     message = (
-        "search of candidate 'descent' grows 'rounds' with warm_start, and the Descent that build "
-        "gives has no parameter 'warm_start'.*add a grower to tasks/models/growing.py"
+        "search of candidate 'descent' grows 'rounds' with warm_start, but the Descent that build "
+        "returns has no parameter 'warm_start'.*add a grower to tasks/models/growing.py"
     )
     with pytest.raises(UseCaseFailed, match=message):
         check_search(case, CANDIDATE, seed=7)

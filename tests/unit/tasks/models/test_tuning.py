@@ -221,7 +221,7 @@ def test_another_executor_gives_the_same(
 def test_a_lost_worker_costs_no_trial(
     case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame], tuned: Tuned
 ) -> None:
-    once, whole = AtOnce(lost={1, 5}), AtOnce()
+    once, whole = AtOnce(lost_numbers={1, 5}), AtOnce()
     assert search_in(once, case, sides, first=(CHAMPION, DEFAULT)) == tuned
     search_in(whole, case, sides, first=(CHAMPION, DEFAULT))
     assert once.submitted == whole.submitted + 2
@@ -233,7 +233,7 @@ def test_workers_that_are_lost_again_end_the_search_with_a_reason(
     with pytest.raises(
         WorkersLost, match="toy: HPO lost its workers at max_iter=10.*a worker died"
     ):
-        search_in(AtOnce(lost=range(100)), case, sides)
+        search_in(AtOnce(lost_numbers=range(100)), case, sides)
 
 
 def test_as_many_trials_as_asked_are_made_though_they_come_in_groups(
