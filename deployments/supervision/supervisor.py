@@ -173,8 +173,7 @@ class Supervisor:
         self._forget()
 
     def _end_leftovers(self) -> None:
-        pid_file = self.state / PID_FILE
-        pid = pid_file.read_text().strip() if pid_file.exists() else ""
+        pid = _read_pid(self.state / PID_FILE)
         # supervisord first: it would restart anything else, and when it is stopped it stops its
         # programs in order.
         _end([process for process in self.leftovers() if str(process.pid) == pid], SHUTDOWN_SECONDS)
@@ -296,3 +295,11 @@ def _section(program: Program) -> dict[str, str | int]:
         "stdout_logfile_backups": 1,
     }
     return section | ({"directory": "%(ENV_LAUREL_HOME)s"} if program.in_home else {})
+
+
+def _read_pid(pid_file: Path) -> str:
+    """Return the process id; empty without a file, which supervisord removes as it ends."""
+    try:
+        return pid_file.read_text().strip()
+    except FileNotFoundError:
+        return ""
