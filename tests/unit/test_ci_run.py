@@ -33,5 +33,5 @@ def test_a_command_that_fails_in_time_fails() -> None:
     assert process.returncode == 3 and "went on" not in process.stdout
 
 
-def test_the_whole_suite_has_25_minutes() -> None:
-    assert re.search(r"^PYTEST_ADDOPTS=\S+ within 25 make test$", SCRIPT, re.MULTILINE)
+def test_the_whole_suite_has_a_limit() -> None:
+    assert re.search(r"^PYTEST_ADDOPTS=\S+ within 35 make test$", SCRIPT, re.MULTILINE)
