@@ -377,16 +377,14 @@ class ModelRegistry(Block):
     def run_url(self, run_id: str) -> str:
         """Address of the run's page in MLflow's UI."""
         with self._reach(f"read the run {run_id}") as client:
-            return self._page(
-                f"experiments/{client.get_run(run_id).info.experiment_id}/runs/{run_id}"
-            )
+            experiment = client.get_run(run_id).info.experiment_id
+        return self._page(f"experiments/{experiment}/runs/{run_id}")
 
     def artifact_url(self, run_id: str, path: str) -> str:
         """Address of the page that shows one artifact of a run."""
         with self._reach(f"read the run {run_id}") as client:
-            return self._page(
-                f"experiments/{client.get_run(run_id).info.experiment_id}/runs/{run_id}/artifacts/{path}"
-            )
+            experiment = client.get_run(run_id).info.experiment_id
+        return self._page(f"experiments/{experiment}/runs/{run_id}/artifacts/{path}")
 
     def version_url(self, version: ModelVersion) -> str:
         """Address of the version's page in MLflow's UI."""

@@ -391,7 +391,7 @@ class Settings(BaseSettings):
     @property
     def own_host(self) -> str:
         """The address at which this machine reaches servers on ``host``."""
-        return "127.0.0.1" if self.host in ("", "0.0.0.0", "::") else self.host  # noqa: S104 - compared, not listened on
+        return "127.0.0.1" if self.host in ("", "0.0.0.0", "::") else self.host  # noqa: S104
 
     @property
     def inner_host(self) -> str:

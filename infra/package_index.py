@@ -110,7 +110,7 @@ def main() -> None:
     ).stdout
     options, uv = pip_options(listing), str(Path(sys.executable).with_name("uv"))
     variables = uv_variables(options, os.environ)
-    os.execve(uv, [uv, *with_flags(sys.argv[1:], options)], {**os.environ, **variables})  # noqa: S606 - no shell is wanted
+    os.execve(uv, [uv, *with_flags(sys.argv[1:], options)], {**os.environ, **variables})  # noqa: S606
 
 
 if __name__ == "__main__":

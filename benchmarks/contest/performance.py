@@ -102,7 +102,7 @@ def report(champion: Champion) -> list[str]:
     lines += ["|---" * 12 + "|"]
     errors: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for month, (truth, scores, days) in champion.months.items():
-        found = intervals(METRICS, truth, scores, days, SEED)
+        bounds_of = intervals(METRICS, truth, scores, days, SEED)
         guessed = {
             (metric.name, name): estimate(metric, scores, calibrate_scores(curve, scores))
             for metric in METRICS
@@ -110,9 +110,9 @@ def report(champion: Champion) -> list[str]:
         }
         for (metric_name, name), value in guessed.items():
             errors.setdefault((metric_name, name), []).append(
-                (value, found[metric_name].value or np.nan)
+                (value, bounds_of[metric_name].value or np.nan)
             )
-        now, loss = found["roc_auc"], found["log_loss"]
+        now, loss = bounds_of["roc_auc"], bounds_of["log_loss"]
         assert now.value is not None and now.bounds is not None and loss.value is not None
         low = holdout.intervals["roc_auc"][0]
         verdict = "worse" if now.bounds[1] < low else "point below" if now.value < low else "level"

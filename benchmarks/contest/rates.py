@@ -100,15 +100,15 @@ def world(scene: Scene, seed: int, days: int = DAYS, a_day: int = A_DAY) -> dict
 
 
 def held(scene: Scene, seed: int, rule: Promotion) -> Contest:
-    made = world(scene, seed)
-    slices = {f"slice {at}": made["piece"] == at for at in range(SLICES)}
+    scores = world(scene, seed)
+    slices = {f"slice {at}": scores["piece"] == at for at in range(SLICES)}
     return hold(
         rule,
         ROC_AUC,
-        made["truth"],
-        made["champion"],
-        made["challenger"],
-        made["block"],
+        scores["truth"],
+        scores["champion"],
+        scores["challenger"],
+        scores["block"],
         slices,
         seed,
     )
@@ -118,11 +118,11 @@ def slice_loss(scene: Scene, worlds: int = 20) -> float:
     """By how much the challenger loses slice 0 in truth: the mean over long worlds."""
     lost = []
     for seed in range(worlds):
-        made = world(scene, 10_000 + seed, days=60, a_day=1000)
-        there = made["piece"] == 0
+        scores = world(scene, 10_000 + seed, days=60, a_day=1000)
+        there = scores["piece"] == 0
         auc = [
             reweighted(
-                ROC_AUC, made["truth"][there], made[who][there], np.zeros(there.sum(), int), 1
+                ROC_AUC, scores["truth"][there], scores[who][there], np.zeros(there.sum(), int), 1
             )(np.ones((1, 1)))[0]
             for who in SIDES
         ]

@@ -120,7 +120,7 @@ def judge_here(folder: str, champion_file: str, seed: int) -> None:
     from usecases.definition import load
 
     imported = time.perf_counter()
-    name, reference, thresholds, importance, methods = pickle.loads(  # noqa: S301 - written by this program
+    name, reference, thresholds, importance, methods = pickle.loads(  # noqa: S301
         Path(champion_file).read_bytes()
     )
     case = load(name)

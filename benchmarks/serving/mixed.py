@@ -30,7 +30,7 @@ from benchmarks.serving import figures as serving_figures
 from benchmarks.serving.model import USE_CASE, Row, prepare
 from benchmarks.serving.registry import RegistryProcess, free_port
 from benchmarks.serving.servers import Place, Server, laurel
-from benchmarks.serving.visit import Asked, running
+from benchmarks.serving.visit import LoadPlan, running
 
 CALLERS = (1, 2, 6)
 LARGE_BYTES = 15_000_000
@@ -85,7 +85,7 @@ def run(state: Path, seconds: float, file: Path | None) -> int:
             laurel(Place(model, place, free_port(), registry.url, state / "benchmarks" / "venvs"))
             for place in folders
         )
-        check = Asked(model.rows, model.scores, Path(folder), "python", seconds, 0.0)
+        check = LoadPlan(model.rows, model.scores, Path(folder), "python", seconds, 0.0)
         with running(server, check) as (process, _), running(other, check):
             figures = [
                 _measure(server, other, process.pid, model.rows, callers, seconds)

@@ -23,7 +23,7 @@ from benchmarks.serving.model import USE_CASE, Model, prepare
 from benchmarks.serving.process import BenchmarkFailed
 from benchmarks.serving.registry import RegistryProcess, free_port
 from benchmarks.serving.servers import SERVERS, Place, Server
-from benchmarks.serving.visit import Asked, running
+from benchmarks.serving.visit import LoadPlan, running
 
 CONNECTIONS = (1, 32)
 SERVICE, FLOOR = "laurel", "floor-asgi"
@@ -90,7 +90,7 @@ class _Bench:
 
     def libraries(self, connections: int) -> dict[str, float]:
         server = self._server(SERVICE)
-        with running(server, self._asked()) as (process, _):
+        with running(server, self._load_plan()) as (process, _):
             load = partial(self._run, server, connections, serving_perf.SECONDS + 1.5)
             return serving_perf.sample(process.pid, load, self.folder / "perf.data")
 
@@ -98,8 +98,8 @@ class _Bench:
         own = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
         return SERVERS[name](Place(self.model, own, free_port(), self.registry_url, own))
 
-    def _asked(self) -> Asked:
-        return Asked(
+    def _load_plan(self) -> LoadPlan:
+        return LoadPlan(
             self.model.rows, self.model.scores, self.folder, self.generator, self.seconds, 1.0
         )
 
@@ -111,7 +111,7 @@ class _Bench:
         """CPU microseconds a request: of the process's first thread, and of all others; and
         requests a second.
         """
-        with running(server, self._asked()) as (process, _):
+        with running(server, self._load_plan()) as (process, _):
             self._run(server, connections, 1.0)
             first, whole = (
                 serving_process.thread_seconds(process.pid),
@@ -128,7 +128,7 @@ class _Bench:
         """
         server, file = self._server(SERVICE), self.folder / f"stages-{connections}.json"
         command = [server.command[0], "-m", "benchmarks.serving.stages", str(file)]
-        with running(replace(server, command=command), self._asked()) as (process, _):
+        with running(replace(server, command=command), self._load_plan()) as (process, _):
             before = serving_process.thread_seconds(process.pid)
             load = self._run(server, connections, self.seconds)
             watched = 1e6 * (serving_process.thread_seconds(process.pid) - before) / load.requests

@@ -23,8 +23,8 @@ def table(results: Sequence[Result]) -> str:
             RULE,
         ]
         lines += [
-            _line(one, near[one["server"]])
-            for one in sorted(here, key=lambda result: -result["rps"])
+            _line(result, near[result["server"]])
+            for result in sorted(here, key=lambda entry: -entry["rps"])
         ]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
@@ -77,10 +77,11 @@ def overview(results: Sequence[Result]) -> str:
         )
 
     for server in dict.fromkeys(
-        result["server"] for result in sorted(results, key=lambda one: one["rps"])
+        result["server"] for result in sorted(results, key=lambda entry: entry["rps"])
     ):
         heaviest = max(
-            (one for one in results if one["server"] == server), key=lambda result: result["rss_mb"]
+            (result for result in results if result["server"] == server),
+            key=lambda entry: entry["rss_mb"],
         )
         pss = "–" if heaviest["pss_mb"] is None else f"{heaviest['pss_mb']:.0f}"
         cells = [

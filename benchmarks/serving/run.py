@@ -19,7 +19,7 @@ from benchmarks.serving.process import BenchmarkFailed
 from benchmarks.serving.registry import RegistryProcess, free_port
 from benchmarks.serving.servers import SERVERS, WITH_REGISTRY, WITHOUT_MODEL, Place
 from benchmarks.serving.swap import swap
-from benchmarks.serving.visit import Asked, Case, Visit, visit
+from benchmarks.serving.visit import Case, LoadPlan, Visit, visit
 from blocks.settings import Settings
 
 FULL: list[Case] = [(rows, connections) for rows in (1, 100, 1000) for connections in (1, 32)]
@@ -148,10 +148,10 @@ class Bench:
         own = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder))
         return Place(model, own, free_port(), registry.url if registry else "", self._environments)
 
-    def _asked(self, place: Place) -> Asked:
+    def _load_plan(self, place: Place) -> LoadPlan:
         rows = place.model.rows if place.model else read_rows()
         scores = place.model.scores if place.model else [0.0] * len(rows)
-        return Asked(
+        return LoadPlan(
             rows,
             scores,
             place.folder,
@@ -166,7 +166,7 @@ class Bench:
         start = time.monotonic()
         try:
             self._visits[name].append(
-                visit(SERVERS[name](place), self._asked(place), self._plan.cases)
+                visit(SERVERS[name](place), self._load_plan(place), self._plan.cases)
             )
             print(
                 f"round {number + 1} of {self._plan.rounds}: {name}, "
@@ -192,7 +192,7 @@ class Bench:
             print(f"{title}: {name} under load ...", file=sys.stderr)
             try:
                 swaps[title] = swap(
-                    SERVERS[name](place), self._asked(place), registry, webhook=webhook
+                    SERVERS[name](place), self._load_plan(place), registry, webhook=webhook
                 )
                 if failed := swaps[title]["failed"]:
                     raise BenchmarkFailed(

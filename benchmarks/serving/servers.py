@@ -68,7 +68,7 @@ class Place:
     environments: Path
 
     @property
-    def made(self) -> Model:
+    def given_model(self) -> Model:
         assert self.model is not None, "this server answers with a model"
         return self.model
 
@@ -131,7 +131,7 @@ def mlflow(place: Place) -> Server:
             "models",
             "serve",
             "-m",
-            str(place.made.mlflow_model),
+            str(place.given_model.mlflow_model),
             "--env-manager",
             "local",
         ]
@@ -156,7 +156,7 @@ def mlserver(place: Place) -> Server:
     described = {
         "name": USE_CASE,
         "implementation": "mlserver_sklearn.SKLearnModel",
-        "parameters": {"uri": str(place.made.pipeline)},
+        "parameters": {"uri": str(place.given_model.pipeline)},
         "max_batch_size": 1000,
         "max_batch_time": 0.001,
     }
@@ -179,7 +179,7 @@ def bentoml(place: Place) -> Server:
 
     program = python_of("bentoml", place.environments).with_name("bentoml")
     environment = {
-        "PIPELINE": str(place.made.pipeline),
+        "PIPELINE": str(place.given_model.pipeline),
         "BENTOML_HOME": str(place.folder),
         "BENTOML_DO_NOT_TRACK": "true",
     }
@@ -211,7 +211,7 @@ def plain_fastapi(place: Place) -> Server:
         _columns_body,
         lambda answer: json.loads(answer)["scores"],
         place.port,
-        {**ONE_THREAD, "PIPELINE": str(place.made.pipeline)},
+        {**ONE_THREAD, "PIPELINE": str(place.given_model.pipeline)},
     )
 
 

@@ -21,7 +21,7 @@ from benchmarks.serving.model import REPOSITORY, USE_CASE
 from benchmarks.serving.process import BenchmarkFailed
 from benchmarks.serving.registry import RegistryProcess
 from benchmarks.serving.servers import Server
-from benchmarks.serving.visit import Asked, running
+from benchmarks.serving.visit import LoadPlan, running
 
 CONNECTIONS = 32
 BEFORE_SECONDS, AFTER_SECONDS = 6.0, 8.0
@@ -30,7 +30,7 @@ SWAPS = ("2", "1", "2")
 
 
 def swap(
-    server: Server, load_plan: Asked, registry: RegistryProcess, *, webhook: bool
+    server: Server, load_plan: LoadPlan, registry: RegistryProcess, *, webhook: bool
 ) -> dict[str, Any]:
     """Three changes of champion: what is told of them together, and each. Raises
     ``BenchmarkFailed``.
@@ -88,7 +88,7 @@ def summary(swaps: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _one(
-    server: Server, load_plan: Asked, registry: RegistryProcess, version: str
+    server: Server, load_plan: LoadPlan, registry: RegistryProcess, version: str
 ) -> dict[str, Any]:
     file = serving_load.write_bodies(
         load_plan.folder / "swap.bodies", server, list(load_plan.rows), 1

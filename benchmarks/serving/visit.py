@@ -50,7 +50,7 @@ class Visit:
 
 
 @dataclass(frozen=True)
-class Asked:
+class LoadPlan:
     """What the servers are asked, and what they must say."""
 
     rows: Sequence[Row]
@@ -61,7 +61,7 @@ class Asked:
     warm_up_seconds: float
 
 
-def visit(server: Server, load_plan: Asked, cases: Sequence[Case]) -> Visit:
+def visit(server: Server, load_plan: LoadPlan, cases: Sequence[Case]) -> Visit:
     """Raises ``BenchmarkFailed``."""
     fetch_cold_s = None
     if server.fetches:
@@ -86,7 +86,7 @@ def visit(server: Server, load_plan: Asked, cases: Sequence[Case]) -> Visit:
 def _measure(
     server: Server,
     process: "subprocess.Popen[bytes]",
-    load_plan: Asked,
+    load_plan: LoadPlan,
     rows: int,
     connections: int,
 ) -> Measure:
@@ -109,7 +109,9 @@ def _measure(
 
 
 @contextmanager
-def running(server: Server, load_plan: Asked) -> "Iterator[tuple[subprocess.Popen[bytes], float]]":
+def running(
+    server: Server, load_plan: LoadPlan
+) -> "Iterator[tuple[subprocess.Popen[bytes], float]]":
     """The process and the seconds until its first correct answer. Raises ``BenchmarkFailed`` where
     none comes.
     """
@@ -139,7 +141,7 @@ def _answers(server: Server, body: bytes, expected: Sequence[float]) -> bool:
     return True
 
 
-def check(server: Server, load_plan: Asked, size: int) -> int:
+def check(server: Server, load_plan: LoadPlan, size: int) -> int:
     """The bytes of an answer, after some answers were compared with the pipeline's. Raises
     ``BenchmarkFailed``.
     """

@@ -83,7 +83,7 @@ def main() -> NoReturn:
         sys.exit(str(error))
     (settings.state / "prefect").mkdir(mode=0o700, parents=True, exist_ok=True)
     line = [sys.executable, "-m", *command(settings)]
-    os.execve(sys.executable, line, {**os.environ, **environment(settings), **own})  # noqa: S606 - no shell is wanted
+    os.execve(sys.executable, line, {**os.environ, **environment(settings), **own})  # noqa: S606
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         )  # its template comes from the settings: python -m deployments.apply --pool-type ecs
     if options.with_healthcheck:
         line.append("--with-healthcheck")
-    os.execve(sys.executable, line, {**os.environ, **environment(settings), **QUICK})  # noqa: S606 - no shell is wanted
+    os.execve(sys.executable, line, {**os.environ, **environment(settings), **QUICK})  # noqa: S606
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ class Edge:
                 )
                 return
             await self._app(scope, receive, send_complete)
-        except Exception as error:  # noqa: BLE001 - the last place that can answer; ``classify`` logs it whole
+        except Exception as error:  # noqa: BLE001 - ``classify`` logs it whole
             if started:
                 raise
             await json_response(*classify(error, scope["path"], request_id))(

@@ -27,7 +27,7 @@ from serving.formats.rows import (
     json_names,
     malformed,
     place_of,
-    shorten,
+    show_value,
     value_type,
     wrong_value,
 )
@@ -245,15 +245,5 @@ def _explain(
             f"{place_of(None, field)}: {problem[:1].lower()}{problem[1:]}.", field=field
         )
     row = int(place["row"])
-    try:
-        got = shorten(request()["columns"][field][row])
-    except (
-        msgspec.DecodeError,
-        UnicodeDecodeError,
-        RecursionError,
-        KeyError,
-        IndexError,
-        TypeError,
-    ):
-        got = None  # invalid JSON further on, or a repeated name
+    got = show_value(lambda: request()["columns"][field][row])
     return wrong_value(problem, row, field, {event_time: LOCAL_TIME}, got)

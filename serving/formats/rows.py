@@ -293,8 +293,13 @@ def _value(body: bytes, key: str, row: int | None, field: str | None) -> str | N
     """The value at that place, shortened; ``None`` if it cannot be shown."""
     if row is None or field is None:
         return None
+    return show_value(lambda: msgspec.json.decode(body)[key][row][field])
+
+
+def show_value(read: Callable[[], Any]) -> str | None:
+    """What ``read`` gets from a refused request, shortened; ``None`` if it cannot be read."""
     try:
-        return shorten(msgspec.json.decode(body)[key][row][field])
+        return shorten(read())
     except (
         msgspec.DecodeError,
         UnicodeDecodeError,
@@ -303,7 +308,7 @@ def _value(body: bytes, key: str, row: int | None, field: str | None) -> str | N
         IndexError,
         TypeError,
     ):
-        return None
+        return None  # invalid JSON further on, or a repeated name
 
 
 def shorten(value: Any) -> str:

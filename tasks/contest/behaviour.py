@@ -49,14 +49,7 @@ def _minimum_function(
             f"{test.name!r} fails: row {worst + 1} of the test scores {scores[worst]:.4f} and "
             f"must score {bounds}."
         )
-    return Behaviour(
-        name=test.name,
-        kind=test.kind,
-        passed=not reason,
-        rows=len(scores),
-        held=int(inside.sum()),
-        reason=reason,
-    )
+    return _result(test, inside, reason)
 
 
 def _changed(
@@ -68,9 +61,7 @@ def _changed(
     condition = f"with {column.name} {_change(test)}"
     if before.is_empty():
         reason = f"{test.name!r} cannot be tried: no row of the hold-out changes {condition}."
-        return Behaviour(
-            name=test.name, kind=test.kind, passed=False, rows=0, held=0, reason=reason
-        )
+        return _result(test, np.zeros(0, dtype=bool), reason)
     was, becomes = score_rows(package, before), score_rows(package, after)
     change = becomes - was
     wrong = (
@@ -92,6 +83,13 @@ def _changed(
             f"{test.name!r} fails {condition}: the score moves {test.moves} by "
             f"{-wrong.mean():.4f} on average and must move by {test.mean:g}."
         )
+    return _result(test, passed, reason)
+
+
+def _result(
+    test: Invariance | Direction | MinimumFunction, passed: np.ndarray, reason: str
+) -> Behaviour:
+    """The record of a test whose rows ``passed`` ``(n_rows,)``; a ``reason`` makes it a failure."""
     return Behaviour(
         name=test.name,
         kind=test.kind,

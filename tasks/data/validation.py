@@ -171,7 +171,8 @@ def _wrong_time(event_time: str, dtype: pl.DataType) -> list[str]:
         (
             f"column {event_time!r} holds {dtype}, expected the local date and time without a "
             "zone. In read, with its local zone: "
-            f"rows.with_columns(pl.col({event_time!r}).dt.convert_time_zone({zone!r}).dt.replace_time_zone(None))"
+            f"rows.with_columns(pl.col({event_time!r}).dt.convert_time_zone({zone!r})"
+            ".dt.replace_time_zone(None))"
         )
     ]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def axes_of(title: str, width: float = 5.5, height: float = 4.5):  # noqa: ANN201 - a matplotlib pair, imported where it is used
+def axes_of(title: str, width: float = 5.5, height: float = 4.5):  # noqa: ANN201
     """A figure of that size in inches, and its axes."""
     from matplotlib.figure import Figure
 

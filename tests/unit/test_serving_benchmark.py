@@ -25,7 +25,7 @@ from benchmarks.serving.model import REPOSITORY
 from benchmarks.serving.process import BenchmarkFailed, Memory
 from benchmarks.serving.servers import SERVERS, Place, Server
 from benchmarks.serving.stages import COUNT, MODEL, STAGES, Stopwatch, microseconds
-from benchmarks.serving.visit import Asked, Measure, Visit
+from benchmarks.serving.visit import LoadPlan, Measure, Visit
 
 ROWS = [
     {
@@ -284,8 +284,8 @@ def answering() -> Iterator[Answering]:
 def test_an_answer_that_is_not_the_pipelines_fails_the_run(
     answering: Answering, tmp_path: Path
 ) -> None:
-    def visit_of(score: float) -> Asked:
-        return Asked(ROWS, [score] * len(ROWS), tmp_path, "python", 0.1, 0)
+    def visit_of(score: float) -> LoadPlan:
+        return LoadPlan(ROWS, [score] * len(ROWS), tmp_path, "python", 0.1, 0)
 
     assert visit.check(server(answering.server_port), visit_of(0.250001), 1) == 37
     with pytest.raises(BenchmarkFailed, match="more than 1e-05 apart"):

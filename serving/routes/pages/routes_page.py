@@ -148,7 +148,8 @@ def _table(title: str, rows: list[tuple[str, str, str]]) -> str:
     if not rows:
         return ""
     body = "".join(
-        f"<tr><td><code>{escape(name)}</code></td><td>{escape(kind)}</td><td>{escape(about)}</td></tr>"
+        f"<tr><td><code>{escape(name)}</code></td><td>{escape(kind)}</td>"
+        f"<td>{escape(about)}</td></tr>"
         for name, kind, about in rows
     )
     head = (
