@@ -20,7 +20,7 @@ Rooms, from the lowest to the highest; each may import those above it in this li
     edge          middleware, requests, answers, framing, refusals, access_log, log_output,
                   security_headers, openapi
     history       checks, drift, ledger, approvals
-    service       service, workers, siblings, description
+    service       service, served_use_cases, workers, siblings, description
     callbacks     signatures; webhook (MLflow), slack_actions, slack_press, slack_replies
     routes        predict, mlflow_protocol, inference_protocol, inference_openapi, explain,
                   history, operate; pages (page, routes_page)

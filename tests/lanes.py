@@ -17,7 +17,6 @@ from xdist.scheduler import LoadScopeScheduling
 STACK = "stack"
 # The longest modules come first (`make test` prints their minutes), then those not listed here.
 DEAREST = (
-    "tests/e2e/test_demo.py",
     # It applies again what earlier modules have applied: at first nothing, which is fastest.
     "tests/integration/test_apply.py",
     "tests/integration/test_ecs_pool.py",

@@ -64,6 +64,6 @@ def add_routes(app: FastAPI, service: Service) -> None:
         body = await read_small_body(request, "MLflow")
         signed = f"{delivery}.{timestamp}.".encode() + body
         deliveries.check(signed, signature, timestamp, name=delivery)
-        for watch in service.watches.values():
+        for watch in service.use_cases.watches.values():
             watch.poke()
-        return json_response({"looks_at": list(service.watches)}, 202)
+        return json_response({"looks_at": list(service.use_cases.watches)}, 202)

@@ -175,7 +175,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         as scoring some 6000 rows.
         """
         nonlocal waiting
-        champion = service.champion(use_case)
+        champion = service.use_cases.champion(use_case)
         body, kind = await read_body(request), read_content_type(request)
         if waiting >= _MOST_WAITING:
             raise Overloaded(f"{waiting} explanations are waiting already. Try again later.")

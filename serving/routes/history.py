@@ -42,7 +42,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         """Raises ``LakeAway`` if the lake does not answer in time: its thread goes on waiting, and
         nobody with it.
         """
-        service.watch(use_case)
+        service.use_cases.watch(use_case)
         reading = asyncio.get_running_loop().run_in_executor(readers, work)
         finished, _ = await asyncio.wait([reading], timeout=_PATIENCE_SECONDS)
         if not finished:

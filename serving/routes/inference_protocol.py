@@ -118,7 +118,7 @@ def _to_bytes(datatype: str, values: list[Any]) -> bytes:
 
 def add_routes(app: FastAPI, service: "Service") -> None:
     _add_server_routes(app, service)
-    names = {} if service.serves_all else {"enum": list(service.watches)}
+    names = {} if service.use_cases.serves_all else {"enum": list(service.use_cases.watches)}
     model = MODEL_PARAMETER | {"schema": {"type": "string"} | names}
     _add_model_routes(app, service, "/v2/models/{model}", "model", [model])
     _add_model_routes(
@@ -166,7 +166,7 @@ def _add_model_routes(
     async def metadata(request: Request) -> Response:
         """The model's versions, inputs and outputs."""
         model = request.path_params["model"]
-        champion = service.champion(model)
+        champion = service.use_cases.champion(model)
         check_version(champion, model, request.path_params.get("version"))
         return json_response(describe_model(champion, model))
 
@@ -174,7 +174,7 @@ def _add_model_routes(
     async def ready(request: Request) -> Response:
         """The model has a champion; 503 until then."""
         model = request.path_params["model"]
-        check_version(service.champion(model), model, request.path_params.get("version"))
+        check_version(service.use_cases.champion(model), model, request.path_params.get("version"))
         service.check_stays()
         return json_response({"name": model, "ready": True})
 
@@ -185,7 +185,7 @@ def _add_model_routes(
 
 
 async def _infer(service: "Service", model: str, request: Request) -> Response:
-    service.watch(model)
+    service.use_cases.watch(model)
     logged = read_flag(request, "log", default=True)
     if (kind := read_content_type(request)) not in _TYPES:
         raise Refused(

@@ -117,7 +117,9 @@ def add_routes(app: FastAPI, service: "Service") -> None:
     @app.post("/invocations", openapi_extra=_INVOCATIONS, responses=_ERRORS, tags=["mlflow"])
     async def invocations(request: Request) -> Response:
         """Score rows as ``mlflow models serve`` does."""
-        use_case = service.watch(choose_use_case(request, service.default_use_case)).use_case
+        use_case = service.use_cases.watch(
+            choose_use_case(request, service.use_cases.default)
+        ).use_case
         request.scope["laurel.use_case"] = use_case
         logged = read_flag(request, "log", default=True)
         kind = check_content_type(request)
@@ -145,7 +147,7 @@ def add_routes(app: FastAPI, service: "Service") -> None:
         """The default use case has a champion; 503 until then, and when the service is about to
         stop. The body is MLflow's: a newline.
         """
-        ready = service.is_ready(service.default_use_case)
+        ready = service.is_ready(service.use_cases.default)
         return PlainTextResponse(
             "\n",
             200 if ready else 503,

@@ -70,7 +70,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         """
         service.check_loop(use_case)
         target = _read(_ROLLBACK, await read_body(request))
-        serving = service.watch(use_case).alias_version
+        serving = service.use_cases.watch(use_case).alias_version
         if target.champion is not None and target.champion != serving:
             raise Refused(
                 409,

@@ -35,7 +35,7 @@ def add_routes(app: FastAPI, service: "Service") -> None:
     @app.post(PREDICT_PATH, openapi_extra=PREDICT, tags=["model"])
     async def predict(use_case: str, request: Request) -> Response:
         """Score rows with the champion."""
-        service.watch(use_case)
+        service.use_cases.watch(use_case)
         logged = read_flag(request, "log", default=True)
         kind, answer = (
             read_content_type(request),

@@ -91,7 +91,7 @@ def _document_of(app: FastAPI, service: Service) -> Callable[[], dict[str, Any]]
     documents: dict[tuple[str | None, ...], dict[str, Any]] = {}
 
     def document() -> dict[str, Any]:
-        champions = {name: watch.champion for name, watch in service.watches.items()}
+        champions = {name: watch.champion for name, watch in service.use_cases.watches.items()}
         served = tuple(champion.version if champion else None for champion in champions.values())
         if served not in documents:
             documents.clear()
@@ -115,7 +115,7 @@ def _add_model_routes(app: FastAPI, service: Service) -> None:
         """Report the true labels of predicted rows. Sending a label again does no harm: the latest
         one counts.
         """
-        service.watch(use_case)
+        service.use_cases.watch(use_case)
         return json_response(
             {"accepted": await service.keep_feedback(use_case, await read_body(request))}
         )
@@ -130,7 +130,9 @@ def _add_model_routes(app: FastAPI, service: Service) -> None:
     @app.get("/v1", tags=["model"])
     async def describe_all() -> Response:
         """Every use case that this service serves."""
-        return json_response({"use_cases": [describe(service, name) for name in service.watches]})
+        return json_response(
+            {"use_cases": [describe(service, name) for name in service.use_cases.watches]}
+        )
 
 
 def _add_operator_routes(app: FastAPI, service: Service) -> None:
@@ -143,7 +145,7 @@ def _add_operator_routes(app: FastAPI, service: Service) -> None:
     async def ready() -> Response:
         """Every use case has a champion; 503 until then, and when the service is about to stop."""
         service.check_stays()
-        if missing := service.not_ready():
+        if missing := service.use_cases.not_ready():
             raise NotReady(f"No champion for {', '.join(missing)}. GET /v1/<use case> says why.")
         return json_response({"status": "ready"})
 

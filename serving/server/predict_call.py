@@ -7,7 +7,8 @@ from serving.edge.refusals import error_answer
 from serving.edge.requests import find_request_id
 from serving.errors import ServingError
 from serving.formats.rows import CheckedRows
-from serving.service.service import HotRoute, Service
+from serving.service.served_use_cases import HotRoute
+from serving.service.service import Service
 
 
 class Asker(Protocol):

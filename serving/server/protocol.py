@@ -144,7 +144,7 @@ class PredictProtocol(HttpToolsProtocol):
             return
         if self.service.path_prefix:
             self.url = strip_prefix(self.url, self.service.path_prefix)
-        route = self.service.hot_routes.get(self.url)
+        route = self.service.use_cases.hot_routes.get(self.url)
         size = -1 if route is None or self.foreign or self.spare else self._plain_size()
         if route is None or size < 0:
             self._take_asgi_way()

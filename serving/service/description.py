@@ -17,7 +17,7 @@ _EXAMPLES = 20
 
 def describe(service: Service, use_case: str) -> dict[str, Any]:
     """Champion, watch, traffic and log of a use case. Raises ``UnknownUseCase``."""
-    watch = service.watch(use_case)
+    watch = service.use_cases.watch(use_case)
     state = service.log.state(use_case)
     description: dict[str, Any] = {
         "use_case": use_case,
@@ -25,7 +25,7 @@ def describe(service: Service, use_case: str) -> dict[str, Any]:
         "version": None,
         "alias": {"version": watch.alias_version, "checked": watch.checked},
         "last_error": watch.last_error,
-        "workers": workers(service.board, service.watch(use_case).champion, use_case),
+        "workers": workers(service.board, service.use_cases.watch(use_case).champion, use_case),
         "traffic": service.traffic.describe(
             use_case, flows(service.board, service.metrics, use_case)
         ),
@@ -118,7 +118,7 @@ def families(service: Service) -> Iterable[Metric]:
         "Bytes on this disk that are not in the lake yet",
         labels=["use_case"],
     )
-    for name in service.watches:
+    for name in service.use_cases.watches:
         lag.add_metric([name], service.log.lag_seconds(name))
         size.add_metric([name], service.log.bytes_waiting(name))
         state = service.log.state(name)

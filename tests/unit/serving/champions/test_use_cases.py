@@ -116,7 +116,7 @@ def test_new_use_case_is_served_without_a_restart(tmp_path: Path) -> None:
 
     async def run(mlflow: RegistryServer) -> None:
         service = Service(settings_of(tmp_path, mlflow_url=mlflow.url, serving_poll_seconds=0.05))
-        assert list(service.watches) == ["flights"]
+        assert list(service.use_cases.watches) == ["flights"]
         await service.start()
         try:
             with pytest.raises(
@@ -127,16 +127,17 @@ def test_new_use_case_is_served_without_a_restart(tmp_path: Path) -> None:
                     r"file"
                 ),
             ):
-                service.watch("toy")
+                service.use_cases.watch("toy")
             mlflow.register("toy", 1, lambda folder: write_package(folder))
             mlflow.crown("toy", 1)
             write(tmp_path, "churn.py")
             while not (
-                {"toy", "churn"} <= set(service.watches) and service.watches["toy"].champion
+                {"toy", "churn"} <= set(service.use_cases.watches)
+                and service.use_cases.watches["toy"].champion
             ):
                 await asyncio.sleep(0.02)
-            assert b"/v1/toy/predict" in service.hot_routes
-            assert service.champion("toy").version == "1"
+            assert b"/v1/toy/predict" in service.use_cases.hot_routes
+            assert service.use_cases.champion("toy").version == "1"
         finally:
             await service.stop()
 
@@ -147,26 +148,26 @@ def test_new_use_case_is_served_without_a_restart(tmp_path: Path) -> None:
 def test_named_use_cases_are_served_and_no_other(tmp_path: Path) -> None:
     write(tmp_path, "flights.py", "churn.py")
     service = Service(settings_of(tmp_path, serving_use_cases="churn"))
-    assert list(service.watches) == ["churn"]
+    assert list(service.use_cases.watches) == ["churn"]
     with pytest.raises(UnknownUseCase) as raised:
-        service.watch("flights")
+        service.use_cases.watch("flights")
     assert not isinstance(raised.value, UnseenUseCase)
 
 
 def test_use_case_that_was_never_trained_takes_no_other_out_of_service(tmp_path: Path) -> None:
     write(tmp_path, "flights.py", "churn.py", "returns.py")
     service = Service(settings_of(tmp_path))
-    assert service.not_ready() == ["churn", "flights", "returns"]
-    service.watches["flights"].champion = object()  # type: ignore[assignment]
-    assert service.not_ready() == []
-    service.watches["churn"].alias_version = "3"
-    assert service.not_ready() == ["churn"]
+    assert service.use_cases.not_ready() == ["churn", "flights", "returns"]
+    service.use_cases.watches["flights"].champion = object()  # type: ignore[assignment]
+    assert service.use_cases.not_ready() == []
+    service.use_cases.watches["churn"].alias_version = "3"
+    assert service.use_cases.not_ready() == ["churn"]
     named = Service(settings_of(tmp_path, serving_use_cases="returns,*"))
-    named.watches["flights"].champion = object()  # type: ignore[assignment]
-    assert named.not_ready() == ["returns"]
+    named.use_cases.watches["flights"].champion = object()  # type: ignore[assignment]
+    assert named.use_cases.not_ready() == ["returns"]
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert Service(settings_of(empty)).not_ready() == ["any use case"]
+    assert Service(settings_of(empty)).use_cases.not_ready() == ["any use case"]
 
 
 def test_no_more_use_cases_are_served_than_may_be_however_many_come_later(
@@ -174,10 +175,10 @@ def test_no_more_use_cases_are_served_than_may_be_however_many_come_later(
 ) -> None:
     write(tmp_path, *[f"model_{number:03d}.py" for number in range(MOST - 1)])
     service = Service(settings_of(tmp_path))
-    assert service.find_unserved(["another", "beyond"]) == ["another"]
+    assert service.use_cases.find_unserved(["another", "beyond"]) == ["another"]
     write(tmp_path, "model_999.py")
     full = Service(settings_of(tmp_path))
-    assert [full.find_unserved(["another"]) for _ in range(3)] == [[], [], []]
+    assert [full.use_cases.find_unserved(["another"]) for _ in range(3)] == [[], [], []]
     assert (
         len([message for message in caplog.messages if message.startswith("100 of 101 use cases")])
         == 1
@@ -186,16 +187,16 @@ def test_no_more_use_cases_are_served_than_may_be_however_many_come_later(
 
 def test_default_is_the_one_that_is_meant_or_nobody(tmp_path: Path) -> None:
     write(tmp_path, "flights.py")
-    assert Service(settings_of(tmp_path)).default_use_case == "flights"
+    assert Service(settings_of(tmp_path)).use_cases.default == "flights"
     write(tmp_path, "churn.py")
     service = Service(settings_of(tmp_path))
-    assert service.default_use_case is None
-    service.watches["flights"].champion = object()  # type: ignore[assignment]
-    assert service.default_use_case == "flights"
-    service.watches["churn"].champion = object()  # type: ignore[assignment]
-    assert service.default_use_case is None
+    assert service.use_cases.default is None
+    service.use_cases.watches["flights"].champion = object()  # type: ignore[assignment]
+    assert service.use_cases.default == "flights"
+    service.use_cases.watches["churn"].champion = object()  # type: ignore[assignment]
+    assert service.use_cases.default is None
     assert (
-        Service(settings_of(tmp_path, serving_use_cases="flights,*")).default_use_case == "flights"
+        Service(settings_of(tmp_path, serving_use_cases="flights,*")).use_cases.default == "flights"
     )
 
 

@@ -19,7 +19,7 @@ def document(tmp_path: Path, features: list[Feature] | None = None) -> dict:
         )
     )
     digest = write_package(tmp_path / "package", features=features)
-    app.state.service.watches["toy"].champion = Champion.crown(
+    app.state.service.use_cases.watches["toy"].champion = Champion.crown(
         "toy", "7", digest, load(tmp_path / "package", digest)
     )
     return app.openapi()

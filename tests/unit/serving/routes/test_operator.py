@@ -40,7 +40,7 @@ def client_of(folder: Path, prefect_url: str, **changed: Any) -> TestClient:
     }
     settings |= {"mlflow_url": "http://127.0.0.1:1", "prefect_page_url": "https://prefect.example"}
     app = create_app(Settings.model_validate(settings | changed))
-    app.state.service.watches["toy"].alias_version = "2"
+    app.state.service.use_cases.watches["toy"].alias_version = "2"
     app.state.service.keys.load("loopback")
     return TestClient(app, base_url="http://127.0.0.1")
 

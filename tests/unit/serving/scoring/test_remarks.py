@@ -94,7 +94,7 @@ def client(tmp_path: Path) -> TestClient:
             {"state": tmp_path / "state", "lake": "none", "serving_use_cases": "toy"}
         )
     )
-    app.state.service.watches["toy"].champion = crown(tmp_path / "package", closed=True)
+    app.state.service.use_cases.watches["toy"].champion = crown(tmp_path / "package", closed=True)
     return TestClient(app, base_url="http://localhost")
 
 
@@ -175,10 +175,10 @@ def test_an_event_outside_of_the_window_is_refused_before_anything_is_scored(
     client: TestClient,
 ) -> None:
     service = client.app.state.service  # type: ignore[attr-defined]
-    champion = service.watches["toy"].champion
+    champion = service.use_cases.watches["toy"].champion
     manifest = msgspec.structs.replace(champion.package.manifest, event_future_days=1.0)
     champion.package.manifest = manifest
-    service.watches["toy"].champion = Champion.crown("toy", "2", "", champion.package)
+    service.use_cases.watches["toy"].champion = Champion.crown("toy", "2", "", champion.package)
     answer = client.post(
         "/v1/toy/predict?log=true", json={"rows": [{**ROW, "time_hour": "9999-01-01T00:00:00"}]}
     )

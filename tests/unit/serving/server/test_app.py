@@ -20,7 +20,7 @@ def test_use_cases_that_cannot_be_are_refused_before_the_start(use_cases: str) -
 
 
 def test_use_cases_are_separated_by_commas() -> None:
-    assert list(Service(Settings(serving_use_cases=" flights, digits ")).watches) == [
+    assert list(Service(Settings(serving_use_cases=" flights, digits ")).use_cases.watches) == [
         "flights",
         "digits",
     ]
