@@ -303,6 +303,7 @@ def test_values_come_to_the_lake_and_out_of_it(
     assert (facts.values, facts.nulls, facts.counts) == (2, 1, {True: 1, False: 1})
 
 
+@pytest.mark.slow("calibrates drift")
 def test_drift_and_leaks_are_measured(case: UseCase, training: pl.DataFrame) -> None:
     member, window = case.columns[0], training.with_columns(member=pl.col("member").not_())
     far = distance(member, training["member"], window["member"])

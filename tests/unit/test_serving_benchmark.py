@@ -480,6 +480,7 @@ def test_the_benchmark_runs_as_a_module_too_and_refuses_servers_that_it_does_not
     )
 
 
+@pytest.mark.slow("starts a benchmark")
 def test_a_run_that_is_told_to_end_leaves_no_server_behind(tmp_path: Path) -> None:
     options = ["--only", "floor-asgi", "--seconds", "60", "--generator", "python"]
     environment = {"LAUREL_STATE": str(tmp_path), "PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path)}

@@ -105,6 +105,7 @@ def test_a_query_has_the_weeks_that_are_over(weekly: UseCase) -> None:
     assert warehouse.asked == (datetime(2024, 2, 26), datetime(2024, 3, 4))
 
 
+@pytest.mark.slow("replays months of contests")
 def test_a_backtest_by_weeks_learns_from_the_weeks_before(
     weekly: UseCase, one_thread: None
 ) -> None:

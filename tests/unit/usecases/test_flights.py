@@ -354,6 +354,7 @@ def of_row(flights, weather, raw, row):
     )[row].drop("late")
 
 
+@pytest.mark.slow("reads months of flights")
 def test_nothing_in_a_feature_is_known_later_than_an_hour_before(storm, raw):
     weather = raw["weather"].filter(
         pl.col("time_hour").is_between(pl.lit("2013-01-31"), pl.lit("2013-02-12"))

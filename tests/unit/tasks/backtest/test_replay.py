@@ -40,6 +40,7 @@ def outcomes(backtest: Backtest, strategy: str) -> dict[str, str]:
     return {month.period: month.outcome for month in backtest.replays[strategy].periods}
 
 
+@pytest.mark.slow("replays months of contests")
 def test_the_policy_retrains_when_the_world_changed_and_not_before(backtest: Backtest) -> None:
     assert outcomes(backtest, "policy") == dict(
         zip(PERIODS, ["quiet", "promoted", "quiet", "quiet", "quiet"], strict=True)
@@ -85,6 +86,7 @@ def test_a_month_is_answered_by_who_was_champion_before_its_labels_came(
     assert first.trained_on == ("2024-01", "2024-02", "2024-03")
 
 
+@pytest.mark.slow("replays months of contests")
 def test_another_policy_gives_another_history(case: UseCase, one_thread: None) -> None:
     deaf = with_policy(
         case, {"drift": {"share": 1.0, "thresholds": {column.name: 1e6 for column in case.columns}}}
@@ -94,6 +96,7 @@ def test_another_policy_gives_another_history(case: UseCase, one_thread: None) -
     assert backtest.policy["drift"]["share"] == 1.0
 
 
+@pytest.mark.slow("replays months of contests")
 def test_the_governor_refuses_in_a_replay_as_it_does_in_life(
     case: UseCase, one_thread: None
 ) -> None:

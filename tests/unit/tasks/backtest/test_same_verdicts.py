@@ -101,6 +101,7 @@ class Folder:
         return Path(shutil.copytree(self.folder / version.number, into / "package"))
 
 
+@pytest.mark.slow("replays months of contests")
 @pytest.mark.parametrize(
     ("name", "verdict"),
     [

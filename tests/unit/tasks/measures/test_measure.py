@@ -204,6 +204,7 @@ def test_its_guard_keeps_a_champion_whom_the_gate_s_metric_alone_would_depose(
     assert any("accuracy may get worse" in reason for reason in verdict.reasons)
 
 
+@pytest.mark.slow("fits and packages models")
 def test_its_perfect_score_is_no_leak_unless_it_says_so(
     own: UseCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from tasks.models.cross_fitting import cross_fit
 from tasks.models.modelling import fit, labels, predict
 from usecases.definition import ROC_AUC, UseCase
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow("fits dozens of models")]
 # Deep and unregularised: it learns its training rows nearly by heart.
 BY_HEART: dict[str, Any] = {
     "max_iter": 150,
