@@ -1,4 +1,5 @@
-"""What people are told of monitoring: drift, the prediction log, failures, the breaker."""
+"""What people are told of monitoring: drift, the prediction log, failures, the breaker, the
+ledger."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,6 +13,7 @@ _DRIFT = {
     "broken": ":rotating_light:",
     "inconclusive": ":grey_question:",
 }
+_MOST_FAULTS = 5
 _PREFECT_SAYS = "Flow run encountered an exception: "
 
 
@@ -159,6 +161,19 @@ def run_cancelled(
         emoji=":black_square_for_stop:",
         closes="skipped",
         broadcast=True,
+    )
+
+
+@spoken
+def ledger_accepted(
+    say: Say, use_case: str, *, by: str, why: str, faults: Sequence[str], links: Links = NO_LINKS
+) -> Message:
+    """Tell that a person accepted a ledger that differs from what MLflow vouches for."""
+    return Message(
+        headline=say("ledger accepted", use_case=use_case, by=by, faults=len(faults)),
+        details=(why, *faults[:_MOST_FAULTS]),
+        links=links,
+        emoji=":scroll:",
     )
 
 

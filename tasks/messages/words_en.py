@@ -197,6 +197,10 @@ WORDS = {
     "flow run": "flow run",
     "flow failed": "{use_case}: flow {flow} failed: {error}",
     "run cancelled": "{use_case}: flow {flow} was cancelled",
+    "ledger accepted": (
+        "{use_case}: {by} accepted the ledger as it stands, with {faults} faults; flows write to "
+        "it again"
+    ),
     "breaker closed": (
         "{use_case}: {by} closed the breaker after {rejections} rejected challengers; automatic "
         "retrains may start again"

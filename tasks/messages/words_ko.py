@@ -147,6 +147,9 @@ WORDS = {
     "flow run": "플로우 실행",
     "flow failed": "{use_case}: {flow} 플로우가 실패했습니다. 오류: {error}",
     "run cancelled": "{use_case}: {flow} 플로우가 취소되었습니다",
+    "ledger accepted": (
+        "{use_case}: 원장의 문제 {faults}건을 있는 그대로 수용했습니다(담당자: {by}). 플로우가 다시 원장에 기록합니다"
+    ),
     "breaker closed": (
         "{use_case}: {rejections}회 연속 챌린저 거부로 열린 차단기를 닫았습니다(담당자: {by}). 자동 재학습을 다시 허용합니다"
     ),
