@@ -100,9 +100,7 @@ def judge_rows(
     policy = case.promotion
     block = _blocks(case, rows).to_numpy()
     slices = {
-        f"{name}={value}": (rows[name] == value).fill_null(False).to_numpy()
-        for name in policy.slices
-        for value in rows[name].drop_nulls().unique().sort()
+        label: there for name in policy.slices for label, there in slices_of(rows[name]).items()
     }
     return hold(
         policy,
@@ -114,6 +112,18 @@ def judge_rows(
         slices,
         seed,
     )
+
+
+def slices_of(values: pl.Series) -> dict[str, np.ndarray]:
+    """Return the rows of each value, and those without one, as booleans ``(n_rows,)`` by the
+    slice's name."""
+    slices = {
+        f"{values.name}={value}": values.eq_missing(value).to_numpy()
+        for value in values.drop_nulls().unique().sort()
+    }
+    if values.has_nulls():
+        slices[f"{values.name} is null"] = values.is_null().to_numpy()
+    return slices
 
 
 def _blocks(case: UseCase, rows: pl.DataFrame) -> pl.Series:
