@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,7 +118,8 @@ class History:
         digests = {period: period for period in model.trained_on}
         seen_rows = HoldoutOverlap(self.case, rows, lambda period, digest: self.periods[period])
         unfair = why_unfair(model.name, digests, holdout, holdout, seen_rows)
-        return Contestant(self._package(model), rows, unfair)
+        training = partial(self.labelled, *model.trained_on)
+        return Contestant(self._package(model), rows, unfair, training=training)
 
     def watch(self, champion: Model) -> Watch:
         """Calibrate on the champion's training rows, as its package would be."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from serving.records.contest import Comparison, Contest, Verdict
+from tasks.contest.leaks import gain_doubts
 from tasks.measures.metrics import reweighted
 from usecases.definition import Metric, Promotion
 
@@ -64,7 +65,8 @@ def hold(
     )
     unjudged = {name: size for name, size in sizes.items() if size < policy.slice_minimum_rows}
     little = too_little(policy, truth, len(names))
-    verdict, reasons = _judge(policy, metric, main, guards, by_slice, unjudged, little)
+    doubts = gain_doubts(policy, truth, champion, challenger)
+    verdict, reasons = _judge(policy, metric, main, guards, by_slice, unjudged, little, doubts)
     return Contest(
         verdict=verdict,
         reasons=reasons,
@@ -198,6 +200,7 @@ def _judge(
     slices: dict[str, Comparison],
     unjudged: dict[str, int],
     little: str | None,
+    doubts: list[str],
 ) -> tuple[Verdict, list[str]]:
     """Check for too little data first, then every reason against, then a score too good to be true;
     promotion needs none of them."""
@@ -207,13 +210,15 @@ def _judge(
         return "inconclusive", [
             f"{main.metric} does not exist on every replicate: a class is missing on some days."
         ]
-    against, doubts = _against(policy, main, guards, slices), []
-    if main.gain > policy.suspicious_gain or policy.too_good(metric, main.challenger):
+    against = _against(policy, main, guards, slices)
+    limit = policy.suspicious_gain
+    if (limit is not None and main.gain > limit) or policy.too_good(metric, main.challenger):
         doubts = [
             (
                 f"{main.metric} {main.challenger:.4f} (gain {main.gain:+.4f}) is too good to be "
                 "true: look for a leak."
-            )
+            ),
+            *doubts,
         ]
     won = (
         f"The gain in {main.metric}, {main.gain:+.4f}, is above zero at {policy.confidence:.0%}: "

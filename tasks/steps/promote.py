@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Self
 
 import polars as pl
@@ -23,7 +24,7 @@ from tasks.outside.blocks_of_run import RESUMED, lake, registry
 from tasks.packages.own_columns import OtherColumns, own_rows
 from tasks.packages.registered import open_package
 from tasks.steps.approve.ask import asks_person
-from usecases.definition import UseCase, load
+from usecases.definition import UseCase, load, period_named
 
 
 @task(**RESUMED)
@@ -75,7 +76,9 @@ def _judge(
         if champion is not None and not unfair:
             theirs, _ = packages.enter_context(open_package(registry(), champion))
             other = ground.enter_champion(f"champion {champion.number}", theirs)
-        judgement = decide(case, Contestant(package, ground.rows, unfair), other, seed)
+        learned = partial(ground.training, package.manifest)
+        challenging = Contestant(package, ground.rows, unfair, training=learned)
+        judgement = decide(case, challenging, other, seed)
     return Decision(
         use_case=case.name,
         kind="contest",
@@ -114,6 +117,11 @@ class _Ground:
     def why_unfair(self, contestant: str, manifest: Manifest) -> list[str]:
         sha256 = self.dataset.digests([self.holdout])[self.holdout]
         return why_unfair(contestant, manifest.trained_on, self.holdout, sha256, self.overlap)
+
+    def training(self, manifest: Manifest) -> pl.DataFrame:
+        """Return the labelled rows that a package of this dataset version was fitted on."""
+        periods = sorted(manifest.trained_on, key=period_named)
+        return read_periods(lake(), self.dataset, periods, self.case.label)
 
     def enter_champion(self, contestant: str, package: Package) -> Contestant:
         """Return the champion with its own columns of the rows; without rows if it has another
