@@ -3,7 +3,8 @@
 import msgspec
 
 from blocks.lake import Lake
-from serving.records.drift import Checked
+from serving.records.drift import Checked, Finding
+from tasks.drift.drivers import notes_of
 from tasks.drift.quarantine import quarantined
 from usecases.definition import kind_of, period_named
 
@@ -32,6 +33,17 @@ def beyond_before(
         if len(flags) == windows:
             break
     return flags[::-1]
+
+
+def last_notes(store: Lake, use_case: str, window: str) -> list[Finding]:
+    """The notes of the last check of ``window``; none if it was not checked, or if its verdict
+    cannot be read.
+    """
+    try:
+        checked = _CHECKED.decode(store.read(f"reports/{use_case}/{window}/verdict.json"))
+    except (FileNotFoundError, msgspec.DecodeError):
+        return []
+    return notes_of(checked.verdict)
 
 
 def _windows_before(store: Lake, use_case: str, window: str) -> list[str]:

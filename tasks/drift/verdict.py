@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import polars as pl
 
-from serving.records.drift import DriftVerdict, Outcome
+from serving.records.drift import DriftVerdict, Finding, Outcome
 from tasks.drift.distances import distance
 from tasks.drift.drivers import drifted_columns
 from usecases.definition import SCORE, Column, DriftPolicy, UseCase
@@ -24,10 +24,11 @@ class Evidence:
     """What is known of a window when it is judged: ``rows`` predictions on ``days`` days (``None``:
     not counted).
 
-    ``broken``: what is wrong with its data. ``distances`` of the monitored columns; one that is not
-    known is NaN. ``importance`` of each input, as the package has it; without it each column counts
-    alike. ``earlier``: whether each of the checked windows before this one was beyond the limit,
-    the newest last; the policy's ``k_of_n`` looks back."""
+    ``broken``: what is wrong with its data; ``findings`` of the checks beside the distances.
+    ``distances`` of the monitored columns; one that is not known is NaN. ``importance`` of each
+    input, as the package has it; without it each column counts alike. ``earlier``: whether each of
+    the checked windows before this one was beyond the limit, the newest last; the policy's
+    ``k_of_n`` looks back."""
 
     window: str
     rows: int
@@ -35,6 +36,7 @@ class Evidence:
     thresholds: Mapping[str, float]
     calibrated: bool
     broken: Sequence[str] = ()
+    findings: Sequence[Finding] = ()
     importance: Mapping[str, float] = field(default_factory=dict)
     earlier: Sequence[bool] = ()
     days: int | None = None
@@ -130,21 +132,40 @@ def measure(
 def judge(policy: DriftPolicy, evidence: Evidence) -> DriftVerdict:
     """The verdict on a window. Too few rows or days, or distances that are not known:
     *inconclusive*.
-    """
+
+    *Broken* goes by the origin of a fault, and never by whether a retrain would help: a refit
+    learns to do without a broken column. *Drifted*: the share of the columns beyond their threshold
+    reaches the limit, or the score alone is beyond its own, or a check says so. With uncalibrated
+    thresholds only those that the policy fixes can decide."""
     weights = weigh(policy, evidence.distances, evidence.importance)
     verdict = _undecided(policy, evidence, weights)
     if evidence.rows < policy.minimum_rows:
         return replace(verdict, reasons=[_too_few_rows(policy, evidence.rows)])
-    if evidence.broken:
-        return replace(verdict, outcome="broken", reasons=list(evidence.broken))
+    if broken := [*evidence.broken, *_reasons(evidence, "broken")]:
+        return replace(verdict, outcome="broken", reasons=broken)
     if evidence.days is not None and evidence.days < policy.minimum_days:
         return replace(verdict, reasons=[_too_few_days(policy, evidence.days)])
     if reason := _unmeasured(evidence, weights):
         return replace(verdict, reasons=[reason])
-    share = _share(evidence, weights)
-    verdict = replace(verdict, share=share, beyond=share >= policy.share)
+    share = _share(evidence, weights, evidence.distances)
+    causes = _causes(policy, evidence, weights)
+    verdict = replace(verdict, share=share, beyond=bool(causes))
     outcome: Outcome = "drifted" if _persists(policy, evidence, verdict) else "stable"
-    return replace(verdict, outcome=outcome, reasons=_explain(policy, evidence, verdict))
+    reasons = _explain(policy, evidence, verdict)
+    return replace(verdict, outcome=outcome, retrain=any(causes), reasons=reasons)
+
+
+def _reasons(evidence: Evidence, *words: str) -> list[str]:
+    return [finding.reason for finding in evidence.findings if finding.word in words]
+
+
+def _causes(policy: DriftPolicy, evidence: Evidence, weights: dict[str, float]) -> list[bool]:
+    """Whether each cause of a drift may start a retrain; empty if nothing is beyond its limit."""
+    deciding = evidence.distances if evidence.calibrated else policy.thresholds
+    by_share = _share(evidence, weights, deciding) >= policy.share
+    by_score = SCORE in deciding and weights.get(SCORE, 0) > 0 and _beyond(evidence, SCORE)
+    found = [finding.retrain for finding in evidence.findings if finding.word == "drifted"]
+    return [*([True] if by_share or by_score else []), *found]
 
 
 def _undecided(policy: DriftPolicy, evidence: Evidence, weights: dict[str, float]) -> DriftVerdict:
@@ -161,6 +182,7 @@ def _undecided(policy: DriftPolicy, evidence: Evidence, weights: dict[str, float
         importance=weights,
         described=[name for name in distances if name in policy.described],
         calibrated=evidence.calibrated,
+        findings=list(evidence.findings),
         reasons=[],
     )
 
@@ -185,14 +207,19 @@ def _unmeasured(evidence: Evidence, weights: dict[str, float]) -> str | None:
     return None
 
 
-def _share(evidence: Evidence, weights: dict[str, float]) -> float:
-    """The weight of the columns that are beyond their threshold (0-1)."""
+def _share(evidence: Evidence, weights: dict[str, float], deciding: Collection[str]) -> float:
+    """The weight of those ``deciding`` columns that are beyond their threshold (0-1)."""
     beyond = (
         weight
         for name, weight in weights.items()
-        if weight > 0 and evidence.distances[name] >= evidence.thresholds[name]
+        if weight > 0 and name in deciding and _beyond(evidence, name)
     )
     return round(sum(beyond), 9)
+
+
+def _beyond(evidence: Evidence, name: str) -> bool:
+    distances = evidence.distances
+    return name in distances and distances[name] >= evidence.thresholds[name]
 
 
 def _persists(policy: DriftPolicy, evidence: Evidence, verdict: DriftVerdict) -> bool:
@@ -209,7 +236,11 @@ def _times_beyond(policy: DriftPolicy, evidence: Evidence, verdict: DriftVerdict
 
 def _explain(policy: DriftPolicy, evidence: Evidence, verdict: DriftVerdict) -> list[str]:
     limit, windows = policy.k_of_n
-    reasons = [_measured(verdict, bool(evidence.importance)), *_drivers(verdict)]
+    reasons = [
+        *_reasons(evidence, "drifted"),
+        _measured(verdict, bool(evidence.importance)),
+        *_drivers(verdict),
+    ]
     if windows > 1 and verdict.beyond:
         times = _times_beyond(policy, evidence, verdict)
         reasons.append(
@@ -218,9 +249,9 @@ def _explain(policy: DriftPolicy, evidence: Evidence, verdict: DriftVerdict) -> 
         )
     if not evidence.calibrated:
         reasons.append(
-            "the thresholds are not calibrated: the champion was trained on too few months"
+            "uncalibrated: the champion was trained on too few months for thresholds that decide"
         )
-    return reasons
+    return [*reasons, *_reasons(evidence, "said", "uncalibrated", "unjudged")]
 
 
 def weigh(
