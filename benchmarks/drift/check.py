@@ -19,12 +19,13 @@ from typing import Any
 
 from benchmarks.drift import studies as studies
 from benchmarks.drift.cost import cost
+from benchmarks.drift.faults import WINDOWS, planted_faults, power
 from benchmarks.drift.planted import planted
 from benchmarks.drift.shuffles import shuffles
 from benchmarks.drift.world import make_champion, months_after
 
 LIMIT = 0.05
-PARTS = ("false-alarms", "months", "shuffles", "planted", "cost")
+PARTS = ("false-alarms", "months", "shuffles", "faults", "power", "planted", "cost")
 
 
 def main() -> None:
@@ -80,6 +81,12 @@ def main() -> None:
             for row in shuffles(champions[-1], arguments.shuffles, blocks, arguments.seed)
         )
         findings["shuffles"] = show("Days of the year in another order", rows)
+    if "faults" in parts:
+        found = planted_faults(champions[-1], arguments.seed)
+        findings["faults"] = show("Faults in a sound month", found)
+    if "power" in parts:
+        found = power(champions[-1], arguments.seed)
+        findings["power"] = show(f"Values of other rows, found in {WINDOWS} windows", found)
     if "planted" in parts:
         windows = max(3, arguments.windows // 10)
         rows = planted(champions[0], windows, (1000, 5000, 20_000), (28,), arguments.seed)
@@ -159,7 +166,9 @@ def _cell(name: str, value: Any) -> str:
     if value is None:
         return "–"
     if isinstance(value, bool):
-        return "drifted" if value else "no"
+        return ("yes" if name == "retrain" else "drifted") if value else "no"
+    if isinstance(value, float) and name.startswith("R²"):
+        return f"{value:.2f}"
     if isinstance(value, float):
         return f"{value:.1f}" if name.endswith("seconds") else f"{value:.1%}"
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -40,7 +40,8 @@ class DriftVerdict:
     Unknown ``distances`` are ``None``. ``importance`` is the weight of each column that counts, all
     together 1; ``described`` columns have a distance and do not count. ``how`` describes how the
     window was read. ``findings`` are those of the checks beside the distances, and ``retrain`` says
-    whether a *drifted* window starts a retrain."""
+    whether a *drifted* window starts a retrain. ``sequence`` is the sum of the day-by-day view at
+    the window's end, from which the next window goes on."""
 
     outcome: Annotated[str, OneOf(Outcome)]
     window: str
@@ -56,6 +57,7 @@ class DriftVerdict:
     how: str = ""
     findings: list[Finding] = field(default_factory=list)
     retrain: bool = True
+    sequence: float = 0.0
     reasons: list[str]
 
 

@@ -13,9 +13,17 @@ import polars as pl
 
 from serving.records.drift import Finding
 from tasks.drift.profile import Family, Profile
-from tasks.drift.relations import Days, Relations, days_of
+from tasks.drift.relations import Days, Relations, days_of, largest_three
+from tasks.drift.sequential import ALARM, add_days, conformal
 from tasks.drift.spikes import find_spikes
-from tasks.drift.tallies import lost_and_new, null_move, repeated_share, tally, volumes
+from tasks.drift.tallies import (
+    lost_and_new,
+    null_move,
+    presence_by_day,
+    repeated_share,
+    tally,
+    volumes,
+)
 from usecases.definition import DriftPolicy, UseCase
 
 REPEATS = 0.015
@@ -31,8 +39,8 @@ def find_by_profile(
     counted: int,
     sample_rate: float = 1.0,
 ) -> list[Finding]:
-    """What is beyond the limits of ``profile``. ``rows`` are a window's, without impossible values,
-    in random order; ``counted`` were logged, at ``sample_rate``.
+    """What is beyond the limits of ``profile``. ``rows`` are a window's, without impossible values;
+    ``counted`` were logged, at ``sample_rate``.
     """
     time = "event_time" if "event_time" in rows.columns else case.event_time
     findings = [
@@ -41,6 +49,36 @@ def find_by_profile(
         *_counts(case, profile, rows, time, counted, sample_rate),
     ]
     return [_weighed(finding, profile.blocks, case.drift) for finding in findings]
+
+
+def follow_days(
+    case: UseCase, profile: Profile, rows: pl.DataFrame, start: float
+) -> tuple[float, Finding | None]:
+    """The sum of the sequential view after the window's days, from ``start``, and the note on the
+    first day on which it reached its alarm. After an alarm it starts anew.
+    """
+    time = "event_time" if "event_time" in rows.columns else case.event_time
+    if not profile.daily or any(
+        name not in rows.columns for name in (*profile.numbers, *profile.encoded)
+    ):
+        return 0.0, None
+    days, over = measured_days(profile, rows, time), profile.relations()[1]
+    far = largest_three(over.by_day(days), np.array(profile.spread))
+    mass = presence_by_day(tally(case, rows, time), profile.categories, case.drift.described)
+    chances = conformal(far, profile.daily), conformal(mass, profile.present)
+    path = add_days(start, chances)
+    alarms = np.flatnonzero(path >= ALARM)
+    if not len(alarms):
+        return float(path[-1]), None
+    what = "categories" if chances[1][alarms[0]] < chances[0][alarms[0]] else "relations of columns"
+    reason = (
+        f"day by day, {what} moved so far by {days.dates[alarms[0]]} as in a year of ordinary days "
+        "hardly once"
+    )
+    note = Finding(
+        check="sequence", word="said", value=float(path.max()), limit=ALARM, reason=reason
+    )
+    return 0.0, note
 
 
 def _weighed(finding: Finding, blocks: int, policy: DriftPolicy) -> Finding:

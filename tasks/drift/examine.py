@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from serving.records.drift import Finding
-from tasks.drift.against_profile import find_by_profile
+from tasks.drift.against_profile import find_by_profile, follow_days
 from tasks.drift.broken import find_broken
 from tasks.drift.exact import drop_impossible, find_exact
 from tasks.drift.profile import Profile
@@ -40,11 +40,13 @@ def examine(
     problems: Sequence[str] = (),
     answers: Sequence[Finding] = (),
     earlier: Sequence[bool] = (),
+    sequence: float = 0.0,
 ) -> Evidence:
     """The evidence on ``rows`` of a window, which are in random order; ``counted`` were logged.
 
     ``problems`` were found in the log's files, ``answers`` by ``check_answers``. Exact checks come
-    first; what is measured needs rows and days enough, and data that are not broken."""
+    first; what is measured needs rows and days enough, and data that are not broken. ``sequence``
+    is the sequential view's sum at the end of the window before."""
     policy, time = case.drift, time_of(case, rows)
     days = None if rows.is_empty() else rows[time].dt.date().n_unique()
     broken = [] if rows.is_empty() else [*problems]
@@ -56,6 +58,9 @@ def examine(
     if counted >= policy.minimum_rows and not broken and (days or 0) >= policy.minimum_days:
         possible = drop_impossible(case, rows)
         findings += _by_profile(case, yardstick, possible, counted)
+        if yardstick.profile is not None:
+            sequence, note = follow_days(case, yardstick.profile, possible, sequence)
+            findings += [note] if note else []
         far = measure(case, yardstick.reference, possible, yardstick.thresholds, yardstick.methods)
     return Evidence(
         window=window,
@@ -68,6 +73,7 @@ def examine(
         calibrated=yardstick.calibrated,
         importance=yardstick.importance,
         earlier=earlier,
+        sequence=sequence,
     )
 
 

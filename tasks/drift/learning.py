@@ -11,11 +11,21 @@ from tasks.drift.profile import (
     family_of,
     store_relations,
 )
-from tasks.drift.relations import Days, Relations, View, days_of, encoding_of, fit_relations, middle
+from tasks.drift.relations import (
+    Days,
+    Relations,
+    View,
+    days_of,
+    encoding_of,
+    fit_relations,
+    largest_three,
+    middle,
+)
 from tasks.drift.tallies import (
     Tally,
     lost_and_new,
     null_move,
+    presence_by_day,
     repeated_share,
     tally,
     volumes,
@@ -69,6 +79,13 @@ def learn_profile(case: UseCase, training: pl.DataFrame, seed: int) -> Profile |
     drawn = draw_days(counted.dates, case.drift.minimum_days, _DRAWS, chance)
     families |= _learn_counts(counted, of_day[1], drawn)
     shares = [counted.category_shares(of_day[1] == number) for number in range(len(blocks))]
+    categories = {
+        name: {
+            value: [round(block[name].get(value, 0.0), 6) for block in shares]
+            for value in sorted(values)
+        }
+        for name, values in counted.categories.items()
+    }
     every = np.ones(len(counted.dates), dtype=bool)
     spread, statistic = daily_statistics(over, daily)
     return Profile(
@@ -79,13 +96,7 @@ def learn_profile(case: UseCase, training: pl.DataFrame, seed: int) -> Profile |
         encoded=encoding.categories,
         within=store_relations(within),
         over=store_relations(over),
-        categories={
-            name: {
-                value: [round(block[name].get(value, 0.0), 6) for block in shares]
-                for value in sorted(values)
-            }
-            for name, values in counted.categories.items()
-        },
+        categories=categories,
         nulls=counted.null_shares(every),
         repeats=max(
             repeated_share(case, rows.filter(pl.col("_block") == block), time) for block in blocks
@@ -94,6 +105,7 @@ def learn_profile(case: UseCase, training: pl.DataFrame, seed: int) -> Profile |
         families=families,
         spread=spread,
         daily=statistic,
+        present=np.round(presence_by_day(counted, categories, case.drift.described), 6).tolist(),
     )
 
 
@@ -196,14 +208,3 @@ def daily_statistics(relations: Relations, by_day: np.ndarray) -> tuple[list[flo
         spread = np.nanstd(np.where(np.isfinite(by_day), by_day, np.nan), axis=0)
     spread = np.where(relations.explained >= _LEAST_R2, np.nan_to_num(spread), 0.0)
     return np.round(spread, 6).tolist(), np.round(largest_three(by_day, spread), 6).tolist()
-
-
-def largest_three(by_day: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """The mean of the three largest relations of each day, in standard deviations of the
-    reference's days ``(n_days,)``.
-    """
-    judged = spread > 0
-    if not judged.any():
-        return np.zeros(len(by_day))
-    standard = np.nan_to_num(by_day[:, judged] / spread[judged])
-    return np.sort(standard, axis=1)[:, -3:].mean(axis=1)

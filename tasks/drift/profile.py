@@ -45,8 +45,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     ``categories``: the share of each category in each block, by column; ``nulls``: the share of
     nulls by column; ``repeats``: the largest share of repeated rows in a block; ``weekdays``: rows
     of an average Monday to Sunday, 0 of a weekday that has none. ``families`` by their name.
-    ``daily``: the reference's days as the sequential view sees them, ``spread`` the standard
-    deviation of each relation over days."""
+    The sequential view has the reference's days: ``daily`` relations and ``present`` categories;
+    ``spread`` is the standard deviation of each relation over days."""
 
     blocks: int
     rows_a_day: int
@@ -62,6 +62,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     families: dict[str, Family]
     spread: list[float] = []
     daily: list[float] = []
+    present: list[float] = []
 
     @property
     def encoding(self) -> Encoding:

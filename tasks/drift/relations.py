@@ -272,3 +272,14 @@ def _slope(residual: np.ndarray, own: np.ndarray) -> np.ndarray:
         return np.zeros(residual.shape[1])
     e, v = (np.nan_to_num(side - middle(side)) for side in (residual, own))
     return np.clip((e * v).sum(0) / ((v * v).sum(0) + 0.05 * len(e)), 0, 1)
+
+
+def largest_three(by_day: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """The mean of the three largest relations of each day, in standard deviations of the
+    reference's days ``(n_days,)``; a relation without ``spread`` is not judged.
+    """
+    judged = spread > 0
+    if not judged.any():
+        return np.zeros(len(by_day))
+    standard = np.nan_to_num(by_day[:, judged] / spread[judged])
+    return np.asarray(np.sort(standard, axis=1)[:, -3:].mean(axis=1))

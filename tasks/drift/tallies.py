@@ -1,6 +1,7 @@
 """Rows counted by day: nulls, categories and volume, and the statistics that compare a window's
 days with the reference's."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 
@@ -11,6 +12,7 @@ from usecases.definition import UseCase
 
 STANDING = 0.004  # a category with this share in every block is expected
 STRANGER = 0.0004  # a category below this share of the reference is new
+_COMMON = 0.02  # a category with this share in every block is expected each day
 _GONE = 5  # a standing category is lost below this part of its share
 _TRIM = 0.1
 _LEAST_NULLS = 0.005  # shares of nulls that differ by less are alike
@@ -89,6 +91,30 @@ def lost_and_new(
     }
     new = {value: share for value, share in now.items() if mean.get(value, 0.0) < STRANGER}
     return lost, new
+
+
+def presence_by_day(
+    counted: Tally, before: dict[str, dict[str, list[float]]], described: Collection[str] = ()
+) -> np.ndarray:
+    """The mass of the common categories that a day lacks, and of those that are new, of the column
+    where it is largest ``(n_days,)``. ``before`` is the share in each block by column and value.
+    Columns that are only ``described``, such as the day of the week, are left out.
+    """
+    largest = np.zeros(len(counted.dates))
+    for name, values in counted.categories.items():
+        if name not in before or name in described:
+            continue
+        mean = {value: float(np.mean(shares)) for value, shares in before[name].items()}
+        moved = np.zeros(len(counted.dates))
+        for value, share in mean.items():
+            if min(before[name][value]) >= _COMMON:
+                there = values.get(value, np.zeros(len(counted.dates)))
+                moved += share * (there < counted.rows * share / _GONE)
+        for value, count in values.items():
+            if mean.get(value, 0.0) < STRANGER:
+                moved += count / counted.rows
+        largest = np.maximum(largest, moved)
+    return largest
 
 
 def null_move(now: float, before: float, rows: float) -> float:

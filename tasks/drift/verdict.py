@@ -13,9 +13,11 @@ import polars as pl
 from serving.records.drift import DriftVerdict, Finding, Outcome
 from tasks.drift.distances import distance
 from tasks.drift.drivers import drifted_columns
+from tasks.drift.profile import draw_days
 from usecases.definition import SCORE, Column, DriftPolicy, UseCase
 
 _DRIVERS = 5
+_DRAWS = 20
 _LEAST = 1e-9  # a threshold of nothing at all would be beyond itself
 
 
@@ -28,7 +30,7 @@ class Evidence:
     ``distances`` of the monitored columns; one that is not known is NaN. ``importance`` of each
     input, as the package has it; without it each column counts alike. ``earlier``: whether each of
     the checked windows before this one was beyond the limit, the newest last; the policy's
-    ``k_of_n`` looks back."""
+    ``k_of_n`` looks back. ``sequence`` is the sequential view's sum."""
 
     window: str
     rows: int
@@ -40,6 +42,7 @@ class Evidence:
     importance: Mapping[str, float] = field(default_factory=dict)
     earlier: Sequence[bool] = ()
     days: int | None = None
+    sequence: float = 0.0
 
 
 def monitored(case: UseCase, thresholds: Collection[str] = ()) -> list[Column]:
@@ -75,7 +78,8 @@ def calibrate(
 
     Each period is held against a sample of the others; ``DriftPolicy`` says how the largest
     distance becomes the threshold. With fewer periods than the policy wants, the floor is all there
-    is, and the third value is False. A column ``score`` of ``training`` (out of sample:
+    is, and the third value is False. The score alone decides, so that draws of days count for it as
+    well. A column ``score`` of ``training`` (out of sample:
     ``tasks/models/cross_fitting.py``) is calibrated like the inputs."""
     policy, names = case.drift, _kept(case, training)
     rows = training.select(names).with_columns(case.period_of_rows.alias("_block"))
@@ -89,11 +93,30 @@ def calibrate(
         for column in columns:
             far = distance(column, others[column.name], inside[column.name], policy.method(column))
             largest[column.name] = max(largest[column.name], far if np.isfinite(far) else 0.0)
+    if calibrated and SCORE in largest:
+        largest[SCORE] = max(largest[SCORE], _of_drawn_days(case, rows, seed))
     limits = {
         name: policy.thresholds.get(name, max(policy.floor, policy.factor * far, _LEAST))
         for name, far in largest.items()
     }
     return draw_reference(case, training, seed), limits, calibrated
+
+
+def _of_drawn_days(case: UseCase, rows: pl.DataFrame, seed: int) -> float:
+    """The largest distance of the score on ``minimum_days`` days that are drawn from the rows.
+
+    The score alone decides, so its threshold also covers what a window of few days does."""
+    policy, day = case.drift, pl.col(case.event_time).dt.date()
+    rows = rows.select(case.event_time, SCORE)
+    dates = rows.select(day.unique().sort()).to_series().to_list()
+    column, whole = Column(name=SCORE, kind="number"), sample(rows, policy.sample_rows, seed)
+    far = 0.0
+    for flags in draw_days(dates, policy.minimum_days, _DRAWS, np.random.default_rng(seed)):
+        chosen = [date for date, flag in zip(dates, flags, strict=True) if flag]
+        some = sample(rows.filter(day.is_in(chosen)), policy.sample_rows, seed)[SCORE]
+        one = distance(column, whole[SCORE], some, policy.method(column))
+        far = max(far, one if np.isfinite(one) else 0.0)
+    return far
 
 
 def draw_reference(case: UseCase, training: pl.DataFrame, seed: int) -> pl.DataFrame:
@@ -183,6 +206,7 @@ def _undecided(policy: DriftPolicy, evidence: Evidence, weights: dict[str, float
         described=[name for name in distances if name in policy.described],
         calibrated=evidence.calibrated,
         findings=list(evidence.findings),
+        sequence=evidence.sequence,
         reasons=[],
     )
 

@@ -37,8 +37,8 @@ def drift_checked(
     A daily "all is well" teaches people to look away. ``retrain``: whether drift starts one.
     ``share`` (0-1) is the weight of the columns beyond their threshold (``None``: not computed),
     and drift begins at ``limit``; ``columns`` are the drifted ones with their distance as a
-    multiple of their threshold, in the order of the verdict: the main cause first. ``picture`` is a PNG of the distances of all columns. Raises
-    ``ValueError`` for an unknown verdict."""
+    multiple of their threshold, in the order of the verdict: the main cause first. ``picture`` is a
+    PNG of the distances of all columns. Raises ``ValueError`` for an unknown verdict."""
     if verdict not in _DRIFT:
         raise ValueError(f"Unknown drift verdict {verdict!r}; known: {', '.join(_DRIFT)}.")
     if verdict == "stable" and not tell_stable:

@@ -16,7 +16,7 @@ from tasks.drift.drivers import weight
 from tasks.drift.evidently_report import keep_report, run_evidently
 from tasks.drift.exact import drop_impossible
 from tasks.drift.examine import Yardstick, examine
-from tasks.drift.history import beyond_before
+from tasks.drift.history import beyond_before, sequence_before
 from tasks.drift.integrity import check_answers
 from tasks.drift.late_labels import check_performance
 from tasks.drift.performance import find_cause, join_verdict
@@ -123,6 +123,7 @@ def judge_window(
         problems=read.problems,
         answers=check_answers(package, read.rows, champion, read.partly) if complete else (),
         earlier=beyond_before(lake(), case.name, champion, read.name, case.drift.k_of_n[1] - 1),
+        sequence=sequence_before(lake(), case.name, champion, read.name),
     )
     return replace(judge(case.drift, evidence), how=read.how)
 

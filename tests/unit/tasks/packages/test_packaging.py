@@ -20,7 +20,7 @@ from usecases.toy import toy_rows
 
 from blocks.settings import REPOSITORY
 from serving.errors import PackageError
-from serving.package.manifest import MANIFEST, MODEL, REFERENCE, SMOKE, write
+from serving.package.manifest import MANIFEST, MODEL, PROFILE, REFERENCE, SMOKE, write
 from serving.package.model import Package, load
 from tasks.models.cross_fitting import cross_fit
 from tasks.models.modelling import fit, inputs, predict
