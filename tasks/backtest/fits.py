@@ -16,7 +16,9 @@ from serving.package.model import load as load_package
 from tasks.contest.decide import Contestant
 from tasks.contest.fairness import why_unfair
 from tasks.data.row_digests import HoldoutOverlap
-from tasks.drift.verdict import calibrate
+from tasks.drift.examine import Yardstick
+from tasks.drift.learning import learn_profile
+from tasks.drift.verdict import calibrate, monitored
 from tasks.measures.metrics import score
 from tasks.models import modelling
 from tasks.models.cross_fitting import cross_fit
@@ -49,17 +51,6 @@ class Model:
     @property
     def key(self) -> tuple[object, ...]:
         return (self.recipe.candidate, sorted(self.recipe.params.items()), self.trained_on)
-
-
-@dataclass(frozen=True)
-class Watch:
-    """What a champion's windows are compared with: its drift reference, the thresholds, and the
-    importance of the inputs."""
-
-    reference: pl.DataFrame
-    thresholds: Mapping[str, float]
-    calibrated: bool
-    importance: Mapping[str, float]
 
 
 @dataclass
@@ -121,18 +112,29 @@ class History:
         training = partial(self.labelled, *model.trained_on)
         return Contestant(self._package(model), rows, unfair, training=training)
 
-    def watch(self, champion: Model) -> Watch:
+    def watch(self, champion: Model) -> Yardstick:
         """Calibrate on the champion's training rows, as its package would be."""
 
-        def calibrated() -> Watch:
+        def calibrated() -> Yardstick:
             rows = self.labelled(*champion.trained_on)
             crossed = cross_fit(self.case, champion.fitted, rows, self.seed)
             reference, thresholds, enough = calibrate(
                 self.case, rows.with_columns(crossed.scores.alias(SCORE)), self.seed
             )
-            return Watch(reference, thresholds, enough, crossed.importance)
+            methods = {
+                column.name: self.case.drift.method(column)
+                for column in monitored(self.case, thresholds)
+            }
+            return Yardstick(
+                reference=reference,
+                thresholds=thresholds,
+                calibrated=enough,
+                importance=crossed.importance,
+                methods=methods,
+                profile=learn_profile(self.case, rows, self.seed),
+            )
 
-        watch: Watch = self._once(("watch", *champion.key), calibrated)[0]
+        watch: Yardstick = self._once(("watch", *champion.key), calibrated)[0]
         return watch
 
     def _enter(self, recipe: Recipe, periods: tuple[str, ...], holdout: str) -> tuple[Model, float]:
