@@ -78,12 +78,14 @@ def follow_days(
     note = Finding(
         check="sequence", word="said", value=float(path.max()), limit=ALARM, reason=reason
     )
-    return 0.0, note
+    return 0.0, _weighed(note, profile.blocks, case.drift)
 
 
 def _weighed(finding: Finding, blocks: int, policy: DriftPolicy) -> Finding:
     """The finding with the word that so many training periods allow."""
-    if blocks < policy.minimum_blocks:
+    if blocks < policy.minimum_blocks or (
+        blocks < policy.relation_blocks and finding.check == "sequence"
+    ):
         periods = "period" if blocks == 1 else "periods"
         return _reworded(finding, "uncalibrated", f"uncalibrated, on {blocks} training {periods}: ")
     if blocks < policy.relation_blocks and finding.check in ("within", "over", "spike"):

@@ -55,6 +55,18 @@ def advice(verdict: DriftVerdict) -> str:
     return _ADVICE[verdict.outcome]
 
 
+def by_word(verdict: DriftVerdict) -> dict[str, list[str]]:
+    """The checks beside the distances that do not decide, by what they mean, each with its column:
+    ``{"said": ["nulls wind"], "unjudged": ["integrity"]}``.
+    """
+    words: dict[str, list[str]] = {}
+    for finding in verdict.findings:
+        if finding.word in ("said", "unjudged", "uncalibrated"):
+            named = f"{finding.check} {finding.column or ''}".strip()
+            words.setdefault(finding.word, []).append(named)
+    return words
+
+
 def list_drifted(verdict: DriftVerdict) -> str:
     """The drifted columns in that order, each with its distance as a multiple of its threshold:
     ``first 6.1×, group 2.0×``.

@@ -53,7 +53,7 @@ def examine(
     findings = list(answers)
     if not rows.is_empty():
         broken += find_broken(case, yardstick.reference, rows, days)
-        findings += [] if broken else find_exact(case, yardstick.reference, rows)
+        findings += find_exact(case, yardstick.reference, rows)
     far: dict[str, float] = {}
     if counted >= policy.minimum_rows and not broken and (days or 0) >= policy.minimum_days:
         possible = drop_impossible(case, rows)

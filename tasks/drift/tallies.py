@@ -12,6 +12,7 @@ from usecases.definition import UseCase
 
 STANDING = 0.004  # a category with this share in every block is expected
 STRANGER = 0.0004  # a category below this share of the reference is new
+_LEAST_MASS = 0.03
 _COMMON = 0.02  # a category with this share in every block is expected each day
 _GONE = 5  # a standing category is lost below this part of its share
 _TRIM = 0.1
@@ -97,8 +98,10 @@ def presence_by_day(
     counted: Tally, before: dict[str, dict[str, list[float]]], described: Collection[str] = ()
 ) -> np.ndarray:
     """The mass of the common categories that a day lacks, and of those that are new, of the column
-    where it is largest ``(n_days,)``. ``before`` is the share in each block by column and value.
-    Columns that are only ``described``, such as the day of the week, are left out.
+    where it is largest ``(n_days,)``; 0 of less than 3 % of a day.
+
+    ``before`` is the share in each block by column and value. Columns that are only ``described``,
+    such as the day of the week, are left out.
     """
     largest = np.zeros(len(counted.dates))
     for name, values in counted.categories.items():
@@ -114,7 +117,7 @@ def presence_by_day(
             if mean.get(value, 0.0) < STRANGER:
                 moved += count / counted.rows
         largest = np.maximum(largest, moved)
-    return largest
+    return np.where(largest >= _LEAST_MASS, largest, 0.0)
 
 
 def null_move(now: float, before: float, rows: float) -> float:

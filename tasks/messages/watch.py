@@ -28,6 +28,7 @@ def drift_checked(
     limit: float,
     columns: Mapping[str, float],
     reasons: Sequence[str] = (),
+    findings: Mapping[str, Sequence[str]] = {},
     retrain: bool = True,
     tell_stable: bool = False,
     picture: bytes | None = None,
@@ -37,6 +38,7 @@ def drift_checked(
     unless ``tell_stable``: there are notes on it.
 
     A daily "all is well" teaches people to look away. ``retrain``: whether drift starts one.
+    ``findings`` are the checks whose word is said, unjudged or uncalibrated, by the word.
     ``share`` (0-1) is the weight of the columns beyond their threshold (``None``: not computed),
     and drift begins at ``limit``; ``columns`` are the drifted ones with their distance as a
     multiple of their threshold, in the order of the verdict: the main cause first. ``picture`` is a
@@ -53,7 +55,8 @@ def drift_checked(
         else say(
             "drift.measured", sentence=message, share=say.percent(share), limit=say.percent(limit)
         ),
-        facts={say("drift.columns"): listed} if columns else {},
+        facts=({say("drift.columns"): listed} if columns else {})
+        | {say(f"drift.word.{word}"): ", ".join(checks) for word, checks in findings.items()},
         details=(
             *reasons,
             *([say("drift.quarantined")] if verdict == "broken" else []),

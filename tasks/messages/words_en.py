@@ -182,6 +182,9 @@ WORDS = {
     "drift.quarantined": (
         "The window is in quarantine: no decision uses it until a later check finds it sound."
     ),
+    "drift.word.said": "said",
+    "drift.word.unjudged": "unjudged",
+    "drift.word.uncalibrated": "uncalibrated",
     "drift.advice.stable": "To do: look at what is said here; the verdict is stable.",
     "drift.advice.drifted": (
         "To do: nothing yet. A retrain starts by itself, unless the retrain policy holds it back."

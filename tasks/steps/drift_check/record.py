@@ -17,6 +17,7 @@ from tasks.drift import quarantine
 from tasks.drift.broken import named_columns
 from tasks.drift.drivers import (
     advice,
+    by_word,
     drifted_columns,
     explain,
     list_drifted,
@@ -141,6 +142,7 @@ def report_check(checked: Checked, news: Sequence[str] = ()) -> None:
         limit=verdict.limit,
         columns={name: times(verdict, name) for name in drifted_columns(verdict)},
         reasons=verdict.reasons if verdict.outcome != "stable" else news,
+        findings=by_word(verdict),
         retrain=verdict.retrain,
         tell_stable=bool(news),
         picture=_picture(verdict),

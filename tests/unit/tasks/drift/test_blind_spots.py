@@ -14,11 +14,13 @@ import pytest
 
 from serving.package.model import Package, load
 from serving.records.drift import DriftVerdict
+from tasks.drift.against_profile import follow_days
 from tasks.drift.drivers import notes_of, starts_retrain
 from tasks.drift.examine import Yardstick, examine
 from tasks.drift.integrity import check_answers
 from tasks.drift.learning import learn_profile
 from tasks.drift.profile import decode_profile, encode_profile
+from tasks.drift.sequential import ALARM
 from tasks.drift.verdict import calibrate, judge, monitored
 from tests.fixtures.packages import CARRIERS, write_package
 from usecases.definition import SCORE, Column, DriftPolicy, UseCase
@@ -204,7 +206,8 @@ def test_a_relation_of_levels_that_moved_is_drifted_and_starts_a_retrain(
     rows = world(7, 1).with_columns(pl.col("inside") + 1.5)
     verdict = verdict_on(small, yardstick, rows)
     assert (verdict.outcome, starts_retrain(verdict)) == ("drifted", True)
-    assert {word for _, word, _ in found(verdict)} == {"drifted"}
+    by_check = {check: word for check, word, _ in found(verdict)}
+    assert by_check["over"] == "drifted" and "within" not in by_check
 
 
 def test_a_score_that_left_its_months_is_drifted_by_itself(
@@ -213,6 +216,20 @@ def test_a_score_that_left_its_months_is_drifted_by_itself(
     far = verdict_on(small, yardstick, world(7, 1).with_columns(score=(pl.col(SCORE) + 1) / 2))
     assert far.share is not None and far.share < far.limit
     assert (far.outcome, starts_retrain(far)) == ("drifted", True)
+
+
+def test_the_day_on_which_relations_moved_is_noted_and_the_sum_goes_on(
+    small: UseCase, yardstick: Yardstick
+) -> None:
+    rows, late = world(7, 1), pl.col("at").dt.day() >= 15
+    broken = pl.when(late).then(pl.col("inside").shuffle(3)).otherwise("inside").alias("inside")
+    assert yardstick.profile is not None
+    calm, no_note = follow_days(small, yardstick.profile, rows, 0.0)
+    assert no_note is None and 0 < calm < ALARM
+    again, note = follow_days(small, yardstick.profile, rows.with_columns(broken), calm)
+    assert note is not None and (note.check, note.word, again) == ("sequence", "said", 0.0)
+    assert any(f"2024-07-{day}" in note.reason for day in range(15, 29))
+    assert verdict_on(small, yardstick, rows).sequence == pytest.approx(calm)
 
 
 @pytest.mark.parametrize(("months", "word"), [(2, "uncalibrated"), (4, "said")])
