@@ -18,6 +18,7 @@ ROWS = 2000
 TOLERANCE = 0.001  # of a score between 0 and 1, or of a standard deviation of other numbers
 SHARE = 0.01
 _LEAST_ROWS = 50
+_VERSION = "model_version"
 
 
 def check_answers(
@@ -31,12 +32,13 @@ def check_answers(
     outputs = package.manifest.outputs
     names = [outputs[place].name for place in number_places(outputs)]
     lacking = [
-        name for name in (*package.names, *names) if name not in rows.columns or name in partly
+        name
+        for name in (*package.names, *names, _VERSION)
+        if name not in rows.columns or name in partly
     ]
     if lacking:
         return [_unjudged(f"the log lacks {', '.join(map(repr, lacking))}")]
-    if "model_version" in rows.columns:
-        rows = rows.filter(pl.col("model_version") == champion)
+    rows = rows.filter(pl.col(_VERSION) == champion)
     if len(rows) < _LEAST_ROWS:
         return [
             _unjudged(f"only {len(rows)} rows of the sample were answered by version {champion}")

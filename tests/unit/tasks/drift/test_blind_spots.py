@@ -309,6 +309,7 @@ def test_answers_of_another_version_or_without_an_input_are_unjudged(package: Pa
     for unjudged in (
         check_answers(package, rows, "4"),
         check_answers(package, rows.drop("wind"), "3"),
+        check_answers(package, rows.drop("model_version"), "3"),
         check_answers(package, rows, "3", {"wind"}),
     ):
         assert [finding.word for finding in unjudged] == ["unjudged"]
