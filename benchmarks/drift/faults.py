@@ -76,7 +76,7 @@ def faults(numbers: list[str]) -> Iterator[tuple[str, str, Fault]]:
     yield "10 % of the rows again", "said", lambda rows, _: pl.concat([rows, rows[::10]])
     yield "half of the rows", "said", lambda rows, _: rows[::2]
     yield "a day missing", "said", lambda rows, _: rows.filter(pl.col("event_time").dt.day() != 12)
-    yield "score + 0.5 sd", "drifted", in_some(SCORE, pl.col(SCORE) + pl.col(SCORE).std() / 2)
+    yield "score + 1 sd", "drifted", in_some(SCORE, pl.col(SCORE) + pl.col(SCORE).std())
 
 
 def planted_faults(champion: Champion, seed: int) -> Iterator[dict[str, Any]]:

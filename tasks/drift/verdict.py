@@ -13,7 +13,7 @@ import polars as pl
 from serving.records.drift import DriftVerdict, Finding, Outcome
 from tasks.drift.distances import distance
 from tasks.drift.drivers import drifted_columns
-from tasks.drift.profile import draw_days
+from tasks.drift.profile import LEAST_LIMIT, draw_days, family_of
 from usecases.definition import SCORE, Column, DriftPolicy, UseCase
 
 _DRIVERS = 5
@@ -78,45 +78,49 @@ def calibrate(
 
     Each period is held against a sample of the others; ``DriftPolicy`` says how the largest
     distance becomes the threshold. With fewer periods than the policy wants, the floor is all there
-    is, and the third value is False. The score alone decides, so that draws of days count for it as
-    well. A column ``score`` of ``training`` (out of sample:
+    is, and the third value is False. The score alone decides, so that its threshold is that of a
+    test of its own. A column ``score`` of ``training`` (out of sample:
     ``tasks/models/cross_fitting.py``) is calibrated like the inputs."""
     policy, names = case.drift, _kept(case, training)
     rows = training.select(names).with_columns(case.period_of_rows.alias("_block"))
     blocks = rows["_block"].unique(maintain_order=True).to_list()
     calibrated = len(blocks) >= policy.minimum_blocks
     columns = monitored(case, names)
-    largest = {column.name: 0.0 for column in columns}
+    between: dict[str, list[float]] = {column.name: [] for column in columns}
     for block in blocks if calibrated else []:
         inside = sample(rows.filter(pl.col("_block") == block), policy.sample_rows, seed)
         others = sample(rows.filter(pl.col("_block") != block), policy.sample_rows, seed)
         for column in columns:
             far = distance(column, others[column.name], inside[column.name], policy.method(column))
-            largest[column.name] = max(largest[column.name], far if np.isfinite(far) else 0.0)
-    if calibrated and SCORE in largest:
-        largest[SCORE] = max(largest[SCORE], _of_drawn_days(case, rows, seed))
+            between[column.name].append(far if np.isfinite(far) else 0.0)
     limits = {
-        name: policy.thresholds.get(name, max(policy.floor, policy.factor * far, _LEAST))
-        for name, far in largest.items()
+        name: max(policy.floor, policy.factor * max(several, default=0.0), _LEAST)
+        for name, several in between.items()
     }
+    if calibrated and SCORE in limits:
+        limits[SCORE] = max(limits[SCORE], _score_limit(case, rows, between[SCORE], seed))
+    limits = {name: policy.thresholds.get(name, limit) for name, limit in limits.items()}
     return draw_reference(case, training, seed), limits, calibrated
 
 
-def _of_drawn_days(case: UseCase, rows: pl.DataFrame, seed: int) -> float:
-    """The largest distance of the score on ``minimum_days`` days that are drawn from the rows.
-
-    The score alone decides, so its threshold also covers what a window of few days does."""
+def _score_limit(case: UseCase, rows: pl.DataFrame, between: Sequence[float], seed: int) -> float:
+    """The threshold of the score, which alone decides, so that it is a test of its own
+    (``tasks/drift/profile.py``): draws of ``minimum_days`` days count beside the months, and where
+    a month lies far from what the others would allow, the next one may too.
+    """
     policy, day = case.drift, pl.col(case.event_time).dt.date()
     rows = rows.select(case.event_time, SCORE)
     dates = rows.select(day.unique().sort()).to_series().to_list()
     column, whole = Column(name=SCORE, kind="number"), sample(rows, policy.sample_rows, seed)
-    far = 0.0
+    drawn = []
     for flags in draw_days(dates, policy.minimum_days, _DRAWS, np.random.default_rng(seed)):
         chosen = [date for date, flag in zip(dates, flags, strict=True) if flag]
         some = sample(rows.filter(day.is_in(chosen)), policy.sample_rows, seed)[SCORE]
-        one = distance(column, whole[SCORE], some, policy.method(column))
-        far = max(far, one if np.isfinite(one) else 0.0)
-    return far
+        far = distance(column, whole[SCORE], some, policy.method(column))
+        drawn.append(far if np.isfinite(far) else 0.0)
+    out, draws = (np.reshape(side, (-1, 1)) for side in (between, drawn))
+    family = family_of([SCORE], out, draws, max(policy.floor, _LEAST) / LEAST_LIMIT)
+    return family.scales[SCORE] * family.limit * policy.factor / LEAST_LIMIT
 
 
 def draw_reference(case: UseCase, training: pl.DataFrame, seed: int) -> pl.DataFrame:
