@@ -48,6 +48,7 @@ def read_head_runs(
 ) -> list[HeadRun]:
     """Return the runs with the ledger's heads, the newest first: all of them, or the ``latest``
     ones; those that are there, or the ``deleted`` ones. None if the ledger has no heads yet."""
+    is_known = use_case in api.experiment_ids
     experiment = _find_experiment(api, use_case)
     if experiment is None:
         return []
@@ -65,8 +66,12 @@ def read_head_runs(
             runs += [_head_run(run) for run in answer.get("runs", [])]
         token = answer.get("next_page_token")
         if not token or (latest is not None and len(runs) >= latest):
-            return runs[:latest]
+            break
         question["page_token"] = token
+    if not runs and is_known and not deleted:  # the experiment may be another one by now
+        del api.experiment_ids[use_case]
+        return read_head_runs(api, use_case, latest)
+    return runs[:latest]
 
 
 def open_head_run(api: RegistryApi, use_case: str, generation: int, base: str) -> str:
@@ -98,6 +103,8 @@ def log_head(api: RegistryApi, run_id: str, key: str, value: str) -> None:
 
 
 def _find_experiment(api: RegistryApi, use_case: str) -> str | None:
+    if use_case in api.experiment_ids:
+        return api.experiment_ids[use_case]
     try:
         answer = api.ask(
             "GET", "experiments/get-by-name", {"experiment_name": experiment_of(use_case)}
@@ -107,7 +114,8 @@ def _find_experiment(api: RegistryApi, use_case: str) -> str | None:
             raise
         return None
     with reading("its experiment has"):
-        return str(answer["experiment"]["experiment_id"])
+        api.experiment_ids[use_case] = str(answer["experiment"]["experiment_id"])
+    return api.experiment_ids[use_case]
 
 
 def _create_experiment(api: RegistryApi, use_case: str) -> str:

@@ -100,6 +100,8 @@ class RegistryApi:
         self._limits = limits
         self._username, self._password = username, password
         self._trust_env = trust_env
+        # The id of each experiment that was found; ``heads.py`` forgets one that has nothing.
+        self.experiment_ids: dict[str, str] = {}
 
     @property
     def shows_password(self) -> bool:

@@ -10,9 +10,9 @@ from blocks.lake import Lake, LakeAway
 from blocks.registry import ModelRegistry, RegistryAway, RegistryError
 from serving.records.heads import Heads, read_heads
 from serving.records.ledger import Entry
-from tasks.ledger.entries import find_tampering, latest, read
+from tasks.ledger.entries import Examined, examine, latest
 from tasks.ledger.reign import last_crowned
-from tasks.ledger.witness import SETTLE_SECONDS, LedgerBroken, find_end
+from tasks.ledger.witness import SETTLE_SECONDS, LedgerBroken
 from usecases.definition import known
 
 _LOOK_SECONDS = 0.5
@@ -67,7 +67,6 @@ def _look_until_settled(audit: Audit, look: Callable[[], Audit]) -> Audit:
 
 
 def _look(store: Lake, registry: ModelRegistry, use_case: str, every_head: bool) -> Audit:
-    entries = len(store.list(f"decisions/{use_case}"))
     head = registry.model_tags(use_case).get(LEDGER_TAG)
     runs = registry.head_runs(use_case, None if every_head else LATEST_RUNS)
     deleted_runs = registry.head_runs(use_case, deleted=True)
@@ -75,7 +74,8 @@ def _look(store: Lake, registry: ModelRegistry, use_case: str, every_head: bool)
     has_model = head is not None or bool(registry.versions(use_case))
     holder = registry.at(use_case, CHAMPION)
     champion = holder.number if holder else None
-    faults = find_tampering(store, use_case, head, heads)
+    examined = examine(store, use_case, head, heads)
+    faults, entries = list(examined.faults), len(examined.entries)
     # Before the first version there is no model to note the head on.
     if head is None and has_model and entries:
         vouches = "nothing vouches for the last entry" if not heads.exist else _TAG_COMES_BACK
@@ -83,11 +83,10 @@ def _look(store: Lake, registry: ModelRegistry, use_case: str, every_head: bool)
     audit = Audit(use_case, entries, champion, tuple(faults))
     if faults:
         return audit
-    ledger = read(store, use_case)
     return replace(
         audit,
-        faults=tuple(_alias_faults(ledger, champion)),
-        notes=tuple(_notes(store, use_case, ledger, heads)),
+        faults=tuple(_alias_faults(examined.entries, champion)),
+        notes=tuple(_notes(examined, heads)),
     )
 
 
@@ -97,11 +96,11 @@ _TAG_COMES_BACK = (
 )
 
 
-def _notes(store: Lake, use_case: str, entries: list[Entry], heads: Heads) -> list[str]:
+def _notes(examined: Examined, heads: Heads) -> list[str]:
     notes = []
-    if heads.is_half_written(find_end(store, use_case)):
+    if heads.is_half_written(examined.end):
         notes.append("the last entry has no head yet: its writer was killed, or still writes")
-    if accepted := latest(entries, "ledger"):
+    if accepted := latest(examined.entries, "ledger"):
         notes.append(
             f"accepted as it stood by {accepted.facts.get('by')} in entry {accepted.sequence}: "
             f"{accepted.facts.get('why')}"

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import TypedDict
 
@@ -232,10 +232,24 @@ def _read_entries(store: Lake, paths: Sequence[str]) -> list[Entry]:
         ]
 
 
+@dataclass(frozen=True)
+class Examined:
+    """What is wrong with a ledger, and its readable entries in order."""
+
+    faults: list[str]
+    entries: list[Entry]
+    end: End
+
+
 def find_tampering(
     store: Lake, use_case: str, head: str | None, heads: Heads | None = None
 ) -> list[str]:
-    """Return what is wrong with the ledger; empty for an intact one. ``head`` is the tag
+    """Return what is wrong with the ledger, as ``examine`` finds it; empty for an intact one."""
+    return examine(store, use_case, head, heads).faults
+
+
+def examine(store: Lake, use_case: str, head: str | None, heads: Heads | None = None) -> Examined:
+    """Read the ledger, and find what is wrong with it. ``head`` is the tag
     ``laurel.ledger`` of MLflow's model, place and SHA-256; ``heads`` are those of its runs.
 
     The entry after a changed one, which holds its digest, or a head reveals the change. Faults from
@@ -262,7 +276,8 @@ def find_tampering(
     named = {fault.partition(" ")[0] for fault in (*faults, *witnessed)}
     others = find_head_faults(use_case, digests, heads) if heads else []
     witnessed += [fault for fault in others if fault.partition(" ")[0] not in named]
-    return list(dict.fromkeys(filter(None, [*strangers, *faults, *witnessed])))
+    found = list(dict.fromkeys(filter(None, [*strangers, *faults, *witnessed])))
+    return Examined(found, [entries[place] for place in sorted(entries)], end)
 
 
 def _decode_all(contents: Mapping[str, bytes]) -> tuple[dict[int, Entry], dict[int, str]]:

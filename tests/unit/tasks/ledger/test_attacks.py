@@ -230,6 +230,18 @@ def test_tag_that_was_removed_is_a_fault_until_the_next_entry_and_heads_vouch_me
         place.write(7)
 
 
+def test_entry_of_a_killed_writer_can_be_removed_unseen_until_the_tag_moves(
+    place: Place,
+) -> None:
+    """The limit of rights on the lake alone: docs/ledger.md says so."""
+    place.mlflow.break_at = "tag"
+    with pytest.raises(RegistryAway):
+        place.write(6)
+    place.file(7).unlink()
+    assert place.audit().faults == ()
+    assert place.write(7).sequence == 7 and place.audit().faults == ()
+
+
 def test_whoever_writes_to_both_with_care_is_not_noticed(place: Place) -> None:
     """The limit: docs/ledger.md names the third copy that shows this one."""
     forged = Place(Lake(url=f"{place.lake.url}-forged"), HeadRegistry())
