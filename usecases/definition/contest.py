@@ -46,11 +46,11 @@ class Guard(Frozen):
 
 
 class Promotion(Frozen):
-    """The rule of the contest (``tasks/contest/verdict.py``): paired block bootstrap, by ``block``
-    of the event time.
+    """The rule of the contest (``tasks/contest/verdict.py``), by ``block`` of the event time.
 
     Promoted when the lower ``1 - confidence`` bound of the gain is above zero, and those of all
-    guards and slices, which hold together, are above minus their tolerance. Slices below
+    guards and slices, which hold together, are above minus their tolerance. Critical values are
+    those of ``replicates`` simulated worlds. Slices below
     ``slice_minimum_rows`` are not judged, and that is said. A gain above ``suspicious_gain``, a ROC
     AUC above ``suspicious_score``, or one column that alone reaches the share ``suspicious_column``
     of the challenger's lift over chance and ranks better than the champion is taken for a leak;
@@ -61,9 +61,9 @@ class Promotion(Frozen):
     ``latency_floor_milliseconds`` longer, stays out."""
 
     block: Literal["hour", "day", "week"] = "day"
-    replicates: int = Field(400, ge=100)
+    replicates: int = Field(40_000, ge=100)
     confidence: float = Field(0.95, gt=0.5, lt=1)
-    minimum_blocks: int = Field(10, ge=2)
+    minimum_blocks: int | None = Field(None, ge=2)
     minimum_rows: int = Field(500, ge=1)
     minimum_class_rows: int = Field(10, ge=1)
     guards: tuple[Guard, ...] = ()
@@ -83,6 +83,11 @@ class Promotion(Frozen):
             if repeated := sorted({name for name in names if names.count(name) > 1}):
                 raise ValueError(f"{field} named twice: {repeated}")
         return self
+
+    @property
+    def enough_blocks(self) -> int:
+        """``minimum_blocks``; by default five weeks, or ten shorter blocks."""
+        return self.minimum_blocks or (5 if self.block == "week" else 10)
 
     def too_good(self, metric: Metric, score: float) -> bool:
         """Whether the score is so near perfection that a leak is likelier than a good model."""
