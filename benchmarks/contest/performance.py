@@ -16,15 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from serving.records.performance import Interval
 from tasks.data.sources import source_of
 from tasks.measures.estimate import Curve, calibrate_scores, estimate, isotonic_curve
 from tasks.measures.intervals import days_of, intervals
-from tasks.measures.measure import Reweighted
-from tasks.measures.metrics import reweighted
 from tasks.models import modelling
 from tasks.packages.packaging import Holdout
 from tasks.steps.evaluate import judge_holdout
-from usecases.definition import BRIER, LOG_LOSS, ROC_AUC, UseCase, load
+from usecases.definition import BRIER, LOG_LOSS, ROC_AUC, Metric, UseCase, load
 
 METRICS = (ROC_AUC, LOG_LOSS, BRIER)
 SEED = 0
@@ -150,7 +149,7 @@ def false_alarms(champion: Champion, draws: int, days: int = 30) -> list[str]:
     names, home = np.unique(day, return_inverse=True)
     chance = np.random.default_rng(SEED)
     widths = {metric.name: np.zeros(2) for metric in METRICS}
-    for draw in range(draws):
+    for _ in range(draws):
         days_drawn = chance.permutation(len(names))[: 2 * days]
         then, now = (
             intervals(METRICS, truth[rows], scores[rows], home[rows], SEED)

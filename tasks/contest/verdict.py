@@ -284,6 +284,11 @@ def _judge(
 def _said(contest: Contest) -> list[str]:
     """Return what the bound of the gain rests on, and what it does not promise."""
     said = [] if contest.spending is None else [in_words(contest.spending)]
+    if contest.refit_error is not None:
+        said.append(
+            f"{contest.refits} refits of the recipe differ by {contest.refit_error:.4f}, which is "
+            "in the bound."
+        )
     if contest.dependence is not None and contest.dependence > PROMISED:
         said.append(
             f"The gain hangs together from block to block with {contest.dependence:.2f}, more than "

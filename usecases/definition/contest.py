@@ -3,7 +3,7 @@
 import math
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from usecases.definition.columns import Frozen
 from usecases.definition.metrics import Metric, RegisteredMetric
@@ -50,19 +50,21 @@ class Promotion(Frozen):
 
     Promoted when the lower ``1 - confidence`` bound of the gain is above zero, and those of all
     guards and slices, which hold together, are above minus their tolerance. Critical values are
-    those of ``replicates`` simulated worlds. Slices below
-    ``slice_minimum_rows`` are not judged, and that is said. A gain above ``suspicious_gain``, a ROC
-    AUC above ``suspicious_score``, or one column that alone reaches the share ``suspicious_column``
-    of the challenger's lift over chance and ranks better than the champion is taken for a leak;
-    ``None`` does not look at columns. A hold-out of fewer than ``minimum_rows``, ``minimum_blocks``
-    or ``minimum_class_rows`` of the rarer class tells nothing: a contest is
-    *inconclusive*, and a first champion, whom the gate alone judges, has a provisional crown.
-    A package that takes more than ``latency_ratio`` times the champion's time, and
-    ``latency_floor_milliseconds`` longer, stays out."""
+    those of ``replicates`` simulated worlds. The bound of the gain includes how much ``refits``
+    fits of the recipe differ; ``None``: three if they cost little, else none, which is said.
+    Slices below ``slice_minimum_rows`` are not judged, and that is said. A gain above
+    ``suspicious_gain``, a ROC AUC above ``suspicious_score``, or one column that alone reaches the
+    share ``suspicious_column`` of the challenger's lift over chance and ranks better than the
+    champion is taken for a leak; ``None`` does not look at columns. A hold-out of fewer than
+    ``minimum_rows``, ``minimum_blocks`` (by default ten, or five weeks) or ``minimum_class_rows``
+    of the rarer class tells nothing: a contest is *inconclusive*, and a first champion, whom the
+    gate alone judges, has a provisional crown. A package that takes more than ``latency_ratio``
+    times the champion's time, and ``latency_floor_milliseconds`` longer, stays out."""
 
     block: Literal["hour", "day", "week"] = "day"
     replicates: int = Field(40_000, ge=100)
     confidence: float = Field(0.95, gt=0.5, lt=1)
+    refits: int | None = Field(None, ge=0, le=20)
     minimum_blocks: int | None = Field(None, ge=2)
     minimum_rows: int = Field(500, ge=1)
     minimum_class_rows: int = Field(10, ge=1)
@@ -75,6 +77,15 @@ class Promotion(Frozen):
     suspicious_column: float | None = Field(0.95, gt=0)
     latency_ratio: float = Field(3.0, gt=1)
     latency_floor_milliseconds: float = Field(5.0, ge=0)
+
+    @field_validator("refits")
+    @classmethod
+    def _differ(cls, refits: int | None) -> int | None:
+        if refits == 1:
+            raise ValueError(
+                "refits is 1, and one fit does not differ from itself: 0, or 2 or more"
+            )
+        return refits
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
