@@ -164,9 +164,9 @@ def test_the_challenger_is_chosen_before_the_hold_out_and_is_the_only_one_to_see
     """The recipe that is better on the hold-out, and worse on the period before it, is not
     chosen."""
 
-    def june_upside_down(rows: pl.DataFrame) -> pl.DataFrame:
-        june = (rows["at"].dt.month() == 6).all()
-        return rows.with_columns(won=1 - pl.col("won")) if june else rows
+    def july_upside_down(rows: pl.DataFrame) -> pl.DataFrame:
+        july = (rows["at"].dt.month() == 7).all()
+        return rows.with_columns(won=1 - pl.col("won")) if july else rows
 
     candidates = tuple(
         candidate.model_copy(update={"baseline": True, "search": None})
@@ -176,7 +176,7 @@ def test_the_challenger_is_chosen_before_the_hold_out_and_is_the_only_one_to_see
         update={"candidates": candidates, "gate": Gate(metric=ROC_AUC, threshold=0.01)}
     )
     lake = Lake(url=f"file://{tmp_path}/lake")
-    past = history(lake, world(lake, toy, june_upside_down), case)
+    past = history(lake, world(lake, toy, july_upside_down), case)
     learned = past.before(MONTH)
 
     def best(period: str, trained: tuple[str, ...]) -> str:
