@@ -3,9 +3,13 @@
 from dataclasses import field
 from typing import Annotated, Literal
 
+from pydantic import Field
+
 from serving.records.record import OneOf, record
 
 Verdict = Literal["promote", "keep", "suspicious", "unfair", "inconclusive"]
+# Left out where it says nothing: records from before such a field are spelled as they were.
+_LATER = Field(exclude_if=lambda value: value in (None, 0, []))
 BehaviourKind = Literal["invariance", "direction", "minimum function"]
 
 
@@ -68,13 +72,13 @@ class Contest:
     guards: list[Comparison] = field(default_factory=list)
     slices: dict[str, Comparison] = field(default_factory=dict)
     unjudged: dict[str, int] = field(default_factory=dict)
-    joint_confidence: float | None = None
-    spending: Spending | None = None
-    days: list[str] = field(default_factory=list)
-    influences: list[list[float]] = field(default_factory=list)
-    dependence: float | None = None
-    refits: int = 0
-    refit_error: float | None = None
+    joint_confidence: Annotated[float | None, _LATER] = None
+    spending: Annotated[Spending | None, _LATER] = None
+    days: Annotated[list[str], _LATER] = field(default_factory=list)
+    influences: Annotated[list[list[float]], _LATER] = field(default_factory=list)
+    dependence: Annotated[float | None, _LATER] = None
+    refits: Annotated[int, _LATER] = 0
+    refit_error: Annotated[float | None, _LATER] = None
 
     @property
     def promoted(self) -> bool:
