@@ -23,7 +23,7 @@ from tasks.measures.influence import influence
 from tasks.measures.intervals import intervals
 from usecases.definition import LOG_LOSS, ROC_AUC, Metric, Promotion
 
-RULE = Promotion(suspicious_gain=1, suspicious_score=1, minimum_class_rows=1)
+RULE = Promotion(suspicious_share=1, suspicious_score=1, minimum_class_rows=1)
 NOISE, SHARED = 0.8, 0.9
 
 

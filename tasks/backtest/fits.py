@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,9 @@ from serving.package.model import load as load_package
 from tasks.contest.decide import Contestant
 from tasks.contest.fairness import why_unfair
 from tasks.data.row_digests import HoldoutOverlap
-from tasks.drift.verdict import calibrate
+from tasks.drift.examine import Yardstick
+from tasks.drift.learning import learn_profile
+from tasks.drift.verdict import calibrate, monitored
 from tasks.measures.metrics import score
 from tasks.models import modelling
 from tasks.models.cross_fitting import cross_fit
@@ -59,17 +62,6 @@ class Model:
     @property
     def key(self) -> tuple[object, ...]:
         return (self.recipe.candidate, sorted(self.recipe.params.items()), self.trained_on)
-
-
-@dataclass(frozen=True)
-class Watch:
-    """What a champion's windows are compared with: its drift reference, the thresholds, and the
-    importance of the inputs."""
-
-    reference: pl.DataFrame
-    thresholds: Mapping[str, float]
-    calibrated: bool
-    importance: Mapping[str, float]
 
 
 @dataclass
@@ -132,33 +124,45 @@ class History:
         seen_rows = HoldoutOverlap(self.case, rows, lambda period, digest: self.periods[period])
         unfair = why_unfair(model.name, digests, holdout, holdout, seen_rows)
         rivals = [modelling.predict(rival.fitted, self.case, rows) for rival in model.rivals]
-        training = self.labelled(*model.trained_on)
-        number = refits_of(self.case, len(training))
+        training = partial(self.labelled, *model.trained_on)
+        number = refits_of(self.case, len(training()))
 
         def refits() -> list[np.ndarray]:
             name, params = model.recipe.candidate, model.recipe.params
-            return refit_scores(self.case, name, params, training, rows, number, self.seed)
+            return refit_scores(self.case, name, params, training(), rows, number, self.seed)
 
         return Contestant(
             self._package(model),
             rows,
             unfair,
+            training=training,
             rivals=rivals,
             refits=refits if number else None,
         )
 
-    def watch(self, champion: Model) -> Watch:
+    def watch(self, champion: Model) -> Yardstick:
         """Calibrate on the champion's training rows, as its package would be."""
 
-        def calibrated() -> Watch:
+        def calibrated() -> Yardstick:
             rows = self.labelled(*champion.trained_on)
             crossed = cross_fit(self.case, champion.fitted, rows, self.seed)
             reference, thresholds, enough = calibrate(
                 self.case, rows.with_columns(crossed.scores.alias(SCORE)), self.seed
             )
-            return Watch(reference, thresholds, enough, crossed.importance)
+            methods = {
+                column.name: self.case.drift.method(column)
+                for column in monitored(self.case, thresholds)
+            }
+            return Yardstick(
+                reference=reference,
+                thresholds=thresholds,
+                calibrated=enough,
+                importance=crossed.importance,
+                methods=methods,
+                profile=learn_profile(self.case, rows, self.seed),
+            )
 
-        watch: Watch = self._once(("watch", *champion.key), calibrated)[0]
+        watch: Yardstick = self._once(("watch", *champion.key), calibrated)[0]
         return watch
 
     def _compare(

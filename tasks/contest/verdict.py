@@ -18,6 +18,7 @@ import numpy as np
 from scipy.stats import t
 
 from serving.records.contest import Comparison, Contest, Spending, Verdict
+from tasks.contest.leaks import gain_doubts
 from tasks.contest.tries import in_words, spend
 from tasks.measures.bounds import correlation, critical_value, dependence, standard_error
 from tasks.measures.influence import influence
@@ -92,7 +93,8 @@ def hold(
         refits=len(refits),
         refit_error=_finite(refit_error) if len(refits) else None,
     )
-    verdict, reasons = _judge(policy, metric, contest, little)
+    doubts = gain_doubts(policy, truth, champion, challenger)
+    verdict, reasons = _judge(policy, metric, contest, little, doubts)
     return replace(contest, verdict=verdict, reasons=reasons)
 
 
@@ -244,7 +246,7 @@ def _finite(value: float) -> float | None:
 
 
 def _judge(
-    policy: Promotion, metric: Metric, contest: Contest, little: str | None
+    policy: Promotion, metric: Metric, contest: Contest, little: str | None, doubts: list[str]
 ) -> tuple[Verdict, list[str]]:
     """Check for too little data first, then every reason against, then a score too good to be true;
     promotion needs none of them."""
@@ -255,13 +257,15 @@ def _judge(
         return "inconclusive", [
             f"{main.metric} has no bound: one of the two classes is missing on all days but one."
         ]
-    against, doubts = _against(policy, main, contest.guards, contest.slices), []
-    if main.gain > policy.suspicious_gain or policy.too_good(metric, main.challenger):
+    against = _against(policy, main, contest.guards, contest.slices)
+    limit = policy.suspicious_gain
+    if (limit is not None and main.gain > limit) or policy.too_good(metric, main.challenger):
         doubts = [
             (
                 f"{main.metric} {main.challenger:.4f} (gain {main.gain:+.4f}) is too good to be "
                 "true: look for a leak."
-            )
+            ),
+            *doubts,
         ]
     won = (
         f"The gain in {main.metric}, {main.gain:+.4f}, is above zero at "

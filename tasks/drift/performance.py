@@ -260,7 +260,8 @@ def join_verdict(verdict: DriftVerdict, performance: Performance) -> DriftVerdic
     if performance.verdict != "worse":
         return verdict
     outcome = "broken" if verdict.outcome == "broken" else "drifted"
-    return replace(verdict, outcome=outcome, reasons=[*verdict.reasons, performance.reasons[0]])
+    reasons = [*verdict.reasons, performance.reasons[0]]
+    return replace(verdict, outcome=outcome, retrain=True, reasons=reasons)
 
 
 def find_cause(data: DriftVerdict, performance: Performance) -> Cause:

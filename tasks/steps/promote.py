@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -27,7 +28,7 @@ from tasks.outside.blocks_of_run import RESUMED, lake, registry
 from tasks.packages.own_columns import OtherColumns, own_rows
 from tasks.packages.registered import open_package
 from tasks.steps.approve.ask import asks_person
-from usecases.definition import UseCase, load
+from usecases.definition import UseCase, load, period_named
 
 
 @task(**RESUMED)
@@ -122,6 +123,11 @@ class _Ground:
         sha256 = self.dataset.digests([self.holdout])[self.holdout]
         return why_unfair(contestant, manifest.trained_on, self.holdout, sha256, self.overlap)
 
+    def training(self, manifest: Manifest) -> pl.DataFrame:
+        """Return the labelled rows that a package of this dataset version was fitted on."""
+        periods = sorted(manifest.trained_on, key=period_named)
+        return read_periods(lake(), self.dataset, periods, self.case.label)
+
     def enter_challenger(
         self, version: ModelVersion, package: Package, unfair: list[str], seed: int
     ) -> Contestant:
@@ -134,17 +140,21 @@ class _Ground:
             modelling.predict(registry().load_model(run_id), case, self.rows)
             for run_id in version.tags.get("laurel.rivals", "").split()
         ]
-        learned = tuple(manifest.trained_on)
-        files = [file for file in self.dataset.periods if file.period in learned]
+        files = [file for file in self.dataset.periods if file.period in manifest.trained_on]
         number = refits_of(case, sum(file.labelled for file in files))
+        training = partial(self.training, manifest)
 
         def refits() -> list[np.ndarray]:
-            training = read_periods(lake(), self.dataset, learned, case.label)
-            return refit_scores(
-                case, manifest.recipe, manifest.params, training, self.rows, number, seed
-            )
+            name, params = manifest.recipe, manifest.params
+            return refit_scores(case, name, params, training(), self.rows, number, seed)
 
-        return Contestant(package, self.rows, rivals=rivals, refits=refits if number else None)
+        return Contestant(
+            package,
+            self.rows,
+            training=training,
+            rivals=rivals,
+            refits=refits if number else None,
+        )
 
     def enter_champion(self, contestant: str, package: Package) -> Contestant:
         """Return the champion with its own columns of the rows; without rows if it has another

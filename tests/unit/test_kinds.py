@@ -314,4 +314,4 @@ def test_drift_and_leaks_are_measured(case: UseCase, training: pl.DataFrame) -> 
     assert find_broken(case, training, training.with_columns(member=pl.lit("yes"))) == [
         "column 'member' arrives as String, but it is a boolean"
     ]
-    assert strongest_column(case, training)[0] == "member"
+    assert strongest_column(case, training).column == "member"

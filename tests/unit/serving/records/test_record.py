@@ -92,6 +92,7 @@ ENTRY: dict[str, Any] = {
     "facts": {"rows": 3.0, "next": None, "who": "Ana"},
     "sequence": 1,
     "previous": "0" * 64,
+    "head_run": "a run",
 }
 RECORDS = [
     (Comparison, COMPARISON),

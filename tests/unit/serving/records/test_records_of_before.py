@@ -13,6 +13,7 @@ import pytest
 from blocks.lake import Lake
 from serving.history.checks import History
 from serving.outside.lake import FolderLake
+from serving.records.chain import digest, path_of
 from serving.records.contest import Contest
 from serving.records.drift import Checked
 from serving.records.ledger import Entry, Kind
@@ -31,7 +32,7 @@ def root(tmp_path: Path) -> Path:
 def test_every_entry_is_spelled_as_it_was() -> None:
     paths = sorted((BEFORE / "decisions" / "toy").iterdir())
     entries = [decode(Entry, path.read_bytes()) for path in paths]
-    assert {entry.kind for entry in entries} == set(get_args(Kind))
+    assert {entry.kind for entry in entries} == {*get_args(Kind)} - {"ledger"}, "a later kind"
     for path, entry in zip(paths, entries, strict=True):
         assert encode(entry) == path.read_bytes(), path.name
 
@@ -51,7 +52,8 @@ def test_the_chain_holds_and_goes_on(root: Path) -> None:
     assert append(lake, decision_of(entries[-1])) == entries[-1], "the same event is known"
     added = append(lake, replace(decision_of(entries[0]), run="another run"))
     assert (added.sequence, added.previous) == (10, HEAD.split()[1])
-    assert find_tampering(lake, "toy", HEAD) == []
+    head = f"10 {digest(lake.read(path_of('toy', 10)))}"
+    assert find_tampering(lake, "toy", head) == []
 
 
 def test_the_service_tells_all_of_it(root: Path) -> None:

@@ -34,7 +34,7 @@ def always(case: UseCase, recipe: str, **changed: Any) -> UseCase:
 
 def patient(case: UseCase) -> UseCase:
     """The toy's world changes so much that gains are large without a leak."""
-    promotion = {"suspicious_gain": 0.9, "suspicious_score": 1.0}
+    promotion = {"suspicious_gain": None, "suspicious_score": 1.0}
     return case.model_copy(update={"promotion": case.promotion.model_copy(update=promotion)})
 
 

@@ -21,7 +21,7 @@ from usecases.definition import (
 
 DAYS, A_DAY = 40, 150
 RULE = Promotion(
-    suspicious_gain=0.2,
+    suspicious_share=0.5,
     suspicious_score=0.98,
     guards=(Guard(metric=LOG_LOSS, tolerance=0.01),),
     slice_minimum_rows=500,

@@ -505,7 +505,7 @@ def test_fewer_than_three_months_are_uncalibrated_and_the_verdict_says_so(
     assert (
         not verdict.calibrated
         and verdict.reasons[-1]
-        == "the thresholds are not calibrated: the champion was trained on too few months"
+        == "uncalibrated: the champion was trained on too few months for thresholds that decide"
     )
 
 

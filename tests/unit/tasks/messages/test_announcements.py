@@ -204,6 +204,9 @@ EVERY: dict[str, Callable[[], Any]] = {
     ),
     "drifted, with its picture": lambda: drift("drifted", picture=b"drawn"),
     "silent": lambda: announcements.predictions_missing("flights", reasons=["2013-06"]),
+    "ledger accepted": lambda: announcements.ledger_accepted(
+        "flights", by="Ana", why="2013-06", faults=["decisions/flights/00000006.json is missing"]
+    ),
     "breaker closed": lambda: announcements.breaker_closed(
         "flights", by="Ana", why="2013-06", rejections=3
     ),
