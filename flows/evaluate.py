@@ -28,13 +28,14 @@ async def evaluate(use_case: str, training: str | None = None) -> State[ModelVer
     trained = find_training(use_case, training)
     candidates = [score_candidate(trained.plan, fitted) for fitted in trained.fitted]
     best = report_scores(trained.plan, candidates)
+    rivals = [one.fitted.run_id for one in candidates if one != best]
     if not best.passed:
         recipe = tune_candidates(trained.plan)
         if recipe is not None:
-            best = fit_and_score_tuned(trained.plan, recipe, best)
+            best, rivals = fit_and_score_tuned(trained.plan, recipe, best), []
     if not best.passed:
         return ended(below(trained.plan, best))
-    challenger = register_challenger(trained.plan, best)
+    challenger = register_challenger(trained.plan, best, rivals)
     return completed(
         f"Challenger {challenger.number}: {judged_well(trained.plan, best)}", challenger
     )

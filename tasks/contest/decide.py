@@ -4,7 +4,7 @@ Pure: packages and rows in, a judgement out.
 ``promote`` judges registered versions with it, ``backtest`` the models of a replayed history."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -31,13 +31,17 @@ class Contestant:
 
     ``unfair``: why it may not be judged on them. ``unscored``: there are no such rows, because it
     has another schema. ``training`` reads the labelled rows that it was fitted on; ``None``: they
-    are not looked at."""
+    are not looked at. ``rivals`` ``(n_rows,)`` are the scores of candidates that it was chosen from
+    on these rows, and ``refits`` gives those of fits of its recipe; ``None``: they would cost too
+    much."""
 
     package: Package
     rows: pl.DataFrame
     unfair: list[str] = field(default_factory=list)
     unscored: bool = False
     training: Callable[[], pl.DataFrame] | None = None
+    rivals: Sequence[np.ndarray] = ()
+    refits: Callable[[], Sequence[np.ndarray]] | None = None
 
 
 @dataclass(frozen=True)
@@ -59,10 +63,14 @@ class Judgement:
 
 
 def decide(
-    case: UseCase, challenger: Contestant, champion: Contestant | None, seed: int
+    case: UseCase,
+    challenger: Contestant,
+    champion: Contestant | None,
+    seed: int,
+    earlier: Sequence[Contest] = (),
 ) -> Judgement:
     """Decide whether ``challenger`` takes the crown from ``champion`` (``None``: there is no
-    champion)."""
+    champion). ``earlier`` are the ledger's contests on days of the hold-out."""
     rows, package = challenger.rows, challenger.package
     truth = modelling.labels(case, rows)
     judgement = Judgement(
@@ -85,7 +93,7 @@ def decide(
         return replace(judgement, reasons=champion.unfair, facts={**judgement.facts, **why})
     before = score_rows(champion.package, champion.rows)
     latency = time_packages(champion.package, package, rows, champion.rows)
-    contest = judge_rows(case, rows, before, scores, seed)
+    contest = _contest(case, challenger, before, scores, seed, earlier)
     judgement = replace(
         judgement,
         contest=contest,
@@ -96,11 +104,40 @@ def decide(
     return _weighed(case, judgement, challenger, scores, before)
 
 
+_NO_REFITS = "Not in the interval: how much refits of the recipe differ (see Promotion.refits)."
+
+
+def _contest(
+    case: UseCase,
+    challenger: Contestant,
+    before: np.ndarray,
+    scores: np.ndarray,
+    seed: int,
+    earlier: Sequence[Contest],
+) -> Contest:
+    """Hold the contest; again with refits of the recipe, if the challenger would win without
+    them."""
+    rows, rivals, refits = challenger.rows, challenger.rivals, challenger.refits
+    contest = judge_rows(case, rows, before, scores, seed, earlier, rivals)
+    if contest.verdict not in ("promote", "suspicious"):
+        return contest
+    if refits is not None:
+        return judge_rows(case, rows, before, scores, seed, earlier, rivals, refits())
+    return replace(contest, reasons=[*contest.reasons, _NO_REFITS])
+
+
 def judge_rows(
-    case: UseCase, rows: pl.DataFrame, champion: np.ndarray, challenger: np.ndarray, seed: int
+    case: UseCase,
+    rows: pl.DataFrame,
+    champion: np.ndarray,
+    challenger: np.ndarray,
+    seed: int,
+    earlier: Sequence[Contest] | None = None,
+    rivals: Sequence[np.ndarray] = (),
+    refits: Sequence[np.ndarray] = (),
 ) -> Contest:
     """Hold the contest on labelled ``rows``: blocks from the event time, slices from the promotion
-    rule's columns."""
+    rule's columns. The last three are those of ``hold``."""
     policy = case.promotion
     block = _blocks(case, rows).to_numpy()
     slices = {
@@ -115,6 +152,9 @@ def judge_rows(
         block,
         slices,
         seed,
+        earlier=earlier,
+        rivals=rivals,
+        refits=refits,
     )
 
 

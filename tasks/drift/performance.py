@@ -163,7 +163,7 @@ def _judge(
         return (
             "unknown",
             False,
-            [f"{metric.name} does not exist on every replicate: a class is missing on some days"],
+            [f"{metric.name} has no interval: a class is missing on all days but one"],
         )
     if then.bounds is None:
         return (

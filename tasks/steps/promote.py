@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Self
 
+import numpy as np
 import polars as pl
 from prefect import task
 
@@ -15,11 +16,14 @@ from serving.package.model import Package
 from serving.records.ledger import Decision
 from tasks.contest.decide import Contestant, decide
 from tasks.contest.fairness import other_schema, why_unfair
+from tasks.contest.tries import earlier_contests
 from tasks.data.dataset import DatasetVersion, read_periods, read_version
 from tasks.data.row_digests import HoldoutOverlap, rows_in
-from tasks.ledger.entries import stamp
+from tasks.ledger.entries import read, root_run, stamp
 from tasks.ledger.outcomes import next_step
 from tasks.ledger.reign import find_champion
+from tasks.models import modelling
+from tasks.models.refits import refit_scores, refits_of
 from tasks.outside.blocks_of_run import RESUMED, lake, registry
 from tasks.packages.own_columns import OtherColumns, own_rows
 from tasks.packages.registered import open_package
@@ -76,9 +80,10 @@ def _judge(
         if champion is not None and not unfair:
             theirs, _ = packages.enter_context(open_package(registry(), champion))
             other = ground.enter_champion(f"champion {champion.number}", theirs)
-        learned = partial(ground.training, package.manifest)
-        challenging = Contestant(package, ground.rows, unfair, training=learned)
-        judgement = decide(case, challenging, other, seed)
+        enters = ground.enter_challenger(challenger, package, unfair, seed)
+        entries = read(lake(), case.name)
+        earlier = earlier_contests(entries, holdout, root_run(), challenger.number)
+        judgement = decide(case, enters, other, seed, earlier)
     return Decision(
         use_case=case.name,
         kind="contest",
@@ -122,6 +127,34 @@ class _Ground:
         """Return the labelled rows that a package of this dataset version was fitted on."""
         periods = sorted(manifest.trained_on, key=period_named)
         return read_periods(lake(), self.dataset, periods, self.case.label)
+
+    def enter_challenger(
+        self, version: ModelVersion, package: Package, unfair: list[str], seed: int
+    ) -> Contestant:
+        """Return the challenger, with the candidates that it was chosen from on these rows, and
+        refits of its recipe."""
+        case, manifest = self.case, package.manifest
+        if unfair:
+            return Contestant(package, self.rows, unfair)
+        rivals = [
+            modelling.predict(registry().load_model(run_id), case, self.rows)
+            for run_id in version.tags.get("laurel.rivals", "").split()
+        ]
+        files = [file for file in self.dataset.periods if file.period in manifest.trained_on]
+        number = refits_of(case, sum(file.labelled for file in files))
+        training = partial(self.training, manifest)
+
+        def refits() -> list[np.ndarray]:
+            name, params = manifest.recipe, manifest.params
+            return refit_scores(case, name, params, training(), self.rows, number, seed)
+
+        return Contestant(
+            package,
+            self.rows,
+            training=training,
+            rivals=rivals,
+            refits=refits if number else None,
+        )
 
     def enter_champion(self, contestant: str, package: Package) -> Contestant:
         """Return the champion with its own columns of the rows; without rows if it has another
