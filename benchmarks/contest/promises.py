@@ -5,7 +5,7 @@ beside what docs/contest.md promises.
     python -m benchmarks.contest quick                       less than a minute; fails beyond
 
 All worlds have good and bad days: a day changes the log-odds of its rows, and how well each model
-sees them (by .25 of a noise of .8 for either; by .125 where power is measured). Days may hang
+sees them (by .25 of a noise of .8 for either; by .125 where the world is ``mild``). Days may hang
 together (AR(1), ``rho``). A challenger is chosen from candidates on as many days before the
 hold-out (``slice``) or, without such days, on the hold-out (``rows``), and each further try on a
 hold-out has new candidates. All go through the product's own ``hold``."""
@@ -46,7 +46,8 @@ class World:
     def name(self) -> str:
         hang = f", rho {self.rho:g}" if self.rho else ""
         rare = ", rare positives" if self.base < -3 else ""
-        return f"{self.metric.in_words()}, {self.days} days x {self.a_day}{hang}{rare}"
+        mild = ", mild" if self.skill < 0.2 else ""
+        return f"{self.metric.in_words()}, {self.days} days x {self.a_day}{hang}{rare}{mild}"
 
 
 @dataclass(frozen=True)
@@ -217,8 +218,10 @@ SINGLE = (
     Row(AR, 0.05),
     Row(replace(AR, days=14), 0.05),
     Row(replace(AR, metric=LOG_LOSS), 0.06),
-    Row(replace(AR, a_day=400), 0.07),
-    Row(replace(AR, a_day=400, metric=LOG_LOSS), 0.07),
+    Row(replace(AR, a_day=400, skill=0.125), 0.07),
+    Row(replace(AR, a_day=400, skill=0.125, metric=LOG_LOSS), 0.07),
+    Row(replace(AR, a_day=400), 0.09),
+    Row(replace(AR, a_day=400, metric=LOG_LOSS), 0.09),
 )
 MILD = World(base=0.0, skill=0.125)  # the advantage by day has a standard deviation of .25
 POWER = (

@@ -456,8 +456,8 @@ def test_a_guard_that_is_not_known_keeps_the_champion() -> None:
 
 def test_weeks_are_judged_and_too_few_of_them_are_not() -> None:
     """Of a month there are five; each is worth less than a day's rows would be."""
-    world = World(days=35)
-    champion, challenger = world.model(1.5), world.model(0.6)
+    world = World(days=35, a_day=400)
+    champion, challenger = world.model(1.2), world.model(0.9)
     weekly = Promotion(block="week", suspicious_gain=1)
     by_week = hold(weekly, ROC_AUC, world.truth, champion, challenger, world.day // 7)
     assert (by_week.verdict, by_week.blocks, by_week.dependence) == ("promote", 5, None)
