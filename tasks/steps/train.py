@@ -16,17 +16,19 @@ from tasks.data.dataset import DatasetMissing, DatasetVersion, read_periods, rea
 from tasks.ledger.reign import find_champion
 from tasks.messages.announcements import training_started
 from tasks.models import modelling
+from tasks.models.fingerprint import has_new_search
 from tasks.models.selection import Recipe, choose_recipes, is_candidate
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, tell
 from tasks.packages.registered import read_manifest
 from tasks.packages.rehearsal import rehearse
+from tasks.steps.rematch import Rematch, plan_rematch
 from usecases.definition import UseCase, load, names_before, period_named
 from usecases.definition.columns import Frozen
 
 
 class Plan(Frozen):
     """What is trained on which periods: ``periods`` end strictly before ``holdout``, the latest
-    labelled period."""
+    labelled period. ``rematch``: the champion has learned that one already."""
 
     id: str
     use_case: str
@@ -35,6 +37,12 @@ class Plan(Frozen):
     holdout: str
     recipes: tuple[Recipe, ...]
     seed: int
+    rematch: Rematch | None = None
+
+    @property
+    def new_search(self) -> bool:
+        """Whether HPO runs even if a candidate passes the gate."""
+        return self.rematch is not None and has_new_search(self.rematch.changes)
 
     @property
     def window(self) -> str:
@@ -60,10 +68,11 @@ class Training(Frozen):
     def in_short(self) -> str:
         """Say what was fitted on what, in a sentence."""
         recipes, rows = ", ".join(fit.recipe.candidate for fit in self.fitted), self.fitted[0].rows
-        return (
+        sentence = (
             f"Training {self.plan.id}: {recipes} fitted on {rows:,} rows of {self.plan.window}, "
             f"to be judged on {self.plan.holdout}."
         )
+        return f"{sentence} {self.plan.rematch.in_short}" if self.plan.rematch else sentence
 
 
 class HoldoutOfOneClass(ValueError):
@@ -78,13 +87,18 @@ class NothingToDo(Frozen):
 
 @task(**RESUMED)
 def plan_training(
-    use_case: str, dataset_version: str | None, holdout: str | None, seed: int
+    use_case: str,
+    dataset_version: str | None,
+    holdout: str | None,
+    seed: int,
+    again: bool = False,
 ) -> Plan | NothingToDo:
     """Choose windows and recipes. Windows expand; the hold-out is the latest labelled period,
     unless one is named.
 
-    The champion's recipe always competes, refitted on the longer window. ``NothingToDo`` if no
-    labelled period is newer than the champion. Raises ``DatasetMissing`` for a window without rows,
+    The champion's recipe always competes, refitted on the longer window. If no labelled period is
+    newer than the champion, there is ``NothingToDo``, unless the definition has changed since or
+    somebody asks for a contest ``again``. Raises ``DatasetMissing`` for a window without rows,
     ``HoldoutOfOneClass``, and ``CrownUnclear``."""
     case, dataset = load(use_case), read_version(lake(), use_case, dataset_version)
     labelled = dataset.labelled_periods
@@ -96,19 +110,18 @@ def plan_training(
             f"hold-out{f' {holdout}' if holdout else ''} and at least one period before it are "
             f"needed. Ingest more: prefect deployment run 'ingest/{use_case}'."
         )
-    champion, reigning = find_champion(use_case), None
+    champion, reigning, rematch = find_champion(use_case), None, None
     if champion is not None:
         manifest = read_manifest(registry(), champion)
         if period_named(manifest.trained_through) >= period_named(period):
-            learned = (
-                f"Champion {champion.number} of {use_case!r} has learned {manifest.trained_through}"
-            )
-            return NothingToDo(
-                reason=(
-                    f"{learned}; the latest labelled period is {period}. Ingest a later one, with "
-                    "its labels."
+            answer = plan_rematch(case, champion, manifest, period, again)
+            if isinstance(answer, str):
+                learned = (
+                    f"Champion {champion.number} of {use_case!r} has learned "
+                    f"{manifest.trained_through}; the latest labelled period is {period}."
                 )
-            )
+                return NothingToDo(reason=f"{learned} {answer}")
+            rematch = answer
         reigning = _recipe_of(case, champion, manifest)
     _check_classes(case, dataset, period)
     return Plan(
@@ -119,6 +132,7 @@ def plan_training(
         holdout=period,
         recipes=choose_recipes(case, reigning),
         seed=seed,
+        rematch=rematch,
     )
 
 
