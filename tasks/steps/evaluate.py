@@ -28,11 +28,13 @@ from tasks.measures.metrics import metrics_of, score
 from tasks.messages.announcements import metric_name, number, training_finished, tuning_finished
 from tasks.models import modelling
 from tasks.models.executors import core_threads
+from tasks.models.fingerprint import TAG, recipes_of
 from tasks.models.importance import permutation_importance
 from tasks.models.selection import Recipe, best_of, best_trial, first_trials
 from tasks.models.tuning import Tuned, inner_split, tune
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, tell
 from tasks.packages.packaging import Holdout, Origin, make_package
+from tasks.steps.rematch import REMATCH
 from tasks.steps.train import Fitted, Plan, plan_tags, run_tags, training_rows
 from usecases.definition import UseCase, load
 from usecases.definition.columns import Frozen
@@ -304,6 +306,8 @@ def register_challenger(plan: Plan, best: Scored, rivals: Sequence[str] = ()) ->
             "laurel.training": plan.id,
             "laurel.recipe": recipe.candidate,
             **({"laurel.rivals": " ".join(rivals)} if rivals else {}),
+            TAG: recipes_of(case),
+            **({REMATCH: plan.rematch.champion} if plan.rematch else {}),
         },
         f"{recipe.candidate}, trained on {plan.window}, {case.gate.metric.name} "
         f"{best.scores[case.gate.metric.name]:.4f} on {plan.holdout}",

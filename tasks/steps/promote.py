@@ -28,6 +28,7 @@ from tasks.outside.blocks_of_run import RESUMED, lake, registry
 from tasks.packages.own_columns import OtherColumns, own_rows
 from tasks.packages.registered import open_package
 from tasks.steps.approve.ask import asks_person
+from tasks.steps.rematch import REMATCH, before_refit, definition_of
 from usecases.definition import UseCase, load, period_named
 
 
@@ -76,14 +77,18 @@ def _judge(
         unfair = ground.why_unfair(contestant, package.manifest) or other_schema(
             case, contestant, package.manifest
         )
-        other = None
+        other, stand_in = None, None
         if champion is not None and not unfair:
-            theirs, _ = packages.enter_context(open_package(registry(), champion))
-            other = ground.enter_champion(f"champion {champion.number}", theirs)
+            other, stand_in = _enter_opponent(packages, ground, champion, challenger)
         enters = ground.enter_challenger(challenger, package, unfair, seed)
         entries = read(lake(), case.name)
         earlier = earlier_contests(entries, holdout, root_run(), challenger.number)
         judgement = decide(case, enters, other, seed, earlier)
+    facts = {**judgement.facts, "definition": definition_of(challenger, package.manifest)}
+    reasons = judgement.reasons
+    if stand_in is not None:
+        facts["stand_in"] = stand_in.number
+        reasons = [*reasons, _why_stand_in(stand_in, holdout)]
     return Decision(
         use_case=case.name,
         kind="contest",
@@ -93,13 +98,38 @@ def _judge(
         dataset_version=ground.dataset.version,
         promoted=judgement.promoted,
         verdict=judgement.verdict,
-        reasons=judgement.reasons,
+        reasons=reasons,
         contest=judgement.contest,
         gate_score=judgement.gate_score,
         behaviours=judgement.behaviours,
         latency=judgement.latency,
-        facts=judgement.facts,
+        facts=facts,
         **stamp(),
+    )
+
+
+def _enter_opponent(
+    packages: ExitStack, ground: "_Ground", champion: ModelVersion, challenger: ModelVersion
+) -> tuple[Contestant, ModelVersion | None]:
+    """Return the champion; in a rematch on a hold-out that it has learned, the version that it was
+    refitted from and that has not, which stands in for it."""
+    package, _ = packages.enter_context(open_package(registry(), champion))
+    title = f"champion {champion.number}"
+    stand_in = None
+    planned = challenger.tags.get(REMATCH) == champion.number
+    if planned and ground.holdout in package.manifest.trained_on:
+        stand_in = before_refit(champion, ground.holdout)
+    if stand_in is None:
+        return ground.enter_champion(title, package), None
+    package, _ = packages.enter_context(open_package(registry(), stand_in))
+    title = f"{title} before its refit, version {stand_in.number},"
+    return ground.enter_champion(title, package), stand_in
+
+
+def _why_stand_in(stand_in: ModelVersion, holdout: str) -> str:
+    return (
+        f"The champion has learned {holdout} in its refit, so version {stand_in.number} stood in "
+        "for it: the same recipe, fitted on the rows before."
     )
 
 

@@ -18,6 +18,7 @@ from tasks.ledger.reign import find_champion
 from tasks.measures.metrics import score
 from tasks.messages.announcements import training_started
 from tasks.models import modelling
+from tasks.models.fingerprint import has_new_search
 from tasks.models.selection import (
     Recipe,
     Tried,
@@ -30,13 +31,14 @@ from tasks.models.tuning import inner_split
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, tell
 from tasks.packages.registered import read_manifest
 from tasks.packages.rehearsal import rehearse
+from tasks.steps.rematch import Rematch, plan_rematch
 from usecases.definition import UseCase, load, names_before, period_named
 from usecases.definition.columns import Frozen
 
 
 class Plan(Frozen):
     """What is trained on which periods: ``periods`` end strictly before ``holdout``, the latest
-    labelled period.
+    labelled period. ``rematch``: the champion has learned that one already.
 
     ``recipes`` are fitted on all of them: one that was chosen on ``chosen_on``, the last, from the
     recipes ``tried``, or all if they could not be compared there."""
@@ -50,10 +52,16 @@ class Plan(Frozen):
     seed: int
     chosen_on: str = ""
     tried: tuple[Tried, ...] = ()
+    rematch: Rematch | None = None
 
     @property
     def competed(self) -> tuple[Recipe, ...]:
         return tuple(one.recipe for one in self.tried) or self.recipes
+
+    @property
+    def new_search(self) -> bool:
+        """Whether HPO runs even if a candidate passes the gate."""
+        return self.rematch is not None and has_new_search(self.rematch.changes)
 
     @property
     def window(self) -> str:
@@ -81,10 +89,11 @@ class Training(Frozen):
         recipes, rows = ", ".join(fit.recipe.candidate for fit in self.fitted), self.fitted[0].rows
         others = f" (chosen from {len(self.plan.tried)} on {self.plan.chosen_on})"
         recipes += others if self.plan.tried else ""
-        return (
+        sentence = (
             f"Training {self.plan.id}: {recipes} fitted on {rows:,} rows of {self.plan.window}, "
             f"to be judged on {self.plan.holdout}."
         )
+        return f"{sentence} {self.plan.rematch.in_short}" if self.plan.rematch else sentence
 
 
 class HoldoutOfOneClass(ValueError):
@@ -99,13 +108,18 @@ class NothingToDo(Frozen):
 
 @task(**RESUMED)
 def plan_training(
-    use_case: str, dataset_version: str | None, holdout: str | None, seed: int
+    use_case: str,
+    dataset_version: str | None,
+    holdout: str | None,
+    seed: int,
+    again: bool = False,
 ) -> Plan | NothingToDo:
     """Choose windows and recipes. Windows expand; the hold-out is the latest labelled period,
     unless one is named.
 
-    The champion's recipe always competes, refitted on the longer window. ``NothingToDo`` if no
-    labelled period is newer than the champion. Raises ``DatasetMissing`` for a window without rows,
+    The champion's recipe always competes, refitted on the longer window. If no labelled period is
+    newer than the champion, there is ``NothingToDo``, unless the definition has changed since or
+    somebody asks for a contest ``again``. Raises ``DatasetMissing`` for a window without rows,
     ``HoldoutOfOneClass``, and ``CrownUnclear``."""
     case, dataset = load(use_case), read_version(lake(), use_case, dataset_version)
     labelled = dataset.labelled_periods
@@ -117,19 +131,18 @@ def plan_training(
             f"hold-out{f' {holdout}' if holdout else ''} and at least one period before it are "
             f"needed. Ingest more: prefect deployment run 'ingest/{use_case}'."
         )
-    champion, reigning = find_champion(use_case), None
+    champion, reigning, rematch = find_champion(use_case), None, None
     if champion is not None:
         manifest = read_manifest(registry(), champion)
         if period_named(manifest.trained_through) >= period_named(period):
-            learned = (
-                f"Champion {champion.number} of {use_case!r} has learned {manifest.trained_through}"
-            )
-            return NothingToDo(
-                reason=(
-                    f"{learned}; the latest labelled period is {period}. Ingest a later one, with "
-                    "its labels."
+            answer = plan_rematch(case, champion, manifest, period, again)
+            if isinstance(answer, str):
+                learned = (
+                    f"Champion {champion.number} of {use_case!r} has learned "
+                    f"{manifest.trained_through}; the latest labelled period is {period}."
                 )
-            )
+                return NothingToDo(reason=f"{learned} {answer}")
+            rematch = answer
         reigning = _recipe_of(case, champion, manifest)
     _check_classes(case, dataset, period)
     return Plan(
@@ -140,6 +153,7 @@ def plan_training(
         holdout=period,
         recipes=choose_recipes(case, reigning),
         seed=seed,
+        rematch=rematch,
     )
 
 

@@ -15,7 +15,7 @@ const HEADLINES = {
 const GOOD = ["promote", "promoted", "approved", "crowned", "stable", "adopted", "restored"];
 const BAD = ["failed", "crashed", "broken", "unreadable"];
 const WARY = ["drifted", "asked", "expired", "rejected", "suspicious", "silent", "waits for approval", "breaker", "rollback", "vacated", "cancelled", "no champion yet", "accepted"];
-const HIDDEN_FACTS = ["by", "why", "until", "asked_by", "time_limit", "seed", "contest", "package_sha256", "stored_sha256"]; // shown elsewhere, or of no use to people
+const HIDDEN_FACTS = ["by", "why", "until", "asked_by", "time_limit", "seed", "contest", "package_sha256", "stored_sha256", "definition"]; // shown elsewhere, or of no use to people
 const MOST_FACTS = 8;
 
 const decisionsPanel = name => historyPanel(name, "decisions", decisionItems, "decisionsNone", "retrain");
