@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from serving.records.drift import Finding
-from tasks.drift.against_profile import find_by_profile, follow_days
-from tasks.drift.broken import find_broken
-from tasks.drift.exact import drop_impossible, find_exact
-from tasks.drift.profile import Profile
+from tasks.drift.checks.against_profile import find_by_profile, follow_days
+from tasks.drift.checks.broken import find_broken
+from tasks.drift.checks.exact import drop_impossible, find_exact
+from tasks.drift.profile.profile import Profile
 from tasks.drift.verdict import Evidence, measure
 from usecases.definition import UseCase
 

@@ -4,14 +4,14 @@ import numpy as np
 import polars as pl
 from threadpoolctl import threadpool_limits
 
-from tasks.drift.profile import (
+from tasks.drift.profile.profile import (
     Family,
     Profile,
     draw_days,
     family_of,
     store_relations,
 )
-from tasks.drift.relations import (
+from tasks.drift.profile.relations import (
     Days,
     Relations,
     View,
@@ -21,7 +21,7 @@ from tasks.drift.relations import (
     largest_three,
     middle,
 )
-from tasks.drift.tallies import (
+from tasks.drift.profile.tallies import (
     Tally,
     lost_and_new,
     null_move,

@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 
 from serving.records.drift import DriftVerdict, Finding, Outcome
-from tasks.drift.distances import distance
+from tasks.drift.checks.distances import distance
 from tasks.drift.drivers import drifted_columns
-from tasks.drift.profile import LEAST_LIMIT, draw_days, family_of
+from tasks.drift.profile.profile import LEAST_LIMIT, draw_days, family_of
 from usecases.definition import SCORE, Column, DriftPolicy, UseCase
 
 _DRIVERS = 5
@@ -105,8 +105,8 @@ def calibrate(
 
 def _score_limit(case: UseCase, rows: pl.DataFrame, between: Sequence[float], seed: int) -> float:
     """The threshold of the score, which alone decides, so that it is a test of its own
-    (``tasks/drift/profile.py``): draws of ``minimum_days`` days count beside the months, and where
-    a month lies far from what the others would allow, the next one may too.
+    (``tasks/drift/profile/profile.py``): draws of ``minimum_days`` days count beside the months,
+    and where a month lies far from what the others would allow, the next one may too.
     """
     policy, day = case.drift, pl.col(case.event_time).dt.date()
     rows = rows.select(case.event_time, SCORE)

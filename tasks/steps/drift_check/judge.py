@@ -12,15 +12,15 @@ from blocks.registry import ModelVersion, RegistryError
 from serving.package.manifest import PROFILE, REFERENCE, Manifest
 from serving.package.model import Package
 from serving.records.drift import Checked, DriftVerdict
+from tasks.drift.checks.exact import drop_impossible
+from tasks.drift.checks.integrity import check_answers
 from tasks.drift.drivers import weight
 from tasks.drift.evidently_report import keep_report, run_evidently
-from tasks.drift.exact import drop_impossible
 from tasks.drift.examine import Yardstick, examine
 from tasks.drift.history import beyond_before, sequence_before
-from tasks.drift.integrity import check_answers
 from tasks.drift.late_labels import check_performance
 from tasks.drift.performance import find_cause, join_verdict
-from tasks.drift.profile import decode_profile
+from tasks.drift.profile.profile import decode_profile
 from tasks.drift.verdict import judge, monitored, without
 from tasks.ledger.entries import now
 from tasks.ledger.reign import find_champion as reigning

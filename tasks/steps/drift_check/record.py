@@ -14,7 +14,7 @@ from serving.records.ledger import Decision
 from serving.records.performance import Performance
 from serving.records.record import encode
 from tasks.drift import quarantine
-from tasks.drift.broken import named_columns
+from tasks.drift.checks.broken import named_columns
 from tasks.drift.drivers import (
     advice,
     by_word,

@@ -14,13 +14,13 @@ import pytest
 
 from serving.package.model import Package, load
 from serving.records.drift import DriftVerdict
-from tasks.drift.against_profile import follow_days
+from tasks.drift.checks.against_profile import follow_days
+from tasks.drift.checks.integrity import check_answers
 from tasks.drift.drivers import notes_of, starts_retrain
 from tasks.drift.examine import Yardstick, examine
-from tasks.drift.integrity import check_answers
 from tasks.drift.learning import learn_profile
-from tasks.drift.profile import decode_profile, encode_profile
-from tasks.drift.sequential import ALARM
+from tasks.drift.profile.profile import decode_profile, encode_profile
+from tasks.drift.profile.sequential import ALARM
 from tasks.drift.verdict import calibrate, judge, monitored
 from tests.fixtures.packages import CARRIERS, write_package
 from usecases.definition import SCORE, Column, DriftPolicy, UseCase

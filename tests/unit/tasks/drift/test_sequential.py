@@ -5,7 +5,7 @@ ordinary days, and soon after days moved.
 import numpy as np
 import pytest
 
-from tasks.drift.sequential import ALARM, add_days, bets, conformal
+from tasks.drift.profile.sequential import ALARM, add_days, bets, conformal
 
 
 def test_a_bet_on_chance_wins_one_on_average() -> None:

@@ -14,8 +14,8 @@ from usecases.toy import toy_rows
 from blocks.lake import Lake
 from serving.records.drift import Checked, DriftVerdict, Finding
 from serving.records.record import encode
-from tasks.drift.broken import find_broken
-from tasks.drift.distances import distance
+from tasks.drift.checks.broken import find_broken
+from tasks.drift.checks.distances import distance
 from tasks.drift.drivers import advice, drifted_columns, list_drifted, notes_of
 from tasks.drift.history import last_notes, sequence_before
 from tasks.drift.verdict import Evidence, calibrate, judge, measure, weigh

@@ -9,8 +9,8 @@ from usecases.toy import toy_rows
 
 from serving.package.manifest import PROFILE, REFERENCE
 from serving.package.model import load
-from tasks.drift.broken import find_broken
-from tasks.drift.profile import decode_profile
+from tasks.drift.checks.broken import find_broken
+from tasks.drift.profile.profile import decode_profile
 from tasks.drift.verdict import calibrate, monitored, without
 from tasks.models.modelling import fit
 from tasks.packages.packaging import Origin, make_package

@@ -5,7 +5,7 @@ import numpy as np
 import polars as pl
 
 from serving.records.drift import Finding
-from tasks.drift.distances import values
+from tasks.drift.checks.distances import values
 from usecases.definition import UseCase
 
 SHARE = 0.015

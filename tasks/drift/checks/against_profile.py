@@ -12,11 +12,11 @@ import numpy as np
 import polars as pl
 
 from serving.records.drift import Finding
-from tasks.drift.profile import Family, Profile
-from tasks.drift.relations import Days, Relations, days_of, largest_three
-from tasks.drift.sequential import ALARM, add_days, conformal
-from tasks.drift.spikes import find_spikes
-from tasks.drift.tallies import (
+from tasks.drift.checks.spikes import find_spikes
+from tasks.drift.profile.profile import Family, Profile
+from tasks.drift.profile.relations import Days, Relations, days_of, largest_three
+from tasks.drift.profile.sequential import ALARM, add_days, conformal
+from tasks.drift.profile.tallies import (
     lost_and_new,
     null_move,
     presence_by_day,

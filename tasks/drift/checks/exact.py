@@ -6,7 +6,7 @@ What they find starts no retrain: a refit would learn the mistake."""
 import polars as pl
 
 from serving.records.drift import Finding
-from tasks.drift.distances import values
+from tasks.drift.checks.distances import values
 from usecases.definition import Column, UseCase
 
 BOUNDS_SHARE = 0.005

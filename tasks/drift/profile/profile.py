@@ -10,7 +10,7 @@ from datetime import date
 import msgspec
 import numpy as np
 
-from tasks.drift.relations import Encoding, Relations
+from tasks.drift.profile.relations import Encoding, Relations
 
 LEAST_LIMIT, LARGEST_LIMIT = 1.5, 2.5
 
