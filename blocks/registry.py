@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
+from blocks.clients.heads import HeadRun, log_head, open_head_run, read_head_runs
 from blocks.clients.registry import (
     DIGEST_TAG,
     PACKAGE_TAG,
@@ -352,6 +353,24 @@ class ModelRegistry(Block):
         """Return the tags of the model itself; none if the use case has no model yet."""
         with self._ask(f"read the model {use_case!r}") as api:
             return api.model_tags(use_case)
+
+    def head_runs(
+        self, use_case: str, latest: int | None = None, *, deleted: bool = False
+    ) -> list[HeadRun]:
+        """Return the runs with the heads of the ledger, the newest first: all of them, or the
+        ``latest`` ones; those that are there, or the ``deleted`` ones."""
+        with self._ask(f"read the heads of the ledger of {use_case!r}") as api:
+            return read_head_runs(api, use_case, latest, deleted=deleted)
+
+    def open_head_run(self, use_case: str, generation: int, base: str) -> str:
+        """Create the run that takes the next heads. Returns its id."""
+        with self._ask(f"open a run for the heads of the ledger of {use_case!r}") as api:
+            return open_head_run(api, use_case, generation, base)
+
+    def log_head(self, run_id: str, key: str, value: str) -> None:
+        """Write a head once. Raises ``RegistryError`` if it has another value."""
+        with self._ask(f"write the head {key} to the run {run_id}") as api:
+            log_head(api, run_id, key, value)
 
     def download_package(self, version: ModelVersion, folder: Path) -> Path:
         """Download the version's package into a new folder below ``folder``. Raises

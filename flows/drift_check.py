@@ -4,6 +4,7 @@ from prefect import flow
 from prefect.states import State
 
 from flows.runs import OPTIONS, completed, run_name
+from tasks.drift.drivers import starts_retrain
 from tasks.steps.drift_check.judge import (
     Checked,
     check_window,
@@ -22,9 +23,10 @@ async def drift_check(
     """Compare a month of the prediction log (``2013-04``; default: the latest) with the champion's
     reference.
 
-    Drift emits ``laurel.drift.detected``, on which an automation starts a retrain; broken data go
-    into quarantine and only raise an alert. Without predictions, or without any within
-    ``silent_for_hours`` (set by the dead man's switch), the verdict is *silent*."""
+    Drift emits ``laurel.drift.detected``, on which an automation starts a retrain, unless only
+    categories vanished or came; broken data go into quarantine and only raise an alert. Without
+    predictions, or without any within ``silent_for_hours`` (set by the dead man's switch), the
+    verdict is *silent*."""
     champion = find_champion(use_case)
     silence = find_silence(use_case, window, silent_for_hours)
     if silence is None:
@@ -32,8 +34,8 @@ async def drift_check(
         checked = check_window(champion, window or latest_window(use_case), seed)
     else:
         checked = unseen(champion, window, silence)
-    record_check(checked)
-    report_check(checked)
-    if checked.verdict.outcome == "drifted":
+    news = record_check(checked)
+    report_check(checked, news)
+    if starts_retrain(checked.verdict):
         emit_drift(checked)
     return completed(in_short(checked), checked)

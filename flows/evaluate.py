@@ -22,19 +22,23 @@ async def evaluate(use_case: str, training: str | None = None) -> State[ModelVer
     """Judge the candidates of ``training`` (default: the latest) on its hold-out and register the
     best as challenger.
 
-    If none passes the gate, HPO searches inside the training window and its best trial is judged.
+    If none passes the gate, or the champion was made by another search, HPO searches inside the
+    training window and its best trial is judged.
     If that does not pass either, nothing is registered and the run completes as *Below the
     gate*."""
     trained = find_training(use_case, training)
     candidates = [score_candidate(trained.plan, fitted) for fitted in trained.fitted]
     best = report_scores(trained.plan, candidates)
-    if not best.passed:
+    rivals = [one.fitted.run_id for one in candidates if one != best]
+    if not best.passed or trained.plan.new_search:
         recipe = tune_candidates(trained.plan)
         if recipe is not None:
-            best = fit_and_score_tuned(trained.plan, recipe, best)
+            tuned = fit_and_score_tuned(trained.plan, recipe, best)
+            if tuned.passed or not best.passed:
+                best, rivals = tuned, []
     if not best.passed:
         return ended(below(trained.plan, best))
-    challenger = register_challenger(trained.plan, best)
+    challenger = register_challenger(trained.plan, best, rivals)
     return completed(
         f"Challenger {challenger.number}: {judged_well(trained.plan, best)}", challenger
     )

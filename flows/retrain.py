@@ -41,30 +41,35 @@ class Ended:
 
 @flow(name="retrain", flow_run_name=run_name("through"), **OPTIONS)
 async def retrain(
-    use_case: str, through: str | None = None, reason: str = "asked for", by_hand: bool = True
+    use_case: str,
+    through: str | None = None,
+    reason: str = "asked for",
+    by_hand: bool = True,
+    again: bool = False,
 ) -> State[ModelVersion]:
     """Ingest up to ``through``, train, evaluate, and promote the winner.
 
     One retrain at a time for each use case; unless it is started ``by_hand``, the governor must
     allow it. A run that may not start completes as *Skipped* and says why, and until when. The
-    ledger records start, end and refusal.
+    ledger records start, end and refusal. ``again``: contest also if neither a labelled period nor
+    the definition is new.
     """
     refusal = ask_governor(use_case, reason, by_hand)
     if refusal is not None:
         skip_retrain(use_case, reason, refusal)
         return completed(refusal.reason, name="Skipped")
     with failure_recorded(use_case):
-        end = await _loop(use_case, through)
+        end = await _loop(use_case, through, again)
     _report(use_case, reason, end)
     return completed(end.message, end.winner, end.name)
 
 
-async def _loop(use_case: str, through: str | None) -> Ended:
+async def _loop(use_case: str, through: str | None, again: bool) -> Ended:
     """How the loop ended: the state's name and message of its last flow, and the new champion."""
     check_service(use_case)
     ingested: State[Any] = await ingest(use_case, through, return_state=True)
     dataset = await ingested.aresult()
-    trained: State[Any] = await train(use_case, dataset.version, return_state=True)
+    trained: State[Any] = await train(use_case, dataset.version, again=again, return_state=True)
     training = await trained.aresult()
     if not isinstance(training, Training):
         return Ended(trained.name or "", trained.message or "")

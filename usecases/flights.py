@@ -409,13 +409,13 @@ USE_CASE = UseCase(
     # Its events are of 2013, however long ago that is, and a flight is asked about an hour before
     # it departs.
     event_times=EventTimePolicy(past_days=None, future_days=31),
-    # A month's calibration hangs on its few bad days: the difference of two models is known to
-    # within .01 to .03 (docs/contest.md).
+    # A month's calibration depends on its few bad days: the difference of two models is known to
+    # within .07, and a smaller tolerance would keep every challenger (docs/contest.md).
     promotion=Promotion(
         block="day",
         guards=(
             Guard(metric=LOG_LOSS, tolerance=0.01),
-            Guard(metric=CALIBRATION_ERROR, tolerance=0.03),
+            Guard(metric=CALIBRATION_ERROR, tolerance=0.07),
         ),
         slices=("origin",),
     ),

@@ -16,15 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from serving.records.performance import Interval
 from tasks.data.sources import source_of
 from tasks.measures.estimate import Curve, calibrate_scores, estimate, isotonic_curve
-from tasks.measures.intervals import LEVEL, day_counts, days_of, intervals
-from tasks.measures.measure import Reweighted
-from tasks.measures.metrics import reweighted
+from tasks.measures.intervals import days_of, intervals
 from tasks.models import modelling
 from tasks.packages.packaging import Holdout
 from tasks.steps.evaluate import judge_holdout
-from usecases.definition import BRIER, LOG_LOSS, ROC_AUC, UseCase, load
+from usecases.definition import BRIER, LOG_LOSS, ROC_AUC, Metric, UseCase, load
 
 METRICS = (ROC_AUC, LOG_LOSS, BRIER)
 SEED = 0
@@ -150,20 +149,16 @@ def false_alarms(champion: Champion, draws: int, days: int = 30) -> list[str]:
     names, home = np.unique(day, return_inverse=True)
     chance = np.random.default_rng(SEED)
     widths = {metric.name: np.zeros(2) for metric in METRICS}
-    for metric in METRICS:
-        at = reweighted(metric, truth, scores, home, len(names))
-        sign = 1 if metric.higher_is_better else -1
-        for draw in range(draws):
-            days_drawn = chance.permutation(len(names))[: 2 * days]
-            then, now = (
-                _interval(at, days_drawn[part], len(names), draw)
-                for part in (slice(days), slice(days, None))
+    for _ in range(draws):
+        days_drawn = chance.permutation(len(names))[: 2 * days]
+        then, now = (
+            intervals(METRICS, truth[rows], scores[rows], home[rows], SEED)
+            for rows in (
+                np.isin(home, days_drawn[part]) for part in (slice(days), slice(days, None))
             )
-            worse_end, better_end = (then[1], now[2]) if sign > 0 else (then[2], now[1])
-            widths[metric.name] += [
-                sign * now[0] < sign * worse_end,
-                sign * better_end < sign * worse_end,
-            ]
+        )
+        for metric in METRICS:
+            widths[metric.name] += _worse(metric, then[metric.name], now[metric.name])
     lines = [
         "",
         f"Nothing changed: {draws} pairs of {days} random days each, of {len(names)} days.",
@@ -179,14 +174,13 @@ def false_alarms(champion: Champion, draws: int, days: int = 30) -> list[str]:
     ]
 
 
-def _interval(
-    at: Reweighted, days_drawn: np.ndarray, days: int, seed: int
-) -> tuple[float, float, float]:
-    counts = np.zeros((len(day_counts(len(days_drawn), seed)), days))
-    counts[:, days_drawn] = day_counts(len(days_drawn), seed)
-    values = at(counts)
-    low, high = np.quantile(values[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(values[0]), float(low), float(high)
+def _worse(metric: Metric, then: Interval, now: Interval) -> tuple[bool, bool]:
+    """Whether the point is beyond the hold-out's worse bound, and whether the intervals are
+    apart."""
+    assert then.bounds is not None and now.bounds is not None and now.value is not None
+    if metric.higher_is_better:
+        return now.value < then.bounds[0], now.bounds[1] < then.bounds[0]
+    return now.value > then.bounds[1], now.bounds[0] > then.bounds[1]
 
 
 def main() -> None:

@@ -1,24 +1,32 @@
 """What the contest costs, how often it errs, and what its slices can tell on the flights.
 
-python -m benchmarks.contest                 all three, some minutes
-python -m benchmarks.contest cost            the block bootstrap against repeating the rows and
-                                             calling scikit-learn
+python -m benchmarks.contest                 the first three, some minutes
+python -m benchmarks.contest cost            what the bounds of one contest cost
 python -m benchmarks.contest errors 500      how often equal, better and losing challengers are
                                              promoted, in 500 made-up worlds each
 python -m benchmarks.contest power           half-widths of the flights' slices, and how often an
                                              equal challenger would pass
+python -m benchmarks.contest promises        false promotions and power in hard worlds, by the
+                                             number of candidates and tries
+python -m benchmarks.contest quick           some of them in less than a minute; fails beyond what
+                                             is promised
 """
 
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.contest import promises
 from serving.records.contest import Contest
 from tasks.contest.verdict import hold
-from tasks.measures.metrics import reweighted
+from tasks.measures.bounds import critical_value, critical_value_of_last
+from tasks.measures.influence import influence
+from tasks.measures.metrics import score
 from usecases.definition import (
     CALIBRATION_ERROR,
     LOG_LOSS,
@@ -32,35 +40,45 @@ from usecases.definition import (
 if TYPE_CHECKING:
     import polars as pl
 
-ROWS, DAYS, REPLICATES = 28_000, 30, 400
+ROWS, DAYS = 28_000, 30
 A_DAY, SLICES = 900, 3
 TOLERANCE = 0.02
 SHARED = 0.9  # of the noise
 
 
 def cost() -> None:
-    """Print seconds of both, their ratio, and the largest difference between their scores."""
-    from sklearn.metrics import roc_auc_score
-
+    """Print milliseconds of the influences and of the critical values, on as many rows as a month
+    of flights has."""
     chance = np.random.default_rng(7)
-    truth = chance.random(ROWS) < 0.2
-    predicted = chance.random(ROWS) + 0.3 * truth
-    day = chance.integers(0, DAYS, ROWS)
-    counts = chance.multinomial(DAYS, np.full(DAYS, 1 / DAYS), size=REPLICATES).astype(float)
-    start = time.perf_counter()
-    ours = reweighted(ROC_AUC, truth, predicted, day, DAYS)(counts)
-    seconds = time.perf_counter() - start
-    direct, compared = time.perf_counter(), 40
-    theirs = [
-        roc_auc_score(truth, predicted, sample_weight=weights[day]) for weights in counts[:compared]
-    ]
-    direct_seconds = (time.perf_counter() - direct) * REPLICATES / compared
-    print(f"{REPLICATES} replicates of {ROWS:,} rows in {DAYS} days: {1000 * seconds:.0f} ms")
-    print(
-        f"scikit-learn on weighted rows: {1000 * direct_seconds:.0f} ms (from {compared}), "
-        f"{direct_seconds / seconds:.0f} times as long"
+    truth = (chance.random(ROWS) < 0.2).astype(int)
+    champion, challenger = (
+        0.7 * chance.random(ROWS) + 0.3 * chance.random(ROWS) * truth for _ in range(2)
     )
-    print(f"largest difference: {np.abs(ours[:compared] - theirs).max():.1e}")
+    day = chance.integers(0, DAYS, ROWS)
+    _say("influences of both models on ROC AUC", lambda: _both(truth, champion, challenger, day))
+    _say("critical value of a gain, once", lambda: critical_value(np.eye(1), DAYS, 0.975))
+    same = 0.5 + 0.5 * np.eye(5)
+    _say("critical value of five guards and slices", lambda: critical_value(same, DAYS, 0.95))
+    for tries in (2, 5, 12):
+        levels = [0.05 / (at * (at + 1)) for at in range(1, tries + 1)]
+        same = 0.5 + 0.5 * np.eye(tries)
+        sizes = [1] * tries
+        _say(
+            f"critical value of try {tries}",
+            partial(critical_value_of_last, same, sizes, DAYS, levels),
+        )
+
+
+def _both(
+    truth: np.ndarray, champion: np.ndarray, challenger: np.ndarray, day: np.ndarray
+) -> list[float]:
+    return [influence(ROC_AUC, truth, one, day, DAYS).score for one in (champion, challenger)]
+
+
+def _say(name: str, work: Callable[[], object]) -> None:
+    start = time.process_time()
+    work()
+    print(f"{name}: {1000 * (time.process_time() - start):.0f} ms")
 
 
 @dataclass(frozen=True)
@@ -120,12 +138,7 @@ def slice_loss(scene: Scene, worlds: int = 20) -> float:
     for seed in range(worlds):
         scores = world(scene, 10_000 + seed, days=60, a_day=1000)
         there = scores["piece"] == 0
-        auc = [
-            reweighted(
-                ROC_AUC, scores["truth"][there], scores[who][there], np.zeros(there.sum(), int), 1
-            )(np.ones((1, 1)))[0]
-            for who in SIDES
-        ]
+        auc = [score(ROC_AUC, scores["truth"][there], scores[who][there]) for who in SIDES]
         lost.append(auc[0] - auc[1])
     return statistics.mean(lost)
 
@@ -242,6 +255,9 @@ def flights_pair(
 
 
 def main(arguments: list[str]) -> None:
+    if arguments[:1] in (["promises"], ["quick"]):
+        promises.main(arguments)
+        return
     parts = arguments[:1] or ["cost", "errors", "power"]
     worlds = int(arguments[1]) if len(arguments) > 1 else 200
     for name in parts:

@@ -19,11 +19,13 @@ from typing import Any
 
 from benchmarks.drift import studies as studies
 from benchmarks.drift.cost import cost
+from benchmarks.drift.faults import WINDOWS, planted_faults, power
 from benchmarks.drift.planted import planted
+from benchmarks.drift.shuffles import shuffles
 from benchmarks.drift.world import make_champion, months_after
 
 LIMIT = 0.05
-PARTS = ("false-alarms", "months", "planted", "cost")
+PARTS = ("false-alarms", "months", "shuffles", "faults", "power", "planted", "cost")
 
 
 def main() -> None:
@@ -72,6 +74,19 @@ def main() -> None:
             for row in studies.delay(champion, first[champion.through])
         )
         findings["delay"] = show("The first drifted month, day by day", rows)
+    if "shuffles" in parts:
+        rows = (
+            row
+            for blocks in arguments.blocks
+            for row in shuffles(champions[-1], arguments.shuffles, blocks, arguments.seed)
+        )
+        findings["shuffles"] = show("Days of the year in another order", rows)
+    if "faults" in parts:
+        found = planted_faults(champions[-1], arguments.seed)
+        findings["faults"] = show("Faults in a sound month", found)
+    if "power" in parts:
+        found = power(champions[-1], arguments.seed)
+        findings["power"] = show(f"Values of other rows, found in {WINDOWS} windows", found)
     if "planted" in parts:
         windows = max(3, arguments.windows // 10)
         rows = planted(champions[0], windows, (1000, 5000, 20_000), (28,), arguments.seed)
@@ -107,6 +122,10 @@ def _arguments() -> argparse.Namespace:
         default=200,
         help="windows for each kind of false alarm; a tenth for each planted shift",
     )
+    parser.add_argument("--shuffles", type=int, default=20, help="of the year's days")
+    parser.add_argument(
+        "--blocks", type=int, nargs="+", default=[6], help="reference months of a shuffle"
+    )
     parser.add_argument("--rows", type=int, default=10_000_000, help="of the large window")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--json", type=Path)
@@ -117,11 +136,8 @@ def _arguments() -> argparse.Namespace:
     if strangers := sorted(set(arguments.parts) - set(PARTS)):
         parser.error(f"unknown parts {strangers}; known: {', '.join(PARTS)}")
     if arguments.quick:
-        arguments.windows, arguments.through, arguments.rows = (
-            10,
-            arguments.through[:1],
-            min(arguments.rows, 200_000),
-        )
+        arguments.windows, arguments.shuffles = 10, 2
+        arguments.through, arguments.rows = arguments.through[:1], min(arguments.rows, 200_000)
     return arguments
 
 
@@ -150,7 +166,9 @@ def _cell(name: str, value: Any) -> str:
     if value is None:
         return "–"
     if isinstance(value, bool):
-        return "drifted" if value else "no"
+        return ("yes" if name == "retrain" else "drifted") if value else "no"
+    if isinstance(value, float) and name.startswith("R²"):
+        return f"{value:.2f}"
     if isinstance(value, float):
         return f"{value:.1f}" if name.endswith("seconds") else f"{value:.1%}"
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -31,17 +31,7 @@ def cost(champion: Champion, rows: int, seed: int) -> dict[str, Any]:
         generate(champion, store, rows, seed)
         generated = time.perf_counter() - start
         megabytes = sum(path.stat().st_size for path in store.rglob("*.parquet")) / 1e6
-        champion_file.write_bytes(
-            pickle.dumps(
-                (
-                    champion.case.name,
-                    champion.reference,
-                    champion.thresholds,
-                    champion.importance,
-                    champion.methods,
-                )
-            )
-        )
+        champion_file.write_bytes(pickle.dumps((champion.case.name, champion.yardstick)))
         code = (
             f"from benchmarks.drift.cost import judge_here; judge_here({str(store)!r}, "
             f"{str(champion_file)!r}, {seed})"
@@ -113,16 +103,14 @@ def judge_here(folder: str, champion_file: str, seed: int) -> None:
     import evidently  # noqa: F401
 
     from blocks.lake import Lake
-    from tasks.drift.broken import find_broken
     from tasks.drift.evidently_report import run_evidently
-    from tasks.drift.verdict import Evidence, judge, measure, monitored
+    from tasks.drift.examine import examine
+    from tasks.drift.verdict import judge, monitored
     from tasks.log.windows import read_window
     from usecases.definition import load
 
     imported = time.perf_counter()
-    name, reference, thresholds, importance, methods = pickle.loads(  # noqa: S301
-        Path(champion_file).read_bytes()
-    )
+    name, yardstick = pickle.loads(Path(champion_file).read_bytes())  # noqa: S301
     case = load(name)
     read = read_window(
         Lake(url=f"file://{folder}", credentials=None),
@@ -132,24 +120,19 @@ def judge_here(folder: str, champion_file: str, seed: int) -> None:
         seed,
     )
     reading = time.perf_counter()
-    days = read.rows["event_time"].dt.date().n_unique()
-    broken = [*read.problems, *find_broken(case, reference, read.rows, days)]
-    far = measure(case, reference, read.rows, thresholds, methods) if not broken else {}
-    verdict = judge(
-        case.drift,
-        Evidence(
-            window="2013-06",
-            rows=read.counted,
-            broken=broken,
-            distances=far,
-            thresholds=thresholds,
-            calibrated=True,
-            importance=importance,
-            days=days,
-        ),
+    evidence = examine(
+        case,
+        yardstick,
+        read.rows,
+        window="2013-06",
+        counted=read.counted,
+        problems=read.problems,
     )
+    verdict = judge(case.drift, evidence)
     judging = time.perf_counter()
-    run_evidently(monitored(case, thresholds), reference, read.rows, thresholds, methods)
+    limits = yardstick.thresholds
+    columns = monitored(case, limits)
+    run_evidently(columns, yardstick.reference, read.rows, limits, yardstick.methods)
     unit = 1024 * 1024 if sys.platform == "darwin" else 1024
     used = resource.getrusage(resource.RUSAGE_SELF)
     print(

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from tasks.data.validation import validate
-from tasks.drift.distances import distance
+from tasks.drift.checks.distances import distance
 from tasks.drift.drivers import drifted_columns
 from tasks.drift.verdict import Evidence, calibrate, judge, measure, sample
 from tasks.models import modelling

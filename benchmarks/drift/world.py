@@ -2,7 +2,7 @@
 it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
@@ -12,8 +12,9 @@ import polars as pl
 
 from serving.records.drift import DriftVerdict
 from tasks.data.sources import source_of
-from tasks.drift.broken import find_broken
-from tasks.drift.verdict import Evidence, calibrate, judge, measure, monitored
+from tasks.drift.examine import Yardstick, examine
+from tasks.drift.learning import learn_profile
+from tasks.drift.verdict import calibrate, judge, monitored
 from tasks.models import modelling
 from tasks.models.cross_fitting import cross_fit
 from usecases.definition import SCORE, UseCase, load, period_named
@@ -35,45 +36,25 @@ class Champion:
     case: UseCase
     through: str
     training: pl.DataFrame
-    reference: pl.DataFrame
-    thresholds: dict[str, float]
-    calibrated: bool
-    importance: dict[str, float]
+    yardstick: Yardstick
     score: Callable[[pl.DataFrame], np.ndarray]
     held_out: Callable[[pl.DataFrame], np.ndarray]
 
     @property
-    def methods(self) -> dict[str, str]:
-        return {
-            column.name: self.case.drift.method(column)
-            for column in monitored(self.case, self.thresholds)
-        }
+    def reference(self) -> pl.DataFrame:
+        return self.yardstick.reference
 
-    def judge(self, name: str, rows: pl.DataFrame) -> DriftVerdict:
-        """The verdict of ``drift_check`` on a window of these rows, with the distances measured
-        whatever the verdict.
+    @property
+    def importance(self) -> Mapping[str, float]:
+        return self.yardstick.importance
+
+    def judge(self, name: str, rows: pl.DataFrame, counted: int | None = None) -> DriftVerdict:
+        """The verdict of ``drift_check`` on a window of these rows, of which ``counted`` were
+        logged. Answers are not scored anew: they are the model's own.
         """
-        case, policy = self.case, self.case.drift
-        days = rows[case.event_time].dt.date().n_unique()
-        broken = find_broken(case, self.reference, rows, days)
-        far = (
-            measure(case, self.reference, rows, self.thresholds, self.methods)
-            if not broken and len(rows) >= policy.minimum_rows
-            else {}
-        )
-        return judge(
-            policy,
-            Evidence(
-                window=name,
-                rows=len(rows),
-                broken=broken,
-                distances=far,
-                thresholds=self.thresholds,
-                calibrated=self.calibrated,
-                importance=self.importance,
-                days=days,
-            ),
-        )
+        counted = len(rows) if counted is None else counted
+        evidence = examine(self.case, self.yardstick, rows, window=name, counted=counted)
+        return judge(self.case.drift, evidence)
 
 
 def evidently_fires(verdict: DriftVerdict) -> bool:
@@ -103,14 +84,19 @@ def make_champion(use_case: str, through: str, seed: int) -> Champion:
     crossed = cross_fit(case, fitted, training, seed)
     training = training.with_columns(crossed.scores.alias(SCORE))
     reference, thresholds, calibrated = calibrate(case, training, seed)
-    return Champion(
-        case=case,
-        through=through,
-        training=training,
+    yardstick = Yardstick(
         reference=reference,
         thresholds=thresholds,
         calibrated=calibrated,
         importance=crossed.importance,
+        methods={column.name: case.drift.method(column) for column in monitored(case, thresholds)},
+        profile=learn_profile(case, training, seed),
+    )
+    return Champion(
+        case=case,
+        through=through,
+        training=training,
+        yardstick=yardstick,
         score=lambda rows: modelling.predict(fitted, case, rows),
         held_out=_by_month(case, fitted, training, seed),
     )

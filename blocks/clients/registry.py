@@ -100,6 +100,8 @@ class RegistryApi:
         self._limits = limits
         self._username, self._password = username, password
         self._trust_env = trust_env
+        # The id of each experiment that was found; ``heads.py`` forgets one that has nothing.
+        self.experiment_ids: dict[str, str] = {}
 
     @property
     def shows_password(self) -> bool:
@@ -126,7 +128,7 @@ class RegistryApi:
         """Return the version with the alias; ``None`` if there is no such model or alias."""
         try:
             return _version(
-                self._ask("GET", "registered-models/alias", {"name": model, "alias": alias})
+                self.ask("GET", "registered-models/alias", {"name": model, "alias": alias})
             )
         except ApiError as error:
             # MLflow answers INVALID_PARAMETER_VALUE if the model lacks the alias, and
@@ -136,12 +138,12 @@ class RegistryApi:
             raise
 
     def version(self, model: str, number: str) -> Version:
-        return _version(self._ask("GET", "model-versions/get", {"name": model, "version": number}))
+        return _version(self.ask("GET", "model-versions/get", {"name": model, "version": number}))
 
     def versions(self, model: str, page: int = 1000) -> list[Version]:
         """Return all versions, fetched ``page`` at a time."""
         query = {"filter": f"name = '{model}'", "max_results": str(page)}
-        with _reading("its model versions have"):
+        with reading("its model versions have"):
             return [
                 _version({"model_version": version})
                 for answer in self._pages("model-versions/search", query)
@@ -155,7 +157,7 @@ class RegistryApi:
         """
         names_of_tags, names = set(tags), list[str]()
         pages = self._pages("registered-models/search", {"max_results": str(page)})
-        with _reading("its models have"):
+        with reading("its models have"):
             for answer in islice(pages, most_pages):
                 for model in answer.get("registered_models", []):
                     carriers = [model, *model.get("latest_versions", [])]
@@ -166,23 +168,23 @@ class RegistryApi:
     def _pages(self, path: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         token = ""
         while True:
-            answer = self._ask("GET", path, {**query, **({"page_token": token} if token else {})})
+            answer = self.ask("GET", path, {**query, **({"page_token": token} if token else {})})
             yield answer
             token = answer.get("next_page_token", "")
             if not token:
                 return
 
     def set_alias(self, model: str, alias: str, number: str) -> None:
-        self._ask(
+        self.ask(
             "POST", "registered-models/alias", {"name": model, "alias": alias, "version": number}
         )
 
     def remove_alias(self, model: str, alias: str) -> None:
-        self._ask("DELETE", "registered-models/alias", {"name": model, "alias": alias})
+        self.ask("DELETE", "registered-models/alias", {"name": model, "alias": alias})
 
     def tag_version(self, model: str, number: str, tags: Mapping[str, str]) -> None:
         for key, value in tags.items():
-            self._ask(
+            self.ask(
                 "POST",
                 "model-versions/set-tag",
                 {"name": model, "version": number, "key": key, "value": value},
@@ -192,7 +194,7 @@ class RegistryApi:
         """Return False if there is no such model."""
         try:
             for key, value in tags.items():
-                self._ask(
+                self.ask(
                     "POST", "registered-models/set-tag", {"name": model, "key": key, "value": value}
                 )
         except ApiError as error:
@@ -204,12 +206,12 @@ class RegistryApi:
     def model_tags(self, model: str) -> dict[str, str]:
         """Return the model's tags; none if there is no such model."""
         try:
-            answer = self._ask("GET", "registered-models/get", {"name": model})
+            answer = self.ask("GET", "registered-models/get", {"name": model})
         except ApiError as error:
             if error.code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             return {}
-        with _reading("its model has"):
+        with reading("its model has"):
             return tags_of(answer["registered_model"])
 
     @staticmethod
@@ -223,7 +225,7 @@ class RegistryApi:
         with self._reaching() as client:
             answer = client.get(f"{self.url}{_ARTIFACTS}", params={"path": _path_of(package)})
         listed = self._read(answer).get("files", [])
-        with _reading("its files have"):
+        with reading("its files have"):
             return [Path(file["path"]).name for file in listed if not file.get("is_dir")]
 
     def download(self, package: str, name: str, folder: Path) -> None:
@@ -237,7 +239,7 @@ class RegistryApi:
                 for piece in answer.iter_bytes():
                     file.write(piece)
 
-    def _ask(self, method: str, path: str, values: Mapping[str, str]) -> dict[str, Any]:
+    def ask(self, method: str, path: str, values: Mapping[str, Any]) -> dict[str, Any]:
         arguments: dict[str, Any] = {"params": values} if method == "GET" else {"json": values}
         with self._reaching() as client:
             answer = client.request(method, f"{self.url}{_API}/{path}", **arguments)
@@ -282,7 +284,7 @@ def _path_of(package: str) -> str:
 
 
 @contextmanager
-def _reading(subject: str) -> Iterator[None]:
+def reading(subject: str) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -290,7 +292,7 @@ def _reading(subject: str) -> Iterator[None]:
 
 
 def _version(answer: Mapping[str, Any]) -> Version:
-    with _reading("its model version has"):
+    with reading("its model version has"):
         version = answer["model_version"]
         return Version(
             str(int(version["version"])),

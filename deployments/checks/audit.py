@@ -29,7 +29,8 @@ def in_a_line(audit: Audit) -> str:
         if audit.champion
         else "no champion, and none was crowned"
     )
-    return f"{audit.use_case}: {audit.entries} entries, whole; {champion}"
+    notes = "".join(f"; {note}" for note in audit.notes)
+    return f"{audit.use_case}: {audit.entries} entries, whole; {champion}{notes}"
 
 
 def main() -> None:
@@ -39,7 +40,13 @@ def main() -> None:
         description="Check the ledgers of use cases; by default all of them.",
     )
     parser.add_argument("use_cases", nargs="*", metavar="use case", help="the use case's name")
-    requested = parser.parse_args().use_cases
+    parser.add_argument(
+        "--every-head",
+        action="store_true",
+        help="compare each entry with its head in MLflow, and not the latest ones only",
+    )
+    arguments = parser.parse_args()
+    requested = arguments.use_cases
     # MLflow's library reads it before its first request: an unreachable server becomes a line of
     # the audit, and not minutes of waiting.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -54,7 +61,9 @@ def main() -> None:
             f"Unknown use case {', '.join(strangers)}. Use cases with a ledger or a file: "
             f"{', '.join(names)}."
         )
-    audits = [audit_ledger(store, registry, name) for name in requested or names]
+    audits = [
+        audit_ledger(store, registry, name, arguments.every_head) for name in requested or names
+    ]
     for audit in audits:
         print(in_a_line(audit), flush=True)
     sys.exit(1 if any(audit.faults for audit in audits) else 0)

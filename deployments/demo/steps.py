@@ -191,6 +191,7 @@ class Demo:
             "difference": main.get("gain"),
             "low": main.get("low"),
             "high": main.get("high"),
+            "confidence": (decision["contest"] or {}).get("confidence"),
             "verdict": decision["verdict"],
             "holdout": decision["holdout"],
             "champion": main.get("champion"),
@@ -276,6 +277,7 @@ class Demo:
                 "difference": main["gain"],
                 "low": main["low"],
                 "high": main["high"],
+                "confidence": contest["confidence"],
             }
             stage.note(f"ROC AUC {number(main['champion'])} and {number(main['challenger'])}")
 

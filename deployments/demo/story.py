@@ -66,7 +66,8 @@ def number(value: float | None, sign: str = "") -> str:
 
 def _gain(contest: dict[str, Any]) -> str:
     gain, low, high = (number(contest[name], "+") for name in ("difference", "low", "high"))
-    return f"gain {gain}, 90 % interval [{low}, {high}]"
+    sure = 200 * (contest.get("confidence") or 0.95) - 100
+    return f"gain {gain}, {sure:.3g} % interval [{low}, {high}]"
 
 
 def tell(story: Story, settings: Settings, console: Console) -> None:

@@ -14,6 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,9 +22,19 @@ import msgspec
 from blocks.clients.objects import Stored
 from serving.errors import LakeAway, Refused
 from serving.history.drift import DriftCheck, drift_check, read_check, report_key
-from serving.history.ledger import Approval, CheckedEntry, Link, chain, pending, read_link
+from serving.history.heads import HeadReader
+from serving.history.ledger import (
+    Approval,
+    CheckedEntry,
+    Link,
+    chain,
+    end_of,
+    pending,
+    read_link,
+)
 from serving.outside.lake import Lake
 from serving.records.drift import Checked
+from serving.records.heads import End, find_end_faults
 from serving.records.ledger import Kind
 
 _LISTING_SECONDS = 2.0
@@ -43,9 +54,15 @@ class History:
     """
 
     def __init__(
-        self, lake: Lake, listing_seconds: float = _LISTING_SECONDS, most_records: int = _RECORDS
+        self,
+        lake: Lake,
+        listing_seconds: float = _LISTING_SECONDS,
+        most_records: int = _RECORDS,
+        heads: HeadReader | None = None,
     ) -> None:
         self._lake = lake
+        self._heads = heads
+        self._confirmed: dict[str, tuple[End, str]] = {}
         self._most_records = most_records
         self._listing_seconds = listing_seconds
         self._listing = threading.Lock()
@@ -85,14 +102,37 @@ class History:
         return pending(self._ledger(use_case, _SEARCHED_FOR_QUESTIONS))
 
     def _ledger(self, use_case: str, most: int) -> list[CheckedEntry]:
-        """The last ``most`` entries in order, each checked against the one before it."""
-        listed = self._list(f"decisions/{use_case}")
+        """The last ``most`` entries in order, each checked against the one before it, and the last
+        one against MLflow's heads.
+
+        The two stores are asked one after the other: a fault at the end counts if it is there at a
+        second look."""
+        entries, end = self._chained(use_case, most)
+        fault = self._fault_of_end(use_case, end)
+        if fault and self._confirmed.get(use_case) != (end, fault):
+            entries, end = self._chained(use_case, most, fresh=True)
+            fault = self._fault_of_end(use_case, end, fresh=True)
+            self._confirmed[use_case] = (end, fault)
+        if fault and entries:
+            faults = [entries[-1].fault, f"{fault}."]
+            entries[-1] = replace(entries[-1], tampered=True, fault=" ".join(filter(None, faults)))
+        return entries
+
+    def _fault_of_end(self, use_case: str, end: End, fresh: bool = False) -> str:
+        heads = self._heads.read(use_case, fresh) if self._heads else None
+        # The tag is the audit's matter: without it, the heads vouch for the entries.
+        return "; ".join(find_end_faults(use_case, end, heads, None)) if heads else ""
+
+    def _chained(
+        self, use_case: str, most: int, fresh: bool = False
+    ) -> tuple[list[CheckedEntry], End]:
+        listed = self._list(f"decisions/{use_case}", fresh)
         stored = [item for item in listed if item.key.endswith(".json")][-most - 1 :]
         links = [
             Link(link, None) if isinstance(link, str) else link
             for link in self._read(stored, read_link)
         ]
-        return chain(stored, links)[-most:]
+        return chain(stored, links)[-most:], end_of(stored, links)
 
     def report(self, use_case: str, window: str) -> bytes | None:
         """Evidently's HTML of the latest check of ``window``; ``None`` if it has none. Only listed
@@ -118,11 +158,11 @@ class History:
         except FileNotFoundError:
             return None
 
-    def _list(self, prefix: str) -> list[Stored]:
+    def _list(self, prefix: str, fresh: bool = False) -> list[Stored]:
         """One thread at a time asks the lake; threads that waited for it get its answer."""
         with self._listing:
             at, listing = self._listed.get(prefix, (float("-inf"), []))
-            if time.monotonic() - at >= self._listing_seconds:
+            if fresh or time.monotonic() - at >= self._listing_seconds:
                 try:
                     listing = self._lake.list(prefix)
                 except LakeAway as error:

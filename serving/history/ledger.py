@@ -1,7 +1,7 @@
 """The ledger as the service reports it: every decision, whether the chain holds as far as it was
 read, and the open questions.
 
-``make audit`` checks the whole chain and asks MLflow for its head."""
+The last entry is compared with MLflow's heads; ``make audit`` checks the whole chain."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,8 +10,9 @@ from typing import NamedTuple
 import msgspec
 
 from blocks.clients.objects import Stored
-from serving.records.chain import digest, find_fault, place_of
+from serving.records.chain import FIRST, digest, find_fault, place_of
 from serving.records.contest import Contest
+from serving.records.heads import End
 from serving.records.ledger import Entry
 
 
@@ -86,6 +87,21 @@ def chain(stored: Sequence[Stored], links: Sequence[Link]) -> list[CheckedEntry]
             )
         )
     return entries
+
+
+def end_of(stored: Sequence[Stored], links: Sequence[Link]) -> End:
+    """The last entry, for the check against MLflow's heads. One whose bytes could not be read has
+    no SHA-256."""
+    for item, link in reversed(list(zip(stored, links, strict=True))):
+        if place := place_of(item.key):
+            entry = link.entry if isinstance(link.entry, CheckedEntry) else None
+            return End(
+                place,
+                link.sha256 or "",
+                entry.previous if entry else "",
+                entry.head_run if entry else "",
+            )
+    return End(0, FIRST)
 
 
 def _unreadable(key: str, reason: str) -> CheckedEntry:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from blocks.clients.heads import HeadRun, read_head_runs
 from blocks.clients.registry import (
     CHAMPION,
     DIGEST_TAG,
@@ -55,7 +56,7 @@ class Registry:
         # request.
         self._api = RegistryApi(
             url,
-            Limits(_CONNECT_SECONDS, timeout_seconds),
+            Limits(min(_CONNECT_SECONDS, timeout_seconds), timeout_seconds),
             username=username,
             password=password,
             trust_env=False,
@@ -63,9 +64,10 @@ class Registry:
         self.url = self._api.url
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
+    def of(cls, settings: Settings, timeout_seconds: float = 10.0) -> Self:
         return cls(
             settings.mlflow_tracking_uri,
+            timeout_seconds,
             username=settings.mlflow_username,
             password=settings.mlflow_password,
         )
@@ -97,6 +99,11 @@ class Registry:
         """
         with self._translate_errors():
             return self._api.models((LEDGER_TAG, PACKAGE_TAG))
+
+    def head_runs(self, model: str, latest: int) -> list[HeadRun]:
+        """The latest runs with the heads of the model's ledger. Raises ``RegistryAway``."""
+        with self._translate_errors():
+            return read_head_runs(self._api, model, latest)
 
     def download(self, package: str, names: tuple[str, ...], folder: Path) -> None:
         """Write the files ``names`` of the package's URI into ``folder``.

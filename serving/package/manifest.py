@@ -7,7 +7,8 @@ loading.
                         (n_rows,) for one output of kind "number", else (n_rows, n_numbers)
     smoke.json          rows with the scikit-learn pipeline's numbers for them
     reference.parquet   rows and scores for the drift check's comparison (the service never reads
-                        it)
+                        it, nor the next)
+    drift_profile.json  what else the drift check compares (packages from before it have none)
 
 ``tasks/packages`` makes and proves it; the service and the contest read it here. This module
 imports no training library. The manifest's digest is a tag of the model version, so a package is
@@ -29,6 +30,7 @@ MANIFEST = "package.json"
 MODEL = "model.onnx"
 SMOKE = "smoke.json"
 REFERENCE = "reference.parquet"
+PROFILE = "drift_profile.json"
 
 
 class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,6 +14,7 @@ from serving.package.kinds import KINDS
 from serving.package.manifest import (
     MANIFEST,
     MODEL,
+    PROFILE,
     REFERENCE,
     SMOKE,
     Manifest,
@@ -184,11 +185,15 @@ def load(folder: Path, expected_digest: str | None = None) -> Package:
     smoke row."""
     try:
         manifest = read_manifest((folder / MANIFEST).read_bytes(), expected_digest)
-        # Only the flows, which read the reference, have it here.
+        # Only the flows, which read the reference and the profile, have them here.
         file_names = [
             MODEL,
             SMOKE,
-            *[name for name in manifest.files if name == REFERENCE and (folder / name).exists()],
+            *[
+                name
+                for name in manifest.files
+                if name in (REFERENCE, PROFILE) and (folder / name).exists()
+            ],
         ]
         contents = {name: (folder / name).read_bytes() for name in file_names}
     except OSError as error:

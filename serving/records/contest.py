@@ -3,9 +3,13 @@
 from dataclasses import field
 from typing import Annotated, Literal
 
+from pydantic import Field
+
 from serving.records.record import OneOf, record
 
 Verdict = Literal["promote", "keep", "suspicious", "unfair", "inconclusive"]
+# Left out where it says nothing: records from before such a field are spelled as they were.
+_LATER = Field(exclude_if=lambda value: value in (None, 0, []))
 BehaviourKind = Literal["invariance", "direction", "minimum function"]
 
 
@@ -27,13 +31,36 @@ class Comparison:
 
 
 @record
-class Contest:
-    """The record of a contest. ``low`` and ``high`` bound the gain one-sidedly at the policy's
-    ``confidence`` (0-1) each.
+class Spending:
+    """What a try on a hold-out that was contested before may spend (``tasks/contest/tries.py``).
 
-    Those of ``main`` hold by themselves; those of all ``guards`` and ``slices`` hold together.
+    ``tries`` counts this one. ``level`` is the chance (0-1) to crown an equal challenger that this
+    try spends of the hold-out's ``of``; ``standard_errors`` is what the gain had to exceed, and
+    ``first_standard_errors`` what it would have on days that no contest has seen."""
+
+    tries: int
+    level: float
+    of: float
+    standard_errors: float
+    first_standard_errors: float
+
+
+@record
+class Contest:
+    """The record of a contest. ``low`` and ``high`` bound the gain one-sidedly: those of ``main``
+    at ``confidence`` (0-1) each, those of all ``guards`` and ``slices`` together at
+    ``joint_confidence`` (``None``: also at ``confidence``).
+
     ``unjudged``: the slices that were too small to judge, with their rows. ``verdict`` follows from
-    the scores alone: a decision may know more (``tasks/contest/decide.py``)."""
+    the scores alone: a decision may know more (``tasks/contest/decide.py``).
+
+    ``days`` names the blocks in time order, and ``influences`` has what each adds to the error of
+    the gain, of the challenger first and then of the candidates that it was chosen from on the same
+    rows: later tries on these days are judged together with them. ``dependence`` is the correlation
+    of one block's gain with the next one's. ``refit_error`` is how much refits of the challenger's
+    recipe differ (a standard deviation, in the metric's unit, over ``refits`` fits); it is part of
+    the bounds of ``main``. ``replicates`` were simulated for the critical values; in records from
+    before November 2026 they were bootstrapped, and the new fields are empty."""
 
     verdict: Annotated[str, OneOf(Verdict)]
     reasons: list[str]
@@ -45,6 +72,13 @@ class Contest:
     guards: list[Comparison] = field(default_factory=list)
     slices: dict[str, Comparison] = field(default_factory=dict)
     unjudged: dict[str, int] = field(default_factory=dict)
+    joint_confidence: Annotated[float | None, _LATER] = None
+    spending: Annotated[Spending | None, _LATER] = None
+    days: Annotated[list[str], _LATER] = field(default_factory=list)
+    influences: Annotated[list[list[float]], _LATER] = field(default_factory=list)
+    dependence: Annotated[float | None, _LATER] = None
+    refits: Annotated[int, _LATER] = 0
+    refit_error: Annotated[float | None, _LATER] = None
 
     @property
     def promoted(self) -> bool:

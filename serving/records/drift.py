@@ -10,6 +10,25 @@ from serving.records.record import OneOf, record
 
 Outcome = Literal["stable", "drifted", "broken", "inconclusive", "silent"]
 Cause = Literal["data", "performance", "data and performance"]
+Word = Literal["broken", "drifted", "said", "unjudged", "uncalibrated"]
+
+
+@record
+class Finding:
+    """What one check found in a window. ``word`` is what it means: *broken* and *drifted* decide,
+    *said* is a note, *unjudged* could not be looked at, *uncalibrated* has too few training periods
+    behind its limit to decide.
+
+    ``value`` and ``limit`` are in the check's own measure. ``retrain``: whether the finding alone
+    may start a retrain. ``reason`` is a sentence that names the column in quotes."""
+
+    check: str
+    word: Annotated[str, OneOf(Word)]
+    reason: str
+    column: str | None = None
+    value: float | None = None
+    limit: float | None = None
+    retrain: bool = False
 
 
 @record
@@ -20,7 +39,9 @@ class DriftVerdict:
     ``beyond``: whether the share of this window reaches the limit; ``None`` without a share.
     Unknown ``distances`` are ``None``. ``importance`` is the weight of each column that counts, all
     together 1; ``described`` columns have a distance and do not count. ``how`` describes how the
-    window was read."""
+    window was read. ``findings`` are those of the checks beside the distances, and ``retrain`` says
+    whether a *drifted* window starts a retrain. ``sequence`` is the sum of the day-by-day view at
+    the window's end, from which the next window goes on."""
 
     outcome: Annotated[str, OneOf(Outcome)]
     window: str
@@ -34,6 +55,9 @@ class DriftVerdict:
     described: list[str] = field(default_factory=list)
     calibrated: bool = True
     how: str = ""
+    findings: list[Finding] = field(default_factory=list)
+    retrain: bool = True
+    sequence: float = 0.0
     reasons: list[str]
 
 

@@ -3,10 +3,14 @@
 from dataclasses import field
 from typing import Annotated, Literal
 
+from pydantic import Field
+
 from serving.records.contest import Behaviour, Contest, Latency
 from serving.records.record import OneOf, record
 
-Kind = Literal["contest", "approval", "crown", "rollback", "drift", "retrain", "refusal", "breaker"]
+Kind = Literal[
+    "contest", "approval", "crown", "rollback", "drift", "retrain", "refusal", "breaker", "ledger"
+]
 
 
 @record
@@ -32,6 +36,8 @@ class Decision:
                for the dead run
     refusal    running, cooldown, budget, breaker: why no retrain was started
     breaker    closed: a person closed the breaker by hand
+    ledger     accepted: a person accepted the ledger as it stood, with the faults in ``reasons``;
+               ``facts``: by whom, why, and the SHA-256 of what was there
 
     ``time`` is UTC, in ISO 8601. ``by`` is who decided: a flow run's page, or a few words.
     """
@@ -60,8 +66,10 @@ class Decision:
 @record
 class Entry(Decision):
     """A decision in its place. ``sequence`` counts from 1 for each use case; ``previous`` is the
-    SHA-256 of the entry before it.
+    SHA-256 of the entry before it; ``head_run`` is the run in MLflow that has its head, empty if
+    there were no heads yet.
     """
 
     sequence: int
     previous: str
+    head_run: Annotated[str, Field(exclude_if=lambda run: not run)] = ""

@@ -6,6 +6,7 @@ types alone and leaves out unknown fields, so that the service can show records 
 Records have slots: without them msgspec leaves out the default of a field that the JSON lacks."""
 
 import dataclasses
+from functools import cache
 from typing import Any, TypeVar, cast, dataclass_transform
 
 from pydantic import ConfigDict, GetCoreSchemaHandler, TypeAdapter
@@ -37,12 +38,18 @@ class OneOf:
 
 def encode(content: object) -> bytes:
     """The record as the lake's JSON."""
-    return TypeAdapter(type(content)).dump_json(content, indent=1)
+    return _adapter(cast("Any", type(content))).dump_json(content, indent=1)
 
 
 def decode(kind: type[T], data: bytes) -> T:
     """Read a record strictly. Raises pydantic's ``ValidationError``."""
-    return TypeAdapter(kind).validate_json(data)
+    return cast("T", _adapter(cast("Any", kind)).validate_json(data))
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """Made once: a ledger has thousands of records of one kind."""
+    return TypeAdapter(kind)
 
 
 def fields_of(content: Any) -> dict[str, Any]:

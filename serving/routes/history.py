@@ -16,9 +16,11 @@ from serving.edge.security_headers import REPORT_HEADERS
 from serving.errors import LakeAway, PrefectAway, Refused
 from serving.history.approvals import state_of
 from serving.history.checks import History
+from serving.history.heads import TIMEOUT_SECONDS, HeadReader
 from serving.history.ledger import Approval
 from serving.outside.lake import open_lake
 from serving.outside.prefect_api import PrefectApi
+from serving.outside.registry import Registry
 from serving.records.ledger import Kind
 from serving.service.service import Service
 
@@ -34,7 +36,8 @@ OfKind = Annotated[Kind | None, Query(description="only entries of this kind, am
 
 def add_routes(app: FastAPI, service: Service) -> None:
     """``/v1/{use_case}/drift``, its reports, ``/decisions`` and ``/approvals``."""
-    history = History(open_lake(service.settings, for_page=True))
+    registry = Registry.of(service.settings, TIMEOUT_SECONDS)
+    history = History(open_lake(service.settings, for_page=True), heads=HeadReader(registry))
     turns = asyncio.Semaphore(_AT_ONCE)
     readers = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="history")
 

@@ -4,10 +4,12 @@ requests it."""
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from serving.package.model import Package
@@ -15,12 +17,22 @@ from serving.package.model import load as load_package
 from tasks.contest.decide import Contestant
 from tasks.contest.fairness import why_unfair
 from tasks.data.row_digests import HoldoutOverlap
-from tasks.drift.verdict import calibrate
+from tasks.drift.examine import Yardstick
+from tasks.drift.learning import learn_profile
+from tasks.drift.verdict import calibrate, monitored
 from tasks.measures.metrics import score
 from tasks.models import modelling
 from tasks.models.cross_fitting import cross_fit
 from tasks.models.executors import core_threads
-from tasks.models.selection import Recipe, best_of, best_trial, choose_recipes, first_trials
+from tasks.models.refits import refit_scores, refits_of
+from tasks.models.selection import (
+    Recipe,
+    best_of,
+    best_trial,
+    can_compare,
+    choose_recipes,
+    first_trials,
+)
 from tasks.models.tuning import Tuned, inner_split, tune
 from tasks.packages.packaging import Origin, make_package
 from usecases.definition import SCORE, Candidate, UseCase, names_before, period_named
@@ -32,13 +44,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Model:
     """A recipe fitted on the periods ``trained_on``. ``score`` is the gate's metric on ``holdout``;
-    a refit has that of the model that won."""
+    a refit has that of the model that won. ``rivals`` are those that it was chosen from on the
+    hold-out itself."""
 
     recipe: Recipe
     fitted: "Pipeline"
     trained_on: tuple[str, ...]
     holdout: str
     score: float
+    rivals: tuple["Model", ...] = ()
 
     @property
     def name(self) -> str:
@@ -48,17 +62,6 @@ class Model:
     @property
     def key(self) -> tuple[object, ...]:
         return (self.recipe.candidate, sorted(self.recipe.params.items()), self.trained_on)
-
-
-@dataclass(frozen=True)
-class Watch:
-    """What a champion's windows are compared with: its drift reference, the thresholds, and the
-    importance of the inputs."""
-
-    reference: pl.DataFrame
-    thresholds: Mapping[str, float]
-    calibrated: bool
-    importance: Mapping[str, float]
 
 
 @dataclass
@@ -83,15 +86,18 @@ class History:
         return [name for name in self.periods if period_named(name) > period_named(period)]
 
     def challenger(self, holdout: str, champion: Model | None) -> tuple[Model, float]:
-        """Return the best candidate on ``holdout``, after HPO if none passes the gate, and the
-        seconds of its fits."""
+        """Return the candidate that is best on the period before ``holdout``, or after HPO if it
+        misses the gate on ``holdout``, and the seconds of all fits."""
         gate, learned = self.case.gate, self.before(holdout)
         recipes = choose_recipes(self.case, champion.recipe if champion else None)
-        entered = [self._enter(recipe, learned, holdout) for recipe in recipes]
-        seconds = sum(cost for _, cost in entered)
-        best = best_of(gate.metric, [model for model, _ in entered], lambda model: model.score)
+        chosen, seconds = self._compare(recipes, learned)
+        entered = [self._enter(recipe, learned, holdout) for recipe in chosen]
+        seconds += sum(cost for _, cost in entered)
+        models = [model for model, _ in entered]
+        best = best_of(gate.metric, models, lambda model: model.score)
         if gate.passes(best.score):
-            return best, seconds
+            rivals = tuple(model for model in models if model is not best)
+            return replace(best, rivals=rivals), seconds
         searches = [
             self._search(candidate, learned, first_trials(candidate, recipes))
             for candidate in self.case.candidates
@@ -117,21 +123,62 @@ class History:
         digests = {period: period for period in model.trained_on}
         seen_rows = HoldoutOverlap(self.case, rows, lambda period, digest: self.periods[period])
         unfair = why_unfair(model.name, digests, holdout, holdout, seen_rows)
-        return Contestant(self._package(model), rows, unfair)
+        rivals = [modelling.predict(rival.fitted, self.case, rows) for rival in model.rivals]
+        training = partial(self.labelled, *model.trained_on)
+        number = refits_of(self.case, len(training()))
 
-    def watch(self, champion: Model) -> Watch:
+        def refits() -> list[np.ndarray]:
+            name, params = model.recipe.candidate, model.recipe.params
+            return refit_scores(self.case, name, params, training(), rows, number, self.seed)
+
+        return Contestant(
+            self._package(model),
+            rows,
+            unfair,
+            training=training,
+            rivals=rivals,
+            refits=refits if number else None,
+        )
+
+    def watch(self, champion: Model) -> Yardstick:
         """Calibrate on the champion's training rows, as its package would be."""
 
-        def calibrated() -> Watch:
+        def calibrated() -> Yardstick:
             rows = self.labelled(*champion.trained_on)
             crossed = cross_fit(self.case, champion.fitted, rows, self.seed)
             reference, thresholds, enough = calibrate(
                 self.case, rows.with_columns(crossed.scores.alias(SCORE)), self.seed
             )
-            return Watch(reference, thresholds, enough, crossed.importance)
+            methods = {
+                column.name: self.case.drift.method(column)
+                for column in monitored(self.case, thresholds)
+            }
+            return Yardstick(
+                reference=reference,
+                thresholds=thresholds,
+                calibrated=enough,
+                importance=crossed.importance,
+                methods=methods,
+                profile=learn_profile(self.case, rows, self.seed),
+            )
 
-        watch: Watch = self._once(("watch", *champion.key), calibrated)[0]
+        watch: Yardstick = self._once(("watch", *champion.key), calibrated)[0]
         return watch
+
+    def _compare(
+        self, recipes: tuple[Recipe, ...], learned: tuple[str, ...]
+    ) -> tuple[tuple[Recipe, ...], float]:
+        """Return the best recipe on the last of the periods ``learned``, as ``compare_recipes`` of
+        the loop does, and the seconds of the fits; all recipes if they cannot be compared."""
+        if len(recipes) < 2 or len(learned) < 2:
+            return recipes, 0.0
+        earlier, last = learned[:-1], learned[-1]
+        if not can_compare(self.case, self.labelled(*earlier), self.labelled(last)):
+            return recipes, 0.0
+        entered = [self._enter(recipe, earlier, last) for recipe in recipes]
+        models = [model for model, _ in entered]
+        best = best_of(self.case.gate.metric, models, lambda model: model.score)
+        return (best.recipe,), sum(cost for _, cost in entered)
 
     def _enter(self, recipe: Recipe, periods: tuple[str, ...], holdout: str) -> tuple[Model, float]:
         fitted, seconds = self._fit(recipe, periods)

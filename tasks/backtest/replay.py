@@ -21,8 +21,9 @@ from serving.records.drift import DriftVerdict
 from serving.records.ledger import Decision, Kind
 from tasks.backtest.fits import History, Model
 from tasks.contest.decide import decide, judge_rows
-from tasks.drift.broken import find_broken
-from tasks.drift.verdict import Evidence, judge, measure, monitored, sample
+from tasks.drift.drivers import starts_retrain
+from tasks.drift.examine import examine
+from tasks.drift.verdict import judge, sample
 from tasks.ledger.governor import may_retrain
 from tasks.measures.metrics import score
 from tasks.models import modelling
@@ -169,7 +170,7 @@ def replay(
         beyond += [bool(verdict.beyond)] if verdict else []
         seconds, served, reasons = 0.0, champion.name, list(verdict.reasons) if verdict else []
         outcome = "quiet"
-        if strategy == "monthly" or (verdict and verdict.outcome == "drifted"):
+        if strategy == "monthly" or (verdict and starts_retrain(verdict)):
             refusal = ledger.refusal(period) if strategy == "policy" else None
             if refusal is not None:
                 outcome, reasons = "refused", [*reasons, refusal]
@@ -205,23 +206,7 @@ def check(history: History, champion: Model, period: str, earlier: Sequence[bool
         pl.Series(SCORE, modelling.predict(champion.fitted, case, rows), dtype=pl.Float64)
     )
     window = sample(rows, case.drift.sample_rows, history.seed)
-    days = window[case.event_time].dt.date().n_unique()
-    broken = find_broken(case, watch.reference, window, days)
-    methods = {
-        column.name: case.drift.method(column) for column in monitored(case, watch.thresholds)
-    }
-    far = {} if broken else measure(case, watch.reference, window, watch.thresholds, methods)
-    evidence = Evidence(
-        window=period,
-        rows=len(rows),
-        days=days,
-        broken=broken,
-        distances=far,
-        thresholds=watch.thresholds,
-        calibrated=watch.calibrated,
-        importance=watch.importance,
-        earlier=earlier,
-    )
+    evidence = examine(case, watch, window, window=period, counted=len(rows), earlier=earlier)
     return judge(case.drift, evidence)
 
 

@@ -4,6 +4,7 @@ Pure: packages and rows in, a judgement out.
 ``promote`` judges registered versions with it, ``backtest`` the models of a replayed history."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -14,7 +15,8 @@ from serving.package.model import Package
 from serving.records.contest import Behaviour, Contest, Latency, Verdict
 from tasks.contest.behaviour import failures, try_behaviours
 from tasks.contest.latency import time_packages, too_slow
-from tasks.contest.leaks import doubt, strongest_column
+from tasks.contest.leaks import column_doubts, strongest_column
+from tasks.contest.near_rows import NearRows, find_near_rows
 from tasks.contest.verdict import hold, too_little, weigh
 from tasks.measures.metrics import score
 from tasks.models import modelling
@@ -28,12 +30,18 @@ class Contestant:
     package's own columns.
 
     ``unfair``: why it may not be judged on them. ``unscored``: there are no such rows, because it
-    has another schema."""
+    has another schema. ``training`` reads the labelled rows that it was fitted on; ``None``: they
+    are not looked at. ``rivals`` ``(n_rows,)`` are the scores of candidates that it was chosen from
+    on these rows, and ``refits`` gives those of fits of its recipe; ``None``: they would cost too
+    much."""
 
     package: Package
     rows: pl.DataFrame
     unfair: list[str] = field(default_factory=list)
     unscored: bool = False
+    training: Callable[[], pl.DataFrame] | None = None
+    rivals: Sequence[np.ndarray] = ()
+    refits: Callable[[], Sequence[np.ndarray]] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,10 +63,14 @@ class Judgement:
 
 
 def decide(
-    case: UseCase, challenger: Contestant, champion: Contestant | None, seed: int
+    case: UseCase,
+    challenger: Contestant,
+    champion: Contestant | None,
+    seed: int,
+    earlier: Sequence[Contest] = (),
 ) -> Judgement:
     """Decide whether ``challenger`` takes the crown from ``champion`` (``None``: there is no
-    champion)."""
+    champion). ``earlier`` are the ledger's contests on days of the hold-out."""
     rows, package = challenger.rows, challenger.package
     truth = modelling.labels(case, rows)
     judgement = Judgement(
@@ -75,13 +87,13 @@ def decide(
         judgement = replace(judgement, gate_score=None if math.isnan(reached) else reached)
     judgement = replace(judgement, behaviours=try_behaviours(case, package, rows, seed))
     if champion is None:
-        return _without_champion(case, judgement, rows, scores)
+        return _without_champion(case, judgement, challenger, scores)
     if champion.unfair:
         why = {"unscored": "the champion is of another schema"} if champion.unscored else {}
         return replace(judgement, reasons=champion.unfair, facts={**judgement.facts, **why})
     before = score_rows(champion.package, champion.rows)
     latency = time_packages(champion.package, package, rows, champion.rows)
-    contest = judge_rows(case, rows, before, scores, seed)
+    contest = _contest(case, challenger, before, scores, seed, earlier)
     judgement = replace(
         judgement,
         contest=contest,
@@ -89,20 +101,47 @@ def decide(
         verdict=cast(Verdict, contest.verdict),
         reasons=contest.reasons,
     )
-    return _weighed(case, judgement, rows, scores, before)
+    return _weighed(case, judgement, challenger, scores, before)
+
+
+_NO_REFITS = "Not in the interval: how much refits of the recipe differ (see Promotion.refits)."
+
+
+def _contest(
+    case: UseCase,
+    challenger: Contestant,
+    before: np.ndarray,
+    scores: np.ndarray,
+    seed: int,
+    earlier: Sequence[Contest],
+) -> Contest:
+    """Hold the contest; again with refits of the recipe, if the challenger would win without
+    them."""
+    rows, rivals, refits = challenger.rows, challenger.rivals, challenger.refits
+    contest = judge_rows(case, rows, before, scores, seed, earlier, rivals)
+    if contest.verdict not in ("promote", "suspicious"):
+        return contest
+    if refits is not None:
+        return judge_rows(case, rows, before, scores, seed, earlier, rivals, refits())
+    return replace(contest, reasons=[*contest.reasons, _NO_REFITS])
 
 
 def judge_rows(
-    case: UseCase, rows: pl.DataFrame, champion: np.ndarray, challenger: np.ndarray, seed: int
+    case: UseCase,
+    rows: pl.DataFrame,
+    champion: np.ndarray,
+    challenger: np.ndarray,
+    seed: int,
+    earlier: Sequence[Contest] | None = None,
+    rivals: Sequence[np.ndarray] = (),
+    refits: Sequence[np.ndarray] = (),
 ) -> Contest:
     """Hold the contest on labelled ``rows``: blocks from the event time, slices from the promotion
-    rule's columns."""
+    rule's columns. The last three are those of ``hold``."""
     policy = case.promotion
     block = _blocks(case, rows).to_numpy()
     slices = {
-        f"{name}={value}": (rows[name] == value).fill_null(False).to_numpy()
-        for name in policy.slices
-        for value in rows[name].drop_nulls().unique().sort()
+        label: there for name in policy.slices for label, there in slices_of(rows[name]).items()
     }
     return hold(
         policy,
@@ -113,7 +152,22 @@ def judge_rows(
         block,
         slices,
         seed,
+        earlier=earlier,
+        rivals=rivals,
+        refits=refits,
     )
+
+
+def slices_of(values: pl.Series) -> dict[str, np.ndarray]:
+    """Return the rows of each value, and those without one, as booleans ``(n_rows,)`` by the
+    slice's name."""
+    slices = {
+        f"{values.name}={value}": values.eq_missing(value).to_numpy()
+        for value in values.drop_nulls().unique().sort()
+    }
+    if values.has_nulls():
+        slices[f"{values.name} is null"] = values.is_null().to_numpy()
+    return slices
 
 
 def _blocks(case: UseCase, rows: pl.DataFrame) -> pl.Series:
@@ -124,29 +178,40 @@ def _blocks(case: UseCase, rows: pl.DataFrame) -> pl.Series:
 def _weighed(
     case: UseCase,
     judgement: Judgement,
-    rows: pl.DataFrame,
+    challenger: Contestant,
     scores: np.ndarray,
     champion: np.ndarray | None,
 ) -> Judgement:
-    """Weigh the verdict on the scores with behaviour, latency and a column that leaks the label."""
-    truth = modelling.labels(case, rows)
-    column, alone = strongest_column(case, rows)
+    """Weigh the verdict on the scores with behaviour, latency, a column that leaks the label, and
+    copies of the hold-out in the training data."""
+    truth = modelling.labels(case, challenger.rows)
+    alone = strongest_column(case, challenger.rows)
     theirs = None if champion is None else score(ROC_AUC, truth, champion)
-    doubts = doubt(
-        case.promotion.suspicious_column, column, alone, score(ROC_AUC, truth, scores), theirs
-    )
+    doubts = column_doubts(case.promotion, alone, score(ROC_AUC, truth, scores), theirs)
     against = [*failures(judgement.behaviours), *too_slow(case.promotion, judgement.latency)]
-    verdict, reasons = weigh(judgement.verdict, judgement.reasons, against, doubts)
     facts = {
         **judgement.facts,
-        "strongest_column": column,
-        "strongest_column_roc_auc": None if math.isnan(alone) else alone,
+        "strongest_column": alone.column,
+        "strongest_column_roc_auc": None if math.isnan(alone.roc_auc) else alone.roc_auc,
     }
+    might_win = judgement.verdict in ("promote", "suspicious") and not against
+    copies = _copies(case, challenger) if might_win else None
+    if copies is not None:
+        doubts += copies.doubts
+        facts["near_rows"] = float(copies.rows)
+    verdict, reasons = weigh(judgement.verdict, judgement.reasons, against, doubts)
     return replace(judgement, verdict=verdict, reasons=reasons, facts=facts)
 
 
+def _copies(case: UseCase, challenger: Contestant) -> NearRows | None:
+    """Compare the hold-out with what the challenger has learned; ``None`` if nobody knows that."""
+    if challenger.training is None or not case.promotion.suspicious_copies:
+        return None
+    return find_near_rows(case, challenger.rows, challenger.training())
+
+
 def _without_champion(
-    case: UseCase, judgement: Judgement, rows: pl.DataFrame, scores: np.ndarray
+    case: UseCase, judgement: Judgement, challenger: Contestant, scores: np.ndarray
 ) -> Judgement:
     """Judge by the gate without a champion; a score too good to be true is suspicious here too.
 
@@ -156,6 +221,7 @@ def _without_champion(
     gate_score = math.nan if judgement.gate_score is None else judgement.gate_score
     reasons = [f"no champion yet; {name} {gate_score:.4f} against the gate of {gate.threshold:g}"]
     verdict: Verdict = "promote" if gate.passes(gate_score) else "keep"
+    rows = challenger.rows
     blocks = _blocks(case, rows).n_unique()
     little = too_little(case.promotion, modelling.labels(case, rows), blocks)
     if case.promotion.too_good(gate.metric, gate_score):
@@ -166,6 +232,6 @@ def _without_champion(
     if little is not None:
         reasons.append(f"the evidence is thin, so a crown is provisional: {little}")
     judgement = _weighed(
-        case, replace(judgement, verdict=verdict, reasons=reasons), rows, scores, None
+        case, replace(judgement, verdict=verdict, reasons=reasons), challenger, scores, None
     )
     return replace(judgement, facts={**judgement.facts, "provisional": little})

@@ -1,23 +1,31 @@
 """The contest: may the challenger take the crown? Pure: two arrays of scores in, a verdict with its
 reasons out.
 
-Both models are scored on the same rows, and the difference is bootstrapped by whole blocks of time
-(Künsch 1989; paired, as both models see the same replicate), since flights of one day are late
-together: on flights the interval by rows is two to three times too narrow
-(docs/decisions/0005-contest.md).
+Both models are scored on the same rows, and each day's influence on the difference is measured
+(tasks/measures/influence.py): flights of one day are late together, and on flights the interval by
+rows is two to three times too narrow. Its standard error allows for days that hang together, and
+its critical value is that of few dependent days (tasks/measures/bounds.py; how often it errs:
+docs/contest.md).
 
 The gain itself must be above zero. Guards and slices are tests of non-inferiority: the lower bound
-of each must be above minus its tolerance. There are several of them, so their bounds hold together:
-a max-t bootstrap over the same replicates (Westfall & Young 1993; Romano & Wolf 2005), which knows
-how they correlate and needs no independence."""
+of each must be above minus its tolerance. There are several of them, so their bounds hold together
+(max-t: Westfall & Young 1993; Romano & Wolf 2005), by the correlation of their influences."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.stats import t
 
-from serving.records.contest import Comparison, Contest, Verdict
-from tasks.measures.metrics import reweighted
+from serving.records.contest import Comparison, Contest, Spending, Verdict
+from tasks.contest.leaks import gain_doubts
+from tasks.contest.tries import in_words, spend
+from tasks.measures.bounds import correlation, critical_value, dependence, standard_error
+from tasks.measures.influence import influence
+from tasks.measures.metrics import score
 from usecases.definition import Metric, Promotion
+
+PROMISED = 0.5  # days that hang together more than this are said to
 
 
 def hold(
@@ -29,62 +37,130 @@ def hold(
     block: np.ndarray,
     slices: dict[str, np.ndarray] | None = None,
     seed: int = 0,
+    *,
+    earlier: Sequence[Contest] | None = None,
+    rivals: Sequence[np.ndarray] = (),
+    refits: Sequence[np.ndarray] = (),
 ) -> Contest:
     """Judge ``challenger`` against ``champion``: scores ``(n_rows,)`` on the same rows with labels
     ``truth``.
 
-    ``block`` ``(n_rows,)`` names each row's block (any values, such as dates); ``slices`` maps a
-    slice's name to its rows as booleans ``(n_rows,)``. Raises ``ValueError`` for no rows, arrays of
-    different lengths, or values that are not finite."""
-    if not len(truth):
-        raise ValueError("A contest needs labelled rows; there are none.")
-    for name, values in (("champion", champion), ("challenger", challenger), ("block", block)):
-        if len(values) != len(truth):
-            raise ValueError(f"{len(values)} {name} values for {len(truth)} labels.")
-    if not (
-        np.isfinite(champion).all() and np.isfinite(challenger).all() and np.isfinite(truth).all()
-    ):
-        raise ValueError("Scores and labels of a contest must be finite numbers.")
+    ``block`` ``(n_rows,)`` names each row's block in time order (any values, such as dates);
+    ``slices`` maps a slice's name to its rows as booleans ``(n_rows,)``. With ``earlier`` contests,
+    be it none, this is a try of a hold-out, and spends from its allowance
+    (``tasks/contest/tries.py``). ``rivals`` ``(n_rows,)`` are scores of candidates that the
+    challenger was chosen from on these very rows, ``refits`` those of its recipe on other draws of
+    the training rows. Raises ``ValueError`` for no rows, arrays of different lengths, or values
+    that are not finite."""
+    _check_arrays(
+        truth, {"champion": champion, "challenger": challenger, "block": block}, [*rivals, *refits]
+    )
     names, home = np.unique(block, return_inverse=True)
-    counts = _block_counts(len(names), policy.replicates, seed)
     everywhere = np.ones(len(truth), dtype=bool)
 
-    def race(metric: Metric, rows: np.ndarray) -> _Race:
-        return _race(metric, truth[rows], champion[rows], challenger[rows], home[rows], counts)
+    def race(metric: Metric, rows: np.ndarray, scores: np.ndarray = challenger) -> _Race:
+        return _race(metric, truth[rows], champion[rows], scores[rows], home[rows], len(names))
 
     sizes = {name: int(rows.sum()) for name, rows in (slices or {}).items()}
     large = [name for name, size in sizes.items() if size >= policy.slice_minimum_rows]
-    (main,) = _bounded([race(metric, everywhere)], policy.confidence)
+    candidates = [race(metric, everywhere, scores) for scores in (challenger, *rivals)]
+    refit_error = _refit_error(metric, truth, refits)
+    main, spending = _main(policy, candidates, _in_text(names), earlier, refit_error, seed)
     family = [race(guard.metric, everywhere) for guard in policy.guards]
-    family += [race(metric, (slices or {})[name]).partly() for name in large]
-    together = _bounded(family, policy.confidence)
+    family += [race(metric, (slices or {})[name]) for name in large]
+    together = _bounded(family, policy, seed)
     guards, by_slice = (
         together[: len(policy.guards)],
         dict(zip(large, together[len(policy.guards) :], strict=True)),
     )
-    unjudged = {name: size for name, size in sizes.items() if size < policy.slice_minimum_rows}
     little = too_little(policy, truth, len(names))
-    verdict, reasons = _judge(policy, metric, main, guards, by_slice, unjudged, little)
-    return Contest(
-        verdict=verdict,
-        reasons=reasons,
+    contest = Contest(
+        verdict="inconclusive",
+        reasons=[],
         blocks=len(names),
         replicates=policy.replicates,
-        confidence=policy.confidence,
+        confidence=1 - spending.level if spending else policy.confidence,
+        joint_confidence=policy.confidence,
         seed=seed,
         main=main,
         guards=guards,
         slices=by_slice,
-        unjudged=unjudged,
+        unjudged={name: size for name, size in sizes.items() if size < policy.slice_minimum_rows},
+        spending=spending,
+        days=_in_text(names),
+        influences=[_rounded(one.by_block) for one in candidates if one.is_measured],
+        dependence=dependence(candidates[0].by_block) if candidates[0].is_measured else None,
+        refits=len(refits),
+        refit_error=_finite(refit_error) if len(refits) else None,
     )
+    doubts = gain_doubts(policy, truth, champion, challenger)
+    verdict, reasons = _judge(policy, metric, contest, little, doubts)
+    return replace(contest, verdict=verdict, reasons=reasons)
+
+
+def _check_arrays(
+    truth: np.ndarray, named: dict[str, np.ndarray], others: Sequence[np.ndarray]
+) -> None:
+    if not len(truth):
+        raise ValueError("A contest needs labelled rows; there are none.")
+    for name, values in (*named.items(), *(("other", values) for values in others)):
+        if len(values) != len(truth):
+            raise ValueError(f"{len(values)} {name} values for {len(truth)} labels.")
+    for values in (named["champion"], named["challenger"], truth, *others):
+        if not np.isfinite(values).all():
+            raise ValueError("Scores and labels of a contest must be finite numbers.")
+
+
+def _refit_error(metric: Metric, truth: np.ndarray, refits: Sequence[np.ndarray]) -> float:
+    """How much refits of one recipe differ on these rows: their standard deviation, not that of
+    their mean, since one refit will serve. 0 for fewer than two."""
+    if len(refits) < 2:
+        return 0.0
+    return float(np.std([score(metric, truth, scores) for scores in refits], ddof=1))
+
+
+def _main(
+    policy: Promotion,
+    candidates: "list[_Race]",
+    days: list[str],
+    earlier: Sequence[Contest] | None,
+    refit_error: float,
+    seed: int,
+) -> tuple[Comparison, Spending | None]:
+    """Return the bounds of the challenger's gain, the first of ``candidates``, and what they
+    spend."""
+    challenger = candidates[0]
+    measured = [candidate for candidate in candidates if candidate.is_measured]
+    if not challenger.is_measured:
+        return _comparison(challenger, np.nan), None
+    gains = np.array([candidate.by_block for candidate in measured])
+    if earlier is None:
+        spending, level = None, policy.confidence
+        value = critical_value(correlation(gains), len(days), level, seed, policy.replicates)
+    else:
+        spending = spend(policy, gains, days, earlier, seed)
+        value = spending.standard_errors
+    margin = value * float(np.hypot(challenger.error(), refit_error))
+    return _comparison(challenger, margin), spending
+
+
+def _in_text(names: np.ndarray) -> list[str]:
+    """The blocks' names for the record; times to the hour."""
+    if np.issubdtype(names.dtype, np.datetime64):
+        return [str(name) for name in names.astype("datetime64[h]")]
+    return [str(name) for name in names]
+
+
+def _rounded(influences: np.ndarray) -> list[float]:
+    return [float(f"{value:.6g}") for value in influences]
 
 
 def too_little(policy: Promotion, truth: np.ndarray, blocks: int) -> str | None:
     """Return why labels ``truth`` ``(n_rows,)`` in ``blocks`` blocks are too few to crown a
     version; ``None`` if they suffice."""
     rows = len(truth)
-    if rows < policy.minimum_rows or blocks < policy.minimum_blocks:
-        needed = f"{policy.minimum_rows} rows in {policy.minimum_blocks} blocks"
+    if rows < policy.minimum_rows or blocks < policy.enough_blocks:
+        needed = f"{policy.minimum_rows} rows in {policy.enough_blocks} blocks"
         return f"{rows} labelled rows in {blocks} blocks; the rule requires at least {needed}."
     positives = int(np.sum(truth))
     rarer = min(positives, rows - positives)
@@ -96,36 +172,31 @@ def too_little(policy: Promotion, truth: np.ndarray, blocks: int) -> str | None:
     return None
 
 
-def _block_counts(blocks: int, replicates: int, seed: int) -> np.ndarray:
-    """Return how often each block is drawn ``(replicates + 1, blocks)``; the first row is the
-    original data."""
-    draws = np.random.default_rng(seed).multinomial(
-        blocks, np.full(blocks, 1 / blocks), size=replicates
-    )
-    return np.vstack([np.ones(blocks), draws])
-
-
 @dataclass(frozen=True)
 class _Race:
-    """Scores of both and gains ``(replicates + 1,)``, the original data first; NaN if a replicate
-    has no score."""
+    """Scores of both on ``rows`` rows, the gain, and each block's influence on it ``(n_blocks,)``;
+    NaN if unknown. It rests on ``blocks`` of the blocks."""
 
     metric: Metric
     rows: int
     champion: float
     challenger: float
-    gains: np.ndarray
-    everywhere: bool = True
+    by_block: np.ndarray
+    blocks: int
 
-    def partly(self) -> "_Race":
-        """Judge on the replicates that have the score: a slice of few days is absent from some of
-        them."""
-        return replace(self, everywhere=False)
+    @property
+    def gain(self) -> float:
+        return self.metric.gain(self.challenger, self.champion)
 
     @property
     def is_measured(self) -> bool:
-        exists = np.isfinite(self.gains)
-        return bool(exists.all() if self.everywhere else exists[0] and exists[1:].any())
+        return bool(np.isfinite(self.by_block).all()) and self.blocks > 1
+
+    def error(self) -> float:
+        """The standard error of the gain. One that rests on few of the blocks has fewer degrees of
+        freedom, so it counts for more."""
+        sparse = t.ppf(0.95, self.blocks - 1) / t.ppf(0.95, len(self.by_block) - 1)
+        return float(standard_error(self.by_block) * sparse)
 
 
 def _race(
@@ -134,54 +205,38 @@ def _race(
     champion: np.ndarray,
     challenger: np.ndarray,
     block: np.ndarray,
-    counts: np.ndarray,
+    blocks: int,
 ) -> _Race:
-    scores = [
-        reweighted(metric, truth, predicted, block, counts.shape[1])(counts)
-        for predicted in (champion, challenger)
-    ]
-    gains = scores[1] - scores[0] if metric.higher_is_better else scores[0] - scores[1]
-    return _Race(metric, len(truth), float(scores[0][0]), float(scores[1][0]), gains)
+    theirs, ours = (
+        influence(metric, truth, predicted, block, blocks) for predicted in (champion, challenger)
+    )
+    sign = 1 if metric.higher_is_better else -1
+    by_block = sign * (ours.by_block - theirs.by_block)
+    return _Race(metric, len(truth), theirs.score, ours.score, by_block, ours.blocks)
 
 
-def _bounded(family: list[_Race], confidence: float) -> list[Comparison]:
-    """Return the comparisons of a family, with lower bounds that hold jointly with ``confidence``,
-    and upper bounds that do.
-
-    Each replicate's gains are expressed in standard errors from the measured gain, so that a noisy
-    member does not set the bounds of the others, and the quantile is that of the worst member of
-    each replicate (single-step max-t). For a family of one these are the quantiles of its
-    replicates."""
+def _bounded(family: list[_Race], policy: Promotion, seed: int) -> list[Comparison]:
+    """Return the comparisons of a family, with lower bounds that hold together, and upper bounds
+    that do (single-step max-t)."""
     measured = [race for race in family if race.is_measured]
-    errors = [float(np.nanstd(race.gains[1:])) for race in measured]
+    margins = {}
     if measured:
-        away = np.array(
-            [
-                (race.gains[1:] - race.gains[0]) / (error or 1.0)
-                for race, error in zip(measured, errors, strict=True)
-            ]
-        )
-        away = away[:, np.isfinite(away).any(axis=0)]
-        down, up = (
-            np.quantile(np.nanmin(away, axis=0), 1 - confidence),
-            np.quantile(np.nanmax(away, axis=0), confidence),
-        )
-    bounds = {
-        id(race): (race.gains[0] + down * error, race.gains[0] + up * error)
-        for race, error in zip(measured, errors, strict=True)
-    }
-    return [_comparison(race, *bounds.get(id(race), (np.nan, np.nan))) for race in family]
+        same = correlation(np.array([race.by_block for race in measured]))
+        blocks = len(measured[0].by_block)
+        value = critical_value(same, blocks, policy.confidence, seed, policy.replicates)
+        margins = {id(race): value * race.error() for race in measured}
+    return [_comparison(race, margins.get(id(race), np.nan)) for race in family]
 
 
-def _comparison(race: _Race, low: float, high: float) -> Comparison:
+def _comparison(race: _Race, margin: float) -> Comparison:
     return Comparison(
         metric=race.metric.name,
         rows=race.rows,
         champion=_finite(race.champion),
         challenger=_finite(race.challenger),
-        gain=_finite(race.gains[0]),
-        low=_finite(low),
-        high=_finite(high),
+        gain=_finite(race.gain),
+        low=_finite(race.gain - margin),
+        high=_finite(race.gain + margin),
     )
 
 
@@ -191,43 +246,59 @@ def _finite(value: float) -> float | None:
 
 
 def _judge(
-    policy: Promotion,
-    metric: Metric,
-    main: Comparison,
-    guards: list[Comparison],
-    slices: dict[str, Comparison],
-    unjudged: dict[str, int],
-    little: str | None,
+    policy: Promotion, metric: Metric, contest: Contest, little: str | None, doubts: list[str]
 ) -> tuple[Verdict, list[str]]:
     """Check for too little data first, then every reason against, then a score too good to be true;
     promotion needs none of them."""
+    main = contest.main
     if little is not None:
         return "inconclusive", [little]
     if main.low is None or main.gain is None or main.challenger is None:
         return "inconclusive", [
-            f"{main.metric} does not exist on every replicate: a class is missing on some days."
+            f"{main.metric} has no bound: one of the two classes is missing on all days but one."
         ]
-    against, doubts = _against(policy, main, guards, slices), []
-    if main.gain > policy.suspicious_gain or policy.too_good(metric, main.challenger):
+    against = _against(policy, main, contest.guards, contest.slices)
+    limit = policy.suspicious_gain
+    if (limit is not None and main.gain > limit) or policy.too_good(metric, main.challenger):
         doubts = [
             (
                 f"{main.metric} {main.challenger:.4f} (gain {main.gain:+.4f}) is too good to be "
                 "true: look for a leak."
-            )
+            ),
+            *doubts,
         ]
     won = (
-        f"The gain in {main.metric}, {main.gain:+.4f}, is above zero at {policy.confidence:.0%}: "
-        f"at least {main.low:+.4f}."
+        f"The gain in {main.metric}, {main.gain:+.4f}, is above zero at "
+        f"{100 * contest.confidence:.4g}%: at least {main.low:+.4f}."
     )
-    unknown = [name for name, result in slices.items() if result.low is None]
+    said = _said(contest)
     unseen = [
         f"{name} could not be compared: {main.metric} does not exist there, a class is missing."
-        for name in unknown
+        for name, result in contest.slices.items()
+        if result.low is None
     ]
-    if unjudged:
-        names = ", ".join(f"{name} ({rows})" for name, rows in unjudged.items())
+    if contest.unjudged:
+        names = ", ".join(f"{name} ({rows})" for name, rows in contest.unjudged.items())
         unseen.append(f"Not judged, with fewer than {policy.slice_minimum_rows} rows: {names}.")
-    return weigh("promote", [won, *unseen], against, doubts)
+    if against:
+        return weigh("promote", [], [*against, *said], doubts)
+    return weigh("promote", [won, *unseen, *said], [], doubts)
+
+
+def _said(contest: Contest) -> list[str]:
+    """Return what the bound of the gain rests on, and what it does not promise."""
+    said = [] if contest.spending is None else [in_words(contest.spending)]
+    if contest.refit_error is not None:
+        said.append(
+            f"{contest.refits} refits of the recipe differ by {contest.refit_error:.4f}, which is "
+            "in the bound."
+        )
+    if contest.dependence is not None and contest.dependence > PROMISED:
+        said.append(
+            f"The gain hangs together from block to block with {contest.dependence:.2f}, more than "
+            f"the {PROMISED:g} for which the bound is promised: it may be too narrow."
+        )
+    return said
 
 
 def weigh(
@@ -258,7 +329,7 @@ def _against(
     for guard, result in zip(policy.guards, guards, strict=True):
         if result.low is None:
             against.append(
-                f"{result.metric} does not exist on every replicate, so it may get worse by "
+                f"{result.metric} has no bound, since a class is missing, so it may get worse by "
                 f"more than {guard.tolerance:g}."
             )
         elif result.low <= -guard.tolerance:

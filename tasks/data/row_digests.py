@@ -2,9 +2,11 @@
 holds.
 
 A digest is BLAKE2b (RFC 7693) with 16 bytes over an encoding that names no library: one fixed width
-for each column, in the order of the names. Numbers are IEEE 754 doubles, big-endian; times are
-microseconds since 1970 as 64-bit integers; text is the BLAKE2b of its UTF-8; a byte before each
-says whether it is null. So the same row has the same digest in each process and version.
+for each column, in the order of the names. Numbers are IEEE 754 doubles, big-endian; from 2^53 on,
+where neighbouring integers are one double, they are 64-bit integers, or the BLAKE2b of their
+decimal digits if they need more. Times are microseconds since 1970 as 64-bit integers; text is the
+BLAKE2b of its UTF-8. A byte before each says which of these it is, 0 for null. So the same row has
+the same digest in each process and version.
 
 What a model was trained on are files of the lake named by their content
 (``tasks/data/dataset.py``); they are read again here. A row whose key is the same and whose content
@@ -21,6 +23,8 @@ from blocks.lake import Lake
 from usecases.definition import UseCase, period_named
 
 _BYTES = 16
+_FIRST_ROUNDED = 2.0**53  # from here on, a double does not hold every integer
+_FIRST_TOO_LARGE = 2.0**63
 # The rows of a period, by its name and the SHA-256 of its file.
 ReadPeriod = Callable[[str, str], pl.DataFrame]
 
@@ -72,14 +76,47 @@ def _encode(values: pl.Series) -> np.ndarray:
             .reshape(-1, 8)
         )
     elif kind.is_numeric() or kind == pl.Boolean:
-        numbers = values.cast(pl.Float64).fill_null(0.0).to_numpy() + 0.0  # -0.0 becomes 0.0
-        content = numbers.astype(">f8").view(np.uint8).reshape(-1, 8)
+        forms, content = _encode_numbers(values)
+        there = there * forms
     else:
         raise TypeError(
             f"Column {values.name!r} has type {kind}, which has no digest: only numbers, text "
             "and times have one."
         )
-    return np.concatenate([there, content * there], axis=1)
+    return np.concatenate([there, np.where(there, content, 0)], axis=1)
+
+
+def is_rounded(values: pl.Series) -> bool:
+    """Whether a float stands for several integers: whole numbers of 2^53 and more are rounded."""
+    return values.dtype.is_float() and bool(
+        (values.is_finite() & (values.abs() >= _FIRST_ROUNDED)).any()
+    )
+
+
+def _encode_numbers(values: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+    """The form of each number ``(n_rows, 1)``, and its bytes ``(n_rows, 8)``: 1 for a double, 2 for
+    a 64-bit integer, 3 for a hash of its digits.
+
+    The form depends on the number and not on its type, so that a number is the same in each type
+    that holds it."""
+    numbers = values.cast(pl.Float64).fill_null(0.0).to_numpy() + 0.0  # -0.0 becomes 0.0
+    size = np.where(np.isfinite(numbers), np.abs(numbers), 0.0)
+    forms = 1 + (size >= _FIRST_ROUNDED).astype(np.uint8) + (size >= _FIRST_TOO_LARGE)
+    content = numbers.astype(">f8")
+    for form, encoded in ((2, _as_integers), (3, _as_hashed_digits)):
+        if (rows := forms == form).any():
+            content[rows] = encoded(values.filter(rows)).view(">f8")
+    return forms.astype(np.uint8)[:, None], content.view(np.uint8).reshape(-1, 8)
+
+
+def _as_integers(values: pl.Series) -> np.ndarray:
+    return values.cast(pl.Int64).to_numpy().astype(">i8")
+
+
+def _as_hashed_digits(values: pl.Series) -> np.ndarray:
+    digits = (str(int(value)) for value in values.to_list())
+    hashes = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in digits)
+    return np.frombuffer(b"".join(hashes), dtype=">i8")
 
 
 class HoldoutOverlap:

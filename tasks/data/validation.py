@@ -11,6 +11,7 @@ import polars as pl
 
 from tasks.data.kinds import KINDS
 from tasks.data.label_kinds import label_problem
+from tasks.data.row_digests import is_rounded
 from usecases.definition import Column, UseCase
 
 REASON = "quarantine_reason"
@@ -147,7 +148,31 @@ def _wrong_types(case: UseCase, rows: pl.DataFrame) -> list[str]:
                 f"key column {name!r} holds {rows.schema[name]}, expected text, numbers, "
                 "dates or times"
             )
+        elif problem := _rounded_key(case, rows[name]):
+            problems.append(problem)
     return problems
+
+
+def _rounded_key(case: UseCase, values: pl.Series) -> str | None:
+    """Return why a key that is, or becomes, a double does not tell rows apart; ``None`` if it
+    does."""
+    becomes_double = any(
+        column.name == values.name and KINDS[column.kind].dtype == pl.Float64
+        for column in case.columns
+    )
+    if not (values.dtype.is_float() or (becomes_double and values.dtype.is_numeric())):
+        return None
+    if not is_rounded(values.cast(pl.Float64)):
+        return None
+    way = (
+        "give it as integers or text (pandas turns integers with gaps into floats: astype('Int64'))"
+        if values.dtype.is_float()
+        else "a number that is an input is stored so; give the key in a column of its own"
+    )
+    return (
+        f"key column {values.name!r} has floating-point numbers of 2^53 and more, where several "
+        f"integers are one number: {way}"
+    )
 
 
 def _wrong_time(event_time: str, dtype: pl.DataType) -> list[str]:

@@ -2,7 +2,7 @@
 
 import math
 
-from serving.records.drift import DriftVerdict
+from serving.records.drift import DriftVerdict, Finding
 
 
 def drifted_columns(verdict: DriftVerdict) -> list[str]:
@@ -12,6 +12,59 @@ def drifted_columns(verdict: DriftVerdict) -> list[str]:
         (name for name, ratio in ratios.items() if ratio >= 1),
         key=lambda name: (-weight(verdict, name), -ratios[name]),
     )
+
+
+def starts_retrain(verdict: DriftVerdict) -> bool:
+    """Whether the window emits the event of drift. The presence of categories alone does not, and
+    broken data never do.
+    """
+    return verdict.outcome == "drifted" and verdict.retrain
+
+
+def notes_of(verdict: DriftVerdict) -> list[Finding]:
+    """What people are told of a window that stays stable. What too few training periods were
+    behind, to decide, stands in the record alone.
+    """
+    provisional = ("within", "over")
+    return [
+        finding
+        for finding in verdict.findings
+        if finding.word == "said" and finding.check not in provisional
+    ]
+
+
+_ADVICE = {
+    "stable": "Nothing to do.",
+    "drifted": "A retrain starts by itself, unless the retrain policy holds it back.",
+    "broken": "Repair the source of these columns, then check the window again.",
+    "inconclusive": "Check again when there are more predictions.",
+    "silent": "Find out why no predictions reach the lake.",
+}
+_ADVICE_ON_PRESENCE = (
+    "Ask whether the categories changed on purpose; if so, nothing has to be done, and no retrain "
+    "starts by itself."
+)
+
+
+def advice(verdict: DriftVerdict) -> str:
+    """In one sentence, what a person should do."""
+    if verdict.outcome == "stable" and notes_of(verdict):
+        return "Look at what is said; nothing else has to be done."
+    if verdict.outcome == "drifted" and not verdict.retrain:
+        return _ADVICE_ON_PRESENCE
+    return _ADVICE[verdict.outcome]
+
+
+def by_word(verdict: DriftVerdict) -> dict[str, list[str]]:
+    """The checks beside the distances that do not decide, by what they mean, each with its column:
+    ``{"said": ["nulls wind"], "unjudged": ["integrity"]}``.
+    """
+    words: dict[str, list[str]] = {}
+    for finding in verdict.findings:
+        if finding.word in ("said", "unjudged", "uncalibrated"):
+            named = f"{finding.check} {finding.column or ''}".strip()
+            words.setdefault(finding.word, []).append(named)
+    return words
 
 
 def list_drifted(verdict: DriftVerdict) -> str:

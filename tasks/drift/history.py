@@ -3,7 +3,8 @@
 import msgspec
 
 from blocks.lake import Lake
-from serving.records.drift import Checked
+from serving.records.drift import Checked, Finding
+from tasks.drift.drivers import notes_of
 from tasks.drift.quarantine import quarantined
 from usecases.definition import kind_of, period_named
 
@@ -32,6 +33,29 @@ def beyond_before(
         if len(flags) == windows:
             break
     return flags[::-1]
+
+
+def sequence_before(store: Lake, use_case: str, champion: str, window: str) -> float:
+    """The sequential view's sum at the end of the window before, if that was judged against the
+    same ``champion``; 0 otherwise.
+    """
+    for name in _windows_before(store, use_case, window)[:1]:
+        path = f"reports/{use_case}/{name}/verdict.json"
+        checked = _read(path, store.read(path))
+        if checked.champion == champion:
+            return checked.verdict.sequence
+    return 0.0
+
+
+def last_notes(store: Lake, use_case: str, window: str) -> list[Finding]:
+    """The notes of the last check of ``window``; none if it was not checked, or if its verdict
+    cannot be read.
+    """
+    try:
+        checked = _CHECKED.decode(store.read(f"reports/{use_case}/{window}/verdict.json"))
+    except (FileNotFoundError, msgspec.DecodeError):
+        return []
+    return notes_of(checked.verdict)
 
 
 def _windows_before(store: Lake, use_case: str, window: str) -> list[str]:

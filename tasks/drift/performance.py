@@ -163,7 +163,7 @@ def _judge(
         return (
             "unknown",
             False,
-            [f"{metric.name} does not exist on every replicate: a class is missing on some days"],
+            [f"{metric.name} has no interval: a class is missing on all days but one"],
         )
     if then.bounds is None:
         return (
@@ -260,7 +260,8 @@ def join_verdict(verdict: DriftVerdict, performance: Performance) -> DriftVerdic
     if performance.verdict != "worse":
         return verdict
     outcome = "broken" if verdict.outcome == "broken" else "drifted"
-    return replace(verdict, outcome=outcome, reasons=[*verdict.reasons, performance.reasons[0]])
+    reasons = [*verdict.reasons, performance.reasons[0]]
+    return replace(verdict, outcome=outcome, retrain=True, reasons=reasons)
 
 
 def find_cause(data: DriftVerdict, performance: Performance) -> Cause:

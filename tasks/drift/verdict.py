@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import polars as pl
 
-from serving.records.drift import DriftVerdict, Outcome
-from tasks.drift.distances import distance
+from serving.records.drift import DriftVerdict, Finding, Outcome
+from tasks.drift.checks.distances import distance
 from tasks.drift.drivers import drifted_columns
+from tasks.drift.profile.profile import LEAST_LIMIT, draw_days, family_of
 from usecases.definition import SCORE, Column, DriftPolicy, UseCase
 
 _DRIVERS = 5
+_DRAWS = 20
 _LEAST = 1e-9  # a threshold of nothing at all would be beyond itself
 
 
@@ -24,10 +26,11 @@ class Evidence:
     """What is known of a window when it is judged: ``rows`` predictions on ``days`` days (``None``:
     not counted).
 
-    ``broken``: what is wrong with its data. ``distances`` of the monitored columns; one that is not
-    known is NaN. ``importance`` of each input, as the package has it; without it each column counts
-    alike. ``earlier``: whether each of the checked windows before this one was beyond the limit,
-    the newest last; the policy's ``k_of_n`` looks back."""
+    ``broken``: what is wrong with its data; ``findings`` of the checks beside the distances.
+    ``distances`` of the monitored columns; one that is not known is NaN. ``importance`` of each
+    input, as the package has it; without it each column counts alike. ``earlier``: whether each of
+    the checked windows before this one was beyond the limit, the newest last; the policy's
+    ``k_of_n`` looks back. ``sequence`` is the sequential view's sum."""
 
     window: str
     rows: int
@@ -35,9 +38,11 @@ class Evidence:
     thresholds: Mapping[str, float]
     calibrated: bool
     broken: Sequence[str] = ()
+    findings: Sequence[Finding] = ()
     importance: Mapping[str, float] = field(default_factory=dict)
     earlier: Sequence[bool] = ()
     days: int | None = None
+    sequence: float = 0.0
 
 
 def monitored(case: UseCase, thresholds: Collection[str] = ()) -> list[Column]:
@@ -73,25 +78,49 @@ def calibrate(
 
     Each period is held against a sample of the others; ``DriftPolicy`` says how the largest
     distance becomes the threshold. With fewer periods than the policy wants, the floor is all there
-    is, and the third value is False. A column ``score`` of ``training`` (out of sample:
+    is, and the third value is False. The score alone decides, so that its threshold is that of a
+    test of its own. A column ``score`` of ``training`` (out of sample:
     ``tasks/models/cross_fitting.py``) is calibrated like the inputs."""
     policy, names = case.drift, _kept(case, training)
     rows = training.select(names).with_columns(case.period_of_rows.alias("_block"))
     blocks = rows["_block"].unique(maintain_order=True).to_list()
     calibrated = len(blocks) >= policy.minimum_blocks
     columns = monitored(case, names)
-    largest = {column.name: 0.0 for column in columns}
+    between: dict[str, list[float]] = {column.name: [] for column in columns}
     for block in blocks if calibrated else []:
         inside = sample(rows.filter(pl.col("_block") == block), policy.sample_rows, seed)
         others = sample(rows.filter(pl.col("_block") != block), policy.sample_rows, seed)
         for column in columns:
             far = distance(column, others[column.name], inside[column.name], policy.method(column))
-            largest[column.name] = max(largest[column.name], far if np.isfinite(far) else 0.0)
+            between[column.name].append(far if np.isfinite(far) else 0.0)
     limits = {
-        name: policy.thresholds.get(name, max(policy.floor, policy.factor * far, _LEAST))
-        for name, far in largest.items()
+        name: max(policy.floor, policy.factor * max(several, default=0.0), _LEAST)
+        for name, several in between.items()
     }
+    if calibrated and SCORE in limits:
+        limits[SCORE] = max(limits[SCORE], _score_limit(case, rows, between[SCORE], seed))
+    limits = {name: policy.thresholds.get(name, limit) for name, limit in limits.items()}
     return draw_reference(case, training, seed), limits, calibrated
+
+
+def _score_limit(case: UseCase, rows: pl.DataFrame, between: Sequence[float], seed: int) -> float:
+    """The threshold of the score, which alone decides, so that it is a test of its own
+    (``tasks/drift/profile/profile.py``): draws of ``minimum_days`` days count beside the months,
+    and where a month lies far from what the others would allow, the next one may too.
+    """
+    policy, day = case.drift, pl.col(case.event_time).dt.date()
+    rows = rows.select(case.event_time, SCORE)
+    dates = rows.select(day.unique().sort()).to_series().to_list()
+    column, whole = Column(name=SCORE, kind="number"), sample(rows, policy.sample_rows, seed)
+    drawn = []
+    for flags in draw_days(dates, policy.minimum_days, _DRAWS, np.random.default_rng(seed)):
+        chosen = [date for date, flag in zip(dates, flags, strict=True) if flag]
+        some = sample(rows.filter(day.is_in(chosen)), policy.sample_rows, seed)[SCORE]
+        far = distance(column, whole[SCORE], some, policy.method(column))
+        drawn.append(far if np.isfinite(far) else 0.0)
+    out, draws = (np.reshape(side, (-1, 1)) for side in (between, drawn))
+    family = family_of([SCORE], out, draws, max(policy.floor, _LEAST) / LEAST_LIMIT)
+    return family.scales[SCORE] * family.limit * policy.factor / LEAST_LIMIT
 
 
 def draw_reference(case: UseCase, training: pl.DataFrame, seed: int) -> pl.DataFrame:
@@ -130,21 +159,40 @@ def measure(
 def judge(policy: DriftPolicy, evidence: Evidence) -> DriftVerdict:
     """The verdict on a window. Too few rows or days, or distances that are not known:
     *inconclusive*.
-    """
+
+    *Broken* goes by the origin of a fault, and never by whether a retrain would help: a refit
+    learns to do without a broken column. *Drifted*: the share of the columns beyond their threshold
+    reaches the limit, or the score alone is beyond its own, or a check says so. With uncalibrated
+    thresholds only those that the policy fixes can decide."""
     weights = weigh(policy, evidence.distances, evidence.importance)
     verdict = _undecided(policy, evidence, weights)
     if evidence.rows < policy.minimum_rows:
         return replace(verdict, reasons=[_too_few_rows(policy, evidence.rows)])
-    if evidence.broken:
-        return replace(verdict, outcome="broken", reasons=list(evidence.broken))
+    if broken := [*evidence.broken, *_reasons(evidence, "broken")]:
+        return replace(verdict, outcome="broken", reasons=broken)
     if evidence.days is not None and evidence.days < policy.minimum_days:
         return replace(verdict, reasons=[_too_few_days(policy, evidence.days)])
     if reason := _unmeasured(evidence, weights):
         return replace(verdict, reasons=[reason])
-    share = _share(evidence, weights)
-    verdict = replace(verdict, share=share, beyond=share >= policy.share)
+    share = _share(evidence, weights, evidence.distances)
+    causes = _causes(policy, evidence, weights)
+    verdict = replace(verdict, share=share, beyond=bool(causes))
     outcome: Outcome = "drifted" if _persists(policy, evidence, verdict) else "stable"
-    return replace(verdict, outcome=outcome, reasons=_explain(policy, evidence, verdict))
+    reasons = _explain(policy, evidence, verdict)
+    return replace(verdict, outcome=outcome, retrain=any(causes), reasons=reasons)
+
+
+def _reasons(evidence: Evidence, *words: str) -> list[str]:
+    return [finding.reason for finding in evidence.findings if finding.word in words]
+
+
+def _causes(policy: DriftPolicy, evidence: Evidence, weights: dict[str, float]) -> list[bool]:
+    """Whether each cause of a drift may start a retrain; empty if nothing is beyond its limit."""
+    deciding = evidence.distances if evidence.calibrated else policy.thresholds
+    by_share = _share(evidence, weights, deciding) >= policy.share
+    by_score = SCORE in deciding and weights.get(SCORE, 0) > 0 and _beyond(evidence, SCORE)
+    found = [finding.retrain for finding in evidence.findings if finding.word == "drifted"]
+    return [*([True] if by_share or by_score else []), *found]
 
 
 def _undecided(policy: DriftPolicy, evidence: Evidence, weights: dict[str, float]) -> DriftVerdict:
@@ -161,6 +209,8 @@ def _undecided(policy: DriftPolicy, evidence: Evidence, weights: dict[str, float
         importance=weights,
         described=[name for name in distances if name in policy.described],
         calibrated=evidence.calibrated,
+        findings=list(evidence.findings),
+        sequence=evidence.sequence,
         reasons=[],
     )
 
@@ -185,14 +235,19 @@ def _unmeasured(evidence: Evidence, weights: dict[str, float]) -> str | None:
     return None
 
 
-def _share(evidence: Evidence, weights: dict[str, float]) -> float:
-    """The weight of the columns that are beyond their threshold (0-1)."""
+def _share(evidence: Evidence, weights: dict[str, float], deciding: Collection[str]) -> float:
+    """The weight of those ``deciding`` columns that are beyond their threshold (0-1)."""
     beyond = (
         weight
         for name, weight in weights.items()
-        if weight > 0 and evidence.distances[name] >= evidence.thresholds[name]
+        if weight > 0 and name in deciding and _beyond(evidence, name)
     )
     return round(sum(beyond), 9)
+
+
+def _beyond(evidence: Evidence, name: str) -> bool:
+    distances = evidence.distances
+    return name in distances and distances[name] >= evidence.thresholds[name]
 
 
 def _persists(policy: DriftPolicy, evidence: Evidence, verdict: DriftVerdict) -> bool:
@@ -209,7 +264,11 @@ def _times_beyond(policy: DriftPolicy, evidence: Evidence, verdict: DriftVerdict
 
 def _explain(policy: DriftPolicy, evidence: Evidence, verdict: DriftVerdict) -> list[str]:
     limit, windows = policy.k_of_n
-    reasons = [_measured(verdict, bool(evidence.importance)), *_drivers(verdict)]
+    reasons = [
+        *_reasons(evidence, "drifted"),
+        _measured(verdict, bool(evidence.importance)),
+        *_drivers(verdict),
+    ]
     if windows > 1 and verdict.beyond:
         times = _times_beyond(policy, evidence, verdict)
         reasons.append(
@@ -218,9 +277,9 @@ def _explain(policy: DriftPolicy, evidence: Evidence, verdict: DriftVerdict) -> 
         )
     if not evidence.calibrated:
         reasons.append(
-            "the thresholds are not calibrated: the champion was trained on too few months"
+            "uncalibrated: the champion was trained on too few months for thresholds that decide"
         )
-    return reasons
+    return [*reasons, *_reasons(evidence, "said", "uncalibrated", "unjudged")]
 
 
 def weigh(

@@ -11,6 +11,14 @@ from usecases.definition import RetrainPolicy
 
 DAY = timedelta(hours=24)
 CRASHED = "crashed run"
+_LONGEST_APPROVAL = timedelta(hours=144)
+_OLD_IN_A_ROW = 8
+_CLEARING = {
+    ("crown", "crowned"),
+    ("crown", "adopted"),
+    ("retrain", "promoted"),
+    ("breaker", "closed"),
+}
 Reason = Literal["running", "cooldown", "budget", "breaker"]
 
 
@@ -55,6 +63,24 @@ def may_retrain(policy: RetrainPolicy, entries: Sequence[Decision], at: datetime
     return max(starts, key=lambda refusal: refusal.until or at, default=None)
 
 
+def is_enough(policy: RetrainPolicy, entries: Sequence[Decision], at: datetime) -> bool:
+    """Return whether older entries than these latest ones change nothing for the governor: neither
+    what ``may_retrain`` says, except how many rejections it counts, nor which start is open.
+
+    Needed are the last start (a start is written only when no other is open), what closes the
+    breaker or opens it, and all of the time that a rule looks back. Eight entries in a row must be
+    older than that: one slow clock proves nothing. A clock that was ahead by more than that time
+    when it wrote an older entry is not seen."""
+    if not has_start(entries):
+        return False
+    times = trusted_times(entries, at)
+    is_settled = any(
+        (entry.kind, entry.verdict) in _CLEARING for entry in entries
+    ) or policy.breaker_rejections <= len(_rejected(entries, times))
+    looks_back = max(_LONGEST_APPROVAL, DAY, timedelta(hours=policy.cooldown_hours))
+    return is_settled and len(times) >= _OLD_IN_A_ROW and times[_OLD_IN_A_ROW - 1] + looks_back < at
+
+
 def breaker_of(policy: RetrainPolicy, entries: Sequence[Decision], at: datetime) -> Breaker:
     """Return the state of the breaker. Once its time is over it lets one run go: a rejection of
     that one opens it again."""
@@ -95,6 +121,11 @@ def _moment(use_case: str, text: str) -> datetime:
             f"The ledger of {use_case!r} has the time {text!r}, which names no time zone."
         )
     return time
+
+
+def has_start(entries: Sequence[Decision]) -> bool:
+    """Return whether the latest start is among these latest entries: no older one is open."""
+    return any((entry.kind, entry.verdict) == ("retrain", "started") for entry in entries)
 
 
 def open_starts(entries: Sequence[Decision]) -> list[Decision]:
@@ -234,12 +265,7 @@ def _rejected(entries: Sequence[Decision], times: Sequence[datetime]) -> dict[st
         match entry.kind, entry.verdict:
             case ("retrain", "crashed"):
                 rejected[f"{CRASHED} {entry.run}"] = time
-            case (
-                ("crown", "crowned")
-                | ("crown", "adopted")
-                | ("retrain", "promoted")
-                | ("breaker", "closed")
-            ):
+            case pair if pair in _CLEARING:
                 rejected.clear()
             case ("contest", "keep" | "suspicious" | "unfair" | "inconclusive") | (
                 "approval",

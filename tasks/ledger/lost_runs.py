@@ -14,8 +14,8 @@ from prefect.settings import get_current_settings
 from prefect.states import Crashed
 
 from serving.records.ledger import Decision
-from tasks.ledger.entries import now, read, record
-from tasks.ledger.governor import open_starts
+from tasks.ledger.entries import now, read_back, record
+from tasks.ledger.governor import has_start, open_starts
 from tasks.ledger.reign import end_crowning
 from tasks.messages.announcements import flow_failed, run_cancelled
 from tasks.outside.blocks_of_run import PATIENT, lake, run_page, tell, thread_of
@@ -172,7 +172,8 @@ def report_loss(use_case: str, loss: Loss) -> None:
     thread.
 
     Repeating it changes nothing."""
-    if any(start.run == loss.run_id for start in open_starts(read(lake(), use_case))):
+    entries = read_back(lake(), use_case, has_start)
+    if any(start.run == loss.run_id for start in open_starts(entries)):
         by = run_page(loss.run_id) or "a direct call"
         record(
             Decision(

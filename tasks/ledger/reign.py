@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 
 from prefect import get_run_logger
 
-from blocks.clients.registry import CHAMPION, DIGEST_TAG, LEDGER_TAG, PACKAGE_TAG
+from blocks.clients.registry import CHAMPION, DIGEST_TAG, PACKAGE_TAG
 from blocks.lake import Lake
 from blocks.registry import ModelRegistry, ModelVersion, RegistryError
 from blocks.service import ServiceAway
 from serving.records.chain import path_of
 from serving.records.ledger import Decision, Entry
-from tasks.ledger.entries import read, record, stamp
+from tasks.ledger.entries import check_ledger, read, record, stamp
 from tasks.messages.announcements import adopted, alias_restored, deployment_failed
 from tasks.outside.blocks_of_run import lake, registry, service, tell
 
@@ -76,8 +76,8 @@ def find_champion(use_case: str) -> ModelVersion | None:
     """Return the champion, with the alias where the ledger put it; ``None`` if no version was
     crowned yet.
 
-    Raises ``CrownUnclear`` if it is unclear, ``RegistryAway`` and ``LakeAway``: an unreachable
-    store does not mean "no champion"."""
+    Raises ``LedgerTampered``, ``CrownUnclear`` if it is unclear, ``RegistryAway`` and
+    ``LakeAway``: an unreachable store does not mean "no champion"."""
     reign = find_reign(use_case)
     if reign.champion is not None and reign.version is None:
         raise CrownUnclear(
@@ -93,6 +93,7 @@ def find_reign(use_case: str) -> Reign:
     A champion whose version was deleted from MLflow is returned: ``rollback`` can go on from there.
     An alias from before the ledger is taken into it. Raises ``CrownUnclear`` for an alias that
     somebody moved, and for a lost ledger."""
+    check_ledger(use_case)
     reign = look(lake(), registry(), use_case)
     while (
         not reign.agrees
@@ -247,19 +248,15 @@ def _take_over(reign: Reign) -> Reign:
     """Begin the ledger with the alias of a registry from before the ledger, and report it: nothing
     contradicts it there.
 
-    Raises ``CrownUnclear`` if MLflow's model names a ledger that is gone, and for a version that is
+    Raises ``CrownUnclear`` if a person accepted a ledger without a crown, and for a version that is
     not of Laurel."""
     assert reign.holder is not None
     use_case, number = reign.use_case, reign.holder.number
     alias = f"MLflow's alias champion of {use_case!r} is at version {number}"
-    head = registry().model_tags(use_case).get(LEDGER_TAG, "").partition(" ")[0]
-    entries = len(lake().list(f"decisions/{use_case}"))
-    if head.isdecimal() and int(head) > entries:
-        loss = (
-            f"MLflow's model names a ledger of {head} entries, and the lake has {entries} of them"
-        )
+    if any(entry.kind == "ledger" for entry in read(lake(), use_case)):
         raise CrownUnclear(
-            f"{alias}, and {loss}: restore decisions/{use_case}. {way_to_adopt(use_case, number)}"
+            f"{alias}, and the ledger, which a person accepted as it stood, crowned nobody. "
+            f"{way_to_adopt(use_case, number)}"
         )
     if PACKAGE_TAG not in reign.holder.tags:
         foreign = "which has no model package: it was not registered by Laurel"

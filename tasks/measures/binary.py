@@ -75,6 +75,29 @@ def _roc_auc(
     return at
 
 
+def _roc_auc_influence(
+    truth: np.ndarray, predicted: np.ndarray, block: np.ndarray, blocks: int
+) -> tuple[float, np.ndarray, int]:
+    """By placements (DeLong, DeLong & Clarke-Pearson 1988), summed by block: of each positive the
+    share of negatives below it, of each negative the share of positives above it. Ties count half.
+
+    A class that only one block has says nothing of how it differs by block: that is not known."""
+    positive = np.asarray(truth, dtype=bool)
+    rests_on = min(len(np.unique(block[rows])) for rows in (positive, ~positive))
+    if not rests_on:
+        return np.nan, np.full(blocks, np.nan), 0
+    values, code = np.unique(predicted, return_inverse=True)
+    positives = np.bincount(code[positive], minlength=len(values))
+    negatives = np.bincount(code[~positive], minlength=len(values))
+    below = (np.cumsum(negatives) - negatives / 2) / negatives.sum()
+    above = 1 - (np.cumsum(positives) - positives / 2) / positives.sum()
+    placement = np.where(positive, below[code], above[code])
+    area = float(placement[positive].mean())
+    share = (placement - area) / np.where(positive, positives.sum(), negatives.sum())
+    by_block = np.bincount(block, weights=share, minlength=blocks)
+    return area, by_block if rests_on > 1 else by_block + np.nan, rests_on
+
+
 def _expected_auc(scores: np.ndarray, chances: np.ndarray) -> float:
     """The expected count of pairs that are ranked rightly, by the expected count of pairs; ties
     count half.
@@ -95,7 +118,7 @@ def _expected_auc(scores: np.ndarray, chances: np.ndarray) -> float:
 
 
 BINARY = (
-    Measure(ROC_AUC, _roc_auc, _expected_auc),
+    Measure(ROC_AUC, _roc_auc, _expected_auc, influence=_roc_auc_influence),
     measure_rows(LOG_LOSS, _log_loss, always=True),
     measure_rows(BRIER, _squared_error),
     Measure(CALIBRATION_ERROR, _calibration_error),

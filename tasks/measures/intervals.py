@@ -1,8 +1,9 @@
 """How certain a model's own score is: an interval by whole days.
 
-Rows of one day are not independent (late flights are late together), so whole days are drawn with
-replacement (block bootstrap, Künsch 1989), and each replicate is scored exactly
-(tasks/measures/metrics.py). On flights an interval by rows is 1.7 to 3 times too narrow."""
+Rows of one day are not independent (late flights are late together), and neither are neighbouring
+days: each day's influence on the score is measured (tasks/measures/influence.py), and the bounds
+are made as those of a contest (tasks/measures/bounds.py). On flights an interval by rows is 1.7 to
+3 times too narrow."""
 
 from collections.abc import Sequence
 
@@ -10,11 +11,11 @@ import numpy as np
 import polars as pl
 
 from serving.records.performance import Interval
-from tasks.measures.metrics import reweighted
+from tasks.measures.bounds import critical_value, standard_error
+from tasks.measures.influence import influence
 from usecases.definition import Metric
 
 LEVEL = 0.90
-REPLICATES = 400
 
 
 def days_of(event_time: pl.Series) -> np.ndarray:
@@ -25,29 +26,30 @@ def days_of(event_time: pl.Series) -> np.ndarray:
 def intervals(
     metrics: Sequence[Metric], truth: np.ndarray, predicted: np.ndarray, days: np.ndarray, seed: int
 ) -> dict[str, Interval]:
-    """The interval of each metric, by name, for probabilities ``predicted`` ``(n_rows,)`` of
-    ``truth`` in {0, 1}.
+    """The two-sided interval of each metric, by name, for probabilities ``predicted`` ``(n_rows,)``
+    of ``truth`` in {0, 1}; without bounds for a single day, or if a metric rests on one. ``seed``
+    is that of the simulated critical value.
     """
-    if not len(truth):
-        return {metric.name: Interval() for metric in metrics}
     names, home = np.unique(days, return_inverse=True)
-    counts = day_counts(len(names), seed)
-    by_name: dict[str, Interval] = {}
-    for metric in metrics:
-        values = reweighted(metric, truth, predicted, home, len(names))(counts)
-        value = float(values[0]) if np.isfinite(values[0]) else None
-        bounds = (
-            np.quantile(values[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
-            if np.isfinite(values).all()
-            else [None, None]
-        )
-        by_name[metric.name] = Interval(value=value, low=bounds[0], high=bounds[1])
-    return by_name
+    return {
+        metric.name: _interval(metric, truth, predicted, home, len(names), seed)
+        for metric in metrics
+    }
 
 
-def day_counts(days: int, seed: int) -> np.ndarray:
-    """How often each day is drawn ``(REPLICATES + 1, days)``; the first row is the data as they
-    are.
-    """
-    draws = np.random.default_rng(seed).multinomial(days, np.full(days, 1 / days), size=REPLICATES)
-    return np.vstack([np.ones(days), draws])
+def _interval(
+    metric: Metric, truth: np.ndarray, predicted: np.ndarray, home: np.ndarray, days: int, seed: int
+) -> Interval:
+    measured = influence(metric, truth, predicted, home, days)
+    if not np.isfinite(measured.score):
+        return Interval()
+    if not measured.is_known or days < 2:
+        return Interval(value=measured.score)
+    margin = critical_value(np.eye(1), days, (1 + LEVEL) / 2, seed) * float(
+        standard_error(measured.by_block)
+    )
+    return Interval(
+        value=measured.score,
+        low=max(measured.score - margin, metric.lowest),
+        high=min(measured.score + margin, metric.highest),
+    )

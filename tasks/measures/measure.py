@@ -1,8 +1,9 @@
 """How a metric is computed: a score as a function of how often each block of rows counts.
 
-A paired block bootstrap asks for the same score hundreds of times, with whole days counted 0, 1, 2…
-times. A measure reduces the rows once to statistics of each block, after which a replicate costs a
-few multiplications; one that has no such statistics scores the repeated rows again."""
+Whoever leaves blocks out or repeats them asks for the same score many times. A measure reduces the
+rows once to statistics of each block, after which each costs a few multiplications; one that has no
+such statistics scores the repeated rows again. The influence of each block on the score is told in
+closed form where there is one, and is otherwise a jackknife (``tasks/measures/influence.py``)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,11 @@ Reweight = Callable[[np.ndarray, np.ndarray, np.ndarray, int], Reweighted]
 ``(n_rows,)``, and n_blocks.
 """
 
+Influences = Callable[[np.ndarray, np.ndarray, np.ndarray, int], tuple[float, np.ndarray, int]]
+"""Takes what ``Reweight`` takes, at least one row, and gives the score, the influence of each block
+on it ``(n_blocks,)``, and the number of blocks that the score rests on; NaN where there is none.
+"""
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -34,6 +40,7 @@ class Measure:
     reweight: Reweight
     expect: Callable[[np.ndarray, np.ndarray], float] | None = None
     always: bool = False
+    influence: Influences | None = None
 
 
 def measure_rows(
@@ -54,16 +61,24 @@ def measure_rows(
 
         return at
 
+    def influence(
+        truth: np.ndarray, predicted: np.ndarray, block: np.ndarray, blocks: int
+    ) -> tuple[float, np.ndarray, int]:
+        scores = row_score(np.asarray(truth, dtype=float), np.asarray(predicted, dtype=float))
+        mean = float(scores.mean())
+        by_block = np.bincount(block, weights=scores - mean, minlength=blocks) / len(scores)
+        return mean, by_block, len(np.unique(block))
+
     def expect(scores: np.ndarray, chances: np.ndarray) -> float:
         scores = np.asarray(scores, dtype=float)
         if_positive, if_negative = (row_score(np.full(len(scores), y), scores) for y in (1.0, 0.0))
         return float(np.mean(chances * if_positive + (1 - chances) * if_negative))
 
-    return Measure(metric, reweight, expect, always)
+    return Measure(metric, reweight, expect, always, influence)
 
 
 def measure_again(metric: Metric, score: Callable[[np.ndarray, np.ndarray], float]) -> Measure:
-    """Any ``score(truth, predicted)``: each replicate is computed anew on its repeated rows."""
+    """Any ``score(truth, predicted)``: each reweighting is computed anew on its repeated rows."""
 
     def reweight(
         truth: np.ndarray, predicted: np.ndarray, block: np.ndarray, blocks: int

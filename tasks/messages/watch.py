@@ -1,4 +1,5 @@
-"""What people are told of monitoring: drift, the prediction log, failures, the breaker."""
+"""What people are told of monitoring: drift, the prediction log, failures, the breaker, the
+ledger."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,6 +13,7 @@ _DRIFT = {
     "broken": ":rotating_light:",
     "inconclusive": ":grey_question:",
 }
+_MOST_FAULTS = 5
 _PREFECT_SAYS = "Flow run encountered an exception: "
 
 
@@ -26,17 +28,21 @@ def drift_checked(
     limit: float,
     columns: Mapping[str, float],
     reasons: Sequence[str] = (),
+    findings: Mapping[str, Sequence[str]] = {},
+    retrain: bool = True,
     tell_stable: bool = False,
     picture: bytes | None = None,
     links: Links = NO_LINKS,
 ) -> Message | None:
-    """Tell the verdict on a window; ``None`` for a stable one, unless ``tell_stable``.
+    """Tell the verdict on a window, and in one sentence what to do; ``None`` for a stable one,
+    unless ``tell_stable``: there are notes on it.
 
-    A daily "all is well" teaches people to look away. ``share`` (0-1) is the weight of the columns
-    beyond their threshold (``None``: not computed), and drift begins at ``limit``; ``columns`` are
-    the drifted ones with their distance as a multiple of their threshold, in the order of the
-    verdict: the main cause first. ``picture`` is a PNG of the distances of all columns. Raises
-    ``ValueError`` for an unknown verdict."""
+    A daily "all is well" teaches people to look away. ``retrain``: whether drift starts one.
+    ``findings`` are the checks whose word is said, unjudged or uncalibrated, by the word.
+    ``share`` (0-1) is the weight of the columns beyond their threshold (``None``: not computed),
+    and drift begins at ``limit``; ``columns`` are the drifted ones with their distance as a
+    multiple of their threshold, in the order of the verdict: the main cause first. ``picture`` is a
+    PNG of the distances of all columns. Raises ``ValueError`` for an unknown verdict."""
     if verdict not in _DRIFT:
         raise ValueError(f"Unknown drift verdict {verdict!r}; known: {', '.join(_DRIFT)}.")
     if verdict == "stable" and not tell_stable:
@@ -49,8 +55,13 @@ def drift_checked(
         else say(
             "drift.measured", sentence=message, share=say.percent(share), limit=say.percent(limit)
         ),
-        facts={say("drift.columns"): listed} if columns else {},
-        details=(*reasons, say("drift.quarantined")) if verdict == "broken" else reasons,
+        facts=({say("drift.columns"): listed} if columns else {})
+        | {say(f"drift.word.{word}"): ", ".join(checks) for word, checks in findings.items()},
+        details=(
+            *reasons,
+            *([say("drift.quarantined")] if verdict == "broken" else []),
+            say(f"drift.advice.{verdict if retrain or verdict != 'drifted' else 'presence'}"),
+        ),
         links=links,
         emoji=_DRIFT[verdict],
         pictures=(
@@ -159,6 +170,19 @@ def run_cancelled(
         emoji=":black_square_for_stop:",
         closes="skipped",
         broadcast=True,
+    )
+
+
+@spoken
+def ledger_accepted(
+    say: Say, use_case: str, *, by: str, why: str, faults: Sequence[str], links: Links = NO_LINKS
+) -> Message:
+    """Tell that a person accepted a ledger that differs from what MLflow vouches for."""
+    return Message(
+        headline=say("ledger accepted", use_case=use_case, by=by, faults=len(faults)),
+        details=(why, *faults[:_MOST_FAULTS]),
+        links=links,
+        emoji=":scroll:",
     )
 
 

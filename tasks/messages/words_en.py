@@ -182,6 +182,20 @@ WORDS = {
     "drift.quarantined": (
         "The window is in quarantine: no decision uses it until a later check finds it sound."
     ),
+    "drift.word.said": "said",
+    "drift.word.unjudged": "unjudged",
+    "drift.word.uncalibrated": "uncalibrated",
+    "drift.advice.stable": "To do: look at what is said here; the verdict is stable.",
+    "drift.advice.drifted": (
+        "To do: nothing yet. A retrain starts by itself, unless the retrain policy holds it back."
+    ),
+    "drift.advice.presence": (
+        "To do: ask whether the categories changed on purpose. No retrain starts by itself."
+    ),
+    "drift.advice.broken": (
+        "To do: repair the source of these columns, then check the window again."
+    ),
+    "drift.advice.inconclusive": "To do: check again when there are more predictions.",
     "drift.columns": "drifted columns",
     "drift.picture": "Drift by column, {window}",
     "drift.picture.alt": (
@@ -197,6 +211,10 @@ WORDS = {
     "flow run": "flow run",
     "flow failed": "{use_case}: flow {flow} failed: {error}",
     "run cancelled": "{use_case}: flow {flow} was cancelled",
+    "ledger accepted": (
+        "{use_case}: {by} accepted the ledger as it stands, with {faults} faults; flows write to "
+        "it again"
+    ),
     "breaker closed": (
         "{use_case}: {by} closed the breaker after {rejections} rejected challengers; automatic "
         "retrains may start again"

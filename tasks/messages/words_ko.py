@@ -136,6 +136,14 @@ WORDS = {
     "drift.inconclusive": "{use_case}: {window} 기간의 드리프트를 판정할 수 없습니다",
     "drift.measured": "{sentence}. 임계값을 초과한 컬럼의 중요도 합은 {share}입니다(한도 {limit})",
     "drift.quarantined": "이 기간은 격리되었습니다. 이후 점검에서 정상으로 확인될 때까지 판단에 사용하지 않습니다.",
+    "drift.word.said": "참고",
+    "drift.word.unjudged": "판정하지 않음",
+    "drift.word.uncalibrated": "보정되지 않음",
+    "drift.advice.stable": "할 일: 판정은 안정이므로 위의 참고 사항만 확인하세요.",
+    "drift.advice.drifted": "할 일: 아직 없습니다. 재학습 정책이 막지 않으면 재학습이 자동으로 시작됩니다.",
+    "drift.advice.presence": "할 일: 범주가 의도대로 바뀐 것인지 확인하세요. 재학습은 자동으로 시작되지 않습니다.",
+    "drift.advice.broken": "할 일: 해당 컬럼의 원천을 고친 뒤 이 기간을 다시 점검하세요.",
+    "drift.advice.inconclusive": "할 일: 예측이 더 쌓이면 다시 점검하세요.",
     "drift.columns": "드리프트 컬럼",
     "drift.picture": "컬럼별 드리프트, {window}",
     "drift.picture.alt": "각 컬럼의 거리를 임계값의 배수로 나타냈습니다. 기준선을 넘은 컬럼: {columns}.",
@@ -147,6 +155,9 @@ WORDS = {
     "flow run": "플로우 실행",
     "flow failed": "{use_case}: {flow} 플로우가 실패했습니다. 오류: {error}",
     "run cancelled": "{use_case}: {flow} 플로우가 취소되었습니다",
+    "ledger accepted": (
+        "{use_case}: 원장의 문제 {faults}건을 있는 그대로 수용했습니다(담당자: {by}). 플로우가 다시 원장에 기록합니다"
+    ),
     "breaker closed": (
         "{use_case}: {rejections}회 연속 챌린저 거부로 열린 차단기를 닫았습니다(담당자: {by}). 자동 재학습을 다시 허용합니다"
     ),

@@ -1,7 +1,13 @@
-"""Which recipes compete, what HPO tries first, and who is the best: the choices of a training."""
+"""Which recipes compete, what HPO tries first, and who is the best: the choices of a training.
+
+Recipes are compared on the last training period, fitted on those before it, so that the hold-out is
+opened for one challenger: the best of several on the rows that judge it is the luckiest as well
+(docs/contest.md has the rates)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
+
+import polars as pl
 
 from tasks.models.tuning import Tuned
 from usecases.definition import Candidate, Metric, UseCase
@@ -16,6 +22,24 @@ class Recipe(Frozen):
     candidate: str
     params: dict[str, Any]
     why: str
+
+
+class Tried(Frozen):
+    """A recipe and the gate's metric that it reached on the period where recipes are compared;
+    ``None``: it does not exist there."""
+
+    recipe: Recipe
+    score: float | None
+
+
+def can_compare(case: UseCase, earlier: pl.DataFrame, period: pl.DataFrame) -> bool:
+    """Whether recipes can be fitted on labelled rows ``earlier`` and compared on those of
+    ``period``: both classes are there, and rows enough for a contest."""
+    return (
+        len(period) >= case.promotion.minimum_rows
+        and earlier[case.label].n_unique() > 1
+        and period[case.label].n_unique() > 1
+    )
 
 
 def choose_recipes(case: UseCase, champion: Recipe | None) -> tuple[Recipe, ...]:

@@ -15,6 +15,7 @@ from blocks.lake import Lake
 from blocks.warehouse import WarehouseAway
 from serving.package.manifest import Feature, Manifest
 from tasks.data.kinds import KINDS
+from tasks.data.row_digests import is_rounded
 from tasks.data.sources import source_of
 from tasks.outside.blocks_of_run import NotRegistered
 from usecases.definition import Column, SourceError, UseCase
@@ -104,9 +105,9 @@ def _filled(
     case: UseCase, rows: pl.DataFrame, other: pl.DataFrame, features: Mapping[str, Feature]
 ) -> pl.DataFrame:
     """Return ``rows`` with those ``features`` that ``other`` has for every row, joined by the use
-    case's key."""
+    case's key. Keys that were rounded would join the columns of other rows."""
     keys = list(case.key)
-    if not set(keys) <= set(other.columns):
+    if not set(keys) <= set(other.columns) or any(is_rounded(other[key]) for key in keys):
         return rows
     names = list(_fitting(features, other))
     if not names:

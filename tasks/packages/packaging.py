@@ -15,6 +15,7 @@ from msgspec import UNSET
 from serving.package.manifest import (
     MANIFEST,
     MODEL,
+    PROFILE,
     REFERENCE,
     SMOKE,
     Feature,
@@ -28,6 +29,8 @@ from serving.package.model import Package
 from serving.package.model import load as load_package
 from serving.package.outputs import Output
 from tasks.data.kinds import KINDS
+from tasks.drift.learning import learn_profile
+from tasks.drift.profile.profile import encode_profile
 from tasks.drift.verdict import calibrate, draw_reference, monitored
 from tasks.models.cross_fitting import cross_fit
 from tasks.models.modelling import predict
@@ -95,9 +98,10 @@ def make_package(
     beside thresholds.
 
     ``training`` are the rows it was fitted on: a sample of them, scored out of sample, is the drift
-    reference and yields the thresholds. A package that is not ``watched``, such as a challenger's,
-    which is refitted before it serves, has no thresholds: they cost several fits. Raises
-    ``NotConvertible``, ``ParityBroken``, or ``PackageError`` if ONNX Runtime rejects the model."""
+    reference and yields the thresholds, and their profile is learned. A package that is not
+    ``watched``, such as a challenger's, which is refitted before it serves, has neither: they cost
+    several fits. Raises ``NotConvertible``, ``ParityBroken``, or ``PackageError`` if ONNX Runtime
+    rejects the model."""
     model, dtype = export(fitted.named_steps["model"], len(case.columns))
     smoke = _smoke(case, fitted, proof, seed)
     manifest = _manifest(case, fitted, origin, dtype)
@@ -111,6 +115,7 @@ def make_package(
         MODEL: model,
         SMOKE: msgspec.json.encode(smoke),
         REFERENCE: _as_parquet(case, reference),
+        **(_profile(case, training, seed) if watched else {}),
     }
     sha256 = write(folder, files, manifest)
     load_package(folder, sha256)
@@ -178,6 +183,13 @@ def _as_parquet(case: UseCase, reference: pl.DataFrame) -> bytes:
     data = io.BytesIO()
     reference.drop(case.prediction_log.leave_out).write_parquet(data, compression="zstd")
     return data.getvalue()
+
+
+def _profile(case: UseCase, training: pl.DataFrame, seed: int) -> dict[str, bytes]:
+    """Return the file of the profile, if there is a number to relate. It has the columns that the
+    prediction log has, since it names categories."""
+    profile = learn_profile(case, training, seed)
+    return {} if profile is None else {PROFILE: encode_profile(profile)}
 
 
 def _with_reference(

@@ -7,7 +7,7 @@ from prefect import task
 from blocks.clients.registry import CHAMPION
 from blocks.registry import ModelVersion, RegistryError
 from serving.records.ledger import Decision
-from tasks.ledger.entries import record, stamp
+from tasks.ledger.entries import check_ledger, record, stamp
 from tasks.ledger.reign import NOBODY, look
 from tasks.messages.announcements import crown_vacated
 from tasks.outside.blocks_of_run import RESUMED, lake, registry, tell
@@ -31,8 +31,10 @@ class Adoption:
 def find_adopted(use_case: str, number: str) -> Adoption:
     """Return the version to crown, whatever ledger and alias say now.
 
-    Raises ``RegistryError`` if there is no such version, and if it is already the champion."""
+    Raises ``LedgerTampered``, and ``RegistryError`` if there is no such version, and if it is
+    already the champion."""
     case = load(use_case)
+    check_ledger(case.name)
     reign = look(lake(), registry(), case.name)
     if number == NOBODY:
         return Adoption(None, reign.champion, reign.alias)

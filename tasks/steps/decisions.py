@@ -7,6 +7,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from blocks.registry import ModelVersion
 from serving.records.chain import path_of
+from serving.records.contest import Contest
 from serving.records.ledger import Decision
 from tasks.ledger.entries import record
 from tasks.ledger.outcomes import against_gate, in_a_sentence
@@ -114,21 +115,30 @@ def _in_words(decision: Decision) -> str:
         lines.append(
             f"| {name} | {comparison.metric} | {scores} | {interval} | {comparison.rows:,} |"
         )
-    kind = (
-        f"{contest.replicates} paired bootstrap replicates of {contest.blocks} whole blocks, "
-        f"seed {contest.seed}"
-    )
     if contest.unjudged:
         lines += [
             "",
             "Too small to be judged: "
             + ", ".join(f"{name} ({rows:,} rows)" for name, rows in contest.unjudged.items()),
         ]
-    sentence = (
-        f"The interval holds {2 * contest.confidence - 1:.0%}: {kind}. Those of guards and "
-        "slices hold together."
-    )
-    return "\n".join([*lines, "", sentence, *_of_the_package(decision)])
+    return "\n".join([*lines, "", _of_the_intervals(contest), *_of_the_package(decision)])
+
+
+def _of_the_intervals(contest: Contest) -> str:
+    """Return what the intervals hold and rest on."""
+    joint = contest.joint_confidence or contest.confidence
+    sentences = [
+        f"The gain's interval holds {_two_sided(contest.confidence)}, those of guards and slices "
+        f"together {_two_sided(joint)}: by the influence of each of {contest.blocks} blocks, and "
+        f"{contest.replicates:,} simulated worlds, seed {contest.seed}."
+    ]
+    if contest.dependence is not None:
+        sentences.append(f"From block to block the gain correlates by {contest.dependence:+.2f}.")
+    return " ".join(sentences)
+
+
+def _two_sided(confidence: float) -> str:
+    return f"{200 * confidence - 100:.4g}%"
 
 
 def _judged(decision: Decision) -> str:

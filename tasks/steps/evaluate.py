@@ -4,6 +4,7 @@ registration.
 
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,11 +28,13 @@ from tasks.measures.metrics import metrics_of, score
 from tasks.messages.announcements import metric_name, number, training_finished, tuning_finished
 from tasks.models import modelling
 from tasks.models.executors import core_threads
+from tasks.models.fingerprint import TAG, recipes_of
 from tasks.models.importance import permutation_importance
 from tasks.models.selection import Recipe, best_of, best_trial, first_trials
 from tasks.models.tuning import Tuned, inner_split, tune
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, tell
 from tasks.packages.packaging import Holdout, Origin, make_package
+from tasks.steps.rematch import REMATCH
 from tasks.steps.train import Fitted, Plan, plan_tags, run_tags, training_rows
 from usecases.definition import UseCase, load
 from usecases.definition.columns import Frozen
@@ -183,7 +186,7 @@ def tune_candidates(plan: Plan) -> Recipe | None:
             )
             update_progress_artifact(bar, 100.0 * finished / trials)
 
-        first = first_trials(candidate, plan.recipes)
+        first = first_trials(candidate, plan.competed)
         with core_threads() as threads:
             searches.append(
                 tune(case, candidate, fit_rows, check_rows, plan.seed, threads, first, progress)
@@ -268,10 +271,12 @@ def fit_and_score_tuned(plan: Plan, recipe: Recipe, before: Scored) -> Scored:
 
 
 @task(**RESUMED)
-def register_challenger(plan: Plan, best: Scored) -> ModelVersion:
+def register_challenger(plan: Plan, best: Scored, rivals: Sequence[str] = ()) -> ModelVersion:
     """Make the package, prove it on the whole hold-out, and register it with its plots under the
     alias ``challenger``.
-    """
+
+    ``rivals`` are the MLflow runs of candidates that it was chosen from on the hold-out itself: the
+    contest has to know them."""
     case, store, recipe = load(plan.use_case), registry(), best.fitted.recipe
     dataset, rows = training_rows(case, plan)
     proof = holdout_rows(case, plan)
@@ -300,6 +305,9 @@ def register_challenger(plan: Plan, best: Scored) -> ModelVersion:
             "laurel.holdout": plan.holdout,
             "laurel.training": plan.id,
             "laurel.recipe": recipe.candidate,
+            **({"laurel.rivals": " ".join(rivals)} if rivals else {}),
+            TAG: recipes_of(case),
+            **({REMATCH: plan.rematch.champion} if plan.rematch else {}),
         },
         f"{recipe.candidate}, trained on {plan.window}, {case.gate.metric.name} "
         f"{best.scores[case.gate.metric.name]:.4f} on {plan.holdout}",

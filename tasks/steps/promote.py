@@ -2,8 +2,10 @@
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Self
 
+import numpy as np
 import polars as pl
 from prefect import task
 
@@ -14,16 +16,20 @@ from serving.package.model import Package
 from serving.records.ledger import Decision
 from tasks.contest.decide import Contestant, decide
 from tasks.contest.fairness import other_schema, why_unfair
+from tasks.contest.tries import earlier_contests
 from tasks.data.dataset import DatasetVersion, read_periods, read_version
 from tasks.data.row_digests import HoldoutOverlap, rows_in
-from tasks.ledger.entries import stamp
+from tasks.ledger.entries import read, root_run, stamp
 from tasks.ledger.outcomes import next_step
 from tasks.ledger.reign import find_champion
+from tasks.models import modelling
+from tasks.models.refits import refit_scores, refits_of
 from tasks.outside.blocks_of_run import RESUMED, lake, registry
 from tasks.packages.own_columns import OtherColumns, own_rows
 from tasks.packages.registered import open_package
 from tasks.steps.approve.ask import asks_person
-from usecases.definition import UseCase, load
+from tasks.steps.rematch import REMATCH, before_refit, definition_of
+from usecases.definition import UseCase, load, period_named
 
 
 @task(**RESUMED)
@@ -71,11 +77,18 @@ def _judge(
         unfair = ground.why_unfair(contestant, package.manifest) or other_schema(
             case, contestant, package.manifest
         )
-        other = None
+        other, stand_in = None, None
         if champion is not None and not unfair:
-            theirs, _ = packages.enter_context(open_package(registry(), champion))
-            other = ground.enter_champion(f"champion {champion.number}", theirs)
-        judgement = decide(case, Contestant(package, ground.rows, unfair), other, seed)
+            other, stand_in = _enter_opponent(packages, ground, champion, challenger)
+        enters = ground.enter_challenger(challenger, package, unfair, seed)
+        entries = read(lake(), case.name)
+        earlier = earlier_contests(entries, holdout, root_run(), challenger.number)
+        judgement = decide(case, enters, other, seed, earlier)
+    facts = {**judgement.facts, "definition": definition_of(challenger, package.manifest)}
+    reasons = judgement.reasons
+    if stand_in is not None:
+        facts["stand_in"] = stand_in.number
+        reasons = [*reasons, _why_stand_in(stand_in, holdout)]
     return Decision(
         use_case=case.name,
         kind="contest",
@@ -85,13 +98,38 @@ def _judge(
         dataset_version=ground.dataset.version,
         promoted=judgement.promoted,
         verdict=judgement.verdict,
-        reasons=judgement.reasons,
+        reasons=reasons,
         contest=judgement.contest,
         gate_score=judgement.gate_score,
         behaviours=judgement.behaviours,
         latency=judgement.latency,
-        facts=judgement.facts,
+        facts=facts,
         **stamp(),
+    )
+
+
+def _enter_opponent(
+    packages: ExitStack, ground: "_Ground", champion: ModelVersion, challenger: ModelVersion
+) -> tuple[Contestant, ModelVersion | None]:
+    """Return the champion; in a rematch on a hold-out that it has learned, the version that it was
+    refitted from and that has not, which stands in for it."""
+    package, _ = packages.enter_context(open_package(registry(), champion))
+    title = f"champion {champion.number}"
+    stand_in = None
+    planned = challenger.tags.get(REMATCH) == champion.number
+    if planned and ground.holdout in package.manifest.trained_on:
+        stand_in = before_refit(champion, ground.holdout)
+    if stand_in is None:
+        return ground.enter_champion(title, package), None
+    package, _ = packages.enter_context(open_package(registry(), stand_in))
+    title = f"{title} before its refit, version {stand_in.number},"
+    return ground.enter_champion(title, package), stand_in
+
+
+def _why_stand_in(stand_in: ModelVersion, holdout: str) -> str:
+    return (
+        f"The champion has learned {holdout} in its refit, so version {stand_in.number} stood in "
+        "for it: the same recipe, fitted on the rows before."
     )
 
 
@@ -114,6 +152,39 @@ class _Ground:
     def why_unfair(self, contestant: str, manifest: Manifest) -> list[str]:
         sha256 = self.dataset.digests([self.holdout])[self.holdout]
         return why_unfair(contestant, manifest.trained_on, self.holdout, sha256, self.overlap)
+
+    def training(self, manifest: Manifest) -> pl.DataFrame:
+        """Return the labelled rows that a package of this dataset version was fitted on."""
+        periods = sorted(manifest.trained_on, key=period_named)
+        return read_periods(lake(), self.dataset, periods, self.case.label)
+
+    def enter_challenger(
+        self, version: ModelVersion, package: Package, unfair: list[str], seed: int
+    ) -> Contestant:
+        """Return the challenger, with the candidates that it was chosen from on these rows, and
+        refits of its recipe."""
+        case, manifest = self.case, package.manifest
+        if unfair:
+            return Contestant(package, self.rows, unfair)
+        rivals = [
+            modelling.predict(registry().load_model(run_id), case, self.rows)
+            for run_id in version.tags.get("laurel.rivals", "").split()
+        ]
+        files = [file for file in self.dataset.periods if file.period in manifest.trained_on]
+        number = refits_of(case, sum(file.labelled for file in files))
+        training = partial(self.training, manifest)
+
+        def refits() -> list[np.ndarray]:
+            name, params = manifest.recipe, manifest.params
+            return refit_scores(case, name, params, training(), self.rows, number, seed)
+
+        return Contestant(
+            package,
+            self.rows,
+            training=training,
+            rivals=rivals,
+            refits=refits if number else None,
+        )
 
     def enter_champion(self, contestant: str, package: Package) -> Contestant:
         """Return the champion with its own columns of the rows; without rows if it has another

@@ -12,9 +12,11 @@ from serving.records.ledger import Decision
 from tasks.data.dataset import read_periods, read_version
 from tasks.ledger.model_card import as_page, model_card
 from tasks.models import modelling
+from tasks.models.fingerprint import TAG
 from tasks.outside.blocks_of_run import RESUMED, lake, registry
 from tasks.packages.packaging import Holdout, Origin, make_package
 from tasks.packages.registered import open_package
+from tasks.steps.rematch import REFIT_OF
 from tasks.steps.train import run_tags
 from usecases.definition import load, period_named
 
@@ -37,7 +39,7 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
     proof = rows.filter(case.period_of_rows == decision.holdout)
     tags = {
         **run_tags(dataset, periods),
-        "laurel.refit_of": challenger.number,
+        REFIT_OF: challenger.number,
         "laurel.holdout": decision.holdout,
     }
     judged_on = Holdout(won.holdout or decision.holdout, won.holdout_intervals, won.calibration)
@@ -73,14 +75,15 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
         run_id,
         refitted.sha256,
         {
-            "laurel.refit_of": challenger.number,
+            REFIT_OF: challenger.number,
             "laurel.recipe": won.recipe,
             "laurel.holdout": decision.holdout,
             "laurel.verdict": decision.verdict,
+            **({TAG: challenger.tags[TAG]} if TAG in challenger.tags else {}),
             **({"laurel.provisional": provisional} if provisional else {}),
         },
-        f"{won.recipe}, refit through {decision.holdout} after its contest ({name} "
-        f"{won.metrics.get(name, math.nan):.4f} before the refit)",
+        f"{won.recipe}, refit through {decision.holdout} after its contest{_against(decision)} "
+        f"({name} {won.metrics.get(name, math.nan):.4f} before the refit)",
         about=f"{case.title}. {case.question}",
     )
     store.tag(challenger, {"laurel.refit": version.number})
@@ -88,3 +91,11 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
     store.log_texts(run_id, {"model_card.md": card, "model_card.html": as_page(card)})
     store.tag(version, {"laurel.model_card": store.artifact_url(run_id, "model_card.html")})
     return version
+
+
+def _against(decision: Decision) -> str:
+    """Name the version that stood in for a champion that had learned the hold-out."""
+    stand_in = decision.facts.get("stand_in")
+    return f" with version {stand_in}, champion {decision.champion} before its refit" * bool(
+        stand_in
+    )

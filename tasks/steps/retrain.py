@@ -12,8 +12,8 @@ from prefect.context import FlowRunContext, TaskRunContext
 
 from blocks.clients.registry import CHAMPION
 from serving.records.ledger import Decision, Entry
-from tasks.ledger.entries import Overtaken, read, record, root_run, stamp
-from tasks.ledger.governor import Refusal, breaker_of, may_retrain, open_starts
+from tasks.ledger.entries import Overtaken, read, read_back, record, root_run, stamp
+from tasks.ledger.governor import Refusal, breaker_of, is_enough, may_retrain, open_starts
 from tasks.ledger.lost_runs import Loss, find_run, report_loss
 from tasks.messages.announcements import (
     breaker_closed,
@@ -42,7 +42,7 @@ def ask_governor(use_case: str, reason: str, by_hand: bool) -> Refusal | None:
     ``UseCaseError`` before anything is noted."""
     policy = load(use_case).retrain
     while True:
-        entries = read(lake(), use_case)
+        entries = _read_for_governor(use_case, policy)
         starts = open_starts(entries)
         if any(start.run is not None and start.run == root_run() for start in starts):
             if (
@@ -64,7 +64,7 @@ def ask_governor(use_case: str, reason: str, by_hand: bool) -> Refusal | None:
             continue
         refusal = _refuse_second(
             use_case, [run for run in runs if isinstance(run, FlowRun)]
-        ) or _refuse(policy, by_hand, entries)
+        ) or _refuse(use_case, policy, by_hand, entries)
         if refusal is not None:
             return refusal
         try:
@@ -86,10 +86,21 @@ def _refuse_second(use_case: str, holders: list[FlowRun]) -> Refusal | None:
     return Refusal("running", message) if holders else None
 
 
-def _refuse(policy: RetrainPolicy, by_hand: bool, entries: list[Entry]) -> Refusal | None:
-    return (
-        None if by_hand and not _is_scheduled() else may_retrain(policy, entries, datetime.now(UTC))
-    )
+def _read_for_governor(use_case: str, policy: RetrainPolicy) -> list[Entry]:
+    now = datetime.now(UTC)
+    return read_back(lake(), use_case, lambda entries: is_enough(policy, entries, now))
+
+
+def _refuse(
+    use_case: str, policy: RetrainPolicy, by_hand: bool, entries: list[Entry]
+) -> Refusal | None:
+    if by_hand and not _is_scheduled():
+        return None
+    refusal = may_retrain(policy, entries, datetime.now(UTC))
+    if refusal is None or refusal.verdict != "breaker":
+        return refusal
+    # How many were rejected in a row may go further back.
+    return may_retrain(policy, read(lake(), use_case), datetime.now(UTC))
 
 
 def _is_scheduled() -> bool:

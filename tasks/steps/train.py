@@ -1,5 +1,6 @@
 """The steps of ``train``: the training rows and the hold-out, then a fit for each recipe."""
 
+import math
 import subprocess
 import time
 from uuid import uuid4
@@ -14,19 +15,33 @@ from blocks.settings import Settings
 from serving.package.manifest import Manifest
 from tasks.data.dataset import DatasetMissing, DatasetVersion, read_periods, read_version
 from tasks.ledger.reign import find_champion
+from tasks.measures.metrics import score
 from tasks.messages.announcements import training_started
 from tasks.models import modelling
-from tasks.models.selection import Recipe, choose_recipes, is_candidate
+from tasks.models.fingerprint import has_new_search
+from tasks.models.selection import (
+    Recipe,
+    Tried,
+    best_of,
+    can_compare,
+    choose_recipes,
+    is_candidate,
+)
+from tasks.models.tuning import inner_split
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, tell
 from tasks.packages.registered import read_manifest
 from tasks.packages.rehearsal import rehearse
+from tasks.steps.rematch import Rematch, plan_rematch
 from usecases.definition import UseCase, load, names_before, period_named
 from usecases.definition.columns import Frozen
 
 
 class Plan(Frozen):
     """What is trained on which periods: ``periods`` end strictly before ``holdout``, the latest
-    labelled period."""
+    labelled period. ``rematch``: the champion has learned that one already.
+
+    ``recipes`` are fitted on all of them: one that was chosen on ``chosen_on``, the last, from the
+    recipes ``tried``, or all if they could not be compared there."""
 
     id: str
     use_case: str
@@ -35,6 +50,18 @@ class Plan(Frozen):
     holdout: str
     recipes: tuple[Recipe, ...]
     seed: int
+    chosen_on: str = ""
+    tried: tuple[Tried, ...] = ()
+    rematch: Rematch | None = None
+
+    @property
+    def competed(self) -> tuple[Recipe, ...]:
+        return tuple(one.recipe for one in self.tried) or self.recipes
+
+    @property
+    def new_search(self) -> bool:
+        """Whether HPO runs even if a candidate passes the gate."""
+        return self.rematch is not None and has_new_search(self.rematch.changes)
 
     @property
     def window(self) -> str:
@@ -60,10 +87,13 @@ class Training(Frozen):
     def in_short(self) -> str:
         """Say what was fitted on what, in a sentence."""
         recipes, rows = ", ".join(fit.recipe.candidate for fit in self.fitted), self.fitted[0].rows
-        return (
+        others = f" (chosen from {len(self.plan.tried)} on {self.plan.chosen_on})"
+        recipes += others if self.plan.tried else ""
+        sentence = (
             f"Training {self.plan.id}: {recipes} fitted on {rows:,} rows of {self.plan.window}, "
             f"to be judged on {self.plan.holdout}."
         )
+        return f"{sentence} {self.plan.rematch.in_short}" if self.plan.rematch else sentence
 
 
 class HoldoutOfOneClass(ValueError):
@@ -78,13 +108,18 @@ class NothingToDo(Frozen):
 
 @task(**RESUMED)
 def plan_training(
-    use_case: str, dataset_version: str | None, holdout: str | None, seed: int
+    use_case: str,
+    dataset_version: str | None,
+    holdout: str | None,
+    seed: int,
+    again: bool = False,
 ) -> Plan | NothingToDo:
     """Choose windows and recipes. Windows expand; the hold-out is the latest labelled period,
     unless one is named.
 
-    The champion's recipe always competes, refitted on the longer window. ``NothingToDo`` if no
-    labelled period is newer than the champion. Raises ``DatasetMissing`` for a window without rows,
+    The champion's recipe always competes, refitted on the longer window. If no labelled period is
+    newer than the champion, there is ``NothingToDo``, unless the definition has changed since or
+    somebody asks for a contest ``again``. Raises ``DatasetMissing`` for a window without rows,
     ``HoldoutOfOneClass``, and ``CrownUnclear``."""
     case, dataset = load(use_case), read_version(lake(), use_case, dataset_version)
     labelled = dataset.labelled_periods
@@ -96,19 +131,18 @@ def plan_training(
             f"hold-out{f' {holdout}' if holdout else ''} and at least one period before it are "
             f"needed. Ingest more: prefect deployment run 'ingest/{use_case}'."
         )
-    champion, reigning = find_champion(use_case), None
+    champion, reigning, rematch = find_champion(use_case), None, None
     if champion is not None:
         manifest = read_manifest(registry(), champion)
         if period_named(manifest.trained_through) >= period_named(period):
-            learned = (
-                f"Champion {champion.number} of {use_case!r} has learned {manifest.trained_through}"
-            )
-            return NothingToDo(
-                reason=(
-                    f"{learned}; the latest labelled period is {period}. Ingest a later one, with "
-                    "its labels."
+            answer = plan_rematch(case, champion, manifest, period, again)
+            if isinstance(answer, str):
+                learned = (
+                    f"Champion {champion.number} of {use_case!r} has learned "
+                    f"{manifest.trained_through}; the latest labelled period is {period}."
                 )
-            )
+                return NothingToDo(reason=f"{learned} {answer}")
+            rematch = answer
         reigning = _recipe_of(case, champion, manifest)
     _check_classes(case, dataset, period)
     return Plan(
@@ -119,6 +153,7 @@ def plan_training(
         holdout=period,
         recipes=choose_recipes(case, reigning),
         seed=seed,
+        rematch=rematch,
     )
 
 
@@ -188,6 +223,44 @@ def announce_training(plan: Plan) -> None:
             rows=rows,
             dataset_version=plan.dataset_version,
         )
+    )
+
+
+@task(**RESUMED)
+def compare_recipes(plan: Plan) -> Plan:
+    """Return the plan with the recipe that is best on the last training period, fitted on those
+    before it. The hold-out stays closed.
+
+    A single recipe need not be compared. Without an earlier period, or with too few rows or one
+    class, all recipes stay, and the contest knows that the challenger was chosen on its rows."""
+    case = load(plan.use_case)
+    if len(plan.recipes) < 2 or len(plan.periods) < 2:
+        return plan
+    _, rows = training_rows(case, plan)
+    earlier, period = inner_split(case, plan.periods, rows)
+    if not can_compare(case, earlier, period):
+        return plan
+    metric, truth, tried = case.gate.metric, modelling.labels(case, period), list[Tried]()
+    for recipe in plan.recipes:
+        candidate = case.candidate(recipe.candidate)
+        fitted = modelling.fit(case, candidate, recipe.params, earlier, plan.seed)
+        reached = score(metric, truth, modelling.predict(fitted, case, period))
+        tried.append(Tried(recipe=recipe, score=reached if math.isfinite(reached) else None))
+        get_run_logger().info(
+            "compared use_case=%s candidate=%s on=%s %s=%.4f",
+            case.name,
+            recipe.candidate,
+            plan.periods[-1],
+            metric.name,
+            reached,
+        )
+    best = best_of(metric, tried, lambda one: math.nan if one.score is None else one.score)
+    return plan.model_copy(
+        update={
+            "recipes": (best.recipe,),
+            "chosen_on": plan.periods[-1],
+            "tried": tuple(tried),
+        }
     )
 
 
@@ -302,18 +375,23 @@ def _training(runs: list[Run]) -> Training:
 def report_training(plan: Plan, fitted: list[Fitted]) -> Training:
     """Write the table of candidates as an artifact. Returns the record that ``evaluate`` takes."""
     store: ModelRegistry = registry()
-    create_table_artifact(
-        [
-            {
-                "candidate": fit.recipe.candidate,
-                "because": fit.recipe.why,
+    fits = {fit.recipe.candidate: fit for fit in fitted}
+    scores = {tried.recipe.candidate: tried.score for tried in plan.tried}
+    table = []
+    for recipe in plan.competed:
+        row: dict[str, object] = {"candidate": recipe.candidate, "because": recipe.why}
+        if plan.tried:
+            row[f"on {plan.chosen_on}"] = scores[recipe.candidate]
+        if fit := fits.get(recipe.candidate):
+            row |= {
                 "rows": fit.rows,
                 "window": plan.window,
                 "fit seconds": round(fit.fit_seconds, 2),
                 "run": store.run_url(fit.run_id),
             }
-            for fit in fitted
-        ],
+        table.append(row)
+    create_table_artifact(
+        table,
         key=artifact_key(plan.use_case, "candidates"),
         description=f"Candidates of training {plan.id}, to be judged on {plan.holdout}",
     )

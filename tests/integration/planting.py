@@ -36,7 +36,7 @@ from flows.ingest import ingest
 from flows.promote import promote
 from serving.records.ledger import Decision
 from tasks.data.dataset import read_periods, read_version
-from tasks.ledger.entries import append, now
+from tasks.ledger.entries import add_entry, now
 from tasks.models import modelling
 from tasks.packages.packaging import Origin, make_package
 from tasks.steps.evaluate import judge_holdout, score_holdout
@@ -276,7 +276,9 @@ class Loop:
             "by": "a test",
             "run": None,
         }
-        append(self.lake, Decision(**said, reasons=["planted by a test"], facts=facts))
+        add_entry(
+            self.lake, self.registry, Decision(**said, reasons=["planted by a test"], facts=facts)
+        )
         self.registry.set_alias(version, CHAMPION)
 
     def plant_predictions(

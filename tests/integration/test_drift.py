@@ -154,9 +154,11 @@ def test_first_window_beyond_the_limit_is_no_drift_yet(loop: Loop, champion: Mod
     outcome = loop.run(drift_check, CASE, window="2024-05")
     found = outcome.result.verdict
     assert (found.outcome, found.beyond) == ("stable", True) and found.share > 0.3
-    assert (
-        found.reasons[-1] == "1 of the last 3 windows are beyond the limit; drift is declared at 2"
-    )
+    assert "1 of the last 3 windows are beyond the limit; drift is declared at 2" in found.reasons
+    # the planted rows do not say which version answered
+    assert [finding.word for finding in found.findings if finding.check == "integrity"] == [
+        "unjudged"
+    ]
     assert outcome.told == [] and events(loop) == []
 
 

@@ -259,10 +259,16 @@ def test_champions_recipe_competes_on_the_longer_window(loop: Loop) -> None:
     training: Training = loop.run(train, "toy").result
     champion = loop.registry.at("toy", "champion")
     assert champion
-    assert [(one.candidate, one.why) for one in training.plan.recipes] == [
+    assert [(one.candidate, one.why) for one in training.plan.competed] == [
         ("logistic", "baseline"),
         ("boosting", f"champion {champion.number}"),
     ]
+    assert [one.candidate for one in training.plan.recipes] == ["boosting"]
+    assert training.plan.chosen_on == "2024-03"
+    assert [fit.recipe for fit in training.fitted] == list(training.plan.recipes)
+    rows = loop.artifact("toy-candidates")
+    assert rows[0]["on 2024-03"] < rows[1]["on 2024-03"]
+    assert ["run" in row for row in rows] == [False, True]
     assert training.plan.periods == ("2024-01", "2024-02", "2024-03")
 
 

@@ -22,12 +22,14 @@ from prefect.client.schemas.schedules import IntervalSchedule
 from blocks.clients.registry import CHAMPION
 from blocks.settings import REPOSITORY
 from deployments.checks.audit import main
+from flows.accept_ledger import accept_ledger
 from flows.close_breaker import close_breaker
 from flows.explain import explain
+from flows.promote import promote
 from flows.retrain import retrain
 from serving.records.chain import path_of
 from serving.records.ledger import Decision
-from tasks.ledger.entries import append, now, record, stamp
+from tasks.ledger.entries import add_entry, append, now, record, stamp
 from tasks.ledger.governor import Refusal
 from tasks.steps.retrain import ask_governor
 from tests.fixtures.processes import wait_until
@@ -48,7 +50,7 @@ def plant(loop: Loop, kind: str, verdict: str, **given: Any) -> None:
         "by": "a test",
         "run": None,
     }
-    append(loop.lake, Decision(**(fields | given)))
+    add_entry(loop.lake, loop.registry, Decision(**(fields | given)))
 
 
 def runs(loop: Loop) -> list[FlowRun]:
@@ -293,8 +295,9 @@ def test_an_alias_that_was_moved_by_hand_is_told_by_explain_and_by_the_audit(loo
         1,
         [
             (
-                f"{CASE}: NOT WHOLE: MLflow's model has no tag laurel.ledger: nothing vouches "
-                "for the last entry"
+                f"{CASE}: NOT WHOLE: MLflow's model has no tag laurel.ledger: it was removed, or "
+                "the model is new; MLflow's run vouches for the last entry, and Laurel's next "
+                "entry sets the tag again"
             )
         ],
     )
@@ -337,7 +340,7 @@ def test_an_entry_that_was_edited_or_removed_on_the_s3_server_is_named_and_the_e
         loop.lake.write(last, end)
     assert code == 1 and len(lines) == 1
     assert f"{path} was changed: the entry after it has another SHA-256" in lines[0]
-    assert f"{last} was changed: its SHA-256 is not the one on MLflow's model" in lines[0]
+    assert f"{last} was changed: its SHA-256 is not the head that MLflow has" in lines[0]
     assert audit(CASE)[0] == 0
 
 
@@ -355,6 +358,44 @@ def test_a_head_that_is_none_is_a_fault(loop: Loop) -> None:
         in lines[0]
     )
     assert audit(CASE)[0] == 0
+
+
+def test_ledger_that_somebody_added_to_is_added_to_by_no_flow_until_a_person_accepts_it(
+    loop: Loop,
+) -> None:
+    entries = len(loop.decisions(CASE))
+    forged = Decision(
+        use_case=CASE,
+        time=now(),
+        kind="breaker",
+        verdict="closed",
+        reasons=["forged in the lake"],
+        by="nobody",
+        run=None,
+    )
+    append(loop.lake, forged)
+    said = f"{path_of(CASE, entries + 1)}: not announced in MLflow, which has no head for it"
+    assert audit(CASE) == (1, [f"{CASE}: NOT WHOLE: {said}"])
+    for asked in (retrain, promote):
+        outcome = loop.run(asked, CASE)
+        assert outcome.name == "Failed" and said in outcome.message
+        assert f"accept_ledger/{CASE}" in "".join(outcome.told)
+    assert len(loop.decisions(CASE)) == entries + 1
+
+    accepted = loop.run(accept_ledger, CASE, by="Kim", why="the test forged it")
+    assert accepted.message == f"Kim accepted the ledger of {CASE} as it stands: {said}."
+    entry = loop.decisions(CASE)[-1]
+    assert (entry["kind"], entry["verdict"], entry["run"]) == (
+        "ledger",
+        "accepted",
+        accepted.run_id,
+    )
+    assert entry["reasons"] == ["accepted by Kim: the test forged it", said]
+    assert accepted.told and "Kim accepted the ledger as it stands" in accepted.told[0]
+    code, lines = audit(CASE)
+    assert code == 0 and f"accepted as it stood by Kim in entry {entries + 2}" in lines[0]
+    assert loop.run(accept_ledger, CASE, by="Kim", why="again").name == "Nothing to do"
+    assert loop.run(retrain, CASE, by_hand=False).name == "Skipped" and audit(CASE)[0] == 0
 
 
 def test_what_cannot_be_checked_is_not_whole(loop: Loop) -> None:

@@ -31,6 +31,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Cancelling, Running
 
 from blocks.lake import Lake, LakeAway
+from blocks.registry import ModelRegistry
 from blocks.settings import REPOSITORY, Settings
 from deployments.apply import automations
 from deployments.apply.command import apply_now
@@ -38,12 +39,12 @@ from deployments.servers.environment import environment
 from deployments.servers.seaweedfs import BIN
 from flows.runs import OPTIONS
 from serving.records.ledger import Decision
-from tasks.ledger.entries import append, now, read
+from tasks.ledger.entries import add_entry, now, read
 from tasks.ledger.governor import Refusal
 from tasks.outside.blocks_of_run import PATIENT
 from tasks.steps.retrain import ask_governor, close, record_end, skip_retrain
-from tests.fakes.loopback import Handler, LoopbackServer
 from tests.fakes.slack import SlackServer
+from tests.fixtures.mlflow_server import mlflow_server
 from tests.fixtures.processes import free_port, wait_until
 
 BEAT = 1
@@ -55,20 +56,6 @@ START = (
     f"prefect_server.CANCELLING_SECONDS = {CANCELLING_SECONDS}\nprefect_server.main()"
 )
 CASE = "toy_retrain"
-
-
-class NoModels(Handler):
-    """MLflow before anything was registered."""
-
-    def do_POST(self) -> None:
-        self.body()
-        self.reply(
-            404,
-            b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such model"}',
-            {"Content-Type": "application/json"},
-        )
-
-    do_GET = do_POST
 
 
 class Server:
@@ -99,7 +86,7 @@ class Stack:
         self, settings: Settings, slack: SlackServer, prefect: SyncPrefectClient, server: Server
     ) -> None:
         self.settings, self.slack, self.prefect, self.server = settings, slack, prefect, server
-        self.lake = Lake.of(settings)
+        self.lake, self.registry = Lake.of(settings), ModelRegistry.of(settings)
 
     def deployment(self, name: str) -> DeploymentResponse:
         return self.prefect.read_deployment_by_name(name)
@@ -122,7 +109,7 @@ class Stack:
             by="a test",
             run=str(run.id),
         )
-        append(self.lake, start)
+        add_entry(self.lake, self.registry, start)
 
     def beat(self, run: FlowRun, *tags: str) -> None:
         """As Prefect's engine does."""
@@ -163,12 +150,13 @@ class Stack:
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("lost")
-    with LoopbackServer(NoModels) as mlflow, SlackServer() as slack:
+    (folder / "mlflow").mkdir()
+    with mlflow_server(folder / "mlflow") as mlflow, SlackServer() as slack:
         settings = Settings.model_validate(
             {
                 "state": folder,
                 "prefect_port": free_port(),
-                "mlflow_url": mlflow.url,
+                "mlflow_url": mlflow,
                 "lake": f"file://{folder}/lake",
                 "slack_token": slack.token,
                 "slack_api_url": slack.url,
@@ -351,8 +339,9 @@ def test_event_stands_once_in_the_ledger_though_its_answer_was_lost(
     if step == "close":
         for number in range(9):
             fields = {"challenger": str(number), "champion": "1", "by": "a test", "run": None}
-            append(
+            add_entry(
                 alone.lake,
+                alone.registry,
                 Decision(
                     use_case=case,
                     time=now(),

@@ -28,7 +28,7 @@ from flows.retrain import retrain
 from serving.records.ledger import Decision
 from tasks.data.dataset import read_version, versions
 from tasks.drift.drivers import drifted_columns
-from tasks.ledger.entries import append, now
+from tasks.ledger.entries import add_entry, now
 from tasks.packages.registered import read_manifest
 from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop
@@ -225,7 +225,7 @@ def test_place_that_a_dead_run_left_taken_is_free_for_the_next_one(loop: Loop) -
         by="a test",
         run=str(uuid4()),
     )
-    append(loop.lake, dead)
+    add_entry(loop.lake, loop.registry, dead)
     outcome = loop.run(retrain, CASE, through="2024-07")
     assert outcome.name == "Nothing to do" and outcome.state.is_completed()
     crashed, started, ended = loop.decisions(CASE)[-3:]

@@ -36,8 +36,8 @@ from serving.upload.parquet import convert
 from tasks.contest.leaks import strongest_column
 from tasks.data import kinds as task_kinds
 from tasks.data.validation import BatchRefused, validate
-from tasks.drift.broken import find_broken
-from tasks.drift.distances import distance
+from tasks.drift.checks.broken import find_broken
+from tasks.drift.checks.distances import distance
 from tasks.drift.evidently_report import run_evidently
 from tasks.log.columns import Intake
 from tasks.log.facts import Tally
@@ -314,4 +314,4 @@ def test_drift_and_leaks_are_measured(case: UseCase, training: pl.DataFrame) -> 
     assert find_broken(case, training, training.with_columns(member=pl.lit("yes"))) == [
         "column 'member' arrives as String, but it is a boolean"
     ]
-    assert strongest_column(case, training)[0] == "member"
+    assert strongest_column(case, training).column == "member"

@@ -3,7 +3,7 @@
 import math
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from usecases.definition.columns import Frozen
 from usecases.definition.metrics import Metric, RegisteredMetric
@@ -46,35 +46,54 @@ class Guard(Frozen):
 
 
 class Promotion(Frozen):
-    """The rule of the contest (``tasks/contest/verdict.py``): paired block bootstrap, by ``block``
-    of the event time.
+    """The rule of the contest (``tasks/contest/verdict.py``), by ``block`` of the event time.
 
     Promoted when the lower ``1 - confidence`` bound of the gain is above zero, and those of all
-    guards and slices, which hold together, are above minus their tolerance. Slices below
-    ``slice_minimum_rows`` are not judged, and that is said. A gain above ``suspicious_gain``, a ROC
-    AUC above ``suspicious_score``, or one column that alone reaches the share ``suspicious_column``
-    of the challenger's lift over chance and ranks better than the champion is taken for a leak;
-    ``None`` does not look at columns. A hold-out of fewer than ``minimum_rows``, ``minimum_blocks``
-    or ``minimum_class_rows`` of the rarer class tells nothing: a contest is
-    *inconclusive*, and a first champion, whom the gate alone judges, has a provisional crown.
+    guards and slices, which hold together, are above minus their tolerance. Critical values are
+    those of ``replicates`` simulated worlds. The bound of the gain includes how much ``refits``
+    fits of the recipe differ; ``None``: three if they cost little, else none, which is said.
+    Slices below ``slice_minimum_rows`` are not judged, and that is said. Taken for a leak are a
+    gain in ROC AUC above the share ``suspicious_share`` of what the champion lacks (1 minus its
+    own), whatever the metric; a gain above ``suspicious_gain`` in the metric's own unit (``None``:
+    any); a ROC AUC above ``suspicious_score``; and one column that ranks better than the champion
+    and alone reaches the share ``suspicious_column`` of the challenger's lift over chance, or half
+    of it while it agrees with the label in the share ``suspicious_agreement`` of the rows (classes
+    weigh the same); ``suspicious_column=None`` does not look at columns. So are rows of the
+    hold-out that are nearly training rows, unless ``suspicious_copies`` is off. A hold-out of fewer
+    than ``minimum_rows``, ``minimum_blocks`` (by default ten, or five weeks) or
+    ``minimum_class_rows`` of the rarer class tells nothing: a contest is *inconclusive*, and a
+    first champion, whom the gate alone judges, has a provisional crown.
     A package that takes more than ``latency_ratio`` times the champion's time, and
     ``latency_floor_milliseconds`` longer, stays out."""
 
     block: Literal["hour", "day", "week"] = "day"
-    replicates: int = Field(400, ge=100)
+    replicates: int = Field(40_000, ge=100)
     confidence: float = Field(0.95, gt=0.5, lt=1)
-    minimum_blocks: int = Field(10, ge=2)
+    refits: int | None = Field(None, ge=0, le=20)
+    minimum_blocks: int | None = Field(None, ge=2)
     minimum_rows: int = Field(500, ge=1)
     minimum_class_rows: int = Field(10, ge=1)
     guards: tuple[Guard, ...] = ()
     slices: tuple[str, ...] = ()
     slice_tolerance: float = Field(0.02, ge=0, allow_inf_nan=False)
     slice_minimum_rows: int = Field(1000, ge=1)
-    suspicious_gain: float = Field(0.10, gt=0)
+    suspicious_share: float = Field(0.20, gt=0, le=1)
+    suspicious_gain: float | None = Field(None, gt=0)
     suspicious_score: float = Field(0.97, gt=0, le=1)
     suspicious_column: float | None = Field(0.95, gt=0)
+    suspicious_agreement: float = Field(0.80, gt=0.5, le=1)
+    suspicious_copies: bool = True
     latency_ratio: float = Field(3.0, gt=1)
     latency_floor_milliseconds: float = Field(5.0, ge=0)
+
+    @field_validator("refits")
+    @classmethod
+    def _differ(cls, refits: int | None) -> int | None:
+        if refits == 1:
+            raise ValueError(
+                "refits is 1, and one fit does not differ from itself: 0, or 2 or more"
+            )
+        return refits
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
@@ -83,6 +102,11 @@ class Promotion(Frozen):
             if repeated := sorted({name for name in names if names.count(name) > 1}):
                 raise ValueError(f"{field} named twice: {repeated}")
         return self
+
+    @property
+    def enough_blocks(self) -> int:
+        """``minimum_blocks``; by default five weeks, or ten shorter blocks."""
+        return self.minimum_blocks or (5 if self.block == "week" else 10)
 
     def too_good(self, metric: Metric, score: float) -> bool:
         """Whether the score is so near perfection that a leak is likelier than a good model."""

@@ -21,12 +21,16 @@ class DriftPolicy(Frozen):
 
     A column's threshold is ``max(floor, factor * d)``, ``d`` being its largest distance when one
     block of the reference is held against the others, or the one in ``thresholds``. Fewer than
-    ``minimum_blocks`` blocks: ``floor`` alone, marked uncalibrated. Columns weigh as much as the
-    model uses them, together ``1 - score_weight``; the model's score weighs ``score_weight``.
-    *Drifted*: the columns beyond their threshold weigh ``share`` or more, now and in ``k_of_n[0]``
-    of the last ``k_of_n[1]`` checked windows. ``described`` columns are shown and never count. A
-    window of fewer than ``minimum_days`` is
-    *inconclusive*, since the thresholds are those of months, and days differ more.
+    ``minimum_blocks`` blocks: ``floor`` alone, marked uncalibrated, and only thresholds that are
+    fixed decide. Columns weigh as much as the model uses them, together ``1 - score_weight``; the
+    model's score weighs ``score_weight``. *Drifted*: the columns beyond their threshold weigh
+    ``share`` or more, or the score is beyond its own, now and in ``k_of_n[0]`` of the last
+    ``k_of_n[1]`` checked windows. ``described`` columns are shown and never count. A window of
+    fewer than ``minimum_days`` is *inconclusive*, since the thresholds are those of months, and
+    days differ more.
+
+    With fewer than ``relation_blocks`` blocks a relation between columns that is lost, and a value
+    with new mass, are said and do not decide.
 
     ``methods`` goes by the name of a column or by its kind. Beyond ``new_category_tolerance``, or a
     jump by ``unit_factor``, the data are *broken*. When no check saw fresh predictions for
@@ -36,6 +40,7 @@ class DriftPolicy(Frozen):
     factor: float = Field(1.5, gt=0)
     floor: float = Field(0.10, ge=0)
     minimum_blocks: int = Field(3, ge=2)
+    relation_blocks: int = Field(6, ge=2)
     minimum_rows: int = Field(1000, ge=1)
     minimum_days: int = Field(7, ge=1)
     sample_rows: int = Field(20_000, ge=100)

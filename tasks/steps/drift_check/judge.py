@@ -3,20 +3,25 @@ verdict, and Evidently's report.
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 import polars as pl
 from prefect import task
 
 from blocks.registry import ModelVersion, RegistryError
-from serving.package.manifest import REFERENCE, Manifest
+from serving.package.manifest import PROFILE, REFERENCE, Manifest
+from serving.package.model import Package
 from serving.records.drift import Checked, DriftVerdict
-from tasks.drift.broken import find_broken
+from tasks.drift.checks.exact import drop_impossible
+from tasks.drift.checks.integrity import check_answers
 from tasks.drift.drivers import weight
 from tasks.drift.evidently_report import keep_report, run_evidently
-from tasks.drift.history import beyond_before
+from tasks.drift.examine import Yardstick, examine
+from tasks.drift.history import beyond_before, sequence_before
 from tasks.drift.late_labels import check_performance
 from tasks.drift.performance import find_cause, join_verdict
-from tasks.drift.verdict import Evidence, judge, measure, monitored, without
+from tasks.drift.profile.profile import decode_profile
+from tasks.drift.verdict import judge, monitored, without
 from tasks.ledger.entries import now
 from tasks.ledger.reign import find_champion as reigning
 from tasks.log.files import LogDamaged, logged_periods
@@ -53,8 +58,7 @@ def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
     The columns are the champion's, with which its predictions were logged, whatever the use case
     has now."""
     with open_package(registry(), champion) as (package, folder):
-        manifest = package.manifest
-        reference = pl.read_parquet(folder / REFERENCE)
+        manifest, yardstick = package.manifest, yardstick_of(package.manifest, folder)
     case = as_champion(load(champion.use_case), manifest)
     case = without(case, {*case.prediction_log.leave_out, *manifest.log_leave_out})
     try:
@@ -70,10 +74,10 @@ def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
         )
         return Checked(use_case=case.name, champion=champion.number, time=now(), verdict=damaged)
     case = without(case, read.partly)
-    verdict = judge_window(case, manifest, reference, read, champion.number)
+    verdict = judge_window(case, package, yardstick, read, champion.number)
     path = url = None
     if verdict.share is not None:
-        path, url = _report(case, champion, manifest, reference, read, verdict)
+        path, url = _report(case, champion, yardstick, read, verdict)
     performance = check_performance(lake(), case, manifest, champion.number, read, seed)
     joined = join_verdict(verdict, performance)
     return Checked(
@@ -90,41 +94,44 @@ def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
     )
 
 
-def judge_window(
-    case: UseCase, manifest: Manifest, reference: pl.DataFrame, read: Window, champion: str
-) -> DriftVerdict:
-    """Return the verdict on the predictions read of a window, against the ``reference`` and
-    thresholds of the champion's package."""
-    policy, limits = case.drift, manifest.drift_thresholds
-    days = None if read.rows.is_empty() else read.rows["event_time"].dt.date().n_unique()
-    broken = (
-        []
-        if read.rows.is_empty()
-        else [*read.problems, *find_broken(case, reference, read.rows, days)]
-    )
-    distances = {}
-    if read.counted >= policy.minimum_rows and not broken and (days or 0) >= policy.minimum_days:
-        distances = measure(case, reference, read.rows, limits, manifest.drift_methods)
-    earlier = beyond_before(lake(), case.name, champion, read.name, policy.k_of_n[1] - 1)
-    evidence = Evidence(
-        window=read.name,
-        rows=read.counted,
-        days=days,
-        broken=broken,
-        distances=distances,
-        thresholds=limits,
+def yardstick_of(manifest: Manifest, folder: Path) -> Yardstick:
+    """Return what the package in ``folder`` has for the drift check."""
+    profile = folder / PROFILE
+    return Yardstick(
+        reference=pl.read_parquet(folder / REFERENCE),
+        thresholds=manifest.drift_thresholds,
         calibrated=manifest.drift_calibrated,
         importance=manifest.drift_importance,
-        earlier=earlier,
+        methods=manifest.drift_methods,
+        profile=decode_profile(profile.read_bytes()) if profile.exists() else None,
+        sample_rate=manifest.log_sample_rate,
     )
-    return replace(judge(policy, evidence), how=read.how)
+
+
+def judge_window(
+    case: UseCase, package: Package, yardstick: Yardstick, read: Window, champion: str
+) -> DriftVerdict:
+    """Return the verdict on the predictions read of a window, against what the champion's package
+    has; a sample of its answers is scored anew."""
+    complete = not read.rows.is_empty() and not read.problems
+    evidence = examine(
+        case,
+        yardstick,
+        read.rows,
+        window=read.name,
+        counted=read.counted,
+        problems=read.problems,
+        answers=check_answers(package, read.rows, champion, read.partly) if complete else (),
+        earlier=beyond_before(lake(), case.name, champion, read.name, case.drift.k_of_n[1] - 1),
+        sequence=sequence_before(lake(), case.name, champion, read.name),
+    )
+    return replace(judge(case.drift, evidence), how=read.how)
 
 
 def _report(
     case: UseCase,
     champion: ModelVersion,
-    manifest: Manifest,
-    reference: pl.DataFrame,
+    yardstick: Yardstick,
     read: Window,
     verdict: DriftVerdict,
 ) -> tuple[str, str]:
@@ -136,7 +143,11 @@ def _report(
         key=lambda column: -weight(verdict, column.name),
     )
     _, html, text = run_evidently(
-        columns, reference, read.rows, verdict.thresholds, manifest.drift_methods
+        columns,
+        yardstick.reference,
+        drop_impossible(case, read.rows),
+        verdict.thresholds,
+        yardstick.methods,
     )
     return keep_report(champion, verdict.window, html, text, finite)
 

@@ -1,26 +1,32 @@
 """What a drift check leaves behind: verdict, quarantine and decision in the lake, artifacts, the
 message, and the event of drift."""
 
+from collections.abc import Sequence
+
 from prefect import get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 from blocks.message import Message
-from serving.records.drift import Checked, DriftVerdict
+from serving.records.drift import Checked, DriftVerdict, Finding
 from serving.records.ledger import Decision
 from serving.records.performance import Performance
 from serving.records.record import encode
 from tasks.drift import quarantine
-from tasks.drift.broken import named_columns
+from tasks.drift.checks.broken import named_columns
 from tasks.drift.drivers import (
+    advice,
+    by_word,
     drifted_columns,
     explain,
     list_drifted,
+    notes_of,
     ordered_columns,
     times,
     weight,
 )
+from tasks.drift.history import last_notes
 from tasks.drift.performance import performance_facts, performance_rows, say_performance
 from tasks.ledger.entries import author, record, root_run
 from tasks.measures import plots
@@ -33,10 +39,14 @@ EVENT = "laurel.drift.detected"
 
 
 @task(**PATIENT)
-def record_check(checked: Checked) -> None:
+def record_check(checked: Checked) -> list[str]:
     """Write the verdict into the lake and the ledger; a broken window goes into quarantine, and
-    leaves it once a check finds it sound."""
+    leaves it once a check finds it sound. Return the notes that the last check of the window did
+    not have."""
     verdict, store, case = checked.verdict, lake(), load(checked.use_case)
+    known = last_notes(store, case.name, verdict.window) if verdict.window else []
+    told = {(note.check, note.column) for note in known}
+    news = [note.reason for note in notes_of(verdict) if (note.check, note.column) not in told]
     if verdict.outcome != "silent":
         store.write(
             f"reports/{case.name}/{verdict.window}/verdict.json",
@@ -74,6 +84,7 @@ def record_check(checked: Checked) -> None:
                 "rows": float(verdict.rows),
                 "read": verdict.how,
                 "columns": list_drifted(verdict),
+                "checks": ", ".join(_in_brief(finding) for finding in verdict.findings) or None,
                 "report": checked.report_path,
                 **performance_facts(checked.performance),
             },
@@ -81,11 +92,17 @@ def record_check(checked: Checked) -> None:
             run=root_run(),
         )
     )
+    return news
+
+
+def _in_brief(finding: Finding) -> str:
+    return f"{finding.check} {finding.column or ''}".strip() + f": {finding.word}"
 
 
 @task(**PATIENT)
-def report_check(checked: Checked) -> None:
-    """Write the run's artifacts, the message, and the line in the log."""
+def report_check(checked: Checked, news: Sequence[str] = ()) -> None:
+    """Write the run's artifacts, the message, and the line in the log. Of a stable window people
+    are told only the ``news``: notes that they were not told before."""
     verdict, case = checked.verdict, load(checked.use_case)
     get_run_logger().info(
         "drift use_case=%s window=%s outcome=%s share=%s",
@@ -107,6 +124,9 @@ def report_check(checked: Checked) -> None:
             key=artifact_key(case.name, "performance"),
             description=say_performance(checked.performance),
         )
+    if verdict.findings:
+        key = artifact_key(case.name, "drift-checks")
+        create_table_artifact(_findings(verdict), key=key, description=summary)
     links = {}
     if checked.report_url:
         key, text = artifact_key(case.name, "drift-report"), f"Drift report {verdict.window}"
@@ -122,7 +142,10 @@ def report_check(checked: Checked) -> None:
         share=verdict.share,
         limit=verdict.limit,
         columns={name: times(verdict, name) for name in drifted_columns(verdict)},
-        reasons=verdict.reasons,
+        reasons=verdict.reasons if verdict.outcome != "stable" else news,
+        findings=by_word(verdict),
+        retrain=verdict.retrain,
+        tell_stable=bool(news),
         picture=_picture(verdict),
         links=links,
     )
@@ -137,7 +160,7 @@ def in_short(checked: Checked) -> str:
     reasons = " ".join(f"{reason.removesuffix('.')}." for reason in verdict.reasons)
     basis = f"on {verdict.rows:,} predictions of version {checked.champion}"
     subject = f"{checked.use_case} {verdict.window}".strip()
-    return f"{subject}: {verdict.outcome}, {basis}. {reasons}"
+    return f"{subject}: {verdict.outcome}, {basis}. {reasons} {advice(verdict)}"
 
 
 def _picture(verdict: DriftVerdict) -> bytes | None:
@@ -174,6 +197,21 @@ def _table(verdict: DriftVerdict) -> list[dict[str, str | float | bool]]:
     and why."""
     drifted = set(drifted_columns(verdict))
     return [_row_of_column(verdict, name, name in drifted) for name in ordered_columns(verdict)]
+
+
+def _findings(verdict: DriftVerdict) -> list[dict[str, str | float]]:
+    """Return a row for each finding of the checks beside the distances."""
+    return [
+        {
+            "check": finding.check,
+            "column": finding.column or "",
+            "means": finding.word,
+            "value": "" if finding.value is None else round(finding.value, 4),
+            "limit": "" if finding.limit is None else round(finding.limit, 4),
+            "reason": finding.reason,
+        }
+        for finding in verdict.findings
+    ]
 
 
 def _row_of_column(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from blocks.clients.registry import CHAMPION, Limits, RegistryApi
+from blocks.clients.heads import ANNOUNCED
+from blocks.clients.registry import CHAMPION, ApiError, Limits, RegistryApi
 from blocks.registry import ModelRegistry, ModelVersion, RegistryAway, RegistryError
 from serving.package.model import load as load_package
 from tests.fakes.registry import RegistryServer
@@ -52,6 +53,54 @@ def test_tags_of_versions_and_models(registry: ModelRegistry) -> None:
         "head": "7 abc"
     }
     assert not registry.tag_model("nobody", {"head": "1"}) and registry.model_tags("nobody") == {}
+
+
+def test_head_is_written_once_and_a_deleted_run_is_still_listed(registry: ModelRegistry) -> None:
+    assert registry.head_runs("toy") == [] == registry.head_runs("toy", deleted=True)
+    first = registry.open_head_run("toy", 0, f"0 {'0' * 64}")
+    for _ in range(2):
+        registry.log_head(first, "00000001", "a" * 64)
+    with pytest.raises(RegistryError, match="Changing param values is not allowed"):
+        registry.log_head(first, "00000001", "b" * 64)
+    registry.log_head(first, f"00000002/{'c' * 64}", ANNOUNCED)
+    second = registry.open_head_run("toy", 1, "")
+    runs = registry.head_runs("toy")
+    assert [(run.id, run.generation, run.base) for run in runs] == [
+        (second, 1, ""),
+        (first, 0, f"0 {'0' * 64}"),
+    ]
+    assert runs[1].params == {"00000001": "a" * 64, f"00000002/{'c' * 64}": ANNOUNCED}
+    assert [run.id for run in registry.head_runs("toy", latest=1)] == [second]
+    assert registry.head_runs("another") == []
+    _api(registry).ask("POST", "runs/delete", {"run_id": first})
+    (deleted,) = registry.head_runs("toy", deleted=True)
+    assert (deleted.id, deleted.is_deleted) == (first, True)
+    assert [run.id for run in registry.head_runs("toy")] == [second]
+    with pytest.raises(RegistryError, match="active"):
+        registry.log_head(first, "00000003", "d" * 64)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("runs/log-parameter", {"key": "00000001", "value": "b" * 64}),
+        ("runs/log-batch", {"params": [{"key": "00000001", "value": "b" * 64}]}),
+        ("runs/delete-param", {"key": "00000001"}),
+    ],
+    ids=["parameter", "batch", "delete"],
+)
+def test_no_request_of_mlflow_changes_a_head(
+    registry: ModelRegistry, call: tuple[str, dict[str, object]]
+) -> None:
+    run = registry.open_head_run("toy-2", 0, "")
+    registry.log_head(run, "00000001", "a" * 64)
+    with pytest.raises(ApiError):
+        _api(registry).ask("POST", call[0], {"run_id": run, **call[1]})
+    assert registry.head_runs("toy-2")[0].params == {"00000001": "a" * 64}
+
+
+def _api(registry: ModelRegistry) -> RegistryApi:
+    return RegistryApi(registry.tracking_uri, Limits(3, 30))
 
 
 def test_package_is_downloaded_whole(registry: ModelRegistry, tmp_path: Path) -> None:

@@ -1,21 +1,21 @@
 // The ledger in words: every decision of the use case, the latest first.
-const KINDS = { contest: "kindContest", approval: "kindApproval", crown: "kindCrown", rollback: "kindRollback", drift: "kindDrift", retrain: "kindRetrain", refusal: "kindRefusal", breaker: "kindBreaker" };
+const KINDS = { contest: "kindContest", approval: "kindApproval", crown: "kindCrown", rollback: "kindRollback", drift: "kindDrift", retrain: "kindRetrain", refusal: "kindRefusal", breaker: "kindBreaker", ledger: "kindLedger" };
 const VERDICTS = {
   promote: "verdictPromote", keep: "verdictKeep", suspicious: "verdictSuspicious", unfair: "verdictUnfair",
   asked: "verdictAsked", approved: "verdictApproved", rejected: "verdictRejected", expired: "verdictExpired",
   crowned: "verdictCrowned", failed: "verdictFailed", rollback: "verdictRollback", silent: "verdictSilent",
   adopted: "verdictAdopted", vacated: "verdictVacated", restored: "verdictRestored", "no champion yet": "verdictNobody", crashed: "verdictCrashed", cancelled: "verdictCancelled",
   started: "verdictStarted", promoted: "verdictPromote", kept: "verdictKeep", "below the gate": "verdictBelow", "nothing to do": "verdictNothing", "waits for approval": "verdictAsked",
-  running: "verdictRunning", cooldown: "verdictCooldown", budget: "verdictBudget", breaker: "verdictBreaker", closed: "verdictClosed",
+  running: "verdictRunning", cooldown: "verdictCooldown", budget: "verdictBudget", breaker: "verdictBreaker", closed: "verdictClosed", accepted: "verdictAccepted",
 };
 const HEADLINES = {
   "approval asked": "approvalAsked", "approval approved": "approvalApproved", "approval rejected": "approvalRejected", "approval expired": "approvalExpired",
-  "crown crowned": "crownCrowned", "crown failed": "crownFailed", "crown restored": "restored", "crown adopted": "adopted", "crown vacated": "vacated", "breaker closed": "breakerClosed", "contest suspicious": "contestSuspicious",
+  "crown crowned": "crownCrowned", "crown failed": "crownFailed", "crown restored": "restored", "crown adopted": "adopted", "crown vacated": "vacated", "breaker closed": "breakerClosed", "ledger accepted": "ledgerAccepted", "contest suspicious": "contestSuspicious",
 };
 const GOOD = ["promote", "promoted", "approved", "crowned", "stable", "adopted", "restored"];
 const BAD = ["failed", "crashed", "broken", "unreadable"];
-const WARY = ["drifted", "asked", "expired", "rejected", "suspicious", "silent", "waits for approval", "breaker", "rollback", "vacated", "cancelled", "no champion yet"];
-const HIDDEN_FACTS = ["by", "why", "until", "asked_by", "time_limit", "seed", "contest", "package_sha256"]; // shown elsewhere, or of no use to people
+const WARY = ["drifted", "asked", "expired", "rejected", "suspicious", "silent", "waits for approval", "breaker", "rollback", "vacated", "cancelled", "no champion yet", "accepted"];
+const HIDDEN_FACTS = ["by", "why", "until", "asked_by", "time_limit", "seed", "contest", "package_sha256", "stored_sha256", "definition"]; // shown elsewhere, or of no use to people
 const MOST_FACTS = 8;
 
 const decisionsPanel = name => historyPanel(name, "decisions", decisionItems, "decisionsNone", "retrain");

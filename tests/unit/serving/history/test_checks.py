@@ -191,6 +191,7 @@ KINDS = {
     "retrain": "started",
     "refusal": "cooldown",
     "breaker": "closed",
+    "ledger": "accepted",
 }
 
 
@@ -210,7 +211,7 @@ def test_every_kind_of_the_ledger_is_told_in_its_order_and_the_chain_holds(
     fill_ledger(root)
     decisions = history.decisions("toy", 50)
     assert [entry.kind for entry in decisions] == ["contest", *reversed(KINDS)]
-    assert [entry.sequence for entry in decisions] == list(range(9, 0, -1))
+    assert [entry.sequence for entry in decisions] == list(range(10, 0, -1))
     assert not any(entry.tampered for entry in decisions) and decisions[1].facts == {
         "rows": 3.0,
         "driver": "distance",
@@ -253,10 +254,10 @@ def test_an_entry_that_was_edited_is_given_away_by_the_one_after_it(
     assert tampered(history) == {}
     paths[3].write_text(paths[3].read_text().replace("rollback for the test", "nothing happened"))
     assert list(tampered(history)) == [5] and "00000004.json was changed" in tampered(history)[5]
-    assert tampered(history, 5) == tampered(history), (
+    assert tampered(history, 6) == tampered(history), (
         "the entry before the first that is shown is read as well"
     )
-    assert tampered(history, 4) == {}
+    assert tampered(history, 5) == {}
 
 
 def test_an_entry_that_is_gone_or_says_another_place_or_is_none_is_told(
@@ -274,7 +275,7 @@ def test_an_entry_that_is_gone_or_says_another_place_or_is_none_is_told(
 def test_an_entry_cannot_say_of_itself_that_all_is_well(root: Path, history: History) -> None:
     paths = fill_ledger(root)
     paths[3].write_text(paths[3].read_text().replace("{", '{"tampered": false, "fault": "",', 1))
-    paths[8].write_text(paths[8].read_text().replace("{", '{"tampered": true, "fault": "lies",', 1))
+    paths[9].write_text(paths[9].read_text().replace("{", '{"tampered": true, "fault": "lies",', 1))
     assert list(tampered(history)) == [5]
 
 

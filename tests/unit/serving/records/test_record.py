@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from serving.records.contest import Behaviour, Comparison, Contest, Latency
+from serving.records.contest import Behaviour, Comparison, Contest, Latency, Spending
 from serving.records.drift import Checked, DriftVerdict
 from serving.records.ledger import Entry
 from serving.records.performance import Estimate, Interval, Performance
@@ -33,6 +33,15 @@ CONTEST: dict[str, Any] = {
     "seed": 7,
     "main": Comparison(**COMPARISON),
     "slices": {"far": Comparison(**COMPARISON)},
+    "joint_confidence": 0.9,
+    "spending": Spending(
+        tries=2, level=1e-3, of=0.05, standard_errors=2.8, first_standard_errors=2.2
+    ),
+    "days": ["2013-06-01T00"],
+    "influences": [[1e-07]],
+    "dependence": -0.1,
+    "refits": 3,
+    "refit_error": 0.004,
 }
 BEHAVIOUR: dict[str, Any] = {
     "name": "flat",
@@ -83,6 +92,7 @@ ENTRY: dict[str, Any] = {
     "facts": {"rows": 3.0, "next": None, "who": "Ana"},
     "sequence": 1,
     "previous": "0" * 64,
+    "head_run": "a run",
 }
 RECORDS = [
     (Comparison, COMPARISON),

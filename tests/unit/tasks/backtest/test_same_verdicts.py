@@ -16,6 +16,7 @@ from tasks.backtest.fits import History, Model
 from tasks.backtest.replay import first_champion, retrain
 from tasks.data.dataset import DatasetVersion, ingest_period, read_periods, write_version
 from tasks.models import modelling
+from tasks.models.selection import choose_recipes
 from tasks.packages.packaging import Origin, make_package
 from tasks.steps import promote
 from usecases.definition import ROC_AUC, Gate, MinimumFunction, UseCase, load
@@ -33,7 +34,7 @@ def always(case: UseCase, recipe: str, **changed: Any) -> UseCase:
 
 def patient(case: UseCase) -> UseCase:
     """The toy's world changes so much that gains are large without a leak."""
-    promotion = {"suspicious_gain": 0.9, "suspicious_score": 1.0}
+    promotion = {"suspicious_gain": None, "suspicious_score": 1.0}
     return case.model_copy(update={"promotion": case.promotion.model_copy(update=promotion)})
 
 
@@ -155,3 +156,55 @@ def test_the_backtest_promotes_whom_promote_would(
     assert served.trained_on == (
         (*challenger.trained_on, MONTH) if decision.promoted else champion.trained_on
     )
+
+
+def test_the_challenger_is_chosen_before_the_hold_out_and_is_the_only_one_to_see_it(
+    toy: UseCase, tmp_path: Path, one_thread: None
+) -> None:
+    """The recipe that is better on the hold-out, and worse on the period before it, is not
+    chosen."""
+
+    def july_upside_down(rows: pl.DataFrame) -> pl.DataFrame:
+        july = (rows["at"].dt.month() == 7).all()
+        return rows.with_columns(won=1 - pl.col("won")) if july else rows
+
+    candidates = tuple(
+        candidate.model_copy(update={"baseline": True, "search": None})
+        for candidate in toy.candidates
+    )
+    case = toy.model_copy(
+        update={"candidates": candidates, "gate": Gate(metric=ROC_AUC, threshold=0.01)}
+    )
+    lake = Lake(url=f"file://{tmp_path}/lake")
+    past = history(lake, world(lake, toy, july_upside_down), case)
+    learned = past.before(MONTH)
+
+    def best(period: str, trained: tuple[str, ...]) -> str:
+        scores = {
+            recipe.candidate: past._enter(recipe, trained, period)[0].score
+            for recipe in choose_recipes(case, None)
+        }
+        return max(scores, key=lambda name: scores[name])
+
+    assert best("2024-06", learned[:-1]) != best(MONTH, learned)
+    challenger, _ = past.challenger(MONTH, None)
+    assert challenger.recipe.candidate == best("2024-06", learned[:-1])
+    assert challenger.rivals == ()
+
+
+def test_without_an_earlier_period_the_contest_knows_the_others(
+    toy: UseCase, tmp_path: Path, one_thread: None
+) -> None:
+    candidates = tuple(
+        candidate.model_copy(update={"baseline": True, "search": None})
+        for candidate in toy.candidates
+    )
+    case = toy.model_copy(
+        update={"candidates": candidates, "gate": Gate(metric=ROC_AUC, threshold=0.01)}
+    )
+    lake = Lake(url=f"file://{tmp_path}/lake")
+    past = history(lake, world(lake, toy, lambda rows: rows), case)
+    challenger, _ = past.challenger("2024-02", None)
+    assert len(challenger.rivals) == len(candidates) - 1
+    contestant = past.contestant(challenger, "2024-02")
+    assert [len(scores) for scores in contestant.rivals] == [len(contestant.rows)]

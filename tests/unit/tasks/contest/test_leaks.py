@@ -4,45 +4,59 @@ import pytest
 from usecases.toy import USE_CASE as TOY
 from usecases.toy import toy_rows
 
-from tasks.contest.leaks import doubt, strongest_column
+from tasks.contest.leaks import Alone, column_doubts, gain_doubts, strongest_column
+from usecases.definition import Promotion
 
 
 def test_no_column_of_honest_rows_tells_much() -> None:
-    assert strongest_column(TOY, toy_rows("2024-03"))[1] < 0.6
+    assert strongest_column(TOY, toy_rows("2024-03")).roc_auc < 0.6
 
 
 @pytest.mark.parametrize("scale", [1.0, -1.0], ids=["rising", "falling"])
 def test_a_column_that_was_told_the_label_is_found_whichever_way_it_goes(scale: float) -> None:
     rows = toy_rows("2024-03").with_columns(steady=5 + scale * 0.1 * pl.col("won"))
-    assert strongest_column(TOY, rows) == ("steady", 1.0)
+    assert strongest_column(TOY, rows) == Alone("steady", 1.0, 1.0)
 
 
 def test_a_column_whose_gaps_tell_the_label_is_found() -> None:
     rows = toy_rows("2024-03").with_columns(
         second=pl.when(pl.col("won") == 1).then(pl.col("second").fill_null(0.0))
     )
-    name, alone = strongest_column(TOY, rows)
-    assert name == "second" and alone > 0.97
+    alone = strongest_column(TOY, rows)
+    assert alone.column == "second" and alone.roc_auc > 0.97 and alone.agreement > 0.95
 
 
 def test_a_category_that_tells_the_label_is_found() -> None:
     rows = toy_rows("2024-03").with_columns(
         group=pl.when(pl.col("won") == 1).then(pl.lit("yes")).otherwise(pl.lit("no"))
     )
-    assert strongest_column(TOY, rows) == ("group", 1.0)
+    assert strongest_column(TOY, rows) == Alone("group", 1.0, 1.0)
 
 
 def test_a_column_with_a_value_for_each_row_does_not_rank_rows_by_their_own_label() -> None:
     rows = toy_rows("2024-03")
     names = pl.Series([f"order {at}" for at in range(len(rows))])
     strongest = strongest_column(TOY, rows.with_columns(group=names))
-    assert strongest[1] < 0.6
+    assert strongest.roc_auc < 0.6
 
 
 def test_labels_of_one_class_have_no_strongest_column() -> None:
-    assert np.isnan(
-        strongest_column(TOY, toy_rows("2024-03").with_columns(won=pl.lit(0, dtype=pl.Int8)))[1]
-    )
+    lost = toy_rows("2024-03").with_columns(won=pl.lit(0, dtype=pl.Int8))
+    alone = strongest_column(TOY, lost)
+    assert np.isnan(alone.roc_auc) and np.isnan(alone.agreement)
+
+
+def test_agreement_is_that_of_the_best_threshold_whatever_the_base_rate() -> None:
+    """Of a column that is wrong in 15 % of the rows it is .85, and that of an honest one is not
+    what guessing the larger class reaches."""
+    chance = np.random.default_rng(2)
+    rows = pl.concat([toy_rows(f"2024-0{month}", 200) for month in (1, 2, 3)])
+    rare = (chance.random(len(rows)) < 0.1).astype(np.int8)
+    rows = rows.with_columns(won=pl.Series(rare))
+    assert strongest_column(TOY, rows).agreement < 0.55
+    told = np.where(chance.random(len(rows)) < 0.15, 1 - rare, rare)
+    alone = strongest_column(TOY, rows.with_columns(steady=pl.Series(5.0 - told)))
+    assert alone.column == "steady" and alone.agreement == pytest.approx(0.85, abs=0.02)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +74,8 @@ def test_labels_of_one_class_have_no_strongest_column() -> None:
 def test_a_column_is_suspicious_where_it_says_all_and_is_new(
     share: float | None, alone: float, challenger: float, champion: float | None, suspicious: bool
 ) -> None:
-    doubts = doubt(share, "refund_date", alone, challenger, champion)
+    rule = Promotion(suspicious_column=share)
+    doubts = column_doubts(rule, Alone("refund_date", alone, 0.75), challenger, champion)
     assert bool(doubts) == suspicious
     if doubts:
         assert doubts == [
@@ -69,3 +84,49 @@ def test_a_column_is_suspicious_where_it_says_all_and_is_new(
                 "for a leak in that column."
             )
         ]
+
+
+@pytest.mark.parametrize(
+    ("agreement", "challenger", "champion", "suspicious"),
+    [
+        (0.85, 0.92, None, True),
+        (0.85, 0.92, 0.75, True),
+        (0.79, 0.92, None, False),
+        (0.85, 0.92, 0.86, False),  # the champion lives with that column already
+        (float("nan"), 0.92, None, False),
+    ],
+)
+def test_a_column_that_agrees_with_the_label_in_most_rows_is_suspicious(
+    agreement: float, challenger: float, champion: float | None, suspicious: bool
+) -> None:
+    doubts = column_doubts(Promotion(), Alone("refunded", 0.85, agreement), challenger, champion)
+    assert bool(doubts) == suspicious
+    if doubts:
+        assert doubts[0].startswith("'refunded' alone agrees with the label in 85% of the rows")
+    assert not column_doubts(Promotion(), Alone("refunded", 0.62, 0.85), 0.92, None)  # not most
+
+
+@pytest.mark.parametrize(("gain", "suspicious"), [(0.15, False), (0.25, True)])
+@pytest.mark.parametrize("lacking", [0.4, 0.1])
+def test_a_gain_is_suspicious_by_what_the_champion_lacks(
+    lacking: float, gain: float, suspicious: bool
+) -> None:
+    truth = np.repeat([0, 1], 2000)
+    champion = ranks(1 - lacking)
+    challenger = ranks(1 - lacking * (1 - gain))
+    doubts = gain_doubts(Promotion(), truth, champion, challenger)
+    assert bool(doubts) == suspicious
+    if doubts:
+        assert f"is {gain:.0%} of what the champion lacks; more than 20% is" in doubts[0]
+
+
+def test_a_perfect_champion_and_a_single_class_leave_no_doubt_about_the_gain() -> None:
+    truth, perfect = np.repeat([0, 1], 2000), np.repeat([0.1, 0.9], 2000)
+    assert gain_doubts(Promotion(), truth, perfect, perfect) == []
+    assert gain_doubts(Promotion(), np.zeros(4000), perfect, perfect) == []
+
+
+def ranks(roc_auc: float) -> np.ndarray:
+    """Scores of 2,000 negatives, then 2,000 positives: this share of the pairs is in order."""
+    right = np.arange(2000) < 2000 * roc_auc
+    return np.concatenate([np.full(2000, 0.5), np.where(right, 0.8, 0.2)])

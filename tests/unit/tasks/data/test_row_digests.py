@@ -5,6 +5,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from usecases.toy import USE_CASE as TOY
@@ -129,6 +130,51 @@ def test_the_width_of_a_number_in_memory_does_not_matter() -> None:
         == row_digests(narrow.cast(pl.Int64), ["id"])
         == row_digests(narrow.cast(pl.Float64), ["id"])
     )
+
+
+@pytest.mark.parametrize(
+    ("start", "dtype"),
+    [
+        (2**53 - 2, pl.Int64),
+        (11_111_111_111_111_111, pl.Int64),
+        (-11_111_111_111_111_111, pl.Int64),
+        (2**63 - 3, pl.UInt64),
+        (11_111_111_111_111_111_111_111, pl.Int128),
+        (11_111_111_111_111_111_111_111, pl.Decimal(30, 0)),
+    ],
+)
+def test_sequential_integers_have_a_digest_each_beyond_what_a_double_holds(
+    start: int, dtype: pl.DataType
+) -> None:
+    ids = pl.Series("id", [start + step for step in range(6)]).cast(dtype)
+    assert len(set(row_digests(ids.to_frame(), ["id"]))) == 6
+
+
+def test_the_type_of_a_large_number_does_not_matter() -> None:
+    for number in (2**53, -(2**53) - 2, 2**62, 2**63 - 1024):
+        row = pl.DataFrame({"id": [number, None]}, schema={"id": pl.Int64})
+        for dtype in (pl.Float64, pl.Int128, pl.Decimal(38, 0)):
+            assert row_digests(row.cast(dtype), ["id"]) == row_digests(row, ["id"])
+    beyond = pl.DataFrame({"id": [2**63]}, schema={"id": pl.UInt64})
+    assert row_digests(beyond.cast(pl.Float64), ["id"]) == row_digests(beyond, ["id"])
+
+
+def test_a_large_integer_is_not_the_double_of_the_same_bytes() -> None:
+    number = 11_111_111_111_111_111
+    double = float(np.array(number).view(np.float64))
+    ids, doubles = pl.DataFrame({"id": [number]}), pl.DataFrame({"id": [double]})
+    assert row_digests(ids, ["id"]) != row_digests(doubles, ["id"])
+
+
+def test_months_with_sequential_ids_of_17_digits_share_no_row(lake: Lake) -> None:
+    """They were taken for the same rows: each contest was unfair."""
+    shift = pl.col("id") + 11_111_111_110_000_000
+    months = {month: TOY.source.read(month).with_columns(id=shift) for month in MONTHS}
+    first = months["2024-03"]["id"][0]
+    february = months["2024-02"].with_columns(id=first - 1 - pl.int_range(pl.len(), dtype=pl.Int64))
+    dataset = publish(lake, {**months, "2024-02": february})
+    overlap = HoldoutOverlap(TOY, holdout(lake, dataset), rows_in(lake, TOY))
+    assert overlap.why_unfair("champion 3", dataset.digests(MONTHS[:2])) == []
 
 
 def test_values_do_not_run_into_each_other() -> None:

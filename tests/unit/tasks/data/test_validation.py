@@ -8,7 +8,7 @@ from usecases.toy import toy_rows
 from blocks.lake import Lake
 from tasks.data.dataset import ingest_period
 from tasks.data.validation import REASON, BatchRefused, Validated, validate
-from usecases.definition import SourceError, UseCase, load
+from usecases.definition import Column, SourceError, UseCase, load
 
 PERIOD = "2024-02"
 
@@ -264,6 +264,25 @@ def test_a_row_of_another_period_is_bad(case: UseCase, rows: pl.DataFrame, at: s
         pl.when(pl.int_range(pl.len()) < 2).then(when).otherwise("at").alias("at")
     )
     assert validate(case, PERIOD, wrong).reasons == {f"at: outside {PERIOD}": 2}
+
+
+def test_keys_that_a_float_has_rounded_are_refused(case: UseCase, rows: pl.DataFrame) -> None:
+    """All but a few would be duplicates, and a contest would take rows for others."""
+    long = pl.col("id") + 11_111_111_111_111_111
+    assert len(validate(case, PERIOD, rows.with_columns(id=long)).good) == len(rows)
+    for key in (long.cast(pl.Float64), -long.cast(pl.Float32)):
+        with pytest.raises(
+            BatchRefused, match=r"'id' has floating-point numbers of 2\^53 and more"
+        ):
+            validate(case, PERIOD, rows.with_columns(id=key))
+
+
+def test_a_long_key_cannot_be_an_input_as_well(case: UseCase, rows: pl.DataFrame) -> None:
+    """A number that is an input becomes a float."""
+    both = case.model_copy(update={"columns": (*case.columns, Column(name="id", kind="number"))})
+    assert len(validate(both, PERIOD, rows).good) == len(rows)
+    with pytest.raises(BatchRefused, match="give the key in a column of its own"):
+        validate(both, PERIOD, rows.with_columns(id=pl.col("id") + 11_111_111_111_111_111))
 
 
 def test_unknown_labels_are_good_rows(case: UseCase, rows: pl.DataFrame) -> None:

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from usecases.toy import toy_rows
 
-from tasks.drift.broken import find_broken, named_columns
+from tasks.drift.checks.broken import find_broken, named_columns
 from usecases.definition import Column, UseCase
 
 

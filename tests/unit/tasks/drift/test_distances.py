@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from usecases.toy import toy_rows
 
-from tasks.drift.distances import distance
+from tasks.drift.checks.distances import distance
 from tasks.drift.drivers import drifted_columns
 from tasks.drift.verdict import Evidence, calibrate, judge, measure, monitored
 from usecases.definition import Column, DriftPolicy, UseCase

@@ -42,15 +42,15 @@ def test_fewer_than_one_window_in_twenty_is_called_drifted_or_broken_where_nothi
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda study: dataclasses.replace(study, thresholds=dict.fromkeys(study.thresholds, 0.005)),
-        lambda study: dataclasses.replace(
-            study,
-            reference=study.reference.with_columns(
+        lambda yard: dataclasses.replace(yard, thresholds=dict.fromkeys(yard.thresholds, 0.005)),
+        lambda yard: dataclasses.replace(
+            yard,
+            reference=yard.reference.with_columns(
                 pl.col("first", "second", "steady", "score") + 0.3
             ),
         ),
-        lambda study: dataclasses.replace(
-            study, reference=study.reference.with_columns(group=pl.lit("z"))
+        lambda yard: dataclasses.replace(
+            yard, reference=yard.reference.with_columns(group=pl.lit("z"))
         ),
     ],
     ids=["thresholds too low", "another reference", "unknown categories"],
@@ -58,7 +58,8 @@ def test_fewer_than_one_window_in_twenty_is_called_drifted_or_broken_where_nothi
 def test_the_study_says_no_where_thresholds_or_reference_are_wrong(
     champion: Champion, spoil
 ) -> None:
-    assert too_many(list(false_alarms(spoil(champion), 10, 7, {"rows": (2000,)})))
+    spoiled = dataclasses.replace(champion, yardstick=spoil(champion.yardstick))
+    assert too_many(list(false_alarms(spoiled, 10, 7, {"rows": (2000,)})))
 
 
 @pytest.mark.slow("months of flights")

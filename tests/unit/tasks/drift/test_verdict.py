@@ -3,6 +3,7 @@ counts as drifted.
 """
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,13 @@ import polars as pl
 import pytest
 from usecases.toy import toy_rows
 
-from serving.records.drift import DriftVerdict
-from tasks.drift.broken import find_broken
-from tasks.drift.distances import distance
-from tasks.drift.drivers import drifted_columns, list_drifted
+from blocks.lake import Lake
+from serving.records.drift import Checked, DriftVerdict, Finding
+from serving.records.record import encode
+from tasks.drift.checks.broken import find_broken
+from tasks.drift.checks.distances import distance
+from tasks.drift.drivers import advice, drifted_columns, list_drifted, notes_of
+from tasks.drift.history import last_notes, sequence_before
 from tasks.drift.verdict import Evidence, calibrate, judge, measure, weigh
 from tasks.models.cross_fitting import cross_fit
 from tasks.models.modelling import fit, predict
@@ -505,7 +509,7 @@ def test_fewer_than_three_months_are_uncalibrated_and_the_verdict_says_so(
     assert (
         not verdict.calibrated
         and verdict.reasons[-1]
-        == "the thresholds are not calibrated: the champion was trained on too few months"
+        == "uncalibrated: the champion was trained on too few months for thresholds that decide"
     )
 
 
@@ -675,3 +679,30 @@ def test_all_tellers_name_the_columns_in_one_order_and_each_says_why_it_counts_o
     )
     assert table["heavy"]["why"] == "beyond its threshold: it drifted, and counts with 70.0%"
     assert table["calm"]["why"] == "within its threshold"
+
+
+def test_notes_of_a_window_are_news_only_once(tmp_path: Path) -> None:
+    store = Lake(url=f"file://{tmp_path}")
+    notes = [
+        Finding(check="nulls", word="said", column="wind", reason="wind is null"),
+        Finding(check="within", word="said", column="wind", reason="on few periods"),
+        Finding(check="integrity", word="unjudged", reason="unjudged"),
+    ]
+    verdict = judge(
+        DriftPolicy(),
+        Evidence(
+            window="2024-06",
+            rows=5000,
+            distances={"a": 0.0},
+            thresholds={"a": 0.1},
+            calibrated=True,
+            findings=notes,
+        ),
+    )
+    assert last_notes(store, "toy", "2024-06") == []
+    checked = Checked(use_case="toy", champion="1", time="2024-07-01T00:00:00", verdict=verdict)
+    store.write("reports/toy/2024-06/verdict.json", encode(checked))
+    assert last_notes(store, "toy", "2024-06") == notes[:1] == notes_of(verdict)
+    assert advice(verdict).startswith("Look at what is said")
+    assert sequence_before(store, "toy", "1", "2024-07") == verdict.sequence
+    assert sequence_before(store, "toy", "2", "2024-07") == 0.0

@@ -3,13 +3,26 @@ clock misleads it."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.records.ledger import Decision, Kind
-from tasks.ledger.governor import Refusal, breaker_of, may_retrain, open_starts, trusted_times
+from blocks.lake import Lake
+from serving.records.chain import FIRST, path_of
+from serving.records.ledger import Decision, Entry, Kind
+from serving.records.record import encode, fields_of
+from tasks.ledger.entries import read_back
+from tasks.ledger.governor import (
+    Refusal,
+    breaker_of,
+    is_enough,
+    may_retrain,
+    open_starts,
+    trusted_times,
+)
 from usecases.definition import RetrainPolicy
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -337,3 +350,68 @@ def test_whatever_stands_there_who_asks_again_when_told_to_is_let_through_in_the
         entries.append(entry("refusal", refusal.verdict, 0, time=at.isoformat()))
         at = refusal.until
     raise AssertionError(f"still refused at {at}: {refusal}")
+
+
+def lived(seed: int, entries: int = 400, skew_hours: float = 2) -> list[Decision]:
+    """A ledger as flows write it, one retrain at a time, by machines whose clocks differ."""
+    chance, decisions, now = Random(seed), list[Decision](), float(entries * 4)
+    open_run, challenger = "", 0
+
+    def add(kind: Kind, verdict: str, **changes: object) -> None:
+        ago = max(0.0, now + chance.uniform(-skew_hours, skew_hours))
+        decisions.append(entry(kind, verdict, ago, **changes))
+
+    while len(decisions) < entries:
+        now -= chance.choice([0.1, 1, 6])
+        if open_run:
+            challenger += 1
+            end = chance.choice(["promoted", "kept", "kept", "crashed", "cancelled", "failed"])
+            if end == "kept":
+                add("contest", "keep", challenger=str(challenger))
+            elif end == "promoted":
+                add("crown", "crowned", version=str(challenger))
+            add("retrain", end, run=open_run)
+            open_run = ""
+        elif chance.random() < 0.25:
+            open_run = f"run {len(decisions)}"
+            add("retrain", "started", run=open_run)
+        else:
+            add(*chance.choice([("drift", "stable"), ("drift", "drifted"), ("refusal", "budget")]))
+    return decisions
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_governor_says_the_same_of_the_entries_that_are_enough(seed: int) -> None:
+    policy = RetrainPolicy(cooldown_hours=3, runs_per_day=3, breaker_rejections=2 + seed % 4)
+    decisions = lived(seed)
+    for end in range(40, len(decisions) + 1, 30):
+        ledger = decisions[:end]
+        at = datetime.fromisoformat(ledger[-1].time) + HOUR
+        first = next((n for n in range(end - 1, -1, -1) if is_enough(policy, ledger[n:], at)), 0)
+        whole, latest = (may_retrain(policy, part, at) for part in (ledger, ledger[first:]))
+        assert open_starts(ledger[first:]) == open_starts(ledger)
+        if whole is None or latest is None:
+            assert whole == latest
+        else:
+            assert (whole.verdict, whole.until) == (latest.verdict, latest.until)
+            assert whole.verdict == "breaker" or whole == latest
+
+
+def test_governor_reads_a_part_of_a_long_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, read_paths, read = Lake(url=f"file://{tmp_path}"), list[str](), Lake.read
+
+    def counted(self: Lake, path: str) -> bytes:
+        read_paths.append(path)
+        return read(self, path)
+
+    monkeypatch.setattr(Lake, "read", counted)
+    decisions = lived(7, 2000)
+    for number, decision in enumerate(decisions, 1):
+        placed = Entry(**fields_of(decision), sequence=number, previous=FIRST)
+        lake.write(path_of("toy", number), encode(placed))
+    at = datetime.fromisoformat(decisions[-1].time) + HOUR
+    entries = read_back(lake, "toy", lambda part: is_enough(RetrainPolicy(), part, at))
+    assert len(read_paths) == len(entries) <= 128
+    assert may_retrain(RetrainPolicy(), entries, at) == may_retrain(RetrainPolicy(), decisions, at)

@@ -15,7 +15,7 @@ from blocks.lake import Lake
 from blocks.message import Message
 from serving.records.ledger import Decision
 from tasks.ledger import lost_runs
-from tasks.ledger.entries import append, now, read
+from tasks.ledger.entries import now, read, record
 from tasks.ledger.lost_runs import SILENT, Loss, find_run, report_loss
 from tests.unit.tasks.ledger.test_reign import Registry
 
@@ -95,11 +95,10 @@ def messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[s
     yield texts
 
 
-def start(folder: Path, run: FlowRun) -> None:
+def start(run: FlowRun) -> None:
     """The entry of ``retrain`` when it begins, as its ``run_count``-th try."""
     reasons = [f"try {run.run_count}"]
-    append(
-        Lake(url=f"file://{folder}"),
+    record(
         Decision(
             use_case=CASE,
             time=now(),
@@ -152,7 +151,7 @@ def test_run_that_is_found_dead_ends_in_prefect_and_frees_its_place_in_the_pool(
     monkeypatch.setattr(lost_runs, "PREFECTS_HEARTBEAT", timedelta(0))
     monkeypatch.setattr(lost_runs, "BEAT_LATE", timedelta(seconds=0.05))
     run = prefect.become("RUNNING", "Running", datetime.now(UTC) - HOUR)
-    start(tmp_path, run)
+    start(run)
     report_loss(CASE, found_loss(run))
     assert [(state.type.name, state.name) for state in prefect.states] == [
         ("RUNNING", "Running"),
@@ -165,7 +164,7 @@ def test_run_that_failed_while_the_lake_was_away_has_told_it_and_is_not_told_aga
     prefect: Prefect, messages: list[str], tmp_path: Path
 ) -> None:
     run = prefect.become("FAILED", "Failed", datetime.now(UTC), "LakeAway")
-    start(tmp_path, run)
+    start(run)
     report_loss(CASE, found_loss(run))
     assert verdicts(tmp_path) == ["started", "failed"] and messages == []
 
@@ -178,7 +177,7 @@ def test_run_that_crashes_twice_alike_ends_twice(
     for count in (1, 2):
         prefect.run = prefect.run.model_copy(update={"run_count": count})
         run = prefect.become("CRASHED", "Crashed", datetime.now(UTC) - HOUR, "killed")
-        start(tmp_path, run)
+        start(run)
         report_loss(CASE, found_loss(run))
         report_loss(CASE, found_loss(run))
     assert verdicts(tmp_path) == ["started", "crashed"] * 2 and len(messages) == 2

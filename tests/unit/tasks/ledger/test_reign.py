@@ -14,8 +14,11 @@ from blocks.registry import ModelVersion, RegistryAway
 from blocks.service import ServiceAway
 from serving.records.ledger import Decision
 from tasks.ledger import reign
-from tasks.ledger.entries import append, now, read
+from tasks.ledger.accepting import accept
+from tasks.ledger.entries import Stamp, add_entry, now, read
 from tasks.ledger.reign import CrownUnclear, end_crowning, find_champion, find_reign
+from tasks.ledger.witness import LedgerTampered
+from tests.fakes.heads import HeadRegistry
 
 CASE = "toy"
 
@@ -28,13 +31,13 @@ def version(number: str, **tags: str) -> ModelVersion:
     return ModelVersion(CASE, number, f"run {number}", {**package, **tags})
 
 
-class Registry:
+class Registry(HeadRegistry):
     """MLflow's registry, as far as a crown needs it."""
 
     def __init__(self, *numbers: str) -> None:
+        super().__init__()
         self.held = {number: version(number) for number in numbers}
         self.alias: str | None = None
-        self.tags: dict[str, str] = {}
         self.away = False
 
     def at(self, use_case: str, alias: str) -> ModelVersion | None:
@@ -53,13 +56,6 @@ class Registry:
 
     def tag(self, model_version: ModelVersion, tags: dict[str, str]) -> None:
         self.held[model_version.number] = version(model_version.number, **tags)
-
-    def tag_model(self, use_case: str, tags: dict[str, str]) -> bool:
-        self.tags |= tags
-        return True
-
-    def model_tags(self, use_case: str) -> dict[str, str]:
-        return self.tags
 
     def delete(self, number: str) -> None:
         """Delete as MLflow does: the aliases of a version go with it."""
@@ -105,7 +101,7 @@ class World:
             version=number,
             facts=facts,
         )
-        append(self.lake, decision)
+        add_entry(self.lake, self.registry, decision)  # type: ignore[arg-type]
         if verdict != "failed":
             self.registry.alias = number
 
@@ -208,8 +204,20 @@ def test_registry_from_before_the_ledger_is_taken_into_it(world: World) -> None:
 
 def test_alias_beside_a_ledger_that_was_lost_is_refused(world: World) -> None:
     world.registry.alias = "9"
-    world.registry.tags = {"laurel.ledger": "17 abc"}
-    assert "a ledger of 17 entries, and the lake has 0 of them" in refused(world)
+    world.registry.tags = {"laurel.ledger": f"17 {'a' * 64}"}
+    with pytest.raises(LedgerTampered, match=r"00000017\.json is missing.*accept_ledger/toy"):
+        champion(world)
+
+
+def test_alias_beside_a_lost_ledger_that_was_accepted_is_adopted_by_a_person_alone(
+    world: World,
+) -> None:
+    world.registry.alias = "9"
+    world.registry.tags = {"laurel.ledger": f"17 {'a' * 64}"}
+    stamp: Stamp = {"time": now(), "by": "a test", "run": None}
+    accept(world.lake, world.registry, CASE, "Kim", "lost", stamp)  # type: ignore[arg-type]
+    assert "which a person accepted as it stood, crowned nobody" in refused(world)
+    assert "adopt/toy" in refused(world)
 
 
 def test_champion_that_laurel_did_not_register_is_refused(world: World) -> None:
@@ -276,8 +284,9 @@ def test_lost_run_has_its_crowning_taken_back_and_what_a_person_moved_is_left_to
 def test_long_ledger_without_a_crown_of_late_is_read_to_its_beginning(world: World) -> None:
     world.crown("4")
     for place in range(60):
-        append(
+        add_entry(
             world.lake,
+            world.registry,  # type: ignore[arg-type]
             Decision(
                 use_case=CASE,
                 time=now(),

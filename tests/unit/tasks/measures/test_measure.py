@@ -64,7 +64,7 @@ def own(case: UseCase) -> UseCase:
             "promotion": Promotion(
                 guards=(Guard(metric=ACCURACY, tolerance=0.02),),
                 slices=("group",),
-                suspicious_gain=1.0,
+                suspicious_share=1,
             ),
         }
     )

@@ -204,6 +204,9 @@ EVERY: dict[str, Callable[[], Any]] = {
     ),
     "drifted, with its picture": lambda: drift("drifted", picture=b"drawn"),
     "silent": lambda: announcements.predictions_missing("flights", reasons=["2013-06"]),
+    "ledger accepted": lambda: announcements.ledger_accepted(
+        "flights", by="Ana", why="2013-06", faults=["decisions/flights/00000006.json is missing"]
+    ),
     "breaker closed": lambda: announcements.breaker_closed(
         "flights", by="Ana", why="2013-06", rejections=3
     ),
@@ -505,6 +508,25 @@ def test_broken_window_says_why_and_that_nothing_is_retrained() -> None:
     text = EVERY["broken"]().text
     assert "nothing is retrained" in text
     assert "temp: 80 % null" in text
+
+
+def test_each_drift_verdict_says_what_to_do_and_what_did_not_decide() -> None:
+    def told(verdict: str, **changed: Any) -> str:
+        message = drift(verdict, **changed)
+        assert message is not None
+        return message.text
+
+    assert "repair the source" in told("broken")
+    assert "A retrain starts by itself" in told("drifted")
+    assert "No retrain starts by itself" in told("drifted", retrain=False)
+    findings = {"said": ["nulls wind"], "unjudged": ["integrity"], "uncalibrated": ["within x"]}
+    english = drift("stable", share=0.0, columns={}, tell_stable=True, findings=findings)
+    assert english is not None and not english.broadcast
+    for word in ("said", "nulls wind", "unjudged", "integrity", "uncalibrated"):
+        assert word in english.text
+    korean = english.in_language("ko").text
+    for word in ("참고", "판정하지 않음", "보정되지 않음", "할 일"):
+        assert word in korean
 
 
 def test_failed_deployment_says_who_has_the_alias() -> None:

@@ -2,9 +2,18 @@
 
 import math
 
+import polars as pl
 import pytest
+from usecases.toy import toy_rows
 
-from tasks.models.selection import Recipe, best_of, best_trial, choose_recipes, first_trials
+from tasks.models.selection import (
+    Recipe,
+    best_of,
+    best_trial,
+    can_compare,
+    choose_recipes,
+    first_trials,
+)
 from tasks.models.tuning import Trial, Tuned
 from usecases.definition import LOG_LOSS, ROC_AUC, Metric, UseCase
 
@@ -71,3 +80,12 @@ def test_the_best_trial_is_the_best_on_the_inner_split_in_the_metrics_direction(
     )
     assert wins["log_loss"] is not None and wins["log_loss"].candidate == "forest"
     assert best_trial(ROC_AUC, []) is None
+
+
+def test_recipes_are_compared_where_both_classes_and_rows_enough_are_there(case: UseCase) -> None:
+    earlier, period = toy_rows("2024-01"), toy_rows("2024-02")
+    lost = period.with_columns(won=pl.lit(0))
+    assert can_compare(case, earlier, period)
+    assert not can_compare(case, earlier, period.head(case.promotion.minimum_rows - 1))
+    assert not can_compare(case, earlier, lost)
+    assert not can_compare(case, lost, period)

@@ -7,9 +7,10 @@ import polars as pl
 import pytest
 from usecases.toy import toy_rows
 
-from serving.package.manifest import REFERENCE
+from serving.package.manifest import PROFILE, REFERENCE
 from serving.package.model import load
-from tasks.drift.broken import find_broken
+from tasks.drift.checks.broken import find_broken
+from tasks.drift.profile.profile import decode_profile
 from tasks.drift.verdict import calibrate, monitored, without
 from tasks.models.modelling import fit
 from tasks.packages.packaging import Origin, make_package
@@ -51,6 +52,8 @@ def test_the_package_carries_the_policy_and_its_reference_no_column_that_is_left
         reference.columns
     )
     assert "group" in [feature.name for feature in manifest.features]
+    profile = decode_profile((saved.folder / PROFILE).read_bytes())
+    assert set(profile.nulls) == {"first", "second", "steady"} and not profile.categories
     smoke = load(saved.folder, saved.sha256).smoke.rows
     assert {row["group"] for row in smoke} == {"unknown"} and len(
         {row["first"] for row in smoke}

@@ -102,6 +102,19 @@ def test_dropped_column_comes_from_an_older_file_of_the_lake(
     assert completed["steady"].to_list() == rows["steady"].to_list()
 
 
+def test_keys_that_an_older_file_has_rounded_join_nothing(
+    case: UseCase, lake: Lake, manifest: Manifest
+) -> None:
+    """The columns of another row would be taken for its own."""
+    rows = toy_rows(MONTH).with_columns(id=pl.col("id") + 11_111_111_111_111_111)
+    keep(lake, rows.with_columns(pl.col("id").cast(pl.Float64)), "rounded")
+    with pytest.raises(OtherColumns, match="'steady'"):
+        own_rows(lake, without_steady(case, Gone()), manifest, rows.drop("steady"), MONTH)
+    keep(lake, rows.reverse())
+    completed = own_rows(lake, without_steady(case, Gone()), manifest, rows.drop("steady"), MONTH)
+    assert completed["steady"].to_list() == rows["steady"].to_list()
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

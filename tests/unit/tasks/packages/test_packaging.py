@@ -20,7 +20,7 @@ from usecases.toy import toy_rows
 
 from blocks.settings import REPOSITORY
 from serving.errors import PackageError
-from serving.package.manifest import MANIFEST, MODEL, REFERENCE, SMOKE, write
+from serving.package.manifest import MANIFEST, MODEL, PROFILE, REFERENCE, SMOKE, write
 from serving.package.model import Package, load
 from tasks.models.cross_fitting import cross_fit
 from tasks.models.modelling import fit, inputs, predict
@@ -201,14 +201,15 @@ def test_the_manifest_says_what_the_model_is_and_comes_from(
     assert 0 < manifest.parity.largest_difference < 1e-6
 
 
-def test_a_package_is_four_files_of_which_none_is_a_pickle(saved: SavedPackage) -> None:
+def test_a_package_is_five_files_of_which_none_is_a_pickle(saved: SavedPackage) -> None:
     assert sorted(path.name for path in saved.folder.iterdir()) == [
+        PROFILE,
         MODEL,
         MANIFEST,
         REFERENCE,
         SMOKE,
     ]
-    assert set(saved.manifest.files) == {MODEL, REFERENCE, SMOKE}
+    assert set(saved.manifest.files) == {MODEL, PROFILE, REFERENCE, SMOKE}
 
 
 def test_the_smoke_rows_are_real_rows_with_the_scores_of_the_pipeline(
@@ -281,7 +282,7 @@ def test_the_same_data_code_and_seed_give_the_same_bytes_in_another_process(tmp_
         sorted(path.relative_to(tmp_path / number) for path in (tmp_path / number).rglob("*.*"))
         for number in ("1", "2")
     ]
-    assert len(files[0]) == 8 and files[0] == files[1]
+    assert len(files[0]) == 10 and files[0] == files[1]
     assert [
         name
         for name in files[0]

@@ -9,7 +9,7 @@ from polars import selectors
 
 from tasks.data.kinds import KINDS
 from tasks.data.validation import batch_problems
-from tasks.drift.distances import values
+from tasks.drift.checks.distances import values
 from usecases.definition import SCORE, Column, DriftPolicy, UseCase
 
 _SCORE_NULLS = 0.05

@@ -1,0 +1,1 @@
+"""What is found in a window: broken values, columns that moved, relations that are lost."""

@@ -1,0 +1,282 @@
+"""Holds a window against the profile of its champion: relations, categories, nulls, repeats and
+volume.
+
+What a finding means goes by its origin. A relation that is lost within days is *broken*: no world
+does that. A relation lost over days, and categories that vanished or are new, are *drifted*; by the
+presence of categories alone no retrain starts, since a vanished one costs the champion nothing. The
+rest is *said*. With few training periods what is estimated between periods cannot decide."""
+
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+
+from serving.records.drift import Finding
+from tasks.drift.checks.spikes import find_spikes
+from tasks.drift.profile.profile import Family, Profile
+from tasks.drift.profile.relations import Days, Relations, days_of, largest_three
+from tasks.drift.profile.sequential import ALARM, add_days, conformal
+from tasks.drift.profile.tallies import (
+    lost_and_new,
+    null_move,
+    presence_by_day,
+    repeated_share,
+    tally,
+    volumes,
+)
+from usecases.definition import DriftPolicy, UseCase
+
+REPEATS = 0.015
+_LEAST_SAMPLED = 0.2  # of a sample that holds less, repeats are unjudged
+_SHOWN = 3
+
+
+def find_by_profile(
+    case: UseCase,
+    profile: Profile,
+    reference: pl.DataFrame,
+    rows: pl.DataFrame,
+    counted: int,
+    sample_rate: float = 1.0,
+) -> list[Finding]:
+    """What is beyond the limits of ``profile``. ``rows`` are a window's, without impossible values;
+    ``counted`` were logged, at ``sample_rate``.
+    """
+    time = "event_time" if "event_time" in rows.columns else case.event_time
+    findings = [
+        *_lost_relations(profile, rows, time),
+        *find_spikes(case, reference, rows, time),
+        *_counts(case, profile, rows, time, counted, sample_rate),
+    ]
+    return [_weighed(finding, profile.blocks, case.drift) for finding in findings]
+
+
+def follow_days(
+    case: UseCase, profile: Profile, rows: pl.DataFrame, start: float
+) -> tuple[float, Finding | None]:
+    """The sum of the sequential view after the window's days, from ``start``, and the note on the
+    first day on which it reached its alarm. After an alarm it starts anew.
+    """
+    time = "event_time" if "event_time" in rows.columns else case.event_time
+    if not profile.daily or any(
+        name not in rows.columns for name in (*profile.numbers, *profile.encoded)
+    ):
+        return 0.0, None
+    days, over = measured_days(profile, rows, time), profile.relations()[1]
+    far = largest_three(over.by_day(days), np.array(profile.spread))
+    mass = presence_by_day(tally(case, rows, time), profile.categories, case.drift.described)
+    chances = conformal(far, profile.daily), conformal(mass, profile.present)
+    path = add_days(start, chances)
+    alarms = np.flatnonzero(path >= ALARM)
+    if not len(alarms):
+        return float(path[-1]), None
+    what = "categories" if chances[1][alarms[0]] < chances[0][alarms[0]] else "relations of columns"
+    reason = (
+        f"day by day, {what} moved so far by {days.dates[alarms[0]]} as in a year of ordinary days "
+        "hardly once"
+    )
+    note = Finding(
+        check="sequence", word="said", value=float(path.max()), limit=ALARM, reason=reason
+    )
+    return 0.0, _weighed(note, profile.blocks, case.drift)
+
+
+def _weighed(finding: Finding, blocks: int, policy: DriftPolicy) -> Finding:
+    """The finding with the word that so many training periods allow."""
+    if blocks < policy.minimum_blocks or (
+        blocks < policy.relation_blocks and finding.check == "sequence"
+    ):
+        periods = "period" if blocks == 1 else "periods"
+        return _reworded(finding, "uncalibrated", f"uncalibrated, on {blocks} training {periods}: ")
+    if blocks < policy.relation_blocks and finding.check in ("within", "over", "spike"):
+        return _reworded(finding, "said", f"on only {blocks} training periods: ")
+    return finding
+
+
+def _reworded(finding: Finding, word: str, prefix: str) -> Finding:
+    return Finding(
+        check=finding.check,
+        word=word,
+        column=finding.column,
+        value=finding.value,
+        limit=finding.limit,
+        reason=prefix + finding.reason,
+    )
+
+
+def measured_days(profile: Profile, rows: pl.DataFrame, time: str) -> Days:
+    """The window's rows as vectors; of each day no more rows than the reference has."""
+    return days_of(profile.encoding, rows, time, profile.rows_a_day)
+
+
+def _lost_relations(profile: Profile, rows: pl.DataFrame, time: str) -> list[Finding]:
+    """Within days, or else over days. Without all of the columns no relation can be judged."""
+    if any(name not in rows.columns for name in (*profile.numbers, *profile.encoded)):
+        return [
+            Finding(
+                check="within",
+                word="unjudged",
+                reason="unjudged: relations between columns, since the window lacks some of them",
+            )
+        ]
+    days, names = measured_days(profile, rows, time), list(profile.numbers)
+    within, over = (_beyond(profile, relations, days, names) for relations in profile.relations())
+    if within:
+        return [_relation("within", *entry) for entry in within]
+    return [_relation("over", *entry) for entry in over]
+
+
+def _beyond(
+    profile: Profile, relations: Relations, days: Days, names: list[str]
+) -> list[tuple[str, float, float]]:
+    """Column, statistic and limit of the lost relations, the furthest first."""
+    family = profile.families[relations.view]
+    statistics = dict(zip(names, relations(days).tolist(), strict=True))
+    lost = [
+        (name, statistics[name], scale * family.limit)
+        for name, scale in family.scales.items()
+        if statistics[name] >= scale * family.limit
+    ]
+    return sorted(lost, key=lambda entry: -entry[1] / entry[2])
+
+
+def _relation(view: str, name: str, statistic: float, limit: float) -> Finding:
+    over = "" if view == "within" else ", within days as ever"
+    return Finding(
+        check=view,
+        word="broken" if view == "within" else "drifted",
+        column=name,
+        value=statistic,
+        limit=limit,
+        retrain=view == "over",
+        reason=(
+            f"column {name!r} follows from the other columns {np.exp(statistic):.1f} times worse "
+            f"than in training (limit {np.exp(limit):.1f} times){over}"
+            + (
+                ": does it hold other rows' values, or another unit in some?"
+                if view == "within"
+                else ""
+            )
+        ),
+    )
+
+
+def _counts(
+    case: UseCase,
+    profile: Profile,
+    rows: pl.DataFrame,
+    time: str,
+    counted: int,
+    sample_rate: float,
+) -> list[Finding]:
+    now = tally(case, rows, time)
+    every = np.ones(len(now.dates), dtype=bool)
+    findings = []
+    for name, shares in now.category_shares(every).items():
+        if name not in case.drift.described and name in profile.categories:
+            findings += _presence(profile, name, shares)
+    for name, share in now.null_shares(every).items():
+        findings += _nulls(profile, name, share, len(rows))
+    return [
+        *findings,
+        *_repeats(case, profile, rows, time, counted),
+        *_volume(profile, now.dates, now.rows * (counted / len(rows)), sample_rate),
+        *_missing_days(profile, now.dates),
+    ]
+
+
+def _presence(profile: Profile, name: str, shares: dict[str, float]) -> list[Finding]:
+    lost, new = lost_and_new(shares, profile.categories[name])
+    words = {"lost": (lost, "vanished: they had"), "new": (new, "are new: they have")}
+    findings = []
+    for check, (values, verb) in words.items():
+        mass, family = sum(values.values()), profile.families[check]
+        if not values or family.ratio(name, mass) < 1:
+            continue
+        most = sorted(values, key=lambda value: -values[value])
+        listed = ", ".join(map(repr, most[:_SHOWN])) + (" and others" if most[_SHOWN:] else "")
+        findings.append(
+            Finding(
+                check=check,
+                word="drifted",
+                column=name,
+                value=mass,
+                limit=mass / family.ratio(name, mass),
+                reason=f"categories {listed} of column {name!r} {verb} {mass:.1%} of the rows",
+            )
+        )
+    return findings
+
+
+def _nulls(profile: Profile, name: str, share: float, rows: int) -> list[Finding]:
+    if name not in profile.nulls:
+        return []
+    before, family = profile.nulls[name], profile.families["nulls"]
+    move = null_move(share, before, rows)
+    if family.ratio(name, move) < 1:
+        return []
+    return [
+        _note(
+            "nulls",
+            f"column {name!r} is {share:.1%} null, {before:.1%} in training",
+            move,
+            move / family.ratio(name, move),
+            name,
+        )
+    ]
+
+
+def _note(
+    check: str, reason: str, value: float, limit: float, column: str | None = None
+) -> Finding:
+    return Finding(check=check, word="said", column=column, value=value, limit=limit, reason=reason)
+
+
+def _repeats(
+    case: UseCase, profile: Profile, rows: pl.DataFrame, time: str, counted: int
+) -> list[Finding]:
+    """A sample of a share f of the rows holds a pair of equal ones with f times the chance that it
+    holds the first.
+    """
+    sampled = len(rows) / max(counted, len(rows))
+    if sampled < _LEAST_SAMPLED:
+        return []
+    share = repeated_share(case, rows, time) / sampled
+    limit = profile.repeats + REPEATS
+    if share < limit:
+        return []
+    return [_note("repeats", f"{share:.1%} of the rows repeat another one", share, limit)]
+
+
+def _volume(
+    profile: Profile, dates: list[date], rows: np.ndarray, sample_rate: float
+) -> list[Finding]:
+    """The last day may not be over, so it is left out."""
+    if len(dates) < 2:
+        return []
+    expected = [count * sample_rate for count in profile.weekdays]
+    level, beside = volumes(dates[:-1], rows[:-1], expected)
+    families, findings = profile.families, []
+    if families["volume"].ratio("rows", abs(level)) >= 1:
+        reason = f"a day has {np.exp(level):.2g} times the rows of training"
+        findings.append(_note("volume", reason, level, _limit(families["volume"])))
+    furthest = int(np.argmax(np.abs(beside)))
+    if families["day"].ratio("rows", abs(float(beside[furthest]))) >= 1:
+        reason = f"{dates[furthest]} has {np.exp(beside[furthest]):.2g} times the rows of its days"
+        findings.append(_note("day", reason, float(beside[furthest]), _limit(families["day"])))
+    return findings
+
+
+def _limit(family: Family) -> float:
+    return family.scales.get("rows", family.floor) * family.limit
+
+
+def _missing_days(profile: Profile, dates: list[date]) -> list[Finding]:
+    """Between the first day and the last, of weekdays that the reference has."""
+    known, there = [count > 0 for count in profile.weekdays], set(dates)
+    span = [dates[0] + timedelta(days=far) for far in range((dates[-1] - dates[0]).days)]
+    missing = [day for day in span if day not in there and known[day.weekday()]]
+    if not missing:
+        return []
+    listed = ", ".join(map(str, missing[:_SHOWN])) + (" and others" if missing[_SHOWN:] else "")
+    return [_note("missing days", f"no predictions on {listed}", len(missing), 1)]

@@ -1,0 +1,95 @@
+"""Everything that is looked at in a window, in the order in which it counts: the evidence of
+``tasks/drift/verdict.py``."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from serving.records.drift import Finding
+from tasks.drift.checks.against_profile import find_by_profile, follow_days
+from tasks.drift.checks.broken import find_broken
+from tasks.drift.checks.exact import drop_impossible, find_exact
+from tasks.drift.profile.profile import Profile
+from tasks.drift.verdict import Evidence, measure
+from usecases.definition import UseCase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Yardstick:
+    """What a champion's package has for the drift check; ``profile`` is ``None`` in a package from
+    before there was one. ``sample_rate`` is that of its prediction log.
+    """
+
+    reference: pl.DataFrame
+    thresholds: Mapping[str, float]
+    calibrated: bool
+    importance: Mapping[str, float]
+    methods: Mapping[str, str]
+    profile: Profile | None = None
+    sample_rate: float = 1.0
+
+
+def examine(
+    case: UseCase,
+    yardstick: Yardstick,
+    rows: pl.DataFrame,
+    *,
+    window: str,
+    counted: int,
+    problems: Sequence[str] = (),
+    answers: Sequence[Finding] = (),
+    earlier: Sequence[bool] = (),
+    sequence: float = 0.0,
+) -> Evidence:
+    """The evidence on ``rows`` of a window, which are in random order; ``counted`` were logged.
+
+    ``problems`` were found in the log's files, ``answers`` by ``check_answers``. Exact checks come
+    first; what is measured needs rows and days enough, and data that are not broken. ``sequence``
+    is the sequential view's sum at the end of the window before."""
+    policy, time = case.drift, time_of(case, rows)
+    days = None if rows.is_empty() else rows[time].dt.date().n_unique()
+    broken = [] if rows.is_empty() else [*problems]
+    findings = list(answers)
+    if not rows.is_empty():
+        broken += find_broken(case, yardstick.reference, rows, days)
+        findings += find_exact(case, yardstick.reference, rows)
+    far: dict[str, float] = {}
+    if counted >= policy.minimum_rows and not broken and (days or 0) >= policy.minimum_days:
+        possible = drop_impossible(case, rows)
+        findings += _by_profile(case, yardstick, possible, counted)
+        if yardstick.profile is not None:
+            sequence, note = follow_days(case, yardstick.profile, possible, sequence)
+            findings += [note] if note else []
+        far = measure(case, yardstick.reference, possible, yardstick.thresholds, yardstick.methods)
+    return Evidence(
+        window=window,
+        rows=counted,
+        days=days,
+        broken=broken,
+        findings=findings,
+        distances=far,
+        thresholds=yardstick.thresholds,
+        calibrated=yardstick.calibrated,
+        importance=yardstick.importance,
+        earlier=earlier,
+        sequence=sequence,
+    )
+
+
+def time_of(case: UseCase, rows: pl.DataFrame) -> str:
+    """The column of the events' time: the prediction log has its own name for it."""
+    return "event_time" if "event_time" in rows.columns else case.event_time
+
+
+def _by_profile(
+    case: UseCase, yardstick: Yardstick, rows: pl.DataFrame, counted: int
+) -> list[Finding]:
+    if yardstick.profile is None:
+        reason = (
+            "unjudged: relations, categories and volume, since the package has no profile of them"
+        )
+        return [Finding(check="profile", word="unjudged", reason=reason)]
+    return find_by_profile(
+        case, yardstick.profile, yardstick.reference, rows, counted, yardstick.sample_rate
+    )

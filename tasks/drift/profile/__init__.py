@@ -1,0 +1,1 @@
+"""What the drift check remembers of the training rows: by day, and by column given the others."""

@@ -1,0 +1,85 @@
+"""What a use case's models are made of, so that a changed definition is noticed: its columns, each
+recipe and each search.
+
+A version's package names its columns; its tag ``laurel.definition`` has a digest of each recipe and
+search, of what the code says and not of how it is laid out. Code that ``build`` calls elsewhere,
+and what the columns hold, are not seen."""
+
+import ast
+import hashlib
+import inspect
+import json
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from serving.package.manifest import Manifest
+from usecases.definition import Candidate, UseCase
+
+TAG = "laurel.definition"
+_SEARCH = "the search of "
+
+
+def recipes_of(case: UseCase) -> str:
+    """Return the tag: JSON with a digest for each recipe and search."""
+    parts: dict[str, Any] = {
+        f"recipe {candidate.name}": _recipe(candidate) for candidate in case.candidates
+    }
+    parts |= {
+        f"{_SEARCH}{candidate.name}": candidate.search.model_dump(mode="json")
+        for candidate in case.candidates
+        if candidate.search
+    }
+    return json.dumps({name: _digest(part) for name, part in sorted(parts.items())})
+
+
+def changes_since(case: UseCase, manifest: Manifest, recipes: str | None) -> tuple[str, ...]:
+    """Return what has changed since the version with that manifest and tag was made, in words.
+
+    A version from before the tag is compared by its columns alone."""
+    learned = {f"column {feature.name}": feature.kind for feature in manifest.features}
+    declared = {f"column {column.name}": column.kind for column in case.columns}
+    found = _differences(learned, declared)
+    if recipes is not None:
+        found += _differences(json.loads(recipes), json.loads(recipes_of(case)))
+    return tuple(found)
+
+
+def has_new_search(changes: Iterable[str]) -> bool:
+    """Whether HPO has something to find that it could not find before."""
+    return any(change.startswith(_SEARCH) and not change.endswith("gone") for change in changes)
+
+
+def definition_digest(columns: Iterable[tuple[str, str]], recipes: str | None) -> str:
+    """Return one digest for columns, as (name, kind), and the tag."""
+    return _digest([sorted(columns), recipes])
+
+
+def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    return [
+        *(f"{name} is new" for name in now if name not in before),
+        *(f"{name} is gone" for name in before if name not in now),
+        *(f"{name} has changed" for name in now if before.get(name, now[name]) != now[name]),
+    ]
+
+
+def _recipe(candidate: Candidate) -> list[Any]:
+    return [dict(candidate.params), candidate.baseline, _code(candidate.build)]
+
+
+def _code(build: Any) -> str:
+    """Return the source of a function without its comments and layout; the name of what has
+    none."""
+    try:
+        source = textwrap.dedent(inspect.getsource(build))
+    except (OSError, TypeError):
+        return getattr(build, "__qualname__", type(build).__qualname__)
+    try:
+        return ast.unparse(ast.parse(source))
+    except SyntaxError:  # a lambda in the middle of an expression
+        return source
+
+
+def _digest(part: Any) -> str:
+    text = json.dumps(part, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

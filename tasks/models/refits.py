@@ -1,0 +1,51 @@
+"""How much fits of one recipe differ: on draws of the training rows that another history could have
+given.
+
+A contest judges one fit, and another fit of the same recipe will serve. Its rows are drawn by whole
+days with replacement, since rows of one day are alike (Efron & Tibshirani 1993, ch. 8); another
+seed alone changes little or nothing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tasks.models import modelling
+from usecases.definition import UseCase
+
+REFITS = 3
+CELLS = 2_000_000  # of the training rows; fits of more cost too much to be repeated by default
+
+
+def refits_of(case: UseCase, rows: int) -> int:
+    """How many refits the promotion rule makes for ``rows`` training rows: ``Promotion.refits``,
+    or by default as many as their cost allows."""
+    if case.promotion.refits is not None:
+        return case.promotion.refits
+    return REFITS if rows * len(case.columns) <= CELLS else 0
+
+
+def refit_scores(
+    case: UseCase,
+    candidate: str,
+    params: Mapping[str, Any],
+    training: pl.DataFrame,
+    holdout: pl.DataFrame,
+    count: int,
+    seed: int,
+) -> list[np.ndarray]:
+    """Fit the recipe ``count`` times, each on other days of ``training``. Returns the scores of
+    each on the rows of ``holdout`` ``(n_rows,)``."""
+    days = training[case.event_time].dt.date().rank("dense").to_numpy() - 1
+    order = np.argsort(days, kind="stable")
+    starts = np.searchsorted(days[order], np.arange(days.max() + 2))
+    chance, scores = np.random.default_rng([seed, count]), []
+    for number in range(count):
+        drawn = chance.integers(0, len(starts) - 1, len(starts) - 1)
+        places = np.concatenate([order[starts[day] : starts[day + 1]] for day in drawn])
+        fitted = modelling.fit(
+            case, case.candidate(candidate), params, training[places], seed + number + 1
+        )
+        scores.append(modelling.predict(fitted, case, holdout))
+    return scores

@@ -1,0 +1,108 @@
+"""A contest on a hold-out that the champion has learned since: a changed definition need not wait
+for new data.
+
+The champion is a refit: its recipe won as an earlier version, which was fitted on the rows before
+the hold-out. That version, with its own columns and code, is the old definition on the rows that
+the new one is fitted on, and stands in for the champion."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from blocks.registry import ModelVersion, RegistryError
+from serving.package.manifest import Manifest
+from serving.records.ledger import Entry
+from tasks.ledger.entries import read
+from tasks.models.fingerprint import TAG, changes_since, definition_digest, recipes_of
+from tasks.outside.blocks_of_run import lake, registry
+from tasks.packages.registered import read_manifest
+from usecases.definition import UseCase, period_named
+from usecases.definition.columns import Frozen
+
+REFIT_OF = "laurel.refit_of"
+REMATCH = "laurel.rematch"  # on a challenger: the champion that it was planned against
+
+
+class Rematch(Frozen):
+    """Why the use case contests on a hold-out that the champion has learned."""
+
+    changes: tuple[str, ...]
+    champion: str
+    stand_in: str
+
+    @property
+    def in_short(self) -> str:
+        why = (
+            f"since champion {self.champion} {_listed(self.changes)}"
+            if self.changes
+            else "another contest was asked for"
+        )
+        return (
+            f"No labelled period is new, but {why}: the opponent is version {self.stand_in}, which "
+            f"champion {self.champion} was refitted from."
+        )
+
+
+def _listed(changes: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(changes[:-1]), changes[-1])))
+
+
+def before_refit(champion: ModelVersion, holdout: str) -> ModelVersion | None:
+    """Return the version that the champion was refitted from, if that has not learned ``holdout``
+    or anything later; ``None`` if there is no such version any more."""
+    number = champion.tags.get(REFIT_OF)
+    if number is None:
+        return None
+    with suppress(RegistryError):
+        version = registry().version(champion.use_case, number)
+        through = read_manifest(registry(), version).trained_through
+        return version if period_named(through) < period_named(holdout) else None
+    return None
+
+
+def plan_rematch(
+    case: UseCase, champion: ModelVersion, manifest: Manifest, holdout: str, again: bool
+) -> Rematch | str:
+    """Return the rematch on ``holdout``, or why there is none, in a sentence.
+
+    A definition is contested once on a hold-out, unless somebody asks for it ``again``."""
+    changes = changes_since(case, manifest, champion.tags.get(TAG))
+    if not changes and not again:
+        return (
+            "Ingest a later one, with its labels. A changed definition (columns, recipes, search) "
+            f"contests without: prefect deployment run 'train/{case.name}'; --param again=true if "
+            "the change is elsewhere."
+        )
+    stand_in = before_refit(champion, holdout)
+    if stand_in is None:
+        return (
+            "Ingest a later one, with its labels: the version that the champion was refitted from "
+            f"is gone, or has learned {holdout} too."
+        )
+    earlier = None if again else _contested(read(lake(), case.name), case, champion, holdout)
+    if earlier is not None:
+        return (
+            f"This definition has contested on {holdout} already: {earlier.verdict}, challenger "
+            f"{earlier.challenger}. Ingest a later period, with its labels."
+        )
+    return Rematch(changes=changes, champion=champion.number, stand_in=stand_in.number)
+
+
+def definition_of(challenger: ModelVersion, manifest: Manifest) -> str:
+    """Return the digest of the definition that the challenger was made by."""
+    columns = ((feature.name, feature.kind) for feature in manifest.features)
+    return definition_digest(columns, challenger.tags.get(TAG))
+
+
+def _contested(
+    entries: Sequence[Entry], case: UseCase, champion: ModelVersion, holdout: str
+) -> Entry | None:
+    columns = ((column.name, column.kind) for column in case.columns)
+    definition = definition_digest(columns, recipes_of(case))
+    contests = (
+        entry
+        for entry in reversed(entries)
+        if entry.kind == "contest"
+        and (entry.champion, entry.holdout) == (champion.number, holdout)
+        and entry.facts.get("definition") == definition
+    )
+    return next(contests, None)
