@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from benchmarks.drift.planted import shifts
-from benchmarks.drift.studies import scored
-from benchmarks.drift.world import Champion, draw_days, draw_rows, evidently_fires
+from benchmarks.drift.faults import MONTH, faults, said
+from benchmarks.drift.studies import sampled, scored
+from benchmarks.drift.world import Champion, draw_days, evidently_fires
 from benchmarks.environments import Unavailable, install, python_of
 from blocks.settings import REPOSITORY
 from usecases.definition import SCORE
 
 PEERS = Path(__file__).resolve().parent / "peers"
 ENVIRONMENTS = REPOSITORY / ".laurel" / "benchmarks" / "venvs"
-ROWS = 10_000  # of a window, and of each month of the reference
+ROWS = 10_000  # of each month of the reference
 DAYS = 28
 _BLOCK, _DECISION = "block", "decision"
 _WINDOW_MONTH = date(2100, 1, 15)
@@ -34,30 +34,32 @@ _WINDOW_MONTH = date(2100, 1, 15)
 
 @dataclass(frozen=True)
 class Window:
-    """Rows with the champion's scores; ``wanted`` is what a check should say of them."""
+    """A sample of ``counted`` rows, with the champion's scores; ``wanted`` is what a check should
+    say of them."""
 
     name: str
     wanted: str
     rows: pl.DataFrame
+    counted: int
 
 
 def beside_peers(
     champion: Champion, months: Iterable[str], null_windows: int, seed: int
 ) -> Iterator[dict[str, Any]]:
-    """A row for each window: real months, one planted shift of each kind at its largest size, and
-    days drawn from the reference. Raises ``environments.Unavailable``.
+    """A row for each window: real months, faults in a sound one, and days drawn from the
+    reference. Raises ``environments.Unavailable``.
     """
     install("nannyml", ENVIRONMENTS, PEERS)
     windows = [*real(champion, months), *with_faults(champion, seed)]
     windows += unchanged(champion, null_windows, seed)
     nannyml = ask_nannyml(champion, windows)
     for number, window in enumerate(windows):
-        verdict = champion.judge(window.name, window.rows)
+        verdict = champion.judge(window.name, window.rows, window.counted)
         alarms = nannyml[str(number)]
         yield {
             "window": window.name,
             "wanted": window.wanted,
-            "laurel": verdict.outcome,
+            "laurel": said(verdict),
             "evidently": evidently_fires(verdict) if verdict.distances else None,
             "nannyml pca": alarms["pca"],
             "nannyml columns": alarms["columns"],
@@ -67,26 +69,23 @@ def beside_peers(
 
 def real(champion: Champion, months: Iterable[str]) -> Iterator[Window]:
     for month in months:
-        rows = draw_rows(champion.case, scored(champion, month), ROWS, np.random.default_rng(7))
-        yield Window(month, "", rows)
+        rows = scored(champion, month)
+        yield Window(month, "", sampled(champion, rows), len(rows))
 
 
 def with_faults(champion: Champion, seed: int) -> Iterator[Window]:
-    largest = {shift.name: shift for shift in shifts(champion)}  # the last of a name
-    for shift in largest.values():
-        chance = np.random.default_rng([seed, DAYS])
-        rows = shift.spoil(draw_days(champion.case, champion.training, DAYS, chance)[:ROWS], chance)
-        if shift.rescored:
-            scores = pl.Series(SCORE, champion.held_out(rows), dtype=pl.Float64)
-            rows = rows.with_columns(scores)
-        yield Window(f"{shift.name} ({shift.size})", shift.expected, rows)
+    month = scored(champion, MONTH)
+    numbers = [column.name for column in champion.case.columns if column.kind == "number"]
+    for number, (name, wanted, spoil) in enumerate(faults(numbers)):
+        rows = spoil(month, np.random.default_rng([seed, number]))
+        yield Window(name, wanted, sampled(champion, rows), len(rows))
 
 
 def unchanged(champion: Champion, windows: int, seed: int) -> Iterator[Window]:
     for number in range(windows):
         chance = np.random.default_rng([seed, DAYS, number])
         rows = draw_days(champion.case, champion.training, DAYS, chance)
-        yield Window(f"null {number + 1}", "stable", draw_rows(champion.case, rows, ROWS, chance))
+        yield Window(f"null {number + 1}", "stable", sampled(champion, rows), len(rows))
 
 
 def ask_nannyml(champion: Champion, windows: list[Window]) -> dict[str, dict[str, Any]]:
