@@ -5,6 +5,7 @@ stated size, and what a large window costs.
     python -m benchmarks.drift false-alarms planted     parts of it
     python -m benchmarks.drift --quick                  few windows, to see that it runs
     python -m benchmarks.drift cost --rows 10000000 --json drift.json
+    python -m benchmarks.drift --peers                  only the table beside Evidently and NannyML
 
 Exits with 1 where more than 5 % of the windows drawn from the reference's own rows, or from whole
 days of it, are called drifted or broken."""
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.drift import studies as studies
+from benchmarks.drift.beside_peers import beside_peers
 from benchmarks.drift.cost import cost
 from benchmarks.drift.faults import WINDOWS, planted_faults, power
 from benchmarks.drift.planted import planted
@@ -31,7 +33,7 @@ PARTS = ("false-alarms", "months", "shuffles", "faults", "power", "planted", "co
 def main() -> None:
     """Run the parts that are named, or all; print tables, and write JSON where asked."""
     arguments = _arguments()
-    parts = arguments.parts or list(PARTS)
+    parts = arguments.parts or ([] if arguments.peers else list(PARTS))
     findings: dict[str, list[dict[str, Any]]] = {}
     champions = []
     for through in arguments.through:
@@ -93,6 +95,13 @@ def main() -> None:
         findings["planted"] = show(
             f"Planted shifts, {windows} windows each, champion through {champions[0].through}", rows
         )
+    if arguments.peers:
+        champion = champions[-1]
+        later = months_after(arguments.use_case, champion.through)
+        findings["peers"] = show(
+            f"Who alarms, champion through {champion.through}",
+            beside_peers(champion, later, max(3, arguments.windows // 10), arguments.seed),
+        )
     if "cost" in parts:
         findings["cost"] = show(
             "Cost of a large window", [cost(champions[0], arguments.rows, arguments.seed)]
@@ -129,6 +138,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=10_000_000, help="of the large window")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--peers", action="store_true", help="installs NannyML apart, once")
     parser.add_argument(
         "--quick", action="store_true", help="10 windows, one champion, 200,000 rows"
     )

@@ -9,6 +9,7 @@ import polars as pl
 
 from benchmarks.drift.studies import sampled, scored
 from benchmarks.drift.world import Champion, draw_days
+from serving.records.drift import DriftVerdict
 from tasks.drift.examine import examine
 from usecases.definition import SCORE
 
@@ -88,8 +89,7 @@ def planted_faults(champion: Champion, seed: int) -> Iterator[dict[str, Any]]:
     for number, (name, wanted, spoil) in enumerate(faults(numbers)):
         rows = spoil(month, np.random.default_rng([seed, number]))
         verdict = champion.judge(MONTH, sampled(champion, rows), len(rows))
-        words = {finding.word for finding in verdict.findings}
-        got = "said" if verdict.outcome == "stable" and "said" in words else verdict.outcome
+        got = said(verdict)
         yield {
             "fault": name,
             "wanted": wanted,
@@ -103,6 +103,12 @@ def planted_faults(champion: Champion, seed: int) -> Iterator[dict[str, Any]]:
             )
             or (verdict.reasons[0] if got != "stable" else ""),
         }
+
+
+def said(verdict: DriftVerdict) -> str:
+    """The verdict; of a stable window with a note, *said*."""
+    words = {finding.word for finding in verdict.findings}
+    return "said" if verdict.outcome == "stable" and "said" in words else verdict.outcome
 
 
 def power(champion: Champion, seed: int) -> Iterator[dict[str, Any]]:

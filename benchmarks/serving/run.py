@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.environments import Unavailable, install
 from benchmarks.serving import figures, load, mixed, profile, report
-from benchmarks.serving.environments import Unavailable, install
 from benchmarks.serving.model import USE_CASE, Model, prepare, read_rows
 from benchmarks.serving.process import BenchmarkFailed
 from benchmarks.serving.registry import RegistryProcess, free_port
-from benchmarks.serving.servers import SERVERS, WITH_REGISTRY, WITHOUT_MODEL, Place
+from benchmarks.serving.servers import PEERS, SERVERS, WITH_REGISTRY, WITHOUT_MODEL, Place
 from benchmarks.serving.swap import swap
 from benchmarks.serving.visit import Case, LoadPlan, Visit, visit
 from blocks.settings import Settings
@@ -127,7 +127,7 @@ class Bench:
     def _install(self) -> None:
         for name in set(OWN_ENVIRONMENT) & set(self._visits):
             try:
-                install(name, self._environments)
+                install(name, self._environments, PEERS)
             except Unavailable as error:
                 print(f"Skipped {name}: {error}", file=sys.stderr)
                 self._skipped.append({"server": name, "why": str(error)})

@@ -145,7 +145,7 @@ def mlflow(place: Place) -> Server:
 
 
 def mlserver(place: Place) -> Server:
-    from benchmarks.serving.environments import python_of
+    from benchmarks.environments import python_of
 
     folder = place.folder / USE_CASE
     folder.mkdir()
@@ -175,7 +175,7 @@ def mlserver(place: Place) -> Server:
 
 
 def bentoml(place: Place) -> Server:
-    from benchmarks.serving.environments import python_of
+    from benchmarks.environments import python_of
 
     program = python_of("bentoml", place.environments).with_name("bentoml")
     environment = {

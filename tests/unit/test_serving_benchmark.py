@@ -16,10 +16,10 @@ from typing import Any
 import psutil
 import pytest
 
+from benchmarks.environments import Unavailable, install
 from benchmarks.serving import client, figures, perf, profile, report, swap, visit
 from benchmarks.serving import load as serving_load
 from benchmarks.serving import process as serving_process
-from benchmarks.serving.environments import Unavailable, install
 from benchmarks.serving.load import Load, NothingInTime
 from benchmarks.serving.model import REPOSITORY
 from benchmarks.serving.process import BenchmarkFailed, Memory

@@ -1,15 +1,10 @@
-"""Virtual environments for the peers that cannot share ours, made once by uv from the pins in
-``peers/<name>.txt``.
-
-Both pin the scikit-learn, numpy, pandas and joblib of Laurel's own lock, so that the pipeline loads
-as it was fitted. MLServer 1.7.1 needs uvloop below 0.22."""
+"""Virtual environments for the peers that cannot share ours, made once by uv from pins in a file
+``<name>.txt``."""
 
 import hashlib
 import subprocess
 import sys
 from pathlib import Path
-
-PINS = Path(__file__).resolve().parent / "peers"
 
 
 class Unavailable(RuntimeError):
@@ -21,7 +16,7 @@ def python_of(name: str, environments: Path) -> Path:
     return environments / name / "bin" / "python"
 
 
-def install(name: str, environments: Path, pins_folder: Path = PINS) -> None:
+def install(name: str, environments: Path, pins_folder: Path) -> None:
     """Make the environment, unless it stands already with these pins. Raises ``Unavailable``."""
     pins, stamp = pins_folder / f"{name}.txt", environments / name / "stamp"
     digest = hashlib.sha256(pins.read_bytes()).hexdigest() + sys.version

@@ -1,0 +1,69 @@
+"""What NannyML's calculators say of windows, with their defaults: run by ``benchmarks.drift.peers``
+in an environment of NannyML's own.
+
+    python nannyml_alarms.py FOLDER
+
+``FOLDER`` has ``columns.json``, ``reference.parquet`` and a Parquet file for each window, whose
+column ``block`` has a date of the window's month. Prints one JSON object for each window."""
+
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import nannyml as nml
+import pandas as pd
+
+TIME = "block"
+
+
+def alarms(folder: Path) -> dict[str, dict[str, Any]]:
+    """By window: whether the reconstruction error of PCA alarms, how many columns alarm by
+    themselves, and whether the estimated ROC AUC (CBPE) does."""
+    columns = json.loads((folder / "columns.json").read_text())
+    features = columns["numbers"] + columns["categories"]
+    chunks = {"timestamp_column_name": TIME, "chunk_period": "M"}
+    reference = read(folder / "reference.parquet", columns)
+    joint = nml.DataReconstructionDriftCalculator(column_names=features, **chunks)
+    single = nml.UnivariateDriftCalculator(
+        column_names=features, treat_as_categorical=columns["categories"], **chunks
+    )
+    score = nml.CBPE(
+        y_pred_proba=columns["score"],
+        y_pred=columns["decision"],
+        y_true=columns["label"],
+        metrics=["roc_auc"],
+        problem_type="classification_binary",
+        **chunks,
+    )
+    for calculator in (joint, single, score):
+        calculator.fit(reference)
+    found = {}
+    for file in sorted(folder.glob("window-*.parquet")):
+        window = read(file, columns)
+        by_column = single.calculate(window).filter(period="analysis").to_df()
+        by_column = by_column.loc[:, (slice(None), slice(None), "alert")]
+        by_column = by_column.T.groupby(level=0).any().any(axis=1).drop("chunk", errors="ignore")
+        found[file.stem.removeprefix("window-")] = {
+            "pca": alerts(joint.calculate(window)),
+            "columns": int(by_column.sum()),
+            "estimate": alerts(score.estimate(window)),
+        }
+    return found
+
+
+def alerts(result: Any) -> bool:
+    frame = result.filter(period="analysis").to_df()
+    return bool(frame.loc[:, frame.columns.get_level_values(-1) == "alert"].to_numpy().any())
+
+
+def read(file: Path, columns: dict[str, Any]) -> pd.DataFrame:
+    frame = pd.read_parquet(file)
+    frame[columns["categories"]] = frame[columns["categories"]].astype("object")
+    return frame
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    print(json.dumps(alarms(Path(sys.argv[1]))))
