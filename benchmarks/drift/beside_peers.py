@@ -22,7 +22,10 @@ from benchmarks.drift.studies import sampled, scored
 from benchmarks.drift.world import Champion, draw_days, evidently_fires
 from benchmarks.environments import Unavailable, install, python_of
 from blocks.settings import REPOSITORY
-from usecases.definition import SCORE
+from tasks.measures.estimate import estimate
+from tasks.measures.metrics import score
+from tasks.models import modelling
+from usecases.definition import ROC_AUC, SCORE
 
 PEERS = Path(__file__).resolve().parent / "peers"
 ENVIRONMENTS = REPOSITORY / ".laurel" / "benchmarks" / "venvs"
@@ -64,7 +67,25 @@ def beside_peers(
             "nannyml pca": alarms["pca"],
             "nannyml columns": alarms["columns"],
             "nannyml estimate": alarms["estimate"],
+            **errors_of_estimates(champion, window, alarms["roc_auc"]),
         }
+
+
+def errors_of_estimates(
+    champion: Champion, window: Window, nannyml: float
+) -> dict[str, float | None]:
+    """ROC AUC, and by how much it is missed by the estimates that need no labels: both are made
+    from the scores as they are. Of real months only."""
+    if window.wanted:
+        return {"roc_auc": None, "estimate off": None, "nannyml's off": None}
+    rows = window.rows.drop_nulls(champion.case.label)
+    scores = rows[SCORE].to_numpy()
+    realised = score(ROC_AUC, modelling.labels(champion.case, rows), scores)
+    return {
+        "roc_auc": realised,
+        "estimate off": estimate(ROC_AUC, scores, scores) - realised,
+        "nannyml's off": nannyml - realised,
+    }
 
 
 def real(champion: Champion, months: Iterable[str]) -> Iterator[Window]:

@@ -20,7 +20,7 @@ TIME = "block"
 
 def alarms(folder: Path) -> dict[str, dict[str, Any]]:
     """By window: whether the reconstruction error of PCA alarms, how many columns alarm by
-    themselves, and whether the estimated ROC AUC (CBPE) does."""
+    themselves, and whether the estimated ROC AUC (CBPE) does, with its value."""
     columns = json.loads((folder / "columns.json").read_text())
     features = columns["numbers"] + columns["categories"]
     chunks = {"timestamp_column_name": TIME, "chunk_period": "M"}
@@ -48,7 +48,8 @@ def alarms(folder: Path) -> dict[str, dict[str, Any]]:
         found[file.stem.removeprefix("window-")] = {
             "pca": alerts(joint.calculate(window)),
             "columns": int(by_column.sum()),
-            "estimate": alerts(score.estimate(window)),
+            "estimate": alerts(estimated := score.estimate(window)),
+            "roc_auc": value(estimated),
         }
     return found
 
@@ -56,6 +57,10 @@ def alarms(folder: Path) -> dict[str, dict[str, Any]]:
 def alerts(result: Any) -> bool:
     frame = result.filter(period="analysis").to_df()
     return bool(frame.loc[:, frame.columns.get_level_values(-1) == "alert"].to_numpy().any())
+
+
+def value(result: Any) -> float:
+    return float(result.filter(period="analysis").to_df()[("roc_auc", "value")].iloc[0])
 
 
 def read(file: Path, columns: dict[str, Any]) -> pd.DataFrame:
