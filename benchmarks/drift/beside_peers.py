@@ -72,7 +72,7 @@ def beside_peers(
 
 
 def errors_of_estimates(
-    champion: Champion, window: Window, nannyml: float
+    champion: Champion, window: Window, nannyml: float | None
 ) -> dict[str, float | None]:
     """ROC AUC, and by how much it is missed by the estimates that need no labels: both are made
     from the scores as they are. Of real months only."""
@@ -84,7 +84,7 @@ def errors_of_estimates(
     return {
         "roc_auc": realised,
         "estimate off": estimate(ROC_AUC, scores, scores) - realised,
-        "nannyml's off": nannyml - realised,
+        "nannyml's off": None if nannyml is None else nannyml - realised,
     }
 
 
@@ -110,7 +110,7 @@ def unchanged(champion: Champion, windows: int, seed: int) -> Iterator[Window]:
 
 
 def ask_nannyml(champion: Champion, windows: list[Window]) -> dict[str, dict[str, Any]]:
-    """What NannyML says, by the window's number."""
+    """What NannyML says, by the window's number; ``None`` where it fails."""
     case = champion.case
     numbers = [column.name for column in case.columns if column.kind == "number"]
     categories = [column.name for column in case.columns if column.kind != "number"]

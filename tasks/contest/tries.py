@@ -74,13 +74,13 @@ def spend(
 def in_words(spending: Spending) -> str:
     """Return which try this was, what it cost, and that new days start anew."""
     number, anew = spending.tries, "days that no contest has seen start anew."
-    chance = f"{100 * spending.level:.2g} % of error"
+    share, whole = f"{100 * spending.level:.2g}", f"{100 * spending.of:.2g} %"
     if number == 1:
-        return f"This was the first try on these days, with {chance} of {100 * spending.of:.2g} %."
+        return f"This was the first try on these days: it spent {share} of their {whole} of error."
     return (
-        f"This was try {number} on these days, with {chance} left for it: the gain had to be "
-        f"{spending.standard_errors:.1f} standard errors, and "
-        f"{spending.first_standard_errors:.1f} in a first try; {anew}"
+        f"This was try {number} on these days: it had {share} of their {whole} of error left. The "
+        f"gain had to be {spending.standard_errors:.1f} standard errors, in a first try "
+        f"{spending.first_standard_errors:.1f}; {anew}"
     )
 
 

@@ -39,19 +39,29 @@ def alarms(folder: Path) -> dict[str, dict[str, Any]]:
     )
     for calculator in (joint, single, score):
         calculator.fit(reference)
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for file in sorted(folder.glob("window-*.parquet")):
         window = read(file, columns)
-        by_column = single.calculate(window).filter(period="analysis").to_df()
-        by_column = by_column.loc[:, (slice(None), slice(None), "alert")]
-        by_column = by_column.T.groupby(level=0).any().any(axis=1).drop("chunk", errors="ignore")
-        found[file.stem.removeprefix("window-")] = {
-            "pca": alerts(joint.calculate(window)),
-            "columns": int(by_column.sum()),
-            "estimate": alerts(estimated := score.estimate(window)),
-            "roc_auc": value(estimated),
-        }
+        name = file.stem.removeprefix("window-")
+        try:
+            found[name] = say(joint, single, score, window)
+        except ValueError as error:  # such as of an infinite value
+            print(f"window {name}: {error}", file=sys.stderr)
+            found[name] = dict.fromkeys(("pca", "columns", "estimate", "roc_auc"))
     return found
+
+
+def say(joint: Any, single: Any, score: Any, window: pd.DataFrame) -> dict[str, Any]:
+    by_column = single.calculate(window).filter(period="analysis").to_df()
+    by_column = by_column.loc[:, (slice(None), slice(None), "alert")]
+    by_column = by_column.T.groupby(level=0).any().any(axis=1).drop("chunk", errors="ignore")
+    estimated = score.estimate(window)
+    return {
+        "pca": alerts(joint.calculate(window)),
+        "columns": int(by_column.sum()),
+        "estimate": alerts(estimated),
+        "roc_auc": value(estimated),
+    }
 
 
 def alerts(result: Any) -> bool:
