@@ -78,8 +78,6 @@ def contest_interval(
     figure, axes = axes_of("Gain of the challenger", height=1.8)
     if low is not None and high is not None:
         axes.plot([low, high], [0, 0], marker="|", markersize=12)
-    # Apart from its interval: quantiles of the bootstrap need not lie on both sides of the gain
-    # itself.
     if gain is not None:
         axes.plot([gain], [0], marker="o")
     axes.axvline(0, linestyle=":", color="grey")
