@@ -7,7 +7,7 @@ Rooms, from the lowest to the highest; each may import those above it in this li
     package       the model package: manifest, model (it encodes rows and scores them), outputs
                   (what it says of a row), kinds
     records       what flows write and the service reads: contest, performance, drift, ledger,
-                  chain; record
+                  chain, heads; record
     metrics       counters for Prometheus, traffic for the page
     outside       registry (MLflow), model_folder in its stead, prefect_api, slack, lake
     formats       rows in: bodies by media type; rows, columns, csv_rows, tensors, arrow, mlflow;

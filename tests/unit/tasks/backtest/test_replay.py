@@ -8,7 +8,7 @@ from tasks.backtest.fits import History
 from tasks.backtest.replay import Backtest, first_champion, run, with_policy
 from tasks.measures.metrics import score
 from tasks.models import modelling
-from usecases.definition import ROC_AUC, Gate, UseCase, UseCaseError, load
+from usecases.definition import ROC_AUC, SCORE, Gate, UseCase, UseCaseError, load
 
 START = "2024-03"
 PERIODS = ["2024-04", "2024-05", "2024-06", "2024-07", "2024-08"]
@@ -94,7 +94,13 @@ def test_a_month_is_answered_by_who_was_champion_before_its_labels_came(
 @pytest.mark.slow("replays months of contests")
 def test_another_policy_gives_another_history(case: UseCase, one_thread: None) -> None:
     deaf = with_policy(
-        case, {"drift": {"share": 1.0, "thresholds": {column.name: 1e6 for column in case.columns}}}
+        case,
+        {
+            "drift": {
+                "share": 1.0,
+                "thresholds": dict.fromkeys([*(c.name for c in case.columns), SCORE], 1e6),
+            }
+        },
     )
     backtest = run(deaf, history(deaf, 6), START, "test", {"drift": {"share": 1.0}})
     assert backtest.replays["policy"].retrains == 0
