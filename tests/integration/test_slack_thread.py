@@ -211,7 +211,7 @@ def test_drift_is_told_with_its_picture_and_what_the_governor_refuses_has_a_thre
     loop.plant_predictions(
         CASE,
         "2024-01",
-        toy_rows("2024-01").with_columns(first=toy_rows("2024-01")["first"] + 4),
+        toy_rows("2024-01").with_columns(first=toy_rows("2024-01")["first"] + 12),
     )
     check = loop.run(drift_check, CASE, window="2024-01")
     assert check.result.verdict.outcome == "drifted", check.result.verdict
