@@ -211,14 +211,14 @@ def test_drift_is_told_with_its_picture_and_what_the_governor_refuses_has_a_thre
     loop.plant_predictions(
         CASE,
         "2024-01",
-        toy_rows("2024-01").with_columns(first=toy_rows("2024-01")["first"] + 12),
+        toy_rows("2024-01").with_columns(first=toy_rows("2024-01")["first"] + 4),
     )
     check = loop.run(drift_check, CASE, window="2024-01")
     assert check.result.verdict.outcome == "drifted", check.result.verdict
     [[head, *_], *_] = threads(loop, before)
     assert "drifted" in head["text"]
     [picture] = files(loop, head)
-    assert picture["data"].startswith(PNG) and "first" in picture["alt"]
+    assert picture["data"].startswith(PNG) and "Beyond the line: score" in picture["alt"]
     wait_until(
         lambda: any("retrain skipped" in one["text"] for one in loop.slack.messages[before:]),
         "the governor refuses",
