@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import polars as pl
 
 from serving.records.drift import Finding
-from tasks.drift.checks.against_profile import find_by_profile, follow_days
+from tasks.drift.checks.against_profile import HeldAgainst, find_by_profile, follow_days
 from tasks.drift.checks.broken import find_broken
 from tasks.drift.checks.exact import drop_impossible, find_exact
 from tasks.drift.profile.profile import Profile
+from tasks.drift.profile.tallies import time_of
 from tasks.drift.verdict import Evidence, measure
 from usecases.definition import UseCase
 
@@ -57,9 +58,12 @@ def examine(
     far: dict[str, float] = {}
     if counted >= policy.minimum_rows and not broken and (days or 0) >= policy.minimum_days:
         possible = drop_impossible(case, rows)
-        findings += _by_profile(case, yardstick, possible, counted)
-        if yardstick.profile is not None:
-            sequence, note = follow_days(case, yardstick.profile, possible, sequence)
+        if yardstick.profile is None:
+            findings.append(_without_profile())
+        else:
+            beside = HeldAgainst(case, yardstick.profile, possible)
+            findings += find_by_profile(beside, yardstick.reference, counted, yardstick.sample_rate)
+            sequence, note = follow_days(beside, sequence)
             findings += [note] if note else []
         far = measure(case, yardstick.reference, possible, yardstick.thresholds, yardstick.methods)
     return Evidence(
@@ -77,19 +81,6 @@ def examine(
     )
 
 
-def time_of(case: UseCase, rows: pl.DataFrame) -> str:
-    """The column of the events' time: the prediction log has its own name for it."""
-    return "event_time" if "event_time" in rows.columns else case.event_time
-
-
-def _by_profile(
-    case: UseCase, yardstick: Yardstick, rows: pl.DataFrame, counted: int
-) -> list[Finding]:
-    if yardstick.profile is None:
-        reason = (
-            "unjudged: relations, categories and volume, since the package has no profile of them"
-        )
-        return [Finding(check="profile", word="unjudged", reason=reason)]
-    return find_by_profile(
-        case, yardstick.profile, yardstick.reference, rows, counted, yardstick.sample_rate
-    )
+def _without_profile() -> Finding:
+    reason = "unjudged: relations, categories and volume, since the package has no profile of them"
+    return Finding(check="profile", word="unjudged", reason=reason)

@@ -5,6 +5,7 @@ import polars as pl
 from threadpoolctl import threadpool_limits
 
 from tasks.drift.profile.profile import (
+    LEAST_LIMIT,
     Family,
     Profile,
     draw_days,
@@ -37,9 +38,8 @@ from usecases.definition import UseCase, period_named
 _BLOCK_ROWS, _ALL_ROWS = 15_000, 120_000  # of which relations are learned
 _DRAWS = 20
 _LEAST_R2 = 0.3  # a column that the others explain less has no relation to lose
-_LEAST_LIMIT = 1.5
-# The least of each family, as a logarithm or a share; a limit is at least 1.5 times that.
-_FLOORS = {
+# The least of each family, as a logarithm or a share. A limit is at least LEAST_LIMIT scales.
+_LEAST = {
     "within": np.log(1.7),
     "over": np.log(1.7),
     "lost": 0.045,
@@ -48,7 +48,7 @@ _FLOORS = {
     "volume": np.log(1.5),
     "day": np.log(2.8),
 }
-_FLOORS = {name: float(least) / _LEAST_LIMIT for name, least in _FLOORS.items()}
+_FLOORS = {name: float(least) / LEAST_LIMIT for name, least in _LEAST.items()}
 
 
 def learn_profile(case: UseCase, training: pl.DataFrame, seed: int) -> Profile | None:
@@ -184,17 +184,17 @@ def _statistics(
         counted.category_shares(inside),
         [counted.category_shares(period) for period in periods],
     )
-    found: dict[str, dict[str, float]] = {"lost": {}, "new": {}}
+    presence: dict[str, dict[str, float]] = {"lost": {}, "new": {}}
     for name, values in shares.items():
         listed = {value: [block[name][value] for block in blocks] for value in values}
         lost, new = lost_and_new(values, listed)
-        found["lost"][name], found["new"][name] = sum(lost.values()), sum(new.values())
-    found["nulls"] = {name: null_move(now[name], before[name], rows) for name in now}
+        presence["lost"][name], presence["new"][name] = sum(lost.values()), sum(new.values())
     dates = [day for day, flag in zip(counted.dates, inside, strict=True) if flag]
     reference = [day for day, flag in zip(counted.dates, others, strict=True) if flag]
     weekdays = weekday_rows(reference, counted.rows[others])
     level, beside = volumes(dates, counted.rows[inside], weekdays)
-    return found | {
+    return presence | {
+        "nulls": {name: null_move(now[name], before[name], rows) for name in now},
         "volume": {"rows": abs(level)},
         "day": {"rows": float(np.max(np.abs(beside), initial=0.0))},
     }

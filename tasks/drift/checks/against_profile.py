@@ -6,7 +6,9 @@ does that. A relation lost over days, and categories that vanished or are new, a
 presence of categories alone no retrain starts, since a vanished one costs the champion nothing. The
 rest is *said*. With few training periods what is estimated between periods cannot decide."""
 
+from dataclasses import replace
 from datetime import date, timedelta
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -14,14 +16,16 @@ import polars as pl
 from serving.records.drift import Finding
 from tasks.drift.checks.spikes import find_spikes
 from tasks.drift.profile.profile import Family, Profile
-from tasks.drift.profile.relations import Days, Relations, days_of, largest_three
+from tasks.drift.profile.relations import Days, View, days_of, largest_three, middle
 from tasks.drift.profile.sequential import ALARM, add_days, conformal
 from tasks.drift.profile.tallies import (
+    Tally,
     lost_and_new,
     null_move,
     presence_by_day,
     repeated_share,
     tally,
+    time_of,
     volumes,
 )
 from usecases.definition import DriftPolicy, UseCase
@@ -31,54 +35,72 @@ _LEAST_SAMPLED = 0.2  # of a sample that holds less, repeats are unjudged
 _SHOWN = 3
 
 
+class HeldAgainst:
+    """Rows of a window, without impossible values, beside the profile of the champion. What several
+    checks need is measured once."""
+
+    def __init__(self, case: UseCase, profile: Profile, rows: pl.DataFrame) -> None:
+        self.case, self.profile, self.rows = case, profile, rows
+        self.time = time_of(case, rows)
+
+    @property
+    def has_columns(self) -> bool:
+        """Whether the window has all columns that the profile relates."""
+        related = (*self.profile.numbers, *self.profile.encoded)
+        return all(name in self.rows.columns for name in related)
+
+    @cached_property
+    def counts(self) -> Tally:
+        return tally(self.case, self.rows, self.time)
+
+    @cached_property
+    def days(self) -> Days:
+        """Rows as vectors; of each day no more of them than the reference has."""
+        return days_of(self.profile.encoding, self.rows, self.time, self.profile.rows_a_day)
+
+    @cached_property
+    def within_by_day(self) -> np.ndarray:
+        return self.profile.relations()[0].by_day(self.days)
+
+    @cached_property
+    def over_by_day(self) -> np.ndarray:
+        return self.profile.relations()[1].by_day(self.days)
+
+
 def find_by_profile(
-    case: UseCase,
-    profile: Profile,
-    reference: pl.DataFrame,
-    rows: pl.DataFrame,
-    counted: int,
-    sample_rate: float = 1.0,
+    window: HeldAgainst, reference: pl.DataFrame, counted: int, sample_rate: float = 1.0
 ) -> list[Finding]:
-    """What is beyond the limits of ``profile``. ``rows`` are a window's, without impossible values;
-    ``counted`` were logged, at ``sample_rate``.
-    """
-    time = "event_time" if "event_time" in rows.columns else case.event_time
+    """What is beyond the profile's limits; ``counted`` rows were logged, at ``sample_rate``."""
     findings = [
-        *_lost_relations(profile, rows, time),
-        *find_spikes(case, reference, rows, time),
-        *_counts(case, profile, rows, time, counted, sample_rate),
+        *_lost_relations(window),
+        *find_spikes(window.case, reference, window.rows, window.time),
+        *_counts(window, counted, sample_rate),
     ]
-    return [_weighed(finding, profile.blocks, case.drift) for finding in findings]
+    return [_weighed(finding, window.profile.blocks, window.case.drift) for finding in findings]
 
 
-def follow_days(
-    case: UseCase, profile: Profile, rows: pl.DataFrame, start: float
-) -> tuple[float, Finding | None]:
+def follow_days(window: HeldAgainst, start: float) -> tuple[float, Finding | None]:
     """The sum of the sequential view after the window's days, from ``start``, and the note on the
     first day on which it reached its alarm. After an alarm it starts anew.
     """
-    time = "event_time" if "event_time" in rows.columns else case.event_time
-    if not profile.daily or any(
-        name not in rows.columns for name in (*profile.numbers, *profile.encoded)
-    ):
+    profile, policy = window.profile, window.case.drift
+    if not profile.daily or not window.has_columns:
         return 0.0, None
-    days, over = measured_days(profile, rows, time), profile.relations()[1]
-    far = largest_three(over.by_day(days), np.array(profile.spread))
-    mass = presence_by_day(tally(case, rows, time), profile.categories, case.drift.described)
+    far = largest_three(window.over_by_day, np.array(profile.spread))
+    mass = presence_by_day(window.counts, profile.categories, policy.described)
     chances = conformal(far, profile.daily), conformal(mass, profile.present)
     path = add_days(start, chances)
     alarms = np.flatnonzero(path >= ALARM)
     if not len(alarms):
         return float(path[-1]), None
-    what = "categories" if chances[1][alarms[0]] < chances[0][alarms[0]] else "relations of columns"
+    first = alarms[0]
+    what = "categories" if chances[1][first] < chances[0][first] else "relations of columns"
     reason = (
-        f"day by day, {what} moved so far by {days.dates[alarms[0]]} as in a year of ordinary days "
-        "hardly once"
+        f"day by day, {what} moved so far by {window.days.dates[first]} as in a year of ordinary "
+        "days hardly once"
     )
-    note = Finding(
-        check="sequence", word="said", value=float(path.max()), limit=ALARM, reason=reason
-    )
-    return 0.0, _weighed(note, profile.blocks, case.drift)
+    note = _note("sequence", reason, float(path.max()), ALARM)
+    return 0.0, _weighed(note, profile.blocks, policy)
 
 
 def _weighed(finding: Finding, blocks: int, policy: DriftPolicy) -> Finding:
@@ -94,24 +116,12 @@ def _weighed(finding: Finding, blocks: int, policy: DriftPolicy) -> Finding:
 
 
 def _reworded(finding: Finding, word: str, prefix: str) -> Finding:
-    return Finding(
-        check=finding.check,
-        word=word,
-        column=finding.column,
-        value=finding.value,
-        limit=finding.limit,
-        reason=prefix + finding.reason,
-    )
+    return replace(finding, word=word, retrain=False, reason=prefix + finding.reason)
 
 
-def measured_days(profile: Profile, rows: pl.DataFrame, time: str) -> Days:
-    """The window's rows as vectors; of each day no more rows than the reference has."""
-    return days_of(profile.encoding, rows, time, profile.rows_a_day)
-
-
-def _lost_relations(profile: Profile, rows: pl.DataFrame, time: str) -> list[Finding]:
+def _lost_relations(window: HeldAgainst) -> list[Finding]:
     """Within days, or else over days. Without all of the columns no relation can be judged."""
-    if any(name not in rows.columns for name in (*profile.numbers, *profile.encoded)):
+    if not window.has_columns:
         return [
             Finding(
                 check="within",
@@ -119,19 +129,16 @@ def _lost_relations(profile: Profile, rows: pl.DataFrame, time: str) -> list[Fin
                 reason="unjudged: relations between columns, since the window lacks some of them",
             )
         ]
-    days, names = measured_days(profile, rows, time), list(profile.numbers)
-    within, over = (_beyond(profile, relations, days, names) for relations in profile.relations())
-    if within:
+    if within := _beyond(window.profile, "within", window.within_by_day):
         return [_relation("within", *entry) for entry in within]
+    over = _beyond(window.profile, "over", window.over_by_day)
     return [_relation("over", *entry) for entry in over]
 
 
-def _beyond(
-    profile: Profile, relations: Relations, days: Days, names: list[str]
-) -> list[tuple[str, float, float]]:
+def _beyond(profile: Profile, view: View, by_day: np.ndarray) -> list[tuple[str, float, float]]:
     """Column, statistic and limit of the lost relations, the furthest first."""
-    family = profile.families[relations.view]
-    statistics = dict(zip(names, relations(days).tolist(), strict=True))
+    family = profile.families[view]
+    statistics = dict(zip(profile.numbers, middle(by_day).tolist(), strict=True))
     lost = [
         (name, statistics[name], scale * family.limit)
         for name, scale in family.scales.items()
@@ -161,15 +168,8 @@ def _relation(view: str, name: str, statistic: float, limit: float) -> Finding:
     )
 
 
-def _counts(
-    case: UseCase,
-    profile: Profile,
-    rows: pl.DataFrame,
-    time: str,
-    counted: int,
-    sample_rate: float,
-) -> list[Finding]:
-    now = tally(case, rows, time)
+def _counts(window: HeldAgainst, counted: int, sample_rate: float) -> list[Finding]:
+    case, profile, rows, now = window.case, window.profile, window.rows, window.counts
     every = np.ones(len(now.dates), dtype=bool)
     findings = []
     for name, shares in now.category_shares(every).items():
@@ -179,7 +179,7 @@ def _counts(
         findings += _nulls(profile, name, share, len(rows))
     return [
         *findings,
-        *_repeats(case, profile, rows, time, counted),
+        *_repeats(window, counted),
         *_volume(profile, now.dates, now.rows * (counted / len(rows)), sample_rate),
         *_missing_days(profile, now.dates),
     ]
@@ -232,17 +232,16 @@ def _note(
     return Finding(check=check, word="said", column=column, value=value, limit=limit, reason=reason)
 
 
-def _repeats(
-    case: UseCase, profile: Profile, rows: pl.DataFrame, time: str, counted: int
-) -> list[Finding]:
+def _repeats(window: HeldAgainst, counted: int) -> list[Finding]:
     """A sample of a share f of the rows holds a pair of equal ones with f times the chance that it
     holds the first.
     """
+    rows = window.rows
     sampled = len(rows) / max(counted, len(rows))
     if sampled < _LEAST_SAMPLED:
         return []
-    share = repeated_share(case, rows, time) / sampled
-    limit = profile.repeats + REPEATS
+    share = repeated_share(window.case, rows, window.time) / sampled
+    limit = window.profile.repeats + REPEATS
     if share < limit:
         return []
     return [_note("repeats", f"{share:.1%} of the rows repeat another one", share, limit)]

@@ -9,8 +9,7 @@ from serving.records.drift import Finding
 from tasks.drift.checks.distances import values
 from usecases.definition import Column, UseCase
 
-BOUNDS_SHARE = 0.005
-ALIAS_SHARE = 0.005
+SHARE = 0.005
 
 
 def find_exact(case: UseCase, reference: pl.DataFrame, rows: pl.DataFrame) -> list[Finding]:
@@ -36,6 +35,12 @@ def drop_impossible(case: UseCase, rows: pl.DataFrame) -> pl.DataFrame:
         pl.when(~_outside(column)).then(column.name).alias(column.name)
         for column in _numbers(case.columns, rows)
     )
+
+
+def broken_from(limit: float, share: float, check: str, column: str, reason: str) -> Finding:
+    """A finding in a ``share`` of the rows (0-1): *broken* from ``limit``, *said* below."""
+    word = "broken" if share >= limit else "said"
+    return Finding(check=check, word=word, column=column, value=share, limit=limit, reason=reason)
 
 
 def _numbers(columns: tuple[Column, ...], rows: pl.DataFrame) -> list[Column]:
@@ -73,19 +78,11 @@ def _impossible(column: Column, rows: pl.DataFrame) -> list[Finding]:
     if not outside:
         return []
     share = outside / len(rows)
-    return [
-        Finding(
-            check="bounds",
-            word="broken" if share >= BOUNDS_SHARE else "said",
-            column=column.name,
-            value=share,
-            limit=BOUNDS_SHARE,
-            reason=(
-                f"column {column.name!r} is outside of {allowed} in {_percent(share)} of the rows, "
-                f"such as {example[0]!r}"
-            ),
-        )
-    ]
+    reason = (
+        f"column {column.name!r} is outside of {allowed} in {_percent(share)} of the rows, such as "
+        f"{example[0]!r}"
+    )
+    return [broken_from(SHARE, share, "bounds", column.name, reason)]
 
 
 def _aliases(column: Column, known: set[str], rows: pl.DataFrame) -> list[Finding]:
@@ -103,19 +100,11 @@ def _aliases(column: Column, known: set[str], rows: pl.DataFrame) -> list[Findin
     if not aliases:
         return []
     most = max(aliases, key=lambda value: aliases[value])
-    return [
-        Finding(
-            check="alias",
-            word="broken" if share >= ALIAS_SHARE else "said",
-            column=column.name,
-            value=share,
-            limit=ALIAS_SHARE,
-            reason=(
-                f"column {column.name!r} spells known categories otherwise in {_percent(share)} of "
-                f"the rows, such as {most!r} for {by_form[_plain(most)]!r}"
-            ),
-        )
-    ]
+    reason = (
+        f"column {column.name!r} spells known categories otherwise in {_percent(share)} of the "
+        f"rows, such as {most!r} for {by_form[_plain(most)]!r}"
+    )
+    return [broken_from(SHARE, share, "alias", column.name, reason)]
 
 
 def _plain(value: str) -> str:

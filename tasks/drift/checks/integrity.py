@@ -13,6 +13,7 @@ import polars as pl
 from serving.package.model import Package
 from serving.package.outputs import number_places
 from serving.records.drift import Finding
+from tasks.drift.checks.exact import broken_from
 
 ROWS = 2000
 TOLERANCE = 0.001  # of a score between 0 and 1, or of a standard deviation of other numbers
@@ -51,19 +52,11 @@ def check_answers(
     off = float(np.mean(~(far <= TOLERANCE).all(axis=1)))
     if not off:
         return []
-    return [
-        Finding(
-            check="integrity",
-            word="broken" if off >= SHARE else "said",
-            column=names[0],
-            value=off,
-            limit=SHARE,
-            reason=(
-                f"column {names[0]!r}: {off:.1%} of {len(some):,} logged answers are not what "
-                f"version {champion} answers to the logged inputs"
-            ),
-        )
-    ]
+    reason = (
+        f"column {names[0]!r}: {off:.1%} of {len(some):,} logged answers are not what version "
+        f"{champion} answers to the logged inputs"
+    )
+    return [broken_from(SHARE, off, "integrity", names[0], reason)]
 
 
 def _unjudged(why: str) -> Finding:

@@ -188,9 +188,6 @@ class Relations:
         residual, own = logarithms(self.view, self.weights, self.variance, self.left, days)
         return residual - self.beta * own - self.base
 
-    def __call__(self, days: Days) -> np.ndarray:
-        return middle(self.by_day(days))
-
 
 def middle(by_day: np.ndarray) -> np.ndarray:
     """The median over days ``(n_numbers,)``; 0 where no day could be measured."""

@@ -49,6 +49,11 @@ class Tally:
         }
 
 
+def time_of(case: UseCase, rows: pl.DataFrame) -> str:
+    """The column of the events' time: the prediction log has its own name for it."""
+    return "event_time" if "event_time" in rows.columns else case.event_time
+
+
 def tally(case: UseCase, rows: pl.DataFrame, time: str) -> Tally:
     """Count the columns of the use case that ``rows`` have."""
     columns = [column.name for column in case.columns if column.name in rows.columns]

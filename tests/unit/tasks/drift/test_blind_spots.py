@@ -14,7 +14,7 @@ import pytest
 
 from serving.package.model import Package, load
 from serving.records.drift import DriftVerdict
-from tasks.drift.checks.against_profile import follow_days
+from tasks.drift.checks.against_profile import HeldAgainst, follow_days
 from tasks.drift.checks.integrity import check_answers
 from tasks.drift.drivers import notes_of, starts_retrain
 from tasks.drift.examine import Yardstick, examine
@@ -224,9 +224,11 @@ def test_the_day_on_which_relations_moved_is_noted_and_the_sum_goes_on(
     rows, late = world(7, 1), pl.col("at").dt.day() >= 15
     broken = pl.when(late).then(pl.col("inside").shuffle(3)).otherwise("inside").alias("inside")
     assert yardstick.profile is not None
-    calm, no_note = follow_days(small, yardstick.profile, rows, 0.0)
+    held = HeldAgainst(small, yardstick.profile, rows)
+    calm, no_note = follow_days(held, 0.0)
     assert no_note is None and 0 < calm < ALARM
-    again, note = follow_days(small, yardstick.profile, rows.with_columns(broken), calm)
+    later = HeldAgainst(small, yardstick.profile, rows.with_columns(broken))
+    again, note = follow_days(later, calm)
     assert note is not None and (note.check, note.word, again) == ("sequence", "said", 0.0)
     assert any(f"2024-07-{day}" in note.reason for day in range(15, 29))
     assert verdict_on(small, yardstick, rows).sequence == pytest.approx(calm)
