@@ -29,7 +29,7 @@ async def evaluate(use_case: str, training: str | None = None) -> State[ModelVer
     trained = find_training(use_case, training)
     candidates = [score_candidate(trained.plan, fitted) for fitted in trained.fitted]
     best = report_scores(trained.plan, candidates)
-    rivals = [one.fitted.run_id for one in candidates if one != best]
+    rivals = [rival.fitted.run_id for rival in candidates if rival != best]
     if not best.passed or trained.plan.new_search:
         recipe = tune_candidates(trained.plan)
         if recipe is not None:

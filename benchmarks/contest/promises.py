@@ -128,9 +128,9 @@ def crowned(row: Row, seed: int, replicates: int) -> bool:
     for _ in range(row.tries):
         candidates = [rows.challenger() for _ in range(row.candidates)]
         judged = late if row.chosen_on == "rows" else ~late
-        scores = [_score(world.metric, rows, one, judged) for one in candidates]
+        scores = [_score(world.metric, rows, candidate, judged) for candidate in candidates]
         best = int(np.argmax(scores)) if row.candidates > 1 else 0
-        rivals = [one[late] for at, one in enumerate(candidates) if at != best]
+        rivals = [scores[late] for at, scores in enumerate(candidates) if at != best]
         contest = hold(
             rule,
             world.metric,
@@ -196,8 +196,8 @@ def coverage(world: World, worlds: int, seed: int) -> tuple[float, float]:
     held = dict.fromkeys(truth, 0)
     for at in range(worlds):
         rows = Rows(world, 1_000_000 * seed + at, world.days)
-        found = intervals((ROC_AUC, LOG_LOSS), rows.truth, rows.champion(), rows.day, 0)
-        for name, interval in found.items():
+        by_metric = intervals((ROC_AUC, LOG_LOSS), rows.truth, rows.champion(), rows.day, 0)
+        for name, interval in by_metric.items():
             bounds = interval.bounds
             held[name] += bounds is not None and bounds[0] <= truth[name].score <= bounds[1]
     return held["roc_auc"] / worlds, held["log_loss"] / worlds
@@ -278,7 +278,7 @@ def quick(seed: int = 4) -> int:
 
 def main(arguments: Sequence[str]) -> None:
     """``promises`` or ``quick``; exits with the number of rows that are beyond."""
-    numbers = [int(one) for one in arguments[1:]]
+    numbers = [int(argument) for argument in arguments[1:]]
     if arguments[0] == "quick":
         sys.exit(quick(*numbers))
     sys.exit(promises(*[*numbers, *(1_000, 3)[len(numbers) :]]))

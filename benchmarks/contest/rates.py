@@ -72,7 +72,7 @@ def cost() -> None:
 def _both(
     truth: np.ndarray, champion: np.ndarray, challenger: np.ndarray, day: np.ndarray
 ) -> list[float]:
-    return [influence(ROC_AUC, truth, one, day, DAYS).score for one in (champion, challenger)]
+    return [influence(ROC_AUC, truth, scores, day, DAYS).score for scores in (champion, challenger)]
 
 
 def _say(name: str, work: Callable[[], object]) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from benchmarks.drift.faults import MONTH, faults, said
+from benchmarks.drift.faults import MONTH, faults, word_of
 from benchmarks.drift.studies import sampled, scored
 from benchmarks.drift.world import Champion, draw_days, evidently_fires
 from benchmarks.environments import Unavailable, install, python_of
@@ -62,7 +62,7 @@ def beside_peers(
         yield {
             "window": window.name,
             "wanted": window.wanted,
-            "laurel": said(verdict),
+            "laurel": word_of(verdict),
             "evidently": evidently_fires(verdict) if verdict.distances else None,
             "nannyml pca": alarms["pca"],
             "nannyml columns": alarms["columns"],

@@ -84,11 +84,11 @@ def main() -> None:
         )
         findings["shuffles"] = show("Days of the year in another order", rows)
     if "faults" in parts:
-        found = planted_faults(champions[-1], arguments.seed)
-        findings["faults"] = show("Faults in a sound month", found)
+        rows = planted_faults(champions[-1], arguments.seed)
+        findings["faults"] = show("Faults in a sound month", rows)
     if "power" in parts:
-        found = power(champions[-1], arguments.seed)
-        findings["power"] = show(f"Values of other rows, found in {WINDOWS} windows", found)
+        rows = power(champions[-1], arguments.seed)
+        findings["power"] = show(f"Values of other rows, found in {WINDOWS} windows", rows)
     if "planted" in parts:
         windows = max(3, arguments.windows // 10)
         rows = planted(champions[0], windows, (1000, 5000, 20_000), (28,), arguments.seed)

@@ -14,7 +14,7 @@ from tasks.drift.examine import examine
 from usecases.definition import SCORE
 
 Fault = Callable[[pl.DataFrame, np.random.Generator], pl.DataFrame]
-MONTH, WINDOWS, FOUND = "2013-11", 10, 0.9
+MONTH, WINDOWS = "2013-11", 10
 SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
 
 
@@ -89,7 +89,7 @@ def planted_faults(champion: Champion, seed: int) -> Iterator[dict[str, Any]]:
     for number, (name, wanted, spoil) in enumerate(faults(numbers)):
         rows = spoil(month, np.random.default_rng([seed, number]))
         verdict = champion.judge(MONTH, sampled(champion, rows), len(rows))
-        got = said(verdict)
+        got = word_of(verdict)
         yield {
             "fault": name,
             "wanted": wanted,
@@ -105,7 +105,7 @@ def planted_faults(champion: Champion, seed: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def said(verdict: DriftVerdict) -> str:
+def word_of(verdict: DriftVerdict) -> str:
     """The verdict; of a stable window with a note, *said*."""
     words = {finding.word for finding in verdict.findings}
     return "said" if verdict.outcome == "stable" and "said" in words else verdict.outcome
@@ -121,7 +121,7 @@ def power(champion: Champion, seed: int) -> Iterator[dict[str, Any]]:
     for name in sorted(explained, key=lambda name: -explained[name]):
         if explained[name] < 0.3:
             continue
-        found = {}
+        detected = {}
         for share in SHARES:
             verdicts = []
             for window in range(WINDOWS):
@@ -132,9 +132,9 @@ def power(champion: Champion, seed: int) -> Iterator[dict[str, Any]]:
                 verdicts.append(
                     any(finding.check in ("within", "over") for finding in evidence.findings)
                 )
-            found[f"{share:.0%}"] = sum(verdicts)
+            detected[f"{share:.0%}"] = sum(verdicts)
             if sum(verdicts) == WINDOWS:
                 break
         yield {"column": name, "R² within days": round(float(explained[name]), 2)} | {
-            f"{share:.0%}": found.get(f"{share:.0%}", WINDOWS) for share in SHARES
+            f"{share:.0%}": detected.get(f"{share:.0%}", WINDOWS) for share in SHARES
         }

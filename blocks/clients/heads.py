@@ -122,10 +122,10 @@ def _create_experiment(api: RegistryApi, use_case: str) -> str:
     try:
         answer = api.ask("POST", "experiments/create", {"name": experiment_of(use_case)})
     except ApiError as error:
-        found = _find_experiment(api, use_case)  # another writer was first
-        if error.code != "RESOURCE_ALREADY_EXISTS" or found is None:
+        experiment = _find_experiment(api, use_case)  # another writer was first
+        if error.code != "RESOURCE_ALREADY_EXISTS" or experiment is None:
             raise
-        return found
+        return experiment
     with reading("its experiment has"):
         return str(answer["experiment_id"])
 

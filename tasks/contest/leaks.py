@@ -49,8 +49,8 @@ def _agreement(truth: np.ndarray, ranks: np.ndarray) -> float:
         return float("nan")
     _, place = np.unique(ranks, return_inverse=True)
     hits, alarms = (
-        np.cumsum(np.bincount(place[one], minlength=place.max() + 1)) / one.sum()
-        for one in (positive, ~positive)
+        np.cumsum(np.bincount(place[rows], minlength=place.max() + 1)) / rows.sum()
+        for rows in (positive, ~positive)
     )
     return float((1 + np.abs(alarms - hits).max()) / 2)
 

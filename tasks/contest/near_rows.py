@@ -180,12 +180,12 @@ def _distances(space: _Space, some: _Placed, others: _Placed) -> np.ndarray:
         return np.full(len(some.rows), np.inf)
     tree = cKDTree(others.places[kinds], balanced_tree=False, compact_nodes=False)
     ranks = range(1, min(_CANDIDATES, len(kinds)) + 1)
-    _, found = tree.query(some.places, k=list(ranks), distance_upper_bound=_REACH)
-    row, rank = np.nonzero(found < len(kinds))
+    _, neighbours = tree.query(some.places, k=list(ranks), distance_upper_bound=_REACH)
+    row, rank = np.nonzero(neighbours < len(kinds))
     nearest = np.full(len(some.rows), np.inf)
     for at in range(0, len(row), _PIECE):
         pair, of = row[at : at + _PIECE], rank[at : at + _PIECE]
-        one = space.points(some.rows[pair])
-        other = space.points(others.rows[kinds[found[pair, of]]])
-        np.minimum.at(nearest, pair, np.sqrt(((one - other) ** 2).sum(axis=1)))
+        here = space.points(some.rows[pair])
+        there = space.points(others.rows[kinds[neighbours[pair, of]]])
+        np.minimum.at(nearest, pair, np.sqrt(((here - there) ** 2).sum(axis=1)))
     return nearest

@@ -88,7 +88,7 @@ def hold(
         unjudged={name: size for name, size in sizes.items() if size < policy.slice_minimum_rows},
         spending=spending,
         days=_in_text(names),
-        influences=[_rounded(one.by_block) for one in candidates if one.is_measured],
+        influences=[_rounded(entry.by_block) for entry in candidates if entry.is_measured],
         dependence=dependence(candidates[0].by_block) if candidates[0].is_measured else None,
         refits=len(refits),
         refit_error=_finite(refit_error) if len(refits) else None,
@@ -271,7 +271,7 @@ def _judge(
         f"The gain in {main.metric}, {main.gain:+.4f}, is above zero at "
         f"{100 * contest.confidence:.4g}%: at least {main.low:+.4f}."
     )
-    said = _said(contest)
+    notes = _notes(contest)
     unseen = [
         f"{name} could not be compared: {main.metric} does not exist there, a class is missing."
         for name, result in contest.slices.items()
@@ -281,24 +281,24 @@ def _judge(
         names = ", ".join(f"{name} ({rows})" for name, rows in contest.unjudged.items())
         unseen.append(f"Not judged, with fewer than {policy.slice_minimum_rows} rows: {names}.")
     if against:
-        return weigh("promote", [], [*against, *said], doubts)
-    return weigh("promote", [won, *unseen, *said], [], doubts)
+        return weigh("promote", [], [*against, *notes], doubts)
+    return weigh("promote", [won, *unseen, *notes], [], doubts)
 
 
-def _said(contest: Contest) -> list[str]:
+def _notes(contest: Contest) -> list[str]:
     """Return what the bound of the gain rests on, and what it does not promise."""
-    said = [] if contest.spending is None else [in_words(contest.spending)]
+    notes = [] if contest.spending is None else [in_words(contest.spending)]
     if contest.refit_error is not None:
-        said.append(
+        notes.append(
             f"{contest.refits} refits of the recipe differ by {contest.refit_error:.4f}, which is "
             "in the bound."
         )
     if contest.dependence is not None and contest.dependence > PROMISED:
-        said.append(
+        notes.append(
             f"The gain hangs together from block to block with {contest.dependence:.2f}, more than "
             f"the {PROMISED:g} for which the bound is promised: it may be too narrow."
         )
-    return said
+    return notes
 
 
 def weigh(

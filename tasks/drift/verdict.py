@@ -191,8 +191,8 @@ def _causes(policy: DriftPolicy, evidence: Evidence, weights: dict[str, float]) 
     deciding = evidence.distances if evidence.calibrated else policy.thresholds
     by_share = _share(evidence, weights, deciding) >= policy.share
     by_score = SCORE in deciding and weights.get(SCORE, 0) > 0 and _beyond(evidence, SCORE)
-    found = [finding.retrain for finding in evidence.findings if finding.word == "drifted"]
-    return [*([True] if by_share or by_score else []), *found]
+    by_check = [finding.retrain for finding in evidence.findings if finding.word == "drifted"]
+    return [*([True] if by_share or by_score else []), *by_check]
 
 
 def _undecided(policy: DriftPolicy, evidence: Evidence, weights: dict[str, float]) -> DriftVerdict:

@@ -276,8 +276,8 @@ def examine(store: Lake, use_case: str, head: str | None, heads: Heads | None = 
     named = {fault.partition(" ")[0] for fault in (*faults, *witnessed)}
     others = find_head_faults(use_case, digests, heads) if heads else []
     witnessed += [fault for fault in others if fault.partition(" ")[0] not in named]
-    found = list(dict.fromkeys(filter(None, [*strangers, *faults, *witnessed])))
-    return Examined(found, [entries[place] for place in sorted(entries)], end)
+    all_faults = list(dict.fromkeys(filter(None, [*strangers, *faults, *witnessed])))
+    return Examined(all_faults, [entries[place] for place in sorted(entries)], end)
 
 
 def _decode_all(contents: Mapping[str, bytes]) -> tuple[dict[int, Entry], dict[int, str]]:

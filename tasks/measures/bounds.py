@@ -80,12 +80,12 @@ def critical_value_of_last(
     ``same`` is the correlation of all scores of all tries, in order; ``sizes`` says how many scores
     each try has, and ``levels`` which chance to win by luck (0-1) it spends. A world in which an
     earlier try would have won is not counted again, so tries that are alike cost little."""
-    found = _simulate(blocks, _root(same), seed, worlds)
+    statistics = _simulate(blocks, _root(same), seed, worlds)
     ends = np.cumsum(sizes)
     still_open = np.ones(2 * worlds, dtype=bool)
     limit = np.inf
     for start, end, level in zip([0, *ends[:-1]], ends, levels, strict=True):
-        own = found[:, start:end]
+        own = statistics[:, start:end]
         largest = np.concatenate([own.max(axis=1), (-own).max(axis=1)])
         allowed = level * len(largest) / max(still_open.sum(), 1)
         if allowed >= 1:
@@ -114,8 +114,8 @@ def _root(same: np.ndarray) -> bytes:
 def _largest(blocks: int, root: bytes, seed: int, worlds: int) -> np.ndarray:
     """The largest statistic of a family in worlds without any gain, on either side."""
     number = int((len(root) // 8) ** 0.5)
-    found = _simulate(blocks, root, seed, max(worlds // number, min(worlds, _FAMILY)))
-    return np.concatenate([found.max(axis=1), (-found).max(axis=1)])
+    statistics = _simulate(blocks, root, seed, max(worlds // number, min(worlds, _FAMILY)))
+    return np.concatenate([statistics.max(axis=1), (-statistics).max(axis=1)])
 
 
 def _simulate(blocks: int, root: bytes, seed: int, worlds: int) -> np.ndarray:
@@ -127,11 +127,11 @@ def _simulate(blocks: int, root: bytes, seed: int, worlds: int) -> np.ndarray:
     blocks = min(blocks, _LONG)
     apart = np.abs(np.subtract.outer(np.arange(blocks), np.arange(blocks)))
     series = np.linalg.cholesky(hang**apart).astype(np.float32)
-    chance, found, left = np.random.default_rng(seed), [], worlds
+    chance, statistics, left = np.random.default_rng(seed), [], worlds
     while left:
         some = min(left, max(_AT_ONCE // (len(matrix) * blocks), 1))
         draws = chance.standard_normal(size=(some, len(matrix), blocks), dtype=np.float32)
         errors = matrix @ (draws @ series.T)
-        found.append(errors.sum(axis=-1) / standard_error(errors))
+        statistics.append(errors.sum(axis=-1) / standard_error(errors))
         left -= some
-    return np.concatenate(found)
+    return np.concatenate(statistics)

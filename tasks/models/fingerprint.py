@@ -39,10 +39,10 @@ def changes_since(case: UseCase, manifest: Manifest, recipes: str | None) -> tup
     A version from before the tag is compared by its columns alone."""
     learned = {f"column {feature.name}": feature.kind for feature in manifest.features}
     declared = {f"column {column.name}": column.kind for column in case.columns}
-    found = _differences(learned, declared)
+    changes = _differences(learned, declared)
     if recipes is not None:
-        found += _differences(json.loads(recipes), json.loads(recipes_of(case)))
-    return tuple(found)
+        changes += _differences(json.loads(recipes), json.loads(recipes_of(case)))
+    return tuple(changes)
 
 
 def has_new_search(changes: Iterable[str]) -> bool:

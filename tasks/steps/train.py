@@ -56,7 +56,7 @@ class Plan(Frozen):
 
     @property
     def competed(self) -> tuple[Recipe, ...]:
-        return tuple(one.recipe for one in self.tried) or self.recipes
+        return tuple(trial.recipe for trial in self.tried) or self.recipes
 
     @property
     def new_search(self) -> bool:
@@ -254,7 +254,7 @@ def compare_recipes(plan: Plan) -> Plan:
             metric.name,
             reached,
         )
-    best = best_of(metric, tried, lambda one: math.nan if one.score is None else one.score)
+    best = best_of(metric, tried, lambda trial: math.nan if trial.score is None else trial.score)
     return plan.model_copy(
         update={
             "recipes": (best.recipe,),

@@ -39,16 +39,16 @@ def alarms(folder: Path) -> dict[str, dict[str, Any]]:
     )
     for calculator in (joint, single, score):
         calculator.fit(reference)
-    found: dict[str, dict[str, Any]] = {}
+    alarms_of: dict[str, dict[str, Any]] = {}
     for file in sorted(folder.glob("window-*.parquet")):
         window = read(file, columns)
         name = file.stem.removeprefix("window-")
         try:
-            found[name] = say(joint, single, score, window)
+            alarms_of[name] = say(joint, single, score, window)
         except ValueError as error:  # such as of an infinite value
             print(f"window {name}: {error}", file=sys.stderr)
-            found[name] = dict.fromkeys(("pca", "columns", "estimate", "roc_auc"))
-    return found
+            alarms_of[name] = dict.fromkeys(("pca", "columns", "estimate", "roc_auc"))
+    return alarms_of
 
 
 def say(joint: Any, single: Any, score: Any, window: pd.DataFrame) -> dict[str, Any]:

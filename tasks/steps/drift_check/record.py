@@ -44,9 +44,9 @@ def record_check(checked: Checked) -> list[str]:
     leaves it once a check finds it sound. Return the notes that the last check of the window did
     not have."""
     verdict, store, case = checked.verdict, lake(), load(checked.use_case)
-    known = last_notes(store, case.name, verdict.window) if verdict.window else []
-    told = {(note.check, note.column) for note in known}
-    news = [note.reason for note in notes_of(verdict) if (note.check, note.column) not in told]
+    earlier = last_notes(store, case.name, verdict.window) if verdict.window else []
+    known = {(note.check, note.column) for note in earlier}
+    news = [note.reason for note in notes_of(verdict) if (note.check, note.column) not in known]
     if verdict.outcome != "silent":
         store.write(
             f"reports/{case.name}/{verdict.window}/verdict.json",
