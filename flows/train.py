@@ -4,13 +4,12 @@ from prefect import flow, get_run_logger
 from prefect.states import State
 
 from flows.runs import OPTIONS, completed, run_name
+from tasks.steps.plan import NothingToDo, plan_training
 from tasks.steps.train import (
-    NothingToDo,
     Training,
     announce_training,
     compare_recipes,
     fit_candidate,
-    plan_training,
     rehearse_candidates,
     report_training,
 )

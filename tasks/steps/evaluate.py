@@ -34,8 +34,9 @@ from tasks.models.selection import Recipe, best_of, best_trial, first_trials
 from tasks.models.tuning import Tuned, inner_split, tune
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, tell
 from tasks.packages.packaging import Holdout, Origin, make_package
+from tasks.steps.plan import Plan, training_rows
 from tasks.steps.rematch import REMATCH
-from tasks.steps.train import Fitted, Plan, plan_tags, run_tags, training_rows
+from tasks.steps.train import Fitted, plan_tags, run_tags
 from usecases.definition import UseCase, load
 from usecases.definition.columns import Frozen
 

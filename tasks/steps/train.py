@@ -1,71 +1,31 @@
-"""The steps of ``train``: the training rows and the hold-out, then a fit for each recipe."""
+"""The steps of ``train`` after its plan: the recipes are compared, and the best is fitted."""
 
 import math
 import subprocess
 import time
-from uuid import uuid4
 
-import polars as pl
 from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.runtime import flow_run
 
-from blocks.registry import ModelRegistry, ModelVersion, Run
+from blocks.registry import ModelRegistry, Run
 from blocks.settings import Settings
-from serving.package.manifest import Manifest
-from tasks.data.dataset import DatasetMissing, DatasetVersion, read_periods, read_version
-from tasks.ledger.reign import find_champion
+from tasks.data.dataset import DatasetVersion, read_version
 from tasks.measures.metrics import score
 from tasks.messages.announcements import training_started
 from tasks.models import modelling
-from tasks.models.fingerprint import has_new_search
 from tasks.models.selection import (
     Recipe,
     Tried,
     best_of,
     can_compare,
-    choose_recipes,
-    is_candidate,
 )
 from tasks.models.tuning import inner_split
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, tell
-from tasks.packages.registered import read_manifest
 from tasks.packages.rehearsal import rehearse
-from tasks.steps.rematch import Rematch, plan_rematch
-from usecases.definition import UseCase, load, names_before, period_named
+from tasks.steps.plan import Plan, training_rows
+from usecases.definition import load, period_named
 from usecases.definition.columns import Frozen
-
-
-class Plan(Frozen):
-    """What is trained on which periods: ``periods`` end strictly before ``holdout``, the latest
-    labelled period. ``rematch``: the champion has learned that one already.
-
-    ``recipes`` are fitted on all of them: one that was chosen on ``chosen_on``, the last, from the
-    recipes ``tried``, or all if they could not be compared there."""
-
-    id: str
-    use_case: str
-    dataset_version: str
-    periods: tuple[str, ...]
-    holdout: str
-    recipes: tuple[Recipe, ...]
-    seed: int
-    chosen_on: str = ""
-    tried: tuple[Tried, ...] = ()
-    rematch: Rematch | None = None
-
-    @property
-    def competed(self) -> tuple[Recipe, ...]:
-        return tuple(trial.recipe for trial in self.tried) or self.recipes
-
-    @property
-    def new_search(self) -> bool:
-        """Whether HPO runs even if a candidate passes the gate."""
-        return self.rematch is not None and has_new_search(self.rematch.changes)
-
-    @property
-    def window(self) -> str:
-        return f"{self.periods[0]}..{self.periods[-1]}"
 
 
 class Fitted(Frozen):
@@ -94,98 +54,6 @@ class Training(Frozen):
             f"to be judged on {self.plan.holdout}."
         )
         return f"{sentence} {self.plan.rematch.in_short}" if self.plan.rematch else sentence
-
-
-class HoldoutOfOneClass(ValueError):
-    """The hold-out has only positive or only negative rows. The message says what to do."""
-
-
-class NothingToDo(Frozen):
-    """There is nothing to train for, and why: an outcome, not a failure."""
-
-    reason: str
-
-
-@task(**RESUMED)
-def plan_training(
-    use_case: str,
-    dataset_version: str | None,
-    holdout: str | None,
-    seed: int,
-    again: bool = False,
-) -> Plan | NothingToDo:
-    """Choose windows and recipes. Windows expand; the hold-out is the latest labelled period,
-    unless one is named.
-
-    The champion's recipe always competes, refitted on the longer window. If no labelled period is
-    newer than the champion, there is ``NothingToDo``, unless the definition has changed since or
-    somebody asks for a contest ``again``. Raises ``DatasetMissing`` for a window without rows,
-    ``HoldoutOfOneClass``, and ``CrownUnclear``."""
-    case, dataset = load(use_case), read_version(lake(), use_case, dataset_version)
-    labelled = dataset.labelled_periods
-    period = holdout or (labelled[-1] if labelled else "")
-    periods = names_before(period, labelled) if period in labelled else ()
-    if not periods:
-        raise DatasetMissing(
-            f"Dataset {dataset.version} of {use_case!r} has labelled periods {labelled}: a "
-            f"hold-out{f' {holdout}' if holdout else ''} and at least one period before it are "
-            f"needed. Ingest more: prefect deployment run 'ingest/{use_case}'."
-        )
-    champion, reigning, rematch = find_champion(use_case), None, None
-    if champion is not None:
-        manifest = read_manifest(registry(), champion)
-        if period_named(manifest.trained_through) >= period_named(period):
-            answer = plan_rematch(case, champion, manifest, period, again)
-            if isinstance(answer, str):
-                learned = (
-                    f"Champion {champion.number} of {use_case!r} has learned "
-                    f"{manifest.trained_through}; the latest labelled period is {period}."
-                )
-                return NothingToDo(reason=f"{learned} {answer}")
-            rematch = answer
-        reigning = _recipe_of(case, champion, manifest)
-    _check_classes(case, dataset, period)
-    return Plan(
-        id=f"{period}-{uuid4().hex[:8]}",
-        use_case=use_case,
-        dataset_version=dataset.version,
-        periods=periods,
-        holdout=period,
-        recipes=choose_recipes(case, reigning),
-        seed=seed,
-        rematch=rematch,
-    )
-
-
-def _recipe_of(case: UseCase, champion: ModelVersion, manifest: Manifest) -> Recipe:
-    """Return the champion's recipe, and warn if the use case no longer has it."""
-    if not is_candidate(case, manifest.recipe):
-        warning = (
-            "champion %s of %s came from %r, which is no longer a candidate of the use case: "
-            "it does not compete again"
-        )
-        get_run_logger().warning(warning, champion.number, case.name, manifest.recipe)
-    return Recipe(
-        candidate=manifest.recipe, params=manifest.params, why=f"champion {champion.number}"
-    )
-
-
-def _check_classes(case: UseCase, dataset: DatasetVersion, holdout: str) -> None:
-    """Raises ``HoldoutOfOneClass`` before anything is fitted that could not be judged."""
-    labels = read_periods(lake(), dataset, [holdout], case.label)[case.label]
-    if labels.n_unique() < 2:
-        others = names_before(holdout, dataset.labelled_periods)[1:]
-        way = (
-            f"prefect deployment run 'train/{case.name}' --param holdout={others[-1]}"
-            if others
-            else f"'ingest/{case.name}'"
-        )
-        raise HoldoutOfOneClass(
-            f"The hold-out {holdout} of {case.name!r} has {len(labels):,} labelled rows, and "
-            f"{case.label!r} is {labels[0]} in all of them: nothing can be judged on one class. "
-            "Check whether all of its labels have arrived; ingest more, or name another "
-            f"hold-out: {way}."
-        )
 
 
 @task(task_run_name="rehearse", **RESUMED)
@@ -289,12 +157,6 @@ def fit_candidate(plan: Plan, recipe: Recipe) -> Fitted:
         seconds,
     )
     return Fitted(recipe=recipe, run_id=run_id, rows=len(rows), fit_seconds=seconds)
-
-
-def training_rows(case: UseCase, plan: Plan) -> tuple[DatasetVersion, pl.DataFrame]:
-    """Return the dataset version of the plan, and the labelled rows of its training window."""
-    dataset = read_version(lake(), plan.use_case, plan.dataset_version)
-    return dataset, read_periods(lake(), dataset, plan.periods, case.label)
 
 
 def run_tags(dataset: DatasetVersion, periods: tuple[str, ...]) -> dict[str, str]:

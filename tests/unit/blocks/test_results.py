@@ -17,7 +17,7 @@ from blocks.settings import Settings
 from flows.runs import OPTIONS
 from tasks.models.selection import Recipe
 from tasks.outside.blocks_of_run import RESUMED
-from tasks.steps.train import Plan
+from tasks.steps.plan import Plan
 
 RECIPE = Recipe(candidate="boosting", params={"depth": 3, "rate": 0.1}, why="baseline")
 PLAN = Plan(
