@@ -158,6 +158,17 @@ def test_the_backtest_promotes_whom_promote_would(
     )
 
 
+def all_baselines(toy: UseCase) -> UseCase:
+    """All recipes compete, and each passes the gate."""
+    candidates = tuple(
+        candidate.model_copy(update={"baseline": True, "search": None})
+        for candidate in toy.candidates
+    )
+    return toy.model_copy(
+        update={"candidates": candidates, "gate": Gate(metric=ROC_AUC, threshold=0.01)}
+    )
+
+
 def test_the_challenger_is_chosen_before_the_hold_out_and_is_the_only_one_to_see_it(
     toy: UseCase, tmp_path: Path, one_thread: None
 ) -> None:
@@ -168,13 +179,7 @@ def test_the_challenger_is_chosen_before_the_hold_out_and_is_the_only_one_to_see
         july = (rows["at"].dt.month() == 7).all()
         return rows.with_columns(won=1 - pl.col("won")) if july else rows
 
-    candidates = tuple(
-        candidate.model_copy(update={"baseline": True, "search": None})
-        for candidate in toy.candidates
-    )
-    case = toy.model_copy(
-        update={"candidates": candidates, "gate": Gate(metric=ROC_AUC, threshold=0.01)}
-    )
+    case = all_baselines(toy)
     lake = Lake(url=f"file://{tmp_path}/lake")
     past = history(lake, world(lake, toy, july_upside_down), case)
     learned = past.before(MONTH)
@@ -195,16 +200,10 @@ def test_the_challenger_is_chosen_before_the_hold_out_and_is_the_only_one_to_see
 def test_without_an_earlier_period_the_contest_knows_the_others(
     toy: UseCase, tmp_path: Path, one_thread: None
 ) -> None:
-    candidates = tuple(
-        candidate.model_copy(update={"baseline": True, "search": None})
-        for candidate in toy.candidates
-    )
-    case = toy.model_copy(
-        update={"candidates": candidates, "gate": Gate(metric=ROC_AUC, threshold=0.01)}
-    )
+    case = all_baselines(toy)
     lake = Lake(url=f"file://{tmp_path}/lake")
     past = history(lake, world(lake, toy, lambda rows: rows), case)
     challenger, _ = past.challenger("2024-02", None)
-    assert len(challenger.rivals) == len(candidates) - 1
+    assert len(challenger.rivals) == len(case.candidates) - 1
     contestant = past.contestant(challenger, "2024-02")
     assert [len(scores) for scores in contestant.rivals] == [len(contestant.rows)]
